@@ -1,0 +1,1 @@
+//! Namespace labs for the privileged tests and for `cargo xtask run`.

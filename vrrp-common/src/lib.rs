@@ -1,0 +1,27 @@
+//! What the kernel side and the daemon must agree on, each fact once.
+//!
+//! `no_std` and without allocation, because the same code is compiled into the XDP program. Nothing
+//! that only one side needs belongs here.
+#![no_std]
+
+pub mod event;
+pub mod maps;
+pub mod parse;
+pub mod reason;
+
+/// IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
+pub const IPPROTO_VRRP: u8 = 112;
+/// The VRRP multicast group for IPv4, 224.0.0.18 (RFC 9568 section 5.1.1.2).
+pub const MULTICAST_V4: [u8; 4] = [224, 0, 0, 18];
+/// TTL or hop limit that every advertisement must carry (RFC 9568 sections 5.1.1.3, 5.1.2.3).
+pub const VRRP_TTL: u8 = 255;
+/// Octets of a VRRP message before the address list, version 2 and 3 alike.
+pub const VRRP_HEADER_LEN: usize = 8;
+/// Octets of authentication data that end every version 2 message (RFC 2338 section 5.3.10).
+pub const VRRP_AUTH_LEN: usize = 8;
+/// The longest VRRP message that we handle: version 2 over IPv4 with 255 addresses.
+pub const MAX_VRRP_LEN: usize = VRRP_HEADER_LEN + 255 * 4 + VRRP_AUTH_LEN;
+/// `family` in keys and events: IPv4. The value of `AF_INET`.
+pub const FAMILY_V4: u8 = 2;
+/// `family` in keys and events: IPv6. The value of `AF_INET6`.
+pub const FAMILY_V6: u8 = 10;

@@ -1,0 +1,231 @@
+//! Names, keys and values of the shared maps, pinned under `BPFFS/vrrp-user/INSTANCE/`.
+//!
+//! Integers are in host order, addresses in network order.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
+/// `CONTROL`; a reader that finds another number does not interpret the other maps.
+pub const ABI_VERSION: u32 = 1;
+
+/// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
+pub const ROUTERS: &str = "ROUTERS";
+/// `BPF_F_MMAPABLE` array of [`Slot`], written by the kernel side.
+pub const SLOTS: &str = "SLOTS";
+/// `BPF_F_MMAPABLE` array of [`RouterInfo`], written by the daemon, index as in `SLOTS`.
+pub const INFO: &str = "INFO";
+/// Per-CPU hash, [`VipKey4`] -> [`VipCounters`].
+pub const VIPS4: &str = "VIPS4";
+/// Per-CPU array of `u64`, index = [`crate::reason::Reason`], counted by the kernel side.
+pub const REASONS: &str = "REASONS";
+/// Ring buffer of [`crate::event::RxEvent`].
+pub const EVENTS: &str = "EVENTS";
+/// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
+pub const CONTROL: &str = "CONTROL";
+
+/// The XDP program's name in the object and in `bpftool prog`.
+pub const XDP_PROGRAM: &str = "vrrp_xdp";
+
+/// Entries of a hash map that is sized by the configuration when it is not.
+pub const DEFAULT_ENTRIES: u32 = 256;
+/// Size of the ring buffer in octets: some 8,000 advertisements with few addresses.
+pub const RING_BYTES: u32 = 1 << 20;
+
+/// Key of `ROUTERS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct RouterKey {
+    /// Interface on which the advertisements arrive.
+    pub ifindex: u32,
+    /// VLAN IDs in the frame, outermost first, 0 where there is none.
+    pub vlan: [u16; 2],
+    /// [`crate::FAMILY_V4`] or [`crate::FAMILY_V6`].
+    pub family: u8,
+    /// Virtual router identifier, 1-255.
+    pub vrid: u8,
+    /// Always zero.
+    pub reserved: [u8; 2],
+}
+
+/// Value of `ROUTERS`: what an advertisement must look like to be accepted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct RouterEntry {
+    /// Index in `SLOTS` and `INFO`.
+    pub slot: u32,
+    /// VRRP version, 2 or 3.
+    pub version: u8,
+    /// [`transport`] by which advertisements must arrive.
+    pub transport: u8,
+    /// Version 2: authentication type, 0 none or 1 simple password (RFC 2338 section 5.3.6).
+    pub auth_type: u8,
+    /// Version 2: advertisement interval in seconds that the sender must use.
+    pub interval: u8,
+    /// Version 2, type 1: the password, padded with zeros.
+    pub auth_data: [u8; 8],
+    /// Our own address: the source that we send from, and the destination of unicast advertisements.
+    /// All zero when the interface has none.
+    pub local: [u8; 16],
+}
+
+/// Values of [`RouterEntry::transport`].
+pub mod transport {
+    /// Destination must be the multicast group.
+    pub const MULTICAST: u8 = 0;
+    /// Destination must be [`super::RouterEntry::local`].
+    pub const UNICAST: u8 = 1;
+}
+
+/// What the kernel side knows about one router: one cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Slot {
+    /// Arrival of the last accepted advertisement, nanoseconds of `CLOCK_MONOTONIC`; 0 for never.
+    pub last_seen_ns: u64,
+    /// Accepted advertisements.
+    pub adverts: u64,
+    /// Advertisements for this router that failed a receive check.
+    pub refused: u64,
+    /// Accepted advertisements with priority 0.
+    pub priority_zero: u64,
+    /// Source of the last accepted advertisement.
+    pub last_source: [u8; 16],
+    /// First eight VRRP octets of the last accepted advertisement.
+    pub last_header: [u8; 8],
+    /// Length of the last accepted VRRP message in octets.
+    pub last_len: u16,
+    /// Always zero.
+    pub reserved: [u8; 6],
+}
+
+/// What the daemon says about one router, so that `stats` can show it with the daemon gone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RouterInfo {
+    /// Name in the configuration, UTF-8, cut at a character boundary, padded with zeros. An empty
+    /// name is an unused index.
+    pub name: [u8; 64],
+    /// Advertisements sent, priority 0 included.
+    pub adverts_sent: u64,
+    /// Advertisements with priority 0 sent.
+    pub priority_zero_sent: u64,
+    /// Advertisements that could not be sent.
+    pub send_errors: u64,
+    /// Transitions to master.
+    pub became_master: u64,
+    /// Last transition, nanoseconds of `CLOCK_MONOTONIC`.
+    pub since_ns: u64,
+    /// Accepted advertisements whose address list differs from ours.
+    pub address_list_mismatch: u64,
+    /// Interface.
+    pub ifindex: u32,
+    /// [`state`].
+    pub state: u8,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// Effective priority.
+    pub priority: u8,
+    /// VRRP version.
+    pub version: u8,
+    /// [`crate::FAMILY_V4`] or [`crate::FAMILY_V6`].
+    pub family: u8,
+    /// Always zero.
+    pub reserved: [u8; 7],
+}
+
+/// Values of [`RouterInfo::state`].
+pub mod state {
+    /// Not started yet, or stopped.
+    pub const INIT: u8 = 0;
+    /// Listening to the master.
+    pub const BACKUP: u8 = 1;
+    /// Advertising and holding the addresses.
+    pub const MASTER: u8 = 2;
+    /// Something that the router depends on is down.
+    pub const FAULT: u8 = 3;
+}
+
+impl Default for RouterInfo {
+    fn default() -> Self {
+        Self::zeroed()
+    }
+}
+
+impl RouterInfo {
+    /// The configured name, as far as it fits.
+    pub fn name(&self) -> &str {
+        let end = self.name.iter().position(|&b| b == 0).unwrap_or(self.name.len());
+        match core::str::from_utf8(&self.name[..end]) {
+            Ok(name) => name,
+            Err(error) => {
+                core::str::from_utf8(&self.name[..error.valid_up_to()]).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Sets the name, cut to what fits.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = [0; 64];
+        let mut end = name.len().min(self.name.len());
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.name[..end].copy_from_slice(&name.as_bytes()[..end]);
+    }
+}
+
+/// Key of `VIPS4`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct VipKey4 {
+    /// Interface on which the traffic arrives; tenants may use the same address on several.
+    pub ifindex: u32,
+    /// The address.
+    pub address: [u8; 4],
+}
+
+/// Value of `VIPS4`, one per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct VipCounters {
+    /// Packets to the address.
+    pub rx_packets: u64,
+    /// Octets to the address: whole frames without FCS.
+    pub rx_bytes: u64,
+}
+
+/// The single value of `CONTROL`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Control {
+    /// [`ABI_VERSION`] of the daemon that wrote the maps.
+    pub abi_version: u32,
+    /// Process of that daemon.
+    pub pid: u32,
+    /// Start of that daemon, nanoseconds of `CLOCK_MONOTONIC`.
+    pub started_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::String;
+
+    #[test]
+    fn a_slot_is_a_cache_line() {
+        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (64, 64));
+    }
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        let mut info = RouterInfo::default();
+        info.set_name("VI_1");
+        assert_eq!(info.name(), "VI_1");
+        let long: String = "é".repeat(40);
+        info.set_name(&long);
+        assert_eq!(info.name(), "é".repeat(32));
+        info.set_name(&std::format!("x{long}"));
+        assert_eq!(info.name().len(), 63);
+    }
+}

@@ -1,0 +1,1 @@
+//! The header walk and the VRRP receive checks.

@@ -1,0 +1,122 @@
+//! The verdicts on a packet: one enum from which the XDP action, the counter index, the metric
+//! label and the text on the command line all come.
+
+/// What happens to a packet that got a certain [`Reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The packet goes on into the stack.
+    Pass,
+    /// The packet ends here.
+    Drop,
+}
+
+macro_rules! reasons {
+    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $verdict:ident, $text:literal; )+) => {
+        /// Why a packet of IP protocol 112 got its verdict; index of the per-CPU array `REASONS`.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $( $(#[doc = $doc])+ $variant, )+
+        }
+
+        impl Reason {
+            /// All reasons, ordered by index.
+            pub const ALL: &'static [Reason] = &[ $( Reason::$variant, )+ ];
+
+            /// Identifier for metric labels and JSON: lower case, digits and underscores.
+            pub const fn name(self) -> &'static str {
+                match self { $( Reason::$variant => $name, )+ }
+            }
+
+            /// The reason in words, for people.
+            pub const fn text(self) -> &'static str {
+                match self { $( Reason::$variant => $text, )+ }
+            }
+
+            /// What the kernel side does with the packet.
+            pub const fn verdict(self) -> Verdict {
+                match self { $( Reason::$variant => Verdict::$verdict, )+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Passed every check; reported to the daemon.
+    Accepted = "accepted", Pass, "valid advertisement for a router of ours";
+    /// The VRID (on this interface, VLAN and family) is not configured here; another daemon may own it.
+    UnknownVrid = "unknown_vrid", Pass, "VRID not configured on this interface";
+    /// Protocol 112 to an address that is neither the multicast group nor the router's own.
+    OtherDestination = "other_destination", Pass, "addressed neither to the VRRP group nor to this router";
+    /// The source is our own address: a looped frame or a duplicate address.
+    OwnAddress = "own_address", Drop, "source is our own address (loop, or duplicate address)";
+    /// The frame ends inside the IP header or before the length that the IP header gives.
+    Truncated = "truncated", Drop, "frame shorter than its IP header says";
+    /// IP header length or total length impossible.
+    IpHeader = "ip_header", Drop, "malformed IP header";
+    /// IPv4 header checksum wrong; XDP runs before the stack would have checked it.
+    IpChecksum = "ip_checksum", Drop, "wrong IP header checksum";
+    /// A fragment; advertisements are never fragmented, and XDP cannot reassemble.
+    Fragment = "fragment", Drop, "fragmented";
+    /// TTL or hop limit is not 255 (RFC 9568 section 7.1).
+    Ttl = "ttl", Drop, "TTL is not 255 (sent from another network?)";
+    /// Shorter than its header, or than its address count says (RFC 9568 section 7.1).
+    VrrpLength = "vrrp_length", Drop, "VRRP message incomplete or of impossible length";
+    /// Another version than the router is configured for (RFC 9568 section 7.1).
+    Version = "version", Drop, "VRRP version differs from ours";
+    /// Not an advertisement (RFC 9568 section 5.2.2).
+    PacketType = "packet_type", Drop, "not an advertisement";
+    /// VRRP checksum wrong (RFC 9568 section 5.2.8).
+    Checksum = "checksum", Drop, "wrong VRRP checksum";
+    /// The address count is zero (RFC 9568 section 5.2.5).
+    NoAddresses = "no_addresses", Drop, "carries no address";
+    /// Version 3: the maximum advertisement interval is zero.
+    ZeroInterval = "zero_interval", Drop, "advertisement interval is zero";
+    /// Version 2: the interval differs from ours (RFC 3768 section 7.1).
+    Interval = "interval", Drop, "advertisement interval differs from ours";
+    /// Version 2: the authentication type differs from ours (RFC 3768 section 7.1).
+    AuthType = "auth_type", Drop, "authentication type differs from ours";
+    /// Version 2: the password differs from ours (RFC 2338 section 7.1).
+    AuthData = "auth_data", Drop, "authentication password differs from ours";
+    /// The ring buffer was full: the advertisement passed every check but was not reported.
+    RingFull = "ring_full", Pass, "event lost: ring buffer full";
+    /// The daemon: address list differs from ours (RFC 3768 section 7.1 item 57); counted, not dropped.
+    AddressList = "address_list", Pass, "address list differs from ours";
+}
+
+impl Reason {
+    /// Number of reasons; the length of `REASONS`.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Index into `REASONS`.
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// The reason at an index of `REASONS`, `None` past its end.
+    pub const fn from_index(index: u32) -> Option<Self> {
+        if (index as usize) < Self::COUNT { Some(Self::ALL[index as usize]) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_is_position() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.index() as usize, position);
+            assert_eq!(Reason::from_index(reason.index()), Some(*reason));
+        }
+        assert_eq!(Reason::from_index(Reason::COUNT as u32), None);
+    }
+
+    #[test]
+    fn names_are_distinct_labels() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert!(reason.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            assert!(Reason::ALL[..position].iter().all(|other| other.name() != reason.name()));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Embeds the BPF object, so that `vrrp-user` is one file to copy.
+//!
+//! `cargo xtask build` makes the object and names it in `VRRP_EBPF_OBJECT`.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=VRRP_EBPF_OBJECT");
+    let object = std::env::var_os("VRRP_EBPF_OBJECT").map_or_else(default_object, PathBuf::from);
+    println!("cargo::rerun-if-changed={}", object.display());
+    if object.is_file() {
+        println!("cargo::rustc-env=VRRP_EBPF_OBJECT={}", object.display());
+    } else {
+        println!(
+            "cargo::error=no BPF object at {}: run `cargo xtask build`, which makes it first",
+            object.display()
+        );
+    }
+}
+
+/// Where `cargo xtask build` puts the object.
+fn default_object() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/vrrp-ebpf")
+}

@@ -1,0 +1,3 @@
+//! Configuration: two readers (TOML and keepalived.conf), one validated model.
+
+pub mod model;

@@ -1,0 +1,139 @@
+//! The validated configuration: what both readers produce and the daemon consumes.
+
+use std::net::IpAddr;
+
+use crate::engine::time::Nanos;
+use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The virtual routers in the order of the file.
+    pub routers: Vec<Router>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Name, unique in the configuration.
+    pub name: String,
+    /// Line in the configuration file at which the router begins, for messages.
+    pub line: usize,
+    /// Interface on which it advertises.
+    pub interface: String,
+    /// Virtual router identifier, unique per interface and family.
+    pub vrid: Vrid,
+    /// Configured priority.
+    pub priority: Priority,
+    /// Advertisement interval; also tells the version.
+    pub interval: AdvertInterval,
+    /// Authentication; only with version 2.
+    pub authentication: Authentication,
+    /// How advertisements travel.
+    pub transport: Transport,
+    /// Whether a lower-priority master is pre-empted.
+    pub preempt: bool,
+    /// `preempt_delay`.
+    pub preempt_delay: Nanos,
+    /// Advertised addresses, in order.
+    pub addresses: Vec<Address>,
+    /// Addresses that move with the router but are not advertised.
+    pub excluded: Vec<Address>,
+    /// Gratuitous ARP.
+    pub garp: GarpPolicy,
+    /// Whether a lower-priority advertisement is answered by one of ours.
+    pub lower_prio_advert: bool,
+    /// Whether one more advertisement is sent when yielding to a higher priority.
+    pub higher_prio_advert: bool,
+    /// How the version 3 checksum is computed on transmission.
+    pub v3_checksum: V3Checksum,
+}
+
+impl Router {
+    /// Protocol version.
+    pub fn version(&self) -> Version {
+        self.interval.version()
+    }
+}
+
+/// An address to put on an interface while master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Interface, when it is not the router's own.
+    pub dev: Option<String>,
+    /// Label (`ip address ... label`), at most 15 octets.
+    pub label: Option<String>,
+    /// Scope, as the number in `rtm_scope` (rtnetlink(7)): 0 global, 253 link, 254 host.
+    pub scope: u8,
+    /// Broadcast address.
+    pub broadcast: Option<IpAddr>,
+    /// `no_track`: the removal of the address from outside does not matter.
+    pub no_track: bool,
+}
+
+/// Version 2 authentication (RFC 2338 section 5.3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// Type 0.
+    #[default]
+    None,
+    /// Type 1: eight octets in clear, padded with zeros.
+    Pass([u8; 8]),
+}
+
+/// How advertisements travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// To the VRRP group.
+    Multicast {
+        /// `mcast_src_ip`: source address; otherwise the interface's first one that is not virtual.
+        source: Option<IpAddr>,
+    },
+    /// To each peer.
+    Unicast {
+        /// `unicast_src_ip`; otherwise the interface's first one that is not virtual.
+        source: Option<IpAddr>,
+        /// `unicast_peer`, not empty.
+        peers: Vec<IpAddr>,
+    },
+}
+
+/// The version 3 checksum over IPv4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum V3Checksum {
+    /// With the pseudo-header (RFC 5798 section 5.2.8): what keepalived, FRR and tcpdump do.
+    #[default]
+    Rfc5798,
+    /// Without (RFC 9568 section 5.2.8).
+    Rfc9568,
+}
+
+/// Something in a configuration file that the user should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// File, as the user named it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1; 0 when unknown.
+    pub column: usize,
+    /// Whether the configuration can not be used.
+    pub severity: Severity,
+    /// What is wrong, naming the keyword.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How bad a [`Diagnostic`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The daemon goes on without it.
+    Warning,
+    /// The configuration is refused.
+    Error,
+}

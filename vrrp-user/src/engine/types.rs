@@ -1,0 +1,334 @@
+//! The vocabulary of the engine: what it is told and what it asks for.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::time::{Centisecs, Nanos};
+
+/// Virtual router identifier, 1-255 (RFC 9568 section 5.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vrid(u8);
+
+impl Vrid {
+    /// `None` for 0.
+    pub const fn new(vrid: u8) -> Option<Self> {
+        if vrid == 0 { None } else { Some(Self(vrid)) }
+    }
+
+    /// The number on the wire.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Vrid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Election priority (RFC 9568 section 5.2.4): 255 owns the addresses, 0 resigns, the rest competes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// The sender gives up mastership.
+    pub const RESIGN: Self = Self(0);
+    /// What keepalived and RFC 9568 section 6.1 use when nothing is configured.
+    pub const DEFAULT: Self = Self(100);
+    /// The owner of the addresses.
+    pub const OWNER: Self = Self(255);
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Protocol version and what only that version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 3768.
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+/// The advertisement interval as it stands on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvertInterval {
+    /// Version 2: whole seconds, 1-255.
+    Secs(u8),
+    /// Version 3: centiseconds, 1-4095.
+    Centisecs(Centisecs),
+}
+
+impl AdvertInterval {
+    /// The interval as a span.
+    pub fn span(self) -> Nanos {
+        match self {
+            Self::Secs(secs) => Nanos::from_secs(u64::from(secs)),
+            Self::Centisecs(centisecs) => centisecs.into(),
+        }
+    }
+
+    /// The version that writes its interval like this.
+    pub fn version(self) -> Version {
+        match self {
+            Self::Secs(_) => Version::V2,
+            Self::Centisecs(_) => Version::V3,
+        }
+    }
+}
+
+/// Index of a router in the engine; the same index in the shared maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(pub u32);
+
+/// How gratuitous ARP (and unsolicited NA) is repeated, with keepalived's names and meanings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GarpPolicy {
+    /// `garp_master_repeat`: rounds sent at once on becoming master.
+    pub master_repeat: u32,
+    /// `garp_master_delay`: when the second group of rounds follows; zero for never.
+    pub master_delay: Nanos,
+    /// `garp_master_refresh`: period of the repetition while master; zero for never.
+    pub refresh: Nanos,
+    /// `garp_master_refresh_repeat`: rounds in each repetition.
+    pub refresh_repeat: u32,
+    /// `garp_lower_prio_repeat`: rounds sent at once when a lower-priority master was heard; zero for none.
+    pub lower_prio_repeat: u32,
+    /// `garp_lower_prio_delay`: when the second group follows; zero for never.
+    pub lower_prio_delay: Nanos,
+}
+
+/// What the engine must know about one virtual router. It never changes while the router exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterSpec {
+    /// Virtual router identifier.
+    pub vrid: Vrid,
+    /// Configured priority; [`Priority::OWNER`] goes master at once.
+    pub priority: Priority,
+    /// Our interval; also tells the version.
+    pub interval: AdvertInterval,
+    /// Whether a lower-priority master is pre-empted (RFC 9568 section 6.1, Preempt_Mode).
+    pub preempt: bool,
+    /// How long a lower-priority master is tolerated after start-up or recovery, before pre-emption.
+    pub preempt_delay: Nanos,
+    /// Addresses in the order in which they are advertised.
+    pub addresses: Vec<IpAddr>,
+    /// Repetition of gratuitous ARP.
+    pub garp: GarpPolicy,
+    /// `garp_lower_prio`/`lower_prio_no_advert`: whether a lower-priority advertisement heard as master
+    /// is answered by one of ours (RFC 9568 section 6.4.3).
+    pub lower_prio_advert: bool,
+    /// `higher_prio_send_advert`: whether one more advertisement is sent when yielding to a higher priority.
+    pub higher_prio_advert: bool,
+}
+
+/// A received advertisement that passed the receive checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// Sender.
+    pub source: IpAddr,
+    /// Its priority; [`Priority::RESIGN`] when it gives up.
+    pub priority: Priority,
+    /// Its interval.
+    pub interval: AdvertInterval,
+    /// Its addresses in the order of the message.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// State of a virtual router (RFC 9568 section 6.4), with keepalived's FAULT beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Not started yet, or stopped (section 6.4.1).
+    Init,
+    /// Listening (section 6.4.2).
+    Backup,
+    /// Advertising and holding the addresses; "Active" in RFC 9568 (section 6.4.3).
+    Master,
+    /// Something that the router depends on is down.
+    Fault,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Init, Self::Backup, Self::Master, Self::Fault];
+
+    /// Upper-case name, as keepalived writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "INIT",
+            Self::Backup => "BACKUP",
+            Self::Master => "MASTER",
+            Self::Fault => "FAULT",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Why a router can not take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultCause {
+    /// The interface does not exist.
+    InterfaceMissing,
+    /// The interface is administratively down or has no carrier.
+    InterfaceDown,
+    /// The interface has no address of the router's family to send from.
+    NoAddress,
+    /// Advertisements can not be received there (no XDP program attached).
+    NoCapture,
+}
+
+/// Whether the interface that a router lives on can carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It can; we send from this address, which also breaks ties between equal priorities.
+    Up(IpAddr),
+    /// It can not.
+    Down(FaultCause),
+}
+
+/// Why a router changed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The daemon started and the interface is up.
+    Startup,
+    /// We own the addresses (priority 255).
+    Owner,
+    /// No advertisement was heard for the whole master-down interval.
+    MasterDown {
+        /// The master that went silent, when one was ever heard.
+        master: Option<IpAddr>,
+        /// How long nothing was heard, until the moment of taking over.
+        silence: Nanos,
+    },
+    /// The master resigned with priority 0 and the skew time passed.
+    MasterResigned(IpAddr),
+    /// A master of lower priority was pre-empted.
+    Preempted {
+        /// The former master.
+        master: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// Another router advertised a higher priority, or the same from a greater address.
+    Yielded {
+        /// The new master.
+        master: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// One of our addresses was removed from outside.
+    AddressLost(IpAddr),
+    /// The interface failed.
+    Fault(FaultCause),
+    /// The interface recovered.
+    Recovered,
+    /// The daemon stops.
+    Shutdown,
+}
+
+/// Something that happened to one router without changing its state; for log, history and counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An advertised address list differs from ours (RFC 3768 section 7.1; RFC 9568 section 7.1). Reported
+    /// once per sender until it matches again; counted each time.
+    AddressListMismatch(IpAddr),
+    /// Another router also advertises priority 255 (RFC 9568 section 8.3.2).
+    SecondOwner(IpAddr),
+    /// As backup, a master other than the last one is heard.
+    NewMaster {
+        /// The master.
+        master: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// Version 3: the master's interval differs from ours and is used (RFC 9568 section 6.4.2).
+    IntervalLearned(AdvertInterval),
+    /// As master, a router of lower priority (or equal priority and lower address) advertises too.
+    LowerPriority {
+        /// The other router.
+        source: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// As backup, a lower-priority master is heard and will be pre-empted.
+    Preempting {
+        /// The master.
+        master: IpAddr,
+        /// Its priority.
+        priority: Priority,
+    },
+}
+
+/// What the engine wants done, in the order in which it wants it done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send one advertisement to the group or to every peer.
+    SendAdvert {
+        /// Whose.
+        router: RouterId,
+        /// The priority to put in: the effective one, or [`Priority::RESIGN`].
+        priority: Priority,
+    },
+    /// Put the router's addresses, excluded ones included, on their interfaces.
+    AddAddresses(RouterId),
+    /// Take them away.
+    RemoveAddresses(RouterId),
+    /// Send this many rounds of gratuitous ARP for every address.
+    SendGarp {
+        /// Whose.
+        router: RouterId,
+        /// Rounds.
+        rounds: u32,
+    },
+    /// The router changed state.
+    Transition {
+        /// Which.
+        router: RouterId,
+        /// Before.
+        from: State,
+        /// After.
+        to: State,
+        /// Why.
+        cause: Cause,
+        /// When.
+        at: Nanos,
+    },
+    /// Something worth telling.
+    Notice {
+        /// Whose.
+        router: RouterId,
+        /// What.
+        notice: Notice,
+    },
+}
+
+/// What `status` shows of one router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterView {
+    /// State.
+    pub state: State,
+    /// Why it is in that state.
+    pub cause: Option<Cause>,
+    /// Since when; zero before the first transition.
+    pub since: Nanos,
+    /// Effective priority.
+    pub priority: Priority,
+    /// The current master and its priority, when it is another router that was heard.
+    pub master: Option<(IpAddr, Priority)>,
+    /// The interval in force: the master's as backup with version 3, otherwise ours.
+    pub interval: AdvertInterval,
+    /// When the next election timer (advertisement, master-down) fires; `None` when none is set.
+    pub next_timer: Option<Nanos>,
+    /// Master-down interval in force.
+    pub master_down_interval: Nanos,
+}

@@ -1,0 +1,8 @@
+//! The VRRP daemon: configuration, election engine, kernel interfaces and command line.
+//!
+//! Dependencies point one way: `wire` <- `engine` <- `daemon` -> `io`; `config` and `control` convert
+//! into engine types and the engine imports neither.
+
+pub mod config;
+pub mod engine;
+pub mod wire;
