@@ -95,15 +95,21 @@ impl Report {
         self.push(Severity::Error, at, message.into(), hint);
     }
 
+    /// Whether a diagnostic would be shown: a line in a loop is read many times, but the user has to mend it
+    /// once.
+    pub(super) fn is_news(&self, severity: Severity, at: Position, message: &str) -> bool {
+        let room = severity == Severity::Error || self.diagnostics.len() < MAX_DIAGNOSTICS;
+        room && !self.seen.contains(&(at, message.to_owned()))
+    }
+
     /// Either of them.
     pub(super) fn push(&mut self, severity: Severity, at: Position, message: String, hint: &str) {
         self.errors |= severity == Severity::Error;
-        // A line in a loop is read many times, but the user has to mend it once.
-        if !self.seen.insert((at, message.clone())) {
+        if severity == Severity::Warning && self.diagnostics.len() >= MAX_DIAGNOSTICS {
+            self.suppressed += 1;
             return;
         }
-        if self.diagnostics.len() >= MAX_DIAGNOSTICS && severity == Severity::Warning {
-            self.suppressed += 1;
+        if !self.seen.insert((at, message.clone())) {
             return;
         }
         self.diagnostics.push(Diagnostic {

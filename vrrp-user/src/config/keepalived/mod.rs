@@ -10,7 +10,7 @@ use preprocess::{Line, Preprocessor};
 
 use super::Options;
 use super::draft::{DEFAULT_GARP, Draft};
-use super::model::V3Checksum;
+use super::model::{Severity, V3Checksum};
 use super::report::{Located, Position, Report};
 use super::text;
 use crate::engine::time::Nanos;
@@ -238,11 +238,14 @@ impl Parser<'_> {
                 self.lines.report.push(*severity, entry.at(), message, "");
             }
             None => {
-                let known =
-                    table.iter().map(|entry| entry.keyword).chain(supported.iter().copied());
-                let hint = text::closest(keyword, known);
-                let hint = hint.map(|known| format!("did you mean {known}?")).unwrap_or_default();
-                self.warning(entry.at(), format!("unknown keyword {keyword}"), &hint);
+                let message = format!("unknown keyword {keyword}");
+                // Finding the word that was meant takes time, in a loop a lot of it.
+                if self.lines.report.is_news(Severity::Warning, entry.at(), &message) {
+                    let known = table.iter().map(|entry| entry.keyword);
+                    let hint = text::closest(keyword, known.chain(supported.iter().copied()));
+                    let hint = hint.map(|known| format!("did you mean {known}?"));
+                    self.warning(entry.at(), message, &hint.unwrap_or_default());
+                }
             }
         }
         self.skip_block();

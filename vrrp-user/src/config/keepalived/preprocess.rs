@@ -16,7 +16,7 @@ use crate::config::report::{FileId, Position, Report};
 
 /// Most lines that are read or made by expansion. keepalived's own example of a large configuration, 65,024
 /// instances out of three nested loops, takes two million.
-const MAX_STEPS: usize = if cfg!(test) { 300_000 } else { 4_000_000 };
+const MAX_STEPS: usize = if cfg!(test) { 20_000 } else { 4_000_000 };
 /// Deepest nesting of loops, multi-line definitions and included files.
 const MAX_DEPTH: usize = 64;
 /// Most rewritings of one line: conditions, expansions.

@@ -1,1 +1,1291 @@
+//! The grammar, item by item; every diagnostic with its line.
 
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::{decimal_seconds, instance, keywords};
+use crate::config::model::{
+    Authentication, Config, Diagnostic, Router, Severity, Transport, V3Checksum,
+};
+use crate::config::{LoadError, Loaded, Options, load};
+use crate::engine::time::{Centisecs, Nanos};
+use crate::engine::types::{AdvertInterval, Priority};
+
+fn options() -> Options {
+    Options { config_id: Some("here".to_owned()), instance: None }
+}
+
+/// Loads `files`, the first one being the configuration, out of a directory of their own.
+fn load_files(files: &[(&str, &str)]) -> Result<Loaded, LoadError> {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    load(&directory.path().join(files[0].0), &options())
+}
+
+fn load_text(text: &str) -> Result<Loaded, LoadError> {
+    load_files(&[("k.conf", text)])
+}
+
+/// `LINE:COLUMN: severity: message`, without the file.
+fn brief(diagnostics: &[Diagnostic]) -> Vec<String> {
+    let brief = |diagnostic: &Diagnostic| {
+        let Diagnostic { line, column, severity, message, .. } = diagnostic;
+        format!("{line}:{column}: {severity}: {message}")
+    };
+    diagnostics.iter().map(brief).collect()
+}
+
+/// The diagnostics, whether the text is accepted or not.
+fn diagnostics_of(text: &str) -> Vec<Diagnostic> {
+    match load_text(text) {
+        Ok(loaded) => loaded.diagnostics,
+        Err(error) => error.diagnostics().to_vec(),
+    }
+}
+
+#[track_caller]
+fn accept(text: &str) -> (Config, Vec<String>) {
+    match load_text(text) {
+        Ok(loaded) => {
+            assert!(loaded.diagnostics.iter().all(|d| d.severity == Severity::Warning));
+            (loaded.config, brief(&loaded.diagnostics))
+        }
+        Err(error) => panic!("{text}\nis refused: {error}"),
+    }
+}
+
+/// The configuration's only router, which must raise no diagnostics.
+#[track_caller]
+fn quiet(text: &str) -> Router {
+    let (config, diagnostics) = accept(text);
+    assert_eq!(diagnostics, Vec::<String>::new(), "{text}");
+    assert_eq!(config.routers.len(), 1);
+    config.routers.into_iter().next().unwrap()
+}
+
+#[track_caller]
+fn refuse(text: &str) -> Vec<String> {
+    match load_text(text) {
+        Ok(loaded) => panic!("{text}\nis accepted: {loaded:?}"),
+        Err(error) => brief(error.diagnostics()),
+    }
+}
+
+/// A complete instance, with `extra` in line 4.
+fn with(extra: &str) -> String {
+    format!(
+        "vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n {extra}\n virtual_ipaddress {{\n  10.0.0.1\n }}\n}}\n"
+    )
+}
+
+/// The router of `with(extra)` and the diagnostics, which must all be about line 4.
+#[track_caller]
+fn warned(extra: &str) -> (Router, Vec<String>) {
+    let (config, diagnostics) = accept(&with(extra));
+    let prefix = |text: &String| text.strip_prefix("4:").map(str::to_owned);
+    let diagnostics = diagnostics.iter().map(|text| prefix(text).expect(text)).collect();
+    (config.routers.into_iter().next().unwrap(), diagnostics)
+}
+
+/// The addresses of a block with these lines, of which the first is line 5.
+#[track_caller]
+fn addresses(lines: &str) -> (Vec<String>, Vec<String>) {
+    let text = format!(
+        "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n{lines}\n}}\n}}\n"
+    );
+    let (config, diagnostics) = accept(&text);
+    let shown = config.routers[0].addresses.iter().map(|a| {
+        let part = |name: &str, value: &Option<String>| {
+            value.as_ref().map_or(String::new(), |value| format!(" {name} {value}"))
+        };
+        let broadcast = a.broadcast.map(|brd| brd.to_string());
+        format!(
+            "{}/{} {}{}{}{}{}",
+            a.address,
+            a.prefix,
+            a.scope,
+            part("dev", &a.dev),
+            part("label", &a.label),
+            part("brd", &broadcast),
+            if a.no_track { " no_track" } else { "" }
+        )
+    });
+    (shown.collect(), diagnostics)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+// Grammar 1: lines and comments.
+
+#[test]
+fn comments_and_line_ends() {
+    let router = quiet(
+        "# head\r\nvrrp_instance A { ! behind a brace\r\n\r\n  # indented\r\n interface eth0#glued\r\n \
+         virtual_router_id \"7\" ! x\r\n \
+         authentication {\r\n auth_type PASS\r\n auth_pass \"a#b!c\" # not in quotes\r\n }\r\n \
+         virtual_ipaddress {\r\n 10.0.0.1\r\n }\r\n}",
+    );
+    assert_eq!(router.interface, "eth0");
+    assert_eq!(router.vrid.get(), 7);
+    assert_eq!(router.authentication, Authentication::Pass(*b"a#b!c\0\0\0"));
+    assert_eq!(router.line, 2);
+}
+
+#[test]
+fn escaped_comment_signs() {
+    let (router, _) = warned("authentication { auth_type PASS\nauth_pass a\\#b\\!c\n}");
+    assert_eq!(router.authentication, Authentication::Pass(*b"a#b!c\0\0\0"));
+}
+
+// Grammar 2: words and quotes.
+
+#[test]
+fn quoted_values() {
+    let router = quiet(&with("priority \"149\""));
+    assert_eq!(router.priority, Priority(149));
+}
+
+#[test]
+fn open_quote() {
+    let diagnostics = refuse(&with("priority \"149"));
+    assert_eq!(
+        diagnostics,
+        [
+            "4:2: error: priority has no value",
+            "4:11: warning: the quote is not closed; the rest of the line is ignored",
+        ]
+    );
+}
+
+#[test]
+fn a_name_with_spaces() {
+    let text = with("").replace("vrrp_instance A", "vrrp_instance \"the web\"");
+    assert_eq!(quiet(&text).name, "the web");
+}
+
+// Grammar 3: braces.
+
+#[test]
+fn braces_anywhere() {
+    for text in [
+        "vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1\n}\n}\n",
+        "vrrp_instance A\n{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress\n\n{\n10.0.0.1\n}\n}\n",
+        "vrrp_instance A { interface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 10.0.0.1 } }",
+        "vrrp_instance A{interface eth0\nvirtual_router_id 1\nvirtual_ipaddress{10.0.0.1}}",
+        "vrrp_instance A # {\n # {\n{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress\n{10.0.0.1\n}}",
+    ] {
+        let router = quiet(text);
+        assert_eq!((router.name.as_str(), router.addresses.len()), ("A", 1), "{text}");
+    }
+}
+
+#[test]
+fn braces_in_quotes_are_text() {
+    let (router, diagnostics) = warned("notify \"/bin/x {} }\"");
+    assert_eq!(
+        diagnostics,
+        ["2: warning: notify is recognised but not supported yet: no script is run"]
+    );
+    assert_eq!(router.addresses.len(), 1);
+}
+
+#[test]
+fn brace_mistakes() {
+    let (_, diagnostics) = accept(&format!("}}\n{}{{\nx\n}}\n", with("")));
+    assert_eq!(
+        diagnostics,
+        [
+            "1:1: warning: there is a `}` too many",
+            "10:1: warning: this block belongs to no keyword; it is skipped",
+        ]
+    );
+    let (config, diagnostics) = accept(
+        "vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1\n",
+    );
+    assert_eq!(config.routers[0].addresses.len(), 1);
+    assert_eq!(
+        diagnostics,
+        [
+            "1:1: warning: the block of vrrp_instance is not closed",
+            "4:1: warning: the block of virtual_ipaddress is not closed",
+        ]
+    );
+    let (config, diagnostics) = accept(
+        "vrrp_instance A\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress\n10.0.0.1\n}\n}\n",
+    );
+    assert_eq!(config.routers[0].addresses.len(), 1);
+    assert_eq!(
+        diagnostics,
+        [
+            "1:1: warning: there is no `{` behind vrrp_instance",
+            "4:1: warning: there is no `{` behind virtual_ipaddress",
+        ]
+    );
+}
+
+// Grammar 5: leniency.
+
+#[test]
+fn unknown_keywords() {
+    let text = with("prioritty 7");
+    let Ok(loaded) = load_text(&text) else { panic!("refused") };
+    assert_eq!(brief(&loaded.diagnostics), ["4:2: warning: unknown keyword prioritty"]);
+    assert_eq!(loaded.diagnostics[0].hint.as_deref(), Some("did you mean priority?"));
+    let (config, diagnostics) =
+        accept(&format!("whatever x {{\n a {{ b }}\n}}\nglobal_defs {{\n what\n}}\n{}", with("")));
+    assert_eq!(config.routers.len(), 1);
+    assert_eq!(
+        diagnostics,
+        ["1:1: warning: unknown keyword whatever", "5:2: warning: unknown keyword what"]
+    );
+}
+
+#[test]
+fn bad_values_fall_back() {
+    for (line, warning) in [
+        ("priority 0", "11: warning: priority must be 1 to 255, not `0`; 100 is used"),
+        ("priority 256", "11: warning: priority must be 1 to 255, not `256`; 100 is used"),
+        ("priority x", "11: warning: priority must be 1 to 255, not `x`; 100 is used"),
+        ("version 4", "10: warning: version must be 2 or 3, not `4`; 2 is used"),
+        (
+            "advert_int x",
+            "13: warning: advert_int takes seconds, as in 1 or 0.25, not `x`; ignored",
+        ),
+        (
+            "advert_int -1",
+            "13: warning: advert_int takes seconds, as in 1 or 0.25, not `-1`; ignored",
+        ),
+        ("advert_int 0", "13: warning: advert_int must be 0.01 s to 255 s, not 0 s; 1 s is used"),
+        (
+            "advert_int 256",
+            "13: warning: advert_int must be 0.01 s to 255 s, not 256 s; 1 s is used",
+        ),
+        ("state SLAVE", "8: warning: unknown state `SLAVE`; BACKUP is used"),
+        (
+            "preempt_delay x",
+            "16: warning: preempt_delay takes seconds, as in 1 or 0.25, not `x`; ignored",
+        ),
+        ("preempt_delay 1001", "16: warning: preempt_delay must be 0 s to 1000 s; it is ignored"),
+        (
+            "garp_master_delay x",
+            "20: warning: garp_master_delay takes a whole number, not `x`; ignored",
+        ),
+        ("garp_master_repeat 0", "2: warning: garp_master_repeat must be at least 1; 1 is used"),
+        (
+            "lower_prio_no_advert 1",
+            "23: warning: lower_prio_no_advert takes on or off, not `1`; ignored",
+        ),
+        ("mcast_src_ip x", "15: warning: mcast_src_ip takes an address, not `x`; ignored"),
+        ("priority 100 200", "15: warning: `200` is ignored: priority takes one value"),
+    ] {
+        let (router, diagnostics) = warned(line);
+        assert_eq!(diagnostics, [warning], "{line}");
+        let mut plain = quiet(&with(""));
+        if line.starts_with("garp_master_repeat") {
+            plain.garp.master_repeat = 1;
+        }
+        assert_eq!(router, plain, "{line}");
+    }
+}
+
+#[test]
+fn fatal_mistakes() {
+    assert_eq!(
+        refuse("vrrp_instance A {\n interface eth0\n virtual_ipaddress { 10.0.0.1 }\n}\n"),
+        ["1:1: error: vrrp_instance A has no virtual_router_id"]
+    );
+    assert_eq!(
+        refuse("\nvrrp_instance A {\n virtual_router_id 1\n virtual_ipaddress { 10.0.0.1 }\n}\n"),
+        ["2:1: error: vrrp_instance A has no interface"]
+    );
+    assert_eq!(
+        refuse("vrrp_instance A {\n interface eth0\n virtual_router_id 1\n version 3\n}\n"),
+        ["1:1: error: vrrp_instance A has no virtual_ipaddress"]
+    );
+    for vrid in ["0", "256", "x", "-1"] {
+        let text = with("").replace("virtual_router_id 1", &format!("virtual_router_id {vrid}"));
+        assert_eq!(
+            refuse(&text),
+            [format!("3:20: error: virtual_router_id must be 1 to 255, not `{vrid}`")]
+        );
+    }
+    assert_eq!(refuse(&with("priority")), ["4:2: error: priority has no value"]);
+    assert_eq!(refuse(""), ["1:0: error: there is no virtual router in this file"]);
+}
+
+#[test]
+fn unicast_needs_an_interface_too() {
+    let text = with("unicast_peer { 10.0.0.9 }").replace(" interface eth0", "");
+    let Err(error) = load_text(&text) else { panic!("accepted") };
+    assert_eq!(brief(error.diagnostics()), ["1:1: error: vrrp_instance A has no interface"]);
+    let hint = error.diagnostics()[0].hint.as_deref().unwrap();
+    assert!(hint.contains("unicast"), "{hint}");
+}
+
+#[test]
+fn one_vrid_per_interface() {
+    let b = with("").replace("vrrp_instance A", "vrrp_instance B").replace("10.0.0.1", "10.0.0.2");
+    assert_eq!(
+        refuse(&format!("{}{b}", with(""))),
+        ["9:1: error: B and A (line 1) both use virtual_router_id 1 on eth0"]
+    );
+    let (config, diagnostics) = accept(&format!("{}{}", with(""), b.replace("eth0", "eth1")));
+    assert_eq!((config.routers.len(), diagnostics.len()), (2, 0));
+}
+
+#[test]
+fn one_name_per_instance() {
+    let again = with("").replace("eth0", "eth1");
+    let (config, diagnostics) = accept(&format!("{}{again}", with("")));
+    assert_eq!(config.routers.len(), 1);
+    assert_eq!(config.routers[0].interface, "eth0");
+    assert_eq!(
+        diagnostics,
+        ["9:1: warning: there is a vrrp_instance A already, in line 1; this one is skipped"]
+    );
+    let (config, diagnostics) = accept(&format!("vrrp_instance {{\n x\n}}\n{}", with("")));
+    assert_eq!(config.routers.len(), 1);
+    assert_eq!(diagnostics, ["1:1: warning: vrrp_instance has no name; it is skipped"]);
+}
+
+#[test]
+fn version_two_may_have_no_address() {
+    let (config, diagnostics) =
+        accept("vrrp_instance A {\n interface eth0\n virtual_router_id 1\n}\n");
+    assert_eq!(config.routers[0].addresses, []);
+    assert_eq!(diagnostics, ["1:1: warning: vrrp_instance A has no virtual_ipaddress"]);
+    for version in ["2", "3"] {
+        quiet(&format!(
+            "vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n version {version}\n no_virtual_ipaddress\n}}\n"
+        ));
+    }
+}
+
+// Grammar 6: booleans and timers.
+
+#[test]
+fn booleans() {
+    for on in ["", "on", "true", "yes"] {
+        let router =
+            quiet(&with(&format!("lower_prio_no_advert {on}\n higher_prio_send_advert {on}")));
+        assert_eq!((router.lower_prio_advert, router.higher_prio_advert), (false, true), "{on}");
+    }
+    for off in ["off", "false", "no"] {
+        let router =
+            quiet(&with(&format!("lower_prio_no_advert {off}\n higher_prio_send_advert {off}")));
+        assert_eq!((router.lower_prio_advert, router.higher_prio_advert), (true, false), "{off}");
+    }
+}
+
+#[test]
+fn timers() {
+    let micros = |micros: u64| Some(Nanos(micros * 1_000));
+    assert_eq!(decimal_seconds("1"), micros(1_000_000));
+    assert_eq!(decimal_seconds("0.25"), micros(250_000));
+    assert_eq!(decimal_seconds(" 2."), micros(2_000_000));
+    assert_eq!(decimal_seconds(".5"), micros(500_000));
+    assert_eq!(decimal_seconds("0.0000014"), micros(1));
+    assert_eq!(decimal_seconds("0.0000015"), micros(2));
+    for bad in ["", ".", "-1", "+1", "1s", "1e3", "1.2.3", "0x10", "99999999999999999999"] {
+        assert_eq!(decimal_seconds(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn intervals() {
+    let secs = AdvertInterval::Secs;
+    let centisecs = |centisecs| AdvertInterval::Centisecs(Centisecs(centisecs));
+    assert_eq!(quiet(&with("")).interval, secs(1));
+    assert_eq!(quiet(&with("advert_int 255")).interval, secs(255));
+    assert_eq!(quiet(&with("advert_int 0.01\n version 3")).interval, centisecs(1));
+    assert_eq!(quiet(&with("version 3\n advert_int 40.95")).interval, centisecs(4_095));
+    for (extra, interval) in [
+        ("advert_int 0.3", secs(1)),
+        ("advert_int 1.4", secs(1)),
+        ("advert_int 1.5", secs(2)),
+        ("advert_int 0.014 \n version 3", centisecs(1)),
+        ("advert_int 0.015 \n version 3", centisecs(2)),
+        ("advert_int 41 \n version 3", centisecs(4_095)),
+        ("advert_int 255 \n version 3", centisecs(4_095)),
+    ] {
+        let (router, diagnostics) = warned(extra);
+        assert_eq!(router.interval, interval, "{extra}");
+        assert_eq!(diagnostics.len(), 1, "{extra}: {diagnostics:?}");
+    }
+}
+
+// Grammar 7: include.
+
+#[test]
+fn includes_are_relative_to_their_file() {
+    let loaded = load_files(&[
+        ("k.conf", "global_defs {\n include common/*.inc\n}\ninclude \"conf.d/*.conf\"\n"),
+        ("common/a.inc", "vrrp_version 3\n"),
+        ("conf.d/1.conf", "vrrp_instance A {\n include sub/body\n virtual_router_id 1\n}\n"),
+        (
+            "conf.d/2.conf",
+            "vrrp_instance B {\n include sub/body\n virtual_router_id 2\n nonsense\n}\n",
+        ),
+        ("conf.d/sub/body", "interface eth0\nvirtual_ipaddress { 10.0.0.${N} }\n"),
+        ("conf.d/0.conf", "$N=1\n"),
+        ("conf.d/1a.conf", "$N=2\n"),
+    ])
+    .unwrap();
+    let routers: Vec<_> =
+        loaded.config.routers.iter().map(|r| (r.name.as_str(), r.addresses[0].address)).collect();
+    assert_eq!(routers, [("A", ip("10.0.0.1")), ("B", ip("10.0.0.2"))]);
+    assert_eq!(loaded.config.routers[0].interval, AdvertInterval::Centisecs(Centisecs(100)));
+    let [warning] = loaded.diagnostics.as_slice() else { panic!("{:?}", loaded.diagnostics) };
+    assert!(warning.file.ends_with("conf.d/2.conf"), "{warning}");
+    assert_eq!((warning.line, warning.column), (4, 2));
+}
+
+#[test]
+fn include_with_alternatives_and_definitions() {
+    let loaded = load_files(&[
+        (
+            "k.conf",
+            "$D=parts\ninclude ${D}/{b,a}.conf\n@here include ${D}/c.conf\n@there include x\n",
+        ),
+        ("parts/a.conf", "virtual_router_id 1\n"),
+        ("parts/b.conf", "vrrp_instance A {\ninterface eth0\n"),
+        ("parts/c.conf", "virtual_ipaddress { 10.0.0.1 }\n}\n"),
+    ])
+    .unwrap();
+    assert_eq!(brief(&loaded.diagnostics), Vec::<String>::new());
+    assert_eq!(loaded.config.routers[0].vrid.get(), 1);
+}
+
+#[test]
+fn missing_includes() {
+    let (_, diagnostics) = accept(&format!("include none.conf\ninclude none/*.conf\n{}", with("")));
+    assert_eq!(diagnostics, ["1:1: warning: no file matches `none.conf`; nothing is included"]);
+    for (keyword, refused) in [
+        ("includer none.conf", false),
+        ("includem none.conf", true),
+        ("includeb none.conf", true),
+        ("includea none.conf", true),
+        ("includem none/*", false),
+        ("includew none/*", true),
+        ("includea none/*", true),
+        ("include .", false),
+        ("includer .", true),
+    ] {
+        let result = load_text(&format!("{keyword}\n{}", with("")));
+        assert_eq!(result.is_err(), refused, "{keyword}: {result:?}");
+    }
+}
+
+#[test]
+fn includes_end() {
+    let Err(error) = load_files(&[
+        ("k.conf", "include a.conf\n"),
+        ("a.conf", "include b.conf\n"),
+        ("b.conf", "\ninclude ?.conf\n"),
+    ]) else {
+        panic!("accepted")
+    };
+    let diagnostics = error.diagnostics();
+    assert!(diagnostics.iter().all(|d| d.message.ends_with("includes itself")), "{diagnostics:?}");
+    assert_eq!(diagnostics.len(), 3);
+    assert!(diagnostics.iter().all(|d| d.file.ends_with("b.conf") && d.line == 2));
+}
+
+// Grammar 8: conditions.
+
+#[test]
+fn conditions() {
+    let router = quiet(&with(
+        "@here priority 10\n @there priority 20\n @^here priority 30\n @^there version 3\n @here",
+    ));
+    assert_eq!(router.priority, Priority(10));
+    assert_eq!(router.interval, AdvertInterval::Centisecs(Centisecs(100)));
+    let (_, diagnostics) = warned("@here  priority x");
+    assert_eq!(
+        diagnostics,
+        ["18: warning: priority must be 1 to 255, not `x`; 100 is used"],
+        "the column is that of the value in the file"
+    );
+}
+
+#[test]
+fn the_configuration_id_is_the_host_name_by_default() {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let host = host.trim().split('.').next().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("k.conf");
+    fs::write(&path, with(&format!("@{host} priority 77"))).unwrap();
+    let loaded = load(&path, &Options::default()).unwrap();
+    assert_eq!(loaded.config.routers[0].priority, Priority(77));
+}
+
+// Grammar 9: definitions.
+
+#[test]
+fn definitions_are_expanded_late() {
+    let (config, diagnostics) = accept(
+        "$BASE=10.2.${SUB}\n$SUB=0\nvrrp_instance A {\ninterface eth0\nvirtual_router_id 1\n\
+         virtual_ipaddress {\n${BASE}.100/32\n$SUB=10\n${BASE}.100/32\n$WHOLE=10.3.0.1 dev lo\n$WHOLE\n}\n}\n",
+    );
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let shown: Vec<_> = config.routers[0].addresses.iter().map(|a| a.address.to_string()).collect();
+    assert_eq!(shown, ["10.2.0.100", "10.2.10.100", "10.3.0.1"]);
+    assert_eq!(config.routers[0].addresses[2].dev.as_deref(), Some("lo"));
+}
+
+#[test]
+fn conditional_definitions() {
+    let router = quiet(&format!(
+        "@here $P=240\n@there $P=200\n$IF=@here\n$NO=@there\n{}",
+        with("priority $P\n $NO priority 1\n $IF version 3")
+    ));
+    assert_eq!(router.priority, Priority(240));
+    assert_eq!(router.interval, AdvertInterval::Centisecs(Centisecs(100)));
+}
+
+#[test]
+fn undefined_names_stay() {
+    let (router, diagnostics) = warned("priority ${P}\n garp_master_delay 7");
+    assert_eq!(router.garp.master_delay, Nanos::from_secs(7), "the block goes on");
+    assert_eq!(
+        diagnostics,
+        [
+            "2: warning: `${P}` is not defined",
+            "11: warning: priority must be 1 to 255, not `${P}`; 100 is used",
+        ]
+    );
+    let (_, diagnostics) = warned("notify \"/bin/x $1 ${HOME}\"");
+    assert_eq!(diagnostics.len(), 1, "a script may have variables of its own");
+}
+
+#[test]
+fn a_name_that_runs_on_is_not_replaced() {
+    let text = format!("$N=3\n{}", with("mcast_src_ip 10.0.$N.1"));
+    let Ok(loaded) = load_text(&text) else { panic!("refused") };
+    assert_eq!(
+        brief(&loaded.diagnostics),
+        [
+            "5:2: warning: `$N` is not replaced here",
+            "5:15: warning: mcast_src_ip takes an address, not `10.0.$N.1`; ignored",
+        ]
+    );
+    assert_eq!(loaded.diagnostics[0].hint.as_deref(), Some("write ${N}"));
+}
+
+#[test]
+fn multi_line_definitions_nest() {
+    let (config, diagnostics) = accept(
+        "$ADDRESS= \\\n 10.0.${NUM}.${LAST} \\\n 10.1.${NUM}.${LAST}\n\
+         $INSTANCE= \\\n  vrrp_instance VI_${NUM} { \\\n    interface eth0.${NUM} \\\n    # a comment\n\
+         \x20   virtual_router_id 1 \\\n    @here priority 130 \\\n    @there priority 120 \\\n\
+         \x20   virtual_ipaddress { \\\n      $LAST=1 \\\n      $ADDRESS \\\n      $LAST=2 \\\n      $ADDRESS \\\n    } \\\n  }\n\
+         \n$NUM=0\n$INSTANCE\n$NUM=1\n$INSTANCE\n",
+    );
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let names: Vec<_> = config.routers.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["VI_0", "VI_1"]);
+    let second = &config.routers[1];
+    assert_eq!((second.interface.as_str(), second.priority), ("eth0.1", Priority(130)));
+    assert_eq!(second.line, 22, "where it is used");
+    let shown: Vec<_> = second.addresses.iter().map(|a| a.address.to_string()).collect();
+    assert_eq!(shown, ["10.0.1.1", "10.1.1.1", "10.0.1.2", "10.1.1.2"]);
+}
+
+#[test]
+fn built_in_definitions() {
+    let text = with(
+        "authentication { auth_type PASS\nauth_pass ${_INSTANCE}\n}\n garp_master_delay ${_RANDOM 5 6}",
+    );
+    let router = quiet(&text);
+    assert_eq!(router.authentication, Authentication::Pass(*b"here\0\0\0\0"));
+    assert!([5, 6].map(Nanos::from_secs).contains(&router.garp.master_delay));
+    let router = quiet(&with("authentication { auth_type PASS\nauth_pass a${_HASH}b${_BANG}\n}"));
+    assert_eq!(router.authentication, Authentication::Pass(*b"a#b!\0\0\0\0"));
+    let loaded = load_files(&[
+        ("k.conf", "include sub/a.conf\n"),
+        ("sub/a.conf", &with("include ${_PWD}/b.conf")),
+        ("sub/b.conf", "priority 9\n"),
+    ])
+    .unwrap();
+    assert_eq!(loaded.config.routers[0].priority, Priority(9));
+    let name = std::env::var("CARGO_PKG_NAME").unwrap();
+    assert_eq!(quiet(&with("").replace(" A ", " ${_ENV CARGO_PKG_NAME} ")).name, name);
+}
+
+#[test]
+fn definitions_without_end() {
+    for loop_ in [
+        "$A=$A\n$A\n",
+        "$A=x${A}\n$A\n",
+        "$A=${B}${B}\n$B=${C}${C}\n$C=${A}${A}\n$A\n",
+        "$A= \\\n $A \\\n $A\n\n$A\n",
+        "$A= \\\n ~SEQ(i,1,9) $A\n\n$A\n",
+        "~SEQ(i,1,9999999999999) x\n",
+        "~SEQ(i,1,9999) ~SEQ(j,1,9999) ~SEQ(k,1,9999) x\n",
+    ] {
+        let diagnostics = diagnostics_of(&format!("{loop_}{}", with("")));
+        let said = ["grows without end", "nested more than", "expands to more than"];
+        let found = diagnostics.iter().any(|d| said.iter().any(|said| d.message.contains(said)));
+        assert!(found, "{loop_}: {diagnostics:?}");
+    }
+}
+
+// Grammar 10: loops.
+
+#[test]
+fn sequences() {
+    for (head, values) in [
+        ("~SEQ(i, 3)", "1 2 3"),
+        ("~SEQ(i,2,4)", "2 3 4"),
+        ("~SEQ(i,4,2)", "4 3 2"),
+        ("~SEQ(i,1,2,6)", "1 3 5"),
+        ("~SEQ ( i , 0x10 , 0x12 )", "16 17 18"),
+        ("~SEQx(i,10,-5,0)", "a 5 0"),
+        ("~SEQ(i,$FROM,${TO})", "7 8"),
+        ("~LST(i,a,b)", "a b"),
+        ("~LST( i , eth0 )", "eth0"),
+    ] {
+        let body = "$ROUTER= \\\nvrrp_instance ${i} { \\\ninclude body \\\n}\n";
+        let text = format!("$FROM=7\n$TO=8\n{body}{head} $ROUTER\n");
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("k.conf"), text).unwrap();
+        fs::write(
+            directory.path().join("body"),
+            "interface if_$i\nvirtual_router_id 1\nno_virtual_ipaddress\n",
+        )
+        .unwrap();
+        let loaded = load(&directory.path().join("k.conf"), &options()).unwrap();
+        let names: Vec<_> = loaded.config.routers.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names.join(" "), values, "{head}: {:?}", loaded.diagnostics);
+        assert_eq!(loaded.config.routers[0].interface, format!("if_{}", names[0]));
+    }
+}
+
+#[test]
+fn loops_nest_and_take_several_variables() {
+    let (shown, diagnostics) = addresses("~SEQ(a,1,2) ~SEQ(b,1,2) 10.0.${a}.${b}");
+    assert_eq!(shown, ["10.0.1.1/32 0", "10.0.1.2/32 0", "10.0.2.1/32 0", "10.0.2.2/32 0"]);
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let (shown, _) = addresses("~LST({IP, DEV}, {10,eth1},{20, eth2}) 10.0.0.${IP} dev $DEV");
+    assert_eq!(shown, ["10.0.0.10/32 0 dev eth1", "10.0.0.20/32 0 dev eth2"]);
+}
+
+#[test]
+fn loop_mistakes() {
+    for (line, problem) in [
+        ("~SEQ(i,1", "~SEQ has no closing parenthesis"),
+        ("~SEQ i)", "~SEQ has no opening parenthesis"),
+        ("~SEQ(i)", "~SEQ needs a variable and an end"),
+        ("~SEQ(1,2) x", "~SEQ has no valid variable: `1`"),
+        ("~SEQ(i,x) x", "~SEQ has `x` where a number belongs"),
+        ("~SEQ(i,1,2,3,4) x", "~SEQ takes a variable and one to three numbers"),
+        ("~SEQ(i,1,0,4) x", "~SEQ never gets from 1 to 4 in steps of 0"),
+        ("~SEQ(i,1,-1,4) x", "~SEQ never gets from 1 to 4 in steps of -1"),
+        ("~SEQx(i,-1) x", "~SEQ counts in hexadecimal, which has no negative numbers"),
+        ("~SEQy(i,1) x", "~SEQ is written `~SEQy`"),
+        ("~LST(i) x", "~LST has no values"),
+        ("~LST({i,j},{1,2,3}) x", "~LST has more values than variables"),
+        ("~LST({i,j,{1,2) x", "~LST has no valid variable: `{i`"),
+    ] {
+        let (_, diagnostics) = warned(line);
+        assert!(
+            diagnostics
+                .first()
+                .is_some_and(|d| d == &format!("2: warning: {problem}; the line is ignored"))
+                || line.starts_with("~LST({i,j,{"),
+            "{line}: {diagnostics:?}"
+        );
+        assert_eq!(diagnostics.len(), 1, "{line}: {diagnostics:?}");
+    }
+}
+
+// Grammar 11, and everything else that is recognised.
+
+#[test]
+fn balancer_blocks_are_skipped() {
+    let (config, diagnostics) = accept(&format!(
+        "virtual_server_group G {{ 10.0.0.1 80 }}\nvirtual_server 10.0.0.1 80\n{{\n real_server 10.0.0.2 80 {{\n  HTTP_GET {{ url {{ path / }} }}\n }}\n}}\n{}",
+        with("")
+    ));
+    assert_eq!(config.routers.len(), 1);
+    let meaning = "recognised but not supported yet: load balancing is not part of this daemon, the block is skipped";
+    assert_eq!(
+        diagnostics,
+        [
+            format!("1:1: warning: virtual_server_group is {meaning}"),
+            format!("2:1: warning: virtual_server is {meaning}"),
+        ]
+    );
+}
+
+#[test]
+fn unsupported_keywords_raise_one_diagnostic() {
+    let check = |entry: &keywords::Unsupported, text: &str| {
+        let diagnostics = diagnostics_of(text);
+        let [only] = diagnostics.as_slice() else { panic!("{text}: {diagnostics:?}") };
+        assert_eq!(only.severity, entry.severity);
+        assert!(only.message.starts_with(&format!("{} is recognised", entry.keyword)), "{only}");
+        assert_eq!(only.line, 4);
+    };
+    for entry in keywords::INSTANCE {
+        check(entry, &with(&format!("{} x {{\n a b {{\n c\n }}\n }}", entry.keyword)));
+        check(entry, &with(&format!("{} x", entry.keyword)));
+    }
+    for entry in keywords::GLOBAL {
+        check(entry, &format!("\n\nglobal_defs {{\n{} x\n}}\n{}", entry.keyword, with("")));
+    }
+    for entry in keywords::ROOT {
+        check(entry, &format!("\n\n\n{} x {{ a {{ }} }}\n{}", entry.keyword, with("")));
+    }
+}
+
+#[test]
+fn keyword_lists_are_sets() {
+    for table in [keywords::ROOT, keywords::GLOBAL, keywords::INSTANCE] {
+        let mut names: Vec<_> = table.iter().map(|entry| entry.keyword).collect();
+        names.extend(match table {
+            table if std::ptr::eq(table, keywords::INSTANCE) => instance::KEYWORDS,
+            table if std::ptr::eq(table, keywords::GLOBAL) => super::GLOBAL_KEYWORDS,
+            _ => super::ROOT_KEYWORDS,
+        });
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
+
+#[test]
+fn keywords_that_are_acted_on_are_known() {
+    for keyword in instance::KEYWORDS {
+        let text = with(&format!("{keyword} {{ }}"));
+        let diagnostics = diagnostics_of(&text);
+        assert!(!diagnostics.iter().any(|d| d.message.contains("unknown keyword")), "{keyword}");
+    }
+    for keyword in super::GLOBAL_KEYWORDS {
+        let text = format!("global_defs {{\n{keyword} 3\n}}\n{}", with(""));
+        let diagnostics = diagnostics_of(&text);
+        assert!(!diagnostics.iter().any(|d| d.message.contains("unknown keyword")), "{keyword}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_keyword() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let reference = fs::read_to_string(path).unwrap();
+    let (acted_on, rest) = reference.split_once("### Recognised, not supported yet").unwrap();
+    let acted_on = acted_on.split_once("### Acted on").unwrap().1;
+    for keyword in
+        instance::KEYWORDS.iter().chain(super::GLOBAL_KEYWORDS).chain(super::ROOT_KEYWORDS)
+    {
+        assert!(acted_on.contains(&format!("`{keyword}`")), "{keyword} is not in the reference");
+    }
+    for entry in [keywords::ROOT, keywords::GLOBAL, keywords::INSTANCE].into_iter().flatten() {
+        let keyword = entry.keyword;
+        assert!(rest.contains(&format!("`{keyword}`")), "{keyword} is not in the reference");
+        assert!(
+            rest.contains(entry.meaning),
+            "{keyword}: {} is not in the reference",
+            entry.meaning
+        );
+    }
+}
+
+// What the keywords mean.
+
+#[test]
+fn defaults() {
+    let router = quiet(&with(""));
+    assert_eq!(router.priority, Priority(100));
+    assert_eq!(router.interval, AdvertInterval::Secs(1));
+    assert_eq!(router.authentication, Authentication::None);
+    assert_eq!(router.transport, Transport::Multicast { source: None });
+    assert!(router.preempt && router.lower_prio_advert && !router.higher_prio_advert);
+    assert_eq!(router.preempt_delay, Nanos::ZERO);
+    assert_eq!(router.v3_checksum, V3Checksum::Rfc5798);
+    let garp = router.garp;
+    assert_eq!((garp.master_repeat, garp.master_delay), (5, Nanos::from_secs(5)));
+    assert_eq!((garp.refresh, garp.refresh_repeat), (Nanos::ZERO, 1));
+    assert_eq!((garp.lower_prio_repeat, garp.lower_prio_delay), (5, Nanos::from_secs(5)));
+}
+
+#[test]
+fn state_and_priority() {
+    assert_eq!(quiet(&with("state MASTER")).priority, Priority::OWNER);
+    assert_eq!(quiet(&with("state MASTER\n priority 90")).priority, Priority(90));
+    assert_eq!(quiet(&with("state BACKUP")).priority, Priority(100));
+}
+
+#[test]
+fn preemption() {
+    assert!(!quiet(&with("nopreempt")).preempt);
+    assert!(quiet(&with("nopreempt\n preempt")).preempt);
+    assert_eq!(quiet(&with("preempt_delay 300")).preempt_delay, Nanos::from_secs(300));
+    for extra in [
+        "state MASTER\n priority 90\n nopreempt",
+        "state MASTER\n priority 90\n preempt_delay 5",
+        "priority 255\n nopreempt",
+        "priority 255\n preempt_delay 5",
+    ] {
+        let (config, diagnostics) = accept(&with(extra));
+        let router = &config.routers[0];
+        assert_eq!((router.preempt, router.preempt_delay), (true, Nanos::ZERO), "{extra}");
+        assert_eq!(diagnostics.len(), 1, "{extra}: {diagnostics:?}");
+    }
+    let (config, diagnostics) = accept(&with("nopreempt\n preempt_delay 5"));
+    assert_eq!((config.routers[0].preempt, config.routers[0].preempt_delay), (false, Nanos::ZERO));
+    assert_eq!(
+        diagnostics,
+        ["5:16: warning: preempt_delay does not go with nopreempt; it is ignored"]
+    );
+}
+
+#[test]
+fn authentication() {
+    let block = |body: &str| with(&format!("authentication {{\n{body}\n}}"));
+    let pass = |password: &str| quiet(&block(&format!("auth_type PASS\nauth_pass {password}")));
+    assert_eq!(pass("1111").authentication, Authentication::Pass(*b"1111\0\0\0\0"));
+    assert_eq!(pass("12345678").authentication, Authentication::Pass(*b"12345678"));
+    let long = block("auth_type PASS\nauth_pass 123456789");
+    let (config, diagnostics) = accept(&long);
+    assert_eq!(config.routers[0].authentication, Authentication::Pass(*b"12345678"));
+    assert_eq!(
+        diagnostics,
+        ["6:11: warning: auth_pass is longer than 8 octets; the first 8 are used"]
+    );
+    for (body, warning) in [
+        (
+            "auth_type PASS",
+            "4:2: warning: auth_type PASS without auth_pass; authentication is ignored",
+        ),
+        ("auth_pass x", "5:11: warning: auth_pass without auth_type; authentication is ignored"),
+        (
+            "auth_type MD5\nauth_pass x",
+            "5:11: warning: unknown auth_type `MD5`; authentication is ignored",
+        ),
+        (
+            "auth_type PASS\nauth_pass \"\"",
+            "4:2: warning: auth_type PASS without auth_pass; authentication is ignored",
+        ),
+    ] {
+        let (config, diagnostics) = accept(&block(body));
+        assert_eq!(config.routers[0].authentication, Authentication::None);
+        assert_eq!(diagnostics, [warning]);
+    }
+    let v3 = block("auth_type PASS\nauth_pass x").replace(" interface", " version 3\n interface");
+    let (config, diagnostics) = accept(&v3);
+    assert_eq!(config.routers[0].authentication, Authentication::None);
+    assert_eq!(diagnostics, ["7:11: warning: version 3 has no authentication; it is ignored"]);
+    assert_eq!(
+        refuse(&block("auth_type AH\nauth_pass x")),
+        [
+            "5:11: error: auth_type AH is not supported, and routers that use it would not understand us"
+        ]
+    );
+}
+
+#[test]
+fn virtual_addresses() {
+    let (shown, diagnostics) = addresses(
+        "10.0.0.1\n10.0.0.2/24\n10.0.0.3/24 dev eth1 label eth1:0 brd 10.0.0.127 scope link no_track\n\
+         10.0.0.4/24 brd + scope 200\n10.0.0.5/24 broadcast -\n\"10.0.0.6/8\" scope host",
+    );
+    assert_eq!(diagnostics, Vec::<String>::new());
+    assert_eq!(
+        shown,
+        [
+            "10.0.0.1/32 0",
+            "10.0.0.2/24 0",
+            "10.0.0.3/24 253 dev eth1 label eth1:0 brd 10.0.0.127 no_track",
+            "10.0.0.4/24 200 brd 10.0.0.255",
+            "10.0.0.5/24 0 brd 10.0.0.0",
+            "10.0.0.6/8 254",
+        ]
+    );
+}
+
+#[test]
+fn virtual_address_mistakes() {
+    for (line, kept, warning) in [
+        ("10.0.0.2/33", "10.0.0.2/32 0", "5:1: warning: `33` is no prefix length; /32 is used"),
+        ("10.0.0.2 scope x", "10.0.0.2/32 0", "5:16: warning: unknown scope `x`; global is used"),
+        (
+            "10.0.0.2 what",
+            "10.0.0.2/32 0",
+            "5:10: warning: `what` is ignored: 10.0.0.2 has no such option",
+        ),
+        (
+            "10.0.0.2 brd +",
+            "10.0.0.2/32 0",
+            "5:14: warning: /32 leaves no room for a broadcast address",
+        ),
+        (
+            "10.0.0.2 peer 10.0.0.3",
+            "10.0.0.2/32 0",
+            "5:10: warning: peer is recognised but not supported yet: 10.0.0.2 goes without",
+        ),
+        ("nonsense", "", "5:1: warning: `nonsense` is no address; it is skipped"),
+        ("10.0.0.2 brd x", "", "5:14: warning: `x` is no address; 10.0.0.2 is skipped"),
+        ("10.0.0.2 dev", "", "5:10: warning: dev has no value; 10.0.0.2 is skipped"),
+        (
+            "10.0.0.2 label 0123456789abcdef",
+            "",
+            "5:1: warning: the label `0123456789abcdef` is longer than 15 characters; the address is skipped",
+        ),
+        ("10.0.0.9", "", "6:1: warning: 10.0.0.9 is there twice; the second one is skipped"),
+        ("0.0.0.0", "", "5:1: warning: 0.0.0.0 is no address of a host; the address is skipped"),
+        (
+            "224.0.0.18",
+            "",
+            "5:1: warning: 224.0.0.18 is a multicast address; the address is skipped",
+        ),
+    ] {
+        let (mut shown, diagnostics) = addresses(&format!("{line}\n10.0.0.9"));
+        assert_eq!(shown.pop().as_deref(), Some("10.0.0.9/32 0"));
+        assert_eq!(shown.join(", "), kept, "{line}");
+        assert_eq!(diagnostics, [warning], "{line}");
+    }
+    let (shown, diagnostics) = addresses("10.0.0.9\n10.0.0.9 dev eth1");
+    assert_eq!((shown.len(), diagnostics.len()), (2, 0), "another interface");
+}
+
+#[test]
+fn more_addresses_than_fit() {
+    let (config, diagnostics) = accept(
+        "vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n\
+         ~SEQ(i,0,1) ~SEQ(j,1,150) 10.0.${i}.${j}\n}\nvirtual_ipaddress_excluded {\n10.9.9.9\n}\n}\n",
+    );
+    let router = &config.routers[0];
+    assert_eq!((router.addresses.len(), router.excluded.len()), (255, 46));
+    assert_eq!(router.excluded[0].address, ip("10.0.1.106"));
+    assert_eq!(router.excluded[45].address, ip("10.9.9.9"));
+    assert_eq!(
+        diagnostics,
+        [
+            "5:0: warning: 300 addresses do not fit in an advertisement; those after the 255th are not advertised"
+        ]
+    );
+}
+
+#[test]
+fn an_address_of_two_routers() {
+    let b = with("").replace("vrrp_instance A", "vrrp_instance B").replace("_id 1", "_id 2");
+    let (config, diagnostics) = accept(&format!("{}{b}", with("")));
+    assert_eq!(config.routers.len(), 2);
+    assert_eq!(
+        diagnostics,
+        ["9:1: warning: 10.0.0.1 is an address of A too; both will add and remove it"]
+    );
+}
+
+#[test]
+fn unicast() {
+    let router =
+        quiet(&with("unicast_src_ip 10.0.0.8\n unicast_peer {\n 10.0.0.9\n 10.0.0.7/24\n }"));
+    let peers = vec![ip("10.0.0.9"), ip("10.0.0.7")];
+    assert_eq!(router.transport, Transport::Unicast { source: Some(ip("10.0.0.8")), peers });
+    let (config, diagnostics) =
+        accept(&with("unicast_peer {\n 10.0.0.9 min_ttl 5\n 10.0.0.9\n x\n 0.0.0.0\n fe80::1\n }"));
+    let peers = vec![ip("10.0.0.9")];
+    assert_eq!(config.routers[0].transport, Transport::Unicast { source: None, peers });
+    assert_eq!(
+        diagnostics,
+        [
+            "5:11: warning: min_ttl is not supported yet and ignored",
+            "6:2: warning: 10.0.0.9 is twice in unicast_peer; the second one is skipped",
+            "7:2: warning: unicast_peer takes an address, not `x`; ignored",
+            "8:2: warning: the peer 0.0.0.0 is no address of a host; it is skipped",
+            "9:2: warning: fe80::1 is of another family than the addresses before it; skipped",
+        ]
+    );
+    let (router, diagnostics) = warned("unicast_src_ip 10.0.0.8");
+    assert_eq!(router.transport, Transport::Multicast { source: Some(ip("10.0.0.8")) });
+    assert_eq!(
+        diagnostics,
+        ["2: warning: there is a unicast keyword but no unicast_peer; the router multicasts"]
+    );
+    let router = quiet(&with("mcast_src_ip 10.0.0.8"));
+    assert_eq!(router.transport, Transport::Multicast { source: Some(ip("10.0.0.8")) });
+}
+
+#[test]
+fn ipv6_is_skipped() {
+    let six = "vrrp_instance SIX {\n interface eth0\n virtual_ipaddress { fe80::1 }\n}\n";
+    let (config, diagnostics) = accept(&format!("{six}{}", with("")));
+    assert_eq!(config.routers.len(), 1);
+    assert_eq!(diagnostics, ["1:1: warning: IPv6 is not supported yet: SIX is skipped"]);
+    let native = "vrrp_instance SIX {\n native_ipv6\n}\n";
+    let (_, diagnostics) = accept(&format!("{native}{}", with("")));
+    assert_eq!(diagnostics, ["1:1: warning: IPv6 is not supported yet: SIX is skipped"]);
+    let (config, diagnostics) = accept(&with(
+        "virtual_ipaddress { 10.0.0.7\n fe80::1\n }\n virtual_ipaddress_excluded { 2001:db8::1/64 }",
+    ));
+    assert_eq!((config.routers[0].addresses.len(), config.routers[0].excluded.len()), (2, 0));
+    assert_eq!(
+        diagnostics,
+        [
+            "5:2: warning: fe80::1 is of another family than the addresses before it; skipped",
+            "7:31: warning: IPv6 is not supported yet: 2001:db8::1 is skipped",
+        ]
+    );
+    let diagnostics = refuse(six);
+    assert_eq!(diagnostics.len(), 2, "a configuration without any usable router: {diagnostics:?}");
+}
+
+#[test]
+fn other_multicast_groups_are_refused() {
+    quiet(&with("mcast_dst_ip 224.0.0.18"));
+    quiet(&format!("global_defs {{\nvrrp_mcast_group4 224.0.0.18\n}}\n{}", with("")));
+    assert_eq!(refuse(&with("mcast_dst_ip 224.0.0.19")).len(), 1);
+    let diagnostics =
+        refuse(&format!("global_defs {{\nvrrp_mcast_group4 224.0.0.19\n}}\n{}", with("")));
+    assert!(diagnostics[0].starts_with("2:1: error: vrrp_mcast_group4"), "{diagnostics:?}");
+}
+
+#[test]
+fn gratuitous_arp() {
+    let garp = quiet(&with(
+        "garp_master_delay 1\n garp_master_repeat 2\n garp_master_refresh 3\n garp_master_refresh_repeat 4\n \
+         garp_lower_prio_delay 0\n garp_lower_prio_repeat 0",
+    ))
+    .garp;
+    assert_eq!((garp.master_delay, garp.master_repeat), (Nanos::from_secs(1), 2));
+    assert_eq!((garp.refresh, garp.refresh_repeat), (Nanos::from_secs(3), 4));
+    assert_eq!((garp.lower_prio_delay, garp.lower_prio_repeat), (Nanos::ZERO, 0));
+
+    let global = |lines: &str, instance: &str| {
+        // Behind the instance: it counts all the same.
+        quiet(&format!("{}global_defs {{\n{lines}\n}}\n", with(instance))).garp
+    };
+    let garp = global(
+        "vrrp_garp_master_delay 1\nvrrp_garp_master_repeat 2\nvrrp_garp_master_refresh 3\nvrrp_garp_master_refresh_repeat 4",
+        "",
+    );
+    assert_eq!((garp.master_delay, garp.master_repeat), (Nanos::from_secs(1), 2));
+    assert_eq!((garp.refresh, garp.refresh_repeat), (Nanos::from_secs(3), 4));
+    assert_eq!((garp.lower_prio_delay, garp.lower_prio_repeat), (Nanos::from_secs(1), 2));
+    let garp = global(
+        "vrrp_garp_lower_prio_delay 8\nvrrp_garp_lower_prio_repeat 9",
+        "garp_lower_prio_repeat 7",
+    );
+    assert_eq!((garp.lower_prio_delay, garp.lower_prio_repeat), (Nanos::from_secs(8), 7));
+    assert_eq!(garp.master_repeat, 5);
+}
+
+#[test]
+fn global_defaults() {
+    let global = |lines: &str, instance: &str| {
+        quiet(&format!("global_defs {{\n{lines}\n}}\n{}", with(instance)))
+    };
+    assert_eq!(global("vrrp_version 3", "").interval, AdvertInterval::Centisecs(Centisecs(100)));
+    assert_eq!(global("vrrp_version 3", "version 2").interval, AdvertInterval::Secs(1));
+    assert!(!global("vrrp_lower_prio_no_advert", "").lower_prio_advert);
+    assert!(global("vrrp_lower_prio_no_advert", "lower_prio_no_advert off").lower_prio_advert);
+    assert!(global("vrrp_higher_prio_send_advert", "").higher_prio_advert);
+    assert_eq!(global("v3_checksum_as_v2", "").v3_checksum, V3Checksum::Rfc9568);
+    assert_eq!(
+        global("v3_checksum_as_v2", "v3_checksum_as_v2 off").v3_checksum,
+        V3Checksum::Rfc5798
+    );
+    global("dynamic_interfaces", "accept");
+}
+
+#[test]
+fn strict_mode() {
+    let strict = |extra: &str| format!("global_defs {{\nvrrp_strict\n}}\n{}", with(extra));
+    let (config, diagnostics) =
+        accept(&strict("authentication { auth_type PASS\n auth_pass x\n }"));
+    let router = &config.routers[0];
+    assert_eq!(router.authentication, Authentication::None);
+    assert_eq!((router.garp.lower_prio_repeat, router.lower_prio_advert), (0, false));
+    assert_eq!(
+        diagnostics,
+        [
+            "2:1: warning: vrrp_strict is supported only in part: packets to the addresses are accepted, as with accept",
+            "8:12: warning: strict mode has no authentication; it is ignored",
+        ]
+    );
+    let (config, diagnostics) = accept(&strict("state MASTER\n priority 100\n nopreempt"));
+    assert!(!config.routers[0].preempt, "the state became BACKUP, so nopreempt stays");
+    assert_eq!(diagnostics.len(), 2);
+    assert!(
+        refuse(&strict("unicast_peer { 10.0.0.9 }"))
+            .iter()
+            .any(|d| d.contains("strict mode has no unicast"))
+    );
+    let (config, _) = accept(&strict("strict_mode off\n preempt_delay 5"));
+    assert_eq!(config.routers[0].preempt_delay, Nanos::from_secs(5));
+}
+
+// Real configurations.
+
+fn example(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name)
+}
+
+#[track_caller]
+fn load_example(name: &str, config_id: &str) -> (Config, Vec<String>) {
+    let options = Options { config_id: Some(config_id.to_owned()), instance: None };
+    let loaded = load(&example(name), &options).unwrap();
+    (loaded.config, brief(&loaded.diagnostics))
+}
+
+#[test]
+fn example_two_hosts() {
+    let (config, diagnostics) = load_example("two-hosts.conf", "web1");
+    let [router] = config.routers.as_slice() else { panic!("{config:?}") };
+    assert_eq!((router.priority, router.vrid.get()), (Priority(150), 51));
+    assert_eq!(router.authentication, Authentication::Pass(*b"1111\0\0\0\0"));
+    assert_eq!(
+        diagnostics,
+        ["3:5: warning: router_id is recognised but not supported yet: it is only a name in mails"]
+    );
+}
+
+#[test]
+fn example_distribution() {
+    let (config, diagnostics) = load_example("distribution.conf", "x");
+    let [router] = config.routers.as_slice() else { panic!("{config:?}") };
+    assert_eq!(router.addresses.len(), 3);
+    assert_eq!(router.authentication, Authentication::None, "as keepalived: strict mode has none");
+    let lines: Vec<_> = diagnostics.iter().map(|d| d.split(':').next().unwrap()).collect();
+    assert_eq!(lines, ["3", "8", "9", "10", "11", "12", "13", "14", "15", "19", "26", "35"]);
+}
+
+#[test]
+fn example_haproxy() {
+    for (id, priority, source, peer) in
+        [("lb1", 101, "10.20.0.11", "10.20.0.12"), ("lb2", 100, "10.20.0.12", "10.20.0.11")]
+    {
+        let (config, diagnostics) = load_example("haproxy.conf", id);
+        let [router] = config.routers.as_slice() else { panic!("{config:?}") };
+        assert_eq!(router.priority, Priority(priority));
+        let (source, peers) = (Some(ip(source)), vec![ip(peer)]);
+        assert_eq!(router.transport, Transport::Unicast { source, peers });
+        assert!(!router.preempt);
+        assert_eq!(router.authentication, Authentication::Pass(*b"Pa55 !#x"));
+        assert_eq!((router.garp.refresh, router.garp.refresh_repeat), (Nanos::from_secs(60), 2));
+        assert_eq!(router.excluded[0].dev.as_deref(), Some("ens4"));
+        assert_eq!(diagnostics.len(), 7, "{diagnostics:#?}");
+    }
+}
+
+#[test]
+fn example_many() {
+    let (config, diagnostics) = load_example("many.conf", "left");
+    assert_eq!(diagnostics, Vec::<String>::new());
+    assert_eq!(config.routers.len(), 600);
+    let last = &config.routers[599];
+    assert_eq!((last.name.as_str(), last.interface.as_str()), ("net2_200", "eth2"));
+    assert_eq!(last.interval, AdvertInterval::Centisecs(Centisecs(10)));
+    assert_eq!((last.priority, last.addresses[0].address), (Priority(200), ip("10.2.0.200")));
+}
+
+// Nothing that can be written brings the reader down or keeps it busy for ever.
+
+/// Pieces of configurations, so that random text gets beyond the first line.
+fn piece() -> impl Strategy<Value = String> {
+    let words: Vec<&'static str> = instance::KEYWORDS
+        .iter()
+        .chain(super::GLOBAL_KEYWORDS)
+        .chain(super::ROOT_KEYWORDS)
+        .copied()
+        .chain([
+            "\n",
+            "\n",
+            "\n",
+            " ",
+            " ",
+            "{",
+            "}",
+            "{",
+            "}",
+            "\"",
+            "#",
+            "!",
+            "\\",
+            "\\\n",
+            "@here ",
+            "@^here ",
+            "$A",
+            "$A=",
+            "${A}",
+            "${B}",
+            "$B=",
+            "${_RANDOM 1 2}",
+            "${_PWD}",
+            "~SEQ(A,1,3) ",
+            "~SEQ(B,-1) ",
+            "~SEQx(A,1,9999999999) ",
+            "~LST(A,1,2) ",
+            "~LST({A,B},{1,2},3) ",
+            "include *.conf\n",
+            "1",
+            "255",
+            "0.5",
+            "10.0.0.1/24",
+            "fe80::1",
+            "eth0",
+            "PASS",
+            "auth_type",
+            "auth_pass",
+            "dev",
+            "brd",
+            "+",
+            "é",
+            "\r",
+            "\0",
+            "track_script",
+            "virtual_server",
+            "notify",
+        ])
+        .collect();
+    prop_oneof![20 => proptest::sample::select(words).prop_map(str::to_owned), 1 => ".{0,8}"]
+}
+
+fn survives(text: &[u8]) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("k.conf");
+    fs::write(&path, text).unwrap();
+    match load(&path, &options()) {
+        Ok(loaded) => assert!(!loaded.config.routers.is_empty()),
+        Err(LoadError::Invalid { diagnostics }) => {
+            assert!(diagnostics.iter().any(|d| d.severity == Severity::Error));
+        }
+        Err(LoadError::Io { .. }) => panic!("the file can be read"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_octets(text in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+        survives(&text);
+    }
+
+    #[test]
+    fn any_pieces(pieces in proptest::collection::vec(piece(), 0..300)) {
+        survives(pieces.concat().as_bytes());
+    }
+
+    #[test]
+    fn any_change_to_an_example(at in any::<prop::sample::Index>(), piece in piece()) {
+        let mut text = fs::read_to_string(example("haproxy.conf")).unwrap();
+        let mut index = at.index(text.len());
+        while !text.is_char_boundary(index) {
+            index -= 1;
+        }
+        text.insert_str(index, &piece);
+        survives(text.as_bytes());
+    }
+}
