@@ -16,6 +16,9 @@ use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 
+#[cfg(test)]
+mod tests;
+
 /// Reads a file.
 ///
 /// # Errors

@@ -1,0 +1,267 @@
+//! The native format, key by key; every error with line and column.
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::duration;
+use crate::config::model::{Authentication, Config, Router, Transport, V3Checksum};
+use crate::config::{LoadError, Options, load};
+use crate::engine::time::{Centisecs, Nanos};
+use crate::engine::types::{AdvertInterval, Priority};
+
+fn example() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/vrrp.toml")
+}
+
+/// The configuration, or `LINE:COLUMN: MESSAGE (HINT)` of all errors.
+fn load_text(text: &[u8]) -> Result<Config, Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vrrp.toml");
+    fs::write(&path, text).unwrap();
+    match load(&path, &Options::default()) {
+        Ok(loaded) => {
+            assert_eq!(loaded.diagnostics, [], "there are no warnings in this format");
+            Ok(loaded.config)
+        }
+        Err(LoadError::Io { source, .. }) => Err(vec![source.to_string()]),
+        Err(error @ LoadError::Invalid { .. }) => {
+            let prefix = format!("{}:", path.display());
+            Err(error.to_string().lines().map(|line| line.replace(&prefix, "")).collect())
+        }
+    }
+}
+
+fn with(extra: &str) -> String {
+    format!(
+        "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1/24\"]\n{extra}\n"
+    )
+}
+
+#[track_caller]
+fn accept(text: &str) -> Router {
+    let config = load_text(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    config.routers.into_iter().next().unwrap()
+}
+
+#[track_caller]
+fn refuse(text: &str) -> Vec<String> {
+    load_text(text.as_bytes()).expect_err(text)
+}
+
+#[test]
+fn all_keys() {
+    let loaded = load(&example(), &Options::default()).unwrap();
+    assert_eq!(loaded.diagnostics, []);
+    let [web, database, legacy] = loaded.config.routers.as_slice() else {
+        panic!("{:?}", loaded.config)
+    };
+    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 3, 51));
+    assert_eq!((web.priority, web.interval), (Priority(100), AdvertInterval::Secs(1)));
+    assert_eq!(web.transport, Transport::Multicast { source: None });
+    assert_eq!((web.addresses[0].prefix, web.addresses.len()), (24, 1));
+
+    assert_eq!(database.interval, AdvertInterval::Centisecs(Centisecs(10)));
+    assert_eq!(database.preempt_delay, Nanos::from_secs(30));
+    let labelled = &database.addresses[1];
+    assert_eq!(labelled.label.as_deref(), Some("eth1:db"));
+    assert_eq!(labelled.broadcast, "10.0.0.255".parse().ok());
+    let excluded = &database.excluded[0];
+    assert_eq!((excluded.dev.as_deref(), excluded.scope), (Some("eth2"), 253));
+    assert!(excluded.no_track && !labelled.no_track);
+    let peers = ["10.0.0.2", "10.0.0.3"].map(|peer| peer.parse().unwrap()).to_vec();
+    let source = "10.0.0.1".parse().ok();
+    assert_eq!(database.transport, Transport::Unicast { source, peers });
+    assert_eq!((database.garp.refresh, database.garp.refresh_repeat), (Nanos::from_secs(60), 2));
+
+    assert_eq!(legacy.authentication, Authentication::Pass(*b"1111\0\0\0\0"));
+    assert_eq!(legacy.transport, Transport::Multicast { source: "172.16.0.1".parse().ok() });
+    assert_eq!(legacy.addresses[0].prefix, 32);
+}
+
+#[test]
+fn the_defaults_are_those_of_keepalived() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("k.conf");
+    let text = "vrrp_instance a {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1/24\n}\n}\n";
+    fs::write(&path, text).unwrap();
+    let loaded = load(&path, &Options::default()).unwrap();
+    assert_eq!(accept(&with("")), loaded.config.routers[0]);
+}
+
+#[test]
+fn values() {
+    let router = accept(&with(
+        "priority = 0xff\nversion = 3\ninterval = \"1.5s\"\nlower_prio_advert = false\n\
+         higher_prio_advert = true\nv3_checksum = \"rfc9568\"\n\
+         garp = { repeat = 1, delay = \"0s\", lower_prio_repeat = 0, lower_prio_delay = \"0s\" }",
+    ));
+    assert_eq!(router.priority, Priority::OWNER);
+    assert_eq!(router.interval, AdvertInterval::Centisecs(Centisecs(150)));
+    assert!(!router.lower_prio_advert && router.higher_prio_advert);
+    assert_eq!(router.v3_checksum, V3Checksum::Rfc9568);
+    assert_eq!((router.garp.master_repeat, router.garp.master_delay), (1, Nanos::ZERO));
+    assert_eq!((router.garp.lower_prio_repeat, router.garp.lower_prio_delay), (0, Nanos::ZERO));
+    assert!(!accept(&with("preempt = false")).preempt);
+}
+
+#[test]
+fn mistakes() {
+    for (line, error) in [
+        ("prioritty = 1", "6:1: error: unknown key prioritty in a router (did you mean priority?)"),
+        ("priority = \"1\"", "6:12: error: priority must be a whole number, not a string"),
+        ("priority = 256", "6:12: error: priority must be 1 to 255, not `256`"),
+        ("priority = 0", "6:12: error: priority must be 1 to 255, not `0`"),
+        ("preempt = 1", "6:11: error: preempt must be true or false, not an integer"),
+        (
+            "interval = 1",
+            "6:12: error: interval must be a time in quotes (like \"1s\", \"2.5s\" or \"100ms\")",
+        ),
+        (
+            "interval = \"100ms\"",
+            "6:12: error: interval must be a whole number of seconds with this version, not 0.1 s",
+        ),
+        ("interval = \"256s\"", "6:12: error: interval must be 0.01 s to 255 s, not 256 s"),
+        (
+            "version = 3\ninterval = \"41s\"",
+            "7:12: error: interval must be a whole number of centiseconds, up to 40.95 s, with this version, not 41 s",
+        ),
+        ("version = 1", "6:11: error: version must be 2 or 3, not `1`"),
+        (
+            "preempt = false\npreempt_delay = \"1s\"",
+            "7:17: error: preempt_delay does not go with preempt = false",
+        ),
+        ("source = \"fe80::1\"", "6:10: error: IPv6 is not supported yet"),
+        (
+            "source = \"x\"",
+            "6:10: error: source must be an IPv4 address in quotes (like \"192.0.2.1\")",
+        ),
+        (
+            "unicast = { peers = [] }",
+            "6:21: error: there is no address in unicast.peers (add the other routers)",
+        ),
+        (
+            "unicast = {}",
+            "6:11: error: there is no address in unicast.peers (add the other routers)",
+        ),
+        (
+            "source = \"10.0.0.9\"\nunicast = { peers = [\"10.0.0.8\"] }",
+            "6:10: error: source belongs into unicast here (unicast = { source = ... })",
+        ),
+        (
+            "unicast = { peers = [\"10.0.0.8\", 5] }",
+            "6:34: error: an entry of peers must be an IPv4 address in quotes (like \"192.0.2.1\")",
+        ),
+        ("garp = { repeat = 0 }", "6:19: error: repeat must be at least 1, not 0"),
+        (
+            "garp = { x = 0 }",
+            "6:10: error: unknown key x in garp (known are repeat, delay, refresh, refresh_repeat, lower_prio_repeat, lower_prio_delay)",
+        ),
+        ("garp = 5", "6:8: error: garp must be a table, not an integer"),
+        ("v3_checksum = \"x\"", "6:15: error: unknown v3_checksum `x` (rfc5798 or rfc9568)"),
+        (
+            "authentication = { type = \"ah\", password = \"x\" }",
+            "6:27: error: unknown authentication type `ah` (pass is the only one)",
+        ),
+        (
+            "authentication = { type = \"pass\" }",
+            "6:18: error: authentication has no password (add password = \"...\")",
+        ),
+        (
+            "authentication = { password = \"123456789\" }",
+            "6:31: error: password is longer than 8 octets (the protocol has room for 8)",
+        ),
+        (
+            "version = 3\nauthentication = { password = \"x\" }",
+            "7:31: error: version 3 has no authentication (remove it)",
+        ),
+        ("excluded = [\"10.0.0.1\"]", "6:13: error: 10.0.0.1 is there twice"),
+        (
+            "excluded = [\"10.0.0.2/33\"]",
+            "6:13: error: `33` is no prefix length (write it like /24)",
+        ),
+        (
+            "excluded = [\"x\"]",
+            "6:13: error: an address must be an IPv4 address in quotes (like \"192.0.2.1\")",
+        ),
+        ("excluded = \"x\"", "6:12: error: excluded must be a list, not a string"),
+        (
+            "excluded = [{ dev = \"x\" }]",
+            "6:13: error: an address table has no address (add address = \"...\")",
+        ),
+        (
+            "excluded = [{ address = \"10.0.0.2\", label = \"0123456789abcdef\" }]",
+            "6:25: error: the label `0123456789abcdef` is longer than 15 characters",
+        ),
+        (
+            "excluded = [{ address = \"10.0.0.2\", broadcast = \"+\" }]",
+            "6:49: error: `+` is no broadcast address here (an address, or + or - with a prefix of at most 30)",
+        ),
+        (
+            "excluded = [{ address = \"10.0.0.2\", dev = \"a/b\" }]",
+            "6:25: error: `a/b` can not be the name of an interface",
+        ),
+    ] {
+        let found: Vec<_> = refuse(&with(line))
+            .iter()
+            .map(|e| e.replace(" (version 3 can do parts of a second)", ""))
+            .collect();
+        assert_eq!(found, [error], "{line}");
+    }
+}
+
+#[test]
+fn all_mistakes_at_once() {
+    let errors = refuse(
+        "rooter = 1\n[[router]]\nvrid = 300\nfoo = 1\n[[router]]\nname = \"b\"\ninterface = \"eth 0\"\nversion = 3\n",
+    );
+    let places: Vec<_> = errors.iter().map(|e| e.split(" error").next().unwrap()).collect();
+    assert_eq!(places, ["1:1:", "2:1:", "2:1:", "2:1:", "3:8:", "4:1:", "5:1:", "5:1:", "7:13:"]);
+}
+
+#[test]
+fn documents() {
+    assert_eq!(refuse(""), ["1: error: there is no virtual router in this file"]);
+    assert_eq!(
+        refuse("router = 5\n"),
+        ["1:10: error: router is not a list of tables (write [[router]])"]
+    );
+    assert_eq!(refuse("router = [5]\n"), ["1:11: error: a router must be a table, not an integer"]);
+    let errors = refuse("[[router]]\nname = \"a\nvrid = \n");
+    assert!(errors[0].starts_with("2:"), "{errors:?}");
+    assert_eq!(refuse(&with("").repeat(2)).len(), 1, "one name twice");
+    let two = format!("{}{}", with(""), with("").replace("\"a\"", "\"b\""));
+    let errors = refuse(&two);
+    assert!(
+        errors[0].starts_with("7:1: error: b and a (line 1) both use vrid 1 on eth0"),
+        "{errors:?}"
+    );
+    assert!(errors[1].starts_with("7:1: error: 10.0.0.1 is an address of a too"), "{errors:?}");
+}
+
+#[test]
+fn durations() {
+    assert_eq!(duration("1s"), Some(Nanos::from_secs(1)));
+    assert_eq!(duration("0.25 s"), Some(Nanos::from_millis(250)));
+    assert_eq!(duration("2.5ms"), Some(Nanos(2_500_000)));
+    for bad in ["", "s", "1", "1m", "-1s", ".5s", "1.s", "1e3s", "99999999999999s", "0.1234567891s"]
+    {
+        assert_eq!(duration(bad), None, "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_octets(text in proptest::collection::vec(any::<u8>(), 0..500)) {
+        let _ = load_text(&text);
+    }
+
+    #[test]
+    fn any_change_to_an_example(at in any::<prop::sample::Index>(), len in 0_usize..9, piece in "\\PC{0,9}") {
+        let mut text = fs::read(example()).unwrap();
+        let at = at.index(text.len());
+        text.splice(at..(at + len).min(text.len()), piece.into_bytes());
+        let _ = load_text(&text);
+    }
+}
