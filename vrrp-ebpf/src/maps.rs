@@ -28,8 +28,9 @@ pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 pub static VIPS4: PerCpuHashMap<VipKey4, VipCounters, ENTRIES> = PerCpuHashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
+/// Records of varying length, so without a value type: libbpf refuses one.
 #[btf_map]
-pub static EVENTS: RingBuf<RxEvent, { RING_BYTES as usize }> = RingBuf::new();
+pub static EVENTS: RingBuf<(), { RING_BYTES as usize }> = RingBuf::new();
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 /// Where a VRRP message is copied to be summed, and where the report on it is put together.
