@@ -322,6 +322,7 @@ impl Daemon {
     }
 
     async fn serve(&mut self, sources: &mut Sources) {
+        let mut more = false;
         loop {
             self.act();
             let deadline = [self.engine.poll_timeout(), self.retry_at].into_iter().flatten().min();
@@ -332,6 +333,8 @@ impl Daemon {
             let [hangup, user1, user2] = &mut sources.ignored;
             tokio::select! {
                 biased;
+                // Nothing announces what a full budget left in the ring.
+                () = std::future::ready(()), if more => {}
                 _ = terminate.recv() => return log::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => return log::info!("SIGINT: stopping"),
                 result = sources.ring.readable() => {
@@ -360,7 +363,7 @@ impl Daemon {
                 _ = user1.recv() => log::warn!("SIGUSR1 ignored: see `vrrp-user status`"),
                 _ = user2.recv() => log::warn!("SIGUSR2 ignored: see `vrrp-user stats`"),
             }
-            self.drain_ring(&mut sources.ring);
+            more = self.drain_ring(&mut sources.ring);
             self.timers();
         }
     }
@@ -407,8 +410,9 @@ impl Daemon {
 
     // ---- what is heard -------------------------------------------------------------------------------
 
-    fn drain_ring(&mut self, ring: &mut EventRing) {
-        ring.drain(RING_BUDGET, |event, payload| self.advert(&event, payload));
+    /// Returns whether more may be waiting.
+    fn drain_ring(&mut self, ring: &mut EventRing) -> bool {
+        ring.drain(RING_BUDGET, |event, payload| self.advert(&event, payload)) == RING_BUDGET
     }
 
     fn advert(&mut self, event: &RxEvent, payload: &[u8]) {
@@ -514,7 +518,9 @@ impl Daemon {
             Change::None => {}
             Change::VirtualGone(place) => self.vanished(place),
             Change::Interface { ifindex, gone: true } => {
-                self.kernel.detach(ifindex);
+                if let Err(error) = self.kernel.detach(ifindex) {
+                    log::debug!("interface {ifindex} is gone: {error}");
+                }
                 self.memberships.leave(ifindex);
                 self.addresses.interface_gone(ifindex);
                 self.evaluate_on(ifindex);
@@ -714,8 +720,8 @@ impl Daemon {
 
     /// Sends a request to the kernel; the answer comes as a [`Completion`].
     fn ask(&mut self, place: Place, request: Request) {
-        let router = self.routers.iter().find_map(|router| router.request(place, &self.interfaces));
-        let Some(address) = router else { return };
+        let Some(id) = self.addresses.router(place) else { return };
+        let Some(address) = self.router(id).request(place, &self.interfaces) else { return };
         let completions = self.completions.clone();
         match request {
             Request::Add => {

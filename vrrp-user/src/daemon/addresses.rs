@@ -202,6 +202,11 @@ impl Addresses {
         }
     }
 
+    /// The router that an address belongs to.
+    pub fn router(&self, place: Place) -> Option<RouterId> {
+        self.entries.get(&place).map(|entry| entry.router)
+    }
+
     /// Whether the address is on its interface because of us.
     pub fn installed(&self, place: Place) -> bool {
         self.entries.get(&place).is_some_and(|entry| entry.presence == Presence::Present)

@@ -17,12 +17,12 @@ use crate::engine::types::{
 };
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::Queue;
+use crate::wire::ethernet::VRRP_MULTICAST;
 use crate::wire::frame::{AdvertFrame, AdvertParams};
+use crate::wire::vrrp::Auth;
 
 /// `auth_type` of the simple password (RFC 2338 section 5.3.6).
 const AUTH_SIMPLE: u8 = 1;
-/// Ethernet address of 224.0.0.18 (RFC 1112 section 6.4).
-const GROUP_MAC: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
 
 /// One virtual router.
 pub struct Router {
@@ -220,25 +220,32 @@ impl Router {
         let frame = |destination: Ipv4Addr| {
             AdvertFrame::new(&AdvertParams {
                 source_mac: home.mac,
-                dest_mac: GROUP_MAC,
+                dest_mac: VRRP_MULTICAST,
                 source,
                 destination,
                 vrid: self.config.vrid,
                 interval: self.config.interval,
                 priority: self.config.priority,
                 addresses: &addresses,
-                password: match self.config.authentication {
-                    Authentication::None => None,
-                    Authentication::Pass(password) => Some(password),
+                auth: match self.config.authentication {
+                    Authentication::None => Auth::None,
+                    Authentication::Pass(password) => Auth::Password(password),
                 },
                 v3_pseudo_header: self.config.v3_checksum == V3Checksum::Rfc5798,
             })
+            // More than 255 addresses, which the configuration refuses.
+            .inspect_err(|error| log::error!("{}: {error}", self.place()))
+            .ok()
         };
         match &self.config.transport {
-            Transport::Multicast { .. } => vec![(None, frame(Ipv4Addr::from(MULTICAST_V4)))],
-            Transport::Unicast { peers, .. } => {
-                peers.iter().filter_map(|peer| v4(*peer)).map(|p| (Some(p), frame(p))).collect()
+            Transport::Multicast { .. } => {
+                frame(Ipv4Addr::from(MULTICAST_V4)).into_iter().map(|f| (None, f)).collect()
             }
+            Transport::Unicast { peers, .. } => peers
+                .iter()
+                .filter_map(|peer| v4(*peer))
+                .filter_map(|peer| Some((Some(peer), frame(peer)?)))
+                .collect(),
         }
     }
 
