@@ -1,0 +1,5 @@
+//! Everything that touches the kernel. No decision about a virtual router is made in here.
+
+pub mod bpf;
+pub mod ring;
+mod table;
