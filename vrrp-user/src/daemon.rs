@@ -63,13 +63,12 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The runtime directory can not be used.
-    #[error("cannot use {path}: {source}{hint}")]
+    #[error("cannot use {path}: {error}{hint}")]
     RuntimeDir {
         /// The directory or file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        error: io::Error,
         /// What to do.
         hint: &'static str,
     },
@@ -87,7 +86,7 @@ pub enum Error {
     },
     /// The sockets to send from can not be opened.
     #[error("cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN")]
-    Sockets(#[source] io::Error),
+    Sockets(io::Error),
     /// The kernel side can not be loaded.
     #[error(transparent)]
     Kernel(#[from] bpf::Error),
@@ -95,7 +94,7 @@ pub enum Error {
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
     /// Something that every Linux has does not work.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Os {
         /// What.
         what: &'static str,
@@ -204,11 +203,11 @@ pub fn run(options: Options) -> Result<(), Error> {
 fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
     use std::io::{Read, Seek, Write};
     let dir = instance.runtime_dir();
-    let error = |path: PathBuf, source: io::Error| {
-        let hint = if source.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" };
-        Error::RuntimeDir { path, source, hint }
+    let failed = |path: PathBuf, error: io::Error| {
+        let hint = if error.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" };
+        Error::RuntimeDir { path, error, hint }
     };
-    std::fs::create_dir_all(&dir).map_err(|e| error(dir.clone(), e))?;
+    std::fs::create_dir_all(&dir).map_err(|e| failed(dir.clone(), e))?;
     let path = dir.join("lock");
     let file = std::fs::File::options()
         .read(true)
@@ -216,7 +215,7 @@ fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
         .create(true)
         .truncate(false)
         .open(&path)
-        .map_err(|e| error(path.clone(), e))?;
+        .map_err(|e| failed(path.clone(), e))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             let write = |lock: &mut Flock<std::fs::File>| {
@@ -224,7 +223,7 @@ fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
                 lock.rewind()?;
                 writeln!(lock, "{}", std::process::id())
             };
-            write(&mut lock).map_err(|e| error(path, e))?;
+            write(&mut lock).map_err(|e| failed(path, e))?;
             Ok(lock)
         }
         Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -232,7 +231,7 @@ fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
             let _ = file.read_to_string(&mut pid);
             Err(Error::AlreadyRunning { instance: instance.clone(), pid: pid.trim().parse().ok() })
         }
-        Err((_, errno)) => Err(error(path, errno.into())),
+        Err((_, errno)) => Err(failed(path, errno.into())),
     }
 }
 
@@ -254,12 +253,14 @@ impl Daemon {
             pid: std::process::id(),
             started_ns: started.0,
         })?;
-        kernel.forward_log();
+        if let Err(error) = kernel.forward_log() {
+            log::debug!("{}", bpf::chain(&error));
+        }
         let ring = kernel.take_events()?;
         let questions =
-            server::start(&instance.socket(), pins).map_err(|source| Error::RuntimeDir {
+            server::start(&instance.socket(), pins).map_err(|error| Error::RuntimeDir {
                 path: instance.socket(),
-                source,
+                error,
                 hint: "",
             })?;
         let (completions, completed) = mpsc::unbounded_channel();
@@ -519,7 +520,7 @@ impl Daemon {
             Change::VirtualGone(place) => self.vanished(place),
             Change::Interface { ifindex, gone: true } => {
                 if let Err(error) = self.kernel.detach(ifindex) {
-                    log::debug!("interface {ifindex} is gone: {error}");
+                    log::debug!("interface {ifindex} is gone: {}", bpf::chain(&error));
                 }
                 self.memberships.leave(ifindex);
                 self.addresses.interface_gone(ifindex);
@@ -548,7 +549,7 @@ impl Daemon {
                     log::info!("{name}: XDP program attached in {mode} mode");
                     Capture::Attached(mode)
                 }
-                Err(error) => Capture::Failed(error.to_string()),
+                Err(error) => Capture::Failed(bpf::chain(&error)),
             }
         };
         if let Capture::Failed(why) = &capture {
@@ -606,13 +607,13 @@ impl Daemon {
         let (stale, fresh) = router.moved(place, link, id);
         if let Some(key) = stale {
             if let Err(error) = self.kernel.remove_router(&key) {
-                log::error!("{}: {error}", router.place());
+                log::error!("{}: {}", router.place(), bpf::chain(&error));
             }
             self.each_vip(id, key.ifindex, |kernel, vip| kernel.remove_vip4(vip));
         }
         if let Some((key, entry)) = fresh {
             if let Err(error) = self.kernel.set_router(&key, &entry) {
-                log::error!("{}: {error}", self.router(id).place());
+                log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
             }
             self.each_vip(id, key.ifindex, |kernel, vip| kernel.add_vip4(vip));
         }
@@ -638,7 +639,7 @@ impl Daemon {
                 && let Err(error) =
                     change(&mut self.kernel, &VipKey4 { ifindex, address: v4.octets() })
             {
-                log::error!("{}: counters of {v4}: {error}", router.place());
+                log::error!("{}: counters of {v4}: {}", router.place(), bpf::chain(&error));
             }
         }
     }
@@ -903,7 +904,7 @@ impl Daemon {
     fn write_info(&mut self, id: RouterId) {
         let router = &self.routers[id.0 as usize];
         if let Err(error) = self.kernel.write_info(id.0, &router.info) {
-            log::error!("{}: {error}", router.place());
+            log::error!("{}: {}", router.place(), bpf::chain(&error));
         }
     }
 }

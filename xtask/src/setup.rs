@@ -132,8 +132,7 @@ pub fn ensure() -> Result<(Toolchain, PathBuf)> {
 
 fn install_toolchain() -> Result<Toolchain> {
     // Debian 12 has a newer compiler beside its own under another name.
-    let compilers =
-        [("rustc-web", "libstd-rust-web-dev-bpf"), ("rustc", "libstd-rust-dev-bpf")];
+    let compilers = [("rustc-web", "libstd-rust-web-dev-bpf"), ("rustc", "libstd-rust-dev-bpf")];
     if find_program("apt-get").is_some() {
         apt_update()?;
         for (rustc, core) in compilers {
@@ -239,8 +238,7 @@ fn as_root(program: &str) -> Command {
 
 /// Shows a command and runs it to its end.
 fn run(command: &mut Command) -> Result<()> {
-    let words: Vec<_> =
-        std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
     println!("+ {}", words.join(OsStr::new(" ")).display());
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     if !status.success() {

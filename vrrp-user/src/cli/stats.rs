@@ -1,7 +1,7 @@
 //! `vrrp-user stats`.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vrrp_common::reason::Reason;
 
@@ -14,19 +14,18 @@ use crate::metrics;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither maps nor a daemon.
-    #[error("{pins}; and the control socket does not help: {socket}")]
+    #[error("{}; and the control socket does not help: {socket}", bpf::chain(pins))]
     Nothing {
         /// What is wrong with the pinned maps.
         pins: bpf::Error,
         /// Why the daemon could not be asked.
-        #[source]
         socket: client::Error,
     },
     /// Output failed.
-    #[error("cannot write: {0}")]
+    #[error("cannot write")]
     Output(#[from] io::Error),
     /// It is not JSON.
-    #[error("cannot write JSON: {0}")]
+    #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }
 
@@ -41,12 +40,12 @@ pub fn stats(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let pinned = bpf::find_bpffs(bpffs)
-        .and_then(|bpffs| metrics::collect(&instance.pins(&bpffs)));
+        .and_then(|bpffs: PathBuf| metrics::collect(&instance.pins(&bpffs)));
     let stats = match pinned {
         Ok(stats) => stats,
         Err(pins) => match client::ask(instance, Request::Stats {}) {
             Ok(Answer::Stats(stats)) => {
-                log::warn!("{pins}; these are the daemon's own readings");
+                log::warn!("{}; these are the daemon's own readings", bpf::chain(&pins));
                 stats
             }
             Ok(Answer::Status(_) | Answer::Error(_)) => {

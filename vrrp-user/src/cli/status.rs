@@ -12,10 +12,10 @@ pub enum Error {
     #[error(transparent)]
     Client(#[from] client::Error),
     /// Output failed.
-    #[error("cannot write: {0}")]
+    #[error("cannot write")]
     Output(#[from] io::Error),
     /// It is not JSON.
-    #[error("cannot write JSON: {0}")]
+    #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }
 

@@ -18,7 +18,7 @@ const MAX_ANSWER: u64 = 64 << 20;
 pub enum Error {
     /// Nobody listens there.
     #[error(
-        "no daemon runs as instance `{instance}` ({path}: {source}); start it with \
+        "no daemon runs as instance `{instance}` ({path}: {error}); start it with \
          `vrrp-user run --config FILE --instance {instance}`, or name another one with --instance"
     )]
     NotRunning {
@@ -27,18 +27,17 @@ pub enum Error {
         /// Its socket.
         path: PathBuf,
         /// Why it could not be reached.
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
     /// The socket belongs to somebody else.
     #[error("not permitted to ask instance `{0}`: run as root, or with sudo")]
     Permission(Instance),
     /// It did not answer, or not in full.
     #[error("instance `{0}` did not answer: {1}")]
-    Silent(Instance, #[source] io::Error),
+    Silent(Instance, io::Error),
     /// It answered something else than JSON that we know.
     #[error("instance `{0}` answered what this version does not understand: {1}")]
-    Garbled(Instance, #[source] serde_json::Error),
+    Garbled(Instance, serde_json::Error),
     /// It refused.
     #[error("instance `{0}`: {1}")]
     Refused(Instance, String),
@@ -50,11 +49,11 @@ pub enum Error {
 /// [`Error`]; never [`Answer::Error`].
 pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
     let path = instance.socket();
-    let stream = UnixStream::connect(&path).map_err(|source| {
-        if source.kind() == io::ErrorKind::PermissionDenied {
+    let stream = UnixStream::connect(&path).map_err(|error| {
+        if error.kind() == io::ErrorKind::PermissionDenied {
             Error::Permission(instance.clone())
         } else {
-            Error::NotRunning { instance: instance.clone(), path: path.clone(), source }
+            Error::NotRunning { instance: instance.clone(), path: path.clone(), error }
         }
     })?;
     let line = exchange(&stream, request).map_err(|e| Error::Silent(instance.clone(), e))?;

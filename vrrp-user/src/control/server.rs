@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::api::{Answer, Request, Status};
+use crate::io::bpf;
 use crate::metrics;
 
 /// Clients served at once; further ones wait in the listen queue.
@@ -116,7 +117,7 @@ async fn answer(line: &[u8], questions: &mpsc::Sender<Question>, pins: &Path) ->
         }
         Ok(Request::Stats {}) => match metrics::collect(pins) {
             Ok(stats) => Answer::Stats(stats),
-            Err(error) => Answer::Error(error.to_string()),
+            Err(error) => Answer::Error(bpf::chain(&error)),
         },
         Err(error) => Answer::Error(format!("bad request: {error}")),
     }

@@ -1,4 +1,4 @@
-//! The daemon's hands: everything that talks to the kernel.
+//! Everything that touches the kernel. No decision about a virtual router is made in here.
 
 pub mod bpf;
 pub mod netlink;

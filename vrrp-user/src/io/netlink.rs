@@ -29,10 +29,10 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub enum Error {
     /// The socket could not be opened.
     #[error("cannot open a route netlink socket: {0}")]
-    Open(#[source] io::Error),
+    Open(io::Error),
     /// The kernel refused a request.
     #[error("{0}")]
-    Refused(#[source] io::Error),
+    Refused(io::Error),
     /// No answer: it was lost in an overrun of the socket.
     #[error("no answer from the kernel within {} s", ANSWER.as_secs())]
     NoAnswer,
