@@ -23,18 +23,22 @@ impl WebServer {
             .map(|what| format!("{what}_temp_path {dir}/{what};\n"))
             .concat();
         let conf = format!(
-            "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log stderr;\n\
+            "daemon off;\nmaster_process off;\npid {dir}/pid;\nlock_file {dir}/lock;\nerror_log stderr;\n\
              events {{ worker_connections 512; }}\n\
-             http {{\naccess_log off;\nlock_file {dir}/lock;\n{temp}\
+             http {{\naccess_log off;\n{temp}\
              server {{\nlisten {port};\nlocation / {{ return 200 \"{name}\\n\"; }}\n}}\n}}\n"
         );
         fs::write(format!("{dir}/conf"), conf).map_err(Error::io("write nginx.conf"))?;
-        let process = host.spawn(
+        let mut process = host.spawn(
             "nginx",
             "nginx",
             &["-e", "stderr", "-p", &dir, "-c", &format!("{dir}/conf")],
         )?;
         host.lab().wait_until(Duration::from_secs(10), "nginx answers", || {
+            if let Some(status) = process.ended()? {
+                let log = process.log().text();
+                return Err(Error::Unexpected(format!("nginx ended, {status}: {log}")));
+            }
             Ok(crate::fetch(host.namespace(), "127.0.0.1").ok())
         })?;
         Ok(Self { _process: process })
