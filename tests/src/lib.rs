@@ -22,6 +22,7 @@ mod tcpdump;
 mod vrrp_user;
 mod wait;
 mod web;
+mod xdp;
 
 pub use client::{Prober, Sample, fetch};
 pub use conf::Instance;

@@ -26,8 +26,8 @@ pub struct Frame {
     pub ttl: u8,
     /// Added to the IP header checksum, zero for a right one.
     pub ip_checksum_error: u16,
-    /// Added to the total length of the IP header, zero for a right one.
-    pub total_length_error: i16,
+    /// Total length of the IP header, when it is not the right one.
+    pub total_length: Option<u16>,
     /// VRRP version and type.
     pub version_type: u8,
     /// VRID.
@@ -57,7 +57,7 @@ impl Frame {
             fragment: 0,
             ttl: 255,
             ip_checksum_error: 0,
-            total_length_error: 0,
+            total_length: None,
             version_type: 0x21,
             vrid,
             priority,
@@ -106,10 +106,15 @@ impl Frame {
         message
     }
 
+    /// The total length that the IP header should give.
+    pub fn right_total_length(&self) -> u16 {
+        u16::try_from(20 + self.message().len()).unwrap_or(u16::MAX)
+    }
+
     /// The whole frame from the Ethernet header on, not padded.
     pub fn bytes(&self) -> Vec<u8> {
         let message = self.message();
-        let total = i16::try_from(20 + message.len()).unwrap_or(i16::MAX) + self.total_length_error;
+        let total = self.total_length.unwrap_or(self.right_total_length());
         let mut header = vec![self.version_ihl, 0xc0];
         header.extend(total.to_be_bytes());
         header.extend([0, 1]);
@@ -163,7 +168,7 @@ impl RawSocket {
                 .map_err(Error::errno("open a packet socket"))?;
             let index = nix::net::if_::if_nametoindex("eth0").map_err(Error::errno("find eth0"))?;
             let address = libc::sockaddr_ll {
-                sll_family: libc::AF_PACKET as libc::sa_family_t,
+                sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default(),
                 sll_protocol: 0x0800_u16.to_be(),
                 sll_ifindex: i32::try_from(index).unwrap_or_default(),
                 sll_hatype: 0,
@@ -171,16 +176,11 @@ impl RawSocket {
                 sll_halen: 6,
                 sll_addr: [0; 8],
             };
-            // SAFETY: the pointer is to a live `sockaddr_ll`, the type that its family names, and the
-            // length is its size.
-            let target = unsafe {
-                LinkAddr::from_raw(
-                    (&raw const address).cast(),
-                    Some(size_of::<libc::sockaddr_ll>() as libc::socklen_t),
-                )
-            };
+            // SAFETY: the pointer is to a live `sockaddr_ll`, which is the type that its family names;
+            // without a length, the length of that type counts.
+            let target = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
             let target =
-                target.ok_or_else(|| Error::Unexpected("nix refused a link address".into()))?;
+                target.ok_or_else(|| Error::Unexpected("a link address is refused".into()))?;
             Ok(Self { fd, target })
         })?
     }

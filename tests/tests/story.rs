@@ -1,4 +1,5 @@
 //! The story, with every pair of daemons and both ways of going off.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
 use std::time::Duration;
 
