@@ -29,7 +29,7 @@ impl Frr {
     ) -> Result<Self> {
         // It has no virtual MAC of its own: it looks for a macvlan with the right one.
         let (device, mac) = (format!("vrrp4-{vrid}"), format!("00:00:5e:00:01:{vrid:02x}"));
-        let add = ["link", "add", &device, "link", "eth0", "addrgenmode", "random"];
+        let add = ["link", "add", &device, "link", "eth0"];
         host.ip(&[&add[..], &["type", "macvlan", "mode", "bridge"]].concat())?;
         host.ip(&["link", "set", "dev", &device, "address", &mac])?;
         host.ip(&["address", "add", &format!("{vip}/24"), "dev", &device])?;

@@ -22,6 +22,10 @@ impl Keepalived {
         fs::write(path("conf"), text).map_err(Error::io("write keepalived.conf"))?;
         let (conf, main, vrrp, check) =
             (path("conf"), path("main.pid"), path("vrrp.pid"), path("check.pid"));
+        // A killed one leaves them, and the next one may take a dying process for a living one.
+        for file in [&main, &vrrp, &check] {
+            let _ = fs::remove_file(file);
+        }
         let process = host.spawn(
             "keepalived",
             "keepalived",

@@ -14,7 +14,11 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{Error, Result, process, wait_until};
+use crate::{
+    Error, Result,
+    process::{self, alive},
+    wait_until,
+};
 
 /// Where iproute2 keeps the names.
 const NETNS_DIR: &str = "/run/netns";
@@ -144,12 +148,4 @@ fn pids(name: &str) -> Result<Vec<Pid>> {
         .map(Pid::from_raw)
         .filter(|&pid| pid != own)
         .collect())
-}
-
-/// Whether a process still holds its resources: it exists and is not a zombie.
-fn alive(pid: Pid) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| Some(stat.rsplit_once(") ")?.1.starts_with(['Z', 'X'])))
-        == Some(false)
 }

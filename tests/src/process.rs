@@ -169,6 +169,14 @@ fn children(pid: Pid) -> Vec<Pid> {
         .collect()
 }
 
+/// Whether a process still holds its resources: it exists and is not a zombie.
+pub(crate) fn alive(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| Some(stat.rsplit_once(") ")?.1.starts_with(['Z', 'X'])))
+        == Some(false)
+}
+
 /// Runs a short command to its end and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
     let output =

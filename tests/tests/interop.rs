@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use vrrp_tests::story::{Daemon, Kind};
 use vrrp_tests::{
-    Error, Frr, Host, Instance, Lab, Prober, Result, Tcpdump, VrrpUser, WebServer, fetch, pause,
+    Error, Frr, Host, Instance, Lab, Prober, Result, Tcpdump, WebServer, fetch, pause,
 };
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
@@ -258,14 +258,18 @@ fn nopreempt_theirs() -> Result<()> {
     nopreempt(THEIRS_FIRST)
 }
 
-/// Equal priorities: the greater address wins, whoever has it.
+/// Two masters of equal priority: the one with the greater address stays, whoever has it.
 #[test]
 fn equal_priorities() -> Result<()> {
     for kinds in [OURS_FIRST, THEIRS_FIRST] {
         let mut pair = Pair::new(kinds, [plain(0, 100).to_string(), plain(1, 100).to_string()])?;
-        // Both wait for the same time: which one is first does not matter in the end.
+        // A backup would be content with an equal priority, so they must not hear each other at first.
+        pair.lab.block_vrrp(&[])?;
         pair.start(0)?;
         pair.start(1)?;
+        pair.wait(0, ROUTER, "MASTER")?;
+        pair.wait(1, ROUTER, "MASTER")?;
+        pair.lab.unblock_vrrp()?;
         pair.settled(1)?;
     }
     Ok(())
@@ -346,29 +350,39 @@ fn a_paused_master_is_reachable_again() -> Result<()> {
 /// FRR's vrrpd, version 3.
 #[test]
 fn frr() -> Result<()> {
+    beside_frr(Kind::VrrpUser)
+}
+
+/// The same with keepalived: what it does, we are to do.
+#[test]
+fn frr_as_keepalived_sees_it() -> Result<()> {
+    beside_frr(Kind::Keepalived)
+}
+
+fn beside_frr(kind: Kind) -> Result<()> {
     let lab = Lab::new()?;
     let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let vip = VIP.parse().unwrap();
-    let mut ours = VrrpUser::start(&a, &v3(0, 150).to_string())?;
+    let mut ours = kind.start(&a, &v3(0, 150).to_string())?;
     ours.wait_state(&a, ROUTER, "MASTER", LONG)?;
     let mut theirs = Frr::start(&b, 51, 100, vip, 100)?;
     theirs.wait_state(&b, 51, "Backup", LONG)?;
     pause(NEVER)?;
-    assert_eq!((&*ours.state(&a, ROUTER)?, &*theirs.state(&b, 51)?), ("MASTER", "Backup"));
+    assert_eq!((&*ours.state(&a, ROUTER), &*theirs.state(&b, 51)?), ("MASTER", "Backup"));
 
     ours.kill()?;
     theirs.wait_state(&b, 51, "Master", LONG)?;
-    let mut ours = VrrpUser::start(&a, &v3(0, 150).to_string())?;
+    let mut ours = kind.start(&a, &v3(0, 150).to_string())?;
     ours.wait_state(&a, ROUTER, "MASTER", LONG)?;
     theirs.wait_state(&b, 51, "Backup", LONG)?;
 
     // The other way round.
     ours.stop()?;
     theirs.wait_state(&b, 51, "Master", LONG)?;
-    let mut ours = VrrpUser::start(&a, &v3(0, 50).to_string())?;
+    let mut ours = kind.start(&a, &v3(0, 50).to_string())?;
     ours.wait_state(&a, ROUTER, "BACKUP", LONG)?;
     pause(NEVER)?;
-    assert_eq!((&*ours.state(&a, ROUTER)?, &*theirs.state(&b, 51)?), ("BACKUP", "Master"));
+    assert_eq!((&*ours.state(&a, ROUTER), &*theirs.state(&b, 51)?), ("BACKUP", "Master"));
     theirs.kill()?;
     ours.wait_state(&a, ROUTER, "MASTER", LONG)
 }
