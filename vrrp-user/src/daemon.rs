@@ -85,7 +85,9 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// The sockets to send from can not be opened.
-    #[error("cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN")]
+    #[error(
+        "cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN"
+    )]
     Sockets(io::Error),
     /// The kernel side can not be loaded.
     #[error(transparent)]
@@ -204,7 +206,8 @@ fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
     use std::io::{Read, Seek, Write};
     let dir = instance.runtime_dir();
     let failed = |path: PathBuf, error: io::Error| {
-        let hint = if error.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" };
+        let hint =
+            if error.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" };
         Error::RuntimeDir { path, error, hint }
     };
     std::fs::create_dir_all(&dir).map_err(|e| failed(dir.clone(), e))?;
@@ -257,12 +260,8 @@ impl Daemon {
             log::debug!("{}", bpf::chain(&error));
         }
         let ring = kernel.take_events()?;
-        let questions =
-            server::start(&instance.socket(), pins).map_err(|error| Error::RuntimeDir {
-                path: instance.socket(),
-                error,
-                hint: "",
-            })?;
+        let questions = server::start(&instance.socket(), pins)
+            .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let (completions, completed) = mpsc::unbounded_channel();
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let listen = |kind| signal(kind).map_err(os("cannot handle signals"));
@@ -662,7 +661,8 @@ impl Daemon {
                 if !self.interfaces.has(place) {
                     continue;
                 }
-                let at = InterfaceAddress { ifindex: place.ifindex, address: place.address, prefix };
+                let at =
+                    InterfaceAddress { ifindex: place.ifindex, address: place.address, prefix };
                 match self.netlink.remove(at).await {
                     Ok(()) => log::info!("{}: removed left-over {at}", self.router(id).place()),
                     Err(error) if is_absent(&error) => {}
@@ -701,7 +701,10 @@ impl Daemon {
             .filter(|dev| self.interfaces.by_name(dev).is_none())
             .collect();
         for dev in missing {
-            log::error!("{}: interface {dev} of an address does not exist", self.router(id).place());
+            log::error!(
+                "{}: interface {dev} of an address does not exist",
+                self.router(id).place()
+            );
             self.count(Counter::AddressAddFailed);
         }
         for (place, prefix) in self.places(id) {
@@ -834,9 +837,10 @@ impl Daemon {
 
     fn send_advert(&mut self, id: RouterId, priority: Priority) {
         let Self { routers, queue, tx, .. } = self;
-        let failed = routers[id.0 as usize].advertise(priority, queue, id, |ifindex, peer, packet| {
-            tx.send_ip(ifindex, peer, packet)
-        });
+        let failed =
+            routers[id.0 as usize].advertise(priority, queue, id, |ifindex, peer, packet| {
+                tx.send_ip(ifindex, peer, packet)
+            });
         for error in failed {
             self.send_failed(id.0, &error);
         }

@@ -114,7 +114,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             cli::stats::stats(&instance.instance, bpffs.bpffs.as_deref(), json, &mut out)?;
         }
         Command::Check { file } => {
-            let usable = cli::check::check(&file, &mut out).context("cannot write")?;
+            let usable = cli::check::check(&file, &config::Options::default(), &mut out)
+                .context("cannot write")?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }

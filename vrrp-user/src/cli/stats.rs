@@ -39,8 +39,8 @@ pub fn stats(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let pinned = bpf::find_bpffs(bpffs)
-        .and_then(|bpffs: PathBuf| metrics::collect(&instance.pins(&bpffs)));
+    let pinned =
+        bpf::find_bpffs(bpffs).and_then(|bpffs: PathBuf| metrics::collect(&instance.pins(&bpffs)));
     let stats = match pinned {
         Ok(stats) => stats,
         Err(pins) => match client::ask(instance, Request::Stats {}) {
@@ -78,8 +78,16 @@ fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
         ]
     });
     let head = [
-        "ROUTER", "INTERFACE", "VRID", "STATE", "RECEIVED", "SENT", "REFUSED", "PRIO0 RX/TX",
-        "BECAME MASTER", "SEND ERRORS",
+        "ROUTER",
+        "INTERFACE",
+        "VRID",
+        "STATE",
+        "RECEIVED",
+        "SENT",
+        "REFUSED",
+        "PRIO0 RX/TX",
+        "BECAME MASTER",
+        "SEND ERRORS",
     ];
     super::columns(out, head, rows)?;
     if !stats.vips.is_empty() {

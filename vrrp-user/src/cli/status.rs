@@ -70,8 +70,16 @@ pub fn table(status: &Status, out: &mut impl Write) -> io::Result<()> {
         ]
     });
     let head = [
-        "ROUTER", "INTERFACE", "VRID", "VERSION", "STATE", "SINCE", "PRIORITY", "MASTER",
-        "ADDRESSES", "WHY",
+        "ROUTER",
+        "INTERFACE",
+        "VRID",
+        "VERSION",
+        "STATE",
+        "SINCE",
+        "PRIORITY",
+        "MASTER",
+        "ADDRESSES",
+        "WHY",
     ];
     super::columns(out, head, rows)?;
     writeln!(out)?;

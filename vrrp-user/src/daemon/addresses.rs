@@ -124,8 +124,7 @@ impl Addresses {
             (Request::Add, Outcome::Failed) | (Request::Remove, Outcome::Done) => false,
         };
         let lost = std::mem::take(&mut entry.lost);
-        entry.presence =
-            if now_present && !lost { Presence::Present } else { Presence::Absent };
+        entry.presence = if now_present && !lost { Presence::Present } else { Presence::Absent };
         match outcome {
             Outcome::Done => entry.next_request(),
             Outcome::Failed => None,
@@ -165,12 +164,14 @@ impl Addresses {
                 && (other.ifindex, e.prefix, network(other.address, e.prefix)) == subnet
         });
         let Some(entry) = self.entries.get_mut(&place) else { return Vanished::Expected };
-        match (entry.wanted, entry.presence) {
-            (true, Presence::Present) => entry.presence = Presence::Absent,
+        match entry.presence {
+            Presence::Present => entry.presence = Presence::Absent,
             // Notifications and answers come on different sockets: this one may overtake the answer.
-            (true, Presence::Adding) if entry.seen => entry.lost = true,
-            (true, Presence::Adding | Presence::Absent | Presence::Removing)
-            | (false, _) => return Vanished::Expected,
+            Presence::Adding if entry.seen => entry.lost = true,
+            Presence::Adding | Presence::Absent | Presence::Removing => return Vanished::Expected,
+        }
+        if !entry.wanted {
+            return Vanished::Expected;
         }
         if removing_a_neighbour {
             Vanished::Collateral

@@ -85,9 +85,7 @@ impl Interfaces {
                     return Change::Virtual(place);
                 }
                 match (self.by_index.get_mut(&at.ifindex), at.address) {
-                    (Some(interface), IpAddr::V4(address))
-                        if !interface.own.contains(&address) =>
-                    {
+                    (Some(interface), IpAddr::V4(address)) if !interface.own.contains(&address) => {
                         interface.own.push(address);
                         Change::Interface { ifindex: at.ifindex, gone: false }
                     }

@@ -1,12 +1,10 @@
 //! The snapshot that `status` shows.
 
+use super::Daemon;
 use super::interfaces::Capture;
 use super::router::{Router, version_number};
-use super::Daemon;
 use crate::config::model::Transport;
-use crate::control::api::{
-    AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status,
-};
+use crate::control::api::{AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status};
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
 use crate::io::timer;
