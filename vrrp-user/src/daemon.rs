@@ -735,7 +735,7 @@ impl Daemon {
         let completions = self.completions.clone();
         match request {
             Request::Add => {
-                let answer = self.netlink.add(address);
+                let answer = self.netlink.add(&address);
                 tokio::spawn(async move {
                     let result = answer.await;
                     let _ = completions.send(Completion { place, request, result });

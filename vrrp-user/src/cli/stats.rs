@@ -17,9 +17,9 @@ pub enum Error {
     #[error("{}; and the control socket does not help: {socket}", bpf::chain(pins))]
     Nothing {
         /// What is wrong with the pinned maps.
-        pins: bpf::Error,
+        pins: Box<bpf::Error>,
         /// Why the daemon could not be asked.
-        socket: client::Error,
+        socket: Box<client::Error>,
     },
     /// Output failed.
     #[error("cannot write")]
@@ -50,9 +50,11 @@ pub fn stats(
             }
             Ok(Answer::Status(_) | Answer::Error(_)) => {
                 let socket = client::Error::Refused(instance.clone(), "wrong answer".to_owned());
-                return Err(Error::Nothing { pins, socket });
+                return Err(Error::Nothing { pins: Box::new(pins), socket: Box::new(socket) });
             }
-            Err(socket) => return Err(Error::Nothing { pins, socket }),
+            Err(socket) => {
+                return Err(Error::Nothing { pins: Box::new(pins), socket: Box::new(socket) });
+            }
         },
     };
     if json {

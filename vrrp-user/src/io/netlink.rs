@@ -53,9 +53,10 @@ impl Error {
 
 impl From<rtnetlink::Error> for Error {
     fn from(error: rtnetlink::Error) -> Self {
-        match error {
-            rtnetlink::Error::NetlinkError(message) => Self::Refused(message.to_io()),
-            other => Self::Protocol(other.to_string()),
+        if let rtnetlink::Error::NetlinkError(message) = error {
+            Self::Refused(message.to_io())
+        } else {
+            Self::Protocol(error.to_string())
         }
     }
 }
@@ -189,10 +190,10 @@ impl Netlink {
     }
 
     /// Adds an address. The request is queued when the future is first polled.
-    pub fn add(&self, address: AddressRequest) -> impl Future<Output = Result<(), Error>> + use<> {
-        let AddressRequest { at, .. } = address;
+    pub fn add(&self, address: &AddressRequest) -> impl Future<Output = Result<(), Error>> + use<> {
+        let at = address.at;
         let mut request = self.handle.address().add(at.ifindex, at.address, at.prefix);
-        *request.message_mut() = message(&address);
+        *request.message_mut() = message(address);
         async move { bounded(request.execute()).await }
     }
 

@@ -19,6 +19,12 @@ use vrrp_common::{IPPROTO_VRRP, MULTICAST_V4};
 const BATCH: usize = 64;
 /// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
 const SEND_BUFFER: usize = 4 << 20;
+/// Octets of a packet socket's address.
+#[allow(clippy::cast_possible_truncation, reason = "20 octets")]
+const ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+/// Address family of packet sockets (17), in the type that their address has for it.
+#[allow(clippy::cast_possible_truncation, reason = "17")]
+const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
 /// `TC_PRIO_CONTROL` (linux/pkt_sched.h): first band of the default queueing discipline.
 const PRIORITY_CONTROL: libc::c_int = 7;
 
@@ -95,6 +101,7 @@ impl Tx {
 
     /// Number of frames sent; the error is that of the first frame.
     fn send_batch(&self, batch: &[Queued], octets: &[u8]) -> io::Result<usize> {
+        let count = u32::try_from(batch.len()).unwrap_or(0);
         // SAFETY: all-zero is a valid value of these C structures.
         let mut addresses: [libc::sockaddr_ll; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above; a null iov_base with length 0 is never used.
@@ -103,7 +110,7 @@ impl Tx {
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
         for (i, queued) in batch.iter().enumerate() {
             let frame = &octets[queued.start..queued.end];
-            addresses[i].sll_family = libc::AF_PACKET as u16;
+            addresses[i].sll_family = AF_PACKET;
             addresses[i].sll_ifindex = queued.ifindex.cast_signed();
             if let Some(ethertype) = frame.get(12..14) {
                 // The kernel's taps and traffic control read the protocol from here.
@@ -112,7 +119,7 @@ impl Tx {
             vectors[i].iov_base = frame.as_ptr().cast_mut().cast();
             vectors[i].iov_len = frame.len();
             messages[i].msg_hdr.msg_name = (&raw mut addresses[i]).cast();
-            messages[i].msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as u32;
+            messages[i].msg_hdr.msg_namelen = ADDRESS_LEN;
             messages[i].msg_hdr.msg_iov = &raw mut vectors[i];
             messages[i].msg_hdr.msg_iovlen = 1;
         }
@@ -122,7 +129,7 @@ impl Tx {
             libc::sendmmsg(
                 self.packet.as_raw_fd(),
                 messages.as_mut_ptr(),
-                batch.len() as u32,
+                count,
                 libc::MSG_DONTWAIT,
             )
         };
