@@ -255,7 +255,7 @@ fn host(mut frame: &[u8]) -> Option<Reason> {
     if !packet.is_vrrp() {
         return None;
     }
-    Some(match parse::advert(&frame, &packet) {
+    Some(match parse::advert(&mut frame, &packet) {
         Err(reason) => reason,
         Ok(advert) => {
             let key = advert.key(LOOPBACK);
@@ -441,8 +441,9 @@ fn every_reason_has_its_packets() {
 }
 
 /// The router that a frame speaks of, if it is ours.
-fn host_key(frame: &[u8]) -> Option<RouterKey> {
-    let advert = parse::advert(&frame, &parse::ipv4(&frame)?).ok()?;
+fn host_key(mut frame: &[u8]) -> Option<RouterKey> {
+    let packet = parse::ipv4(&frame)?;
+    let advert = parse::advert(&mut frame, &packet).ok()?;
     let key = advert.key(LOOPBACK);
     routers().into_iter().any(|(candidate, _)| candidate == key).then_some(key)
 }
@@ -878,6 +879,45 @@ fn attaches_with_jumbo_frames() {
         let mode = bench.kernel.attach(ifindex("jumbo"), "jumbo").expect("attach");
         assert_eq!(mode, CaptureMode::Native);
     });
+}
+
+/// Runs a test in a thread that has given up all capabilities but these.
+fn with_capabilities<T: Send>(capabilities: &[u32], test: impl FnOnce() -> T + Send) -> T {
+    /// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
+    const VERSION_3: u32 = 0x2008_0522;
+    let mask = capabilities.iter().fold(0u64, |mask, capability| mask | 1 << capability);
+    let (low, high) = (mask as u32, (mask >> 32) as u32);
+    let run = || {
+        // A header and twice three sets: effective, permitted, inheritable.
+        let header = [VERSION_3, 0];
+        let sets = [low, low, 0, high, high, 0];
+        // SAFETY: both pointers are to as much as capset(2) reads. It affects this thread only.
+        let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+        assert_eq!(result, 0, "capset");
+        test()
+    };
+    std::thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+const CAP_BPF: u32 = 39;
+
+#[test]
+fn root_is_not_needed() {
+    let pins = Pins::mount();
+    let sizes = Sizes { routers: 8, vips: 4 };
+    // Notably without CAP_PERFMON, with which the verifier is far more lenient.
+    with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
+        Kernel::load(&pins.dir(), sizes).map(drop).expect("loads");
+        assert!(matches!(Reader::open(&pins.dir()), Err(Error::Abi { found: 0 })));
+    });
+    let error = with_capabilities(&[CAP_NET_RAW], || Kernel::load(&pins.dir(), sizes).err());
+    let error = error.expect("not loaded");
+    assert!(matches!(error, Error::NotPermitted(_)), "{error}");
 }
 
 #[test]

@@ -22,8 +22,6 @@ const ETHERTYPE_QINQ: u16 = 0x88a8;
 const VLAN_ID: u16 = 0x0fff;
 /// Octets of an IPv4 header without options (RFC 791 section 3.1).
 const IPV4_HEADER_LEN: usize = 20;
-/// Octets of the longest IPv4 header.
-const IPV4_MAX_HEADER_LEN: usize = 60;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
 const IPV4_FRAGMENT: u16 = 0x3fff;
 /// The only VRRP packet type (RFC 9568 section 5.2.2).
@@ -147,26 +145,18 @@ fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet> {
 ///
 /// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
 #[inline(always)]
-pub fn advert(frame: &impl Load, packet: &Packet) -> Result<Advert, Reason> {
+pub fn advert(frame: &mut impl Load, packet: &Packet) -> Result<Advert, Reason> {
     let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
     let header_len = usize::from(ip[0] & 0x0f) * 4;
     let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-    if ip[0] >> 4 != 4 || header_len < IPV4_HEADER_LEN || total_len < header_len {
-        return Err(Reason::IpHeader);
-    }
-    if packet.offset + total_len > frame.frame_len() {
-        return Err(Reason::Truncated);
-    }
-    if !is_complete(ip_sum(frame, packet.offset, &ip, header_len)?) {
-        return Err(Reason::IpChecksum);
-    }
-    if u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT != 0 {
-        return Err(Reason::Fragment);
-    }
+    let sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && total_len >= header_len;
+    ensure(sound, Reason::IpHeader)?;
+    ensure(packet.offset + total_len <= frame.frame_len(), Reason::Truncated)?;
+    let sum = frame.sum(packet.offset, header_len).ok_or(Reason::Truncated)?;
+    ensure(is_complete(u64::from(sum)), Reason::IpChecksum)?;
+    ensure(u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT == 0, Reason::Fragment)?;
     let len = total_len - header_len;
-    if len < VRRP_HEADER_LEN {
-        return Err(Reason::VrrpLength);
-    }
+    ensure(len >= VRRP_HEADER_LEN, Reason::VrrpLength)?;
     let offset = packet.offset + header_len;
     Ok(Advert {
         vlan: packet.vlan,
@@ -237,28 +227,6 @@ fn refusal(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Resul
 #[inline(always)]
 fn ensure(condition: bool, reason: Reason) -> Result<(), Reason> {
     if condition { Ok(()) } else { Err(reason) }
-}
-
-/// The sum of an IPv4 header with its options.
-#[inline(always)]
-fn ip_sum(
-    frame: &impl Load,
-    offset: usize,
-    header: &[u8; IPV4_HEADER_LEN],
-    header_len: usize,
-) -> Result<u64, Reason> {
-    let mut sum = 0;
-    for word in header.as_chunks::<2>().0 {
-        sum += u64::from(u16::from_ne_bytes(*word));
-    }
-    let mut at = IPV4_HEADER_LEN;
-    // The second bound is implied by the first; the verifier wants to see it.
-    while at < header_len && at < IPV4_MAX_HEADER_LEN {
-        let [a, b, c, d] = frame.load_at(offset + at).ok_or(Reason::Truncated)?;
-        sum += u64::from(u16::from_ne_bytes([a, b])) + u64::from(u16::from_ne_bytes([c, d]));
-        at += 4;
-    }
-    Ok(sum)
 }
 
 /// The sum of the pseudo-header: source, destination, zero, protocol, length (RFC 5798 section 5.2.8,

@@ -48,7 +48,12 @@ fn count_vip(frame: &Frame<'_>, ifindex: u32, packet: &Packet) {
 fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
     // SAFETY: the helper takes no argument.
     let now = unsafe { bpf_ktime_get_ns() };
-    let advert = match parse::advert(&Frame::new(ctx), packet) {
+    // An array has all its entries, so this look-up cannot fail; the verifier does not know that.
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid };
+    // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
+    let record = unsafe { &mut *record };
+    let mut frame = Frame::with_record(ctx, record);
+    let advert = match parse::advert(&mut frame, packet) {
         Ok(advert) => advert,
         Err(reason) => return reason,
     };
@@ -56,12 +61,8 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
     let Some(entry) = (unsafe { ROUTERS.get(advert.key(ifindex)) }) else {
         return Reason::UnknownVrid;
     };
-    let (Some(slot), Some(record)) = (SLOTS.get_ptr_mut(entry.slot), SCRATCH.get_ptr_mut(0)) else {
-        return Reason::UnknownVrid;
-    };
-    // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
-    let record = unsafe { &mut *record };
-    let reason = parse::check(&mut Frame::with_record(ctx, record), &advert, entry);
+    let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
+    let reason = parse::check(&mut frame, &advert, entry);
     match reason {
         Reason::Accepted => {
             accept(slot, &advert, now);
@@ -133,8 +134,10 @@ fn report(
     if result == 0 { Reason::Accepted } else { Reason::RingFull }
 }
 
-/// An IPv4 address as keys and events hold it.
+/// An IPv4 address as slots and events hold it.
 #[inline(always)]
-fn address([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+fn address(octets: [u8; 4]) -> [u8; 16] {
+    // As words: of octets the compiler makes a call of memset, which the verifier refuses to a
+    // daemon without CAP_PERFMON.
+    bytemuck::cast([u32::from_ne_bytes(octets), 0, 0, 0])
 }
