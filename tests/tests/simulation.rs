@@ -8,6 +8,9 @@
 //! A failure prints its seed and the last events: `VRRP_SIM_SEED=N` replays it, `VRRP_SIM_RUNS=N` runs
 //! that many seeds from there on.
 
+// The whole file is test code; clippy only recognises the functions marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;

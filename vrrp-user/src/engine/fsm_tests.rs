@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::time::Centisecs;
-use crate::engine::types::GarpPolicy;
+use crate::engine::types::{GarpPolicy, Vrid};
 
 const US: [u8; 4] = [10, 0, 0, 5];
 const SECOND: Nanos = Nanos::from_secs(1);
@@ -17,7 +17,7 @@ fn v3(centisecs: u16) -> AdvertInterval {
 
 fn spec() -> RouterSpec {
     RouterSpec {
-        vrid: super::super::types::Vrid::new(1).unwrap(),
+        vrid: Vrid::new(1).unwrap(),
         priority: Priority(100),
         interval: v3(100),
         preempt: true,
@@ -303,14 +303,18 @@ fn the_owner_does_not_wait() {
 
 #[test]
 fn two_owners_end_as_one_master() {
-    let owner = RouterSpec { priority: Priority::OWNER, preempt: false, ..spec() };
-    let mut bench = Bench::in_state(State::Backup, RouterSpec { ..spec() });
-    bench = Bench { router: Bench::up(owner).router, ..bench };
+    let mut bench = Bench::up(RouterSpec {
+        priority: Priority::OWNER,
+        preempt: false,
+        preempt_delay: Nanos::from_secs(10),
+        ..spec()
+    });
+    bench.done();
     bench.hear([10, 0, 0, 9], 255);
     assert_eq!(bench.done(), "!owner remove MASTER->BACKUP");
     bench.hear([10, 0, 0, 9], 255);
     assert_eq!(bench.done(), "", "reported once, then a backup like any other");
-    // RFC 9568 section 6.1: the owner pre-empts lower priorities whatever the mode.
+    // RFC 9568 section 6.1: the owner pre-empts lower priorities whatever the mode, and at once.
     let before = bench.left(Timer::MasterDown);
     bench.now += Nanos::from_millis(10);
     bench.hear([10, 0, 0, 8], 254);
@@ -429,6 +433,7 @@ fn version_3_learns_the_interval_of_its_master() {
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(2_437_500_000)), "skew of its interval");
     bench.fire(Timer::MasterDown);
     assert_eq!(bench.left(Timer::Advert), Some(SECOND), "as master our own counts");
+    assert_eq!(bench.router.view().interval, v3(100));
     bench.event(Event::Advert(&slow));
     assert_eq!(
         bench.done(),

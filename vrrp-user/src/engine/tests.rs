@@ -235,10 +235,9 @@ proptest! {
     }
 }
 
-#[test]
-fn a_stopped_engine_stays_stopped() {
+/// An engine with one router of an owner, master since `now`, whose actions were drained.
+fn owner(now: Nanos, id: RouterId) -> Engine {
     let mut engine = Engine::new();
-    let (id, now) = (RouterId(7), Nanos::from_secs(1));
     let spec = RouterSpec {
         vrid: Vrid::new(1).unwrap(),
         priority: Priority::OWNER,
@@ -247,8 +246,8 @@ fn a_stopped_engine_stays_stopped() {
         preempt_delay: Nanos::ZERO,
         addresses: vec![ip(100)],
         garp: GarpPolicy {
-            master_repeat: 1,
-            master_delay: Nanos::ZERO,
+            master_repeat: 5,
+            master_delay: Nanos::from_secs(5),
             refresh: Nanos::ZERO,
             refresh_repeat: 0,
             lower_prio_repeat: 0,
@@ -259,24 +258,46 @@ fn a_stopped_engine_stays_stopped() {
     };
     engine.add_router(id, spec);
     engine.handle_link(now, id, Link::Up(ip(1)));
+    assert_eq!(drain(&mut engine).len(), 4);
+    engine
+}
+
+fn drain(engine: &mut Engine) -> Vec<Action> {
+    std::iter::from_fn(|| engine.poll_action()).collect()
+}
+
+#[test]
+fn a_stopped_engine_stays_stopped() {
+    let (router, now) = (RouterId(7), Nanos::from_secs(1));
+    let mut engine = owner(now, router);
     engine.handle_shutdown(now);
-    let actions: Vec<_> = std::iter::from_fn(|| engine.poll_action()).collect();
+    let (from, to, cause) = (State::Master, State::Init, Cause::Shutdown);
     assert_eq!(
-        actions[4..],
+        drain(&mut engine),
         [
-            Action::SendAdvert { router: id, priority: Priority::RESIGN },
-            Action::RemoveAddresses(id),
-            Action::Transition {
-                router: id,
-                from: State::Master,
-                to: State::Init,
-                cause: Cause::Shutdown,
-                at: now
-            },
+            Action::SendAdvert { router, priority: Priority::RESIGN },
+            Action::RemoveAddresses(router),
+            Action::Transition { router, from, to, cause, at: now },
         ]
     );
-    engine.handle_link(now, id, Link::Up(ip(1)));
+    engine.handle_link(now, router, Link::Up(ip(1)));
     assert_eq!((engine.poll_action(), engine.poll_timeout()), (None, None));
+}
+
+#[test]
+fn a_timer_that_another_one_moved_does_not_fire_too() {
+    let (router, now) = (RouterId(0), Nanos::from_secs(1));
+    let mut engine = owner(now, router);
+    // Late by far: the advertisement is due, and the second group of gratuitous ARP, which the
+    // first sends at once and puts off.
+    engine.handle_timeout(now + Nanos::from_secs(60));
+    assert_eq!(
+        drain(&mut engine),
+        [
+            Action::SendAdvert { router, priority: Priority::OWNER },
+            Action::SendGarp { router, rounds: 5 }
+        ]
+    );
 }
 
 #[test]
