@@ -354,7 +354,7 @@ impl Daemon {
                     }
                     self.netlink_event(&event).await;
                 }
-                Some(completion) = sources.completed.recv() => self.completed(completion).await,
+                Some(completion) = sources.completed.recv() => self.completed(completion),
                 Some(question) = sources.questions.recv() => {
                     let _ = question.send(self.status());
                 }
@@ -376,7 +376,7 @@ impl Daemon {
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         while !self.addresses.settled() {
             match tokio::time::timeout_at(deadline, sources.completed.recv()).await {
-                Ok(Some(completion)) => self.completed(completion).await,
+                Ok(Some(completion)) => self.completed(completion),
                 Ok(None) | Err(_) => {
                     log::error!("stopping although addresses could not be removed");
                     break;
@@ -476,12 +476,17 @@ impl Daemon {
                 self.changed(&netlink::Event::LinkGone(ifindex));
             }
         }
-        for link in links {
-            self.changed(&netlink::Event::Link(link));
-        }
+        let links = links.into_iter().map(netlink::Event::Link);
+        let changed: Vec<Change> = links.map(|link| self.interfaces.apply(&link)).collect();
         self.interfaces.forget_addresses();
         for address in addresses {
             self.interfaces.apply(&netlink::Event::Address(address));
+        }
+        // Not before the addresses are known, or every interface would seem to have none.
+        for change in changed {
+            if let Change::Interface { ifindex, .. } = change {
+                self.attach(ifindex);
+            }
         }
         let believed: Vec<Place> = self.addresses.present().collect();
         for place in believed {
@@ -517,6 +522,7 @@ impl Daemon {
     fn changed(&mut self, event: &netlink::Event) {
         match self.interfaces.apply(event) {
             Change::None => {}
+            Change::Virtual(place) => self.addresses.appeared(place),
             Change::VirtualGone(place) => self.vanished(place),
             Change::Interface { ifindex, gone: true } => {
                 if let Err(error) = self.kernel.detach(ifindex) {
@@ -742,11 +748,7 @@ impl Daemon {
         }
     }
 
-    async fn completed(&mut self, completion: Completion) {
-        // The kernel queues the notification of a change before the answer to its request.
-        if let Some(event) = self.netlink.try_next() {
-            self.netlink_event(&event).await;
-        }
+    fn completed(&mut self, completion: Completion) {
         let Completion { place, request, result } = completion;
         let outcome = match (request, &result) {
             (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
@@ -768,10 +770,6 @@ impl Daemon {
         }
         match outcome {
             Outcome::Failed => self.retry_soon(),
-            Outcome::Done if self.addresses.installed(place) && !self.interfaces.has(place) => {
-                // Removed again between the request and its answer.
-                self.vanished(place);
-            }
             Outcome::Done => {
                 let rounds = self.addresses.take_rounds(place);
                 for _ in 0..rounds {
@@ -847,13 +845,15 @@ impl Daemon {
 
     fn send_garp(&mut self, id: RouterId, rounds: u32) {
         let places = self.places(id);
-        for round in 0..rounds {
-            for (place, _) in &places {
-                if self.interfaces.has(*place) {
-                    self.garp(*place);
-                } else if round == 0 && !self.addresses.announce(*place, rounds) {
-                    // Kept until the address is there.
-                }
+        // Those that are not there yet are announced when they are.
+        let there: Vec<Place> = places
+            .into_iter()
+            .map(|(place, _)| place)
+            .filter(|place| self.interfaces.has(*place) || self.addresses.announce(*place, rounds))
+            .collect();
+        for _ in 0..rounds {
+            for place in &there {
+                self.garp(*place);
             }
         }
     }

@@ -50,6 +50,10 @@ struct Entry {
     tracked: bool,
     wanted: bool,
     presence: Presence,
+    /// While adding: the kernel reported the address, so that its end would be news.
+    seen: bool,
+    /// While adding: the kernel reported the address and then its end.
+    lost: bool,
     /// Rounds of gratuitous ARP that wait for the address.
     rounds: u32,
 }
@@ -89,17 +93,13 @@ impl Addresses {
             tracked,
             wanted: true,
             presence: Presence::Absent,
+            seen: false,
+            lost: false,
             rounds: 0,
         });
         entry.router = router;
         entry.wanted = true;
-        match entry.presence {
-            Presence::Absent => {
-                entry.presence = Presence::Adding;
-                Some(Request::Add)
-            }
-            Presence::Adding | Presence::Present | Presence::Removing => None,
-        }
+        entry.next_request()
     }
 
     /// No longer wants an address. `Some(Remove)` when the kernel must be asked now.
@@ -107,13 +107,7 @@ impl Addresses {
         let entry = self.entries.get_mut(&place)?;
         entry.wanted = false;
         entry.rounds = 0;
-        match entry.presence {
-            Presence::Present => {
-                entry.presence = Presence::Removing;
-                Some(Request::Remove)
-            }
-            Presence::Absent | Presence::Adding | Presence::Removing => None,
-        }
+        entry.next_request()
     }
 
     /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is
@@ -129,7 +123,9 @@ impl Addresses {
             (Request::Add, Outcome::Done) | (Request::Remove, Outcome::Failed) => true,
             (Request::Add, Outcome::Failed) | (Request::Remove, Outcome::Done) => false,
         };
-        entry.presence = if now_present { Presence::Present } else { Presence::Absent };
+        let lost = std::mem::take(&mut entry.lost);
+        entry.presence =
+            if now_present && !lost { Presence::Present } else { Presence::Absent };
         match outcome {
             Outcome::Done => entry.next_request(),
             Outcome::Failed => None,
@@ -152,6 +148,14 @@ impl Addresses {
         })
     }
 
+    /// The kernel says that an address is there.
+    pub fn appeared(&mut self, place: Place) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.seen = true;
+            entry.lost = false;
+        }
+    }
+
     /// The kernel says that an address is gone.
     pub fn vanished(&mut self, place: Place) -> Vanished {
         let Some(entry) = self.entries.get(&place) else { return Vanished::Expected };
@@ -161,10 +165,13 @@ impl Addresses {
                 && (other.ifindex, e.prefix, network(other.address, e.prefix)) == subnet
         });
         let Some(entry) = self.entries.get_mut(&place) else { return Vanished::Expected };
-        if entry.presence != Presence::Present || !entry.wanted {
-            return Vanished::Expected;
+        match (entry.wanted, entry.presence) {
+            (true, Presence::Present) => entry.presence = Presence::Absent,
+            // Notifications and answers come on different sockets: this one may overtake the answer.
+            (true, Presence::Adding) if entry.seen => entry.lost = true,
+            (true, Presence::Adding | Presence::Absent | Presence::Removing)
+            | (false, _) => return Vanished::Expected,
         }
-        entry.presence = Presence::Absent;
         if removing_a_neighbour {
             Vanished::Collateral
         } else if entry.tracked {
@@ -233,6 +240,8 @@ impl Entry {
         match (self.wanted, self.presence) {
             (true, Presence::Absent) => {
                 self.presence = Presence::Adding;
+                self.seen = false;
+                self.lost = false;
                 Some(Request::Add)
             }
             (false, Presence::Present) => {
@@ -317,6 +326,28 @@ mod tests {
         assert_eq!(book.vanished(far), Vanished::Lost(R));
         assert_eq!(book.vanished(loose), Vanished::Untracked);
         assert_eq!(book.vanished(at("192.0.2.1")), Vanished::Expected);
+    }
+
+    #[test]
+    fn notifications_may_overtake_the_answer() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        // Put there by us and removed by somebody else before the answer is read.
+        book.want(vip, R, 24, true);
+        book.appeared(vip);
+        assert_eq!(book.vanished(vip), Vanished::Lost(R));
+        assert_eq!(book.unwant(vip), None);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        assert!(!book.installed(vip) && book.settled());
+        // Our own removal is reported when the address is being added again already.
+        installed(&mut book, vip, 24, true);
+        book.unwant(vip);
+        book.want(vip, R, 24, true);
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
+        assert_eq!(book.vanished(vip), Vanished::Expected);
+        book.appeared(vip);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        assert!(book.installed(vip));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum Change {
         /// Whether it is gone.
         gone: bool,
     },
+    /// A virtual address appeared on an interface.
+    Virtual(Place),
     /// A virtual address disappeared from an interface.
     VirtualGone(Place),
 }
@@ -80,7 +82,7 @@ impl Interfaces {
                 let place = Place { ifindex: at.ifindex, address: at.address };
                 if self.virtual_addresses.contains(&at.address) {
                     self.present.insert(place);
-                    return Change::None;
+                    return Change::Virtual(place);
                 }
                 match (self.by_index.get_mut(&at.ifindex), at.address) {
                     (Some(interface), IpAddr::V4(address))
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn the_source_is_never_a_virtual_address() {
         let mut table = table();
-        assert_eq!(table.apply(&Event::Address(address("10.0.0.100"))), Change::None);
+        table.apply(&Event::Address(address("10.0.0.100")));
         assert_eq!(table.get(2).unwrap().source(), None);
         let changed = Change::Interface { ifindex: 2, gone: false };
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), changed);
@@ -221,7 +223,8 @@ mod tests {
     fn virtual_addresses_are_followed_wherever_they_are() {
         let mut table = table();
         let place = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
-        table.apply(&Event::Address(address("10.0.0.100")));
+        let come = table.apply(&Event::Address(address("10.0.0.100")));
+        assert_eq!(come, Change::Virtual(place));
         assert!(table.has(place));
         let gone = table.apply(&Event::AddressGone(address("10.0.0.100")));
         assert_eq!(gone, Change::VirtualGone(place));

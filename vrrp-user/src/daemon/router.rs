@@ -35,6 +35,8 @@ pub struct Router {
     link: Option<Link>,
     /// A frame per destination, with the destination when it is a peer.
     frames: Vec<(Option<Ipv4Addr>, AdvertFrame)>,
+    /// IP identification of the next advertisement: they may be fragmented, so it must vary (RFC 6864).
+    ident: u16,
     failing: bool,
     last_notice: Option<(Discriminant<Notice>, Nanos)>,
 }
@@ -68,6 +70,7 @@ impl Router {
             home: None,
             link: None,
             frames: Vec::new(),
+            ident: 1,
             failing: false,
             last_notice: None,
         }
@@ -262,6 +265,8 @@ impl Router {
         let mut sent = false;
         for (peer, frame) in &mut self.frames {
             frame.set_priority(priority);
+            frame.set_ident(self.ident);
+            self.ident = self.ident.wrapping_add(1);
             match peer {
                 None => queue.push(home.ifindex, frame.bytes(), id.0),
                 Some(peer) => match send(home.ifindex, *peer, frame.ip_bytes()) {

@@ -465,7 +465,7 @@ impl Kernel {
         // SAFETY: the logger owns its ring buffer's descriptor and returns the same one until it is
         // dropped, and the `AsyncFd` drops it.
         let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-        let mut logger = logger.map_err(Error::Watch)?;
+        let mut logger = logger.map_err(|error| Error::Watch(error.into()))?;
         tokio::spawn(async move {
             while let Ok(mut guard) = logger.readable_mut().await {
                 guard.clear_ready();

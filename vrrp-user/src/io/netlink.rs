@@ -16,7 +16,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 
 /// Receive buffer of the netlink socket in octets: notifications of some thousand address changes.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -120,28 +120,31 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
-/// One netlink socket for requests and notifications, so that a notification caused by a request is
-/// queued before the answer to it.
+/// Two netlink sockets: one for requests and their answers, one for notifications. On a single one the
+/// library takes the notification that a request causes for a part of its answer (both carry the
+/// request's sequence number), and nobody would see it among the others, in its place.
 pub struct Netlink {
     handle: Handle,
     notifications: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
 }
 
 impl Netlink {
-    /// Opens the socket, subscribes to link and IPv4 address changes, and spawns its driver on the
+    /// Opens the sockets, subscribes to link and IPv4 address changes, and spawns their drivers on the
     /// current runtime.
     ///
     /// # Errors
     /// [`Error::Open`].
     pub fn open() -> Result<Self, Error> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
-        let (mut connection, handle, notifications) =
+        let (requests, handle, _) = new_connection().map_err(Error::Open)?;
+        tokio::spawn(requests);
+        let (mut monitor, _, notifications) =
             new_multicast_connection(&groups).map_err(Error::Open)?;
         // Needs CAP_NET_ADMIN, which the daemon has anyway. Failing is no reason to stop: an overrun is
         // detected and answered by reading everything again.
         let _ =
-            setsockopt(connection.socket_mut().socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        tokio::spawn(connection);
+            setsockopt(monitor.socket_mut().socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        tokio::spawn(monitor);
         Ok(Self { handle, notifications })
     }
 
