@@ -35,5 +35,5 @@ pub use packet::{Frame, RawSocket};
 pub use process::{Log, Process, run};
 pub use tcpdump::{Advert, Tcpdump};
 pub use vrrp_user::VrrpUser;
-pub use wait::{interrupt, interrupted, pause, wait_until};
+pub use wait::{interrupt, interrupt_on_signals, interrupted, pause, wait_until};
 pub use web::WebServer;

@@ -1,6 +1,7 @@
 //! Child processes whose output is kept and who do not outlive their owner.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -179,8 +180,12 @@ pub(crate) fn alive(pid: Pid) -> bool {
 
 /// Runs a short command to its end and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().map_err(Error::io(format!("start {command:?}")))?;
+    // Out of the reach of a Ctrl-C at the terminal, which must not stop the removal of a lab half-way.
+    let output = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Error::io(format!("start {command:?}")))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(text(&output.stdout))

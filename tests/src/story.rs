@@ -13,6 +13,8 @@ use crate::{
 pub const ADDRESS: &str = "10.0.0.100";
 /// Name of the virtual router.
 pub const ROUTER: &str = "VI_1";
+/// Priorities of the preferred master and of the backup.
+pub const PRIORITIES: [u8; 2] = [100, 50];
 /// What tcpdump shows of every advertisement of the preferred master.
 pub const ADVERT: &str = "VRRPv2, Advertisement, vrid 51, prio 100, authtype simple, intvl 1s";
 
@@ -147,6 +149,14 @@ impl Machine {
         }
     }
 
+    /// What `vrrp-user stats` counts for its router; nothing of keepalived.
+    pub fn stats(&self) -> Option<serde_json::Value> {
+        match &self.running.as_ref()?.0 {
+            Daemon::Keepalived(_) => None,
+            Daemon::VrrpUser(daemon) => daemon.router_stats(&self.host, ROUTER).ok(),
+        }
+    }
+
     /// Its daemon, while it runs.
     pub fn daemon(&mut self) -> Option<&mut Daemon> {
         self.running.as_mut().map(|(daemon, _)| daemon)
@@ -235,8 +245,8 @@ impl Story {
             instance.state = state.into();
             instance.to_string()
         };
-        let a = Machine::new(lab, "a", "10.0.0.1/24", a, &conf(100, "MASTER"))?;
-        let b = Machine::new(lab, "b", "10.0.0.2/24", b, &conf(50, "BACKUP"))?;
+        let a = Machine::new(lab, "a", "10.0.0.1/24", a, &conf(PRIORITIES[0], "MASTER"))?;
+        let b = Machine::new(lab, "b", "10.0.0.2/24", b, &conf(PRIORITIES[1], "BACKUP"))?;
         let client = lab.host("client", "10.0.0.50/24")?;
         let prober = Prober::start(&client, ADDRESS)?;
         let tcpdump = Tcpdump::start(b.host())?;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
 use crate::{Error, Result};
 
 /// Pause between two looks.
@@ -14,6 +16,19 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Makes every wait in this process end with [`Error::Interrupted`]; safe in a signal handler.
 pub fn interrupt() {
     INTERRUPTED.store(true, Ordering::SeqCst);
+}
+
+/// Calls [`interrupt`] on SIGINT, SIGTERM and SIGHUP instead of dying, so that everything is removed.
+pub fn interrupt_on_signals() -> Result<()> {
+    extern "C" fn handler(_: libc::c_int) {
+        interrupt();
+    }
+    let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler does nothing but store to an atomic.
+        unsafe { sigaction(signal, &action) }.map_err(Error::errno("catch signals"))?;
+    }
+    Ok(())
 }
 
 /// Whether [`interrupt`] was called.
