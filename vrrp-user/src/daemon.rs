@@ -427,7 +427,14 @@ impl Daemon {
         let [a, b, c, d, ..] = event.source;
         let source = IpAddr::from([a, b, c, d]);
         match wire::vrrp::parse_advert(source, router.config.version(), payload) {
-            Ok(advert) => self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert),
+            Ok(advert) => {
+                self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
+                let mismatches = self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
+                if self.router(id).info.address_list_mismatch != mismatches {
+                    self.router_mut(id).info.address_list_mismatch = mismatches;
+                    self.write_info(id);
+                }
+            }
             Err(error) => {
                 log::debug!("{}: advertisement from {source}: {error}", router.place());
                 self.count(Counter::BadAdvert);
@@ -895,10 +902,6 @@ impl Daemon {
     }
 
     fn notice(&mut self, id: RouterId, notice: Notice) {
-        if let Notice::AddressListMismatch(_) = notice {
-            self.router_mut(id).info.address_list_mismatch += 1;
-            self.write_info(id);
-        }
         let router = self.router_mut(id);
         if router.worth_logging(&notice, timer::now(), NOTICE_SILENCE) {
             log::warn!("{}: {notice}", router.place());
