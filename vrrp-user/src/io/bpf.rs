@@ -153,7 +153,7 @@ pub enum Error {
 impl Error {
     fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| {
-            if errno(&source) == Some(libc::EPERM) {
+            if matches!(errno(&source), Some(libc::EPERM | libc::EACCES)) {
                 Self::NotPermitted("read the maps")
             } else {
                 Self::Map { name, source: Box::new(source) }
