@@ -261,6 +261,10 @@ impl Router {
         mut send: impl FnMut(u32, Ipv4Addr, &[u8]) -> io::Result<()>,
     ) -> Vec<io::Error> {
         let Some(home) = self.home else { return Vec::new() };
+        if let Some(Link::Down(FaultCause::InterfaceDown)) = self.link {
+            // The farewell to a network that is already out of reach.
+            return Vec::new();
+        }
         let mut failed = Vec::new();
         let mut sent = false;
         for (peer, frame) in &mut self.frames {
