@@ -4,6 +4,7 @@ use core::ptr;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
+use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{RouterEntry, Slot, VipKey4};
 use vrrp_common::parse::{self, Advert, Load, Packet};
@@ -73,6 +74,15 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
         _ => {
             // SAFETY: the slot is a map value, aligned as its type says.
             unsafe { increment(&raw mut (*slot).refused) };
+            // Not in the program at all unless the daemon logs at that level when it loads it.
+            debug!(
+                ctx,
+                "interface {}: VRID {} from {:i} refused, reason {}",
+                ifindex,
+                advert.header[1],
+                advert.source,
+                reason.index()
+            );
             reason
         }
     }
