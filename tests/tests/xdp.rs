@@ -3,6 +3,7 @@
 //! Needs root. Nothing is attached to an interface of the machine: packets go in by
 //! `BPF_PROG_TEST_RUN` (which says that they arrive on the loopback interface, number 1), and the tests
 //! that attach do so in network namespaces that vanish with the thread that made them.
+#![allow(clippy::expect_used, clippy::cast_possible_truncation, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::process::Command;

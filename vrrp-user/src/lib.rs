@@ -3,7 +3,11 @@
 //! Dependencies point one way: `wire` <- `engine` <- `daemon` -> `io`; `config` and `control` convert
 //! into engine types and the engine imports neither.
 
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod engine;
 pub mod io;
+pub mod metrics;
 pub mod wire;

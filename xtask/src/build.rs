@@ -82,7 +82,7 @@ pub fn workspace() -> PathBuf {
 
 /// Cargo as the user would have called it: without what `cargo xtask` put into the environment for
 /// the xtask itself, and with its output where we look for it.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     // By name, not by $CARGO: the name is rustup's proxy where there is one, and takes `+nightly`.
     let mut command = Command::new("cargo");
     command.current_dir(workspace());

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::setup().map(|()| ExitCode::SUCCESS),
         Task::Build(args) => build::build(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(args),
-        Task::Test(args) => test::test(args),
+        Task::Test(args) => test::test(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

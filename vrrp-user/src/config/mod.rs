@@ -1,3 +1,108 @@
 //! Configuration: two readers (TOML and keepalived.conf), one validated model.
+//!
+//! A reader knows the grammar of its format and nothing else: it turns a file into [`draft::Draft`]s, each
+//! value with its place in the file. Everything that makes a configuration right or wrong is checked once,
+//! in [`validate`]. Nothing here looks at the machine: whether an interface exists is the daemon's business.
 
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::{Config, Diagnostic, Severity};
+use report::Report;
+
+mod draft;
+mod keepalived;
 pub mod model;
+mod report;
+pub(crate) mod text;
+mod toml;
+mod validate;
+
+/// What a configuration may ask about its surroundings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What `@ID` conditions of keepalived.conf are compared with (keepalived's `-i`); the host name up to
+    /// its first dot when not given.
+    pub config_id: Option<String>,
+    /// What `${_INSTANCE}` stands for; the configuration id when not given.
+    pub instance: Option<String>,
+}
+
+/// A usable configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration, with at least one router.
+    pub config: Config,
+    /// What the user should know all the same; only warnings, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file itself can not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file can be read, but says something that can not be done.
+    #[error("{}", Lines(diagnostics))]
+    Invalid {
+        /// Everything that was found, warnings too; at least one error.
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+impl LoadError {
+    /// Everything that was found in the file; empty if it could not be read.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Io { .. } => &[],
+            Self::Invalid { diagnostics } => diagnostics,
+        }
+    }
+}
+
+/// Diagnostics, one per line.
+struct Lines<'a>(&'a [Diagnostic]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            diagnostic.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and validates a configuration: TOML if the name ends in `.toml`, keepalived's grammar otherwise.
+///
+/// # Errors
+/// When the file can not be read, or anything in it is an error. All errors are reported at once.
+pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
+    let io = |source| LoadError::Io { path: path.to_owned(), source };
+    let mut report = Report::default();
+    let config = if path.extension().is_some_and(|extension| extension == "toml") {
+        let drafts = toml::read(path, &mut report).map_err(io)?;
+        validate::validate(drafts, &validate::TOML, &mut report)
+    } else {
+        let drafts = keepalived::read(path, options, &mut report).map_err(io)?;
+        validate::validate(drafts, &validate::KEEPALIVED, &mut report)
+    };
+    if config.routers.is_empty() && !report.has_errors() {
+        let file = report.file(&path.display().to_string());
+        report.error(file.line(1), "there is no virtual router in this file", "");
+    }
+    let diagnostics = report.into_diagnostics();
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(LoadError::Invalid { diagnostics });
+    }
+    Ok(Loaded { config, diagnostics })
+}

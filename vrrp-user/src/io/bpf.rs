@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,9 @@ pub enum Error {
     /// The directory given is on some other file system.
     #[error("{} is not on a bpffs; mount one there: mount -t bpf bpf {}", .0.display(), .0.display())]
     NotBpffs(PathBuf),
+    /// No bpffs is mounted.
+    #[error("no bpffs at {SYSTEM_BPFFS} or {OWN_BPFFS}; name another one with --bpffs")]
+    NoBpffs,
     /// No bpffs is mounted and we could not mount one.
     #[error(
         "no bpffs at {SYSTEM_BPFFS}, and mounting one at {OWN_BPFFS} failed; do it by hand: \
@@ -178,7 +182,7 @@ fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn StdError) -> String {
+pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
@@ -204,19 +208,28 @@ unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
 ///
 /// [`Error::NotBpffs`] for `dir`, [`Error::MountBpffs`] otherwise.
 pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
-    let is_bpffs = |dir: &Path| statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
-    if let Some(dir) = dir {
-        return if is_bpffs(dir) { Ok(dir.to_owned()) } else { Err(Error::NotBpffs(dir.into())) };
-    }
-    for dir in [SYSTEM_BPFFS, OWN_BPFFS].map(Path::new) {
-        if is_bpffs(dir) {
-            return Ok(dir.to_owned());
-        }
+    match find_bpffs(dir) {
+        Err(Error::NoBpffs) => {}
+        found => return found,
     }
     fs::create_dir_all(OWN_BPFFS).map_err(Error::MountBpffs)?;
     mount(Some("bpf"), OWN_BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
         .map_err(|errno| Error::MountBpffs(errno.into()))?;
     Ok(OWN_BPFFS.into())
+}
+
+/// As [`bpffs`], but mounts nothing: for readers.
+///
+/// # Errors
+///
+/// [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
+pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
+    let is_bpffs = |dir: &Path| statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    if let Some(dir) = dir {
+        return if is_bpffs(dir) { Ok(dir.to_owned()) } else { Err(Error::NotBpffs(dir.into())) };
+    }
+    let found = [SYSTEM_BPFFS, OWN_BPFFS].map(Path::new).into_iter().find(|dir| is_bpffs(dir));
+    found.map(Path::to_owned).ok_or(Error::NoBpffs)
 }
 
 /// How many entries the maps have.
@@ -235,6 +248,15 @@ pub enum CaptureMode {
     Native,
     /// In the network stack, on any device.
     Generic,
+}
+
+impl fmt::Display for CaptureMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
 }
 
 /// The loaded kernel side. Dropping it detaches the program from all interfaces; the pins stay, for

@@ -1,0 +1,64 @@
+//! What a reader understood of one virtual router, before anybody judged it.
+
+use std::net::IpAddr;
+
+use super::model::{Address, V3Checksum};
+use super::report::{Located, Position};
+use crate::engine::time::Nanos;
+use crate::engine::types::GarpPolicy;
+
+/// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    /// Where it begins.
+    pub(super) at: Position,
+    /// Name.
+    pub(super) name: String,
+    /// Interface.
+    pub(super) interface: Option<Located<String>>,
+    /// Virtual router identifier.
+    pub(super) vrid: Option<Located<String>>,
+    /// Protocol version.
+    pub(super) version: Option<Located<String>>,
+    /// Priority.
+    pub(super) priority: Option<Located<String>>,
+    /// Advertisement interval.
+    pub(super) interval: Option<Located<Nanos>>,
+    /// Password of authentication type 1.
+    pub(super) password: Option<Located<String>>,
+    /// Source address of advertisements.
+    pub(super) source: Option<Located<IpAddr>>,
+    /// Unicast peers; `None` for multicast.
+    pub(super) peers: Option<Located<Vec<Located<IpAddr>>>>,
+    /// Pre-emption.
+    pub(super) preempt: Option<Located<bool>>,
+    /// How long pre-emption waits.
+    pub(super) preempt_delay: Option<Located<Nanos>>,
+    /// Advertised addresses.
+    pub(super) addresses: Vec<Located<Address>>,
+    /// Addresses that are not advertised.
+    pub(super) excluded: Vec<Located<Address>>,
+    /// `no_virtual_ipaddress`: that there is no address is meant.
+    pub(super) no_addresses: bool,
+    /// At least one address is required even with version 2 (`vrrp_strict`).
+    pub(super) need_addresses: bool,
+    /// Gratuitous ARP.
+    pub(super) garp: GarpPolicy,
+    /// Whether a lower-priority advertisement is answered.
+    pub(super) lower_prio_advert: bool,
+    /// Whether one more advertisement is sent when yielding.
+    pub(super) higher_prio_advert: bool,
+    /// Version 3 checksum.
+    pub(super) v3_checksum: V3Checksum,
+}
+
+/// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a
+/// lower-priority master is heard.
+pub(super) const DEFAULT_GARP: GarpPolicy = GarpPolicy {
+    master_repeat: 5,
+    master_delay: Nanos::from_secs(5),
+    refresh: Nanos::ZERO,
+    refresh_repeat: 1,
+    lower_prio_repeat: 5,
+    lower_prio_delay: Nanos::from_secs(5),
+};

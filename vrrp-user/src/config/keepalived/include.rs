@@ -1,0 +1,111 @@
+//! `include` and its stricter variants: which files are meant.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::model::Severity;
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// A file is there but is not readable, or no file to be read.
+    Unreadable,
+    /// A file that is named does not exist.
+    Missing,
+    /// A pattern matches nothing.
+    NoMatch,
+}
+
+/// Which problems are errors: `include` none, `includer`, `includem`, `includew`, `includeb`, `includea` more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Strictness {
+    readable: bool,
+    exists: bool,
+    matches: bool,
+}
+
+impl Strictness {
+    /// How bad a problem is; `None` if it is none. An empty directory is none.
+    pub(super) fn severity(self, problem: Problem) -> Option<Severity> {
+        match problem {
+            Problem::Unreadable if self.readable => Some(Severity::Error),
+            Problem::Missing if self.exists => Some(Severity::Error),
+            Problem::NoMatch if self.matches => Some(Severity::Error),
+            Problem::Unreadable | Problem::Missing => Some(Severity::Warning),
+            Problem::NoMatch => None,
+        }
+    }
+}
+
+/// The pattern after `include`; `None` if the line is not an include.
+pub(super) fn directive(text: &str) -> Option<(&str, Strictness)> {
+    let (keyword, pattern) = text.split_once([' ', '\t'])?;
+    let (readable, exists, matches) = match keyword {
+        "include" => (false, false, false),
+        "includer" => (true, false, false),
+        "includem" | "includeb" => (true, true, false),
+        "includew" => (true, true, true),
+        "includea" => (true, true, true),
+        _ => return None,
+    };
+    Some((pattern.trim().trim_matches('"'), Strictness { readable, exists, matches }))
+}
+
+/// What a pattern stands for.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Files in alphabetical order, alternatives in braces in the order in which they are written.
+    pub(super) files: Vec<PathBuf>,
+    /// Problems, each with its message.
+    pub(super) problems: Vec<(Problem, String)>,
+}
+
+/// The files that match `pattern`, relative to `directory`.
+pub(super) fn find(pattern: &str, directory: &Path) -> Found {
+    let mut found = Found::default();
+    let absolute = directory.join(pattern);
+    let paths = glob(absolute.as_os_str());
+    if paths.is_empty() {
+        let problem =
+            if pattern.contains(['*', '?', '[']) { Problem::NoMatch } else { Problem::Missing };
+        found.problems.push((problem, format!("no file matches `{pattern}`; nothing is included")));
+    }
+    for path in paths {
+        match path.metadata() {
+            Ok(file) if !file.is_file() || file.permissions().mode() & 0o111 != 0 => {
+                let message =
+                    format!("{} is no regular, non-executable file; skipped", path.display());
+                found.problems.push((Problem::Unreadable, message));
+            }
+            Ok(_) => found.files.push(path),
+            Err(error) => {
+                let message = format!("cannot read {}: {error}; skipped", path.display());
+                found.problems.push((Problem::Unreadable, message));
+            }
+        }
+    }
+    found
+}
+
+/// glob(3), with alternatives in braces.
+fn glob(pattern: &OsStr) -> Vec<PathBuf> {
+    let Ok(pattern) = CString::new(pattern.as_bytes()) else { return Vec::new() };
+    // SAFETY: glob_t is plain data, for which all zeros is a valid value.
+    let mut result: libc::glob_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pattern is a C string that outlives the call, `result` is a valid glob_t; without
+    // GLOB_APPEND and GLOB_DOOFFS glob only writes to it.
+    let status = unsafe { libc::glob(pattern.as_ptr(), libc::GLOB_BRACE, None, &raw mut result) };
+    let mut paths = Vec::new();
+    if status == 0 {
+        for index in 0..result.gl_pathc {
+            // SAFETY: after success gl_pathv points to gl_pathc pointers to C strings, valid until globfree.
+            let path = unsafe { CStr::from_ptr(*result.gl_pathv.add(index)) };
+            paths.push(PathBuf::from(OsStr::from_bytes(path.to_bytes())));
+        }
+    }
+    // SAFETY: `result` was filled in by glob, which leaves it fit for globfree whatever it returned.
+    unsafe { libc::globfree(&raw mut result) };
+    paths
+}

@@ -1,0 +1,580 @@
+//! `vrrp_instance`: its keywords, its addresses, and what keepalived makes of their combination.
+
+use std::net::IpAddr;
+
+use super::{Entry, Globals, Parser, keywords, set};
+use crate::config::draft::Draft;
+use crate::config::model::{Address, V3Checksum};
+use crate::config::report::{Located, Position, Report};
+use crate::config::text;
+use crate::engine::time::Nanos;
+
+/// Longest interface name, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
+const MAX_INTERFACE_NAME: usize = 15;
+
+/// The keywords that are acted on, for suggestions.
+pub(super) const KEYWORDS: &[&str] = &[
+    "state",
+    "interface",
+    "virtual_router_id",
+    "priority",
+    "advert_int",
+    "version",
+    "authentication",
+    "virtual_ipaddress",
+    "virtual_ipaddress_excluded",
+    "no_virtual_ipaddress",
+    "preempt",
+    "nopreempt",
+    "preempt_delay",
+    "mcast_src_ip",
+    "unicast_src_ip",
+    "unicast_peer",
+    "garp_master_delay",
+    "garp_master_repeat",
+    "garp_master_refresh",
+    "garp_master_refresh_repeat",
+    "garp_lower_prio_delay",
+    "garp_lower_prio_repeat",
+    "lower_prio_no_advert",
+    "higher_prio_send_advert",
+    "v3_checksum_as_v2",
+    "strict_mode",
+    "accept",
+    "native_ipv6",
+    "mcast_dst_ip",
+];
+
+/// Address family of an instance: that of the first address in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// An instance as written.
+#[derive(Debug)]
+pub(super) struct Instance {
+    at: Position,
+    name: String,
+    family: Option<Family>,
+    master: Option<Position>,
+    interface: Option<Located<String>>,
+    vrid: Option<Located<String>>,
+    version: Option<Located<String>>,
+    priority: Option<Located<String>>,
+    interval: Option<Located<Nanos>>,
+    authenticated: Option<Position>,
+    password: Option<Located<String>>,
+    source: Option<Located<IpAddr>>,
+    /// The first unicast keyword.
+    unicast: Option<Position>,
+    peers: Vec<Located<IpAddr>>,
+    nopreempt: Option<Position>,
+    preempt_delay: Option<Located<Nanos>>,
+    addresses: Vec<Located<Address>>,
+    excluded: Vec<Located<Address>>,
+    no_addresses: bool,
+    master_repeat: Option<u32>,
+    master_delay: Option<Nanos>,
+    refresh: Option<Nanos>,
+    refresh_repeat: Option<u32>,
+    lower_prio_repeat: Option<u32>,
+    lower_prio_delay: Option<Nanos>,
+    lower_prio_no_advert: Option<bool>,
+    higher_prio_send_advert: Option<bool>,
+    v3_checksum: Option<V3Checksum>,
+    strict: Option<bool>,
+}
+
+impl Instance {
+    fn new(name: String, at: Position) -> Self {
+        Self {
+            at,
+            name,
+            family: None,
+            master: None,
+            interface: None,
+            vrid: None,
+            version: None,
+            priority: None,
+            interval: None,
+            authenticated: None,
+            password: None,
+            source: None,
+            unicast: None,
+            peers: Vec::new(),
+            nopreempt: None,
+            preempt_delay: None,
+            addresses: Vec::new(),
+            excluded: Vec::new(),
+            no_addresses: false,
+            master_repeat: None,
+            master_delay: None,
+            refresh: None,
+            refresh_repeat: None,
+            lower_prio_repeat: None,
+            lower_prio_delay: None,
+            lower_prio_no_advert: None,
+            higher_prio_send_advert: None,
+            v3_checksum: None,
+            strict: None,
+        }
+    }
+
+    /// Whether an address is of the instance's family, which the first address decides.
+    fn admits(&mut self, address: IpAddr) -> bool {
+        *self.family.get_or_insert(Family::of(address)) == Family::of(address)
+    }
+
+    /// Completes the instance as keepalived does once it has read everything. `None` if it is skipped.
+    pub(super) fn finish(mut self, globals: &Globals, report: &mut Report) -> Option<Draft> {
+        if self.family == Some(Family::V6) {
+            let message = format!("IPv6 is not supported yet: {} is skipped", self.name);
+            report.warning(self.at, message, "");
+            return None;
+        }
+        let strict = self.strict.unwrap_or(globals.strict);
+        self.finish_state(strict, report);
+        if let (true, Some(at)) = (strict, self.authenticated.take()) {
+            report.warning(at, "strict mode has no authentication; it is ignored", "");
+            self.password = None;
+        }
+        let peers = self.finish_unicast(strict, report);
+
+        let mut garp = globals.garp;
+        // The global values of the lower-priority ones come from the other global ones, not from ours.
+        garp.lower_prio_repeat = globals.lower_prio_repeat.unwrap_or(garp.master_repeat);
+        garp.lower_prio_delay = globals.lower_prio_delay.unwrap_or(garp.master_delay);
+        set(&mut garp.master_repeat, self.master_repeat);
+        set(&mut garp.master_delay, self.master_delay);
+        set(&mut garp.refresh, self.refresh);
+        set(&mut garp.refresh_repeat, self.refresh_repeat);
+        set(&mut garp.lower_prio_repeat, self.lower_prio_repeat);
+        set(&mut garp.lower_prio_delay, self.lower_prio_delay);
+        let mut no_advert = self.lower_prio_no_advert.unwrap_or(globals.lower_prio_no_advert);
+        let mut one_more = self.higher_prio_send_advert.unwrap_or(globals.higher_prio_send_advert);
+        if strict {
+            garp.lower_prio_repeat = 0;
+            garp.lower_prio_delay = Nanos::ZERO;
+            (no_advert, one_more) = (true, false);
+        }
+        Some(Draft {
+            at: self.at,
+            name: self.name,
+            interface: self.interface,
+            vrid: self.vrid,
+            version: self.version.or_else(|| globals.version.clone()),
+            priority: self.priority,
+            interval: self.interval,
+            password: self.password,
+            source: self.source,
+            peers,
+            preempt: self.nopreempt.map(|at| Located::new(false, at)),
+            preempt_delay: self.preempt_delay,
+            addresses: self.addresses,
+            excluded: self.excluded,
+            no_addresses: self.no_addresses && !strict,
+            need_addresses: strict,
+            garp,
+            lower_prio_advert: !no_advert,
+            higher_prio_advert: one_more,
+            v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
+        })
+    }
+
+    /// What follows from `state`, which otherwise says nothing: an election decides.
+    fn finish_state(&mut self, strict: bool, report: &mut Report) {
+        if let (Some(at), None) = (self.master, &self.priority) {
+            self.priority = Some(Located::new("255".to_owned(), at));
+        }
+        let owner = self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255");
+        if let (Some(at), true, false) = (self.master, strict, owner) {
+            let message = "state MASTER needs priority 255 in strict mode; the state is BACKUP";
+            report.warning(at, message, "");
+            self.master = None;
+        }
+        if self.master.is_some() {
+            if let Some(at) = self.nopreempt.take() {
+                let message = "nopreempt does not go with state MASTER; it is ignored";
+                report.warning(at, message, "use state BACKUP on both routers");
+            }
+            let delayed = self.preempt_delay.take_if(|delay| delay.value > Nanos::ZERO);
+            if let Some(delay) = delayed {
+                let message = "preempt_delay does not go with state MASTER; it is ignored";
+                report.warning(delay.at, message, "use state BACKUP on both routers");
+            }
+        }
+        if let (true, Some(delay)) = (strict, &self.preempt_delay) {
+            report.warning(
+                delay.at,
+                "preempt_delay does not go with strict mode; it is ignored",
+                "",
+            );
+            self.preempt_delay = None;
+        }
+    }
+
+    fn finish_unicast(
+        &mut self,
+        strict: bool,
+        report: &mut Report,
+    ) -> Option<Located<Vec<Located<IpAddr>>>> {
+        let at = self.unicast?;
+        if self.peers.is_empty() {
+            let message = "there is a unicast keyword but no unicast_peer; the router multicasts";
+            report.warning(at, message, "list the other routers in unicast_peer");
+            return None;
+        }
+        if strict {
+            let hint = "remove vrrp_strict, or the unicast keywords";
+            report.error(at, "strict mode has no unicast", hint);
+        }
+        Some(Located::new(std::mem::take(&mut self.peers), at))
+    }
+}
+
+impl Parser<'_> {
+    /// Reads a `vrrp_instance`. `None` if it has no name.
+    pub(super) fn instance(&mut self, entry: &Entry) -> Option<Instance> {
+        let Some(name) = entry.parameters.first() else {
+            self.warning(entry.at(), "vrrp_instance has no name; it is skipped", "");
+            self.skip_block();
+            return None;
+        };
+        if let Some(extra) = entry.parameters.get(1) {
+            let message = format!("`{}` is ignored: vrrp_instance takes one name", extra.value);
+            self.warning(extra.at, message, "");
+        }
+        let mut instance = Instance::new(name.value.clone(), entry.at());
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            self.instance_entry(&inner, &mut instance);
+        }
+        Some(instance)
+    }
+
+    fn instance_entry(&mut self, entry: &Entry, to: &mut Instance) {
+        match entry.keyword.value.as_str() {
+            "state" => self.state(entry, to),
+            "interface" => self.interface(entry, to),
+            "virtual_router_id" => to.vrid = self.value(entry).or(to.vrid.take()),
+            "priority" => to.priority = self.value(entry).or(to.priority.take()),
+            "version" => self.version(entry, to),
+            "advert_int" => to.interval = self.timer(entry).or(to.interval.take()),
+            "authentication" => self.authentication(entry, to),
+            "virtual_ipaddress" => self.addresses(entry, to, false),
+            "virtual_ipaddress_excluded" => self.addresses(entry, to, true),
+            "no_virtual_ipaddress" => to.no_addresses = true,
+            "preempt" => to.nopreempt = None,
+            "nopreempt" => to.nopreempt = Some(entry.at()),
+            "preempt_delay" => to.preempt_delay = self.timer(entry).or(to.preempt_delay.take()),
+            "mcast_src_ip" => self.source(entry, to),
+            "unicast_src_ip" => {
+                to.unicast.get_or_insert(entry.at());
+                self.source(entry, to);
+            }
+            "unicast_peer" => self.peers(entry, to),
+            "garp_master_delay" => to.master_delay = self.seconds(entry).or(to.master_delay),
+            "garp_master_repeat" => to.master_repeat = self.rounds(entry).or(to.master_repeat),
+            "garp_master_refresh" => to.refresh = self.seconds(entry).or(to.refresh),
+            "garp_master_refresh_repeat" => {
+                to.refresh_repeat = self.rounds(entry).or(to.refresh_repeat);
+            }
+            "garp_lower_prio_delay" => {
+                to.lower_prio_delay = self.seconds(entry).or(to.lower_prio_delay);
+            }
+            "garp_lower_prio_repeat" => {
+                to.lower_prio_repeat = self.integer(entry).or(to.lower_prio_repeat);
+            }
+            "lower_prio_no_advert" => {
+                to.lower_prio_no_advert = self.boolean(entry).or(to.lower_prio_no_advert);
+            }
+            "higher_prio_send_advert" => {
+                to.higher_prio_send_advert = self.boolean(entry).or(to.higher_prio_send_advert);
+            }
+            "v3_checksum_as_v2" => to.v3_checksum = self.v3_checksum(entry).or(to.v3_checksum),
+            "strict_mode" => {
+                to.strict = self.boolean(entry).or(to.strict);
+                self.strict_warning(entry, to.strict == Some(true));
+            }
+            // What happens anyway.
+            "accept" => {}
+            "native_ipv6" => self.native_ipv6(entry, to),
+            "mcast_dst_ip" => self.destination(entry, to),
+            _ => self.not_acted_on(entry, keywords::INSTANCE, KEYWORDS),
+        }
+    }
+
+    fn state(&mut self, entry: &Entry, to: &mut Instance) {
+        let Some(state) = self.value(entry) else { return };
+        match state.value.as_str() {
+            "MASTER" => to.master = Some(entry.at()),
+            "BACKUP" if to.master.is_some() => {
+                self.warning(entry.at(), "the state is MASTER already; BACKUP is ignored", "");
+            }
+            "BACKUP" => {}
+            other => {
+                let message = format!("unknown state `{other}`; BACKUP is used");
+                self.warning(state.at, message, "write MASTER or BACKUP");
+                to.master = None;
+            }
+        }
+    }
+
+    fn interface(&mut self, entry: &Entry, to: &mut Instance) {
+        let Some(name) = self.value(entry) else { return };
+        if name.value.len() > MAX_INTERFACE_NAME {
+            let message = format!("the interface name `{}` is too long; it is ignored", name.value);
+            self.warning(name.at, message, "interface names have at most 15 characters");
+        } else {
+            to.interface = Some(name);
+        }
+    }
+
+    fn version(&mut self, entry: &Entry, to: &mut Instance) {
+        let Some(version) = self.value(entry) else { return };
+        match &to.version {
+            Some(first) if first.value != version.value => {
+                let message =
+                    format!("the version is {} already; {} is ignored", first.value, version.value);
+                self.warning(version.at, message, "");
+            }
+            Some(_) => {}
+            None => to.version = Some(version),
+        }
+    }
+
+    fn authentication(&mut self, entry: &Entry, to: &mut Instance) {
+        let mut kind = None;
+        let mut password = None;
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            match inner.keyword.value.as_str() {
+                "auth_type" => kind = self.value(&inner).or(kind),
+                "auth_pass" => password = self.value(&inner).or(password),
+                _ => self.not_acted_on(&inner, &[], &["auth_type", "auth_pass"]),
+            }
+        }
+        match (kind.as_ref().map(|kind| kind.value.as_str()), password) {
+            (Some("PASS"), Some(password)) if !password.value.is_empty() => {
+                to.authenticated = Some(password.at);
+                to.password = Some(password);
+            }
+            (Some("PASS"), _) => {
+                let message = "auth_type PASS without auth_pass; authentication is ignored";
+                self.warning(entry.at(), message, "add auth_pass");
+            }
+            (Some("AH"), _) => {
+                let at = kind.map_or(entry.at(), |kind| kind.at);
+                let message = "auth_type AH is not supported, and routers that use it would not understand us";
+                self.error(at, message, "use auth_type PASS, or no authentication, on all routers");
+            }
+            (Some(other), _) => {
+                let at = kind.as_ref().map_or(entry.at(), |kind| kind.at);
+                let message = format!("unknown auth_type `{other}`; authentication is ignored");
+                self.warning(at, message, "write PASS");
+            }
+            (None, Some(password)) => {
+                let message = "auth_pass without auth_type; authentication is ignored";
+                self.warning(password.at, message, "add auth_type PASS");
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// An address where no prefix is wanted; keepalived cuts off what looks like one, or like a range.
+    fn address(&mut self, entry: &Entry, word: &Located<String>) -> Option<IpAddr> {
+        let text = word.value.split(['-', '/']).next().unwrap_or("");
+        let address = text.parse().ok();
+        if address.is_none() {
+            let keyword = &entry.keyword.value;
+            let message = format!("{keyword} takes an address, not `{}`; ignored", word.value);
+            self.warning(word.at, message, "");
+        }
+        address
+    }
+
+    /// Admits an address to the instance, or warns that it is of the other family.
+    fn admit(&mut self, address: IpAddr, at: Position, to: &mut Instance) -> bool {
+        let admitted = to.admits(address);
+        if !admitted {
+            let message =
+                format!("{address} is of another family than the addresses before it; skipped");
+            let hint = match to.family {
+                Some(Family::V4) => "IPv6 is not supported yet",
+                Some(Family::V6) | None => "an instance has one address family",
+            };
+            self.warning(at, message, hint);
+        }
+        admitted
+    }
+
+    fn source(&mut self, entry: &Entry, to: &mut Instance) {
+        let Some(word) = self.value(entry) else { return };
+        if let Some(address) = self.address(entry, &word)
+            && self.admit(address, word.at, to)
+        {
+            to.source = Some(Located::new(address, word.at));
+        }
+    }
+
+    fn peers(&mut self, entry: &Entry, to: &mut Instance) {
+        to.unicast.get_or_insert(entry.at());
+        self.enter_block(entry);
+        while let Some(peer) = self.block_entry(entry) {
+            let Some(address) = self.address(entry, &peer.keyword) else { continue };
+            if !self.admit(address, peer.at(), to) {
+                continue;
+            }
+            if let Some(option) = peer.parameters.first() {
+                let message = format!("{} is not supported yet and ignored", option.value);
+                self.warning(option.at, message, "");
+            }
+            to.peers.push(Located::new(address, peer.at()));
+        }
+    }
+
+    fn native_ipv6(&mut self, entry: &Entry, to: &mut Instance) {
+        if to.family == Some(Family::V4) {
+            let message = "native_ipv6 behind an IPv4 address; it is ignored";
+            self.warning(entry.at(), message, "");
+        } else {
+            to.family = Some(Family::V6);
+        }
+    }
+
+    fn destination(&mut self, entry: &Entry, to: &mut Instance) {
+        let Some(word) = self.value(entry) else { return };
+        let Some(address) = self.address(entry, &word) else { return };
+        if self.admit(address, word.at, to)
+            && to.family == Some(Family::V4)
+            && word.value != "224.0.0.18"
+        {
+            let message = "mcast_dst_ip is recognised but not supported yet: advertisements go to 224.0.0.18 \
+                           only, which the other routers would not hear";
+            self.error(word.at, message, "");
+        }
+    }
+
+    fn addresses(&mut self, entry: &Entry, to: &mut Instance, excluded: bool) {
+        self.enter_block(entry);
+        while let Some(line) = self.block_entry(entry) {
+            let Some(address) = self.virtual_address(&line) else { continue };
+            let at = address.at;
+            if excluded {
+                // An excluded address may be of either family, and decides none.
+                if address.value.address.is_ipv6() && to.family != Some(Family::V6) {
+                    let message =
+                        format!("IPv6 is not supported yet: {} is skipped", address.value.address);
+                    self.warning(at, message, "");
+                } else {
+                    to.excluded.push(address);
+                }
+            } else if self.admit(address.value.address, at, to) {
+                to.addresses.push(address);
+            }
+        }
+    }
+
+    /// `ADDR[/MASK] [dev IF] [label L] [brd B] [scope S] [no_track] ...`. `None`, with a warning, if the
+    /// address can not be used.
+    fn virtual_address(&mut self, line: &Entry) -> Option<Located<Address>> {
+        let written = &line.keyword.value;
+        let Some((ip, prefix)) = text::cidr(written) else {
+            self.warning(line.at(), format!("`{written}` is no address; it is skipped"), "");
+            return None;
+        };
+        let prefix = match prefix {
+            None => text::full_prefix(ip),
+            Some(Ok(prefix)) => prefix,
+            Some(Err(bad)) => {
+                let full = text::full_prefix(ip);
+                let message = format!("`{bad}` is no prefix length; /{full} is used");
+                self.warning(line.at(), message, "write it like /24");
+                full
+            }
+        };
+        let mut address = Address {
+            address: ip,
+            prefix,
+            dev: None,
+            label: None,
+            scope: 0,
+            broadcast: None,
+            no_track: false,
+        };
+        let mut words = line.parameters.iter();
+        while let Some(word) = words.next() {
+            let option = word.value.as_str();
+            let takes_value = matches!(
+                option,
+                "dev" | "label" | "scope" | "brd" | "broadcast" | "peer" | "preferred_lft"
+            );
+            let value = if takes_value { words.next() } else { None };
+            match (option, value) {
+                ("dev", Some(value)) => address.dev = Some(value.value.clone()),
+                ("label", Some(value)) => address.label = Some(value.value.clone()),
+                ("scope", Some(value)) => match text::scope(&value.value) {
+                    Some(scope) => address.scope = scope,
+                    None => {
+                        let message = format!("unknown scope `{}`; global is used", value.value);
+                        self.warning(
+                            value.at,
+                            message,
+                            "global, site, link, host, nowhere or a number",
+                        );
+                    }
+                },
+                ("brd" | "broadcast", Some(value)) => {
+                    let IpAddr::V4(v4) = ip else { continue };
+                    match text::broadcast(&value.value, v4, prefix) {
+                        Some(broadcast) => address.broadcast = Some(broadcast.into()),
+                        None if matches!(value.value.as_str(), "+" | "-") => {
+                            let message =
+                                format!("/{prefix} leaves no room for a broadcast address");
+                            self.warning(value.at, message, "");
+                        }
+                        None => {
+                            let message =
+                                format!("`{}` is no address; {written} is skipped", value.value);
+                            self.warning(value.at, message, "");
+                            return None;
+                        }
+                    }
+                }
+                ("no_track", None) => address.no_track = true,
+                ("peer" | "preferred_lft", Some(_))
+                | (
+                    "home" | "-nodad" | "mngtmpaddr" | "noprefixroute" | "autojoin" | "use_vmac",
+                    None,
+                ) => {
+                    let message = format!(
+                        "{option} is recognised but not supported yet: {written} goes without"
+                    );
+                    self.warning(word.at, message, "");
+                }
+                (_, None) if takes_value => {
+                    let message = format!("{option} has no value; {written} is skipped");
+                    self.warning(word.at, message, "");
+                    return None;
+                }
+                _ => self.warning(
+                    word.at,
+                    format!("`{option}` is ignored: {written} has no such option"),
+                    "",
+                ),
+            }
+        }
+        Some(Located::new(address, line.at()))
+    }
+}

@@ -1,0 +1,408 @@
+//! keepalived.conf: the part of its grammar that is about VRRP, read as leniently as keepalived does.
+//!
+//! What keepalived reports and goes on from is a warning here, with keepalived's own fallback; what it refuses
+//! is an error. The facts are those of keepalived 2.4.3.
+
+use std::io;
+use std::path::Path;
+
+use preprocess::{Line, Preprocessor};
+
+use super::Options;
+use super::draft::{DEFAULT_GARP, Draft};
+use super::model::V3Checksum;
+use super::report::{Located, Position, Report};
+use super::text;
+use crate::engine::time::Nanos;
+use crate::engine::types::GarpPolicy;
+use instance::Instance;
+use keywords::Unsupported;
+
+mod definitions;
+mod include;
+mod instance;
+mod keywords;
+mod preprocess;
+#[cfg(test)]
+mod tests;
+
+/// Reads a file and everything that it includes.
+///
+/// # Errors
+/// When the file itself can not be read; all else goes into the report.
+pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::Result<Vec<Draft>> {
+    let mut parser = Parser { lines: Preprocessor::open(path, options, report)?, peeked: None };
+    let mut globals = Globals::default();
+    let mut instances = Vec::new();
+    while let Some(entry) = parser.next_entry() {
+        parser.root_entry(&entry, &mut globals, &mut instances);
+    }
+    // Only now: global_defs counts wherever it stands.
+    let report = &mut *parser.lines.report;
+    Ok(instances.into_iter().filter_map(|instance| instance.finish(&globals, report)).collect())
+}
+
+/// What `global_defs` says about all instances.
+#[derive(Debug)]
+struct Globals {
+    version: Option<Located<String>>,
+    garp: GarpPolicy,
+    lower_prio_repeat: Option<u32>,
+    lower_prio_delay: Option<Nanos>,
+    lower_prio_no_advert: bool,
+    higher_prio_send_advert: bool,
+    v3_checksum: V3Checksum,
+    strict: bool,
+}
+
+impl Default for Globals {
+    fn default() -> Self {
+        Self {
+            version: None,
+            garp: DEFAULT_GARP,
+            lower_prio_repeat: None,
+            lower_prio_delay: None,
+            lower_prio_no_advert: false,
+            higher_prio_send_advert: false,
+            v3_checksum: V3Checksum::Rfc5798,
+            strict: false,
+        }
+    }
+}
+
+/// A word of a line.
+type Word = Located<String>;
+
+/// A line in words.
+#[derive(Debug)]
+struct Entry {
+    keyword: Word,
+    parameters: Vec<Word>,
+}
+
+impl Entry {
+    fn at(&self) -> Position {
+        self.keyword.at
+    }
+}
+
+/// The keywords that are acted on, for suggestions.
+const ROOT_KEYWORDS: &[&str] = &["global_defs", "vrrp_instance"];
+const GLOBAL_KEYWORDS: &[&str] = &[
+    "vrrp_version",
+    "vrrp_strict",
+    "vrrp_garp_master_delay",
+    "vrrp_garp_master_repeat",
+    "vrrp_garp_master_refresh",
+    "vrrp_garp_master_refresh_repeat",
+    "vrrp_garp_lower_prio_delay",
+    "vrrp_garp_lower_prio_repeat",
+    "vrrp_lower_prio_no_advert",
+    "vrrp_higher_prio_send_advert",
+    "v3_checksum_as_v2",
+    "dynamic_interfaces",
+];
+
+/// Reads entries and blocks.
+struct Parser<'a> {
+    lines: Preprocessor<'a>,
+    peeked: Option<Line>,
+}
+
+impl Parser<'_> {
+    fn warning(&mut self, at: Position, message: impl Into<String>, hint: &str) {
+        self.lines.report.warning(at, message, hint);
+    }
+
+    fn error(&mut self, at: Position, message: impl Into<String>, hint: &str) {
+        self.lines.report.error(at, message, hint);
+    }
+
+    fn next_line(&mut self) -> Option<Line> {
+        self.peeked.take().or_else(|| self.lines.next_line())
+    }
+
+    fn next_is(&mut self, text: &str) -> bool {
+        self.peeked = self.next_line();
+        self.peeked.as_ref().is_some_and(|line| line.text == text)
+    }
+
+    /// The next line that has words in it.
+    fn next_entry(&mut self) -> Option<Entry> {
+        loop {
+            let line = self.next_line()?;
+            let mut words = self.words(&line).into_iter();
+            if let Some(keyword) = words.next() {
+                return Some(Entry { keyword, parameters: words.collect() });
+            }
+        }
+    }
+
+    /// Words end at white space and at quotes; `"..."` is one word without its quotes.
+    fn words(&mut self, line: &Line) -> Vec<Word> {
+        let mut words = Vec::new();
+        let mut rest = line.text.as_str();
+        let mut column = 0;
+        loop {
+            let trimmed = rest.trim_start();
+            column += rest.chars().count() - trimmed.chars().count();
+            let at = line.at.advance(column);
+            let Some(first) = trimmed.chars().next() else { return words };
+            let (word, after, length) = if first == '"' {
+                let body = trimmed.get(1..).unwrap_or("");
+                let Some((word, after)) = body.split_once('"') else {
+                    self.warning(
+                        at,
+                        "the quote is not closed; the rest of the line is ignored",
+                        "",
+                    );
+                    return words;
+                };
+                (word, after, word.chars().count() + 2)
+            } else {
+                let end = trimmed.find(|c: char| c.is_whitespace() || c == '"');
+                let (word, after) = trimmed.split_at(end.unwrap_or(trimmed.len()));
+                (word, after, word.chars().count())
+            };
+            words.push(Located::new(word.to_owned(), at));
+            column += length;
+            rest = after;
+        }
+    }
+
+    /// Enters the block that belongs to a keyword.
+    fn enter_block(&mut self, entry: &Entry) {
+        if self.next_is("{") {
+            self.next_line();
+        } else {
+            let message = format!("there is no `{{` behind {}", entry.keyword.value);
+            self.warning(entry.at(), message, "");
+        }
+    }
+
+    /// The next entry of a block that was entered; `None` at its end.
+    fn block_entry(&mut self, opened: &Entry) -> Option<Entry> {
+        loop {
+            let Some(entry) = self.next_entry() else {
+                let message = format!("the block of {} is not closed", opened.keyword.value);
+                self.warning(opened.at(), message, "add `}`");
+                return None;
+            };
+            match entry.keyword.value.as_str() {
+                "}" => return None,
+                "{" => {
+                    self.warning(entry.at(), "this block belongs to no keyword; it is skipped", "");
+                    self.skip_to_end();
+                }
+                _ => return Some(entry),
+            }
+        }
+    }
+
+    /// Skips the block that follows, if one does.
+    fn skip_block(&mut self) {
+        if self.next_is("{") {
+            self.next_line();
+            self.skip_to_end();
+        }
+    }
+
+    /// Skips to the end of a block that was entered.
+    fn skip_to_end(&mut self) {
+        let mut depth = 1;
+        while depth > 0 {
+            match self.next_line() {
+                Some(line) if line.text == "{" => depth += 1,
+                Some(line) if line.text == "}" => depth -= 1,
+                Some(_) => {}
+                None => {
+                    let at = self.lines.last();
+                    self.warning(at, "the file ends inside a block", "add `}`");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A keyword that is not acted on: one diagnostic, and its block is skipped.
+    fn not_acted_on(
+        &mut self,
+        entry: &Entry,
+        table: &'static [Unsupported],
+        supported: &[&'static str],
+    ) {
+        let keyword = entry.keyword.value.as_str();
+        match keywords::find(table, keyword) {
+            Some(Unsupported { severity, meaning, .. }) => {
+                let message = format!("{keyword} is recognised but not supported yet: {meaning}");
+                self.lines.report.push(*severity, entry.at(), message, "");
+            }
+            None => {
+                let known =
+                    table.iter().map(|entry| entry.keyword).chain(supported.iter().copied());
+                let hint = text::closest(keyword, known);
+                let hint = hint.map(|known| format!("did you mean {known}?")).unwrap_or_default();
+                self.warning(entry.at(), format!("unknown keyword {keyword}"), &hint);
+            }
+        }
+        self.skip_block();
+    }
+
+    fn root_entry(&mut self, entry: &Entry, globals: &mut Globals, instances: &mut Vec<Instance>) {
+        match entry.keyword.value.as_str() {
+            "global_defs" => {
+                self.enter_block(entry);
+                while let Some(inner) = self.block_entry(entry) {
+                    self.global_entry(&inner, globals);
+                }
+            }
+            "vrrp_instance" => instances.extend(self.instance(entry)),
+            "}" => self.warning(entry.at(), "there is a `}` too many", ""),
+            "{" => {
+                self.warning(entry.at(), "this block belongs to no keyword; it is skipped", "");
+                self.skip_to_end();
+            }
+            _ => self.not_acted_on(entry, keywords::ROOT, ROOT_KEYWORDS),
+        }
+    }
+
+    fn global_entry(&mut self, entry: &Entry, globals: &mut Globals) {
+        let garp = &mut globals.garp;
+        match entry.keyword.value.as_str() {
+            "vrrp_version" => globals.version = self.value(entry).or(globals.version.take()),
+            "vrrp_strict" => {
+                globals.strict = self.boolean(entry).unwrap_or(globals.strict);
+                self.strict_warning(entry, globals.strict);
+            }
+            "vrrp_garp_master_delay" => set(&mut garp.master_delay, self.seconds(entry)),
+            "vrrp_garp_master_repeat" => set(&mut garp.master_repeat, self.rounds(entry)),
+            "vrrp_garp_master_refresh" => set(&mut garp.refresh, self.seconds(entry)),
+            "vrrp_garp_master_refresh_repeat" => set(&mut garp.refresh_repeat, self.rounds(entry)),
+            "vrrp_garp_lower_prio_delay" => globals.lower_prio_delay = self.seconds(entry),
+            "vrrp_garp_lower_prio_repeat" => globals.lower_prio_repeat = self.integer(entry),
+            "vrrp_lower_prio_no_advert" => {
+                set(&mut globals.lower_prio_no_advert, self.boolean(entry));
+            }
+            "vrrp_higher_prio_send_advert" => {
+                set(&mut globals.higher_prio_send_advert, self.boolean(entry));
+            }
+            "v3_checksum_as_v2" => set(&mut globals.v3_checksum, self.v3_checksum(entry)),
+            // Interfaces may come and go; that is all it asks for.
+            "dynamic_interfaces" => {}
+            "vrrp_mcast_group4" if is_default_group(entry) => {}
+            _ => self.not_acted_on(entry, keywords::GLOBAL, GLOBAL_KEYWORDS),
+        }
+    }
+
+    /// The one parameter of a keyword. keepalived refuses a configuration where it is missing.
+    fn value(&mut self, entry: &Entry) -> Option<Word> {
+        let value = entry.parameters.first().cloned();
+        if value.is_none() {
+            let message = format!("{} has no value", entry.keyword.value);
+            self.error(entry.at(), message, "");
+        }
+        if let Some(extra) = entry.parameters.get(1) {
+            let message =
+                format!("`{}` is ignored: {} takes one value", extra.value, entry.keyword.value);
+            self.warning(extra.at, message, "");
+        }
+        value
+    }
+
+    /// A number without sign; anything else is a warning and `None`.
+    fn integer(&mut self, entry: &Entry) -> Option<u32> {
+        let value = self.value(entry)?;
+        let number = value.value.trim().parse();
+        if number.is_err() {
+            self.bad_value(entry, &value, "a whole number");
+        }
+        number.ok()
+    }
+
+    /// Whole seconds.
+    fn seconds(&mut self, entry: &Entry) -> Option<Nanos> {
+        self.integer(entry).map(|seconds| Nanos::from_secs(u64::from(seconds)))
+    }
+
+    /// A number of repetitions, at least one.
+    fn rounds(&mut self, entry: &Entry) -> Option<u32> {
+        let rounds = self.integer(entry)?;
+        if rounds == 0 {
+            let message = format!("{} must be at least 1; 1 is used", entry.keyword.value);
+            self.warning(entry.at(), message, "");
+        }
+        Some(rounds.max(1))
+    }
+
+    /// Seconds with up to six decimals, more are rounded.
+    fn timer(&mut self, entry: &Entry) -> Option<Located<Nanos>> {
+        let value = self.value(entry)?;
+        let span = decimal_seconds(&value.value);
+        if span.is_none() {
+            self.bad_value(entry, &value, "seconds, as in 1 or 0.25");
+        }
+        span.map(|span| Located::new(span, value.at))
+    }
+
+    /// `on|off|true|false|yes|no`; on when nothing is said.
+    fn boolean(&mut self, entry: &Entry) -> Option<bool> {
+        let Some(value) = entry.parameters.first() else { return Some(true) };
+        match value.value.as_str() {
+            "on" | "true" | "yes" => Some(true),
+            "off" | "false" | "no" => Some(false),
+            _ => {
+                let value = value.clone();
+                self.bad_value(entry, &value, "on or off");
+                None
+            }
+        }
+    }
+
+    fn v3_checksum(&mut self, entry: &Entry) -> Option<V3Checksum> {
+        let as_v2 = self.boolean(entry)?;
+        Some(if as_v2 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 })
+    }
+
+    fn bad_value(&mut self, entry: &Entry, value: &Word, wanted: &str) {
+        let message =
+            format!("{} takes {wanted}, not `{}`; ignored", entry.keyword.value, value.value);
+        self.warning(value.at, message, "");
+    }
+
+    fn strict_warning(&mut self, entry: &Entry, strict: bool) {
+        if strict {
+            let message = format!(
+                "{} is supported only in part: packets to the addresses are accepted, as with accept",
+                entry.keyword.value
+            );
+            self.warning(entry.at(), message, "");
+        }
+    }
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+/// Whether a multicast group is the one that is used anyway.
+fn is_default_group(entry: &Entry) -> bool {
+    matches!(entry.parameters.as_slice(), [group] if group.value == "224.0.0.18")
+}
+
+/// Decimal seconds, to the microsecond, rounded.
+fn decimal_seconds(text: &str) -> Option<Nanos> {
+    let text = text.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let fraction: Vec<u64> = fraction.bytes().map(|octet| u64::from(octet - b'0')).collect();
+    let digit = |place: usize| fraction.get(place).copied().unwrap_or(0);
+    let micros =
+        (0..6).fold(0, |micros, place| micros * 10 + digit(place)) + u64::from(digit(6) >= 5);
+    Some(Nanos::from_secs(whole) + Nanos(micros * 1_000))
+}

@@ -1,0 +1,416 @@
+//! From files to logical lines: comments, `include`, conditions, definitions, loops, and one brace per line.
+//!
+//! Everything that can repeat is a source on one stack, so that loops, multi-line definitions and included
+//! files nest in any order. Depth, the length of lines and the number of steps are bounded: no input, however
+//! it refers to itself, goes on for ever.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::definitions::{self, Definitions, Expansion, Loop, MAX_LINE, Value};
+use super::include;
+use crate::config::Options;
+use crate::config::report::{FileId, Position, Report};
+
+/// Most lines that are read or made by expansion. keepalived's own example of a large configuration, 65,024
+/// instances out of three nested loops, takes two million.
+const MAX_STEPS: usize = if cfg!(test) { 300_000 } else { 4_000_000 };
+/// Deepest nesting of loops, multi-line definitions and included files.
+const MAX_DEPTH: usize = 64;
+/// Most rewritings of one line: conditions, expansions.
+const MAX_REWRITES: usize = 100;
+/// Largest file, in octets.
+const MAX_FILE: u64 = 64 << 20;
+
+/// A logical line: `{`, `}`, or text without comment, references or unquoted braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Text, never empty.
+    pub(super) text: String,
+    /// Where its first character stands; the column is unknown where the text is not that of the file.
+    pub(super) at: Position,
+}
+
+/// Where lines come from.
+enum Source {
+    File { id: FileId, lines: VecDeque<Vec<u8>>, next: usize, directory: PathBuf, path: PathBuf },
+    Loop { body: Loop, at: Position },
+    Lines { lines: std::vec::IntoIter<String>, at: Position },
+    Text(Line),
+}
+
+/// A multi-line definition whose end has not been seen.
+struct Unfinished {
+    name: String,
+    lines: Vec<String>,
+}
+
+/// The logical lines of a configuration.
+pub(super) struct Preprocessor<'a> {
+    /// Where problems go.
+    pub(super) report: &'a mut Report,
+    sources: Vec<Source>,
+    definitions: Definitions,
+    unfinished: Option<Unfinished>,
+    config_id: String,
+    steps: usize,
+    last: Position,
+}
+
+impl<'a> Preprocessor<'a> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When the file can not be read.
+    pub(super) fn open(path: &Path, options: &Options, report: &'a mut Report) -> io::Result<Self> {
+        let config_id = options.config_id.clone().unwrap_or_else(host_name);
+        let instance = options.instance.clone().unwrap_or_else(|| config_id.clone());
+        let (id, file) = open_file(path, report)?;
+        let definitions = Definitions::new(instance);
+        let (sources, last) = (vec![file], id.line(1));
+        Ok(Self { report, sources, definitions, unfinished: None, config_id, steps: 0, last })
+    }
+
+    /// The next logical line; `None` at the end.
+    pub(super) fn next_line(&mut self) -> Option<Line> {
+        while let Some(line) = self.pull() {
+            self.steps += 1;
+            self.last = line.at;
+            if self.steps > MAX_STEPS {
+                let message = format!("the configuration expands to more than {MAX_STEPS} lines");
+                self.report.error(
+                    line.at,
+                    message,
+                    "look for a loop or definition that repeats itself",
+                );
+                self.sources.clear();
+                return None;
+            }
+            if let Some(line) = self.process(line) {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// Where the last line came from.
+    pub(super) fn last(&self) -> Position {
+        self.last
+    }
+
+    /// The next line of the innermost source, without its comment.
+    fn pull(&mut self) -> Option<Line> {
+        loop {
+            match self.sources.last_mut()? {
+                Source::Text(line) => {
+                    let line = line.clone();
+                    self.sources.pop();
+                    return Some(line);
+                }
+                Source::Loop { body, at } => {
+                    if body.advance(&mut self.definitions) {
+                        return Some(Line { text: body.text.clone(), at: *at });
+                    }
+                    self.sources.pop();
+                }
+                Source::Lines { lines, at } => {
+                    if let Some(text) = lines.next() {
+                        return Some(Line { text, at: *at });
+                    }
+                    self.sources.pop();
+                }
+                Source::File { id, lines, next, .. } => {
+                    let (Some(raw), at) = (lines.pop_front(), id.line(*next)) else {
+                        self.sources.pop();
+                        self.finish_definition();
+                        continue;
+                    };
+                    *next += 1;
+                    if let Some(line) = self.physical_line(&raw, at) {
+                        return Some(line);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One line as it stands in the file; `None` if nothing is left of it.
+    fn physical_line(&mut self, raw: &[u8], at: Position) -> Option<Line> {
+        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+        if raw.is_empty() {
+            // An empty line ends a definition, one with a comment or white space does not.
+            self.finish_definition();
+            return None;
+        }
+        if raw.len() > MAX_LINE {
+            let message = format!("the line is longer than {MAX_LINE} octets; it is ignored");
+            self.report.warning(at, message, "");
+            return None;
+        }
+        let text = String::from_utf8_lossy(raw);
+        let indent = text.chars().take_while(|c| matches!(c, ' ' | '\t')).count();
+        let (stripped, verbatim) = decomment(&text);
+        if stripped.is_empty() {
+            return None;
+        }
+        if std::str::from_utf8(raw).is_err() && stripped.contains(char::REPLACEMENT_CHARACTER) {
+            self.report.warning(at, "the line is not UTF-8", "save the file as UTF-8");
+        }
+        let column = if verbatim { indent + 1 } else { 0 };
+        Some(Line { text: stripped, at: Position { column, ..at } })
+    }
+
+    fn finish_definition(&mut self) {
+        if let Some(Unfinished { name, lines }) = self.unfinished.take() {
+            self.definitions.set(&name, Value::Lines(lines));
+        }
+    }
+
+    /// Everything that can happen to a line; `None` if that used it up.
+    fn process(&mut self, mut line: Line) -> Option<Line> {
+        if let Some(unfinished) = &mut self.unfinished {
+            let (text, more) = continued(&line.text);
+            if !text.is_empty() {
+                unfinished.lines.push(text.to_owned());
+            }
+            if !more {
+                self.finish_definition();
+            }
+            return None;
+        }
+        for _ in 0..MAX_REWRITES {
+            if line.text.starts_with('@') {
+                line = self.condition(&line)?;
+            } else if let Some((name, value)) = definitions::definition(&line.text) {
+                self.define(name, value);
+                return None;
+            } else if definitions::is_loop(&line.text) {
+                self.begin_loop(&line);
+                return None;
+            } else if !line.text.contains('$') || !self.expand(&mut line) {
+                break;
+            }
+            line.text = line.text.trim().to_owned();
+            if line.text.is_empty() {
+                return None;
+            }
+        }
+        if let Some((pattern, strictness)) = include::directive(&line.text) {
+            self.include(pattern, strictness, line.at);
+            return None;
+        }
+        Some(self.split_at_brace(line))
+    }
+
+    /// `@id rest` and `@^id rest`.
+    fn condition(&self, line: &Line) -> Option<Line> {
+        let (id, rest) = line.text.split_once([' ', '\t'])?;
+        let id = id.strip_prefix('@')?;
+        let (id, wanted) = match id.strip_prefix('^') {
+            Some(id) => (id, false),
+            None => (id, true),
+        };
+        if (id == self.config_id) != wanted {
+            return None;
+        }
+        let rest = rest.trim_start();
+        let skipped = line.text.chars().count() - rest.chars().count();
+        Some(Line { text: rest.to_owned(), at: line.at.advance(skipped) })
+    }
+
+    fn define(&mut self, name: &str, value: &str) {
+        let (text, more) = continued(value);
+        if more {
+            let lines = if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+            self.unfinished = Some(Unfinished { name: name.to_owned(), lines });
+        } else {
+            self.definitions.set(name, Value::Text(value.to_owned()));
+        }
+    }
+
+    fn begin_loop(&mut self, line: &Line) {
+        let name = line.text.get(..4).unwrap_or("");
+        match definitions::parse_loop(&line.text, &self.definitions) {
+            Ok(body) => self.push(Source::Loop { body, at: line.at.whole_line() }, line.at),
+            Err(problem) => {
+                let message = format!("{name} {problem}; the line is ignored");
+                self.report.warning(
+                    line.at,
+                    message,
+                    "write ~SEQ(NAME, FIRST, LAST) or ~LST(NAME, A, B)",
+                );
+            }
+        }
+    }
+
+    /// Replaces references; whether there were any.
+    fn expand(&mut self, line: &mut Line) -> bool {
+        match self.definitions.expand(&line.text, self.directory()) {
+            Expansion::Unchanged => false,
+            Expansion::Changed(text, following) => {
+                *line = Line { text, at: line.at.whole_line() };
+                for lines in following {
+                    self.push(Source::Lines { lines: lines.into_iter(), at: line.at }, line.at);
+                }
+                true
+            }
+            Expansion::TooLong => {
+                let message =
+                    "a definition in this line grows without end; the line is left as it is";
+                self.report.warning(line.at, message, "look for a definition that contains itself");
+                false
+            }
+        }
+    }
+
+    /// Directory of the file that is being read.
+    fn directory(&self) -> &Path {
+        let directories = self.sources.iter().rev().find_map(|source| match source {
+            Source::File { directory, .. } => Some(directory.as_path()),
+            Source::Loop { .. } | Source::Lines { .. } | Source::Text(_) => None,
+        });
+        directories.unwrap_or(Path::new("."))
+    }
+
+    fn push(&mut self, source: Source, at: Position) {
+        if self.sources.len() < MAX_DEPTH {
+            self.sources.push(source);
+        } else {
+            let message =
+                format!("loops, definitions and files are nested more than {MAX_DEPTH} deep");
+            self.report.error(at, message, "look for a definition that contains itself");
+        }
+    }
+
+    fn include(&mut self, pattern: &str, strictness: include::Strictness, at: Position) {
+        let found = include::find(pattern, self.directory());
+        let mut problems = found.problems;
+        let mut files = Vec::new();
+        for path in found.files {
+            let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let open =
+                |source: &Source| matches!(source, Source::File { path, .. } if *path == canonical);
+            if self.sources.iter().any(open) {
+                let message = format!("{} includes itself", path.display());
+                self.report.error(at, message, "remove the include");
+                continue;
+            }
+            match open_file(&path, self.report) {
+                Ok((_, file)) => files.push(file),
+                Err(error) => {
+                    let message = format!("cannot read {}: {error}", path.display());
+                    problems.push((include::Problem::Unreadable, message));
+                }
+            }
+        }
+        for (problem, message) in problems {
+            match strictness.severity(problem) {
+                Some(severity) => self.report.push(severity, at, message, ""),
+                None => continue,
+            }
+        }
+        for file in files.into_iter().rev() {
+            self.push(file, at);
+        }
+    }
+
+    /// Cuts the line at its first unquoted brace; the rest comes back as the next line.
+    fn split_at_brace(&mut self, line: Line) -> Line {
+        let Some(brace) = self.find_brace(&line) else { return line };
+        let cut = if brace == 0 { 1 } else { brace };
+        let (head, rest) = line.text.split_at(cut);
+        let rest_trimmed = rest.trim();
+        if !rest_trimmed.is_empty() {
+            let skipped = line.text.chars().count() - rest.trim_start().chars().count();
+            let rest = Line { text: rest_trimmed.to_owned(), at: line.at.advance(skipped) };
+            self.push(Source::Text(rest), line.at);
+        }
+        Line { text: head.trim_end().to_owned(), at: line.at }
+    }
+
+    /// Octet index of the first brace that is neither quoted nor part of an undefined `${NAME}`.
+    fn find_brace(&mut self, line: &Line) -> Option<usize> {
+        let text = line.text.as_str();
+        let mut index = 0;
+        while let Some(found) = text.get(index..)?.find(['{', '}', '"', '$']) {
+            index += found;
+            let rest = text.get(index..)?;
+            if let Some(quoted) = rest.strip_prefix('"') {
+                index += quoted.find('"')? + 2;
+            } else if let Some(body) = rest.strip_prefix("${") {
+                // keepalived would take these for the braces of a block.
+                let end = body.find('}')?;
+                let name = body.get(..end)?;
+                self.report.warning(line.at, format!("`${{{name}}}` is not defined"), "");
+                index += end + 3;
+            } else if let Some(after) = rest.strip_prefix('$') {
+                if let Some(name) = self.definitions.overlooked(rest) {
+                    let message = format!("`${name}` is not replaced here");
+                    self.report.warning(line.at, message, &format!("write ${{{name}}}"));
+                }
+                index += rest.len() - after.len();
+            } else {
+                return Some(index);
+            }
+        }
+        None
+    }
+}
+
+/// Splits off the backslash that continues a definition on the next line.
+fn continued(text: &str) -> (&str, bool) {
+    match text.strip_suffix('\\') {
+        Some(text) => (text.trim_end(), true),
+        None => (text, false),
+    }
+}
+
+/// Removes comment and surrounding white space, and the backslash of `\#` and `\!`. Also tells whether what
+/// is left stands like this in the file.
+fn decomment(text: &str) -> (String, bool) {
+    let mut out = String::with_capacity(text.len());
+    let mut quoted = false;
+    let mut verbatim = true;
+    let mut chars = text.trim_start_matches([' ', '\t']).chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' => {
+                let next = chars.next();
+                if !quoted && matches!(next, Some('#' | '!')) {
+                    verbatim = false;
+                } else {
+                    out.push('\\');
+                }
+                out.extend(next);
+                continue;
+            }
+            '#' | '!' if !quoted => break,
+            _ => {}
+        }
+        out.push(c);
+    }
+    out.truncate(out.trim_end_matches([' ', '\t']).len());
+    (out, verbatim)
+}
+
+fn open_file(path: &Path, report: &mut Report) -> io::Result<(FileId, Source)> {
+    let mut octets = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 64 MiB"));
+    }
+    let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let directory = canonical.parent().unwrap_or(Path::new("/")).to_owned();
+    let lines = octets.split(|octet| *octet == b'\n').map(<[u8]>::to_vec).collect();
+    let id = report.file(&path.display().to_string());
+    Ok((id, Source::File { id, lines, next: 1, directory, path: canonical }))
+}
+
+/// The node name up to its first dot; empty if the kernel does not tell.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().split('.').next().unwrap_or("").to_owned()
+}

@@ -1,0 +1,165 @@
+//! Collects what the readers and the validation have to say, and where.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::model::{Diagnostic, Severity};
+
+/// Beyond this many, further diagnostics are only counted: a file that is not a configuration at all must
+/// not fill the memory.
+const MAX_DIAGNOSTICS: usize = 10_000;
+
+/// A file that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileId(usize);
+
+impl FileId {
+    /// A line in it, from 1, column unknown.
+    pub(super) fn line(self, line: usize) -> Position {
+        Position { file: self, line, column: 0 }
+    }
+}
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Position {
+    /// File.
+    pub(super) file: FileId,
+    /// Line, from 1.
+    pub(super) line: usize,
+    /// Column, from 1; 0 when unknown.
+    pub(super) column: usize,
+}
+
+impl Position {
+    /// The place `chars` characters further on the same line.
+    pub(super) fn advance(self, chars: usize) -> Self {
+        let column = if self.column == 0 { 0 } else { self.column + chars };
+        Self { column, ..self }
+    }
+
+    /// The same line, column unknown: for text that is not as it stands in the file.
+    pub(super) fn whole_line(self) -> Self {
+        Self { column: 0, ..self }
+    }
+}
+
+/// A value and the place where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Located<T> {
+    /// Value.
+    pub(super) value: T,
+    /// Place.
+    pub(super) at: Position,
+}
+
+impl<T> Located<T> {
+    /// `value` at `at`.
+    pub(super) fn new(value: T, at: Position) -> Self {
+        Self { value, at }
+    }
+}
+
+/// The diagnostics of one configuration.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    files: Vec<String>,
+    diagnostics: Vec<Diagnostic>,
+    seen: HashSet<(Position, String)>,
+    suppressed: usize,
+    errors: bool,
+}
+
+impl Report {
+    /// Registers a file under the name by which messages call it.
+    pub(super) fn file(&mut self, name: &str) -> FileId {
+        let known = self.files.iter().position(|file| file == name);
+        FileId(known.unwrap_or_else(|| {
+            self.files.push(name.to_owned());
+            self.files.len() - 1
+        }))
+    }
+
+    /// Name of a file.
+    pub(super) fn name(&self, file: FileId) -> &str {
+        self.files.get(file.0).map_or("", String::as_str)
+    }
+
+    /// The daemon goes on without it. An empty hint is none.
+    pub(super) fn warning(&mut self, at: Position, message: impl Into<String>, hint: &str) {
+        self.push(Severity::Warning, at, message.into(), hint);
+    }
+
+    /// The configuration is refused.
+    pub(super) fn error(&mut self, at: Position, message: impl Into<String>, hint: &str) {
+        self.push(Severity::Error, at, message.into(), hint);
+    }
+
+    /// Either of them.
+    pub(super) fn push(&mut self, severity: Severity, at: Position, message: String, hint: &str) {
+        self.errors |= severity == Severity::Error;
+        // A line in a loop is read many times, but the user has to mend it once.
+        if !self.seen.insert((at, message.clone())) {
+            return;
+        }
+        if self.diagnostics.len() >= MAX_DIAGNOSTICS && severity == Severity::Warning {
+            self.suppressed += 1;
+            return;
+        }
+        self.diagnostics.push(Diagnostic {
+            file: self.name(at.file).to_owned(),
+            line: at.line,
+            column: at.column,
+            severity,
+            message,
+            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+        });
+    }
+
+    /// Whether the configuration is refused.
+    pub(super) fn has_errors(&self) -> bool {
+        self.errors
+    }
+
+    /// All of them, in the order of the file.
+    pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+        let order = |diagnostic: &Diagnostic| {
+            let file = self.files.iter().position(|file| *file == diagnostic.file);
+            (file, diagnostic.line, diagnostic.column)
+        };
+        self.diagnostics.sort_by_key(order);
+        if self.suppressed > 0
+            && let Some(last) = self.diagnostics.last()
+        {
+            let message = format!("{} more warnings are not shown", self.suppressed);
+            let more =
+                Diagnostic { message, hint: None, severity: Severity::Warning, ..last.clone() };
+            self.diagnostics.push(more);
+        }
+        self.diagnostics
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    /// `FILE:LINE:COLUMN: error: MESSAGE (HINT)`, as compilers write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.file, self.line)?;
+        if self.column > 0 {
+            write!(f, "{}:", self.column)?;
+        }
+        write!(f, " {}: {}", self.severity, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}

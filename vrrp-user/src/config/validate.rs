@@ -1,0 +1,468 @@
+//! Whether a configuration can work. Every rule stands here once, for both formats.
+//!
+//! The formats differ in one thing: what keepalived repairs with a message is repaired here too when it comes
+//! from keepalived.conf, and refused when it comes from a TOML file.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::draft::Draft;
+use super::model::{Address, Authentication, Config, Router, Transport};
+use super::report::{Located, Position, Report};
+use crate::engine::time::{Centisecs, Nanos};
+use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
+
+/// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
+const MAX_ADDRESSES: usize = 255;
+/// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
+const MAX_NAME: usize = 15;
+/// Length of a simple password (RFC 2338 section 5.3.10).
+const PASSWORD: usize = 8;
+/// keepalived's longest `preempt_delay`.
+const MAX_PREEMPT_DELAY: Nanos = Nanos::from_secs(1_000);
+/// The interval when none is given (RFC 9568 section 6.1).
+const DEFAULT_INTERVAL: Nanos = Nanos::from_secs(1);
+/// Nanoseconds in a centisecond.
+const CENTISECOND: u64 = 10_000_000;
+/// Nanoseconds in a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// What a format calls things, and how it takes mistakes.
+#[derive(Debug)]
+pub(super) struct Format {
+    /// Whether a mistake that can be repaired is repaired.
+    lenient: bool,
+    router: &'static str,
+    vrid: &'static str,
+    interval: &'static str,
+    addresses: &'static str,
+    password: &'static str,
+    preempt_off: &'static str,
+    peers: &'static str,
+}
+
+/// The native format.
+pub(super) const TOML: Format = Format {
+    lenient: false,
+    router: "router",
+    vrid: "vrid",
+    interval: "interval",
+    addresses: "addresses",
+    password: "password",
+    preempt_off: "preempt = false",
+    peers: "unicast.peers",
+};
+
+/// keepalived.conf.
+pub(super) const KEEPALIVED: Format = Format {
+    lenient: true,
+    router: "vrrp_instance",
+    vrid: "virtual_router_id",
+    interval: "advert_int",
+    addresses: "virtual_ipaddress",
+    password: "auth_pass",
+    preempt_off: "nopreempt",
+    peers: "unicast_peer",
+};
+
+/// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
+pub(super) fn validate(drafts: Vec<Draft>, format: &Format, report: &mut Report) -> Config {
+    let mut validator = Validator { format, report };
+    let mut config = Config::default();
+    let mut names = HashMap::new();
+    let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
+    let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
+    for draft in drafts {
+        let at = draft.at;
+        if let Some(line) = names.get(&draft.name) {
+            let message =
+                format!("there is a {} {} already, in line {line}", format.router, draft.name);
+            validator.repair(at, message, "this one is skipped", "give it another name");
+            continue;
+        }
+        names.insert(draft.name.clone(), at.line);
+        let Some(router) = validator.router(draft) else { continue };
+        validator.unique_vrid(&router, at, &mut vrids);
+        validator.unique_addresses(&router, at, &mut owners);
+        config.routers.push(router);
+    }
+    config
+}
+
+struct Validator<'a> {
+    format: &'a Format,
+    report: &'a mut Report,
+}
+
+impl Validator<'_> {
+    /// A mistake that has a repair: a warning that names it, or an error.
+    fn repair(&mut self, at: Position, message: impl Into<String>, repair: &str, hint: &str) {
+        let message = message.into();
+        if self.format.lenient {
+            self.report.warning(at, format!("{message}; {repair}"), hint);
+        } else {
+            self.report.error(at, message, hint);
+        }
+    }
+
+    /// `None` if there can be no such router.
+    fn router(&mut self, draft: Draft) -> Option<Router> {
+        let interface = self.interface(&draft);
+        let vrid = self.vrid(&draft);
+        let priority = self.priority(draft.priority.as_ref());
+        let version = self.version(draft.version.as_ref());
+        let interval = self.interval(version, draft.interval.as_ref(), draft.at);
+        let authentication = self.authentication(version, draft.password.as_ref());
+        let (preempt, preempt_delay) = self.preemption(&draft, priority);
+        let (addresses, excluded) =
+            self.addresses(&draft, version, interface.as_deref().unwrap_or(""));
+        let transport = self.transport(draft.source, draft.peers);
+        Some(Router {
+            name: draft.name,
+            line: draft.at.line,
+            interface: interface?,
+            vrid: vrid?,
+            priority,
+            interval,
+            authentication,
+            transport,
+            preempt,
+            preempt_delay,
+            addresses,
+            excluded,
+            garp: draft.garp,
+            lower_prio_advert: draft.lower_prio_advert,
+            higher_prio_advert: draft.higher_prio_advert,
+            v3_checksum: draft.v3_checksum,
+        })
+    }
+
+    fn interface(&mut self, draft: &Draft) -> Option<String> {
+        let Some(interface) = &draft.interface else {
+            let hint = if draft.peers.is_some() {
+                "unicast routers too need the interface that leads to their peers"
+            } else {
+                "add interface"
+            };
+            self.report.error(
+                draft.at,
+                format!("{} {} has no interface", self.format.router, draft.name),
+                hint,
+            );
+            return None;
+        };
+        if !is_interface_name(&interface.value) {
+            let message = format!("`{}` can not be the name of an interface", interface.value);
+            self.report.error(interface.at, message, "at most 15 characters, no space and no `/`");
+            return None;
+        }
+        Some(interface.value.clone())
+    }
+
+    fn vrid(&mut self, draft: &Draft) -> Option<Vrid> {
+        let keyword = self.format.vrid;
+        let Some(written) = &draft.vrid else {
+            let message = format!("{} {} has no {keyword}", self.format.router, draft.name);
+            self.report.error(
+                draft.at,
+                message,
+                "a number from 1 to 255, the same on all its routers",
+            );
+            return None;
+        };
+        let vrid = written.value.trim().parse().ok().and_then(Vrid::new);
+        if vrid.is_none() {
+            let message = format!("{keyword} must be 1 to 255, not `{}`", written.value);
+            self.report.error(written.at, message, "");
+        }
+        vrid
+    }
+
+    fn priority(&mut self, written: Option<&Located<String>>) -> Priority {
+        let Some(written) = written else { return Priority::DEFAULT };
+        match written.value.trim().parse() {
+            Ok(priority) if priority > 0 => Priority(priority),
+            Ok(_) | Err(_) => {
+                let message = format!("priority must be 1 to 255, not `{}`", written.value);
+                self.repair(written.at, message, "100 is used", "");
+                Priority::DEFAULT
+            }
+        }
+    }
+
+    fn version(&mut self, written: Option<&Located<String>>) -> Version {
+        match written.map(|version| version.value.trim()) {
+            None | Some("2") => Version::V2,
+            Some("3") => Version::V3,
+            Some(other) => {
+                let message = format!("version must be 2 or 3, not `{other}`");
+                let at = written.map(|version| version.at);
+                if let Some(at) = at {
+                    self.repair(at, message, "2 is used", "");
+                }
+                Version::V2
+            }
+        }
+    }
+
+    fn interval(
+        &mut self,
+        version: Version,
+        written: Option<&Located<Nanos>>,
+        router: Position,
+    ) -> AdvertInterval {
+        let keyword = self.format.interval;
+        let (mut span, at) =
+            written.map_or((DEFAULT_INTERVAL, router), |written| (written.value, written.at));
+        if span < Nanos(CENTISECOND) || span > Nanos::from_secs(255) {
+            let message =
+                format!("{keyword} must be 0.01 s to 255 s, not {} s", span.as_secs_f64());
+            self.repair(at, message, "1 s is used", "");
+            span = DEFAULT_INTERVAL;
+        }
+        let (unit, name, max) = match version {
+            Version::V2 => (SECOND, "a whole number of seconds", 255),
+            Version::V3 => (CENTISECOND, "a whole number of centiseconds, up to 40.95 s,", 4_095),
+        };
+        let rounded = ((span.0 + unit / 2) / unit).clamp(1, max);
+        if rounded * unit != span.0 {
+            let used = Nanos(rounded * unit).as_secs_f64();
+            let message =
+                format!("{keyword} must be {name} with this version, not {} s", span.as_secs_f64());
+            let hint = match version {
+                Version::V2 => "version 3 can do parts of a second",
+                Version::V3 => "",
+            };
+            self.repair(at, message, &format!("{used} s is used"), hint);
+        }
+        // Both fit: clamped above.
+        match version {
+            Version::V2 => AdvertInterval::Secs(u8::try_from(rounded).unwrap_or(u8::MAX)),
+            Version::V3 => {
+                AdvertInterval::Centisecs(Centisecs(u16::try_from(rounded).unwrap_or(4_095)))
+            }
+        }
+    }
+
+    fn authentication(
+        &mut self,
+        version: Version,
+        password: Option<&Located<String>>,
+    ) -> Authentication {
+        let Some(password) = password else { return Authentication::None };
+        let keyword = self.format.password;
+        match version {
+            Version::V2 => {}
+            Version::V3 => {
+                self.repair(
+                    password.at,
+                    "version 3 has no authentication",
+                    "it is ignored",
+                    "remove it",
+                );
+                return Authentication::None;
+            }
+        }
+        let octets = password.value.as_bytes();
+        if octets.is_empty() {
+            self.repair(
+                password.at,
+                format!("{keyword} is empty"),
+                "authentication is ignored",
+                "",
+            );
+            return Authentication::None;
+        }
+        if octets.len() > PASSWORD {
+            let message = format!("{keyword} is longer than 8 octets");
+            self.repair(
+                password.at,
+                message,
+                "the first 8 are used",
+                "the protocol has room for 8",
+            );
+        }
+        let mut data = [0; PASSWORD];
+        for (to, from) in data.iter_mut().zip(octets) {
+            *to = *from;
+        }
+        Authentication::Pass(data)
+    }
+
+    fn preemption(&mut self, draft: &Draft, priority: Priority) -> (bool, Nanos) {
+        let off = self.format.preempt_off;
+        let mut preempt = draft.preempt.as_ref().is_none_or(|preempt| preempt.value);
+        if let (Some(written), false, Priority::OWNER) = (&draft.preempt, preempt, priority) {
+            let message = format!("{off} does not go with priority 255, which always pre-empts");
+            self.repair(written.at, message, "it is ignored", "");
+            preempt = true;
+        }
+        let Some(written) = &draft.preempt_delay else { return (preempt, Nanos::ZERO) };
+        let delay = written.value;
+        let problem = if delay > MAX_PREEMPT_DELAY {
+            Some("preempt_delay must be 0 s to 1000 s".to_owned())
+        } else if delay > Nanos::ZERO && !preempt {
+            Some(format!("preempt_delay does not go with {off}"))
+        } else if delay > Nanos::ZERO && priority == Priority::OWNER {
+            Some("preempt_delay does not go with priority 255, which is master at once".to_owned())
+        } else {
+            None
+        };
+        match problem {
+            Some(problem) => {
+                self.repair(written.at, problem, "it is ignored", "");
+                (preempt, Nanos::ZERO)
+            }
+            None => (preempt, delay),
+        }
+    }
+
+    fn addresses(
+        &mut self,
+        draft: &Draft,
+        version: Version,
+        own: &str,
+    ) -> (Vec<Address>, Vec<Address>) {
+        let mut seen = HashSet::new();
+        let mut keep = |validator: &mut Self, written: &Located<Address>| {
+            let address = &written.value;
+            let dev = address.dev.as_deref().unwrap_or(own).to_owned();
+            if let Some(problem) = unusable(address) {
+                validator.repair(written.at, problem, "the address is skipped", "");
+                return None;
+            }
+            if !seen.insert((address.address, dev)) {
+                let message = format!("{} is there twice", address.address);
+                validator.repair(written.at, message, "the second one is skipped", "");
+                return None;
+            }
+            Some(address.clone())
+        };
+        let mut addresses: Vec<_> =
+            draft.addresses.iter().filter_map(|address| keep(self, address)).collect();
+        let mut excluded: Vec<_> =
+            draft.excluded.iter().filter_map(|address| keep(self, address)).collect();
+        if addresses.len() > MAX_ADDRESSES {
+            let message = format!("{} addresses do not fit in an advertisement", addresses.len());
+            let at = draft.addresses.get(MAX_ADDRESSES).map_or(draft.at, |address| address.at);
+            let repair = "those after the 255th are not advertised";
+            self.repair(at, message, repair, "list them as excluded");
+            excluded.splice(..0, addresses.drain(MAX_ADDRESSES..));
+        }
+        if addresses.is_empty() && !draft.no_addresses {
+            let keyword = self.format.addresses;
+            let message = format!("{} {} has no {keyword}", self.format.router, draft.name);
+            match version {
+                Version::V2 if self.format.lenient && !draft.need_addresses => {
+                    self.report.warning(draft.at, message, "it only advertises");
+                }
+                Version::V2 | Version::V3 => {
+                    self.report.error(draft.at, message, "at least one address is required");
+                }
+            }
+        }
+        (addresses, excluded)
+    }
+
+    fn transport(
+        &mut self,
+        source: Option<Located<IpAddr>>,
+        peers: Option<Located<Vec<Located<IpAddr>>>>,
+    ) -> Transport {
+        if let Some(source) = &source
+            && let Some(problem) = no_host(source.value)
+        {
+            self.report.error(source.at, format!("the source {} {problem}", source.value), "");
+        }
+        let source = source.map(|source| source.value);
+        let Some(written) = peers else { return Transport::Multicast { source } };
+        let keyword = self.format.peers;
+        let mut peers = Vec::new();
+        for Located { value: peer, at } in written.value {
+            if let Some(problem) = no_host(peer) {
+                self.repair(at, format!("the peer {peer} {problem}"), "it is skipped", "");
+            } else if peers.contains(&peer) {
+                self.repair(
+                    at,
+                    format!("{peer} is twice in {keyword}"),
+                    "the second one is skipped",
+                    "",
+                );
+            } else {
+                peers.push(peer);
+            }
+        }
+        if peers.is_empty() {
+            self.report.error(
+                written.at,
+                format!("there is no address in {keyword}"),
+                "add the other routers",
+            );
+        }
+        Transport::Unicast { source, peers }
+    }
+
+    fn unique_vrid(
+        &mut self,
+        router: &Router,
+        at: Position,
+        vrids: &mut HashMap<(String, Vrid), (String, Position)>,
+    ) {
+        let key = (router.interface.clone(), router.vrid);
+        if let Some((other, line)) = vrids.get(&key) {
+            let message = format!(
+                "{} and {other} (line {}) both use {} {} on {}",
+                router.name, line.line, self.format.vrid, router.vrid, router.interface
+            );
+            self.report.error(at, message, "each router on an interface has its own");
+        } else {
+            vrids.insert(key, (router.name.clone(), at));
+        }
+    }
+
+    /// Two routers that hold the same address take it away from each other.
+    fn unique_addresses(
+        &mut self,
+        router: &Router,
+        at: Position,
+        owners: &mut HashMap<(IpAddr, String), String>,
+    ) {
+        for address in router.addresses.iter().chain(&router.excluded) {
+            let dev = address.dev.as_ref().unwrap_or(&router.interface).clone();
+            let owner = owners.entry((address.address, dev)).or_insert_with(|| router.name.clone());
+            if *owner != router.name {
+                let message = format!("{} is an address of {owner} too", address.address);
+                self.repair(at, message, "both will add and remove it", "");
+            }
+        }
+    }
+}
+
+/// Whether the kernel would take this as the name of an interface (`dev_valid_name`, net/core/dev.c).
+fn is_interface_name(name: &str) -> bool {
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
+    !name.is_empty() && name.len() <= MAX_NAME && name != "." && name != ".." && !name.contains(bad)
+}
+
+/// Why an address can not be held by a router.
+fn unusable(address: &Address) -> Option<String> {
+    let ip = address.address;
+    if let Some(problem) = no_host(ip) {
+        return Some(format!("{ip} {problem}"));
+    }
+    if let Some(label) = address.label.as_ref().filter(|label| label.len() > MAX_NAME) {
+        return Some(format!("the label `{label}` is longer than 15 characters"));
+    }
+    let dev = address.dev.as_ref().filter(|dev| !is_interface_name(dev));
+    dev.map(|dev| format!("`{dev}` can not be the name of an interface"))
+}
+
+/// Why an address can not be that of a host.
+fn no_host(address: IpAddr) -> Option<&'static str> {
+    match address {
+        address if address.is_unspecified() => Some("is no address of a host"),
+        address if address.is_multicast() => Some("is a multicast address"),
+        IpAddr::V4(address) if address.is_broadcast() => Some("is a broadcast address"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
