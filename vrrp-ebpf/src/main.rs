@@ -3,6 +3,10 @@
 //! On the host this is an empty program, so that `cargo build --workspace` works; `cargo xtask build`
 //! makes the object. Clippy sees everything on any target.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "helpers take u32, and everything that is counted here is shorter than a frame"
+)]
 
 #[cfg(any(target_arch = "bpf", clippy))]
 mod cursor;
@@ -22,6 +26,7 @@ mod entry {
 
     /// Every received frame. `frags`, so that it attaches natively on interfaces with jumbo frames.
     #[xdp(frags)]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_xdp(ctx: XdpContext) -> u32 {
         let Some(reason) = xdp_ingress::classify(&ctx) else { return XDP_PASS };
         maps::count(reason);

@@ -2,8 +2,6 @@
 //!
 //! Entries are sized by the loader; the numbers here are what an object loaded by other tools gets.
 
-use core::arch::asm;
-
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::macros::btf_map;
@@ -57,7 +55,7 @@ pub unsafe fn increment(counter: *mut u64) {
     #[cfg(target_arch = "bpf")]
     // SAFETY: the caller vouches for the pointer; the instruction touches these eight octets only.
     unsafe {
-        asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+        core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
     }
     #[cfg(not(target_arch = "bpf"))]
     let _ = counter;

@@ -4,10 +4,11 @@ use core::ptr;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
+use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{RouterEntry, Slot, VipKey4};
 use vrrp_common::parse::{self, Advert, Load, Packet};
-use vrrp_common::reason::Reason;
+use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
 use crate::cursor::Frame;
@@ -63,19 +64,25 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
     };
     let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
     let reason = parse::check(&mut frame, &advert, entry);
-    match reason {
-        Reason::Accepted => {
-            accept(slot, &advert, now);
-            report(record, ifindex, entry, &advert, now)
-        }
-        // Not for this router after all, so not its counter either.
-        Reason::OtherDestination => reason,
-        _ => {
-            // SAFETY: the slot is a map value, aligned as its type says.
-            unsafe { increment(&raw mut (*slot).refused) };
-            reason
-        }
+    if reason == Reason::Accepted {
+        accept(slot, &advert, now);
+        return report(record, ifindex, entry, &advert, now);
     }
+    // What passes was not for this router after all.
+    if reason.verdict() == Verdict::Drop {
+        // SAFETY: the slot is a map value, aligned as its type says.
+        unsafe { increment(&raw mut (*slot).refused) };
+        // Not in the program at all unless the daemon logs at that level when it loads it.
+        debug!(
+            ctx,
+            "interface {}: VRID {} from {:i} refused, reason {}",
+            ifindex,
+            advert.header[1],
+            advert.source,
+            reason.index()
+        );
+    }
+    reason
 }
 
 /// Notes an accepted advertisement in its router's slot.

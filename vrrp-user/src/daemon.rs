@@ -429,7 +429,8 @@ impl Daemon {
         match wire::vrrp::parse_advert(source, router.config.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
-                let mismatches = self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
+                let mismatches =
+                    self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
                 if self.router(id).info.address_list_mismatch != mismatches {
                     self.router_mut(id).info.address_list_mismatch = mismatches;
                     self.write_info(id);

@@ -1,8 +1,449 @@
-//! placeholder
-use super::draft::Draft;
-use super::report::Report;
+//! The native format. Nothing is guessed: an unknown key, a wrong type or a bad value is an error, and all of
+//! them are reported at once with line and column.
+
 use std::io;
+use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
-pub(super) fn read(_path: &Path, _report: &mut Report) -> io::Result<Vec<Draft>> {
-    Ok(Vec::new())
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::draft::{DEFAULT_GARP, Draft};
+use super::model::{Address, V3Checksum};
+use super::report::{FileId, Located, Position, Report};
+use super::text;
+use crate::engine::time::Nanos;
+use crate::engine::types::GarpPolicy;
+
+/// Reads a file.
+///
+/// # Errors
+/// When the file can not be read; all else goes into the report.
+pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Vec<Draft>> {
+    let text = std::fs::read_to_string(path)?;
+    let file = report.file(&path.display().to_string());
+    let line_starts = std::iter::once(0)
+        .chain(text.match_indices('\n').map(|(newline, _)| newline + 1))
+        .collect();
+    let mut reader = Reader { report, file, text: &text, line_starts };
+    let (document, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        let at = reader.position(&error.span().unwrap_or_default());
+        reader.report.error(at, error.message(), "");
+    }
+    // What the parser recovered from a broken document would only raise more errors.
+    if errors.is_empty() { Ok(reader.document(document.get_ref())) } else { Ok(Vec::new()) }
+}
+
+struct Reader<'a> {
+    report: &'a mut Report,
+    file: FileId,
+    text: &'a str,
+    /// Octet index of each line.
+    line_starts: Vec<usize>,
+}
+
+/// A table whose keys are taken out one by one; what is left in the end is unknown.
+struct Table<'t, 'i> {
+    table: &'t DeTable<'i>,
+    at: Position,
+    /// What it is called in messages.
+    name: &'static str,
+    keys: &'static [&'static str],
+}
+
+const ROUTER_KEYS: &[&str] = &[
+    "name",
+    "interface",
+    "vrid",
+    "priority",
+    "interval",
+    "version",
+    "addresses",
+    "excluded",
+    "authentication",
+    "preempt",
+    "preempt_delay",
+    "source",
+    "unicast",
+    "garp",
+    "lower_prio_advert",
+    "higher_prio_advert",
+    "v3_checksum",
+];
+const ADDRESS_KEYS: &[&str] = &["address", "dev", "label", "scope", "broadcast", "no_track"];
+const GARP_KEYS: &[&str] =
+    &["repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay"];
+
+impl Reader<'_> {
+    /// Line and column of a span.
+    fn position(&self, span: &Range<usize>) -> Position {
+        let line = self.line_starts.partition_point(|start| *start <= span.start);
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let before = self.text.get(start..span.start).unwrap_or("");
+        Position { file: self.file, line, column: before.chars().count() + 1 }
+    }
+
+    /// A table of which only `keys` are known.
+    fn table<'t, 'i>(
+        &mut self,
+        table: &'t DeTable<'i>,
+        at: Position,
+        name: &'static str,
+        keys: &'static [&'static str],
+    ) -> Table<'t, 'i> {
+        for key in table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref())) {
+            let word = key.get_ref().as_ref();
+            let hint = match text::closest(word, keys.iter().copied()) {
+                Some(known) => format!("did you mean {known}?"),
+                None => format!("known are {}", keys.join(", ")),
+            };
+            let at = self.position(&key.span());
+            self.report.error(at, format!("unknown key {word} in {name}"), &hint);
+        }
+        Table { table, at, name, keys }
+    }
+
+    fn document(&mut self, document: &DeTable<'_>) -> Vec<Draft> {
+        let root = self.table(document, self.file.line(1), "the file", &["router"]);
+        let Some((routers, at)) = self.get(&root, "router") else { return Vec::new() };
+        let DeValue::Array(routers) = routers else {
+            self.report.error(at, "router is not a list of tables", "write [[router]]");
+            return Vec::new();
+        };
+        routers.iter().filter_map(|router| self.router(router)).collect()
+    }
+
+    fn router(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Draft> {
+        let table = self.nested(value, "a router", ROUTER_KEYS)?;
+        let name = self.string(&table, "name").unwrap_or_else(|| {
+            self.report.error(table.at, "a router has no name", "add name = \"...\"");
+            Located::new(String::new(), table.at)
+        });
+        let (source, peers) = self.transport(&table);
+        let v3_checksum = self.string(&table, "v3_checksum");
+        Some(Draft {
+            at: table.at,
+            name: name.value,
+            interface: self.string(&table, "interface"),
+            vrid: self.number(&table, "vrid"),
+            version: self.number(&table, "version"),
+            priority: self.number(&table, "priority"),
+            interval: self.duration(&table, "interval"),
+            password: self.password(&table),
+            source,
+            peers,
+            preempt: self.boolean(&table, "preempt"),
+            preempt_delay: self.duration(&table, "preempt_delay"),
+            addresses: self.addresses(&table, "addresses"),
+            excluded: self.addresses(&table, "excluded"),
+            no_addresses: false,
+            need_addresses: true,
+            garp: self.garp(&table),
+            lower_prio_advert: self.boolean(&table, "lower_prio_advert").is_none_or(|on| on.value),
+            higher_prio_advert: self
+                .boolean(&table, "higher_prio_advert")
+                .is_some_and(|on| on.value),
+            v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
+        })
+    }
+
+    fn v3_checksum(&mut self, value: &Located<String>) -> V3Checksum {
+        match value.value.as_str() {
+            "rfc5798" => {}
+            "rfc9568" => return V3Checksum::Rfc9568,
+            other => {
+                let message = format!("unknown v3_checksum `{other}`");
+                self.report.error(value.at, message, "rfc5798 or rfc9568");
+            }
+        }
+        V3Checksum::Rfc5798
+    }
+
+    fn password(&mut self, router: &Table<'_, '_>) -> Option<Located<String>> {
+        let table = self.sub_table(router, "authentication", &["type", "password"])?;
+        let kind = self.string(&table, "type");
+        let password = self.string(&table, "password");
+        if let Some(kind) = kind.filter(|kind| kind.value != "pass") {
+            let message = format!("unknown authentication type `{}`", kind.value);
+            self.report.error(kind.at, message, "pass is the only one");
+        }
+        if password.is_none() {
+            self.report.error(table.at, "authentication has no password", "add password = \"...\"");
+        }
+        password
+    }
+
+    /// Source address and, for unicast, peers.
+    #[allow(clippy::type_complexity)]
+    fn transport(
+        &mut self,
+        router: &Table<'_, '_>,
+    ) -> (Option<Located<IpAddr>>, Option<Located<Vec<Located<IpAddr>>>>) {
+        let source = self.address_value(router, "source");
+        let Some(table) = self.sub_table(router, "unicast", &["source", "peers"]) else {
+            return (source, None);
+        };
+        if let Some(source) = source {
+            self.report.error(
+                source.at,
+                "source belongs into unicast here",
+                "unicast = { source = ... }",
+            );
+        }
+        let source = self.address_value(&table, "source");
+        let Some((peers, at)) = self.array(&table, "peers") else {
+            return (source, Some(Located::new(Vec::new(), table.at)));
+        };
+        let peers = peers.iter().filter_map(|peer| {
+            let at = self.position(&peer.span());
+            let address = peer.get_ref().as_str().and_then(|peer| peer.parse().ok());
+            self.ipv4(address, "an entry of peers", at)
+        });
+        let peers = peers.collect();
+        (source, Some(Located::new(peers, at)))
+    }
+
+    fn garp(&mut self, router: &Table<'_, '_>) -> GarpPolicy {
+        let mut garp = DEFAULT_GARP;
+        let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else { return garp };
+        let repeat = self.repeat(&table, "repeat", 1);
+        let delay = self.duration(&table, "delay").map(|delay| delay.value);
+        garp.master_repeat = repeat.unwrap_or(garp.master_repeat);
+        garp.master_delay = delay.unwrap_or(garp.master_delay);
+        garp.refresh =
+            self.duration(&table, "refresh").map_or(garp.refresh, |refresh| refresh.value);
+        garp.refresh_repeat =
+            self.repeat(&table, "refresh_repeat", 1).unwrap_or(garp.refresh_repeat);
+        garp.lower_prio_repeat =
+            self.repeat(&table, "lower_prio_repeat", 0).unwrap_or(garp.lower_prio_repeat);
+        let delay = self.duration(&table, "lower_prio_delay").map(|delay| delay.value);
+        garp.lower_prio_delay = delay.unwrap_or(garp.lower_prio_delay);
+        garp
+    }
+
+    fn addresses(&mut self, router: &Table<'_, '_>, key: &'static str) -> Vec<Located<Address>> {
+        let Some((values, _)) = self.array(router, key) else { return Vec::new() };
+        values.iter().filter_map(|value| self.virtual_address(value)).collect()
+    }
+
+    /// `"10.0.0.1/24"` or `{ address = "10.0.0.1/24", dev = "eth1", ... }`.
+    fn virtual_address(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Located<Address>> {
+        let at = self.position(&value.span());
+        if let Some(written) = value.get_ref().as_str() {
+            return self.cidr(written, at);
+        }
+        let table = self.nested(value, "an address", ADDRESS_KEYS)?;
+        let Some(written) = self.string(&table, "address") else {
+            self.report.error(at, "an address table has no address", "add address = \"...\"");
+            return None;
+        };
+        let mut located = self.cidr(&written.value, written.at)?;
+        let address = &mut located.value;
+        address.dev = self.string(&table, "dev").map(|dev| dev.value);
+        address.label = self.string(&table, "label").map(|label| label.value);
+        address.no_track = self.boolean(&table, "no_track").is_some_and(|on| on.value);
+        if let Some(scope) = self.string(&table, "scope") {
+            match text::scope(&scope.value) {
+                Some(scope) => address.scope = scope,
+                None => {
+                    let message = format!("unknown scope `{}`", scope.value);
+                    let hint = "global, site, link, host, nowhere or a number, in quotes";
+                    self.report.error(scope.at, message, hint);
+                }
+            }
+        }
+        if let (Some(written), IpAddr::V4(v4)) = (self.string(&table, "broadcast"), address.address)
+        {
+            match text::broadcast(&written.value, v4, address.prefix) {
+                Some(broadcast) => address.broadcast = Some(broadcast.into()),
+                None => {
+                    let message = format!("`{}` is no broadcast address here", written.value);
+                    let hint = "an address, or + or - with a prefix of at most 30";
+                    self.report.error(written.at, message, hint);
+                }
+            }
+        }
+        Some(located)
+    }
+
+    fn cidr(&mut self, written: &str, at: Position) -> Option<Located<Address>> {
+        let cidr = text::cidr(written);
+        let ip = self.ipv4(cidr.map(|(ip, _)| ip), "an address", at)?.value;
+        let prefix = match cidr.and_then(|(_, prefix)| prefix) {
+            None => text::full_prefix(ip),
+            Some(Ok(prefix)) => prefix,
+            Some(Err(bad)) => {
+                self.report.error(at, format!("`{bad}` is no prefix length"), "write it like /24");
+                return None;
+            }
+        };
+        let address = Address {
+            address: ip,
+            prefix,
+            dev: None,
+            label: None,
+            scope: 0,
+            broadcast: None,
+            no_track: false,
+        };
+        Some(Located::new(address, at))
+    }
+
+    fn ipv4(
+        &mut self,
+        address: Option<IpAddr>,
+        what: &str,
+        at: Position,
+    ) -> Option<Located<IpAddr>> {
+        match address {
+            Some(address @ IpAddr::V4(_)) => return Some(Located::new(address, at)),
+            Some(IpAddr::V6(_)) => self.report.error(at, "IPv6 is not supported yet", ""),
+            None => {
+                let message = format!("{what} must be an IPv4 address in quotes");
+                self.report.error(at, message, "like \"192.0.2.1\"");
+            }
+        }
+        None
+    }
+
+    // The values of a table's keys. Each is `None` if the key is not there, or, with an error, if its value has
+    // the wrong type.
+
+    fn get<'t, 'i>(
+        &self,
+        table: &Table<'t, 'i>,
+        key: &'static str,
+    ) -> Option<(&'t DeValue<'i>, Position)> {
+        debug_assert!(table.keys.contains(&key), "{key} is not among the keys of {}", table.name);
+        let value = table.table.get(key)?;
+        Some((value.get_ref(), self.position(&value.span())))
+    }
+
+    fn wrong_type(&mut self, at: Position, key: &str, wanted: &str, value: &DeValue<'_>) {
+        let message = format!("{key} must be {wanted}, not {}", article(value.type_str()));
+        self.report.error(at, message, "");
+    }
+
+    fn string(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Located<String>> {
+        let (value, at) = self.get(table, key)?;
+        if let Some(text) = value.as_str() {
+            return Some(Located::new(text.to_owned(), at));
+        }
+        self.wrong_type(at, key, "a string", value);
+        None
+    }
+
+    fn boolean(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Located<bool>> {
+        let (value, at) = self.get(table, key)?;
+        if let Some(on) = value.as_bool() {
+            return Some(Located::new(on, at));
+        }
+        self.wrong_type(at, key, "true or false", value);
+        None
+    }
+
+    /// A whole number in decimal text, whatever base it is written in.
+    fn number(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Located<String>> {
+        let (value, at) = self.get(table, key)?;
+        let Some(number) = value.as_integer() else {
+            self.wrong_type(at, key, "a whole number", value);
+            return None;
+        };
+        let text = match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => number.to_string(),
+            Err(_) => number.as_str().to_owned(),
+        };
+        Some(Located::new(text, at))
+    }
+
+    fn repeat(&mut self, table: &Table<'_, '_>, key: &'static str, min: u32) -> Option<u32> {
+        let number = self.number(table, key)?;
+        let repeat = number.value.parse().ok().filter(|repeat| *repeat >= min);
+        if repeat.is_none() {
+            let message = format!("{key} must be at least {min}, not {}", number.value);
+            self.report.error(number.at, message, "");
+        }
+        repeat
+    }
+
+    /// `"1s"`, `"2.5s"`, `"100ms"`.
+    fn duration(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Located<Nanos>> {
+        let (value, at) = self.get(table, key)?;
+        let span = value.as_str().and_then(duration);
+        if span.is_none() {
+            let message = format!("{key} must be a time in quotes");
+            self.report.error(at, message, "like \"1s\", \"2.5s\" or \"100ms\"");
+        }
+        span.map(|span| Located::new(span, at))
+    }
+
+    fn address_value(
+        &mut self,
+        table: &Table<'_, '_>,
+        key: &'static str,
+    ) -> Option<Located<IpAddr>> {
+        let (value, at) = self.get(table, key)?;
+        let address = value.as_str().and_then(|address| address.parse().ok());
+        self.ipv4(address, key, at)
+    }
+
+    fn array<'t, 'i>(
+        &mut self,
+        table: &Table<'t, 'i>,
+        key: &'static str,
+    ) -> Option<(&'t [Spanned<DeValue<'i>>], Position)> {
+        let (value, at) = self.get(table, key)?;
+        if let DeValue::Array(array) = value {
+            return Some((array, at));
+        }
+        self.wrong_type(at, key, "a list", value);
+        None
+    }
+
+    fn sub_table<'t, 'i>(
+        &mut self,
+        table: &Table<'t, 'i>,
+        key: &'static str,
+        keys: &'static [&'static str],
+    ) -> Option<Table<'t, 'i>> {
+        debug_assert!(table.keys.contains(&key), "{key} is not among the keys of {}", table.name);
+        self.nested(table.table.get(key)?, key, keys)
+    }
+
+    fn nested<'t, 'i>(
+        &mut self,
+        value: &'t Spanned<DeValue<'i>>,
+        name: &'static str,
+        keys: &'static [&'static str],
+    ) -> Option<Table<'t, 'i>> {
+        let at = self.position(&value.span());
+        if let DeValue::Table(table) = value.get_ref() {
+            return Some(self.table(table, at, name, keys));
+        }
+        self.wrong_type(at, name, "a table", value.get_ref());
+        None
+    }
+}
+
+fn article(noun: &str) -> String {
+    let vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {noun}", if vowel { "an" } else { "a" })
+}
+
+fn duration(text: &str) -> Option<Nanos> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1_000_000),
+        None => (text.strip_suffix('s')?, 1_000_000_000),
+    };
+    let (whole, fraction) = number.trim_end().split_once('.').unwrap_or((number.trim_end(), "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    let scale = 10_u64.pow(u32::try_from(fraction.len()).ok()?);
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    let fraction = fraction.parse::<u64>().ok()?.checked_mul(unit)? / scale;
+    Some(Nanos(whole.checked_add(fraction)?))
 }

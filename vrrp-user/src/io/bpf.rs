@@ -40,6 +40,9 @@ const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
 /// Where we mount one if it is not.
 const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
 
+/// The target under which the kernel side logs.
+pub const LOG_TARGET: &str = "vrrp_ebpf::xdp_ingress";
+
 /// What can go wrong between the daemon and the kernel side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -133,8 +136,8 @@ pub enum Error {
     /// The ring buffer or the log could not be watched.
     #[error("cannot watch the ring buffer")]
     Watch(#[source] io::Error),
-    /// The kernel side has no log.
-    #[error("the kernel side's log")]
+    /// The log of the kernel side.
+    #[error("cannot read the kernel side's log")]
     Log(#[source] aya_log::Error),
     /// There is nothing to read.
     #[error("no maps of a daemon in {}", .0.display())]
@@ -268,6 +271,8 @@ pub struct Kernel {
     control: Table<Control>,
     events: Option<RingBuf<MapData>>,
     sizes: Sizes,
+    /// Whether the program was loaded with its log statements.
+    logs: bool,
     links: BTreeMap<u32, (XdpLinkId, CaptureMode)>,
 }
 
@@ -281,6 +286,18 @@ impl Kernel {
     ///
     /// Each says what to do about it.
     pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
+        if log::log_enabled!(target: LOG_TARGET, log::Level::Debug) {
+            match Self::load_logging(pins, sizes, true) {
+                Err(Error::Verifier { .. }) => {
+                    log::warn!("the kernel side does not log: that takes CAP_PERFMON as well");
+                }
+                result => return result,
+            }
+        }
+        Self::load_logging(pins, sizes, false)
+    }
+
+    fn load_logging(pins: &Path, sizes: Sizes, logs: bool) -> Result<Self, Error> {
         let sizes = Sizes { routers: sizes.routers.max(1), vips: sizes.vips.max(1) };
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         remove_pins(pins)?;
@@ -288,6 +305,9 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         // There is nothing in the object that would have to be adapted to the running kernel.
         loader.btf(None);
+        // Known when the program is verified, so that logging that is off is not even in it.
+        let log_level = if logs { aya_log::Level::Debug as u8 } else { 0 };
+        loader.override_global(aya_log::LEVEL, &log_level, true);
         for name in [ROUTERS, SLOTS, INFO] {
             loader.map_max_entries(name, sizes.routers);
         }
@@ -314,6 +334,7 @@ impl Kernel {
             ebpf,
             pins: pins.to_owned(),
             sizes,
+            logs,
             links: BTreeMap::new(),
         })
     }
@@ -455,15 +476,30 @@ impl Kernel {
         if self.control.set(0, control) { Ok(()) } else { Err(Error::Missing(CONTROL)) }
     }
 
-    /// Sends what the kernel side logs to this process's logger, from a task on the current runtime.
+    /// The ring buffer, once. Within a tokio runtime, which must have I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] the second time, [`Error::Watch`].
+    pub fn take_events(&mut self) -> Result<EventRing, Error> {
+        let ring = self.events.take().ok_or(Error::Missing(EVENTS))?;
+        EventRing::new(ring).map_err(Error::Watch)
+    }
+
+    /// Passes what the kernel side logs to our own log, as long as the current tokio runtime lives.
+    /// It logs refused advertisements, at level debug, if that was enabled at [`Self::load`] for
+    /// [`LOG_TARGET`]; otherwise this does nothing.
     ///
     /// # Errors
     ///
     /// [`Error::Log`], [`Error::Watch`].
     pub fn forward_log(&mut self) -> Result<(), Error> {
+        if !self.logs {
+            return Ok(());
+        }
         let logger = EbpfLogger::init(&mut self.ebpf).map_err(Error::Log)?;
-        // SAFETY: the logger owns its ring buffer's descriptor and returns the same one until it is
-        // dropped, and the `AsyncFd` drops it.
+        // SAFETY: the logger owns its map's descriptor and returns the same one until it is dropped,
+        // and the `AsyncFd` drops it.
         let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
         let mut logger = logger.map_err(|error| Error::Watch(error.into()))?;
         tokio::spawn(async move {
@@ -473,16 +509,6 @@ impl Kernel {
             }
         });
         Ok(())
-    }
-
-    /// The ring buffer, once. Within a tokio runtime, which must have I/O enabled.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`] the second time, [`Error::Watch`].
-    pub fn take_events(&mut self) -> Result<EventRing, Error> {
-        let ring = self.events.take().ok_or(Error::Missing(EVENTS))?;
-        EventRing::new(ring).map_err(Error::Watch)
     }
 
     /// Detaches everything and removes the pins, and their directory if it is then empty.
