@@ -20,5 +20,7 @@ fn main() {
 
 /// Where `cargo xtask build` puts the object.
 fn default_object() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/vrrp-ebpf")
+    // Asked at run time: the compiled script may outlive a move of the source tree.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    PathBuf::from(manifest).join("../target/bpf/vrrp-ebpf")
 }

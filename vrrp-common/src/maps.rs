@@ -105,6 +105,9 @@ pub struct RouterInfo {
     /// Name in the configuration, UTF-8, cut at a character boundary, padded with zeros. An empty
     /// name is an unused index.
     pub name: [u8; 64],
+    /// Interface name as the daemon sees it, padded with zeros (IFNAMSIZ, linux/if.h): a reader may be in
+    /// another network namespace, where the index means another interface.
+    pub interface: [u8; 16],
     /// Advertisements sent, priority 0 included.
     pub adverts_sent: u64,
     /// Advertisements with priority 0 sent.
@@ -154,24 +157,41 @@ impl Default for RouterInfo {
 impl RouterInfo {
     /// The configured name, as far as it fits.
     pub fn name(&self) -> &str {
-        let end = self.name.iter().position(|&b| b == 0).unwrap_or(self.name.len());
-        match core::str::from_utf8(&self.name[..end]) {
-            Ok(name) => name,
-            Err(error) => {
-                core::str::from_utf8(&self.name[..error.valid_up_to()]).unwrap_or_default()
-            }
-        }
+        text(&self.name)
     }
 
     /// Sets the name, cut to what fits.
     pub fn set_name(&mut self, name: &str) {
-        self.name = [0; 64];
-        let mut end = name.len().min(self.name.len());
-        while !name.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.name[..end].copy_from_slice(&name.as_bytes()[..end]);
+        set_text(&mut self.name, name);
     }
+
+    /// The interface name.
+    pub fn interface(&self) -> &str {
+        text(&self.interface)
+    }
+
+    /// Sets the interface name, cut to what fits.
+    pub fn set_interface(&mut self, name: &str) {
+        set_text(&mut self.interface, name);
+    }
+}
+
+/// UTF-8 up to the first zero; whatever stands there, what is returned is text.
+fn text(field: &[u8]) -> &str {
+    let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+    match core::str::from_utf8(&field[..end]) {
+        Ok(text) => text,
+        Err(error) => core::str::from_utf8(&field[..error.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+fn set_text(field: &mut [u8], text: &str) {
+    field.fill(0);
+    let mut end = text.len().min(field.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    field[..end].copy_from_slice(&text.as_bytes()[..end]);
 }
 
 /// Key of `VIPS4`.

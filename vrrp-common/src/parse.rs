@@ -1,1 +1,279 @@
 //! The header walk and the VRRP receive checks.
+//!
+//! Generic over [`Load`], so that the code which the XDP program runs is the code that host tests run
+//! on a byte slice. Nothing in here may allocate, panic or know about maps; the look-up of the router
+//! stands between [`advert`] and [`check`] and belongs to the caller.
+//!
+//! VLAN tags are seen only where the device leaves them in the frame: a NIC that strips them (`ethtool
+//! -k`, rx-vlan-offload) and `veth` hand over an untagged frame, for which XDP has no other mark.
+
+use crate::maps::{RouterEntry, RouterKey, transport};
+use crate::reason::Reason;
+use crate::{FAMILY_V4, IPPROTO_VRRP, MAX_VRRP_LEN, MULTICAST_V4, VRRP_AUTH_LEN};
+use crate::{VRRP_HEADER_LEN, VRRP_TTL};
+
+/// EtherType of IPv4 (RFC 894).
+const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of a customer tag (IEEE 802.1Q).
+const ETHERTYPE_VLAN: u16 = 0x8100;
+/// EtherType of a service tag (IEEE 802.1ad).
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+/// The VLAN ID within a tag (IEEE 802.1Q).
+const VLAN_ID: u16 = 0x0fff;
+/// Octets of an IPv4 header without options (RFC 791 section 3.1).
+const IPV4_HEADER_LEN: usize = 20;
+/// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
+const IPV4_FRAGMENT: u16 = 0x3fff;
+/// The only VRRP packet type (RFC 9568 section 5.2.2).
+const TYPE_ADVERTISEMENT: u8 = 1;
+/// Version 2: authentication by a password in clear (RFC 2338 section 5.3.6).
+const AUTH_PASSWORD: u8 = 1;
+
+/// Bounds-checked access to one Ethernet frame.
+pub trait Load {
+    /// Octets of the frame, padding included.
+    fn frame_len(&self) -> usize;
+
+    /// `N` octets at an offset that is a constant once everything is inlined: the fast way in. `None`
+    /// past the end.
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// `N` octets at any offset. `None` past the end.
+    fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// The ones' complement sum, not folded, of the `len` octets at `offset` in native byte order
+    /// (RFC 1071). `None` past the end, and unless `len` is a multiple of four from 4 to
+    /// [`MAX_VRRP_LEN`].
+    fn sum(&mut self, offset: usize, len: usize) -> Option<u32>;
+}
+
+/// What every IPv4 packet shows at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// VLAN IDs in the frame, outermost first, 0 where there is none.
+    pub vlan: [u16; 2],
+    /// Offset of the IPv4 header in the frame.
+    pub offset: usize,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Destination address.
+    pub destination: [u8; 4],
+}
+
+/// A VRRP message whose IP header is sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// VLAN IDs in the frame, outermost first, 0 where there is none.
+    pub vlan: [u16; 2],
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+    /// TTL.
+    pub ttl: u8,
+    /// Offset of the VRRP message in the frame.
+    pub offset: usize,
+    /// Length of the VRRP message by the IP header, at least [`VRRP_HEADER_LEN`].
+    pub len: usize,
+    /// The first octets of the VRRP message (RFC 9568 section 5.2, RFC 3768 section 5.3).
+    pub header: [u8; VRRP_HEADER_LEN],
+}
+
+impl Packet {
+    /// Whether the packet is to be handed to [`advert`].
+    #[inline(always)]
+    pub fn is_vrrp(&self) -> bool {
+        self.protocol == IPPROTO_VRRP
+    }
+}
+
+impl Advert {
+    /// Priority of the sender.
+    #[inline(always)]
+    pub fn priority(&self) -> u8 {
+        self.header[2]
+    }
+
+    /// The key under which the router that this message speaks of would be configured.
+    #[inline(always)]
+    pub fn key(&self, ifindex: u32) -> RouterKey {
+        RouterKey {
+            ifindex,
+            vlan: self.vlan,
+            family: FAMILY_V4,
+            vrid: self.header[1],
+            reserved: [0; 2],
+        }
+    }
+}
+
+/// The IPv4 packet in a frame with up to two VLAN tags; `None` for everything else.
+#[inline(always)]
+pub fn ipv4(frame: &impl Load) -> Option<Packet> {
+    // One branch per depth, so that every offset is a constant: without CAP_PERFMON the verifier
+    // accepts no variable offset into the frame.
+    match u16::from_be_bytes(frame.load(12)?) {
+        ETHERTYPE_IPV4 => packet(frame, 14, [0, 0]),
+        ETHERTYPE_VLAN | ETHERTYPE_QINQ => {
+            let outer = u16::from_be_bytes(frame.load(14)?) & VLAN_ID;
+            match u16::from_be_bytes(frame.load(16)?) {
+                ETHERTYPE_IPV4 => packet(frame, 18, [outer, 0]),
+                ETHERTYPE_VLAN | ETHERTYPE_QINQ => {
+                    let inner = u16::from_be_bytes(frame.load(18)?) & VLAN_ID;
+                    match u16::from_be_bytes(frame.load(20)?) {
+                        ETHERTYPE_IPV4 => packet(frame, 22, [outer, inner]),
+                        _ => None,
+                    }
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet> {
+    let header: [u8; IPV4_HEADER_LEN] = frame.load(offset)?;
+    let destination = [header[16], header[17], header[18], header[19]];
+    Some(Packet { vlan, offset, protocol: header[9], destination })
+}
+
+/// The VRRP message in a packet of protocol 112, so far that the router can be looked up.
+///
+/// # Errors
+///
+/// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
+#[inline(always)]
+pub fn advert(frame: &mut impl Load, packet: &Packet) -> Result<Advert, Reason> {
+    let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
+    let header_len = usize::from(ip[0] & 0x0f) * 4;
+    let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && total_len >= header_len;
+    ensure(sound, Reason::IpHeader)?;
+    ensure(packet.offset + total_len <= frame.frame_len(), Reason::Truncated)?;
+    let sum = frame.sum(packet.offset, header_len).ok_or(Reason::Truncated)?;
+    ensure(is_complete(u64::from(sum)), Reason::IpChecksum)?;
+    ensure(u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT == 0, Reason::Fragment)?;
+    let len = total_len - header_len;
+    ensure(len >= VRRP_HEADER_LEN, Reason::VrrpLength)?;
+    let offset = packet.offset + header_len;
+    Ok(Advert {
+        vlan: packet.vlan,
+        source: [ip[12], ip[13], ip[14], ip[15]],
+        destination: packet.destination,
+        ttl: ip[8],
+        offset,
+        len,
+        header: frame.load_at(offset).ok_or(Reason::Truncated)?,
+    })
+}
+
+/// The receive checks of RFC 9568 section 7.1 and RFC 3768 section 7.1, on a message for a router of
+/// ours: [`Reason::Accepted`], or the first check that fails.
+#[inline(always)]
+pub fn check(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Reason {
+    match refusal(frame, advert, entry) {
+        Ok(()) => Reason::Accepted,
+        Err(reason) => reason,
+    }
+}
+
+#[inline(always)]
+fn refusal(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Result<(), Reason> {
+    let [kind, _, _, count, ..] = advert.header;
+    let local = [entry.local[0], entry.local[1], entry.local[2], entry.local[3]];
+
+    // First whether the message is meant for this router at all: what passes through on its way to
+    // another host has a lower TTL and is none of our business.
+    let wanted = if entry.transport == transport::UNICAST { local } else { MULTICAST_V4 };
+    ensure(advert.destination == wanted, Reason::OtherDestination)?;
+    ensure(advert.source != local, Reason::OwnAddress)?;
+    ensure(advert.ttl == VRRP_TTL, Reason::Ttl)?;
+    ensure(kind >> 4 == entry.version, Reason::Version)?;
+    ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
+
+    let addresses_end = VRRP_HEADER_LEN + usize::from(count) * 4;
+    let auth_len = if entry.version == 2 { VRRP_AUTH_LEN } else { 0 };
+    let len = advert.len;
+    // Every part of a message is made of 32-bit words. More than the addresses take is tolerated, as
+    // RFC 9568 asks for a complete message only.
+    ensure(len >= addresses_end + auth_len, Reason::VrrpLength)?;
+    ensure(len <= MAX_VRRP_LEN && len.is_multiple_of(4), Reason::VrrpLength)?;
+
+    let sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
+    // Version 3 over IPv4 is sent both ways: with the pseudo-header (RFC 5798 section 5.2.8) and
+    // without (RFC 9568 section 5.2.8).
+    let intact = is_complete(sum)
+        || (entry.version != 2 && is_complete(sum + pseudo_header_sum(advert, len)));
+    ensure(intact, Reason::Checksum)?;
+    ensure(count != 0, Reason::NoAddresses)?;
+
+    if entry.version == 2 {
+        let [.., auth_type, interval, _, _] = advert.header;
+        ensure(auth_type == entry.auth_type, Reason::AuthType)?;
+        if auth_type == AUTH_PASSWORD {
+            let password: Option<[u8; VRRP_AUTH_LEN]> =
+                frame.load_at(advert.offset + addresses_end);
+            ensure(password == Some(entry.auth_data), Reason::AuthData)?;
+        }
+        ensure(interval == entry.interval, Reason::Interval)
+    } else {
+        let [.., reserved_and_interval, interval, _, _] = advert.header;
+        ensure(reserved_and_interval & 0x0f != 0 || interval != 0, Reason::ZeroInterval)
+    }
+}
+
+#[inline(always)]
+fn ensure(condition: bool, reason: Reason) -> Result<(), Reason> {
+    if condition { Ok(()) } else { Err(reason) }
+}
+
+/// The sum of the pseudo-header: source, destination, zero, protocol, length (RFC 5798 section 5.2.8,
+/// as RFC 2460 section 8.1 with IPv4 addresses).
+#[inline(always)]
+fn pseudo_header_sum(advert: &Advert, len: usize) -> u64 {
+    let [s0, s1, s2, s3] = advert.source;
+    let [d0, d1, d2, d3] = advert.destination;
+    let [.., l0, l1] = len.to_be_bytes();
+    let words = [[s0, s1], [s2, s3], [d0, d1], [d2, d3], [0, IPPROTO_VRRP], [l0, l1]];
+    let mut sum = 0;
+    for word in words {
+        sum += u64::from(u16::from_ne_bytes(word));
+    }
+    sum
+}
+
+/// Whether data that includes its own checksum is intact: the folded sum is all ones (RFC 1071).
+#[inline(always)]
+fn is_complete(sum: u64) -> bool {
+    let mut folded = (sum & 0xffff_ffff) + (sum >> 32);
+    folded = (folded & 0xffff) + (folded >> 16);
+    folded = (folded & 0xffff) + (folded >> 16);
+    folded = (folded & 0xffff) + (folded >> 16);
+    folded == 0xffff
+}
+
+/// A frame in ordinary memory.
+impl Load for &[u8] {
+    fn frame_len(&self) -> usize {
+        self.len()
+    }
+
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+
+    fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load(offset)
+    }
+
+    fn sum(&mut self, offset: usize, len: usize) -> Option<u32> {
+        if !(4..=MAX_VRRP_LEN).contains(&len) || !len.is_multiple_of(4) {
+            return None;
+        }
+        let message = self.get(offset..)?.get(..len)?;
+        let words = message.as_chunks::<2>().0.iter();
+        Some(words.map(|word| u32::from(u16::from_ne_bytes(*word))).sum())
+    }
+}

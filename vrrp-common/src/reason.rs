@@ -109,7 +109,7 @@ mod tests {
             assert_eq!(reason.index() as usize, position);
             assert_eq!(Reason::from_index(reason.index()), Some(*reason));
         }
-        assert_eq!(Reason::from_index(Reason::COUNT as u32), None);
+        assert_eq!(Reason::from_index(u32::try_from(Reason::COUNT).unwrap()), None);
     }
 
     #[test]

@@ -1,1 +1,53 @@
+//! The kernel side: program entries, which turn a [`Reason`] into a verdict and count it.
+//!
+//! On the host this is an empty program, so that `cargo build --workspace` works; `cargo xtask build`
+//! makes the object. Clippy sees everything on any target.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "helpers take u32, and everything that is counted here is shorter than a frame"
+)]
+
+#[cfg(any(target_arch = "bpf", clippy))]
+mod cursor;
+#[cfg(any(target_arch = "bpf", clippy))]
+mod maps;
+#[cfg(any(target_arch = "bpf", clippy))]
+mod xdp_ingress;
+
+#[cfg(any(target_arch = "bpf", clippy))]
+mod entry {
+    use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+    use aya_ebpf::macros::xdp;
+    use aya_ebpf::programs::XdpContext;
+    use vrrp_common::reason::Verdict;
+
+    use crate::{maps, xdp_ingress};
+
+    /// Every received frame. `frags`, so that it attaches natively on interfaces with jumbo frames.
+    #[xdp(frags)]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
+    pub fn vrrp_xdp(ctx: XdpContext) -> u32 {
+        let Some(reason) = xdp_ingress::classify(&ctx) else { return XDP_PASS };
+        maps::count(reason);
+        match reason.verdict() {
+            Verdict::Pass => XDP_PASS,
+            Verdict::Drop => XDP_DROP,
+        }
+    }
+
+    /// The kernel's `bpf_csum_diff` and friends are not reserved to GPL programs, but the string must
+    /// name a licence that the kernel knows.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -5,5 +5,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod engine;
+pub mod io;
+pub mod metrics;
 pub mod wire;

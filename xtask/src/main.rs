@@ -1,1 +1,42 @@
-fn main() {}
+//! Development tasks: `cargo xtask setup | build | run | test`.
+
+mod build;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of the VRRP daemon")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing need, unless it is there
+    Setup,
+    /// Build the BPF object and the daemon
+    Build(build::Args),
+    /// Run the daemon in a network of namespaces
+    Run(run::Args),
+    /// Run all tests, the privileged ones included
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Setup => setup::setup().map(|()| ExitCode::SUCCESS),
+        Task::Build(args) => build::build(&args).map(|()| ExitCode::SUCCESS),
+        Task::Run(args) => run::run(args),
+        Task::Test(args) => test::test(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -82,6 +82,23 @@ impl AdvertInterval {
     }
 }
 
+impl fmt::Display for AdvertInterval {
+    /// As keepalived's `advert_int` would say it: `1 s`, `0.25 s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Secs(secs) => write!(f, "{secs} s"),
+            Self::Centisecs(Centisecs(centisecs)) => {
+                let (secs, rest) = (centisecs / 100, centisecs % 100);
+                match (rest, rest % 10) {
+                    (0, _) => write!(f, "{secs} s"),
+                    (_, 0) => write!(f, "{secs}.{} s", rest / 10),
+                    (..) => write!(f, "{secs}.{rest:02} s"),
+                }
+            }
+        }
+    }
+}
+
 /// Index of a router in the engine; the same index in the shared maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId(pub u32);
@@ -187,6 +204,17 @@ pub enum FaultCause {
     NoCapture,
 }
 
+impl fmt::Display for FaultCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InterfaceMissing => "the interface does not exist",
+            Self::InterfaceDown => "the interface is down or has no carrier",
+            Self::NoAddress => "the interface has no address to send from",
+            Self::NoCapture => "advertisements can not be received on the interface",
+        })
+    }
+}
+
 /// Whether the interface that a router lives on can carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -236,6 +264,32 @@ pub enum Cause {
     Shutdown,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Startup => f.write_str("started"),
+            Self::Owner => f.write_str("we own the addresses (priority 255)"),
+            Self::MasterDown { master: Some(master), silence } => {
+                write!(f, "master {master} silent for {silence}")
+            }
+            Self::MasterDown { master: None, silence } => {
+                write!(f, "no master heard for {silence}")
+            }
+            Self::MasterResigned(master) => write!(f, "master {master} resigned (priority 0)"),
+            Self::Preempted { master, priority } => {
+                write!(f, "pre-empted master {master} of lower priority {priority}")
+            }
+            Self::Yielded { master, priority } => {
+                write!(f, "yielded to master {master} of priority {priority}")
+            }
+            Self::AddressLost(address) => write!(f, "address {address} was removed from outside"),
+            Self::Fault(cause) => cause.fmt(f),
+            Self::Recovered => f.write_str("the interface recovered"),
+            Self::Shutdown => f.write_str("stopped"),
+        }
+    }
+}
+
 /// Something that happened to one router without changing its state; for log, history and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -267,6 +321,31 @@ pub enum Notice {
         /// Its priority.
         priority: Priority,
     },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressListMismatch(source) => {
+                write!(f, "{source} advertises other addresses than ours")
+            }
+            Self::SecondOwner(source) => {
+                write!(f, "{source} also claims to own the addresses (priority 255)")
+            }
+            Self::NewMaster { master, priority } => {
+                write!(f, "new master {master} with priority {priority}")
+            }
+            Self::IntervalLearned(interval) => {
+                write!(f, "using the master's advertisement interval of {interval}")
+            }
+            Self::LowerPriority { source, priority } => {
+                write!(f, "{source} also advertises, but ranks below us with priority {priority}")
+            }
+            Self::Preempting { master, priority } => {
+                write!(f, "pre-empting master {master} of lower priority {priority}")
+            }
+        }
+    }
 }
 
 /// What the engine wants done, in the order in which it wants it done.
@@ -331,4 +410,32 @@ pub struct RouterView {
     pub next_timer: Option<Nanos>,
     /// Master-down interval in force.
     pub master_down_interval: Nanos,
+    /// Advertisements heard whose address list differed from ours.
+    pub address_list_mismatches: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_can_read_it() {
+        let master = IpAddr::from([10, 0, 0, 1]);
+        let silence = Nanos::from_millis(3609);
+        let v3 = |n| AdvertInterval::Centisecs(Centisecs(n)).to_string();
+        assert_eq!([v3(100), v3(150), v3(5), v3(1)], ["1 s", "1.5 s", "0.05 s", "0.01 s"]);
+        assert_eq!(AdvertInterval::Secs(3).to_string(), "3 s");
+        assert_eq!(
+            Cause::MasterDown { master: Some(master), silence }.to_string(),
+            "master 10.0.0.1 silent for 3.61 s"
+        );
+        assert_eq!(
+            Cause::Fault(FaultCause::InterfaceDown).to_string(),
+            "the interface is down or has no carrier"
+        );
+        assert_eq!(
+            Notice::NewMaster { master, priority: Priority(7) }.to_string(),
+            "new master 10.0.0.1 with priority 7"
+        );
+    }
 }

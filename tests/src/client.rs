@@ -1,0 +1,123 @@
+//! Who answers at an address, and for how long nobody did.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::{Error, Host, Namespace, Result, WebServer};
+
+/// How long one probe waits.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Pause between two probes.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// `curl` of the web server at an address; the name of the host that answered.
+pub fn fetch(from: &Namespace, address: &str) -> Result<String> {
+    let url = format!("http://{address}:{}/", WebServer::PORT);
+    let options = ["--silent", "--show-error", "--fail", "--max-time", "2", &url];
+    Ok(from.run("curl", &options)?.trim().to_owned())
+}
+
+/// One question of a [`Prober`].
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// When the answer came, or patience ended.
+    pub at: Instant,
+    /// The host that answered.
+    pub host: Option<String>,
+}
+
+/// Asks for the web page at an address all the time, with a new connection each. The neighbour table
+/// of the client is left alone: only gratuitous ARP tells it that the address has moved.
+#[derive(Debug)]
+pub struct Prober {
+    samples: Arc<Mutex<Vec<Sample>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Prober {
+    /// Starts asking from a host.
+    pub fn start(client: &Host, address: &str) -> Result<Self> {
+        let address: Ipv4Addr = address
+            .parse()
+            .map_err(|_| Error::Unexpected(format!("{address} is not an IPv4 address")))?;
+        let target = SocketAddr::from((address, WebServer::PORT));
+        let samples = Arc::<Mutex<Vec<Sample>>>::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (shared, stopped) = (Arc::clone(&samples), Arc::clone(&stop));
+        // A thread inherits the namespace of the one that makes it.
+        let thread = client.namespace().enter(|| {
+            thread::spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    let host = ask(target);
+                    let sample = Sample { at: Instant::now(), host };
+                    shared.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                    thread::sleep(PERIOD);
+                }
+            })
+        })?;
+        Ok(Self { samples, stop, thread: Some(thread) })
+    }
+
+    /// Everything since a moment.
+    pub fn samples(&self, since: Instant) -> Vec<Sample> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.iter().filter(|sample| sample.at >= since).cloned().collect()
+    }
+
+    /// The hosts that answered since a moment, in order, without repetitions.
+    pub fn hosts(&self, since: Instant) -> Vec<String> {
+        let mut hosts: Vec<_> = self.samples(since).into_iter().filter_map(|s| s.host).collect();
+        hosts.dedup();
+        hosts
+    }
+
+    /// The host that gave the latest answer, if the latest question was answered.
+    pub fn now(&self) -> Option<String> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.last()?.host.clone()
+    }
+
+    /// The longest time without an answer since a moment: from the last answer before a failed question
+    /// (or the moment itself) to the next answer, or until now. Zero when every question was answered.
+    pub fn away(&self, since: Instant) -> Duration {
+        let mut longest = Duration::ZERO;
+        let (mut last, mut failed) = (since, false);
+        for sample in self.samples(since) {
+            if sample.host.is_none() {
+                failed = true;
+                longest = longest.max(sample.at - last);
+                continue;
+            }
+            if failed {
+                longest = longest.max(sample.at - last);
+            }
+            (last, failed) = (sample.at, false);
+        }
+        longest
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It ends within one probe; it does not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One question; `None` when there is no answer in time.
+fn ask(target: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&target, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.lines().last().map(str::to_owned)
+}

@@ -1,0 +1,90 @@
+//! FRR's vrrpd as the other side.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::{Error, Host, Process, Result};
+
+/// FRR wants its daemons here and not in the path.
+const SBIN: &str = "/usr/lib/frr";
+
+/// A running zebra and vrrpd with one virtual router; killed without a word on drop.
+#[derive(Debug)]
+pub struct Frr {
+    zebra: Process,
+    vrrpd: Process,
+    dir: String,
+}
+
+impl Frr {
+    /// Starts both with one version 3 router on `eth0`. The interval is in centiseconds.
+    pub fn start(
+        host: &Host,
+        vrid: u8,
+        priority: u8,
+        vip: Ipv4Addr,
+        interval: u16,
+    ) -> Result<Self> {
+        // It has no virtual MAC of its own: it looks for a macvlan with the right one.
+        let (device, mac) = (format!("vrrp4-{vrid}"), format!("00:00:5e:00:01:{vrid:02x}"));
+        let add = ["link", "add", &device, "link", "eth0"];
+        host.ip(&[&add[..], &["type", "macvlan", "mode", "bridge"]].concat())?;
+        host.ip(&["link", "set", "dev", &device, "address", &mac])?;
+        host.ip(&["address", "add", &format!("{vip}/24"), "dev", &device])?;
+        host.ip(&["link", "set", "dev", &device, "up"])?;
+
+        let dir = host.dir("frr")?;
+        // Both drop root for this user and then make their sockets.
+        let open = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&dir, open).map_err(Error::io("open FRR's directory"))?;
+        let dir = dir.display().to_string();
+        let milliseconds = u32::from(interval) * 10;
+        let conf = format!(
+            "interface eth0\n vrrp {vrid} version 3\n vrrp {vrid} priority {priority}\n \
+             vrrp {vrid} advertisement-interval {milliseconds}\n vrrp {vrid} ip {vip}\n"
+        );
+        let file = format!("{dir}/vrrpd.conf");
+        fs::write(&file, conf).map_err(Error::io("write vrrpd.conf"))?;
+        let empty = format!("{dir}/zebra.conf");
+        fs::write(&empty, "").map_err(Error::io("write zebra.conf"))?;
+        let start = |name: &str, conf: &str| {
+            let (api, pid) = (format!("{dir}/zserv.api"), format!("{dir}/{name}.pid"));
+            let args = ["-f", conf, "-i", &pid, "-z", &api, "--vty_socket", &dir, "-P", "0"];
+            let log = ["--log", "stdout", "--log-level", "debug"];
+            host.spawn(name, &format!("{SBIN}/{name}"), &[&args[..], &log[..]].concat())
+        };
+        let zebra = start("zebra", &empty)?;
+        let api = std::path::Path::new(&dir).join("zserv.api");
+        host.lab().wait_until(Duration::from_secs(10), "zebra listens", || {
+            Ok(api.exists().then_some(()))
+        })?;
+        let vrrpd = start("vrrpd", &file)?;
+        Ok(Self { zebra, vrrpd, dir })
+    }
+
+    /// The state of the IPv4 router, `Master`, `Backup` or `Initialize`.
+    pub fn state(&self, host: &Host, vrid: u8) -> Result<String> {
+        let show = format!("show vrrp {vrid} json");
+        let text = host.namespace().run("vtysh", &["--vty_socket", &self.dir, "-c", &show])?;
+        let answer: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| Error::Unexpected(format!("vtysh: {error}: {text}")))?;
+        let router = answer.get(0).unwrap_or(&answer);
+        Ok(router["v4"]["status"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits for the router to be in a state.
+    pub fn wait_state(&self, host: &Host, vrid: u8, state: &str, timeout: Duration) -> Result<()> {
+        let what = format!("vrrpd on {} has {vrid} in {state}", host.name());
+        host.lab().wait_until(timeout, &what, || {
+            Ok(self.state(host, vrid).is_ok_and(|now| now == state).then_some(()))
+        })
+    }
+
+    /// SIGKILL for both.
+    pub fn kill(&mut self) -> Result<()> {
+        self.vrrpd.kill_tree()?;
+        self.zebra.kill_tree()
+    }
+}

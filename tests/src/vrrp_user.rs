@@ -1,0 +1,170 @@
+//! Our own daemon, as the binary that users start.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{Error, Host, Log, Process, Result};
+
+/// A running `vrrp-user run`; killed without a word on drop.
+#[derive(Debug)]
+pub struct VrrpUser {
+    process: Process,
+    host: String,
+    instance: String,
+}
+
+impl VrrpUser {
+    /// The binary: `VRRP_USER_BIN`, else the one in the directory of the running executable or above
+    /// (cargo puts tests into `target/debug/deps`).
+    pub fn binary() -> Result<PathBuf> {
+        if let Some(path) = env::var_os("VRRP_USER_BIN") {
+            return Ok(path.into());
+        }
+        let own = env::current_exe().map_err(Error::io("find the running executable"))?;
+        own.ancestors()
+            .skip(1)
+            .take(2)
+            .map(|dir| dir.join("vrrp-user"))
+            .find(|path| path.is_file())
+            .ok_or_else(|| Error::Unexpected("no vrrp-user binary: run `cargo xtask build`".into()))
+    }
+
+    /// The instance name of the daemon on a host.
+    pub fn instance(host: &Host) -> String {
+        format!("{}-{}", host.lab().name(), host.name())
+    }
+
+    /// Starts it with a configuration in keepalived's grammar.
+    pub fn start(host: &Host, conf: &str) -> Result<Self> {
+        Self::start_with(host, "vrrp.conf", conf)
+    }
+
+    /// Starts it with a configuration file of this name, whose ending tells the grammar.
+    pub fn start_with(host: &Host, file: &str, conf: &str) -> Result<Self> {
+        let path = host.dir("vrrp-user")?.join(file);
+        fs::write(&path, conf).map_err(Error::io(format!("write {file}")))?;
+        let bpffs = host.lab().bpffs();
+        let (path, bpffs) = (path.display().to_string(), bpffs.display().to_string());
+        let instance = Self::instance(host);
+        let process = host.spawn(
+            "vrrp-user",
+            &Self::binary()?.display().to_string(),
+            &["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs],
+        )?;
+        Ok(Self { process, host: host.name().into(), instance })
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> &Log {
+        self.process.log()
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// `vrrp-user status --json`.
+    pub fn status(&self, host: &Host) -> Result<Value> {
+        self.ask(host, &["status", "--instance", &self.instance, "--json"])
+    }
+
+    /// `vrrp-user stats --json`.
+    pub fn stats(&self, host: &Host) -> Result<Value> {
+        let bpffs = host.lab().bpffs().display().to_string();
+        self.ask(host, &["stats", "--instance", &self.instance, "--bpffs", &bpffs, "--json"])
+    }
+
+    fn ask(&self, host: &Host, args: &[&str]) -> Result<Value> {
+        let text = host.namespace().run(&Self::binary()?.display().to_string(), args)?;
+        serde_json::from_str(&text)
+            .map_err(|error| Error::Unexpected(format!("{args:?} is not JSON: {error}\n{text}")))
+    }
+
+    /// What `status` says of one router.
+    pub fn router(&self, host: &Host, name: &str) -> Result<Value> {
+        find(&self.status(host)?, name)
+    }
+
+    /// What `stats` says of one router.
+    pub fn router_stats(&self, host: &Host, name: &str) -> Result<Value> {
+        find(&self.stats(host)?, name)
+    }
+
+    /// How many packets got this verdict, by its name in `vrrp_common::reason`.
+    pub fn reason(&self, host: &Host, name: &str) -> Result<u64> {
+        let stats = self.stats(host)?;
+        stats["reasons"][name]
+            .as_u64()
+            .ok_or_else(|| Error::Unexpected(format!("stats has no reason {name}: {stats}")))
+    }
+
+    /// The state of one router, as `status` names it.
+    pub fn state(&self, host: &Host, name: &str) -> Result<String> {
+        Ok(self.router(host, name)?["state"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits for a router to be in a state.
+    pub fn wait_state(
+        &mut self,
+        host: &Host,
+        name: &str,
+        state: &str,
+        timeout: Duration,
+    ) -> Result<()> {
+        let what = format!("vrrp-user on {} has {name} in {state}", self.host);
+        let mut last = String::new();
+        host.lab()
+            .wait_until(timeout, &what, || {
+                if let Some(status) = self.process.ended()? {
+                    let log = self.log().tail(40);
+                    return Err(Error::Unexpected(format!("{what}: it ended, {status}\n{log}")));
+                }
+                // Until it listens, the question fails.
+                last = self.state(host, name).unwrap_or_else(|error| error.to_string());
+                Ok((last == state).then_some(()))
+            })
+            .map_err(|error| match error {
+                Error::Timeout { what, after, logs } => {
+                    Error::Timeout { what: format!("{what} (last: {last})"), after, logs }
+                }
+                other @ (Error::Io { .. }
+                | Error::Command { .. }
+                | Error::Unexpected(_)
+                | Error::Interrupted) => other,
+            })
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill_tree()
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.process.terminate(Duration::from_secs(10))
+    }
+
+    /// Stops the process for a while, as a hypervisor does with a machine.
+    pub fn freeze(&mut self, span: Duration) -> Result<()> {
+        self.process.signal(Signal::SIGSTOP)?;
+        let paused = crate::pause(span);
+        self.process.signal(Signal::SIGCONT)?;
+        paused
+    }
+}
+
+/// The entry of `routers` with this name.
+fn find(answer: &Value, name: &str) -> Result<Value> {
+    answer["routers"]
+        .as_array()
+        .and_then(|routers| routers.iter().find(|router| router["name"] == name))
+        .cloned()
+        .ok_or_else(|| Error::Unexpected(format!("no router {name} in {answer}")))
+}

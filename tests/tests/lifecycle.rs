@@ -1,0 +1,385 @@
+//! Starting, stopping, being killed, and what happens to the interface meanwhile.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use vrrp_tests::story::Kind;
+use vrrp_tests::{Host, Instance, Keepalived, Lab, Process, Result, Tcpdump, VrrpUser, pause};
+
+/// More than any change takes here: the longest master-down interval is under 4 seconds.
+const LONG: Duration = Duration::from_secs(20);
+const VIP: &str = "10.0.0.100";
+const ROUTER: &str = "VI_1";
+
+fn conf(priority: u8) -> String {
+    Instance::new(51, priority, "10.0.0.100/24").to_string()
+}
+
+/// Owner of the address: master at once.
+fn owner() -> String {
+    conf(255)
+}
+
+/// Files of a daemon under its instance name, in the bpffs and in /run.
+fn traces(host: &Host) -> Vec<PathBuf> {
+    let instance = VrrpUser::instance(host);
+    [host.lab().bpffs(), host.lab().bpffs().join("vrrp-user"), "/run/vrrp-user".into()]
+        .into_iter()
+        .map(|dir| dir.join(&instance))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// Waits until the daemon on a host has left neither program nor address.
+fn gone(host: &Host) -> Result<()> {
+    host.lab().wait_until(LONG, "program and address are gone", || {
+        Ok((host.xdp_program()?.is_none() && !host.has_address(VIP)?).then_some(()))
+    })
+}
+
+/// A daemon that is expected to refuse: its exit status is not success, and this is what it said.
+fn refusal(mut process: Process) -> Result<String> {
+    let status = process.wait(LONG)?;
+    // The reader threads may still be at it.
+    pause(Duration::from_millis(200))?;
+    let text = process.log().text();
+    println!("{status}: {text}");
+    assert!(!status.success(), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    Ok(text)
+}
+
+/// Arguments of `run`, with what differs from the usual at the end.
+fn run_args(host: &Host, conf: &str, more: &[&str]) -> Result<Vec<String>> {
+    let path = host.dir("refused")?.join("vrrp.conf");
+    fs::write(&path, conf).unwrap();
+    let instance = VrrpUser::instance(host);
+    let args = ["run", "--config", &path.display().to_string(), "--instance", &instance];
+    Ok(args.iter().chain(more).map(|arg| (*arg).to_owned()).collect())
+}
+
+fn spawn(host: &Host, args: &[String]) -> Result<Process> {
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    host.spawn("vrrp-user", &VrrpUser::binary()?.display().to_string(), &args)
+}
+
+#[test]
+fn the_first_advertisement_comes_soon() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let tcpdump = Tcpdump::start(&other)?;
+    let start = Instant::now();
+    let _daemon = VrrpUser::start(&host, &owner())?;
+    let first =
+        lab.wait_until(LONG, "an advertisement", || Ok(tcpdump.adverts(start).into_iter().next()))?;
+    let took = first.at - start;
+    println!("from exec to the first advertisement on the wire: {took:?}");
+    assert_eq!((first.priority, &*first.source), (255, "10.0.0.1"));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    Ok(())
+}
+
+#[test]
+fn stopping_leaves_nothing_behind() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let before = host.addresses()?;
+    let tcpdump = Tcpdump::start(&other)?;
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    let program = host.xdp_program()?.expect("an XDP program is attached");
+    assert!(!traces(&host).is_empty(), "neither pins nor socket were found: where are they?");
+
+    let stop = Instant::now();
+    let status = daemon.stop()?;
+    assert!(status.success(), "{status}");
+    assert_eq!(host.xdp_program()?, None);
+    assert_eq!(host.addresses()?, before);
+    assert_eq!(traces(&host), Vec::<PathBuf>::new());
+    lab.wait_until(LONG, "priority 0", || {
+        Ok(tcpdump.adverts(stop).iter().any(|advert| advert.priority == 0).then_some(()))
+    })?;
+    // Programs are freed a moment after their last user has gone.
+    lab.wait_until(LONG, "the program is unloaded", || {
+        let show =
+            Command::new("bpftool").args(["prog", "show", "id", &program.to_string()]).output();
+        Ok((!show.unwrap().status.success()).then_some(()))
+    })
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_removed() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut daemon = VrrpUser::start(&host, &conf(100))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    daemon.kill()?;
+    // The address stays, as no process is left to remove it; the kernel removed the program.
+    assert!(host.has_address(VIP)?);
+    lab.wait_until(LONG, "the program is gone", || {
+        Ok(host.xdp_program()?.is_none().then_some(()))
+    })?;
+
+    // With another master about, it must not keep what it is not entitled to.
+    let theirs = Keepalived::start(&other, &conf(150))?;
+    theirs.wait_state(&other, ROUTER, "MASTER", LONG)?;
+    let mut daemon = VrrpUser::start(&host, &conf(100))?;
+    daemon.wait_state(&host, ROUTER, "BACKUP", LONG)?;
+    lab.wait_until(Duration::from_secs(5), "the left-over address is gone", || {
+        Ok((!host.has_address(VIP)?).then_some(()))
+    })?;
+    daemon.stop()?;
+    gone(&host)
+}
+
+/// A killed master that is started again takes up its address again.
+#[test]
+fn killed_and_started_again() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    for _ in 0..3 {
+        let mut daemon = VrrpUser::start(&host, &owner())?;
+        daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+        lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+        daemon.kill()?;
+    }
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    daemon.stop()?;
+    gone(&host)
+}
+
+#[test]
+fn two_instances_at_once() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut on_a = VrrpUser::start(&a, &conf(150))?;
+    let mut on_b = VrrpUser::start(&b, &conf(100))?;
+    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    lab.wait_until(LONG, "b counts the advertisements of a", || {
+        let received = on_b.router_stats(&b, ROUTER)?["adverts_received"].as_u64().unwrap();
+        Ok((received >= 3).then_some(()))
+    })?;
+    assert_eq!(on_a.router_stats(&a, ROUTER)?["adverts_received"], 0);
+    let status = on_b.router(&b, ROUTER)?;
+    assert_eq!(
+        (&status["master"]["address"], &status["master"]["priority"]),
+        (&"10.0.0.1".into(), &150.into())
+    );
+    let on_a_status = on_a.status(&a)?;
+    assert_eq!(
+        (&on_a_status["schema"], &on_a_status["instance"]),
+        (&1.into(), &VrrpUser::instance(&a).into())
+    );
+    assert_eq!(on_a_status["pid"], on_a.process().pid().as_raw());
+    // One ends, the other does not mind.
+    on_a.stop()?;
+    on_b.wait_state(&b, ROUTER, "MASTER", LONG)?;
+    on_b.stop()?;
+    gone(&b)
+}
+
+/// Traffic to the address is counted, with the daemon gone too as long as its maps are there.
+#[test]
+fn traffic_to_the_address_is_counted() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, client) = (lab.host("a", "10.0.0.1/24")?, lab.host("client", "10.0.0.50/24")?);
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    client.namespace().run("ping", &["-c", "3", "-i", "0.2", "-W", "2", "-s", "56", VIP])?;
+    let count = |stats: &serde_json::Value| {
+        let vip = stats["vips"].as_array()?.iter().find(|vip| vip["address"] == VIP)?.clone();
+        Some((vip["rx_packets"].as_u64()?, vip["rx_bytes"].as_u64()?))
+    };
+    let stats = daemon.stats(&host)?;
+    let (packets, bytes) = count(&stats).unwrap_or_else(|| panic!("{stats}"));
+    assert!(packets >= 3 && bytes >= 3 * 98, "{packets} packets, {bytes} octets");
+    daemon.kill()?;
+    assert_eq!(count(&daemon.stats(&host)?), Some((packets, bytes)));
+    Ok(())
+}
+
+#[test]
+fn a_second_start_is_refused() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let bpffs = lab.bpffs().display().to_string();
+    let text = refusal(spawn(&host, &run_args(&host, &owner(), &["--bpffs", &bpffs])?)?)?;
+    assert!(text.contains(&VrrpUser::instance(&host)), "{text}");
+    assert!(text.contains("already") || text.contains("running"), "{text}");
+    // The first one is not disturbed.
+    pause(Duration::from_secs(2))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", Duration::from_secs(2))?;
+    assert!(host.has_address(VIP)? && host.xdp_program()?.is_some());
+    Ok(())
+}
+
+#[test]
+fn without_root_it_says_so() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    // The user nobody must be able to read it all.
+    let dir = host.dir("nobody")?;
+    let (binary, conf) = (dir.join("vrrp-user"), dir.join("vrrp.conf"));
+    fs::copy(VrrpUser::binary()?, &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&conf, owner()).unwrap();
+    let (binary, conf) = (binary.display().to_string(), conf.display().to_string());
+    let bpffs = lab.bpffs().display().to_string();
+    let args = ["--reuid", "65534", "--regid", "65534", "--clear-groups", &binary, "run"];
+    let more = ["--config", &conf, "--instance", &VrrpUser::instance(&host), "--bpffs", &bpffs];
+    let text = refusal(host.spawn("nobody", "setpriv", &[&args[..], &more[..]].concat())?)?;
+    assert!(text.contains("root") || text.contains("CAP_"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn without_a_bpffs_it_says_how() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let plain = host.dir("no-bpffs")?.display().to_string();
+    let text = refusal(spawn(&host, &run_args(&host, &owner(), &["--bpffs", &plain])?)?)?;
+    assert!(text.contains(&plain) && text.contains("mount -t bpf"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_line() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let bpffs = lab.bpffs().display().to_string();
+    let bad = owner().replace("    virtual_router_id 51\n", "");
+    let text = refusal(spawn(&host, &run_args(&host, &bad, &["--bpffs", &bpffs])?)?)?;
+    assert!(text.contains("vrrp.conf:") && text.contains("virtual_router_id"), "{text}");
+    assert_eq!(host.xdp_program()?, None);
+    let missing = ["run", "--config", "/nonexistent/vrrp.conf"].map(str::to_owned);
+    let text = refusal(spawn(&host, &missing)?)?;
+    assert!(text.contains("/nonexistent/vrrp.conf"), "{text}");
+    Ok(())
+}
+
+/// What is there already is not replaced; the router stays out of the election and says why.
+#[test]
+fn a_foreign_xdp_program_is_respected() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    host.attach_foreign_xdp()?;
+    let foreign = host.xdp_program()?.expect("the foreign program");
+    let bpffs = lab.bpffs().display().to_string();
+    let mut process = spawn(&host, &run_args(&host, &owner(), &["--bpffs", &bpffs])?)?;
+    lab.wait_until(LONG, "a word on XDP", || {
+        let text = process.log().text();
+        Ok((text.contains("XDP") && text.contains("eth0")).then_some(()))
+    })?;
+    assert_eq!(host.xdp_program()?, Some(foreign));
+    assert!(!host.has_address(VIP)?);
+    let text = process.log().text();
+    println!("{text}");
+    assert!(text.contains("xdp off"), "no advice in: {text}");
+    process.terminate(LONG)?;
+    assert_eq!(host.xdp_program()?, Some(foreign));
+    Ok(())
+}
+
+/// A router on an interface that does not exist is in FAULT, until there is one.
+#[test]
+fn the_interface_comes_later() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    host.delete_interface()?;
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    let cause = daemon.router(&host, ROUTER)?["cause"].to_string();
+    println!("cause: {cause}");
+    assert!(cause.contains("exist") || cause.contains("eth0"), "{cause}");
+    assert!(daemon.log().contains("eth0"));
+    host.create_interface()?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    assert!(host.xdp_program()?.is_some());
+    Ok(())
+}
+
+/// Master, then FAULT without address, then master with address again, whatever the interface suffers.
+fn suffers(harm: fn(&Host) -> Result<()>, heal: fn(&Host) -> Result<()>) -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut daemon = VrrpUser::start(&host, &conf(150))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let theirs = Keepalived::start(&other, &conf(100))?;
+    theirs.wait_state(&other, ROUTER, "BACKUP", LONG)?;
+
+    harm(&host)?;
+    daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    println!("cause: {}", daemon.router(&host, ROUTER)?["cause"]);
+    lab.wait_until(LONG, "the address is gone", || Ok((!host.has_address(VIP)?).then_some(())))?;
+    theirs.wait_state(&other, ROUTER, "MASTER", LONG)?;
+
+    heal(&host)?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    theirs.wait_state(&other, ROUTER, "BACKUP", LONG)?;
+    lab.wait_until(LONG, "the address is back", || Ok(host.has_address(VIP)?.then_some(())))?;
+    // And it hears again: the other one, preferred now, is obeyed.
+    drop(theirs);
+    let theirs = Keepalived::start(&other, &conf(200))?;
+    theirs.wait_state(&other, ROUTER, "MASTER", LONG)?;
+    daemon.wait_state(&host, ROUTER, "BACKUP", LONG)?;
+    daemon.stop()?;
+    gone(&host)
+}
+
+#[test]
+fn interface_down_and_up() -> Result<()> {
+    suffers(
+        |host| host.ip(&["link", "set", "eth0", "down"]).map(drop),
+        |host| host.ip(&["link", "set", "eth0", "up"]).map(drop),
+    )
+}
+
+#[test]
+fn cable_out_and_in() -> Result<()> {
+    suffers(Host::unplug, Host::replug)
+}
+
+#[test]
+fn interface_deleted_and_made_anew() -> Result<()> {
+    suffers(Host::delete_interface, Host::create_interface)
+}
+
+#[test]
+fn own_address_removed_and_restored() -> Result<()> {
+    suffers(
+        |host| host.ip(&["address", "flush", "dev", "eth0"]).map(drop),
+        |host| host.ip(&["address", "add", "10.0.0.1/24", "dev", "eth0"]).map(drop),
+    )
+}
+
+/// The address is taken away from outside: the master resigns, and comes back with it.
+#[test]
+fn address_removed_from_outside() -> Result<()> {
+    for kind in [Kind::Keepalived, Kind::VrrpUser] {
+        let lab = Lab::new()?;
+        let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+        let tcpdump = Tcpdump::start(&other)?;
+        let mut daemon = kind.start(&host, &conf(200))?;
+        daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+        lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+        let start = Instant::now();
+        host.ip(&["address", "delete", "10.0.0.100/24", "dev", "eth0"])?;
+        lab.wait_until(LONG, "priority 0", || {
+            Ok(tcpdump.adverts(start).iter().any(|advert| advert.priority == 0).then_some(()))
+        })?;
+        lab.wait_until(LONG, "the address is back", || Ok(host.has_address(VIP)?.then_some(())))?;
+        daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    }
+    Ok(())
+}

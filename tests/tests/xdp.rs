@@ -1,0 +1,996 @@
+//! The XDP program in the kernel: packet in, verdict out.
+//!
+//! Needs root. Nothing is attached to an interface of the machine: packets go in by
+//! `BPF_PROG_TEST_RUN` (which says that they arrive on the loopback interface, number 1), and the tests
+//! that attach do so in network namespaces that vanish with the thread that made them.
+#![allow(clippy::expect_used, clippy::cast_possible_truncation, reason = "helpers of tests")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use aya::programs::{TestRun, TestRunOptions};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use proptest::prelude::*;
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::{
+    ABI_VERSION, Control, RouterEntry, RouterInfo, RouterKey, Slot, VipCounters, VipKey4, transport,
+};
+use vrrp_common::parse;
+use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN, MULTICAST_V4};
+use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Reader, Sizes};
+use vrrp_user::io::ring::EventRing;
+
+const LOOPBACK: u32 = 1;
+const LOCAL: [u8; 4] = [10, 0, 0, 1];
+const PEER: [u8; 4] = [10, 0, 0, 2];
+const VIP: [u8; 4] = [10, 0, 0, 100];
+const PASSWORD: [u8; 8] = *b"secret\0\0";
+
+/// Routers under test: VRID, VLAN, version, transport, authentication type, interval of version 2.
+const V3: u8 = 51;
+const V2_PASSWORD: u8 = 52;
+const V2_OPEN: u8 = 53;
+const V3_UNICAST: u8 = 54;
+const V3_VLAN: u8 = 55;
+const V3_QINQ: u8 = 56;
+const UNKNOWN: u8 = 99;
+
+fn routers() -> Vec<(RouterKey, RouterEntry)> {
+    let router = |slot, vrid, vlan, version, transport| {
+        let key = RouterKey { ifindex: LOOPBACK, vlan, family: FAMILY_V4, vrid, reserved: [0; 2] };
+        let mut entry = RouterEntry { slot, version, transport, ..RouterEntry::default() };
+        entry.local[..4].copy_from_slice(&LOCAL);
+        (key, entry)
+    };
+    let mut routers = vec![
+        router(0, V3, [0, 0], 3, transport::MULTICAST),
+        router(1, V2_PASSWORD, [0, 0], 2, transport::MULTICAST),
+        router(2, V2_OPEN, [0, 0], 2, transport::MULTICAST),
+        router(3, V3_UNICAST, [0, 0], 3, transport::UNICAST),
+        router(4, V3_VLAN, [7, 0], 3, transport::MULTICAST),
+        router(5, V3_QINQ, [7, 9], 3, transport::MULTICAST),
+    ];
+    routers[1].1.auth_type = 1;
+    routers[1].1.auth_data = PASSWORD;
+    routers[1].1.interval = 1;
+    routers[2].1.interval = 3;
+    routers
+}
+
+/// How the checksum of a message is made.
+#[derive(Clone, Copy, PartialEq)]
+enum Sum {
+    Plain,
+    PseudoHeader,
+    Wrong,
+}
+
+/// A frame in parts, each of which a test may spoil.
+#[derive(Clone)]
+struct Frame {
+    tags: Vec<(u16, u16)>,
+    version_ihl: Option<u8>,
+    total_len: Option<u16>,
+    fragment: u16,
+    ttl: u8,
+    protocol: u8,
+    ip_sum_error: u16,
+    source: [u8; 4],
+    destination: [u8; 4],
+    options: Vec<u8>,
+    message: Vec<u8>,
+    sum: Sum,
+    padding: usize,
+}
+
+impl Frame {
+    fn new(message: Vec<u8>, sum: Sum) -> Self {
+        Self {
+            tags: vec![],
+            version_ihl: None,
+            total_len: None,
+            fragment: 0,
+            ttl: 255,
+            protocol: 112,
+            ip_sum_error: 0,
+            source: PEER,
+            destination: MULTICAST_V4,
+            options: vec![],
+            message,
+            sum,
+            padding: 0,
+        }
+    }
+
+    /// A version 3 advertisement.
+    fn v3(vrid: u8, addresses: u8) -> Self {
+        let mut message = vec![0x31, vrid, 100, addresses, 0, 100, 0, 0];
+        (0..addresses).for_each(|n| message.extend([10, 0, 1, n]));
+        Self::new(message, Sum::PseudoHeader)
+    }
+
+    /// A version 2 advertisement.
+    fn v2(vrid: u8, addresses: u8, auth_type: u8, auth: [u8; 8], interval: u8) -> Self {
+        let mut message = vec![0x21, vrid, 100, addresses, auth_type, interval, 0, 0];
+        (0..addresses).for_each(|n| message.extend([10, 0, 1, n]));
+        message.extend(auth);
+        Self::new(message, Sum::Plain)
+    }
+
+    /// Changes something and returns the frame.
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn octets(&self) -> Vec<u8> {
+        let mut frame = vec![0x01, 0, 0x5e, 0, 0, 18, 2, 0, 0, 0, 0, 2];
+        for (kind, id) in &self.tags {
+            frame.extend(kind.to_be_bytes());
+            frame.extend(id.to_be_bytes());
+        }
+        frame.extend([0x08, 0x00]);
+
+        let mut message = self.message.clone();
+        if let Some(field) = message.get_mut(6..8) {
+            field.fill(0);
+            let mut summed = self.message.clone();
+            summed[6..8].fill(0);
+            if self.sum == Sum::PseudoHeader {
+                let len = u16::try_from(summed.len()).expect("short");
+                summed.extend(self.source);
+                summed.extend(self.destination);
+                summed.extend([0, self.protocol]);
+                summed.extend(len.to_be_bytes());
+            }
+            let error = u16::from(self.sum == Sum::Wrong);
+            message[6..8].copy_from_slice(&(checksum(&summed) ^ error).to_be_bytes());
+        }
+
+        let header_len = 20 + self.options.len();
+        let total_len = u16::try_from(header_len + message.len()).expect("short");
+        let mut ip = vec![self.version_ihl.unwrap_or(0x40 | (header_len / 4) as u8), 0xc0];
+        ip.extend(self.total_len.unwrap_or(total_len).to_be_bytes());
+        ip.extend([0, 1]);
+        ip.extend(self.fragment.to_be_bytes());
+        ip.extend([self.ttl, self.protocol, 0, 0]);
+        ip.extend(self.source);
+        ip.extend(self.destination);
+        ip.extend(&self.options);
+        let sum = checksum(&ip) ^ self.ip_sum_error;
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+
+        frame.extend(ip);
+        frame.extend(message);
+        frame.resize(frame.len() + self.padding, 0xaa);
+        frame
+    }
+}
+
+/// RFC 1071, independent of the code under test.
+fn checksum(octets: &[u8]) -> u16 {
+    let mut sum: u32 = octets
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |&low| u32::from(low)))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// A bpffs of the test's own.
+struct Pins(tempfile::TempDir);
+
+impl Pins {
+    fn mount() -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        mount(Some("bpf"), dir.path(), Some("bpf"), MsFlags::empty(), None::<&str>)
+            .expect("mounting a bpffs needs root");
+        Self(dir)
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        self.0.path().join("instance")
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// The loaded program with the routers above.
+struct Bench {
+    // Before the file system that they are pinned in.
+    kernel: Kernel,
+    reader: Reader,
+    pins: Pins,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let pins = Pins::mount();
+        let mut kernel =
+            Kernel::load(&pins.dir(), Sizes { routers: 8, vips: 4 }).expect("loads as root");
+        for (key, entry) in routers() {
+            kernel.set_router(&key, &entry).expect("set_router");
+        }
+        kernel.add_vip4(&VipKey4 { ifindex: LOOPBACK, address: VIP }).expect("add_vip4");
+        let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
+        kernel.write_control(&control).expect("write_control");
+        let reader = Reader::open(&pins.dir()).expect("opens");
+        Self { kernel, reader, pins }
+    }
+
+    /// Runs the program on one frame: its verdict, and the reason that it counted.
+    fn run(&mut self, frame: &[u8]) -> (Verdict, Option<Reason>) {
+        let before = self.reader.reasons().expect("reasons");
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        let program = self.kernel.program().expect("program");
+        let verdict = match program.test_run(options).expect("test run").return_value {
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            other => panic!("XDP action {other}"),
+        };
+        let after = self.reader.reasons().expect("reasons");
+        let mut counted = None;
+        for ((reason, before), (_, after)) in before.into_iter().zip(after) {
+            if after != before {
+                assert_eq!(after, before + 1, "{reason:?} counted more than once");
+                assert_eq!(counted, None, "two reasons for one packet");
+                counted = Some(reason);
+            }
+        }
+        (verdict, counted)
+    }
+}
+
+/// What the same checks say on the host.
+fn host(mut frame: &[u8]) -> Option<Reason> {
+    let packet = parse::ipv4(&frame)?;
+    if !packet.is_vrrp() {
+        return None;
+    }
+    Some(match parse::advert(&mut frame, &packet) {
+        Err(reason) => reason,
+        Ok(advert) => {
+            let key = advert.key(LOOPBACK);
+            match routers().into_iter().find(|(candidate, _)| *candidate == key) {
+                None => Reason::UnknownVrid,
+                Some((_, entry)) => parse::check(&mut frame, &advert, &entry),
+            }
+        }
+    })
+}
+
+fn verdict(reason: Option<Reason>) -> Verdict {
+    reason.map_or(Verdict::Pass, Reason::verdict)
+}
+
+/// Frames that get a certain reason. Exhaustive: a new reason asks for a frame here.
+fn examples(reason: Reason) -> Vec<Frame> {
+    let none = [0; 8];
+    match reason {
+        Reason::Accepted => vec![
+            Frame::v3(V3, 1),
+            Frame::v3(V3, 1).with(|f| f.sum = Sum::Plain),
+            Frame::v3(V3, 255),
+            Frame::v3(V3, 255).with(|f| f.sum = Sum::Plain),
+            // Around the chunks in which the kernel sums.
+            Frame::v3(V3, 125),
+            Frame::v3(V3, 126),
+            Frame::v3(V3, 127),
+            Frame::v3(V3, 253),
+            Frame::v3(V3, 254),
+            Frame::v2(V2_PASSWORD, 255, 1, PASSWORD, 1),
+            Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 1),
+            Frame::v2(V2_OPEN, 1, 0, none, 3),
+            // Without authentication those octets mean nothing.
+            Frame::v2(V2_OPEN, 1, 0, PASSWORD, 3),
+            Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
+            Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 7)]),
+            // Priority and drop-eligible bits of the tag.
+            Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 0xf007)]),
+            Frame::v3(V3_QINQ, 1).with(|f| f.tags = vec![(0x88a8, 7), (0x8100, 9)]),
+            // VLAN 0 is a priority tag: no VLAN.
+            Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 0)]),
+            Frame::v3(V3, 1).with(|f| f.options = vec![0x94, 4, 0, 0]),
+            Frame::v3(V3, 20).with(|f| f.options = vec![1; 40]),
+            Frame::v3(V3_QINQ, 1).with(|f| {
+                f.tags = vec![(0x88a8, 7), (0x8100, 9)];
+                f.options = vec![1; 40];
+            }),
+            // Ethernet pads to 60 octets.
+            Frame::v3(V3, 1).with(|f| f.padding = 14),
+            Frame::v3(V3, 1).with(|f| f.message[2] = 0),
+            // Reserved bits are ignored (RFC 9568 section 5.2.6).
+            Frame::v3(V3, 1).with(|f| f.message[4] = 0xf0),
+            // More than the addresses take.
+            Frame::v3(V3, 1).with(|f| f.message.extend([0; 8])),
+            Frame::v2(V2_PASSWORD, 2, 1, PASSWORD, 1).with(|f| f.message.extend([7; 4])),
+            // "Don't fragment" is no fragment.
+            Frame::v3(V3, 1).with(|f| f.fragment = 0x4000),
+        ],
+        Reason::UnknownVrid => vec![
+            Frame::v3(UNKNOWN, 1),
+            Frame::v3(0, 1),
+            Frame::v3(V3_VLAN, 1),
+            Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 7)]),
+            Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 8)]),
+            Frame::v3(V3_QINQ, 1).with(|f| f.tags = vec![(0x88a8, 9), (0x8100, 7)]),
+            // Nothing else about it is looked at.
+            Frame::v3(UNKNOWN, 1).with(|f| f.sum = Sum::Wrong),
+            Frame::v3(UNKNOWN, 1).with(|f| f.ttl = 1),
+            Frame::new(vec![0xff; 8], Sum::Wrong),
+        ],
+        Reason::OtherDestination => vec![
+            Frame::v3(V3, 1).with(|f| f.destination = LOCAL),
+            Frame::v3(V3_UNICAST, 1),
+            // On its way through this host.
+            Frame::v3(V3_UNICAST, 1).with(|f| {
+                f.destination = [192, 0, 2, 1];
+                f.ttl = 254;
+            }),
+        ],
+        Reason::OwnAddress => vec![
+            Frame::v3(V3, 1).with(|f| f.source = LOCAL),
+            Frame::v3(V3_UNICAST, 1).with(|f| {
+                f.source = LOCAL;
+                f.destination = LOCAL;
+            }),
+        ],
+        Reason::Truncated => vec![
+            Frame::v3(V3, 1).with(|f| f.total_len = Some(33)),
+            Frame::v3(UNKNOWN, 1).with(|f| f.total_len = Some(0xffff)),
+        ],
+        Reason::IpHeader => vec![
+            Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x44)),
+            Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x65)),
+            Frame::v3(V3, 1).with(|f| f.total_len = Some(19)),
+            Frame::v3(V3, 1).with(|f| {
+                f.version_ihl = Some(0x4f);
+                f.total_len = Some(59);
+            }),
+        ],
+        Reason::IpChecksum => vec![
+            Frame::v3(V3, 1).with(|f| f.ip_sum_error = 1),
+            Frame::v3(V3, 1).with(|f| {
+                f.options = vec![1; 40];
+                f.ip_sum_error = 0x8000;
+            }),
+        ],
+        Reason::Fragment => vec![
+            Frame::v3(V3, 1).with(|f| f.fragment = 0x2000),
+            Frame::v3(V3, 1).with(|f| f.fragment = 1),
+        ],
+        Reason::Ttl => vec![
+            Frame::v3(V3, 1).with(|f| f.ttl = 254),
+            Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.ttl = 0),
+        ],
+        Reason::VrrpLength => vec![
+            Frame::new(vec![], Sum::Plain),
+            Frame::new(vec![0x31, V3, 100, 0, 0, 100, 0], Sum::Plain),
+            Frame::v3(V3, 1).with(|f| f.message[3] = 2),
+            Frame::v3(V3, 1).with(|f| f.message.extend([0; 2])),
+            Frame::v3(V3, 1).with(|f| f.message.resize(MAX_VRRP_LEN + 4, 0)),
+            // Version 2 without its authentication octets.
+            Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.message.truncate(16)),
+        ],
+        Reason::Version => vec![
+            Frame::v2(V3, 1, 0, none, 1),
+            Frame::v3(V2_OPEN, 3),
+            Frame::v3(V3, 1).with(|f| f.message[0] = 0x41),
+        ],
+        Reason::PacketType => vec![Frame::v3(V3, 1).with(|f| f.message[0] = 0x32)],
+        Reason::Checksum => vec![
+            Frame::v3(V3, 1).with(|f| f.sum = Sum::Wrong),
+            Frame::v3(V3, 255).with(|f| f.sum = Sum::Wrong),
+            Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.sum = Sum::Wrong),
+            // Only version 3 knows a pseudo-header.
+            Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.sum = Sum::PseudoHeader),
+        ],
+        Reason::NoAddresses => vec![Frame::v3(V3, 0), Frame::v2(V2_OPEN, 0, 0, none, 3)],
+        Reason::ZeroInterval => vec![
+            Frame::v3(V3, 1).with(|f| f.message[5] = 0),
+            Frame::v3(V3, 1).with(|f| f.message[4..6].copy_from_slice(&[0xf0, 0])),
+        ],
+        Reason::Interval => {
+            vec![Frame::v2(V2_OPEN, 1, 0, none, 1), Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 0)]
+        }
+        Reason::AuthType => vec![
+            Frame::v2(V2_OPEN, 1, 1, none, 3),
+            Frame::v2(V2_PASSWORD, 1, 0, none, 1),
+            Frame::v2(V2_PASSWORD, 1, 2, PASSWORD, 1),
+        ],
+        Reason::AuthData => vec![
+            Frame::v2(V2_PASSWORD, 1, 1, *b"guess\0\0\0", 1),
+            Frame::v2(V2_PASSWORD, 255, 1, *b"secret\0x", 1),
+            Frame::v2(V2_PASSWORD, 1, 1, none, 1),
+        ],
+        // By `a_full_ring_is_counted`, as no frame can do that.
+        Reason::RingFull => vec![],
+        // By the daemon.
+        Reason::AddressList => vec![],
+    }
+}
+
+#[test]
+fn every_reason_has_its_packets() {
+    let mut bench = Bench::new();
+    for &reason in Reason::ALL {
+        for (number, frame) in examples(reason).into_iter().enumerate() {
+            let octets = frame.octets();
+            let refused = |bench: &Bench| (0..6).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+            let before = refused(&bench);
+            assert_eq!(
+                bench.run(&octets),
+                (reason.verdict(), Some(reason)),
+                "{reason:?} number {number}: {octets:02x?}"
+            );
+            assert_eq!(host(&octets), Some(reason), "on the host, {reason:?} number {number}");
+            // A refusal is charged to the router that it was meant for, once it is known.
+            let known = host_key(&octets).is_some();
+            let charged = known && reason.verdict() == Verdict::Drop;
+            assert_eq!(refused(&bench) - before, u64::from(charged), "{reason:?} number {number}");
+        }
+    }
+}
+
+/// The router that a frame speaks of, if it is ours.
+fn host_key(mut frame: &[u8]) -> Option<RouterKey> {
+    let packet = parse::ipv4(&frame)?;
+    let advert = parse::advert(&mut frame, &packet).ok()?;
+    let key = advert.key(LOOPBACK);
+    routers().into_iter().any(|(candidate, _)| candidate == key).then_some(key)
+}
+
+#[test]
+fn ordinary_traffic_passes_uncounted() {
+    let mut bench = Bench::new();
+    let tcp = Frame::v3(V3, 1).with(|f| f.protocol = 6);
+    let mut ipv6 = vec![0; 12];
+    ipv6.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 112, 255]);
+    ipv6.resize(70, 0);
+    let mut arp = vec![0xff; 12];
+    arp.extend([0x08, 0x06]);
+    arp.resize(60, 0);
+    let tagged = |tags: &[(u16, u16)]| tcp.clone().with(|f| f.tags = tags.to_vec()).octets();
+    let frames = [
+        tcp.octets(),
+        tagged(&[(0x8100, 7)]),
+        tagged(&[(0x88a8, 7), (0x8100, 9)]),
+        // Three tags are more than anybody configures.
+        Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]).octets(),
+        ipv6,
+        arp,
+    ];
+    for frame in frames {
+        assert_eq!(bench.run(&frame), (Verdict::Pass, None), "{frame:02x?}");
+    }
+}
+
+#[test]
+fn a_frame_may_end_anywhere() {
+    let mut bench = Bench::new();
+    let frames = [
+        Frame::v3(V3, 2).octets(),
+        Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 1).octets(),
+        Frame::v3(V3_QINQ, 1)
+            .with(|f| {
+                f.tags = vec![(0x88a8, 7), (0x8100, 9)];
+                f.options = vec![1; 40];
+            })
+            .octets(),
+    ];
+    for frame in frames {
+        // The kernel takes no frame without an Ethernet header.
+        for len in 14..frame.len() {
+            let frame = &frame[..len];
+            let expected = host(frame);
+            assert!(matches!(expected, None | Some(Reason::Truncated)), "{expected:?} at {len}");
+            assert_eq!(bench.run(frame), (verdict(expected), expected), "cut at {len}");
+        }
+        assert_eq!(bench.run(&frame), (Verdict::Pass, Some(Reason::Accepted)));
+    }
+}
+
+#[test]
+fn the_kernel_agrees_with_the_host_on_damaged_frames() {
+    let mut bench = Bench::new();
+    let frames: Vec<Vec<u8>> =
+        Reason::ALL.iter().flat_map(|r| examples(*r)).map(|f| f.octets()).collect();
+    let damage = prop::collection::vec((0usize..100, any::<u8>()), 0..4);
+    let strategy = (0..frames.len(), damage, 0usize..1200);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let bench = std::cell::RefCell::new(&mut bench);
+    let outcome = runner.run(&strategy, |(number, damage, end)| {
+        let mut frame = frames[number].clone();
+        for (at, value) in damage {
+            if let Some(octet) = frame.get_mut(at) {
+                *octet = value;
+            }
+        }
+        frame.truncate(end.max(14));
+        let expected = match host(&frame) {
+            // Nobody drains the ring in this test.
+            Some(Reason::Accepted) => [Some(Reason::Accepted), Some(Reason::RingFull)],
+            other => [other, other],
+        };
+        let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
+        prop_assert!(expected.contains(&reason), "{:?}, expected {:?}", reason, expected);
+        prop_assert_eq!(verdict_seen, verdict(reason));
+        Ok(())
+    });
+    outcome.expect("kernel and host agree");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime")
+}
+
+/// Everything that is in the ring.
+fn drain(ring: &mut EventRing) -> Vec<(RxEvent, Vec<u8>)> {
+    let mut events = vec![];
+    while ring.drain(64, |event, message| events.push((event, message.to_vec()))) == 64 {}
+    events
+}
+
+#[test]
+fn an_advertisement_reaches_ring_and_slot() {
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    assert!(matches!(bench.kernel.take_events(), Err(Error::Missing(_))));
+    let now = || {
+        let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("clock");
+        Duration::from(time).as_nanos() as u64
+    };
+
+    let frame = Frame::v3(V3_QINQ, 255).with(|f| {
+        f.tags = vec![(0x88a8, 7), (0x8100, 9)];
+        f.options = vec![1; 8];
+        f.padding = 3;
+    });
+    let octets = frame.octets();
+    let message = octets[14 + 8 + 28..octets.len() - 3].to_vec();
+    let before = now();
+    assert_eq!(bench.run(&octets).1, Some(Reason::Accepted));
+    let after = now();
+    // A refusal tells the daemon nothing.
+    assert_eq!(bench.run(&frame.clone().with(|f| f.ttl = 1).octets()).1, Some(Reason::Ttl));
+
+    runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), ring.readable()).await })
+        .expect("the ring wakes the daemon")
+        .expect("readable");
+    let events = drain(&mut ring);
+    assert_eq!(events.len(), 1);
+    let (event, payload) = &events[0];
+    assert!((before..=after).contains(&event.ktime_ns));
+    let address = |octets: [u8; 4]| {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&octets);
+        address
+    };
+    let expected = RxEvent {
+        ktime_ns: event.ktime_ns,
+        ifindex: LOOPBACK,
+        reason: Reason::Accepted.index(),
+        slot: 5,
+        vlan: [7, 9],
+        source: address(PEER),
+        destination: address(MULTICAST_V4),
+        family: FAMILY_V4,
+        ttl: 255,
+        wire_len: 1028,
+        payload_len: 1028,
+        reserved: [0; 2],
+    };
+    assert_eq!(*event, expected);
+    assert_eq!(*payload, message);
+
+    assert_eq!(
+        bench.kernel.slot(5),
+        Slot {
+            last_seen_ns: event.ktime_ns,
+            adverts: 1,
+            refused: 1,
+            priority_zero: 0,
+            last_source: address(PEER),
+            last_header: message[..8].try_into().expect("8"),
+            last_len: 1028,
+            reserved: [0; 6],
+        }
+    );
+
+    // The next one wakes the daemon again, and a resignation is counted as one.
+    let resign = Frame::v3(V3_QINQ, 1).with(|f| {
+        f.tags = vec![(0x88a8, 7), (0x8100, 9)];
+        f.message[2] = 0;
+    });
+    assert_eq!(bench.run(&resign.octets()).1, Some(Reason::Accepted));
+    runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), ring.readable()).await })
+        .expect("the ring wakes the daemon")
+        .expect("readable");
+    assert_eq!(drain(&mut ring).len(), 1);
+    let slot = bench.kernel.slot(5);
+    assert_eq!((slot.adverts, slot.priority_zero, slot.last_len), (2, 1, 12));
+}
+
+#[test]
+fn a_full_ring_is_counted() {
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    let frame = Frame::v3(V3, 255).octets();
+    let mut accepted = 0;
+    let lost = loop {
+        match bench.run(&frame).1 {
+            Some(Reason::Accepted) => accepted += 1,
+            other => break other,
+        }
+        assert!(accepted < 2000, "a ring of 1 MiB cannot hold that many");
+    };
+    assert_eq!(lost, Some(Reason::RingFull));
+    // The slot knows all the same.
+    assert_eq!(bench.kernel.slot(0).adverts, accepted + 1);
+    // A budget is kept, and draining makes room again.
+    assert_eq!(ring.drain(10, |_, _| ()), 10);
+    assert_eq!(bench.run(&frame).1, Some(Reason::Accepted));
+    assert_eq!(drain(&mut ring).len() as u64, accepted - 10 + 1);
+}
+
+#[test]
+fn traffic_to_a_vip_is_counted() {
+    let mut bench = Bench::new();
+    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+    let tcp = Frame::v3(V3, 1).with(|f| {
+        f.protocol = 6;
+        f.destination = VIP;
+        f.message.resize(1400, 0);
+    });
+    let octets = tcp.octets();
+    for _ in 0..3 {
+        assert_eq!(bench.run(&octets), (Verdict::Pass, None));
+    }
+    let counted = vec![(key, VipCounters { rx_packets: 3, rx_bytes: 3 * octets.len() as u64 })];
+    assert_eq!(bench.reader.vips().expect("vips"), counted);
+
+    // Another VLAN's traffic, and other addresses.
+    bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).octets());
+    bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).octets());
+    // Adding it again keeps its counters.
+    bench.kernel.add_vip4(&key).expect("add_vip4");
+    assert_eq!(bench.reader.vips().expect("vips"), counted);
+
+    bench.kernel.remove_vip4(&key).expect("remove_vip4");
+    bench.kernel.remove_vip4(&key).expect("removing it twice does nothing");
+    assert_eq!(bench.reader.vips().expect("vips"), vec![]);
+}
+
+#[test]
+fn maps_say_when_they_are_full() {
+    let mut bench = Bench::new();
+    let (mut key, mut entry) = routers()[0];
+    key.vrid = 200;
+    entry.slot = 8;
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 8, .. })));
+    entry.slot = 7;
+    for vrid in 200..202 {
+        key.vrid = vrid;
+        bench.kernel.set_router(&key, &entry).expect("8 fit");
+    }
+    key.vrid = 202;
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 8, .. })));
+    bench.kernel.remove_router(&routers()[0].0).expect("remove_router");
+    bench.kernel.remove_router(&routers()[0].0).expect("removing it twice does nothing");
+    bench.kernel.set_router(&key, &entry).expect("there is room again");
+
+    for last in 0..3 {
+        let key = VipKey4 { ifindex: LOOPBACK, address: [10, 9, 9, last] };
+        bench.kernel.add_vip4(&key).expect("4 fit");
+    }
+    let key = VipKey4 { ifindex: LOOPBACK, address: [10, 9, 9, 9] };
+    assert!(matches!(bench.kernel.add_vip4(&key), Err(Error::Full { entries: 4, .. })));
+    assert!(matches!(
+        bench.kernel.write_info(8, &RouterInfo::default()),
+        Err(Error::Full { entries: 8, .. })
+    ));
+}
+
+#[test]
+fn pins_outlive_the_daemon_and_not_the_next() {
+    let Bench { mut kernel, reader, pins } = Bench::new();
+    let dir = pins.dir();
+    let mut info = RouterInfo { vrid: V3_UNICAST, ..RouterInfo::default() };
+    info.set_name("edge");
+    kernel.write_info(3, &info).expect("write_info");
+    assert_eq!(reader.routers().expect("routers"), vec![(3, info, Slot::default())]);
+    drop(kernel);
+    drop(reader);
+
+    let reader = Reader::open(&dir).expect("opens without a daemon");
+    assert_eq!(reader.control(), Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 });
+    assert_eq!(reader.routers().expect("routers").len(), 1);
+
+    // The next daemon starts from nothing, with sizes of its own.
+    let mut kernel = Kernel::load(&dir, Sizes { routers: 20, vips: 20 }).expect("loads again");
+    assert!(matches!(Reader::open(&dir), Err(Error::Abi { found: 0 })));
+    let control = Control { abi_version: ABI_VERSION + 1, pid: 1, started_ns: 2 };
+    kernel.write_control(&control).expect("write_control");
+    assert!(matches!(Reader::open(&dir), Err(Error::Abi { found }) if found == ABI_VERSION + 1));
+    let control = Control { abi_version: ABI_VERSION, ..control };
+    kernel.write_control(&control).expect("write_control");
+    let reader = Reader::open(&dir).expect("opens");
+    assert_eq!(reader.routers().expect("routers"), vec![]);
+
+    kernel.unpin().expect("unpin");
+    assert!(!dir.exists());
+    assert!(matches!(Reader::open(&dir), Err(Error::NoPins(_))));
+}
+
+/// Runs a test in a network namespace that vanishes with its thread.
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a namespace needs root");
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().expect("iproute2");
+    assert!(status.success(), "ip {arguments}");
+}
+
+fn ifindex(name: &str) -> u32 {
+    nix::net::if_::if_nametoindex(name).expect("interface exists")
+}
+
+#[test]
+fn attaches_natively_or_generically() {
+    in_namespace(|| {
+        ip("link add native type veth peer name remote");
+        ip("link add generic type bridge");
+        ip("link set native up");
+        ip("link set remote up");
+        let mut bench = Bench::new();
+        for (name, mode) in [("native", CaptureMode::Native), ("generic", CaptureMode::Generic)] {
+            let index = ifindex(name);
+            assert_eq!(bench.kernel.attach(index, name).expect("attach"), mode);
+            assert_eq!(bench.kernel.attach(index, name).expect("again"), mode);
+            bench.kernel.detach(index).expect("detach");
+            bench.kernel.detach(index).expect("again");
+            assert_eq!(bench.kernel.attach(index, name).expect("attach"), mode);
+        }
+        receives(&mut bench, "native", "remote");
+    });
+}
+
+#[test]
+fn receives_in_the_network_stack_too() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        // A bridge has no native XDP and hands up what its ports receive.
+        ip("link add bridge type bridge");
+        ip("link set local master bridge");
+        for name in ["local", "remote", "bridge"] {
+            ip(&format!("link set {name} up"));
+        }
+        let mut bench = Bench::new();
+        let mode = bench.kernel.attach(ifindex("bridge"), "bridge").expect("attach");
+        assert_eq!(mode, CaptureMode::Generic);
+        receives(&mut bench, "bridge", "remote");
+    });
+}
+
+/// Sends one advertisement from `remote` and waits for the event.
+fn receives(bench: &mut Bench, local: &str, remote: &str) {
+    let (mut key, entry) = routers()[0];
+    key.ifindex = ifindex(local);
+    bench.kernel.set_router(&key, &entry).expect("set_router");
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    // A new bridge port may drop frames for a moment: sent again until heard.
+    for _ in 0..20 {
+        send(remote, &Frame::v3(V3, 1).octets());
+        let heard = runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(1), ring.readable()).await
+        });
+        if heard.is_ok() {
+            break;
+        }
+    }
+    let events = drain(&mut ring);
+    assert!(!events.is_empty(), "no event");
+    assert_eq!((events[0].0.ifindex, events[0].1.len()), (key.ifindex, 12));
+    assert!(bench.kernel.slot(0).adverts > 0);
+}
+
+/// Sends a frame out of an interface.
+fn send(name: &str, frame: &[u8]) {
+    use nix::sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, SockaddrStorage,
+        sendto, socket,
+    };
+    use std::os::fd::AsRawFd;
+
+    let socket =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), SockProtocol::EthAll)
+            .expect("packet socket");
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: 0x0800u16.to_be(),
+        sll_ifindex: i32::try_from(ifindex(name)).expect("small"),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: the pointer is to a whole sockaddr_ll of the length given.
+    let address = unsafe {
+        SockaddrStorage::from_raw(
+            std::ptr::from_ref(&address).cast(),
+            Some(size_of::<libc::sockaddr_ll>() as u32),
+        )
+    };
+    let address = address.expect("an address of a known family");
+    sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty()).expect("send");
+}
+
+#[test]
+fn another_program_is_left_alone_and_named() {
+    in_namespace(|| {
+        ip("link add taken type veth peer name remote");
+        let mut first = Bench::new();
+        let mut second = Bench::new();
+        let index = ifindex("taken");
+        first.kernel.attach(index, "taken").expect("attach");
+        let error = second.kernel.attach(index, "taken").expect_err("taken");
+        let Error::Occupied { ifname, program } = &error else { panic!("{error}") };
+        assert_eq!(ifname, "taken");
+        assert!(program.starts_with("id ") && program.ends_with("vrrp_xdp"), "{program}");
+        assert!(error.to_string().contains("ip link set dev taken xdp off"), "{error}");
+        // The program leaves with its daemon.
+        drop(first);
+        second.kernel.attach(index, "taken").expect("free again");
+    });
+}
+
+#[test]
+fn attaches_with_jumbo_frames() {
+    in_namespace(|| {
+        ip("link add jumbo mtu 9000 type veth peer name remote mtu 9000");
+        let mut bench = Bench::new();
+        let mode = bench.kernel.attach(ifindex("jumbo"), "jumbo").expect("attach");
+        assert_eq!(mode, CaptureMode::Native);
+    });
+}
+
+/// Runs a test in a thread that has given up all capabilities but these.
+fn with_capabilities<T: Send>(capabilities: &[u32], test: impl FnOnce() -> T + Send) -> T {
+    /// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
+    const VERSION_3: u32 = 0x2008_0522;
+    let mask = capabilities.iter().fold(0u64, |mask, capability| mask | 1 << capability);
+    let (low, high) = (mask as u32, (mask >> 32) as u32);
+    let run = || {
+        // A header and twice three sets: effective, permitted, inheritable.
+        let header = [VERSION_3, 0];
+        let sets = [low, low, 0, high, high, 0];
+        // SAFETY: both pointers are to as much as capset(2) reads. It affects this thread only.
+        let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+        assert_eq!(result, 0, "capset");
+        test()
+    };
+    std::thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+const CAP_BPF: u32 = 39;
+
+#[test]
+fn root_is_not_needed() {
+    let pins = Pins::mount();
+    let sizes = Sizes { routers: 8, vips: 4 };
+    // Notably without CAP_PERFMON, with which the verifier is far more lenient.
+    with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
+        Kernel::load(&pins.dir(), sizes).map(drop).expect("loads");
+        assert!(matches!(Reader::open(&pins.dir()), Err(Error::Abi { found: 0 })));
+        // With its log statements it asks for more, and goes without them.
+        listen();
+        Kernel::load(&pins.dir(), sizes).map(drop).expect("loads without logging");
+        LOGGED.with_borrow(|lines| {
+            let warned = |line: &String| line.starts_with("WARN") && line.contains("CAP_PERFMON");
+            assert!(lines.iter().flatten().any(warned), "{lines:?}");
+        });
+    });
+    let error = with_capabilities(&[CAP_NET_RAW], || Kernel::load(&pins.dir(), sizes).err());
+    let error = error.expect("not loaded");
+    assert!(matches!(error, Error::NotPermitted(_)), "{error}");
+}
+
+thread_local! {
+    /// What a thread has logged, when it wants to know.
+    static LOGGED: std::cell::RefCell<Option<Vec<String>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Keeps what threads log that want to know.
+struct Listener;
+
+impl log::Log for Listener {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        LOGGED.with_borrow(Option::is_some)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                lines.push(format!("{} {} {}", record.level(), record.target(), record.args()));
+            }
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+/// From now on this thread keeps what it logs.
+fn listen() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| log::set_logger(&Listener).expect("the only logger"));
+    log::set_max_level(log::LevelFilter::Debug);
+    LOGGED.set(Some(vec![]));
+}
+
+#[test]
+fn refusals_are_logged_when_asked_for() {
+    listen();
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    bench.kernel.forward_log().expect("log");
+    // Only what comes now.
+    listen();
+    bench.run(&Frame::v3(V3, 1).with(|f| f.ttl = 7).octets());
+    bench.run(&Frame::v3(V3, 1).octets());
+    let mut lines = vec![];
+    for _ in 0..100 {
+        runtime.block_on(tokio::time::sleep(Duration::from_millis(50)));
+        lines = LOGGED.with_borrow(|lines| lines.clone().unwrap_or_default());
+        if !lines.is_empty() {
+            break;
+        }
+    }
+    let reason = Reason::Ttl.index();
+    let target = vrrp_user::io::bpf::LOG_TARGET;
+    assert_eq!(
+        lines,
+        [format!("DEBUG {target} interface 1: VRID 51 from 10.0.0.2 refused, reason {reason}")]
+    );
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let error = vrrp_user::io::bpf::bpffs(Some(Path::new("/proc"))).expect_err("not a bpffs");
+    assert!(error.to_string().contains("mount -t bpf bpf /proc"), "{error}");
+    let error = Reader::open(Path::new("/nonexistent")).err().expect("no pins");
+    assert!(matches!(error, Error::NoPins(_)), "{error}");
+}

@@ -1,0 +1,71 @@
+//! The shared maps (`vrrp_common::maps` says what they mean) and the ways in which programs write them.
+//!
+//! Entries are sized by the loader; the numbers here are what an object loaded by other tools gets.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::macros::btf_map;
+use vrrp_common::MAX_VRRP_LEN;
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::{
+    Control, DEFAULT_ENTRIES, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Slot, VipCounters,
+    VipKey4,
+};
+use vrrp_common::reason::Reason;
+
+const ENTRIES: usize = DEFAULT_ENTRIES as usize;
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+#[btf_map]
+pub static ROUTERS: HashMap<RouterKey, RouterEntry, ENTRIES> = HashMap::new();
+#[btf_map]
+pub static SLOTS: Array<Slot, ENTRIES, MMAPABLE> = Array::new();
+#[btf_map]
+pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
+#[btf_map]
+pub static VIPS4: PerCpuHashMap<VipKey4, VipCounters, ENTRIES> = PerCpuHashMap::new();
+#[btf_map]
+pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
+/// Records of varying length, so without a value type: libbpf refuses one.
+#[btf_map]
+pub static EVENTS: RingBuf<(), { RING_BYTES as usize }> = RingBuf::new();
+#[btf_map]
+pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
+/// Where a VRRP message is copied to be summed, and where the report on it is put together.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
+
+/// A ring-buffer record of the greatest length.
+#[repr(C)]
+pub struct Record {
+    /// The fixed part.
+    pub event: RxEvent,
+    /// The VRRP message.
+    pub payload: [u8; MAX_VRRP_LEN],
+}
+
+/// Adds one to a counter that several CPUs may write.
+///
+/// # Safety
+///
+/// `counter` must be valid for writes and aligned to eight octets.
+#[inline(always)]
+pub unsafe fn increment(counter: *mut u64) {
+    // The target has no `AtomicU64::fetch_add`; this is what it would compile to.
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller vouches for the pointer; the instruction touches these eight octets only.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = counter;
+}
+
+/// Counts a verdict.
+#[inline(always)]
+pub fn count(reason: Reason) {
+    if let Some(counter) = REASONS.get_ptr_mut(reason.index()) {
+        // SAFETY: a per-CPU value that the map look-up returned; XDP runs to its end on one CPU.
+        unsafe { *counter += 1 };
+    }
+}

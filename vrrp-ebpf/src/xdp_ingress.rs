@@ -1,0 +1,150 @@
+//! XDP ingress: what a frame is, what is told about it, and to whom.
+
+use core::ptr;
+
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
+use aya_ebpf::programs::XdpContext;
+use aya_log_ebpf::debug;
+use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
+use vrrp_common::maps::{RouterEntry, Slot, VipKey4};
+use vrrp_common::parse::{self, Advert, Load, Packet};
+use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
+
+use crate::cursor::Frame;
+use crate::maps::{EVENTS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment};
+
+/// The reason for the verdict on a packet of protocol 112; `None` for any other frame, which passes.
+#[inline(always)]
+pub fn classify(ctx: &XdpContext) -> Option<Reason> {
+    let frame = Frame::new(ctx);
+    let packet = parse::ipv4(&frame)?;
+    let ifindex = ctx.ingress_ifindex() as u32;
+    if packet.is_vrrp() {
+        return Some(receive(ctx, ifindex, &packet));
+    }
+    count_vip(&frame, ifindex, &packet);
+    None
+}
+
+/// Counts a packet to a virtual address.
+#[inline(always)]
+fn count_vip(frame: &Frame<'_>, ifindex: u32, packet: &Packet) {
+    // A tagged frame belongs to the VLAN device above, whose own program counts it.
+    if packet.vlan != [0, 0] {
+        return;
+    }
+    let key = VipKey4 { ifindex, address: packet.destination };
+    if let Some(counters) = VIPS4.get_ptr_mut(key) {
+        // SAFETY: this CPU's value, returned by the map look-up; XDP runs to its end on one CPU.
+        unsafe {
+            (*counters).rx_packets += 1;
+            (*counters).rx_bytes += frame.frame_len() as u64;
+        }
+    }
+}
+
+/// A packet of protocol 112.
+#[inline(always)]
+fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
+    // SAFETY: the helper takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // An array has all its entries, so this look-up cannot fail; the verifier does not know that.
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid };
+    // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
+    let record = unsafe { &mut *record };
+    let mut frame = Frame::with_record(ctx, record);
+    let advert = match parse::advert(&mut frame, packet) {
+        Ok(advert) => advert,
+        Err(reason) => return reason,
+    };
+    // SAFETY: the entry is only read, and only in this run; the daemon replaces entries as a whole.
+    let Some(entry) = (unsafe { ROUTERS.get(advert.key(ifindex)) }) else {
+        return Reason::UnknownVrid;
+    };
+    let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
+    let reason = parse::check(&mut frame, &advert, entry);
+    if reason == Reason::Accepted {
+        accept(slot, &advert, now);
+        return report(record, ifindex, entry, &advert, now);
+    }
+    // What passes was not for this router after all.
+    if reason.verdict() == Verdict::Drop {
+        // SAFETY: the slot is a map value, aligned as its type says.
+        unsafe { increment(&raw mut (*slot).refused) };
+        // Not in the program at all unless the daemon logs at that level when it loads it.
+        debug!(
+            ctx,
+            "interface {}: VRID {} from {:i} refused, reason {}",
+            ifindex,
+            advert.header[1],
+            advert.source,
+            reason.index()
+        );
+    }
+    reason
+}
+
+/// Notes an accepted advertisement in its router's slot.
+#[inline(always)]
+fn accept(slot: *mut Slot, advert: &Advert, now: u64) {
+    // SAFETY: the slot is a map value, aligned as its type says. Two CPUs that accept for the same
+    // router at once may mix their descriptions of the last one; the counters stay exact.
+    unsafe {
+        increment(&raw mut (*slot).adverts);
+        if advert.priority() == 0 {
+            increment(&raw mut (*slot).priority_zero);
+        }
+        (*slot).last_source = address(advert.source);
+        (*slot).last_header = advert.header;
+        (*slot).last_len = advert.len as u16;
+        ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
+    }
+}
+
+/// Reports an accepted advertisement, whose message the checks left in `record`, to the daemon.
+#[inline(always)]
+fn report(
+    record: &mut Record,
+    ifindex: u32,
+    entry: &RouterEntry,
+    advert: &Advert,
+    now: u64,
+) -> Reason {
+    let len = advert.len;
+    if len > MAX_VRRP_LEN {
+        return Reason::VrrpLength;
+    }
+    record.event = RxEvent {
+        ktime_ns: now,
+        ifindex,
+        reason: Reason::Accepted.index(),
+        slot: entry.slot,
+        vlan: advert.vlan,
+        source: address(advert.source),
+        destination: address(advert.destination),
+        family: FAMILY_V4,
+        ttl: advert.ttl,
+        wire_len: len as u16,
+        payload_len: len as u16,
+        reserved: [0; 2],
+    };
+    // SAFETY: the record holds the header and MAX_VRRP_LEN octets behind it, and `len` is no more.
+    let result = unsafe {
+        bpf_ringbuf_output(
+            ptr::from_ref(&EVENTS).cast_mut().cast(),
+            ptr::from_mut(record).cast(),
+            (EVENT_HEADER_LEN + len) as u64,
+            0,
+        )
+    };
+    if result == 0 { Reason::Accepted } else { Reason::RingFull }
+}
+
+/// An IPv4 address as slots and events hold it.
+#[inline(always)]
+fn address(octets: [u8; 4]) -> [u8; 16] {
+    // As words: of octets the compiler makes a call of memset, which the verifier refuses to a
+    // daemon without CAP_PERFMON.
+    bytemuck::cast([u32::from_ne_bytes(octets), 0, 0, 0])
+}

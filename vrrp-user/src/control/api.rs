@@ -1,0 +1,199 @@
+//! What is said on the control socket, and the JSON of `status` and `stats`.
+//!
+//! Fields are only ever added; [`SCHEMA`] changes when one changes its meaning or goes away.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON below.
+pub const SCHEMA: u32 = 1;
+
+/// A request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The state of every router and interface.
+    Status {},
+    /// The counters of the pinned maps, for clients that can not see the BPF filesystem of the daemon.
+    Stats {},
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Stats`].
+    Stats(Stats),
+    /// The request was not understood or could not be carried out.
+    Error(String),
+}
+
+/// `vrrp-user status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the instance.
+    pub instance: String,
+    /// Version of the program.
+    pub version: String,
+    /// Process of the daemon.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: f64,
+    /// Configuration file.
+    pub config: String,
+    /// Routers in the order of the configuration.
+    pub routers: Vec<RouterStatus>,
+    /// Interfaces in use, by index.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`].
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// `ipv4`.
+    pub family: String,
+    /// VRRP version.
+    pub version: u8,
+    /// `INIT`, `BACKUP`, `MASTER` or `FAULT`.
+    pub state: String,
+    /// Why, in words.
+    pub cause: Option<String>,
+    /// Seconds in that state.
+    pub since_s: f64,
+    /// Effective priority.
+    pub priority: u8,
+    /// The other router that is master, when there is one.
+    pub master: Option<Master>,
+    /// Advertisement interval in force, milliseconds.
+    pub interval_ms: u64,
+    /// Master-down interval in force, milliseconds.
+    pub master_down_ms: u64,
+    /// Milliseconds until the next advertisement is due (as master) or the master is given up.
+    pub next_timer_ms: Option<u64>,
+    /// `multicast`, or the unicast peers.
+    pub transport: Vec<String>,
+    /// Address that advertisements are sent from.
+    pub source: Option<String>,
+    /// Virtual addresses with prefix length, excluded ones at the end.
+    pub addresses: Vec<AddressStatus>,
+    /// What is wrong with it at the moment.
+    pub problems: Vec<String>,
+}
+
+/// A master that is another router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Master {
+    /// Where it sends from.
+    pub address: String,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// A virtual address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// Address and prefix length.
+    pub address: String,
+    /// Interface.
+    pub dev: String,
+    /// Whether it is on the interface because of us.
+    pub installed: bool,
+}
+
+/// An interface that routers live on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub name: String,
+    /// Index; `null` while it does not exist.
+    pub ifindex: Option<u32>,
+    /// Whether it is up and has carrier.
+    pub up: bool,
+    /// How the XDP program is attached: `native`, `generic`, or `null`.
+    pub capture: Option<String>,
+    /// Why it is not attached.
+    pub error: Option<String>,
+}
+
+/// `vrrp-user stats`: what the pinned maps hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Per router.
+    pub routers: Vec<RouterStats>,
+    /// Per virtual address.
+    pub vips: Vec<VipStats>,
+    /// Packets of IP protocol 112 per verdict reason, by name; see [`vrrp_common::reason::Reason`].
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// Counters of one router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterStats {
+    /// Name in the configuration.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// State that the daemon last reported.
+    pub state: String,
+    /// Advertisements that passed the receive checks.
+    pub adverts_received: u64,
+    /// Advertisements sent.
+    pub adverts_sent: u64,
+    /// Advertisements for this router that failed a receive check.
+    pub refused: u64,
+    /// Received ones with priority 0.
+    pub priority_zero_received: u64,
+    /// Sent ones with priority 0.
+    pub priority_zero_sent: u64,
+    /// Accepted ones whose address list differs from ours.
+    pub address_list_mismatch: u64,
+    /// Advertisements that the kernel refused to send.
+    pub send_errors: u64,
+    /// Transitions to master.
+    pub became_master: u64,
+}
+
+/// Counters of one virtual address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VipStats {
+    /// Interface.
+    pub interface: String,
+    /// Address.
+    pub address: String,
+    /// Packets received for it.
+    pub rx_packets: u64,
+    /// Octets received for it, whole frames without FCS.
+    pub rx_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_objects_and_unknown_ones_are_refused() {
+        let text = serde_json::to_string(&Request::Status {}).unwrap();
+        assert_eq!(text, r#"{"command":"status"}"#);
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), Request::Status {});
+        for bad in ["{}", r#"{"command":"reboot"}"#, r#"{"command":"status","x":1}"#, "status"] {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+    }
+}

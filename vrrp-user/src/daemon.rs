@@ -1,0 +1,923 @@
+//! The loop: what the kernel reports goes into the engine, what the engine wants goes to the kernel.
+//!
+//! One task owns everything. It drains the ring buffer before it looks at the clock, so that after a pause
+//! of the machine or of the process the advertisements that arrived meanwhile are heard before any timer
+//! is believed. Requests to netlink run beside it and report back; nothing here waits for an answer.
+
+mod addresses;
+mod interfaces;
+mod router;
+mod status;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::{ABI_VERSION, Control, VipKey4};
+
+use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
+use self::interfaces::{Capture, Change, Interfaces};
+use self::router::Router;
+use crate::config::model::Config;
+use crate::control::{Instance, server};
+use crate::engine::Engine;
+use crate::engine::time::Nanos;
+use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId};
+use crate::io::bpf::{self, Kernel, Sizes};
+use crate::io::netlink::{self, InterfaceAddress, Netlink};
+use crate::io::ring::EventRing;
+use crate::io::timer::{self, Timer};
+use crate::io::tx::{Memberships, Queue, Tx};
+use crate::wire;
+
+/// Ring-buffer records handled before timers are looked at again.
+const RING_BUDGET: usize = 1024;
+/// Netlink notifications handled before timers are looked at again.
+const NETLINK_BUDGET: usize = 1024;
+/// How long after a failure (attaching, adding an address) the next attempt is made.
+const RETRY: Nanos = Nanos::from_secs(5);
+/// How long stopping waits for addresses to be removed.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// A notice of the same kind about the same router is logged once in this time.
+const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
+
+/// What the daemon needs to start.
+pub struct Options {
+    /// The configuration.
+    pub config: Config,
+    /// Where it was read from, for `status`.
+    pub config_path: PathBuf,
+    /// Name of this daemon on the machine.
+    pub instance: Instance,
+    /// BPF filesystem to pin maps on; `None` finds or mounts one.
+    pub bpffs: Option<PathBuf>,
+}
+
+/// Why the daemon can not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime directory can not be used.
+    #[error("cannot use {path}: {error}{hint}")]
+    RuntimeDir {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Another daemon has that instance name.
+    #[error(
+        "instance `{instance}` is already running{}; stop it, or give this one another name with \
+         --instance",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    AlreadyRunning {
+        /// The name.
+        instance: Instance,
+        /// The other daemon, as far as it says.
+        pid: Option<u32>,
+    },
+    /// The sockets to send from can not be opened.
+    #[error(
+        "cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN"
+    )]
+    Sockets(io::Error),
+    /// The kernel side can not be loaded.
+    #[error(transparent)]
+    Kernel(#[from] bpf::Error),
+    /// Netlink does not work.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// Something that every Linux has does not work.
+    #[error("{what}")]
+    Os {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn os(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Os { what, source }
+}
+
+macro_rules! counters {
+    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+) => {
+        /// What the daemon itself refuses or fails at; the kernel side's refusals are
+        /// [`vrrp_common::reason::Reason`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $( $(#[doc = $doc])+ $variant, )+
+        }
+
+        impl Counter {
+            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
+        }
+    };
+}
+
+counters! {
+    /// A ring-buffer record that is shorter than it says, or names a router that is not there.
+    BadEvent = "bad_event",
+    /// An advertisement that passed the kernel side but does not parse.
+    BadAdvert = "bad_advert",
+    /// A frame that the kernel refused to send.
+    SendFailed = "send_failed",
+    /// An address that the kernel refused to add.
+    AddressAddFailed = "address_add_failed",
+    /// An address that the kernel refused to remove.
+    AddressRemoveFailed = "address_remove_failed",
+    /// An address removed by somebody else while we were master.
+    AddressLost = "address_lost",
+    /// Netlink notifications lost, and everything read again.
+    NetlinkOverrun = "netlink_overrun",
+    /// An interface on which the XDP program could not be attached.
+    AttachFailed = "attach_failed",
+}
+
+/// An answer to a netlink request.
+struct Completion {
+    place: Place,
+    request: Request,
+    result: Result<(), netlink::Error>,
+}
+
+struct Daemon {
+    instance: Instance,
+    config_path: PathBuf,
+    started: Nanos,
+    routers: Vec<Router>,
+    engine: Engine,
+    kernel: Kernel,
+    interfaces: Interfaces,
+    addresses: Addresses,
+    netlink: Netlink,
+    memberships: Memberships,
+    tx: Tx,
+    queue: Queue,
+    completions: mpsc::UnboundedSender<Completion>,
+    counters: [u64; Counter::ALL.len()],
+    retry_at: Option<Nanos>,
+}
+
+/// The sources that the loop waits on.
+struct Sources {
+    ring: EventRing,
+    timer: Timer,
+    completed: mpsc::UnboundedReceiver<Completion>,
+    questions: mpsc::Receiver<server::Question>,
+    stop: [Signal; 2],
+    ignored: [Signal; 3],
+}
+
+/// Runs until SIGTERM or SIGINT. On return no address, pin, program or socket file of this daemon is left.
+///
+/// # Errors
+/// [`Error`], before the first advertisement; later failures are logged, counted and retried.
+pub fn run(options: Options) -> Result<(), Error> {
+    let lock = lock(&options.instance)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(os("cannot start the runtime"))?;
+    let socket = options.instance.socket();
+    let result = runtime.block_on(async {
+        let (mut daemon, mut sources) = Daemon::start(options).await?;
+        daemon.serve(&mut sources).await;
+        daemon.stop(&mut sources).await
+    });
+    let _ = std::fs::remove_file(&socket);
+    // The lock file stays: removing it would let two daemons lock two files of the same name.
+    drop(lock);
+    result
+}
+
+/// Takes the instance's lock, which the kernel releases however this process ends.
+fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
+    use std::io::{Read, Seek, Write};
+    let dir = instance.runtime_dir();
+    let failed = |path: PathBuf, error: io::Error| {
+        let hint =
+            if error.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" };
+        Error::RuntimeDir { path, error, hint }
+    };
+    std::fs::create_dir_all(&dir).map_err(|e| failed(dir.clone(), e))?;
+    let path = dir.join("lock");
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| failed(path.clone(), e))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            let write = |lock: &mut Flock<std::fs::File>| {
+                lock.set_len(0)?;
+                lock.rewind()?;
+                writeln!(lock, "{}", std::process::id())
+            };
+            write(&mut lock).map_err(|e| failed(path, e))?;
+            Ok(lock)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            Err(Error::AlreadyRunning { instance: instance.clone(), pid: pid.trim().parse().ok() })
+        }
+        Err((_, errno)) => Err(failed(path, errno.into())),
+    }
+}
+
+impl Daemon {
+    async fn start(options: Options) -> Result<(Self, Sources), Error> {
+        let Options { config, config_path, instance, bpffs } = options;
+        let started = timer::now();
+        let tx = Tx::open().map_err(Error::Sockets)?;
+        let memberships = Memberships::open().map_err(Error::Sockets)?;
+        let netlink = Netlink::open()?;
+        let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
+        let routers: Vec<Router> = config.routers.into_iter().map(Router::new).collect();
+        let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let mut kernel =
+            Kernel::load(&pins, Sizes { routers: count(routers.len()), vips: count(vips) })?;
+        kernel.write_control(&Control {
+            abi_version: ABI_VERSION,
+            pid: std::process::id(),
+            started_ns: started.0,
+        })?;
+        if let Err(error) = kernel.forward_log() {
+            log::debug!("{}", bpf::chain(&error));
+        }
+        let ring = kernel.take_events()?;
+        let questions = server::start(&instance.socket(), pins)
+            .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
+        let (completions, completed) = mpsc::unbounded_channel();
+        let timer = Timer::new().map_err(os("cannot create a timer"))?;
+        let listen = |kind| signal(kind).map_err(os("cannot handle signals"));
+        let sources = Sources {
+            ring,
+            timer,
+            completed,
+            questions,
+            stop: [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?],
+            ignored: [
+                listen(SignalKind::hangup())?,
+                listen(SignalKind::user_defined1())?,
+                listen(SignalKind::user_defined2())?,
+            ],
+        };
+        // The owner's addresses are the interface's real ones and stay whatever happens.
+        let virtual_addresses: HashSet<IpAddr> = routers
+            .iter()
+            .filter(|router| router.config.priority != Priority::OWNER)
+            .flat_map(|router| router.addresses().map(|address| address.address))
+            .collect();
+        let mut daemon = Self {
+            instance,
+            config_path,
+            started,
+            routers,
+            engine: Engine::new(),
+            kernel,
+            interfaces: Interfaces::new(virtual_addresses),
+            addresses: Addresses::default(),
+            netlink,
+            memberships,
+            tx,
+            queue: Queue::default(),
+            completions,
+            counters: [0; Counter::ALL.len()],
+            retry_at: None,
+        };
+        for id in daemon.ids() {
+            daemon.engine.add_router(id, daemon.router(id).spec());
+            daemon.write_info(id);
+        }
+        daemon.list().await?;
+        daemon.remove_leftovers().await;
+        for id in daemon.ids() {
+            daemon.evaluate(id);
+            if let Some(problem) = daemon.router(id).link_problem() {
+                log::error!("{}: {problem}", daemon.router(id).place());
+            }
+        }
+        log::info!(
+            "instance {}: {} virtual routers from {}",
+            daemon.instance,
+            daemon.routers.len(),
+            daemon.config_path.display()
+        );
+        Ok((daemon, sources))
+    }
+
+    async fn serve(&mut self, sources: &mut Sources) {
+        let mut more = false;
+        loop {
+            self.act();
+            let deadline = [self.engine.poll_timeout(), self.retry_at].into_iter().flatten().min();
+            if let Err(error) = sources.timer.arm(deadline) {
+                log::error!("cannot arm the timer: {error}");
+            }
+            let [terminate, interrupt] = &mut sources.stop;
+            let [hangup, user1, user2] = &mut sources.ignored;
+            tokio::select! {
+                biased;
+                // Nothing announces what a full budget left in the ring.
+                () = std::future::ready(()), if more => {}
+                _ = terminate.recv() => return log::info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => return log::info!("SIGINT: stopping"),
+                result = sources.ring.readable() => {
+                    if let Err(error) = result {
+                        log::error!("ring buffer: {error}");
+                    }
+                }
+                result = sources.timer.fired() => {
+                    if let Err(error) = result {
+                        log::error!("timer: {error}");
+                    }
+                }
+                event = self.netlink.next() => {
+                    if event == netlink::Event::Closed {
+                        return log::error!("netlink socket closed: stopping");
+                    }
+                    self.netlink_event(&event).await;
+                }
+                Some(completion) = sources.completed.recv() => self.completed(completion),
+                Some(question) = sources.questions.recv() => {
+                    let _ = question.send(self.status());
+                }
+                _ = hangup.recv() => log::warn!(
+                    "SIGHUP: reloading is not supported yet; restart to take up a new configuration"
+                ),
+                _ = user1.recv() => log::warn!("SIGUSR1 ignored: see `vrrp-user status`"),
+                _ = user2.recv() => log::warn!("SIGUSR2 ignored: see `vrrp-user stats`"),
+            }
+            more = self.drain_ring(&mut sources.ring);
+            self.timers();
+        }
+    }
+
+    /// Hands over, removes the addresses and waits, bounded, until they are gone.
+    async fn stop(mut self, sources: &mut Sources) -> Result<(), Error> {
+        self.engine.handle_shutdown(timer::now());
+        self.act();
+        let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
+        while !self.addresses.settled() {
+            match tokio::time::timeout_at(deadline, sources.completed.recv()).await {
+                Ok(Some(completion)) => self.completed(completion),
+                Ok(None) | Err(_) => {
+                    log::error!("stopping although addresses could not be removed");
+                    break;
+                }
+            }
+        }
+        self.kernel.unpin()?;
+        log::info!("stopped");
+        Ok(())
+    }
+
+    fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
+        (0..u32::try_from(self.routers.len()).unwrap_or(u32::MAX)).map(RouterId)
+    }
+
+    fn router(&self, id: RouterId) -> &Router {
+        &self.routers[id.0 as usize]
+    }
+
+    fn router_mut(&mut self, id: RouterId) -> &mut Router {
+        &mut self.routers[id.0 as usize]
+    }
+
+    fn count(&mut self, counter: Counter) {
+        self.counters[counter as usize] += 1;
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let all = Counter::ALL.iter();
+        all.map(|(c, name)| ((*name).to_owned(), self.counters[*c as usize])).collect()
+    }
+
+    // ---- what is heard -------------------------------------------------------------------------------
+
+    /// Returns whether more may be waiting.
+    fn drain_ring(&mut self, ring: &mut EventRing) -> bool {
+        ring.drain(RING_BUDGET, |event, payload| self.advert(&event, payload)) == RING_BUDGET
+    }
+
+    fn advert(&mut self, event: &RxEvent, payload: &[u8]) {
+        let id = RouterId(event.slot);
+        let Some(router) = self.routers.get(event.slot as usize) else {
+            return self.count(Counter::BadEvent);
+        };
+        if router.ifindex() != Some(event.ifindex) {
+            // It arrived before the interface was re-created or renamed.
+            return;
+        }
+        let [a, b, c, d, ..] = event.source;
+        let source = IpAddr::from([a, b, c, d]);
+        match wire::vrrp::parse_advert(source, router.config.version(), payload) {
+            Ok(advert) => {
+                self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
+                let mismatches =
+                    self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
+                if self.router(id).info.address_list_mismatch != mismatches {
+                    self.router_mut(id).info.address_list_mismatch = mismatches;
+                    self.write_info(id);
+                }
+            }
+            Err(error) => {
+                log::debug!("{}: advertisement from {source}: {error}", router.place());
+                self.count(Counter::BadAdvert);
+            }
+        }
+    }
+
+    fn timers(&mut self) {
+        let now = timer::now();
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now);
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.retry();
+        }
+    }
+
+    fn retry(&mut self) {
+        for (place, request) in self.addresses.retry() {
+            self.ask(place, request);
+        }
+        for ifindex in self.interfaces.indices() {
+            if self.interfaces.get(ifindex).is_some_and(|i| matches!(i.capture, Capture::Failed(_)))
+            {
+                self.attach(ifindex);
+                self.evaluate_on(ifindex);
+            }
+        }
+    }
+
+    fn retry_soon(&mut self) {
+        self.retry_at.get_or_insert(timer::now() + RETRY);
+    }
+
+    // ---- interfaces ----------------------------------------------------------------------------------
+
+    /// Reads all links and addresses, and compares with what we believed.
+    async fn list(&mut self) -> Result<(), netlink::Error> {
+        let links = self.netlink.links().await?;
+        let addresses = self.netlink.addresses().await?;
+        let alive: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
+        for ifindex in self.interfaces.indices() {
+            if !alive.contains(&ifindex) {
+                self.changed(&netlink::Event::LinkGone(ifindex));
+            }
+        }
+        let links = links.into_iter().map(netlink::Event::Link);
+        let changed: Vec<Change> = links.map(|link| self.interfaces.apply(&link)).collect();
+        self.interfaces.forget_addresses();
+        for address in addresses {
+            self.interfaces.apply(&netlink::Event::Address(address));
+        }
+        // Not before the addresses are known, or every interface would seem to have none.
+        for change in changed {
+            if let Change::Interface { ifindex, .. } = change {
+                self.attach(ifindex);
+            }
+        }
+        let believed: Vec<Place> = self.addresses.present().collect();
+        for place in believed {
+            if !self.interfaces.has(place) {
+                self.vanished(place);
+            }
+        }
+        for id in self.ids() {
+            self.evaluate(id);
+        }
+        Ok(())
+    }
+
+    /// Handles a notification and those behind it. The budget keeps a storm of them from holding up
+    /// the timers.
+    async fn netlink_event(&mut self, first: &netlink::Event) {
+        let mut overrun = *first == netlink::Event::Overrun;
+        self.changed(first);
+        for _ in 0..NETLINK_BUDGET {
+            let Some(event) = self.netlink.try_next() else { break };
+            overrun |= event == netlink::Event::Overrun;
+            self.changed(&event);
+        }
+        if overrun {
+            self.count(Counter::NetlinkOverrun);
+            log::warn!("netlink notifications were lost; reading all links and addresses again");
+            if let Err(error) = self.list().await {
+                log::error!("cannot read links and addresses: {error}");
+            }
+        }
+    }
+
+    fn changed(&mut self, event: &netlink::Event) {
+        match self.interfaces.apply(event) {
+            Change::None => {}
+            Change::Virtual(place) => self.addresses.appeared(place),
+            Change::VirtualGone(place) => self.vanished(place),
+            Change::Interface { ifindex, gone: true } => {
+                if let Err(error) = self.kernel.detach(ifindex) {
+                    log::debug!("interface {ifindex} is gone: {}", bpf::chain(&error));
+                }
+                self.memberships.leave(ifindex);
+                self.addresses.interface_gone(ifindex);
+                self.evaluate_on(ifindex);
+            }
+            Change::Interface { ifindex, gone: false } => {
+                self.attach(ifindex);
+                self.evaluate_on(ifindex);
+            }
+        }
+    }
+
+    /// Attaches the XDP program and joins the group, if routers need the interface and it is not done.
+    fn attach(&mut self, ifindex: u32) {
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        let name = interface.name.clone();
+        if matches!(interface.capture, Capture::Attached(_)) || !self.needs(&name) {
+            return;
+        }
+        let before = interface.capture.clone();
+        let capture = if interface.mac.is_none() {
+            Capture::Failed("not an Ethernet interface".to_owned())
+        } else {
+            match self.kernel.attach(ifindex, &name) {
+                Ok(mode) => {
+                    log::info!("{name}: XDP program attached in {mode} mode");
+                    Capture::Attached(mode)
+                }
+                Err(error) => Capture::Failed(bpf::chain(&error)),
+            }
+        };
+        if let Capture::Failed(why) = &capture {
+            if capture != before {
+                log::error!("{name}: no advertisement can be received: {why}");
+            }
+            self.count(Counter::AttachFailed);
+            self.retry_soon();
+        } else if let Err(error) = self.memberships.join(ifindex) {
+            log::warn!("{name}: cannot join the VRRP group: {error}; multicast may not arrive");
+        }
+        if let Some(interface) = self.interfaces.get_mut(ifindex) {
+            interface.capture = capture;
+        }
+    }
+
+    fn needs(&self, name: &str) -> bool {
+        self.routers.iter().any(|router| {
+            router.config.interface == name || router.addresses().any(|a| router.dev(a) == name)
+        })
+    }
+
+    fn evaluate_on(&mut self, ifindex: u32) {
+        let name = self.interfaces.get(ifindex).map(|interface| interface.name.clone());
+        for id in self.ids() {
+            let router = self.router(id);
+            if router.ifindex() == Some(ifindex)
+                || name.as_ref().is_some_and(|name| *name == router.config.interface)
+            {
+                self.evaluate(id);
+            }
+        }
+        // An address whose interface was missing can be added now.
+        if self.addresses.needs_retry() {
+            self.retry_soon();
+        }
+    }
+
+    /// Decides whether a router's interface can carry it, and tells engine and kernel side of changes.
+    fn evaluate(&mut self, id: RouterId) {
+        let router = &mut self.routers[id.0 as usize];
+        let found = self.interfaces.by_name(&router.config.interface);
+        let link = match found {
+            None => Link::Down(FaultCause::InterfaceMissing),
+            Some((_, interface)) if !interface.up => Link::Down(FaultCause::InterfaceDown),
+            Some((_, interface)) if !matches!(interface.capture, Capture::Attached(_)) => {
+                Link::Down(FaultCause::NoCapture)
+            }
+            Some((_, interface)) => match router.source(interface.source()) {
+                Some(source) => Link::Up(source.into()),
+                None => Link::Down(FaultCause::NoAddress),
+            },
+        };
+        let place = found.and_then(|(ifindex, interface)| Some((ifindex, interface.mac?)));
+        let (stale, fresh) = router.moved(place, link, id);
+        if let Some(key) = stale {
+            if let Err(error) = self.kernel.remove_router(&key) {
+                log::error!("{}: {}", router.place(), bpf::chain(&error));
+            }
+            self.each_vip(id, key.ifindex, |kernel, vip| kernel.remove_vip4(vip));
+        }
+        if let Some((key, entry)) = fresh {
+            if let Err(error) = self.kernel.set_router(&key, &entry) {
+                log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+            }
+            self.each_vip(id, key.ifindex, |kernel, vip| kernel.add_vip4(vip));
+        }
+        if self.routers[id.0 as usize].report(link) {
+            self.engine.handle_link(timer::now(), id, link);
+            self.write_info(id);
+        }
+    }
+
+    fn each_vip(
+        &mut self,
+        id: RouterId,
+        ifindex: u32,
+        mut change: impl FnMut(&mut Kernel, &VipKey4) -> Result<(), bpf::Error>,
+    ) {
+        let router = &self.routers[id.0 as usize];
+        for address in router.addresses() {
+            let on = match &address.dev {
+                Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
+                None => Some(ifindex),
+            };
+            if let (Some(ifindex), IpAddr::V4(v4)) = (on, address.address)
+                && let Err(error) =
+                    change(&mut self.kernel, &VipKey4 { ifindex, address: v4.octets() })
+            {
+                log::error!("{}: counters of {v4}: {}", router.place(), bpf::chain(&error));
+            }
+        }
+    }
+
+    // ---- addresses -----------------------------------------------------------------------------------
+
+    /// Takes away virtual addresses that a daemon left behind that could not clean up.
+    async fn remove_leftovers(&mut self) {
+        for id in self.ids() {
+            if self.router(id).config.priority == Priority::OWNER {
+                continue;
+            }
+            for (place, prefix) in self.places(id) {
+                if !self.interfaces.has(place) {
+                    continue;
+                }
+                let at =
+                    InterfaceAddress { ifindex: place.ifindex, address: place.address, prefix };
+                match self.netlink.remove(at).await {
+                    Ok(()) => log::info!("{}: removed left-over {at}", self.router(id).place()),
+                    Err(error) if is_absent(&error) => {}
+                    Err(error) => {
+                        log::error!("{}: left-over {at}: {error}", self.router(id).place());
+                        self.count(Counter::AddressRemoveFailed);
+                    }
+                }
+            }
+        }
+        // The notifications of those removals.
+        while let Some(event) = self.netlink.try_next() {
+            self.changed(&event);
+        }
+    }
+
+    /// Where a router's addresses belong, as far as the interfaces exist.
+    fn places(&self, id: RouterId) -> Vec<(Place, u8)> {
+        let router = self.router(id);
+        let places = router.addresses().filter_map(|address| {
+            let ifindex = match &address.dev {
+                Some(dev) => self.interfaces.by_name(dev)?.0,
+                None => router.ifindex()?,
+            };
+            Some((Place { ifindex, address: address.address }, address.prefix))
+        });
+        places.collect()
+    }
+
+    fn add_addresses(&mut self, id: RouterId) {
+        let owner = self.router(id).config.priority == Priority::OWNER;
+        let missing: Vec<String> = self
+            .router(id)
+            .addresses()
+            .filter_map(|address| address.dev.clone())
+            .filter(|dev| self.interfaces.by_name(dev).is_none())
+            .collect();
+        for dev in missing {
+            log::error!(
+                "{}: interface {dev} of an address does not exist",
+                self.router(id).place()
+            );
+            self.count(Counter::AddressAddFailed);
+        }
+        for (place, prefix) in self.places(id) {
+            if owner && self.interfaces.has(place) && !self.addresses.installed(place) {
+                // The interface's own address, not ours to remove later.
+                continue;
+            }
+            let tracked =
+                !self.router(id).addresses().any(|a| a.address == place.address && a.no_track);
+            if let Some(request) = self.addresses.want(place, id, prefix, tracked) {
+                self.ask(place, request);
+            }
+        }
+    }
+
+    fn remove_addresses(&mut self, id: RouterId) {
+        for (place, _) in self.places(id) {
+            if let Some(request) = self.addresses.unwant(place) {
+                self.ask(place, request);
+            }
+        }
+    }
+
+    /// Sends a request to the kernel; the answer comes as a [`Completion`].
+    fn ask(&mut self, place: Place, request: Request) {
+        let Some(id) = self.addresses.router(place) else { return };
+        let Some(address) = self.router(id).request(place, &self.interfaces) else { return };
+        let completions = self.completions.clone();
+        match request {
+            Request::Add => {
+                let answer = self.netlink.add(&address);
+                tokio::spawn(async move {
+                    let result = answer.await;
+                    let _ = completions.send(Completion { place, request, result });
+                });
+            }
+            Request::Remove => {
+                let answer = self.netlink.remove(address.at);
+                tokio::spawn(async move {
+                    let result = answer.await;
+                    let _ = completions.send(Completion { place, request, result });
+                });
+            }
+        }
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        let Completion { place, request, result } = completion;
+        let outcome = match (request, &result) {
+            (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
+            (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => Outcome::Done,
+            (Request::Remove, Err(error)) if is_absent(error) => Outcome::Done,
+            (Request::Add, Err(error)) => {
+                log::error!("cannot add {}: {error}", self.describe(place));
+                self.count(Counter::AddressAddFailed);
+                Outcome::Failed
+            }
+            (Request::Remove, Err(error)) => {
+                log::error!("cannot remove {}: {error}", self.describe(place));
+                self.count(Counter::AddressRemoveFailed);
+                Outcome::Failed
+            }
+        };
+        if let Some(next) = self.addresses.completed(place, request, outcome) {
+            self.ask(place, next);
+        }
+        match outcome {
+            Outcome::Failed => self.retry_soon(),
+            Outcome::Done => {
+                let rounds = self.addresses.take_rounds(place);
+                for _ in 0..rounds {
+                    self.garp(place);
+                }
+            }
+        }
+        self.flush();
+    }
+
+    fn describe(&self, place: Place) -> String {
+        let dev = self.interfaces.get(place.ifindex).map_or("?", |interface| &interface.name);
+        format!("{} dev {dev}", place.address)
+    }
+
+    fn vanished(&mut self, place: Place) {
+        match self.addresses.vanished(place) {
+            Vanished::Expected => {}
+            Vanished::Collateral => {
+                log::info!("{} went with its subnet; adding it again", self.describe(place));
+                self.retry_addresses();
+            }
+            Vanished::Untracked => {
+                log::warn!("{} was removed from outside; not tracked", self.describe(place));
+                self.addresses.unwant(place);
+            }
+            Vanished::Lost(id) => {
+                log::warn!("{} was removed from outside", self.describe(place));
+                self.count(Counter::AddressLost);
+                self.engine.handle_address_lost(timer::now(), id, place.address);
+            }
+        }
+    }
+
+    fn retry_addresses(&mut self) {
+        for (place, request) in self.addresses.retry() {
+            self.ask(place, request);
+        }
+    }
+
+    // ---- what is done --------------------------------------------------------------------------------
+
+    /// Carries out everything that the engine wants, in its order.
+    fn act(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::SendAdvert { router, priority } => self.send_advert(router, priority),
+                Action::AddAddresses(router) => self.add_addresses(router),
+                Action::RemoveAddresses(router) => self.remove_addresses(router),
+                Action::SendGarp { router, rounds } => self.send_garp(router, rounds),
+                Action::Transition { router, from, to, cause, at } => {
+                    let name = self.router(router).place();
+                    log::info!("{name}: {from} -> {to}: {cause}");
+                    self.router_mut(router).transition(to, at);
+                    self.write_info(router);
+                }
+                Action::Notice { router, notice } => self.notice(router, notice),
+            }
+        }
+        self.flush();
+    }
+
+    fn send_advert(&mut self, id: RouterId, priority: Priority) {
+        let Self { routers, queue, tx, .. } = self;
+        let failed =
+            routers[id.0 as usize].advertise(priority, queue, id, |ifindex, peer, packet| {
+                tx.send_ip(ifindex, peer, packet)
+            });
+        for error in failed {
+            self.send_failed(id.0, &error);
+        }
+        self.write_info(id);
+    }
+
+    fn send_garp(&mut self, id: RouterId, rounds: u32) {
+        let places = self.places(id);
+        // Those that are not there yet are announced when they are.
+        let there: Vec<Place> = places
+            .into_iter()
+            .map(|(place, _)| place)
+            .filter(|place| self.interfaces.has(*place) || self.addresses.announce(*place, rounds))
+            .collect();
+        for _ in 0..rounds {
+            for place in &there {
+                self.garp(*place);
+            }
+        }
+    }
+
+    fn garp(&mut self, place: Place) {
+        let IpAddr::V4(address) = place.address else { return };
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        if let Some(mac) = mac {
+            self.queue.push(place.ifindex, &wire::frame::garp_frame(mac, address), u32::MAX);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let mut failures = Vec::new();
+        self.tx.flush(&mut self.queue, |tag, error| failures.push((tag, error)));
+        for (tag, error) in failures {
+            self.send_failed(tag, &error);
+        }
+    }
+
+    fn send_failed(&mut self, tag: u32, error: &io::Error) {
+        self.count(Counter::SendFailed);
+        match self.routers.get_mut(tag as usize) {
+            Some(router) => {
+                if router.send_failed() {
+                    log::error!("{}: cannot send an advertisement: {error}", router.place());
+                }
+                self.write_info(RouterId(tag));
+            }
+            None => log::warn!("cannot send a gratuitous ARP: {error}"),
+        }
+    }
+
+    fn notice(&mut self, id: RouterId, notice: Notice) {
+        let router = self.router_mut(id);
+        if router.worth_logging(&notice, timer::now(), NOTICE_SILENCE) {
+            log::warn!("{}: {notice}", router.place());
+        }
+    }
+
+    fn write_info(&mut self, id: RouterId) {
+        let router = &self.routers[id.0 as usize];
+        if let Err(error) = self.kernel.write_info(id.0, &router.info) {
+            log::error!("{}: {}", router.place(), bpf::chain(&error));
+        }
+    }
+}
+
+/// The address or its interface is not there: what was asked for is the case.
+fn is_absent(error: &netlink::Error) -> bool {
+    matches!(error.errno(), Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
+}

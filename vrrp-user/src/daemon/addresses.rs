@@ -1,0 +1,409 @@
+//! Which virtual addresses should be on which interface, and which are.
+//!
+//! Pure: it says what to ask of the kernel and is told how that went. At most one request per address is
+//! under way, and what is wanted may change meanwhile; the last word wins.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::engine::types::RouterId;
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Interface.
+    pub ifindex: u32,
+    /// Address.
+    pub address: IpAddr,
+}
+
+/// A request to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Put it on the interface.
+    Add,
+    /// Take it away.
+    Remove,
+}
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The address is now as requested, be it because it was so before.
+    Done,
+    /// The kernel refused, or the answer was lost.
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    Adding,
+    Present,
+    Removing,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    router: RouterId,
+    prefix: u8,
+    tracked: bool,
+    wanted: bool,
+    presence: Presence,
+    /// While adding: the kernel reported the address, so that its end would be news.
+    seen: bool,
+    /// While adding: the kernel reported the address and then its end.
+    lost: bool,
+    /// Rounds of gratuitous ARP that wait for the address.
+    rounds: u32,
+}
+
+/// What the disappearance of an address means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vanished {
+    /// Nothing: we took it away, or never had it.
+    Expected,
+    /// The kernel removed it together with the primary address of its subnet, which we removed; put
+    /// it back.
+    Collateral,
+    /// Somebody else removed the address of a master, and that matters to its router.
+    Lost(RouterId),
+    /// Somebody else removed it, and the configuration says that this does not matter (`no_track`).
+    Untracked,
+}
+
+/// All virtual addresses on existing interfaces.
+#[derive(Default)]
+pub struct Addresses {
+    entries: BTreeMap<Place, Entry>,
+}
+
+impl Addresses {
+    /// Wants an address for a router. `Some(Add)` when the kernel must be asked now.
+    pub fn want(
+        &mut self,
+        place: Place,
+        router: RouterId,
+        prefix: u8,
+        tracked: bool,
+    ) -> Option<Request> {
+        let entry = self.entries.entry(place).or_insert(Entry {
+            router,
+            prefix,
+            tracked,
+            wanted: true,
+            presence: Presence::Absent,
+            seen: false,
+            lost: false,
+            rounds: 0,
+        });
+        entry.router = router;
+        entry.wanted = true;
+        entry.next_request()
+    }
+
+    /// No longer wants an address. `Some(Remove)` when the kernel must be asked now.
+    pub fn unwant(&mut self, place: Place) -> Option<Request> {
+        let entry = self.entries.get_mut(&place)?;
+        entry.wanted = false;
+        entry.rounds = 0;
+        entry.next_request()
+    }
+
+    /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is
+    /// asked until [`Self::retry`].
+    pub fn completed(
+        &mut self,
+        place: Place,
+        request: Request,
+        outcome: Outcome,
+    ) -> Option<Request> {
+        let entry = self.entries.get_mut(&place)?;
+        let now_present = match (request, outcome) {
+            (Request::Add, Outcome::Done) | (Request::Remove, Outcome::Failed) => true,
+            (Request::Add, Outcome::Failed) | (Request::Remove, Outcome::Done) => false,
+        };
+        let lost = std::mem::take(&mut entry.lost);
+        entry.presence = if now_present && !lost { Presence::Present } else { Presence::Absent };
+        match outcome {
+            Outcome::Done => entry.next_request(),
+            Outcome::Failed => None,
+        }
+    }
+
+    /// Addresses that are not as wanted and nothing is under way for, marked as asked for.
+    pub fn retry(&mut self) -> Vec<(Place, Request)> {
+        let entries = self.entries.iter_mut();
+        entries.filter_map(|(place, entry)| Some((*place, entry.next_request()?))).collect()
+    }
+
+    /// Whether [`Self::retry`] would find something.
+    pub fn needs_retry(&self) -> bool {
+        self.entries.values().any(|entry| {
+            matches!(
+                (entry.wanted, entry.presence),
+                (true, Presence::Absent) | (false, Presence::Present)
+            )
+        })
+    }
+
+    /// The kernel says that an address is there.
+    pub fn appeared(&mut self, place: Place) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.seen = true;
+            entry.lost = false;
+        }
+    }
+
+    /// The kernel says that an address is gone.
+    pub fn vanished(&mut self, place: Place) -> Vanished {
+        let Some(entry) = self.entries.get(&place) else { return Vanished::Expected };
+        let subnet = (place.ifindex, entry.prefix, network(place.address, entry.prefix));
+        let removing_a_neighbour = self.entries.iter().any(|(other, e)| {
+            e.presence == Presence::Removing
+                && (other.ifindex, e.prefix, network(other.address, e.prefix)) == subnet
+        });
+        let Some(entry) = self.entries.get_mut(&place) else { return Vanished::Expected };
+        match entry.presence {
+            Presence::Present => entry.presence = Presence::Absent,
+            // Notifications and answers come on different sockets: this one may overtake the answer.
+            Presence::Adding if entry.seen => entry.lost = true,
+            Presence::Adding | Presence::Absent | Presence::Removing => return Vanished::Expected,
+        }
+        if !entry.wanted {
+            return Vanished::Expected;
+        }
+        if removing_a_neighbour {
+            Vanished::Collateral
+        } else if entry.tracked {
+            Vanished::Lost(entry.router)
+        } else {
+            Vanished::Untracked
+        }
+    }
+
+    /// An interface is gone, and every address with it.
+    pub fn interface_gone(&mut self, ifindex: u32) {
+        self.entries.retain(|place, _| place.ifindex != ifindex);
+    }
+
+    /// Asks for rounds of gratuitous ARP. True when the address is there; otherwise they are kept until
+    /// it is.
+    pub fn announce(&mut self, place: Place, rounds: u32) -> bool {
+        match self.entries.get_mut(&place) {
+            Some(entry) if entry.presence == Presence::Present => true,
+            Some(entry) => {
+                entry.rounds = entry.rounds.saturating_add(rounds);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Rounds of gratuitous ARP that waited for this address and are due now.
+    pub fn take_rounds(&mut self, place: Place) -> u32 {
+        match self.entries.get_mut(&place) {
+            Some(entry) if entry.presence == Presence::Present && entry.wanted => {
+                std::mem::take(&mut entry.rounds)
+            }
+            Some(_) | None => 0,
+        }
+    }
+
+    /// The router that an address belongs to.
+    pub fn router(&self, place: Place) -> Option<RouterId> {
+        self.entries.get(&place).map(|entry| entry.router)
+    }
+
+    /// Whether the address is on its interface because of us.
+    pub fn installed(&self, place: Place) -> bool {
+        self.entries.get(&place).is_some_and(|entry| entry.presence == Presence::Present)
+    }
+
+    /// Whether a request is under way or an address that is not wanted is still there.
+    pub fn settled(&self) -> bool {
+        self.entries.values().all(|entry| match entry.presence {
+            Presence::Absent => true,
+            Presence::Present => entry.wanted,
+            Presence::Adding | Presence::Removing => false,
+        })
+    }
+
+    /// Every address that should be there, for comparison with what the kernel lists.
+    pub fn present(&self) -> impl Iterator<Item = Place> + '_ {
+        let entries = self.entries.iter();
+        entries.filter(|(_, entry)| entry.presence == Presence::Present).map(|(place, _)| *place)
+    }
+}
+
+impl Entry {
+    fn next_request(&mut self) -> Option<Request> {
+        match (self.wanted, self.presence) {
+            (true, Presence::Absent) => {
+                self.presence = Presence::Adding;
+                self.seen = false;
+                self.lost = false;
+                Some(Request::Add)
+            }
+            (false, Presence::Present) => {
+                self.presence = Presence::Removing;
+                Some(Request::Remove)
+            }
+            (true, Presence::Adding | Presence::Present | Presence::Removing)
+            | (false, Presence::Adding | Presence::Absent | Presence::Removing) => None,
+        }
+    }
+}
+
+fn network(address: IpAddr, prefix: u8) -> IpAddr {
+    let prefix = u32::from(prefix);
+    match address {
+        IpAddr::V4(a) => {
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix)).unwrap_or(0);
+            IpAddr::V4((a.to_bits() & mask).into())
+        }
+        IpAddr::V6(a) => {
+            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix)).unwrap_or(0);
+            IpAddr::V6((a.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const R: RouterId = RouterId(0);
+
+    fn at(address: &str) -> Place {
+        Place { ifindex: 2, address: address.parse().unwrap() }
+    }
+
+    fn installed(book: &mut Addresses, place: Place, prefix: u8, tracked: bool) {
+        assert_eq!(book.want(place, R, prefix, tracked), Some(Request::Add));
+        assert_eq!(book.completed(place, Request::Add, Outcome::Done), None);
+    }
+
+    #[test]
+    fn the_last_word_wins_over_a_request_under_way() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        assert_eq!(book.want(vip, R, 24, true), Some(Request::Add));
+        assert_eq!(book.unwant(vip), None);
+        assert!(!book.settled());
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), Some(Request::Remove));
+        assert_eq!(book.want(vip, R, 24, true), None);
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        assert!(book.settled() && book.installed(vip));
+    }
+
+    #[test]
+    fn a_refused_address_is_asked_for_again_only_on_retry() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        book.want(vip, R, 24, true);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Failed), None);
+        assert!(book.needs_retry());
+        assert_eq!(book.retry(), vec![(vip, Request::Add)]);
+        assert!(book.retry().is_empty());
+    }
+
+    #[test]
+    fn who_removed_it_decides_what_it_means() {
+        let mut book = Addresses::default();
+        let (first, second, far) = (at("10.0.0.100"), at("10.0.0.101"), at("10.0.1.1"));
+        let loose = at("10.9.0.1");
+        for place in [first, second, far] {
+            installed(&mut book, place, 24, true);
+        }
+        installed(&mut book, loose, 24, false);
+        // The primary of a subnet goes, and the kernel takes its secondaries with it.
+        assert_eq!(book.unwant(first), Some(Request::Remove));
+        assert_eq!(book.vanished(first), Vanished::Expected);
+        assert_eq!(book.vanished(second), Vanished::Collateral);
+        assert_eq!(book.retry(), vec![(second, Request::Add)]);
+        assert_eq!(book.vanished(far), Vanished::Lost(R));
+        assert_eq!(book.vanished(loose), Vanished::Untracked);
+        assert_eq!(book.vanished(at("192.0.2.1")), Vanished::Expected);
+    }
+
+    #[test]
+    fn notifications_may_overtake_the_answer() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        // Put there by us and removed by somebody else before the answer is read.
+        book.want(vip, R, 24, true);
+        book.appeared(vip);
+        assert_eq!(book.vanished(vip), Vanished::Lost(R));
+        assert_eq!(book.unwant(vip), None);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        assert!(!book.installed(vip) && book.settled());
+        // Our own removal is reported when the address is being added again already.
+        installed(&mut book, vip, 24, true);
+        book.unwant(vip);
+        book.want(vip, R, 24, true);
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
+        assert_eq!(book.vanished(vip), Vanished::Expected);
+        book.appeared(vip);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        assert!(book.installed(vip));
+    }
+
+    #[test]
+    fn gratuitous_arp_waits_for_its_address() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        book.want(vip, R, 24, true);
+        assert!(!book.announce(vip, 5));
+        assert_eq!(book.take_rounds(vip), 0);
+        book.completed(vip, Request::Add, Outcome::Done);
+        assert_eq!(book.take_rounds(vip), 5);
+        assert_eq!(book.take_rounds(vip), 0);
+        assert!(book.announce(vip, 5));
+        book.unwant(vip);
+        assert!(!book.announce(vip, 5));
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: one request at a time, and in the end what was wanted last.
+        #[test]
+        fn converges(steps in prop::collection::vec(0u8..6, 0..60)) {
+            let mut book = Addresses::default();
+            let vip = at("10.0.0.100");
+            let mut under_way: Option<Request> = None;
+            let mut wanted = false;
+            let mut kernel = false;
+            for step in steps {
+                let asked = match step {
+                    0 => { wanted = true; book.want(vip, R, 24, true) }
+                    1 => { wanted = false; book.unwant(vip) }
+                    2 => under_way.take().and_then(|request| {
+                        kernel = request == Request::Add;
+                        book.completed(vip, request, Outcome::Done)
+                    }),
+                    3 => under_way.take().and_then(|request| {
+                        book.completed(vip, request, Outcome::Failed)
+                    }),
+                    4 => book.retry().first().map(|(_, request)| *request),
+                    _ => { if under_way.is_none() && kernel { kernel = false; book.vanished(vip); } None }
+                };
+                if let Some(request) = asked {
+                    prop_assert!(under_way.is_none(), "two requests at once");
+                    under_way = Some(request);
+                }
+            }
+            for _ in 0..4 {
+                if let Some(request) = under_way.take() {
+                    kernel = request == Request::Add;
+                    under_way = book.completed(vip, request, Outcome::Done);
+                } else {
+                    under_way = book.retry().first().map(|(_, request)| *request);
+                }
+            }
+            prop_assert_eq!(kernel, wanted);
+            prop_assert!(book.settled());
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The interfaces of this network namespace as the kernel reports them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::addresses::Place;
+use crate::io::bpf::CaptureMode;
+use crate::io::netlink::{Event, Link};
+
+/// Whether advertisements can be received on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Not tried yet, or not needed.
+    Detached,
+    /// The XDP program is attached.
+    Attached(CaptureMode),
+    /// It could not be attached, and why.
+    Failed(String),
+}
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Name; may change.
+    pub name: String,
+    /// Up, with carrier.
+    pub up: bool,
+    /// Ethernet address, `None` for other kinds of interface.
+    pub mac: Option<[u8; 6]>,
+    /// Whether the XDP program is there.
+    pub capture: Capture,
+    /// IPv4 addresses in the kernel's order, without the virtual ones.
+    own: Vec<Ipv4Addr>,
+}
+
+/// All interfaces, by index.
+#[derive(Default)]
+pub struct Interfaces {
+    by_index: BTreeMap<u32, Interface>,
+    /// Addresses that move between hosts, and therefore never identify this one.
+    virtual_addresses: HashSet<IpAddr>,
+    /// The virtual addresses that are on an interface now, by whomever.
+    present: HashSet<Place>,
+}
+
+/// What an [`Event`] means for the routers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The interface or one of its own addresses changed: look at the routers on it again.
+    Interface {
+        /// Which.
+        ifindex: u32,
+        /// Whether it is gone.
+        gone: bool,
+    },
+    /// A virtual address appeared on an interface.
+    Virtual(Place),
+    /// A virtual address disappeared from an interface.
+    VirtualGone(Place),
+}
+
+impl Interfaces {
+    /// An empty table that takes these addresses for virtual ones.
+    pub fn new(virtual_addresses: HashSet<IpAddr>) -> Self {
+        Self { virtual_addresses, ..Self::default() }
+    }
+
+    /// Takes in what the kernel reports.
+    pub fn apply(&mut self, event: &Event) -> Change {
+        match event {
+            Event::Link(link) => self.link(link),
+            Event::LinkGone(ifindex) => {
+                self.present.retain(|place| place.ifindex != *ifindex);
+                match self.by_index.remove(ifindex) {
+                    Some(_) => Change::Interface { ifindex: *ifindex, gone: true },
+                    None => Change::None,
+                }
+            }
+            Event::Address(at) => {
+                let place = Place { ifindex: at.ifindex, address: at.address };
+                if self.virtual_addresses.contains(&at.address) {
+                    self.present.insert(place);
+                    return Change::Virtual(place);
+                }
+                match (self.by_index.get_mut(&at.ifindex), at.address) {
+                    (Some(interface), IpAddr::V4(address)) if !interface.own.contains(&address) => {
+                        interface.own.push(address);
+                        Change::Interface { ifindex: at.ifindex, gone: false }
+                    }
+                    (Some(_) | None, IpAddr::V4(_) | IpAddr::V6(_)) => Change::None,
+                }
+            }
+            Event::AddressGone(at) => {
+                let place = Place { ifindex: at.ifindex, address: at.address };
+                if self.virtual_addresses.contains(&at.address) {
+                    self.present.remove(&place);
+                    return Change::VirtualGone(place);
+                }
+                match self.by_index.get_mut(&at.ifindex) {
+                    Some(interface) => {
+                        interface.own.retain(|own| IpAddr::V4(*own) != at.address);
+                        Change::Interface { ifindex: at.ifindex, gone: false }
+                    }
+                    None => Change::None,
+                }
+            }
+            Event::Overrun | Event::Closed => Change::None,
+        }
+    }
+
+    fn link(&mut self, link: &Link) -> Change {
+        let Link { ifindex, name, up, mac } = link.clone();
+        let changed = match self.by_index.get_mut(&ifindex) {
+            Some(known) => {
+                let changed = (&known.name, known.up, known.mac) != (&name, up, mac);
+                known.name = name;
+                known.up = up;
+                known.mac = mac;
+                changed
+            }
+            None => {
+                let interface =
+                    Interface { name, up, mac, capture: Capture::Detached, own: Vec::new() };
+                self.by_index.insert(ifindex, interface);
+                true
+            }
+        };
+        if changed { Change::Interface { ifindex, gone: false } } else { Change::None }
+    }
+
+    /// Forgets all addresses, before they are listed anew.
+    pub fn forget_addresses(&mut self) {
+        self.present.clear();
+        for interface in self.by_index.values_mut() {
+            interface.own.clear();
+        }
+    }
+
+    /// Indices of all interfaces.
+    pub fn indices(&self) -> Vec<u32> {
+        self.by_index.keys().copied().collect()
+    }
+
+    /// The interface of that index.
+    pub fn get(&self, ifindex: u32) -> Option<&Interface> {
+        self.by_index.get(&ifindex)
+    }
+
+    /// The interface of that index, to change what is known of its capture.
+    pub fn get_mut(&mut self, ifindex: u32) -> Option<&mut Interface> {
+        self.by_index.get_mut(&ifindex)
+    }
+
+    /// The interface of that name.
+    pub fn by_name(&self, name: &str) -> Option<(u32, &Interface)> {
+        self.by_index
+            .iter()
+            .find(|(_, interface)| interface.name == name)
+            .map(|(ifindex, interface)| (*ifindex, interface))
+    }
+
+    /// Whether a virtual address is on its interface, by whomever it was put there.
+    pub fn has(&self, place: Place) -> bool {
+        self.present.contains(&place)
+    }
+}
+
+impl Interface {
+    /// The address to send from: the first one that is not virtual.
+    pub fn source(&self) -> Option<Ipv4Addr> {
+        self.own.first().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::netlink::InterfaceAddress;
+
+    fn link(up: bool) -> Event {
+        Event::Link(Link { ifindex: 2, name: "eth0".to_owned(), up, mac: Some([2; 6]) })
+    }
+
+    fn address(text: &str) -> InterfaceAddress {
+        InterfaceAddress { ifindex: 2, address: text.parse().unwrap(), prefix: 24 }
+    }
+
+    fn table() -> Interfaces {
+        let mut table = Interfaces::new(["10.0.0.100".parse().unwrap()].into());
+        table.apply(&link(true));
+        table
+    }
+
+    #[test]
+    fn the_source_is_never_a_virtual_address() {
+        let mut table = table();
+        table.apply(&Event::Address(address("10.0.0.100")));
+        assert_eq!(table.get(2).unwrap().source(), None);
+        let changed = Change::Interface { ifindex: 2, gone: false };
+        assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), changed);
+        assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
+        table.apply(&Event::Address(address("10.0.0.2")));
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        table.apply(&Event::AddressGone(address("10.0.0.1")));
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+    }
+
+    #[test]
+    fn only_changes_are_reported() {
+        let mut table = table();
+        assert_eq!(table.apply(&link(true)), Change::None);
+        assert_eq!(table.apply(&link(false)), Change::Interface { ifindex: 2, gone: false });
+        assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });
+        assert_eq!(table.apply(&Event::LinkGone(2)), Change::None);
+        assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
+    }
+
+    #[test]
+    fn virtual_addresses_are_followed_wherever_they_are() {
+        let mut table = table();
+        let place = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        let come = table.apply(&Event::Address(address("10.0.0.100")));
+        assert_eq!(come, Change::Virtual(place));
+        assert!(table.has(place));
+        let gone = table.apply(&Event::AddressGone(address("10.0.0.100")));
+        assert_eq!(gone, Change::VirtualGone(place));
+        assert!(!table.has(place));
+    }
+}

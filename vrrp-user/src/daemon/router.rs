@@ -1,0 +1,355 @@
+//! One virtual router as the daemon sees it: its configuration, where it lives at the moment, and the
+//! frames that it sends from there.
+
+use std::io;
+use std::mem::{Discriminant, discriminant};
+use std::net::{IpAddr, Ipv4Addr};
+
+use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, state, transport};
+use vrrp_common::{FAMILY_V4, MULTICAST_V4};
+
+use super::addresses::Place;
+use super::interfaces::Interfaces;
+use crate::config::model::{self, Address, Authentication, Transport, V3Checksum};
+use crate::engine::time::Nanos;
+use crate::engine::types::{
+    AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version,
+};
+use crate::io::netlink::{AddressRequest, InterfaceAddress};
+use crate::io::tx::Queue;
+use crate::wire::ethernet::VRRP_MULTICAST;
+use crate::wire::frame::{AdvertFrame, AdvertParams};
+use crate::wire::vrrp::Auth;
+
+/// `auth_type` of the simple password (RFC 2338 section 5.3.6).
+const AUTH_SIMPLE: u8 = 1;
+
+/// One virtual router.
+pub struct Router {
+    /// As configured.
+    pub config: model::Router,
+    /// What `stats` sees.
+    pub info: RouterInfo,
+    /// Interface, its Ethernet address and what is known of it.
+    home: Option<Home>,
+    link: Option<Link>,
+    /// A frame per destination, with the destination when it is a peer.
+    frames: Vec<(Option<Ipv4Addr>, AdvertFrame)>,
+    /// IP identification of the next advertisement: they may be fragmented, so it must vary (RFC 6864).
+    ident: u16,
+    failing: bool,
+    last_notice: Option<(Discriminant<Notice>, Nanos)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Home {
+    ifindex: u32,
+    mac: [u8; 6],
+    source: Option<Ipv4Addr>,
+}
+
+/// What `ROUTERS` must hold.
+pub type Registration = (RouterKey, RouterEntry);
+
+impl Router {
+    /// A router that lives nowhere yet.
+    pub fn new(config: model::Router) -> Self {
+        let mut info = RouterInfo {
+            vrid: config.vrid.get(),
+            priority: config.priority.0,
+            version: version_number(config.version()),
+            family: FAMILY_V4,
+            state: state::INIT,
+            ..RouterInfo::default()
+        };
+        info.set_name(&config.name);
+        info.set_interface(&config.interface);
+        Self {
+            config,
+            info,
+            home: None,
+            link: None,
+            frames: Vec::new(),
+            ident: 1,
+            failing: false,
+            last_notice: None,
+        }
+    }
+
+    /// What the engine must know.
+    pub fn spec(&self) -> RouterSpec {
+        let config = &self.config;
+        RouterSpec {
+            vrid: config.vrid,
+            priority: config.priority,
+            interval: config.interval,
+            preempt: config.preempt,
+            preempt_delay: config.preempt_delay,
+            addresses: config.addresses.iter().map(|address| address.address).collect(),
+            garp: config.garp,
+            lower_prio_advert: config.lower_prio_advert,
+            higher_prio_advert: config.higher_prio_advert,
+        }
+    }
+
+    /// Name, VRID and interface, for messages.
+    pub fn place(&self) -> String {
+        format!("{} (vrid {} on {})", self.config.name, self.config.vrid, self.config.interface)
+    }
+
+    /// All addresses that move with the router, those that are not advertised at the end.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.config.addresses.iter().chain(&self.config.excluded)
+    }
+
+    /// The interface that one of its addresses belongs on.
+    pub fn dev<'a>(&'a self, address: &'a Address) -> &'a str {
+        address.dev.as_deref().unwrap_or(&self.config.interface)
+    }
+
+    /// The interface that it lives on, as long as that exists.
+    pub fn ifindex(&self) -> Option<u32> {
+        self.home.map(|home| home.ifindex)
+    }
+
+    /// The address that it sends from.
+    pub fn source_in_use(&self) -> Option<Ipv4Addr> {
+        self.home?.source
+    }
+
+    /// What is wrong with its interface, and what to do.
+    pub fn link_problem(&self) -> Option<String> {
+        let interface = &self.config.interface;
+        match self.link? {
+            Link::Up(_) => None,
+            Link::Down(FaultCause::InterfaceMissing) => Some(format!(
+                "interface {interface} (line {} of the configuration) does not exist; waiting for it \
+                 (`ip link` lists what there is)",
+                self.config.line
+            )),
+            Link::Down(FaultCause::InterfaceDown) => Some(format!(
+                "interface {interface} is down; waiting for it (`ip link set {interface} up`)"
+            )),
+            Link::Down(FaultCause::NoAddress) => Some(format!(
+                "interface {interface} has no IPv4 address of its own to advertise from; waiting for \
+                 one (`ip address add ADDRESS/PREFIX dev {interface}`)"
+            )),
+            Link::Down(FaultCause::NoCapture) => {
+                Some(format!("no advertisement can be received on {interface}"))
+            }
+        }
+    }
+
+    /// The configured source, else the interface's.
+    pub fn source(&self, interface: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+        let (Transport::Multicast { source } | Transport::Unicast { source, .. }) =
+            &self.config.transport;
+        match source {
+            Some(IpAddr::V4(source)) => Some(*source),
+            Some(IpAddr::V6(_)) | None => interface,
+        }
+    }
+
+    /// Takes up a new place. Returns the registration to remove and the one to make, if they changed.
+    pub fn moved(
+        &mut self,
+        place: Option<(u32, [u8; 6])>,
+        link: Link,
+        id: RouterId,
+    ) -> (Option<RouterKey>, Option<Registration>) {
+        let source = match link {
+            Link::Up(IpAddr::V4(source)) => Some(source),
+            // Kept while the interface is down, for the farewell and for what still arrives.
+            Link::Up(IpAddr::V6(_)) | Link::Down(_) => self.home.and_then(|home| home.source),
+        };
+        let home = place.map(|(ifindex, mac)| Home { ifindex, mac, source });
+        if home == self.home {
+            return (None, None);
+        }
+        let stale = self.home.filter(|old| home.is_none_or(|new| new.ifindex != old.ifindex));
+        self.home = home;
+        self.info.ifindex = home.map_or(0, |home| home.ifindex);
+        self.frames = home.map(|home| self.frames_from(home)).unwrap_or_default();
+        let fresh = home.map(|home| (self.key(home.ifindex), self.entry(home, id)));
+        (stale.map(|old| self.key(old.ifindex)), fresh)
+    }
+
+    /// Whether this is news about the link; remembers it.
+    pub fn report(&mut self, link: Link) -> bool {
+        let news = self.link != Some(link);
+        self.link = Some(link);
+        news
+    }
+
+    fn key(&self, ifindex: u32) -> RouterKey {
+        RouterKey {
+            ifindex,
+            family: FAMILY_V4,
+            vrid: self.config.vrid.get(),
+            ..RouterKey::default()
+        }
+    }
+
+    fn entry(&self, home: Home, id: RouterId) -> RouterEntry {
+        let (auth_type, auth_data) = match self.config.authentication {
+            Authentication::None => (0, [0; 8]),
+            Authentication::Pass(password) => (AUTH_SIMPLE, password),
+        };
+        let mut local = [0; 16];
+        if let Some(source) = home.source {
+            local[..4].copy_from_slice(&source.octets());
+        }
+        RouterEntry {
+            slot: id.0,
+            version: version_number(self.config.version()),
+            transport: match self.config.transport {
+                Transport::Multicast { .. } => transport::MULTICAST,
+                Transport::Unicast { .. } => transport::UNICAST,
+            },
+            auth_type,
+            interval: match self.config.interval {
+                AdvertInterval::Secs(secs) => secs,
+                AdvertInterval::Centisecs(_) => 0,
+            },
+            auth_data,
+            local,
+        }
+    }
+
+    fn frames_from(&self, home: Home) -> Vec<(Option<Ipv4Addr>, AdvertFrame)> {
+        let Some(source) = home.source else { return Vec::new() };
+        let addresses: Vec<Ipv4Addr> =
+            self.config.addresses.iter().filter_map(|address| v4(address.address)).collect();
+        let frame = |destination: Ipv4Addr| {
+            AdvertFrame::new(&AdvertParams {
+                source_mac: home.mac,
+                dest_mac: VRRP_MULTICAST,
+                source,
+                destination,
+                vrid: self.config.vrid,
+                interval: self.config.interval,
+                priority: self.config.priority,
+                addresses: &addresses,
+                auth: match self.config.authentication {
+                    Authentication::None => Auth::None,
+                    Authentication::Pass(password) => Auth::Password(password),
+                },
+                v3_pseudo_header: self.config.v3_checksum == V3Checksum::Rfc5798,
+            })
+            // More than 255 addresses, which the configuration refuses.
+            .inspect_err(|error| log::error!("{}: {error}", self.place()))
+            .ok()
+        };
+        match &self.config.transport {
+            Transport::Multicast { .. } => {
+                frame(Ipv4Addr::from(MULTICAST_V4)).into_iter().map(|f| (None, f)).collect()
+            }
+            Transport::Unicast { peers, .. } => peers
+                .iter()
+                .filter_map(|peer| v4(*peer))
+                .filter_map(|peer| Some((Some(peer), frame(peer)?)))
+                .collect(),
+        }
+    }
+
+    /// Queues the advertisement, or sends it to each peer. Returns the errors of the latter.
+    pub fn advertise(
+        &mut self,
+        priority: Priority,
+        queue: &mut Queue,
+        id: RouterId,
+        mut send: impl FnMut(u32, Ipv4Addr, &[u8]) -> io::Result<()>,
+    ) -> Vec<io::Error> {
+        let Some(home) = self.home else { return Vec::new() };
+        if let Some(Link::Down(FaultCause::InterfaceDown)) = self.link {
+            // The farewell to a network that is already out of reach.
+            return Vec::new();
+        }
+        let mut failed = Vec::new();
+        let mut sent = false;
+        for (peer, frame) in &mut self.frames {
+            frame.set_priority(priority);
+            frame.set_ident(self.ident);
+            self.ident = self.ident.wrapping_add(1);
+            match peer {
+                None => queue.push(home.ifindex, frame.bytes(), id.0),
+                Some(peer) => match send(home.ifindex, *peer, frame.ip_bytes()) {
+                    Ok(()) => self.failing = false,
+                    Err(error) => failed.push(error),
+                },
+            }
+            sent = true;
+        }
+        if sent {
+            self.info.adverts_sent += 1;
+            self.info.priority_zero_sent += u64::from(priority == Priority::RESIGN);
+        }
+        failed
+    }
+
+    /// An advertisement could not be sent. Whether that is worth a line in the log: once per state.
+    pub fn send_failed(&mut self) -> bool {
+        self.info.send_errors += 1;
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// Takes in a change of state.
+    pub fn transition(&mut self, to: State, at: Nanos) {
+        self.info.state = match to {
+            State::Init => state::INIT,
+            State::Backup => state::BACKUP,
+            State::Master => state::MASTER,
+            State::Fault => state::FAULT,
+        };
+        self.info.since_ns = at.0;
+        self.info.became_master += u64::from(to == State::Master);
+        self.failing = false;
+        self.last_notice = None;
+    }
+
+    /// Whether a notice is of another kind than the last one, or that one was long ago.
+    pub fn worth_logging(&mut self, notice: &Notice, now: Nanos, silence: Nanos) -> bool {
+        let kind = discriminant(notice);
+        if self.last_notice.is_some_and(|(last, at)| last == kind && now < at + silence) {
+            return false;
+        }
+        self.last_notice = Some((kind, now));
+        true
+    }
+
+    /// The netlink request for one of its addresses, if the place is one of those.
+    pub fn request(&self, place: Place, interfaces: &Interfaces) -> Option<AddressRequest> {
+        let address = self.addresses().find(|address| {
+            let ifindex = match &address.dev {
+                Some(dev) => interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
+                None => self.ifindex(),
+            };
+            address.address == place.address && ifindex == Some(place.ifindex)
+        })?;
+        Some(AddressRequest {
+            at: InterfaceAddress {
+                ifindex: place.ifindex,
+                address: address.address,
+                prefix: address.prefix,
+            },
+            label: address.label.clone(),
+            scope: address.scope,
+            broadcast: address.broadcast,
+        })
+    }
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// The number on the wire.
+pub fn version_number(version: Version) -> u8 {
+    match version {
+        Version::V2 => 2,
+        Version::V3 => 3,
+    }
+}

@@ -1,0 +1,105 @@
+//! The snapshot that `status` shows.
+
+use super::Daemon;
+use super::interfaces::Capture;
+use super::router::{Router, version_number};
+use crate::config::model::Transport;
+use crate::control::api::{AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status};
+use crate::engine::time::Nanos;
+use crate::engine::types::RouterId;
+use crate::io::timer;
+
+impl Daemon {
+    pub(super) fn status(&self) -> Status {
+        let now = timer::now();
+        let routers = self.ids().filter_map(|id| self.router_status(id, now)).collect();
+        Status {
+            schema: SCHEMA,
+            instance: self.instance.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: (now - self.started).as_secs_f64(),
+            config: self.config_path.display().to_string(),
+            routers,
+            interfaces: self.interface_status(),
+            counters: self.counters(),
+        }
+    }
+
+    fn router_status(&self, id: RouterId, now: Nanos) -> Option<RouterStatus> {
+        let router = self.router(id);
+        let view = self.engine.view(id)?;
+        let since = if view.since == Nanos::ZERO { self.started } else { view.since };
+        let addresses = router.addresses().map(|address| AddressStatus {
+            address: format!("{}/{}", address.address, address.prefix),
+            dev: router.dev(address).to_owned(),
+            installed: self.installed(id, router, address),
+        });
+        Some(RouterStatus {
+            name: router.config.name.clone(),
+            interface: router.config.interface.clone(),
+            vrid: router.config.vrid.get(),
+            family: "ipv4".to_owned(),
+            version: version_number(router.config.version()),
+            state: view.state.name().to_owned(),
+            cause: view.cause.map(|cause| cause.to_string()),
+            since_s: (now - since).as_secs_f64(),
+            priority: view.priority.0,
+            master: view.master.map(|(address, priority)| Master {
+                address: address.to_string(),
+                priority: priority.0,
+            }),
+            interval_ms: view.interval.span().0 / 1_000_000,
+            master_down_ms: view.master_down_interval.0 / 1_000_000,
+            next_timer_ms: view.next_timer.map(|at| (at - now).0 / 1_000_000),
+            transport: match &router.config.transport {
+                Transport::Multicast { .. } => vec!["multicast".to_owned()],
+                Transport::Unicast { peers, .. } => peers.iter().map(ToString::to_string).collect(),
+            },
+            source: router.source_in_use().map(|source| source.to_string()),
+            addresses: addresses.collect(),
+            problems: router.link_problem().into_iter().collect(),
+        })
+    }
+
+    fn interface_status(&self) -> Vec<InterfaceStatus> {
+        let mut names: Vec<&str> = Vec::new();
+        for router in &self.routers {
+            let devs = router.addresses().filter_map(|address| address.dev.as_deref());
+            for name in [router.config.interface.as_str()].into_iter().chain(devs) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        let show = |name: &str| match self.interfaces.by_name(name) {
+            None => InterfaceStatus {
+                name: name.to_owned(),
+                ifindex: None,
+                up: false,
+                capture: None,
+                error: Some("does not exist".to_owned()),
+            },
+            Some((ifindex, interface)) => InterfaceStatus {
+                name: name.to_owned(),
+                ifindex: Some(ifindex),
+                up: interface.up,
+                capture: match &interface.capture {
+                    Capture::Attached(mode) => Some(mode.to_string()),
+                    Capture::Detached | Capture::Failed(_) => None,
+                },
+                error: match &interface.capture {
+                    Capture::Failed(why) => Some(why.clone()),
+                    Capture::Attached(_) | Capture::Detached => None,
+                },
+            },
+        };
+        names.into_iter().map(show).collect()
+    }
+
+    fn installed(&self, id: RouterId, _: &Router, address: &crate::config::model::Address) -> bool {
+        self.places(id)
+            .iter()
+            .any(|(place, _)| place.address == address.address && self.interfaces.has(*place))
+    }
+}

@@ -1,0 +1,494 @@
+//! One virtual router: the state machine of RFC 9568 section 6.4 with keepalived's FAULT beside it.
+//!
+//! ```text
+//!                         LinkUp, priority 255
+//!            +----------+ -------------------------> +----------+
+//!  LinkDown  |   Init   |                            |  Master  | AddressLost, a higher
+//!   +------- |  Fault   | ---------> +----------+    +----------+ priority heard
+//!   +------> +----------+   LinkUp   |  Backup  | <----'   ^
+//!                 ^                  +----------+ ---------'
+//!                 '---- LinkDown,         |      MasterDown timer
+//!                       Shutdown ---------'      (silence, priority 0, pre-emption)
+//! ```
+//!
+//! "Active" in RFC 9568 is "master" here, as users of keepalived know it. Time comes in as an argument:
+//! for an advertisement it is its arrival, which may lie before the event handled last.
+//! What does not concern a single router belongs into [`super::Engine`].
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use super::election::{interval_span, master_down_interval, outranks, skew};
+use super::time::Nanos;
+use super::timers::{Deadlines, Timer};
+use super::types::{
+    Action, Advert, AdvertInterval, Cause, FaultCause, Notice, Priority, RouterId, RouterSpec,
+    RouterView, State,
+};
+
+/// What can happen to a router.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The interface can carry the router; advertisements leave from this address.
+    LinkUp(IpAddr),
+    /// The interface can not carry the router.
+    LinkDown(FaultCause),
+    /// An advertisement arrived that passed the receive checks.
+    Advert(&'a Advert),
+    /// A deadline passed.
+    Timer(Timer),
+    /// One of the router's addresses was removed by somebody else.
+    AddressLost(IpAddr),
+    /// The router stops.
+    Shutdown,
+}
+
+/// What the master-down timer of a backup is waiting out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// Whether anybody is master at all.
+    Silence,
+    /// The skew after this router resigned.
+    Resigned(IpAddr),
+    /// The rest of the master-down interval of a master that is being pre-empted.
+    Preempting(IpAddr, Priority),
+}
+
+/// Senders about which something was reported already. Bounded, because sources can be forged.
+#[derive(Clone, Debug, Default)]
+struct Senders(VecDeque<IpAddr>);
+
+impl Senders {
+    const MAX: usize = 16;
+
+    /// Whether the sender is new to the list; the oldest one makes room.
+    fn insert(&mut self, sender: IpAddr) -> bool {
+        if self.0.contains(&sender) {
+            return false;
+        }
+        if self.0.len() == Self::MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(sender);
+        true
+    }
+
+    fn remove(&mut self, sender: IpAddr) {
+        self.0.retain(|&known| known != sender);
+    }
+}
+
+/// One virtual router.
+#[derive(Clone, Debug)]
+pub struct Router {
+    id: RouterId,
+    spec: RouterSpec,
+    /// The advertised addresses in ascending order, to compare lists whatever their order.
+    sorted: Vec<IpAddr>,
+    state: State,
+    cause: Option<Cause>,
+    since: Nanos,
+    /// Where our advertisements come from; `None` until the link was up once.
+    local: Option<IpAddr>,
+    /// `Active_Adver_Interval` (RFC 9568 section 6.1).
+    active: AdvertInterval,
+    master: Option<(IpAddr, Priority)>,
+    /// As backup: the last advertisement, or the start of listening.
+    heard: Nanos,
+    waiting: Waiting,
+    /// As backup: when the lower-priority master that is heard has been tolerated long enough.
+    preempt_at: Option<Nanos>,
+    deadlines: Deadlines,
+    mismatched: Senders,
+    mismatches: u64,
+    rivals: Senders,
+    owners: Senders,
+}
+
+impl Router {
+    /// A router in [`State::Init`].
+    pub fn new(id: RouterId, spec: RouterSpec) -> Self {
+        let mut sorted = spec.addresses.clone();
+        sorted.sort_unstable();
+        Self {
+            id,
+            sorted,
+            state: State::Init,
+            cause: None,
+            since: Nanos::ZERO,
+            local: None,
+            active: spec.interval,
+            master: None,
+            heard: Nanos::ZERO,
+            waiting: Waiting::Silence,
+            preempt_at: None,
+            deadlines: Deadlines::default(),
+            mismatched: Senders::default(),
+            mismatches: 0,
+            rivals: Senders::default(),
+            owners: Senders::default(),
+            spec,
+        }
+    }
+
+    /// What it was made with.
+    pub fn spec(&self) -> &RouterSpec {
+        &self.spec
+    }
+
+    /// Its timers.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// What `status` shows.
+    pub fn view(&self) -> RouterView {
+        RouterView {
+            state: self.state,
+            cause: self.cause,
+            since: self.since,
+            priority: self.spec.priority,
+            master: self.master,
+            interval: self.active,
+            next_timer: match self.state {
+                State::Init | State::Fault => None,
+                State::Backup => self.deadlines.get(Timer::MasterDown),
+                State::Master => self.deadlines.get(Timer::Advert),
+            },
+            master_down_interval: self.master_down_interval(),
+            address_list_mismatches: self.mismatches,
+        }
+    }
+
+    /// Takes one event; what is to be done is appended to `out`, in order.
+    pub fn handle(&mut self, now: Nanos, event: Event<'_>, out: &mut VecDeque<Action>) {
+        match (self.state, event) {
+            // RFC 9568 section 6.4.1: the owner advertises at once, everybody else listens first.
+            (State::Init, Event::LinkUp(local)) => self.start(now, local, Cause::Startup, out),
+            (State::Fault, Event::LinkUp(local)) => self.start(now, local, Cause::Recovered, out),
+            // Not in the RFC: the new address counts from the next tie on.
+            (State::Backup | State::Master, Event::LinkUp(local)) => self.local = Some(local),
+
+            (State::Init | State::Backup, Event::LinkDown(cause)) => self.fail(now, cause, out),
+            (State::Master, Event::LinkDown(cause)) => {
+                // As in a shutdown (RFC 9568 section 6.4.3). If the link is gone altogether nobody
+                // hears it, which does no harm.
+                self.advertise(Priority::RESIGN, out);
+                out.push_back(Action::RemoveAddresses(self.id));
+                self.fail(now, cause, out);
+            }
+            (State::Fault, Event::LinkDown(cause)) => self.cause = Some(Cause::Fault(cause)),
+
+            // RFC 9568 section 6.4.1: Init ignores advertisements; so does keepalived's FAULT.
+            (State::Init | State::Fault, Event::Advert(_)) => {}
+            // RFC 9568 section 6.4.2.
+            (State::Backup, Event::Advert(advert)) => self.hear_as_backup(now, advert, out),
+            // RFC 9568 section 6.4.3.
+            (State::Master, Event::Advert(advert)) => self.hear_as_master(now, advert, out),
+
+            // RFC 9568 section 6.4.2: Active_Down_Timer fires.
+            (State::Backup, Event::Timer(Timer::MasterDown)) => {
+                let cause = match self.waiting {
+                    Waiting::Silence => Cause::MasterDown {
+                        master: self.master.map(|(address, _)| address),
+                        silence: now - self.heard,
+                    },
+                    Waiting::Resigned(master) => Cause::MasterResigned(master),
+                    Waiting::Preempting(master, priority) => Cause::Preempted { master, priority },
+                };
+                self.become_master(now, cause, out);
+            }
+            // RFC 9568 section 6.4.3: Adver_Timer fires.
+            (State::Master, Event::Timer(Timer::Advert)) => self.advertise_on_time(now, out),
+            // keepalived's repetition of gratuitous ARP.
+            (State::Master, Event::Timer(timer @ Timer::GarpDelayed)) => {
+                self.deadlines.cancel(timer);
+                self.garp(self.spec.garp.master_repeat, out);
+            }
+            (State::Master, Event::Timer(Timer::GarpRefresh)) => {
+                self.garp(self.spec.garp.refresh_repeat, out);
+                self.arm(Timer::GarpRefresh, now, self.spec.garp.refresh);
+            }
+            (State::Master, Event::Timer(timer @ Timer::GarpLowerPrio)) => {
+                self.deadlines.cancel(timer);
+                self.garp(self.spec.garp.lower_prio_repeat, out);
+            }
+            // Never set in these states; should one fire, it must not stay due.
+            (State::Master, Event::Timer(timer @ Timer::MasterDown))
+            | (
+                State::Backup,
+                Event::Timer(
+                    timer @ (Timer::Advert
+                    | Timer::GarpDelayed
+                    | Timer::GarpRefresh
+                    | Timer::GarpLowerPrio),
+                ),
+            )
+            | (State::Init | State::Fault, Event::Timer(timer)) => self.deadlines.cancel(timer),
+
+            // keepalived: who lost an address gives up the others too, and comes back after the skew.
+            (State::Master, Event::AddressLost(address)) => {
+                self.advertise(Priority::RESIGN, out);
+                out.push_back(Action::RemoveAddresses(self.id));
+                let wait = skew(self.spec.priority, self.spec.interval);
+                self.become_backup(now, wait, Cause::AddressLost(address), out);
+            }
+            // Only a master holds addresses; this one was still on its way when it left.
+            (State::Init | State::Backup | State::Fault, Event::AddressLost(_)) => {}
+
+            (State::Init, Event::Shutdown) => {}
+            // RFC 9568 section 6.4.2: cancel the timer, Init.
+            (State::Backup | State::Fault, Event::Shutdown) => self.stop(now, out),
+            // RFC 9568 section 6.4.3: cancel the timer, send priority 0, Init.
+            (State::Master, Event::Shutdown) => {
+                self.advertise(Priority::RESIGN, out);
+                out.push_back(Action::RemoveAddresses(self.id));
+                self.stop(now, out);
+            }
+        }
+    }
+
+    /// The link is there, for the first time or again (RFC 9568 section 6.4.1).
+    fn start(&mut self, now: Nanos, local: IpAddr, cause: Cause, out: &mut VecDeque<Action>) {
+        self.local = Some(local);
+        if self.is_owner() {
+            self.become_master(now, Cause::Owner, out);
+        } else {
+            let wait = master_down_interval(self.spec.priority, self.spec.interval);
+            self.become_backup(now, wait, cause, out);
+        }
+    }
+
+    /// RFC 9568 section 6.4.2, "If an ADVERTISEMENT is received".
+    fn hear_as_backup(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
+        if !self.examine(advert, out) {
+            return;
+        }
+        self.heard = self.heard.max(now);
+        if advert.priority == Priority::RESIGN {
+            self.waiting = Waiting::Resigned(advert.source);
+            self.arm(Timer::MasterDown, self.heard, skew(self.spec.priority, self.active));
+            return;
+        }
+        let known = self.master.replace((advert.source, advert.priority));
+        let is_new = known.map(|(address, _)| address) != Some(advert.source);
+        if advert.priority >= self.spec.priority {
+            // keepalived: preempt_delay starts over with the next master of lower priority.
+            self.preempt_at = None;
+        } else if self.preempts() {
+            let preempt_at = *self.preempt_at.get_or_insert(now + self.preempt_delay());
+            if now >= preempt_at {
+                // Discard; the timer goes on and will fire.
+                let waiting = Waiting::Preempting(advert.source, advert.priority);
+                if self.waiting != waiting {
+                    self.waiting = waiting;
+                    let (master, priority) = (advert.source, advert.priority);
+                    self.notify(Notice::Preempting { master, priority }, out);
+                }
+                return;
+            }
+        }
+        self.waiting = Waiting::Silence;
+        if is_new {
+            let (master, priority) = (advert.source, advert.priority);
+            self.notify(Notice::NewMaster { master, priority }, out);
+        }
+        self.learn_interval(advert.interval, out);
+        self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+    }
+
+    /// RFC 9568 section 6.4.3, "If an ADVERTISEMENT is received".
+    fn hear_as_master(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
+        if !self.examine(advert, out) {
+            return;
+        }
+        let (source, priority) = (advert.source, advert.priority);
+        if priority == Priority::RESIGN {
+            self.advertise(self.spec.priority, out);
+            self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+        } else if self
+            .local
+            .is_some_and(|us| outranks((priority, source), (self.spec.priority, us)))
+        {
+            if self.spec.higher_prio_advert {
+                self.advertise(self.spec.priority, out);
+            }
+            out.push_back(Action::RemoveAddresses(self.id));
+            let wait = master_down_interval(self.spec.priority, advert.interval);
+            self.become_backup(now, wait, Cause::Yielded { master: source, priority }, out);
+            self.master = Some((source, priority));
+            self.learn_interval(advert.interval, out);
+        } else {
+            if self.rivals.insert(source) {
+                self.notify(Notice::LowerPriority { source, priority }, out);
+            }
+            if self.spec.lower_prio_advert {
+                self.advertise(self.spec.priority, out);
+                self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+            }
+            // It has just told everybody that the addresses are where it is.
+            self.garp(self.spec.garp.lower_prio_repeat, out);
+            self.arm(Timer::GarpLowerPrio, now, self.spec.garp.lower_prio_delay);
+        }
+    }
+
+    /// Looks at what does not depend on the state; `false` when the advertisement is not for us to act on.
+    fn examine(&mut self, advert: &Advert, out: &mut VecDeque<Action>) -> bool {
+        // Answering our own echo would never end; another version has another clock.
+        if self.local == Some(advert.source)
+            || advert.interval.version() != self.spec.interval.version()
+        {
+            return false;
+        }
+        // RFC 9568 section 7.1: a differing list is worth a log entry, not a refusal.
+        if self.same_addresses(&advert.addresses) {
+            self.mismatched.remove(advert.source);
+        } else {
+            self.mismatches += 1;
+            if self.mismatched.insert(advert.source) {
+                self.notify(Notice::AddressListMismatch(advert.source), out);
+            }
+        }
+        // RFC 9568 section 8.3.2 and erratum 8298: a second owner is reported and then treated like
+        // any other router, so that one of the two yields.
+        if self.is_owner()
+            && advert.priority == Priority::OWNER
+            && self.owners.insert(advert.source)
+        {
+            self.notify(Notice::SecondOwner(advert.source), out);
+        }
+        true
+    }
+
+    /// Whether a list holds exactly our addresses, in whatever order.
+    fn same_addresses(&self, theirs: &[IpAddr]) -> bool {
+        if theirs == self.spec.addresses {
+            return true;
+        }
+        let mut theirs = theirs.to_vec();
+        theirs.sort_unstable();
+        theirs == self.sorted
+    }
+
+    /// RFC 9568 section 6.4.2: `Active_Adver_Interval` follows the master. In version 2 the receive
+    /// checks made sure that both are the same.
+    fn learn_interval(&mut self, theirs: AdvertInterval, out: &mut VecDeque<Action>) {
+        if self.active != theirs {
+            self.active = theirs;
+            if theirs != self.spec.interval {
+                self.notify(Notice::IntervalLearned(theirs), out);
+            }
+        }
+    }
+
+    /// RFC 9568 section 6.4.2, "If the Active_Down_Timer fires". The order is keepalived's.
+    fn become_master(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
+        self.active = self.spec.interval;
+        self.master = None;
+        self.rivals = Senders::default();
+        self.deadlines.cancel_all();
+        self.advertise(self.spec.priority, out);
+        self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+        out.push_back(Action::AddAddresses(self.id));
+        self.garp(self.spec.garp.master_repeat, out);
+        self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
+        self.arm(Timer::GarpRefresh, now, self.spec.garp.refresh);
+        self.enter(now, State::Master, cause, out);
+    }
+
+    /// Listens, and takes over after `wait` unless a master is heard.
+    fn become_backup(&mut self, now: Nanos, wait: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
+        self.active = self.spec.interval;
+        self.master = None;
+        self.heard = now;
+        self.waiting = Waiting::Silence;
+        self.preempt_at = None;
+        self.deadlines.cancel_all();
+        self.arm(Timer::MasterDown, now, wait);
+        self.enter(now, State::Backup, cause, out);
+    }
+
+    /// RFC 9568 section 6.4.3, "If the Adver_Timer fires".
+    fn advertise_on_time(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        let interval = interval_span(self.spec.interval);
+        let due = self.deadlines.get(Timer::Advert).unwrap_or(now);
+        self.advertise(self.spec.priority, out);
+        // The period is kept whatever the lateness of a single wake-up, but what was missed is not
+        // made up for.
+        let next = due + interval;
+        self.deadlines.set(Timer::Advert, if next > now { next } else { now + interval });
+        // After such a pause another router was master and the neighbours believe it, even if it
+        // has yielded again unheard.
+        if now - due > self.master_down_interval() {
+            self.garp(self.spec.garp.master_repeat, out);
+            self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
+        }
+    }
+
+    fn fail(&mut self, now: Nanos, cause: FaultCause, out: &mut VecDeque<Action>) {
+        self.master = None;
+        self.active = self.spec.interval;
+        self.deadlines.cancel_all();
+        self.enter(now, State::Fault, Cause::Fault(cause), out);
+    }
+
+    fn stop(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        self.master = None;
+        self.active = self.spec.interval;
+        self.deadlines.cancel_all();
+        self.enter(now, State::Init, Cause::Shutdown, out);
+    }
+
+    fn enter(&mut self, now: Nanos, to: State, cause: Cause, out: &mut VecDeque<Action>) {
+        // An advertisement may have arrived before the last transition; history still runs forward.
+        let at = now.max(self.since);
+        let from = std::mem::replace(&mut self.state, to);
+        self.cause = Some(cause);
+        self.since = at;
+        out.push_back(Action::Transition { router: self.id, from, to, cause, at });
+    }
+
+    fn advertise(&self, priority: Priority, out: &mut VecDeque<Action>) {
+        out.push_back(Action::SendAdvert { router: self.id, priority });
+    }
+
+    fn garp(&self, rounds: u32, out: &mut VecDeque<Action>) {
+        if rounds > 0 {
+            out.push_back(Action::SendGarp { router: self.id, rounds });
+        }
+    }
+
+    fn notify(&self, notice: Notice, out: &mut VecDeque<Action>) {
+        out.push_back(Action::Notice { router: self.id, notice });
+    }
+
+    /// Sets a timer; a zero span means never.
+    fn arm(&mut self, timer: Timer, from: Nanos, span: Nanos) {
+        if span > Nanos::ZERO {
+            self.deadlines.set(timer, from + span);
+        } else {
+            self.deadlines.cancel(timer);
+        }
+    }
+
+    fn is_owner(&self) -> bool {
+        self.spec.priority == Priority::OWNER
+    }
+
+    /// RFC 9568 section 6.1: the owner pre-empts whatever `Preempt_Mode` says.
+    fn preempts(&self) -> bool {
+        self.spec.preempt || self.is_owner()
+    }
+
+    fn preempt_delay(&self) -> Nanos {
+        if self.is_owner() { Nanos::ZERO } else { self.spec.preempt_delay }
+    }
+
+    fn master_down_interval(&self) -> Nanos {
+        master_down_interval(self.spec.priority, self.active)
+    }
+}
+
+#[cfg(test)]
+#[path = "fsm_tests.rs"]
+mod tests;

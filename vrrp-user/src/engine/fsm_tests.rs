@@ -1,0 +1,630 @@
+//! The state machine, case by case: every event in every state, and the rules that need a sequence.
+
+use super::*;
+use crate::engine::time::Centisecs;
+use crate::engine::types::{GarpPolicy, Vrid};
+
+const US: [u8; 4] = [10, 0, 0, 5];
+const SECOND: Nanos = Nanos::from_secs(1);
+
+fn ip(octets: [u8; 4]) -> IpAddr {
+    octets.into()
+}
+
+fn v3(centisecs: u16) -> AdvertInterval {
+    AdvertInterval::Centisecs(Centisecs(centisecs))
+}
+
+fn spec() -> RouterSpec {
+    RouterSpec {
+        vrid: Vrid::new(1).unwrap(),
+        priority: Priority(100),
+        interval: v3(100),
+        preempt: true,
+        preempt_delay: Nanos::ZERO,
+        addresses: vec![ip([192, 0, 2, 1]), ip([192, 0, 2, 2])],
+        garp: GarpPolicy {
+            master_repeat: 5,
+            master_delay: Nanos::from_secs(5),
+            refresh: Nanos::from_secs(60),
+            refresh_repeat: 1,
+            lower_prio_repeat: 4,
+            lower_prio_delay: Nanos::from_secs(5),
+        },
+        lower_prio_advert: true,
+        higher_prio_advert: false,
+    }
+}
+
+fn advert(source: [u8; 4], priority: u8) -> Advert {
+    Advert {
+        source: ip(source),
+        priority: Priority(priority),
+        interval: v3(100),
+        addresses: spec().addresses,
+    }
+}
+
+/// A router on its own clock, and what it asked for since it was looked at last.
+struct Bench {
+    router: Router,
+    now: Nanos,
+    out: VecDeque<Action>,
+}
+
+impl Bench {
+    fn new(spec: RouterSpec) -> Self {
+        Self { router: Router::new(RouterId(0), spec), now: SECOND, out: VecDeque::new() }
+    }
+
+    fn up(spec: RouterSpec) -> Self {
+        let mut bench = Self::new(spec);
+        bench.event(Event::LinkUp(ip(US)));
+        bench
+    }
+
+    /// One in the given state, reached the usual way.
+    fn in_state(state: State, spec: RouterSpec) -> Self {
+        let mut bench = Self::new(spec);
+        match state {
+            State::Init => {}
+            State::Backup | State::Master => bench.event(Event::LinkUp(ip(US))),
+            State::Fault => bench.event(Event::LinkDown(FaultCause::InterfaceDown)),
+        }
+        if state == State::Master {
+            bench.fire(Timer::MasterDown);
+        }
+        bench.out.clear();
+        assert_eq!(bench.router.state, state);
+        bench
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        self.router.handle(self.now, event, &mut self.out);
+    }
+
+    fn hear(&mut self, source: [u8; 4], priority: u8) {
+        self.event(Event::Advert(&advert(source, priority)));
+    }
+
+    /// Goes to the deadline of a timer, which must be set, and fires it.
+    fn fire(&mut self, timer: Timer) {
+        self.now = self.router.deadlines.get(timer).expect("set");
+        self.event(Event::Timer(timer));
+    }
+
+    fn left(&self, timer: Timer) -> Option<Nanos> {
+        self.router.deadlines.get(timer).map(|at| at - self.now)
+    }
+
+    /// What it asked for, in words.
+    fn done(&mut self) -> String {
+        let words: Vec<_> = self.out.drain(..).map(|action| describe(&action)).collect();
+        words.join(" ")
+    }
+}
+
+fn describe(action: &Action) -> String {
+    match action {
+        Action::SendAdvert { priority, .. } => format!("advert({priority})"),
+        Action::AddAddresses(_) => "add".into(),
+        Action::RemoveAddresses(_) => "remove".into(),
+        Action::SendGarp { rounds, .. } => format!("garp({rounds})"),
+        Action::Transition { from, to, .. } => format!("{from}->{to}"),
+        Action::Notice { notice, .. } => match notice {
+            Notice::AddressListMismatch(_) => "!list".into(),
+            Notice::SecondOwner(_) => "!owner".into(),
+            Notice::NewMaster { .. } => "!master".into(),
+            Notice::IntervalLearned(_) => "!interval".into(),
+            Notice::LowerPriority { .. } => "!lower".into(),
+            Notice::Preempting { .. } => "!preempting".into(),
+        },
+    }
+}
+
+/// Names the timers that are set.
+fn timers(router: &Router) -> String {
+    let set: Vec<_> = Timer::ALL
+        .into_iter()
+        .filter(|&timer| router.deadlines.get(timer).is_some())
+        .map(|timer| match timer {
+            Timer::MasterDown => "down",
+            Timer::Advert => "adv",
+            Timer::GarpDelayed => "g2",
+            Timer::GarpRefresh => "gr",
+            Timer::GarpLowerPrio => "gl",
+        })
+        .collect();
+    set.join(" ")
+}
+
+/// Every event in every state: what is asked for, where it leads, which timers run afterwards.
+#[test]
+fn every_event_in_every_state() {
+    let higher = advert([10, 0, 0, 1], 200);
+    let equal_greater = advert([10, 0, 0, 9], 100);
+    let equal_lower = advert([10, 0, 0, 1], 100);
+    let lower = advert([10, 0, 0, 9], 50);
+    let zero = advert([10, 0, 0, 9], 0);
+    let own = advert(US, 100);
+    let mut v2 = advert([10, 0, 0, 1], 200);
+    v2.interval = AdvertInterval::Secs(1);
+    let lost = ip([192, 0, 2, 1]);
+
+    let still = ["Init: ", "Backup: down", "Master: adv g2 gr", "Fault: "];
+    let table: Vec<(&str, Event<'_>, [&str; 4])> = vec![
+        (
+            "link up",
+            Event::LinkUp(ip(US)),
+            [
+                "INIT->BACKUP Backup: down",
+                "Backup: down",
+                "Master: adv g2 gr",
+                "FAULT->BACKUP Backup: down",
+            ],
+        ),
+        (
+            "link up, other address",
+            Event::LinkUp(ip([10, 0, 0, 6])),
+            [
+                "INIT->BACKUP Backup: down",
+                "Backup: down",
+                "Master: adv g2 gr",
+                "FAULT->BACKUP Backup: down",
+            ],
+        ),
+        (
+            "link down",
+            Event::LinkDown(FaultCause::NoAddress),
+            [
+                "INIT->FAULT Fault: ",
+                "BACKUP->FAULT Fault: ",
+                "advert(0) remove MASTER->FAULT Fault: ",
+                "Fault: ",
+            ],
+        ),
+        (
+            "higher",
+            Event::Advert(&higher),
+            ["Init: ", "!master Backup: down", "remove MASTER->BACKUP Backup: down", "Fault: "],
+        ),
+        (
+            "equal, greater address",
+            Event::Advert(&equal_greater),
+            ["Init: ", "!master Backup: down", "remove MASTER->BACKUP Backup: down", "Fault: "],
+        ),
+        (
+            "equal, lower address",
+            Event::Advert(&equal_lower),
+            [
+                "Init: ",
+                "!master Backup: down",
+                "!lower advert(100) garp(4) Master: adv g2 gr gl",
+                "Fault: ",
+            ],
+        ),
+        (
+            "lower",
+            Event::Advert(&lower),
+            [
+                "Init: ",
+                "!preempting Backup: down",
+                "!lower advert(100) garp(4) Master: adv g2 gr gl",
+                "Fault: ",
+            ],
+        ),
+        (
+            "priority 0",
+            Event::Advert(&zero),
+            ["Init: ", "Backup: down", "advert(100) Master: adv g2 gr", "Fault: "],
+        ),
+        ("our own echo", Event::Advert(&own), still),
+        ("another version", Event::Advert(&v2), still),
+        (
+            "master-down timer",
+            Event::Timer(Timer::MasterDown),
+            [
+                "Init: ",
+                "advert(100) add garp(5) BACKUP->MASTER Master: adv g2 gr",
+                "Master: adv g2 gr",
+                "Fault: ",
+            ],
+        ),
+        (
+            "advert timer",
+            Event::Timer(Timer::Advert),
+            ["Init: ", "Backup: down", "advert(100) Master: adv g2 gr", "Fault: "],
+        ),
+        (
+            "second group timer",
+            Event::Timer(Timer::GarpDelayed),
+            ["Init: ", "Backup: down", "garp(5) Master: adv gr", "Fault: "],
+        ),
+        (
+            "refresh timer",
+            Event::Timer(Timer::GarpRefresh),
+            ["Init: ", "Backup: down", "garp(1) Master: adv g2 gr", "Fault: "],
+        ),
+        (
+            "lower-priority timer",
+            Event::Timer(Timer::GarpLowerPrio),
+            ["Init: ", "Backup: down", "garp(4) Master: adv g2 gr", "Fault: "],
+        ),
+        (
+            "address lost",
+            Event::AddressLost(lost),
+            ["Init: ", "Backup: down", "advert(0) remove MASTER->BACKUP Backup: down", "Fault: "],
+        ),
+        (
+            "shutdown",
+            Event::Shutdown,
+            [
+                "Init: ",
+                "BACKUP->INIT Init: ",
+                "advert(0) remove MASTER->INIT Init: ",
+                "FAULT->INIT Init: ",
+            ],
+        ),
+    ];
+    for (name, event, expected) in table {
+        for (state, expected) in State::ALL.into_iter().zip(expected) {
+            let mut bench = Bench::in_state(state, spec());
+            bench.event(event);
+            let done = bench.done();
+            let gap = if done.is_empty() { "" } else { " " };
+            let now = format!("{done}{gap}{:?}: {}", bench.router.state, timers(&bench.router));
+            assert_eq!(now, expected, "{name} in {state}");
+        }
+    }
+}
+
+#[test]
+fn startup_waits_the_whole_master_down_interval() {
+    let mut bench = Bench::up(spec());
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.left(Timer::Advert), Some(SECOND));
+    assert_eq!(bench.left(Timer::GarpDelayed), Some(Nanos::from_secs(5)));
+    let silence = Nanos(3_609_375_000);
+    assert_eq!(bench.router.view().cause, Some(Cause::MasterDown { master: None, silence }));
+}
+
+#[test]
+fn the_owner_does_not_wait() {
+    let mut bench = Bench::up(RouterSpec { priority: Priority::OWNER, ..spec() });
+    assert_eq!(bench.done(), "advert(255) add garp(5) INIT->MASTER");
+    bench.event(Event::LinkDown(FaultCause::InterfaceDown));
+    bench.event(Event::LinkUp(ip(US)));
+    assert_eq!(
+        bench.done(),
+        "advert(0) remove MASTER->FAULT advert(255) add garp(5) FAULT->MASTER"
+    );
+}
+
+#[test]
+fn two_owners_end_as_one_master() {
+    let mut bench = Bench::up(RouterSpec {
+        priority: Priority::OWNER,
+        preempt: false,
+        preempt_delay: Nanos::from_secs(10),
+        ..spec()
+    });
+    bench.done();
+    bench.hear([10, 0, 0, 9], 255);
+    assert_eq!(bench.done(), "!owner remove MASTER->BACKUP");
+    bench.hear([10, 0, 0, 9], 255);
+    assert_eq!(bench.done(), "", "reported once, then a backup like any other");
+    // RFC 9568 section 6.1: the owner pre-empts lower priorities whatever the mode, and at once.
+    let before = bench.left(Timer::MasterDown);
+    bench.now += Nanos::from_millis(10);
+    bench.hear([10, 0, 0, 8], 254);
+    assert_eq!(bench.done(), "!preempting");
+    assert_eq!(bench.left(Timer::MasterDown), before.map(|left| left - Nanos::from_millis(10)));
+}
+
+#[test]
+fn a_master_that_goes_silent_is_replaced_after_three_intervals_and_the_skew() {
+    let mut bench = Bench::up(spec());
+    for _ in 0..10 {
+        bench.now += SECOND;
+        bench.hear([10, 0, 0, 1], 200);
+        assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    }
+    assert_eq!(bench.done(), "INIT->BACKUP !master", "a known master is no news");
+    bench.fire(Timer::MasterDown);
+    let cause = bench.router.view().cause;
+    let (master, silence) = (Some(ip([10, 0, 0, 1])), Nanos(3_609_375_000));
+    assert_eq!(cause, Some(Cause::MasterDown { master, silence }));
+}
+
+#[test]
+fn a_resigning_master_is_replaced_after_the_skew() {
+    let mut bench = Bench::up(spec());
+    bench.hear([10, 0, 0, 1], 200);
+    bench.hear([10, 0, 0, 1], 0);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(609_375_000)));
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.router.view().cause, Some(Cause::MasterResigned(ip([10, 0, 0, 1]))));
+}
+
+#[test]
+fn resigning_and_returning_is_no_reason_to_take_over() {
+    let mut bench = Bench::up(spec());
+    bench.hear([10, 0, 0, 1], 0);
+    bench.hear([10, 0, 0, 1], 200);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    bench.fire(Timer::MasterDown);
+    assert!(matches!(bench.router.view().cause, Some(Cause::MasterDown { .. })));
+}
+
+#[test]
+fn a_lower_master_is_preempted_when_the_timer_fires() {
+    let mut bench = Bench::up(spec());
+    let fires = bench.router.deadlines.get(Timer::MasterDown);
+    for _ in 0..3 {
+        bench.now += SECOND;
+        bench.hear([10, 0, 0, 1], 50);
+    }
+    assert_eq!(bench.done(), "INIT->BACKUP !preempting");
+    assert_eq!(bench.router.deadlines.get(Timer::MasterDown), fires);
+    bench.fire(Timer::MasterDown);
+    let (master, priority) = (ip([10, 0, 0, 1]), Priority(50));
+    assert_eq!(bench.router.view().cause, Some(Cause::Preempted { master, priority }));
+}
+
+#[test]
+fn without_preemption_a_lower_master_stays() {
+    let mut bench = Bench::up(RouterSpec { preempt: false, ..spec() });
+    bench.now += SECOND;
+    bench.hear([10, 0, 0, 1], 50);
+    assert_eq!(bench.done(), "INIT->BACKUP !master");
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    assert_eq!(bench.router.view().master, Some((ip([10, 0, 0, 1]), Priority(50))));
+}
+
+#[test]
+fn preempt_delay_counts_from_the_first_lower_advert() {
+    let mut bench = Bench::up(RouterSpec { preempt_delay: Nanos::from_secs(10), ..spec() });
+    // 1.0 s .. 10.5 s after the first one: tolerated.
+    for _ in 0..20 {
+        bench.now += Nanos::from_millis(500);
+        bench.hear([10, 0, 0, 1], 50);
+        assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    }
+    bench.now += Nanos::from_millis(500);
+    bench.hear([10, 0, 0, 1], 50);
+    assert_eq!(bench.done(), "INIT->BACKUP !master !preempting");
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_109_375_000)), "runs on");
+}
+
+#[test]
+fn preempt_delay_starts_over_after_a_higher_master() {
+    let mut bench = Bench::up(RouterSpec { preempt_delay: Nanos::from_secs(2), ..spec() });
+    bench.hear([10, 0, 0, 1], 50);
+    bench.now += Nanos::from_secs(2);
+    bench.hear([10, 0, 0, 9], 200);
+    bench.hear([10, 0, 0, 1], 50);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    assert_eq!(bench.done(), "INIT->BACKUP !master !master !master");
+}
+
+#[test]
+fn preempt_delay_does_not_delay_a_failover() {
+    let mut bench = Bench::up(RouterSpec { preempt_delay: Nanos::from_secs(1000), ..spec() });
+    bench.hear([10, 0, 0, 1], 50);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.router.state, State::Master);
+}
+
+#[test]
+fn version_3_learns_the_interval_of_its_master() {
+    let mut bench = Bench::up(spec());
+    bench.done();
+    let slow = Advert { interval: v3(400), ..advert([10, 0, 0, 1], 200) };
+    bench.event(Event::Advert(&slow));
+    assert_eq!(bench.done(), "!master !interval");
+    // 3 x 4 s + 156 x 4 s / 256
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(14_437_500_000)));
+    assert_eq!(bench.router.view().interval, v3(400));
+    bench.event(Event::Advert(&slow));
+    assert_eq!(bench.done(), "");
+    bench.hear([10, 0, 0, 1], 0);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(2_437_500_000)), "skew of its interval");
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.left(Timer::Advert), Some(SECOND), "as master our own counts");
+    assert_eq!(bench.router.view().interval, v3(100));
+    bench.event(Event::Advert(&slow));
+    assert_eq!(
+        bench.done(),
+        "advert(100) add garp(5) BACKUP->MASTER remove MASTER->BACKUP !interval"
+    );
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(14_437_500_000)));
+}
+
+#[test]
+fn a_discarded_advert_teaches_nothing() {
+    let mut bench = Bench::up(spec());
+    bench.event(Event::Advert(&Advert { interval: v3(400), ..advert([10, 0, 0, 1], 50) }));
+    assert_eq!(bench.done(), "INIT->BACKUP !preempting");
+    assert_eq!(bench.router.view().interval, v3(100));
+}
+
+#[test]
+fn version_2_timers() {
+    let interval = AdvertInterval::Secs(5);
+    let mut bench = Bench::up(RouterSpec { interval, ..spec() });
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(15_609_375_000)));
+    bench.event(Event::Advert(&Advert { interval, ..advert([10, 0, 0, 1], 0) }));
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(609_375_000)));
+}
+
+#[test]
+fn priority_0_is_answered_at_once_by_the_master() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.now += Nanos::from_millis(700);
+    bench.hear([10, 0, 0, 9], 0);
+    assert_eq!(bench.done(), "advert(100)");
+    assert_eq!(bench.left(Timer::Advert), Some(SECOND));
+}
+
+#[test]
+fn a_lower_master_is_answered_at_once_each_time_and_reported_once() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.now += Nanos::from_millis(700);
+    bench.hear([10, 0, 0, 9], 50);
+    assert_eq!(bench.left(Timer::Advert), Some(SECOND));
+    assert_eq!(bench.left(Timer::GarpLowerPrio), Some(Nanos::from_secs(5)));
+    bench.hear([10, 0, 0, 9], 50);
+    assert_eq!(bench.done(), "!lower advert(100) garp(4) advert(100) garp(4)");
+}
+
+#[test]
+fn a_lower_master_is_left_unanswered_when_so_configured() {
+    let garp = GarpPolicy { lower_prio_repeat: 0, lower_prio_delay: Nanos::ZERO, ..spec().garp };
+    let mut bench =
+        Bench::in_state(State::Master, RouterSpec { lower_prio_advert: false, garp, ..spec() });
+    bench.now += Nanos::from_millis(700);
+    bench.hear([10, 0, 0, 9], 50);
+    assert_eq!(bench.done(), "!lower");
+    assert_eq!(bench.left(Timer::Advert), Some(Nanos::from_millis(300)));
+    assert_eq!(bench.left(Timer::GarpLowerPrio), None);
+}
+
+#[test]
+fn one_more_advert_when_yielding_if_so_configured() {
+    let mut bench =
+        Bench::in_state(State::Master, RouterSpec { higher_prio_advert: true, ..spec() });
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "advert(100) remove MASTER->BACKUP");
+    assert_eq!(bench.router.view().master, Some((ip([10, 0, 0, 9]), Priority(200))));
+}
+
+#[test]
+fn ties_use_the_address_of_the_moment() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.event(Event::LinkUp(ip([10, 0, 0, 10])));
+    bench.hear([10, 0, 0, 9], 100);
+    assert_eq!(bench.done(), "!lower advert(100) garp(4)");
+    bench.event(Event::LinkUp(ip([10, 0, 0, 8])));
+    bench.hear([10, 0, 0, 9], 100);
+    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+}
+
+#[test]
+fn a_lost_address_costs_the_mastership_for_the_skew() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    let lost = ip([192, 0, 2, 2]);
+    bench.event(Event::AddressLost(lost));
+    bench.event(Event::AddressLost(ip([192, 0, 2, 1])));
+    assert_eq!(bench.done(), "advert(0) remove MASTER->BACKUP");
+    assert_eq!(bench.router.view().cause, Some(Cause::AddressLost(lost)));
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(609_375_000)));
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.done(), "advert(100) add garp(5) BACKUP->MASTER");
+}
+
+#[test]
+fn recovery_starts_as_backup_with_the_whole_wait() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.event(Event::LinkDown(FaultCause::InterfaceDown));
+    bench.event(Event::LinkDown(FaultCause::InterfaceMissing));
+    assert_eq!(bench.router.view().cause, Some(Cause::Fault(FaultCause::InterfaceMissing)));
+    bench.event(Event::LinkUp(ip(US)));
+    assert_eq!(bench.router.view().cause, Some(Cause::Recovered));
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+}
+
+#[test]
+fn a_differing_list_is_reported_once_until_it_matches_and_counted_each_time() {
+    let mut bench = Bench::up(spec());
+    let good = advert([10, 0, 0, 1], 200);
+    let bad = Advert { addresses: vec![ip([192, 0, 2, 1])], ..good.clone() };
+    let mut reordered = good.clone();
+    reordered.addresses.reverse();
+    bench.hear([10, 0, 0, 1], 200);
+    bench.done();
+    for (advert, expected) in
+        [(&bad, "!list"), (&bad, ""), (&reordered, ""), (&bad, "!list"), (&good, "")]
+    {
+        bench.event(Event::Advert(advert));
+        assert_eq!(bench.done(), expected);
+        assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)), "not refused");
+    }
+    assert_eq!(bench.router.view().address_list_mismatches, 3);
+}
+
+#[test]
+fn forged_sources_do_not_grow_the_memory() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    for n in 0..=255 {
+        bench.event(Event::Advert(&Advert { addresses: vec![], ..advert([10, 9, 9, n], 50) }));
+    }
+    assert_eq!(bench.router.mismatched.0.len(), Senders::MAX);
+    assert_eq!(bench.router.rivals.0.len(), Senders::MAX);
+}
+
+#[test]
+fn a_late_wake_up_keeps_the_period_and_makes_up_for_nothing() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    let due = bench.router.deadlines.get(Timer::Advert).unwrap();
+    bench.now = due + Nanos::from_millis(30);
+    bench.event(Event::Timer(Timer::Advert));
+    assert_eq!(bench.router.deadlines.get(Timer::Advert), Some(due + SECOND));
+    bench.now = due + Nanos::from_millis(3500);
+    bench.event(Event::Timer(Timer::Advert));
+    assert_eq!(bench.done(), "advert(100) advert(100)");
+    assert_eq!(bench.left(Timer::Advert), Some(SECOND));
+}
+
+#[test]
+fn a_master_that_slept_too_long_announces_its_addresses_again() {
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.fire(Timer::GarpDelayed);
+    bench.out.clear();
+    bench.now = bench.router.deadlines.get(Timer::Advert).unwrap() + Nanos::from_secs(4);
+    bench.event(Event::Timer(Timer::Advert));
+    assert_eq!(bench.done(), "advert(100) garp(5)");
+    assert_eq!(bench.left(Timer::GarpDelayed), Some(Nanos::from_secs(5)));
+}
+
+#[test]
+fn an_advert_older_than_the_last_one_takes_no_time_away() {
+    let mut bench = Bench::up(spec());
+    bench.now += SECOND;
+    bench.hear([10, 0, 0, 1], 200);
+    let fires = bench.router.deadlines.get(Timer::MasterDown);
+    bench.now = bench.now - Nanos::from_millis(400);
+    bench.hear([10, 0, 0, 1], 200);
+    assert_eq!(bench.router.deadlines.get(Timer::MasterDown), fires);
+}
+
+#[test]
+fn an_advert_that_arrived_before_the_take_over_is_judged_as_master() {
+    let mut bench = Bench::up(spec());
+    bench.fire(Timer::MasterDown);
+    let since = bench.now;
+    bench.done();
+    bench.now = since - Nanos::from_millis(5);
+    bench.hear([10, 0, 0, 1], 50);
+    assert_eq!(bench.done(), "!lower advert(100) garp(4)");
+    bench.hear([10, 0, 0, 1], 200);
+    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+    assert_eq!(bench.router.view().since, since, "history runs forward");
+}
+
+#[test]
+fn no_garp_when_the_policy_says_none() {
+    let garp = GarpPolicy {
+        master_repeat: 0,
+        master_delay: Nanos::ZERO,
+        refresh: Nanos::ZERO,
+        refresh_repeat: 0,
+        lower_prio_repeat: 0,
+        lower_prio_delay: Nanos::ZERO,
+    };
+    let mut bench = Bench::up(RouterSpec { garp, ..spec() });
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.done(), "INIT->BACKUP advert(100) add BACKUP->MASTER");
+    assert_eq!(timers(&bench.router), "adv");
+}

@@ -1,0 +1,747 @@
+//! The kernel side: loading, attaching, and the shared maps by name.
+//!
+//! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without a daemon.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{
+    Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf,
+};
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya_log::EbpfLogger;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use vrrp_common::maps::{
+    ABI_VERSION, CONTROL, Control, EVENTS, INFO, REASONS, ROUTERS, RouterEntry, RouterInfo,
+    RouterKey, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+};
+use vrrp_common::reason::Reason;
+
+use super::ring::EventRing;
+use super::table::Table;
+
+/// The compiled kernel side.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
+
+/// The maps that are pinned; the rest is nobody else's business.
+const PINNED: [&str; 7] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, EVENTS, CONTROL];
+
+/// Where a bpffs usually is.
+const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
+/// Where we mount one if it is not.
+const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
+
+/// The target under which the kernel side logs.
+pub const LOG_TARGET: &str = "vrrp_ebpf::xdp_ingress";
+
+/// What can go wrong between the daemon and the kernel side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory given is on some other file system.
+    #[error("{} is not on a bpffs; mount one there: mount -t bpf bpf {}", .0.display(), .0.display())]
+    NotBpffs(PathBuf),
+    /// No bpffs is mounted.
+    #[error("no bpffs at {SYSTEM_BPFFS} or {OWN_BPFFS}; name another one with --bpffs")]
+    NoBpffs,
+    /// No bpffs is mounted and we could not mount one.
+    #[error(
+        "no bpffs at {SYSTEM_BPFFS}, and mounting one at {OWN_BPFFS} failed; do it by hand: \
+         mount -t bpf bpf {SYSTEM_BPFFS}"
+    )]
+    MountBpffs(#[source] io::Error),
+    /// A file or directory for the pins.
+    #[error("{}", .path.display())]
+    Pins {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Not root, or a container without the capabilities.
+    #[error(
+        "not permitted to {0}: run as root, or with the capabilities CAP_BPF, CAP_NET_ADMIN and \
+         CAP_NET_RAW"
+    )]
+    NotPermitted(&'static str),
+    /// The object or one of its maps.
+    #[error("cannot load the BPF object")]
+    Load(#[source] Box<EbpfError>),
+    /// The object lacks something; it is not the one that this program was built with.
+    #[error("the BPF object has no {0}")]
+    Missing(&'static str),
+    /// The kernel refuses the program.
+    #[error(
+        "the kernel refuses the XDP program ({source}); Linux 5.18 or later is needed. The verifier \
+         ends with:\n{log}"
+    )]
+    Verifier {
+        /// The end of its log.
+        log: String,
+        /// What the system call returned.
+        #[source]
+        source: io::Error,
+    },
+    /// Another XDP program is attached.
+    #[error(
+        "{ifname} already has an XDP program ({program}); if nobody needs it: ip link set dev \
+         {ifname} xdp off"
+    )]
+    Occupied {
+        /// The interface.
+        ifname: String,
+        /// Number and name of the program, as far as they are known.
+        program: String,
+    },
+    /// The interface takes no XDP program.
+    #[error("cannot attach the XDP program to {ifname}: native: {}; generic", chain(.native))]
+    Attach {
+        /// The interface.
+        ifname: String,
+        /// Why not in the driver.
+        native: Box<ProgramError>,
+        /// Why not in the network stack.
+        #[source]
+        generic: Box<ProgramError>,
+    },
+    /// A program operation other than attaching.
+    #[error("XDP program")]
+    Program(#[source] Box<ProgramError>),
+    /// A map operation.
+    #[error("map {name}")]
+    Map {
+        /// Which map.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// More routers or addresses than the maps were made for.
+    #[error("map {name} has room for {entries} entries only")]
+    Full {
+        /// Which map.
+        name: &'static str,
+        /// Its size.
+        entries: u32,
+    },
+    /// The ring buffer or the log could not be watched.
+    #[error("cannot watch the ring buffer")]
+    Watch(#[source] io::Error),
+    /// The log of the kernel side.
+    #[error("cannot read the kernel side's log")]
+    Log(#[source] aya_log::Error),
+    /// There is nothing to read.
+    #[error("no maps of a daemon in {}", .0.display())]
+    NoPins(PathBuf),
+    /// Another version of the daemon made the maps.
+    #[error(
+        "the maps were made by another version of the daemon (layout {found}, ours is \
+         {ABI_VERSION}); use the `vrrp-user` that belongs to it"
+    )]
+    Abi {
+        /// Its layout.
+        found: u32,
+    },
+}
+
+impl Error {
+    fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
+        move |source| {
+            if matches!(errno(&source), Some(libc::EPERM | libc::EACCES)) {
+                Self::NotPermitted("read the maps")
+            } else {
+                Self::Map { name, source: Box::new(source) }
+            }
+        }
+    }
+
+    fn pins(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Pins { path: path.to_owned(), source }
+    }
+}
+
+/// The number of the system error at the bottom of an error, if there is one.
+fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.raw_os_error();
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An error with its causes, on one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+/// The value of a map as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Plain<T>(T);
+
+// SAFETY: `bytemuck::Pod` asks for more than `aya::Pod` does, and the wrapper is transparent.
+unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
+
+/// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
+/// own that is mounted now.
+///
+/// # Errors
+///
+/// [`Error::NotBpffs`] for `dir`, [`Error::MountBpffs`] otherwise.
+pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
+    match find_bpffs(dir) {
+        Err(Error::NoBpffs) => {}
+        found => return found,
+    }
+    fs::create_dir_all(OWN_BPFFS).map_err(Error::MountBpffs)?;
+    mount(Some("bpf"), OWN_BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+        .map_err(|errno| Error::MountBpffs(errno.into()))?;
+    Ok(OWN_BPFFS.into())
+}
+
+/// As [`bpffs`], but mounts nothing: for readers.
+///
+/// # Errors
+///
+/// [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
+pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
+    let is_bpffs = |dir: &Path| statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    if let Some(dir) = dir {
+        return if is_bpffs(dir) { Ok(dir.to_owned()) } else { Err(Error::NotBpffs(dir.into())) };
+    }
+    let found = [SYSTEM_BPFFS, OWN_BPFFS].map(Path::new).into_iter().find(|dir| is_bpffs(dir));
+    found.map(Path::to_owned).ok_or(Error::NoBpffs)
+}
+
+/// How many entries the maps have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Virtual routers.
+    pub routers: u32,
+    /// Pairs of interface and virtual IPv4 address.
+    pub vips: u32,
+}
+
+/// How an interface runs the XDP program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureMode {
+    /// In its driver.
+    Native,
+    /// In the network stack, on any device.
+    Generic,
+}
+
+impl fmt::Display for CaptureMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// The loaded kernel side. Dropping it detaches the program from all interfaces; the pins stay, for
+/// [`Reader`].
+pub struct Kernel {
+    ebpf: Ebpf,
+    pins: PathBuf,
+    routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
+    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    slots: Table<Slot>,
+    info: Table<RouterInfo>,
+    control: Table<Control>,
+    events: Option<RingBuf<MapData>>,
+    sizes: Sizes,
+    /// Whether the program was loaded with its log statements.
+    logs: bool,
+    links: BTreeMap<u32, (XdpLinkId, CaptureMode)>,
+}
+
+impl Kernel {
+    /// Loads the kernel side and pins its maps in the directory `pins`, which is made if need be.
+    ///
+    /// Pins that a dead daemon left there are removed: the caller has made sure, by a lock, that no
+    /// other daemon of this instance lives.
+    ///
+    /// # Errors
+    ///
+    /// Each says what to do about it.
+    pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
+        if log::log_enabled!(target: LOG_TARGET, log::Level::Debug) {
+            match Self::load_logging(pins, sizes, true) {
+                Err(Error::Verifier { .. }) => {
+                    log::warn!("the kernel side does not log: that takes CAP_PERFMON as well");
+                }
+                result => return result,
+            }
+        }
+        Self::load_logging(pins, sizes, false)
+    }
+
+    fn load_logging(pins: &Path, sizes: Sizes, logs: bool) -> Result<Self, Error> {
+        let sizes = Sizes { routers: sizes.routers.max(1), vips: sizes.vips.max(1) };
+        fs::create_dir_all(pins).map_err(Error::pins(pins))?;
+        remove_pins(pins)?;
+
+        let mut loader = EbpfLoader::new();
+        // There is nothing in the object that would have to be adapted to the running kernel.
+        loader.btf(None);
+        // Known when the program is verified, so that logging that is off is not even in it.
+        let log_level = if logs { aya_log::Level::Debug as u8 } else { 0 };
+        loader.override_global(aya_log::LEVEL, &log_level, true);
+        for name in [ROUTERS, SLOTS, INFO] {
+            loader.map_max_entries(name, sizes.routers);
+        }
+        loader.map_max_entries(VIPS4, sizes.vips);
+        for name in PINNED {
+            loader.map_pin_path(name, pins.join(name));
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| {
+            if errno(&error) == Some(libc::EPERM) {
+                Error::NotPermitted("load BPF programs")
+            } else {
+                Error::Load(Box::new(error))
+            }
+        })?;
+        xdp(&mut ebpf)?.load().map_err(refused)?;
+
+        Ok(Self {
+            routers: take(&mut ebpf, ROUTERS)?,
+            vips: take(&mut ebpf, VIPS4)?,
+            slots: table(&mut ebpf, SLOTS)?,
+            info: table(&mut ebpf, INFO)?,
+            control: table(&mut ebpf, CONTROL)?,
+            events: Some(take(&mut ebpf, EVENTS)?),
+            ebpf,
+            pins: pins.to_owned(),
+            sizes,
+            logs,
+            links: BTreeMap::new(),
+        })
+    }
+
+    /// The XDP program, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`].
+    pub fn program(&mut self) -> Result<&mut Xdp, Error> {
+        xdp(&mut self.ebpf)
+    }
+
+    /// Attaches the program to an interface: in its driver if that can, otherwise in the network
+    /// stack. Does nothing where it is attached already. It leaves with the daemon.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Occupied`] where somebody else's program is, [`Error::Attach`].
+    pub fn attach(&mut self, ifindex: u32, ifname: &str) -> Result<CaptureMode, Error> {
+        if let Some((_, mode)) = self.links.get(&ifindex) {
+            return Ok(*mode);
+        }
+        let program = xdp(&mut self.ebpf)?;
+        let occupied = |error: &ProgramError| {
+            matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
+                .then(|| Error::Occupied { ifname: ifname.into(), program: occupant(ifindex) })
+        };
+        let (link, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+            Ok(link) => (link, CaptureMode::Native),
+            Err(native) => {
+                if let Some(error) = occupied(&native) {
+                    return Err(error);
+                }
+                match program.attach_to_if_index(ifindex, XdpMode::Skb) {
+                    Ok(link) => (link, CaptureMode::Generic),
+                    Err(generic) => {
+                        return Err(occupied(&generic).unwrap_or_else(|| Error::Attach {
+                            ifname: ifname.into(),
+                            native: Box::new(native),
+                            generic: Box::new(generic),
+                        }));
+                    }
+                }
+            }
+        };
+        self.links.insert(ifindex, (link, mode));
+        Ok(mode)
+    }
+
+    /// Detaches the program from an interface; nothing happens where it is not attached.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Program`].
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        let Some((link, _)) = self.links.remove(&ifindex) else { return Ok(()) };
+        xdp(&mut self.ebpf)?.detach(link).map_err(|error| Error::Program(Box::new(error)))
+    }
+
+    /// Adds a router, or replaces what it accepts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the maps were made for fewer routers.
+    pub fn set_router(&mut self, key: &RouterKey, entry: &RouterEntry) -> Result<(), Error> {
+        let full = Error::Full { name: ROUTERS, entries: self.sizes.routers };
+        if entry.slot >= self.slots.len() {
+            return Err(full);
+        }
+        self.routers
+            .insert(Plain(*key), Plain(*entry), 0)
+            .map_err(|error| or_full(ROUTERS, error, full))
+    }
+
+    /// Removes a router; nothing happens where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn remove_router(&mut self, key: &RouterKey) -> Result<(), Error> {
+        or_absent(ROUTERS, self.routers.remove(&Plain(*key)))
+    }
+
+    /// Starts to count what arrives for an address. Adding it again keeps the counters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the map was made for fewer addresses.
+    pub fn add_vip4(&mut self, key: &VipKey4) -> Result<(), Error> {
+        /// `BPF_NOEXIST`: do not touch an entry that exists (linux/bpf.h).
+        const BPF_NOEXIST: u64 = 1;
+        let zero = vec![Plain(VipCounters::default()); cpus()?];
+        let values = zero.try_into().map_err(|source: io::Error| Error::Map {
+            name: VIPS4,
+            source: Box::new(source.into()),
+        })?;
+        match self.vips.insert(Plain(*key), values, BPF_NOEXIST) {
+            Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
+            result => result.map_err(|error| {
+                or_full(VIPS4, error, Error::Full { name: VIPS4, entries: self.sizes.vips })
+            }),
+        }
+    }
+
+    /// Stops counting for an address and forgets its counters; nothing happens where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn remove_vip4(&mut self, key: &VipKey4) -> Result<(), Error> {
+        or_absent(VIPS4, self.vips.remove(&Plain(*key)))
+    }
+
+    /// What the kernel side knows about the router at `index`; zeros past the end.
+    pub fn slot(&self, index: u32) -> Slot {
+        self.slots.get(index).unwrap_or_default()
+    }
+
+    /// Publishes what the daemon knows about the router at `index`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn write_info(&mut self, index: u32, info: &RouterInfo) -> Result<(), Error> {
+        if self.info.set(index, info) {
+            Ok(())
+        } else {
+            Err(Error::Full { name: INFO, entries: self.info.len() })
+        }
+    }
+
+    /// Publishes who made the maps. Readers wait for it: it comes last.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn write_control(&mut self, control: &Control) -> Result<(), Error> {
+        if self.control.set(0, control) { Ok(()) } else { Err(Error::Missing(CONTROL)) }
+    }
+
+    /// The ring buffer, once. Within a tokio runtime, which must have I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] the second time, [`Error::Watch`].
+    pub fn take_events(&mut self) -> Result<EventRing, Error> {
+        let ring = self.events.take().ok_or(Error::Missing(EVENTS))?;
+        EventRing::new(ring).map_err(Error::Watch)
+    }
+
+    /// Passes what the kernel side logs to our own log, as long as the current tokio runtime lives.
+    /// It logs refused advertisements, at level debug, if that was enabled at [`Self::load`] for
+    /// [`LOG_TARGET`]; otherwise this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`], [`Error::Watch`].
+    pub fn forward_log(&mut self) -> Result<(), Error> {
+        if !self.logs {
+            return Ok(());
+        }
+        let logger = EbpfLogger::init(&mut self.ebpf).map_err(Error::Log)?;
+        // SAFETY: the logger owns its map's descriptor and returns the same one until it is dropped,
+        // and the `AsyncFd` drops it.
+        let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+        let mut logger = logger.map_err(|error| Error::Watch(error.into()))?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.clear_ready();
+                guard.get_inner_mut().flush();
+            }
+        });
+        Ok(())
+    }
+
+    /// Detaches everything and removes the pins, and their directory if it is then empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pins`].
+    pub fn unpin(self) -> Result<(), Error> {
+        remove_pins(&self.pins)?;
+        match fs::remove_dir(&self.pins) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                Err(Error::pins(&self.pins)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn remove_pins(pins: &Path) -> Result<(), Error> {
+    for path in PINNED.map(|name| pins.join(name)) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::pins(&path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    let program = ebpf.program_mut(XDP_PROGRAM).ok_or(Error::Missing(XDP_PROGRAM))?;
+    program.try_into().map_err(|error| Error::Program(Box::new(error)))
+}
+
+/// Why the kernel does not load the program.
+fn refused(error: ProgramError) -> Error {
+    /// Lines of the verifier's log that tell what it does not like.
+    const LINES: usize = 12;
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return Error::Program(Box::new(error));
+    };
+    if io_error.raw_os_error() == Some(libc::EPERM) {
+        return Error::NotPermitted("load BPF programs");
+    }
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().collect();
+    let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    Error::Verifier { log, source: io_error }
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(Error::Missing(name))?;
+    map.try_into().map_err(Error::map(name))
+}
+
+fn table<T: bytemuck::Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<T>, Error> {
+    let array: Array<MapData, Plain<T>> = take(ebpf, name)?;
+    Table::map(array.map().fd(), array.len()).map_err(|error| Error::map(name)(error.into()))
+}
+
+fn or_full(name: &'static str, error: MapError, full: Error) -> Error {
+    // E2BIG: kernel/bpf/hashtab.c, alloc_htab_elem.
+    if errno(&error) == Some(libc::E2BIG) { full } else { Error::map(name)(error) }
+}
+
+fn or_absent(name: &'static str, result: Result<(), MapError>) -> Result<(), Error> {
+    match result {
+        Err(error) if errno(&error) == Some(libc::ENOENT) => Ok(()),
+        result => result.map_err(Error::map(name)),
+    }
+}
+
+/// CPUs that a per-CPU value has room for.
+fn cpus() -> Result<usize, Error> {
+    aya::util::nr_cpus().map_err(|(path, source)| Error::Pins { path: path.into(), source })
+}
+
+/// Number and name of the XDP program on an interface, as far as the kernel tells.
+fn occupant(ifindex: u32) -> String {
+    let Some(id) = xdp_program_id(ifindex) else { return "unknown".to_owned() };
+    let name = loaded_programs()
+        .flatten()
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned));
+    match name {
+        Some(name) => format!("id {id}, {name}"),
+        None => format!("id {id}"),
+    }
+}
+
+/// Asks rtnetlink which XDP program an interface runs.
+fn xdp_program_id(ifindex: u32) -> Option<u32> {
+    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
+    use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+    use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
+
+    let mut link = LinkMessage::default();
+    link.header.index = ifindex;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    let mut request =
+        NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::GetLink(link)));
+    request.finalize();
+    let mut octets = vec![0; request.buffer_len()];
+    request.serialize(&mut octets);
+
+    let mut socket = Socket::new(NETLINK_ROUTE).ok()?;
+    socket.bind_auto().ok()?;
+    socket.send(&octets, 0).ok()?;
+    let (reply, _) = socket.recv_from_full().ok()?;
+    let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply).ok()?;
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = reply.payload else {
+        return None;
+    };
+    for attribute in &link.attributes {
+        let LinkAttribute::Xdp(xdp) = attribute else { continue };
+        for attribute in xdp {
+            if let LinkXdp::ProgId(id) = attribute {
+                return Some(*id);
+            }
+        }
+    }
+    None
+}
+
+/// The maps that a daemon has pinned, for reading only.
+pub struct Reader {
+    reasons: PerCpuArray<MapData, u64>,
+    slots: Array<MapData, Plain<Slot>>,
+    info: Array<MapData, Plain<RouterInfo>>,
+    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    control: Control,
+}
+
+impl Reader {
+    /// Opens the maps in the directory `pins`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood.
+    pub fn open(pins: &Path) -> Result<Self, Error> {
+        // Nothing else is looked at before it is known to be what we take it for.
+        let control: Array<MapData, Plain<Control>> = open(pins, CONTROL)?;
+        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        if control.abi_version != ABI_VERSION {
+            return Err(Error::Abi { found: control.abi_version });
+        }
+        let reader = Self {
+            reasons: open(pins, REASONS)?,
+            slots: open(pins, SLOTS)?,
+            info: open(pins, INFO)?,
+            vips: open(pins, VIPS4)?,
+            control,
+        };
+        let reasons = usize::try_from(reader.reasons.len());
+        if reasons != Ok(Reason::COUNT) || reader.slots.len() != reader.info.len() {
+            return Err(Error::Abi { found: control.abi_version });
+        }
+        Ok(reader)
+    }
+
+    /// Who made the maps.
+    pub fn control(&self) -> Control {
+        self.control
+    }
+
+    /// How often each verdict was given, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
+                Ok((*reason, counts.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// The routers, ordered by index.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
+        let mut routers = Vec::new();
+        for index in 0..self.info.len() {
+            let Plain(info) = self.info.get(&index, 0).map_err(Error::map(INFO))?;
+            if info.name().is_empty() {
+                continue;
+            }
+            let Plain(slot) = self.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
+            routers.push((index, info, slot));
+        }
+        Ok(routers)
+    }
+
+    /// The traffic to virtual addresses, over all CPUs, ordered by interface and address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn vips(&self) -> Result<Vec<(VipKey4, VipCounters)>, Error> {
+        let mut vips = Vec::new();
+        for entry in self.vips.iter() {
+            let (Plain(key), values) = entry.map_err(Error::map(VIPS4))?;
+            let mut sum = VipCounters::default();
+            for Plain(counters) in values.iter() {
+                sum.rx_packets += counters.rx_packets;
+                sum.rx_bytes += counters.rx_bytes;
+            }
+            vips.push((key, sum));
+        }
+        vips.sort_by_key(|(key, _)| *key);
+        Ok(vips)
+    }
+}
+
+/// A pinned map, if it has the type and the sizes of `T`.
+fn open<T>(pins: &Path, name: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let data = MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
+        Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
+        _ => Error::map(name)(error),
+    })?;
+    Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
+}

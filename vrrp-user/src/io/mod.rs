@@ -1,0 +1,8 @@
+//! Everything that touches the kernel. No decision about a virtual router is made in here.
+
+pub mod bpf;
+pub mod netlink;
+pub mod ring;
+mod table;
+pub mod timer;
+pub mod tx;

@@ -1,0 +1,137 @@
+//! A `BPF_F_MMAPABLE` array map in our own memory: reads and writes without a system call.
+
+use std::io;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytemuck::Pod;
+
+/// An array map of `T`, shared with the kernel side and with other processes.
+///
+/// Every 64-bit word is read and written as a whole; a value of several words may be seen half
+/// written.
+pub struct Table<T> {
+    words: NonNull<AtomicU64>,
+    entries: u32,
+    _value: PhantomData<T>,
+}
+
+// SAFETY: the mapping belongs to the table alone and is accessed through atomics only.
+unsafe impl<T: Pod> Send for Table<T> {}
+
+impl<T: Pod> Table<T> {
+    const WORDS: usize = {
+        assert!(align_of::<T>() >= align_of::<u64>(), "T must be made of whole words");
+        size_of::<T>() / size_of::<u64>()
+    };
+
+    /// Maps an array of `entries` values that was created with `BPF_F_MMAPABLE`.
+    ///
+    /// # Errors
+    ///
+    /// Those of mmap(2).
+    pub fn map(fd: impl AsFd, entries: u32) -> io::Result<Self> {
+        let length = Self::bytes(entries)?;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let address = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length.get(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd.as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { words, entries, _value: PhantomData })
+    }
+
+    /// Octets of `entries` values; the kernel rounds the mapping up to whole pages.
+    fn bytes(entries: u32) -> io::Result<NonZeroUsize> {
+        usize::try_from(entries)
+            .ok()
+            .and_then(|entries| entries.checked_mul(size_of::<T>()))
+            .and_then(NonZeroUsize::new)
+            .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> u32 {
+        self.entries
+    }
+
+    fn entry(&self, index: u32) -> Option<&[AtomicU64]> {
+        if index >= self.entries {
+            return None;
+        }
+        let first = usize::try_from(index).ok()? * Self::WORDS;
+        // SAFETY: the mapping holds `entries` values of WORDS words, `index` is one of them, and it
+        // lives as long as `self`. Whoever else writes to it does so behind atomics' back, which is
+        // what atomics are for.
+        Some(unsafe { std::slice::from_raw_parts(self.words.as_ptr().add(first), Self::WORDS) })
+    }
+
+    /// The value at `index`; `None` past the end.
+    pub fn get(&self, index: u32) -> Option<T> {
+        let entry = self.entry(index)?;
+        let mut value = T::zeroed();
+        let words: &mut [u64] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut value));
+        for (word, shared) in words.iter_mut().zip(entry) {
+            *word = shared.load(Ordering::Relaxed);
+        }
+        Some(value)
+    }
+
+    /// Writes the value at `index`; `false` past the end.
+    #[must_use]
+    pub fn set(&self, index: u32, value: &T) -> bool {
+        let Some(entry) = self.entry(index) else { return false };
+        let words: &[u64] = bytemuck::cast_slice(std::slice::from_ref(value));
+        for (word, shared) in words.iter().zip(entry) {
+            shared.store(*word, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+impl<T> Drop for Table<T> {
+    fn drop(&mut self) {
+        let length = usize::try_from(self.entries).unwrap_or_default() * size_of::<T>();
+        // SAFETY: the mapping that `map` made, with its length; no reference into it outlives `self`.
+        unsafe {
+            libc::munmap(self.words.as_ptr().cast(), length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use vrrp_common::maps::Slot;
+
+    use super::*;
+
+    #[test]
+    fn values_go_where_the_kernel_looks_for_them() {
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(&[0; 4096]).expect("write");
+        let table: Table<Slot> = Table::map(&file, 3).expect("map");
+        let slot = Slot { adverts: 7, last_len: 20, ..Slot::default() };
+        assert!(table.set(2, &slot));
+        assert_eq!(table.get(2), Some(slot));
+        assert_eq!(table.get(1), Some(Slot::default()));
+        assert_eq!(table.get(3), None);
+        assert!(!table.set(3, &slot));
+        let mut octets = [0; 64];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut octets, 128).expect("read");
+        assert_eq!(octets, bytemuck::cast::<Slot, [u8; 64]>(slot));
+    }
+}

@@ -1,0 +1,135 @@
+//! The daemon's clock and its one timer.
+//!
+//! A timerfd, because the runtime's own sleep is a millisecond coarse and an advertisement or a
+//! takeover must not be.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::engine::time::Nanos;
+
+/// `CLOCK_MONOTONIC` now: the clock of `bpf_ktime_get_ns`, so that it compares with arrival times.
+pub fn now() -> Nanos {
+    match nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) {
+        Ok(time) => Nanos(
+            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+                + u64::try_from(time.tv_nsec()).unwrap_or(0),
+        ),
+        // Linux has had this clock since 2.6; there is no meaningful way to go on without.
+        Err(errno) => unreachable!("CLOCK_MONOTONIC: {errno}"),
+    }
+}
+
+/// One absolute timer on `CLOCK_MONOTONIC`.
+pub struct Timer {
+    fd: AsyncFd<Fd>,
+    armed: Option<Nanos>,
+}
+
+/// A timerfd that the runtime can register: nix's own type lends its descriptor but does not name it.
+struct Fd(TimerFd);
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl Timer {
+    /// A timer that is not armed. Needs the I/O driver of a runtime.
+    ///
+    /// # Errors
+    /// `timerfd_create(2)` or the runtime's registration failed.
+    pub fn new() -> io::Result<Self> {
+        let fd = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
+        // SAFETY: `Fd` owns its descriptor, always names the same one, and is never swapped out of the
+        // `AsyncFd`.
+        let fd = unsafe { AsyncFd::register_with_interest(Fd(fd), Interest::READABLE)? };
+        Ok(Self { fd, armed: None })
+    }
+
+    /// Fires at `at`, at once when that is past; `None` disarms. No system call when nothing changes.
+    ///
+    /// # Errors
+    /// `timerfd_settime(2)` failed.
+    pub fn arm(&mut self, at: Option<Nanos>) -> io::Result<()> {
+        if self.armed == at {
+            return Ok(());
+        }
+        match at {
+            // An all-zero value would disarm instead of firing at once.
+            Some(at) => self.fd.get_ref().0.set(
+                Expiration::OneShot(timespec(Nanos(at.0.max(1)))),
+                TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+            )?,
+            None => self.fd.get_ref().0.unset()?,
+        }
+        self.armed = at;
+        Ok(())
+    }
+
+    /// Waits until the timer fires; for ever when it is not armed. Cancel safe.
+    ///
+    /// # Errors
+    /// The runtime shuts down.
+    pub async fn fired(&mut self) -> io::Result<()> {
+        loop {
+            let mut guard = self.fd.readable().await?;
+            guard.clear_ready();
+            match self.fd.get_ref().0.wait() {
+                Ok(()) => {
+                    self.armed = None;
+                    return Ok(());
+                }
+                // Re-armed since it became readable.
+                Err(nix::errno::Errno::EAGAIN) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+fn timespec(at: Nanos) -> TimeSpec {
+    let secs = i64::try_from(at.0 / 1_000_000_000).unwrap_or(i64::MAX);
+    let nanos = i64::try_from(at.0 % 1_000_000_000).unwrap_or(0);
+    TimeSpec::new(secs, nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn fires_when_due_and_not_before() {
+        let mut timer = Timer::new().unwrap();
+        let start = now();
+        timer.arm(Some(start + Nanos::from_millis(30))).unwrap();
+        timer.fired().await.unwrap();
+        assert!(now() >= start + Nanos::from_millis(30));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_in_the_past_fires_at_once_and_none_disarms() {
+        let mut timer = Timer::new().unwrap();
+        timer.arm(Some(Nanos::ZERO)).unwrap();
+        timer.fired().await.unwrap();
+        timer.arm(Some(now() + Nanos::from_millis(20))).unwrap();
+        timer.arm(None).unwrap();
+        let quiet = tokio::time::timeout(std::time::Duration::from_millis(60), timer.fired());
+        assert!(quiet.await.is_err());
+    }
+}

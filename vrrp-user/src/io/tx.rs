@@ -1,0 +1,232 @@
+//! Sending: whole frames on a packet socket, unicast advertisements on a raw IP socket, and the
+//! group memberships without which nothing would arrive.
+//!
+//! The packet socket goes through the queueing discipline: with `PACKET_QDISC_BYPASS` a frame passes
+//! the taps as well, and tcpdump on the sender would no longer show its own advertisements.
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Priority, SndBufForce};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
+use vrrp_common::{IPPROTO_VRRP, MULTICAST_V4};
+
+/// Frames in one `sendmmsg(2)`.
+const BATCH: usize = 64;
+/// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
+const SEND_BUFFER: usize = 4 << 20;
+/// Octets of a packet socket's address.
+#[allow(clippy::cast_possible_truncation, reason = "20 octets")]
+const ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+/// Address family of packet sockets (17), in the type that their address has for it.
+#[allow(clippy::cast_possible_truncation, reason = "17")]
+const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+/// `TC_PRIO_CONTROL` (linux/pkt_sched.h): first band of the default queueing discipline.
+const PRIORITY_CONTROL: libc::c_int = 7;
+
+/// Frames that wait to be sent, in order.
+#[derive(Default)]
+pub struct Queue {
+    octets: Vec<u8>,
+    frames: Vec<Queued>,
+}
+
+struct Queued {
+    ifindex: u32,
+    start: usize,
+    end: usize,
+    /// Whom to tell about an error.
+    tag: u32,
+}
+
+impl Queue {
+    /// Appends an Ethernet frame for an interface; `tag` comes back with its error.
+    pub fn push(&mut self, ifindex: u32, frame: &[u8], tag: u32) {
+        let start = self.octets.len();
+        self.octets.extend_from_slice(frame);
+        self.frames.push(Queued { ifindex, start, end: self.octets.len(), tag });
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+/// The sending sockets.
+pub struct Tx {
+    packet: Socket,
+    ip: Socket,
+}
+
+impl Tx {
+    /// Opens the sockets.
+    ///
+    /// # Errors
+    /// `socket(2)` failed: CAP_NET_RAW is missing, or the kernel has no packet sockets.
+    pub fn open() -> io::Result<Self> {
+        // Protocol 0: sends only, never receives.
+        let packet = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        // IPPROTO_RAW implies IP_HDRINCL (raw(7)).
+        let ip = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+        setsockopt(&packet, Priority, &PRIORITY_CONTROL)?;
+        setsockopt(&ip, Priority, &PRIORITY_CONTROL)?;
+        // Needs CAP_NET_ADMIN; without it the default does.
+        let _ = setsockopt(&packet, SndBufForce, &SEND_BUFFER);
+        Ok(Self { packet, ip })
+    }
+
+    /// Sends and empties the queue. Each frame that the kernel refuses is reported with its tag and
+    /// does not hold up the others.
+    pub fn flush(&self, queue: &mut Queue, mut refused: impl FnMut(u32, io::Error)) {
+        let mut rest = queue.frames.as_slice();
+        while !rest.is_empty() {
+            let batch = &rest[..rest.len().min(BATCH)];
+            match self.send_batch(batch, &queue.octets) {
+                Ok(sent) => rest = &rest[sent.clamp(1, batch.len())..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    refused(batch[0].tag, error);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        queue.frames.clear();
+        queue.octets.clear();
+    }
+
+    /// Number of frames sent; the error is that of the first frame.
+    fn send_batch(&self, batch: &[Queued], octets: &[u8]) -> io::Result<usize> {
+        let count = u32::try_from(batch.len()).unwrap_or(0);
+        // SAFETY: all-zero is a valid value of these C structures.
+        let mut addresses: [libc::sockaddr_ll; BATCH] = unsafe { mem::zeroed() };
+        // SAFETY: as above; a null iov_base with length 0 is never used.
+        let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
+        // SAFETY: as above.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+        for (i, queued) in batch.iter().enumerate() {
+            let frame = &octets[queued.start..queued.end];
+            addresses[i].sll_family = AF_PACKET;
+            addresses[i].sll_ifindex = queued.ifindex.cast_signed();
+            if let Some(ethertype) = frame.get(12..14) {
+                // The kernel's taps and traffic control read the protocol from here.
+                addresses[i].sll_protocol = u16::from_ne_bytes([ethertype[0], ethertype[1]]);
+            }
+            vectors[i].iov_base = frame.as_ptr().cast_mut().cast();
+            vectors[i].iov_len = frame.len();
+            messages[i].msg_hdr.msg_name = (&raw mut addresses[i]).cast();
+            messages[i].msg_hdr.msg_namelen = ADDRESS_LEN;
+            messages[i].msg_hdr.msg_iov = &raw mut vectors[i];
+            messages[i].msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: the first `batch.len()` messages point at addresses, vectors and octets that live
+        // until the call returns, and sendmmsg(2) only reads through them.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.packet.as_raw_fd(),
+                messages.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Sends an IP packet, header included, out of an interface; the route to the peer is the kernel's.
+    ///
+    /// # Errors
+    /// `sendmsg(2)` failed, for instance without a route.
+    pub fn send_ip(&self, ifindex: u32, destination: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
+        let address = SockaddrIn::from(SocketAddrV4::new(destination, 0));
+        let info = libc::in_pktinfo {
+            ipi_ifindex: ifindex.cast_signed(),
+            ipi_spec_dst: libc::in_addr { s_addr: 0 },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        };
+        loop {
+            match sendmsg(
+                self.ip.as_raw_fd(),
+                &[IoSlice::new(packet)],
+                &[ControlMessage::Ipv4PacketInfo(&info)],
+                MsgFlags::MSG_DONTWAIT,
+                Some(&address),
+            ) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+fn group() -> Ipv4Addr {
+    Ipv4Addr::from(MULTICAST_V4)
+}
+
+fn on(ifindex: u32) -> InterfaceIndexOrAddress {
+    InterfaceIndexOrAddress::Index(ifindex)
+}
+
+/// Membership of 224.0.0.18 on every interface in use.
+///
+/// The sockets are never read: a filter drops everything. They are there so that NIC and switch pass
+/// the group on, and so that the kernel does not answer unicast advertisements with ICMP protocol
+/// unreachable.
+pub struct Memberships {
+    sockets: Vec<Socket>,
+    joined: Vec<(u32, usize)>,
+}
+
+impl Memberships {
+    /// Opens the first socket, which holds protocol 112 even if no group is joined.
+    ///
+    /// # Errors
+    /// `socket(2)` failed.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { sockets: vec![Self::socket()?], joined: Vec::new() })
+    }
+
+    /// Joins on an interface; nothing happens when it is joined already.
+    ///
+    /// # Errors
+    /// `IP_ADD_MEMBERSHIP` failed on a fresh socket.
+    pub fn join(&mut self, ifindex: u32) -> io::Result<()> {
+        if self.joined.iter().any(|(joined, _)| *joined == ifindex) {
+            return Ok(());
+        }
+        let last = self.sockets.len() - 1;
+        match self.sockets[last].join_multicast_v4_n(&group(), &on(ifindex)) {
+            Ok(()) => self.joined.push((ifindex, last)),
+            // net.ipv4.igmp_max_memberships is a limit per socket: open another one.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                let fresh = Self::socket()?;
+                fresh.join_multicast_v4_n(&group(), &on(ifindex))?;
+                self.sockets.push(fresh);
+                self.joined.push((ifindex, last + 1));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Forgets an interface that is gone; the kernel has dropped the membership with it, but keeps its
+    /// place in the socket's list until told.
+    pub fn leave(&mut self, ifindex: u32) {
+        if let Some(position) = self.joined.iter().position(|(joined, _)| *joined == ifindex) {
+            let (_, socket) = self.joined.swap_remove(position);
+            let _ = self.sockets[socket].leave_multicast_v4_n(&group(), &on(ifindex));
+        }
+    }
+
+    fn socket() -> io::Result<Socket> {
+        let protocol = Protocol::from(libc::c_int::from(IPPROTO_VRRP));
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(protocol))?;
+        // BPF_RET | BPF_K with 0 octets: drop everything (linux/filter.h).
+        socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;
+        Ok(socket)
+    }
+}

@@ -1,0 +1,54 @@
+//! Ethernet II headers.
+
+use super::{Error, array, at_least};
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// All stations.
+pub const BROADCAST: Mac = [0xff; 6];
+/// The group MAC of 224.0.0.18 (RFC 1112 section 6.4).
+pub const VRRP_MULTICAST: Mac = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// Octets of the header.
+pub const HEADER_LEN: usize = 14;
+
+mod field {
+    pub const DESTINATION: usize = 0;
+    pub const SOURCE: usize = 6;
+    pub const ETHERTYPE: usize = 12;
+}
+
+/// An Ethernet header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repr {
+    /// Destination.
+    pub destination: Mac,
+    /// Source.
+    pub source: Mac,
+    /// What follows.
+    pub ethertype: u16,
+}
+
+impl Repr {
+    /// Reads the header; what follows it is the second value.
+    pub fn parse(frame: &[u8]) -> Result<(Self, &[u8]), Error> {
+        let frame = at_least(frame, HEADER_LEN)?;
+        let repr = Self {
+            destination: array(frame, field::DESTINATION),
+            source: array(frame, field::SOURCE),
+            ethertype: u16::from_be_bytes(array(frame, field::ETHERTYPE)),
+        };
+        Ok((repr, &frame[HEADER_LEN..]))
+    }
+
+    /// Writes the header to the first [`HEADER_LEN`] octets, which must be there.
+    pub fn emit(&self, frame: &mut [u8]) {
+        frame[field::DESTINATION..][..6].copy_from_slice(&self.destination);
+        frame[field::SOURCE..][..6].copy_from_slice(&self.source);
+        frame[field::ETHERTYPE..][..2].copy_from_slice(&self.ethertype.to_be_bytes());
+    }
+}

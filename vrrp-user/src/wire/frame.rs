@@ -1,0 +1,287 @@
+//! Whole frames: advertisements that are built once and patched in place, and gratuitous ARP.
+
+use std::net::Ipv4Addr;
+
+use vrrp_common::{IPPROTO_VRRP, VRRP_TTL};
+
+use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, Mac};
+use super::vrrp::Auth;
+use super::{Error, arp, ethernet, ipv4, vrrp};
+use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
+
+/// Offset of the IP header in a frame.
+const IP: usize = ethernet::HEADER_LEN;
+/// Offset of the VRRP message in a frame.
+const VRRP: usize = IP + ipv4::HEADER_LEN;
+/// Internetwork control, precedence 6: what keepalived sends.
+const TOS: u8 = 0xc0;
+/// Octets of a gratuitous ARP frame. Where the medium wants 60, the driver pads.
+pub const GARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
+
+/// What goes into the advertisements of one router to one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertParams<'a> {
+    /// Source MAC address.
+    pub source_mac: Mac,
+    /// Destination MAC address; [`ethernet::VRRP_MULTICAST`] for the group.
+    pub dest_mac: Mac,
+    /// Source address, also for the pseudo-header.
+    pub source: Ipv4Addr,
+    /// Destination address: the VRRP group or a unicast peer.
+    pub destination: Ipv4Addr,
+    /// Virtual router identifier.
+    pub vrid: Vrid,
+    /// Interval; also tells the version.
+    pub interval: AdvertInterval,
+    /// Priority to begin with.
+    pub priority: Priority,
+    /// Addresses in the order in which they are advertised, at most 255.
+    pub addresses: &'a [Ipv4Addr],
+    /// Authentication, with version 2.
+    pub auth: Auth,
+    /// Whether the version 3 checksum covers the pseudo-header (RFC 5798) or not (RFC 9568).
+    pub v3_pseudo_header: bool,
+}
+
+/// An advertisement ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdvertFrame {
+    bytes: Vec<u8>,
+    pseudo: Option<(Ipv4Addr, Ipv4Addr)>,
+}
+
+impl AdvertFrame {
+    /// Builds the frame. Fails only with more than 255 addresses.
+    pub fn new(params: &AdvertParams<'_>) -> Result<Self, Error> {
+        let message = vrrp::Repr {
+            vrid: params.vrid,
+            priority: params.priority,
+            interval: params.interval,
+            addresses: params.addresses,
+            auth: params.auth,
+        };
+        let len = message.buffer_len()?;
+        let mut bytes = vec![0; VRRP + len];
+        ethernet::Repr {
+            destination: params.dest_mac,
+            source: params.source_mac,
+            ethertype: ETHERTYPE_IPV4,
+        }
+        .emit(&mut bytes);
+        ipv4::Repr {
+            tos: TOS,
+            ident: 0,
+            ttl: VRRP_TTL,
+            protocol: IPPROTO_VRRP,
+            source: params.source,
+            destination: params.destination,
+            payload_len: u16::try_from(len).map_err(|_| Error::Not("a possible IPv4 length"))?,
+        }
+        .emit(&mut bytes[IP..]);
+        let pseudo = match params.interval.version() {
+            Version::V3 if params.v3_pseudo_header => Some((params.source, params.destination)),
+            Version::V2 | Version::V3 => None,
+        };
+        message.emit(&mut bytes[VRRP..]);
+        vrrp::fill_checksum(&mut bytes[VRRP..], pseudo);
+        Ok(Self { bytes, pseudo })
+    }
+
+    /// Changes the priority, and the checksum with it.
+    pub fn set_priority(&mut self, priority: Priority) {
+        let message = &mut self.bytes[VRRP..];
+        if vrrp::priority(message) != priority {
+            vrrp::set_priority(message, priority);
+            vrrp::fill_checksum(message, self.pseudo);
+        }
+    }
+
+    /// Changes the IP identification, 0 at first, and the header checksum with it.
+    pub fn set_ident(&mut self, ident: u16) {
+        ipv4::set_ident(&mut self.bytes[IP..], ident);
+    }
+
+    /// The whole frame.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The packet from its IP header on, for a raw IP socket.
+    pub fn ip_bytes(&self) -> &[u8] {
+        &self.bytes[IP..]
+    }
+}
+
+/// A gratuitous ARP frame for one address: a broadcast request of the address for itself, as keepalived
+/// sends it.
+pub fn garp_frame(mac: Mac, vip: Ipv4Addr) -> [u8; GARP_LEN] {
+    let mut frame = [0; GARP_LEN];
+    ethernet::Repr { destination: BROADCAST, source: mac, ethertype: ETHERTYPE_ARP }
+        .emit(&mut frame);
+    arp::Repr::gratuitous(mac, vip).emit(&mut frame[ethernet::HEADER_LEN..]);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vrrp_common::MULTICAST_V4;
+
+    use super::*;
+    use crate::engine::time::Centisecs;
+    use crate::engine::types::Advert;
+
+    const MAC: Mac = [0x02, 0, 0, 0, 0, 0x05];
+    const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+
+    fn params(interval: AdvertInterval) -> AdvertParams<'static> {
+        AdvertParams {
+            source_mac: MAC,
+            dest_mac: ethernet::VRRP_MULTICAST,
+            source: Ipv4Addr::new(192, 0, 2, 5),
+            destination: MULTICAST_V4.into(),
+            vrid: Vrid::new(51).unwrap(),
+            interval,
+            priority: Priority(100),
+            addresses: &VIPS,
+            auth: Auth::None,
+            v3_pseudo_header: true,
+        }
+    }
+
+    const V2: AdvertInterval = AdvertInterval::Secs(1);
+    const V3: AdvertInterval = AdvertInterval::Centisecs(Centisecs(100));
+
+    fn frame(params: &AdvertParams<'_>) -> AdvertFrame {
+        let mut frame = AdvertFrame::new(params).unwrap();
+        frame.set_ident(1);
+        frame
+    }
+
+    /// Ethernet header of all golden frames: 01-00-5e-00-00-12 from 02-00-00-00-00-05, IPv4.
+    const ETHERNET: [u8; 14] =
+        [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0x02, 0, 0, 0, 0, 0x05, 0x08, 0x00];
+
+    #[test]
+    fn golden_version_2() {
+        #[rustfmt::skip]
+        let golden = [
+            // IPv4: IHL 5, TOS c0, 44 octets; ident 1, no flags; TTL 255, protocol 112, checksum
+            0x45, 0xc0, 0x00, 0x2c,  0x00, 0x01, 0x00, 0x00,  0xff, 0x70, 0x18, 0x89,
+            192, 0, 2, 5,  224, 0, 0, 18,
+            // version 2 type 1, VRID 51, priority 100, 2 addresses; no authentication, 1 s, checksum
+            0x21, 51, 100, 2,  0, 1, 0xf6, 0xc4,
+            192, 0, 2, 1,  192, 0, 2, 2,
+            // authentication data
+            0, 0, 0, 0,  0, 0, 0, 0,
+        ];
+        let frame = frame(&params(V2));
+        assert_eq!(frame.ip_bytes(), golden);
+        assert_eq!(frame.bytes()[..14], ETHERNET);
+        assert_eq!(frame.bytes()[14..], golden);
+    }
+
+    #[test]
+    fn golden_version_2_with_password() {
+        #[rustfmt::skip]
+        let golden = [
+            0x45, 0xc0, 0x00, 0x28,  0x00, 0x01, 0x00, 0x00,  0xff, 0x70, 0x18, 0x8d,
+            192, 0, 2, 5,  224, 0, 0, 18,
+            // 1 address; authentication type 1, 1 s, checksum over the password too
+            0x21, 51, 100, 1,  1, 1, 0x55, 0x66,
+            192, 0, 2, 1,
+            b'1', b'1', b'1', b'1',  0, 0, 0, 0,
+        ];
+        let auth = Auth::Password(*b"1111\0\0\0\0");
+        let frame = frame(&AdvertParams { auth, addresses: &VIPS[..1], ..params(V2) });
+        assert_eq!(frame.ip_bytes(), golden);
+    }
+
+    #[test]
+    fn golden_version_3() {
+        #[rustfmt::skip]
+        let mut golden = [
+            0x45, 0xc0, 0x00, 0x24,  0x00, 0x01, 0x00, 0x00,  0xff, 0x70, 0x18, 0x91,
+            192, 0, 2, 5,  224, 0, 0, 18,
+            // version 3 type 1, VRID 51, priority 100, 2 addresses; reserved 0, 100 centiseconds,
+            // checksum with pseudo-header
+            0x31, 51, 100, 2,  0x00, 0x64, 0x43, 0xc9,
+            192, 0, 2, 1,  192, 0, 2, 2,
+        ];
+        let mut frame = frame(&params(V3));
+        assert_eq!(frame.ip_bytes(), golden);
+        // Priority 0: the checksum follows.
+        golden[22] = 0;
+        golden[26] = 0xa7;
+        frame.set_priority(Priority::RESIGN);
+        assert_eq!(frame.ip_bytes(), golden);
+        frame.set_priority(Priority(100));
+        assert_eq!(frame.bytes(), self::frame(&params(V3)).bytes());
+    }
+
+    #[test]
+    fn version_3_without_pseudo_header() {
+        let frame = frame(&AdvertParams { v3_pseudo_header: false, ..params(V3) });
+        // 3133 + 6402 + 0064 + c000 + 0201 + c000 + 0202 = 2199c, folded 199e, inverted e661
+        assert_eq!(frame.ip_bytes()[26..28], [0xe6, 0x61]);
+    }
+
+    #[test]
+    fn golden_gratuitous_arp() {
+        #[rustfmt::skip]
+        let golden = [
+            // broadcast from 02-00-00-00-00-05, ARP
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff,  0x02, 0, 0, 0, 0, 0x05,  0x08, 0x06,
+            // Ethernet, IPv4, lengths 6 and 4, request
+            0x00, 0x01,  0x08, 0x00,  6, 4,  0x00, 0x01,
+            // sender
+            0x02, 0, 0, 0, 0, 0x05,  192, 0, 2, 1,
+            // target
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff,  192, 0, 2, 1,
+        ];
+        assert_eq!(garp_frame(MAC, VIPS[0]), golden);
+    }
+
+    #[test]
+    fn more_addresses_than_can_be_counted() {
+        let many = [VIPS[0]; 256];
+        let frame = AdvertFrame::new(&AdvertParams { addresses: &many, ..params(V3) });
+        assert_eq!(frame, Err(Error::TooManyAddresses(256)));
+        assert!(AdvertFrame::new(&AdvertParams { addresses: &many[1..], ..params(V2) }).is_ok());
+    }
+
+    proptest! {
+        /// What is sent is what would be received, however it was patched on the way.
+        #[test]
+        fn round_trip(
+            source: [u8; 4], destination: [u8; 4], first: u8, second: u8, ident: u16, v2: bool,
+            v3_pseudo_header: bool, count in 1usize..=2,
+        ) {
+            let mut frame = AdvertFrame::new(&AdvertParams {
+                source: source.into(),
+                destination: destination.into(),
+                priority: Priority(first),
+                addresses: &VIPS[..count],
+                v3_pseudo_header,
+                ..params(if v2 { V2 } else { V3 })
+            }).unwrap();
+            frame.set_ident(ident);
+            frame.set_priority(Priority(second));
+
+            let (ethernet, packet) = ethernet::Repr::parse(frame.bytes()).unwrap();
+            prop_assert_eq!(ethernet.ethertype, ETHERTYPE_IPV4);
+            let (ip, payload) = ipv4::Repr::parse(packet).unwrap();
+            prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (ident, 255, 112));
+            let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source, ip.destination));
+            prop_assert!(vrrp::Message::new_checked(payload).unwrap().verify_checksum(pseudo));
+            let interval = if v2 { V2 } else { V3 };
+            let advert = vrrp::parse_advert(ip.source.into(), interval.version(), payload).unwrap();
+            prop_assert_eq!(advert, Advert {
+                source: Ipv4Addr::from(source).into(),
+                priority: Priority(second),
+                interval,
+                addresses: VIPS[..count].iter().copied().map(Into::into).collect(),
+            });
+        }
+    }
+}

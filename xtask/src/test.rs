@@ -1,0 +1,266 @@
+//! `cargo xtask test`: all tests, the privileged ones included.
+//!
+//! Every check runs even when an earlier one failed, and the last line sums them up.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::ops::AddAssign;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{build, setup};
+
+/// The package whose tests need root.
+const PRIVILEGED: &str = "vrrp-tests";
+/// How many of them run at once. They wait most of the time, but for short times.
+const THREADS: &str = "4";
+/// No test binary takes this long, unless it hangs.
+const LIMIT: Duration = Duration::from_secs(8 * 60);
+/// Nor does a build on a slow machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// How many checks went well, and how many did not.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    const PASSED: Self = Self { passed: 1, failed: 0 };
+    const FAILED: Self = Self { passed: 0, failed: 1 };
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Runs the task.
+pub fn test(args: &Args) -> Result<ExitCode> {
+    vrrp_tests::interrupt_on_signals()?;
+    let mut tally = Tally::default();
+    if let Err(error) = all(args, &mut tally) {
+        eprintln!("error: {error:#}");
+        tally += Tally::FAILED;
+    }
+    if nix::unistd::geteuid().is_root() {
+        // After a hang or a Ctrl-C; otherwise there is nothing.
+        vrrp_tests::remove_stale();
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn all(args: &Args, tally: &mut Tally) -> Result<()> {
+    setup::setup()?;
+    let environment = [
+        ("VRRP_EBPF_OBJECT", build::object()?.into_os_string()),
+        ("VRRP_USER_BIN", build::daemon(false)?.into_os_string()),
+    ];
+    if args.filter.is_none() {
+        *tally += check("formatting", cargo(&environment).args(["fmt", "--all", "--check"]))?;
+        let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        *tally += check("clippy", cargo(&environment).args(clippy))?;
+    }
+    for binary in binaries(&environment)? {
+        *tally += binary.run(&environment, args.filter.as_deref())?;
+    }
+    Ok(())
+}
+
+/// A check that passes or fails as a whole.
+fn check(name: &str, command: &mut Command) -> Result<Tally> {
+    println!("== {name}");
+    let (status, _) = supervise(command, BUILD_LIMIT)?;
+    Ok(if status.success() { Tally::PASSED } else { Tally::FAILED })
+}
+
+/// Something that cargo built and that runs tests.
+struct Binary {
+    name: String,
+    path: PathBuf,
+    directory: PathBuf,
+    privileged: bool,
+}
+
+/// Builds all tests.
+fn binaries(environment: &[(&str, OsString)]) -> Result<Vec<Binary>> {
+    println!("== building the tests");
+    let mut command = cargo(environment);
+    command.args(["test", "--workspace", "--no-run", "--message-format", "json"]);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages: Vec<serde_json::Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if !output.status.success() {
+        for message in &messages {
+            eprint!("{}", message["message"]["rendered"].as_str().unwrap_or_default());
+        }
+        bail!("the tests do not build");
+    }
+    let binary = |message: &serde_json::Value| {
+        let path = PathBuf::from(message["executable"].as_str()?);
+        let manifest = PathBuf::from(message["manifest_path"].as_str()?);
+        let directory = manifest.parent()?.to_owned();
+        let package = directory.file_name()?.to_str()?;
+        let target = message["target"]["name"].as_str()?;
+        Some(Binary {
+            name: format!("{package}: {target}"),
+            privileged: message["package_id"].as_str()?.contains(PRIVILEGED),
+            path,
+            directory,
+        })
+    };
+    Ok(messages.iter().filter(|m| m["profile"]["test"] == true).filter_map(binary).collect())
+}
+
+impl Binary {
+    fn run(&self, environment: &[(&str, OsString)], filter: Option<&str>) -> Result<Tally> {
+        println!("== {}", self.name);
+        let mut command = if self.privileged && !nix::unistd::geteuid().is_root() {
+            println!("These need root: sudo {}", self.path.display());
+            let mut command = Command::new("sudo");
+            for (name, value) in environment {
+                let mut variable = OsString::from(format!("{name}="));
+                variable.push(value);
+                command.arg(variable);
+            }
+            command.arg(&self.path);
+            command
+        } else {
+            let mut command = Command::new(&self.path);
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            command
+        };
+        command.current_dir(&self.directory).args(filter);
+        if self.privileged {
+            command.args(["--test-threads", THREADS]);
+        }
+        let (status, lines) = supervise(&mut command, LIMIT)?;
+        let mut tally = lines.iter().filter_map(|line| summary(line)).fold(
+            Tally::default(),
+            |mut sum, tally| {
+                sum += tally;
+                sum
+            },
+        );
+        // It hung or crashed, so that it could not count.
+        if !status.success() && tally.failed == 0 {
+            tally += Tally::FAILED;
+        }
+        Ok(tally)
+    }
+}
+
+/// Reads the last line of a test binary: `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
+fn summary(line: &str) -> Option<Tally> {
+    let rest = line.strip_prefix("test result: ")?;
+    let count = |word: &str| {
+        let part = rest.split([';', '.']).find(|part| part.trim().ends_with(word))?;
+        part.trim().strip_suffix(word)?.trim().parse().ok()
+    };
+    Some(Tally { passed: count("passed")?, failed: count("failed")? })
+}
+
+/// Runs a command to its end, showing and returning the lines that it prints; ends it when time is
+/// over or on Ctrl-C.
+fn supervise(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<String>)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let stdout = child.stdout.take().context("no pipe to a child")?;
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
+            println!("{line}");
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let end = Instant::now() + limit;
+    let mut lines = Vec::new();
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(200)) {
+            Ok(line) => lines.push(line),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Every writer of the pipe has closed it.
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let interrupted = vrrp_tests::interrupted();
+        if interrupted || Instant::now() > end {
+            stop(&mut child)?;
+            if interrupted {
+                bail!("interrupted");
+            }
+            eprintln!("ended after {limit:?}: {command:?}");
+            break;
+        }
+    }
+    Ok((child.wait().context("cannot wait for a child")?, lines))
+}
+
+/// SIGTERM, which sudo passes on, and SIGKILL for those who do not listen.
+fn stop(child: &mut Child) -> Result<()> {
+    // Linux limits process IDs to 2^22.
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        // It may have ended meanwhile, and is not reaped before we look.
+        let _ = kill(pid, signal);
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            if child.try_wait().context("cannot wait for a child")?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+fn cargo(environment: &[(&str, OsString)]) -> Command {
+    let mut command = build::cargo();
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries() {
+        let tally = summary(
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; \
+             finished in 1.23s",
+        )
+        .unwrap();
+        assert_eq!((tally.passed, tally.failed), (12, 3));
+        let tally = summary("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured").unwrap();
+        assert_eq!((tally.passed, tally.failed), (0, 0));
+        assert!(summary("test a_test ... ok").is_none());
+    }
+}
