@@ -30,6 +30,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "mcast_src_ip",
     "unicast_src_ip",
     "unicast_peer",
+    "unicast_fault_no_peer",
     "garp_master_delay",
     "garp_master_repeat",
     "garp_master_refresh",
@@ -79,6 +80,8 @@ pub(super) struct Instance {
     /// The first unicast keyword.
     unicast: Option<Position>,
     peers: Vec<Located<IpAddr>>,
+    /// `unicast_fault_no_peer`: without peers the router must not multicast.
+    never_multicast: bool,
     nopreempt: Option<Position>,
     preempt_delay: Option<Located<Nanos>>,
     addresses: Vec<Located<Address>>,
@@ -113,6 +116,7 @@ impl Instance {
             source: None,
             unicast: None,
             peers: Vec::new(),
+            never_multicast: false,
             nopreempt: None,
             preempt_delay: None,
             addresses: Vec::new(),
@@ -230,6 +234,12 @@ impl Instance {
         report: &mut Report,
     ) -> Option<Located<Vec<Located<IpAddr>>>> {
         let at = self.unicast?;
+        if self.peers.is_empty() && self.never_multicast {
+            // keepalived would keep it in FAULT for ever.
+            let message = "there is no unicast_peer, and unicast_fault_no_peer forbids multicast";
+            report.error(at, message, "list the other routers in unicast_peer");
+            return None;
+        }
         if self.peers.is_empty() {
             let message = "there is a unicast keyword but no unicast_peer; the router multicasts";
             report.warning(at, message, "list the other routers in unicast_peer");
@@ -284,6 +294,10 @@ impl Parser<'_> {
                 self.source(entry, to);
             }
             "unicast_peer" => self.peers(entry, to),
+            "unicast_fault_no_peer" => {
+                to.unicast.get_or_insert(entry.at());
+                to.never_multicast = true;
+            }
             "garp_master_delay" => to.master_delay = self.seconds(entry).or(to.master_delay),
             "garp_master_repeat" => to.master_repeat = self.rounds(entry).or(to.master_repeat),
             "garp_master_refresh" => to.refresh = self.seconds(entry).or(to.refresh),

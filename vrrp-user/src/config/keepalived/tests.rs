@@ -1013,6 +1013,11 @@ fn unicast() {
         diagnostics,
         ["2: warning: there is a unicast keyword but no unicast_peer; the router multicasts"]
     );
+    quiet(&with("unicast_fault_no_peer\n unicast_peer { 10.0.0.9 }"));
+    assert_eq!(
+        refuse(&with("unicast_fault_no_peer")),
+        ["4:2: error: there is no unicast_peer, and unicast_fault_no_peer forbids multicast"]
+    );
     let router = quiet(&with("mcast_src_ip 10.0.0.8"));
     assert_eq!(router.transport, Transport::Multicast { source: Some(ip("10.0.0.8")) });
 }
