@@ -1,6 +1,7 @@
 //! The network in a box.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -23,6 +24,10 @@ const TAIL: usize = 40;
 const BRIDGE: &str = "br0";
 /// The interface of each host.
 const INTERFACE: &str = "eth0";
+
+/// Whether IPv4 packets that cross a bridge also go through the hooks of IPv4; exists where the kernel
+/// can do that at all.
+const BRIDGE_NETFILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// A network with hosts on it. Clones are the same lab; it is removed with the last one, hosts and
 /// processes included.
@@ -66,6 +71,13 @@ impl Lab {
         // Snooping would make the bridge forward VRRP by group membership only where there is a querier.
         network.ip(&["link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0"])?;
         network.ip(&["link", "set", BRIDGE, "up"])?;
+        // Or else the bridge itself drops packets with a bad IP header, as a plain switch would not.
+        network
+            .enter(|| match fs::write(BRIDGE_NETFILTER, "0") {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            })?
+            .map_err(Error::io(BRIDGE_NETFILTER))?;
         let (hosts, logs) = (AtomicU32::new(0), Mutex::default());
         let inner = Inner { name: name.into(), dir: dir.into(), network, hosts, logs };
         Ok(Self { inner: Arc::new(inner) })

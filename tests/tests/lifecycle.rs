@@ -24,14 +24,13 @@ fn owner() -> String {
     conf(255)
 }
 
-/// Files of a daemon under its instance name, in the bpffs and in /run.
+/// What a daemon keeps under its instance name while it runs: pinned maps and control socket. (The
+/// lock in /run stays for good: removing it would let two daemons lock two files of the same name.)
 fn traces(host: &Host) -> Vec<PathBuf> {
     let instance = VrrpUser::instance(host);
-    [host.lab().bpffs(), host.lab().bpffs().join("vrrp-user"), "/run/vrrp-user".into()]
-        .into_iter()
-        .map(|dir| dir.join(&instance))
-        .filter(|path| path.exists())
-        .collect()
+    let pins = host.lab().bpffs().join("vrrp-user").join(&instance);
+    let socket = PathBuf::from("/run/vrrp-user").join(&instance).join("control.sock");
+    [pins, socket].into_iter().filter(|path| path.exists()).collect()
 }
 
 /// Waits until the daemon on a host has left neither program nor address.
@@ -93,7 +92,7 @@ fn stopping_leaves_nothing_behind() -> Result<()> {
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
     let program = host.xdp_program()?.expect("an XDP program is attached");
-    assert!(!traces(&host).is_empty(), "neither pins nor socket were found: where are they?");
+    assert_eq!(traces(&host).len(), 2, "pins and socket: {:?}", traces(&host));
 
     let stop = Instant::now();
     let status = daemon.stop()?;
