@@ -277,3 +277,273 @@ impl Load for &[u8] {
         Some(words.map(|word| u32::from(u16::from_ne_bytes(*word))).sum())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A frame whose end is out of the fast way's reach, as in a multi-buffer XDP frame.
+    struct Split<'a> {
+        frame: &'a [u8],
+        linear: usize,
+    }
+
+    impl Load for Split<'_> {
+        fn frame_len(&self) -> usize {
+            self.frame.len()
+        }
+
+        fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+            self.frame.get(..self.linear)?.load(offset)
+        }
+
+        fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+            self.frame.load(offset)
+        }
+
+        fn sum(&mut self, offset: usize, len: usize) -> Option<u32> {
+            self.frame.sum(offset, len)
+        }
+    }
+
+    fn entry(version: u8) -> RouterEntry {
+        let mut entry = RouterEntry { version, interval: 1, ..RouterEntry::default() };
+        entry.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+        entry
+    }
+
+    /// What happens to a frame on a host with the same router under every key.
+    fn receive(frame: &mut impl Load, entry: &RouterEntry) -> Option<Reason> {
+        let packet = ipv4(frame)?;
+        if !packet.is_vrrp() {
+            return None;
+        }
+        Some(match advert(frame, &packet) {
+            Ok(advert) => check(frame, &advert, entry),
+            Err(reason) => reason,
+        })
+    }
+
+    /// The octets that make a sum of `octets` and them all ones.
+    fn complement(mut octets: &[u8], seed: u64) -> [u8; 2] {
+        let len = octets.len();
+        let mut sum = seed + u64::from(octets.sum(0, len).expect("whole words"));
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        (!u16::try_from(sum).expect("folded")).to_ne_bytes()
+    }
+
+    /// A frame around a VRRP message whose checksum field is zero, with VLAN tags before and IP
+    /// options within.
+    fn frame(tags: &[u16], options: usize, message: &[u8], pseudo: bool) -> Vec<u8> {
+        let mut message = message.to_vec();
+        let header = 20 + 4 * options;
+        let total = header + message.len();
+        let addresses = [10, 0, 0, 2, 224, 0, 0, 18];
+        let seed = if pseudo {
+            let [.., high, low] = message.len().to_be_bytes();
+            let mut words = addresses.to_vec();
+            words.extend([0, 112, high, low]);
+            u64::from((&words[..]).sum(0, 12).expect("whole words"))
+        } else {
+            0
+        };
+        let sum = complement(&message, seed);
+        message[6..8].copy_from_slice(&sum);
+
+        let mut ip = std::vec![1; header];
+        let [.., high, low] = total.to_be_bytes();
+        ip[..4].copy_from_slice(&[0x45 + u8::try_from(options).expect("0-10"), 0xc0, high, low]);
+        ip[4..12].copy_from_slice(&[0, 0, 0x40, 0, 255, 112, 0, 0]);
+        ip[12..20].copy_from_slice(&addresses);
+        let sum = complement(&ip, 0);
+        ip[10..12].copy_from_slice(&sum);
+
+        let mut frame = std::vec![2; 12];
+        for tag in tags {
+            frame.extend(ETHERTYPE_VLAN.to_be_bytes());
+            frame.extend(tag.to_be_bytes());
+        }
+        frame.extend(ETHERTYPE_IPV4.to_be_bytes());
+        frame.extend(ip);
+        frame.extend(message);
+        frame
+    }
+
+    const V2: [u8; 20] = [0x21, 51, 100, 1, 0, 1, 0, 0, 10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0];
+    const V3: [u8; 12] = [0x31, 51, 100, 1, 0, 100, 0, 0, 10, 0, 0, 9];
+
+    /// Sent by keepalived 2.2.7: VRID 51, priority 255, 10.0.0.100 and 10.0.0.101, password "secret".
+    const KEEPALIVED_V2: &str = "01005e00001222ef69e3f83b080045c0002c00010000ff70d08c0a000002e000\
+        00122133ff0201018db30a0000640a0000657365637265740000";
+    /// The same with version 3 and an interval of 0.5 s.
+    const KEEPALIVED_V3: &str = "01005e00001252969e295ad2080045c0002400020000ff70d0930a000002e000\
+        00123133ff020032d0390a0000640a000065";
+
+    fn octets_of(hex: &str) -> Vec<u8> {
+        let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+        (0..hex.len()).step_by(2).map(octet).collect()
+    }
+
+    #[test]
+    fn keepalived_is_understood() {
+        let mut entry = entry(2);
+        entry.auth_type = 1;
+        entry.auth_data = *b"secret\0\0";
+        let octets = octets_of(KEEPALIVED_V2);
+        assert_eq!(receive(&mut &octets[..], &entry), Some(Reason::Accepted));
+        entry.auth_data[6] = b's';
+        assert_eq!(receive(&mut &octets[..], &entry), Some(Reason::AuthData));
+        let octets = octets_of(KEEPALIVED_V3);
+        assert_eq!(receive(&mut &octets[..], &self::entry(3)), Some(Reason::Accepted));
+    }
+
+    #[test]
+    fn both_versions_and_both_checksums() {
+        for tags in [&[][..], &[7], &[7, 9]] {
+            for options in 0..=10 {
+                let octets = frame(tags, options, &V3, true);
+                assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
+                let octets = frame(tags, options, &V3, false);
+                assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
+                let octets = frame(tags, options, &V2, false);
+                assert_eq!(receive(&mut &octets[..], &entry(2)), Some(Reason::Accepted));
+                let octets = frame(tags, options, &V2, true);
+                assert_eq!(receive(&mut &octets[..], &entry(2)), Some(Reason::Checksum));
+            }
+        }
+    }
+
+    #[test]
+    fn the_message_is_where_the_headers_say() {
+        let octets = frame(&[0xe007, 9], 3, &V3, true);
+        let mut octets = &octets[..];
+        let packet = ipv4(&octets).expect("IPv4");
+        assert_eq!((packet.vlan, packet.offset), ([7, 9], 22));
+        let advert = advert(&mut octets, &packet).expect("sound");
+        assert_eq!((advert.offset, advert.len, advert.ttl), (22 + 32, 12, 255));
+        assert_eq!((advert.source, advert.destination), ([10, 0, 0, 2], MULTICAST_V4));
+        assert_eq!((advert.header[..6].as_ref(), advert.priority()), (&V3[..6], 100));
+        let key = RouterKey { ifindex: 4, vlan: [7, 9], family: 2, vrid: 51, reserved: [0; 2] };
+        assert_eq!(advert.key(4), key);
+    }
+
+    #[test]
+    fn checks_come_in_their_order() {
+        // A message with everything wrong, repaired step by step.
+        let mut entry = entry(2);
+        entry.local[..4].copy_from_slice(&[10, 0, 0, 2]);
+        entry.auth_type = 1;
+        entry.auth_data = *b"secret\0\0";
+        entry.transport = transport::UNICAST;
+        let mut octets = frame(&[], 0, &V2, false);
+        octets[14 + 8] = 254;
+        octets[34] = 0x32;
+        octets[34 + 3] = 4;
+        octets[34 + 5] = 9;
+        // The IP header is summed again after each repair, the message is not.
+        type Repair = fn(&mut Vec<u8>, &mut RouterEntry);
+        let steps: [(Reason, Repair); 10] = [
+            (Reason::OtherDestination, |_, entry| entry.transport = transport::MULTICAST),
+            (Reason::OwnAddress, |_, entry| entry.local[3] = 1),
+            (Reason::Ttl, |octets, _| octets[14 + 8] = 255),
+            (Reason::Version, |octets, _| octets[34] = 0x22),
+            (Reason::PacketType, |octets, _| octets[34] = 0x21),
+            (Reason::VrrpLength, |octets, _| octets[34 + 3] = 1),
+            (Reason::Checksum, |octets, _| sum_message(octets)),
+            (Reason::AuthType, |octets, _| {
+                octets[34 + 4] = 1;
+                sum_message(octets);
+            }),
+            (Reason::AuthData, |_, entry| entry.auth_data = [0; 8]),
+            (Reason::Interval, |_, entry| entry.interval = 9),
+        ];
+        for (reason, repair) in steps {
+            sum_ip(&mut octets);
+            assert_eq!(receive(&mut &octets[..], &entry), Some(reason));
+            repair(&mut octets, &mut entry);
+        }
+        assert_eq!(receive(&mut &octets[..], &entry), Some(Reason::Accepted));
+    }
+
+    fn sum_ip(octets: &mut [u8]) {
+        octets[24..26].fill(0);
+        let sum = complement(&octets[14..34], 0);
+        octets[24..26].copy_from_slice(&sum);
+    }
+
+    fn sum_message(octets: &mut [u8]) {
+        octets[40..42].fill(0);
+        let sum = complement(&octets[34..], 0);
+        octets[40..42].copy_from_slice(&sum);
+    }
+
+    #[test]
+    fn padding_is_no_part_of_the_message() {
+        let mut octets = frame(&[], 0, &V3, true);
+        octets.resize(60, 0xff);
+        assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
+    }
+
+    proptest! {
+        #[test]
+        fn random_octets_do_no_harm(octets in prop::collection::vec(any::<u8>(), 0..1200)) {
+            let _ = receive(&mut &octets[..], &entry(3));
+        }
+
+        /// Beyond the EtherType, where random octets rarely come.
+        #[test]
+        fn random_packets_do_no_harm(
+            tags in prop::collection::vec(any::<u16>(), 0..3),
+            ihl in 0u8..16,
+            rest in prop::collection::vec(any::<u8>(), 0..1200),
+            version in 2u8..4,
+        ) {
+            let mut octets = frame(&tags, 0, &V3, true);
+            let start = 14 + 4 * tags.len();
+            octets.truncate(start + 20);
+            octets[start] = 0x40 | ihl;
+            octets.extend(rest);
+            let _ = receive(&mut &octets[..], &entry(version));
+        }
+
+        /// Wherever the linear part of a frame ends, the verdict is the same or the frame passes.
+        #[test]
+        fn a_split_changes_nothing(
+            tags in prop::collection::vec(1u16..4095, 0..3),
+            options in 0usize..=10,
+            pseudo in any::<bool>(),
+            damage in prop::option::of((0usize..80, any::<u8>())),
+            linear in 0usize..120,
+        ) {
+            let mut octets = frame(&tags, options, &V3, pseudo);
+            if let Some((at, value)) = damage
+                && let Some(octet) = octets.get_mut(at)
+            {
+                *octet = value;
+            }
+            let whole = receive(&mut &octets[..], &entry(3));
+            let mut split = Split { frame: &octets, linear: linear.min(octets.len()) };
+            let reason = receive(&mut split, &entry(3));
+            prop_assert!(reason == whole || reason.is_none());
+            if linear >= 22 + 20 {
+                prop_assert_eq!(reason, whole);
+            }
+        }
+
+        /// No single changed bit of an advertisement is overlooked, unless it belongs to nothing
+        /// that is checked: the Ethernet addresses and tags.
+        #[test]
+        fn every_bit_counts(bit in 0usize..(20 + 12) * 8, pseudo in any::<bool>()) {
+            let mut octets = frame(&[], 0, &V3, pseudo);
+            octets[14 + bit / 8] ^= 1 << (bit % 8);
+            prop_assert_ne!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
+        }
+    }
+}

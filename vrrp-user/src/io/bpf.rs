@@ -467,7 +467,7 @@ impl Kernel {
         }
     }
 
-    /// Publishes who made the maps. Readers wait for it: it comes last.
+    /// Publishes who made the maps. Until then readers do not interpret them.
     ///
     /// # Errors
     ///
