@@ -61,6 +61,22 @@ pub unsafe fn increment(counter: *mut u64) {
     let _ = counter;
 }
 
+/// As [`increment`], for a counter of four octets.
+///
+/// # Safety
+///
+/// `counter` must be valid for writes and aligned to four octets.
+#[inline(always)]
+pub unsafe fn increment32(counter: *mut u32) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller vouches for the pointer; the instruction touches these four octets only.
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = counter;
+}
+
 /// Counts a verdict.
 #[inline(always)]
 pub fn count(reason: Reason) {

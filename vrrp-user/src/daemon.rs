@@ -355,6 +355,7 @@ impl Daemon {
                 }
                 Some(completion) = sources.completed.recv() => self.completed(completion),
                 Some(question) = sources.questions.recv() => {
+                    self.sweep();
                     let _ = question.send(self.status());
                 }
                 _ = hangup.recv() => log::warn!(
@@ -429,6 +430,10 @@ impl Daemon {
         match wire::vrrp::parse_advert(source, router.config.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
+                let quiet = if self.engine.is_steady(id, &advert) { event.news } else { 0 };
+                if self.router_mut(id).hear(event.source, quiet) {
+                    self.set_quiet(id, quiet);
+                }
                 let mismatches =
                     self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
                 if self.router(id).info.address_list_mismatch != mismatches {
@@ -443,8 +448,27 @@ impl Daemon {
         }
     }
 
+    fn set_quiet(&mut self, id: RouterId, news: u16) {
+        if let Err(error) = self.kernel.set_quiet(id.0, news) {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+        }
+    }
+
+    /// Tells the engine which masters were heard without waking anybody. All of them at once: their
+    /// deadlines lie close together, and one sweep saves as many wake-ups.
+    fn sweep(&mut self) {
+        for (id, router) in (0..).map(RouterId).zip(&self.routers) {
+            if let Some(at) = router.last_seen(id, &self.kernel) {
+                self.engine.handle_heard(at, id);
+            }
+        }
+    }
+
     fn timers(&mut self) {
         let now = timer::now();
+        if self.engine.master_down_due(now) {
+            self.sweep();
+        }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
@@ -835,6 +859,9 @@ impl Daemon {
                     let name = self.router(router).place();
                     log::info!("{name}: {from} -> {to}: {cause}");
                     self.router_mut(router).transition(to, at);
+                    if self.router_mut(router).unquiet() {
+                        self.set_quiet(router, 0);
+                    }
                     self.write_info(router);
                 }
                 Action::Notice { router, notice } => self.notice(router, notice),

@@ -35,6 +35,8 @@ pub enum Event<'a> {
     LinkDown(FaultCause),
     /// An advertisement arrived that passed the receive checks.
     Advert(&'a Advert),
+    /// Another advertisement arrived that says what the last one said ([`Router::is_steady`]).
+    Heard,
     /// A deadline passed.
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
@@ -160,6 +162,18 @@ impl Router {
         }
     }
 
+    /// Whether another advertisement just like this one would only restart the master-down timer: then
+    /// nobody needs to be woken for it, and [`Event::Heard`] does instead.
+    pub fn is_steady(&self, advert: &Advert) -> bool {
+        self.state == State::Backup
+            && self.waiting == Waiting::Silence
+            && self.preempt_at.is_none()
+            && advert.priority != Priority::RESIGN
+            && self.master == Some((advert.source, advert.priority))
+            && self.active == advert.interval
+            && !self.mismatched.0.contains(&advert.source)
+    }
+
     /// Takes one event; what is to be done is appended to `out`, in order.
     pub fn handle(&mut self, now: Nanos, event: Event<'_>, out: &mut VecDeque<Action>) {
         match (self.state, event) {
@@ -185,6 +199,16 @@ impl Router {
             (State::Backup, Event::Advert(advert)) => self.hear_as_backup(now, advert, out),
             // RFC 9568 section 6.4.3.
             (State::Master, Event::Advert(advert)) => self.hear_as_master(now, advert, out),
+
+            // RFC 9568 section 6.4.2, for an advertisement that says what the last one said.
+            (State::Backup, Event::Heard) => {
+                let follows = self.waiting == Waiting::Silence && self.preempt_at.is_none();
+                if follows && self.master.is_some() && now > self.heard {
+                    self.heard = now;
+                    self.arm(Timer::MasterDown, now, self.master_down_interval());
+                }
+            }
+            (State::Init | State::Master | State::Fault, Event::Heard) => {}
 
             // RFC 9568 section 6.4.2: Active_Down_Timer fires.
             (State::Backup, Event::Timer(Timer::MasterDown)) => {

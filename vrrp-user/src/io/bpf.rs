@@ -22,7 +22,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, Control, EVENTS, INFO, REASONS, ROUTERS, RouterEntry, RouterInfo,
-    RouterKey, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
 
@@ -452,6 +452,25 @@ impl Kernel {
     /// What the kernel side knows about the router at `index`; zeros past the end.
     pub fn slot(&self, index: u32) -> Slot {
         self.slots.get(index).unwrap_or_default()
+    }
+
+    /// Arrival of the last accepted advertisement of the router at `index`, nanoseconds of
+    /// `CLOCK_MONOTONIC`; 0 for never.
+    pub fn last_seen(&self, index: u32) -> u64 {
+        self.slots.load(index, SLOT_LAST_SEEN).unwrap_or_default()
+    }
+
+    /// Tells the kernel side which news of the router at `index` need not be repeated; 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn set_quiet(&mut self, index: u32, news: u16) -> Result<(), Error> {
+        if self.slots.store(index, SLOT_QUIET, u64::from(news)) {
+            Ok(())
+        } else {
+            Err(Error::Full { name: SLOTS, entries: self.slots.len() })
+        }
     }
 
     /// Publishes what the daemon knows about the router at `index`.
