@@ -26,6 +26,11 @@ use super::types::{
     RouterView, State,
 };
 
+/// Routers that may advertise at the same instant.
+const GROUP: u32 = 64;
+/// Instants in an advertisement interval.
+const GROUPS: u64 = 64;
+
 /// What can happen to a router.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -412,7 +417,7 @@ impl Router {
         self.rivals = Senders::default();
         self.deadlines.cancel_all();
         self.advertise(self.spec.priority, out);
-        self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+        self.arm(Timer::Advert, now, self.first_interval());
         out.push_back(Action::AddAddresses(self.id));
         self.garp(self.spec.garp.master_repeat, out);
         self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
@@ -430,6 +435,16 @@ impl Router {
         self.deadlines.cancel_all();
         self.arm(Timer::MasterDown, now, wait);
         self.enter(now, State::Backup, cause, out);
+    }
+
+    /// The time from the first advertisement to the second one. It is shortened by a part of the interval
+    /// that differs from group to group, so that thousands of routers that became master at one instant
+    /// do not advertise at one instant ever after. The first group, that is all routers of an ordinary
+    /// host, keeps the exact interval from the beginning.
+    fn first_interval(&self) -> Nanos {
+        let interval = interval_span(self.spec.interval);
+        let group = u64::from(self.id.0 / GROUP) % GROUPS;
+        interval - Nanos(interval.0 / GROUPS).times(group)
     }
 
     /// RFC 9568 section 6.4.3, "If the Adver_Timer fires".

@@ -349,6 +349,22 @@ proptest! {
 }
 
 #[test]
+fn masters_of_one_instant_spread_over_the_interval() {
+    let mut due: Vec<Nanos> = Vec::new();
+    for id in 0..4096 {
+        let mut router = Router::new(RouterId(id), spec());
+        let mut out = VecDeque::new();
+        router.handle(SECOND, Event::LinkUp(ip(US)), &mut out);
+        router.handle(SECOND, Event::Timer(Timer::MasterDown), &mut out);
+        due.push(router.deadlines.get(Timer::Advert).expect("set") - SECOND);
+    }
+    assert!(due[..64].iter().all(|&wait| wait == SECOND), "few routers keep the exact interval");
+    assert!(due.iter().all(|&wait| wait > Nanos::ZERO && wait <= SECOND));
+    due.sort_unstable();
+    assert!(due.chunk_by(|a, b| a == b).all(|group| group.len() == 64));
+}
+
+#[test]
 fn startup_waits_the_whole_master_down_interval() {
     let mut bench = Bench::up(spec());
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
