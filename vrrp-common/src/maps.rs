@@ -23,6 +23,12 @@ pub const EVENTS: &str = "EVENTS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
 
+/// Span in which at most [`NEWS_BURST`] news of one router are reported, nanoseconds.
+pub const NEWS_WINDOW_NS: u64 = 100_000_000;
+/// News of one router that are reported in [`NEWS_WINDOW_NS`]. A peer that advertises every 10 ms, the
+/// shortest interval there is, brings half of it.
+pub const NEWS_BURST: u32 = 20;
+
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
 

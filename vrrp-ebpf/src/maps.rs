@@ -35,6 +35,21 @@ pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
 
+/// How often each router was news lately; index as in `SLOTS`.
+#[btf_map]
+pub static NEWS: Array<News, ENTRIES> = Array::new();
+
+/// The news of one router in the current window.
+#[repr(C)]
+pub struct News {
+    /// When the window began, nanoseconds of `CLOCK_MONOTONIC`.
+    pub since_ns: u64,
+    /// News in it.
+    pub count: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
 /// A ring-buffer record of the greatest length.
 #[repr(C)]
 pub struct Record {

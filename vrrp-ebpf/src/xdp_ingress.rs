@@ -6,13 +6,13 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::{RouterEntry, Slot, VipKey4};
+use vrrp_common::maps::{NEWS_BURST, NEWS_WINDOW_NS, RouterEntry, Slot, VipKey4};
 use vrrp_common::parse::{self, Advert, Load, Packet};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
 use crate::cursor::Frame;
-use crate::maps::{EVENTS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32};
+use crate::maps::{EVENTS, NEWS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32};
 
 /// The reason for the verdict on a packet of protocol 112; `None` for any other frame, which passes.
 #[inline(always)]
@@ -66,6 +66,7 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
     let reason = parse::check(&mut frame, &advert, entry);
     if reason == Reason::Accepted {
         return match accept(slot, &advert, now) {
+            Some(_) if limited(entry.slot, now) => Reason::NewsLimited,
             Some(news) => report(record, ifindex, entry, &advert, now, news),
             None => Reason::Accepted,
         };
@@ -117,6 +118,23 @@ fn accept(slot: *mut Slot, advert: &Advert, now: u64) -> Option<u16> {
         (*slot).last_len = len;
         ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
         Some(news)
+    }
+}
+
+/// Whether a router has been news too often of late. Nothing is lost by that: what was not reported is not
+/// acknowledged either, so that the next advertisement is news again.
+#[inline(always)]
+fn limited(slot: u32, now: u64) -> bool {
+    let Some(news) = NEWS.get_ptr_mut(slot) else { return true };
+    // SAFETY: a map value, aligned as its type says. Two CPUs may each miss the other's count: the limit
+    // holds per CPU at worst.
+    unsafe {
+        if now - (*news).since_ns > NEWS_WINDOW_NS {
+            (*news).since_ns = now;
+            (*news).count = 0;
+        }
+        (*news).count += 1;
+        (*news).count > NEWS_BURST
     }
 }
 

@@ -35,6 +35,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 /// The maps that are pinned; the rest is nobody else's business.
 const PINNED: [&str; 7] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, EVENTS, CONTROL];
 
+/// The kernel side's own array of how often each router was news.
+const NEWS: &str = "NEWS";
+
 /// Where a bpffs usually is.
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
 /// Where we mount one if it is not.
@@ -308,7 +311,7 @@ impl Kernel {
         // Known when the program is verified, so that logging that is off is not even in it.
         let log_level = if logs { aya_log::Level::Debug as u8 } else { 0 };
         loader.override_global(aya_log::LEVEL, &log_level, true);
-        for name in [ROUTERS, SLOTS, INFO] {
+        for name in [ROUTERS, SLOTS, INFO, NEWS] {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(VIPS4, sizes.vips);
