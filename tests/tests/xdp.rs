@@ -528,7 +528,7 @@ fn the_kernel_agrees_with_the_host_on_damaged_frames() {
             Some(Reason::Accepted) => {
                 [Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
             }
-            other => [other, other],
+            other => vec![other],
         };
         let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
         prop_assert!(expected.contains(&reason), "{:?}, expected {:?}", reason, expected);
