@@ -526,12 +526,12 @@ fn the_kernel_agrees_with_the_host_on_damaged_frames() {
         let expected = match host(&frame) {
             // Nobody drains the ring in this test.
             Some(Reason::Accepted) => {
-                [Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
+                vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
             }
             other => vec![other],
         };
         let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
-        prop_assert!(expected.contains(&reason), "{:?}, expected {:?}", reason, expected);
+        prop_assert!(expected.contains(&reason), "{reason:?}, expected {expected:?}");
         prop_assert_eq!(verdict_seen, verdict(reason));
         Ok(())
     });
