@@ -15,7 +15,8 @@ use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    ABI_VERSION, Control, RouterEntry, RouterInfo, RouterKey, Slot, VipCounters, VipKey4, transport,
+    ABI_VERSION, Control, NEWS_BURST, NEWS_WINDOW_NS, RouterEntry, RouterInfo, RouterKey, Slot,
+    VipCounters, VipKey4, transport,
 };
 use vrrp_common::parse;
 use vrrp_common::reason::{Reason, Verdict};
@@ -414,6 +415,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         ],
         // By `a_full_ring_is_counted`, as no frame can do that.
         Reason::RingFull => vec![],
+        // By `changes_without_end_are_reported_now_and_then`, as it takes more than one.
+        Reason::NewsLimited => vec![],
         // By the daemon.
         Reason::AddressList => vec![],
     }
@@ -522,11 +525,13 @@ fn the_kernel_agrees_with_the_host_on_damaged_frames() {
         frame.truncate(end.max(14));
         let expected = match host(&frame) {
             // Nobody drains the ring in this test.
-            Some(Reason::Accepted) => [Some(Reason::Accepted), Some(Reason::RingFull)],
-            other => [other, other],
+            Some(Reason::Accepted) => {
+                vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
+            }
+            other => vec![other],
         };
         let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
-        prop_assert!(expected.contains(&reason), "{:?}, expected {:?}", reason, expected);
+        prop_assert!(expected.contains(&reason), "{reason:?}, expected {expected:?}");
         prop_assert_eq!(verdict_seen, verdict(reason));
         Ok(())
     });
@@ -551,11 +556,6 @@ fn an_advertisement_reaches_ring_and_slot() {
     let _guard = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
     assert!(matches!(bench.kernel.take_events(), Err(Error::Missing(_))));
-    let now = || {
-        let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("clock");
-        Duration::from(time).as_nanos() as u64
-    };
-
     let frame = Frame::v3(V3_QINQ, 255).with(|f| {
         f.tags = vec![(0x88a8, 7), (0x8100, 9)];
         f.options = vec![1; 8];
@@ -594,7 +594,7 @@ fn an_advertisement_reaches_ring_and_slot() {
         ttl: 255,
         wire_len: 1028,
         payload_len: 1028,
-        reserved: [0; 2],
+        news: 1,
     };
     assert_eq!(*event, expected);
     assert_eq!(*payload, message);
@@ -609,7 +609,8 @@ fn an_advertisement_reaches_ring_and_slot() {
             last_source: address(PEER),
             last_header: message[..8].try_into().expect("8"),
             last_len: 1028,
-            reserved: [0; 6],
+            news: 1,
+            quiet: 0,
         }
     );
 
@@ -628,6 +629,92 @@ fn an_advertisement_reaches_ring_and_slot() {
     assert_eq!((slot.adverts, slot.priority_zero, slot.last_len), (2, 1, 12));
 }
 
+/// The clock of `bpf_ktime_get_ns`.
+fn now() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("clock");
+    Duration::from(time).as_nanos() as u64
+}
+
+#[test]
+fn a_steady_master_wakes_nobody() {
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    let master = Frame::v3(V3, 3);
+    let accepted = (Verdict::Pass, Some(Reason::Accepted));
+
+    // Until the daemon says that it knows, everything is news.
+    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(bench.run(&master.octets()), accepted);
+    let news: Vec<u16> = drain(&mut ring).iter().map(|(event, _)| event.news).collect();
+    assert_eq!(news, [1, 2]);
+
+    // The acknowledgement of something older does not count.
+    bench.kernel.set_quiet(0, 1).expect("set_quiet");
+    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(drain(&mut ring).len(), 1);
+
+    bench.kernel.set_quiet(0, 3).expect("set_quiet");
+    let before = now();
+    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(drain(&mut ring).len(), 0, "quiet");
+    assert!(bench.kernel.last_seen(0) >= before, "but the arrival is noted");
+    assert_eq!(bench.kernel.slot(0).adverts, 4);
+
+    // Anything else is news, and so is the same again afterwards.
+    for other in [
+        master.clone().with(|f| f.source = [10, 0, 0, 77]),
+        master.clone().with(|f| f.message[2] = 0),
+        master.clone().with(|f| f.message[2] = 101),
+        master.clone().with(|f| f.message[5] = 99),
+        // Another address shows in the checksum.
+        master.clone().with(|f| f.message[11] = 9),
+        Frame::v3(V3, 2),
+    ] {
+        assert_eq!(bench.run(&other.octets()), accepted);
+        let events = drain(&mut ring);
+        assert_eq!(events.len(), 1, "news");
+        bench.kernel.set_quiet(0, events[0].0.news).expect("set_quiet");
+    }
+    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(drain(&mut ring).len(), 1, "news again");
+
+    // What fails a check is neither news nor noted.
+    let seen = bench.kernel.last_seen(0);
+    let spoilt = master.with(|f| f.sum = Sum::Wrong);
+    assert_eq!(bench.run(&spoilt.octets()), (Verdict::Drop, Some(Reason::Checksum)));
+    assert_eq!((bench.kernel.last_seen(0), drain(&mut ring).len()), (seen, 0));
+}
+
+#[test]
+fn changes_without_end_are_reported_now_and_then() {
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    let frames: Vec<Vec<u8>> = [50, 150]
+        .map(|priority| Frame::v3(V3, 1).with(|f| f.message[2] = priority).octets())
+        .to_vec();
+    let start = now();
+    let mut reasons = Vec::new();
+    for n in 0..200 {
+        reasons.push(bench.run(&frames[n % 2]).1.expect("a reason"));
+    }
+    let windows = (now() - start) / NEWS_WINDOW_NS + 1;
+    let events = drain(&mut ring);
+    let accepted = reasons.iter().filter(|&&reason| reason == Reason::Accepted).count();
+    assert_eq!(events.len(), accepted);
+    assert!(accepted as u64 <= windows * u64::from(NEWS_BURST), "{accepted} in {windows} windows");
+    assert_eq!(reasons.iter().filter(|&&r| r == Reason::NewsLimited).count(), 200 - accepted);
+    assert!(accepted < 200, "200 test runs take less than a second");
+    // What was not reported is not acknowledged: the same again is news as soon as there is room.
+    bench.kernel.set_quiet(0, events.last().expect("some").0.news).expect("set_quiet");
+    std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
+    assert_eq!(bench.run(&frames[1]).1, Some(Reason::Accepted));
+    assert_eq!(drain(&mut ring).len(), 1);
+}
+
 #[test]
 fn a_full_ring_is_counted() {
     let mut bench = Bench::new();
@@ -635,19 +722,24 @@ fn a_full_ring_is_counted() {
     let _guard = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
     let frame = Frame::v3(V3, 255).octets();
-    let mut accepted = 0;
+    let (mut accepted, mut limited) = (0, 0);
     let lost = loop {
         match bench.run(&frame).1 {
             Some(Reason::Accepted) => accepted += 1,
+            Some(Reason::NewsLimited) => {
+                limited += 1;
+                std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
+            }
             other => break other,
         }
         assert!(accepted < 2000, "a ring of 1 MiB cannot hold that many");
     };
     assert_eq!(lost, Some(Reason::RingFull));
     // The slot knows all the same.
-    assert_eq!(bench.kernel.slot(0).adverts, accepted + 1);
+    assert_eq!(bench.kernel.slot(0).adverts, accepted + limited + 1);
     // A budget is kept, and draining makes room again.
     assert_eq!(ring.drain(10, |_, _| ()), 10);
+    std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
     assert_eq!(bench.run(&frame).1, Some(Reason::Accepted));
     assert_eq!(drain(&mut ring).len() as u64, accepted - 10 + 1);
 }

@@ -33,8 +33,8 @@ pub struct RxEvent {
     pub wire_len: u16,
     /// Octets of the VRRP message that follow this header: at most [`MAX_VRRP_LEN`].
     pub payload_len: u16,
-    /// Always zero.
-    pub reserved: [u8; 2],
+    /// [`crate::maps::Slot::news`] of this advertisement.
+    pub news: u16,
 }
 
 /// `RxEvent::slot` of a packet that belongs to no router of ours.

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -22,6 +22,12 @@ pub const REASONS: &str = "REASONS";
 pub const EVENTS: &str = "EVENTS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
+
+/// Span in which at most [`NEWS_BURST`] news of one router are reported, nanoseconds.
+pub const NEWS_WINDOW_NS: u64 = 100_000_000;
+/// News of one router that are reported in [`NEWS_WINDOW_NS`]. A peer that advertises every 10 ms, the
+/// shortest interval there is, brings half of it.
+pub const NEWS_BURST: u32 = 20;
 
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
@@ -76,7 +82,12 @@ pub mod transport {
     pub const UNICAST: u8 = 1;
 }
 
-/// What the kernel side knows about one router: one cache line.
+/// What the kernel side knows about one router, and whether the daemon wants to hear more of the same: one
+/// cache line. All but [`Slot::quiet`] is written by the kernel side.
+///
+/// An advertisement is news unless it equals the last accepted one in source, first eight octets (they hold
+/// the checksum) and length, and the daemon has said, in `quiet`, that it knows that one and that another
+/// would only restart a timer.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Slot {
@@ -87,16 +98,24 @@ pub struct Slot {
     /// Advertisements for this router that failed a receive check.
     pub refused: u64,
     /// Accepted advertisements with priority 0.
-    pub priority_zero: u64,
+    pub priority_zero: u32,
+    /// Length of the last accepted VRRP message in octets.
+    pub last_len: u16,
+    /// Number of the last advertisement reported through the ring buffer, never 0 once there was one.
+    pub news: u16,
     /// Source of the last accepted advertisement.
     pub last_source: [u8; 16],
     /// First eight VRRP octets of the last accepted advertisement.
     pub last_header: [u8; 8],
-    /// Length of the last accepted VRRP message in octets.
-    pub last_len: u16,
-    /// Always zero.
-    pub reserved: [u8; 6],
+    /// The daemon: the news that it took for a steady master's; 0 while it wants to hear everything. Eight
+    /// octets, so that no write of one side touches the other's.
+    pub quiet: u64,
 }
+
+/// Octets of [`Slot::last_seen_ns`] in its slot.
+pub const SLOT_LAST_SEEN: usize = core::mem::offset_of!(Slot, last_seen_ns);
+/// Octets of [`Slot::quiet`] in its slot.
+pub const SLOT_QUIET: usize = core::mem::offset_of!(Slot, quiet);
 
 /// What the daemon says about one router, so that `stats` can show it with the daemon gone.
 #[repr(C)]

@@ -80,6 +80,9 @@ reasons! {
     AuthData = "auth_data", Drop, "authentication password differs from ours";
     /// The ring buffer was full: the advertisement passed every check but was not reported.
     RingFull = "ring_full", Pass, "event lost: ring buffer full";
+    /// The router's peers changed more often than is reported; the advertisement passed every check, and what
+    /// holds when they come to rest will be reported.
+    NewsLimited = "news_limited", Pass, "not reported: changes too often";
     /// The daemon: address list differs from ours (RFC 3768 section 7.1 item 57); counted, not dropped.
     AddressList = "address_list", Pass, "address list differs from ours";
 }

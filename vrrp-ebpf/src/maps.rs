@@ -35,6 +35,21 @@ pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
 
+/// How often each router was news lately; index as in `SLOTS`.
+#[btf_map]
+pub static NEWS: Array<News, ENTRIES> = Array::new();
+
+/// The news of one router in the current window.
+#[repr(C)]
+pub struct News {
+    /// When the window began, nanoseconds of `CLOCK_MONOTONIC`.
+    pub since_ns: u64,
+    /// News in it.
+    pub count: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
 /// A ring-buffer record of the greatest length.
 #[repr(C)]
 pub struct Record {
@@ -56,6 +71,22 @@ pub unsafe fn increment(counter: *mut u64) {
     // SAFETY: the caller vouches for the pointer; the instruction touches these eight octets only.
     unsafe {
         core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = counter;
+}
+
+/// As [`increment`], for a counter of four octets.
+///
+/// # Safety
+///
+/// `counter` must be valid for writes and aligned to four octets.
+#[inline(always)]
+pub unsafe fn increment32(counter: *mut u32) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller vouches for the pointer; the instruction touches these four octets only.
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
     }
     #[cfg(not(target_arch = "bpf"))]
     let _ = counter;

@@ -6,13 +6,13 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::{RouterEntry, Slot, VipKey4};
+use vrrp_common::maps::{NEWS_BURST, NEWS_WINDOW_NS, RouterEntry, Slot, VipKey4};
 use vrrp_common::parse::{self, Advert, Load, Packet};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
 use crate::cursor::Frame;
-use crate::maps::{EVENTS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment};
+use crate::maps::{EVENTS, NEWS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32};
 
 /// The reason for the verdict on a packet of protocol 112; `None` for any other frame, which passes.
 #[inline(always)]
@@ -65,8 +65,11 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
     let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
     let reason = parse::check(&mut frame, &advert, entry);
     if reason == Reason::Accepted {
-        accept(slot, &advert, now);
-        return report(record, ifindex, entry, &advert, now);
+        return match accept(slot, &advert, now) {
+            Some(_) if limited(entry.slot, now) => Reason::NewsLimited,
+            Some(news) => report(record, ifindex, entry, &advert, now, news),
+            None => Reason::Accepted,
+        };
     }
     // What passes was not for this router after all.
     if reason.verdict() == Verdict::Drop {
@@ -85,21 +88,60 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
     reason
 }
 
-/// Notes an accepted advertisement in its router's slot.
+/// Notes an accepted advertisement in its router's slot. The number of the news that it is, or `None` when
+/// the daemon has said that it need not hear of it.
 #[inline(always)]
-fn accept(slot: *mut Slot, advert: &Advert, now: u64) {
+fn accept(slot: *mut Slot, advert: &Advert, now: u64) -> Option<u16> {
+    let source = address(advert.source);
+    let len = advert.len as u16;
     // SAFETY: the slot is a map value, aligned as its type says. Two CPUs that accept for the same
-    // router at once may mix their descriptions of the last one; the counters stay exact.
+    // router at once may mix their descriptions of the last one, and both then report; the counters stay
+    // exact.
     unsafe {
         increment(&raw mut (*slot).adverts);
-        if advert.priority() == 0 {
-            increment(&raw mut (*slot).priority_zero);
+        let known = (*slot).last_len == len
+            && u64::from_ne_bytes((*slot).last_header) == u64::from_ne_bytes(advert.header)
+            && words((*slot).last_source) == words(source);
+        let news = (*slot).news;
+        if known && news != 0 && ptr::read_volatile(&raw const (*slot).quiet) == u64::from(news) {
+            ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
+            return None;
         }
-        (*slot).last_source = address(advert.source);
+        if advert.priority() == 0 {
+            increment32(&raw mut (*slot).priority_zero);
+        }
+        // 0 is for "none".
+        let news = if news == u16::MAX { 1 } else { news + 1 };
+        ptr::write_volatile(&raw mut (*slot).news, news);
+        (*slot).last_source = source;
         (*slot).last_header = advert.header;
-        (*slot).last_len = advert.len as u16;
+        (*slot).last_len = len;
         ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
+        Some(news)
     }
+}
+
+/// Whether a router has been news too often of late. Nothing is lost by that: what was not reported is not
+/// acknowledged either, so that the next advertisement is news again.
+#[inline(always)]
+fn limited(slot: u32, now: u64) -> bool {
+    let Some(news) = NEWS.get_ptr_mut(slot) else { return true };
+    // SAFETY: a map value, aligned as its type says. Two CPUs may each miss the other's count: the limit
+    // holds per CPU at worst.
+    unsafe {
+        if now - (*news).since_ns > NEWS_WINDOW_NS {
+            (*news).since_ns = now;
+            (*news).count = 0;
+        }
+        (*news).count += 1;
+        (*news).count > NEWS_BURST
+    }
+}
+
+/// An address as numbers, which compare without a call of memcmp.
+#[inline(always)]
+fn words(address: [u8; 16]) -> [u64; 2] {
+    bytemuck::cast(address)
 }
 
 /// Reports an accepted advertisement, whose message the checks left in `record`, to the daemon.
@@ -110,6 +152,7 @@ fn report(
     entry: &RouterEntry,
     advert: &Advert,
     now: u64,
+    news: u16,
 ) -> Reason {
     let len = advert.len;
     if len > MAX_VRRP_LEN {
@@ -127,7 +170,7 @@ fn report(
         ttl: advert.ttl,
         wire_len: len as u16,
         payload_len: len as u16,
-        reserved: [0; 2],
+        news,
     };
     // SAFETY: the record holds the header and MAX_VRRP_LEN octets behind it, and `len` is no more.
     let result = unsafe {

@@ -10,11 +10,15 @@ mod router;
 mod status;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -36,6 +40,8 @@ use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::wire;
 
+/// The lock file in an instance's runtime directory.
+const LOCK: &str = "lock";
 /// Ring-buffer records handled before timers are looked at again.
 const RING_BUDGET: usize = 1024;
 /// Netlink notifications handled before timers are looked at again.
@@ -189,53 +195,60 @@ pub fn run(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
-    let socket = options.instance.socket();
+    let (socket, dir) = (options.instance.socket(), options.instance.runtime_dir());
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options).await?;
         daemon.serve(&mut sources).await;
         daemon.stop(&mut sources).await
     });
-    let _ = std::fs::remove_file(&socket);
-    // The lock file stays: removing it would let two daemons lock two files of the same name.
+    let _ = fs::remove_file(&socket);
+    // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
+    let _ = fs::remove_file(dir.join(LOCK));
+    let _ = fs::remove_dir(&dir);
     drop(lock);
     result
 }
 
 /// Takes the instance's lock, which the kernel releases however this process ends.
-fn lock(instance: &Instance) -> Result<Flock<std::fs::File>, Error> {
-    use std::io::{Read, Seek, Write};
+fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
     let dir = instance.runtime_dir();
-    let failed = |path: PathBuf, error: io::Error| {
-        let hint =
-            if error.kind() == io::ErrorKind::PermissionDenied { "; run as root" } else { "" };
-        Error::RuntimeDir { path, error, hint }
+    let path = dir.join(LOCK);
+    let failed = |path: &Path, error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; run as root",
+            _ => "",
+        };
+        Error::RuntimeDir { path: path.to_owned(), error, hint }
     };
-    std::fs::create_dir_all(&dir).map_err(|e| failed(dir.clone(), e))?;
-    let path = dir.join("lock");
-    let file = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|e| failed(path.clone(), e))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            let write = |lock: &mut Flock<std::fs::File>| {
-                lock.set_len(0)?;
-                lock.rewind()?;
-                writeln!(lock, "{}", std::process::id())
-            };
-            write(&mut lock).map_err(|e| failed(path, e))?;
-            Ok(lock)
+    // A daemon that stops removes the file while it holds the lock: what was opened before and locked
+    // after is no longer the file that others will lock. Each round needs another daemon's end.
+    for _ in 0..10 {
+        fs::create_dir_all(&dir).map_err(|e| failed(&dir, e))?;
+        let opened =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(|e| failed(&path, e))?,
+        };
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                let ours = lock.metadata().map_err(|e| failed(&path, e))?.ino();
+                if fs::metadata(&path).is_ok_and(|there| there.ino() == ours) {
+                    let write = lock.set_len(0).and_then(|()| writeln!(lock, "{}", process::id()));
+                    write.map_err(|e| failed(&path, e))?;
+                    return Ok(lock);
+                }
+            }
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                let pid = pid.trim().parse().ok();
+                return Err(Error::AlreadyRunning { instance: instance.clone(), pid });
+            }
+            Err((_, errno)) => return Err(failed(&path, errno.into())),
         }
-        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            Err(Error::AlreadyRunning { instance: instance.clone(), pid: pid.trim().parse().ok() })
-        }
-        Err((_, errno)) => Err(failed(path, errno.into())),
     }
+    Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
 }
 
 impl Daemon {
@@ -253,7 +266,7 @@ impl Daemon {
             Kernel::load(&pins, Sizes { routers: count(routers.len()), vips: count(vips) })?;
         kernel.write_control(&Control {
             abi_version: ABI_VERSION,
-            pid: std::process::id(),
+            pid: process::id(),
             started_ns: started.0,
         })?;
         if let Err(error) = kernel.forward_log() {
@@ -355,6 +368,7 @@ impl Daemon {
                 }
                 Some(completion) = sources.completed.recv() => self.completed(completion),
                 Some(question) = sources.questions.recv() => {
+                    self.sweep();
                     let _ = question.send(self.status());
                 }
                 _ = hangup.recv() => log::warn!(
@@ -429,6 +443,10 @@ impl Daemon {
         match wire::vrrp::parse_advert(source, router.config.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
+                let quiet = if self.engine.is_steady(id, &advert) { event.news } else { 0 };
+                if self.router_mut(id).hear(event.source, quiet) {
+                    self.set_quiet(id, quiet);
+                }
                 let mismatches =
                     self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
                 if self.router(id).info.address_list_mismatch != mismatches {
@@ -443,8 +461,27 @@ impl Daemon {
         }
     }
 
+    fn set_quiet(&mut self, id: RouterId, news: u16) {
+        if let Err(error) = self.kernel.set_quiet(id.0, news) {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+        }
+    }
+
+    /// Tells the engine which masters were heard without waking anybody. All of them at once: their
+    /// deadlines lie close together, and one sweep saves as many wake-ups.
+    fn sweep(&mut self) {
+        for (id, router) in (0..).map(RouterId).zip(&self.routers) {
+            if let Some(at) = router.last_seen(id, &self.kernel) {
+                self.engine.handle_heard(at, id);
+            }
+        }
+    }
+
     fn timers(&mut self) {
         let now = timer::now();
+        if self.engine.master_down_due(now) {
+            self.sweep();
+        }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
@@ -835,6 +872,9 @@ impl Daemon {
                     let name = self.router(router).place();
                     log::info!("{name}: {from} -> {to}: {cause}");
                     self.router_mut(router).transition(to, at);
+                    if self.router_mut(router).unquiet() {
+                        self.set_quiet(router, 0);
+                    }
                     self.write_info(router);
                 }
                 Action::Notice { router, notice } => self.notice(router, notice),

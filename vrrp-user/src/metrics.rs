@@ -23,7 +23,7 @@ pub fn collect(pins: &Path) -> Result<Stats, Error> {
         adverts_received: slot.adverts,
         adverts_sent: info.adverts_sent,
         refused: slot.refused,
-        priority_zero_received: slot.priority_zero,
+        priority_zero_received: slot.priority_zero.into(),
         priority_zero_sent: info.priority_zero_sent,
         address_list_mismatch: info.address_list_mismatch,
         send_errors: info.send_errors,

@@ -15,6 +15,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version,
 };
+use crate::io::bpf::Kernel;
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::Queue;
 use crate::wire::ethernet::VRRP_MULTICAST;
@@ -35,6 +36,10 @@ pub struct Router {
     link: Option<Link>,
     /// A frame per destination, with the destination when it is a peer.
     frames: Vec<(Option<Ipv4Addr>, AdvertFrame)>,
+    /// Source of the last advertisement that the daemon was told of.
+    heard: [u8; 16],
+    /// The news that the kernel side need not repeat; 0 for none.
+    quiet: u16,
     /// IP identification of the next advertisement: they may be fragmented, so it must vary (RFC 6864).
     ident: u16,
     failing: bool,
@@ -70,6 +75,8 @@ impl Router {
             home: None,
             link: None,
             frames: Vec::new(),
+            heard: [0; 16],
+            quiet: 0,
             ident: 1,
             failing: false,
             last_notice: None,
@@ -315,6 +322,28 @@ impl Router {
         }
         self.last_notice = Some((kind, now));
         true
+    }
+
+    /// Remembers who was heard and whether the kernel side may keep quiet about more of it. True when it must
+    /// be told.
+    pub fn hear(&mut self, source: [u8; 16], quiet: u16) -> bool {
+        self.heard = source;
+        std::mem::replace(&mut self.quiet, quiet) != quiet
+    }
+
+    /// Wants to hear everything again. True when the kernel side must be told.
+    pub fn unquiet(&mut self) -> bool {
+        std::mem::take(&mut self.quiet) != 0
+    }
+
+    /// As backup: when its master was last heard according to the kernel side, which may know of
+    /// advertisements that nobody was woken for or that still wait in the ring buffer.
+    pub fn last_seen(&self, id: RouterId, kernel: &Kernel) -> Option<Nanos> {
+        if self.info.state != state::BACKUP {
+            return None;
+        }
+        let known = self.quiet != 0 || kernel.slot(id.0).last_source == self.heard;
+        known.then(|| Nanos(kernel.last_seen(id.0)))
     }
 
     /// The netlink request for one of its addresses, if the place is one of those.

@@ -26,6 +26,11 @@ use super::types::{
     RouterView, State,
 };
 
+/// Routers that may advertise at the same instant.
+const GROUP: u32 = 64;
+/// Instants in an advertisement interval.
+const GROUPS: u64 = 64;
+
 /// What can happen to a router.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -35,6 +40,8 @@ pub enum Event<'a> {
     LinkDown(FaultCause),
     /// An advertisement arrived that passed the receive checks.
     Advert(&'a Advert),
+    /// Another advertisement arrived that says what the last one said ([`Router::is_steady`]).
+    Heard,
     /// A deadline passed.
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
@@ -160,6 +167,18 @@ impl Router {
         }
     }
 
+    /// Whether another advertisement just like this one would only restart the master-down timer: then
+    /// nobody needs to be woken for it, and [`Event::Heard`] does instead.
+    pub fn is_steady(&self, advert: &Advert) -> bool {
+        self.state == State::Backup
+            && self.waiting == Waiting::Silence
+            && self.preempt_at.is_none()
+            && advert.priority != Priority::RESIGN
+            && self.master == Some((advert.source, advert.priority))
+            && self.active == advert.interval
+            && !self.mismatched.0.contains(&advert.source)
+    }
+
     /// Takes one event; what is to be done is appended to `out`, in order.
     pub fn handle(&mut self, now: Nanos, event: Event<'_>, out: &mut VecDeque<Action>) {
         match (self.state, event) {
@@ -185,6 +204,16 @@ impl Router {
             (State::Backup, Event::Advert(advert)) => self.hear_as_backup(now, advert, out),
             // RFC 9568 section 6.4.3.
             (State::Master, Event::Advert(advert)) => self.hear_as_master(now, advert, out),
+
+            // RFC 9568 section 6.4.2, for an advertisement that says what the last one said.
+            (State::Backup, Event::Heard) => {
+                let follows = self.waiting == Waiting::Silence && self.preempt_at.is_none();
+                if follows && self.master.is_some() && now > self.heard {
+                    self.heard = now;
+                    self.arm(Timer::MasterDown, now, self.master_down_interval());
+                }
+            }
+            (State::Init | State::Master | State::Fault, Event::Heard) => {}
 
             // RFC 9568 section 6.4.2: Active_Down_Timer fires.
             (State::Backup, Event::Timer(Timer::MasterDown)) => {
@@ -388,7 +417,7 @@ impl Router {
         self.rivals = Senders::default();
         self.deadlines.cancel_all();
         self.advertise(self.spec.priority, out);
-        self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+        self.arm(Timer::Advert, now, self.first_interval());
         out.push_back(Action::AddAddresses(self.id));
         self.garp(self.spec.garp.master_repeat, out);
         self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
@@ -406,6 +435,16 @@ impl Router {
         self.deadlines.cancel_all();
         self.arm(Timer::MasterDown, now, wait);
         self.enter(now, State::Backup, cause, out);
+    }
+
+    /// The time from the first advertisement to the second one. It is shortened by a part of the interval
+    /// that differs from group to group, so that thousands of routers that became master at one instant
+    /// do not advertise at one instant ever after. The first group, that is all routers of an ordinary
+    /// host, keeps the exact interval from the beginning.
+    fn first_interval(&self) -> Nanos {
+        let interval = interval_span(self.spec.interval);
+        let group = u64::from(self.id.0 / GROUP) % GROUPS;
+        interval - Nanos(interval.0 / GROUPS).times(group)
     }
 
     /// RFC 9568 section 6.4.3, "If the Adver_Timer fires".

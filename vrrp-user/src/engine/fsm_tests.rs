@@ -1,5 +1,7 @@
 //! The state machine, case by case: every event in every state, and the rules that need a sequence.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::engine::time::Centisecs;
 use crate::engine::types::{GarpPolicy, Vrid};
@@ -250,6 +252,7 @@ fn every_event_in_every_state() {
             Event::Timer(Timer::GarpLowerPrio),
             ["Init: ", "Backup: down", "garp(4) Master: adv g2 gr", "Fault: "],
         ),
+        ("heard again, but nobody was heard before", Event::Heard, still),
         (
             "address lost",
             Event::AddressLost(lost),
@@ -276,6 +279,89 @@ fn every_event_in_every_state() {
             assert_eq!(now, expected, "{name} in {state}");
         }
     }
+}
+
+#[test]
+fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
+    let mut bench = Bench::up(spec());
+    let master = advert([10, 0, 0, 1], 200);
+    assert!(!bench.router.is_steady(&master), "nobody was heard");
+    bench.event(Event::Advert(&master));
+    assert!(bench.router.is_steady(&master));
+    bench.out.clear();
+    let heard = bench.now;
+    bench.now += SECOND;
+    bench.event(Event::Heard);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    bench.router.handle(heard, Event::Heard, &mut bench.out);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    assert_eq!(bench.done(), "");
+    // What would change something is not steady.
+    for other in [
+        advert([10, 0, 0, 2], 200),
+        advert([10, 0, 0, 1], 199),
+        advert([10, 0, 0, 1], 0),
+        Advert { interval: v3(200), ..master.clone() },
+    ] {
+        assert!(!bench.router.is_steady(&other), "{other:?}");
+    }
+    // Nor is a list that differs: each one counts.
+    let list = Advert { addresses: vec![], ..master.clone() };
+    bench.event(Event::Advert(&list));
+    assert!(!bench.router.is_steady(&list));
+    // Nor a master that will be pre-empted, or resigned.
+    let lower = advert([10, 0, 0, 1], 50);
+    bench.event(Event::Advert(&lower));
+    assert!(!bench.router.is_steady(&lower));
+    bench.hear([10, 0, 0, 1], 0);
+    let before = bench.left(Timer::MasterDown);
+    bench.event(Event::Heard);
+    assert_eq!(bench.left(Timer::MasterDown), before);
+}
+
+proptest! {
+    /// A steady advertisement and [`Event::Heard`] are the same thing.
+    #[test]
+    fn heard_stands_for_a_steady_advertisement(
+        adverts in prop::collection::vec((1u8..4, prop::sample::select(vec![0u8, 50, 100, 200]), 1u64..2000), 1..12),
+        preempt in any::<bool>(),
+        delay in 0u64..4000,
+    ) {
+        let spec = RouterSpec { preempt, preempt_delay: Nanos::from_millis(delay), ..spec() };
+        let mut bench = Bench::up(spec);
+        for (sender, priority, wait) in adverts {
+            bench.now += Nanos::from_millis(wait);
+            let advert = advert([10, 0, 0, sender], priority);
+            bench.event(Event::Advert(&advert));
+            if bench.router.is_steady(&advert) {
+                let mut told = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
+                let mut heard = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
+                told.event(Event::Advert(&advert));
+                heard.event(Event::Heard);
+                prop_assert_eq!(told.done(), "");
+                prop_assert_eq!(heard.done(), "");
+                prop_assert_eq!(told.router.deadlines, heard.router.deadlines);
+                prop_assert_eq!(told.router.view(), heard.router.view());
+                prop_assert_eq!(told.router.heard, heard.router.heard);
+            }
+        }
+    }
+}
+
+#[test]
+fn masters_of_one_instant_spread_over_the_interval() {
+    let mut due: Vec<Nanos> = Vec::new();
+    for id in 0..4096 {
+        let mut router = Router::new(RouterId(id), spec());
+        let mut out = VecDeque::new();
+        router.handle(SECOND, Event::LinkUp(ip(US)), &mut out);
+        router.handle(SECOND, Event::Timer(Timer::MasterDown), &mut out);
+        due.push(router.deadlines.get(Timer::Advert).expect("set") - SECOND);
+    }
+    assert!(due[..64].iter().all(|&wait| wait == SECOND), "few routers keep the exact interval");
+    assert!(due.iter().all(|&wait| wait > Nanos::ZERO && wait <= SECOND));
+    due.sort_unstable();
+    assert!(due.chunk_by(|a, b| a == b).all(|group| group.len() == 64));
 }
 
 #[test]

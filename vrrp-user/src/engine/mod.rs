@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use self::fsm::{Event, Router};
 use self::time::Nanos;
-use self::timers::Queue;
+use self::timers::{Queue, Timer};
 use self::types::{Action, Advert, Link, RouterId, RouterSpec, RouterView};
 
 /// All virtual routers.
@@ -72,9 +72,27 @@ impl Engine {
         self.dispatch(now, id, Event::Advert(advert));
     }
 
+    /// Whether another advertisement just like this one, which the router was just told of, would only
+    /// restart its master-down timer. From then on [`Self::handle_heard`] can stand for it.
+    pub fn is_steady(&self, id: RouterId, advert: &Advert) -> bool {
+        self.routers.get(&id).is_some_and(|router| router.is_steady(advert))
+    }
+
+    /// The steady master of a backup was last heard at `now`. Older readings do nothing.
+    pub fn handle_heard(&mut self, now: Nanos, id: RouterId) {
+        self.dispatch(now, id, Event::Heard);
+    }
+
+    /// Whether a master-down timer is due: before [`Self::handle_timeout`] believes it, ask whether the
+    /// masters were heard.
+    pub fn master_down_due(&self, now: Nanos) -> bool {
+        self.timers.due(now).any(|(_, _, timer)| timer == Timer::MasterDown)
+    }
+
     /// Fires every timer that is due. Afterwards [`Self::poll_timeout`] lies after `now`.
     pub fn handle_timeout(&mut self, now: Nanos) {
-        for (at, id, timer) in self.timers.due(now) {
+        let due: Vec<_> = self.timers.due(now).collect();
+        for (at, id, timer) in due {
             // One that fired before may have cancelled or moved it.
             if self.routers.get(&id).is_some_and(|r| r.deadlines().get(timer) == Some(at)) {
                 self.dispatch(now, id, Event::Timer(timer));

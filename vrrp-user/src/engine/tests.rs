@@ -141,10 +141,10 @@ fn check(engine: &Engine) {
             State::Init | State::Fault => assert_eq!(view.next_timer, None),
             State::Backup | State::Master => assert!(view.next_timer.is_some()),
         }
-        for timer in timers::Timer::ALL {
+        for timer in Timer::ALL {
             if let Some(at) = router.deadlines().get(timer) {
                 deadlines += 1;
-                assert!(engine.timers.due(at).contains(&(at, *id, timer)));
+                assert!(engine.timers.due(at).any(|due| due == (at, *id, timer)));
             }
         }
     }

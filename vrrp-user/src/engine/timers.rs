@@ -83,8 +83,8 @@ impl Queue {
     }
 
     /// Everything due at `now`, in order. It stays in the queue until [`Self::update`].
-    pub fn due(&self, now: Nanos) -> Vec<(Nanos, RouterId, Timer)> {
-        self.0.iter().take_while(|&&(at, ..)| at <= now).copied().collect()
+    pub fn due(&self, now: Nanos) -> impl Iterator<Item = (Nanos, RouterId, Timer)> + '_ {
+        self.0.iter().take_while(move |&&(at, ..)| at <= now).copied()
     }
 
     /// Number of deadlines set.
@@ -114,7 +114,7 @@ mod tests {
         after.set(Timer::Advert, Nanos(40));
         queue.update(a, &before, &after);
         assert_eq!(
-            queue.due(Nanos(39)),
+            queue.due(Nanos(39)).collect::<Vec<_>>(),
             [(Nanos(20), b, Timer::GarpRefresh), (Nanos(30), b, Timer::Advert)]
         );
         assert_eq!(queue.len(), 3, "looking does not take away");

@@ -22,7 +22,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, Control, EVENTS, INFO, REASONS, ROUTERS, RouterEntry, RouterInfo,
-    RouterKey, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
 
@@ -34,6 +34,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
 const PINNED: [&str; 7] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, EVENTS, CONTROL];
+
+/// The kernel side's own array of how often each router was news.
+const NEWS: &str = "NEWS";
 
 /// Where a bpffs usually is.
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
@@ -308,7 +311,7 @@ impl Kernel {
         // Known when the program is verified, so that logging that is off is not even in it.
         let log_level = if logs { aya_log::Level::Debug as u8 } else { 0 };
         loader.override_global(aya_log::LEVEL, &log_level, true);
-        for name in [ROUTERS, SLOTS, INFO] {
+        for name in [ROUTERS, SLOTS, INFO, NEWS] {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(VIPS4, sizes.vips);
@@ -452,6 +455,25 @@ impl Kernel {
     /// What the kernel side knows about the router at `index`; zeros past the end.
     pub fn slot(&self, index: u32) -> Slot {
         self.slots.get(index).unwrap_or_default()
+    }
+
+    /// Arrival of the last accepted advertisement of the router at `index`, nanoseconds of
+    /// `CLOCK_MONOTONIC`; 0 for never.
+    pub fn last_seen(&self, index: u32) -> u64 {
+        self.slots.load(index, SLOT_LAST_SEEN).unwrap_or_default()
+    }
+
+    /// Tells the kernel side which news of the router at `index` need not be repeated; 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn set_quiet(&mut self, index: u32, news: u16) -> Result<(), Error> {
+        if self.slots.store(index, SLOT_QUIET, u64::from(news)) {
+            Ok(())
+        } else {
+            Err(Error::Full { name: SLOTS, entries: self.slots.len() })
+        }
     }
 
     /// Publishes what the daemon knows about the router at `index`.

@@ -89,6 +89,18 @@ impl<T: Pod> Table<T> {
         Some(value)
     }
 
+    /// One word of the value at `index`, `offset` octets into it; `None` past an end.
+    pub fn load(&self, index: u32, offset: usize) -> Option<u64> {
+        Some(self.entry(index)?.get(offset / size_of::<u64>())?.load(Ordering::Acquire))
+    }
+
+    /// Writes one word of the value at `index`, `offset` octets into it; `false` past an end.
+    #[must_use]
+    pub fn store(&self, index: u32, offset: usize, word: u64) -> bool {
+        let entry = self.entry(index).and_then(|entry| entry.get(offset / size_of::<u64>()));
+        entry.map(|shared| shared.store(word, Ordering::Release)).is_some()
+    }
+
     /// Writes the value at `index`; `false` past the end.
     #[must_use]
     pub fn set(&self, index: u32, value: &T) -> bool {
@@ -115,7 +127,7 @@ impl<T> Drop for Table<T> {
 mod tests {
     use std::io::Write;
 
-    use vrrp_common::maps::Slot;
+    use vrrp_common::maps::{SLOT_QUIET, Slot};
 
     use super::*;
 
@@ -130,6 +142,9 @@ mod tests {
         assert_eq!(table.get(1), Some(Slot::default()));
         assert_eq!(table.get(3), None);
         assert!(!table.set(3, &slot));
+        assert!(table.store(1, SLOT_QUIET, 5) && !table.store(3, SLOT_QUIET, 5));
+        assert_eq!(table.get(1), Some(Slot { quiet: 5, ..Slot::default() }));
+        assert_eq!((table.load(1, SLOT_QUIET), table.load(3, SLOT_QUIET)), (Some(5), None));
         let mut octets = [0; 64];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut octets, 128).expect("read");
         assert_eq!(octets, bytemuck::cast::<Slot, [u8; 64]>(slot));
