@@ -24,13 +24,13 @@ fn owner() -> String {
     conf(255)
 }
 
-/// What a daemon keeps under its instance name while it runs: pinned maps and control socket. (The
-/// lock in /run stays for good: removing it would let two daemons lock two files of the same name.)
+/// What a daemon keeps under its instance name while it runs: pinned maps, and the directory of control
+/// socket and lock.
 fn traces(host: &Host) -> Vec<PathBuf> {
     let instance = VrrpUser::instance(host);
     let pins = host.lab().bpffs().join("vrrp-user").join(&instance);
-    let socket = PathBuf::from("/run/vrrp-user").join(&instance).join("control.sock");
-    [pins, socket].into_iter().filter(|path| path.exists()).collect()
+    let runtime = PathBuf::from("/run/vrrp-user").join(&instance);
+    [pins, runtime].into_iter().filter(|path| path.exists()).collect()
 }
 
 /// Waits until the daemon on a host has left neither program nor address.

@@ -96,7 +96,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
         Command::Run { config: path, instance: InstanceArg { instance }, bpffs } => {
-            let loaded = config::load(&path, &config::Options::default())?;
+            let named = config::Options {
+                instance: Some(instance.name().to_owned()),
+                ..config::Options::default()
+            };
+            let loaded = config::load(&path, &named)?;
             for diagnostic in &loaded.diagnostics {
                 log::warn!("{diagnostic}");
             }

@@ -46,8 +46,8 @@ pub fn check(path: &Path, options: &Options, out: &mut impl Write) -> io::Result
             writeln!(out, "\n{file}: not usable, {errors}, {warnings}")?;
             Ok(false)
         }
-        Err(error @ LoadError::Io { .. }) => {
-            writeln!(out, "{error}")?;
+        Err(ref error @ LoadError::Io { ref source, .. }) => {
+            writeln!(out, "{error}: {source}")?;
             Ok(false)
         }
     }
