@@ -214,10 +214,8 @@ fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
     let dir = instance.runtime_dir();
     let path = dir.join(LOCK);
     let failed = |path: &Path, error: io::Error| {
-        let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => "; run as root",
-            _ => "",
-        };
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let hint = if denied { "; run as root" } else { "" };
         Error::RuntimeDir { path: path.to_owned(), error, hint }
     };
     // A daemon that stops removes the file while it holds the lock: what was opened before and locked
