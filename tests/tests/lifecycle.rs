@@ -267,6 +267,27 @@ fn a_bad_file_is_refused_with_its_line() -> Result<()> {
     Ok(())
 }
 
+/// The native format does the same as the other.
+#[test]
+fn a_toml_file() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let tcpdump = Tcpdump::start(&other)?;
+    let start = Instant::now();
+    let toml = "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvrid = 51\npriority = 255\n\
+                version = 3\ninterval = \"500ms\"\naddresses = [\"10.0.0.100/24\"]\n";
+    let mut daemon = VrrpUser::start_with(&host, "vrrp.toml", toml)?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    let advert =
+        lab.wait_until(LONG, "an advertisement", || Ok(tcpdump.adverts(start).into_iter().next()))?;
+    assert!(
+        advert.line.contains("VRRPv3, Advertisement, vrid 51, prio 255, intvl 50cs"),
+        "{advert:?}"
+    );
+    Ok(())
+}
+
 /// What is there already is not replaced; the router stays out of the election and says why.
 #[test]
 fn a_foreign_xdp_program_is_respected() -> Result<()> {

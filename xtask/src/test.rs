@@ -82,6 +82,10 @@ fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     for binary in binaries(&environment)? {
         *tally += binary.run(&environment, args.filter.as_deref())?;
     }
+    println!("== examples in the documentation");
+    let mut command = cargo(&environment);
+    command.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(args.filter.as_deref());
+    *tally += tests(&mut command, BUILD_LIMIT)?;
     Ok(())
 }
 
@@ -132,7 +136,11 @@ fn binaries(environment: &[(&str, OsString)]) -> Result<Vec<Binary>> {
             directory,
         })
     };
-    Ok(messages.iter().filter(|m| m["profile"]["test"] == true).filter_map(binary).collect())
+    let tests = messages.iter().filter(|message| message["profile"]["test"] == true);
+    let mut binaries: Vec<_> = tests.filter_map(binary).collect();
+    // The quick ones first.
+    binaries.sort_by(|a, b| (a.privileged, &a.name).cmp(&(b.privileged, &b.name)));
+    Ok(binaries)
 }
 
 impl Binary {
@@ -157,20 +165,22 @@ impl Binary {
         if self.privileged {
             command.args(["--test-threads", THREADS]);
         }
-        let (status, lines) = supervise(&mut command, LIMIT)?;
-        let mut tally = lines.iter().filter_map(|line| summary(line)).fold(
-            Tally::default(),
-            |mut sum, tally| {
-                sum += tally;
-                sum
-            },
-        );
-        // It hung or crashed, so that it could not count.
-        if !status.success() && tally.failed == 0 {
-            tally += Tally::FAILED;
-        }
-        Ok(tally)
+        tests(&mut command, LIMIT)
     }
+}
+
+/// Runs something that prints the summaries of one or more test binaries.
+fn tests(command: &mut Command, limit: Duration) -> Result<Tally> {
+    let (status, lines) = supervise(command, limit)?;
+    let mut tally = Tally::default();
+    for one in lines.iter().filter_map(|line| summary(line)) {
+        tally += one;
+    }
+    // It hung or crashed, so that it could not count.
+    if !status.success() && tally.failed == 0 {
+        tally += Tally::FAILED;
+    }
+    Ok(tally)
 }
 
 /// Reads the last line of a test binary: `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
