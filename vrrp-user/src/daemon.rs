@@ -28,7 +28,7 @@ use vrrp_common::maps::{ABI_VERSION, Control, VipKey4};
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::router::Router;
-use crate::config::model::Config;
+use crate::config::model::{Config, Scheduling};
 use crate::control::{Instance, server};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
@@ -36,6 +36,7 @@ use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId}
 use crate::io::bpf::{self, Kernel, Sizes};
 use crate::io::netlink::{self, InterfaceAddress, Netlink};
 use crate::io::ring::EventRing;
+use crate::io::sched;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::wire;
@@ -191,6 +192,7 @@ struct Sources {
 /// [`Error`], before the first advertisement; later failures are logged, counted and retried.
 pub fn run(options: Options) -> Result<(), Error> {
     let lock = lock(&options.instance)?;
+    be_on_time(options.config.scheduling);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -207,6 +209,22 @@ pub fn run(options: Options) -> Result<(), Error> {
     let _ = fs::remove_dir(&dir);
     drop(lock);
     result
+}
+
+/// Real-time scheduling and locked memory, as far as they are permitted. The daemon works without.
+fn be_on_time(configured: Option<Scheduling>) {
+    if let Err(error) = sched::lock_memory() {
+        log::info!("memory is not locked: {error} (CAP_IPC_LOCK would permit it)");
+    }
+    let scheduling = configured.unwrap_or(Scheduling::DEFAULT);
+    match (sched::schedule_thread(scheduling), configured) {
+        (Ok(()), _) => log::debug!("scheduled as {scheduling}"),
+        (Err(error), Some(_)) => log::warn!(
+            "sched = {scheduling} is not possible: {error}; it needs CAP_SYS_NICE and, in a control \
+             group with a CPU controller, a real-time budget"
+        ),
+        (Err(error), None) => log::info!("no real-time scheduling: {error}"),
+    }
 }
 
 /// Takes the instance's lock, which the kernel releases however this process ends.
@@ -323,6 +341,7 @@ impl Daemon {
                 log::error!("{}: {problem}", daemon.router(id).place());
             }
         }
+        sched::trim_memory();
         log::info!(
             "instance {}: {} virtual routers from {}",
             daemon.instance,

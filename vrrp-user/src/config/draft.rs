@@ -2,10 +2,19 @@
 
 use std::net::IpAddr;
 
-use super::model::{Address, V3Checksum};
+use super::model::{Address, Scheduling, V3Checksum};
 use super::report::{Located, Position};
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+
+/// A file as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drafts {
+    /// The virtual routers in the order of the file.
+    pub(super) routers: Vec<Draft>,
+    /// How the engine's thread is scheduled.
+    pub(super) scheduling: Option<Scheduling>,
+}
 
 /// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.
 #[derive(Clone, Debug)]

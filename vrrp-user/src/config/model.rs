@@ -1,6 +1,8 @@
 //! The validated configuration: what both readers produce and the daemon consumes.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
@@ -10,6 +12,44 @@ use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 pub struct Config {
     /// The virtual routers in the order of the file.
     pub routers: Vec<Router>,
+    /// How the engine's thread is scheduled; `None` for [`Scheduling::DEFAULT`] where that is permitted.
+    pub scheduling: Option<Scheduling>,
+}
+
+/// How the engine's thread is scheduled (sched(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// `SCHED_FIFO` with this priority, 1-99: ahead of everything that is not real-time.
+    Fifo(u8),
+    /// Like any other process.
+    Other,
+}
+
+impl Scheduling {
+    /// What is tried when nothing is configured: ahead of ordinary work, behind the kernel's own threads.
+    pub const DEFAULT: Self = Self::Fifo(50);
+}
+
+impl FromStr for Scheduling {
+    type Err = ();
+
+    /// `fifo:PRIORITY` or `other`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "other" {
+            return Ok(Self::Other);
+        }
+        let priority = text.strip_prefix("fifo:").and_then(|number| number.parse().ok());
+        priority.filter(|priority| (1..=99).contains(priority)).map(Self::Fifo).ok_or(())
+    }
+}
+
+impl fmt::Display for Scheduling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fifo(priority) => write!(f, "fifo:{priority}"),
+            Self::Other => f.write_str("other"),
+        }
+    }
 }
 
 /// One virtual router.

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::draft::{DEFAULT_GARP, Draft};
+use super::draft::{DEFAULT_GARP, Draft, Drafts};
 use super::model::{Address, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
 use super::text;
@@ -23,7 +23,7 @@ mod tests;
 ///
 /// # Errors
 /// When the file can not be read; all else goes into the report.
-pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Vec<Draft>> {
+pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
     let text = std::fs::read_to_string(path)?;
     let file = report.file(&path.display().to_string());
     let line_starts = std::iter::once(0)
@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Vec<Draft>> {
         reader.report.error(at, error.message(), "");
     }
     // What the parser recovered from a broken document would only raise more errors.
-    if errors.is_empty() { Ok(reader.document(document.get_ref())) } else { Ok(Vec::new()) }
+    if errors.is_empty() { Ok(reader.document(document.get_ref())) } else { Ok(Drafts::default()) }
 }
 
 struct Reader<'a> {
@@ -108,9 +108,22 @@ impl Reader<'_> {
         Table { table, at, name, keys }
     }
 
-    fn document(&mut self, document: &DeTable<'_>) -> Vec<Draft> {
-        let root = self.table(document, self.file.line(1), "the file", &["router"]);
-        let Some((routers, at)) = self.get(&root, "router") else { return Vec::new() };
+    fn document(&mut self, document: &DeTable<'_>) -> Drafts {
+        let root = self.table(document, self.file.line(1), "the file", &["sched", "router"]);
+        let sched = self.string(&root, "sched");
+        let scheduling = sched.and_then(|written| {
+            let parsed = written.value.parse();
+            if parsed.is_err() {
+                let message = format!("sched is neither fifo nor other: {}", written.value);
+                self.report.error(written.at, message, "write \"fifo:50\" (1 to 99) or \"other\"");
+            }
+            parsed.ok()
+        });
+        Drafts { routers: self.routers(&root), scheduling }
+    }
+
+    fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {
+        let Some((routers, at)) = self.get(root, "router") else { return Vec::new() };
         let DeValue::Array(routers) = routers else {
             self.report.error(at, "router is not a list of tables", "write [[router]]");
             return Vec::new();

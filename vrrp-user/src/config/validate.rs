@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::draft::Draft;
+use super::draft::{Draft, Drafts};
 use super::model::{Address, Authentication, Config, Router, Transport};
 use super::report::{Located, Position, Report};
 use crate::engine::time::{Centisecs, Nanos};
@@ -66,13 +66,13 @@ pub(super) const KEEPALIVED: Format = Format {
 };
 
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
-pub(super) fn validate(drafts: Vec<Draft>, format: &Format, report: &mut Report) -> Config {
+pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
     let mut validator = Validator { format, report };
-    let mut config = Config::default();
+    let mut config = Config { scheduling: drafts.scheduling, ..Config::default() };
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
-    for draft in drafts {
+    for draft in drafts.routers {
         let at = draft.at;
         if let Some(line) = names.get(&draft.name) {
             let message =

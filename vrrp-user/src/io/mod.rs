@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod netlink;
 pub mod ring;
+pub mod sched;
 mod table;
 pub mod timer;
 pub mod tx;

@@ -18,7 +18,8 @@ use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 
-/// Receive buffer of the netlink socket in octets: notifications of some thousand address changes.
+/// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
+/// answers to as many requests.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// How long the kernel may take to answer. It answers in microseconds; only a lost answer (overrun)
 /// takes longer.
@@ -137,14 +138,15 @@ impl Netlink {
     /// [`Error::Open`].
     pub fn open() -> Result<Self, Error> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
-        let (requests, handle, _) = new_connection().map_err(Error::Open)?;
-        tokio::spawn(requests);
+        let (mut requests, handle, _) = new_connection().map_err(Error::Open)?;
         let (mut monitor, _, notifications) =
             new_multicast_connection(&groups).map_err(Error::Open)?;
         // Needs CAP_NET_ADMIN, which the daemon has anyway. Failing is no reason to stop: an overrun is
         // detected and answered by reading everything again.
-        let _ =
-            setsockopt(monitor.socket_mut().socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        for socket in [requests.socket_mut(), monitor.socket_mut()] {
+            let _ = setsockopt(socket.socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        }
+        tokio::spawn(requests);
         tokio::spawn(monitor);
         Ok(Self { handle, notifications })
     }

@@ -144,8 +144,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     warning("dbus_service_name", NO_SNMP),
     warning("dbus_no_interface_name", NO_SNMP),
     warning("vrrp_priority", NO_TUNING),
-    warning("vrrp_no_swap", NO_TUNING),
-    warning("vrrp_rt_priority", NO_TUNING),
     warning("vrrp_cpu_affinity", NO_TUNING),
     warning("vrrp_rlimit_rttime", NO_TUNING),
     warning("vrrp_rlimit_rtime", NO_TUNING),

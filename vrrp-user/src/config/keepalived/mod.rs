@@ -9,8 +9,8 @@ use std::path::Path;
 use preprocess::{Line, Preprocessor};
 
 use super::Options;
-use super::draft::{DEFAULT_GARP, Draft};
-use super::model::{Severity, V3Checksum};
+use super::draft::{DEFAULT_GARP, Drafts};
+use super::model::{Scheduling, Severity, V3Checksum};
 use super::report::{Located, Position, Report};
 use super::text;
 use crate::engine::time::Nanos;
@@ -30,7 +30,7 @@ mod tests;
 ///
 /// # Errors
 /// When the file itself can not be read; all else goes into the report.
-pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::Result<Vec<Draft>> {
+pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::Result<Drafts> {
     let mut parser = Parser { lines: Preprocessor::open(path, options, report)?, peeked: None };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
@@ -39,7 +39,8 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     }
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
-    Ok(instances.into_iter().filter_map(|instance| instance.finish(&globals, report)).collect())
+    let routers = instances.into_iter().filter_map(|instance| instance.finish(&globals, report));
+    Ok(Drafts { routers: routers.collect(), scheduling: globals.scheduling })
 }
 
 /// What `global_defs` says about all instances.
@@ -52,6 +53,7 @@ struct Globals {
     lower_prio_no_advert: bool,
     higher_prio_send_advert: bool,
     v3_checksum: V3Checksum,
+    scheduling: Option<Scheduling>,
     strict: bool,
 }
 
@@ -65,6 +67,7 @@ impl Default for Globals {
             lower_prio_no_advert: false,
             higher_prio_send_advert: false,
             v3_checksum: V3Checksum::Rfc5798,
+            scheduling: None,
             strict: false,
         }
     }
@@ -101,6 +104,8 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_higher_prio_send_advert",
     "v3_checksum_as_v2",
     "dynamic_interfaces",
+    "vrrp_rt_priority",
+    "vrrp_no_swap",
 ];
 
 /// Reads entries and blocks.
@@ -290,6 +295,15 @@ impl Parser<'_> {
                 set(&mut globals.higher_prio_send_advert, self.boolean(entry));
             }
             "v3_checksum_as_v2" => set(&mut globals.v3_checksum, self.v3_checksum(entry)),
+            "vrrp_rt_priority" => {
+                // keepalived brings what lies outside into the range; 0 is none.
+                let priority: Option<u32> = self.integer(entry);
+                let fifo = |n: u32| Scheduling::Fifo(u8::try_from(n.min(99)).unwrap_or(99));
+                let parsed = priority.map(|n| if n == 0 { Scheduling::Other } else { fifo(n) });
+                globals.scheduling = parsed.or(globals.scheduling);
+            }
+            // Memory is locked anyway.
+            "vrrp_no_swap" => {}
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
             "vrrp_mcast_group4" if is_default_group(entry) => {}

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
-    Authentication, Config, Diagnostic, Router, Severity, Transport, V3Checksum,
+    Authentication, Config, Diagnostic, Router, Scheduling, Severity, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -1102,6 +1102,20 @@ fn global_defaults() {
         V3Checksum::Rfc5798
     );
     global("dynamic_interfaces", "accept");
+}
+
+#[test]
+fn scheduling() {
+    let scheduling = |lines: &str| {
+        let text = format!("global_defs {{\n{lines}\n}}\n{}", with(""));
+        let (config, diagnostics) = accept(&text);
+        assert_eq!(diagnostics, Vec::<String>::new());
+        config.scheduling
+    };
+    assert_eq!(scheduling("vrrp_no_swap"), None);
+    assert_eq!(scheduling("vrrp_rt_priority 20"), Some(Scheduling::Fifo(20)));
+    assert_eq!(scheduling("vrrp_rt_priority 200"), Some(Scheduling::Fifo(99)));
+    assert_eq!(scheduling("vrrp_rt_priority 0"), Some(Scheduling::Other));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::duration;
-use crate::config::model::{Authentication, Config, Router, Transport, V3Checksum};
+use crate::config::model::{Authentication, Config, Router, Scheduling, Transport, V3Checksum};
 use crate::config::{LoadError, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority};
@@ -37,6 +37,19 @@ fn with(extra: &str) -> String {
     format!(
         "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1/24\"]\n{extra}\n"
     )
+}
+
+#[test]
+fn scheduling() {
+    let load = |sched: &str| load_text(format!("{sched}\n{}", with("")).as_bytes());
+    assert_eq!(load("").unwrap().scheduling, None);
+    assert_eq!(load("sched = \"fifo:1\"").unwrap().scheduling, Some(Scheduling::Fifo(1)));
+    assert_eq!(load("sched = \"other\"").unwrap().scheduling, Some(Scheduling::Other));
+    for bad in ["fifo", "fifo:0", "fifo:100", "rr:5", ""] {
+        let errors = load(&format!("sched = \"{bad}\"")).unwrap_err();
+        assert!(errors[0].starts_with("1:9: error: sched is neither"), "{errors:?}");
+    }
+    assert!(load("sched = 5").is_err());
 }
 
 #[track_caller]

@@ -1,0 +1,59 @@
+//! Being on time on a busy machine: real-time scheduling for the engine's thread, and memory that is not
+//! swapped out.
+
+use std::io;
+
+use crate::config::model::Scheduling;
+
+/// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
+/// touched, such as most of each thread's stack, costs nothing.
+///
+/// # Errors
+/// CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK too low.
+pub fn lock_memory() -> io::Result<()> {
+    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: the call takes numbers only.
+    if unsafe { libc::mlockall(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Schedules the calling thread. Threads that it starts later are ordinary ones.
+///
+/// # Errors
+/// CAP_SYS_NICE is missing and RLIMIT_RTPRIO too low, or the control group has no real-time budget.
+pub fn schedule_thread(scheduling: Scheduling) -> io::Result<()> {
+    let (policy, priority) = match scheduling {
+        Scheduling::Fifo(priority) => (libc::SCHED_FIFO, i32::from(priority)),
+        Scheduling::Other => (libc::SCHED_OTHER, 0),
+    };
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: 0 is the calling thread; the structure lives until the call returns and is only read.
+    let result =
+        unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives memory that was freed back to the system. Reading a long configuration leaves much of it, and
+/// what the allocator keeps counts as ours.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number only and is thread-safe (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_is_always_permitted() {
+        let thread = std::thread::spawn(|| {
+            schedule_thread(Scheduling::Other).unwrap();
+            // SAFETY: 0 is the calling thread; the call takes a number only.
+            unsafe { libc::sched_getscheduler(0) }
+        });
+        let policy = thread.join().unwrap();
+        assert_eq!(policy & !libc::SCHED_RESET_ON_FORK, libc::SCHED_OTHER);
+    }
+}
