@@ -230,7 +230,11 @@ fn supervise(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<
             break;
         }
     }
-    Ok((child.wait().context("cannot wait for a child")?, lines))
+    let status = child.wait().context("cannot wait for a child")?;
+    if vrrp_tests::interrupted() {
+        bail!("interrupted");
+    }
+    Ok((status, lines))
 }
 
 /// SIGTERM, which sudo passes on, and SIGKILL for those who do not listen.
