@@ -1,5 +1,6 @@
-//! Development tasks: `cargo xtask setup | build | run | test`.
+//! Development tasks: `cargo xtask setup | build | run | test | bench`.
 
+mod bench;
 mod build;
 mod run;
 mod setup;
@@ -26,6 +27,8 @@ enum Task {
     Run(run::Args),
     /// Run all tests, the privileged ones included
     Test(test::Args),
+    /// Measure the daemon against keepalived with many virtual routers
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Task::Build(args) => build::build(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(args),
         Task::Test(args) => test::test(&args),
+        Task::Bench(args) => bench::bench(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,0 +1,332 @@
+//! The host under test, its links, and the daemons that are compared on it.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use vrrp_tests::{Error, Lab, Namespace, Process, Result, VrrpUser};
+use vrrp_user::engine::election::master_down_interval;
+use vrrp_user::engine::time::Centisecs;
+use vrrp_user::engine::types::{AdvertInterval, Priority};
+
+use crate::wire::{self, Flood, Seen, Worker};
+
+/// Routers on each link: there are no more VRIDs.
+pub const PER_LINK: usize = 255;
+
+/// The name of a link on both sides.
+pub fn link_name(link: usize) -> String {
+    format!("v{link}")
+}
+
+/// The address of a router; its third octet is the VRID.
+pub fn vip(router: usize) -> Ipv4Addr {
+    let octet = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+    Ipv4Addr::new(10, octet(100 + router / PER_LINK), octet(router % PER_LINK + 1), 1)
+}
+
+/// So many routers at such an interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Virtual routers, at most 16 links full.
+    pub routers: usize,
+    /// Advertisement interval, milliseconds: whole seconds are version 2, all else version 3.
+    pub interval_ms: u64,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} ms", self.routers, self.interval_ms)
+    }
+}
+
+impl Load {
+    /// Links that they need.
+    pub fn links(self) -> usize {
+        self.routers.div_ceil(PER_LINK)
+    }
+
+    /// The interval as it stands on the wire.
+    pub fn interval(self) -> AdvertInterval {
+        if self.interval_ms.is_multiple_of(1000) {
+            AdvertInterval::Secs(u8::try_from(self.interval_ms / 1000).unwrap_or(u8::MAX))
+        } else {
+            AdvertInterval::Centisecs(Centisecs(
+                u16::try_from(self.interval_ms / 10).unwrap_or(4095),
+            ))
+        }
+    }
+
+    /// How long a router of this priority waits for a silent master.
+    pub fn master_down(self, priority: u8) -> Duration {
+        master_down_interval(Priority(priority), self.interval()).into()
+    }
+
+    fn configuration(self, priority: u8) -> String {
+        let version = match self.interval() {
+            AdvertInterval::Secs(_) => 2,
+            AdvertInterval::Centisecs(_) => 3,
+        };
+        let interval = Duration::from_millis(self.interval_ms).as_secs_f64();
+        let mut text = String::new();
+        for router in 0..self.routers {
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "vrrp_instance R{router} {{\n state BACKUP\n version {version}\n interface {}\n \
+                 virtual_router_id {}\n priority {priority}\n advert_int {interval}\n \
+                 virtual_ipaddress {{\n {}/32\n }}\n}}",
+                link_name(router / PER_LINK),
+                router % PER_LINK + 1,
+                vip(router),
+            );
+        }
+        text
+    }
+}
+
+/// Two namespaces, joined by as many links as the load needs.
+pub struct Stage {
+    load: Load,
+    /// Dropped last: it takes the namespaces and everything in them away.
+    host: Arc<Namespace>,
+    other: Arc<Namespace>,
+    lab: Lab,
+}
+
+impl Stage {
+    /// Makes it.
+    pub fn new(load: Load) -> Result<Self> {
+        let lab = Lab::new()?;
+        let namespace = |name: &str| Namespace::create(&format!("{}-{name}", lab.name()));
+        let (host, other) = (Arc::new(namespace("host")?), Arc::new(namespace("other")?));
+        for link in 0..load.links() {
+            let name = link_name(link);
+            let there = ["type", "veth", "peer", "name", &name, "netns", other.name()];
+            host.ip(&[&["link", "add", &name][..], &there[..]].concat())?;
+            for (namespace, last) in [(&host, 1), (&other, 2)] {
+                let address = format!("10.{}.0.{last}/24", link + 1);
+                namespace.ip(&["address", "add", &address, "dev", &name])?;
+                namespace.ip(&["link", "set", &name, "up"])?;
+            }
+        }
+        // keepalived joins all groups on one socket.
+        host.enter(|| fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "100"))?
+            .map_err(Error::io("set igmp_max_memberships"))?;
+        Ok(Self { load, host, other, lab })
+    }
+
+    /// A master of all routers on the other side.
+    pub fn advertise(&self, priority: u8) -> Result<Worker<Vec<u64>>> {
+        Ok(wire::advertise(&self.other, self.load, priority))
+    }
+
+    /// Listens on the other side.
+    pub fn receive(&self) -> Result<Worker<Seen>> {
+        let receiver = wire::receive(&self.other, self.load);
+        vrrp_tests::pause(Duration::from_millis(50))?;
+        Ok(receiver)
+    }
+
+    /// Floods from the other side.
+    pub fn flood(&self, what: Flood) -> Result<Worker<f64>> {
+        let flood = wire::flood(&self.other, self.load, what);
+        vrrp_tests::pause(Duration::from_millis(500))?;
+        Ok(flood)
+    }
+
+    /// What sending all the advertisements costs by itself, milliseconds of CPU per second.
+    pub fn bare_cpu(&self, span: Duration) -> Result<f64> {
+        wire::bare_cpu(&self.host, self.load, span)
+    }
+
+    /// Routers whose address is on the host under test.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn addresses(&self) -> Result<f64> {
+        let listed = self.host.ip(&["-4", "-o", "address"])?;
+        Ok(listed.lines().filter(|line| line.contains(" 10.1") && line.contains("/32")).count()
+            as f64)
+    }
+}
+
+/// Which daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours.
+    VrrpUser,
+    /// The one in PATH, or `KEEPALIVED`.
+    Keepalived,
+}
+
+/// What a process used.
+pub struct Usage {
+    /// Milliseconds of CPU per second.
+    pub cpu_ms: f64,
+    /// Context switches per second.
+    pub switches: f64,
+}
+
+/// A daemon under test.
+pub struct Daemon {
+    process: Process,
+}
+
+impl Daemon {
+    /// Starts one on the host under test.
+    pub fn start(stage: &Stage, kind: Kind, load: Load, priority: u8) -> Result<Self> {
+        let path = |name: &str| stage.lab.dir().join(name).display().to_string();
+        fs::write(path("bench.conf"), load.configuration(priority))
+            .map_err(Error::io("write a configuration"))?;
+        let (conf, bpffs) = (path("bench.conf"), stage.lab.bpffs().display().to_string());
+        let mut command = match kind {
+            Kind::VrrpUser => {
+                let mut command = stage.host.command(&VrrpUser::binary()?.display().to_string());
+                let instance = format!("{}-bench", stage.lab.name());
+                command.args([
+                    "run",
+                    "--config",
+                    &conf,
+                    "--instance",
+                    &instance,
+                    "--bpffs",
+                    &bpffs,
+                ]);
+                // keepalived's messages go to a system log that is not there.
+                command.env("RUST_LOG", "warn");
+                command
+            }
+            Kind::Keepalived => {
+                let program =
+                    std::env::var("KEEPALIVED").unwrap_or_else(|_| "keepalived".to_owned());
+                let mut command = stage.host.command(&program);
+                let (main, vrrp, check) = (path("main.pid"), path("vrrp.pid"), path("check.pid"));
+                for file in [&main, &vrrp, &check] {
+                    let _ = fs::remove_file(file);
+                }
+                command.args(["-n", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check]);
+                command
+            }
+        };
+        Ok(Self { process: Process::spawn("daemon", &mut command)? })
+    }
+
+    /// The process and its children.
+    fn pids(&self) -> Vec<i32> {
+        let mut pids = vec![self.process.pid().as_raw()];
+        let mut next = 0;
+        while let Some(pid) = pids.get(next) {
+            let path = format!("/proc/{pid}/task/{pid}/children");
+            let children = fs::read_to_string(path).unwrap_or_default();
+            pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            next += 1;
+        }
+        pids
+    }
+
+    /// Nanoseconds of CPU and context switches of all threads so far.
+    fn counters(&self) -> (u64, u64) {
+        let (mut cpu, mut switches) = (0, 0);
+        for pid in self.pids() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            for task in tasks.flatten() {
+                let read =
+                    |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+                let first = read("schedstat");
+                cpu += first.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+                let status = read("status");
+                let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+                switches += lines
+                    .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+                    .sum::<u64>();
+            }
+        }
+        (cpu, switches)
+    }
+
+    /// What it uses within a span.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn usage(&self, span: Duration) -> Result<Usage> {
+        let (begin, before) = (Instant::now(), self.counters());
+        vrrp_tests::pause(span)?;
+        let after = self.counters();
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(Usage {
+            cpu_ms: (after.0 - before.0) as f64 / 1e6 / seconds,
+            switches: (after.1 - before.1) as f64 / seconds,
+        })
+    }
+
+    /// Its proportional set size, MiB.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn pss_mib(&self) -> Result<f64> {
+        let mut kib = 0u64;
+        for pid in self.pids() {
+            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+                .map_err(Error::io("read smaps_rollup"))?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+            kib += line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(kib as f64 / 1024.0)
+    }
+
+    /// Memory of the BPF maps that it holds, MiB.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn map_mib(&self) -> Result<f64> {
+        let mut maps = std::collections::BTreeMap::new();
+        for pid in self.pids() {
+            let Ok(files) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { continue };
+            for text in files.flatten().filter_map(|file| fs::read_to_string(file.path()).ok()) {
+                let field = |name: &str| {
+                    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+                    value.trim().parse::<u64>().ok()
+                };
+                if let (Some(id), Some(octets)) = (field("map_id:"), field("memlock:")) {
+                    maps.insert(id, octets);
+                }
+            }
+        }
+        Ok(maps.values().sum::<u64>() as f64 / f64::from(1 << 20))
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.terminate(Duration::from_secs(60)).map(drop)
+    }
+}
+
+/// Two busy loops for each core, ended on drop.
+pub struct BusyLoops {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BusyLoops {
+    /// Starts them.
+    pub fn start() -> Result<Self> {
+        let cores = thread::available_parallelism().map_err(Error::io("count the cores"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let spin = |_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let threads = (0..2 * cores.get()).map(spin).collect();
+        Ok(Self { stop, threads })
+    }
+}
+
+impl Drop for BusyLoops {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
