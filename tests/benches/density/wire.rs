@@ -29,8 +29,8 @@ use vrrp_user::wire::vrrp::Auth;
 
 use crate::stage::{Load, PER_LINK, link_name, vip};
 
-/// Groups in which the bare sender sends within an interval.
-const GROUPS: usize = 64;
+/// Frames that the bare sender sends at one instant: as many as the daemon.
+const GROUP: usize = 64;
 
 fn nanos(time: TimeSpec) -> u64 {
     u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
@@ -226,7 +226,7 @@ pub fn bare_cpu(namespace: &Namespace, load: Load, span: Duration) -> Result<f64
         let mut queue = Queue::default();
         let cpu = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, nanos);
         let (begin, used) = (Instant::now(), cpu());
-        let groups: Vec<_> = frames.chunks(frames.len().div_ceil(GROUPS)).collect();
+        let groups: Vec<_> = frames.chunks(GROUP).collect();
         let step = Duration::from_nanos(load.interval_ms * 1_000_000 / groups.len() as u64);
         let mut due = begin;
         for group in groups.iter().cycle() {
