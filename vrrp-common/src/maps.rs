@@ -155,6 +155,9 @@ pub struct RouterInfo {
     pub reserved: [u8; 7],
 }
 
+/// Octets of [`RouterInfo::adverts_sent`] in its record.
+pub const INFO_ADVERTS_SENT: usize = core::mem::offset_of!(RouterInfo, adverts_sent);
+
 /// Values of [`RouterInfo::state`].
 pub mod state {
     /// Not started yet, or stopped.

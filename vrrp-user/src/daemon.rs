@@ -909,7 +909,13 @@ impl Daemon {
         for error in failed {
             self.send_failed(id.0, &error);
         }
-        self.write_info(id);
+        if priority == Priority::RESIGN {
+            return self.write_info(id);
+        }
+        let router = &self.routers[id.0 as usize];
+        if let Err(error) = self.kernel.write_adverts_sent(id.0, router.info.adverts_sent) {
+            log::error!("{}: {}", router.place(), bpf::chain(&error));
+        }
     }
 
     fn send_garp(&mut self, id: RouterId, rounds: u32) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use vrrp_tests::Result;
 
 use crate::stage::{Daemon, Kind, Load, Stage};
-use crate::wire::{Seen, percentile};
+use crate::wire::{Rhythm, Seen, percentile};
 
 /// One line of the result.
 struct Line {
@@ -62,6 +62,7 @@ type Scenario = fn(&Plan, &mut Results) -> Result<()>;
 /// Scenarios by name; all of them when none is named.
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("backup", backup),
+    ("takeover", takeover),
     ("master", master),
     ("lateness", lateness),
     ("flood", flood),
@@ -141,12 +142,31 @@ fn main() -> std::process::ExitCode {
     if failed { std::process::ExitCode::FAILURE } else { std::process::ExitCode::SUCCESS }
 }
 
-/// Hearing a master that never changes; then that master goes silent, for all routers at one instant; then
-/// the new master stops.
+/// Hearing a master that never changes.
 fn backup(plan: &Plan, results: &mut Results) -> Result<()> {
+    for load in plan.loads() {
+        let (ours, theirs) = plan.both(|kind| {
+            let stage = Stage::new(load)?;
+            let _generator = stage.advertise(200, Rhythm::Even)?;
+            let daemon = Daemon::start(&stage, kind, load, 100)?;
+            // keepalived takes a while to start with thousands.
+            vrrp_tests::pause(Duration::from_secs(if load.routers > 1000 { 12 } else { 5 }))?;
+            daemon.usage(plan.span())
+        })?;
+        let theirs = theirs.as_ref();
+        let (big, fast) = (load.routers == 4080, load.interval_ms == 100);
+        let cpu = if big { Some(1.0) } else { fast.then_some(2.0) };
+        let what = format!("{load}: backup, CPU");
+        results.add(what, "ms/s", ours.cpu_ms, theirs.map(|t| t.cpu_ms), cpu);
+        let what = format!("{load}: backup, context switches");
+        results.add(what, "1/s", ours.switches, theirs.map(|t| t.switches), big.then_some(5.0));
+    }
+    Ok(())
+}
+
+/// A master goes silent for all routers at one instant; then the new master stops.
+fn takeover(plan: &Plan, results: &mut Results) -> Result<()> {
     struct Figures {
-        cpu: f64,
-        switches: f64,
         median: f64,
         last: f64,
         missing: f64,
@@ -156,12 +176,9 @@ fn backup(plan: &Plan, results: &mut Results) -> Result<()> {
     for load in plan.loads() {
         let (ours, theirs) = plan.both(|kind| {
             let stage = Stage::new(load)?;
-            let generator = stage.advertise(200)?;
-            vrrp_tests::pause(Duration::from_secs(1))?;
+            let generator = stage.advertise(200, Rhythm::AtOnce)?;
             let mut daemon = Daemon::start(&stage, kind, load, 100)?;
-            // keepalived takes a while to start with thousands.
             vrrp_tests::pause(Duration::from_secs(if load.routers > 1000 { 12 } else { 5 }))?;
-            let usage = daemon.usage(plan.span())?;
             let receiver = stage.receive()?;
             let last_sent = generator.stop()?;
             let down = load.master_down(100);
@@ -173,36 +190,24 @@ fn backup(plan: &Plan, results: &mut Results) -> Result<()> {
             let (mut late, mut garps) = (Vec::new(), Vec::new());
             for (router, sent) in last_sent.iter().enumerate() {
                 let due = *sent + nanos(down);
-                if let Some(at) = seen.first_advert(router) {
-                    late.push(at.saturating_sub(due));
-                }
-                if let Some(at) = seen.first_garp(router) {
-                    garps.push(at.saturating_sub(due));
-                }
+                late.extend(seen.first_advert(router).map(|at| at.saturating_sub(due)));
+                garps.extend(seen.first_garp(router).map(|at| at.saturating_sub(due)));
             }
+            let missing = load.routers - late.len();
             Ok(Figures {
-                cpu: usage.cpu_ms,
-                switches: usage.switches,
                 median: ms(percentile(&mut late, 50.0)),
                 last: ms(percentile(&mut late, 100.0)),
-                missing: (load.routers - late.len()) as f64,
+                #[allow(clippy::cast_precision_loss)]
+                missing: missing as f64,
                 garp: ms(percentile(&mut garps, 100.0)),
                 stop: stop.as_secs_f64(),
             })
         })?;
         let (big, fast) = (load.routers == 4080, load.interval_ms == 100);
         let mut add = |what: &str, unit, get: fn(&Figures) -> f64, target| {
-            results.add(
-                format!("{load}: {what}"),
-                unit,
-                get(&ours),
-                theirs.as_ref().map(get),
-                target,
-            );
+            let theirs = theirs.as_ref().map(get);
+            results.add(format!("{load}: {what}"), unit, get(&ours), theirs, target);
         };
-        let cpu = if big { Some(1.0) } else { fast.then_some(2.0) };
-        add("backup, CPU", "ms/s", |f| f.cpu, cpu);
-        add("backup, context switches", "1/s", |f| f.switches, big.then_some(5.0));
         add("takeover, lateness of the median router", "ms", |f| f.median, None);
         let last = if big { Some(60.0) } else { fast.then_some(20.0) };
         add("takeover, lateness of the last router", "ms", |f| f.last, last);
@@ -258,6 +263,11 @@ fn jitter(seen: &Seen, load: Load) -> Vec<u64> {
 }
 
 fn spread(results: &mut Results, what: &str, ours: &[u64], theirs: Option<&Vec<u64>>, p99: f64) {
+    // A daemon that is too busy to advertise has no intervals to be off.
+    #[allow(clippy::cast_precision_loss)]
+    let count = |values: &[u64]| values.len() as f64;
+    results.add(format!("{what}s seen"), "", count(ours), theirs.map(|t| count(t)), None);
+    let theirs = theirs.filter(|theirs| !theirs.is_empty());
     for (name, at, target) in [("p50", 50.0, None), ("p99", 99.0, Some(p99)), ("max", 100.0, None)]
     {
         let get = |values: &[u64]| ms(percentile(&mut values.to_vec(), at));
@@ -278,13 +288,13 @@ fn lateness(plan: &Plan, results: &mut Results) -> Result<()> {
     let rounds = if plan.quick { 20 } else { 100 };
     let (mut ours, mut theirs) = plan.both(|kind| {
         let stage = Stage::new(load)?;
-        let generator = stage.advertise(200)?;
+        let generator = stage.advertise(200, Rhythm::Even)?;
         let _daemon = Daemon::start(&stage, kind, load, 100)?;
         vrrp_tests::pause(Duration::from_secs(2))?;
         drop(generator);
         let mut late = Vec::new();
         for _ in 0..rounds {
-            let generator = stage.advertise(200)?;
+            let generator = stage.advertise(200, Rhythm::Even)?;
             vrrp_tests::pause(Duration::from_millis(350))?;
             let receiver = stage.receive()?;
             let sent = generator.stop()?;
@@ -316,7 +326,7 @@ fn flood(plan: &Plan, results: &mut Results) -> Result<()> {
     for what in wire::Flood::ALL {
         let (ours, theirs) = plan.both(|kind| {
             let stage = Stage::new(load)?;
-            let generator = stage.advertise(200)?;
+            let generator = stage.advertise(200, Rhythm::Even)?;
             let daemon = Daemon::start(&stage, kind, load, 100)?;
             vrrp_tests::pause(Duration::from_secs(5))?;
             let flood = stage.flood(what)?;

@@ -13,7 +13,7 @@ use vrrp_user::engine::election::master_down_interval;
 use vrrp_user::engine::time::Centisecs;
 use vrrp_user::engine::types::{AdvertInterval, Priority};
 
-use crate::wire::{self, Flood, Seen, Worker};
+use crate::wire::{self, Flood, Rhythm, Seen, Worker};
 
 /// Routers on each link: there are no more VRIDs.
 pub const PER_LINK: usize = 255;
@@ -121,8 +121,8 @@ impl Stage {
     }
 
     /// A master of all routers on the other side.
-    pub fn advertise(&self, priority: u8) -> Result<Worker<Vec<u64>>> {
-        Ok(wire::advertise(&self.other, self.load, priority))
+    pub fn advertise(&self, priority: u8, rhythm: Rhythm) -> Result<Worker<Vec<u64>>> {
+        Ok(wire::advertise(&self.other, self.load, priority, rhythm))
     }
 
     /// Listens on the other side.

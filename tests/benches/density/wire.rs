@@ -119,8 +119,22 @@ fn open() -> Result<Tx> {
     Tx::open().map_err(Error::io("open a packet socket"))
 }
 
-/// A master of all routers, spread evenly over the interval. Its result is when each was sent last.
-pub fn advertise(namespace: &Arc<Namespace>, load: Load, priority: u8) -> Worker<Vec<u64>> {
+/// When the master of all routers advertises within an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rhythm {
+    /// For one router after the other, evenly.
+    Even,
+    /// For all of them at once, as after they took over together.
+    AtOnce,
+}
+
+/// A master of all routers. Its result is when each was sent last.
+pub fn advertise(
+    namespace: &Arc<Namespace>,
+    load: Load,
+    priority: u8,
+    rhythm: Rhythm,
+) -> Worker<Vec<u64>> {
     Worker::start(namespace, move |stop| {
         let (frames, tx) = (frames(load, priority, 2)?, open()?);
         let mut sent = vec![0; frames.len()];
@@ -138,7 +152,8 @@ pub fn advertise(namespace: &Arc<Namespace>, load: Load, priority: u8) -> Worker
                 batch.push(router);
                 next += 1;
             }
-            tx.flush(&mut queue, |_, error| eprintln!("the generator cannot send: {error}"));
+            // A flood beside it may fill the queues, as it would on a wire: that one is lost.
+            tx.flush(&mut queue, |_, _| ());
             let at = now();
             for router in batch {
                 sent[router] = at;

@@ -21,8 +21,9 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, EVENTS, INFO, REASONS, ROUTERS, RouterEntry, RouterInfo,
-    RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    ABI_VERSION, CONTROL, Control, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS, ROUTERS, RouterEntry,
+    RouterInfo, RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4,
+    XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
 
@@ -483,6 +484,19 @@ impl Kernel {
     /// [`Error::Full`] past the end.
     pub fn write_info(&mut self, index: u32, info: &RouterInfo) -> Result<(), Error> {
         if self.info.set(index, info) {
+            Ok(())
+        } else {
+            Err(Error::Full { name: INFO, entries: self.info.len() })
+        }
+    }
+
+    /// Publishes how many advertisements the router at `index` has sent: what changes most of all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn write_adverts_sent(&mut self, index: u32, count: u64) -> Result<(), Error> {
+        if self.info.store(index, INFO_ADVERTS_SENT, count) {
             Ok(())
         } else {
             Err(Error::Full { name: INFO, entries: self.info.len() })
