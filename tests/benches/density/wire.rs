@@ -142,9 +142,14 @@ pub fn advertise(
         let begin = Instant::now();
         let count = frames.len() as u64;
         let mut next = 0u64;
-        while !stop.load(Ordering::Relaxed) {
-            let due =
-                |n: u64| begin + Duration::from_nanos(load.interval_ms * 1_000_000 * n / count);
+        // Not amid a round that is sent at once.
+        while !stop.load(Ordering::Relaxed)
+            || (rhythm == Rhythm::AtOnce && !next.is_multiple_of(count))
+        {
+            let due = |n: u64| {
+                let n = if rhythm == Rhythm::AtOnce { n / count * count } else { n };
+                begin + Duration::from_nanos(load.interval_ms * 1_000_000 * n / count)
+            };
             let mut batch = Vec::new();
             while due(next) <= Instant::now() && batch.len() < 64 {
                 let router = usize::try_from(next % count).unwrap_or(0);
