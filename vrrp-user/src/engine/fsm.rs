@@ -85,13 +85,22 @@ impl Senders {
     }
 }
 
+/// What was reported already.
+#[derive(Clone, Debug, Default)]
+struct Reported {
+    /// [`Notice::AddressListMismatch`].
+    mismatched: Senders,
+    /// [`Notice::LowerPriority`].
+    rivals: Senders,
+    /// [`Notice::SecondOwner`].
+    owners: Senders,
+}
+
 /// One virtual router.
 #[derive(Clone, Debug)]
 pub struct Router {
     id: RouterId,
     spec: RouterSpec,
-    /// The advertised addresses in ascending order, to compare lists whatever their order.
-    sorted: Vec<IpAddr>,
     state: State,
     cause: Option<Cause>,
     since: Nanos,
@@ -106,20 +115,16 @@ pub struct Router {
     /// As backup: when the lower-priority master that is heard has been tolerated long enough.
     preempt_at: Option<Nanos>,
     deadlines: Deadlines,
-    mismatched: Senders,
     mismatches: u64,
-    rivals: Senders,
-    owners: Senders,
+    /// Elsewhere, because of most routers there is nothing to report.
+    reported: Option<Box<Reported>>,
 }
 
 impl Router {
     /// A router in [`State::Init`].
     pub fn new(id: RouterId, spec: RouterSpec) -> Self {
-        let mut sorted = spec.addresses.clone();
-        sorted.sort_unstable();
         Self {
             id,
-            sorted,
             state: State::Init,
             cause: None,
             since: Nanos::ZERO,
@@ -130,10 +135,8 @@ impl Router {
             waiting: Waiting::Silence,
             preempt_at: None,
             deadlines: Deadlines::default(),
-            mismatched: Senders::default(),
             mismatches: 0,
-            rivals: Senders::default(),
-            owners: Senders::default(),
+            reported: None,
             spec,
         }
     }
@@ -176,7 +179,7 @@ impl Router {
             && advert.priority != Priority::RESIGN
             && self.master == Some((advert.source, advert.priority))
             && self.active == advert.interval
-            && !self.mismatched.0.contains(&advert.source)
+            && !self.mismatched(advert.source)
     }
 
     /// Takes one event; what is to be done is appended to `out`, in order.
@@ -348,7 +351,7 @@ impl Router {
             self.master = Some((source, priority));
             self.learn_interval(advert.interval, out);
         } else {
-            if self.rivals.insert(source) {
+            if self.reported().rivals.insert(source) {
                 self.notify(Notice::LowerPriority { source, priority }, out);
             }
             if self.spec.lower_prio_advert {
@@ -371,10 +374,12 @@ impl Router {
         }
         // RFC 9568 section 7.1: a differing list is worth a log entry, not a refusal.
         if self.same_addresses(&advert.addresses) {
-            self.mismatched.remove(advert.source);
+            if let Some(reported) = &mut self.reported {
+                reported.mismatched.remove(advert.source);
+            }
         } else {
             self.mismatches += 1;
-            if self.mismatched.insert(advert.source) {
+            if self.reported().mismatched.insert(advert.source) {
                 self.notify(Notice::AddressListMismatch(advert.source), out);
             }
         }
@@ -382,7 +387,7 @@ impl Router {
         // any other router, so that one of the two yields.
         if self.is_owner()
             && advert.priority == Priority::OWNER
-            && self.owners.insert(advert.source)
+            && self.reported().owners.insert(advert.source)
         {
             self.notify(Notice::SecondOwner(advert.source), out);
         }
@@ -391,12 +396,14 @@ impl Router {
 
     /// Whether a list holds exactly our addresses, in whatever order.
     fn same_addresses(&self, theirs: &[IpAddr]) -> bool {
-        if theirs == self.spec.addresses {
-            return true;
+        let ours = &self.spec.addresses;
+        if theirs.len() != ours.len() || theirs == ours {
+            return theirs == ours;
         }
-        let mut theirs = theirs.to_vec();
+        let (mut theirs, mut ours) = (theirs.to_vec(), ours.clone());
         theirs.sort_unstable();
-        theirs == self.sorted
+        ours.sort_unstable();
+        theirs == ours
     }
 
     /// RFC 9568 section 6.4.2: `Active_Adver_Interval` follows the master. In version 2 the receive
@@ -414,7 +421,9 @@ impl Router {
     fn become_master(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
         self.active = self.spec.interval;
         self.master = None;
-        self.rivals = Senders::default();
+        if let Some(reported) = &mut self.reported {
+            reported.rivals = Senders::default();
+        }
         self.deadlines.cancel_all();
         self.advertise(self.spec.priority, out);
         self.arm(Timer::Advert, now, self.first_interval());
@@ -508,6 +517,15 @@ impl Router {
         } else {
             self.deadlines.cancel(timer);
         }
+    }
+
+    fn reported(&mut self) -> &mut Reported {
+        self.reported.get_or_insert_default()
+    }
+
+    /// Whether a sender's address list differed from ours when it was last heard.
+    fn mismatched(&self, sender: IpAddr) -> bool {
+        self.reported.as_ref().is_some_and(|reported| reported.mismatched.0.contains(&sender))
     }
 
     fn is_owner(&self) -> bool {

@@ -646,8 +646,8 @@ fn forged_sources_do_not_grow_the_memory() {
     for n in 0..=255 {
         bench.event(Event::Advert(&Advert { addresses: vec![], ..advert([10, 9, 9, n], 50) }));
     }
-    assert_eq!(bench.router.mismatched.0.len(), Senders::MAX);
-    assert_eq!(bench.router.rivals.0.len(), Senders::MAX);
+    assert_eq!(bench.router.reported().mismatched.0.len(), Senders::MAX);
+    assert_eq!(bench.router.reported().rivals.0.len(), Senders::MAX);
 }
 
 #[test]

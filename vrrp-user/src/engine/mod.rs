@@ -9,7 +9,7 @@ pub mod time;
 mod timers;
 pub mod types;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use self::fsm::{Event, Router};
@@ -17,14 +17,20 @@ use self::time::Nanos;
 use self::timers::{Queue, Timer};
 use self::types::{Action, Advert, Link, RouterId, RouterSpec, RouterView};
 
+/// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
+const ACTIONS_KEPT: usize = 1024;
+
 /// All virtual routers.
 ///
 /// Every `handle_*` takes `now`, a reading of one monotonic clock; only that of [`Self::handle_rx`]
 /// may lie before an earlier one. Events for routers that do not exist are ignored, because a
 /// packet may be on its way while its router goes.
+///
+/// Thousands of masters advertise every second, and whatever is looked at for that has left the caches
+/// since the last time: routers are kept small and side by side, and numbers are indices.
 #[derive(Debug, Default)]
 pub struct Engine {
-    routers: BTreeMap<RouterId, Router>,
+    routers: Vec<Option<Router>>,
     timers: Queue,
     actions: VecDeque<Action>,
     stopped: bool,
@@ -36,13 +42,27 @@ impl Engine {
         Self::default()
     }
 
+    /// An engine with room for that many routers, numbered from 0.
+    pub fn with_capacity(routers: usize) -> Self {
+        Self {
+            routers: Vec::with_capacity(routers),
+            timers: Queue::with_capacity(routers),
+            ..Self::default()
+        }
+    }
+
     /// Adds a router, in [`types::State::Init`] until [`Self::handle_link`] says how its link is.
     ///
-    /// `false`, and nothing happens, when the id is taken.
+    /// `false`, and nothing happens, when the id is taken. There should be few gaps between the ids:
+    /// what lies in them takes memory, too.
     pub fn add_router(&mut self, id: RouterId, spec: RouterSpec) -> bool {
-        let free = !self.routers.contains_key(&id);
+        let index = id.0 as usize;
+        if index >= self.routers.len() {
+            self.routers.resize_with(index + 1, || None);
+        }
+        let free = self.routers[index].is_none();
         if free {
-            self.routers.insert(id, Router::new(id, spec));
+            self.routers[index] = Some(Router::new(id, spec));
         }
         free
     }
@@ -52,7 +72,9 @@ impl Engine {
     /// Its last actions still name the id: it may be used again once they are drained.
     pub fn remove_router(&mut self, now: Nanos, id: RouterId) {
         self.dispatch(now, id, Event::Shutdown);
-        self.routers.remove(&id);
+        if let Some(router) = self.routers.get_mut(id.0 as usize) {
+            *router = None;
+        }
     }
 
     /// The router's interface, or the address it sends from, changed.
@@ -75,7 +97,7 @@ impl Engine {
     /// Whether another advertisement just like this one, which the router was just told of, would only
     /// restart its master-down timer. From then on [`Self::handle_heard`] can stand for it.
     pub fn is_steady(&self, id: RouterId, advert: &Advert) -> bool {
-        self.routers.get(&id).is_some_and(|router| router.is_steady(advert))
+        self.router(id).is_some_and(|router| router.is_steady(advert))
     }
 
     /// The steady master of a backup was last heard at `now`. Older readings do nothing.
@@ -86,17 +108,22 @@ impl Engine {
     /// Whether a master-down timer is due: before [`Self::handle_timeout`] believes it, ask whether the
     /// masters were heard.
     pub fn master_down_due(&self, now: Nanos) -> bool {
-        self.timers.due(now).any(|(_, _, timer)| timer == Timer::MasterDown)
+        self.timers.any_due(now, |id| {
+            let router = self.router(id);
+            router
+                .and_then(|router| router.deadlines().get(Timer::MasterDown))
+                .is_some_and(|at| at <= now)
+        })
     }
 
     /// Fires every timer that is due. Afterwards [`Self::poll_timeout`] lies after `now`.
     pub fn handle_timeout(&mut self, now: Nanos) {
-        let due: Vec<_> = self.timers.due(now).collect();
-        for (at, id, timer) in due {
-            // One that fired before may have cancelled or moved it.
-            if self.routers.get(&id).is_some_and(|r| r.deadlines().get(timer) == Some(at)) {
-                self.dispatch(now, id, Event::Timer(timer));
-            }
+        // What fires is cancelled or put off, so that each of them fires once.
+        for _ in 0..self.routers.len() * Timer::ALL.len() {
+            let Some((_, id)) = self.timers.earliest().filter(|(at, _)| *at <= now) else { break };
+            let first = self.router(id).and_then(|router| router.deadlines().first());
+            let Some((_, timer)) = first else { break };
+            self.dispatch(now, id, Event::Timer(timer));
         }
     }
 
@@ -107,8 +134,7 @@ impl Engine {
 
     /// Stops all routers. From here on nothing starts again.
     pub fn handle_shutdown(&mut self, now: Nanos) {
-        let ids: Vec<_> = self.routers.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.dispatch(now, id, Event::Shutdown);
         }
         self.stopped = true;
@@ -116,32 +142,43 @@ impl Engine {
 
     /// The next thing to do; `None` when everything was handed out.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() && self.actions.capacity() > ACTIONS_KEPT {
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// When [`Self::handle_timeout`] must be called next; `None` when nothing is waited for.
     pub fn poll_timeout(&self) -> Option<Nanos> {
-        self.timers.earliest()
+        self.timers.earliest().map(|(at, _)| at)
     }
 
     /// What there is to say about one router; `None` when it does not exist.
     pub fn view(&self, id: RouterId) -> Option<RouterView> {
-        self.routers.get(&id).map(Router::view)
+        self.router(id).map(Router::view)
     }
 
     /// All routers, by ascending id.
     pub fn routers(&self) -> impl Iterator<Item = (RouterId, &RouterSpec)> {
-        self.routers.iter().map(|(&id, router)| (id, router.spec()))
+        self.ids().filter_map(|id| Some((id, self.router(id)?.spec())))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
+        (0..u32::try_from(self.routers.len()).unwrap_or(u32::MAX)).map(RouterId)
+    }
+
+    fn router(&self, id: RouterId) -> Option<&Router> {
+        self.routers.get(id.0 as usize)?.as_ref()
     }
 
     fn dispatch(&mut self, now: Nanos, id: RouterId, event: Event<'_>) {
         if self.stopped {
             return;
         }
-        if let Some(router) = self.routers.get_mut(&id) {
-            let before = *router.deadlines();
+        if let Some(Some(router)) = self.routers.get_mut(id.0 as usize) {
             router.handle(now, event, &mut self.actions);
-            self.timers.update(id, &before, router.deadlines());
+            self.timers.set(id, router.deadlines().first().map(|(at, _)| at));
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Deadlines: at most one per router and kind, and the earliest of all at hand.
 //!
-//! [`Deadlines`] belongs to one router and is what the state machine sets; [`Queue`] orders the
-//! deadlines of all routers. The engine brings the queue up to date after each event, so that the state
+//! [`Deadlines`] belongs to one router and is what the state machine sets; [`Queue`] orders the routers
+//! by the earliest of theirs. The engine brings the queue up to date after each event, so that the state
 //! machine knows nothing of it and the two cannot drift apart.
-
-use std::collections::BTreeSet;
 
 use super::time::Nanos;
 use super::types::RouterId;
@@ -30,19 +28,25 @@ impl Timer {
         [Self::MasterDown, Self::Advert, Self::GarpDelayed, Self::GarpRefresh, Self::GarpLowerPrio];
 }
 
-/// The deadlines of one router.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deadlines([Option<Nanos>; Timer::ALL.len()]);
+/// The deadlines of one router; the end of time stands for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines([Nanos; Timer::ALL.len()]);
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self([Nanos::MAX; Timer::ALL.len()])
+    }
+}
 
 impl Deadlines {
     /// Sets a timer, replacing its former deadline.
     pub fn set(&mut self, timer: Timer, at: Nanos) {
-        self.0[timer as usize] = Some(at);
+        self.0[timer as usize] = at;
     }
 
     /// Stops a timer.
     pub fn cancel(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        self.0[timer as usize] = Nanos::MAX;
     }
 
     /// Stops all timers.
@@ -52,85 +56,197 @@ impl Deadlines {
 
     /// When a timer fires, if it is set.
     pub fn get(&self, timer: Timer) -> Option<Nanos> {
-        self.0[timer as usize]
+        Some(self.0[timer as usize]).filter(|at| *at != Nanos::MAX)
+    }
+
+    /// The timer that fires first, and when.
+    pub fn first(&self) -> Option<(Nanos, Timer)> {
+        Timer::ALL.into_iter().filter_map(|timer| Some((self.get(timer)?, timer))).min()
     }
 }
 
-/// The deadlines of all routers, earliest first.
+/// The routers that wait for something, ordered by the earliest deadline of each: a binary heap in which
+/// every router stands at most once, so that it takes the same memory whatever happens.
 #[derive(Debug, Default)]
-pub struct Queue(BTreeSet<(Nanos, RouterId, Timer)>);
+pub struct Queue {
+    heap: Vec<(Nanos, RouterId)>,
+    /// Where each router stands in `heap`, by its number.
+    places: Vec<u32>,
+}
+
+/// In [`Queue::places`]: nowhere.
+const NOWHERE: u32 = u32::MAX;
 
 impl Queue {
-    /// Takes over what an event changed in one router's deadlines.
-    pub fn update(&mut self, router: RouterId, before: &Deadlines, after: &Deadlines) {
-        for timer in Timer::ALL {
-            let (old, new) = (before.get(timer), after.get(timer));
-            if old == new {
-                continue;
+    /// An empty queue for routers numbered below `routers`. Others make it grow.
+    pub fn with_capacity(routers: usize) -> Self {
+        Self { heap: Vec::with_capacity(routers), places: vec![NOWHERE; routers] }
+    }
+
+    /// Takes over the earliest deadline of a router, `None` when it waits for nothing.
+    pub fn set(&mut self, router: RouterId, at: Option<Nanos>) {
+        let number = router.0 as usize;
+        if number >= self.places.len() {
+            self.places.resize(number + 1, NOWHERE);
+        }
+        let place = self.places[number] as usize;
+        match (self.heap.get(place).copied(), at) {
+            (None, None) => {}
+            (None, Some(at)) => {
+                self.heap.push((at, router));
+                self.rise(self.heap.len() - 1);
             }
-            if let Some(at) = old {
-                self.0.remove(&(at, router, timer));
+            (Some((before, _)), Some(at)) => {
+                self.heap[place].0 = at;
+                if at < before {
+                    self.rise(place);
+                } else {
+                    self.sink(place);
+                }
             }
-            if let Some(at) = new {
-                self.0.insert((at, router, timer));
+            (Some(_), None) => {
+                self.heap.swap_remove(place);
+                self.places[number] = NOWHERE;
+                // Whoever fills the gap comes from another branch: it may belong above or below.
+                if place < self.heap.len() {
+                    let place = self.rise(place);
+                    self.sink(place);
+                }
             }
         }
     }
 
-    /// The earliest deadline.
-    pub fn earliest(&self) -> Option<Nanos> {
-        self.0.first().map(|&(at, ..)| at)
+    /// The earliest deadline, and whose.
+    pub fn earliest(&self) -> Option<(Nanos, RouterId)> {
+        self.heap.first().copied()
     }
 
-    /// Everything due at `now`, in order. It stays in the queue until [`Self::update`].
-    pub fn due(&self, now: Nanos) -> impl Iterator<Item = (Nanos, RouterId, Timer)> + '_ {
-        self.0.iter().take_while(move |&&(at, ..)| at <= now).copied()
+    /// Whether `wanted` holds for any of the routers whose earliest deadline has come.
+    pub fn any_due(&self, now: Nanos, wanted: impl Fn(RouterId) -> bool) -> bool {
+        // Below an entry that is not due nothing is.
+        let mut open = vec![0];
+        while let Some(place) = open.pop() {
+            let Some(&(at, router)) = self.heap.get(place) else { continue };
+            if at <= now {
+                if wanted(router) {
+                    return true;
+                }
+                open.extend([2 * place + 1, 2 * place + 2]);
+            }
+        }
+        false
     }
 
-    /// Number of deadlines set.
+    /// Moves an entry towards the root until it is in order; returns where it ends.
+    fn rise(&mut self, mut place: usize) -> usize {
+        let entry = self.heap[place];
+        while place > 0 {
+            let parent = (place - 1) / 2;
+            if self.heap[parent] <= entry {
+                break;
+            }
+            self.put(place, self.heap[parent]);
+            place = parent;
+        }
+        self.put(place, entry);
+        place
+    }
+
+    /// Moves an entry away from the root until it is in order.
+    fn sink(&mut self, mut place: usize) {
+        let entry = self.heap[place];
+        loop {
+            let left = 2 * place + 1;
+            let right = left + 1;
+            let Some(mut least) = self.heap.get(left).map(|_| left) else { break };
+            if self.heap.get(right).is_some_and(|entry| *entry < self.heap[left]) {
+                least = right;
+            }
+            if self.heap[least] >= entry {
+                break;
+            }
+            self.put(place, self.heap[least]);
+            place = least;
+        }
+        self.put(place, entry);
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "router numbers are u32")]
+    fn put(&mut self, place: usize, entry: (Nanos, RouterId)) {
+        self.heap[place] = entry;
+        self.places[entry.1.0 as usize] = place as u32;
+    }
+
+    /// Number of routers that wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.heap.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
-
-    #[test]
-    fn the_queue_follows_the_deadlines() {
-        let (mut queue, mut before) = (Queue::default(), Deadlines::default());
-        let (a, b) = (RouterId(1), RouterId(2));
-        let mut after = before;
-        after.set(Timer::Advert, Nanos(30));
-        after.set(Timer::GarpRefresh, Nanos(20));
-        queue.update(a, &before, &after);
-        queue.update(b, &before, &after);
-        assert_eq!((queue.len(), queue.earliest()), (4, Some(Nanos(20))));
-
-        before = after;
-        after.cancel(Timer::GarpRefresh);
-        after.set(Timer::Advert, Nanos(40));
-        queue.update(a, &before, &after);
-        assert_eq!(
-            queue.due(Nanos(39)).collect::<Vec<_>>(),
-            [(Nanos(20), b, Timer::GarpRefresh), (Nanos(30), b, Timer::Advert)]
-        );
-        assert_eq!(queue.len(), 3, "looking does not take away");
-    }
 
     #[test]
     fn kinds_index_their_deadlines() {
         let mut deadlines = Deadlines::default();
         for (position, timer) in Timer::ALL.into_iter().enumerate() {
             assert_eq!(timer as usize, position);
-            deadlines.set(timer, Nanos(position as u64));
+            assert_eq!(deadlines.get(timer), None);
+            deadlines.set(timer, Nanos(position as u64 + 7));
         }
         for (position, timer) in Timer::ALL.into_iter().enumerate() {
-            assert_eq!(deadlines.get(timer), Some(Nanos(position as u64)));
+            assert_eq!(deadlines.get(timer), Some(Nanos(position as u64 + 7)));
         }
         deadlines.cancel_all();
         assert_eq!(deadlines, Deadlines::default());
+    }
+
+    #[test]
+    fn the_first_timer_is_the_earliest_and_at_one_instant_the_first_kind() {
+        let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.first(), None);
+        deadlines.set(Timer::GarpRefresh, Nanos(20));
+        deadlines.set(Timer::Advert, Nanos(30));
+        assert_eq!(deadlines.first(), Some((Nanos(20), Timer::GarpRefresh)));
+        deadlines.set(Timer::Advert, Nanos(20));
+        assert_eq!(deadlines.first(), Some((Nanos(20), Timer::Advert)));
+        deadlines.cancel(Timer::Advert);
+        assert_eq!(deadlines.first(), Some((Nanos(20), Timer::GarpRefresh)));
+    }
+
+    proptest! {
+        /// Whatever is set and unset, the queue agrees with a sorted map.
+        #[test]
+        fn the_queue_is_in_order(
+            steps in proptest::collection::vec((0u32..20, proptest::option::of(0u64..50)), 1..300),
+            now in 0u64..50,
+        ) {
+            let (mut queue, mut model) = (Queue::with_capacity(10), BTreeMap::new());
+            for (router, at) in steps {
+                queue.set(RouterId(router), at.map(Nanos));
+                match at {
+                    Some(at) => model.insert(router, at),
+                    None => model.remove(&router),
+                };
+                let first = model.iter().map(|(router, at)| (Nanos(*at), RouterId(*router))).min();
+                prop_assert_eq!((queue.len(), queue.earliest()), (model.len(), first));
+            }
+            for (router, at) in &model {
+                let due = queue.any_due(Nanos(now), |candidate| candidate == RouterId(*router));
+                prop_assert_eq!(due, *at <= now);
+            }
+            while let Some((at, router)) = queue.earliest() {
+                prop_assert_eq!(model.remove(&router.0), Some(at.0));
+                prop_assert!(model.values().all(|later| *later >= at.0));
+                queue.set(router, None);
+            }
+            prop_assert!(model.is_empty());
+        }
     }
 }
