@@ -9,7 +9,7 @@ mod interfaces;
 mod router;
 mod status;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -23,18 +23,18 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{ABI_VERSION, Control, VipKey4};
+use vrrp_common::maps::{ABI_VERSION, Control, RouterInfo, VipKey4};
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::interfaces::{Capture, Change, Interfaces};
-use self::router::Router;
+use self::router::{Router, state_number};
 use crate::config::model::{Config, Scheduling};
 use crate::control::{Instance, server};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
-use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId};
+use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
 use crate::io::bpf::{self, Kernel, Sizes};
-use crate::io::netlink::{self, InterfaceAddress, Netlink};
+use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
 use crate::io::sched;
 use crate::io::timer::{self, Timer};
@@ -45,8 +45,8 @@ use crate::wire;
 const LOCK: &str = "lock";
 /// Ring-buffer records handled before timers are looked at again.
 const RING_BUDGET: usize = 1024;
-/// Netlink notifications handled before timers are looked at again.
-const NETLINK_BUDGET: usize = 1024;
+/// Actions other than advertisements that are carried out before timers are looked at again.
+const ACTION_BUDGET: usize = 64;
 /// How long after a failure (attaching, adding an address) the next attempt is made.
 const RETRY: Nanos = Nanos::from_secs(5);
 /// How long stopping waits for addresses to be removed.
@@ -151,13 +151,6 @@ counters! {
     AttachFailed = "attach_failed",
 }
 
-/// An answer to a netlink request.
-struct Completion {
-    place: Place,
-    request: Request,
-    result: Result<(), netlink::Error>,
-}
-
 struct Daemon {
     instance: Instance,
     config_path: PathBuf,
@@ -171,7 +164,8 @@ struct Daemon {
     memberships: Memberships,
     tx: Tx,
     queue: Queue,
-    completions: mpsc::UnboundedSender<Completion>,
+    /// What the engine wants besides advertisements, and is not done yet.
+    later: VecDeque<Action>,
     counters: [u64; Counter::ALL.len()],
     retry_at: Option<Nanos>,
 }
@@ -180,7 +174,6 @@ struct Daemon {
 struct Sources {
     ring: EventRing,
     timer: Timer,
-    completed: mpsc::UnboundedReceiver<Completion>,
     questions: mpsc::Receiver<server::Question>,
     stop: [Signal; 2],
     ignored: [Signal; 3],
@@ -192,16 +185,16 @@ struct Sources {
 /// [`Error`], before the first advertisement; later failures are logged, counted and retried.
 pub fn run(options: Options) -> Result<(), Error> {
     let lock = lock(&options.instance)?;
-    be_on_time(options.config.scheduling);
+    let scheduling = be_on_time(options.config.scheduling);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
     let (socket, dir) = (options.instance.socket(), options.instance.runtime_dir());
     let result = runtime.block_on(async {
-        let (mut daemon, mut sources) = Daemon::start(options).await?;
+        let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         daemon.serve(&mut sources).await;
-        daemon.stop(&mut sources).await
+        daemon.stop().await
     });
     let _ = fs::remove_file(&socket);
     // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
@@ -211,20 +204,26 @@ pub fn run(options: Options) -> Result<(), Error> {
     result
 }
 
-/// Real-time scheduling and locked memory, as far as they are permitted. The daemon works without.
-fn be_on_time(configured: Option<Scheduling>) {
+/// Real-time scheduling and locked memory, as far as they are permitted. The daemon works without. Returns how
+/// this thread is scheduled.
+fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
     if let Err(error) = sched::lock_memory() {
         log::info!("memory is not locked: {error} (CAP_IPC_LOCK would permit it)");
     }
     let scheduling = configured.unwrap_or(Scheduling::DEFAULT);
-    match (sched::schedule_thread(scheduling), configured) {
-        (Ok(()), _) => log::debug!("scheduled as {scheduling}"),
-        (Err(error), Some(_)) => log::warn!(
+    let Err(error) = sched::schedule_thread(scheduling) else {
+        log::debug!("scheduled as {scheduling}");
+        return scheduling;
+    };
+    if configured.is_some() {
+        log::warn!(
             "sched = {scheduling} is not possible: {error}; it needs CAP_SYS_NICE and, in a control \
              group with a CPU controller, a real-time budget"
-        ),
-        (Err(error), None) => log::info!("no real-time scheduling: {error}"),
+        );
+    } else {
+        log::info!("no real-time scheduling: {error}");
     }
+    Scheduling::Other
 }
 
 /// Takes the instance's lock, which the kernel releases however this process ends.
@@ -268,14 +267,15 @@ fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
 }
 
 impl Daemon {
-    async fn start(options: Options) -> Result<(Self, Sources), Error> {
+    async fn start(options: Options, scheduling: Scheduling) -> Result<(Self, Sources), Error> {
         let Options { config, config_path, instance, bpffs } = options;
         let started = timer::now();
         let tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
-        let netlink = Netlink::open()?;
+        let netlink = Netlink::open(scheduling.below()).await?;
         let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
-        let routers: Vec<Router> = config.routers.into_iter().map(Router::new).collect();
+        let (routers, specs): (Vec<_>, Vec<_>) = config.routers.iter().map(Router::new).unzip();
+        drop(config);
         let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut kernel =
@@ -291,13 +291,11 @@ impl Daemon {
         let ring = kernel.take_events()?;
         let questions = server::start(&instance.socket(), pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
-        let (completions, completed) = mpsc::unbounded_channel();
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let listen = |kind| signal(kind).map_err(os("cannot handle signals"));
         let sources = Sources {
             ring,
             timer,
-            completed,
             questions,
             stop: [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?],
             ignored: [
@@ -309,7 +307,7 @@ impl Daemon {
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: HashSet<IpAddr> = routers
             .iter()
-            .filter(|router| router.config.priority != Priority::OWNER)
+            .filter(|router| !router.owner)
             .flat_map(|router| router.addresses().map(|address| address.address))
             .collect();
         let mut daemon = Self {
@@ -317,7 +315,7 @@ impl Daemon {
             config_path,
             started,
             routers,
-            engine: Engine::new(),
+            engine: Engine::with_capacity(specs.len()),
             kernel,
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
@@ -325,16 +323,23 @@ impl Daemon {
             memberships,
             tx,
             queue: Queue::default(),
-            completions,
+            later: VecDeque::new(),
             counters: [0; Counter::ALL.len()],
             retry_at: None,
         };
-        for id in daemon.ids() {
-            daemon.engine.add_router(id, daemon.router(id).spec());
-            daemon.write_info(id);
+        for (id, spec) in (0..).map(RouterId).zip(specs) {
+            let info = daemon.router(id).info(spec.priority);
+            daemon.publish(id, |published| *published = info);
+            daemon.engine.add_router(id, spec);
         }
-        daemon.list().await?;
-        daemon.remove_leftovers().await;
+        match daemon.netlink.next().await {
+            Report::Everything(links, addresses) => daemon.listed(links, &addresses),
+            Report::Unknown(error) => return Err(error.into()),
+            Report::Events(_) | Report::Answers(_) | Report::Closed => {
+                return Err(netlink::Error::NoAnswer.into());
+            }
+        }
+        daemon.remove_leftovers().await?;
         for id in daemon.ids() {
             daemon.evaluate(id);
             if let Some(problem) = daemon.router(id).link_problem() {
@@ -354,7 +359,7 @@ impl Daemon {
     async fn serve(&mut self, sources: &mut Sources) {
         let mut more = false;
         loop {
-            self.act();
+            more |= self.act();
             let deadline = [self.engine.poll_timeout(), self.retry_at].into_iter().flatten().min();
             if let Err(error) = sources.timer.arm(deadline) {
                 log::error!("cannot arm the timer: {error}");
@@ -363,10 +368,10 @@ impl Daemon {
             let [hangup, user1, user2] = &mut sources.ignored;
             tokio::select! {
                 biased;
-                // Nothing announces what a full budget left in the ring.
-                () = std::future::ready(()), if more => {}
                 _ = terminate.recv() => return log::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => return log::info!("SIGINT: stopping"),
+                // Nothing announces what a full budget left over.
+                () = std::future::ready(()), if more => {}
                 result = sources.ring.readable() => {
                     if let Err(error) = result {
                         log::error!("ring buffer: {error}");
@@ -377,13 +382,12 @@ impl Daemon {
                         log::error!("timer: {error}");
                     }
                 }
-                event = self.netlink.next() => {
-                    if event == netlink::Event::Closed {
-                        return log::error!("netlink socket closed: stopping");
+                report = self.netlink.next() => {
+                    if matches!(report, Report::Closed) {
+                        return log::error!("netlink sockets closed: stopping");
                     }
-                    self.netlink_event(&event).await;
+                    self.reported(report);
                 }
-                Some(completion) = sources.completed.recv() => self.completed(completion),
                 Some(question) = sources.questions.recv() => {
                     self.sweep();
                     let _ = question.send(self.status());
@@ -400,14 +404,15 @@ impl Daemon {
     }
 
     /// Hands over, removes the addresses and waits, bounded, until they are gone.
-    async fn stop(mut self, sources: &mut Sources) -> Result<(), Error> {
+    async fn stop(mut self) -> Result<(), Error> {
         self.engine.handle_shutdown(timer::now());
-        self.act();
+        while self.act() {}
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         while !self.addresses.settled() {
-            match tokio::time::timeout_at(deadline, sources.completed.recv()).await {
-                Ok(Some(completion)) => self.completed(completion),
-                Ok(None) | Err(_) => {
+            match tokio::time::timeout_at(deadline, self.netlink.next()).await {
+                Ok(Report::Answers(answers)) => self.answered(answers),
+                Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
+                Ok(Report::Closed) | Err(_) => {
                     log::error!("stopping although addresses could not be removed");
                     break;
                 }
@@ -457,7 +462,7 @@ impl Daemon {
         }
         let [a, b, c, d, ..] = event.source;
         let source = IpAddr::from([a, b, c, d]);
-        match wire::vrrp::parse_advert(source, router.config.version(), payload) {
+        match wire::vrrp::parse_advert(source, router.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
                 let quiet = if self.engine.is_steady(id, &advert) { event.news } else { 0 };
@@ -466,9 +471,8 @@ impl Daemon {
                 }
                 let mismatches =
                     self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
-                if self.router(id).info.address_list_mismatch != mismatches {
-                    self.router_mut(id).info.address_list_mismatch = mismatches;
-                    self.write_info(id);
+                if mismatches > 0 {
+                    self.publish(id, |info| info.address_list_mismatch = mismatches);
                 }
             }
             Err(error) => {
@@ -488,7 +492,9 @@ impl Daemon {
     /// deadlines lie close together, and one sweep saves as many wake-ups.
     fn sweep(&mut self) {
         for (id, router) in (0..).map(RouterId).zip(&self.routers) {
-            if let Some(at) = router.last_seen(id, &self.kernel) {
+            if self.engine.state(id) == Some(State::Backup)
+                && let Some(at) = router.last_seen(id, &self.kernel)
+            {
                 self.engine.handle_heard(at, id);
             }
         }
@@ -527,10 +533,8 @@ impl Daemon {
 
     // ---- interfaces ----------------------------------------------------------------------------------
 
-    /// Reads all links and addresses, and compares with what we believed.
-    async fn list(&mut self) -> Result<(), netlink::Error> {
-        let links = self.netlink.links().await?;
-        let addresses = self.netlink.addresses().await?;
+    /// Takes in all links and addresses, and compares with what we believed.
+    fn listed(&mut self, links: Vec<netlink::Link>, addresses: &[InterfaceAddress]) {
         let alive: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
         for ifindex in self.interfaces.indices() {
             if !alive.contains(&ifindex) {
@@ -541,7 +545,7 @@ impl Daemon {
         let changed: Vec<Change> = links.map(|link| self.interfaces.apply(&link)).collect();
         self.interfaces.forget_addresses();
         for address in addresses {
-            self.interfaces.apply(&netlink::Event::Address(address));
+            self.interfaces.apply(&netlink::Event::Address(*address));
         }
         // Not before the addresses are known, or every interface would seem to have none.
         for change in changed {
@@ -558,29 +562,28 @@ impl Daemon {
         for id in self.ids() {
             self.evaluate(id);
         }
-        Ok(())
     }
 
-    /// Handles a notification and those behind it. The budget keeps a storm of them from holding up
-    /// the timers.
-    async fn netlink_event(&mut self, first: &netlink::Event) {
-        let mut overrun = *first == netlink::Event::Overrun;
-        self.changed(first);
-        for _ in 0..NETLINK_BUDGET {
-            let Some(event) = self.netlink.try_next() else { break };
-            overrun |= event == netlink::Event::Overrun;
-            self.changed(&event);
-        }
-        if overrun {
-            self.count(Counter::NetlinkOverrun);
-            log::warn!("netlink notifications were lost; reading all links and addresses again");
-            if let Err(error) = self.list().await {
-                log::error!("cannot read links and addresses: {error}");
+    /// Takes in what the netlink thread says.
+    fn reported(&mut self, report: Report) {
+        match report {
+            Report::Everything(links, addresses) => self.listed(links, &addresses),
+            Report::Unknown(error) => log::error!("cannot read links and addresses: {error}"),
+            Report::Events(events) => {
+                for event in &events {
+                    self.changed(event);
+                }
             }
+            Report::Answers(answers) => self.answered(answers),
+            Report::Closed => {}
         }
     }
 
     fn changed(&mut self, event: &netlink::Event) {
+        if *event == netlink::Event::Overrun {
+            self.count(Counter::NetlinkOverrun);
+            log::warn!("netlink notifications were lost; reading all links and addresses again");
+        }
         match self.interfaces.apply(event) {
             Change::None => {}
             Change::Virtual(place) => self.addresses.appeared(place),
@@ -635,7 +638,7 @@ impl Daemon {
 
     fn needs(&self, name: &str) -> bool {
         self.routers.iter().any(|router| {
-            router.config.interface == name || router.addresses().any(|a| router.dev(a) == name)
+            *router.interface == *name || router.addresses().any(|a| router.dev(a) == name)
         })
     }
 
@@ -644,7 +647,7 @@ impl Daemon {
         for id in self.ids() {
             let router = self.router(id);
             if router.ifindex() == Some(ifindex)
-                || name.as_ref().is_some_and(|name| *name == router.config.interface)
+                || name.as_ref().is_some_and(|name| **name == *router.interface)
             {
                 self.evaluate(id);
             }
@@ -658,7 +661,7 @@ impl Daemon {
     /// Decides whether a router's interface can carry it, and tells engine and kernel side of changes.
     fn evaluate(&mut self, id: RouterId) {
         let router = &mut self.routers[id.0 as usize];
-        let found = self.interfaces.by_name(&router.config.interface);
+        let found = self.interfaces.by_name(&router.interface);
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
             Some((_, interface)) if !interface.up => Link::Down(FaultCause::InterfaceDown),
@@ -672,6 +675,7 @@ impl Daemon {
         };
         let place = found.and_then(|(ifindex, interface)| Some((ifindex, interface.mac?)));
         let (stale, fresh) = router.moved(place, link, id);
+        let moved = stale.is_some() || fresh.is_some();
         if let Some(key) = stale {
             if let Err(error) = self.kernel.remove_router(&key) {
                 log::error!("{}: {}", router.place(), bpf::chain(&error));
@@ -684,9 +688,12 @@ impl Daemon {
             }
             self.each_vip(id, key.ifindex, |kernel, vip| kernel.add_vip4(vip));
         }
+        if moved {
+            let ifindex = self.router(id).ifindex().unwrap_or_default();
+            self.publish(id, |info| info.ifindex = ifindex);
+        }
         if self.routers[id.0 as usize].report(link) {
             self.engine.handle_link(timer::now(), id, link);
-            self.write_info(id);
         }
     }
 
@@ -714,30 +721,49 @@ impl Daemon {
     // ---- addresses -----------------------------------------------------------------------------------
 
     /// Takes away virtual addresses that a daemon left behind that could not clean up.
-    async fn remove_leftovers(&mut self) {
-        for id in self.ids() {
-            if self.router(id).config.priority == Priority::OWNER {
-                continue;
-            }
+    async fn remove_leftovers(&mut self) -> Result<(), Error> {
+        let mut missing = 0;
+        for id in self.ids().filter(|id| !self.router(*id).owner) {
             for (place, prefix) in self.places(id) {
-                if !self.interfaces.has(place) {
-                    continue;
-                }
-                let at =
-                    InterfaceAddress { ifindex: place.ifindex, address: place.address, prefix };
-                match self.netlink.remove(at).await {
-                    Ok(()) => log::info!("{}: removed left-over {at}", self.router(id).place()),
-                    Err(error) if is_absent(&error) => {}
-                    Err(error) => {
-                        log::error!("{}: left-over {at}: {error}", self.router(id).place());
-                        self.count(Counter::AddressRemoveFailed);
-                    }
+                if self.interfaces.has(place) {
+                    let Place { ifindex, address } = place;
+                    let at = InterfaceAddress { ifindex, address, prefix };
+                    let request = Request::Remove;
+                    self.netlink.ask(Ask { request, address: AddressRequest::plain(at) });
+                    missing += 1;
                 }
             }
         }
-        // The notifications of those removals.
-        while let Some(event) = self.netlink.try_next() {
-            self.changed(&event);
+        while missing > 0 {
+            match self.netlink.next().await {
+                Report::Answers(answers) => {
+                    missing -= answers.len().min(missing);
+                    for answer in answers {
+                        self.left_over(&answer);
+                    }
+                }
+                Report::Closed => return Err(netlink::Error::NoAnswer.into()),
+                report @ (Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {
+                    self.reported(report);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn left_over(&mut self, Answer { at, result, .. }: &Answer) {
+        let place = Place { ifindex: at.ifindex, address: at.address };
+        match result {
+            Ok(()) => {
+                log::info!("removed left-over {}", self.describe(place));
+                // Not only when the notification comes, or it would seem to be there until then.
+                self.changed(&netlink::Event::AddressGone(*at));
+            }
+            Err(error) if is_absent(error) => {}
+            Err(error) => {
+                log::error!("left-over {}: {error}", self.describe(place));
+                self.count(Counter::AddressRemoveFailed);
+            }
         }
     }
 
@@ -755,7 +781,7 @@ impl Daemon {
     }
 
     fn add_addresses(&mut self, id: RouterId) {
-        let owner = self.router(id).config.priority == Priority::OWNER;
+        let owner = self.router(id).owner;
         let missing: Vec<String> = self
             .router(id)
             .addresses()
@@ -790,31 +816,22 @@ impl Daemon {
         }
     }
 
-    /// Sends a request to the kernel; the answer comes as a [`Completion`].
+    /// Sends a request to the kernel; the answer comes as a [`Report`].
     fn ask(&mut self, place: Place, request: Request) {
         let Some(id) = self.addresses.router(place) else { return };
         let Some(address) = self.router(id).request(place, &self.interfaces) else { return };
-        let completions = self.completions.clone();
-        match request {
-            Request::Add => {
-                let answer = self.netlink.add(&address);
-                tokio::spawn(async move {
-                    let result = answer.await;
-                    let _ = completions.send(Completion { place, request, result });
-                });
-            }
-            Request::Remove => {
-                let answer = self.netlink.remove(address.at);
-                tokio::spawn(async move {
-                    let result = answer.await;
-                    let _ = completions.send(Completion { place, request, result });
-                });
-            }
-        }
+        self.netlink.ask(Ask { request, address });
     }
 
-    fn completed(&mut self, completion: Completion) {
-        let Completion { place, request, result } = completion;
+    fn answered(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            self.completed(answer);
+        }
+        self.flush();
+    }
+
+    fn completed(&mut self, Answer { request, at, result }: Answer) {
+        let place = Place { ifindex: at.ifindex, address: at.address };
         let outcome = match (request, &result) {
             (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
             (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => Outcome::Done,
@@ -842,7 +859,6 @@ impl Daemon {
                 }
             }
         }
-        self.flush();
     }
 
     fn describe(&self, place: Place) -> String {
@@ -877,44 +893,72 @@ impl Daemon {
 
     // ---- what is done --------------------------------------------------------------------------------
 
-    /// Carries out everything that the engine wants, in its order.
-    fn act(&mut self) {
+    /// Carries out what the engine wants: the advertisements of all routers first, because somebody waits
+    /// for them, then a part of the rest in its order. Whether there is more.
+    fn act(&mut self) -> bool {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
-                Action::AddAddresses(router) => self.add_addresses(router),
-                Action::RemoveAddresses(router) => self.remove_addresses(router),
-                Action::SendGarp { router, rounds } => self.send_garp(router, rounds),
-                Action::Transition { router, from, to, cause, at } => {
-                    let name = self.router(router).place();
-                    log::info!("{name}: {from} -> {to}: {cause}");
-                    self.router_mut(router).transition(to, at);
-                    if self.router_mut(router).unquiet() {
-                        self.set_quiet(router, 0);
-                    }
-                    self.write_info(router);
+                Action::Transition { router, to, at, .. } => {
+                    self.transition(router, to, at);
+                    self.later.push_back(action);
                 }
-                Action::Notice { router, notice } => self.notice(router, notice),
+                Action::AddAddresses(_)
+                | Action::RemoveAddresses(_)
+                | Action::SendGarp { .. }
+                | Action::Notice { .. } => self.later.push_back(action),
             }
         }
         self.flush();
+        let rest = self.later.len().saturating_sub(ACTION_BUDGET);
+        while self.later.len() > rest {
+            match self.later.pop_front() {
+                Some(Action::AddAddresses(router)) => self.add_addresses(router),
+                Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
+                Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
+                Some(Action::Transition { router, from, to, cause, .. }) => {
+                    log::info!("{}: {from} -> {to}: {cause}", self.router(router).place());
+                }
+                Some(Action::Notice { router, notice }) => self.notice(router, notice),
+                Some(Action::SendAdvert { .. }) | None => break,
+            }
+        }
+        self.flush();
+        if rest == 0 {
+            self.later.shrink_to(ACTION_BUDGET);
+        }
+        rest > 0
+    }
+
+    fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
+        self.router_mut(id).transition();
+        if self.router_mut(id).unquiet() {
+            self.set_quiet(id, 0);
+        }
+        self.publish(id, |info| {
+            info.state = state_number(to);
+            info.since_ns = at.0;
+            info.became_master += u64::from(to == State::Master);
+        });
     }
 
     fn send_advert(&mut self, id: RouterId, priority: Priority) {
         let Self { routers, queue, tx, .. } = self;
-        let failed =
+        let (sent, failed) =
             routers[id.0 as usize].advertise(priority, queue, id, |ifindex, peer, packet| {
                 tx.send_ip(ifindex, peer, packet)
             });
         for error in failed {
             self.send_failed(id.0, &error);
         }
-        if priority == Priority::RESIGN {
-            return self.write_info(id);
+        if sent && let Err(error) = self.kernel.count_advert(id.0) {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
-        let router = &self.routers[id.0 as usize];
-        if let Err(error) = self.kernel.write_adverts_sent(id.0, router.info.adverts_sent) {
-            log::error!("{}: {}", router.place(), bpf::chain(&error));
+        if sent && priority == Priority::RESIGN {
+            self.publish(id, |info| info.priority_zero_sent += 1);
+        }
+        if self.queue.is_full() {
+            self.flush();
         }
     }
 
@@ -959,7 +1003,7 @@ impl Daemon {
                 if router.send_failed() {
                     log::error!("{}: cannot send an advertisement: {error}", router.place());
                 }
-                self.write_info(RouterId(tag));
+                self.publish(RouterId(tag), |info| info.send_errors += 1);
             }
             None => log::warn!("cannot send a gratuitous ARP: {error}"),
         }
@@ -972,10 +1016,10 @@ impl Daemon {
         }
     }
 
-    fn write_info(&mut self, id: RouterId) {
-        let router = &self.routers[id.0 as usize];
-        if let Err(error) = self.kernel.write_info(id.0, &router.info) {
-            log::error!("{}: {}", router.place(), bpf::chain(&error));
+    /// Changes what `stats` sees of a router.
+    fn publish(&mut self, id: RouterId, change: impl FnOnce(&mut RouterInfo)) {
+        if let Err(error) = self.kernel.update_info(id.0, change) {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
     }
 }

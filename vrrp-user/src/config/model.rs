@@ -28,6 +28,15 @@ pub enum Scheduling {
 impl Scheduling {
     /// What is tried when nothing is configured: ahead of ordinary work, behind the kernel's own threads.
     pub const DEFAULT: Self = Self::Fifo(50);
+
+    /// For a thread that must not hold up one that is scheduled like this.
+    #[must_use]
+    pub fn below(self) -> Self {
+        match self {
+            Self::Fifo(priority) => Self::Fifo(priority.saturating_sub(1).max(1)),
+            Self::Other => Self::Other,
+        }
+    }
 }
 
 impl FromStr for Scheduling {

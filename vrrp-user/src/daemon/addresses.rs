@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::engine::types::RouterId;
+pub use crate::io::netlink::Request;
 
 /// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,15 +16,6 @@ pub struct Place {
     pub ifindex: u32,
     /// Address.
     pub address: IpAddr,
-}
-
-/// A request to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Put it on the interface.
-    Add,
-    /// Take it away.
-    Remove,
 }
 
 /// How a request went.

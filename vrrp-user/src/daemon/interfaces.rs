@@ -106,7 +106,7 @@ impl Interfaces {
                     None => Change::None,
                 }
             }
-            Event::Overrun | Event::Closed => Change::None,
+            Event::Overrun => Change::None,
         }
     }
 

@@ -13,7 +13,7 @@ use super::interfaces::Interfaces;
 use crate::config::model::{self, Address, Authentication, Transport, V3Checksum};
 use crate::engine::time::Nanos;
 use crate::engine::types::{
-    AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version,
+    AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version, Vrid,
 };
 use crate::io::bpf::Kernel;
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
@@ -25,17 +25,31 @@ use crate::wire::vrrp::Auth;
 /// `auth_type` of the simple password (RFC 2338 section 5.3.6).
 const AUTH_SIMPLE: u8 = 1;
 
-/// One virtual router.
+/// One virtual router. Everything that only the engine needs is there, and what `stats` sees is in the
+/// shared map: there may be thousands of these.
 pub struct Router {
-    /// As configured.
-    pub config: model::Router,
-    /// What `stats` sees.
-    pub info: RouterInfo,
+    /// Name, unique in the configuration.
+    pub name: Box<str>,
+    /// Interface on which it advertises.
+    pub interface: Box<str>,
+    /// How advertisements travel.
+    pub transport: Transport,
+    /// Whether its addresses are the interface's real ones (priority 255).
+    pub owner: bool,
+    vrid: Vrid,
+    interval: AdvertInterval,
+    authentication: Authentication,
+    v3_checksum: V3Checksum,
+    /// Line in the configuration file, for messages.
+    line: usize,
+    /// All addresses that move with it; those that are advertised come first.
+    addresses: Box<[Address]>,
+    advertised: usize,
     /// Interface, its Ethernet address and what is known of it.
     home: Option<Home>,
     link: Option<Link>,
     /// A frame per destination, with the destination when it is a peer.
-    frames: Vec<(Option<Ipv4Addr>, AdvertFrame)>,
+    frames: Box<[(Option<Ipv4Addr>, AdvertFrame)]>,
     /// Source of the last advertisement that the daemon was told of.
     heard: [u8; 16],
     /// The news that the kernel side need not repeat; 0 for none.
@@ -57,36 +71,9 @@ struct Home {
 pub type Registration = (RouterKey, RouterEntry);
 
 impl Router {
-    /// A router that lives nowhere yet.
-    pub fn new(config: model::Router) -> Self {
-        let mut info = RouterInfo {
-            vrid: config.vrid.get(),
-            priority: config.priority.0,
-            version: version_number(config.version()),
-            family: FAMILY_V4,
-            state: state::INIT,
-            ..RouterInfo::default()
-        };
-        info.set_name(&config.name);
-        info.set_interface(&config.interface);
-        Self {
-            config,
-            info,
-            home: None,
-            link: None,
-            frames: Vec::new(),
-            heard: [0; 16],
-            quiet: 0,
-            ident: 1,
-            failing: false,
-            last_notice: None,
-        }
-    }
-
-    /// What the engine must know.
-    pub fn spec(&self) -> RouterSpec {
-        let config = &self.config;
-        RouterSpec {
+    /// A router that lives nowhere yet, and what the engine must know of it.
+    pub fn new(config: &model::Router) -> (Self, RouterSpec) {
+        let spec = RouterSpec {
             vrid: config.vrid,
             priority: config.priority,
             interval: config.interval,
@@ -96,22 +83,69 @@ impl Router {
             garp: config.garp,
             lower_prio_advert: config.lower_prio_advert,
             higher_prio_advert: config.higher_prio_advert,
-        }
+        };
+        let router = Self {
+            name: config.name.as_str().into(),
+            interface: config.interface.as_str().into(),
+            transport: config.transport.clone(),
+            owner: config.priority == Priority::OWNER,
+            vrid: config.vrid,
+            interval: config.interval,
+            authentication: config.authentication,
+            v3_checksum: config.v3_checksum,
+            line: config.line,
+            addresses: config.addresses.iter().chain(&config.excluded).cloned().collect(),
+            advertised: config.addresses.len(),
+            home: None,
+            link: None,
+            frames: Box::default(),
+            heard: [0; 16],
+            quiet: 0,
+            ident: 1,
+            failing: false,
+            last_notice: None,
+        };
+        (router, spec)
+    }
+
+    /// What `stats` sees of a router that was never active.
+    pub fn info(&self, priority: Priority) -> RouterInfo {
+        let mut info = RouterInfo {
+            vrid: self.vrid.get(),
+            priority: priority.0,
+            version: version_number(self.version()),
+            family: FAMILY_V4,
+            state: state::INIT,
+            ..RouterInfo::default()
+        };
+        info.set_name(&self.name);
+        info.set_interface(&self.interface);
+        info
+    }
+
+    /// Protocol version.
+    pub fn version(&self) -> Version {
+        self.interval.version()
+    }
+
+    /// Virtual router identifier.
+    pub fn vrid(&self) -> Vrid {
+        self.vrid
     }
 
     /// Name, VRID and interface, for messages.
     pub fn place(&self) -> String {
-        format!("{} (vrid {} on {})", self.config.name, self.config.vrid, self.config.interface)
+        format!("{} (vrid {} on {})", self.name, self.vrid, self.interface)
     }
 
     /// All addresses that move with the router, those that are not advertised at the end.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.config.addresses.iter().chain(&self.config.excluded)
+        self.addresses.iter()
     }
 
     /// The interface that one of its addresses belongs on.
     pub fn dev<'a>(&'a self, address: &'a Address) -> &'a str {
-        address.dev.as_deref().unwrap_or(&self.config.interface)
+        address.dev.as_deref().unwrap_or(&self.interface)
     }
 
     /// The interface that it lives on, as long as that exists.
@@ -126,13 +160,13 @@ impl Router {
 
     /// What is wrong with its interface, and what to do.
     pub fn link_problem(&self) -> Option<String> {
-        let interface = &self.config.interface;
+        let interface = &self.interface;
         match self.link? {
             Link::Up(_) => None,
             Link::Down(FaultCause::InterfaceMissing) => Some(format!(
                 "interface {interface} (line {} of the configuration) does not exist; waiting for it \
                  (`ip link` lists what there is)",
-                self.config.line
+                self.line
             )),
             Link::Down(FaultCause::InterfaceDown) => Some(format!(
                 "interface {interface} is down; waiting for it (`ip link set {interface} up`)"
@@ -150,7 +184,7 @@ impl Router {
     /// The configured source, else the interface's.
     pub fn source(&self, interface: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
         let (Transport::Multicast { source } | Transport::Unicast { source, .. }) =
-            &self.config.transport;
+            &self.transport;
         match source {
             Some(IpAddr::V4(source)) => Some(*source),
             Some(IpAddr::V6(_)) | None => interface,
@@ -175,7 +209,6 @@ impl Router {
         }
         let stale = self.home.filter(|old| home.is_none_or(|new| new.ifindex != old.ifindex));
         self.home = home;
-        self.info.ifindex = home.map_or(0, |home| home.ifindex);
         self.frames = home.map(|home| self.frames_from(home)).unwrap_or_default();
         let fresh = home.map(|home| (self.key(home.ifindex), self.entry(home, id)));
         (stale.map(|old| self.key(old.ifindex)), fresh)
@@ -192,13 +225,13 @@ impl Router {
         RouterKey {
             ifindex,
             family: FAMILY_V4,
-            vrid: self.config.vrid.get(),
+            vrid: self.vrid.get(),
             ..RouterKey::default()
         }
     }
 
     fn entry(&self, home: Home, id: RouterId) -> RouterEntry {
-        let (auth_type, auth_data) = match self.config.authentication {
+        let (auth_type, auth_data) = match self.authentication {
             Authentication::None => (0, [0; 8]),
             Authentication::Pass(password) => (AUTH_SIMPLE, password),
         };
@@ -208,13 +241,13 @@ impl Router {
         }
         RouterEntry {
             slot: id.0,
-            version: version_number(self.config.version()),
-            transport: match self.config.transport {
+            version: version_number(self.version()),
+            transport: match self.transport {
                 Transport::Multicast { .. } => transport::MULTICAST,
                 Transport::Unicast { .. } => transport::UNICAST,
             },
             auth_type,
-            interval: match self.config.interval {
+            interval: match self.interval {
                 AdvertInterval::Secs(secs) => secs,
                 AdvertInterval::Centisecs(_) => 0,
             },
@@ -223,31 +256,33 @@ impl Router {
         }
     }
 
-    fn frames_from(&self, home: Home) -> Vec<(Option<Ipv4Addr>, AdvertFrame)> {
-        let Some(source) = home.source else { return Vec::new() };
+    fn frames_from(&self, home: Home) -> Box<[(Option<Ipv4Addr>, AdvertFrame)]> {
+        let Some(source) = home.source else { return Box::default() };
+        let advertised = self.addresses.iter().take(self.advertised);
         let addresses: Vec<Ipv4Addr> =
-            self.config.addresses.iter().filter_map(|address| v4(address.address)).collect();
+            advertised.filter_map(|address| v4(address.address)).collect();
         let frame = |destination: Ipv4Addr| {
             AdvertFrame::new(&AdvertParams {
                 source_mac: home.mac,
                 dest_mac: VRRP_MULTICAST,
                 source,
                 destination,
-                vrid: self.config.vrid,
-                interval: self.config.interval,
-                priority: self.config.priority,
+                vrid: self.vrid,
+                interval: self.interval,
+                // Patched before it is sent.
+                priority: Priority::RESIGN,
                 addresses: &addresses,
-                auth: match self.config.authentication {
+                auth: match self.authentication {
                     Authentication::None => Auth::None,
                     Authentication::Pass(password) => Auth::Password(password),
                 },
-                v3_pseudo_header: self.config.v3_checksum == V3Checksum::Rfc5798,
+                v3_pseudo_header: self.v3_checksum == V3Checksum::Rfc5798,
             })
             // More than 255 addresses, which the configuration refuses.
             .inspect_err(|error| log::error!("{}: {error}", self.place()))
             .ok()
         };
-        match &self.config.transport {
+        match &self.transport {
             Transport::Multicast { .. } => {
                 frame(Ipv4Addr::from(MULTICAST_V4)).into_iter().map(|f| (None, f)).collect()
             }
@@ -259,18 +294,19 @@ impl Router {
         }
     }
 
-    /// Queues the advertisement, or sends it to each peer. Returns the errors of the latter.
+    /// Queues the advertisement, or sends it to each peer. Returns whether there was one, and the errors of
+    /// the peers.
     pub fn advertise(
         &mut self,
         priority: Priority,
         queue: &mut Queue,
         id: RouterId,
         mut send: impl FnMut(u32, Ipv4Addr, &[u8]) -> io::Result<()>,
-    ) -> Vec<io::Error> {
-        let Some(home) = self.home else { return Vec::new() };
+    ) -> (bool, Vec<io::Error>) {
+        let Some(home) = self.home else { return (false, Vec::new()) };
         if let Some(Link::Down(FaultCause::InterfaceDown)) = self.link {
             // The farewell to a network that is already out of reach.
-            return Vec::new();
+            return (false, Vec::new());
         }
         let mut failed = Vec::new();
         let mut sent = false;
@@ -287,29 +323,16 @@ impl Router {
             }
             sent = true;
         }
-        if sent {
-            self.info.adverts_sent += 1;
-            self.info.priority_zero_sent += u64::from(priority == Priority::RESIGN);
-        }
-        failed
+        (sent, failed)
     }
 
     /// An advertisement could not be sent. Whether that is worth a line in the log: once per state.
     pub fn send_failed(&mut self) -> bool {
-        self.info.send_errors += 1;
         !std::mem::replace(&mut self.failing, true)
     }
 
-    /// Takes in a change of state.
-    pub fn transition(&mut self, to: State, at: Nanos) {
-        self.info.state = match to {
-            State::Init => state::INIT,
-            State::Backup => state::BACKUP,
-            State::Master => state::MASTER,
-            State::Fault => state::FAULT,
-        };
-        self.info.since_ns = at.0;
-        self.info.became_master += u64::from(to == State::Master);
+    /// Forgets what was said about the state that it leaves.
+    pub fn transition(&mut self) {
         self.failing = false;
         self.last_notice = None;
     }
@@ -339,9 +362,6 @@ impl Router {
     /// As backup: when its master was last heard according to the kernel side, which may know of
     /// advertisements that nobody was woken for or that still wait in the ring buffer.
     pub fn last_seen(&self, id: RouterId, kernel: &Kernel) -> Option<Nanos> {
-        if self.info.state != state::BACKUP {
-            return None;
-        }
         let known = self.quiet != 0 || kernel.slot(id.0).last_source == self.heard;
         known.then(|| Nanos(kernel.last_seen(id.0)))
     }
@@ -372,6 +392,16 @@ fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
+    }
+}
+
+/// A state as the shared map has it.
+pub fn state_number(state: State) -> u8 {
+    match state {
+        State::Init => state::INIT,
+        State::Backup => state::BACKUP,
+        State::Master => state::MASTER,
+        State::Fault => state::FAULT,
     }
 }
 

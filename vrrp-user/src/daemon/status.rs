@@ -36,11 +36,11 @@ impl Daemon {
             installed: self.installed(id, router, address),
         });
         Some(RouterStatus {
-            name: router.config.name.clone(),
-            interface: router.config.interface.clone(),
-            vrid: router.config.vrid.get(),
+            name: router.name.to_string(),
+            interface: router.interface.to_string(),
+            vrid: router.vrid().get(),
             family: "ipv4".to_owned(),
-            version: version_number(router.config.version()),
+            version: version_number(router.version()),
             state: view.state.name().to_owned(),
             cause: view.cause.map(|cause| cause.to_string()),
             since_s: (now - since).as_secs_f64(),
@@ -52,7 +52,7 @@ impl Daemon {
             interval_ms: view.interval.span().0 / 1_000_000,
             master_down_ms: view.master_down_interval.0 / 1_000_000,
             next_timer_ms: view.next_timer.map(|at| (at - now).0 / 1_000_000),
-            transport: match &router.config.transport {
+            transport: match &router.transport {
                 Transport::Multicast { .. } => vec!["multicast".to_owned()],
                 Transport::Unicast { peers, .. } => peers.iter().map(ToString::to_string).collect(),
             },
@@ -66,7 +66,7 @@ impl Daemon {
         let mut names: Vec<&str> = Vec::new();
         for router in &self.routers {
             let devs = router.addresses().filter_map(|address| address.dev.as_deref());
-            for name in [router.config.interface.as_str()].into_iter().chain(devs) {
+            for name in [&*router.interface].into_iter().chain(devs) {
                 if !names.contains(&name) {
                     names.push(name);
                 }

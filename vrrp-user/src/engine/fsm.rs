@@ -146,6 +146,11 @@ impl Router {
         &self.spec
     }
 
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
     /// Its timers.
     pub fn deadlines(&self) -> &Deadlines {
         &self.deadlines

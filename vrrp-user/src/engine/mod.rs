@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use self::fsm::{Event, Router};
 use self::time::Nanos;
 use self::timers::{Queue, Timer};
-use self::types::{Action, Advert, Link, RouterId, RouterSpec, RouterView};
+use self::types::{Action, Advert, Link, RouterId, RouterSpec, RouterView, State};
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
 const ACTIONS_KEPT: usize = 1024;
@@ -152,6 +152,11 @@ impl Engine {
     /// When [`Self::handle_timeout`] must be called next; `None` when nothing is waited for.
     pub fn poll_timeout(&self) -> Option<Nanos> {
         self.timers.earliest().map(|(at, _)| at)
+    }
+
+    /// The state of one router; `None` when it does not exist.
+    pub fn state(&self, id: RouterId) -> Option<State> {
+        self.router(id).map(Router::state)
     }
 
     /// What there is to say about one router; `None` when it does not exist.

@@ -263,6 +263,16 @@ impl fmt::Display for CaptureMode {
     }
 }
 
+/// Octets of the ring buffer: all routers may be news at one instant, when their master resigns for one.
+/// A power of two, as the kernel wants it.
+fn ring_bytes(routers: u32) -> u32 {
+    /// An advertisement with a few addresses and the record's header of eight octets.
+    const RECORD: u32 = 128;
+    /// For the longest advertisements, and no less than a page of any machine.
+    const LEAST: u32 = 64 << 10;
+    routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
+}
+
 /// The loaded kernel side. Dropping it detaches the program from all interfaces; the pins stay, for
 /// [`Reader`].
 pub struct Kernel {
@@ -316,6 +326,7 @@ impl Kernel {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(VIPS4, sizes.vips);
+        loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
         }
@@ -490,13 +501,30 @@ impl Kernel {
         }
     }
 
-    /// Publishes how many advertisements the router at `index` has sent: what changes most of all.
+    /// Changes what the daemon publishes about the router at `index`. There is no other copy of it.
     ///
     /// # Errors
     ///
     /// [`Error::Full`] past the end.
-    pub fn write_adverts_sent(&mut self, index: u32, count: u64) -> Result<(), Error> {
-        if self.info.store(index, INFO_ADVERTS_SENT, count) {
+    pub fn update_info(
+        &mut self,
+        index: u32,
+        change: impl FnOnce(&mut RouterInfo),
+    ) -> Result<(), Error> {
+        let mut info = self.info.get(index).unwrap_or_default();
+        change(&mut info);
+        self.write_info(index, &info)
+    }
+
+    /// Counts an advertisement that the router at `index` sends: of all that is published what changes
+    /// most often.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn count_advert(&mut self, index: u32) -> Result<(), Error> {
+        let sent = self.info.load(index, INFO_ADVERTS_SENT).unwrap_or_default();
+        if self.info.store(index, INFO_ADVERTS_SENT, sent.wrapping_add(1)) {
             Ok(())
         } else {
             Err(Error::Full { name: INFO, entries: self.info.len() })

@@ -1,9 +1,15 @@
-//! Interfaces and addresses: what the kernel says of them (the monitor), and moving addresses.
+//! Interfaces and addresses: what the kernel says of them, and moving addresses.
+//!
+//! All of it happens on a thread of its own. The kernel answers in microseconds, but it takes a lock that
+//! others hold for long at times, and thousands of addresses add up: neither may hold up an advertisement.
+
+mod batch;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::thread;
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
@@ -17,6 +23,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
+use tokio::sync::{mpsc, oneshot};
+
+use self::batch::{BATCH, Batch};
+use super::sched;
+use crate::config::model::Scheduling;
 
 /// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
 /// answers to as many requests.
@@ -24,6 +35,8 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// How long the kernel may take to answer. It answers in microseconds; only a lost answer (overrun)
 /// takes longer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Until everything is read again when that failed.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Netlink failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +44,9 @@ pub enum Error {
     /// The socket could not be opened.
     #[error("cannot open a route netlink socket: {0}")]
     Open(io::Error),
+    /// The requests could not be sent.
+    #[error("cannot ask the kernel: {0}")]
+    Send(io::Error),
     /// The kernel refused a request.
     #[error("{0}")]
     Refused(io::Error),
@@ -47,7 +63,7 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused(error) => error.raw_os_error(),
-            Self::Open(_) | Self::NoAnswer | Self::Protocol(_) => None,
+            Self::Open(_) | Self::Send(_) | Self::NoAnswer | Self::Protocol(_) => None,
         }
     }
 }
@@ -97,10 +113,8 @@ pub enum Event {
     Address(InterfaceAddress),
     /// An address is gone.
     AddressGone(InterfaceAddress),
-    /// Notifications were lost: read everything again.
+    /// Notifications were lost: [`Report::Everything`] follows.
     Overrun,
-    /// The netlink socket is closed; nothing more will come.
-    Closed,
 }
 
 /// An address to add or to remove, as `ip address` would.
@@ -116,94 +130,207 @@ pub struct AddressRequest {
     pub broadcast: Option<IpAddr>,
 }
 
+impl AddressRequest {
+    /// Nothing but the address, which is enough to remove it.
+    pub fn plain(at: InterfaceAddress) -> Self {
+        Self { at, label: None, scope: 0, broadcast: None }
+    }
+}
+
+/// What to do with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Put it on the interface.
+    Add,
+    /// Take it away.
+    Remove,
+}
+
+/// A request to the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What to do.
+    pub request: Request,
+    /// With which address.
+    pub address: AddressRequest,
+}
+
+/// How a request went.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was to do.
+    pub request: Request,
+    /// With which address.
+    pub at: InterfaceAddress,
+    /// What the kernel said.
+    pub result: Result<(), Error>,
+}
+
+/// What the thread has to say.
+#[derive(Debug)]
+pub enum Report {
+    /// All interfaces and all IPv4 addresses, the latter in the kernel's order: an interface's primary ones
+    /// come first. Comes at the beginning and after an overrun.
+    Everything(Vec<Link>, Vec<InterfaceAddress>),
+    /// They could not be read, and will be read again.
+    Unknown(Error),
+    /// Changes, in order.
+    Events(Vec<Event>),
+    /// Answers, in the order of the requests.
+    Answers(Vec<Answer>),
+    /// The thread has ended; nothing more will come.
+    Closed,
+}
+
 impl fmt::Display for InterfaceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
-/// Two netlink sockets: one for requests and their answers, one for notifications. On a single one the
-/// library takes the notification that a request causes for a part of its answer (both carry the
-/// request's sequence number), and nobody would see it among the others, in its place.
+/// The thread's other end.
 pub struct Netlink {
-    handle: Handle,
-    notifications: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    asks: mpsc::UnboundedSender<Ask>,
+    reports: mpsc::UnboundedReceiver<Report>,
 }
 
 impl Netlink {
-    /// Opens the sockets, subscribes to link and IPv4 address changes, and spawns their drivers on the
-    /// current runtime.
+    /// Opens the sockets, subscribes to link and IPv4 address changes, and starts the thread, which
+    /// [`Report::Everything`] is the first word of. It ends when this is dropped.
     ///
     /// # Errors
     /// [`Error::Open`].
-    pub fn open() -> Result<Self, Error> {
+    pub async fn open(scheduling: Scheduling) -> Result<Self, Error> {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (report, reports) = mpsc::unbounded_channel();
+        let (opened, open) = oneshot::channel();
+        let serve = move || {
+            // Where it is not permitted, that was said of the engine's thread.
+            let _ = sched::schedule_thread(scheduling);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(opened.send(Err(Error::Open(error)))),
+            };
+            runtime.block_on(async {
+                let worker = Worker::open(asked, report);
+                let (worker, result) = match worker {
+                    Ok(worker) => (Some(worker), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                if let (Ok(()), Some(worker)) = (opened.send(result), worker) {
+                    worker.serve().await;
+                }
+            });
+        };
+        thread::Builder::new().name("netlink".to_owned()).spawn(serve).map_err(Error::Open)?;
+        open.await.unwrap_or(Err(Error::NoAnswer))?;
+        Ok(Self { asks, reports })
+    }
+
+    /// Asks for something; the answer comes as a [`Report`].
+    pub fn ask(&self, ask: Ask) {
+        // The thread is gone: that is reported, too.
+        let _ = self.asks.send(ask);
+    }
+
+    /// What the thread has to say next. Cancel safe.
+    pub async fn next(&mut self) -> Report {
+        self.reports.recv().await.unwrap_or(Report::Closed)
+    }
+}
+
+/// What runs on the thread.
+///
+/// Three netlink sockets: one to list everything, one for notifications, one for requests. On a single one
+/// rtnetlink takes the notification that a request causes for a part of its answer (both carry the
+/// request's sequence number), and nobody would see it among the others, in its place.
+struct Worker {
+    handle: Handle,
+    notifications: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    batch: Batch,
+    asked: mpsc::UnboundedReceiver<Ask>,
+    report: mpsc::UnboundedSender<Report>,
+    /// Notifications were lost, and reading everything failed since then.
+    stale: bool,
+}
+
+impl Worker {
+    /// Within a tokio runtime, on which rtnetlink's own tasks are spawned.
+    fn open(
+        asked: mpsc::UnboundedReceiver<Ask>,
+        report: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self, Error> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
-        let (mut requests, handle, _) = new_connection().map_err(Error::Open)?;
+        let batch = Batch::open().map_err(Error::Open)?;
+        let (mut lists, handle, _) = new_connection().map_err(Error::Open)?;
         let (mut monitor, _, notifications) =
             new_multicast_connection(&groups).map_err(Error::Open)?;
         // Needs CAP_NET_ADMIN, which the daemon has anyway. Failing is no reason to stop: an overrun is
         // detected and answered by reading everything again.
-        for socket in [requests.socket_mut(), monitor.socket_mut()] {
+        for socket in [lists.socket_mut(), monitor.socket_mut()] {
             let _ = setsockopt(socket.socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
         }
-        tokio::spawn(requests);
+        tokio::spawn(lists);
         tokio::spawn(monitor);
-        Ok(Self { handle, notifications })
+        Ok(Self { handle, notifications, batch, asked, report, stale: false })
     }
 
-    /// The next change. Cancel safe.
-    pub async fn next(&mut self) -> Event {
-        loop {
-            let Some((message, _)) = self.notifications.next().await else { return Event::Closed };
-            if let Some(event) = event(message) {
-                return event;
-            }
+    async fn serve(mut self) {
+        let mut report = self.everything().await;
+        let mut asks = Vec::new();
+        while self.report.send(report).is_ok() {
+            asks.clear();
+            report = tokio::select! {
+                count = self.asked.recv_many(&mut asks, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    Report::Answers(self.batch.carry_out(&asks))
+                }
+                () = tokio::time::sleep(AGAIN), if self.stale => self.everything().await,
+                notification = self.notifications.next() => {
+                    let Some((message, _)) = notification else { return };
+                    let mut events = Vec::new();
+                    events.extend(event(message));
+                    // A storm of them does not hold up the requests.
+                    while events.len() < BATCH
+                        && let Ok((message, _)) = self.notifications.try_recv()
+                    {
+                        events.extend(event(message));
+                    }
+                    if events.contains(&Event::Overrun) {
+                        if self.report.send(Report::Events(events)).is_err() {
+                            return;
+                        }
+                        self.everything().await
+                    } else {
+                        Report::Events(events)
+                    }
+                }
+            };
         }
     }
 
-    /// The next change that is here already.
-    pub fn try_next(&mut self) -> Option<Event> {
-        while let Ok((message, _)) = self.notifications.try_recv() {
-            if let Some(event) = event(message) {
-                return Some(event);
-            }
-        }
-        None
+    async fn everything(&mut self) -> Report {
+        let report = match (self.links().await, self.addresses().await) {
+            (Ok(links), Ok(addresses)) => Report::Everything(links, addresses),
+            (Err(error), _) | (_, Err(error)) => Report::Unknown(error),
+        };
+        self.stale = matches!(report, Report::Unknown(_));
+        report
     }
 
-    /// All interfaces.
-    ///
-    /// # Errors
-    /// The kernel did not answer.
-    pub async fn links(&self) -> Result<Vec<Link>, Error> {
+    async fn links(&self) -> Result<Vec<Link>, Error> {
         let links = self.handle.link().get().execute();
         Ok(bounded(links.try_collect::<Vec<_>>()).await?.iter().filter_map(link).collect())
     }
 
-    /// All IPv4 addresses in the kernel's order: an interface's primary ones come first.
-    ///
-    /// # Errors
-    /// The kernel did not answer.
-    pub async fn addresses(&self) -> Result<Vec<InterfaceAddress>, Error> {
+    async fn addresses(&self) -> Result<Vec<InterfaceAddress>, Error> {
         let mut request = self.handle.address().get();
         request.message_mut().header.family = AddressFamily::Inet;
         let all: Vec<AddressMessage> = bounded(request.execute().try_collect()).await?;
         Ok(all.iter().filter_map(address).collect())
-    }
-
-    /// Adds an address. The request is queued when the future is first polled.
-    pub fn add(&self, address: &AddressRequest) -> impl Future<Output = Result<(), Error>> + use<> {
-        let at = address.at;
-        let mut request = self.handle.address().add(at.ifindex, at.address, at.prefix);
-        *request.message_mut() = message(address);
-        async move { bounded(request.execute()).await }
-    }
-
-    /// Removes an address. The request is queued when the future is first polled.
-    pub fn remove(&self, at: InterfaceAddress) -> impl Future<Output = Result<(), Error>> + use<> {
-        let address = AddressRequest { at, label: None, scope: 0, broadcast: None };
-        let request = self.handle.address().del(message(&address));
-        async move { bounded(request.execute()).await }
     }
 }
 

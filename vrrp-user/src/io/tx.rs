@@ -17,6 +17,8 @@ use vrrp_common::{IPPROTO_VRRP, MULTICAST_V4};
 
 /// Frames in one `sendmmsg(2)`.
 const BATCH: usize = 64;
+/// Room for queued frames that is kept, octets.
+const QUEUE_KEPT: usize = 64 << 10;
 /// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
 const SEND_BUFFER: usize = 4 << 20;
 /// Octets of a packet socket's address.
@@ -49,6 +51,11 @@ impl Queue {
         let start = self.octets.len();
         self.octets.extend_from_slice(frame);
         self.frames.push(Queued { ifindex, start, end: self.octets.len(), tag });
+    }
+
+    /// Whether as much waits as is sent with one system call.
+    pub fn is_full(&self) -> bool {
+        self.frames.len() >= BATCH
     }
 
     /// Whether nothing waits.
@@ -97,6 +104,9 @@ impl Tx {
         }
         queue.frames.clear();
         queue.octets.clear();
+        // A takeover of thousands of routers needs more, but only once.
+        queue.frames.shrink_to(16 * BATCH);
+        queue.octets.shrink_to(QUEUE_KEPT);
     }
 
     /// Number of frames sent; the error is that of the first frame.

@@ -46,7 +46,7 @@ pub struct AdvertParams<'a> {
 /// An advertisement ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdvertFrame {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     pseudo: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
@@ -84,7 +84,7 @@ impl AdvertFrame {
         };
         message.emit(&mut bytes[VRRP..]);
         vrrp::fill_checksum(&mut bytes[VRRP..], pseudo);
-        Ok(Self { bytes, pseudo })
+        Ok(Self { bytes: bytes.into(), pseudo })
     }
 
     /// Changes the priority, and the checksum with it.

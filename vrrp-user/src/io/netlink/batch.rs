@@ -1,0 +1,221 @@
+//! Many requests in one system call.
+//!
+//! The kernel carries out what one `sendmsg(2)` holds before that returns, and has queued all answers by
+//! then: thousands of addresses take tens of milliseconds. rtnetlink sends one request per datagram, and
+//! keeps a task with a channel for each.
+
+use std::io;
+use std::time::Instant;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+
+use super::{ANSWER, Answer, Ask, Error, RECEIVE_BUFFER, Request, message};
+
+/// Requests in one datagram. Their answers must fit the receive buffer, and whoever else waits for the
+/// kernel's routing lock should get it now and then.
+pub const BATCH: usize = 128;
+/// Octets of the longest answer by far: with `NETLINK_CAP_ACK` it holds two headers and an error number.
+const ANSWER_LEN: usize = 4096;
+
+/// A socket for requests that are answered one by one.
+pub struct Batch {
+    socket: Socket,
+    sequence: u32,
+    out: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Batch {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and setsockopt(2).
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_cap_ack(true)?;
+        let patience = TimeVal::new(1, 0);
+        setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
+        // Without CAP_NET_ADMIN the default has to do; a lost answer is noticed.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        Ok(Self {
+            socket,
+            sequence: 0,
+            out: Vec::new(),
+            answer: Vec::with_capacity(ANSWER_LEN),
+        })
+    }
+
+    /// Carries out requests in their order, and waits for the answers, bounded.
+    pub fn carry_out(&mut self, asks: &[Ask]) -> Vec<Answer> {
+        asks.chunks(BATCH).flat_map(|asks| self.datagram(asks)).collect()
+    }
+
+    fn datagram(&mut self, asks: &[Ask]) -> Vec<Answer> {
+        let first = self.sequence.wrapping_add(1);
+        self.out.clear();
+        for ask in asks {
+            self.sequence = self.sequence.wrapping_add(1);
+            append(&mut self.out, ask, self.sequence);
+        }
+        let mut results: Vec<Option<Result<(), Error>>> = asks.iter().map(|_| None).collect();
+        match self.send() {
+            Ok(()) => self.receive(first, &mut results),
+            Err(error) => {
+                let refused = |kind| Err(Error::Send(io::Error::from(kind)));
+                results.fill_with(|| Some(refused(error.kind())));
+            }
+        }
+        let answers = asks.iter().zip(results).map(|(ask, result)| Answer {
+            request: ask.request,
+            at: ask.address.at,
+            result: result.unwrap_or(Err(Error::NoAnswer)),
+        });
+        answers.collect()
+    }
+
+    fn send(&self) -> io::Result<()> {
+        loop {
+            match self.socket.send(&self.out, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(|_| ()),
+            }
+        }
+    }
+
+    /// Collects the answers to the requests numbered from `first`. What is missing in the end was lost.
+    fn receive(&mut self, first: u32, results: &mut [Option<Result<(), Error>>]) {
+        let began = Instant::now();
+        let mut missing = results.len();
+        while missing > 0 && began.elapsed() < ANSWER {
+            self.answer.clear();
+            match self.socket.recv(&mut self.answer, 0) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The receive timeout, or ENOBUFS: an answer found no room.
+                Err(error) => return log::debug!("netlink answers: {error}"),
+            }
+            for (sequence, result) in answers(&self.answer) {
+                // Another number belongs to a request that was given up before.
+                let place = results.get_mut(sequence.wrapping_sub(first) as usize);
+                if let Some(place @ None) = place {
+                    *place = Some(result);
+                    missing -= 1;
+                }
+            }
+        }
+    }
+}
+
+/// Appends one request to a datagram (`struct nlmsghdr`, linux/netlink.h).
+fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.sequence_number = sequence;
+    let body = message(&ask.address);
+    let body = match ask.request {
+        Request::Add => {
+            header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE;
+            RouteNetlinkMessage::NewAddress(body)
+        }
+        Request::Remove => {
+            header.flags = NLM_F_REQUEST | NLM_F_ACK;
+            RouteNetlinkMessage::DelAddress(body)
+        }
+    };
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
+    message.finalize();
+    let start = out.len();
+    // NLMSG_ALIGN: the next one begins at a multiple of four.
+    out.resize(start + message.buffer_len().next_multiple_of(4), 0);
+    message.serialize(&mut out[start..]);
+}
+
+/// The answers in a datagram, by sequence number.
+#[allow(clippy::wildcard_enum_match_arm)]
+fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
+    let mut found = Vec::new();
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
+            Ok(message) => message,
+            Err(error) => {
+                log::debug!("netlink answer of {} octets: {error}", rest.len());
+                break;
+            }
+        };
+        let length = (message.header.length as usize).next_multiple_of(4);
+        let sequence = message.header.sequence_number;
+        if let NetlinkPayload::Error(error) = message.payload {
+            let refused = error.code.is_some();
+            found.push((
+                sequence,
+                if refused { Err(Error::Refused(error.to_io())) } else { Ok(()) },
+            ));
+        }
+        rest = rest.get(length.max(4)..).unwrap_or_default();
+    }
+    found
+}
+
+
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::netlink::{AddressRequest, InterfaceAddress};
+
+    fn ask(request: Request, ifindex: u32) -> Ask {
+        let address = "192.0.2.7".parse().unwrap();
+        let at = InterfaceAddress { ifindex, address, prefix: 32 };
+        Ask { request, address: AddressRequest::plain(at) }
+    }
+
+    #[test]
+    fn requests_stand_at_multiples_of_four_and_say_how_long_they_are() {
+        let mut out = Vec::new();
+        let mut labelled = ask(Request::Add, 7);
+        labelled.address.label = Some("x:1".to_owned());
+        append(&mut out, &labelled, 5);
+        let second = out.len();
+        append(&mut out, &ask(Request::Remove, 7), 6);
+        assert_eq!(second % 4, 0);
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&out[second..]).unwrap();
+        assert_eq!(message.header.sequence_number, 6);
+        assert!(matches!(
+            message.payload,
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(_))
+        ));
+    }
+
+    #[test]
+    fn nonsense_is_no_answer() {
+        assert!(answers(&[]).is_empty());
+        assert!(answers(&[0xff; 40]).is_empty());
+        assert!(answers(&[0; 3]).is_empty());
+    }
+
+    /// Harmless without any right: there is no such interface.
+    #[test]
+    fn every_request_gets_its_own_answer() {
+        let mut batch = Batch::open().unwrap();
+        let asks: Vec<Ask> =
+            (0..300).map(|n| ask(Request::Remove, 0x7000_0000 + n)).collect();
+        let answers = batch.carry_out(&asks);
+        assert_eq!(answers.len(), 300);
+        for (ask, answer) in asks.iter().zip(&answers) {
+            assert_eq!((answer.request, answer.at), (ask.request, ask.address.at));
+            let errno = answer.result.as_ref().unwrap_err().errno();
+            assert!(matches!(errno, Some(libc::ENODEV | libc::EPERM | libc::EADDRNOTAVAIL)));
+        }
+    }
+}
