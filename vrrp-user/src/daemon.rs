@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -36,7 +37,7 @@ use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId,
 use crate::io::bpf::{self, Kernel, Sizes};
 use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
-use crate::io::sched;
+use crate::io::{memory, sched};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::wire;
@@ -47,6 +48,8 @@ const LOCK: &str = "lock";
 const RING_BUDGET: usize = 1024;
 /// Actions other than advertisements that are carried out before timers are looked at again.
 const ACTION_BUDGET: usize = 64;
+/// Requests to netlink that may wait for their answers; what more there is waits as an action.
+const ASKED: usize = 256;
 /// How long after a failure (attaching, adding an address) the next attempt is made.
 const RETRY: Nanos = Nanos::from_secs(5);
 /// How long stopping waits for addresses to be removed.
@@ -166,6 +169,8 @@ struct Daemon {
     queue: Queue,
     /// What the engine wants besides advertisements, and is not done yet.
     later: VecDeque<Action>,
+    /// Requests that netlink has not answered yet.
+    asked: usize,
     counters: [u64; Counter::ALL.len()],
     retry_at: Option<Nanos>,
 }
@@ -204,12 +209,9 @@ pub fn run(options: Options) -> Result<(), Error> {
     result
 }
 
-/// Real-time scheduling and locked memory, as far as they are permitted. The daemon works without. Returns how
-/// this thread is scheduled.
+/// Real-time scheduling, as far as it is permitted. The daemon works without. Returns how this thread is
+/// scheduled.
 fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
-    if let Err(error) = sched::lock_memory() {
-        log::info!("memory is not locked: {error} (CAP_IPC_LOCK would permit it)");
-    }
     let scheduling = configured.unwrap_or(Scheduling::DEFAULT);
     let Err(error) = sched::schedule_thread(scheduling) else {
         log::debug!("scheduled as {scheduling}");
@@ -266,6 +268,16 @@ fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
     Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
 }
 
+/// One copy of a name that many routers have.
+fn shared(names: &mut HashSet<Rc<str>>, name: &str) -> Rc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let name: Rc<str> = name.into();
+    names.insert(name.clone());
+    name
+}
+
 impl Daemon {
     async fn start(options: Options, scheduling: Scheduling) -> Result<(Self, Sources), Error> {
         let Options { config, config_path, instance, bpffs } = options;
@@ -274,7 +286,12 @@ impl Daemon {
         let memberships = Memberships::open().map_err(Error::Sockets)?;
         let netlink = Netlink::open(scheduling.below()).await?;
         let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
-        let (routers, specs): (Vec<_>, Vec<_>) = config.routers.iter().map(Router::new).unzip();
+        let mut names = HashSet::new();
+        let (routers, specs): (Vec<_>, Vec<_>) = config
+            .routers
+            .iter()
+            .map(|router| Router::new(router, shared(&mut names, &router.interface)))
+            .unzip();
         drop(config);
         let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -305,7 +322,7 @@ impl Daemon {
             ],
         };
         // The owner's addresses are the interface's real ones and stay whatever happens.
-        let virtual_addresses: HashSet<IpAddr> = routers
+        let virtual_addresses: Vec<IpAddr> = routers
             .iter()
             .filter(|router| !router.owner)
             .flat_map(|router| router.addresses().map(|address| address.address))
@@ -324,6 +341,7 @@ impl Daemon {
             tx,
             queue: Queue::default(),
             later: VecDeque::new(),
+            asked: 0,
             counters: [0; Counter::ALL.len()],
             retry_at: None,
         };
@@ -346,7 +364,10 @@ impl Daemon {
                 log::error!("{}: {problem}", daemon.router(id).place());
             }
         }
-        sched::trim_memory();
+        memory::trim();
+        if let Err(error) = memory::lock() {
+            log::info!("memory is not locked: {error} (CAP_IPC_LOCK would permit it)");
+        }
         log::info!(
             "instance {}: {} virtual routers from {}",
             daemon.instance,
@@ -406,9 +427,12 @@ impl Daemon {
     /// Hands over, removes the addresses and waits, bounded, until they are gone.
     async fn stop(mut self) -> Result<(), Error> {
         self.engine.handle_shutdown(timer::now());
-        while self.act() {}
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
-        while !self.addresses.settled() {
+        loop {
+            while self.act() {}
+            if self.later.is_empty() && self.addresses.settled() {
+                break;
+            }
             match tokio::time::timeout_at(deadline, self.netlink.next()).await {
                 Ok(Report::Answers(answers)) => self.answered(answers),
                 Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
@@ -705,7 +729,7 @@ impl Daemon {
     ) {
         let router = &self.routers[id.0 as usize];
         for address in router.addresses() {
-            let on = match &address.dev {
+            let on = match address.dev() {
                 Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
                 None => Some(ifindex),
             };
@@ -771,7 +795,7 @@ impl Daemon {
     fn places(&self, id: RouterId) -> Vec<(Place, u8)> {
         let router = self.router(id);
         let places = router.addresses().filter_map(|address| {
-            let ifindex = match &address.dev {
+            let ifindex = match address.dev() {
                 Some(dev) => self.interfaces.by_name(dev)?.0,
                 None => router.ifindex()?,
             };
@@ -785,8 +809,9 @@ impl Daemon {
         let missing: Vec<String> = self
             .router(id)
             .addresses()
-            .filter_map(|address| address.dev.clone())
+            .filter_map(|address| address.dev())
             .filter(|dev| self.interfaces.by_name(dev).is_none())
+            .map(str::to_owned)
             .collect();
         for dev in missing {
             log::error!(
@@ -821,9 +846,11 @@ impl Daemon {
         let Some(id) = self.addresses.router(place) else { return };
         let Some(address) = self.router(id).request(place, &self.interfaces) else { return };
         self.netlink.ask(Ask { request, address });
+        self.asked += 1;
     }
 
     fn answered(&mut self, answers: Vec<Answer>) {
+        self.asked = self.asked.saturating_sub(answers.len());
         for answer in answers {
             self.completed(answer);
         }
@@ -894,7 +921,7 @@ impl Daemon {
     // ---- what is done --------------------------------------------------------------------------------
 
     /// Carries out what the engine wants: the advertisements of all routers first, because somebody waits
-    /// for them, then a part of the rest in its order. Whether there is more.
+    /// for them, then a part of the rest in its order. Whether there is more that need not wait for netlink.
     fn act(&mut self) -> bool {
         while let Some(action) = self.engine.poll_action() {
             match action {
@@ -910,8 +937,10 @@ impl Daemon {
             }
         }
         self.flush();
-        let rest = self.later.len().saturating_sub(ACTION_BUDGET);
-        while self.later.len() > rest {
+        for _ in 0..ACTION_BUDGET {
+            if self.asked >= ASKED {
+                break;
+            }
             match self.later.pop_front() {
                 Some(Action::AddAddresses(router)) => self.add_addresses(router),
                 Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
@@ -920,14 +949,15 @@ impl Daemon {
                     log::info!("{}: {from} -> {to}: {cause}", self.router(router).place());
                 }
                 Some(Action::Notice { router, notice }) => self.notice(router, notice),
+                // The former was carried out above.
                 Some(Action::SendAdvert { .. }) | None => break,
             }
         }
         self.flush();
-        if rest == 0 {
+        if self.later.is_empty() {
             self.later.shrink_to(ACTION_BUDGET);
         }
-        rest > 0
+        !self.later.is_empty() && self.asked < ASKED
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {

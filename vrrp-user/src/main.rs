@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use vrrp_user::config;
 use vrrp_user::control::Instance;
+use vrrp_user::io::memory;
 use vrrp_user::{cli, daemon};
 
 /// A VRRP daemon for hosts that carry many virtual routers.
@@ -96,6 +97,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
         Command::Run { config: path, instance: InstanceArg { instance }, bpffs } => {
+            memory::return_large_blocks();
             let named = config::Options {
                 instance: Some(instance.name().to_owned()),
                 ..config::Options::default()

@@ -37,8 +37,8 @@ pub struct Interface {
 #[derive(Default)]
 pub struct Interfaces {
     by_index: BTreeMap<u32, Interface>,
-    /// Addresses that move between hosts, and therefore never identify this one.
-    virtual_addresses: HashSet<IpAddr>,
+    /// Addresses that move between hosts, and therefore never identify this one; in order.
+    virtual_addresses: Box<[IpAddr]>,
     /// The virtual addresses that are on an interface now, by whomever.
     present: HashSet<Place>,
 }
@@ -63,8 +63,14 @@ pub enum Change {
 
 impl Interfaces {
     /// An empty table that takes these addresses for virtual ones.
-    pub fn new(virtual_addresses: HashSet<IpAddr>) -> Self {
-        Self { virtual_addresses, ..Self::default() }
+    pub fn new(mut virtual_addresses: Vec<IpAddr>) -> Self {
+        virtual_addresses.sort_unstable();
+        virtual_addresses.dedup();
+        Self { virtual_addresses: virtual_addresses.into(), ..Self::default() }
+    }
+
+    fn is_virtual(&self, address: IpAddr) -> bool {
+        self.virtual_addresses.binary_search(&address).is_ok()
     }
 
     /// Takes in what the kernel reports.
@@ -80,7 +86,7 @@ impl Interfaces {
             }
             Event::Address(at) => {
                 let place = Place { ifindex: at.ifindex, address: at.address };
-                if self.virtual_addresses.contains(&at.address) {
+                if self.is_virtual(at.address) {
                     self.present.insert(place);
                     return Change::Virtual(place);
                 }
@@ -94,7 +100,7 @@ impl Interfaces {
             }
             Event::AddressGone(at) => {
                 let place = Place { ifindex: at.ifindex, address: at.address };
-                if self.virtual_addresses.contains(&at.address) {
+                if self.is_virtual(at.address) {
                     self.present.remove(&place);
                     return Change::VirtualGone(place);
                 }
@@ -188,7 +194,7 @@ mod tests {
     }
 
     fn table() -> Interfaces {
-        let mut table = Interfaces::new(["10.0.0.100".parse().unwrap()].into());
+        let mut table = Interfaces::new(vec!["10.0.0.100".parse().unwrap()]);
         table.apply(&link(true));
         table
     }

@@ -4,13 +4,14 @@
 use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, state, transport};
 use vrrp_common::{FAMILY_V4, MULTICAST_V4};
 
 use super::addresses::Place;
 use super::interfaces::Interfaces;
-use crate::config::model::{self, Address, Authentication, Transport, V3Checksum};
+use crate::config::model::{self, Authentication, Transport, V3Checksum};
 use crate::engine::time::Nanos;
 use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version, Vrid,
@@ -31,7 +32,7 @@ pub struct Router {
     /// Name, unique in the configuration.
     pub name: Box<str>,
     /// Interface on which it advertises.
-    pub interface: Box<str>,
+    pub interface: Rc<str>,
     /// How advertisements travel.
     pub transport: Transport,
     /// Whether its addresses are the interface's real ones (priority 255).
@@ -67,12 +68,58 @@ struct Home {
     source: Option<Ipv4Addr>,
 }
 
+/// An address that moves with a router.
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Scope, as in `rtm_scope`.
+    pub scope: u8,
+    /// Whether its removal from outside does not matter.
+    pub no_track: bool,
+    /// Elsewhere, because most addresses have nothing of it.
+    details: Option<Box<Details>>,
+}
+
+struct Details {
+    dev: Option<Box<str>>,
+    label: Option<Box<str>>,
+    broadcast: Option<IpAddr>,
+}
+
+impl From<&model::Address> for Address {
+    fn from(config: &model::Address) -> Self {
+        let details = Details {
+            dev: config.dev.as_deref().map(Into::into),
+            label: config.label.as_deref().map(Into::into),
+            broadcast: config.broadcast,
+        };
+        let plain = config.dev.is_none() && config.label.is_none() && config.broadcast.is_none();
+        Self {
+            address: config.address,
+            prefix: config.prefix,
+            scope: config.scope,
+            no_track: config.no_track,
+            details: (!plain).then(|| Box::new(details)),
+        }
+    }
+}
+
+impl Address {
+    /// Its interface, when that is not the router's own.
+    pub fn dev(&self) -> Option<&str> {
+        self.details.as_ref()?.dev.as_deref()
+    }
+}
+
 /// What `ROUTERS` must hold.
 pub type Registration = (RouterKey, RouterEntry);
 
 impl Router {
-    /// A router that lives nowhere yet, and what the engine must know of it.
-    pub fn new(config: &model::Router) -> (Self, RouterSpec) {
+    /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its
+    /// configuration.
+    pub fn new(config: &model::Router, interface: Rc<str>) -> (Self, RouterSpec) {
         let spec = RouterSpec {
             vrid: config.vrid,
             priority: config.priority,
@@ -86,7 +133,7 @@ impl Router {
         };
         let router = Self {
             name: config.name.as_str().into(),
-            interface: config.interface.as_str().into(),
+            interface,
             transport: config.transport.clone(),
             owner: config.priority == Priority::OWNER,
             vrid: config.vrid,
@@ -94,7 +141,7 @@ impl Router {
             authentication: config.authentication,
             v3_checksum: config.v3_checksum,
             line: config.line,
-            addresses: config.addresses.iter().chain(&config.excluded).cloned().collect(),
+            addresses: config.addresses.iter().chain(&config.excluded).map(Into::into).collect(),
             advertised: config.addresses.len(),
             home: None,
             link: None,
@@ -145,7 +192,7 @@ impl Router {
 
     /// The interface that one of its addresses belongs on.
     pub fn dev<'a>(&'a self, address: &'a Address) -> &'a str {
-        address.dev.as_deref().unwrap_or(&self.interface)
+        address.dev().unwrap_or(&self.interface)
     }
 
     /// The interface that it lives on, as long as that exists.
@@ -369,7 +416,7 @@ impl Router {
     /// The netlink request for one of its addresses, if the place is one of those.
     pub fn request(&self, place: Place, interfaces: &Interfaces) -> Option<AddressRequest> {
         let address = self.addresses().find(|address| {
-            let ifindex = match &address.dev {
+            let ifindex = match address.dev() {
                 Some(dev) => interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
                 None => self.ifindex(),
             };
@@ -381,9 +428,9 @@ impl Router {
                 address: address.address,
                 prefix: address.prefix,
             },
-            label: address.label.clone(),
+            label: address.details.as_ref().and_then(|d| d.label.as_deref().map(Into::into)),
             scope: address.scope,
-            broadcast: address.broadcast,
+            broadcast: address.details.as_ref().and_then(|details| details.broadcast),
         })
     }
 }

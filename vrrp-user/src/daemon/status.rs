@@ -1,8 +1,10 @@
 //! The snapshot that `status` shows.
 
+use std::net::IpAddr;
+
 use super::Daemon;
 use super::interfaces::Capture;
-use super::router::{Router, version_number};
+use super::router::version_number;
 use crate::config::model::Transport;
 use crate::control::api::{AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status};
 use crate::engine::time::Nanos;
@@ -33,7 +35,7 @@ impl Daemon {
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
-            installed: self.installed(id, router, address),
+            installed: self.installed(id, address.address),
         });
         Some(RouterStatus {
             name: router.name.to_string(),
@@ -65,7 +67,7 @@ impl Daemon {
     fn interface_status(&self) -> Vec<InterfaceStatus> {
         let mut names: Vec<&str> = Vec::new();
         for router in &self.routers {
-            let devs = router.addresses().filter_map(|address| address.dev.as_deref());
+            let devs = router.addresses().filter_map(|address| address.dev());
             for name in [&*router.interface].into_iter().chain(devs) {
                 if !names.contains(&name) {
                     names.push(name);
@@ -97,9 +99,8 @@ impl Daemon {
         names.into_iter().map(show).collect()
     }
 
-    fn installed(&self, id: RouterId, _: &Router, address: &crate::config::model::Address) -> bool {
-        self.places(id)
-            .iter()
-            .any(|(place, _)| place.address == address.address && self.interfaces.has(*place))
+    fn installed(&self, id: RouterId, address: IpAddr) -> bool {
+        let places = self.places(id);
+        places.iter().any(|(place, _)| place.address == address && self.interfaces.has(*place))
     }
 }

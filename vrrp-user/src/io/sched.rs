@@ -1,20 +1,8 @@
-//! Being on time on a busy machine: real-time scheduling for the engine's thread, and memory that is not
-//! swapped out.
+//! Being on time on a busy machine: real-time scheduling for the engine's thread.
 
 use std::io;
 
 use crate::config::model::Scheduling;
-
-/// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
-/// touched, such as most of each thread's stack, costs nothing.
-///
-/// # Errors
-/// CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK too low.
-pub fn lock_memory() -> io::Result<()> {
-    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
-    // SAFETY: the call takes numbers only.
-    if unsafe { libc::mlockall(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
 
 /// Schedules the calling thread. Threads that it starts later are ordinary ones.
 ///
@@ -30,16 +18,6 @@ pub fn schedule_thread(scheduling: Scheduling) -> io::Result<()> {
     let result =
         unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Gives memory that was freed back to the system. Reading a long configuration leaves much of it, and
-/// what the allocator keeps counts as ours.
-pub fn trim_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the call takes a number only and is thread-safe (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 #[cfg(test)]
