@@ -295,8 +295,8 @@ impl Daemon {
         drop(config);
         let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let mut kernel =
-            Kernel::load(&pins, Sizes { routers: count(routers.len()), vips: count(vips) })?;
+        let sizes = Sizes { routers: count(routers.len()), vips: count(vips) };
+        let mut kernel = memory::apart(|| Kernel::load(&pins, sizes))?;
         kernel.write_control(&Control {
             abi_version: ABI_VERSION,
             pid: process::id(),

@@ -102,7 +102,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 instance: Some(instance.name().to_owned()),
                 ..config::Options::default()
             };
-            let loaded = config::load(&path, &named)?;
+            let loaded = memory::apart(|| config::load(&path, &named))?;
             for diagnostic in &loaded.diagnostics {
                 log::warn!("{diagnostic}");
             }
