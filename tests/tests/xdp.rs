@@ -21,7 +21,8 @@ use vrrp_common::maps::{
 use vrrp_common::parse;
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN, MULTICAST_V4};
-use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Reader, Sizes};
+use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes};
+use vrrp_user::io::reader::Reader;
 use vrrp_user::io::ring::EventRing;
 
 const LOOPBACK: u32 = 1;

@@ -6,7 +6,8 @@ use std::path::Path;
 use vrrp_common::maps::{RouterInfo, state};
 
 use crate::control::api::{RouterStats, SCHEMA, Stats, VipStats};
-use crate::io::bpf::{Error, Reader};
+use crate::io::bpf::Error;
+use crate::io::reader::Reader;
 
 /// Reads everything once.
 ///

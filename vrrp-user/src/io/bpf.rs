@@ -1,6 +1,7 @@
 //! The kernel side: loading, attaching, and the shared maps by name.
 //!
-//! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without a daemon.
+//! [`Kernel`] is the daemon's; [`Reader`](super::reader::Reader) serves whoever wants to look, with or without
+//! a daemon.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -9,9 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{
-    Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf,
-};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuHashMap, RingBuf};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::{Ebpf, EbpfError, EbpfLoader};
@@ -25,7 +24,6 @@ use vrrp_common::maps::{
     RouterInfo, RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4,
     XDP_PROGRAM,
 };
-use vrrp_common::reason::Reason;
 
 use super::ring::EventRing;
 use super::table::Table;
@@ -158,7 +156,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
+    pub(super) fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| {
             if matches!(errno(&source), Some(libc::EPERM | libc::EACCES)) {
                 Self::NotPermitted("read the maps")
@@ -174,7 +172,7 @@ impl Error {
 }
 
 /// The number of the system error at the bottom of an error, if there is one.
-fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
+pub(super) fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -200,7 +198,7 @@ pub fn chain(error: &dyn StdError) -> String {
 /// The value of a map as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-struct Plain<T>(T);
+pub(super) struct Plain<T>(pub T);
 
 // SAFETY: `bytemuck::Pod` asks for more than `aya::Pod` does, and the wrapper is transparent.
 unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
@@ -264,7 +262,7 @@ impl fmt::Display for CaptureMode {
 }
 
 /// The loaded kernel side. Dropping it detaches the program from all interfaces; the pins stay, for
-/// [`Reader`].
+/// [`Reader`](super::reader::Reader).
 pub struct Kernel {
     ebpf: Ebpf,
     pins: PathBuf,
@@ -673,111 +671,4 @@ fn xdp_program_id(ifindex: u32) -> Option<u32> {
         }
     }
     None
-}
-
-/// The maps that a daemon has pinned, for reading only.
-pub struct Reader {
-    reasons: PerCpuArray<MapData, u64>,
-    slots: Array<MapData, Plain<Slot>>,
-    info: Array<MapData, Plain<RouterInfo>>,
-    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
-    control: Control,
-}
-
-impl Reader {
-    /// Opens the maps in the directory `pins`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood.
-    pub fn open(pins: &Path) -> Result<Self, Error> {
-        // Nothing else is looked at before it is known to be what we take it for.
-        let control: Array<MapData, Plain<Control>> = open(pins, CONTROL)?;
-        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
-        if control.abi_version != ABI_VERSION {
-            return Err(Error::Abi { found: control.abi_version });
-        }
-        let reader = Self {
-            reasons: open(pins, REASONS)?,
-            slots: open(pins, SLOTS)?,
-            info: open(pins, INFO)?,
-            vips: open(pins, VIPS4)?,
-            control,
-        };
-        let reasons = usize::try_from(reader.reasons.len());
-        if reasons != Ok(Reason::COUNT) || reader.slots.len() != reader.info.len() {
-            return Err(Error::Abi { found: control.abi_version });
-        }
-        Ok(reader)
-    }
-
-    /// Who made the maps.
-    pub fn control(&self) -> Control {
-        self.control
-    }
-
-    /// How often each verdict was given, over all CPUs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
-        Reason::ALL
-            .iter()
-            .map(|reason| {
-                let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
-                Ok((*reason, counts.iter().sum()))
-            })
-            .collect()
-    }
-
-    /// The routers, ordered by index.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
-        let mut routers = Vec::new();
-        for index in 0..self.info.len() {
-            let Plain(info) = self.info.get(&index, 0).map_err(Error::map(INFO))?;
-            if info.name().is_empty() {
-                continue;
-            }
-            let Plain(slot) = self.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
-            routers.push((index, info, slot));
-        }
-        Ok(routers)
-    }
-
-    /// The traffic to virtual addresses, over all CPUs, ordered by interface and address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn vips(&self) -> Result<Vec<(VipKey4, VipCounters)>, Error> {
-        let mut vips = Vec::new();
-        for entry in self.vips.iter() {
-            let (Plain(key), values) = entry.map_err(Error::map(VIPS4))?;
-            let mut sum = VipCounters::default();
-            for Plain(counters) in values.iter() {
-                sum.rx_packets += counters.rx_packets;
-                sum.rx_bytes += counters.rx_bytes;
-            }
-            vips.push((key, sum));
-        }
-        vips.sort_by_key(|(key, _)| *key);
-        Ok(vips)
-    }
-}
-
-/// A pinned map, if it has the type and the sizes of `T`.
-fn open<T>(pins: &Path, name: &'static str) -> Result<T, Error>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    let data = MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
-        Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
-        _ => Error::map(name)(error),
-    })?;
-    Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
 }

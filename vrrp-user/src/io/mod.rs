@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod netlink;
+pub mod reader;
 pub mod ring;
 pub mod sched;
 mod table;
