@@ -1,4 +1,4 @@
-//! The XDP program in the kernel: packet in, verdict out.
+//! The programs in the kernel: packet in, verdict out.
 //!
 //! Needs root. Nothing is attached to an interface of the machine: packets go in by
 //! `BPF_PROG_TEST_RUN` (which says that they arrive on the loopback interface, number 1), and the tests
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TcAttachType, TestRun, TestRunOptions};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
@@ -763,7 +763,9 @@ fn traffic_to_a_vip_is_counted() {
     for _ in 0..3 {
         assert_eq!(bench.run(&octets), (Verdict::Pass, None));
     }
-    let counted = vec![(key, VipCounters { rx_packets: 3, rx_bytes: 3 * octets.len() as u64 })];
+    let counters =
+        VipCounters { rx_packets: 3, rx_bytes: 3 * octets.len() as u64, ..VipCounters::default() };
+    let counted = vec![(key, counters)];
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
     // Another VLAN's traffic, and other addresses.
@@ -776,6 +778,138 @@ fn traffic_to_a_vip_is_counted() {
     bench.kernel.remove_vip4(&key).expect("remove_vip4");
     bench.kernel.remove_vip4(&key).expect("removing it twice does nothing");
     assert_eq!(bench.reader.vips().expect("vips"), vec![]);
+}
+
+/// Runs the egress program on one frame, as that many segments. Whatever it is, it goes on to the next program.
+fn leave(bench: &mut Bench, frame: &[u8], gso_segs: u32) {
+    // `struct __sk_buff` (linux/bpf.h) up to and with `gso_segs`, the only field set.
+    let mut context = [0; 168];
+    context[164..].copy_from_slice(&gso_segs.to_ne_bytes());
+    let options =
+        TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+    let program = bench.kernel.egress_program().expect("program");
+    let result = program.test_run(options).expect("test run").return_value;
+    assert_eq!(result as i32, -1, "TCX_NEXT for {frame:02x?}");
+}
+
+/// A TCP segment from the virtual address.
+fn answer() -> Frame {
+    Frame::v3(V3, 1).with(|f| {
+        f.protocol = 6;
+        f.source = VIP;
+        f.destination = PEER;
+        f.message.resize(1400, 0);
+    })
+}
+
+#[test]
+fn traffic_from_a_vip_is_counted() {
+    let mut bench = Bench::new();
+    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+    let counted = |packets, bytes| {
+        let zero = VipCounters::default();
+        vec![(key, VipCounters { tx_packets: packets, tx_bytes: bytes, ..zero })]
+    };
+    let octets = answer().octets();
+    let len = octets.len() as u64;
+    for n in 1..=3 {
+        leave(&mut bench, &octets, 0);
+        assert_eq!(bench.reader.vips().expect("vips"), counted(n, n * len));
+    }
+    // VLAN 0 is a priority tag: no VLAN.
+    leave(&mut bench, &answer().with(|f| f.tags = vec![(0x8100, 0xe000)]).octets(), 0);
+    assert_eq!(bench.reader.vips().expect("vips"), counted(4, 4 * len + 4));
+    // One that the device cuts into 45 segments; what says that it is one is not believed less.
+    leave(&mut bench, &octets, 45);
+    leave(&mut bench, &octets, 1);
+    let counted = counted(50, 6 * len + 4);
+    assert_eq!(bench.reader.vips().expect("vips"), counted);
+
+    let others = [
+        answer().with(|f| f.source = [10, 0, 0, 101]),
+        // To the address, and from others.
+        answer().with(|f| {
+            f.source = PEER;
+            f.destination = VIP;
+        }),
+        answer().with(|f| f.tags = vec![(0x8100, 7)]),
+        answer().with(|f| f.tags = vec![(0x88a8, 7), (0x8100, 9)]),
+        answer().with(|f| f.tags = vec![(0x8100, 0); 3]),
+    ];
+    for frame in others {
+        leave(&mut bench, &frame.octets(), 0);
+    }
+    let mut arp = vec![0xff; 12];
+    arp.extend([0x08, 0x06]);
+    arp.resize(60, 10);
+    leave(&mut bench, &arp, 0);
+    assert_eq!(bench.reader.vips().expect("vips"), counted);
+}
+
+#[test]
+fn a_frame_on_its_way_out_may_end_anywhere() {
+    let mut bench = Bench::new();
+    // The kernel takes no frame without an IP header when the Ethernet header says that there is one.
+    for (tags, shortest) in [(0, 34), (1, 15), (2, 15)] {
+        let frame = answer().with(|f| f.tags = vec![(0x8100, 0); tags]).octets();
+        let mut expected = bench.reader.vips().expect("vips")[0].1;
+        for len in (shortest..60).chain([frame.len()]) {
+            leave(&mut bench, &frame[..len], 0);
+            if parse::ipv4(&&frame[..len]).is_some() {
+                expected.tx_packets += 1;
+                expected.tx_bytes += len as u64;
+            }
+            assert_eq!(bench.reader.vips().expect("vips")[0].1, expected, "cut at {len}");
+        }
+    }
+}
+
+/// Names of the tcx programs through which what leaves by an interface goes.
+fn on_egress(name: &str) -> Vec<String> {
+    let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Egress).expect("tcx");
+    programs.iter().map(|program| program.name_as_str().expect("UTF-8").to_owned()).collect()
+}
+
+#[test]
+fn the_egress_program_comes_and_goes_with_the_other() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        let mut bench = Bench::new();
+        let index = ifindex("local");
+        bench.kernel.attach(index, "local").expect("attach");
+        bench.kernel.attach(index, "local").expect("again");
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
+        let key = VipKey4 { ifindex: index, address: VIP };
+        bench.kernel.add_vip4(&key).expect("add_vip4");
+        let octets = answer().octets();
+        send("local", &octets);
+        let (_, counters) = bench.reader.vips().expect("vips")[1];
+        assert_eq!((counters.tx_packets, counters.tx_bytes), (1, octets.len() as u64));
+        bench.kernel.detach(index).expect("detach");
+        assert!(eventually(|| on_egress("local").is_empty()), "detached");
+        bench.kernel.attach(index, "local").expect("attach");
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
+        drop(bench);
+        assert!(eventually(|| on_egress("local").is_empty()), "left with the daemon");
+
+        // An interface that goes takes its programs along.
+        let mut bench = Bench::new();
+        bench.kernel.attach(index, "local").expect("attach");
+        ip("link delete local");
+        bench.kernel.detach(index).expect("detach");
+    });
+}
+
+/// Programs leave with their daemon, and with every copy of its descriptors: a test beside this one may be
+/// starting a process and hold some until that has begun.
+fn eventually(mut done: impl FnMut() -> bool) -> bool {
+    (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        done()
+    })
 }
 
 #[test]
@@ -964,14 +1098,8 @@ fn another_program_is_left_alone_and_named() {
         assert_eq!(ifname, "taken");
         assert!(program.starts_with("id ") && program.ends_with("vrrp_xdp"), "{program}");
         assert!(error.to_string().contains("ip link set dev taken xdp off"), "{error}");
-        // The program leaves with its daemon, and with every copy of its descriptors: a test beside this one
-        // may be starting a process and hold some until that has begun.
         drop(first);
-        let freed = (0..100).any(|_| {
-            std::thread::sleep(Duration::from_millis(20));
-            second.kernel.attach(index, "taken").is_ok()
-        });
-        assert!(freed, "free again");
+        assert!(eventually(|| second.kernel.attach(index, "taken").is_ok()), "free again");
     });
 }
 
@@ -1016,7 +1144,9 @@ fn root_is_not_needed() {
     let sizes = Sizes { routers: 8, vips: 4 };
     // Notably without CAP_PERFMON, with which the verifier is far more lenient.
     with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
-        Kernel::load(&pins.dir(), sizes).map(drop).expect("loads");
+        let mut kernel = Kernel::load(&pins.dir(), sizes).expect("loads");
+        assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
+        drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::Abi { found: 0 })));
         // With its log statements it asks for more, and goes without them.
         listen();

@@ -19,7 +19,7 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of a service tag (IEEE 802.1ad).
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// The VLAN ID within a tag (IEEE 802.1Q).
-const VLAN_ID: u16 = 0x0fff;
+pub const VLAN_ID: u16 = 0x0fff;
 /// Octets of an IPv4 header without options (RFC 791 section 3.1).
 const IPV4_HEADER_LEN: usize = 20;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
@@ -56,6 +56,8 @@ pub struct Packet {
     pub offset: usize,
     /// IP protocol number.
     pub protocol: u8,
+    /// Source address.
+    pub source: [u8; 4],
     /// Destination address.
     pub destination: [u8; 4],
 }
@@ -135,8 +137,9 @@ pub fn ipv4(frame: &impl Load) -> Option<Packet> {
 #[inline(always)]
 fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet> {
     let header: [u8; IPV4_HEADER_LEN] = frame.load(offset)?;
+    let source = [header[12], header[13], header[14], header[15]];
     let destination = [header[16], header[17], header[18], header[19]];
-    Some(Packet { vlan, offset, protocol: header[9], destination })
+    Some(Packet { vlan, offset, protocol: header[9], source, destination })
 }
 
 /// The VRRP message in a packet of protocol 112, so far that the router can be looked up.
@@ -160,7 +163,7 @@ pub fn advert(frame: &mut impl Load, packet: &Packet) -> Result<Advert, Reason> 
     let offset = packet.offset + header_len;
     Ok(Advert {
         vlan: packet.vlan,
-        source: [ip[12], ip[13], ip[14], ip[15]],
+        source: packet.source,
         destination: packet.destination,
         ttl: ip[8],
         offset,

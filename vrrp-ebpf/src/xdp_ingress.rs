@@ -29,7 +29,7 @@ pub fn classify(ctx: &XdpContext) -> Option<Reason> {
 
 /// Counts a packet to a virtual address.
 #[inline(always)]
-fn count_vip(frame: &Frame<'_>, ifindex: u32, packet: &Packet) {
+fn count_vip(frame: &Frame<'_, XdpContext>, ifindex: u32, packet: &Packet) {
     // A tagged frame belongs to the VLAN device above, whose own program counts it.
     if packet.vlan != [0, 0] {
         return;

@@ -37,6 +37,8 @@ pub fn collect(pins: &Path) -> Result<Stats, Error> {
         address: Ipv4Addr::from(key.address).to_string(),
         rx_packets: counters.rx_packets,
         rx_bytes: counters.rx_bytes,
+        tx_packets: counters.tx_packets,
+        tx_bytes: counters.tx_bytes,
     });
     let mut reasons: std::collections::BTreeMap<String, u64> =
         reader.reasons()?.iter().map(|(reason, n)| (reason.name().to_owned(), *n)).collect();

@@ -95,10 +95,17 @@ fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     if !stats.vips.is_empty() {
         writeln!(out)?;
         let rows = stats.vips.iter().map(|v| {
-            let (packets, octets) = (v.rx_packets.to_string(), v.rx_bytes.to_string());
-            [v.address.clone(), v.interface.clone(), packets, octets]
+            [
+                v.address.clone(),
+                v.interface.clone(),
+                v.rx_packets.to_string(),
+                v.rx_bytes.to_string(),
+                v.tx_packets.to_string(),
+                v.tx_bytes.to_string(),
+            ]
         });
-        super::columns(out, ["ADDRESS", "INTERFACE", "PACKETS", "BYTES"], rows)?;
+        let head = ["ADDRESS", "INTERFACE", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES"];
+        super::columns(out, head, rows)?;
     }
     writeln!(out)?;
     let rows = Reason::ALL.iter().filter_map(|reason| {

@@ -11,8 +11,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuHashMap, RingBuf};
+use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs,
+};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use nix::mount::{MsFlags, mount};
@@ -20,9 +23,9 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS, ROUTERS, RouterEntry,
-    RouterInfo, RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4,
-    XDP_PROGRAM,
+    ABI_VERSION, CONTROL, Control, EGRESS_PROGRAM, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS,
+    ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4,
+    VipCounters, VipKey4, XDP_PROGRAM,
 };
 
 use super::ring::EventRing;
@@ -44,6 +47,9 @@ const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
 
 /// The target under which the kernel side logs.
 pub const LOG_TARGET: &str = "vrrp_ebpf::xdp_ingress";
+
+/// What does not work without the egress program.
+const NOT_COUNTED: &str = "packets sent from virtual addresses are not counted";
 
 /// What can go wrong between the daemon and the kernel side.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +89,13 @@ pub enum Error {
     Missing(&'static str),
     /// The kernel refuses the program.
     #[error(
-        "the kernel refuses the XDP program ({source}); Linux 5.18 or later is needed. The verifier \
+        "the kernel refuses the program {program} ({source}); Linux 5.18 or later is needed. The verifier \
          ends with:\n{log}"
     )]
     Verifier {
-        /// The end of its log.
+        /// Its name.
+        program: &'static str,
+        /// The end of the verifier's log.
         log: String,
         /// What the system call returned.
         #[source]
@@ -116,7 +124,7 @@ pub enum Error {
         generic: Box<ProgramError>,
     },
     /// A program operation other than attaching.
-    #[error("XDP program")]
+    #[error("BPF program")]
     Program(#[source] Box<ProgramError>),
     /// A map operation.
     #[error("map {name}")]
@@ -261,7 +269,15 @@ impl fmt::Display for CaptureMode {
     }
 }
 
-/// The loaded kernel side. Dropping it detaches the program from all interfaces; the pins stay, for
+/// The programs on one interface.
+struct Attached {
+    xdp: XdpLinkId,
+    mode: CaptureMode,
+    /// None where the kernel could not attach it: then what leaves is not counted.
+    egress: Option<SchedClassifierLinkId>,
+}
+
+/// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
 /// [`Reader`](super::reader::Reader).
 pub struct Kernel {
     ebpf: Ebpf,
@@ -275,7 +291,9 @@ pub struct Kernel {
     sizes: Sizes,
     /// Whether the program was loaded with its log statements.
     logs: bool,
-    links: BTreeMap<u32, (XdpLinkId, CaptureMode)>,
+    links: BTreeMap<u32, Attached>,
+    /// Whether the egress program is loaded and, as far as we know, can be attached.
+    counts_egress: bool,
 }
 
 impl Kernel {
@@ -324,7 +342,16 @@ impl Kernel {
                 Error::Load(Box::new(error))
             }
         })?;
-        xdp(&mut ebpf)?.load().map_err(refused)?;
+        xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
+        let counts_egress = match egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
+            Ok(()) => true,
+            // Nobody goes without a router for want of a counter.
+            Err(error @ Error::Verifier { .. }) => {
+                log::warn!("{NOT_COUNTED}: {}", chain(&error));
+                false
+            }
+            Err(error) => return Err(error),
+        };
 
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
@@ -338,6 +365,7 @@ impl Kernel {
             sizes,
             logs,
             links: BTreeMap::new(),
+            counts_egress,
         })
     }
 
@@ -350,22 +378,32 @@ impl Kernel {
         xdp(&mut self.ebpf)
     }
 
-    /// Attaches the program to an interface: in its driver if that can, otherwise in the network
-    /// stack. Does nothing where it is attached already. It leaves with the daemon.
+    /// The egress program, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`].
+    pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
+        egress(&mut self.ebpf)
+    }
+
+    /// Attaches the XDP program to an interface: in its driver if that can, otherwise in the network
+    /// stack; and the egress program beside it, without which everything but counting works. Does nothing
+    /// where they are attached already. They leave with the daemon.
     ///
     /// # Errors
     ///
     /// [`Error::Occupied`] where somebody else's program is, [`Error::Attach`].
     pub fn attach(&mut self, ifindex: u32, ifname: &str) -> Result<CaptureMode, Error> {
-        if let Some((_, mode)) = self.links.get(&ifindex) {
-            return Ok(*mode);
+        if let Some(attached) = self.links.get(&ifindex) {
+            return Ok(attached.mode);
         }
         let program = xdp(&mut self.ebpf)?;
         let occupied = |error: &ProgramError| {
             matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
                 .then(|| Error::Occupied { ifname: ifname.into(), program: occupant(ifindex) })
         };
-        let (link, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+        let (xdp, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
             Ok(link) => (link, CaptureMode::Native),
             Err(native) => {
                 if let Some(error) = occupied(&native) {
@@ -383,18 +421,52 @@ impl Kernel {
                 }
             }
         };
-        self.links.insert(ifindex, (link, mode));
+        let egress = self.attach_egress(ifname);
+        self.links.insert(ifindex, Attached { xdp, mode, egress });
         Ok(mode)
     }
 
-    /// Detaches the program from an interface; nothing happens where it is not attached.
+    /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
+    fn attach_egress(&mut self, ifname: &str) -> Option<SchedClassifierLinkId> {
+        if !self.counts_egress {
+            return None;
+        }
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let attached = egress(&mut self.ebpf).and_then(|program| {
+            program
+                .attach_with_options(ifname, TcAttachType::Egress, first)
+                .map_err(|error| Error::Program(Box::new(error)))
+        });
+        match attached {
+            Ok(link) => Some(link),
+            // The attach type is unknown: kernel/bpf/syscall.c, link_create.
+            Err(error) if errno(&error) == Some(libc::EINVAL) => {
+                self.counts_egress = false;
+                log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
+                None
+            }
+            Err(error) => {
+                log::warn!("{ifname}: {NOT_COUNTED}: {}", chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Detaches the programs from an interface; nothing happens where they are not attached.
     ///
     /// # Errors
     ///
     /// [`Error::Program`].
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
-        let Some((link, _)) = self.links.remove(&ifindex) else { return Ok(()) };
-        xdp(&mut self.ebpf)?.detach(link).map_err(|error| Error::Program(Box::new(error)))
+        let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
+        let failed = |error| Error::Program(Box::new(error));
+        let xdp = xdp(&mut self.ebpf)?.detach(attached.xdp).map_err(failed);
+        // Whether or not the first one could be detached.
+        let egress = match attached.egress {
+            Some(link) => egress(&mut self.ebpf)?.detach(link).map_err(failed),
+            None => Ok(()),
+        };
+        xdp.and(egress)
     }
 
     /// Adds a router, or replaces what it accepts.
@@ -421,7 +493,7 @@ impl Kernel {
         or_absent(ROUTERS, self.routers.remove(&Plain(*key)))
     }
 
-    /// Starts to count what arrives for an address. Adding it again keeps the counters.
+    /// Starts to count what arrives for an address and leaves from it. Adding it again keeps the counters.
     ///
     /// # Errors
     ///
@@ -578,20 +650,27 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     program.try_into().map_err(|error| Error::Program(Box::new(error)))
 }
 
-/// Why the kernel does not load the program.
-fn refused(error: ProgramError) -> Error {
+fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
+    let program = ebpf.program_mut(EGRESS_PROGRAM).ok_or(Error::Missing(EGRESS_PROGRAM))?;
+    program.try_into().map_err(|error| Error::Program(Box::new(error)))
+}
+
+/// Why the kernel does not load a program.
+fn refused(program: &'static str) -> impl FnOnce(ProgramError) -> Error {
     /// Lines of the verifier's log that tell what it does not like.
     const LINES: usize = 12;
-    let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return Error::Program(Box::new(error));
-    };
-    if io_error.raw_os_error() == Some(libc::EPERM) {
-        return Error::NotPermitted("load BPF programs");
+    move |error| {
+        let ProgramError::LoadError { io_error, verifier_log } = error else {
+            return Error::Program(Box::new(error));
+        };
+        if io_error.raw_os_error() == Some(libc::EPERM) {
+            return Error::NotPermitted("load BPF programs");
+        }
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().collect();
+        let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        Error::Verifier { program, log, source: io_error }
     }
-    let log = verifier_log.to_string();
-    let lines: Vec<&str> = log.lines().collect();
-    let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
-    Error::Verifier { log, source: io_error }
 }
 
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>

@@ -85,7 +85,7 @@ impl Reader {
         Ok(routers)
     }
 
-    /// The traffic to virtual addresses, over all CPUs, ordered by interface and address.
+    /// The traffic to and from virtual addresses, over all CPUs, ordered by interface and address.
     ///
     /// # Errors
     ///
@@ -98,6 +98,8 @@ impl Reader {
             for Plain(counters) in values.iter() {
                 sum.rx_packets += counters.rx_packets;
                 sum.rx_bytes += counters.rx_bytes;
+                sum.tx_packets += counters.tx_packets;
+                sum.tx_bytes += counters.tx_bytes;
             }
             vips.push((key, sum));
         }
