@@ -20,9 +20,10 @@ use vrrp_common::maps::{
 };
 use vrrp_common::parse;
 use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN, MULTICAST_V4};
 use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes};
-use vrrp_user::io::reader::Reader;
+use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
 
 const LOOPBACK: u32 = 1;
@@ -249,6 +250,20 @@ impl Bench {
             }
         }
         (verdict, counted)
+    }
+}
+
+impl Bench {
+    /// Runs the program on one frame that many times in a row.
+    fn flood(&mut self, frame: &[u8], repeat: u32) {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        self.kernel.program().expect("program").test_run(options).expect("test run");
+    }
+
+    /// What is kept of the packets with that verdict.
+    fn sampled(&self, reason: Reason) -> Sampled {
+        let mut all = self.reader.samples().expect("samples");
+        all.swap_remove(reason.index() as usize).1
     }
 }
 
@@ -583,11 +598,6 @@ fn an_advertisement_reaches_ring_and_slot() {
     assert_eq!(events.len(), 1);
     let (event, payload) = &events[0];
     assert!((before..=after).contains(&event.ktime_ns));
-    let address = |octets: [u8; 4]| {
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&octets);
-        address
-    };
     let expected = RxEvent {
         ktime_ns: event.ktime_ns,
         ifindex: LOOPBACK,
@@ -633,6 +643,13 @@ fn an_advertisement_reaches_ring_and_slot() {
     assert_eq!(drain(&mut ring).len(), 1);
     let slot = bench.kernel.slot(5);
     assert_eq!((slot.adverts, slot.priority_zero, slot.last_len), (2, 1, 12));
+}
+
+/// An IPv4 address as slots, events and samples hold it.
+fn address(octets: [u8; 4]) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&octets);
+    address
 }
 
 /// The clock of `bpf_ktime_get_ns`.
@@ -748,6 +765,131 @@ fn a_full_ring_is_counted() {
     std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
     assert_eq!(bench.run(&frame).1, Some(Reason::Accepted));
     assert_eq!(drain(&mut ring).len() as u64, accepted - 10 + 1);
+}
+
+/// What is to be kept of a frame that arrived at a moment.
+fn sample(frame: &Frame, ktime_ns: u64) -> Sample {
+    let octets = frame.octets();
+    let end = octets.len() - frame.padding;
+    let message = &octets[end - frame.message.len()..end];
+    let wire_len = frame.total_len.map_or(message.len(), |total| usize::from(total) - 20);
+    let payload_len = message.len().min(wire_len).min(SAMPLE_PAYLOAD_LEN);
+    let mut payload = [0; SAMPLE_PAYLOAD_LEN];
+    payload[..payload_len].copy_from_slice(&message[..payload_len]);
+    let vlan = |n: usize| frame.tags.get(n).map_or(0, |(_, tag)| tag & 0x0fff);
+    Sample {
+        ktime_ns,
+        ifindex: LOOPBACK,
+        vlan: [vlan(0), vlan(1)],
+        source: address(frame.source),
+        destination: address(frame.destination),
+        family: FAMILY_V4,
+        ttl: frame.ttl,
+        vrid: payload[1],
+        reserved: 0,
+        wire_len: wire_len as u16,
+        payload_len: payload_len as u16,
+        payload,
+    }
+}
+
+/// Keeps the thread on its CPU: what is kept per CPU is then kept by one.
+fn stay() {
+    use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+    let mut set = CpuSet::new();
+    set.set(sched_getcpu().expect("getcpu")).expect("a CPU number");
+    sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).expect("setaffinity");
+}
+
+#[test]
+fn a_refused_packet_leaves_a_sample() {
+    let mut bench = Bench::new();
+    for &reason in Reason::ALL {
+        // Of those above, but for these whose IP header says nothing of use about the message.
+        let sound =
+            |f: &Frame| f.version_ihl.is_none() && f.total_len.is_none_or(|total| total >= 28);
+        for frame in examples(reason).into_iter().filter(sound).take(SAMPLES_KEPT) {
+            let before = bench.reader.samples().expect("samples");
+            let start = now();
+            assert_eq!(bench.run(&frame.octets()).1, Some(reason));
+            let end = now();
+            for ((reason_of, before), (_, after)) in
+                before.iter().zip(bench.reader.samples().expect("samples"))
+            {
+                if *reason_of != reason || reason == Reason::Accepted {
+                    assert_eq!(*before, after, "{reason_of:?} after {reason:?}");
+                    continue;
+                }
+                let newest = after.recent[0];
+                assert!((start..=end).contains(&newest.ktime_ns));
+                assert_eq!(newest, sample(&frame, newest.ktime_ns), "{reason:?}");
+                assert_eq!(after.recent[1..], before.recent[..], "newest first");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_of_a_malformed_packet_has_what_there_is() {
+    let mut bench = Bench::new();
+    let mut check = |frame: &[u8], reason, vrid, wire_len, payload: &[u8]| {
+        assert_eq!(bench.run(frame).1, Some(reason));
+        let newest = bench.sampled(reason).recent[0];
+        assert_eq!((newest.source, newest.vrid, newest.wire_len), (address(PEER), vrid, wire_len));
+        assert_eq!(newest.payload[..usize::from(newest.payload_len)], *payload);
+        assert!(newest.payload[usize::from(newest.payload_len)..].iter().all(|octet| *octet == 0));
+    };
+    // Something long first, so that it would be noticed if it were still there.
+    let long = Frame::v3(V3, 255).with(|f| f.ttl = 1).octets();
+    check(&long, Reason::Ttl, V3, 1028, &long[34..98]);
+    for _ in 0..SAMPLES_KEPT {
+        std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS / 8));
+        let short = Frame::v3(V3, 1).with(|f| f.ttl = 1).octets();
+        check(&short, Reason::Ttl, V3, 12, &short[34..]);
+    }
+    let whole = Frame::v3(V3, 1).octets();
+    for end in 34..whole.len() {
+        std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS / 8));
+        let vrid = if end >= 36 { V3 } else { 0 };
+        check(&whole[..end], Reason::Truncated, vrid, 12, &whole[34..end]);
+    }
+    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x44)).octets();
+    check(&frame, Reason::IpHeader, V3, 12, &frame[34..]);
+    let frame = Frame::v3(V3, 1).with(|f| f.total_len = Some(19)).octets();
+    check(&frame, Reason::IpHeader, 0, 0, &[]);
+    // The IP header is longer than the frame.
+    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x4f)).octets();
+    check(&frame, Reason::IpHeader, 0, 0, &[]);
+}
+
+#[test]
+fn a_flood_is_sampled_now_and_then() {
+    stay();
+    let mut bench = Bench::new();
+    let flood = Frame::v3(UNKNOWN, 1);
+    let start = now();
+    bench.flood(&flood.octets(), 100_000);
+    let windows = (now() - start) / SAMPLE_WINDOW_NS + 1;
+    let Sampled { recent, missed } = bench.sampled(Reason::UnknownVrid);
+    assert_eq!(recent.len(), SAMPLES_KEPT);
+    let taken = 100_000 - missed;
+    assert!(taken <= windows * SAMPLES_KEPT as u64, "{taken} in {windows} windows");
+    assert!(recent.is_sorted_by(|newer, older| newer.ktime_ns > older.ktime_ns));
+    // Another reason has samples of its own.
+    bench.run(&Frame::v3(V3, 1).with(|f| f.ttl = 1).octets());
+    assert_eq!(
+        (bench.sampled(Reason::Ttl).recent.len(), bench.sampled(Reason::Ttl).missed),
+        (1, 0)
+    );
+
+    // The oldest one makes room, once it is old enough.
+    std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS));
+    let other = flood.with(|f| f.source = [10, 0, 0, 77]);
+    bench.run(&other.octets());
+    let later = bench.sampled(Reason::UnknownVrid);
+    assert_eq!(later.recent[0], sample(&other, later.recent[0].ktime_ns));
+    assert_eq!(later.recent[1..], recent[..SAMPLES_KEPT - 1]);
+    assert_eq!(later.missed, missed);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -18,6 +18,8 @@ pub const INFO: &str = "INFO";
 pub const VIPS4: &str = "VIPS4";
 /// Per-CPU array of `u64`, index = [`crate::reason::Reason`], counted by the kernel side.
 pub const REASONS: &str = "REASONS";
+/// Per-CPU array of [`crate::sample::Samples`], index = [`crate::reason::Reason`], written by the kernel side.
+pub const SAMPLES: &str = "SAMPLES";
 /// Ring buffer of [`crate::event::RxEvent`].
 pub const EVENTS: &str = "EVENTS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.

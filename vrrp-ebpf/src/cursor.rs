@@ -91,6 +91,16 @@ impl<'a, C> Frame<'a, C> {
     }
 }
 
+impl<C: Context> Frame<'_, C> {
+    /// Copies the `len` octets at `offset` to the beginning of `to`. False past the end of either, and for
+    /// nothing at all.
+    #[inline(always)]
+    pub fn copy<const N: usize>(&self, offset: usize, to: &mut [u8; N], len: usize) -> bool {
+        // SAFETY: `to` has N octets, and `len` is no more.
+        (1..=N).contains(&len) && unsafe { self.ctx.copy(offset, to.as_mut_ptr(), len) }
+    }
+}
+
 /// What is known of a packet on its way out besides its frame (`struct __sk_buff`, linux/bpf.h).
 impl Frame<'_, TcContext> {
     /// Interface that the packet leaves by.

@@ -13,6 +13,8 @@ mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod maps;
 #[cfg(any(target_arch = "bpf", clippy))]
+mod sample;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod tc_egress;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod xdp_ingress;

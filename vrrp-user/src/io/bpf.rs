@@ -24,8 +24,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, Control, EGRESS_PROGRAM, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS,
-    ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4,
-    VipCounters, VipKey4, XDP_PROGRAM,
+    ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot,
+    VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 
 use super::ring::EventRing;
@@ -35,7 +35,7 @@ use super::table::Table;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 7] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, EVENTS, CONTROL];
+const PINNED: [&str; 8] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, SAMPLES, EVENTS, CONTROL];
 
 /// The kernel side's own array of how often each router was news.
 const NEWS: &str = "NEWS";

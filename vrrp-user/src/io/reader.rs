@@ -1,19 +1,46 @@
 //! The shared maps as others see them: with or without a daemon, and without changing anything.
+//!
+//! What the kernel side keeps per CPU becomes one here.
 
+use std::cmp::Reverse;
 use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, INFO, REASONS, RouterInfo, SLOTS, Slot, VIPS4, VipCounters,
-    VipKey4,
+    ABI_VERSION, CONTROL, Control, INFO, REASONS, RouterInfo, SAMPLES, SLOTS, Slot, VIPS4,
+    VipCounters, VipKey4,
 };
 use vrrp_common::reason::Reason;
+use vrrp_common::sample::{Sample, Samples};
 
 use super::bpf::{Error, Plain, errno};
+
+/// What is kept of the packets that got one verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sampled {
+    /// The latest packets of every CPU, newest first.
+    pub recent: Vec<Sample>,
+    /// Packets of which none was kept, as there were too many at a time.
+    pub missed: u64,
+}
+
+impl Sampled {
+    /// Puts together what the CPUs have.
+    fn merge<'a>(cpus: impl Iterator<Item = &'a Samples>) -> Self {
+        let mut all = Self::default();
+        for samples in cpus {
+            all.recent.extend(samples.recent().copied());
+            all.missed += samples.missed;
+        }
+        all.recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
+        all
+    }
+}
 
 /// The maps that a daemon has pinned, for reading only.
 pub struct Reader {
     reasons: PerCpuArray<MapData, u64>,
+    samples: PerCpuArray<MapData, Plain<Samples>>,
     slots: Array<MapData, Plain<Slot>>,
     info: Array<MapData, Plain<RouterInfo>>,
     vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
@@ -35,13 +62,17 @@ impl Reader {
         }
         let reader = Self {
             reasons: open(pins, REASONS)?,
+            samples: open(pins, SAMPLES)?,
             slots: open(pins, SLOTS)?,
             info: open(pins, INFO)?,
             vips: open(pins, VIPS4)?,
             control,
         };
-        let reasons = usize::try_from(reader.reasons.len());
-        if reasons != Ok(Reason::COUNT) || reader.slots.len() != reader.info.len() {
+        let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
+        if !per_reason(reader.reasons.len())
+            || !per_reason(reader.samples.len())
+            || reader.slots.len() != reader.info.len()
+        {
             return Err(Error::Abi { found: control.abi_version });
         }
         Ok(reader)
@@ -63,6 +94,21 @@ impl Reader {
             .map(|reason| {
                 let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
                 Ok((*reason, counts.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// What is kept of the packets that got each verdict, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn samples(&self) -> Result<Vec<(Reason, Sampled)>, Error> {
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let samples = self.samples.get(&reason.index(), 0).map_err(Error::map(SAMPLES))?;
+                Ok((*reason, Sampled::merge(samples.iter().map(|Plain(samples)| samples))))
             })
             .collect()
     }
@@ -118,4 +164,28 @@ where
         _ => Error::map(name)(error),
     })?;
     Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpu(times: &[u64], missed: u64) -> Samples {
+        let count = times.len() as u64;
+        let mut samples = Samples { written: count, begun: count, missed, ..Samples::default() };
+        for (sample, time) in samples.samples.iter_mut().zip(times) {
+            sample.ktime_ns = *time;
+        }
+        samples
+    }
+
+    #[test]
+    fn samples_of_all_cpus_come_newest_first() {
+        let cpus = [cpu(&[10, 40, 50], 3), cpu(&[], 0), cpu(&[20, 30, 60], 4)];
+        let merged = Sampled::merge(cpus.iter());
+        let times: Vec<u64> = merged.recent.iter().map(|sample| sample.ktime_ns).collect();
+        assert_eq!(times, [60, 50, 40, 30, 20, 10]);
+        assert_eq!(merged.missed, 7);
+        assert_eq!(Sampled::merge([].iter()), Sampled::default());
+    }
 }
