@@ -9,6 +9,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::programs::{TcContext, XdpContext};
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::parse::Load;
+use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 
 use crate::maps::Record;
 
@@ -95,9 +96,12 @@ impl<C: Context> Frame<'_, C> {
     /// Copies the `len` octets at `offset` to the beginning of `to`. False past the end of either, and for
     /// nothing at all.
     #[inline(always)]
-    pub fn copy<const N: usize>(&self, offset: usize, to: &mut [u8; N], len: usize) -> bool {
-        // SAFETY: `to` has N octets, and `len` is no more.
-        (1..=N).contains(&len) && unsafe { self.ctx.copy(offset, to.as_mut_ptr(), len) }
+    pub fn copy(&self, offset: usize, to: &mut [u8; SAMPLE_PAYLOAD_LEN], len: usize) -> bool {
+        if !(1..=SAMPLE_PAYLOAD_LEN).contains(&len) {
+            return false;
+        }
+        // SAFETY: `to` has SAMPLE_PAYLOAD_LEN octets, and `len` is no more.
+        unsafe { self.ctx.copy(offset, to.as_mut_ptr(), bounded(len)) }
     }
 }
 
@@ -174,6 +178,26 @@ impl<C: Context> Load for Frame<'_, C> {
         let sum = csum(payload, CSUM_MAX, CSUM_MAX, sum)?;
         csum(payload, 2 * CSUM_MAX, len - 2 * CSUM_MAX, sum)
     }
+}
+
+/// A length from 1 to [`SAMPLE_PAYLOAD_LEN`], unchanged, in an instruction whose result has these bounds. A
+/// comparison is not enough for the verifier of a daemon without CAP_PERFMON before Linux 6.17: it also follows
+/// the way on which the processor mistakes the outcome.
+#[inline(always)]
+fn bounded(len: usize) -> usize {
+    const MASK: usize = SAMPLE_PAYLOAD_LEN - 1;
+    const { assert!(SAMPLE_PAYLOAD_LEN.is_power_of_two()) };
+    let mut less_one = len.wrapping_sub(1);
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the instruction touches this register only.
+    unsafe {
+        core::arch::asm!("{n} &= {mask}", n = inout(reg) less_one, mask = const MASK, options(pure, nomem, nostack));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        less_one &= MASK;
+    }
+    less_one + 1
 }
 
 /// Adds `len` octets at `payload + at` to a ones' complement sum. All of them must lie within a
