@@ -81,6 +81,13 @@ impl VrrpUser {
         self.ask(host, &["stats", "--instance", &self.instance, "--bpffs", &bpffs, "--json"])
     }
 
+    /// `vrrp-user stats`.
+    pub fn stats_table(&self, host: &Host) -> Result<String> {
+        let bpffs = host.lab().bpffs().display().to_string();
+        let args = ["stats", "--instance", &self.instance, "--bpffs", &bpffs];
+        host.namespace().run(&Self::binary()?.display().to_string(), &args)
+    }
+
     fn ask(&self, host: &Host, args: &[&str]) -> Result<Value> {
         let text = host.namespace().run(&Self::binary()?.display().to_string(), args)?;
         serde_json::from_str(&text)

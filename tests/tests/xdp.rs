@@ -1,4 +1,4 @@
-//! The XDP program in the kernel: packet in, verdict out.
+//! The programs in the kernel: packet in, verdict out.
 //!
 //! Needs root. Nothing is attached to an interface of the machine: packets go in by
 //! `BPF_PROG_TEST_RUN` (which says that they arrive on the loopback interface, number 1), and the tests
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{SchedClassifier, TcAttachType, TestRun, TestRunOptions};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
@@ -20,8 +20,10 @@ use vrrp_common::maps::{
 };
 use vrrp_common::parse;
 use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN, MULTICAST_V4};
-use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Reader, Sizes};
+use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes};
+use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
 
 const LOOPBACK: u32 = 1;
@@ -248,6 +250,20 @@ impl Bench {
             }
         }
         (verdict, counted)
+    }
+}
+
+impl Bench {
+    /// Runs the program on one frame that many times in a row.
+    fn flood(&mut self, frame: &[u8], repeat: u32) {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        self.kernel.program().expect("program").test_run(options).expect("test run");
+    }
+
+    /// What is kept of the packets with that verdict.
+    fn sampled(&self, reason: Reason) -> Sampled {
+        let mut all = self.reader.samples().expect("samples");
+        all.swap_remove(reason.index() as usize).1
     }
 }
 
@@ -582,11 +598,6 @@ fn an_advertisement_reaches_ring_and_slot() {
     assert_eq!(events.len(), 1);
     let (event, payload) = &events[0];
     assert!((before..=after).contains(&event.ktime_ns));
-    let address = |octets: [u8; 4]| {
-        let mut address = [0; 16];
-        address[..4].copy_from_slice(&octets);
-        address
-    };
     let expected = RxEvent {
         ktime_ns: event.ktime_ns,
         ifindex: LOOPBACK,
@@ -632,6 +643,13 @@ fn an_advertisement_reaches_ring_and_slot() {
     assert_eq!(drain(&mut ring).len(), 1);
     let slot = bench.kernel.slot(5);
     assert_eq!((slot.adverts, slot.priority_zero, slot.last_len), (2, 1, 12));
+}
+
+/// An IPv4 address as slots, events and samples hold it.
+fn address(octets: [u8; 4]) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&octets);
+    address
 }
 
 /// The clock of `bpf_ktime_get_ns`.
@@ -749,6 +767,131 @@ fn a_full_ring_is_counted() {
     assert_eq!(drain(&mut ring).len() as u64, accepted - 10 + 1);
 }
 
+/// What is to be kept of a frame that arrived at a moment.
+fn sample(frame: &Frame, ktime_ns: u64) -> Sample {
+    let octets = frame.octets();
+    let end = octets.len() - frame.padding;
+    let message = &octets[end - frame.message.len()..end];
+    let wire_len = frame.total_len.map_or(message.len(), |total| usize::from(total) - 20);
+    let payload_len = message.len().min(wire_len).min(SAMPLE_PAYLOAD_LEN);
+    let mut payload = [0; SAMPLE_PAYLOAD_LEN];
+    payload[..payload_len].copy_from_slice(&message[..payload_len]);
+    let vlan = |n: usize| frame.tags.get(n).map_or(0, |(_, tag)| tag & 0x0fff);
+    Sample {
+        ktime_ns,
+        ifindex: LOOPBACK,
+        vlan: [vlan(0), vlan(1)],
+        source: address(frame.source),
+        destination: address(frame.destination),
+        family: FAMILY_V4,
+        ttl: frame.ttl,
+        vrid: payload[1],
+        reserved: 0,
+        wire_len: wire_len as u16,
+        payload_len: payload_len as u16,
+        payload,
+    }
+}
+
+/// Keeps the thread on its CPU: what is kept per CPU is then kept by one.
+fn stay() {
+    use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+    let mut set = CpuSet::new();
+    set.set(sched_getcpu().expect("getcpu")).expect("a CPU number");
+    sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).expect("setaffinity");
+}
+
+#[test]
+fn a_refused_packet_leaves_a_sample() {
+    let mut bench = Bench::new();
+    for &reason in Reason::ALL {
+        // Of those above, but for these whose IP header says nothing of use about the message.
+        let sound =
+            |f: &Frame| f.version_ihl.is_none() && f.total_len.is_none_or(|total| total >= 28);
+        for frame in examples(reason).into_iter().filter(sound).take(SAMPLES_KEPT) {
+            let before = bench.reader.samples().expect("samples");
+            let start = now();
+            assert_eq!(bench.run(&frame.octets()).1, Some(reason));
+            let end = now();
+            for ((reason_of, before), (_, after)) in
+                before.iter().zip(bench.reader.samples().expect("samples"))
+            {
+                if *reason_of != reason || reason == Reason::Accepted {
+                    assert_eq!(*before, after, "{reason_of:?} after {reason:?}");
+                    continue;
+                }
+                let newest = after.recent[0];
+                assert!((start..=end).contains(&newest.ktime_ns));
+                assert_eq!(newest, sample(&frame, newest.ktime_ns), "{reason:?}");
+                assert_eq!(after.recent[1..], before.recent[..], "newest first");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_of_a_malformed_packet_has_what_there_is() {
+    let mut bench = Bench::new();
+    let mut check = |frame: &[u8], reason, vrid, wire_len, payload: &[u8]| {
+        assert_eq!(bench.run(frame).1, Some(reason));
+        let newest = bench.sampled(reason).recent[0];
+        assert_eq!((newest.source, newest.vrid, newest.wire_len), (address(PEER), vrid, wire_len));
+        assert_eq!(newest.payload[..usize::from(newest.payload_len)], *payload);
+        assert!(newest.payload[usize::from(newest.payload_len)..].iter().all(|octet| *octet == 0));
+    };
+    // Something long first, so that it would be noticed if it were still there.
+    let long = Frame::v3(V3, 255).with(|f| f.ttl = 1).octets();
+    check(&long, Reason::Ttl, V3, 1028, &long[34..98]);
+    for _ in 0..SAMPLES_KEPT {
+        std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS / 8));
+        let short = Frame::v3(V3, 1).with(|f| f.ttl = 1).octets();
+        check(&short, Reason::Ttl, V3, 12, &short[34..]);
+    }
+    let whole = Frame::v3(V3, 1).octets();
+    for end in 34..whole.len() {
+        std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS / 8));
+        let vrid = if end >= 36 { V3 } else { 0 };
+        check(&whole[..end], Reason::Truncated, vrid, 12, &whole[34..end]);
+    }
+    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x44)).octets();
+    check(&frame, Reason::IpHeader, V3, 12, &frame[34..]);
+    let frame = Frame::v3(V3, 1).with(|f| f.total_len = Some(19)).octets();
+    check(&frame, Reason::IpHeader, 0, 0, &[]);
+    // The IP header is longer than the frame.
+    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x4f)).octets();
+    check(&frame, Reason::IpHeader, 0, 0, &[]);
+}
+
+#[test]
+fn a_flood_is_sampled_now_and_then() {
+    stay();
+    let mut bench = Bench::new();
+    let flood = Frame::v3(UNKNOWN, 1);
+    let start = now();
+    bench.flood(&flood.octets(), 100_000);
+    let windows = (now() - start) / SAMPLE_WINDOW_NS + 1;
+    let Sampled { recent, missed } = bench.sampled(Reason::UnknownVrid);
+    assert_eq!(recent.len(), SAMPLES_KEPT);
+    let taken = 100_000 - missed;
+    assert!(taken <= windows * SAMPLES_KEPT as u64, "{taken} in {windows} windows");
+    assert!(recent.is_sorted_by(|newer, older| newer.ktime_ns > older.ktime_ns));
+    // Another reason has samples of its own.
+    bench.run(&Frame::v3(V3, 1).with(|f| f.ttl = 1).octets());
+    assert_eq!(
+        (bench.sampled(Reason::Ttl).recent.len(), bench.sampled(Reason::Ttl).missed),
+        (1, 0)
+    );
+
+    // The oldest one makes room, once it is old enough.
+    std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS));
+    let other = flood.with(|f| f.source = [10, 0, 0, 77]);
+    bench.run(&other.octets());
+    let later = bench.sampled(Reason::UnknownVrid);
+    assert_eq!(later.recent[0], sample(&other, later.recent[0].ktime_ns));
+    assert_eq!(later.recent[1..], recent[..SAMPLES_KEPT - 1]);
+    assert_eq!(later.missed, missed);
+}
+
 #[test]
 fn traffic_to_a_vip_is_counted() {
     let mut bench = Bench::new();
@@ -762,7 +905,9 @@ fn traffic_to_a_vip_is_counted() {
     for _ in 0..3 {
         assert_eq!(bench.run(&octets), (Verdict::Pass, None));
     }
-    let counted = vec![(key, VipCounters { rx_packets: 3, rx_bytes: 3 * octets.len() as u64 })];
+    let counters =
+        VipCounters { rx_packets: 3, rx_bytes: 3 * octets.len() as u64, ..VipCounters::default() };
+    let counted = vec![(key, counters)];
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
     // Another VLAN's traffic, and other addresses.
@@ -775,6 +920,138 @@ fn traffic_to_a_vip_is_counted() {
     bench.kernel.remove_vip4(&key).expect("remove_vip4");
     bench.kernel.remove_vip4(&key).expect("removing it twice does nothing");
     assert_eq!(bench.reader.vips().expect("vips"), vec![]);
+}
+
+/// Runs the egress program on one frame, as that many segments. Whatever it is, it goes on to the next program.
+fn leave(bench: &mut Bench, frame: &[u8], gso_segs: u32) {
+    // `struct __sk_buff` (linux/bpf.h) up to and with `gso_segs`, the only field set.
+    let mut context = [0; 168];
+    context[164..].copy_from_slice(&gso_segs.to_ne_bytes());
+    let options =
+        TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+    let program = bench.kernel.egress_program().expect("program");
+    let result = program.test_run(options).expect("test run").return_value;
+    assert_eq!(result as i32, -1, "TCX_NEXT for {frame:02x?}");
+}
+
+/// A TCP segment from the virtual address.
+fn answer() -> Frame {
+    Frame::v3(V3, 1).with(|f| {
+        f.protocol = 6;
+        f.source = VIP;
+        f.destination = PEER;
+        f.message.resize(1400, 0);
+    })
+}
+
+#[test]
+fn traffic_from_a_vip_is_counted() {
+    let mut bench = Bench::new();
+    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+    let counted = |packets, bytes| {
+        let zero = VipCounters::default();
+        vec![(key, VipCounters { tx_packets: packets, tx_bytes: bytes, ..zero })]
+    };
+    let octets = answer().octets();
+    let len = octets.len() as u64;
+    for n in 1..=3 {
+        leave(&mut bench, &octets, 0);
+        assert_eq!(bench.reader.vips().expect("vips"), counted(n, n * len));
+    }
+    // VLAN 0 is a priority tag: no VLAN.
+    leave(&mut bench, &answer().with(|f| f.tags = vec![(0x8100, 0xe000)]).octets(), 0);
+    assert_eq!(bench.reader.vips().expect("vips"), counted(4, 4 * len + 4));
+    // One that the device cuts into 45 segments; what says that it is one is not believed less.
+    leave(&mut bench, &octets, 45);
+    leave(&mut bench, &octets, 1);
+    let counted = counted(50, 6 * len + 4);
+    assert_eq!(bench.reader.vips().expect("vips"), counted);
+
+    let others = [
+        answer().with(|f| f.source = [10, 0, 0, 101]),
+        // To the address, and from others.
+        answer().with(|f| {
+            f.source = PEER;
+            f.destination = VIP;
+        }),
+        answer().with(|f| f.tags = vec![(0x8100, 7)]),
+        answer().with(|f| f.tags = vec![(0x88a8, 7), (0x8100, 9)]),
+        answer().with(|f| f.tags = vec![(0x8100, 0); 3]),
+    ];
+    for frame in others {
+        leave(&mut bench, &frame.octets(), 0);
+    }
+    let mut arp = vec![0xff; 12];
+    arp.extend([0x08, 0x06]);
+    arp.resize(60, 10);
+    leave(&mut bench, &arp, 0);
+    assert_eq!(bench.reader.vips().expect("vips"), counted);
+}
+
+#[test]
+fn a_frame_on_its_way_out_may_end_anywhere() {
+    let mut bench = Bench::new();
+    // The kernel takes no frame without an IP header when the Ethernet header says that there is one.
+    for (tags, shortest) in [(0, 34), (1, 15), (2, 15)] {
+        let frame = answer().with(|f| f.tags = vec![(0x8100, 0); tags]).octets();
+        let mut expected = bench.reader.vips().expect("vips")[0].1;
+        for len in (shortest..60).chain([frame.len()]) {
+            leave(&mut bench, &frame[..len], 0);
+            if parse::ipv4(&&frame[..len]).is_some() {
+                expected.tx_packets += 1;
+                expected.tx_bytes += len as u64;
+            }
+            assert_eq!(bench.reader.vips().expect("vips")[0].1, expected, "cut at {len}");
+        }
+    }
+}
+
+/// Names of the tcx programs through which what leaves by an interface goes.
+fn on_egress(name: &str) -> Vec<String> {
+    let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Egress).expect("tcx");
+    programs.iter().map(|program| program.name_as_str().expect("UTF-8").to_owned()).collect()
+}
+
+#[test]
+fn the_egress_program_comes_and_goes_with_the_other() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        let mut bench = Bench::new();
+        let index = ifindex("local");
+        bench.kernel.attach(index, "local").expect("attach");
+        bench.kernel.attach(index, "local").expect("again");
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
+        let key = VipKey4 { ifindex: index, address: VIP };
+        bench.kernel.add_vip4(&key).expect("add_vip4");
+        let octets = answer().octets();
+        send("local", &octets);
+        let (_, counters) = bench.reader.vips().expect("vips")[1];
+        assert_eq!((counters.tx_packets, counters.tx_bytes), (1, octets.len() as u64));
+        bench.kernel.detach(index).expect("detach");
+        assert!(eventually(|| on_egress("local").is_empty()), "detached");
+        bench.kernel.attach(index, "local").expect("attach");
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
+        drop(bench);
+        assert!(eventually(|| on_egress("local").is_empty()), "left with the daemon");
+
+        // An interface that goes takes its programs along.
+        let mut bench = Bench::new();
+        bench.kernel.attach(index, "local").expect("attach");
+        ip("link delete local");
+        bench.kernel.detach(index).expect("detach");
+    });
+}
+
+/// Programs leave with their daemon, and with every copy of its descriptors: a test beside this one may be
+/// starting a process and hold some until that has begun.
+fn eventually(mut done: impl FnMut() -> bool) -> bool {
+    (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        done()
+    })
 }
 
 #[test]
@@ -963,14 +1240,8 @@ fn another_program_is_left_alone_and_named() {
         assert_eq!(ifname, "taken");
         assert!(program.starts_with("id ") && program.ends_with("vrrp_xdp"), "{program}");
         assert!(error.to_string().contains("ip link set dev taken xdp off"), "{error}");
-        // The program leaves with its daemon, and with every copy of its descriptors: a test beside this one
-        // may be starting a process and hold some until that has begun.
         drop(first);
-        let freed = (0..100).any(|_| {
-            std::thread::sleep(Duration::from_millis(20));
-            second.kernel.attach(index, "taken").is_ok()
-        });
-        assert!(freed, "free again");
+        assert!(eventually(|| second.kernel.attach(index, "taken").is_ok()), "free again");
     });
 }
 
@@ -1015,7 +1286,9 @@ fn root_is_not_needed() {
     let sizes = Sizes { routers: 8, vips: 4 };
     // Notably without CAP_PERFMON, with which the verifier is far more lenient.
     with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
-        Kernel::load(&pins.dir(), sizes).map(drop).expect("loads");
+        let mut kernel = Kernel::load(&pins.dir(), sizes).expect("loads");
+        assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
+        drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::Abi { found: 0 })));
         // With its log statements it asks for more, and goes without them.
         listen();

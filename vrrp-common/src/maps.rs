@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 4;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -18,6 +18,8 @@ pub const INFO: &str = "INFO";
 pub const VIPS4: &str = "VIPS4";
 /// Per-CPU array of `u64`, index = [`crate::reason::Reason`], counted by the kernel side.
 pub const REASONS: &str = "REASONS";
+/// Per-CPU array of [`crate::sample::Samples`], index = [`crate::reason::Reason`], written by the kernel side.
+pub const SAMPLES: &str = "SAMPLES";
 /// Ring buffer of [`crate::event::RxEvent`].
 pub const EVENTS: &str = "EVENTS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
@@ -31,6 +33,8 @@ pub const NEWS_BURST: u32 = 20;
 
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
+/// The tcx egress program's name in the object and in `bpftool prog`.
+pub const EGRESS_PROGRAM: &str = "vrrp_egress";
 
 /// Entries of a hash map that is sized by the configuration when it is not.
 pub const DEFAULT_ENTRIES: u32 = 256;
@@ -220,7 +224,7 @@ fn set_text(field: &mut [u8], text: &str) {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 pub struct VipKey4 {
-    /// Interface on which the traffic arrives; tenants may use the same address on several.
+    /// Interface by which the traffic arrives or leaves; tenants may use the same address on several.
     pub ifindex: u32,
     /// The address.
     pub address: [u8; 4],
@@ -234,6 +238,12 @@ pub struct VipCounters {
     pub rx_packets: u64,
     /// Octets to the address: whole frames without FCS.
     pub rx_bytes: u64,
+    /// Packets from the address. One that the device is to cut into segments (GSO) counts as so many
+    /// (`gso_segs` of `struct __sk_buff`, linux/bpf.h).
+    pub tx_packets: u64,
+    /// Octets from the address: whole frames without FCS. Of a packet that is still to be cut into segments,
+    /// the headers count once (`len` of `struct __sk_buff`), not once per segment.
+    pub tx_bytes: u64,
 }
 
 /// The single value of `CONTROL`.

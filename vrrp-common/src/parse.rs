@@ -9,6 +9,7 @@
 
 use crate::maps::{RouterEntry, RouterKey, transport};
 use crate::reason::Reason;
+use crate::sample::SAMPLE_PAYLOAD_LEN;
 use crate::{FAMILY_V4, IPPROTO_VRRP, MAX_VRRP_LEN, MULTICAST_V4, VRRP_AUTH_LEN};
 use crate::{VRRP_HEADER_LEN, VRRP_TTL};
 
@@ -19,7 +20,7 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of a service tag (IEEE 802.1ad).
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// The VLAN ID within a tag (IEEE 802.1Q).
-const VLAN_ID: u16 = 0x0fff;
+pub const VLAN_ID: u16 = 0x0fff;
 /// Octets of an IPv4 header without options (RFC 791 section 3.1).
 const IPV4_HEADER_LEN: usize = 20;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
@@ -56,8 +57,23 @@ pub struct Packet {
     pub offset: usize,
     /// IP protocol number.
     pub protocol: u8,
+    /// Source address.
+    pub source: [u8; 4],
     /// Destination address.
     pub destination: [u8; 4],
+}
+
+/// The VRRP message of a packet that may have anything else wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// TTL.
+    pub ttl: u8,
+    /// Offset of the message in the frame.
+    pub offset: usize,
+    /// Octets of the message by the IP header, 0 where that makes no sense.
+    pub wire_len: usize,
+    /// Octets of the message that are in the frame and fit a sample.
+    pub present: usize,
 }
 
 /// A VRRP message whose IP header is sound.
@@ -135,8 +151,21 @@ pub fn ipv4(frame: &impl Load) -> Option<Packet> {
 #[inline(always)]
 fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet> {
     let header: [u8; IPV4_HEADER_LEN] = frame.load(offset)?;
+    let source = [header[12], header[13], header[14], header[15]];
     let destination = [header[16], header[17], header[18], header[19]];
-    Some(Packet { vlan, offset, protocol: header[9], destination })
+    Some(Packet { vlan, offset, protocol: header[9], source, destination })
+}
+
+/// Where the VRRP message of a packet of protocol 112 lies, for a sample of it. An IP header that claims to be
+/// shorter than any can be is taken for the shortest.
+#[inline(always)]
+pub fn extent(frame: &impl Load, packet: &Packet) -> Option<Extent> {
+    let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
+    let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
+    let wire_len = usize::from(u16::from_be_bytes([ip[2], ip[3]])).saturating_sub(header_len);
+    let offset = packet.offset + header_len;
+    let present = frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
+    Some(Extent { ttl: ip[8], offset, wire_len, present })
 }
 
 /// The VRRP message in a packet of protocol 112, so far that the router can be looked up.
@@ -160,7 +189,7 @@ pub fn advert(frame: &mut impl Load, packet: &Packet) -> Result<Advert, Reason> 
     let offset = packet.offset + header_len;
     Ok(Advert {
         vlan: packet.vlan,
-        source: [ip[12], ip[13], ip[14], ip[15]],
+        source: packet.source,
         destination: packet.destination,
         ttl: ip[8],
         offset,
@@ -432,6 +461,36 @@ mod tests {
         assert_eq!((advert.header[..6].as_ref(), advert.priority()), (&V3[..6], 100));
         let key = RouterKey { ifindex: 4, vlan: [7, 9], family: 2, vrid: 51, reserved: [0; 2] };
         assert_eq!(advert.key(4), key);
+    }
+
+    #[test]
+    fn an_extent_stays_within_the_frame() {
+        let extent = |octets: &[u8]| {
+            let packet = ipv4(&octets).expect("IPv4");
+            let extent = extent(&octets, &packet).expect("an IP header");
+            (extent.offset, extent.wire_len, extent.present)
+        };
+        let whole = frame(&[7], 3, &V2, false);
+        assert_eq!(extent(&whole), (18 + 32, 20, 20));
+        assert_eq!(extent(&[&whole[..], &[0; 9]].concat()), (18 + 32, 20, 20), "padding");
+        assert_eq!(extent(&whole[..18 + 32 + 5]), (18 + 32, 20, 5));
+        assert_eq!(extent(&whole[..18 + 32]), (18 + 32, 20, 0));
+        assert_eq!(
+            extent(&whole[..18 + 20]),
+            (18 + 32, 20, 0),
+            "the end of the IP header is missing"
+        );
+        let mut long = V3.to_vec();
+        long.resize(1028, 0);
+        assert_eq!(extent(&frame(&[], 0, &long, true)), (34, 1028, 64));
+
+        let mut wrong = frame(&[], 0, &V3, true);
+        wrong[14] = 0x41;
+        assert_eq!(extent(&wrong), (34, 12, 12), "header length");
+        wrong[16..18].copy_from_slice(&[0xff, 0xff]);
+        assert_eq!(extent(&wrong), (34, 0xffff - 20, 12), "total length too great");
+        wrong[16..18].copy_from_slice(&[0, 19]);
+        assert_eq!(extent(&wrong), (34, 0, 0), "total length too small");
     }
 
     #[test]

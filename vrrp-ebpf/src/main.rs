@@ -13,16 +13,23 @@ mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod maps;
 #[cfg(any(target_arch = "bpf", clippy))]
+mod sample;
+#[cfg(any(target_arch = "bpf", clippy))]
+mod tc_egress;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod xdp_ingress;
 
 #[cfg(any(target_arch = "bpf", clippy))]
 mod entry {
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-    use aya_ebpf::macros::xdp;
-    use aya_ebpf::programs::XdpContext;
+    use aya_ebpf::macros::{classifier, xdp};
+    use aya_ebpf::programs::{TcContext, XdpContext};
     use vrrp_common::reason::Verdict;
 
-    use crate::{maps, xdp_ingress};
+    use crate::{maps, tc_egress, xdp_ingress};
+
+    /// `TCX_NEXT` (linux/bpf.h): the packet goes on to the next program.
+    const TCX_NEXT: i32 = -1;
 
     /// Every received frame. `frags`, so that it attaches natively on interfaces with jumbo frames.
     #[xdp(frags)]
@@ -34,6 +41,14 @@ mod entry {
             Verdict::Pass => XDP_PASS,
             Verdict::Drop => XDP_DROP,
         }
+    }
+
+    /// Every frame on its way out.
+    #[classifier]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
+    pub fn vrrp_egress(ctx: TcContext) -> i32 {
+        tc_egress::count_vip(&ctx);
+        TCX_NEXT
     }
 
     /// The kernel's `bpf_csum_diff` and friends are not reserved to GPL programs, but the string must

@@ -12,6 +12,7 @@ use vrrp_common::maps::{
     VipKey4,
 };
 use vrrp_common::reason::Reason;
+use vrrp_common::sample::Samples;
 
 const ENTRIES: usize = DEFAULT_ENTRIES as usize;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -26,6 +27,8 @@ pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 pub static VIPS4: PerCpuHashMap<VipKey4, VipCounters, ENTRIES> = PerCpuHashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
+#[btf_map]
+pub static SAMPLES: PerCpuArray<Samples, { Reason::COUNT }> = PerCpuArray::new();
 /// Records of varying length, so without a value type: libbpf refuses one.
 #[btf_map]
 pub static EVENTS: RingBuf<(), { RING_BYTES as usize }> = RingBuf::new();

@@ -13,6 +13,7 @@ use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
 use crate::cursor::Frame;
 use crate::maps::{EVENTS, NEWS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32};
+use crate::sample;
 
 /// The reason for the verdict on a packet of protocol 112; `None` for any other frame, which passes.
 #[inline(always)]
@@ -21,7 +22,13 @@ pub fn classify(ctx: &XdpContext) -> Option<Reason> {
     let packet = parse::ipv4(&frame)?;
     let ifindex = ctx.ingress_ifindex() as u32;
     if packet.is_vrrp() {
-        return Some(receive(ctx, ifindex, &packet));
+        // SAFETY: the helper takes no argument.
+        let now = unsafe { bpf_ktime_get_ns() };
+        let reason = receive(ctx, ifindex, &packet, now);
+        if reason != Reason::Accepted {
+            sample::keep(&frame, ifindex, &packet, reason, now);
+        }
+        return Some(reason);
     }
     count_vip(&frame, ifindex, &packet);
     None
@@ -29,7 +36,7 @@ pub fn classify(ctx: &XdpContext) -> Option<Reason> {
 
 /// Counts a packet to a virtual address.
 #[inline(always)]
-fn count_vip(frame: &Frame<'_>, ifindex: u32, packet: &Packet) {
+fn count_vip(frame: &Frame<'_, XdpContext>, ifindex: u32, packet: &Packet) {
     // A tagged frame belongs to the VLAN device above, whose own program counts it.
     if packet.vlan != [0, 0] {
         return;
@@ -46,9 +53,7 @@ fn count_vip(frame: &Frame<'_>, ifindex: u32, packet: &Packet) {
 
 /// A packet of protocol 112.
 #[inline(always)]
-fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet) -> Reason {
-    // SAFETY: the helper takes no argument.
-    let now = unsafe { bpf_ktime_get_ns() };
+fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet, now: u64) -> Reason {
     // An array has all its entries, so this look-up cannot fail; the verifier does not know that.
     let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid };
     // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
@@ -184,9 +189,9 @@ fn report(
     if result == 0 { Reason::Accepted } else { Reason::RingFull }
 }
 
-/// An IPv4 address as slots and events hold it.
+/// An IPv4 address as slots, events and samples hold it.
 #[inline(always)]
-fn address(octets: [u8; 4]) -> [u8; 16] {
+pub fn address(octets: [u8; 4]) -> [u8; 16] {
     // As words: of octets the compiler makes a call of memset, which the verifier refuses to a
     // daemon without CAP_PERFMON.
     bytemuck::cast([u32::from_ne_bytes(octets), 0, 0, 0])

@@ -106,7 +106,7 @@ pub fn table(status: &Status, out: &mut impl Write) -> io::Result<()> {
 
 /// Seconds as `4.2s`, `3m05s`, `2h07m` or `3d04h`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1}s");
     }

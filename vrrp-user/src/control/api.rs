@@ -129,7 +129,7 @@ pub struct InterfaceStatus {
 }
 
 /// `vrrp-user stats`: what the pinned maps hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -139,6 +139,28 @@ pub struct Stats {
     pub vips: Vec<VipStats>,
     /// Packets of IP protocol 112 per verdict reason, by name; see [`vrrp_common::reason::Reason`].
     pub reasons: BTreeMap<String, u64>,
+    /// The latest packet of each reason of which the kernel side kept a sample, by name. There is none of
+    /// accepted ones.
+    #[serde(default)]
+    pub last_from: BTreeMap<String, LastFrom>,
+}
+
+/// Where the latest packet came from that got a certain verdict. Of more than 8 in 100 ms it may be one of the
+/// first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastFrom {
+    /// Source address.
+    pub address: String,
+    /// Interface on which it arrived.
+    pub interface: String,
+    /// VLAN IDs in the frame, outermost first.
+    pub vlan: Vec<u16>,
+    /// Virtual router identifier; `null` when the packet was too short to have one.
+    pub vrid: Option<u8>,
+    /// Seconds since it arrived.
+    pub ago_s: f64,
+    /// Packets of this reason of which no sample was kept.
+    pub not_sampled: u64,
 }
 
 /// Counters of one router.
@@ -181,6 +203,14 @@ pub struct VipStats {
     pub rx_packets: u64,
     /// Octets received for it, whole frames without FCS.
     pub rx_bytes: u64,
+    /// Packets sent from it by this interface; a packet that the device cuts into segments (GSO) counts as so
+    /// many. 0 before Linux 6.6.
+    #[serde(default)]
+    pub tx_packets: u64,
+    /// Octets sent from it by this interface, whole frames without FCS; the headers of a packet that the device
+    /// cuts into segments count once.
+    #[serde(default)]
+    pub tx_bytes: u64,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The kernel side: loading, attaching, and the shared maps by name.
 //!
-//! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without a daemon.
+//! [`Kernel`] is the daemon's; [`Reader`](super::reader::Reader) serves whoever wants to look, with or without
+//! a daemon.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -9,11 +10,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{
-    Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf,
-};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuHashMap, RingBuf};
+use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs,
+};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use nix::mount::{MsFlags, mount};
@@ -21,11 +23,10 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS, ROUTERS, RouterEntry,
-    RouterInfo, RouterKey, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4,
-    XDP_PROGRAM,
+    ABI_VERSION, CONTROL, Control, EGRESS_PROGRAM, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS,
+    ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot,
+    VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
-use vrrp_common::reason::Reason;
 
 use super::ring::EventRing;
 use super::table::Table;
@@ -34,7 +35,7 @@ use super::table::Table;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 7] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, EVENTS, CONTROL];
+const PINNED: [&str; 8] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, SAMPLES, EVENTS, CONTROL];
 
 /// The kernel side's own array of how often each router was news.
 const NEWS: &str = "NEWS";
@@ -46,6 +47,9 @@ const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
 
 /// The target under which the kernel side logs.
 pub const LOG_TARGET: &str = "vrrp_ebpf::xdp_ingress";
+
+/// What does not work without the egress program.
+const NOT_COUNTED: &str = "packets sent from virtual addresses are not counted";
 
 /// What can go wrong between the daemon and the kernel side.
 #[derive(Debug, thiserror::Error)]
@@ -85,11 +89,13 @@ pub enum Error {
     Missing(&'static str),
     /// The kernel refuses the program.
     #[error(
-        "the kernel refuses the XDP program ({source}); Linux 5.18 or later is needed. The verifier \
+        "the kernel refuses the program {program} ({source}); Linux 5.18 or later is needed. The verifier \
          ends with:\n{log}"
     )]
     Verifier {
-        /// The end of its log.
+        /// Its name.
+        program: &'static str,
+        /// The end of the verifier's log.
         log: String,
         /// What the system call returned.
         #[source]
@@ -118,7 +124,7 @@ pub enum Error {
         generic: Box<ProgramError>,
     },
     /// A program operation other than attaching.
-    #[error("XDP program")]
+    #[error("BPF program")]
     Program(#[source] Box<ProgramError>),
     /// A map operation.
     #[error("map {name}")]
@@ -158,7 +164,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
+    pub(super) fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| {
             if matches!(errno(&source), Some(libc::EPERM | libc::EACCES)) {
                 Self::NotPermitted("read the maps")
@@ -174,7 +180,7 @@ impl Error {
 }
 
 /// The number of the system error at the bottom of an error, if there is one.
-fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
+pub(super) fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -200,7 +206,7 @@ pub fn chain(error: &dyn StdError) -> String {
 /// The value of a map as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-struct Plain<T>(T);
+pub(super) struct Plain<T>(pub T);
 
 // SAFETY: `bytemuck::Pod` asks for more than `aya::Pod` does, and the wrapper is transparent.
 unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
@@ -273,8 +279,16 @@ fn ring_bytes(routers: u32) -> u32 {
     routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
 }
 
-/// The loaded kernel side. Dropping it detaches the program from all interfaces; the pins stay, for
-/// [`Reader`].
+/// The programs on one interface.
+struct Attached {
+    xdp: XdpLinkId,
+    mode: CaptureMode,
+    /// None where the kernel could not attach it: then what leaves is not counted.
+    egress: Option<SchedClassifierLinkId>,
+}
+
+/// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
+/// [`Reader`](super::reader::Reader).
 pub struct Kernel {
     ebpf: Ebpf,
     pins: PathBuf,
@@ -287,7 +301,9 @@ pub struct Kernel {
     sizes: Sizes,
     /// Whether the program was loaded with its log statements.
     logs: bool,
-    links: BTreeMap<u32, (XdpLinkId, CaptureMode)>,
+    links: BTreeMap<u32, Attached>,
+    /// Whether the egress program is loaded and, as far as we know, can be attached.
+    counts_egress: bool,
 }
 
 impl Kernel {
@@ -337,7 +353,16 @@ impl Kernel {
                 Error::Load(Box::new(error))
             }
         })?;
-        xdp(&mut ebpf)?.load().map_err(refused)?;
+        xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
+        let counts_egress = match egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
+            Ok(()) => true,
+            // Nobody goes without a router for want of a counter.
+            Err(error @ Error::Verifier { .. }) => {
+                log::warn!("{NOT_COUNTED}: {}", chain(&error));
+                false
+            }
+            Err(error) => return Err(error),
+        };
 
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
@@ -351,6 +376,7 @@ impl Kernel {
             sizes,
             logs,
             links: BTreeMap::new(),
+            counts_egress,
         })
     }
 
@@ -363,22 +389,32 @@ impl Kernel {
         xdp(&mut self.ebpf)
     }
 
-    /// Attaches the program to an interface: in its driver if that can, otherwise in the network
-    /// stack. Does nothing where it is attached already. It leaves with the daemon.
+    /// The egress program, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`].
+    pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
+        egress(&mut self.ebpf)
+    }
+
+    /// Attaches the XDP program to an interface: in its driver if that can, otherwise in the network
+    /// stack; and the egress program beside it, without which everything but counting works. Does nothing
+    /// where they are attached already. They leave with the daemon.
     ///
     /// # Errors
     ///
     /// [`Error::Occupied`] where somebody else's program is, [`Error::Attach`].
     pub fn attach(&mut self, ifindex: u32, ifname: &str) -> Result<CaptureMode, Error> {
-        if let Some((_, mode)) = self.links.get(&ifindex) {
-            return Ok(*mode);
+        if let Some(attached) = self.links.get(&ifindex) {
+            return Ok(attached.mode);
         }
         let program = xdp(&mut self.ebpf)?;
         let occupied = |error: &ProgramError| {
             matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
                 .then(|| Error::Occupied { ifname: ifname.into(), program: occupant(ifindex) })
         };
-        let (link, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+        let (xdp, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
             Ok(link) => (link, CaptureMode::Native),
             Err(native) => {
                 if let Some(error) = occupied(&native) {
@@ -396,18 +432,52 @@ impl Kernel {
                 }
             }
         };
-        self.links.insert(ifindex, (link, mode));
+        let egress = self.attach_egress(ifname);
+        self.links.insert(ifindex, Attached { xdp, mode, egress });
         Ok(mode)
     }
 
-    /// Detaches the program from an interface; nothing happens where it is not attached.
+    /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
+    fn attach_egress(&mut self, ifname: &str) -> Option<SchedClassifierLinkId> {
+        if !self.counts_egress {
+            return None;
+        }
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let attached = egress(&mut self.ebpf).and_then(|program| {
+            program
+                .attach_with_options(ifname, TcAttachType::Egress, first)
+                .map_err(|error| Error::Program(Box::new(error)))
+        });
+        match attached {
+            Ok(link) => Some(link),
+            // The attach type is unknown: kernel/bpf/syscall.c, link_create.
+            Err(error) if errno(&error) == Some(libc::EINVAL) => {
+                self.counts_egress = false;
+                log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
+                None
+            }
+            Err(error) => {
+                log::warn!("{ifname}: {NOT_COUNTED}: {}", chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Detaches the programs from an interface; nothing happens where they are not attached.
     ///
     /// # Errors
     ///
     /// [`Error::Program`].
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
-        let Some((link, _)) = self.links.remove(&ifindex) else { return Ok(()) };
-        xdp(&mut self.ebpf)?.detach(link).map_err(|error| Error::Program(Box::new(error)))
+        let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
+        let failed = |error| Error::Program(Box::new(error));
+        let xdp = xdp(&mut self.ebpf)?.detach(attached.xdp).map_err(failed);
+        // Whether or not the first one could be detached.
+        let egress = match attached.egress {
+            Some(link) => egress(&mut self.ebpf)?.detach(link).map_err(failed),
+            None => Ok(()),
+        };
+        xdp.and(egress)
     }
 
     /// Adds a router, or replaces what it accepts.
@@ -434,7 +504,7 @@ impl Kernel {
         or_absent(ROUTERS, self.routers.remove(&Plain(*key)))
     }
 
-    /// Starts to count what arrives for an address. Adding it again keeps the counters.
+    /// Starts to count what arrives for an address and leaves from it. Adding it again keeps the counters.
     ///
     /// # Errors
     ///
@@ -608,20 +678,27 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     program.try_into().map_err(|error| Error::Program(Box::new(error)))
 }
 
-/// Why the kernel does not load the program.
-fn refused(error: ProgramError) -> Error {
+fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
+    let program = ebpf.program_mut(EGRESS_PROGRAM).ok_or(Error::Missing(EGRESS_PROGRAM))?;
+    program.try_into().map_err(|error| Error::Program(Box::new(error)))
+}
+
+/// Why the kernel does not load a program.
+fn refused(program: &'static str) -> impl FnOnce(ProgramError) -> Error {
     /// Lines of the verifier's log that tell what it does not like.
     const LINES: usize = 12;
-    let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return Error::Program(Box::new(error));
-    };
-    if io_error.raw_os_error() == Some(libc::EPERM) {
-        return Error::NotPermitted("load BPF programs");
+    move |error| {
+        let ProgramError::LoadError { io_error, verifier_log } = error else {
+            return Error::Program(Box::new(error));
+        };
+        if io_error.raw_os_error() == Some(libc::EPERM) {
+            return Error::NotPermitted("load BPF programs");
+        }
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().collect();
+        let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        Error::Verifier { program, log, source: io_error }
     }
-    let log = verifier_log.to_string();
-    let lines: Vec<&str> = log.lines().collect();
-    let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
-    Error::Verifier { log, source: io_error }
 }
 
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
@@ -701,111 +778,4 @@ fn xdp_program_id(ifindex: u32) -> Option<u32> {
         }
     }
     None
-}
-
-/// The maps that a daemon has pinned, for reading only.
-pub struct Reader {
-    reasons: PerCpuArray<MapData, u64>,
-    slots: Array<MapData, Plain<Slot>>,
-    info: Array<MapData, Plain<RouterInfo>>,
-    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
-    control: Control,
-}
-
-impl Reader {
-    /// Opens the maps in the directory `pins`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood.
-    pub fn open(pins: &Path) -> Result<Self, Error> {
-        // Nothing else is looked at before it is known to be what we take it for.
-        let control: Array<MapData, Plain<Control>> = open(pins, CONTROL)?;
-        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
-        if control.abi_version != ABI_VERSION {
-            return Err(Error::Abi { found: control.abi_version });
-        }
-        let reader = Self {
-            reasons: open(pins, REASONS)?,
-            slots: open(pins, SLOTS)?,
-            info: open(pins, INFO)?,
-            vips: open(pins, VIPS4)?,
-            control,
-        };
-        let reasons = usize::try_from(reader.reasons.len());
-        if reasons != Ok(Reason::COUNT) || reader.slots.len() != reader.info.len() {
-            return Err(Error::Abi { found: control.abi_version });
-        }
-        Ok(reader)
-    }
-
-    /// Who made the maps.
-    pub fn control(&self) -> Control {
-        self.control
-    }
-
-    /// How often each verdict was given, over all CPUs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
-        Reason::ALL
-            .iter()
-            .map(|reason| {
-                let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
-                Ok((*reason, counts.iter().sum()))
-            })
-            .collect()
-    }
-
-    /// The routers, ordered by index.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
-        let mut routers = Vec::new();
-        for index in 0..self.info.len() {
-            let Plain(info) = self.info.get(&index, 0).map_err(Error::map(INFO))?;
-            if info.name().is_empty() {
-                continue;
-            }
-            let Plain(slot) = self.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
-            routers.push((index, info, slot));
-        }
-        Ok(routers)
-    }
-
-    /// The traffic to virtual addresses, over all CPUs, ordered by interface and address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn vips(&self) -> Result<Vec<(VipKey4, VipCounters)>, Error> {
-        let mut vips = Vec::new();
-        for entry in self.vips.iter() {
-            let (Plain(key), values) = entry.map_err(Error::map(VIPS4))?;
-            let mut sum = VipCounters::default();
-            for Plain(counters) in values.iter() {
-                sum.rx_packets += counters.rx_packets;
-                sum.rx_bytes += counters.rx_bytes;
-            }
-            vips.push((key, sum));
-        }
-        vips.sort_by_key(|(key, _)| *key);
-        Ok(vips)
-    }
-}
-
-/// A pinned map, if it has the type and the sizes of `T`.
-fn open<T>(pins: &Path, name: &'static str) -> Result<T, Error>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    let data = MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
-        Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
-        _ => Error::map(name)(error),
-    })?;
-    Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
 }

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod memory;
 pub mod netlink;
+pub mod reader;
 pub mod ring;
 pub mod sched;
 mod table;

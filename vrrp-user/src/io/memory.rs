@@ -1,0 +1,47 @@
+//! Memory: little of it, and none that is swapped out.
+
+use std::io;
+use std::panic;
+use std::thread;
+
+/// Makes the allocator take large blocks from the system one by one, and give them back when they are freed.
+/// By default it keeps more and more of them: what a takeover of thousands of routers needs for a second
+/// would stay for ever.
+pub fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the calls take numbers only (mallopt(3)); nothing depends on their success.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
+    }
+}
+
+/// Runs something that needs much memory for a short time. The allocator gives each thread a heap of its own:
+/// what stays does not lie among what goes, and [`trim`] gives whole pages back.
+pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(result) => result,
+        Err(panic) => panic::resume_unwind(panic),
+    })
+}
+
+/// Gives memory that was freed back to the system. Reading a long configuration leaves much of it, and
+/// what the allocator keeps counts as ours. Before [`lock`]: locked pages stay.
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number only and is thread-safe (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
+/// touched, such as most of each thread's stack, costs nothing.
+///
+/// # Errors
+/// CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK too low.
+pub fn lock() -> io::Result<()> {
+    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: the call takes numbers only.
+    if unsafe { libc::mlockall(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,191 @@
+//! The shared maps as others see them: with or without a daemon, and without changing anything.
+//!
+//! What the kernel side keeps per CPU becomes one here.
+
+use std::cmp::Reverse;
+use std::path::Path;
+
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
+use vrrp_common::maps::{
+    ABI_VERSION, CONTROL, Control, INFO, REASONS, RouterInfo, SAMPLES, SLOTS, Slot, VIPS4,
+    VipCounters, VipKey4,
+};
+use vrrp_common::reason::Reason;
+use vrrp_common::sample::{Sample, Samples};
+
+use super::bpf::{Error, Plain, errno};
+
+/// What is kept of the packets that got one verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sampled {
+    /// The latest packets of every CPU, newest first.
+    pub recent: Vec<Sample>,
+    /// Packets of which none was kept, as there were too many at a time.
+    pub missed: u64,
+}
+
+impl Sampled {
+    /// Puts together what the CPUs have.
+    fn merge<'a>(cpus: impl Iterator<Item = &'a Samples>) -> Self {
+        let mut all = Self::default();
+        for samples in cpus {
+            all.recent.extend(samples.recent().copied());
+            all.missed += samples.missed;
+        }
+        all.recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
+        all
+    }
+}
+
+/// The maps that a daemon has pinned, for reading only.
+pub struct Reader {
+    reasons: PerCpuArray<MapData, u64>,
+    samples: PerCpuArray<MapData, Plain<Samples>>,
+    slots: Array<MapData, Plain<Slot>>,
+    info: Array<MapData, Plain<RouterInfo>>,
+    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    control: Control,
+}
+
+impl Reader {
+    /// Opens the maps in the directory `pins`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood.
+    pub fn open(pins: &Path) -> Result<Self, Error> {
+        // Nothing else is looked at before it is known to be what we take it for.
+        let control: Array<MapData, Plain<Control>> = open(pins, CONTROL)?;
+        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        if control.abi_version != ABI_VERSION {
+            return Err(Error::Abi { found: control.abi_version });
+        }
+        let reader = Self {
+            reasons: open(pins, REASONS)?,
+            samples: open(pins, SAMPLES)?,
+            slots: open(pins, SLOTS)?,
+            info: open(pins, INFO)?,
+            vips: open(pins, VIPS4)?,
+            control,
+        };
+        let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
+        if !per_reason(reader.reasons.len())
+            || !per_reason(reader.samples.len())
+            || reader.slots.len() != reader.info.len()
+        {
+            return Err(Error::Abi { found: control.abi_version });
+        }
+        Ok(reader)
+    }
+
+    /// Who made the maps.
+    pub fn control(&self) -> Control {
+        self.control
+    }
+
+    /// How often each verdict was given, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
+                Ok((*reason, counts.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// What is kept of the packets that got each verdict, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn samples(&self) -> Result<Vec<(Reason, Sampled)>, Error> {
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let samples = self.samples.get(&reason.index(), 0).map_err(Error::map(SAMPLES))?;
+                Ok((*reason, Sampled::merge(samples.iter().map(|Plain(samples)| samples))))
+            })
+            .collect()
+    }
+
+    /// The routers, ordered by index.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
+        let mut routers = Vec::new();
+        for index in 0..self.info.len() {
+            let Plain(info) = self.info.get(&index, 0).map_err(Error::map(INFO))?;
+            if info.name().is_empty() {
+                continue;
+            }
+            let Plain(slot) = self.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
+            routers.push((index, info, slot));
+        }
+        Ok(routers)
+    }
+
+    /// The traffic to and from virtual addresses, over all CPUs, ordered by interface and address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn vips(&self) -> Result<Vec<(VipKey4, VipCounters)>, Error> {
+        let mut vips = Vec::new();
+        for entry in self.vips.iter() {
+            let (Plain(key), values) = entry.map_err(Error::map(VIPS4))?;
+            let mut sum = VipCounters::default();
+            for Plain(counters) in values.iter() {
+                sum.rx_packets += counters.rx_packets;
+                sum.rx_bytes += counters.rx_bytes;
+                sum.tx_packets += counters.tx_packets;
+                sum.tx_bytes += counters.tx_bytes;
+            }
+            vips.push((key, sum));
+        }
+        vips.sort_by_key(|(key, _)| *key);
+        Ok(vips)
+    }
+}
+
+/// A pinned map, if it has the type and the sizes of `T`.
+fn open<T>(pins: &Path, name: &'static str) -> Result<T, Error>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let data = MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
+        Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
+        _ => Error::map(name)(error),
+    })?;
+    Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpu(times: &[u64], missed: u64) -> Samples {
+        let count = times.len() as u64;
+        let mut samples = Samples { written: count, begun: count, missed, ..Samples::default() };
+        for (sample, time) in samples.samples.iter_mut().zip(times) {
+            sample.ktime_ns = *time;
+        }
+        samples
+    }
+
+    #[test]
+    fn samples_of_all_cpus_come_newest_first() {
+        let cpus = [cpu(&[10, 40, 50], 3), cpu(&[], 0), cpu(&[20, 30, 60], 4)];
+        let merged = Sampled::merge(cpus.iter());
+        let times: Vec<u64> = merged.recent.iter().map(|sample| sample.ktime_ns).collect();
+        assert_eq!(times, [60, 50, 40, 30, 20, 10]);
+        assert_eq!(merged.missed, 7);
+        assert_eq!(Sampled::merge([].iter()), Sampled::default());
+    }
+}
