@@ -37,9 +37,9 @@ use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId,
 use crate::io::bpf::{self, Kernel, Sizes};
 use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
-use crate::io::{memory, sched};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
+use crate::io::{memory, sched};
 use crate::wire;
 
 /// The lock file in an instance's runtime directory.

@@ -230,8 +230,7 @@ impl Router {
 
     /// The configured source, else the interface's.
     pub fn source(&self, interface: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-        let (Transport::Multicast { source } | Transport::Unicast { source, .. }) =
-            &self.transport;
+        let (Transport::Multicast { source } | Transport::Unicast { source, .. }) = &self.transport;
         match source {
             Some(IpAddr::V4(source)) => Some(*source),
             Some(IpAddr::V6(_)) | None => interface,
@@ -269,12 +268,7 @@ impl Router {
     }
 
     fn key(&self, ifindex: u32) -> RouterKey {
-        RouterKey {
-            ifindex,
-            family: FAMILY_V4,
-            vrid: self.vrid.get(),
-            ..RouterKey::default()
-        }
+        RouterKey { ifindex, family: FAMILY_V4, vrid: self.vrid.get(), ..RouterKey::default() }
     }
 
     fn entry(&self, home: Home, id: RouterId) -> RouterEntry {

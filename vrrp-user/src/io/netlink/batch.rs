@@ -47,12 +47,7 @@ impl Batch {
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
         // Without CAP_NET_ADMIN the default has to do; a lost answer is noticed.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self {
-            socket,
-            sequence: 0,
-            out: Vec::new(),
-            answer: Vec::with_capacity(ANSWER_LEN),
-        })
+        Ok(Self { socket, sequence: 0, out: Vec::new(), answer: Vec::with_capacity(ANSWER_LEN) })
     }
 
     /// Carries out requests in their order, and waits for the answers, bounded.
@@ -166,9 +161,6 @@ fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
     found
 }
 
-
-
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,8 +200,7 @@ mod tests {
     #[test]
     fn every_request_gets_its_own_answer() {
         let mut batch = Batch::open().unwrap();
-        let asks: Vec<Ask> =
-            (0..300).map(|n| ask(Request::Remove, 0x7000_0000 + n)).collect();
+        let asks: Vec<Ask> = (0..300).map(|n| ask(Request::Remove, 0x7000_0000 + n)).collect();
         let answers = batch.carry_out(&asks);
         assert_eq!(answers.len(), 300);
         for (ask, answer) in asks.iter().zip(&answers) {
