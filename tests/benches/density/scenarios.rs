@@ -71,7 +71,7 @@ impl Figures {
     /// How much intervals were off, in nanoseconds.
     fn spread(&mut self, what: &str, off: &mut [u64], p99: f64, max: Target) {
         #[allow(clippy::cast_precision_loss)]
-        self.add(format!("{what}s seen"), "", off.len() as f64, Target::None);
+        self.add(format!("{what}s counted"), "", off.len() as f64, Target::None);
         // A daemon that is too busy to advertise has no intervals to be off.
         if off.is_empty() {
             return;
@@ -289,7 +289,7 @@ fn bulk(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
         .filter(|(at, _)| window.contains(at))
         .map(|(_, gap)| gap.abs_diff(load.interval_ms * 1_000_000))
         .collect();
-    figures.spread("interval of the masters", &mut off, 5.0, Target::AtMost(20.0));
+    figures.spread("masters, interval", &mut off, 5.0, Target::AtMost(20.0));
     let silent = (half..load.routers).filter(|router| seen.first_advert(*router).is_none()).count();
     figures.add("routers that did not take over", "", count(silent), Target::AtMost(0.0));
     Ok(())

@@ -209,7 +209,7 @@ impl Daemon {
                     "--bpffs",
                     &bpffs,
                 ]);
-                // keepalived's messages go to a system log that is not there.
+                // Neither daemon logs what it does.
                 command.env("RUST_LOG", "warn");
                 command
             }
@@ -219,7 +219,9 @@ impl Daemon {
                 for file in [&main, &vrrp, &check] {
                     let _ = fs::remove_file(file);
                 }
-                command.args(["-n", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check]);
+                // Without -G it would look for a system log that is not there, again and again.
+                command
+                    .args(["-n", "-G", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check]);
                 command
             }
         };
