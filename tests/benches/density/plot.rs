@@ -43,7 +43,7 @@ impl Axis {
 /// Paired bars, grouped by scenario. Plain counts are left out: there is no better or worse to see.
 pub fn svg(lines: &[Line], facts: &str) -> String {
     let lines: Vec<&Line> = lines.iter().filter(|line| !line.unit.is_empty()).collect();
-    let values = |line: &&Line| [Some(line.ours), line.theirs].map(|s| s.map_or(0.0, |s| s.median));
+    let values = |line: &&Line| [line.ours, line.theirs].map(|s| s.map_or(0.0, |s| s.median));
     let axis = Axis::over(lines.iter().flat_map(values));
     let mut body = String::new();
     let (mut y, mut scenario) = (TOP, "");
@@ -56,7 +56,9 @@ pub fn svg(lines: &[Line], facts: &str) -> String {
         let rows = if line.theirs.is_some() { 2.0 } else { 1.0 };
         let label = format!("{}: {}, {}", line.load, line.what, line.unit);
         text(&mut body, LEFT - 10.0, y + BAR * rows / 2.0 + 4.0, "end", "", &label);
-        bar(&mut body, &axis, y, line.ours.median, OURS);
+        if let Some(ours) = line.ours {
+            bar(&mut body, &axis, y, ours.median, OURS);
+        }
         if let Some(theirs) = line.theirs {
             bar(&mut body, &axis, y + BAR, theirs.median, THEIRS);
         }

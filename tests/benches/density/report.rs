@@ -128,8 +128,8 @@ pub struct Line {
     pub what: String,
     /// Its unit; empty for a plain count, which has no better or worse.
     pub unit: &'static str,
-    /// Of `vrrp-user`.
-    pub ours: Spread,
+    /// Of `vrrp-user`; none where it did not even do what is measured.
+    pub ours: Option<Spread>,
     /// Of keepalived, where there is such a thing.
     pub theirs: Option<Spread>,
     /// `theirs` by `ours`.
@@ -171,7 +171,7 @@ impl Line {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let theirs = or_dash(self.theirs.map(|theirs| number(theirs.median)));
         let ratio = or_dash(self.ratio.map(|ratio| format!("{ratio:.1}x")));
-        (number(self.ours.median), theirs, ratio)
+        (or_dash(self.ours.map(|ours| number(ours.median))), theirs, ratio)
     }
 }
 
@@ -186,39 +186,40 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// The measurements of both daemons side by side; a figure that one of them lacks is left out there, and one
-/// that ours lacks altogether.
+/// The measurements of both daemons side by side. One of them may lack figures: a daemon that sends nothing
+/// has no intervals. The longest list has them all.
 pub fn compare(scenario: Scenario, load: Load, all: &[(Kind, Vec<Figure>)]) -> Vec<Line> {
     let spread = |kind: Kind, what: &str| {
         let figures = all.iter().filter(|(k, _)| *k == kind).flat_map(|(_, figures)| figures);
         Spread::of(figures.filter(|f| f.what == what).map(|f| f.value).collect())
     };
-    let Some((_, first)) = all.iter().find(|(kind, _)| *kind == Kind::VrrpUser) else {
+    let Some((_, longest)) = all.iter().max_by_key(|(_, figures)| figures.len()) else {
         return Vec::new();
     };
     let line = |figure: &Figure| {
-        let ours = spread(Kind::VrrpUser, &figure.what)?;
+        let ours = spread(Kind::VrrpUser, &figure.what);
         let theirs = spread(Kind::Keepalived, &figure.what);
         let target = match figure.target {
             Target::None => None,
             Target::AtMost(target) => Some(target),
             Target::OfTheirs(part) => theirs.map(|theirs| part * theirs.median),
         };
-        Some(Line {
+        let comparable = ours.zip(theirs).filter(|(ours, _)| ours.median > 0.0);
+        Line {
             scenario: scenario.name(),
             load,
             what: figure.what.clone(),
             unit: figure.unit,
             ours,
             theirs,
-            ratio: theirs
-                .filter(|_| ours.median > 0.0 && !figure.unit.is_empty())
-                .map(|theirs| theirs.median / ours.median),
+            ratio: comparable
+                .filter(|_| !figure.unit.is_empty())
+                .map(|(ours, theirs)| theirs.median / ours.median),
             target,
-            met: target.map(|target| ours.median <= target),
-        })
+            met: target.map(|target| ours.is_some_and(|ours| ours.median <= target)),
+        }
     };
-    first.iter().filter_map(line).collect()
+    longest.iter().map(line).collect()
 }
 
 /// The whole result.
