@@ -8,7 +8,7 @@ const WIDTH: f64 = 1180.0;
 /// Where the bars begin and end.
 const LEFT: f64 = 560.0;
 const RIGHT: f64 = 1090.0;
-const TOP: f64 = 76.0;
+const TOP: f64 = 90.0;
 const BAR: f64 = 10.0;
 const OURS: &str = "#1667b7";
 const THEIRS: &str = "#e39a3b";
@@ -56,14 +56,14 @@ pub fn svg(lines: &[Line], facts: &str) -> String {
         let rows = if line.theirs.is_some() { 2.0 } else { 1.0 };
         let label = format!("{}: {}, {}", line.load, line.what, line.unit);
         text(&mut body, LEFT - 10.0, y + BAR * rows / 2.0 + 4.0, "end", "", &label);
+        let mark = line.target.map(|target| axis.x(target));
         if let Some(ours) = line.ours {
-            bar(&mut body, &axis, y, ours.median, OURS);
+            bar(&mut body, &axis, y, ours.median, OURS, mark);
         }
         if let Some(theirs) = line.theirs {
-            bar(&mut body, &axis, y + BAR, theirs.median, THEIRS);
+            bar(&mut body, &axis, y + BAR, theirs.median, THEIRS, None);
         }
-        if let Some(target) = line.target {
-            let x = axis.x(target);
+        if let Some(x) = mark {
             // Writing to a string does not fail, here and below.
             let _ = writeln!(
                 body,
@@ -93,13 +93,18 @@ fn page(axis: &Axis, bottom: f64, facts: &str, body: &str) -> String {
         "font-weight='bold' font-size='17'",
         "vrrp-user and keepalived on the same work: less is better",
     );
-    text(&mut page, 16.0, 42.0, "start", "font-size='10' fill='#555'", facts);
+    // In two lines, as it does not fit in one.
+    let middle = facts.match_indices(", ").map(|(at, _)| at + 2).find(|at| *at > facts.len() / 2);
+    let (first, second) = facts.split_at_checked(middle.unwrap_or(0)).unwrap_or((facts, ""));
+    for (y, facts) in [(42.0, first), (56.0, second)] {
+        text(&mut page, 16.0, y, "start", "font-size='11' fill='#555'", facts);
+    }
     let legend = [(OURS, "vrrp-user"), (THEIRS, "keepalived"), (TARGET, "target: at most")];
     for ((colour, name), x) in legend.into_iter().zip([LEFT, LEFT + 110.0, LEFT + 220.0]) {
-        let _ = writeln!(page, "<rect x='{x}' y='54' width='12' height='10' fill='{colour}'/>");
-        text(&mut page, x + 17.0, 63.0, "start", "", name);
+        let _ = writeln!(page, "<rect x='{x}' y='68' width='12' height='10' fill='{colour}'/>");
+        text(&mut page, x + 17.0, 77.0, "start", "", name);
     }
-    text(&mut page, 16.0, 63.0, "start", "fill='#555'", "logarithmic; each figure in its own unit");
+    text(&mut page, 16.0, 77.0, "start", "fill='#555'", "logarithmic; each figure in its own unit");
     for decade in axis.first..=axis.last {
         let value = 10f64.powi(decade);
         let x = axis.x(value);
@@ -113,16 +118,19 @@ fn page(axis: &Axis, bottom: f64, facts: &str, body: &str) -> String {
     page + body + "</svg>\n"
 }
 
-fn bar(page: &mut String, axis: &Axis, y: f64, value: f64, colour: &str) {
+fn bar(page: &mut String, axis: &Axis, y: f64, value: f64, colour: &str, mark: Option<f64>) {
+    let from = axis.x(0.0);
     // Something to see where there is nothing to measure.
-    let (from, to) = (axis.x(0.0), axis.x(value));
+    let to = axis.x(value).max(from + 1.5);
     let _ = writeln!(
         page,
         "<rect x='{from}' y='{y:.1}' width='{:.1}' height='{:.1}' fill='{colour}'/>",
-        (to - from).max(1.5),
+        to - from,
         BAR - 1.0
     );
-    text(page, to.max(from + 1.5) + 4.0, y + BAR - 1.5, "start", "font-size='10'", &number(value));
+    // The number goes behind a mark that it would cover.
+    let end = mark.filter(|mark| (to - 1.0..to + 34.0).contains(mark)).unwrap_or(to);
+    text(page, end + 4.0, y + BAR - 1.5, "start", "font-size='10'", &number(value));
 }
 
 fn text(page: &mut String, x: f64, y: f64, anchor: &str, style: &str, content: &str) {

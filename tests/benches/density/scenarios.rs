@@ -127,6 +127,10 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
     if intervals.is_empty() {
         intervals = own.iter().map(|load| load.interval_ms).collect();
     }
+    if scenario == Scenario::Xdp {
+        // Only the maps matter there.
+        intervals.truncate(1);
+    }
     let mut loads: Vec<Load> = Vec::new();
     for &routers in &routers {
         for &interval_ms in &intervals {

@@ -74,12 +74,14 @@ impl Load {
             AdvertInterval::Centisecs(_) => 3,
         };
         let interval = Duration::from_millis(self.interval_ms).as_secs_f64();
+        // Without being told, keepalived lets an owner of addresses wait as if it were a backup.
+        let state = if Priority(priority) == Priority::OWNER { "MASTER" } else { "BACKUP" };
         let mut text = String::new();
         for router in 0..self.routers {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "vrrp_instance R{router} {{\n state BACKUP\n version {version}\n interface {}\n \
+                "vrrp_instance R{router} {{\n state {state}\n version {version}\n interface {}\n \
                  virtual_router_id {}\n priority {priority}\n advert_int {interval}\n \
                  virtual_ipaddress {{\n {}/32\n }}\n}}",
                 link_name(router / PER_LINK),

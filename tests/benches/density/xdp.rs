@@ -62,40 +62,36 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("advert with a bad checksum", refused, DROP, None),
     ];
     let ours = kernel.program().map_err(|error| Error::Unexpected(chain(&error)))?;
-    let mut costs = Vec::new();
-    for case in &cases {
-        costs.extend(compare(plan, "RX", &*ours, &empty, PASS, case)?);
-    }
-    Ok(costs)
+    side(plan, "RX", &*ours, &empty, PASS, &cases)
 }
 
-/// Runs a program and the empty one in turns on a packet: what ours costs on top.
-fn compare<P>(
+/// Runs a program and the empty one of its kind in turns on each packet: what ours costs on top.
+fn side<P>(
     plan: &Plan,
-    side: &str,
+    name: &str,
     ours: &P,
     empty: &P,
     empty_verdict: u32,
-    case: &Case,
+    cases: &[Case],
 ) -> Result<Vec<Cost>>
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
 {
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    for _ in 0..if plan.quick { 3 } else { 15 } {
-        with.push(run(ours, &case.packet, case.verdict)?);
-        without.push(run(empty, &case.packet, empty_verdict)?);
+    let (mut costs, mut least) = (Vec::new(), f64::INFINITY);
+    for Case { what, packet, verdict, target } in cases {
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..if plan.quick { 3 } else { 15 } {
+            with.push(run(ours, packet, *verdict)?);
+            without.push(run(empty, packet, empty_verdict)?);
+        }
+        let added = minimum(&with) - minimum(&without);
+        costs.push((format!("{name}, {what}: added, least"), "ns", added, *target));
+        let added = median(&mut with) - median(&mut without);
+        costs.push((format!("{name}, {what}: added, median"), "ns", added, None));
+        least = least.min(minimum(&without));
     }
-    let Case { what, target, .. } = case;
-    let figure =
-        |name: &str, value, target| (format!("{side}, {what}: {name}"), "ns", value, target);
-    let (least, middle) =
-        (minimum(&with) - minimum(&without), median(&mut with) - median(&mut without));
-    Ok(vec![
-        figure("added, least", least, *target),
-        figure("added, median", middle, None),
-        figure("an empty program, median", median(&mut without), None),
-    ])
+    costs.push((format!("{name}, an empty program, least"), "ns", least, None));
+    Ok(costs)
 }
 
 /// Nanoseconds for one packet.
