@@ -26,10 +26,12 @@ impl Keepalived {
         for file in [&main, &vrrp, &check] {
             let _ = fs::remove_file(file);
         }
+        // -G: where there is no system log, its messages would go to the console of the machine as well, and
+        // a serial one takes longer for them than an election takes.
         let process = host.spawn(
             "keepalived",
             "keepalived",
-            &["-n", "-D", "-l", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check],
+            &["-n", "-D", "-l", "-G", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check],
         )?;
         Ok(Self { process, host: host.name().into() })
     }

@@ -8,6 +8,7 @@
 //!
 //! Namespaces are entered with setns(2), never with `ip netns exec`, which hides a mounted bpffs.
 
+mod bench;
 mod client;
 mod conf;
 mod error;
@@ -24,6 +25,7 @@ mod wait;
 mod web;
 mod xdp;
 
+pub use bench::{BenchArgs, Scenario};
 pub use client::{Prober, Sample, fetch};
 pub use conf::Instance;
 pub use error::{Error, Result};
@@ -37,3 +39,4 @@ pub use tcpdump::{Advert, Tcpdump};
 pub use vrrp_user::VrrpUser;
 pub use wait::{interrupt, interrupt_on_signals, interrupted, pause, wait_until};
 pub use web::WebServer;
+pub use xdp::{EmptyProgram, pin_empty_program};

@@ -1,19 +1,45 @@
-//! Somebody else's XDP program.
+//! BPF programs that do nothing: somebody else's on an interface, and what ours are measured against.
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use crate::{Error, Host, Result};
 
 /// Commands of bpf(2), `enum bpf_cmd` in linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
-/// `BPF_PROG_TYPE_XDP` in linux/bpf.h.
-const PROG_TYPE_XDP: u32 = 6;
-/// `r0 = XDP_PASS; exit` as `struct bpf_insn` (host order is little endian on every supported machine).
-const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
+
+/// A program of two instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmptyProgram {
+    /// XDP that passes everything.
+    Xdp,
+    /// A traffic classifier that accepts everything.
+    Classifier,
+}
+
+impl EmptyProgram {
+    /// `enum bpf_prog_type` in linux/bpf.h.
+    fn program_type(self) -> u32 {
+        match self {
+            Self::Xdp => 6,
+            Self::Classifier => 3,
+        }
+    }
+
+    /// `r0 = VERDICT; exit` as `struct bpf_insn` (host order is little endian on every supported machine).
+    fn instructions(self) -> [u64; 2] {
+        // `XDP_PASS` and `TC_ACT_OK`.
+        let verdict: u64 = match self {
+            Self::Xdp => 2,
+            Self::Classifier => 0,
+        };
+        [verdict << 32 | 0xb7, 0x95]
+    }
+}
 
 /// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
@@ -39,30 +65,38 @@ struct Pin {
     flags: u32,
 }
 
+/// Loads an empty program of this name, at most 15 characters, and pins it at a path in a bpffs.
+pub fn pin_empty_program(program: EmptyProgram, name: &str, path: &Path) -> Result<()> {
+    let (license, instructions) = (c"GPL", program.instructions());
+    let mut load = Load {
+        prog_type: program.program_type(),
+        insn_cnt: 2,
+        insns: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        ..Load::default()
+    };
+    // The last octet stays zero.
+    for (to, from) in load.name[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    let fd = bpf(BPF_PROG_LOAD, &load).map_err(Error::io(format!("load {program:?}")))?;
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    let program = unsafe { OwnedFd::from_raw_fd(fd) };
+
+    let name = CString::new(path.display().to_string())
+        .map_err(|_| Error::Unexpected("a path with a NUL".into()))?;
+    let fd = u32::try_from(program.as_raw_fd()).unwrap_or_default();
+    let pin = Pin { pathname: name.as_ptr() as u64, fd, flags: 0 };
+    bpf(BPF_OBJ_PIN, &pin).map_err(Error::io(format!("pin {path:?}"))).map(drop)
+}
+
 impl Host {
     /// Attaches an XDP program called `foreign` that passes everything to `eth0`, as other software does.
     pub fn attach_foreign_xdp(&self) -> Result<()> {
-        let license = c"GPL";
-        let mut load = Load {
-            prog_type: PROG_TYPE_XDP,
-            insn_cnt: 2,
-            insns: PASS.as_ptr() as u64,
-            license: license.as_ptr() as u64,
-            ..Load::default()
-        };
-        load.name[..7].copy_from_slice(b"foreign");
-        let fd = bpf(BPF_PROG_LOAD, &load).map_err(Error::io("load an XDP program"))?;
-        let fd = i32::try_from(fd).unwrap_or(-1);
-        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-        let program = unsafe { OwnedFd::from_raw_fd(fd) };
-
         // iproute2 attaches by name in a bpffs; the pin is of no use afterwards.
         let path = self.lab().bpffs().join(format!("foreign-{}", self.name()));
-        let name = CString::new(path.display().to_string())
-            .map_err(|_| Error::Unexpected("a path with a NUL".into()))?;
-        let fd = u32::try_from(program.as_raw_fd()).unwrap_or_default();
-        let pin = Pin { pathname: name.as_ptr() as u64, fd, flags: 0 };
-        bpf(BPF_OBJ_PIN, &pin).map_err(Error::io(format!("pin {path:?}")))?;
+        pin_empty_program(EmptyProgram::Xdp, "foreign", &path)?;
         self.ip(&["link", "set", "dev", "eth0", "xdp", "pinned", &path.display().to_string()])?;
         fs::remove_file(&path).map_err(Error::io(format!("remove {path:?}")))
     }

@@ -3,11 +3,13 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use vrrp_tests::{Error, Lab, Namespace, Process, Result, VrrpUser};
 use vrrp_user::engine::election::master_down_interval;
 use vrrp_user::engine::time::Centisecs;
@@ -30,7 +32,7 @@ pub fn vip(router: usize) -> Ipv4Addr {
 }
 
 /// So many routers at such an interval.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Load {
     /// Virtual routers, at most 16 links full.
     pub routers: usize,
@@ -72,12 +74,14 @@ impl Load {
             AdvertInterval::Centisecs(_) => 3,
         };
         let interval = Duration::from_millis(self.interval_ms).as_secs_f64();
+        // Without being told, keepalived lets an owner of addresses wait as if it were a backup.
+        let state = if Priority(priority) == Priority::OWNER { "MASTER" } else { "BACKUP" };
         let mut text = String::new();
         for router in 0..self.routers {
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "vrrp_instance R{router} {{\n state BACKUP\n version {version}\n interface {}\n \
+                "vrrp_instance R{router} {{\n state {state}\n version {version}\n interface {}\n \
                  virtual_router_id {}\n priority {priority}\n advert_int {interval}\n \
                  virtual_ipaddress {{\n {}/32\n }}\n}}",
                 link_name(router / PER_LINK),
@@ -120,9 +124,9 @@ impl Stage {
         Ok(Self { load, host, other, lab })
     }
 
-    /// A master of all routers on the other side.
-    pub fn advertise(&self, priority: u8, rhythm: Rhythm) -> Result<Worker<Vec<u64>>> {
-        Ok(wire::advertise(&self.other, self.load, priority, rhythm))
+    /// A master of these routers on the other side, of priority 200.
+    pub fn advertise(&self, routers: Range<usize>, rhythm: Rhythm) -> Worker<Vec<u64>> {
+        wire::advertise(&self.other, self.load, routers, 200, rhythm)
     }
 
     /// Listens on the other side.
@@ -145,11 +149,9 @@ impl Stage {
     }
 
     /// Routers whose address is on the host under test.
-    #[allow(clippy::cast_precision_loss)]
-    pub fn addresses(&self) -> Result<f64> {
+    pub fn addresses(&self) -> Result<usize> {
         let listed = self.host.ip(&["-4", "-o", "address"])?;
-        Ok(listed.lines().filter(|line| line.contains(" 10.1") && line.contains("/32")).count()
-            as f64)
+        Ok(listed.lines().filter(|line| line.contains(" 10.1") && line.contains("/32")).count())
     }
 }
 
@@ -160,6 +162,20 @@ pub enum Kind {
     VrrpUser,
     /// The one in PATH, or `KEEPALIVED`.
     Keepalived,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::VrrpUser => "vrrp-user",
+            Self::Keepalived => "keepalived",
+        })
+    }
+}
+
+/// The keepalived to compare with.
+pub fn keepalived() -> String {
+    std::env::var("KEEPALIVED").unwrap_or_else(|_| "keepalived".to_owned())
 }
 
 /// What a process used.
@@ -195,19 +211,19 @@ impl Daemon {
                     "--bpffs",
                     &bpffs,
                 ]);
-                // keepalived's messages go to a system log that is not there.
+                // Neither daemon logs what it does.
                 command.env("RUST_LOG", "warn");
                 command
             }
             Kind::Keepalived => {
-                let program =
-                    std::env::var("KEEPALIVED").unwrap_or_else(|_| "keepalived".to_owned());
-                let mut command = stage.host.command(&program);
+                let mut command = stage.host.command(&keepalived());
                 let (main, vrrp, check) = (path("main.pid"), path("vrrp.pid"), path("check.pid"));
                 for file in [&main, &vrrp, &check] {
                     let _ = fs::remove_file(file);
                 }
-                command.args(["-n", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check]);
+                // Without -G it would look for a system log that is not there, again and again.
+                command
+                    .args(["-n", "-G", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check]);
                 command
             }
         };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +120,7 @@ fn open() -> Result<Tx> {
     Tx::open().map_err(Error::io("open a packet socket"))
 }
 
-/// When the master of all routers advertises within an interval.
+/// When a master of many routers advertises within an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rhythm {
     /// For one router after the other, evenly.
@@ -128,15 +129,18 @@ pub enum Rhythm {
     AtOnce,
 }
 
-/// A master of all routers. Its result is when each was sent last.
+/// A master of these routers of a load. Its result is when each was sent last.
 pub fn advertise(
     namespace: &Arc<Namespace>,
     load: Load,
+    routers: Range<usize>,
     priority: u8,
     rhythm: Rhythm,
 ) -> Worker<Vec<u64>> {
     Worker::start(namespace, move |stop| {
-        let (frames, tx) = (frames(load, priority, 2)?, open()?);
+        let (mut frames, tx) = (frames(load, priority, 2)?, open()?);
+        frames.truncate(routers.end);
+        frames.drain(..routers.start.min(frames.len()));
         let mut sent = vec![0; frames.len()];
         let mut queue = Queue::default();
         let begin = Instant::now();
@@ -283,9 +287,10 @@ impl Seen {
         self.garps.get(router)?.first().copied()
     }
 
-    /// The spans between consecutive advertisements of each router.
-    pub fn intervals(&self) -> impl Iterator<Item = u64> + '_ {
-        self.adverts.iter().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0]))
+    /// Each advertisement of a router except the first: when it arrived, and how long after the one before.
+    pub fn intervals(&self, router: usize) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let times = self.adverts.get(router).map_or(&[][..], |times| times);
+        times.windows(2).map(|pair| (pair[1], pair[1].saturating_sub(pair[0])))
     }
 }
 

@@ -1,0 +1,407 @@
+//! What is measured: each scenario with the loads it has unless others are asked for, and the figures of one
+//! daemon under one load.
+
+use std::time::{Duration, Instant};
+
+use vrrp_tests::{BenchArgs, Result, Scenario};
+
+use crate::stage::{BusyLoops, Daemon, Kind, Load, PER_LINK, Stage};
+use crate::wire::{self, Flood, Rhythm, Seen, percentile};
+use crate::{Plan, xdp};
+
+/// As many routers as there is room for.
+const BIG: Load = Load { routers: 4080, interval_ms: 1000 };
+/// Many routers with a short interval.
+const FAST: Load = Load { routers: 1020, interval_ms: 100 };
+/// One full link.
+const LINK: Load = Load { routers: 255, interval_ms: 1000 };
+/// Version 3 with 100 ms, so that many rounds take little time.
+const ONE: Load = Load { routers: 1, interval_ms: 100 };
+/// A few.
+const FEW: Load = Load { routers: 20, interval_ms: 1000 };
+/// The least with a link for each half.
+const HALVES: Load = Load { routers: 510, interval_ms: 1000 };
+/// How long a takeover of many is watched for what it does to others.
+const BULK: Duration = Duration::from_secs(3);
+
+/// What a figure should be.
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// Nobody said.
+    None,
+    /// At most this.
+    AtMost(f64),
+    /// At most this part of keepalived's.
+    OfTheirs(f64),
+}
+
+/// A measured figure.
+pub struct Figure {
+    /// What it says; names the same thing for each daemon and load.
+    pub what: String,
+    /// Its unit; empty for a plain count, which has no better or worse.
+    pub unit: &'static str,
+    /// The value.
+    pub value: f64,
+    /// What ours should be.
+    pub target: Target,
+}
+
+/// The figures of one measurement.
+struct Figures {
+    load: Load,
+    list: Vec<Figure>,
+}
+
+impl Figures {
+    fn new(load: Load) -> Self {
+        Self { load, list: Vec::new() }
+    }
+
+    fn add(&mut self, what: impl Into<String>, unit: &'static str, value: f64, target: Target) {
+        self.list.push(Figure { what: what.into(), unit, value, target });
+    }
+
+    /// A target that holds for the given loads only.
+    fn at(&self, targets: &[(Load, f64)]) -> Target {
+        let target = targets.iter().find(|(load, _)| *load == self.load);
+        target.map_or(Target::None, |(_, target)| Target::AtMost(*target))
+    }
+
+    /// How much intervals were off, in nanoseconds.
+    fn spread(&mut self, what: &str, off: &mut [u64], p99: f64, max: Target) {
+        #[allow(clippy::cast_precision_loss)]
+        self.add(format!("{what}s counted"), "", off.len() as f64, Target::None);
+        // A daemon that is too busy to advertise has no intervals to be off.
+        if off.is_empty() {
+            return;
+        }
+        for (name, at, target) in
+            [("p50", 50.0, Target::None), ("p99", 99.0, Target::AtMost(p99)), ("max", 100.0, max)]
+        {
+            self.add(format!("{what} off by, {name}"), "ms", ms(percentile(off, at)), target);
+        }
+    }
+}
+
+/// Whether keepalived can do the same.
+pub fn has_peer(scenario: Scenario) -> bool {
+    match scenario {
+        Scenario::Backup
+        | Scenario::Takeover
+        | Scenario::Master
+        | Scenario::Lateness
+        | Scenario::Bulk
+        | Scenario::Flood
+        | Scenario::Start
+        | Scenario::Memory
+        | Scenario::Busy => true,
+        Scenario::Xdp | Scenario::Pure => false,
+    }
+}
+
+/// The loads of a scenario: its own, or those that were asked for.
+pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
+    let (own, quick): (&[Load], &[Load]) = match scenario {
+        Scenario::Backup | Scenario::Takeover | Scenario::Master => (&[BIG, FAST, LINK], &[LINK]),
+        Scenario::Lateness => (&[ONE], &[ONE]),
+        Scenario::Bulk => (&[BIG], &[HALVES]),
+        Scenario::Flood => (&[FEW], &[FEW]),
+        Scenario::Start => (&[BIG, LINK], &[LINK]),
+        Scenario::Memory => (&[BIG, LINK, FEW], &[LINK, FEW]),
+        Scenario::Busy => (&[LINK], &[LINK]),
+        Scenario::Xdp => (&[BIG], &[LINK]),
+        Scenario::Pure => (&[], &[]),
+    };
+    let own = if args.quick { quick } else { own };
+    // One router is what `lateness` is about, and more would leave `flood` no VRID that is unknown.
+    let fixed = matches!(scenario, Scenario::Lateness | Scenario::Flood);
+    if (args.routers.is_empty() || fixed) && args.interval.is_empty() {
+        return own.to_vec();
+    }
+    let mut routers: Vec<usize> = args.routers.iter().map(|n| usize::from(*n)).collect();
+    if routers.is_empty() || fixed {
+        routers = own.iter().map(|load| load.routers).collect();
+    }
+    let mut intervals = args.interval.clone();
+    if intervals.is_empty() {
+        intervals = own.iter().map(|load| load.interval_ms).collect();
+    }
+    if scenario == Scenario::Xdp {
+        // Only the maps matter there.
+        intervals.truncate(1);
+    }
+    let mut loads: Vec<Load> = Vec::new();
+    for &routers in &routers {
+        for &interval_ms in &intervals {
+            let load = Load { routers, interval_ms };
+            // Each half of `bulk` has links of its own.
+            let possible = scenario != Scenario::Bulk || load.links() > 1;
+            if possible && !loads.contains(&load) {
+                loads.push(load);
+            }
+        }
+    }
+    loads
+}
+
+/// Measures one daemon under one load.
+pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Result<Vec<Figure>> {
+    let mut figures = Figures::new(load);
+    match scenario {
+        Scenario::Backup => backup(plan, load, kind, &mut figures),
+        Scenario::Takeover => takeover(load, kind, &mut figures),
+        Scenario::Master => master(plan, load, kind, &mut figures),
+        Scenario::Lateness => lateness(plan, load, kind, &mut figures),
+        Scenario::Bulk => bulk(load, kind, &mut figures),
+        Scenario::Flood => flood(plan, load, kind, &mut figures),
+        Scenario::Start => start(load, kind, &mut figures),
+        Scenario::Memory => memory(load, kind, &mut figures),
+        Scenario::Busy => busy(plan, load, kind, &mut figures),
+        Scenario::Xdp => {
+            for (what, unit, value, target) in xdp::costs(plan, load)? {
+                let target = target.map_or(Target::None, Target::AtMost);
+                figures.add(what, unit, value, target);
+            }
+            Ok(())
+        }
+        // By criterion, in vrrp-user/benches.
+        Scenario::Pure => Ok(()),
+    }?;
+    Ok(figures.list)
+}
+
+/// What a daemon takes to start as backup; keepalived takes a while with thousands.
+fn begun(load: Load) -> Duration {
+    Duration::from_secs(if load.routers > 1000 { 12 } else { 5 })
+}
+
+/// What a master takes to be in its steady state: start, takeover, and the second group of gratuitous ARP
+/// after 5 s.
+fn settled(load: Load) -> Duration {
+    load.master_down(200) + Duration::from_secs(if load.routers > 1000 { 14 } else { 8 })
+}
+
+/// Hearing a master that never changes.
+fn backup(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let _generator = stage.advertise(0..load.routers, Rhythm::Even);
+    let daemon = Daemon::start(&stage, kind, load, 100)?;
+    vrrp_tests::pause(begun(load))?;
+    let usage = daemon.usage(plan.span)?;
+    let cpu = figures.at(&[(BIG, 1.0), (FAST, 2.0)]);
+    figures.add("CPU", "ms/s", usage.cpu_ms, cpu);
+    figures.add("context switches", "1/s", usage.switches, figures.at(&[(BIG, 5.0)]));
+    Ok(())
+}
+
+/// A master goes silent for all routers at one instant.
+fn takeover(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let generator = stage.advertise(0..load.routers, Rhythm::AtOnce);
+    let daemon = Daemon::start(&stage, kind, load, 100)?;
+    vrrp_tests::pause(begun(load))?;
+    let receiver = stage.receive()?;
+    let last_sent = generator.stop()?;
+    let down = load.master_down(100);
+    vrrp_tests::pause(down + Duration::from_secs(4))?;
+    let seen = receiver.stop()?;
+    drop(daemon);
+    let (mut late, mut garps) = (Vec::new(), Vec::new());
+    for (router, sent) in last_sent.iter().enumerate() {
+        let due = *sent + nanos(down);
+        late.extend(seen.first_advert(router).map(|at| at.saturating_sub(due)));
+        garps.extend(seen.first_garp(router).map(|at| at.saturating_sub(due)));
+    }
+    let median = ms(percentile(&mut late, 50.0));
+    figures.add("lateness of the median router", "ms", median, Target::None);
+    let last = figures.at(&[(BIG, 60.0), (FAST, 20.0)]);
+    figures.add("lateness of the last router", "ms", ms(percentile(&mut late, 100.0)), last);
+    figures.add("routers that did not", "", count(load.routers - late.len()), Target::AtMost(0.0));
+    let garp = figures.at(&[(BIG, 250.0)]);
+    figures.add("last address announced", "ms", ms(percentile(&mut garps, 100.0)), garp);
+    Ok(())
+}
+
+/// Advertising for all routers.
+fn master(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let daemon = Daemon::start(&stage, kind, load, 200)?;
+    vrrp_tests::pause(settled(load))?;
+    let receiver = stage.receive()?;
+    let usage = daemon.usage(plan.span)?;
+    let seen = receiver.stop()?;
+    let bare = stage.bare_cpu(plan.span)?;
+    let quarter = if load == BIG { Target::OfTheirs(0.25) } else { Target::None };
+    figures.add("CPU", "ms/s", usage.cpu_ms, quarter);
+    let of_bare = figures.at(&[(BIG, 1.5)]);
+    figures.add("CPU, times that of a bare sendmmsg", "x", usage.cpu_ms / bare, of_bare);
+    figures.spread("interval", &mut jitter(&seen, load), 1.0, Target::None);
+    Ok(())
+}
+
+/// One router, its master silent again and again: how late is the first advertisement?
+fn lateness(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let rounds = if plan.quick { 20 } else { 100 };
+    let (interval, down) = (Duration::from_millis(load.interval_ms), load.master_down(100));
+    let stage = Stage::new(load)?;
+    let generator = stage.advertise(0..load.routers, Rhythm::Even);
+    let _daemon = Daemon::start(&stage, kind, load, 100)?;
+    vrrp_tests::pause(Duration::from_secs(2))?;
+    drop(generator);
+    let mut late = Vec::new();
+    for _ in 0..rounds {
+        let generator = stage.advertise(0..load.routers, Rhythm::Even);
+        vrrp_tests::pause(interval * 7 / 2)?;
+        let receiver = stage.receive()?;
+        let sent = generator.stop()?;
+        vrrp_tests::pause(down + Duration::from_millis(100))?;
+        let sent = sent.first().copied().unwrap_or(0);
+        let first = receiver.stop()?.first_advert(0);
+        late.extend(first.map(|at| at.saturating_sub(sent + nanos(down))));
+    }
+    let quantiles = [
+        ("p50", 50.0, Target::None),
+        ("p99", 99.0, Target::AtMost(1.0)),
+        ("max", 100.0, Target::None),
+    ];
+    for (name, at, target) in quantiles {
+        figures.add(format!("takeover, {name}"), "ms", ms(percentile(&mut late, at)), target);
+    }
+    Ok(())
+}
+
+/// Half of the routers are master; the other half takes over at one instant. How late does that make the
+/// advertisements of the former?
+fn bulk(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let half = load.links() / 2 * PER_LINK;
+    let stage = Stage::new(load)?;
+    let generator = stage.advertise(half..load.routers, Rhythm::AtOnce);
+    let _daemon = Daemon::start(&stage, kind, load, 100)?;
+    vrrp_tests::pause(settled(load))?;
+    let receiver = stage.receive()?;
+    // So that the interval in which it happens has a beginning.
+    vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
+    let last_sent = generator.stop()?;
+    let down = load.master_down(100);
+    vrrp_tests::pause(down + BULK)?;
+    let seen = receiver.stop()?;
+    let from = last_sent.iter().max().copied().unwrap_or(0) + nanos(down);
+    let window = from..from + nanos(BULK);
+    let mut off: Vec<u64> = (0..half)
+        .flat_map(|router| seen.intervals(router))
+        .filter(|(at, _)| window.contains(at))
+        .map(|(_, gap)| gap.abs_diff(load.interval_ms * 1_000_000))
+        .collect();
+    figures.spread("masters, interval", &mut off, 5.0, Target::AtMost(20.0));
+    let silent = (half..load.routers).filter(|router| seen.first_advert(*router).is_none()).count();
+    figures.add("routers that did not take over", "", count(silent), Target::AtMost(0.0));
+    Ok(())
+}
+
+/// As many advertisements as the other side can send.
+fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    for what in Flood::ALL {
+        let stage = Stage::new(load)?;
+        let generator = stage.advertise(0..load.routers, Rhythm::Even);
+        let daemon = Daemon::start(&stage, kind, load, 100)?;
+        vrrp_tests::pause(begun(load))?;
+        let flood = stage.flood(what)?;
+        let usage = daemon.usage(plan.span)?;
+        let rate = flood.stop()?;
+        let took_over = stage.addresses()?;
+        drop(generator);
+        let target = if what == Flood::Changing { 100.0 } else { 2.0 };
+        figures.add(format!("{what}, CPU"), "ms/s", usage.cpu_ms, Target::AtMost(target));
+        figures.add(format!("{what}, sent per second"), "", rate, Target::None);
+        let what = format!("{what}, routers that took over");
+        figures.add(what, "", count(took_over), Target::AtMost(0.0));
+    }
+    let stage = Stage::new(load)?;
+    let _daemon = Daemon::start(&stage, kind, load, 200)?;
+    vrrp_tests::pause(load.master_down(200) + Duration::from_secs(3))?;
+    let flood = stage.flood(Flood::BadChecksum)?;
+    let receiver = stage.receive()?;
+    vrrp_tests::pause(plan.span)?;
+    let seen = receiver.stop()?;
+    flood.stop()?;
+    figures.spread("master, interval", &mut jitter(&seen, load), 5.0, Target::None);
+    Ok(())
+}
+
+/// From exec to the first advertisement of the last router, and from SIGTERM to the end.
+fn start(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let receiver = stage.receive()?;
+    let began = wire::now();
+    // The owner of the address advertises as soon as it can.
+    let mut daemon = Daemon::start(&stage, kind, load, 255)?;
+    vrrp_tests::pause(begun(load) + Duration::from_secs(2))?;
+    let stopping = Instant::now();
+    daemon.stop()?;
+    let stop = stopping.elapsed().as_secs_f64();
+    let seen = receiver.stop()?;
+    let firsts = (0..load.routers).filter_map(|router| seen.first_advert(router));
+    let mut firsts: Vec<u64> = firsts.map(|at| at.saturating_sub(began)).collect();
+    let target = figures.at(&[(BIG, 2.0), (LINK, 2.0)]);
+    let last = ms(percentile(&mut firsts, 100.0)) / 1000.0;
+    figures.add("exec to the last router's first advert", "s", last, target);
+    figures.add(
+        "routers without an advert",
+        "",
+        count(load.routers - firsts.len()),
+        Target::AtMost(0.0),
+    );
+    figures.add("stop", "s", stop, target);
+    Ok(())
+}
+
+/// Memory, with every router master.
+fn memory(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let daemon = Daemon::start(&stage, kind, load, 255)?;
+    // The second group of gratuitous ARP comes after 5 s.
+    vrrp_tests::pause(begun(load) + Duration::from_secs(2))?;
+    let pss = figures.at(&[(LINK, 6.0), (BIG, 9.0)]);
+    figures.add("PSS", "MiB", daemon.pss_mib()?, pss);
+    match kind {
+        Kind::VrrpUser => figures.add("BPF maps", "MiB", daemon.map_mib()?, Target::None),
+        Kind::Keepalived => {}
+    }
+    Ok(())
+}
+
+/// Two busy loops per core beside it.
+fn busy(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let _daemon = Daemon::start(&stage, kind, load, 200)?;
+    vrrp_tests::pause(settled(load))?;
+    let loops = BusyLoops::start()?;
+    let receiver = stage.receive()?;
+    vrrp_tests::pause(plan.span)?;
+    let seen = receiver.stop()?;
+    drop(loops);
+    figures.spread("interval", &mut jitter(&seen, load), 5.0, Target::None);
+    Ok(())
+}
+
+/// How much each interval between a router's advertisements differs from the configured one, ns.
+fn jitter(seen: &Seen, load: Load) -> Vec<u64> {
+    let interval = load.interval_ms * 1_000_000;
+    let all = (0..load.routers).flat_map(|router| seen.intervals(router));
+    all.map(|(_, gap)| gap.abs_diff(interval)).collect()
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn ms(nanos: u64) -> f64 {
+    nanos as f64 / 1e6
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn count(of: usize) -> f64 {
+    of as f64
+}

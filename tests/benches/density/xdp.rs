@@ -1,0 +1,201 @@
+//! What the BPF programs cost the packets that they look at: each against an empty program of its kind, in
+//! turns, by `BPF_PROG_TEST_RUN`.
+
+use std::fs;
+
+use aya::programs::{TestRun, TestRunOptions, TestRunResult, Xdp};
+use aya_obj::programs::XdpAttachType;
+use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, VipKey4, transport};
+use vrrp_common::{FAMILY_V4, VRRP_TTL};
+use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
+use vrrp_user::engine::types::{Priority, Vrid};
+use vrrp_user::io::bpf::{Kernel, Sizes, chain};
+use vrrp_user::wire::ethernet::VRRP_MULTICAST;
+use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
+use vrrp_user::wire::vrrp::Auth;
+
+use crate::Plan;
+use crate::stage::{Load, PER_LINK, vip};
+
+/// `XDP_DROP` and `XDP_PASS` in linux/bpf.h.
+const DROP: u32 = 1;
+const PASS: u32 = 2;
+/// Packets in one run; the kernel tells the mean in whole nanoseconds.
+const REPEAT: u32 = 1_000_000;
+/// On which interface `BPF_PROG_TEST_RUN` says that packets arrive: the loopback one.
+const IFINDEX: u32 = 1;
+/// The sender and receiver of the packets.
+const SOURCE: [u8; 4] = [192, 0, 2, 2];
+const OTHER: [u8; 4] = [192, 0, 2, 1];
+
+/// What, unit, value, target.
+pub type Cost = (String, &'static str, f64, Option<f64>);
+
+/// A packet, what ours should do with it, and what that may cost.
+struct Case {
+    what: &'static str,
+    packet: Vec<u8>,
+    verdict: u32,
+    target: Option<f64>,
+}
+
+/// The figures, with as many routers and addresses in the maps as the load has.
+pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
+    let lab = Lab::new()?;
+    let mut kernel = kernel(&lab, load)?;
+    let path = lab.bpffs().join("empty-xdp");
+    pin_empty_program(EmptyProgram::Xdp, "empty", &path)?;
+    let empty = Xdp::from_pin(&path, XdpAttachType::Interface).map_err(unexpected)?;
+    fs::remove_file(&path).map_err(Error::io("remove a pin"))?;
+
+    let good = advert(load)?;
+    let mut refused = good.clone();
+    // The VRRP checksum, behind 14 octets of Ethernet and 20 of IP.
+    refused[40] ^= 0x55;
+    quieten(&mut kernel, &good)?;
+    let last = vip(load.routers - 1).octets();
+    let case = |what, packet, verdict, target| Case { what, packet, verdict, target };
+    let cases = [
+        case("64-byte TCP packet to no VIP", tcp(SOURCE, OTHER), PASS, Some(30.0)),
+        case("64-byte TCP packet to a VIP", tcp(SOURCE, last), PASS, Some(45.0)),
+        case("good advert that is no news", good, PASS, None),
+        case("advert with a bad checksum", refused, DROP, None),
+    ];
+    let ours = kernel.program().map_err(|error| Error::Unexpected(chain(&error)))?;
+    side(plan, "RX", &*ours, &empty, PASS, &cases)
+}
+
+/// Runs a program and the empty one of its kind in turns on each packet: what ours costs on top.
+fn side<P>(
+    plan: &Plan,
+    name: &str,
+    ours: &P,
+    empty: &P,
+    empty_verdict: u32,
+    cases: &[Case],
+) -> Result<Vec<Cost>>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
+    let (mut costs, mut least) = (Vec::new(), f64::INFINITY);
+    for Case { what, packet, verdict, target } in cases {
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..if plan.quick { 3 } else { 15 } {
+            with.push(run(ours, packet, *verdict)?);
+            without.push(run(empty, packet, empty_verdict)?);
+        }
+        let added = minimum(&with) - minimum(&without);
+        costs.push((format!("{name}, {what}: added, least"), "ns", added, *target));
+        let added = median(&mut with) - median(&mut without);
+        costs.push((format!("{name}, {what}: added, median"), "ns", added, None));
+        least = least.min(minimum(&without));
+    }
+    costs.push((format!("{name}, an empty program, least"), "ns", least, None));
+    Ok(costs)
+}
+
+/// Nanoseconds for one packet.
+fn run<P>(program: &P, packet: &[u8], verdict: u32) -> Result<f64>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
+    if vrrp_tests::interrupted() {
+        return Err(Error::Interrupted);
+    }
+    let options = TestRunOptions { data_in: Some(packet), repeat: REPEAT, ..TestRunOptions::new() };
+    let result = program.test_run(options).map_err(|error| {
+        // A signal ends the run.
+        if vrrp_tests::interrupted() { Error::Interrupted } else { unexpected(error) }
+    })?;
+    if result.return_value != verdict {
+        return Err(Error::Unexpected(format!("verdict {}, not {verdict}", result.return_value)));
+    }
+    #[allow(clippy::cast_precision_loss)]
+    Ok(result.duration.as_nanos() as f64)
+}
+
+fn minimum(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The loaded kernel side with all routers and addresses of a load in its maps.
+fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
+    let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
+    let count = u32::try_from(load.routers).unwrap_or(u32::MAX);
+    let sizes = Sizes { routers: count, vips: count };
+    let mut kernel = Kernel::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
+    let control = Control { abi_version: ABI_VERSION, ..Control::default() };
+    kernel.write_control(&control).map_err(failed)?;
+    for (router, slot) in (0..load.routers).zip(0..) {
+        // In reality each link has an index of its own, and so it has here, beginning with the one on
+        // which packets arrive.
+        let ifindex = u32::try_from(router / PER_LINK).unwrap_or(0) + IFINDEX;
+        let vrid = u8::try_from(router % PER_LINK + 1).unwrap_or(u8::MAX);
+        let key = RouterKey { ifindex, family: FAMILY_V4, vrid, ..RouterKey::default() };
+        let version = 3;
+        let mut entry = RouterEntry {
+            slot,
+            version,
+            transport: transport::MULTICAST,
+            ..RouterEntry::default()
+        };
+        entry.local[..4].copy_from_slice(&OTHER);
+        kernel.set_router(&key, &entry).map_err(failed)?;
+        // All on the one interface, so that any of them can be the destination.
+        let key = VipKey4 { ifindex: IFINDEX, address: vip(router).octets() };
+        kernel.add_vip4(&key).map_err(failed)?;
+    }
+    Ok(kernel)
+}
+
+/// Lets the kernel side hear the first router's master once, and says what the daemon of a backup says then:
+/// that this is no news.
+fn quieten(kernel: &mut Kernel, good: &[u8]) -> Result<()> {
+    let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
+    let options = TestRunOptions { data_in: Some(good), ..TestRunOptions::new() };
+    kernel.program().map_err(failed)?.test_run(options).map_err(unexpected)?;
+    let news = kernel.slot(0).news;
+    if news == 0 {
+        return Err(Error::Unexpected("the advertisement was not accepted".to_owned()));
+    }
+    kernel.set_quiet(0, news).map_err(failed)
+}
+
+/// An advertisement of the first router's master.
+fn advert(load: Load) -> Result<Vec<u8>> {
+    let vrid = Vrid::new(1).ok_or_else(|| Error::Unexpected("VRID 0".to_owned()))?;
+    let frame = AdvertFrame::new(&AdvertParams {
+        source_mac: [2, 0, 0, 0, 0, 2],
+        dest_mac: VRRP_MULTICAST,
+        source: SOURCE.into(),
+        destination: vrrp_common::MULTICAST_V4.into(),
+        vrid,
+        interval: Load { interval_ms: 100, ..load }.interval(),
+        priority: Priority(200),
+        addresses: &[vip(0)],
+        auth: Auth::None,
+        v3_pseudo_header: true,
+    });
+    Ok(frame.map_err(unexpected)?.bytes().to_vec())
+}
+
+/// An acknowledgement without data: 64 octets with padding and FCS, 60 of which reach a program.
+fn tcp(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00];
+    frame.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, VRRP_TTL, 6, 0, 0]);
+    frame.extend(source);
+    frame.extend(destination);
+    // Ports, sequence number, acknowledgement, header length and flags.
+    frame.extend([0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10]);
+    frame.resize(60, 0);
+    frame
+}
+
+fn unexpected(error: impl std::error::Error) -> Error {
+    Error::Unexpected(error.to_string())
+}
