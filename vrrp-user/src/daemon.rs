@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, signal};
 use tokio::sync::mpsc;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{ABI_VERSION, Control, RouterInfo, VipKey4};
@@ -180,8 +180,43 @@ struct Sources {
     ring: EventRing,
     timer: Timer,
     questions: mpsc::Receiver<server::Question>,
-    stop: [Signal; 2],
-    ignored: [Signal; 3],
+    signals: mpsc::Receiver<SignalKind>,
+}
+
+/// A signal that is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignalKind {
+    Terminate,
+    Interrupt,
+    Hangup,
+    User1,
+    User2,
+}
+
+/// Listens to signals in a task of its own: each listener costs something whenever it is asked, and the loop
+/// would ask all of them for every advertisement.
+fn signals() -> io::Result<mpsc::Receiver<SignalKind>> {
+    let mut terminate = signal(unix::SignalKind::terminate())?;
+    let mut interrupt = signal(unix::SignalKind::interrupt())?;
+    let mut hangup = signal(unix::SignalKind::hangup())?;
+    let mut user1 = signal(unix::SignalKind::user_defined1())?;
+    let mut user2 = signal(unix::SignalKind::user_defined2())?;
+    let (send, receive) = mpsc::channel(8);
+    tokio::spawn(async move {
+        loop {
+            let kind = tokio::select! {
+                _ = terminate.recv() => SignalKind::Terminate,
+                _ = interrupt.recv() => SignalKind::Interrupt,
+                _ = hangup.recv() => SignalKind::Hangup,
+                _ = user1.recv() => SignalKind::User1,
+                _ = user2.recv() => SignalKind::User2,
+            };
+            if send.send(kind).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receive)
 }
 
 /// Runs until SIGTERM or SIGINT. On return no address, pin, program or socket file of this daemon is left.
@@ -309,17 +344,11 @@ impl Daemon {
         let questions = server::start(&instance.socket(), pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
-        let listen = |kind| signal(kind).map_err(os("cannot handle signals"));
         let sources = Sources {
             ring,
             timer,
             questions,
-            stop: [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?],
-            ignored: [
-                listen(SignalKind::hangup())?,
-                listen(SignalKind::user_defined1())?,
-                listen(SignalKind::user_defined2())?,
-            ],
+            signals: signals().map_err(os("cannot handle signals"))?,
         };
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers
@@ -385,12 +414,20 @@ impl Daemon {
             if let Err(error) = sources.timer.arm(deadline) {
                 log::error!("cannot arm the timer: {error}");
             }
-            let [terminate, interrupt] = &mut sources.stop;
-            let [hangup, user1, user2] = &mut sources.ignored;
             tokio::select! {
                 biased;
-                _ = terminate.recv() => return log::info!("SIGTERM: stopping"),
-                _ = interrupt.recv() => return log::info!("SIGINT: stopping"),
+                Some(signal) = sources.signals.recv() => match signal {
+                    SignalKind::Terminate => return log::info!("SIGTERM: stopping"),
+                    SignalKind::Interrupt => return log::info!("SIGINT: stopping"),
+                    SignalKind::Hangup => log::warn!(
+                        "SIGHUP: reloading is not supported yet; restart to take up a new \
+                         configuration"
+                    ),
+                    SignalKind::User1 => {
+                        log::warn!("SIGUSR1 ignored: see `vrrp-user status`");
+                    }
+                    SignalKind::User2 => log::warn!("SIGUSR2 ignored: see `vrrp-user stats`"),
+                },
                 // Nothing announces what a full budget left over.
                 () = std::future::ready(()), if more => {}
                 result = sources.ring.readable() => {
@@ -413,11 +450,6 @@ impl Daemon {
                     self.sweep();
                     let _ = question.send(self.status());
                 }
-                _ = hangup.recv() => log::warn!(
-                    "SIGHUP: reloading is not supported yet; restart to take up a new configuration"
-                ),
-                _ = user1.recv() => log::warn!("SIGUSR1 ignored: see `vrrp-user status`"),
-                _ = user2.recv() => log::warn!("SIGUSR2 ignored: see `vrrp-user stats`"),
             }
             more = self.drain_ring(&mut sources.ring);
             self.timers();

@@ -27,38 +27,47 @@ use crate::wire::vrrp::Auth;
 const AUTH_SIMPLE: u8 = 1;
 
 /// One virtual router. Everything that only the engine needs is there, and what `stats` sees is in the
-/// shared map: there may be thousands of these.
+/// shared map: there may be thousands of these. What an advertisement needs comes first, because that of
+/// thousands lies in no cache when it is due.
+#[repr(C)]
 pub struct Router {
+    frames: Frames,
+    /// Interface, its Ethernet address and what is known of it.
+    home: Option<Home>,
+    link: Option<Link>,
+    failing: bool,
+    /// Source of the last advertisement that the daemon was told of.
+    heard: [u8; 16],
+    /// The news that the kernel side need not repeat; 0 for none.
+    quiet: u16,
+    vrid: Vrid,
+    interval: AdvertInterval,
+    authentication: Authentication,
+    v3_checksum: V3Checksum,
+    /// Whether its addresses are the interface's real ones (priority 255).
+    pub owner: bool,
     /// Name, unique in the configuration.
     pub name: Box<str>,
     /// Interface on which it advertises.
     pub interface: Rc<str>,
     /// How advertisements travel.
     pub transport: Transport,
-    /// Whether its addresses are the interface's real ones (priority 255).
-    pub owner: bool,
-    vrid: Vrid,
-    interval: AdvertInterval,
-    authentication: Authentication,
-    v3_checksum: V3Checksum,
     /// Line in the configuration file, for messages.
     line: usize,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
     advertised: usize,
-    /// Interface, its Ethernet address and what is known of it.
-    home: Option<Home>,
-    link: Option<Link>,
-    /// A frame per destination, with the destination when it is a peer.
-    frames: Box<[(Option<Ipv4Addr>, AdvertFrame)]>,
-    /// Source of the last advertisement that the daemon was told of.
-    heard: [u8; 16],
-    /// The news that the kernel side need not repeat; 0 for none.
-    quiet: u16,
-    /// IP identification of the next advertisement: they may be fragmented, so it must vary (RFC 6864).
-    ident: u16,
-    failing: bool,
     last_notice: Option<(Discriminant<Notice>, Nanos)>,
+}
+
+/// Advertisements ready to be sent.
+enum Frames {
+    /// It lives nowhere, or has no address to send from.
+    None,
+    /// To the VRRP group.
+    Group(AdvertFrame),
+    /// To each peer.
+    Peers(Box<[(Ipv4Addr, AdvertFrame)]>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,10 +154,9 @@ impl Router {
             advertised: config.addresses.len(),
             home: None,
             link: None,
-            frames: Box::default(),
+            frames: Frames::None,
             heard: [0; 16],
             quiet: 0,
-            ident: 1,
             failing: false,
             last_notice: None,
         };
@@ -255,7 +263,7 @@ impl Router {
         }
         let stale = self.home.filter(|old| home.is_none_or(|new| new.ifindex != old.ifindex));
         self.home = home;
-        self.frames = home.map(|home| self.frames_from(home)).unwrap_or_default();
+        self.frames = home.map_or(Frames::None, |home| self.frames_from(home));
         let fresh = home.map(|home| (self.key(home.ifindex), self.entry(home, id)));
         (stale.map(|old| self.key(old.ifindex)), fresh)
     }
@@ -297,8 +305,8 @@ impl Router {
         }
     }
 
-    fn frames_from(&self, home: Home) -> Box<[(Option<Ipv4Addr>, AdvertFrame)]> {
-        let Some(source) = home.source else { return Box::default() };
+    fn frames_from(&self, home: Home) -> Frames {
+        let Some(source) = home.source else { return Frames::None };
         let advertised = self.addresses.iter().take(self.advertised);
         let addresses: Vec<Ipv4Addr> =
             advertised.filter_map(|address| v4(address.address)).collect();
@@ -325,13 +333,12 @@ impl Router {
         };
         match &self.transport {
             Transport::Multicast { .. } => {
-                frame(Ipv4Addr::from(MULTICAST_V4)).into_iter().map(|f| (None, f)).collect()
+                frame(Ipv4Addr::from(MULTICAST_V4)).map_or(Frames::None, Frames::Group)
             }
-            Transport::Unicast { peers, .. } => peers
-                .iter()
-                .filter_map(|peer| v4(*peer))
-                .filter_map(|peer| Some((Some(peer), frame(peer)?)))
-                .collect(),
+            Transport::Unicast { peers, .. } => {
+                let peers = peers.iter().filter_map(|peer| v4(*peer));
+                Frames::Peers(peers.filter_map(|peer| Some((peer, frame(peer)?))).collect())
+            }
         }
     }
 
@@ -349,22 +356,27 @@ impl Router {
             // The farewell to a network that is already out of reach.
             return (false, Vec::new());
         }
-        let mut failed = Vec::new();
-        let mut sent = false;
-        for (peer, frame) in &mut self.frames {
-            frame.set_priority(priority);
-            frame.set_ident(self.ident);
-            self.ident = self.ident.wrapping_add(1);
-            match peer {
-                None => queue.push(home.ifindex, frame.bytes(), id.0),
-                Some(peer) => match send(home.ifindex, *peer, frame.ip_bytes()) {
-                    Ok(()) => self.failing = false,
-                    Err(error) => failed.push(error),
-                },
+        match &mut self.frames {
+            Frames::None => (false, Vec::new()),
+            Frames::Group(frame) => {
+                frame.set_priority(priority);
+                frame.count();
+                queue.push(home.ifindex, frame.bytes(), id.0);
+                (true, Vec::new())
             }
-            sent = true;
+            Frames::Peers(peers) => {
+                let mut failed = Vec::new();
+                for (peer, frame) in peers {
+                    frame.set_priority(priority);
+                    frame.count();
+                    match send(home.ifindex, *peer, frame.ip_bytes()) {
+                        Ok(()) => self.failing = false,
+                        Err(error) => failed.push(error),
+                    }
+                }
+                (true, failed)
+            }
         }
-        (sent, failed)
     }
 
     /// An advertisement could not be sent. Whether that is worth a line in the log: once per state.

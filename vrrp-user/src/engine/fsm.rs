@@ -96,25 +96,27 @@ struct Reported {
     owners: Senders,
 }
 
-/// One virtual router.
+/// One virtual router. In this order, because that of thousands lies in no cache when their timers fire: the
+/// last fields of the specification and those behind it are what an advertisement needs.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Router {
-    id: RouterId,
     spec: RouterSpec,
+    id: RouterId,
     state: State,
-    cause: Option<Cause>,
-    since: Nanos,
-    /// Where our advertisements come from; `None` until the link was up once.
-    local: Option<IpAddr>,
     /// `Active_Adver_Interval` (RFC 9568 section 6.1).
     active: AdvertInterval,
-    master: Option<(IpAddr, Priority)>,
+    deadlines: Deadlines,
+    since: Nanos,
     /// As backup: the last advertisement, or the start of listening.
     heard: Nanos,
+    master: Option<(IpAddr, Priority)>,
     waiting: Waiting,
+    /// Where our advertisements come from; `None` until the link was up once.
+    local: Option<IpAddr>,
     /// As backup: when the lower-priority master that is heard has been tolerated long enough.
     preempt_at: Option<Nanos>,
-    deadlines: Deadlines,
+    cause: Option<Cause>,
     mismatches: u64,
     /// Elsewhere, because of most routers there is nothing to report.
     reported: Option<Box<Reported>>,
@@ -472,7 +474,7 @@ impl Router {
         self.deadlines.set(Timer::Advert, if next > now { next } else { now + interval });
         // After such a pause another router was master and the neighbours believe it, even if it
         // has yielded again unheard.
-        if now - due > self.master_down_interval() {
+        if now - due > interval && now - due > self.master_down_interval() {
             self.garp(self.spec.garp.master_repeat, out);
             self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
         }

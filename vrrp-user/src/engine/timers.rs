@@ -61,7 +61,14 @@ impl Deadlines {
 
     /// The timer that fires first, and when.
     pub fn first(&self) -> Option<(Nanos, Timer)> {
-        Timer::ALL.into_iter().filter_map(|timer| Some((self.get(timer)?, timer))).min()
+        let mut first = (Nanos::MAX, Timer::MasterDown);
+        for timer in Timer::ALL {
+            let at = self.0[timer as usize];
+            if at < first.0 {
+                first = (at, timer);
+            }
+        }
+        (first.0 != Nanos::MAX).then_some(first)
     }
 }
 
@@ -123,18 +130,17 @@ impl Queue {
 
     /// Whether `wanted` holds for any of the routers whose earliest deadline has come.
     pub fn any_due(&self, now: Nanos, wanted: impl Fn(RouterId) -> bool) -> bool {
+        self.any_due_below(0, now, &wanted)
+    }
+
+    fn any_due_below(&self, place: usize, now: Nanos, wanted: &impl Fn(RouterId) -> bool) -> bool {
         // Below an entry that is not due nothing is.
-        let mut open = vec![0];
-        while let Some(place) = open.pop() {
-            let Some(&(at, router)) = self.heap.get(place) else { continue };
-            if at <= now {
-                if wanted(router) {
-                    return true;
-                }
-                open.extend([2 * place + 1, 2 * place + 2]);
-            }
-        }
-        false
+        self.heap.get(place).is_some_and(|&(at, router)| {
+            at <= now
+                && (wanted(router)
+                    || self.any_due_below(2 * place + 1, now, wanted)
+                    || self.any_due_below(2 * place + 2, now, wanted))
+        })
     }
 
     /// Moves an entry towards the root until it is in order; returns where it ends.

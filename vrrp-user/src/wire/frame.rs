@@ -47,7 +47,8 @@ pub struct AdvertParams<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdvertFrame {
     bytes: Box<[u8]>,
-    pseudo: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// Whether the VRRP checksum covers the addresses of the IP header.
+    pseudo: bool,
 }
 
 impl AdvertFrame {
@@ -79,12 +80,13 @@ impl AdvertFrame {
         }
         .emit(&mut bytes[IP..]);
         let pseudo = match params.interval.version() {
-            Version::V3 if params.v3_pseudo_header => Some((params.source, params.destination)),
-            Version::V2 | Version::V3 => None,
+            Version::V3 => params.v3_pseudo_header,
+            Version::V2 => false,
         };
         message.emit(&mut bytes[VRRP..]);
-        vrrp::fill_checksum(&mut bytes[VRRP..], pseudo);
-        Ok(Self { bytes: bytes.into(), pseudo })
+        let mut frame = Self { bytes: bytes.into(), pseudo };
+        frame.fill_checksum();
+        Ok(frame)
     }
 
     /// Changes the priority, and the checksum with it.
@@ -92,13 +94,21 @@ impl AdvertFrame {
         let message = &mut self.bytes[VRRP..];
         if vrrp::priority(message) != priority {
             vrrp::set_priority(message, priority);
-            vrrp::fill_checksum(message, self.pseudo);
+            self.fill_checksum();
         }
     }
 
-    /// Changes the IP identification, 0 at first, and the header checksum with it.
-    pub fn set_ident(&mut self, ident: u16) {
-        ipv4::set_ident(&mut self.bytes[IP..], ident);
+    fn fill_checksum(&mut self) {
+        let (headers, message) = self.bytes.split_at_mut(VRRP);
+        let pseudo = self.pseudo.then(|| ipv4::addresses(&headers[IP..]));
+        vrrp::fill_checksum(message, pseudo);
+    }
+
+    /// Counts the IP identification on, from 1 in the first one: advertisements may be fragmented, so it must
+    /// vary (RFC 6864).
+    pub fn count(&mut self) {
+        let header = &mut self.bytes[IP..];
+        ipv4::set_ident(header, ipv4::ident(header).wrapping_add(1));
     }
 
     /// The whole frame.
@@ -154,7 +164,7 @@ mod tests {
 
     fn frame(params: &AdvertParams<'_>) -> AdvertFrame {
         let mut frame = AdvertFrame::new(params).unwrap();
-        frame.set_ident(1);
+        frame.count();
         frame
     }
 
@@ -254,8 +264,9 @@ mod tests {
         /// What is sent is what would be received, however it was patched on the way.
         #[test]
         fn round_trip(
-            source: [u8; 4], destination: [u8; 4], first: u8, second: u8, ident: u16, v2: bool,
+            source: [u8; 4], destination: [u8; 4], first: u8, second: u8, v2: bool,
             v3_pseudo_header: bool, count in 1usize..=2,
+            sent in 1u16..600,
         ) {
             let mut frame = AdvertFrame::new(&AdvertParams {
                 source: source.into(),
@@ -265,13 +276,15 @@ mod tests {
                 v3_pseudo_header,
                 ..params(if v2 { V2 } else { V3 })
             }).unwrap();
-            frame.set_ident(ident);
+            for _ in 0..sent {
+                frame.count();
+            }
             frame.set_priority(Priority(second));
 
             let (ethernet, packet) = ethernet::Repr::parse(frame.bytes()).unwrap();
             prop_assert_eq!(ethernet.ethertype, ETHERTYPE_IPV4);
             let (ip, payload) = ipv4::Repr::parse(packet).unwrap();
-            prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (ident, 255, 112));
+            prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (sent, 255, 112));
             let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source, ip.destination));
             prop_assert!(vrrp::Message::new_checked(payload).unwrap().verify_checksum(pseudo));
             let interval = if v2 { V2 } else { V3 };

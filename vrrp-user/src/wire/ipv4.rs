@@ -90,6 +90,16 @@ impl Repr {
     }
 }
 
+/// The identification in a header.
+pub fn ident(packet: &[u8]) -> u16 {
+    u16::from_be_bytes(array(packet, field::IDENT))
+}
+
+/// Source and destination in a header.
+pub fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
+    (array::<4>(packet, field::SOURCE).into(), array::<4>(packet, field::DESTINATION).into())
+}
+
 /// Changes the identification in a header without options.
 pub fn set_ident(packet: &mut [u8], ident: u16) {
     packet[field::IDENT..][..2].copy_from_slice(&ident.to_be_bytes());
