@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use aya::programs::{TestRun, TestRunOptions, TestRunResult, Xdp};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya_obj::programs::XdpAttachType;
 use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, VipKey4, transport};
 use vrrp_common::{FAMILY_V4, VRRP_TTL};
@@ -20,6 +20,9 @@ use crate::stage::{Load, PER_LINK, vip};
 /// `XDP_DROP` and `XDP_PASS` in linux/bpf.h.
 const DROP: u32 = 1;
 const PASS: u32 = 2;
+/// `TCX_NEXT` in linux/bpf.h, and `TC_ACT_OK` in linux/pkt_cls.h.
+const NEXT: u32 = -1_i32 as u32;
+const ACCEPT: u32 = 0;
 /// Packets in one run; the kernel tells the mean in whole nanoseconds.
 const REPEAT: u32 = 1_000_000;
 /// On which interface `BPF_PROG_TEST_RUN` says that packets arrive: the loopback one.
@@ -62,7 +65,19 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("advert with a bad checksum", refused, DROP, None),
     ];
     let ours = kernel.program().map_err(|error| Error::Unexpected(chain(&error)))?;
-    side(plan, "RX", &*ours, &empty, PASS, &cases)
+    let mut costs = side(plan, "RX", &*ours, &empty, PASS, &cases)?;
+
+    let path = lab.bpffs().join("empty-tc");
+    pin_empty_program(EmptyProgram::Classifier, "empty", &path)?;
+    let empty = SchedClassifier::from_pin(&path).map_err(unexpected)?;
+    fs::remove_file(&path).map_err(Error::io("remove a pin"))?;
+    let cases = [
+        case("64-byte TCP packet from no VIP", tcp(OTHER, SOURCE), NEXT, Some(30.0)),
+        case("64-byte TCP packet from a VIP", tcp(last, SOURCE), NEXT, Some(45.0)),
+    ];
+    let ours = kernel.egress_program().map_err(|error| Error::Unexpected(chain(&error)))?;
+    costs.extend(side(plan, "TX", &*ours, &empty, ACCEPT, &cases)?);
+    Ok(costs)
 }
 
 /// Runs a program and the empty one of its kind in turns on each packet: what ours costs on top.
