@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use vrrp_tests::story::Kind;
-use vrrp_tests::{Host, Instance, Keepalived, Lab, Process, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{
+    Error, Host, Instance, Keepalived, Lab, Process, Result, Tcpdump, VrrpUser, pause,
+};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const LONG: Duration = Duration::from_secs(20);
@@ -401,5 +404,37 @@ fn address_removed_from_outside() -> Result<()> {
         lab.wait_until(LONG, "the address is back", || Ok(host.has_address(VIP)?.then_some(())))?;
         daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     }
+    Ok(())
+}
+
+/// The notification that matters is lost among tens of thousands that come while the daemon sleeps.
+#[test]
+fn lost_notifications_are_made_up_for() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let tcpdump = Tcpdump::start(&other)?;
+    let mut daemon = VrrpUser::start(&host, &conf(200))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    host.ip(&["link", "set", "lo", "up"])?;
+    let batch = host.dir("batch")?.join("commands");
+    let change = "address add 192.0.2.1/32 dev lo\naddress delete 192.0.2.1/32 dev lo\n";
+    let last = "address delete 10.0.0.100/24 dev eth0\n";
+    fs::write(&batch, change.repeat(20_000) + last).map_err(Error::io("write"))?;
+
+    daemon.process().signal(Signal::SIGSTOP)?;
+    let begin = Instant::now();
+    let flood = host.ip(&["-batch", &batch.display().to_string()]);
+    daemon.process().signal(Signal::SIGCONT)?;
+    flood?;
+
+    lab.wait_until(LONG, "priority 0", || {
+        Ok(tcpdump.adverts(begin).iter().any(|advert| advert.priority == 0).then_some(()))
+    })?;
+    lab.wait_until(LONG, "the address is back", || Ok(host.has_address(VIP)?.then_some(())))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let status = daemon.status(&host)?;
+    assert!(status["counters"]["netlink_overrun"].as_u64() >= Some(1), "{status}");
+    assert!(daemon.log().contains("notifications were lost"), "{}", daemon.log().text());
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
@@ -35,6 +35,8 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// How long the kernel may take to answer. It answers in microseconds; only a lost answer (overrun)
 /// takes longer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// After so long without a notification none is queued.
+const SILENCE: Duration = Duration::from_millis(5);
 /// Until everything is read again when that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -303,12 +305,23 @@ impl Worker {
                         if self.report.send(Report::Events(events)).is_err() {
                             return;
                         }
+                        self.discard().await;
                         self.everything().await
                     } else {
                         Report::Events(events)
                     }
                 }
             };
+        }
+    }
+
+    /// Forgets the notifications that are queued when others were lost: they are older than what will be
+    /// listed, and what would correct them may be among the lost ones.
+    async fn discard(&mut self) {
+        let begin = Instant::now();
+        while begin.elapsed() < AGAIN
+            && let Ok(Some(_)) = tokio::time::timeout(SILENCE, self.notifications.next()).await
+        {
         }
     }
 
