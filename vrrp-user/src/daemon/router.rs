@@ -50,13 +50,15 @@ pub struct Router {
     pub name: Box<str>,
     /// Interface on which it advertises.
     pub interface: Rc<str>,
-    /// How advertisements travel.
-    pub transport: Transport,
+    /// Where it sends from, when that is not the interface's first address.
+    source: Option<Ipv4Addr>,
+    /// Whom it sends to, when that is not the group.
+    peers: Option<Box<[Ipv4Addr]>>,
     /// Line in the configuration file, for messages.
-    line: usize,
+    line: u32,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
-    advertised: usize,
+    advertised: u32,
     last_notice: Option<(Discriminant<Notice>, Nanos)>,
 }
 
@@ -140,18 +142,24 @@ impl Router {
             lower_prio_advert: config.lower_prio_advert,
             higher_prio_advert: config.higher_prio_advert,
         };
+        let (source, peers) = match &config.transport {
+            Transport::Multicast { source } => (*source, None),
+            Transport::Unicast { source, peers } => (*source, Some(peers)),
+        };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let router = Self {
             name: config.name.as_str().into(),
             interface,
-            transport: config.transport.clone(),
+            source: source.and_then(v4),
+            peers: peers.map(|peers| peers.iter().filter_map(|peer| v4(*peer)).collect()),
             owner: config.priority == Priority::OWNER,
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,
             v3_checksum: config.v3_checksum,
-            line: config.line,
+            line: count(config.line),
             addresses: config.addresses.iter().chain(&config.excluded).map(Into::into).collect(),
-            advertised: config.addresses.len(),
+            advertised: count(config.addresses.len()),
             home: None,
             link: None,
             frames: Frames::None,
@@ -238,11 +246,12 @@ impl Router {
 
     /// The configured source, else the interface's.
     pub fn source(&self, interface: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-        let (Transport::Multicast { source } | Transport::Unicast { source, .. }) = &self.transport;
-        match source {
-            Some(IpAddr::V4(source)) => Some(*source),
-            Some(IpAddr::V6(_)) | None => interface,
-        }
+        self.source.or(interface)
+    }
+
+    /// Whom it sends to; `None` for the group.
+    pub fn peers(&self) -> Option<&[Ipv4Addr]> {
+        self.peers.as_deref()
     }
 
     /// Takes up a new place. Returns the registration to remove and the one to make, if they changed.
@@ -291,9 +300,9 @@ impl Router {
         RouterEntry {
             slot: id.0,
             version: version_number(self.version()),
-            transport: match self.transport {
-                Transport::Multicast { .. } => transport::MULTICAST,
-                Transport::Unicast { .. } => transport::UNICAST,
+            transport: match self.peers {
+                None => transport::MULTICAST,
+                Some(_) => transport::UNICAST,
             },
             auth_type,
             interval: match self.interval {
@@ -307,7 +316,7 @@ impl Router {
 
     fn frames_from(&self, home: Home) -> Frames {
         let Some(source) = home.source else { return Frames::None };
-        let advertised = self.addresses.iter().take(self.advertised);
+        let advertised = self.addresses.iter().take(self.advertised as usize);
         let addresses: Vec<Ipv4Addr> =
             advertised.filter_map(|address| v4(address.address)).collect();
         let frame = |destination: Ipv4Addr| {
@@ -331,13 +340,11 @@ impl Router {
             .inspect_err(|error| log::error!("{}: {error}", self.place()))
             .ok()
         };
-        match &self.transport {
-            Transport::Multicast { .. } => {
-                frame(Ipv4Addr::from(MULTICAST_V4)).map_or(Frames::None, Frames::Group)
-            }
-            Transport::Unicast { peers, .. } => {
-                let peers = peers.iter().filter_map(|peer| v4(*peer));
-                Frames::Peers(peers.filter_map(|peer| Some((peer, frame(peer)?))).collect())
+        match &self.peers {
+            None => frame(Ipv4Addr::from(MULTICAST_V4)).map_or(Frames::None, Frames::Group),
+            Some(peers) => {
+                let peers = peers.iter().filter_map(|peer| Some((*peer, frame(*peer)?)));
+                Frames::Peers(peers.collect())
             }
         }
     }

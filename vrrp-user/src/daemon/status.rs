@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use super::Daemon;
 use super::interfaces::Capture;
 use super::router::version_number;
-use crate::config::model::Transport;
 use crate::control::api::{AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status};
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
@@ -54,9 +53,9 @@ impl Daemon {
             interval_ms: view.interval.span().0 / 1_000_000,
             master_down_ms: view.master_down_interval.0 / 1_000_000,
             next_timer_ms: view.next_timer.map(|at| (at - now).0 / 1_000_000),
-            transport: match &router.transport {
-                Transport::Multicast { .. } => vec!["multicast".to_owned()],
-                Transport::Unicast { peers, .. } => peers.iter().map(ToString::to_string).collect(),
+            transport: match router.peers() {
+                None => vec!["multicast".to_owned()],
+                Some(peers) => peers.iter().map(ToString::to_string).collect(),
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
