@@ -24,7 +24,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{ABI_VERSION, Control, RouterInfo, VipKey4};
+use vrrp_common::maps::{ABI_VERSION, Control, DAEMON_COUNTERS, RouterInfo, VipKey4, capture};
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::interfaces::{Capture, Change, Interfaces};
@@ -34,7 +34,7 @@ use crate::control::{Instance, server};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
-use crate::io::bpf::{self, Kernel, Sizes};
+use crate::io::bpf::{self, CaptureMode, Kernel, Sizes};
 use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
 use crate::io::timer::{self, Timer};
@@ -130,7 +130,8 @@ macro_rules! counters {
         }
 
         impl Counter {
-            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
+            /// All of them with their names, ordered by their index in the map `COUNTERS`.
+            pub const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
         }
     };
 }
@@ -154,6 +155,9 @@ counters! {
     AttachFailed = "attach_failed",
 }
 
+// The map has a place for each.
+const _: () = assert!(Counter::ALL.len() <= DAEMON_COUNTERS as usize);
+
 struct Daemon {
     instance: Instance,
     config_path: PathBuf,
@@ -171,7 +175,6 @@ struct Daemon {
     later: VecDeque<Action>,
     /// Requests that netlink has not answered yet.
     asked: usize,
-    counters: [u64; Counter::ALL.len()],
     retry_at: Option<Nanos>,
 }
 
@@ -342,7 +345,6 @@ impl Daemon {
             queue: Queue::default(),
             later: VecDeque::new(),
             asked: 0,
-            counters: [0; Counter::ALL.len()],
             retry_at: None,
         };
         for (id, spec) in (0..).map(RouterId).zip(specs) {
@@ -460,12 +462,14 @@ impl Daemon {
     }
 
     fn count(&mut self, counter: Counter) {
-        self.counters[counter as usize] += 1;
+        if let Err(error) = self.kernel.count(counter as u32) {
+            log::error!("{}", bpf::chain(&error));
+        }
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let all = Counter::ALL.iter();
-        all.map(|(c, name)| ((*name).to_owned(), self.counters[*c as usize])).collect()
+        all.map(|(c, name)| ((*name).to_owned(), self.kernel.counter(*c as u32))).collect()
     }
 
     // ---- what is heard -------------------------------------------------------------------------------
@@ -717,7 +721,19 @@ impl Daemon {
             self.publish(id, |info| info.ifindex = ifindex);
         }
         if self.routers[id.0 as usize].report(link) {
+            let capture = self.capture(id);
+            self.publish(id, |info| info.capture = capture);
             self.engine.handle_link(timer::now(), id, link);
+        }
+    }
+
+    /// How advertisements for a router are received, as `stats` is told.
+    fn capture(&self, id: RouterId) -> u8 {
+        let interface = self.interfaces.by_name(&self.router(id).interface);
+        match interface.map(|(_, interface)| &interface.capture) {
+            Some(Capture::Attached(CaptureMode::Native)) => capture::NATIVE,
+            Some(Capture::Attached(CaptureMode::Generic)) => capture::GENERIC,
+            Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
         }
     }
 
@@ -969,6 +985,7 @@ impl Daemon {
             info.state = state_number(to);
             info.since_ns = at.0;
             info.became_master += u64::from(to == State::Master);
+            info.transitions += 1;
         });
     }
 
