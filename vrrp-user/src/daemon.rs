@@ -40,6 +40,7 @@ use crate::io::ring::EventRing;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{memory, sched};
+use crate::metrics::baseline::Baseline;
 use crate::wire;
 
 /// The lock file in an instance's runtime directory.
@@ -198,13 +199,15 @@ pub fn run(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
-    let (socket, dir) = (options.instance.socket(), options.instance.runtime_dir());
+    let instance = options.instance.clone();
+    let (socket, dir) = (instance.socket(), instance.runtime_dir());
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         daemon.serve(&mut sources).await;
         daemon.stop().await
     });
     let _ = fs::remove_file(&socket);
+    let _ = fs::remove_file(Baseline::path(&instance));
     // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
     let _ = fs::remove_file(dir.join(LOCK));
     let _ = fs::remove_dir(&dir);

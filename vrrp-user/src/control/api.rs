@@ -136,6 +136,9 @@ pub struct Stats {
     /// Process of the daemon that made the maps; it may be gone.
     #[serde(default)]
     pub pid: u32,
+    /// Whether a daemon of this instance answers now; only what the command line prints has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
     /// Start of that daemon, nanoseconds of `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub started_ns: u64,

@@ -52,6 +52,23 @@ fn scheduling() {
     assert!(load("sched = 5").is_err());
 }
 
+#[test]
+fn metrics() {
+    let load = |metrics: &str| load_text(format!("{metrics}\n{}", with("")).as_bytes());
+    assert_eq!(load("").unwrap().metrics, None);
+    for good in ["127.0.0.1:9560", "[::1]:9560", "0.0.0.0:1", "unix:/run/vrrp.sock"] {
+        let metrics = load(&format!("metrics = \"{good}\"")).unwrap().metrics.unwrap();
+        assert_eq!(metrics.to_string(), good);
+    }
+    let long = format!("unix:/{}", "x".repeat(107));
+    for bad in ["", "9560", "localhost:9560", "127.0.0.1:0", "unix:", "unix:run/x", &long] {
+        let errors = load(&format!("metrics = \"{bad}\"")).unwrap_err();
+        assert!(errors[0].starts_with("1:11: error: metrics can not be served at"), "{errors:?}");
+        assert!(errors[0].contains("127.0.0.1:9560"), "{errors:?}");
+    }
+    assert!(load("metrics = 9560").is_err());
+}
+
 #[track_caller]
 fn accept(text: &str) -> Router {
     let config = load_text(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:#?}"));
