@@ -40,7 +40,7 @@ use crate::io::ring::EventRing;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{memory, sched};
-use crate::metrics::baseline::Baseline;
+use crate::metrics::{baseline::Baseline, http};
 use crate::wire;
 
 /// The lock file in an instance's runtime directory.
@@ -200,6 +200,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         .build()
         .map_err(os("cannot start the runtime"))?;
     let instance = options.instance.clone();
+    let metrics = options.config.metrics.clone();
     let (socket, dir) = (instance.socket(), instance.runtime_dir());
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
@@ -208,6 +209,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     });
     let _ = fs::remove_file(&socket);
     let _ = fs::remove_file(Baseline::path(&instance));
+    metrics.iter().for_each(http::tidy);
     // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
     let _ = fs::remove_file(dir.join(LOCK));
     let _ = fs::remove_dir(&dir);
@@ -298,6 +300,7 @@ impl Daemon {
             .iter()
             .map(|router| Router::new(router, shared(&mut names, &router.interface)))
             .unzip();
+        let metrics = config.metrics.clone();
         drop(config);
         let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -312,6 +315,9 @@ impl Daemon {
             log::debug!("{}", bpf::chain(&error));
         }
         let ring = kernel.take_events()?;
+        if let Some(listen) = metrics {
+            http::start(listen, pins.clone()).map_err(os("cannot start the metrics thread"))?;
+        }
         let questions = server::start(&instance.socket(), pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use vrrp_user::cli::stats::View;
-use vrrp_user::config;
+use vrrp_user::config::{self, model::Listen};
 use vrrp_user::control::Instance;
 use vrrp_user::io::memory;
 use vrrp_user::{cli, daemon};
@@ -33,6 +33,10 @@ enum Command {
         instance: InstanceArg,
         #[command(flatten)]
         bpffs: BpffsArg,
+        /// Serve metrics at http://ADDRESS:PORT/metrics, or on the socket unix:/PATH; goes before `metrics` in
+        /// the configuration.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        metrics: Option<Listen>,
     },
     /// Show the state of every virtual router of a running daemon.
     Status {
@@ -131,7 +135,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
-        Command::Run { config: path, instance: InstanceArg { instance }, bpffs } => {
+        Command::Run { config: path, instance: InstanceArg { instance }, bpffs, metrics } => {
             memory::return_large_blocks();
             let named = config::Options {
                 instance: Some(instance.name().to_owned()),
@@ -141,8 +145,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             for diagnostic in &loaded.diagnostics {
                 log::warn!("{diagnostic}");
             }
+            let mut config = loaded.config;
+            config.metrics = metrics.or(config.metrics);
             daemon::run(daemon::Options {
-                config: loaded.config,
+                config,
                 config_path: path,
                 instance,
                 bpffs: bpffs.bpffs,

@@ -1,6 +1,8 @@
 //! The counters of the pinned maps, readable with and without a daemon.
 
 pub mod baseline;
+pub mod http;
+pub mod openmetrics;
 pub mod rates;
 
 use std::collections::{BTreeMap, HashMap};

@@ -413,9 +413,8 @@ fn vips(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result
     }
     let [address, interface, _, _, _, _, totals @ ..] = columns;
     let [e, f, g, h] = totals;
-    let rows = rows.map(|[address, interface, _, _, _, _, e, f, g, h]| {
-        [address, interface, e, f, g, h]
-    });
+    let rows =
+        rows.map(|[address, interface, _, _, _, _, e, f, g, h]| [address, interface, e, f, g, h]);
     table::write(out, width, [address, interface, e, f, g, h], rows)
 }
 
@@ -462,8 +461,7 @@ fn reasons(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Res
         })
     });
     let reason = text("REASON", 0);
-    let (packets, meaning, last) =
-        (number("PACKETS", 0), text("MEANING", 1), text("LAST FROM", 0));
+    let (packets, meaning, last) = (number("PACKETS", 0), text("MEANING", 1), text("LAST FROM", 0));
     if stats.interval_s.is_some() {
         let columns = [reason, packets, number("PER SECOND", 0), meaning, last];
         return table::write(out, width, columns, rows);
@@ -663,8 +661,7 @@ mod tests {
 
     #[test]
     fn rates_are_short() {
-        let shown: Vec<String> =
-            [0.0, 4.24, 318.2, 12_690.0, 3_100_000.0, 2e9].map(rate).into();
+        let shown: Vec<String> = [0.0, 4.24, 318.2, 12_690.0, 3_100_000.0, 2e9].map(rate).into();
         assert_eq!(shown, ["0", "4.2", "318", "12.7k", "3.1M", "2.0G"]);
     }
 

@@ -24,8 +24,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, INFO,
-    INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot,
-    VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES,
+    SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 
 use super::ring::EventRing;
