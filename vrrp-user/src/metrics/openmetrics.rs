@@ -118,8 +118,8 @@ impl Snapshot {
     fn routers(&self, families: &mut Families<'_>) -> fmt::Result {
         let labels = self.known.iter().map(|(_, info, _)| {
             [
-                ("router", escaped(info.name())),
-                ("interface", escaped(info.interface())),
+                ("router", info.name().to_owned()),
+                ("interface", info.interface().to_owned()),
                 ("vrid", info.vrid.to_string()),
             ]
         });
@@ -219,7 +219,7 @@ impl Snapshot {
     fn addresses(&self, families: &mut Families<'_>) -> fmt::Result {
         let labels = self.vips.iter().zip(&self.vip_interfaces).map(|((key, _), interface)| {
             let address = Ipv4Addr::from(key.address).to_string();
-            [("address", address), ("interface", escaped(interface))]
+            [("address", address), ("interface", interface.clone())]
         });
         let labels: Vec<_> = labels.collect();
         let packets = Unit::Other("packets".to_owned());
@@ -252,7 +252,7 @@ impl Snapshot {
 
     fn interfaces(&self, families: &mut Families<'_>) -> fmt::Result {
         let interfaces = interfaces(&self.known);
-        let labels: Vec<_> = interfaces.iter().map(|i| [("interface", escaped(&i.name))]).collect();
+        let labels: Vec<_> = interfaces.iter().map(|i| [("interface", i.name.clone())]).collect();
         let each = || labels.iter().zip(&interfaces);
         families.gauges(
             "interface_routers",
@@ -296,12 +296,13 @@ impl Snapshot {
     fn daemon(&self, families: &mut Families<'_>) -> fmt::Result {
         let build = [[("version", env!("CARGO_PKG_VERSION").to_owned())]];
         families.infos("build", "Version of the daemon", build.iter())?;
-        families.gauges(
+        let start = families.0.encode_descriptor(
             "daemon_start_timestamp",
             "Start of the daemon, since 1970",
             Some(&Unit::Seconds),
-            [(&[("instance", String::new()); 0], self.unix(self.started.0))].into_iter(),
+            MetricType::Gauge,
         )?;
+        ConstGauge::new(self.unix(self.started.0)).encode(start)?;
         let reasons = self.reasons.iter().filter(|(reason, _)| *reason != Reason::AddressList);
         let reasons: Vec<_> = reasons
             .map(|(reason, count)| {
@@ -392,11 +393,6 @@ impl Families<'_> {
         }
         Ok(())
     }
-}
-
-/// Text for a label's value; the encoder takes it as it is.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Turns OpenMetrics into the text format of Prometheus while it is written: there the name of a family has the
@@ -514,7 +510,7 @@ mod tests {
             r#"vrrp_interface_adverts_sent_total{interface="eth0"} 52"#,
             r#"vrrp_interface_routers{interface="eth0"} 2"#,
             concat!("vrrp_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
-            "vrrp_daemon_start_timestamp_seconds{} 1001.0",
+            "vrrp_daemon_start_timestamp_seconds 1001.0",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }
@@ -539,7 +535,9 @@ mod tests {
         assert!(!classic.contains("# UNIT") && !classic.contains("# EOF"), "{classic}");
         for line in classic.lines().filter(|line| line.starts_with("# TYPE")) {
             let name = line.split(' ').nth(2).unwrap();
-            let sample = samples(&classic).into_iter().any(|s| s.starts_with(&format!("{name}{{")));
+            let sample = samples(&classic)
+                .into_iter()
+                .any(|s| s.starts_with(&format!("{name}{{")) || s.starts_with(&format!("{name} ")));
             assert!(sample, "no sample of {name}");
         }
     }
