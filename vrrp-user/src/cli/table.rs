@@ -10,7 +10,7 @@ const GAP: usize = 2;
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     head: &'static str,
-    /// Of the columns that do not fit, those with the highest number go first; 0 never goes.
+    /// Where they do not fit, the columns with the highest number go first, together; those with 0 never go.
     dispensable: u8,
     number: bool,
 }
@@ -100,10 +100,14 @@ fn fitting<const N: usize>(
     let Some(limit) = width else { return shown };
     loop {
         let total: usize = (0..N).filter(|n| shown[*n]).map(|n| widths[n] + GAP).sum();
-        let last = (0..N).filter(|n| shown[*n] && columns[*n].dispensable > 0);
-        match last.max_by_key(|n| columns[*n].dispensable) {
-            Some(least) if total > limit + GAP => shown[least] = false,
-            Some(_) | None => return shown,
+        let most = (0..N).filter(|n| shown[*n]).map(|n| columns[n].dispensable).max();
+        match most.filter(|most| *most > 0 && total > limit + GAP) {
+            Some(most) => {
+                for (shown, column) in shown.iter_mut().zip(columns) {
+                    *shown &= column.dispensable != most;
+                }
+            }
+            None => return shown,
         }
     }
 }
