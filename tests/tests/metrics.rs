@@ -132,12 +132,45 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
         });
         assert!(answered.is_ok(), "{what}: {last:?}: {answered:?}");
     }
+    let queries = dashboard();
+    assert!(queries.len() > 10, "{queries:?}");
+    let at = "http://127.0.0.1:9090/api/v1/query";
+    for query in &queries {
+        let query = format!("query={query}");
+        let answer = curl(&host, &["--get", "--data-urlencode", &query, at])?;
+        assert!(answer.starts_with(r#"{"status":"success""#), "{query}: {answer}");
+        for name in names(&query) {
+            let known = text.lines().any(|line| line.starts_with(&format!("# TYPE {name} ")));
+            assert!(known, "there is no metric {name}");
+        }
+    }
     lab.wait_until(LONG, "a rate", || {
         let rate = query(&host, "rate(vrrp_router_adverts_sent_total[30s])")?;
         Ok(rate.filter(|rate| *rate > 0.2 && *rate < 3.0))
     })?;
     assert!(daemon.stop()?.success());
     Ok(())
+}
+
+/// Every query of the dashboard, without its variables.
+fn dashboard() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana-dashboard.json");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let queries = targets.map(|target| {
+        let query = target["expr"].as_str().unwrap();
+        let query = query.replace("$__rate_interval", "1m").replace("$__range", "1h");
+        query.replace("$instance", ".*").replace("$interface", ".*").replace("$router", ".*")
+    });
+    queries.collect()
+}
+
+/// The names of metrics in a query.
+fn names(query: &str) -> impl Iterator<Item = &str> {
+    query
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("vrrp_"))
 }
 
 /// Clients that say nothing, too much or nonsense hold up neither the others nor the engine, and are counted.

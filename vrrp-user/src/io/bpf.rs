@@ -280,10 +280,10 @@ fn ring_bytes(routers: u32) -> u32 {
     routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
 }
 
-/// Entries of the map of peers: several for each router, and what the kernel keeps ready on each CPU
+/// Entries of the map of peers: two for each router, and what the kernel keeps ready on each CPU
 /// (`LOCAL_FREE_TARGET` in kernel/bpf/bpf_lru_list.c), so that a silent peer is not forgotten too soon.
 fn peers(routers: u32) -> u32 {
-    const PER_ROUTER: u32 = 4;
+    const PER_ROUTER: u32 = 2;
     const PER_CPU: u32 = 128;
     let cpus = cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
     routers.saturating_mul(PER_ROUTER).saturating_add(cpus.saturating_mul(PER_CPU))

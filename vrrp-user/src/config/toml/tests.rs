@@ -87,7 +87,9 @@ fn all_keys() {
     let [web, database, legacy] = loaded.config.routers.as_slice() else {
         panic!("{:?}", loaded.config)
     };
-    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 3, 51));
+    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 6, 51));
+    assert_eq!(loaded.config.scheduling, Some(Scheduling::Fifo(50)));
+    assert_eq!(loaded.config.metrics.as_ref().unwrap().to_string(), "127.0.0.1:9560");
     assert_eq!((web.priority, web.interval), (Priority(100), AdvertInterval::Secs(1)));
     assert_eq!(web.transport, Transport::Multicast { source: None });
     assert_eq!((web.addresses[0].prefix, web.addresses.len()), (24, 1));
