@@ -136,9 +136,12 @@ fn accept(slot: *mut Slot, advert: &Advert, now: u64) -> Option<u16> {
 #[inline(always)]
 fn count_peer(slot: u32, advert: &Advert, now: u64) {
     let key = PeerKey { slot, source: address(advert.source) };
+    let priority = u64::from(advert.priority());
     let peer = PEERS.get_ptr_mut(key).or_else(|| {
+        // Not all zero, which the compiler would make a call of memset: see `address`.
+        let none_yet = PeerCounters { adverts: 0, last_seen_ns: now, priority };
         // Another CPU may have been faster; then this fails, and the entry is there all the same.
-        let _ = PEERS.insert(key, PeerCounters::default(), u64::from(BPF_NOEXIST));
+        let _ = PEERS.insert(key, none_yet, u64::from(BPF_NOEXIST));
         PEERS.get_ptr_mut(key)
     });
     // None only when the kernel had no entry to spare at that instant. The slot has counted it.
@@ -148,7 +151,7 @@ fn count_peer(slot: u32, advert: &Advert, now: u64) {
     unsafe {
         increment(&raw mut (*peer).adverts);
         ptr::write_volatile(&raw mut (*peer).last_seen_ns, now);
-        ptr::write_volatile(&raw mut (*peer).priority, u64::from(advert.priority()));
+        ptr::write_volatile(&raw mut (*peer).priority, priority);
     }
 }
 
