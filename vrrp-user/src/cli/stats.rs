@@ -11,7 +11,7 @@ use vrrp_common::reason::Reason;
 
 use super::status::span;
 use super::table::{self, Space, number, text};
-use crate::control::api::{Answer, LastFrom, Losses, Request, Stats};
+use crate::control::api::{Answer, LastFrom, Losses, Request, RouterStats, Stats};
 use crate::control::{Instance, client};
 use crate::io::bpf;
 use crate::metrics;
@@ -249,11 +249,12 @@ fn write_tables(
         stats.pid,
         span(stats.since_s)
     )?;
-    let mut tables = Vec::new();
-    tables.push(rendered(|out| routers(stats, width, out))?);
-    tables.push(rendered(|out| peers(stats, width, out))?);
-    tables.push(rendered(|out| vips(stats, width, out))?);
-    tables.push(rendered(|out| interfaces(stats, width, out))?);
+    let mut tables = vec![
+        rendered(|out| routers(stats, width, out))?,
+        rendered(|out| peers(stats, width, out))?,
+        rendered(|out| vips(stats, width, out))?,
+        rendered(|out| interfaces(stats, width, out))?,
+    ];
     if !view.is_filter() {
         tables.push(rendered(|out| reasons(stats, width, out))?);
         tables.push(rendered(|out| daemon(stats, out))?);
@@ -291,7 +292,7 @@ fn routers(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Res
         number("BECAME MASTER", 8),
         number("SEND ERRORS", 9),
     ];
-    let cells = |r: &crate::control::api::RouterStats| {
+    let cells = |r: &RouterStats| {
         [
             r.name.clone(),
             r.interface.clone(),
@@ -511,7 +512,7 @@ fn from(last: &LastFrom) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{InterfaceStats, PeerStats, RouterStats, VipStats};
+    use crate::control::api::{InterfaceStats, PeerStats, VipStats};
 
     fn sample() -> Stats {
         let last = LastFrom {

@@ -89,10 +89,12 @@ impl Baseline {
         };
         write().map_err(|source| {
             let _ = fs::remove_file(&new);
-            let hint = match source.kind() {
-                io::ErrorKind::PermissionDenied => "; run as root, or with sudo",
-                io::ErrorKind::NotFound => "; the daemon has its runtime directory elsewhere",
-                _ => "",
+            let hint = if source.kind() == io::ErrorKind::PermissionDenied {
+                "; run as root, or with sudo"
+            } else if source.kind() == io::ErrorKind::NotFound {
+                "; the daemon has its runtime directory elsewhere"
+            } else {
+                ""
             };
             Error::Write { path: path.to_owned(), source, hint }
         })
