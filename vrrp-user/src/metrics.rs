@@ -119,24 +119,26 @@ fn router(
     }
 }
 
-/// The sums over the routers of each interface, by name.
+/// The sums over the routers of each interface, in the order of the configuration.
 fn interfaces(known: &[Known]) -> Vec<InterfaceStats> {
-    let mut interfaces: BTreeMap<&str, InterfaceStats> = BTreeMap::new();
+    let mut interfaces: Vec<InterfaceStats> = Vec::new();
+    let mut places = HashMap::new();
     for (_, info, slot) in known {
-        let sum = interfaces.entry(info.interface()).or_insert_with(|| InterfaceStats {
-            name: info.interface().to_owned(),
-            capture: capture_name(info).map(str::to_owned),
-            routers: 0,
-            adverts_received: 0,
-            adverts_sent: 0,
-            refused: 0,
+        let place = *places.entry(info.interface()).or_insert_with(|| {
+            interfaces.push(InterfaceStats {
+                name: info.interface().to_owned(),
+                capture: capture_name(info).map(str::to_owned),
+                ..InterfaceStats::default()
+            });
+            interfaces.len() - 1
         });
+        let sum = &mut interfaces[place];
         sum.routers += 1;
         sum.adverts_received += slot.adverts;
         sum.adverts_sent += info.adverts_sent;
         sum.refused += slot.refused;
     }
-    interfaces.into_values().collect()
+    interfaces
 }
 
 fn losses(stats: &Stats) -> Losses {

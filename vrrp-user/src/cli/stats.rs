@@ -186,8 +186,8 @@ fn watch(
         thread::sleep(next.saturating_duration_since(Instant::now()));
         let read = read(instance, bpffs);
         let now = Instant::now();
-        let mut text = Vec::new();
         let space = Space::of_stdout();
+        let mut blocks = Vec::new();
         match read.map(|stats| since_reset(&path, stats)) {
             Ok(mut stats) => {
                 filter(&mut stats, view, instance)?;
@@ -195,43 +195,54 @@ fn watch(
                 rates::fill(&mut stats, &before, (now - taken).as_secs_f64());
                 (before, taken) = (unrated, now);
                 if view.json {
-                    serde_json::to_writer(&mut text, &stats)?;
-                    text.push(b'\n');
+                    writeln!(out, "{}", serde_json::to_string(&stats)?)?;
                 } else {
-                    write_tables(instance, &stats, view, space.width, &mut text)?;
+                    blocks = tables(instance, &stats, view, space.width)?;
                 }
             }
             // It may come back.
-            Err(error) if screen => writeln!(text, "{error}")?,
+            Err(error) if screen => blocks = vec![format!("{error}\n")],
             Err(error) => log::warn!("{error}"),
         }
         if screen {
-            repaint(&text, space, out)?;
-        } else {
-            out.write_all(&text)?;
-            if !view.json && !text.is_empty() {
-                writeln!(out)?;
-            }
+            repaint(&blocks, space, out)?;
+        } else if !blocks.is_empty() {
+            writeln!(out, "{}", blocks.join("\n"))?;
         }
         out.flush()?;
     }
 }
 
-/// Writes text over what is on the screen, as much as there is room for (ECMA-48: CUP, EL, ED).
-fn repaint(text: &[u8], space: Space, out: &mut impl Write) -> io::Result<()> {
-    let text = String::from_utf8_lossy(text);
-    let lines = text.lines().count();
-    let room = space.height.unwrap_or(usize::MAX).saturating_sub(1).max(2);
-    let shown = if lines > room { room - 1 } else { lines };
+/// Writes tables over what is on the screen (ECMA-48: CUP, EL, ED).
+fn repaint(tables: &[String], space: Space, out: &mut impl Write) -> io::Result<()> {
     write!(out, "\x1b[H")?;
-    for line in text.lines().take(shown) {
+    // The last line is the cursor's.
+    for line in fit(tables, space.height.unwrap_or(usize::MAX).saturating_sub(1)) {
         writeln!(out, "{line}\x1b[K")?;
     }
-    if shown < lines {
-        let more = lines - shown;
-        writeln!(out, "... {more} more lines; --interface, --vrid and --vip show less\x1b[K")?;
-    }
     write!(out, "\x1b[J")
+}
+
+/// As many lines as there is room for: short tables whole, of long ones the beginning and how much is missing.
+fn fit(tables: &[String], room: usize) -> Vec<String> {
+    /// A head, a row, and how many more there are.
+    const LEAST: usize = 3;
+    let count = |table: &String| table.lines().count();
+    let room = room.saturating_sub(tables.len().saturating_sub(1));
+    let mut most = tables.iter().map(count).max().unwrap_or(0);
+    while most > LEAST && tables.iter().map(|table| count(table).min(most)).sum::<usize>() > room {
+        most -= 1;
+    }
+    let shown = tables.iter().map(|table| {
+        let all = count(table);
+        let kept = if all > most { most - 1 } else { all };
+        let mut lines: Vec<String> = table.lines().take(kept).map(str::to_owned).collect();
+        if kept < all {
+            lines.push(format!("... {} more: see --interface, --vrid and --vip", all - kept));
+        }
+        lines
+    });
+    shown.collect::<Vec<_>>().join(&String::new())
 }
 
 fn write_tables(
@@ -241,15 +252,21 @@ fn write_tables(
     width: Option<usize>,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    out.write_all(tables(instance, stats, view, width)?.join("\n").as_bytes())
+}
+
+/// A line of what it is about, and all tables that are not empty.
+fn tables(
+    instance: &Instance,
+    stats: &Stats,
+    view: &View,
+    width: Option<usize>,
+) -> io::Result<Vec<String>> {
     let since = if stats.reset { "--reset" } else { "the daemon started" };
     let running = if stats.running == Some(false) { "  (not running now)" } else { "" };
-    write!(
-        out,
-        "instance {instance}  pid {}{running}  counted for {} since {since}\n\n",
-        stats.pid,
-        span(stats.since_s)
-    )?;
+    let (pid, counted) = (stats.pid, span(stats.since_s));
     let mut tables = vec![
+        format!("instance {instance}  pid {pid}{running}  counted for {counted} since {since}\n"),
         rendered(|out| routers(stats, width, out))?,
         rendered(|out| peers(stats, width, out))?,
         rendered(|out| vips(stats, width, out))?,
@@ -260,13 +277,13 @@ fn write_tables(
         tables.push(rendered(|out| daemon(stats, out))?);
     }
     tables.retain(|table| !table.is_empty());
-    out.write_all(&tables.join(&b'\n'))
+    Ok(tables)
 }
 
-fn rendered(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<Vec<u8>> {
+fn rendered(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<String> {
     let mut text = Vec::new();
     write(&mut text)?;
-    Ok(text)
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn ago(seconds: Option<f64>) -> String {
@@ -668,12 +685,38 @@ mod tests {
 
     #[test]
     fn a_screen_is_not_overrun() {
+        let table = |name: &str, rows: usize| -> String {
+            let rows = (0..rows).map(|row| format!("{row}\n"));
+            std::iter::once(format!("{name}\n")).chain(rows).collect()
+        };
+        let tables = [table("LONG", 100), table("SHORT", 1), table("LONGER", 200)];
         let mut out = Vec::new();
-        let space = Space { height: Some(5), ..Space::default() };
-        repaint(b"a\nb\nc\nd\ne\nf\n", space, &mut out).unwrap();
+        repaint(&tables, Space { height: Some(15), ..Space::default() }, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().filter(|line| line.ends_with("\x1b[K")).count(), 4, "{text:?}");
-        assert!(text.contains("... 3 more lines"), "{text:?}");
+        let lines: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_suffix("\x1b[K")).collect();
+        let more = |count| format!("... {count} more: see --interface, --vrid and --vip");
+        assert_eq!(
+            lines,
+            [
+                "\x1b[HLONG",
+                "0",
+                "1",
+                "2",
+                &more(97),
+                "",
+                "SHORT",
+                "0",
+                "",
+                "LONGER",
+                "0",
+                "1",
+                "2",
+                &more(197)
+            ]
+        );
+        assert_eq!(fit(&tables, usize::MAX).len(), 101 + 2 + 201 + 2);
+        assert_eq!(fit(&tables, 1)[..3], ["LONG", "0", &more(99)]);
     }
 
     #[test]

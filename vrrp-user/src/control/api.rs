@@ -155,7 +155,7 @@ pub struct Stats {
     pub routers: Vec<RouterStats>,
     /// Per virtual address.
     pub vips: Vec<VipStats>,
-    /// Per interface that routers advertise on, by name.
+    /// Per interface that routers advertise on, in the order of the configuration.
     #[serde(default)]
     pub interfaces: Vec<InterfaceStats>,
     /// Packets of IP protocol 112 per verdict reason, by name; see [`vrrp_common::reason::Reason`].
@@ -271,7 +271,7 @@ pub struct PeerStats {
 }
 
 /// Counters of one interface: sums over the routers on it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceStats {
     /// Name.
     pub name: String,
