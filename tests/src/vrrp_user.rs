@@ -47,6 +47,16 @@ impl VrrpUser {
 
     /// Starts it with a configuration file of this name, whose ending tells the grammar.
     pub fn start_with(host: &Host, file: &str, conf: &str) -> Result<Self> {
+        Self::start_with_options(host, file, conf, &[])
+    }
+
+    /// As [`VrrpUser::start_with`], with more options on the command line.
+    pub fn start_with_options(
+        host: &Host,
+        file: &str,
+        conf: &str,
+        options: &[&str],
+    ) -> Result<Self> {
         let path = host.dir("vrrp-user")?.join(file);
         fs::write(&path, conf).map_err(Error::io(format!("write {file}")))?;
         let bpffs = host.lab().bpffs();
@@ -55,7 +65,8 @@ impl VrrpUser {
         let process = host.spawn(
             "vrrp-user",
             &Self::binary()?.display().to_string(),
-            &["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs],
+            &[&["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs][..], options]
+                .concat(),
         )?;
         Ok(Self { process, host: host.name().into(), instance })
     }
@@ -83,9 +94,14 @@ impl VrrpUser {
 
     /// `vrrp-user stats`.
     pub fn stats_table(&self, host: &Host) -> Result<String> {
+        self.stats_with(host, &[])
+    }
+
+    /// `vrrp-user stats OPTIONS`.
+    pub fn stats_with(&self, host: &Host, options: &[&str]) -> Result<String> {
         let bpffs = host.lab().bpffs().display().to_string();
         let args = ["stats", "--instance", &self.instance, "--bpffs", &bpffs];
-        host.namespace().run(&Self::binary()?.display().to_string(), &args)
+        host.namespace().run(&Self::binary()?.display().to_string(), &[&args[..], options].concat())
     }
 
     fn ask(&self, host: &Host, args: &[&str]) -> Result<Value> {

@@ -129,3 +129,135 @@ fn an_address_elsewhere_is_counted_there() -> Result<()> {
         Ok(on_egress(&host, "inside")?.is_empty().then_some(()))
     })
 }
+
+/// Three hosts of which two advertise in turn: each is counted for itself, in the quiet path and out of it.
+#[test]
+fn every_peer_is_counted_and_can_begin_at_zero() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let others = [lab.host("b", "10.0.0.2/24")?, lab.host("c", "10.0.0.3/24")?];
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("0.1");
+    let mut daemon = VrrpUser::start(&host, &conf(100).to_string())?;
+    let mut masters = Vec::new();
+    // The second one pre-empts the first, which falls silent.
+    for (other, priority) in others.iter().zip([150, 200]) {
+        let mut master = VrrpUser::start(other, &conf(priority).to_string())?;
+        master.wait_state(other, ROUTER, "MASTER", LONG)?;
+        masters.push(master);
+        lab.wait_until(LONG, "its advertisements", || {
+            let peers = peers(&daemon.router_stats(&host, ROUTER)?);
+            let heard = peers.iter().any(|peer| peer.0 == other.address() && peer.1 >= 20);
+            Ok(heard.then_some(()))
+        })?;
+    }
+    daemon.wait_state(&host, ROUTER, "BACKUP", LONG)?;
+    let router = daemon.router_stats(&host, ROUTER)?;
+    let list = peers(&router);
+    println!("{router}");
+    assert_eq!(list.len(), 2, "{router}");
+    assert_eq!((list[0].0.as_str(), list[0].2), ("10.0.0.2", 150), "{router}");
+    assert_eq!((list[1].0.as_str(), list[1].2), ("10.0.0.3", 200), "{router}");
+    assert!(list[0].1 >= 20 && list[1].1 >= 20 && list[0].3 > list[1].3, "{router}");
+    assert!(list[1].3 < 1.0 && router["last_seen_s"].as_f64().unwrap() < 1.0, "{router}");
+    assert!(router["state_changes"].as_u64().unwrap() >= 1, "{router}");
+    let stats = daemon.stats(&host)?;
+    assert_eq!(stats["interfaces"][0]["name"], "eth0", "{stats}");
+    assert_eq!(stats["interfaces"][0]["capture"], "native", "{stats}");
+    assert_eq!((&stats["reset"], &stats["running"]), (&false.into(), &true.into()), "{stats}");
+
+    // With nobody to be heard, the counts of all peers make up the router's.
+    for master in &mut masters {
+        master.kill()?;
+    }
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let router = daemon.router_stats(&host, ROUTER)?;
+    let sum: u64 = peers(&router).iter().map(|peer| peer.1).sum();
+    assert_eq!(router["adverts_received"], sum, "{router}");
+
+    let last = daemon.stats_with(&host, &["--reset"])?;
+    println!("{last}");
+    assert!(last.contains(&format!(" {sum} ")), "the last readings are shown\n{last}");
+    let stats = daemon.stats(&host)?;
+    let router = daemon.router_stats(&host, ROUTER)?;
+    assert_eq!((&stats["reset"], &router["adverts_received"]), (&true.into(), &0.into()));
+    assert!(peers(&router).iter().all(|peer| peer.1 == 0), "{router}");
+    assert!(stats["since_s"].as_f64().unwrap() < 20.0, "{stats}");
+    // The daemon goes on undisturbed, and what it sends is counted from there.
+    lab.wait_until(LONG, "advertisements are sent", || {
+        let sent = daemon.router_stats(&host, ROUTER)?["adverts_sent"].as_u64().unwrap();
+        Ok((5..500).contains(&sent).then_some(()))
+    })?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+
+    // It holds with the daemon dead, too, and not for the next one.
+    daemon.kill()?;
+    let stats = daemon.stats(&host)?;
+    assert_eq!((&stats["reset"], &stats["running"]), (&true.into(), &false.into()), "{stats}");
+    let mut daemon = VrrpUser::start(&host, &conf(100).to_string())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    assert_eq!(daemon.stats(&host)?["reset"], false);
+    assert!(daemon.stop()?.success());
+    Ok(())
+}
+
+/// Address, advertisements, priority and silence in seconds.
+fn peers(router: &Value) -> Vec<(String, u64, u64, f64)> {
+    let peers = router["peers"].as_array().unwrap().iter().map(|peer| {
+        (
+            peer["address"].as_str().unwrap().to_owned(),
+            peer["adverts_received"].as_u64().unwrap(),
+            peer["priority"].as_u64().unwrap(),
+            peer["last_seen_s"].as_f64().unwrap(),
+        )
+    });
+    peers.collect()
+}
+
+#[test]
+fn rates_are_measured_and_rows_chosen() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, client) = (lab.host("a", "10.0.0.1/24")?, lab.host("client", "10.0.0.50/24")?);
+    let conf = Instance::new(51, 255, "10.0.0.100/24").v3("0.1");
+    let other = Instance::new(52, 255, "10.0.0.101/24").name("VI_2");
+    let mut daemon = VrrpUser::start(&host, &format!("{conf}{other}"))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+
+    let bpffs = lab.bpffs().display().to_string();
+    let binary = VrrpUser::binary()?.display().to_string();
+    let instance = VrrpUser::instance(&host);
+    let stats = ["stats", "--instance", &instance, "--bpffs", &bpffs, "--json", "--watch", "1"];
+    let watch = host.spawn("stats", &binary, &stats)?;
+    let mut ping = client.spawn("ping", "ping", &["-q", "-i", "0.02", VIP])?;
+    // Fifty packets and ten advertisements in a second, as far as the machine is up to it.
+    let rated = lab.wait_until(LONG, "rates", || {
+        let lines = watch.log().lines();
+        let stats = lines.iter().filter_map(|(_, line)| serde_json::from_str(line).ok());
+        Ok(stats.into_iter().find(|stats: &Value| {
+            let vip = stats["vips"].as_array().unwrap().iter().find(|vip| vip["address"] == VIP);
+            let rate = |name: &str| vip.unwrap()["per_second"][name].as_f64().unwrap();
+            (20.0..60.0).contains(&rate("rx_packets")) && rate("tx_bytes") > 20.0 * 98.0
+        }))
+    })?;
+    let sent = rated["routers"][0]["per_second"]["adverts_sent"].as_f64().unwrap();
+    assert!((5.0..15.0).contains(&sent), "{rated}");
+    assert!((0.9..3.0).contains(&rated["interval_s"].as_f64().unwrap()), "{rated}");
+    ping.terminate(LONG)?;
+
+    let names = |options: &[&str]| -> Result<(Vec<String>, Vec<String>)> {
+        let text = daemon.stats_with(&host, &[&["--json"], options].concat())?;
+        let stats: Value = serde_json::from_str(&text).unwrap();
+        let all = |list: &str, name: &str| {
+            let list = stats[list].as_array().unwrap().iter();
+            list.map(|item| item[name].as_str().unwrap().to_owned()).collect()
+        };
+        Ok((all("routers", "name"), all("vips", "address")))
+    };
+    let none: [String; 0] = [];
+    assert_eq!(names(&["--vrid", "52"])?, (vec!["VI_2".into()], none.to_vec()));
+    assert_eq!(names(&["--vip", VIP])?, (none.to_vec(), vec![VIP.into()]));
+    assert_eq!(names(&["--interface", "eth0"])?.0.len(), 2);
+    let error = daemon.stats_with(&host, &["--interface", "eth7"]).unwrap_err().to_string();
+    assert!(error.contains("no router and no address on interface eth7"), "{error}");
+    Ok(())
+}

@@ -711,6 +711,62 @@ fn a_steady_master_wakes_nobody() {
 }
 
 #[test]
+fn every_source_is_counted_in_the_quiet_path_too() {
+    let mut bench = Bench::new();
+    let from = |last, vrid, priority| {
+        let mut frame = Frame::v3(vrid, 1);
+        frame.source[3] = last;
+        frame.message[2] = priority;
+        frame
+    };
+    let start = now();
+    for (last, vrid, times) in [(2, V3, 3), (3, V3, 1), (2, V3, 1), (2, V2_OPEN, 1)] {
+        let frame = match vrid {
+            V2_OPEN => Frame::v2(V2_OPEN, 1, 0, [0; 8], 3),
+            _ => from(last, vrid, 100 + last),
+        };
+        bench.flood(&frame.octets(), 1);
+        // As the daemon of a backup says when it has heard this one.
+        let slot = routers().iter().find(|(key, _)| key.vrid == vrid).expect("a router").1.slot;
+        let news = bench.kernel.slot(slot).news;
+        bench.kernel.set_quiet(slot, news).expect("set_quiet");
+        if times > 1 {
+            bench.flood(&frame.octets(), times - 1);
+            assert_eq!(bench.kernel.slot(slot).news, news, "quiet");
+        }
+    }
+    // Refused ones count for nobody.
+    bench.flood(&from(9, V3, 100).with(|f| f.ttl = 1).octets(), 5);
+
+    let peers = bench.reader.peers().expect("peers");
+    let counts: Vec<_> = peers
+        .iter()
+        .map(|(key, counters)| (key.slot, key.source[3], counters.adverts, counters.priority))
+        .collect();
+    let slot = |vrid| routers().iter().find(|(key, _)| key.vrid == vrid).expect("it").1.slot;
+    let mut expected =
+        vec![(slot(V3), 2, 4, 102), (slot(V3), 3, 1, 103), (slot(V2_OPEN), 2, 1, 100)];
+    expected.sort_unstable();
+    assert_eq!(counts, expected);
+    assert!(peers.iter().all(|(_, counters)| (start..=now()).contains(&counters.last_seen_ns)));
+}
+
+#[test]
+fn more_sources_than_there_is_room_for_make_room_for_each_other() {
+    let mut bench = Bench::new();
+    for number in 0..2_000_u16 {
+        let mut frame = Frame::v3(V3, 1);
+        frame.source = [10, 7, (number >> 8) as u8, number as u8];
+        assert_eq!(bench.run(&frame.octets()).0, Verdict::Pass);
+    }
+    let peers = bench.reader.peers().expect("peers");
+    assert!((16..2_000).contains(&peers.len()), "{}", peers.len());
+    // The last one is there, and the router has counted them all.
+    assert!(peers.iter().any(|(key, _)| key.source[..4] == [10, 7, 7, 207]));
+    assert_eq!(bench.kernel.slot(0).adverts, 2_000);
+}
+
+#[test]
 fn changes_without_end_are_reported_now_and_then() {
     let mut bench = Bench::new();
     let runtime = runtime();

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -22,6 +22,10 @@ pub const REASONS: &str = "REASONS";
 pub const SAMPLES: &str = "SAMPLES";
 /// Ring buffer of [`crate::event::RxEvent`].
 pub const EVENTS: &str = "EVENTS";
+/// LRU hash, [`PeerKey`] -> [`PeerCounters`]: who is heard, written by the kernel side.
+pub const PEERS: &str = "PEERS";
+/// `BPF_F_MMAPABLE` array of [`DAEMON_COUNTERS`] `u64`: what the daemon refused or failed at, written by it.
+pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
 
@@ -38,6 +42,8 @@ pub const EGRESS_PROGRAM: &str = "vrrp_egress";
 
 /// Entries of a hash map that is sized by the configuration when it is not.
 pub const DEFAULT_ENTRIES: u32 = 256;
+/// Entries of `COUNTERS`, of which the daemon may leave some unused.
+pub const DAEMON_COUNTERS: u32 = 64;
 /// Size of the ring buffer in octets: some 8,000 advertisements with few addresses.
 pub const RING_BYTES: u32 = 1 << 20;
 
@@ -139,6 +145,8 @@ pub struct RouterInfo {
     pub send_errors: u64,
     /// Transitions to master.
     pub became_master: u64,
+    /// Transitions, whereto ever.
+    pub transitions: u64,
     /// Last transition, nanoseconds of `CLOCK_MONOTONIC`.
     pub since_ns: u64,
     /// Accepted advertisements whose address list differs from ours.
@@ -155,8 +163,10 @@ pub struct RouterInfo {
     pub version: u8,
     /// [`crate::FAMILY_V4`] or [`crate::FAMILY_V6`].
     pub family: u8,
+    /// [`capture`].
+    pub capture: u8,
     /// Always zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
 }
 
 /// Octets of [`RouterInfo::adverts_sent`] in its record.
@@ -172,6 +182,16 @@ pub mod state {
     pub const MASTER: u8 = 2;
     /// Something that the router depends on is down.
     pub const FAULT: u8 = 3;
+}
+
+/// Values of [`RouterInfo::capture`]: where the XDP program runs on the router's interface.
+pub mod capture {
+    /// Nowhere: nothing is received.
+    pub const NONE: u8 = 0;
+    /// In the driver.
+    pub const NATIVE: u8 = 1;
+    /// In the network stack.
+    pub const GENERIC: u8 = 2;
 }
 
 impl Default for RouterInfo {
@@ -244,6 +264,29 @@ pub struct VipCounters {
     /// Octets from the address: whole frames without FCS. Of a packet that is still to be cut into segments,
     /// the headers count once (`len` of `struct __sk_buff`), not once per segment.
     pub tx_bytes: u64,
+}
+
+/// Key of `PEERS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct PeerKey {
+    /// Index of the router in `SLOTS` and `INFO`.
+    pub slot: u32,
+    /// Source of the advertisements; an IPv4 address stands in the first four octets, the rest is zero.
+    pub source: [u8; 16],
+}
+
+/// Value of `PEERS`: accepted advertisements of one router from one source. When the map is full, the source
+/// that was silent longest makes room; the router's own counters in [`Slot`] keep what it sent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct PeerCounters {
+    /// Accepted advertisements.
+    pub adverts: u64,
+    /// Arrival of the last one, nanoseconds of `CLOCK_MONOTONIC`.
+    pub last_seen_ns: u64,
+    /// Priority in the last one.
+    pub priority: u64,
 }
 
 /// The single value of `CONTROL`.

@@ -3,13 +3,13 @@
 //! Entries are sized by the loader; the numbers here are what an object loaded by other tools gets.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    Control, DEFAULT_ENTRIES, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Slot, VipCounters,
-    VipKey4,
+    Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, PeerCounters, PeerKey, RING_BYTES, RouterEntry,
+    RouterInfo, RouterKey, Slot, VipCounters, VipKey4,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Samples;
@@ -29,6 +29,10 @@ pub static VIPS4: PerCpuHashMap<VipKey4, VipCounters, ENTRIES> = PerCpuHashMap::
 pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
 pub static SAMPLES: PerCpuArray<Samples, { Reason::COUNT }> = PerCpuArray::new();
+#[btf_map]
+pub static PEERS: LruHashMap<PeerKey, PeerCounters, ENTRIES> = LruHashMap::new();
+#[btf_map]
+pub static COUNTERS: Array<u64, { DAEMON_COUNTERS as usize }, MMAPABLE> = Array::new();
 /// Records of varying length, so without a value type: libbpf refuses one.
 #[btf_map]
 pub static EVENTS: RingBuf<(), { RING_BYTES as usize }> = RingBuf::new();

@@ -2,17 +2,22 @@
 
 use core::ptr;
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::{NEWS_BURST, NEWS_WINDOW_NS, RouterEntry, Slot, VipKey4};
+use vrrp_common::maps::{
+    NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot, VipKey4,
+};
 use vrrp_common::parse::{self, Advert, Load, Packet};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
 use crate::cursor::Frame;
-use crate::maps::{EVENTS, NEWS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32};
+use crate::maps::{
+    EVENTS, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32,
+};
 use crate::sample;
 
 /// The reason for the verdict on a packet of protocol 112; `None` for any other frame, which passes.
@@ -70,6 +75,7 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet, now: u64) -> Reason 
     let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
     let reason = parse::check(&mut frame, &advert, entry);
     if reason == Reason::Accepted {
+        count_peer(entry.slot, &advert, now);
         return match accept(slot, &advert, now) {
             Some(_) if limited(entry.slot, now) => Reason::NewsLimited,
             Some(news) => report(record, ifindex, entry, &advert, now, news),
@@ -123,6 +129,29 @@ fn accept(slot: *mut Slot, advert: &Advert, now: u64) -> Option<u16> {
         (*slot).last_len = len;
         ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
         Some(news)
+    }
+}
+
+/// Counts an accepted advertisement for whoever sent it.
+#[inline(always)]
+fn count_peer(slot: u32, advert: &Advert, now: u64) {
+    let key = PeerKey { slot, source: address(advert.source) };
+    let priority = u64::from(advert.priority());
+    let peer = PEERS.get_ptr_mut(key).or_else(|| {
+        // Not all zero, which the compiler would make a call of memset: see `address`.
+        let none_yet = PeerCounters { adverts: 0, last_seen_ns: now, priority };
+        // Another CPU may have been faster; then this fails, and the entry is there all the same.
+        let _ = PEERS.insert(key, none_yet, u64::from(BPF_NOEXIST));
+        PEERS.get_ptr_mut(key)
+    });
+    // None only when the kernel had no entry to spare at that instant. The slot has counted it.
+    let Some(peer) = peer else { return };
+    // SAFETY: a map value, aligned as its type says. The counter is exact; of two CPUs that count for the same
+    // peer at once, one says what was last.
+    unsafe {
+        increment(&raw mut (*peer).adverts);
+        ptr::write_volatile(&raw mut (*peer).last_seen_ns, now);
+        ptr::write_volatile(&raw mut (*peer).priority, priority);
     }
 }
 

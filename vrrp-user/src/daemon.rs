@@ -24,7 +24,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{self, signal};
 use tokio::sync::mpsc;
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{ABI_VERSION, Control, RouterInfo, VipKey4};
+use vrrp_common::maps::{ABI_VERSION, Control, DAEMON_COUNTERS, RouterInfo, VipKey4, capture};
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::interfaces::{Capture, Change, Interfaces};
@@ -34,12 +34,13 @@ use crate::control::{Instance, server};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
-use crate::io::bpf::{self, Kernel, Sizes};
+use crate::io::bpf::{self, CaptureMode, Kernel, Sizes};
 use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{memory, sched};
+use crate::metrics::{baseline::Baseline, http};
 use crate::wire;
 
 /// The lock file in an instance's runtime directory.
@@ -130,7 +131,8 @@ macro_rules! counters {
         }
 
         impl Counter {
-            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
+            /// All of them with their names, ordered by their index in the map `COUNTERS`.
+            pub const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
         }
     };
 }
@@ -154,6 +156,9 @@ counters! {
     AttachFailed = "attach_failed",
 }
 
+// The map has a place for each.
+const _: () = assert!(Counter::ALL.len() <= DAEMON_COUNTERS as usize);
+
 struct Daemon {
     instance: Instance,
     config_path: PathBuf,
@@ -171,7 +176,6 @@ struct Daemon {
     later: VecDeque<Action>,
     /// Requests that netlink has not answered yet.
     asked: usize,
-    counters: [u64; Counter::ALL.len()],
     retry_at: Option<Nanos>,
 }
 
@@ -230,13 +234,17 @@ pub fn run(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
-    let (socket, dir) = (options.instance.socket(), options.instance.runtime_dir());
+    let instance = options.instance.clone();
+    let metrics = options.config.metrics.clone();
+    let (socket, dir) = (instance.socket(), instance.runtime_dir());
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         daemon.serve(&mut sources).await;
         daemon.stop().await
     });
     let _ = fs::remove_file(&socket);
+    let _ = fs::remove_file(Baseline::path(&instance));
+    metrics.iter().for_each(http::tidy);
     // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
     let _ = fs::remove_file(dir.join(LOCK));
     let _ = fs::remove_dir(&dir);
@@ -327,6 +335,7 @@ impl Daemon {
             .iter()
             .map(|router| Router::new(router, shared(&mut names, &router.interface)))
             .unzip();
+        let metrics = config.metrics.clone();
         drop(config);
         let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -341,6 +350,9 @@ impl Daemon {
             log::debug!("{}", bpf::chain(&error));
         }
         let ring = kernel.take_events()?;
+        if let Some(listen) = metrics {
+            http::start(listen, pins.clone()).map_err(os("cannot start the metrics thread"))?;
+        }
         let questions = server::start(&instance.socket(), pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
@@ -371,7 +383,6 @@ impl Daemon {
             queue: Queue::default(),
             later: VecDeque::new(),
             asked: 0,
-            counters: [0; Counter::ALL.len()],
             retry_at: None,
         };
         for (id, spec) in (0..).map(RouterId).zip(specs) {
@@ -492,12 +503,14 @@ impl Daemon {
     }
 
     fn count(&mut self, counter: Counter) {
-        self.counters[counter as usize] += 1;
+        if let Err(error) = self.kernel.count(counter as u32) {
+            log::error!("{}", bpf::chain(&error));
+        }
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let all = Counter::ALL.iter();
-        all.map(|(c, name)| ((*name).to_owned(), self.counters[*c as usize])).collect()
+        all.map(|(c, name)| ((*name).to_owned(), self.kernel.counter(*c as u32))).collect()
     }
 
     // ---- what is heard -------------------------------------------------------------------------------
@@ -749,7 +762,19 @@ impl Daemon {
             self.publish(id, |info| info.ifindex = ifindex);
         }
         if self.routers[id.0 as usize].report(link) {
+            let capture = self.capture(id);
+            self.publish(id, |info| info.capture = capture);
             self.engine.handle_link(timer::now(), id, link);
+        }
+    }
+
+    /// How advertisements for a router are received, as `stats` is told.
+    fn capture(&self, id: RouterId) -> u8 {
+        let interface = self.interfaces.by_name(&self.router(id).interface);
+        match interface.map(|(_, interface)| &interface.capture) {
+            Some(Capture::Attached(CaptureMode::Native)) => capture::NATIVE,
+            Some(Capture::Attached(CaptureMode::Generic)) => capture::GENERIC,
+            Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
         }
     }
 
@@ -1001,6 +1026,7 @@ impl Daemon {
             info.state = state_number(to);
             info.since_ns = at.0;
             info.became_master += u64::from(to == State::Master);
+            info.transitions += 1;
         });
     }
 

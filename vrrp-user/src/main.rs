@@ -1,12 +1,15 @@
 //! The command line.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use vrrp_user::config;
+use vrrp_user::cli::stats::View;
+use vrrp_user::config::{self, model::Listen};
 use vrrp_user::control::Instance;
 use vrrp_user::io::memory;
 use vrrp_user::{cli, daemon};
@@ -30,6 +33,10 @@ enum Command {
         instance: InstanceArg,
         #[command(flatten)]
         bpffs: BpffsArg,
+        /// Serve metrics at http://ADDRESS:PORT/metrics, or on the socket unix:/PATH; goes before `metrics` in
+        /// the configuration.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        metrics: Option<Listen>,
     },
     /// Show the state of every virtual router of a running daemon.
     Status {
@@ -45,15 +52,47 @@ enum Command {
         instance: InstanceArg,
         #[command(flatten)]
         bpffs: BpffsArg,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        view: StatsArgs,
     },
     /// Check a configuration: print everything that is wrong with it, and what it means.
     Check {
         /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
         file: PathBuf,
     },
+}
+
+#[derive(Args)]
+struct StatsArgs {
+    /// Again and again, with rates per second; SECONDS between, 1 if not given.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
+    watch: Option<Duration>,
+    /// Only the traffic of this virtual address.
+    #[arg(long, value_name = "ADDRESS")]
+    vip: Option<IpAddr>,
+    /// Only what is on this interface.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Only routers with this VRID.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    vrid: Option<u8>,
+    /// Show the counters once more and let them begin at zero, for everybody.
+    #[arg(long, conflicts_with_all = ["watch", "vip", "interface", "vrid"])]
+    reset: bool,
+    /// As JSON; with --watch one line each time.
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<StatsArgs> for View {
+    fn from(StatsArgs { watch, vip, interface, vrid, reset, json }: StatsArgs) -> Self {
+        Self { watch, vip, interface, vrid, reset, json }
+    }
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
 }
 
 #[derive(Args)]
@@ -96,7 +135,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
-        Command::Run { config: path, instance: InstanceArg { instance }, bpffs } => {
+        Command::Run { config: path, instance: InstanceArg { instance }, bpffs, metrics } => {
             memory::return_large_blocks();
             let named = config::Options {
                 instance: Some(instance.name().to_owned()),
@@ -106,8 +145,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             for diagnostic in &loaded.diagnostics {
                 log::warn!("{diagnostic}");
             }
+            let mut config = loaded.config;
+            config.metrics = metrics.or(config.metrics);
             daemon::run(daemon::Options {
-                config: loaded.config,
+                config,
                 config_path: path,
                 instance,
                 bpffs: bpffs.bpffs,
@@ -116,8 +157,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status { instance, json } => {
             cli::status::status(&instance.instance, json, &mut out)?;
         }
-        Command::Stats { instance, bpffs, json } => {
-            cli::stats::stats(&instance.instance, bpffs.bpffs.as_deref(), json, &mut out)?;
+        Command::Stats { instance, bpffs, view } => {
+            let bpffs = bpffs.bpffs.as_deref();
+            cli::stats::stats(&instance.instance, bpffs, &view.into(), &mut out)?;
         }
         Command::Check { file } => {
             let usable = cli::check::check(&file, &config::Options::default(), &mut out)

@@ -1,27 +1,105 @@
 //! The counters of the pinned maps, readable with and without a daemon.
 
-use std::collections::BTreeMap;
+pub mod baseline;
+pub mod http;
+pub mod openmetrics;
+pub mod rates;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use vrrp_common::FAMILY_V4;
-use vrrp_common::maps::{RouterInfo, state};
+use vrrp_common::maps::{PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
 use vrrp_common::reason::Reason;
 
-use crate::control::api::{LastFrom, RouterStats, SCHEMA, Stats, VipStats};
+use crate::control::api::{
+    InterfaceStats, LastFrom, Losses, PeerStats, RouterStats, SCHEMA, Stats, VipStats,
+};
+use crate::daemon::Counter;
 use crate::engine::time::Nanos;
 use crate::io::bpf::Error;
 use crate::io::reader::{Reader, Sampled};
 use crate::io::timer;
 
-/// Reads everything once.
+/// One router: its index, what the daemon says of it, and what the kernel side does.
+type Known = (u32, RouterInfo, Slot);
+
+/// Reads everything once. The counters are those since the daemon started, whatever [`baseline`] says.
 ///
 /// # Errors
 /// No maps are pinned there, or they are of another ABI.
 pub fn collect(pins: &Path) -> Result<Stats, Error> {
     let reader = Reader::open(pins)?;
     let known = reader.routers()?;
-    let routers = known.iter().map(|(_, info, slot)| RouterStats {
+    let names = Names::new(&known);
+    let peers = reader.peers()?;
+    let counted = reader.vips()?;
+    let counters = reader.counters()?;
+    let reasons = reasons(&reader, &known)?;
+    let sampled = reader.samples()?;
+    // After that, so that nothing seems to come from the future.
+    let now = timer::now();
+    let vips = counted.iter().map(|(key, counters)| VipStats {
+        interface: names.get(key.ifindex),
+        address: Ipv4Addr::from(key.address).to_string(),
+        rx_packets: counters.rx_packets,
+        rx_bytes: counters.rx_bytes,
+        tx_packets: counters.tx_packets,
+        tx_bytes: counters.tx_bytes,
+        per_second: None,
+    });
+    let last_from = sampled.iter().filter_map(|(reason, sampled)| {
+        let last = last_from(sampled, now, |ifindex| names.get(ifindex))?;
+        Some((reason.name().to_owned(), last))
+    });
+    let control = reader.control();
+    let counters: BTreeMap<String, u64> =
+        counters.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    let mut stats = Stats {
+        schema: SCHEMA,
+        pid: control.pid,
+        started_ns: control.started_ns,
+        since_s: (now - Nanos(control.started_ns)).as_secs_f64(),
+        routers: known.iter().map(|known| router(known, &peers, now)).collect(),
+        vips: vips.collect(),
+        interfaces: interfaces(&known),
+        reasons: reasons.into_iter().map(|(r, count)| (r.name().to_owned(), count)).collect(),
+        last_from: last_from.collect(),
+        counters,
+        ..Stats::default()
+    };
+    stats.losses = losses(&stats);
+    Ok(stats)
+}
+
+/// The packets per verdict, those included that only the daemon could judge.
+fn reasons(reader: &Reader, known: &[Known]) -> Result<Vec<(Reason, u64)>, Error> {
+    let mut reasons = reader.reasons()?;
+    for (reason, count) in &mut reasons {
+        // This one is not the kernel side's: only the daemon knows the whole list.
+        if *reason == Reason::AddressList {
+            *count = known.iter().map(|(_, info, _)| info.address_list_mismatch).sum();
+        }
+    }
+    Ok(reasons)
+}
+
+fn router(
+    (index, info, slot): &Known,
+    peers: &[(PeerKey, PeerCounters)],
+    now: Nanos,
+) -> RouterStats {
+    let since = |at: u64| (now - Nanos(at)).as_secs_f64();
+    let first = peers.partition_point(|(key, _)| key.slot < *index);
+    let own = peers[first..].iter().take_while(|(key, _)| key.slot == *index);
+    let peers = own.map(|(key, counters)| PeerStats {
+        address: address(info.family, key.source).to_string(),
+        adverts_received: counters.adverts,
+        priority: u8::try_from(counters.priority).unwrap_or(u8::MAX),
+        last_seen_s: since(counters.last_seen_ns),
+    });
+    RouterStats {
         name: info.name().to_owned(),
         interface: info.interface().to_owned(),
         vrid: info.vrid,
@@ -34,36 +112,61 @@ pub fn collect(pins: &Path) -> Result<Stats, Error> {
         address_list_mismatch: info.address_list_mismatch,
         send_errors: info.send_errors,
         became_master: info.became_master,
-    });
-    let mut counted = reader.vips()?;
-    counted.sort_by_key(|(key, _)| *key);
-    let vips = counted.iter().map(|(key, counters)| VipStats {
-        interface: interface_name(key.ifindex, known.iter().map(|(_, info, _)| info)),
-        address: Ipv4Addr::from(key.address).to_string(),
-        rx_packets: counters.rx_packets,
-        rx_bytes: counters.rx_bytes,
-        tx_packets: counters.tx_packets,
-        tx_bytes: counters.tx_bytes,
-    });
-    let mut reasons: BTreeMap<String, u64> =
-        reader.reasons()?.iter().map(|(reason, n)| (reason.name().to_owned(), *n)).collect();
-    // This one is not the kernel side's: only the daemon knows the whole list.
-    let mismatches = known.iter().map(|(_, info, _)| info.address_list_mismatch).sum();
-    reasons.insert(Reason::AddressList.name().to_owned(), mismatches);
-    let sampled = reader.samples()?;
-    // After that, so that nothing seems to come from the future.
-    let now = timer::now();
-    let last_from = sampled.iter().filter_map(|(reason, sampled)| {
-        let name = |ifindex| interface_name(ifindex, known.iter().map(|(_, info, _)| info));
-        Some((reason.name().to_owned(), last_from(sampled, now, name)?))
-    });
-    Ok(Stats {
-        schema: SCHEMA,
-        last_from: last_from.collect(),
-        routers: routers.collect(),
-        vips: vips.collect(),
-        reasons,
-    })
+        state_changes: info.transitions,
+        last_seen_s: (slot.last_seen_ns > 0).then(|| since(slot.last_seen_ns)),
+        peers: peers.collect(),
+        per_second: None,
+    }
+}
+
+/// The sums over the routers of each interface, in the order of the configuration.
+fn interfaces(known: &[Known]) -> Vec<InterfaceStats> {
+    let mut interfaces: Vec<InterfaceStats> = Vec::new();
+    let mut places = HashMap::new();
+    for (_, info, slot) in known {
+        let place = *places.entry(info.interface()).or_insert_with(|| {
+            interfaces.push(InterfaceStats {
+                name: info.interface().to_owned(),
+                capture: capture_name(info).map(str::to_owned),
+                ..InterfaceStats::default()
+            });
+            interfaces.len() - 1
+        });
+        let sum = &mut interfaces[place];
+        sum.routers += 1;
+        sum.adverts_received += slot.adverts;
+        sum.adverts_sent += info.adverts_sent;
+        sum.refused += slot.refused;
+    }
+    interfaces
+}
+
+fn losses(stats: &Stats) -> Losses {
+    let reason = |reason: Reason| stats.reasons.get(reason.name()).copied().unwrap_or_default();
+    let overrun = Counter::ALL.iter().find(|(counter, _)| *counter == Counter::NetlinkOverrun);
+    let overruns = overrun.and_then(|(_, name)| stats.counters.get(*name));
+    Losses {
+        ring_full: reason(Reason::RingFull),
+        news_limited: reason(Reason::NewsLimited),
+        netlink_overrun: overruns.copied().unwrap_or_default(),
+    }
+}
+
+fn address(family: u8, octets: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = octets;
+    if family == FAMILY_V4 {
+        Ipv4Addr::from([a, b, c, d]).into()
+    } else {
+        Ipv6Addr::from(octets).into()
+    }
+}
+
+fn capture_name(info: &RouterInfo) -> Option<&'static str> {
+    match info.capture {
+        capture::NATIVE => Some("native"),
+        capture::GENERIC => Some("generic"),
+        _ => None,
+    }
 }
 
 /// What is to be said of the latest sample.
@@ -73,14 +176,8 @@ fn last_from(
     interface: impl FnOnce(u32) -> String,
 ) -> Option<LastFrom> {
     let sample = sampled.recent.first()?;
-    let [a, b, c, d, ..] = sample.source;
-    let address: IpAddr = if sample.family == FAMILY_V4 {
-        Ipv4Addr::from([a, b, c, d]).into()
-    } else {
-        Ipv6Addr::from(sample.source).into()
-    };
     Some(LastFrom {
-        address: address.to_string(),
+        address: address(sample.family, sample.source).to_string(),
         interface: interface(sample.ifindex),
         vlan: sample.vlan.into_iter().filter(|id| *id != 0).collect(),
         vrid: (sample.payload_len >= 2).then_some(sample.vrid),
@@ -99,15 +196,23 @@ fn state_name(info: &RouterInfo) -> &'static str {
     }
 }
 
-/// The name that the daemon used, which holds in whatever network namespace this runs; else the name here,
-/// else the index.
-fn interface_name<'a>(ifindex: u32, mut routers: impl Iterator<Item = &'a RouterInfo>) -> String {
-    if let Some(info) = routers.find(|info| info.ifindex == ifindex) {
-        return info.interface().to_owned();
+/// The names of interfaces as the daemon used them, which hold in whatever network namespace this runs.
+struct Names<'a>(HashMap<u32, &'a str>);
+
+impl<'a> Names<'a> {
+    fn new(known: &'a [Known]) -> Self {
+        Self(known.iter().map(|(_, info, _)| (info.ifindex, info.interface())).collect())
     }
-    match nix::net::if_::if_indextoname(ifindex) {
-        Ok(name) => name.to_string_lossy().into_owned(),
-        Err(_) => format!("#{ifindex}"),
+
+    /// Its name, else the name here, else the index.
+    fn get(&self, ifindex: u32) -> String {
+        if let Some(name) = self.0.get(&ifindex) {
+            return (*name).to_owned();
+        }
+        match nix::net::if_::if_indextoname(ifindex) {
+            Ok(name) => name.to_string_lossy().into_owned(),
+            Err(_) => format!("#{ifindex}"),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("bpftool", "bpftool"),
+    ("prometheus", "prometheus"),
 ];
 
 /// A compiler for the BPF target.

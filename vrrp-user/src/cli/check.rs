@@ -53,11 +53,14 @@ pub fn check(path: &Path, options: &Options, out: &mut impl Write) -> io::Result
     }
 }
 
-/// Writes one block per router.
+/// Writes what counts for the whole daemon, and one block per router.
 ///
 /// # Errors
 /// When `out` can not be written to.
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    if let Some(metrics) = &config.metrics {
+        writeln!(out, "metrics at {metrics}\n")?;
+    }
     for router in &config.routers {
         describe_router(router, out)?;
         writeln!(out)?;

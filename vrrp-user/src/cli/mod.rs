@@ -3,6 +3,7 @@
 pub mod check;
 pub mod stats;
 pub mod status;
+mod table;
 
 use std::io::{self, Write};
 

@@ -1,16 +1,22 @@
 //! `vrrp-user stats`.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use vrrp_common::reason::Reason;
 
-use crate::control::api::{Answer, LastFrom, Request, Stats};
+use super::status::span;
+use super::table::{self, Space, number, text};
+use crate::control::api::{Answer, LastFrom, Losses, Request, RouterStats, Stats};
 use crate::control::{Instance, client};
 use crate::io::bpf;
 use crate::metrics;
-
-use super::status::span;
+use crate::metrics::baseline::{self, Baseline};
+use crate::metrics::rates;
 
 /// `stats` has nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +29,46 @@ pub enum Error {
         /// Why the daemon could not be asked.
         socket: Box<client::Error>,
     },
+    /// Nothing is left of it.
+    #[error("instance `{instance}` has {what}; `vrrp-user stats` shows all there is")]
+    NoMatch {
+        /// Which daemon.
+        instance: Instance,
+        /// What it does not have.
+        what: String,
+    },
+    /// `--reset` failed.
+    #[error(transparent)]
+    Baseline(#[from] baseline::Error),
     /// Output failed.
     #[error("cannot write")]
     Output(#[from] io::Error),
     /// It is not JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
+}
+
+/// What is to be shown, and how.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Only this virtual address.
+    pub vip: Option<IpAddr>,
+    /// Only what is on this interface.
+    pub interface: Option<String>,
+    /// Only routers with this VRID.
+    pub vrid: Option<u8>,
+    /// Again and again with this pause, and with rates.
+    pub watch: Option<Duration>,
+    /// Let the counters begin at zero after they were shown.
+    pub reset: bool,
+    /// As JSON.
+    pub json: bool,
+}
+
+impl View {
+    fn is_filter(&self) -> bool {
+        self.vip.is_some() || self.interface.is_some() || self.vrid.is_some()
+    }
 }
 
 /// Prints the counters, from the pinned maps when they can be seen, else as the daemon reads them.
@@ -38,12 +78,35 @@ pub enum Error {
 pub fn stats(
     instance: &Instance,
     bpffs: Option<&Path>,
-    json: bool,
+    view: &View,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let pinned =
-        bpf::find_bpffs(bpffs).and_then(|bpffs: PathBuf| metrics::collect(&instance.pins(&bpffs)));
-    let stats = match pinned {
+    let raw = read(instance, bpffs)?;
+    let path = Baseline::path(instance);
+    // Stored before anything is shown: what is shown is then what was set aside.
+    let stored = if view.reset { Some(Baseline::new(raw.clone())) } else { None };
+    let mut stats = since_reset(&path, raw);
+    if let Some(baseline) = stored {
+        baseline.store(&path)?;
+    }
+    filter(&mut stats, view, instance)?;
+    match view.watch {
+        None if view.json => writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?,
+        None => {
+            write_tables(instance, &stats, view, Space::of_stdout().width, out)?;
+            if view.reset {
+                writeln!(out, "\nThese were the last readings: all counters begin at zero now.")?;
+            }
+        }
+        Some(pause) => watch(instance, bpffs, view, (stats, pause), out)?,
+    }
+    Ok(())
+}
+
+/// The counters since the daemon started.
+fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
+    let pinned = bpf::find_bpffs(bpffs).and_then(|dir| metrics::collect(&instance.pins(&dir)));
+    let mut stats = match pinned {
         Ok(stats) => stats,
         Err(pins) => match client::ask(instance, Request::Stats {}) {
             Ok(Answer::Stats(stats)) => {
@@ -59,15 +122,194 @@ pub fn stats(
             }
         },
     };
-    if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?;
-        return Ok(());
-    }
-    Ok(table(&stats, out)?)
+    stats.running = Some(UnixStream::connect(instance.socket()).is_ok());
+    Ok(stats)
 }
 
-fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
-    let rows = stats.routers.iter().map(|r| {
+/// Less what the last `--reset` set aside.
+fn since_reset(path: &Path, mut stats: Stats) -> Stats {
+    match Baseline::load(path) {
+        Ok(Some(baseline)) => baseline.subtract(&mut stats),
+        Ok(None) => {}
+        Err(error) => log::warn!("{error}; these are the counters since the daemon started"),
+    }
+    stats
+}
+
+/// Keeps what is asked for. The reasons and losses are those of the whole instance and stay.
+fn filter(stats: &mut Stats, view: &View, instance: &Instance) -> Result<(), Error> {
+    if let Some(name) = &view.interface {
+        stats.routers.retain(|router| router.interface == *name);
+        stats.vips.retain(|vip| vip.interface == *name);
+        stats.interfaces.retain(|interface| interface.name == *name);
+    }
+    if let Some(vrid) = view.vrid {
+        stats.routers.retain(|router| router.vrid == vrid);
+        stats.vips.clear();
+        stats.interfaces.clear();
+    }
+    if let Some(address) = view.vip {
+        let address = address.to_string();
+        stats.vips.retain(|vip| vip.address == address);
+        stats.routers.clear();
+        stats.interfaces.clear();
+    }
+    if view.is_filter() && stats.routers.is_empty() && stats.vips.is_empty() {
+        let on = view.interface.as_ref().map(|name| format!(" on interface {name}"));
+        let on = on.unwrap_or_default();
+        let what = match (view.vip, view.vrid) {
+            (Some(address), _) => format!("no virtual address {address}{on}"),
+            (None, Some(vrid)) => format!("no router with VRID {vrid}{on}"),
+            (None, None) => format!("no router and no address{on}"),
+        };
+        return Err(Error::NoMatch { instance: instance.clone(), what });
+    }
+    Ok(())
+}
+
+/// Shows the counters and their rates until somebody interrupts.
+fn watch(
+    instance: &Instance,
+    bpffs: Option<&Path>,
+    view: &View,
+    (mut before, pause): (Stats, Duration),
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let path = Baseline::path(instance);
+    let screen = io::stdout().is_terminal() && !view.json;
+    let mut taken = Instant::now();
+    let mut next = taken;
+    loop {
+        next += pause;
+        // After a stop (Ctrl-Z) there is nothing to catch up with.
+        next = next.max(Instant::now());
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        let read = read(instance, bpffs);
+        let now = Instant::now();
+        let space = Space::of_stdout();
+        let mut blocks = Vec::new();
+        match read.map(|stats| since_reset(&path, stats)) {
+            Ok(mut stats) => {
+                filter(&mut stats, view, instance)?;
+                let unrated = stats.clone();
+                rates::fill(&mut stats, &before, (now - taken).as_secs_f64());
+                (before, taken) = (unrated, now);
+                if view.json {
+                    writeln!(out, "{}", serde_json::to_string(&stats)?)?;
+                } else {
+                    blocks = tables(instance, &stats, view, space.width)?;
+                }
+            }
+            // It may come back.
+            Err(error) if screen => blocks = vec![format!("{error}\n")],
+            Err(error) => log::warn!("{error}"),
+        }
+        if screen {
+            repaint(&blocks, space, out)?;
+        } else if !blocks.is_empty() {
+            writeln!(out, "{}", blocks.join("\n"))?;
+        }
+        out.flush()?;
+    }
+}
+
+/// Writes tables over what is on the screen (ECMA-48: CUP, EL, ED).
+fn repaint(tables: &[String], space: Space, out: &mut impl Write) -> io::Result<()> {
+    write!(out, "\x1b[H")?;
+    // The last line is the cursor's.
+    for line in fit(tables, space.height.unwrap_or(usize::MAX).saturating_sub(1)) {
+        writeln!(out, "{line}\x1b[K")?;
+    }
+    write!(out, "\x1b[J")
+}
+
+/// As many lines as there is room for: short tables whole, of long ones the beginning and how much is missing.
+fn fit(tables: &[String], room: usize) -> Vec<String> {
+    /// A head, a row, and how many more there are.
+    const LEAST: usize = 3;
+    let count = |table: &String| table.lines().count();
+    let room = room.saturating_sub(tables.len().saturating_sub(1));
+    let mut most = tables.iter().map(count).max().unwrap_or(0);
+    while most > LEAST && tables.iter().map(|table| count(table).min(most)).sum::<usize>() > room {
+        most -= 1;
+    }
+    let shown = tables.iter().map(|table| {
+        let all = count(table);
+        let kept = if all > most { most - 1 } else { all };
+        let mut lines: Vec<String> = table.lines().take(kept).map(str::to_owned).collect();
+        if kept < all {
+            lines.push(format!("... {} more: see --interface, --vrid and --vip", all - kept));
+        }
+        lines
+    });
+    shown.collect::<Vec<_>>().join(&String::new())
+}
+
+fn write_tables(
+    instance: &Instance,
+    stats: &Stats,
+    view: &View,
+    width: Option<usize>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    out.write_all(tables(instance, stats, view, width)?.join("\n").as_bytes())
+}
+
+/// A line of what it is about, and all tables that are not empty.
+fn tables(
+    instance: &Instance,
+    stats: &Stats,
+    view: &View,
+    width: Option<usize>,
+) -> io::Result<Vec<String>> {
+    let since = if stats.reset { "--reset" } else { "the daemon started" };
+    let running = if stats.running == Some(false) { "  (not running now)" } else { "" };
+    let (pid, counted) = (stats.pid, span(stats.since_s));
+    let mut tables = vec![
+        format!("instance {instance}  pid {pid}{running}  counted for {counted} since {since}\n"),
+        rendered(|out| routers(stats, width, out))?,
+        rendered(|out| peers(stats, width, out))?,
+        rendered(|out| vips(stats, width, out))?,
+        rendered(|out| interfaces(stats, width, out))?,
+    ];
+    if !view.is_filter() {
+        tables.push(rendered(|out| reasons(stats, width, out))?);
+        tables.push(rendered(|out| daemon(stats, out))?);
+    }
+    tables.retain(|table| !table.is_empty());
+    Ok(tables)
+}
+
+fn rendered(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<String> {
+    let mut text = Vec::new();
+    write(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn ago(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", span(seconds)))
+}
+
+fn routers(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    if stats.routers.is_empty() {
+        return Ok(());
+    }
+    let rated = stats.interval_s.is_some();
+    let columns = [
+        text("ROUTER", 0),
+        text("INTERFACE", 2),
+        number("VRID", 1),
+        text("STATE", 0),
+        number("RECEIVED", if rated { 6 } else { 0 }),
+        number("SENT", if rated { 6 } else { 0 }),
+        number("REFUSED", if rated { 5 } else { 0 }),
+        number("LAST HEARD", 1),
+        number("CHANGES", 3),
+        number("PRIO 0 RX/TX", 7),
+        number("BECAME MASTER", 8),
+        number("SEND ERRORS", 9),
+    ];
+    let cells = |r: &RouterStats| {
         [
             r.name.clone(),
             r.interface.clone(),
@@ -76,47 +318,200 @@ fn table(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
             r.adverts_received.to_string(),
             r.adverts_sent.to_string(),
             r.refused.to_string(),
+            ago(r.last_seen_s),
+            r.state_changes.to_string(),
             format!("{}/{}", r.priority_zero_received, r.priority_zero_sent),
             r.became_master.to_string(),
             r.send_errors.to_string(),
         ]
-    });
-    let head = [
-        "ROUTER",
-        "INTERFACE",
-        "VRID",
-        "STATE",
-        "RECEIVED",
-        "SENT",
-        "REFUSED",
-        "PRIO0 RX/TX",
-        "BECAME MASTER",
-        "SEND ERRORS",
-    ];
-    super::columns(out, head, rows)?;
-    if !stats.vips.is_empty() {
-        writeln!(out)?;
-        let rows = stats.vips.iter().map(|v| {
-            [
-                v.address.clone(),
-                v.interface.clone(),
-                v.rx_packets.to_string(),
-                v.rx_bytes.to_string(),
-                v.tx_packets.to_string(),
-                v.tx_bytes.to_string(),
-            ]
-        });
-        let head = ["ADDRESS", "INTERFACE", "RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES"];
-        super::columns(out, head, rows)?;
+    };
+    if !rated {
+        return table::write(out, width, columns, stats.routers.iter().map(cells));
     }
-    writeln!(out)?;
-    let rows = Reason::ALL.iter().filter_map(|reason| {
-        let count = stats.reasons.get(reason.name()).copied().unwrap_or(0);
-        let last = stats.last_from.get(reason.name()).map(from).unwrap_or_default();
-        (count > 0 || *reason == Reason::Accepted)
-            .then(|| [reason.name().to_owned(), count.to_string(), reason.text().to_owned(), last])
+    let [router, interface, vrid, state, rest @ ..] = columns;
+    let [received, sent, refused, heard, changes, zero, became, errors] = rest;
+    let columns = [
+        router,
+        interface,
+        vrid,
+        state,
+        number("RX/S", 0),
+        number("TX/S", 0),
+        number("REFUSED/S", 0),
+        heard,
+        received,
+        sent,
+        refused,
+        changes,
+        zero,
+        became,
+        errors,
+    ];
+    let rows = stats.routers.iter().map(|r| {
+        let [router, interface, vrid, state, received, sent, refused, heard, rest @ ..] = cells(r);
+        let [changes, zero, became, errors] = rest;
+        let rates = r.per_second.map(|p| [p.adverts_received, p.adverts_sent, p.refused]);
+        let [rx, tx, bad] = rates.unwrap_or_default().map(rate);
+        [
+            router, interface, vrid, state, rx, tx, bad, heard, received, sent, refused, changes,
+            zero, became, errors,
+        ]
     });
-    super::columns(out, ["REASON", "PACKETS", "MEANING", "LAST FROM"], rows)
+    table::write(out, width, columns, rows)
+}
+
+fn peers(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    let rows = stats.routers.iter().flat_map(|router| {
+        router.peers.iter().map(|peer| {
+            [
+                peer.address.clone(),
+                router.name.clone(),
+                router.interface.clone(),
+                router.vrid.to_string(),
+                peer.adverts_received.to_string(),
+                peer.priority.to_string(),
+                ago(Some(peer.last_seen_s)),
+            ]
+        })
+    });
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return Ok(());
+    }
+    let columns = [
+        text("PEER", 0),
+        text("ROUTER", 0),
+        text("INTERFACE", 2),
+        number("VRID", 3),
+        number("RECEIVED", 0),
+        number("PRIORITY", 1),
+        number("LAST HEARD", 0),
+    ];
+    table::write(out, width, columns, rows)
+}
+
+fn vips(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    if stats.vips.is_empty() {
+        return Ok(());
+    }
+    let rated = stats.interval_s.is_some();
+    let total = if rated { 2 } else { 0 };
+    let rate_columns = ["RX PKT/S", "RX BYTES/S", "TX PKT/S", "TX BYTES/S"];
+    let [a, b, c, d] = rate_columns.map(|head| number(head, 0));
+    let columns = [
+        text("ADDRESS", 0),
+        text("INTERFACE", 1),
+        a,
+        b,
+        c,
+        d,
+        number("RX PACKETS", total),
+        number("RX BYTES", total),
+        number("TX PACKETS", total),
+        number("TX BYTES", total),
+    ];
+    let rows = stats.vips.iter().map(|v| {
+        let rates = v.per_second.map(|p| [p.rx_packets, p.rx_bytes, p.tx_packets, p.tx_bytes]);
+        let [rx, rx_bytes, tx, tx_bytes] = rates.unwrap_or_default().map(rate);
+        [
+            v.address.clone(),
+            v.interface.clone(),
+            rx,
+            rx_bytes,
+            tx,
+            tx_bytes,
+            v.rx_packets.to_string(),
+            v.rx_bytes.to_string(),
+            v.tx_packets.to_string(),
+            v.tx_bytes.to_string(),
+        ]
+    });
+    if rated {
+        return table::write(out, width, columns, rows);
+    }
+    let [address, interface, _, _, _, _, totals @ ..] = columns;
+    let [e, f, g, h] = totals;
+    let rows =
+        rows.map(|[address, interface, _, _, _, _, e, f, g, h]| [address, interface, e, f, g, h]);
+    table::write(out, width, [address, interface, e, f, g, h], rows)
+}
+
+fn interfaces(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    if stats.interfaces.is_empty() {
+        return Ok(());
+    }
+    let columns = [
+        text("INTERFACE", 0),
+        text("XDP", 0),
+        number("ROUTERS", 1),
+        number("RECEIVED", 0),
+        number("SENT", 0),
+        number("REFUSED", 0),
+    ];
+    let rows = stats.interfaces.iter().map(|i| {
+        [
+            i.name.clone(),
+            i.capture.clone().unwrap_or_else(|| "none".to_owned()),
+            i.routers.to_string(),
+            i.adverts_received.to_string(),
+            i.adverts_sent.to_string(),
+            i.refused.to_string(),
+        ]
+    });
+    table::write(out, width, columns, rows)
+}
+
+fn reasons(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
+    let rows = Reason::ALL.iter().filter_map(|reason| {
+        let name = reason.name();
+        let count = stats.reasons.get(name).copied().unwrap_or(0);
+        let per_second = stats.reasons_per_second.as_ref();
+        let per_second = per_second.and_then(|rates| rates.get(name)).copied();
+        let last = stats.last_from.get(name).map(from).unwrap_or_default();
+        (count > 0 || *reason == Reason::Accepted).then(|| {
+            [
+                name.to_owned(),
+                count.to_string(),
+                per_second.map(rate).unwrap_or_default(),
+                reason.text().to_owned(),
+                last,
+            ]
+        })
+    });
+    let reason = text("REASON", 0);
+    let (packets, meaning, last) = (number("PACKETS", 0), text("MEANING", 1), text("LAST FROM", 0));
+    if stats.interval_s.is_some() {
+        let columns = [reason, packets, number("PER SECOND", 0), meaning, last];
+        return table::write(out, width, columns, rows);
+    }
+    let rows = rows.map(|[reason, packets, _, meaning, last]| [reason, packets, meaning, last]);
+    table::write(out, width, [reason, packets, meaning, last], rows)
+}
+
+fn daemon(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
+    let Losses { ring_full, news_limited, netlink_overrun } = stats.losses;
+    writeln!(
+        out,
+        "losses: ring full {ring_full}, news limited {news_limited}, netlink overruns {netlink_overrun}"
+    )?;
+    let failed = stats.counters.iter().filter(|(_, count)| **count > 0);
+    let failed: Vec<_> = failed.map(|(name, count)| format!("{name} {count}")).collect();
+    if !failed.is_empty() {
+        writeln!(out, "daemon: {}", failed.join(", "))?;
+    }
+    Ok(())
+}
+
+/// As `0`, `4.2`, `318`, `12.7k`, `3.1M` or `2.0G`.
+fn rate(per_second: f64) -> String {
+    match per_second {
+        0.0 => "0".to_owned(),
+        rate if rate < 100.0 => format!("{rate:.1}"),
+        rate if rate < 1e4 => format!("{rate:.0}"),
+        rate if rate < 1e6 => format!("{:.1}k", rate / 1e3),
+        rate if rate < 1e9 => format!("{:.1}M", rate / 1e6),
+        rate => format!("{:.1}G", rate / 1e9),
+    }
 }
 
 /// As `10.0.0.2 on eth0, VRID 51, 4.2s ago`.
@@ -134,10 +529,9 @@ fn from(last: &LastFrom) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{SCHEMA, VipStats};
+    use crate::control::api::{InterfaceStats, PeerStats, VipStats};
 
-    #[test]
-    fn traffic_and_senders_are_shown() {
+    fn sample() -> Stats {
         let last = LastFrom {
             address: "10.0.0.2".to_owned(),
             interface: "eth0".to_owned(),
@@ -147,9 +541,27 @@ mod tests {
             not_sampled: 0,
         };
         let short = LastFrom { vlan: vec![7, 9], vrid: None, ago_s: 90.0, ..last.clone() };
-        let stats = Stats {
-            schema: SCHEMA,
-            routers: vec![],
+        let peer = PeerStats {
+            address: "10.0.0.2".to_owned(),
+            adverts_received: 3,
+            priority: 50,
+            last_seen_s: 20.0,
+        };
+        let router = |name: &str, vrid, interface: &str| RouterStats {
+            name: name.to_owned(),
+            interface: interface.to_owned(),
+            vrid,
+            state: "MASTER".to_owned(),
+            adverts_received: 3,
+            adverts_sent: 26,
+            last_seen_s: Some(20.0),
+            peers: vec![peer.clone()],
+            ..RouterStats::default()
+        };
+        Stats {
+            pid: 7,
+            since_s: 28.9,
+            routers: vec![router("VI_1", 51, "eth0"), router("VI_2", 52, "eth1")],
             vips: vec![VipStats {
                 interface: "eth0".to_owned(),
                 address: "10.0.0.100".to_owned(),
@@ -157,30 +569,154 @@ mod tests {
                 rx_bytes: 412,
                 tx_packets: 5,
                 tx_bytes: 573,
+                per_second: None,
+            }],
+            interfaces: vec![InterfaceStats {
+                name: "eth0".to_owned(),
+                capture: Some("native".to_owned()),
+                routers: 1,
+                adverts_received: 3,
+                adverts_sent: 26,
+                refused: 0,
             }],
             reasons: [("accepted", 3), ("ttl", 2), ("vrrp_length", 1), ("version", 0)]
                 .map(|(name, count)| (name.to_owned(), count))
                 .into(),
             last_from: [("ttl".to_owned(), last), ("vrrp_length".to_owned(), short)].into(),
-        };
+            counters: [("send_failed".to_owned(), 2), ("bad_event".to_owned(), 0)].into(),
+            ..Stats::default()
+        }
+    }
+
+    fn instance() -> Instance {
+        "default".parse().unwrap()
+    }
+
+    fn shown(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
         let mut out = Vec::new();
-        table(&stats, &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        let lines: Vec<&str> = text.lines().skip(2).collect();
+        write_tables(&instance(), stats, view, width, &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn everything_is_shown_where_there_is_room() {
+        let lines = shown(&sample(), &View::default(), None);
         assert_eq!(
             lines,
             [
+                "instance default  pid 7  counted for 28.9s since the daemon started",
+                "",
+                "ROUTER  INTERFACE  VRID  STATE   RECEIVED  SENT  REFUSED  LAST HEARD  CHANGES  \
+                 PRIO 0 RX/TX  BECAME MASTER  SEND ERRORS",
+                "VI_1    eth0         51  MASTER         3    26        0   20.0s ago        0           0/0              0            0",
+                "VI_2    eth1         52  MASTER         3    26        0   20.0s ago        0           0/0              0            0",
+                "",
+                "PEER      ROUTER  INTERFACE  VRID  RECEIVED  PRIORITY  LAST HEARD",
+                "10.0.0.2  VI_1    eth0         51         3        50   20.0s ago",
+                "10.0.0.2  VI_2    eth1         52         3        50   20.0s ago",
+                "",
                 "ADDRESS     INTERFACE  RX PACKETS  RX BYTES  TX PACKETS  TX BYTES",
-                "10.0.0.100  eth0       6           412       5           573",
+                "10.0.0.100  eth0                6       412           5       573",
+                "",
+                "INTERFACE  XDP     ROUTERS  RECEIVED  SENT  REFUSED",
+                "eth0       native        1         3    26        0",
                 "",
                 "REASON       PACKETS  MEANING                                          LAST FROM",
-                "accepted     3        valid advertisement for a router of ours",
-                "ttl          2        TTL is not 255 (sent from another network?)      10.0.0.2 on eth0, \
+                "accepted           3  valid advertisement for a router of ours",
+                "ttl                2  TTL is not 255 (sent from another network?)      10.0.0.2 on eth0, \
                  VRID 51, 4.2s ago",
-                "vrrp_length  1        VRRP message incomplete or of impossible length  10.0.0.2 on eth0 \
+                "vrrp_length        1  VRRP message incomplete or of impossible length  10.0.0.2 on eth0 \
                  VLAN 7 VLAN 9, 1m30s ago",
+                "",
+                "losses: ring full 0, news limited 0, netlink overruns 0",
+                "daemon: send_failed 2",
             ]
         );
+    }
+
+    #[test]
+    fn eighty_columns_are_enough() {
+        let mut stats = sample();
+        for rated in [false, true] {
+            if rated {
+                let mut before = sample();
+                before.vips[0].rx_bytes = 0;
+                before.reasons.insert("ttl".to_owned(), 0);
+                rates::fill(&mut stats, &before, 2.0);
+            }
+            let lines = shown(&stats, &View::default(), Some(80));
+            assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+            assert!(!lines.iter().any(|line| line.ends_with('…')), "{lines:#?}");
+            assert!(lines[2].starts_with("ROUTER  INTERFACE  VRID  STATE "), "{lines:#?}");
+        }
+        let lines = shown(&stats, &View::default(), None);
+        let vip = lines.iter().find(|line| line.starts_with("10.0.0.100")).unwrap();
+        assert!(vip.contains(" 206 "), "{lines:#?}");
+        let ttl = lines.iter().find(|line| line.starts_with("ttl ")).unwrap();
+        assert!(ttl.contains("  1.0  "), "{lines:#?}");
+    }
+
+    #[test]
+    fn filters_leave_what_was_asked_for() {
+        let names = |view: &View| {
+            let mut stats = sample();
+            filter(&mut stats, view, &instance()).map(|()| {
+                let routers: Vec<_> = stats.routers.iter().map(|r| r.name.clone()).collect();
+                (routers, stats.vips.len(), stats.interfaces.len())
+            })
+        };
+        let view = View { vrid: Some(52), ..View::default() };
+        assert_eq!(names(&view).unwrap(), (vec!["VI_2".to_owned()], 0, 0));
+        let view = View { interface: Some("eth0".to_owned()), ..View::default() };
+        assert_eq!(names(&view).unwrap(), (vec!["VI_1".to_owned()], 1, 1));
+        let view = View { vip: "10.0.0.100".parse().ok(), ..View::default() };
+        assert_eq!(names(&view).unwrap(), (vec![], 1, 0));
+        assert!(!shown(&sample(), &view, None).iter().any(|line| line.starts_with("REASON")));
+        let wrong = View { interface: Some("eth9".to_owned()), vrid: Some(9), ..View::default() };
+        let error = names(&wrong).unwrap_err().to_string();
+        assert!(error.contains("no router with VRID 9 on interface eth9"), "{error}");
+    }
+
+    #[test]
+    fn rates_are_short() {
+        let shown: Vec<String> = [0.0, 4.24, 318.2, 12_690.0, 3_100_000.0, 2e9].map(rate).into();
+        assert_eq!(shown, ["0", "4.2", "318", "12.7k", "3.1M", "2.0G"]);
+    }
+
+    #[test]
+    fn a_screen_is_not_overrun() {
+        let table = |name: &str, rows: usize| -> String {
+            let rows = (0..rows).map(|row| format!("{row}\n"));
+            std::iter::once(format!("{name}\n")).chain(rows).collect()
+        };
+        let tables = [table("LONG", 100), table("SHORT", 1), table("LONGER", 200)];
+        let mut out = Vec::new();
+        repaint(&tables, Space { height: Some(15), ..Space::default() }, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_suffix("\x1b[K")).collect();
+        let more = |count| format!("... {count} more: see --interface, --vrid and --vip");
+        assert_eq!(
+            lines,
+            [
+                "\x1b[HLONG",
+                "0",
+                "1",
+                "2",
+                &more(97),
+                "",
+                "SHORT",
+                "0",
+                "",
+                "LONGER",
+                "0",
+                "1",
+                "2",
+                &more(197)
+            ]
+        );
+        assert_eq!(fit(&tables, usize::MAX).len(), 101 + 2 + 201 + 2);
+        assert_eq!(fit(&tables, 1)[..3], ["LONG", "0", &more(99)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::model::{Address, Scheduling, V3Checksum};
+use super::model::{Address, Listen, Scheduling, V3Checksum};
 use super::report::{Located, Position};
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
@@ -14,6 +14,8 @@ pub(super) struct Drafts {
     pub(super) routers: Vec<Draft>,
     /// How the engine's thread is scheduled.
     pub(super) scheduling: Option<Scheduling>,
+    /// Where metrics are served.
+    pub(super) metrics: Option<Listen>,
 }
 
 /// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.

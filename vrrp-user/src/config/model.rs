@@ -1,7 +1,8 @@
 //! The validated configuration: what both readers produce and the daemon consumes.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::engine::time::Nanos;
@@ -14,7 +15,48 @@ pub struct Config {
     pub routers: Vec<Router>,
     /// How the engine's thread is scheduled; `None` for [`Scheduling::DEFAULT`] where that is permitted.
     pub scheduling: Option<Scheduling>,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics: Option<Listen>,
 }
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On a TCP port of this address.
+    Tcp(SocketAddr),
+    /// On a socket file.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = InvalidListen;
+
+    /// `ADDRESS:PORT`, `[ADDRESS]:PORT` or `unix:/PATH`.
+    fn from_str(text: &str) -> Result<Self, InvalidListen> {
+        /// What fits `struct sockaddr_un` with a zero behind it (unix(7)).
+        const LONGEST: usize = 107;
+        if let Some(path) = text.strip_prefix("unix:") {
+            let fits = path.starts_with('/') && path.len() <= LONGEST && !path.contains('\0');
+            return if fits { Ok(Self::Unix(path.into())) } else { Err(InvalidListen) };
+        }
+        let address: SocketAddr = text.parse().map_err(|_| InvalidListen)?;
+        if address.port() == 0 { Err(InvalidListen) } else { Ok(Self::Tcp(address)) }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A string that names no place to listen at.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("write ADDRESS:PORT, as in 127.0.0.1:9560 or [::1]:9560, or unix:/PATH")]
+pub struct InvalidListen;
 
 /// How the engine's thread is scheduled (sched(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

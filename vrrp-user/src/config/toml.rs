@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{DEFAULT_GARP, Draft, Drafts};
-use super::model::{Address, V3Checksum};
+use super::model::{Address, Listen, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
 use super::text;
 use crate::engine::time::Nanos;
@@ -56,6 +56,7 @@ struct Table<'t, 'i> {
     keys: &'static [&'static str],
 }
 
+const ROOT_KEYS: &[&str] = &["sched", "metrics", "router"];
 const ROUTER_KEYS: &[&str] = &[
     "name",
     "interface",
@@ -109,7 +110,7 @@ impl Reader<'_> {
     }
 
     fn document(&mut self, document: &DeTable<'_>) -> Drafts {
-        let root = self.table(document, self.file.line(1), "the file", &["sched", "router"]);
+        let root = self.table(document, self.file.line(1), "the file", ROOT_KEYS);
         let sched = self.string(&root, "sched");
         let scheduling = sched.and_then(|written| {
             let parsed = written.value.parse();
@@ -119,7 +120,16 @@ impl Reader<'_> {
             }
             parsed.ok()
         });
-        Drafts { routers: self.routers(&root), scheduling }
+        let metrics = self.string(&root, "metrics").and_then(|written| {
+            let parsed: Result<Listen, _> = written.value.parse();
+            parsed
+                .map_err(|error| {
+                    let message = format!("metrics can not be served at {}", written.value);
+                    self.report.error(written.at, message, &error.to_string());
+                })
+                .ok()
+        });
+        Drafts { routers: self.routers(&root), scheduling, metrics }
     }
 
     fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {

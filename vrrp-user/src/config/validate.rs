@@ -68,11 +68,12 @@ pub(super) const KEEPALIVED: Format = Format {
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
 pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
     let mut validator = Validator { format, report };
-    let mut config = Config { scheduling: drafts.scheduling, ..Config::default() };
+    let Drafts { routers: drafts, scheduling, metrics } = drafts;
+    let mut config = Config { scheduling, metrics, ..Config::default() };
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
-    for draft in drafts.routers {
+    for draft in drafts {
         let at = draft.at;
         if let Some(line) = names.get(&draft.name) {
             let message =

@@ -129,20 +129,62 @@ pub struct InterfaceStatus {
 }
 
 /// `vrrp-user stats`: what the pinned maps hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// [`SCHEMA`].
     pub schema: u32,
+    /// Process of the daemon that made the maps; it may be gone.
+    #[serde(default)]
+    pub pid: u32,
+    /// Whether a daemon of this instance answers now; only what the command line prints has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
+    /// Start of that daemon, nanoseconds of `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub started_ns: u64,
+    /// Seconds since the counters were zero: since the daemon started, or since `stats --reset`.
+    #[serde(default)]
+    pub since_s: f64,
+    /// Whether the counters were set to zero by `stats --reset`.
+    #[serde(default)]
+    pub reset: bool,
+    /// Seconds over which the rates in `per_second` were measured; only with `--watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_s: Option<f64>,
     /// Per router.
     pub routers: Vec<RouterStats>,
     /// Per virtual address.
     pub vips: Vec<VipStats>,
+    /// Per interface that routers advertise on, in the order of the configuration.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceStats>,
     /// Packets of IP protocol 112 per verdict reason, by name; see [`vrrp_common::reason::Reason`].
     pub reasons: BTreeMap<String, u64>,
     /// The latest packet of each reason of which the kernel side kept a sample, by name. There is none of
     /// accepted ones.
     #[serde(default)]
     pub last_from: BTreeMap<String, LastFrom>,
+    /// Rates of `reasons`; only with `--watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasons_per_second: Option<BTreeMap<String, f64>>,
+    /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`].
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// What was not handed on, or not in time.
+    #[serde(default)]
+    pub losses: Losses,
+}
+
+/// Advertisements and notifications that the daemon did not get. None is lost for good: the next advertisement
+/// is reported instead, and links and addresses are read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Advertisements that found the ring buffer full.
+    pub ring_full: u64,
+    /// Advertisements that were not reported because the router's peers changed too often.
+    pub news_limited: u64,
+    /// Times that netlink notifications were lost.
+    pub netlink_overrun: u64,
 }
 
 /// Where the latest packet came from that got a certain verdict. Of more than 8 in 100 ms it may be one of the
@@ -164,7 +206,7 @@ pub struct LastFrom {
 }
 
 /// Counters of one router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouterStats {
     /// Name in the configuration.
     pub name: String,
@@ -190,10 +232,63 @@ pub struct RouterStats {
     pub send_errors: u64,
     /// Transitions to master.
     pub became_master: u64,
+    /// Transitions, whereto ever.
+    #[serde(default)]
+    pub state_changes: u64,
+    /// Seconds since the last accepted advertisement; `null` when there was none.
+    #[serde(default)]
+    pub last_seen_s: Option<f64>,
+    /// Who was heard, by address.
+    #[serde(default)]
+    pub peers: Vec<PeerStats>,
+    /// Rates; only with `--watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<RouterRates>,
+}
+
+/// Rates of one router, per second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterRates {
+    /// Of [`RouterStats::adverts_received`].
+    pub adverts_received: f64,
+    /// Of [`RouterStats::adverts_sent`].
+    pub adverts_sent: f64,
+    /// Of [`RouterStats::refused`].
+    pub refused: f64,
+}
+
+/// What one router heard from one address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerStats {
+    /// Source address.
+    pub address: String,
+    /// Accepted advertisements.
+    pub adverts_received: u64,
+    /// Priority in the last one.
+    pub priority: u8,
+    /// Seconds since the last one.
+    pub last_seen_s: f64,
+}
+
+/// Counters of one interface: sums over the routers on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStats {
+    /// Name.
+    pub name: String,
+    /// Where the XDP program runs: `native`, `generic`, or `null` for nowhere.
+    pub capture: Option<String>,
+    /// Routers on it.
+    pub routers: u64,
+    /// Advertisements that passed the receive checks.
+    pub adverts_received: u64,
+    /// Advertisements sent.
+    pub adverts_sent: u64,
+    /// Advertisements for routers of ours that failed a receive check.
+    pub refused: u64,
 }
 
 /// Counters of one virtual address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VipStats {
     /// Interface.
     pub interface: String,
@@ -211,6 +306,22 @@ pub struct VipStats {
     /// cuts into segments count once.
     #[serde(default)]
     pub tx_bytes: u64,
+    /// Rates; only with `--watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<VipRates>,
+}
+
+/// Rates of one virtual address, per second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VipRates {
+    /// Of [`VipStats::rx_packets`].
+    pub rx_packets: f64,
+    /// Of [`VipStats::rx_bytes`].
+    pub rx_bytes: f64,
+    /// Of [`VipStats::tx_packets`].
+    pub tx_packets: f64,
+    /// Of [`VipStats::tx_bytes`].
+    pub tx_bytes: f64,
 }
 
 #[cfg(test)]

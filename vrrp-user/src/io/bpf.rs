@@ -23,9 +23,9 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, EGRESS_PROGRAM, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS,
-    ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot,
-    VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, INFO,
+    INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES,
+    SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 
 use super::ring::EventRing;
@@ -35,7 +35,8 @@ use super::table::Table;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 8] = [ROUTERS, SLOTS, INFO, VIPS4, REASONS, SAMPLES, EVENTS, CONTROL];
+const PINNED: [&str; 10] =
+    [ROUTERS, SLOTS, INFO, VIPS4, REASONS, SAMPLES, PEERS, COUNTERS, EVENTS, CONTROL];
 
 /// The kernel side's own array of how often each router was news.
 const NEWS: &str = "NEWS";
@@ -279,6 +280,15 @@ fn ring_bytes(routers: u32) -> u32 {
     routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
 }
 
+/// Entries of the map of peers: two for each router, and what the kernel keeps ready on each CPU
+/// (`LOCAL_FREE_TARGET` in kernel/bpf/bpf_lru_list.c), so that a silent peer is not forgotten too soon.
+fn peers(routers: u32) -> u32 {
+    const PER_ROUTER: u32 = 2;
+    const PER_CPU: u32 = 128;
+    let cpus = cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
+    routers.saturating_mul(PER_ROUTER).saturating_add(cpus.saturating_mul(PER_CPU))
+}
+
 /// The programs on one interface.
 struct Attached {
     xdp: XdpLinkId,
@@ -297,6 +307,7 @@ pub struct Kernel {
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
+    counters: Table<u64>,
     events: Option<RingBuf<MapData>>,
     sizes: Sizes,
     /// Whether the program was loaded with its log statements.
@@ -342,6 +353,7 @@ impl Kernel {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(VIPS4, sizes.vips);
+        loader.map_max_entries(PEERS, peers(sizes.routers));
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
@@ -370,6 +382,7 @@ impl Kernel {
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
+            counters: table(&mut ebpf, COUNTERS)?,
             events: Some(take(&mut ebpf, EVENTS)?),
             ebpf,
             pins: pins.to_owned(),
@@ -599,6 +612,25 @@ impl Kernel {
         } else {
             Err(Error::Full { name: INFO, entries: self.info.len() })
         }
+    }
+
+    /// Counts something that the daemon refused or failed at; there is no other copy of the counter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn count(&mut self, index: u32) -> Result<(), Error> {
+        let before = self.counter(index);
+        if self.counters.store(index, 0, before.wrapping_add(1)) {
+            Ok(())
+        } else {
+            Err(Error::Full { name: COUNTERS, entries: DAEMON_COUNTERS })
+        }
+    }
+
+    /// What [`Self::count`] has counted; 0 past the end.
+    pub fn counter(&self, index: u32) -> u64 {
+        self.counters.load(index, 0).unwrap_or_default()
     }
 
     /// Publishes who made the maps. Until then readers do not interpret them.

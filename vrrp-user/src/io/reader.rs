@@ -5,15 +5,16 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
-use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, INFO, REASONS, RouterInfo, SAMPLES, SLOTS, Slot, VIPS4,
-    VipCounters, VipKey4,
+    ABI_VERSION, CONTROL, COUNTERS, Control, INFO, PEERS, PeerCounters, PeerKey, REASONS,
+    RouterInfo, SAMPLES, SLOTS, Slot, VIPS4, VipCounters, VipKey4,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{Sample, Samples};
 
 use super::bpf::{Error, Plain, errno};
+use crate::daemon::Counter;
 
 /// What is kept of the packets that got one verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Reader {
     slots: Array<MapData, Plain<Slot>>,
     info: Array<MapData, Plain<RouterInfo>>,
     vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
+    counters: Array<MapData, u64>,
     control: Control,
 }
 
@@ -66,6 +69,8 @@ impl Reader {
             slots: open(pins, SLOTS)?,
             info: open(pins, INFO)?,
             vips: open(pins, VIPS4)?,
+            peers: open(pins, PEERS)?,
+            counters: open(pins, COUNTERS)?,
             control,
         };
         let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
@@ -151,6 +156,41 @@ impl Reader {
         }
         vips.sort_by_key(|(key, _)| *key);
         Ok(vips)
+    }
+
+    /// Who was heard, ordered by router and address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn peers(&self) -> Result<Vec<(PeerKey, PeerCounters)>, Error> {
+        let mut peers = Vec::new();
+        for key in self.peers.keys() {
+            let key = key.map_err(Error::map(PEERS))?;
+            match self.peers.get(&key, 0) {
+                Ok(Plain(counters)) => peers.push((key.0, counters)),
+                // It made room for another one meanwhile.
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(Error::map(PEERS)(error)),
+            }
+        }
+        // A key that goes while the map is walked sends the walk back to the beginning.
+        peers.sort_unstable_by_key(|(key, _)| *key);
+        peers.dedup_by_key(|(key, _)| *key);
+        Ok(peers)
+    }
+
+    /// What the daemon refused or failed at, with the names of this version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, Error> {
+        let counter = |(counter, name): &(Counter, &'static str)| {
+            let count = self.counters.get(&(*counter as u32), 0).map_err(Error::map(COUNTERS))?;
+            Ok((*name, count))
+        };
+        Counter::ALL.iter().map(counter).collect()
     }
 }
 

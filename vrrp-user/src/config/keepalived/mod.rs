@@ -40,7 +40,8 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
     let routers = instances.into_iter().filter_map(|instance| instance.finish(&globals, report));
-    Ok(Drafts { routers: routers.collect(), scheduling: globals.scheduling })
+    // keepalived has no setting for it; there is a command line option.
+    Ok(Drafts { routers: routers.collect(), scheduling: globals.scheduling, metrics: None })
 }
 
 /// What `global_defs` says about all instances.

@@ -52,6 +52,23 @@ fn scheduling() {
     assert!(load("sched = 5").is_err());
 }
 
+#[test]
+fn metrics() {
+    let load = |metrics: &str| load_text(format!("{metrics}\n{}", with("")).as_bytes());
+    assert_eq!(load("").unwrap().metrics, None);
+    for good in ["127.0.0.1:9560", "[::1]:9560", "0.0.0.0:1", "unix:/run/vrrp.sock"] {
+        let metrics = load(&format!("metrics = \"{good}\"")).unwrap().metrics.unwrap();
+        assert_eq!(metrics.to_string(), good);
+    }
+    let long = format!("unix:/{}", "x".repeat(107));
+    for bad in ["", "9560", "localhost:9560", "127.0.0.1:0", "unix:", "unix:run/x", &long] {
+        let errors = load(&format!("metrics = \"{bad}\"")).unwrap_err();
+        assert!(errors[0].starts_with("1:11: error: metrics can not be served at"), "{errors:?}");
+        assert!(errors[0].contains("127.0.0.1:9560"), "{errors:?}");
+    }
+    assert!(load("metrics = 9560").is_err());
+}
+
 #[track_caller]
 fn accept(text: &str) -> Router {
     let config = load_text(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:#?}"));
@@ -70,7 +87,9 @@ fn all_keys() {
     let [web, database, legacy] = loaded.config.routers.as_slice() else {
         panic!("{:?}", loaded.config)
     };
-    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 3, 51));
+    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 6, 51));
+    assert_eq!(loaded.config.scheduling, Some(Scheduling::Fifo(50)));
+    assert_eq!(loaded.config.metrics.as_ref().unwrap().to_string(), "127.0.0.1:9560");
     assert_eq!((web.priority, web.interval), (Priority(100), AdvertInterval::Secs(1)));
     assert_eq!(web.transport, Transport::Multicast { source: None });
     assert_eq!((web.addresses[0].prefix, web.addresses.len()), (24, 1));

@@ -1,0 +1,395 @@
+//! Serves metrics over HTTP from a thread and runtime of its own, which reads the shared maps: nothing that a
+//! scraper does can delay the engine.
+//!
+//! There is one resource and one method, so that this is less code than what it takes to tie in a framework;
+//! what is hard, reading a request's head, is `httparse`'s. Every connection is good for one request.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::openmetrics::{Format, Snapshot};
+use crate::config::model::Listen;
+use crate::io::bpf;
+
+/// Clients served at once; further ones wait in the listen queue. Each may hold one text: some 10 MiB with
+/// 4,000 routers.
+const MAX_CLIENTS: usize = 4;
+/// The longest head of a request in octets.
+const MAX_HEAD: usize = 8192;
+/// Header fields in it.
+const MAX_FIELDS: usize = 64;
+/// How long a client may take to send its request, and then to take its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After a failure to listen, until the next attempt: the address may be on its way.
+const RETRY: Duration = Duration::from_secs(5);
+/// The resource.
+const PATH: &str = "/metrics";
+
+macro_rules! outcomes {
+    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+) => {
+        /// What became of a request, or kept one from being made.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Outcome {
+            $( $(#[doc = $doc])+ $variant, )+
+        }
+
+        impl Outcome {
+            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
+        }
+    };
+}
+
+outcomes! {
+    /// The metrics were written.
+    Served = "served",
+    /// It was no HTTP request.
+    Malformed = "malformed",
+    /// Its head was too long, or had too many fields.
+    TooLong = "too_long",
+    /// Another resource.
+    NotFound = "not_found",
+    /// Another method than GET.
+    Method = "method",
+    /// It did not come, or the answer was not taken, in time.
+    Timeout = "timeout",
+    /// The client went away.
+    Aborted = "aborted",
+    /// The maps could not be read.
+    Unreadable = "unreadable",
+    /// The address could not be listened at.
+    NotListening = "not_listening",
+    /// A connection could not be accepted.
+    NotAccepted = "not_accepted",
+}
+
+/// What all connections share.
+struct Shared {
+    pins: PathBuf,
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+}
+
+impl Shared {
+    fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        let all = Outcome::ALL.iter();
+        all.map(|(o, name)| (*name, self.outcomes[*o as usize].load(Ordering::Relaxed))).collect()
+    }
+}
+
+/// Serves the maps in the directory `pins` from a new thread until the process ends. An address at which it can
+/// not listen is logged and tried again: metrics are no reason not to run.
+///
+/// # Errors
+/// The thread can not be started.
+pub fn start(listen: Listen, pins: PathBuf) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = Arc::new(Shared { pins, outcomes: Default::default() });
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || runtime.block_on(serve(&listen, &shared)))?;
+    Ok(())
+}
+
+/// Removes the socket file, if there is one.
+pub fn tidy(listen: &Listen) {
+    match listen {
+        Listen::Tcp(_) => {}
+        Listen::Unix(path) => {
+            if is_socket(path) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn bind(listen: &Listen) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(address) => tcp(*address).await.map(Self::Tcp),
+            Listen::Unix(path) => unix(path).map(Self::Unix),
+        }
+    }
+
+    /// Hands a connection to a task of its own.
+    async fn accept(&self, shared: &Arc<Shared>, places: &Arc<Semaphore>) -> io::Result<()> {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return Ok(()) };
+        let shared = Arc::clone(shared);
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                tokio::spawn(async move {
+                    converse(stream, &shared).await;
+                    drop(place);
+                });
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                tokio::spawn(async move {
+                    converse(stream, &shared).await;
+                    drop(place);
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// In the place of a socket file that a dead daemon left, but of nothing else.
+fn unix(path: &Path) -> io::Result<UnixListener> {
+    if is_socket(path) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+async fn serve(listen: &Listen, shared: &Arc<Shared>) {
+    let mut complained = false;
+    let listener = loop {
+        match Listener::bind(listen).await {
+            Ok(listener) => break listener,
+            Err(error) => {
+                shared.count(Outcome::NotListening);
+                if !complained {
+                    log::error!(
+                        "metrics: cannot listen at {listen}: {error}; trying again every {} s",
+                        RETRY.as_secs()
+                    );
+                }
+                complained = true;
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    match listen {
+        Listen::Tcp(address) => log::info!("metrics: http://{address}{PATH}"),
+        Listen::Unix(path) => log::info!("metrics: {PATH} on socket {}", path.display()),
+    }
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        if let Err(error) = listener.accept(shared, &places).await {
+            // Out of descriptors, most likely: do not spin.
+            shared.count(Outcome::NotAccepted);
+            log::warn!("metrics: {error}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// One request and its answer.
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) {
+    let request = match timeout(PATIENCE, head(&mut stream)).await {
+        Ok(request) => request,
+        Err(_) => Err(Outcome::Timeout),
+    };
+    let (answer, outcome) = match request.map(|format| (format, page(shared, format))) {
+        Ok((format, Ok(text))) => {
+            (response("200 OK", format.content_type(), "", &text), Outcome::Served)
+        }
+        Ok((_, Err(error))) => {
+            log::warn!("metrics: {}", bpf::chain(&error));
+            let text = format!("{}\n", bpf::chain(&error));
+            (response("503 Service Unavailable", PLAIN, "", &text), Outcome::Unreadable)
+        }
+        Err(outcome) => (refusal(outcome), outcome),
+    };
+    let written = timeout(PATIENCE, async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    });
+    let outcome = match written.await {
+        Ok(Ok(())) => outcome,
+        Ok(Err(_)) => Outcome::Aborted,
+        Err(_) => Outcome::Timeout,
+    };
+    shared.count(outcome);
+}
+
+fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
+    let snapshot = Snapshot::take(&shared.pins, shared.outcomes())?;
+    // Writing into memory does not fail.
+    Ok(snapshot.write(format).unwrap_or_default())
+}
+
+/// Reads the head of a request: the format that is asked for, or why there is none.
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Format, Outcome> {
+    let mut octets = Vec::new();
+    loop {
+        let mut part = [0; 1024];
+        match stream.read(&mut part).await {
+            Ok(0) | Err(_) => return Err(Outcome::Aborted),
+            Ok(count) => octets.extend_from_slice(&part[..count]),
+        }
+        if let Some(understood) = understand(&octets) {
+            return understood;
+        }
+        if octets.len() > MAX_HEAD {
+            return Err(Outcome::TooLong);
+        }
+    }
+}
+
+/// `None` while the head is incomplete.
+fn understand(octets: &[u8]) -> Option<Result<Format, Outcome>> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(octets) {
+        Ok(httparse::Status::Partial) => return None,
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Some(Err(Outcome::TooLong)),
+        Err(
+            httparse::Error::HeaderName
+            | httparse::Error::HeaderValue
+            | httparse::Error::NewLine
+            | httparse::Error::Status
+            | httparse::Error::Token
+            | httparse::Error::Version,
+        ) => return Some(Err(Outcome::Malformed)),
+    }
+    // A query says nothing to us, and some proxies add one.
+    let path = request.path.unwrap_or_default().split('?').next();
+    if path != Some(PATH) {
+        return Some(Err(Outcome::NotFound));
+    }
+    if request.method != Some("GET") {
+        return Some(Err(Outcome::Method));
+    }
+    let open = request.headers.iter().any(|field| {
+        field.name.eq_ignore_ascii_case("accept")
+            && String::from_utf8_lossy(field.value).contains("application/openmetrics-text")
+    });
+    Some(Ok(if open { Format::OpenMetrics } else { Format::Classic }))
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// What a client is told whose request was not carried out. Nothing where nobody listens.
+fn refusal(outcome: Outcome) -> String {
+    let (status, more, text) = match outcome {
+        Outcome::Malformed => ("400 Bad Request", "", "this is no HTTP request\n"),
+        Outcome::TooLong => {
+            ("431 Request Header Fields Too Large", "", "the head of the request is too long\n")
+        }
+        Outcome::NotFound => ("404 Not Found", "", "metrics are at /metrics\n"),
+        Outcome::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "GET only\n"),
+        Outcome::Timeout => ("408 Request Timeout", "", "the request did not come in time\n"),
+        Outcome::Served
+        | Outcome::Aborted
+        | Outcome::Unreadable
+        | Outcome::NotListening
+        | Outcome::NotAccepted => return String::new(),
+    };
+    response(status, PLAIN, more, text)
+}
+
+fn response(status: &str, content_type: &str, more: &str, text: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{more}\
+         Connection: close\r\n\r\n{text}",
+        text.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn only_this_request_is_understood() {
+        let understood = |text: &str| understand(text.as_bytes());
+        let get = "GET /metrics HTTP/1.1\r\nHost: a\r\n";
+        assert_eq!(understood(get), None);
+        assert_eq!(understood(&format!("{get}\r\n")), Some(Ok(Format::Classic)));
+        let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+        assert_eq!(understood(&format!("{get}{accept}\r\n")), Some(Ok(Format::OpenMetrics)));
+        assert_eq!(understood("GET /metrics?x=1 HTTP/1.0\r\n\r\n"), Some(Ok(Format::Classic)));
+        assert_eq!(understood("GET / HTTP/1.1\r\n\r\n"), Some(Err(Outcome::NotFound)));
+        assert_eq!(understood("POST /metrics HTTP/1.1\r\n\r\n"), Some(Err(Outcome::Method)));
+        assert_eq!(understood("GET /metrics\x01 HTTP/1.1\r\n"), Some(Err(Outcome::Malformed)));
+        let many = format!("{get}{}\r\n", "a: b\r\n".repeat(MAX_FIELDS));
+        assert_eq!(understood(&many), Some(Err(Outcome::TooLong)));
+    }
+
+    fn talk(socket: &Path, request: &[u8]) -> String {
+        let mut stream = loop {
+            match UnixStream::connect(socket) {
+                Ok(stream) => break stream,
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn every_request_gets_its_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("metrics.sock");
+        // A dead daemon's.
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        start(Listen::Unix(socket.clone()), dir.path().join("no-pins")).unwrap();
+        for (request, status) in [
+            (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
+            (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
+            (b"PUT /metrics HTTP/1.1\r\n\r\n", "405 "),
+            (b"\x00\x01\x02\r\n\r\n", "400 "),
+            (&[b'x'; MAX_HEAD + 1], "431 "),
+        ] {
+            let answer = talk(&socket, request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
+        }
+        assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        tidy(&Listen::Unix(socket.clone()));
+        assert!(!socket.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("precious");
+        fs::write(&file, "x").unwrap();
+        unix(&file).unwrap_err();
+        tidy(&Listen::Unix(file.clone()));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x");
+    }
+}
