@@ -5,6 +5,7 @@
 //! is believed. Requests to netlink run beside it and report back; nothing here waits for an answer.
 
 mod addresses;
+pub mod history;
 mod interfaces;
 mod router;
 mod status;
@@ -16,21 +17,23 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{ABI_VERSION, Control, RouterInfo, VipKey4};
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
+use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::router::{Router, state_number};
 use crate::config::model::{Config, Scheduling};
-use crate::control::{Instance, server};
+use crate::control::Instance;
+use crate::control::server::{self, Channels, Question};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
@@ -152,6 +155,8 @@ counters! {
     NetlinkOverrun = "netlink_overrun",
     /// An interface on which the XDP program could not be attached.
     AttachFailed = "attach_failed",
+    /// A notice that the history left out, because the router had too many of them in a minute.
+    NoticeLeftOut = "notice_left_out",
 }
 
 struct Daemon {
@@ -173,13 +178,16 @@ struct Daemon {
     asked: usize,
     counters: [u64; Counter::ALL.len()],
     retry_at: Option<Nanos>,
+    history: History,
+    /// The number of the last entry of the history, for those who follow it.
+    latest: watch::Sender<u64>,
 }
 
 /// The sources that the loop waits on.
 struct Sources {
     ring: EventRing,
     timer: Timer,
-    questions: mpsc::Receiver<server::Question>,
+    questions: mpsc::Receiver<Question>,
     stop: [Signal; 2],
     ignored: [Signal; 3],
 }
@@ -269,11 +277,11 @@ fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
 }
 
 /// One copy of a name that many routers have.
-fn shared(names: &mut HashSet<Rc<str>>, name: &str) -> Rc<str> {
+fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     if let Some(known) = names.get(name) {
         return known.clone();
     }
-    let name: Rc<str> = name.into();
+    let name: Arc<str> = name.into();
     names.insert(name.clone());
     name
 }
@@ -306,7 +314,7 @@ impl Daemon {
             log::debug!("{}", bpf::chain(&error));
         }
         let ring = kernel.take_events()?;
-        let questions = server::start(&instance.socket(), pins)
+        let Channels { questions, latest } = server::start(&instance.socket(), pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let listen = |kind| signal(kind).map_err(os("cannot handle signals"));
@@ -331,6 +339,8 @@ impl Daemon {
             instance,
             config_path,
             started,
+            history: History::new(routers.len()),
+            latest,
             routers,
             engine: Engine::with_capacity(specs.len()),
             kernel,
@@ -410,8 +420,7 @@ impl Daemon {
                     self.reported(report);
                 }
                 Some(question) = sources.questions.recv() => {
-                    self.sweep();
-                    let _ = question.send(self.status());
+                    self.answer(question);
                 }
                 _ = hangup.recv() => log::warn!(
                     "SIGHUP: reloading is not supported yet; restart to take up a new configuration"
@@ -515,12 +524,17 @@ impl Daemon {
     /// Tells the engine which masters were heard without waking anybody. All of them at once: their
     /// deadlines lie close together, and one sweep saves as many wake-ups.
     fn sweep(&mut self) {
-        for (id, router) in (0..).map(RouterId).zip(&self.routers) {
-            if self.engine.state(id) == Some(State::Backup)
-                && let Some(at) = router.last_seen(id, &self.kernel)
-            {
-                self.engine.handle_heard(at, id);
-            }
+        for id in self.ids() {
+            self.ask_kernel(id);
+        }
+    }
+
+    /// Tells the engine when the master of a backup was last heard.
+    fn ask_kernel(&mut self, id: RouterId) {
+        if self.engine.state(id) == Some(State::Backup)
+            && let Some(at) = self.router(id).last_seen(id, &self.kernel)
+        {
+            self.engine.handle_heard(at, id);
         }
     }
 
@@ -926,17 +940,22 @@ impl Daemon {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
-                Action::Transition { router, to, at, .. } => {
+                Action::Transition { router, from, to, cause, at } => {
                     self.transition(router, to, at);
+                    self.note(router, at, What::Transition { from, to, cause });
                     self.later.push_back(action);
                 }
-                Action::AddAddresses(_)
-                | Action::RemoveAddresses(_)
-                | Action::SendGarp { .. }
-                | Action::Notice { .. } => self.later.push_back(action),
+                Action::Notice { router, notice } => {
+                    self.note(router, timer::now(), What::Notice(notice));
+                    self.later.push_back(action);
+                }
+                Action::AddAddresses(_) | Action::RemoveAddresses(_) | Action::SendGarp { .. } => {
+                    self.later.push_back(action);
+                }
             }
         }
         self.flush();
+        self.tell_followers();
         for _ in 0..ACTION_BUDGET {
             if self.asked >= ASKED {
                 break;
@@ -958,6 +977,20 @@ impl Daemon {
             self.later.shrink_to(ACTION_BUDGET);
         }
         !self.later.is_empty() && self.asked < ASKED
+    }
+
+    fn note(&mut self, id: RouterId, at: Nanos, what: What) {
+        if !self.history.note(id, at, what) {
+            self.count(Counter::NoticeLeftOut);
+        }
+    }
+
+    /// Wakes those who follow the history. They ask for what is new when they get to it: nothing is kept for
+    /// them, and a slow one costs nothing.
+    fn tell_followers(&self) {
+        if self.latest.receiver_count() > 0 && *self.latest.borrow() != self.history.last() {
+            self.latest.send_replace(self.history.last());
+        }
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {

@@ -1,8 +1,11 @@
 //! The command line: one module per subcommand.
 
 pub mod check;
+pub mod events;
 pub mod stats;
 pub mod status;
+mod table;
+mod terminal;
 
 use std::io::{self, Write};
 

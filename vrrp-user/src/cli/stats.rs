@@ -50,7 +50,14 @@ pub fn stats(
                 log::warn!("{}; these are the daemon's own readings", bpf::chain(&pins));
                 stats
             }
-            Ok(Answer::Status(_) | Answer::Error(_)) => {
+            Ok(
+                Answer::Status(_)
+                | Answer::Routers(_)
+                | Answer::Router(_)
+                | Answer::Event(_)
+                | Answer::Lost { .. }
+                | Answer::Error(_),
+            ) => {
                 let socket = client::Error::Refused(instance.clone(), "wrong answer".to_owned());
                 return Err(Error::Nothing { pins: Box::new(pins), socket: Box::new(socket) });
             }

@@ -4,7 +4,7 @@
 use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, state, transport};
 use vrrp_common::{FAMILY_V4, MULTICAST_V4};
@@ -29,20 +29,21 @@ const AUTH_SIMPLE: u8 = 1;
 /// One virtual router. Everything that only the engine needs is there, and what `stats` sees is in the
 /// shared map: there may be thousands of these.
 pub struct Router {
-    /// Name, unique in the configuration.
-    pub name: Box<str>,
+    /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
+    pub name: Arc<str>,
     /// Interface on which it advertises.
-    pub interface: Rc<str>,
+    pub interface: Arc<str>,
     /// How advertisements travel.
     pub transport: Transport,
     /// Whether its addresses are the interface's real ones (priority 255).
     pub owner: bool,
     vrid: Vrid,
     interval: AdvertInterval,
-    authentication: Authentication,
+    /// Authentication; only with version 2.
+    pub authentication: Authentication,
     v3_checksum: V3Checksum,
     /// Line in the configuration file, for messages.
-    line: usize,
+    pub line: usize,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
     advertised: usize,
@@ -119,7 +120,7 @@ pub type Registration = (RouterKey, RouterEntry);
 impl Router {
     /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its
     /// configuration.
-    pub fn new(config: &model::Router, interface: Rc<str>) -> (Self, RouterSpec) {
+    pub fn new(config: &model::Router, interface: Arc<str>) -> (Self, RouterSpec) {
         let spec = RouterSpec {
             vrid: config.vrid,
             priority: config.priority,

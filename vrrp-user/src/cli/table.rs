@@ -1,0 +1,166 @@
+//! Tables that fit the terminal: the least important columns go first.
+
+use super::terminal::{Colour, Terminal};
+
+/// Columns between two columns.
+const GAP: usize = 2;
+/// What a column that can be cut is not cut below.
+const CUT: usize = 20;
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub head: &'static str,
+    /// 0 for one that always stays, otherwise the greatest goes first.
+    pub rank: u8,
+    /// Whether its texts may be cut at the end instead.
+    pub cut: bool,
+}
+
+impl Column {
+    /// One whose texts are shown in full or not at all.
+    pub const fn new(head: &'static str, rank: u8) -> Self {
+        Self { head, rank, cut: false }
+    }
+}
+
+/// A text in a colour.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    text: String,
+    colour: Colour,
+}
+
+impl Cell {
+    /// A coloured one.
+    pub fn new(text: impl Into<String>, colour: Colour) -> Self {
+        Self { text: text.into(), colour }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, colour: Colour::Plain }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+/// Which columns are shown, and how wide.
+fn fit<const N: usize>(
+    columns: &[Column; N],
+    mut widths: [usize; N],
+    width: Option<usize>,
+) -> [Option<usize>; N] {
+    let mut shown = [true; N];
+    loop {
+        let places: Vec<usize> = (0..N).filter(|place| shown[*place]).collect();
+        let total = places.iter().map(|place| widths[*place] + GAP).sum::<usize>();
+        let excess = total.saturating_sub(GAP).saturating_sub(width.unwrap_or(usize::MAX));
+        if excess == 0 {
+            break;
+        }
+        let cut = places.iter().find(|place| columns[**place].cut);
+        if let Some(place) = cut.filter(|place| widths[**place] >= CUT + excess) {
+            widths[*place] -= excess;
+            break;
+        }
+        let least = places.iter().max_by_key(|place| columns[**place].rank);
+        match least.filter(|place| columns[**place].rank > 0) {
+            Some(place) => shown[*place] = false,
+            // What remains is needed, and the terminal wraps it.
+            None => break,
+        }
+    }
+    std::array::from_fn(|place| shown[place].then_some(widths[place]))
+}
+
+/// The lines of a table, its head first.
+pub fn lines<const N: usize>(
+    columns: &[Column; N],
+    rows: &[[Cell; N]],
+    terminal: Terminal,
+) -> Vec<String> {
+    let length = |text: &str| text.chars().count();
+    let widths = std::array::from_fn(|place| {
+        let cells = rows.iter().map(|row| length(&row[place].text));
+        cells.max().unwrap_or(0).max(length(columns[place].head))
+    });
+    let widths = fit(columns, widths, terminal.width);
+    let line = |cells: &[Cell; N]| {
+        let mut line = String::new();
+        let mut blank = 0;
+        for (cell, width) in cells.iter().zip(widths) {
+            let Some(width) = width else { continue };
+            let text = cut(&cell.text, width);
+            line.extend(std::iter::repeat_n(' ', blank));
+            line.push_str(&terminal.paint(&text, cell.colour));
+            blank = width - length(&text) + GAP;
+        }
+        line
+    };
+    let head = columns.map(|column| Cell::new(column.head, Colour::Bold));
+    // Cells may be empty at the end.
+    [&head].into_iter().chain(rows).map(|cells| line(cells).trim_end().to_owned()).collect()
+}
+
+/// A text of at most that many characters.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 3] = [
+        Column::new("NAME", 0),
+        Column::new("VERSION", 2),
+        Column { head: "WHY", rank: 1, cut: true },
+    ];
+
+    fn table(width: Option<usize>) -> Vec<String> {
+        let row = |name: &str| {
+            [name.into(), Cell::new("v2", Colour::Red), "a reason of thirty-two characters".into()]
+        };
+        let terminal = Terminal { width, height: None, colour: false };
+        lines(&COLUMNS, &[row("VI_1"), row("ä")], terminal)
+    }
+
+    #[test]
+    fn the_least_important_column_goes_first() {
+        let full = [
+            "NAME  VERSION  WHY",
+            "VI_1  v2       a reason of thirty-two characters",
+            "ä     v2       a reason of thirty-two characters",
+        ];
+        assert_eq!(table(None), full);
+        assert_eq!(table(Some(48)), full);
+        assert_eq!(table(Some(40))[1], "VI_1  v2       a reason of thirty-two c…");
+        assert_eq!(table(Some(34))[1], "VI_1  a reason of thirty-two chara…".replace("a…", "…"));
+        assert_eq!(table(Some(20)), ["NAME", "VI_1", "ä"]);
+        assert_eq!(table(Some(1)), ["NAME", "VI_1", "ä"]);
+        for width in 4..60 {
+            let longest = table(Some(width)).iter().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width), "{longest:?} > {width}");
+        }
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let terminal = Terminal { width: Some(48), height: None, colour: true };
+        let row = ["VI_1".into(), Cell::new("v2", Colour::Red), "why".into()];
+        let lines = lines(&COLUMNS, &[row], terminal);
+        assert_eq!(lines[1], "VI_1  \u{1b}[31mv2\u{1b}[0m       why");
+    }
+}
