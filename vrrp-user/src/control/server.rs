@@ -429,8 +429,8 @@ mod tests {
         assert_eq!(two.lines().count(), 2, "{two}");
     }
 
-    /// An engine's thread in which something happens all the time, and whose ring holds the last 100.
-    fn busy_engine(mut channels: Channels, events: u64) -> std::thread::JoinHandle<()> {
+    /// An engine's thread in which so much has happened, and whose ring holds the last `kept` of it.
+    fn busy_engine(mut channels: Channels, events: u64, kept: u64) -> std::thread::JoinHandle<()> {
         let record = |number| Record {
             name: "VI_1".into(),
             interface: "eth0".into(),
@@ -454,7 +454,7 @@ mod tests {
                     From::After(number) => number,
                     From::Moment(_) => 0,
                 };
-                let begin = after.max(events.saturating_sub(100));
+                let begin = after.max(events.saturating_sub(kept));
                 let last = (begin + 10).min(events);
                 let _ = answer.send(Events {
                     records: (begin + 1..=last).map(record).collect(),
@@ -470,7 +470,7 @@ mod tests {
     fn a_follower_is_told_what_it_missed_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 150);
+        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 150, 100);
         let mut stream = connect(&socket);
         stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
         let mut lines = io::BufReader::new(stream).lines();
@@ -485,7 +485,7 @@ mod tests {
     fn a_client_that_does_not_read_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), u64::MAX);
+        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), u64::MAX, u64::MAX);
         let mut slow = connect(&socket);
         slow.write_all(b"{\"command\":\"events\",\"since_ms\":1}\n").unwrap();
         std::thread::sleep(PATIENCE + Duration::from_secs(2));
@@ -499,7 +499,7 @@ mod tests {
     fn followers_leave_places_for_questions() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 1);
+        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 1, 1);
         let mut followers = Vec::new();
         let mut first = |mut stream: UnixStream| {
             stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
