@@ -57,6 +57,8 @@ const ASKED: usize = 256;
 const RETRY: Nanos = Nanos::from_secs(5);
 /// How long stopping waits for addresses to be removed.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long stopping waits at most for those who follow the history.
+const FAREWELL: Duration = Duration::from_millis(250);
 /// A notice of the same kind about the same router is logged once in this time.
 const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
 
@@ -207,7 +209,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         daemon.serve(&mut sources).await;
-        daemon.stop().await
+        daemon.stop(&mut sources.questions).await
     });
     let _ = fs::remove_file(&socket);
     // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
@@ -434,7 +436,7 @@ impl Daemon {
     }
 
     /// Hands over, removes the addresses and waits, bounded, until they are gone.
-    async fn stop(mut self) -> Result<(), Error> {
+    async fn stop(mut self, questions: &mut mpsc::Receiver<Question>) -> Result<(), Error> {
         self.engine.handle_shutdown(timer::now());
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         loop {
@@ -442,7 +444,15 @@ impl Daemon {
             if self.later.is_empty() && self.addresses.settled() {
                 break;
             }
-            match tokio::time::timeout_at(deadline, self.netlink.next()).await {
+            let report = tokio::select! {
+                biased;
+                report = tokio::time::timeout_at(deadline, self.netlink.next()) => report,
+                Some(question) = questions.recv() => {
+                    self.answer(question);
+                    continue;
+                }
+            };
+            match report {
                 Ok(Report::Answers(answers)) => self.answered(answers),
                 Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
                 Ok(Report::Closed) | Err(_) => {
@@ -451,9 +461,25 @@ impl Daemon {
                 }
             }
         }
+        if self.followed() {
+            self.last_answers(questions).await;
+        }
         self.kernel.unpin()?;
         log::info!("stopped");
         Ok(())
+    }
+
+    /// Tells those who follow the history how it ends: answers until nobody asks, and not for long.
+    async fn last_answers(&mut self, questions: &mut mpsc::Receiver<Question>) {
+        let deadline = tokio::time::Instant::now() + FAREWELL;
+        loop {
+            let quiet = tokio::time::Instant::now() + FAREWELL / 5;
+            let question = tokio::time::timeout_at(quiet.min(deadline), questions.recv()).await;
+            match question {
+                Ok(Some(question)) => self.answer(question),
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 
     fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
@@ -988,9 +1014,14 @@ impl Daemon {
     /// Wakes those who follow the history. They ask for what is new when they get to it: nothing is kept for
     /// them, and a slow one costs nothing.
     fn tell_followers(&self) {
-        if self.latest.receiver_count() > 0 && *self.latest.borrow() != self.history.last() {
+        if self.followed() && *self.latest.borrow() != self.history.last() {
             self.latest.send_replace(self.history.last());
         }
+    }
+
+    /// Whether anybody follows the history. One receiver is the one that the control thread clones.
+    fn followed(&self) -> bool {
+        self.latest.receiver_count() > 1
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {

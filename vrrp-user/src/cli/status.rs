@@ -17,7 +17,7 @@ use crate::control::{Instance, client};
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Addresses that a row of the table names.
-const ADDRESSES_SHOWN: usize = 2;
+const ADDRESSES_SHOWN: usize = 1;
 /// Problems that the table shows.
 const PROBLEMS_SHOWN: usize = 10;
 
@@ -253,15 +253,14 @@ fn next(router: &RouterStatus) -> String {
     }
 }
 
-const INTERFACE_COLUMNS: [Column; 5] = [
+const INTERFACE_COLUMNS: [Column; 4] = [
     Column::new("INTERFACE", 0),
     Column::new("INDEX", 1),
     Column::new("LINK", 0),
     Column::new("XDP", 0),
-    Column { head: "ERROR", rank: 2, cut: true },
 ];
 
-fn interface_row(interface: &InterfaceStatus) -> [Cell; 5] {
+fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
     let (link, colour) = if interface.up { ("up", Colour::Plain) } else { ("down", Colour::Red) };
     let xdp = match &interface.capture {
         Some(mode) => mode.as_str().into(),
@@ -272,7 +271,6 @@ fn interface_row(interface: &InterfaceStatus) -> [Cell; 5] {
         interface.ifindex.map_or_else(|| "-".to_owned(), |index| index.to_string()).into(),
         Cell::new(link, colour),
         xdp,
-        Cell::new(interface.error.clone().unwrap_or_default(), Colour::Red),
     ]
 }
 
@@ -294,6 +292,12 @@ fn problems(status: &Status) -> Vec<String> {
     });
     let errors = status.interfaces.iter().filter_map(|interface| {
         let error = interface.error.as_ref()?;
+        // Its routers say so.
+        if interface.ifindex.is_none()
+            && status.routers.iter().any(|router| router.interface == interface.name)
+        {
+            return None;
+        }
         Some(format!("{}: {error}", interface.name))
     });
     named.chain(errors).collect()
@@ -376,14 +380,16 @@ fn effective(router: &RouterStatus) -> String {
 }
 
 fn interface_words(interface: &InterfaceStatus) -> String {
-    let index = interface.ifindex.map(|index| format!(" (index {index})")).unwrap_or_default();
+    let Some(index) = interface.ifindex else {
+        return format!("{} does not exist", interface.name);
+    };
     let link = if interface.up { "up" } else { "down" };
     let xdp = match (&interface.capture, &interface.error) {
         (Some(mode), _) => format!("XDP {mode}"),
         (None, Some(error)) => format!("no XDP: {error}"),
         (None, None) => "no XDP".to_owned(),
     };
-    format!("{}{index}, {link}, {xdp}", interface.name)
+    format!("{} (index {index}), {link}, {xdp}", interface.name)
 }
 
 fn protocol(detail: &RouterDetail) -> String {
@@ -564,7 +570,7 @@ mod tests {
         assert!(narrow.contains("COUNTED  send_failed 3\n"), "{narrow}");
         let wide = shown(routers(), Some(200));
         assert!(wide.contains("no advertisement from 10.0.0.2 for 3.61 s"), "{wide}");
-        assert!(wide.contains("10.0.0.101/24 10.0.0.102/24 +3") && wide.contains("advert 0.41s"));
+        assert!(wide.contains("10.0.0.101/24 +4") && wide.contains("advert 0.41s"));
         assert_eq!(shown(routers(), None), wide);
     }
 

@@ -27,6 +27,8 @@ const PART_ROUTERS: usize = 64;
 const PART_ADDRESSES: usize = 256;
 /// Entries of the history in one part.
 const PART_EVENTS: usize = 256;
+/// How long the addresses of a new master may be missing without a word about it.
+const ADDING: Nanos = Nanos::from_secs(1);
 /// Missing addresses that are named.
 const PROBLEMS_SHOWN: usize = 4;
 /// Transitions that `status NAME` shows.
@@ -139,21 +141,24 @@ impl Daemon {
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: self.problems(id, view.state),
+            problems: self.problems(id, view.state, now - since),
         })
     }
 
     /// What is wrong with a router at the moment.
-    fn problems(&self, id: RouterId, state: State) -> Vec<String> {
+    fn problems(&self, id: RouterId, state: State, since: Nanos) -> Vec<String> {
         let router = self.router(id);
         let mut problems: Vec<String> = router.link_problem().into_iter().collect();
-        if state == State::Master {
+        if state == State::Master && since > ADDING {
             let missing =
                 self.places(id).into_iter().filter(|(place, _)| !self.interfaces.has(*place));
             let missing: Vec<String> =
                 missing.map(|(place, _)| self.describe(place)).take(PROBLEMS_SHOWN).collect();
             if !missing.is_empty() {
-                problems.push(format!("is master, but has not got {} (yet)", missing.join(", ")));
+                problems.push(format!(
+                    "is master, but has not got {}; see the log",
+                    missing.join(", ")
+                ));
             }
         }
         problems
