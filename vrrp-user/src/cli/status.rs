@@ -354,7 +354,8 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         let there = match (address.installed, router.state.as_str()) {
             (true, "MASTER") => terminal.paint("on the interface", Colour::Green),
             (false, "MASTER") => terminal.paint("not on the interface", Colour::Red),
-            (true, _) => terminal.paint("on the interface, and should not be", Colour::Red),
+            // As the real address of an owner is whose interface failed.
+            (true, _) => terminal.paint("on the interface", Colour::Yellow),
             (false, _) => "not here".to_owned(),
         };
         let _ = writeln!(text, "  {:<width$}  dev {}  {there}", address.address, address.dev);

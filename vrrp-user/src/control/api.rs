@@ -256,7 +256,7 @@ pub struct AddressStatus {
     pub address: String,
     /// Interface.
     pub dev: String,
-    /// Whether it is on the interface because of us.
+    /// Whether it is on the interface.
     pub installed: bool,
 }
 

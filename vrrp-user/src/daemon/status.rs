@@ -113,7 +113,7 @@ impl Daemon {
                 None => router.ifindex(),
             }
             .is_some_and(|ifindex| {
-                self.interfaces.has(Place { ifindex, address: address.address })
+                self.interfaces.carries(Place { ifindex, address: address.address })
             }),
         });
         Some(RouterStatus {
@@ -151,7 +151,7 @@ impl Daemon {
         let mut problems: Vec<String> = router.link_problem().into_iter().collect();
         if state == State::Master && since > ADDING {
             let missing =
-                self.places(id).into_iter().filter(|(place, _)| !self.interfaces.has(*place));
+                self.places(id).into_iter().filter(|(place, _)| !self.interfaces.carries(*place));
             let missing: Vec<String> =
                 missing.map(|(place, _)| self.describe(place)).take(PROBLEMS_SHOWN).collect();
             if !missing.is_empty() {
