@@ -81,6 +81,10 @@ fn a_take_over_is_told_to_everybody() -> Result<()> {
         let router = daemon.router(&host, ROUTER);
         Ok(router.ok().filter(|router| router["master"]["address"] == "10.0.0.2"))
     })?;
+    // Advertisements alone do not bring the other into the neighbour table.
+    host.namespace().run("ping", &["-c", "1", "-W", "2", other.address()])?;
+    let full = show(&host, &["status", ROUTER])?;
+    assert!(full.contains("master      10.0.0.2 (02:00:00:00:00:02), priority 150"), "{full}");
     let text = follow(&host, "events", &["--since", "1h"])?;
     let json = follow(&host, "events as JSON", &["--json", "eth0/51"])?;
     // With the history that was asked for they begin at once.

@@ -320,7 +320,10 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
     }
     rows.push(("why", router.cause.clone().unwrap_or_else(|| "-".to_owned())));
     let master = match (&router.master, router.state.as_str()) {
-        (Some(master), _) => format!("{}, priority {}", master.address, master.priority),
+        (Some(master), _) => {
+            let mac = detail.master_mac.as_ref().map(|mac| format!(" ({mac})")).unwrap_or_default();
+            format!("{}{mac}, priority {}", master.address, master.priority)
+        }
         (None, "MASTER") => "this host".to_owned(),
         (None, _) => "none heard".to_owned(),
     };

@@ -154,6 +154,9 @@ pub struct RouterDetail {
     pub router: RouterStatus,
     /// Its interface.
     pub on: InterfaceStatus,
+    /// Ethernet address of [`RouterStatus::master`], if the neighbour table of the daemon's host knows it.
+    #[serde(default)]
+    pub master_mac: Option<String>,
     /// Line in the configuration file at which it begins.
     pub config_line: usize,
     /// Advertisement interval in the configuration, milliseconds.

@@ -50,6 +50,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`]; never [`Answer::Error`].
+#[allow(clippy::needless_pass_by_value, reason = "a request is made for one question")]
 pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
     let mut connection = Connection::open(instance, &request)?;
     let mut answer = connection.answer()?;

@@ -19,12 +19,12 @@ use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::api::{Answer, Request, RouterDetail, Routers, Status};
+use super::api::{Answer, Request, RouterDetail, RouterStatus, Routers, Status};
 use super::events::{Moment, Record};
 use crate::daemon::history::From;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
-use crate::io::{bpf, logger, timer};
+use crate::io::{bpf, logger, neighbour, timer};
 use crate::metrics;
 
 /// Clients served at once; further ones wait in the listen queue.
@@ -287,7 +287,13 @@ impl Shared {
                 let asked = name.clone();
                 let detail = self.ask(|answer| Question::Router { name: asked, answer }).await;
                 let answer = match detail {
-                    Some(Some(detail)) => Answer::Router(detail),
+                    Some(Some(mut detail)) => {
+                        let RouterStatus { master, interface, .. } = &detail.router;
+                        let master = master.as_ref().map(|master| master.address.as_str());
+                        let mac = master.and_then(|address| neighbour::mac(address, interface));
+                        detail.master_mac = mac;
+                        Answer::Router(detail)
+                    }
                     Some(None) => no_router(&name),
                     None => stopping(),
                 };

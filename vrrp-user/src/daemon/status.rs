@@ -179,6 +179,8 @@ impl Daemon {
             schema: SCHEMA,
             router: status,
             on: self.one_interface(&router.interface),
+            // The control thread looks it up.
+            master_mac: None,
             config_line: router.line,
             configured_interval_ms: millis(interval.span()),
             preempt: *preempt,

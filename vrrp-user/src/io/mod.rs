@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod logger;
 pub mod memory;
+pub mod neighbour;
 pub mod netlink;
 pub mod reader;
 pub mod ring;
