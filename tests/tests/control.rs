@@ -4,12 +4,14 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use vrrp_tests::{Host, Instance, Keepalived, Lab, Process, Result, Tcpdump, VrrpUser, pause};
 
@@ -225,20 +227,50 @@ fn bad_clients_are_counted_and_delay_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A pipe to which not one octet can be written.
+/// A pipe to which not one octet can be written: the end to read from, and the full one.
 fn full_pipe() -> (File, File) {
     let (read, write) = nix::unistd::pipe().unwrap();
-    let (read, mut write) = (File::from(read), File::from(write));
-    let flags = |flags| fcntl(&write, FcntlArg::F_SETFL(flags)).unwrap();
-    flags(OFlag::O_NONBLOCK);
-    let filler = [b'.'; 4096];
+    let (read, write) = (File::from(read), File::from(write));
+    let set = |flags| fcntl(&write, FcntlArg::F_SETFL(flags)).unwrap();
+    set(OFlag::O_NONBLOCK);
     for size in [4096, 1] {
-        while (&write).write(&filler[..size]).is_ok() {}
+        while (&write).write(&vec![b'.'; size]).is_ok() {}
     }
-    flags(OFlag::empty());
-    write.flush().unwrap();
-    assert!(write.as_raw_fd() >= 0);
+    set(OFlag::empty());
     (read, write)
+}
+
+/// A daemon whose log goes elsewhere; killed on drop.
+struct Mute(Child);
+
+impl Mute {
+    /// Starts it on a host, and waits until it is master.
+    fn start(host: &Host, stderr: File) -> Result<Self> {
+        let path = host.dir("vrrp-user")?.join("vrrp.conf");
+        std::fs::write(&path, conf(255)).unwrap();
+        let (path, bpffs) = (path.display().to_string(), host.lab().bpffs().display().to_string());
+        let instance = VrrpUser::instance(host);
+        let mut command = host.namespace().command(&VrrpUser::binary()?.display().to_string());
+        command.args(["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs]);
+        let daemon = Self(command.stderr(stderr).spawn().unwrap());
+        host.lab().wait_until(LONG, "it is master", || {
+            let status = show(host, &["status", ROUTER]);
+            Ok(status.ok().filter(|text| text.contains("MASTER for")))
+        })?;
+        Ok(daemon)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        // One that has ended is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Nobody reads its log: it starts, becomes master, advertises on time and stops all the same, and what it had
@@ -249,25 +281,11 @@ fn a_blocked_log_blocks_nothing() -> Result<()> {
     let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let tcpdump = Tcpdump::start(&other)?;
     let (mut read, write) = full_pipe();
-    let path = host.dir("vrrp-user")?.join("vrrp.conf");
-    std::fs::write(&path, conf(255)).unwrap();
-    let (path, bpffs) = (path.display().to_string(), lab.bpffs().display().to_string());
-    let instance = VrrpUser::instance(&host);
-    let mut command = host.namespace().command(&VrrpUser::binary()?.display().to_string());
-    command.args(["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs]);
-    command.stderr(write);
-    let mut child = command.spawn().unwrap();
-    drop(command);
-
-    lab.wait_until(LONG, "it is master", || {
-        let status = show(&host, &["status", ROUTER]);
-        Ok(status.ok().filter(|text| text.contains("MASTER for")))
-    })?;
+    let mut daemon = Mute::start(&host, write)?;
     let begin = Instant::now();
-    // Each of these is a line.
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     while begin.elapsed() < Duration::from_secs(5) {
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        // Each of these is a line.
+        daemon.signal(Signal::SIGHUP);
         pause(Duration::from_millis(20))?;
     }
     let gap = longest_gap(&tcpdump, begin);
@@ -275,10 +293,10 @@ fn a_blocked_log_blocks_nothing() -> Result<()> {
     assert!(gap < Duration::from_millis(1500), "{gap:?}");
 
     // While it stops, somebody reads at last.
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    daemon.signal(Signal::SIGTERM);
     let mut log = String::new();
     read.read_to_string(&mut log).unwrap();
-    assert!(child.wait().unwrap().success());
+    assert!(daemon.0.wait().unwrap().success());
     let log = log.trim_start_matches('.');
     for line in ["INIT -> MASTER", "SIGHUP: reloading", "SIGTERM: stopping", "stopped"] {
         assert!(log.contains(line), "{line} in {log}");
@@ -293,22 +311,11 @@ fn a_log_that_stays_blocked_does_not_keep_it_alive() -> Result<()> {
     let lab = Lab::new()?;
     let host = lab.host("a", "10.0.0.1/24")?;
     let (_read, write) = full_pipe();
-    let mut command = host.namespace().command(&VrrpUser::binary()?.display().to_string());
-    let instance = VrrpUser::instance(&host);
-    let bpffs = lab.bpffs().display().to_string();
-    let path = host.dir("vrrp-user")?.join("vrrp.conf");
-    std::fs::write(&path, conf(255)).unwrap();
-    let path = path.display().to_string();
-    command.args(["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs]);
-    command.stderr(write);
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    lab.wait_until(LONG, "it answers", || Ok(show(&host, &["status"]).ok()))?;
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let mut daemon = Mute::start(&host, write)?;
+    daemon.signal(Signal::SIGTERM);
     let begin = Instant::now();
-    lab.wait_until(LONG, "it ends", || Ok(child.try_wait().unwrap()))?;
+    lab.wait_until(LONG, "it ends", || Ok(daemon.0.try_wait().unwrap()))?;
     println!("ended after {:?}", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     Ok(())
 }
