@@ -5,6 +5,7 @@
 //! is believed. Requests to netlink run beside it and report back; nothing here waits for an answer.
 
 mod addresses;
+pub mod history;
 mod interfaces;
 mod router;
 mod status;
@@ -16,21 +17,23 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{self, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{ABI_VERSION, Control, DAEMON_COUNTERS, RouterInfo, VipKey4, capture};
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
+use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::router::{Router, state_number};
 use crate::config::model::{Config, Scheduling};
-use crate::control::{Instance, server};
+use crate::control::Instance;
+use crate::control::server::{self, Channels, Question};
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
@@ -55,6 +58,8 @@ const ASKED: usize = 256;
 const RETRY: Nanos = Nanos::from_secs(5);
 /// How long stopping waits for addresses to be removed.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long stopping waits at most for those who follow the history.
+const FAREWELL: Duration = Duration::from_millis(250);
 /// A notice of the same kind about the same router is logged once in this time.
 const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
 
@@ -154,6 +159,8 @@ counters! {
     NetlinkOverrun = "netlink_overrun",
     /// An interface on which the XDP program could not be attached.
     AttachFailed = "attach_failed",
+    /// A notice that the history left out, because the router had too many of them in a minute.
+    NoticeLeftOut = "notice_left_out",
 }
 
 // The map has a place for each.
@@ -177,13 +184,16 @@ struct Daemon {
     /// Requests that netlink has not answered yet.
     asked: usize,
     retry_at: Option<Nanos>,
+    history: History,
+    /// The number of the last entry of the history, for those who follow it.
+    latest: watch::Sender<u64>,
 }
 
 /// The sources that the loop waits on.
 struct Sources {
     ring: EventRing,
     timer: Timer,
-    questions: mpsc::Receiver<server::Question>,
+    questions: mpsc::Receiver<Question>,
     signals: mpsc::Receiver<SignalKind>,
 }
 
@@ -240,7 +250,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         daemon.serve(&mut sources).await;
-        daemon.stop().await
+        daemon.stop(&mut sources.questions).await
     });
     let _ = fs::remove_file(&socket);
     let _ = fs::remove_file(Baseline::path(&instance));
@@ -312,11 +322,11 @@ fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
 }
 
 /// One copy of a name that many routers have.
-fn shared(names: &mut HashSet<Rc<str>>, name: &str) -> Rc<str> {
+fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     if let Some(known) = names.get(name) {
         return known.clone();
     }
-    let name: Rc<str> = name.into();
+    let name: Arc<str> = name.into();
     names.insert(name.clone());
     name
 }
@@ -353,7 +363,7 @@ impl Daemon {
         if let Some(listen) = metrics {
             http::start(listen, pins.clone()).map_err(os("cannot start the metrics thread"))?;
         }
-        let questions = server::start(&instance.socket(), pins)
+        let Channels { questions, latest } = server::start(&instance.socket(), pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let sources = Sources {
@@ -372,6 +382,8 @@ impl Daemon {
             instance,
             config_path,
             started,
+            history: History::new(routers.len()),
+            latest,
             routers,
             engine: Engine::with_capacity(specs.len()),
             kernel,
@@ -458,8 +470,7 @@ impl Daemon {
                     self.reported(report);
                 }
                 Some(question) = sources.questions.recv() => {
-                    self.sweep();
-                    let _ = question.send(self.status());
+                    self.answer(question);
                 }
             }
             more = self.drain_ring(&mut sources.ring);
@@ -468,7 +479,7 @@ impl Daemon {
     }
 
     /// Hands over, removes the addresses and waits, bounded, until they are gone.
-    async fn stop(mut self) -> Result<(), Error> {
+    async fn stop(mut self, questions: &mut mpsc::Receiver<Question>) -> Result<(), Error> {
         self.engine.handle_shutdown(timer::now());
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         loop {
@@ -476,7 +487,15 @@ impl Daemon {
             if self.later.is_empty() && self.addresses.settled() {
                 break;
             }
-            match tokio::time::timeout_at(deadline, self.netlink.next()).await {
+            let report = tokio::select! {
+                biased;
+                report = tokio::time::timeout_at(deadline, self.netlink.next()) => report,
+                Some(question) = questions.recv() => {
+                    self.answer(question);
+                    continue;
+                }
+            };
+            match report {
                 Ok(Report::Answers(answers)) => self.answered(answers),
                 Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
                 Ok(Report::Closed) | Err(_) => {
@@ -485,9 +504,25 @@ impl Daemon {
                 }
             }
         }
+        if self.followed() {
+            self.last_answers(questions).await;
+        }
         self.kernel.unpin()?;
         log::info!("stopped");
         Ok(())
+    }
+
+    /// Tells those who follow the history how it ends: answers until nobody asks, and not for long.
+    async fn last_answers(&mut self, questions: &mut mpsc::Receiver<Question>) {
+        let deadline = tokio::time::Instant::now() + FAREWELL;
+        loop {
+            let quiet = tokio::time::Instant::now() + FAREWELL / 5;
+            let question = tokio::time::timeout_at(quiet.min(deadline), questions.recv()).await;
+            match question {
+                Ok(Some(question)) => self.answer(question),
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 
     fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
@@ -560,12 +595,17 @@ impl Daemon {
     /// Tells the engine which masters were heard without waking anybody. All of them at once: their
     /// deadlines lie close together, and one sweep saves as many wake-ups.
     fn sweep(&mut self) {
-        for (id, router) in (0..).map(RouterId).zip(&self.routers) {
-            if self.engine.state(id) == Some(State::Backup)
-                && let Some(at) = router.last_seen(id, &self.kernel)
-            {
-                self.engine.handle_heard(at, id);
-            }
+        for id in self.ids() {
+            self.ask_kernel(id);
+        }
+    }
+
+    /// Tells the engine when the master of a backup was last heard.
+    fn ask_kernel(&mut self, id: RouterId) {
+        if self.engine.state(id) == Some(State::Backup)
+            && let Some(at) = self.router(id).last_seen(id, &self.kernel)
+        {
+            self.engine.handle_heard(at, id);
         }
     }
 
@@ -983,17 +1023,22 @@ impl Daemon {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
-                Action::Transition { router, to, at, .. } => {
+                Action::Transition { router, from, to, cause, at } => {
                     self.transition(router, to, at);
+                    self.note(router, at, What::Transition { from, to, cause });
                     self.later.push_back(action);
                 }
-                Action::AddAddresses(_)
-                | Action::RemoveAddresses(_)
-                | Action::SendGarp { .. }
-                | Action::Notice { .. } => self.later.push_back(action),
+                Action::Notice { router, notice } => {
+                    self.note(router, timer::now(), What::Notice(notice));
+                    self.later.push_back(action);
+                }
+                Action::AddAddresses(_) | Action::RemoveAddresses(_) | Action::SendGarp { .. } => {
+                    self.later.push_back(action);
+                }
             }
         }
         self.flush();
+        self.tell_followers();
         for _ in 0..ACTION_BUDGET {
             if self.asked >= ASKED {
                 break;
@@ -1015,6 +1060,25 @@ impl Daemon {
             self.later.shrink_to(ACTION_BUDGET);
         }
         !self.later.is_empty() && self.asked < ASKED
+    }
+
+    fn note(&mut self, id: RouterId, at: Nanos, what: What) {
+        if !self.history.note(id, at, what) {
+            self.count(Counter::NoticeLeftOut);
+        }
+    }
+
+    /// Wakes those who follow the history. They ask for what is new when they get to it: nothing is kept for
+    /// them, and a slow one costs nothing.
+    fn tell_followers(&self) {
+        if self.followed() && *self.latest.borrow() != self.history.last() {
+            self.latest.send_replace(self.history.last());
+        }
+    }
+
+    /// Whether anybody follows the history. One receiver is the one that the control thread clones.
+    fn followed(&self) -> bool {
+        self.latest.receiver_count() > 1
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {

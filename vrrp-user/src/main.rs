@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use vrrp_user::cli::stats::View;
 use vrrp_user::config::{self, model::Listen};
 use vrrp_user::control::Instance;
-use vrrp_user::io::memory;
+use vrrp_user::io::{logger, memory};
 use vrrp_user::{cli, daemon};
 
 /// A VRRP daemon for hosts that carry many virtual routers.
@@ -38,11 +38,36 @@ enum Command {
         #[arg(long, value_name = "ADDRESS:PORT")]
         metrics: Option<Listen>,
     },
-    /// Show the state of every virtual router of a running daemon.
+    /// Show the state of the virtual routers of a running daemon, or everything about one of them.
     Status {
+        /// Only this router, in full, with its last transitions: its name, or INTERFACE/VRID.
+        #[arg(conflicts_with_all = ["states", "interfaces"])]
+        name: Option<String>,
         #[command(flatten)]
         instance: InstanceArg,
-        /// As JSON.
+        /// Only routers in one of these states: master, backup, fault, init.
+        #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = cli::status::parse_state)]
+        states: Vec<String>,
+        /// Only routers on one of these interfaces.
+        #[arg(long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
+        interfaces: Vec<String>,
+        /// Look again every second, until interrupted.
+        #[arg(short, long)]
+        watch: bool,
+        /// As JSON; with --watch one line each time.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what happens to the virtual routers of a running daemon, a line each, as it happens.
+    Events {
+        /// Only this router: its name, or INTERFACE/VRID.
+        name: Option<String>,
+        #[command(flatten)]
+        instance: InstanceArg,
+        /// Begin with what happened in this time, such as 90s, 10m or 12h.
+        #[arg(long, value_name = "DURATION", value_parser = cli::events::parse_span)]
+        since: Option<Duration>,
+        /// As JSON, an object on each line.
         #[arg(long)]
         json: bool,
     },
@@ -111,10 +136,17 @@ struct BpffsArg {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
-    match dispatch(cli.command) {
+    let log = match logger::start(matches!(cli.command, Command::Run { .. })) {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "vrrp-user: cannot start the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = dispatch(cli.command);
+    // What led to an error stands before it.
+    drop(log);
+    match result {
         Ok(code) => code,
         // `vrrp-user stats | head` is no failure.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -154,8 +186,12 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 bpffs: bpffs.bpffs,
             })?;
         }
-        Command::Status { instance, json } => {
-            cli::status::status(&instance.instance, json, &mut out)?;
+        Command::Status { name, instance, states, interfaces, watch, json } => {
+            let options = cli::status::Options { name, states, interfaces, json, watch };
+            cli::status::status(&instance.instance, &options, &mut out)?;
+        }
+        Command::Events { name, instance, since, json } => {
+            cli::events::events(&instance.instance, since, name, json, &mut out)?;
         }
         Command::Stats { instance, bpffs, view } => {
             let bpffs = bpffs.bpffs.as_deref();

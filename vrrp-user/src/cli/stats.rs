@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use vrrp_common::reason::Reason;
 
 use super::status::span;
-use super::table::{self, Space, number, text};
+use super::table::{self, number, text};
+use super::terminal::Terminal;
 use crate::control::api::{Answer, LastFrom, Losses, Request, RouterStats, Stats};
 use crate::control::{Instance, client};
 use crate::io::bpf;
@@ -93,7 +94,7 @@ pub fn stats(
     match view.watch {
         None if view.json => writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?,
         None => {
-            write_tables(instance, &stats, view, Space::of_stdout().width, out)?;
+            write_tables(instance, &stats, view, Terminal::stdout().width, out)?;
             if view.reset {
                 writeln!(out, "\nThese were the last readings: all counters begin at zero now.")?;
             }
@@ -113,7 +114,14 @@ fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
                 log::warn!("{}; these are the daemon's own readings", bpf::chain(&pins));
                 stats
             }
-            Ok(Answer::Status(_) | Answer::Error(_)) => {
+            Ok(
+                Answer::Status(_)
+                | Answer::Routers(_)
+                | Answer::Router(_)
+                | Answer::Event(_)
+                | Answer::Lost { .. }
+                | Answer::Error(_),
+            ) => {
                 let socket = client::Error::Refused(instance.clone(), "wrong answer".to_owned());
                 return Err(Error::Nothing { pins: Box::new(pins), socket: Box::new(socket) });
             }
@@ -186,7 +194,7 @@ fn watch(
         thread::sleep(next.saturating_duration_since(Instant::now()));
         let read = read(instance, bpffs);
         let now = Instant::now();
-        let space = Space::of_stdout();
+        let space = Terminal::stdout();
         let mut blocks = Vec::new();
         match read.map(|stats| since_reset(&path, stats)) {
             Ok(mut stats) => {
@@ -214,7 +222,7 @@ fn watch(
 }
 
 /// Writes tables over what is on the screen (ECMA-48: CUP, EL, ED).
-fn repaint(tables: &[String], space: Space, out: &mut impl Write) -> io::Result<()> {
+fn repaint(tables: &[String], space: Terminal, out: &mut impl Write) -> io::Result<()> {
     write!(out, "\x1b[H")?;
     // The last line is the cursor's.
     for line in fit(tables, space.height.unwrap_or(usize::MAX).saturating_sub(1)) {
@@ -691,7 +699,7 @@ mod tests {
         };
         let tables = [table("LONG", 100), table("SHORT", 1), table("LONGER", 200)];
         let mut out = Vec::new();
-        repaint(&tables, Space { height: Some(15), ..Space::default() }, &mut out).unwrap();
+        repaint(&tables, Terminal { height: Some(15), ..Terminal::default() }, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> =
             text.lines().filter_map(|line| line.strip_suffix("\x1b[K")).collect();

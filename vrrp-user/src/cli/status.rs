@@ -1,9 +1,25 @@
 //! `vrrp-user status`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
 
-use crate::control::api::{Answer, Request, Status};
+use serde::Serialize;
+
+use super::events::happened;
+use super::table::{self, Cell, Column, text};
+use super::terminal::{Colour, Terminal, state_colour};
+use crate::control::api::{Garp, InterfaceStatus, RouterDetail, RouterStatus, Status};
 use crate::control::{Instance, client};
+
+/// How often `--watch` looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Addresses that a row of the table names.
+const ADDRESSES_SHOWN: usize = 1;
+/// Problems that the table shows.
+const PROBLEMS_SHOWN: usize = 10;
 
 /// `status` has nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -19,89 +35,439 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
+/// What to show, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only this router, in full: its name, or `INTERFACE/VRID`.
+    pub name: Option<String>,
+    /// Only routers in one of these states, as [`RouterStatus::state`] has them; all when empty.
+    pub states: Vec<String>,
+    /// Only routers on one of these interfaces; all when empty.
+    pub interfaces: Vec<String>,
+    /// As JSON.
+    pub json: bool,
+    /// Every second, until interrupted.
+    pub watch: bool,
+}
+
 /// Prints the state of a running daemon.
 ///
 /// # Errors
 /// [`Error`].
-pub fn status(instance: &Instance, json: bool, out: &mut impl Write) -> Result<(), Error> {
-    let status = match client::ask(instance, Request::Status {})? {
-        Answer::Status(status) => status,
-        Answer::Stats(_) | Answer::Error(_) => {
-            return Err(client::Error::Refused(instance.clone(), "wrong answer".to_owned()).into());
-        }
-    };
-    if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
-        return Ok(());
+pub fn status(instance: &Instance, options: &Options, out: &mut impl Write) -> Result<(), Error> {
+    if !options.watch {
+        let text = once(instance, options, Terminal::stdout())?;
+        return Ok(out.write_all(text.as_bytes())?);
     }
-    Ok(table(&status, out)?)
+    loop {
+        // It may have been resized.
+        let terminal = Terminal::stdout();
+        let text = match once(instance, options, terminal) {
+            Ok(text) => text,
+            // It may come back, and who watches wants to see that.
+            Err(Error::Client(error)) if !options.json => {
+                format!("{}\n", terminal.paint(&error.to_string(), Colour::Red))
+            }
+            Err(error) => return Err(error),
+        };
+        out.write_all(redraw(&text, terminal, options.json).as_bytes())?;
+        out.flush()?;
+        thread::sleep(PERIOD);
+    }
 }
 
-/// The state for people; also what the live table of the demonstration shows.
-///
-/// # Errors
-/// Output failed.
-pub fn table(status: &Status, out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "instance {}  pid {}  up {}  config {}\n",
+fn once(instance: &Instance, options: &Options, terminal: Terminal) -> Result<String, Error> {
+    if let Some(name) = &options.name {
+        let detail = client::router(instance, name)?;
+        return if options.json {
+            json(&detail, options.watch)
+        } else {
+            Ok(full(&detail, terminal))
+        };
+    }
+    let mut status = client::status(instance)?;
+    let everything = status.routers.len();
+    let among = |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
+    status.routers.retain(|router| {
+        among(&options.states, &router.state) && among(&options.interfaces, &router.interface)
+    });
+    status.interfaces.retain(|interface| among(&options.interfaces, &interface.name));
+    if options.json {
+        return json(&status, options.watch);
+    }
+    Ok(overview(&status, everything, terminal))
+}
+
+/// For people to read as well, or each on one line when they follow each other.
+fn json(value: &impl Serialize, one_line: bool) -> Result<String, Error> {
+    let text =
+        if one_line { serde_json::to_string(value)? } else { serde_json::to_string_pretty(value)? };
+    Ok(text + "\n")
+}
+
+/// A text in the place of the one before. What is longer than the terminal is cut, and said to be.
+fn redraw(text: &str, terminal: Terminal, json: bool) -> String {
+    if json {
+        return text.to_owned();
+    }
+    let Some(height) = terminal.height else { return format!("{text}\n") };
+    let lines: Vec<&str> = text.lines().collect();
+    let room = height.saturating_sub(1);
+    // To the top left, each line to its end, and at last everything below (ECMA-48 CUP, EL, ED).
+    let mut screen = String::from("\x1b[H");
+    let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };
+    for line in lines.iter().take(shown) {
+        screen += line;
+        screen += "\x1b[K\n";
+    }
+    if lines.len() > shown {
+        let rest = lines.len() - shown;
+        let _ = writeln!(
+            screen,
+            "... {rest} more lines: --state, --interface or a NAME narrow it down\x1b[K"
+        );
+    }
+    screen + "\x1b[J"
+}
+
+/// All routers, for people.
+fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "instance {}  pid {}  up {}  config {}",
         status.instance,
         status.pid,
         span(status.uptime_s),
         status.config
-    )?;
-    let rows = status.routers.iter().map(|r| {
-        let master = match (&r.master, r.state.as_str()) {
-            (Some(master), _) => format!("{} (priority {})", master.address, master.priority),
-            (None, "MASTER") => "this host".to_owned(),
-            (None, _) => "-".to_owned(),
-        };
-        [
-            r.name.clone(),
-            r.interface.clone(),
-            r.vrid.to_string(),
-            format!("v{}", r.version),
-            r.state.clone(),
-            span(r.since_s),
-            r.priority.to_string(),
-            master,
-            r.addresses.iter().map(|a| a.address.as_str()).collect::<Vec<_>>().join(" "),
-            r.cause.clone().unwrap_or_default(),
-        ]
-    });
-    let head = [
-        "ROUTER",
-        "INTERFACE",
-        "VRID",
-        "VERSION",
-        "STATE",
-        "SINCE",
-        "PRIORITY",
-        "MASTER",
-        "ADDRESSES",
-        "WHY",
-    ];
-    super::columns(out, head, rows)?;
-    writeln!(out)?;
-    let rows = status.interfaces.iter().map(|i| {
-        [
-            i.name.clone(),
-            i.ifindex.map_or_else(|| "-".to_owned(), |n| n.to_string()),
-            if i.up { "up" } else { "down" }.to_owned(),
-            i.capture.clone().unwrap_or_else(|| "none".to_owned()),
-            i.error.clone().unwrap_or_default(),
-        ]
-    });
-    super::columns(out, ["INTERFACE", "INDEX", "LINK", "XDP", "ERROR"], rows)?;
-    for router in &status.routers {
-        for problem in &router.problems {
-            writeln!(out, "{}: {problem}", router.name)?;
+    );
+    text += &summary(&status.routers, everything, terminal);
+    text.push('\n');
+    if !status.routers.is_empty() {
+        let rows: Vec<_> = status.routers.iter().map(row).collect();
+        push_lines(&mut text, &table::lines(&COLUMNS, &rows, terminal));
+        text.push('\n');
+    }
+    let rows: Vec<_> = status.interfaces.iter().map(interface_row).collect();
+    push_lines(&mut text, &table::lines(&INTERFACE_COLUMNS, &rows, terminal));
+    let problems = problems(status);
+    if !problems.is_empty() {
+        let _ = writeln!(text, "\n{}", terminal.paint("PROBLEMS", Colour::Bold));
+        for problem in problems.iter().take(PROBLEMS_SHOWN) {
+            let _ = writeln!(text, "{}", terminal.paint(problem, Colour::Red));
+        }
+        if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
+            let _ = writeln!(text, "and {more} more problems: --json has them all");
         }
     }
-    for (name, count) in status.counters.iter().filter(|(_, count)| **count > 0) {
-        writeln!(out, "{name}: {count}")?;
+    let counted: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
+    if !counted.is_empty() {
+        let counted = counted.iter().map(|(name, count)| format!("{name} {count}"));
+        let counted = counted.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "\n{}  {counted}", terminal.paint("COUNTED", Colour::Bold));
     }
-    Ok(())
+    text
+}
+
+fn push_lines(text: &mut String, lines: &[String]) {
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+}
+
+/// `3 routers: 1 MASTER, 2 BACKUP`.
+fn summary(routers: &[RouterStatus], everything: usize, terminal: Terminal) -> String {
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for router in routers {
+        *states.entry(&router.state).or_default() += 1;
+    }
+    let states = states
+        .iter()
+        .map(|(state, count)| format!("{count} {}", terminal.paint(state, state_colour(state))));
+    let states = states.collect::<Vec<_>>().join(", ");
+    let of = if routers.len() == everything { String::new() } else { format!(" of {everything}") };
+    let colon = if routers.is_empty() { "" } else { ": " };
+    let s = if everything == 1 { "" } else { "s" };
+    format!("{}{of} virtual router{s}{colon}{states}\n", routers.len())
+}
+
+const COLUMNS: [Column; 11] = [
+    text("ROUTER", 0),
+    text("INTERFACE", 3),
+    text("VRID", 2),
+    text("VERSION", 8),
+    text("STATE", 0),
+    text("SINCE", 1),
+    text("PRIO", 4),
+    text("MASTER (PRIO)", 0),
+    text("NEXT", 7),
+    text("ADDRESSES", 5),
+    Column { head: "WHY", rank: 6, cut: true, number: false },
+];
+
+fn row(router: &RouterStatus) -> [Cell; 11] {
+    let mut addresses = router.addresses.iter().map(|address| address.address.as_str());
+    let mut shown = addresses.by_ref().take(ADDRESSES_SHOWN).collect::<Vec<_>>().join(" ");
+    let more = addresses.count();
+    if more > 0 {
+        let _ = write!(shown, " +{more}");
+    }
+    [
+        router.name.as_str().into(),
+        router.interface.as_str().into(),
+        router.vrid.to_string().into(),
+        format!("v{}", router.version).into(),
+        Cell::new(router.state.as_str(), state_colour(&router.state)),
+        span(router.since_s).into(),
+        priority(router).into(),
+        master(router).into(),
+        next(router).into(),
+        shown.into(),
+        router.cause.clone().unwrap_or_default().into(),
+    ]
+}
+
+/// The effective priority, and the configured one where that is another.
+fn priority(router: &RouterStatus) -> String {
+    if router.priority == router.configured_priority {
+        router.priority.to_string()
+    } else {
+        format!("{} of {}", router.priority, router.configured_priority)
+    }
+}
+
+fn master(router: &RouterStatus) -> String {
+    match (&router.master, router.state.as_str()) {
+        (Some(master), _) => format!("{} ({})", master.address, master.priority),
+        (None, "MASTER") => "this host".to_owned(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+fn next(router: &RouterStatus) -> String {
+    match (router.next_timer_ms, router.state.as_str()) {
+        (Some(ms), "MASTER") => format!("advert {}", short(ms)),
+        (Some(ms), _) => format!("takeover {}", short(ms)),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+const INTERFACE_COLUMNS: [Column; 4] = [
+    text("INTERFACE", 0),
+    text("INDEX", 1),
+    text("LINK", 0),
+    text("XDP", 0),
+];
+
+fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
+    let (link, colour) = if interface.up { ("up", Colour::Plain) } else { ("down", Colour::Red) };
+    let xdp = match &interface.capture {
+        Some(mode) => mode.as_str().into(),
+        None => Cell::new("none", Colour::Red),
+    };
+    [
+        interface.name.as_str().into(),
+        interface.ifindex.map_or_else(|| "-".to_owned(), |index| index.to_string()).into(),
+        Cell::new(link, colour),
+        xdp,
+    ]
+}
+
+/// What is wrong, each with whom it concerns: a cable carries hundreds of routers.
+fn problems(status: &Status) -> Vec<String> {
+    let mut known: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for router in &status.routers {
+        for problem in &router.problems {
+            known.entry(problem).or_default().push(&router.name);
+        }
+    }
+    let named = known.into_iter().map(|(problem, routers)| {
+        let who = match *routers {
+            [] => String::new(),
+            [one] => one.to_owned(),
+            [first, ..] => format!("{first} and {} more", routers.len() - 1),
+        };
+        format!("{who}: {problem}")
+    });
+    let errors = status.interfaces.iter().filter_map(|interface| {
+        let error = interface.error.as_ref()?;
+        // Its routers say so.
+        if interface.ifindex.is_none()
+            && status.routers.iter().any(|router| router.interface == interface.name)
+        {
+            return None;
+        }
+        Some(format!("{}: {error}", interface.name))
+    });
+    named.chain(errors).collect()
+}
+
+/// Everything about one router, for people.
+fn full(detail: &RouterDetail, terminal: Terminal) -> String {
+    let RouterDetail { router, on, .. } = detail;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}  {} for {}",
+        terminal.paint(&router.name, Colour::Bold),
+        terminal.paint(&router.state, state_colour(&router.state)),
+        span(router.since_s)
+    );
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    for problem in &router.problems {
+        rows.push(("problem", terminal.paint(problem, Colour::Red)));
+    }
+    rows.push(("why", router.cause.clone().unwrap_or_else(|| "-".to_owned())));
+    let master = match (&router.master, router.state.as_str()) {
+        (Some(master), _) => {
+            let mac = detail.master_mac.as_ref().map(|mac| format!(" ({mac})")).unwrap_or_default();
+            format!("{}{mac}, priority {}", master.address, master.priority)
+        }
+        (None, "MASTER") => "this host".to_owned(),
+        (None, _) => "none heard".to_owned(),
+    };
+    rows.push(("master", master));
+    rows.push(("priority", effective(router)));
+    rows.push(("interface", interface_words(on)));
+    rows.push(("protocol", protocol(detail)));
+    rows.push(("advertises", advertises(router)));
+    rows.push(("interval", interval(detail)));
+    rows.push(("preemption", preemption(detail)));
+    let timers =
+        detail.timers.iter().map(|timer| format!("{} in {}", timer.name, short(timer.in_ms)));
+    let timers = timers.collect::<Vec<_>>();
+    rows.push(("timers", if timers.is_empty() { "none".to_owned() } else { timers.join(", ") }));
+    rows.push(("garp", garp(&detail.garp)));
+    if detail.address_list_mismatches > 0 {
+        let heard = format!(
+            "{} advertisements with other addresses than ours",
+            detail.address_list_mismatches
+        );
+        rows.push(("heard", terminal.paint(&heard, Colour::Yellow)));
+    }
+    rows.push(("configured", format!("line {}", detail.config_line)));
+    for (label, value) in rows {
+        let _ = writeln!(text, "  {label:<11} {value}");
+    }
+
+    let _ = writeln!(text, "\n{}", terminal.paint("ADDRESSES", Colour::Bold));
+    let width = router.addresses.iter().map(|address| address.address.len()).max().unwrap_or(0);
+    for address in &router.addresses {
+        let there = match (address.installed, router.state.as_str()) {
+            (true, "MASTER") => terminal.paint("on the interface", Colour::Green),
+            (false, "MASTER") => terminal.paint("not on the interface", Colour::Red),
+            // As the real address of an owner is whose interface failed.
+            (true, _) => terminal.paint("on the interface", Colour::Yellow),
+            (false, _) => "not here".to_owned(),
+        };
+        let _ = writeln!(text, "  {:<width$}  dev {}  {there}", address.address, address.dev);
+    }
+
+    let _ = writeln!(text, "\n{}", terminal.paint("LAST TRANSITIONS", Colour::Bold));
+    let now = jiff::Timestamp::now();
+    for event in &detail.history {
+        let ago = event.time.parse().map(|then: jiff::Timestamp| now.duration_since(then));
+        let ago = ago.map_or_else(|_| "-".to_owned(), |ago| span(ago.as_secs_f64().max(0.0)));
+        let happened = happened(event, terminal);
+        let _ = writeln!(text, "  {}  {ago:>6} ago  {happened}  {}", event.time, event.reason);
+    }
+    text
+}
+
+fn effective(router: &RouterStatus) -> String {
+    match (router.priority, router.configured_priority) {
+        (255, 255) => "255, as configured: owner of the addresses".to_owned(),
+        (effective, configured) if effective == configured => format!("{effective}, as configured"),
+        (effective, configured) => format!("{effective} at present, {configured} configured"),
+    }
+}
+
+fn interface_words(interface: &InterfaceStatus) -> String {
+    let Some(index) = interface.ifindex else {
+        return format!("{} does not exist", interface.name);
+    };
+    let link = if interface.up { "up" } else { "down" };
+    let xdp = match (&interface.capture, &interface.error) {
+        (Some(mode), _) => format!("XDP {mode}"),
+        (None, Some(error)) => format!("no XDP: {error}"),
+        (None, None) => "no XDP".to_owned(),
+    };
+    format!("{} (index {index}), {link}, {xdp}", interface.name)
+}
+
+fn protocol(detail: &RouterDetail) -> String {
+    let RouterStatus { vrid, version, .. } = detail.router;
+    let password = match detail.authentication.as_str() {
+        "none" => String::new(),
+        kind => format!(", {kind}"),
+    };
+    format!("VRRP version {version}, VRID {vrid}, IPv4{password}")
+}
+
+fn advertises(router: &RouterStatus) -> String {
+    let from = router.source.as_deref().unwrap_or("no address yet");
+    match router.transport.as_slice() {
+        [group] if group == "multicast" => format!("from {from} to the group 224.0.0.18"),
+        peers => format!("from {from} to {}", peers.join(", ")),
+    }
+}
+
+fn interval(detail: &RouterDetail) -> String {
+    let RouterStatus { interval_ms, master_down_ms, .. } = detail.router;
+    let configured = detail.configured_interval_ms;
+    let learned = if interval_ms == configured {
+        String::new()
+    } else {
+        format!(" (learned; {} configured)", short(configured))
+    };
+    format!(
+        "{}{learned}; a silent master is given up after {}",
+        short(interval_ms),
+        short(master_down_ms)
+    )
+}
+
+fn preemption(detail: &RouterDetail) -> String {
+    match (detail.preempt, detail.preempt_delay_ms) {
+        (false, _) => "no: a master of lower priority stays".to_owned(),
+        (true, 0) => "yes, at once".to_owned(),
+        (true, delay) => format!("yes, after {}", short(delay)),
+    }
+}
+
+/// Gratuitous ARP.
+fn garp(garp: &Garp) -> String {
+    let rounds =
+        |count: u32| if count == 1 { "1 round".to_owned() } else { format!("{count} rounds") };
+    let later = |count: u32, ms: u64| match ms {
+        0 => String::new(),
+        ms => format!(" and {count} more after {}", short(ms)),
+    };
+    let mut text = format!(
+        "{} on taking over{}",
+        rounds(garp.master_repeat),
+        later(garp.master_repeat, garp.master_delay_ms)
+    );
+    if garp.master_refresh_ms > 0 {
+        let count = rounds(garp.master_refresh_repeat);
+        let _ = write!(text, "; {count} every {}", short(garp.master_refresh_ms));
+    }
+    if garp.lower_prio_repeat > 0 {
+        let _ = write!(
+            text,
+            "; {}{} when a lower-priority master is heard",
+            rounds(garp.lower_prio_repeat),
+            later(garp.lower_prio_repeat, garp.lower_prio_delay_ms)
+        );
+    }
+    text
+}
+
+/// Milliseconds as `0.41s`, and as [`span`] from a minute on.
+#[allow(clippy::cast_precision_loss, reason = "for people")]
+fn short(ms: u64) -> String {
+    if ms < 60_000 { format!("{:.2}s", ms as f64 / 1e3) } else { span(ms as f64 / 1e3) }
 }
 
 /// Seconds as `4.2s`, `3m05s`, `2h07m` or `3d04h`.
@@ -118,13 +484,117 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// A state in whatever case it is written.
+///
+/// # Errors
+/// The states that there are.
+pub fn parse_state(text: &str) -> Result<String, String> {
+    let known: BTreeSet<&str> =
+        crate::engine::types::State::ALL.iter().map(|state| state.name()).collect();
+    let wanted = text.to_uppercase();
+    if known.contains(wanted.as_str()) {
+        return Ok(wanted);
+    }
+    Err(format!("the states are {}", known.into_iter().collect::<Vec<_>>().join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use super::*;
+    use crate::control::api::{AddressStatus, Master, SCHEMA};
 
     #[test]
     fn spans_are_short() {
         let shown: Vec<String> = [4.24, 185.0, 7620.0, 273_600.0].map(span).into();
         assert_eq!(shown, ["4.2s", "3m05s", "2h07m", "3d04h"]);
+        assert_eq!([410, 59_999, 60_000].map(short), ["0.41s", "60.00s", "1m00s"]);
+    }
+
+    #[test]
+    fn states_are_read_in_any_case() {
+        assert_eq!(parse_state("master").as_deref(), Ok("MASTER"));
+        assert_eq!(parse_state("Fault").as_deref(), Ok("FAULT"));
+        assert!(parse_state("slave").unwrap_err().contains("BACKUP, FAULT, INIT, MASTER"));
+    }
+
+    fn router(name: &str, state: &str, problems: &[&str]) -> RouterStatus {
+        RouterStatus {
+            name: name.to_owned(),
+            interface: "eth0".to_owned(),
+            vrid: 51,
+            family: "ipv4".to_owned(),
+            version: 2,
+            state: state.to_owned(),
+            cause: Some("took over: no advertisement from 10.0.0.2 for 3.61 s".to_owned()),
+            cause_name: Some("master-down".to_owned()),
+            since_s: 25.2,
+            priority: 100,
+            configured_priority: 100,
+            master: (state == "BACKUP")
+                .then(|| Master { address: "192.168.100.200".to_owned(), priority: 150 }),
+            interval_ms: 1000,
+            master_down_ms: 3609,
+            next_timer_ms: Some(410),
+            transport: vec!["multicast".to_owned()],
+            source: Some("10.0.0.1".to_owned()),
+            addresses: (1..=5)
+                .map(|last| AddressStatus {
+                    address: format!("10.0.0.10{last}/24"),
+                    dev: "eth0".to_owned(),
+                    installed: true,
+                })
+                .collect(),
+            problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
+        }
+    }
+
+    fn shown(routers: Vec<RouterStatus>, width: Option<usize>) -> String {
+        let status = Status {
+            schema: SCHEMA,
+            instance: "default".to_owned(),
+            version: "1".to_owned(),
+            pid: 1,
+            uptime_s: 28.9,
+            config: "vrrp.conf".to_owned(),
+            routers,
+            more: false,
+            interfaces: Vec::new(),
+            counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
+        };
+        overview(&status, 3, Terminal { width, height: None, colour: false })
+    }
+
+    #[test]
+    fn a_table_fits_eighty_columns_and_uses_more() {
+        let routers = || vec![router("VI_1", "MASTER", &[]), router("VI_22", "BACKUP", &[])];
+        let narrow = shown(routers(), Some(80));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        assert!(narrow.contains("192.168.100.200 (150)") && !narrow.contains("WHY"), "{narrow}");
+        assert!(narrow.contains("2 of 3 virtual routers: 1 BACKUP, 1 MASTER"), "{narrow}");
+        assert!(narrow.contains("COUNTED  send_failed 3\n"), "{narrow}");
+        let wide = shown(routers(), Some(200));
+        assert!(wide.contains("no advertisement from 10.0.0.2 for 3.61 s"), "{wide}");
+        assert!(wide.contains("10.0.0.101/24 +4") && wide.contains("advert 0.41s"));
+        assert_eq!(shown(routers(), None), wide);
+    }
+
+    #[test]
+    fn one_problem_of_many_routers_is_one_line() {
+        let routers = ["a", "b", "c"].map(|name| router(name, "FAULT", &["eth0 is down"]));
+        let text = shown(routers.into(), None);
+        assert_eq!(text.matches("eth0 is down").count(), 1, "{text}");
+        assert!(text.contains("a and 2 more: eth0 is down"), "{text}");
+    }
+
+    #[test]
+    fn what_is_longer_than_the_screen_is_cut() {
+        let terminal = Terminal { width: Some(80), height: Some(4), colour: false };
+        let screen = redraw("1\n2\n3\n4\n5\n", terminal, false);
+        assert!(
+            screen.contains("2\x1b[K\n... 3 more lines") && !screen.contains("\n3"),
+            "{screen:?}"
+        );
+        assert_eq!(redraw("1\n2\n", terminal, false), "\x1b[H1\x1b[K\n2\x1b[K\n\x1b[J");
+        assert_eq!(redraw("{}\n", terminal, true), "{}\n");
     }
 }

@@ -10,13 +10,28 @@ use serde::{Deserialize, Serialize};
 pub const SCHEMA: u32 = 1;
 
 /// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// The state of every router and interface.
+    /// The state of every router and interface. The answer is one [`Answer::Status`], and as many
+    /// [`Answer::Routers`] as [`Status::more`] announces.
     Status {},
+    /// Everything about one router.
+    Router {
+        /// Its name, or `INTERFACE/VRID`.
+        name: String,
+    },
     /// The counters of the pinned maps, for clients that can not see the BPF filesystem of the daemon.
     Stats {},
+    /// What happens to the routers: an [`Answer::Event`] for each, until the client hangs up.
+    Events {
+        /// Begin with what happened in the last so many milliseconds, as far as it is still known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_ms: Option<u64>,
+        /// Only what happens to the router of this name, or `INTERFACE/VRID`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
 }
 
 /// An answer.
@@ -25,8 +40,19 @@ pub enum Request {
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Status),
+    /// More routers for the [`Status`] before.
+    Routers(Routers),
+    /// To [`Request::Router`].
+    Router(Box<RouterDetail>),
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::Events`].
+    Event(Event),
+    /// To [`Request::Events`]: entries that were overwritten before they could be sent.
+    Lost {
+        /// How many.
+        events: u64,
+    },
     /// The request was not understood or could not be carried out.
     Error(String),
 }
@@ -48,10 +74,29 @@ pub struct Status {
     pub config: String,
     /// Routers in the order of the configuration.
     pub routers: Vec<RouterStatus>,
+    /// Whether an [`Answer::Routers`] follows on the control socket; never in `status --json`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more: bool,
     /// Interfaces in use, by index.
     pub interfaces: Vec<InterfaceStatus>,
-    /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`].
+    /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`] and
+    /// [`crate::control::server::Counter`].
     pub counters: BTreeMap<String, u64>,
+}
+
+/// More of [`Status::routers`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Routers {
+    /// The routers after those before.
+    pub routers: Vec<RouterStatus>,
+    /// Whether there are more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One virtual router.
@@ -71,10 +116,16 @@ pub struct RouterStatus {
     pub state: String,
     /// Why, in words.
     pub cause: Option<String>,
+    /// Why, as a name that never changes; see [`crate::engine::types::Cause::name`].
+    #[serde(default)]
+    pub cause_name: Option<String>,
     /// Seconds in that state.
     pub since_s: f64,
-    /// Effective priority.
+    /// Effective priority: what is advertised as master.
     pub priority: u8,
+    /// Priority in the configuration.
+    #[serde(default)]
+    pub configured_priority: u8,
     /// The other router that is master, when there is one.
     pub master: Option<Master>,
     /// Advertisement interval in force, milliseconds.
@@ -93,6 +144,105 @@ pub struct RouterStatus {
     pub problems: Vec<String>,
 }
 
+/// `vrrp-user status NAME`: everything about one router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterDetail {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What `status` says of it, too.
+    #[serde(flatten)]
+    pub router: RouterStatus,
+    /// Its interface.
+    pub on: InterfaceStatus,
+    /// Ethernet address of [`RouterStatus::master`], if the neighbour table of the daemon's host knows it.
+    #[serde(default)]
+    pub master_mac: Option<String>,
+    /// Line in the configuration file at which it begins.
+    pub config_line: usize,
+    /// Advertisement interval in the configuration, milliseconds.
+    pub configured_interval_ms: u64,
+    /// Whether a master of lower priority is pre-empted.
+    pub preempt: bool,
+    /// How long such a master is tolerated first, milliseconds.
+    pub preempt_delay_ms: u64,
+    /// `none` or `simple password`.
+    pub authentication: String,
+    /// Repetition of gratuitous ARP.
+    pub garp: Garp,
+    /// Timers that are set, in the order in which they fire.
+    pub timers: Vec<TimerStatus>,
+    /// Advertisements heard whose address list differs from ours.
+    pub address_list_mismatches: u64,
+    /// The last transitions, oldest first.
+    pub history: Vec<Event>,
+}
+
+/// Repetition of gratuitous ARP, with keepalived's names without `garp_`. Times are milliseconds, and 0 is never.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Garp {
+    /// Rounds at once on becoming master, and after the delay.
+    pub master_repeat: u32,
+    /// When the second group of rounds follows.
+    pub master_delay_ms: u64,
+    /// Period of the repetition while master.
+    pub master_refresh_ms: u64,
+    /// Rounds in each repetition.
+    pub master_refresh_repeat: u32,
+    /// Rounds at once when a master of lower priority was heard, and after the delay.
+    pub lower_prio_repeat: u32,
+    /// When the second group of rounds follows.
+    pub lower_prio_delay_ms: u64,
+}
+
+/// A timer that is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerStatus {
+    /// What it is for, see [`crate::engine::Timer::name`].
+    pub name: String,
+    /// When it fires, milliseconds from now.
+    pub in_ms: u64,
+}
+
+/// Something that happened to a router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Number: 1 for the first since the daemon started, then one more each.
+    pub number: u64,
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// Name of the router.
+    pub router: String,
+    /// Its interface.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happened,
+    /// As a name that never changes: [`crate::engine::types::Cause::name`] of a transition,
+    /// [`crate::engine::types::Notice::name`] of a notice.
+    pub cause: String,
+    /// The same in words.
+    pub reason: String,
+}
+
+/// What kind of thing happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Happened {
+    /// The router changed state.
+    Transition {
+        /// Before: `INIT`, `BACKUP`, `MASTER` or `FAULT`.
+        from: String,
+        /// After.
+        to: String,
+    },
+    /// Something worth telling, and the state stays.
+    Notice,
+}
+
 /// A master that is another router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Master {
@@ -109,7 +259,7 @@ pub struct AddressStatus {
     pub address: String,
     /// Interface.
     pub dev: String,
-    /// Whether it is on the interface because of us.
+    /// Whether it is on the interface.
     pub installed: bool,
 }
 
@@ -333,8 +483,38 @@ mod tests {
         let text = serde_json::to_string(&Request::Status {}).unwrap();
         assert_eq!(text, r#"{"command":"status"}"#);
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), Request::Status {});
+        let events = r#"{"command":"events","since_ms":60000}"#;
+        let parsed = Request::Events { since_ms: Some(60_000), name: None };
+        assert_eq!(serde_json::from_str::<Request>(events).unwrap(), parsed);
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), events);
         for bad in ["{}", r#"{"command":"reboot"}"#, r#"{"command":"status","x":1}"#, "status"] {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
         }
+    }
+
+    /// The lines that docs/observing.md promises.
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let mut event = Event {
+            schema: SCHEMA,
+            number: 7,
+            time: "2026-01-02T03:04:05.678Z".to_owned(),
+            router: "VI_1".to_owned(),
+            interface: "eth0".to_owned(),
+            vrid: 51,
+            what: Happened::Transition { from: "BACKUP".to_owned(), to: "MASTER".to_owned() },
+            cause: "master-down".to_owned(),
+            reason: "took over".to_owned(),
+        };
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            text,
+            r#"{"schema":1,"number":7,"time":"2026-01-02T03:04:05.678Z","router":"VI_1","interface":"eth0","vrid":51,"event":"transition","from":"BACKUP","to":"MASTER","cause":"master-down","reason":"took over"}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        event.what = Happened::Notice;
+        let text = serde_json::to_string(&event).unwrap();
+        assert!(text.contains(r#","event":"notice","cause":"#), "{text}");
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
     }
 }

@@ -1,16 +1,16 @@
 //! The command line's side of the control socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Take, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Instance;
-use super::api::{Answer, Request};
+use super::api::{Answer, Event, Request, RouterDetail, Status};
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer that is read, in octets: some 10,000 routers.
+/// The longest line that is read, in octets.
 const MAX_ANSWER: u64 = 64 << 20;
 
 /// The daemon could not be asked.
@@ -35,6 +35,9 @@ pub enum Error {
     /// It did not answer, or not in full.
     #[error("instance `{0}` did not answer: {1}")]
     Silent(Instance, io::Error),
+    /// It ended, or cut us off.
+    #[error("instance `{0}` hung up: it stopped, or its answers were not read in time")]
+    HungUp(Instance),
     /// It answered something else than JSON that we know.
     #[error("instance `{0}` answered what this version does not understand: {1}")]
     Garbled(Instance, serde_json::Error),
@@ -43,33 +46,162 @@ pub enum Error {
     Refused(Instance, String),
 }
 
-/// Asks a running daemon.
+/// Asks a running daemon. A [`super::api::Status`] is complete.
 ///
 /// # Errors
 /// [`Error`]; never [`Answer::Error`].
+#[allow(clippy::needless_pass_by_value, reason = "a request is made for one question")]
 pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
-    let path = instance.socket();
-    let stream = UnixStream::connect(&path).map_err(|error| {
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            Error::Permission(instance.clone())
-        } else {
-            Error::NotRunning { instance: instance.clone(), path: path.clone(), error }
+    let mut connection = Connection::open(instance, &request)?;
+    let mut answer = connection.answer()?;
+    if let Answer::Status(status) = &mut answer {
+        while std::mem::take(&mut status.more) {
+            match connection.answer()? {
+                Answer::Routers(part) => {
+                    status.routers.extend(part.routers);
+                    status.more = part.more;
+                }
+                Answer::Status(_)
+                | Answer::Router(_)
+                | Answer::Stats(_)
+                | Answer::Event(_)
+                | Answer::Lost { .. }
+                | Answer::Error(_) => return Err(connection.wrong()),
+            }
         }
-    })?;
-    let line = exchange(&stream, request).map_err(|e| Error::Silent(instance.clone(), e))?;
-    match serde_json::from_str(&line).map_err(|e| Error::Garbled(instance.clone(), e))? {
-        Answer::Error(message) => Err(Error::Refused(instance.clone(), message)),
-        answer @ (Answer::Status(_) | Answer::Stats(_)) => Ok(answer),
+    }
+    Ok(answer)
+}
+
+/// The state of a running daemon.
+///
+/// # Errors
+/// [`Error`].
+pub fn status(instance: &Instance) -> Result<Status, Error> {
+    match ask(instance, Request::Status {})? {
+        Answer::Status(status) => Ok(status),
+        Answer::Routers(_)
+        | Answer::Router(_)
+        | Answer::Stats(_)
+        | Answer::Event(_)
+        | Answer::Lost { .. }
+        | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
     }
 }
 
-fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut text = serde_json::to_string(&request)?;
-    text.push('\n');
-    stream.write_all(text.as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut line)?;
-    if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+/// Everything about one of its routers, by name or `INTERFACE/VRID`.
+///
+/// # Errors
+/// [`Error`].
+pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
+    match ask(instance, Request::Router { name: name.to_owned() })? {
+        Answer::Router(detail) => Ok(*detail),
+        Answer::Routers(_)
+        | Answer::Status(_)
+        | Answer::Stats(_)
+        | Answer::Event(_)
+        | Answer::Lost { .. }
+        | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
+    }
+}
+
+/// What comes from [`follow`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// Something happened.
+    Event(Event),
+    /// So many events were overwritten in the daemon before they could be sent.
+    Lost(u64),
+}
+
+/// The events of a running daemon, as they happen. It ends, with an error, when the daemon does.
+///
+/// # Errors
+/// [`Error`]; each item can be one as well.
+pub fn follow(
+    instance: &Instance,
+    since: Option<Duration>,
+    name: Option<String>,
+) -> Result<impl Iterator<Item = Result<News, Error>>, Error> {
+    let since_ms = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let mut connection = Connection::open(instance, &Request::Events { since_ms, name })?;
+    // Nothing may happen for years.
+    let patience = connection.stream.get_ref().get_ref().set_read_timeout(None);
+    patience.map_err(|error| Error::Silent(instance.clone(), error))?;
+    let mut ended = false;
+    Ok(std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let news = match connection.answer() {
+            Ok(Answer::Event(event)) => Ok(News::Event(event)),
+            Ok(Answer::Lost { events }) => Ok(News::Lost(events)),
+            Ok(
+                Answer::Status(_)
+                | Answer::Routers(_)
+                | Answer::Router(_)
+                | Answer::Stats(_)
+                | Answer::Error(_),
+            ) => Err(connection.wrong()),
+            Err(error) => Err(error),
+        };
+        ended = news.is_err();
+        Some(news)
+    }))
+}
+
+/// A connection on which something was asked.
+struct Connection {
+    instance: Instance,
+    stream: BufReader<Take<UnixStream>>,
+}
+
+impl Connection {
+    fn open(instance: &Instance, request: &Request) -> Result<Self, Error> {
+        let path = instance.socket();
+        let stream = UnixStream::connect(&path).map_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                Error::Permission(instance.clone())
+            } else {
+                Error::NotRunning { instance: instance.clone(), path, error }
+            }
+        })?;
+        let silent = |error: io::Error| Error::Silent(instance.clone(), error);
+        Self::send(&stream, request).map_err(silent)?;
+        Ok(Self { instance: instance.clone(), stream: BufReader::new(stream.take(MAX_ANSWER)) })
+    }
+
+    fn send(mut stream: &UnixStream, request: &Request) -> io::Result<()> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut text = serde_json::to_vec(request)?;
+        text.push(b'\n');
+        stream.write_all(&text)
+    }
+
+    /// The next line.
+    fn answer(&mut self) -> Result<Answer, Error> {
+        self.stream.get_mut().set_limit(MAX_ANSWER);
+        let mut line = String::new();
+        let silent = |error| Error::Silent(self.instance.clone(), error);
+        match self.stream.read_line(&mut line) {
+            Ok(0) => Err(Error::HungUp(self.instance.clone())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(Error::HungUp(self.instance.clone()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(silent(io::ErrorKind::TimedOut.into()))
+            }
+            Err(error) => Err(silent(error)),
+            Ok(_) => match serde_json::from_str(&line) {
+                Ok(Answer::Error(message)) => Err(Error::Refused(self.instance.clone(), message)),
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(Error::Garbled(self.instance.clone(), error)),
+            },
+        }
+    }
+
+    fn wrong(&self) -> Error {
+        Error::Refused(self.instance.clone(), "wrong answer".to_owned())
+    }
 }

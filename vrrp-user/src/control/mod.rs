@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod client;
+pub mod events;
 pub mod server;
 
 use std::fmt;

@@ -1,36 +1,152 @@
 //! The daemon's side of the control socket, on a thread and runtime of its own: a slow or hostile client
 //! never delays a timer of the engine.
+//!
+//! Nothing is kept for a client. Who follows the events is told that there are new ones and asks the engine's
+//! thread for them, part by part, when the last part has been written; so is who asks about thousands of
+//! routers. What a client takes of memory is one part, however slow it is, and who does not read for
+//! [`PATIENCE`] is cut off.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::api::{Answer, Request, Status};
-use crate::io::bpf;
+use super::api::{Answer, Request, RouterDetail, RouterStatus, Routers, Status};
+use super::events::{Moment, Record};
+use crate::daemon::history::From;
+use crate::engine::time::Nanos;
+use crate::engine::types::RouterId;
+use crate::io::{bpf, logger, neighbour, timer};
 use crate::metrics;
 
 /// Clients served at once; further ones wait in the listen queue.
-const MAX_CLIENTS: usize = 32;
+const MAX_CLIENTS: usize = 64;
+/// How many of them may follow the events, so that there are always places for questions.
+const MAX_FOLLOWERS: usize = 32;
 /// The longest request in octets.
 const MAX_REQUEST: u64 = 4096;
-/// How long a client may stay silent, or take to read its answer.
+/// How long a client may stay silent, or take to read one part of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+macro_rules! counters {
+    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+) => {
+        /// What the control socket refuses.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $( $(#[doc = $doc])+ $variant, )+
+        }
+
+        impl Counter {
+            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
+        }
+    };
+}
+
+counters! {
+    /// A request that is too long, not JSON, or unknown.
+    BadRequest = "control_bad_request",
+    /// A client that sent no complete request in time.
+    Silent = "control_silent_client",
+    /// A client that did not read its answer in time and was cut off.
+    Slow = "control_slow_client",
+    /// A client that wanted to follow the events while too many others did.
+    TooMany = "control_too_many_followers",
+    /// Entries of the history that were overwritten before a follower of the events was told.
+    EventsLost = "control_events_lost",
+}
+
 /// A question to the engine's thread, with the place for the answer.
-pub type Question = oneshot::Sender<Status>;
+pub enum Question {
+    /// The daemon and its first routers.
+    Status(oneshot::Sender<Status>),
+    /// Further routers.
+    Routers {
+        /// How many were told already.
+        begin: usize,
+        /// The next ones.
+        answer: oneshot::Sender<Routers>,
+    },
+    /// Everything about one router, `None` when there is none of that name.
+    Router {
+        /// Name, or `INTERFACE/VRID`.
+        name: String,
+        /// The router.
+        answer: oneshot::Sender<Option<Box<RouterDetail>>>,
+    },
+    /// Which router that is.
+    Find {
+        /// Name, or `INTERFACE/VRID`.
+        name: String,
+        /// The router.
+        answer: oneshot::Sender<Option<RouterId>>,
+    },
+    /// What happened.
+    Events {
+        /// Since when.
+        from: From,
+        /// To whom; `None` for all.
+        router: Option<RouterId>,
+        /// Some of it.
+        answer: oneshot::Sender<Events>,
+    },
+}
+
+/// Some of what happened.
+pub struct Events {
+    /// Oldest first.
+    pub records: Vec<Record>,
+    /// Where to go on ([`From::After`]).
+    pub last: u64,
+    /// Entries overwritten before they were asked for.
+    pub lost: u64,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// The ends that the engine's thread holds.
+pub struct Channels {
+    /// What it is asked.
+    pub questions: mpsc::Receiver<Question>,
+    /// Where it says what the last entry of the history is.
+    pub latest: watch::Sender<u64>,
+}
+
+/// What all clients share.
+struct Shared {
+    questions: mpsc::Sender<Question>,
+    latest: watch::Receiver<u64>,
+    followers: Semaphore,
+    pins: PathBuf,
+    counters: [AtomicU64; Counter::ALL.len()],
+}
+
+/// Why a client is not served any more.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("it sent no complete request for {} s", PATIENCE.as_secs())]
+    Silent,
+    #[error("it did not read its answer for {} s", PATIENCE.as_secs())]
+    Slow,
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+    #[error("cannot answer")]
+    Json(#[from] serde_json::Error),
+}
 
 /// Binds the socket and serves it from a new thread until the process ends. A socket file that a dead
 /// daemon left is replaced: the caller holds the instance's lock.
 ///
 /// # Errors
 /// The socket can not be bound, or the thread not started.
-pub fn start(socket: &Path, pins: PathBuf) -> io::Result<mpsc::Receiver<Question>> {
+pub fn start(socket: &Path, pins: PathBuf) -> io::Result<Channels> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -39,28 +155,41 @@ pub fn start(socket: &Path, pins: PathBuf) -> io::Result<mpsc::Receiver<Question
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
     listener.set_nonblocking(true)?;
     let (questions, receiver) = mpsc::channel(16);
+    let (sender, latest) = watch::channel(0);
+    let shared = Arc::new(Shared {
+        questions,
+        latest,
+        followers: Semaphore::new(MAX_FOLLOWERS),
+        pins,
+        counters: Default::default(),
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         runtime.block_on(async move {
             match UnixListener::from_std(listener) {
-                Ok(listener) => accept(&listener, questions, pins.into()).await,
+                Ok(listener) => accept(&listener, shared).await,
                 Err(error) => log::error!("control socket: {error}"),
             }
         });
     })?;
-    Ok(receiver)
+    Ok(Channels { questions: receiver, latest: sender })
 }
 
-async fn accept(listener: &UnixListener, questions: mpsc::Sender<Question>, pins: Arc<Path>) {
+async fn accept(listener: &UnixListener, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (questions, pins) = (questions.clone(), Arc::clone(&pins));
+                let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, &questions, &pins).await {
-                        log::debug!("control client: {error}");
+                    if let Err(end) = serve(stream, &shared).await {
+                        match end {
+                            End::Silent => shared.count(Counter::Silent, 1),
+                            End::Slow => shared.count(Counter::Slow, 1),
+                            End::Broken(_) | End::Json(_) => {}
+                        }
+                        log::debug!("control client: {end}");
                     }
                     drop(place);
                 });
@@ -74,66 +203,221 @@ async fn accept(listener: &UnixListener, questions: mpsc::Sender<Question>, pins
     }
 }
 
-async fn serve(
-    mut stream: UnixStream,
-    questions: &mpsc::Sender<Question>,
-    pins: &Path,
-) -> io::Result<()> {
+/// One client: request after request.
+async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
         let mut limited = (&mut read).take(MAX_REQUEST);
-        tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await??;
-        if line.is_empty() {
+        let got = tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await;
+        if got.map_err(|_| End::Silent)?? == 0 {
             return Ok(());
         }
-        let complete = line.ends_with(b"\n");
-        let answer = if complete {
-            answer(&line, questions, pins).await
-        } else {
-            Answer::Error(format!("a request is one line of at most {MAX_REQUEST} octets"))
-        };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        tokio::time::timeout(PATIENCE, write.write_all(&text)).await??;
-        if !complete {
-            return Ok(());
+        if !line.ends_with(b"\n") {
+            shared.count(Counter::BadRequest, 1);
+            let error = format!("a request is one line of at most {MAX_REQUEST} octets");
+            return send(&mut write, &[Answer::Error(error)]).await;
+        }
+        match serde_json::from_slice::<Request>(&line) {
+            Ok(request) => shared.answer(request, &mut read, &mut write).await?,
+            Err(error) => {
+                shared.count(Counter::BadRequest, 1);
+                send(&mut write, &[Answer::Error(format!("bad request: {error}"))]).await?;
+            }
         }
     }
 }
 
-async fn answer(line: &[u8], questions: &mpsc::Sender<Question>, pins: &Path) -> Answer {
-    match serde_json::from_slice::<Request>(line) {
-        Ok(Request::Status {}) => {
-            let (place, status) = oneshot::channel();
-            if questions.send(place).await.is_err() {
-                return Answer::Error("the daemon is stopping".to_owned());
+/// Writes some lines, in the time that there is for one part.
+async fn send(write: &mut WriteHalf<'_>, answers: &[Answer]) -> Result<(), End> {
+    let mut text = Vec::new();
+    for answer in answers {
+        serde_json::to_writer(&mut text, answer)?;
+        text.push(b'\n');
+    }
+    let written = tokio::time::timeout(PATIENCE, write.write_all(&text)).await;
+    Ok(written.map_err(|_| End::Slow)??)
+}
+
+fn no_router(name: &str) -> Answer {
+    Answer::Error(format!(
+        "there is no virtual router `{name}`; `vrrp-user status` lists them, and INTERFACE/VRID names one, too"
+    ))
+}
+
+fn stopping() -> Answer {
+    Answer::Error("the daemon is stopping".to_owned())
+}
+
+impl Shared {
+    fn count(&self, counter: Counter, more: u64) {
+        self.counters[counter as usize].fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// What this thread counts, and the log.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let all = Counter::ALL.iter();
+        let mut counters: BTreeMap<String, u64> = all
+            .map(|(counter, name)| {
+                let count = self.counters[*counter as usize].load(Ordering::Relaxed);
+                ((*name).to_owned(), count)
+            })
+            .collect();
+        counters.insert("log_lines_lost".to_owned(), logger::lines_lost());
+        counters
+    }
+
+    /// Asks the engine's thread; `None` when that stops.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
+        self.questions.send(question(sender)).await.ok()?;
+        answer.await.ok()
+    }
+
+    async fn answer(
+        &self,
+        request: Request,
+        read: &mut BufReader<ReadHalf<'_>>,
+        write: &mut WriteHalf<'_>,
+    ) -> Result<(), End> {
+        match request {
+            Request::Status {} => self.status(write).await,
+            Request::Router { name } => {
+                let asked = name.clone();
+                let detail = self.ask(|answer| Question::Router { name: asked, answer }).await;
+                let answer = match detail {
+                    Some(Some(mut detail)) => {
+                        let RouterStatus { master, interface, .. } = &detail.router;
+                        let master = master.as_ref().map(|master| master.address.as_str());
+                        let mac = master.and_then(|address| neighbour::mac(address, interface));
+                        detail.master_mac = mac;
+                        Answer::Router(detail)
+                    }
+                    Some(None) => no_router(&name),
+                    None => stopping(),
+                };
+                send(write, &[answer]).await
             }
-            match status.await {
-                Ok(status) => Answer::Status(status),
-                Err(_) => Answer::Error("the daemon is stopping".to_owned()),
+            Request::Stats {} => {
+                let answer = match metrics::collect(&self.pins) {
+                    Ok(stats) => Answer::Stats(stats),
+                    Err(error) => Answer::Error(bpf::chain(&error)),
+                };
+                send(write, &[answer]).await
+            }
+            Request::Events { since_ms, name } => {
+                let Ok(_place) = self.followers.try_acquire() else {
+                    self.count(Counter::TooMany, 1);
+                    let error = format!("{MAX_FOLLOWERS} clients follow the events already");
+                    return send(write, &[Answer::Error(error)]).await;
+                };
+                let router = match name {
+                    None => None,
+                    Some(name) => {
+                        let asked = name.clone();
+                        match self.ask(|answer| Question::Find { name: asked, answer }).await {
+                            Some(Some(router)) => Some(router),
+                            Some(None) => return send(write, &[no_router(&name)]).await,
+                            None => return send(write, &[stopping()]).await,
+                        }
+                    }
+                };
+                let from = match since_ms {
+                    Some(since) => From::Moment(timer::now() - Nanos::from_millis(since)),
+                    None => From::Moment(Nanos::MAX),
+                };
+                self.follow(from, router, read, write).await
             }
         }
-        Ok(Request::Stats {}) => match metrics::collect(pins) {
-            Ok(stats) => Answer::Stats(stats),
-            Err(error) => Answer::Error(bpf::chain(&error)),
-        },
-        Err(error) => Answer::Error(format!("bad request: {error}")),
+    }
+
+    async fn status(&self, write: &mut WriteHalf<'_>) -> Result<(), End> {
+        let Some(mut status) = self.ask(Question::Status).await else {
+            return send(write, &[stopping()]).await;
+        };
+        status.counters.extend(self.counters());
+        let (mut told, mut more) = (status.routers.len(), status.more);
+        send(write, &[Answer::Status(status)]).await?;
+        while more {
+            let Some(part) = self.ask(|answer| Question::Routers { begin: told, answer }).await
+            else {
+                return send(write, &[stopping()]).await;
+            };
+            told += part.routers.len();
+            more = part.more;
+            send(write, &[Answer::Routers(part)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what happens until the client hangs up.
+    async fn follow(
+        &self,
+        mut from: From,
+        router: Option<RouterId>,
+        read: &mut BufReader<ReadHalf<'_>>,
+        write: &mut WriteHalf<'_>,
+    ) -> Result<(), End> {
+        let mut latest = self.latest.clone();
+        loop {
+            // Before the question: what comes after it is news.
+            latest.borrow_and_update();
+            let Some(events) = self.ask(|answer| Question::Events { from, router, answer }).await
+            else {
+                return send(write, &[stopping()]).await;
+            };
+            let now = Moment::now();
+            let mut answers = Vec::new();
+            if events.lost > 0 {
+                self.count(Counter::EventsLost, events.lost);
+                answers.push(Answer::Lost { events: events.lost });
+            }
+            answers.extend(events.records.iter().map(|record| Answer::Event(record.event(now))));
+            from = From::After(events.last);
+            if !answers.is_empty() {
+                send(write, &answers).await?;
+            }
+            if events.more {
+                continue;
+            }
+            tokio::select! {
+                changed = latest.changed() => if changed.is_err() {
+                    return send(write, &[stopping()]).await;
+                },
+                // Whether it hangs up or asks something else: that ends the stream.
+                hung_up = read.fill_buf() => {
+                    hung_up?;
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::{BufRead, Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use crate::daemon::history::{Entry, What};
+    use crate::engine::types::{Cause, State};
+
+    /// More than anything takes here.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn connect(socket: &Path) -> UnixStream {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    }
 
     fn talk(request: &[u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        let _questions = start(&socket, dir.path().join("no-pins")).unwrap();
-        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let _channels = start(&socket, dir.path().join("no-pins")).unwrap();
+        let mut stream = connect(&socket);
         stream.write_all(request).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = String::new();
@@ -149,5 +433,97 @@ mod tests {
         assert_eq!(talk(b""), "");
         let two = talk(b"{}\n{\"command\":\"stats\"}\n");
         assert_eq!(two.lines().count(), 2, "{two}");
+    }
+
+    /// An engine's thread in which so much has happened, and whose ring holds the last `kept` of it.
+    fn busy_engine(mut channels: Channels, events: u64, kept: u64) -> std::thread::JoinHandle<()> {
+        let record = |number| Record {
+            name: "VI_1".into(),
+            interface: "eth0".into(),
+            vrid: 51,
+            entry: Entry {
+                number,
+                at: timer::now(),
+                router: RouterId(0),
+                what: What::Transition {
+                    from: State::Init,
+                    to: State::Backup,
+                    cause: Cause::Startup,
+                },
+            },
+        };
+        std::thread::spawn(move || {
+            channels.latest.send_replace(events);
+            while let Some(question) = channels.questions.blocking_recv() {
+                let Question::Events { from, answer, .. } = question else { return };
+                let after = match from {
+                    From::After(number) => number,
+                    From::Moment(_) => 0,
+                };
+                let begin = after.max(events.saturating_sub(kept));
+                let last = (begin + 10).min(events);
+                let _ = answer.send(Events {
+                    records: (begin + 1..=last).map(record).collect(),
+                    last,
+                    lost: begin - after,
+                    more: last < events,
+                });
+            }
+        })
+    }
+
+    #[test]
+    fn a_follower_is_told_what_it_missed_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("control.sock");
+        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 150, 100);
+        let mut stream = connect(&socket);
+        stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
+        let mut lines = io::BufReader::new(stream).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), r#"{"lost":{"events":50}}"#);
+        for number in 51..=150 {
+            let line = lines.next().unwrap().unwrap();
+            assert!(line.contains(&format!("\"number\":{number},")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("control.sock");
+        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), u64::MAX, u64::MAX);
+        let mut slow = connect(&socket);
+        slow.write_all(b"{\"command\":\"events\",\"since_ms\":1}\n").unwrap();
+        std::thread::sleep(PATIENCE + Duration::from_secs(2));
+        // What was in the socket's buffer, and then the end, which would otherwise never come.
+        let mut text = String::new();
+        slow.read_to_string(&mut text).unwrap();
+        assert!(text.len() > 1000 && text.len() < 4 << 20, "{}", text.len());
+    }
+
+    #[test]
+    fn followers_leave_places_for_questions() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("control.sock");
+        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 1, 1);
+        let mut followers = Vec::new();
+        let mut first = |mut stream: UnixStream| {
+            stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
+            let mut line = String::new();
+            io::BufReader::new(&stream).read_line(&mut line).unwrap();
+            followers.push(stream);
+            line
+        };
+        for _ in 0..MAX_FOLLOWERS {
+            let line = first(connect(&socket));
+            assert!(line.contains("VI_1"), "{line}");
+        }
+        let line = first(connect(&socket));
+        assert!(line.contains("32 clients follow the events already"), "{line}");
+        let mut other = connect(&socket);
+        other.write_all(b"{\"command\":\"stats\"}\n").unwrap();
+        let mut line = String::new();
+        io::BufReader::new(other).read_line(&mut line).unwrap();
+        assert!(line.contains("error"), "{line}");
     }
 }

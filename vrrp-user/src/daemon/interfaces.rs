@@ -171,6 +171,17 @@ impl Interfaces {
     pub fn has(&self, place: Place) -> bool {
         self.present.contains(&place)
     }
+
+    /// Whether an address is on its interface, be it a virtual one or one of the interface's own, as those of
+    /// an owner are.
+    pub fn carries(&self, place: Place) -> bool {
+        let own = |v4| self.get(place.ifindex).is_some_and(|interface| interface.own.contains(&v4));
+        self.has(place)
+            || match place.address {
+                IpAddr::V4(v4) => own(v4),
+                IpAddr::V6(_) => false,
+            }
+    }
 }
 
 impl Interface {
@@ -233,5 +244,17 @@ mod tests {
         let gone = table.apply(&Event::AddressGone(address("10.0.0.100")));
         assert_eq!(gone, Change::VirtualGone(place));
         assert!(!table.has(place));
+    }
+
+    #[test]
+    fn an_address_of_its_own_is_carried_and_not_virtual() {
+        let mut table = table();
+        let place = Place { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
+        assert!(!table.carries(place));
+        table.apply(&Event::Address(address("10.0.0.1")));
+        assert_eq!((table.carries(place), table.has(place)), (true, false));
+        let shared = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        table.apply(&Event::Address(address("10.0.0.100")));
+        assert!(table.carries(shared));
     }
 }

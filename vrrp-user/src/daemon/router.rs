@@ -4,7 +4,7 @@
 use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, state, transport};
 use vrrp_common::{FAMILY_V4, MULTICAST_V4};
@@ -42,20 +42,21 @@ pub struct Router {
     quiet: u16,
     vrid: Vrid,
     interval: AdvertInterval,
-    authentication: Authentication,
+    /// Authentication; only with version 2.
+    pub authentication: Authentication,
     v3_checksum: V3Checksum,
     /// Whether its addresses are the interface's real ones (priority 255).
     pub owner: bool,
-    /// Name, unique in the configuration.
-    pub name: Box<str>,
+    /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
+    pub name: Arc<str>,
     /// Interface on which it advertises.
-    pub interface: Rc<str>,
+    pub interface: Arc<str>,
     /// Where it sends from, when that is not the interface's first address.
     source: Option<Ipv4Addr>,
     /// Whom it sends to, when that is not the group.
     peers: Option<Box<[Ipv4Addr]>>,
     /// Line in the configuration file, for messages.
-    line: u32,
+    pub line: u32,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
     advertised: u32,
@@ -130,7 +131,7 @@ pub type Registration = (RouterKey, RouterEntry);
 impl Router {
     /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its
     /// configuration.
-    pub fn new(config: &model::Router, interface: Rc<str>) -> (Self, RouterSpec) {
+    pub fn new(config: &model::Router, interface: Arc<str>) -> (Self, RouterSpec) {
         let spec = RouterSpec {
             vrid: config.vrid,
             priority: config.priority,

@@ -1,40 +1,120 @@
-//! The snapshot that `status` shows.
+//! The answers to the questions of the control thread.
+//!
+//! Answering takes time from the engine's thread. Therefore no answer covers more than a few routers: what
+//! is asked about thousands of them is asked in parts, and between two parts the loop looks at its timers.
 
-use std::net::IpAddr;
+use std::collections::HashSet;
 
 use super::Daemon;
+use super::addresses::Place;
+use super::history::From;
 use super::interfaces::Capture;
 use super::router::version_number;
-use crate::control::api::{AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status};
+use crate::config::model::Authentication;
+use crate::control::api::{
+    AddressStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers, SCHEMA,
+    Status, TimerStatus,
+};
+use crate::control::events::{Moment, Record};
+use crate::control::server::{Events, Question};
 use crate::engine::time::Nanos;
-use crate::engine::types::RouterId;
+use crate::engine::types::{GarpPolicy, RouterId, RouterSpec, State};
 use crate::io::timer;
 
+/// Routers in one part of an answer, and virtual addresses after which a part ends early: together far below a
+/// millisecond.
+const PART_ROUTERS: usize = 64;
+const PART_ADDRESSES: usize = 256;
+/// Entries of the history in one part.
+const PART_EVENTS: usize = 256;
+/// How long the addresses of a new master may be missing without a word about it.
+const ADDING: Nanos = Nanos::from_secs(1);
+/// Missing addresses that are named.
+const PROBLEMS_SHOWN: usize = 4;
+/// Transitions that `status NAME` shows.
+const TRANSITIONS: usize = 10;
+
 impl Daemon {
-    pub(super) fn status(&self) -> Status {
-        let now = timer::now();
-        let routers = self.ids().filter_map(|id| self.router_status(id, now)).collect();
+    /// Answers. Nobody may wait for the answer any more, and that is as good.
+    pub(super) fn answer(&mut self, question: Question) {
+        let begin = timer::now();
+        match question {
+            Question::Status(answer) => drop(answer.send(self.status())),
+            Question::Routers { begin, answer } => drop(answer.send(self.part(begin))),
+            Question::Router { name, answer } => {
+                let detail = self.find(&name).and_then(|id| self.detail(id));
+                drop(answer.send(detail.map(Box::new)));
+            }
+            Question::Find { name, answer } => drop(answer.send(self.find(&name))),
+            Question::Events { from, router, answer } => {
+                drop(answer.send(self.events(from, router)));
+            }
+        }
+        log::trace!("answered in {} us", (timer::now() - begin).0 / 1_000);
+    }
+
+    /// The router of that name, or at `INTERFACE/VRID`.
+    fn find(&self, name: &str) -> Option<RouterId> {
+        let at = name.rsplit_once('/');
+        let at = at.and_then(|(interface, vrid)| Some((interface, vrid.parse::<u8>().ok()?)));
+        let named = self.routers.iter().position(|router| *router.name == *name);
+        let found = named.or_else(|| {
+            let (interface, vrid) = at?;
+            let there = |router: &super::Router| {
+                *router.interface == *interface && router.vrid().get() == vrid
+            };
+            self.routers.iter().position(there)
+        });
+        found.and_then(|index| u32::try_from(index).ok()).map(RouterId)
+    }
+
+    fn status(&mut self) -> Status {
+        let Routers { routers, more } = self.part(0);
         Status {
             schema: SCHEMA,
             instance: self.instance.name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            uptime_s: (now - self.started).as_secs_f64(),
+            uptime_s: (timer::now() - self.started).as_secs_f64(),
             config: self.config_path.display().to_string(),
             routers,
+            more,
             interfaces: self.interface_status(),
             counters: self.counters(),
         }
     }
 
-    fn router_status(&self, id: RouterId, now: Nanos) -> Option<RouterStatus> {
+    /// The routers from a number on, as many as are answered at once.
+    fn part(&mut self, begin: usize) -> Routers {
+        let (mut routers, mut addresses) = (Vec::new(), 0);
+        for id in self.ids().skip(begin).take(PART_ROUTERS) {
+            if addresses > PART_ADDRESSES {
+                break;
+            }
+            addresses += self.router(id).addresses().count();
+            routers.extend(self.router_status(id));
+        }
+        let more = begin + routers.len() < self.routers.len() && !routers.is_empty();
+        Routers { routers, more }
+    }
+
+    fn router_status(&mut self, id: RouterId) -> Option<RouterStatus> {
+        self.ask_kernel(id);
+        // After that, so that nothing was heard in the future.
+        let now = timer::now();
         let router = self.router(id);
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
-            installed: self.installed(id, address.address),
+            installed: match address.dev() {
+                Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
+                None => router.ifindex(),
+            }
+            .is_some_and(|ifindex| {
+                self.interfaces.carries(Place { ifindex, address: address.address })
+            }),
         });
         Some(RouterStatus {
             name: router.name.to_string(),
@@ -44,36 +124,114 @@ impl Daemon {
             version: version_number(router.version()),
             state: view.state.name().to_owned(),
             cause: view.cause.map(|cause| cause.to_string()),
+            cause_name: view.cause.map(|cause| cause.name().to_owned()),
             since_s: (now - since).as_secs_f64(),
             priority: view.priority.0,
+            configured_priority: self.engine.spec(id)?.priority.0,
             master: view.master.map(|(address, priority)| Master {
                 address: address.to_string(),
                 priority: priority.0,
             }),
-            interval_ms: view.interval.span().0 / 1_000_000,
-            master_down_ms: view.master_down_interval.0 / 1_000_000,
-            next_timer_ms: view.next_timer.map(|at| (at - now).0 / 1_000_000),
+            interval_ms: millis(view.interval.span()),
+            master_down_ms: millis(view.master_down_interval),
+            next_timer_ms: view.next_timer.map(|at| millis(at - now)),
             transport: match router.peers() {
                 None => vec!["multicast".to_owned()],
                 Some(peers) => peers.iter().map(ToString::to_string).collect(),
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: router.link_problem().into_iter().collect(),
+            problems: self.problems(id, view.state, now - since),
         })
     }
 
+    /// What is wrong with a router at the moment.
+    fn problems(&self, id: RouterId, state: State, since: Nanos) -> Vec<String> {
+        let router = self.router(id);
+        let mut problems: Vec<String> = router.link_problem().into_iter().collect();
+        if state == State::Master && since > ADDING {
+            let missing =
+                self.places(id).into_iter().filter(|(place, _)| !self.interfaces.carries(*place));
+            let missing: Vec<String> =
+                missing.map(|(place, _)| self.describe(place)).take(PROBLEMS_SHOWN).collect();
+            if !missing.is_empty() {
+                problems.push(format!(
+                    "is master, but has not got {}; see the log",
+                    missing.join(", ")
+                ));
+            }
+        }
+        problems
+    }
+
+    fn detail(&mut self, id: RouterId) -> Option<RouterDetail> {
+        let status = self.router_status(id)?;
+        let now = Moment::now();
+        let timers = self.engine.timers(id).into_iter().map(|(timer, at)| TimerStatus {
+            name: timer.name().to_owned(),
+            in_ms: millis(at - timer::now()),
+        });
+        let history = self.history.transitions(id, TRANSITIONS);
+        let history = history.into_iter().map(|entry| self.record(entry).event(now));
+        let router = self.router(id);
+        let RouterSpec { interval, preempt, preempt_delay, garp, .. } = self.engine.spec(id)?;
+        Some(RouterDetail {
+            schema: SCHEMA,
+            router: status,
+            on: self.one_interface(&router.interface),
+            // The control thread looks it up.
+            master_mac: None,
+            config_line: router.line as usize,
+            configured_interval_ms: millis(interval.span()),
+            preempt: *preempt,
+            preempt_delay_ms: millis(*preempt_delay),
+            authentication: match router.authentication {
+                Authentication::None => "none",
+                Authentication::Pass(_) => "simple password",
+            }
+            .to_owned(),
+            garp: garp_settings(garp),
+            timers: timers.collect(),
+            address_list_mismatches: self.engine.view(id)?.address_list_mismatches,
+            history: history.collect(),
+        })
+    }
+
+    fn record(&self, entry: super::history::Entry) -> Record {
+        let router = self.router(entry.router);
+        Record {
+            name: router.name.clone(),
+            interface: router.interface.clone(),
+            vrid: router.vrid().get(),
+            entry,
+        }
+    }
+
+    fn events(&self, from: From, router: Option<RouterId>) -> Events {
+        let batch = self.history.read(from, router, PART_EVENTS);
+        Events {
+            records: batch.entries.into_iter().map(|entry| self.record(entry)).collect(),
+            last: batch.last,
+            lost: batch.lost,
+            more: batch.more,
+        }
+    }
+
     fn interface_status(&self) -> Vec<InterfaceStatus> {
-        let mut names: Vec<&str> = Vec::new();
+        let (mut names, mut known) = (Vec::new(), HashSet::new());
         for router in &self.routers {
             let devs = router.addresses().filter_map(|address| address.dev());
             for name in [&*router.interface].into_iter().chain(devs) {
-                if !names.contains(&name) {
+                if known.insert(name) {
                     names.push(name);
                 }
             }
         }
-        let show = |name: &str| match self.interfaces.by_name(name) {
+        names.into_iter().map(|name| self.one_interface(name)).collect()
+    }
+
+    fn one_interface(&self, name: &str) -> InterfaceStatus {
+        match self.interfaces.by_name(name) {
             None => InterfaceStatus {
                 name: name.to_owned(),
                 ifindex: None,
@@ -94,12 +252,29 @@ impl Daemon {
                     Capture::Attached(_) | Capture::Detached => None,
                 },
             },
-        };
-        names.into_iter().map(show).collect()
+        }
     }
+}
 
-    fn installed(&self, id: RouterId, address: IpAddr) -> bool {
-        let places = self.places(id);
-        places.iter().any(|(place, _)| place.address == address && self.interfaces.has(*place))
+fn garp_settings(policy: &GarpPolicy) -> Garp {
+    let GarpPolicy {
+        master_repeat,
+        master_delay,
+        refresh,
+        refresh_repeat,
+        lower_prio_repeat,
+        lower_prio_delay,
+    } = *policy;
+    Garp {
+        master_repeat,
+        master_delay_ms: millis(master_delay),
+        master_refresh_ms: millis(refresh),
+        master_refresh_repeat: refresh_repeat,
+        lower_prio_repeat,
+        lower_prio_delay_ms: millis(lower_prio_delay),
     }
+}
+
+fn millis(span: Nanos) -> u64 {
+    span.0 / 1_000_000
 }

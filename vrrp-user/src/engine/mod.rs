@@ -14,7 +14,8 @@ use std::net::IpAddr;
 
 use self::fsm::{Event, Router};
 use self::time::Nanos;
-use self::timers::{Queue, Timer};
+use self::timers::Queue;
+pub use self::timers::Timer;
 use self::types::{Action, Advert, Link, RouterId, RouterSpec, RouterView, State};
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
@@ -162,6 +163,21 @@ impl Engine {
     /// What there is to say about one router; `None` when it does not exist.
     pub fn view(&self, id: RouterId) -> Option<RouterView> {
         self.router(id).map(Router::view)
+    }
+
+    /// What one router was made with; `None` when it does not exist.
+    pub fn spec(&self, id: RouterId) -> Option<&RouterSpec> {
+        self.router(id).map(Router::spec)
+    }
+
+    /// The timers of one router that are set, in the order in which they fire.
+    pub fn timers(&self, id: RouterId) -> Vec<(Timer, Nanos)> {
+        let Some(router) = self.router(id) else { return Vec::new() };
+        let set = Timer::ALL.into_iter();
+        let set = set.filter_map(|timer| Some((timer, router.deadlines().get(timer)?)));
+        let mut set: Vec<_> = set.collect();
+        set.sort_by_key(|(timer, at)| (*at, *timer));
+        set
     }
 
     /// All routers, by ascending id.

@@ -26,6 +26,17 @@ impl Timer {
     /// All kinds.
     pub const ALL: [Self; 5] =
         [Self::MasterDown, Self::Advert, Self::GarpDelayed, Self::GarpRefresh, Self::GarpLowerPrio];
+
+    /// A short name that never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MasterDown => "master-down",
+            Self::Advert => "advertisement",
+            Self::GarpDelayed => "garp-delayed",
+            Self::GarpRefresh => "garp-refresh",
+            Self::GarpLowerPrio => "garp-lower-prio",
+        }
+    }
 }
 
 /// The deadlines of one router; the end of time stands for none.

@@ -264,28 +264,57 @@ pub enum Cause {
     Shutdown,
 }
 
+impl Cause {
+    /// A short name that never changes, for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Owner => "owner",
+            Self::MasterDown { .. } => "master-down",
+            Self::MasterResigned(_) => "master-resigned",
+            Self::Preempted { .. } => "preempted",
+            Self::Yielded { .. } => "yielded",
+            Self::AddressLost(_) => "address-lost",
+            Self::Fault(FaultCause::InterfaceMissing) => "interface-missing",
+            Self::Fault(FaultCause::InterfaceDown) => "interface-down",
+            Self::Fault(FaultCause::NoAddress) => "no-address",
+            Self::Fault(FaultCause::NoCapture) => "no-capture",
+            Self::Recovered => "recovered",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
 impl fmt::Display for Cause {
+    /// For somebody who sees only this line, in the middle of the night: what this router did, then why.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Startup => f.write_str("started"),
-            Self::Owner => f.write_str("we own the addresses (priority 255)"),
+            Self::Startup => f.write_str("started: listens for a master"),
+            Self::Owner => f.write_str("took over: owns the addresses (priority 255)"),
             Self::MasterDown { master: Some(master), silence } => {
-                write!(f, "master {master} silent for {silence}")
+                write!(f, "took over: no advertisement from {master} for {silence}")
             }
             Self::MasterDown { master: None, silence } => {
-                write!(f, "no master heard for {silence}")
+                write!(f, "took over: no master heard for {silence}")
             }
-            Self::MasterResigned(master) => write!(f, "master {master} resigned (priority 0)"),
+            Self::MasterResigned(master) => {
+                write!(f, "took over: master {master} resigned (priority 0)")
+            }
             Self::Preempted { master, priority } => {
-                write!(f, "pre-empted master {master} of lower priority {priority}")
+                write!(f, "took over: master {master} has a lower priority, {priority}")
             }
             Self::Yielded { master, priority } => {
-                write!(f, "yielded to master {master} of priority {priority}")
+                write!(
+                    f,
+                    "gave way: {master} advertises and ranks above us with priority {priority}"
+                )
             }
-            Self::AddressLost(address) => write!(f, "address {address} was removed from outside"),
-            Self::Fault(cause) => cause.fmt(f),
-            Self::Recovered => f.write_str("the interface recovered"),
-            Self::Shutdown => f.write_str("stopped"),
+            Self::AddressLost(address) => {
+                write!(f, "gave up: address {address} was removed by somebody else")
+            }
+            Self::Fault(cause) => write!(f, "failed: {cause}"),
+            Self::Recovered => f.write_str("recovered: listens for a master"),
+            Self::Shutdown => f.write_str("stopped: the daemon ends"),
         }
     }
 }
@@ -321,6 +350,20 @@ pub enum Notice {
         /// Its priority.
         priority: Priority,
     },
+}
+
+impl Notice {
+    /// A short name that never changes, for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AddressListMismatch(_) => "address-list-mismatch",
+            Self::SecondOwner(_) => "second-owner",
+            Self::NewMaster { .. } => "new-master",
+            Self::IntervalLearned(_) => "interval-learned",
+            Self::LowerPriority { .. } => "lower-priority",
+            Self::Preempting { .. } => "preempting",
+        }
+    }
 }
 
 impl fmt::Display for Notice {
@@ -427,11 +470,11 @@ mod tests {
         assert_eq!(AdvertInterval::Secs(3).to_string(), "3 s");
         assert_eq!(
             Cause::MasterDown { master: Some(master), silence }.to_string(),
-            "master 10.0.0.1 silent for 3.61 s"
+            "took over: no advertisement from 10.0.0.1 for 3.61 s"
         );
         assert_eq!(
             Cause::Fault(FaultCause::InterfaceDown).to_string(),
-            "the interface is down or has no carrier"
+            "failed: the interface is down or has no carrier"
         );
         assert_eq!(
             Notice::NewMaster { master, priority: Priority(7) }.to_string(),

@@ -1,7 +1,9 @@
 //! Everything that touches the kernel. No decision about a virtual router is made in here.
 
 pub mod bpf;
+pub mod logger;
 pub mod memory;
+pub mod neighbour;
 pub mod netlink;
 pub mod reader;
 pub mod ring;

@@ -1,0 +1,130 @@
+//! `vrrp-user events`.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::terminal::{Colour, Terminal, state_colour};
+use crate::control::Instance;
+use crate::control::api::{Event, Happened, SCHEMA};
+use crate::control::client::{self, News};
+
+/// The stream ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The daemon could not be asked, or ended.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// Output failed.
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+    /// It is not JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The line for events that are missing.
+#[derive(Serialize)]
+struct Lost {
+    schema: u32,
+    event: &'static str,
+    events: u64,
+}
+
+/// Prints what happens to the routers, or to the one of that name, until the daemon ends: a line each.
+///
+/// # Errors
+/// [`Error`].
+pub fn events(
+    instance: &Instance,
+    since: Option<Duration>,
+    name: Option<String>,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    for news in client::follow(instance, since, name)? {
+        match (news?, json) {
+            (News::Event(event), true) => writeln!(out, "{}", serde_json::to_string(&event)?)?,
+            (News::Event(event), false) => writeln!(out, "{}", line(&event, Terminal::stdout()))?,
+            (News::Lost(events), true) => {
+                let lost = Lost { schema: SCHEMA, event: "lost", events };
+                writeln!(out, "{}", serde_json::to_string(&lost)?)?;
+            }
+            (News::Lost(events), false) => {
+                writeln!(out, "({events} events went by before they could be shown)")?;
+            }
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn line(event: &Event, terminal: Terminal) -> String {
+    format!(
+        "{}  {} ({}/{})  {}  {}",
+        event.time,
+        terminal.paint(&event.router, Colour::Bold),
+        event.interface,
+        event.vrid,
+        happened(event, terminal),
+        event.reason
+    )
+}
+
+/// `BACKUP -> MASTER`, or `notice`.
+pub(super) fn happened(event: &Event, terminal: Terminal) -> String {
+    match &event.what {
+        Happened::Transition { from, to } => {
+            format!("{from} -> {}", terminal.paint(to, state_colour(to)))
+        }
+        Happened::Notice => terminal.paint("notice", Colour::Yellow),
+    }
+}
+
+/// A time span as `90s`, `10m` or `2h 30m`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "give a time span such as 90s, 10m or 12h".to_owned())?;
+    Duration::try_from(span).map_err(|_| "give a time span of the past without a sign".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read() {
+        for (text, secs) in
+            [("90s", 90), ("10m", 600), ("2h 30m", 9000), ("1h30m", 5400), ("0s", 0)]
+        {
+            assert_eq!(parse_span(text), Ok(Duration::from_secs(secs)), "{text}");
+        }
+        for bad in ["", "10", "ten", "-5s", "5x"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_when_whose_what_and_why() {
+        let mut event = Event {
+            schema: SCHEMA,
+            number: 1,
+            time: "2026-01-02T03:04:05.678Z".to_owned(),
+            router: "VI_1".to_owned(),
+            interface: "eth0".to_owned(),
+            vrid: 51,
+            what: Happened::Transition { from: "BACKUP".to_owned(), to: "MASTER".to_owned() },
+            cause: "master-down".to_owned(),
+            reason: "took over".to_owned(),
+        };
+        let shown = line(&event, Terminal::default());
+        assert_eq!(shown, "2026-01-02T03:04:05.678Z  VI_1 (eth0/51)  BACKUP -> MASTER  took over");
+        event.what = Happened::Notice;
+        let shown = line(&event, Terminal::default());
+        assert_eq!(shown, "2026-01-02T03:04:05.678Z  VI_1 (eth0/51)  notice  took over");
+    }
+}

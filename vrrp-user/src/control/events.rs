@@ -1,0 +1,107 @@
+//! What happened to a router, from the engine's words into those of the control socket.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::api::{Event, Happened, SCHEMA};
+use crate::daemon::history::{Entry, What};
+use crate::engine::time::Nanos;
+use crate::io::timer;
+
+/// An entry of the history with what a reader needs to know whose it is.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Name of the router.
+    pub name: Arc<str>,
+    /// Its interface.
+    pub interface: Arc<str>,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// One moment on both clocks: the history has readings of `CLOCK_MONOTONIC`, people have the other one.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    wall: Timestamp,
+    monotonic: Nanos,
+}
+
+impl Moment {
+    /// Now. After somebody has set the clock, old entries are shown as the new clock would have it.
+    pub fn now() -> Self {
+        Self { wall: Timestamp::now(), monotonic: timer::now() }
+    }
+
+    /// RFC 3339 in UTC with milliseconds, as the log has it.
+    fn of(self, at: Nanos) -> String {
+        let before = i64::try_from((self.monotonic - at).0).unwrap_or(i64::MAX);
+        // Saturates: what would lie before the year -9999 is not a time that anybody reads.
+        let then = self.wall.saturating_sub(SignedDuration::from_nanos(before));
+        format!("{:.3}", then.unwrap_or(self.wall))
+    }
+}
+
+impl Record {
+    /// As the control socket has it.
+    pub fn event(&self, now: Moment) -> Event {
+        let (what, cause, reason) = match self.entry.what {
+            What::Transition { from, to, cause } => (
+                Happened::Transition { from: from.name().to_owned(), to: to.name().to_owned() },
+                cause.name(),
+                cause.to_string(),
+            ),
+            What::Notice(notice) => (Happened::Notice, notice.name(), notice.to_string()),
+        };
+        Event {
+            schema: SCHEMA,
+            number: self.entry.number,
+            time: now.of(self.entry.at),
+            router: self.name.to_string(),
+            interface: self.interface.to_string(),
+            vrid: self.vrid,
+            what,
+            cause: cause.to_owned(),
+            reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::types::{Cause, RouterId, State};
+
+    #[test]
+    fn times_are_those_of_the_wall_clock() {
+        let now = Moment {
+            wall: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+            monotonic: Nanos::from_millis(10_000),
+        };
+        assert_eq!(now.of(Nanos::from_millis(10_000)), "2026-01-02T03:04:05.678Z");
+        assert_eq!(now.of(Nanos::from_millis(4_322)), "2026-01-02T03:04:00.000Z");
+        // Later than now: between the reading of the entry and that of the clock nothing lies.
+        assert_eq!(now.of(Nanos::from_millis(10_001)), "2026-01-02T03:04:05.678Z");
+    }
+
+    #[test]
+    fn a_transition_in_words() {
+        let what = What::Transition {
+            from: State::Backup,
+            to: State::Master,
+            cause: Cause::MasterDown {
+                master: Some([10, 0, 0, 2].into()),
+                silence: Nanos::from_millis(3609),
+            },
+        };
+        let entry = Entry { number: 3, at: timer::now(), router: RouterId(0), what };
+        let record = Record { name: "VI_1".into(), interface: "eth0".into(), vrid: 51, entry };
+        let event = record.event(Moment::now());
+        assert_eq!(event.reason, "took over: no advertisement from 10.0.0.2 for 3.61 s");
+        assert_eq!(event.cause, "master-down");
+        let (from, to) = ("BACKUP".to_owned(), "MASTER".to_owned());
+        assert_eq!(event.what, Happened::Transition { from, to });
+    }
+}

@@ -1,0 +1,308 @@
+//! What happened to the routers: one ring of fixed size for all of them, from which `status NAME` and
+//! `events` take what they show.
+//!
+//! A router that flaps would push out what happened to all others. Therefore no router has more than
+//! [`PER_ROUTER`] entries of a kind: beyond that it loses its own oldest one instead. That is a search through
+//! the ring, some microseconds, but only for a router that has so many entries, and then the kernel is asked to
+//! move addresses for it as well. And what the engine knows anyway can not be pushed out at all: the last
+//! transition of every router is its state.
+
+use std::collections::VecDeque;
+
+use crate::engine::time::Nanos;
+use crate::engine::types::{Cause, Notice, RouterId, State};
+
+/// Entries for all routers together.
+pub const CAPACITY: usize = 4096;
+/// Transitions, and notices, that are kept of one router.
+pub const PER_ROUTER: u8 = 16;
+/// A router that has [`PER_ROUTER`] notices younger than this gets no more of them: others can cause them
+/// with forged advertisements.
+const NOTICE_WINDOW: Nanos = Nanos::from_secs(60);
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The router changed state.
+    Transition {
+        /// Before.
+        from: State,
+        /// After.
+        to: State,
+        /// Why.
+        cause: Cause,
+    },
+    /// Something else worth telling.
+    Notice(Notice),
+}
+
+impl What {
+    fn is_transition(&self) -> bool {
+        match self {
+            Self::Transition { .. } => true,
+            Self::Notice(_) => false,
+        }
+    }
+}
+
+/// One thing that happened to one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Number: 1 for the first, then one more each.
+    pub number: u64,
+    /// When, `CLOCK_MONOTONIC`.
+    pub at: Nanos,
+    /// To whom.
+    pub router: RouterId,
+    /// What.
+    pub what: What,
+}
+
+/// Where to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The first entry that is not older than this moment.
+    Moment(Nanos),
+    /// The entry after that number.
+    After(u64),
+}
+
+/// Entries that were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The entries that were asked for, oldest first.
+    pub entries: Vec<Entry>,
+    /// The number of the last entry that was looked at: where the next batch begins.
+    pub last: u64,
+    /// Entries that had left the ring before they were read, of whatever router.
+    pub lost: u64,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// The entries of a router in the ring.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    transitions: u8,
+    notices: u8,
+}
+
+impl Kept {
+    fn of(&mut self, what: &What) -> &mut u8 {
+        match what {
+            What::Transition { .. } => &mut self.transitions,
+            What::Notice(_) => &mut self.notices,
+        }
+    }
+}
+
+/// The ring.
+pub struct History {
+    entries: VecDeque<Entry>,
+    kept: Box<[Kept]>,
+    last: u64,
+}
+
+impl History {
+    /// An empty history for routers numbered below `routers`; others are not noted.
+    pub fn new(routers: usize) -> Self {
+        // Memory that is not touched yet costs nothing, and this never grows.
+        let entries = VecDeque::with_capacity(CAPACITY);
+        Self { entries, kept: vec![Kept::default(); routers].into(), last: 0 }
+    }
+
+    /// The number of the last entry; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Notes something. False when it was left out, because the router had too much to tell.
+    pub fn note(&mut self, router: RouterId, at: Nanos, what: What) -> bool {
+        let Some(kept) = self.kept.get_mut(router.0 as usize) else { return false };
+        if *kept.of(&what) >= PER_ROUTER {
+            let same = |entry: &Entry| {
+                entry.router == router && entry.what.is_transition() == what.is_transition()
+            };
+            let oldest = self.entries.iter().position(same);
+            let at_oldest = oldest.and_then(|place| self.entries.get(place)).map(|entry| entry.at);
+            if !what.is_transition() && at_oldest.is_some_and(|oldest| at < oldest + NOTICE_WINDOW)
+            {
+                return false;
+            }
+            self.remove(oldest);
+        } else if self.entries.len() >= CAPACITY {
+            self.remove(Some(0));
+        }
+        if let Some(kept) = self.kept.get_mut(router.0 as usize) {
+            *kept.of(&what) += 1;
+        }
+        self.last += 1;
+        self.entries.push_back(Entry { number: self.last, at, router, what });
+        true
+    }
+
+    fn remove(&mut self, place: Option<usize>) {
+        let gone = place.and_then(|place| self.entries.remove(place));
+        if let Some(gone) = gone
+            && let Some(kept) = self.kept.get_mut(gone.router.0 as usize)
+        {
+            let kept = kept.of(&gone.what);
+            *kept = kept.saturating_sub(1);
+        }
+    }
+
+    /// At most `limit` entries in their order, of one router or of all.
+    pub fn read(&self, from: From, router: Option<RouterId>, limit: usize) -> Batch {
+        let (begin, before) = match from {
+            From::After(number) => {
+                (self.entries.partition_point(|entry| entry.number <= number), Some(number))
+            }
+            From::Moment(at) => {
+                let begin = self.entries.iter().position(|entry| entry.at >= at);
+                (begin.unwrap_or(self.entries.len()), None)
+            }
+        };
+        let wanted = |entry: &&Entry| router.is_none_or(|router| entry.router == router);
+        let entries: Vec<Entry> =
+            self.entries.range(begin..).filter(wanted).take(limit).copied().collect();
+        // With fewer than asked for, all to the end were looked at.
+        let last = match entries.last() {
+            Some(entry) if entries.len() == limit => entry.number,
+            Some(_) | None => self.last,
+        };
+        let end = self.entries.partition_point(|entry| entry.number <= last);
+        let there = u64::try_from(end.saturating_sub(begin)).unwrap_or(u64::MAX);
+        let lost = before.map_or(0, |before| last.saturating_sub(before).saturating_sub(there));
+        Batch { entries, last, lost, more: last < self.last }
+    }
+
+    /// The last transitions of a router, oldest first.
+    pub fn transitions(&self, router: RouterId, limit: usize) -> Vec<Entry> {
+        let of = |entry: &&Entry| entry.router == router && entry.what.is_transition();
+        let mut last: Vec<Entry> =
+            self.entries.iter().rev().filter(of).take(limit).copied().collect();
+        last.reverse();
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::types::Priority;
+
+    const TURN: What =
+        What::Transition { from: State::Init, to: State::Backup, cause: Cause::Startup };
+
+    fn notice(last: u8) -> What {
+        let master = IpAddr::from([10, 0, 0, last]);
+        What::Notice(Notice::NewMaster { master, priority: Priority(100) })
+    }
+
+    fn numbers(entries: &[Entry]) -> Vec<u64> {
+        entries.iter().map(|entry| entry.number).collect()
+    }
+
+    #[test]
+    fn an_entry_is_some_tens_of_octets() {
+        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+        assert!(size_of::<Kept>() <= 2);
+    }
+
+    #[test]
+    fn a_flapping_router_only_pushes_out_itself() {
+        let mut history = History::new(2);
+        assert!(history.note(RouterId(1), Nanos(1), TURN));
+        assert!(history.note(RouterId(0), Nanos(2), notice(1)));
+        for at in 0..2 * u64::try_from(CAPACITY).unwrap() {
+            assert!(history.note(RouterId(0), Nanos(at + 3), TURN));
+        }
+        assert_eq!(history.transitions(RouterId(1), 10).len(), 1);
+        assert_eq!(history.transitions(RouterId(0), 100).len(), usize::from(PER_ROUTER));
+        let everything = history.read(From::Moment(Nanos::ZERO), None, CAPACITY);
+        assert_eq!(everything.entries.len(), usize::from(PER_ROUTER) + 2);
+        assert_eq!(*numbers(&everything.entries).last().unwrap(), history.last());
+        // Not for a router that is not there.
+        assert!(!history.note(RouterId(2), Nanos(1), TURN));
+    }
+
+    #[test]
+    fn notices_that_others_can_cause_are_limited_in_time() {
+        let mut history = History::new(1);
+        for last in 0..PER_ROUTER {
+            assert!(history.note(RouterId(0), Nanos::from_secs(last.into()), notice(last)));
+        }
+        assert!(!history.note(RouterId(0), Nanos::from_secs(59), notice(99)));
+        assert!(history.note(RouterId(0), Nanos::from_secs(60), notice(100)));
+        assert!(!history.note(RouterId(0), Nanos::from_secs(60), notice(101)));
+        // A transition is told in any case.
+        assert!(history.note(RouterId(0), Nanos::from_secs(60), TURN));
+    }
+
+    #[test]
+    fn batches_follow_each_other_and_tell_what_was_lost() {
+        let mut history = History::new(3);
+        for at in 1..=10 {
+            history.note(RouterId(u32::from(at % 2 == 0)), Nanos(at), TURN);
+        }
+        let first = history.read(From::Moment(Nanos(3)), None, 4);
+        assert_eq!(numbers(&first.entries), [3, 4, 5, 6]);
+        assert_eq!((first.last, first.lost, first.more), (6, 0, true));
+        let second = history.read(From::After(first.last), None, 4);
+        assert_eq!(numbers(&second.entries), [7, 8, 9, 10]);
+        assert_eq!((second.last, second.lost, second.more), (10, 0, false));
+        // What happens to others is passed over, and is not lost.
+        let odd = history.read(From::After(2), Some(RouterId(0)), 100);
+        assert_eq!(numbers(&odd.entries), [3, 5, 7, 9]);
+        assert_eq!((odd.last, odd.lost, odd.more), (10, 0, false));
+        let none = history.read(From::Moment(Nanos::MAX), None, 100);
+        assert_eq!((none.entries.len(), none.last, none.lost, none.more), (0, 10, 0, false));
+        // Router 0 pushes out its own: of 11 to 110, all but the last 16 went before they were read.
+        for at in 11..=110 {
+            history.note(RouterId(0), Nanos(at), TURN);
+        }
+        let late = history.read(From::After(10), None, 1000);
+        assert_eq!((late.entries.len(), late.lost, late.last), (16, 84, 110));
+    }
+
+    proptest! {
+        /// Whatever happens: never more than there is room for, the counts agree with the ring, and a reader
+        /// of batches hears of everything, or how much it missed.
+        #[test]
+        fn it_is_bounded_and_nothing_is_lost_in_silence(
+            steps in proptest::collection::vec((0u32..400, any::<bool>(), 0u64..8), 1..6000),
+            limit in 1usize..300,
+        ) {
+            let mut history = History::new(400);
+            let (mut read, mut told, mut last) = (0, 0, 0);
+            for (at, (router, turn, reader)) in (0u64..).zip(steps) {
+                let what = if turn { TURN } else { notice(1) };
+                history.note(RouterId(router), Nanos::from_secs(at), what);
+                if reader == 0 {
+                    let batch = history.read(From::After(last), None, limit);
+                    read += batch.entries.len() as u64 + batch.lost;
+                    told += batch.entries.len();
+                    last = batch.last;
+                }
+            }
+            prop_assert!(history.entries.len() <= CAPACITY);
+            prop_assert!(told > 0 || last == 0);
+            loop {
+                let batch = history.read(From::After(last), None, limit);
+                read += batch.entries.len() as u64 + batch.lost;
+                last = batch.last;
+                if !batch.more { break }
+            }
+            prop_assert_eq!((read, last), (history.last(), history.last()));
+            for router in 0..400 {
+                let turns = history.transitions(RouterId(router), CAPACITY).len();
+                prop_assert_eq!(turns, usize::from(history.kept[router as usize].transitions));
+                prop_assert!(turns <= usize::from(PER_ROUTER));
+            }
+        }
+    }
+}

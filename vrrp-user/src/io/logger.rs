@@ -1,0 +1,180 @@
+//! A log that never makes its writers wait.
+//!
+//! A pipe or terminal that nobody reads blocks whoever writes to it, and the engine's thread must not be
+//! blocked. Lines go into a buffer of bounded size; a thread writes them to stderr. What finds the buffer full is
+//! counted, and reported as soon as stderr takes something again.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use env_logger::{Builder, Target, WriteStyle};
+
+/// Octets that may wait to be written: the lines of some thousands of routers that take over at once.
+const BUFFER: usize = 1 << 20;
+
+/// Lines that did not fit, in this process.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that were lost because stderr did not take them.
+pub fn lines_lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+#[derive(Default)]
+struct Waiting {
+    text: Vec<u8>,
+    /// Lost lines that were not reported yet.
+    lost: u64,
+    /// The thread writes what it took.
+    writing: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing in here panics half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the logger writes to.
+struct Entrance(Arc<Shared>);
+
+impl Write for Entrance {
+    /// Takes one line, as env_logger writes them.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.0.lock();
+        // What was lost is told where it was lost: nothing goes in before that is reported.
+        if waiting.lost > 0 || waiting.text.len() + line.len() > BUFFER {
+            waiting.lost += 1;
+            LOST.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let idle = waiting.text.is_empty() && !waiting.writing;
+            waiting.text.extend_from_slice(line);
+            // A thread that writes looks again when it has written.
+            if idle {
+                self.0.changed.notify_all();
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log of a process. When it is dropped, what still waits is written, if stderr takes it within a second.
+pub struct Log(Arc<Shared>);
+
+/// How long the end of the process waits for stderr.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let pending =
+            |waiting: &mut Waiting| waiting.writing || !waiting.text.is_empty() || waiting.lost > 0;
+        // Whether in time or not: the process ends.
+        drop(self.0.changed.wait_timeout_while(self.0.lock(), LAST_WORDS, pending));
+    }
+}
+
+/// Installs the logger for this process, with `RUST_LOG` and `info` as its default. `buffered` for the daemon;
+/// what only lives for one command may wait for stderr.
+///
+/// # Errors
+/// The thread can not be started.
+pub fn start(buffered: bool) -> io::Result<Log> {
+    let mut builder = Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    builder.format_timestamp_millis();
+    let shared = Arc::<Shared>::default();
+    if buffered {
+        // For a pipe the logger can not find out by itself.
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if io::stderr().is_terminal() && !set("NO_COLOR") && !set("RUST_LOG_STYLE") {
+            builder.write_style(WriteStyle::Always);
+        }
+        builder.target(Target::Pipe(Box::new(Entrance(Arc::clone(&shared)))));
+        let exit = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("log".to_owned());
+        thread.spawn(move || drain(&exit, &mut io::stderr()))?;
+    }
+    builder.init();
+    Ok(Log(shared))
+}
+
+/// Writes what comes, for ever.
+fn drain(shared: &Shared, out: &mut impl Write) {
+    loop {
+        let (text, lost) = {
+            let empty = |waiting: &mut Waiting| waiting.text.is_empty() && waiting.lost == 0;
+            let waiting = shared.changed.wait_while(shared.lock(), empty);
+            let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+            waiting.writing = true;
+            (std::mem::take(&mut waiting.text), std::mem::take(&mut waiting.lost))
+        };
+        // A stderr that is closed or broken is as good as one that nobody reads.
+        let _ = out.write_all(&text);
+        if lost > 0 {
+            let _ =
+                writeln!(out, "[{lost} lines of the log were lost here: stderr did not take them]");
+        }
+        shared.lock().writing = false;
+        shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_full_pipe_blocks_nobody_and_is_reported() {
+        let (mut read, mut write) = io::pipe().unwrap();
+        let shared = Arc::<Shared>::default();
+        let (log, mut entrance) = (Log(Arc::clone(&shared)), Entrance(Arc::clone(&shared)));
+        std::thread::spawn(move || drain(&shared, &mut write));
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        let (begin, lines) = (Instant::now(), 3 * BUFFER / line.len());
+        let before = lines_lost();
+        for _ in 0..lines {
+            assert_eq!(entrance.write(&line).unwrap(), line.len());
+        }
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        let lost = usize::try_from(lines_lost() - before).unwrap();
+        assert!(lost > lines / 3, "{lost}");
+        // The end waits for a while, and not for ever.
+        drop(log);
+        let mut entrance = std::thread::spawn(move || {
+            // What comes after the report is written again.
+            loop {
+                if entrance.0.lock().lost == 0 {
+                    entrance.write_all(b"the end\n").unwrap();
+                    return entrance;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let (mut text, mut some) = (Vec::new(), [0; 4096]);
+        while !text.ends_with(b"the end\n") {
+            let n = read.read(&mut some).unwrap();
+            assert!(n > 0);
+            text.extend_from_slice(&some[..n]);
+        }
+        let text = String::from_utf8(text).unwrap();
+        let report = format!("[{lost} lines of the log were lost here");
+        assert_eq!(text.lines().filter(|line| line.starts_with(&report)).count(), 1, "{lost}");
+        assert_eq!(text.lines().filter(|line| line.starts_with('x')).count(), lines - lost);
+        let _ = &mut entrance;
+    }
+}
