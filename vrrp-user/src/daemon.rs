@@ -8,6 +8,7 @@ mod addresses;
 mod interfaces;
 mod router;
 mod status;
+mod watch;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -24,11 +25,13 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{ABI_VERSION, Control, RouterInfo, VipKey4};
+use vrrp_common::maps::{ABI_VERSION, Control, Held, RouterInfo, VipKey4};
+use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::router::{Router, state_number};
+use self::watch::Watch;
 use crate::config::model::{Config, Scheduling};
 use crate::control::{Instance, server};
 use crate::engine::Engine;
@@ -56,6 +59,9 @@ const RETRY: Nanos = Nanos::from_secs(5);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// A notice of the same kind about the same router is logged once in this time.
 const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
+/// After this time as master, each round of gratuitous ARP also asks whether another host has the addresses. Not
+/// before: a master that was pre-empted still has them for a moment.
+const SETTLED: Nanos = Nanos::from_secs(1);
 
 /// What the daemon needs to start.
 pub struct Options {
@@ -163,6 +169,7 @@ struct Daemon {
     kernel: Kernel,
     interfaces: Interfaces,
     addresses: Addresses,
+    watch: Watch,
     netlink: Netlink,
     memberships: Memberships,
     tx: Tx,
@@ -336,6 +343,7 @@ impl Daemon {
             kernel,
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
+            watch: Watch::default(),
             netlink,
             memberships,
             tx,
@@ -381,7 +389,8 @@ impl Daemon {
         let mut more = false;
         loop {
             more |= self.act();
-            let deadline = [self.engine.poll_timeout(), self.retry_at].into_iter().flatten().min();
+            let deadlines = [self.engine.poll_timeout(), self.retry_at, self.watch.next()];
+            let deadline = deadlines.into_iter().flatten().min();
             if let Err(error) = sources.timer.arm(deadline) {
                 log::error!("cannot arm the timer: {error}");
             }
@@ -472,7 +481,68 @@ impl Daemon {
 
     /// Returns whether more may be waiting.
     fn drain_ring(&mut self, ring: &mut EventRing) -> bool {
-        ring.drain(RING_BUDGET, |event, payload| self.advert(&event, payload)) == RING_BUDGET
+        ring.drain(RING_BUDGET, |event, payload| self.heard(&event, payload)) == RING_BUDGET
+    }
+
+    fn heard(&mut self, event: &RxEvent, payload: &[u8]) {
+        if event.reason == Reason::ArpConflict.index() {
+            self.claimed(event, payload);
+        } else {
+            self.advert(event, payload);
+        }
+    }
+
+    /// Another host claims an address that we hold.
+    fn claimed(&mut self, event: &RxEvent, payload: &[u8]) {
+        let id = RouterId(event.slot);
+        let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
+        let [a, b, c, d, ..] = event.source;
+        let place = Place { ifindex: event.ifindex, address: IpAddr::from([a, b, c, d]) };
+        if self.engine.state(id) != Some(State::Master) {
+            // We have yielded meanwhile.
+            return;
+        }
+        if self.interfaces.get(place.ifindex).is_some_and(|on| on.mac == Some(mac)) {
+            // Our own, which has changed since the kernel side was told.
+            return self.hold(id, place);
+        }
+        if self.interfaces.has_mac(mac) {
+            // Another interface of this host on the same network, which answers for it.
+            return;
+        }
+        if let Some(notice) = self.watch.claimed(id, place, mac, Nanos(event.ktime_ns)) {
+            self.engine.handle_notice(id, notice);
+        }
+    }
+
+    /// Lets the kernel side watch who else claims an address that a router now has.
+    fn hold(&mut self, id: RouterId, place: Place) {
+        let IpAddr::V4(address) = place.address else { return };
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        let Some([a, b, c, d, e, f]) = mac else { return };
+        let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
+        let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
+        if let Err(error) = self.kernel.hold4(&key, &held) {
+            log::error!("{}: not watched: {}", self.describe(place), bpf::chain(&error));
+        }
+    }
+
+    fn release(&mut self, place: Place) {
+        let IpAddr::V4(address) = place.address else { return };
+        let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
+        if let Err(error) = self.kernel.release4(&key) {
+            log::error!("{}: still watched: {}", self.describe(place), bpf::chain(&error));
+        }
+    }
+
+    fn watch_conflicts(&mut self, now: Nanos) {
+        let due = self.watch.due(now);
+        for (id, notice) in due.over {
+            self.engine.handle_notice(id, notice);
+        }
+        for place in due.ask {
+            self.probe(place);
+        }
     }
 
     fn advert(&mut self, event: &RxEvent, payload: &[u8]) {
@@ -535,6 +605,9 @@ impl Daemon {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.retry();
+        }
+        if self.watch.next().is_some_and(|at| at <= now) {
+            self.watch_conflicts(now);
         }
     }
 
@@ -615,6 +688,9 @@ impl Daemon {
             Change::Interface { ifindex, gone: true } => {
                 if let Err(error) = self.kernel.detach(ifindex) {
                     log::debug!("interface {ifindex} is gone: {}", bpf::chain(&error));
+                }
+                if let Err(error) = self.kernel.release_interface(ifindex) {
+                    log::error!("interface {ifindex} is gone: {}", bpf::chain(&error));
                 }
                 self.memberships.leave(ifindex);
                 self.addresses.interface_gone(ifindex);
@@ -821,6 +897,7 @@ impl Daemon {
             self.count(Counter::AddressAddFailed);
         }
         for (place, prefix) in self.places(id) {
+            self.hold(id, place);
             if owner && self.interfaces.has(place) && !self.addresses.installed(place) {
                 // The interface's own address, not ours to remove later.
                 continue;
@@ -835,6 +912,7 @@ impl Daemon {
 
     fn remove_addresses(&mut self, id: RouterId) {
         for (place, _) in self.places(id) {
+            self.release(place);
             if let Some(request) = self.addresses.unwant(place) {
                 self.ask(place, request);
             }
@@ -965,6 +1043,9 @@ impl Daemon {
         if self.router_mut(id).unquiet() {
             self.set_quiet(id, 0);
         }
+        for notice in self.watch.released(id) {
+            self.engine.handle_notice(id, notice);
+        }
         self.publish(id, |info| {
             info.state = state_number(to);
             info.since_ns = at.0;
@@ -1005,6 +1086,21 @@ impl Daemon {
                 self.garp(*place);
             }
         }
+        if self.engine.view(id).is_some_and(|view| timer::now() >= view.since + SETTLED) {
+            for place in there {
+                self.probe(place);
+            }
+        }
+    }
+
+    /// Asks who else has an address; an answer is what the kernel side watches for.
+    fn probe(&mut self, place: Place) {
+        let IpAddr::V4(address) = place.address else { return };
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        if let Some(mac) = mac {
+            let frame = wire::frame::arp_frame(&wire::arp::Repr::probe(mac, address));
+            self.queue.push(place.ifindex, &frame, u32::MAX);
+        }
     }
 
     fn garp(&mut self, place: Place) {
@@ -1035,7 +1131,7 @@ impl Daemon {
                 }
                 self.publish(RouterId(tag), |info| info.send_errors += 1);
             }
-            None => log::warn!("cannot send a gratuitous ARP: {error}"),
+            None => log::warn!("cannot send ARP: {error}"),
         }
     }
 

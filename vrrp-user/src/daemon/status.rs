@@ -32,6 +32,9 @@ impl Daemon {
         let router = self.router(id);
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
+        let name =
+            |ifindex| self.interfaces.get(ifindex).map_or_else(String::new, |i| i.name.clone());
+        let conflicts = self.watch.problems(id, now, name);
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
@@ -60,7 +63,7 @@ impl Daemon {
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: router.link_problem().into_iter().collect(),
+            problems: router.link_problem().into_iter().chain(conflicts).collect(),
         })
     }
 

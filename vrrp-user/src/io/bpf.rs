@@ -23,9 +23,9 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, Control, EGRESS_PROGRAM, EVENTS, INFO, INFO_ADVERTS_SENT, REASONS,
-    ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot,
-    VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    ABI_VERSION, CONTROL, Control, EGRESS_PROGRAM, EVENTS, HELD4, Held, INFO, INFO_ADVERTS_SENT,
+    REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET,
+    SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 
 use super::ring::EventRing;
@@ -294,6 +294,7 @@ pub struct Kernel {
     pins: PathBuf,
     routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
     vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    held: HashMap<MapData, Plain<VipKey4>, Plain<Held>>,
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
@@ -342,6 +343,7 @@ impl Kernel {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(VIPS4, sizes.vips);
+        loader.map_max_entries(HELD4, sizes.vips);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
@@ -367,6 +369,7 @@ impl Kernel {
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
             vips: take(&mut ebpf, VIPS4)?,
+            held: take(&mut ebpf, HELD4)?,
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
@@ -532,6 +535,41 @@ impl Kernel {
     /// [`Error::Map`].
     pub fn remove_vip4(&mut self, key: &VipKey4) -> Result<(), Error> {
         or_absent(VIPS4, self.vips.remove(&Plain(*key)))
+    }
+
+    /// Starts to watch for ARP by which another host claims an address that we now hold, or renews what is known
+    /// of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the map was made for fewer addresses.
+    pub fn hold4(&mut self, key: &VipKey4, held: &Held) -> Result<(), Error> {
+        let full = Error::Full { name: HELD4, entries: self.sizes.vips };
+        self.held.insert(Plain(*key), Plain(*held), 0).map_err(|error| or_full(HELD4, error, full))
+    }
+
+    /// Ends what [`Self::hold4`] began; nothing happens where it did not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn release4(&mut self, key: &VipKey4) -> Result<(), Error> {
+        or_absent(HELD4, self.held.remove(&Plain(*key)))
+    }
+
+    /// As [`Self::release4`], for all addresses on an interface that is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
+        let keys: Result<Vec<_>, _> = self.held.keys().collect();
+        for Plain(key) in keys.map_err(Error::map(HELD4))? {
+            if key.ifindex == ifindex {
+                self.release4(&key)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the kernel side knows about the router at `index`; zeros past the end.
