@@ -1,6 +1,6 @@
 //! The snapshot that `status` shows.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Daemon;
 use super::interfaces::Capture;
@@ -8,13 +8,18 @@ use super::router::version_number;
 use crate::config::model::Transport;
 use crate::control::api::{AddressStatus, InterfaceStatus, Master, RouterStatus, SCHEMA, Status};
 use crate::engine::time::Nanos;
-use crate::engine::types::RouterId;
-use crate::io::timer;
+use crate::engine::types::{RouterId, State};
+use crate::io::{bpf, timer};
+use crate::refused::{self, Ours, Refused};
+
+/// For how long a refused advertisement is a problem: some intervals of most senders.
+const REFUSED_RECENTLY: Nanos = Nanos::from_secs(10);
 
 impl Daemon {
     pub(super) fn status(&self) -> Status {
         let now = timer::now();
-        let routers = self.ids().filter_map(|id| self.router_status(id, now)).collect();
+        let refused = self.refused();
+        let routers = self.ids().filter_map(|id| self.router_status(id, now, &refused)).collect();
         Status {
             schema: SCHEMA,
             instance: self.instance.name().to_owned(),
@@ -28,12 +33,50 @@ impl Daemon {
         }
     }
 
-    fn router_status(&self, id: RouterId, now: Nanos) -> Option<RouterStatus> {
+    /// What was refused of late. Nothing while no router is master: a backup says that it hears no master.
+    fn refused(&self) -> Vec<Refused> {
+        if !self.ids().any(|id| self.engine.state(id) == Some(State::Master)) {
+            return Vec::new();
+        }
+        match self.kernel.reader().and_then(|reader| reader.samples()) {
+            Ok(sampled) => refused::latest(&sampled),
+            Err(error) => {
+                log::debug!("refused advertisements: {}", bpf::chain(&error));
+                Vec::new()
+            }
+        }
+    }
+
+    /// What a master does not hear of others, as far as it goes on.
+    fn unheard(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
+        let router = self.router(id);
+        let (Some(State::Master), Some(ifindex)) = (self.engine.state(id), router.ifindex()) else {
+            return Vec::new();
+        };
+        let addresses: Vec<Ipv4Addr> = router
+            .addresses()
+            .filter_map(|address| match address.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        let ours = Ours {
+            ifindex,
+            vrid: router.vrid().get(),
+            version: version_number(router.version()),
+            addresses: &addresses,
+        };
+        let recent = refused.iter().filter(|refused| refused.at() + REFUSED_RECENTLY > now);
+        recent.filter_map(|refused| refused.about(&ours)).collect()
+    }
+
+    fn router_status(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Option<RouterStatus> {
         let router = self.router(id);
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
         let name =
             |ifindex| self.interfaces.get(ifindex).map_or_else(String::new, |i| i.name.clone());
+        let unheard = self.unheard(id, now, refused);
         let conflicts = self.watch.problems(id, now, name);
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
@@ -63,7 +106,7 @@ impl Daemon {
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: router.link_problem().into_iter().chain(conflicts).collect(),
+            problems: router.link_problem().into_iter().chain(conflicts).chain(unheard).collect(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The kernel side: loading, attaching, and the shared maps by name.
 //!
-//! [`Kernel`] is the daemon's; [`Reader`](super::reader::Reader) serves whoever wants to look, with or without
+//! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ use vrrp_common::maps::{
     SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 
+use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
 
@@ -288,7 +289,7 @@ struct Attached {
 }
 
 /// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
-/// [`Reader`](super::reader::Reader).
+/// [`Reader`].
 pub struct Kernel {
     ebpf: Ebpf,
     pins: PathBuf,
@@ -381,6 +382,15 @@ impl Kernel {
             links: BTreeMap::new(),
             counts_egress,
         })
+    }
+
+    /// The maps as others see them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::open`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        Reader::open(&self.pins)
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
