@@ -349,13 +349,7 @@ impl Kernel {
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| {
-            if errno(&error) == Some(libc::EPERM) {
-                Error::NotPermitted("load BPF programs")
-            } else {
-                Error::Load(Box::new(error))
-            }
-        })?;
+        let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
         xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
         let counts_egress = match egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
             Ok(()) => true,
@@ -781,14 +775,55 @@ fn cpus() -> Result<usize, Error> {
 
 /// Number and name of the XDP program on an interface, as far as the kernel tells.
 fn occupant(ifindex: u32) -> String {
-    let Some(id) = xdp_program_id(ifindex) else { return "unknown".to_owned() };
+    match xdp_program(ifindex) {
+        None => "unknown".to_owned(),
+        Some((id, Some(name))) => format!("id {id}, {name}"),
+        Some((id, None)) => format!("id {id}"),
+    }
+}
+
+/// Number of the XDP program on an interface, whosever it is, and its name where we may ask for it.
+pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
+    let id = xdp_program_id(ifindex)?;
     let name = loaded_programs()
         .flatten()
         .find(|program| program.id() == id)
         .and_then(|program| program.name_as_str().map(str::to_owned));
-    match name {
-        Some(name) => format!("id {id}, {name}"),
-        None => format!("id {id}"),
+    Some((id, name))
+}
+
+/// Loads the kernel side, with the smallest maps and without pins, and forgets it at once.
+///
+/// # Errors
+///
+/// As [`Kernel::load`].
+pub fn try_load() -> Result<(), Error> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader.override_global(aya_log::LEVEL, &0u8, true);
+    let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
+    xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
+    egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM))
+}
+
+/// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.
+///
+/// # Errors
+///
+/// [`Error::Program`] when it does not even say that it can not.
+pub fn has_tcx() -> Result<bool, Error> {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
+        Ok(_) => Ok(true),
+        Err(error) if errno(&error) == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(Error::Program(Box::new(error))),
+    }
+}
+
+fn not_loaded(error: EbpfError) -> Error {
+    if errno(&error) == Some(libc::EPERM) {
+        Error::NotPermitted("load BPF programs")
+    } else {
+        Error::Load(Box::new(error))
     }
 }
 
