@@ -792,18 +792,22 @@ pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
     Some((id, name))
 }
 
-/// Loads the kernel side, with the smallest maps and without pins, and forgets it at once.
+/// Loads the kernel side, without pins, and forgets it at once. Whether the kernel compiled it (JIT): the setting
+/// `net.core.bpf_jit_enable` can not be seen in every network namespace.
 ///
 /// # Errors
 ///
 /// As [`Kernel::load`].
-pub fn try_load() -> Result<(), Error> {
+pub fn try_load() -> Result<bool, Error> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
     loader.override_global(aya_log::LEVEL, &0u8, true);
     let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-    xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
-    egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM))
+    egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM))?;
+    let program = xdp(&mut ebpf)?;
+    program.load().map_err(refused(XDP_PROGRAM))?;
+    let info = program.info().map_err(|error| Error::Program(Box::new(error)))?;
+    Ok(info.size_jitted() > 0)
 }
 
 /// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.

@@ -18,12 +18,13 @@ const TCX: (u32, u32) = (6, 6);
 /// Everything about the host.
 pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    let loaded = bpf::try_load().map_err(|error| bpf::chain(&error));
     vec![
         kernel(read("/proc/sys/kernel/osrelease").as_deref().map(str::trim)),
         capabilities(read("/proc/self/status").as_deref()),
-        programs(bpf::try_load().map_err(|error| bpf::chain(&error))),
+        programs(loaded.as_ref()),
         tcx(bpf::has_tcx().map_err(|error| bpf::chain(&error))),
-        jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref().map(str::trim)),
+        jit(loaded.as_ref().ok().copied()),
         filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
         others(
             read("/proc/net/raw").as_deref().map(vrrp_sockets),
@@ -110,9 +111,9 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
     }
 }
 
-fn programs(loaded: Result<(), String>) -> Finding {
+fn programs(loaded: Result<&bool, &String>) -> Finding {
     match loaded {
-        Ok(()) => Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)"),
+        Ok(_) => Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)"),
         Err(error) => Finding::broken("bpf", format!("the kernel side does not load: {error}")),
     }
 }
@@ -128,12 +129,14 @@ fn tcx(there: Result<bool, String>) -> Finding {
     }
 }
 
-fn jit(enabled: Result<&str, &String>) -> Finding {
-    match enabled {
-        Ok("0") => Finding::warning("jit", "BPF programs are interpreted: every packet costs more")
-            .hint("sysctl net.core.bpf_jit_enable=1"),
-        Ok(_) => Finding::fine("jit", "BPF programs are compiled"),
-        Err(error) => Finding::skipped("jit", error.as_str()),
+fn jit(compiled: Option<bool>) -> Finding {
+    match compiled {
+        Some(false) => {
+            Finding::warning("jit", "BPF programs are interpreted: every packet costs more")
+                .hint("sysctl net.core.bpf_jit_enable=1")
+        }
+        Some(true) => Finding::fine("jit", "BPF programs are compiled"),
+        None => Finding::skipped("jit", "no program could be loaded"),
     }
 }
 
@@ -258,14 +261,14 @@ mod tests {
 
     #[test]
     fn bpf_support() {
-        assert_eq!(programs(Ok(())).severity, Severity::Fine);
-        assert_eq!(programs(Err("EPERM".to_owned())).severity, Severity::Broken);
+        assert_eq!(programs(Ok(&true)).severity, Severity::Fine);
+        assert_eq!(programs(Err(&"EPERM".to_owned())).severity, Severity::Broken);
         assert_eq!(tcx(Ok(false)).severity, Severity::Warning);
         assert_eq!(tcx(Ok(true)).severity, Severity::Fine);
         assert_eq!(tcx(Err("no".to_owned())).severity, Severity::Skipped);
-        assert_eq!(jit(Ok("0")).severity, Severity::Warning);
-        assert_eq!(jit(Ok("1")).severity, Severity::Fine);
-        assert_eq!(jit(Err(&"no".to_owned())).severity, Severity::Skipped);
+        assert_eq!(jit(Some(false)).severity, Severity::Warning);
+        assert_eq!(jit(Some(true)).severity, Severity::Fine);
+        assert_eq!(jit(None).severity, Severity::Skipped);
         assert_eq!(filesystem(Ok(Path::new("/x"))).severity, Severity::Fine);
         assert_eq!(filesystem(Err(&"none".to_owned())).severity, Severity::Warning);
         assert_eq!(nonlocal_bind(Ok("0")).severity, Severity::Fine);

@@ -301,7 +301,10 @@ fn arp_announce(value: Result<u32, String>, twin: Option<&str>, name: &str) -> F
             ),
         )
         .hint(format!("sysctl net.ipv4.conf.{name}.arp_announce=2")),
-        (Ok(value), _) => Finding::fine(check, value.to_string()),
+        (Ok(value), None) => {
+            Finding::fine(check, format!("{value}; it matters only with two interfaces on one network"))
+        }
+        (Ok(value), Some(_)) => Finding::fine(check, value.to_string()),
     }
 }
 

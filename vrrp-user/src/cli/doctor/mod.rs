@@ -179,7 +179,7 @@ fn configuration(
     status: Result<&Status, &String>,
 ) -> (Finding, Option<Config>) {
     let check = "configuration";
-    let running = status.ok().map(|status| PathBuf::from(&status.config));
+    let running = status.ok().map(running_configuration);
     let Some(path) = options.config.map(Path::to_owned).or(running) else {
         let text = "no daemon runs and no file is named";
         return (Finding::skipped(check, text).hint("vrrp-user doctor --config FILE"), None);
@@ -195,6 +195,16 @@ fn configuration(
             let hint = format!("vrrp-user check {}", path.display());
             (Finding::broken(check, error.to_string()).hint(hint), None)
         }
+    }
+}
+
+/// The file of the daemon, which may have been named from where the daemon was started.
+fn running_configuration(status: &Status) -> PathBuf {
+    let path = PathBuf::from(&status.config);
+    let started_in = std::fs::read_link(format!("/proc/{}/cwd", status.pid));
+    match started_in {
+        Ok(directory) if path.is_relative() => directory.join(path),
+        Ok(_) | Err(_) => path,
     }
 }
 
