@@ -527,7 +527,10 @@ impl Daemon {
         }
     }
 
-    fn release(&mut self, place: Place) {
+    fn release(&mut self, id: RouterId, place: Place) {
+        if let Some(notice) = self.watch.released(place) {
+            self.engine.handle_notice(id, notice);
+        }
         let IpAddr::V4(address) = place.address else { return };
         let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
         if let Err(error) = self.kernel.release4(&key) {
@@ -912,7 +915,7 @@ impl Daemon {
 
     fn remove_addresses(&mut self, id: RouterId) {
         for (place, _) in self.places(id) {
-            self.release(place);
+            self.release(id, place);
             if let Some(request) = self.addresses.unwant(place) {
                 self.ask(place, request);
             }
@@ -1042,9 +1045,6 @@ impl Daemon {
         self.router_mut(id).transition();
         if self.router_mut(id).unquiet() {
             self.set_quiet(id, 0);
-        }
-        for notice in self.watch.released(id) {
-            self.engine.handle_notice(id, notice);
         }
         self.publish(id, |info| {
             info.state = state_number(to);

@@ -47,12 +47,28 @@ impl Daemon {
         }
     }
 
+    /// Who else has the router's addresses.
+    fn conflicts(&self, id: RouterId, now: Nanos) -> Vec<String> {
+        if self.watch.next().is_none() {
+            return Vec::new();
+        }
+        let places = self.places(id);
+        let named = places.iter().filter_map(|(place, _)| {
+            let name = &self.interfaces.get(place.ifindex)?.name;
+            self.watch.problem(*place, name, now)
+        });
+        named.collect()
+    }
+
     /// What a master does not hear of others, as far as it goes on.
     fn unheard(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
         let router = self.router(id);
         let (Some(State::Master), Some(ifindex)) = (self.engine.state(id), router.ifindex()) else {
             return Vec::new();
         };
+        if refused.is_empty() {
+            return Vec::new();
+        }
         let addresses: Vec<Ipv4Addr> = router
             .addresses()
             .filter_map(|address| match address.address {
@@ -74,10 +90,8 @@ impl Daemon {
         let router = self.router(id);
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
-        let name =
-            |ifindex| self.interfaces.get(ifindex).map_or_else(String::new, |i| i.name.clone());
         let unheard = self.unheard(id, now, refused);
-        let conflicts = self.watch.problems(id, now, name);
+        let conflicts = self.conflicts(id, now);
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),

@@ -12,9 +12,9 @@ use crate::engine::types::{ConflictEnd, Notice, RouterId};
 use crate::wire::ethernet::{Colons, Mac};
 
 /// A conflict is over when nothing was heard of it for so long.
-pub const PATIENCE: Nanos = Nanos::from_secs(10);
-/// How often the other host is asked while a conflict stands.
-const ASK_EVERY: Nanos = Nanos::from_secs(2);
+const PATIENCE: Nanos = Nanos::from_secs(10);
+/// How often the other hosts are asked while there are conflicts.
+const ROUND: Nanos = Nanos::from_secs(2);
 
 #[derive(Clone, Copy, Debug)]
 struct Conflict {
@@ -22,16 +22,17 @@ struct Conflict {
     mac: Mac,
     since: Nanos,
     heard: Nanos,
-    asked: Nanos,
 }
 
 /// All conflicts. Empty as long as nothing is wrong.
 #[derive(Default)]
 pub struct Watch {
     conflicts: BTreeMap<Place, Conflict>,
+    /// When all of them are looked at again; `None` when there are none.
+    round: Option<Nanos>,
 }
 
-/// What is to be done at a moment.
+/// What is to be done in a round.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Due {
     /// Addresses to ask for.
@@ -55,64 +56,49 @@ impl Watch {
             known.heard = at;
             return None;
         }
-        let conflict = Conflict { router, mac, since: at, heard: at, asked: at };
-        self.conflicts.insert(place, conflict);
+        self.conflicts.insert(place, Conflict { router, mac, since: at, heard: at });
+        self.round.get_or_insert(at + ROUND);
         Some(Notice::AddressConflict { address: place.address, mac })
     }
 
-    /// The router is master no more: what it held is no conflict.
-    pub fn released(&mut self, router: RouterId) -> Vec<Notice> {
-        let gone = self.conflicts.extract_if(.., |_, conflict| conflict.router == router);
-        gone.map(|(place, conflict)| over(place, &conflict, ConflictEnd::NotMaster)).collect()
+    /// We hold the address no more: that another host does is no conflict. The notice, when it was one.
+    pub fn released(&mut self, place: Place) -> Option<Notice> {
+        let conflict = self.conflicts.remove(&place)?;
+        Some(over(place, &conflict, ConflictEnd::NotMaster))
     }
 
     /// When [`Self::due`] has something to say.
     pub fn next(&self) -> Option<Nanos> {
-        self.conflicts.values().map(Conflict::next).min()
+        self.round
     }
 
-    /// Whom to ask now, and what is over.
+    /// When a round is due: whom to ask, and what is over.
     pub fn due(&mut self, now: Nanos) -> Due {
         let mut due = Due::default();
+        if self.round.is_none_or(|at| now < at) {
+            return due;
+        }
         let silent = self.conflicts.extract_if(.., |_, conflict| now >= conflict.heard + PATIENCE);
         for (place, conflict) in silent {
             due.over.push((conflict.router, over(place, &conflict, ConflictEnd::Silent)));
         }
-        for (place, conflict) in &mut self.conflicts {
-            if now >= conflict.asked + ASK_EVERY {
-                conflict.asked = now;
-                due.ask.push(*place);
-            }
-        }
+        due.ask.extend(self.conflicts.keys());
+        self.round = (!due.ask.is_empty()).then(|| now + ROUND);
         due
     }
 
-    /// What `status` says of a router. `name` is that of an interface.
-    pub fn problems<'a>(
-        &'a self,
-        router: RouterId,
-        now: Nanos,
-        name: impl Fn(u32) -> String + 'a,
-    ) -> impl Iterator<Item = String> + 'a {
-        let of = self.conflicts.iter().filter(move |(_, conflict)| conflict.router == router);
-        of.map(move |(place, conflict)| {
-            format!(
-                "split brain: {} also claims {} on {} (for {:.0} s, last heard {:.1} s ago): another host is \
-                 master too, or was given the address by mistake; let IP protocol 112 pass between the hosts, and \
-                 compare VRID, version and password (`vrrp-user doctor`)",
-                Colons(conflict.mac),
-                place.address,
-                name(place.ifindex),
-                (now - conflict.since).as_secs_f64(),
-                (now - conflict.heard).as_secs_f64(),
-            )
-        })
-    }
-}
-
-impl Conflict {
-    fn next(&self) -> Nanos {
-        (self.heard + PATIENCE).min(self.asked + ASK_EVERY)
+    /// What `status` says of an address. `interface` is the name of the one that it is on.
+    pub fn problem(&self, place: Place, interface: &str, now: Nanos) -> Option<String> {
+        let conflict = self.conflicts.get(&place)?;
+        Some(format!(
+            "split brain: {} also claims {} on {interface} (for {:.0} s, last heard {:.1} s ago): another host is \
+             master too, or was given the address by mistake; let IP protocol 112 pass between the hosts, and \
+             compare VRID, version and password (`vrrp-user doctor`)",
+            Colons(conflict.mac),
+            place.address,
+            (now - conflict.since).as_secs_f64(),
+            (now - conflict.heard).as_secs_f64(),
+        ))
     }
 }
 
@@ -147,6 +133,7 @@ mod tests {
         // An answer to the first question, then silence.
         for _ in 0..100 {
             let Some(next) = watch.next() else { break };
+            assert_eq!(watch.due(Nanos(next.0 - 1)), Due::default());
             let due = watch.due(next);
             if !due.ask.is_empty() && asked.is_empty() {
                 assert_eq!(watch.claimed(R, vip(), MAC, next), None);
@@ -160,8 +147,10 @@ mod tests {
         assert_eq!(watch.due(at(99_000)), Due::default());
         // And the next one is news again.
         assert!(watch.claimed(R, vip(), MAC, at(99_000)).is_some());
-        assert_eq!(watch.released(RouterId(4)), []);
-        assert_eq!(watch.released(R), [over(ConflictEnd::NotMaster)]);
+        assert_eq!(watch.released(Place { ifindex: 3, ..vip() }), None);
+        assert_eq!(watch.released(vip()), Some(over(ConflictEnd::NotMaster)));
+        assert_eq!(watch.released(vip()), None);
+        assert_eq!(watch.due(at(101_000)), Due::default());
         assert_eq!(watch.next(), None);
     }
 
@@ -170,11 +159,9 @@ mod tests {
         let mut watch = Watch::default();
         watch.claimed(R, vip(), MAC, at(1000));
         watch.claimed(R, vip(), MAC, at(3500));
-        let name = |ifindex| format!("eth{ifindex}");
-        let lines: Vec<String> = watch.problems(R, at(4000), name).collect();
-        let [line] = &lines[..] else { panic!("{lines:?}") };
-        let begin = "split brain: 02:00:00:00:00:02 also claims 10.0.0.100 on eth2 (for 3 s, last heard 0.5 s ago)";
+        let line = watch.problem(vip(), "eth0", at(4000)).unwrap();
+        let begin = "split brain: 02:00:00:00:00:02 also claims 10.0.0.100 on eth0 (for 3 s, last heard 0.5 s ago)";
         assert!(line.starts_with(begin), "{line}");
-        assert_eq!(watch.problems(RouterId(4), at(4000), name).count(), 0);
+        assert_eq!(watch.problem(Place { ifindex: 3, ..vip() }, "eth0", at(4000)), None);
     }
 }

@@ -28,7 +28,7 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
         filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
         others(
             read("/proc/net/raw").as_deref().map(vrrp_sockets),
-            |inodes| owners(inodes),
+            owners,
             status.map(|status| status.pid),
         ),
         nonlocal_bind(read("/proc/sys/net/ipv4/ip_nonlocal_bind").as_deref().map(str::trim)),

@@ -10,7 +10,7 @@ use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use vrrp_common::MULTICAST_V4;
 use vrrp_common::maps::XDP_PROGRAM;
 
-use super::{Finding, NAMED};
+use super::Finding;
 use crate::config::model::{Config, Transport};
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
@@ -29,6 +29,11 @@ pub struct Port {
     pub mac: Option<Mac>,
     /// IPv4 addresses and netmasks in the kernel's order.
     pub addresses: Vec<(Ipv4Addr, Ipv4Addr)>,
+}
+
+/// Whether an address is in the network of another one.
+pub fn is_near(address: Ipv4Addr, (own, mask): (Ipv4Addr, Ipv4Addr)) -> bool {
+    address.to_bits() & mask.to_bits() == own.to_bits() & mask.to_bits()
 }
 
 /// The index of an interface.
@@ -78,7 +83,9 @@ pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
     let ports = ports();
     let groups = fs::read_to_string("/proc/net/igmp").map(|text| members(&text));
     let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
-    for (name, used) in uses(config, &ports) {
+    let mut uses: Vec<_> = uses(config, &ports).into_iter().collect();
+    uses.sort_by_key(|(name, _)| ports.get(name).map(|port| port.ifindex));
+    for (name, used) in uses {
         let port = ports.get(&name);
         let known = status.and_then(|s| s.interfaces.iter().find(|i| i.name == name));
         let program = port.and_then(|port| bpf::xdp_program(port.ifindex));
@@ -105,11 +112,14 @@ pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
     found.into_iter().map(|(finding, names)| named(finding, &names)).collect()
 }
 
-fn named(mut finding: Finding, names: &[String]) -> Finding {
-    finding.check = format!("{} {}", finding.check, names[..names.len().min(NAMED)].join(", "));
-    if names.len() > NAMED {
-        finding.check.push_str(&format!(" and {} more", names.len() - NAMED));
-    }
+/// The finding with the names of those that it is about.
+pub fn named(mut finding: Finding, names: &[String]) -> Finding {
+    // Short, because all texts stand to the right of the longest one.
+    let names = match names {
+        [first, _, rest @ ..] if !rest.is_empty() => format!("{first} and {} more", rest.len() + 1),
+        few => few.join(", "),
+    };
+    finding.check = format!("{} {names}", finding.check);
     finding
 }
 
@@ -417,6 +427,6 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
         let names: Vec<String> = (0..5).map(|n| format!("eth{n}")).collect();
         let of = |names| named(Finding::fine("capture", "native XDP"), names).check;
         assert_eq!(of(&names[..2]), "capture eth0, eth1");
-        assert_eq!(of(&names), "capture eth0, eth1, eth2 and 2 more");
+        assert_eq!(of(&names), "capture eth0 and 4 more");
     }
 }

@@ -164,10 +164,16 @@ fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {
                 })
                 .collect();
             let text = format!("instance {instance} runs, pid {}", status.pid);
-            if problems.is_empty() {
-                Finding::fine("daemon", text)
-            } else {
-                Finding::broken("daemon", format!("{text}, and says: {}", some(&problems)))
+            // One of them is long enough, and the others are often the same with another address.
+            match &problems[..] {
+                [] => Finding::fine("daemon", text),
+                [problem] => Finding::broken("daemon", format!("{text}, and says: {problem}")),
+                [problem, rest @ ..] => {
+                    let count = rest.len();
+                    let more = format!("and {count} more problem{}", plural(count));
+                    Finding::broken("daemon", format!("{text}, and says: {problem}; {more}"))
+                        .hint(format!("vrrp-user status --instance {instance}"))
+                }
             }
         }
         Err(error) => Finding::skipped("daemon", error.as_str()),

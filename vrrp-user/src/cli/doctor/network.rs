@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
-use super::interfaces::{Port, ports};
+use super::interfaces::{Port, is_near, named, ports};
 use super::probe::{self, Arp};
-use super::{Finding, plural, some};
+use super::{Finding, NAMED, plural, some};
 use crate::config::model::{Address, Config, Router};
 use crate::control::api::Status;
 use crate::engine::time::Nanos;
@@ -20,6 +20,9 @@ use crate::wire::ethernet::{Colons, Mac};
 
 /// Shared addresses per interface from which the gateway is asked: what filters one filters all, as a rule.
 const ASKED_FROM: usize = 16;
+/// Interfaces on which a gateway is asked, and on how many of them at a time.
+const WAYS: usize = 64;
+const WAYS_AT_ONCE: usize = 16;
 /// A refusal is a present one for so long.
 const RECENTLY: Nanos = Nanos::from_secs(60);
 
@@ -32,7 +35,13 @@ pub fn examine(
     let ports = ports();
     let places = places(config, &ports);
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let ways = ways(&places, &ports, |name| gateway.or_else(|| next_hop(&routes, name)));
+    let hop = |name: &str, port: &Port| match gateway {
+        // A neighbour of another interface would be reached by that one, or answer by mistake.
+        Some(gateway) => port.addresses.iter().any(|own| is_near(gateway, *own)).then_some(gateway),
+        None => next_hop(&routes, name),
+    };
+    let mut ways = ways(&places, &ports, hop);
+    let unasked = ways.split_off(ways.len().min(WAYS));
     announce(&places, &ways);
     let arp = match Arp::open() {
         Ok(arp) => arp,
@@ -55,20 +64,22 @@ pub fn examine(
              the master",
         ));
     }
-    for way in &ways {
-        findings.push(match way.gateway {
-            None => Finding::skipped(
-                format!("egress {}", way.interface),
-                "no default route leaves by this interface; name a neighbour that answers with --gateway ADDRESS",
-            ),
-            Some(gateway) => match ask(&arp, way, gateway) {
-                Ok(answers) => egress(way, gateway, &answers),
-                Err(error) => Finding::skipped(
-                    format!("egress {}", way.interface),
-                    format!("cannot ask {gateway}: {error}"),
-                ),
-            },
-        });
+    let (ways, blind): (Vec<_>, Vec<_>) = ways.into_iter().partition(|way| way.gateway.is_some());
+    if !blind.is_empty() {
+        let names: Vec<String> = blind.into_iter().map(|way| way.interface).collect();
+        let text = "no default route leaves by this interface, and --gateway names no neighbour in its network";
+        let hint = "--gateway ADDRESS, of a neighbour that answers";
+        findings.push(named(Finding::skipped("egress", text).hint(hint), &names));
+    }
+    for some in ways.chunks(WAYS_AT_ONCE) {
+        match ask(&arp, some) {
+            Ok(answers) => findings.extend(some.iter().zip(answers).map(|(way, a)| egress(way, a))),
+            Err(error) => findings.push(Finding::skipped("egress", format!("cannot ask: {error}"))),
+        }
+    }
+    if !unasked.is_empty() {
+        let text = format!("{} more interfaces, of which the gateway was not asked", unasked.len());
+        findings.push(Finding::skipped("egress", text));
     }
     findings
 }
@@ -124,8 +135,9 @@ struct Way {
     gateway: Option<Ipv4Addr>,
     /// The interface's own address.
     primary: Ipv4Addr,
-    /// Shared addresses that it has now: those to ask from.
-    shared: Vec<Ipv4Addr>,
+    /// Shared addresses that it has now, those to ask from; and whether they are in the interface's own network, so
+    /// that a neighbour knows the way back.
+    shared: Vec<(Ipv4Addr, bool)>,
     /// How many of them there are in all.
     all: usize,
 }
@@ -133,30 +145,30 @@ struct Way {
 fn ways(
     places: &[Place],
     ports: &BTreeMap<String, Port>,
-    gateway: impl Fn(&str) -> Option<Ipv4Addr>,
+    gateway: impl Fn(&str, &Port) -> Option<Ipv4Addr>,
 ) -> Vec<Way> {
     let shared: BTreeSet<Ipv4Addr> = places.iter().map(|place| place.address).collect();
     let mut ways: Vec<Way> = Vec::new();
     for place in places.iter().filter(|place| place.here) {
+        let Some(port) = ports.get(&place.interface) else { continue };
+        let mut own = port.addresses.iter().filter(|(own, _)| !shared.contains(own));
+        // An owner has none but shared ones: there is nothing to compare with.
+        let Some((primary, _)) = own.clone().next() else { continue };
+        let source = (place.address, own.any(|own| is_near(place.address, *own)));
         if let Some(way) = ways.iter_mut().find(|way| way.interface == place.interface) {
             way.all += 1;
             if way.shared.len() < ASKED_FROM {
-                way.shared.push(place.address);
+                way.shared.push(source);
             }
             continue;
         }
-        let own = ports.get(&place.interface).into_iter().flat_map(|port| &port.addresses);
-        // An owner has none but shared ones: there is nothing to compare with.
-        let Some((primary, _)) = own.into_iter().find(|(own, _)| !shared.contains(own)) else {
-            continue;
-        };
         ways.push(Way {
             interface: place.interface.clone(),
             ifindex: place.ifindex,
             mac: place.mac,
-            gateway: gateway(&place.interface),
+            gateway: gateway(&place.interface, port),
             primary: *primary,
-            shared: vec![place.address],
+            shared: vec![source],
             all: 1,
         });
     }
@@ -195,15 +207,19 @@ fn announce(places: &[Place], ways: &[Way]) {
             some(&names)
         ));
     }
-    for way in ways {
-        let Some(gateway) = way.gateway else { continue };
-        let shared: Vec<String> = way.shared.iter().map(ToString::to_string).collect();
+    let asked: Vec<_> = ways.iter().filter_map(|way| Some((way, way.gateway?))).collect();
+    for (way, gateway) in asked.iter().take(NAMED) {
+        let shared: Vec<String> =
+            way.shared.iter().map(|(address, _)| address.to_string()).collect();
         text.push_str(&format!(
-            "sending an ARP request and up to 3 ICMP echo requests to {gateway} on {} from {} and from {}\n",
+            "sending ARP requests and up to 3 ICMP echo requests to {gateway} on {} from {} and each of {}\n",
             way.interface,
             way.primary,
             some(&shared)
         ));
+    }
+    if asked.len() > NAMED {
+        text.push_str(&format!("and likewise on {} more interfaces\n", asked.len() - NAMED));
     }
     // Nobody need read it.
     let _ = io::stderr().write_all(text.as_bytes());
@@ -240,7 +256,7 @@ fn addresses<'a>(
             (Some(_), Some("BACKUP")) => expected += 1,
             (Some(mac), Some(_) | None) => elsewhere.push(named(mac)),
             (None, Some("BACKUP")) => {
-                nowhere.push(format!("{} on {}", place.address, place.interface))
+                nowhere.push(format!("{} on {}", place.address, place.interface));
             }
             (None, Some(_) | None) => {}
         }
@@ -283,45 +299,71 @@ struct Answered {
     echo: bool,
 }
 
-/// From the interface's own address, then from each shared one.
-fn ask(arp: &Arp, way: &Way, gateway: Ipv4Addr) -> io::Result<Vec<Answered>> {
-    let sources: Vec<Ipv4Addr> =
-        [way.primary].into_iter().chain(way.shared.iter().copied()).collect();
-    let question = |source: &Ipv4Addr| (way.ifindex, Repr::request(way.mac, *source, gateway));
-    let questions: Vec<_> = sources.iter().map(question).collect();
+/// On each way, the answers to the interface's own address, then to each shared one; nothing without a gateway.
+fn ask(arp: &Arp, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
+    let sources = |way: &Way| -> Vec<Ipv4Addr> {
+        let shared = way.shared.iter().map(|(address, _)| *address);
+        [way.primary].into_iter().chain(shared).collect()
+    };
+    let question =
+        |way: &Way, gateway, source| (way.ifindex, Repr::request(way.mac, source, gateway));
+    let questions: Vec<_> = ways
+        .iter()
+        .filter_map(|way| Some((way, way.gateway?)))
+        .flat_map(|(way, gateway)| {
+            sources(way).into_iter().map(move |from| question(way, gateway, from))
+        })
+        .collect();
     let heard = arp.ask(&questions)?;
-    let answered = |source: Ipv4Addr| {
+    let answered = |way: &Way, gateway: Ipv4Addr, source: Ipv4Addr| {
         heard.iter().any(|(ifindex, message)| {
             *ifindex == way.ifindex
                 && message.operation == Operation::Reply
                 && (message.sender_ip, message.target_ip) == (gateway, source)
         })
     };
-    // At the same time: those that get no answer take long.
-    let echoes: Vec<io::Result<bool>> = thread::scope(|scope| {
-        let asking: Vec<_> = sources
-            .iter()
-            .map(|source| scope.spawn(|| probe::echo(&way.interface, *source, gateway)))
-            .collect();
-        let lost = || io::Error::other("the thread that asked is gone");
-        asking.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(lost()))).collect()
-    });
-    let both = sources.iter().zip(echoes);
-    both.map(|(source, echo)| Ok(Answered { arp: answered(*source), echo: echo? })).collect()
+    // All at the same time: those that get no answer take long.
+    thread::scope(|scope| {
+        let mut asking = Vec::new();
+        for way in ways {
+            let echo =
+                |gateway, source| scope.spawn(move || probe::echo(&way.interface, source, gateway));
+            let each = |gateway| {
+                sources(way).into_iter().map(|from| (from, echo(gateway, from))).collect()
+            };
+            asking.push((way, way.gateway.map(|gateway| (gateway, each(gateway)))));
+        }
+        let joined = |(way, asked): (&Way, Option<(Ipv4Addr, Vec<(Ipv4Addr, Echo<'_>)>)>)| {
+            let Some((gateway, threads)) = asked else { return Ok(Vec::new()) };
+            let both = threads.into_iter().map(|(source, thread)| {
+                let lost = |_| Err(io::Error::other("the thread that asked is gone"));
+                let echo = thread.join().unwrap_or_else(lost)?;
+                Ok(Answered { arp: answered(way, gateway, source), echo })
+            });
+            both.collect()
+        };
+        asking.into_iter().map(joined).collect()
+    })
 }
 
-fn egress(way: &Way, gateway: Ipv4Addr, answers: &[Answered]) -> Finding {
+/// A thread that waits for the answer to an echo request.
+type Echo<'scope> = thread::ScopedJoinHandle<'scope, io::Result<bool>>;
+
+fn egress(way: &Way, answers: Vec<Answered>) -> Finding {
     let check = format!("egress {}", way.interface);
+    let Some(gateway) = way.gateway else { return Finding::skipped(check, "no gateway is known") };
     let primary = way.primary;
     let Some((from_primary, from_shared)) = answers.split_first() else {
         return Finding::skipped(check, "nothing was asked");
     };
-    let lacking = |answered: fn(&Answered) -> bool| -> Vec<String> {
+    let lacking = |near: bool, answered: fn(&Answered) -> bool| -> Vec<String> {
         let pairs = way.shared.iter().zip(from_shared);
-        let silent = pairs.filter(|(_, from)| answered(from_primary) && !answered(from));
-        silent.map(|(address, _)| address.to_string()).collect()
+        let silent = pairs.filter(|((_, is_near), from)| {
+            *is_near == near && answered(from_primary) && !answered(from)
+        });
+        silent.map(|((address, _), _)| address.to_string()).collect()
     };
-    let lost = lacking(|from| from.echo);
+    let lost = lacking(true, |from| from.echo);
     if !lost.is_empty() {
         let text = format!(
             "packets from {} do not come back from {gateway}, from {primary} they do: something between here and \
@@ -334,7 +376,19 @@ fn egress(way: &Way, gateway: Ipv4Addr, answers: &[Answered]) -> Finding {
              otherwise look for a filter on this host (nft list ruleset) and on the switch",
         );
     }
-    let unresolved = lacking(|from| from.arp);
+    let far = lacking(false, |from| from.echo);
+    if !far.is_empty() {
+        let text = format!(
+            "packets from {} do not come back from {gateway}, from {primary} they do; but these addresses are not in \
+             the network of {}, and {gateway} may have no route to them",
+            some(&far),
+            way.interface
+        );
+        return Finding::warning(check, text)
+            .hint("give the gateway a route, or the interface an address in their network; if both are there, the \
+                   network drops what is sent from these addresses (in a cloud: allowed address pairs)");
+    }
+    let unresolved = lacking(true, |from| from.arp);
     if !unresolved.is_empty() {
         let text = format!(
             "{gateway} answers ARP from {primary}, but not from {}: the network may drop ARP of the shared address, \
@@ -475,7 +529,7 @@ mod tests {
             mac: [2, 0, 0, 0, 0, 1],
             gateway: Some(GATEWAY),
             primary: PRIMARY,
-            shared: vec![VIP],
+            shared: vec![(VIP, true)],
             all: 1,
         }
     }
@@ -484,7 +538,7 @@ mod tests {
     fn only_a_difference_is_a_filter() {
         let judged = |primary: (bool, bool), shared: (bool, bool)| {
             let answers = [primary, shared].map(|(arp, echo)| Answered { arp, echo });
-            egress(&way(), GATEWAY, &answers)
+            egress(&way(), answers.into())
         };
         assert_eq!(judged((true, true), (true, true)).severity, Fine);
         assert_eq!(judged((true, false), (true, false)).severity, Fine);
@@ -498,7 +552,13 @@ mod tests {
                 "packets from 10.0.0.100 do not come back from 10.0.0.254, from 10.0.0.1 they do";
             assert!(found.text.starts_with(said), "{}", found.text);
         }
-        assert_eq!(egress(&way(), GATEWAY, &[]).severity, Skipped);
+        assert_eq!(egress(&way(), vec![]).severity, Skipped);
+        assert_eq!(egress(&Way { gateway: None, ..way() }, vec![]).severity, Skipped);
+        // Nobody promised that the gateway knows the way back.
+        let far = Way { shared: vec![(VIP, false)], ..way() };
+        let answers = [(true, true), (false, false)].map(|(arp, echo)| Answered { arp, echo });
+        let found = egress(&far, answers.into());
+        assert!(found.severity == Warning && found.text.contains("no route"), "{found:?}");
     }
 
     #[test]
@@ -513,11 +573,14 @@ mod tests {
         };
         let found = |addresses: &[Ipv4Addr], places: &[Place]| {
             let ports = BTreeMap::from([("eth0".to_owned(), port(addresses))]);
-            ways(places, &ports, |_| Some(GATEWAY))
+            ways(places, &ports, |_, _| Some(GATEWAY))
         };
         assert_eq!(found(&[PRIMARY, VIP], &[place(true)]), [way()]);
         assert_eq!(found(&[PRIMARY], &[place(false)]), []);
         assert_eq!(found(&[VIP], &[place(true)]), [], "an owner");
+        let far = Ipv4Addr::new(10, 0, 9, 1);
+        let ways = found(&[PRIMARY, far], &[Place { address: far, ..place(true) }]);
+        assert_eq!(ways[0].shared, [(far, false)]);
         let many = vec![place(true); 4080];
         let ways = found(&[PRIMARY, VIP], &many);
         assert_eq!((ways.len(), ways[0].shared.len(), ways[0].all), (1, ASKED_FROM, 4080));
