@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use super::interfaces::{Port, is_near, named, ports};
 use super::probe::{self, Arp};
@@ -71,9 +71,12 @@ pub fn examine(
         let hint = "--gateway ADDRESS, of a neighbour that answers";
         findings.push(named(Finding::skipped("egress", text).hint(hint), &names));
     }
-    for some in ways.chunks(WAYS_AT_ONCE) {
-        match ask(&arp, some) {
-            Ok(answers) => findings.extend(some.iter().zip(answers).map(|(way, a)| egress(way, a))),
+    for batch in ways.chunks(WAYS_AT_ONCE) {
+        match ask(&arp, batch) {
+            Ok(answers) => {
+                let both = batch.iter().zip(answers);
+                findings.extend(both.map(|(way, answers)| egress(way, &answers)));
+            }
             Err(error) => findings.push(Finding::skipped("egress", format!("cannot ask: {error}"))),
         }
     }
@@ -333,7 +336,7 @@ fn ask(arp: &Arp, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
             };
             asking.push((way, way.gateway.map(|gateway| (gateway, each(gateway)))));
         }
-        let joined = |(way, asked): (&Way, Option<(Ipv4Addr, Vec<(Ipv4Addr, Echo<'_>)>)>)| {
+        let joined = |(way, asked): (&Way, Option<Asked<'_>>)| {
             let Some((gateway, threads)) = asked else { return Ok(Vec::new()) };
             let both = threads.into_iter().map(|(source, thread)| {
                 let lost = |_| Err(io::Error::other("the thread that asked is gone"));
@@ -346,10 +349,10 @@ fn ask(arp: &Arp, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
     })
 }
 
-/// A thread that waits for the answer to an echo request.
-type Echo<'scope> = thread::ScopedJoinHandle<'scope, io::Result<bool>>;
+/// A gateway, and for each address that it is asked from a thread that waits for the answer.
+type Asked<'scope> = (Ipv4Addr, Vec<(Ipv4Addr, ScopedJoinHandle<'scope, io::Result<bool>>)>);
 
-fn egress(way: &Way, answers: Vec<Answered>) -> Finding {
+fn egress(way: &Way, answers: &[Answered]) -> Finding {
     let check = format!("egress {}", way.interface);
     let Some(gateway) = way.gateway else { return Finding::skipped(check, "no gateway is known") };
     let primary = way.primary;
@@ -538,7 +541,7 @@ mod tests {
     fn only_a_difference_is_a_filter() {
         let judged = |primary: (bool, bool), shared: (bool, bool)| {
             let answers = [primary, shared].map(|(arp, echo)| Answered { arp, echo });
-            egress(&way(), answers.into())
+            egress(&way(), &answers)
         };
         assert_eq!(judged((true, true), (true, true)).severity, Fine);
         assert_eq!(judged((true, false), (true, false)).severity, Fine);
@@ -552,12 +555,12 @@ mod tests {
                 "packets from 10.0.0.100 do not come back from 10.0.0.254, from 10.0.0.1 they do";
             assert!(found.text.starts_with(said), "{}", found.text);
         }
-        assert_eq!(egress(&way(), vec![]).severity, Skipped);
-        assert_eq!(egress(&Way { gateway: None, ..way() }, vec![]).severity, Skipped);
+        assert_eq!(egress(&way(), &[]).severity, Skipped);
+        assert_eq!(egress(&Way { gateway: None, ..way() }, &[]).severity, Skipped);
         // Nobody promised that the gateway knows the way back.
         let far = Way { shared: vec![(VIP, false)], ..way() };
         let answers = [(true, true), (false, false)].map(|(arp, echo)| Answered { arp, echo });
-        let found = egress(&far, answers.into());
+        let found = egress(&far, &answers);
         assert!(found.severity == Warning && found.text.contains("no route"), "{found:?}");
     }
 

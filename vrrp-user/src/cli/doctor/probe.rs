@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{LinkAddr, recvfrom};
+use nix::sys::socket::sockopt::RcvBufForce;
+use nix::sys::socket::{LinkAddr, recvfrom, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::io::tx::{Queue, Tx};
@@ -17,6 +18,8 @@ use crate::wire::{arp, checksum, frame, ipv4};
 const BURST: usize = 32;
 /// Pause after a burst, in which answers are read.
 const BREATH: Duration = Duration::from_millis(10);
+/// Receive buffer for the answers in octets.
+const RECEIVE_BUFFER: usize = 8 << 20;
 /// ICMP echo (RFC 792).
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
@@ -40,10 +43,10 @@ impl Arp {
     /// `socket(2)` failed: CAP_NET_RAW is missing.
     pub fn open() -> io::Result<Self> {
         let protocol = Protocol::from(i32::from(ETHERTYPE_ARP.to_be()));
-        Ok(Self {
-            tx: Tx::open()?,
-            listener: Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?,
-        })
+        let listener = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+        // Needs CAP_NET_ADMIN; without it the default does, but may lose answers of thousands.
+        let _ = setsockopt(&listener, RcvBufForce, &RECEIVE_BUFFER);
+        Ok(Self { tx: Tx::open()?, listener })
     }
 
     /// Sends these questions on these interfaces and returns the ARP that is then heard there until shortly after
