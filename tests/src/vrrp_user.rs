@@ -104,6 +104,19 @@ impl VrrpUser {
         host.namespace().run(&Self::binary()?.display().to_string(), &[&args[..], options].concat())
     }
 
+    /// `vrrp-user doctor --json` on a host, where a daemon may run or not: what it finds, and its exit code.
+    pub fn doctor(host: &Host, args: &[&str]) -> Result<(Value, Option<i32>)> {
+        let (bpffs, instance) = (host.lab().bpffs().display().to_string(), Self::instance(host));
+        let mut command = host.namespace().command(&Self::binary()?.display().to_string());
+        command.args(["doctor", "--json", "--instance", &instance, "--bpffs", &bpffs]).args(args);
+        let output = command.output().map_err(Error::io("run vrrp-user doctor"))?;
+        let report = serde_json::from_slice(&output.stdout).map_err(|error| {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            Error::Unexpected(format!("doctor: not JSON: {error}\n{text}"))
+        })?;
+        Ok((report, output.status.code()))
+    }
+
     fn ask(&self, host: &Host, args: &[&str]) -> Result<Value> {
         let text = host.namespace().run(&Self::binary()?.display().to_string(), args)?;
         serde_json::from_str(&text)

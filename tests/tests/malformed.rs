@@ -154,7 +154,11 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
 /// Whether the kernel side refuses packets for this reason, so that a frame here has to show it.
 fn is_refusal(reason: Reason) -> bool {
     match reason {
-        Reason::Accepted | Reason::RingFull | Reason::NewsLimited | Reason::AddressList => false,
+        Reason::Accepted
+        | Reason::RingFull
+        | Reason::NewsLimited
+        | Reason::AddressList
+        | Reason::ArpConflict => false,
         Reason::UnknownVrid
         | Reason::OtherDestination
         | Reason::OwnAddress

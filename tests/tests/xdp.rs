@@ -15,8 +15,8 @@ use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    ABI_VERSION, Control, NEWS_BURST, NEWS_WINDOW_NS, RouterEntry, RouterInfo, RouterKey, Slot,
-    VipCounters, VipKey4, transport,
+    ABI_VERSION, CLAIM_WINDOW_NS, Control, Held, NEWS_BURST, NEWS_WINDOW_NS, RouterEntry,
+    RouterInfo, RouterKey, Slot, VipCounters, VipKey4, transport,
 };
 use vrrp_common::parse;
 use vrrp_common::reason::{Reason, Verdict};
@@ -435,6 +435,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::NewsLimited => vec![],
         // By the daemon.
         Reason::AddressList => vec![],
+        // By `foreign_arp_for_a_held_address_is_reported`, as it is no advertisement.
+        Reason::ArpConflict => vec![],
     }
 }
 
@@ -491,6 +493,83 @@ fn ordinary_traffic_passes_uncounted() {
     for frame in frames {
         assert_eq!(bench.run(&frame), (Verdict::Pass, None), "{frame:02x?}");
     }
+}
+
+/// ARP by which `mac` says that it has `address`.
+fn arp(operation: u8, mac: [u8; 6], address: [u8; 4]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(mac);
+    frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, operation]);
+    frame.extend(mac);
+    frame.extend(address);
+    frame.extend([0; 6]);
+    frame.extend(address);
+    frame
+}
+
+#[test]
+fn foreign_arp_for_a_held_address_is_reported() {
+    const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    let mut reported = |bench: &mut Bench, frame: &[u8]| {
+        let verdict = bench.run(frame);
+        let mut events = Vec::new();
+        ring.drain(64, |event, payload| events.push((event, payload.to_vec())));
+        (verdict, events)
+    };
+    let nothing = || ((Verdict::Pass, None), vec![]);
+    let conflict = (Verdict::Pass, Some(Reason::ArpConflict));
+    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+
+    // As backup, the master's own is nothing.
+    assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
+
+    let held = Held { slot: 3, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
+    bench.kernel.hold4(&key, &held).expect("hold4");
+    for frame in [
+        arp(1, OURS, VIP),
+        arp(2, OURS, VIP),
+        // A probe claims nothing, another address is another's, 3 is a reverse request.
+        arp(1, THEIRS, [0; 4]),
+        arp(1, THEIRS, PEER),
+        arp(3, THEIRS, VIP),
+        arp(1, THEIRS, VIP)[..41].to_vec(),
+    ] {
+        assert_eq!(reported(&mut bench, &frame), nothing(), "{frame:02x?}");
+    }
+
+    let (verdict, events) = reported(&mut bench, &arp(2, THEIRS, VIP));
+    assert_eq!(verdict, conflict);
+    let [(event, mac)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((event.ifindex, event.slot, &event.source[..4]), (LOOPBACK, 3, &VIP[..]));
+    assert_eq!((event.reason, &mac[..]), (Reason::ArpConflict.index(), &THEIRS[..]));
+
+    // Each is counted, and few are told.
+    let start = std::time::Instant::now();
+    let mut told = 0;
+    for n in 0..50 {
+        let (verdict, events) = reported(&mut bench, &arp(1 + n % 2, THEIRS, VIP));
+        assert_eq!(verdict, conflict);
+        told += events.len() as u64;
+    }
+    let windows = start.elapsed().as_nanos() as u64 / CLAIM_WINDOW_NS;
+    assert!(told <= windows + 1, "{told} reports in {windows} windows");
+    std::thread::sleep(Duration::from_nanos(CLAIM_WINDOW_NS));
+    assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)).1.len(), 1);
+
+    bench.kernel.release4(&key).expect("release4");
+    assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
+    // What is not there can be released.
+    bench.kernel.release4(&key).expect("release4");
+    bench.kernel.hold4(&key, &held).expect("hold4");
+    bench.kernel.release_interface(LOOPBACK + 1).expect("another interface");
+    assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)).0, conflict);
+    bench.kernel.release_interface(LOOPBACK).expect("the interface");
+    assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
 }
 
 #[test]

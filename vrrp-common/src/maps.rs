@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -16,6 +16,9 @@ pub const SLOTS: &str = "SLOTS";
 pub const INFO: &str = "INFO";
 /// Per-CPU hash, [`VipKey4`] -> [`VipCounters`].
 pub const VIPS4: &str = "VIPS4";
+/// Hash, [`VipKey4`] -> [`Held`]: the virtual addresses that this host holds as master at the moment. Apart from
+/// `VIPS4`, so that a change of mastership touches no counters.
+pub const HELD4: &str = "HELD4";
 /// Per-CPU array of `u64`, index = [`crate::reason::Reason`], counted by the kernel side.
 pub const REASONS: &str = "REASONS";
 /// Per-CPU array of [`crate::sample::Samples`], index = [`crate::reason::Reason`], written by the kernel side.
@@ -34,6 +37,9 @@ pub const NEWS_WINDOW_NS: u64 = 100_000_000;
 /// News of one router that are reported in [`NEWS_WINDOW_NS`]. A peer that advertises every 10 ms, the
 /// shortest interval there is, brings half of it.
 pub const NEWS_BURST: u32 = 20;
+
+/// Time between two reports of foreign ARP for one held address, nanoseconds.
+pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
 
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
@@ -248,6 +254,20 @@ pub struct VipKey4 {
     pub ifindex: u32,
     /// The address.
     pub address: [u8; 4],
+}
+
+/// Value of `HELD4`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Held {
+    /// The kernel side: when foreign ARP for the address was last reported, nanoseconds of `CLOCK_MONOTONIC`.
+    pub reported_ns: u64,
+    /// Our Ethernet address on that interface in the first six octets, then zeros.
+    pub mac: [u8; 8],
+    /// Index in `SLOTS` and `INFO` of the router that the address belongs to.
+    pub slot: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// Value of `VIPS4`, one per CPU.

@@ -15,6 +15,10 @@ use crate::{VRRP_HEADER_LEN, VRRP_TTL};
 
 /// EtherType of IPv4 (RFC 894).
 const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP (RFC 826).
+const ETHERTYPE_ARP: u16 = 0x0806;
+/// How ARP for IPv4 over Ethernet begins: hardware type 1, protocol type 0x0800, address lengths 6 and 4.
+const ARP_ETHERNET_IPV4: [u8; 6] = [0, 1, 0x08, 0, 6, 4];
 /// EtherType of a customer tag (IEEE 802.1Q).
 const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of a service tag (IEEE 802.1ad).
@@ -61,6 +65,15 @@ pub struct Packet {
     pub source: [u8; 4],
     /// Destination address.
     pub destination: [u8; 4],
+}
+
+/// Who says in an ARP message (RFC 826) that it has which address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArpSender {
+    /// Sender hardware address in the first six octets, then zeros.
+    pub mac: [u8; 8],
+    /// Sender protocol address: 0.0.0.0 in a probe (RFC 5227 section 2.1.1), which claims nothing.
+    pub address: [u8; 4],
 }
 
 /// The VRRP message of a packet that may have anything else wrong with it.
@@ -154,6 +167,41 @@ fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet> {
     let source = [header[12], header[13], header[14], header[15]];
     let destination = [header[16], header[17], header[18], header[19]];
     Some(Packet { vlan, offset, protocol: header[9], source, destination })
+}
+
+/// The sender of an ARP request or reply for IPv4 over Ethernet; `None` for everything else, and for a frame with a
+/// VLAN ID: that belongs to the VLAN device above, whose own program sees it.
+#[inline(always)]
+pub fn arp_sender(frame: &impl Load) -> Option<ArpSender> {
+    match u16::from_be_bytes(frame.load(12)?) {
+        ETHERTYPE_ARP => arp_sender_at(frame, 14),
+        // A priority tag.
+        ETHERTYPE_VLAN if u16::from_be_bytes(frame.load(14)?) & VLAN_ID == 0 => {
+            match u16::from_be_bytes(frame.load(16)?) {
+                ETHERTYPE_ARP => arp_sender_at(frame, 18),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn arp_sender_at(frame: &impl Load, offset: usize) -> Option<ArpSender> {
+    let [k0, k1, k2, k3, k4, k5, o0, o1]: [u8; 8] = frame.load(offset)?;
+    let [a, b, c, d, e, f]: [u8; 6] = frame.load(offset + 8)?;
+    let address = frame.load(offset + 14)?;
+    // The target is not looked at, but must be there: the stack drops the message otherwise.
+    let _: [u8; 10] = frame.load(offset + 18)?;
+    let operation = u16::from_be_bytes([o0, o1]);
+    // Compared as numbers: see `words` in vrrp-ebpf.
+    let [w0, w1, w2, w3, w4, w5] = ARP_ETHERNET_IPV4;
+    let kind = u64::from_ne_bytes([k0, k1, k2, k3, k4, k5, 0, 0]);
+    let known = kind == u64::from_ne_bytes([w0, w1, w2, w3, w4, w5, 0, 0]);
+    if !known || (operation != 1 && operation != 2) {
+        return None;
+    }
+    Some(ArpSender { mac: [a, b, c, d, e, f, 0, 0], address })
 }
 
 /// Where the VRRP message of a packet of protocol 112 lies, for a sample of it. An IP header that claims to be
@@ -550,7 +598,75 @@ mod tests {
         assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
     }
 
+    /// An ARP message behind these tags.
+    fn arp(tags: &[u16], operation: u16, mac: [u8; 6], address: [u8; 4]) -> Vec<u8> {
+        let mut frame = std::vec![0xff; 12];
+        for tag in tags {
+            frame.extend(ETHERTYPE_VLAN.to_be_bytes());
+            frame.extend(tag.to_be_bytes());
+        }
+        frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4]);
+        frame.extend(operation.to_be_bytes());
+        frame.extend(mac);
+        frame.extend(address);
+        frame.extend([0xff; 10]);
+        frame
+    }
+
+    /// A gratuitous reply (RFC 5944 section 4.6), octet by octet after RFC 826: 10.0.0.100 is at 02:00:00:00:00:02.
+    const ARPING: &str = "ffffffffffff0200000000020806000108000604000202000000000\
+        20a0000640200000000020a000064";
+
+    #[test]
+    fn arp_of_others_is_understood() {
+        let octets = octets_of(ARPING);
+        let sender = ArpSender { mac: [2, 0, 0, 0, 0, 2, 0, 0], address: [10, 0, 0, 100] };
+        assert_eq!(arp_sender(&&octets[..]), Some(sender));
+    }
+
+    #[test]
+    fn only_arp_for_ipv4_over_ethernet_counts() {
+        let good = arp(&[], 1, [2; 6], [10, 0, 0, 9]);
+        assert!(arp_sender(&&good[..]).is_some());
+        for (at, value) in
+            [(12, 0x86), (15, 6), (16, 0x86), (18, 8), (19, 16), (20, 1), (21, 3), (21, 0)]
+        {
+            let mut bad = good.clone();
+            bad[at] = value;
+            assert_eq!(arp_sender(&&bad[..]), None, "octet {at}");
+        }
+        // 802.1Q with an ID belongs to a VLAN device, a priority tag does not.
+        assert_eq!(arp_sender(&&arp(&[7], 1, [2; 6], [10, 0, 0, 9])[..]), None);
+        assert_eq!(arp_sender(&&arp(&[0, 0], 1, [2; 6], [10, 0, 0, 9])[..]), None);
+    }
+
     proptest! {
+        #[test]
+        fn an_arp_sender_is_read_as_written(
+            mac: [u8; 6], address: [u8; 4], operation in 1u16..=2,
+            priority in prop::option::of(0u16..16), padding in 0usize..30,
+        ) {
+            let tags: Vec<u16> = priority.into_iter().map(|bits| bits << 12).collect();
+            let mut octets = arp(&tags, operation, mac, address);
+            let whole = octets.len();
+            octets.resize(whole + padding, 0);
+            let sender = arp_sender(&&octets[..]).expect("ARP");
+            prop_assert_eq!((&sender.mac[..6], sender.address), (&mac[..], address));
+            // Cut anywhere, it is nothing.
+            for len in 0..whole {
+                prop_assert_eq!(arp_sender(&&octets[..len]), None);
+            }
+            prop_assert_eq!(ipv4(&&octets[..]), None);
+        }
+
+        #[test]
+        fn random_arp_does_no_harm(rest in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut octets = arp(&[], 1, [2; 6], [10, 0, 0, 9]);
+            octets.truncate(14);
+            octets.extend(rest);
+            let _ = arp_sender(&&octets[..]);
+        }
+
         #[test]
         fn random_octets_do_no_harm(octets in prop::collection::vec(any::<u8>(), 0..1200)) {
             let _ = receive(&mut &octets[..], &entry(3));

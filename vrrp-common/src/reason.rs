@@ -12,7 +12,7 @@ pub enum Verdict {
 
 macro_rules! reasons {
     ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $verdict:ident, $text:literal; )+) => {
-        /// Why a packet of IP protocol 112 got its verdict; index of the per-CPU array `REASONS`.
+        /// Why a packet of IP protocol 112, or ARP for an address of ours, got its verdict; index of the per-CPU array `REASONS`.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -85,6 +85,9 @@ reasons! {
     NewsLimited = "news_limited", Pass, "not reported: changes too often";
     /// The daemon: address list differs from ours (RFC 3768 section 7.1 item 57); counted, not dropped.
     AddressList = "address_list", Pass, "address list differs from ours";
+    /// ARP (RFC 826) whose sender address is a virtual address that we hold, from another Ethernet address: two
+    /// hosts have it.
+    ArpConflict = "arp_conflict", Pass, "ARP: another host claims an address that we hold as master";
 }
 
 impl Reason {

@@ -9,6 +9,8 @@
 )]
 
 #[cfg(any(target_arch = "bpf", clippy))]
+mod arp_watch;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod maps;

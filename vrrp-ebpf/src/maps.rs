@@ -8,8 +8,8 @@ use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, PeerCounters, PeerKey, RING_BYTES, RouterEntry,
-    RouterInfo, RouterKey, Slot, VipCounters, VipKey4,
+    Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, PeerCounters, PeerKey, RING_BYTES,
+    RouterEntry, RouterInfo, RouterKey, Slot, VipCounters, VipKey4,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Samples;
@@ -25,6 +25,8 @@ pub static SLOTS: Array<Slot, ENTRIES, MMAPABLE> = Array::new();
 pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]
 pub static VIPS4: PerCpuHashMap<VipKey4, VipCounters, ENTRIES> = PerCpuHashMap::new();
+#[btf_map]
+pub static HELD4: HashMap<VipKey4, Held, ENTRIES> = HashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]

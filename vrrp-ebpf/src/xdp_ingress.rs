@@ -14,18 +14,20 @@ use vrrp_common::parse::{self, Advert, Load, Packet};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
+use crate::arp_watch;
 use crate::cursor::Frame;
 use crate::maps::{
     EVENTS, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32,
 };
 use crate::sample;
 
-/// The reason for the verdict on a packet of protocol 112; `None` for any other frame, which passes.
+/// The reason for the verdict on a packet of protocol 112 or on ARP for an address of ours; `None` for any other
+/// frame, which passes.
 #[inline(always)]
 pub fn classify(ctx: &XdpContext) -> Option<Reason> {
     let frame = Frame::new(ctx);
-    let packet = parse::ipv4(&frame)?;
     let ifindex = ctx.ingress_ifindex() as u32;
+    let Some(packet) = parse::ipv4(&frame) else { return arp_watch::watch(&frame, ifindex) };
     if packet.is_vrrp() {
         // SAFETY: the helper takes no argument.
         let now = unsafe { bpf_ktime_get_ns() };

@@ -9,6 +9,7 @@ pub mod history;
 mod interfaces;
 mod router;
 mod status;
+mod watch;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -23,14 +24,19 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{self, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::sync::watch::Sender as Latest;
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{ABI_VERSION, Control, DAEMON_COUNTERS, RouterInfo, VipKey4, capture};
+use vrrp_common::maps::{
+    ABI_VERSION, Control, DAEMON_COUNTERS, Held, RouterInfo, VipKey4, capture,
+};
+use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::router::{Router, state_number};
+use self::watch::Watch;
 use crate::config::model::{Config, Scheduling};
 use crate::control::Instance;
 use crate::control::server::{self, Channels, Question};
@@ -62,6 +68,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_millis(250);
 /// A notice of the same kind about the same router is logged once in this time.
 const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
+/// After this time as master, each round of gratuitous ARP also asks whether another host has the addresses. Not
+/// before: a master that was pre-empted still has them for a moment.
+const SETTLED: Nanos = Nanos::from_secs(1);
 
 /// What the daemon needs to start.
 pub struct Options {
@@ -175,6 +184,7 @@ struct Daemon {
     kernel: Kernel,
     interfaces: Interfaces,
     addresses: Addresses,
+    watch: Watch,
     netlink: Netlink,
     memberships: Memberships,
     tx: Tx,
@@ -186,7 +196,7 @@ struct Daemon {
     retry_at: Option<Nanos>,
     history: History,
     /// The number of the last entry of the history, for those who follow it.
-    latest: watch::Sender<u64>,
+    latest: Latest<u64>,
 }
 
 /// The sources that the loop waits on.
@@ -389,6 +399,7 @@ impl Daemon {
             kernel,
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
+            watch: Watch::default(),
             netlink,
             memberships,
             tx,
@@ -433,7 +444,8 @@ impl Daemon {
         let mut more = false;
         loop {
             more |= self.act();
-            let deadline = [self.engine.poll_timeout(), self.retry_at].into_iter().flatten().min();
+            let deadlines = [self.engine.poll_timeout(), self.retry_at, self.watch.next()];
+            let deadline = deadlines.into_iter().flatten().min();
             if let Err(error) = sources.timer.arm(deadline) {
                 log::error!("cannot arm the timer: {error}");
             }
@@ -552,7 +564,71 @@ impl Daemon {
 
     /// Returns whether more may be waiting.
     fn drain_ring(&mut self, ring: &mut EventRing) -> bool {
-        ring.drain(RING_BUDGET, |event, payload| self.advert(&event, payload)) == RING_BUDGET
+        ring.drain(RING_BUDGET, |event, payload| self.heard(&event, payload)) == RING_BUDGET
+    }
+
+    fn heard(&mut self, event: &RxEvent, payload: &[u8]) {
+        if event.reason == Reason::ArpConflict.index() {
+            self.claimed(event, payload);
+        } else {
+            self.advert(event, payload);
+        }
+    }
+
+    /// Another host claims an address that we hold.
+    fn claimed(&mut self, event: &RxEvent, payload: &[u8]) {
+        let id = RouterId(event.slot);
+        let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
+        let [a, b, c, d, ..] = event.source;
+        let place = Place { ifindex: event.ifindex, address: IpAddr::from([a, b, c, d]) };
+        if self.engine.state(id) != Some(State::Master) {
+            // We have yielded meanwhile.
+            return;
+        }
+        if self.interfaces.get(place.ifindex).is_some_and(|on| on.mac == Some(mac)) {
+            // Our own, which has changed since the kernel side was told.
+            return self.hold(id, place);
+        }
+        if self.interfaces.has_mac(mac) {
+            // Another interface of this host on the same network, which answers for it.
+            return;
+        }
+        if let Some(notice) = self.watch.claimed(id, place, mac, Nanos(event.ktime_ns)) {
+            self.engine.handle_notice(id, notice);
+        }
+    }
+
+    /// Lets the kernel side watch who else claims an address that a router now has.
+    fn hold(&mut self, id: RouterId, place: Place) {
+        let IpAddr::V4(address) = place.address else { return };
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        let Some([a, b, c, d, e, f]) = mac else { return };
+        let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
+        let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
+        if let Err(error) = self.kernel.hold4(&key, &held) {
+            log::error!("{}: not watched: {}", self.describe(place), bpf::chain(&error));
+        }
+    }
+
+    fn release(&mut self, id: RouterId, place: Place) {
+        if let Some(notice) = self.watch.released(place) {
+            self.engine.handle_notice(id, notice);
+        }
+        let IpAddr::V4(address) = place.address else { return };
+        let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
+        if let Err(error) = self.kernel.release4(&key) {
+            log::error!("{}: still watched: {}", self.describe(place), bpf::chain(&error));
+        }
+    }
+
+    fn watch_conflicts(&mut self, now: Nanos) {
+        let due = self.watch.due(now);
+        for (id, notice) in due.over {
+            self.engine.handle_notice(id, notice);
+        }
+        for place in due.ask {
+            self.probe(place);
+        }
     }
 
     fn advert(&mut self, event: &RxEvent, payload: &[u8]) {
@@ -620,6 +696,9 @@ impl Daemon {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.retry();
+        }
+        if self.watch.next().is_some_and(|at| at <= now) {
+            self.watch_conflicts(now);
         }
     }
 
@@ -700,6 +779,9 @@ impl Daemon {
             Change::Interface { ifindex, gone: true } => {
                 if let Err(error) = self.kernel.detach(ifindex) {
                     log::debug!("interface {ifindex} is gone: {}", bpf::chain(&error));
+                }
+                if let Err(error) = self.kernel.release_interface(ifindex) {
+                    log::error!("interface {ifindex} is gone: {}", bpf::chain(&error));
                 }
                 self.memberships.leave(ifindex);
                 self.addresses.interface_gone(ifindex);
@@ -918,6 +1000,7 @@ impl Daemon {
             self.count(Counter::AddressAddFailed);
         }
         for (place, prefix) in self.places(id) {
+            self.hold(id, place);
             if owner && self.interfaces.has(place) && !self.addresses.installed(place) {
                 // The interface's own address, not ours to remove later.
                 continue;
@@ -932,6 +1015,7 @@ impl Daemon {
 
     fn remove_addresses(&mut self, id: RouterId) {
         for (place, _) in self.places(id) {
+            self.release(id, place);
             if let Some(request) = self.addresses.unwant(place) {
                 self.ask(place, request);
             }
@@ -1127,6 +1211,21 @@ impl Daemon {
                 self.garp(*place);
             }
         }
+        if self.engine.view(id).is_some_and(|view| timer::now() >= view.since + SETTLED) {
+            for place in there {
+                self.probe(place);
+            }
+        }
+    }
+
+    /// Asks who else has an address; an answer is what the kernel side watches for.
+    fn probe(&mut self, place: Place) {
+        let IpAddr::V4(address) = place.address else { return };
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        if let Some(mac) = mac {
+            let frame = wire::frame::arp_frame(&wire::arp::Repr::probe(mac, address));
+            self.queue.push(place.ifindex, &frame, u32::MAX);
+        }
     }
 
     fn garp(&mut self, place: Place) {
@@ -1157,7 +1256,7 @@ impl Daemon {
                 }
                 self.publish(RouterId(tag), |info| info.send_errors += 1);
             }
-            None => log::warn!("cannot send a gratuitous ARP: {error}"),
+            None => log::warn!("cannot send ARP: {error}"),
         }
     }
 

@@ -10,4 +10,5 @@ pub mod daemon;
 pub mod engine;
 pub mod io;
 pub mod metrics;
+pub mod refused;
 pub mod wire;

@@ -1,13 +1,14 @@
 //! The command line.
 
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use vrrp_user::cli::doctor::{Options, Severity};
 use vrrp_user::cli::stats::View;
 use vrrp_user::config::{self, model::Listen};
 use vrrp_user::control::Instance;
@@ -84,6 +85,24 @@ enum Command {
     Check {
         /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
         file: PathBuf,
+    },
+    /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP and
+    /// ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when something is broken.
+    Doctor {
+        /// Configuration [default: that of the running daemon].
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+        /// Whom to ask whether packets from the shared addresses come back [default: the next hop of the default
+        /// route].
+        #[arg(long, value_name = "ADDRESS")]
+        gateway: Option<Ipv4Addr>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -201,6 +220,20 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let usable = cli::check::check(&file, &config::Options::default(), &mut out)
                 .context("cannot write")?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Doctor { config, instance, bpffs, gateway, json } => {
+            let options = Options {
+                config: config.as_deref(),
+                instance: &instance.instance,
+                bpffs: bpffs.bpffs.as_deref(),
+                gateway,
+                json,
+            };
+            return Ok(match cli::doctor::doctor(&options, &mut out)? {
+                Severity::Fine | Severity::Skipped => ExitCode::SUCCESS,
+                Severity::Warning => ExitCode::from(1),
+                Severity::Broken => ExitCode::from(2),
+            });
         }
     }
     Ok(ExitCode::SUCCESS)

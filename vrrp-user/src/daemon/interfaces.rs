@@ -167,6 +167,11 @@ impl Interfaces {
             .map(|(ifindex, interface)| (*ifindex, interface))
     }
 
+    /// Whether an Ethernet address is one of this host's.
+    pub fn has_mac(&self, mac: [u8; 6]) -> bool {
+        self.by_index.values().any(|interface| interface.mac == Some(mac))
+    }
+
     /// Whether a virtual address is on its interface, by whomever it was put there.
     pub fn has(&self, place: Place) -> bool {
         self.present.contains(&place)

@@ -398,8 +398,12 @@ impl Router {
         self.last_notice = None;
     }
 
-    /// Whether a notice is of another kind than the last one, or that one was long ago.
+    /// Whether a notice is of another kind than the last one, or that one was long ago, or it begins or ends
+    /// something.
     pub fn worth_logging(&mut self, notice: &Notice, now: Nanos, silence: Nanos) -> bool {
+        if notice.is_transition() {
+            return true;
+        }
         let kind = discriminant(notice);
         if self.last_notice.is_some_and(|(last, at)| last == kind && now < at + silence) {
             return false;

@@ -4,6 +4,7 @@
 //! is asked about thousands of them is asked in parts, and between two parts the loop looks at its timers.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Daemon;
 use super::addresses::Place;
@@ -19,7 +20,8 @@ use crate::control::events::{Moment, Record};
 use crate::control::server::{Events, Question};
 use crate::engine::time::Nanos;
 use crate::engine::types::{GarpPolicy, RouterId, RouterSpec, State};
-use crate::io::timer;
+use crate::io::{bpf, timer};
+use crate::refused::{self, Ours, Refused};
 
 /// Routers in one part of an answer, and virtual addresses after which a part ends early: together far below a
 /// millisecond.
@@ -31,6 +33,8 @@ const PART_EVENTS: usize = 256;
 const ADDING: Nanos = Nanos::from_secs(1);
 /// Missing addresses that are named.
 const PROBLEMS_SHOWN: usize = 4;
+/// For how long a refused advertisement is a problem: some intervals of most senders.
+const REFUSED_RECENTLY: Nanos = Nanos::from_secs(10);
 /// Transitions that `status NAME` shows.
 const TRANSITIONS: usize = 10;
 
@@ -86,25 +90,82 @@ impl Daemon {
 
     /// The routers from a number on, as many as are answered at once.
     fn part(&mut self, begin: usize) -> Routers {
+        let refused = self.refused();
         let (mut routers, mut addresses) = (Vec::new(), 0);
         for id in self.ids().skip(begin).take(PART_ROUTERS) {
             if addresses > PART_ADDRESSES {
                 break;
             }
             addresses += self.router(id).addresses().count();
-            routers.extend(self.router_status(id));
+            routers.extend(self.router_status(id, &refused));
         }
         let more = begin + routers.len() < self.routers.len() && !routers.is_empty();
         Routers { routers, more }
     }
 
-    fn router_status(&mut self, id: RouterId) -> Option<RouterStatus> {
+    /// What was refused of late. Nothing while no router is master: a backup says that it hears no master.
+    fn refused(&self) -> Vec<Refused> {
+        if !self.ids().any(|id| self.engine.state(id) == Some(State::Master)) {
+            return Vec::new();
+        }
+        match self.kernel.reader().and_then(|reader| reader.samples()) {
+            Ok(sampled) => refused::latest(&sampled),
+            Err(error) => {
+                log::debug!("refused advertisements: {}", bpf::chain(&error));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Who else has the router's addresses.
+    fn conflicts(&self, id: RouterId, now: Nanos) -> Vec<String> {
+        if self.watch.next().is_none() {
+            return Vec::new();
+        }
+        let places = self.places(id);
+        let named = places.iter().filter_map(|(place, _)| {
+            let name = &self.interfaces.get(place.ifindex)?.name;
+            self.watch.problem(*place, name, now)
+        });
+        named.collect()
+    }
+
+    /// What a master does not hear of others, as far as it goes on.
+    fn unheard(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
+        let router = self.router(id);
+        let (Some(State::Master), Some(ifindex)) = (self.engine.state(id), router.ifindex()) else {
+            return Vec::new();
+        };
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        let addresses: Vec<Ipv4Addr> = router
+            .addresses()
+            .filter_map(|address| match address.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        let ours = Ours {
+            ifindex,
+            vrid: router.vrid().get(),
+            version: version_number(router.version()),
+            addresses: &addresses,
+        };
+        let recent = refused.iter().filter(|refused| refused.at() + REFUSED_RECENTLY > now);
+        recent.filter_map(|refused| refused.about(&ours)).collect()
+    }
+
+    fn router_status(&mut self, id: RouterId, refused: &[Refused]) -> Option<RouterStatus> {
         self.ask_kernel(id);
         // After that, so that nothing was heard in the future.
         let now = timer::now();
         let router = self.router(id);
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
+        let problems = self.problems(id, view.state, now - since);
+        let unheard = self.unheard(id, now, refused);
+        let conflicts = self.conflicts(id, now);
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
@@ -141,7 +202,7 @@ impl Daemon {
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: self.problems(id, view.state, now - since),
+            problems: problems.into_iter().chain(conflicts).chain(unheard).collect(),
         })
     }
 
@@ -165,7 +226,8 @@ impl Daemon {
     }
 
     fn detail(&mut self, id: RouterId) -> Option<RouterDetail> {
-        let status = self.router_status(id)?;
+        let refused = self.refused();
+        let status = self.router_status(id, &refused)?;
         let now = Moment::now();
         let timers = self.engine.timers(id).into_iter().map(|(timer, at)| TimerStatus {
             name: timer.name().to_owned(),

@@ -120,6 +120,9 @@ fn describe(action: &Action) -> String {
             Notice::IntervalLearned(_) => "!interval".into(),
             Notice::LowerPriority { .. } => "!lower".into(),
             Notice::Preempting { .. } => "!preempting".into(),
+            Notice::AddressConflict { .. } | Notice::AddressConflictOver { .. } => {
+                "!conflict".into()
+            }
         },
     }
 }

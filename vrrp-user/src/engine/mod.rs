@@ -16,7 +16,7 @@ use self::fsm::{Event, Router};
 use self::time::Nanos;
 use self::timers::Queue;
 pub use self::timers::Timer;
-use self::types::{Action, Advert, Link, RouterId, RouterSpec, RouterView, State};
+use self::types::{Action, Advert, Link, Notice, RouterId, RouterSpec, RouterView, State};
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
 const ACTIONS_KEPT: usize = 1024;
@@ -131,6 +131,13 @@ impl Engine {
     /// One of the router's addresses was removed, and not because of [`Action::RemoveAddresses`].
     pub fn handle_address_lost(&mut self, now: Nanos, id: RouterId, address: IpAddr) {
         self.dispatch(now, id, Event::AddressLost(address));
+    }
+
+    /// Something was noticed about the router that no timer or state depends on.
+    pub fn handle_notice(&mut self, id: RouterId, notice: Notice) {
+        if self.router(id).is_some() {
+            self.actions.push_back(Action::Notice { router: id, notice });
+        }
     }
 
     /// Stops all routers. From here on nothing starts again.

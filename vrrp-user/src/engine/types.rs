@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::time::{Centisecs, Nanos};
+use crate::wire::ethernet::{Colons, Mac};
 
 /// Virtual router identifier, 1-255 (RFC 9568 section 5.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -350,6 +351,31 @@ pub enum Notice {
         /// Its priority.
         priority: Priority,
     },
+    /// As master, another host says by ARP that it has one of our addresses: split brain.
+    AddressConflict {
+        /// The address.
+        address: IpAddr,
+        /// Ethernet address of the other host.
+        mac: Mac,
+    },
+    /// What [`Self::AddressConflict`] said is over.
+    AddressConflictOver {
+        /// The address.
+        address: IpAddr,
+        /// Ethernet address of the other host.
+        mac: Mac,
+        /// Why.
+        end: ConflictEnd,
+    },
+}
+
+/// Why an address conflict is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictEnd {
+    /// The other host has claimed the address no more, although it was asked.
+    Silent,
+    /// We are master no more, and whoever has the address is right.
+    NotMaster,
 }
 
 impl Notice {
@@ -362,6 +388,8 @@ impl Notice {
             Self::IntervalLearned(_) => "interval-learned",
             Self::LowerPriority { .. } => "lower-priority",
             Self::Preempting { .. } => "preempting",
+            Self::AddressConflict { .. } => "address-conflict",
+            Self::AddressConflictOver { .. } => "address-conflict-over",
         }
     }
 }
@@ -387,6 +415,30 @@ impl fmt::Display for Notice {
             Self::Preempting { master, priority } => {
                 write!(f, "pre-empting master {master} of lower priority {priority}")
             }
+            Self::AddressConflict { address, mac } => {
+                write!(f, "split brain: {} also claims {address} while we are master", Colons(*mac))
+            }
+            Self::AddressConflictOver { address, mac, end: ConflictEnd::Silent } => {
+                write!(f, "split brain is over: {} no longer claims {address}", Colons(*mac))
+            }
+            Self::AddressConflictOver { address, mac, end: ConflictEnd::NotMaster } => {
+                write!(f, "split brain is over: {address} is left to {}", Colons(*mac))
+            }
+        }
+    }
+}
+
+impl Notice {
+    /// Whether it is one of a pair, the beginning or the end of something: each is worth telling.
+    pub const fn is_transition(&self) -> bool {
+        match self {
+            Self::AddressConflict { .. } | Self::AddressConflictOver { .. } => true,
+            Self::AddressListMismatch(_)
+            | Self::SecondOwner(_)
+            | Self::NewMaster { .. }
+            | Self::IntervalLearned(_)
+            | Self::LowerPriority { .. }
+            | Self::Preempting { .. } => false,
         }
     }
 }

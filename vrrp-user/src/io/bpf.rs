@@ -1,6 +1,6 @@
 //! The kernel side: loading, attaching, and the shared maps by name.
 //!
-//! [`Kernel`] is the daemon's; [`Reader`](super::reader::Reader) serves whoever wants to look, with or without
+//! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
 use std::collections::BTreeMap;
@@ -23,11 +23,12 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, INFO,
-    INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES,
+    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4, Held,
+    INFO, INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES,
     SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
 };
 
+use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
 
@@ -298,12 +299,13 @@ struct Attached {
 }
 
 /// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
-/// [`Reader`](super::reader::Reader).
+/// [`Reader`].
 pub struct Kernel {
     ebpf: Ebpf,
     pins: PathBuf,
     routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
     vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    held: HashMap<MapData, Plain<VipKey4>, Plain<Held>>,
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
@@ -354,17 +356,12 @@ impl Kernel {
         }
         loader.map_max_entries(VIPS4, sizes.vips);
         loader.map_max_entries(PEERS, peers(sizes.routers));
+        loader.map_max_entries(HELD4, sizes.vips);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| {
-            if errno(&error) == Some(libc::EPERM) {
-                Error::NotPermitted("load BPF programs")
-            } else {
-                Error::Load(Box::new(error))
-            }
-        })?;
+        let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
         xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
         let counts_egress = match egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
             Ok(()) => true,
@@ -379,6 +376,7 @@ impl Kernel {
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
             vips: take(&mut ebpf, VIPS4)?,
+            held: take(&mut ebpf, HELD4)?,
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
@@ -391,6 +389,15 @@ impl Kernel {
             links: BTreeMap::new(),
             counts_egress,
         })
+    }
+
+    /// The maps as others see them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::open`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        Reader::open(&self.pins)
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
@@ -545,6 +552,41 @@ impl Kernel {
     /// [`Error::Map`].
     pub fn remove_vip4(&mut self, key: &VipKey4) -> Result<(), Error> {
         or_absent(VIPS4, self.vips.remove(&Plain(*key)))
+    }
+
+    /// Starts to watch for ARP by which another host claims an address that we now hold, or renews what is known
+    /// of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the map was made for fewer addresses.
+    pub fn hold4(&mut self, key: &VipKey4, held: &Held) -> Result<(), Error> {
+        let full = Error::Full { name: HELD4, entries: self.sizes.vips };
+        self.held.insert(Plain(*key), Plain(*held), 0).map_err(|error| or_full(HELD4, error, full))
+    }
+
+    /// Ends what [`Self::hold4`] began; nothing happens where it did not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn release4(&mut self, key: &VipKey4) -> Result<(), Error> {
+        or_absent(HELD4, self.held.remove(&Plain(*key)))
+    }
+
+    /// As [`Self::release4`], for all addresses on an interface that is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
+        let keys: Result<Vec<_>, _> = self.held.keys().collect();
+        for Plain(key) in keys.map_err(Error::map(HELD4))? {
+            if key.ifindex == ifindex {
+                self.release4(&key)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the kernel side knows about the router at `index`; zeros past the end.
@@ -765,14 +807,59 @@ fn cpus() -> Result<usize, Error> {
 
 /// Number and name of the XDP program on an interface, as far as the kernel tells.
 fn occupant(ifindex: u32) -> String {
-    let Some(id) = xdp_program_id(ifindex) else { return "unknown".to_owned() };
+    match xdp_program(ifindex) {
+        None => "unknown".to_owned(),
+        Some((id, Some(name))) => format!("id {id}, {name}"),
+        Some((id, None)) => format!("id {id}"),
+    }
+}
+
+/// Number of the XDP program on an interface, whosever it is, and its name where we may ask for it.
+pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
+    let id = xdp_program_id(ifindex)?;
     let name = loaded_programs()
         .flatten()
         .find(|program| program.id() == id)
         .and_then(|program| program.name_as_str().map(str::to_owned));
-    match name {
-        Some(name) => format!("id {id}, {name}"),
-        None => format!("id {id}"),
+    Some((id, name))
+}
+
+/// Loads the kernel side, without pins, and forgets it at once. Whether the kernel compiled it (JIT): the setting
+/// `net.core.bpf_jit_enable` can not be seen in every network namespace.
+///
+/// # Errors
+///
+/// As [`Kernel::load`].
+pub fn try_load() -> Result<bool, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader.override_global(aya_log::LEVEL, &0u8, true);
+    let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
+    egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM))?;
+    let program = xdp(&mut ebpf)?;
+    program.load().map_err(refused(XDP_PROGRAM))?;
+    let info = program.info().map_err(|error| Error::Program(Box::new(error)))?;
+    Ok(info.size_jitted() > 0)
+}
+
+/// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.
+///
+/// # Errors
+///
+/// [`Error::Program`] when it does not even say that it can not.
+pub fn has_tcx() -> Result<bool, Error> {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
+        Ok(_) => Ok(true),
+        Err(error) if errno(&error) == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(Error::Program(Box::new(error))),
+    }
+}
+
+fn not_loaded(error: EbpfError) -> Error {
+    if errno(&error) == Some(libc::EPERM) {
+        Error::NotPermitted("load BPF programs")
+    } else {
+        Error::Load(Box::new(error))
     }
 }
 

@@ -56,6 +56,22 @@ impl Repr {
         }
     }
 
+    /// A probe (RFC 5227 section 2.1.1): who has the address? It claims nothing, so that nobody's table changes.
+    pub fn probe(mac: Mac, address: Ipv4Addr) -> Self {
+        Self::request(mac, Ipv4Addr::UNSPECIFIED, address)
+    }
+
+    /// An ordinary question from `sender` for `target`.
+    pub fn request(mac: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> Self {
+        Self {
+            operation: Operation::Request,
+            sender_mac: mac,
+            sender_ip: sender,
+            target_mac: [0; 6],
+            target_ip: target,
+        }
+    }
+
     /// Reads a message; padding behind it is ignored.
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let message = at_least(message, LEN)?;

@@ -1,9 +1,22 @@
 //! Ethernet II headers.
 
+use std::fmt;
+
 use super::{Error, array, at_least};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
+
+/// A MAC address as people write it: `02:00:00:00:00:01`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colons(pub Mac);
+
+impl fmt::Display for Colons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
 
 /// All stations.
 pub const BROADCAST: Mac = [0xff; 6];

@@ -15,8 +15,8 @@ const IP: usize = ethernet::HEADER_LEN;
 const VRRP: usize = IP + ipv4::HEADER_LEN;
 /// Internetwork control, precedence 6: what keepalived sends.
 const TOS: u8 = 0xc0;
-/// Octets of a gratuitous ARP frame. Where the medium wants 60, the driver pads.
-pub const GARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
+/// Octets of an ARP frame. Where the medium wants 60, the driver pads.
+pub const ARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
 
 /// What goes into the advertisements of one router to one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,11 +124,16 @@ impl AdvertFrame {
 
 /// A gratuitous ARP frame for one address: a broadcast request of the address for itself, as keepalived
 /// sends it.
-pub fn garp_frame(mac: Mac, vip: Ipv4Addr) -> [u8; GARP_LEN] {
-    let mut frame = [0; GARP_LEN];
-    ethernet::Repr { destination: BROADCAST, source: mac, ethertype: ETHERTYPE_ARP }
-        .emit(&mut frame);
-    arp::Repr::gratuitous(mac, vip).emit(&mut frame[ethernet::HEADER_LEN..]);
+pub fn garp_frame(mac: Mac, vip: Ipv4Addr) -> [u8; ARP_LEN] {
+    arp_frame(&arp::Repr::gratuitous(mac, vip))
+}
+
+/// An ARP message to all stations.
+pub fn arp_frame(message: &arp::Repr) -> [u8; ARP_LEN] {
+    let mut frame = [0; ARP_LEN];
+    let source = message.sender_mac;
+    ethernet::Repr { destination: BROADCAST, source, ethertype: ETHERTYPE_ARP }.emit(&mut frame);
+    message.emit(&mut frame[ethernet::HEADER_LEN..]);
     frame
 }
 

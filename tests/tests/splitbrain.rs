@@ -1,0 +1,159 @@
+//! Split brain: two hosts that are master at once, and what ours say of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::Duration;
+
+use vrrp_tests::story::Kind;
+use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser, pause, story::Daemon};
+
+/// More than the master-down interval, and than what the watch takes to call it over.
+const STEP: Duration = Duration::from_secs(20);
+/// A claim that arrived is reported in less.
+const PROMPTLY: Duration = Duration::from_secs(1);
+/// The second group of gratuitous ARP, with which a new master asks who else has the address, and a margin.
+const ASKED: Duration = Duration::from_secs(10);
+const VIP: &str = "10.0.0.100";
+const ROUTER: &str = "VI_1";
+
+fn conf(priority: u8) -> String {
+    Instance::new(51, priority, "10.0.0.100/24").password("1111").to_string()
+}
+
+fn mac(host: &Host) -> String {
+    host.mac().map(|octet| format!("{octet:02x}")).join(":")
+}
+
+/// What `status` says is wrong with the router.
+fn problems(daemon: &VrrpUser, host: &Host) -> Result<Vec<String>> {
+    let router = daemon.router(host, ROUTER)?;
+    let lines = router["problems"].as_array().unwrap().iter();
+    Ok(lines.map(|line| line.as_str().unwrap().to_owned()).collect())
+}
+
+fn ours(daemon: &Daemon) -> Option<&VrrpUser> {
+    match daemon {
+        Daemon::VrrpUser(daemon) => Some(daemon),
+        Daemon::Keepalived(_) => None,
+    }
+}
+
+/// How often the log says that a split brain began and that it is over.
+fn logged(daemon: &VrrpUser) -> (usize, usize) {
+    let text = daemon.log().text();
+    (text.matches("while we are master").count(), text.matches("split brain is over").count())
+}
+
+/// `a` is preferred; protocol 112 is cut and mended between them.
+fn play(a: Kind, b: Kind) -> Result<()> {
+    let lab = Lab::new()?;
+    let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
+    let mut daemons = [a.start(&hosts[0], &conf(100))?, b.start(&hosts[1], &conf(50))?];
+    daemons[0].wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
+    daemons[1].wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
+    for (daemon, host) in daemons.iter().zip(&hosts) {
+        if let Some(daemon) = ours(daemon) {
+            assert_eq!(problems(daemon, host)?, [""; 0]);
+        }
+    }
+
+    lab.block_vrrp(&[])?;
+    daemons[1].wait_state(&hosts[1], ROUTER, "MASTER", STEP)?;
+    assert_eq!(daemons[0].state(&hosts[0], ROUTER), "MASTER");
+    for (n, limit) in [(0, PROMPTLY), (1, ASKED)] {
+        let (host, other) = (&hosts[n], mac(&hosts[1 - n]));
+        let Some(daemon) = ours(&daemons[n]) else { continue };
+        let found = lab.wait_until(limit, &format!("{} names {other}", host.name()), || {
+            let lines = problems(daemon, host)?;
+            Ok(lines.iter().find(|line| line.contains(&other)).cloned())
+        })?;
+        println!("{}: {found}", host.name());
+        assert!(found.starts_with("split brain: ") && found.contains(VIP), "{found}");
+        assert!(daemon.reason(host, "arp_conflict")? >= 1);
+    }
+    // It stands as long as it is the case, and is said once.
+    pause(Duration::from_secs(12))?;
+    for (n, host) in hosts.iter().enumerate() {
+        let Some(daemon) = ours(&daemons[n]) else { continue };
+        assert_eq!((problems(daemon, host)?.len(), logged(daemon)), (1, (1, 0)), "{}", host.name());
+    }
+
+    lab.unblock_vrrp()?;
+    daemons[1].wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
+    daemons[0].wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
+    for (n, host) in hosts.iter().enumerate() {
+        let Some(daemon) = ours(&daemons[n]) else { continue };
+        lab.wait_until(STEP, &format!("{} calls it over", host.name()), || {
+            Ok(problems(daemon, host)?.is_empty().then_some(()))
+        })?;
+        assert_eq!(logged(daemon), (1, 1), "{}", daemon.log().text());
+    }
+    Ok(())
+}
+
+#[test]
+fn vrrp_user_and_vrrp_user() -> Result<()> {
+    play(Kind::VrrpUser, Kind::VrrpUser)
+}
+
+#[test]
+fn vrrp_user_against_keepalived() -> Result<()> {
+    play(Kind::VrrpUser, Kind::Keepalived)
+}
+
+#[test]
+fn keepalived_against_vrrp_user() -> Result<()> {
+    play(Kind::Keepalived, Kind::VrrpUser)
+}
+
+/// A handover in good order is none.
+#[test]
+fn a_handover_is_no_split_brain() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut other = VrrpUser::start(&b, &conf(50))?;
+    other.wait_state(&b, ROUTER, "MASTER", STEP)?;
+    let mut daemon = VrrpUser::start(&a, &conf(100))?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    other.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    // Until after the second group of gratuitous ARP.
+    pause(Duration::from_secs(7))?;
+    daemon.stop()?;
+    other.wait_state(&b, ROUTER, "MASTER", STEP)?;
+    assert_eq!((logged(&daemon), logged(&other)), ((0, 0), (0, 0)));
+    assert_eq!(other.reason(&b, "arp_conflict")?, 0);
+    Ok(())
+}
+
+/// Two masters, each of which must ignore the other.
+#[test]
+fn refused_advertisements_are_put_into_words() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut daemon = VrrpUser::start(&a, &conf(100))?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let instance = |vrid| Instance::new(vrid, 50, "10.0.0.100/24");
+    let others = [
+        (instance(51).password("2222"), "10.0.0.2 advertises VRID 51 with another password: "),
+        (instance(51), "10.0.0.2 advertises VRID 51 with authentication type 0, "),
+        (instance(51).v3("1"), "10.0.0.2 advertises VRID 51 as VRRP version 3 instead of 2: "),
+        (instance(52), "10.0.0.2 advertises our address 10.0.0.100 as VRID 52 instead of 51: "),
+    ];
+    for (conf, words) in others {
+        let mut other = Kind::Keepalived.start(&b, &conf.to_string())?;
+        other.wait_state(&b, ROUTER, "MASTER", STEP)?;
+        let line = lab.wait_until(STEP, words, || {
+            Ok(problems(&daemon, &a)?.into_iter().find(|line| line.starts_with(words)))
+        })?;
+        println!("{line}");
+        // Both have the address, which ARP shows as well.
+        let mac = mac(&b);
+        lab.wait_until(STEP, "the split brain", || {
+            let lines = problems(&daemon, &a)?;
+            Ok(lines.iter().any(|line| line.contains(&mac)).then_some(()))
+        })?;
+        other.stop()?;
+    }
+    lab.wait_until(STEP, "no problem is left", || {
+        Ok(problems(&daemon, &a)?.is_empty().then_some(()))
+    })
+}

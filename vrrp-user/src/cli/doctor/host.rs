@@ -1,0 +1,303 @@
+//! The host as a whole: kernel, BPF, rights, other daemons.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use vrrp_common::IPPROTO_VRRP;
+
+use super::{Finding, some};
+use crate::control::api::Status;
+use crate::io::bpf;
+
+/// The oldest kernel that the XDP program loads on: `bpf_xdp_load_bytes` and its kind (Linux 5.18).
+const LEAST: (u32, u32) = (5, 18);
+/// The first one with tcx.
+const TCX: (u32, u32) = (6, 6);
+
+/// Everything about the host.
+pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
+    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    let loaded = bpf::try_load().map_err(|error| bpf::chain(&error));
+    vec![
+        kernel(read("/proc/sys/kernel/osrelease").as_deref().map(str::trim)),
+        capabilities(read("/proc/self/status").as_deref()),
+        programs(loaded.as_ref()),
+        tcx(bpf::has_tcx().map_err(|error| bpf::chain(&error))),
+        jit(loaded.as_ref().ok().copied()),
+        filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
+        others(
+            read("/proc/net/raw").as_deref().map(vrrp_sockets),
+            owners,
+            status.map(|status| status.pid),
+        ),
+        nonlocal_bind(read("/proc/sys/net/ipv4/ip_nonlocal_bind").as_deref().map(str::trim)),
+    ]
+}
+
+fn kernel(release: Result<&str, &String>) -> Finding {
+    let check = "kernel";
+    let release = match release {
+        Ok(release) => release,
+        Err(error) => return Finding::skipped(check, error.as_str()),
+    };
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return Finding::skipped(check, format!("cannot tell the version of `{release}`"));
+    };
+    let text = format!("Linux {release}");
+    if (major, minor) < LEAST {
+        let (a, b) = LEAST;
+        return Finding::broken(check, format!("{text} is too old: {a}.{b} or later is needed"));
+    }
+    if (major, minor) < TCX {
+        let (a, b) = TCX;
+        let text = format!("{text}: what is sent from the addresses is not counted before {a}.{b}");
+        return Finding::warning(check, text);
+    }
+    Finding::fine(check, text)
+}
+
+/// Capability numbers (linux/capability.h).
+mod capability {
+    pub const NET_ADMIN: u32 = 12;
+    pub const NET_RAW: u32 = 13;
+    pub const IPC_LOCK: u32 = 14;
+    pub const SYS_ADMIN: u32 = 21;
+    pub const SYS_NICE: u32 = 23;
+    pub const BPF: u32 = 39;
+}
+
+fn capabilities(status: Result<&str, &String>) -> Finding {
+    let check = "capabilities";
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return Finding::skipped(check, error.as_str()),
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let Some(Ok(effective)) = line.map(|hex| u64::from_str_radix(hex.trim(), 16)) else {
+        return Finding::skipped(check, "/proc/self/status has no CapEff");
+    };
+    let has = |number: u32| effective & 1 << number != 0;
+    let mut missing = Vec::new();
+    if !has(capability::BPF) && !has(capability::SYS_ADMIN) {
+        missing.push("CAP_BPF");
+    }
+    for (number, name) in
+        [(capability::NET_ADMIN, "CAP_NET_ADMIN"), (capability::NET_RAW, "CAP_NET_RAW")]
+    {
+        if !has(number) {
+            missing.push(name);
+        }
+    }
+    if !missing.is_empty() {
+        let text = format!(
+            "this process lacks {}: a daemon started like this can not run",
+            missing.join(", ")
+        );
+        return Finding::broken(check, text).hint("run as root, or grant them to the service");
+    }
+    let nice = [
+        (capability::SYS_NICE, "CAP_SYS_NICE (no real-time scheduling)"),
+        (capability::IPC_LOCK, "CAP_IPC_LOCK (memory is not locked)"),
+    ];
+    let lacking: Vec<&str> =
+        nice.into_iter().filter(|(number, _)| !has(*number)).map(|(_, name)| name).collect();
+    if lacking.is_empty() {
+        Finding::fine(check, "all that the daemon uses")
+    } else {
+        let text = format!("without {}: under load advertisements may be late", lacking.join(", "));
+        Finding::warning(check, text)
+    }
+}
+
+fn programs(loaded: Result<&bool, &String>) -> Finding {
+    match loaded {
+        Ok(_) => Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)"),
+        Err(error) => Finding::broken("bpf", format!("the kernel side does not load: {error}")),
+    }
+}
+
+fn tcx(there: Result<bool, String>) -> Finding {
+    match there {
+        Ok(true) => Finding::fine("tcx", "there"),
+        Ok(false) => {
+            Finding::warning("tcx", "not there: what is sent from the addresses is not counted")
+                .hint("Linux 6.6 or later")
+        }
+        Err(error) => Finding::skipped("tcx", error),
+    }
+}
+
+fn jit(compiled: Option<bool>) -> Finding {
+    match compiled {
+        Some(false) => {
+            Finding::warning("jit", "BPF programs are interpreted: every packet costs more")
+                .hint("sysctl net.core.bpf_jit_enable=1")
+        }
+        Some(true) => Finding::fine("jit", "BPF programs are compiled"),
+        None => Finding::skipped("jit", "no program could be loaded"),
+    }
+}
+
+fn filesystem(found: Result<&Path, &String>) -> Finding {
+    match found {
+        Ok(dir) => Finding::fine("bpffs", dir.display().to_string()),
+        Err(error) => Finding::warning("bpffs", error.as_str())
+            .hint("`run` mounts one if it may; by hand: mount -t bpf bpf /sys/fs/bpf"),
+    }
+}
+
+/// Inodes of the sockets that receive protocol 112 (`/proc/net/raw`: the port of the local address is the
+/// protocol, net/ipv4/raw.c).
+fn vrrp_sockets(table: &str) -> Vec<u64> {
+    let ours = format!(":{IPPROTO_VRRP:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(1).filter(|local| local.ends_with(&ours))?;
+            fields.get(9)?.parse().ok()
+        })
+        .collect()
+}
+
+/// The processes that have these sockets: number and name, as far as `/proc` may be read.
+fn owners(inodes: &[u64]) -> BTreeMap<u32, String> {
+    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let mut found = BTreeMap::new();
+    let Ok(processes) = fs::read_dir("/proc") else { return found };
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        let has = files.flatten().any(|file| {
+            let target = fs::read_link(file.path()).unwrap_or_default();
+            links.iter().any(|link| target.as_os_str() == link.as_str())
+        });
+        if has {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            found.insert(pid, name.trim().to_owned());
+        }
+    }
+    found
+}
+
+fn others(
+    sockets: Result<Vec<u64>, &String>,
+    owners: impl FnOnce(&[u64]) -> BTreeMap<u32, String>,
+    own: Option<u32>,
+) -> Finding {
+    let check = "other daemons";
+    let inodes = match sockets {
+        Ok(inodes) => inodes,
+        Err(error) => return Finding::skipped(check, error.as_str()),
+    };
+    let mut processes = if inodes.is_empty() { BTreeMap::new() } else { owners(&inodes) };
+    let all = processes.len();
+    processes.retain(|pid, _| Some(*pid) != own);
+    if !processes.is_empty() {
+        let named: Vec<String> =
+            processes.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
+        return Finding::warning(check, format!("{} also speaks VRRP on this host", some(&named)))
+            .hint("no VRID on an interface may belong to two of them; otherwise stop one");
+    }
+    if all == 0 && !inodes.is_empty() {
+        let text =
+            "somebody receives IP protocol 112 here, in a process that can not be seen from here";
+        return Finding::warning(check, text).hint("run as root, outside of containers");
+    }
+    Finding::fine(check, "nobody else receives IP protocol 112 here")
+}
+
+fn nonlocal_bind(value: Result<&str, &String>) -> Finding {
+    let check = "ip_nonlocal_bind";
+    match value {
+        Ok("0") => Finding::fine(
+            check,
+            "0: while backup, a service can not listen on the shared address itself, but on 0.0.0.0; \
+             net.ipv4.ip_nonlocal_bind=1 permits it",
+        ),
+        Ok(value) => Finding::fine(
+            check,
+            format!("{value}: services may listen on the shared address while backup"),
+        ),
+        Err(error) => Finding::skipped(check, error.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::*;
+
+    #[test]
+    fn kernels_by_age() {
+        let judged = |release| kernel(Ok(release)).severity;
+        assert_eq!(judged("6.18.44-cloud"), Severity::Fine);
+        assert_eq!(judged("6.6.0"), Severity::Fine);
+        assert_eq!(judged("6.1.0-49-amd64"), Severity::Warning);
+        assert_eq!(judged("5.18"), Severity::Warning);
+        assert_eq!(judged("5.10.0-30"), Severity::Broken);
+        assert_eq!(judged("five"), Severity::Skipped);
+        assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
+    }
+
+    #[test]
+    fn rights() {
+        let judged = |hex: &str| capabilities(Ok(&format!("Name:\tx\nCapEff:\t{hex}\n")));
+        assert_eq!(judged("000001ffffffffff").severity, Severity::Fine);
+        let none = judged("0000000000000000");
+        assert_eq!(none.severity, Severity::Broken);
+        assert!(none.text.contains("CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW"), "{}", none.text);
+        // BPF, NET_ADMIN and NET_RAW only.
+        assert_eq!(judged("0000008000003000").severity, Severity::Warning);
+        // SYS_ADMIN stands for BPF.
+        assert_eq!(judged("0000000000a07000").severity, Severity::Fine);
+        assert_eq!(capabilities(Ok("nothing")).severity, Severity::Skipped);
+    }
+
+    #[test]
+    fn bpf_support() {
+        assert_eq!(programs(Ok(&true)).severity, Severity::Fine);
+        assert_eq!(programs(Err(&"EPERM".to_owned())).severity, Severity::Broken);
+        assert_eq!(tcx(Ok(false)).severity, Severity::Warning);
+        assert_eq!(tcx(Ok(true)).severity, Severity::Fine);
+        assert_eq!(tcx(Err("no".to_owned())).severity, Severity::Skipped);
+        assert_eq!(jit(Some(false)).severity, Severity::Warning);
+        assert_eq!(jit(Some(true)).severity, Severity::Fine);
+        assert_eq!(jit(None).severity, Severity::Skipped);
+        assert_eq!(filesystem(Ok(Path::new("/x"))).severity, Severity::Fine);
+        assert_eq!(filesystem(Err(&"none".to_owned())).severity, Severity::Warning);
+        assert_eq!(nonlocal_bind(Ok("0")).severity, Severity::Fine);
+        assert_eq!(nonlocal_bind(Err(&"no".to_owned())).severity, Severity::Skipped);
+    }
+
+    /// Of Linux 6.18: keepalived's two sockets, and one for ICMP.
+    const RAW: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+    1: 00000000:0001 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 77 2 0000000000000000 0
+  112: 00000000:0070 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4242 2 0000000000000000 0
+  112: 00000000:0070 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4243 2 0000000000000000 0
+";
+
+    #[test]
+    fn other_daemons_are_named() {
+        assert_eq!(vrrp_sockets(RAW), [4242, 4243]);
+        let owned = |list: &[(u32, &str)]| {
+            let map: BTreeMap<u32, String> =
+                list.iter().map(|(pid, name)| (*pid, (*name).to_owned())).collect();
+            move |_: &[u64]| map
+        };
+        let found = others(Ok(vec![1, 2]), owned(&[(7, "keepalived"), (9, "vrrp-user")]), Some(9));
+        assert_eq!(found.severity, Severity::Warning);
+        assert!(found.text.starts_with("keepalived (pid 7) also"), "{}", found.text);
+        let own = others(Ok(vec![1]), owned(&[(9, "vrrp-user")]), Some(9));
+        assert_eq!(own.severity, Severity::Fine);
+        assert_eq!(others(Ok(vec![]), owned(&[]), None).severity, Severity::Fine);
+        assert_eq!(others(Ok(vec![1]), owned(&[]), None).severity, Severity::Warning);
+        assert_eq!(others(Err(&"no".to_owned()), owned(&[]), None).severity, Severity::Skipped);
+    }
+}

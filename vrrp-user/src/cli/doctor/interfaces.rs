@@ -1,0 +1,432 @@
+//! Each interface that the configuration names: capture, group membership, and the settings of the kernel that
+//! decide who answers for an address.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::Ipv4Addr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use vrrp_common::MULTICAST_V4;
+use vrrp_common::maps::XDP_PROGRAM;
+
+use super::Finding;
+use crate::config::model::{Config, Transport};
+use crate::control::api::{InterfaceStatus, Status};
+use crate::io::bpf;
+use crate::wire::ethernet::Mac;
+
+/// An interface of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Index.
+    pub ifindex: u32,
+    /// Up and with carrier.
+    pub up: bool,
+    /// Whether ARP is spoken there at all.
+    pub arp: bool,
+    /// Ethernet address.
+    pub mac: Option<Mac>,
+    /// IPv4 addresses and netmasks in the kernel's order.
+    pub addresses: Vec<(Ipv4Addr, Ipv4Addr)>,
+}
+
+/// Whether an address is in the network of another one.
+pub fn is_near(address: Ipv4Addr, (own, mask): (Ipv4Addr, Ipv4Addr)) -> bool {
+    address.to_bits() & mask.to_bits() == own.to_bits() & mask.to_bits()
+}
+
+/// The index of an interface.
+pub fn index(name: &str) -> Option<u32> {
+    if_nametoindex(name).ok()
+}
+
+/// The interfaces of this network namespace by name.
+pub fn ports() -> BTreeMap<String, Port> {
+    let mut ports: BTreeMap<String, Port> = BTreeMap::new();
+    for entry in getifaddrs().into_iter().flatten() {
+        // An address with a label comes under that.
+        let name = entry.interface_name.split(':').next().unwrap_or_default();
+        let Some(ifindex) = index(name) else { continue };
+        let flags = entry.flags;
+        let port = ports.entry(name.to_owned()).or_insert(Port {
+            ifindex,
+            up: flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING),
+            arp: !flags.intersects(InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_LOOPBACK),
+            mac: None,
+            addresses: Vec::new(),
+        });
+        let Some(address) = entry.address else { continue };
+        if let Some(link) = address.as_link_addr() {
+            port.mac = link.addr();
+        }
+        if let Some(v4) = address.as_sockaddr_in() {
+            let mask = entry.netmask.and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
+            port.addresses.push((v4.ip(), mask.unwrap_or(Ipv4Addr::BROADCAST)));
+        }
+    }
+    ports
+}
+
+/// What matters of an interface for the routers on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Use {
+    multicast: bool,
+    /// Addresses with a prefix of 32.
+    hosts: bool,
+    /// Addresses on an interface without ARP, such as `lo`, that are to be answered for here.
+    silent: Vec<String>,
+}
+
+/// Everything about the interfaces. Those of which the same is to be said are one finding.
+pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
+    let ports = ports();
+    let groups = fs::read_to_string("/proc/net/igmp").map(|text| members(&text));
+    let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
+    let mut uses: Vec<_> = uses(config, &ports).into_iter().collect();
+    uses.sort_by_key(|(name, _)| ports.get(name).map(|port| port.ifindex));
+    for (name, used) in uses {
+        let port = ports.get(&name);
+        let known = status.and_then(|s| s.interfaces.iter().find(|i| i.name == name));
+        let program = port.and_then(|port| bpf::xdp_program(port.ifindex));
+        let mut all = vec![capture(&name, port, known, program)];
+        if let Some(port) = port {
+            if used.multicast {
+                let joined =
+                    groups.as_ref().map(|all| all.contains(&name)).map_err(ToString::to_string);
+                all.push(membership(joined, status.is_some()));
+            }
+            let twin = twin(&name, port, &ports);
+            let (ignore, announce) = (setting(&name, "arp_ignore"), setting(&name, "arp_announce"));
+            all.push(rp_filter(setting(&name, "rp_filter"), twin.as_deref(), &name));
+            all.push(arp_ignore(ignore, twin.as_deref(), &used, &name));
+            all.push(arp_announce(announce, twin.as_deref(), &name));
+        }
+        for finding in all {
+            match found.iter_mut().find(|(known, _)| *known == finding) {
+                Some((_, names)) => names.push(name.clone()),
+                None => found.push((finding, vec![name.clone()])),
+            }
+        }
+    }
+    found.into_iter().map(|(finding, names)| named(finding, &names)).collect()
+}
+
+/// The finding with the names of those that it is about.
+pub fn named(mut finding: Finding, names: &[String]) -> Finding {
+    // Short, because all texts stand to the right of the longest one.
+    let names = match names {
+        [first, _, rest @ ..] if !rest.is_empty() => format!("{first} and {} more", rest.len() + 1),
+        few => few.join(", "),
+    };
+    finding.check = format!("{} {names}", finding.check);
+    finding
+}
+
+fn uses(config: &Config, ports: &BTreeMap<String, Port>) -> BTreeMap<String, Use> {
+    let mut uses: BTreeMap<String, Use> = BTreeMap::new();
+    for router in &config.routers {
+        let used = uses.entry(router.interface.clone()).or_default();
+        used.multicast |= matches!(router.transport, Transport::Multicast { .. });
+        for address in router.addresses.iter().chain(&router.excluded) {
+            let dev = address.dev.as_deref().unwrap_or(&router.interface);
+            if ports.get(dev).is_some_and(|port| !port.arp) {
+                let used = uses.entry(router.interface.clone()).or_default();
+                used.silent.push(format!("{} on {dev}", address.address));
+            } else {
+                let used = uses.entry(dev.to_owned()).or_default();
+                used.hosts |= address.prefix == 32;
+            }
+        }
+    }
+    uses
+}
+
+fn capture(
+    name: &str,
+    port: Option<&Port>,
+    status: Option<&InterfaceStatus>,
+    program: Option<(u32, Option<String>)>,
+) -> Finding {
+    let check = "capture";
+    let Some(port) = port else {
+        return Finding::broken(check, format!("interface {name} does not exist"))
+            .hint("`ip link` lists what there is");
+    };
+    if !port.up {
+        return Finding::broken(check, format!("interface {name} is down or has no carrier"))
+            .hint(format!("ip link set {name} up"));
+    }
+    match status.map(|status| (status.capture.as_deref(), &status.error)) {
+        Some((Some("native"), _)) => return Finding::fine(check, "native XDP"),
+        Some((Some(mode), _)) => {
+            return Finding::warning(
+                check,
+                format!("{mode} XDP: it works, but every packet costs more than with native XDP"),
+            )
+            .hint("a driver with native XDP; on a jumbo MTU, one with multi-buffer XDP");
+        }
+        Some((None, Some(error))) => return Finding::broken(check, error.as_str()),
+        Some((None, None)) | None => {}
+    }
+    match program {
+        Some((_, Some(program))) if program == XDP_PROGRAM => Finding::warning(
+            check,
+            "another instance of vrrp-user has its XDP program here",
+        )
+        .hint(
+            "one instance per interface: put its routers into one file, or name it with --instance",
+        ),
+        Some((id, program)) => {
+            let program = program.map_or_else(String::new, |program| format!(", {program}"));
+            let text = format!(
+                "{name} has an XDP program of somebody else (id {id}{program}): no advertisement can be received"
+            );
+            Finding::broken(check, text)
+                .hint(format!("if nobody needs it: ip link set dev {name} xdp off"))
+        }
+        None => Finding::fine(check, "no XDP program is there; `run` attaches its own"),
+    }
+}
+
+/// Names of the interfaces on which the VRRP group is joined (`/proc/net/igmp`, net/ipv4/igmp.c: the group in
+/// hexadecimal as the octets lie in memory).
+fn members(table: &str) -> BTreeSet<String> {
+    let mut interface = String::new();
+    let mut joined = BTreeSet::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if line.starts_with(|c: char| c.is_ascii_digit()) {
+            interface = fields.get(1).map_or_else(String::new, |name| (*name).to_owned());
+        } else if let Some(Ok(group)) = fields.first().map(|hex| u32::from_str_radix(hex, 16))
+            && group.to_ne_bytes() == MULTICAST_V4
+        {
+            joined.insert(interface.clone());
+        }
+    }
+    joined
+}
+
+fn membership(joined: Result<bool, String>, running: bool) -> Finding {
+    let check = "multicast";
+    match (joined, running) {
+        (Ok(true), _) => Finding::fine(check, "224.0.0.18 is joined"),
+        (Ok(false), true) => Finding::broken(
+            check,
+            "224.0.0.18 is not joined: NIC or switch may not let advertisements through",
+        )
+        .hint("the log of the daemon says why; sysctl net.ipv4.igmp_max_memberships is a limit"),
+        (Ok(false), false) => {
+            Finding::skipped(check, "224.0.0.18 is joined when the daemon runs, and none does")
+        }
+        (Err(error), _) => Finding::skipped(check, error),
+    }
+}
+
+/// Another interface with an address in the same network.
+fn twin(name: &str, port: &Port, ports: &BTreeMap<String, Port>) -> Option<String> {
+    let network =
+        |(address, mask): &(Ipv4Addr, Ipv4Addr)| (address.to_bits() & mask.to_bits(), *mask);
+    let own: Vec<_> = port
+        .addresses
+        .iter()
+        .filter(|(_, mask)| *mask != Ipv4Addr::BROADCAST)
+        .map(network)
+        .collect();
+    let mut others = ports.iter().filter(|(other, _)| *other != name);
+    others
+        .find(|(_, other)| other.arp && other.addresses.iter().any(|a| own.contains(&network(a))))
+        .map(|(other, _)| other.clone())
+}
+
+/// A setting of the kernel for an interface: the greater of `all` and its own counts
+/// (Documentation/networking/ip-sysctl.rst).
+fn setting(name: &str, key: &str) -> Result<u32, String> {
+    let read = |interface: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{key}");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        text.trim().parse::<u32>().map_err(|error| format!("{path}: {error}"))
+    };
+    Ok(read("all")?.max(read(name)?))
+}
+
+fn rp_filter(value: Result<u32, String>, twin: Option<&str>, name: &str) -> Finding {
+    let check = "rp_filter";
+    match (value, twin) {
+        (Err(error), _) => Finding::skipped(check, error),
+        (Ok(1), Some(twin)) => Finding::warning(
+            check,
+            format!(
+                "strict, and {twin} is on the same network: packets for the shared addresses are dropped when the \
+                 route back leaves by the other interface"
+            ),
+        )
+        .hint(format!("sysctl net.ipv4.conf.{name}.rp_filter=2")),
+        (Ok(1), None) => Finding::fine(check, "strict; advertisements are received before it, and it matters only where answers leave by another interface"),
+        (Ok(_), _) => Finding::fine(check, "not strict"),
+    }
+}
+
+fn arp_ignore(value: Result<u32, String>, twin: Option<&str>, used: &Use, name: &str) -> Finding {
+    let check = "arp_ignore";
+    let value = match value {
+        Ok(value) => value,
+        Err(error) => return Finding::skipped(check, error),
+    };
+    let least = format!("sysctl net.ipv4.conf.{name}.arp_ignore=1, and the same or less for `all`");
+    match value {
+        8.. => Finding::broken(check, format!("{value}: no ARP is answered, so that nobody finds the shared addresses"))
+            .hint(least),
+        1.. if !used.silent.is_empty() => Finding::broken(
+            check,
+            format!("{value}: nobody answers ARP for {}", super::some(&used.silent)),
+        )
+        .hint(format!("sysctl net.ipv4.conf.{name}.arp_ignore=0, or put the addresses on {name}")),
+        2 if used.hosts => Finding::broken(
+            check,
+            "2: ARP is answered for neighbours in the same subnet only, and an address with prefix 32 has none",
+        )
+        .hint(least),
+        0 => match twin {
+            Some(twin) => Finding::warning(
+                check,
+                format!("0, and {twin} is on the same network: both interfaces answer for the shared addresses"),
+            )
+            .hint(least),
+            None => Finding::fine(check, "0: this host answers for the shared addresses while it has them"),
+        },
+        _ => Finding::fine(check, format!("{value}: this host answers for the shared addresses where they are")),
+    }
+}
+
+fn arp_announce(value: Result<u32, String>, twin: Option<&str>, name: &str) -> Finding {
+    let check = "arp_announce";
+    match (value, twin) {
+        (Err(error), _) => Finding::skipped(check, error),
+        (Ok(0), Some(twin)) => Finding::warning(
+            check,
+            format!(
+                "0, and {twin} is on the same network: it may announce the shared addresses with its own Ethernet \
+                 address"
+            ),
+        )
+        .hint(format!("sysctl net.ipv4.conf.{name}.arp_announce=2")),
+        (Ok(value), None) => {
+            Finding::fine(check, format!("{value}; it matters only with two interfaces on one network"))
+        }
+        (Ok(value), Some(_)) => Finding::fine(check, value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity::{Broken, Fine, Skipped, Warning};
+    use super::*;
+
+    fn port(ifindex: u32, address: &str) -> Port {
+        let mask = Ipv4Addr::new(255, 255, 255, 0);
+        let addresses = vec![(address.parse().unwrap(), mask)];
+        Port { ifindex, up: true, arp: true, mac: Some([2; 6]), addresses }
+    }
+
+    #[test]
+    fn capture_by_who_is_there() {
+        let port = port(2, "10.0.0.1");
+        let down = Port { up: false, ..port.clone() };
+        let status = |capture: Option<&str>, error: Option<&str>| InterfaceStatus {
+            name: "eth0".to_owned(),
+            ifindex: Some(2),
+            up: true,
+            capture: capture.map(str::to_owned),
+            error: error.map(str::to_owned),
+        };
+        let judged = |port, status: Option<InterfaceStatus>, program: Option<&str>| {
+            let program = program.map(|name| (7, Some(name.to_owned())));
+            capture("eth0", port, status.as_ref(), program).severity
+        };
+        assert_eq!(judged(None, None, None), Broken);
+        assert_eq!(judged(Some(&down), None, None), Broken);
+        assert_eq!(judged(Some(&port), None, None), Fine);
+        assert_eq!(judged(Some(&port), Some(status(Some("native"), None)), Some("vrrp_xdp")), Fine);
+        assert_eq!(
+            judged(Some(&port), Some(status(Some("generic"), None)), Some("vrrp_xdp")),
+            Warning
+        );
+        assert_eq!(judged(Some(&port), Some(status(None, Some("taken"))), Some("other")), Broken);
+        assert_eq!(judged(Some(&port), None, Some("vrrp_xdp")), Warning);
+        let other = capture("eth0", Some(&port), None, Some((7, Some("firewall".to_owned()))));
+        assert!(other.severity == Broken && other.text.contains("id 7, firewall"), "{other:?}");
+    }
+
+    const IGMP: &str = "\
+Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
+1\tlo        :     1      V3
+\t\t\t\t010000E0     1 0:00000000\t\t0
+2\teth0      :     2      V3
+\t\t\t\t120000E0     1 0:00000000\t\t0
+\t\t\t\t010000E0     1 0:00000000\t\t0
+3\teth1      :     1      V3
+\t\t\t\t010000E0     1 0:00000000\t\t0
+";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn who_has_joined() {
+        assert_eq!(members(IGMP), BTreeSet::from(["eth0".to_owned()]));
+        assert_eq!(members(""), BTreeSet::new());
+    }
+
+    #[test]
+    fn membership_matters_while_the_daemon_runs() {
+        assert_eq!(membership(Ok(true), true).severity, Fine);
+        assert_eq!(membership(Ok(false), true).severity, Broken);
+        assert_eq!(membership(Ok(false), false).severity, Skipped);
+        assert_eq!(membership(Err("no".to_owned()), true).severity, Skipped);
+    }
+
+    #[test]
+    fn two_interfaces_on_one_network() {
+        let mut ports = BTreeMap::from([
+            ("eth0".to_owned(), port(2, "10.0.0.1")),
+            ("eth1".to_owned(), port(3, "10.0.1.1")),
+        ]);
+        let found = |ports: &BTreeMap<_, _>| twin("eth0", &ports["eth0"], ports);
+        assert_eq!(found(&ports), None);
+        ports.insert("eth2".to_owned(), port(4, "10.0.0.9"));
+        assert_eq!(found(&ports).as_deref(), Some("eth2"));
+        assert_eq!(rp_filter(Ok(1), Some("eth2"), "eth0").severity, Warning);
+        assert_eq!(rp_filter(Ok(1), None, "eth0").severity, Fine);
+        assert_eq!(rp_filter(Ok(2), Some("eth2"), "eth0").severity, Fine);
+        assert_eq!(rp_filter(Err("no".to_owned()), None, "eth0").severity, Skipped);
+        assert_eq!(arp_announce(Ok(0), Some("eth2"), "eth0").severity, Warning);
+        assert_eq!(arp_announce(Ok(0), None, "eth0").severity, Fine);
+        assert_eq!(arp_announce(Ok(2), Some("eth2"), "eth0").severity, Fine);
+        assert_eq!(arp_announce(Err("no".to_owned()), None, "eth0").severity, Skipped);
+    }
+
+    #[test]
+    fn who_answers_arp() {
+        let plain = Use::default();
+        let hosts = Use { hosts: true, ..plain.clone() };
+        let silent = Use { silent: vec!["10.0.0.100 on lo".to_owned()], ..plain.clone() };
+        let judged = |value, twin, used: &Use| arp_ignore(Ok(value), twin, used, "eth0").severity;
+        assert_eq!(judged(0, None, &plain), Fine);
+        assert_eq!(judged(0, Some("eth1"), &plain), Warning);
+        assert_eq!(judged(1, Some("eth1"), &plain), Fine);
+        assert_eq!(judged(2, None, &plain), Fine);
+        assert_eq!(judged(2, None, &hosts), Broken);
+        assert_eq!(judged(1, None, &hosts), Fine);
+        assert_eq!(judged(0, None, &silent), Fine);
+        assert_eq!(judged(1, None, &silent), Broken);
+        assert_eq!(judged(8, None, &plain), Broken);
+        assert_eq!(arp_ignore(Err("no".to_owned()), None, &plain, "eth0").severity, Skipped);
+    }
+
+    #[test]
+    fn the_same_of_many_is_one_finding() {
+        let names: Vec<String> = (0..5).map(|n| format!("eth{n}")).collect();
+        let of = |names| named(Finding::fine("capture", "native XDP"), names).check;
+        assert_eq!(of(&names[..2]), "capture eth0, eth1");
+        assert_eq!(of(&names), "capture eth0 and 4 more");
+    }
+}

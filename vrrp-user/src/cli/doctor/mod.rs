@@ -1,0 +1,359 @@
+//! `vrrp-user doctor`: what on this host, or between it and its network, keeps a virtual router from working.
+//!
+//! Each check is a function from what was found to a [`Finding`], so that every judgement can be tested; gathering
+//! is apart from it. Nothing on the host is changed. What is sent is announced first, on stderr.
+
+mod host;
+mod interfaces;
+mod network;
+mod probe;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::model::Config;
+use crate::config::{self, LoadError, Loaded};
+use crate::control::api::Status;
+use crate::control::{Instance, client};
+use crate::io::bpf;
+
+/// Version of the JSON.
+const SCHEMA: u32 = 1;
+/// Columns where the terminal does not say.
+const COLUMNS: usize = 100;
+/// How many of a kind are named.
+const NAMED: usize = 3;
+
+/// What there is to examine.
+pub struct Options<'a> {
+    /// The configuration; otherwise that of the running daemon.
+    pub config: Option<&'a Path>,
+    /// Which daemon.
+    pub instance: &'a Instance,
+    /// Its BPF filesystem.
+    pub bpffs: Option<&'a Path>,
+    /// Whom to ask whether packets come back, instead of the next hop of the default route.
+    pub gateway: Option<Ipv4Addr>,
+    /// As JSON.
+    pub json: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Fine,
+    /// Could not be checked; the text says why.
+    Skipped,
+    /// Works, or will, but not as well as it could, or not in every case.
+    Warning,
+    /// Does not work.
+    Broken,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Name of the check, and of what was checked where there are several.
+    pub check: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What.
+    pub text: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn new(check: impl Into<String>, severity: Severity, text: impl Into<String>) -> Self {
+        Self { check: check.into(), severity, text: text.into(), hint: None }
+    }
+
+    fn fine(check: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(check, Severity::Fine, text)
+    }
+
+    fn skipped(check: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(check, Severity::Skipped, text)
+    }
+
+    fn warning(check: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(check, Severity::Warning, text)
+    }
+
+    fn broken(check: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(check, Severity::Broken, text)
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    worst: Severity,
+    findings: &'a [Finding],
+}
+
+/// `doctor` could not tell what it found.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Output failed.
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+    /// It is not JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Examines the host and prints what it finds. Returns how bad the worst of it is.
+///
+/// # Errors
+/// [`Error`]; what can not be examined is a finding.
+pub fn doctor(options: &Options<'_>, out: &mut impl Write) -> Result<Severity, Error> {
+    let findings = examine(options);
+    let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);
+    if options.json {
+        let report = Report { schema: SCHEMA, worst, findings: &findings };
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        table(&findings, columns(), out)?;
+    }
+    Ok(worst)
+}
+
+fn examine(options: &Options<'_>) -> Vec<Finding> {
+    let status = client::status(options.instance).map_err(|error| error.to_string());
+    let (finding, loaded) = configuration(options, status.as_ref());
+    let mut findings = vec![daemon(options.instance, status.as_ref()), finding];
+    findings.extend(host::examine(options.bpffs, status.as_ref().ok()));
+    let status = status.ok();
+    match &loaded {
+        Some(config) => {
+            findings.extend(interfaces::examine(config, status.as_ref()));
+            findings.push(refused(options, config));
+            findings.extend(network::examine(config, status.as_ref(), options.gateway));
+        }
+        None => findings.push(Finding::skipped(
+            "interfaces",
+            "interfaces, addresses and the way to the gateway: without a configuration nobody knows which",
+        )),
+    }
+    findings
+}
+
+fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {
+    match status {
+        Ok(status) => {
+            let problems: Vec<String> = status
+                .routers
+                .iter()
+                .flat_map(|r| {
+                    r.problems.iter().map(move |problem| format!("{}: {problem}", r.name))
+                })
+                .collect();
+            let text = format!("instance {instance} runs, pid {}", status.pid);
+            // One of them is long enough, and the others are often the same with another address.
+            match &problems[..] {
+                [] => Finding::fine("daemon", text),
+                [problem] => Finding::broken("daemon", format!("{text}, and says: {problem}")),
+                [problem, rest @ ..] => {
+                    let count = rest.len();
+                    let more = format!("and {count} more problem{}", plural(count));
+                    Finding::broken("daemon", format!("{text}, and says: {problem}; {more}"))
+                        .hint(format!("vrrp-user status --instance {instance}"))
+                }
+            }
+        }
+        Err(error) => Finding::skipped("daemon", error.as_str()),
+    }
+}
+
+fn configuration(
+    options: &Options<'_>,
+    status: Result<&Status, &String>,
+) -> (Finding, Option<Config>) {
+    let check = "configuration";
+    let running = status.ok().map(running_configuration);
+    let Some(path) = options.config.map(Path::to_owned).or(running) else {
+        let text = "no daemon runs and no file is named";
+        return (Finding::skipped(check, text).hint("vrrp-user doctor --config FILE"), None);
+    };
+    let named = config::Options {
+        instance: Some(options.instance.name().to_owned()),
+        ..config::Options::default()
+    };
+    match config::load(&path, &named) {
+        Ok(loaded) => (configured(&path, &loaded), Some(loaded.config)),
+        Err(error @ LoadError::Io { .. }) => (Finding::broken(check, bpf::chain(&error)), None),
+        Err(error @ LoadError::Invalid { .. }) => {
+            let hint = format!("vrrp-user check {}", path.display());
+            (Finding::broken(check, error.to_string()).hint(hint), None)
+        }
+    }
+}
+
+/// The file of the daemon, which may have been named from where the daemon was started.
+fn running_configuration(status: &Status) -> PathBuf {
+    let path = PathBuf::from(&status.config);
+    let started_in = std::fs::read_link(format!("/proc/{}/cwd", status.pid));
+    match started_in {
+        Ok(directory) if path.is_relative() => directory.join(path),
+        Ok(_) | Err(_) => path,
+    }
+}
+
+fn configured(path: &Path, loaded: &Loaded) -> Finding {
+    let (routers, warnings) = (loaded.config.routers.len(), loaded.diagnostics.len());
+    let text = format!("{}: {routers} virtual router{}", path.display(), plural(routers));
+    if warnings == 0 {
+        return Finding::fine("configuration", text);
+    }
+    Finding::warning("configuration", format!("{text}, {warnings} warning{}", plural(warnings)))
+        .hint(format!("vrrp-user check {}", path.display()))
+}
+
+/// Advertisements that were not accepted, as far as the maps remember.
+fn refused(options: &Options<'_>, config: &Config) -> Finding {
+    let check = "refused";
+    let sampled = bpf::find_bpffs(options.bpffs)
+        .and_then(|dir| crate::io::reader::Reader::open(&options.instance.pins(&dir)))
+        .and_then(|reader| reader.samples());
+    match sampled {
+        Ok(sampled) => {
+            let latest = crate::refused::latest(&sampled);
+            network::judge_refused(&latest, config, interfaces::index, crate::io::timer::now())
+        }
+        Err(error) => Finding::skipped(check, bpf::chain(&error)),
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// The first of them, and how many more there are.
+fn some<T: AsRef<str>>(all: &[T]) -> String {
+    let named: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let mut text = named.join("; ");
+    if all.len() > NAMED {
+        text.push_str(&format!("; and {} more", all.len() - NAMED));
+    }
+    text
+}
+
+fn table(findings: &[Finding], columns: usize, out: &mut impl Write) -> io::Result<()> {
+    let names = findings.iter().map(|finding| finding.check.chars().count());
+    let name = names.max().unwrap_or(0);
+    let left = "BROKEN ".len() + 2 + name + 2;
+    let room = columns.saturating_sub(left).max(30);
+    for finding in findings {
+        let word = match finding.severity {
+            Severity::Fine => "fine",
+            Severity::Skipped => "skipped",
+            Severity::Warning => "WARNING",
+            Severity::Broken => "BROKEN",
+        };
+        let mut head = format!("{word:7}  {:name$}  ", finding.check);
+        let hint = finding.hint.iter().map(|hint| format!("-> {hint}"));
+        for paragraph in finding.text.lines().map(str::to_owned).chain(hint) {
+            for line in wrapped(&paragraph, room) {
+                writeln!(out, "{head}{line}")?;
+                head = " ".repeat(left);
+            }
+        }
+    }
+    let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (broken, warnings, skipped) =
+        (of(Severity::Broken), of(Severity::Warning), of(Severity::Skipped));
+    writeln!(
+        out,
+        "\n{} checks: {broken} broken, {warnings} warning{}, {skipped} skipped",
+        findings.len(),
+        plural(warnings)
+    )
+}
+
+/// Lines of at most `width` characters, as far as words permit.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if used > 0 && used + 1 + len > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += len;
+        }
+    }
+    lines
+}
+
+/// Columns of the terminal.
+fn columns() -> usize {
+    let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    if let Some(columns) = named.filter(|columns| *columns > 0) {
+        return columns;
+    }
+    if !io::stdout().is_terminal() {
+        return COLUMNS;
+    }
+    nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the request fills in a `winsize`, which `size` is, and keeps no reference to it.
+    match unsafe { window_size(libc::STDOUT_FILENO, &raw mut size) } {
+        Ok(_) if size.ws_col > 0 => size.ws_col.into(),
+        Ok(_) | Err(_) => COLUMNS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_fit_the_terminal() {
+        let findings = [
+            Finding::fine("kernel", "Linux 6.18"),
+            Finding::broken("egress eth0", "one two three four five six seven eight").hint("do"),
+        ];
+        let mut out = Vec::new();
+        table(&findings, 52, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "fine     kernel       Linux 6.18\n\
+             BROKEN   egress eth0  one two three four five six\n\
+             \x20                     seven eight\n\
+             \x20                     -> do\n\
+             \n\
+             2 checks: 1 broken, 0 warnings, 0 skipped\n"
+        );
+    }
+
+    #[test]
+    fn a_few_stand_for_many() {
+        assert_eq!(some(&["a", "b"]), "a; b");
+        assert_eq!(some(&["a", "b", "c", "d", "e"]), "a; b; c; and 2 more");
+    }
+
+    #[test]
+    fn a_daemon_with_problems_is_broken() {
+        let instance: Instance = "x".parse().unwrap();
+        let down = "no daemon runs".to_owned();
+        assert_eq!(daemon(&instance, Err(&down)).severity, Severity::Skipped);
+    }
+}

@@ -1,0 +1,235 @@
+//! Advertisements that must be ignored, and what that means: a router that we do not hear is, as a rule, one that
+//! does not hear us either, and then both are master.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+use vrrp_common::reason::Reason;
+use vrrp_common::sample::Sample;
+use vrrp_common::{MULTICAST_V4, VRRP_HEADER_LEN};
+
+use crate::engine::time::Nanos;
+use crate::io::reader::Sampled;
+
+/// One advertisement that was not accepted, the latest of its kind from its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    sample: Sample,
+}
+
+/// What must be known of a router to tell whether an advertisement was meant for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ours<'a> {
+    /// Interface.
+    pub ifindex: u32,
+    /// VRID.
+    pub vrid: u8,
+    /// VRRP version.
+    pub version: u8,
+    /// Advertised addresses.
+    pub addresses: &'a [Ipv4Addr],
+}
+
+/// The latest of each kind from each sender, in the order of the reasons and newest first.
+pub fn latest(sampled: &[(Reason, Sampled)]) -> Vec<Refused> {
+    let mut known = HashSet::new();
+    let all = sampled
+        .iter()
+        .flat_map(|(reason, sampled)| sampled.recent.iter().map(|sample| (*reason, *sample)));
+    all.filter(|(reason, sample)| {
+        known.insert((*reason, sample.ifindex, sample.vlan, sample.vrid, sample.source))
+    })
+    .map(|(reason, sample)| Refused { reason, sample })
+    .collect()
+}
+
+impl Refused {
+    /// When it arrived.
+    pub fn at(&self) -> Nanos {
+        Nanos(self.sample.ktime_ns)
+    }
+
+    /// Sender.
+    pub fn source(&self) -> Ipv4Addr {
+        v4(self.sample.source)
+    }
+
+    /// What is wrong and what it means for a router of ours, in a sentence; `None` when it is not about that one.
+    pub fn about(&self, ours: &Ours<'_>) -> Option<String> {
+        let Ours { ifindex, vrid, version, addresses } = *ours;
+        let sample = &self.sample;
+        let same = sample.ifindex == ifindex && sample.vrid == vrid && sample.payload_len >= 2;
+        let [kind, _, _, _, auth_type, interval, ..] = sample.payload;
+        let says = |how: String| Some(format!("{} advertises VRID {vrid} {how}", self.source()));
+        let deaf = "it can not hear us either, so that both hosts may be master";
+        let unheard = "so that it is not heard";
+        match self.reason {
+            Reason::UnknownVrid => {
+                let other = sample.vrid;
+                let shared = self.addresses().find(|address| addresses.contains(address))?;
+                (sample.ifindex == ifindex && other != vrid).then(|| {
+                    format!(
+                        "{} advertises our address {shared} as VRID {other} instead of {vrid}: {deaf}; \
+                         give both the same virtual_router_id",
+                        self.source()
+                    )
+                })
+            }
+            _ if !same => None,
+            Reason::AuthData => {
+                says(format!("with another password: {deaf}; make auth_pass the same"))
+            }
+            Reason::AuthType => says(format!(
+                "with authentication type {auth_type}, which is not ours: {deaf}; make auth_type the same"
+            )),
+            Reason::Version if kind >> 4 != version => says(format!(
+                "as VRRP version {} instead of {version}: {deaf}; make the version the same",
+                kind >> 4
+            )),
+            Reason::Interval => says(format!(
+                "every {interval} s, which is not our interval: {deaf}; make advert_int the same"
+            )),
+            Reason::OtherDestination => {
+                let destination = v4(sample.destination);
+                let how = if destination == Ipv4Addr::from(MULTICAST_V4) {
+                    "by multicast and we use unicast"
+                } else {
+                    "by unicast to an address that is not the one we send from"
+                };
+                says(format!("to {destination}, {how}: {deaf}; compare unicast_peer on both hosts"))
+            }
+            Reason::Checksum => says(format!(
+                "with a wrong checksum, {unheard}: the packet was damaged on its way, or the sender sums \
+                 otherwise"
+            )),
+            Reason::Ttl => says(format!(
+                "with TTL {} instead of 255, {unheard}: it comes from another network, or the sender is wrong",
+                sample.ttl
+            )),
+            Reason::OwnAddress => Some(format!(
+                "advertisements of VRID {vrid} come from our own address {}: the network sends ours back, or \
+                 another host has that address",
+                self.source()
+            )),
+            Reason::Version
+            | Reason::Truncated
+            | Reason::IpHeader
+            | Reason::IpChecksum
+            | Reason::Fragment
+            | Reason::VrrpLength
+            | Reason::PacketType
+            | Reason::NoAddresses
+            | Reason::ZeroInterval => {
+                says(format!("in a way that is not valid, {unheard}: {}", self.reason.text()))
+            }
+            // Nothing was wrong with these.
+            Reason::Accepted
+            | Reason::RingFull
+            | Reason::NewsLimited
+            | Reason::AddressList
+            | Reason::ArpConflict => None,
+        }
+    }
+
+    /// The addresses in the message, as far as the sample goes.
+    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        let payload =
+            &self.sample.payload[..self.sample.payload.len().min(self.sample.payload_len.into())];
+        let addresses = payload.get(VRRP_HEADER_LEN..).unwrap_or_default();
+        let count = payload.get(3).copied().unwrap_or_default();
+        addresses.as_chunks::<4>().0.iter().take(count.into()).map(|octets| Ipv4Addr::from(*octets))
+    }
+}
+
+fn v4([a, b, c, d, ..]: [u8; 16]) -> Ipv4Addr {
+    Ipv4Addr::from([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+    const OURS: Ours<'_> = Ours { ifindex: 2, vrid: 51, version: 2, addresses: &[VIP] };
+
+    fn sample(at: u64, last: u8, vrid: u8) -> Sample {
+        let mut sample = Sample {
+            ktime_ns: at,
+            ifindex: 2,
+            vrid,
+            ttl: 255,
+            payload_len: 20,
+            ..Sample::default()
+        };
+        sample.source[..4].copy_from_slice(&[10, 0, 0, last]);
+        sample.destination[..4].copy_from_slice(&MULTICAST_V4);
+        sample.payload[..12].copy_from_slice(&[0x21, vrid, 100, 1, 1, 3, 0, 0, 10, 0, 0, 100]);
+        sample
+    }
+
+    fn about(reason: Reason, sample: Sample) -> Option<String> {
+        Refused { reason, sample }.about(&OURS)
+    }
+
+    #[test]
+    fn one_of_each_kind_and_sender() {
+        let recent = vec![sample(9, 2, 51), sample(8, 3, 51), sample(7, 2, 51)];
+        let sampled = [
+            (Reason::AuthData, Sampled { recent: recent.clone(), missed: 0 }),
+            (Reason::Ttl, Sampled { recent: vec![sample(5, 2, 51)], missed: 0 }),
+        ];
+        let found: Vec<_> = latest(&sampled).iter().map(|r| (r.reason, r.at().0)).collect();
+        assert_eq!(found, [(Reason::AuthData, 9), (Reason::AuthData, 8), (Reason::Ttl, 5)]);
+    }
+
+    #[test]
+    fn each_reason_is_said_in_words() {
+        let said = |reason| about(reason, sample(1, 2, 51)).unwrap();
+        let password = said(Reason::AuthData);
+        let expected =
+            "10.0.0.2 advertises VRID 51 with another password: it can not hear us either";
+        assert!(password.starts_with(expected), "{password}");
+        assert!(said(Reason::Interval).contains("every 3 s"));
+        assert!(said(Reason::AuthType).contains("authentication type 1"));
+        assert!(said(Reason::OtherDestination).contains("by multicast and we use unicast"));
+        assert!(said(Reason::Checksum).contains("with a wrong checksum"));
+        let v3 = Ours { version: 3, ..OURS };
+        let other =
+            Refused { reason: Reason::Version, sample: sample(1, 2, 51) }.about(&v3).unwrap();
+        assert!(other.contains("as VRRP version 2 instead of 3"), "{other}");
+        let nothing = [
+            Reason::Accepted,
+            Reason::RingFull,
+            Reason::NewsLimited,
+            Reason::AddressList,
+            Reason::ArpConflict,
+            Reason::UnknownVrid,
+        ];
+        for reason in Reason::ALL {
+            assert_eq!(
+                about(*reason, sample(1, 2, 51)).is_none(),
+                nothing.contains(reason),
+                "{reason:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_meant_for_others_is_left_out() {
+        assert_eq!(about(Reason::AuthData, sample(1, 2, 52)), None);
+        assert_eq!(about(Reason::AuthData, Sample { ifindex: 3, ..sample(1, 2, 51) }), None);
+        assert_eq!(about(Reason::VrrpLength, Sample { payload_len: 0, ..sample(1, 2, 51) }), None);
+        // Our address under another number.
+        let line = about(Reason::UnknownVrid, sample(1, 2, 52)).unwrap();
+        assert!(line.contains("our address 10.0.0.100 as VRID 52 instead of 51"), "{line}");
+        let mut other = sample(1, 2, 52);
+        other.payload[11] = 99;
+        assert_eq!(about(Reason::UnknownVrid, other), None);
+        // The count is not believed beyond what is there.
+        other.payload[3] = 255;
+        other.payload_len = 12;
+        assert_eq!(about(Reason::UnknownVrid, other), None);
+    }
+}
