@@ -235,14 +235,13 @@ fn repaint(tables: &[String], space: Terminal, out: &mut impl Write) -> io::Resu
 fn fit(tables: &[String], room: usize) -> Vec<String> {
     /// A head, a row, and how many more there are.
     const LEAST: usize = 3;
-    let count = |table: &String| table.lines().count();
     let room = room.saturating_sub(tables.len().saturating_sub(1));
-    let mut most = tables.iter().map(count).max().unwrap_or(0);
-    while most > LEAST && tables.iter().map(|table| count(table).min(most)).sum::<usize>() > room {
+    let counts: Vec<usize> = tables.iter().map(|table| table.lines().count()).collect();
+    let mut most = counts.iter().copied().max().unwrap_or(0).min(room.max(LEAST));
+    while most > LEAST && counts.iter().map(|count| most.min(*count)).sum::<usize>() > room {
         most -= 1;
     }
-    let shown = tables.iter().map(|table| {
-        let all = count(table);
+    let shown = tables.iter().zip(counts).map(|(table, all)| {
         let kept = if all > most { most - 1 } else { all };
         let mut lines: Vec<String> = table.lines().take(kept).map(str::to_owned).collect();
         if kept < all {
