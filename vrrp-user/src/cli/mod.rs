@@ -1,8 +1,11 @@
 //! The command line: one module per subcommand.
 
 pub mod check;
+mod clock;
+pub mod monitor;
 pub mod stats;
 pub mod status;
+pub mod top;
 
 use std::io::{self, Write};
 

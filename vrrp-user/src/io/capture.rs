@@ -92,14 +92,16 @@ impl Capture {
     /// [`Error`].
     pub fn open(interface: Option<&str>) -> Result<Self, Error> {
         let ifindex = match interface {
-            Some(name) => {
-                if_nametoindex(name).map_err(|_| Error::NoInterface(name.to_owned()))?
-            }
+            Some(name) => if_nametoindex(name).map_err(|_| Error::NoInterface(name.to_owned()))?,
             None => 0,
         };
         // Protocol 0: nothing arrives before the filter is there.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, None).map_err(|error| {
-            if error.kind() == io::ErrorKind::PermissionDenied { Error::Permission } else { error.into() }
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                Error::Permission
+            } else {
+                error.into()
+            }
         })?;
         socket.set_nonblocking(true)?;
         // Needs CAP_NET_ADMIN; without it the default does.
@@ -132,8 +134,7 @@ impl Capture {
                     mr_address: address,
                 };
                 // Links without such addresses have no such filter either.
-                let _ =
-                    set_packet_option(&self.socket, libc::PACKET_ADD_MEMBERSHIP, &membership);
+                let _ = set_packet_option(&self.socket, libc::PACKET_ADD_MEMBERSHIP, &membership);
             }
         }
     }
@@ -159,8 +160,9 @@ impl Capture {
         loop {
             // SAFETY: every pointer in the message is to a live value of the length beside it. MSG_TRUNC
             // returns the length on the wire, and no more than the buffer is written.
-            let read =
-                unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, libc::MSG_TRUNC) };
+            let read = unsafe {
+                libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, libc::MSG_TRUNC)
+            };
             if let Ok(wire_len) = usize::try_from(read) {
                 let data = data[..wire_len.min(SNAP_LEN)].to_vec();
                 return Ok(Some(describe(&message, &from, data, wire_len)));

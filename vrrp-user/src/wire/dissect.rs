@@ -390,11 +390,11 @@ mod tests {
             ("version", |p| p[20] = 0x51, &[Version, Checksum]),
             ("type", |p| p[20] = 0x22, &[PacketType, Checksum]),
             ("count", |p| p[23] = 4, &[VrrpLength, Checksum]),
-            ("no address, no interval", |p| (p[23], p[25]) = (0, 0), &[
-                NoAddresses,
-                ZeroInterval,
-                Checksum,
-            ]),
+            (
+                "no address, no interval",
+                |p| (p[23], p[25]) = (0, 0),
+                &[NoAddresses, ZeroInterval, Checksum],
+            ),
         ];
         for (what, damage, expected) in defects {
             let mut packet = advert();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use vrrp_common::VRRP_TTL;
 use vrrp_common::reason::Reason;
 
+use super::super::clock::TimeOfDay;
 use super::pcapng::Record;
 use crate::wire::arp::{self, Operation};
 use crate::wire::dissect::{Content, Interval, Message, Packet, Vrrp};
@@ -27,21 +28,6 @@ pub struct Observed {
     pub refused: Option<Reason>,
     /// The packet for the capture file.
     pub record: Record,
-}
-
-/// Nanoseconds of the real-time clock as time of day where we are, `12:00:01.123456`.
-pub struct TimeOfDay(pub i64);
-
-impl Display for TimeOfDay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, nanos) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
-        // SAFETY: all-zero is a valid value of this C structure.
-        let mut local: libc::tm = unsafe { std::mem::zeroed() };
-        // SAFETY: both pointers are to live values; localtime_r(3) leaves the second one alone if it fails.
-        unsafe { libc::localtime_r(&raw const seconds, &raw mut local) };
-        let micros = nanos / 1000;
-        write!(f, "{:02}:{:02}:{:02}.{micros:06}", local.tm_hour, local.tm_min, local.tm_sec)
-    }
 }
 
 /// As `12:00:01.123456 eth0 10.0.0.2 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 100, authtype simple,
@@ -64,7 +50,8 @@ pub fn text(seen: &Observed, vrids: &BTreeSet<u8>) -> String {
 fn problems(packet: &Packet) -> Option<String> {
     match &packet.content {
         Content::Vrrp(Vrrp { problems, .. }) if !problems.is_empty() => {
-            let named = problems.iter().map(|reason| format!("{}: {}", reason.name(), wrong(*reason)));
+            let named =
+                problems.iter().map(|reason| format!("{}: {}", reason.name(), wrong(*reason)));
             Some(named.collect::<Vec<_>>().join("; "))
         }
         Content::Vrrp(_) | Content::GratuitousArp(_) => None,
@@ -181,7 +168,7 @@ pub enum Json<'a> {
         ttl: u8,
         /// Octets of the VRRP message by the IP header.
         length: usize,
-        /// Its fields; `null` when it is too short to have any.
+        /// Its fields; left out when it is too short to have any.
         #[serde(flatten)]
         message: Option<JsonMessage<'a>>,
         /// Names of all that is wrong by the protocol; see `vrrp_common::reason`.

@@ -294,7 +294,11 @@ mod tests {
             kinds.push(word(0));
             rest = &rest[length..];
         }
-        assert_eq!(kinds, [SECTION_HEADER, 1, 6, 6, 1, 6], "each interface once, before its packets");
+        assert_eq!(
+            kinds,
+            [SECTION_HEADER, 1, 6, 6, 1, 6],
+            "each interface once, before its packets"
+        );
     }
 
     #[test]
