@@ -79,7 +79,12 @@ impl Record {
             IpAddr::V4(_) => ETHERTYPE_IPV4,
             IpAddr::V6(_) => ETHERTYPE_IPV6,
         };
-        let mut data = cooked(ethertype(network), sample.ifindex, ARPHRD_ETHER, 0, &[]);
+        let packet_type = if vrrp.destination.is_multicast() {
+            libc::PACKET_MULTICAST
+        } else {
+            libc::PACKET_HOST
+        };
+        let mut data = cooked(ethertype(network), sample.ifindex, ARPHRD_ETHER, packet_type, &[]);
         for (n, id) in packet.vlan.iter().enumerate() {
             let next = if n + 1 == packet.vlan.len() { network } else { ETHERTYPE_VLAN };
             data.extend(id.to_be_bytes());
