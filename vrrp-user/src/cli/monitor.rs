@@ -194,6 +194,9 @@ impl Monitor {
             Renewed::Same => return,
             Renewed::Daemon(pid) => {
                 note(&format!("daemon `{instance}` runs (pid {pid}): what XDP refuses is shown"));
+                if self.refused.is_elsewhere() {
+                    note("it is in another network namespace: what passes there is not seen here");
+                }
                 self.said = Said::Daemon;
                 // Without them there is less ARP, no more.
                 for key in self.refused.virtual_addresses().unwrap_or_default() {

@@ -380,7 +380,8 @@ mod tests {
     #[test]
     fn every_defect_is_named() {
         use Reason::*;
-        let defects: [(&str, fn(&mut Vec<u8>), &[Reason]); 10] = [
+        type Defect = (&'static str, fn(&mut Vec<u8>), &'static [Reason]);
+        let defects: [Defect; 10] = [
             ("version of IP", |p| p[0] = 0x65, &[IpHeader]),
             ("header length", |p| p[0] = 0x41, &[IpHeader]),
             ("TTL", |p| p[8] = 3, &[IpChecksum, Ttl]),

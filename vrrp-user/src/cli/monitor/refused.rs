@@ -90,6 +90,16 @@ impl Refused {
         self.maps.is_some()
     }
 
+    /// Whether the daemon is in another network namespace: none of its interfaces is here.
+    pub fn is_elsewhere(&self) -> bool {
+        let interfaces = self.maps.iter().flat_map(|maps| &maps.interfaces);
+        let mut known = interfaces.filter(|(ifindex, _)| **ifindex != 0).peekable();
+        let is_here = |(ifindex, name): (&u32, &String)| {
+            nix::net::if_::if_nametoindex(name.as_str()) == Ok(*ifindex)
+        };
+        known.peek().is_some() && !known.any(is_here)
+    }
+
     /// The name of an interface where the daemon is.
     pub fn interface(&self, ifindex: u32) -> Option<&str> {
         Some(self.maps.as_ref()?.interfaces.get(&ifindex)?)

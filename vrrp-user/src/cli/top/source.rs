@@ -55,7 +55,7 @@ impl Source {
         let begun = Instant::now();
         let gone = self.ask();
         let maps = bpf::find_bpffs(self.bpffs.as_deref())
-            .and_then(|bpffs| Maps::read(Reader::open(&self.instance.pins(&bpffs))?));
+            .and_then(|bpffs| Maps::read(&Reader::open(&self.instance.pins(&bpffs))?));
         let now = timer::now();
         let daemon = match (gone, &self.status, &maps) {
             (None, Some(status), _) => Daemon::Running {
@@ -76,7 +76,12 @@ impl Source {
         let no_maps = maps.as_ref().err().map(|error| bpf::chain(error));
         let routers = match &maps {
             Ok(maps) => from_maps(maps, self.status.as_ref(), now),
-            Err(_) => self.status.iter().flat_map(|s| &s.routers).map(from_status).collect(),
+            Err(_) => match &daemon {
+                Daemon::Running { .. } => {
+                    self.status.iter().flat_map(|s| &s.routers).map(from_status).collect()
+                }
+                Daemon::Gone(_) | Daemon::Nothing(_) => Vec::new(),
+            },
         };
         let refusals = maps.iter().flat_map(|maps| refusals(maps, now)).collect();
         #[allow(clippy::cast_precision_loss, reason = "nanoseconds are not shown")]
@@ -116,7 +121,7 @@ impl Source {
 }
 
 impl Maps {
-    fn read(reader: Reader) -> Result<Self, bpf::Error> {
+    fn read(reader: &Reader) -> Result<Self, bpf::Error> {
         Ok(Self {
             pid: reader.control().pid,
             routers: reader.routers()?,
@@ -217,7 +222,8 @@ fn details(status: &RouterStatus) -> Vec<(&'static str, String)> {
         .map(|a| {
             let place =
                 if a.dev == status.interface { String::new() } else { format!(" {}", a.dev) };
-            format!("{}{place}{}", a.address, if a.installed { "" } else { " (not here)" })
+            let is_missing = status.state == State::Master.name() && !a.installed;
+            format!("{}{place}{}", a.address, if is_missing { " (missing)" } else { "" })
         })
         .collect();
     let mut details = vec![
