@@ -395,7 +395,7 @@ impl Monitor {
              {} dropped by kernel",
             packets(self.shown),
             self.refused_shown,
-            packets(self.not_sampled),
+            self.not_sampled,
             packets(dropped)
         ));
     }

@@ -10,7 +10,7 @@ mod view;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -58,10 +58,10 @@ pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     log::set_max_level(log::LevelFilter::Off);
     let (sender, messages) = channel();
     end_on_signals(sender.clone())?;
-    read(Source::new(instance, bpffs), sender);
+    let reader = read(Source::new(instance, bpffs), sender);
     // Also restores the terminal on a panic.
     let mut terminal = ratatui::try_init()?;
-    let result = show(&mut terminal, &messages);
+    let result = show(&mut terminal, &messages, &reader);
     ratatui::try_restore()?;
     Ok(result?)
 }
@@ -81,7 +81,7 @@ fn end_on_signals(sender: Sender<Message>) -> Result<(), Error> {
     Ok(())
 }
 
-fn read(mut source: Source, sender: Sender<Message>) {
+fn read(mut source: Source, sender: Sender<Message>) -> JoinHandle<()> {
     thread::spawn(move || {
         loop {
             let begun = Instant::now();
@@ -90,10 +90,14 @@ fn read(mut source: Source, sender: Sender<Message>) {
             }
             thread::sleep(PERIOD.saturating_sub(begun.elapsed()));
         }
-    });
+    })
 }
 
-fn show(terminal: &mut DefaultTerminal, messages: &Receiver<Message>) -> io::Result<()> {
+fn show(
+    terminal: &mut DefaultTerminal,
+    messages: &Receiver<Message>,
+    reader: &JoinHandle<()>,
+) -> io::Result<()> {
     let mut model = Model::default();
     let mut is_old = true;
     loop {
@@ -116,6 +120,10 @@ fn show(terminal: &mut DefaultTerminal, messages: &Receiver<Message>) -> io::Res
             if flow == Flow::Quit {
                 return Ok(());
             }
+        }
+        if reader.is_finished() {
+            // It panicked, which has restored the terminal.
+            return Err(io::Error::other("nothing reads the figures any more"));
         }
         for message in messages.try_iter() {
             match message {

@@ -547,8 +547,8 @@ mod tests {
         let mut none = Model::default();
         let mut many = model(500);
         many.press(Key::End);
-        for width in [1, 2, 9, 20, 40, 79, 159, 160, 300] {
-            for height in [1, 2, 3, 5, 10, 16, 30, 100] {
+        for width in [1, 9, 40, 79, 160, 250] {
+            for height in [1, 2, 4, 9, 16, 40] {
                 for model in [&mut few, &mut none, &mut many] {
                     let _ = screen(model, width, height);
                     model.press(Key::Char('?'));
@@ -559,7 +559,7 @@ mod tests {
         }
     }
 
-    /// A hundred times what it takes in a release build here.
+    /// Some thirty times what it takes here without optimisation.
     #[test]
     fn thousands_of_rows_are_drawn_at_once() {
         let mut model = model(4080);
@@ -568,7 +568,7 @@ mod tests {
         let updated = begun.elapsed();
         let _ = screen(&mut model, 200, 50);
         println!("update {updated:?}, drawing {:?}", begun.elapsed() - updated);
-        assert!(begun.elapsed().as_secs_f64() < 1.0, "{:?}", begun.elapsed());
+        assert!(begun.elapsed().as_secs_f64() < 2.0, "{:?}", begun.elapsed());
     }
 
     #[test]
