@@ -407,6 +407,22 @@ fn address_removed_from_outside() -> Result<()> {
     Ok(())
 }
 
+/// The owner's address was there before the daemon, and is there after it (RFC 9568 section 1.7).
+#[test]
+fn the_owners_address_stays() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    host.ip(&["address", "add", "10.0.0.7/24", "dev", "eth0"])?;
+    let instance = Instance::new(51, 255, "10.0.0.7/24").to_string();
+    let mut daemon = VrrpUser::start(&host, &instance)?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let counters = daemon.status(&host)?["counters"].clone();
+    assert_eq!(counters["address_add_failed"], 0, "{counters}");
+    assert!(daemon.stop()?.success());
+    assert!(host.has_address("10.0.0.7")?, "{:?}", host.addresses()?);
+    Ok(())
+}
+
 /// The notification that matters is lost among tens of thousands that come while the daemon sleeps.
 #[test]
 fn lost_notifications_are_made_up_for() -> Result<()> {

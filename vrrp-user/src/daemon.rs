@@ -428,6 +428,7 @@ impl Daemon {
             }
         }
         memory::trim();
+        memory::release_code();
         if let Err(error) = memory::lock() {
             log::info!("memory is not locked: {error} (CAP_IPC_LOCK would permit it)");
         }
@@ -1001,7 +1002,7 @@ impl Daemon {
         }
         for (place, prefix) in self.places(id) {
             self.hold(id, place);
-            if owner && self.interfaces.has(place) && !self.addresses.installed(place) {
+            if owner && self.interfaces.carries(place) && !self.addresses.holds(place) {
                 // The interface's own address, not ours to remove later.
                 continue;
             }

@@ -81,6 +81,37 @@ enum Command {
         #[command(flatten)]
         view: StatsArgs,
     },
+    /// Show advertisements as they come and go, those that XDP refused among them, and gratuitous ARP for
+    /// virtual addresses.
+    Monitor {
+        /// Only on this interface [default: all].
+        #[arg(short, long, value_name = "IF")]
+        interface: Option<String>,
+        /// Only of this virtual router.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        vrid: Option<u8>,
+        /// One JSON object per line.
+        #[arg(long)]
+        json: bool,
+        /// Write the packets to a capture file as well (pcapng; Wireshark, tshark, tcpdump -r).
+        #[arg(short, long, value_name = "FILE")]
+        write: Option<PathBuf>,
+        /// End after so many packets.
+        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        /// Name of the daemon on this machine; as everywhere, but -i is the interface.
+        #[arg(long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
+        instance: Instance,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+    },
+    /// Watch routers, rates, refused packets and events on the terminal; `?` shows the keys.
+    Top {
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+    },
     /// Check a configuration: print everything that is wrong with it, and what it means.
     Check {
         /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
@@ -215,6 +246,23 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stats { instance, bpffs, view } => {
             let bpffs = bpffs.bpffs.as_deref();
             cli::stats::stats(&instance.instance, bpffs, &view.into(), &mut out)?;
+        }
+        Command::Monitor { instance, bpffs, interface, vrid, json, write, count } => {
+            let options = cli::monitor::Options {
+                instance,
+                bpffs: bpffs.bpffs,
+                interface,
+                vrid,
+                json,
+                write,
+                count,
+            };
+            cli::monitor::monitor(options, &mut io::BufWriter::new(out))?;
+        }
+        Command::Top { instance, bpffs } => {
+            // It writes for itself.
+            drop(out);
+            cli::top::top(instance.instance, bpffs.bpffs)?;
         }
         Command::Check { file } => {
             let usable = cli::check::check(&file, &config::Options::default(), &mut out)

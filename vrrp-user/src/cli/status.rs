@@ -253,12 +253,8 @@ fn next(router: &RouterStatus) -> String {
     }
 }
 
-const INTERFACE_COLUMNS: [Column; 4] = [
-    text("INTERFACE", 0),
-    text("INDEX", 1),
-    text("LINK", 0),
-    text("XDP", 0),
-];
+const INTERFACE_COLUMNS: [Column; 4] =
+    [text("INTERFACE", 0), text("INDEX", 1), text("LINK", 0), text("XDP", 0)];
 
 fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
     let (link, colour) = if interface.up { ("up", Colour::Plain) } else { ("down", Colour::Red) };

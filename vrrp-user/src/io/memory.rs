@@ -1,7 +1,9 @@
 //! Memory: little of it, and none that is swapped out.
 
+use std::fs;
 use std::io;
 use std::panic;
+use std::path::Path;
 use std::thread;
 
 /// Makes the allocator take large blocks from the system one by one, and give them back when they are freed.
@@ -32,6 +34,30 @@ pub fn trim() {
     // SAFETY: the call takes a number only and is thread-safe (malloc_trim(3)).
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// Lets go of the program's own code, which comes back from the page cache as it is used: most of what ran up
+/// to now reads configurations and loads BPF objects, and [`lock`] would keep it in memory for ever.
+pub fn release_code() {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
+    let Ok(program) = fs::read_link("/proc/self/exe") else { return };
+    for line in maps.lines() {
+        // ADDRESS PERMISSIONS OFFSET DEVICE INODE PATH (proc_pid_maps(5)).
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some("r-xp"), Some(path)) = (fields.next(), fields.next(), fields.nth(3))
+        else {
+            continue;
+        };
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        let bounds = range.split_once('-').and_then(|(a, b)| Some((number(a)?, number(b)?)));
+        if let Some((begin, end)) = bounds.filter(|_| Path::new(path) == program) {
+            // SAFETY: the range is a private mapping of a file that is never written to, so that every page of
+            // it is the file's and is read from there again when it is next used (madvise(2)).
+            unsafe {
+                libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod dissect;
 pub mod ethernet;
 pub mod frame;
 pub mod ipv4;

@@ -1,0 +1,395 @@
+//! What `monitor` says of a packet: a line in tcpdump's manner, or a JSON object.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Write};
+use std::net::IpAddr;
+
+use serde::Serialize;
+use vrrp_common::VRRP_TTL;
+use vrrp_common::reason::Reason;
+
+use super::super::clock::TimeOfDay;
+use super::pcapng::Record;
+use crate::wire::arp::{self, Operation};
+use crate::wire::dissect::{Content, Interval, Message, Packet, Vrrp};
+
+/// A packet that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// When, nanoseconds of `CLOCK_REALTIME`.
+    pub time_ns: i64,
+    /// Name of the interface.
+    pub interface: String,
+    /// Whether this host sent it.
+    pub is_outgoing: bool,
+    /// What it is.
+    pub packet: Packet,
+    /// Why XDP dropped it.
+    pub refused: Option<Reason>,
+    /// The packet for the capture file.
+    pub record: Record,
+}
+
+/// As `12:00:01.123456 eth0 10.0.0.2 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 100, authtype simple,
+/// intvl 1s, length 20, addrs: 10.0.0.100`; what is wrong stands in brackets at the end.
+///
+/// `vrids` are the virtual routers that an address in ARP belongs to.
+pub fn text(seen: &Observed, vrids: &BTreeSet<u8>) -> String {
+    let mut line = format!("{} {}", TimeOfDay(seen.time_ns), seen.interface);
+    // Writing to a string does not fail.
+    let _ = content(&mut line, &seen.packet, vrids);
+    if let Some(reason) = seen.refused {
+        let _ = write!(line, " [refused, {}: {}]", reason.name(), reason.text());
+    } else if let Some(problems) = problems(&seen.packet) {
+        let _ = write!(line, " [bad, {problems}]");
+    }
+    line
+}
+
+/// What is wrong with a packet, whoever receives it.
+fn problems(packet: &Packet) -> Option<String> {
+    match &packet.content {
+        Content::Vrrp(Vrrp { problems, .. }) if !problems.is_empty() => {
+            let named =
+                problems.iter().map(|reason| format!("{}: {}", reason.name(), wrong(*reason)));
+            Some(named.collect::<Vec<_>>().join("; "))
+        }
+        Content::Vrrp(_) | Content::GratuitousArp(_) => None,
+    }
+}
+
+/// The reason in words, where there is no configuration to differ from.
+fn wrong(reason: Reason) -> &'static str {
+    if reason == Reason::Version { "VRRP version is neither 2 nor 3" } else { reason.text() }
+}
+
+fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Result {
+    for id in &packet.vlan {
+        write!(line, " vlan {id}")?;
+    }
+    match &packet.content {
+        Content::GratuitousArp(message) => {
+            let operation = match message.operation {
+                Operation::Request => "request",
+                Operation::Reply => "reply",
+            };
+            let mac = Mac(message.sender_mac);
+            write!(line, " ARP, Gratuitous {operation} {} is-at {mac}", message.sender_ip)?;
+            let vrids: Vec<String> = vrids.iter().map(u8::to_string).collect();
+            if !vrids.is_empty() {
+                write!(line, ", vrid {}", vrids.join(" "))?;
+            }
+            write!(line, ", length {}", arp::LEN)
+        }
+        Content::Vrrp(vrrp) => {
+            write!(line, " {} > {}: VRRP", vrrp.source, vrrp.destination)?;
+            if let Some(message) = &vrrp.message {
+                fields(line, message)?;
+            }
+            if vrrp.ttl != VRRP_TTL {
+                write!(line, ", ttl {}", vrrp.ttl)?;
+            }
+            write!(line, ", length {}", vrrp.length)?;
+            if let Some(message) = &vrrp.message {
+                addresses(line, message)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn fields(line: &mut String, message: &Message) -> fmt::Result {
+    write!(line, "v{}, ", message.version)?;
+    match message.kind {
+        1 => line.push_str("Advertisement"),
+        kind => write!(line, "type {kind}")?,
+    }
+    write!(line, ", vrid {}, prio {}", message.vrid, message.priority)?;
+    if let Some(auth) = message.auth_type {
+        write!(line, ", authtype {}", AuthType(auth))?;
+    }
+    match message.interval {
+        Some(Interval::Secs(s)) => write!(line, ", intvl {s}s"),
+        Some(Interval::Centisecs(cs)) => write!(line, ", intvl {cs}cs"),
+        None => Ok(()),
+    }
+}
+
+fn addresses(line: &mut String, message: &Message) -> fmt::Result {
+    let list: Vec<String> = message.addresses.iter().map(IpAddr::to_string).collect();
+    match list.len() {
+        0 => {}
+        1 => write!(line, ", addrs: {}", list[0])?,
+        n => write!(line, ", addrs({n}): {}", list.join(","))?,
+    }
+    match message.missing {
+        0 => Ok(()),
+        n => write!(line, ", {n} more addrs not in it"),
+    }
+}
+
+/// Version 2 authentication as tcpdump names it (RFC 2338 section 5.3.6).
+struct AuthType(u8);
+
+impl Display for AuthType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("none"),
+            1 => f.write_str("simple"),
+            2 => f.write_str("ah"),
+            other => write!(f, "#{other}"),
+        }
+    }
+}
+
+struct Mac([u8; 6]);
+
+impl Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// One line of `monitor --json`. Fields are only ever added.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Json<'a> {
+    /// A packet of IP protocol 112.
+    Vrrp {
+        /// What every packet has.
+        #[serde(flatten)]
+        common: Common<'a>,
+        /// Source address.
+        source: IpAddr,
+        /// Destination address.
+        destination: IpAddr,
+        /// TTL or hop limit.
+        ttl: u8,
+        /// Octets of the VRRP message by the IP header.
+        length: usize,
+        /// Its fields; left out when it is too short to have any.
+        #[serde(flatten)]
+        message: Option<JsonMessage<'a>>,
+        /// Names of all that is wrong by the protocol; see `vrrp_common::reason`.
+        problems: Vec<&'static str>,
+        /// Name of the reason for which XDP dropped it, or `null`.
+        refused: Option<&'static str>,
+    },
+    /// A gratuitous ARP message.
+    Arp {
+        /// What every packet has.
+        #[serde(flatten)]
+        common: Common<'a>,
+        /// `request` or `reply`.
+        operation: &'static str,
+        /// The address.
+        address: IpAddr,
+        /// Where it is.
+        mac: String,
+        /// The virtual routers that it is known to belong to.
+        vrids: &'a BTreeSet<u8>,
+    },
+    /// Advertisements that were refused, and of which no sample was kept.
+    NotSampled {
+        /// Seconds since 1970.
+        time: f64,
+        /// Name of the reason.
+        refused: &'static str,
+        /// How many since the last such line.
+        packets: u64,
+    },
+}
+
+/// What every packet has.
+#[derive(Serialize)]
+pub struct Common<'a> {
+    /// Seconds since 1970, microseconds after the point.
+    time: f64,
+    /// Interface.
+    interface: &'a str,
+    /// `in` or `out`.
+    direction: &'static str,
+    /// VLAN IDs, outermost first.
+    vlan: &'a [u16],
+}
+
+/// The fields of a VRRP message.
+#[derive(Serialize)]
+pub struct JsonMessage<'a> {
+    /// VRRP version.
+    version: u8,
+    /// Message type; 1 is an advertisement.
+    message_type: u8,
+    /// Virtual router identifier.
+    vrid: u8,
+    /// Priority.
+    priority: u8,
+    /// Version 2: authentication type; else `null`.
+    auth_type: Option<u8>,
+    /// Advertisement interval in milliseconds.
+    interval_ms: Option<u32>,
+    /// Addresses.
+    addresses: &'a [IpAddr],
+}
+
+/// Seconds since 1970.
+#[allow(clippy::cast_precision_loss, reason = "a quarter of a microsecond")]
+pub fn seconds(time_ns: i64) -> f64 {
+    (time_ns / 1000) as f64 / 1e6
+}
+
+impl<'a> Json<'a> {
+    /// A packet.
+    pub fn packet(seen: &'a Observed, vrids: &'a BTreeSet<u8>) -> Self {
+        let common = Common {
+            time: seconds(seen.time_ns),
+            interface: &seen.interface,
+            direction: if seen.is_outgoing { "out" } else { "in" },
+            vlan: &seen.packet.vlan,
+        };
+        match &seen.packet.content {
+            Content::Vrrp(vrrp) => Self::Vrrp {
+                common,
+                source: vrrp.source,
+                destination: vrrp.destination,
+                ttl: vrrp.ttl,
+                length: vrrp.length,
+                message: vrrp.message.as_ref().map(|message| JsonMessage {
+                    version: message.version,
+                    message_type: message.kind,
+                    vrid: message.vrid,
+                    priority: message.priority,
+                    auth_type: message.auth_type,
+                    interval_ms: message.interval.map(Interval::as_millis),
+                    addresses: &message.addresses,
+                }),
+                problems: vrrp.problems.iter().map(|reason| reason.name()).collect(),
+                refused: seen.refused.map(Reason::name),
+            },
+            Content::GratuitousArp(message) => Self::Arp {
+                common,
+                operation: match message.operation {
+                    Operation::Request => "request",
+                    Operation::Reply => "reply",
+                },
+                address: message.sender_ip.into(),
+                mac: Mac(message.sender_mac).to_string(),
+                vrids,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advert() -> Vrrp {
+        Vrrp {
+            source: [10, 0, 0, 2].into(),
+            destination: [224, 0, 0, 18].into(),
+            ttl: 255,
+            length: 20,
+            message: Some(Message {
+                version: 2,
+                kind: 1,
+                vrid: 51,
+                priority: 100,
+                auth_type: Some(1),
+                interval: Some(Interval::Secs(1)),
+                addresses: vec![[10, 0, 0, 100].into()],
+                missing: 0,
+            }),
+            problems: vec![],
+        }
+    }
+
+    fn seen(content: Content) -> Observed {
+        Observed {
+            time_ns: 1_700_000_000_123_456_789,
+            interface: "eth0".to_owned(),
+            is_outgoing: false,
+            packet: Packet { vlan: vec![], content },
+            refused: None,
+            record: Record::of_sample(
+                &vrrp_common::sample::Sample::default(),
+                &Packet::of_sample(&vrrp_common::sample::Sample::default()),
+            ),
+        }
+    }
+
+    /// Without the time, which depends on where we are.
+    fn shown(seen: &Observed, vrids: &[u8]) -> String {
+        let line = text(seen, &vrids.iter().copied().collect());
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.len() == 15 && time.ends_with(":20.123456"), "{time}");
+        rest.to_owned()
+    }
+
+    #[test]
+    fn an_advertisement_is_one_line_as_of_tcpdump() {
+        let mut packet = seen(Content::Vrrp(advert()));
+        assert_eq!(
+            shown(&packet, &[]),
+            "eth0 10.0.0.2 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 100, authtype simple, \
+             intvl 1s, length 20, addrs: 10.0.0.100"
+        );
+        packet.packet.vlan = vec![7];
+        packet.refused = Some(Reason::Interval);
+        assert!(shown(&packet, &[]).starts_with("eth0 vlan 7 10.0.0.2 > "));
+        assert!(
+            shown(&packet, &[])
+                .ends_with(" [refused, interval: advertisement interval differs from ours]")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown() {
+        let mut vrrp = advert();
+        vrrp.ttl = 3;
+        vrrp.problems = vec![Reason::Ttl, Reason::Version];
+        let message = vrrp.message.as_mut().unwrap();
+        (message.version, message.kind, message.missing) = (5, 2, 3);
+        (message.auth_type, message.interval) = (None, None);
+        message.addresses.push([10, 0, 0, 101].into());
+        assert_eq!(
+            shown(&seen(Content::Vrrp(vrrp.clone())), &[]),
+            "eth0 10.0.0.2 > 224.0.0.18: VRRPv5, type 2, vrid 51, prio 100, ttl 3, length 20, addrs(2): \
+             10.0.0.100,10.0.0.101, 3 more addrs not in it [bad, ttl: TTL is not 255 (sent from another \
+             network?); version: VRRP version is neither 2 nor 3]"
+        );
+        vrrp.message = None;
+        (vrrp.problems, vrrp.length, vrrp.ttl) = (vec![Reason::VrrpLength], 5, 255);
+        assert_eq!(
+            shown(&seen(Content::Vrrp(vrrp)), &[]),
+            "eth0 10.0.0.2 > 224.0.0.18: VRRP, length 5 [bad, vrrp_length: VRRP message incomplete or of \
+             impossible length]"
+        );
+    }
+
+    #[test]
+    fn arp_names_the_router() {
+        let message = arp::Repr::gratuitous([2, 0, 0, 0, 0, 0xa1], [10, 0, 0, 100].into());
+        let packet = seen(Content::GratuitousArp(message));
+        assert_eq!(
+            shown(&packet, &[51]),
+            "eth0 ARP, Gratuitous request 10.0.0.100 is-at 02:00:00:00:00:a1, vrid 51, length 28"
+        );
+        let json = serde_json::to_string(&Json::packet(&packet, &BTreeSet::from([51]))).unwrap();
+        assert_eq!(
+            json,
+            r#"{"type":"arp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"operation":"request","address":"10.0.0.100","mac":"02:00:00:00:00:a1","vrids":[51]}"#
+        );
+    }
+
+    #[test]
+    fn json_has_every_field() {
+        let mut packet = seen(Content::Vrrp(advert()));
+        packet.refused = Some(Reason::Ttl);
+        assert_eq!(
+            serde_json::to_string(&Json::packet(&packet, &BTreeSet::new())).unwrap(),
+            r#"{"type":"vrrp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"source":"10.0.0.2","destination":"224.0.0.18","ttl":255,"length":20,"version":2,"message_type":1,"vrid":51,"priority":100,"auth_type":1,"interval_ms":1000,"addresses":["10.0.0.100"],"problems":[],"refused":"ttl"}"#
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! `vrrp-user top`: routers, rates, refusals and events on one screen.
+//!
+//! [`model`] is what is shown and what keys do, [`view`] draws it, [`source`] reads the figures on a thread of
+//! its own, so that a slow daemon does not hold up the keyboard. Only this file knows the terminal.
+
+mod model;
+mod source;
+mod view;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use self::model::{Flow, Key, Model, Reading};
+use self::source::Source;
+use crate::control::Instance;
+
+/// From one reading to the next.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a reading may wait for a key to be pressed.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// `top` can not show anything.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Output goes to a file or a pipe.
+    #[error("top needs a terminal; `stats` and `status` print the same, as tables or JSON")]
+    NoTerminal,
+    /// The terminal refused.
+    #[error("the terminal does not work: {0}")]
+    Terminal(#[from] io::Error),
+    /// Signals can not be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[from] nix::Error),
+}
+
+enum Message {
+    Reading(Box<Reading>),
+    /// A signal says that it is over.
+    End,
+}
+
+/// Shows the screen until `q` or a signal.
+///
+/// # Errors
+/// [`Error`].
+pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(Error::NoTerminal);
+    }
+    // What is logged would stand across the screen.
+    log::set_max_level(log::LevelFilter::Off);
+    let (sender, messages) = channel();
+    end_on_signals(sender.clone())?;
+    let reader = read(Source::new(instance, bpffs), sender);
+    // Also restores the terminal on a panic.
+    let mut terminal = ratatui::try_init()?;
+    let result = show(&mut terminal, &messages, &reader);
+    ratatui::try_restore()?;
+    Ok(result?)
+}
+
+/// Signals that would end the process are waited for instead, so that the terminal is put in order first.
+fn end_on_signals(sender: Sender<Message>) -> Result<(), Error> {
+    let mut ends = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        ends.add(signal);
+    }
+    // Threads that begin later have them blocked, too.
+    ends.thread_block()?;
+    thread::spawn(move || {
+        let _ = ends.wait();
+        let _ = sender.send(Message::End);
+    });
+    Ok(())
+}
+
+fn read(mut source: Source, sender: Sender<Message>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        loop {
+            let begun = Instant::now();
+            if sender.send(Message::Reading(Box::new(source.read()))).is_err() {
+                return;
+            }
+            thread::sleep(PERIOD.saturating_sub(begun.elapsed()));
+        }
+    })
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    messages: &Receiver<Message>,
+    reader: &JoinHandle<()>,
+) -> io::Result<()> {
+    let mut model = Model::default();
+    let mut is_old = true;
+    loop {
+        if is_old {
+            let begun = Instant::now();
+            terminal.draw(|frame| view::draw(frame, &mut model))?;
+            model.drawn = begun.elapsed();
+            is_old = false;
+        }
+        if event::poll(PATIENCE)? {
+            is_old = true;
+            let flow = match event::read()? {
+                Event::Key(key) => translate(key).map_or(Flow::Continue, |key| model.press(key)),
+                Event::Resize(..)
+                | Event::FocusGained
+                | Event::FocusLost
+                | Event::Mouse(_)
+                | Event::Paste(_) => Flow::Continue,
+            };
+            if flow == Flow::Quit {
+                return Ok(());
+            }
+        }
+        if reader.is_finished() {
+            // It panicked, which has restored the terminal.
+            return Err(io::Error::other("nothing reads the figures any more"));
+        }
+        for message in messages.try_iter() {
+            match message {
+                Message::End => return Ok(()),
+                Message::Reading(reading) => {
+                    model.update(*reading);
+                    is_old = true;
+                }
+            }
+        }
+    }
+}
+
+/// The terminal's name for a key in ours; `None` for those that do nothing.
+fn translate(key: KeyEvent) -> Option<Key> {
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        KeyCode::Char('c') if is_control => Key::Interrupt,
+        KeyCode::Char(_) if is_control => return None,
+        KeyCode::Char(c) => Key::Char(c),
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Esc => Key::Escape,
+        KeyCode::Backspace => Key::Backspace,
+        KeyCode::Tab => Key::Tab,
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Home => Key::Home,
+        KeyCode::End => Key::End,
+        KeyCode::Left
+        | KeyCode::Right
+        | KeyCode::BackTab
+        | KeyCode::Delete
+        | KeyCode::Insert
+        | KeyCode::F(_)
+        | KeyCode::Null
+        | KeyCode::CapsLock
+        | KeyCode::ScrollLock
+        | KeyCode::NumLock
+        | KeyCode::PrintScreen
+        | KeyCode::Pause
+        | KeyCode::Menu
+        | KeyCode::KeypadBegin
+        | KeyCode::Media(_)
+        | KeyCode::Modifier(_) => return None,
+    })
+}

@@ -1,0 +1,1077 @@
+//! What `top` shows, apart from any terminal: readings and keys go in, rows come out.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use vrrp_common::reason::Reason;
+
+/// Span over which rates are averaged, seconds: an advertisement a second is then not 0 or 2 of them.
+const RATE_SPAN_S: f64 = 3.0;
+/// Events that are kept.
+const EVENTS: usize = 1000;
+
+/// State of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Holds the addresses.
+    Master,
+    /// Listens to the master.
+    Backup,
+    /// Can not work.
+    Fault,
+    /// Not started yet, or stopped.
+    Init,
+}
+
+impl State {
+    /// All, in the order of sorting.
+    pub const ALL: [Self; 4] = [Self::Master, Self::Backup, Self::Fault, Self::Init];
+
+    /// As `status` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "MASTER",
+            Self::Backup => "BACKUP",
+            Self::Fault => "FAULT",
+            Self::Init => "INIT",
+        }
+    }
+}
+
+/// Advertisements of one router, ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Received and accepted.
+    pub received: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Received and refused.
+    pub refused: u64,
+}
+
+/// Octets to and from the addresses of one router, ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// To them.
+    pub rx_bytes: u64,
+    /// From them.
+    pub tx_bytes: u64,
+}
+
+/// One router at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Router {
+    /// Name in the configuration.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// VRRP version.
+    pub version: u8,
+    /// State.
+    pub state: State,
+    /// Effective priority.
+    pub priority: u8,
+    /// Who is master, if that is known.
+    pub master: Option<String>,
+    /// Seconds in that state.
+    pub since_s: Option<f64>,
+    /// `None` where the maps can not be seen.
+    pub counters: Option<Counters>,
+    /// `None` while it is not known which addresses it has.
+    pub traffic: Option<Traffic>,
+    /// Name and value of more that the daemon says.
+    pub details: Vec<(&'static str, String)>,
+}
+
+impl Router {
+    /// The value of a detail.
+    pub fn detail(&self, name: &str) -> Option<&str> {
+        let detail = self.details.iter().find(|(of, _)| *of == name);
+        detail.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Packets of one reason, ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// Packets.
+    pub packets: u64,
+    /// Who sent the last one.
+    pub last: Option<String>,
+}
+
+/// What is known of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Daemon {
+    /// It runs.
+    Running {
+        /// Process.
+        pid: u32,
+        /// Seconds since its start; 0 until it has said so.
+        uptime_s: f64,
+        /// Its configuration file.
+        config: String,
+    },
+    /// It does not, and its maps are there. Why it can not be asked.
+    Gone(String),
+    /// Neither a daemon nor maps.
+    Nothing(String),
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Instance.
+    pub instance: String,
+    /// Seconds of the monotonic clock.
+    pub at_s: f64,
+    /// Time of day.
+    pub clock: String,
+    /// The daemon.
+    pub daemon: Daemon,
+    /// Why there are no counters.
+    pub no_maps: Option<String>,
+    /// Routers.
+    pub routers: Vec<Router>,
+    /// What was not accepted.
+    pub refusals: Vec<Refusal>,
+    /// How long it took to read all that.
+    pub took: Duration,
+}
+
+/// What a column holds; also what is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// Name of the router.
+    Name,
+    /// Interface.
+    Interface,
+    /// VRID.
+    Vrid,
+    /// State.
+    State,
+    /// Priority.
+    Priority,
+    /// Master.
+    Master,
+    /// Time in the state.
+    Since,
+    /// Advertisements accepted per second.
+    Received,
+    /// Advertisements sent per second.
+    Sent,
+    /// Advertisements refused per second.
+    Refused,
+    /// Octets per second to the addresses.
+    RxTraffic,
+    /// Octets per second from the addresses.
+    TxTraffic,
+    /// Virtual addresses.
+    Addresses,
+    /// The reason for the state.
+    Why,
+}
+
+impl Column {
+    /// All, from left to right.
+    pub const ALL: [Self; 14] = [
+        Self::Name,
+        Self::Interface,
+        Self::Vrid,
+        Self::State,
+        Self::Priority,
+        Self::Master,
+        Self::Since,
+        Self::Received,
+        Self::Sent,
+        Self::Refused,
+        Self::RxTraffic,
+        Self::TxTraffic,
+        Self::Addresses,
+        Self::Why,
+    ];
+
+    /// The key that sorts by it.
+    pub const fn key(self) -> char {
+        match self {
+            Self::Name => 'n',
+            Self::Interface => 'i',
+            Self::Vrid => 'v',
+            Self::State => 's',
+            Self::Priority => 'p',
+            Self::Master => 'm',
+            Self::Since => 't',
+            Self::Received => 'a',
+            Self::Sent => 'o',
+            Self::Refused => 'x',
+            Self::RxTraffic => 'r',
+            Self::TxTraffic => 'w',
+            Self::Addresses => 'd',
+            Self::Why => 'y',
+        }
+    }
+
+    /// Its head.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Name => "ROUTER",
+            Self::Interface => "IFACE",
+            Self::Vrid => "VRID",
+            Self::State => "STATE",
+            Self::Priority => "PRIO",
+            Self::Master => "MASTER",
+            Self::Since => "SINCE",
+            Self::Received => "IN/s",
+            Self::Sent => "OUT/s",
+            Self::Refused => "REF/s",
+            Self::RxTraffic => "RX/s",
+            Self::TxTraffic => "TX/s",
+            Self::Addresses => "ADDRESSES",
+            Self::Why => "WHY",
+        }
+    }
+
+    /// What it is, in words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Name => "name of the router",
+            Self::Interface => "interface",
+            Self::Vrid => "virtual router identifier",
+            Self::State => "state, masters first",
+            Self::Priority => "effective priority",
+            Self::Master => "address of the master",
+            Self::Since => "time in this state, shortest first",
+            Self::Received => "advertisements accepted per second",
+            Self::Sent => "advertisements sent per second",
+            Self::Refused => "advertisements refused per second",
+            Self::RxTraffic => "octets per second to its addresses",
+            Self::TxTraffic => "octets per second from its addresses",
+            Self::Addresses => "virtual addresses (where there is room)",
+            Self::Why => "why it is in that state (where there is room)",
+        }
+    }
+
+    /// Whether large values come first, as they are what is looked for.
+    const fn is_largest_first(self) -> bool {
+        match self {
+            Self::Name
+            | Self::Interface
+            | Self::Vrid
+            | Self::State
+            | Self::Master
+            | Self::Since
+            | Self::Addresses
+            | Self::Why => false,
+            Self::Priority
+            | Self::Received
+            | Self::Sent
+            | Self::Refused
+            | Self::RxTraffic
+            | Self::TxTraffic => true,
+        }
+    }
+}
+
+/// Per second; `None` while there is nothing to compare with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Advertisements accepted.
+    pub received: Option<f64>,
+    /// Advertisements sent.
+    pub sent: Option<f64>,
+    /// Advertisements refused.
+    pub refused: Option<f64>,
+    /// Octets to the addresses.
+    pub rx_bytes: Option<f64>,
+    /// Octets from the addresses.
+    pub tx_bytes: Option<f64>,
+}
+
+/// A router with its rates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The router.
+    pub router: Router,
+    /// Its rates.
+    pub rates: Rates,
+}
+
+/// What identifies a router: interface and VRID.
+type Id = (String, u8);
+
+impl Row {
+    fn id(&self) -> Id {
+        (self.router.interface.clone(), self.router.vrid)
+    }
+}
+
+/// What the second pane shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pane {
+    /// Packets that were not accepted, by reason.
+    Refusals,
+    /// What changed while `top` looked on.
+    Events,
+    /// The selected router.
+    Router,
+}
+
+impl Pane {
+    /// All, from left to right.
+    pub const ALL: [Self; 3] = [Self::Refusals, Self::Events, Self::Router];
+
+    /// Its title.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Refusals => "Refused",
+            Self::Events => "Events",
+            Self::Router => "Router",
+        }
+    }
+
+    const fn next(self) -> Self {
+        match self {
+            Self::Refusals => Self::Events,
+            Self::Events => Self::Router,
+            Self::Router => Self::Refusals,
+        }
+    }
+}
+
+/// What keys do at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They are commands.
+    Table,
+    /// They are written to the filter.
+    Filter,
+    /// Any of them ends the help.
+    Help,
+}
+
+/// A key, whatever the terminal calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A character.
+    Char(char),
+    /// Ctrl-C.
+    Interrupt,
+    /// Return.
+    Enter,
+    /// Escape.
+    Escape,
+    /// Delete to the left.
+    Backspace,
+    /// To the next pane.
+    Tab,
+    /// One row up.
+    Up,
+    /// One row down.
+    Down,
+    /// A screen of rows up.
+    PageUp,
+    /// A screen of rows down.
+    PageDown,
+    /// To the first row.
+    Home,
+    /// To the last row.
+    End,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Continue,
+    /// No.
+    Quit,
+}
+
+/// The numbers of one reading, to compare later ones with.
+struct Past {
+    at_s: f64,
+    routers: HashMap<Id, (Option<Counters>, Option<Traffic>)>,
+    refusals: HashMap<Reason, u64>,
+}
+
+/// A reason with its rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The reason, the packets and the last sender.
+    pub refusal: Refusal,
+    /// Packets per second.
+    pub rate: Option<f64>,
+}
+
+/// The screen's content.
+pub struct Model {
+    reading: Option<Reading>,
+    past: VecDeque<Past>,
+    rows: Vec<Row>,
+    /// Indices of `rows` that are shown, in order.
+    shown: Vec<usize>,
+    refused: Vec<Refused>,
+    events: VecDeque<String>,
+    sort: Column,
+    is_reversed: bool,
+    filter: String,
+    only: Option<State>,
+    /// Index in `shown`.
+    selected: usize,
+    /// The router that the cursor stays on, once it was moved.
+    followed: Option<Id>,
+    first: usize,
+    page: usize,
+    pane: Pane,
+    mode: Mode,
+    /// How long the last drawing took.
+    pub drawn: Duration,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            reading: None,
+            past: VecDeque::new(),
+            rows: Vec::new(),
+            shown: Vec::new(),
+            refused: Vec::new(),
+            events: VecDeque::new(),
+            sort: Column::Name,
+            is_reversed: false,
+            filter: String::new(),
+            only: None,
+            selected: 0,
+            followed: None,
+            first: 0,
+            page: 1,
+            pane: Pane::Refusals,
+            mode: Mode::Table,
+            drawn: Duration::ZERO,
+        }
+    }
+}
+
+impl Model {
+    /// Takes in a new reading.
+    pub fn update(&mut self, mut reading: Reading) {
+        self.notice(&reading);
+        let base = self.past.iter().find(|past| reading.at_s - past.at_s <= RATE_SPAN_S + 0.5);
+        let span = base.map(|past| reading.at_s - past.at_s).filter(|span| *span > 0.0);
+        let rate = |now: Option<u64>, then: Option<u64>| {
+            // A counter that went back began anew.
+            #[allow(clippy::cast_precision_loss, reason = "nobody sees the last digits")]
+            Some(now?.checked_sub(then?)? as f64 / span?)
+        };
+        let routers = std::mem::take(&mut reading.routers);
+        self.rows = routers
+            .into_iter()
+            .map(|router| {
+                let mut row = Row { router, rates: Rates::default() };
+                let then = base.and_then(|past| past.routers.get(&row.id()));
+                let then = then.copied().unwrap_or_default();
+                let now = (row.router.counters, row.router.traffic);
+                let counter = |of: fn(Counters) -> u64| rate(now.0.map(of), then.0.map(of));
+                let octets = |of: fn(Traffic) -> u64| rate(now.1.map(of), then.1.map(of));
+                row.rates = Rates {
+                    received: counter(|c| c.received),
+                    sent: counter(|c| c.sent),
+                    refused: counter(|c| c.refused),
+                    rx_bytes: octets(|t| t.rx_bytes),
+                    tx_bytes: octets(|t| t.tx_bytes),
+                };
+                row
+            })
+            .collect();
+        self.refused = reading
+            .refusals
+            .iter()
+            .filter(|refusal| refusal.packets > 0)
+            .map(|refusal| {
+                let then = base.and_then(|past| past.refusals.get(&refusal.reason).copied());
+                let rate = rate(Some(refusal.packets), then);
+                Refused { refusal: refusal.clone(), rate }
+            })
+            .collect();
+        self.refused.sort_by(|a, b| {
+            let rates = b.rate.unwrap_or(0.0).total_cmp(&a.rate.unwrap_or(0.0));
+            rates.then(b.refusal.packets.cmp(&a.refusal.packets))
+        });
+        self.past.push_back(Past {
+            at_s: reading.at_s,
+            routers: self
+                .rows
+                .iter()
+                .map(|row| (row.id(), (row.router.counters, row.router.traffic)))
+                .collect(),
+            refusals: reading.refusals.iter().map(|r| (r.reason, r.packets)).collect(),
+        });
+        while self.past.front().is_some_and(|past| reading.at_s - past.at_s > RATE_SPAN_S + 0.5) {
+            self.past.pop_front();
+        }
+        self.reading = Some(reading);
+        self.arrange();
+    }
+
+    /// Writes down what is different from the reading before.
+    fn notice(&mut self, new: &Reading) {
+        let Some(old) = &self.reading else { return };
+        let mut events = Vec::new();
+        let named = |daemon: &Daemon| match daemon {
+            Daemon::Running { pid, .. } => format!("the daemon runs, pid {pid}"),
+            Daemon::Gone(_) => "the daemon is gone, its maps are there".to_owned(),
+            Daemon::Nothing(_) => "the daemon and its maps are gone".to_owned(),
+        };
+        if named(&old.daemon) != named(&new.daemon) {
+            events.push(named(&new.daemon));
+        }
+        let before: HashMap<(&str, u8), &Router> = self
+            .rows
+            .iter()
+            .map(|row| ((row.router.interface.as_str(), row.router.vrid), &row.router))
+            .collect();
+        let mut seen = HashSet::new();
+        for router in &new.routers {
+            let id = (router.interface.as_str(), router.vrid);
+            seen.insert(id);
+            let Some(old) = before.get(&id) else {
+                events.push(format!("{}: new, {}", router.name, router.state.name()));
+                continue;
+            };
+            if old.state != router.state {
+                let why = router.detail("why").map(|why| format!(": {why}")).unwrap_or_default();
+                let (from, to) = (old.state.name(), router.state.name());
+                events.push(format!("{}: {from} -> {to}{why}", router.name));
+            } else if let (Some(from), Some(to)) = (&old.master, &router.master)
+                && from != to
+            {
+                events.push(format!("{}: master {from} -> {to}", router.name));
+            }
+            if old.priority != router.priority {
+                let (from, to) = (old.priority, router.priority);
+                events.push(format!("{}: priority {from} -> {to}", router.name));
+            }
+        }
+        for (id, router) in &before {
+            if !seen.contains(id) {
+                events.push(format!("{}: gone", router.name));
+            }
+        }
+        for event in events {
+            self.events.push_front(format!("{} {event}", new.clock));
+        }
+        self.events.truncate(EVENTS);
+    }
+
+    /// Filters and sorts.
+    fn arrange(&mut self) {
+        let filter = self.filter.to_lowercase();
+        let is_shown = |row: &Row| {
+            let router = &row.router;
+            let has = |text: &str| text.to_lowercase().contains(&filter);
+            self.only.is_none_or(|state| router.state == state)
+                && (filter.is_empty()
+                    || has(&router.name)
+                    || has(&router.interface)
+                    || router.vrid.to_string() == filter
+                    || has(router.state.name())
+                    || router.master.as_deref().is_some_and(has)
+                    || router.detail("addresses").is_some_and(has))
+        };
+        let rows = &self.rows;
+        self.shown = (0..rows.len()).filter(|index| is_shown(&rows[*index])).collect();
+        let (sort, is_reversed) = (self.sort, self.is_reversed != self.sort.is_largest_first());
+        self.shown.sort_by(|a, b| {
+            let order = compare(&rows[*a], &rows[*b], sort);
+            let order = if is_reversed { order.reverse() } else { order };
+            order.then_with(|| natural(&rows[*a].router.name, &rows[*b].router.name))
+        });
+        let followed = self.followed.as_ref();
+        let place = followed.and_then(|id| self.shown.iter().position(|&at| rows[at].id() == *id));
+        self.selected = place.unwrap_or(self.selected).min(self.shown.len().saturating_sub(1));
+    }
+
+    /// Takes in a key.
+    pub fn press(&mut self, key: Key) -> Flow {
+        if key == Key::Interrupt {
+            return Flow::Quit;
+        }
+        match self.mode {
+            Mode::Table => return self.command(key),
+            Mode::Help => self.mode = Mode::Table,
+            Mode::Filter => {
+                match key {
+                    Key::Char(c) => self.filter.push(c),
+                    Key::Backspace => {
+                        self.filter.pop();
+                    }
+                    Key::Escape => {
+                        self.filter.clear();
+                        self.mode = Mode::Table;
+                    }
+                    Key::Enter => self.mode = Mode::Table,
+                    Key::Tab
+                    | Key::Up
+                    | Key::Down
+                    | Key::PageUp
+                    | Key::PageDown
+                    | Key::Home
+                    | Key::End => {
+                        self.mode = Mode::Table;
+                        return self.command(key);
+                    }
+                    Key::Interrupt => return Flow::Quit,
+                }
+                self.arrange();
+            }
+        }
+        Flow::Continue
+    }
+
+    fn command(&mut self, key: Key) -> Flow {
+        let page = self.page.max(1);
+        match key {
+            Key::Char('q') | Key::Interrupt => return Flow::Quit,
+            Key::Char('?' | 'h') => self.mode = Mode::Help,
+            Key::Char('/') => self.mode = Mode::Filter,
+            Key::Char('f') => {
+                self.only = match self.only {
+                    None => Some(State::Master),
+                    Some(State::Master) => Some(State::Backup),
+                    Some(State::Backup) => Some(State::Fault),
+                    Some(State::Fault) => Some(State::Init),
+                    Some(State::Init) => None,
+                };
+                self.arrange();
+            }
+            Key::Char('R') => {
+                self.is_reversed = !self.is_reversed;
+                self.arrange();
+            }
+            Key::Escape => {
+                self.filter.clear();
+                self.only = None;
+                self.arrange();
+            }
+            Key::Tab => self.pane = self.pane.next(),
+            Key::Enter => self.pane = Pane::Router,
+            Key::Up | Key::Char('k') => self.select(self.selected.saturating_sub(1)),
+            Key::Down | Key::Char('j') => self.select(self.selected + 1),
+            Key::PageUp => self.select(self.selected.saturating_sub(page)),
+            Key::PageDown | Key::Char(' ') => self.select(self.selected + page),
+            Key::Home | Key::Char('g') => self.select(0),
+            Key::End | Key::Char('G') => self.select(self.shown.len()),
+            Key::Char(c) => {
+                if let Some(column) = Column::ALL.into_iter().find(|column| column.key() == c) {
+                    // The same key again turns the order round.
+                    self.is_reversed = self.sort == column && !self.is_reversed;
+                    self.sort = column;
+                    self.arrange();
+                }
+            }
+            Key::Backspace => {}
+        }
+        Flow::Continue
+    }
+
+    fn select(&mut self, index: usize) {
+        self.selected = index.min(self.shown.len().saturating_sub(1));
+        // The first row is whatever is first; any other is the router in it.
+        self.followed = self.selected().filter(|_| self.selected > 0).map(Row::id);
+    }
+
+    /// The rows that fit into so many lines, so that the selected one is among them, and its place there.
+    pub fn visible(&mut self, lines: usize) -> (Vec<&Row>, usize) {
+        self.page = lines.saturating_sub(1).max(1);
+        let lines = lines.max(1);
+        let last_first = self.shown.len().saturating_sub(lines);
+        self.first = self.first.min(last_first).min(self.selected);
+        self.first = self.first.max((self.selected + 1).saturating_sub(lines));
+        let shown = self.shown.iter().skip(self.first).take(lines);
+        (shown.map(|index| &self.rows[*index]).collect(), self.selected - self.first)
+    }
+
+    /// The selected row.
+    pub fn selected(&self) -> Option<&Row> {
+        self.shown.get(self.selected).map(|index| &self.rows[*index])
+    }
+
+    /// The last reading, without its routers: they are the rows.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
+    }
+
+    /// All rows, whatever is shown.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Number of rows that the filters leave.
+    pub fn shown(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Number of the first visible row, from 0.
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
+    /// What was not accepted, most frequent first.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// What changed, newest first.
+    pub fn events(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().map(String::as_str)
+    }
+
+    /// The sum of a rate over all routers; `None` while none is known.
+    pub fn total(&self, of: fn(&Rates) -> Option<f64>) -> Option<f64> {
+        self.rows
+            .iter()
+            .filter_map(|row| of(&row.rates))
+            .fold(None, |sum, rate| Some(sum.unwrap_or(0.0) + rate))
+    }
+
+    /// Packets per second that were not accepted, of whatever router.
+    pub fn total_refused(&self) -> Option<f64> {
+        let known = self.past.len() > 1;
+        known.then(|| self.refused.iter().filter_map(|refused| refused.rate).sum())
+    }
+
+    /// Routers in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.rows.iter().filter(|row| row.router.state == state).count()
+    }
+
+    /// What is sorted by, and whether upside down.
+    pub fn sort(&self) -> (Column, bool) {
+        (self.sort, self.is_reversed)
+    }
+
+    /// Whether the order goes down the alphabet or the numbers.
+    pub fn is_descending(&self) -> bool {
+        self.is_reversed != self.sort.is_largest_first()
+    }
+
+    /// The text that is filtered by.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// The state that is filtered by.
+    pub fn only(&self) -> Option<State> {
+        self.only
+    }
+
+    /// The second pane.
+    pub fn pane(&self) -> Pane {
+        self.pane
+    }
+
+    /// What keys do.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+fn compare(a: &Row, b: &Row, by: Column) -> Ordering {
+    let number = |of: fn(&Rates) -> Option<f64>| {
+        of(&a.rates).unwrap_or(-1.0).total_cmp(&of(&b.rates).unwrap_or(-1.0))
+    };
+    let text = |a: &Option<String>, b: &Option<String>| {
+        natural(a.as_deref().unwrap_or_default(), b.as_deref().unwrap_or_default())
+    };
+    let detail = |name| {
+        natural(
+            a.router.detail(name).unwrap_or_default(),
+            b.router.detail(name).unwrap_or_default(),
+        )
+    };
+    match by {
+        Column::Name => natural(&a.router.name, &b.router.name),
+        Column::Interface => natural(&a.router.interface, &b.router.interface),
+        Column::Vrid => a.router.vrid.cmp(&b.router.vrid),
+        Column::State => a.router.state.cmp(&b.router.state),
+        Column::Priority => a.router.priority.cmp(&b.router.priority),
+        Column::Master => text(&a.router.master, &b.router.master),
+        Column::Since => {
+            let since = |row: &Row| row.router.since_s.unwrap_or(f64::MAX);
+            since(a).total_cmp(&since(b))
+        }
+        Column::Received => number(|rates| rates.received),
+        Column::Sent => number(|rates| rates.sent),
+        Column::Refused => number(|rates| rates.refused),
+        Column::RxTraffic => number(|rates| rates.rx_bytes),
+        Column::TxTraffic => number(|rates| rates.tx_bytes),
+        Column::Addresses => detail("addresses"),
+        Column::Why => detail("why"),
+    }
+}
+
+/// Text with numbers in it as people order it: `VI_9` before `VI_10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    let digits = |text: &[u8]| text.iter().take_while(|c| c.is_ascii_digit()).count();
+    loop {
+        match (digits(a), digits(b)) {
+            (0, _) | (_, 0) => match (a.split_first(), b.split_first()) {
+                (Some((x, rest_a)), Some((y, rest_b))) if x == y => (a, b) = (rest_a, rest_b),
+                (x, y) => return x.map(|(x, _)| x).cmp(&y.map(|(y, _)| y)),
+            },
+            (m, n) => {
+                let (x, y) = (trimmed(&a[..m]), trimmed(&b[..n]));
+                match x.len().cmp(&y.len()).then_with(|| x.cmp(y)) {
+                    Ordering::Equal => (a, b) = (&a[m..], &b[n..]),
+                    order @ (Ordering::Less | Ordering::Greater) => return order,
+                }
+            }
+        }
+    }
+}
+
+/// Without leading zeros.
+fn trimmed(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|c| **c == b'0').count();
+    &digits[zeros..]
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A reading with routers `VI_1` and so on, every third one master, after so many seconds.
+    pub fn reading(routers: u32, at_s: f64) -> Reading {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let ticks = at_s as u64;
+        let router = |n: u32| {
+            let is_master = n % 3 == 1;
+            let state = match n % 100 {
+                7 => State::Fault,
+                _ if is_master => State::Master,
+                _ => State::Backup,
+            };
+            Router {
+                name: format!("VI_{n}"),
+                interface: format!("eth{}", (n - 1) / 255),
+                vrid: u8::try_from((n - 1) % 255 + 1).unwrap(),
+                version: 2,
+                state,
+                priority: u8::try_from(n % 150 + 50).unwrap(),
+                master: match state {
+                    State::Master => Some("this host".to_owned()),
+                    State::Backup => Some("10.0.0.2".to_owned()),
+                    State::Fault | State::Init => None,
+                },
+                since_s: Some(at_s + f64::from(n)),
+                counters: Some(Counters {
+                    received: if state == State::Backup { ticks } else { 0 },
+                    sent: if state == State::Master { ticks } else { 0 },
+                    refused: if n == 2 { 12 * ticks } else { 0 },
+                }),
+                traffic: Some(Traffic {
+                    rx_bytes: u64::from(n) * 1500 * ticks,
+                    tx_bytes: if is_master { u64::from(n) * 1_000_000 * ticks } else { 0 },
+                }),
+                details: vec![
+                    ("why", "started".to_owned()),
+                    ("addresses", format!("10.0.{}.{}/24", n / 250, n % 250 + 1)),
+                    ("peers", "multicast".to_owned()),
+                ],
+            }
+        };
+        Reading {
+            instance: "default".to_owned(),
+            at_s,
+            clock: "12:00:01".to_owned(),
+            daemon: Daemon::Running {
+                pid: 4711,
+                uptime_s: at_s,
+                config: "/etc/keepalived/keepalived.conf".to_owned(),
+            },
+            no_maps: None,
+            routers: (1..=routers).map(router).collect(),
+            refusals: vec![
+                Refusal { reason: Reason::UnknownVrid, packets: 3, last: None },
+                Refusal {
+                    reason: Reason::AuthData,
+                    packets: 12 * ticks,
+                    last: Some("10.0.0.200 eth0 vrid 2, 0.1s ago".to_owned()),
+                },
+                Refusal { reason: Reason::Ttl, packets: 0, last: None },
+            ],
+            took: Duration::from_millis(3),
+        }
+    }
+
+    /// After two readings.
+    pub fn model(routers: u32) -> Model {
+        let mut model = Model::default();
+        model.update(reading(routers, 100.0));
+        model.update(reading(routers, 102.0));
+        model
+    }
+
+    fn names(model: &mut Model, lines: usize) -> Vec<String> {
+        model.visible(lines).0.iter().map(|row| row.router.name.clone()).collect()
+    }
+
+    fn press(model: &mut Model, keys: &str) {
+        for key in keys.chars() {
+            assert_eq!(model.press(Key::Char(key)), Flow::Continue);
+        }
+    }
+
+    #[test]
+    fn rates_are_per_second_and_need_two_readings() {
+        let mut model = Model::default();
+        model.update(reading(3, 100.0));
+        assert_eq!(model.rows()[1].rates, Rates::default());
+        assert_eq!((model.total(|r| r.sent), model.total_refused()), (None, None));
+        for at in [101.0, 102.0, 103.0, 104.0, 105.0] {
+            model.update(reading(3, at));
+            let rates = model.rows()[1].rates;
+            assert_eq!(
+                (rates.received, rates.sent, rates.refused),
+                (Some(1.0), Some(0.0), Some(12.0))
+            );
+        }
+        assert!(model.past.len() <= 5, "old readings are forgotten");
+        assert_eq!((model.total(|r| r.sent), model.total_refused()), (Some(1.0), Some(12.0)));
+        // A daemon that began anew counts from zero.
+        let mut again = reading(3, 2.0);
+        again.at_s = 106.0;
+        model.update(again);
+        assert_eq!(model.rows()[1].rates.received, None);
+    }
+
+    #[test]
+    fn each_column_sorts_and_the_same_key_turns_it_round() {
+        let mut model = model(12);
+        assert_eq!(names(&mut model, 3), ["VI_1", "VI_2", "VI_3"]);
+        press(&mut model, "R");
+        assert_eq!(names(&mut model, 3), ["VI_12", "VI_11", "VI_10"], "as numbers");
+        press(&mut model, "n");
+        for (key, expected) in [
+            ('i', "VI_1"),
+            ('v', "VI_1"),
+            ('s', "VI_1"),
+            ('p', "VI_12"),
+            ('m', "VI_7"),
+            ('t', "VI_1"),
+            ('a', "VI_2"),
+            ('o', "VI_1"),
+            ('x', "VI_2"),
+            ('r', "VI_12"),
+            ('w', "VI_10"),
+            ('d', "VI_1"),
+            ('y', "VI_1"),
+        ] {
+            press(&mut model, &key.to_string());
+            assert_eq!(names(&mut model, 1), [expected], "{key}");
+            assert_eq!(model.sort().0.key(), key);
+            let first = names(&mut model, 12);
+            press(&mut model, &key.to_string());
+            assert!(model.sort().1 && model.shown() == 12);
+            assert_eq!(first.len(), names(&mut model, 12).len());
+        }
+    }
+
+    #[test]
+    fn keys_are_distinct() {
+        let keys: HashSet<char> = Column::ALL.into_iter().map(Column::key).collect();
+        assert_eq!(keys.len(), Column::ALL.len());
+        assert!("qhfgGjkR/? ".chars().all(|c| !keys.contains(&c)));
+    }
+
+    #[test]
+    fn filters_by_text_and_state() {
+        let mut model = model(300);
+        press(&mut model, "/vi_29");
+        assert_eq!((model.shown(), model.mode()), (11, Mode::Filter));
+        model.press(Key::Backspace);
+        model.press(Key::Enter);
+        assert_eq!((model.filter(), model.mode()), ("vi_2", Mode::Table));
+        press(&mut model, "f");
+        assert!(
+            model.shown() > 10
+                && model.visible(99).0.iter().all(|r| r.router.state == State::Master)
+        );
+        press(&mut model, "ff");
+        assert_eq!(names(&mut model, 9), ["VI_207"]);
+        model.press(Key::Escape);
+        assert_eq!((model.shown(), model.only()), (300, None));
+        press(&mut model, "/10.0.1.");
+        assert_eq!(model.shown(), 51, "by address");
+        press(&mut model, "zzz");
+        assert_eq!((model.shown(), names(&mut model, 5).len()), (0, 0));
+        assert!(model.selected().is_none());
+        assert_eq!(model.press(Key::Interrupt), Flow::Quit);
+    }
+
+    #[test]
+    fn the_cursor_stays_on_its_router() {
+        let mut model = model(300);
+        let _ = model.visible(10);
+        model.press(Key::End);
+        assert_eq!(names(&mut model, 10)[9], "VI_300");
+        assert_eq!(model.visible(10).1, 9);
+        model.press(Key::PageUp);
+        model.press(Key::Up);
+        let selected = model.selected().unwrap().router.name.clone();
+        assert_eq!(selected, "VI_290");
+        press(&mut model, "p");
+        assert_eq!(model.selected().unwrap().router.name, selected);
+        model.update(reading(300, 103.0));
+        assert_eq!(model.selected().unwrap().router.name, selected);
+        model.press(Key::Home);
+        press(&mut model, "n");
+        assert_eq!(model.selected().unwrap().router.name, "VI_1");
+        assert_eq!(model.first(), 290, "until it is drawn");
+        let _ = model.visible(10);
+        assert_eq!(model.first(), 0);
+        // The list became shorter.
+        model.press(Key::End);
+        model.update(reading(5, 104.0));
+        assert_eq!(names(&mut model, 10).len(), 5);
+        assert_eq!(model.selected().unwrap().router.name, "VI_5");
+    }
+
+    #[test]
+    fn changes_are_events() {
+        let mut model = model(3);
+        let mut next = reading(4, 103.0);
+        next.routers.remove(2);
+        next.routers[0].state = State::Backup;
+        next.routers[1].master = Some("10.0.0.9".to_owned());
+        next.routers[1].priority = 1;
+        next.daemon = Daemon::Gone("refused".to_owned());
+        model.update(next);
+        let events: Vec<&str> = model.events().collect();
+        assert_eq!(
+            events,
+            [
+                "12:00:01 VI_3: gone",
+                "12:00:01 VI_4: new, MASTER",
+                "12:00:01 VI_2: priority 52 -> 1",
+                "12:00:01 VI_2: master 10.0.0.2 -> 10.0.0.9",
+                "12:00:01 VI_1: MASTER -> BACKUP: started",
+                "12:00:01 the daemon is gone, its maps are there",
+            ]
+        );
+        assert_eq!(model.refused()[0].refusal.reason, Reason::AuthData);
+    }
+
+    #[test]
+    fn numbers_in_names_are_numbers() {
+        let mut names = ["b", "VI_10", "VI_9", "VI_09x", "a", "", "VI_"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["", "VI_", "VI_9", "VI_09x", "VI_10", "a", "b"]);
+    }
+}

@@ -1,0 +1,583 @@
+//! Draws the model.
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row as Cells, Table, TableState, Wrap};
+
+use super::model::{Column, Daemon, Mode, Model, Pane, Row, State};
+use crate::cli::status::span;
+
+/// From this width on, all panes stand side by side.
+const WIDE: u16 = 160;
+/// The name keeps at least so much.
+const NAME_MIN: usize = 10;
+/// What goes first where there is not enough room; what is sorted by stays.
+const DROPPED: [Column; 6] = [
+    Column::Addresses,
+    Column::TxTraffic,
+    Column::RxTraffic,
+    Column::Interface,
+    Column::Priority,
+    Column::Refused,
+];
+/// The reason for a state is shown where there is so much room left.
+const WHY_MIN: usize = 16;
+
+/// Draws everything.
+pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
+    let area = frame.area();
+    let pane_height = match area.height {
+        0..16 => 0,
+        16..30 => 7,
+        height => (height / 4).min(16),
+    };
+    let [head, table, pane, foot] = Layout::vertical([
+        Constraint::Length(3),
+        Constraint::Min(2),
+        Constraint::Length(pane_height),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    // First: it settles which rows are visible.
+    let rows = draw_table(frame, model, table);
+    frame.render_widget(Paragraph::new(header(model, rows, head.width)), head);
+    if pane.height > 0 {
+        draw_panes(frame, model, pane);
+    }
+    frame.render_widget(footer(model), foot);
+    match model.mode() {
+        Mode::Help => draw_help(frame, model, area),
+        Mode::Table | Mode::Filter => {}
+    }
+}
+
+fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
+    let Some(reading) = model.reading() else {
+        return vec![Line::from("vrrp-user top: reading...")];
+    };
+    let mut config = "";
+    let left = match &reading.daemon {
+        Daemon::Running { pid, uptime_s, config: path } => {
+            let mut text = format!("pid {pid}");
+            if *uptime_s > 0.0 {
+                text.push_str(&format!("  up {}", span(*uptime_s)));
+            }
+            config = path;
+            Span::from(text)
+        }
+        Daemon::Gone(_) => Span::from(" DAEMON GONE, only its maps are there ").red().reversed(),
+        Daemon::Nothing(_) => Span::from(" NO DAEMON, NO MAPS ").red().reversed(),
+    };
+    let mut first = vec![
+        Span::from("vrrp-user top").bold(),
+        Span::from(format!("  instance {}  ", reading.instance)),
+        left,
+    ];
+    let used: usize = first.iter().map(Span::width).sum();
+    let room = usize::from(width).saturating_sub(used + reading.clock.len());
+    let config = if config.is_empty() { String::new() } else { format!("  {config}") };
+    let config = cut(config, room.saturating_sub(2));
+    first.push(Span::from(format!("{config:<room$}{}", reading.clock)));
+    let mut second = vec![Span::from(format!("{} routers:", model.rows().len()))];
+    for state in State::ALL {
+        let count = model.count(state);
+        let style = if count > 0 { style(state) } else { Style::new().dim() };
+        second.push(Span::from(format!("  {count} {}", state.name())).style(style));
+    }
+    if let Some(state) = model.only() {
+        second.push(Span::from(format!("   only {}", state.name())).yellow());
+    }
+    if !model.filter().is_empty() || model.mode() == Mode::Filter {
+        second.push(Span::from(format!("   /{}", model.filter())).yellow());
+    }
+    if model.shown() > rows {
+        let first = model.first();
+        let place = format!("{}-{} of {}", first + 1, first + rows, model.shown());
+        let used: usize = second.iter().map(Span::width).sum();
+        let room = usize::from(width).saturating_sub(used + place.len());
+        second.push(Span::from(format!("{}{place}", " ".repeat(room.max(2)))));
+    }
+    let third = match (&reading.daemon, &reading.no_maps) {
+        (Daemon::Nothing(why) | Daemon::Gone(why), _) => Line::from(why.clone()).dim(),
+        (Daemon::Running { .. }, Some(why)) => Line::from(format!("no counters: {why}")).yellow(),
+        (Daemon::Running { .. }, None) => {
+            let refused = model.total_refused();
+            let refused_style = match refused {
+                Some(rate) if rate > 0.0 => Style::new().fg(Color::Red),
+                Some(_) | None => Style::new(),
+            };
+            Line::from(vec![
+                Span::from(format!(
+                    "adverts {}/s in, {}/s out, ",
+                    rate(model.total(|r| r.received)),
+                    rate(model.total(|r| r.sent))
+                )),
+                Span::from(format!("{}/s refused", rate(refused))).style(refused_style),
+                Span::from(format!(
+                    "; VIP traffic {}B/s in, {}B/s out",
+                    octets(model.total(|r| r.rx_bytes)),
+                    octets(model.total(|r| r.tx_bytes))
+                )),
+            ])
+        }
+    };
+    vec![Line::from(first), Line::from(second), third]
+}
+
+fn style(state: State) -> Style {
+    match state {
+        State::Master => Style::new().fg(Color::Green),
+        State::Backup => Style::new(),
+        State::Fault => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+        State::Init => Style::new().fg(Color::Yellow),
+    }
+}
+
+/// Returns the number of rows that are visible.
+fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
+    let lines = usize::from(area.height.saturating_sub(1));
+    let (sort, _) = model.sort();
+    let mark = if model.is_descending() { "▼" } else { "▲" };
+    let (rows, selected) = model.visible(lines);
+    let widths = widths(&rows, sort, area.width.into());
+    let head = widths.iter().map(|(column, _)| {
+        let title = if *column == sort {
+            format!("{}{mark}", column.title())
+        } else {
+            column.title().to_owned()
+        };
+        Line::from(title).alignment(alignment(*column))
+    });
+    let head = Cells::new(head).style(Style::new().add_modifier(Modifier::REVERSED));
+    let cells = rows.iter().map(|row| {
+        Cells::new(widths.iter().map(|(column, width)| {
+            let text = cut(cell(row, *column), *width);
+            let line = Line::from(text).alignment(alignment(*column));
+            match column {
+                Column::State => line.style(style(row.router.state)),
+                Column::Refused if row.rates.refused.is_some_and(|rate| rate > 0.0) => line.red(),
+                Column::Name
+                | Column::Interface
+                | Column::Vrid
+                | Column::Priority
+                | Column::Master
+                | Column::Since
+                | Column::Received
+                | Column::Sent
+                | Column::Refused
+                | Column::RxTraffic
+                | Column::TxTraffic
+                | Column::Addresses => line,
+                Column::Why => line.dim(),
+            }
+        }))
+    });
+    let constraints = widths
+        .iter()
+        .map(|(_, width)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
+    let mut state = TableState::new();
+    if !rows.is_empty() {
+        state.select(Some(selected));
+    }
+    let visible = rows.len();
+    let table = Table::new(cells, constraints)
+        .header(head)
+        .column_spacing(1)
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    frame.render_stateful_widget(table, area, &mut state);
+    if visible == 0 && area.height > 1 {
+        let text =
+            if model.rows().is_empty() { "no routers" } else { "nothing matches; Esc shows all" };
+        let below = Rect { y: area.y + 1, height: 1, ..area };
+        frame.render_widget(Paragraph::new(text).dim(), below);
+    }
+    visible
+}
+
+/// The columns for which there is room, with their widths: as wide as needed, the name no wider than what is
+/// left, and the reason for the state as wide as that.
+fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
+    let mut columns: Vec<(Column, usize)> = Vec::new();
+    for column in Column::ALL {
+        let widest = rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
+        // A head, and its mark of order.
+        let least = column.title().chars().count() + usize::from(column == sort);
+        let wanted = match column {
+            Column::Name => widest,
+            Column::Master => widest.min(39),
+            Column::Interface => widest.min(15),
+            Column::Addresses => widest.min(22),
+            Column::Vrid | Column::Priority => widest,
+            Column::State | Column::Since => 6,
+            // So that nothing moves with every second.
+            Column::Received
+            | Column::Sent
+            | Column::Refused
+            | Column::RxTraffic
+            | Column::TxTraffic => 5,
+            Column::Why => continue,
+        };
+        columns.push((column, wanted.max(least)));
+    }
+    let others = |columns: &[(Column, usize)]| -> usize {
+        columns.iter().skip(1).map(|(_, width)| width + 1).sum()
+    };
+    let name = columns[0].1;
+    for dropped in DROPPED.into_iter().filter(|column| *column != sort) {
+        if others(&columns) + name.min(NAME_MIN) <= width {
+            break;
+        }
+        columns.retain(|(column, _)| *column != dropped);
+    }
+    columns[0].1 = name.min(width.saturating_sub(others(&columns)).max(1));
+    let left = width.saturating_sub(columns[0].1 + others(&columns) + 1);
+    if left >= WHY_MIN {
+        columns.push((Column::Why, left));
+    }
+    columns
+}
+
+fn alignment(column: Column) -> Alignment {
+    match column {
+        Column::Name
+        | Column::Interface
+        | Column::State
+        | Column::Master
+        | Column::Addresses
+        | Column::Why => Alignment::Left,
+        Column::Vrid
+        | Column::Priority
+        | Column::Since
+        | Column::Received
+        | Column::Sent
+        | Column::Refused
+        | Column::RxTraffic
+        | Column::TxTraffic => Alignment::Right,
+    }
+}
+
+fn cell(row: &Row, column: Column) -> String {
+    let router = &row.router;
+    match column {
+        Column::Name => router.name.clone(),
+        Column::Interface => router.interface.clone(),
+        Column::Vrid => router.vrid.to_string(),
+        Column::State => router.state.name().to_owned(),
+        Column::Priority => router.priority.to_string(),
+        Column::Master => router.master.clone().unwrap_or_else(|| "-".to_owned()),
+        Column::Since => router.since_s.map_or_else(|| "-".to_owned(), span),
+        Column::Received => rate(row.rates.received),
+        Column::Sent => rate(row.rates.sent),
+        Column::Refused => rate(row.rates.refused),
+        Column::RxTraffic => octets(row.rates.rx_bytes),
+        Column::TxTraffic => octets(row.rates.tx_bytes),
+        Column::Addresses => router.detail("addresses").unwrap_or("-").to_owned(),
+        Column::Why => router.detail("why").unwrap_or("-").to_owned(),
+    }
+}
+
+fn draw_panes(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+    if area.width >= WIDE {
+        let areas: [Rect; 3] =
+            Layout::horizontal([Constraint::Fill(4), Constraint::Fill(3), Constraint::Fill(3)])
+                .areas(area);
+        for (pane, area) in Pane::ALL.into_iter().zip(areas) {
+            let title = Line::from(format!(" {} ", pane.title())).bold();
+            draw_pane(frame, model, pane, area, title);
+        }
+        return;
+    }
+    let mut titles = vec![Span::from(" ")];
+    for pane in Pane::ALL {
+        let title = Span::from(pane.title());
+        titles.push(if pane == model.pane() { title.bold().reversed() } else { title.dim() });
+        titles.push(Span::from(" "));
+    }
+    draw_pane(frame, model, model.pane(), area, Line::from(titles));
+}
+
+fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title: Line<'_>) {
+    let block = Block::new().borders(Borders::TOP).title(title);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    // A space between panes.
+    let inside = Rect { width: inside.width.saturating_sub(1), ..inside };
+    let (lines, width) = (usize::from(inside.height), usize::from(inside.width));
+    let text: Vec<Line<'_>> = match pane {
+        Pane::Refusals => refusals(model, lines, width),
+        Pane::Events => {
+            let events: Vec<Line<'_>> =
+                model.events().take(lines).map(|e| Line::from(cut(e.to_owned(), width))).collect();
+            if events.is_empty() {
+                vec![Line::from("nothing has changed so far").dim()]
+            } else {
+                events
+            }
+        }
+        Pane::Router => details(model),
+    };
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }), inside);
+}
+
+fn refusals(model: &Model, lines: usize, width: usize) -> Vec<Line<'static>> {
+    if model.refused().is_empty() {
+        return vec![Line::from("nothing was refused").dim()];
+    }
+    let head = format!("{:<17} {:>9} {:>6}  {}", "REASON", "PACKETS", "PER s", "LAST FROM");
+    let mut text = vec![Line::from(cut(head, width)).dim()];
+    for refused in model.refused().iter().take(lines.saturating_sub(1)) {
+        let line = format!(
+            "{:<17} {:>9} {:>6}  {}",
+            refused.refusal.reason.name(),
+            refused.refusal.packets,
+            rate(refused.rate),
+            refused.refusal.last.as_deref().unwrap_or("-")
+        );
+        let line = Line::from(cut(line, width));
+        text.push(if refused.rate.is_some_and(|rate| rate > 0.0) { line.red() } else { line });
+    }
+    text
+}
+
+fn details(model: &Model) -> Vec<Line<'static>> {
+    let Some(row) = model.selected() else {
+        return vec![Line::from("no router is selected").dim()];
+    };
+    let router = &row.router;
+    let mut text = vec![Line::from(vec![
+        Span::from(router.name.clone()).bold(),
+        Span::from(format!(
+            "  {} vrid {} v{} {} since {}, prio {}, master {}",
+            router.interface,
+            router.vrid,
+            router.version,
+            router.state.name(),
+            router.since_s.map_or_else(|| "-".to_owned(), span),
+            router.priority,
+            router.master.as_deref().unwrap_or("-")
+        )),
+    ])];
+    for (name, value) in &router.details {
+        text.push(Line::from(format!("{name:<9} {value}")));
+    }
+    if let Some(counters) = router.counters {
+        text.push(Line::from(format!(
+            "adverts   {} accepted, {} sent, {} refused",
+            counters.received, counters.sent, counters.refused
+        )));
+    }
+    if router.traffic.is_some() {
+        text.push(Line::from(format!(
+            "traffic   {}B/s in, {}B/s out",
+            octets(row.rates.rx_bytes),
+            octets(row.rates.tx_bytes)
+        )));
+    }
+    text
+}
+
+fn footer(model: &Model) -> Paragraph<'static> {
+    let keys: &[(&str, &str)] = match model.mode() {
+        Mode::Table => &[
+            ("q", "quit"),
+            ("?", "help"),
+            ("/", "filter"),
+            ("f", "state"),
+            ("Tab", "pane"),
+            ("nivspmtaoxrw", "sort"),
+            ("R", "reverse"),
+        ],
+        Mode::Filter => {
+            &[("Enter", "keep"), ("Esc", "clear"), ("text", "name, interface, VRID, address")]
+        }
+        Mode::Help => &[("any key", "back")],
+    };
+    let mut spans = Vec::new();
+    for (key, does) in keys {
+        spans.push(Span::from((*key).to_owned()).bold());
+        spans.push(Span::from(format!(" {does}  ")).dim());
+    }
+    Paragraph::new(Line::from(spans))
+}
+
+fn draw_help(frame: &mut Frame<'_>, model: &Model, area: Rect) {
+    let mut text = vec![
+        Line::from("j k, arrows, PgUp PgDn, Home End   move"),
+        Line::from("/ text     filter by name, interface, VRID, state, address"),
+        Line::from("f          only MASTER, BACKUP, FAULT, INIT; all    Esc  no filter"),
+        Line::from("Tab Enter  next pane; the selected router           q  quit"),
+        Line::from("Sort by, and with the same key again, or R, the other way round:"),
+    ];
+    for column in Column::ALL {
+        text.push(Line::from(format!(
+            "  {}  {:<9} {}",
+            column.key(),
+            column.title(),
+            column.meaning()
+        )));
+    }
+    let took = model.reading().map(|reading| reading.took.as_secs_f64() * 1e3).unwrap_or_default();
+    text.push(Line::from(format!(
+        "Rates are over 3 s. Last reading {took:.1} ms, drawing {:.1} ms.",
+        model.drawn.as_secs_f64() * 1e3
+    )));
+    let height = u16::try_from(text.len() + 2).unwrap_or(u16::MAX).min(area.height);
+    let width = 72.min(area.width);
+    let place = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
+    frame.render_widget(Clear, place);
+    frame.render_widget(Paragraph::new(text).block(Block::bordered().title(" Help ")), place);
+}
+
+/// As `0`, `0.3`, `12` or `2.0k`.
+fn rate(rate: Option<f64>) -> String {
+    match rate {
+        None => "-".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(rate) if rate < 9.95 => format!("{rate:.1}"),
+        Some(rate) if rate < 99_999.5 => format!("{rate:.0}"),
+        Some(rate) => octets(Some(rate)),
+    }
+}
+
+/// As `0`, `950`, `1.5k` or `120M`.
+fn octets(rate: Option<f64>) -> String {
+    let Some(mut rate) = rate else { return "-".to_owned() };
+    let mut units = ["", "k", "M", "G", "T"].into_iter().peekable();
+    while let Some(unit) = units.next() {
+        if rate < 9.95 && !unit.is_empty() {
+            return format!("{rate:.1}{unit}");
+        }
+        if rate < 999.5 || units.peek().is_none() {
+            return format!("{rate:.0}{unit}");
+        }
+        rate /= 1000.0;
+    }
+    String::new()
+}
+
+/// Cut to so many characters, with a mark that it is.
+fn cut(text: String, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text;
+    }
+    let mut text: String = text.chars().take(width.saturating_sub(1)).collect();
+    text.push('…');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::model::Key;
+    use super::super::model::tests::{model, reading};
+    use super::*;
+
+    fn screen(model: &mut Model, width: u16, height: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, model)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let lines = buffer.content().chunks(width.into());
+        lines
+            .map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>())
+            .map(|line| line.trim_end().to_owned() + "\n")
+            .collect()
+    }
+
+    /// Compares with a file; `UPDATE_SNAPSHOTS=1` writes it anew.
+    fn same(name: &str, screen: &str) {
+        let path = format!("{}/src/cli/top/screens/{name}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            std::fs::write(&path, screen).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(screen == expected, "{path} has\n{expected}\nbut the screen is\n{screen}");
+    }
+
+    #[test]
+    fn a_small_screen() {
+        let mut model = model(4080);
+        same("80x24.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn a_small_screen_with_a_filter_and_the_selected_router() {
+        let mut model = model(4080);
+        for key in "/vi_12".chars() {
+            model.press(Key::Char(key));
+        }
+        for key in [Key::Enter, Key::Char('s'), Key::Down, Key::Enter] {
+            model.press(key);
+        }
+        same("80x24-router.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn a_large_screen() {
+        let mut model = model(4080);
+        model.press(Key::Char('w'));
+        same("200x50.txt", &screen(&mut model, 200, 50));
+    }
+
+    #[test]
+    fn help() {
+        let mut model = model(3);
+        model.press(Key::Char('?'));
+        same("80x24-help.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn a_daemon_that_is_gone() {
+        let mut model = model(3);
+        let mut next = reading(3, 103.0);
+        next.daemon = Daemon::Gone("no daemon runs as instance `default`".to_owned());
+        model.update(next);
+        model.press(Key::Tab);
+        same("80x24-gone.txt", &screen(&mut model, 80, 24));
+    }
+
+    #[test]
+    fn any_size_will_do() {
+        let mut few = model(3);
+        let mut none = Model::default();
+        let mut many = model(500);
+        many.press(Key::End);
+        for width in [1, 9, 40, 79, 160, 250] {
+            for height in [1, 2, 4, 9, 16, 40] {
+                for model in [&mut few, &mut none, &mut many] {
+                    let _ = screen(model, width, height);
+                    model.press(Key::Char('?'));
+                    let _ = screen(model, width, height);
+                    model.press(Key::Escape);
+                }
+            }
+        }
+    }
+
+    /// Some thirty times what it takes here without optimisation.
+    #[test]
+    fn thousands_of_rows_are_drawn_at_once() {
+        let mut model = model(4080);
+        let begun = Instant::now();
+        model.update(reading(4080, 103.0));
+        let updated = begun.elapsed();
+        let _ = screen(&mut model, 200, 50);
+        println!("update {updated:?}, drawing {:?}", begun.elapsed() - updated);
+        assert!(begun.elapsed().as_secs_f64() < 2.0, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let shown: Vec<String> = [0.0, 0.31, 9.96, 4080.0, 123_456.0].map(|n| rate(Some(n))).into();
+        assert_eq!(shown, ["0", "0.3", "10", "4080", "123k"]);
+        let shown: Vec<String> =
+            [0.0, 999.4, 1500.0, 9_960.0, 2e9, 2.7e12, 3e15].map(|n| octets(Some(n))).into();
+        assert_eq!(shown, ["0", "999", "1.5k", "10k", "2.0G", "2.7T", "3000T"]);
+        assert_eq!(cut("äöü".to_owned(), 2), "ä…");
+    }
+}

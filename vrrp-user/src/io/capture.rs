@@ -1,0 +1,409 @@
+//! Looking at what passes: a packet socket (packet(7)) that sees protocol 112 and gratuitous ARP on one or on
+//! all interfaces, both ways.
+//!
+//! It reads from the network header on (`SOCK_DGRAM`), so that the type of the link does not matter. Plain
+//! recvmsg(2) keeps up: a master of 4,080 routers is as many packets per second, see docs/observing.md.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::net::if_::{if_nameindex, if_nametoindex};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
+use socket2::{Domain, SockFilter, Socket, Type};
+
+use vrrp_common::IPPROTO_VRRP;
+
+use crate::wire::dissect::{ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Mac, VRRP_MULTICAST};
+
+/// Octets that are kept of a packet: the longest advertisement with the longest IP header is shorter.
+const SNAP_LEN: usize = 2048;
+/// Room for control messages: a time stamp and a `struct tpacket_auxdata`, with their headers.
+const CONTROL_WORDS: usize = 16;
+/// Receive buffer in octets: some seconds of 5,000 advertisements a second.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// The group MAC of ff02::12 (RFC 2464 section 7).
+const VRRP_MULTICAST_V6: Mac = [0x33, 0x33, 0x00, 0x00, 0x00, 0x12];
+/// Address family of packet sockets (17), in the type that their address has for it.
+#[allow(clippy::cast_possible_truncation, reason = "17")]
+const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+/// Every protocol, in network order as the socket wants it.
+#[allow(clippy::cast_possible_truncation, reason = "3")]
+const ETH_P_ALL: u16 = (libc::ETH_P_ALL as u16).to_be();
+
+/// The socket could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The interface is not there.
+    #[error("no interface `{0}` in this network namespace; `ip link` lists them")]
+    NoInterface(String),
+    /// CAP_NET_RAW is missing.
+    #[error("not permitted to capture packets: run as root, or with sudo (CAP_NET_RAW)")]
+    Permission,
+    /// Something else.
+    #[error("cannot capture packets: {0}")]
+    Socket(#[from] io::Error),
+}
+
+/// A packet from its network header on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Arrival or departure, nanoseconds of `CLOCK_REALTIME`.
+    pub time_ns: i64,
+    /// Interface.
+    pub ifindex: u32,
+    /// EtherType, host order.
+    pub ethertype: u16,
+    /// The VLAN tag that the kernel or the device has taken off, with the EtherType that it had.
+    pub tag: Option<(u16, u16)>,
+    /// Link type (`ARPHRD_*`, linux/if_arp.h).
+    pub link_type: u16,
+    /// How it was addressed (`PACKET_HOST` to `PACKET_OUTGOING`, linux/if_packet.h).
+    pub packet_type: u8,
+    /// Link address of the sender and how many octets it has; more than eight are not told.
+    pub address: ([u8; 8], u8),
+    /// The octets, at most [`SNAP_LEN`].
+    pub data: Vec<u8>,
+    /// Octets that there were.
+    pub wire_len: usize,
+}
+
+impl Packet {
+    /// Whether this host sent it.
+    pub fn is_outgoing(&self) -> bool {
+        self.packet_type == libc::PACKET_OUTGOING
+    }
+}
+
+/// The socket.
+pub struct Capture {
+    socket: Socket,
+    /// What the kernel had no room for.
+    dropped: u64,
+}
+
+impl Capture {
+    /// Opens it on an interface, or on all.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(interface: Option<&str>) -> Result<Self, Error> {
+        let ifindex = match interface {
+            Some(name) => if_nametoindex(name).map_err(|_| Error::NoInterface(name.to_owned()))?,
+            None => 0,
+        };
+        // Protocol 0: nothing arrives before the filter is there.
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, None).map_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                Error::Permission
+            } else {
+                error.into()
+            }
+        })?;
+        socket.set_nonblocking(true)?;
+        // Needs CAP_NET_ADMIN; without it the default does.
+        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER);
+        setsockopt(&socket, ReceiveTimestampns, &true).map_err(io::Error::from)?;
+        set_packet_option(&socket, libc::PACKET_AUXDATA, &1_i32)?;
+        let program = filter().map(|(code, jt, jf, k)| SockFilter::new(code, jt, jf, k));
+        socket.attach_filter(&program)?;
+        bind(&socket, ifindex)?;
+        let capture = Self { socket, dropped: 0 };
+        capture.listen_to_groups(ifindex);
+        Ok(capture)
+    }
+
+    /// Lets the network cards pass the groups on, where no daemon does. The kernel ends it with the socket.
+    fn listen_to_groups(&self, ifindex: u32) {
+        let mut indices = BTreeSet::from([ifindex]);
+        if ifindex == 0 {
+            let names = if_nameindex().ok();
+            indices = names.iter().flatten().map(nix::net::if_::Interface::index).collect();
+        }
+        for ifindex in indices {
+            for group in [VRRP_MULTICAST, VRRP_MULTICAST_V6] {
+                let mut address = [0; 8];
+                address[..6].copy_from_slice(&group);
+                let membership = libc::packet_mreq {
+                    mr_ifindex: ifindex.cast_signed(),
+                    mr_type: u16::try_from(libc::PACKET_MR_MULTICAST).unwrap_or_default(),
+                    mr_alen: 6,
+                    mr_address: address,
+                };
+                // Links without such addresses have no such filter either.
+                let _ = set_packet_option(&self.socket, libc::PACKET_ADD_MEMBERSHIP, &membership);
+            }
+        }
+    }
+
+    /// The next packet; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// recvmsg(2) failed; an interface that went down is no error.
+    pub fn receive(&self) -> io::Result<Option<Packet>> {
+        let mut data = [0_u8; SNAP_LEN];
+        // Of words, so that it is aligned for `struct cmsghdr`.
+        let mut control = [0_u64; CONTROL_WORDS];
+        // SAFETY: all-zero is a valid value of these C structures.
+        let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        let mut vector = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+        message.msg_name = (&raw mut from).cast();
+        message.msg_namelen = length_of::<libc::sockaddr_ll>();
+        message.msg_iov = &raw mut vector;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+        loop {
+            // SAFETY: every pointer in the message is to a live value of the length beside it. MSG_TRUNC
+            // returns the length on the wire, and no more than the buffer is written.
+            let read = unsafe {
+                libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, libc::MSG_TRUNC)
+            };
+            if let Ok(wire_len) = usize::try_from(read) {
+                let data = data[..wire_len.min(SNAP_LEN)].to_vec();
+                return Ok(Some(describe(&message, &from, data, wire_len)));
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => return Ok(None),
+                // Told once per interface that goes down; the socket goes on with the others.
+                Some(libc::EINTR | libc::ENETDOWN) => {}
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Packets that the kernel had no room for, since the socket was opened.
+    pub fn dropped(&mut self) -> u64 {
+        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut length = length_of::<libc::tpacket_stats>();
+        // SAFETY: the pointers are to live values, the second holds the size of the first.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut statistics).cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 {
+            // Reading sets it back to zero.
+            self.dropped += u64::from(statistics.tp_drops);
+        }
+        self.dropped
+    }
+}
+
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What came with the octets.
+fn describe(
+    message: &libc::msghdr,
+    from: &libc::sockaddr_ll,
+    data: Vec<u8>,
+    wire_len: usize,
+) -> Packet {
+    let mut packet = Packet {
+        time_ns: 0,
+        ifindex: from.sll_ifindex.cast_unsigned(),
+        ethertype: u16::from_be(from.sll_protocol),
+        tag: None,
+        link_type: from.sll_hatype,
+        packet_type: from.sll_pkttype,
+        address: (from.sll_addr, from.sll_halen.min(8)),
+        data,
+        wire_len,
+    };
+    // SAFETY: the kernel has filled in the control buffer of `message` and its length; the macros of cmsg(3)
+    // stay within it, and the data of a control message of these types has these C types. They are read
+    // unaligned.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while let Some(control) = header.as_ref() {
+            let value = libc::CMSG_DATA(control);
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let time = value.cast::<libc::timespec>().read_unaligned();
+                    packet.time_ns = time.tv_sec * 1_000_000_000 + time.tv_nsec;
+                }
+                (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
+                    let aux = value.cast::<libc::tpacket_auxdata>().read_unaligned();
+                    if aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
+                        packet.tag = Some((aux.tp_vlan_tci, aux.tp_vlan_tpid));
+                    }
+                }
+                _ => {}
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    packet
+}
+
+/// The socket filter (linux/filter.h): IP protocol 112 of both families, and ARP in which the sender speaks of
+/// its own address, with up to one VLAN tag in the packet.
+///
+/// Each instruction as code, jumps when true and when false, and constant.
+fn filter() -> [(u16, u8, u8, u32); 30] {
+    /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
+    const WORD: u16 = 0x20;
+    const HALF: u16 = 0x28;
+    const BYTE: u16 = 0x30;
+    /// `BPF_JMP | BPF_JEQ | BPF_K` and with `BPF_X`; `BPF_RET | BPF_K`; `BPF_MISC | BPF_TAX`.
+    const EQUAL: u16 = 0x15;
+    const EQUAL_X: u16 = 0x1d;
+    const RETURN: u16 = 0x06;
+    const TO_X: u16 = 0x07;
+    /// `SKF_AD_OFF + SKF_AD_PROTOCOL`: the EtherType, wherever the link has it.
+    const ETHERTYPE: u32 = 0xffff_f000;
+    const KEEP: u32 = 0xffff;
+
+    let op = |code, jt, jf, k| (code, jt, jf, k);
+    // By the EtherType in the accumulator, with the network header at an offset; thirteen instructions.
+    let network = |at: u32| {
+        [
+            op(EQUAL, 2, 0, ETHERTYPE_IPV4.into()),
+            op(EQUAL, 3, 0, ETHERTYPE_IPV6.into()),
+            op(EQUAL, 4, 9, ETHERTYPE_ARP.into()),
+            op(BYTE, 0, 0, at + 9),
+            op(EQUAL, 6, 7, IPPROTO_VRRP.into()),
+            op(BYTE, 0, 0, at + 6),
+            op(EQUAL, 4, 5, IPPROTO_VRRP.into()),
+            op(WORD, 0, 0, at + 14),
+            op(TO_X, 0, 0, 0),
+            op(WORD, 0, 0, at + 24),
+            op(EQUAL_X, 0, 1, 0),
+            op(RETURN, 0, 0, KEEP),
+            op(RETURN, 0, 0, 0),
+        ]
+    };
+    let mut program = [op(RETURN, 0, 0, 0); 30];
+    program[0] = op(WORD, 0, 0, ETHERTYPE);
+    // Over the tests of an untagged packet.
+    program[1] = op(EQUAL, 14, 0, ETHERTYPE_VLAN.into());
+    program[2] = op(EQUAL, 13, 0, ETHERTYPE_QINQ.into());
+    program[3..16].copy_from_slice(&network(0));
+    program[16] = op(HALF, 0, 0, 2);
+    program[17..].copy_from_slice(&network(4));
+    program
+}
+
+fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
+    // SAFETY: all-zero is a valid value of this C structure.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = ETH_P_ALL;
+    address.sll_ifindex = ifindex.cast_signed();
+    // SAFETY: the pointer is to a live `sockaddr_ll`, and the length is its size.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            length_of::<libc::sockaddr_ll>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_packet_option<T: Copy>(socket: &Socket, name: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the pointer is to a live value, and the length is its size; the kernel only reads it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            name,
+            (&raw const *value).cast(),
+            length_of::<T>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "structures of a few octets")]
+const fn length_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::dissect;
+
+    /// Runs the filter as the kernel would: what it loads past the end ends it.
+    fn keeps(ethertype: u16, data: &[u8]) -> Option<bool> {
+        let program = filter();
+        let (mut at, mut a, mut x) = (0, 0_u32, 0_u32);
+        loop {
+            let (code, jt, jf, k) = program[at];
+            at += 1;
+            let load = |length: usize| {
+                let start = usize::try_from(k).unwrap();
+                let octets = data.get(start..start + length)?;
+                Some(octets.iter().fold(0_u32, |value, octet| value << 8 | u32::from(*octet)))
+            };
+            match code {
+                0x20 if k == 0xffff_f000 => a = ethertype.into(),
+                0x20 => a = load(4)?,
+                0x28 => a = load(2)?,
+                0x30 => a = load(1)?,
+                0x15 => at += usize::from(if a == k { jt } else { jf }),
+                0x1d => at += usize::from(if a == x { jt } else { jf }),
+                0x07 => x = a,
+                0x06 => return Some(k != 0),
+                code => panic!("unknown instruction {code:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_moves_the_packet() {
+        let mut packet = [0; 40];
+        packet[9] = 112;
+        assert_eq!(keeps(0x0800, &packet), Some(true));
+        assert_eq!(keeps(0x86dd, &packet), Some(false));
+        packet[6] = 112;
+        assert_eq!(keeps(0x86dd, &packet), Some(true));
+        let tagged = [&[0, 7, 8, 0][..], &packet].concat();
+        assert_eq!(keeps(0x8100, &tagged), Some(true));
+        assert_eq!(keeps(0x88a8, &tagged), Some(true));
+        assert_eq!(keeps(0x88cc, &tagged), Some(false));
+    }
+
+    proptest! {
+        /// Nothing that could be shown is filtered out.
+        #[test]
+        fn the_filter_keeps_what_is_read(
+            ethertype in prop_oneof![Just(0x0800_u16), Just(0x86dd), Just(0x0806), Just(0x8100)],
+            inner in prop_oneof![Just(0x0800_u16), Just(0x86dd), Just(0x0806)],
+            mut data in proptest::collection::vec(any::<u8>(), 0..64),
+            make in any::<[bool; 2]>(),
+        ) {
+            let tagged = ethertype == 0x8100;
+            if tagged && data.len() >= 4 {
+                data[2..4].copy_from_slice(&inner.to_be_bytes());
+            }
+            let at = if tagged { 4 } else { 0 };
+            if make[0] && data.len() >= at + 28 {
+                (data[at + 6], data[at + 9]) = (112, 112);
+            }
+            if make[1] && data.len() >= at + 28 {
+                data[at..at + 8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+                data.copy_within(at + 14..at + 18, at + 24);
+            }
+            if dissect::Packet::parse(ethertype, None, &data).is_some() {
+                prop_assert_eq!(keeps(ethertype, &data), Some(true));
+            }
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! Advertisements and gratuitous ARP for people to look at: all that can be read of a packet, and all that
+//! is wrong with it.
+//!
+//! The receive checks end at the first failure; this goes on as far as there are octets, and never fails.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vrrp_common::reason::Reason;
+use vrrp_common::sample::Sample;
+use vrrp_common::{
+    FAMILY_V4, IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL,
+};
+
+use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use super::{arp, array, checksum, ipv4};
+
+/// EtherType of IPv6 (RFC 2464 section 3).
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// EtherType of a customer tag (IEEE 802.1Q).
+pub const ETHERTYPE_VLAN: u16 = 0x8100;
+/// EtherType of a service tag (IEEE 802.1ad).
+pub const ETHERTYPE_QINQ: u16 = 0x88a8;
+/// The VLAN ID within a tag (IEEE 802.1Q).
+pub const VLAN_ID: u16 = 0x0fff;
+/// Octets of an IPv6 header (RFC 8200 section 3).
+const IPV6_HEADER_LEN: usize = 40;
+/// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
+const IPV4_FRAGMENT: u16 = 0x3fff;
+/// The fragment offset alone.
+const IPV4_OFFSET: u16 = 0x1fff;
+
+/// A packet that concerns VRRP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// VLAN IDs, outermost first.
+    pub vlan: Vec<u16>,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a packet is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A packet of IP protocol 112.
+    Vrrp(Vrrp),
+    /// An ARP message in which the sender speaks of its own address.
+    GratuitousArp(arp::Repr),
+}
+
+/// A packet of IP protocol 112.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vrrp {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Octets of the VRRP message by the IP header; 0 where that makes no sense.
+    pub length: usize,
+    /// The message; `None` when not even its header is there.
+    pub message: Option<Message>,
+    /// Everything that is wrong by the protocol, whatever is configured here.
+    pub problems: Vec<Reason>,
+}
+
+/// The fields of a VRRP message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Version.
+    pub version: u8,
+    /// Type; 1 is an advertisement.
+    pub kind: u8,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// Priority.
+    pub priority: u8,
+    /// Version 2: authentication type (RFC 2338 section 5.3.6).
+    pub auth_type: Option<u8>,
+    /// Advertisement interval; `None` for a version that we do not know.
+    pub interval: Option<Interval>,
+    /// The addresses that are there.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses that the message claims to carry besides.
+    pub missing: usize,
+}
+
+/// An advertisement interval as it stands in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// Version 2: seconds.
+    Secs(u8),
+    /// Version 3: centiseconds.
+    Centisecs(u16),
+}
+
+impl Interval {
+    /// In milliseconds.
+    pub fn as_millis(self) -> u32 {
+        match self {
+            Self::Secs(s) => u32::from(s) * 1000,
+            Self::Centisecs(cs) => u32::from(cs) * 10,
+        }
+    }
+}
+
+impl Packet {
+    /// Reads a packet from its network header on; `None` unless it concerns VRRP and has addresses.
+    ///
+    /// `tag` is a VLAN tag that the kernel has taken off.
+    pub fn parse(mut ethertype: u16, tag: Option<u16>, mut data: &[u8]) -> Option<Self> {
+        let mut vlan: Vec<u16> = tag.into_iter().map(|tag| tag & VLAN_ID).collect();
+        while ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
+            let (header, rest) = data.split_first_chunk::<4>()?;
+            vlan.push(u16::from_be_bytes(array(header, 0)) & VLAN_ID);
+            ethertype = u16::from_be_bytes(array(header, 2));
+            data = rest;
+        }
+        let content = match ethertype {
+            ETHERTYPE_IPV4 => Content::Vrrp(in_ipv4(data)?),
+            ETHERTYPE_IPV6 => Content::Vrrp(in_ipv6(data)?),
+            ETHERTYPE_ARP => {
+                let message = arp::Repr::parse(data).ok()?;
+                if message.sender_ip != message.target_ip {
+                    return None;
+                }
+                Content::GratuitousArp(message)
+            }
+            _ => return None,
+        };
+        Some(Self { vlan, content })
+    }
+
+    /// Reads what the kernel side kept of a packet.
+    pub fn of_sample(sample: &Sample) -> Self {
+        let address = |octets: [u8; 16]| {
+            if sample.family == FAMILY_V4 {
+                IpAddr::V4(array::<4>(&octets, 0).into())
+            } else {
+                IpAddr::V6(octets.into())
+            }
+        };
+        let present = usize::from(sample.payload_len).min(sample.payload.len());
+        let vrrp = vrrp(
+            address(sample.source),
+            address(sample.destination),
+            sample.ttl,
+            sample.wire_len.into(),
+            &sample.payload[..present],
+            Vec::new(),
+        );
+        let vlan = sample.vlan.into_iter().filter(|id| *id != 0).collect();
+        Self { vlan, content: Content::Vrrp(vrrp) }
+    }
+
+    /// The virtual router that an advertisement is of.
+    pub fn vrid(&self) -> Option<u8> {
+        match &self.content {
+            Content::Vrrp(vrrp) => vrrp.message.as_ref().map(|message| message.vrid),
+            Content::GratuitousArp(_) => None,
+        }
+    }
+}
+
+fn in_ipv4(packet: &[u8]) -> Option<Vrrp> {
+    let header = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+    let [version_ihl, _, t0, t1, _, _, f0, f1, ttl, protocol, ..] = *header;
+    if protocol != IPPROTO_VRRP {
+        return None;
+    }
+    let mut problems = Vec::new();
+    let header_len = usize::from(version_ihl & 0x0f) * 4;
+    let total_len = usize::from(u16::from_be_bytes([t0, t1]));
+    if version_ihl >> 4 != 4 || header_len < ipv4::HEADER_LEN || total_len < header_len {
+        problems.push(Reason::IpHeader);
+    } else if packet.get(..header_len).is_some_and(|header| checksum::internet(&[header]) != 0) {
+        problems.push(Reason::IpChecksum);
+    }
+    let header_len = header_len.max(ipv4::HEADER_LEN);
+    let length = total_len.saturating_sub(header_len);
+    let present = packet.get(header_len..).unwrap_or_default();
+    let mut present = &present[..present.len().min(length)];
+    if present.len() < length {
+        problems.push(Reason::Truncated);
+    }
+    let fragment = u16::from_be_bytes([f0, f1]);
+    if fragment & IPV4_FRAGMENT != 0 {
+        problems.push(Reason::Fragment);
+    }
+    if fragment & IPV4_OFFSET != 0 {
+        // Not the beginning of a message.
+        present = &[];
+    }
+    let source = IpAddr::from(array::<4>(header, 12));
+    let destination = IpAddr::from(array::<4>(header, 16));
+    Some(vrrp(source, destination, ttl, length, present, problems))
+}
+
+fn in_ipv6(packet: &[u8]) -> Option<Vrrp> {
+    let header = packet.first_chunk::<IPV6_HEADER_LEN>()?;
+    if header[6] != IPPROTO_VRRP {
+        return None;
+    }
+    let mut problems = Vec::new();
+    if header[0] >> 4 != 6 {
+        problems.push(Reason::IpHeader);
+    }
+    let length = usize::from(u16::from_be_bytes(array(header, 4)));
+    let present = &packet[IPV6_HEADER_LEN..];
+    let present = &present[..present.len().min(length)];
+    if present.len() < length {
+        problems.push(Reason::Truncated);
+    }
+    let source = IpAddr::from(array::<16>(header, 8));
+    let destination = IpAddr::from(array::<16>(header, 24));
+    Some(vrrp(source, destination, header[7], length, present, problems))
+}
+
+fn vrrp(
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+    length: usize,
+    present: &[u8],
+    mut problems: Vec<Reason>,
+) -> Vrrp {
+    if ttl != VRRP_TTL {
+        problems.push(Reason::Ttl);
+    }
+    let message = message(source, length, present, &mut problems);
+    // A part has no checksum.
+    let complete = present.len() == length && !problems.contains(&Reason::Fragment);
+    if let Some(message) = &message
+        && complete
+        && !is_intact(source, destination, message.version, present)
+    {
+        problems.push(Reason::Checksum);
+    }
+    Vrrp { source, destination, ttl, length, message, problems }
+}
+
+/// The fields, as far as they are there.
+fn message(
+    source: IpAddr,
+    length: usize,
+    present: &[u8],
+    problems: &mut Vec<Reason>,
+) -> Option<Message> {
+    let Some((header, rest)) = present.split_first_chunk::<VRRP_HEADER_LEN>() else {
+        if length < VRRP_HEADER_LEN {
+            problems.push(Reason::VrrpLength);
+        }
+        return None;
+    };
+    let [version_type, vrid, priority, count, fourth, fifth, ..] = *header;
+    let (version, kind) = (version_type >> 4, version_type & 0x0f);
+    let (auth_type, interval, auth_len) = match version {
+        2 => (Some(fourth), Some(Interval::Secs(fifth)), VRRP_AUTH_LEN),
+        3 => {
+            let interval = u16::from_be_bytes([fourth & 0x0f, fifth]);
+            (None, Some(Interval::Centisecs(interval)), 0)
+        }
+        _ => {
+            problems.push(Reason::Version);
+            (None, None, 0)
+        }
+    };
+    if kind != 1 {
+        problems.push(Reason::PacketType);
+    }
+    let count = usize::from(count);
+    let address_len = match source {
+        IpAddr::V4(_) => 4,
+        IpAddr::V6(_) => 16,
+    };
+    let need = VRRP_HEADER_LEN + count * address_len + auth_len;
+    let longest = match source {
+        IpAddr::V4(_) => MAX_VRRP_LEN,
+        IpAddr::V6(_) => VRRP_HEADER_LEN + 255 * 16,
+    };
+    if length < need || length > longest || !length.is_multiple_of(4) {
+        problems.push(Reason::VrrpLength);
+    }
+    if count == 0 {
+        problems.push(Reason::NoAddresses);
+    }
+    if interval.is_some_and(|interval| interval.as_millis() == 0) {
+        problems.push(Reason::ZeroInterval);
+    }
+    // What stands at the end of a version 2 message is no address, even where the count says so.
+    let list_len = rest.len().min(length.saturating_sub(VRRP_HEADER_LEN + auth_len));
+    let list = &rest[..list_len];
+    let addresses: Vec<IpAddr> = match source {
+        IpAddr::V4(_) => {
+            list.as_chunks::<4>().0.iter().take(count).map(|a| Ipv4Addr::from(*a).into()).collect()
+        }
+        IpAddr::V6(_) => {
+            list.as_chunks::<16>().0.iter().take(count).map(|a| Ipv6Addr::from(*a).into()).collect()
+        }
+    };
+    let missing = count - addresses.len();
+    Some(Message { version, kind, vrid, priority, auth_type, interval, addresses, missing })
+}
+
+/// Whether the checksum is right in one of the ways in which it is sent (RFC 3768 section 5.3.8, RFC 5798
+/// and RFC 9568 section 5.2.8).
+fn is_intact(source: IpAddr, destination: IpAddr, version: u8, message: &[u8]) -> bool {
+    let plain = || checksum::internet(&[message]) == 0;
+    match (source, destination) {
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+            let next = [0, 0, 0, IPPROTO_VRRP];
+            let pieces = [&source.octets()[..], &destination.octets(), &length, &next, message];
+            checksum::internet(&pieces) == 0
+        }
+        (IpAddr::V4(source), IpAddr::V4(destination)) if version != 2 => {
+            let length = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
+            let protocol = [0, IPPROTO_VRRP];
+            let pieces = [&source.octets()[..], &destination.octets(), &protocol, &length, message];
+            plain() || checksum::internet(&pieces) == 0
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => plain(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::types::{AdvertInterval, Priority, Vrid};
+    use crate::wire::vrrp::{Auth, Repr, fill_checksum};
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+
+    /// An advertisement of 10.0.0.2 from its IP header on.
+    fn advert() -> Vec<u8> {
+        let addresses = [ADDRESS];
+        let repr = Repr {
+            vrid: Vrid::new(51).unwrap(),
+            priority: Priority(100),
+            interval: AdvertInterval::Secs(1),
+            addresses: &addresses,
+            auth: Auth::Password(*b"secret\0\0"),
+        };
+        let mut packet = vec![0; 20 + repr.buffer_len().unwrap()];
+        let header = ipv4::Repr {
+            tos: 0xc0,
+            ident: 1,
+            ttl: 255,
+            protocol: IPPROTO_VRRP,
+            source: [10, 0, 0, 2].into(),
+            destination: [224, 0, 0, 18].into(),
+            payload_len: u16::try_from(packet.len() - 20).unwrap(),
+        };
+        header.emit(&mut packet);
+        repr.emit(&mut packet[20..]);
+        fill_checksum(&mut packet[20..], None);
+        packet
+    }
+
+    fn read(packet: &[u8]) -> Vrrp {
+        match Packet::parse(ETHERTYPE_IPV4, None, packet).unwrap().content {
+            Content::Vrrp(vrrp) => vrrp,
+            Content::GratuitousArp(_) => panic!("ARP"),
+        }
+    }
+
+    #[test]
+    fn a_sound_one_is_read_and_nothing_is_wrong() {
+        let vrrp = read(&advert());
+        assert_eq!(vrrp.problems, []);
+        assert_eq!((vrrp.source, vrrp.ttl, vrrp.length), ([10, 0, 0, 2].into(), 255, 20));
+        let message = vrrp.message.unwrap();
+        assert_eq!((message.version, message.vrid, message.priority), (2, 51, 100));
+        assert_eq!((message.auth_type, message.interval), (Some(1), Some(Interval::Secs(1))));
+        assert_eq!((message.addresses, message.missing), (vec![ADDRESS.into()], 0));
+    }
+
+    #[test]
+    fn every_defect_is_named() {
+        use Reason::*;
+        type Defect = (&'static str, fn(&mut Vec<u8>), &'static [Reason]);
+        let defects: [Defect; 10] = [
+            ("version of IP", |p| p[0] = 0x65, &[IpHeader]),
+            ("header length", |p| p[0] = 0x41, &[IpHeader]),
+            ("TTL", |p| p[8] = 3, &[IpChecksum, Ttl]),
+            ("end", |p| p.truncate(30), &[Truncated]),
+            ("fragment", |p| p[7] = 1, &[IpChecksum, Fragment]),
+            ("checksum", |p| p[22] = 101, &[Checksum]),
+            ("version", |p| p[20] = 0x51, &[Version, Checksum]),
+            ("type", |p| p[20] = 0x22, &[PacketType, Checksum]),
+            ("count", |p| p[23] = 4, &[VrrpLength, Checksum]),
+            (
+                "no address, no interval",
+                |p| (p[23], p[25]) = (0, 0),
+                &[NoAddresses, ZeroInterval, Checksum],
+            ),
+        ];
+        for (what, damage, expected) in defects {
+            let mut packet = advert();
+            damage(&mut packet);
+            assert_eq!(read(&packet).problems, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_counted() {
+        let mut packet = advert();
+        packet[23] = 4;
+        let message = read(&packet).message.unwrap();
+        assert_eq!((message.addresses.len(), message.missing), (1, 3));
+        packet.truncate(27);
+        assert_eq!(read(&packet).message, None);
+    }
+
+    #[test]
+    fn tags_are_collected() {
+        let packet = [&[0xe0, 9, 8, 0][..], &advert()].concat();
+        let tagged = Packet::parse(ETHERTYPE_VLAN, Some(0x2007), &packet).unwrap();
+        assert_eq!((&tagged.vlan[..], tagged.vrid()), (&[7, 9][..], Some(51)));
+        assert_eq!(Packet::parse(ETHERTYPE_QINQ, None, &packet[..3]), None);
+    }
+
+    #[test]
+    fn ipv6_has_a_pseudo_header() {
+        // RFC 9568 section 5.2.8, by hand.
+        let source: Ipv6Addr = "fe80::2".parse().unwrap();
+        let group: Ipv6Addr = "ff02::12".parse().unwrap();
+        let vip: Ipv6Addr = "fe80::100".parse().unwrap();
+        let mut message = vec![0x31, 51, 100, 1, 0, 100, 0, 0];
+        message.extend(vip.octets());
+        let pieces =
+            [&source.octets()[..], &group.octets(), &[0, 0, 0, 24], &[0, 0, 0, 112], &message];
+        let sum = checksum::internet(&pieces).to_be_bytes();
+        message[6..8].copy_from_slice(&sum);
+        let mut packet = vec![0x60, 0, 0, 0, 0, 24, 112, 255];
+        packet.extend(source.octets());
+        packet.extend(group.octets());
+        packet.extend(&message);
+        let read = |packet: &[u8]| Packet::parse(ETHERTYPE_IPV6, None, packet).unwrap().content;
+        let Content::Vrrp(vrrp) = read(&packet) else { panic!("ARP") };
+        assert_eq!(vrrp.problems, []);
+        assert_eq!(vrrp.message.unwrap().addresses, [IpAddr::V6(vip)]);
+        packet[63] ^= 1;
+        let Content::Vrrp(vrrp) = read(&packet) else { panic!("ARP") };
+        assert_eq!(vrrp.problems, [Reason::Checksum]);
+    }
+
+    #[test]
+    fn only_gratuitous_arp_counts() {
+        let mut message = [0; arp::LEN];
+        let mut repr = arp::Repr::gratuitous([2, 0, 0, 0, 0, 1], ADDRESS);
+        repr.emit(&mut message);
+        let packet = Packet::parse(ETHERTYPE_ARP, None, &message).unwrap();
+        assert_eq!(packet.content, Content::GratuitousArp(repr));
+        repr.target_ip = Ipv4Addr::new(10, 0, 0, 1);
+        repr.emit(&mut message);
+        assert_eq!(Packet::parse(ETHERTYPE_ARP, None, &message), None);
+    }
+
+    #[test]
+    fn a_sample_holds_a_part() {
+        let packet = advert();
+        let mut sample = Sample {
+            family: FAMILY_V4,
+            ttl: 3,
+            wire_len: 20,
+            payload_len: 12,
+            vlan: [7, 0],
+            ..Sample::default()
+        };
+        sample.source[..4].copy_from_slice(&[10, 0, 0, 200]);
+        sample.payload[..12].copy_from_slice(&packet[20..32]);
+        let read = Packet::of_sample(&sample);
+        assert_eq!((&read.vlan[..], read.vrid()), (&[7][..], Some(51)));
+        let Content::Vrrp(vrrp) = read.content else { panic!("ARP") };
+        assert_eq!(vrrp.problems, [Reason::Ttl], "and no checksum of a part");
+        assert_eq!(vrrp.message.unwrap().addresses, [IpAddr::V4(ADDRESS)]);
+    }
+
+    proptest! {
+        #[test]
+        fn random_octets_do_no_harm(
+            ethertype in prop_oneof![
+                Just(ETHERTYPE_IPV4), Just(ETHERTYPE_IPV6), Just(ETHERTYPE_ARP),
+                Just(ETHERTYPE_VLAN), any::<u16>(),
+            ],
+            tag: Option<u16>,
+            data in proptest::collection::vec(any::<u8>(), 0..1200),
+        ) {
+            let _ = Packet::parse(ethertype, tag, &data);
+        }
+
+        /// Beyond the protocol number, where random octets rarely come.
+        #[test]
+        fn damaged_adverts_do_no_harm(
+            damage in proptest::collection::vec((0usize..60, any::<u8>()), 0..8),
+            length in 0usize..60,
+            v6: bool,
+        ) {
+            let mut packet = if v6 { vec![0x60; 40] } else { Vec::new() };
+            packet.extend(advert());
+            for (at, octet) in damage {
+                if let Some(place) = packet.get_mut(at) {
+                    *place = octet;
+                }
+            }
+            packet.truncate(length);
+            packet.resize(length, 0);
+            if let Some(protocol) = packet.get_mut(if v6 { 6 } else { 9 }) {
+                *protocol = IPPROTO_VRRP;
+            }
+            let ethertype = if v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+            let needed = if v6 { IPV6_HEADER_LEN } else { ipv4::HEADER_LEN };
+            prop_assert_eq!(Packet::parse(ethertype, None, &packet).is_some(), length >= needed);
+        }
+
+        #[test]
+        fn any_sample_can_be_shown(octets in proptest::collection::vec(any::<u8>(), 120)) {
+            let sample: Sample = bytemuck::pod_read_unaligned(&octets);
+            let _ = Packet::of_sample(&sample);
+        }
+
+        /// No octet of an advertisement can change unnoticed.
+        #[test]
+        fn every_bit_counts(bit in 0usize..(20 + 20) * 8) {
+            let mut packet = advert();
+            packet[bit / 8] ^= 1 << (bit % 8);
+            if let Some(Packet { content: Content::Vrrp(vrrp), .. }) =
+                Packet::parse(ETHERTYPE_IPV4, None, &packet)
+            {
+                prop_assert!(!vrrp.problems.is_empty());
+            }
+        }
+    }
+}
