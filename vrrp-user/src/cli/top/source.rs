@@ -326,6 +326,7 @@ mod tests {
 
     fn status() -> Status {
         Status {
+            more: false,
             schema: SCHEMA,
             instance: "default".to_owned(),
             version: String::new(),
@@ -333,6 +334,8 @@ mod tests {
             uptime_s: 60.0,
             config: "vrrp.conf".to_owned(),
             routers: vec![RouterStatus {
+                cause_name: None,
+                configured_priority: 100,
                 name: "VI_1".to_owned(),
                 interface: "eth0".to_owned(),
                 vrid: 51,
