@@ -927,11 +927,11 @@ impl Daemon {
     /// Takes away virtual addresses that a daemon left behind that could not clean up.
     async fn remove_leftovers(&mut self) -> Result<(), Error> {
         let mut missing = 0;
-        for id in self.ids().filter(|id| !self.router(*id).owner) {
+        for id in self.ids() {
             for (place, prefix) in self.places(id) {
                 if self.interfaces.has(place) {
                     let Place { ifindex, address } = place;
-                    let at = InterfaceAddress { ifindex, address, prefix };
+                    let at = InterfaceAddress { ifindex, address, prefix, marked: true };
                     let request = Request::Remove;
                     self.netlink.ask(Ask { request, address: AddressRequest::plain(at) });
                     missing += 1;
@@ -1002,7 +1002,7 @@ impl Daemon {
         }
         for (place, prefix) in self.places(id) {
             self.hold(id, place);
-            if owner && self.interfaces.carries(place) && !self.addresses.holds(place) {
+            if owner && self.interfaces.owns(place) {
                 // The interface's own address, not ours to remove later.
                 continue;
             }

@@ -207,11 +207,6 @@ impl Addresses {
         self.entries.get(&place).map(|entry| entry.router)
     }
 
-    /// Whether we have put the address on its interface, or are about to, or are about to take it away.
-    pub fn holds(&self, place: Place) -> bool {
-        self.entries.get(&place).is_some_and(|entry| entry.presence != Presence::Absent)
-    }
-
     /// Whether the address is on its interface because of us.
     #[cfg(test)]
     pub fn installed(&self, place: Place) -> bool {

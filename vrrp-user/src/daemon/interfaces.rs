@@ -86,7 +86,8 @@ impl Interfaces {
             }
             Event::Address(at) => {
                 let place = Place { ifindex: at.ifindex, address: at.address };
-                if self.is_virtual(at.address) {
+                // That of an owner is not a virtual one, but it may have been put there by us.
+                if self.is_virtual(at.address) || at.marked {
                     self.present.insert(place);
                     return Change::Virtual(place);
                 }
@@ -100,8 +101,7 @@ impl Interfaces {
             }
             Event::AddressGone(at) => {
                 let place = Place { ifindex: at.ifindex, address: at.address };
-                if self.is_virtual(at.address) {
-                    self.present.remove(&place);
+                if self.present.remove(&place) || self.is_virtual(at.address) {
                     return Change::VirtualGone(place);
                 }
                 match self.by_index.get_mut(&at.ifindex) {
@@ -177,15 +177,19 @@ impl Interfaces {
         self.present.contains(&place)
     }
 
+    /// Whether an address is the interface's own, put there by an administrator.
+    pub fn owns(&self, place: Place) -> bool {
+        let own = |v4| self.get(place.ifindex).is_some_and(|interface| interface.own.contains(&v4));
+        match place.address {
+            IpAddr::V4(v4) => own(v4),
+            IpAddr::V6(_) => false,
+        }
+    }
+
     /// Whether an address is on its interface, be it a virtual one or one of the interface's own, as those of
     /// an owner are.
     pub fn carries(&self, place: Place) -> bool {
-        let own = |v4| self.get(place.ifindex).is_some_and(|interface| interface.own.contains(&v4));
-        self.has(place)
-            || match place.address {
-                IpAddr::V4(v4) => own(v4),
-                IpAddr::V6(_) => false,
-            }
+        self.has(place) || self.owns(place)
     }
 }
 
@@ -206,7 +210,7 @@ mod tests {
     }
 
     fn address(text: &str) -> InterfaceAddress {
-        InterfaceAddress { ifindex: 2, address: text.parse().unwrap(), prefix: 24 }
+        InterfaceAddress { ifindex: 2, address: text.parse().unwrap(), prefix: 24, marked: false }
     }
 
     fn table() -> Interfaces {

@@ -445,6 +445,7 @@ impl Router {
                 ifindex: place.ifindex,
                 address: address.address,
                 prefix: address.prefix,
+                marked: true,
             },
             label: address.details.as_ref().and_then(|d| d.label.as_deref().map(Into::into)),
             scope: address.scope,

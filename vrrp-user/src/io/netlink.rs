@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_route::address::{
-    AddressAttribute, AddressHeader, AddressMessage, AddressScope,
+    AddressAttribute, AddressHeader, AddressMessage, AddressProtocol, AddressScope,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -32,6 +32,9 @@ use crate::config::model::Scheduling;
 /// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
 /// answers to as many requests.
 const RECEIVE_BUFFER: usize = 8 << 20;
+/// What the addresses that this program adds are marked with (`IFA_PROTO`, linux/if_addr.h, since Linux 5.18): who
+/// finds one knows that no administrator has put it there. The IP protocol number of VRRP.
+const MARK: u8 = vrrp_common::IPPROTO_VRRP;
 /// How long the kernel may take to answer. It answers in microseconds; only a lost answer (overrun)
 /// takes longer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -102,6 +105,8 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,
+    /// Whether it bears the mark of this program ([`MARK`]).
+    pub marked: bool,
 }
 
 /// Something changed.
@@ -355,7 +360,7 @@ async fn bounded<T>(answer: impl Future<Output = Result<T, rtnetlink::Error>>) -
 }
 
 fn message(request: &AddressRequest) -> AddressMessage {
-    let InterfaceAddress { ifindex, address, prefix } = request.at;
+    let InterfaceAddress { ifindex, address, prefix, marked } = request.at;
     let mut message = AddressMessage::default();
     message.header = AddressHeader {
         family: if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
@@ -365,6 +370,9 @@ fn message(request: &AddressRequest) -> AddressMessage {
         ..AddressHeader::default()
     };
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    if marked {
+        message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
+    }
     if let Some(label) = &request.label {
         message.attributes.push(AddressAttribute::Label(label.clone()));
     }
@@ -417,17 +425,21 @@ fn link(message: &LinkMessage) -> Option<Link> {
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
     // On a point-to-point interface IFA_ADDRESS is the peer; ours is IFA_LOCAL (rtnetlink(7)).
     let mut found = None;
+    let mut marked = false;
     for attribute in &message.attributes {
         if let AddressAttribute::Local(local) = attribute {
             found = Some(*local);
         } else if let AddressAttribute::Address(address) = attribute {
             found = found.or(Some(*address));
+        } else if let AddressAttribute::Protocol(protocol) = attribute {
+            marked = *protocol == AddressProtocol::Other(MARK);
         }
     }
     Some(InterfaceAddress {
         ifindex: message.header.index,
         address: found?,
         prefix: message.header.prefix_len,
+        marked,
     })
 }
 
