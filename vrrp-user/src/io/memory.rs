@@ -37,19 +37,26 @@ pub fn trim() {
     }
 }
 
-/// Lets go of the program's own code, which comes back from the page cache as it is used: most of what ran up
-/// to now reads configurations and loads BPF objects, and [`lock`] would keep it in memory for ever.
+/// Lets go of the program's own code and constants, which come back from the page cache as they are used: most of
+/// what ran up to now reads configurations and loads BPF objects, and [`lock`] would keep it in memory for ever.
 pub fn release_code() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     let Ok(program) = fs::read_link("/proc/self/exe") else { return };
+    let number = |text| usize::from_str_radix(text, 16).ok();
     for line in maps.lines() {
         // ADDRESS PERMISSIONS OFFSET DEVICE INODE PATH (proc_pid_maps(5)).
         let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some("r-xp"), Some(path)) = (fields.next(), fields.next(), fields.nth(3))
+        let (Some(range), Some(permissions), Some(offset), Some(path)) =
+            (fields.next(), fields.next(), fields.next(), fields.nth(2))
         else {
             continue;
         };
-        let number = |text| usize::from_str_radix(text, 16).ok();
+        // What begins with the headers holds constants. What else is only read now was relocated before.
+        let is_code = permissions == "r-xp";
+        let is_constant = permissions == "r--p" && number(offset) == Some(0);
+        if !is_code && !is_constant {
+            continue;
+        }
         let bounds = range.split_once('-').and_then(|(a, b)| Some((number(a)?, number(b)?)));
         if let Some((begin, end)) = bounds.filter(|_| Path::new(path) == program) {
             // SAFETY: the range is a private mapping of a file that is never written to, so that every page of
