@@ -40,6 +40,7 @@ use self::watch::Watch;
 use crate::config::model::{Config, Scheduling};
 use crate::control::Instance;
 use crate::control::server::{self, Channels, Question};
+use crate::counters::counters;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
@@ -135,41 +136,29 @@ fn os(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Os { what, source }
 }
 
-macro_rules! counters {
-    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+) => {
-        /// What the daemon itself refuses or fails at; the kernel side's refusals are
-        /// [`vrrp_common::reason::Reason`].
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter {
-            $( $(#[doc = $doc])+ $variant, )+
-        }
-
-        impl Counter {
-            /// All of them with their names, ordered by their index in the map `COUNTERS`.
-            pub const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
-        }
-    };
-}
-
 counters! {
-    /// A ring-buffer record that is shorter than it says, or names a router that is not there.
-    BadEvent = "bad_event",
-    /// An advertisement that passed the kernel side but does not parse.
-    BadAdvert = "bad_advert",
-    /// A frame that the kernel refused to send.
-    SendFailed = "send_failed",
-    /// An address that the kernel refused to add.
-    AddressAddFailed = "address_add_failed",
-    /// An address that the kernel refused to remove.
-    AddressRemoveFailed = "address_remove_failed",
-    /// An address removed by somebody else while we were master.
-    AddressLost = "address_lost",
-    /// Netlink notifications lost, and everything read again.
-    NetlinkOverrun = "netlink_overrun",
-    /// An interface on which the XDP program could not be attached.
-    AttachFailed = "attach_failed",
-    /// A notice that the history left out, because the router had too many of them in a minute.
-    NoticeLeftOut = "notice_left_out",
+    /// What the daemon itself refuses or fails at; the kernel side's refusals are
+    /// [`vrrp_common::reason::Reason`]. The index is that in the map `COUNTERS`.
+    pub enum Counter {
+        /// A ring-buffer record that is shorter than it says, or names a router that is not there.
+        BadEvent = "bad_event",
+        /// An advertisement that passed the kernel side but does not parse.
+        BadAdvert = "bad_advert",
+        /// A frame that the kernel refused to send.
+        SendFailed = "send_failed",
+        /// An address that the kernel refused to add.
+        AddressAddFailed = "address_add_failed",
+        /// An address that the kernel refused to remove.
+        AddressRemoveFailed = "address_remove_failed",
+        /// An address removed by somebody else while we were master.
+        AddressLost = "address_lost",
+        /// Netlink notifications lost, and everything read again.
+        NetlinkOverrun = "netlink_overrun",
+        /// An interface on which the XDP program could not be attached.
+        AttachFailed = "attach_failed",
+        /// A notice that the history left out, because the router had too many of them in a minute.
+        NoticeLeftOut = "notice_left_out",
+    }
 }
 
 // The map has a place for each.

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+mod counters;
 pub mod daemon;
 pub mod engine;
 pub mod io;

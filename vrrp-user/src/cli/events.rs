@@ -1,28 +1,15 @@
 //! `vrrp-user events`.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Error;
 use super::terminal::{Colour, Terminal, state_colour};
 use crate::control::Instance;
 use crate::control::api::{Event, Happened, SCHEMA};
 use crate::control::client::{self, News};
-
-/// The stream ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The daemon could not be asked, or ended.
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    /// Output failed.
-    #[error("cannot write")]
-    Output(#[from] io::Error),
-    /// It is not JSON.
-    #[error("cannot write JSON")]
-    Json(#[from] serde_json::Error),
-}
 
 /// The line for events that are missing.
 #[derive(Serialize)]

@@ -10,3 +10,21 @@ pub mod status;
 mod table;
 mod terminal;
 pub mod top;
+
+use std::io;
+
+use crate::control::client;
+
+/// What the daemon says can not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The daemon could not be asked, or ended.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// Output failed.
+    #[error("cannot write")]
+    Output(#[from] io::Error),
+    /// It is not JSON.
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+}

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
@@ -20,20 +21,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 const ADDRESSES_SHOWN: usize = 1;
 /// Problems that the table shows.
 const PROBLEMS_SHOWN: usize = 10;
-
-/// `status` has nothing to show.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The daemon could not be asked.
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    /// Output failed.
-    #[error("cannot write")]
-    Output(#[from] io::Error),
-    /// It is not JSON.
-    #[error("cannot write JSON")]
-    Json(#[from] serde_json::Error),
-}
 
 /// What to show, and how.
 #[derive(Clone, Debug, Default)]

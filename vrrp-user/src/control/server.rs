@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::api::{Answer, Request, RouterDetail, RouterStatus, Routers, Status};
 use super::events::{Moment, Record};
+use crate::counters::counters;
 use crate::daemon::history::From;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
@@ -36,31 +37,20 @@ const MAX_REQUEST: u64 = 4096;
 /// How long a client may stay silent, or take to read one part of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-macro_rules! counters {
-    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+) => {
-        /// What the control socket refuses.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter {
-            $( $(#[doc = $doc])+ $variant, )+
-        }
-
-        impl Counter {
-            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
-        }
-    };
-}
-
 counters! {
-    /// A request that is too long, not JSON, or unknown.
-    BadRequest = "control_bad_request",
-    /// A client that sent no complete request in time.
-    Silent = "control_silent_client",
-    /// A client that did not read its answer in time and was cut off.
-    Slow = "control_slow_client",
-    /// A client that wanted to follow the events while too many others did.
-    TooMany = "control_too_many_followers",
-    /// Entries of the history that were overwritten before a follower of the events was told.
-    EventsLost = "control_events_lost",
+    /// What the control socket refuses.
+    pub enum Counter {
+        /// A request that is too long, not JSON, or unknown.
+        BadRequest = "control_bad_request",
+        /// A client that sent no complete request in time.
+        Silent = "control_silent_client",
+        /// A client that did not read its answer in time and was cut off.
+        Slow = "control_slow_client",
+        /// A client that wanted to follow the events while too many others did.
+        TooMany = "control_too_many_followers",
+        /// Entries of the history that were overwritten before a follower of the events was told.
+        EventsLost = "control_events_lost",
+    }
 }
 
 /// A question to the engine's thread, with the place for the answer.

@@ -8,12 +8,13 @@ mod interfaces;
 mod network;
 mod probe;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::cli::terminal::Terminal;
 use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
 use crate::control::api::Status;
@@ -124,7 +125,7 @@ pub fn doctor(options: &Options<'_>, out: &mut impl Write) -> Result<Severity, E
         let report = Report { schema: SCHEMA, worst, findings: &findings };
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        table(&findings, columns(), out)?;
+        table(&findings, Terminal::stdout().width.unwrap_or(COLUMNS), out)?;
     }
     Ok(worst)
 }
@@ -301,24 +302,6 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Columns of the terminal.
-fn columns() -> usize {
-    let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    if let Some(columns) = named.filter(|columns| *columns > 0) {
-        return columns;
-    }
-    if !io::stdout().is_terminal() {
-        return COLUMNS;
-    }
-    nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the request fills in a `winsize`, which `size` is, and keeps no reference to it.
-    match unsafe { window_size(libc::STDOUT_FILENO, &raw mut size) } {
-        Ok(_) if size.ws_col > 0 => size.ws_col.into(),
-        Ok(_) | Err(_) => COLUMNS,
-    }
 }
 
 #[cfg(test)]
