@@ -1,5 +1,6 @@
 //! The command line: one module per subcommand.
 
+pub mod args;
 pub mod check;
 mod clock;
 pub mod doctor;

@@ -1,0 +1,183 @@
+//! The arguments of the command line, apart from what they do: the program, the man pages and the completions
+//! come from the same definitions.
+#![allow(missing_docs, reason = "a comment here is a text that users are shown")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::stats::View;
+use crate::config::model::Listen;
+use crate::control::Instance;
+
+/// A VRRP daemon for hosts that carry many virtual routers.
+#[derive(Parser)]
+#[command(name = "vrrp-user", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground; the log goes to stderr (RUST_LOG, default `info`).
+    Run {
+        /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+        /// Serve metrics at http://ADDRESS:PORT/metrics, or on the socket unix:/PATH; goes before `metrics` in
+        /// the configuration.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        metrics: Option<Listen>,
+    },
+    /// Show the state of the virtual routers of a running daemon, or everything about one of them.
+    Status {
+        /// Only this router, in full, with its last transitions: its name, or INTERFACE/VRID.
+        #[arg(conflicts_with_all = ["states", "interfaces"])]
+        name: Option<String>,
+        #[command(flatten)]
+        instance: InstanceArg,
+        /// Only routers in one of these states: master, backup, fault, init.
+        #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = super::status::parse_state)]
+        states: Vec<String>,
+        /// Only routers on one of these interfaces.
+        #[arg(long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
+        interfaces: Vec<String>,
+        /// Look again every second, until interrupted.
+        #[arg(short, long)]
+        watch: bool,
+        /// As JSON; with --watch one line each time.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what happens to the virtual routers of a running daemon, a line each, as it happens.
+    Events {
+        /// Only this router: its name, or INTERFACE/VRID.
+        name: Option<String>,
+        #[command(flatten)]
+        instance: InstanceArg,
+        /// Begin with what happened in this time, such as 90s, 10m or 12h.
+        #[arg(long, value_name = "DURATION", value_parser = super::events::parse_span)]
+        since: Option<Duration>,
+        /// As JSON, an object on each line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show packet counters from the pinned maps, also with the daemon down.
+    Stats {
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+        #[command(flatten)]
+        view: StatsArgs,
+    },
+    /// Show advertisements as they come and go, those that XDP refused among them, and gratuitous ARP for
+    /// virtual addresses.
+    Monitor {
+        /// Only on this interface [default: all].
+        #[arg(short, long, value_name = "IF")]
+        interface: Option<String>,
+        /// Only of this virtual router.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+        vrid: Option<u8>,
+        /// One JSON object per line.
+        #[arg(long)]
+        json: bool,
+        /// Write the packets to a capture file as well (pcapng; Wireshark, tshark, tcpdump -r).
+        #[arg(short, long, value_name = "FILE")]
+        write: Option<PathBuf>,
+        /// End after so many packets.
+        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        /// Name of the daemon on this machine; as everywhere, but -i is the interface.
+        #[arg(long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
+        instance: Instance,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+    },
+    /// Watch routers, rates, refused packets and events on the terminal; `?` shows the keys.
+    Top {
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+    },
+    /// Check a configuration: print everything that is wrong with it, and what it means.
+    Check {
+        /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
+        file: PathBuf,
+    },
+    /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP and
+    /// ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when something is broken.
+    Doctor {
+        /// Configuration [default: that of the running daemon].
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+        /// Whom to ask whether packets from the shared addresses come back [default: the next hop of the default
+        /// route].
+        #[arg(long, value_name = "ADDRESS")]
+        gateway: Option<Ipv4Addr>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct StatsArgs {
+    /// Again and again, with rates per second; SECONDS between, 1 if not given.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
+    pub watch: Option<Duration>,
+    /// Only the traffic of this virtual address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub vip: Option<IpAddr>,
+    /// Only what is on this interface.
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Only routers with this VRID.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub vrid: Option<u8>,
+    /// Show the counters once more and let them begin at zero, for everybody.
+    #[arg(long, conflicts_with_all = ["watch", "vip", "interface", "vrid"])]
+    pub reset: bool,
+    /// As JSON; with --watch one line each time.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl From<StatsArgs> for View {
+    fn from(StatsArgs { watch, vip, interface, vrid, reset, json }: StatsArgs) -> Self {
+        Self { watch, vip, interface, vrid, reset, json }
+    }
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
+}
+
+#[derive(Args)]
+pub struct InstanceArg {
+    /// Name of the daemon on this machine.
+    #[arg(short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
+    pub instance: Instance,
+}
+
+#[derive(Args)]
+pub struct BpffsArg {
+    /// BPF filesystem that holds the pinned maps [default: /sys/fs/bpf, else /run/vrrp-user/bpf].
+    #[arg(long, value_name = "DIR", env = "VRRP_USER_BPFFS")]
+    pub bpffs: Option<PathBuf>,
+}
