@@ -51,9 +51,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 ..config::Options::default()
             };
             let loaded = memory::apart(|| config::load(&path, &named))?;
-            for diagnostic in &loaded.diagnostics {
-                log::warn!("{diagnostic}");
-            }
+            config::log(&path, &loaded.diagnostics);
             let mut config = loaded.config;
             config.metrics = metrics.or(config.metrics);
             daemon::run(daemon::Options {

@@ -29,21 +29,16 @@ pub fn check(path: &Path, options: &Options, out: &mut impl Write) -> io::Result
             }
             describe(&loaded.config, out)?;
             let routers = counted(loaded.config.routers.len(), "router");
-            let warnings = counted(loaded.diagnostics.len(), "warning");
-            writeln!(out, "{file}: usable, {routers}, {warnings}")?;
+            let found = found(&loaded.diagnostics);
+            writeln!(out, "{file}: usable, {routers}{found}")?;
             Ok(true)
         }
         Err(LoadError::Invalid { diagnostics }) => {
             for diagnostic in &diagnostics {
                 writeln!(out, "{diagnostic}")?;
             }
-            let count = |severity| {
-                let matches = |diagnostic: &&Diagnostic| diagnostic.severity == severity;
-                diagnostics.iter().filter(matches).count()
-            };
-            let errors = counted(count(Severity::Error), "error");
-            let warnings = counted(count(Severity::Warning), "warning");
-            writeln!(out, "\n{file}: not usable, {errors}, {warnings}")?;
+            let found = found(&diagnostics);
+            writeln!(out, "\n{file}: not usable{found}")?;
             Ok(false)
         }
         Err(ref error @ LoadError::Io { ref source, .. }) => {
@@ -179,6 +174,20 @@ fn garp(garp: &GarpPolicy) -> String {
 /// Seconds without needless decimals.
 fn seconds(span: Nanos) -> String {
     format!("{} s", span.as_secs_f64())
+}
+
+/// How many errors, warnings and notes there are, each behind a comma; none of the kind is not said.
+fn found(diagnostics: &[Diagnostic]) -> String {
+    let kinds =
+        [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+    let mut text = String::new();
+    for (severity, noun) in kinds {
+        let count = diagnostics.iter().filter(|found| found.severity == severity).count();
+        if count > 0 {
+            text += &format!(", {}", counted(count, noun));
+        }
+    }
+    text
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 use model::{Config, Diagnostic, Severity};
 use report::Report;
 
+pub use log::log;
+
 mod draft;
 mod keepalived;
+mod log;
 pub mod model;
 mod report;
 pub(crate) mod text;
@@ -34,7 +37,7 @@ pub struct Options {
 pub struct Loaded {
     /// The configuration, with at least one router.
     pub config: Config,
-    /// What the user should know all the same; only warnings, in the order of the file.
+    /// What the user should know all the same; only warnings and notes, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
 

@@ -223,6 +223,9 @@ pub struct Diagnostic {
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// A setting that has no effect here, and nothing on the network differs for it. The message begins with
+    /// the keyword.
+    Note,
     /// The daemon goes on without it.
     Warning,
     /// The configuration is refused.

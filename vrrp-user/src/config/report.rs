@@ -105,7 +105,7 @@ impl Report {
     /// Either of them.
     pub(super) fn push(&mut self, severity: Severity, at: Position, message: String, hint: &str) {
         self.errors |= severity == Severity::Error;
-        if severity == Severity::Warning && self.diagnostics.len() >= MAX_DIAGNOSTICS {
+        if severity < Severity::Error && self.diagnostics.len() >= MAX_DIAGNOSTICS {
             self.suppressed += 1;
             return;
         }
@@ -137,7 +137,7 @@ impl Report {
         if self.suppressed > 0
             && let Some(last) = self.diagnostics.last()
         {
-            let message = format!("{} more warnings are not shown", self.suppressed);
+            let message = format!("{} more warnings and notes are not shown", self.suppressed);
             let more =
                 Diagnostic { message, hint: None, severity: Severity::Warning, ..last.clone() };
             self.diagnostics.push(more);
@@ -149,6 +149,7 @@ impl Report {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
         })

@@ -19,6 +19,8 @@ use instance::Instance;
 use keywords::Unsupported;
 
 mod definitions;
+#[cfg(test)]
+mod docs_tests;
 mod include;
 mod instance;
 mod keywords;
@@ -31,7 +33,8 @@ mod tests;
 /// # Errors
 /// When the file itself can not be read; all else goes into the report.
 pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::Result<Drafts> {
-    let mut parser = Parser { lines: Preprocessor::open(path, options, report)?, peeked: None };
+    let lines = Preprocessor::open(path, options, report)?;
+    let mut parser = Parser { lines, peeked: None, balancer_seen: false };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
     while let Some(entry) = parser.next_entry() {
@@ -113,6 +116,8 @@ const GLOBAL_KEYWORDS: &[&str] = &[
 struct Parser<'a> {
     lines: Preprocessor<'a>,
     peeked: Option<Line>,
+    /// That load balancing is not done has been said as a warning.
+    balancer_seen: bool,
 }
 
 impl Parser<'_> {
@@ -240,8 +245,19 @@ impl Parser<'_> {
         let keyword = entry.keyword.value.as_str();
         match keywords::find(table, keyword) {
             Some(Unsupported { severity, meaning, .. }) => {
-                let message = format!("{keyword} is recognised but not supported yet: {meaning}");
-                self.lines.report.push(*severity, entry.at(), message, "");
+                let balancer = *meaning == keywords::BALANCER;
+                let message = match severity {
+                    Severity::Warning | Severity::Error if !balancer => {
+                        format!("{keyword} is recognised but not supported yet: {meaning}")
+                    }
+                    Severity::Note | Severity::Warning | Severity::Error => {
+                        format!("{keyword} has no effect here: {meaning}")
+                    }
+                };
+                // Whoever has one virtual server has a hundred.
+                let again = balancer && std::mem::replace(&mut self.balancer_seen, true);
+                let severity = if again { Severity::Note } else { *severity };
+                self.lines.report.push(severity, entry.at(), message, "");
             }
             None => {
                 let message = format!("unknown keyword {keyword}");
