@@ -45,7 +45,7 @@ use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
 use crate::io::bpf::{self, CaptureMode, Kernel, Sizes};
-use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
+use crate::io::netlink::{self, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
@@ -917,12 +917,11 @@ impl Daemon {
     async fn remove_leftovers(&mut self) -> Result<(), Error> {
         let mut missing = 0;
         for id in self.ids() {
-            for (place, prefix) in self.places(id) {
-                if self.interfaces.has(place) {
-                    let Place { ifindex, address } = place;
-                    let at = InterfaceAddress { ifindex, address, prefix, marked: true };
-                    let request = Request::Remove;
-                    self.netlink.ask(Ask { request, address: AddressRequest::plain(at) });
+            for (place, _) in self.places(id) {
+                if self.interfaces.has(place)
+                    && let Some(address) = self.router(id).request(place, &self.interfaces)
+                {
+                    self.netlink.ask(Ask { request: Request::Remove, address });
                     missing += 1;
                 }
             }

@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::config::model::{
     Address, Authentication, Config, Diagnostic, Router, Severity, Transport, V3Checksum,
 };
-use crate::config::text::scope_name;
 use crate::config::{self, LoadError, Options};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
@@ -105,29 +104,9 @@ fn lines(
     line: &mut impl FnMut(&str, String) -> io::Result<()>,
 ) -> io::Result<()> {
     for (index, address) in addresses.iter().enumerate() {
-        line(if index == 0 { name } else { "" }, describe_address(address))?;
+        line(if index == 0 { name } else { "" }, address.to_string())?;
     }
     Ok(())
-}
-
-fn describe_address(address: &Address) -> String {
-    let mut text = format!("{}/{}", address.address, address.prefix);
-    if let Some(dev) = &address.dev {
-        text += &format!(" dev {dev}");
-    }
-    if let Some(label) = &address.label {
-        text += &format!(" label {label}");
-    }
-    if let Some(broadcast) = &address.broadcast {
-        text += &format!(" brd {broadcast}");
-    }
-    if address.scope != 0 {
-        text += &format!(" scope {}", scope_name(address.scope));
-    }
-    if address.no_track {
-        text += " no_track";
-    }
-    text
 }
 
 fn transport(transport: &Transport) -> String {

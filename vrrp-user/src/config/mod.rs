@@ -13,6 +13,7 @@ use report::Report;
 
 pub use log::log;
 
+mod address;
 mod draft;
 mod keepalived;
 mod log;

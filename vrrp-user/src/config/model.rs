@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use super::address::{Address, AddressFlags};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
@@ -145,25 +146,6 @@ impl Router {
     pub fn version(&self) -> Version {
         self.interval.version()
     }
-}
-
-/// An address to put on an interface while master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// The address.
-    pub address: IpAddr,
-    /// Prefix length.
-    pub prefix: u8,
-    /// Interface, when it is not the router's own.
-    pub dev: Option<String>,
-    /// Label (`ip address ... label`), at most 15 octets.
-    pub label: Option<String>,
-    /// Scope, as the number in `rtm_scope` (rtnetlink(7)): 0 global, 253 link, 254 host.
-    pub scope: u8,
-    /// Broadcast address.
-    pub broadcast: Option<IpAddr>,
-    /// `no_track`: the removal of the address from outside does not matter.
-    pub no_track: bool,
 }
 
 /// Version 2 authentication (RFC 2338 section 5.3.6).

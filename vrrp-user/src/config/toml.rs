@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{DEFAULT_GARP, Draft, Drafts};
-use super::model::{Address, Listen, V3Checksum};
+use super::model::{Address, AddressFlags, Listen, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
 use super::text;
 use crate::engine::time::Nanos;
@@ -76,7 +76,21 @@ const ROUTER_KEYS: &[&str] = &[
     "higher_prio_advert",
     "v3_checksum",
 ];
-const ADDRESS_KEYS: &[&str] = &["address", "dev", "label", "scope", "broadcast", "no_track"];
+const ADDRESS_KEYS: &[&str] = &[
+    "address",
+    "dev",
+    "label",
+    "scope",
+    "broadcast",
+    "peer",
+    "preferred_lft",
+    "dad",
+    "home",
+    "mngtmpaddr",
+    "noprefixroute",
+    "autojoin",
+    "no_track",
+];
 const GARP_KEYS: &[&str] =
     &["repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay"];
 
@@ -291,7 +305,57 @@ impl Reader<'_> {
                 }
             }
         }
+        for (word, flag) in AddressFlags::NAMED {
+            let on = self.boolean(&table, word);
+            address.flags.set(flag, on.is_some_and(|on| on.value));
+        }
+        if let Some(dad) = self.boolean(&table, "dad") {
+            address.flags.set(AddressFlags::NODAD, !dad.value && address.address.is_ipv6());
+        }
+        self.preferred_lft(&table, address);
+        self.peer(&table, &written, address);
         Some(located)
+    }
+
+    fn preferred_lft(&mut self, table: &Table<'_, '_>, address: &mut Address) {
+        let Some((value, at)) = self.get(table, "preferred_lft") else { return };
+        let text = value.as_str();
+        let seconds = text.and_then(duration).filter(|span| span.0 % 1_000_000_000 == 0);
+        let seconds = seconds.and_then(|span| u32::try_from(span.0 / 1_000_000_000).ok());
+        if address.address.is_ipv4() {
+            self.report.error(at, "preferred_lft is for IPv6 addresses", "remove it");
+        } else if text == Some("forever") {
+            address.preferred_lft = None;
+        } else if let Some(seconds) = seconds {
+            address.preferred_lft = Some(seconds);
+        } else {
+            let message = "preferred_lft must be a time in whole seconds, in quotes";
+            self.report.error(at, message, "like \"0s\" or \"forever\"");
+        }
+    }
+
+    /// The other end of a point-to-point address, with its prefix length.
+    fn peer(&mut self, table: &Table<'_, '_>, own: &Located<String>, address: &mut Address) {
+        let Some(written) = self.string(table, "peer") else { return };
+        match text::cidr(&written.value) {
+            Some((peer, prefix @ (None | Some(Ok(_)))))
+                if peer.is_ipv4() == address.address.is_ipv4() =>
+            {
+                if own.value.contains('/') {
+                    let message = "with a peer, the prefix length stands behind the peer";
+                    self.report.error(own.at, message, "remove it here");
+                }
+                address.peer = Some(peer);
+                address.prefix = match prefix {
+                    Some(Ok(prefix)) => prefix,
+                    None | Some(Err(_)) => text::full_prefix(peer),
+                };
+            }
+            Some(_) | None => {
+                let message = format!("`{}` can not be the peer of the address", written.value);
+                self.report.error(written.at, message, "an address of the same family");
+            }
+        }
     }
 
     fn cidr(&mut self, written: &str, at: Position) -> Option<Located<Address>> {
@@ -305,16 +369,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let address = Address {
-            address: ip,
-            prefix,
-            dev: None,
-            label: None,
-            scope: 0,
-            broadcast: None,
-            no_track: false,
-        };
-        Some(Located::new(address, at))
+        Some(Located::new(Address::new(ip, prefix), at))
     }
 
     fn ipv4(

@@ -11,7 +11,7 @@ use vrrp_common::{FAMILY_V4, MULTICAST_V4};
 
 use super::addresses::Place;
 use super::interfaces::Interfaces;
-use crate::config::model::{self, Authentication, Transport, V3Checksum};
+use crate::config::model::{self, AddressFlags, Authentication, Transport, V3Checksum};
 use crate::engine::time::Nanos;
 use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version, Vrid,
@@ -98,6 +98,9 @@ struct Details {
     dev: Option<Box<str>>,
     label: Option<Box<str>>,
     broadcast: Option<IpAddr>,
+    peer: Option<IpAddr>,
+    flags: AddressFlags,
+    preferred_lft: Option<u32>,
 }
 
 impl From<&model::Address> for Address {
@@ -106,8 +109,13 @@ impl From<&model::Address> for Address {
             dev: config.dev.as_deref().map(Into::into),
             label: config.label.as_deref().map(Into::into),
             broadcast: config.broadcast,
+            peer: config.peer,
+            flags: config.flags,
+            preferred_lft: config.preferred_lft,
         };
-        let plain = config.dev.is_none() && config.label.is_none() && config.broadcast.is_none();
+        let plain = model::Address::new(config.address, config.prefix);
+        let plain = model::Address { scope: config.scope, no_track: config.no_track, ..plain };
+        let plain = *config == plain;
         Self {
             address: config.address,
             prefix: config.prefix,
@@ -122,6 +130,30 @@ impl Address {
     /// Its interface, when that is not the router's own.
     pub fn dev(&self) -> Option<&str> {
         self.details.as_ref()?.dev.as_deref()
+    }
+
+    /// The netlink request for it on an interface.
+    pub fn request(&self, ifindex: u32) -> AddressRequest {
+        let Self { address, prefix, scope, .. } = *self;
+        let at = InterfaceAddress { ifindex, address, prefix, marked: true };
+        let plain = model::Address::new(address, prefix);
+        match self.details.as_deref() {
+            None => AddressRequest {
+                scope,
+                flags: plain.flags,
+                preferred_lft: plain.preferred_lft,
+                ..AddressRequest::plain(at)
+            },
+            Some(details) => AddressRequest {
+                at,
+                label: details.label.as_deref().map(Into::into),
+                scope,
+                broadcast: details.broadcast,
+                peer: details.peer,
+                flags: details.flags,
+                preferred_lft: details.preferred_lft,
+            },
+        }
     }
 }
 
@@ -440,17 +472,7 @@ impl Router {
             };
             address.address == place.address && ifindex == Some(place.ifindex)
         })?;
-        Some(AddressRequest {
-            at: InterfaceAddress {
-                ifindex: place.ifindex,
-                address: address.address,
-                prefix: address.prefix,
-                marked: true,
-            },
-            label: address.details.as_ref().and_then(|d| d.label.as_deref().map(Into::into)),
-            scope: address.scope,
-            broadcast: address.details.as_ref().and_then(|details| details.broadcast),
-        })
+        Some(address.request(place.ifindex))
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_route::address::{
-    AddressAttribute, AddressHeader, AddressMessage, AddressProtocol, AddressScope,
+    self, AddressAttribute, AddressHeader, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::batch::{BATCH, Batch};
 use super::sched;
-use crate::config::model::Scheduling;
+use crate::config::model::{AddressFlags, Scheduling};
 
 /// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
 /// answers to as many requests.
@@ -135,12 +135,26 @@ pub struct AddressRequest {
     pub scope: u8,
     /// Broadcast address.
     pub broadcast: Option<IpAddr>,
+    /// The other end of a point-to-point address.
+    pub peer: Option<IpAddr>,
+    /// Flags.
+    pub flags: AddressFlags,
+    /// Seconds for which it is preferred as a source, IPv6 only; `None` for ever.
+    pub preferred_lft: Option<u32>,
 }
 
 impl AddressRequest {
     /// Nothing but the address, which is enough to remove it.
     pub fn plain(at: InterfaceAddress) -> Self {
-        Self { at, label: None, scope: 0, broadcast: None }
+        Self {
+            at,
+            label: None,
+            scope: 0,
+            broadcast: None,
+            peer: None,
+            flags: AddressFlags::default(),
+            preferred_lft: None,
+        }
     }
 }
 
@@ -369,7 +383,9 @@ fn message(request: &AddressRequest) -> AddressMessage {
         index: ifindex,
         ..AddressHeader::default()
     };
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    // IFA_ADDRESS is the other end of a point-to-point address (rtnetlink(7)).
+    let other = request.peer.unwrap_or(address);
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(other)];
     if marked {
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
     }
@@ -378,6 +394,16 @@ fn message(request: &AddressRequest) -> AddressMessage {
     }
     if let Some(IpAddr::V4(broadcast)) = request.broadcast {
         message.attributes.push(AddressAttribute::Broadcast(broadcast));
+    }
+    if request.flags != AddressFlags::default() {
+        let flags = address::AddressFlags::from_bits_retain(request.flags.0);
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
+    if let (Some(seconds), IpAddr::V6(_)) = (request.preferred_lft, address) {
+        let mut lifetime = CacheInfo::default();
+        lifetime.ifa_preferred = seconds;
+        lifetime.ifa_valid = u32::MAX;
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
     }
     message
 }

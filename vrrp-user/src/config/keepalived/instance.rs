@@ -6,7 +6,6 @@ use super::{Entry, Globals, Parser, keywords, set};
 use crate::config::draft::Draft;
 use crate::config::model::{Address, V3Checksum};
 use crate::config::report::{Located, Position, Report};
-use crate::config::text;
 use crate::engine::time::Nanos;
 
 /// Longest interface name, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
@@ -498,97 +497,5 @@ impl Parser<'_> {
                 to.addresses.push(address);
             }
         }
-    }
-
-    /// `ADDR[/MASK] [dev IF] [label L] [brd B] [scope S] [no_track] ...`. `None`, with a warning, if the
-    /// address can not be used.
-    fn virtual_address(&mut self, line: &Entry) -> Option<Located<Address>> {
-        let written = &line.keyword.value;
-        let Some((ip, prefix)) = text::cidr(written) else {
-            self.warning(line.at(), format!("`{written}` is no address; it is skipped"), "");
-            return None;
-        };
-        let prefix = match prefix {
-            None => text::full_prefix(ip),
-            Some(Ok(prefix)) => prefix,
-            Some(Err(bad)) => {
-                let full = text::full_prefix(ip);
-                let message = format!("`{bad}` is no prefix length; /{full} is used");
-                self.warning(line.at(), message, "write it like /24");
-                full
-            }
-        };
-        let mut address = Address {
-            address: ip,
-            prefix,
-            dev: None,
-            label: None,
-            scope: 0,
-            broadcast: None,
-            no_track: false,
-        };
-        let mut words = line.parameters.iter();
-        while let Some(word) = words.next() {
-            let option = word.value.as_str();
-            let takes_value = matches!(
-                option,
-                "dev" | "label" | "scope" | "brd" | "broadcast" | "peer" | "preferred_lft"
-            );
-            let value = if takes_value { words.next() } else { None };
-            match (option, value) {
-                ("dev", Some(value)) => address.dev = Some(value.value.clone()),
-                ("label", Some(value)) => address.label = Some(value.value.clone()),
-                ("scope", Some(value)) => match text::scope(&value.value) {
-                    Some(scope) => address.scope = scope,
-                    None => {
-                        let message = format!("unknown scope `{}`; global is used", value.value);
-                        self.warning(
-                            value.at,
-                            message,
-                            "global, site, link, host, nowhere or a number",
-                        );
-                    }
-                },
-                ("brd" | "broadcast", Some(value)) => {
-                    let IpAddr::V4(v4) = ip else { continue };
-                    match text::broadcast(&value.value, v4, prefix) {
-                        Some(broadcast) => address.broadcast = Some(broadcast.into()),
-                        None if matches!(value.value.as_str(), "+" | "-") => {
-                            let message =
-                                format!("/{prefix} leaves no room for a broadcast address");
-                            self.warning(value.at, message, "");
-                        }
-                        None => {
-                            let message =
-                                format!("`{}` is no address; {written} is skipped", value.value);
-                            self.warning(value.at, message, "");
-                            return None;
-                        }
-                    }
-                }
-                ("no_track", None) => address.no_track = true,
-                ("peer" | "preferred_lft", Some(_))
-                | (
-                    "home" | "-nodad" | "mngtmpaddr" | "noprefixroute" | "autojoin" | "use_vmac",
-                    None,
-                ) => {
-                    let message = format!(
-                        "{option} is recognised but not supported yet: {written} goes without"
-                    );
-                    self.warning(word.at, message, "");
-                }
-                (_, None) if takes_value => {
-                    let message = format!("{option} has no value; {written} is skipped");
-                    self.warning(word.at, message, "");
-                    return None;
-                }
-                _ => self.warning(
-                    word.at,
-                    format!("`{option}` is ignored: {written} has no such option"),
-                    "",
-                ),
-            }
-        }
-        Some(Located::new(address, line.at()))
     }
 }

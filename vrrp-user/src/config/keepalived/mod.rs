@@ -18,6 +18,7 @@ use crate::engine::types::GarpPolicy;
 use instance::Instance;
 use keywords::Unsupported;
 
+mod address;
 mod definitions;
 #[cfg(test)]
 mod docs_tests;

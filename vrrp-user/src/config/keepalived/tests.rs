@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
-    Authentication, Config, Diagnostic, Router, Scheduling, Severity, Transport, V3Checksum,
+    Address, AddressFlags, Authentication, Config, Diagnostic, Router, Scheduling, Severity,
+    Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -917,6 +918,50 @@ fn virtual_addresses() {
 }
 
 #[test]
+fn options_of_addresses() {
+    let shown = |line: &str| {
+        let text = with("").replace("  10.0.0.1\n", &format!("  10.0.0.1\n {line}\n"));
+        let (config, diagnostics) = accept(&text);
+        (config.routers[0].addresses[1].to_string(), diagnostics.join(" "))
+    };
+    for same in [
+        "10.0.0.2/32 home mngtmpaddr noprefixroute autojoin",
+        "10.0.0.2 peer 10.0.0.3/32 scope link",
+        "10.0.0.2 peer 10.0.0.3/31 dev eth1 noprefixroute no_track",
+    ] {
+        assert_eq!(shown(same), (same.to_owned(), String::new()));
+    }
+    // There is no duplicate address detection for IPv4.
+    assert_eq!(shown("10.0.0.2/24 -nodad"), ("10.0.0.2/24".to_owned(), String::new()));
+    let (address, warning) = shown("10.0.0.2/24 peer 10.0.0.3 brd 10.0.0.255");
+    assert_eq!(address, "10.0.0.2 peer 10.0.0.3/32");
+    assert!(warning.contains("the prefix length of 10.0.0.2/24 is ignored"), "{warning}");
+    assert!(warning.contains("has a peer; the broadcast address is ignored"), "{warning}");
+    for (bad, why) in [
+        ("10.0.0.2 peer fe80::1", "7:16: warning: fe80::1 is of another family"),
+        ("10.0.0.2 peer x", "7:16: warning: `x` is no address"),
+        ("10.0.0.2 preferred_lft 5", "7:11: warning: preferred_lft is for IPv6"),
+    ] {
+        let (address, warning) = shown(bad);
+        assert_eq!(address, "10.0.0.2/32");
+        assert!(warning.starts_with(why), "{warning}");
+    }
+}
+
+#[test]
+fn ipv6_addresses_have_defaults_of_their_own() {
+    let new = |address: &str, prefix| Address::new(address.parse().unwrap(), prefix);
+    assert_eq!(new("2001:db8::1", 128).preferred_lft, Some(0));
+    assert_eq!(new("2001:db8::1", 64).preferred_lft, None);
+    assert!(new("2001:db8::1", 64).flags.contains(AddressFlags::NODAD));
+    assert_eq!(new("192.0.2.1", 32).flags, AddressFlags::default());
+    let mut address = new("2001:db8::1", 128);
+    address.flags.set(AddressFlags::NODAD, false);
+    address.preferred_lft = None;
+    assert_eq!(address.to_string(), "2001:db8::1/128 preferred_lft forever -nodad");
+}
+
+#[test]
 fn virtual_address_mistakes() {
     for (line, kept, warning) in [
         ("10.0.0.2/33", "10.0.0.2/32 0", "5:1: warning: `33` is no prefix length; /32 is used"),
@@ -932,9 +977,9 @@ fn virtual_address_mistakes() {
             "5:14: warning: /32 leaves no room for a broadcast address",
         ),
         (
-            "10.0.0.2 peer 10.0.0.3",
+            "10.0.0.2 use_vmac",
             "10.0.0.2/32 0",
-            "5:10: warning: peer is recognised but not supported yet: 10.0.0.2 goes without",
+            "5:10: warning: use_vmac is recognised but not supported yet: 10.0.0.2 goes without",
         ),
         ("nonsense", "", "5:1: warning: `nonsense` is no address; it is skipped"),
         ("10.0.0.2 brd x", "", "5:14: warning: `x` is no address; 10.0.0.2 is skipped"),

@@ -297,3 +297,23 @@ proptest! {
         let _ = load_text(&text);
     }
 }
+
+#[test]
+fn options_of_addresses() {
+    let load = |options: &str| {
+        let excluded = format!("excluded = [{{ {options} }}]");
+        load_text(with(&excluded).as_bytes()).map(|c| c.routers[0].excluded[0].to_string())
+    };
+    let address = r#"address = "10.0.0.2", peer = "10.0.0.3/31", home = true, mngtmpaddr = true, noprefixroute = true, autojoin = true, dad = true"#;
+    let shown = "10.0.0.2 peer 10.0.0.3/31 home mngtmpaddr noprefixroute autojoin";
+    assert_eq!(load(address).unwrap(), shown);
+    for (bad, why) in [
+        (r#"address = "10.0.0.2/24", peer = "10.0.0.3""#, "with a peer, the prefix length"),
+        (r#"address = "10.0.0.2", peer = "fe80::1""#, "can not be the peer"),
+        (r#"address = "10.0.0.2", preferred_lft = "5s""#, "preferred_lft is for IPv6"),
+        (r#"address = "10.0.0.2", home = 1"#, "home must be true or false"),
+    ] {
+        let errors = load(bad).unwrap_err();
+        assert!(errors[0].contains(why), "{errors:?}");
+    }
+}
