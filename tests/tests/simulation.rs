@@ -128,10 +128,13 @@ enum Fault {
     LinkUp,
     Readdress,
     AddressLost,
-    Reload,
+    /// The router is removed and added again.
+    Renew,
+    /// The router goes on with other settings.
+    Reconfigure,
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 18] = [
     Fault::Partition,
     Fault::Partition,
     Fault::Heal,
@@ -147,7 +150,9 @@ const FAULTS: [Fault; 16] = [
     Fault::LinkUp,
     Fault::Readdress,
     Fault::AddressLost,
-    Fault::Reload,
+    Fault::Renew,
+    Fault::Reconfigure,
+    Fault::Reconfigure,
 ];
 
 enum Event {
@@ -440,7 +445,8 @@ impl Sim {
             | Fault::LinkUp
             | Fault::Readdress
             | Fault::AddressLost
-            | Fault::Reload => {
+            | Fault::Renew
+            | Fault::Reconfigure => {
                 if self.nodes[n].awake() {
                     self.fault_of_node(fault, n, RouterId(router));
                 }
@@ -481,15 +487,37 @@ impl Sim {
                 engine.handle_address_lost(now, router, address);
                 self.drain(n);
             }
-            Fault::Reload => {
+            Fault::Renew => {
                 engine.remove_router(now, router);
                 let spec = node.specs[router.0 as usize].clone();
                 assert!(engine.add_router(router, spec));
                 self.drain(n);
                 self.tell_link(n);
             }
+            Fault::Reconfigure => self.reconfigure(n, router),
             Fault::Partition | Fault::Heal | Fault::Quality | Fault::Kill | Fault::Start => {}
         }
+    }
+
+    /// Other settings for a router that runs. The intervals are those that the network began with, so that its
+    /// bounds hold; only the first node may become the owner of its addresses.
+    fn reconfigure(&mut self, n: usize, router: RouterId) {
+        let index = router.0 as usize;
+        let intervals: Vec<_> = self.nodes.iter().map(|node| node.specs[index].interval).collect();
+        let interval = self.rng.pick(&intervals);
+        let owner = n == 0 && self.rng.chance(20);
+        let number = u8::try_from(router.0).unwrap();
+        let spec = random_spec(&mut self.rng, number, interval, owner);
+        let node = &mut self.nodes[n];
+        let before = node.state(router.0);
+        let now = self.now + node.clock_offset;
+        let Some(engine) = &mut node.engine else { return };
+        assert!(engine.reconfigure(now, router, &spec));
+        let owns = spec.priority == Priority::OWNER;
+        node.specs[index] = spec;
+        let after = node.state(router.0);
+        assert!(after == before || owns && before == State::Backup, "{before} -> {after}");
+        self.drain(n);
     }
 
     /// Everything works from here on.

@@ -11,6 +11,8 @@
 //!                       Shutdown ---------'      (silence, priority 0, pre-emption)
 //! ```
 //!
+//! `Reconfigured` changes no state, except that whoever becomes the owner of its addresses becomes master.
+//!
 //! "Active" in RFC 9568 is "master" here, as users of keepalived know it. Time comes in as an argument:
 //! for an advertisement it is its arrival, which may lie before the event handled last.
 //! What does not concern a single router belongs into [`super::Engine`].
@@ -23,8 +25,10 @@ use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
 use super::types::{
     Action, Advert, AdvertInterval, Cause, FaultCause, Notice, Priority, RouterId, RouterSpec,
-    RouterView, State,
+    RouterView, State, Version,
 };
+
+mod reconfigure;
 
 /// Routers that may advertise at the same instant.
 const GROUP: u32 = 64;
@@ -46,8 +50,10 @@ pub enum Event<'a> {
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
     AddressLost(IpAddr),
-    /// The router stops.
-    Shutdown,
+    /// The configuration of the router changed.
+    Reconfigured(&'a RouterSpec),
+    /// The router stops, for this reason.
+    Shutdown(Cause),
 }
 
 /// What the master-down timer of a backup is waiting out.
@@ -275,14 +281,19 @@ impl Router {
             // Only a master holds addresses; this one was still on its way when it left.
             (State::Init | State::Backup | State::Fault, Event::AddressLost(_)) => {}
 
-            (State::Init, Event::Shutdown) => {}
+            // Not in the RFC; what keepalived does when it reloads.
+            (State::Init | State::Fault, Event::Reconfigured(spec)) => self.reconfigure_idle(spec),
+            (State::Backup, Event::Reconfigured(spec)) => self.reconfigure_backup(now, spec, out),
+            (State::Master, Event::Reconfigured(spec)) => self.reconfigure_master(now, spec),
+
+            (State::Init, Event::Shutdown(_)) => {}
             // RFC 9568 section 6.4.2: cancel the timer, Init.
-            (State::Backup | State::Fault, Event::Shutdown) => self.stop(now, out),
+            (State::Backup | State::Fault, Event::Shutdown(cause)) => self.stop(now, cause, out),
             // RFC 9568 section 6.4.3: cancel the timer, send priority 0, Init.
-            (State::Master, Event::Shutdown) => {
+            (State::Master, Event::Shutdown(cause)) => {
                 self.advertise(Priority::RESIGN, out);
                 out.push_back(Action::RemoveAddresses(self.id));
-                self.stop(now, out);
+                self.stop(now, cause, out);
             }
         }
     }
@@ -487,11 +498,11 @@ impl Router {
         self.enter(now, State::Fault, Cause::Fault(cause), out);
     }
 
-    fn stop(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+    fn stop(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
         self.master = None;
         self.active = self.spec.interval;
         self.deadlines.cancel_all();
-        self.enter(now, State::Init, Cause::Shutdown, out);
+        self.enter(now, State::Init, cause, out);
     }
 
     fn enter(&mut self, now: Nanos, to: State, cause: Cause, out: &mut VecDeque<Action>) {

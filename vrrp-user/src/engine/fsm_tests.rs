@@ -155,6 +155,11 @@ fn every_event_in_every_state() {
     let mut v2 = advert([10, 0, 0, 1], 200);
     v2.interval = AdvertInterval::Secs(1);
     let lost = ip([192, 0, 2, 1]);
+    let changed =
+        RouterSpec { priority: Priority(7), addresses: vec![lost], preempt: false, ..spec() };
+    let owner = RouterSpec { priority: Priority::OWNER, ..spec() };
+    let mut quiet = spec();
+    (quiet.garp.master_delay, quiet.garp.refresh) = (Nanos::ZERO, Nanos::ZERO);
 
     let still = ["Init: ", "Backup: down", "Master: adv g2 gr", "Fault: "];
     let table: Vec<(&str, Event<'_>, [&str; 4])> = vec![
@@ -263,13 +268,29 @@ fn every_event_in_every_state() {
         ),
         (
             "shutdown",
-            Event::Shutdown,
+            Event::Shutdown(Cause::Shutdown),
             [
                 "Init: ",
                 "BACKUP->INIT Init: ",
                 "advert(0) remove MASTER->INIT Init: ",
                 "FAULT->INIT Init: ",
             ],
+        ),
+        ("reconfigured", Event::Reconfigured(&changed), still),
+        (
+            "reconfigured to be the owner",
+            Event::Reconfigured(&owner),
+            [
+                "Init: ",
+                "advert(255) add garp(5) BACKUP->MASTER Master: adv g2 gr",
+                "Master: adv g2 gr",
+                "Fault: ",
+            ],
+        ),
+        (
+            "reconfigured to send no more gratuitous ARP",
+            Event::Reconfigured(&quiet),
+            ["Init: ", "Backup: down", "Master: adv", "Fault: "],
         ),
     ];
     for (name, event, expected) in table {

@@ -16,7 +16,7 @@ use self::fsm::{Event, Router};
 use self::time::Nanos;
 use self::timers::Queue;
 pub use self::timers::Timer;
-use self::types::{Action, Advert, Link, Notice, RouterId, RouterSpec, RouterView, State};
+use self::types::{Action, Advert, Cause, Link, Notice, RouterId, RouterSpec, RouterView, State};
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
 const ACTIONS_KEPT: usize = 1024;
@@ -68,11 +68,20 @@ impl Engine {
         free
     }
 
+    /// A router goes on with other settings: it keeps its state, and its timers as far as the new settings
+    /// permit. What its addresses and frames need beyond that is the caller's.
+    ///
+    /// `false`, and nothing happens, when there is no such router.
+    pub fn reconfigure(&mut self, now: Nanos, id: RouterId, spec: &RouterSpec) -> bool {
+        self.dispatch(now, id, Event::Reconfigured(spec));
+        self.router(id).is_some()
+    }
+
     /// Stops one router, as at a shutdown, and forgets it.
     ///
     /// Its last actions still name the id: it may be used again once they are drained.
     pub fn remove_router(&mut self, now: Nanos, id: RouterId) {
-        self.dispatch(now, id, Event::Shutdown);
+        self.dispatch(now, id, Event::Shutdown(Cause::Removed));
         if let Some(router) = self.routers.get_mut(id.0 as usize) {
             *router = None;
         }
@@ -143,7 +152,7 @@ impl Engine {
     /// Stops all routers. From here on nothing starts again.
     pub fn handle_shutdown(&mut self, now: Nanos) {
         for id in self.ids() {
-            self.dispatch(now, id, Event::Shutdown);
+            self.dispatch(now, id, Event::Shutdown(Cause::Shutdown));
         }
         self.stopped = true;
     }

@@ -77,6 +77,7 @@ enum Step {
     Lost,
     Remove,
     Add(RouterSpec),
+    Reconfigure(RouterSpec),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -91,6 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lost),
         1 => Just(Step::Remove),
         2 => spec().prop_map(Step::Add),
+        3 => spec().prop_map(Step::Reconfigure),
     ]
 }
 
@@ -193,6 +195,11 @@ proptest! {
                     let taken = engine.view(id).is_some();
                     prop_assert_eq!(engine.add_router(id, spec), !taken);
                 }
+                Step::Reconfigure(spec) => {
+                    let there = engine.view(id).is_some();
+                    prop_assert_eq!(engine.reconfigure(now, id, &spec), there);
+                    prop_assert_eq!(engine.spec(id), there.then_some(&spec));
+                }
             }
             observer.drain(&mut engine);
             check(&engine);
@@ -226,6 +233,7 @@ proptest! {
                 Step::Up(address) => engine.handle_link(now, id, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, id, Link::Down(FaultCause::NoAddress)),
                 Step::Lost => engine.handle_address_lost(now, id, ip(100)),
+                Step::Reconfigure(spec) => _ = engine.reconfigure(now, id, &spec),
                 Step::Remove | Step::Add(_) => {}
             }
         }
@@ -311,3 +319,5 @@ fn unknown_routers_are_ignored() {
     engine.remove_router(Nanos::ZERO, RouterId(1));
     assert_eq!((engine.poll_action(), engine.poll_timeout()), (None, None));
 }
+
+mod reconfigured;

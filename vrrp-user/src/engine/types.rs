@@ -121,7 +121,7 @@ pub struct GarpPolicy {
     pub lower_prio_delay: Nanos,
 }
 
-/// What the engine must know about one virtual router. It never changes while the router exists.
+/// What the engine must know about one virtual router; see [`super::Engine::reconfigure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterSpec {
     /// Virtual router identifier.
@@ -263,6 +263,8 @@ pub enum Cause {
     Recovered,
     /// The daemon stops.
     Shutdown,
+    /// The configuration has no such router any more.
+    Removed,
 }
 
 impl Cause {
@@ -282,6 +284,7 @@ impl Cause {
             Self::Fault(FaultCause::NoCapture) => "no-capture",
             Self::Recovered => "recovered",
             Self::Shutdown => "shutdown",
+            Self::Removed => "removed",
         }
     }
 }
@@ -316,6 +319,7 @@ impl fmt::Display for Cause {
             Self::Fault(cause) => write!(f, "failed: {cause}"),
             Self::Recovered => f.write_str("recovered: listens for a master"),
             Self::Shutdown => f.write_str("stopped: the daemon ends"),
+            Self::Removed => f.write_str("stopped: no longer in the configuration"),
         }
     }
 }

@@ -1,0 +1,110 @@
+//! A router goes on with other settings. It keeps its state, and a timer that runs goes on as if the new settings
+//! had held when it was set; only what the new ones forbid is changed.
+//!
+//! As in keepalived, a master stays master and says what is new in its next advertisement, and a backup is
+//! patient: never does it take over because of a change alone, unless it now owns the addresses.
+
+use std::collections::VecDeque;
+
+use super::{Action, Cause, Nanos, Priority, Router, RouterSpec, Senders, Timer, Version, Waiting};
+use crate::engine::election::{interval_span, skew};
+
+impl Router {
+    /// In a state without timers.
+    pub(super) fn reconfigure_idle(&mut self, spec: &RouterSpec) {
+        self.replace(spec);
+        self.active = self.spec.interval;
+    }
+
+    /// As backup.
+    pub(super) fn reconfigure_backup(
+        &mut self,
+        now: Nanos,
+        spec: &RouterSpec,
+        out: &mut VecDeque<Action>,
+    ) {
+        let delay = self.preempt_delay();
+        let old = self.replace(spec);
+        if self.is_owner() && old.priority != Priority::OWNER {
+            // RFC 9568 section 6.4.1, as at start-up.
+            return self.become_master(now, Cause::Owner, out);
+        }
+        // What is left of `preempt_delay` is what is left of the new one.
+        self.preempt_at = self.preempt_at.map(|at| at - delay + self.preempt_delay());
+        if !self.preempts() {
+            self.preempt_at = None;
+        }
+        // In version 3 the master's interval counts, and that has not changed.
+        let follows_master =
+            self.spec.interval.version() == Version::V3 && self.master.is_some();
+        let other_version = self.spec.interval.version() != old.interval.version();
+        if other_version || !follows_master && self.active != self.spec.interval {
+            // Nobody was listened to on these terms yet.
+            self.active = self.spec.interval;
+            self.heard = self.heard.max(now);
+            self.waiting = Waiting::Silence;
+            self.preempt_at = None;
+            if other_version {
+                self.master = None;
+            }
+            return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+        }
+        match self.waiting {
+            // The master that was to be pre-empted now stays: it was heard all the time.
+            Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.spec.priority => {
+                self.waiting = Waiting::Silence;
+                self.preempt_at = None;
+                self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+            }
+            // Whatever is waited for, the skew is what depends on the priority.
+            Waiting::Silence | Waiting::Resigned(_) | Waiting::Preempting(..) => {
+                if let Some(at) = self.deadlines.get(Timer::MasterDown) {
+                    let before = skew(old.priority, self.active);
+                    let after = skew(self.spec.priority, self.active);
+                    self.deadlines.set(Timer::MasterDown, at + after - before);
+                }
+            }
+        }
+    }
+
+    /// As master.
+    pub(super) fn reconfigure_master(&mut self, now: Nanos, spec: &RouterSpec) {
+        let old = self.replace(spec);
+        self.active = self.spec.interval;
+        if interval_span(self.spec.interval) < interval_span(old.interval) {
+            // Spread over the interval, because thousands may have changed at this instant.
+            self.hasten(Timer::Advert, now, self.first_interval());
+        }
+        let garp = self.spec.garp;
+        self.hasten(Timer::GarpDelayed, now, garp.master_delay);
+        self.hasten(Timer::GarpLowerPrio, now, garp.lower_prio_delay);
+        if self.deadlines.get(Timer::GarpRefresh).is_some() {
+            self.hasten(Timer::GarpRefresh, now, garp.refresh);
+        } else {
+            self.arm(Timer::GarpRefresh, now, garp.refresh);
+        }
+    }
+
+    /// Takes up the specification; returns the old one.
+    fn replace(&mut self, spec: &RouterSpec) -> RouterSpec {
+        let old = std::mem::replace(&mut self.spec, spec.clone());
+        if old.addresses != self.spec.addresses
+            && let Some(reported) = &mut self.reported
+        {
+            // Whoever differs from the new list, too, is reported once more.
+            reported.mismatched = Senders::default();
+        }
+        old
+    }
+
+    /// A timer that runs fires no later than `span` from now; a zero span stops it.
+    fn hasten(&mut self, timer: Timer, now: Nanos, span: Nanos) {
+        if let Some(at) = self.deadlines.get(timer) {
+            if span == Nanos::ZERO {
+                self.deadlines.cancel(timer);
+            } else {
+                self.deadlines.set(timer, at.min(now + span));
+            }
+        }
+    }
+}
