@@ -35,8 +35,7 @@ impl Router {
             self.preempt_at = None;
         }
         // In version 3 the master's interval counts, and that has not changed.
-        let follows_master =
-            self.spec.interval.version() == Version::V3 && self.master.is_some();
+        let follows_master = self.spec.interval.version() == Version::V3 && self.master.is_some();
         let other_version = self.spec.interval.version() != old.interval.version();
         if other_version || !follows_master && self.active != self.spec.interval {
             // Nobody was listened to on these terms yet.
