@@ -23,6 +23,8 @@ pub(super) struct Drafts {
 pub(super) struct Draft {
     /// Where it begins.
     pub(super) at: Position,
+    /// Which of the routers it is that an entry stands for; `None` if the entry is one router.
+    pub(super) entry: Option<String>,
     /// Name.
     pub(super) name: String,
     /// Interface.

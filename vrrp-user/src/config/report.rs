@@ -68,6 +68,8 @@ pub(super) struct Report {
     seen: HashSet<(Position, String)>,
     suppressed: usize,
     errors: bool,
+    /// Which of the routers that an entry stands for is looked at.
+    entry: Option<String>,
 }
 
 impl Report {
@@ -78,6 +80,18 @@ impl Report {
             self.files.push(name.to_owned());
             self.files.len() - 1
         }))
+    }
+
+    /// Tells which of many routers of one entry everything is about from now on; `None` for no such entry. What
+    /// is wrong with several of them is said once, of the first.
+    pub(super) fn entry(&mut self, entry: Option<String>) {
+        self.entry = entry;
+    }
+
+    /// What makes a message one that was seen: within an entry, numbers do not.
+    fn key(&self, at: Position, message: &str) -> (Position, String) {
+        let within = self.entry.is_some();
+        (at, message.chars().filter(|c| !within || !c.is_ascii_digit()).collect())
     }
 
     /// Name of a file.
@@ -99,18 +113,27 @@ impl Report {
     /// once.
     pub(super) fn is_news(&self, severity: Severity, at: Position, message: &str) -> bool {
         let room = severity == Severity::Error || self.diagnostics.len() < MAX_DIAGNOSTICS;
-        room && !self.seen.contains(&(at, message.to_owned()))
+        room && !self.seen.contains(&self.key(at, message))
     }
 
     /// Either of them.
-    pub(super) fn push(&mut self, severity: Severity, at: Position, message: String, hint: &str) {
+    pub(super) fn push(
+        &mut self,
+        severity: Severity,
+        at: Position,
+        mut message: String,
+        hint: &str,
+    ) {
         self.errors |= severity == Severity::Error;
         if severity < Severity::Error && self.diagnostics.len() >= MAX_DIAGNOSTICS {
             self.suppressed += 1;
             return;
         }
-        if !self.seen.insert((at, message.clone())) {
+        if !self.seen.insert(self.key(at, &message)) {
             return;
+        }
+        if let Some(entry) = &self.entry {
+            message += &format!(", for {entry}");
         }
         self.diagnostics.push(Diagnostic {
             file: self.name(at.file).to_owned(),

@@ -69,27 +69,27 @@ pub(super) fn closest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> O
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance.
+/// How many characters are added, removed, replaced or exchanged with their neighbour (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let cell = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    let mut previous = None;
     for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
+        let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let above = row.get(j + 1).copied().unwrap_or(usize::MAX - 1);
-            let cost = (diagonal + usize::from(x != *y)).min(above + 1).min(left + 1);
-            if let Some(cell) = row.get_mut(j) {
-                *cell = left;
+            let replaced = cell(&last, j) + usize::from(x != *y);
+            let mut least = replaced.min(cell(&last, j + 1) + 1).min(cell(&row, j) + 1);
+            if j > 0 && previous == Some(*y) && b.get(j - 1) == Some(&x) {
+                least = least.min(cell(&before, j - 1) + 1);
             }
-            diagonal = above;
-            left = cost;
+            row.push(least);
         }
-        if let Some(cell) = row.last_mut() {
-            *cell = left;
-        }
+        before = std::mem::replace(&mut last, row);
+        previous = Some(x);
     }
-    row.last().copied().unwrap_or(0)
+    last.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(distance("abc", ""), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("vird", "vrid"), 1);
         assert_eq!(distance("priority", "priority"), 0);
         assert_eq!(distance("pritority", "priority"), 1);
     }
@@ -110,7 +112,8 @@ mod tests {
     fn closest_is_close() {
         let words = ["priority", "interface", "vrid"];
         assert_eq!(closest("prioritty", words.into_iter()), Some("priority"));
-        assert_eq!(closest("vird", words.into_iter()), None);
+        assert_eq!(closest("vird", words.into_iter()), Some("vrid"));
+        assert_eq!(closest("vidr", words.into_iter()), None);
         assert_eq!(closest("vridd", words.into_iter()), Some("vrid"));
         assert_eq!(closest("completely", words.into_iter()), None);
     }

@@ -15,7 +15,9 @@ use super::report::{FileId, Located, Position, Report};
 use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+use template::Variables;
 
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +31,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
     let line_starts = std::iter::once(0)
         .chain(text.match_indices('\n').map(|(newline, _)| newline + 1))
         .collect();
-    let mut reader = Reader { report, file, text: &text, line_starts };
+    let mut reader = Reader { report, file, text: &text, line_starts, variables: None };
     let (document, errors) = DeTable::parse_recoverable(&text);
     for error in &errors {
         let at = reader.position(&error.span().unwrap_or_default());
@@ -45,18 +47,33 @@ struct Reader<'a> {
     text: &'a str,
     /// Octet index of each line.
     line_starts: Vec<usize>,
+    /// What `{...}` stands for in strings, within a router.
+    variables: Option<Variables>,
 }
 
 /// A table whose keys are taken out one by one; what is left in the end is unknown.
 struct Table<'t, 'i> {
     table: &'t DeTable<'i>,
+    /// Where a key is looked up that is not in the table: `[defaults]`.
+    fallback: Option<&'t DeTable<'i>>,
     at: Position,
     /// What it is called in messages.
     name: &'static str,
     keys: &'static [&'static str],
 }
 
-const ROOT_KEYS: &[&str] = &["sched", "metrics", "router"];
+impl<'t, 'i> Table<'t, 'i> {
+    fn lookup(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
+        debug_assert!(self.keys.contains(&key), "{key} is not among the keys of {}", self.name);
+        self.table.get(key).or_else(|| self.fallback?.get(key))
+    }
+}
+
+const ROOT_KEYS: &[&str] = &["sched", "metrics", "defaults", "router"];
+/// The key of a router that has no default.
+const NO_DEFAULT: &str = "vrid";
+/// Most routers that a file can have, by entries that stand for many.
+const MAX_ROUTERS: usize = 65_536;
 const ROUTER_KEYS: &[&str] = &[
     "name",
     "interface",
@@ -120,7 +137,7 @@ impl Reader<'_> {
             let at = self.position(&key.span());
             self.report.error(at, format!("unknown key {word} in {name}"), &hint);
         }
-        Table { table, at, name, keys }
+        Table { table, fallback: None, at, name, keys }
     }
 
     fn document(&mut self, document: &DeTable<'_>) -> Drafts {
@@ -152,41 +169,153 @@ impl Reader<'_> {
             self.report.error(at, "router is not a list of tables", "write [[router]]");
             return Vec::new();
         };
-        routers.iter().filter_map(|router| self.router(router)).collect()
+        let defaults = self.sub_table(root, "defaults", ROUTER_KEYS).map(|defaults| {
+            if let Some((_, at)) = self.get(&defaults, NO_DEFAULT) {
+                self.report.error(at, format!("{NO_DEFAULT} has no default"), "");
+            }
+            defaults.table
+        });
+        let mut drafts = Vec::new();
+        for router in routers {
+            self.entry(router, defaults, &mut drafts);
+        }
+        drafts
     }
 
-    fn router(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Draft> {
-        let table = self.nested(value, "a router", ROUTER_KEYS)?;
-        let name = self.string(&table, "name").unwrap_or_else(|| {
+    /// A `[[router]]`: one router, or one for each VRID on each interface.
+    fn entry<'t, 'i>(
+        &mut self,
+        value: &'t Spanned<DeValue<'i>>,
+        defaults: Option<&'t DeTable<'i>>,
+        drafts: &mut Vec<Draft>,
+    ) {
+        let Some(mut table) = self.nested(value, "a router", ROUTER_KEYS) else { return };
+        table.fallback = defaults;
+        let vrids = self.vrids(&table);
+        let interfaces = self.interfaces(&table);
+        let many = vrids.len() * interfaces.len() > 1;
+        if drafts.len() + vrids.len() * interfaces.len() > MAX_ROUTERS {
+            let message = format!("with these, there are more than {MAX_ROUTERS} routers");
+            self.report.error(table.at, message, "");
+            return;
+        }
+        for (interface, index) in interfaces {
+            for vrid in &vrids {
+                let number = vrid.as_ref().and_then(|vrid| vrid.value.parse().ok());
+                self.variables = Some(Variables { vrid: number, interface: None, index });
+                let interface = interface.as_ref().and_then(|interface| {
+                    Some(Located::new(self.expanded(&interface.value, interface.at)?, interface.at))
+                });
+                let entry = many.then(|| {
+                    let vrid = vrid.as_ref().map_or("", |vrid| &vrid.value);
+                    let interface = interface.as_ref().map_or("", |interface| &interface.value);
+                    format!("vrid {vrid} on {interface}")
+                });
+                self.report.entry(entry.clone());
+                if let (Some(variables), Some(interface)) = (&mut self.variables, &interface) {
+                    variables.interface = Some(interface.value.clone());
+                }
+                let draft = self.router(&table, interface, vrid.clone());
+                drafts.push(Draft { entry, ..draft });
+            }
+        }
+        self.report.entry(None);
+        self.variables = None;
+    }
+
+    /// The VRIDs of an entry: a number, or a string with numbers and ranges. One that is missing or no number is
+    /// for the validation to judge.
+    fn vrids(&mut self, table: &Table<'_, '_>) -> Vec<Option<Located<String>>> {
+        match self.get(table, "vrid") {
+            Some((DeValue::String(text), at)) => match template::numbers(text, 1..=255) {
+                Ok(numbers) => {
+                    let located = |vrid: &u32| Some(Located::new(vrid.to_string(), at));
+                    numbers.iter().map(located).collect()
+                }
+                Err(problem) => {
+                    let hint = "write vrid = 7, or vrid = \"1-9,20\" for many routers";
+                    self.report.error(at, format!("vrid: {problem}"), hint);
+                    Vec::new()
+                }
+            },
+            _ => vec![self.number(table, "vrid")],
+        }
+    }
+
+    /// The interfaces of an entry, with their `{index}`: a name, `eth{0-3}`, or a list of names.
+    fn interfaces(&mut self, table: &Table<'_, '_>) -> Vec<(Option<Located<String>>, u32)> {
+        let (names, at) = match self.get(table, "interface") {
+            Some((DeValue::Array(names), at)) => (names, at),
+            Some((DeValue::String(pattern), at)) => match template::interfaces(pattern) {
+                Ok(names) => {
+                    let located = |(name, index)| (Some(Located::new(name, at)), index);
+                    return names.into_iter().map(located).collect();
+                }
+                Err(problem) => {
+                    self.report.error(at, format!("interface: {problem}"), "write eth{0-3}");
+                    return Vec::new();
+                }
+            },
+            _ => return vec![(self.string(table, "interface"), 0)],
+        };
+        if names.is_empty() {
+            self.report.error(at, "the list of interfaces is empty", "");
+        }
+        let names = names.iter().zip(0..).filter_map(|(name, index)| {
+            let at = self.position(&name.span());
+            if let Some(name) = name.get_ref().as_str() {
+                return Some((Some(Located::new(name.to_owned(), at)), index));
+            }
+            self.wrong_type(at, "an entry of interface", "a string", name.get_ref());
+            None
+        });
+        names.collect()
+    }
+
+    fn router(
+        &mut self,
+        table: &Table<'_, '_>,
+        interface: Option<Located<String>>,
+        vrid: Option<Located<String>>,
+    ) -> Draft {
+        let name = self.string(table, "name").unwrap_or_else(|| {
             self.report.error(table.at, "a router has no name", "add name = \"...\"");
             Located::new(String::new(), table.at)
         });
-        let (source, peers) = self.transport(&table);
-        let v3_checksum = self.string(&table, "v3_checksum");
-        Some(Draft {
+        let (source, peers) = self.transport(table);
+        let v3_checksum = self.string(table, "v3_checksum");
+        let addresses = self.addresses(table, "addresses");
+        // Something was written and has its error already.
+        let refused = addresses.is_empty()
+            && match self.get(table, "addresses") {
+                None => false,
+                Some((written, _)) => written.as_array().is_none_or(|list| !list.is_empty()),
+            };
+        Draft {
             at: table.at,
+            entry: None,
             name: name.value,
-            interface: self.string(&table, "interface"),
-            vrid: self.number(&table, "vrid"),
-            version: self.number(&table, "version"),
-            priority: self.number(&table, "priority"),
-            interval: self.duration(&table, "interval"),
-            password: self.password(&table),
+            interface,
+            vrid,
+            version: self.number(table, "version"),
+            priority: self.number(table, "priority"),
+            interval: self.duration(table, "interval"),
+            password: self.password(table),
             source,
             peers,
-            preempt: self.boolean(&table, "preempt"),
-            preempt_delay: self.duration(&table, "preempt_delay"),
-            addresses: self.addresses(&table, "addresses"),
-            excluded: self.addresses(&table, "excluded"),
-            no_addresses: false,
+            preempt: self.boolean(table, "preempt"),
+            preempt_delay: self.duration(table, "preempt_delay"),
+            addresses,
+            excluded: self.addresses(table, "excluded"),
+            no_addresses: refused,
             need_addresses: true,
-            garp: self.garp(&table),
-            lower_prio_advert: self.boolean(&table, "lower_prio_advert").is_none_or(|on| on.value),
+            garp: self.garp(table),
+            lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             higher_prio_advert: self
-                .boolean(&table, "higher_prio_advert")
+                .boolean(table, "higher_prio_advert")
                 .is_some_and(|on| on.value),
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
-        })
+        }
     }
 
     fn v3_checksum(&mut self, value: &Located<String>) -> V3Checksum {
@@ -238,7 +367,11 @@ impl Reader<'_> {
         };
         let peers = peers.iter().filter_map(|peer| {
             let at = self.position(&peer.span());
-            let address = peer.get_ref().as_str().and_then(|peer| peer.parse().ok());
+            let peer = match peer.get_ref().as_str() {
+                Some(peer) => Some(self.expanded(peer, at)?),
+                None => None,
+            };
+            let address = peer.and_then(|peer| peer.parse().ok());
             self.ipv4(address, "an entry of peers", at)
         });
         let peers = peers.collect();
@@ -272,7 +405,8 @@ impl Reader<'_> {
     fn virtual_address(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Located<Address>> {
         let at = self.position(&value.span());
         if let Some(written) = value.get_ref().as_str() {
-            return self.cidr(written, at);
+            let written = self.expanded(written, at)?;
+            return self.cidr(&written, at);
         }
         let table = self.nested(value, "an address", ADDRESS_KEYS)?;
         let Some(written) = self.string(&table, "address") else {
@@ -397,8 +531,7 @@ impl Reader<'_> {
         table: &Table<'t, 'i>,
         key: &'static str,
     ) -> Option<(&'t DeValue<'i>, Position)> {
-        debug_assert!(table.keys.contains(&key), "{key} is not among the keys of {}", table.name);
-        let value = table.table.get(key)?;
+        let value = table.lookup(key)?;
         Some((value.get_ref(), self.position(&value.span())))
     }
 
@@ -410,7 +543,7 @@ impl Reader<'_> {
     fn string(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Located<String>> {
         let (value, at) = self.get(table, key)?;
         if let Some(text) = value.as_str() {
-            return Some(Located::new(text.to_owned(), at));
+            return Some(Located::new(self.expanded(text, at)?, at));
         }
         self.wrong_type(at, key, "a string", value);
         None
@@ -466,8 +599,11 @@ impl Reader<'_> {
         key: &'static str,
     ) -> Option<Located<IpAddr>> {
         let (value, at) = self.get(table, key)?;
-        let address = value.as_str().and_then(|address| address.parse().ok());
-        self.ipv4(address, key, at)
+        let address = match value.as_str() {
+            Some(address) => Some(self.expanded(address, at)?),
+            None => None,
+        };
+        self.ipv4(address.and_then(|address| address.parse().ok()), key, at)
     }
 
     fn array<'t, 'i>(
@@ -489,8 +625,23 @@ impl Reader<'_> {
         key: &'static str,
         keys: &'static [&'static str],
     ) -> Option<Table<'t, 'i>> {
-        debug_assert!(table.keys.contains(&key), "{key} is not among the keys of {}", table.name);
-        self.nested(table.table.get(key)?, key, keys)
+        let value = table.lookup(key)?;
+        let mut nested = self.nested(value, key, keys)?;
+        // Key by key: a router can have its own source and the peers of all.
+        nested.fallback = table.fallback.and_then(|table| table.get(key)?.get_ref().as_table());
+        Some(nested)
+    }
+
+    /// A string in which variables are replaced; `None`, with an error, if that can not be done.
+    fn expanded(&mut self, text: &str, at: Position) -> Option<String> {
+        let Some(variables) = &self.variables else { return Some(text.to_owned()) };
+        match template::expand(text, variables) {
+            Ok(text) => Some(text),
+            Err((message, hint)) => {
+                self.report.error(at, message, &hint);
+                None
+            }
+        }
     }
 
     fn nested<'t, 'i>(

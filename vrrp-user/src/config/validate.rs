@@ -73,8 +73,9 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
-    for draft in drafts {
+    for mut draft in drafts {
         let at = draft.at;
+        validator.report.entry(draft.entry.take());
         if let Some(line) = names.get(&draft.name) {
             let message =
                 format!("there is a {} {} already, in line {line}", format.router, draft.name);
@@ -87,6 +88,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
         validator.unique_addresses(&router, at, &mut owners);
         config.routers.push(router);
     }
+    validator.report.entry(None);
     config
 }
 

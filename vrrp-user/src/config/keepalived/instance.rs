@@ -173,6 +173,7 @@ impl Instance {
         }
         Some(Draft {
             at: self.at,
+            entry: None,
             name: self.name,
             interface: self.interface,
             vrid: self.vrid,

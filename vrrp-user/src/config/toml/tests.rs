@@ -317,3 +317,111 @@ fn options_of_addresses() {
         assert!(errors[0].contains(why), "{errors:?}");
     }
 }
+
+// One entry for many routers.
+
+#[test]
+fn vrid_ranges() {
+    let config = load_text(
+        b"[[router]]\nname = \"gw-{vrid:03}\"\ninterface = \"eth0.{vrid+100}\"\nvrid = \"1-254,255\"\n\
+          addresses = [\"10.{vrid}.0.1/24\", { address = \"10.{vrid}.0.2/24\", label = \"e:{vrid:x}\" }]\n",
+    )
+    .unwrap();
+    assert_eq!(config.routers.len(), 255);
+    let last = &config.routers[254];
+    assert_eq!((last.name.as_str(), last.interface.as_str()), ("gw-255", "eth0.355"));
+    assert_eq!((last.vrid.get(), last.line), (255, 1));
+    assert_eq!(last.addresses[0].address.to_string(), "10.255.0.1");
+    assert_eq!(last.addresses[1].label.as_deref(), Some("e:ff"));
+}
+
+#[test]
+fn interface_ranges_and_lists() {
+    let config = |interface: &str| {
+        let text = format!(
+            "[[router]]\nname = \"{{interface}}-{{vrid}}\"\ninterface = {interface}\nvrid = \"7,5\"\n\
+             addresses = [\"10.{{index}}.{{vrid}}.1/24\"]\n"
+        );
+        let config = load_text(text.as_bytes()).unwrap();
+        let shown = config.routers.iter().map(|r| format!("{} {}", r.name, r.addresses[0].address));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        config("\"eth{3-4}\""),
+        ["eth3-7 10.3.7.1", "eth3-5 10.3.5.1", "eth4-7 10.4.7.1", "eth4-5 10.4.5.1"]
+    );
+    assert_eq!(
+        config("[\"lan\", \"dmz\"]"),
+        ["lan-7 10.0.7.1", "lan-5 10.0.5.1", "dmz-7 10.1.7.1", "dmz-5 10.1.5.1"]
+    );
+}
+
+#[test]
+fn defaults_fill_in() {
+    let config = load_text(
+        b"[defaults]\nname = \"r{vrid}\"\ninterface = \"eth0\"\nversion = 3\ninterval = \"100ms\"\n\
+          unicast = { peers = [\"10.0.0.2\"] }\n\
+          [[router]]\nvrid = 1\naddresses = [\"10.1.0.1\"]\nunicast = { source = \"10.0.0.1\" }\n\
+          [[router]]\nvrid = 2\naddresses = [\"10.1.0.2\"]\ninterval = \"1s\"\n",
+    )
+    .unwrap();
+    let [first, second] = config.routers.as_slice() else { panic!("{config:?}") };
+    assert_eq!((first.name.as_str(), second.name.as_str()), ("r1", "r2"));
+    assert_eq!(first.interval, AdvertInterval::Centisecs(Centisecs(10)));
+    assert_eq!(second.interval, AdvertInterval::Centisecs(Centisecs(100)));
+    let peers = vec!["10.0.0.2".parse().unwrap()];
+    let source = "10.0.0.1".parse().ok();
+    assert_eq!(first.transport, Transport::Unicast { source, peers: peers.clone() });
+    assert_eq!(second.transport, Transport::Unicast { source: None, peers });
+}
+
+#[test]
+fn errors_of_templates() {
+    let entry = |lines: &str| refuse(&format!("[[router]]\n{lines}"));
+    // What is wrong with many of them is said once, of the first one that it is wrong with.
+    assert_eq!(
+        entry(
+            "name = \"r{vrid}\"\ninterface = \"eth{0-0}\"\nvrid = \"1-255\"\naddresses = [\"10.{index}.{vrid+200}.1\"]"
+        ),
+        [
+            "5:14: error: an address must be an IPv4 address in quotes, for vrid 56 on eth0 (like \"192.0.2.1\")",
+        ]
+    );
+    assert_eq!(
+        entry(
+            "name = \"r\"\ninterface = \"eth0\"\nvrid = \"1-255\"\naddresses = [\"10.0.{vrid}.1\"]"
+        ),
+        [
+            "1:1: error: there is a router r already, in line 1, for vrid 2 on eth0 (give it another name)"
+        ]
+    );
+    assert_eq!(
+        entry("name = \"r{vrid}\"\ninterface = \"e\"\nvrid = \"1-2\"\naddresses = [\"10.0.0.1\"]"),
+        ["1:1: error: 10.0.0.1 is an address of r1 too, for vrid 2 on e"]
+    );
+    assert_eq!(
+        entry("name = \"r\"\ninterface = \"e\"\nvrid = \"0-3\"\naddresses = [\"10.0.0.1\"]"),
+        [
+            "4:8: error: vrid: `0` is no number from 1 to 255 (write vrid = 7, or vrid = \"1-9,20\" for many routers)"
+        ]
+    );
+    assert_eq!(
+        refuse(&with("v3_checksum = \"{vird}\"")),
+        ["6:15: error: unknown variable {vird} (did you mean {vrid}?)"]
+    );
+    assert_eq!(
+        refuse(&format!("[defaults]\nvrid = 1\nnames = 1\n{}", with("")))[0],
+        "2:8: error: vrid has no default"
+    );
+    assert!(
+        refuse(&format!("[defaults]\nnames = 1\n{}", with("")))[0].contains("did you mean name?")
+    );
+    let huge = "name = \"r{vrid}\"\ninterface = \"eth{0-65535}\"\nvrid = \"1-255\"\naddresses = [\"10.0.{vrid}.1\"]";
+    assert_eq!(entry(huge), ["1:1: error: with these, there are more than 65536 routers"]);
+}
+
+#[test]
+fn braces_can_be_meant() {
+    let text = "[[router]]\nname = \"{{a}}\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1\"]\n";
+    assert_eq!(accept(text).name, "{a}");
+}
