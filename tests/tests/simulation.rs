@@ -210,6 +210,8 @@ fn random_spec(rng: &mut Rng, router: u8, interval: AdvertInterval, owner: bool)
         },
         lower_prio_advert: rng.chance(80),
         higher_prio_advert: rng.chance(20),
+        track: Box::default(),
+        group: None,
     }
 }
 
@@ -555,7 +557,9 @@ impl Sim {
                     assert!(node.holding[router.0 as usize], "announces what it does not hold");
                 }
                 Action::Transition { .. } => node.transitions += 1,
-                Action::Notice { .. } => {}
+                Action::Notice { .. }
+                | Action::GroupTransition { .. }
+                | Action::PriorityChanged { .. } => {}
             }
         }
         let node = &self.nodes[n];

@@ -102,6 +102,8 @@ fn engine(priority: Priority) -> Engine {
             garp,
             lower_prio_advert: true,
             higher_prio_advert: false,
+            track: Box::default(),
+            group: None,
         };
         assert!(engine.add_router(RouterId(router), spec));
         engine.handle_link(Nanos::ZERO, RouterId(router), Link::Up(HOST.into()));

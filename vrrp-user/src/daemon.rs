@@ -1105,9 +1105,14 @@ impl Daemon {
                     self.note(router, timer::now(), What::Notice(notice));
                     self.later.push_back(action);
                 }
-                Action::AddAddresses(_) | Action::RemoveAddresses(_) | Action::SendGarp { .. } => {
+                Action::PriorityChanged { router, to, .. } => {
+                    self.priority_changed(router, to);
                     self.later.push_back(action);
                 }
+                Action::GroupTransition { .. }
+                | Action::AddAddresses(_)
+                | Action::RemoveAddresses(_)
+                | Action::SendGarp { .. } => self.later.push_back(action),
             }
         }
         self.flush();
@@ -1124,6 +1129,11 @@ impl Daemon {
                     log::info!("{}: {from} -> {to}: {cause}", self.router(router).place());
                 }
                 Some(Action::Notice { router, notice }) => self.notice(router, notice),
+                Some(Action::PriorityChanged { router, from, to }) => {
+                    let place = self.router(router).place();
+                    log::info!("{place}: effective priority {from} -> {to}");
+                }
+                Some(Action::GroupTransition { .. }) => {}
                 // The former was carried out above.
                 Some(Action::SendAdvert { .. }) | None => break,
             }
@@ -1165,6 +1175,15 @@ impl Daemon {
             info.became_master += u64::from(to == State::Master);
             info.transitions += 1;
         });
+    }
+
+    /// A backup that hears the same master as before may rank above it now, and must be told of the next
+    /// advertisement.
+    fn priority_changed(&mut self, id: RouterId, to: Priority) {
+        if self.router_mut(id).unquiet() {
+            self.set_quiet(id, 0);
+        }
+        self.publish(id, |info| info.priority = to.0);
     }
 
     fn send_advert(&mut self, id: RouterId, priority: Priority) {

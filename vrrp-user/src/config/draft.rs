@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::model::{Address, Listen, Scheduling, V3Checksum};
+use super::model::{
+    Address, Group, Listen, Scheduling, Track, TrackFile, TrackProcess, TrackScript, V3Checksum,
+};
 use super::report::{Located, Position};
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
@@ -12,6 +14,14 @@ use crate::engine::types::GarpPolicy;
 pub(super) struct Drafts {
     /// The virtual routers in the order of the file.
     pub(super) routers: Vec<Draft>,
+    /// Sync groups.
+    pub(super) groups: Vec<Located<Group>>,
+    /// Scripts that are tracked.
+    pub(super) scripts: Vec<Located<TrackScript>>,
+    /// Files that are tracked.
+    pub(super) files: Vec<Located<TrackFile>>,
+    /// Processes that are tracked.
+    pub(super) processes: Vec<Located<TrackProcess>>,
     /// How the engine's thread is scheduled.
     pub(super) scheduling: Option<Scheduling>,
     /// Where metrics are served.
@@ -63,6 +73,10 @@ pub(super) struct Draft {
     pub(super) higher_prio_advert: bool,
     /// Version 3 checksum.
     pub(super) v3_checksum: V3Checksum,
+    /// What it tracks.
+    pub(super) track: Vec<Located<Track>>,
+    /// `dont_track_primary`.
+    pub(super) dont_track_primary: bool,
 }
 
 /// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a

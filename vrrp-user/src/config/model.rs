@@ -9,11 +9,24 @@ pub use super::address::{Address, AddressFlags};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
+mod track;
+pub use track::{
+    Group, InitFile, ParamMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked,
+};
+
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The virtual routers in the order of the file.
     pub routers: Vec<Router>,
+    /// Sync groups.
+    pub groups: Vec<Group>,
+    /// Scripts that are tracked.
+    pub scripts: Vec<TrackScript>,
+    /// Files that are tracked.
+    pub files: Vec<TrackFile>,
+    /// Processes that are tracked.
+    pub processes: Vec<TrackProcess>,
     /// How the engine's thread is scheduled; `None` for [`Scheduling::DEFAULT`] where that is permitted.
     pub scheduling: Option<Scheduling>,
     /// Where metrics are served; `None` for nowhere.
@@ -139,6 +152,10 @@ pub struct Router {
     pub higher_prio_advert: bool,
     /// How the version 3 checksum is computed on transmission.
     pub v3_checksum: V3Checksum,
+    /// What it depends on besides its interface, without what its group depends on.
+    pub track: Vec<Track>,
+    /// `dont_track_primary`: it goes on while its own interface is down.
+    pub dont_track_primary: bool,
 }
 
 impl Router {

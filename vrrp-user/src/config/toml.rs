@@ -160,7 +160,7 @@ impl Reader<'_> {
                 })
                 .ok()
         });
-        Drafts { routers: self.routers(&root), scheduling, metrics }
+        Drafts { routers: self.routers(&root), scheduling, metrics, ..Drafts::default() }
     }
 
     fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {
@@ -315,6 +315,8 @@ impl Reader<'_> {
                 .boolean(table, "higher_prio_advert")
                 .is_some_and(|on| on.value),
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
+            track: Vec::new(),
+            dont_track_primary: false,
         }
     }
 

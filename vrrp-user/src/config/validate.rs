@@ -68,8 +68,12 @@ pub(super) const KEEPALIVED: Format = Format {
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
 pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
     let mut validator = Validator { format, report };
-    let Drafts { routers: drafts, scheduling, metrics } = drafts;
+    let Drafts { routers: drafts, groups, scripts, files, processes, scheduling, metrics } = drafts;
     let mut config = Config { scheduling, metrics, ..Config::default() };
+    config.groups.extend(groups.into_iter().map(|group| group.value));
+    config.scripts.extend(scripts.into_iter().map(|script| script.value));
+    config.files.extend(files.into_iter().map(|file| file.value));
+    config.processes.extend(processes.into_iter().map(|process| process.value));
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
@@ -137,6 +141,8 @@ impl Validator<'_> {
             lower_prio_advert: draft.lower_prio_advert,
             higher_prio_advert: draft.higher_prio_advert,
             v3_checksum: draft.v3_checksum,
+            track: draft.track.into_iter().map(|track| track.value).collect(),
+            dont_track_primary: draft.dont_track_primary,
         })
     }
 

@@ -174,6 +174,8 @@ impl Router {
             garp: config.garp,
             lower_prio_advert: config.lower_prio_advert,
             higher_prio_advert: config.higher_prio_advert,
+            track: Box::default(),
+            group: None,
         };
         let (source, peers) = match &config.transport {
             Transport::Multicast { source } => (*source, None),
@@ -274,6 +276,13 @@ impl Router {
             Link::Down(FaultCause::NoCapture) => {
                 Some(format!("no advertisement can be received on {interface}"))
             }
+            // Not about the link.
+            Link::Down(
+                FaultCause::Tracked(..)
+                | FaultCause::Member(_)
+                | FaultCause::MemberWaits(_)
+                | FaultCause::SteppedDown,
+            ) => None,
         }
     }
 

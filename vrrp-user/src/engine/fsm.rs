@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::election::{interval_span, master_down_interval, outranks, skew};
+use super::group::Fitness;
 use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
 use super::types::{
@@ -50,10 +51,55 @@ pub enum Event<'a> {
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
     AddressLost(IpAddr),
+    /// What it tracks, or an operator, keeps it from taking part, or no more.
+    Hold(Option<Hold>),
+    /// Its group keeps it from taking part, or no more.
+    GroupHold(Option<Hold>),
+    /// Its effective priority changes.
+    Priority(Priority),
+    /// All members of its group want to be master, or the group is master already.
+    TakeOver,
+    /// That member of its group gave way.
+    Yield(RouterId),
     /// The configuration of the router changed.
     Reconfigured(&'a RouterSpec),
     /// The router stops, for this reason.
     Shutdown(Cause),
+}
+
+/// What keeps a router from taking part although its interface would let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is in FAULT.
+    Fault(FaultCause),
+    /// It does not start, but goes on if it runs.
+    Wait(FaultCause),
+}
+
+impl Hold {
+    fn cause(self) -> FaultCause {
+        match self {
+            Self::Fault(cause) | Self::Wait(cause) => cause,
+        }
+    }
+}
+
+/// Whether a router can take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ability {
+    /// It can, and advertisements leave from this address.
+    Able(IpAddr),
+    /// It can not start, but go on.
+    Waits(Option<FaultCause>),
+    /// It can not.
+    Unable(FaultCause),
+}
+
+/// What keeps a router from taking part; of most routers there is none of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Holds {
+    own: Option<Hold>,
+    group: Option<Hold>,
 }
 
 /// What the master-down timer of a backup is waiting out.
@@ -120,12 +166,20 @@ pub struct Router {
     waiting: Waiting,
     /// Where our advertisements come from; `None` until the link was up once.
     local: Option<IpAddr>,
+    /// Why the link can not carry the router; `None` while it can, or is not known.
+    link_fault: Option<FaultCause>,
+    /// Effective priority.
+    priority: Priority,
+    /// As backup in a group: the master-down timer has fired, and other members are waited for.
+    wants: bool,
     /// As backup: when the lower-priority master that is heard has been tolerated long enough.
     preempt_at: Option<Nanos>,
     cause: Option<Cause>,
     mismatches: u64,
     /// Elsewhere, because of most routers there is nothing to report.
     reported: Option<Box<Reported>>,
+    /// Elsewhere, because most routers have no tracking and no group.
+    holds: Option<Box<Holds>>,
 }
 
 impl Router {
@@ -137,6 +191,9 @@ impl Router {
             cause: None,
             since: Nanos::ZERO,
             local: None,
+            link_fault: None,
+            priority: spec.priority,
+            wants: false,
             active: spec.interval,
             master: None,
             heard: Nanos::ZERO,
@@ -145,6 +202,7 @@ impl Router {
             deadlines: Deadlines::default(),
             mismatches: 0,
             reported: None,
+            holds: None,
             spec,
         }
     }
@@ -164,13 +222,39 @@ impl Router {
         &self.deadlines
     }
 
+    /// Its effective priority.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Whether it is master, or would be if the other members of its group were, too.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Master || self.wants
+    }
+
+    /// How it is by itself, whatever the others in its group do.
+    pub fn fitness(&self) -> Fitness {
+        match self.ability(self.holds.as_ref().and_then(|holds| holds.own), None) {
+            Ability::Able(_) => Fitness::Fit,
+            Ability::Waits(_) => Fitness::Waiting,
+            Ability::Unable(_) => Fitness::Faulty,
+        }
+    }
+
+    /// Everything that keeps it from taking part.
+    pub fn causes(&self) -> Vec<FaultCause> {
+        let holds = self.holds.as_deref().copied().unwrap_or_default();
+        let holds = [holds.own, holds.group].into_iter().flatten().map(Hold::cause);
+        self.link_fault.into_iter().chain(holds).collect()
+    }
+
     /// What `status` shows.
     pub fn view(&self) -> RouterView {
         RouterView {
             state: self.state,
             cause: self.cause,
             since: self.since,
-            priority: self.spec.priority,
+            priority: self.priority,
             master: self.master,
             interval: self.active,
             next_timer: match self.state {
@@ -198,21 +282,35 @@ impl Router {
     /// Takes one event; what is to be done is appended to `out`, in order.
     pub fn handle(&mut self, now: Nanos, event: Event<'_>, out: &mut VecDeque<Action>) {
         match (self.state, event) {
-            // RFC 9568 section 6.4.1: the owner advertises at once, everybody else listens first.
-            (State::Init, Event::LinkUp(local)) => self.start(now, local, Cause::Startup, out),
-            (State::Fault, Event::LinkUp(local)) => self.start(now, local, Cause::Recovered, out),
-            // Not in the RFC: the new address counts from the next tie on.
-            (State::Backup | State::Master, Event::LinkUp(local)) => self.local = Some(local),
-
-            (State::Init | State::Backup, Event::LinkDown(cause)) => self.fail(now, cause, out),
-            (State::Master, Event::LinkDown(cause)) => {
-                // As in a shutdown (RFC 9568 section 6.4.3). If the link is gone altogether nobody
-                // hears it, which does no harm.
-                self.advertise(Priority::RESIGN, out);
-                out.push_back(Action::RemoveAddresses(self.id));
-                self.fail(now, cause, out);
+            (State::Init | State::Backup | State::Master | State::Fault, Event::LinkUp(local)) => {
+                // Not in the RFC: for a router that runs the new address counts from the next tie on.
+                self.local = Some(local);
+                self.link_fault = None;
+                self.reconsider(now, out);
             }
-            (State::Fault, Event::LinkDown(cause)) => self.cause = Some(Cause::Fault(cause)),
+            (
+                State::Init | State::Backup | State::Master | State::Fault,
+                Event::LinkDown(cause),
+            ) => {
+                self.link_fault = Some(cause);
+                self.reconsider(now, out);
+            }
+            (State::Init | State::Backup | State::Master | State::Fault, Event::Hold(hold)) => {
+                if hold.is_some() || self.holds.is_some() {
+                    self.holds.get_or_insert_default().own = hold;
+                }
+                self.reconsider(now, out);
+            }
+            (
+                State::Init | State::Backup | State::Master | State::Fault,
+                Event::GroupHold(hold),
+            ) => {
+                self.holds.get_or_insert_default().group = hold;
+                self.reconsider(now, out);
+            }
+            (State::Init | State::Backup | State::Master | State::Fault, Event::Priority(to)) => {
+                self.reprioritize(to, out);
+            }
 
             // RFC 9568 section 6.4.1: Init ignores advertisements; so does keepalived's FAULT.
             (State::Init | State::Fault, Event::Advert(_)) => {}
@@ -224,25 +322,36 @@ impl Router {
             // RFC 9568 section 6.4.2, for an advertisement that says what the last one said.
             (State::Backup, Event::Heard) => {
                 let follows = self.waiting == Waiting::Silence && self.preempt_at.is_none();
-                if follows && self.master.is_some() && now > self.heard {
+                // Nothing is heard twice, and who ranks below us since the last one is not followed.
+                let heeded = self.master.is_some_and(|(_, theirs)| !self.outdoes(theirs));
+                if follows && heeded && now > self.heard {
                     self.heard = now;
+                    self.wants = false;
                     self.arm(Timer::MasterDown, now, self.master_down_interval());
                 }
             }
             (State::Init | State::Master | State::Fault, Event::Heard) => {}
 
             // RFC 9568 section 6.4.2: Active_Down_Timer fires.
-            (State::Backup, Event::Timer(Timer::MasterDown)) => {
-                let cause = match self.waiting {
-                    Waiting::Silence => Cause::MasterDown {
-                        master: self.master.map(|(address, _)| address),
-                        silence: now - self.heard,
-                    },
-                    Waiting::Resigned(master) => Cause::MasterResigned(master),
-                    Waiting::Preempting(master, priority) => Cause::Preempted { master, priority },
-                };
-                self.become_master(now, cause, out);
+            (State::Backup, Event::Timer(Timer::MasterDown)) if self.spec.group.is_some() => {
+                // keepalived: a member says that it would, and the last one to say so takes all along.
+                self.wants = true;
+                self.arm(Timer::MasterDown, now, self.master_down_interval());
             }
+            (State::Backup, Event::Timer(Timer::MasterDown)) => self.take_over(now, out),
+            // keepalived: the group is master as a whole.
+            (State::Backup, Event::TakeOver) if self.wants => self.take_over(now, out),
+            (State::Backup, Event::TakeOver) => self.become_master(now, Cause::GroupMaster, out),
+            (State::Init | State::Master | State::Fault, Event::TakeOver) => {}
+            (State::Master, Event::Yield(member)) => {
+                // keepalived says nothing; but whoever takes over needs not wait for our silence.
+                self.advertise(Priority::RESIGN, out);
+                out.push_back(Action::RemoveAddresses(self.id));
+                let wait = master_down_interval(self.priority, self.spec.interval);
+                self.become_backup(now, wait, Cause::GroupYielded(member), out);
+            }
+            (State::Backup, Event::Yield(_)) => self.wants = false,
+            (State::Init | State::Fault, Event::Yield(_)) => {}
             // RFC 9568 section 6.4.3: Adver_Timer fires.
             (State::Master, Event::Timer(Timer::Advert)) => self.advertise_on_time(now, out),
             // keepalived's repetition of gratuitous ARP.
@@ -275,7 +384,7 @@ impl Router {
             (State::Master, Event::AddressLost(address)) => {
                 self.advertise(Priority::RESIGN, out);
                 out.push_back(Action::RemoveAddresses(self.id));
-                let wait = skew(self.spec.priority, self.spec.interval);
+                let wait = skew(self.priority, self.spec.interval);
                 self.become_backup(now, wait, Cause::AddressLost(address), out);
             }
             // Only a master holds addresses; this one was still on its way when it left.
@@ -298,15 +407,102 @@ impl Router {
         }
     }
 
-    /// The link is there, for the first time or again (RFC 9568 section 6.4.1).
-    fn start(&mut self, now: Nanos, local: IpAddr, cause: Cause, out: &mut VecDeque<Action>) {
-        self.local = Some(local);
-        if self.is_owner() {
-            self.become_master(now, Cause::Owner, out);
-        } else {
-            let wait = master_down_interval(self.spec.priority, self.spec.interval);
-            self.become_backup(now, wait, cause, out);
+    /// Whether it can take part, as far as these holds go.
+    fn ability(&self, own: Option<Hold>, group: Option<Hold>) -> Ability {
+        if let Some(cause) = self.link_fault {
+            return Ability::Unable(cause);
         }
+        for hold in [own, group].into_iter().flatten() {
+            if let Hold::Fault(cause) = hold {
+                return Ability::Unable(cause);
+            }
+        }
+        match (own.or(group), self.local) {
+            (Some(hold), _) => Ability::Waits(Some(hold.cause())),
+            (None, None) => Ability::Waits(None),
+            (None, Some(local)) => Ability::Able(local),
+        }
+    }
+
+    /// Starts or fails, if what it depends on has changed so.
+    fn reconsider(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        let holds = self.holds.as_deref().copied().unwrap_or_default();
+        match (self.state, self.ability(holds.own, holds.group)) {
+            (State::Init, Ability::Able(_)) => self.start(now, Cause::Startup, out),
+            (State::Fault, Ability::Able(_)) => self.start(now, Cause::Recovered, out),
+            (State::Init, Ability::Waits(_)) | (State::Fault, Ability::Waits(None)) => {}
+            (State::Backup | State::Master, Ability::Able(_) | Ability::Waits(_)) => {}
+            (State::Fault, Ability::Waits(Some(cause)) | Ability::Unable(cause)) => {
+                self.cause = Some(Cause::Fault(cause));
+            }
+            (State::Init | State::Backup, Ability::Unable(cause)) => self.fail(now, cause, out),
+            (State::Master, Ability::Unable(cause)) => {
+                // As in a shutdown (RFC 9568 section 6.4.3). If the link is gone altogether nobody
+                // hears it, which does no harm.
+                self.advertise(Priority::RESIGN, out);
+                out.push_back(Action::RemoveAddresses(self.id));
+                self.fail(now, cause, out);
+            }
+        }
+    }
+
+    /// It can take part, for the first time or again (RFC 9568 section 6.4.1): the owner advertises at once,
+    /// everybody else listens first.
+    fn start(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
+        if self.is_owner() && self.spec.group.is_none() {
+            return self.become_master(now, Cause::Owner, out);
+        }
+        let wait = master_down_interval(self.priority, self.spec.interval);
+        self.become_backup(now, wait, cause, out);
+        // In a group, if all of them are owners.
+        self.wants = self.is_owner();
+    }
+
+    /// Takes up another effective priority. A master shows it in its next advertisement.
+    fn reprioritize(&mut self, to: Priority, out: &mut VecDeque<Action>) {
+        let from = std::mem::replace(&mut self.priority, to);
+        if from == to {
+            return;
+        }
+        out.push_back(Action::PriorityChanged { router: self.id, from, to });
+        if self.state != State::Backup {
+            return;
+        }
+        // What it has waited already counts: only the skew differs (RFC 9568 section 6.1).
+        if let Some(at) = self.deadlines.get(Timer::MasterDown) {
+            let start = at - skew(from, self.active);
+            self.deadlines.set(Timer::MasterDown, start + skew(to, self.active));
+        }
+        let Some((_, theirs)) = self.master else { return };
+        if self.outdoes(theirs) {
+            // Its next advertisement begins the pre-emption.
+            return;
+        }
+        self.preempt_at = None;
+        self.wants = false;
+        if let Waiting::Preempting(..) = self.waiting {
+            self.waiting = Waiting::Silence;
+            self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+        }
+    }
+
+    /// Whether a master of that priority is to be pre-empted, now or later.
+    fn outdoes(&self, theirs: Priority) -> bool {
+        theirs < self.priority && self.preempts()
+    }
+
+    /// The master-down timer has fired.
+    fn take_over(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        let cause = match self.waiting {
+            _ if self.is_owner() && self.spec.group.is_some() => Cause::Owner,
+            Waiting::Silence => Cause::MasterDown {
+                master: self.master.map(|(address, _)| address),
+                silence: now - self.heard,
+            },
+            Waiting::Resigned(master) => Cause::MasterResigned(master),
+            Waiting::Preempting(master, priority) => Cause::Preempted { master, priority },
+        };
+        self.become_master(now, cause, out);
     }
 
     /// RFC 9568 section 6.4.2, "If an ADVERTISEMENT is received".
@@ -317,12 +513,12 @@ impl Router {
         self.heard = self.heard.max(now);
         if advert.priority == Priority::RESIGN {
             self.waiting = Waiting::Resigned(advert.source);
-            self.arm(Timer::MasterDown, self.heard, skew(self.spec.priority, self.active));
+            self.arm(Timer::MasterDown, self.heard, skew(self.priority, self.active));
             return;
         }
         let known = self.master.replace((advert.source, advert.priority));
         let is_new = known.map(|(address, _)| address) != Some(advert.source);
-        if advert.priority >= self.spec.priority {
+        if advert.priority >= self.priority {
             // keepalived: preempt_delay starts over with the next master of lower priority.
             self.preempt_at = None;
         } else if self.preempts() {
@@ -339,6 +535,7 @@ impl Router {
             }
         }
         self.waiting = Waiting::Silence;
+        self.wants = false;
         if is_new {
             let (master, priority) = (advert.source, advert.priority);
             self.notify(Notice::NewMaster { master, priority }, out);
@@ -354,17 +551,14 @@ impl Router {
         }
         let (source, priority) = (advert.source, advert.priority);
         if priority == Priority::RESIGN {
-            self.advertise(self.spec.priority, out);
+            self.advertise(self.priority, out);
             self.arm(Timer::Advert, now, interval_span(self.spec.interval));
-        } else if self
-            .local
-            .is_some_and(|us| outranks((priority, source), (self.spec.priority, us)))
-        {
+        } else if self.local.is_some_and(|us| outranks((priority, source), (self.priority, us))) {
             if self.spec.higher_prio_advert {
-                self.advertise(self.spec.priority, out);
+                self.advertise(self.priority, out);
             }
             out.push_back(Action::RemoveAddresses(self.id));
-            let wait = master_down_interval(self.spec.priority, advert.interval);
+            let wait = master_down_interval(self.priority, advert.interval);
             self.become_backup(now, wait, Cause::Yielded { master: source, priority }, out);
             self.master = Some((source, priority));
             self.learn_interval(advert.interval, out);
@@ -373,7 +567,7 @@ impl Router {
                 self.notify(Notice::LowerPriority { source, priority }, out);
             }
             if self.spec.lower_prio_advert {
-                self.advertise(self.spec.priority, out);
+                self.advertise(self.priority, out);
                 self.arm(Timer::Advert, now, interval_span(self.spec.interval));
             }
             // It has just told everybody that the addresses are where it is.
@@ -437,13 +631,14 @@ impl Router {
 
     /// RFC 9568 section 6.4.2, "If the Active_Down_Timer fires". The order is keepalived's.
     fn become_master(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
+        self.wants = false;
         self.active = self.spec.interval;
         self.master = None;
         if let Some(reported) = &mut self.reported {
             reported.rivals = Senders::default();
         }
         self.deadlines.cancel_all();
-        self.advertise(self.spec.priority, out);
+        self.advertise(self.priority, out);
         self.arm(Timer::Advert, now, self.first_interval());
         out.push_back(Action::AddAddresses(self.id));
         self.garp(self.spec.garp.master_repeat, out);
@@ -454,6 +649,7 @@ impl Router {
 
     /// Listens, and takes over after `wait` unless a master is heard.
     fn become_backup(&mut self, now: Nanos, wait: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
+        self.wants = false;
         self.active = self.spec.interval;
         self.master = None;
         self.heard = now;
@@ -478,7 +674,7 @@ impl Router {
     fn advertise_on_time(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
         let interval = interval_span(self.spec.interval);
         let due = self.deadlines.get(Timer::Advert).unwrap_or(now);
-        self.advertise(self.spec.priority, out);
+        self.advertise(self.priority, out);
         // The period is kept whatever the lateness of a single wake-up, but what was missed is not
         // made up for.
         let next = due + interval;
@@ -492,6 +688,7 @@ impl Router {
     }
 
     fn fail(&mut self, now: Nanos, cause: FaultCause, out: &mut VecDeque<Action>) {
+        self.wants = false;
         self.master = None;
         self.active = self.spec.interval;
         self.deadlines.cancel_all();
@@ -499,6 +696,7 @@ impl Router {
     }
 
     fn stop(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
+        self.wants = false;
         self.master = None;
         self.active = self.spec.interval;
         self.deadlines.cancel_all();
@@ -560,7 +758,7 @@ impl Router {
     }
 
     fn master_down_interval(&self) -> Nanos {
-        master_down_interval(self.spec.priority, self.active)
+        master_down_interval(self.priority, self.active)
     }
 }
 

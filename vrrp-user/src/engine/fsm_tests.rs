@@ -35,6 +35,8 @@ fn spec() -> RouterSpec {
         },
         lower_prio_advert: true,
         higher_prio_advert: false,
+        track: Box::default(),
+        group: None,
     }
 }
 
@@ -113,6 +115,8 @@ fn describe(action: &Action) -> String {
         Action::RemoveAddresses(_) => "remove".into(),
         Action::SendGarp { rounds, .. } => format!("garp({rounds})"),
         Action::Transition { from, to, .. } => format!("{from}->{to}"),
+        Action::GroupTransition { from, to, .. } => format!("group {from}->{to}"),
+        Action::PriorityChanged { from, to, .. } => format!("priority {from}->{to}"),
         Action::Notice { notice, .. } => match notice {
             Notice::AddressListMismatch(_) => "!list".into(),
             Notice::SecondOwner(_) => "!owner".into(),

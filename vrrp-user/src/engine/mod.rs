@@ -5,18 +5,25 @@
 
 pub mod election;
 mod fsm;
+pub mod group;
 pub mod time;
 mod timers;
+pub mod track;
 pub mod types;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use self::fsm::{Event, Router};
+use self::fsm::{Event, Hold, Router};
+use self::group::{Group, Verdict};
 use self::time::Nanos;
 use self::timers::Queue;
 pub use self::timers::Timer;
-use self::types::{Action, Advert, Cause, Link, Notice, RouterId, RouterSpec, RouterView, State};
+use self::track::{Explanation, Objects, Term, User, Weighed};
+use self::types::{
+    Action, Advert, Cause, FaultCause, GroupId, GroupSpec, Health, Link, Notice, ObjectId,
+    Priority, RouterId, RouterSpec, RouterView, State, TrackUse,
+};
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
 const ACTIONS_KEPT: usize = 1024;
@@ -35,6 +42,17 @@ pub struct Engine {
     timers: Queue,
     actions: VecDeque<Action>,
     stopped: bool,
+    objects: Objects,
+    groups: BTreeMap<GroupId, Group>,
+    /// What operators asked for; of most routers nothing.
+    orders: BTreeMap<RouterId, Orders>,
+}
+
+/// What an operator asked of a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Orders {
+    stepped_down: bool,
+    priority: Option<Priority>,
 }
 
 impl Engine {
@@ -63,7 +81,13 @@ impl Engine {
         }
         let free = self.routers[index].is_none();
         if free {
+            let group = spec.group;
+            self.objects.enlist(User::Router(id), &spec.track);
             self.routers[index] = Some(Router::new(id, spec));
+            self.weigh(Nanos::ZERO, id);
+            if let Some(group) = group {
+                self.join(Nanos::ZERO, id, group);
+            }
         }
         free
     }
@@ -73,8 +97,48 @@ impl Engine {
     ///
     /// `false`, and nothing happens, when there is no such router.
     pub fn reconfigure(&mut self, now: Nanos, id: RouterId, spec: &RouterSpec) -> bool {
+        let Some(router) = self.router(id) else { return false };
+        let (before, group) = (router.priority(), router.spec().group);
+        let track = router.spec().track.clone();
+        let moves = group != spec.group;
+        if let (true, Some(group)) = (moves, group) {
+            self.group(group).leave(id);
+            self.judge(now, group);
+            self.apply(now, id, Event::GroupHold(None));
+        }
         self.dispatch(now, id, Event::Reconfigured(spec));
-        self.router(id).is_some()
+        if let Some(to) = self.router(id).map(Router::priority).filter(|to| *to != before) {
+            self.actions.push_back(Action::PriorityChanged { router: id, from: before, to });
+        }
+        if track != spec.track {
+            self.objects.dismiss(User::Router(id), &track);
+            self.objects.enlist(User::Router(id), &spec.track);
+        }
+        if let (true, Some(group)) = (moves, spec.group) {
+            self.join(now, id, group);
+        }
+        self.weigh(now, id);
+        true
+    }
+
+    /// Adds a sync group, or gives it another specification. Its members name it; a router can be added
+    /// before its group.
+    pub fn add_group(&mut self, now: Nanos, id: GroupId, spec: GroupSpec) {
+        let before = self.group(id).replace(spec);
+        let Some(group) = self.groups.get(&id) else { return };
+        self.objects.dismiss(User::Group(id), &before.track);
+        self.objects.enlist(User::Group(id), &group.spec().track);
+        self.weigh_group(now, id);
+    }
+
+    /// Forgets a sync group without members.
+    pub fn remove_group(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get(&id)
+            && group.members().next().is_none()
+        {
+            self.objects.dismiss(User::Group(id), &group.spec().track);
+            self.groups.remove(&id);
+        }
     }
 
     /// Stops one router, as at a shutdown, and forgets it.
@@ -82,9 +146,51 @@ impl Engine {
     /// Its last actions still name the id: it may be used again once they are drained.
     pub fn remove_router(&mut self, now: Nanos, id: RouterId) {
         self.dispatch(now, id, Event::Shutdown(Cause::Removed));
-        if let Some(router) = self.routers.get_mut(id.0 as usize) {
-            *router = None;
+        let Some(router) = self.routers.get_mut(id.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        self.objects.dismiss(User::Router(id), &router.spec().track);
+        self.orders.remove(&id);
+        if let Some(group) = router.spec().group {
+            self.group(group).leave(id);
+            self.judge(now, group);
         }
+    }
+
+    /// A tracked object is now like this.
+    pub fn handle_tracked(&mut self, now: Nanos, object: ObjectId, health: Health) {
+        if !self.objects.set(object, health) {
+            return;
+        }
+        for user in self.objects.users(object).to_vec() {
+            match user {
+                User::Router(id) => self.weigh(now, id),
+                User::Group(id) => self.weigh_group(now, id),
+            }
+        }
+    }
+
+    /// An operator takes a router out of the election, or lets it back in.
+    pub fn step_down(&mut self, now: Nanos, id: RouterId, down: bool) {
+        self.order(now, id, |orders| orders.stepped_down = down);
+    }
+
+    /// An operator sets a priority, 1 to 254, in place of the configured one; `None` takes that back.
+    /// Weights still count. An owner's priority stays.
+    pub fn set_priority(&mut self, now: Nanos, id: RouterId, priority: Option<Priority>) {
+        self.order(now, id, |orders| orders.priority = priority);
+    }
+
+    fn order(&mut self, now: Nanos, id: RouterId, change: impl FnOnce(&mut Orders)) {
+        if self.router(id).is_none() {
+            return;
+        }
+        let orders = self.orders.entry(id).or_default();
+        change(orders);
+        if *orders == Orders::default() {
+            self.orders.remove(&id);
+        }
+        self.weigh(now, id);
     }
 
     /// The router's interface, or the address it sends from, changed.
@@ -186,6 +292,33 @@ impl Engine {
         self.router(id).map(Router::spec)
     }
 
+    /// Why a router has its priority and its state; `None` when it does not exist.
+    pub fn explain(&self, id: RouterId) -> Option<Explanation> {
+        let router = self.router(id)?;
+        let orders = self.orders.get(&id).copied().unwrap_or_default();
+        let term = |used: &TrackUse| {
+            let health = self.objects.health(used.object);
+            Term { object: used.object, health, effect: used.effect(health) }
+        };
+        Some(Explanation {
+            set: orders.priority,
+            stepped_down: orders.stepped_down,
+            terms: self.uses(router).map(term).collect(),
+            causes: router.causes(),
+        })
+    }
+
+    /// How a tracked object is.
+    pub fn health(&self, object: ObjectId) -> Health {
+        self.objects.health(object)
+    }
+
+    /// State and members of a sync group, the members in FAULT by themselves at the end.
+    pub fn group_view(&self, id: GroupId) -> Option<(State, Vec<RouterId>, Vec<RouterId>)> {
+        let group = self.groups.get(&id)?;
+        Some((group.state, group.members().collect(), group.faulty().collect()))
+    }
+
     /// The timers of one router that are set, in the order in which they fire.
     pub fn timers(&self, id: RouterId) -> Vec<(Timer, Nanos)> {
         let Some(router) = self.router(id) else { return Vec::new() };
@@ -209,14 +342,120 @@ impl Engine {
         self.routers.get(id.0 as usize)?.as_ref()
     }
 
+    fn group(&mut self, id: GroupId) -> &mut Group {
+        self.groups.entry(id).or_insert_with(|| Group::new(GroupSpec::default()))
+    }
+
+    fn join(&mut self, now: Nanos, id: RouterId, group: GroupId) {
+        self.group(group).join(id);
+        self.judge(now, group);
+        let hold = hold(self.group(group).verdict());
+        self.dispatch(now, id, Event::GroupHold(hold));
+    }
+
+    /// Everything that a router tracks, what its group tracks at the end.
+    fn uses<'a>(&'a self, router: &'a Router) -> impl Iterator<Item = &'a TrackUse> {
+        let group = router.spec().group.and_then(|group| self.groups.get(&group));
+        let shared = group.map_or(&[][..], |group| &group.spec().track);
+        router.spec().track.iter().chain(shared)
+    }
+
+    /// Works out what a router's tracked objects and operators make of it.
+    fn weigh(&mut self, now: Nanos, id: RouterId) {
+        let Some(router) = self.router(id) else { return };
+        let mut weighed = Weighed::default();
+        for used in self.uses(router) {
+            weighed.add(used, self.objects.health(used.object));
+        }
+        let orders = self.orders.get(&id).copied().unwrap_or_default();
+        let configured = router.spec().priority;
+        let set = orders.priority.filter(|_| configured != Priority::OWNER);
+        let priority = weighed.priority(set.unwrap_or(configured));
+        let fault = weighed.fault.map(|(object, health)| FaultCause::Tracked(object, health));
+        let fault = orders.stepped_down.then_some(FaultCause::SteppedDown).or(fault);
+        let wait = weighed.wait.map(|object| FaultCause::Tracked(object, Health::Unknown));
+        let hold = fault.map(Hold::Fault).or(wait.map(Hold::Wait));
+        if priority != router.priority() {
+            self.dispatch(now, id, Event::Priority(priority));
+        }
+        self.dispatch(now, id, Event::Hold(hold));
+    }
+
+    fn weigh_group(&mut self, now: Nanos, id: GroupId) {
+        for member in self.members(id) {
+            self.weigh(now, member);
+        }
+    }
+
+    fn members(&self, id: GroupId) -> Vec<RouterId> {
+        self.groups.get(&id).map_or_else(Vec::new, |group| group.members().collect())
+    }
+
+    /// Tells a router, and its group what became of it.
     fn dispatch(&mut self, now: Nanos, id: RouterId, event: Event<'_>) {
         if self.stopped {
             return;
         }
-        if let Some(Some(router)) = self.routers.get_mut(id.0 as usize) {
-            router.handle(now, event, &mut self.actions);
-            self.timers.set(id, router.deadlines().first().map(|(at, _)| at));
+        let Some(router) = self.router(id) else { return };
+        let before = router.state();
+        let group = router.spec().group;
+        self.apply(now, id, event);
+        if let Some(group) = group {
+            self.follow(now, id, group, before);
         }
+    }
+
+    /// Tells one router alone.
+    fn apply(&mut self, now: Nanos, id: RouterId, event: Event<'_>) {
+        let Some(Some(router)) = self.routers.get_mut(id.0 as usize) else { return };
+        router.handle(now, event, &mut self.actions);
+        self.timers.set(id, router.deadlines().first().map(|(at, _)| at));
+        if let Some(group) = router.spec().group {
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.set(id, router.state(), router.fitness(), router.is_ready());
+            }
+        }
+    }
+
+    /// Lets the other members of a group do what one did.
+    fn follow(&mut self, now: Nanos, id: RouterId, group: GroupId, before: State) {
+        let after = self.state(id);
+        if before == State::Master && after == Some(State::Backup) {
+            for member in self.members(group) {
+                self.apply(now, member, Event::Yield(id));
+            }
+        }
+        self.judge(now, group);
+    }
+
+    /// Brings the members of a group together: holds them, lets them go, lets them take over.
+    fn judge(&mut self, now: Nanos, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if let Some(verdict) = group.judge() {
+            for member in self.members(id) {
+                self.apply(now, member, Event::GroupHold(hold(verdict)));
+            }
+        }
+        if self.groups.get(&id).is_some_and(Group::must_take_over) {
+            for member in self.members(id) {
+                self.apply(now, member, Event::TakeOver);
+            }
+        }
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let to = group.common_state();
+        let from = std::mem::replace(&mut group.state, to);
+        if from != to {
+            self.actions.push_back(Action::GroupTransition { group: id, from, to, at: now });
+        }
+    }
+}
+
+/// What a group's verdict is to its members.
+fn hold(verdict: Verdict) -> Option<Hold> {
+    match verdict {
+        Verdict::Fit => None,
+        Verdict::Waiting(member) => Some(Hold::Wait(FaultCause::MemberWaits(member))),
+        Verdict::Faulty(member) => Some(Hold::Fault(FaultCause::Member(member))),
     }
 }
 

@@ -56,6 +56,8 @@ prop_compose! {
             garp,
             lower_prio_advert: flags[1],
             higher_prio_advert: flags[2],
+            track: Box::default(),
+            group: None,
         }
     }
 }
@@ -123,7 +125,9 @@ impl Observer {
                 Action::SendGarp { router, rounds } => {
                     assert!(rounds > 0 && self.holding.contains(&router));
                 }
-                Action::Notice { .. } => {}
+                Action::Notice { .. }
+                | Action::GroupTransition { .. }
+                | Action::PriorityChanged { .. } => {}
             }
         }
         for id in (0..ROUTERS).map(RouterId) {
@@ -267,6 +271,8 @@ fn owner(now: Nanos, id: RouterId) -> Engine {
         },
         lower_prio_advert: true,
         higher_prio_advert: false,
+        track: Box::default(),
+        group: None,
     };
     engine.add_router(id, spec);
     engine.handle_link(now, id, Link::Up(ip(1)));

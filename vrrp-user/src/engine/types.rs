@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+pub use super::group::{GroupId, GroupSpec};
 use super::time::{Centisecs, Nanos};
+pub use super::track::{Health, Names, ObjectId, TrackUse};
 use crate::wire::ethernet::{Colons, Mac};
 
 /// Virtual router identifier, 1-255 (RFC 9568 section 5.2.3).
@@ -143,6 +145,10 @@ pub struct RouterSpec {
     pub lower_prio_advert: bool,
     /// `higher_prio_send_advert`: whether one more advertisement is sent when yielding to a higher priority.
     pub higher_prio_advert: bool,
+    /// What it depends on besides its interface.
+    pub track: Box<[TrackUse]>,
+    /// The group with which it changes state.
+    pub group: Option<GroupId>,
 }
 
 /// A received advertisement that passed the receive checks.
@@ -203,6 +209,48 @@ pub enum FaultCause {
     NoAddress,
     /// Advertisements can not be received there (no XDP program attached).
     NoCapture,
+    /// Something else that it depends on is not as it should be.
+    Tracked(ObjectId, Health),
+    /// Another member of its sync group is in FAULT.
+    Member(RouterId),
+    /// Another member of its sync group can not start yet.
+    MemberWaits(RouterId),
+    /// An operator took it out of the election.
+    SteppedDown,
+}
+
+impl FaultCause {
+    /// A short name that never changes, for programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::InterfaceMissing => "interface-missing",
+            Self::InterfaceDown => "interface-down",
+            Self::NoAddress => "no-address",
+            Self::NoCapture => "no-capture",
+            Self::Tracked(..) => "tracked",
+            Self::Member(_) => "group-member",
+            Self::MemberWaits(_) => "group-waits",
+            Self::SteppedDown => "stepped-down",
+        }
+    }
+
+    /// In words, with the names of what it is about.
+    pub fn words(&self, names: &dyn Names) -> String {
+        match self {
+            Self::Tracked(object, health) => format!("{} {health}", names.object(*object)),
+            Self::Member(router) => {
+                format!("{} of the same sync group is in FAULT", names.router(*router))
+            }
+            Self::MemberWaits(router) => {
+                format!("{} of the same sync group can not start yet", names.router(*router))
+            }
+            Self::InterfaceMissing
+            | Self::InterfaceDown
+            | Self::NoAddress
+            | Self::NoCapture
+            | Self::SteppedDown => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for FaultCause {
@@ -212,6 +260,10 @@ impl fmt::Display for FaultCause {
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoAddress => "the interface has no address to send from",
             Self::NoCapture => "advertisements can not be received on the interface",
+            Self::Tracked(..) => "something that it tracks is not as it should be",
+            Self::Member(_) => "another router of its sync group is in FAULT",
+            Self::MemberWaits(_) => "another router of its sync group can not start yet",
+            Self::SteppedDown => "stepped down, until `vrrp-user resume`",
         })
     }
 }
@@ -257,8 +309,12 @@ pub enum Cause {
     },
     /// One of our addresses was removed from outside.
     AddressLost(IpAddr),
-    /// The interface failed.
+    /// The interface, or something else that the router depends on, failed.
     Fault(FaultCause),
+    /// It takes over because its sync group is master already.
+    GroupMaster,
+    /// It gives way because another member of its sync group did.
+    GroupYielded(RouterId),
     /// The interface recovered.
     Recovered,
     /// The daemon stops.
@@ -278,13 +334,36 @@ impl Cause {
             Self::Preempted { .. } => "preempted",
             Self::Yielded { .. } => "yielded",
             Self::AddressLost(_) => "address-lost",
-            Self::Fault(FaultCause::InterfaceMissing) => "interface-missing",
-            Self::Fault(FaultCause::InterfaceDown) => "interface-down",
-            Self::Fault(FaultCause::NoAddress) => "no-address",
-            Self::Fault(FaultCause::NoCapture) => "no-capture",
+            Self::Fault(cause) => cause.name(),
+            Self::GroupMaster => "group-master",
+            Self::GroupYielded(_) => "group-yielded",
             Self::Recovered => "recovered",
             Self::Shutdown => "shutdown",
             Self::Removed => "removed",
+        }
+    }
+}
+
+impl Cause {
+    /// In words, with the names of what it is about.
+    pub fn words(&self, names: &dyn Names) -> String {
+        match self {
+            Self::Fault(FaultCause::SteppedDown) => self.to_string(),
+            Self::Fault(cause) => format!("failed: {}", cause.words(names)),
+            Self::GroupYielded(router) => {
+                format!("gave way: {} of the same sync group did", names.router(*router))
+            }
+            Self::Startup
+            | Self::Owner
+            | Self::MasterDown { .. }
+            | Self::MasterResigned(_)
+            | Self::Preempted { .. }
+            | Self::Yielded { .. }
+            | Self::AddressLost(_)
+            | Self::GroupMaster
+            | Self::Recovered
+            | Self::Shutdown
+            | Self::Removed => self.to_string(),
         }
     }
 }
@@ -316,7 +395,10 @@ impl fmt::Display for Cause {
             Self::AddressLost(address) => {
                 write!(f, "gave up: address {address} was removed by somebody else")
             }
+            Self::Fault(cause @ FaultCause::SteppedDown) => cause.fmt(f),
             Self::Fault(cause) => write!(f, "failed: {cause}"),
+            Self::GroupMaster => f.write_str("took over: its sync group is master"),
+            Self::GroupYielded(_) => f.write_str("gave way: another router of its sync group did"),
             Self::Recovered => f.write_str("recovered: listens for a master"),
             Self::Shutdown => f.write_str("stopped: the daemon ends"),
             Self::Removed => f.write_str("stopped: no longer in the configuration"),
@@ -480,6 +562,26 @@ pub enum Action {
         cause: Cause,
         /// When.
         at: Nanos,
+    },
+    /// A sync group changed state. Follows the transitions of its members.
+    GroupTransition {
+        /// Which.
+        group: GroupId,
+        /// Before.
+        from: State,
+        /// After.
+        to: State,
+        /// When.
+        at: Nanos,
+    },
+    /// The effective priority of a router changed.
+    PriorityChanged {
+        /// Whose.
+        router: RouterId,
+        /// Before.
+        from: Priority,
+        /// After.
+        to: Priority,
     },
     /// Something worth telling.
     Notice {

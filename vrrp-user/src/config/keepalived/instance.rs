@@ -193,6 +193,8 @@ impl Instance {
             lower_prio_advert: !no_advert,
             higher_prio_advert: one_more,
             v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
+            track: Vec::new(),
+            dont_track_primary: false,
         })
     }
 

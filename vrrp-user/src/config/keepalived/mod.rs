@@ -45,7 +45,12 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let report = &mut *parser.lines.report;
     let routers = instances.into_iter().filter_map(|instance| instance.finish(&globals, report));
     // keepalived has no setting for it; there is a command line option.
-    Ok(Drafts { routers: routers.collect(), scheduling: globals.scheduling, metrics: None })
+    Ok(Drafts {
+        routers: routers.collect(),
+        scheduling: globals.scheduling,
+        metrics: None,
+        ..Drafts::default()
+    })
 }
 
 /// What `global_defs` says about all instances.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::{Action, Cause, Nanos, Priority, Router, RouterSpec, Senders, Timer, Version, Waiting};
 use crate::engine::election::{interval_span, skew};
+use crate::engine::track::Weighed;
 
 impl Router {
     /// In a state without timers.
@@ -23,9 +24,9 @@ impl Router {
         spec: &RouterSpec,
         out: &mut VecDeque<Action>,
     ) {
-        let delay = self.preempt_delay();
+        let (delay, before) = (self.preempt_delay(), self.priority);
         let old = self.replace(spec);
-        if self.is_owner() && old.priority != Priority::OWNER {
+        if self.is_owner() && old.priority != Priority::OWNER && self.spec.group.is_none() {
             // RFC 9568 section 6.4.1, as at start-up.
             return self.become_master(now, Cause::Owner, out);
         }
@@ -50,7 +51,7 @@ impl Router {
         }
         match self.waiting {
             // The master that was to be pre-empted now stays: it was heard all the time.
-            Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.spec.priority => {
+            Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.priority => {
                 self.waiting = Waiting::Silence;
                 self.preempt_at = None;
                 self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
@@ -58,8 +59,8 @@ impl Router {
             // Whatever is waited for, the skew is what depends on the priority.
             Waiting::Silence | Waiting::Resigned(_) | Waiting::Preempting(..) => {
                 if let Some(at) = self.deadlines.get(Timer::MasterDown) {
-                    let before = skew(old.priority, self.active);
-                    let after = skew(self.spec.priority, self.active);
+                    let before = skew(before, self.active);
+                    let after = skew(self.priority, self.active);
                     self.deadlines.set(Timer::MasterDown, at + after - before);
                 }
             }
@@ -87,6 +88,9 @@ impl Router {
     /// Takes up the specification; returns the old one.
     fn replace(&mut self, spec: &RouterSpec) -> RouterSpec {
         let old = std::mem::replace(&mut self.spec, spec.clone());
+        // What it tracks counts as before.
+        let delta = i32::from(self.priority.0) - i32::from(old.priority.0);
+        self.priority = Weighed { delta, ..Weighed::default() }.priority(spec.priority);
         if old.addresses != self.spec.addresses
             && let Some(reported) = &mut self.reported
         {

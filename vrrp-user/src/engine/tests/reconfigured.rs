@@ -28,6 +28,8 @@ fn plain() -> RouterSpec {
         },
         lower_prio_advert: true,
         higher_prio_advert: false,
+        track: Box::default(),
+        group: None,
     }
 }
 
@@ -64,7 +66,8 @@ fn a_master_says_its_new_priority_when_the_next_advertisement_is_due() {
     let due = engine.poll_timeout();
     let spec = RouterSpec { priority: Priority(150), ..plain() };
     engine.reconfigure(since + Nanos::from_millis(300), ID, &spec);
-    assert_eq!((engine.poll_action(), engine.poll_timeout()), (None, due));
+    let changed = Action::PriorityChanged { router: ID, from: Priority(100), to: Priority(150) };
+    assert_eq!((drain(&mut engine), engine.poll_timeout()), (vec![changed], due));
     engine.handle_timeout(due.unwrap());
     let sent = Action::SendAdvert { router: ID, priority: Priority(150) };
     assert_eq!(drain(&mut engine), [sent]);

@@ -1,0 +1,165 @@
+//! What routers depend on besides their own interface, and the groups in which they move together.
+
+use std::path::PathBuf;
+
+use crate::engine::time::Nanos;
+
+/// That a router, or a sync group, depends on something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// On what.
+    pub what: Tracked,
+    /// What it counts, as in [`crate::engine::types::TrackUse::weight`]; 0 for FAULT while it is down.
+    pub weight: i16,
+    /// `reverse`: down is what is wanted.
+    pub reverse: bool,
+}
+
+/// Something that can be tracked, by its name in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tracked {
+    /// An interface of the host, whether or not it exists.
+    Interface(String),
+    /// One of [`super::Config::scripts`].
+    Script(String),
+    /// One of [`super::Config::files`].
+    File(String),
+    /// One of [`super::Config::processes`].
+    Process(String),
+}
+
+impl Tracked {
+    /// `interface`, `script`, `file` or `process`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Interface(_) => "interface",
+            Self::Script(_) => "script",
+            Self::File(_) => "file",
+            Self::Process(_) => "process",
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Interface(name) | Self::Script(name) | Self::File(name) | Self::Process(name) => {
+                name
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Tracked {
+    /// `interface eth0`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind(), self.name())
+    }
+}
+
+/// `vrrp_script`: a command whose exit status says whether something is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackScript {
+    /// Name.
+    pub name: String,
+    /// Line in the configuration file, for messages.
+    pub line: usize,
+    /// The command, one entry per word of the file; a single quoted word may hold a whole command line.
+    pub command: Vec<String>,
+    /// Time from one start to the next; not zero.
+    pub interval: Nanos,
+    /// After this time the script is stopped and counts as failed; `None` for the interval.
+    pub timeout: Option<Nanos>,
+    /// Successes in a row until it is up.
+    pub rise: u32,
+    /// Failures in a row until it is down.
+    pub fall: u32,
+    /// Weight where a router does not say its own.
+    pub weight: i16,
+    /// Direction where a router does not say its own.
+    pub reverse: bool,
+    /// User, and group if it is not that of the user; `None` for the default of all scripts.
+    pub user: Option<(String, Option<String>)>,
+    /// `init_fail`: down, not unknown, until the first result.
+    pub init_fail: bool,
+}
+
+/// `track_file`: a file that holds a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackFile {
+    /// Name.
+    pub name: String,
+    /// Line in the configuration file, for messages.
+    pub line: usize,
+    /// The file.
+    pub path: PathBuf,
+    /// Weight where a router does not say its own.
+    pub weight: i16,
+    /// Direction where a router does not say its own.
+    pub reverse: bool,
+    /// `init_file`: what to write into it at the start.
+    pub init: Option<InitFile>,
+}
+
+/// What is written into a tracked file when the daemon starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitFile {
+    /// The number.
+    pub value: i32,
+    /// Also if the file exists.
+    pub overwrite: bool,
+}
+
+/// `vrrp_track_process`: processes of which there must be enough, and not too many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackProcess {
+    /// Name.
+    pub name: String,
+    /// Line in the configuration file, for messages.
+    pub line: usize,
+    /// Command, as in `/proc/PID/comm`, or as the first word of `/proc/PID/cmdline` where that is compared.
+    pub command: String,
+    /// Its parameters, as far as they are compared.
+    pub parameters: Vec<String>,
+    /// How the parameters are compared; `None` for not at all, unless there are some.
+    pub param_match: Option<ParamMatch>,
+    /// `full_command`: the command is compared with `/proc/PID/cmdline`.
+    pub full_command: bool,
+    /// Fewest processes with which it is up.
+    pub quorum: u32,
+    /// Most processes with which it is up.
+    pub quorum_max: u32,
+    /// How long there must be enough of them before it is up.
+    pub fork_delay: Nanos,
+    /// How long there must be too few of them before it is down.
+    pub terminate_delay: Nanos,
+    /// Weight where a router does not say its own.
+    pub weight: i16,
+    /// Direction where a router does not say its own.
+    pub reverse: bool,
+}
+
+/// How the parameters of a process are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamMatch {
+    /// The same ones, no more.
+    Exact,
+    /// The first ones are the same; more may follow.
+    Partial,
+    /// As [`Self::Partial`], and the last one may be longer.
+    Initial,
+}
+
+/// `vrrp_sync_group`: routers that change state together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Name, unique in the configuration.
+    pub name: String,
+    /// Line in the configuration file, for messages.
+    pub line: usize,
+    /// Names of its routers, at least one; no router is in two groups.
+    pub members: Vec<String>,
+    /// What all members depend on.
+    pub track: Vec<Track>,
+    /// `sync_group_tracking_weight`: the weights that its members track with count.
+    pub tracking_weight: bool,
+}
