@@ -410,10 +410,10 @@ impl Engine {
         let Some(Some(router)) = self.routers.get_mut(id.0 as usize) else { return };
         router.handle(now, event, &mut self.actions);
         self.timers.set(id, router.deadlines().first().map(|(at, _)| at));
-        if let Some(group) = router.spec().group {
-            if let Some(group) = self.groups.get_mut(&group) {
-                group.set(id, router.state(), router.fitness(), router.is_ready());
-            }
+        if let Some(group) = router.spec().group
+            && let Some(group) = self.groups.get_mut(&group)
+        {
+            group.set(id, router.state(), router.fitness(), router.is_ready());
         }
     }
 
