@@ -1,7 +1,7 @@
 //! Who answers at an address, and for how long nobody did.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,8 @@ const PERIOD: Duration = Duration::from_millis(20);
 
 /// `curl` of the web server at an address; the name of the host that answered.
 pub fn fetch(from: &Namespace, address: &str) -> Result<String> {
-    let url = format!("http://{address}:{}/", WebServer::PORT);
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let url = format!("http://{host}:{}/", WebServer::PORT);
     let options = ["--silent", "--show-error", "--fail", "--max-time", "2", &url];
     Ok(from.run("curl", &options)?.trim().to_owned())
 }
@@ -31,7 +32,7 @@ pub struct Sample {
 }
 
 /// Asks for the web page at an address all the time, with a new connection each. The neighbour table
-/// of the client is left alone: only gratuitous ARP tells it that the address has moved.
+/// of the client is left alone: only gratuitous ARP or a neighbour advertisement tells it that the address has moved.
 #[derive(Debug)]
 pub struct Prober {
     samples: Arc<Mutex<Vec<Sample>>>,
@@ -42,9 +43,9 @@ pub struct Prober {
 impl Prober {
     /// Starts asking from a host.
     pub fn start(client: &Host, address: &str) -> Result<Self> {
-        let address: Ipv4Addr = address
+        let address: IpAddr = address
             .parse()
-            .map_err(|_| Error::Unexpected(format!("{address} is not an IPv4 address")))?;
+            .map_err(|_| Error::Unexpected(format!("{address} is not an IP address")))?;
         let target = SocketAddr::from((address, WebServer::PORT));
         let samples = Arc::<Mutex<Vec<Sample>>>::default();
         let stop = Arc::new(AtomicBool::new(false));

@@ -258,9 +258,19 @@ impl Host {
             .collect())
     }
 
-    /// Whether it has this IPv4 address, given without prefix length.
+    /// All IPv6 addresses of all its interfaces, with prefix lengths, as far as they can be used.
+    pub fn addresses6(&self) -> Result<Vec<String>> {
+        let text = self.ip(&["-6", "-o", "address", "show", "-tentative", "-dadfailed"])?;
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_whitespace().skip_while(|&word| word != "inet6").nth(1))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Whether it has this address of either family, given without prefix length.
     pub fn has_address(&self, address: &str) -> Result<bool> {
-        let addresses = self.addresses()?;
+        let addresses = if address.contains(':') { self.addresses6()? } else { self.addresses()? };
         Ok(addresses.iter().any(|own| own.split('/').next() == Some(address)))
     }
 

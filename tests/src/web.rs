@@ -26,7 +26,7 @@ impl WebServer {
             "daemon off;\nmaster_process off;\npid {dir}/pid;\nlock_file {dir}/lock;\nerror_log stderr;\n\
              events {{ worker_connections 512; }}\n\
              http {{\naccess_log off;\n{temp}\
-             server {{\nlisten {port};\nlocation / {{ return 200 \"{name}\\n\"; }}\n}}\n}}\n"
+             server {{\nlisten {port};\nlisten [::]:{port};\nlocation / {{ return 200 \"{name}\\n\"; }}\n}}\n}}\n"
         );
         fs::write(format!("{dir}/conf"), conf).map_err(Error::io("write nginx.conf"))?;
         let mut process = host.spawn(

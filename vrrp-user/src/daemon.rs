@@ -5,6 +5,7 @@
 //! is believed. Requests to netlink run beside it and report back; nothing here waits for an answer.
 
 mod addresses;
+mod announce;
 pub mod history;
 mod interfaces;
 mod router;
@@ -33,6 +34,7 @@ use vrrp_common::maps::{
 use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
+use self::announce::Forwarding;
 use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::router::{Router, state_number};
@@ -180,6 +182,7 @@ struct Daemon {
     queue: Queue,
     /// What the engine wants besides advertisements, and is not done yet.
     later: VecDeque<Action>,
+    forwarding: Forwarding,
     /// Requests that netlink has not answered yet.
     asked: usize,
     retry_at: Option<Nanos>,
@@ -394,6 +397,7 @@ impl Daemon {
             tx,
             queue: Queue::default(),
             later: VecDeque::new(),
+            forwarding: Forwarding::default(),
             asked: 0,
             retry_at: None,
         };
@@ -1206,44 +1210,6 @@ impl Daemon {
         }
     }
 
-    fn send_garp(&mut self, id: RouterId, rounds: u32) {
-        let places = self.places(id);
-        // Those that are not there yet are announced when they are.
-        let there: Vec<Place> = places
-            .into_iter()
-            .map(|(place, _)| place)
-            .filter(|place| self.interfaces.has(*place) || self.addresses.announce(*place, rounds))
-            .collect();
-        for _ in 0..rounds {
-            for place in &there {
-                self.garp(*place);
-            }
-        }
-        if self.engine.view(id).is_some_and(|view| timer::now() >= view.since + SETTLED) {
-            for place in there {
-                self.probe(place);
-            }
-        }
-    }
-
-    /// Asks who else has an address; an answer is what the kernel side watches for.
-    fn probe(&mut self, place: Place) {
-        let IpAddr::V4(address) = place.address else { return };
-        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
-        if let Some(mac) = mac {
-            let frame = wire::frame::arp_frame(&wire::arp::Repr::probe(mac, address));
-            self.queue.push(place.ifindex, &frame, u32::MAX);
-        }
-    }
-
-    fn garp(&mut self, place: Place) {
-        let IpAddr::V4(address) = place.address else { return };
-        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
-        if let Some(mac) = mac {
-            self.queue.push(place.ifindex, &wire::frame::garp_frame(mac, address), u32::MAX);
-        }
-    }
-
     fn flush(&mut self) {
         if self.queue.is_empty() {
             return;
@@ -1264,7 +1230,7 @@ impl Daemon {
                 }
                 self.publish(RouterId(tag), |info| info.send_errors += 1);
             }
-            None => log::warn!("cannot send ARP: {error}"),
+            None => log::warn!("cannot announce an address: {error}"),
         }
     }
 

@@ -285,6 +285,9 @@ impl Reader<'_> {
         let (source, peers) = self.transport(table);
         let v3_checksum = self.string(table, "v3_checksum");
         let addresses = self.addresses(table, "addresses");
+        for at in addresses.iter().filter(|a| a.value.address.is_ipv6()).map(|a| a.at) {
+            self.report.error(at, "IPv6 is not supported yet", "");
+        }
         // Something was written and has its error already.
         let refused = addresses.is_empty()
             && match self.get(table, "addresses") {
@@ -374,7 +377,7 @@ impl Reader<'_> {
                 None => None,
             };
             let address = peer.and_then(|peer| peer.parse().ok());
-            self.ipv4(address, "an entry of peers", at)
+            self.ip(address, "an entry of peers", at)
         });
         let peers = peers.collect();
         (source, Some(Located::new(peers, at)))
@@ -496,7 +499,7 @@ impl Reader<'_> {
 
     fn cidr(&mut self, written: &str, at: Position) -> Option<Located<Address>> {
         let cidr = text::cidr(written);
-        let ip = self.ipv4(cidr.map(|(ip, _)| ip), "an address", at)?.value;
+        let ip = self.ip(cidr.map(|(ip, _)| ip), "an address", at)?.value;
         let prefix = match cidr.and_then(|(_, prefix)| prefix) {
             None => text::full_prefix(ip),
             Some(Ok(prefix)) => prefix,
@@ -508,21 +511,12 @@ impl Reader<'_> {
         Some(Located::new(Address::new(ip, prefix), at))
     }
 
-    fn ipv4(
-        &mut self,
-        address: Option<IpAddr>,
-        what: &str,
-        at: Position,
-    ) -> Option<Located<IpAddr>> {
-        match address {
-            Some(address @ IpAddr::V4(_)) => return Some(Located::new(address, at)),
-            Some(IpAddr::V6(_)) => self.report.error(at, "IPv6 is not supported yet", ""),
-            None => {
-                let message = format!("{what} must be an IPv4 address in quotes");
-                self.report.error(at, message, "like \"192.0.2.1\"");
-            }
+    fn ip(&mut self, address: Option<IpAddr>, what: &str, at: Position) -> Option<Located<IpAddr>> {
+        if address.is_none() {
+            let message = format!("{what} must be an IP address in quotes");
+            self.report.error(at, message, "like \"192.0.2.1\" or \"2001:db8::1\"");
         }
-        None
+        address.map(|address| Located::new(address, at))
     }
 
     // The values of a table's keys. Each is `None` if the key is not there, or, with an error, if its value has
@@ -605,7 +599,7 @@ impl Reader<'_> {
             Some(address) => Some(self.expanded(address, at)?),
             None => None,
         };
-        self.ipv4(address.and_then(|address| address.parse().ok()), key, at)
+        self.ip(address.and_then(|address| address.parse().ok()), key, at)
     }
 
     fn array<'t, 'i>(

@@ -1,7 +1,7 @@
 //! The interfaces of this network namespace as the kernel reports them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::addresses::Place;
 use crate::io::bpf::CaptureMode;
@@ -31,6 +31,8 @@ pub struct Interface {
     pub capture: Capture,
     /// IPv4 addresses in the kernel's order, without the virtual ones.
     own: Vec<Ipv4Addr>,
+    /// The same of IPv6, each with whether it is still tentative.
+    own6: Vec<(Ipv6Addr, bool)>,
 }
 
 /// All interfaces, by index.
@@ -91,12 +93,17 @@ impl Interfaces {
                     self.present.insert(place);
                     return Change::Virtual(place);
                 }
-                match (self.by_index.get_mut(&at.ifindex), at.address) {
-                    (Some(interface), IpAddr::V4(address)) if !interface.own.contains(&address) => {
-                        interface.own.push(address);
-                        Change::Interface { ifindex: at.ifindex, gone: false }
-                    }
-                    (Some(_) | None, IpAddr::V4(_) | IpAddr::V6(_)) => Change::None,
+                let Some(interface) = self.by_index.get_mut(&at.ifindex) else {
+                    return Change::None;
+                };
+                let news = match at.address {
+                    IpAddr::V4(address) => interface.own4(address),
+                    IpAddr::V6(address) => interface.own6(address, at.tentative),
+                };
+                if news {
+                    Change::Interface { ifindex: at.ifindex, gone: false }
+                } else {
+                    Change::None
                 }
             }
             Event::AddressGone(at) => {
@@ -107,6 +114,7 @@ impl Interfaces {
                 match self.by_index.get_mut(&at.ifindex) {
                     Some(interface) => {
                         interface.own.retain(|own| IpAddr::V4(*own) != at.address);
+                        interface.own6.retain(|(own, _)| IpAddr::V6(*own) != at.address);
                         Change::Interface { ifindex: at.ifindex, gone: false }
                     }
                     None => Change::None,
@@ -127,8 +135,9 @@ impl Interfaces {
                 changed
             }
             None => {
+                let capture = Capture::Detached;
                 let interface =
-                    Interface { name, up, mac, capture: Capture::Detached, own: Vec::new() };
+                    Interface { name, up, mac, capture, own: Vec::new(), own6: Vec::new() };
                 self.by_index.insert(ifindex, interface);
                 true
             }
@@ -141,6 +150,7 @@ impl Interfaces {
         self.present.clear();
         for interface in self.by_index.values_mut() {
             interface.own.clear();
+            interface.own6.clear();
         }
     }
 
@@ -179,10 +189,10 @@ impl Interfaces {
 
     /// Whether an address is the interface's own, put there by an administrator.
     pub fn owns(&self, place: Place) -> bool {
-        let own = |v4| self.get(place.ifindex).is_some_and(|interface| interface.own.contains(&v4));
+        let Some(interface) = self.get(place.ifindex) else { return false };
         match place.address {
-            IpAddr::V4(v4) => own(v4),
-            IpAddr::V6(_) => false,
+            IpAddr::V4(v4) => interface.own.contains(&v4),
+            IpAddr::V6(v6) => interface.own6.iter().any(|(own, _)| *own == v6),
         }
     }
 
@@ -198,6 +208,35 @@ impl Interface {
     pub fn source(&self) -> Option<Ipv4Addr> {
         self.own.first().copied()
     }
+
+    #[cfg(test)]
+    /// The IPv6 address to send from: the first link-local one that is not virtual and known to be unique (RFC 9568
+    /// section 7.2).
+    pub fn source6(&self) -> Option<Ipv6Addr> {
+        let usable =
+            |(own, tentative): &&(Ipv6Addr, bool)| own.is_unicast_link_local() && !tentative;
+        self.own6.iter().find(usable).map(|(own, _)| *own)
+    }
+
+    /// Whether that is news.
+    fn own4(&mut self, address: Ipv4Addr) -> bool {
+        let news = !self.own.contains(&address);
+        if news {
+            self.own.push(address);
+        }
+        news
+    }
+
+    /// Whether that is news.
+    fn own6(&mut self, address: Ipv6Addr, tentative: bool) -> bool {
+        match self.own6.iter_mut().find(|(own, _)| *own == address) {
+            Some((_, known)) => std::mem::replace(known, tentative) != tentative,
+            None => {
+                self.own6.push((address, tentative));
+                true
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +249,13 @@ mod tests {
     }
 
     fn address(text: &str) -> InterfaceAddress {
-        InterfaceAddress { ifindex: 2, address: text.parse().unwrap(), prefix: 24, marked: false }
+        InterfaceAddress {
+            ifindex: 2,
+            address: text.parse().unwrap(),
+            prefix: 24,
+            marked: false,
+            tentative: false,
+        }
     }
 
     fn table() -> Interfaces {
@@ -265,5 +310,28 @@ mod tests {
         let shared = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
         table.apply(&Event::Address(address("10.0.0.100")));
         assert!(table.carries(shared));
+    }
+
+    #[test]
+    fn the_ipv6_source_is_a_unique_link_local_address() {
+        let mut table = Interfaces::new(vec!["fe80::100".parse().unwrap()]);
+        table.apply(&link(true));
+        let source =
+            |table: &Interfaces| table.get(2).unwrap().source6().map(|own| own.to_string());
+        let changed = Change::Interface { ifindex: 2, gone: false };
+        table.apply(&Event::Address(address("fe80::100")));
+        table.apply(&Event::Address(address("2001:db8::1")));
+        assert_eq!(source(&table), None);
+        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1") };
+        assert_eq!(table.apply(&Event::Address(tentative)), changed);
+        assert_eq!(source(&table), None);
+        assert_eq!(table.apply(&Event::Address(address("fe80::1"))), changed);
+        assert_eq!(table.apply(&Event::Address(address("fe80::1"))), Change::None);
+        assert_eq!(source(&table).as_deref(), Some("fe80::1"));
+        assert!(table.owns(Place { ifindex: 2, address: "2001:db8::1".parse().unwrap() }));
+        assert_eq!(table.apply(&Event::AddressGone(address("fe80::1"))), changed);
+        assert_eq!(source(&table), None);
+        table.forget_addresses();
+        assert!(!table.owns(Place { ifindex: 2, address: "2001:db8::1".parse().unwrap() }));
     }
 }

@@ -135,7 +135,7 @@ impl Address {
     /// The netlink request for it on an interface.
     pub fn request(&self, ifindex: u32) -> AddressRequest {
         let Self { address, prefix, scope, .. } = *self;
-        let at = InterfaceAddress { ifindex, address, prefix, marked: true };
+        let at = InterfaceAddress { ifindex, address, prefix, marked: true, tentative: false };
         let plain = model::Address::new(address, prefix);
         match self.details.as_deref() {
             None => AddressRequest {

@@ -16,8 +16,8 @@ use socket2::{Domain, SockFilter, Socket, Type};
 
 use vrrp_common::IPPROTO_VRRP;
 
-use crate::wire::dissect::{ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, Mac, VRRP_MULTICAST};
+use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac, VRRP_MULTICAST};
 
 /// Octets that are kept of a packet: the longest advertisement with the longest IP header is shorter.
 const SNAP_LEN: usize = 2048;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_route::address::{
-    self, AddressAttribute, AddressHeader, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
+    self, AddressAttribute, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol,
+    AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -107,6 +108,9 @@ pub struct InterfaceAddress {
     pub prefix: u8,
     /// Whether it bears the mark of this program ([`MARK`]).
     pub marked: bool,
+    /// IPv6: duplicate address detection is not done, or has found a duplicate (`IFA_F_TENTATIVE`,
+    /// `IFA_F_DADFAILED`): nothing may be sent from it (RFC 4862 section 5.4).
+    pub tentative: bool,
 }
 
 /// Something changed.
@@ -190,8 +194,8 @@ pub struct Answer {
 /// What the thread has to say.
 #[derive(Debug)]
 pub enum Report {
-    /// All interfaces and all IPv4 addresses, the latter in the kernel's order: an interface's primary ones
-    /// come first. Comes at the beginning and after an overrun.
+    /// All interfaces and all IPv4 and IPv6 addresses, the latter in the kernel's order: an interface's primary
+    /// ones come first. Comes at the beginning and after an overrun.
     Everything(Vec<Link>, Vec<InterfaceAddress>),
     /// They could not be read, and will be read again.
     Unknown(Error),
@@ -216,7 +220,7 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens the sockets, subscribes to link and IPv4 address changes, and starts the thread, which
+    /// Opens the sockets, subscribes to link and address changes, and starts the thread, which
     /// [`Report::Everything`] is the first word of. It ends when this is dropped.
     ///
     /// # Errors
@@ -282,7 +286,7 @@ impl Worker {
         asked: mpsc::UnboundedReceiver<Ask>,
         report: mpsc::UnboundedSender<Report>,
     ) -> Result<Self, Error> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let batch = Batch::open().map_err(Error::Open)?;
         let (mut lists, handle, _) = new_connection().map_err(Error::Open)?;
         let (mut monitor, _, notifications) =
@@ -359,8 +363,7 @@ impl Worker {
     }
 
     async fn addresses(&self) -> Result<Vec<InterfaceAddress>, Error> {
-        let mut request = self.handle.address().get();
-        request.message_mut().header.family = AddressFamily::Inet;
+        let request = self.handle.address().get();
         let all: Vec<AddressMessage> = bounded(request.execute().try_collect()).await?;
         Ok(all.iter().filter_map(address).collect())
     }
@@ -374,7 +377,7 @@ async fn bounded<T>(answer: impl Future<Output = Result<T, rtnetlink::Error>>) -
 }
 
 fn message(request: &AddressRequest) -> AddressMessage {
-    let InterfaceAddress { ifindex, address, prefix, marked } = request.at;
+    let InterfaceAddress { ifindex, address, prefix, marked, tentative: _ } = request.at;
     let mut message = AddressMessage::default();
     message.header = AddressHeader {
         family: if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
@@ -389,7 +392,7 @@ fn message(request: &AddressRequest) -> AddressMessage {
     if marked {
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
     }
-    if let Some(label) = &request.label {
+    if let (true, Some(label)) = (address.is_ipv4(), &request.label) {
         message.attributes.push(AddressAttribute::Label(label.clone()));
     }
     if let Some(IpAddr::V4(broadcast)) = request.broadcast {
@@ -449,6 +452,9 @@ fn link(message: &LinkMessage) -> Option<Link> {
 }
 
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
+    if !matches!(message.header.family, AddressFamily::Inet | AddressFamily::Inet6) {
+        return None;
+    }
     // On a point-to-point interface IFA_ADDRESS is the peer; ours is IFA_LOCAL (rtnetlink(7)).
     let mut found = None;
     let mut marked = false;
@@ -461,11 +467,13 @@ fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
             marked = *protocol == AddressProtocol::Other(MARK);
         }
     }
+    let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
     Some(InterfaceAddress {
         ifindex: message.header.index,
         address: found?,
         prefix: message.header.prefix_len,
         marked,
+        tentative: message.header.flags.intersects(unusable),
     })
 }
 
@@ -513,6 +521,7 @@ mod tests {
     #[test]
     fn our_side_of_a_point_to_point_address() {
         let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
         message.header.index = 3;
         message.header.prefix_len = 32;
         message.attributes = vec![
@@ -521,5 +530,19 @@ mod tests {
         ];
         let read = address(&message).unwrap();
         assert_eq!(read.to_string(), "10.0.0.1/32");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_not_used_before_they_are_unique() {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet6;
+        message.attributes = vec![AddressAttribute::Address("fe80::1".parse().unwrap())];
+        assert!(!address(&message).unwrap().tentative);
+        for flag in [AddressHeaderFlags::Tentative, AddressHeaderFlags::Dadfailed] {
+            message.header.flags = flag | AddressHeaderFlags::Permanent;
+            assert!(address(&message).unwrap().tentative);
+        }
+        message.header.family = AddressFamily::Phonet;
+        assert_eq!(address(&message), None);
     }
 }

@@ -11,11 +11,9 @@ use vrrp_common::{
     FAMILY_V4, IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL,
 };
 
-use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use super::{arp, array, checksum, ipv4};
 
-/// EtherType of IPv6 (RFC 2464 section 3).
-pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// EtherType of a customer tag (IEEE 802.1Q).
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of a service tag (IEEE 802.1ad).

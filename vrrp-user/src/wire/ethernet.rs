@@ -24,6 +24,8 @@ pub const BROADCAST: Mac = [0xff; 6];
 pub const VRRP_MULTICAST: Mac = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of IPv6 (RFC 2464 section 3).
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// EtherType of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// Octets of the header.

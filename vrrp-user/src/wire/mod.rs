@@ -9,6 +9,8 @@ pub mod dissect;
 pub mod ethernet;
 pub mod frame;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ndisc;
 pub mod vrrp;
 
 /// Octets that are not what they should be, or a meaning that has no octets.

@@ -489,13 +489,7 @@ impl Parser<'_> {
             let at = address.at;
             if excluded {
                 // An excluded address may be of either family, and decides none.
-                if address.value.address.is_ipv6() && to.family != Some(Family::V6) {
-                    let message =
-                        format!("IPv6 is not supported yet: {} is skipped", address.value.address);
-                    self.warning(at, message, "");
-                } else {
-                    to.excluded.push(address);
-                }
+                to.excluded.push(address);
             } else if self.admit(address.value.address, at, to) {
                 to.addresses.push(address);
             }

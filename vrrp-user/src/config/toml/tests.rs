@@ -164,10 +164,9 @@ fn mistakes() {
             "preempt = false\npreempt_delay = \"1s\"",
             "7:17: error: preempt_delay does not go with preempt = false",
         ),
-        ("source = \"fe80::1\"", "6:10: error: IPv6 is not supported yet"),
         (
             "source = \"x\"",
-            "6:10: error: source must be an IPv4 address in quotes (like \"192.0.2.1\")",
+            "6:10: error: source must be an IP address in quotes (like \"192.0.2.1\" or \"2001:db8::1\")",
         ),
         (
             "unicast = { peers = [] }",
@@ -183,7 +182,7 @@ fn mistakes() {
         ),
         (
             "unicast = { peers = [\"10.0.0.8\", 5] }",
-            "6:34: error: an entry of peers must be an IPv4 address in quotes (like \"192.0.2.1\")",
+            "6:34: error: an entry of peers must be an IP address in quotes (like \"192.0.2.1\" or \"2001:db8::1\")",
         ),
         ("garp = { repeat = 0 }", "6:19: error: repeat must be at least 1, not 0"),
         (
@@ -215,7 +214,7 @@ fn mistakes() {
         ),
         (
             "excluded = [\"x\"]",
-            "6:13: error: an address must be an IPv4 address in quotes (like \"192.0.2.1\")",
+            "6:13: error: an address must be an IP address in quotes (like \"192.0.2.1\" or \"2001:db8::1\")",
         ),
         ("excluded = \"x\"", "6:12: error: excluded must be a list, not a string"),
         (
@@ -384,7 +383,7 @@ fn errors_of_templates() {
             "name = \"r{vrid}\"\ninterface = \"eth{0-0}\"\nvrid = \"1-255\"\naddresses = [\"10.{index}.{vrid+200}.1\"]"
         ),
         [
-            "5:14: error: an address must be an IPv4 address in quotes, for vrid 56 on eth0 (like \"192.0.2.1\")",
+            "5:14: error: an address must be an IP address in quotes, for vrid 56 on eth0 (like \"192.0.2.1\" or \"2001:db8::1\")",
         ]
     );
     assert_eq!(

@@ -168,7 +168,7 @@ mod tests {
 
     fn ask(request: Request, ifindex: u32) -> Ask {
         let address = "192.0.2.7".parse().unwrap();
-        let at = InterfaceAddress { ifindex, address, prefix: 32, marked: true };
+        let at = InterfaceAddress { ifindex, address, prefix: 32, marked: true, tentative: false };
         Ask { request, address: AddressRequest::plain(at) }
     }
 

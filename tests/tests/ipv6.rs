@@ -1,0 +1,146 @@
+//! IPv6: addresses that an IPv4 router carries along, and VRRP over IPv6, beside keepalived 2.2.7.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::{Duration, Instant};
+
+use vrrp_tests::story::{Daemon, Kind};
+use vrrp_tests::{Host, Instance, Lab, Prober, Result, Tcpdump, WebServer};
+
+/// More than any change takes here: the longest master-down interval is under 4 seconds.
+const LONG: Duration = Duration::from_secs(20);
+const ROUTER: &str = "VI_1";
+const VIP: &str = "2001:db8::100";
+
+/// Two hosts with a web server and a client beside them; all have an address in 2001:db8::/64.
+struct Stage {
+    lab: Lab,
+    hosts: [Host; 2],
+    client: Host,
+    _servers: [WebServer; 2],
+}
+
+impl Stage {
+    fn new() -> Result<Self> {
+        let lab = Lab::new()?;
+        let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
+        let client = lab.host("client", "10.0.0.200/24")?;
+        for (host, last) in hosts.iter().chain([&client]).zip(["1", "2", "200"]) {
+            let address = format!("2001:db8::{last}/64");
+            host.ip(&["address", "add", &address, "dev", "eth0", "nodad"])?;
+        }
+        let servers = [WebServer::start(&hosts[0])?, WebServer::start(&hosts[1])?];
+        Ok(Self { lab, hosts, client, _servers: servers })
+    }
+
+    /// Waits until one host alone has all these addresses.
+    fn settled(&self, master: usize, addresses: &[&str]) -> Result<()> {
+        let what = format!("{} alone has {addresses:?}", self.hosts[master].name());
+        self.lab.wait_until(LONG, &what, || {
+            for address in addresses {
+                for (which, host) in self.hosts.iter().enumerate() {
+                    if host.has_address(address)? != (which == master) {
+                        return Ok(None);
+                    }
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// Waits until the web page comes from this host.
+    fn answers(&self, prober: &Prober, host: usize) -> Result<()> {
+        let name = self.hosts[host].name();
+        let what = format!("{name} answers");
+        self.lab
+            .wait_until(LONG, &what, || Ok((prober.now().as_deref() == Some(name)).then_some(())))
+    }
+}
+
+/// Neighbour advertisements as tcpdump shows them, one a line, without the time.
+fn advertisements(tcpdump: &Tcpdump, since: Instant) -> Vec<String> {
+    let lines = tcpdump.log().lines();
+    let lines = lines.iter().filter(|(at, _)| *at >= since).map(|(_, line)| line.as_str());
+    let lines = lines.filter(|line| line.contains("neighbor advertisement"));
+    lines.filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect()
+}
+
+fn excluded(priority: u8) -> String {
+    Instance::new(51, priority, "10.0.0.100/24")
+        .with("virtual_ipaddress_excluded {")
+        .with("    2001:db8::100")
+        .with("    2001:db8::101/64")
+        .with("}")
+        .to_string()
+}
+
+/// What the kernel says of the addresses: scope, flags, lifetimes.
+fn described(host: &Host) -> Result<Vec<String>> {
+    let text = host.ip(&["-6", "-o", "address", "show", "dev", "eth0"])?;
+    let lines = text.lines().filter(|line| line.contains("2001:db8::10"));
+    // Ours bear a mark that keepalived's do not.
+    let lines = lines.map(|line| line.replace(" proto 112", "").replace(" proto 0x70", ""));
+    let mut lines: Vec<String> =
+        lines.map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+/// An IPv4 router takes IPv6 addresses along, adds and announces them as keepalived does, and gives them up to it.
+#[test]
+fn an_ipv4_router_carries_ipv6_addresses() -> Result<()> {
+    let stage = Stage::new()?;
+    let tcpdump = Tcpdump::start_with(&stage.client, "icmp6 and dst host ff02::1")?;
+    let addresses = ["10.0.0.100", "2001:db8::100", "2001:db8::101"];
+    let all = |wanted: bool, which: usize| -> Result<()> {
+        for address in addresses {
+            assert_eq!(stage.hosts[which].has_address(address)?, wanted, "{address}");
+        }
+        Ok(())
+    };
+
+    let begin = Instant::now();
+    let mut theirs = Kind::Keepalived.start(&stage.hosts[1], &excluded(100))?;
+    stage.settled(1, &addresses)?;
+    let prober = Prober::start(&stage.client, VIP)?;
+    stage.answers(&prober, 1)?;
+    let (as_theirs, announced) = (described(&stage.hosts[1])?, advertisements(&tcpdump, begin));
+
+    let begin = Instant::now();
+    let mut ours = Kind::VrrpUser.start(&stage.hosts[0], &excluded(150))?;
+    ours.wait_state(&stage.hosts[0], ROUTER, "MASTER", LONG)?;
+    stage.settled(0, &addresses)?;
+    stage.answers(&prober, 0)?;
+    assert_eq!(described(&stage.hosts[0])?, as_theirs);
+    // The same messages from another Ethernet address, first all rounds of one address or all addresses of a round.
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines.truncate(10);
+        lines
+    };
+    assert_eq!(sorted(advertisements(&tcpdump, begin)), sorted(announced));
+
+    // Killed, they stay with it, the other one takes over; started again, it removes what it left and takes all back.
+    ours.kill()?;
+    theirs.wait_state(&stage.hosts[1], ROUTER, "MASTER", LONG)?;
+    all(true, 1)?;
+    stage.answers(&prober, 1)?;
+    let mut ours = Kind::VrrpUser.start(&stage.hosts[0], &excluded(150))?;
+    ours.wait_state(&stage.hosts[0], ROUTER, "MASTER", LONG)?;
+    stage.settled(0, &addresses)?;
+    stage.answers(&prober, 0)?;
+
+    // One removed by others: the router resigns and takes it up again.
+    let before = Instant::now();
+    stage.hosts[0].ip(&["address", "delete", "2001:db8::101/64", "dev", "eth0"])?;
+    stage.lab.wait_until(LONG, "the loss is noticed", || {
+        let Daemon::VrrpUser(ours) = &ours else { return Ok(None) };
+        Ok(ours.log().contains("2001:db8::101 dev eth0 was removed from outside").then_some(()))
+    })?;
+    ours.wait_state(&stage.hosts[0], ROUTER, "MASTER", LONG)?;
+    stage.settled(0, &addresses)?;
+    println!("without an answer for {:?} at most", prober.away(before));
+
+    ours.stop()?;
+    all(false, 0)?;
+    stage.settled(1, &addresses)
+}

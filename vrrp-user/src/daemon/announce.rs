@@ -1,0 +1,94 @@
+//! Telling the network where a virtual address is now, and asking who else has it: gratuitous ARP and ARP probes for
+//! IPv4, unsolicited neighbour advertisements and solicitations for IPv6.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+
+use super::addresses::Place;
+use super::{Daemon, SETTLED};
+use crate::engine::time::Nanos;
+use crate::engine::types::RouterId;
+use crate::io::timer;
+use crate::wire::{arp, frame, ndisc};
+
+/// How long is believed what was found out about an interface; keepalived looks as often.
+const BELIEVED: Nanos = Nanos::from_secs(5);
+
+/// Whether this host routes IPv6 packets that arrive on an interface, which its neighbour advertisements must say
+/// (R): a neighbour that hears otherwise no longer takes it for a router (RFC 4861 section 7.2.5).
+#[derive(Default)]
+pub struct Forwarding {
+    known: BTreeMap<u32, (Nanos, bool)>,
+}
+
+impl Forwarding {
+    fn on(&mut self, ifindex: u32, name: &str, now: Nanos) -> bool {
+        match self.known.get(&ifindex) {
+            Some((since, forwards)) if now < *since + BELIEVED => *forwards,
+            Some(_) | None => {
+                // A value that the kernel keeps in memory, readable without a lock that anybody holds for long.
+                let path = format!("/proc/sys/net/ipv6/conf/{name}/forwarding");
+                let value = fs::read_to_string(path);
+                let forwards = value.is_ok_and(|value| !matches!(value.trim(), "0" | ""));
+                self.known.insert(ifindex, (now, forwards));
+                forwards
+            }
+        }
+    }
+}
+
+impl Daemon {
+    /// Sends rounds of announcements of all addresses of a router; those that are not there yet are announced when
+    /// they are.
+    pub(super) fn send_garp(&mut self, id: RouterId, rounds: u32) {
+        let places = self.places(id);
+        let there: Vec<Place> = places
+            .into_iter()
+            .map(|(place, _)| place)
+            .filter(|place| self.interfaces.has(*place) || self.addresses.announce(*place, rounds))
+            .collect();
+        for _ in 0..rounds {
+            for place in &there {
+                self.garp(*place);
+            }
+        }
+        if self.engine.view(id).is_some_and(|view| timer::now() >= view.since + SETTLED) {
+            for place in there {
+                self.probe(place);
+            }
+        }
+    }
+
+    /// Asks who else has an address; an answer is what the kernel side watches for.
+    pub(super) fn probe(&mut self, place: Place) {
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        let Some(mac) = mac else { return };
+        match place.address {
+            IpAddr::V4(address) => {
+                let frame = frame::arp_frame(&arp::Repr::probe(mac, address));
+                self.queue.push(place.ifindex, &frame, u32::MAX);
+            }
+            IpAddr::V6(address) => {
+                self.queue.push(place.ifindex, &ndisc::probe_frame(mac, address), u32::MAX);
+            }
+        }
+    }
+
+    /// Announces an address once.
+    pub(super) fn garp(&mut self, place: Place) {
+        let Some(interface) = self.interfaces.get(place.ifindex) else { return };
+        let Some(mac) = interface.mac else { return };
+        match place.address {
+            IpAddr::V4(address) => {
+                self.queue.push(place.ifindex, &frame::garp_frame(mac, address), u32::MAX);
+            }
+            IpAddr::V6(address) => {
+                let now = timer::now();
+                let router = self.forwarding.on(place.ifindex, &interface.name, now);
+                let frame = ndisc::unsolicited_frame(mac, address, router);
+                self.queue.push(place.ifindex, &frame, u32::MAX);
+            }
+        }
+    }
+}
