@@ -4,9 +4,11 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::config::command::Command;
 use crate::config::model::{
     Address, Authentication, Config, Diagnostic, Router, Severity, Transport, V3Checksum,
 };
+use crate::config::notify::{Notify, Once, Settings};
 use crate::config::{self, LoadError, Options};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
@@ -55,11 +57,66 @@ pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     if let Some(metrics) = &config.metrics {
         writeln!(out, "metrics at {metrics}\n")?;
     }
+    describe_settings(&config.notify, out)?;
     for router in &config.routers {
         describe_router(router, out)?;
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// What counts for all scripts and fifos, as far as it is not the default.
+fn describe_settings(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
+    let default = Settings::default();
+    if *settings == default {
+        return Ok(());
+    }
+    writeln!(out, "scripts and fifos")?;
+    let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
+    if let Some(user) = &settings.user {
+        line("user", user.to_string())?;
+    }
+    if settings.security {
+        line("security", "nothing runs as root that others could have written".to_owned())?;
+    }
+    if settings.symlink_paths {
+        line("paths", "as written, with symbolic links".to_owned())?;
+    }
+    if settings.supplementary_groups {
+        line("groups", "all of the user".to_owned())?;
+    }
+    if let Some(umask) = settings.umask {
+        line("umask", format!("{umask:03o}"))?;
+    }
+    line("at once", settings.concurrency.to_string())?;
+    line("timeout", seconds(settings.timeout))?;
+    for (name, once) in [("at start", &settings.startup), ("at the end", &settings.shutdown)] {
+        if let Some(Once { command, timeout }) = once {
+            line(name, format!("{}, at most {}", described(command), seconds(*timeout)))?;
+        }
+    }
+    for (_, fifo) in settings.fifos() {
+        let reader = fifo.script.as_ref().map(|script| format!(", read by {}", described(script)));
+        line("fifo", format!("{}{}", fifo.path.display(), reader.unwrap_or_default()))?;
+    }
+    if settings.priority_changes {
+        line("priority", "the fifos are told when it changes".to_owned())?;
+    }
+    if settings.states_on_reload {
+        line("reload", "the fifos are told all states".to_owned())?;
+    }
+    if let Some(command) = &settings.split_brain {
+        line("split brain", described(command))?;
+    }
+    writeln!(out)
+}
+
+/// A command and whom it runs as.
+fn described(command: &Command) -> String {
+    match &command.user {
+        Some(user) => format!("{command} (as {user})"),
+        None => command.to_string(),
+    }
 }
 
 fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
@@ -94,6 +151,32 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     }
     if router.higher_prio_advert {
         line("higher priority", "heard as master: one more advertisement is sent".to_owned())?;
+    }
+    if let Some(notify) = &router.notify {
+        describe_notify(notify, &mut line)?;
+    }
+    Ok(())
+}
+
+/// The scripts of a router or group.
+pub fn describe_notify(
+    notify: &Notify,
+    line: &mut impl FnMut(&str, String) -> io::Result<()>,
+) -> io::Result<()> {
+    for (keyword, command) in notify.commands() {
+        let on = match keyword {
+            "notify_master" => "on MASTER",
+            "notify_backup" => "on BACKUP",
+            "notify_fault" => "on FAULT",
+            "notify_stop" => "on STOP",
+            "notify_deleted" => "on DELETED",
+            "notify" => "on any change",
+            _ => "lower priority",
+        };
+        line(on, described(command))?;
+    }
+    if let Some(on) = notify.priority_changes {
+        line("fifos", format!("are {}told of changes of priority", if on { "" } else { "not " }))?;
     }
     Ok(())
 }
@@ -193,14 +276,14 @@ mod tests {
     fn usable_with_warnings() {
         let (usable, out) = checked(
             "k.conf",
-            "vrrp_instance A {\n  interface eth0\n  virtual_router_id 7\n  notify /bin/x\n  \
+            "vrrp_instance A {\n  interface eth0\n  virtual_router_id 7\n  notify \"/bin/x 'a b'\" root\n  smtp_alert\n  \
              authentication { auth_type PASS\n auth_pass secret }\n  \
              virtual_ipaddress {\n    10.0.0.1/24 dev eth1 label eth1:0 brd + scope link no_track\n    10.0.0.2\n  }\n}\n",
         );
         assert!(usable);
         assert_eq!(
             out,
-            "k.conf:4:3: warning: notify is recognised but not supported yet: no script is run\n\
+            "k.conf:5:3: note: smtp_alert has no effect here: no mail is sent\n\
              \n\
              router A (line 1)\n\
              \x20   interface       eth0\n\
@@ -214,8 +297,9 @@ mod tests {
              \x20   address         10.0.0.1/24 dev eth1 label eth1:0 brd 10.0.0.255 scope link no_track\n\
              \x20                   10.0.0.2/32\n\
              \x20   gratuitous ARP  5 at once and 5 after 5 s; lower priority heard: 5 at once and 5 after 5 s\n\
+             \x20   on any change   /bin/x 'a b' (as root)\n\
              \n\
-             k.conf: usable, 1 router, 1 warning\n"
+             k.conf: usable, 1 router, 1 note\n"
         );
     }
 

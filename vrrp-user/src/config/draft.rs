@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::model::{
     Address, Group, Listen, Scheduling, Track, TrackFile, TrackProcess, TrackScript, V3Checksum,
 };
+use super::notify::{Notify, Settings};
 use super::report::{Located, Position};
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
@@ -26,6 +27,8 @@ pub(super) struct Drafts {
     pub(super) scheduling: Option<Scheduling>,
     /// Where metrics are served.
     pub(super) metrics: Option<Listen>,
+    /// What counts for all scripts and fifos.
+    pub(super) notify: Settings,
 }
 
 /// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.
@@ -77,6 +80,8 @@ pub(super) struct Draft {
     pub(super) track: Vec<Located<Track>>,
     /// `dont_track_primary`.
     pub(super) dont_track_primary: bool,
+    /// Scripts.
+    pub(super) notify: Notify,
 }
 
 /// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a

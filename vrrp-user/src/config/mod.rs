@@ -14,10 +14,12 @@ use report::Report;
 pub use log::log;
 
 mod address;
+pub mod command;
 mod draft;
 mod keepalived;
 mod log;
 pub mod model;
+pub mod notify;
 mod report;
 pub(crate) mod text;
 mod toml;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use super::address::{Address, AddressFlags};
+use super::notify::{Notify, Settings};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub scheduling: Option<Scheduling>,
     /// Where metrics are served; `None` for nowhere.
     pub metrics: Option<Listen>,
+    /// What counts for all scripts and fifos.
+    pub notify: Settings,
 }
 
 /// Where a server listens.
@@ -156,6 +159,8 @@ pub struct Router {
     pub track: Vec<Track>,
     /// `dont_track_primary`: it goes on while its own interface is down.
     pub dont_track_primary: bool,
+    /// What runs when something happens to it; `None` for nothing.
+    pub notify: Option<Box<Notify>>,
 }
 
 impl Router {

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
+use super::command::Origin;
 use super::model::{Diagnostic, Severity};
 
 /// Beyond this many, further diagnostics are only counted: a file that is not a configuration at all must
@@ -63,7 +65,7 @@ impl<T> Located<T> {
 /// The diagnostics of one configuration.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    files: Vec<String>,
+    files: Vec<Arc<str>>,
     diagnostics: Vec<Diagnostic>,
     seen: HashSet<(Position, String)>,
     suppressed: usize,
@@ -75,9 +77,9 @@ pub(super) struct Report {
 impl Report {
     /// Registers a file under the name by which messages call it.
     pub(super) fn file(&mut self, name: &str) -> FileId {
-        let known = self.files.iter().position(|file| file == name);
+        let known = self.files.iter().position(|file| **file == *name);
         FileId(known.unwrap_or_else(|| {
-            self.files.push(name.to_owned());
+            self.files.push(name.into());
             self.files.len() - 1
         }))
     }
@@ -96,7 +98,13 @@ impl Report {
 
     /// Name of a file.
     pub(super) fn name(&self, file: FileId) -> &str {
-        self.files.get(file.0).map_or("", String::as_str)
+        self.files.get(file.0).map_or("", |file| &**file)
+    }
+
+    /// A place for messages that come when the files were read already.
+    pub(super) fn origin(&self, at: Position) -> Origin {
+        let file = self.files.get(at.file.0).cloned().unwrap_or_else(|| "".into());
+        Origin { file, line: at.line, column: at.column }
     }
 
     /// The daemon goes on without it. An empty hint is none.
@@ -153,7 +161,7 @@ impl Report {
     /// All of them, in the order of the file.
     pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         let order = |diagnostic: &Diagnostic| {
-            let file = self.files.iter().position(|file| *file == diagnostic.file);
+            let file = self.files.iter().position(|file| **file == *diagnostic.file);
             (file, diagnostic.line, diagnostic.column)
         };
         self.diagnostics.sort_by_key(order);

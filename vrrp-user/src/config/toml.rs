@@ -17,6 +17,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 use template::Variables;
 
+mod notify;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -69,7 +70,7 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 }
 
-const ROOT_KEYS: &[&str] = &["sched", "metrics", "defaults", "router"];
+const ROOT_KEYS: &[&str] = &["sched", "metrics", "scripts", "notify", "defaults", "router"];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
 /// Most routers that a file can have, by entries that stand for many.
@@ -92,6 +93,7 @@ const ROUTER_KEYS: &[&str] = &[
     "lower_prio_advert",
     "higher_prio_advert",
     "v3_checksum",
+    "notify",
 ];
 const ADDRESS_KEYS: &[&str] = &[
     "address",
@@ -160,7 +162,8 @@ impl Reader<'_> {
                 })
                 .ok()
         });
-        Drafts { routers: self.routers(&root), scheduling, metrics, ..Drafts::default() }
+        let notify = self.script_settings(&root);
+        Drafts { routers: self.routers(&root), scheduling, metrics, notify, ..Drafts::default() }
     }
 
     fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {
@@ -320,6 +323,7 @@ impl Reader<'_> {
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
             track: Vec::new(),
             dont_track_primary: false,
+            notify: self.notify(table),
         }
     }
 

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::draft::{Draft, Drafts};
 use super::model::{Address, Authentication, Config, Router, Transport};
+use super::notify::Notify;
 use super::report::{Located, Position, Report};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
@@ -68,8 +69,9 @@ pub(super) const KEEPALIVED: Format = Format {
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
 pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
     let mut validator = Validator { format, report };
-    let Drafts { routers: drafts, groups, scripts, files, processes, scheduling, metrics } = drafts;
-    let mut config = Config { scheduling, metrics, ..Config::default() };
+    let Drafts { routers: drafts, groups, scripts, files, processes, scheduling, metrics, notify } =
+        drafts;
+    let mut config = Config { scheduling, metrics, notify, ..Config::default() };
     config.groups.extend(groups.into_iter().map(|group| group.value));
     config.scripts.extend(scripts.into_iter().map(|script| script.value));
     config.files.extend(files.into_iter().map(|file| file.value));
@@ -143,6 +145,7 @@ impl Validator<'_> {
             v3_checksum: draft.v3_checksum,
             track: draft.track.into_iter().map(|track| track.value).collect(),
             dont_track_primary: draft.dont_track_primary,
+            notify: (draft.notify != Notify::default()).then(|| Box::new(draft.notify)),
         })
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Entry, Globals, Parser, keywords, set};
 use crate::config::draft::Draft;
 use crate::config::model::{Address, V3Checksum};
+use crate::config::notify::Notify;
 use crate::config::report::{Located, Position, Report};
 use crate::engine::time::Nanos;
 
@@ -43,6 +44,14 @@ pub(super) const KEYWORDS: &[&str] = &[
     "accept",
     "native_ipv6",
     "mcast_dst_ip",
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+    "notify_deleted",
+    "notify_master_rx_lower_pri",
+    "notify_priority_changes",
 ];
 
 /// Address family of an instance: that of the first address in it.
@@ -96,6 +105,7 @@ pub(super) struct Instance {
     higher_prio_send_advert: Option<bool>,
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
+    notify: Notify,
 }
 
 impl Instance {
@@ -131,6 +141,7 @@ impl Instance {
             higher_prio_send_advert: None,
             v3_checksum: None,
             strict: None,
+            notify: Notify::default(),
         }
     }
 
@@ -195,6 +206,7 @@ impl Instance {
             v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
             track: Vec::new(),
             dont_track_primary: false,
+            notify: self.notify,
         })
     }
 
@@ -327,6 +339,7 @@ impl Parser<'_> {
             "accept" => {}
             "native_ipv6" => self.native_ipv6(entry, to),
             "mcast_dst_ip" => self.destination(entry, to),
+            _ if self.notify_entry(entry, &mut to.notify) => {}
             _ => self.not_acted_on(entry, keywords::INSTANCE, KEYWORDS),
         }
     }

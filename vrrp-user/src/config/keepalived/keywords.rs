@@ -34,7 +34,6 @@ pub(super) fn find(table: &'static [Unsupported], keyword: &str) -> Option<&'sta
 /// Of what belongs to keepalived's load balancer.
 pub(super) const BALANCER: &str = "load balancing is not part of this daemon";
 const NO_SCRIPT: &str = "no script is run";
-const NO_FIFO: &str = "nothing is written to a fifo";
 const NO_TRACKING: &str = "it does not influence the priority or the state";
 const NO_ROUTES: &str = "it is neither added nor removed";
 const NO_MAIL: &str = "no mail is sent";
@@ -86,20 +85,8 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("smtp_alert_checker", NO_MAIL),
     note("no_email_faults", NO_MAIL),
     note("no_checker_emails", NO_MAIL),
-    warning("script_user", NO_SCRIPT),
-    warning("enable_script_security", NO_SCRIPT),
-    warning("startup_script", NO_SCRIPT),
-    warning("startup_script_timeout", NO_SCRIPT),
-    warning("shutdown_script", NO_SCRIPT),
-    warning("shutdown_script_timeout", NO_SCRIPT),
-    warning("notify_fifo", NO_FIFO),
-    warning("notify_fifo_script", NO_FIFO),
-    warning("vrrp_notify_fifo", NO_FIFO),
-    warning("vrrp_notify_fifo_script", NO_FIFO),
-    warning("vrrp_notify_priority_changes", NO_FIFO),
-    warning("fifo_write_vrrp_states_on_reload", NO_FIFO),
-    note("lvs_notify_fifo", NO_FIFO),
-    note("lvs_notify_fifo_script", NO_FIFO),
+    note("lvs_notify_fifo", BALANCER),
+    note("lvs_notify_fifo_script", BALANCER),
     error(
         "vrrp_mcast_group4",
         "advertisements go to 224.0.0.18 only, which the other routers would not hear",
@@ -186,9 +173,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("checker_process_name", NO_PROCESS),
     note("lvs_process_name", NO_PROCESS),
     note("bfd_process_name", NO_PROCESS),
-    note("use_symlink_paths", NO_SCRIPT),
-    note("set_supplementary_groups", NO_SCRIPT),
-    note("umask", NO_PROCESS),
     note("random_seed", "`${_RANDOM}` is different at every start"),
     warning("include_check", "write includer, includem, includew or includea instead"),
     note("reload_check_config", NO_PROCESS),
@@ -215,14 +199,6 @@ pub(super) const INSTANCE: &[Unsupported] = &[
     warning("track_bfd", NO_TRACKING),
     warning("track_src_ip", NO_TRACKING),
     warning("dont_track_primary", "the router is in FAULT while its interface is down"),
-    warning("notify", NO_SCRIPT),
-    warning("notify_master", NO_SCRIPT),
-    warning("notify_backup", NO_SCRIPT),
-    warning("notify_fault", NO_SCRIPT),
-    warning("notify_stop", NO_SCRIPT),
-    warning("notify_deleted", NO_SCRIPT),
-    warning("notify_master_rx_lower_pri", NO_SCRIPT),
-    warning("notify_priority_changes", NO_SCRIPT),
     note("smtp_alert", NO_MAIL),
     warning("virtual_routes", NO_ROUTES),
     warning("virtual_rules", NO_ROUTES),

@@ -9,6 +9,7 @@ use std::path::Path;
 use preprocess::{Line, Preprocessor};
 
 use super::Options;
+use super::command;
 use super::draft::{DEFAULT_GARP, Drafts};
 use super::model::{Scheduling, Severity, V3Checksum};
 use super::report::{Located, Position, Report};
@@ -25,6 +26,7 @@ mod docs_tests;
 mod include;
 mod instance;
 mod keywords;
+mod notify;
 mod preprocess;
 #[cfg(test)]
 mod tests;
@@ -45,12 +47,9 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let report = &mut *parser.lines.report;
     let routers = instances.into_iter().filter_map(|instance| instance.finish(&globals, report));
     // keepalived has no setting for it; there is a command line option.
-    Ok(Drafts {
-        routers: routers.collect(),
-        scheduling: globals.scheduling,
-        metrics: None,
-        ..Drafts::default()
-    })
+    let routers = routers.collect();
+    let Globals { scheduling, scripts, .. } = globals;
+    Ok(Drafts { routers, scheduling, notify: scripts.finish(), ..Drafts::default() })
 }
 
 /// What `global_defs` says about all instances.
@@ -65,6 +64,7 @@ struct Globals {
     v3_checksum: V3Checksum,
     scheduling: Option<Scheduling>,
     strict: bool,
+    scripts: notify::Scripts,
 }
 
 impl Default for Globals {
@@ -79,6 +79,7 @@ impl Default for Globals {
             v3_checksum: V3Checksum::Rfc5798,
             scheduling: None,
             strict: false,
+            scripts: notify::Scripts::default(),
         }
     }
 }
@@ -116,6 +117,24 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "dynamic_interfaces",
     "vrrp_rt_priority",
     "vrrp_no_swap",
+    "script_user",
+    "enable_script_security",
+    "use_symlink_paths",
+    "set_supplementary_groups",
+    "umask",
+    "startup_script",
+    "startup_script_timeout",
+    "shutdown_script",
+    "shutdown_script_timeout",
+    "notify_fifo",
+    "notify_fifo_script",
+    "vrrp_notify_fifo",
+    "vrrp_notify_fifo_script",
+    "vrrp_notify_priority_changes",
+    "fifo_write_vrrp_states_on_reload",
+    "notify_split_brain",
+    "notify_timeout",
+    "script_concurrency",
 ];
 
 /// Reads entries and blocks.
@@ -148,9 +167,28 @@ impl Parser<'_> {
     fn next_entry(&mut self) -> Option<Entry> {
         loop {
             let line = self.next_line()?;
-            let mut words = self.words(&line).into_iter();
+            let keyword = line.text.split_whitespace().next().unwrap_or("");
+            let words = match notify::is_quoted(keyword) {
+                true => self.command_words(&line),
+                false => self.words(&line),
+            };
+            let mut words = words.into_iter();
             if let Some(keyword) = words.next() {
                 return Some(Entry { keyword, parameters: words.collect() });
+            }
+        }
+    }
+
+    /// The words of a line whose second one is a command.
+    fn command_words(&mut self, line: &Line) -> Vec<Word> {
+        match command::quoted_words(&line.text) {
+            Ok(words) => words
+                .into_iter()
+                .map(|(column, word)| Located::new(word, line.at.advance(column)))
+                .collect(),
+            Err(error) => {
+                self.warning(line.at, format!("{error}; the line is ignored"), "");
+                Vec::new()
             }
         }
     }
@@ -330,6 +368,7 @@ impl Parser<'_> {
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
             "vrrp_mcast_group4" if is_default_group(entry) => {}
+            _ if self.script_entry(entry, &mut globals.scripts) => {}
             _ => self.not_acted_on(entry, keywords::GLOBAL, GLOBAL_KEYWORDS),
         }
     }

@@ -192,10 +192,8 @@ fn braces_anywhere() {
 #[test]
 fn braces_in_quotes_are_text() {
     let (router, diagnostics) = warned("notify \"/bin/x {} }\"");
-    assert_eq!(
-        diagnostics,
-        ["2: warning: notify is recognised but not supported yet: no script is run"]
-    );
+    assert_eq!(diagnostics, [""; 0]);
+    assert_eq!(router.notify.unwrap().any.unwrap().argv, ["/bin/x", "{}", "}"]);
     assert_eq!(router.addresses.len(), 1);
 }
 
@@ -565,7 +563,7 @@ fn undefined_names_stay() {
         ]
     );
     let (_, diagnostics) = warned("notify \"/bin/x $1 ${HOME}\"");
-    assert_eq!(diagnostics.len(), 1, "a script may have variables of its own");
+    assert_eq!(diagnostics, [""; 0], "a script may have variables of its own");
 }
 
 #[test]
@@ -802,6 +800,74 @@ fn keywords_that_are_acted_on_are_known() {
         let diagnostics = diagnostics_of(&text);
         assert!(!diagnostics.iter().any(|d| d.message.contains("unknown keyword")), "{keyword}");
     }
+}
+
+#[test]
+fn scripts() {
+    let (config, diagnostics) = accept(&with(concat!(
+        "notify \"/bin/x 'a b' \\\"c\" root adm\n",
+        "notify_master /bin/m nobody\n",
+        "notify_master /bin/again\n",
+        "notify_stop '/bin/s t'\n",
+        "notify_deleted\n",
+        "notify_fault\n",
+        "notify_backup \"/bin/b 'c\"\n",
+        "notify_priority_changes off",
+    )));
+    assert_eq!(
+        diagnostics,
+        [
+            "6:1: warning: notify_master is there already, in line 5; this one is ignored",
+            "9:1: warning: notify_fault has no script; it is ignored",
+            "10:15: warning: notify_backup is ignored: the quote ' is not closed: `/bin/b 'c`",
+        ]
+    );
+    let notify = config.routers.into_iter().next().unwrap().notify.unwrap();
+    let any = notify.any.as_ref().unwrap();
+    assert_eq!(any.argv, ["/bin/x", "a b", "\"c"]);
+    assert_eq!(any.user.as_ref().unwrap().to_string(), "root adm");
+    assert_eq!(
+        (any.origin.line, &*any.origin.file),
+        (4, &*notify.stop.as_ref().unwrap().origin.file)
+    );
+    assert_eq!(notify.master.unwrap().user.unwrap().to_string(), "nobody");
+    assert_eq!(notify.stop.unwrap().argv, ["/bin/s", "t"]);
+    assert!(notify.says_deleted && notify.deleted.is_none() && notify.fault.is_none());
+    assert_eq!(notify.priority_changes, Some(false));
+}
+
+#[test]
+fn script_settings() {
+    let globals = concat!(
+        "script_user a b\nenable_script_security\numask IRWXO | IWGRP\n",
+        "startup_script_timeout 3\nstartup_script \"/bin/up now\" root\n",
+        "shutdown_script /bin/down\nshutdown_script_timeout 1001\n",
+        "vrrp_notify_fifo_script \"/bin/r -x\"\nvrrp_notify_fifo /run/f c d\nnotify_fifo /run/g\n",
+        "vrrp_notify_priority_changes on\nfifo_write_vrrp_states_on_reload\n",
+        "notify_split_brain /bin/split\nnotify_timeout 5\nscript_concurrency 3\n",
+    );
+    let (config, diagnostics) = accept(&format!("global_defs {{\n{globals}}}\n{}", with("")));
+    assert_eq!(
+        diagnostics,
+        ["8:1: warning: shutdown_script_timeout must be 1 to 1000 seconds; ignored"]
+    );
+    let settings = config.notify;
+    assert_eq!((settings.user.unwrap().to_string(), settings.umask), ("a b".into(), Some(0o027)));
+    let startup = settings.startup.unwrap();
+    assert_eq!(startup.command.to_string(), "/bin/up now");
+    assert_eq!(startup.command.user.unwrap().user, "root");
+    assert_eq!(startup.timeout, Nanos::from_secs(3));
+    assert_eq!(settings.shutdown.unwrap().timeout, Nanos::from_secs(10));
+    let fifo = settings.vrrp_fifo.unwrap();
+    assert_eq!(
+        (fifo.path.to_str(), fifo.user.unwrap().to_string()),
+        (Some("/run/f"), "c d".into())
+    );
+    assert_eq!(fifo.script.unwrap().argv, ["/bin/r", "-x"]);
+    assert_eq!(settings.fifo.unwrap().script, None);
+    assert!(settings.priority_changes && settings.states_on_reload && settings.security);
+    assert_eq!(settings.split_brain.unwrap().argv, ["/bin/split"]);
+    assert_eq!((settings.timeout, settings.concurrency), (Nanos::from_secs(5), 3));
 }
 
 // What the keywords mean.
@@ -1238,7 +1304,12 @@ fn example_haproxy() {
         assert_eq!(router.authentication, Authentication::Pass(*b"Pa55 !#x"));
         assert_eq!((router.garp.refresh, router.garp.refresh_repeat), (Nanos::from_secs(60), 2));
         assert_eq!(router.excluded[0].dev.as_deref(), Some("ens4"));
-        assert_eq!(diagnostics.len(), 7, "{diagnostics:#?}");
+        assert_eq!(diagnostics.len(), 3, "{diagnostics:#?}");
+        let notify = router.notify.as_ref().unwrap();
+        let master = notify.master.as_ref().unwrap();
+        assert_eq!(master.argv, ["/etc/keepalived/notify.sh", "master"]);
+        assert_eq!(config.notify.user.as_ref().unwrap().user, "keepalived_script");
+        assert!(config.notify.security);
     }
 }
 

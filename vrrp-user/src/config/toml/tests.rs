@@ -243,6 +243,91 @@ fn mistakes() {
 }
 
 #[test]
+fn scripts() {
+    let head = concat!(
+        "[scripts]\nuser = \"a\"\ngroup = \"b\"\nsecurity = true\numask = \"027\"\nconcurrency = 3\n",
+        "startup = \"/bin/up 'a b'\"\nstartup_timeout = \"3s\"\n",
+        "[notify]\ntimeout = \"5s\"\nfifo = \"/run/g\"\nsplit_brain = [\"/bin/split\", \"x y\"]\n",
+        "vrrp_fifo = { path = \"/run/f\", user = \"c\", script = \"/bin/r\" }\n",
+    );
+    let line = "notify = { any = { command = \"/bin/x y\", user = \"root\" }, deleted = true }";
+    let Ok(loaded) = load_text(format!("{head}{}", with(line)).as_bytes()) else {
+        panic!("refused")
+    };
+    let settings = loaded.notify;
+    assert_eq!(settings.user.unwrap().to_string(), "a b");
+    assert_eq!((settings.security, settings.umask, settings.concurrency), (true, Some(0o027), 3));
+    let startup = settings.startup.unwrap();
+    assert_eq!(
+        (startup.command.argv, startup.timeout),
+        (vec!["/bin/up".into(), "a b".into()], Nanos::from_secs(3))
+    );
+    assert_eq!(settings.timeout, Nanos::from_secs(5));
+    assert_eq!(settings.split_brain.unwrap().argv, ["/bin/split", "x y"]);
+    assert_eq!(settings.fifo.unwrap().script, None);
+    let fifo = settings.vrrp_fifo.unwrap();
+    assert_eq!(
+        (fifo.user.unwrap().user, fifo.script.unwrap().argv),
+        ("c".into(), vec!["/bin/r".into()])
+    );
+    let notify = loaded.routers[0].notify.clone().unwrap();
+    let any = notify.any.unwrap();
+    assert_eq!(
+        (any.argv, any.user.unwrap().user),
+        (vec!["/bin/x".into(), "y".into()], "root".into())
+    );
+    assert!(notify.says_deleted && notify.deleted.is_none());
+}
+
+#[test]
+fn script_mistakes() {
+    for (line, error) in [
+        (
+            "notify = { any = 5 }",
+            "6:18: error: any must be a command in quotes or a list of its words, not an integer",
+        ),
+        ("notify = { any = \"\" }", "6:18: error: any is no command: there is no program in it"),
+        (
+            "notify = { any = \"/x 'y\" }",
+            "6:18: error: any is no command: the quote ' is not closed",
+        ),
+        (
+            "notify = { any = [\"/x\", 1] }",
+            "6:18: error: any is no command: it must be a list of strings",
+        ),
+        (
+            "notify = { master = { user = \"x\" } }",
+            "6:21: error: master has no command (add command = \"...\")",
+        ),
+        (
+            "notify = { mastr = \"/x\" }",
+            "6:12: error: unknown key mastr in notify (did you mean master?)",
+        ),
+    ] {
+        assert_eq!(refuse(&with(line)), [error], "{line}");
+    }
+    for (head, error) in [
+        ("[notify]\nfifo = \"f\"\n", "2:8: error: fifo must be an absolute path"),
+        ("[notify]\ntimeout = \"1ms\"\n", "2:11: error: timeout must be 10 ms to 86400 s"),
+        ("[scripts]\nconcurrency = 0\n", "2:15: error: concurrency must be 1 to 65535, not 0"),
+        (
+            "[scripts]\numask = \"9\"\n",
+            "2:9: error: umask must be octal digits, not `9` (like \"022\")",
+        ),
+        (
+            "[scripts]\ngroup = \"g\"\n",
+            "2:9: error: there is a group without a user (add user = \"...\")",
+        ),
+        (
+            "[scripts]\nstartup_timeout = \"1s\"\n",
+            "2:19: error: there is startup_timeout, but no startup",
+        ),
+    ] {
+        assert_eq!(refuse(&format!("{head}{}", with(""))), [error], "{head}");
+    }
+}
+
+#[test]
 fn all_mistakes_at_once() {
     let errors = refuse(
         "rooter = 1\n[[router]]\nvrid = 300\nfoo = 1\n[[router]]\nname = \"b\"\ninterface = \"eth 0\"\nversion = 3\n",
