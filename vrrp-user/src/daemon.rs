@@ -8,22 +8,21 @@ mod addresses;
 mod announce;
 pub mod history;
 mod interfaces;
+mod lockfile;
 mod router;
+mod service;
 mod status;
 mod watch;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{self, signal};
 use tokio::sync::mpsc;
 use tokio::sync::watch::Sender as Latest;
@@ -37,7 +36,9 @@ use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::announce::Forwarding;
 use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
+use self::lockfile::LockFile;
 use self::router::{Router, state_number};
+use self::service::{Counts, Service};
 use self::watch::Watch;
 use crate::config::model::{Config, Scheduling};
 use crate::control::Instance;
@@ -85,6 +86,8 @@ pub struct Options {
     pub instance: Instance,
     /// BPF filesystem to pin maps on; `None` finds or mounts one.
     pub bpffs: Option<PathBuf>,
+    /// A file that holds the process ID while the daemon runs.
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Why the daemon can not run.
@@ -112,6 +115,29 @@ pub enum Error {
         /// The other daemon, as far as it says.
         pid: Option<u32>,
     },
+    /// The PID file is that of another daemon.
+    #[error(
+        "{path} belongs to a daemon that runs{}; stop it, or name another file with --pid-file",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    PidFileTaken {
+        /// The file.
+        path: PathBuf,
+        /// The other daemon, as far as it says.
+        pid: Option<u32>,
+    },
+    /// What should be the PID file is another one.
+    #[error("{} is no PID file: there is something else in it", .0.display())]
+    NoPidFile(PathBuf),
+    /// The PID file can not be used.
+    #[error("cannot use the PID file {}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The sockets to send from can not be opened.
     #[error(
         "cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN"
@@ -123,6 +149,9 @@ pub enum Error {
     /// Netlink does not work.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
+    /// Netlink worked, and does no more.
+    #[error("stopped because the netlink sockets were closed")]
+    NetlinkClosed,
     /// Something that every Linux has does not work.
     #[error("{what}")]
     Os {
@@ -189,6 +218,7 @@ struct Daemon {
     history: History,
     /// The number of the last entry of the history, for those who follow it.
     latest: Latest<u64>,
+    service: Service,
 }
 
 /// The sources that the loop waits on.
@@ -241,6 +271,7 @@ fn signals() -> io::Result<mpsc::Receiver<SignalKind>> {
 /// [`Error`], before the first advertisement; later failures are logged, counted and retried.
 pub fn run(options: Options) -> Result<(), Error> {
     let lock = lock(&options.instance)?;
+    let pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let scheduling = be_on_time(options.config.scheduling);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -251,16 +282,15 @@ pub fn run(options: Options) -> Result<(), Error> {
     let (socket, dir) = (instance.socket(), instance.runtime_dir());
     let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
-        daemon.serve(&mut sources).await;
-        daemon.stop(&mut sources.questions).await
+        let end = daemon.serve(&mut sources).await;
+        daemon.stop(&mut sources.questions).await.and(end)
     });
     let _ = fs::remove_file(&socket);
     let _ = fs::remove_file(Baseline::path(&instance));
     metrics.iter().for_each(http::tidy);
-    // While the lock is held: who opened the file meanwhile finds out that it is gone ([`lock`]).
-    let _ = fs::remove_file(dir.join(LOCK));
-    let _ = fs::remove_dir(&dir);
+    drop(pid_file);
     drop(lock);
+    let _ = fs::remove_dir(&dir);
     result
 }
 
@@ -274,7 +304,7 @@ fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
     };
     if configured.is_some() {
         log::warn!(
-            "sched = {scheduling} is not possible: {error}; it needs CAP_SYS_NICE and, in a control \
+            "sched = {scheduling} is not possible: {error}; it needs CAP_SYS_NICE or RLIMIT_RTPRIO and, in a control \
              group with a CPU controller, a real-time budget"
         );
     } else {
@@ -284,43 +314,41 @@ fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
 }
 
 /// Takes the instance's lock, which the kernel releases however this process ends.
-fn lock(instance: &Instance) -> Result<Flock<File>, Error> {
+fn lock(instance: &Instance) -> Result<LockFile, Error> {
     let dir = instance.runtime_dir();
     let path = dir.join(LOCK);
     let failed = |path: &Path, error: io::Error| {
         let denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let hint = if denied { "; run as root" } else { "" };
+        let hint = if denied {
+            "; run as root, or let the service manager make it for the user (RuntimeDirectory=)"
+        } else {
+            ""
+        };
         Error::RuntimeDir { path: path.to_owned(), error, hint }
     };
-    // A daemon that stops removes the file while it holds the lock: what was opened before and locked
-    // after is no longer the file that others will lock. Each round needs another daemon's end.
+    // A daemon that stops removes the directory. Each round needs another daemon's end.
     for _ in 0..10 {
         fs::create_dir_all(&dir).map_err(|e| failed(&dir, e))?;
-        let opened =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            opened => opened.map_err(|e| failed(&path, e))?,
+        return match LockFile::take(&path, |_| false) {
+            Ok(lock) => Ok(lock),
+            Err(lockfile::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(lockfile::Error::Io(error)) => Err(failed(&path, error)),
+            Err(error @ lockfile::Error::Foreign) => Err(failed(&path, io::Error::other(error))),
+            Err(lockfile::Error::Taken { pid }) => {
+                Err(Error::AlreadyRunning { instance: instance.clone(), pid })
+            }
         };
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
-                let ours = lock.metadata().map_err(|e| failed(&path, e))?.ino();
-                if fs::metadata(&path).is_ok_and(|there| there.ino() == ours) {
-                    let write = lock.set_len(0).and_then(|()| writeln!(lock, "{}", process::id()));
-                    write.map_err(|e| failed(&path, e))?;
-                    return Ok(lock);
-                }
-            }
-            Err((mut file, Errno::EWOULDBLOCK)) => {
-                let mut pid = String::new();
-                let _ = file.read_to_string(&mut pid);
-                let pid = pid.trim().parse().ok();
-                return Err(Error::AlreadyRunning { instance: instance.clone(), pid });
-            }
-            Err((_, errno)) => return Err(failed(&path, errno.into())),
-        }
     }
     Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
+}
+
+/// Takes a PID file. Whoever has it open and locked is alive, and so is a daemon like keepalived, which locks none.
+fn pid_file(path: &Path) -> Result<LockFile, Error> {
+    LockFile::take(path, lockfile::is_vrrp_daemon).map_err(|error| match error {
+        lockfile::Error::Taken { pid } => Error::PidFileTaken { path: path.to_owned(), pid },
+        lockfile::Error::Foreign => Error::NoPidFile(path.to_owned()),
+        lockfile::Error::Io(source) => Error::PidFile { path: path.to_owned(), source },
+    })
 }
 
 /// One copy of a name that many routers have.
@@ -335,8 +363,10 @@ fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 
 impl Daemon {
     async fn start(options: Options, scheduling: Scheduling) -> Result<(Self, Sources), Error> {
-        let Options { config, config_path, instance, bpffs } = options;
+        let Options { config, config_path, instance, bpffs, pid_file: _ } = options;
         let started = timer::now();
+        let service =
+            Service::start(started).map_err(os("cannot start the thread of the service"))?;
         let tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
         let netlink = Netlink::open(scheduling.below()).await?;
@@ -400,6 +430,7 @@ impl Daemon {
             forwarding: Forwarding::default(),
             asked: 0,
             retry_at: None,
+            service,
         };
         for (id, spec) in (0..).map(RouterId).zip(specs) {
             let info = daemon.router(id).info(spec.priority);
@@ -423,7 +454,9 @@ impl Daemon {
         memory::trim();
         memory::release_code();
         if let Err(error) = memory::lock() {
-            log::info!("memory is not locked: {error} (CAP_IPC_LOCK would permit it)");
+            log::info!(
+                "memory is not locked: {error} (CAP_IPC_LOCK or RLIMIT_MEMLOCK would permit it)"
+            );
         }
         log::info!(
             "instance {}: {} virtual routers from {}",
@@ -431,14 +464,21 @@ impl Daemon {
             daemon.routers.len(),
             daemon.config_path.display()
         );
+        daemon.service.ready(timer::now(), daemon.counts());
         Ok((daemon, sources))
     }
 
-    async fn serve(&mut self, sources: &mut Sources) {
+    /// Until it is told to stop.
+    ///
+    /// # Errors
+    /// What the daemon can not go on without is gone.
+    async fn serve(&mut self, sources: &mut Sources) -> Result<(), Error> {
         let mut more = false;
         loop {
             more |= self.act();
-            let deadlines = [self.engine.poll_timeout(), self.retry_at, self.watch.next()];
+            self.beat();
+            let deadlines =
+                [self.engine.poll_timeout(), self.retry_at, self.watch.next(), self.service.next()];
             let deadline = deadlines.into_iter().flatten().min();
             if let Err(error) = sources.timer.arm(deadline) {
                 log::error!("cannot arm the timer: {error}");
@@ -446,8 +486,14 @@ impl Daemon {
             tokio::select! {
                 biased;
                 Some(signal) = sources.signals.recv() => match signal {
-                    SignalKind::Terminate => return log::info!("SIGTERM: stopping"),
-                    SignalKind::Interrupt => return log::info!("SIGINT: stopping"),
+                    SignalKind::Terminate => {
+                        log::info!("SIGTERM: stopping");
+                        return Ok(());
+                    }
+                    SignalKind::Interrupt => {
+                        log::info!("SIGINT: stopping");
+                        return Ok(());
+                    }
                     SignalKind::Hangup => log::warn!(
                         "SIGHUP: reloading is not supported yet; restart to take up a new \
                          configuration"
@@ -471,7 +517,8 @@ impl Daemon {
                 }
                 report = self.netlink.next() => {
                     if matches!(report, Report::Closed) {
-                        return log::error!("netlink sockets closed: stopping");
+                        log::error!("netlink sockets closed: stopping");
+                        return Err(Error::NetlinkClosed);
                     }
                     self.reported(report);
                 }
@@ -486,6 +533,7 @@ impl Daemon {
 
     /// Hands over, removes the addresses and waits, bounded, until they are gone.
     async fn stop(mut self, questions: &mut mpsc::Receiver<Question>) -> Result<(), Error> {
+        self.service.stopping();
         self.engine.handle_shutdown(timer::now());
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         loop {
@@ -541,6 +589,16 @@ impl Daemon {
 
     fn router_mut(&mut self, id: RouterId) -> &mut Router {
         &mut self.routers[id.0 as usize]
+    }
+
+    /// Lets the service manager know that the loop turns, and what came of it.
+    fn beat(&mut self) {
+        let Self { service, engine, routers, .. } = self;
+        service.beat(timer::now(), || count_states(engine, routers.len()));
+    }
+
+    fn counts(&self) -> Counts {
+        count_states(&self.engine, self.routers.len())
     }
 
     fn count(&mut self, counter: Counter) {
@@ -1169,6 +1227,7 @@ impl Daemon {
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
+        self.service.changed();
         self.router_mut(id).transition();
         if self.router_mut(id).unquiet() {
             self.set_quiet(id, 0);
@@ -1247,6 +1306,20 @@ impl Daemon {
             log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
     }
+}
+
+fn count_states(engine: &Engine, routers: usize) -> Counts {
+    let mut counts = Counts::default();
+    for id in (0..u32::try_from(routers).unwrap_or(u32::MAX)).map(RouterId) {
+        match engine.state(id) {
+            Some(State::Master) => counts.master += 1,
+            Some(State::Backup) => counts.backup += 1,
+            Some(State::Fault) => counts.fault += 1,
+            Some(State::Init) => counts.init += 1,
+            None => {}
+        }
+    }
+    counts
 }
 
 /// The address or its interface is not there: what was asked for is the case.

@@ -5,18 +5,21 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use vrrp_user::cli::args::{Cli, Command, InstanceArg};
+use vrrp_user::cli::args::{Cli, Command, RunArgs};
 use vrrp_user::cli::doctor::{Options, Severity};
+use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
 use vrrp_user::io::{logger, memory};
 use vrrp_user::{cli, daemon};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let log = match logger::start(matches!(cli.command, Command::Run { .. })) {
+    let run = if let Command::Run(run) = &cli.command { Some(run) } else { None };
+    let (daemon, level) = (run.is_some(), run.and_then(|run| run.log_level));
+    let log = match logger::start(daemon, level) {
         Ok(log) => log,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "vrrp-user: cannot start the log: {error}");
+            complain(&format!("cannot start the log: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -28,10 +31,17 @@ fn main() -> ExitCode {
         // `vrrp-user stats | head` is no failure.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "vrrp-user: {error:#}");
-            ExitCode::FAILURE
+            complain(&format!("{error:#}"));
+            if daemon { cli::exit::of(&error).into() } else { ExitCode::FAILURE }
         }
     }
+}
+
+fn complain(text: &str) {
+    let text = format!("vrrp-user: {text}\n");
+    let text =
+        if logger::to_journal() { logger::journal_lines(log::Level::Error, &text) } else { text };
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -44,23 +54,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
-        Command::Run { config: path, instance: InstanceArg { instance }, bpffs, metrics } => {
-            memory::return_large_blocks();
-            let named = config::Options {
-                instance: Some(instance.name().to_owned()),
-                ..config::Options::default()
-            };
-            let loaded = memory::apart(|| config::load(&path, &named))?;
-            config::log(&path, &loaded.diagnostics);
-            let mut config = loaded.config;
-            config.metrics = metrics.or(config.metrics);
-            daemon::run(daemon::Options {
-                config,
-                config_path: path,
-                instance,
-                bpffs: bpffs.bpffs,
-            })?;
-        }
+        Command::Run(run) => return run_daemon(*run),
         Command::Status { name, instance, states, interfaces, watch, json } => {
             let options = cli::status::Options { name, states, interfaces, json, watch };
             cli::status::status(&instance.instance, &options, &mut out)?;
@@ -110,4 +104,30 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
+    if let Some(refusal) = run.keepalived.refusal() {
+        complain(&refusal);
+        return Ok(Exit::Usage.into());
+    }
+    for warning in run.keepalived.warnings() {
+        log::warn!("{warning}");
+    }
+    memory::return_large_blocks();
+    let instance = run.instance.instance;
+    let named =
+        config::Options { instance: Some(instance.name().to_owned()), config_id: run.config_id };
+    let loaded = memory::apart(|| config::load(&run.config, &named))?;
+    config::log(&run.config, &loaded.diagnostics);
+    let mut config = loaded.config;
+    config.metrics = run.metrics.or(config.metrics);
+    daemon::run(daemon::Options {
+        config,
+        config_path: run.config,
+        instance,
+        bpffs: run.bpffs.bpffs,
+        pid_file: run.pid_file,
+    })?;
+    Ok(Exit::Stopped.into())
 }

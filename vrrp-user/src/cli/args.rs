@@ -1,19 +1,25 @@
 //! The arguments of the command line, apart from what they do: the program, the man pages and the completions
 //! come from the same definitions.
+
 #![allow(missing_docs, reason = "a comment here is a text that users are shown")]
+
+mod keepalived;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
 
+pub use self::keepalived::{FLAGS, Flag, KeepalivedArgs, Meaning};
 use super::stats::View;
 use crate::config::model::Listen;
 use crate::control::Instance;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "vrrp-user", version, about)]
 pub struct Cli {
     /// What to do.
@@ -21,22 +27,10 @@ pub struct Cli {
     pub command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the daemon in the foreground; the log goes to stderr (RUST_LOG, default `info`).
-    Run {
-        /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
-        #[arg(short, long, value_name = "FILE")]
-        config: PathBuf,
-        #[command(flatten)]
-        instance: InstanceArg,
-        #[command(flatten)]
-        bpffs: BpffsArg,
-        /// Serve metrics at http://ADDRESS:PORT/metrics, or on the socket unix:/PATH; goes before `metrics` in
-        /// the configuration.
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        metrics: Option<Listen>,
-    },
+    /// Run the daemon in the foreground; the log goes to stderr.
+    Run(Box<RunArgs>),
     /// Show the state of the virtual routers of a running daemon, or everything about one of them.
     Status {
         /// Only this router, in full, with its last transitions: its name, or INTERFACE/VRID.
@@ -135,7 +129,59 @@ pub enum Command {
     },
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
+#[command(after_long_help = EXIT_CODES)]
+pub struct RunArgs {
+    /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
+    #[arg(
+        short,
+        long,
+        short_alias = 'f',
+        alias = "use-file",
+        value_name = "FILE",
+        default_value = "/etc/vrrp-user/vrrp.toml",
+        env = "VRRP_USER_CONFIG"
+    )]
+    pub config: PathBuf,
+    /// What `@ID` conditions of keepalived.conf are compared with [default: the host name up to its first dot].
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    #[command(flatten)]
+    pub bpffs: BpffsArg,
+    /// Serve metrics at http://ADDRESS:PORT/metrics, or on the socket unix:/PATH; goes before `metrics` in
+    /// the configuration.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<Listen>,
+    /// Keep the process ID in this file while the daemon runs.
+    #[arg(short, long, alias = "pid", value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// What is logged, and all that is worse; goes before RUST_LOG, which can also name modules
+    /// [default: info].
+    #[arg(long, value_name = "LEVEL", value_parser = level())]
+    pub log_level: Option<LevelFilter>,
+    #[command(flatten)]
+    pub keepalived: KeepalivedArgs,
+}
+
+/// Exit codes of `run`, for people; [`crate::cli::exit`] has them for the program.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   stopped by SIGTERM or SIGINT
+  2   wrong arguments
+  69  the kernel lacks something that is needed
+  71  something failed that should not
+  75  a daemon of this instance, or with this PID file, is already running
+  77  a capability or a permission is missing
+  78  the configuration can not be used";
+
+fn level() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>())
+}
+
+#[derive(Debug, Args)]
 pub struct StatsArgs {
     /// Again and again, with rates per second; SECONDS between, 1 if not given.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
@@ -168,14 +214,14 @@ fn pause(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub struct InstanceArg {
     /// Name of the daemon on this machine.
     #[arg(short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
     pub instance: Instance,
 }
 
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub struct BpffsArg {
     /// BPF filesystem that holds the pinned maps [default: /sys/fs/bpf, else /run/vrrp-user/bpf].
     #[arg(long, value_name = "DIR", env = "VRRP_USER_BPFFS")]

@@ -5,6 +5,7 @@ pub mod check;
 mod clock;
 pub mod doctor;
 pub mod events;
+pub mod exit;
 pub mod monitor;
 pub mod stats;
 pub mod status;

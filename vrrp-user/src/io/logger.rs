@@ -10,6 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use env_logger::{Builder, Target, WriteStyle};
+use log::{Level, LevelFilter};
+use nix::sys::stat::fstat;
 
 /// Octets that may wait to be written: the lines of some thousands of routers that take over at once.
 const BUFFER: usize = 1 << 20;
@@ -86,14 +88,49 @@ impl Drop for Log {
     }
 }
 
-/// Installs the logger for this process, with `RUST_LOG` and `info` as its default. `buffered` for the daemon;
+/// Whether stderr is a stream of the journal, which has times of its own (`JOURNAL_STREAM`, systemd.exec(5)).
+pub fn to_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    // What a process inherits may be another one's.
+    fstat(io::stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
+}
+
+/// The priorities of syslog(3), as sd-daemon(3) wants them in front of a line.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// A text for the journal: each line is an entry of its own, with its priority.
+pub fn journal_lines(level: Level, text: &str) -> String {
+    text.lines().map(|line| format!("<{}>{line}\n", priority(level))).collect()
+}
+
+/// Installs the logger for this process, with `level`, else `RUST_LOG`, else `info`. `buffered` for the daemon;
 /// what only lives for one command may wait for stderr.
 ///
 /// # Errors
 /// The thread can not be started.
-pub fn start(buffered: bool) -> io::Result<Log> {
+pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     let mut builder = Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    if let Some(level) = level {
+        builder.filter_level(level);
+    }
     builder.format_timestamp_millis();
+    if to_journal() {
+        builder.format(|out, record| {
+            let text = match record.level() {
+                Level::Error | Level::Warn | Level::Info => record.args().to_string(),
+                // Where it comes from matters to those who debug it.
+                Level::Debug | Level::Trace => format!("{}: {}", record.target(), record.args()),
+            };
+            out.write_all(journal_lines(record.level(), &text).as_bytes())
+        });
+    }
     let shared = Arc::<Shared>::default();
     if buffered {
         // For a pipe the logger can not find out by itself.
@@ -137,6 +174,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn each_line_of_the_journal_has_its_priority() {
+        assert_eq!(journal_lines(Level::Warn, "one\ntwo"), "<4>one\n<4>two\n");
+        assert_eq!(journal_lines(Level::Debug, "x"), "<7>x\n");
+    }
 
     #[test]
     fn a_full_pipe_blocks_nobody_and_is_reported() {

@@ -1,0 +1,307 @@
+//! The daemon under a service manager: what it tells, what it is told, and how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use vrrp_tests::{Host, Instance, Lab, Process, Result, VrrpUser, pause};
+
+/// More than any change takes here: the longest master-down interval is under 4 seconds.
+const LONG: Duration = Duration::from_secs(20);
+const VIP: &str = "10.0.0.100";
+/// A user that may do nothing.
+const NOBODY: u32 = 65534;
+/// What the unit file grants.
+const CAPABILITIES: &str = "-all,+net_admin,+net_raw,+bpf";
+
+fn conf(priority: u8) -> String {
+    Instance::new(51, priority, "10.0.0.100/24").to_string()
+}
+
+/// A daemon's command line in the making.
+struct Start<'a> {
+    host: &'a Host,
+    args: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    /// Run as nobody, with these ambient capabilities.
+    capabilities: Option<&'static str>,
+}
+
+impl<'a> Start<'a> {
+    fn new(host: &'a Host, conf: &str, more: &[&str]) -> Result<Self> {
+        let path = host.dir("service")?.join("vrrp.conf");
+        fs::write(&path, conf).unwrap();
+        let (path, bpffs) = (path.display().to_string(), host.lab().bpffs().display().to_string());
+        let instance = VrrpUser::instance(host);
+        let args = ["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs];
+        let args = args.iter().chain(more).map(|arg| (*arg).to_owned()).collect();
+        Ok(Self { host, args, environment: Vec::new(), capabilities: None })
+    }
+
+    fn environment(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    fn nobody(mut self, capabilities: &'static str) -> Self {
+        self.capabilities = Some(capabilities);
+        self
+    }
+
+    fn spawn(self) -> Result<Process> {
+        let binary = VrrpUser::binary()?;
+        let mut command = match self.capabilities {
+            None => self.host.namespace().command(&binary.display().to_string()),
+            Some(capabilities) => {
+                // The user must be able to execute it, wherever it was built.
+                let copy = self.host.dir("service")?.join("vrrp-user");
+                fs::copy(&binary, &copy).unwrap();
+                fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+                // As the service manager does it (RuntimeDirectory=).
+                let runtime = runtime(self.host);
+                fs::create_dir_all(&runtime).unwrap();
+                chown(&runtime, Some(NOBODY), Some(NOBODY)).unwrap();
+                let mut command = self.host.namespace().command("setpriv");
+                let id = NOBODY.to_string();
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs"]);
+                for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+                    command.arg(format!("{set}={capabilities}"));
+                }
+                command.arg(copy);
+                command
+            }
+        };
+        command.env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+        command.args(&self.args).envs(self.environment);
+        Process::spawn("vrrp-user", &mut command)
+    }
+}
+
+fn runtime(host: &Host) -> PathBuf {
+    Path::new("/run/vrrp-user").join(VrrpUser::instance(host))
+}
+
+/// Its exit code, and what it said.
+fn end(mut process: Process) -> Result<(Option<i32>, String)> {
+    let status = process.wait(LONG)?;
+    // The reader threads may still be at it.
+    pause(Duration::from_millis(200))?;
+    let text = process.log().text();
+    println!("{status}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    Ok((status.code(), text))
+}
+
+/// The service manager.
+struct Manager {
+    socket: UnixDatagram,
+    path: String,
+}
+
+impl Manager {
+    fn listen(host: &Host) -> Result<Self> {
+        let path = host.dir("service")?.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Ok(Self { socket, path: path.display().to_string() })
+    }
+
+    fn message(&self) -> Option<String> {
+        let mut text = [0; 4096];
+        let length = self.socket.recv(&mut text).ok()?;
+        Some(String::from_utf8(text[..length].to_vec()).unwrap())
+    }
+
+    /// Waits for a message with this text in it, and returns all until then.
+    fn wait(&self, host: &Host, text: &str) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        host.lab().wait_until(LONG, &format!("{text} to the service manager"), || {
+            while let Some(message) = self.message() {
+                println!("{message:?}");
+                all.push(message);
+                if all.last().is_some_and(|last| last.contains(text)) {
+                    return Ok(Some(std::mem::take(&mut all)));
+                }
+            }
+            Ok(None)
+        })
+    }
+}
+
+#[test]
+fn the_service_manager_is_told() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let manager = Manager::listen(&host)?;
+    let start = Start::new(&host, &conf(100), &[])?.environment("NOTIFY_SOCKET", &manager.path);
+    let mut process = start.spawn()?;
+    let first = manager.wait(&host, "READY=1")?;
+    // All routers were looked at by then, and not before.
+    assert_eq!(first, ["READY=1\nSTATUS=1 virtual router: 1 BACKUP\n"]);
+    assert_eq!(host.has_address(VIP)?, false);
+    let second = manager.wait(&host, "1 MASTER")?;
+    // Without WATCHDOG_USEC there is no watchdog.
+    assert_eq!(second, ["STATUS=1 virtual router: 1 MASTER\n"]);
+    // Nothing changes, nothing is told.
+    pause(Duration::from_secs(2))?;
+    assert_eq!(manager.message(), None);
+    process.terminate(LONG)?;
+    assert_eq!(manager.wait(&host, "STOPPING=1")?, ["STOPPING=1\n"]);
+    Ok(())
+}
+
+#[test]
+fn the_watchdog_hears_from_the_loop() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    // In FAULT nothing else wakes it.
+    host.unplug()?;
+    let manager = Manager::listen(&host)?;
+    let start = Start::new(&host, &conf(100), &[])?.environment("NOTIFY_SOCKET", &manager.path);
+    let mut process = start.environment("WATCHDOG_USEC", "400000").spawn()?;
+    assert!(manager.wait(&host, "READY=1")?[0].contains("1 FAULT"));
+    let begin = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(manager.wait(&host, "WATCHDOG=1")?, ["WATCHDOG=1\n"]);
+    }
+    // Every 200 ms.
+    assert!(begin.elapsed() > Duration::from_millis(700), "{:?}", begin.elapsed());
+    // A process that does not run says nothing.
+    process.signal(Signal::SIGSTOP)?;
+    pause(Duration::from_millis(300))?;
+    while manager.message().is_some() {}
+    pause(Duration::from_secs(1))?;
+    assert_eq!(manager.message(), None);
+    process.signal(Signal::SIGCONT)?;
+    manager.wait(&host, "WATCHDOG=1")?;
+    process.terminate(LONG)?;
+    Ok(())
+}
+
+#[test]
+fn a_pid_file_is_kept() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let file = lab.dir().join("daemon.pid");
+    let option = ["--pid-file", &file.display().to_string()];
+    // Of one that was killed.
+    fs::write(&file, "4194303\n").unwrap();
+    let mut process = Start::new(&host, &conf(100), &option)?.spawn()?;
+    let expected = format!("{}\n", process.pid());
+    lab.wait_until(LONG, "a PID file", || {
+        Ok((fs::read_to_string(&file).unwrap() == expected).then_some(()))
+    })?;
+    // Another daemon with the same file, by keepalived's option.
+    let second = Start::new(&other, &conf(100), &["-p", option[1]])?.spawn()?;
+    let (code, text) = end(second)?;
+    assert_eq!(code, Some(75), "{text}");
+    assert!(text.contains(&format!("(pid {})", process.pid())), "{text}");
+    assert!(!runtime(&other).exists());
+    assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    assert_eq!(process.terminate(LONG)?.code(), Some(0));
+    assert!(!file.exists());
+    Ok(())
+}
+
+#[test]
+fn each_end_has_its_exit_code() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let code = |start: Start<'_>| Ok(end(start.spawn()?)?.0);
+    assert_eq!(code(Start::new(&host, "vrrp_instance x {", &[])?)?, Some(78));
+    assert_eq!(code(Start::new(&host, &conf(100), &["--bpffs", "/proc"])?)?, Some(2));
+    assert_eq!(code(Start::new(&host, &conf(100), &["--no-such-option"])?)?, Some(2));
+    assert_eq!(code(Start::new(&host, &conf(100), &["-C"])?)?, Some(2));
+    let mut running = Start::new(&host, &conf(100), &[])?.spawn()?;
+    lab.wait_until(LONG, "the control socket", || {
+        Ok(runtime(&host).join("control.sock").exists().then_some(()))
+    })?;
+    assert_eq!(code(Start::new(&host, &conf(100), &[])?)?, Some(75));
+    assert_eq!(running.terminate(LONG)?.code(), Some(0));
+    assert!(!runtime(&host).exists());
+    Ok(())
+}
+
+/// The journal has times of its own, and wants to know what is an error.
+#[test]
+fn the_journal_gets_priorities() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let path = host.dir("service")?.join("journal");
+    let file = fs::File::create(&path).unwrap();
+    let meta = file.metadata().unwrap();
+    let bad = format!("{}vrrp_instance x {{\n", conf(100));
+    let args = Start::new(&host, &bad, &["-d"])?.args;
+    let run = |stream: &str| {
+        let mut command =
+            host.namespace().command(&VrrpUser::binary().unwrap().display().to_string());
+        command.args(&args).env("JOURNAL_STREAM", stream).stderr(file.try_clone().unwrap());
+        assert_eq!(command.status().unwrap().code(), Some(78));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        println!("{text}");
+        text
+    };
+    let text = run(&format!("{}:{}", meta.dev(), meta.ino()));
+    assert!(text.lines().all(|line| line.starts_with("<3>") || line.starts_with("<4>")), "{text}");
+    assert!(text.contains("<4>--dump-conf") && text.contains("<3>vrrp-user: "), "{text}");
+    // The stream of another process.
+    let text = run(&format!("{}:{}", meta.dev(), meta.ino() + 1));
+    assert!(!text.contains("<4>") && text.contains("WARN"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn the_level_of_the_log_can_be_chosen() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    for (option, seen) in [(&["--log-level", "error"][..], false), (&[][..], true)] {
+        let mut process = Start::new(&host, &conf(255), option)?.spawn()?;
+        lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+        process.terminate(LONG)?;
+        pause(Duration::from_millis(200))?;
+        let text = process.log().text();
+        assert_eq!(text.contains("INIT -> MASTER"), seen, "{text}");
+        assert_eq!(text.is_empty(), !seen, "{text}");
+    }
+    Ok(())
+}
+
+/// With what the unit file grants, and nothing else.
+#[test]
+fn as_a_user_with_three_capabilities() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let before = host.addresses()?;
+    let mut process = Start::new(&host, &conf(255), &[])?.nobody(CAPABILITIES).spawn()?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    assert!(host.xdp_program()?.is_some());
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    assert!(status.contains(&format!("Uid:\t{NOBODY}\t{NOBODY}")), "{status}");
+    let text = process.log().text();
+    assert!(!text.contains("ERROR"), "{text}");
+    assert_eq!(process.terminate(LONG)?.code(), Some(0), "{}", process.log().text());
+    assert_eq!(host.addresses()?, before);
+    assert_eq!(host.xdp_program()?, None);
+    // The directory is the service manager's to remove.
+    assert_eq!(fs::read_dir(runtime(&host)).unwrap().count(), 0);
+    let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&host));
+    assert!(!pins.exists());
+    // Without any one of them it says which.
+    for (capabilities, missing) in [
+        ("-all,+net_raw,+bpf", "CAP_NET_ADMIN"),
+        ("-all,+net_admin,+bpf", "CAP_NET_RAW"),
+        ("-all,+net_admin,+net_raw", "CAP_BPF"),
+    ] {
+        let start = Start::new(&host, &conf(255), &[])?.nobody(capabilities);
+        let (code, text) = end(start.spawn()?)?;
+        assert_eq!(code, Some(77), "{text}");
+        assert!(text.contains(missing), "{text}");
+    }
+    fs::remove_dir_all(runtime(&host)).unwrap();
+    Ok(())
+}

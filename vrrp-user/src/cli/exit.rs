@@ -1,0 +1,130 @@
+//! How `vrrp-user run` ends: numbers that unit files and scripts can rely on.
+//!
+//! Those of sysexits.h where it has one that fits.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::config::LoadError;
+use crate::daemon;
+use crate::io::bpf;
+
+/// Why the daemon ended. [`clap`] ends with 2 when the arguments are wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// By a signal, and nothing is left behind.
+    Stopped = 0,
+    /// Wrong arguments, as [`clap`] has it.
+    Usage = 2,
+    /// `EX_UNAVAILABLE`: the kernel lacks something.
+    Unavailable = 69,
+    /// `EX_OSERR`: something failed that should not; another attempt may do.
+    Failed = 71,
+    /// `EX_TEMPFAIL`: another daemon has the instance or the PID file.
+    AlreadyRunning = 75,
+    /// `EX_NOPERM`: a capability or a permission is missing.
+    NoPermission = 77,
+    /// `EX_CONFIG`: the configuration can not be used.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+fn by_kind(error: &io::Error) -> Exit {
+    if error.kind() == io::ErrorKind::PermissionDenied { Exit::NoPermission } else { Exit::Failed }
+}
+
+fn kernel(error: &bpf::Error) -> Exit {
+    match error {
+        bpf::Error::NotPermitted(_) => Exit::NoPermission,
+        bpf::Error::Pins { source, .. } => by_kind(source),
+        bpf::Error::MountBpffs(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Exit::Unavailable
+        }
+        bpf::Error::MountBpffs(_) => Exit::NoPermission,
+        bpf::Error::NoBpffs | bpf::Error::Verifier { .. } => Exit::Unavailable,
+        bpf::Error::NotBpffs(_) => Exit::Config,
+        bpf::Error::Load(_)
+        | bpf::Error::Missing(_)
+        | bpf::Error::Occupied { .. }
+        | bpf::Error::Attach { .. }
+        | bpf::Error::Program(_)
+        | bpf::Error::Map { .. }
+        | bpf::Error::Full { .. }
+        | bpf::Error::Watch(_)
+        | bpf::Error::Log(_)
+        | bpf::Error::NoPins(_)
+        | bpf::Error::Abi { .. } => Exit::Failed,
+    }
+}
+
+impl From<&daemon::Error> for Exit {
+    fn from(error: &daemon::Error) -> Self {
+        match error {
+            daemon::Error::AlreadyRunning { .. } | daemon::Error::PidFileTaken { .. } => {
+                Self::AlreadyRunning
+            }
+            daemon::Error::RuntimeDir { error, .. } | daemon::Error::Sockets(error) => {
+                by_kind(error)
+            }
+            daemon::Error::PidFile { source, .. } => by_kind(source),
+            daemon::Error::NoPidFile(_) => Self::Config,
+            daemon::Error::Kernel(error) => kernel(error),
+            daemon::Error::Netlink(_) | daemon::Error::NetlinkClosed | daemon::Error::Os { .. } => {
+                Self::Failed
+            }
+        }
+    }
+}
+
+/// How `run` ends with an error.
+pub fn of(error: &anyhow::Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<daemon::Error>() {
+        error.into()
+    } else if error.is::<LoadError>() {
+        Exit::Config
+    } else {
+        Exit::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_apart() {
+        let denied = || io::Error::from_raw_os_error(libc::EPERM);
+        let exit = |error: daemon::Error| of(&error.into());
+        assert_eq!(exit(daemon::Error::Sockets(denied())), Exit::NoPermission);
+        assert_eq!(exit(daemon::Error::NetlinkClosed), Exit::Failed);
+        assert_eq!(exit(bpf::Error::MountBpffs(denied()).into()), Exit::NoPermission);
+        let absent = io::Error::from_raw_os_error(libc::ENODEV);
+        assert_eq!(exit(bpf::Error::MountBpffs(absent).into()), Exit::Unavailable);
+        assert_eq!(of(&LoadError::Invalid { diagnostics: Vec::new() }.into()), Exit::Config);
+        assert_eq!(of(&anyhow::anyhow!("else")), Exit::Failed);
+    }
+
+    #[test]
+    fn the_help_tells_the_same() {
+        use clap::CommandFactory;
+        let mut command = super::super::args::Cli::command();
+        let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        for exit in [
+            Exit::Stopped,
+            Exit::Usage,
+            Exit::Unavailable,
+            Exit::Failed,
+            Exit::AlreadyRunning,
+            Exit::NoPermission,
+            Exit::Config,
+        ] {
+            assert!(help.contains(&format!("\n  {:<4}", exit as u8)), "{exit:?}: {help}");
+        }
+    }
+}

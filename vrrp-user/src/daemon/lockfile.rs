@@ -1,0 +1,154 @@
+//! Files that say who runs, and are locked by it: the lock of an instance and the PID file.
+//!
+//! The kernel releases the lock however the process ends; a file without one is stale.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// A file with our process ID in it that nobody else can lock. It goes when this is dropped.
+#[derive(Debug)]
+pub struct LockFile {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process has locked it, or wrote its ID and still runs.
+    #[error("another process has it")]
+    Taken {
+        /// Who, as far as it says.
+        pid: Option<u32>,
+    },
+    /// There is something else in it.
+    #[error("there is something else than a process ID in it")]
+    Foreign,
+    /// It can not be opened, locked or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// More digits than a process ID has, and a line end.
+const LONGEST: u64 = 16;
+
+impl LockFile {
+    /// Locks the file and writes our process ID into it. What is in it already must be a process ID; `alive` is
+    /// asked whether that one still runs as a daemon that does not lock its file.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn take(path: &Path, alive: impl Fn(u32) -> bool) -> Result<Self, Error> {
+        // Who removes the file does so while it holds the lock: what was opened before and locked after is no
+        // longer the file that others will lock. Each round needs another daemon's end.
+        for _ in 0..10 {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(path)?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(mut lock) => {
+                    let ours = lock.metadata()?.ino();
+                    if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+                        let found = pid_in(&mut lock)?;
+                        if let Some(pid) = found.filter(|pid| alive(*pid)) {
+                            return Err(Error::Taken { pid: Some(pid) });
+                        }
+                        lock.set_len(0)?;
+                        io::Seek::rewind(&mut *lock)?;
+                        writeln!(lock, "{}", process::id())?;
+                        return Ok(Self { path: path.to_owned(), _lock: lock });
+                    }
+                }
+                Err((mut file, Errno::EWOULDBLOCK)) => {
+                    return Err(Error::Taken { pid: pid_in(&mut file).ok().flatten() });
+                }
+                Err((_, errno)) => return Err(io::Error::from(errno).into()),
+            }
+        }
+        Err(Error::Taken { pid: None })
+    }
+}
+
+impl Drop for LockFile {
+    /// Removes the file; the lock is released after that.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The process ID in a file; none in an empty one.
+fn pid_in(file: &mut File) -> Result<Option<u32>, Error> {
+    let mut text = String::new();
+    match file.take(LONGEST).read_to_string(&mut text) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Error::Foreign),
+        read => read?,
+    };
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Error::Foreign),
+    }
+}
+
+/// Whether a process runs that is a VRRP daemon, and not this one.
+pub fn is_vrrp_daemon(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    pid != process::id() && ["keepalived", "vrrp-user"].contains(&name.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_file_is_taken_over_and_a_locked_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        fs::write(&path, "4194304123\n").unwrap();
+        let text = || fs::read_to_string(&path).unwrap();
+        // Longer than what is written over it.
+        let file = LockFile::take(&path, |_| false).unwrap();
+        assert_eq!(text(), format!("{}\n", process::id()));
+        match LockFile::take(&path, |_| false) {
+            Err(Error::Taken { pid }) => assert_eq!(pid, Some(process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(file);
+        assert!(!path.exists());
+        fs::write(&path, "77\n").unwrap();
+        match LockFile::take(&path, |pid| pid == 77) {
+            Err(Error::Taken { pid }) => assert_eq!(pid, Some(77)),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(text(), "77\n");
+    }
+
+    #[test]
+    fn no_other_file_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("precious");
+        for content in [&b"root:x:0:0\n"[..], b"\xff\xfe", b"12345678901234567890"] {
+            fs::write(&path, content).unwrap();
+            assert!(matches!(LockFile::take(&path, |_| false), Err(Error::Foreign)));
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(LockFile::take(&link, |_| false), Err(Error::Io(_))));
+    }
+
+    #[test]
+    fn this_test_is_no_daemon() {
+        assert!(!is_vrrp_daemon(process::id()));
+        assert!(!is_vrrp_daemon(u32::MAX));
+    }
+}
