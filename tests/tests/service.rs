@@ -213,7 +213,9 @@ fn each_end_has_its_exit_code() -> Result<()> {
     let host = lab.host("a", "10.0.0.1/24")?;
     let code = |start: Start<'_>| Ok(end(start.spawn()?)?.0);
     assert_eq!(code(Start::new(&host, "vrrp_instance x {", &[])?)?, Some(78));
-    assert_eq!(code(Start::new(&host, &conf(100), &["--bpffs", "/proc"])?)?, Some(2));
+    let mut no_bpffs = Start::new(&host, &conf(100), &[])?;
+    *no_bpffs.args.last_mut().unwrap() = "/proc".to_owned();
+    assert_eq!(code(no_bpffs)?, Some(78));
     assert_eq!(code(Start::new(&host, &conf(100), &["--no-such-option"])?)?, Some(2));
     assert_eq!(code(Start::new(&host, &conf(100), &["-C"])?)?, Some(2));
     let mut running = Start::new(&host, &conf(100), &[])?.spawn()?;

@@ -271,27 +271,30 @@ fn signals() -> io::Result<mpsc::Receiver<SignalKind>> {
 /// [`Error`], before the first advertisement; later failures are logged, counted and retried.
 pub fn run(options: Options) -> Result<(), Error> {
     let lock = lock(&options.instance)?;
-    let pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
+    let instance = options.instance.clone();
+    let metrics = options.config.metrics.clone();
+    let result = run_alone(options);
+    let _ = fs::remove_file(instance.socket());
+    let _ = fs::remove_file(Baseline::path(&instance));
+    metrics.iter().for_each(http::tidy);
+    drop(lock);
+    let _ = fs::remove_dir(instance.runtime_dir());
+    result
+}
+
+/// Runs as the only daemon of its instance.
+fn run_alone(options: Options) -> Result<(), Error> {
+    let _pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let scheduling = be_on_time(options.config.scheduling);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
-    let instance = options.instance.clone();
-    let metrics = options.config.metrics.clone();
-    let (socket, dir) = (instance.socket(), instance.runtime_dir());
-    let result = runtime.block_on(async {
+    runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         let end = daemon.serve(&mut sources).await;
         daemon.stop(&mut sources.questions).await.and(end)
-    });
-    let _ = fs::remove_file(&socket);
-    let _ = fs::remove_file(Baseline::path(&instance));
-    metrics.iter().for_each(http::tidy);
-    drop(pid_file);
-    drop(lock);
-    let _ = fs::remove_dir(&dir);
-    result
+    })
 }
 
 /// Real-time scheduling, as far as it is permitted. The daemon works without. Returns how this thread is

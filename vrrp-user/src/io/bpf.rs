@@ -329,6 +329,15 @@ impl Kernel {
     ///
     /// Each says what to do about it.
     pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
+        let kernel = Self::load_for_log(pins, sizes);
+        if kernel.is_err() {
+            // Nobody else is about to use it; what is in it stays.
+            let _ = fs::remove_dir(pins);
+        }
+        kernel
+    }
+
+    fn load_for_log(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
         if log::log_enabled!(target: LOG_TARGET, log::Level::Debug) {
             match Self::load_logging(pins, sizes, true) {
                 Err(Error::Verifier { .. }) => {
