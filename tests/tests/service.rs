@@ -142,7 +142,7 @@ fn the_service_manager_is_told() -> Result<()> {
     let first = manager.wait(&host, "READY=1")?;
     // All routers were looked at by then, and not before.
     assert_eq!(first, ["READY=1\nSTATUS=1 virtual router: 1 BACKUP\n"]);
-    assert_eq!(host.has_address(VIP)?, false);
+    assert!(!host.has_address(VIP)?);
     let second = manager.wait(&host, "1 MASTER")?;
     // Without WATCHDOG_USEC there is no watchdog.
     assert_eq!(second, ["STATUS=1 virtual router: 1 MASTER\n"]);

@@ -137,10 +137,9 @@ mod tests {
     use clap::Parser;
 
     fn run(args: &[&str]) -> RunArgs {
-        match Cli::try_parse_from([&["vrrp-user", "run"], args].concat()).unwrap().command {
-            Command::Run(run) => *run,
-            other => panic!("{other:?}"),
-        }
+        let cli = Cli::try_parse_from([&["vrrp-user", "run"], args].concat()).unwrap();
+        let Command::Run(run) = cli.command else { panic!("{:?}", cli.command) };
+        *run
     }
 
     #[test]
