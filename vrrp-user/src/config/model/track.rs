@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::config::command::Command;
+use crate::config::notify::Notify;
 use crate::engine::time::Nanos;
 
 /// That a router, or a sync group, depends on something.
@@ -63,8 +65,8 @@ pub struct TrackScript {
     pub name: String,
     /// Line in the configuration file, for messages.
     pub line: usize,
-    /// The command, one entry per word of the file; a single quoted word may hold a whole command line.
-    pub command: Vec<String>,
+    /// What runs, and as whom.
+    pub command: Command,
     /// Time from one start to the next; not zero.
     pub interval: Nanos,
     /// After this time the script is stopped and counts as failed; `None` for the interval.
@@ -77,8 +79,6 @@ pub struct TrackScript {
     pub weight: i16,
     /// Direction where a router does not say its own.
     pub reverse: bool,
-    /// User, and group if it is not that of the user; `None` for the default of all scripts.
-    pub user: Option<(String, Option<String>)>,
     /// `init_fail`: down, not unknown, until the first result.
     pub init_fail: bool,
 }
@@ -160,6 +160,8 @@ pub struct Group {
     pub members: Vec<String>,
     /// What all members depend on.
     pub track: Vec<Track>,
+    /// What runs when something happens to it; `None` for nothing.
+    pub notify: Option<Box<Notify>>,
     /// `sync_group_tracking_weight`: the weights that its members track with count.
     pub tracking_weight: bool,
 }
