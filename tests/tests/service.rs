@@ -57,10 +57,7 @@ impl<'a> Start<'a> {
         let mut command = match self.capabilities {
             None => self.host.namespace().command(&binary.display().to_string()),
             Some(capabilities) => {
-                // The user must be able to execute it, wherever it was built.
-                let copy = self.host.dir("service")?.join("vrrp-user");
-                fs::copy(&binary, &copy).unwrap();
-                fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+                let copy = executable(self.host)?;
                 // As the service manager does it (RuntimeDirectory=).
                 let runtime = runtime(self.host);
                 fs::create_dir_all(&runtime).unwrap();
@@ -79,6 +76,16 @@ impl<'a> Start<'a> {
         command.args(&self.args).envs(self.environment);
         Process::spawn("vrrp-user", &mut command)
     }
+}
+
+/// A copy of the program that every user can execute, wherever it was built.
+fn executable(host: &Host) -> Result<PathBuf> {
+    let copy = host.dir("service")?.join("vrrp-user");
+    if !copy.exists() {
+        fs::copy(VrrpUser::binary()?, &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    Ok(copy)
 }
 
 fn runtime(host: &Host) -> PathBuf {
@@ -270,6 +277,41 @@ fn the_level_of_the_log_can_be_chosen() -> Result<()> {
         assert_eq!(text.contains("INIT -> MASTER"), seen, "{text}");
         assert_eq!(text.is_empty(), !seen, "{text}");
     }
+    Ok(())
+}
+
+/// Operators need no root.
+#[test]
+fn the_control_socket_belongs_to_a_group() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let binary = executable(&host)?.display().to_string();
+    let ask = |group: &str, args: &[&str]| {
+        let mut command = host.namespace().command("setpriv");
+        let id = NOBODY.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--groups", group, "--inh-caps=-all"]);
+        command.arg(&binary).args(args).args(["--instance", &VrrpUser::instance(&host)]);
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.success(), text.concat())
+    };
+    let start = |more: &[&str]| -> Result<Process> {
+        let process = Start::new(&host, &conf(255), more)?.spawn()?;
+        lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+        Ok(process)
+    };
+    // 4 is adm on every Debian, and 10 is uucp.
+    let mut process = start(&["--socket-group", "adm"])?;
+    let (may, text) = ask("4", &["status"]);
+    assert!(may && text.contains("MASTER"), "{text}");
+    let (may, text) = ask("10", &["status"]);
+    assert!(!may && text.contains("socket_group"), "{text}");
+    process.terminate(LONG)?;
+    // Everybody may look.
+    let mut process = start(&["--socket-mode", "0666"])?;
+    let (may, text) = ask("10", &["status"]);
+    assert!(may && text.contains("MASTER"), "{text}");
+    process.terminate(LONG)?;
     Ok(())
 }
 

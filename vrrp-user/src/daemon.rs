@@ -380,7 +380,7 @@ impl Daemon {
             .iter()
             .map(|router| Router::new(router, shared(&mut names, &router.interface)))
             .unzip();
-        let metrics = config.metrics.clone();
+        let (metrics, control) = (config.metrics.clone(), config.control.clone());
         drop(config);
         let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -398,7 +398,7 @@ impl Daemon {
         if let Some(listen) = metrics {
             http::start(listen, pins.clone()).map_err(os("cannot start the metrics thread"))?;
         }
-        let Channels { questions, latest } = server::start(&instance.socket(), pins)
+        let Channels { questions, latest } = server::start(&instance.socket(), &control, pins)
             .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let sources = Sources {

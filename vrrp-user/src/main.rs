@@ -122,6 +122,8 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     config::log(&run.config, &loaded.diagnostics);
     let mut config = loaded.config;
     config.metrics = run.metrics.or(config.metrics);
+    config.control.mode = run.socket_mode.unwrap_or(config.control.mode);
+    config.control.group = run.socket_group.or(config.control.group);
     daemon::run(daemon::Options {
         config,
         config_path: run.config,

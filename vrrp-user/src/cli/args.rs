@@ -16,6 +16,7 @@ use log::LevelFilter;
 pub use self::keepalived::{FLAGS, Flag, KeepalivedArgs, Meaning};
 use super::stats::View;
 use crate::config::model::Listen;
+use crate::config::socket::SocketMode;
 use crate::control::Instance;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
@@ -154,6 +155,12 @@ pub struct RunArgs {
     /// the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<Listen>,
+    /// Group of the control socket, whose members need no root; goes before `socket_group` in the configuration.
+    #[arg(long, value_name = "GROUP")]
+    pub socket_group: Option<String>,
+    /// Permissions of the control socket, in octal; goes before `socket_mode` in the configuration.
+    #[arg(long, value_name = "MODE")]
+    pub socket_mode: Option<SocketMode>,
     /// Keep the process ID in this file while the daemon runs.
     #[arg(short, long, alias = "pid", value_name = "FILE")]
     pub pid_file: Option<PathBuf>,

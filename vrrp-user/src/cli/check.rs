@@ -9,6 +9,7 @@ use crate::config::model::{
     Address, Authentication, Config, Diagnostic, Router, Severity, Transport, V3Checksum,
 };
 use crate::config::notify::{Notify, Once, Settings};
+use crate::config::socket::SocketAccess;
 use crate::config::{self, LoadError, Options};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
@@ -56,6 +57,11 @@ pub fn check(path: &Path, options: &Options, out: &mut impl Write) -> io::Result
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     if let Some(metrics) = &config.metrics {
         writeln!(out, "metrics at {metrics}\n")?;
+    }
+    if config.control != SocketAccess::default() {
+        let SocketAccess { mode, group } = &config.control;
+        let group = group.as_deref().unwrap_or("the daemon's own");
+        writeln!(out, "control socket with mode {mode}, group {group}\n")?;
     }
     describe_settings(&config.notify, out)?;
     for router in &config.routers {

@@ -7,6 +7,7 @@ use super::model::{
 };
 use super::notify::{Notify, Settings};
 use super::report::{Located, Position};
+use super::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 
@@ -27,6 +28,8 @@ pub(super) struct Drafts {
     pub(super) scheduling: Option<Scheduling>,
     /// Where metrics are served.
     pub(super) metrics: Option<Listen>,
+    /// Who may use the control socket.
+    pub(super) control: SocketAccess,
     /// What counts for all scripts and fifos.
     pub(super) notify: Settings,
 }

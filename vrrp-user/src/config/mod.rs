@@ -21,6 +21,7 @@ mod log;
 pub mod model;
 pub mod notify;
 mod report;
+pub mod socket;
 pub(crate) mod text;
 mod toml;
 mod validate;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 pub use super::address::{Address, AddressFlags};
 use super::notify::{Notify, Settings};
+use super::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub scheduling: Option<Scheduling>,
     /// Where metrics are served; `None` for nowhere.
     pub metrics: Option<Listen>,
+    /// Who may use the control socket.
+    pub control: SocketAccess,
     /// What counts for all scripts and fifos.
     pub notify: Settings,
 }

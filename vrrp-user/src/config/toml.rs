@@ -17,6 +17,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 use template::Variables;
 
+mod control;
 mod notify;
 mod template;
 #[cfg(test)]
@@ -70,7 +71,8 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 }
 
-const ROOT_KEYS: &[&str] = &["sched", "metrics", "scripts", "notify", "defaults", "router"];
+const ROOT_KEYS: &[&str] =
+    &["sched", "metrics", "control", "scripts", "notify", "defaults", "router"];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
 /// Most routers that a file can have, by entries that stand for many.
@@ -163,7 +165,15 @@ impl Reader<'_> {
                 .ok()
         });
         let notify = self.script_settings(&root);
-        Drafts { routers: self.routers(&root), scheduling, metrics, notify, ..Drafts::default() }
+        let control = self.control(&root);
+        Drafts {
+            routers: self.routers(&root),
+            scheduling,
+            metrics,
+            control,
+            notify,
+            ..Drafts::default()
+        }
     }
 
     fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {

@@ -69,9 +69,18 @@ pub(super) const KEEPALIVED: Format = Format {
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
 pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
     let mut validator = Validator { format, report };
-    let Drafts { routers: drafts, groups, scripts, files, processes, scheduling, metrics, notify } =
-        drafts;
-    let mut config = Config { scheduling, metrics, notify, ..Config::default() };
+    let Drafts {
+        routers: drafts,
+        groups,
+        scripts,
+        files,
+        processes,
+        scheduling,
+        metrics,
+        control,
+        notify,
+    } = drafts;
+    let mut config = Config { scheduling, metrics, control, notify, ..Config::default() };
     config.groups.extend(groups.into_iter().map(|group| group.value));
     config.scripts.extend(scripts.into_iter().map(|script| script.value));
     config.files.extend(files.into_iter().map(|file| file.value));

@@ -34,6 +34,15 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it changes something, which not everybody may ([`super::access`]).
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Status {} | Self::Router { .. } | Self::Stats {} | Self::Events { .. } => false,
+        }
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

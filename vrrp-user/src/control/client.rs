@@ -30,7 +30,10 @@ pub enum Error {
         error: io::Error,
     },
     /// The socket belongs to somebody else.
-    #[error("not permitted to ask instance `{0}`: run as root, or with sudo")]
+    #[error(
+        "not permitted to ask instance `{0}`: run as root or with sudo, or let the daemon give its socket to a \
+         group of yours (socket_group)"
+    )]
     Permission(Instance),
     /// It did not answer, or not in full.
     #[error("instance `{0}` did not answer: {1}")]

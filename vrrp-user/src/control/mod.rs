@@ -1,5 +1,6 @@
 //! The control socket: one JSON object per line, a request from the client, an answer from the daemon.
 
+pub mod access;
 pub mod api;
 pub mod client;
 pub mod events;

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +18,10 @@ use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use super::access::Access;
 use super::api::{Answer, Request, RouterDetail, RouterStatus, Routers, Status};
 use super::events::{Moment, Record};
+use crate::config::socket::SocketAccess;
 use crate::counters::counters;
 use crate::daemon::history::From;
 use crate::engine::time::Nanos;
@@ -50,6 +51,8 @@ counters! {
         TooMany = "control_too_many_followers",
         /// Entries of the history that were overwritten before a follower of the events was told.
         EventsLost = "control_events_lost",
+        /// A request to change something from somebody who may not.
+        NotPermitted = "control_not_permitted",
     }
 }
 
@@ -114,6 +117,7 @@ struct Shared {
     questions: mpsc::Sender<Question>,
     latest: watch::Receiver<u64>,
     followers: Semaphore,
+    access: Access,
     pins: PathBuf,
     counters: [AtomicU64; Counter::ALL.len()],
 }
@@ -136,13 +140,13 @@ enum End {
 ///
 /// # Errors
 /// The socket can not be bound, or the thread not started.
-pub fn start(socket: &Path, pins: PathBuf) -> io::Result<Channels> {
+pub fn start(socket: &Path, access: &SocketAccess, pins: PathBuf) -> io::Result<Channels> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let listener = std::os::unix::net::UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+    let access = Access::grant(socket, access)?;
     listener.set_nonblocking(true)?;
     let (questions, receiver) = mpsc::channel(16);
     let (sender, latest) = watch::channel(0);
@@ -150,6 +154,7 @@ pub fn start(socket: &Path, pins: PathBuf) -> io::Result<Channels> {
         questions,
         latest,
         followers: Semaphore::new(MAX_FOLLOWERS),
+        access,
         pins,
         counters: Default::default(),
     });
@@ -195,6 +200,8 @@ async fn accept(listener: &UnixListener, shared: Arc<Shared>) {
 
 /// One client: request after request.
 async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
+    // Before anything is asked: the answer does not change while the connection lives.
+    let may_change = shared.access.permits_changes(&stream)?;
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
@@ -210,6 +217,10 @@ async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
             return send(&mut write, &[Answer::Error(error)]).await;
         }
         match serde_json::from_slice::<Request>(&line) {
+            Ok(request) if request.changes() && !may_change => {
+                shared.count(Counter::NotPermitted, 1);
+                send(&mut write, &[Answer::Error(shared.access.refusal())]).await?;
+            }
             Ok(request) => shared.answer(request, &mut read, &mut write).await?,
             Err(error) => {
                 shared.count(Counter::BadRequest, 1);
@@ -406,7 +417,8 @@ mod tests {
     fn talk(request: &[u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        let _channels = start(&socket, dir.path().join("no-pins")).unwrap();
+        let _channels =
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap();
         let mut stream = connect(&socket);
         stream.write_all(request).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -466,7 +478,11 @@ mod tests {
     fn a_follower_is_told_what_it_missed_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 150, 100);
+        busy_engine(
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap(),
+            150,
+            100,
+        );
         let mut stream = connect(&socket);
         stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
         let mut lines = io::BufReader::new(stream).lines();
@@ -481,7 +497,11 @@ mod tests {
     fn a_client_that_does_not_read_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), u64::MAX, u64::MAX);
+        busy_engine(
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap(),
+            u64::MAX,
+            u64::MAX,
+        );
         let mut slow = connect(&socket);
         slow.write_all(b"{\"command\":\"events\",\"since_ms\":1}\n").unwrap();
         std::thread::sleep(PATIENCE + Duration::from_secs(2));
@@ -495,7 +515,11 @@ mod tests {
     fn followers_leave_places_for_questions() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(start(&socket, dir.path().join("no-pins")).unwrap(), 1, 1);
+        busy_engine(
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap(),
+            1,
+            1,
+        );
         let mut followers = Vec::new();
         let mut first = |mut stream: UnixStream| {
             stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
