@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::command::Command;
 use crate::config::model::{
-    Address, Authentication, Config, Diagnostic, Router, Severity, Transport, V3Checksum,
+    Authentication, Config, Diagnostic, Fixed, OnLost, Router, Severity, Transport, V3Checksum,
 };
 use crate::config::notify::{Notify, Once, Settings};
 use crate::config::socket::SocketAccess;
@@ -64,6 +64,7 @@ pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "control socket with mode {mode}, group {group}\n")?;
     }
     describe_settings(&config.notify, out)?;
+    describe_fixed(&config.fixed, out)?;
     for router in &config.routers {
         describe_router(router, out)?;
         writeln!(out)?;
@@ -125,6 +126,19 @@ fn described(command: &Command) -> String {
     }
 }
 
+/// What is there whoever is master.
+fn describe_fixed(fixed: &Fixed, out: &mut impl Write) -> io::Result<()> {
+    if *fixed == Fixed::default() {
+        return Ok(());
+    }
+    writeln!(out, "always")?;
+    let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
+    lines("address", &fixed.addresses, &mut line)?;
+    lines("route", &fixed.routes, &mut line)?;
+    lines("rule", &fixed.rules, &mut line)?;
+    writeln!(out)
+}
+
 fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "router {} (line {})", router.name, router.line)?;
     let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
@@ -151,6 +165,14 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     line("pre-emption", preemption(router))?;
     lines("address", &router.addresses, &mut line)?;
     lines("not advertised", &router.excluded, &mut line)?;
+    lines("route", &router.extras.routes, &mut line)?;
+    lines("rule", &router.extras.rules, &mut line)?;
+    if router.extras.on_lost == OnLost::Restore {
+        line("when removed", "addresses, routes and rules are put back".to_owned())?;
+    }
+    if router.extras.promote_secondaries {
+        line("subnets", "the other addresses of one stay when the first goes".to_owned())?;
+    }
     line("gratuitous ARP", garp(&router.garp))?;
     if !router.lower_prio_advert {
         line("lower priority", "heard as master: not answered by an advertisement".to_owned())?;
@@ -187,13 +209,13 @@ pub fn describe_notify(
     Ok(())
 }
 
-fn lines(
+fn lines<T: std::fmt::Display>(
     name: &str,
-    addresses: &[Address],
+    values: &[T],
     line: &mut impl FnMut(&str, String) -> io::Result<()>,
 ) -> io::Result<()> {
-    for (index, address) in addresses.iter().enumerate() {
-        line(if index == 0 { name } else { "" }, address.to_string())?;
+    for (index, value) in values.iter().enumerate() {
+        line(if index == 0 { name } else { "" }, value.to_string())?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Group, Listen, Scheduling, Track, TrackFile, TrackProcess, TrackScript, V3Checksum,
+    Address, Extras, Fixed, Group, Listen, Scheduling, Track, TrackFile, TrackProcess, TrackScript,
+    V3Checksum,
 };
 use super::notify::{Notify, Settings};
 use super::report::{Located, Position};
@@ -32,6 +33,10 @@ pub(super) struct Drafts {
     pub(super) control: SocketAccess,
     /// What counts for all scripts and fifos.
     pub(super) notify: Settings,
+    /// What is there as long as the daemon runs, without addresses.
+    pub(super) fixed: Fixed,
+    /// The addresses of it, each with its interface.
+    pub(super) fixed_addresses: Vec<Located<Address>>,
 }
 
 /// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.
@@ -85,6 +90,8 @@ pub(super) struct Draft {
     pub(super) dont_track_primary: bool,
     /// Scripts.
     pub(super) notify: Notify,
+    /// What comes and goes with it besides its addresses.
+    pub(super) extras: Extras,
 }
 
 /// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a

@@ -22,6 +22,7 @@ pub mod model;
 pub mod notify;
 mod report;
 pub mod socket;
+pub mod routes;
 pub(crate) mod text;
 mod toml;
 mod validate;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 pub use super::address::{Address, AddressFlags};
 use super::notify::{Notify, Settings};
 use super::socket::SocketAccess;
+pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub control: SocketAccess,
     /// What counts for all scripts and fifos.
     pub notify: Settings,
+    /// What is there as long as the daemon runs.
+    pub fixed: Fixed,
 }
 
 /// Where a server listens.
@@ -164,6 +167,8 @@ pub struct Router {
     pub dont_track_primary: bool,
     /// What runs when something happens to it; `None` for nothing.
     pub notify: Option<Box<Notify>>,
+    /// What comes and goes with it besides its addresses.
+    pub extras: Extras,
 }
 
 impl Router {

@@ -28,6 +28,9 @@ pub(super) fn full_prefix(address: IpAddr) -> u8 {
     }
 }
 
+/// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
+pub(super) const MAX_NAME: usize = 15;
+
 /// Names and numbers of address scopes (rtnetlink(7), `rtm_scope`).
 const SCOPES: [(&str, u8); 5] =
     [("global", 0), ("site", 200), ("link", 253), ("host", 254), ("nowhere", 255)];
@@ -53,6 +56,12 @@ pub(super) fn broadcast(text: &str, address: Ipv4Addr, prefix: u8) -> Option<Ipv
         "-" if long_enough => Some(Ipv4Addr::from(u32::from(address) & !host)),
         _ => text.parse().ok(),
     }
+}
+
+/// Whether the kernel would take this as the name of an interface (`dev_valid_name`, net/core/dev.c).
+pub(super) fn is_interface_name(name: &str) -> bool {
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
+    !name.is_empty() && name.len() <= MAX_NAME && name != "." && name != ".." && !name.contains(bad)
 }
 
 /// The word out of `words` that `word` was probably meant to be.

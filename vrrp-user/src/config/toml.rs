@@ -19,6 +19,7 @@ use template::Variables;
 
 mod control;
 mod notify;
+mod routes;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -72,7 +73,7 @@ impl<'t, 'i> Table<'t, 'i> {
 }
 
 const ROOT_KEYS: &[&str] =
-    &["sched", "metrics", "control", "scripts", "notify", "defaults", "router"];
+    &["sched", "metrics", "control", "scripts", "notify", "static", "defaults", "router"];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
 /// Most routers that a file can have, by entries that stand for many.
@@ -96,6 +97,10 @@ const ROUTER_KEYS: &[&str] = &[
     "higher_prio_advert",
     "v3_checksum",
     "notify",
+    "routes",
+    "rules",
+    "on_address_lost",
+    "promote_secondaries",
 ];
 const ADDRESS_KEYS: &[&str] = &[
     "address",
@@ -166,12 +171,15 @@ impl Reader<'_> {
         });
         let notify = self.script_settings(&root);
         let control = self.control(&root);
+        let (fixed, fixed_addresses) = self.fixed(&root);
         Drafts {
             routers: self.routers(&root),
             scheduling,
             metrics,
             control,
             notify,
+            fixed,
+            fixed_addresses,
             ..Drafts::default()
         }
     }
@@ -334,6 +342,7 @@ impl Reader<'_> {
             track: Vec::new(),
             dont_track_primary: false,
             notify: self.notify(table),
+            extras: self.extras(table),
         }
     }
 

@@ -10,13 +10,12 @@ use super::draft::{Draft, Drafts};
 use super::model::{Address, Authentication, Config, Router, Transport};
 use super::notify::Notify;
 use super::report::{Located, Position, Report};
+use super::text::{self, MAX_NAME};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
 
 /// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
 const MAX_ADDRESSES: usize = 255;
-/// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
-const MAX_NAME: usize = 15;
 /// Length of a simple password (RFC 2338 section 5.3.10).
 const PASSWORD: usize = 8;
 /// keepalived's longest `preempt_delay`.
@@ -79,8 +78,11 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
         metrics,
         control,
         notify,
+        fixed,
+        fixed_addresses,
     } = drafts;
-    let mut config = Config { scheduling, metrics, control, notify, ..Config::default() };
+    let mut config = Config { scheduling, metrics, control, notify, fixed, ..Config::default() };
+    config.fixed.addresses = validator.fixed_addresses(fixed_addresses);
     config.groups.extend(groups.into_iter().map(|group| group.value));
     config.scripts.extend(scripts.into_iter().map(|script| script.value));
     config.files.extend(files.into_iter().map(|file| file.value));
@@ -154,6 +156,7 @@ impl Validator<'_> {
             v3_checksum: draft.v3_checksum,
             track: draft.track.into_iter().map(|track| track.value).collect(),
             dont_track_primary: draft.dont_track_primary,
+            extras: draft.extras,
             notify: (draft.notify != Notify::default()).then(|| Box::new(draft.notify)),
         })
     }
@@ -172,7 +175,7 @@ impl Validator<'_> {
             );
             return None;
         };
-        if !is_interface_name(&interface.value) {
+        if !text::is_interface_name(&interface.value) {
             let message = format!("`{}` can not be the name of an interface", interface.value);
             self.report.error(interface.at, message, "at most 15 characters, no space and no `/`");
             return None;
@@ -385,6 +388,25 @@ impl Validator<'_> {
         (addresses, excluded)
     }
 
+    /// Those that are there whoever is master.
+    fn fixed_addresses(&mut self, written: Vec<Located<Address>>) -> Vec<Address> {
+        let mut kept: Vec<Address> = Vec::new();
+        for Located { value: address, at } in written {
+            let twice = kept
+                .iter()
+                .any(|other| (other.address, &other.dev) == (address.address, &address.dev));
+            if let Some(problem) = unusable(&address) {
+                self.repair(at, problem, "the address is skipped", "");
+            } else if twice {
+                let message = format!("{} is there twice", address.address);
+                self.repair(at, message, "the second one is skipped", "");
+            } else {
+                kept.push(address);
+            }
+        }
+        kept
+    }
+
     fn transport(
         &mut self,
         source: Option<Located<IpAddr>>,
@@ -459,12 +481,6 @@ impl Validator<'_> {
     }
 }
 
-/// Whether the kernel would take this as the name of an interface (`dev_valid_name`, net/core/dev.c).
-fn is_interface_name(name: &str) -> bool {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
-    !name.is_empty() && name.len() <= MAX_NAME && name != "." && name != ".." && !name.contains(bad)
-}
-
 /// Why an address can not be held by a router.
 fn unusable(address: &Address) -> Option<String> {
     let ip = address.address;
@@ -474,7 +490,7 @@ fn unusable(address: &Address) -> Option<String> {
     if let Some(label) = address.label.as_ref().filter(|label| label.len() > MAX_NAME) {
         return Some(format!("the label `{label}` is longer than 15 characters"));
     }
-    let dev = address.dev.as_ref().filter(|dev| !is_interface_name(dev));
+    let dev = address.dev.as_ref().filter(|dev| !text::is_interface_name(dev));
     dev.map(|dev| format!("`{dev}` can not be the name of an interface"))
 }
 

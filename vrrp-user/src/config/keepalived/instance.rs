@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{Entry, Globals, Parser, keywords, set};
+use super::{Entry, Globals, Parser, keywords, routes, set};
 use crate::config::draft::Draft;
 use crate::config::model::{Address, V3Checksum};
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position, Report};
+use crate::config::routes::Context;
 use crate::engine::time::Nanos;
 
 /// Longest interface name, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
@@ -52,6 +53,10 @@ pub(super) const KEYWORDS: &[&str] = &[
     "notify_deleted",
     "notify_master_rx_lower_pri",
     "notify_priority_changes",
+    "virtual_routes",
+    "virtual_rules",
+    "promote_secondaries",
+    "restore_addresses",
 ];
 
 /// Address family of an instance: that of the first address in it.
@@ -106,6 +111,7 @@ pub(super) struct Instance {
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
     notify: Notify,
+    extras: routes::Draft,
 }
 
 impl Instance {
@@ -142,6 +148,7 @@ impl Instance {
             v3_checksum: None,
             strict: None,
             notify: Notify::default(),
+            extras: routes::Draft::default(),
         }
     }
 
@@ -207,6 +214,7 @@ impl Instance {
             track: Vec::new(),
             dont_track_primary: false,
             notify: self.notify,
+            extras: self.extras.finish(&globals.routes),
         })
     }
 
@@ -269,7 +277,7 @@ impl Instance {
 
 impl Parser<'_> {
     /// Reads a `vrrp_instance`. `None` if it has no name.
-    pub(super) fn instance(&mut self, entry: &Entry) -> Option<Instance> {
+    pub(super) fn instance(&mut self, entry: &Entry, context: &mut Context) -> Option<Instance> {
         let Some(name) = entry.parameters.first() else {
             self.warning(entry.at(), "vrrp_instance has no name; it is skipped", "");
             self.skip_block();
@@ -282,12 +290,12 @@ impl Parser<'_> {
         let mut instance = Instance::new(name.value.clone(), entry.at());
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
-            self.instance_entry(&inner, &mut instance);
+            self.instance_entry(&inner, &mut instance, context);
         }
         Some(instance)
     }
 
-    fn instance_entry(&mut self, entry: &Entry, to: &mut Instance) {
+    fn instance_entry(&mut self, entry: &Entry, to: &mut Instance, context: &mut Context) {
         match entry.keyword.value.as_str() {
             "state" => self.state(entry, to),
             "interface" => self.interface(entry, to),
@@ -340,6 +348,7 @@ impl Parser<'_> {
             "native_ipv6" => self.native_ipv6(entry, to),
             "mcast_dst_ip" => self.destination(entry, to),
             _ if self.notify_entry(entry, &mut to.notify) => {}
+            _ if self.extras_entry(entry, &mut to.extras, context) => {}
             _ => self.not_acted_on(entry, keywords::INSTANCE, KEYWORDS),
         }
     }

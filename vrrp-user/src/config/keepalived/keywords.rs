@@ -35,7 +35,6 @@ pub(super) fn find(table: &'static [Unsupported], keyword: &str) -> Option<&'sta
 pub(super) const BALANCER: &str = "load balancing is not part of this daemon";
 const NO_SCRIPT: &str = "no script is run";
 const NO_TRACKING: &str = "it does not influence the priority or the state";
-const NO_ROUTES: &str = "it is neither added nor removed";
 const NO_MAIL: &str = "no mail is sent";
 const NO_SNMP: &str = "there is no SNMP agent and no D-Bus interface";
 const NO_TUNING: &str = "scheduling, memory and buffers are left as they are";
@@ -53,9 +52,6 @@ pub(super) const ROOT: &[Unsupported] = &[
     warning("vrrp_track_file", NO_TRACKING),
     warning("track_group", NO_TRACKING),
     warning("bfd_instance", NO_TRACKING),
-    warning("static_ipaddress", NO_ROUTES),
-    warning("static_routes", NO_ROUTES),
-    warning("static_rules", NO_ROUTES),
     warning("garp_group", "gratuitous ARP is sent without pauses"),
     warning("interface_up_down_delays", "interface changes take effect at once"),
     note("linkbeat_interfaces", "link state comes from netlink alone"),
@@ -104,7 +100,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     warning("vrrp_startup_delay", "routers start at once"),
     warning("vrrp_delay_after_boot", "routers start at once"),
     note("log_unknown_vrids", "they are counted, not logged"),
-    warning("default_interface", "every router and address names its interface"),
     note("disable_local_igmp", "membership reports are left to the kernel"),
     note("vmac_prefix", NO_VMAC),
     note("vmac_addr_prefix", NO_VMAC),
@@ -200,15 +195,12 @@ pub(super) const INSTANCE: &[Unsupported] = &[
     warning("track_src_ip", NO_TRACKING),
     warning("dont_track_primary", "the router is in FAULT while its interface is down"),
     note("smtp_alert", NO_MAIL),
-    warning("virtual_routes", NO_ROUTES),
-    warning("virtual_rules", NO_ROUTES),
     warning("use_vmac", NO_VMAC),
     warning("use_vmac_addr", NO_VMAC),
     warning("vmac_xmit_base", NO_VMAC),
     warning("use_ipvlan", NO_VMAC),
     warning("vrf", "name the interface instead"),
     warning("no_accept", "packets to the addresses are accepted"),
-    warning("promote_secondaries", "the sysctl is left as it is"),
     note("linkbeat_use_polling", "link state comes from netlink alone"),
     note("lvs_sync_daemon_interface", BALANCER),
     warning("garp_extra_if", "gratuitous ARP is sent on the address's own interface only"),

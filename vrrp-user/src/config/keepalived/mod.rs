@@ -28,6 +28,7 @@ mod instance;
 mod keywords;
 mod notify;
 mod preprocess;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -48,8 +49,10 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let routers = instances.into_iter().filter_map(|instance| instance.finish(&globals, report));
     // keepalived has no setting for it; there is a command line option.
     let routers = routers.collect();
-    let Globals { scheduling, scripts, .. } = globals;
-    Ok(Drafts { routers, scheduling, notify: scripts.finish(), ..Drafts::default() })
+    let Globals { scheduling, scripts, routes, .. } = globals;
+    let (fixed, fixed_addresses) = routes.finish();
+    let notify = scripts.finish();
+    Ok(Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..Drafts::default() })
 }
 
 /// What `global_defs` says about all instances.
@@ -65,6 +68,7 @@ struct Globals {
     scheduling: Option<Scheduling>,
     strict: bool,
     scripts: notify::Scripts,
+    routes: routes::Routes,
 }
 
 impl Default for Globals {
@@ -80,6 +84,7 @@ impl Default for Globals {
             scheduling: None,
             strict: false,
             scripts: notify::Scripts::default(),
+            routes: routes::Routes::default(),
         }
     }
 }
@@ -101,7 +106,8 @@ impl Entry {
 }
 
 /// The keywords that are acted on, for suggestions.
-const ROOT_KEYWORDS: &[&str] = &["global_defs", "vrrp_instance"];
+const ROOT_KEYWORDS: &[&str] =
+    &["global_defs", "vrrp_instance", "static_ipaddress", "static_routes", "static_rules"];
 const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_version",
     "vrrp_strict",
@@ -135,6 +141,8 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "notify_split_brain",
     "notify_timeout",
     "script_concurrency",
+    "default_interface",
+    "vrrp_restore_addresses",
 ];
 
 /// Reads entries and blocks.
@@ -325,7 +333,10 @@ impl Parser<'_> {
                     self.global_entry(&inner, globals);
                 }
             }
-            "vrrp_instance" => instances.extend(self.instance(entry)),
+            "vrrp_instance" => {
+                instances.extend(self.instance(entry, &mut globals.routes.context));
+            }
+            _ if self.fixed_entry(entry, &mut globals.routes) => {}
             "}" => self.warning(entry.at(), "there is a `}` too many", ""),
             "{" => {
                 self.warning(entry.at(), "this block belongs to no keyword; it is skipped", "");
@@ -369,6 +380,7 @@ impl Parser<'_> {
             "dynamic_interfaces" => {}
             "vrrp_mcast_group4" if is_default_group(entry) => {}
             _ if self.script_entry(entry, &mut globals.scripts) => {}
+            _ if self.routes_setting(entry, &mut globals.routes) => {}
             _ => self.not_acted_on(entry, keywords::GLOBAL, GLOBAL_KEYWORDS),
         }
     }

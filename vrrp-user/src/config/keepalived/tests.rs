@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
-    Address, AddressFlags, Authentication, Config, Diagnostic, Router, Scheduling, Severity,
-    Transport, V3Checksum,
+    Address, AddressFlags, Authentication, Config, Diagnostic, OnLost, Router, Scheduling,
+    Severity, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -1422,4 +1422,60 @@ proptest! {
         text.insert_str(index, &piece);
         survives(text.as_bytes());
     }
+}
+
+#[test]
+fn routes_and_rules_of_an_instance() {
+    let router = quiet(&with(
+        "virtual_routes {\n src 192.168.100.1 to 192.168.109.0/24 via 192.168.200.254 dev eth1\n \
+         192.168.111.0/24 dev eth2 no_track\n blackhole 192.168.114.0/24\n}\n\
+         virtual_rules {\n from 192.168.2.0/24 table 1 preference 7\n}\n promote_secondaries\n restore_addresses",
+    ));
+    let routes: Vec<String> = router.extras.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        routes,
+        [
+            "192.168.109.0/24 via 192.168.200.254 dev eth1 src 192.168.100.1",
+            "192.168.111.0/24 dev eth2 no_track",
+            "blackhole 192.168.114.0/24",
+        ]
+    );
+    assert_eq!(router.extras.rules[0].to_string(), "from 192.168.2.0/24 table 1 preference 7");
+    assert!(router.extras.promote_secondaries);
+    assert_eq!(router.extras.on_lost, OnLost::Restore);
+}
+
+#[test]
+fn a_route_that_can_not_be_is_skipped() {
+    let (config, diagnostics) = accept(&with(
+        "virtual_routes {\n 10.1.0.0/16 encap ip id 5\n 10.2.0.0/16 gw 10.0.0.1\n}\nvirtual_rules {\n table 5\n}",
+    ));
+    let extras = &config.routers[0].extras;
+    assert_eq!((extras.routes.len(), extras.rules[0].priority), (1, 16_384));
+    assert_eq!(
+        diagnostics,
+        [
+            "5:14: warning: encap is not supported yet; the line is skipped",
+            "9:2: warning: a rule has no preference; 16384 is used",
+        ]
+    );
+}
+
+#[test]
+fn static_addresses_routes_and_rules() {
+    let (config, diagnostics) = accept(&format!(
+        "static_ipaddress {{\n 10.9.0.1/24\n 10.9.0.2/24 dev eth1\n}}\nstatic_routes {{\n default via 10.9.0.254\n}}\n\
+         static_rules {{\n table 5 preference 7\n}}\nglobal_defs {{\n default_interface eth7\n vrrp_restore_addresses\n}}\n{}{}",
+        with(""),
+        with("restore_addresses off")
+            .replace("A {", "B {")
+            .replace("eth0", "eth1")
+            .replace("10.0.0.1", "10.0.0.9"),
+    ));
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let addresses: Vec<String> = config.fixed.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.9.0.1/24 dev eth7", "10.9.0.2/24 dev eth1"]);
+    assert_eq!((config.fixed.routes.len(), config.fixed.rules.len()), (1, 1));
+    assert_eq!(config.routers[0].extras.on_lost, OnLost::Restore);
+    assert_eq!(config.routers[1].extras.on_lost, OnLost::Yield);
 }

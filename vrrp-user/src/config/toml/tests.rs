@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::duration;
-use crate::config::model::{Authentication, Config, Router, Scheduling, Transport, V3Checksum};
+use crate::config::model::{
+    Authentication, Config, OnLost, Router, Scheduling, Transport, V3Checksum,
+};
 use crate::config::{LoadError, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority};
@@ -87,7 +89,7 @@ fn all_keys() {
     let [web, database, legacy] = loaded.config.routers.as_slice() else {
         panic!("{:?}", loaded.config)
     };
-    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 6, 51));
+    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 11, 51));
     assert_eq!(loaded.config.scheduling, Some(Scheduling::Fifo(50)));
     assert_eq!(loaded.config.metrics.as_ref().unwrap().to_string(), "127.0.0.1:9560");
     assert_eq!((web.priority, web.interval), (Priority(100), AdvertInterval::Secs(1)));
@@ -508,4 +510,77 @@ fn errors_of_templates() {
 fn braces_can_be_meant() {
     let text = "[[router]]\nname = \"{{a}}\"\ninterface = \"eth0\"\nvrid = 1\naddresses = [\"10.0.0.1\"]\n";
     assert_eq!(accept(text).name, "{a}");
+}
+
+#[test]
+fn routes_and_rules() {
+    let load = |text: &str| load_text(with(text).as_bytes());
+    let config = load(
+        r#"
+routes = [
+    "default via 10.0.0.254  table 100",
+    { to = "10.1.0.0/16", type = "blackhole", metric = 7, no_track = true },
+    { to = "10.2.0.0/16", table = 5, mtu = "lock 1400", nexthops = [{ via = "10.0.0.2", weight = 2 }, { dev = "eth9", onlink = true }] },
+]
+rules = ["from 10.0.0.1 table 100 preference 1000", { not = true, to = "10.0.0.0/8", type = "prohibit", preference = 5, iif = "eth0" }]
+on_address_lost = "restore"
+promote_secondaries = true"#,
+    )
+    .unwrap();
+    let extras = &config.routers[0].extras;
+    let routes: Vec<String> = extras.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        routes,
+        [
+            "default via 10.0.0.254 table 100",
+            "blackhole 10.1.0.0/16 metric 7 no_track",
+            "10.2.0.0/16 table 5 mtu lock 1400 nexthop via 10.0.0.2 weight 2 nexthop dev eth9 onlink",
+        ]
+    );
+    let rules: Vec<String> = extras.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "from 10.0.0.1 table 100 preference 1000",
+            "not from all to 10.0.0.0/8 iif eth0 prohibit preference 5",
+        ]
+    );
+    assert_eq!((extras.on_lost, extras.promote_secondaries), (OnLost::Restore, true));
+    for (bad, why) in [
+        (
+            r#"routes = ["10.1.0.0/16 vai 10.0.0.1"]"#,
+            "6:24: error: a route has no option `vai` (did you mean via?)",
+        ),
+        (r#"routes = [{ via = "10.0.0.1" }]"#, "6:11: error: a route has no destination"),
+        (
+            r#"routes = [{ to = "10.0.0.1/8" }]"#,
+            "6:11: error: 10.0.0.1/8 is an address, not a network (write 10.0.0.0/8)",
+        ),
+        (
+            r#"routes = [{ to = "default", gateway = "10.0.0.1" }]"#,
+            "6:29: error: unknown key gateway in a route",
+        ),
+        (r#"rules = ["from 10.0.0.1 table 5"]"#, "6:10: error: a rule has no preference"),
+        (r#"rules = [7]"#, "6:10: error: a rule must be a table"),
+        (
+            r#"on_address_lost = "ignore""#,
+            "6:19: error: unknown on_address_lost `ignore` (yield or restore)",
+        ),
+    ] {
+        let errors = load(bad).unwrap_err();
+        assert!(errors[0].starts_with(why), "{errors:?}");
+    }
+}
+
+#[test]
+fn static_ones() {
+    let load = |text: &str| load_text(format!("{text}\n{}", with("")).as_bytes());
+    let fixed = load("[static]\naddresses = [{ address = \"10.9.0.1/24\", dev = \"eth1\" }]\nroutes = [\"blackhole 10.0.0.0/8\"]\nrules = [\"table 5 preference 7\"]").unwrap().fixed;
+    assert_eq!(fixed.addresses[0].to_string(), "10.9.0.1/24 dev eth1");
+    assert_eq!((fixed.routes.len(), fixed.rules.len()), (1, 1));
+    let errors = load("[static]\naddresses = [\"10.9.0.1/24\"]").unwrap_err();
+    assert!(errors[0].contains("a static address has no interface"), "{errors:?}");
+    let errors =
+        load("[static]\naddresses = [{ address = \"224.0.0.1\", dev = \"eth1\" }]").unwrap_err();
+    assert!(errors[0].contains("is a multicast address"), "{errors:?}");
 }

@@ -1,0 +1,158 @@
+//! Routes and rules, as iproute2 and keepalived write them in a line.
+//!
+//! One grammar serves both formats: what a TOML file says in a table is brought into the same words. What is
+//! here can be shown as such a line again, and reading that gives the same.
+
+mod names;
+mod route;
+mod rule;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub(super) use self::names::Context;
+pub use self::route::{Metric, NextHop, Place, Route, RouteKind};
+pub use self::rule::{Action, Rule};
+use super::address::Address;
+use super::report::{Located, Position};
+
+/// The mark of routes and rules that a VRRP daemon adds (`RTPROT_KEEPALIVED`, linux/rtnetlink.h).
+pub const PROTOCOL: u8 = 18;
+
+/// Something about a line that its author should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remark {
+    /// Where.
+    pub(super) at: Position,
+    /// What.
+    pub(super) message: String,
+    /// What to do; may be empty.
+    pub(super) hint: String,
+}
+
+impl Remark {
+    fn new(at: Position, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { at, message: message.into(), hint: hint.into() }
+    }
+}
+
+/// Reads one line. `at` is where it begins. What does not keep it from being used goes into `remarks`.
+///
+/// # Errors
+/// Why it can not be used.
+pub(super) type Reader<T> =
+    fn(&[Located<String>], Position, &mut Context, &mut Vec<Remark>) -> Result<T, Remark>;
+
+/// The reader of routes.
+pub(super) const ROUTE: Reader<Route> = route::read;
+/// The reader of rules.
+pub(super) const RULE: Reader<Rule> = rule::read;
+
+/// Address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// That of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// All of its addresses.
+    pub fn any(self) -> Prefix {
+        let address = match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Prefix { address, length: 0 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    /// The first one.
+    pub address: IpAddr,
+    /// How many bits all of them have in common.
+    pub length: u8,
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, length } = self;
+        let single = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        if *length == single { address.fmt(f) } else { write!(f, "{address}/{length}") }
+    }
+}
+
+/// What comes and goes with a router besides its addresses, and what is done when it gets lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Routes, in order.
+    pub routes: Vec<Route>,
+    /// Rules, in order.
+    pub rules: Vec<Rule>,
+    /// What a master does when somebody else removes one of its addresses, routes or rules.
+    pub on_lost: OnLost,
+    /// `promote_secondaries`: the addresses of a subnet stay when the first one of it is removed.
+    pub promote_secondaries: bool,
+}
+
+/// What a master does when somebody else removes something of its.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLost {
+    /// It lets another router be master for a moment, as keepalived does.
+    #[default]
+    Yield,
+    /// It puts it back.
+    Restore,
+}
+
+impl OnLost {
+    /// By its name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Yield, Self::Restore].into_iter().find(|known| known.name() == name)
+    }
+
+    /// `yield` or `restore`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Yield => "yield",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// What is there as long as the daemon runs, whoever is master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// Addresses; each of them names its interface.
+    pub addresses: Vec<Address>,
+    /// Routes.
+    pub routes: Vec<Route>,
+    /// Rules.
+    pub rules: Vec<Rule>,
+}

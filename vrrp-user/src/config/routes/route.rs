@@ -1,0 +1,661 @@
+//! A route.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::words::{Word, Words, number};
+use super::{Context, Family, PROTOCOL, Prefix, Remark};
+use crate::config::report::{Located, Position};
+use crate::config::text;
+
+/// `RT_TABLE_MAIN` (linux/rtnetlink.h).
+const MAIN: u32 = 254;
+
+/// A route (`ip-route(8)`). Numbers are those of `struct rtmsg` and its attributes (rtnetlink(7)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where to; tells the family.
+    pub destination: Prefix,
+    /// What becomes of a packet.
+    pub kind: RouteKind,
+    /// Only for packets from there; IPv6.
+    pub from: Option<Prefix>,
+    /// Source address of what this host sends.
+    pub src: Option<IpAddr>,
+    /// Gateway.
+    pub via: Option<IpAddr>,
+    /// Interface.
+    pub dev: Option<String>,
+    /// The gateway is on the interface, even if no address of it says so.
+    pub onlink: bool,
+    /// Several ways instead of one.
+    pub nexthops: Vec<NextHop>,
+    /// Routing table.
+    pub table: u32,
+    /// Only for packets with this type of service; IPv4.
+    pub tos: u8,
+    /// Lower ones go first; `None` for the kernel's default.
+    pub metric: Option<u32>,
+    /// Scope; `None` for global, which is what a VRRP daemon asks for.
+    pub scope: Option<u8>,
+    /// Who made it: [`PROTOCOL`] unless it is not tracked.
+    pub protocol: u8,
+    /// Realms, IPv4: where from in the upper half, where to in the lower.
+    pub realms: Option<u32>,
+    /// Metrics for what this host sends.
+    pub metrics: Vec<(Metric, u32)>,
+    /// Which metrics the kernel must not adapt: a bit each.
+    pub locked: u32,
+    /// Whether explicit congestion notification is used.
+    pub ecn: bool,
+    /// Congestion control algorithm.
+    pub congctl: Option<String>,
+    /// Preference of a router (RFC 4191), IPv6.
+    pub pref: Option<u8>,
+    /// For how many seconds it stays, IPv6.
+    pub expires: Option<u32>,
+    /// Whether the TTL is handed on between IP and MPLS.
+    pub ttl_propagate: Option<bool>,
+    /// Where it goes among routes to the same destination.
+    pub place: Place,
+    /// `no_track`: its removal from outside does not matter.
+    pub no_track: bool,
+}
+
+/// What becomes of a packet (`RTN_*`, linux/rtnetlink.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum RouteKind {
+    /// Goes on to the gateway, or to the destination.
+    #[default]
+    Unicast = 1,
+    /// Is for this host.
+    Local = 2,
+    /// Is a broadcast.
+    Broadcast = 3,
+    /// Is for this host, and sent as a broadcast.
+    Anycast = 4,
+    /// Is a multicast.
+    Multicast = 5,
+    /// Is dropped.
+    Blackhole = 6,
+    /// Is answered with "destination unreachable".
+    Unreachable = 7,
+    /// Is answered with "administratively prohibited".
+    Prohibit = 8,
+    /// Is looked up in the next table.
+    Throw = 9,
+}
+
+impl RouteKind {
+    const NAMED: [(&'static str, Self); 10] = [
+        ("unicast", Self::Unicast),
+        ("local", Self::Local),
+        ("broadcast", Self::Broadcast),
+        ("brd", Self::Broadcast),
+        ("anycast", Self::Anycast),
+        ("multicast", Self::Multicast),
+        ("blackhole", Self::Blackhole),
+        ("unreachable", Self::Unreachable),
+        ("prohibit", Self::Prohibit),
+        ("throw", Self::Throw),
+    ];
+
+    fn named(text: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind)
+    }
+
+    fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// One of several ways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NextHop {
+    /// Gateway.
+    pub via: Option<IpAddr>,
+    /// Interface.
+    pub dev: Option<String>,
+    /// Its share, 1-256.
+    pub weight: u16,
+    /// The gateway is on the interface, even if no address of it says so.
+    pub onlink: bool,
+    /// Realms.
+    pub realms: Option<u32>,
+}
+
+/// Where a route goes among those to the same destination, of the same table and metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Before the others, the kernel's default.
+    #[default]
+    First,
+    /// Only if there is no other, as `ip route add` does.
+    Only,
+    /// Behind the others.
+    Last,
+}
+
+/// A metric (`RTAX_*`, linux/rtnetlink.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Metric {
+    /// Octets in a packet.
+    Mtu = 2,
+    /// Octets.
+    Window = 3,
+    /// Round-trip time in 1/8 ms.
+    Rtt = 4,
+    /// Its variance in 1/4 ms.
+    RttVar = 5,
+    /// Segments.
+    SsThresh = 6,
+    /// Segments.
+    Cwnd = 7,
+    /// Octets in a segment.
+    AdvMss = 8,
+    /// Packets.
+    Reordering = 9,
+    /// Hops.
+    HopLimit = 10,
+    /// Segments.
+    InitCwnd = 11,
+    /// Milliseconds.
+    RtoMin = 13,
+    /// Segments.
+    InitRwnd = 14,
+    /// 0 or 1.
+    QuickAck = 15,
+    /// 0 or 1.
+    FastopenNoCookie = 17,
+}
+
+/// `RTAX_CC_ALGO` (linux/rtnetlink.h), for [`Route::locked`].
+const CC_ALGO: u8 = 16;
+
+impl Metric {
+    /// Name, and the largest value.
+    const NAMED: [(&'static str, Self, u32); 14] = [
+        ("mtu", Self::Mtu, u32::MAX),
+        ("window", Self::Window, u32::MAX),
+        ("rtt", Self::Rtt, u32::MAX),
+        ("rttvar", Self::RttVar, u32::MAX),
+        ("ssthresh", Self::SsThresh, u32::MAX),
+        ("cwnd", Self::Cwnd, u32::MAX),
+        ("advmss", Self::AdvMss, u32::MAX),
+        ("reordering", Self::Reordering, u32::MAX),
+        ("hoplimit", Self::HopLimit, 255),
+        ("initcwnd", Self::InitCwnd, u32::MAX),
+        ("rto_min", Self::RtoMin, u32::MAX),
+        ("initrwnd", Self::InitRwnd, u32::MAX),
+        ("quickack", Self::QuickAck, 1),
+        ("fastopen_no_cookie", Self::FastopenNoCookie, 1),
+    ];
+
+    /// Units of a time in a millisecond; `None` if it is no time.
+    fn per_millisecond(self) -> Option<u64> {
+        match self {
+            Self::Rtt => Some(8),
+            Self::RttVar => Some(4),
+            Self::RtoMin => Some(1),
+            Self::Mtu
+            | Self::Window
+            | Self::SsThresh
+            | Self::Cwnd
+            | Self::AdvMss
+            | Self::Reordering
+            | Self::HopLimit
+            | Self::InitCwnd
+            | Self::InitRwnd
+            | Self::QuickAck
+            | Self::FastopenNoCookie => None,
+        }
+    }
+
+    /// The value in the kernel's unit: a number as it is, or a time with `s` or `ms` behind it.
+    fn value(self, text: &str) -> Option<u32> {
+        let lower = text.to_ascii_lowercase();
+        let bare = lower.trim_end_matches("secs").trim_end_matches("sec").trim_end_matches('s');
+        let (Some(units), true) = (self.per_millisecond(), bare != lower) else {
+            return number(text).and_then(|number| u32::try_from(number).ok());
+        };
+        let (amount, factor) = match bare.strip_suffix('m') {
+            Some(amount) => (amount, 1),
+            None => (bare, 1_000),
+        };
+        let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+        let thousandths: u64 = format!("{fraction:0<3.3}").parse().ok()?;
+        let whole: u64 =
+            if whole.is_empty() && !fraction.is_empty() { 0 } else { whole.parse().ok()? };
+        let thousandths = whole.checked_mul(1_000)?.checked_add(thousandths)?;
+        u32::try_from(thousandths.checked_mul(factor * units)? / 1_000).ok()
+    }
+}
+
+/// The other words, for suggestions.
+const OPTIONS: &[&str] = &[
+    "inet",
+    "inet6",
+    "to",
+    "from",
+    "src",
+    "via",
+    "dev",
+    "onlink",
+    "table",
+    "tos",
+    "metric",
+    "scope",
+    "protocol",
+    "realms",
+    "features",
+    "congctl",
+    "pref",
+    "expires",
+    "ttl-propagate",
+    "prepend",
+    "add",
+    "append",
+    "nexthop",
+    "no_track",
+    "blackhole",
+    "unreachable",
+    "prohibit",
+    "throw",
+    "default",
+];
+
+/// A route of which the destination may not be known yet.
+struct Draft {
+    destination: Option<Option<Prefix>>,
+    from: Option<Option<Prefix>>,
+    protocol: Option<u8>,
+    route: Route,
+}
+
+/// Reads a route.
+pub(super) fn read(
+    words: &[Located<String>],
+    at: Position,
+    context: &mut Context,
+    remarks: &mut Vec<Remark>,
+) -> Result<Route, Remark> {
+    let mut words = Words::new(words);
+    let mut draft = Draft {
+        destination: None,
+        from: None,
+        protocol: None,
+        route: Route {
+            destination: Family::V4.any(),
+            kind: RouteKind::Unicast,
+            from: None,
+            src: None,
+            via: None,
+            dev: None,
+            onlink: false,
+            nexthops: Vec::new(),
+            table: MAIN,
+            tos: 0,
+            metric: None,
+            scope: None,
+            protocol: PROTOCOL,
+            realms: None,
+            metrics: Vec::new(),
+            locked: 0,
+            ecn: false,
+            congctl: None,
+            pref: None,
+            expires: None,
+            ttl_propagate: None,
+            place: Place::First,
+            no_track: false,
+        },
+    };
+    while let Some(word) = words.next() {
+        if !draft.option(word, &mut words, context, remarks)? && !draft.metric(word, &mut words)? {
+            draft.destination(word, &mut words)?;
+        }
+    }
+    draft.finish(at, &words, remarks)
+}
+
+impl Draft {
+    /// Whether it is an option.
+    fn option(
+        &mut self,
+        word: &Word,
+        words: &mut Words<'_>,
+        context: &mut Context,
+        remarks: &mut Vec<Remark>,
+    ) -> Result<bool, Remark> {
+        let route = &mut self.route;
+        match word.value.as_str() {
+            "inet" => words.admit(Family::V4, word.at)?,
+            "inet6" => words.admit(Family::V6, word.at)?,
+            "src" => route.src = Some(words.address(word)?),
+            "from" => {
+                let from = words.value(word)?;
+                words.admit(Family::V6, word.at)?;
+                self.from = Some(words.prefix(from)?);
+            }
+            "via" | "gw" => route.via = Some(gateway(word, words)?),
+            "dev" | "oif" => route.dev = Some(words.interface(word)?),
+            "onlink" => route.onlink = true,
+            "table" => route.table = words.named(word, |text| context.table(text))?,
+            "tos" | "dsfield" => route.tos = words.named(word, |text| context.tos(text))?,
+            "metric" | "priority" | "preference" => {
+                route.metric = Some(words.number(word, u32::MAX.into())?);
+            }
+            "scope" => route.scope = Some(words.named(word, |text| context.scope(text))?),
+            "protocol" => self.protocol = Some(words.named(word, |text| context.protocol(text))?),
+            "realms" => {
+                words.admit(Family::V4, word.at)?;
+                route.realms = Some(words.named(word, |text| context.realms(text))?);
+            }
+            "features" => match words.value(word)? {
+                feature if feature.value == "ecn" => route.ecn = true,
+                feature => {
+                    let message = format!("unknown feature `{}`; it is ignored", feature.value);
+                    remarks.push(Remark::new(feature.at, message, "ecn is the only one"));
+                }
+            },
+            "congctl" => {
+                if words.take("lock") {
+                    route.locked |= 1 << CC_ALGO;
+                }
+                route.congctl = Some(words.value(word)?.value.clone());
+            }
+            "pref" => {
+                words.admit(Family::V6, word.at)?;
+                route.pref = Some(words.named(word, preference)?);
+            }
+            "expires" => {
+                words.admit(Family::V6, word.at)?;
+                route.expires = Some(words.number(word, u32::MAX.into())?);
+            }
+            "ttl-propagate" => {
+                let on = words.named::<u32>(word, |text| match text {
+                    "enabled" => Some(1),
+                    "disabled" => Some(0),
+                    _ => None,
+                })?;
+                route.ttl_propagate = Some(on == 1);
+            }
+            "prepend" => route.place = Place::First,
+            "add" => route.place = Place::Only,
+            "append" => route.place = Place::Last,
+            "no_track" => route.no_track = true,
+            "track_group" => {
+                let group = words.value(word)?;
+                let message = format!(
+                    "track_group {} is recognised but not supported yet: the route is added again when \
+                     it is lost, and no router follows it",
+                    group.value
+                );
+                remarks.push(Remark::new(word.at, message, ""));
+            }
+            "or" => {
+                let first = NextHop { via: route.via.take(), weight: 1, ..NextHop::default() };
+                let via = Some(words.address(word)?);
+                route.nexthops = vec![first, NextHop { via, weight: 1, ..NextHop::default() }];
+            }
+            "nexthop" => self.nexthop(word, words, context)?,
+            option @ ("encap" | "vrf" | "as") => {
+                let hint = if option == "vrf" { "name its table instead" } else { "" };
+                return Err(Remark::new(word.at, format!("{option} is not supported yet"), hint));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn metric(&mut self, word: &Word, words: &mut Words<'_>) -> Result<bool, Remark> {
+        let known = Metric::NAMED.iter().find(|(name, ..)| *name == word.value);
+        let Some((name, metric, max)) = known else { return Ok(false) };
+        if words.take("lock") {
+            self.route.locked |= 1 << *metric as u32;
+        }
+        let written = words.value(word)?;
+        let value = metric.value(&written.value).filter(|value| value <= max);
+        let Some(value) = value else {
+            let message = format!("{name} can not be `{}`", written.value);
+            return Err(Remark::new(written.at, message, ""));
+        };
+        self.route.metrics.retain(|(other, _)| other != metric);
+        self.route.metrics.push((*metric, value));
+        Ok(true)
+    }
+
+    /// `[to] [TYPE] PREFIX`.
+    fn destination(&mut self, word: &Word, words: &mut Words<'_>) -> Result<(), Remark> {
+        let mut word = word;
+        if word.value == "to" {
+            word = words.value(word)?;
+        }
+        if let Some(kind) = RouteKind::named(&word.value) {
+            self.route.kind = kind;
+            word = words.value(word)?;
+        }
+        if word.value == "default6" {
+            words.admit(Family::V6, word.at)?;
+            self.destination = Some(None);
+            return Ok(());
+        }
+        let prefix = words.prefix(word).map_err(|remark| {
+            if word.value.starts_with(|first: char| first.is_ascii_digit() || first == ':') {
+                return remark;
+            }
+            let metrics = Metric::NAMED.iter().map(|(name, ..)| *name);
+            let hint = text::closest(&word.value, OPTIONS.iter().copied().chain(metrics));
+            let hint = hint.map(|known| format!("did you mean {known}?"));
+            let message = format!("a route has no option `{}`", word.value);
+            Remark::new(word.at, message, hint.unwrap_or_default())
+        })?;
+        self.destination = Some(prefix);
+        Ok(())
+    }
+
+    /// `nexthop [via ADDRESS] [dev NAME] [weight N] [onlink] [realms R]`.
+    fn nexthop(
+        &mut self,
+        word: &Word,
+        words: &mut Words<'_>,
+        context: &mut Context,
+    ) -> Result<(), Remark> {
+        let mut hop = NextHop { weight: 1, ..NextHop::default() };
+        while !matches!(words.peek(), "" | "nexthop") {
+            let option = words.value(word)?;
+            match option.value.as_str() {
+                "via" => hop.via = Some(gateway(option, words)?),
+                "dev" => hop.dev = Some(words.interface(option)?),
+                "onlink" => hop.onlink = true,
+                "weight" => {
+                    hop.weight = words.number(option, 256)?;
+                    if hop.weight == 0 {
+                        return Err(Remark::new(option.at, "weight must be 1 to 256, not 0", ""));
+                    }
+                }
+                "realms" => {
+                    words.admit(Family::V4, option.at)?;
+                    hop.realms = Some(words.named(option, |text| context.realms(text))?);
+                }
+                other => {
+                    let message = format!("a nexthop has no option `{other}`");
+                    let hint = "nexthops stand at the end: via, dev, weight, onlink, realms";
+                    return Err(Remark::new(option.at, message, hint));
+                }
+            }
+        }
+        if hop.via.is_none() && hop.dev.is_none() {
+            return Err(Remark::new(word.at, "a nexthop leads nowhere", "add via or dev"));
+        }
+        self.route.nexthops.push(hop);
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        at: Position,
+        words: &Words<'_>,
+        remarks: &mut Vec<Remark>,
+    ) -> Result<Route, Remark> {
+        let Self { destination, from, protocol, mut route } = self;
+        let Some(destination) = destination else {
+            return Err(Remark::new(
+                at,
+                "a route has no destination",
+                "like 10.0.0.0/8, or default",
+            ));
+        };
+        let family = words.family.unwrap_or(Family::V4);
+        route.destination = destination.unwrap_or_else(|| family.any());
+        route.from = from.map(|from| from.unwrap_or_else(|| family.any()));
+        if let Prefix { address: IpAddr::V4(address), length } = route.destination {
+            let host = u32::MAX.checked_shr(length.into()).unwrap_or(0);
+            if address.to_bits() & host != 0 {
+                let network = Ipv4Addr::from_bits(address.to_bits() & !host);
+                let network = Prefix { address: network.into(), length };
+                let message = format!("{address}/{length} is an address, not a network");
+                return Err(Remark::new(at, message, format!("write {network}")));
+            }
+        }
+        if !route.nexthops.is_empty() && (route.via.is_some() || route.dev.is_some()) {
+            if route.nexthops.iter().any(|hop| hop.dev.is_some()) || route.via.is_some() {
+                let message = "a route has nexthops, and via or dev outside of them";
+                return Err(Remark::new(at, message, "put them into the nexthops"));
+            }
+            // `via A or B dev IF` means both.
+            let dev = route.dev.take();
+            for hop in &mut route.nexthops {
+                hop.dev.clone_from(&dev);
+            }
+        }
+        match protocol {
+            Some(protocol) if route.no_track => route.protocol = protocol,
+            Some(protocol) if protocol != PROTOCOL => {
+                let message =
+                    "a route with another protocol can not be tracked; its protocol is keepalived";
+                remarks.push(Remark::new(at, message, "add no_track, or remove protocol"));
+            }
+            Some(_) | None => {}
+        }
+        Ok(route)
+    }
+}
+
+/// `via [inet|inet6] ADDRESS`.
+fn gateway(option: &Word, words: &mut Words<'_>) -> Result<IpAddr, Remark> {
+    for (name, family) in [("inet", Family::V4), ("inet6", Family::V6)] {
+        if words.take(name) {
+            words.admit(family, option.at)?;
+        }
+    }
+    words.address(option)
+}
+
+/// Names of router preferences (`ICMPV6_ROUTER_PREF_*`, linux/icmpv6.h).
+fn preference(text: &str) -> Option<u32> {
+    match text {
+        "low" => Some(3),
+        "medium" => Some(0),
+        "high" => Some(1),
+        _ => number(text).and_then(|number| u32::try_from(number).ok()).filter(|n| *n <= 255),
+    }
+}
+
+impl Route {
+    /// Its family.
+    pub fn family(&self) -> Family {
+        Family::of(self.destination.address)
+    }
+
+    /// The interfaces that it context.
+    pub fn devs(&self) -> impl Iterator<Item = &str> {
+        let hops = self.nexthops.iter().filter_map(|hop| hop.dev.as_deref());
+        self.dev.as_deref().into_iter().chain(hops)
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nexthop")?;
+        option(f, "via", self.via)?;
+        option(f, "dev", self.dev.as_ref())?;
+        option(f, "weight", Some(self.weight).filter(|weight| *weight != 1))?;
+        if self.onlink {
+            f.write_str(" onlink")?;
+        }
+        realms(f, self.realms)
+    }
+}
+
+fn option<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    value: Option<T>,
+) -> fmt::Result {
+    value.map_or(Ok(()), |value| write!(f, " {name} {value}"))
+}
+
+/// As iproute2 shows them.
+pub(super) fn realms(f: &mut fmt::Formatter<'_>, realms: Option<u32>) -> fmt::Result {
+    match realms.map(|realms| (realms >> 16, realms & 0xffff)) {
+        None => Ok(()),
+        Some((0, to)) => write!(f, " realms {to}"),
+        Some((from, to)) => write!(f, " realms {from}/{to}"),
+    }
+}
+
+impl fmt::Display for Route {
+    /// As `ip route` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind != RouteKind::Unicast {
+            write!(f, "{} ", self.kind.name())?;
+        }
+        if self.destination == Family::V4.any() {
+            f.write_str("default")?;
+        } else {
+            self.destination.fmt(f)?;
+        }
+        option(f, "from", self.from)?;
+        option(f, "via", self.via)?;
+        option(f, "dev", self.dev.as_ref())?;
+        if self.onlink {
+            f.write_str(" onlink")?;
+        }
+        option(f, "src", self.src)?;
+        option(f, "table", Some(self.table).filter(|table| *table != MAIN))?;
+        option(f, "metric", self.metric)?;
+        option(f, "scope", self.scope.map(text::scope_name))?;
+        option(f, "tos", Some(self.tos).filter(|tos| *tos != 0))?;
+        option(f, "protocol", Some(self.protocol).filter(|protocol| *protocol != PROTOCOL))?;
+        realms(f, self.realms)?;
+        for (metric, value) in &self.metrics {
+            let named = Metric::NAMED.iter().find(|(_, other, _)| other == metric);
+            let lock = if self.locked & 1 << *metric as u32 == 0 { "" } else { " lock" };
+            write!(f, " {}{lock} {value}", named.map_or("", |(name, ..)| name))?;
+        }
+        if self.ecn {
+            f.write_str(" features ecn")?;
+        }
+        let lock = if self.locked & 1 << CC_ALGO == 0 { "" } else { " lock" };
+        option(f, &format!("congctl{lock}"), self.congctl.as_ref())?;
+        option(f, "pref", self.pref)?;
+        option(f, "expires", self.expires)?;
+        let propagate = self.ttl_propagate.map(|on| if on { "enabled" } else { "disabled" });
+        option(f, "ttl-propagate", propagate)?;
+        match self.place {
+            Place::First => {}
+            Place::Only => f.write_str(" add")?,
+            Place::Last => f.write_str(" append")?,
+        }
+        if self.no_track {
+            f.write_str(" no_track")?;
+        }
+        for hop in &self.nexthops {
+            write!(f, " {hop}")?;
+        }
+        Ok(())
+    }
+}

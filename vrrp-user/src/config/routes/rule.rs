@@ -1,0 +1,409 @@
+//! A rule, which says which packets are looked up in which routing table.
+
+use std::fmt;
+
+use super::names::ip_protocol;
+use super::route::realms;
+use super::words::{Word, Words, number};
+use super::{Context, Family, PROTOCOL, Prefix, Remark};
+use crate::config::report::{Located, Position};
+use crate::config::text;
+
+/// The last port.
+const LARGEST_PORT: u64 = u16::MAX as u64;
+
+/// A rule (`ip-rule(8)`). Numbers are those of `struct fib_rule_hdr` and its attributes (linux/fib_rules.h).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Family.
+    pub family: Family,
+    /// For packets that do not match.
+    pub invert: bool,
+    /// Where packets come from.
+    pub from: Option<Prefix>,
+    /// Where they go.
+    pub to: Option<Prefix>,
+    /// Lower ones go first.
+    pub priority: u32,
+    /// Type of service.
+    pub tos: u8,
+    /// Mark, and which bits of it count.
+    pub fwmark: Option<(u32, Option<u32>)>,
+    /// Realms, IPv4: where from in the upper half, where to in the lower.
+    pub realms: Option<u32>,
+    /// Interface on which they arrive.
+    pub iif: Option<String>,
+    /// Interface of the socket that sends them.
+    pub oif: Option<String>,
+    /// Routes with a prefix of at most this length do not count.
+    pub suppress_prefixlength: Option<u32>,
+    /// Routes through interfaces of this group do not count.
+    pub suppress_ifgroup: Option<u32>,
+    /// Tunnel that they came through.
+    pub tunnel_id: Option<u64>,
+    /// Users whose sockets send them, both included.
+    pub uidrange: Option<(u32, u32)>,
+    /// Who made it: [`PROTOCOL`] unless it is not tracked.
+    pub protocol: u8,
+    /// IP protocol.
+    pub ipproto: Option<u8>,
+    /// Source ports, both included.
+    pub sport: Option<(u16, u16)>,
+    /// Destination ports, both included.
+    pub dport: Option<(u16, u16)>,
+    /// What becomes of packets that match.
+    pub action: Action,
+    /// `no_track`: its removal from outside does not matter.
+    pub no_track: bool,
+}
+
+/// What becomes of packets that match a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They are looked up in a table.
+    Table(u32),
+    /// They are looked up in the table of the virtual routing domain that they belong to.
+    L3mdev,
+    /// The rule of this priority is next.
+    Goto(u32),
+    /// The next rule is next.
+    Nop,
+    /// They are dropped.
+    Blackhole,
+    /// They are answered with "destination unreachable".
+    Unreachable,
+    /// They are answered with "administratively prohibited".
+    Prohibit,
+}
+
+/// The words, for suggestions.
+const OPTIONS: &[&str] = &[
+    "inet",
+    "inet6",
+    "not",
+    "from",
+    "to",
+    "table",
+    "lookup",
+    "preference",
+    "priority",
+    "order",
+    "tos",
+    "dsfield",
+    "fwmark",
+    "realms",
+    "iif",
+    "dev",
+    "oif",
+    "suppress_prefixlength",
+    "suppress_ifgroup",
+    "tunnel-id",
+    "uidrange",
+    "l3mdev",
+    "protocol",
+    "ipproto",
+    "sport",
+    "dport",
+    "type",
+    "goto",
+    "nop",
+    "blackhole",
+    "unreachable",
+    "prohibit",
+    "no_track",
+];
+
+struct Draft {
+    action: Option<Action>,
+    from: Option<Option<Prefix>>,
+    to: Option<Option<Prefix>>,
+    priority: Option<u32>,
+    protocol: Option<u8>,
+    rule: Rule,
+}
+
+/// Reads a rule.
+pub(super) fn read(
+    words: &[Located<String>],
+    at: Position,
+    context: &mut Context,
+    remarks: &mut Vec<Remark>,
+) -> Result<Rule, Remark> {
+    let mut words = Words::new(words);
+    let mut draft = Draft {
+        action: None,
+        from: None,
+        to: None,
+        priority: None,
+        protocol: None,
+        rule: Rule {
+            family: Family::V4,
+            invert: false,
+            from: None,
+            to: None,
+            priority: 0,
+            tos: 0,
+            fwmark: None,
+            realms: None,
+            iif: None,
+            oif: None,
+            suppress_prefixlength: None,
+            suppress_ifgroup: None,
+            tunnel_id: None,
+            uidrange: None,
+            protocol: PROTOCOL,
+            ipproto: None,
+            sport: None,
+            dport: None,
+            action: Action::Nop,
+            no_track: false,
+        },
+    };
+    while let Some(word) = words.next() {
+        if !draft.option(word, &mut words, context, remarks)? {
+            draft.action(word, &mut words)?;
+        }
+    }
+    draft.finish(at, &words, context, remarks)
+}
+
+impl Draft {
+    /// Whether it is an option.
+    fn option(
+        &mut self,
+        word: &Word,
+        words: &mut Words<'_>,
+        context: &mut Context,
+        remarks: &mut Vec<Remark>,
+    ) -> Result<bool, Remark> {
+        let rule = &mut self.rule;
+        match word.value.as_str() {
+            "inet" => words.admit(Family::V4, word.at)?,
+            "inet6" => words.admit(Family::V6, word.at)?,
+            "not" => rule.invert = true,
+            "from" => {
+                let from = words.value(word)?;
+                self.from = Some(words.prefix(from)?);
+            }
+            "to" => {
+                let to = words.value(word)?;
+                self.to = Some(words.prefix(to)?);
+            }
+            "table" | "lookup" => {
+                let table =
+                    words.named(word, |text| context.table(text).filter(|table| *table != 0))?;
+                self.set(Action::Table(table), word)?;
+            }
+            "l3mdev" => self.set(Action::L3mdev, word)?,
+            "preference" | "priority" | "order" => {
+                self.priority = Some(words.number(word, u32::MAX.into())?);
+            }
+            "tos" | "dsfield" => rule.tos = words.named(word, |text| context.tos(text))?,
+            "fwmark" => rule.fwmark = Some(mark(word, words)?),
+            "realms" => {
+                words.admit(Family::V4, word.at)?;
+                rule.realms = Some(words.named(word, |text| context.realms(text))?);
+            }
+            "iif" | "dev" => rule.iif = Some(words.interface(word)?),
+            "oif" => rule.oif = Some(words.interface(word)?),
+            "suppress_prefixlength" | "sup_pl" => {
+                rule.suppress_prefixlength = Some(words.number(word, 128)?);
+            }
+            "suppress_ifgroup" | "sup_group" => {
+                rule.suppress_ifgroup = Some(words.named(word, |text| context.group(text))?);
+            }
+            "tunnel-id" => rule.tunnel_id = Some(words.number(word, u64::MAX)?),
+            "uidrange" => rule.uidrange = Some(range(word, words, u32::MAX.into())?),
+            "protocol" => self.protocol = Some(words.named(word, |text| context.protocol(text))?),
+            "ipproto" | "ip_proto" => rule.ipproto = Some(words.named(word, ip_protocol)?),
+            "sport" => rule.sport = Some(range(word, words, LARGEST_PORT)?),
+            "dport" => rule.dport = Some(range(word, words, LARGEST_PORT)?),
+            "no_track" => rule.no_track = true,
+            "track_group" => {
+                let group = words.value(word)?;
+                let message = format!(
+                    "track_group {} is recognised but not supported yet: the rule is added again when it \
+                     is lost, and no router follows it",
+                    group.value
+                );
+                remarks.push(Remark::new(word.at, message, ""));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// `[type] ACTION`.
+    fn action(&mut self, word: &Word, words: &mut Words<'_>) -> Result<(), Remark> {
+        let word = if word.value == "type" { words.value(word)? } else { word };
+        let action = match word.value.as_str() {
+            "goto" => Action::Goto(words.number(word, u32::MAX.into())?),
+            "nop" => Action::Nop,
+            "blackhole" => Action::Blackhole,
+            "unreachable" => Action::Unreachable,
+            "prohibit" => Action::Prohibit,
+            other => {
+                let hint = text::closest(other, OPTIONS.iter().copied());
+                let hint = hint.map(|known| format!("did you mean {known}?"));
+                let message = format!("a rule has no option `{other}`");
+                return Err(Remark::new(word.at, message, hint.unwrap_or_default()));
+            }
+        };
+        self.set(action, word)
+    }
+
+    fn set(&mut self, action: Action, word: &Word) -> Result<(), Remark> {
+        if self.action.replace(action).is_some() {
+            let message = format!("a rule can do one thing, and {} is the second one", word.value);
+            return Err(Remark::new(word.at, message, ""));
+        }
+        Ok(())
+    }
+
+    fn finish(
+        self,
+        at: Position,
+        words: &Words<'_>,
+        context: &mut Context,
+        remarks: &mut Vec<Remark>,
+    ) -> Result<Rule, Remark> {
+        let Self { action, from, to, priority, protocol, mut rule } = self;
+        let problem = |message: &str, hint: &str| Err(Remark::new(at, message, hint));
+        let Some(action) = action else {
+            return problem("a rule does nothing", "add table, or blackhole, goto and so on");
+        };
+        rule.action = action;
+        rule.family = words.family.unwrap_or(Family::V4);
+        // `all` is what matches when nothing is said.
+        rule.from = from.flatten().filter(|from| from.length > 0);
+        rule.to = to.flatten().filter(|to| to.length > 0);
+        match (action, priority) {
+            (Action::Goto(_), None) => return problem("goto needs a preference", ""),
+            (Action::Goto(target), Some(priority)) if priority >= target => {
+                return problem("goto leads backwards", "to a preference above that of the rule");
+            }
+            _ => {}
+        }
+        let of_tables = rule.suppress_prefixlength.is_some()
+            || rule.suppress_ifgroup.is_some()
+            || rule.realms.is_some();
+        if of_tables && !matches!(action, Action::Table(_) | Action::L3mdev) {
+            return problem(
+                "suppress_prefixlength, suppress_ifgroup and realms go with a table",
+                "",
+            );
+        }
+        rule.priority = match priority.or_else(|| context.next_priority(rule.family)) {
+            Some(priority) => priority,
+            None => {
+                return problem("a rule has no preference", "add preference: lower ones go first");
+            }
+        };
+        if priority.is_none() {
+            let message = format!("a rule has no preference; {} is used", rule.priority);
+            remarks.push(Remark::new(at, message, "say which rule goes first"));
+        }
+        match protocol {
+            Some(protocol) if rule.no_track => rule.protocol = protocol,
+            Some(protocol) if protocol != PROTOCOL => {
+                let message =
+                    "a rule with another protocol can not be tracked; its protocol is keepalived";
+                remarks.push(Remark::new(at, message, "add no_track, or remove protocol"));
+            }
+            Some(_) | None => {}
+        }
+        Ok(rule)
+    }
+}
+
+/// `MARK[/MASK]`.
+fn mark(option: &Word, words: &mut Words<'_>) -> Result<(u32, Option<u32>), Remark> {
+    let word = words.value(option)?;
+    let one = |text: &str| number(text).and_then(|number| u32::try_from(number).ok());
+    let read = match word.value.split_once('/') {
+        None => one(&word.value).map(|mark| (mark, None)),
+        Some((mark, mask)) => one(mark).zip(one(mask).map(Some)),
+    };
+    read.ok_or_else(|| Remark::new(word.at, format!("`{}` is no mark", word.value), "like 1/0xff"))
+}
+
+/// `FIRST-LAST`, or one number.
+fn range<T: TryFrom<u64> + PartialOrd + Copy>(
+    option: &Word,
+    words: &mut Words<'_>,
+    max: u64,
+) -> Result<(T, T), Remark> {
+    let word = words.value(option)?;
+    let one = |text: &str| {
+        let number = text.parse().ok().filter(|number| *number <= max);
+        number.and_then(|number| T::try_from(number).ok())
+    };
+    let (first, last) = word.value.split_once('-').unwrap_or((&word.value, &word.value));
+    let read = one(first).zip(one(last)).filter(|(first, last)| first <= last);
+    read.ok_or_else(|| {
+        let message =
+            format!("{} must be FIRST-LAST up to {max}, not `{}`", option.value, word.value);
+        Remark::new(word.at, message, "")
+    })
+}
+
+impl fmt::Display for Rule {
+    /// As `ip rule` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.family == Family::V6 && self.from.is_none() && self.to.is_none() {
+            f.write_str("inet6 ")?;
+        }
+        if self.invert {
+            f.write_str("not ")?;
+        }
+        match self.from {
+            None => f.write_str("from all")?,
+            Some(from) => write!(f, "from {from}")?,
+        }
+        option(f, "to", self.to)?;
+        option(f, "tos", Some(self.tos).filter(|tos| *tos != 0))?;
+        match self.fwmark {
+            None => {}
+            Some((mark, None)) => write!(f, " fwmark {mark:#x}")?,
+            Some((mark, Some(mask))) => write!(f, " fwmark {mark:#x}/{mask:#x}")?,
+        }
+        option(f, "iif", self.iif.as_ref())?;
+        option(f, "oif", self.oif.as_ref())?;
+        option(f, "tunnel-id", self.tunnel_id)?;
+        range_option(f, "uidrange", self.uidrange)?;
+        option(f, "ipproto", self.ipproto)?;
+        range_option(f, "sport", self.sport)?;
+        range_option(f, "dport", self.dport)?;
+        match self.action {
+            Action::Table(table) => write!(f, " table {table}")?,
+            Action::L3mdev => f.write_str(" l3mdev")?,
+            Action::Goto(target) => write!(f, " goto {target}")?,
+            Action::Nop => f.write_str(" nop")?,
+            Action::Blackhole => f.write_str(" blackhole")?,
+            Action::Unreachable => f.write_str(" unreachable")?,
+            Action::Prohibit => f.write_str(" prohibit")?,
+        }
+        realms(f, self.realms)?;
+        option(f, "suppress_prefixlength", self.suppress_prefixlength)?;
+        option(f, "suppress_ifgroup", self.suppress_ifgroup)?;
+        option(f, "protocol", Some(self.protocol).filter(|protocol| *protocol != PROTOCOL))?;
+        option(f, "preference", Some(self.priority))?;
+        if self.no_track { f.write_str(" no_track") } else { Ok(()) }
+    }
+}
+
+fn option<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    value: Option<T>,
+) -> fmt::Result {
+    value.map_or(Ok(()), |value| write!(f, " {name} {value}"))
+}
+
+fn range_option<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    value: Option<(T, T)>,
+) -> fmt::Result {
+    value.map_or(Ok(()), |(first, last)| write!(f, " {name} {first}-{last}"))
+}
