@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 pub use super::address::{Address, AddressFlags};
 use super::notify::{Notify, Settings};
-use super::socket::SocketAccess;
 pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
+use super::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
