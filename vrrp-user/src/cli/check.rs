@@ -14,6 +14,8 @@ use crate::config::{self, LoadError, Options};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
 
+mod track;
+
 /// Writes the diagnostics of a configuration and, if it can be used, its routers. Whether it can be used is
 /// the result: exit status 0 or 1.
 ///
@@ -69,7 +71,7 @@ pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
         describe_router(router, out)?;
         writeln!(out)?;
     }
-    Ok(())
+    track::describe(config, out)
 }
 
 /// What counts for all scripts and fifos, as far as it is not the default.
@@ -179,6 +181,12 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     }
     if router.higher_prio_advert {
         line("higher priority", "heard as master: one more advertisement is sent".to_owned())?;
+    }
+    if router.dont_track_primary {
+        line("own interface", "not tracked: it may be down".to_owned())?;
+    }
+    for track in &router.track {
+        line("tracks", track.to_string())?;
     }
     if let Some(notify) = &router.notify {
         describe_notify(notify, &mut line)?;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Extras, Fixed, Group, Listen, Scheduling, Track, TrackFile, TrackProcess, TrackScript,
+    Address, Extras, Fixed, Listen, Scheduling, TrackFile, TrackProcess, TrackScript, Tracked,
     V3Checksum,
 };
 use super::notify::{Notify, Settings};
@@ -18,13 +18,13 @@ pub(super) struct Drafts {
     /// The virtual routers in the order of the file.
     pub(super) routers: Vec<Draft>,
     /// Sync groups.
-    pub(super) groups: Vec<Located<Group>>,
+    pub(super) groups: Vec<Located<GroupDraft>>,
     /// Scripts that are tracked.
-    pub(super) scripts: Vec<Located<TrackScript>>,
+    pub(super) scripts: Vec<Located<ObjectDraft<TrackScript>>>,
     /// Files that are tracked.
-    pub(super) files: Vec<Located<TrackFile>>,
+    pub(super) files: Vec<Located<ObjectDraft<TrackFile>>>,
     /// Processes that are tracked.
-    pub(super) processes: Vec<Located<TrackProcess>>,
+    pub(super) processes: Vec<Located<ObjectDraft<TrackProcess>>>,
     /// How the engine's thread is scheduled.
     pub(super) scheduling: Option<Scheduling>,
     /// Where metrics are served.
@@ -85,7 +85,9 @@ pub(super) struct Draft {
     /// Version 3 checksum.
     pub(super) v3_checksum: V3Checksum,
     /// What it tracks.
-    pub(super) track: Vec<Located<Track>>,
+    pub(super) track: Vec<Located<TrackDraft>>,
+    /// Its sync group, where the router names it.
+    pub(super) group: Option<Located<String>>,
     /// `dont_track_primary`.
     pub(super) dont_track_primary: bool,
     /// Scripts.
@@ -104,3 +106,45 @@ pub(super) const DEFAULT_GARP: GarpPolicy = GarpPolicy {
     lower_prio_repeat: 5,
     lower_prio_delay: Nanos::from_secs(5),
 };
+
+/// A weight as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Weight {
+    /// The number.
+    pub(super) number: Option<Located<String>>,
+    /// The direction.
+    pub(super) reverse: Option<bool>,
+}
+
+/// That something is tracked, as written.
+#[derive(Clone, Debug)]
+pub(super) struct TrackDraft {
+    /// What.
+    pub(super) what: Tracked,
+    /// Its weight; what is not written is that of the tracked object.
+    pub(super) weight: Weight,
+}
+
+/// Something that can be tracked, as written: its own weight is still to be judged.
+#[derive(Clone, Debug)]
+pub(super) struct ObjectDraft<T> {
+    /// The object.
+    pub(super) object: T,
+    /// Its weight.
+    pub(super) weight: Weight,
+}
+
+/// A sync group as written.
+#[derive(Clone, Debug)]
+pub(super) struct GroupDraft {
+    /// Name.
+    pub(super) name: String,
+    /// Its routers; `None` where the routers name their group.
+    pub(super) members: Option<Vec<Located<String>>>,
+    /// What it tracks.
+    pub(super) track: Vec<Located<TrackDraft>>,
+    /// What runs when something happens to it.
+    pub(super) notify: Notify,
+    /// `sync_group_tracking_weight`.
+    pub(super) tracking_weight: bool,
+}

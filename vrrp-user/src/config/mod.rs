@@ -23,6 +23,8 @@ pub mod notify;
 mod report;
 pub mod routes;
 pub mod socket;
+#[cfg(test)]
+mod tests;
 pub(crate) mod text;
 mod toml;
 mod validate;

@@ -23,6 +23,7 @@ mod routes;
 mod template;
 #[cfg(test)]
 mod tests;
+mod track;
 
 /// Reads a file.
 ///
@@ -72,8 +73,10 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 }
 
-const ROOT_KEYS: &[&str] =
-    &["sched", "metrics", "control", "scripts", "notify", "static", "defaults", "router"];
+const ROOT_KEYS: &[&str] = &[
+    "sched", "metrics", "control", "scripts", "notify", "static", "defaults", "router", "group",
+    "script", "file", "process",
+];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
 /// Most routers that a file can have, by entries that stand for many.
@@ -101,6 +104,9 @@ const ROUTER_KEYS: &[&str] = &[
     "rules",
     "on_address_lost",
     "promote_secondaries",
+    "track",
+    "group",
+    "dont_track_primary",
 ];
 const ADDRESS_KEYS: &[&str] = &[
     "address",
@@ -174,13 +180,16 @@ impl Reader<'_> {
         let (fixed, fixed_addresses) = self.fixed(&root);
         Drafts {
             routers: self.routers(&root),
+            groups: self.objects(&root, "group", track::GROUP_KEYS, Self::group),
+            scripts: self.objects(&root, "script", track::SCRIPT_KEYS, Self::script),
+            files: self.objects(&root, "file", track::FILE_KEYS, Self::file),
+            processes: self.objects(&root, "process", track::PROCESS_KEYS, Self::process),
             scheduling,
             metrics,
             control,
             notify,
             fixed,
             fixed_addresses,
-            ..Drafts::default()
         }
     }
 
@@ -339,8 +348,11 @@ impl Reader<'_> {
                 .boolean(table, "higher_prio_advert")
                 .is_some_and(|on| on.value),
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
-            track: Vec::new(),
-            dont_track_primary: false,
+            track: self.track(table),
+            group: self.string(table, "group"),
+            dont_track_primary: self
+                .boolean(table, "dont_track_primary")
+                .is_some_and(|on| on.value),
             notify: self.notify(table),
             extras: self.extras(table),
         }

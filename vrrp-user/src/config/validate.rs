@@ -14,6 +14,8 @@ use super::text::{self, MAX_NAME};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
 
+mod track;
+
 /// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
 const MAX_ADDRESSES: usize = 255;
 /// Length of a simple password (RFC 2338 section 5.3.10).
@@ -83,10 +85,10 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
     } = drafts;
     let mut config = Config { scheduling, metrics, control, notify, fixed, ..Config::default() };
     config.fixed.addresses = validator.fixed_addresses(fixed_addresses);
-    config.groups.extend(groups.into_iter().map(|group| group.value));
-    config.scripts.extend(scripts.into_iter().map(|script| script.value));
-    config.files.extend(files.into_iter().map(|file| file.value));
-    config.processes.extend(processes.into_iter().map(|process| process.value));
+    config.scripts = validator.objects(scripts);
+    config.files = validator.objects(files);
+    config.processes = validator.objects(processes);
+    let groups = validator.groups(groups, &drafts);
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
@@ -100,12 +102,15 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
             continue;
         }
         names.insert(draft.name.clone(), at.line);
-        let Some(router) = validator.router(draft) else { continue };
+        let track = std::mem::take(&mut draft.track);
+        let Some(mut router) = validator.router(draft) else { continue };
+        validator.router_tracks(track, &mut router, &groups, &config);
         validator.unique_vrid(&router, at, &mut vrids);
         validator.unique_addresses(&router, at, &mut owners);
         config.routers.push(router);
     }
     validator.report.entry(None);
+    validator.finish_groups(groups, &mut config);
     config
 }
 
@@ -154,7 +159,7 @@ impl Validator<'_> {
             lower_prio_advert: draft.lower_prio_advert,
             higher_prio_advert: draft.higher_prio_advert,
             v3_checksum: draft.v3_checksum,
-            track: draft.track.into_iter().map(|track| track.value).collect(),
+            track: Vec::new(),
             dont_track_primary: draft.dont_track_primary,
             extras: draft.extras,
             notify: (draft.notify != Notify::default()).then(|| Box::new(draft.notify)),

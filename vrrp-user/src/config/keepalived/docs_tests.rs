@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::keywords::{self, Unsupported};
-use super::{GLOBAL_KEYWORDS, ROOT_KEYWORDS, instance};
+use super::{GLOBAL_KEYWORDS, ROOT_KEYWORDS, instance, track};
 use crate::config::model::Severity;
 
 /// With this variable set, the generated part of the document is written anew.
@@ -41,10 +41,11 @@ fn keywords_without_effect_are_documented() {
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     let wanted = format!(
-        "{before}{BEGIN}\nOutside blocks:\n\n{}\nIn `global_defs`:\n\n{}\nIn `vrrp_instance`:\n\n{}{END}{after}",
+        "{before}{BEGIN}\nOutside blocks:\n\n{}\nIn `global_defs`:\n\n{}\nIn `vrrp_instance`:\n\n{}\nIn `vrrp_sync_group`:\n\n{}{END}{after}",
         table(keywords::ROOT),
         table(keywords::GLOBAL),
         table(keywords::INSTANCE),
+        table(keywords::GROUP),
     );
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, &wanted).unwrap();
@@ -79,9 +80,13 @@ fn keywords_that_are_acted_on_are_documented() {
     let mut known = of("file", ROOT_KEYWORDS);
     known.extend(of("global_defs", GLOBAL_KEYWORDS));
     known.extend(of("vrrp_instance", instance::KEYWORDS));
+    for (block, keywords) in track::BLOCKS {
+        known.extend(of(block, keywords));
+    }
     let missing: Vec<_> = known.difference(&documented).collect();
     assert!(missing.is_empty(), "not in the table of docs/configuration.md: {missing:?}");
-    let blocks = ["file", "global_defs", "vrrp_instance"];
+    let mut blocks = vec!["file", "global_defs", "vrrp_instance"];
+    blocks.extend(track::BLOCKS.iter().map(|(block, _)| *block));
     let stale: Vec<_> = documented
         .difference(&known)
         .filter(|(block, _)| blocks.contains(&block.as_str()))

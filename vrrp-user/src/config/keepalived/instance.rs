@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Entry, Globals, Parser, keywords, routes, set};
-use crate::config::draft::Draft;
+use crate::config::draft::{Draft, TrackDraft};
 use crate::config::model::{Address, V3Checksum};
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position, Report};
@@ -57,6 +57,11 @@ pub(super) const KEYWORDS: &[&str] = &[
     "virtual_rules",
     "promote_secondaries",
     "restore_addresses",
+    "track_interface",
+    "track_script",
+    "track_file",
+    "track_process",
+    "dont_track_primary",
 ];
 
 /// Address family of an instance: that of the first address in it.
@@ -112,6 +117,8 @@ pub(super) struct Instance {
     strict: Option<bool>,
     notify: Notify,
     extras: routes::Draft,
+    track: Vec<Located<TrackDraft>>,
+    dont_track_primary: bool,
 }
 
 impl Instance {
@@ -149,6 +156,8 @@ impl Instance {
             strict: None,
             notify: Notify::default(),
             extras: routes::Draft::default(),
+            track: Vec::new(),
+            dont_track_primary: false,
         }
     }
 
@@ -211,8 +220,9 @@ impl Instance {
             lower_prio_advert: !no_advert,
             higher_prio_advert: one_more,
             v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
-            track: Vec::new(),
-            dont_track_primary: false,
+            track: self.track,
+            group: None,
+            dont_track_primary: self.dont_track_primary,
             notify: self.notify,
             extras: self.extras.finish(&globals.routes),
         })
@@ -347,6 +357,10 @@ impl Parser<'_> {
             "accept" => {}
             "native_ipv6" => self.native_ipv6(entry, to),
             "mcast_dst_ip" => self.destination(entry, to),
+            "track_interface" | "track_script" | "track_file" | "track_process" => {
+                self.track(entry, &mut to.track);
+            }
+            "dont_track_primary" => to.dont_track_primary = true,
             _ if self.notify_entry(entry, &mut to.notify) => {}
             _ if self.extras_entry(entry, &mut to.extras, context) => {}
             _ => self.not_acted_on(entry, keywords::INSTANCE, KEYWORDS),

@@ -33,7 +33,6 @@ pub(super) fn find(table: &'static [Unsupported], keyword: &str) -> Option<&'sta
 
 /// Of what belongs to keepalived's load balancer.
 pub(super) const BALANCER: &str = "load balancing is not part of this daemon";
-const NO_SCRIPT: &str = "no script is run";
 const NO_TRACKING: &str = "it does not influence the priority or the state";
 const NO_MAIL: &str = "no mail is sent";
 const NO_SNMP: &str = "there is no SNMP agent and no D-Bus interface";
@@ -45,11 +44,6 @@ const NO_DEBUG: &str = "it changes nothing";
 
 /// Keywords outside blocks.
 pub(super) const ROOT: &[Unsupported] = &[
-    warning("vrrp_sync_group", "its instances change state independently of each other"),
-    warning("vrrp_script", NO_SCRIPT),
-    warning("vrrp_track_process", NO_TRACKING),
-    warning("track_file", NO_TRACKING),
-    warning("vrrp_track_file", NO_TRACKING),
     warning("track_group", NO_TRACKING),
     warning("bfd_instance", NO_TRACKING),
     warning("garp_group", "gratuitous ARP is sent without pauses"),
@@ -187,13 +181,8 @@ pub(super) const GLOBAL: &[Unsupported] = &[
 
 /// Keywords in `vrrp_instance`.
 pub(super) const INSTANCE: &[Unsupported] = &[
-    warning("track_interface", NO_TRACKING),
-    warning("track_script", NO_TRACKING),
-    warning("track_file", NO_TRACKING),
-    warning("track_process", NO_TRACKING),
     warning("track_bfd", NO_TRACKING),
     warning("track_src_ip", NO_TRACKING),
-    warning("dont_track_primary", "the router is in FAULT while its interface is down"),
     note("smtp_alert", NO_MAIL),
     warning("use_vmac", NO_VMAC),
     warning("use_vmac_addr", NO_VMAC),
@@ -217,3 +206,7 @@ pub(super) const INSTANCE: &[Unsupported] = &[
     note("debug", NO_DEBUG),
     error("auth_hmac", "the other routers would refuse what this one sends"),
 ];
+
+/// Keywords in `vrrp_sync_group`.
+pub(super) const GROUP: &[Unsupported] =
+    &[warning("track_bfd", NO_TRACKING), warning("smtp_alert", NO_MAIL)];

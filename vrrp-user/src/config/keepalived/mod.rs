@@ -31,6 +31,7 @@ mod preprocess;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod track;
 
 /// Reads a file and everything that it includes.
 ///
@@ -41,8 +42,9 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let mut parser = Parser { lines, peeked: None, balancer_seen: false };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
+    let mut drafts = Drafts::default();
     while let Some(entry) = parser.next_entry() {
-        parser.root_entry(&entry, &mut globals, &mut instances);
+        parser.root_entry(&entry, &mut globals, &mut instances, &mut drafts);
     }
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
@@ -52,7 +54,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let Globals { scheduling, scripts, routes, .. } = globals;
     let (fixed, fixed_addresses) = routes.finish();
     let notify = scripts.finish();
-    Ok(Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..Drafts::default() })
+    Ok(Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..drafts })
 }
 
 /// What `global_defs` says about all instances.
@@ -106,8 +108,18 @@ impl Entry {
 }
 
 /// The keywords that are acted on, for suggestions.
-const ROOT_KEYWORDS: &[&str] =
-    &["global_defs", "vrrp_instance", "static_ipaddress", "static_routes", "static_rules"];
+const ROOT_KEYWORDS: &[&str] = &[
+    "global_defs",
+    "vrrp_instance",
+    "static_ipaddress",
+    "static_routes",
+    "static_rules",
+    "vrrp_sync_group",
+    "vrrp_script",
+    "track_file",
+    "vrrp_track_file",
+    "vrrp_track_process",
+];
 const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_version",
     "vrrp_strict",
@@ -325,7 +337,13 @@ impl Parser<'_> {
         self.skip_block();
     }
 
-    fn root_entry(&mut self, entry: &Entry, globals: &mut Globals, instances: &mut Vec<Instance>) {
+    fn root_entry(
+        &mut self,
+        entry: &Entry,
+        globals: &mut Globals,
+        instances: &mut Vec<Instance>,
+        drafts: &mut Drafts,
+    ) {
         match entry.keyword.value.as_str() {
             "global_defs" => {
                 self.enter_block(entry);
@@ -336,6 +354,10 @@ impl Parser<'_> {
             "vrrp_instance" => {
                 instances.extend(self.instance(entry, &mut globals.routes.context));
             }
+            "vrrp_sync_group" => drafts.groups.extend(self.group(entry)),
+            "vrrp_script" => drafts.scripts.extend(self.script(entry)),
+            "track_file" | "vrrp_track_file" => drafts.files.extend(self.file(entry)),
+            "vrrp_track_process" => drafts.processes.extend(self.process(entry)),
             _ if self.fixed_entry(entry, &mut globals.routes) => {}
             "}" => self.warning(entry.at(), "there is a `}` too many", ""),
             "{" => {

@@ -17,6 +17,25 @@ pub struct Track {
     pub reverse: bool,
 }
 
+impl std::fmt::Display for Track {
+    /// `interface eth1: FAULT while it is down`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, weight, reverse } = self;
+        let signed = if *reverse { -weight } else { *weight };
+        match (what, *weight) {
+            (Tracked::File(_), 0) if *reverse => write!(f, "{what}: FAULT while it has 0"),
+            (Tracked::File(_), 0) => write!(f, "{what}: FAULT unless it has 0"),
+            (Tracked::File(_), 1) if !reverse => write!(f, "{what}: its number is added"),
+            (Tracked::File(_), _) => write!(f, "{what}: its number times {signed} is added"),
+            (_, 0) if *reverse => write!(f, "{what}: FAULT while it is up"),
+            (_, 0) => write!(f, "{what}: FAULT while it is down"),
+            // Reversed, it is the same state that counts, with the other sign.
+            (_, 1..) => write!(f, "{what}: {signed:+} while it is up"),
+            (_, ..0) => write!(f, "{what}: {signed:+} while it is down"),
+        }
+    }
+}
+
 /// Something that can be tracked, by its name in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tracked {

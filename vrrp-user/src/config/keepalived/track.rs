@@ -1,0 +1,314 @@
+//! `vrrp_script`, `track_file`, `vrrp_track_process`, `vrrp_sync_group` and the `track_*` blocks.
+
+use super::{Entry, Parser, keywords};
+use crate::config::command::Command;
+use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight};
+use crate::config::model::{InitFile, ParamMatch, TrackFile, TrackProcess, TrackScript, Tracked};
+use crate::config::notify::Notify;
+use crate::config::report::{Located, Position};
+use crate::engine::time::Nanos;
+
+const SCRIPT: &[&str] =
+    &["script", "interval", "timeout", "weight", "rise", "fall", "user", "init_fail"];
+const FILE: &[&str] = &["file", "weight", "init_file"];
+const PROCESS: &[&str] = &[
+    "process",
+    "param_match",
+    "weight",
+    "quorum",
+    "quorum_max",
+    "delay",
+    "fork_delay",
+    "terminate_delay",
+    "full_command",
+];
+/// The keywords of a sync group that are acted on.
+const GROUP: &[&str] = &[
+    "group",
+    "track_interface",
+    "track_script",
+    "track_file",
+    "track_process",
+    "global_tracking",
+    "sync_group_tracking_weight",
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+    "notify_priority_changes",
+];
+
+/// The blocks here with what is acted on in them.
+#[cfg(test)]
+pub(super) const BLOCKS: &[(&str, &[&str])] = &[
+    ("vrrp_sync_group", GROUP),
+    ("vrrp_script", SCRIPT),
+    ("track_file", FILE),
+    ("vrrp_track_process", PROCESS),
+];
+
+/// The tracked object that a line of a `track_*` block is about.
+pub(super) fn tracked(block: &str, name: &str) -> Option<Tracked> {
+    let name = name.to_owned();
+    match block {
+        "track_interface" => Some(Tracked::Interface(name)),
+        "track_script" => Some(Tracked::Script(name)),
+        "track_file" => Some(Tracked::File(name)),
+        "track_process" => Some(Tracked::Process(name)),
+        _ => None,
+    }
+}
+
+impl Parser<'_> {
+    /// A block `track_*`: one object per line.
+    pub(super) fn track(&mut self, entry: &Entry, to: &mut Vec<Located<TrackDraft>>) {
+        self.enter_block(entry);
+        while let Some(line) = self.block_entry(entry) {
+            let name = &line.keyword.value;
+            let Some(what) = tracked(&entry.keyword.value, name) else { continue };
+            let weight = match line.parameters.split_first() {
+                None => Weight::default(),
+                Some((word, rest)) if word.value == "weight" => self.weight(word.at, rest),
+                Some((word, _)) => {
+                    let message = format!("`{}` is ignored: only weight can follow", word.value);
+                    self.warning(word.at, message, "");
+                    Weight::default()
+                }
+            };
+            to.push(Located::new(TrackDraft { what, weight }, line.at()));
+        }
+    }
+
+    /// `N [reverse|noreverse]`.
+    fn weight(&mut self, at: Position, words: &[super::Word]) -> Weight {
+        let Some(number) = words.first().cloned() else {
+            self.warning(at, "weight has no value; it is ignored", "");
+            return Weight::default();
+        };
+        let reverse = match words.get(1).map(|word| (word.value.as_str(), word.at)) {
+            None => None,
+            Some(("reverse", _)) => Some(true),
+            Some(("noreverse", _)) => Some(false),
+            Some((other, at)) => {
+                let message = format!("`{other}` is ignored: only reverse or noreverse can follow");
+                self.warning(at, message, "");
+                None
+            }
+        };
+        Weight { number: Some(number), reverse }
+    }
+
+    /// The name of a block, or a warning and the block is skipped.
+    fn block_name(&mut self, entry: &Entry) -> Option<String> {
+        let name = entry.parameters.first().map(|name| name.value.clone());
+        if name.is_none() {
+            let message = format!("{} has no name; it is skipped", entry.keyword.value);
+            self.warning(entry.at(), message, "");
+            self.skip_block();
+        }
+        name
+    }
+
+    /// A time that must not be zero.
+    fn positive(&mut self, entry: &Entry) -> Option<Nanos> {
+        let span = self.timer(entry)?;
+        if span.value == Nanos::ZERO {
+            let message = format!("{} must not be 0; it is ignored", entry.keyword.value);
+            self.warning(span.at, message, "");
+            return None;
+        }
+        Some(span.value)
+    }
+
+    /// `vrrp_script`.
+    pub(super) fn script(&mut self, entry: &Entry) -> Option<Located<ObjectDraft<TrackScript>>> {
+        let mut script = TrackScript {
+            name: self.block_name(entry)?,
+            line: entry.at().line,
+            command: Command { argv: Vec::new(), user: None, origin: self.origin(entry.at()) },
+            interval: Nanos::from_secs(1),
+            timeout: None,
+            rise: 1,
+            fall: 1,
+            weight: 0,
+            reverse: false,
+            init_fail: false,
+        };
+        let mut weight = Weight::default();
+        let mut user = None;
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            let words = &inner.parameters;
+            match inner.keyword.value.as_str() {
+                "script" => super::set(&mut script.command, self.command(&inner)),
+                "interval" => super::set(&mut script.interval, self.positive(&inner)),
+                "timeout" => script.timeout = self.positive(&inner).or(script.timeout),
+                "weight" => weight = self.weight(inner.at(), words),
+                "rise" => super::set(&mut script.rise, self.rounds(&inner)),
+                "fall" => super::set(&mut script.fall, self.rounds(&inner)),
+                "user" => user = self.script_user(&inner, 0).or(user),
+                "init_fail" => script.init_fail = true,
+                _ => self.not_acted_on(&inner, &[], SCRIPT),
+            }
+        }
+        script.command.user = user.or(script.command.user);
+        if script.command.argv.is_empty() {
+            let message = format!("vrrp_script {} has no script; it is skipped", script.name);
+            self.warning(entry.at(), message, "add script \"COMMAND\"");
+            return None;
+        }
+        Some(Located::new(ObjectDraft { object: script, weight }, entry.at()))
+    }
+
+    /// `track_file`, or `vrrp_track_file` as it was called.
+    pub(super) fn file(&mut self, entry: &Entry) -> Option<Located<ObjectDraft<TrackFile>>> {
+        let mut file = TrackFile {
+            name: self.block_name(entry)?,
+            line: entry.at().line,
+            path: "".into(),
+            weight: 1,
+            reverse: false,
+            init: None,
+        };
+        let mut weight = Weight::default();
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            match inner.keyword.value.as_str() {
+                "file" => {
+                    super::set(&mut file.path, self.value(&inner).map(|path| path.value.into()));
+                }
+                "weight" => weight = self.weight(inner.at(), &inner.parameters),
+                "init_file" => file.init = Some(self.init_file(&inner)),
+                _ => self.not_acted_on(&inner, &[], FILE),
+            }
+        }
+        if file.path.as_os_str().is_empty() {
+            let message = format!("{} {} has no file", entry.keyword.value, file.name);
+            self.warning(entry.at(), format!("{message}; it is skipped"), "add file \"/PATH\"");
+            return None;
+        }
+        Some(Located::new(ObjectDraft { object: file, weight }, entry.at()))
+    }
+
+    /// `[VALUE] [overwrite]`.
+    fn init_file(&mut self, entry: &Entry) -> InitFile {
+        let mut init = InitFile { value: 0, overwrite: false };
+        for word in &entry.parameters {
+            match word.value.parse() {
+                _ if word.value == "overwrite" => init.overwrite = true,
+                Ok(value) => init.value = value,
+                Err(_) => self.bad_value(entry, word, "a number and overwrite"),
+            }
+        }
+        init
+    }
+
+    /// `vrrp_track_process`.
+    pub(super) fn process(&mut self, entry: &Entry) -> Option<Located<ObjectDraft<TrackProcess>>> {
+        let mut process = TrackProcess {
+            name: self.block_name(entry)?,
+            line: entry.at().line,
+            command: String::new(),
+            parameters: Vec::new(),
+            param_match: None,
+            full_command: false,
+            quorum: 1,
+            quorum_max: u32::MAX,
+            fork_delay: Nanos::ZERO,
+            terminate_delay: Nanos::ZERO,
+            weight: 1,
+            reverse: false,
+        };
+        let mut weight = Weight::default();
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            let words = &inner.parameters;
+            match inner.keyword.value.as_str() {
+                "process" => {
+                    let mut words = words.iter().map(|word| word.value.clone());
+                    process.command = words.next().unwrap_or_default();
+                    process.parameters = words.collect();
+                    // keepalived: parameters are compared as soon as there are some.
+                    if !process.parameters.is_empty() {
+                        process.param_match.get_or_insert(ParamMatch::Exact);
+                    }
+                }
+                "param_match" => match words.first() {
+                    None => process.param_match = Some(ParamMatch::Exact),
+                    Some(word) if word.value == "initial" => {
+                        process.param_match = Some(ParamMatch::Initial);
+                    }
+                    Some(word) if word.value == "partial" => {
+                        process.param_match = Some(ParamMatch::Partial);
+                    }
+                    Some(word) => self.bad_value(&inner, &word.clone(), "initial or partial"),
+                },
+                "weight" => weight = self.weight(inner.at(), words),
+                "quorum" => super::set(&mut process.quorum, self.rounds(&inner)),
+                "quorum_max" => super::set(&mut process.quorum_max, self.integer(&inner)),
+                "delay" => {
+                    let span = self.timer(&inner).map(|span| span.value);
+                    super::set(&mut process.fork_delay, span);
+                    super::set(&mut process.terminate_delay, span);
+                }
+                "fork_delay" => {
+                    let span = self.timer(&inner).map(|span| span.value);
+                    super::set(&mut process.fork_delay, span);
+                }
+                "terminate_delay" => {
+                    let span = self.timer(&inner).map(|span| span.value);
+                    super::set(&mut process.terminate_delay, span);
+                }
+                "full_command" => process.full_command = true,
+                _ => self.not_acted_on(&inner, &[], PROCESS),
+            }
+        }
+        if process.quorum_max == 0 {
+            // It must not run at all.
+            process.quorum = 0;
+        } else if process.quorum_max < process.quorum {
+            let message =
+                format!("quorum_max of {} is less than quorum; it is ignored", process.name);
+            self.warning(entry.at(), message, "");
+            process.quorum_max = u32::MAX;
+        }
+        if process.command.is_empty() {
+            let message = format!("{} {} has no process", entry.keyword.value, process.name);
+            self.warning(entry.at(), format!("{message}; it is skipped"), "add process \"NAME\"");
+            return None;
+        }
+        Some(Located::new(ObjectDraft { object: process, weight }, entry.at()))
+    }
+
+    /// `vrrp_sync_group`.
+    pub(super) fn group(&mut self, entry: &Entry) -> Option<Located<GroupDraft>> {
+        let mut group = GroupDraft {
+            name: self.block_name(entry)?,
+            members: None,
+            track: Vec::new(),
+            notify: Notify::default(),
+            tracking_weight: false,
+        };
+        self.enter_block(entry);
+        while let Some(inner) = self.block_entry(entry) {
+            match inner.keyword.value.as_str() {
+                "group" => {
+                    let members = group.members.get_or_insert_default();
+                    self.enter_block(&inner);
+                    while let Some(line) = self.block_entry(&inner) {
+                        members.push(line.keyword);
+                        members.extend(line.parameters);
+                    }
+                }
+                "track_interface" | "track_script" | "track_file" | "track_process" => {
+                    self.track(&inner, &mut group.track);
+                }
+                "global_tracking" | "sync_group_tracking_weight" => group.tracking_weight = true,
+                _ if self.notify_entry(&inner, &mut group.notify) => {}
+                _ => self.not_acted_on(&inner, keywords::GROUP, GROUP),
+            }
+        }
+        Some(Located::new(group, entry.at()))
+    }
+}

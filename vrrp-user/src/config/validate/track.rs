@@ -1,0 +1,291 @@
+//! What is tracked, with which weight, and who changes state together.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Validator;
+use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight};
+use crate::config::model::{
+    Config, Group, Router, Track, TrackFile, TrackProcess, TrackScript, Tracked,
+};
+use crate::config::notify::Notify;
+use crate::config::report::{Located, Position};
+use crate::engine::types::Priority;
+
+/// keepalived's greatest weight, up and down.
+const MOST: i16 = 254;
+/// And that of interfaces and scripts.
+const MOST_UP_OR_DOWN: i16 = 253;
+
+/// The sync groups as written: who is in which, and where that stands.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: Vec<Located<GroupDraft>>,
+    /// By name of the router: number of its group.
+    members: HashMap<String, usize>,
+}
+
+/// Something with a name and a weight.
+pub(super) trait Object {
+    const KIND: &'static str;
+    /// The weight when none is written.
+    const DEFAULT: i16;
+    const MOST: i16;
+    fn name(&self) -> &str;
+    fn set(&mut self, weight: i16, reverse: bool);
+}
+
+impl Object for TrackScript {
+    const KIND: &'static str = "script";
+    const DEFAULT: i16 = 0;
+    const MOST: i16 = MOST_UP_OR_DOWN;
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn set(&mut self, weight: i16, reverse: bool) {
+        (self.weight, self.reverse) = (weight, reverse);
+    }
+}
+
+impl Object for TrackFile {
+    const KIND: &'static str = "file";
+    const DEFAULT: i16 = 1;
+    const MOST: i16 = MOST;
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn set(&mut self, weight: i16, reverse: bool) {
+        (self.weight, self.reverse) = (weight, reverse);
+    }
+}
+
+impl Object for TrackProcess {
+    const KIND: &'static str = "process";
+    const DEFAULT: i16 = 1;
+    const MOST: i16 = MOST;
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn set(&mut self, weight: i16, reverse: bool) {
+        (self.weight, self.reverse) = (weight, reverse);
+    }
+}
+
+impl Validator<'_> {
+    /// Objects of one kind, of which no two have the same name.
+    pub(super) fn objects<T: Object>(&mut self, drafts: Vec<Located<ObjectDraft<T>>>) -> Vec<T> {
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut objects = Vec::new();
+        for Located { value: ObjectDraft { mut object, weight }, at } in drafts {
+            let name = object.name().to_owned();
+            if let Some(line) = lines.get(&name) {
+                let message = format!("there is a {} {name} already, in line {line}", T::KIND);
+                self.repair(at, message, "this one is skipped", "give it another name");
+                continue;
+            }
+            let reverse = weight.reverse.unwrap_or(false);
+            object.set(self.weight(&weight, T::MOST, T::DEFAULT), reverse);
+            lines.insert(name, at.line);
+            objects.push(object);
+        }
+        objects
+    }
+
+    fn weight(&mut self, written: &Weight, most: i16, otherwise: i16) -> i16 {
+        let Some(number) = &written.number else { return otherwise };
+        match number.value.trim().parse::<i16>() {
+            Ok(weight) if weight.abs() <= most => weight,
+            Ok(weight) if weight.abs() <= MOST => {
+                let message = format!("a weight must be between -{most} and {most}, not {weight}");
+                let nearest = weight.clamp(-most, most);
+                self.repair(number.at, message, &format!("{nearest} is used"), "");
+                nearest
+            }
+            Ok(_) | Err(_) => {
+                let message =
+                    format!("a weight must be between -{most} and {most}, not {}", number.value);
+                self.repair(number.at, message, &format!("{otherwise} is used"), "");
+                otherwise
+            }
+        }
+    }
+
+    /// What somebody tracks, as far as it exists.
+    fn tracks(
+        &mut self,
+        drafts: Vec<Located<TrackDraft>>,
+        config: &Config,
+    ) -> Vec<(Position, Track)> {
+        let mut known = HashSet::new();
+        let mut tracks = Vec::new();
+        for Located { value: TrackDraft { what, weight }, at } in drafts {
+            let found = match &what {
+                Tracked::Interface(name) if super::is_interface_name(name) => {
+                    Some((0, false, MOST_UP_OR_DOWN))
+                }
+                Tracked::Interface(_) => None,
+                Tracked::Script(name) => config
+                    .scripts
+                    .iter()
+                    .find(|script| script.name == *name)
+                    .map(|script| (script.weight, script.reverse, MOST_UP_OR_DOWN)),
+                Tracked::File(name) => config
+                    .files
+                    .iter()
+                    .find(|file| file.name == *name)
+                    .map(|file| (file.weight, file.reverse, MOST)),
+                Tracked::Process(name) => config
+                    .processes
+                    .iter()
+                    .find(|process| process.name == *name)
+                    .map(|process| (process.weight, process.reverse, MOST)),
+            };
+            let Some((default, reverse, most)) = found else {
+                let message = match &what {
+                    Tracked::Interface(name) => {
+                        format!("`{name}` can not be the name of an interface")
+                    }
+                    Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => {
+                        format!("{what} is tracked, but there is none")
+                    }
+                };
+                self.repair(at, message, "it is not tracked", "");
+                continue;
+            };
+            if !known.insert(what.clone()) {
+                let message = format!("{what} is tracked already");
+                self.repair(at, message, "this line is ignored", "");
+                continue;
+            }
+            let reverse = weight.reverse.unwrap_or(reverse);
+            let weight = self.weight(&weight, most, default);
+            tracks.push((at, Track { what, weight, reverse }));
+        }
+        tracks
+    }
+
+    /// Takes in the sync groups, and who is in which.
+    pub(super) fn groups(
+        &mut self,
+        drafts: Vec<Located<GroupDraft>>,
+        routers: &[super::Draft],
+    ) -> Groups {
+        let mut groups = Groups::default();
+        let mut lines: HashMap<String, (usize, usize)> = HashMap::new();
+        let names: HashSet<&str> = routers.iter().map(|router| router.name.as_str()).collect();
+        for mut draft in drafts {
+            let name = draft.value.name.clone();
+            if let Some((line, _)) = lines.get(&name) {
+                let message = format!("there is a sync group {name} already, in line {line}");
+                self.repair(draft.at, message, "this one is skipped", "give it another name");
+                continue;
+            }
+            let number = groups.groups.len();
+            for member in draft.value.members.take().unwrap_or_default() {
+                if !names.contains(member.value.as_str()) {
+                    let message = format!("there is no {} {}", self.format.router, member.value);
+                    self.repair(member.at, message, "it is ignored", "");
+                } else if let Some(other) = groups.members.get(&member.value) {
+                    let other = groups.groups.get(*other).map_or(&name, |other| &other.value.name);
+                    let message = format!("{} is in the sync group {other} already", member.value);
+                    self.repair(member.at, message, "it is ignored here", "");
+                } else {
+                    groups.members.insert(member.value, number);
+                }
+            }
+            lines.insert(name, (draft.at.line, number));
+            groups.groups.push(draft);
+        }
+        for router in routers {
+            let Some(name) = &router.group else { continue };
+            if let Some((_, number)) = lines.get(&name.value) {
+                groups.members.insert(router.name.clone(), *number);
+            } else {
+                let message = format!("there is no sync group {}", name.value);
+                self.repair(name.at, message, "it is ignored", "add [[group]] with that name");
+            }
+        }
+        groups
+    }
+
+    /// What a router tracks, as keepalived lets it.
+    pub(super) fn router_tracks(
+        &mut self,
+        drafts: Vec<Located<TrackDraft>>,
+        router: &mut Router,
+        groups: &Groups,
+        config: &Config,
+    ) {
+        let group = groups.members.get(&router.name).and_then(|number| groups.groups.get(*number));
+        let unweighted = group.filter(|group| !group.value.tracking_weight);
+        let owner = router.priority == Priority::OWNER;
+        for (at, mut track) in self.tracks(drafts, config) {
+            if track.weight == 0 || (unweighted.is_none() && !owner) {
+                router.track.push(track);
+                continue;
+            }
+            let why = match unweighted {
+                Some(group) => format!(
+                    "the members of sync group {} have one priority to compare",
+                    group.value.name
+                ),
+                None => "priority 255 owns the addresses and never changes".to_owned(),
+            };
+            let message = format!("{} is tracked with a weight, but {why}", track.what);
+            let hint = "weight 0, or in the group: sync_group_tracking_weight, or tracked there";
+            let kept = match &track.what {
+                Tracked::Interface(_) => unweighted.is_some(),
+                // The weight of a file when none is written.
+                Tracked::File(_) => track.weight == 1,
+                Tracked::Script(_) | Tracked::Process(_) => false,
+            };
+            if kept {
+                self.repair(at, message, "weight 0 is used: FAULT while it is down", hint);
+                track.weight = 0;
+                router.track.push(track);
+            } else {
+                self.repair(at, message, "it is not tracked", hint);
+            }
+        }
+    }
+
+    /// The sync groups that have routers.
+    pub(super) fn finish_groups(&mut self, groups: Groups, config: &mut Config) {
+        let Groups { groups, members } = groups;
+        for (number, Located { value: draft, at }) in groups.into_iter().enumerate() {
+            let routers: Vec<&Router> = config
+                .routers
+                .iter()
+                .filter(|router| members.get(&router.name) == Some(&number))
+                .collect();
+            let names: Vec<String> = routers.iter().map(|router| router.name.clone()).collect();
+            let owners = routers.iter().filter(|router| router.priority == Priority::OWNER);
+            let owners = owners.count();
+            if owners > 0 && owners < names.len() {
+                let message = format!(
+                    "in sync group {} some own their addresses (priority 255) and some do not: they \
+                     are not at once master",
+                    draft.name
+                );
+                self.report.warning(at, message, "give all of them priority 255, or none");
+            }
+            if names.is_empty() {
+                let message = format!("sync group {} has no router", draft.name);
+                self.repair(at, message, "it is skipped", "");
+                continue;
+            }
+            if names.len() == 1 {
+                let message = format!("sync group {} has only one router", draft.name);
+                self.report.warning(at, message, "it changes nothing");
+            }
+            let track = self.tracks(draft.track, config);
+            config.groups.push(Group {
+                name: draft.name,
+                line: at.line,
+                members: names,
+                track: track.into_iter().map(|(_, track)| track).collect(),
+                notify: (draft.notify != Notify::default()).then(|| Box::new(draft.notify)),
+                tracking_weight: draft.tracking_weight,
+            });
+        }
+    }
+}
