@@ -9,6 +9,7 @@ use crate::config::model::{
 };
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position};
+use crate::config::text;
 use crate::engine::types::Priority;
 
 /// keepalived's greatest weight, up and down.
@@ -119,7 +120,7 @@ impl Validator<'_> {
         let mut tracks = Vec::new();
         for Located { value: TrackDraft { what, weight }, at } in drafts {
             let found = match &what {
-                Tracked::Interface(name) if super::is_interface_name(name) => {
+                Tracked::Interface(name) if text::is_interface_name(name) => {
                     Some((0, false, MOST_UP_OR_DOWN))
                 }
                 Tracked::Interface(_) => None,
