@@ -55,6 +55,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match command {
         Command::Run(run) => return run_daemon(*run),
+        Command::Completions { shell } => {
+            cli::manual::completions(shell, &mut out).context("cannot write")?;
+        }
+        Command::Man { dir } => {
+            cli::manual::pages(&dir)
+                .with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
         Command::Status { name, instance, states, interfaces, watch, json } => {
             let options = cli::status::Options { name, states, interfaces, json, watch };
             cli::status::status(&instance.instance, &options, &mut out)?;

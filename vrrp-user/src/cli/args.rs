@@ -128,6 +128,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write the completions of a shell to standard output.
+    #[command(hide = true)]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod clock;
 pub mod doctor;
 pub mod events;
 pub mod exit;
+pub mod manual;
 pub mod monitor;
 pub mod stats;
 pub mod status;

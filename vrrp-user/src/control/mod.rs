@@ -13,6 +13,9 @@ use std::str::FromStr;
 /// Where running daemons keep their sockets and locks, one directory per instance.
 pub const RUNTIME_DIR: &str = "/run/vrrp-user";
 
+/// The directory of the pins of all instances on a BPF filesystem.
+pub const PINS: &str = "vrrp-user";
+
 /// Name of a daemon on this machine: names its runtime directory and its pin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance(String);
@@ -30,7 +33,7 @@ impl Instance {
 
     /// The directory of its pinned maps on a BPF filesystem.
     pub fn pins(&self, bpffs: &Path) -> PathBuf {
-        bpffs.join("vrrp-user").join(&self.0)
+        bpffs.join(PINS).join(&self.0)
     }
 
     /// The name.

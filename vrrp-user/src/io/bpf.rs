@@ -31,6 +31,7 @@ use vrrp_common::maps::{
 use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
+use crate::control::PINS;
 
 /// The compiled kernel side.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
@@ -236,7 +237,9 @@ pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
 pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
-    let is_bpffs = |dir: &Path| statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    let on_bpffs = |dir: &Path| statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    // Where the daemon has a user of its own, only our directory of the system's bpffs is put where it can reach it.
+    let is_bpffs = |dir: &Path| on_bpffs(dir) || on_bpffs(&dir.join(PINS));
     if let Some(dir) = dir {
         return if is_bpffs(dir) { Ok(dir.to_owned()) } else { Err(Error::NotBpffs(dir.into())) };
     }
