@@ -1,7 +1,8 @@
-//! Development tasks: `cargo xtask setup | build | run | test | bench`.
+//! Development tasks: `cargo xtask setup | build | run | test | bench | dist`.
 
 mod bench;
 mod build;
+mod dist;
 mod run;
 mod setup;
 mod test;
@@ -29,6 +30,8 @@ enum Task {
     Test(test::Args),
     /// Measure the daemon against keepalived with many virtual routers
     Bench(bench::Args),
+    /// Make a Debian package and an RPM
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(args),
         Task::Test(args) => test::test(&args),
         Task::Bench(args) => bench::bench(&args),
+        Task::Dist(args) => dist::dist(&args).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -172,6 +172,19 @@ fn install_linker(root: &Path, llvm: u32) -> Result<()> {
     run(&mut command)
 }
 
+/// A program of cargo's registry, in the cache beside bpf-linker; installed first where it is missing.
+pub fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
+    let root = cache_dir()?.join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if !program.exists() {
+        let mut command = Command::new("cargo");
+        command.args(["install", name, "--version", version, "--locked", "--root"]).arg(&root);
+        command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
+        run(&mut command)?;
+    }
+    Ok(program)
+}
+
 /// `$XDG_CACHE_HOME/vrrp-user` or `~/.cache/vrrp-user`: what outlives `cargo clean`.
 fn cache_dir() -> Result<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
