@@ -29,6 +29,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ping", "iputils-ping"),
     ("bpftool", "bpftool"),
     ("prometheus", "prometheus"),
+    ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// A compiler for the BPF target.

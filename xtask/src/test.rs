@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{build, setup};
+use crate::{build, dist, setup};
 
 /// The package whose tests need root.
 const PRIVILEGED: &str = "vrrp-tests";
@@ -70,14 +70,23 @@ pub fn test(args: &Args) -> Result<ExitCode> {
 
 fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     setup::setup()?;
+    let binary = build::daemon(false)?;
     let environment = [
         ("VRRP_EBPF_OBJECT", build::object()?.into_os_string()),
-        ("VRRP_USER_BIN", build::daemon(false)?.into_os_string()),
+        ("VRRP_USER_BIN", binary.clone().into_os_string()),
     ];
     if args.filter.is_none() {
         *tally += check("formatting", cargo(&environment).args(["fmt", "--all", "--check"]))?;
         let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         *tally += check("clippy", cargo(&environment).args(clippy))?;
+        println!("== files of the packages");
+        *tally += match dist::check(&binary) {
+            Ok(()) => Tally::PASSED,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Tally::FAILED
+            }
+        };
     }
     for binary in binaries(&environment)? {
         *tally += binary.run(&environment, args.filter.as_deref())?;
