@@ -158,7 +158,8 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::RingFull
         | Reason::NewsLimited
         | Reason::AddressList
-        | Reason::ArpConflict => false,
+        | Reason::ArpConflict
+        | Reason::NdiscConflict => false,
         Reason::UnknownVrid
         | Reason::OtherDestination
         | Reason::OwnAddress

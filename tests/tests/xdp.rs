@@ -5,6 +5,9 @@
 //! that attach do so in network namespaces that vanish with the thread that made them.
 #![allow(clippy::expect_used, clippy::cast_possible_truncation, reason = "helpers of tests")]
 
+#[path = "xdp/ipv6.rs"]
+mod ipv6;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -16,13 +19,13 @@ use proptest::prelude::*;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
     ABI_VERSION, CLAIM_WINDOW_NS, Control, Held, NEWS_BURST, NEWS_WINDOW_NS, RouterEntry,
-    RouterInfo, RouterKey, Slot, VipCounters, VipKey4, transport,
+    RouterInfo, RouterKey, Slot, VipCounters, transport,
 };
-use vrrp_common::parse;
+use vrrp_common::parse::{self, Address, Packet};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
-use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN, MULTICAST_V4};
-use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes};
+use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4};
+use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes, Vip};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
 
@@ -56,6 +59,17 @@ fn routers() -> Vec<(RouterKey, RouterEntry)> {
         router(4, V3_VLAN, [7, 0], 3, transport::MULTICAST),
         router(5, V3_QINQ, [7, 9], 3, transport::MULTICAST),
     ];
+    let six = |slot, vrid, vlan, transport| {
+        let (mut key, mut entry) = router(slot, vrid, vlan, 3, transport);
+        key.family = FAMILY_V6;
+        entry.local = ipv6::LOCAL;
+        (key, entry)
+    };
+    routers.extend([
+        six(6, V3, [0, 0], transport::MULTICAST),
+        six(7, V3_UNICAST, [0, 0], transport::UNICAST),
+        six(8, V3_VLAN, [7, 0], transport::MULTICAST),
+    ]);
     routers[1].1.auth_type = 1;
     routers[1].1.auth_data = PASSWORD;
     routers[1].1.interval = 1;
@@ -218,12 +232,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let pins = Pins::mount();
-        let mut kernel =
-            Kernel::load(&pins.dir(), Sizes { routers: 8, vips: 4 }).expect("loads as root");
+        let mut kernel = Kernel::load(&pins.dir(), Sizes { routers: 11, vips: 4, vips6: 4 })
+            .expect("loads as root");
         for (key, entry) in routers() {
             kernel.set_router(&key, &entry).expect("set_router");
         }
-        kernel.add_vip4(&VipKey4 { ifindex: LOOPBACK, address: VIP }).expect("add_vip4");
+        kernel.add_vip(&Vip::new(LOOPBACK, VIP)).expect("add_vip");
         let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
@@ -268,12 +282,18 @@ impl Bench {
 }
 
 /// What the same checks say on the host.
-fn host(mut frame: &[u8]) -> Option<Reason> {
-    let packet = parse::ipv4(&frame)?;
+fn host(frame: &[u8]) -> Option<Reason> {
+    match parse::ipv4(&frame) {
+        Some(packet) => host_packet(frame, &packet),
+        None => host_packet(frame, &parse::ipv6(&frame)?),
+    }
+}
+
+fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Option<Reason> {
     if !packet.is_vrrp() {
         return None;
     }
-    Some(match parse::advert(&mut frame, &packet) {
+    Some(match parse::advert(&mut frame, packet) {
         Err(reason) => reason,
         Ok(advert) => {
             let key = advert.key(LOOPBACK);
@@ -437,6 +457,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::AddressList => vec![],
         // By `foreign_arp_for_a_held_address_is_reported`, as it is no advertisement.
         Reason::ArpConflict => vec![],
+        // As the name says.
+        Reason::NdiscConflict => vec![],
     }
 }
 
@@ -464,9 +486,13 @@ fn every_reason_has_its_packets() {
 
 /// The router that a frame speaks of, if it is ours.
 fn host_key(mut frame: &[u8]) -> Option<RouterKey> {
-    let packet = parse::ipv4(&frame)?;
-    let advert = parse::advert(&mut frame, &packet).ok()?;
-    let key = advert.key(LOOPBACK);
+    let key = match parse::ipv4(&frame) {
+        Some(packet) => parse::advert(&mut frame, &packet).ok()?.key(LOOPBACK),
+        None => {
+            let packet = parse::ipv6(&frame)?;
+            parse::advert(&mut frame, &packet).ok()?.key(LOOPBACK)
+        }
+    };
     routers().into_iter().any(|(candidate, _)| candidate == key).then_some(key)
 }
 
@@ -474,9 +500,6 @@ fn host_key(mut frame: &[u8]) -> Option<RouterKey> {
 fn ordinary_traffic_passes_uncounted() {
     let mut bench = Bench::new();
     let tcp = Frame::v3(V3, 1).with(|f| f.protocol = 6);
-    let mut ipv6 = vec![0; 12];
-    ipv6.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 112, 255]);
-    ipv6.resize(70, 0);
     let mut arp = vec![0xff; 12];
     arp.extend([0x08, 0x06]);
     arp.resize(60, 0);
@@ -487,7 +510,6 @@ fn ordinary_traffic_passes_uncounted() {
         tagged(&[(0x88a8, 7), (0x8100, 9)]),
         // Three tags are more than anybody configures.
         Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]).octets(),
-        ipv6,
         arp,
     ];
     for frame in frames {
@@ -523,13 +545,13 @@ fn foreign_arp_for_a_held_address_is_reported() {
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
     let conflict = (Verdict::Pass, Some(Reason::ArpConflict));
-    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+    let key = Vip::new(LOOPBACK, VIP);
 
     // As backup, the master's own is nothing.
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
 
     let held = Held { slot: 3, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
-    bench.kernel.hold4(&key, &held).expect("hold4");
+    bench.kernel.hold(&key, &held).expect("hold");
     for frame in [
         arp(1, OURS, VIP),
         arp(2, OURS, VIP),
@@ -561,11 +583,11 @@ fn foreign_arp_for_a_held_address_is_reported() {
     std::thread::sleep(Duration::from_nanos(CLAIM_WINDOW_NS));
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)).1.len(), 1);
 
-    bench.kernel.release4(&key).expect("release4");
+    bench.kernel.release(&key).expect("release");
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
     // What is not there can be released.
-    bench.kernel.release4(&key).expect("release4");
-    bench.kernel.hold4(&key, &held).expect("hold4");
+    bench.kernel.release(&key).expect("release");
+    bench.kernel.hold(&key, &held).expect("hold");
     bench.kernel.release_interface(LOOPBACK + 1).expect("another interface");
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)).0, conflict);
     bench.kernel.release_interface(LOOPBACK).expect("the interface");
@@ -1030,7 +1052,7 @@ fn a_flood_is_sampled_now_and_then() {
 #[test]
 fn traffic_to_a_vip_is_counted() {
     let mut bench = Bench::new();
-    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+    let key = Vip::new(LOOPBACK, VIP);
     let tcp = Frame::v3(V3, 1).with(|f| {
         f.protocol = 6;
         f.destination = VIP;
@@ -1049,11 +1071,11 @@ fn traffic_to_a_vip_is_counted() {
     bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).octets());
     bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).octets());
     // Adding it again keeps its counters.
-    bench.kernel.add_vip4(&key).expect("add_vip4");
+    bench.kernel.add_vip(&key).expect("add_vip");
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
-    bench.kernel.remove_vip4(&key).expect("remove_vip4");
-    bench.kernel.remove_vip4(&key).expect("removing it twice does nothing");
+    bench.kernel.remove_vip(&key).expect("remove_vip");
+    bench.kernel.remove_vip(&key).expect("removing it twice does nothing");
     assert_eq!(bench.reader.vips().expect("vips"), vec![]);
 }
 
@@ -1082,7 +1104,7 @@ fn answer() -> Frame {
 #[test]
 fn traffic_from_a_vip_is_counted() {
     let mut bench = Bench::new();
-    let key = VipKey4 { ifindex: LOOPBACK, address: VIP };
+    let key = Vip::new(LOOPBACK, VIP);
     let counted = |packets, bytes| {
         let zero = VipCounters::default();
         vec![(key, VipCounters { tx_packets: packets, tx_bytes: bytes, ..zero })]
@@ -1159,8 +1181,8 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         bench.kernel.attach(index, "local").expect("attach");
         bench.kernel.attach(index, "local").expect("again");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
-        let key = VipKey4 { ifindex: index, address: VIP };
-        bench.kernel.add_vip4(&key).expect("add_vip4");
+        let key = Vip::new(index, VIP);
+        bench.kernel.add_vip(&key).expect("add_vip");
         let octets = answer().octets();
         send("local", &octets);
         let (_, counters) = bench.reader.vips().expect("vips")[1];
@@ -1194,28 +1216,28 @@ fn maps_say_when_they_are_full() {
     let mut bench = Bench::new();
     let (mut key, mut entry) = routers()[0];
     key.vrid = 200;
-    entry.slot = 8;
-    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 8, .. })));
+    entry.slot = 11;
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 11, .. })));
     entry.slot = 7;
     for vrid in 200..202 {
         key.vrid = vrid;
-        bench.kernel.set_router(&key, &entry).expect("8 fit");
+        bench.kernel.set_router(&key, &entry).expect("11 fit");
     }
     key.vrid = 202;
-    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 8, .. })));
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 11, .. })));
     bench.kernel.remove_router(&routers()[0].0).expect("remove_router");
     bench.kernel.remove_router(&routers()[0].0).expect("removing it twice does nothing");
     bench.kernel.set_router(&key, &entry).expect("there is room again");
 
     for last in 0..3 {
-        let key = VipKey4 { ifindex: LOOPBACK, address: [10, 9, 9, last] };
-        bench.kernel.add_vip4(&key).expect("4 fit");
+        let key = Vip::new(LOOPBACK, [10, 9, 9, last]);
+        bench.kernel.add_vip(&key).expect("4 fit");
     }
-    let key = VipKey4 { ifindex: LOOPBACK, address: [10, 9, 9, 9] };
-    assert!(matches!(bench.kernel.add_vip4(&key), Err(Error::Full { entries: 4, .. })));
+    let key = Vip::new(LOOPBACK, [10, 9, 9, 9]);
+    assert!(matches!(bench.kernel.add_vip(&key), Err(Error::Full { entries: 4, .. })));
     assert!(matches!(
-        bench.kernel.write_info(8, &RouterInfo::default()),
-        Err(Error::Full { entries: 8, .. })
+        bench.kernel.write_info(11, &RouterInfo::default()),
+        Err(Error::Full { entries: 11, .. })
     ));
 }
 
@@ -1235,7 +1257,8 @@ fn pins_outlive_the_daemon_and_not_the_next() {
     assert_eq!(reader.routers().expect("routers").len(), 1);
 
     // The next daemon starts from nothing, with sizes of its own.
-    let mut kernel = Kernel::load(&dir, Sizes { routers: 20, vips: 20 }).expect("loads again");
+    let mut kernel =
+        Kernel::load(&dir, Sizes { routers: 20, vips: 20, vips6: 20 }).expect("loads again");
     assert!(matches!(Reader::open(&dir), Err(Error::Abi { found: 0 })));
     let control = Control { abi_version: ABI_VERSION + 1, pid: 1, started_ns: 2 };
     kernel.write_control(&control).expect("write_control");
@@ -1418,7 +1441,7 @@ const CAP_BPF: u32 = 39;
 #[test]
 fn root_is_not_needed() {
     let pins = Pins::mount();
-    let sizes = Sizes { routers: 8, vips: 4 };
+    let sizes = Sizes { routers: 11, vips: 4, vips6: 4 };
     // Notably without CAP_PERFMON, with which the verifier is far more lenient.
     with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
         let mut kernel = Kernel::load(&pins.dir(), sizes).expect("loads");

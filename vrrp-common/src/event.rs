@@ -6,8 +6,9 @@ use crate::MAX_VRRP_LEN;
 
 /// The fixed part of a ring-buffer record; `payload_len` octets of VRRP message follow it.
 ///
-/// With [`crate::reason::Reason::ArpConflict`] it reports ARP instead: `source` is the sender protocol address and
-/// the sender hardware address, six octets, follows.
+/// With [`crate::reason::Reason::ArpConflict`] and [`crate::reason::Reason::NdiscConflict`] it reports that another host
+/// claims an address instead: `source` is that address, and the Ethernet address that it is said to be at, six octets,
+/// follows.
 ///
 /// Integers are in host order, addresses in network order. An IPv4 address stands in the first four
 /// octets of its field, the rest is zero.

@@ -14,14 +14,20 @@ pub mod sample;
 pub const IPPROTO_VRRP: u8 = 112;
 /// The VRRP multicast group for IPv4, 224.0.0.18 (RFC 9568 section 5.1.1.2).
 pub const MULTICAST_V4: [u8; 4] = [224, 0, 0, 18];
+/// The VRRP multicast group for IPv6, ff02::12 (RFC 9568 section 5.1.2.2).
+pub const MULTICAST_V6: [u8; 16] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12];
 /// TTL or hop limit that every advertisement must carry (RFC 9568 sections 5.1.1.3, 5.1.2.3).
 pub const VRRP_TTL: u8 = 255;
 /// Octets of a VRRP message before the address list, version 2 and 3 alike.
 pub const VRRP_HEADER_LEN: usize = 8;
 /// Octets of authentication data that end every version 2 message (RFC 2338 section 5.3.10).
 pub const VRRP_AUTH_LEN: usize = 8;
-/// The longest VRRP message that we handle: version 2 over IPv4 with 255 addresses.
-pub const MAX_VRRP_LEN: usize = VRRP_HEADER_LEN + 255 * 4 + VRRP_AUTH_LEN;
+/// Addresses in the longest advertisement over IPv6 that we handle: more do not fit the 1,500 octets of an Ethernet
+/// packet, and an advertisement is never fragmented.
+pub const MAX_ADDRESSES_V6: usize = 90;
+/// The longest VRRP message that we handle: version 3 over IPv6 with [`MAX_ADDRESSES_V6`] addresses. Version 2 over
+/// IPv4 with 255 addresses is shorter.
+pub const MAX_VRRP_LEN: usize = VRRP_HEADER_LEN + MAX_ADDRESSES_V6 * 16;
 /// `family` in keys and events: IPv4. The value of `AF_INET`.
 pub const FAMILY_V4: u8 = 2;
 /// `family` in keys and events: IPv6. The value of `AF_INET6`.

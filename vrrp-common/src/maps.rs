@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -16,9 +16,13 @@ pub const SLOTS: &str = "SLOTS";
 pub const INFO: &str = "INFO";
 /// Per-CPU hash, [`VipKey4`] -> [`VipCounters`].
 pub const VIPS4: &str = "VIPS4";
+/// Per-CPU hash, [`VipKey6`] -> [`VipCounters`].
+pub const VIPS6: &str = "VIPS6";
 /// Hash, [`VipKey4`] -> [`Held`]: the virtual addresses that this host holds as master at the moment. Apart from
 /// `VIPS4`, so that a change of mastership touches no counters.
 pub const HELD4: &str = "HELD4";
+/// Hash, [`VipKey6`] -> [`Held`]: the same for IPv6.
+pub const HELD6: &str = "HELD6";
 /// Per-CPU array of `u64`, index = [`crate::reason::Reason`], counted by the kernel side.
 pub const REASONS: &str = "REASONS";
 /// Per-CPU array of [`crate::sample::Samples`], index = [`crate::reason::Reason`], written by the kernel side.
@@ -38,7 +42,7 @@ pub const NEWS_WINDOW_NS: u64 = 100_000_000;
 /// shortest interval there is, brings half of it.
 pub const NEWS_BURST: u32 = 20;
 
-/// Time between two reports of foreign ARP for one held address, nanoseconds.
+/// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
 
 /// The XDP program's name in the object and in `bpftool prog`.
@@ -246,7 +250,7 @@ fn set_text(field: &mut [u8], text: &str) {
     field[..end].copy_from_slice(&text.as_bytes()[..end]);
 }
 
-/// Key of `VIPS4`.
+/// Key of `VIPS4` and `HELD4`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 pub struct VipKey4 {
@@ -256,11 +260,21 @@ pub struct VipKey4 {
     pub address: [u8; 4],
 }
 
-/// Value of `HELD4`.
+/// Key of `VIPS6` and `HELD6`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct VipKey6 {
+    /// Interface by which the traffic arrives or leaves.
+    pub ifindex: u32,
+    /// The address.
+    pub address: [u8; 16],
+}
+
+/// Value of `HELD4` and `HELD6`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Held {
-    /// The kernel side: when foreign ARP for the address was last reported, nanoseconds of `CLOCK_MONOTONIC`.
+    /// The kernel side: when a foreign claim to the address was last reported, nanoseconds of `CLOCK_MONOTONIC`.
     pub reported_ns: u64,
     /// Our Ethernet address on that interface in the first six octets, then zeros.
     pub mac: [u8; 8],
@@ -270,7 +284,7 @@ pub struct Held {
     pub reserved: u32,
 }
 
-/// Value of `VIPS4`, one per CPU.
+/// Value of `VIPS4` and `VIPS6`, one per CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct VipCounters {

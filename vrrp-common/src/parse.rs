@@ -10,11 +10,13 @@
 use crate::maps::{RouterEntry, RouterKey, transport};
 use crate::reason::Reason;
 use crate::sample::SAMPLE_PAYLOAD_LEN;
-use crate::{FAMILY_V4, IPPROTO_VRRP, MAX_VRRP_LEN, MULTICAST_V4, VRRP_AUTH_LEN};
-use crate::{VRRP_HEADER_LEN, VRRP_TTL};
+use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
+use crate::{VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
 
 /// EtherType of IPv4 (RFC 894).
 const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of IPv6 (RFC 2464 section 3).
+const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// EtherType of ARP (RFC 826).
 const ETHERTYPE_ARP: u16 = 0x0806;
 /// How ARP for IPv4 over Ethernet begins: hardware type 1, protocol type 0x0800, address lengths 6 and 4.
@@ -29,6 +31,19 @@ pub const VLAN_ID: u16 = 0x0fff;
 const IPV4_HEADER_LEN: usize = 20;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
 const IPV4_FRAGMENT: u16 = 0x3fff;
+/// Octets of an IPv6 header (RFC 8200 section 3). One with extension headers before the VRRP message is none that we
+/// know: nobody sends it.
+const IPV6_HEADER_LEN: usize = 40;
+/// `Next Header` of ICMPv6 (RFC 4443 section 1).
+const IPPROTO_ICMPV6: u8 = 58;
+/// What neighbour discovery must come with (RFC 4861 section 7.1).
+const NDISC_HOP_LIMIT: u8 = 255;
+/// Types of neighbour discovery messages (RFC 4861 sections 4.3, 4.4), and the option of each that holds the Ethernet
+/// address (section 4.6.1).
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
 /// The only VRRP packet type (RFC 9568 section 5.2.2).
 const TYPE_ADVERTISEMENT: u8 = 1;
 /// Version 2: authentication by a password in clear (RFC 2338 section 5.3.6).
@@ -52,19 +67,77 @@ pub trait Load {
     fn sum(&mut self, offset: usize, len: usize) -> Option<u32>;
 }
 
-/// What every IPv4 packet shows at a glance.
+/// An IP address as it stands in a header, and what the two versions of IP do differently.
+pub trait Address: Copy + Eq {
+    /// [`FAMILY_V4`] or [`FAMILY_V6`].
+    const FAMILY: u8;
+    /// EtherType of its packets.
+    const ETHERTYPE: u16;
+    /// The VRRP group.
+    const GROUP: Self;
+
+    /// From a field that has room for any: an IPv4 address stands in the first four octets.
+    fn from_field(field: [u8; 16]) -> Self;
+
+    /// As slots, events and samples hold it.
+    fn to_field(self) -> [u8; 16];
+
+    /// The ones' complement sum, not folded, in native byte order.
+    fn sum(self) -> u64;
+
+    /// Whether both are the same.
+    fn is(self, other: Self) -> bool;
+
+    /// What the IP header at an offset shows at a glance.
+    fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>>;
+
+    /// The same behind a VLAN tag.
+    #[inline(always)]
+    fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
+        Self::packet(frame, offset, vlan)
+    }
+
+    /// Where the payload of a packet lies.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
+    fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason>;
+
+    /// Where the payload of a packet lies that may have anything else wrong with it. `None` when not even the header
+    /// is there.
+    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent>;
+}
+
+/// An IPv4 address.
+pub type V4 = [u8; 4];
+/// An IPv6 address.
+pub type V6 = [u8; 16];
+
+/// What every IP packet shows at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
+pub struct Packet<A> {
     /// VLAN IDs in the frame, outermost first, 0 where there is none.
     pub vlan: [u16; 2],
-    /// Offset of the IPv4 header in the frame.
+    /// Offset of the IP header in the frame.
     pub offset: usize,
-    /// IP protocol number.
+    /// IP protocol number; of IPv6 that of the first header behind the fixed one.
     pub protocol: u8,
     /// Source address.
-    pub source: [u8; 4],
+    pub source: A,
     /// Destination address.
-    pub destination: [u8; 4],
+    pub destination: A,
+}
+
+/// What an IP packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Offset in the frame.
+    pub offset: usize,
+    /// Octets.
+    pub len: usize,
 }
 
 /// Who says in an ARP message (RFC 826) that it has which address.
@@ -73,13 +146,22 @@ pub struct ArpSender {
     /// Sender hardware address in the first six octets, then zeros.
     pub mac: [u8; 8],
     /// Sender protocol address: 0.0.0.0 in a probe (RFC 5227 section 2.1.1), which claims nothing.
-    pub address: [u8; 4],
+    pub address: V4,
+}
+
+/// Who says in a neighbour discovery message (RFC 4861) that it has which address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NdiscClaim {
+    /// Ethernet address in the first six octets, then zeros.
+    pub mac: [u8; 8],
+    /// Target of an advertisement, source of a solicitation: `::` in duplicate address detection, which claims nothing.
+    pub address: V6,
 }
 
 /// The VRRP message of a packet that may have anything else wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// TTL.
+    /// TTL or hop limit.
     pub ttl: u8,
     /// Offset of the message in the frame.
     pub offset: usize,
@@ -91,14 +173,14 @@ pub struct Extent {
 
 /// A VRRP message whose IP header is sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advert {
+pub struct Advert<A> {
     /// VLAN IDs in the frame, outermost first, 0 where there is none.
     pub vlan: [u16; 2],
     /// Source address.
-    pub source: [u8; 4],
+    pub source: A,
     /// Destination address.
-    pub destination: [u8; 4],
-    /// TTL.
+    pub destination: A,
+    /// TTL or hop limit.
     pub ttl: u8,
     /// Offset of the VRRP message in the frame.
     pub offset: usize,
@@ -108,7 +190,7 @@ pub struct Advert {
     pub header: [u8; VRRP_HEADER_LEN],
 }
 
-impl Packet {
+impl<A> Packet<A> {
     /// Whether the packet is to be handed to [`advert`].
     #[inline(always)]
     pub fn is_vrrp(&self) -> bool {
@@ -116,7 +198,7 @@ impl Packet {
     }
 }
 
-impl Advert {
+impl<A: Address> Advert<A> {
     /// Priority of the sender.
     #[inline(always)]
     pub fn priority(&self) -> u8 {
@@ -129,7 +211,7 @@ impl Advert {
         RouterKey {
             ifindex,
             vlan: self.vlan,
-            family: FAMILY_V4,
+            family: A::FAMILY,
             vrid: self.header[1],
             reserved: [0; 2],
         }
@@ -138,35 +220,175 @@ impl Advert {
 
 /// The IPv4 packet in a frame with up to two VLAN tags; `None` for everything else.
 #[inline(always)]
-pub fn ipv4(frame: &impl Load) -> Option<Packet> {
-    // One branch per depth, so that every offset is a constant: without CAP_PERFMON the verifier
-    // accepts no variable offset into the frame.
-    match u16::from_be_bytes(frame.load(12)?) {
-        ETHERTYPE_IPV4 => packet(frame, 14, [0, 0]),
-        ETHERTYPE_VLAN | ETHERTYPE_QINQ => {
-            let outer = u16::from_be_bytes(frame.load(14)?) & VLAN_ID;
-            match u16::from_be_bytes(frame.load(16)?) {
-                ETHERTYPE_IPV4 => packet(frame, 18, [outer, 0]),
-                ETHERTYPE_VLAN | ETHERTYPE_QINQ => {
-                    let inner = u16::from_be_bytes(frame.load(18)?) & VLAN_ID;
-                    match u16::from_be_bytes(frame.load(20)?) {
-                        ETHERTYPE_IPV4 => packet(frame, 22, [outer, inner]),
-                        _ => None,
-                    }
-                }
-                _ => None,
-            }
-        }
-        _ => None,
-    }
+pub fn ipv4(frame: &impl Load) -> Option<Packet<V4>> {
+    network(frame)
+}
+
+/// The IPv6 packet in a frame with up to two VLAN tags; `None` for everything else.
+#[inline(always)]
+pub fn ipv6(frame: &impl Load) -> Option<Packet<V6>> {
+    network(frame)
 }
 
 #[inline(always)]
-fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet> {
-    let header: [u8; IPV4_HEADER_LEN] = frame.load(offset)?;
-    let source = [header[12], header[13], header[14], header[15]];
-    let destination = [header[16], header[17], header[18], header[19]];
-    Some(Packet { vlan, offset, protocol: header[9], source, destination })
+fn network<A: Address>(frame: &impl Load) -> Option<Packet<A>> {
+    // One branch per depth, so that every offset is a constant: without CAP_PERFMON the verifier
+    // accepts no variable offset into the frame.
+    let ethertype = u16::from_be_bytes(frame.load(12)?);
+    if ethertype == A::ETHERTYPE {
+        return A::packet(frame, 14, [0, 0]);
+    }
+    if !is_tag(ethertype) {
+        return None;
+    }
+    let outer = u16::from_be_bytes(frame.load(14)?) & VLAN_ID;
+    let ethertype = u16::from_be_bytes(frame.load(16)?);
+    if ethertype == A::ETHERTYPE {
+        return A::tagged(frame, 18, [outer, 0]);
+    }
+    if !is_tag(ethertype) {
+        return None;
+    }
+    let inner = u16::from_be_bytes(frame.load(18)?) & VLAN_ID;
+    let ethertype = u16::from_be_bytes(frame.load(20)?);
+    if ethertype == A::ETHERTYPE { A::tagged(frame, 22, [outer, inner]) } else { None }
+}
+
+#[inline(always)]
+fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ)
+}
+
+impl Address for V4 {
+    const FAMILY: u8 = FAMILY_V4;
+    const ETHERTYPE: u16 = ETHERTYPE_IPV4;
+    const GROUP: Self = MULTICAST_V4;
+
+    #[inline(always)]
+    fn from_field(field: [u8; 16]) -> Self {
+        [field[0], field[1], field[2], field[3]]
+    }
+
+    #[inline(always)]
+    fn to_field(self) -> [u8; 16] {
+        // As words: of octets the compiler makes a call of memset, which the verifier refuses to a
+        // daemon without CAP_PERFMON.
+        bytemuck::cast([u32::from_ne_bytes(self), 0, 0, 0])
+    }
+
+    #[inline(always)]
+    fn sum(self) -> u64 {
+        u64::from(u32::from_ne_bytes(self))
+    }
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        u32::from_ne_bytes(self) == u32::from_ne_bytes(other)
+    }
+
+    #[inline(always)]
+    fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
+        let header: [u8; IPV4_HEADER_LEN] = frame.load(offset)?;
+        let source = [header[12], header[13], header[14], header[15]];
+        let destination = [header[16], header[17], header[18], header[19]];
+        Some(Packet { vlan, offset, protocol: header[9], source, destination })
+    }
+
+    #[inline(always)]
+    fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason> {
+        let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
+        let header_len = usize::from(ip[0] & 0x0f) * 4;
+        let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+        let sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && total_len >= header_len;
+        ensure(sound, Reason::IpHeader)?;
+        ensure(packet.offset + total_len <= frame.frame_len(), Reason::Truncated)?;
+        let sum = frame.sum(packet.offset, header_len).ok_or(Reason::Truncated)?;
+        ensure(is_complete(u64::from(sum)), Reason::IpChecksum)?;
+        ensure(u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT == 0, Reason::Fragment)?;
+        let len = total_len - header_len;
+        Ok(Payload { ttl: ip[8], offset: packet.offset + header_len, len })
+    }
+
+    /// An IP header that claims to be shorter than any can be is taken for the shortest.
+    #[inline(always)]
+    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent> {
+        let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
+        let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
+        let wire_len = usize::from(u16::from_be_bytes([ip[2], ip[3]])).saturating_sub(header_len);
+        let offset = packet.offset + header_len;
+        let present =
+            frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
+        Some(Extent { ttl: ip[8], offset, wire_len, present })
+    }
+}
+
+impl Address for V6 {
+    const FAMILY: u8 = FAMILY_V6;
+    const ETHERTYPE: u16 = ETHERTYPE_IPV6;
+    const GROUP: Self = MULTICAST_V6;
+
+    #[inline(always)]
+    fn from_field(field: [u8; 16]) -> Self {
+        field
+    }
+
+    #[inline(always)]
+    fn to_field(self) -> [u8; 16] {
+        self
+    }
+
+    #[inline(always)]
+    fn sum(self) -> u64 {
+        let [a, b, c, d]: [u32; 4] = bytemuck::cast(self);
+        u64::from(a) + u64::from(b) + u64::from(c) + u64::from(d)
+    }
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        // As numbers, which compare without a call of memcmp.
+        let [a, b]: [u64; 2] = bytemuck::cast(self);
+        let [c, d]: [u64; 2] = bytemuck::cast(other);
+        a == c && b == d
+    }
+
+    #[inline(always)]
+    fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
+        // The end first: the compiler need not look again for the rest.
+        let destination = frame.load(offset + 24)?;
+        let [protocol] = frame.load(offset + 6)?;
+        let source = frame.load(offset + 8)?;
+        Some(Packet { vlan, offset, protocol, source, destination })
+    }
+
+    /// The slow way in, as the compiler would make one branch of all depths: with a variable offset.
+    #[inline(always)]
+    fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
+        let destination = frame.load_at(offset + 24)?;
+        let [protocol] = frame.load_at(offset + 6)?;
+        let source = frame.load_at(offset + 8)?;
+        Some(Packet { vlan, offset, protocol, source, destination })
+    }
+
+    #[inline(always)]
+    fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason> {
+        let [version, _, _, _, l0, l1, _, ttl]: [u8; 8] =
+            frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
+        ensure(version >> 4 == 6, Reason::IpHeader)?;
+        let (offset, len) =
+            (packet.offset + IPV6_HEADER_LEN, usize::from(u16::from_be_bytes([l0, l1])));
+        ensure(offset + len <= frame.frame_len(), Reason::Truncated)?;
+        Ok(Payload { ttl, offset, len })
+    }
+
+    #[inline(always)]
+    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent> {
+        let [_, _, _, _, l0, l1, _, ttl]: [u8; 8] = frame.load_at(packet.offset)?;
+        let (offset, wire_len) =
+            (packet.offset + IPV6_HEADER_LEN, usize::from(u16::from_be_bytes([l0, l1])));
+        let present =
+            frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
+        Some(Extent { ttl, offset, wire_len, present })
+    }
 }
 
 /// The sender of an ARP request or reply for IPv4 over Ethernet; `None` for everything else, and for a frame with a
@@ -204,42 +426,48 @@ fn arp_sender_at(frame: &impl Load, offset: usize) -> Option<ArpSender> {
     Some(ArpSender { mac: [a, b, c, d, e, f, 0, 0], address })
 }
 
-/// Where the VRRP message of a packet of protocol 112 lies, for a sample of it. An IP header that claims to be
-/// shorter than any can be is taken for the shortest.
+/// What a neighbour solicitation or advertisement says of its sender; `None` for everything else, for what the stack
+/// would drop (RFC 4861 sections 7.1.1, 7.1.2; its checksum is not looked at) and, as with ARP, for a frame with a VLAN
+/// ID. The Ethernet address is that of the first option, or else that of the frame's sender.
 #[inline(always)]
-pub fn extent(frame: &impl Load, packet: &Packet) -> Option<Extent> {
-    let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
-    let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
-    let wire_len = usize::from(u16::from_be_bytes([ip[2], ip[3]])).saturating_sub(header_len);
-    let offset = packet.offset + header_len;
-    let present = frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
-    Some(Extent { ttl: ip[8], offset, wire_len, present })
+pub fn ndisc_claim(frame: &impl Load, packet: &Packet<V6>) -> Option<NdiscClaim> {
+    let [v0, v1] = packet.vlan;
+    if packet.protocol != IPPROTO_ICMPV6 || v0 != 0 || v1 != 0 {
+        return None;
+    }
+    let message = packet.offset + IPV6_HEADER_LEN;
+    let [kind, code]: [u8; 2] = frame.load_at(message)?;
+    let [hop_limit]: [u8; 1] = frame.load_at(packet.offset + 7)?;
+    if code != 0 || hop_limit != NDISC_HOP_LIMIT {
+        return None;
+    }
+    let target: V6 = frame.load_at(message + 8)?;
+    let (address, wanted) = match kind {
+        NEIGHBOUR_SOLICITATION => (packet.source, SOURCE_LINK_LAYER),
+        NEIGHBOUR_ADVERTISEMENT => (target, TARGET_LINK_LAYER),
+        _ => return None,
+    };
+    let [a, b, c, d, e, f] = match frame.load_at(message + 24) {
+        Some([kind, 1, a, b, c, d, e, f]) if kind == wanted => [a, b, c, d, e, f],
+        Some(_) | None => frame.load(6)?,
+    };
+    Some(NdiscClaim { mac: [a, b, c, d, e, f, 0, 0], address })
 }
 
 /// The VRRP message in a packet of protocol 112, so far that the router can be looked up.
 ///
 /// # Errors
 ///
-/// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
+/// Those of [`Address::payload`], and a message that is too short to name its router.
 #[inline(always)]
-pub fn advert(frame: &mut impl Load, packet: &Packet) -> Result<Advert, Reason> {
-    let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
-    let header_len = usize::from(ip[0] & 0x0f) * 4;
-    let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-    let sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && total_len >= header_len;
-    ensure(sound, Reason::IpHeader)?;
-    ensure(packet.offset + total_len <= frame.frame_len(), Reason::Truncated)?;
-    let sum = frame.sum(packet.offset, header_len).ok_or(Reason::Truncated)?;
-    ensure(is_complete(u64::from(sum)), Reason::IpChecksum)?;
-    ensure(u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT == 0, Reason::Fragment)?;
-    let len = total_len - header_len;
+pub fn advert<A: Address>(frame: &mut impl Load, packet: &Packet<A>) -> Result<Advert<A>, Reason> {
+    let Payload { ttl, offset, len } = A::payload(frame, packet)?;
     ensure(len >= VRRP_HEADER_LEN, Reason::VrrpLength)?;
-    let offset = packet.offset + header_len;
     Ok(Advert {
         vlan: packet.vlan,
         source: packet.source,
         destination: packet.destination,
-        ttl: ip[8],
+        ttl,
         offset,
         len,
         header: frame.load_at(offset).ok_or(Reason::Truncated)?,
@@ -249,7 +477,7 @@ pub fn advert(frame: &mut impl Load, packet: &Packet) -> Result<Advert, Reason> 
 /// The receive checks of RFC 9568 section 7.1 and RFC 3768 section 7.1, on a message for a router of
 /// ours: [`Reason::Accepted`], or the first check that fails.
 #[inline(always)]
-pub fn check(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Reason {
+pub fn check<A: Address>(frame: &mut impl Load, advert: &Advert<A>, entry: &RouterEntry) -> Reason {
     match refusal(frame, advert, entry) {
         Ok(()) => Reason::Accepted,
         Err(reason) => reason,
@@ -257,20 +485,24 @@ pub fn check(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Rea
 }
 
 #[inline(always)]
-fn refusal(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Result<(), Reason> {
+fn refusal<A: Address>(
+    frame: &mut impl Load,
+    advert: &Advert<A>,
+    entry: &RouterEntry,
+) -> Result<(), Reason> {
     let [kind, _, _, count, ..] = advert.header;
-    let local = [entry.local[0], entry.local[1], entry.local[2], entry.local[3]];
+    let local = A::from_field(entry.local);
 
     // First whether the message is meant for this router at all: what passes through on its way to
     // another host has a lower TTL and is none of our business.
-    let wanted = if entry.transport == transport::UNICAST { local } else { MULTICAST_V4 };
-    ensure(advert.destination == wanted, Reason::OtherDestination)?;
-    ensure(advert.source != local, Reason::OwnAddress)?;
+    let wanted = if entry.transport == transport::UNICAST { local } else { A::GROUP };
+    ensure(advert.destination.is(wanted), Reason::OtherDestination)?;
+    ensure(!advert.source.is(local), Reason::OwnAddress)?;
     ensure(advert.ttl == VRRP_TTL, Reason::Ttl)?;
     ensure(kind >> 4 == entry.version, Reason::Version)?;
     ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
 
-    let addresses_end = VRRP_HEADER_LEN + usize::from(count) * 4;
+    let addresses_end = VRRP_HEADER_LEN + usize::from(count) * size_of::<A>();
     let auth_len = if entry.version == 2 { VRRP_AUTH_LEN } else { 0 };
     let len = advert.len;
     // Every part of a message is made of 32-bit words. More than the addresses take is tolerated, as
@@ -280,8 +512,8 @@ fn refusal(frame: &mut impl Load, advert: &Advert, entry: &RouterEntry) -> Resul
 
     let sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
     // Version 3 over IPv4 is sent both ways: with the pseudo-header (RFC 5798 section 5.2.8) and
-    // without (RFC 9568 section 5.2.8).
-    let intact = is_complete(sum)
+    // without (RFC 9568 section 5.2.8). Over IPv6 there is always one.
+    let intact = (A::FAMILY == FAMILY_V4 && is_complete(sum))
         || (entry.version != 2 && is_complete(sum + pseudo_header_sum(advert, len)));
     ensure(intact, Reason::Checksum)?;
     ensure(count != 0, Reason::NoAddresses)?;
@@ -306,19 +538,15 @@ fn ensure(condition: bool, reason: Reason) -> Result<(), Reason> {
     if condition { Ok(()) } else { Err(reason) }
 }
 
-/// The sum of the pseudo-header: source, destination, zero, protocol, length (RFC 5798 section 5.2.8,
-/// as RFC 2460 section 8.1 with IPv4 addresses).
+/// The sum of the pseudo-header: source, destination, length, protocol (RFC 8200 section 8.1; RFC 5798 section 5.2.8
+/// has the same with IPv4 addresses).
 #[inline(always)]
-fn pseudo_header_sum(advert: &Advert, len: usize) -> u64 {
-    let [s0, s1, s2, s3] = advert.source;
-    let [d0, d1, d2, d3] = advert.destination;
+fn pseudo_header_sum<A: Address>(advert: &Advert<A>, len: usize) -> u64 {
     let [.., l0, l1] = len.to_be_bytes();
-    let words = [[s0, s1], [s2, s3], [d0, d1], [d2, d3], [0, IPPROTO_VRRP], [l0, l1]];
-    let mut sum = 0;
-    for word in words {
-        sum += u64::from(u16::from_ne_bytes(word));
-    }
-    sum
+    advert.source.sum()
+        + advert.destination.sum()
+        + u64::from(u16::from_ne_bytes([0, IPPROTO_VRRP]))
+        + u64::from(u16::from_ne_bytes([l0, l1]))
 }
 
 /// Whether data that includes its own checksum is intact: the folded sum is all ones (RFC 1071).
@@ -515,7 +743,7 @@ mod tests {
     fn an_extent_stays_within_the_frame() {
         let extent = |octets: &[u8]| {
             let packet = ipv4(&octets).expect("IPv4");
-            let extent = extent(&octets, &packet).expect("an IP header");
+            let extent = Address::extent(&octets, &packet).expect("an IP header");
             (extent.offset, extent.wire_len, extent.present)
         };
         let whole = frame(&[7], 3, &V2, false);

@@ -12,7 +12,7 @@ pub enum Verdict {
 
 macro_rules! reasons {
     ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $verdict:ident, $text:literal; )+) => {
-        /// Why a packet of IP protocol 112, or ARP for an address of ours, got its verdict; index of the per-CPU array `REASONS`.
+        /// Why a packet of IP protocol 112, or ARP or neighbour discovery for an address of ours, got its verdict; index of the per-CPU array `REASONS`.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -88,6 +88,8 @@ reasons! {
     /// ARP (RFC 826) whose sender address is a virtual address that we hold, from another Ethernet address: two
     /// hosts have it.
     ArpConflict = "arp_conflict", Pass, "ARP: another host claims an address that we hold as master";
+    /// Neighbour discovery (RFC 4861) that says the same of an IPv6 address.
+    NdiscConflict = "ndisc_conflict", Pass, "neighbour discovery: another host claims an address that we hold as master";
 }
 
 impl Reason {

@@ -9,7 +9,7 @@
 )]
 
 #[cfg(any(target_arch = "bpf", clippy))]
-mod arp_watch;
+mod claims;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]

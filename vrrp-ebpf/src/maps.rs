@@ -9,8 +9,9 @@ use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
     Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, PeerCounters, PeerKey, RING_BYTES,
-    RouterEntry, RouterInfo, RouterKey, Slot, VipCounters, VipKey4,
+    RouterEntry, RouterInfo, RouterKey, Slot, VipCounters, VipKey4, VipKey6,
 };
+use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Samples;
 
@@ -27,6 +28,10 @@ pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 pub static VIPS4: PerCpuHashMap<VipKey4, VipCounters, ENTRIES> = PerCpuHashMap::new();
 #[btf_map]
 pub static HELD4: HashMap<VipKey4, Held, ENTRIES> = HashMap::new();
+#[btf_map]
+pub static VIPS6: PerCpuHashMap<VipKey6, VipCounters, ENTRIES> = PerCpuHashMap::new();
+#[btf_map]
+pub static HELD6: HashMap<VipKey6, Held, ENTRIES> = HashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
@@ -47,6 +52,39 @@ pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
 /// How often each router was news lately; index as in `SLOTS`.
 #[btf_map]
 pub static NEWS: Array<News, ENTRIES> = Array::new();
+
+/// The maps of an address family.
+pub trait Family: Address {
+    /// The counters of a virtual address.
+    fn counters(self, ifindex: u32) -> Option<*mut VipCounters>;
+
+    /// What is known of an address that we hold as master.
+    fn held(self, ifindex: u32) -> Option<*mut Held>;
+}
+
+impl Family for V4 {
+    #[inline(always)]
+    fn counters(self, ifindex: u32) -> Option<*mut VipCounters> {
+        VIPS4.get_ptr_mut(VipKey4 { ifindex, address: self })
+    }
+
+    #[inline(always)]
+    fn held(self, ifindex: u32) -> Option<*mut Held> {
+        HELD4.get_ptr_mut(VipKey4 { ifindex, address: self })
+    }
+}
+
+impl Family for V6 {
+    #[inline(always)]
+    fn counters(self, ifindex: u32) -> Option<*mut VipCounters> {
+        VIPS6.get_ptr_mut(VipKey6 { ifindex, address: self })
+    }
+
+    #[inline(always)]
+    fn held(self, ifindex: u32) -> Option<*mut Held> {
+        HELD6.get_ptr_mut(VipKey6 { ifindex, address: self })
+    }
+}
 
 /// The news of one router in the current window.
 #[repr(C)]

@@ -4,24 +4,22 @@ use core::mem::offset_of;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::programs::XdpContext;
-use vrrp_common::FAMILY_V4;
-use vrrp_common::parse::{self, Packet};
+use vrrp_common::parse::{Address, Packet};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 
 use crate::cursor::Frame;
 use crate::maps::SAMPLES;
-use crate::xdp_ingress::address;
 
 // For the words in which `keep` writes.
 const _: () = assert!(offset_of!(Sample, payload).is_multiple_of(align_of::<u64>()));
 
 /// Keeps a sample of a packet, unless there have been too many of late.
 #[inline(always)]
-pub fn keep(
+pub fn keep<A: Address>(
     frame: &Frame<'_, XdpContext>,
     ifindex: u32,
-    packet: &Packet,
+    packet: &Packet<A>,
     reason: Reason,
     now: u64,
 ) {
@@ -34,21 +32,21 @@ pub fn keep(
         samples.missed += 1;
         return;
     }
-    let Some(message) = parse::extent(frame, packet) else { return };
+    let Some(message) = A::extent(frame, packet) else { return };
 
     samples.begun += 1;
     compiler_fence(Ordering::SeqCst);
     sample.ktime_ns = now;
     sample.ifindex = ifindex;
     sample.vlan = packet.vlan;
-    sample.source = address(packet.source);
-    sample.destination = address(packet.destination);
-    sample.family = FAMILY_V4;
+    sample.source = packet.source.to_field();
+    sample.destination = packet.destination.to_field();
+    sample.family = A::FAMILY;
     sample.ttl = message.ttl;
     sample.wire_len = message.wire_len as u16;
     let words: *mut u64 = (&raw mut sample.payload).cast();
     for n in 0..SAMPLE_PAYLOAD_LEN / 8 {
-        // Volatile, because the compiler would make a call of memset: see `address`.
+        // Volatile, because the compiler would make a call of memset: see `V4::to_field`.
         // SAFETY: the field is made of that many words, and stands at a multiple of eight octets in its sample.
         unsafe { words.add(n).write_volatile(0) };
     }

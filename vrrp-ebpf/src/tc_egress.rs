@@ -1,23 +1,29 @@
 //! tcx egress: counts what leaves with a virtual address as its source. Changes nothing, drops nothing.
 
 use aya_ebpf::programs::TcContext;
-use vrrp_common::maps::VipKey4;
-use vrrp_common::parse::{self, Load, VLAN_ID};
+use vrrp_common::parse::{self, Load, Packet, VLAN_ID};
 
 use crate::cursor::Frame;
-use crate::maps::VIPS4;
+use crate::maps::Family;
 
 /// Counts a packet from a virtual address.
 #[inline(always)]
 pub fn count_vip(ctx: &TcContext) {
     let frame = Frame::new(ctx);
-    let Some(packet) = parse::ipv4(&frame) else { return };
+    if let Some(packet) = parse::ipv4(&frame) {
+        count(&frame, &packet);
+    } else if let Some(packet) = parse::ipv6(&frame) {
+        count(&frame, &packet);
+    }
+}
+
+#[inline(always)]
+fn count<A: Family>(frame: &Frame<'_, TcContext>, packet: &Packet<A>) {
     // What is or gets tagged has passed the VLAN device above, whose own program has counted it.
     if packet.vlan != [0, 0] || frame.vlan_tci() as u16 & VLAN_ID != 0 {
         return;
     }
-    let key = VipKey4 { ifindex: frame.ifindex(), address: packet.source };
-    if let Some(counters) = VIPS4.get_ptr_mut(key) {
+    if let Some(counters) = packet.source.counters(frame.ifindex()) {
         // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
         // that no other one comes between on this CPU.
         unsafe {

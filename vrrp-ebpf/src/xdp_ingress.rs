@@ -7,49 +7,66 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::{
-    NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot, VipKey4,
-};
-use vrrp_common::parse::{self, Advert, Load, Packet};
+use vrrp_common::maps::{NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot};
+use vrrp_common::parse::{self, Address, Advert, Load, Packet, V4};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
-use crate::arp_watch;
+use crate::claims;
 use crate::cursor::Frame;
 use crate::maps::{
-    EVENTS, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, VIPS4, increment, increment32,
+    EVENTS, Family, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, increment, increment32,
 };
 use crate::sample;
 
-/// The reason for the verdict on a packet of protocol 112 or on ARP for an address of ours; `None` for any other
-/// frame, which passes.
+/// The reason for the verdict on a packet of protocol 112, or on ARP or neighbour discovery for an address of ours; `None` for
+/// any other frame, which passes.
 #[inline(always)]
 pub fn classify(ctx: &XdpContext) -> Option<Reason> {
     let frame = Frame::new(ctx);
     let ifindex = ctx.ingress_ifindex() as u32;
-    let Some(packet) = parse::ipv4(&frame) else { return arp_watch::watch(&frame, ifindex) };
-    if packet.is_vrrp() {
-        // SAFETY: the helper takes no argument.
-        let now = unsafe { bpf_ktime_get_ns() };
-        let reason = receive(ctx, ifindex, &packet, now);
-        if reason != Reason::Accepted {
-            sample::keep(&frame, ifindex, &packet, reason, now);
+    if let Some(packet) = parse::ipv4(&frame) {
+        if packet.is_vrrp() {
+            return Some(vrrp(ctx, &frame, ifindex, &packet));
         }
-        return Some(reason);
+        count_vip(&frame, ifindex, &packet);
+        return None;
     }
-    count_vip(&frame, ifindex, &packet);
-    None
+    if let Some(packet) = parse::ipv6(&frame) {
+        if packet.is_vrrp() {
+            return Some(vrrp(ctx, &frame, ifindex, &packet));
+        }
+        count_vip(&frame, ifindex, &packet);
+        return claims::by_ndisc(&frame, &packet, ifindex);
+    }
+    claims::by_arp(&frame, ifindex)
+}
+
+/// The verdict on a packet of protocol 112.
+#[inline(always)]
+fn vrrp<A: Family>(
+    ctx: &XdpContext,
+    frame: &Frame<'_, XdpContext>,
+    ifindex: u32,
+    packet: &Packet<A>,
+) -> Reason {
+    // SAFETY: the helper takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let reason = receive(ctx, ifindex, packet, now);
+    if reason != Reason::Accepted {
+        sample::keep(frame, ifindex, packet, reason, now);
+    }
+    reason
 }
 
 /// Counts a packet to a virtual address.
 #[inline(always)]
-fn count_vip(frame: &Frame<'_, XdpContext>, ifindex: u32, packet: &Packet) {
+fn count_vip<A: Family>(frame: &Frame<'_, XdpContext>, ifindex: u32, packet: &Packet<A>) {
     // A tagged frame belongs to the VLAN device above, whose own program counts it.
     if packet.vlan != [0, 0] {
         return;
     }
-    let key = VipKey4 { ifindex, address: packet.destination };
-    if let Some(counters) = VIPS4.get_ptr_mut(key) {
+    if let Some(counters) = packet.destination.counters(ifindex) {
         // SAFETY: this CPU's value, returned by the map look-up; XDP runs to its end on one CPU.
         unsafe {
             (*counters).rx_packets += 1;
@@ -60,7 +77,7 @@ fn count_vip(frame: &Frame<'_, XdpContext>, ifindex: u32, packet: &Packet) {
 
 /// A packet of protocol 112.
 #[inline(always)]
-fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet, now: u64) -> Reason {
+fn receive<A: Family>(ctx: &XdpContext, ifindex: u32, packet: &Packet<A>, now: u64) -> Reason {
     // An array has all its entries, so this look-up cannot fail; the verifier does not know that.
     let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid };
     // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
@@ -88,24 +105,35 @@ fn receive(ctx: &XdpContext, ifindex: u32, packet: &Packet, now: u64) -> Reason 
     if reason.verdict() == Verdict::Drop {
         // SAFETY: the slot is a map value, aligned as its type says.
         unsafe { increment(&raw mut (*slot).refused) };
-        // Not in the program at all unless the daemon logs at that level when it loads it.
-        debug!(
-            ctx,
-            "interface {}: VRID {} from {:i} refused, reason {}",
-            ifindex,
-            advert.header[1],
-            advert.source,
-            reason.index()
-        );
+        log_refusal(ctx, ifindex, &advert, reason);
     }
     reason
+}
+
+/// Not in the program at all unless the daemon logs at that level when it loads it.
+#[inline(always)]
+fn log_refusal<A: Family>(ctx: &XdpContext, ifindex: u32, advert: &Advert<A>, reason: Reason) {
+    let (vrid, source) = (advert.header[1], advert.source.to_field());
+    let text = reason.index();
+    if A::FAMILY == FAMILY_V4 {
+        let source = V4::from_field(source);
+        debug!(
+            ctx,
+            "interface {}: VRID {} from {:i} refused, reason {}", ifindex, vrid, source, text
+        );
+    } else {
+        debug!(
+            ctx,
+            "interface {}: VRID {} from {:i} refused, reason {}", ifindex, vrid, source, text
+        );
+    }
 }
 
 /// Notes an accepted advertisement in its router's slot. The number of the news that it is, or `None` when
 /// the daemon has said that it need not hear of it.
 #[inline(always)]
-fn accept(slot: *mut Slot, advert: &Advert, now: u64) -> Option<u16> {
-    let source = address(advert.source);
+fn accept<A: Family>(slot: *mut Slot, advert: &Advert<A>, now: u64) -> Option<u16> {
+    let source = advert.source.to_field();
     let len = advert.len as u16;
     // SAFETY: the slot is a map value, aligned as its type says. Two CPUs that accept for the same
     // router at once may mix their descriptions of the last one, and both then report; the counters stay
@@ -137,11 +165,11 @@ fn accept(slot: *mut Slot, advert: &Advert, now: u64) -> Option<u16> {
 /// Counts an accepted advertisement for whoever sent it: in the quiet path, too, because it costs 29 of 245 ns there
 /// (`BPF_PROG_TEST_RUN`), and less would have to be put together by every reader.
 #[inline(always)]
-fn count_peer(slot: u32, advert: &Advert, now: u64) {
-    let key = PeerKey { slot, source: address(advert.source) };
+fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) {
+    let key = PeerKey { slot, source: advert.source.to_field() };
     let priority = u64::from(advert.priority());
     let peer = PEERS.get_ptr_mut(key).or_else(|| {
-        // Not all zero, which the compiler would make a call of memset: see `address`.
+        // Not all zero, which the compiler would make a call of memset: see `V4::to_field`.
         let none_yet = PeerCounters { adverts: 0, last_seen_ns: now, priority };
         // Another CPU may have been faster; then this fails, and the entry is there all the same.
         let _ = PEERS.insert(key, none_yet, u64::from(BPF_NOEXIST));
@@ -183,11 +211,11 @@ fn words(address: [u8; 16]) -> [u64; 2] {
 
 /// Reports an accepted advertisement, whose message the checks left in `record`, to the daemon.
 #[inline(always)]
-fn report(
+fn report<A: Family>(
     record: &mut Record,
     ifindex: u32,
     entry: &RouterEntry,
-    advert: &Advert,
+    advert: &Advert<A>,
     now: u64,
     news: u16,
 ) -> Reason {
@@ -201,9 +229,9 @@ fn report(
         reason: Reason::Accepted.index(),
         slot: entry.slot,
         vlan: advert.vlan,
-        source: address(advert.source),
-        destination: address(advert.destination),
-        family: FAMILY_V4,
+        source: advert.source.to_field(),
+        destination: advert.destination.to_field(),
+        family: A::FAMILY,
         ttl: advert.ttl,
         wire_len: len as u16,
         payload_len: len as u16,
@@ -219,12 +247,4 @@ fn report(
         )
     };
     if result == 0 { Reason::Accepted } else { Reason::RingFull }
-}
-
-/// An IPv4 address as slots, events and samples hold it.
-#[inline(always)]
-pub fn address(octets: [u8; 4]) -> [u8; 16] {
-    // As words: of octets the compiler makes a call of memset, which the verifier refuses to a
-    // daemon without CAP_PERFMON.
-    bytemuck::cast([u32::from_ne_bytes(octets), 0, 0, 0])
 }

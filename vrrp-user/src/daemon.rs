@@ -27,9 +27,7 @@ use tokio::signal::unix::{self, signal};
 use tokio::sync::mpsc;
 use tokio::sync::watch::Sender as Latest;
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{
-    ABI_VERSION, Control, DAEMON_COUNTERS, Held, RouterInfo, VipKey4, capture,
-};
+use vrrp_common::maps::{ABI_VERSION, Control, DAEMON_COUNTERS, RouterInfo, capture};
 use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
@@ -47,14 +45,15 @@ use crate::counters::counters;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
-use crate::io::bpf::{self, CaptureMode, Kernel, Sizes};
+use crate::io::bpf::{self, CaptureMode, Kernel, Sizes, Vip};
 use crate::io::netlink::{self, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{memory, sched};
 use crate::metrics::{baseline::Baseline, http};
-use crate::wire;
+use crate::wire::family::from_field;
+use crate::wire::vrrp::parse_advert;
 
 /// The lock file in an instance's runtime directory.
 const LOCK: &str = "lock";
@@ -382,9 +381,11 @@ impl Daemon {
             .unzip();
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         drop(config);
-        let vips = routers.iter().map(|r| r.addresses().count()).sum::<usize>();
+        let addresses = || routers.iter().flat_map(Router::addresses);
+        let vips6 = addresses().filter(|address| address.address.is_ipv6()).count();
+        let vips = addresses().count() - vips6;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let sizes = Sizes { routers: count(routers.len()), vips: count(vips) };
+        let sizes = Sizes { routers: count(routers.len()), vips: count(vips), vips6: count(vips6) };
         let mut kernel = memory::apart(|| Kernel::load(&pins, sizes))?;
         kernel.write_control(&Control {
             abi_version: ABI_VERSION,
@@ -623,66 +624,11 @@ impl Daemon {
     }
 
     fn heard(&mut self, event: &RxEvent, payload: &[u8]) {
-        if event.reason == Reason::ArpConflict.index() {
+        let claims = [Reason::ArpConflict, Reason::NdiscConflict].map(Reason::index);
+        if claims.contains(&event.reason) {
             self.claimed(event, payload);
         } else {
             self.advert(event, payload);
-        }
-    }
-
-    /// Another host claims an address that we hold.
-    fn claimed(&mut self, event: &RxEvent, payload: &[u8]) {
-        let id = RouterId(event.slot);
-        let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
-        let [a, b, c, d, ..] = event.source;
-        let place = Place { ifindex: event.ifindex, address: IpAddr::from([a, b, c, d]) };
-        if self.engine.state(id) != Some(State::Master) {
-            // We have yielded meanwhile.
-            return;
-        }
-        if self.interfaces.get(place.ifindex).is_some_and(|on| on.mac == Some(mac)) {
-            // Our own, which has changed since the kernel side was told.
-            return self.hold(id, place);
-        }
-        if self.interfaces.has_mac(mac) {
-            // Another interface of this host on the same network, which answers for it.
-            return;
-        }
-        if let Some(notice) = self.watch.claimed(id, place, mac, Nanos(event.ktime_ns)) {
-            self.engine.handle_notice(id, notice);
-        }
-    }
-
-    /// Lets the kernel side watch who else claims an address that a router now has.
-    fn hold(&mut self, id: RouterId, place: Place) {
-        let IpAddr::V4(address) = place.address else { return };
-        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
-        let Some([a, b, c, d, e, f]) = mac else { return };
-        let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
-        let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
-        if let Err(error) = self.kernel.hold4(&key, &held) {
-            log::error!("{}: not watched: {}", self.describe(place), bpf::chain(&error));
-        }
-    }
-
-    fn release(&mut self, id: RouterId, place: Place) {
-        if let Some(notice) = self.watch.released(place) {
-            self.engine.handle_notice(id, notice);
-        }
-        let IpAddr::V4(address) = place.address else { return };
-        let key = VipKey4 { ifindex: place.ifindex, address: address.octets() };
-        if let Err(error) = self.kernel.release4(&key) {
-            log::error!("{}: still watched: {}", self.describe(place), bpf::chain(&error));
-        }
-    }
-
-    fn watch_conflicts(&mut self, now: Nanos) {
-        let due = self.watch.due(now);
-        for (id, notice) in due.over {
-            self.engine.handle_notice(id, notice);
-        }
-        for place in due.ask {
-            self.probe(place);
         }
     }
 
@@ -695,9 +641,8 @@ impl Daemon {
             // It arrived before the interface was re-created or renamed.
             return;
         }
-        let [a, b, c, d, ..] = event.source;
-        let source = IpAddr::from([a, b, c, d]);
-        match wire::vrrp::parse_advert(source, router.version(), payload) {
+        let source = from_field(event.family, event.source);
+        match parse_advert(source, router.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
                 let quiet = if self.engine.is_steady(id, &advert) { event.news } else { 0 };
@@ -926,13 +871,13 @@ impl Daemon {
             if let Err(error) = self.kernel.remove_router(&key) {
                 log::error!("{}: {}", router.place(), bpf::chain(&error));
             }
-            self.each_vip(id, key.ifindex, |kernel, vip| kernel.remove_vip4(vip));
+            self.each_vip(id, key.ifindex, |kernel, vip| kernel.remove_vip(vip));
         }
         if let Some((key, entry)) = fresh {
             if let Err(error) = self.kernel.set_router(&key, &entry) {
                 log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
             }
-            self.each_vip(id, key.ifindex, |kernel, vip| kernel.add_vip4(vip));
+            self.each_vip(id, key.ifindex, |kernel, vip| kernel.add_vip(vip));
         }
         if moved {
             let ifindex = self.router(id).ifindex().unwrap_or_default();
@@ -959,7 +904,7 @@ impl Daemon {
         &mut self,
         id: RouterId,
         ifindex: u32,
-        mut change: impl FnMut(&mut Kernel, &VipKey4) -> Result<(), bpf::Error>,
+        mut change: impl FnMut(&mut Kernel, &Vip) -> Result<(), bpf::Error>,
     ) {
         let router = &self.routers[id.0 as usize];
         for address in router.addresses() {
@@ -967,11 +912,11 @@ impl Daemon {
                 Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
                 None => Some(ifindex),
             };
-            if let (Some(ifindex), IpAddr::V4(v4)) = (on, address.address)
-                && let Err(error) =
-                    change(&mut self.kernel, &VipKey4 { ifindex, address: v4.octets() })
+            let address = address.address;
+            if let Some(ifindex) = on
+                && let Err(error) = change(&mut self.kernel, &Vip::new(ifindex, address))
             {
-                log::error!("{}: counters of {v4}: {}", router.place(), bpf::chain(&error));
+                log::error!("{}: counters of {address}: {}", router.place(), bpf::chain(&error));
             }
         }
     }

@@ -6,10 +6,8 @@ pub mod openmetrics;
 pub mod rates;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use vrrp_common::FAMILY_V4;
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
 use vrrp_common::reason::Reason;
 
@@ -21,6 +19,7 @@ use crate::engine::time::Nanos;
 use crate::io::bpf::Error;
 use crate::io::reader::{Reader, Sampled};
 use crate::io::timer;
+use crate::wire::family::from_field;
 
 /// One router: its index, what the daemon says of it, and what the kernel side does.
 type Known = (u32, RouterInfo, Slot);
@@ -42,7 +41,7 @@ pub fn collect(pins: &Path) -> Result<Stats, Error> {
     let now = timer::now();
     let vips = counted.iter().map(|(key, counters)| VipStats {
         interface: names.get(key.ifindex),
-        address: Ipv4Addr::from(key.address).to_string(),
+        address: key.address.to_string(),
         rx_packets: counters.rx_packets,
         rx_bytes: counters.rx_bytes,
         tx_packets: counters.tx_packets,
@@ -94,7 +93,7 @@ fn router(
     let first = peers.partition_point(|(key, _)| key.slot < *index);
     let own = peers[first..].iter().take_while(|(key, _)| key.slot == *index);
     let peers = own.map(|(key, counters)| PeerStats {
-        address: address(info.family, key.source).to_string(),
+        address: from_field(info.family, key.source).to_string(),
         adverts_received: counters.adverts,
         priority: u8::try_from(counters.priority).unwrap_or(u8::MAX),
         last_seen_s: since(counters.last_seen_ns),
@@ -152,15 +151,6 @@ fn losses(stats: &Stats) -> Losses {
     }
 }
 
-fn address(family: u8, octets: [u8; 16]) -> IpAddr {
-    let [a, b, c, d, ..] = octets;
-    if family == FAMILY_V4 {
-        Ipv4Addr::from([a, b, c, d]).into()
-    } else {
-        Ipv6Addr::from(octets).into()
-    }
-}
-
 fn capture_name(info: &RouterInfo) -> Option<&'static str> {
     match info.capture {
         capture::NATIVE => Some("native"),
@@ -177,7 +167,7 @@ fn last_from(
 ) -> Option<LastFrom> {
     let sample = sampled.recent.first()?;
     Some(LastFrom {
-        address: address(sample.family, sample.source).to_string(),
+        address: from_field(sample.family, sample.source).to_string(),
         interface: interface(sample.ifindex),
         vlan: sample.vlan.into_iter().filter(|id| *id != 0).collect(),
         vrid: (sample.payload_len >= 2).then_some(sample.vrid),
@@ -218,6 +208,8 @@ impl<'a> Names<'a> {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_common::FAMILY_V4;
+
     use vrrp_common::sample::Sample;
 
     use super::*;

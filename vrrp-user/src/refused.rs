@@ -129,7 +129,8 @@ impl Refused {
             | Reason::RingFull
             | Reason::NewsLimited
             | Reason::AddressList
-            | Reason::ArpConflict => None,
+            | Reason::ArpConflict
+            | Reason::NdiscConflict => None,
         }
     }
 
@@ -205,6 +206,7 @@ mod tests {
             Reason::NewsLimited,
             Reason::AddressList,
             Reason::ArpConflict,
+            Reason::NdiscConflict,
             Reason::UnknownVrid,
         ];
         for reason in Reason::ALL {

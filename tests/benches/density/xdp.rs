@@ -5,11 +5,11 @@ use std::fs;
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya_obj::programs::XdpAttachType;
-use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, VipKey4, transport};
+use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, transport};
 use vrrp_common::{FAMILY_V4, VRRP_TTL};
 use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
 use vrrp_user::engine::types::{Priority, Vrid};
-use vrrp_user::io::bpf::{Kernel, Sizes, chain};
+use vrrp_user::io::bpf::{Kernel, Sizes, Vip, chain};
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
@@ -142,7 +142,7 @@ fn median(values: &mut [f64]) -> f64 {
 fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
     let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
     let count = u32::try_from(load.routers).unwrap_or(u32::MAX);
-    let sizes = Sizes { routers: count, vips: count };
+    let sizes = Sizes { routers: count, vips: count, vips6: count };
     let mut kernel = Kernel::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
     let control = Control { abi_version: ABI_VERSION, ..Control::default() };
     kernel.write_control(&control).map_err(failed)?;
@@ -162,8 +162,9 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
         entry.local[..4].copy_from_slice(&OTHER);
         kernel.set_router(&key, &entry).map_err(failed)?;
         // All on the one interface, so that any of them can be the destination.
-        let key = VipKey4 { ifindex: IFINDEX, address: vip(router).octets() };
-        kernel.add_vip4(&key).map_err(failed)?;
+        kernel.add_vip(&Vip::new(IFINDEX, vip(router))).map_err(failed)?;
+        let mapped = vip(router).to_ipv6_mapped();
+        kernel.add_vip(&Vip::new(IFINDEX, mapped)).map_err(failed)?;
     }
     Ok(kernel)
 }

@@ -7,7 +7,7 @@ mod refused;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -199,8 +199,8 @@ impl Monitor {
                 }
                 self.said = Said::Daemon;
                 // Without them there is less ARP, no more.
-                for key in self.refused.virtual_addresses().unwrap_or_default() {
-                    self.addresses.entry(Ipv4Addr::from(key.address).into()).or_default();
+                for vip in self.refused.virtual_addresses().unwrap_or_default() {
+                    self.addresses.entry(vip.address).or_default();
                 }
                 return;
             }

@@ -1,15 +1,20 @@
-//! Telling the network where a virtual address is now, and asking who else has it: gratuitous ARP and ARP probes for
+//! Telling the network where a virtual address is now, asking who else has it, and hearing it when another host says so: gratuitous ARP and ARP probes for
 //! IPv4, unsolicited neighbour advertisements and solicitations for IPv6.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::Held;
+
 use super::addresses::Place;
-use super::{Daemon, SETTLED};
+use super::{Counter, Daemon, SETTLED};
 use crate::engine::time::Nanos;
-use crate::engine::types::RouterId;
+use crate::engine::types::{RouterId, State};
+use crate::io::bpf::{self, Vip};
 use crate::io::timer;
+use crate::wire::family::from_field;
 use crate::wire::{arp, frame, ndisc};
 
 /// How long is believed what was found out about an interface; keepalived looks as often.
@@ -39,6 +44,60 @@ impl Forwarding {
 }
 
 impl Daemon {
+    /// Another host claims an address that we hold.
+    pub(super) fn claimed(&mut self, event: &RxEvent, payload: &[u8]) {
+        let id = RouterId(event.slot);
+        let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
+        let address = from_field(event.family, event.source);
+        let place = Place { ifindex: event.ifindex, address };
+        if self.engine.state(id) != Some(State::Master) {
+            // We have yielded meanwhile.
+            return;
+        }
+        if self.interfaces.get(place.ifindex).is_some_and(|on| on.mac == Some(mac)) {
+            // Our own, which has changed since the kernel side was told.
+            return self.hold(id, place);
+        }
+        if self.interfaces.has_mac(mac) {
+            // Another interface of this host on the same network, which answers for it.
+            return;
+        }
+        if let Some(notice) = self.watch.claimed(id, place, mac, Nanos(event.ktime_ns)) {
+            self.engine.handle_notice(id, notice);
+        }
+    }
+
+    /// Lets the kernel side watch who else claims an address that a router now has.
+    pub(super) fn hold(&mut self, id: RouterId, place: Place) {
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        let Some([a, b, c, d, e, f]) = mac else { return };
+        let vip = Vip::new(place.ifindex, place.address);
+        let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
+        if let Err(error) = self.kernel.hold(&vip, &held) {
+            log::error!("{}: not watched: {}", self.describe(place), bpf::chain(&error));
+        }
+    }
+
+    pub(super) fn release(&mut self, id: RouterId, place: Place) {
+        if let Some(notice) = self.watch.released(place) {
+            self.engine.handle_notice(id, notice);
+        }
+        let vip = Vip::new(place.ifindex, place.address);
+        if let Err(error) = self.kernel.release(&vip) {
+            log::error!("{}: still watched: {}", self.describe(place), bpf::chain(&error));
+        }
+    }
+
+    pub(super) fn watch_conflicts(&mut self, now: Nanos) {
+        let due = self.watch.due(now);
+        for (id, notice) in due.over {
+            self.engine.handle_notice(id, notice);
+        }
+        for place in due.ask {
+            self.probe(place);
+        }
+    }
+
     /// Sends rounds of announcements of all addresses of a router; those that are not there yet are announced when
     /// they are.
     pub(super) fn send_garp(&mut self, id: RouterId, rounds: u32) {

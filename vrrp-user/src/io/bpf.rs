@@ -3,6 +3,8 @@
 //! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
+pub(super) mod vips;
+
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuHashMap, RingBuf};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, RingBuf};
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{
@@ -23,11 +25,13 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4, Held,
-    INFO, INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES,
-    SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VipCounters, VipKey4, XDP_PROGRAM,
+    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4, HELD6,
+    Held, INFO, INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey,
+    SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VIPS6, XDP_PROGRAM,
 };
 
+pub use self::vips::Vip;
+use self::vips::Vips;
 use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
@@ -37,8 +41,8 @@ use crate::control::PINS;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 10] =
-    [ROUTERS, SLOTS, INFO, VIPS4, REASONS, SAMPLES, PEERS, COUNTERS, EVENTS, CONTROL];
+const PINNED: [&str; 11] =
+    [ROUTERS, SLOTS, INFO, VIPS4, VIPS6, REASONS, SAMPLES, PEERS, COUNTERS, EVENTS, CONTROL];
 
 /// The kernel side's own array of how often each router was news.
 const NEWS: &str = "NEWS";
@@ -254,6 +258,8 @@ pub struct Sizes {
     pub routers: u32,
     /// Pairs of interface and virtual IPv4 address.
     pub vips: u32,
+    /// Pairs of interface and virtual IPv6 address.
+    pub vips6: u32,
 }
 
 /// How an interface runs the XDP program.
@@ -307,8 +313,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     pins: PathBuf,
     routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
-    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
-    held: HashMap<MapData, Plain<VipKey4>, Plain<Held>>,
+    vips: Vips,
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
@@ -353,7 +358,11 @@ impl Kernel {
     }
 
     fn load_logging(pins: &Path, sizes: Sizes, logs: bool) -> Result<Self, Error> {
-        let sizes = Sizes { routers: sizes.routers.max(1), vips: sizes.vips.max(1) };
+        let sizes = Sizes {
+            routers: sizes.routers.max(1),
+            vips: sizes.vips.max(1),
+            vips6: sizes.vips6.max(1),
+        };
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         remove_pins(pins)?;
 
@@ -367,8 +376,10 @@ impl Kernel {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(VIPS4, sizes.vips);
+        loader.map_max_entries(VIPS6, sizes.vips6);
         loader.map_max_entries(PEERS, peers(sizes.routers));
         loader.map_max_entries(HELD4, sizes.vips);
+        loader.map_max_entries(HELD6, sizes.vips6);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
@@ -387,8 +398,7 @@ impl Kernel {
 
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
-            vips: take(&mut ebpf, VIPS4)?,
-            held: take(&mut ebpf, HELD4)?,
+            vips: Vips::take(&mut ebpf, sizes)?,
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
@@ -541,20 +551,8 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn add_vip4(&mut self, key: &VipKey4) -> Result<(), Error> {
-        /// `BPF_NOEXIST`: do not touch an entry that exists (linux/bpf.h).
-        const BPF_NOEXIST: u64 = 1;
-        let zero = vec![Plain(VipCounters::default()); cpus()?];
-        let values = zero.try_into().map_err(|source: io::Error| Error::Map {
-            name: VIPS4,
-            source: Box::new(source.into()),
-        })?;
-        match self.vips.insert(Plain(*key), values, BPF_NOEXIST) {
-            Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
-            result => result.map_err(|error| {
-                or_full(VIPS4, error, Error::Full { name: VIPS4, entries: self.sizes.vips })
-            }),
-        }
+    pub fn add_vip(&mut self, vip: &Vip) -> Result<(), Error> {
+        self.vips.add(vip)
     }
 
     /// Stops counting for an address and forgets its counters; nothing happens where there is none.
@@ -562,43 +560,36 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn remove_vip4(&mut self, key: &VipKey4) -> Result<(), Error> {
-        or_absent(VIPS4, self.vips.remove(&Plain(*key)))
+    pub fn remove_vip(&mut self, vip: &Vip) -> Result<(), Error> {
+        self.vips.remove(vip)
     }
 
-    /// Starts to watch for ARP by which another host claims an address that we now hold, or renews what is known
-    /// of it.
+    /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
+    /// renews what is known of it.
     ///
     /// # Errors
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn hold4(&mut self, key: &VipKey4, held: &Held) -> Result<(), Error> {
-        let full = Error::Full { name: HELD4, entries: self.sizes.vips };
-        self.held.insert(Plain(*key), Plain(*held), 0).map_err(|error| or_full(HELD4, error, full))
+    pub fn hold(&mut self, vip: &Vip, held: &Held) -> Result<(), Error> {
+        self.vips.hold(vip, held)
     }
 
-    /// Ends what [`Self::hold4`] began; nothing happens where it did not.
+    /// Ends what [`Self::hold`] began; nothing happens where it did not.
     ///
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn release4(&mut self, key: &VipKey4) -> Result<(), Error> {
-        or_absent(HELD4, self.held.remove(&Plain(*key)))
+    pub fn release(&mut self, vip: &Vip) -> Result<(), Error> {
+        self.vips.release(vip)
     }
 
-    /// As [`Self::release4`], for all addresses on an interface that is gone.
+    /// As [`Self::release`], for all addresses on an interface that is gone.
     ///
     /// # Errors
     ///
     /// [`Error::Map`].
     pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
-        let keys: Result<Vec<_>, _> = self.held.keys().collect();
-        for Plain(key) in keys.map_err(Error::map(HELD4))? {
-            if key.ifindex == ifindex {
-                self.release4(&key)?;
-            }
-        }
-        Ok(())
+        self.vips.release_interface(ifindex)
     }
 
     /// What the kernel side knows about the router at `index`; zeros past the end.

@@ -8,12 +8,13 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, COUNTERS, Control, INFO, PEERS, PeerCounters, PeerKey, REASONS,
-    RouterInfo, SAMPLES, SLOTS, Slot, VIPS4, VipCounters, VipKey4,
+    RouterInfo, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{Sample, Samples};
 
-use super::bpf::{Error, Plain, errno};
+use super::bpf::vips::counted;
+use super::bpf::{Error, Plain, Vip, errno};
 use crate::daemon::Counter;
 
 /// What is kept of the packets that got one verdict.
@@ -45,6 +46,7 @@ pub struct Reader {
     slots: Array<MapData, Plain<Slot>>,
     info: Array<MapData, Plain<RouterInfo>>,
     vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
+    vips6: PerCpuHashMap<MapData, Plain<VipKey6>, Plain<VipCounters>>,
     peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
     counters: Array<MapData, u64>,
     control: Control,
@@ -69,6 +71,7 @@ impl Reader {
             slots: open(pins, SLOTS)?,
             info: open(pins, INFO)?,
             vips: open(pins, VIPS4)?,
+            vips6: open(pins, VIPS6)?,
             peers: open(pins, PEERS)?,
             counters: open(pins, COUNTERS)?,
             control,
@@ -141,20 +144,10 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn vips(&self) -> Result<Vec<(VipKey4, VipCounters)>, Error> {
-        let mut vips = Vec::new();
-        for entry in self.vips.iter() {
-            let (Plain(key), values) = entry.map_err(Error::map(VIPS4))?;
-            let mut sum = VipCounters::default();
-            for Plain(counters) in values.iter() {
-                sum.rx_packets += counters.rx_packets;
-                sum.rx_bytes += counters.rx_bytes;
-                sum.tx_packets += counters.tx_packets;
-                sum.tx_bytes += counters.tx_bytes;
-            }
-            vips.push((key, sum));
-        }
-        vips.sort_by_key(|(key, _)| *key);
+    pub fn vips(&self) -> Result<Vec<(Vip, VipCounters)>, Error> {
+        let mut vips = counted(VIPS4, &self.vips)?;
+        vips.extend(counted(VIPS6, &self.vips6)?);
+        vips.sort_unstable_by_key(|(vip, _)| *vip);
         Ok(vips)
     }
 

@@ -4,7 +4,6 @@
 //! all the memory that it takes, and only while it is written.
 
 use std::fmt::{self, Write};
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,14 +15,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use vrrp_common::maps::{PeerCounters, PeerKey, VipCounters, VipKey4};
+use vrrp_common::maps::{PeerCounters, PeerKey, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 
-use super::{Known, Names, address, interfaces};
+use super::{Known, Names, interfaces};
 use crate::engine::time::Nanos;
-use crate::io::bpf::Error;
+use crate::io::bpf::{Error, Vip};
 use crate::io::reader::Reader;
 use crate::io::timer;
+use crate::wire::family::from_field;
 
 /// In front of every name.
 const PREFIX: &str = "vrrp";
@@ -53,7 +53,7 @@ pub struct Snapshot {
     known: Vec<Known>,
     /// Names of interfaces by the index of a VIP in `vips`.
     vip_interfaces: Vec<String>,
-    vips: Vec<(VipKey4, VipCounters)>,
+    vips: Vec<(Vip, VipCounters)>,
     peers: Vec<(PeerKey, PeerCounters)>,
     reasons: Vec<(Reason, u64)>,
     failures: Vec<(&'static str, u64)>,
@@ -198,7 +198,7 @@ impl Snapshot {
             let place = place(key.slot)?;
             let [router, interface, vrid] = labels.get(place)?.clone();
             let family = self.known.get(place)?.1.family;
-            let peer = ("peer", address(family, key.source).to_string());
+            let peer = ("peer", from_field(family, key.source).to_string());
             Some(([router, interface, vrid, peer], counters))
         });
         let peers: Vec<_> = known_peers.collect();
@@ -218,7 +218,7 @@ impl Snapshot {
 
     fn addresses(&self, families: &mut Families<'_>) -> fmt::Result {
         let labels = self.vips.iter().zip(&self.vip_interfaces).map(|((key, _), interface)| {
-            let address = Ipv4Addr::from(key.address).to_string();
+            let address = key.address.to_string();
             [("address", address), ("interface", interface.clone())]
         });
         let labels: Vec<_> = labels.collect();
@@ -475,7 +475,7 @@ mod tests {
             // The second one is silent, and not the next one in the map.
             known: vec![(0, info, slot), (2, RouterInfo { vrid: 52, ..info }, Slot::default())],
             vip_interfaces: vec!["eth0".to_owned()],
-            vips: vec![(VipKey4 { ifindex: 2, address: [10, 0, 0, 100] }, vip)],
+            vips: vec![(Vip::new(2, [10, 0, 0, 100]), vip)],
             peers: vec![
                 (PeerKey { slot: 0, source }, counters),
                 (PeerKey { slot: 1, source }, counters),

@@ -7,11 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
-use vrrp_common::{
-    FAMILY_V4, IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL,
-};
+use vrrp_common::{IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
 
 use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use super::family::from_field;
 use super::{arp, array, checksum, ipv4};
 
 /// EtherType of a customer tag (IEEE 802.1Q).
@@ -131,13 +130,7 @@ impl Packet {
 
     /// Reads what the kernel side kept of a packet.
     pub fn of_sample(sample: &Sample) -> Self {
-        let address = |octets: [u8; 16]| {
-            if sample.family == FAMILY_V4 {
-                IpAddr::V4(array::<4>(&octets, 0).into())
-            } else {
-                IpAddr::V6(octets.into())
-            }
-        };
+        let address = |field| from_field(sample.family, field);
         let present = usize::from(sample.payload_len).min(sample.payload.len());
         let vrrp = vrrp(
             address(sample.source),
@@ -324,6 +317,8 @@ fn is_intact(source: IpAddr, destination: IpAddr, version: u8, message: &[u8]) -
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use vrrp_common::FAMILY_V4;
 
     use super::*;
     use crate::engine::types::{AdvertInterval, Priority, Vrid};

@@ -7,6 +7,7 @@ pub mod arp;
 pub mod checksum;
 pub mod dissect;
 pub mod ethernet;
+pub mod family;
 pub mod frame;
 pub mod ipv4;
 pub mod ipv6;

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use vrrp_common::maps::VipKey4;
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::sample::Sample;
 
 use crate::control::Instance;
-use crate::io::bpf::{self, Error};
+use crate::io::bpf::{self, Error, Vip};
 use crate::io::reader::{Reader, Sampled};
 
 /// Watches the maps of an instance, through restarts of its daemon.
@@ -138,7 +137,7 @@ impl Refused {
     ///
     /// # Errors
     /// The maps can not be read.
-    pub fn virtual_addresses(&self) -> Result<Vec<VipKey4>, Error> {
+    pub fn virtual_addresses(&self) -> Result<Vec<Vip>, Error> {
         let Some(maps) = &self.maps else { return Ok(Vec::new()) };
         Ok(maps.reader.vips()?.into_iter().map(|(key, _)| key).collect())
     }

@@ -2,13 +2,12 @@
 //! socket for what only the daemon knows.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use vrrp_common::FAMILY_V4;
-use vrrp_common::maps::{RouterInfo, Slot, VipCounters, VipKey4, state};
+use vrrp_common::maps::{RouterInfo, Slot, VipCounters, state};
 use vrrp_common::reason::Reason;
 
 use super::model::{Counters, Daemon, Reading, Refusal, Router, State, Traffic};
@@ -17,10 +16,11 @@ use crate::cli::status::span;
 use crate::control::api::{RouterStatus, Status};
 use crate::control::{Instance, client};
 use crate::engine::time::Nanos;
-use crate::io::bpf;
+use crate::io::bpf::{self, Vip};
 use crate::io::reader::{Reader, Sampled};
 use crate::io::timer;
 use crate::wire::dissect::{Content, Packet};
+use crate::wire::family::{Family, from_field};
 
 /// A daemon is asked for its status no more often than this, and spends at most one part in twenty of its
 /// time on the answers.
@@ -39,7 +39,7 @@ pub struct Source {
 struct Maps {
     pid: u32,
     routers: Vec<(u32, RouterInfo, Slot)>,
-    vips: Vec<(VipKey4, VipCounters)>,
+    vips: Vec<(Vip, VipCounters)>,
     reasons: Vec<(Reason, u64)>,
     samples: Vec<(Reason, Sampled)>,
 }
@@ -133,26 +133,28 @@ impl Maps {
 
 /// What the maps say, with what the daemon last said besides.
 fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
-    let known: HashMap<(&str, u8), &RouterStatus> = status
+    let known: HashMap<(&str, &str, u8), &RouterStatus> = status
         .iter()
         .flat_map(|status| &status.routers)
-        .map(|router| ((router.interface.as_str(), router.vrid), router))
+        .map(|router| ((router.interface.as_str(), router.family.as_str(), router.vrid), router))
         .collect();
     let indices: HashMap<&str, u32> = status
         .iter()
         .flat_map(|status| &status.interfaces)
         .filter_map(|interface| Some((interface.name.as_str(), interface.ifindex?)))
         .collect();
-    let counted: HashMap<VipKey4, VipCounters> = maps.vips.iter().copied().collect();
+    let counted: HashMap<Vip, VipCounters> = maps.vips.iter().copied().collect();
     let routers = maps.routers.iter().map(|(_, info, slot)| {
-        let status = known.get(&(info.interface(), info.vrid)).copied();
+        let status = known
+            .get(&(info.interface(), Family::from_number(info.family).label(), info.vrid))
+            .copied();
         let state = state_of(info.state);
         // As long as they speak of the same state.
         let current = status.filter(|status| status.state == state.name());
         let traffic = status.map(|status| {
             let keys = status.addresses.iter().filter_map(|address| {
-                let octets: Ipv4Addr = address.address.split('/').next()?.parse().ok()?;
-                Some(VipKey4 { ifindex: *indices.get(&*address.dev)?, address: octets.octets() })
+                let vip: IpAddr = address.address.split('/').next()?.parse().ok()?;
+                Some(Vip::new(*indices.get(&*address.dev)?, vip))
             });
             let mut sum = Traffic::default();
             for counters in keys.filter_map(|key| counted.get(&key)) {
@@ -253,12 +255,7 @@ fn state_of(number: u8) -> State {
 }
 
 fn source(info: &RouterInfo, slot: &Slot) -> String {
-    let [a, b, c, d, ..] = slot.last_source;
-    if info.family == FAMILY_V4 {
-        Ipv4Addr::from([a, b, c, d]).to_string()
-    } else {
-        Ipv6Addr::from(slot.last_source).to_string()
-    }
+    from_field(info.family, slot.last_source).to_string()
 }
 
 /// What was not accepted, and who sent the last one.
@@ -294,6 +291,8 @@ fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_common::FAMILY_V4;
+
     use super::*;
     use crate::control::api::{AddressStatus, InterfaceStatus, Master, SCHEMA};
 
@@ -313,7 +312,7 @@ mod tests {
         info.set_interface("eth0");
         let mut slot = Slot { adverts: 9, refused: 2, ..Slot::default() };
         slot.last_source[..4].copy_from_slice(&[10, 0, 0, 2]);
-        let key = VipKey4 { ifindex: 4, address: [10, 0, 0, 100] };
+        let key = Vip::new(4, [10, 0, 0, 100]);
         let counters = VipCounters { rx_bytes: 500, tx_bytes: 600, ..VipCounters::default() };
         Maps {
             pid: 7,

@@ -9,6 +9,7 @@ use crate::config::notify::Notify;
 use crate::config::report::{Located, Position, Report};
 use crate::config::routes::Context;
 use crate::engine::time::Nanos;
+use crate::wire::family::Family;
 
 /// Longest interface name, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
 const MAX_INTERFACE_NAME: usize = 15;
@@ -64,27 +65,12 @@ pub(super) const KEYWORDS: &[&str] = &[
     "dont_track_primary",
 ];
 
-/// Address family of an instance: that of the first address in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-}
-
 /// An instance as written.
 #[derive(Debug)]
 pub(super) struct Instance {
     at: Position,
     name: String,
+    /// That of the first address in it.
     family: Option<Family>,
     master: Option<Position>,
     interface: Option<Located<String>>,

@@ -1,0 +1,420 @@
+//! The same for IPv6.
+
+use std::time::Duration;
+
+use aya::programs::{TestRun, TestRunOptions};
+use proptest::prelude::*;
+use vrrp_common::maps::{CLAIM_WINDOW_NS, Held, VipCounters};
+use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::{FAMILY_V6, MAX_ADDRESSES_V6, MAX_VRRP_LEN, MULTICAST_V6};
+use vrrp_user::io::bpf::{Error, Vip};
+
+use super::{
+    Bench, LOOPBACK, Sum, UNKNOWN, V3, V3_UNICAST, V3_VLAN, checksum, drain, host, host_key, now,
+    runtime, verdict,
+};
+
+pub const LOCAL: [u8; 16] = link_local(1);
+const PEER: [u8; 16] = link_local(2);
+const VIP: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
+/// fe80::LAST.
+const fn link_local(last: u8) -> [u8; 16] {
+    [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
+}
+
+/// A packet in parts, each of which a test may spoil.
+#[derive(Clone)]
+struct Frame {
+    tags: Vec<(u16, u16)>,
+    version: u8,
+    payload_len: Option<u16>,
+    next_header: u8,
+    hop_limit: u8,
+    mac: [u8; 6],
+    source: [u8; 16],
+    destination: [u8; 16],
+    message: Vec<u8>,
+    /// Of the message, where its checksum is.
+    sum_at: usize,
+    sum: Sum,
+    padding: usize,
+}
+
+impl Frame {
+    fn new(next_header: u8, message: Vec<u8>, sum_at: usize) -> Self {
+        Self {
+            tags: vec![],
+            version: 6,
+            payload_len: None,
+            next_header,
+            hop_limit: 255,
+            mac: [2, 0, 0, 0, 0, 2],
+            source: PEER,
+            destination: MULTICAST_V6,
+            message,
+            sum_at,
+            sum: Sum::PseudoHeader,
+            padding: 0,
+        }
+    }
+
+    /// A version 3 advertisement.
+    fn v3(vrid: u8, addresses: u8) -> Self {
+        let mut message = vec![0x31, vrid, 100, addresses, 0, 100, 0, 0];
+        (0..addresses).for_each(|n| message.extend(link_local(n)));
+        Self::new(112, message, 6)
+    }
+
+    /// A neighbour advertisement or solicitation for an address, with the option that tells where it is.
+    fn neighbour(kind: u8, target: [u8; 16], mac: [u8; 6]) -> Self {
+        let mut message = vec![kind, 0, 0, 0, 0x20, 0, 0, 0];
+        message.extend(target);
+        message.extend([if kind == 136 { 2 } else { 1 }, 1]);
+        message.extend(mac);
+        Self { mac, source: target, ..Self::new(58, message, 2) }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn octets(&self) -> Vec<u8> {
+        let mut frame = vec![0x33, 0x33, 0, 0, 0, 0x12];
+        frame.extend(self.mac);
+        for (kind, id) in &self.tags {
+            frame.extend(kind.to_be_bytes());
+            frame.extend(id.to_be_bytes());
+        }
+        frame.extend([0x86, 0xdd]);
+
+        let mut message = self.message.clone();
+        let len = u16::try_from(message.len()).expect("short");
+        if let Some(field) = message.get_mut(self.sum_at..self.sum_at + 2) {
+            field.fill(0);
+            let mut summed = message.clone();
+            if self.sum != Sum::Plain {
+                summed.extend(self.source);
+                summed.extend(self.destination);
+                summed.extend([0, 0]);
+                summed.extend(len.to_be_bytes());
+                summed.extend([0, 0, 0, self.next_header]);
+            }
+            let error = u16::from(self.sum == Sum::Wrong);
+            let sum = checksum(&summed) ^ error;
+            message[self.sum_at..self.sum_at + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+
+        frame.extend([self.version << 4 | 0xc, 0, 0x12, 0x34]);
+        frame.extend(self.payload_len.unwrap_or(len).to_be_bytes());
+        frame.extend([self.next_header, self.hop_limit]);
+        frame.extend(self.source);
+        frame.extend(self.destination);
+        frame.extend(message);
+        frame.resize(frame.len() + self.padding, 0xaa);
+        frame
+    }
+}
+
+/// Frames that get a certain reason. Exhaustive: a new reason asks for a frame here, or for a reason to have none.
+fn examples(reason: Reason) -> Vec<Frame> {
+    let full = u8::try_from(MAX_ADDRESSES_V6).expect("few");
+    match reason {
+        Reason::Accepted => vec![
+            Frame::v3(V3, 1),
+            // Around the chunks in which the kernel sums.
+            Frame::v3(V3, 31),
+            Frame::v3(V3, 32),
+            Frame::v3(V3, 63),
+            Frame::v3(V3, 64),
+            Frame::v3(V3, full),
+            Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
+            Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 0)]),
+            Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 0xf007)]),
+            Frame::v3(V3, 1).with(|f| f.padding = 14),
+            Frame::v3(V3, 1).with(|f| f.message[2] = 0),
+            Frame::v3(V3, 1).with(|f| f.message[4] = 0xf0),
+            // The first address should be link-local, but keepalived only warns of another one.
+            Frame::v3(V3, 1).with(|f| f.message[8..24].copy_from_slice(&VIP)),
+            // More than the addresses take.
+            Frame::v3(V3, 1).with(|f| f.message.extend([0; 4])),
+        ],
+        Reason::UnknownVrid => vec![
+            Frame::v3(UNKNOWN, 1),
+            Frame::v3(0, 1),
+            Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 7)]),
+        ],
+        Reason::OtherDestination => vec![
+            Frame::v3(V3, 1).with(|f| f.destination = LOCAL),
+            Frame::v3(V3, 1).with(|f| f.destination[15] = 0x13),
+            Frame::v3(V3, 1).with(|f| f.destination[0] = 0xfe),
+            Frame::v3(V3_UNICAST, 1),
+        ],
+        Reason::OwnAddress => vec![Frame::v3(V3, 1).with(|f| f.source = LOCAL)],
+        Reason::Truncated => vec![
+            Frame::v3(V3, 1).with(|f| f.payload_len = Some(25)),
+            Frame::v3(V3, 1).with(|f| f.payload_len = Some(u16::MAX)),
+        ],
+        Reason::IpHeader => vec![Frame::v3(V3, 1).with(|f| f.version = 4)],
+        Reason::Ttl => {
+            [0, 1, 64, 254].map(|limit| Frame::v3(V3, 1).with(|f| f.hop_limit = limit)).to_vec()
+        }
+        Reason::VrrpLength => vec![
+            Frame::v3(V3, 2).with(|f| f.message[3] = 3),
+            Frame::v3(V3, 0).with(|f| f.message.truncate(7)),
+            Frame::v3(V3, 0).with(|f| f.message.clear()),
+            Frame::v3(V3, 1).with(|f| f.message.push(0)),
+            Frame::v3(V3, full + 1),
+            Frame::v3(V3, 1).with(|f| f.message.resize(MAX_VRRP_LEN + 4, 0)),
+        ],
+        Reason::Version => {
+            [2, 4].map(|v| Frame::v3(V3, 1).with(|f| f.message[0] = v << 4 | 1)).to_vec()
+        }
+        Reason::PacketType => vec![Frame::v3(V3, 1).with(|f| f.message[0] = 0x32)],
+        Reason::Checksum => vec![
+            Frame::v3(V3, 1).with(|f| f.sum = Sum::Wrong),
+            Frame::v3(V3, full).with(|f| f.sum = Sum::Wrong),
+            // Without the pseudo-header it is wrong here.
+            Frame::v3(V3, 1).with(|f| f.sum = Sum::Plain),
+        ],
+        Reason::NoAddresses => vec![Frame::v3(V3, 0)],
+        Reason::ZeroInterval => vec![
+            Frame::v3(V3, 1).with(|f| f.message[5] = 0),
+            Frame::v3(V3, 1).with(|f| (f.message[4], f.message[5]) = (0xf0, 0)),
+        ],
+        // IPv6 has no checksum of its header, and fragments are headers of their own; there is no version 2.
+        Reason::IpChecksum
+        | Reason::Fragment
+        | Reason::Interval
+        | Reason::AuthType
+        | Reason::AuthData => vec![],
+        // Not by a single packet, by the daemon, or not by an advertisement: see there.
+        Reason::RingFull
+        | Reason::NewsLimited
+        | Reason::AddressList
+        | Reason::ArpConflict
+        | Reason::NdiscConflict => vec![],
+    }
+}
+
+#[test]
+fn every_reason_has_its_packets() {
+    let mut bench = Bench::new();
+    for &reason in Reason::ALL {
+        for (number, frame) in examples(reason).into_iter().enumerate() {
+            let octets = frame.octets();
+            let refused = |bench: &Bench| (0..9).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+            let before = refused(&bench);
+            let seen = bench.run(&octets);
+            assert_eq!(seen, (reason.verdict(), Some(reason)), "{reason:?} number {number}");
+            assert_eq!(host(&octets), Some(reason), "on the host, {reason:?} number {number}");
+            let charged = host_key(&octets).is_some() && reason.verdict() == Verdict::Drop;
+            assert_eq!(refused(&bench) - before, u64::from(charged), "{reason:?} number {number}");
+        }
+    }
+}
+
+#[test]
+fn other_packets_pass_uncounted() {
+    let mut bench = Bench::new();
+    for frame in [
+        Frame::v3(V3, 1).with(|f| f.next_header = 6),
+        // Behind an extension header.
+        Frame::v3(V3, 1).with(|f| f.next_header = 44),
+        Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]),
+        Frame::neighbour(136, VIP, [2, 0, 0, 0, 0, 9]),
+    ] {
+        assert_eq!(bench.run(&frame.octets()), (Verdict::Pass, None));
+    }
+}
+
+#[test]
+fn a_frame_may_end_anywhere() {
+    let mut bench = Bench::new();
+    let whole = Frame::v3(V3, 2).octets();
+    for len in 14..whole.len() {
+        let frame = &whole[..len];
+        let expected = host(frame);
+        assert!(matches!(expected, None | Some(Reason::Truncated)), "{expected:?} at {len}");
+        assert_eq!(bench.run(frame), (verdict(expected), expected), "cut at {len}");
+    }
+    assert_eq!(bench.run(&whole), (Verdict::Pass, Some(Reason::Accepted)));
+}
+
+#[test]
+fn the_kernel_agrees_with_the_host_on_damaged_frames() {
+    let mut bench = Bench::new();
+    let frames: Vec<Vec<u8>> =
+        Reason::ALL.iter().flat_map(|r| examples(*r)).map(|f| f.octets()).collect();
+    let damage = prop::collection::vec((0usize..100, any::<u8>()), 0..4);
+    let strategy = (0..frames.len(), damage, 0usize..1600);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let bench = std::cell::RefCell::new(&mut bench);
+    let outcome = runner.run(&strategy, |(number, damage, end)| {
+        let mut frame = frames[number].clone();
+        for (at, value) in damage {
+            if let Some(octet) = frame.get_mut(at) {
+                *octet = value;
+            }
+        }
+        frame.truncate(end.max(14));
+        let expected = match host(&frame) {
+            // Nobody drains the ring in this test.
+            Some(Reason::Accepted) => {
+                vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
+            }
+            other => vec![other],
+        };
+        let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
+        prop_assert!(expected.contains(&reason), "{reason:?}, expected {expected:?}");
+        prop_assert_eq!(verdict_seen, verdict(reason));
+        Ok(())
+    });
+    outcome.expect("kernel and host agree");
+}
+
+/// Both families have a router with this VRID; each hears its own.
+#[test]
+fn an_advertisement_reaches_ring_and_slot_of_its_family() {
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    let frame = Frame::v3(V3, 3);
+    let before = now();
+    assert_eq!(bench.run(&frame.octets()), (Verdict::Pass, Some(Reason::Accepted)));
+    let events = drain(&mut ring);
+    let [(event, payload)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((event.family, event.slot, event.ifindex), (FAMILY_V6, 6, LOOPBACK));
+    assert_eq!((event.source, event.destination, event.ttl), (PEER, MULTICAST_V6, 255));
+    assert_eq!((usize::from(event.wire_len), payload.len()), (56, 56));
+    assert!((before..=now()).contains(&event.ktime_ns));
+    let slot = bench.kernel.slot(6);
+    assert_eq!((slot.adverts, slot.last_source, slot.last_len), (1, PEER, 56));
+    assert_eq!(bench.kernel.slot(0).adverts, 0);
+    let peers = bench.reader.peers().expect("peers");
+    let [(peer, counters)] = &peers[..] else { panic!("{peers:?}") };
+    assert_eq!((peer.slot, peer.source, counters.adverts), (6, PEER, 1));
+
+    // A steady master wakes nobody, another one does, if only the last octet of its address differs.
+    bench.kernel.set_quiet(6, event.news).expect("set_quiet");
+    for _ in 0..3 {
+        bench.run(&frame.octets());
+    }
+    assert!(drain(&mut ring).is_empty());
+    bench.run(&frame.clone().with(|f| f.source[15] ^= 1).with(|f| f.source[14] = 1).octets());
+    assert_eq!(drain(&mut ring).len(), 1);
+    assert_eq!(bench.kernel.slot(6).adverts, 5);
+}
+
+#[test]
+fn a_refused_packet_leaves_a_sample() {
+    let mut bench = Bench::new();
+    let frame = Frame::v3(V3, 4).with(|f| f.hop_limit = 64);
+    bench.run(&frame.octets());
+    let sampled = bench.sampled(Reason::Ttl);
+    let [sample] = &sampled.recent[..] else { panic!("{sampled:?}") };
+    assert_eq!((sample.family, sample.ttl, sample.vrid), (FAMILY_V6, 64, V3));
+    assert_eq!((sample.source, sample.destination), (PEER, MULTICAST_V6));
+    assert_eq!((sample.wire_len, sample.payload_len), (72, 64));
+    assert_eq!(sample.payload[8..24], link_local(0));
+}
+
+#[test]
+fn traffic_of_a_vip_is_counted_both_ways() {
+    let mut bench = Bench::new();
+    let vip = Vip::new(LOOPBACK, VIP);
+    bench.kernel.add_vip(&vip).expect("add_vip");
+    let counted = |bench: &Bench| {
+        let vips = bench.reader.vips().expect("vips");
+        vips.into_iter().find(|(of, _)| *of == vip).map(|(_, counters)| counters)
+    };
+    let to = Frame::v3(V3, 1).with(|f| (f.next_header, f.destination) = (6, VIP));
+    let from = to.clone().with(|f| (f.source, f.destination) = (VIP, PEER));
+    let len = to.octets().len() as u64;
+    for frame in [&to, &from, &to] {
+        assert_eq!(bench.run(&frame.octets()), (Verdict::Pass, None));
+    }
+    // Tagged, it is the VLAN device's.
+    bench.run(&to.with(|f| f.tags = vec![(0x8100, 7)]).octets());
+    let octets = from.octets();
+    let mut leave = |frame: &[u8]| {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        let program = bench.kernel.egress_program().expect("program");
+        assert_eq!(program.test_run(options).expect("runs").return_value.cast_signed(), -1);
+    };
+    leave(&octets);
+    let expected = VipCounters { rx_packets: 2, rx_bytes: 2 * len, tx_packets: 1, tx_bytes: len };
+    assert_eq!(counted(&bench), Some(expected));
+    bench.kernel.remove_vip(&vip).expect("remove_vip");
+    assert_eq!(counted(&bench), None);
+    for last in 0..4 {
+        bench.kernel.add_vip(&Vip::new(LOOPBACK, link_local(last))).expect("4 fit");
+    }
+    let full = bench.kernel.add_vip(&vip);
+    assert!(matches!(full, Err(Error::Full { name: "VIPS6", entries: 4 })), "{full:?}");
+}
+
+#[test]
+fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
+    const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    let mut bench = Bench::new();
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
+    let mut reported = |bench: &mut Bench, frame: &Frame| {
+        let verdict = bench.run(&frame.octets());
+        (verdict, drain(&mut ring))
+    };
+    let nothing = || ((Verdict::Pass, None), vec![]);
+    let conflict = (Verdict::Pass, Some(Reason::NdiscConflict));
+    let (advertised, vip) = (Frame::neighbour(136, VIP, THEIRS), Vip::new(LOOPBACK, VIP));
+    assert_eq!(reported(&mut bench, &advertised), nothing(), "as backup");
+
+    let held = Held { slot: 6, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
+    bench.kernel.hold(&vip, &held).expect("hold");
+    for frame in [
+        Frame::neighbour(136, VIP, OURS),
+        Frame::neighbour(136, link_local(9), THEIRS),
+        // A question of another host, also in duplicate address detection, claims nothing.
+        Frame::neighbour(135, VIP, THEIRS).with(|f| f.source = PEER),
+        Frame::neighbour(135, VIP, THEIRS).with(|f| f.source = [0; 16]),
+        // What the stack would not believe.
+        advertised.clone().with(|f| f.hop_limit = 64),
+        advertised.clone().with(|f| f.message[1] = 1),
+        advertised.clone().with(|f| f.message[0] = 137),
+        advertised.clone().with(|f| f.message.truncate(23)),
+        advertised.clone().with(|f| f.tags = vec![(0x8100, 7)]),
+    ] {
+        assert_eq!(reported(&mut bench, &frame), nothing(), "{:02x?}", frame.octets());
+    }
+
+    let (seen, events) = reported(&mut bench, &advertised);
+    assert_eq!(seen, conflict);
+    let [(event, mac)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((event.family, event.ifindex, event.slot), (FAMILY_V6, LOOPBACK, 6));
+    assert_eq!((event.source, event.reason), (VIP, Reason::NdiscConflict.index()));
+    assert_eq!(mac[..], THEIRS);
+    for frame in [
+        Frame::neighbour(135, VIP, THEIRS),
+        advertised.clone().with(|f| f.tags = vec![(0x8100, 0)]),
+        // Without the option, who sent the frame; an option of another kind is none.
+        advertised.clone().with(|f| f.message.truncate(24)),
+        advertised.clone().with(|f| f.message[24] = 1),
+    ] {
+        assert_eq!(reported(&mut bench, &frame).0, conflict, "{:02x?}", frame.octets());
+    }
+    std::thread::sleep(Duration::from_nanos(CLAIM_WINDOW_NS));
+    let (_, events) =
+        reported(&mut bench, &advertised.clone().with(|f| (f.mac[5], f.message[31]) = (9, 8)));
+    assert_eq!(events[0].1, [2, 0, 0, 0, 0, 8], "where the address is said to be");
+
+    bench.kernel.release_interface(LOOPBACK).expect("the interface");
+    assert_eq!(reported(&mut bench, &advertised), nothing());
+}

@@ -1,0 +1,97 @@
+//! Split brain as ARP and neighbour discovery show it: another host says that it has an address which we hold as master.
+
+use core::ptr;
+
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
+use aya_ebpf::programs::XdpContext;
+use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
+use vrrp_common::maps::CLAIM_WINDOW_NS;
+use vrrp_common::parse::{self, Packet, V6};
+use vrrp_common::reason::Reason;
+
+use crate::cursor::Frame;
+use crate::maps::{EVENTS, Family, SCRATCH};
+
+/// Octets of an Ethernet address.
+const MAC_LEN: usize = 6;
+
+/// [`Reason::ArpConflict`] for ARP that another host sends from an address that we hold; `None` for any other frame.
+#[inline(always)]
+pub fn by_arp(frame: &Frame<'_, XdpContext>, ifindex: u32) -> Option<Reason> {
+    let sender = parse::arp_sender(frame)?;
+    claimed(ifindex, sender.address, sender.mac, Reason::ArpConflict)
+}
+
+/// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for
+/// any other packet.
+#[inline(always)]
+pub fn by_ndisc(
+    frame: &Frame<'_, XdpContext>,
+    packet: &Packet<V6>,
+    ifindex: u32,
+) -> Option<Reason> {
+    let claim = parse::ndisc_claim(frame, packet)?;
+    claimed(ifindex, claim.address, claim.mac, Reason::NdiscConflict)
+}
+
+/// The reason, reported to the daemon now and then, if the claim is to an address that we hold and not our own: what
+/// we announce ourselves, which a bridge may send back, has our own Ethernet address in it.
+#[inline(always)]
+fn claimed<A: Family>(ifindex: u32, address: A, mac: [u8; 8], reason: Reason) -> Option<Reason> {
+    let held = address.held(ifindex)?;
+    // SAFETY: a map value, aligned as its type says; the daemon replaces or removes it as a whole, and the memory
+    // of a removed one stays a value of this map.
+    let held = unsafe { &mut *held };
+    if u64::from_ne_bytes(held.mac) == u64::from_ne_bytes(mac) {
+        return None;
+    }
+    // SAFETY: the helper takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // Two CPUs may both report at once; nobody minds.
+    if now - held.reported_ns >= CLAIM_WINDOW_NS
+        && report(ifindex, held.slot, address, mac, reason, now)
+    {
+        held.reported_ns = now;
+    }
+    Some(reason)
+}
+
+/// Whether the report found room.
+#[inline(always)]
+fn report<A: Family>(
+    ifindex: u32,
+    slot: u32,
+    address: A,
+    mac: [u8; 8],
+    reason: Reason,
+    now: u64,
+) -> bool {
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
+    let record = unsafe { &mut *record };
+    record.event = RxEvent {
+        ktime_ns: now,
+        ifindex,
+        reason: reason.index(),
+        slot,
+        vlan: [0; 2],
+        source: address.to_field(),
+        destination: address.to_field(),
+        family: A::FAMILY,
+        ttl: 0,
+        wire_len: MAC_LEN as u16,
+        payload_len: MAC_LEN as u16,
+        news: 0,
+    };
+    record.payload[..MAC_LEN].copy_from_slice(&mac[..MAC_LEN]);
+    // SAFETY: the record holds the header and far more than MAC_LEN octets behind it.
+    let result = unsafe {
+        bpf_ringbuf_output(
+            ptr::from_ref(&EVENTS).cast_mut().cast(),
+            ptr::from_mut(record).cast(),
+            (EVENT_HEADER_LEN + MAC_LEN) as u64,
+            0,
+        )
+    };
+    result == 0
+}

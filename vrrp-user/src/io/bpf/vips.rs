@@ -1,0 +1,165 @@
+//! The maps that are keyed by a virtual address, those of IPv4 and of IPv6 behind one face.
+
+use std::io;
+use std::net::IpAddr;
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap};
+use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
+
+use super::{Error, Plain, Sizes, cpus, errno, or_absent, or_full, take};
+
+/// A virtual address on the interface by which its traffic arrives or leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vip {
+    /// Interface; tenants may use the same address on several.
+    pub ifindex: u32,
+    /// The address.
+    pub address: IpAddr,
+}
+
+impl Vip {
+    /// This address there.
+    pub fn new(ifindex: u32, address: impl Into<IpAddr>) -> Self {
+        Self { ifindex, address: address.into() }
+    }
+}
+
+impl From<VipKey4> for Vip {
+    fn from(VipKey4 { ifindex, address }: VipKey4) -> Self {
+        Self::new(ifindex, address)
+    }
+}
+
+impl From<VipKey6> for Vip {
+    fn from(VipKey6 { ifindex, address }: VipKey6) -> Self {
+        Self::new(ifindex, address)
+    }
+}
+
+/// `VIPS4`, `HELD4` or `VIPS6`, `HELD6`.
+struct Family<K: bytemuck::Pod> {
+    counters: PerCpuHashMap<MapData, Plain<K>, Plain<VipCounters>>,
+    held: HashMap<MapData, Plain<K>, Plain<Held>>,
+    names: [&'static str; 2],
+    entries: u32,
+}
+
+/// The maps of both families.
+pub(super) struct Vips {
+    v4: Family<VipKey4>,
+    v6: Family<VipKey6>,
+}
+
+/// Runs the same on the maps of the family that an address is of, with its key.
+macro_rules! of_family {
+    ($self:ident, $vip:expr, |$maps:ident, $key:ident| $body:expr) => {{
+        let Vip { ifindex, address } = *$vip;
+        match address {
+            IpAddr::V4(address) => {
+                let ($maps, $key) = (&mut $self.v4, VipKey4 { ifindex, address: address.octets() });
+                $body
+            }
+            IpAddr::V6(address) => {
+                let ($maps, $key) = (&mut $self.v6, VipKey6 { ifindex, address: address.octets() });
+                $body
+            }
+        }
+    }};
+}
+
+impl Vips {
+    pub(super) fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Self, Error> {
+        Ok(Self {
+            v4: Family::take(ebpf, [VIPS4, HELD4], sizes.vips)?,
+            v6: Family::take(ebpf, [VIPS6, HELD6], sizes.vips6)?,
+        })
+    }
+
+    pub(super) fn add(&mut self, vip: &Vip) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| maps.add(key))
+    }
+
+    pub(super) fn remove(&mut self, vip: &Vip) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| or_absent(
+            maps.names[0],
+            maps.counters.remove(&Plain(key))
+        ))
+    }
+
+    pub(super) fn hold(&mut self, vip: &Vip, held: &Held) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| {
+            let full = Error::Full { name: maps.names[1], entries: maps.entries };
+            let added = maps.held.insert(Plain(key), Plain(*held), 0);
+            added.map_err(|error| or_full(maps.names[1], error, full))
+        })
+    }
+
+    pub(super) fn release(&mut self, vip: &Vip) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| maps.release(key))
+    }
+
+    pub(super) fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.v4.release_those(|key| key.ifindex == ifindex)?;
+        self.v6.release_those(|key| key.ifindex == ifindex)
+    }
+}
+
+impl<K: bytemuck::Pod> Family<K> {
+    fn take(ebpf: &mut Ebpf, names: [&'static str; 2], entries: u32) -> Result<Self, Error> {
+        let [counters, held] = names;
+        Ok(Self { counters: take(ebpf, counters)?, held: take(ebpf, held)?, names, entries })
+    }
+
+    fn add(&mut self, key: K) -> Result<(), Error> {
+        /// `BPF_NOEXIST`: do not touch an entry that exists (linux/bpf.h).
+        const BPF_NOEXIST: u64 = 1;
+        let [name, _] = self.names;
+        let zero = vec![Plain(VipCounters::default()); cpus()?];
+        let values = zero
+            .try_into()
+            .map_err(|source: io::Error| Error::Map { name, source: Box::new(source.into()) })?;
+        match self.counters.insert(Plain(key), values, BPF_NOEXIST) {
+            Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
+            result => result
+                .map_err(|error| or_full(name, error, Error::Full { name, entries: self.entries })),
+        }
+    }
+
+    fn release(&mut self, key: K) -> Result<(), Error> {
+        or_absent(self.names[1], self.held.remove(&Plain(key)))
+    }
+
+    fn release_those(&mut self, which: impl Fn(&K) -> bool) -> Result<(), Error> {
+        let keys: Result<Vec<_>, _> = self.held.keys().collect();
+        for Plain(key) in keys.map_err(Error::map(self.names[1]))? {
+            if which(&key) {
+                self.release(key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The counters of one family as others see them, over all CPUs.
+pub(in crate::io) fn counted<K>(
+    name: &'static str,
+    map: &PerCpuHashMap<MapData, Plain<K>, Plain<VipCounters>>,
+) -> Result<Vec<(Vip, VipCounters)>, Error>
+where
+    K: bytemuck::Pod + Into<Vip>,
+{
+    let mut vips = Vec::new();
+    for entry in map.iter() {
+        let (Plain(key), values) = entry.map_err(|error: MapError| Error::map(name)(error))?;
+        let mut sum = VipCounters::default();
+        for Plain(counters) in values.iter() {
+            sum.rx_packets += counters.rx_packets;
+            sum.rx_bytes += counters.rx_bytes;
+            sum.tx_packets += counters.tx_packets;
+            sum.tx_bytes += counters.tx_bytes;
+        }
+        vips.push((key.into(), sum));
+    }
+    Ok(vips)
+}
