@@ -228,13 +228,12 @@ fn master(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<
     let stage = Stage::new(load)?;
     let daemon = Daemon::start(&stage, kind, load, 200)?;
     vrrp_tests::pause(settled(load))?;
-    let receiver = stage.receive()?;
+    // While nobody listens: who listens on the other side is served in the sender's context.
     let usage = daemon.usage(plan.span)?;
-    let seen = receiver.stop()?;
-    // Under the same conditions: who listens on the other side is served in the sender's context.
-    let receiver = stage.receive()?;
     let bare = stage.bare_cpu(plan.span)?;
-    receiver.stop()?;
+    let receiver = stage.receive()?;
+    vrrp_tests::pause(plan.span)?;
+    let seen = receiver.stop()?;
     let quarter = if load == BIG { Target::OfTheirs(0.25) } else { Target::None };
     figures.add("CPU", "ms/s", usage.cpu_ms, quarter);
     let of_bare = figures.at(&[(BIG, 1.5)]);

@@ -31,7 +31,7 @@ use vrrp_user::wire::vrrp::Auth;
 use crate::stage::{Load, PER_LINK, link_name, vip};
 
 /// Frames that the bare sender sends at one instant: as many as the daemon.
-const GROUP: usize = 64;
+const GROUP: usize = 128;
 
 fn nanos(time: TimeSpec) -> u64 {
     u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)

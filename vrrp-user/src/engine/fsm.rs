@@ -32,9 +32,9 @@ use super::types::{
 mod reconfigure;
 
 /// Routers that may advertise at the same instant.
-const GROUP: u32 = 64;
+const GROUP: u32 = 128;
 /// Instants in an advertisement interval.
-const GROUPS: u64 = 64;
+const GROUPS: u64 = 32;
 
 /// What can happen to a router.
 #[derive(Clone, Copy, Debug)]

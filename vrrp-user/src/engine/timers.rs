@@ -83,8 +83,9 @@ impl Deadlines {
     }
 }
 
-/// The routers that wait for something, ordered by the earliest deadline of each: a binary heap in which
-/// every router stands at most once, so that it takes the same memory whatever happens.
+/// The routers that wait for something, ordered by the earliest deadline of each: a heap in which every router
+/// stands at most once, so that it takes the same memory whatever happens. Each entry has four children, which
+/// share a cache line: thousands of masters move an entry to the bottom for each of their advertisements.
 #[derive(Debug, Default)]
 pub struct Queue {
     heap: Vec<(Nanos, RouterId)>,
@@ -92,6 +93,8 @@ pub struct Queue {
     places: Vec<u32>,
 }
 
+/// Children of an entry in the heap.
+const CHILDREN: usize = 4;
 /// In [`Queue::places`]: nowhere.
 const NOWHERE: u32 = u32::MAX;
 
@@ -147,10 +150,10 @@ impl Queue {
     fn any_due_below(&self, place: usize, now: Nanos, wanted: &impl Fn(RouterId) -> bool) -> bool {
         // Below an entry that is not due nothing is.
         self.heap.get(place).is_some_and(|&(at, router)| {
+            let children = CHILDREN * place + 1..=CHILDREN * place + CHILDREN;
             at <= now
                 && (wanted(router)
-                    || self.any_due_below(2 * place + 1, now, wanted)
-                    || self.any_due_below(2 * place + 2, now, wanted))
+                    || children.into_iter().any(|child| self.any_due_below(child, now, wanted)))
         })
     }
 
@@ -158,7 +161,7 @@ impl Queue {
     fn rise(&mut self, mut place: usize) -> usize {
         let entry = self.heap[place];
         while place > 0 {
-            let parent = (place - 1) / 2;
+            let parent = (place - 1) / CHILDREN;
             if self.heap[parent] <= entry {
                 break;
             }
@@ -173,12 +176,9 @@ impl Queue {
     fn sink(&mut self, mut place: usize) {
         let entry = self.heap[place];
         loop {
-            let left = 2 * place + 1;
-            let right = left + 1;
-            let Some(mut least) = self.heap.get(left).map(|_| left) else { break };
-            if self.heap.get(right).is_some_and(|entry| *entry < self.heap[left]) {
-                least = right;
-            }
+            let first = (CHILDREN * place + 1).min(self.heap.len());
+            let last = (first + CHILDREN).min(self.heap.len());
+            let Some(least) = (first..last).min_by_key(|child| self.heap[*child]) else { break };
             if self.heap[least] >= entry {
                 break;
             }
