@@ -90,10 +90,17 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             drop(out);
             cli::top::top(instance.instance, bpffs.bpffs)?;
         }
-        Command::Check { file } => {
-            let usable = cli::check::check(&file, &config::Options::default(), &mut out)
-                .context("cannot write")?;
+        Command::Check { file, config_id, all, json } => {
+            let options = config::Options { config_id: config_id.config_id, instance: None };
+            let usable =
+                cli::check::check(&file, &options, cli::check::View { all, json }, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Convert { file, config_id } => {
+            let options = config::Options { config_id: config_id.config_id, instance: None };
+            let written = cli::convert::convert(&file, &options, &mut out, &mut io::stderr())
+                .context("cannot write")?;
+            return Ok(if written { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Doctor { config, instance, bpffs, gateway, json } => {
             let options = Options {

@@ -109,6 +109,21 @@ pub enum Command {
     Check {
         /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
         file: PathBuf,
+        #[command(flatten)]
+        config_id: ConfigIdArg,
+        /// Every router in full, also when there are many.
+        #[arg(long, conflicts_with = "json")]
+        all: bool,
+        /// As JSON: what is wrong, and all settings with their defaults.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a keepalived.conf in the native format, TOML, to stdout. What is lost on the way stands in comments.
+    Convert {
+        /// Configuration to read: keepalived.conf, or the native format when it ends in `.toml`.
+        file: PathBuf,
+        #[command(flatten)]
+        config_id: ConfigIdArg,
     },
     /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP and
     /// ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when something is broken.
@@ -238,6 +253,14 @@ pub struct InstanceArg {
     /// Name of the daemon on this machine.
     #[arg(short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
     pub instance: Instance,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigIdArg {
+    /// What `@ID` in a keepalived.conf is compared with (keepalived's -i) [default: the host name up to its first
+    /// dot].
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,43 +4,127 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
+use serde::Serialize;
+
+use super::terminal::Terminal;
 use crate::config::command::Command;
 use crate::config::model::{
     Authentication, Config, Diagnostic, Fixed, OnLost, Router, Severity, Transport, V3Checksum,
 };
 use crate::config::notify::{Notify, Once, Settings};
 use crate::config::socket::SocketAccess;
-use crate::config::{self, LoadError, Options};
+use crate::config::tree::{self, Secrets, Table};
+use crate::config::{self, LoadError, Loaded, Options};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
 
+pub(super) mod diagnostics;
+mod summary;
 mod track;
+
+/// Most routers that are shown in full when not all are asked for.
+const FEW: usize = 20;
+
+/// How the result is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    /// Every router in full, however many there are.
+    pub all: bool,
+    /// As JSON.
+    pub json: bool,
+}
+
+/// What `check --json` writes.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    usable: bool,
+    diagnostics: &'a [Diagnostic],
+    config: Option<Table>,
+}
 
 /// Writes the diagnostics of a configuration and, if it can be used, its routers. Whether it can be used is
 /// the result: exit status 0 or 1.
 ///
 /// # Errors
 /// When `out` can not be written to.
-pub fn check(path: &Path, options: &Options, out: &mut impl Write) -> io::Result<bool> {
+pub fn check(
+    path: &Path,
+    options: &Options,
+    view: View,
+    out: &mut impl Write,
+) -> Result<bool, super::Error> {
+    let loaded = config::load(path, options);
+    if view.json {
+        json(path, loaded, out)
+    } else {
+        text(path, loaded, view, Terminal::stdout(), out)
+    }
+}
+
+fn json(
+    path: &Path,
+    loaded: Result<Loaded, LoadError>,
+    out: &mut impl Write,
+) -> Result<bool, super::Error> {
+    let (config, diagnostics) = match loaded {
+        Ok(Loaded { config, diagnostics }) => (Some(config), diagnostics),
+        Err(LoadError::Invalid { diagnostics }) => (None, diagnostics),
+        Err(ref error @ LoadError::Io { ref source, .. }) => {
+            let nowhere = Diagnostic {
+                file: path.display().to_string(),
+                line: 0,
+                column: 0,
+                severity: Severity::Error,
+                message: format!("{error}: {source}"),
+                hint: None,
+            };
+            (None, vec![nowhere])
+        }
+    };
+    let usable = config.is_some();
+    let config = config.map(|config| {
+        let mut table = tree::config(&config, Secrets::Hidden);
+        tree::add_lines(&mut table, &config);
+        table
+    });
+    let file = path.display().to_string();
+    let report = Report { file, usable, diagnostics: &diagnostics, config };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)?;
+    Ok(usable)
+}
+
+fn text(
+    path: &Path,
+    loaded: Result<Loaded, LoadError>,
+    view: View,
+    terminal: Terminal,
+    out: &mut impl Write,
+) -> Result<bool, super::Error> {
     let file = path.display();
-    match config::load(path, options) {
+    match loaded {
         Ok(loaded) => {
-            for diagnostic in &loaded.diagnostics {
-                writeln!(out, "{diagnostic}")?;
-            }
+            diagnostics::write(&loaded.diagnostics, terminal, out)?;
             if !loaded.diagnostics.is_empty() {
                 writeln!(out)?;
             }
-            describe(&loaded.config, out)?;
-            let routers = counted(loaded.config.routers.len(), "router");
+            let count = loaded.config.routers.len();
+            if view.all || count <= FEW {
+                describe(&loaded.config, out)?;
+            } else {
+                describe_daemon(&loaded.config, out)?;
+                summary::write(&loaded.config, terminal, out)?;
+                writeln!(out, "`vrrp-user check --all {file}` shows each router\n")?;
+                track::describe(&loaded.config, out)?;
+            }
+            let routers = counted(count, "router");
             let found = found(&loaded.diagnostics);
             writeln!(out, "{file}: usable, {routers}{found}")?;
             Ok(true)
         }
         Err(LoadError::Invalid { diagnostics }) => {
-            for diagnostic in &diagnostics {
-                writeln!(out, "{diagnostic}")?;
-            }
+            diagnostics::write(&diagnostics, terminal, out)?;
             let found = found(&diagnostics);
             writeln!(out, "\n{file}: not usable{found}")?;
             Ok(false)
@@ -52,11 +136,21 @@ pub fn check(path: &Path, options: &Options, out: &mut impl Write) -> io::Result
     }
 }
 
-/// Writes what counts for the whole daemon, and one block per router.
+/// Writes everything.
 ///
 /// # Errors
 /// When `out` can not be written to.
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    describe_daemon(config, out)?;
+    for router in &config.routers {
+        describe_router(router, out)?;
+        writeln!(out)?;
+    }
+    track::describe(config, out)
+}
+
+/// Writes what counts for the whole daemon.
+fn describe_daemon(config: &Config, out: &mut impl Write) -> io::Result<()> {
     if let Some(metrics) = &config.metrics {
         writeln!(out, "metrics at {metrics}\n")?;
     }
@@ -67,11 +161,7 @@ pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     describe_settings(&config.notify, out)?;
     describe_fixed(&config.fixed, out)?;
-    for router in &config.routers {
-        describe_router(router, out)?;
-        writeln!(out)?;
-    }
-    track::describe(config, out)
+    Ok(())
 }
 
 /// What counts for all scripts and fifos, as far as it is not the default.
@@ -303,7 +393,8 @@ mod tests {
         let path = directory.path().join(name);
         fs::write(&path, content).unwrap();
         let mut out = Vec::new();
-        let usable = check(&path, &Options::default(), &mut out).unwrap();
+        let loaded = config::load(&path, &Options::default());
+        let usable = text(&path, loaded, View::default(), Terminal::default(), &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         (usable, out.replace(&format!("{}/", directory.path().display()), ""))
     }
@@ -351,8 +442,53 @@ mod tests {
     fn missing_file() {
         let mut out = Vec::new();
         let path = Path::new("/nonexistent/vrrp.toml");
-        assert!(!check(path, &Options::default(), &mut out).unwrap());
+        assert!(!check(path, &Options::default(), View::default(), &mut out).unwrap());
         let out = String::from_utf8(out).unwrap();
         assert!(out.starts_with("cannot read /nonexistent/vrrp.toml: No such file"), "{out}");
+    }
+
+    fn many() -> &'static str {
+        "[[router]]\nname = \"r{index}.{vrid}\"\ninterface = \"eth{0-15}\"\nvrid = \"1-255\"\n\
+         priority = 200\naddresses = [\"10.{index}.{vrid}.1\"]\n"
+    }
+
+    #[test]
+    fn thousands_of_routers_are_summarised() {
+        let (usable, out) = checked("m.toml", many());
+        assert!(usable);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 1 + 16 + 3, "{out}");
+        assert_eq!(lines[0], "INTERFACE  ROUTERS  VRIDS  VERSION  PRIORITY  INTERVAL  ADDRESSES");
+        assert_eq!(lines[16], "eth15          255  1-255  2        200       1 s             255");
+        assert_eq!(lines[19], "m.toml: usable, 4080 routers");
+    }
+
+    #[test]
+    fn as_json() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.toml");
+        let json = |text: &str| {
+            fs::write(&path, text).unwrap();
+            let mut out = Vec::new();
+            let view = View { json: true, all: false };
+            let usable = check(&path, &Options::default(), view, &mut out).unwrap();
+            (usable, serde_json::from_slice::<serde_json::Value>(&out).unwrap())
+        };
+        let (usable, value) = json(many());
+        assert!(usable);
+        let last = &value["config"]["router"][4_079];
+        assert_eq!((&last["name"], &last["line"]), (&"r15.255".into(), &1.into()));
+        assert_eq!(last["addresses"][0]["address"], "10.15.255.1/32");
+        assert_eq!(last["garp"]["delay"], "5s", "defaults are filled in");
+        assert_eq!(last["unicast"], serde_json::Value::Null);
+        let secret =
+            many().to_owned() + "authentication = { type = \"pass\", password = \"geheim\" }";
+        assert!(!json(&secret).1.to_string().contains("geheim"));
+        let (usable, value) = json("router = 5");
+        assert!(!usable);
+        let error = &value["diagnostics"][0];
+        assert_eq!((&error["line"], &error["column"]), (&1.into(), &10.into()));
+        assert_eq!(error["severity"], "error");
+        assert_eq!(value["config"], serde_json::Value::Null);
     }
 }

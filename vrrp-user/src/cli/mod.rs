@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 mod clock;
+pub mod convert;
 pub mod doctor;
 pub mod events;
 pub mod exit;

@@ -59,7 +59,7 @@ pub(super) struct Draft {
     /// Advertisement interval.
     pub(super) interval: Option<Located<Nanos>>,
     /// Password of authentication type 1.
-    pub(super) password: Option<Located<String>>,
+    pub(super) password: Option<Located<Vec<u8>>>,
     /// Source address of advertisements.
     pub(super) source: Option<Located<IpAddr>>,
     /// Unicast peers; `None` for multicast.

@@ -15,6 +15,7 @@ pub use log::log;
 
 mod address;
 pub mod command;
+pub mod convert;
 mod draft;
 mod keepalived;
 mod log;
@@ -27,6 +28,7 @@ pub mod socket;
 mod tests;
 pub(crate) mod text;
 mod toml;
+pub mod tree;
 mod validate;
 
 /// What a configuration may ask about its surroundings.
@@ -115,4 +117,15 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
         return Err(LoadError::Invalid { diagnostics });
     }
     Ok(Loaded { config, diagnostics })
+}
+
+/// A configuration in the TOML format, from memory.
+///
+/// # Errors
+/// When anything in it is an error; all of them.
+pub fn load_toml(text: &str) -> Result<Config, Vec<Diagnostic>> {
+    let mut report = Report::default();
+    let drafts = toml::read_text("", text, &mut report);
+    let config = validate::validate(drafts, &validate::TOML, &mut report);
+    if report.has_errors() { Err(report.into_diagnostics()) } else { Ok(config) }
 }

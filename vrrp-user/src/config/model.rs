@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 pub use super::address::{Address, AddressFlags};
 use super::notify::{Notify, Settings};
 pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
@@ -216,7 +218,7 @@ pub enum V3Checksum {
 }
 
 /// Something in a configuration file that the user should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// File, as the user named it.
     pub file: String,
@@ -233,7 +235,8 @@ pub struct Diagnostic {
 }
 
 /// How bad a [`Diagnostic`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A setting that has no effect here, and nothing on the network differs for it. The message begins with
     /// the keyword.

@@ -30,6 +30,16 @@ pub(super) fn full_prefix(address: IpAddr) -> u8 {
 
 /// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
 pub(super) const MAX_NAME: usize = 15;
+/// Octets out of pairs of hexadecimal digits.
+pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits =
+        text.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let octets = digits.chunks(2).map(|pair| match *pair {
+        [high, low] => u8::try_from(high * 16 + low).ok(),
+        _ => None,
+    });
+    octets.collect()
+}
 
 /// Names and numbers of address scopes (rtnetlink(7), `rtm_scope`).
 const SCOPES: [(&str, u8); 5] =

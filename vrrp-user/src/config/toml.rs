@@ -20,7 +20,7 @@ use template::Variables;
 mod control;
 mod notify;
 mod routes;
-mod template;
+pub(super) mod template;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -31,18 +31,23 @@ mod track;
 /// When the file can not be read; all else goes into the report.
 pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
     let text = std::fs::read_to_string(path)?;
-    let file = report.file(&path.display().to_string());
+    Ok(read_text(&path.display().to_string(), &text, report))
+}
+
+/// Reads a text, which messages call `name`.
+pub(super) fn read_text(name: &str, text: &str, report: &mut Report) -> Drafts {
+    let file = report.file(name);
     let line_starts = std::iter::once(0)
         .chain(text.match_indices('\n').map(|(newline, _)| newline + 1))
         .collect();
-    let mut reader = Reader { report, file, text: &text, line_starts, variables: None };
-    let (document, errors) = DeTable::parse_recoverable(&text);
+    let mut reader = Reader { report, file, text, line_starts, variables: None };
+    let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let at = reader.position(&error.span().unwrap_or_default());
         reader.report.error(at, error.message(), "");
     }
     // What the parser recovered from a broken document would only raise more errors.
-    if errors.is_empty() { Ok(reader.document(document.get_ref())) } else { Ok(Drafts::default()) }
+    if errors.is_empty() { reader.document(document.get_ref()) } else { Drafts::default() }
 }
 
 struct Reader<'a> {
@@ -123,6 +128,7 @@ const ADDRESS_KEYS: &[&str] = &[
     "autojoin",
     "no_track",
 ];
+const AUTHENTICATION_KEYS: &[&str] = &["type", "password", "password_hex"];
 const GARP_KEYS: &[&str] =
     &["repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay"];
 
@@ -318,12 +324,8 @@ impl Reader<'_> {
         for at in addresses.iter().filter(|a| a.value.address.is_ipv6()).map(|a| a.at) {
             self.report.error(at, "IPv6 is not supported yet", "");
         }
-        // Something was written and has its error already.
-        let refused = addresses.is_empty()
-            && match self.get(table, "addresses") {
-                None => false,
-                Some((written, _)) => written.as_array().is_none_or(|list| !list.is_empty()),
-            };
+        // An empty list is meant; what can not be read has its error already.
+        let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
         Draft {
             at: table.at,
             entry: None,
@@ -340,7 +342,7 @@ impl Reader<'_> {
             preempt_delay: self.duration(table, "preempt_delay"),
             addresses,
             excluded: self.addresses(table, "excluded"),
-            no_addresses: refused,
+            no_addresses,
             need_addresses: true,
             garp: self.garp(table),
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
@@ -370,18 +372,30 @@ impl Reader<'_> {
         V3Checksum::Rfc5798
     }
 
-    fn password(&mut self, router: &Table<'_, '_>) -> Option<Located<String>> {
-        let table = self.sub_table(router, "authentication", &["type", "password"])?;
+    fn password(&mut self, router: &Table<'_, '_>) -> Option<Located<Vec<u8>>> {
+        let table = self.sub_table(router, "authentication", AUTHENTICATION_KEYS)?;
         let kind = self.string(&table, "type");
-        let password = self.string(&table, "password");
         if let Some(kind) = kind.filter(|kind| kind.value != "pass") {
             let message = format!("unknown authentication type `{}`", kind.value);
             self.report.error(kind.at, message, "pass is the only one");
         }
-        if password.is_none() {
+        let password = self.string(&table, "password");
+        let password = password.map(|text| Located::new(text.value.into_bytes(), text.at));
+        let hex = self.string(&table, "password_hex").and_then(|text| {
+            let octets = text::hex(&text.value);
+            if octets.is_none() {
+                let message = "password_hex must be pairs of hexadecimal digits";
+                self.report.error(text.at, message, "like \"70617373\"");
+            }
+            Some(Located::new(octets?, text.at))
+        });
+        if let (Some(_), Some(hex)) = (&password, &hex) {
+            self.report.error(hex.at, "there is a password already", "remove one of them");
+        }
+        if table.lookup("password").is_none() && table.lookup("password_hex").is_none() {
             self.report.error(table.at, "authentication has no password", "add password = \"...\"");
         }
-        password
+        password.or(hex)
     }
 
     /// Source address and, for unicast, peers.

@@ -276,7 +276,7 @@ impl Validator<'_> {
     fn authentication(
         &mut self,
         version: Version,
-        password: Option<&Located<String>>,
+        password: Option<&Located<Vec<u8>>>,
     ) -> Authentication {
         let Some(password) = password else { return Authentication::None };
         let keyword = self.format.password;
@@ -292,7 +292,7 @@ impl Validator<'_> {
                 return Authentication::None;
             }
         }
-        let octets = password.value.as_bytes();
+        let octets = password.value.as_slice();
         if octets.is_empty() {
             self.repair(
                 password.at,
@@ -479,8 +479,11 @@ impl Validator<'_> {
             let dev = address.dev.as_ref().unwrap_or(&router.interface).clone();
             let owner = owners.entry((address.address, dev)).or_insert_with(|| router.name.clone());
             if *owner != router.name {
-                let message = format!("{} is an address of {owner} too", address.address);
-                self.repair(at, message, "both will add and remove it", "");
+                let message = format!(
+                    "{} is an address of {owner} too; both will add and remove it",
+                    address.address
+                );
+                self.report.warning(at, message, "");
             }
         }
     }

@@ -283,7 +283,7 @@ fn table(findings: &[Finding], columns: usize, out: &mut impl Write) -> io::Resu
 }
 
 /// Lines of at most `width` characters, as far as words permit.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ') {

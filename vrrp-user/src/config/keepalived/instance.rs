@@ -193,7 +193,7 @@ impl Instance {
             version: self.version.or_else(|| globals.version.clone()),
             priority: self.priority,
             interval: self.interval,
-            password: self.password,
+            password: self.password.map(|text| Located::new(text.value.into_bytes(), text.at)),
             source: self.source,
             peers,
             preempt: self.nopreempt.map(|at| Located::new(false, at)),

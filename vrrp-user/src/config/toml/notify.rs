@@ -114,9 +114,13 @@ impl Reader<'_> {
     fn argv(&mut self, value: &Spanned<DeValue<'_>>, key: &str) -> Option<Command> {
         let at = self.position(&value.span());
         let argv = match value.get_ref() {
-            DeValue::String(text) => command::split(text).map_err(|error| error.to_string()),
+            DeValue::String(text) => {
+                let text = self.expanded(text, at)?;
+                command::split(&text).map_err(|error| error.to_string())
+            }
             DeValue::Array(words) => {
                 let words = words.iter().map(|word| word.get_ref().as_str().map(str::to_owned));
+                let words = words.map(|word| self.expanded(&word?, at));
                 match words.collect::<Option<Vec<String>>>() {
                     Some(words) if words.first().is_none_or(String::is_empty) => {
                         Err("there is no program in it".to_owned())

@@ -11,20 +11,23 @@ const MAX_NUMBERS: usize = 65_536;
 
 /// What the variables stand for in one router.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Variables {
+pub(in crate::config) struct Variables {
     /// `{vrid}`; `None` where it is not known (yet), or no number.
-    pub(super) vrid: Option<u32>,
+    pub(in crate::config) vrid: Option<u32>,
     /// `{interface}`; `None` where it is not known yet.
-    pub(super) interface: Option<String>,
+    pub(in crate::config) interface: Option<String>,
     /// `{index}`: the number out of a range of interfaces, or the place in a list of them, from 0.
-    pub(super) index: u32,
+    pub(in crate::config) index: u32,
 }
 
 /// Numbers and ranges, `1-9,20`, in the order in which they are written.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn numbers(text: &str, allowed: RangeInclusive<u32>) -> Result<Vec<u32>, String> {
+pub(in crate::config) fn numbers(
+    text: &str,
+    allowed: RangeInclusive<u32>,
+) -> Result<Vec<u32>, String> {
     let mut numbers = Vec::new();
     for part in text.split(',').map(str::trim) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -52,7 +55,7 @@ pub(super) fn numbers(text: &str, allowed: RangeInclusive<u32>) -> Result<Vec<u3
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn interfaces(pattern: &str) -> Result<Vec<(String, u32)>, String> {
+pub(in crate::config) fn interfaces(pattern: &str) -> Result<Vec<(String, u32)>, String> {
     let range = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ',' | ' '))
@@ -80,7 +83,10 @@ fn braces(text: &str, from: usize) -> Option<(&str, &str, &str)> {
 ///
 /// # Errors
 /// What is wrong, and what to do about it.
-pub(super) fn expand(text: &str, variables: &Variables) -> Result<String, (String, String)> {
+pub(in crate::config) fn expand(
+    text: &str,
+    variables: &Variables,
+) -> Result<String, (String, String)> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {

@@ -1,0 +1,429 @@
+//! Reading what was written gives the same configuration.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::config::address::AddressFlags;
+use crate::config::command::{Command, Fifo, Origin, ScriptUser};
+use crate::config::model::{Authentication, Listen, Router, Scheduling, Transport, V3Checksum};
+use crate::config::model::{
+    Extras, Group, InitFile, OnLost, ParamMatch, Track, TrackFile, TrackProcess, TrackScript,
+    Tracked,
+};
+use crate::config::notify::{Notify, Once, Settings};
+use crate::config::{Options, load};
+use crate::engine::time::{Centisecs, Nanos};
+use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Vrid};
+
+fn example(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name)
+}
+
+fn without_lines(mut config: Config) -> Config {
+    forget_lines(&mut config);
+    config
+}
+
+/// Writes a configuration, asserts that it is read again, and returns what was written.
+#[track_caller]
+fn round_trip(config: Config) -> String {
+    let text = toml(&config);
+    let read =
+        crate::config::load_toml(&text).unwrap_or_else(|errors| panic!("{text}\n{errors:#?}"));
+    assert_eq!(without_lines(read), without_lines(config), "{text}");
+    text
+}
+
+#[test]
+fn examples() {
+    for name in ["distribution.conf", "haproxy.conf", "many.conf", "two-hosts.conf", "vrrp.toml"] {
+        let options = Options { config_id: Some("lb1".to_owned()), instance: None };
+        round_trip(load(&example(name), &options).unwrap().config);
+    }
+}
+
+#[test]
+fn what_is_usual_is_left_out() {
+    let config = load(&example("two-hosts.conf"), &Options::default()).unwrap().config;
+    assert_eq!(
+        toml(&config),
+        "[[router]]\n\
+         name = \"VI_1\"\n\
+         interface = \"eth0\"\n\
+         vrid = 51\n\
+         priority = 150\n\
+         authentication = { type = \"pass\", password = \"1111\" }\n\
+         addresses = [\"192.0.2.100/24\"]\n"
+    );
+}
+
+#[test]
+fn many_routers_are_one_entry() {
+    let options = Options { config_id: Some("left".to_owned()), instance: None };
+    let config = load(&example("many.conf"), &options).unwrap().config;
+    assert_eq!(
+        toml(&config),
+        "[[router]]\n\
+         name = \"net{index}_{vrid}\"\n\
+         interface = \"eth{0-2}\"\n\
+         vrid = \"1-200\"\n\
+         priority = 200\n\
+         version = 3\n\
+         interval = \"100ms\"\n\
+         addresses = [\"10.{index}.0.{vrid}/16\"]\n"
+    );
+}
+
+// Any configuration that is valid.
+
+/// Names as they are made by people, by loops, and to be difficult.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        (select(vec!["r", "gw-", "a{b}", "{vrid}", "x\"\\\n#"]), 0_u32..300)
+            .prop_map(|(name, n)| format!("{name}{n}")),
+        (0_u32..300).prop_map(|n| format!("{n:03}")),
+    ]
+}
+
+fn interface() -> impl Strategy<Value = String> {
+    (select(vec!["eth", "br{0-3}", "v."]), 0_u32..6).prop_map(|(name, n)| format!("{name}{n}"))
+}
+
+fn ipv4() -> impl Strategy<Value = IpAddr> {
+    (1_u8..=9, 1_u8..=9).prop_map(|(a, b)| IpAddr::from([10, a, 0, b]))
+}
+
+fn span() -> impl Strategy<Value = Nanos> {
+    (0_u64..100_000, select(vec![1_000_000_000, 1_000_000, 1_000]))
+        .prop_map(|(count, unit)| Nanos(count * unit))
+}
+
+prop_compose! {
+    fn address()(
+        ip in ipv4(),
+        prefix in 0_u8..=32,
+        dev in proptest::option::of(interface()),
+        label in proptest::option::of(select(vec!["eth0:1", "a\"b", "{x}"])),
+        scope in any::<u8>(),
+        broadcast in proptest::option::of(ipv4()),
+        peer in proptest::option::weighted(0.1, ipv4()),
+        named in 0_usize..20,
+        no_track in any::<bool>(),
+    ) -> Address {
+        let mut address = Address::new(ip, prefix);
+        if let Some((_, flag)) = AddressFlags::NAMED.get(named) {
+            address.flags.set(*flag, true);
+        }
+        Address { dev, label: label.map(str::to_owned), scope, broadcast, peer, no_track, ..address }
+    }
+}
+
+prop_compose! {
+    fn garp()(
+        (master_repeat, refresh_repeat) in (1_u32..10, 1_u32..10),
+        lower_prio_repeat in 0_u32..10,
+        (master_delay, refresh, lower_prio_delay) in (span(), span(), span()),
+    ) -> GarpPolicy {
+        GarpPolicy {
+            master_repeat, master_delay, refresh, refresh_repeat, lower_prio_repeat, lower_prio_delay,
+        }
+    }
+}
+
+fn interval() -> impl Strategy<Value = AdvertInterval> {
+    prop_oneof![
+        (1_u8..=255).prop_map(AdvertInterval::Secs),
+        (1_u16..=4_095).prop_map(|cs| AdvertInterval::Centisecs(Centisecs(cs))),
+    ]
+}
+
+fn transport() -> impl Strategy<Value = Transport> {
+    let source = || proptest::option::of(ipv4());
+    let peers = proptest::collection::hash_set(ipv4(), 1..4);
+    prop_oneof![
+        source().prop_map(|source| Transport::Multicast { source }),
+        (source(), peers).prop_map(|(source, peers)| {
+            let mut peers: Vec<IpAddr> = peers.into_iter().collect();
+            peers.sort_unstable();
+            Transport::Unicast { source, peers }
+        }),
+    ]
+}
+
+fn user() -> impl Strategy<Value = Option<ScriptUser>> {
+    let user = select(vec![("nobody", None), ("a b", Some("{x}"))]);
+    proptest::option::weighted(0.3, user).prop_map(|user| {
+        let (user, group) = user?;
+        Some(ScriptUser { user: user.to_owned(), group: group.map(str::to_owned) })
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let words = proptest::collection::vec(select(vec!["{vrid}", "a b", "", "\"'\\", "ä\n"]), 0..3);
+    (words, user()).prop_map(|(words, user)| {
+        let argv = ["/bin/x"].into_iter().chain(words).map(str::to_owned).collect();
+        Command { argv, user, origin: Origin { file: "".into(), line: 0, column: 0 } }
+    })
+}
+
+prop_compose! {
+    fn notify()(
+        any in command(),
+        master in proptest::option::of(command()),
+        deleted in proptest::option::of(command()),
+        says_deleted in any::<bool>(),
+        priority_changes in any::<Option<bool>>(),
+    ) -> Notify {
+        let says_deleted = says_deleted || deleted.is_some();
+        let any = Some(any);
+        Notify { any, master, says_deleted, deleted, priority_changes, ..Notify::default() }
+    }
+}
+
+fn extras() -> impl Strategy<Value = Extras> {
+    (any::<bool>(), any::<bool>()).prop_map(|(restore, promote_secondaries)| Extras {
+        on_lost: if restore { OnLost::Restore } else { OnLost::Yield },
+        promote_secondaries,
+        ..Extras::default()
+    })
+}
+
+fn track() -> impl Strategy<Value = Track> {
+    let what = select(vec![
+        Tracked::Interface("eth9".to_owned()),
+        Tracked::Script("s{0}".to_owned()),
+        Tracked::File("f".to_owned()),
+        Tracked::Process("p".to_owned()),
+    ]);
+    (what, -200_i16..=200, any::<bool>()).prop_map(|(what, weight, reverse)| Track {
+        what,
+        weight,
+        reverse,
+    })
+}
+
+fn once_each(mut tracks: Vec<Track>) -> Vec<Track> {
+    let mut seen = std::collections::HashSet::new();
+    tracks.retain(|track| seen.insert(track.what.clone()));
+    tracks
+}
+
+prop_compose! {
+    fn objects()(
+        command in command(),
+        (interval, timeout) in (1_u64..10, proptest::option::of(1_u64..10)),
+        (rise, fall, weight) in (1_u32..5, 1_u32..5, -253_i16..=253),
+        (reverse, init_fail, full_command) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        init in proptest::option::of((any::<i32>(), any::<bool>())),
+        parameters in proptest::collection::vec(select(vec!["-a", "{b}", ""]), 0..3),
+        (quorum, more) in (0_u32..5, proptest::option::of(0_u32..5)),
+        (fork, terminate) in (span(), span()),
+    ) -> (TrackScript, TrackFile, TrackProcess) {
+        let script = TrackScript {
+            name: "s{0}".to_owned(),
+            line: 0,
+            command,
+            interval: Nanos::from_secs(interval),
+            timeout: timeout.map(Nanos::from_secs),
+            rise,
+            fall,
+            weight,
+            reverse,
+            init_fail,
+        };
+        let file = TrackFile {
+            name: "f".to_owned(),
+            line: 0,
+            path: "/run/{f}".into(),
+            weight,
+            reverse,
+            init: init.map(|(value, overwrite)| InitFile { value, overwrite }),
+        };
+        let process = TrackProcess {
+            name: "p".to_owned(),
+            line: 0,
+            command: "bird".to_owned(),
+            param_match: (!parameters.is_empty()).then_some(ParamMatch::Initial),
+            parameters: parameters.into_iter().map(str::to_owned).collect(),
+            full_command,
+            quorum,
+            quorum_max: more.map_or(u32::MAX, |more| quorum + more),
+            fork_delay: fork,
+            terminate_delay: terminate,
+            weight,
+            reverse,
+        };
+        (script, file, process)
+    }
+}
+
+/// The sync group of all routers that do not own their addresses.
+fn group(routers: &[Router], track: Vec<Track>, notify: Option<Notify>) -> Vec<Group> {
+    let members = routers.iter().filter(|router| router.priority != Priority::OWNER);
+    let members: Vec<String> = members.map(|router| router.name.clone()).collect();
+    if members.is_empty() {
+        return Vec::new();
+    }
+    vec![Group {
+        name: "g".to_owned(),
+        line: 0,
+        members,
+        track: once_each(track),
+        notify: notify.map(Box::new),
+        tracking_weight: true,
+    }]
+}
+
+prop_compose! {
+    fn settings()(
+        user in user(),
+        (security, symlink_paths) in (any::<bool>(), any::<bool>()),
+        umask in proptest::option::of(0_u16..=0o777),
+        concurrency in 1_u16..100,
+        startup in proptest::option::of(command()),
+        timeout in 1_u64..100,
+        script in proptest::option::of(command()),
+        split_brain in proptest::option::of(command()),
+    ) -> Settings {
+        let timeout = Nanos::from_secs(timeout);
+        let origin = Origin { file: "".into(), line: 0, column: 0 };
+        let fifo = Fifo { path: "/run/{a}".into(), user: user.clone(), script, origin };
+        let startup = startup.map(|command| Once { command, timeout });
+        Settings {
+            user, security, symlink_paths, umask, concurrency, startup, timeout, split_brain,
+            fifo: security.then_some(fifo),
+            ..Settings::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn router()(
+        (name, interface, vrid) in (name(), interface(), 1_u8..=255),
+        (priority, interval, transport) in (1_u8..=255, interval(), transport()),
+        password in proptest::option::of(any::<[u8; 8]>()),
+        (preempt, preempt_delay) in (any::<bool>(), 0_u64..=1_000),
+        addresses in proptest::collection::vec(address(), 0..4),
+        excluded in proptest::collection::vec(address(), 0..2),
+        garp in prop_oneof![Just(crate::config::draft::DEFAULT_GARP), garp()],
+        (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<bool>()),
+        rfc9568 in any::<bool>(),
+        dont_track_primary in any::<bool>(),
+        track in proptest::collection::vec(track(), 0..3),
+        (notify, extras) in (proptest::option::of(notify()), extras()),
+    ) -> Router {
+        let owner = priority == 255;
+        let authentication = match (password, interval) {
+            (Some(password), AdvertInterval::Secs(_)) => Authentication::Pass(password),
+            _ => Authentication::None,
+        };
+        let delayed = preempt && !owner;
+        Router {
+            name,
+            line: 0,
+            interface,
+            vrid: Vrid::new(vrid).unwrap(),
+            priority: Priority(priority),
+            interval,
+            authentication,
+            transport,
+            preempt: preempt || owner,
+            preempt_delay: Nanos::from_secs(if delayed { preempt_delay } else { 0 }),
+            addresses,
+            excluded,
+            garp,
+            lower_prio_advert,
+            higher_prio_advert,
+            v3_checksum: if rfc9568 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 },
+            track: if owner { Vec::new() } else { once_each(track) },
+            dont_track_primary,
+            notify: notify.map(Box::new),
+            extras,
+        }
+    }
+}
+
+/// A router, and how many like it follow, with a VRID, an address and a name that go up by one.
+fn run() -> impl Strategy<Value = (Router, u8)> {
+    (router(), prop_oneof![3 => Just(1_u8), 1 => 2_u8..12])
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let scheduling = proptest::option::of(prop_oneof![
+        Just(Scheduling::Other),
+        (1_u8..=99).prop_map(Scheduling::Fifo),
+    ]);
+    let content = (proptest::collection::vec(track(), 0..3), proptest::option::of(notify()));
+    let grouped = proptest::option::weighted(0.3, content);
+    let metrics = proptest::option::of(select(vec!["127.0.0.1:1", "[::1]:9", "unix:/run/x"]));
+    (proptest::collection::vec(run(), 1..8), scheduling, metrics, settings(), objects(), grouped)
+        .prop_map(|(runs, scheduling, metrics, notify, (script, file, process), grouped)| {
+            let routers = runs.into_iter().flat_map(|(router, count)| {
+                (0..count).map(move |n| Router {
+                    name: format!(
+                        "{}-{}",
+                        router.name,
+                        u32::from(n) + u32::from(router.vrid.get())
+                    ),
+                    vrid: Vrid::new(router.vrid.get().saturating_add(n)).unwrap(),
+                    addresses: router.addresses.iter().map(|address| moved(address, n)).collect(),
+                    ..router.clone()
+                })
+            });
+            let metrics: Option<Listen> = metrics.map(|metrics| metrics.parse().unwrap());
+            let routers = valid(routers.collect());
+            let groups =
+                grouped.map_or(Vec::new(), |(track, notify)| group(&routers, track, notify));
+            Config {
+                routers,
+                groups,
+                scheduling,
+                metrics,
+                notify,
+                scripts: vec![script],
+                files: vec![file],
+                processes: vec![process],
+                ..Config::default()
+            }
+        })
+}
+
+fn moved(address: &Address, by: u8) -> Address {
+    let IpAddr::V4(v4) = address.address else { return address.clone() };
+    let [a, b, c, d] = v4.octets();
+    Address { address: IpAddr::from([a, b, c, d + by]), ..address.clone() }
+}
+
+/// Those that do not contradict each other: names and VRIDs once, and addresses once within a router.
+fn valid(routers: Vec<Router>) -> Vec<Router> {
+    let (mut names, mut vrids) =
+        (std::collections::HashSet::new(), std::collections::HashSet::new());
+    let mut kept = Vec::new();
+    for mut router in routers {
+        let mut seen = std::collections::HashSet::new();
+        let own = router.interface.clone();
+        let mut once = |address: &Address| {
+            seen.insert((address.address, address.dev.clone().unwrap_or_else(|| own.clone())))
+        };
+        router.addresses.retain(&mut once);
+        router.excluded.retain(&mut once);
+        if names.insert(router.name.clone())
+            && vrids.insert((router.interface.clone(), router.vrid))
+        {
+            kept.push(router);
+        }
+    }
+    kept
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_configuration(config in config()) {
+        round_trip(config);
+    }
+}
