@@ -9,6 +9,7 @@ mod announce;
 pub mod history;
 mod interfaces;
 mod lockfile;
+mod notify;
 mod router;
 mod service;
 mod status;
@@ -35,6 +36,7 @@ use self::announce::Forwarding;
 use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::lockfile::LockFile;
+use self::notify::Notifier;
 use self::router::{Router, state_number};
 use self::service::{Counts, Service};
 use self::watch::Watch;
@@ -48,6 +50,7 @@ use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId,
 use crate::io::bpf::{self, CaptureMode, Kernel, Sizes, Vip};
 use crate::io::netlink::{self, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
+use crate::io::scripts::{Board, Found, Plan};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{memory, sched};
@@ -218,6 +221,7 @@ struct Daemon {
     /// The number of the last entry of the history, for those who follow it.
     latest: Latest<u64>,
     service: Service,
+    notifier: Notifier,
 }
 
 /// The sources that the loop waits on.
@@ -226,6 +230,8 @@ struct Sources {
     timer: Timer,
     questions: mpsc::Receiver<Question>,
     signals: mpsc::Receiver<SignalKind>,
+    /// What tracked scripts find out.
+    finds: mpsc::UnboundedReceiver<Found>,
 }
 
 /// A signal that is handled.
@@ -371,6 +377,10 @@ impl Daemon {
             Service::start(started).map_err(os("cannot start the thread of the service"))?;
         let tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
+        let (plan, diagnostics) = Plan::new(&config);
+        for diagnostic in &diagnostics {
+            log::warn!("{diagnostic}");
+        }
         let netlink = Netlink::open(scheduling.below()).await?;
         let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
         let mut names = HashSet::new();
@@ -381,6 +391,10 @@ impl Daemon {
             .unzip();
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         drop(config);
+        let board = Arc::<Board>::default();
+        let (notifier, finds) = Notifier::start(plan, Arc::clone(&board))
+            .map_err(os("cannot start the thread of the scripts"))?;
+        notifier.startup().await;
         let addresses = || routers.iter().flat_map(Router::addresses);
         let vips6 = addresses().filter(|address| address.address.is_ipv6()).count();
         let vips = addresses().count() - vips6;
@@ -399,14 +413,16 @@ impl Daemon {
         if let Some(listen) = metrics {
             http::start(listen, pins.clone()).map_err(os("cannot start the metrics thread"))?;
         }
-        let Channels { questions, latest } = server::start(&instance.socket(), &control, pins)
-            .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
+        let Channels { questions, latest } =
+            server::start(&instance.socket(), &control, pins, board)
+                .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let sources = Sources {
             ring,
             timer,
             questions,
             signals: signals().map_err(os("cannot handle signals"))?,
+            finds,
         };
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers
@@ -435,6 +451,7 @@ impl Daemon {
             asked: 0,
             retry_at: None,
             service,
+            notifier,
         };
         for (id, spec) in (0..).map(RouterId).zip(specs) {
             let info = daemon.router(id).info(spec.priority);
@@ -529,6 +546,7 @@ impl Daemon {
                 Some(question) = sources.questions.recv() => {
                     self.answer(question);
                 }
+                Some(found) = sources.finds.recv() => self.found(&found),
             }
             more = self.drain_ring(&mut sources.ring);
             self.timers();
@@ -565,6 +583,7 @@ impl Daemon {
         if self.followed() {
             self.last_answers(questions).await;
         }
+        self.notifier.stop().await;
         self.kernel.unpin()?;
         log::info!("stopped");
         Ok(())
@@ -1027,14 +1046,17 @@ impl Daemon {
         let Some(address) = self.router(id).request(place, &self.interfaces) else { return };
         self.netlink.ask(Ask { request, address });
         self.asked += 1;
+        self.notifier.asked();
     }
 
     fn answered(&mut self, answers: Vec<Answer>) {
         self.asked = self.asked.saturating_sub(answers.len());
+        let count = answers.len();
         for answer in answers {
             self.completed(answer);
         }
         self.flush();
+        self.notifier.answered(count);
     }
 
     fn completed(&mut self, Answer { request, at, result }: Answer) {
@@ -1137,11 +1159,16 @@ impl Daemon {
                 Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
                 Some(Action::Transition { router, from, to, cause, .. }) => {
                     log::info!("{}: {from} -> {to}: {cause}", self.router(router).place());
+                    self.tell_transition(router, to);
                 }
-                Some(Action::Notice { router, notice }) => self.notice(router, notice),
+                Some(Action::Notice { router, notice }) => {
+                    self.tell_notice(router, &notice);
+                    self.notice(router, notice);
+                }
                 Some(Action::PriorityChanged { router, from, to }) => {
                     let place = self.router(router).place();
                     log::info!("{place}: effective priority {from} -> {to}");
+                    self.tell_priority(router, to);
                 }
                 Some(Action::GroupTransition { .. }) => {}
                 // The former was carried out above.

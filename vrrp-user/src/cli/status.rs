@@ -543,6 +543,7 @@ mod tests {
             more: false,
             interfaces: Vec::new(),
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
+            scripts: Vec::new(),
         };
         overview(&status, 3, Terminal { width, height: None, colour: false })
     }

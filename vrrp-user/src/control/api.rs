@@ -91,6 +91,34 @@ pub struct Status {
     /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`] and
     /// [`crate::control::server::Counter`].
     pub counters: BTreeMap<String, u64>,
+    /// Tracked scripts, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<ScriptStatus>,
+}
+
+/// A tracked script.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// Name.
+    pub name: String,
+    /// What runs.
+    pub command: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Seconds since it is that.
+    pub since_s: f64,
+    /// How the last run ended: `exit status 0`, `killed by SIGSEGV`, `stopped after 1 s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<String>,
+    /// Seconds since that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run_s: Option<f64>,
+    /// Runs that have ended.
+    pub runs: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// How often it was due while it still ran.
+    pub overruns: u64,
 }
 
 /// More of [`Status::routers`].

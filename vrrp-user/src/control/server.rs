@@ -26,6 +26,7 @@ use crate::counters::counters;
 use crate::daemon::history::From;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
+use crate::io::scripts::Board;
 use crate::io::{bpf, logger, neighbour, timer};
 use crate::metrics;
 
@@ -119,6 +120,7 @@ struct Shared {
     followers: Semaphore,
     access: Access,
     pins: PathBuf,
+    board: Arc<Board>,
     counters: [AtomicU64; Counter::ALL.len()],
 }
 
@@ -140,7 +142,12 @@ enum End {
 ///
 /// # Errors
 /// The socket can not be bound, or the thread not started.
-pub fn start(socket: &Path, access: &SocketAccess, pins: PathBuf) -> io::Result<Channels> {
+pub fn start(
+    socket: &Path,
+    access: &SocketAccess,
+    pins: PathBuf,
+    board: Arc<Board>,
+) -> io::Result<Channels> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -156,6 +163,7 @@ pub fn start(socket: &Path, access: &SocketAccess, pins: PathBuf) -> io::Result<
         followers: Semaphore::new(MAX_FOLLOWERS),
         access,
         pins,
+        board,
         counters: Default::default(),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -266,6 +274,7 @@ impl Shared {
             })
             .collect();
         counters.insert("log_lines_lost".to_owned(), logger::lines_lost());
+        counters.extend(self.board.counters());
         counters
     }
 
@@ -338,6 +347,7 @@ impl Shared {
             return send(write, &[stopping()]).await;
         };
         status.counters.extend(self.counters());
+        status.scripts = self.board.scripts(timer::now());
         let (mut told, mut more) = (status.routers.len(), status.more);
         send(write, &[Answer::Status(status)]).await?;
         while more {
@@ -418,7 +428,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         let _channels =
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap();
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
+                .unwrap();
         let mut stream = connect(&socket);
         stream.write_all(request).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -479,7 +490,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         busy_engine(
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap(),
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
+                .unwrap(),
             150,
             100,
         );
@@ -498,7 +510,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         busy_engine(
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap(),
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
+                .unwrap(),
             u64::MAX,
             u64::MAX,
         );
@@ -516,7 +529,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         busy_engine(
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins")).unwrap(),
+            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
+                .unwrap(),
             1,
             1,
         );

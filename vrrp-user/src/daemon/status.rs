@@ -85,6 +85,8 @@ impl Daemon {
             more,
             interfaces: self.interface_status(),
             counters: self.counters(),
+            // The control thread has them.
+            scripts: Vec::new(),
         }
     }
 

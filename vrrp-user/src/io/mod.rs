@@ -9,6 +9,7 @@ pub mod netlink;
 pub mod reader;
 pub mod ring;
 pub mod sched;
+pub mod scripts;
 mod table;
 pub mod timer;
 pub mod tx;

@@ -365,6 +365,7 @@ mod tests {
                 error: None,
             }],
             counters: std::collections::BTreeMap::new(),
+            scripts: Vec::new(),
         }
     }
 

@@ -1,0 +1,264 @@
+//! What a configuration wants of scripts and fifos, ready to be carried out.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::resolve::{Resolver, Script};
+use super::spawn::Account;
+use super::{Notified, Subject};
+use crate::config::command::Command;
+use crate::config::model::{Config, Diagnostic, Severity, Tracked};
+use crate::config::notify::{Notify, Once, Settings};
+use crate::engine::time::Nanos;
+
+/// The scripts and fifos of a configuration. Making it looks at files and users: see [`super::resolve`].
+#[derive(Debug, Default)]
+pub struct Plan {
+    subjects: HashMap<Subject, Box<Told>>,
+    /// Whether fifos are told of changes of priority, where a router does not say.
+    priority_changes: bool,
+    /// `fifo_write_vrrp_states_on_reload`
+    pub states_on_reload: bool,
+    pub(super) split_brain: Option<Arc<Script>>,
+    pub(super) fifos: Vec<Fifo>,
+    pub(super) checks: Vec<Check>,
+    pub(super) startup: Option<(Arc<Script>, Duration)>,
+    pub(super) shutdown: Option<(Arc<Script>, Duration)>,
+    pub(super) concurrency: usize,
+    /// For one notification.
+    pub(super) timeout: Duration,
+}
+
+/// The scripts of one router or group.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    any: Option<Arc<Script>>,
+    master: Option<Arc<Script>>,
+    backup: Option<Arc<Script>>,
+    fault: Option<Arc<Script>>,
+    stop: Option<Arc<Script>>,
+    deleted: Option<Arc<Script>>,
+    says_deleted: bool,
+    lower_priority: Option<Arc<Script>>,
+    priority_changes: Option<bool>,
+}
+
+/// A fifo to write to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fifo {
+    /// Where.
+    pub(super) path: PathBuf,
+    /// Whose it is, if it is made.
+    pub(super) account: Account,
+    /// What reads it.
+    pub(super) script: Option<Arc<Script>>,
+    /// Its file mode creation mask.
+    pub(super) umask: Option<u16>,
+}
+
+/// A script whose exit status is tracked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    pub(super) name: Arc<str>,
+    /// `None` when it can not run: that counts as failure.
+    pub(super) script: Option<Arc<Script>>,
+    pub(super) interval: Nanos,
+    pub(super) timeout: Duration,
+    pub(super) rise: u32,
+    pub(super) fall: u32,
+    pub(super) init_fail: bool,
+}
+
+impl Plan {
+    /// What this configuration wants, and what its owner should know.
+    pub fn new(config: &Config) -> (Self, Vec<Diagnostic>) {
+        let settings = &config.notify;
+        let mut resolver = Resolver::new(settings);
+        let mut plan = Self {
+            priority_changes: settings.priority_changes,
+            states_on_reload: settings.states_on_reload,
+            concurrency: settings.concurrency.into(),
+            timeout: duration(settings.timeout),
+            ..Self::default()
+        };
+        for router in &config.routers {
+            if let Some(notify) = &router.notify {
+                let subject = Subject::Instance(router.name.as_str().into());
+                plan.subjects.insert(subject, Box::new(Told::new(notify, &mut resolver)));
+            }
+        }
+        for group in &config.groups {
+            if let Some(notify) = &group.notify {
+                let subject = Subject::Group(group.name.as_str().into());
+                plan.subjects.insert(subject, Box::new(Told::new(notify, &mut resolver)));
+            }
+        }
+        let split_brain = settings.split_brain.as_ref();
+        plan.split_brain =
+            split_brain.and_then(|command| resolver.script("notify_split_brain", command));
+        plan.startup = once("startup_script", settings.startup.as_ref(), &mut resolver);
+        plan.shutdown = once("shutdown_script", settings.shutdown.as_ref(), &mut resolver);
+        plan.add_fifos(settings, &mut resolver);
+        plan.add_checks(config, &mut resolver);
+        (plan, resolver.diagnostics)
+    }
+
+    fn add_fifos(&mut self, settings: &Settings, resolver: &mut Resolver<'_>) {
+        for (keyword, fifo) in settings.fifos() {
+            let path = fifo.path.clone();
+            let problem = if self.fifos.iter().any(|known| known.path == path) {
+                Some("there is a fifo with this path already".to_owned())
+            } else if !path.is_absolute() {
+                Some("the path must begin with `/`".to_owned())
+            } else {
+                None
+            };
+            let account = match problem {
+                Some(problem) => Err(problem),
+                None => resolver.account(fifo.user.as_ref(), &fifo.origin),
+            };
+            let account = match account {
+                Ok(account) => account,
+                Err(why) => {
+                    resolver.diagnostics.push(Diagnostic {
+                        file: fifo.origin.file.to_string(),
+                        line: fifo.origin.line,
+                        column: fifo.origin.column,
+                        severity: Severity::Warning,
+                        message: format!("{keyword} {} is disabled: {why}", path.display()),
+                        hint: None,
+                    });
+                    continue;
+                }
+            };
+            let keyword = match keyword {
+                "notify_fifo" => "notify_fifo_script",
+                _ => "vrrp_notify_fifo_script",
+            };
+            let script = fifo.script.as_ref();
+            let script = script.and_then(|command| resolver.script(keyword, command));
+            self.fifos.push(Fifo { path, account, script, umask: settings.umask });
+        }
+    }
+
+    fn add_checks(&mut self, config: &Config, resolver: &mut Resolver<'_>) {
+        let tracks = config.routers.iter().flat_map(|router| &router.track);
+        let tracks = tracks.chain(config.groups.iter().flat_map(|group| &group.track));
+        let used: HashSet<&str> = tracks
+            .filter_map(|track| match &track.what {
+                Tracked::Script(name) => Some(name.as_str()),
+                Tracked::Interface(_) | Tracked::File(_) | Tracked::Process(_) => None,
+            })
+            .collect();
+        for script in config.scripts.iter().filter(|script| used.contains(script.name.as_str())) {
+            self.checks.push(Check {
+                name: script.name.as_str().into(),
+                script: resolver.script("vrrp_script", &script.command),
+                interval: script.interval,
+                timeout: duration(script.timeout.unwrap_or(script.interval)),
+                rise: script.rise.max(1),
+                fall: script.fall.max(1),
+                init_fail: script.init_fail,
+            });
+        }
+    }
+
+    /// Whether there is anything to do at all.
+    pub fn is_empty(&self) -> bool {
+        self.subjects.values().all(|told| told.is_silent())
+            && self.fifos.is_empty()
+            && self.checks.is_empty()
+            && self.split_brain.is_none()
+            && self.startup.is_none()
+            && self.shutdown.is_none()
+    }
+
+    /// What runs when a router or group enters a state: first the script of that state, then the one of all.
+    /// `true` for the latter, which gets arguments.
+    pub(super) fn on_state(&self, subject: &Subject, state: Notified) -> Vec<(Arc<Script>, bool)> {
+        let Some(told) = self.subjects.get(subject) else { return Vec::new() };
+        let own = match state {
+            Notified::Master => &told.master,
+            Notified::Backup => &told.backup,
+            Notified::Fault => &told.fault,
+            Notified::Stop => &told.stop,
+            Notified::Deleted if told.says_deleted => &told.deleted,
+            Notified::Deleted => &told.fault,
+        };
+        let own = own.iter().map(|script| (Arc::clone(script), false));
+        own.chain(told.any.iter().map(|script| (Arc::clone(script), true))).collect()
+    }
+
+    /// What a state is called where it is told.
+    pub(super) fn state_name(&self, subject: &Subject, state: Notified) -> &'static str {
+        match state {
+            Notified::Master => "MASTER",
+            Notified::Backup => "BACKUP",
+            Notified::Fault => "FAULT",
+            Notified::Stop => "STOP",
+            Notified::Deleted => {
+                let says = self.subjects.get(subject).is_some_and(|told| told.says_deleted);
+                if says { "DELETED" } else { "FAULT" }
+            }
+        }
+    }
+
+    /// What runs when a master hears of a lower priority.
+    pub(super) fn on_lower_priority(&self, subject: &Subject) -> Option<Arc<Script>> {
+        self.subjects.get(subject)?.lower_priority.clone()
+    }
+
+    /// Whether the fifos are told when the priority of this one changes.
+    pub(super) fn tells_priority(&self, subject: &Subject) -> bool {
+        let own = self.subjects.get(subject).and_then(|told| told.priority_changes);
+        own.unwrap_or(self.priority_changes)
+    }
+}
+
+impl Told {
+    fn new(notify: &Notify, resolver: &mut Resolver<'_>) -> Self {
+        let mut script = |keyword: &str, command: &Option<Command>| {
+            command.as_ref().and_then(|command| resolver.script(keyword, command))
+        };
+        Self {
+            any: script("notify", &notify.any),
+            master: script("notify_master", &notify.master),
+            backup: script("notify_backup", &notify.backup),
+            fault: script("notify_fault", &notify.fault),
+            stop: script("notify_stop", &notify.stop),
+            deleted: script("notify_deleted", &notify.deleted),
+            says_deleted: notify.says_deleted,
+            lower_priority: script("notify_master_rx_lower_pri", &notify.lower_priority),
+            priority_changes: notify.priority_changes,
+        }
+    }
+
+    /// It has no script.
+    fn is_silent(&self) -> bool {
+        let all = [
+            &self.any,
+            &self.master,
+            &self.backup,
+            &self.fault,
+            &self.stop,
+            &self.deleted,
+            &self.lower_priority,
+        ];
+        all.into_iter().all(Option::is_none)
+    }
+}
+
+fn once(
+    keyword: &str,
+    once: Option<&Once>,
+    resolver: &mut Resolver<'_>,
+) -> Option<(Arc<Script>, Duration)> {
+    let once = once?;
+    Some((resolver.script(keyword, &once.command)?, duration(once.timeout)))
+}
+
+fn duration(span: Nanos) -> Duration {
+    Duration::from_nanos(span.0)
+}

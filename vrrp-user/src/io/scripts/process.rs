@@ -1,0 +1,228 @@
+//! One run of a program: its output, its time, its end.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tokio::io::AsyncReadExt;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::watch;
+
+use super::spawn::{self, Child, Program};
+
+/// Between SIGTERM and SIGKILL.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// Lines of one run that go to the log.
+const LINES: usize = 100;
+/// Octets of a line that do.
+const LINE: usize = 500;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this exit status.
+    Exited(i32),
+    /// By a signal that we did not send.
+    Killed(Signal),
+    /// It took longer than it may.
+    TimedOut(Duration),
+    /// The daemon stops.
+    Stopped,
+    /// It did not begin.
+    NotStarted(String),
+}
+
+impl Ended {
+    /// Whether it did what it should.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Exited(0)
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exit status {status}"),
+            Self::Killed(signal) => write!(f, "killed by {signal}"),
+            Self::TimedOut(limit) => write!(f, "stopped after {} s", limit.as_secs_f64()),
+            Self::Stopped => f.write_str("stopped with the daemon"),
+            Self::NotStarted(why) => write!(f, "not started: {why}"),
+        }
+    }
+}
+
+/// What is said about a run, and how loud.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    /// Begins every line of the log.
+    pub label: String,
+    /// Level at which its output is logged.
+    pub level: log::Level,
+}
+
+/// Runs a program to its end, which comes at the latest when `limit` is over, or when `ending` becomes true, and then the
+/// time that it takes to be killed.
+pub async fn run(
+    program: &Program,
+    more: &[CString],
+    environment: &[CString],
+    limit: Option<Duration>,
+    voice: Voice,
+    mut ending: watch::Receiver<bool>,
+) -> Ended {
+    let Child { pid, pidfd, output } = match spawn::spawn(program, more, environment) {
+        Ok(child) => child,
+        Err(error) => return Ended::NotStarted(error.to_string()),
+    };
+    log::debug!("{}: runs with pid {pid}", voice.label);
+    tokio::spawn(follow(output, voice));
+    // SAFETY: an `OwnedFd` owns its descriptor, always names the same one, and is never swapped out of the `AsyncFd`.
+    let end = match unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
+        Ok(end) => end,
+        Err(error) => {
+            // Out of memory, most likely.
+            kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+            return Ended::NotStarted(error.to_string());
+        }
+    };
+    let over = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cut_short = tokio::select! {
+        biased;
+        _ = end.readable() => return reap(pid),
+        _ = ending.wait_for(|ending| *ending) => Ended::Stopped,
+        () = over => Ended::TimedOut(limit.unwrap_or_default()),
+    };
+    kill(pid, Signal::SIGTERM);
+    let _ = tokio::time::timeout(GRACE, end.readable()).await;
+    // Its children too, whether it has ended or not: before it is reaped, nobody else has its process group.
+    kill(pid, Signal::SIGKILL);
+    let _ = end.readable().await;
+    reap(pid);
+    cut_short
+}
+
+fn kill(group: Pid, signal: Signal) {
+    match killpg(group, signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => log::error!("cannot send {signal} to process group {group}: {error}"),
+    }
+}
+
+/// Takes the status of a process that has ended.
+fn reap(pid: Pid) -> Ended {
+    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, status)) => Ended::Exited(status),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Killed(signal),
+        // Neither happens to a process that has ended.
+        Ok(other) => Ended::NotStarted(format!("unexpected state {other:?}")),
+        Err(error) => Ended::NotStarted(format!("its end is not known: {error}")),
+    }
+}
+
+/// Logs what a program prints, as long as anybody holds the other end. It is read to the end in any case, so that what
+/// it left running in the background does not fail for it.
+async fn follow(output: OwnedFd, voice: Voice) {
+    let mut output = match Receiver::from_owned_fd(output) {
+        Ok(output) => output,
+        Err(error) => return log::error!("{}: its output is not read: {error}", voice.label),
+    };
+    let mut lines = Lines::default();
+    let mut some = [0; 1024];
+    while let Ok(read @ 1..) = output.read(&mut some).await {
+        for line in lines.push(some.get(..read).unwrap_or(&[])) {
+            log::log!(voice.level, "{}: {line}", voice.label);
+        }
+    }
+    if let Some(line) = lines.finish() {
+        log::log!(voice.level, "{}: {line}", voice.label);
+    }
+}
+
+/// Makes lines of octets.
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+    told: usize,
+    left_out: usize,
+}
+
+impl Lines {
+    /// The lines that are complete now, as far as they are told.
+    fn push(&mut self, octets: &[u8]) -> Vec<String> {
+        let mut complete = Vec::new();
+        for octet in octets {
+            match octet {
+                b'\n' => complete.extend(self.end_of_line()),
+                // What is too long is cut.
+                octet if self.line.len() < LINE => self.line.push(*octet),
+                _ => {}
+            }
+        }
+        complete
+    }
+
+    fn end_of_line(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.line);
+        if self.told >= LINES {
+            self.left_out += 1;
+            return None;
+        }
+        self.told += 1;
+        Some(readable(&line))
+    }
+
+    /// What there is to say at the end.
+    fn finish(&mut self) -> Option<String> {
+        if !self.line.is_empty()
+            && let Some(line) = self.end_of_line()
+        {
+            return Some(line);
+        }
+        (self.left_out > 0).then(|| format!("{} more lines", self.left_out))
+    }
+}
+
+/// A line without anything that a terminal would act on.
+fn readable(line: &[u8]) -> String {
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(line).trim_end_matches('\r').chars() {
+        if c.is_control() && c != '\t' {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_bounded_and_harmless() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"one\ntw"), ["one"]);
+        assert_eq!(lines.push(b"o\r\n\x1b[31m\xff\n"), ["two", "\\u{1b}[31m\u{fffd}"]);
+        let long = [&[b'x'; 10_000][..], b"\n"].concat();
+        assert_eq!(lines.push(&long), ["x".repeat(LINE)]);
+        assert_eq!(lines.push(&b"\n".repeat(200)).len(), LINES - 4);
+        assert_eq!(lines.finish(), Some("104 more lines".to_owned()));
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"no end"), [""; 0]);
+        assert_eq!(lines.finish(), Some("no end".to_owned()));
+    }
+}

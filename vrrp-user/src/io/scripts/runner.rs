@@ -1,0 +1,479 @@
+//! The thread's loop: orders, ends of scripts and the clock come in, programs are started.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::board::{Board, Counter};
+use super::check::{Judge, Rhythm};
+use super::fifo::{Fifo, Topic as LineTopic};
+use super::plan::{self, Plan};
+use super::process::{self, Ended, GRACE, Voice};
+use super::queue::{Kind, Queues};
+use super::resolve::Script;
+use super::spawn;
+use super::{Event, Found, Notified, Order, Subject, What};
+use crate::engine::time::Nanos;
+use crate::engine::types::Health;
+use crate::io::timer;
+use crate::wire::ethernet::Colons;
+
+/// How long what was told before the end may run in all.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// After this part of it, what ran before is ended, so that the last word can be said.
+const MAKE_WAY: Duration = Duration::from_secs(2);
+
+/// What never runs twice at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Subject(Subject),
+    Check(Arc<str>),
+}
+
+/// What a later job makes pointless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Topic {
+    State,
+    LowerPriority,
+    SplitBrain(IpAddr),
+    Check,
+}
+
+/// Something to run: its scripts one after the other.
+struct Job {
+    scripts: Vec<(Arc<Script>, Vec<CString>)>,
+    /// What it is about, for the log.
+    about: String,
+    limit: Duration,
+    kind: Kind,
+}
+
+struct Checked {
+    plan: plan::Check,
+    judge: Judge,
+    rhythm: Rhythm,
+}
+
+struct Runner {
+    plan: Plan,
+    queues: Queues<Key, Topic, Job>,
+    checks: BTreeMap<Arc<str>, Checked>,
+    fifos: Vec<(Fifo, plan::Fifo)>,
+    environment: Arc<[CString]>,
+    board: Arc<Board>,
+    found: mpsc::UnboundedSender<Found>,
+    ended: mpsc::UnboundedSender<(Key, Ended)>,
+    /// Ends all that runs.
+    ending: watch::Sender<bool>,
+    stopping: bool,
+}
+
+/// Runs until [`Order::Stop`] is carried out.
+pub(super) async fn run(
+    plan: Plan,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    waiting: Arc<AtomicUsize>,
+    board: Arc<Board>,
+    found: mpsc::UnboundedSender<Found>,
+) {
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let mut runner = Runner {
+        plan: Plan::default(),
+        queues: Queues::new(1),
+        checks: BTreeMap::new(),
+        fifos: Vec::new(),
+        environment: spawn::environment().into(),
+        board,
+        found,
+        ended,
+        ending: watch::channel(false).0,
+        stopping: false,
+    };
+    let mut begun = false;
+    let mut plan = Some(plan);
+    let reply = loop {
+        // Not before the startup script, if there is one: it may make what the others need.
+        if let Some(plan) = plan.take_if(|plan| plan.startup.is_none() || begun) {
+            runner.reconfigure(plan).await;
+        }
+        runner.start_jobs();
+        let due = runner.next_check();
+        let due = due.map(|at| Instant::now() + Duration::from_nanos((at - timer::now()).0));
+        tokio::select! {
+            biased;
+            Some((key, end)) = ends.recv() => runner.job_ended(&key, &end),
+            order = orders.recv() => match order {
+                Some(Order::Tell(event)) => {
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                    runner.event(&event);
+                }
+                Some(Order::Reconfigure(new)) => match &mut plan {
+                    // Still before the start.
+                    Some(plan) => *plan = *new,
+                    None => runner.reconfigure(*new).await,
+                },
+                Some(Order::Begin) => begun = true,
+                Some(Order::Startup(done)) => {
+                    if let Some((script, limit)) = plan.as_mut().and_then(|plan| plan.startup.take()) {
+                        runner.once("startup script", &script, limit).await;
+                    }
+                    begun = true;
+                    let _ = done.send(());
+                }
+                Some(Order::Stop(done)) => break Some(done),
+                // Whoever could stop it is gone.
+                None => break None,
+            },
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                runner.start_checks();
+            }
+        }
+    };
+    runner.stop(&mut ends, reply).await;
+}
+
+impl Runner {
+    // ---- what is told --------------------------------------------------------------------------------
+
+    fn event(&mut self, Event { subject, what }: &Event) {
+        match *what {
+            What::State { state, priority } => {
+                self.tell_state(subject, state, priority);
+                self.run_state(subject, state, priority);
+            }
+            What::StillIn { state, priority } => self.tell_state(subject, state, priority),
+            What::LowerPriority { priority } => {
+                self.tell_fifos(subject, "lower priority", "MASTER_RX_LOWER_PRI", priority);
+                if let Some(script) = self.plan.on_lower_priority(subject) {
+                    let about = format!("{}: notify_master_rx_lower_pri", subject.name());
+                    let scripts = vec![(script, Vec::new())];
+                    self.push(subject, Topic::LowerPriority, scripts, about);
+                }
+            }
+            What::Priority { master, priority } => {
+                if self.plan.tells_priority(subject) {
+                    let name = if master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
+                    self.tell_fifos(subject, "priority", name, priority);
+                }
+            }
+            What::SplitBrain { begin, address, mac } => {
+                let Some(script) = self.plan.split_brain.clone() else { return };
+                let phase = if begin { "BEGIN" } else { "END" };
+                let (address_text, mac) = (address.to_string(), Colons(mac).to_string());
+                let words = [subject.kind(), subject.name(), phase, &address_text, &mac];
+                let about = format!("{}: notify_split_brain {phase}", subject.name());
+                let scripts = vec![(script, arguments(&words))];
+                self.push(subject, Topic::SplitBrain(address), scripts, about);
+            }
+        }
+    }
+
+    fn tell_state(&mut self, subject: &Subject, state: Notified, priority: u8) {
+        let name = self.plan.state_name(subject, state);
+        self.tell_fifos(subject, "state", name, priority);
+    }
+
+    fn run_state(&mut self, subject: &Subject, state: Notified, priority: u8) {
+        let scripts = self.plan.on_state(subject, state);
+        if scripts.is_empty() {
+            return;
+        }
+        let name = self.plan.state_name(subject, state);
+        let priority = priority.to_string();
+        let words = arguments(&[subject.kind(), subject.name(), name, &priority]);
+        let scripts = scripts
+            .into_iter()
+            .map(|(script, general)| (script, if general { words.clone() } else { Vec::new() }));
+        let about = format!("{}: {name}", subject.name());
+        self.push(subject, Topic::State, scripts.collect(), about);
+    }
+
+    fn push(
+        &mut self,
+        subject: &Subject,
+        topic: Topic,
+        scripts: Vec<(Arc<Script>, Vec<CString>)>,
+        about: String,
+    ) {
+        let limit = self.plan.timeout;
+        let job = Job { scripts, about, limit, kind: Kind::Notification };
+        let key = Key::Subject(subject.clone());
+        if let Some(overtaken) = self.queues.push(Kind::Notification, key, topic, job) {
+            self.board.count(Counter::NotificationsSkipped);
+            log::debug!("{}: left out, it has changed once more", overtaken.about);
+        }
+    }
+
+    fn tell_fifos(&self, subject: &Subject, topic: &'static str, state: &str, priority: u8) {
+        for (fifo, _) in &self.fifos {
+            let line = format!("{} \"{}\" {state} {priority}\n", subject.kind(), subject.name());
+            fifo.tell(LineTopic(subject.clone(), topic), line);
+        }
+    }
+
+    // ---- what runs -----------------------------------------------------------------------------------
+
+    /// Starts what there are places for.
+    fn start_jobs(&mut self) {
+        while let Some((key, job)) = self.queues.next() {
+            let (ended, board) = (self.ended.clone(), Arc::clone(&self.board));
+            let (environment, ending) = (Arc::clone(&self.environment), self.ending.subscribe());
+            tokio::spawn(async move {
+                let end = job.run(&environment, &board, ending).await;
+                // The loop outlives its jobs.
+                let _ = ended.send((key, end));
+            });
+        }
+    }
+
+    fn job_ended(&mut self, key: &Key, end: &Ended) {
+        self.queues.done(key);
+        if let Key::Check(name) = key {
+            self.judge(name, end);
+        }
+    }
+
+    /// Runs a script that everything else waits for.
+    async fn once(&self, keyword: &str, script: &Arc<Script>, limit: Duration) {
+        let about = keyword.to_owned();
+        let scripts = vec![(Arc::clone(script), Vec::new())];
+        let job = Job { scripts, about, limit, kind: Kind::Notification };
+        log::info!("running the {keyword} {}", script.text);
+        // The end of the others is not its own.
+        let (_alive, ending) = watch::channel(false);
+        job.run(&self.environment, &self.board, ending).await;
+    }
+
+    // ---- checks --------------------------------------------------------------------------------------
+
+    fn next_check(&self) -> Option<Nanos> {
+        self.checks.values().map(|check| check.rhythm.due()).min()
+    }
+
+    fn start_checks(&mut self) {
+        let now = timer::now();
+        let Self { checks, queues, board, .. } = self;
+        let mut disabled = Vec::new();
+        for (name, check) in checks.iter_mut().filter(|(_, check)| check.rhythm.due() <= now) {
+            check.rhythm.advance(now);
+            let Some(script) = &check.plan.script else {
+                disabled.push(Arc::clone(name));
+                continue;
+            };
+            let key = Key::Check(Arc::clone(name));
+            if queues.is_busy(&key) {
+                board.overrun(name);
+                log::debug!("vrrp_script {name}: still runs, left out once");
+                continue;
+            }
+            let job = Job {
+                scripts: vec![(Arc::clone(script), Vec::new())],
+                about: format!("vrrp_script {name}"),
+                limit: check.plan.timeout,
+                kind: Kind::Check,
+            };
+            queues.push(Kind::Check, key, Topic::Check, job);
+        }
+        for name in disabled {
+            self.judge(&name, &Ended::NotStarted("it is disabled".to_owned()));
+        }
+    }
+
+    fn judge(&mut self, name: &Arc<str>, end: &Ended) {
+        if *end == Ended::Stopped {
+            return;
+        }
+        let Some(check) = self.checks.get_mut(name) else { return };
+        let news = check.judge.result(end.is_success());
+        self.board.ended(name, end.clone(), check.judge.health(), timer::now());
+        if let Some(health) = news {
+            log::info!("vrrp_script {name}: {health}: {end}");
+            // The engine may have stopped listening.
+            let _ = self.found.send(Found { script: Arc::clone(name), health });
+        }
+    }
+
+    // ---- configuration -------------------------------------------------------------------------------
+
+    async fn reconfigure(&mut self, mut plan: Plan) {
+        self.queues.set_limit(plan.concurrency);
+        self.set_checks(std::mem::take(&mut plan.checks));
+        let wanted = std::mem::take(&mut plan.fifos);
+        // What stays as it is stays open: its reader notices nothing.
+        let (stay, go): (Vec<_>, Vec<_>) =
+            self.fifos.drain(..).partition(|(_, known)| wanted.contains(known));
+        self.fifos = stay;
+        for (fifo, _) in go {
+            fifo.close(Instant::now() + GRACE).await;
+        }
+        for new in wanted {
+            if self.fifos.iter().any(|(_, known)| *known == new) {
+                continue;
+            }
+            let (environment, board) = (Arc::clone(&self.environment), Arc::clone(&self.board));
+            match Fifo::open(&new, environment, board) {
+                Ok(fifo) => {
+                    log::debug!("fifo {} is open", fifo.path().display());
+                    self.fifos.push((fifo, new));
+                }
+                Err(error) => log::error!("fifo {} is not used: {error}", new.path.display()),
+            }
+        }
+        self.plan = plan;
+    }
+
+    fn set_checks(&mut self, plans: Vec<plan::Check>) {
+        let now = timer::now();
+        let mut before = std::mem::take(&mut self.checks);
+        let mut counts: BTreeMap<Nanos, (usize, usize)> = BTreeMap::new();
+        for plan in &plans {
+            counts.entry(plan.interval).or_default().1 += 1;
+        }
+        for plan in plans {
+            let (index, count) = counts.entry(plan.interval).or_default();
+            let fresh = Rhythm::new(now, plan.interval, *index, *count);
+            *index += 1;
+            let name = Arc::clone(&plan.name);
+            let check = match before.remove(&name) {
+                Some(known) if known.plan.script == plan.script => Checked {
+                    judge: known.judge.with(plan.rise, plan.fall),
+                    rhythm: if known.plan.interval == plan.interval { known.rhythm } else { fresh },
+                    plan,
+                },
+                // What the old one found out says nothing about the new one.
+                Some(_) | None => Checked {
+                    judge: Judge::new(plan.rise, plan.fall, plan.init_fail),
+                    rhythm: fresh,
+                    plan,
+                },
+            };
+            if check.judge.health() != Health::Unknown {
+                let health = check.judge.health();
+                let _ = self.found.send(Found { script: Arc::clone(&name), health });
+            }
+            self.checks.insert(name, check);
+        }
+        let checks = self.checks.iter().map(|(name, check)| {
+            let script = check.plan.script.as_ref();
+            let command =
+                script.map_or_else(|| "disabled".to_owned(), |script| script.text.clone());
+            (name.to_string(), command, check.judge.health())
+        });
+        self.board.set_checks(checks, now);
+        let checks = &self.checks;
+        self.queues.retain(|key| match key {
+            Key::Check(name) => checks.contains_key(name),
+            Key::Subject(_) => true,
+        });
+    }
+
+    // ---- the end -------------------------------------------------------------------------------------
+
+    async fn stop(
+        mut self,
+        ends: &mut mpsc::UnboundedReceiver<(Key, Ended)>,
+        reply: Option<oneshot::Sender<()>>,
+    ) {
+        self.stopping = true;
+        self.checks.clear();
+        let dropped = self.queues.retain(|key| matches!(key, Key::Subject(_)));
+        log::debug!("{dropped} checks are not run any more");
+        self.queues.unshare();
+        let begin = Instant::now();
+        let (make_way, deadline) = (begin + MAKE_WAY, begin + FAREWELL);
+        // What is started from here on has an end of its own.
+        let before = std::mem::replace(&mut self.ending, watch::channel(false).0);
+        let mut made_way = false;
+        self.start_jobs();
+        while !self.queues.is_empty() {
+            let until = if made_way { deadline } else { make_way };
+            match timeout_at(until, ends.recv()).await {
+                Ok(Some((key, _))) => {
+                    self.queues.done(&key);
+                    self.start_jobs();
+                }
+                Ok(None) => break,
+                Err(_) if !made_way => {
+                    made_way = true;
+                    before.send_replace(true);
+                }
+                Err(_) => break,
+            }
+        }
+        if !self.queues.is_empty() {
+            log::warn!("scripts still run or wait after {} s; they are ended", FAREWELL.as_secs());
+            let _ = self.queues.retain(|_| false);
+            self.ending.send_replace(true);
+            before.send_replace(true);
+            let last = Instant::now() + GRACE + Duration::from_secs(1);
+            while self.queues.running() > 0 {
+                match timeout_at(last, ends.recv()).await {
+                    Ok(Some((key, _))) => self.queues.done(&key),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        for (fifo, _) in std::mem::take(&mut self.fifos) {
+            fifo.close(deadline.max(Instant::now() + Duration::from_millis(500))).await;
+        }
+        if let Some((script, limit)) = self.plan.shutdown.take() {
+            self.once("shutdown script", &script, limit).await;
+        }
+        if let Some(reply) = reply {
+            let _ = reply.send(());
+        }
+    }
+}
+
+impl Job {
+    /// Runs its scripts, whatever becomes of each. The end of the last one.
+    async fn run(
+        self,
+        environment: &[CString],
+        board: &Board,
+        ending: watch::Receiver<bool>,
+    ) -> Ended {
+        let mut last = Ended::Exited(0);
+        for (script, more) in &self.scripts {
+            let label = match self.kind {
+                Kind::Notification => format!("{}: {}", self.about, script.text),
+                Kind::Check => self.about.clone(),
+            };
+            // What a check prints again and again is for those who look for it.
+            let level = match self.kind {
+                Kind::Notification => log::Level::Info,
+                Kind::Check => log::Level::Debug,
+            };
+            let voice = Voice { label: label.clone(), level };
+            let limit = Some(self.limit);
+            let end =
+                process::run(&script.program, more, environment, limit, voice, ending.clone())
+                    .await;
+            if let Ended::TimedOut(_) = end {
+                board.count(Counter::ScriptsTimedOut);
+            }
+            if self.kind == Kind::Notification && !end.is_success() {
+                board.count(Counter::ScriptsFailed);
+                log::warn!("{label}: {end}");
+            } else {
+                log::debug!("{label}: {end}");
+            }
+            last = end;
+            if *ending.borrow() {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// Arguments of a program. No name has a NUL in it.
+fn arguments(words: &[&str]) -> Vec<CString> {
+    words.iter().map(|word| CString::new(*word).unwrap_or_default()).collect()
+}
