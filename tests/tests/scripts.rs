@@ -22,7 +22,10 @@ struct Scripts {
 impl Scripts {
     fn new(host: &Host) -> Result<Self> {
         let scripts = Self { dir: host.dir("scripts")? };
-        scripts.write("record", "printf '%s\\n' \"$(for word; do printf '[%s]' \"$word\"; done)\" >> $DIR/calls");
+        scripts.write(
+            "record",
+            "printf '%s\\n' \"$(for word; do printf '[%s]' \"$word\"; done)\" >> $DIR/calls",
+        );
         // keepalived ends it before it can have read the last line.
         scripts.write("reader", "trap '' TERM; exec cat \"$2\" >> $DIR/lines");
         Ok(scripts)
