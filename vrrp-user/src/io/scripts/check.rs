@@ -91,7 +91,7 @@ impl Rhythm {
         let earliest = now + Nanos(self.interval.0 / 2);
         if self.phase < earliest {
             let missed = (earliest - self.phase).0.div_ceil(self.interval.0);
-            self.phase = self.phase + self.interval.times(missed);
+            self.phase += self.interval.times(missed);
         }
         self.due = self.phase;
     }

@@ -132,11 +132,11 @@ impl Fifo {
             // Which closes it.
             let _ = writer.await;
         }
-        if let Some(mut reader) = self.reader {
-            if timeout_at(deadline, &mut reader).await.is_err() {
-                self.ending.send_replace(true);
-                let _ = reader.await;
-            }
+        if let Some(mut reader) = self.reader
+            && timeout_at(deadline, &mut reader).await.is_err()
+        {
+            self.ending.send_replace(true);
+            let _ = reader.await;
         }
     }
 }

@@ -251,10 +251,12 @@ impl<'a> Resolver<'a> {
 }
 
 fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "it does not exist".to_owned(),
-        io::ErrorKind::PermissionDenied => "it can not be reached: permission denied".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        "it does not exist".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "it can not be reached: permission denied".to_owned()
+    } else {
+        error.to_string()
     }
 }
 
