@@ -12,4 +12,5 @@ pub mod sched;
 pub mod scripts;
 mod table;
 pub mod timer;
+pub mod tracked;
 pub mod tx;
