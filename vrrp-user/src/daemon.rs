@@ -10,9 +10,11 @@ pub mod history;
 mod interfaces;
 mod lockfile;
 mod notify;
+mod orders;
 mod router;
 mod service;
 mod status;
+mod tracking;
 mod watch;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -39,6 +41,7 @@ use self::lockfile::LockFile;
 use self::notify::Notifier;
 use self::router::{Router, state_number};
 use self::service::{Counts, Service};
+use self::tracking::Tracking;
 use self::watch::Watch;
 use crate::config::model::{Config, Scheduling};
 use crate::control::Instance;
@@ -53,7 +56,7 @@ use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
-use crate::io::{memory, sched};
+use crate::io::{memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
 use crate::wire::family::from_field;
 use crate::wire::vrrp::parse_advert;
@@ -70,6 +73,8 @@ const ASKED: usize = 256;
 const RETRY: Nanos = Nanos::from_secs(5);
 /// How long stopping waits for addresses to be removed.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long starting waits for what is tracked.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How long stopping waits at most for those who follow the history.
 const FAREWELL: Duration = Duration::from_millis(250);
 /// A notice of the same kind about the same router is logged once in this time.
@@ -191,6 +196,8 @@ counters! {
         AttachFailed = "attach_failed",
         /// A notice that the history left out, because the router had too many of them in a minute.
         NoticeLeftOut = "notice_left_out",
+        /// A tracked file that holds no number, or can not be read.
+        BadTrackFile = "bad_track_file",
     }
 }
 
@@ -207,6 +214,7 @@ struct Daemon {
     interfaces: Interfaces,
     addresses: Addresses,
     watch: Watch,
+    tracking: Tracking,
     netlink: Netlink,
     memberships: Memberships,
     tx: Tx,
@@ -232,6 +240,8 @@ struct Sources {
     signals: mpsc::Receiver<SignalKind>,
     /// What tracked scripts find out.
     finds: mpsc::UnboundedReceiver<Found>,
+    /// What is found out about tracked files and processes.
+    tracked: mpsc::Receiver<tracked::Report>,
 }
 
 /// A signal that is handled.
@@ -384,11 +394,15 @@ impl Daemon {
         let netlink = Netlink::open(scheduling.below()).await?;
         let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
         let mut names = HashSet::new();
-        let (routers, specs): (Vec<_>, Vec<_>) = config
+        let (routers, mut specs): (Vec<_>, Vec<_>) = config
             .routers
             .iter()
             .map(|router| Router::new(router, shared(&mut names, &router.interface)))
             .unzip();
+        let (mut tracking, tracked) = Tracking::new();
+        let groups = tracking.groups(&config);
+        tracking.complete(&config, &mut specs);
+        tracking.watch(&config, true).map_err(os("cannot watch what is tracked"))?;
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         drop(config);
         let board = Arc::<Board>::default();
@@ -417,12 +431,13 @@ impl Daemon {
             server::start(&instance.socket(), &control, pins, board)
                 .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
-        let sources = Sources {
+        let mut sources = Sources {
             ring,
             timer,
             questions,
             signals: signals().map_err(os("cannot handle signals"))?,
             finds,
+            tracked,
         };
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers
@@ -442,6 +457,7 @@ impl Daemon {
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
             watch: Watch::default(),
+            tracking,
             netlink,
             memberships,
             tx,
@@ -453,6 +469,7 @@ impl Daemon {
             service,
             notifier,
         };
+        tracking::add_groups(&mut daemon.engine, started, groups);
         for (id, spec) in (0..).map(RouterId).zip(specs) {
             let info = daemon.router(id).info(spec.priority);
             daemon.publish(id, |published| *published = info);
@@ -466,6 +483,7 @@ impl Daemon {
             }
         }
         daemon.remove_leftovers().await?;
+        daemon.first_look(&mut sources.tracked).await;
         for id in daemon.ids() {
             daemon.evaluate(id);
             if let Some(problem) = daemon.router(id).link_problem() {
@@ -493,6 +511,20 @@ impl Daemon {
     ///
     /// # Errors
     /// What the daemon can not go on without is gone.
+    /// Waits, not for long, until tracked files and processes have been looked at once: no router is to start on
+    /// what was not known yet. Scripts are not waited for.
+    async fn first_look(&mut self, tracked: &mut mpsc::Receiver<tracked::Report>) {
+        let deadline = tokio::time::Instant::now() + FIRST_LOOK;
+        while self.tracking.incomplete() {
+            match tokio::time::timeout_at(deadline, tracked.recv()).await {
+                Ok(Some(report)) => self.tracked(report),
+                Ok(None) | Err(_) => {
+                    return log::warn!("starting although not everything that is tracked is known");
+                }
+            }
+        }
+    }
+
     async fn serve(&mut self, sources: &mut Sources) -> Result<(), Error> {
         let mut more = false;
         loop {
@@ -543,6 +575,7 @@ impl Daemon {
                     }
                     self.reported(report);
                 }
+                Some(report) = sources.tracked.recv() => self.tracked(report),
                 Some(question) = sources.questions.recv() => {
                     self.answer(question);
                 }
@@ -769,6 +802,7 @@ impl Daemon {
         for id in self.ids() {
             self.evaluate(id);
         }
+        self.track_interfaces(None);
     }
 
     /// Takes in what the netlink thread says.
@@ -805,10 +839,12 @@ impl Daemon {
                 self.memberships.leave(ifindex);
                 self.addresses.interface_gone(ifindex);
                 self.evaluate_on(ifindex);
+                self.track_interfaces(Some(ifindex));
             }
             Change::Interface { ifindex, gone: false } => {
                 self.attach(ifindex);
                 self.evaluate_on(ifindex);
+                self.track_interfaces(Some(ifindex));
             }
         }
     }
@@ -874,7 +910,9 @@ impl Daemon {
         let found = self.interfaces.by_name(&router.interface);
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
-            Some((_, interface)) if !interface.up => Link::Down(FaultCause::InterfaceDown),
+            Some((_, interface)) if !interface.up && !router.may_be_down => {
+                Link::Down(FaultCause::InterfaceDown)
+            }
             Some((_, interface)) if !matches!(interface.capture, Capture::Attached(_)) => {
                 Link::Down(FaultCause::NoCapture)
             }
@@ -1137,8 +1175,10 @@ impl Daemon {
                     self.note(router, timer::now(), What::Notice(notice));
                     self.later.push_back(action);
                 }
-                Action::PriorityChanged { router, to, .. } => {
+                Action::PriorityChanged { router, from, to } => {
                     self.priority_changed(router, to);
+                    let notice = Notice::PriorityChanged { from, to };
+                    self.note(router, timer::now(), What::Notice(notice));
                     self.later.push_back(action);
                 }
                 Action::GroupTransition { .. }
@@ -1158,7 +1198,8 @@ impl Daemon {
                 Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
                 Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
                 Some(Action::Transition { router, from, to, cause, .. }) => {
-                    log::info!("{}: {from} -> {to}: {cause}", self.router(router).place());
+                    let words = self.words(cause);
+                    log::info!("{}: {from} -> {to}: {words}", self.router(router).place());
                     self.tell_transition(router, to);
                 }
                 Some(Action::Notice { router, notice }) => {
@@ -1167,10 +1208,16 @@ impl Daemon {
                 }
                 Some(Action::PriorityChanged { router, from, to }) => {
                     let place = self.router(router).place();
-                    log::info!("{place}: effective priority {from} -> {to}");
+                    let why = self.priority_words(router);
+                    let why = why.map(|why| format!(" = {why}")).unwrap_or_default();
+                    log::info!("{place}: effective priority {from} -> {to}{why}");
                     self.tell_priority(router, to);
                 }
-                Some(Action::GroupTransition { .. }) => {}
+                Some(Action::GroupTransition { group, from, to, .. }) => {
+                    let name = self.tracking.group_name(group);
+                    log::info!("sync group {name}: {from} -> {to}");
+                    self.tell_group(group, to);
+                }
                 // The former was carried out above.
                 Some(Action::SendAdvert { .. }) | None => break,
             }

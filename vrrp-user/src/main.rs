@@ -9,6 +9,7 @@ use vrrp_user::cli::args::{Cli, Command, RunArgs};
 use vrrp_user::cli::doctor::{Options, Severity};
 use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
+use vrrp_user::control::api::Request;
 use vrrp_user::io::{logger, memory};
 use vrrp_user::{cli, daemon};
 
@@ -65,6 +66,16 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status { name, instance, states, interfaces, watch, json } => {
             let options = cli::status::Options { name, states, interfaces, json, watch };
             cli::status::status(&instance.instance, &options, &mut out)?;
+        }
+        Command::StepDown { name, instance } => {
+            cli::orders::order(&instance.instance, Request::StepDown { name }, &mut out)?;
+        }
+        Command::Resume { name, instance } => {
+            cli::orders::order(&instance.instance, Request::Resume { name }, &mut out)?;
+        }
+        Command::SetPriority { name, priority, reset: _, instance } => {
+            let request = Request::SetPriority { name, priority };
+            cli::orders::order(&instance.instance, request, &mut out)?;
         }
         Command::Events { name, instance, since, json } => {
             cli::events::events(&instance.instance, since, name, json, &mut out)?;

@@ -125,6 +125,35 @@ pub enum Command {
         #[command(flatten)]
         config_id: ConfigIdArg,
     },
+    /// Take a virtual router out of the election: a master resigns at once, and the router stays in FAULT until
+    /// `resume`, or until the daemon ends. The other routers of its sync group go with it.
+    StepDown {
+        /// Name of the router or sync group, or INTERFACE/VRID.
+        name: String,
+        #[command(flatten)]
+        instance: InstanceArg,
+    },
+    /// Let a virtual router that has stepped down take part in the election again, as after a fault.
+    Resume {
+        /// Name of the router or sync group, or INTERFACE/VRID.
+        name: String,
+        #[command(flatten)]
+        instance: InstanceArg,
+    },
+    /// Give a virtual router another priority than the configured one, until --reset or until the daemon ends.
+    /// What it tracks still counts on top.
+    SetPriority {
+        /// Name of the router or sync group, or INTERFACE/VRID.
+        name: String,
+        /// From 1 to 254.
+        #[arg(required_unless_present = "reset", value_parser = clap::value_parser!(u8).range(1..=254))]
+        priority: Option<u8>,
+        /// Back to the configured priority.
+        #[arg(long, conflicts_with = "priority")]
+        reset: bool,
+        #[command(flatten)]
+        instance: InstanceArg,
+    },
     /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP and
     /// ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when something is broken.
     Doctor {

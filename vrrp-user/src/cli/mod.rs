@@ -9,6 +9,7 @@ pub mod events;
 pub mod exit;
 pub mod manual;
 pub mod monitor;
+pub mod orders;
 pub mod stats;
 pub mod status;
 mod table;

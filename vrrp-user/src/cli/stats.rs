@@ -120,6 +120,7 @@ fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
                 | Answer::Router(_)
                 | Answer::Event(_)
                 | Answer::Lost { .. }
+                | Answer::Done(_)
                 | Answer::Error(_),
             ) => {
                 let socket = client::Error::Refused(instance.clone(), "wrong answer".to_owned());

@@ -312,6 +312,12 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
     };
     rows.push(("master", master));
     rows.push(("priority", effective(router)));
+    if let Some(group) = &router.group {
+        rows.push(("sync group", group.clone()));
+    }
+    for track in &detail.tracks {
+        rows.push(("tracks", format!("{} {}: {}", track.name, track.state, track.effect)));
+    }
     rows.push(("interface", interface_words(on)));
     rows.push(("protocol", protocol(detail)));
     rows.push(("advertises", advertises(router)));
@@ -361,6 +367,10 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
 fn effective(router: &RouterStatus) -> String {
     match (router.priority, router.configured_priority) {
         (255, 255) => "255, as configured: owner of the addresses".to_owned(),
+        (effective, configured) if router.priority_why.is_some() => {
+            let why = router.priority_why.as_deref().unwrap_or_default();
+            format!("{effective} = {why} ({configured} configured)")
+        }
         (effective, configured) if effective == configured => format!("{effective}, as configured"),
         (effective, configured) => format!("{effective} at present, {configured} configured"),
     }
@@ -513,6 +523,8 @@ mod tests {
             since_s: 25.2,
             priority: 100,
             configured_priority: 100,
+            priority_why: None,
+            group: None,
             master: (state == "BACKUP")
                 .then(|| Master { address: "192.168.100.200".to_owned(), priority: 150 }),
             interval_ms: 1000,

@@ -32,6 +32,35 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
+    /// Takes a router, with its whole sync group, out of the election. The answer is [`Answer::Done`].
+    StepDown {
+        /// Name of a router or sync group, or `INTERFACE/VRID`.
+        name: String,
+    },
+    /// Takes back [`Request::StepDown`]. The answer is [`Answer::Done`].
+    Resume {
+        /// Name of a router or sync group, or `INTERFACE/VRID`.
+        name: String,
+    },
+    /// Sets a priority in place of the configured one. The answer is [`Answer::Done`].
+    SetPriority {
+        /// Name of a router or sync group, or `INTERFACE/VRID`.
+        name: String,
+        /// 1 to 254; without it the configured one counts again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<u8>,
+    },
+}
+
+/// What an operator can ask of routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// [`Request::StepDown`].
+    StepDown,
+    /// [`Request::Resume`].
+    Resume,
+    /// [`Request::SetPriority`].
+    SetPriority(Option<u8>),
 }
 
 impl Request {
@@ -39,6 +68,7 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Self::Status {} | Self::Router { .. } | Self::Stats {} | Self::Events { .. } => false,
+            Self::StepDown { .. } | Self::Resume { .. } | Self::SetPriority { .. } => true,
         }
     }
 }
@@ -62,6 +92,8 @@ pub enum Answer {
         /// How many.
         events: u64,
     },
+    /// What was asked for is done; what, in words.
+    Done(String),
     /// The request was not understood or could not be carried out.
     Error(String),
 }
@@ -163,6 +195,13 @@ pub struct RouterStatus {
     /// Priority in the configuration.
     #[serde(default)]
     pub configured_priority: u8,
+    /// How the effective priority comes about, where that is not the configured one: `100 - 20: script chk is
+    /// down`.
+    #[serde(default)]
+    pub priority_why: Option<String>,
+    /// Its sync group.
+    #[serde(default)]
+    pub group: Option<String>,
     /// The other router that is master, when there is one.
     pub master: Option<Master>,
     /// Advertisement interval in force, milliseconds.
@@ -196,6 +235,9 @@ pub struct RouterDetail {
     pub master_mac: Option<String>,
     /// Line in the configuration file at which it begins.
     pub config_line: usize,
+    /// What it tracks, what its sync group tracks at the end.
+    #[serde(default)]
+    pub tracks: Vec<TrackStatus>,
     /// Advertisement interval in the configuration, milliseconds.
     pub configured_interval_ms: u64,
     /// Whether a master of lower priority is pre-empted.
@@ -212,6 +254,17 @@ pub struct RouterDetail {
     pub address_list_mismatches: u64,
     /// The last transitions, oldest first.
     pub history: Vec<Event>,
+}
+
+/// Something that a router tracks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackStatus {
+    /// What, as in `script chk_haproxy`.
+    pub name: String,
+    /// How it is, as in `is down`.
+    pub state: String,
+    /// What that makes of the router: a summand of its priority, as in `-20`, or `FAULT`.
+    pub effect: String,
 }
 
 /// Repetition of gratuitous ARP, with keepalived's names without `garp_`. Times are milliseconds, and 0 is never.

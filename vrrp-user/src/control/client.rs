@@ -69,6 +69,7 @@ pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
                 | Answer::Stats(_)
                 | Answer::Event(_)
                 | Answer::Lost { .. }
+                | Answer::Done(_)
                 | Answer::Error(_) => return Err(connection.wrong()),
             }
         }
@@ -88,6 +89,7 @@ pub fn status(instance: &Instance) -> Result<Status, Error> {
         | Answer::Stats(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
+        | Answer::Done(_)
         | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
     }
 }
@@ -100,6 +102,24 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
     match ask(instance, Request::Router { name: name.to_owned() })? {
         Answer::Router(detail) => Ok(*detail),
         Answer::Routers(_)
+        | Answer::Status(_)
+        | Answer::Stats(_)
+        | Answer::Event(_)
+        | Answer::Lost { .. }
+        | Answer::Done(_)
+        | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
+    }
+}
+
+/// Has something done, and says what was.
+///
+/// # Errors
+/// [`Error`], also when the daemon refuses.
+pub fn order(instance: &Instance, request: Request) -> Result<String, Error> {
+    match ask(instance, request)? {
+        Answer::Done(done) => Ok(done),
+        Answer::Routers(_)
+        | Answer::Router(_)
         | Answer::Status(_)
         | Answer::Stats(_)
         | Answer::Event(_)
@@ -144,6 +164,7 @@ pub fn follow(
                 | Answer::Routers(_)
                 | Answer::Router(_)
                 | Answer::Stats(_)
+                | Answer::Done(_)
                 | Answer::Error(_),
             ) => Err(connection.wrong()),
             Err(error) => Err(error),

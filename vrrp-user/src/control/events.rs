@@ -18,6 +18,8 @@ pub struct Record {
     pub interface: Arc<str>,
     /// Virtual router identifier.
     pub vrid: u8,
+    /// Why it changed state, with the names of what is to blame.
+    pub words: Option<String>,
     /// What happened.
     pub entry: Entry,
 }
@@ -51,7 +53,7 @@ impl Record {
             What::Transition { from, to, cause } => (
                 Happened::Transition { from: from.name().to_owned(), to: to.name().to_owned() },
                 cause.name(),
-                cause.to_string(),
+                self.words.clone().unwrap_or_else(|| cause.to_string()),
             ),
             What::Notice(notice) => (Happened::Notice, notice.name(), notice.to_string()),
         };
@@ -97,7 +99,8 @@ mod tests {
             },
         };
         let entry = Entry { number: 3, at: timer::now(), router: RouterId(0), what };
-        let record = Record { name: "VI_1".into(), interface: "eth0".into(), vrid: 51, entry };
+        let record =
+            Record { name: "VI_1".into(), interface: "eth0".into(), vrid: 51, words: None, entry };
         let event = record.event(Moment::now());
         assert_eq!(event.reason, "took over: no advertisement from 10.0.0.2 for 3.61 s");
         assert_eq!(event.cause, "master-down");

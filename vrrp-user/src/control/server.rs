@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::api::{Answer, Request, RouterDetail, RouterStatus, Routers, Status};
+use super::api::{Answer, Order, Request, RouterDetail, RouterStatus, Routers, Status};
 use super::events::{Moment, Record};
 use crate::config::socket::SocketAccess;
 use crate::counters::counters;
@@ -74,6 +74,15 @@ pub enum Question {
         name: String,
         /// The router.
         answer: oneshot::Sender<Option<Box<RouterDetail>>>,
+    },
+    /// An order of an operator.
+    Order {
+        /// Name of a router or sync group, or `INTERFACE/VRID`.
+        name: String,
+        /// What it is to do.
+        order: Order,
+        /// What was done, or why not.
+        answer: oneshot::Sender<Result<String, String>>,
     },
     /// Which router that is.
     Find {
@@ -309,6 +318,11 @@ impl Shared {
                 };
                 send(write, &[answer]).await
             }
+            Request::StepDown { name } => self.order(name, Order::StepDown, write).await,
+            Request::Resume { name } => self.order(name, Order::Resume, write).await,
+            Request::SetPriority { name, priority } => {
+                self.order(name, Order::SetPriority(priority), write).await
+            }
             Request::Stats {} => {
                 let answer = match metrics::collect(&self.pins) {
                     Ok(stats) => Answer::Stats(stats),
@@ -340,6 +354,20 @@ impl Shared {
                 self.follow(from, router, read, write).await
             }
         }
+    }
+
+    async fn order(
+        &self,
+        name: String,
+        order: Order,
+        write: &mut WriteHalf<'_>,
+    ) -> Result<(), End> {
+        let answer = match self.ask(|answer| Question::Order { name, order, answer }).await {
+            Some(Ok(done)) => Answer::Done(done),
+            Some(Err(refused)) => Answer::Error(refused),
+            None => stopping(),
+        };
+        send(write, &[answer]).await
     }
 
     async fn status(&self, write: &mut WriteHalf<'_>) -> Result<(), End> {
@@ -454,6 +482,7 @@ mod tests {
             name: "VI_1".into(),
             interface: "eth0".into(),
             vrid: 51,
+            words: None,
             entry: Entry {
                 number,
                 at: timer::now(),

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::Daemon;
-use crate::engine::types::{Notice, Priority, RouterId, State};
+use crate::config::model::Tracked;
+use crate::engine::types::{GroupId, Notice, Priority, RouterId, State};
 use crate::io::scripts::{Board, Event, Found, Notified, Plan, Scripts, Subject, What};
+use crate::io::timer;
 
 /// The way to the thread of the scripts, if there is one.
 pub struct Notifier {
@@ -117,6 +119,16 @@ impl Notifier {
     }
 }
 
+/// What a state is called to those who are told of it.
+fn notified(state: State) -> Notified {
+    match state {
+        State::Master => Notified::Master,
+        State::Backup => Notified::Backup,
+        State::Fault => Notified::Fault,
+        State::Init => Notified::Stop,
+    }
+}
+
 impl Daemon {
     fn subject(&self, id: RouterId) -> Subject {
         Subject::Instance(Arc::clone(&self.router(id).name))
@@ -131,12 +143,7 @@ impl Daemon {
         if self.notifier.scripts.is_none() {
             return;
         }
-        let state = match to {
-            State::Master => Notified::Master,
-            State::Backup => Notified::Backup,
-            State::Fault => Notified::Fault,
-            State::Init => Notified::Stop,
-        };
+        let state = notified(to);
         let what = What::State { state, priority: self.effective_priority(id) };
         self.notifier.tell(Event { subject: self.subject(id), what });
     }
@@ -175,7 +182,18 @@ impl Daemon {
 
     /// A tracked script has found out something.
     pub(super) fn found(&mut self, Found { script, health }: &Found) {
-        log::debug!("vrrp_script {script}: {health}");
+        let object = self.tracking.object(&Tracked::Script(script.to_string()));
+        self.health(timer::now(), object, *health);
+    }
+
+    /// A sync group has entered a state, and so have its members.
+    pub(super) fn tell_group(&mut self, id: GroupId, to: State) {
+        if self.notifier.scripts.is_none() {
+            return;
+        }
+        let subject = Subject::Group(self.tracking.group_name(id).into());
+        let what = What::State { state: notified(to), priority: 0 };
+        self.notifier.tell(Event { subject, what });
     }
 
     /// Something was noticed that scripts are told of.
@@ -197,6 +215,7 @@ impl Daemon {
             | Notice::SecondOwner(_)
             | Notice::NewMaster { .. }
             | Notice::IntervalLearned(_)
+            | Notice::PriorityChanged { .. }
             | Notice::Preempting { .. } => return,
         };
         self.notifier.tell(Event { subject: self.subject(id), what });

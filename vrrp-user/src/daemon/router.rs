@@ -47,6 +47,8 @@ pub struct Router {
     v3_checksum: V3Checksum,
     /// Whether its addresses are the interface's real ones (priority 255).
     pub owner: bool,
+    /// Whether its interface may be down (`dont_track_primary`).
+    pub may_be_down: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
     pub name: Arc<str>,
     /// Interface on which it advertises.
@@ -188,6 +190,7 @@ impl Router {
             source: source.and_then(v4),
             peers: peers.map(|peers| peers.iter().filter_map(|peer| v4(*peer)).collect()),
             owner: config.priority == Priority::OWNER,
+            may_be_down: config.dont_track_primary,
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,

@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Daemon;
 use super::addresses::Place;
-use super::history::From;
+use super::history::{From, What};
 use super::interfaces::Capture;
 use super::router::version_number;
 use crate::config::model::Authentication;
 use crate::control::api::{
     AddressStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers, SCHEMA,
-    Status, TimerStatus,
+    Status, TimerStatus, TrackStatus,
 };
 use crate::control::events::{Moment, Record};
 use crate::control::server::{Events, Question};
@@ -49,6 +49,9 @@ impl Daemon {
                 let detail = self.find(&name).and_then(|id| self.detail(id));
                 drop(answer.send(detail.map(Box::new)));
             }
+            Question::Order { name, order, answer } => {
+                drop(answer.send(self.order(&name, order)));
+            }
             Question::Find { name, answer } => drop(answer.send(self.find(&name))),
             Question::Events { from, router, answer } => {
                 drop(answer.send(self.events(from, router)));
@@ -58,7 +61,7 @@ impl Daemon {
     }
 
     /// The router of that name, or at `INTERFACE/VRID`.
-    fn find(&self, name: &str) -> Option<RouterId> {
+    pub(super) fn find(&self, name: &str) -> Option<RouterId> {
         let at = name.rsplit_once('/');
         let at = at.and_then(|(interface, vrid)| Some((interface, vrid.parse::<u8>().ok()?)));
         let named = self.routers.iter().position(|router| *router.name == *name);
@@ -186,11 +189,17 @@ impl Daemon {
             family: "ipv4".to_owned(),
             version: version_number(router.version()),
             state: view.state.name().to_owned(),
-            cause: view.cause.map(|cause| cause.to_string()),
+            cause: view.cause.map(|cause| self.words(cause)),
             cause_name: view.cause.map(|cause| cause.name().to_owned()),
             since_s: (now - since).as_secs_f64(),
             priority: view.priority.0,
             configured_priority: self.engine.spec(id)?.priority.0,
+            priority_why: self.priority_words(id),
+            group: self
+                .engine
+                .spec(id)?
+                .group
+                .map(|group| self.tracking.group_name(group).to_owned()),
             master: view.master.map(|(address, priority)| Master {
                 address: address.to_string(),
                 priority: priority.0,
@@ -212,6 +221,7 @@ impl Daemon {
     fn problems(&self, id: RouterId, state: State, since: Nanos) -> Vec<String> {
         let router = self.router(id);
         let mut problems: Vec<String> = router.link_problem().into_iter().collect();
+        problems.extend(self.fault_words(id));
         if state == State::Master && since > ADDING {
             let missing =
                 self.places(id).into_iter().filter(|(place, _)| !self.interfaces.carries(*place));
@@ -235,6 +245,8 @@ impl Daemon {
             name: timer.name().to_owned(),
             in_ms: millis(at - timer::now()),
         });
+        let tracks = self.track_words(id).into_iter();
+        let tracks = tracks.map(|(name, state, effect)| TrackStatus { name, state, effect });
         let history = self.history.transitions(id, TRANSITIONS);
         let history = history.into_iter().map(|entry| self.record(entry).event(now));
         let router = self.router(id);
@@ -246,6 +258,7 @@ impl Daemon {
             // The control thread looks it up.
             master_mac: None,
             config_line: router.line as usize,
+            tracks: tracks.collect(),
             configured_interval_ms: millis(interval.span()),
             preempt: *preempt,
             preempt_delay_ms: millis(*preempt_delay),
@@ -267,6 +280,10 @@ impl Daemon {
             name: router.name.clone(),
             interface: router.interface.clone(),
             vrid: router.vrid().get(),
+            words: match entry.what {
+                What::Transition { cause, .. } => Some(self.words(cause)),
+                What::Notice(_) => None,
+            },
             entry,
         }
     }

@@ -118,6 +118,7 @@ fn describe(action: &Action) -> String {
         Action::GroupTransition { from, to, .. } => format!("group {from}->{to}"),
         Action::PriorityChanged { from, to, .. } => format!("priority {from}->{to}"),
         Action::Notice { notice, .. } => match notice {
+            Notice::PriorityChanged { .. } => "priority".into(),
             Notice::AddressListMismatch(_) => "!list".into(),
             Notice::SecondOwner(_) => "!owner".into(),
             Notice::NewMaster { .. } => "!master".into(),

@@ -282,6 +282,11 @@ impl Engine {
         self.router(id).map(Router::state)
     }
 
+    /// The effective priority of one router; `None` when it does not exist.
+    pub fn priority(&self, id: RouterId) -> Option<Priority> {
+        self.router(id).map(Router::priority)
+    }
+
     /// What there is to say about one router; `None` when it does not exist.
     pub fn view(&self, id: RouterId) -> Option<RouterView> {
         self.router(id).map(Router::view)

@@ -234,6 +234,16 @@ impl FaultCause {
         }
     }
 
+    /// Whether it is about the router's own interface.
+    pub const fn is_link(&self) -> bool {
+        match self {
+            Self::InterfaceMissing | Self::InterfaceDown | Self::NoAddress | Self::NoCapture => {
+                true
+            }
+            Self::Tracked(..) | Self::Member(_) | Self::MemberWaits(_) | Self::SteppedDown => false,
+        }
+    }
+
     /// In words, with the names of what it is about.
     pub fn words(&self, names: &dyn Names) -> String {
         match self {
@@ -430,6 +440,13 @@ pub enum Notice {
         /// Its priority.
         priority: Priority,
     },
+    /// The effective priority changed.
+    PriorityChanged {
+        /// Before.
+        from: Priority,
+        /// After.
+        to: Priority,
+    },
     /// As backup, a lower-priority master is heard and will be pre-empted.
     Preempting {
         /// The master.
@@ -473,6 +490,7 @@ impl Notice {
             Self::NewMaster { .. } => "new-master",
             Self::IntervalLearned(_) => "interval-learned",
             Self::LowerPriority { .. } => "lower-priority",
+            Self::PriorityChanged { .. } => "priority-changed",
             Self::Preempting { .. } => "preempting",
             Self::AddressConflict { .. } => "address-conflict",
             Self::AddressConflictOver { .. } => "address-conflict-over",
@@ -497,6 +515,9 @@ impl fmt::Display for Notice {
             }
             Self::LowerPriority { source, priority } => {
                 write!(f, "{source} also advertises, but ranks below us with priority {priority}")
+            }
+            Self::PriorityChanged { from, to } => {
+                write!(f, "effective priority is {to} instead of {from}")
             }
             Self::Preempting { master, priority } => {
                 write!(f, "pre-empting master {master} of lower priority {priority}")
@@ -524,6 +545,7 @@ impl Notice {
             | Self::NewMaster { .. }
             | Self::IntervalLearned(_)
             | Self::LowerPriority { .. }
+            | Self::PriorityChanged { .. }
             | Self::Preempting { .. } => false,
         }
     }

@@ -335,6 +335,8 @@ mod tests {
             routers: vec![RouterStatus {
                 cause_name: None,
                 configured_priority: 100,
+                priority_why: None,
+                group: None,
                 name: "VI_1".to_owned(),
                 interface: "eth0".to_owned(),
                 vrid: 51,

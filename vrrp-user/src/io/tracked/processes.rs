@@ -149,7 +149,7 @@ impl Processes {
             match connector.as_mut().map(Connector::read) {
                 Some(Ok(events)) => events.into_iter().for_each(|event| self.take(event)),
                 Some(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    drop(self.scan());
+                    next = Instant::now() + self.scan();
                 }
                 Some(Err(error)) => {
                     log::warn!("processes are looked for every second: {error}");

@@ -1,0 +1,423 @@
+//! What is tracked: numbers for it, who watches it, and words for what becomes of it.
+//!
+//! Tracked objects and sync groups keep their numbers while the daemon runs, whatever configurations come and go:
+//! the history and the engine may still speak of one that is gone.
+
+use std::collections::HashMap;
+use std::io;
+
+use tokio::sync::mpsc;
+
+use super::interfaces::Interfaces;
+use super::router::Router;
+use super::{Counter, Daemon};
+use crate::config::model::{self, Config, Tracked};
+use crate::engine::Engine;
+use crate::engine::time::Nanos;
+use crate::engine::track::{Effect, Term};
+use crate::engine::types::{
+    Cause, GroupId, GroupSpec, Health, Names, ObjectId, RouterId, RouterSpec, TrackUse,
+};
+use crate::io::timer;
+use crate::io::tracked::{self, Report, Watch, files, processes};
+
+/// An interface that somebody tracks, whether or not it exists.
+struct TrackedInterface {
+    name: Box<str>,
+    object: ObjectId,
+    /// Its index when it was last seen, because it may be renamed.
+    ifindex: Option<u32>,
+}
+
+/// Everything that is tracked, and the sync groups.
+pub struct Tracking {
+    objects: Vec<Tracked>,
+    object_ids: HashMap<Tracked, ObjectId>,
+    groups: Vec<Box<str>>,
+    group_ids: HashMap<Box<str>, GroupId>,
+    interfaces: Vec<TrackedInterface>,
+    files: Option<Watch>,
+    processes: Option<Watch>,
+    reports: mpsc::Sender<Report>,
+    /// Threads that have not looked at everything yet.
+    incomplete: usize,
+}
+
+impl Tracking {
+    /// Nothing is tracked. What threads find out comes from the receiver.
+    pub fn new() -> (Self, mpsc::Receiver<Report>) {
+        let (reports, receiver) = tracked::channel();
+        let tracking = Self {
+            objects: Vec::new(),
+            object_ids: HashMap::new(),
+            groups: Vec::new(),
+            group_ids: HashMap::new(),
+            interfaces: Vec::new(),
+            files: None,
+            processes: None,
+            reports,
+            incomplete: 0,
+        };
+        (tracking, receiver)
+    }
+
+    /// The number of an object, which it gets when it is first asked for.
+    pub fn object(&mut self, what: &Tracked) -> ObjectId {
+        if let Some(id) = self.object_ids.get(what) {
+            return *id;
+        }
+        let id = ObjectId(u32::try_from(self.objects.len()).unwrap_or(u32::MAX));
+        self.objects.push(what.clone());
+        self.object_ids.insert(what.clone(), id);
+        id
+    }
+
+    /// What an object is.
+    pub fn tracked(&self, id: ObjectId) -> Option<&Tracked> {
+        self.objects.get(id.0 as usize)
+    }
+
+    /// The number of a sync group, which it gets when it is first asked for.
+    pub fn group(&mut self, name: &str) -> GroupId {
+        if let Some(id) = self.group_ids.get(name) {
+            return *id;
+        }
+        let id = GroupId(u32::try_from(self.groups.len()).unwrap_or(u32::MAX));
+        self.groups.push(name.into());
+        self.group_ids.insert(name.into(), id);
+        id
+    }
+
+    /// The number of a sync group that there is or was.
+    pub fn known_group(&self, name: &str) -> Option<GroupId> {
+        self.group_ids.get(name).copied()
+    }
+
+    /// What a sync group is called.
+    pub fn group_name(&self, id: GroupId) -> &str {
+        self.groups.get(id.0 as usize).map_or("?", |name| name)
+    }
+
+    fn uses(&mut self, tracks: &[model::Track]) -> Box<[TrackUse]> {
+        let uses = tracks.iter().map(|track| TrackUse {
+            object: self.object(&track.what),
+            weight: track.weight,
+            reverse: track.reverse,
+        });
+        uses.collect()
+    }
+
+    /// The sync groups of a configuration. To be added to the engine before their members.
+    pub fn groups(&mut self, config: &Config) -> Vec<(GroupId, GroupSpec)> {
+        let groups = config.groups.iter().map(|group| {
+            let track = self.uses(&group.track);
+            (self.group(&group.name), GroupSpec { track })
+        });
+        groups.collect()
+    }
+
+    /// Completes the specifications of a configuration's routers, in its order.
+    pub fn complete<'a>(
+        &mut self,
+        config: &Config,
+        specs: impl IntoIterator<Item = &'a mut RouterSpec>,
+    ) {
+        let mut memberships = HashMap::new();
+        for group in &config.groups {
+            let id = self.group(&group.name);
+            memberships.extend(group.members.iter().map(|member| (member.as_str(), id)));
+        }
+        for (router, spec) in config.routers.iter().zip(specs) {
+            spec.track = self.uses(&router.track);
+            spec.group = memberships.get(router.name.as_str()).copied();
+        }
+    }
+
+    /// Watches what a configuration tracks, and nothing else any more. Files are initialised only at the start of
+    /// the daemon.
+    ///
+    /// # Errors
+    /// No thread or descriptor is left.
+    pub fn watch(&mut self, config: &Config, start: bool) -> io::Result<()> {
+        let tracks = config.routers.iter().map(|router| &router.track);
+        let tracks = tracks.chain(config.groups.iter().map(|group| &group.track));
+        let mut interfaces: Vec<&str> = tracks
+            .flatten()
+            .filter_map(|track| match &track.what {
+                Tracked::Interface(name) => Some(name.as_str()),
+                Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
+            })
+            .collect();
+        interfaces.sort_unstable();
+        interfaces.dedup();
+        self.interfaces = interfaces
+            .into_iter()
+            .map(|name| TrackedInterface {
+                name: name.into(),
+                object: self.object(&Tracked::Interface(name.to_owned())),
+                ifindex: None,
+            })
+            .collect();
+        // First the end of the old one, so that it says nothing behind the new one.
+        self.files = None;
+        self.processes = None;
+        self.incomplete = 0;
+        if !config.files.is_empty() {
+            let files = config.files.iter().map(|file| files::Tracked {
+                object: self.object(&Tracked::File(file.name.clone())),
+                path: file.path.clone(),
+                init: file.init.filter(|_| start),
+            });
+            self.files = Some(files::watch(files.collect(), self.reports.clone())?);
+            self.incomplete += 1;
+        }
+        if !config.processes.is_empty() {
+            let processes = config.processes.iter().map(|process| {
+                (self.object(&Tracked::Process(process.name.clone())), process.clone())
+            });
+            let processes = processes.collect();
+            self.processes = Some(processes::watch(processes, self.reports.clone())?);
+            self.incomplete += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether a thread has not looked at everything yet.
+    pub fn incomplete(&self) -> bool {
+        self.incomplete > 0
+    }
+
+    /// How tracked interfaces are: all of them, or those that the interface of this index is or was.
+    fn interfaces(
+        &mut self,
+        interfaces: &Interfaces,
+        ifindex: Option<u32>,
+    ) -> Vec<(ObjectId, Health)> {
+        let name = ifindex.and_then(|ifindex| interfaces.get(ifindex)).map(|known| &known.name);
+        let concerned = self.interfaces.iter_mut().filter(|tracked| {
+            ifindex.is_none()
+                || tracked.ifindex == ifindex
+                || name.is_some_and(|name| **name == *tracked.name)
+        });
+        let health = concerned.map(|tracked| {
+            let found = interfaces.by_name(&tracked.name);
+            tracked.ifindex = found.map(|(ifindex, _)| ifindex);
+            let up = found.is_some_and(|(_, interface)| interface.up);
+            (tracked.object, if up { Health::Up } else { Health::Down })
+        });
+        health.collect()
+    }
+}
+
+/// The names of everything that the engine has numbers for.
+struct Words<'a> {
+    tracking: &'a Tracking,
+    routers: &'a [Router],
+}
+
+impl Names for Words<'_> {
+    fn object(&self, object: ObjectId) -> String {
+        self.tracking.tracked(object).map_or_else(|| "something".to_owned(), ToString::to_string)
+    }
+
+    fn router(&self, router: RouterId) -> String {
+        let router = self.routers.get(router.0 as usize);
+        router.map_or_else(|| "a router".to_owned(), |router| router.name.to_string())
+    }
+}
+
+/// `100 - 20 + 5: script chk is down, file load has 5`; nothing where nothing counts. `set` stands in place of
+/// what is configured.
+fn sum(base: u8, effective: u8, terms: &[Term], names: &dyn Names) -> Option<String> {
+    let (mut sum, mut reasons, mut total) = (base.to_string(), Vec::new(), i32::from(base));
+    for Term { object, health, effect } in terms {
+        let Effect::Weight(weight) = *effect else { continue };
+        if weight == 0 {
+            continue;
+        }
+        let sign = if weight < 0 { '-' } else { '+' };
+        sum += &format!(" {sign} {}", weight.unsigned_abs());
+        total += i32::from(weight);
+        reasons.push(format!("{} {health}", names.object(*object)));
+    }
+    if reasons.is_empty() {
+        return None;
+    }
+    if total != i32::from(effective) {
+        sum += &format!(", which is kept at {effective}");
+    }
+    Some(format!("{sum}: {}", reasons.join(", ")))
+}
+
+impl Daemon {
+    fn names(&self) -> Words<'_> {
+        Words { tracking: &self.tracking, routers: &self.routers }
+    }
+
+    /// Why a router changed state, with the names of what is to blame.
+    pub(super) fn words(&self, cause: Cause) -> String {
+        cause.words(&self.names())
+    }
+
+    /// How the effective priority of a router comes about; `None` where it is what is configured.
+    pub(super) fn priority_words(&self, id: RouterId) -> Option<String> {
+        let explanation = self.engine.explain(id)?;
+        let effective = self.engine.priority(id)?;
+        let configured = self.engine.spec(id)?.priority;
+        let base = explanation.set.unwrap_or(configured);
+        let sum = sum(base.0, effective.0, &explanation.terms, &self.names());
+        match (explanation.set, sum) {
+            (None, sum) => sum,
+            (Some(set), None) => Some(format!("{set} by set-priority")),
+            (Some(set), Some(sum)) => Some(format!("{sum}; {set} is by set-priority")),
+        }
+    }
+
+    /// What keeps a router in FAULT or from starting, its interface apart.
+    pub(super) fn fault_words(&self, id: RouterId) -> Vec<String> {
+        let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
+        let causes = explanation.causes.iter().filter(|cause| !cause.is_link());
+        causes.map(|cause| cause.words(&self.names())).collect()
+    }
+
+    /// Everything that a router tracks, in words: what it is, how it is, and what that makes of the router.
+    pub(super) fn track_words(&self, id: RouterId) -> Vec<(String, String, String)> {
+        let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
+        let terms = explanation.terms.iter().map(|term| {
+            let effect = match term.effect {
+                Effect::Weight(weight) => format!("{weight:+}"),
+                Effect::Fault => "FAULT".to_owned(),
+                Effect::Wait => "waits for it".to_owned(),
+            };
+            (self.names().object(term.object), term.health.to_string(), effect)
+        });
+        terms.collect()
+    }
+
+    /// Takes in what the threads say that watch files and processes.
+    pub(super) fn tracked(&mut self, report: Report) {
+        match report {
+            Report::Health(object, health) => self.health(timer::now(), object, health),
+            Report::Bad(object, why) => {
+                log::warn!("{}: {why}", self.names().object(object));
+                self.count(Counter::BadTrackFile);
+            }
+            Report::Complete => {
+                self.tracking.incomplete = self.tracking.incomplete.saturating_sub(1);
+            }
+        }
+    }
+
+    /// A tracked object is now like this, whoever found out.
+    pub(super) fn health(&mut self, now: Nanos, object: ObjectId, health: Health) {
+        if self.engine.health(object) != health {
+            log::info!("{} {health}", self.names().object(object));
+        }
+        self.engine.handle_tracked(now, object, health);
+    }
+
+    /// Looks at tracked interfaces: all of them, or those that the interface of this index is or was.
+    pub(super) fn track_interfaces(&mut self, ifindex: Option<u32>) {
+        let Self { tracking, interfaces, .. } = self;
+        if tracking.interfaces.is_empty() {
+            return;
+        }
+        let changed = tracking.interfaces(interfaces, ifindex);
+        for (object, health) in changed {
+            self.health(timer::now(), object, health);
+        }
+    }
+}
+
+/// Adds the groups and then the routers of a configuration to an engine.
+pub fn add_groups(engine: &mut Engine, now: Nanos, groups: Vec<(GroupId, GroupSpec)>) {
+    for (id, spec) in groups {
+        engine.add_group(now, id, spec);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::netlink::{Event, Link};
+
+    struct Plain;
+
+    impl Names for Plain {
+        fn object(&self, object: ObjectId) -> String {
+            format!("script {}", object.0)
+        }
+
+        fn router(&self, router: RouterId) -> String {
+            format!("VI_{}", router.0)
+        }
+    }
+
+    #[test]
+    fn a_priority_is_explained_by_what_counts() {
+        let term = |object, health, weight| Term {
+            object: ObjectId(object),
+            health,
+            effect: Effect::Weight(weight),
+        };
+        let said = |effective, terms: &[Term]| sum(100, effective, terms, &Plain);
+        assert_eq!(said(100, &[term(1, Health::Up, 0)]), None);
+        let down = term(1, Health::Down, -20);
+        assert_eq!(said(80, &[down]).as_deref(), Some("100 - 20: script 1 is down"));
+        let file = term(2, Health::Value(7), 7);
+        let both = "100 - 20 + 7: script 1 is down, script 2 has 7";
+        assert_eq!(said(87, &[down, file]).as_deref(), Some(both));
+        let most = term(3, Health::Up, 200);
+        let kept = "100 + 200, which is kept at 254: script 3 is up";
+        assert_eq!(said(254, &[most]).as_deref(), Some(kept));
+    }
+
+    #[test]
+    fn numbers_stay_and_names_are_found() {
+        let (mut tracking, _reports) = Tracking::new();
+        let what = Tracked::File("f".to_owned());
+        let id = tracking.object(&what);
+        assert_ne!(tracking.object(&Tracked::Process("f".to_owned())), id);
+        assert_eq!((tracking.object(&what), tracking.tracked(id)), (id, Some(&what)));
+        let group = tracking.group("G");
+        assert_eq!((tracking.group("G"), tracking.group_name(group)), (group, "G"));
+        assert_eq!((tracking.known_group("G"), tracking.known_group("H")), (Some(group), None));
+    }
+
+    #[test]
+    fn an_interface_is_followed_by_name() {
+        let (mut tracking, _reports) = Tracking::new();
+        let config = Config {
+            groups: vec![model::Group {
+                name: "G".to_owned(),
+                line: 1,
+                members: Vec::new(),
+                track: vec![model::Track {
+                    what: Tracked::Interface("eth1".to_owned()),
+                    weight: 0,
+                    reverse: false,
+                }],
+                notify: None,
+                tracking_weight: false,
+            }],
+            ..Config::default()
+        };
+        tracking.watch(&config, true).unwrap();
+        assert!(tracking.files.is_none() && tracking.processes.is_none());
+        let object = tracking.object(&Tracked::Interface("eth1".to_owned()));
+        let mut interfaces = Interfaces::default();
+        let link = |ifindex, name: &str, up| {
+            Event::Link(Link { ifindex, name: name.to_owned(), up, mac: None })
+        };
+        let mut after = |event: &Event, ifindex| {
+            interfaces.apply(event);
+            tracking.interfaces(&interfaces, ifindex)
+        };
+        assert_eq!(after(&link(2, "eth0", true), None), [(object, Health::Down)]);
+        assert_eq!(after(&link(2, "eth0", false), Some(2)), []);
+        assert_eq!(after(&link(3, "eth1", true), Some(3)), [(object, Health::Up)]);
+        assert_eq!(after(&link(3, "lan", true), Some(3)), [(object, Health::Down)]);
+        assert_eq!(after(&link(3, "eth1", true), Some(3)), [(object, Health::Up)]);
+        assert_eq!(after(&Event::LinkGone(3), Some(3)), [(object, Health::Down)]);
+    }
+}
