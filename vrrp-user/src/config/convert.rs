@@ -240,8 +240,18 @@ fn section(head: &str, table: &Table, out: &mut String) {
     }
     out.push_str(head);
     out.push('\n');
-    for (key, value) in &table.0 {
+    let wide = |(key, value): &&(&'static str, Value)| {
+        matches!(value, Value::Table(_)) && key.len() + inline(value).chars().count() > WIDTH
+    };
+    let (sections, lines): (Vec<_>, Vec<_>) = table.0.iter().partition(wide);
+    for (key, value) in lines {
         assign(key, value, out);
+    }
+    let name = head.trim_matches(['[', ']']);
+    for (key, value) in sections {
+        if let Value::Table(table) = value {
+            section(&format!("[{name}.{key}]"), table, out);
+        }
     }
 }
 

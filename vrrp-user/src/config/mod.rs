@@ -23,6 +23,8 @@ pub mod model;
 pub mod notify;
 mod report;
 pub mod routes;
+#[cfg(test)]
+mod samples;
 pub mod socket;
 #[cfg(test)]
 mod tests;

@@ -209,4 +209,4 @@ pub(super) const INSTANCE: &[Unsupported] = &[
 
 /// Keywords in `vrrp_sync_group`.
 pub(super) const GROUP: &[Unsupported] =
-    &[warning("track_bfd", NO_TRACKING), warning("smtp_alert", NO_MAIL)];
+    &[warning("track_bfd", NO_TRACKING), note("smtp_alert", NO_MAIL)];
