@@ -327,3 +327,4 @@ fn unknown_routers_are_ignored() {
 }
 
 mod reconfigured;
+mod tracked;
