@@ -10,7 +10,6 @@ pub mod exit;
 pub mod manual;
 pub mod monitor;
 pub mod orders;
-pub mod reload;
 pub mod stats;
 pub mod status;
 mod table;

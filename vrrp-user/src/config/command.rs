@@ -1,12 +1,11 @@
 //! Commands as configurations write them: a program and its arguments in one text, with keepalived's quoting.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A program to run, with its arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The program and its own arguments; at least one word, none with a NUL in it.
     pub argv: Vec<String>,
@@ -48,7 +47,7 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// The account that a script runs under.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptUser {
     /// Name of the user.
     pub user: String,
@@ -84,10 +83,6 @@ impl PartialEq for Origin {
 }
 
 impl Eq for Origin {}
-
-impl Hash for Origin {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
-}
 
 /// A named pipe that is told what happens.
 #[derive(Clone, Debug, PartialEq, Eq)]

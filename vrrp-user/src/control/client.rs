@@ -6,12 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Instance;
-use super::api::{Answer, Event, Reloaded, Request, RouterDetail, Status};
+use super::api::{Answer, Event, Request, RouterDetail, Status};
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a reload may take, and those that came before it: files may lie on a slow network.
-const RELOAD: Duration = Duration::from_secs(120);
 /// The longest line that is read, in octets.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -69,7 +67,6 @@ pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
                 Answer::Status(_)
                 | Answer::Router(_)
                 | Answer::Stats(_)
-                | Answer::Reloaded(_)
                 | Answer::Event(_)
                 | Answer::Lost { .. }
                 | Answer::Done(_)
@@ -90,7 +87,6 @@ pub fn status(instance: &Instance) -> Result<Status, Error> {
         Answer::Routers(_)
         | Answer::Router(_)
         | Answer::Stats(_)
-        | Answer::Reloaded(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
         | Answer::Done(_)
@@ -108,7 +104,6 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
         Answer::Routers(_)
         | Answer::Status(_)
         | Answer::Stats(_)
-        | Answer::Reloaded(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
         | Answer::Done(_)
@@ -123,35 +118,13 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
 pub fn order(instance: &Instance, request: Request) -> Result<String, Error> {
     match ask(instance, request)? {
         Answer::Done(done) => Ok(done),
-        Answer::Reloaded(_)
-        | Answer::Routers(_)
+        Answer::Routers(_)
         | Answer::Router(_)
         | Answer::Status(_)
         | Answer::Stats(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
         | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
-    }
-}
-
-/// Lets a running daemon read its configuration again. With `check` it only says what would change.
-///
-/// # Errors
-/// [`Error`]. A configuration that is refused is none.
-pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
-    let mut connection = Connection::open(instance, &Request::Reload { check })?;
-    let patience = connection.stream.get_ref().get_ref().set_read_timeout(Some(RELOAD));
-    patience.map_err(|error| Error::Silent(instance.clone(), error))?;
-    match connection.answer()? {
-        Answer::Reloaded(reloaded) => Ok(*reloaded),
-        Answer::Routers(_)
-        | Answer::Status(_)
-        | Answer::Router(_)
-        | Answer::Stats(_)
-        | Answer::Event(_)
-        | Answer::Lost { .. }
-        | Answer::Done(_)
-        | Answer::Error(_) => Err(connection.wrong()),
     }
 }
 
@@ -192,7 +165,6 @@ pub fn follow(
                 | Answer::Router(_)
                 | Answer::Stats(_)
                 | Answer::Done(_)
-                | Answer::Reloaded(_)
                 | Answer::Error(_),
             ) => Err(connection.wrong()),
             Err(error) => Err(error),

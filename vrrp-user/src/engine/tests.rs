@@ -327,4 +327,3 @@ fn unknown_routers_are_ignored() {
 }
 
 mod reconfigured;
-mod tracked;

@@ -11,12 +11,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::openmetrics::{Format, Snapshot};
@@ -91,48 +91,18 @@ impl Shared {
     }
 }
 
-/// A server that runs.
-pub struct Server {
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Server {
-    /// Lets it end, and start another one in its place as soon as its address is free.
-    fn stop(self) -> JoinHandle<()> {
-        // It waits for the sender's end.
-        drop(self.stop);
-        self.thread
-    }
-}
-
-/// Serves the maps in the directory `pins` from a new thread, after the server `before` has ended. An address at
-/// which it can not listen is logged and tried again: metrics are no reason not to run. Without an address, `before`
-/// only ends.
+/// Serves the maps in the directory `pins` from a new thread until the process ends. An address at which it can
+/// not listen is logged and tried again: metrics are no reason not to run.
 ///
 /// # Errors
 /// The thread can not be started.
-pub fn start(
-    listen: Option<Listen>,
-    pins: PathBuf,
-    before: Option<Server>,
-) -> io::Result<Option<Server>> {
-    let before = before.map(Server::stop);
-    let Some(listen) = listen else { return Ok(None) };
+pub fn start(listen: Listen, pins: PathBuf) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shared = Arc::new(Shared { pins, outcomes: Default::default() });
-    let (stop, stopped) = oneshot::channel();
-    let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-        // A thread that panicked has ended as well.
-        let _ = before.map(JoinHandle::join);
-        runtime.block_on(async {
-            tokio::select! {
-                () = serve(&listen, &shared) => {}
-                _ = stopped => tidy(&listen),
-            }
-        });
-    })?;
-    Ok(Some(Server { stop, thread }))
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || runtime.block_on(serve(&listen, &shared)))?;
+    Ok(())
 }
 
 /// Removes the socket file, if there is one.
@@ -395,8 +365,7 @@ mod tests {
         let socket = dir.path().join("metrics.sock");
         // A dead daemon's.
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        let listen = Some(Listen::Unix(socket.clone()));
-        let server = start(listen, dir.path().join("no-pins"), None).unwrap();
+        start(Listen::Unix(socket.clone()), dir.path().join("no-pins")).unwrap();
         for (request, status) in [
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
@@ -410,23 +379,8 @@ mod tests {
             assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
         }
         assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        // Another one takes its place, here at the same address.
-        let listen = Some(Listen::Unix(socket.clone()));
-        let server = start(listen, dir.path().join("no-pins"), server).unwrap();
-        let another = dir.path().join("another.sock");
-        let listen = Some(Listen::Unix(another.clone()));
-        let server = start(listen, dir.path().join("no-pins"), server).unwrap();
-        for _ in 0..500 {
-            if another.exists() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        assert!(talk(&another, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
+        tidy(&Listen::Unix(socket.clone()));
         assert!(!socket.exists());
-        let thread = server.unwrap().stop();
-        thread.join().unwrap();
-        assert!(!another.exists());
     }
 
     #[test]

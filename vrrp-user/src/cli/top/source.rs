@@ -366,7 +366,6 @@ mod tests {
                 capture: None,
                 error: None,
             }],
-            reload: None,
             counters: std::collections::BTreeMap::new(),
             scripts: Vec::new(),
         }

@@ -1,0 +1,405 @@
+//! One configuration file, played in keepalived and in `vrrp-user`: the same advertisements, gratuitous ARP,
+//! addresses, routes, rules, states, script calls and fifo lines in the same order.
+//!
+//! A scene is a file in `tests/dropin/` and what happens to the host meanwhile. Both daemons play it at the
+//! same time, each in a lab of its own, and their traces are compared as text.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use vrrp_tests::story::{Daemon, Kind};
+use vrrp_tests::{Error, Host, Lab, Log, Process, Result, pause};
+
+/// More than any change takes: the longest master-down interval is under 4 seconds.
+const LONG: Duration = Duration::from_secs(20);
+/// After the states are as expected: until scripts have run and lines have been read.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// What happens to the host under test.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// The daemon starts.
+    Start,
+    /// A keepalived with the same configuration but this priority starts on the neighbour.
+    Rival(u8),
+    /// It stops.
+    RivalGone,
+    /// The other end of `trk0`, an interface that nobody advertises on, goes down.
+    CarrierLost,
+    /// It comes back.
+    CarrierBack,
+    /// A file in the scene's directory gets this text.
+    Write(&'static str, &'static str),
+    /// A file in the scene's directory is removed.
+    Remove(&'static str),
+    /// Nothing, for longer than a script needs to fail twice.
+    Wait,
+    /// SIGTERM.
+    Stop,
+}
+
+/// An event, and the states of routers that it leads to.
+type Step = (Event, &'static [(&'static str, &'static str)]);
+
+/// Plays the scene in both daemons; their traces must be equal.
+fn play(scene: &str, steps: &[Step]) -> Result<()> {
+    play_but(scene, steps, |_| false)
+}
+
+/// As [`play`], but lines of a kind in which the daemons differ on purpose do not count.
+fn play_but(scene: &str, steps: &[Step], differs: fn(&str) -> bool) -> Result<()> {
+    let traces: Vec<Result<Vec<String>>> = thread::scope(|scope| {
+        let play = |kind| scope.spawn(move || perform(scene, kind, steps));
+        let players = [Kind::Keepalived, Kind::VrrpUser].map(play);
+        players.map(|player| player.join().expect("a player panicked")).into_iter().collect()
+    });
+    let mut traces = traces.into_iter();
+    let mut next = || -> Result<Vec<String>> {
+        let mut trace = traces.next().expect("two")?;
+        trace.retain(|line| !differs(line));
+        trace.dedup();
+        Ok(trace)
+    };
+    let (theirs, ours) = (next()?, next()?);
+    if std::env::var_os("DROPIN_SHOW").is_some() {
+        println!("{}", theirs.join("\n"));
+    }
+    assert!(theirs == ours, "{scene}:\n{}", difference(&theirs, &ours));
+    Ok(())
+}
+
+/// Both traces line by line, `-` only in keepalived's, `+` only in ours.
+fn difference(theirs: &[String], ours: &[String]) -> String {
+    // The longest common subsequence, from the end: these are some hundred lines.
+    let mut common = vec![vec![0usize; ours.len() + 1]; theirs.len() + 1];
+    for (i, their) in theirs.iter().enumerate().rev() {
+        for (j, our) in ours.iter().enumerate().rev() {
+            common[i][j] = if their == our {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut text) = (0, 0, String::new());
+    while i < theirs.len() || j < ours.len() {
+        let (mark, line) = if i < theirs.len() && j < ours.len() && theirs[i] == ours[j] {
+            i += 1;
+            j += 1;
+            (' ', &ours[j - 1])
+        } else if j == ours.len() || i < theirs.len() && common[i + 1][j] >= common[i][j + 1] {
+            i += 1;
+            ('-', &theirs[i - 1])
+        } else {
+            j += 1;
+            ('+', &ours[j - 1])
+        };
+        text += &format!("{mark} {line}\n");
+    }
+    text
+}
+
+/// The host under test and everything that looks at it.
+struct Stage {
+    host: Host,
+    neighbour: Host,
+    dir: PathBuf,
+    daemon: Option<Daemon>,
+    rival: Option<Daemon>,
+    wire: Process,
+    fifo: Process,
+}
+
+fn perform(scene: &str, kind: Kind, steps: &[Step]) -> Result<Vec<String>> {
+    let lab = Lab::new()?;
+    let mut stage = Stage::new(&lab)?;
+    let conf = fs::read_to_string(Path::new("tests/dropin").join(scene).with_extension("conf"))
+        .map_err(Error::io(format!("read the scene {scene}")))?;
+    let mut trace = Vec::new();
+    for (event, states) in steps {
+        trace.push(format!("== {event:?}"));
+        stage.happen(kind, &conf, *event)?;
+        for (router, state) in *states {
+            let daemon = stage.daemon.as_mut().expect("started");
+            daemon.wait_state(&stage.host, router, state, LONG)?;
+            trace.push(format!("state {router} {state}"));
+        }
+        pause(SETTLE)?;
+        trace.extend(stage.configuration()?);
+    }
+    trace.push("== overall".to_owned());
+    trace.extend(packets(stage.wire.log()));
+    trace.extend(per_name("call", &stage.read("calls")));
+    let lines: Vec<String> = stage.fifo.log().lines().into_iter().map(|(_, line)| line).collect();
+    trace.extend(per_name("fifo", &lines.join("\n")));
+    Ok(trace)
+}
+
+impl Stage {
+    fn new(lab: &Lab) -> Result<Self> {
+        let host = lab.host("a", "10.0.0.1/24")?;
+        let neighbour = lab.host("b", "10.0.0.2/24")?;
+        let dir = furnish(&host)?;
+        let path = dir.join("fifo").display().to_string();
+        host.namespace().run("mkfifo", &[&path])?;
+        // Both ends, so that it does not end when a writer does.
+        let fifo = host.spawn("fifo", "sh", &["-c", "exec cat <> \"$1\"", "sh", &path])?;
+        let [.., last] = host.mac();
+        let filter = format!(
+            "ether src 02:00:00:00:00:{last:02x} and (proto 112 or ip6 proto 112 or arp[6:2] = 1 or \
+             icmp6[0] = 136)"
+        );
+        let args = ["-l", "-n", "-p", "-vv", "-i", "eth0", "--immediate-mode", &filter];
+        let wire = neighbour.spawn("tcpdump", "tcpdump", &args)?;
+        lab.wait_until(LONG, "tcpdump listens", || {
+            Ok(wire.log().contains("listening on").then_some(()))
+        })?;
+        Ok(Self { host, neighbour, dir, daemon: None, rival: None, wire, fifo })
+    }
+
+    fn happen(&mut self, kind: Kind, conf: &str, event: Event) -> Result<()> {
+        let write = |name: &str, text: &str| {
+            // Renamed into place: nobody reads half of it.
+            let new = self.dir.join("new");
+            fs::write(&new, text).map_err(Error::io("write a file"))?;
+            fs::rename(&new, self.dir.join(name)).map_err(Error::io("rename a file"))
+        };
+        match event {
+            Event::Start => {
+                let conf = conf.replace("@DIR@", &self.dir.display().to_string());
+                self.daemon = Some(kind.start(&self.host, &conf.replace("@PRIORITY@", "149"))?);
+            }
+            Event::Rival(priority) => {
+                let dir = furnish(&self.neighbour)?;
+                let conf = conf.replace("@DIR@", &dir.display().to_string());
+                let conf = conf.replace("@PRIORITY@", &priority.to_string());
+                self.rival = Some(Kind::Keepalived.start(&self.neighbour, &conf)?);
+            }
+            Event::RivalGone => {
+                if let Some(mut rival) = self.rival.take() {
+                    rival.stop()?;
+                }
+            }
+            Event::CarrierLost => drop(self.host.ip(&["link", "set", "trk1", "down"])?),
+            Event::CarrierBack => drop(self.host.ip(&["link", "set", "trk1", "up"])?),
+            Event::Write(name, text) => write(name, text)?,
+            Event::Remove(name) => {
+                fs::remove_file(self.dir.join(name)).map_err(Error::io("remove a file"))?;
+            }
+            Event::Wait => pause(2 * SETTLE)?,
+            Event::Stop => {
+                if let Some(mut daemon) = self.daemon.take() {
+                    daemon.stop()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
+    /// Addresses, routes and rules, sorted; without what the kernel makes by itself.
+    fn configuration(&self) -> Result<Vec<String>> {
+        let mut lines = BTreeSet::new();
+        for line in self.host.ip(&["-o", "address", "show"])?.lines() {
+            // "2: eth0    inet 10.0.0.1/24 scope global eth0\       valid_lft forever ..."
+            let line = line.replace('\\', " ");
+            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+            let words = without(&words, &["proto"]);
+            if !words.contains(&"kernel_ll") && !words.iter().any(|word| word.starts_with("fe80:"))
+            {
+                lines.insert(format!("address {}", words.join(" ")));
+            }
+        }
+        for family in ["-4", "-6"] {
+            for line in self.host.ip(&[family, "route", "show", "table", "all"])?.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                if !line.contains("proto kernel") && !line.starts_with("multicast") {
+                    lines.insert(format!("route {family} {}", words.join(" ")));
+                }
+            }
+            for line in self.host.ip(&[family, "rule", "show"])?.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                lines.insert(format!("rule {family} {}", words.join(" ")));
+            }
+        }
+        Ok(lines.into_iter().collect())
+    }
+}
+
+/// Gives a host an interface `trk0` with its other end `trk1`, and a directory with scripts.
+fn furnish(host: &Host) -> Result<PathBuf> {
+    let dir = host.dir("scene")?;
+    if dir.join("calls").exists() {
+        return Ok(dir);
+    }
+    host.ip(&["link", "add", "trk0", "type", "veth", "peer", "name", "trk1"])?;
+    for device in ["trk0", "trk1"] {
+        host.ip(&["link", "set", device, "up"])?;
+    }
+    host.ip(&["address", "add", "10.1.0.1/24", "dev", "trk0"])?;
+    let script = "#!/bin/sh\nd=$(dirname \"$0\")\necho \"$@\" >> \"$d/calls\"\n";
+    for (name, text) in [("note.sh", script), ("check.sh", "#!/bin/sh\ntest -e \"$1\"\n")] {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(Error::io("write a script"))?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).map_err(Error::io("make it executable"))?;
+    }
+    // Whoever the scripts run as.
+    fs::write(dir.join("calls"), "").map_err(Error::io("write the list of calls"))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    fs::set_permissions(dir.join("calls"), mode).map_err(Error::io("open it to all"))?;
+    Ok(dir)
+}
+
+/// Words without some of them and the word behind each.
+fn without<'a>(words: &[&'a str], keys: &[&str]) -> Vec<&'a str> {
+    let mut kept = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if keys.contains(word) {
+            words.next();
+        } else {
+            kept.push(*word);
+        }
+    }
+    kept
+}
+
+/// What the host under test sent, as the neighbour saw it: per VRID the advertisements in order, each once however often it was
+/// repeated; the gratuitous ARP.
+fn packets(log: &Log) -> Vec<String> {
+    let (mut adverts, mut announced) = (BTreeMap::<String, Vec<String>>::new(), BTreeSet::new());
+    let lines = log.lines();
+    let mut lines = lines.iter().map(|(_, line)| line.as_str()).peekable();
+    while let Some(line) = lines.next() {
+        // Details follow on lines that begin with white space.
+        let mut packet = line.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with([' ', '\t'])) {
+            packet = packet + " " + more.trim();
+        }
+        if let Some((ip, vrrp)) = packet.split_once(": VRRPv") {
+            // keepalived numbers its IP packets per socket, we per router; flow labels are at random.
+            let varies = |part: &&str| part.starts_with("id ") || part.starts_with("flowlabel ");
+            let ip: Vec<&str> = ip.split(", ").filter(|part| !varies(part)).collect();
+            let vrid = vrrp.split("vrid ").nth(1).and_then(|rest| rest.split(',').next());
+            let family = ip.first().and_then(|ip| ip.split(' ').next());
+            let router = format!("{} {}", family.unwrap_or("?"), vrid.unwrap_or("?"));
+            let sent = adverts.entry(router).or_default();
+            let advert = format!("{}: VRRPv{vrrp}", ip.join(", "));
+            if sent.last() != Some(&advert) {
+                sent.push(advert);
+            }
+        } else if packet.contains("neighbor advertisement") || is_gratuitous(&packet) {
+            announced.insert(format!("announced {packet}"));
+        }
+    }
+    let adverts = adverts.into_values().flatten().map(|advert| format!("advert {advert}"));
+    adverts.chain(announced).collect()
+}
+
+/// "ARP, Ethernet (len 6), IPv4 (len 4), Request who-has X (ff:ff:ff:ff:ff:ff) tell X, length 28".
+fn is_gratuitous(packet: &str) -> bool {
+    let asked = packet.split("who-has ").nth(1).and_then(|rest| rest.split(' ').next());
+    let tells = packet.split("tell ").nth(1).and_then(|rest| rest.split(',').next());
+    asked.is_some() && asked == tells
+}
+
+/// Lines sorted by what they are about, the first two words, each of those in its order: that of different
+/// routers depends on the weather.
+fn per_name(kind: &str, text: &str) -> Vec<String> {
+    let mut about = BTreeMap::<Vec<&str>, Vec<String>>::new();
+    for line in text.lines() {
+        let name = line.split_whitespace().take(2).collect();
+        about.entry(name).or_default().push(format!("{kind} {line}"));
+    }
+    about.into_values().flatten().collect()
+}
+
+/// A rival comes and goes.
+const RIVALRY: &[Step] = &[
+    (Event::Start, &[("VI_1", "MASTER")]),
+    (Event::Rival(200), &[("VI_1", "BACKUP")]),
+    (Event::RivalGone, &[("VI_1", "MASTER")]),
+    (Event::Stop, &[]),
+];
+
+#[test]
+fn addresses() -> Result<()> {
+    play("addresses", RIVALRY)
+}
+
+#[test]
+fn version_3() -> Result<()> {
+    play("version3", RIVALRY)
+}
+
+#[test]
+fn unicast() -> Result<()> {
+    play("unicast", RIVALRY)
+}
+
+#[test]
+fn no_preemption() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Rival(100), &[]),
+        (Event::Start, &[("VI_1", "BACKUP")]),
+        (Event::RivalGone, &[("VI_1", "MASTER")]),
+        (Event::Rival(200), &[]),
+        (Event::Stop, &[]),
+    ];
+    play("nopreempt", steps)
+}
+
+#[test]
+fn tracking() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Write("alive", ""), &[]),
+        (Event::Write("load", "0\n"), &[]),
+        (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::CarrierLost, &[("VI_1", "MASTER"), ("VI_2", "FAULT")]),
+        (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::Write("load", "-7\n"), &[]),
+        (Event::Remove("alive"), &[]),
+        (Event::Wait, &[]),
+        (Event::Write("load", "5"), &[]),
+        (Event::Write("load", "-254"), &[("VI_1", "FAULT")]),
+        (Event::Write("load", "0"), &[("VI_1", "MASTER")]),
+        (Event::Write("alive", ""), &[]),
+        (Event::Stop, &[]),
+    ];
+    play("tracking", steps)
+}
+
+#[test]
+fn group() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::CarrierLost, &[("VI_1", "FAULT"), ("VI_2", "FAULT")]),
+        (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::Rival(200), &[("VI_1", "BACKUP"), ("VI_2", "BACKUP")]),
+        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    // One that gives way because of its group says so, and whoever follows need not wait for its silence.
+    play_but("group", steps, |line| line.contains("vrid 52, prio 0,"))
+}
+
+#[test]
+fn notifications() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::CarrierLost, &[("VI_1", "MASTER"), ("VI_2", "FAULT")]),
+        (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::Rival(200), &[("VI_1", "BACKUP")]),
+        (Event::RivalGone, &[("VI_1", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    play("notify", steps)
+}
