@@ -120,3 +120,256 @@ fn the_same_is_told_as_by_keepalived() -> Result<()> {
     assert_eq!(ours, theirs);
     Ok(())
 }
+
+/// A TOML configuration with one router that is master at once.
+fn owner(head: &str, notify: &str) -> String {
+    format!(
+        "{head}\n[[router]]\nname = \"{ROUTER}\"\ninterface = \"eth0\"\nvrid = 51\npriority = 255\n\
+         addresses = [\"{VIP}\"]\nnotify = {{ {notify} }}\n"
+    )
+}
+
+fn start(host: &Host, conf: &str) -> Result<VrrpUser> {
+    VrrpUser::start_with(host, "vrrp.toml", conf)
+}
+
+fn counter(daemon: &VrrpUser, host: &Host, name: &str) -> Result<u64> {
+    Ok(daemon.status(host)?["counters"][name].as_u64().unwrap_or_default())
+}
+
+/// What a script finds: the address, and nothing of the daemon but its environment.
+#[test]
+fn a_script_runs_alone_and_after_the_addresses() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    // bash, because a plain sh may have descriptors of its own.
+    scripts.write(
+        "about",
+        "exec bash -c '\n\
+         exec 2>&1\n\
+         { ip -4 -o address show dev eth0 | grep -c 10.0.0.100\n\
+         id -u; id -g; id -G\n\
+         grep -E \"^(SigBlk|SigIgn)\" /proc/self/status | cut -f 2 | sort -u\n\
+         [ $(cut -d \" \" -f 5 /proc/$$/stat) = $$ ] && echo own group\n\
+         readlink /proc/$$/fd/0\n\
+         readlink /proc/$$/fd/* | grep -cE \"anon_inode|socket:|bpf\"\n\
+         cut -d \" \" -f 41 /proc/$$/stat\n\
+         umask; env | cut -d = -f 1 | grep -E \"^(PATH|NOTIFY_SOCKET|LD_LIBRARY_PATH)$\"\n\
+         echo end; } > $DIR/about.out.$1; mv $DIR/about.out.$1 $DIR/about.$1' about \"$@\"",
+    );
+    // Where others than root may write, so that nobody can.
+    fs::set_permissions(&scripts.dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let about = scripts.path("about");
+    let notify = format!(
+        "master = {{ command = \"{about} root\", user = \"root\" }}, \
+         any = {{ command = \"{about} nobody\", user = \"nobody\", group = \"daemon\" }}"
+    );
+    let mut daemon = start(&host, &owner("[scripts]\numask = \"027\"", &notify))?;
+    let told = |name: &str, expected: [&str; 3]| {
+        let lines = lab.wait_until(LONG, name, || {
+            let lines = scripts.lines(name);
+            Ok((!lines.is_empty()).then_some(lines))
+        })?;
+        println!("{name}: {lines:#?}");
+        let [uid, gid, groups] = expected;
+        // Address, account, no signal blocked or ignored, standard input, nothing open that is ours, SCHED_OTHER,
+        // mask, environment.
+        assert_eq!(lines[..4], ["1", uid, gid, groups], "{lines:?}");
+        assert_eq!(lines[4..7], ["0000000000000000", "own group", "/dev/null"], "{lines:?}");
+        assert_eq!(lines[7..], ["0", "0", "0027", "PATH", "end"], "{lines:?}");
+        Ok(())
+    };
+    told("about.root", ["0", "0", "0"])?;
+    told("about.nobody", ["65534", "1", "1"])?;
+    let text = daemon.log().text();
+    assert!(text.contains("it would run as root, and") && text.contains("is writable by everybody"));
+    daemon.stop()?;
+    // The same, if nothing unsafe may run.
+    fs::remove_file(scripts.path("about.root")).unwrap();
+    fs::remove_file(scripts.path("about.nobody")).unwrap();
+    let mut daemon = start(&host, &owner("[scripts]\numask = \"027\"\nsecurity = true", &notify))?;
+    told("about.nobody", ["65534", "1", "1"])?;
+    assert!(!Path::new(&scripts.path("about.root")).exists());
+    assert!(daemon.log().text().contains("is disabled: it would run as root, and "));
+    daemon.stop().map(drop)
+}
+
+/// A script that ignores SIGTERM, and has children that do, is gone when its time is over, and then the last state is
+/// told.
+#[test]
+fn a_stubborn_script_is_ended_with_its_children() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    scripts.write(
+        "stubborn",
+        "trap '' TERM\necho $$ >> $DIR/pids\n(trap '' TERM; sh -c 'echo $$ >> $DIR/pids; sleep 1000 & echo $! >> $DIR/pids; wait') &\n\
+         echo says something\nwhile :; do sleep 1; done",
+    );
+    let notify = format!(
+        "master = \"{}\", fault = \"{} fault\", backup = \"{1} backup\"",
+        scripts.path("stubborn"),
+        scripts.path("record"),
+    );
+    let mut daemon = start(&host, &owner("[notify]\ntimeout = \"1s\"", &notify))?;
+    let pids = scripts.wait_lines(&lab, "pids", 3)?;
+    let alive = || pids.iter().filter(|pid| Path::new("/proc").join(pid).exists()).count();
+    assert!(alive() > 0);
+    // Meanwhile it changes twice: what lies between is left out.
+    host.ip(&["link", "set", "eth0", "down"])?;
+    daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    lab.wait_until(LONG, "all are gone", || Ok((alive() == 0).then_some(())))?;
+    assert_eq!(scripts.wait_lines(&lab, "calls", 1)?, ["[fault]"]);
+    assert_eq!(counter(&daemon, &host, "scripts_timed_out")?, 1);
+    let text = daemon.log().text();
+    println!("{text}");
+    assert!(text.contains("stubborn: says something") && text.contains("stubborn: stopped after 1 s"));
+    daemon.stop().map(drop)
+}
+
+/// While a script runs, only the last of the changes is remembered; one that is still running at the end gives way.
+#[test]
+fn the_latest_state_wins_and_the_last_word_is_said() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    let record = scripts.path("record");
+    scripts.write("slow", &format!("{record} \"$@\"; sleep 3"));
+    scripts.write("hang", &format!("{record} \"$@\"; exec sleep 1000"));
+    let conf = owner("", &format!("any = \"{}\"", scripts.path("slow")));
+    let mut daemon = start(&host, &conf)?;
+    scripts.wait_lines(&lab, "calls", 1)?;
+    for _ in 0..3 {
+        host.ip(&["link", "set", "eth0", "down"])?;
+        daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+        host.ip(&["link", "set", "eth0", "up"])?;
+        daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    }
+    let calls = scripts.wait_lines(&lab, "calls", 2)?;
+    let master = "[INSTANCE][VI_1][MASTER][255]";
+    assert_eq!(calls, [master, master], "all that lies between is left out");
+    assert!(counter(&daemon, &host, "notifications_skipped")? >= 5);
+    daemon.stop()?;
+    let calls = scripts.wait_lines(&lab, "calls", 3)?;
+    assert_eq!(calls[2..], ["[INSTANCE][VI_1][STOP][255]"]);
+
+    fs::remove_file(scripts.path("calls")).unwrap();
+    let conf = owner("", &format!("any = \"{}\"", scripts.path("hang")));
+    let mut daemon = start(&host, &conf)?;
+    scripts.wait_lines(&lab, "calls", 1)?;
+    daemon.stop()?;
+    assert_eq!(scripts.lines("calls"), [master, "[INSTANCE][VI_1][STOP][255]"]);
+    assert!(daemon.log().contains("stopped with the daemon"), "{}", daemon.log().text());
+    Ok(())
+}
+
+/// 255 routers change at once: never more scripts than there are places for, and each router's last state is told.
+#[test]
+fn many_routers_do_not_start_many_processes() -> Result<()> {
+    const ROUTERS: usize = 255;
+    const PLACES: usize = 8;
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    fs::create_dir(scripts.path("running")).unwrap();
+    scripts.write(
+        "count",
+        "mkdir $DIR/running/$$; ls $DIR/running | wc -l >> $DIR/together; echo \"$2 $3\" >> $DIR/calls; \
+         rmdir $DIR/running/$$",
+    );
+    let conf = format!(
+        "[scripts]\nconcurrency = {PLACES}\nuser = \"root\"\n[notify]\nfifo = \"{}\"\n\
+         [[router]]\nname = \"r{{vrid}}\"\ninterface = \"eth0\"\nvrid = \"1-255\"\npriority = 255\n\
+         addresses = [\"10.0.1.{{vrid}}/32\"]\nnotify = {{ any = \"{}\" }}\n",
+        scripts.path("fifo"),
+        scripts.path("count"),
+    );
+    let mut daemon = start(&host, &conf)?;
+    let all = |state: &str| {
+        lab.wait_until(LONG * 3, &format!("every router is told {state}"), || {
+            let mut last = std::collections::BTreeMap::new();
+            for line in scripts.lines("calls") {
+                if let Some((name, state)) = line.split_once(' ') {
+                    last.insert(name.to_owned(), state.to_owned());
+                }
+            }
+            let there = last.values().filter(|told| *told == state).count();
+            Ok((there == ROUTERS).then_some(()))
+        })
+    };
+    all("MASTER")?;
+    host.ip(&["link", "set", "eth0", "down"])?;
+    all("FAULT")?;
+    let together: Vec<usize> =
+        scripts.lines("together").iter().filter_map(|line| line.trim().parse().ok()).collect();
+    let most = together.iter().max().copied().unwrap_or_default();
+    println!("at most {most} of {} at the same time", together.len());
+    assert!(most > 1 && most <= PLACES, "{most}");
+    daemon.stop().map(drop)
+}
+
+/// Nobody reads the fifo for a while: nothing waits for it, the last state of each router comes through, and the rest
+/// is counted.
+#[test]
+fn a_fifo_that_is_not_read_blocks_nothing() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    let fifo = scripts.path("fifo");
+    host.namespace().run("mkfifo", &[&fifo])?;
+    let name = "n".repeat(200);
+    let conf = format!(
+        "[notify]\nfifo = \"{fifo}\"\n[[router]]\nname = \"{name}{{vrid}}\"\ninterface = \"eth0\"\n\
+         vrid = \"1-200\"\npriority = 255\naddresses = [\"10.0.1.{{vrid}}/32\"]\n"
+    );
+    let mut daemon = start(&host, &conf)?;
+    let last = format!("{name}200");
+    // Each change is 40 KiB, and the pipe takes 64.
+    for _ in 0..3 {
+        daemon.wait_state(&host, &last, "MASTER", LONG)?;
+        host.ip(&["link", "set", "eth0", "down"])?;
+        daemon.wait_state(&host, &last, "FAULT", LONG)?;
+        host.ip(&["link", "set", "eth0", "up"])?;
+    }
+    daemon.wait_state(&host, &last, "MASTER", LONG)?;
+    lab.wait_until(LONG, "lines are lost", || {
+        Ok((counter(&daemon, &host, "fifo_lines_lost")? > 0).then_some(()))
+    })?;
+    let out = scripts.path("lines");
+    let mut reader = host.spawn("reader", "sh", &["-c", &format!("exec cat {fifo} > {out}")])?;
+    daemon.stop()?;
+    reader.wait(LONG)?;
+    let mut last = std::collections::BTreeMap::new();
+    for line in scripts.lines("lines") {
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some("INSTANCE"));
+        last.insert(words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+    }
+    assert_eq!(last.len(), 200);
+    assert!(last.values().all(|state| state == "STOP"), "{last:?}");
+    assert!(Path::new(&fifo).exists(), "it was there before");
+    Ok(())
+}
+
+/// The startup script comes before anything else, the shutdown script after everything.
+#[test]
+fn the_first_and_the_last_script() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    let record = scripts.path("record");
+    scripts.write("slow", &format!("sleep 1; {record} \"$@\""));
+    scripts.write("hang", &format!("{record} \"$@\"; exec sleep 1000"));
+    let (slow, hang) = (scripts.path("slow"), scripts.path("hang"));
+    let head = format!(
+        "[scripts]\nstartup = \"{slow} up\"\nshutdown = \"{hang} down\"\nshutdown_timeout = \"1s\""
+    );
+    let notify = format!("master = \"{record} master\", stop = \"{record} stop\"");
+    let mut daemon = start(&host, &owner(&head, &notify))?;
+    scripts.wait_lines(&lab, "calls", 2)?;
+    daemon.stop()?;
+    assert_eq!(scripts.lines("calls"), ["[up]", "[master]", "[stop]", "[down]"]);
+    assert!(daemon.log().contains("shutdown script: "), "{}", daemon.log().text());
+    Ok(())
+}

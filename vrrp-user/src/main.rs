@@ -103,8 +103,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check { file, config_id, all, json } => {
             let options = config::Options { config_id: config_id.config_id, instance: None };
-            let usable =
-                cli::check::check(&file, &options, cli::check::View { all, json }, &mut out)?;
+            let view = cli::check::View { all, json, machine: true };
+            let usable = cli::check::check(&file, &options, view, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Convert { file, config_id } => {

@@ -17,6 +17,7 @@ use crate::config::tree::{self, Secrets, Table};
 use crate::config::{self, LoadError, Loaded, Options};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
+use crate::io::scripts::Plan;
 
 pub(super) mod diagnostics;
 mod summary;
@@ -32,6 +33,8 @@ pub struct View {
     pub all: bool,
     /// As JSON.
     pub json: bool,
+    /// Whether scripts, users and permissions are looked at on this machine.
+    pub machine: bool,
 }
 
 /// What `check --json` writes.
@@ -54,7 +57,12 @@ pub fn check(
     view: View,
     out: &mut impl Write,
 ) -> Result<bool, super::Error> {
-    let loaded = config::load(path, options);
+    let loaded = config::load(path, options).map(|mut loaded| {
+        if view.machine {
+            loaded.diagnostics.extend(Plan::new(&loaded.config).1);
+        }
+        loaded
+    });
     if view.json {
         json(path, loaded, out)
     } else {
@@ -470,7 +478,7 @@ mod tests {
         let json = |text: &str| {
             fs::write(&path, text).unwrap();
             let mut out = Vec::new();
-            let view = View { json: true, all: false };
+            let view = View { json: true, ..View::default() };
             let usable = check(&path, &Options::default(), view, &mut out).unwrap();
             (usable, serde_json::from_slice::<serde_json::Value>(&out).unwrap())
         };

@@ -1,5 +1,7 @@
 //! `vrrp-user status`.
 
+mod scripts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -137,6 +139,10 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     }
     let rows: Vec<_> = status.interfaces.iter().map(interface_row).collect();
     push_lines(&mut text, &table::lines(&INTERFACE_COLUMNS, &rows, terminal));
+    if !status.scripts.is_empty() {
+        text.push('\n');
+        push_lines(&mut text, &scripts::lines(&status.scripts, terminal));
+    }
     let problems = problems(status);
     if !problems.is_empty() {
         let _ = writeln!(text, "\n{}", terminal.paint("PROBLEMS", Colour::Bold));

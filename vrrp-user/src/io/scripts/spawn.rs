@@ -16,6 +16,9 @@ use nix::unistd::Pid;
 
 /// The child needs some hundred octets of it.
 const STACK: usize = 32 << 10;
+/// Signals that there are, and the octets of a set of them (`_NSIG`, signal(7)).
+const SIGNALS: i32 = 64;
+const SET_SIZE: usize = 8;
 /// What a shell says when it can not execute something.
 const NOT_EXECUTED: i32 = 127;
 
@@ -163,10 +166,13 @@ impl Setup<'_> {
         // Users and groups are set by the bare calls: those of the C library would set them in all threads of the
         // parent, which they take for ours.
         unsafe {
-            let default = libc::sigaction { sa_sigaction: libc::SIG_DFL, ..std::mem::zeroed() };
-            for signal in 1..=libc::SIGRTMAX() {
+            // The kernel's structure, whatever its order on this machine: all zeros are the default action. The C
+            // library would leave out the signals that it keeps for itself.
+            let default = [0_usize; 8];
+            for signal in 1..=SIGNALS {
                 // Refused for those that can not be caught anyway.
-                libc::sigaction(signal, &default, ptr::null_mut());
+                let none = ptr::null_mut::<libc::c_void>();
+                libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, none, SET_SIZE);
             }
             check!(libc::setpgid(0, 0));
             let ordinary = libc::sched_param { sched_priority: 0 };
