@@ -76,9 +76,11 @@ fn talkative(scripts: &Scripts) -> String {
         instance = instance.with(&format!("{keyword} \"{record} {words}\""));
     }
     let dir = scripts.dir.display();
+    let group =
+        format!("vrrp_sync_group G1 {{\ngroup {{\nVI_1\n}}\nnotify \"{record} group\"\n}}\n");
     format!(
         "global_defs {{\nscript_user root\nvrrp_notify_fifo {dir}/fifo\n\
-         vrrp_notify_fifo_script \"{} argument\"\n}}\n{instance}",
+         vrrp_notify_fifo_script \"{} argument\"\n}}\n{group}{instance}",
         scripts.path("reader"),
     )
 }
@@ -90,34 +92,39 @@ fn story(kind: Kind) -> Result<(Vec<String>, Vec<String>)> {
     let scripts = Scripts::new(&host)?;
     let mut daemon = kind.start(&host, &talkative(&scripts))?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
-    scripts.wait_lines(&lab, "calls", 4)?;
-    host.ip(&["link", "set", "eth0", "down"])?;
     scripts.wait_lines(&lab, "calls", 6)?;
+    host.ip(&["link", "set", "eth0", "down"])?;
+    scripts.wait_lines(&lab, "calls", 9)?;
     let mut higher = VrrpUser::start(&other, &instance(200).to_string())?;
     higher.wait_state(&other, ROUTER, "MASTER", LONG)?;
     host.ip(&["link", "set", "eth0", "up"])?;
-    scripts.wait_lines(&lab, "calls", 8)?;
+    scripts.wait_lines(&lab, "calls", 12)?;
     pause(Duration::from_millis(500))?;
     daemon.stop()?;
-    let calls = scripts.wait_lines(&lab, "calls", 10)?;
-    let lines = scripts.wait_lines(&lab, "lines", 5)?;
+    let calls = scripts.wait_lines(&lab, "calls", 15)?;
+    let lines = scripts.wait_lines(&lab, "lines", 10)?;
     assert!(!Path::new(&scripts.path("fifo")).exists(), "who made it removes it");
     Ok((calls, lines))
 }
 
 #[test]
 fn the_same_is_told_as_by_keepalived() -> Result<()> {
-    let (mut theirs, their_lines) = story(Kind::Keepalived)?;
-    let (ours, our_lines) = story(Kind::VrrpUser)?;
+    let (mut theirs, mut their_lines) = story(Kind::Keepalived)?;
+    let (mut ours, our_lines) = story(Kind::VrrpUser)?;
     println!("{theirs:#?}\n{their_lines:#?}\n{ours:#?}\n{our_lines:#?}");
+    // At the start it tells of a group before its members, later behind them.
+    assert!(their_lines[0].starts_with("GROUP") && our_lines[1] == their_lines[0]);
+    their_lines.swap(0, 1);
     assert_eq!(our_lines, their_lines);
-    // It starts both scripts of a state at once, and they come in any order.
-    for pair in theirs.chunks_mut(2) {
-        if pair[0].contains("[INSTANCE]") {
-            pair.reverse();
-        }
+    // It starts the scripts of a change at once, all of them, and they come in any order.
+    assert_eq!(theirs.len(), ours.len());
+    for (theirs, ours) in theirs.chunks_mut(3).zip(ours.chunks_mut(3)) {
+        let own = ours.iter().find(|call| !call.starts_with("[group]")).unwrap();
+        assert!(!own.starts_with("[any]"), "first the script of the state: {ours:?}");
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(ours, theirs);
     }
-    assert_eq!(ours, theirs);
     Ok(())
 }
 
@@ -183,7 +190,9 @@ fn a_script_runs_alone_and_after_the_addresses() -> Result<()> {
     told("about.root", ["0", "0", "0"])?;
     told("about.nobody", ["65534", "1", "1"])?;
     let text = daemon.log().text();
-    assert!(text.contains("it would run as root, and") && text.contains("is writable by everybody"));
+    assert!(
+        text.contains("it would run as root, and") && text.contains("is writable by everybody")
+    );
     daemon.stop()?;
     // The same, if nothing unsafe may run.
     fs::remove_file(scripts.path("about.root")).unwrap();
@@ -214,17 +223,25 @@ fn a_stubborn_script_is_ended_with_its_children() -> Result<()> {
     );
     let mut daemon = start(&host, &owner("[notify]\ntimeout = \"1s\"", &notify))?;
     let pids = scripts.wait_lines(&lab, "pids", 3)?;
+    let before = scripts.lines("calls");
     let alive = || pids.iter().filter(|pid| Path::new("/proc").join(pid).exists()).count();
     assert!(alive() > 0);
     // Meanwhile it changes twice: what lies between is left out.
     host.ip(&["link", "set", "eth0", "down"])?;
     daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
     lab.wait_until(LONG, "all are gone", || Ok((alive() == 0).then_some(())))?;
-    assert_eq!(scripts.wait_lines(&lab, "calls", 1)?, ["[fault]"]);
+    let calls = lab.wait_until(LONG, "the fault is told", || {
+        // Before the interface was up, it may have been told as well.
+        let calls = scripts.lines("calls");
+        Ok((calls.len() > before.len()).then_some(calls))
+    })?;
+    assert_eq!(calls.last().unwrap(), "[fault]");
     assert_eq!(counter(&daemon, &host, "scripts_timed_out")?, 1);
     let text = daemon.log().text();
     println!("{text}");
-    assert!(text.contains("stubborn: says something") && text.contains("stubborn: stopped after 1 s"));
+    assert!(
+        text.contains("stubborn: says something") && text.contains("stubborn: stopped after 1 s")
+    );
     daemon.stop().map(drop)
 }
 
@@ -371,5 +388,108 @@ fn the_first_and_the_last_script() -> Result<()> {
     daemon.stop()?;
     assert_eq!(scripts.lines("calls"), ["[up]", "[master]", "[stop]", "[down]"]);
     assert!(daemon.log().contains("shutdown script: "), "{}", daemon.log().text());
+    Ok(())
+}
+
+/// As master, every advertisement of lower priority is told.
+#[test]
+fn a_lower_priority_is_told() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let scripts = Scripts::new(&host)?;
+    let record = scripts.path("record");
+    let fifo = scripts.path("fifo");
+    let conf = format!(
+        "global_defs {{\nscript_user root\nnotify_fifo {fifo}\nnotify_fifo_script \"{} argument\"\n}}\n{}",
+        scripts.path("reader"),
+        instance(200).with(&format!("notify_master_rx_lower_pri \"{record} lower\"")),
+    );
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    assert_eq!(scripts.lines("calls"), [""; 0]);
+    // The other one hears nothing, but is heard.
+    for rule in [
+        "add table bridge deaf",
+        "add chain bridge deaf forward { type filter hook forward priority 0; }",
+        "add rule bridge deaf forward oifname to-b ether type ip ip protocol 112 drop",
+    ] {
+        lab.network().run("nft", &rule.split(' ').collect::<Vec<_>>())?;
+    }
+    let mut lower = VrrpUser::start(&other, &instance(90).to_string())?;
+    lower.wait_state(&other, ROUTER, "MASTER", LONG)?;
+    let calls = scripts.wait_lines(&lab, "calls", 2)?;
+    assert!(calls.iter().all(|call| call == "[lower]"), "{calls:?}");
+    let lines = scripts.wait_lines(&lab, "lines", 4)?;
+    assert_eq!(lines[..2], ["INSTANCE \"VI_1\" BACKUP 200", "INSTANCE \"VI_1\" MASTER 200"]);
+    for line in &lines[2..] {
+        assert_eq!(line, "INSTANCE \"VI_1\" MASTER_RX_LOWER_PRI 200");
+    }
+    daemon.stop().map(drop)
+}
+
+/// A tracked script: once for all that track it, with rise and fall, and in words.
+#[test]
+fn a_tracked_script_decides() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let scripts = Scripts::new(&host)?;
+    scripts.write("check", "echo run >> $DIR/runs; [ ! -e $DIR/bad ]");
+    scripts.write("late", "echo run >> $DIR/late; exec sleep 1000");
+    let mut conf = format!(
+        "[scripts]\nuser = \"root\"\n[notify]\npriority_changes = true\n\
+         fifo = {{ path = \"{}\", script = \"{} argument\" }}\n\
+         [[script]]\nname = \"chk\"\ncommand = \"{}\"\ninterval = \"200ms\"\nfall = 3\nrise = 2\n\
+         [[script]]\nname = \"late\"\ncommand = \"{}\"\ninterval = \"200ms\"\ntimeout = \"700ms\"\n",
+        scripts.path("fifo"),
+        scripts.path("reader"),
+        scripts.path("check"),
+        scripts.path("late"),
+    );
+    for vrid in 1..=50 {
+        let weight = if vrid == 1 { "" } else { ", weight = -20" };
+        let late = if vrid == 2 { ", { script = \"late\", weight = -1 }" } else { "" };
+        conf += &format!(
+            "[[router]]\nname = \"r{vrid}\"\ninterface = \"eth0\"\nvrid = {vrid}\nversion = 3\ninterval = \"100ms\"\n\
+             addresses = [\"10.0.1.{vrid}/32\"]\ntrack = [{{ script = \"chk\"{weight} }}{late}]\n"
+        );
+    }
+    let begin = std::time::Instant::now();
+    let mut daemon = start(&host, &conf)?;
+    daemon.wait_state(&host, "r1", "MASTER", LONG)?;
+    daemon.wait_state(&host, "r50", "MASTER", LONG)?;
+    fs::write(scripts.path("bad"), "").unwrap();
+    daemon.wait_state(&host, "r1", "FAULT", LONG)?;
+    lab.wait_until(LONG, "the others only lose weight", || {
+        Ok((daemon.router(&host, "r50")?["priority"] == 80).then_some(()))
+    })?;
+    assert_eq!(daemon.router(&host, "r50")?["state"], "MASTER");
+    let status = daemon.status(&host)?;
+    let [chk, late] = status["scripts"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    println!("{chk}\n{late}");
+    assert_eq!((&chk["name"], &chk["health"]), (&"chk".into(), &"down".into()), "{chk}");
+    assert_eq!(chk["last_end"], "exit status 1");
+    assert!(chk["failures"].as_u64().unwrap() >= 3);
+    assert_eq!(
+        (&late["health"], &late["last_end"]),
+        (&"down".into(), &"stopped after 0.7 s".into())
+    );
+    assert!(late["overruns"].as_u64().unwrap() > 0, "{late}");
+    fs::remove_file(scripts.path("bad")).unwrap();
+    daemon.wait_state(&host, "r1", "MASTER", LONG)?;
+    lab.wait_until(LONG, "the weight is back", || {
+        Ok((daemon.router(&host, "r50")?["priority"] == 100).then_some(()))
+    })?;
+    let most = begin.elapsed().as_millis() / 200 + 2;
+    let runs = scripts.lines("runs").len();
+    assert!(runs as u128 <= most, "{runs} runs are more than one every 200 ms: {most}");
+    daemon.stop()?;
+    let lines = scripts.lines("lines");
+    for line in [
+        "INSTANCE \"r50\" MASTER_PRIORITY 80",
+        "INSTANCE \"r50\" MASTER_PRIORITY 100",
+        "INSTANCE \"r1\" FAULT 100",
+    ] {
+        assert_eq!(lines.iter().filter(|told| *told == line).count(), 1, "{line}");
+    }
     Ok(())
 }

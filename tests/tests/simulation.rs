@@ -558,6 +558,7 @@ impl Sim {
                 }
                 Action::Transition { .. } => node.transitions += 1,
                 Action::Notice { .. }
+                | Action::LowerPriority(_)
                 | Action::GroupTransition { .. }
                 | Action::PriorityChanged { .. } => {}
             }

@@ -1,6 +1,9 @@
 //! Split brain: two hosts that are master at once, and what ours say of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vrrp_tests::story::Kind;
@@ -43,11 +46,27 @@ fn logged(daemon: &VrrpUser) -> (usize, usize) {
     (text.matches("while we are master").count(), text.matches("split brain is over").count())
 }
 
+/// The file to which the script of a host writes what it is told of split brains.
+fn told(host: &Host) -> Result<PathBuf> {
+    Ok(host.dir("scripts")?.join("told"))
+}
+
+/// A configuration with a script that writes down what it is told; only ours knows the keyword.
+fn with_script(kind: Kind, host: &Host, priority: u8) -> Result<String> {
+    let Kind::VrrpUser = kind else { return Ok(conf(priority)) };
+    let (script, told) = (host.dir("scripts")?.join("told.sh"), told(host)?);
+    fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let globals = format!("script_user root\nnotify_split_brain \"{} hello\"", script.display());
+    Ok(format!("global_defs {{\n{globals}\n}}\n{}", conf(priority)))
+}
+
 /// `a` is preferred; protocol 112 is cut and mended between them.
 fn play(a: Kind, b: Kind) -> Result<()> {
     let lab = Lab::new()?;
     let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
-    let mut daemons = [a.start(&hosts[0], &conf(100))?, b.start(&hosts[1], &conf(50))?];
+    let confs = [with_script(a, &hosts[0], 100)?, with_script(b, &hosts[1], 50)?];
+    let mut daemons = [a.start(&hosts[0], &confs[0])?, b.start(&hosts[1], &confs[1])?];
     daemons[0].wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
     daemons[1].wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
     for (daemon, host) in daemons.iter().zip(&hosts) {
@@ -86,6 +105,14 @@ fn play(a: Kind, b: Kind) -> Result<()> {
             Ok(problems(daemon, host)?.is_empty().then_some(()))
         })?;
         assert_eq!(logged(daemon), (1, 1), "{}", daemon.log().text());
+        let other = mac(&hosts[1 - n]);
+        let line = |phase| format!("hello INSTANCE {ROUTER} {phase} {VIP} {other}\n");
+        let expected = line("BEGIN") + &line("END");
+        let path = told(host)?;
+        lab.wait_until(STEP, "the script is told", || {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            Ok((text == expected).then_some(()))
+        })?;
     }
     Ok(())
 }

@@ -425,7 +425,8 @@ impl Daemon {
         }
         let ring = kernel.take_events()?;
         if let Some(listen) = metrics {
-            http::start(listen, pins.clone()).map_err(os("cannot start the metrics thread"))?;
+            http::start(listen, pins.clone(), Arc::clone(&board))
+                .map_err(os("cannot start the metrics thread"))?;
         }
         let Channels { questions, latest } =
             server::start(&instance.socket(), &control, pins, board)
@@ -507,10 +508,6 @@ impl Daemon {
         Ok((daemon, sources))
     }
 
-    /// Until it is told to stop.
-    ///
-    /// # Errors
-    /// What the daemon can not go on without is gone.
     /// Waits, not for long, until tracked files and processes have been looked at once: no router is to start on
     /// what was not known yet. Scripts are not waited for.
     async fn first_look(&mut self, tracked: &mut mpsc::Receiver<tracked::Report>) {
@@ -525,6 +522,10 @@ impl Daemon {
         }
     }
 
+    /// Until it is told to stop.
+    ///
+    /// # Errors
+    /// What the daemon can not go on without is gone.
     async fn serve(&mut self, sources: &mut Sources) -> Result<(), Error> {
         let mut more = false;
         loop {
@@ -1182,6 +1183,7 @@ impl Daemon {
                     self.later.push_back(action);
                 }
                 Action::GroupTransition { .. }
+                | Action::LowerPriority(_)
                 | Action::AddAddresses(_)
                 | Action::RemoveAddresses(_)
                 | Action::SendGarp { .. } => self.later.push_back(action),
@@ -1213,6 +1215,7 @@ impl Daemon {
                     log::info!("{place}: effective priority {from} -> {to}{why}");
                     self.tell_priority(router, to);
                 }
+                Some(Action::LowerPriority(router)) => self.tell_lower_priority(router),
                 Some(Action::GroupTransition { group, from, to, .. }) => {
                     let name = self.tracking.group_name(group);
                     log::info!("sync group {name}: {from} -> {to}");

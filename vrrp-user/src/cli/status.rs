@@ -346,6 +346,11 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         let _ = writeln!(text, "  {label:<11} {value}");
     }
 
+    if !detail.scripts.is_empty() {
+        text.push('\n');
+        push_lines(&mut text, &scripts::lines(&detail.scripts, terminal));
+    }
+
     let _ = writeln!(text, "\n{}", terminal.paint("ADDRESSES", Colour::Bold));
     let width = router.addresses.iter().map(|address| address.address.len()).max().unwrap_or(0);
     for address in &router.addresses {

@@ -238,6 +238,9 @@ pub struct RouterDetail {
     /// What it tracks, what its sync group tracks at the end.
     #[serde(default)]
     pub tracks: Vec<TrackStatus>,
+    /// The scripts among that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<ScriptStatus>,
     /// Advertisement interval in the configuration, milliseconds.
     pub configured_interval_ms: u64,
     /// Whether a master of lower priority is pre-empted.

@@ -283,7 +283,7 @@ impl Shared {
             })
             .collect();
         counters.insert("log_lines_lost".to_owned(), logger::lines_lost());
-        counters.extend(self.board.counters());
+        counters.extend(self.board.counters().map(|(name, count)| (name.to_owned(), count)));
         counters
     }
 
@@ -311,6 +311,11 @@ impl Shared {
                         let master = master.as_ref().map(|master| master.address.as_str());
                         let mac = master.and_then(|address| neighbour::mac(address, interface));
                         detail.master_mac = mac;
+                        detail.scripts = self.board.scripts(timer::now());
+                        detail.scripts.retain(|script| {
+                            let name = format!("script {}", script.name);
+                            detail.tracks.iter().any(|track| track.name == name)
+                        });
                         Answer::Router(detail)
                     }
                     Some(None) => no_router(&name),

@@ -180,6 +180,15 @@ impl Daemon {
         self.notifier.tell(Event { subject: self.subject(id), what });
     }
 
+    /// As master, a router has heard of a lower priority.
+    pub(super) fn tell_lower_priority(&mut self, id: RouterId) {
+        if self.notifier.scripts.is_none() {
+            return;
+        }
+        let what = What::LowerPriority { priority: self.effective_priority(id) };
+        self.notifier.tell(Event { subject: self.subject(id), what });
+    }
+
     /// A tracked script has found out something.
     pub(super) fn found(&mut self, Found { script, health }: &Found) {
         let object = self.tracking.object(&Tracked::Script(script.to_string()));
@@ -202,16 +211,14 @@ impl Daemon {
             return;
         }
         let what = match *notice {
-            Notice::LowerPriority { .. } => {
-                What::LowerPriority { priority: self.effective_priority(id) }
-            }
             Notice::AddressConflict { address, mac } => {
                 What::SplitBrain { begin: true, address, mac }
             }
             Notice::AddressConflictOver { address, mac, .. } => {
                 What::SplitBrain { begin: false, address, mac }
             }
-            Notice::AddressListMismatch(_)
+            Notice::LowerPriority { .. }
+            | Notice::AddressListMismatch(_)
             | Notice::SecondOwner(_)
             | Notice::NewMaster { .. }
             | Notice::IntervalLearned(_)

@@ -259,6 +259,8 @@ impl Daemon {
             master_mac: None,
             config_line: router.line as usize,
             tracks: tracks.collect(),
+            // The control thread has them.
+            scripts: Vec::new(),
             configured_interval_ms: millis(interval.span()),
             preempt: *preempt,
             preempt_delay_ms: millis(*preempt_delay),

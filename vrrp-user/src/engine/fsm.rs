@@ -566,6 +566,7 @@ impl Router {
             if self.reported().rivals.insert(source) {
                 self.notify(Notice::LowerPriority { source, priority }, out);
             }
+            out.push_back(Action::LowerPriority(self.id));
             if self.spec.lower_prio_advert {
                 self.advertise(self.priority, out);
                 self.arm(Timer::Advert, now, interval_span(self.spec.interval));

@@ -126,6 +126,7 @@ impl Observer {
                     assert!(rounds > 0 && self.holding.contains(&router));
                 }
                 Action::Notice { .. }
+                | Action::LowerPriority(_)
                 | Action::GroupTransition { .. }
                 | Action::PriorityChanged { .. } => {}
             }

@@ -596,6 +596,8 @@ pub enum Action {
         /// When.
         at: Nanos,
     },
+    /// As master, it heard an advertisement that ranks below it. Each one, unlike [`Notice::LowerPriority`].
+    LowerPriority(RouterId),
     /// The effective priority of a router changed.
     PriorityChanged {
         /// Whose.

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
 use crate::io::bpf;
+use crate::io::scripts::Board;
 
 /// Clients served at once; further ones wait in the listen queue. Each may hold one text: some 10 MiB with
 /// 4,000 routers.
@@ -77,6 +78,7 @@ outcomes! {
 /// What all connections share.
 struct Shared {
     pins: PathBuf,
+    board: Arc<Board>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
@@ -96,9 +98,9 @@ impl Shared {
 ///
 /// # Errors
 /// The thread can not be started.
-pub fn start(listen: Listen, pins: PathBuf) -> io::Result<()> {
+pub fn start(listen: Listen, pins: PathBuf, board: Arc<Board>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shared = Arc::new(Shared { pins, outcomes: Default::default() });
+    let shared = Arc::new(Shared { pins, board, outcomes: Default::default() });
     thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || runtime.block_on(serve(&listen, &shared)))?;
@@ -238,7 +240,7 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shar
 }
 
 fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
-    let snapshot = Snapshot::take(&shared.pins, shared.outcomes())?;
+    let snapshot = Snapshot::take(&shared.pins, shared.outcomes())?.with_scripts(&shared.board);
     // Writing into memory does not fail.
     Ok(snapshot.write(format).unwrap_or_default())
 }
@@ -365,7 +367,7 @@ mod tests {
         let socket = dir.path().join("metrics.sock");
         // A dead daemon's.
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        start(Listen::Unix(socket.clone()), dir.path().join("no-pins")).unwrap();
+        start(Listen::Unix(socket.clone()), dir.path().join("no-pins"), Arc::default()).unwrap();
         for (request, status) in [
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),

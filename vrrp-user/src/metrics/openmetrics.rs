@@ -19,9 +19,11 @@ use vrrp_common::maps::{PeerCounters, PeerKey, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 
 use super::{Known, Names, interfaces};
+use crate::control::api::ScriptStatus;
 use crate::engine::time::Nanos;
 use crate::io::bpf::{Error, Vip};
 use crate::io::reader::Reader;
+use crate::io::scripts::Board;
 use crate::io::timer;
 use crate::wire::family::from_field;
 
@@ -60,6 +62,7 @@ pub struct Snapshot {
     started: Nanos,
     /// What became of requests for metrics, by name.
     requests: Vec<(&'static str, u64)>,
+    scripts: Vec<ScriptStatus>,
     /// Seconds since 1970 at which `CLOCK_MONOTONIC` was zero.
     epoch: f64,
 }
@@ -84,9 +87,18 @@ impl Snapshot {
             failures: reader.counters()?,
             started: Nanos(reader.control().started_ns),
             requests,
+            scripts: Vec::new(),
             epoch: since_1970.as_secs_f64() - timer::now().as_secs_f64(),
             known,
         })
+    }
+
+    /// With what is known of scripts.
+    #[must_use]
+    pub fn with_scripts(mut self, board: &Board) -> Self {
+        self.failures.extend(board.counters());
+        self.scripts = board.scripts(timer::now());
+        self
     }
 
     /// The whole text.
@@ -293,6 +305,29 @@ impl Snapshot {
         )
     }
 
+    fn scripts(&self, families: &mut Families<'_>) -> fmt::Result {
+        if self.scripts.is_empty() {
+            return Ok(());
+        }
+        let scripts: Vec<_> =
+            self.scripts.iter().map(|script| ([("script", &*script.name)], script)).collect();
+        let up = scripts.iter().map(|(labels, script)| (labels, u64::from(script.health == "up")));
+        families.gauges("script_up", "Whether a tracked script is up", None, up)?;
+        type Count = fn(&ScriptStatus) -> u64;
+        let counters: [(&str, &str, Count); 3] = [
+            ("script_runs", "Runs of a tracked script that have ended", |script| script.runs),
+            ("script_failures", "Those of them that failed", |script| script.failures),
+            ("script_overruns", "How often it was due while it still ran", |script| {
+                script.overruns
+            }),
+        ];
+        for (name, help, count) in counters {
+            let series = scripts.iter().map(|(labels, script)| (labels, count(script)));
+            families.counters(name, help, None, series)?;
+        }
+        Ok(())
+    }
+
     fn daemon(&self, families: &mut Families<'_>) -> fmt::Result {
         let build = [[("version", env!("CARGO_PKG_VERSION").to_owned())]];
         families.infos("build", "Version of the daemon", build.iter())?;
@@ -343,6 +378,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families(encoder);
         self.daemon(&mut families)?;
+        self.scripts(&mut families)?;
         self.interfaces(&mut families)?;
         self.routers(&mut families)?;
         self.addresses(&mut families)
@@ -484,6 +520,7 @@ mod tests {
             failures: vec![("netlink_overrun", 1)],
             started: Nanos(1_000_000_000),
             requests: vec![("ok", 7)],
+            scripts: Vec::new(),
             epoch: 1000.0,
         }
     }

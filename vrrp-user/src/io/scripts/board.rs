@@ -56,9 +56,9 @@ impl Board {
     }
 
     /// All counters with their names.
-    pub fn counters(&self) -> impl Iterator<Item = (String, u64)> {
-        let counter = |(counter, name): &(Counter, &str)| {
-            ((*name).to_owned(), self.counters[*counter as usize].load(Ordering::Relaxed))
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counter = |(counter, name): &(Counter, &'static str)| {
+            (*name, self.counters[*counter as usize].load(Ordering::Relaxed))
         };
         Counter::ALL.iter().map(counter)
     }
