@@ -13,7 +13,7 @@ mod dense;
 mod tests;
 
 /// Keys of a router that have no default.
-pub(super) const REQUIRED: &[&str] = &["name", "interface", "vrid", "addresses"];
+const REQUIRED: &[&str] = &["name", "interface", "vrid", "addresses"];
 /// Longest line before a list is broken into several.
 const WIDTH: usize = 100;
 
@@ -189,7 +189,7 @@ fn routers(
 }
 
 /// What a router has that nothing is said about.
-fn defaults() -> Table {
+pub(super) fn defaults() -> Table {
     let router = "[[router]]\nname = \"\"\ninterface = \"-\"\nvrid = 1\naddresses = []\n";
     let config = super::load_toml(router).unwrap_or_default();
     let mut table = config

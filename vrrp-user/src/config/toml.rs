@@ -18,6 +18,8 @@ use crate::engine::types::GarpPolicy;
 use template::Variables;
 
 mod control;
+#[cfg(test)]
+mod docs_tests;
 mod notify;
 mod routes;
 pub(super) mod template;

@@ -3,7 +3,7 @@
 use super::{Reader, Table};
 use crate::config::socket::SocketAccess;
 
-const CONTROL_KEYS: &[&str] = &["socket_mode", "socket_group"];
+pub(super) const CONTROL_KEYS: &[&str] = &["socket_mode", "socket_group"];
 
 impl Reader<'_> {
     /// Who may use the control socket.

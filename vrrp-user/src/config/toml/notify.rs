@@ -9,7 +9,7 @@ use crate::config::notify::{Notify, Once, Settings};
 use crate::config::report::Position;
 use crate::engine::time::Nanos;
 
-const SCRIPTS_KEYS: &[&str] = &[
+pub(super) const SCRIPTS_KEYS: &[&str] = &[
     "user",
     "group",
     "security",
@@ -22,12 +22,12 @@ const SCRIPTS_KEYS: &[&str] = &[
     "shutdown",
     "shutdown_timeout",
 ];
-const DAEMON_KEYS: &[&str] =
+pub(super) const DAEMON_KEYS: &[&str] =
     &["timeout", "fifo", "vrrp_fifo", "priority_changes", "states_on_reload", "split_brain"];
-const NOTIFY_KEYS: &[&str] =
+pub(super) const NOTIFY_KEYS: &[&str] =
     &["any", "master", "backup", "fault", "stop", "deleted", "lower_priority", "priority_changes"];
-const COMMAND_KEYS: &[&str] = &["command", "user", "group"];
-const FIFO_KEYS: &[&str] = &["path", "user", "group", "script"];
+pub(super) const COMMAND_KEYS: &[&str] = &["command", "user", "group"];
+pub(super) const FIFO_KEYS: &[&str] = &["path", "user", "group", "script"];
 
 impl Reader<'_> {
     /// `[scripts]` and `[notify]`.

@@ -8,9 +8,9 @@ use crate::config::model::{Address, Extras, Fixed, OnLost};
 use crate::config::report::Located;
 use crate::config::routes::{self, Context};
 
-const STATIC_KEYS: &[&str] = &["addresses", "routes", "rules"];
+pub(super) const STATIC_KEYS: &[&str] = &["addresses", "routes", "rules"];
 /// In the order in which their words are read; the nexthops come last.
-const ROUTE_KEYS: &[&str] = &[
+pub(super) const ROUTE_KEYS: &[&str] = &[
     "to",
     "type",
     "from",
@@ -48,8 +48,8 @@ const ROUTE_KEYS: &[&str] = &[
     "no_track",
     "nexthops",
 ];
-const NEXTHOP_KEYS: &[&str] = &["via", "dev", "weight", "onlink", "realms"];
-const RULE_KEYS: &[&str] = &[
+pub(super) const NEXTHOP_KEYS: &[&str] = &["via", "dev", "weight", "onlink", "realms"];
+pub(super) const RULE_KEYS: &[&str] = &[
     "inet6",
     "not",
     "from",

@@ -27,7 +27,8 @@ pub(super) const PROCESS_KEYS: &[&str] = &[
     "weight",
     "reverse",
 ];
-const TRACK_KEYS: &[&str] = &["interface", "script", "file", "process", "weight", "reverse"];
+pub(super) const TRACK_KEYS: &[&str] =
+    &["interface", "script", "file", "process", "weight", "reverse"];
 
 /// Puts a name to what is tracked.
 type Kind = fn(String) -> Tracked;
