@@ -144,3 +144,77 @@ fn an_ipv4_router_carries_ipv6_addresses() -> Result<()> {
     all(false, 0)?;
     stage.settled(1, &addresses)
 }
+
+/// A router with a link-local and a global address, every second.
+fn v6(priority: u8) -> Instance {
+    let mut instance = Instance::new(51, priority, "fe80::100").v3("1");
+    instance.addresses.push("2001:db8::100/64".into());
+    instance
+}
+
+/// The preferred one of two is master, is replaced when killed, takes the address back, and is replaced when it resigns.
+/// A third host is answered at the address all the time.
+fn takeover(kinds: [Kind; 2], confs: &[Instance; 2]) -> Result<()> {
+    let addresses = ["fe80::100", "2001:db8::100"];
+    let stage = Stage::new()?;
+    let start = |which: usize| kinds[which].start(&stage.hosts[which], &confs[which].to_string());
+    let mut preferred = start(0)?;
+    let mut other = start(1)?;
+    preferred.wait_state(&stage.hosts[0], ROUTER, "MASTER", LONG)?;
+    other.wait_state(&stage.hosts[1], ROUTER, "BACKUP", LONG)?;
+    stage.settled(0, &addresses)?;
+    let prober = Prober::start(&stage.client, VIP)?;
+    stage.answers(&prober, 0)?;
+
+    preferred.kill()?;
+    let killed = Instant::now();
+    other.wait_state(&stage.hosts[1], ROUTER, "MASTER", LONG)?;
+    println!("{} took over after {:?}", kinds[1].name(), killed.elapsed());
+    stage.answers(&prober, 1)?;
+
+    let mut preferred = start(0)?;
+    preferred.wait_state(&stage.hosts[0], ROUTER, "MASTER", LONG)?;
+    other.wait_state(&stage.hosts[1], ROUTER, "BACKUP", LONG)?;
+    stage.settled(0, &addresses)?;
+    stage.answers(&prober, 0)?;
+
+    let tcpdump = Tcpdump::start_with(&stage.hosts[1], "ip6 proto 112")?;
+    let resigned = Instant::now();
+    preferred.stop()?;
+    other.wait_state(&stage.hosts[1], ROUTER, "MASTER", LONG)?;
+    stage.settled(1, &addresses)?;
+    stage.answers(&prober, 1)?;
+    let text = tcpdump.log().text();
+    assert!(text.contains("prio 0,"), "{text}");
+    println!("{} was away for {:?}", kinds[0].name(), prober.away(resigned));
+    Ok(())
+}
+
+const OURS_FIRST: [Kind; 2] = [Kind::VrrpUser, Kind::Keepalived];
+const THEIRS_FIRST: [Kind; 2] = [Kind::Keepalived, Kind::VrrpUser];
+
+#[test]
+fn ours_is_preferred() -> Result<()> {
+    takeover(OURS_FIRST, &[v6(150), v6(100)])
+}
+
+#[test]
+fn theirs_is_preferred() -> Result<()> {
+    takeover(THEIRS_FIRST, &[v6(150), v6(100)])
+}
+
+/// By unicast between global addresses, and fast.
+fn unicast() -> [Instance; 2] {
+    let conf = |own: &str, peer: &str, priority| v6(priority).v3("0.2").unicast(own, &[peer]);
+    [conf("2001:db8::1", "2001:db8::2", 150), conf("2001:db8::2", "2001:db8::1", 100)]
+}
+
+#[test]
+fn ours_is_preferred_by_unicast() -> Result<()> {
+    takeover(OURS_FIRST, &unicast())
+}
+
+#[test]
+fn theirs_is_preferred_by_unicast() -> Result<()> {
+    takeover(THEIRS_FIRST, &unicast())
+}

@@ -83,19 +83,15 @@ struct Node {
 impl Node {
     fn packet(&self, router: RouterId, priority: Priority) -> Rc<[u8]> {
         let spec = &self.specs[router.0 as usize];
-        let v4 = |address: &IpAddr| match address {
-            IpAddr::V4(address) => *address,
-            IpAddr::V6(_) => panic!("IPv4 only"),
-        };
         let mut frame = AdvertFrame::new(&AdvertParams {
             source_mac: [2, 0, 0, 0, 0, 1],
             dest_mac: ethernet::VRRP_MULTICAST,
-            source: self.address,
-            destination: Ipv4Addr::new(224, 0, 0, 18),
+            source: self.address.into(),
+            destination: Ipv4Addr::new(224, 0, 0, 18).into(),
             vrid: spec.vrid,
             interval: spec.interval,
             priority: spec.priority,
-            addresses: &spec.addresses.iter().map(v4).collect::<Vec<_>>(),
+            addresses: &spec.addresses,
             auth: Auth::None,
             v3_pseudo_header: true,
         })

@@ -33,13 +33,13 @@ fn parsing(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse");
     let intervals = [("v2", INTERVAL), ("v3", AdvertInterval::Centisecs(Centisecs(100)))];
     for (name, interval) in intervals {
-        let (frame, entry) = advertisement(interval, &[VIP]);
+        let (frame, entry) = advertisement(interval, &[VIP.into()]);
         assert_eq!(receive(&frame, &entry), Reason::Accepted);
         group.bench_function(format!("{name}, one address"), |b| {
             b.iter(|| receive(black_box(&frame), black_box(&entry)));
         });
     }
-    let many: Vec<_> = (1..=255).map(|n| Ipv4Addr::new(10, 0, 1, n)).collect();
+    let many: Vec<_> = (1..=255).map(|n| IpAddr::from([10, 0, 1, n])).collect();
     let (frame, entry) = advertisement(INTERVAL, &many);
     assert_eq!(receive(&frame, &entry), Reason::Accepted);
     group.bench_function("v2, 255 addresses", |b| {
@@ -57,11 +57,11 @@ fn receive(mut frame: &[u8], entry: &RouterEntry) -> Reason {
 }
 
 /// A frame of the peer, and what the host expects of it.
-fn advertisement(interval: AdvertInterval, addresses: &[Ipv4Addr]) -> (Vec<u8>, RouterEntry) {
+fn advertisement(interval: AdvertInterval, addresses: &[IpAddr]) -> (Vec<u8>, RouterEntry) {
     let frame = AdvertFrame::new(&AdvertParams {
         source_mac: [2, 0, 0, 0, 0, 2],
         dest_mac: VRRP_MULTICAST,
-        source: PEER,
+        source: PEER.into(),
         destination: vrrp_common::MULTICAST_V4.into(),
         vrid: Vrid::new(51).expect("not 0"),
         interval,

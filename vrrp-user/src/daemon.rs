@@ -917,8 +917,8 @@ impl Daemon {
             Some((_, interface)) if !matches!(interface.capture, Capture::Attached(_)) => {
                 Link::Down(FaultCause::NoCapture)
             }
-            Some((_, interface)) => match router.source(interface.source()) {
-                Some(source) => Link::Up(source.into()),
+            Some((_, interface)) => match router.source(interface) {
+                Some(source) => Link::Up(source),
                 None => Link::Down(FaultCause::NoAddress),
             },
         };
@@ -944,7 +944,22 @@ impl Daemon {
         if self.routers[id.0 as usize].report(link) {
             let capture = self.capture(id);
             self.publish(id, |info| info.capture = capture);
+            if let Link::Up(IpAddr::V6(_)) = link {
+                self.join6(id);
+            }
             self.engine.handle_link(timer::now(), id, link);
+        }
+    }
+
+    /// Joins the IPv6 group for a router. Not before its interface has an IPv6 address: until then it may not have
+    /// IPv6 at all.
+    fn join6(&mut self, id: RouterId) {
+        let Some(ifindex) = self.router(id).ifindex() else { return };
+        if let Err(error) = self.memberships.join6(ifindex) {
+            let place = self.router(id).place();
+            log::warn!(
+                "{place}: cannot join the VRRP group ff02::12: {error}; multicast may not arrive"
+            );
         }
     }
 

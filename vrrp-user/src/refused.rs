@@ -2,14 +2,15 @@
 //! does not hear us either, and then both are master.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
-use vrrp_common::{MULTICAST_V4, VRRP_HEADER_LEN};
 
 use crate::engine::time::Nanos;
 use crate::io::reader::Sampled;
+use crate::wire::family::{Family, from_field};
 
 /// One advertisement that was not accepted, the latest of its kind from its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +25,14 @@ pub struct Refused {
 pub struct Ours<'a> {
     /// Interface.
     pub ifindex: u32,
+    /// Address family.
+    pub family: Family,
     /// VRID.
     pub vrid: u8,
     /// VRRP version.
     pub version: u8,
     /// Advertised addresses.
-    pub addresses: &'a [Ipv4Addr],
+    pub addresses: &'a [IpAddr],
 }
 
 /// The latest of each kind from each sender, in the order of the reasons and newest first.
@@ -52,15 +55,16 @@ impl Refused {
     }
 
     /// Sender.
-    pub fn source(&self) -> Ipv4Addr {
-        v4(self.sample.source)
+    pub fn source(&self) -> IpAddr {
+        from_field(self.sample.family, self.sample.source)
     }
 
     /// What is wrong and what it means for a router of ours, in a sentence; `None` when it is not about that one.
     pub fn about(&self, ours: &Ours<'_>) -> Option<String> {
-        let Ours { ifindex, vrid, version, addresses } = *ours;
+        let Ours { ifindex, family, vrid, version, addresses } = *ours;
         let sample = &self.sample;
-        let same = sample.ifindex == ifindex && sample.vrid == vrid && sample.payload_len >= 2;
+        let same = (sample.ifindex, sample.family, sample.vrid) == (ifindex, family.number(), vrid)
+            && sample.payload_len >= 2;
         let [kind, _, _, _, auth_type, interval, ..] = sample.payload;
         let says = |how: String| Some(format!("{} advertises VRID {vrid} {how}", self.source()));
         let deaf = "it can not hear us either, so that both hosts may be master";
@@ -92,8 +96,8 @@ impl Refused {
                 "every {interval} s, which is not our interval: {deaf}; make advert_int the same"
             )),
             Reason::OtherDestination => {
-                let destination = v4(sample.destination);
-                let how = if destination == Ipv4Addr::from(MULTICAST_V4) {
+                let destination = from_field(sample.family, sample.destination);
+                let how = if destination == family.group() {
                     "by multicast and we use unicast"
                 } else {
                     "by unicast to an address that is not the one we send from"
@@ -135,30 +139,41 @@ impl Refused {
     }
 
     /// The addresses in the message, as far as the sample goes.
-    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let payload =
             &self.sample.payload[..self.sample.payload.len().min(self.sample.payload_len.into())];
         let addresses = payload.get(VRRP_HEADER_LEN..).unwrap_or_default();
         let count = payload.get(3).copied().unwrap_or_default();
-        addresses.as_chunks::<4>().0.iter().take(count.into()).map(|octets| Ipv4Addr::from(*octets))
+        let family = self.sample.family;
+        let len = match Family::from_number(family) {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        };
+        addresses.chunks_exact(len).take(count.into()).map(move |octets| {
+            let mut field = [0; 16];
+            field[..octets.len()].copy_from_slice(octets);
+            from_field(family, field)
+        })
     }
-}
-
-fn v4([a, b, c, d, ..]: [u8; 16]) -> Ipv4Addr {
-    Ipv4Addr::from([a, b, c, d])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-    const OURS: Ours<'_> = Ours { ifindex: 2, vrid: 51, version: 2, addresses: &[VIP] };
+    use std::net::Ipv4Addr;
+
+    use vrrp_common::{FAMILY_V4, MULTICAST_V4};
+
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
+    const OURS: Ours<'_> =
+        Ours { ifindex: 2, family: Family::V4, vrid: 51, version: 2, addresses: &[VIP] };
 
     fn sample(at: u64, last: u8, vrid: u8) -> Sample {
         let mut sample = Sample {
             ktime_ns: at,
             ifindex: 2,
+            family: FAMILY_V4,
             vrid,
             ttl: 255,
             payload_len: 20,

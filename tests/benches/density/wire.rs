@@ -65,12 +65,12 @@ fn frames(load: Load, priority: u8, host: u8) -> Result<Vec<(u32, AdvertFrame)>>
         let frame = AdvertFrame::new(&AdvertParams {
             source_mac: [2, 0, 0, 0, 0, host],
             dest_mac: VRRP_MULTICAST,
-            source: Ipv4Addr::new(10, u8::try_from(link + 1).unwrap_or(255), 0, host),
-            destination: Ipv4Addr::new(224, 0, 0, 18),
+            source: Ipv4Addr::new(10, u8::try_from(link + 1).unwrap_or(255), 0, host).into(),
+            destination: Ipv4Addr::new(224, 0, 0, 18).into(),
             vrid: vrid.ok_or_else(|| unexpected("VRID 0"))?,
             interval: load.interval(),
             priority: Priority(priority),
-            addresses: &[vip(router)],
+            addresses: &[vip(router).into()],
             auth: Auth::None,
             v3_pseudo_header: true,
         });

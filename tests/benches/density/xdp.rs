@@ -193,7 +193,7 @@ fn advert(load: Load) -> Result<Vec<u8>> {
         vrid,
         interval: Load { interval_ms: 100, ..load }.interval(),
         priority: Priority(200),
-        addresses: &[vip(0)],
+        addresses: &[vip(0).into()],
         auth: Auth::None,
         v3_pseudo_header: true,
     });

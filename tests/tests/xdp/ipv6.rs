@@ -130,6 +130,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 64),
             Frame::v3(V3, full),
             Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
+            Frame::v3(V3_UNICAST, 2).with(|f| (f.destination, f.hop_limit) = (LOCAL, 64)),
             Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 0)]),
             Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 0xf007)]),
             Frame::v3(V3, 1).with(|f| f.padding = 14),

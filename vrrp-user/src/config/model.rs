@@ -15,6 +15,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
 mod track;
+use crate::wire::family::Family;
 pub use track::{
     Group, InitFile, ParamMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked,
 };
@@ -177,6 +178,16 @@ impl Router {
     /// Protocol version.
     pub fn version(&self) -> Version {
         self.interval.version()
+    }
+
+    /// Address family of its advertisements, and of everything in them: that of the first address.
+    pub fn family(&self) -> Family {
+        let (source, peer) = match &self.transport {
+            Transport::Multicast { source } => (*source, None),
+            Transport::Unicast { source, peers } => (*source, peers.first().copied()),
+        };
+        let first = self.addresses.first().map(|address| address.address);
+        first.or(source).or(peer).map_or(Family::V4, Family::of)
     }
 }
 

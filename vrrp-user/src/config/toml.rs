@@ -323,9 +323,6 @@ impl Reader<'_> {
         let (source, peers) = self.transport(table);
         let v3_checksum = self.string(table, "v3_checksum");
         let addresses = self.addresses(table, "addresses");
-        for at in addresses.iter().filter(|a| a.value.address.is_ipv6()).map(|a| a.at) {
-            self.report.error(at, "IPv6 is not supported yet", "");
-        }
         // An empty list is meant; what can not be read has its error already.
         let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
         Draft {

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use self::family::most_addresses;
 use super::draft::{Draft, Drafts};
 use super::model::{Address, Authentication, Config, Router, Transport};
 use super::notify::Notify;
@@ -13,7 +14,9 @@ use super::report::{Located, Position, Report};
 use super::text::{self, MAX_NAME};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
+use crate::wire::family::Family;
 
+mod family;
 mod track;
 
 /// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
@@ -90,7 +93,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
     config.processes = validator.objects(processes);
     let groups = validator.groups(groups, &drafts);
     let mut names = HashMap::new();
-    let mut vrids: HashMap<(String, Vrid), (String, Position)> = HashMap::new();
+    let mut vrids: HashMap<(String, Family, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
     for mut draft in drafts {
         let at = draft.at;
@@ -131,11 +134,12 @@ impl Validator<'_> {
     }
 
     /// `None` if there can be no such router.
-    fn router(&mut self, draft: Draft) -> Option<Router> {
+    fn router(&mut self, mut draft: Draft) -> Option<Router> {
+        let family = self.family(&mut draft);
         let interface = self.interface(&draft);
         let vrid = self.vrid(&draft);
         let priority = self.priority(draft.priority.as_ref());
-        let version = self.version(draft.version.as_ref());
+        let version = self.version(draft.version.as_ref(), family);
         let interval = self.interval(version, draft.interval.as_ref(), draft.at);
         let authentication = self.authentication(version, draft.password.as_ref());
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
@@ -215,21 +219,6 @@ impl Validator<'_> {
                 let message = format!("priority must be 1 to 255, not `{}`", written.value);
                 self.repair(written.at, message, "100 is used", "");
                 Priority::DEFAULT
-            }
-        }
-    }
-
-    fn version(&mut self, written: Option<&Located<String>>) -> Version {
-        match written.map(|version| version.value.trim()) {
-            None | Some("2") => Version::V2,
-            Some("3") => Version::V3,
-            Some(other) => {
-                let message = format!("version must be 2 or 3, not `{other}`");
-                let at = written.map(|version| version.at);
-                if let Some(at) = at {
-                    self.repair(at, message, "2 is used", "");
-                }
-                Version::V2
             }
         }
     }
@@ -371,12 +360,15 @@ impl Validator<'_> {
             draft.addresses.iter().filter_map(|address| keep(self, address)).collect();
         let mut excluded: Vec<_> =
             draft.excluded.iter().filter_map(|address| keep(self, address)).collect();
-        if addresses.len() > MAX_ADDRESSES {
+        self.first_address(draft);
+        let most =
+            most_addresses(addresses.first().map_or(Family::V4, |first| Family::of(first.address)));
+        if addresses.len() > most {
             let message = format!("{} addresses do not fit in an advertisement", addresses.len());
-            let at = draft.addresses.get(MAX_ADDRESSES).map_or(draft.at, |address| address.at);
-            let repair = "those after the 255th are not advertised";
-            self.repair(at, message, repair, "list them as excluded");
-            excluded.splice(..0, addresses.drain(MAX_ADDRESSES..));
+            let at = draft.addresses.get(most).map_or(draft.at, |address| address.at);
+            let repair = format!("those after the {most}th are not advertised");
+            self.repair(at, message, &repair, "list them as excluded");
+            excluded.splice(..0, addresses.drain(most..));
         }
         if addresses.is_empty() && !draft.no_addresses {
             let keyword = self.format.addresses;
@@ -454,9 +446,9 @@ impl Validator<'_> {
         &mut self,
         router: &Router,
         at: Position,
-        vrids: &mut HashMap<(String, Vrid), (String, Position)>,
+        vrids: &mut HashMap<(String, Family, Vrid), (String, Position)>,
     ) {
-        let key = (router.interface.clone(), router.vrid);
+        let key = (router.interface.clone(), router.family(), router.vrid);
         if let Some((other, line)) = vrids.get(&key) {
             let message = format!(
                 "{} and {other} (line {}) both use {} {} on {}",

@@ -209,7 +209,6 @@ impl Interface {
         self.own.first().copied()
     }
 
-    #[cfg(test)]
     /// The IPv6 address to send from: the first link-local one that is not virtual and known to be unique (RFC 9568
     /// section 7.2).
     pub fn source6(&self) -> Option<Ipv6Addr> {

@@ -3,14 +3,13 @@
 
 use std::io;
 use std::mem::{Discriminant, discriminant};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, state, transport};
-use vrrp_common::{FAMILY_V4, MULTICAST_V4};
 
 use super::addresses::Place;
-use super::interfaces::Interfaces;
+use super::interfaces::{Interface, Interfaces};
 use crate::config::model::{self, AddressFlags, Authentication, Transport, V3Checksum};
 use crate::engine::time::Nanos;
 use crate::engine::types::{
@@ -19,7 +18,8 @@ use crate::engine::types::{
 use crate::io::bpf::Kernel;
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::Queue;
-use crate::wire::ethernet::VRRP_MULTICAST;
+use crate::wire::ethernet::vrrp_multicast;
+use crate::wire::family::{Family, to_field};
 use crate::wire::frame::{AdvertFrame, AdvertParams};
 use crate::wire::vrrp::Auth;
 
@@ -41,6 +41,7 @@ pub struct Router {
     /// The news that the kernel side need not repeat; 0 for none.
     quiet: u16,
     vrid: Vrid,
+    family: Family,
     interval: AdvertInterval,
     /// Authentication; only with version 2.
     pub authentication: Authentication,
@@ -54,9 +55,9 @@ pub struct Router {
     /// Interface on which it advertises.
     pub interface: Arc<str>,
     /// Where it sends from, when that is not the interface's first address.
-    source: Option<Ipv4Addr>,
+    source: Option<Box<IpAddr>>,
     /// Whom it sends to, when that is not the group.
-    peers: Option<Box<[Ipv4Addr]>>,
+    peers: Option<Box<[IpAddr]>>,
     /// Line in the configuration file, for messages.
     pub line: u32,
     /// All addresses that move with it; those that are advertised come first.
@@ -72,14 +73,14 @@ enum Frames {
     /// To the VRRP group.
     Group(AdvertFrame),
     /// To each peer.
-    Peers(Box<[(Ipv4Addr, AdvertFrame)]>),
+    Peers(Box<[(IpAddr, AdvertFrame)]>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Home {
     ifindex: u32,
     mac: [u8; 6],
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
 }
 
 /// An address that moves with a router.
@@ -187,8 +188,9 @@ impl Router {
         let router = Self {
             name: config.name.as_str().into(),
             interface,
-            source: source.and_then(v4),
-            peers: peers.map(|peers| peers.iter().filter_map(|peer| v4(*peer)).collect()),
+            family: config.family(),
+            source: source.map(Box::new),
+            peers: peers.map(|peers| peers.as_slice().into()),
             owner: config.priority == Priority::OWNER,
             may_be_down: config.dont_track_primary,
             vrid: config.vrid,
@@ -215,7 +217,7 @@ impl Router {
             vrid: self.vrid.get(),
             priority: priority.0,
             version: version_number(self.version()),
-            family: FAMILY_V4,
+            family: self.family.number(),
             state: state::INIT,
             ..RouterInfo::default()
         };
@@ -255,7 +257,7 @@ impl Router {
     }
 
     /// The address that it sends from.
-    pub fn source_in_use(&self) -> Option<Ipv4Addr> {
+    pub fn source_in_use(&self) -> Option<IpAddr> {
         self.home?.source
     }
 
@@ -272,10 +274,18 @@ impl Router {
             Link::Down(FaultCause::InterfaceDown) => Some(format!(
                 "interface {interface} is down; waiting for it (`ip link set {interface} up`)"
             )),
-            Link::Down(FaultCause::NoAddress) => Some(format!(
-                "interface {interface} has no IPv4 address of its own to advertise from; waiting for \
-                 one (`ip address add ADDRESS/PREFIX dev {interface}`)"
-            )),
+            Link::Down(FaultCause::NoAddress) => Some(match self.family {
+                Family::V4 => format!(
+                    "interface {interface} has no IPv4 address of its own to advertise from; waiting for \
+                     one (`ip address add ADDRESS/PREFIX dev {interface}`)"
+                ),
+                Family::V6 => format!(
+                    "interface {interface} has no IPv6 link-local address of its own to advertise from, or \
+                     it is not known to be unique yet; waiting for one (`ip -6 address show dev {interface}`: \
+                     `tentative` goes away, `dadfailed` means that another host has it; \
+                     `sysctl net.ipv6.conf.{interface}.disable_ipv6` must be 0)"
+                ),
+            }),
             Link::Down(FaultCause::NoCapture) => {
                 Some(format!("no advertisement can be received on {interface}"))
             }
@@ -290,12 +300,21 @@ impl Router {
     }
 
     /// The configured source, else the interface's.
-    pub fn source(&self, interface: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-        self.source.or(interface)
+    pub fn source(&self, interface: &Interface) -> Option<IpAddr> {
+        match (self.source.as_deref(), self.family) {
+            (Some(source), _) => Some(*source),
+            (None, Family::V4) => interface.source().map(IpAddr::V4),
+            (None, Family::V6) => interface.source6().map(IpAddr::V6),
+        }
+    }
+
+    /// Address family.
+    pub fn family(&self) -> Family {
+        self.family
     }
 
     /// Whom it sends to; `None` for the group.
-    pub fn peers(&self) -> Option<&[Ipv4Addr]> {
+    pub fn peers(&self) -> Option<&[IpAddr]> {
         self.peers.as_deref()
     }
 
@@ -307,9 +326,9 @@ impl Router {
         id: RouterId,
     ) -> (Option<RouterKey>, Option<Registration>) {
         let source = match link {
-            Link::Up(IpAddr::V4(source)) => Some(source),
+            Link::Up(source) => Some(source),
             // Kept while the interface is down, for the farewell and for what still arrives.
-            Link::Up(IpAddr::V6(_)) | Link::Down(_) => self.home.and_then(|home| home.source),
+            Link::Down(_) => self.home.and_then(|home| home.source),
         };
         let home = place.map(|(ifindex, mac)| Home { ifindex, mac, source });
         if home == self.home {
@@ -330,7 +349,8 @@ impl Router {
     }
 
     fn key(&self, ifindex: u32) -> RouterKey {
-        RouterKey { ifindex, family: FAMILY_V4, vrid: self.vrid.get(), ..RouterKey::default() }
+        let family = self.family.number();
+        RouterKey { ifindex, family, vrid: self.vrid.get(), ..RouterKey::default() }
     }
 
     fn entry(&self, home: Home, id: RouterId) -> RouterEntry {
@@ -338,10 +358,7 @@ impl Router {
             Authentication::None => (0, [0; 8]),
             Authentication::Pass(password) => (AUTH_SIMPLE, password),
         };
-        let mut local = [0; 16];
-        if let Some(source) = home.source {
-            local[..4].copy_from_slice(&source.octets());
-        }
+        let local = home.source.map_or([0; 16], to_field);
         RouterEntry {
             slot: id.0,
             version: version_number(self.version()),
@@ -362,12 +379,11 @@ impl Router {
     fn frames_from(&self, home: Home) -> Frames {
         let Some(source) = home.source else { return Frames::None };
         let advertised = self.addresses.iter().take(self.advertised as usize);
-        let addresses: Vec<Ipv4Addr> =
-            advertised.filter_map(|address| v4(address.address)).collect();
-        let frame = |destination: Ipv4Addr| {
+        let addresses: Vec<IpAddr> = advertised.map(|address| address.address).collect();
+        let frame = |destination: IpAddr| {
             AdvertFrame::new(&AdvertParams {
                 source_mac: home.mac,
-                dest_mac: VRRP_MULTICAST,
+                dest_mac: vrrp_multicast(self.family),
                 source,
                 destination,
                 vrid: self.vrid,
@@ -386,7 +402,7 @@ impl Router {
             .ok()
         };
         match &self.peers {
-            None => frame(Ipv4Addr::from(MULTICAST_V4)).map_or(Frames::None, Frames::Group),
+            None => frame(self.family.group()).map_or(Frames::None, Frames::Group),
             Some(peers) => {
                 let peers = peers.iter().filter_map(|peer| Some((*peer, frame(*peer)?)));
                 Frames::Peers(peers.collect())
@@ -401,7 +417,7 @@ impl Router {
         priority: Priority,
         queue: &mut Queue,
         id: RouterId,
-        mut send: impl FnMut(u32, Ipv4Addr, &[u8]) -> io::Result<()>,
+        mut send: impl FnMut(u32, IpAddr, &[u8]) -> io::Result<()>,
     ) -> (bool, Vec<io::Error>) {
         let Some(home) = self.home else { return (false, Vec::new()) };
         if let Some(Link::Down(FaultCause::InterfaceDown)) = self.link {
@@ -485,13 +501,6 @@ impl Router {
             address.address == place.address && ifindex == Some(place.ifindex)
         })?;
         Some(address.request(place.ifindex))
-    }
-}
-
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! is asked about thousands of them is asked in parts, and between two parts the loop looks at its timers.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::Daemon;
 use super::addresses::Place;
@@ -144,15 +144,10 @@ impl Daemon {
         if refused.is_empty() {
             return Vec::new();
         }
-        let addresses: Vec<Ipv4Addr> = router
-            .addresses()
-            .filter_map(|address| match address.address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
+        let addresses: Vec<IpAddr> = router.addresses().map(|address| address.address).collect();
         let ours = Ours {
             ifindex,
+            family: router.family(),
             vrid: router.vrid().get(),
             version: version_number(router.version()),
             addresses: &addresses,
@@ -186,7 +181,7 @@ impl Daemon {
             name: router.name.to_string(),
             interface: router.interface.to_string(),
             vrid: router.vrid().get(),
-            family: "ipv4".to_owned(),
+            family: router.family().label().to_owned(),
             version: version_number(router.version()),
             state: view.state.name().to_owned(),
             cause: view.cause.map(|cause| self.words(cause)),

@@ -17,7 +17,9 @@ use socket2::{Domain, SockFilter, Socket, Type};
 use vrrp_common::IPPROTO_VRRP;
 
 use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac, VRRP_MULTICAST};
+use crate::wire::ethernet::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, VRRP_MULTICAST, VRRP_MULTICAST_V6,
+};
 
 /// Octets that are kept of a packet: the longest advertisement with the longest IP header is shorter.
 const SNAP_LEN: usize = 2048;
@@ -25,8 +27,6 @@ const SNAP_LEN: usize = 2048;
 const CONTROL_WORDS: usize = 16;
 /// Receive buffer in octets: some seconds of 5,000 advertisements a second.
 const RECEIVE_BUFFER: usize = 8 << 20;
-/// The group MAC of ff02::12 (RFC 2464 section 7).
-const VRRP_MULTICAST_V6: Mac = [0x33, 0x33, 0x00, 0x00, 0x00, 0x12];
 /// Address family of packet sockets (17), in the type that their address has for it.
 #[allow(clippy::cast_possible_truncation, reason = "17")]
 const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;

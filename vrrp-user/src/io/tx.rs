@@ -4,16 +4,19 @@
 //! The packet socket goes through the queueing discipline: with `PACKET_QDISC_BYPASS` a frame passes
 //! the taps as well, and tcpdump on the sender would no longer show its own advertisements.
 
+use std::cell::OnceCell;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Priority, SndBufForce};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, sendmsg, setsockopt,
+};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
-use vrrp_common::{IPPROTO_VRRP, MULTICAST_V4};
+use vrrp_common::{IPPROTO_VRRP, MULTICAST_V4, MULTICAST_V6};
 
 /// Frames in one `sendmmsg(2)`.
 const BATCH: usize = 128;
@@ -68,6 +71,8 @@ impl Queue {
 pub struct Tx {
     packet: Socket,
     ip: Socket,
+    /// Opened when the first advertisement needs it: many a host has no IPv6.
+    ipv6: OnceCell<Socket>,
 }
 
 impl Tx {
@@ -84,7 +89,7 @@ impl Tx {
         setsockopt(&ip, Priority, &PRIORITY_CONTROL)?;
         // Needs CAP_NET_ADMIN; without it the default does.
         let _ = setsockopt(&packet, SndBufForce, &SEND_BUFFER);
-        Ok(Self { packet, ip })
+        Ok(Self { packet, ip, ipv6: OnceCell::new() })
     }
 
     /// Sends and empties the queue. Each frame that the kernel refuses is reported with its tag and
@@ -150,25 +155,63 @@ impl Tx {
     ///
     /// # Errors
     /// `sendmsg(2)` failed, for instance without a route.
-    pub fn send_ip(&self, ifindex: u32, destination: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
-        let address = SockaddrIn::from(SocketAddrV4::new(destination, 0));
-        let info = libc::in_pktinfo {
-            ipi_ifindex: ifindex.cast_signed(),
-            ipi_spec_dst: libc::in_addr { s_addr: 0 },
-            ipi_addr: libc::in_addr { s_addr: 0 },
-        };
-        loop {
-            match sendmsg(
-                self.ip.as_raw_fd(),
-                &[IoSlice::new(packet)],
-                &[ControlMessage::Ipv4PacketInfo(&info)],
-                MsgFlags::MSG_DONTWAIT,
-                Some(&address),
-            ) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
+    pub fn send_ip(&self, ifindex: u32, destination: IpAddr, packet: &[u8]) -> io::Result<()> {
+        match destination {
+            IpAddr::V4(destination) => {
+                let address = SockaddrIn::from(SocketAddrV4::new(destination, 0));
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: ifindex.cast_signed(),
+                    ipi_spec_dst: libc::in_addr { s_addr: 0 },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                send(&self.ip, &address, &ControlMessage::Ipv4PacketInfo(&info), packet)
             }
+            IpAddr::V6(destination) => {
+                // The scope counts for link-local addresses only, which mean nothing without (RFC 4007 section 6).
+                let address = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, ifindex));
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
+                    ipi6_ifindex: ifindex,
+                };
+                let socket = match self.ipv6.get() {
+                    Some(socket) => socket,
+                    None => {
+                        let socket = Self::ipv6_socket()?;
+                        self.ipv6.get_or_init(|| socket)
+                    }
+                };
+                send(socket, &address, &ControlMessage::Ipv6PacketInfo(&info), packet)
+            }
+        }
+    }
+
+    fn ipv6_socket() -> io::Result<Socket> {
+        // As with IPv4: `inet6_create`, net/ipv6/af_inet6.c.
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+        setsockopt(&socket, Priority, &PRIORITY_CONTROL)?;
+        Ok(socket)
+    }
+}
+
+/// Sends one packet from a raw socket.
+fn send(
+    socket: &Socket,
+    address: &impl SockaddrLike,
+    control: &ControlMessage<'_>,
+    packet: &[u8],
+) -> io::Result<()> {
+    loop {
+        let sent = sendmsg(
+            socket.as_raw_fd(),
+            &[IoSlice::new(packet)],
+            std::slice::from_ref(control),
+            MsgFlags::MSG_DONTWAIT,
+            Some(address),
+        );
+        match sent {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -177,11 +220,15 @@ fn group() -> Ipv4Addr {
     Ipv4Addr::from(MULTICAST_V4)
 }
 
+fn group6() -> Ipv6Addr {
+    Ipv6Addr::from(MULTICAST_V6)
+}
+
 fn on(ifindex: u32) -> InterfaceIndexOrAddress {
     InterfaceIndexOrAddress::Index(ifindex)
 }
 
-/// Membership of 224.0.0.18 on every interface in use.
+/// Membership of 224.0.0.18, and of ff02::12 where there are IPv6 routers, on every interface in use.
 ///
 /// The sockets are never read: a filter drops everything. They are there so that NIC and switch pass
 /// the group on, and so that the kernel does not answer unicast advertisements with ICMP protocol
@@ -189,6 +236,8 @@ fn on(ifindex: u32) -> InterfaceIndexOrAddress {
 pub struct Memberships {
     sockets: Vec<Socket>,
     joined: Vec<(u32, usize)>,
+    sockets6: Vec<Socket>,
+    joined6: Vec<(u32, usize)>,
 }
 
 impl Memberships {
@@ -197,7 +246,12 @@ impl Memberships {
     /// # Errors
     /// `socket(2)` failed.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { sockets: vec![Self::socket()?], joined: Vec::new() })
+        Ok(Self {
+            sockets: vec![Self::socket(Domain::IPV4)?],
+            joined: Vec::new(),
+            sockets6: Vec::new(),
+            joined6: Vec::new(),
+        })
     }
 
     /// Joins on an interface; nothing happens when it is joined already.
@@ -213,13 +267,40 @@ impl Memberships {
             Ok(()) => self.joined.push((ifindex, last)),
             // net.ipv4.igmp_max_memberships is a limit per socket: open another one.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                let fresh = Self::socket()?;
+                let fresh = Self::socket(Domain::IPV4)?;
                 fresh.join_multicast_v4_n(&group(), &on(ifindex))?;
                 self.sockets.push(fresh);
                 self.joined.push((ifindex, last + 1));
             }
             Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    /// Joins ff02::12 on an interface; nothing happens when it is joined already.
+    ///
+    /// # Errors
+    /// `socket(2)` or `IPV6_JOIN_GROUP` failed on a fresh socket: IPv6 is disabled.
+    pub fn join6(&mut self, ifindex: u32) -> io::Result<()> {
+        if self.joined6.iter().any(|(joined, _)| *joined == ifindex) {
+            return Ok(());
+        }
+        if let Some(socket) = self.sockets6.last() {
+            match socket.join_multicast_v6(&group6(), ifindex) {
+                Ok(()) => {
+                    self.joined6.push((ifindex, self.sockets6.len() - 1));
+                    return Ok(());
+                }
+                // net.core.optmem_max is a limit per socket: open another one (`sock_kmalloc`, net/core/sock.c).
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let fresh = Self::socket(Domain::IPV6)?;
+        fresh.join_multicast_v6(&group6(), ifindex)?;
+        self.joined6.push((ifindex, self.sockets6.len()));
+        self.sockets6.push(fresh);
         Ok(())
     }
 
@@ -230,11 +311,15 @@ impl Memberships {
             let (_, socket) = self.joined.swap_remove(position);
             let _ = self.sockets[socket].leave_multicast_v4_n(&group(), &on(ifindex));
         }
+        if let Some(position) = self.joined6.iter().position(|(joined, _)| *joined == ifindex) {
+            let (_, socket) = self.joined6.swap_remove(position);
+            let _ = self.sockets6[socket].leave_multicast_v6(&group6(), ifindex);
+        }
     }
 
-    fn socket() -> io::Result<Socket> {
+    fn socket(domain: Domain) -> io::Result<Socket> {
         let protocol = Protocol::from(libc::c_int::from(IPPROTO_VRRP));
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(protocol))?;
+        let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
         // BPF_RET | BPF_K with 0 octets: drop everything (linux/filter.h).
         socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;
         Ok(socket)

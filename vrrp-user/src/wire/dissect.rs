@@ -328,7 +328,7 @@ mod tests {
 
     /// An advertisement of 10.0.0.2 from its IP header on.
     fn advert() -> Vec<u8> {
-        let addresses = [ADDRESS];
+        let addresses = [ADDRESS.into()];
         let repr = Repr {
             vrid: Vrid::new(51).unwrap(),
             priority: Priority(100),

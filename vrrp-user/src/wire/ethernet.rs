@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::family::Family;
 use super::{Error, array, at_least};
 
 /// A MAC address.
@@ -22,6 +23,8 @@ impl fmt::Display for Colons {
 pub const BROADCAST: Mac = [0xff; 6];
 /// The group MAC of 224.0.0.18 (RFC 1112 section 6.4).
 pub const VRRP_MULTICAST: Mac = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
+/// The group MAC of ff02::12 (RFC 2464 section 7).
+pub const VRRP_MULTICAST_V6: Mac = [0x33, 0x33, 0x00, 0x00, 0x00, 0x12];
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of IPv6 (RFC 2464 section 3).
@@ -35,6 +38,14 @@ mod field {
     pub const DESTINATION: usize = 0;
     pub const SOURCE: usize = 6;
     pub const ETHERTYPE: usize = 12;
+}
+
+/// The group MAC of the VRRP group of a family.
+pub const fn vrrp_multicast(family: Family) -> Mac {
+    match family {
+        Family::V4 => VRRP_MULTICAST,
+        Family::V6 => VRRP_MULTICAST_V6,
+    }
 }
 
 /// An Ethernet header.

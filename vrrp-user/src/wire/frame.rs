@@ -1,19 +1,17 @@
 //! Whole frames: advertisements that are built once and patched in place, and gratuitous ARP.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vrrp_common::{IPPROTO_VRRP, VRRP_TTL};
 
-use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, Mac};
+use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
 use super::vrrp::Auth;
-use super::{Error, arp, ethernet, ipv4, vrrp};
+use super::{Error, arp, array, ethernet, ipv4, ipv6, vrrp};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
 
 /// Offset of the IP header in a frame.
 const IP: usize = ethernet::HEADER_LEN;
-/// Offset of the VRRP message in a frame.
-const VRRP: usize = IP + ipv4::HEADER_LEN;
-/// Internetwork control, precedence 6: what keepalived sends.
+/// Internetwork control, precedence 6: what keepalived sends as type of service and as traffic class.
 const TOS: u8 = 0xc0;
 /// Octets of an ARP frame. Where the medium wants 60, the driver pads.
 pub const ARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
@@ -23,23 +21,23 @@ pub const ARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
 pub struct AdvertParams<'a> {
     /// Source MAC address.
     pub source_mac: Mac,
-    /// Destination MAC address; [`ethernet::VRRP_MULTICAST`] for the group.
+    /// Destination MAC address; [`ethernet::vrrp_multicast`] for the group.
     pub dest_mac: Mac,
     /// Source address, also for the pseudo-header.
-    pub source: Ipv4Addr,
-    /// Destination address: the VRRP group or a unicast peer.
-    pub destination: Ipv4Addr,
+    pub source: IpAddr,
+    /// Destination address, of the same family: the VRRP group or a unicast peer.
+    pub destination: IpAddr,
     /// Virtual router identifier.
     pub vrid: Vrid,
     /// Interval; also tells the version.
     pub interval: AdvertInterval,
     /// Priority to begin with.
     pub priority: Priority,
-    /// Addresses in the order in which they are advertised, at most 255.
-    pub addresses: &'a [Ipv4Addr],
+    /// Addresses in the order in which they are advertised, at most 255 and of the same family.
+    pub addresses: &'a [IpAddr],
     /// Authentication, with version 2.
     pub auth: Auth,
-    /// Whether the version 3 checksum covers the pseudo-header (RFC 5798) or not (RFC 9568).
+    /// Whether the version 3 checksum over IPv4 covers the pseudo-header (RFC 5798) or not (RFC 9568).
     pub v3_pseudo_header: bool,
 }
 
@@ -52,7 +50,7 @@ pub struct AdvertFrame {
 }
 
 impl AdvertFrame {
-    /// Builds the frame. Fails only with more than 255 addresses.
+    /// Builds the frame. Fails with more than 255 addresses, and when source and destination differ in family.
     pub fn new(params: &AdvertParams<'_>) -> Result<Self, Error> {
         let message = vrrp::Repr {
             vrid: params.vrid,
@@ -62,36 +60,57 @@ impl AdvertFrame {
             auth: params.auth,
         };
         let len = message.buffer_len()?;
-        let mut bytes = vec![0; VRRP + len];
-        ethernet::Repr {
-            destination: params.dest_mac,
-            source: params.source_mac,
-            ethertype: ETHERTYPE_IPV4,
-        }
-        .emit(&mut bytes);
-        ipv4::Repr {
-            tos: TOS,
-            ident: 0,
-            ttl: VRRP_TTL,
-            protocol: IPPROTO_VRRP,
-            source: params.source,
-            destination: params.destination,
-            payload_len: u16::try_from(len).map_err(|_| Error::Not("a possible IPv4 length"))?,
-        }
-        .emit(&mut bytes[IP..]);
+        let payload_len = u16::try_from(len).map_err(|_| Error::Not("a possible IP length"))?;
+        let (destination, source) = (params.dest_mac, params.source_mac);
+        let bytes = match (params.source, params.destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let mut bytes = vec![0; IP + ipv4::HEADER_LEN + len];
+                ethernet::Repr { destination, source, ethertype: ETHERTYPE_IPV4 }.emit(&mut bytes);
+                ipv4::Repr {
+                    tos: TOS,
+                    ident: 0,
+                    ttl: VRRP_TTL,
+                    protocol: IPPROTO_VRRP,
+                    source: from,
+                    destination: to,
+                    payload_len,
+                }
+                .emit(&mut bytes[IP..]);
+                bytes
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let mut bytes = vec![0; IP + ipv6::HEADER_LEN + len];
+                ethernet::Repr { destination, source, ethertype: ETHERTYPE_IPV6 }.emit(&mut bytes);
+                ipv6::Repr {
+                    traffic_class: TOS,
+                    hop_limit: VRRP_TTL,
+                    next_header: IPPROTO_VRRP,
+                    source: from,
+                    destination: to,
+                    payload_len,
+                }
+                .emit(&mut bytes[IP..]);
+                bytes
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                return Err(Error::Not("a source and a destination of one address family"));
+            }
+        };
         let pseudo = match params.interval.version() {
-            Version::V3 => params.v3_pseudo_header,
+            Version::V3 => params.v3_pseudo_header || params.source.is_ipv6(),
             Version::V2 => false,
         };
-        message.emit(&mut bytes[VRRP..]);
         let mut frame = Self { bytes: bytes.into(), pseudo };
+        let vrrp = frame.vrrp();
+        message.emit(&mut frame.bytes[vrrp..]);
         frame.fill_checksum();
         Ok(frame)
     }
 
     /// Changes the priority, and the checksum with it.
     pub fn set_priority(&mut self, priority: Priority) {
-        let message = &mut self.bytes[VRRP..];
+        let vrrp = self.vrrp();
+        let message = &mut self.bytes[vrrp..];
         if vrrp::priority(message) != priority {
             vrrp::set_priority(message, priority);
             self.fill_checksum();
@@ -99,14 +118,35 @@ impl AdvertFrame {
     }
 
     fn fill_checksum(&mut self) {
-        let (headers, message) = self.bytes.split_at_mut(VRRP);
-        let pseudo = self.pseudo.then(|| ipv4::addresses(&headers[IP..]));
+        let (v6, vrrp) = (self.is_ipv6(), self.vrrp());
+        let (headers, message) = self.bytes.split_at_mut(vrrp);
+        let pseudo = self.pseudo.then(|| {
+            if v6 {
+                let (source, destination) = ipv6::addresses(&headers[IP..]);
+                (source.into(), destination.into())
+            } else {
+                let (source, destination) = ipv4::addresses(&headers[IP..]);
+                (source.into(), destination.into())
+            }
+        });
         vrrp::fill_checksum(message, pseudo);
     }
 
+    fn is_ipv6(&self) -> bool {
+        array(&self.bytes, IP - 2) == ETHERTYPE_IPV6.to_be_bytes()
+    }
+
+    /// Offset of the VRRP message.
+    fn vrrp(&self) -> usize {
+        IP + if self.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN }
+    }
+
     /// Counts the IP identification on, from 1 in the first one: advertisements may be fragmented, so it must
-    /// vary (RFC 6864).
+    /// vary (RFC 6864). IPv6 has none.
     pub fn count(&mut self) {
+        if self.is_ipv6() {
+            return;
+        }
         let header = &mut self.bytes[IP..];
         ipv4::set_ident(header, ipv4::ident(header).wrapping_add(1));
     }
@@ -145,16 +185,18 @@ mod tests {
     use super::*;
     use crate::engine::time::Centisecs;
     use crate::engine::types::Advert;
+    use crate::wire::family::Family;
 
     const MAC: Mac = [0x02, 0, 0, 0, 0, 0x05];
-    const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const VIPS: [IpAddr; 2] = [IpAddr::V4(VIP), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
 
     fn params(interval: AdvertInterval) -> AdvertParams<'static> {
         AdvertParams {
             source_mac: MAC,
             dest_mac: ethernet::VRRP_MULTICAST,
-            source: Ipv4Addr::new(192, 0, 2, 5),
-            destination: MULTICAST_V4.into(),
+            source: Ipv4Addr::new(192, 0, 2, 5).into(),
+            destination: Ipv4Addr::from(MULTICAST_V4).into(),
             vrid: Vrid::new(51).unwrap(),
             interval,
             priority: Priority(100),
@@ -254,7 +296,43 @@ mod tests {
             // target
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff,  192, 0, 2, 1,
         ];
-        assert_eq!(garp_frame(MAC, VIPS[0]), golden);
+        assert_eq!(garp_frame(MAC, VIP), golden);
+    }
+
+    /// As keepalived 2.2.7 sends it, except for the flow label.
+    #[test]
+    fn golden_ipv6() {
+        #[rustfmt::skip]
+        let golden = [
+            // 33-33-00-00-00-12, IPv6
+            0x33, 0x33, 0, 0, 0, 0x12,  0x02, 0, 0, 0, 0, 0x05,  0x86, 0xdd,
+            // version 6, class c0; 40 octets, VRRP, hop limit 255
+            0x6c, 0, 0, 0,  0, 40, 112, 255,
+            0xfe, 0x80, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0xff, 0xfe, 0, 0, 0x01,
+            0xff, 0x02, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0x12,
+            // version 3 type 1, VRID 51, priority 100, 2 addresses; 100 centiseconds, checksum
+            0x31, 51, 100, 2,  0, 100, 0x3d, 0xfd,
+            0xfe, 0x80, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0x01, 0x00,
+            0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0x02, 0x00,
+        ];
+        let addresses = ["fe80::100", "2001:db8::200"].map(|text| text.parse().unwrap());
+        let params = AdvertParams {
+            dest_mac: ethernet::vrrp_multicast(Family::V6),
+            source: "fe80::ff:fe00:1".parse().unwrap(),
+            destination: Family::V6.group(),
+            addresses: &addresses,
+            // IPv6 knows no other checksum.
+            v3_pseudo_header: false,
+            ..params(V3)
+        };
+        let mut frame = frame(&params);
+        assert_eq!(frame.bytes(), golden);
+        frame.set_priority(Priority::RESIGN);
+        let (ip, message) = ipv6::Repr::parse(frame.ip_bytes()).unwrap();
+        assert_eq!(ipv6::upper_layer_checksum(ip.source, ip.destination, 112, message), 0);
+        assert_eq!(vrrp::priority(message), Priority::RESIGN);
+        let mixed = AdvertFrame::new(&AdvertParams { destination: VIPS[0], ..params });
+        assert!(mixed.is_err());
     }
 
     #[test]
@@ -274,8 +352,8 @@ mod tests {
             sent in 1u16..600,
         ) {
             let mut frame = AdvertFrame::new(&AdvertParams {
-                source: source.into(),
-                destination: destination.into(),
+                source: IpAddr::from(source),
+                destination: IpAddr::from(destination),
                 priority: Priority(first),
                 addresses: &VIPS[..count],
                 v3_pseudo_header,
@@ -290,7 +368,7 @@ mod tests {
             prop_assert_eq!(ethernet.ethertype, ETHERTYPE_IPV4);
             let (ip, payload) = ipv4::Repr::parse(packet).unwrap();
             prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (sent, 255, 112));
-            let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source, ip.destination));
+            let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source.into(), ip.destination.into()));
             prop_assert!(vrrp::Message::new_checked(payload).unwrap().verify_checksum(pseudo));
             let interval = if v2 { V2 } else { V3 };
             let advert = vrrp::parse_advert(ip.source.into(), interval.version(), payload).unwrap();
@@ -298,7 +376,7 @@ mod tests {
                 source: Ipv4Addr::from(source).into(),
                 priority: Priority(second),
                 interval,
-                addresses: VIPS[..count].iter().copied().map(Into::into).collect(),
+                addresses: VIPS[..count].into(),
             });
         }
     }

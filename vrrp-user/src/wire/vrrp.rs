@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_common::{IPPROTO_VRRP, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 
+use super::family::to_field;
 use super::{Error, array, at_least, checksum};
 use crate::engine::time::Centisecs;
 use crate::engine::types::{Advert, AdvertInterval, Priority, Version, Vrid};
@@ -92,14 +93,14 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Whether the checksum is right over the message and, where given, the IPv4 pseudo-header of this
-    /// source and destination.
-    pub fn verify_checksum(&self, pseudo: Option<(Ipv4Addr, Ipv4Addr)>) -> bool {
+    /// Whether the checksum is right over the message and, where given, the pseudo-header of this source and
+    /// destination.
+    pub fn verify_checksum(&self, pseudo: Option<(IpAddr, IpAddr)>) -> bool {
         sum(self.0, pseudo) == 0
     }
 }
 
-/// What an advertisement over IPv4 says.
+/// What an advertisement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr<'a> {
     /// Virtual router identifier.
@@ -108,8 +109,8 @@ pub struct Repr<'a> {
     pub priority: Priority,
     /// Interval; also tells the version.
     pub interval: AdvertInterval,
-    /// Addresses, at most 255.
-    pub addresses: &'a [Ipv4Addr],
+    /// Addresses of one family, at most 255.
+    pub addresses: &'a [IpAddr],
     /// Authentication; not used by version 3.
     pub auth: Auth,
 }
@@ -124,7 +125,13 @@ impl Repr<'_> {
             Version::V2 => VRRP_AUTH_LEN,
             Version::V3 => 0,
         };
-        Ok(VRRP_HEADER_LEN + self.addresses.len() * 4 + auth)
+        Ok(VRRP_HEADER_LEN + self.list_len() + auth)
+    }
+
+    /// Octets of the addresses.
+    fn list_len(&self) -> usize {
+        let len = |address: &IpAddr| if address.is_ipv4() { 4 } else { 16 };
+        self.addresses.iter().map(len).sum()
     }
 
     /// Writes the message to a buffer of exactly [`Self::buffer_len`] octets. The checksum is left to
@@ -146,9 +153,15 @@ impl Repr<'_> {
         message[field::PRIORITY] = self.priority.0;
         message[field::COUNT] = u8::try_from(self.addresses.len()).unwrap_or(u8::MAX);
         message[field::AUTH_TYPE..][..2].copy_from_slice(&auth_type_and_interval);
-        let (addresses, rest) = message[field::ADDRESSES..].split_at_mut(self.addresses.len() * 4);
-        for (octets, address) in addresses.chunks_exact_mut(4).zip(self.addresses) {
-            octets.copy_from_slice(&address.octets());
+        let (mut list, rest) = message[field::ADDRESSES..].split_at_mut(self.list_len());
+        for address in self.addresses {
+            let octets: &[u8] = match address {
+                IpAddr::V4(address) => &address.octets(),
+                IpAddr::V6(address) => &address.octets(),
+            };
+            let (place, next) = list.split_at_mut(octets.len());
+            place.copy_from_slice(octets);
+            list = next;
         }
         if let (Version::V2, Auth::Password(password)) = (self.interval.version(), self.auth) {
             rest.copy_from_slice(&password);
@@ -166,28 +179,20 @@ pub fn set_priority(message: &mut [u8], priority: Priority) {
     message[field::PRIORITY] = priority.0;
 }
 
-/// Computes the checksum of a message, over the IPv4 pseudo-header too where it is given: version 3 as
-/// RFC 5798 section 5.2.8 has it. Version 2 and RFC 9568 section 5.2.8 go without.
-pub fn fill_checksum(message: &mut [u8], pseudo: Option<(Ipv4Addr, Ipv4Addr)>) {
+/// Computes the checksum of a message, over the pseudo-header too where it is given: version 3 over IPv6, and over
+/// IPv4 as RFC 5798 section 5.2.8 has it. Version 2 and, over IPv4, RFC 9568 section 5.2.8 go without.
+pub fn fill_checksum(message: &mut [u8], pseudo: Option<(IpAddr, IpAddr)>) {
     message[field::CHECKSUM..][..2].fill(0);
     let sum = sum(message, pseudo);
     message[field::CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
 }
 
-fn sum(message: &[u8], pseudo: Option<(Ipv4Addr, Ipv4Addr)>) -> u16 {
-    match pseudo {
-        None => checksum::internet(&[message]),
-        Some((source, destination)) => {
-            let len = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
-            checksum::internet(&[
-                &source.octets(),
-                &destination.octets(),
-                &[0, IPPROTO_VRRP],
-                &len,
-                message,
-            ])
-        }
-    }
+fn sum(message: &[u8], pseudo: Option<(IpAddr, IpAddr)>) -> u16 {
+    let Some((source, destination)) = pseudo else { return checksum::internet(&[message]) };
+    let len = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
+    // Zeros on the side of an IPv4 address do not change the sum.
+    let (source, destination) = (to_field(source), to_field(destination));
+    checksum::internet(&[&source, &destination, &[0, IPPROTO_VRRP], &len, message])
 }
 
 /// Reads an advertisement that passed the receive checks; the source tells the address family.
@@ -289,7 +294,7 @@ mod tests {
             } else {
                 AdvertInterval::Centisecs(Centisecs(centisecs))
             };
-            let list: Vec<_> = addresses.iter().copied().map(Ipv4Addr::from).collect();
+            let list: Vec<_> = addresses.iter().copied().map(IpAddr::from).collect();
             let repr = Repr {
                 vrid: Vrid::new(vrid).unwrap(),
                 priority: Priority(priority),
@@ -310,6 +315,34 @@ mod tests {
                 priority: Priority(priority),
                 interval,
                 addresses: addresses.into_iter().map(IpAddr::from).collect(),
+            });
+        }
+
+        #[test]
+        fn round_trip_of_ipv6(
+            vrid in 1u8..=255, priority: u8, centisecs in 1u16..=4095,
+            source: [u8; 16], destination: [u8; 16],
+            addresses in proptest::collection::vec(any::<[u8; 16]>(), 1..=90),
+        ) {
+            let interval = AdvertInterval::Centisecs(Centisecs(centisecs));
+            let list: Vec<_> = addresses.into_iter().map(IpAddr::from).collect();
+            let repr = Repr {
+                vrid: Vrid::new(vrid).unwrap(),
+                priority: Priority(priority),
+                interval,
+                addresses: &list,
+                auth: Auth::None,
+            };
+            let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
+            let mut bytes = vec![0xaa; repr.buffer_len().unwrap()];
+            repr.emit(&mut bytes);
+            fill_checksum(&mut bytes, Some((source.into(), destination.into())));
+            let sum = crate::wire::ipv6::upper_layer_checksum(source, destination, 112, &bytes);
+            prop_assert_eq!(sum, 0);
+            let advert = parse_advert(source.into(), Version::V3, &bytes).unwrap();
+            let priority = Priority(priority);
+            prop_assert_eq!(advert, Advert {
+                source: source.into(), priority, interval, addresses: list,
             });
         }
 

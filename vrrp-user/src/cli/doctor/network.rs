@@ -432,10 +432,10 @@ pub fn judge_refused(
     now: Nanos,
 ) -> Finding {
     let check = "refused";
-    let shared: Vec<Vec<Ipv4Addr>> = config
+    let shared: Vec<Vec<IpAddr>> = config
         .routers
         .iter()
-        .map(|router| router.addresses.iter().filter_map(v4).collect())
+        .map(|router| router.addresses.iter().map(|address| address.address).collect())
         .collect();
     let ours: Vec<Ours<'_>> = config
         .routers
@@ -447,7 +447,8 @@ pub fn judge_refused(
                 Version::V3 => 3,
             };
             let ifindex = index(&router.interface)?;
-            Some(Ours { ifindex, vrid: router.vrid.get(), version, addresses })
+            let (family, vrid) = (router.family(), router.vrid.get());
+            Some(Ours { ifindex, family, vrid, version, addresses })
         })
         .collect();
     let mut found: Vec<(Nanos, String)> = latest
@@ -616,6 +617,7 @@ mod tests {
         let mut sample = Sample {
             ktime_ns: 5 * second,
             ifindex: 2,
+            family: vrrp_common::FAMILY_V4,
             vrid: 51,
             payload_len: 20,
             ..Sample::default()

@@ -152,12 +152,11 @@ impl Instance {
         *self.family.get_or_insert(Family::of(address)) == Family::of(address)
     }
 
-    /// Completes the instance as keepalived does once it has read everything. `None` if it is skipped.
-    pub(super) fn finish(mut self, globals: &Globals, report: &mut Report) -> Option<Draft> {
-        if self.family == Some(Family::V6) {
-            let message = format!("IPv6 is not supported yet: {} is skipped", self.name);
-            report.warning(self.at, message, "");
-            return None;
+    /// Completes the instance as keepalived does once it has read everything.
+    pub(super) fn finish(mut self, globals: &Globals, report: &mut Report) -> Draft {
+        if self.family == Some(Family::V6) && self.version.is_none() {
+            // Whatever vrrp_version says.
+            self.version = Some(Located::new("3".to_owned(), self.at));
         }
         let strict = self.strict.unwrap_or(globals.strict);
         self.finish_state(strict, report);
@@ -184,7 +183,7 @@ impl Instance {
             garp.lower_prio_delay = Nanos::ZERO;
             (no_advert, one_more) = (true, false);
         }
-        Some(Draft {
+        Draft {
             at: self.at,
             entry: None,
             name: self.name,
@@ -211,7 +210,7 @@ impl Instance {
             dont_track_primary: self.dont_track_primary,
             notify: self.notify,
             extras: self.extras.finish(&globals.routes),
-        })
+        }
     }
 
     /// What follows from `state`, which otherwise says nothing: an election decides.
@@ -448,10 +447,7 @@ impl Parser<'_> {
         if !admitted {
             let message =
                 format!("{address} is of another family than the addresses before it; skipped");
-            let hint = match to.family {
-                Some(Family::V4) => "IPv6 is not supported yet",
-                Some(Family::V6) | None => "an instance has one address family",
-            };
+            let hint = "an instance has one address family, except for virtual_ipaddress_excluded";
             self.warning(at, message, hint);
         }
         admitted
@@ -494,12 +490,12 @@ impl Parser<'_> {
     fn destination(&mut self, entry: &Entry, to: &mut Instance) {
         let Some(word) = self.value(entry) else { return };
         let Some(address) = self.address(entry, &word) else { return };
-        if self.admit(address, word.at, to)
-            && to.family == Some(Family::V4)
-            && word.value != "224.0.0.18"
-        {
-            let message = "mcast_dst_ip is recognised but not supported yet: advertisements go to 224.0.0.18 \
-                           only, which the other routers would not hear";
+        let group = Family::of(address).group();
+        if self.admit(address, word.at, to) && address != group {
+            let message = format!(
+                "mcast_dst_ip is recognised but not supported yet: advertisements go to {group} only, which the \
+                 other routers would not hear"
+            );
             self.error(word.at, message, "");
         }
     }

@@ -81,8 +81,11 @@ pub(super) const GLOBAL: &[Unsupported] = &[
         "vrrp_mcast_group4",
         "advertisements go to 224.0.0.18 only, which the other routers would not hear",
     ),
-    warning("vrrp_mcast_group6", "there is no IPv6"),
-    warning("vrrp_gna_interval", "there is no IPv6"),
+    error(
+        "vrrp_mcast_group6",
+        "advertisements go to ff02::12 only, which the other routers would not hear",
+    ),
+    warning("vrrp_gna_interval", "neighbour advertisements are sent without pauses"),
     warning("vrrp_garp_interval", "gratuitous ARP is sent without pauses"),
     warning("vrrp_min_garp", "garp_master_repeat says how many are sent"),
     warning("vrrp_garp_extra_if", "gratuitous ARP is sent on the address's own interface only"),

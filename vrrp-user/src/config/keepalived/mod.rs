@@ -16,6 +16,7 @@ use super::report::{Located, Position, Report};
 use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+use crate::wire::family::Family;
 use instance::Instance;
 use keywords::Unsupported;
 
@@ -48,7 +49,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     }
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
-    let routers = instances.into_iter().filter_map(|instance| instance.finish(&globals, report));
+    let routers = instances.into_iter().map(|instance| instance.finish(&globals, report));
     // keepalived has no setting for it; there is a command line option.
     let routers = routers.collect();
     let Globals { scheduling, scripts, routes, .. } = globals;
@@ -400,7 +401,8 @@ impl Parser<'_> {
             "vrrp_no_swap" => {}
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
-            "vrrp_mcast_group4" if is_default_group(entry) => {}
+            "vrrp_mcast_group4" if is_group(entry, Family::V4) => {}
+            "vrrp_mcast_group6" if is_group(entry, Family::V6) => {}
             _ if self.script_entry(entry, &mut globals.scripts) => {}
             _ if self.routes_setting(entry, &mut globals.routes) => {}
             _ => self.not_acted_on(entry, keywords::GLOBAL, GLOBAL_KEYWORDS),
@@ -500,8 +502,8 @@ fn set<T>(target: &mut T, value: Option<T>) {
 }
 
 /// Whether a multicast group is the one that is used anyway.
-fn is_default_group(entry: &Entry) -> bool {
-    matches!(entry.parameters.as_slice(), [group] if group.value == "224.0.0.18")
+fn is_group(entry: &Entry, family: Family) -> bool {
+    matches!(entry.parameters.as_slice(), [group] if group.value.parse() == Ok(family.group()))
 }
 
 /// Decimal seconds, to the microsecond, rounded.

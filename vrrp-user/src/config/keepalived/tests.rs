@@ -13,7 +13,8 @@ use crate::config::model::{
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
-use crate::engine::types::{AdvertInterval, Priority};
+use crate::engine::types::{AdvertInterval, Priority, Version};
+use crate::wire::family::Family;
 
 fn options() -> Options {
     Options { config_id: Some("here".to_owned()), instance: None }
@@ -1137,23 +1138,70 @@ fn unicast() {
 }
 
 #[test]
-fn ipv6_is_skipped() {
-    let six = "vrrp_instance SIX {\n interface eth0\n virtual_ipaddress { fe80::1 }\n}\n";
-    let (config, diagnostics) = accept(&format!("{six}{}", with("")));
-    assert_eq!(config.routers.len(), 1);
-    assert_eq!(diagnostics, ["1:1: warning: IPv6 is not supported yet: SIX is skipped"]);
-    let native = "vrrp_instance SIX {\n native_ipv6\n}\n";
-    let (_, diagnostics) = accept(&format!("{native}{}", with("")));
-    assert_eq!(diagnostics, ["1:1: warning: IPv6 is not supported yet: SIX is skipped"]);
+fn ipv6_instances() {
+    let six = |more: &str| {
+        format!(
+            "vrrp_instance SIX {{\n interface eth0\n virtual_router_id 51\n {more}\n \
+             virtual_ipaddress {{ fe80::1\n2001:db8::1/64 }}\n}}\n"
+        )
+    };
+    // The same VRID as that of an IPv4 instance, and version 3 whatever the default is.
+    let router = |more: &str| {
+        let (mut config, diagnostics) = accept(&format!(
+            "global_defs {{ vrrp_version 2\n vrrp_mcast_group6 ff02::12 }}\n{}{}",
+            six(more),
+            with("")
+        ));
+        assert_eq!(config.routers.len(), 2);
+        (config.routers.swap_remove(0), diagnostics)
+    };
+    let (plain, diagnostics) = router("");
+    assert_eq!((plain.family(), plain.version()), (Family::V6, Version::V3));
+    assert_eq!(diagnostics, [""; 0]);
+    let (plain, diagnostics) = router("native_ipv6\n mcast_src_ip fe80::9\n mcast_dst_ip ff02::12");
+    assert_eq!(plain.transport, Transport::Multicast { source: Some(ip("fe80::9")) });
+    assert_eq!(diagnostics, [""; 0]);
+    let (unicast, _) = router("unicast_peer { 2001:db8::2 }");
+    let peers = vec![ip("2001:db8::2")];
+    assert_eq!(unicast.transport, Transport::Unicast { source: None, peers });
+    let (two, diagnostics) = router("version 2\n authentication { auth_type PASS\n auth_pass x }");
+    assert_eq!((two.version(), two.authentication), (Version::V3, Authentication::None));
+    assert_eq!(
+        diagnostics,
+        [
+            "6:10: warning: IPv6 needs version 3; 3 is used",
+            "8:12: warning: version 3 has no authentication; it is ignored",
+        ]
+    );
+    // Each of the other family is skipped, except for excluded ones.
     let (config, diagnostics) = accept(&with(
         "virtual_ipaddress { 10.0.0.7\n fe80::1\n }\n virtual_ipaddress_excluded { 2001:db8::1/64 }",
     ));
     assert_eq!((config.routers[0].addresses.len(), config.routers[0].excluded.len()), (2, 1));
     let skipped =
         "5:2: warning: fe80::1 is of another family than the addresses before it; skipped";
-    assert_eq!(diagnostics, [skipped]);
-    let diagnostics = refuse(six);
-    assert_eq!(diagnostics.len(), 2, "a configuration without any usable router: {diagnostics:?}");
+    assert_eq!(diagnostics.len(), 1);
+    assert!(diagnostics[0].starts_with(skipped), "{diagnostics:?}");
+    let global = "vrrp_instance SIX {\n interface eth0\n virtual_router_id 51\n \
+                  virtual_ipaddress { 2001:db8::1 }\n}\n";
+    let (_, diagnostics) = accept(global);
+    assert_eq!(diagnostics.len(), 1);
+    assert!(diagnostics[0].contains("2001:db8::1 is not link-local"), "{diagnostics:?}");
+    let other = refuse(&six("mcast_dst_ip ff02::13"));
+    assert!(other[0].contains("advertisements go to ff02::12 only"), "{other:?}");
+}
+
+#[test]
+fn as_many_ipv6_addresses_as_fit() {
+    let list: String = (1..=91).map(|n| format!("fe80::{n:x}\n")).collect();
+    let (config, diagnostics) = accept(&format!(
+        "vrrp_instance SIX {{\n interface eth0\n virtual_router_id 51\n virtual_ipaddress {{\n{list}}}\n}}\n"
+    ));
+    let router = &config.routers[0];
+    assert_eq!((router.addresses.len(), router.excluded.len()), (90, 1));
+    let said =
+        "95:1: warning: 91 addresses do not fit in an advertisement; those after the 90th are not";
+    assert!(diagnostics[0].starts_with(said), "{diagnostics:?}");
 }
 
 #[test]

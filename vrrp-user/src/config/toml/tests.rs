@@ -11,7 +11,8 @@ use crate::config::model::{
 };
 use crate::config::{LoadError, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
-use crate::engine::types::{AdvertInterval, Priority};
+use crate::engine::types::{AdvertInterval, Priority, Version};
+use crate::wire::family::Family;
 
 fn example() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/vrrp.toml")
@@ -138,6 +139,32 @@ fn values() {
     assert_eq!((router.garp.master_repeat, router.garp.master_delay), (1, Nanos::ZERO));
     assert_eq!((router.garp.lower_prio_repeat, router.garp.lower_prio_delay), (0, Nanos::ZERO));
     assert!(!accept(&with("preempt = false")).preempt);
+}
+
+#[test]
+fn ipv6() {
+    let six = |more: &str| {
+        format!(
+            "[[router]]\nname = \"six\"\ninterface = \"eth0\"\nvrid = 51\n\
+             addresses = [\"fe80::1\", \"2001:db8::1/64\"]\n{more}\n"
+        )
+    };
+    let router = accept(&six("excluded = [\"10.0.0.1/24\"]\nsource = \"fe80::9\""));
+    assert_eq!((router.family(), router.version()), (Family::V6, Version::V3));
+    assert_eq!((router.addresses.len(), router.excluded.len()), (2, 1));
+    for (more, error) in [
+        ("version = 2", "6:11: error: IPv6 needs version 3"),
+        ("source = \"10.0.0.9\"", "6:10: error: the source 10.0.0.9 does not go with IPv6"),
+        (
+            "unicast = { peers = [\"10.0.0.2\", \"fe80::2\"] }",
+            "the peer 10.0.0.2 does not go with IPv6",
+        ),
+    ] {
+        let errors = refuse(&six(more));
+        assert!(errors[0].contains(error), "{errors:?}");
+    }
+    let errors = refuse(&with("excluded = [\"fe80::1\"]\nsource = \"fe80::1\""));
+    assert!(errors[0].contains("the source fe80::1 does not go with IPv4"), "{errors:?}");
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! What goes with the address family of a router.
+
+use std::net::IpAddr;
+
+use vrrp_common::MAX_ADDRESSES_V6;
+
+use super::{MAX_ADDRESSES, Validator};
+use crate::config::draft::Draft;
+use crate::config::model::Address;
+use crate::config::report::{Located, Position};
+use crate::engine::types::Version;
+use crate::wire::family::Family;
+
+impl Validator<'_> {
+    /// The family of a router: that of its first address, or else of the addresses that it sends from or to. What is
+    /// of the other one does not go into its advertisements and is taken out; excluded addresses may be of either.
+    pub(super) fn family(&mut self, draft: &mut Draft) -> Family {
+        let first = draft.addresses.first().map(|address| address.value.address);
+        let peers = draft.peers.iter().flat_map(|peers| &peers.value);
+        let family = first
+            .or(draft.source.as_ref().map(|source| source.value))
+            .or(peers.map(|peer| peer.value).next())
+            .map_or(Family::V4, Family::of);
+        let foreign = |address: IpAddr| Family::of(address) != family;
+        let addresses = std::mem::take(&mut draft.addresses).into_iter();
+        draft.addresses = addresses
+            .filter(|Located { value: Address { address, .. }, at }| {
+                if foreign(*address) {
+                    let hint = "list it as excluded, or make a second router of it";
+                    self.foreign(*at, &address.to_string(), family, "skipped", hint);
+                }
+                !foreign(*address)
+            })
+            .collect();
+        if let Some(source) = draft.source.take_if(|source| foreign(source.value)) {
+            let what = format!("the source {}", source.value);
+            self.foreign(source.at, &what, family, "ignored", "");
+        }
+        if let Some(peers) = &mut draft.peers {
+            let all = std::mem::take(&mut peers.value).into_iter();
+            peers.value = all
+                .filter(|Located { value: peer, at }| {
+                    if foreign(*peer) {
+                        self.foreign(*at, &format!("the peer {peer}"), family, "skipped", "");
+                    }
+                    !foreign(*peer)
+                })
+                .collect();
+        }
+        family
+    }
+
+    fn foreign(&mut self, at: Position, what: &str, family: Family, repair: &str, hint: &str) {
+        let message = format!("{what} does not go with {family}, which the first address is");
+        self.repair(at, message, &format!("it is {repair}"), hint);
+    }
+
+    /// The version, as written or by default: there is VRRP over IPv6 since version 3 only.
+    pub(super) fn version(&mut self, written: Option<&Located<String>>, family: Family) -> Version {
+        let Some(written) = written else {
+            return match family {
+                Family::V4 => Version::V2,
+                Family::V6 => Version::V3,
+            };
+        };
+        match (written.value.trim(), family) {
+            ("2", Family::V4) => Version::V2,
+            ("3", Family::V4 | Family::V6) => Version::V3,
+            ("2", Family::V6) => {
+                self.repair(written.at, "IPv6 needs version 3", "3 is used", "remove version");
+                Version::V3
+            }
+            (other, Family::V4) => {
+                let message = format!("version must be 2 or 3, not `{other}`");
+                self.repair(written.at, message, "2 is used", "");
+                Version::V2
+            }
+            (other, Family::V6) => {
+                let message = format!("version must be 3 with IPv6, not `{other}`");
+                self.repair(written.at, message, "3 is used", "");
+                Version::V3
+            }
+        }
+    }
+
+    /// The first address should be link-local (RFC 9568 section 5.2.9). keepalived does without.
+    pub(super) fn first_address(&mut self, draft: &Draft) {
+        if let Some(Located { value: Address { address: IpAddr::V6(first), .. }, at }) =
+            draft.addresses.first()
+            && !first.is_unicast_link_local()
+        {
+            let message = format!(
+                "{first} is not link-local: other routers may want the first address to be"
+            );
+            self.report.warning(*at, message, "begin with an address out of fe80::/64");
+        }
+    }
+}
+
+/// How many addresses an advertisement can list.
+pub(super) const fn most_addresses(family: Family) -> usize {
+    match family {
+        Family::V4 => MAX_ADDRESSES,
+        Family::V6 => MAX_ADDRESSES_V6,
+    }
+}
