@@ -19,6 +19,8 @@ use super::spawn::{self, Child, Program};
 
 /// Between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(2);
+/// How long is waited for the end of its output after that of a program itself.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Lines of one run that go to the log.
 const LINES: usize = 100;
 /// Octets of a line that do.
@@ -82,7 +84,7 @@ pub async fn run(
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
     log::debug!("{}: runs with pid {pid}", voice.label);
-    tokio::spawn(follow(output, voice));
+    let output = tokio::spawn(follow(output, voice));
     // SAFETY: an `OwnedFd` owns its descriptor, always names the same one, and is never swapped out of the `AsyncFd`.
     let end = match unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
         Ok(end) => end,
@@ -101,9 +103,15 @@ pub async fn run(
     };
     let cut_short = tokio::select! {
         biased;
-        _ = end.readable() => return reap(pid),
-        _ = ending.wait_for(|ending| *ending) => Ended::Stopped,
-        () = over => Ended::TimedOut(limit.unwrap_or_default()),
+        _ = end.readable() => None,
+        _ = ending.wait_for(|ending| *ending) => Some(Ended::Stopped),
+        () = over => Some(Ended::TimedOut(limit.unwrap_or_default())),
+    };
+    let Some(cut_short) = cut_short else {
+        let ended = reap(pid);
+        // So that what it said stands in the log before its end; what it left behind may go on.
+        let _ = tokio::time::timeout(LAST_WORDS, output).await;
+        return ended;
     };
     kill(pid, Signal::SIGTERM);
     let _ = tokio::time::timeout(GRACE, end.readable()).await;

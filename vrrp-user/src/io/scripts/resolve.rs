@@ -238,6 +238,11 @@ impl<'a> Resolver<'a> {
             Ok(self.ours.clone())
         } else if let Ok(account) = self.look_up(&user) {
             Ok(account)
+        } else if self.settings.security {
+            Err(format!(
+                "there is no user {DEFAULT_USER}, no script_user is given, and with enable_script_security \
+                 nothing runs as root that does not ask for it"
+            ))
         } else {
             let message = format!(
                 "there is no user {DEFAULT_USER}, and no script_user is given: scripts run as root"
@@ -395,6 +400,32 @@ mod tests {
         assert!(
             told(&resolver)[0].contains("/bin/true is disabled: there is no user no-such-user")
         );
+    }
+
+    #[test]
+    fn who_is_meant_when_nobody_is_named() {
+        if !nix::unistd::geteuid().is_root() || User::from_name(DEFAULT_USER).unwrap().is_some() {
+            return;
+        }
+        for (security, message) in [
+            (
+                false,
+                "there is no user keepalived_script, and no script_user is given: scripts run as root",
+            ),
+            (
+                true,
+                "notify /bin/true is disabled: there is no user keepalived_script, no script_user is given, and",
+            ),
+        ] {
+            let settings = Settings { security, ..Settings::default() };
+            let mut resolver = Resolver::new(&settings);
+            assert_eq!(resolver.script("notify", &command("/bin/true")).is_none(), security);
+            assert!(
+                resolver.diagnostics[0].message.starts_with(message),
+                "{:?}",
+                resolver.diagnostics
+            );
+        }
     }
 
     #[test]

@@ -293,7 +293,7 @@ impl Runner {
         let news = check.judge.result(end.is_success());
         self.board.ended(name, end.clone(), check.judge.health(), timer::now());
         if let Some(health) = news {
-            log::info!("vrrp_script {name}: {health}: {end}");
+            log::info!("script {name}: {end}");
             // The engine may have stopped listening.
             let _ = self.found.send(Found { script: Arc::clone(name), health });
         }
