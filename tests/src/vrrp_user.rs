@@ -17,6 +17,7 @@ pub struct VrrpUser {
     process: Process,
     host: String,
     instance: String,
+    conf: PathBuf,
 }
 
 impl VrrpUser {
@@ -60,6 +61,7 @@ impl VrrpUser {
         let path = host.dir("vrrp-user")?.join(file);
         fs::write(&path, conf).map_err(Error::io(format!("write {file}")))?;
         let bpffs = host.lab().bpffs();
+        let conf = path.clone();
         let (path, bpffs) = (path.display().to_string(), bpffs.display().to_string());
         let instance = Self::instance(host);
         let process = host.spawn(
@@ -68,7 +70,24 @@ impl VrrpUser {
             &[&["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs][..], options]
                 .concat(),
         )?;
-        Ok(Self { process, host: host.name().into(), instance })
+        Ok(Self { process, host: host.name().into(), instance, conf })
+    }
+
+    /// Gives it another configuration, which it reads when it is told to.
+    pub fn rewrite(&self, conf: &str) -> Result<()> {
+        fs::write(&self.conf, conf).map_err(Error::io("write the configuration"))
+    }
+
+    /// `vrrp-user reload --json`: what came of it, and the exit code.
+    pub fn reload(&self, host: &Host, args: &[&str]) -> Result<(Value, Option<i32>)> {
+        let mut command = host.namespace().command(&Self::binary()?.display().to_string());
+        command.args(["reload", "--json", "--instance", &self.instance]).args(args);
+        let output = command.output().map_err(Error::io("run vrrp-user reload"))?;
+        let report = serde_json::from_slice(&output.stdout).map_err(|error| {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            Error::Unexpected(format!("reload: not JSON: {error}\n{text}"))
+        })?;
+        Ok((report, output.status.code()))
     }
 
     /// What it printed.
@@ -121,6 +140,11 @@ impl VrrpUser {
         let text = host.namespace().run(&Self::binary()?.display().to_string(), args)?;
         serde_json::from_str(&text)
             .map_err(|error| Error::Unexpected(format!("{args:?} is not JSON: {error}\n{text}")))
+    }
+
+    /// `vrrp-user status NAME --json`.
+    pub fn detail(&self, host: &Host, name: &str) -> Result<Value> {
+        self.ask(host, &["status", name, "--instance", &self.instance, "--json"])
     }
 
     /// What `status` says of one router.

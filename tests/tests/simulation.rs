@@ -3,7 +3,8 @@
 //!
 //! What must hold: a router holds its addresses exactly while it is master; a backup never waits for
 //! longer than a master-down interval; and once the network is whole again, there is one master after
-//! a bounded time, the right one, and it stays.
+//! a bounded time, the right one, and it stays. In half of the networks the routers of a host are a sync group:
+//! then they are in one state after every event.
 //!
 //! A failure prints its seed and the last events: `VRRP_SIM_SEED=N` replays it, `VRRP_SIM_RUNS=N` runs
 //! that many seeds from there on.
@@ -18,8 +19,8 @@ use std::rc::Rc;
 use vrrp_user::engine::Engine;
 use vrrp_user::engine::time::{Centisecs, Nanos};
 use vrrp_user::engine::types::{
-    Action, AdvertInterval, FaultCause, GarpPolicy, Link, Priority, RouterId, RouterSpec, State,
-    Version, Vrid,
+    Action, AdvertInterval, FaultCause, GarpPolicy, GroupId, GroupSpec, Health, Link, ObjectId,
+    Priority, RouterId, RouterSpec, State, TrackUse, Version, Vrid,
 };
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::{Auth, parse_advert};
@@ -31,6 +32,10 @@ const CHAOS: Nanos = Nanos::from_secs(60);
 /// Virtual routers on every node.
 const ROUTERS: u32 = 2;
 const MILLI: u64 = 1_000_000;
+/// What the first router tracks: FAULT while it is down.
+const VITAL: usize = 0;
+/// What all routers track, with a weight.
+const WEIGHED: usize = 1;
 /// Events remembered for the report of a failure.
 const TRACE: usize = 80;
 
@@ -78,6 +83,10 @@ struct Node {
     inbox: Vec<(Nanos, RouterId, Rc<[u8]>)>,
     holding: [bool; ROUTERS as usize],
     transitions: u64,
+    /// How [`VITAL`] and [`WEIGHED`] are.
+    health: [Health; 2],
+    /// State of the sync group, as far as there is one and it was told.
+    group_state: State,
 }
 
 impl Node {
@@ -98,6 +107,11 @@ impl Node {
         .unwrap();
         frame.set_priority(priority);
         frame.ip_bytes().into()
+    }
+
+    /// Effective priority.
+    fn priority(&self, router: u32) -> Priority {
+        self.engine.as_ref().unwrap().priority(RouterId(router)).unwrap()
     }
 
     fn state(&self, router: u32) -> State {
@@ -128,9 +142,15 @@ enum Fault {
     Renew,
     /// The router goes on with other settings.
     Reconfigure,
+    /// Something that is tracked changes.
+    Tracked,
+    /// An operator takes a router out of the election, or lets it back in.
+    StepDown,
+    /// An operator sets a priority, or takes that back.
+    SetPriority,
 }
 
-const FAULTS: [Fault; 18] = [
+const FAULTS: [Fault; 22] = [
     Fault::Partition,
     Fault::Partition,
     Fault::Heal,
@@ -149,6 +169,10 @@ const FAULTS: [Fault; 18] = [
     Fault::Renew,
     Fault::Reconfigure,
     Fault::Reconfigure,
+    Fault::Tracked,
+    Fault::Tracked,
+    Fault::StepDown,
+    Fault::SetPriority,
 ];
 
 enum Event {
@@ -165,6 +189,8 @@ struct Sim {
     events: BTreeMap<(Nanos, u64), Event>,
     sequence: u64,
     nodes: Vec<Node>,
+    /// Whether the routers of a node are a sync group.
+    grouped: bool,
     /// Percent of the packets.
     loss: u64,
     max_delay: Nanos,
@@ -206,9 +232,19 @@ fn random_spec(rng: &mut Rng, router: u8, interval: AdvertInterval, owner: bool)
         },
         lower_prio_advert: rng.chance(80),
         higher_prio_advert: rng.chance(20),
-        track: Box::default(),
+        track: tracks(router),
         group: None,
     }
+}
+
+fn tracks(router: u8) -> Box<[TrackUse]> {
+    let used = |object: usize, weight| TrackUse {
+        object: ObjectId(u32::try_from(object).unwrap()),
+        weight,
+        reverse: false,
+    };
+    let vital = (router == 0).then(|| used(VITAL, 0));
+    vital.into_iter().chain([used(WEIGHED, -60)]).collect()
 }
 
 impl Sim {
@@ -217,17 +253,36 @@ impl Sim {
         let count = u8::try_from(2 + rng.below(3)).unwrap();
         let (v2, same_interval, owner) = (rng.chance(30), rng.chance(60), rng.chance(20));
         let common = rng.pick(&[10, 50, 100, 200]);
+        let grouped = rng.chance(50);
         let mut nodes = Vec::new();
         for node in 0..count {
             let mut specs = Vec::new();
             for router in 0..u8::try_from(ROUTERS).unwrap() {
-                let centisecs = if same_interval { common } else { rng.pick(&[10, 50, 100, 200]) };
+                let centisecs =
+                    if same_interval || grouped { common } else { rng.pick(&[10, 50, 100, 200]) };
                 let interval = if v2 {
                     AdvertInterval::Secs(1)
                 } else {
                     AdvertInterval::Centisecs(Centisecs(centisecs))
                 };
                 specs.push(random_spec(&mut rng, router, interval, owner && node == 0));
+            }
+            if grouped {
+                // As keepalived wants it: a group competes as a whole.
+                let RouterSpec { priority, preempt, preempt_delay, .. } = specs[0].clone();
+                specs = (0..)
+                    .zip(specs)
+                    .map(|(router, spec)| RouterSpec {
+                        priority,
+                        preempt,
+                        preempt_delay,
+                        group: Some(GroupId(0)),
+                        // The group tracks the rest.
+                        track: if router == 0 { tracks(0) } else { Box::default() },
+                        ..spec
+                    })
+                    .collect();
+                specs[0].track = Box::new([tracks(0)[0]]);
             }
             nodes.push(Node {
                 specs,
@@ -241,6 +296,8 @@ impl Sim {
                 inbox: Vec::new(),
                 holding: [false; ROUTERS as usize],
                 transitions: 0,
+                health: [Health::Up; 2],
+                group_state: State::Init,
             });
         }
         let intervals = || nodes.iter().flat_map(|n| &n.specs).map(|spec| spec.interval.span());
@@ -253,6 +310,7 @@ impl Sim {
             events: BTreeMap::new(),
             sequence: 0,
             nodes,
+            grouped,
             loss: 0,
             max_delay: calm_delay,
             calm_delay,
@@ -389,6 +447,10 @@ impl Sim {
     fn start(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         let mut engine = Engine::new();
+        let now = self.now + node.clock_offset;
+        if self.grouped {
+            engine.add_group(now, GroupId(0), GroupSpec { track: Box::new([tracks(1)[0]]) });
+        }
         for (id, spec) in (0..).map(RouterId).zip(&node.specs) {
             engine.add_router(id, spec.clone());
         }
@@ -397,7 +459,20 @@ impl Sim {
         node.inbox.clear();
         // What a killed daemon leaves behind is not the engine's matter.
         node.holding.fill(false);
+        node.group_state = State::Init;
+        self.tell_tracked(n);
         self.tell_link(n);
+    }
+
+    fn tell_tracked(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        let now = self.now + node.clock_offset;
+        if let Some(engine) = &mut node.engine {
+            for (object, health) in (0..).map(ObjectId).zip(node.health) {
+                engine.handle_tracked(now, object, health);
+            }
+        }
+        self.drain(n);
     }
 
     fn tell_link(&mut self, n: usize) {
@@ -444,7 +519,10 @@ impl Sim {
             | Fault::Readdress
             | Fault::AddressLost
             | Fault::Renew
-            | Fault::Reconfigure => {
+            | Fault::Reconfigure
+            | Fault::Tracked
+            | Fault::StepDown
+            | Fault::SetPriority => {
                 if self.nodes[n].awake() {
                     self.fault_of_node(fault, n, RouterId(router));
                 }
@@ -489,10 +567,35 @@ impl Sim {
                 engine.remove_router(now, router);
                 let spec = node.specs[router.0 as usize].clone();
                 assert!(engine.add_router(router, spec));
+                if self.grouped {
+                    // What an operator said of this one is forgotten, and they have one priority.
+                    (0..ROUTERS).for_each(|id| engine.set_priority(now, RouterId(id), None));
+                }
                 self.drain(n);
                 self.tell_link(n);
             }
+            // The members of a group have the same settings.
+            Fault::Reconfigure if self.grouped => {}
             Fault::Reconfigure => self.reconfigure(n, router),
+            Fault::Tracked => {
+                let object = usize::try_from(self.rng.below(2)).unwrap();
+                let health = [Health::Unknown, Health::Up, Health::Down, Health::Down];
+                node.health[object] = self.rng.pick(&health);
+                self.tell_tracked(n);
+            }
+            Fault::StepDown => {
+                engine.step_down(now, router, self.rng.chance(50));
+                self.drain(n);
+            }
+            Fault::SetPriority => {
+                let priority = self.rng.pick(&[None, Some(Priority(90)), Some(Priority(200))]);
+                for member in (0..ROUTERS).map(RouterId) {
+                    if self.grouped || member == router {
+                        engine.set_priority(now, member, priority);
+                    }
+                }
+                self.drain(n);
+            }
             Fault::Partition | Fault::Heal | Fault::Quality | Fault::Kill | Fault::Start => {}
         }
     }
@@ -514,7 +617,10 @@ impl Sim {
         let owns = spec.priority == Priority::OWNER;
         node.specs[index] = spec;
         let after = node.state(router.0);
-        assert!(after == before || owns && before == State::Backup, "{before} -> {after}");
+        let owner = owns && before == State::Backup;
+        // What the new router tracks may be down.
+        let fault = node.health[VITAL] == Health::Down && after == State::Fault;
+        assert!(after == before || owner || fault, "{before} -> {after}");
         self.drain(n);
     }
 
@@ -530,6 +636,13 @@ impl Sim {
             if self.nodes[n].engine.is_none() {
                 self.start(n);
             }
+            let node = &mut self.nodes[n];
+            let now = self.now + node.clock_offset;
+            if let Some(engine) = &mut node.engine {
+                (0..ROUTERS).for_each(|router| engine.step_down(now, RouterId(router), false));
+            }
+            node.health[VITAL] = Health::Up;
+            self.tell_tracked(n);
             self.tell_link(n);
         }
     }
@@ -553,14 +666,27 @@ impl Sim {
                     assert!(node.holding[router.0 as usize], "announces what it does not hold");
                 }
                 Action::Transition { .. } => node.transitions += 1,
-                Action::Notice { .. }
-                | Action::LowerPriority(_)
-                | Action::GroupTransition { .. }
-                | Action::PriorityChanged { .. } => {}
+                Action::GroupTransition { from, to, .. } => {
+                    assert_eq!(std::mem::replace(&mut node.group_state, to), from);
+                }
+                Action::PriorityChanged { from, to, .. } => assert_ne!(from, to),
+                Action::Notice { .. } | Action::LowerPriority(_) => {}
             }
         }
         let node = &self.nodes[n];
         let Some(engine) = &node.engine else { return };
+        if self.grouped {
+            // One that was just added waits to be told of its link.
+            let states = (0..ROUTERS).map(|router| node.state(router));
+            let mut states: Vec<_> = states.filter(|state| *state != State::Init).collect();
+            states.dedup();
+            assert!(
+                states.len() <= 1,
+                "the members of node {n} are in different states: {states:?}"
+            );
+            let common = states.first().copied().unwrap_or(State::Init);
+            assert_eq!(node.group_state, common, "what was told of the group");
+        }
         for (id, _) in engine.routers() {
             let view = engine.view(id).unwrap();
             assert_eq!(node.holding[id.0 as usize], view.state == State::Master, "{view:?}");
@@ -602,11 +728,12 @@ impl Sim {
             let [master] = masters[..] else {
                 panic!("masters of router {router}: {masters:?}");
             };
-            let highest = all.clone().map(|n| of(n).priority).max().unwrap();
+            let priority = |n: usize| self.nodes[n].priority(router);
+            let highest = all.clone().map(priority).max().unwrap();
             // RFC 9568 section 6.1: the owner pre-empts whatever its mode.
             let preempts = |n: usize| of(n).preempt || highest == Priority::OWNER;
-            if all.clone().any(|n| of(n).priority == highest && preempts(n)) {
-                assert_eq!(of(master).priority, highest, "router {router}: nobody pre-empted");
+            if all.clone().any(|n| priority(n) == highest && preempts(n)) {
+                assert_eq!(priority(master), highest, "router {router}: nobody pre-empted");
             }
         }
     }

@@ -11,6 +11,7 @@ mod interfaces;
 mod lockfile;
 mod notify;
 mod orders;
+pub mod reload;
 mod router;
 mod service;
 mod status;
@@ -39,6 +40,7 @@ use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::lockfile::LockFile;
 use self::notify::Notifier;
+use self::reload::{Asked, Reloads, Serving, Watched};
 use self::router::{Router, state_number};
 use self::service::{Counts, Service};
 use self::tracking::Tracking;
@@ -51,7 +53,7 @@ use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
 use crate::io::bpf::{self, CaptureMode, Kernel, Sizes, Vip};
-use crate::io::netlink::{self, Answer, Ask, InterfaceAddress, Netlink, Report};
+use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
 use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan};
 use crate::io::timer::{self, Timer};
@@ -95,6 +97,8 @@ pub struct Options {
     pub bpffs: Option<PathBuf>,
     /// A file that holds the process ID while the daemon runs.
     pub pid_file: Option<PathBuf>,
+    /// How the configuration is read again.
+    pub again: reload::Settings,
 }
 
 /// Why the daemon can not run.
@@ -198,6 +202,8 @@ counters! {
         NoticeLeftOut = "notice_left_out",
         /// A tracked file that holds no number, or can not be read.
         BadTrackFile = "bad_track_file",
+        /// A configuration that was not taken up, because of its errors.
+        ReloadRefused = "reload_refused",
     }
 }
 
@@ -208,11 +214,17 @@ struct Daemon {
     instance: Instance,
     config_path: PathBuf,
     started: Nanos,
+    /// By their number, which is their index in the shared maps as well. It stays the same as long as a router is in
+    /// the configuration; those that have left it are here until their number is given to another one.
     routers: Vec<Router>,
+    /// Those that are in the configuration, in its order.
+    order: Arc<[RouterId]>,
     engine: Engine,
     kernel: Kernel,
     interfaces: Interfaces,
     addresses: Addresses,
+    /// How to remove addresses that are in no router's configuration any more, or are there in another way.
+    parting: BTreeMap<Place, AddressRequest>,
     watch: Watch,
     tracking: Tracking,
     netlink: Netlink,
@@ -230,6 +242,7 @@ struct Daemon {
     latest: Latest<u64>,
     service: Service,
     notifier: Notifier,
+    reloads: Reloads,
 }
 
 /// The sources that the loop waits on.
@@ -242,6 +255,8 @@ struct Sources {
     finds: mpsc::UnboundedReceiver<Found>,
     /// What is found out about tracked files and processes.
     tracked: mpsc::Receiver<tracked::Report>,
+    /// Configurations that were read again.
+    read: mpsc::UnboundedReceiver<reload::Read>,
 }
 
 /// A signal that is handled.
@@ -287,11 +302,9 @@ fn signals() -> io::Result<mpsc::Receiver<SignalKind>> {
 pub fn run(options: Options) -> Result<(), Error> {
     let lock = lock(&options.instance)?;
     let instance = options.instance.clone();
-    let metrics = options.config.metrics.clone();
     let result = run_alone(options);
     let _ = fs::remove_file(instance.socket());
     let _ = fs::remove_file(Baseline::path(&instance));
-    metrics.iter().for_each(http::tidy);
     drop(lock);
     let _ = fs::remove_dir(instance.runtime_dir());
     result
@@ -305,11 +318,15 @@ fn run_alone(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
-    runtime.block_on(async {
+    let mut metrics = None;
+    let result = runtime.block_on(async {
         let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
         let end = daemon.serve(&mut sources).await;
+        metrics.clone_from(daemon.reloads.metrics());
         daemon.stop(&mut sources.questions).await.and(end)
-    })
+    });
+    metrics.iter().for_each(http::tidy);
+    result
 }
 
 /// Real-time scheduling, as far as it is permitted. The daemon works without. Returns how this thread is
@@ -381,7 +398,7 @@ fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 
 impl Daemon {
     async fn start(options: Options, scheduling: Scheduling) -> Result<(Self, Sources), Error> {
-        let Options { config, config_path, instance, bpffs, pid_file: _ } = options;
+        let Options { mut config, config_path, instance, bpffs, pid_file: _, again } = options;
         let started = timer::now();
         let service =
             Service::start(started).map_err(os("cannot start the thread of the service"))?;
@@ -394,16 +411,22 @@ impl Daemon {
         let netlink = Netlink::open(scheduling.below()).await?;
         let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
         let mut names = HashSet::new();
+        let fingerprints = config.fingerprints();
         let (routers, mut specs): (Vec<_>, Vec<_>) = config
             .routers
             .iter()
-            .map(|router| Router::new(router, shared(&mut names, &router.interface)))
+            .zip(fingerprints)
+            .map(|(router, fingerprint)| {
+                Router::new(router, fingerprint, shared(&mut names, &router.interface))
+            })
             .unzip();
         let (mut tracking, tracked) = Tracking::new();
         let groups = tracking.groups(&config);
         tracking.complete(&config, &mut specs);
         tracking.watch(&config, true).map_err(os("cannot watch what is tracked"))?;
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
+        let configured_scheduling = config.scheduling;
+        let watched = Watched::of(&config);
         drop(config);
         let board = Arc::<Board>::default();
         let (notifier, finds) = Notifier::start(plan, Arc::clone(&board))
@@ -412,8 +435,7 @@ impl Daemon {
         let addresses = || routers.iter().flat_map(Router::addresses);
         let vips6 = addresses().filter(|address| address.address.is_ipv6()).count();
         let vips = addresses().count() - vips6;
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let sizes = Sizes { routers: count(routers.len()), vips: count(vips), vips6: count(vips6) };
+        let sizes = Sizes::with_room(routers.len(), vips, vips6);
         let mut kernel = memory::apart(|| Kernel::load(&pins, sizes))?;
         kernel.write_control(&Control {
             abi_version: ABI_VERSION,
@@ -424,15 +446,18 @@ impl Daemon {
             log::debug!("{}", bpf::chain(&error));
         }
         let ring = kernel.take_events()?;
-        if let Some(listen) = metrics {
-            http::start(listen, pins.clone(), Arc::clone(&board))
-                .map_err(os("cannot start the metrics thread"))?;
-        }
-        let Channels { questions, latest } =
-            server::start(&instance.socket(), &control, pins, board)
+        let server = http::start(metrics.clone(), pins.clone(), Arc::clone(&board), None)
+            .map_err(os("cannot start the metrics thread"))?;
+        let Channels { questions, latest, access } =
+            server::start(&instance.socket(), &control, pins.clone(), Arc::clone(&board))
                 .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
+        let (sender, read) = mpsc::unbounded_channel();
+        let scheduling = configured_scheduling;
+        let serving =
+            Serving { metrics, server, scheduling, control, access, pins, board, watched };
         let mut sources = Sources {
+            read,
             ring,
             timer,
             questions,
@@ -452,11 +477,14 @@ impl Daemon {
             started,
             history: History::new(routers.len()),
             latest,
+            order: (0..u32::try_from(routers.len()).unwrap_or(u32::MAX)).map(RouterId).collect(),
             routers,
+            reloads: Reloads::new(again, serving, sender),
             engine: Engine::with_capacity(specs.len()),
             kernel,
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
+            parting: BTreeMap::new(),
             watch: Watch::default(),
             tracking,
             netlink,
@@ -530,6 +558,7 @@ impl Daemon {
         let mut more = false;
         loop {
             more |= self.act();
+            more |= self.reload_further();
             self.beat();
             let deadlines =
                 [self.engine.poll_timeout(), self.retry_at, self.watch.next(), self.service.next()];
@@ -548,10 +577,10 @@ impl Daemon {
                         log::info!("SIGINT: stopping");
                         return Ok(());
                     }
-                    SignalKind::Hangup => log::warn!(
-                        "SIGHUP: reloading is not supported yet; restart to take up a new \
-                         configuration"
-                    ),
+                    SignalKind::Hangup => {
+                        log::info!("SIGHUP: reading the configuration again");
+                        self.reload(Asked::default());
+                    }
                     SignalKind::User1 => {
                         log::warn!("SIGUSR1 ignored: see `vrrp-user status`");
                     }
@@ -581,6 +610,7 @@ impl Daemon {
                     self.answer(question);
                 }
                 Some(found) = sources.finds.recv() => self.found(&found),
+                Some(read) = sources.read.recv() => self.configuration_read(read),
             }
             more = self.drain_ring(&mut sources.ring);
             self.timers();
@@ -636,8 +666,10 @@ impl Daemon {
         }
     }
 
+    /// The routers of the configuration, in its order.
     fn ids(&self) -> impl Iterator<Item = RouterId> + use<> {
-        (0..u32::try_from(self.routers.len()).unwrap_or(u32::MAX)).map(RouterId)
+        let order = Arc::clone(&self.order);
+        (0..order.len()).map(move |place| order[place])
     }
 
     fn router(&self, id: RouterId) -> &Router {
@@ -692,6 +724,11 @@ impl Daemon {
         };
         if router.ifindex() != Some(event.ifindex) {
             // It arrived before the interface was re-created or renamed.
+            return;
+        }
+        // RFC 9568 section 5.2.3.
+        if payload.get(1).is_some_and(|vrid| *vrid != router.vrid().get()) {
+            // It arrived before the configuration changed, for the router that had this number then.
             return;
         }
         let source = from_field(event.family, event.source);
@@ -796,6 +833,8 @@ impl Daemon {
         }
         let believed: Vec<Place> = self.addresses.present().collect();
         for place in believed {
+            // Listed or not: what was reported before does not matter any more.
+            self.addresses.appeared(place);
             if !self.interfaces.has(place) {
                 self.vanished(place);
             }
@@ -884,7 +923,7 @@ impl Daemon {
     }
 
     fn needs(&self, name: &str) -> bool {
-        self.routers.iter().any(|router| {
+        self.routers.iter().filter(|router| !router.gone).any(|router| {
             *router.interface == *name || router.addresses().any(|a| router.dev(a) == name)
         })
     }
@@ -908,6 +947,9 @@ impl Daemon {
     /// Decides whether a router's interface can carry it, and tells engine and kernel side of changes.
     fn evaluate(&mut self, id: RouterId) {
         let router = &mut self.routers[id.0 as usize];
+        if router.gone {
+            return;
+        }
         let found = self.interfaces.by_name(&router.interface);
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
@@ -1087,17 +1129,30 @@ impl Daemon {
 
     fn remove_addresses(&mut self, id: RouterId) {
         for (place, _) in self.places(id) {
-            self.release(id, place);
-            if let Some(request) = self.addresses.unwant(place) {
-                self.ask(place, request);
-            }
+            self.give_up(id, place);
+        }
+    }
+
+    /// A router no longer holds an address, unless another one has taken it over.
+    fn give_up(&mut self, id: RouterId, place: Place) {
+        if self.addresses.router(place).is_some_and(|holder| holder != id) {
+            return;
+        }
+        self.release(id, place);
+        if let Some(request) = self.addresses.unwant(place, id) {
+            self.ask(place, request);
         }
     }
 
     /// Sends a request to the kernel; the answer comes as a [`Report`].
     fn ask(&mut self, place: Place, request: Request) {
         let Some(id) = self.addresses.router(place) else { return };
-        let Some(address) = self.router(id).request(place, &self.interfaces) else { return };
+        let parting = match request {
+            Request::Add => None,
+            Request::Remove => self.parting.get(&place).cloned(),
+        };
+        let address = parting.or_else(|| self.router(id).request(place, &self.interfaces));
+        let Some(address) = address else { return };
         self.netlink.ask(Ask { request, address });
         self.asked += 1;
         self.notifier.asked();
@@ -1117,7 +1172,11 @@ impl Daemon {
         let place = Place { ifindex: at.ifindex, address: at.address };
         let outcome = match (request, &result) {
             (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
-            (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => Outcome::Done,
+            (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => {
+                // Nothing will be reported.
+                self.addresses.appeared(place);
+                Outcome::Done
+            }
             (Request::Remove, Err(error)) if is_absent(error) => Outcome::Done,
             (Request::Add, Err(error)) => {
                 log::error!("cannot add {}: {error}", self.describe(place));
@@ -1130,7 +1189,13 @@ impl Daemon {
                 Outcome::Failed
             }
         };
-        if let Some(next) = self.addresses.completed(place, request, outcome) {
+        let next = self.addresses.completed(place, request, outcome);
+        if let (Request::Remove, Outcome::Done) = (request, outcome)
+            && self.parting.remove(&place).is_some()
+        {
+            self.addresses.forget(place);
+        }
+        if let Some(next) = next {
             self.ask(place, next);
         }
         match outcome {
@@ -1158,7 +1223,9 @@ impl Daemon {
             }
             Vanished::Untracked => {
                 log::warn!("{} was removed from outside; not tracked", self.describe(place));
-                self.addresses.unwant(place);
+                if let Some(id) = self.addresses.router(place) {
+                    self.addresses.unwant(place, id);
+                }
             }
             Vanished::Lost(id) => {
                 log::warn!("{} was removed from outside", self.describe(place));

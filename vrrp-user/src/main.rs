@@ -77,6 +77,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let request = Request::SetPriority { name, priority };
             cli::orders::order(&instance.instance, request, &mut out)?;
         }
+        Command::Reload { instance, check, json } => {
+            let taken = cli::reload::reload(&instance.instance, check, json, &mut out)?;
+            return Ok(if taken { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Events { name, instance, since, json } => {
             cli::events::events(&instance.instance, since, name, json, &mut out)?;
         }
@@ -146,15 +150,20 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     let loaded = memory::apart(|| config::load(&run.config, &named))?;
     config::log(&run.config, &loaded.diagnostics);
     let mut config = loaded.config;
-    config.metrics = run.metrics.or(config.metrics);
-    config.control.mode = run.socket_mode.unwrap_or(config.control.mode);
-    config.control.group = run.socket_group.or(config.control.group);
+    let again = daemon::reload::Settings {
+        options: named,
+        metrics: run.metrics,
+        socket_mode: run.socket_mode,
+        socket_group: run.socket_group,
+    };
+    again.apply(&mut config);
     daemon::run(daemon::Options {
         config,
         config_path: run.config,
         instance,
         bpffs: run.bpffs.bpffs,
         pid_file: run.pid_file,
+        again,
     })?;
     Ok(Exit::Stopped.into())
 }

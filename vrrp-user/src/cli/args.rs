@@ -52,6 +52,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let a running daemon read its configuration again, as SIGHUP does. Routers that are configured as before are
+    /// not touched. A configuration with errors is refused as a whole: they are shown, everything goes on as before,
+    /// and the exit code is 1.
+    Reload {
+        #[command(flatten)]
+        instance: InstanceArg,
+        /// Only show what would change.
+        #[arg(long)]
+        check: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what happens to the virtual routers of a running daemon, a line each, as it happens.
     Events {
         /// Only this router: its name, or INTERFACE/VRID.

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod manual;
 pub mod monitor;
 pub mod orders;
+pub mod reload;
 pub mod stats;
 pub mod status;
 mod table;

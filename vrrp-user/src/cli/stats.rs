@@ -118,6 +118,7 @@ fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
                 Answer::Status(_)
                 | Answer::Routers(_)
                 | Answer::Router(_)
+                | Answer::Reloaded(_)
                 | Answer::Event(_)
                 | Answer::Lost { .. }
                 | Answer::Done(_)

@@ -14,7 +14,7 @@ use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
-use crate::control::api::{Garp, InterfaceStatus, RouterDetail, RouterStatus, Status};
+use crate::control::api::{Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status};
 use crate::control::{Instance, client};
 
 /// How often `--watch` looks.
@@ -130,6 +130,9 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         span(status.uptime_s),
         status.config
     );
+    if let Some(reload) = &status.reload {
+        text += &last_reload(reload, terminal);
+    }
     text += &summary(&status.routers, everything, terminal);
     text.push('\n');
     if !status.routers.is_empty() {
@@ -158,6 +161,20 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         let counted = counted.iter().map(|(name, count)| format!("{name} {count}"));
         let counted = counted.collect::<Vec<_>>().join("  ");
         let _ = writeln!(text, "\n{}  {counted}", terminal.paint("COUNTED", Colour::Bold));
+    }
+    text
+}
+
+/// What came of the last reload.
+fn last_reload(reload: &LastReload, terminal: Terminal) -> String {
+    let LastReload { at, applied, summary, errors } = reload;
+    if *applied {
+        return format!("last reload taken up at {at}: {summary}\n");
+    }
+    let line = format!("last reload refused at {at}: {summary}; everything goes on as before");
+    let mut text = terminal.paint(&line, Colour::Red) + "\n";
+    for error in errors {
+        let _ = writeln!(text, "  {}", terminal.paint(error, Colour::Red));
     }
     text
 }
@@ -565,6 +582,7 @@ mod tests {
             routers,
             more: false,
             interfaces: Vec::new(),
+            reload: None,
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
             scripts: Vec::new(),
         };

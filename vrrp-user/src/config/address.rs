@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::text::scope_name;
 
 /// An address to put on an interface while master.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// The address.
     pub address: IpAddr,
@@ -52,7 +52,7 @@ impl Address {
 }
 
 /// Flags of an address (`IFA_F_*`, linux/if_addr.h).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AddressFlags(pub u32);
 
 impl AddressFlags {

@@ -1,11 +1,12 @@
 //! Commands as configurations write them: a program and its arguments in one text, with keepalived's quoting.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A program to run, with its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Command {
     /// The program and its own arguments; at least one word, none with a NUL in it.
     pub argv: Vec<String>,
@@ -47,7 +48,7 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// The account that a script runs under.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScriptUser {
     /// Name of the user.
     pub user: String,
@@ -83,6 +84,10 @@ impl PartialEq for Origin {
 }
 
 impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
 
 /// A named pipe that is told what happens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! The validated configuration: what both readers produce and the daemon consumes.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -43,6 +45,32 @@ pub struct Config {
     pub notify: Settings,
     /// What is there as long as the daemon runs.
     pub fixed: Fixed,
+}
+
+impl Config {
+    /// For each router the place of its sync group in [`Self::groups`], if it is in one.
+    pub fn memberships(&self) -> Vec<Option<usize>> {
+        let members = self.groups.iter().enumerate();
+        let members =
+            members.flat_map(|(place, group)| group.members.iter().map(move |m| (m, place)));
+        let members: HashMap<_, _> = members.collect();
+        self.routers.iter().map(|router| members.get(&router.name).copied()).collect()
+    }
+
+    /// For each router a number that is the same for two that are configured alike, wherever they stand in their
+    /// files.
+    pub fn fingerprints(&mut self) -> Vec<u64> {
+        let memberships = self.memberships();
+        let groups = memberships.iter().map(|place| place.map(|place| &self.groups[place].name));
+        let fingerprints = self.routers.iter_mut().zip(groups).map(|(router, group)| {
+            let line = std::mem::take(&mut router.line);
+            let mut hasher = DefaultHasher::new();
+            (&router, group).hash(&mut hasher);
+            router.line = line;
+            hasher.finish()
+        });
+        fingerprints.collect()
+    }
 }
 
 /// Where a server listens.
@@ -130,7 +158,7 @@ impl fmt::Display for Scheduling {
 }
 
 /// One virtual router.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Router {
     /// Name, unique in the configuration.
     pub name: String,
@@ -192,7 +220,7 @@ impl Router {
 }
 
 /// Version 2 authentication (RFC 2338 section 5.3.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Authentication {
     /// Type 0.
     #[default]
@@ -202,7 +230,7 @@ pub enum Authentication {
 }
 
 /// How advertisements travel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// To the VRRP group.
     Multicast {
@@ -219,7 +247,7 @@ pub enum Transport {
 }
 
 /// The version 3 checksum over IPv4.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum V3Checksum {
     /// With the pseudo-header (RFC 5798 section 5.2.8): what keepalived, FRR and tcpdump do.
     #[default]

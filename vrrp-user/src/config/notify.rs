@@ -5,7 +5,7 @@ use crate::engine::time::Nanos;
 
 /// What runs when something happens to one router, or to one group of them. The names are those of the states that
 /// are entered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Notify {
     /// `notify`: on every change, after the script of the state, with `INSTANCE|GROUP`, the name, the state and the
     /// priority as further arguments.

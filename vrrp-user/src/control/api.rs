@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::model;
+
 /// Version of the JSON below.
 pub const SCHEMA: u32 = 1;
 
@@ -23,6 +25,12 @@ pub enum Request {
     },
     /// The counters of the pinned maps, for clients that can not see the BPF filesystem of the daemon.
     Stats {},
+    /// Reads the configuration again and takes it up. The answer is [`Answer::Reloaded`], also when it is refused.
+    Reload {
+        /// Only say what would change.
+        #[serde(default, skip_serializing_if = "is_false")]
+        check: bool,
+    },
     /// What happens to the routers: an [`Answer::Event`] for each, until the client hangs up.
     Events {
         /// Begin with what happened in the last so many milliseconds, as far as it is still known.
@@ -69,6 +77,8 @@ impl Request {
         match self {
             Self::Status {} | Self::Router { .. } | Self::Stats {} | Self::Events { .. } => false,
             Self::StepDown { .. } | Self::Resume { .. } | Self::SetPriority { .. } => true,
+            // Also what only compares makes the daemon read files.
+            Self::Reload { .. } => true,
         }
     }
 }
@@ -85,6 +95,8 @@ pub enum Answer {
     Router(Box<RouterDetail>),
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::Reload`].
+    Reloaded(Box<Reloaded>),
     /// To [`Request::Events`].
     Event(Event),
     /// To [`Request::Events`]: entries that were overwritten before they could be sent.
@@ -120,6 +132,9 @@ pub struct Status {
     pub more: bool,
     /// Interfaces in use, by index.
     pub interfaces: Vec<InterfaceStatus>,
+    /// What came of the last reload; `null` before the first.
+    #[serde(default)]
+    pub reload: Option<LastReload>,
     /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`] and
     /// [`crate::control::server::Counter`].
     pub counters: BTreeMap<String, u64>,
@@ -151,6 +166,100 @@ pub struct ScriptStatus {
     pub failures: u64,
     /// How often it was due while it still ran.
     pub overruns: u64,
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReload {
+    /// When it ended, RFC 3339 in UTC.
+    pub at: String,
+    /// Whether the configuration was taken up. If not, the one before it goes on.
+    pub applied: bool,
+    /// In one line.
+    pub summary: String,
+    /// Why it was refused: the first errors.
+    pub errors: Vec<String>,
+}
+
+/// `vrrp-user reload`: what changed, or why nothing did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Configuration file.
+    pub config: String,
+    /// Whether nothing was to be changed, only compared.
+    pub check: bool,
+    /// Whether the configuration was taken up.
+    pub applied: bool,
+    /// Milliseconds from the request to its end.
+    pub took_ms: u64,
+    /// Routers that are new.
+    pub added: Vec<RouterName>,
+    /// Routers that are no longer in the configuration.
+    pub removed: Vec<RouterName>,
+    /// Routers that go on with other settings.
+    pub changed: Vec<ChangedRouter>,
+    /// How many routers are as before.
+    pub unchanged: u64,
+    /// Other settings that changed.
+    pub settings: Vec<String>,
+    /// Why the configuration was refused, each with its place in the file. Nothing has changed then.
+    pub errors: Vec<String>,
+    /// What the user should know all the same.
+    pub warnings: Vec<String>,
+}
+
+/// A router, by name and place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterName {
+    /// Name in the configuration.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+}
+
+impl RouterName {
+    /// Of a router in a configuration.
+    pub fn of(router: &model::Router) -> Self {
+        let (name, interface) = (router.name.clone(), router.interface.clone());
+        Self { name, interface, vrid: router.vrid.get() }
+    }
+}
+
+/// A router that goes on with other settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedRouter {
+    /// Its name from now on.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// What changed, in words.
+    pub settings: Vec<String>,
+}
+
+impl Reloaded {
+    /// In one line.
+    pub fn summary(&self) -> String {
+        if !self.errors.is_empty() {
+            let s = if self.errors.len() == 1 { "" } else { "s" };
+            return format!("{} error{s}", self.errors.len());
+        }
+        let mut parts = vec![
+            format!("{} added", self.added.len()),
+            format!("{} removed", self.removed.len()),
+            format!("{} changed", self.changed.len()),
+            format!("{} unchanged", self.unchanged),
+        ];
+        if !self.settings.is_empty() {
+            parts.push("other settings changed".to_owned());
+        }
+        parts.join(", ")
+    }
 }
 
 /// More of [`Status::routers`].

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Instance;
-use super::api::{Answer, Event, Request, RouterDetail, Status};
+use super::api::{Answer, Event, Reloaded, Request, RouterDetail, Status};
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reload may take, and those that came before it: files may lie on a slow network.
+const RELOAD: Duration = Duration::from_secs(120);
 /// The longest line that is read, in octets.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -67,6 +69,7 @@ pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
                 Answer::Status(_)
                 | Answer::Router(_)
                 | Answer::Stats(_)
+                | Answer::Reloaded(_)
                 | Answer::Event(_)
                 | Answer::Lost { .. }
                 | Answer::Done(_)
@@ -87,6 +90,7 @@ pub fn status(instance: &Instance) -> Result<Status, Error> {
         Answer::Routers(_)
         | Answer::Router(_)
         | Answer::Stats(_)
+        | Answer::Reloaded(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
         | Answer::Done(_)
@@ -104,6 +108,7 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
         Answer::Routers(_)
         | Answer::Status(_)
         | Answer::Stats(_)
+        | Answer::Reloaded(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
         | Answer::Done(_)
@@ -118,13 +123,35 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
 pub fn order(instance: &Instance, request: Request) -> Result<String, Error> {
     match ask(instance, request)? {
         Answer::Done(done) => Ok(done),
-        Answer::Routers(_)
+        Answer::Reloaded(_)
+        | Answer::Routers(_)
         | Answer::Router(_)
         | Answer::Status(_)
         | Answer::Stats(_)
         | Answer::Event(_)
         | Answer::Lost { .. }
         | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
+    }
+}
+
+/// Lets a running daemon read its configuration again. With `check` it only says what would change.
+///
+/// # Errors
+/// [`Error`]. A configuration that is refused is none.
+pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
+    let mut connection = Connection::open(instance, &Request::Reload { check })?;
+    let patience = connection.stream.get_ref().get_ref().set_read_timeout(Some(RELOAD));
+    patience.map_err(|error| Error::Silent(instance.clone(), error))?;
+    match connection.answer()? {
+        Answer::Reloaded(reloaded) => Ok(*reloaded),
+        Answer::Routers(_)
+        | Answer::Status(_)
+        | Answer::Router(_)
+        | Answer::Stats(_)
+        | Answer::Event(_)
+        | Answer::Lost { .. }
+        | Answer::Done(_)
+        | Answer::Error(_) => Err(connection.wrong()),
     }
 }
 
@@ -165,6 +192,7 @@ pub fn follow(
                 | Answer::Router(_)
                 | Answer::Stats(_)
                 | Answer::Done(_)
+                | Answer::Reloaded(_)
                 | Answer::Error(_),
             ) => Err(connection.wrong()),
             Err(error) => Err(error),

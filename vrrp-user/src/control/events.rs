@@ -37,6 +37,11 @@ impl Moment {
         Self { wall: Timestamp::now(), monotonic: timer::now() }
     }
 
+    /// When this was, as [`Self::of`].
+    pub fn text(self) -> String {
+        self.of(self.monotonic)
+    }
+
     /// RFC 3339 in UTC with milliseconds, as the log has it.
     fn of(self, at: Nanos) -> String {
         let before = i64::try_from((self.monotonic - at).0).unwrap_or(i64::MAX);

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::api::{Answer, Order, Request, RouterDetail, RouterStatus, Routers, Status};
+use super::api::{Answer, Order, Reloaded, Request, RouterDetail, RouterStatus, Routers, Status};
 use super::events::{Moment, Record};
 use crate::config::socket::SocketAccess;
 use crate::counters::counters;
@@ -91,6 +91,13 @@ pub enum Question {
         /// The router.
         answer: oneshot::Sender<Option<RouterId>>,
     },
+    /// A reload. The answer takes as long as that.
+    Reload {
+        /// Only say what would change.
+        check: bool,
+        /// What came of it.
+        answer: oneshot::Sender<Reloaded>,
+    },
     /// What happened.
     Events {
         /// Since when.
@@ -120,6 +127,8 @@ pub struct Channels {
     pub questions: mpsc::Receiver<Question>,
     /// Where it says what the last entry of the history is.
     pub latest: watch::Sender<u64>,
+    /// Who may change something; those that are connected already are not asked again.
+    pub access: Arc<Mutex<Access>>,
 }
 
 /// What all clients share.
@@ -127,7 +136,7 @@ struct Shared {
     questions: mpsc::Sender<Question>,
     latest: watch::Receiver<u64>,
     followers: Semaphore,
-    access: Access,
+    access: Arc<Mutex<Access>>,
     pins: PathBuf,
     board: Arc<Board>,
     counters: [AtomicU64; Counter::ALL.len()],
@@ -162,7 +171,7 @@ pub fn start(
         Ok(()) | Err(_) => {}
     }
     let listener = std::os::unix::net::UnixListener::bind(socket)?;
-    let access = Access::grant(socket, access)?;
+    let access = Arc::new(Mutex::new(Access::grant(socket, access)?));
     listener.set_nonblocking(true)?;
     let (questions, receiver) = mpsc::channel(16);
     let (sender, latest) = watch::channel(0);
@@ -170,7 +179,7 @@ pub fn start(
         questions,
         latest,
         followers: Semaphore::new(MAX_FOLLOWERS),
-        access,
+        access: Arc::clone(&access),
         pins,
         board,
         counters: Default::default(),
@@ -184,7 +193,7 @@ pub fn start(
             }
         });
     })?;
-    Ok(Channels { questions: receiver, latest: sender })
+    Ok(Channels { questions: receiver, latest: sender, access })
 }
 
 async fn accept(listener: &UnixListener, shared: Arc<Shared>) {
@@ -218,7 +227,7 @@ async fn accept(listener: &UnixListener, shared: Arc<Shared>) {
 /// One client: request after request.
 async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
     // Before anything is asked: the answer does not change while the connection lives.
-    let may_change = shared.access.permits_changes(&stream)?;
+    let may_change = shared.access().permits_changes(&stream)?;
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
@@ -236,7 +245,7 @@ async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
         match serde_json::from_slice::<Request>(&line) {
             Ok(request) if request.changes() && !may_change => {
                 shared.count(Counter::NotPermitted, 1);
-                send(&mut write, &[Answer::Error(shared.access.refusal())]).await?;
+                send(&mut write, &[Answer::Error(shared.access().refusal())]).await?;
             }
             Ok(request) => shared.answer(request, &mut read, &mut write).await?,
             Err(error) => {
@@ -269,6 +278,10 @@ fn stopping() -> Answer {
 }
 
 impl Shared {
+    fn access(&self) -> Access {
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count(&self, counter: Counter, more: u64) {
         self.counters[counter as usize].fetch_add(more, Ordering::Relaxed);
     }
@@ -334,6 +347,11 @@ impl Shared {
                     Err(error) => Answer::Error(bpf::chain(&error)),
                 };
                 send(write, &[answer]).await
+            }
+            Request::Reload { check } => {
+                let reloaded = self.ask(|answer| Question::Reload { check, answer }).await;
+                let answer = reloaded.map(|reloaded| Answer::Reloaded(Box::new(reloaded)));
+                send(write, &[answer.unwrap_or_else(stopping)]).await
             }
             Request::Events { since_ms, name } => {
                 let Ok(_place) = self.followers.try_acquire() else {

@@ -42,12 +42,16 @@ struct Entry {
     tracked: bool,
     wanted: bool,
     presence: Presence,
-    /// While adding: the kernel reported the address, so that its end would be news.
+    /// The kernel reported the address since it is being added, so that its end would be news. Until then what it
+    /// reports is the end of the one before: notifications and answers come on different sockets.
     seen: bool,
     /// While adding: the kernel reported the address and then its end.
     lost: bool,
     /// Rounds of gratuitous ARP that wait for the address.
     rounds: u32,
+    /// It is there with other attributes than it should have, and must be removed before it is added again; the
+    /// prefix length that it has then.
+    renew: Option<u8>,
 }
 
 /// What the disappearance of an address means.
@@ -88,15 +92,41 @@ impl Addresses {
             seen: false,
             lost: false,
             rounds: 0,
+            renew: None,
         });
         entry.router = router;
+        entry.tracked = tracked;
         entry.wanted = true;
+        if entry.presence == Presence::Absent {
+            entry.prefix = prefix;
+        }
         entry.next_request()
     }
 
-    /// No longer wants an address. `Some(Remove)` when the kernel must be asked now.
-    pub fn unwant(&mut self, place: Place) -> Option<Request> {
+    /// An address that a router wants has other attributes from now on, `prefix` among them. `Some(Remove)` when the
+    /// kernel must be asked now; that it is added again follows.
+    pub fn renew(&mut self, place: Place, prefix: u8) -> Option<Request> {
         let entry = self.entries.get_mut(&place)?;
+        if entry.presence == Presence::Absent {
+            entry.prefix = prefix;
+        } else {
+            entry.renew = Some(prefix);
+        }
+        entry.next_request()
+    }
+
+    /// Forgets an address that nobody wants and that is not there.
+    pub fn forget(&mut self, place: Place) {
+        let over = |entry: &Entry| !entry.wanted && entry.presence == Presence::Absent;
+        if self.entries.get(&place).is_some_and(over) {
+            self.entries.remove(&place);
+        }
+    }
+
+    /// A router no longer wants an address. `Some(Remove)` when the kernel must be asked now. Nothing happens when
+    /// another router has wanted it since: then it is that one's.
+    pub fn unwant(&mut self, place: Place, router: RouterId) -> Option<Request> {
+        let entry = self.entries.get_mut(&place).filter(|entry| entry.router == router)?;
         entry.wanted = false;
         entry.rounds = 0;
         entry.next_request()
@@ -131,11 +161,12 @@ impl Addresses {
 
     /// Whether [`Self::retry`] would find something.
     pub fn needs_retry(&self) -> bool {
-        self.entries.values().any(|entry| {
-            matches!(
-                (entry.wanted, entry.presence),
-                (true, Presence::Absent) | (false, Presence::Present)
-            )
+        self.entries.values().any(|entry| match (entry.wanted, entry.presence) {
+            (true, Presence::Absent) | (false, Presence::Present) => true,
+            (true, Presence::Present) => entry.renew.is_some(),
+            (true | false, Presence::Adding | Presence::Removing) | (false, Presence::Absent) => {
+                false
+            }
         })
     }
 
@@ -157,10 +188,12 @@ impl Addresses {
         });
         let Some(entry) = self.entries.get_mut(&place) else { return Vanished::Expected };
         match entry.presence {
-            Presence::Present => entry.presence = Presence::Absent,
-            // Notifications and answers come on different sockets: this one may overtake the answer.
+            Presence::Present if entry.seen => entry.presence = Presence::Absent,
+            // It may overtake the answer.
             Presence::Adding if entry.seen => entry.lost = true,
-            Presence::Adding | Presence::Absent | Presence::Removing => return Vanished::Expected,
+            Presence::Present | Presence::Adding | Presence::Absent | Presence::Removing => {
+                return Vanished::Expected;
+            }
         }
         if !entry.wanted {
             return Vanished::Expected;
@@ -217,7 +250,7 @@ impl Addresses {
     pub fn settled(&self) -> bool {
         self.entries.values().all(|entry| match entry.presence {
             Presence::Absent => true,
-            Presence::Present => entry.wanted,
+            Presence::Present => entry.wanted && entry.renew.is_none(),
             Presence::Adding | Presence::Removing => false,
         })
     }
@@ -233,12 +266,17 @@ impl Entry {
     fn next_request(&mut self) -> Option<Request> {
         match (self.wanted, self.presence) {
             (true, Presence::Absent) => {
+                self.prefix = self.renew.take().unwrap_or(self.prefix);
                 self.presence = Presence::Adding;
                 self.seen = false;
                 self.lost = false;
                 Some(Request::Add)
             }
             (false, Presence::Present) => {
+                self.presence = Presence::Removing;
+                Some(Request::Remove)
+            }
+            (true, Presence::Present) if self.renew.is_some() => {
                 self.presence = Presence::Removing;
                 Some(Request::Remove)
             }
@@ -276,6 +314,7 @@ mod tests {
     fn installed(book: &mut Addresses, place: Place, prefix: u8, tracked: bool) {
         assert_eq!(book.want(place, R, prefix, tracked), Some(Request::Add));
         assert_eq!(book.completed(place, Request::Add, Outcome::Done), None);
+        book.appeared(place);
     }
 
     #[test]
@@ -283,7 +322,7 @@ mod tests {
         let mut book = Addresses::default();
         let vip = at("10.0.0.100");
         assert_eq!(book.want(vip, R, 24, true), Some(Request::Add));
-        assert_eq!(book.unwant(vip), None);
+        assert_eq!(book.unwant(vip, R), None);
         assert!(!book.settled());
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), Some(Request::Remove));
         assert_eq!(book.want(vip, R, 24, true), None);
@@ -313,7 +352,7 @@ mod tests {
         }
         installed(&mut book, loose, 24, false);
         // The primary of a subnet goes, and the kernel takes its secondaries with it.
-        assert_eq!(book.unwant(first), Some(Request::Remove));
+        assert_eq!(book.unwant(first, R), Some(Request::Remove));
         assert_eq!(book.vanished(first), Vanished::Expected);
         assert_eq!(book.vanished(second), Vanished::Collateral);
         assert_eq!(book.retry(), vec![(second, Request::Add)]);
@@ -330,18 +369,27 @@ mod tests {
         book.want(vip, R, 24, true);
         book.appeared(vip);
         assert_eq!(book.vanished(vip), Vanished::Lost(R));
-        assert_eq!(book.unwant(vip), None);
+        assert_eq!(book.unwant(vip, R), None);
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
         assert!(!book.installed(vip) && book.settled());
         // Our own removal is reported when the address is being added again already.
         installed(&mut book, vip, 24, true);
-        book.unwant(vip);
+        book.unwant(vip, R);
         book.want(vip, R, 24, true);
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
         assert_eq!(book.vanished(vip), Vanished::Expected);
         book.appeared(vip);
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
         assert!(book.installed(vip));
+        // Or when it has been added again.
+        book.unwant(vip, R);
+        book.want(vip, R, 24, true);
+        book.completed(vip, Request::Remove, Outcome::Done);
+        book.completed(vip, Request::Add, Outcome::Done);
+        assert_eq!(book.vanished(vip), Vanished::Expected);
+        assert!(book.installed(vip));
+        book.appeared(vip);
+        assert_eq!(book.vanished(vip), Vanished::Lost(R));
     }
 
     #[test]
@@ -355,14 +403,62 @@ mod tests {
         assert_eq!(book.take_rounds(vip), 5);
         assert_eq!(book.take_rounds(vip), 0);
         assert!(book.announce(vip, 5));
-        book.unwant(vip);
+        book.unwant(vip, R);
         assert!(!book.announce(vip, 5));
+    }
+
+    #[test]
+    fn what_another_router_wants_stays() {
+        let mut book = Addresses::default();
+        let (vip, other) = (at("10.0.0.100"), RouterId(1));
+        installed(&mut book, vip, 24, true);
+        assert_eq!(book.want(vip, other, 24, true), None);
+        assert_eq!(book.unwant(vip, R), None);
+        assert!(book.installed(vip) && book.settled());
+        assert_eq!(book.vanished(vip), Vanished::Lost(other));
+        book.forget(vip);
+        assert_eq!(book.router(vip), Some(other));
+        assert_eq!(book.unwant(vip, other), None);
+        book.forget(vip);
+        assert_eq!(book.router(vip), None);
+    }
+
+    #[test]
+    fn other_attributes_need_another_address() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        installed(&mut book, vip, 24, true);
+        assert_eq!(book.renew(vip, 32), Some(Request::Remove));
+        assert!(!book.settled());
+        assert_eq!(book.vanished(vip), Vanished::Expected);
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        assert!(book.settled() && book.installed(vip));
+        // While it is being added with the old ones, too.
+        book.unwant(vip, R);
+        book.completed(vip, Request::Remove, Outcome::Done);
+        book.want(vip, R, 32, true);
+        assert_eq!(book.renew(vip, 24), None);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), Some(Request::Remove));
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
+        // And not when it is to go anyway.
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        book.renew(vip, 32);
+        book.unwant(vip, R);
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), None);
+        assert!(book.settled());
+        // When the removal is refused it is tried again.
+        installed(&mut book, vip, 32, true);
+        book.renew(vip, 24);
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::Failed), None);
+        assert!(book.needs_retry());
+        assert_eq!(book.retry(), vec![(vip, Request::Remove)]);
     }
 
     proptest! {
         /// Whatever happens in whatever order: one request at a time, and in the end what was wanted last.
         #[test]
-        fn converges(steps in prop::collection::vec(0u8..6, 0..60)) {
+        fn converges(steps in prop::collection::vec(0u8..7, 0..60)) {
             let mut book = Addresses::default();
             let vip = at("10.0.0.100");
             let mut under_way: Option<Request> = None;
@@ -371,7 +467,7 @@ mod tests {
             for step in steps {
                 let asked = match step {
                     0 => { wanted = true; book.want(vip, R, 24, true) }
-                    1 => { wanted = false; book.unwant(vip) }
+                    1 => { wanted = false; book.unwant(vip, R) }
                     2 => under_way.take().and_then(|request| {
                         kernel = request == Request::Add;
                         book.completed(vip, request, Outcome::Done)
@@ -380,7 +476,8 @@ mod tests {
                         book.completed(vip, request, Outcome::Failed)
                     }),
                     4 => book.retry().first().map(|(_, request)| *request),
-                    _ => { if under_way.is_none() && kernel { kernel = false; book.vanished(vip); } None }
+                    5 => book.renew(vip, 32),
+                    _ => { if under_way.is_none() && kernel { kernel = false; book.appeared(vip); book.vanished(vip); } None }
                 };
                 if let Some(request) = asked {
                     prop_assert!(under_way.is_none(), "two requests at once");

@@ -81,7 +81,7 @@ pub struct Batch {
 }
 
 /// The entries of a router in the ring.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Kept {
     transitions: u8,
     notices: u8,
@@ -99,7 +99,7 @@ impl Kept {
 /// The ring.
 pub struct History {
     entries: VecDeque<Entry>,
-    kept: Box<[Kept]>,
+    kept: Vec<Kept>,
     last: u64,
 }
 
@@ -108,7 +108,17 @@ impl History {
     pub fn new(routers: usize) -> Self {
         // Memory that is not touched yet costs nothing, and this never grows.
         let entries = VecDeque::with_capacity(CAPACITY);
-        Self { entries, kept: vec![Kept::default(); routers].into(), last: 0 }
+        Self { entries, kept: vec![Kept::default(); routers], last: 0 }
+    }
+
+    /// A router of this number begins: nothing that happened to an earlier one of the same number is told as its own.
+    pub fn begin(&mut self, router: RouterId) {
+        let number = router.0 as usize;
+        if number >= self.kept.len() {
+            self.kept.resize(number + 1, Kept::default());
+        } else if std::mem::take(&mut self.kept[number]) != Kept::default() {
+            self.entries.retain(|entry| entry.router != router);
+        }
     }
 
     /// The number of the last entry; 0 before the first.
@@ -228,6 +238,18 @@ mod tests {
         assert_eq!(*numbers(&everything.entries).last().unwrap(), history.last());
         // Not for a router that is not there.
         assert!(!history.note(RouterId(2), Nanos(1), TURN));
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_has_no_past() {
+        let mut history = History::new(1);
+        history.note(RouterId(0), Nanos(1), TURN);
+        history.begin(RouterId(1));
+        assert!(history.note(RouterId(1), Nanos(2), TURN));
+        history.begin(RouterId(0));
+        assert!(history.transitions(RouterId(0), 10).is_empty());
+        assert!(history.note(RouterId(0), Nanos(3), TURN));
+        assert_eq!(numbers(&history.read(From::After(0), None, 10).entries), [2, 3]);
     }
 
     #[test]

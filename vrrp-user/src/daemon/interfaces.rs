@@ -65,13 +65,35 @@ pub enum Change {
 
 impl Interfaces {
     /// An empty table that takes these addresses for virtual ones.
-    pub fn new(mut virtual_addresses: Vec<IpAddr>) -> Self {
-        virtual_addresses.sort_unstable();
-        virtual_addresses.dedup();
-        Self { virtual_addresses: virtual_addresses.into(), ..Self::default() }
+    pub fn new(virtual_addresses: Vec<IpAddr>) -> Self {
+        let mut table = Self::default();
+        table.take_for_virtual(virtual_addresses);
+        table
     }
 
-    fn is_virtual(&self, address: IpAddr) -> bool {
+    /// Takes these addresses for virtual ones from now on, and no others. Returns the interfaces that seemed to own
+    /// one of them.
+    pub fn take_for_virtual(&mut self, mut addresses: Vec<IpAddr>) -> Vec<u32> {
+        addresses.sort_unstable();
+        addresses.dedup();
+        self.virtual_addresses = addresses.into();
+        let mut changed = Vec::new();
+        for (&ifindex, interface) in &mut self.by_index {
+            let is_virtual = |own: IpAddr| self.virtual_addresses.binary_search(&own).is_ok();
+            let before = self.present.len();
+            let v4 = interface.own.extract_if(.., |own| is_virtual((*own).into()));
+            self.present.extend(v4.map(|own| Place { ifindex, address: own.into() }));
+            let v6 = interface.own6.extract_if(.., |(own, _)| is_virtual((*own).into()));
+            self.present.extend(v6.map(|(own, _)| Place { ifindex, address: own.into() }));
+            if self.present.len() > before {
+                changed.push(ifindex);
+            }
+        }
+        changed
+    }
+
+    /// Whether an address is one that moves between hosts.
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
         self.virtual_addresses.binary_search(&address).is_ok()
     }
 
@@ -275,6 +297,22 @@ mod tests {
         assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
         table.apply(&Event::AddressGone(address("10.0.0.1")));
         assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+    }
+
+    #[test]
+    fn what_becomes_virtual_is_no_source_any_more() {
+        let mut table = table();
+        table.apply(&Event::Address(address("10.0.0.1")));
+        table.apply(&Event::Address(address("10.0.0.2")));
+        assert_eq!(table.take_for_virtual(vec!["10.0.0.1".parse().unwrap()]), [2]);
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+        let place = Place { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
+        assert!(table.has(place) && !table.owns(place));
+        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
+        assert_eq!(
+            table.apply(&Event::AddressGone(address("10.0.0.1"))),
+            Change::VirtualGone(place)
+        );
     }
 
     #[test]

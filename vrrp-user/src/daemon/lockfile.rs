@@ -2,9 +2,9 @@
 //!
 //! The kernel releases the lock however the process ends; a file without one is stale.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -63,6 +63,8 @@ impl LockFile {
                         if let Some(pid) = found.filter(|pid| alive(*pid)) {
                             return Err(Error::Taken { pid: Some(pid) });
                         }
+                        // Whoever wants to know may, whatever the umask.
+                        lock.set_permissions(Permissions::from_mode(0o644))?;
                         lock.set_len(0)?;
                         io::Seek::rewind(&mut *lock)?;
                         writeln!(lock, "{}", process::id())?;

@@ -54,7 +54,6 @@ impl Notifier {
     ///
     /// # Errors
     /// There was no thread yet, and it can not be started.
-    #[allow(dead_code, reason = "for reloading")]
     pub fn reconfigure(&mut self, plan: Plan) -> io::Result<()> {
         match &self.scripts {
             Some(scripts) => scripts.reconfigure(plan),
@@ -68,6 +67,11 @@ impl Notifier {
             }
         }
         Ok(())
+    }
+
+    /// Whether everything that has happened has been told.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.answered >= self.asked
     }
 
     /// Runs the startup script, and waits for its end.
@@ -149,14 +153,15 @@ impl Daemon {
     }
 
     /// A router left the configuration.
-    #[allow(dead_code, reason = "for reloading")]
     pub(super) fn tell_deleted(&mut self, id: RouterId) {
+        if self.notifier.scripts.is_none() {
+            return;
+        }
         let what = What::State { state: Notified::Deleted, priority: self.effective_priority(id) };
         self.notifier.tell(Event { subject: self.subject(id), what });
     }
 
     /// Tells the fifos the state of every router, after a reload (`fifo_write_vrrp_states_on_reload`).
-    #[allow(dead_code, reason = "for reloading")]
     pub(super) fn tell_states(&mut self) {
         for id in self.ids() {
             let state = match self.engine.state(id) {

@@ -60,6 +60,10 @@ pub struct Router {
     peers: Option<Box<[IpAddr]>>,
     /// Line in the configuration file, for messages.
     pub line: u32,
+    /// It is no longer in the configuration, and only its name is still of use.
+    pub gone: bool,
+    /// What tells whether its configuration has changed ([`model::Router::fingerprint`]).
+    pub fingerprint: u64,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
     advertised: u32,
@@ -84,6 +88,7 @@ struct Home {
 }
 
 /// An address that moves with a router.
+#[derive(PartialEq, Eq)]
 pub struct Address {
     /// The address.
     pub address: IpAddr,
@@ -97,6 +102,7 @@ pub struct Address {
     details: Option<Box<Details>>,
 }
 
+#[derive(PartialEq, Eq)]
 struct Details {
     dev: Option<Box<str>>,
     label: Option<Box<str>>,
@@ -165,8 +171,12 @@ pub type Registration = (RouterKey, RouterEntry);
 
 impl Router {
     /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its
-    /// configuration.
-    pub fn new(config: &model::Router, interface: Arc<str>) -> (Self, RouterSpec) {
+    /// configuration, and `fingerprint` is its.
+    pub fn new(
+        config: &model::Router,
+        fingerprint: u64,
+        interface: Arc<str>,
+    ) -> (Self, RouterSpec) {
         let spec = RouterSpec {
             vrid: config.vrid,
             priority: config.priority,
@@ -207,8 +217,34 @@ impl Router {
             quiet: 0,
             failing: false,
             last_notice: None,
+            gone: false,
+            fingerprint,
         };
         (router, spec)
+    }
+
+    /// Goes on with another configuration, where it lives at the moment. Returns what it was before. The kernel side
+    /// must be told of the [`Self::registration`] then, and that nothing is quiet.
+    pub fn take_up(&mut self, new: Self) -> Self {
+        let Self { home, link, failing, heard, last_notice, .. } = *self;
+        let mut new = Self { home, link, failing, heard, last_notice, ..new };
+        new.frames = home.map_or(Frames::None, |home| new.frames_from(home));
+        std::mem::replace(self, new)
+    }
+
+    /// It is no longer in the configuration: what is left is its name, for the history.
+    pub fn bury(&mut self) {
+        self.gone = true;
+        self.home = None;
+        self.frames = Frames::None;
+        self.addresses = Box::default();
+        self.advertised = 0;
+        self.peers = None;
+    }
+
+    /// What `ROUTERS` must hold, if it lives anywhere.
+    pub fn registration(&self, id: RouterId) -> Option<Registration> {
+        self.home.map(|home| (self.key(home.ifindex), self.entry(home, id)))
     }
 
     /// What `stats` sees of a router that was never active.
@@ -297,6 +333,21 @@ impl Router {
                 | FaultCause::SteppedDown,
             ) => None,
         }
+    }
+
+    /// The configured source.
+    pub fn configured_source(&self) -> Option<Ipv4Addr> {
+        self.source
+    }
+
+    /// How many of its addresses are advertised.
+    pub fn advertised(&self) -> u32 {
+        self.advertised
+    }
+
+    /// How the checksum of version 3 is computed.
+    pub fn v3_checksum(&self) -> V3Checksum {
+        self.v3_checksum
     }
 
     /// The configured source, else the interface's.

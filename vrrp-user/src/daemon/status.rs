@@ -10,6 +10,7 @@ use super::Daemon;
 use super::addresses::Place;
 use super::history::{From, What};
 use super::interfaces::Capture;
+use super::reload::Asked;
 use super::router::version_number;
 use crate::config::model::Authentication;
 use crate::control::api::{
@@ -53,6 +54,9 @@ impl Daemon {
                 drop(answer.send(self.order(&name, order)));
             }
             Question::Find { name, answer } => drop(answer.send(self.find(&name))),
+            Question::Reload { check, answer } => {
+                self.reload(Asked { check, answer: Some(answer) });
+            }
             Question::Events { from, router, answer } => {
                 drop(answer.send(self.events(from, router)));
             }
@@ -64,15 +68,15 @@ impl Daemon {
     pub(super) fn find(&self, name: &str) -> Option<RouterId> {
         let at = name.rsplit_once('/');
         let at = at.and_then(|(interface, vrid)| Some((interface, vrid.parse::<u8>().ok()?)));
-        let named = self.routers.iter().position(|router| *router.name == *name);
-        let found = named.or_else(|| {
+        let named = self.ids().find(|id| *self.router(*id).name == *name);
+        named.or_else(|| {
             let (interface, vrid) = at?;
-            let there = |router: &super::Router| {
+            let there = |id: &RouterId| {
+                let router = self.router(*id);
                 *router.interface == *interface && router.vrid().get() == vrid
             };
-            self.routers.iter().position(there)
-        });
-        found.and_then(|index| u32::try_from(index).ok()).map(RouterId)
+            self.ids().find(there)
+        })
     }
 
     fn status(&mut self) -> Status {
@@ -87,6 +91,7 @@ impl Daemon {
             routers,
             more,
             interfaces: self.interface_status(),
+            reload: self.reloads.last().cloned(),
             counters: self.counters(),
             // The control thread has them.
             scripts: Vec::new(),
@@ -104,7 +109,7 @@ impl Daemon {
             addresses += self.router(id).addresses().count();
             routers.extend(self.router_status(id, &refused));
         }
-        let more = begin + routers.len() < self.routers.len() && !routers.is_empty();
+        let more = begin + routers.len() < self.order.len() && !routers.is_empty();
         Routers { routers, more }
     }
 
@@ -297,7 +302,7 @@ impl Daemon {
 
     fn interface_status(&self) -> Vec<InterfaceStatus> {
         let (mut names, mut known) = (Vec::new(), HashSet::new());
-        for router in &self.routers {
+        for router in self.routers.iter().filter(|router| !router.gone) {
             let devs = router.addresses().filter_map(|address| address.dev());
             for name in [&*router.interface].into_iter().chain(devs) {
                 if known.insert(name) {

@@ -122,15 +122,29 @@ impl Tracking {
         config: &Config,
         specs: impl IntoIterator<Item = &'a mut RouterSpec>,
     ) {
-        let mut memberships = HashMap::new();
-        for group in &config.groups {
-            let id = self.group(&group.name);
-            memberships.extend(group.members.iter().map(|member| (member.as_str(), id)));
+        let routers = config.routers.iter().zip(config.memberships());
+        for ((router, group), spec) in routers.zip(specs) {
+            let group = group.and_then(|place| config.groups.get(place));
+            self.complete_one(router, group, spec);
         }
-        for (router, spec) in config.routers.iter().zip(specs) {
-            spec.track = self.uses(&router.track);
-            spec.group = memberships.get(router.name.as_str()).copied();
-        }
+    }
+
+    /// Completes the specification of one router, which is in this group.
+    pub fn complete_one(
+        &mut self,
+        router: &model::Router,
+        group: Option<&model::Group>,
+        spec: &mut RouterSpec,
+    ) {
+        spec.track = self.uses(&router.track);
+        spec.group = group.map(|group| self.group(&group.name));
+    }
+
+    /// Sync groups that there were, but are not in a configuration.
+    pub fn former_groups(&self, config: &Config) -> Vec<GroupId> {
+        let there = |name: &str| config.groups.iter().any(|group| group.name == *name);
+        let known = self.group_ids.iter();
+        known.filter(|(name, _)| !there(name)).map(|(_, id)| *id).collect()
     }
 
     /// Watches what a configuration tracks, and nothing else any more. Files are initialised only at the start of

@@ -412,15 +412,18 @@ impl Router {
         if let Some(cause) = self.link_fault {
             return Ability::Unable(cause);
         }
+        let Some(local) = self.local else {
+            // It is not known where it lives, and everything else comes later.
+            return Ability::Waits(None);
+        };
         for hold in [own, group].into_iter().flatten() {
             if let Hold::Fault(cause) = hold {
                 return Ability::Unable(cause);
             }
         }
-        match (own.or(group), self.local) {
-            (Some(hold), _) => Ability::Waits(Some(hold.cause())),
-            (None, None) => Ability::Waits(None),
-            (None, Some(local)) => Ability::Able(local),
+        match own.or(group) {
+            Some(hold) => Ability::Waits(Some(hold.cause())),
+            None => Ability::Able(local),
         }
     }
 

@@ -328,3 +328,4 @@ fn unknown_routers_are_ignored() {
 }
 
 mod reconfigured;
+mod tracked;

@@ -59,7 +59,7 @@ pub enum Version {
 }
 
 /// The advertisement interval as it stands on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AdvertInterval {
     /// Version 2: whole seconds, 1-255.
     Secs(u8),
@@ -107,7 +107,7 @@ impl fmt::Display for AdvertInterval {
 pub struct RouterId(pub u32);
 
 /// How gratuitous ARP (and unsolicited NA) is repeated, with keepalived's names and meanings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GarpPolicy {
     /// `garp_master_repeat`: rounds sent at once on becoming master.
     pub master_repeat: u32,
@@ -614,6 +614,23 @@ pub enum Action {
         /// What.
         notice: Notice,
     },
+}
+
+impl Action {
+    /// The router that it concerns, if it is one.
+    pub fn router(&self) -> Option<RouterId> {
+        match *self {
+            Self::AddAddresses(router)
+            | Self::RemoveAddresses(router)
+            | Self::SendAdvert { router, .. }
+            | Self::SendGarp { router, .. }
+            | Self::Transition { router, .. }
+            | Self::LowerPriority(router)
+            | Self::PriorityChanged { router, .. }
+            | Self::Notice { router, .. } => Some(router),
+            Self::GroupTransition { .. } => None,
+        }
+    }
 }
 
 /// What `status` shows of one router.

@@ -26,8 +26,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4, HELD6,
-    Held, INFO, INFO_ADVERTS_SENT, PEERS, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey,
-    SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VIPS6, XDP_PROGRAM,
+    Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry,
+    RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VIPS6,
+    XDP_PROGRAM,
 };
 
 pub use self::vips::Vip;
@@ -262,6 +263,25 @@ pub struct Sizes {
     pub vips6: u32,
 }
 
+impl Sizes {
+    /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
+    /// 256 routers and 1,024 addresses of each family. An entry that is not used costs some 400 octets of kernel
+    /// memory a router and 150 an address.
+    pub fn with_room(routers: usize, vips: usize, vips6: usize) -> Self {
+        let room = |used: usize, least: usize| {
+            u32::try_from(used.saturating_add(least.max(used / 4))).unwrap_or(u32::MAX)
+        };
+        let (vips, vips6) = (room(vips, 1024), room(vips6, 1024));
+        Self { routers: room(routers, 256), vips, vips6 }
+    }
+
+    /// Whether so many fit.
+    pub fn hold(self, routers: usize, vips: usize, vips6: usize) -> bool {
+        let fits = |used: usize, room: u32| u32::try_from(used).is_ok_and(|used| used <= room);
+        fits(routers, self.routers) && fits(vips, self.vips) && fits(vips6, self.vips6)
+    }
+}
+
 /// How an interface runs the XDP program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureMode {
@@ -314,6 +334,7 @@ pub struct Kernel {
     pins: PathBuf,
     routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
     vips: Vips,
+    peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
@@ -399,6 +420,7 @@ impl Kernel {
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
             vips: Vips::take(&mut ebpf, sizes)?,
+            peers: take(&mut ebpf, PEERS)?,
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
@@ -411,6 +433,37 @@ impl Kernel {
             links: BTreeMap::new(),
             counts_egress,
         })
+    }
+
+    /// How many entries the maps have.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Makes an index ready for another router: nothing of an earlier one is left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn clear(&mut self, index: u32) -> Result<(), Error> {
+        if self.slots.set(index, &Slot::default()) {
+            self.write_info(index, &RouterInfo::default())
+        } else {
+            Err(Error::Full { name: SLOTS, entries: self.slots.len() })
+        }
+    }
+
+    /// Forgets who was heard for routers that are gone. Walks the whole map.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn forget_peers(&mut self, gone: impl Fn(u32) -> bool) -> Result<(), Error> {
+        let keys: Result<Vec<_>, _> = self.peers.keys().collect();
+        for key in keys.map_err(Error::map(PEERS))?.iter().filter(|Plain(key)| gone(key.slot)) {
+            or_absent(PEERS, self.peers.remove(key))?;
+        }
+        Ok(())
     }
 
     /// The maps as others see them.

@@ -68,6 +68,18 @@ pub fn release_code() {
     }
 }
 
+/// [`trim`] and [`release_code`] when memory is locked already: after something that needed much of it for a short
+/// time. Nothing else frees pages that are locked one by one.
+pub fn give_back() {
+    // SAFETY: the call takes nothing (munlockall(2)).
+    let unlocked = unsafe { libc::munlockall() } == 0;
+    trim();
+    release_code();
+    if unlocked && let Err(error) = lock() {
+        log::debug!("memory is not locked: {error}");
+    }
+}
+
 /// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
 /// touched, such as most of each thread's stack, costs nothing.
 ///

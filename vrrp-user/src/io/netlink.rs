@@ -217,6 +217,7 @@ impl fmt::Display for InterfaceAddress {
 pub struct Netlink {
     asks: mpsc::UnboundedSender<Ask>,
     reports: mpsc::UnboundedReceiver<Report>,
+    thread: libc::pid_t,
 }
 
 impl Netlink {
@@ -240,7 +241,7 @@ impl Netlink {
             runtime.block_on(async {
                 let worker = Worker::open(asked, report);
                 let (worker, result) = match worker {
-                    Ok(worker) => (Some(worker), Ok(())),
+                    Ok(worker) => (Some(worker), Ok(nix::unistd::gettid().as_raw())),
                     Err(error) => (None, Err(error)),
                 };
                 if let (Ok(()), Some(worker)) = (opened.send(result), worker) {
@@ -249,8 +250,15 @@ impl Netlink {
             });
         };
         thread::Builder::new().name("netlink".to_owned()).spawn(serve).map_err(Error::Open)?;
-        open.await.unwrap_or(Err(Error::NoAnswer))?;
-        Ok(Self { asks, reports })
+        let thread = open.await.unwrap_or(Err(Error::NoAnswer))?;
+        Ok(Self { asks, reports, thread })
+    }
+
+    /// Schedules the thread in another way.
+    pub fn reschedule(&self, scheduling: Scheduling) {
+        if let Err(error) = sched::schedule_other_thread(self.thread, scheduling) {
+            log::debug!("netlink thread: {error}");
+        }
     }
 
     /// Asks for something; the answer comes as a [`Report`].

@@ -9,15 +9,37 @@ use crate::config::model::Scheduling;
 /// # Errors
 /// CAP_SYS_NICE is missing and RLIMIT_RTPRIO too low, or the control group has no real-time budget.
 pub fn schedule_thread(scheduling: Scheduling) -> io::Result<()> {
+    schedule(0, scheduling)
+}
+
+fn schedule(thread: libc::pid_t, scheduling: Scheduling) -> io::Result<()> {
     let (policy, priority) = match scheduling {
         Scheduling::Fifo(priority) => (libc::SCHED_FIFO, i32::from(priority)),
         Scheduling::Other => (libc::SCHED_OTHER, 0),
     };
     let parameters = libc::sched_param { sched_priority: priority };
-    // SAFETY: 0 is the calling thread; the structure lives until the call returns and is only read.
-    let result =
-        unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &parameters) };
+    // SAFETY: the structure lives until the call returns and is only read.
+    let result = unsafe {
+        libc::sched_setscheduler(thread, policy | libc::SCHED_RESET_ON_FORK, &parameters)
+    };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Puts the calling thread behind all others of the machine that have something to do, as far as that goes.
+pub fn behind_everything() {
+    const NICE: libc::c_int = 19;
+    // SAFETY: 0 is the calling thread (setpriority(2)); the call takes numbers only. To be nicer is always permitted.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
+}
+
+/// As [`schedule_thread`], for another thread of this process, by its number (gettid(2)).
+///
+/// # Errors
+/// Those of [`schedule_thread`], or the thread has ended.
+pub fn schedule_other_thread(thread: libc::pid_t, scheduling: Scheduling) -> io::Result<()> {
+    schedule(thread, scheduling)
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::openmetrics::{Format, Snapshot};
@@ -93,18 +93,49 @@ impl Shared {
     }
 }
 
-/// Serves the maps in the directory `pins` from a new thread until the process ends. An address at which it can
-/// not listen is logged and tried again: metrics are no reason not to run.
+/// A server that runs.
+pub struct Server {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Lets it end, and start another one in its place as soon as its address is free.
+    fn stop(self) -> JoinHandle<()> {
+        // It waits for the sender's end.
+        drop(self.stop);
+        self.thread
+    }
+}
+
+/// Serves the maps in the directory `pins` from a new thread, after the server `before` has ended. An address at
+/// which it can not listen is logged and tried again: metrics are no reason not to run. Without an address, `before`
+/// only ends.
 ///
 /// # Errors
 /// The thread can not be started.
-pub fn start(listen: Listen, pins: PathBuf, board: Arc<Board>) -> io::Result<()> {
+pub fn start(
+    listen: Option<Listen>,
+    pins: PathBuf,
+    board: Arc<Board>,
+    before: Option<Server>,
+) -> io::Result<Option<Server>> {
+    let before = before.map(Server::stop);
+    let Some(listen) = listen else { return Ok(None) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shared = Arc::new(Shared { pins, board, outcomes: Default::default() });
-    thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || runtime.block_on(serve(&listen, &shared)))?;
-    Ok(())
+    let (stop, stopped) = oneshot::channel();
+    let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        // A thread that panicked has ended as well.
+        let _ = before.map(JoinHandle::join);
+        runtime.block_on(async {
+            tokio::select! {
+                () = serve(&listen, &shared) => {}
+                _ = stopped => tidy(&listen),
+            }
+        });
+    })?;
+    Ok(Some(Server { stop, thread }))
 }
 
 /// Removes the socket file, if there is one.
@@ -367,7 +398,8 @@ mod tests {
         let socket = dir.path().join("metrics.sock");
         // A dead daemon's.
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        start(Listen::Unix(socket.clone()), dir.path().join("no-pins"), Arc::default()).unwrap();
+        let listen = Some(Listen::Unix(socket.clone()));
+        let server = start(listen, dir.path().join("no-pins"), Arc::default(), None).unwrap();
         for (request, status) in [
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
@@ -381,8 +413,23 @@ mod tests {
             assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
         }
         assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        tidy(&Listen::Unix(socket.clone()));
+        // Another one takes its place, here at the same address.
+        let listen = Some(Listen::Unix(socket.clone()));
+        let server = start(listen, dir.path().join("no-pins"), Arc::default(), server).unwrap();
+        let another = dir.path().join("another.sock");
+        let listen = Some(Listen::Unix(another.clone()));
+        let server = start(listen, dir.path().join("no-pins"), Arc::default(), server).unwrap();
+        for _ in 0..500 {
+            if another.exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(talk(&another, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
         assert!(!socket.exists());
+        let thread = server.unwrap().stop();
+        thread.join().unwrap();
+        assert!(!another.exists());
     }
 
     #[test]

@@ -366,6 +366,7 @@ mod tests {
                 capture: None,
                 error: None,
             }],
+            reload: None,
             counters: std::collections::BTreeMap::new(),
             scripts: Vec::new(),
         }

@@ -7,7 +7,7 @@ use crate::config::notify::Notify;
 use crate::engine::time::Nanos;
 
 /// That a router, or a sync group, depends on something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Track {
     /// On what.
     pub what: Tracked,

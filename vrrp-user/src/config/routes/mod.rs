@@ -23,7 +23,7 @@ use super::report::{Located, Position};
 pub const PROTOCOL: u8 = 18;
 
 /// Something about a line that its author should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Remark {
     /// Where.
     pub(super) at: Position,
@@ -109,7 +109,7 @@ impl fmt::Display for Prefix {
 }
 
 /// What comes and goes with a router besides its addresses, and what is done when it gets lost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Extras {
     /// Routes, in order.
     pub routes: Vec<Route>,
@@ -122,7 +122,7 @@ pub struct Extras {
 }
 
 /// What a master does when somebody else removes something of its.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnLost {
     /// It lets another router be master for a moment, as keepalived does.
     #[default]
@@ -147,7 +147,7 @@ impl OnLost {
 }
 
 /// What is there as long as the daemon runs, whoever is master.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fixed {
     /// Addresses; each of them names its interface.
     pub addresses: Vec<Address>,

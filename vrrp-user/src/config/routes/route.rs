@@ -12,7 +12,7 @@ use crate::config::text;
 const MAIN: u32 = 254;
 
 /// A route (`ip-route(8)`). Numbers are those of `struct rtmsg` and its attributes (rtnetlink(7)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Where to; tells the family.
     pub destination: Prefix,
@@ -111,7 +111,7 @@ impl RouteKind {
 }
 
 /// One of several ways.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NextHop {
     /// Gateway.
     pub via: Option<IpAddr>,
@@ -126,7 +126,7 @@ pub struct NextHop {
 }
 
 /// Where a route goes among those to the same destination, of the same table and metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Before the others, the kernel's default.
     #[default]
@@ -138,7 +138,7 @@ pub enum Place {
 }
 
 /// A metric (`RTAX_*`, linux/rtnetlink.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Metric {
     /// Octets in a packet.

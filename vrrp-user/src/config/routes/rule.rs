@@ -13,7 +13,7 @@ use crate::config::text;
 const LARGEST_PORT: u64 = u16::MAX as u64;
 
 /// A rule (`ip-rule(8)`). Numbers are those of `struct fib_rule_hdr` and its attributes (linux/fib_rules.h).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// Family.
     pub family: Family,
@@ -58,7 +58,7 @@ pub struct Rule {
 }
 
 /// What becomes of packets that match a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// They are looked up in a table.
     Table(u32),

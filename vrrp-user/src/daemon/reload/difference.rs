@@ -1,0 +1,89 @@
+//! In which settings two configurations of a router differ, for people.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use crate::daemon::router::Router;
+use crate::engine::types::{RouterSpec, Version};
+
+/// The settings that differ, with their values as far as these are short.
+pub(super) fn differences(
+    (old, before): (&Router, &RouterSpec),
+    (new, after): (&Router, &RouterSpec),
+) -> Vec<String> {
+    let mut differ = Vec::new();
+    let mut compare = |setting: &str, old: &dyn Display, new: &dyn Display| {
+        let (old, new) = (old.to_string(), new.to_string());
+        if old != new {
+            differ.push(format!("{setting} {old} -> {new}"));
+        }
+    };
+    compare("name", &old.name, &new.name);
+    compare("priority", &before.priority, &after.priority);
+    compare("version", &number(old.version()), &number(new.version()));
+    compare("interval", &before.interval, &after.interval);
+    compare("preempt", &before.preempt, &after.preempt);
+    compare("preempt_delay", &before.preempt_delay, &after.preempt_delay);
+    compare("source", &or_auto(old.configured_source()), &or_auto(new.configured_source()));
+    let peers = |router: &Router| {
+        let peers: Vec<_> =
+            router.peers().unwrap_or_default().iter().map(ToString::to_string).collect();
+        peers.join(" ")
+    };
+    compare("peers", &peers(old), &peers(new));
+    compare("lower_prio_advert", &before.lower_prio_advert, &after.lower_prio_advert);
+    compare("higher_prio_advert", &before.higher_prio_advert, &after.higher_prio_advert);
+    if old.authentication != new.authentication {
+        // Not with its value.
+        differ.push("authentication".to_owned());
+    }
+    if before.garp != after.garp {
+        differ.push("gratuitous ARP".to_owned());
+    }
+    if old.v3_checksum() != new.v3_checksum() {
+        differ.push("checksum of version 3".to_owned());
+    }
+    if before.track != after.track {
+        differ.push("tracking".to_owned());
+    }
+    if before.group != after.group {
+        differ.push("sync group".to_owned());
+    }
+    differ.extend(addresses(old, new));
+    if differ.is_empty() {
+        differ.push("other settings".to_owned());
+    }
+    differ
+}
+
+fn addresses(old: &Router, new: &Router) -> Option<String> {
+    let of = |router: &Router| -> Vec<String> {
+        let all = router.addresses().map(|address| {
+            let dev = address.dev().map(|dev| format!(" dev {dev}")).unwrap_or_default();
+            format!("{}/{}{dev}", address.address, address.prefix)
+        });
+        all.collect()
+    };
+    let (before, after) = (of(old), of(new));
+    let (old_set, new_set): (BTreeSet<_>, BTreeSet<_>) =
+        (before.iter().collect(), after.iter().collect());
+    let gone = old_set.difference(&new_set).map(|address| format!("-{address}"));
+    let come = new_set.difference(&old_set).map(|address| format!("+{address}"));
+    let changed: Vec<_> = come.chain(gone).collect();
+    if !changed.is_empty() {
+        return Some(format!("addresses {}", changed.join(" ")));
+    }
+    if before != after || old.advertised() != new.advertised() {
+        return Some("order of the addresses".to_owned());
+    }
+    let same = old.addresses().zip(new.addresses()).all(|(old, new)| old == new);
+    (!same).then(|| "options of the addresses".to_owned())
+}
+
+fn number(version: Version) -> u8 {
+    crate::daemon::router::version_number(version)
+}
+
+fn or_auto(source: Option<impl Display>) -> String {
+    source.map_or_else(|| "of the interface".to_owned(), |source| source.to_string())
+}
