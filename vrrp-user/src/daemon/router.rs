@@ -336,8 +336,8 @@ impl Router {
     }
 
     /// The configured source.
-    pub fn configured_source(&self) -> Option<Ipv4Addr> {
-        self.source
+    pub fn configured_source(&self) -> Option<IpAddr> {
+        self.source.as_deref().copied()
     }
 
     /// How many of its addresses are advertised.
