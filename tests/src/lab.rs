@@ -125,11 +125,14 @@ impl Lab {
              chain forward {\ntype filter hook forward priority 0\n",
         );
         if hosts.is_empty() {
-            rules += "ether type ip ip protocol 112 drop\n";
+            rules += "ether type ip ip protocol 112 drop\nether type ip6 ip6 nexthdr 112 drop\n";
         }
         for host in hosts {
-            rules += &format!("iifname \"to-{host}\" ether type ip ip protocol 112 drop\n");
-            rules += &format!("oifname \"to-{host}\" ether type ip ip protocol 112 drop\n");
+            for side in ["iifname", "oifname"] {
+                for packets in ["ether type ip ip protocol 112", "ether type ip6 ip6 nexthdr 112"] {
+                    rules += &format!("{side} \"to-{host}\" {packets} drop\n");
+                }
+            }
         }
         rules += "}\n}\n";
         let file = self.inner.dir.join("block.nft");

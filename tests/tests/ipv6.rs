@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Host, Instance, Lab, Prober, Result, Tcpdump, WebServer};
+use vrrp_tests::{Host, Instance, Lab, Prober, Result, Tcpdump, VrrpUser, WebServer};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const LONG: Duration = Duration::from_secs(20);
@@ -217,4 +217,78 @@ fn ours_is_preferred_by_unicast() -> Result<()> {
 #[test]
 fn theirs_is_preferred_by_unicast() -> Result<()> {
     takeover(THEIRS_FIRST, &unicast())
+}
+
+/// What `status` says is wrong with the router.
+fn problems(daemon: &VrrpUser, host: &Host) -> Result<Vec<String>> {
+    let router = daemon.router(host, ROUTER)?;
+    let lines = router["problems"].as_array().unwrap().iter();
+    Ok(lines.map(|line| line.as_str().unwrap().to_owned()).collect())
+}
+
+/// Cut off from each other both are master, and ours says so by the neighbour advertisements of the other one.
+#[test]
+fn split_brain_is_seen() -> Result<()> {
+    let stage = Stage::new()?;
+    let [a, b] = &stage.hosts;
+    let mut ours = VrrpUser::start(a, &v6(150).to_string())?;
+    ours.wait_state(a, ROUTER, "MASTER", LONG)?;
+    let mut theirs = Kind::Keepalived.start(b, &v6(100).to_string())?;
+    theirs.wait_state(b, ROUTER, "BACKUP", LONG)?;
+    stage.lab.wait_until(LONG, "nothing is wrong", || {
+        Ok(problems(&ours, a)?.is_empty().then_some(()))
+    })?;
+    let (bpffs, instance) = (stage.lab.bpffs().display().to_string(), VrrpUser::instance(a));
+    let options = ["monitor", "--json", "--bpffs", &bpffs, "--instance", &instance];
+    let watching = a.spawn("monitor", &VrrpUser::binary()?.display().to_string(), &options)?;
+    stage.lab.block_vrrp(&[])?;
+    theirs.wait_state(b, ROUTER, "MASTER", LONG)?;
+    let mac = b.mac().map(|octet| format!("{octet:02x}")).join(":");
+    for address in ["fe80::100", "2001:db8::100"] {
+        let claim = format!("split brain: {mac} also claims {address} on eth0");
+        stage.lab.wait_until(LONG, &claim, || {
+            let lines = problems(&ours, a)?;
+            Ok(lines.iter().any(|line| line.starts_with(&claim)).then_some(()))
+        })?;
+    }
+    assert!(ours.reason(a, "ndisc_conflict")? >= 2);
+    let claim = format!("\"address\":\"2001:db8::100\",\"mac\":\"{mac}\"");
+    stage.lab.wait_until(LONG, "monitor shows the claim", || {
+        Ok(watching.log().contains(&claim).then_some(()))
+    })?;
+    stage.lab.unblock_vrrp()?;
+    theirs.wait_state(b, ROUTER, "BACKUP", LONG)?;
+    stage
+        .lab
+        .wait_until(LONG, "it is over", || Ok(problems(&ours, a)?.is_empty().then_some(())))?;
+    Ok(())
+}
+
+/// Without IPv6 on the interface the router waits, and `doctor` says what for; then all is fine.
+#[test]
+fn an_interface_without_ipv6() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let set = |value: &str| {
+        let setting = format!("net.ipv6.conf.eth0.disable_ipv6={value}");
+        host.namespace().run("sysctl", &["-q", "-w", &setting]).map(drop)
+    };
+    set("1")?;
+    let mut ours = VrrpUser::start(&host, &v6(150).to_string())?;
+    ours.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    let words = "has no IPv6 link-local address of its own";
+    assert!(problems(&ours, &host)?[0].contains(words), "{:?}", problems(&ours, &host)?);
+    let conf = host.dir("vrrp-user")?.join("vrrp.conf").display().to_string();
+    let said = |check: &str| -> Result<String> {
+        let (report, _) = VrrpUser::doctor(&host, &["--config", &conf])?;
+        let findings = report["findings"].as_array().unwrap().iter();
+        let found = findings.filter(|finding| finding["check"] == check);
+        Ok(found.map(|finding| finding["severity"].as_str().unwrap()).collect())
+    };
+    assert_eq!([said("ipv6 eth0")?, said("link-local eth0")?], ["broken", "broken"]);
+    set("0")?;
+    ours.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    assert_eq!([said("ipv6 eth0")?, said("link-local eth0")?], ["fine", "fine"]);
+    assert_eq!(said("multicast6 eth0")?, "fine");
+    ours.stop().map(drop)
 }

@@ -323,10 +323,11 @@ impl Monitor {
         }
     }
 
-    /// The routers of the address in a gratuitous ARP message; `None` if it is not a virtual one.
+    /// The routers of the address that ARP or neighbour discovery speaks of; `None` if it is not a virtual one.
     fn routers_of(&self, packet: &Packet) -> Option<&BTreeSet<u8>> {
         match &packet.content {
             Content::GratuitousArp(message) => self.addresses.get(&message.sender_ip.into()),
+            Content::Neighbour(seen) => self.addresses.get(&seen.message.target().into()),
             Content::Vrrp(_) => None,
         }
     }
@@ -339,7 +340,7 @@ impl Monitor {
             Content::Vrrp(_) => {
                 self.options.vrid.is_none_or(|vrid| seen.packet.vrid() == Some(vrid))
             }
-            Content::GratuitousArp(_) => {
+            Content::GratuitousArp(_) | Content::Neighbour(_) => {
                 let vrids = self.routers_of(&seen.packet);
                 vrids
                     .is_some_and(|vrids| self.options.vrid.is_none_or(|vrid| vrids.contains(&vrid)))

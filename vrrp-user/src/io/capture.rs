@@ -20,6 +20,7 @@ use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, VRRP_MULTICAST, VRRP_MULTICAST_V6,
 };
+use crate::wire::ndisc::{self, IPPROTO_ICMPV6};
 
 /// Octets that are kept of a packet: the longest advertisement with the longest IP header is shorter.
 const SNAP_LEN: usize = 2048;
@@ -249,11 +250,12 @@ fn describe(
     packet
 }
 
-/// The socket filter (linux/filter.h): IP protocol 112 of both families, and ARP in which the sender speaks of
-/// its own address, with up to one VLAN tag in the packet.
+/// The socket filter (linux/filter.h): IP protocol 112 of both families, ARP in which the sender speaks of its own
+/// address, neighbour advertisements, and neighbour solicitations from no address (more exactly, from one that begins
+/// with four zero octets), with up to one VLAN tag in the packet.
 ///
 /// Each instruction as code, jumps when true and when false, and constant.
-fn filter() -> [(u16, u8, u8, u32); 30] {
+fn filter() -> [(u16, u8, u8, u32); 42] {
     /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
     const WORD: u16 = 0x20;
     const HALF: u16 = 0x28;
@@ -268,16 +270,22 @@ fn filter() -> [(u16, u8, u8, u32); 30] {
     const KEEP: u32 = 0xffff;
 
     let op = |code, jt, jf, k| (code, jt, jf, k);
-    // By the EtherType in the accumulator, with the network header at an offset; thirteen instructions.
+    // By the EtherType in the accumulator, with the network header at an offset; nineteen instructions.
     let network = |at: u32| {
         [
             op(EQUAL, 2, 0, ETHERTYPE_IPV4.into()),
             op(EQUAL, 3, 0, ETHERTYPE_IPV6.into()),
-            op(EQUAL, 4, 9, ETHERTYPE_ARP.into()),
+            op(EQUAL, 10, 15, ETHERTYPE_ARP.into()),
             op(BYTE, 0, 0, at + 9),
-            op(EQUAL, 6, 7, IPPROTO_VRRP.into()),
+            op(EQUAL, 12, 13, IPPROTO_VRRP.into()),
             op(BYTE, 0, 0, at + 6),
-            op(EQUAL, 4, 5, IPPROTO_VRRP.into()),
+            op(EQUAL, 10, 0, IPPROTO_VRRP.into()),
+            op(EQUAL, 0, 10, IPPROTO_ICMPV6.into()),
+            op(BYTE, 0, 0, at + 40),
+            op(EQUAL, 7, 0, ndisc::ADVERTISEMENT.into()),
+            op(EQUAL, 0, 7, ndisc::SOLICITATION.into()),
+            op(WORD, 0, 0, at + 8),
+            op(EQUAL, 4, 5, 0),
             op(WORD, 0, 0, at + 14),
             op(TO_X, 0, 0, 0),
             op(WORD, 0, 0, at + 24),
@@ -286,14 +294,14 @@ fn filter() -> [(u16, u8, u8, u32); 30] {
             op(RETURN, 0, 0, 0),
         ]
     };
-    let mut program = [op(RETURN, 0, 0, 0); 30];
+    let mut program = [op(RETURN, 0, 0, 0); 42];
     program[0] = op(WORD, 0, 0, ETHERTYPE);
     // Over the tests of an untagged packet.
-    program[1] = op(EQUAL, 14, 0, ETHERTYPE_VLAN.into());
-    program[2] = op(EQUAL, 13, 0, ETHERTYPE_QINQ.into());
-    program[3..16].copy_from_slice(&network(0));
-    program[16] = op(HALF, 0, 0, 2);
-    program[17..].copy_from_slice(&network(4));
+    program[1] = op(EQUAL, 20, 0, ETHERTYPE_VLAN.into());
+    program[2] = op(EQUAL, 19, 0, ETHERTYPE_QINQ.into());
+    program[3..22].copy_from_slice(&network(0));
+    program[22] = op(HALF, 0, 0, 2);
+    program[23..].copy_from_slice(&network(4));
     program
 }
 
@@ -378,6 +386,16 @@ mod tests {
         assert_eq!(keeps(0x8100, &tagged), Some(true));
         assert_eq!(keeps(0x88a8, &tagged), Some(true));
         assert_eq!(keeps(0x88cc, &tagged), Some(false));
+        let mut ipv6 = [2; 64];
+        for (kind, source, kept) in
+            [(136, 2, true), (135, 0, true), (135, 2, false), (134, 0, false)]
+        {
+            (ipv6[6], ipv6[40]) = (58, kind);
+            ipv6[8..24].fill(source);
+            assert_eq!(keeps(0x86dd, &ipv6), Some(kept), "type {kind} from {source}");
+            let tagged = [&[0, 7, 0x86, 0xdd][..], &ipv6].concat();
+            assert_eq!(keeps(0x8100, &tagged), Some(kept));
+        }
     }
 
     proptest! {
@@ -386,8 +404,8 @@ mod tests {
         fn the_filter_keeps_what_is_read(
             ethertype in prop_oneof![Just(0x0800_u16), Just(0x86dd), Just(0x0806), Just(0x8100)],
             inner in prop_oneof![Just(0x0800_u16), Just(0x86dd), Just(0x0806)],
-            mut data in proptest::collection::vec(any::<u8>(), 0..64),
-            make in any::<[bool; 2]>(),
+            mut data in proptest::collection::vec(any::<u8>(), 0..100),
+            make in any::<[bool; 3]>(),
         ) {
             let tagged = ethertype == 0x8100;
             if tagged && data.len() >= 4 {
@@ -400,6 +418,15 @@ mod tests {
             if make[1] && data.len() >= at + 28 {
                 data[at..at + 8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
                 data.copy_within(at + 14..at + 18, at + 24);
+            }
+            if make[2] && data.len() >= at + 64 {
+                let kind = 135 + data[at + 40] % 2;
+                (data[at], data[at + 4], data[at + 5]) = (0x60, 0, 24);
+                (data[at + 6], data[at + 7]) = (58, 255);
+                (data[at + 40], data[at + 41]) = (kind, 0);
+                if kind == 135 {
+                    data[at + 8..at + 24].fill(0);
+                }
             }
             if dissect::Packet::parse(ethertype, None, &data).is_some() {
                 prop_assert_eq!(keeps(ethertype, &data), Some(true));

@@ -1,4 +1,4 @@
-//! Advertisements and gratuitous ARP for people to look at: all that can be read of a packet, and all that
+//! Advertisements, gratuitous ARP and neighbour advertisements for people to look at: all that can be read of a packet, and all that
 //! is wrong with it.
 //!
 //! The receive checks end at the first failure; this goes on as far as there are octets, and never fails.
@@ -11,7 +11,7 @@ use vrrp_common::{IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VR
 
 use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use super::family::from_field;
-use super::{arp, array, checksum, ipv4};
+use super::{arp, array, checksum, ipv4, ipv6, ndisc};
 
 /// EtherType of a customer tag (IEEE 802.1Q).
 pub const ETHERTYPE_VLAN: u16 = 0x8100;
@@ -42,6 +42,21 @@ pub enum Content {
     Vrrp(Vrrp),
     /// An ARP message in which the sender speaks of its own address.
     GratuitousArp(arp::Repr),
+    /// A neighbour advertisement, or a question of duplicate address detection.
+    Neighbour(Neighbour),
+}
+
+/// What neighbour discovery says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Source address.
+    pub source: Ipv6Addr,
+    /// Destination address.
+    pub destination: Ipv6Addr,
+    /// The message.
+    pub message: ndisc::Repr,
+    /// Octets of the message.
+    pub length: usize,
 }
 
 /// A packet of IP protocol 112.
@@ -115,7 +130,10 @@ impl Packet {
         }
         let content = match ethertype {
             ETHERTYPE_IPV4 => Content::Vrrp(in_ipv4(data)?),
-            ETHERTYPE_IPV6 => Content::Vrrp(in_ipv6(data)?),
+            ETHERTYPE_IPV6 => match in_ipv6(data) {
+                Some(vrrp) => Content::Vrrp(vrrp),
+                None => Content::Neighbour(neighbour(data)?),
+            },
             ETHERTYPE_ARP => {
                 let message = arp::Repr::parse(data).ok()?;
                 if message.sender_ip != message.target_ip {
@@ -148,7 +166,7 @@ impl Packet {
     pub fn vrid(&self) -> Option<u8> {
         match &self.content {
             Content::Vrrp(vrrp) => vrrp.message.as_ref().map(|message| message.vrid),
-            Content::GratuitousArp(_) => None,
+            Content::GratuitousArp(_) | Content::Neighbour(_) => None,
         }
     }
 }
@@ -205,6 +223,22 @@ fn in_ipv6(packet: &[u8]) -> Option<Vrrp> {
     let source = IpAddr::from(array::<16>(header, 8));
     let destination = IpAddr::from(array::<16>(header, 24));
     Some(vrrp(source, destination, header[7], length, present, problems))
+}
+
+/// A neighbour advertisement, or a solicitation from no address; with what the stack asks for (RFC 4861 section 7.1)
+/// except the checksum.
+fn neighbour(packet: &[u8]) -> Option<Neighbour> {
+    let (header, payload) = ipv6::Repr::parse(packet).ok()?;
+    let ipv6::Repr { source, destination, hop_limit, next_header, .. } = header;
+    if next_header != ndisc::IPPROTO_ICMPV6 || hop_limit != ndisc::HOP_LIMIT {
+        return None;
+    }
+    let message = ndisc::Repr::parse(payload).ok()?;
+    let wanted = match message {
+        ndisc::Repr::Advertisement { .. } => true,
+        ndisc::Repr::Solicitation { .. } => source.is_unspecified(),
+    };
+    wanted.then_some(Neighbour { source, destination, message, length: payload.len() })
 }
 
 fn vrrp(
@@ -355,7 +389,7 @@ mod tests {
     fn read(packet: &[u8]) -> Vrrp {
         match Packet::parse(ETHERTYPE_IPV4, None, packet).unwrap().content {
             Content::Vrrp(vrrp) => vrrp,
-            Content::GratuitousArp(_) => panic!("ARP"),
+            other @ (Content::GratuitousArp(_) | Content::Neighbour(_)) => panic!("{other:?}"),
         }
     }
 

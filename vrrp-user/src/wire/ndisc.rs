@@ -26,10 +26,10 @@ mod field {
     pub const TARGET: usize = 8;
 }
 
-mod kind {
-    pub const SOLICITATION: u8 = 135;
-    pub const ADVERTISEMENT: u8 = 136;
-}
+/// Type of a neighbour solicitation (RFC 4861 section 4.3).
+pub const SOLICITATION: u8 = 135;
+/// Type of a neighbour advertisement (RFC 4861 section 4.4).
+pub const ADVERTISEMENT: u8 = 136;
 
 mod flag {
     pub const ROUTER: u8 = 0x80;
@@ -95,14 +95,14 @@ impl Repr {
         let message = at_least(message, HEADER_LEN)?;
         let (kind, code) = (message[field::TYPE], message[field::CODE]);
         let wanted = match (kind, code) {
-            (kind::SOLICITATION, 0) => option::SOURCE_LINK_LAYER,
-            (kind::ADVERTISEMENT, 0) => option::TARGET_LINK_LAYER,
+            (SOLICITATION, 0) => option::SOURCE_LINK_LAYER,
+            (ADVERTISEMENT, 0) => option::TARGET_LINK_LAYER,
             _ => return Err(Error::Not("a neighbour solicitation or advertisement")),
         };
         let flags = message[field::FLAGS];
         let target = array::<16>(message, field::TARGET).into();
         let mac = link_layer(&message[HEADER_LEN..], wanted)?;
-        Ok(if kind == kind::SOLICITATION {
+        Ok(if kind == SOLICITATION {
             Self::Solicitation { target, source_mac: mac }
         } else {
             Self::Advertisement {
@@ -134,14 +134,14 @@ impl Repr {
         message.fill(0);
         let (kind, flags, option, mac) = match *self {
             Self::Solicitation { source_mac, .. } => {
-                (kind::SOLICITATION, 0, option::SOURCE_LINK_LAYER, source_mac)
+                (SOLICITATION, 0, option::SOURCE_LINK_LAYER, source_mac)
             }
             Self::Advertisement { router, solicited, override_, target_mac, .. } => {
                 let flag = |set: bool, flag: u8| if set { flag } else { 0 };
                 let flags = flag(router, flag::ROUTER)
                     | flag(solicited, flag::SOLICITED)
                     | flag(override_, flag::OVERRIDE);
-                (kind::ADVERTISEMENT, flags, option::TARGET_LINK_LAYER, target_mac)
+                (ADVERTISEMENT, flags, option::TARGET_LINK_LAYER, target_mac)
             }
         };
         message[field::TYPE] = kind;

@@ -15,6 +15,7 @@ use crate::config::model::{Config, Transport};
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
 use crate::wire::ethernet::Mac;
+use crate::wire::family::Family;
 
 /// An interface of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +128,8 @@ fn uses(config: &Config, ports: &BTreeMap<String, Port>) -> BTreeMap<String, Use
     let mut uses: BTreeMap<String, Use> = BTreeMap::new();
     for router in &config.routers {
         let used = uses.entry(router.interface.clone()).or_default();
-        used.multicast |= matches!(router.transport, Transport::Multicast { .. });
+        used.multicast |= matches!(router.transport, Transport::Multicast { .. })
+            && router.family() == Family::V4;
         for address in router.addresses.iter().chain(&router.excluded) {
             let dev = address.dev.as_deref().unwrap_or(&router.interface);
             if ports.get(dev).is_some_and(|port| !port.arp) {

@@ -5,6 +5,7 @@
 
 mod host;
 mod interfaces;
+mod ipv6;
 mod network;
 mod probe;
 
@@ -139,6 +140,7 @@ fn examine(options: &Options<'_>) -> Vec<Finding> {
     match &loaded {
         Some(config) => {
             findings.extend(interfaces::examine(config, status.as_ref()));
+            findings.extend(ipv6::examine(config, status.is_some()));
             findings.push(refused(options, config));
             findings.extend(network::examine(config, status.as_ref(), options.gateway));
         }

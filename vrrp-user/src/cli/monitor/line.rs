@@ -11,7 +11,8 @@ use vrrp_common::reason::Reason;
 use super::super::clock::TimeOfDay;
 use super::pcapng::Record;
 use crate::wire::arp::{self, Operation};
-use crate::wire::dissect::{Content, Interval, Message, Packet, Vrrp};
+use crate::wire::dissect::{Content, Interval, Message, Neighbour, Packet, Vrrp};
+use crate::wire::ndisc;
 
 /// A packet that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Observed {
 /// As `12:00:01.123456 eth0 10.0.0.2 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 100, authtype simple,
 /// intvl 1s, length 20, addrs: 10.0.0.100`; what is wrong stands in brackets at the end.
 ///
-/// `vrids` are the virtual routers that an address in ARP belongs to.
+/// `vrids` are the virtual routers that an address in ARP or neighbour discovery belongs to.
 pub fn text(seen: &Observed, vrids: &BTreeSet<u8>) -> String {
     let mut line = format!("{} {}", TimeOfDay(seen.time_ns), seen.interface);
     // Writing to a string does not fail.
@@ -54,7 +55,7 @@ fn problems(packet: &Packet) -> Option<String> {
                 problems.iter().map(|reason| format!("{}: {}", reason.name(), wrong(*reason)));
             Some(named.collect::<Vec<_>>().join("; "))
         }
-        Content::Vrrp(_) | Content::GratuitousArp(_) => None,
+        Content::Vrrp(_) | Content::GratuitousArp(_) | Content::Neighbour(_) => None,
     }
 }
 
@@ -75,11 +76,25 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
             };
             let mac = Mac(message.sender_mac);
             write!(line, " ARP, Gratuitous {operation} {} is-at {mac}", message.sender_ip)?;
-            let vrids: Vec<String> = vrids.iter().map(u8::to_string).collect();
-            if !vrids.is_empty() {
-                write!(line, ", vrid {}", vrids.join(" "))?;
-            }
+            of_routers(line, vrids)?;
             write!(line, ", length {}", arp::LEN)
+        }
+        Content::Neighbour(Neighbour { source, destination, message, length }) => {
+            write!(line, " {source} > {destination}: ICMP6, neighbor ")?;
+            match message {
+                ndisc::Repr::Solicitation { target, .. } => {
+                    write!(line, "solicitation, who has {target}")?;
+                }
+                ndisc::Repr::Advertisement { target, target_mac, .. } => {
+                    write!(line, "advertisement, tgt is {target}")?;
+                    if let Some(mac) = target_mac {
+                        write!(line, " is-at {}", Mac(*mac))?;
+                    }
+                    write!(line, ", Flags [{}]", flags(message).join(", "))?;
+                }
+            }
+            of_routers(line, vrids)?;
+            write!(line, ", length {length}")
         }
         Content::Vrrp(vrrp) => {
             write!(line, " {} > {}: VRRP", vrrp.source, vrrp.destination)?;
@@ -94,6 +109,23 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
                 addresses(line, message)?;
             }
             Ok(())
+        }
+    }
+}
+
+/// The virtual routers that an address belongs to.
+fn of_routers(line: &mut String, vrids: &BTreeSet<u8>) -> fmt::Result {
+    let vrids: Vec<String> = vrids.iter().map(u8::to_string).collect();
+    if vrids.is_empty() { Ok(()) } else { write!(line, ", vrid {}", vrids.join(" ")) }
+}
+
+/// The flags of a neighbour advertisement by the names that tcpdump has for them.
+fn flags(message: &ndisc::Repr) -> Vec<&'static str> {
+    match *message {
+        ndisc::Repr::Solicitation { .. } => Vec::new(),
+        ndisc::Repr::Advertisement { router, solicited, override_, .. } => {
+            let all = [(router, "router"), (solicited, "solicited"), (override_, "override")];
+            all.into_iter().filter_map(|(set, name)| set.then_some(name)).collect()
         }
     }
 }
@@ -190,6 +222,26 @@ pub enum Json<'a> {
         /// The virtual routers that it is known to belong to.
         vrids: &'a BTreeSet<u8>,
     },
+    /// A neighbour advertisement, or a question of duplicate address detection.
+    Ndisc {
+        /// What every packet has.
+        #[serde(flatten)]
+        common: Common<'a>,
+        /// `advertisement` or `solicitation`.
+        operation: &'static str,
+        /// Source address.
+        source: IpAddr,
+        /// Destination address.
+        destination: IpAddr,
+        /// The address that it speaks of.
+        address: IpAddr,
+        /// Where it is; `null` where that is not said.
+        mac: Option<String>,
+        /// Any of `router`, `solicited`, `override`.
+        flags: Vec<&'static str>,
+        /// The virtual routers that the address is known to belong to.
+        vrids: &'a BTreeSet<u8>,
+    },
     /// Advertisements that were refused, and of which no sample was kept.
     NotSampled {
         /// Seconds since 1970.
@@ -277,6 +329,22 @@ impl<'a> Json<'a> {
                 mac: Mac(message.sender_mac).to_string(),
                 vrids,
             },
+            Content::Neighbour(Neighbour { source, destination, message, .. }) => {
+                let (operation, mac) = match message {
+                    ndisc::Repr::Solicitation { source_mac, .. } => ("solicitation", source_mac),
+                    ndisc::Repr::Advertisement { target_mac, .. } => ("advertisement", target_mac),
+                };
+                Self::Ndisc {
+                    common,
+                    operation,
+                    source: (*source).into(),
+                    destination: (*destination).into(),
+                    address: message.target().into(),
+                    mac: mac.map(|mac| Mac(mac).to_string()),
+                    flags: flags(message),
+                    vrids,
+                }
+            }
         }
     }
 }
@@ -380,6 +448,35 @@ mod tests {
         assert_eq!(
             json,
             r#"{"type":"arp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"operation":"request","address":"10.0.0.100","mac":"02:00:00:00:00:a1","vrids":[51]}"#
+        );
+    }
+
+    #[test]
+    fn neighbour_advertisements_name_the_router() {
+        let address: std::net::Ipv6Addr = "2001:db8::100".parse().unwrap();
+        let mut neighbour = Neighbour {
+            source: address,
+            destination: ndisc::ALL_NODES,
+            message: ndisc::Repr::unsolicited([2, 0, 0, 0, 0, 0xa1], address, false),
+            length: 32,
+        };
+        let packet = seen(Content::Neighbour(neighbour));
+        assert_eq!(
+            shown(&packet, &[51]),
+            "eth0 2001:db8::100 > ff02::1: ICMP6, neighbor advertisement, tgt is 2001:db8::100 is-at \
+             02:00:00:00:00:a1, Flags [override], vrid 51, length 32"
+        );
+        let json = serde_json::to_string(&Json::packet(&packet, &BTreeSet::from([51]))).unwrap();
+        assert_eq!(
+            json,
+            r#"{"type":"ndisc","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"operation":"advertisement","source":"2001:db8::100","destination":"ff02::1","address":"2001:db8::100","mac":"02:00:00:00:00:a1","flags":["override"],"vrids":[51]}"#
+        );
+        neighbour.source = std::net::Ipv6Addr::UNSPECIFIED;
+        neighbour.message = ndisc::Repr::Solicitation { target: address, source_mac: None };
+        neighbour.length = 24;
+        assert_eq!(
+            shown(&seen(Content::Neighbour(neighbour)), &[]),
+            "eth0 :: > ff02::1: ICMP6, neighbor solicitation, who has 2001:db8::100, length 24"
         );
     }
 

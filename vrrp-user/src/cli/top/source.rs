@@ -273,6 +273,7 @@ fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
                     let source = match packet.content {
                         Content::Vrrp(vrrp) => vrrp.source.to_string(),
                         Content::GratuitousArp(arp) => arp.sender_ip.to_string(),
+                        Content::Neighbour(neighbour) => neighbour.source.to_string(),
                     };
                     let routers = &maps.routers;
                     let here = routers.iter().find(|(_, info, _)| info.ifindex == sample.ifindex);
