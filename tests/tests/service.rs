@@ -311,7 +311,47 @@ fn the_control_socket_belongs_to_a_group() -> Result<()> {
     let mut process = start(&["--socket-mode", "0666"])?;
     let (may, text) = ask("10", &["status"]);
     assert!(may && text.contains("MASTER"), "{text}");
+    // But not change anything.
+    let (may, text) = ask("10", &["step-down", "VI_1"]);
+    assert!(!may && text.contains("not permitted") && text.contains("group"), "{text}");
+    let (may, text) = ask("10", &["status", "--json"]);
+    assert!(may && text.contains("\"control_not_permitted\": 1"), "{text}");
+    assert!(text.contains("MASTER"), "{text}");
     process.terminate(LONG)?;
+    // The members of its group may.
+    let mut process = start(&["--socket-group", "adm"])?;
+    let (may, text) = ask("4", &["step-down", "VI_1"]);
+    assert!(may, "{text}");
+    lab.wait_until(LONG, "the address is gone", || Ok((!host.has_address(VIP)?).then_some(())))?;
+    process.terminate(LONG)?;
+    Ok(())
+}
+
+/// What the drop-in of the documentation grants besides.
+#[test]
+fn scripts_of_another_user_take_more_capabilities() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let dir = host.dir("scripts")?;
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let (script, out) = (dir.join("script"), dir.join("out"));
+    fs::write(&script, format!("#!/bin/sh\nid -un >{0}.new && mv {0}.new {0}\n", out.display()))
+        .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut instance = Instance::new(51, 255, "10.0.0.100/24");
+    instance.extra.push(format!("notify_master \"{}\" daemon", script.display()));
+    let conf = instance.to_string();
+    let mut process = Start::new(&host, &conf, &[])?.nobody(CAPABILITIES).spawn()?;
+    lab.wait_until(LONG, "a word on capabilities", || {
+        Ok(process.log().contains("CAP_SETUID").then_some(()))
+    })?;
+    process.terminate(LONG)?;
+    let more = "-all,+net_admin,+net_raw,+bpf,+setuid,+setgid,+kill";
+    let mut process = Start::new(&host, &conf, &[])?.nobody(more).spawn()?;
+    let user = lab.wait_until(LONG, "the script", || Ok(fs::read_to_string(&out).ok()))?;
+    assert_eq!(user, "daemon\n");
+    process.terminate(LONG)?;
+    fs::remove_dir_all(runtime(&host)).unwrap();
     Ok(())
 }
 

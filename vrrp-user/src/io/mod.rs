@@ -1,6 +1,7 @@
 //! Everything that touches the kernel. No decision about a virtual router is made in here.
 
 pub mod bpf;
+pub mod capability;
 pub mod capture;
 pub mod logger;
 pub mod memory;

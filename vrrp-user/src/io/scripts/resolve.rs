@@ -18,6 +18,7 @@ use super::spawn::{Account, Program};
 use crate::config::command::{Command, Origin, ScriptUser};
 use crate::config::model::{Diagnostic, Severity};
 use crate::config::notify::Settings;
+use crate::io::capability;
 
 /// Whom scripts run as when nothing is said, if there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";
@@ -193,11 +194,14 @@ impl<'a> Resolver<'a> {
     /// Without privileges nobody can become somebody else.
     fn attainable(&self, account: Account) -> Result<Account, String> {
         let same = (account.uid, account.gid) == (self.ours.uid, self.ours.gid);
-        if self.ours.uid == 0 || same {
+        if capability::can_change_users() || same {
             return Ok(account);
         }
         let (ours, theirs) = (user_name(self.ours.uid), user_name(account.uid));
-        Err(format!("the daemon runs as {ours} and can not run anything as {theirs}"))
+        Err(format!(
+            "the daemon runs as {ours} and can not run anything as {theirs}: that takes CAP_SETUID and \
+             CAP_SETGID, and CAP_KILL to end it"
+        ))
     }
 
     fn look_up(&self, user: &ScriptUser) -> Result<Account, String> {

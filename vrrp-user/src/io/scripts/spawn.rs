@@ -14,6 +14,8 @@ use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::Pid;
 
+use crate::io::capability;
+
 /// The child needs some hundred octets of it.
 const STACK: usize = 32 << 10;
 /// Signals that there are, and the octets of a set of them (`_NSIG`, signal(7)).
@@ -94,7 +96,7 @@ pub fn spawn(program: &Program, more: &[CString], environment: &[CString]) -> io
         environment: environment.as_ptr(),
         null: null.as_raw_fd(),
         output: input.as_raw_fd(),
-        privileged: ours.uid == 0,
+        privileged: capability::can_change_users(),
         ours,
         failed: &raw mut failed,
     };
