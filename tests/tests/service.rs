@@ -153,6 +153,11 @@ fn the_service_manager_is_told() -> Result<()> {
     let second = manager.wait(&host, "1 MASTER")?;
     // Without WATCHDOG_USEC there is no watchdog.
     assert_eq!(second, ["STATUS=1 virtual router: 1 MASTER\n"]);
+    process.signal(Signal::SIGHUP)?;
+    let reloading = manager.wait(&host, "READY=1")?;
+    assert_eq!(reloading.len(), 2, "{reloading:?}");
+    assert!(reloading[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading:?}");
+    assert_eq!(reloading[1], "READY=1\nSTATUS=1 virtual router: 1 MASTER\n");
     // Nothing changes, nothing is told.
     pause(Duration::from_secs(2))?;
     assert_eq!(manager.message(), None);

@@ -400,6 +400,8 @@ impl Daemon {
     async fn start(options: Options, scheduling: Scheduling) -> Result<(Self, Sources), Error> {
         let Options { mut config, config_path, instance, bpffs, pid_file: _, again } = options;
         let started = timer::now();
+        // First of all: whoever is told to stop while it starts tidies up, too.
+        let signals = signals().map_err(os("cannot handle signals"))?;
         let service =
             Service::start(started).map_err(os("cannot start the thread of the service"))?;
         let tx = Tx::open().map_err(Error::Sockets)?;
@@ -456,15 +458,7 @@ impl Daemon {
         let scheduling = configured_scheduling;
         let serving =
             Serving { metrics, server, scheduling, control, access, pins, board, watched };
-        let mut sources = Sources {
-            read,
-            ring,
-            timer,
-            questions,
-            signals: signals().map_err(os("cannot handle signals"))?,
-            finds,
-            tracked,
-        };
+        let mut sources = Sources { read, ring, timer, questions, signals, finds, tracked };
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers
             .iter()

@@ -254,6 +254,9 @@ impl Daemon {
     }
 
     fn read_configuration(&mut self, asked: Asked) {
+        if !asked.check {
+            self.service.reloading();
+        }
         self.reloads.current = Some((asked, timer::now()));
         let (path, settings) = (self.config_path.clone(), self.reloads.settings.clone());
         let sender = self.reloads.sender.clone();
@@ -860,6 +863,9 @@ impl Daemon {
     /// Says what came of the reload, and begins the next one.
     fn end(&mut self, mut report: Reloaded) {
         let Some((asked, begun)) = self.reloads.current.take() else { return };
+        if !asked.check {
+            self.service.ready(timer::now(), self.counts());
+        }
         let took = timer::now() - begun;
         report.took_ms = took.0 / 1_000_000;
         let summary = report.summary();

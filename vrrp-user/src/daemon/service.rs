@@ -22,6 +22,7 @@ const STATUS_PERIOD: Nanos = Nanos::from_secs(1);
 #[derive(Debug, PartialEq, Eq)]
 enum Message {
     Ready(String),
+    Reloading,
     Stopping,
     Status(String),
     Watchdog,
@@ -98,10 +99,15 @@ impl Service {
         self.sender.as_ref().is_none_or(|sender| sender.try_send(message).is_ok())
     }
 
-    /// All routers were looked at: those who wait for us can go on.
+    /// All routers were looked at: those who wait for us can go on. Also after [`Service::reloading`].
     pub fn ready(&mut self, now: Nanos, counts: Counts) {
         self.told = Some((counts, now));
         self.stale = !self.send(Message::Ready(counts.sentence()));
+    }
+
+    /// A new configuration is being taken up.
+    pub fn reloading(&self) {
+        self.send(Message::Reloading);
     }
 
     /// The end begins.
@@ -149,6 +155,10 @@ fn tell(messages: &Receiver<Message>) {
             Message::Ready(status) => {
                 sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
             }
+            Message::Reloading => match NotifyState::monotonic_usec_now() {
+                Ok(now) => sd_notify::notify(&[NotifyState::Reloading, now]),
+                Err(error) => Err(error),
+            },
             Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
             Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
             Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
