@@ -137,9 +137,7 @@ fn complete() -> Result<()> {
     }
     let mut files = 0;
     for (dir, source) in listed {
-        // The one that is only built for a package.
-        let source = source.replace("target/release/vrrp-user", "../target/dist/stage/vrrp-user");
-        let found = matching(&build::workspace().join(dir).join(&source))?;
+        let found = matching(&build::workspace().join(dir).join(source))?;
         if found.is_empty() {
             bail!("there is no {source}");
         }
