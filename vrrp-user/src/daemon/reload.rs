@@ -39,6 +39,7 @@ use crate::io::netlink::{AddressRequest, Ask};
 use crate::io::scripts::Board;
 use crate::io::{memory, sched, timer};
 use crate::metrics::http;
+use crate::wire::family::Family;
 use tokio::sync::{mpsc, oneshot};
 
 /// Routers that are changed, removed or added before timers are looked at again.
@@ -214,13 +215,14 @@ struct UnderWay {
 struct Identity<'a> {
     interface: &'a str,
     vrid: Vrid,
+    family: Family,
     unicast: bool,
 }
 
 impl<'a> Identity<'a> {
     fn running(router: &'a Router) -> Self {
         let unicast = router.peers().is_some();
-        Self { interface: &router.interface, vrid: router.vrid(), unicast }
+        Self { interface: &router.interface, vrid: router.vrid(), family: router.family(), unicast }
     }
 
     fn configured(router: &'a model::Router) -> Self {
@@ -228,7 +230,7 @@ impl<'a> Identity<'a> {
             Transport::Multicast { .. } => false,
             Transport::Unicast { .. } => true,
         };
-        Self { interface: &router.interface, vrid: router.vrid, unicast }
+        Self { interface: &router.interface, vrid: router.vrid, family: router.family(), unicast }
     }
 }
 

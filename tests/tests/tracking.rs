@@ -1,0 +1,233 @@
+//! Tracked interfaces, files and processes, sync groups, and orders of operators, on the wire and beside keepalived.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use vrrp_tests::{Host, Instance, Keepalived, Lab, Result, Tcpdump, VrrpUser};
+
+/// More than any change takes here.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A router that advertises ten times a second, so that what happens to it is seen soon.
+fn instance(vrid: u8, priority: u8) -> Instance {
+    Instance::new(vrid, priority, &format!("10.0.0.{vrid}/24"))
+        .v3("0.1")
+        .name(&format!("VI_{vrid}"))
+}
+
+/// `vrrp-user COMMAND ARGS` for the daemon on a host.
+fn order(host: &Host, command: &str, args: &[&str]) -> Result<Output> {
+    let binary = VrrpUser::binary()?.display().to_string();
+    let mut run = host.namespace().command(&binary);
+    run.args([command, "--instance", &VrrpUser::instance(host)]).args(args);
+    Ok(run.output().unwrap())
+}
+
+/// The same, and it must succeed; what it said.
+fn ordered(host: &Host, command: &str, args: &[&str]) -> Result<String> {
+    let output = order(host, command, args)?;
+    assert!(output.status.success(), "{command} {args:?}: {output:?}");
+    Ok(String::from_utf8(output.stdout).unwrap())
+}
+
+/// An interface that no router lives on; it has a carrier, but is not up.
+fn add_interface(host: &Host, name: &str) -> Result<()> {
+    let peer = format!("{name}-peer");
+    host.ip(&["link", "add", name, "type", "veth", "peer", "name", &peer])?;
+    host.ip(&["link", "set", &peer, "up"]).map(drop)
+}
+
+/// Waits until the last advertisement has this priority.
+fn wait_priority(lab: &Lab, tcpdump: &Tcpdump, since: Instant, priority: u8) -> Result<()> {
+    lab.wait_until(LONG, &format!("advertisements with priority {priority}"), || {
+        let last = tcpdump.adverts(since).pop();
+        Ok(last.filter(|advert| advert.priority == priority).map(drop))
+    })
+}
+
+/// The priorities on the wire, one after the other, of a daemon that runs with this configuration while its
+/// surroundings change.
+fn priorities(start: impl Fn(&Host, &str) -> Result<Box<dyn std::any::Any>>) -> Result<Vec<u8>> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    add_interface(&host, "eth1")?;
+    add_interface(&host, "eth2")?;
+    host.ip(&["link", "set", "eth1", "up"])?;
+    let file = host.dir("tracked")?.join("file");
+    let write = |text: &str| fs::write(&file, text).unwrap();
+    let conf = format!(
+        "track_file f {{\n file {}\n weight 2\n init_file 0\n}}\n{}",
+        file.display(),
+        instance(51, 100)
+            .with("track_interface {\neth1 weight 10\neth2 weight -5\n}")
+            .with("track_file {\nf\n}")
+    );
+    let tcpdump = Tcpdump::start(&other)?;
+    let begin = Instant::now();
+    let daemon = start(&host, &conf)?;
+    let next = |priority| wait_priority(&lab, &tcpdump, begin, priority);
+    next(105)?;
+    host.ip(&["link", "set", "eth2", "up"])?;
+    next(110)?;
+    host.ip(&["link", "set", "eth1", "down"])?;
+    next(100)?;
+    write("-15\n");
+    next(70)?;
+    write("300\n");
+    next(254)?;
+    // FAULT: it resigns.
+    write("-127\n");
+    next(0)?;
+    let other_file = Path::new(&file).with_extension("new");
+    fs::write(&other_file, "0x7").unwrap();
+    fs::rename(other_file, &file).unwrap();
+    next(114)?;
+    fs::remove_file(&file).unwrap();
+    next(100)?;
+    drop(daemon);
+    let mut seen: Vec<u8> =
+        tcpdump.adverts(begin).into_iter().map(|advert| advert.priority).collect();
+    seen.dedup();
+    Ok(seen)
+}
+
+/// The same configuration, and the same happens to it.
+#[test]
+fn priorities_are_those_of_keepalived() -> Result<()> {
+    let ours = priorities(|host, conf| Ok(Box::new(VrrpUser::start(host, conf)?)))?;
+    assert_eq!(ours, [105, 110, 100, 70, 254, 0, 114, 100]);
+    let theirs = priorities(|host, conf| Ok(Box::new(Keepalived::start(host, conf)?)))?;
+    assert_eq!(ours, theirs);
+    Ok(())
+}
+
+#[test]
+fn a_group_moves_together_and_waits_for_what_is_not_there() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let vrids = [51, 52, 53];
+    let names = vrids.map(|vrid| format!("VI_{vrid}"));
+    let mut conf: String = vrids[..2].iter().map(|vrid| instance(*vrid, 100).to_string()).collect();
+    conf += &instance(53, 100).with("track_interface {\nlate0\n}").to_string();
+    conf += "vrrp_sync_group G {\ngroup {\nVI_51\nVI_52\nVI_53\n}\n}\n";
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    let all = |state: &str, daemon: &mut VrrpUser| -> Result<()> {
+        names.iter().try_for_each(|name| daemon.wait_state(&host, name, state, LONG))?;
+        let held = vrids.map(|vrid| host.has_address(&format!("10.0.0.{vrid}")).unwrap());
+        if state == "FAULT" {
+            assert_eq!(held, [false; 3]);
+        }
+        Ok(())
+    };
+    all("FAULT", &mut daemon)?;
+    let problems =
+        |name: &str, daemon: &VrrpUser| daemon.router(&host, name).unwrap()["problems"].clone();
+    assert_eq!(problems("VI_53", &daemon)[0], "interface late0 is down");
+    assert_eq!(problems("VI_51", &daemon)[0], "VI_53 of the same sync group is in FAULT");
+    add_interface(&host, "late0")?;
+    host.ip(&["link", "set", "late0", "up"])?;
+    all("MASTER", &mut daemon)?;
+    assert_eq!(daemon.router(&host, "VI_51")?["group"], "G");
+    host.ip(&["link", "delete", "late0"])?;
+    all("FAULT", &mut daemon)?;
+    add_interface(&host, "late0")?;
+    host.ip(&["link", "set", "late0", "up"])?;
+    all("MASTER", &mut daemon)?;
+    // One that steps down takes the group with it, and the group can be named.
+    let said = ordered(&host, "step-down", &["eth0/52"])?;
+    assert_eq!(said, "VI_51, VI_52, VI_53 stepped down, until `vrrp-user resume`\n");
+    all("FAULT", &mut daemon)?;
+    let said = ordered(&host, "resume", &["G"])?;
+    assert!(said.starts_with("sync group G (VI_51, VI_52, VI_53) takes part"), "{said}");
+    all("MASTER", &mut daemon)?;
+    for (line, times) in
+        [("sync group G: BACKUP -> MASTER", 3), ("sync group G: MASTER -> FAULT", 2)]
+    {
+        let log = daemon.log().text();
+        assert_eq!(log.matches(line).count(), times, "{line}:\n{log}");
+    }
+    Ok(())
+}
+
+/// Here nobody announces processes: the connector is for the initial network namespace only.
+#[test]
+fn processes_are_counted() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let program = host.dir("process")?.join(format!("t{}", std::process::id()));
+    fs::copy("/bin/sleep", &program).unwrap();
+    let name = program.file_name().unwrap().to_str().unwrap().to_owned();
+    let conf = format!(
+        "vrrp_track_process p {{\n process {name}\n quorum 2\n weight -30\n}}\n{}",
+        instance(51, 100).with("track_process {\np\n}")
+    );
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    let priority = |wanted: u8, daemon: &mut VrrpUser| {
+        daemon.wait_state(&host, "VI_51", "MASTER", LONG)?;
+        lab.wait_until(LONG, &format!("priority {wanted}"), || {
+            Ok((daemon.router(&host, "VI_51")?["priority"] == wanted).then_some(()))
+        })
+    };
+    priority(70, &mut daemon)?;
+    assert_eq!(daemon.router(&host, "VI_51")?["priority_why"], "100 - 30: process p is down");
+    let spawn = || host.spawn("tracked", &program.display().to_string(), &["300"]);
+    let (_first, mut second) = (spawn()?, spawn()?);
+    priority(100, &mut daemon)?;
+    second.kill_tree()?;
+    second.wait(LONG)?;
+    priority(70, &mut daemon)
+}
+
+#[test]
+fn operators_move_routers() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut first = VrrpUser::start(&a, &instance(51, 150).to_string())?;
+    first.wait_state(&a, "VI_51", "MASTER", LONG)?;
+    let mut second = VrrpUser::start(&b, &instance(51, 100).to_string())?;
+    second.wait_state(&b, "VI_51", "BACKUP", LONG)?;
+    let tcpdump = Tcpdump::start(&b)?;
+    let begin = Instant::now();
+    ordered(&a, "step-down", &["VI_51"])?;
+    second.wait_state(&b, "VI_51", "MASTER", LONG)?;
+    first.wait_state(&a, "VI_51", "FAULT", LONG)?;
+    let router = first.router(&a, "VI_51")?;
+    assert_eq!(router["cause_name"], "stepped-down");
+    assert_eq!(router["problems"][0], "stepped down, until `vrrp-user resume`");
+    let resigned =
+        |advert: &vrrp_tests::Advert| advert.priority == 0 && advert.source == "10.0.0.1";
+    assert!(tcpdump.adverts(begin).iter().any(resigned));
+    let again = ordered(&a, "step-down", &["VI_51"])?;
+    assert_eq!(again, "VI_51 had stepped down already\n");
+    // Not even another configuration brings it back.
+    fs::write(a.dir("vrrp-user")?.join("vrrp.conf"), instance(51, 151).to_string()).unwrap();
+    ordered(&a, "reload", &[])?;
+    let router = first.router(&a, "VI_51")?;
+    assert_eq!((&router["configured_priority"], &router["state"]), (&151.into(), &"FAULT".into()));
+    ordered(&a, "resume", &["eth0/51"])?;
+    first.wait_state(&a, "VI_51", "MASTER", LONG)?;
+
+    ordered(&b, "set-priority", &["VI_51", "200"])?;
+    second.wait_state(&b, "VI_51", "MASTER", LONG)?;
+    let router = second.router(&b, "VI_51")?;
+    assert_eq!((&router["priority"], &router["configured_priority"]), (&200.into(), &100.into()));
+    assert_eq!(router["priority_why"], "200 by set-priority");
+    ordered(&b, "set-priority", &["VI_51", "--reset"])?;
+    first.wait_state(&a, "VI_51", "MASTER", LONG)?;
+    second.wait_state(&b, "VI_51", "BACKUP", LONG)?;
+
+    for (args, code, said) in [
+        (&["step-down", "VI_9"][..], 1, "there is no virtual router or sync group `VI_9`"),
+        (&["resume", "eth0/9"], 1, "there is no virtual router or sync group `eth0/9`"),
+        (&["set-priority", "VI_51", "255"], 2, "255 is not in 1..=254"),
+        (&["set-priority", "VI_51"], 2, "required"),
+    ] {
+        let output = order(&a, args[0], &args[1..])?;
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && text.contains(said), "{args:?}: {text}");
+    }
+    Ok(())
+}
