@@ -24,7 +24,8 @@ impl Scripts {
         let scripts = Self { dir: host.dir("scripts")? };
         scripts.write(
             "record",
-            "printf '%s\\n' \"$(for word; do printf '[%s]' \"$word\"; done)\" >> $DIR/calls",
+            "printf '%s\\n' \"$(for word; do printf '[%s]' \"$word\"; done)\" >> $DIR/calls\n\
+             [ \"$1\" != fault ] || env | cut -d = -f 1 | sort > $DIR/environment",
         );
         // keepalived ends it before it can have read the last line.
         scripts.write("reader", "trap '' TERM; exec cat \"$2\" >> $DIR/lines");
@@ -86,7 +87,7 @@ fn talkative(scripts: &Scripts) -> String {
 }
 
 /// What is told from start to stop: backup, master, fault, backup, stop.
-fn story(kind: Kind) -> Result<(Vec<String>, Vec<String>)> {
+fn story(kind: Kind) -> Result<[Vec<String>; 3]> {
     let lab = Lab::new()?;
     let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let scripts = Scripts::new(&host)?;
@@ -104,13 +105,18 @@ fn story(kind: Kind) -> Result<(Vec<String>, Vec<String>)> {
     let calls = scripts.wait_lines(&lab, "calls", 15)?;
     let lines = scripts.wait_lines(&lab, "lines", 10)?;
     assert!(!Path::new(&scripts.path("fifo")).exists(), "who made it removes it");
-    Ok((calls, lines))
+    // Ours leaves out what would change the programs of a script.
+    let mut environment = scripts.lines("environment");
+    environment.retain(|name| !["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"].contains(&name.as_str()));
+    Ok([calls, lines, environment])
 }
 
 #[test]
 fn the_same_is_told_as_by_keepalived() -> Result<()> {
-    let (mut theirs, mut their_lines) = story(Kind::Keepalived)?;
-    let (mut ours, our_lines) = story(Kind::VrrpUser)?;
+    let [mut theirs, mut their_lines, their_environment] = story(Kind::Keepalived)?;
+    let [mut ours, our_lines, our_environment] = story(Kind::VrrpUser)?;
+    assert_eq!(our_environment, their_environment);
+    assert!(our_environment.iter().any(|name| name == "PATH"));
     println!("{theirs:#?}\n{their_lines:#?}\n{ours:#?}\n{our_lines:#?}");
     // At the start it tells of a group before its members, later behind them.
     assert!(their_lines[0].starts_with("GROUP") && our_lines[1] == their_lines[0]);

@@ -115,9 +115,9 @@ impl Fifo {
         let _ = self.lines.send((topic, line));
     }
 
-    /// Removes the fifo if it is ours, and closes it once everything is written. What reads it finds the end of the
-    /// file, and has until the deadline to end by itself.
-    pub async fn close(self, deadline: Instant) {
+    /// Removes the fifo if it is ours, at once, and closes it when everything is written. What reads it finds the end
+    /// of the file, and has until the deadline to end by itself.
+    pub fn close(self, deadline: Instant) -> impl Future<Output = ()> {
         // First of all: a program that opens it again when it ends shall not find it.
         if self.created
             && let Err(error) = fs::remove_file(&self.path)
@@ -125,18 +125,20 @@ impl Fifo {
             log::warn!("cannot remove fifo {}: {error}", self.path.display());
         }
         self.closing.send_replace(true);
-        drop(self.lines);
-        let mut writer = self.writer;
-        if timeout_at(deadline, &mut writer).await.is_err() {
-            writer.abort();
-            // Which closes it.
-            let _ = writer.await;
-        }
-        if let Some(mut reader) = self.reader
-            && timeout_at(deadline, &mut reader).await.is_err()
-        {
-            self.ending.send_replace(true);
-            let _ = reader.await;
+        let Self { lines, mut writer, reader, ending, .. } = self;
+        drop(lines);
+        async move {
+            if timeout_at(deadline, &mut writer).await.is_err() {
+                writer.abort();
+                // Which closes it.
+                let _ = writer.await;
+            }
+            if let Some(mut reader) = reader
+                && timeout_at(deadline, &mut reader).await.is_err()
+            {
+                ending.send_replace(true);
+                let _ = reader.await;
+            }
         }
     }
 }

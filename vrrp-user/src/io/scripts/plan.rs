@@ -93,6 +93,13 @@ impl Plan {
             if let Some(notify) = &group.notify {
                 let subject = Subject::Group(group.name.as_str().into());
                 plan.subjects.insert(subject, Box::new(Told::new(notify, &mut resolver)));
+                // What a group says counts for its routers that say nothing themselves.
+                let members = group.members.iter().filter(|_| notify.priority_changes.is_some());
+                for member in members {
+                    let subject = Subject::Instance(member.as_str().into());
+                    let told = plan.subjects.entry(subject).or_default();
+                    told.priority_changes = told.priority_changes.or(notify.priority_changes);
+                }
             }
         }
         let split_brain = settings.split_brain.as_ref();
@@ -261,4 +268,78 @@ fn once(
 
 fn duration(span: Nanos) -> Duration {
     Duration::from_nanos(span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::{self, Options};
+
+    fn plan(text: &str) -> (Plan, Vec<Diagnostic>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vrrp.toml");
+        fs::write(&path, text).unwrap();
+        Plan::new(&config::load(&path, &Options::default()).unwrap().config)
+    }
+
+    fn router(name: &str, vrid: u8, more: &str) -> String {
+        format!(
+            "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nvrid = {vrid}\n\
+             addresses = [\"10.0.0.{vrid}\"]\n{more}\n"
+        )
+    }
+
+    fn texts(plan: &Plan, subject: &Subject, state: Notified) -> Vec<(String, bool)> {
+        let scripts = plan.on_state(subject, state).into_iter();
+        scripts.map(|(script, general)| (script.text.clone(), general)).collect()
+    }
+
+    #[test]
+    fn without_scripts_and_fifos_there_is_nothing_to_do() {
+        let (plan, diagnostics) = plan(&router("a", 1, "notify = { deleted = true }"));
+        assert!(plan.is_empty() && diagnostics.is_empty());
+        let unused = "[[script]]\nname = \"x\"\ncommand = \"/bin/true\"\n";
+        assert!(self::plan(&format!("{unused}{}", router("a", 1, ""))).0.is_empty());
+    }
+
+    #[test]
+    fn what_runs_when() {
+        let notify =
+            "notify = { master = \"/bin/true m\", fault = \"/bin/true f\", any = \"/bin/true\" }";
+        let deleted = "notify = { deleted = \"/bin/true d\", lower_priority = \"/bin/true l\" }";
+        let (plan, _) = plan(&format!("{}{}", router("a", 1, notify), router("b", 2, deleted)));
+        let (a, b) = (Subject::Instance("a".into()), Subject::Instance("b".into()));
+        let (any, own) =
+            (("/bin/true".to_owned(), true), |word| (format!("/bin/true {word}"), false));
+        assert_eq!(texts(&plan, &a, Notified::Master), [own("m"), any.clone()]);
+        assert_eq!(texts(&plan, &a, Notified::Backup), [any.clone()]);
+        // As keepalived says it, unless notify_deleted is there.
+        assert_eq!(texts(&plan, &a, Notified::Deleted), [own("f"), any]);
+        assert_eq!(plan.state_name(&a, Notified::Deleted), "FAULT");
+        assert_eq!(texts(&plan, &b, Notified::Deleted), [own("d")]);
+        assert_eq!(plan.state_name(&b, Notified::Deleted), "DELETED");
+        assert!(plan.on_lower_priority(&b).is_some() && plan.on_lower_priority(&a).is_none());
+        assert_eq!(texts(&plan, &Subject::Group("a".into()), Notified::Master), []);
+    }
+
+    #[test]
+    fn what_is_said_of_priorities_is_inherited() {
+        let group = "[notify]\nfifo = \"/nonexistent/f\"\nvrrp_fifo = \"/nonexistent/f\"\n\
+                     [[group]]\nname = \"g\"\nnotify = { priority_changes = true }\n";
+        let (plan, diagnostics) = plan(&format!(
+            "{group}{}{}{}",
+            router("a", 1, "group = \"g\""),
+            router("b", 2, "group = \"g\"\nnotify = { priority_changes = false }"),
+            router("c", 3, ""),
+        ));
+        let tells = |name: &str| plan.tells_priority(&Subject::Instance(name.into()));
+        assert_eq!(["a", "b", "c"].map(tells), [true, false, false]);
+        assert_eq!(plan.fifos.len(), 1);
+        let told = diagnostics
+            .iter()
+            .filter(|told| told.message.contains("a fifo with this path already"));
+        assert_eq!(told.count(), 1, "{diagnostics:?}");
+    }
 }

@@ -218,7 +218,71 @@ fn readable(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    /// Runs a shell script, which gets one argument.
+    fn sh(body: &str, mode: u32, limit: Duration) -> Ended {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("script");
+        std::fs::write(&path, body).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let path = CString::new(path.to_str().unwrap()).unwrap();
+        let account = spawn::Account::ours();
+        let program = Program { argv: vec![path.clone()], path, account, umask: None };
+        let voice = Voice { label: "test".to_owned(), level: log::Level::Debug };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (_ending, ended) = watch::channel(false);
+        runtime.block_on(async {
+            let more = [CString::new("argument").unwrap()];
+            run(&program, &more, &spawn::environment(), Some(limit), voice, ended).await
+        })
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn each_end_has_its_name() {
+        let end = |body: &str| sh(&format!("#!/bin/sh\n{body}"), 0o755, LONG);
+        assert_eq!(end("[ $1 = argument ]"), Ended::Exited(0));
+        assert_eq!(end("exit 7").to_string(), "exit status 7");
+        assert_eq!(end("kill -SEGV $$").to_string(), "killed by SIGSEGV");
+        // Without an interpreter, the shell runs it.
+        assert_eq!(sh("exit $(( $# + 4 ))\n", 0o755, LONG), Ended::Exited(5));
+        let not = sh("#!/nonexistent/interpreter\n", 0o755, LONG);
+        assert_eq!(not.to_string(), "not started: No such file or directory (os error 2)");
+        assert_eq!(
+            sh("#!/bin/sh\n", 0o644, LONG).to_string(),
+            "not started: Permission denied (os error 13)"
+        );
+    }
+
+    #[test]
+    fn the_group_is_gone_in_time() {
+        let begin = std::time::Instant::now();
+        let limit = Duration::from_millis(100);
+        let end = sh(
+            "#!/bin/sh\ntrap '' TERM\n(sleep 1000; true) &\nwhile :; do sleep 1000; done",
+            0o755,
+            limit,
+        );
+        assert_eq!(end, Ended::TimedOut(limit));
+        assert_eq!(end.to_string(), "stopped after 0.1 s");
+        assert!(begin.elapsed() < LONG);
+    }
+
+    /// A program that was left in the background and holds the output does not hold up anything. It ends when the
+    /// file of the script is gone.
+    #[test]
+    fn what_stays_behind_is_not_waited_for() {
+        let begin = std::time::Instant::now();
+        assert_eq!(
+            sh("#!/bin/sh\n(while [ -e $0 ]; do sleep 0.1; done) &\n", 0o755, LONG),
+            Ended::Exited(0)
+        );
+        assert!(begin.elapsed() < LONG);
+    }
 
     #[test]
     fn lines_are_bounded_and_harmless() {

@@ -100,7 +100,7 @@ pub(super) async fn run(
     let reply = loop {
         // Not before the startup script, if there is one: it may make what the others need.
         if let Some(plan) = plan.take_if(|plan| plan.startup.is_none() || begun) {
-            runner.reconfigure(plan).await;
+            runner.reconfigure(plan);
         }
         runner.start_jobs();
         let due = runner.next_check();
@@ -116,7 +116,7 @@ pub(super) async fn run(
                 Some(Order::Reconfigure(new)) => match &mut plan {
                     // Still before the start.
                     Some(plan) => *plan = *new,
-                    None => runner.reconfigure(*new).await,
+                    None => runner.reconfigure(*new),
                 },
                 Some(Order::Begin) => begun = true,
                 Some(Order::Startup(done)) => {
@@ -301,7 +301,7 @@ impl Runner {
 
     // ---- configuration -------------------------------------------------------------------------------
 
-    async fn reconfigure(&mut self, mut plan: Plan) {
+    fn reconfigure(&mut self, mut plan: Plan) {
         self.queues.set_limit(plan.concurrency);
         self.set_checks(std::mem::take(&mut plan.checks));
         let wanted = std::mem::take(&mut plan.fifos);
@@ -310,7 +310,8 @@ impl Runner {
             self.fifos.drain(..).partition(|(_, known)| wanted.contains(known));
         self.fifos = stay;
         for (fifo, _) in go {
-            fifo.close(Instant::now() + GRACE).await;
+            // Its place is free now; its reader may take its time.
+            tokio::spawn(fifo.close(Instant::now() + GRACE));
         }
         for new in wanted {
             if self.fifos.iter().any(|(_, known)| *known == new) {
