@@ -314,7 +314,7 @@ mod tests {
         let (any, own) =
             (("/bin/true".to_owned(), true), |word| (format!("/bin/true {word}"), false));
         assert_eq!(texts(&plan, &a, Notified::Master), [own("m"), any.clone()]);
-        assert_eq!(texts(&plan, &a, Notified::Backup), [any.clone()]);
+        assert_eq!(texts(&plan, &a, Notified::Backup), std::slice::from_ref(&any));
         // As keepalived says it, unless notify_deleted is there.
         assert_eq!(texts(&plan, &a, Notified::Deleted), [own("f"), any]);
         assert_eq!(plan.state_name(&a, Notified::Deleted), "FAULT");
