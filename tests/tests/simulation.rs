@@ -230,6 +230,7 @@ fn random_spec(rng: &mut Rng, router: u8, interval: AdvertInterval, owner: bool)
             lower_prio_repeat: 5,
             lower_prio_delay: Nanos::from_secs(5),
         },
+        down_adverts: 3,
         lower_prio_advert: rng.chance(80),
         higher_prio_advert: rng.chance(20),
         track: tracks(router),

@@ -100,6 +100,7 @@ fn engine(priority: Priority) -> Engine {
             preempt_delay: Nanos::ZERO,
             addresses: vec![VIP.into()],
             garp,
+            down_adverts: 3,
             lower_prio_advert: true,
             higher_prio_advert: false,
             track: Box::default(),

@@ -15,6 +15,7 @@ use crate::config::notify::{Notify, Once, Settings};
 use crate::config::socket::SocketAccess;
 use crate::config::tree::{self, Secrets, Table};
 use crate::config::{self, LoadError, Loaded, Options};
+use crate::engine::election::DOWN_ADVERTS;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
 use crate::io::scripts::Plan;
@@ -274,6 +275,9 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
         line("subnets", "the other addresses of one stay when the first goes".to_owned())?;
     }
     line("gratuitous ARP", garp(&router.garp))?;
+    if router.down_adverts != DOWN_ADVERTS {
+        line("master is down", format!("after {} advertisements", router.down_adverts))?;
+    }
     if !router.lower_prio_advert {
         line("lower priority", "heard as master: not answered by an advertisement".to_owned())?;
     }

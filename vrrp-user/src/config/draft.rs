@@ -80,6 +80,8 @@ pub(super) struct Draft {
     pub(super) garp: GarpPolicy,
     /// Whether a lower-priority advertisement is answered.
     pub(super) lower_prio_advert: bool,
+    /// How many advertisements a master has to miss.
+    pub(super) down_adverts: Option<Located<String>>,
     /// Whether one more advertisement is sent when yielding.
     pub(super) higher_prio_advert: bool,
     /// Version 3 checksum.

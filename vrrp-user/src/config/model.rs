@@ -186,6 +186,8 @@ pub struct Router {
     pub excluded: Vec<Address>,
     /// Gratuitous ARP.
     pub garp: GarpPolicy,
+    /// `down_timer_adverts`: how many advertisements in a row a master has to miss, 1-100.
+    pub down_adverts: u8,
     /// Whether a lower-priority advertisement is answered by one of ours.
     pub lower_prio_advert: bool,
     /// Whether one more advertisement is sent when yielding to a higher priority.

@@ -103,6 +103,7 @@ const ROUTER_KEYS: &[&str] = &[
     "source",
     "unicast",
     "garp",
+    "down_adverts",
     "lower_prio_advert",
     "higher_prio_advert",
     "v3_checksum",
@@ -344,6 +345,7 @@ impl Reader<'_> {
             no_addresses,
             need_addresses: true,
             garp: self.garp(table),
+            down_adverts: self.number(table, "down_adverts"),
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             higher_prio_advert: self
                 .boolean(table, "higher_prio_advert")

@@ -264,6 +264,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         addresses,
         excluded,
         garp,
+        down_adverts,
         lower_prio_advert,
         higher_prio_advert,
         v3_checksum,
@@ -303,6 +304,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("addresses", addresses.iter().map(address).collect::<Vec<_>>());
     table.push("excluded", excluded.iter().map(address).collect::<Vec<_>>());
     table.push("garp", gratuitous(garp));
+    table.push("down_adverts", *down_adverts);
     table.push("lower_prio_advert", *lower_prio_advert);
     table.push("higher_prio_advert", *higher_prio_advert);
     table.push("v3_checksum", checksum);

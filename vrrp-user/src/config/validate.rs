@@ -12,6 +12,7 @@ use super::model::{Address, Authentication, Config, Router, Transport};
 use super::notify::Notify;
 use super::report::{Located, Position, Report};
 use super::text::{self, MAX_NAME};
+use crate::engine::election::DOWN_ADVERTS;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
 use crate::wire::family::Family;
@@ -44,6 +45,7 @@ pub(super) struct Format {
     password: &'static str,
     preempt_off: &'static str,
     peers: &'static str,
+    down_adverts: &'static str,
 }
 
 /// The native format.
@@ -56,6 +58,7 @@ pub(super) const TOML: Format = Format {
     password: "password",
     preempt_off: "preempt = false",
     peers: "unicast.peers",
+    down_adverts: "down_adverts",
 };
 
 /// keepalived.conf.
@@ -68,6 +71,7 @@ pub(super) const KEEPALIVED: Format = Format {
     password: "auth_pass",
     preempt_off: "nopreempt",
     peers: "unicast_peer",
+    down_adverts: "down_timer_adverts",
 };
 
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
@@ -139,6 +143,7 @@ impl Validator<'_> {
         let interface = self.interface(&draft);
         let vrid = self.vrid(&draft);
         let priority = self.priority(draft.priority.as_ref());
+        let down_adverts = self.down_adverts(draft.down_adverts.as_ref());
         let version = self.version(draft.version.as_ref(), family);
         let interval = self.interval(version, draft.interval.as_ref(), draft.at);
         let authentication = self.authentication(version, draft.password.as_ref());
@@ -161,6 +166,7 @@ impl Validator<'_> {
             excluded,
             garp: draft.garp,
             lower_prio_advert: draft.lower_prio_advert,
+            down_adverts,
             higher_prio_advert: draft.higher_prio_advert,
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),
@@ -221,6 +227,17 @@ impl Validator<'_> {
                 Priority::DEFAULT
             }
         }
+    }
+
+    fn down_adverts(&mut self, written: Option<&Located<String>>) -> u8 {
+        let Some(written) = written else { return DOWN_ADVERTS };
+        let number = written.value.trim().parse().ok().filter(|n| (1..=100).contains(n));
+        number.unwrap_or_else(|| {
+            let keyword = self.format.down_adverts;
+            let message = format!("{keyword} must be 1 to 100, not `{}`", written.value);
+            self.repair(written.at, message, "3 is used", "");
+            DOWN_ADVERTS
+        })
     }
 
     fn interval(

@@ -185,6 +185,7 @@ impl Router {
             preempt_delay: config.preempt_delay,
             addresses: config.addresses.iter().map(|address| address.address).collect(),
             garp: config.garp,
+            down_adverts: config.down_adverts,
             lower_prio_advert: config.lower_prio_advert,
             higher_prio_advert: config.higher_prio_advert,
             track: Box::default(),

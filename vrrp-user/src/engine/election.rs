@@ -29,10 +29,13 @@ pub fn skew(priority: Priority, active: AdvertInterval) -> Nanos {
     Nanos(unit.times(STEPS - u64::from(priority.0)).0 / STEPS)
 }
 
+/// How many advertisements in a row a master has to miss (RFC 9568 section 6.1, RFC 3768 section 6.1).
+pub const DOWN_ADVERTS: u8 = 3;
+
 /// `Active_Down_Interval`, "master-down interval" in version 2 (RFC 9568 section 6.1, RFC 3768
-/// section 6.1).
-pub fn master_down_interval(priority: Priority, active: AdvertInterval) -> Nanos {
-    interval_span(active).times(3) + skew(priority, active)
+/// section 6.1), with `adverts` in place of [`DOWN_ADVERTS`].
+pub fn master_down_interval(priority: Priority, active: AdvertInterval, adverts: u8) -> Nanos {
+    interval_span(active).times(adverts.into()) + skew(priority, active)
 }
 
 /// Whether `theirs` ranks above `ours`: a higher priority, or the same and the greater address,
@@ -53,17 +56,26 @@ mod tests {
     fn version_3_skew_follows_the_interval() {
         // (256 - 100) x 1 s / 256
         assert_eq!(skew(Priority(100), v3(100)), Nanos(609_375_000));
-        assert_eq!(master_down_interval(Priority(100), v3(100)), Nanos(3_609_375_000));
+        assert_eq!(
+            master_down_interval(Priority(100), v3(100), DOWN_ADVERTS),
+            Nanos(3_609_375_000)
+        );
         assert_eq!(skew(Priority(100), v3(1)), Nanos(6_093_750));
         assert_eq!(skew(Priority(254), v3(1)), Nanos(78_125));
-        assert_eq!(master_down_interval(Priority(1), v3(4095)), Nanos(163_640_039_062));
+        assert_eq!(
+            master_down_interval(Priority(1), v3(4095), DOWN_ADVERTS),
+            Nanos(163_640_039_062)
+        );
     }
 
     #[test]
     fn version_2_skew_does_not() {
         let interval = AdvertInterval::Secs(5);
         assert_eq!(skew(Priority(100), interval), Nanos(609_375_000));
-        assert_eq!(master_down_interval(Priority(100), interval), Nanos(15_609_375_000));
+        assert_eq!(
+            master_down_interval(Priority(100), interval, DOWN_ADVERTS),
+            Nanos(15_609_375_000)
+        );
         assert_eq!(skew(Priority::OWNER, interval), Nanos(3_906_250));
     }
 
@@ -72,8 +84,8 @@ mod tests {
         for interval in [v3(1), v3(4095), AdvertInterval::Secs(1), AdvertInterval::Secs(255)] {
             for priority in 1..=254 {
                 assert!(
-                    master_down_interval(Priority(priority), interval)
-                        > master_down_interval(Priority(priority + 1), interval)
+                    master_down_interval(Priority(priority), interval, DOWN_ADVERTS)
+                        > master_down_interval(Priority(priority + 1), interval, DOWN_ADVERTS)
                 );
             }
         }
@@ -81,7 +93,9 @@ mod tests {
 
     #[test]
     fn a_zero_interval_is_not_a_zero_wait() {
-        assert!(master_down_interval(Priority::OWNER, v3(0)) > Nanos::from_millis(30));
+        assert!(
+            master_down_interval(Priority::OWNER, v3(0), DOWN_ADVERTS) > Nanos::from_millis(30)
+        );
         assert_eq!(interval_span(AdvertInterval::Secs(0)), Nanos::from_millis(10));
     }
 
@@ -93,5 +107,14 @@ mod tests {
         assert!(!outranks(low, high));
         assert!(!outranks(low, low));
         assert!(outranks((Priority(101), low.1), high));
+    }
+
+    #[test]
+    fn a_master_may_miss_more_of_them() {
+        let skew = skew(Priority(100), v3(100));
+        let down = |adverts| master_down_interval(Priority(100), v3(100), adverts);
+        assert_eq!(down(1), Nanos::from_secs(1) + skew);
+        assert_eq!(down(DOWN_ADVERTS), Nanos::from_secs(3) + skew);
+        assert_eq!(down(100), Nanos::from_secs(100) + skew);
     }
 }

@@ -347,7 +347,8 @@ impl Router {
                 // keepalived says nothing; but whoever takes over needs not wait for our silence.
                 self.advertise(Priority::RESIGN, out);
                 out.push_back(Action::RemoveAddresses(self.id));
-                let wait = master_down_interval(self.priority, self.spec.interval);
+                let wait =
+                    master_down_interval(self.priority, self.spec.interval, self.spec.down_adverts);
                 self.become_backup(now, wait, Cause::GroupYielded(member), out);
             }
             (State::Backup, Event::Yield(_)) => self.wants = false,
@@ -455,7 +456,7 @@ impl Router {
         if self.is_owner() && self.spec.group.is_none() {
             return self.become_master(now, Cause::Owner, out);
         }
-        let wait = master_down_interval(self.priority, self.spec.interval);
+        let wait = master_down_interval(self.priority, self.spec.interval, self.spec.down_adverts);
         self.become_backup(now, wait, cause, out);
         // In a group, if all of them are owners.
         self.wants = self.is_owner();
@@ -561,7 +562,7 @@ impl Router {
                 self.advertise(self.priority, out);
             }
             out.push_back(Action::RemoveAddresses(self.id));
-            let wait = master_down_interval(self.priority, advert.interval);
+            let wait = master_down_interval(self.priority, advert.interval, self.spec.down_adverts);
             self.become_backup(now, wait, Cause::Yielded { master: source, priority }, out);
             self.master = Some((source, priority));
             self.learn_interval(advert.interval, out);
@@ -762,7 +763,7 @@ impl Router {
     }
 
     fn master_down_interval(&self) -> Nanos {
-        master_down_interval(self.priority, self.active)
+        master_down_interval(self.priority, self.active, self.spec.down_adverts)
     }
 }
 

@@ -33,6 +33,7 @@ fn spec() -> RouterSpec {
             lower_prio_repeat: 4,
             lower_prio_delay: Nanos::from_secs(5),
         },
+        down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
         track: Box::default(),

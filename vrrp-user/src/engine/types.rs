@@ -138,6 +138,11 @@ pub struct RouterSpec {
     pub preempt_delay: Nanos,
     /// Addresses in the order in which they are advertised.
     pub addresses: Vec<IpAddr>,
+    /// How many advertisements in a row a master has to miss, at least 1: [`DOWN_ADVERTS`] unless all routers
+    /// agree on something else.
+    ///
+    /// [`DOWN_ADVERTS`]: super::election::DOWN_ADVERTS
+    pub down_adverts: u8,
     /// Repetition of gratuitous ARP.
     pub garp: GarpPolicy,
     /// `garp_lower_prio`/`lower_prio_no_advert`: whether a lower-priority advertisement heard as master

@@ -19,7 +19,7 @@ pub(super) enum Problem {
 }
 
 /// Which problems are errors: `include` none, `includer`, `includem`, `includew`, `includeb`, `includea` more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Strictness {
     readable: bool,
     exists: bool,
@@ -27,6 +27,36 @@ pub(super) struct Strictness {
 }
 
 impl Strictness {
+    /// `include_check`: what the words say, everything if there are none. Returns what can not be understood.
+    pub(super) fn set<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut words = words.peekable();
+        if words.peek().is_none() {
+            *self = Self { readable: true, exists: true, matches: true };
+        }
+        for (index, word) in words.enumerate() {
+            let (on, name) = match word.split_at_checked(1) {
+                Some(("+", name)) => (true, name),
+                Some(("-", name)) => (false, name),
+                Some(_) | None => {
+                    if index > 0 {
+                        problems.push(format!("`{word}` stands behind others without + or -"));
+                        continue;
+                    }
+                    *self = Self { readable: true, ..Self::default() };
+                    (true, word)
+                }
+            };
+            match name {
+                "read" => self.readable = on,
+                "match" | "brace_match" => self.exists = on,
+                "wildcard_match" => self.matches = on,
+                _ => problems.push(format!("`{name}` is no check")),
+            }
+        }
+        problems
+    }
+
     /// How bad a problem is; `None` if it is none. An empty directory is none.
     pub(super) fn severity(self, problem: Problem) -> Option<Severity> {
         match problem {
@@ -39,11 +69,11 @@ impl Strictness {
     }
 }
 
-/// The pattern after `include`; `None` if the line is not an include.
-pub(super) fn directive(text: &str) -> Option<(&str, Strictness)> {
+/// The pattern after `include`, which is as strict as `usual`; `None` if the line is not an include.
+pub(super) fn directive(text: &str, usual: Strictness) -> Option<(&str, Strictness)> {
     let (keyword, pattern) = text.split_once([' ', '\t'])?;
     let (readable, exists, matches) = match keyword {
-        "include" => (false, false, false),
+        "include" => (usual.readable, usual.exists, usual.matches),
         "includer" => (true, false, false),
         "includem" | "includeb" => (true, true, false),
         "includew" => (true, true, true),

@@ -40,6 +40,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "garp_lower_prio_delay",
     "garp_lower_prio_repeat",
     "lower_prio_no_advert",
+    "down_timer_adverts",
     "higher_prio_send_advert",
     "v3_checksum_as_v2",
     "strict_mode",
@@ -98,6 +99,7 @@ pub(super) struct Instance {
     lower_prio_repeat: Option<u32>,
     lower_prio_delay: Option<Nanos>,
     lower_prio_no_advert: Option<bool>,
+    down_adverts: Option<Located<String>>,
     higher_prio_send_advert: Option<bool>,
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
@@ -137,6 +139,7 @@ impl Instance {
             lower_prio_repeat: None,
             lower_prio_delay: None,
             lower_prio_no_advert: None,
+            down_adverts: None,
             higher_prio_send_advert: None,
             v3_checksum: None,
             strict: None,
@@ -203,6 +206,7 @@ impl Instance {
             need_addresses: strict,
             garp,
             lower_prio_advert: !no_advert,
+            down_adverts: self.down_adverts.or_else(|| globals.down_adverts.clone()),
             higher_prio_advert: one_more,
             v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
             track: self.track,
@@ -327,6 +331,7 @@ impl Parser<'_> {
             "garp_lower_prio_repeat" => {
                 to.lower_prio_repeat = self.integer(entry).or(to.lower_prio_repeat);
             }
+            "down_timer_adverts" => to.down_adverts = self.value(entry).or(to.down_adverts.take()),
             "lower_prio_no_advert" => {
                 to.lower_prio_no_advert = self.boolean(entry).or(to.lower_prio_no_advert);
             }

@@ -66,6 +66,7 @@ struct Globals {
     lower_prio_repeat: Option<u32>,
     lower_prio_delay: Option<Nanos>,
     lower_prio_no_advert: bool,
+    down_adverts: Option<Located<String>>,
     higher_prio_send_advert: bool,
     v3_checksum: V3Checksum,
     scheduling: Option<Scheduling>,
@@ -82,6 +83,7 @@ impl Default for Globals {
             lower_prio_repeat: None,
             lower_prio_delay: None,
             lower_prio_no_advert: false,
+            down_adverts: None,
             higher_prio_send_advert: false,
             v3_checksum: V3Checksum::Rfc5798,
             scheduling: None,
@@ -131,6 +133,9 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_garp_lower_prio_delay",
     "vrrp_garp_lower_prio_repeat",
     "vrrp_lower_prio_no_advert",
+    "vrrp_down_timer_adverts",
+    "vrrp_min_garp",
+    "include_check",
     "vrrp_higher_prio_send_advert",
     "v3_checksum_as_v2",
     "dynamic_interfaces",
@@ -383,6 +388,21 @@ impl Parser<'_> {
             "vrrp_garp_master_refresh_repeat" => set(&mut garp.refresh_repeat, self.rounds(entry)),
             "vrrp_garp_lower_prio_delay" => globals.lower_prio_delay = self.seconds(entry),
             "vrrp_garp_lower_prio_repeat" => globals.lower_prio_repeat = self.integer(entry),
+            "vrrp_down_timer_adverts" => {
+                globals.down_adverts = self.value(entry).or(globals.down_adverts.take());
+            }
+            "vrrp_min_garp" => {
+                if self.boolean(entry) == Some(true) {
+                    // What was set before is kept, as far as it is not what it would be anyway.
+                    if garp.master_repeat == DEFAULT_GARP.master_repeat {
+                        garp.master_repeat = 1;
+                    }
+                    if garp.master_delay == DEFAULT_GARP.master_delay {
+                        garp.master_delay = Nanos::ZERO;
+                    }
+                }
+            }
+            "include_check" => self.include_check(entry),
             "vrrp_lower_prio_no_advert" => {
                 set(&mut globals.lower_prio_no_advert, self.boolean(entry));
             }
@@ -401,6 +421,8 @@ impl Parser<'_> {
             "vrrp_no_swap" => {}
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
+            // No pauses between them is what there is.
+            "vrrp_garp_interval" | "vrrp_gna_interval" if is_zero(entry) => {}
             "vrrp_mcast_group4" if is_group(entry, Family::V4) => {}
             "vrrp_mcast_group6" if is_group(entry, Family::V6) => {}
             _ if self.script_entry(entry, &mut globals.scripts) => {}
@@ -473,6 +495,15 @@ impl Parser<'_> {
         }
     }
 
+    /// Which problems with an `include` are errors from now on.
+    fn include_check(&mut self, entry: &Entry) {
+        let words = entry.parameters.iter().map(|word| word.value.as_str());
+        for problem in self.lines.include_check.set(words) {
+            let hint = "read, match, wildcard_match or brace_match, perhaps with + or -";
+            self.warning(entry.at(), format!("include_check: {problem}; ignored"), hint);
+        }
+    }
+
     fn v3_checksum(&mut self, entry: &Entry) -> Option<V3Checksum> {
         let as_v2 = self.boolean(entry)?;
         Some(if as_v2 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 })
@@ -504,6 +535,11 @@ fn set<T>(target: &mut T, value: Option<T>) {
 /// Whether a multicast group is the one that is used anyway.
 fn is_group(entry: &Entry, family: Family) -> bool {
     matches!(entry.parameters.as_slice(), [group] if group.value.parse() == Ok(family.group()))
+}
+
+/// Whether a time is none.
+fn is_zero(entry: &Entry) -> bool {
+    matches!(entry.parameters.as_slice(), [time] if decimal_seconds(&time.value) == Some(Nanos::ZERO))
 }
 
 /// Decimal seconds, to the microsecond, rounded.

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::definitions::{self, Definitions, Expansion, Loop, MAX_LINE, Value};
-use super::include;
+use super::include::{self, Strictness};
 use crate::config::Options;
 use crate::config::report::{FileId, Position, Report};
 
@@ -35,9 +35,23 @@ pub(super) struct Line {
 
 /// Where lines come from.
 enum Source {
-    File { id: FileId, lines: VecDeque<Vec<u8>>, next: usize, directory: PathBuf, path: PathBuf },
-    Loop { body: Loop, at: Position },
-    Lines { lines: std::vec::IntoIter<String>, at: Position },
+    File {
+        id: FileId,
+        lines: VecDeque<Vec<u8>>,
+        next: usize,
+        directory: PathBuf,
+        path: PathBuf,
+        /// What `include_check` said where the file was included.
+        outer: Strictness,
+    },
+    Loop {
+        body: Loop,
+        at: Position,
+    },
+    Lines {
+        lines: std::vec::IntoIter<String>,
+        at: Position,
+    },
     Text(Line),
 }
 
@@ -55,6 +69,8 @@ pub(super) struct Preprocessor<'a> {
     definitions: Definitions,
     unfinished: Option<Unfinished>,
     config_id: String,
+    /// How strict an `include` is from here on, in this file.
+    pub(super) include_check: Strictness,
     steps: usize,
     last: Position,
 }
@@ -67,10 +83,20 @@ impl<'a> Preprocessor<'a> {
     pub(super) fn open(path: &Path, options: &Options, report: &'a mut Report) -> io::Result<Self> {
         let config_id = options.config_id.clone().unwrap_or_else(host_name);
         let instance = options.instance.clone().unwrap_or_else(|| config_id.clone());
-        let (id, file) = open_file(path, report)?;
+        let include_check = Strictness::default();
+        let (id, file) = open_file(path, include_check, report)?;
         let definitions = Definitions::new(instance);
         let (sources, last) = (vec![file], id.line(1));
-        Ok(Self { report, sources, definitions, unfinished: None, config_id, steps: 0, last })
+        Ok(Self {
+            report,
+            sources,
+            definitions,
+            unfinished: None,
+            config_id,
+            include_check,
+            steps: 0,
+            last,
+        })
     }
 
     /// The next logical line; `None` at the end.
@@ -121,8 +147,9 @@ impl<'a> Preprocessor<'a> {
                     }
                     self.sources.pop();
                 }
-                Source::File { id, lines, next, .. } => {
+                Source::File { id, lines, next, outer, .. } => {
                     let (Some(raw), at) = (lines.pop_front(), id.line(*next)) else {
+                        self.include_check = *outer;
                         self.sources.pop();
                         self.finish_definition();
                         continue;
@@ -197,7 +224,7 @@ impl<'a> Preprocessor<'a> {
                 return None;
             }
         }
-        if let Some((pattern, strictness)) = include::directive(&line.text) {
+        if let Some((pattern, strictness)) = include::directive(&line.text, self.include_check) {
             self.include(pattern, strictness, line.at);
             return None;
         }
@@ -284,7 +311,7 @@ impl<'a> Preprocessor<'a> {
         }
     }
 
-    fn include(&mut self, pattern: &str, strictness: include::Strictness, at: Position) {
+    fn include(&mut self, pattern: &str, strictness: Strictness, at: Position) {
         let found = include::find(pattern, self.directory());
         let mut problems = found.problems;
         let mut files = Vec::new();
@@ -297,7 +324,7 @@ impl<'a> Preprocessor<'a> {
                 self.report.error(at, message, "remove the include");
                 continue;
             }
-            match open_file(&path, self.report) {
+            match open_file(&path, self.include_check, self.report) {
                 Ok((_, file)) => files.push(file),
                 Err(error) => {
                     let message = format!("cannot read {}: {error}", path.display());
@@ -396,7 +423,7 @@ fn decomment(text: &str) -> (String, bool) {
     (out, verbatim)
 }
 
-fn open_file(path: &Path, report: &mut Report) -> io::Result<(FileId, Source)> {
+fn open_file(path: &Path, outer: Strictness, report: &mut Report) -> io::Result<(FileId, Source)> {
     let mut octets = Vec::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > MAX_FILE {
@@ -406,7 +433,7 @@ fn open_file(path: &Path, report: &mut Report) -> io::Result<(FileId, Source)> {
     let directory = canonical.parent().unwrap_or(Path::new("/")).to_owned();
     let lines = octets.split(|octet| *octet == b'\n').map(<[u8]>::to_vec).collect();
     let id = report.file(&path.display().to_string());
-    Ok((id, Source::File { id, lines, next: 1, directory, path: canonical }))
+    Ok((id, Source::File { id, lines, next: 1, directory, path: canonical, outer }))
 }
 
 /// The node name up to its first dot; empty if the kernel does not tell.

@@ -49,6 +49,9 @@ impl Router {
             }
             return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
         }
+        if old.down_adverts != self.spec.down_adverts && matches!(self.waiting, Waiting::Silence) {
+            return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+        }
         match self.waiting {
             // The master that was to be pre-empted now stays: it was heard all the time.
             Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.priority => {

@@ -26,6 +26,7 @@ fn plain() -> RouterSpec {
             lower_prio_repeat: 5,
             lower_prio_delay: Nanos::from_secs(5),
         },
+        down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
         track: Box::default(),
@@ -306,4 +307,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_advertisements_that_a_master_may_miss_count_from_the_last_one() {
+    let mut engine = backup(plain());
+    let heard = NOW + Nanos::from_secs(1);
+    engine.handle_rx(heard, ID, &advert(200, v3(100)));
+    let at = heard + Nanos::from_millis(500);
+    engine.reconfigure(at, ID, &RouterSpec { down_adverts: 10, ..plain() });
+    assert_eq!(left(&engine, Timer::MasterDown, heard), Some(Nanos(10_609_375_000)));
+    engine.reconfigure(at, ID, &RouterSpec { down_adverts: 1, ..plain() });
+    assert_eq!(left(&engine, Timer::MasterDown, heard), Some(Nanos(1_609_375_000)));
 }
