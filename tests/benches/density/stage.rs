@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use vrrp_tests::{Error, Lab, Namespace, Process, Result, VrrpUser};
-use vrrp_user::engine::election::master_down_interval;
+use vrrp_user::engine::election::{DOWN_ADVERTS, master_down_interval};
 use vrrp_user::engine::time::Centisecs;
 use vrrp_user::engine::types::{AdvertInterval, Priority};
 
@@ -65,7 +65,7 @@ impl Load {
 
     /// How long a router of this priority waits for a silent master.
     pub fn master_down(self, priority: u8) -> Duration {
-        master_down_interval(Priority(priority), self.interval()).into()
+        master_down_interval(Priority(priority), self.interval(), DOWN_ADVERTS).into()
     }
 
     fn configuration(self, priority: u8) -> String {

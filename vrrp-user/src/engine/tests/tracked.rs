@@ -31,6 +31,7 @@ fn tracking(priority: u8, track: &[TrackUse]) -> RouterSpec {
             lower_prio_repeat: 0,
             lower_prio_delay: Nanos::ZERO,
         },
+        down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
         track: track.into(),
