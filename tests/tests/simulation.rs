@@ -19,8 +19,8 @@ use std::rc::Rc;
 use vrrp_user::engine::Engine;
 use vrrp_user::engine::time::{Centisecs, Nanos};
 use vrrp_user::engine::types::{
-    Action, AdvertInterval, FaultCause, GarpPolicy, GroupId, GroupSpec, Health, Link, ObjectId,
-    Priority, RouterId, RouterSpec, State, TrackUse, Version, Vrid,
+    Action, AdvertInterval, FaultCause, GarpPolicy, GroupId, GroupSpec, Health, Link, Lost,
+    ObjectId, Priority, RouterId, RouterSpec, State, TrackUse, Version, Vrid,
 };
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::{Auth, parse_advert};
@@ -561,7 +561,7 @@ impl Sim {
             }
             Fault::AddressLost => {
                 let address = node.specs[router.0 as usize].addresses[0];
-                engine.handle_address_lost(now, router, address);
+                engine.handle_lost(now, router, Lost::Address(address));
                 self.drain(n);
             }
             Fault::Renew => {

@@ -6,13 +6,17 @@
 
 mod addresses;
 mod announce;
+mod extras;
 pub mod history;
 mod interfaces;
 mod lockfile;
 mod notify;
 mod orders;
+mod presence;
 pub mod reload;
+mod restore;
 mod router;
+mod routes;
 mod service;
 mod status;
 mod tracking;
@@ -36,12 +40,14 @@ use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::announce::Forwarding;
+use self::extras::Handle;
 use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interfaces};
 use self::lockfile::LockFile;
 use self::notify::Notifier;
 use self::reload::{Asked, Reloads, Serving, Watched};
 use self::router::{Router, state_number};
+use self::routes::Belongings;
 use self::service::{Counts, Service};
 use self::tracking::Tracking;
 use self::watch::Watch;
@@ -51,9 +57,11 @@ use crate::control::server::{self, Channels, Question};
 use crate::counters::counters;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
-use crate::engine::types::{Action, FaultCause, Link, Notice, Priority, RouterId, State};
+use crate::engine::types::{Action, FaultCause, Link, Lost, Notice, Priority, RouterId, State};
 use crate::io::bpf::{self, CaptureMode, Kernel, Sizes, Vip};
-use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report};
+use crate::io::netlink::{
+    self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report, Subject,
+};
 use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan};
 use crate::io::timer::{self, Timer};
@@ -198,6 +206,24 @@ counters! {
         NetlinkOverrun = "netlink_overrun",
         /// An interface on which the XDP program could not be attached.
         AttachFailed = "attach_failed",
+        /// A route that the kernel refused to add.
+        RouteAddFailed = "route_add_failed",
+        /// A route that the kernel refused to remove.
+        RouteRemoveFailed = "route_remove_failed",
+        /// A route of a master, or one that is always there, removed by somebody else.
+        RouteLost = "route_lost",
+        /// A rule that the kernel refused to add.
+        RuleAddFailed = "rule_add_failed",
+        /// A rule that the kernel refused to remove.
+        RuleRemoveFailed = "rule_remove_failed",
+        /// A rule of a master, or one that is always there, removed by somebody else.
+        RuleLost = "rule_lost",
+        /// Something removed by somebody else that was put back at once.
+        Restored = "restored",
+        /// Something that was not put back at once, because that happened too often.
+        RestoreLimited = "restore_limited",
+        /// A setting of an interface that the kernel refused.
+        SettingFailed = "setting_failed",
         /// A notice that the history left out, because the router had too many of them in a minute.
         NoticeLeftOut = "notice_left_out",
         /// A tracked file that holds no number, or can not be read.
@@ -243,6 +269,7 @@ struct Daemon {
     service: Service,
     notifier: Notifier,
     reloads: Reloads,
+    belongings: Belongings,
 }
 
 /// The sources that the loop waits on.
@@ -429,6 +456,7 @@ impl Daemon {
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         let configured_scheduling = config.scheduling;
         let watched = Watched::of(&config);
+        let belongings = Belongings::new(&config);
         drop(config);
         let board = Arc::<Board>::default();
         let (notifier, finds) = Notifier::start(plan, Arc::clone(&board))
@@ -491,6 +519,7 @@ impl Daemon {
             retry_at: None,
             service,
             notifier,
+            belongings,
         };
         tracking::add_groups(&mut daemon.engine, started, groups);
         for (id, spec) in (0..).map(RouterId).zip(specs) {
@@ -507,6 +536,7 @@ impl Daemon {
         }
         daemon.remove_leftovers().await?;
         daemon.first_look(&mut sources.tracked).await;
+        daemon.add_fixed();
         for id in daemon.ids() {
             daemon.evaluate(id);
             if let Some(problem) = daemon.router(id).link_problem() {
@@ -616,10 +646,16 @@ impl Daemon {
         self.service.stopping();
         self.engine.handle_shutdown(timer::now());
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
+        let mut routers_left = false;
         loop {
             while self.act() {}
-            if self.later.is_empty() && self.addresses.settled() {
-                break;
+            if self.later.is_empty() {
+                if !std::mem::replace(&mut routers_left, true) {
+                    self.remove_fixed();
+                }
+                if self.addresses.settled() && self.belongings.book.settled() {
+                    break;
+                }
             }
             let report = tokio::select! {
                 biased;
@@ -633,7 +669,7 @@ impl Daemon {
                 Ok(Report::Answers(answers)) => self.answered(answers),
                 Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
                 Ok(Report::Closed) | Err(_) => {
-                    log::error!("stopping although addresses could not be removed");
+                    log::error!("stopping although not everything could be removed");
                     break;
                 }
             }
@@ -787,9 +823,8 @@ impl Daemon {
     }
 
     fn retry(&mut self) {
-        for (place, request) in self.addresses.retry() {
-            self.ask(place, request);
-        }
+        self.retry_addresses();
+        self.retry_extras();
         for ifindex in self.interfaces.indices() {
             if self.interfaces.get(ifindex).is_some_and(|i| matches!(i.capture, Capture::Failed(_)))
             {
@@ -846,6 +881,7 @@ impl Daemon {
             Report::Unknown(error) => log::error!("cannot read links and addresses: {error}"),
             Report::Events(events) => {
                 for event in &events {
+                    self.extra_changed(event);
                     self.changed(event);
                 }
             }
@@ -932,6 +968,7 @@ impl Daemon {
                 self.evaluate(id);
             }
         }
+        self.extras_on(name.as_deref());
         // An address whose interface was missing can be added now.
         if self.addresses.needs_retry() {
             self.retry_soon();
@@ -1040,17 +1077,25 @@ impl Daemon {
                 if self.interfaces.has(place)
                     && let Some(address) = self.router(id).request(place, &self.interfaces)
                 {
-                    self.netlink.ask(Ask { request: Request::Remove, address });
+                    self.netlink.ask(Ask::address(Request::Remove, address));
                     missing += 1;
                 }
             }
         }
+        missing += self.remove_left_extras();
         while missing > 0 {
             match self.netlink.next().await {
                 Report::Answers(answers) => {
                     missing -= answers.len().min(missing);
-                    for answer in answers {
-                        self.left_over(&answer);
+                    for Answer { request, subject, result } in answers {
+                        match subject {
+                            Subject::Address(at) => self.left_over(&at, &result),
+                            Subject::Extra(number) => {
+                                self.asked = self.asked.saturating_sub(1);
+                                self.notifier.answered(1);
+                                self.left_extra(Handle(number), request, result);
+                            }
+                        }
                     }
                 }
                 Report::Closed => return Err(netlink::Error::NoAnswer.into()),
@@ -1062,7 +1107,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn left_over(&mut self, Answer { at, result, .. }: &Answer) {
+    fn left_over(&mut self, at: &InterfaceAddress, result: &Result<(), netlink::Error>) {
         let place = Place { ifindex: at.ifindex, address: at.address };
         match result {
             Ok(()) => {
@@ -1119,9 +1164,11 @@ impl Daemon {
                 self.ask(place, request);
             }
         }
+        self.add_extras(id);
     }
 
     fn remove_addresses(&mut self, id: RouterId) {
+        self.remove_extras(id);
         for (place, _) in self.places(id) {
             self.give_up(id, place);
         }
@@ -1147,7 +1194,7 @@ impl Daemon {
         };
         let address = parting.or_else(|| self.router(id).request(place, &self.interfaces));
         let Some(address) = address else { return };
-        self.netlink.ask(Ask { request, address });
+        self.netlink.ask(Ask::address(request, address));
         self.asked += 1;
         self.notifier.asked();
     }
@@ -1155,16 +1202,24 @@ impl Daemon {
     fn answered(&mut self, answers: Vec<Answer>) {
         self.asked = self.asked.saturating_sub(answers.len());
         let count = answers.len();
-        for answer in answers {
-            self.completed(answer);
+        for Answer { request, subject, result } in answers {
+            match subject {
+                Subject::Address(at) => self.completed(request, at, &result),
+                Subject::Extra(number) => self.extra_answered(Handle(number), request, result),
+            }
         }
         self.flush();
         self.notifier.answered(count);
     }
 
-    fn completed(&mut self, Answer { request, at, result }: Answer) {
+    fn completed(
+        &mut self,
+        request: Request,
+        at: InterfaceAddress,
+        result: &Result<(), netlink::Error>,
+    ) {
         let place = Place { ifindex: at.ifindex, address: at.address };
-        let outcome = match (request, &result) {
+        let outcome = match (request, result) {
             (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
             (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => {
                 // Nothing will be reported.
@@ -1199,6 +1254,9 @@ impl Daemon {
                 for _ in 0..rounds {
                     self.garp(place);
                 }
+                if let (Request::Add, Some(id)) = (request, self.addresses.router(place)) {
+                    self.extras_after_address(id);
+                }
             }
         }
     }
@@ -1209,7 +1267,11 @@ impl Daemon {
     }
 
     fn vanished(&mut self, place: Place) {
-        match self.addresses.vanished(place) {
+        let vanished = self.addresses.vanished(place);
+        if let (true, Some(id)) = (vanished != Vanished::Expected, self.addresses.router(place)) {
+            self.extras_of(id);
+        }
+        match vanished {
             Vanished::Expected => {}
             Vanished::Collateral => {
                 log::info!("{} went with its subnet; adding it again", self.describe(place));
@@ -1224,7 +1286,12 @@ impl Daemon {
             Vanished::Lost(id) => {
                 log::warn!("{} was removed from outside", self.describe(place));
                 self.count(Counter::AddressLost);
-                self.engine.handle_address_lost(timer::now(), id, place.address);
+                if self.belongings.restores(id) {
+                    self.restore_address(id, place);
+                } else {
+                    let lost = Lost::Address(place.address);
+                    self.engine.handle_lost(timer::now(), id, lost);
+                }
             }
         }
     }

@@ -14,7 +14,9 @@ use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
-use crate::control::api::{Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status};
+use crate::control::api::{
+    ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
+};
 use crate::control::{Instance, client};
 
 /// How often `--watch` looks.
@@ -146,6 +148,7 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         text.push('\n');
         push_lines(&mut text, &scripts::lines(&status.scripts, terminal));
     }
+    extras(&mut text, "ALWAYS THERE", &status.always, true, terminal);
     let problems = problems(status);
     if !problems.is_empty() {
         let _ = writeln!(text, "\n{}", terminal.paint("PROBLEMS", Colour::Bold));
@@ -358,6 +361,10 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         );
         rows.push(("heard", terminal.paint(&heard, Colour::Yellow)));
     }
+    if detail.on_address_lost == "restore" {
+        let times = detail.removed_by_others;
+        rows.push(("removals", format!("put back; {times} so far")));
+    }
     rows.push(("configured", format!("line {}", detail.config_line)));
     for (label, value) in rows {
         let _ = writeln!(text, "  {label:<11} {value}");
@@ -381,6 +388,7 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         let _ = writeln!(text, "  {:<width$}  dev {}  {there}", address.address, address.dev);
     }
 
+    extras(&mut text, "ROUTES AND RULES", &detail.extras, router.state == "MASTER", terminal);
     let _ = writeln!(text, "\n{}", terminal.paint("LAST TRANSITIONS", Colour::Bold));
     let now = jiff::Timestamp::now();
     for event in &detail.history {
@@ -390,6 +398,26 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         let _ = writeln!(text, "  {}  {ago:>6} ago  {happened}  {}", event.time, event.reason);
     }
     text
+}
+
+/// Routes, rules and the like, and whether they are there.
+fn extras(text: &mut String, head: &str, extras: &[ExtraStatus], wanted: bool, terminal: Terminal) {
+    if extras.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{}", terminal.paint(head, Colour::Bold));
+    let width = extras.iter().map(|extra| extra.kind.len()).max().unwrap_or(0);
+    for ExtraStatus { kind, what, installed, why } in extras {
+        let why = why.as_ref().filter(|_| wanted);
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        let there = match (installed, wanted) {
+            (true, true) => terminal.paint("there", Colour::Green),
+            (false, true) => terminal.paint(&format!("not there{why}"), Colour::Red),
+            (true, false) => terminal.paint("there", Colour::Yellow),
+            (false, false) => "not here".to_owned(),
+        };
+        let _ = writeln!(text, "  {kind:<width$}  {what}  {there}");
+    }
 }
 
 fn effective(router: &RouterStatus) -> String {
@@ -583,6 +611,7 @@ mod tests {
             more: false,
             interfaces: Vec::new(),
             reload: None,
+            always: Vec::new(),
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
             scripts: Vec::new(),
         };

@@ -135,6 +135,9 @@ pub struct Status {
     /// What came of the last reload; `null` before the first.
     #[serde(default)]
     pub reload: Option<LastReload>,
+    /// What is there whoever is master.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub always: Vec<ExtraStatus>,
     /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`] and
     /// [`crate::control::server::Counter`].
     pub counters: BTreeMap<String, u64>,
@@ -362,6 +365,15 @@ pub struct RouterDetail {
     pub garp: Garp,
     /// Timers that are set, in the order in which they fire.
     pub timers: Vec<TimerStatus>,
+    /// Its routes and rules, in the order of the configuration.
+    #[serde(default)]
+    pub extras: Vec<ExtraStatus>,
+    /// What it does when somebody else removes an address, route or rule: `yield` or `restore`.
+    #[serde(default)]
+    pub on_address_lost: String,
+    /// How often somebody did, and it put it back.
+    #[serde(default)]
+    pub removed_by_others: u64,
     /// Advertisements heard whose address list differs from ours.
     pub address_list_mismatches: u64,
     /// The last transitions, oldest first.
@@ -463,6 +475,20 @@ pub struct AddressStatus {
     pub dev: String,
     /// Whether it is on the interface.
     pub installed: bool,
+}
+
+/// A route, a rule, or something that is there whoever is master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraStatus {
+    /// `address`, `route`, `rule` or `promote_secondaries`.
+    pub kind: String,
+    /// What, as iproute2 takes it; of `promote_secondaries` the interface.
+    pub what: String,
+    /// Whether it is there.
+    pub installed: bool,
+    /// Why it is not, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// An interface that routers live on.

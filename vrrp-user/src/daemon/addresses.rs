@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub use super::presence::{Outcome, Request};
 use crate::engine::types::RouterId;
-pub use crate::io::netlink::Request;
 
 /// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,15 +16,6 @@ pub struct Place {
     pub ifindex: u32,
     /// Address.
     pub address: IpAddr,
-}
-
-/// How a request went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The address is now as requested, be it because it was so before.
-    Done,
-    /// The kernel refused, or the answer was lost.
-    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -142,7 +142,12 @@ impl Interfaces {
                     None => Change::None,
                 }
             }
-            Event::Overrun => Change::None,
+            Event::Route(_)
+            | Event::RouteGone(_)
+            | Event::Rule(_)
+            | Event::RuleGone(_)
+            | Event::RoutesOverrun
+            | Event::Overrun => Change::None,
         }
     }
 

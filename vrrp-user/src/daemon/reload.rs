@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use self::difference::differences;
+use self::difference::{OTHER_SETTINGS, differences};
 pub use self::read::{Prepared, Read};
 use super::addresses::Place;
 use super::interfaces::Capture;
@@ -466,10 +466,15 @@ impl Daemon {
     fn change(&mut self, id: RouterId, reload: &mut UnderWay) {
         let interface = Arc::clone(&self.router(id).interface);
         let (router, spec) = self.made(reload, interface);
+        let new = &reload.prepared.config.routers[reload.next];
         let (view, Some(old)) = (self.engine.view(id), self.engine.spec(id)) else { return };
-        let settings = differences((self.router(id), old), (&router, &spec));
-        let RouterName { name, interface, vrid } =
-            RouterName::of(&reload.prepared.config.routers[reload.next]);
+        let mut settings = differences((self.router(id), old), (&router, &spec));
+        if let Some(what) = self.belongings.difference(id, &new.extras) {
+            // It stands for what has no name.
+            settings.retain(|setting| setting != OTHER_SETTINGS);
+            settings.push(what.to_owned());
+        }
+        let RouterName { name, interface, vrid } = RouterName::of(new);
         reload.report.changed.push(ChangedRouter { name, interface, vrid, settings });
         if reload.check {
             return reload.discarded.push(router);
@@ -522,6 +527,9 @@ impl Daemon {
                 }
             }
         }
+        // Routes may need an address that has just come.
+        let new = &reload.prepared.config.routers[reload.next];
+        self.take_extras(id, &new.extras, is_master);
     }
 
     /// Whether the loss of an address matters may have changed.
@@ -656,6 +664,8 @@ impl Daemon {
             for (place, request) in self.requests(id) {
                 self.let_go(id, place, request);
             }
+            self.take_extras(id, &model::Extras::default(), false);
+            self.belongings.fights.forget(Some(id));
             self.tell_deleted(id);
             self.router_mut(id).bury();
             if let Err(error) = self.kernel.clear(id.0) {
@@ -681,7 +691,10 @@ impl Daemon {
                 let new = &reload.prepared.config.routers[reload.next];
                 let interface = shared(&mut reload.names, &new.interface);
                 let (router, spec) = self.made(reload, interface);
-                reload.matches[reload.next] = Some(self.add(router, spec));
+                let id = self.add(router, spec);
+                let new = &reload.prepared.config.routers[reload.next];
+                self.take_extras(id, &new.extras, false);
+                reload.matches[reload.next] = Some(id);
             }
             reload.next += 1;
         }
@@ -709,7 +722,7 @@ impl Daemon {
         // As at the start: an address that somebody has left there is not this router's yet.
         for (place, address) in self.requests(id) {
             if self.interfaces.has(place) && self.addresses.router(place).is_none() {
-                self.netlink.ask(Ask { request: Request::Remove, address });
+                self.netlink.ask(Ask::address(Request::Remove, address));
                 self.asked += 1;
                 self.notifier.asked();
             }
@@ -811,6 +824,10 @@ impl Daemon {
                 }
             }
         }
+        if self.take_fixed(&prepared.config, check) {
+            changed.push("what is there whoever is master".to_owned());
+        }
+        let serving = &mut self.reloads.serving;
         if serving.control != prepared.config.control {
             changed.push("control socket".to_owned());
             if !check {

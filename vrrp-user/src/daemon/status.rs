@@ -8,14 +8,15 @@ use std::net::IpAddr;
 
 use super::Daemon;
 use super::addresses::Place;
+use super::extras::{Object, Standing};
 use super::history::{From, What};
 use super::interfaces::Capture;
 use super::reload::Asked;
 use super::router::version_number;
 use crate::config::model::Authentication;
 use crate::control::api::{
-    AddressStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers, SCHEMA,
-    Status, TimerStatus, TrackStatus,
+    AddressStatus, ExtraStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers,
+    SCHEMA, Status, TimerStatus, TrackStatus,
 };
 use crate::control::events::{Moment, Record};
 use crate::control::server::{Events, Question};
@@ -92,6 +93,7 @@ impl Daemon {
             more,
             interfaces: self.interface_status(),
             reload: self.reloads.last().cloned(),
+            always: self.belongings.book.fixed().map(|it| self.extra_status(&it)).collect(),
             counters: self.counters(),
             // The control thread has them.
             scripts: Vec::new(),
@@ -233,7 +235,10 @@ impl Daemon {
                     missing.join(", ")
                 ));
             }
+            let missing = self.missing_extras(id).take(PROBLEMS_SHOWN);
+            problems.extend(missing.map(|what| format!("is master, but has not got {what}")));
         }
+        problems.extend(self.belongings.fights.problem(Some(id), timer::now()));
         problems
     }
 
@@ -271,9 +276,23 @@ impl Daemon {
             .to_owned(),
             garp: garp_settings(garp),
             timers: timers.collect(),
+            extras: self.belongings.book.of(id).map(|it| self.extra_status(&it)).collect(),
+            on_address_lost: self.belongings.policy(id).name().to_owned(),
+            removed_by_others: self.belongings.fights.removals(Some(id)),
             address_list_mismatches: self.engine.view(id)?.address_list_mismatches,
             history: history.collect(),
         })
+    }
+
+    fn extra_status(&self, standing: &Standing<'_>) -> ExtraStatus {
+        let (kind, what) = match standing.object {
+            Object::Address(address) => ("address", address.to_string()),
+            Object::Route(route) => ("route", route.to_string()),
+            Object::Rule(rule) => ("rule", rule.to_string()),
+            Object::PromoteSecondaries(dev) => ("promote_secondaries", dev.to_string()),
+        };
+        let why = self.why(standing);
+        ExtraStatus { kind: kind.to_owned(), what, installed: standing.there, why }
     }
 
     fn record(&self, entry: super::history::Entry) -> Record {

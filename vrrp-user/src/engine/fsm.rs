@@ -3,7 +3,7 @@
 //! ```text
 //!                         LinkUp, priority 255
 //!            +----------+ -------------------------> +----------+
-//!  LinkDown  |   Init   |                            |  Master  | AddressLost, a higher
+//!  LinkDown  |   Init   |                            |  Master  | Lost, a higher       
 //!   +------- |  Fault   | ---------> +----------+    +----------+ priority heard
 //!   +------> +----------+   LinkUp   |  Backup  | <----'   ^
 //!                 ^                  +----------+ ---------'
@@ -25,8 +25,8 @@ use super::group::Fitness;
 use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
 use super::types::{
-    Action, Advert, AdvertInterval, Cause, FaultCause, Notice, Priority, RouterId, RouterSpec,
-    RouterView, State, Version,
+    Action, Advert, AdvertInterval, Cause, FaultCause, Lost, Notice, Priority, RouterId,
+    RouterSpec, RouterView, State, Version,
 };
 
 mod reconfigure;
@@ -50,7 +50,7 @@ pub enum Event<'a> {
     /// A deadline passed.
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
-    AddressLost(IpAddr),
+    Lost(Lost),
     /// What it tracks, or an operator, keeps it from taking part, or no more.
     Hold(Option<Hold>),
     /// Its group keeps it from taking part, or no more.
@@ -381,15 +381,15 @@ impl Router {
             )
             | (State::Init | State::Fault, Event::Timer(timer)) => self.deadlines.cancel(timer),
 
-            // keepalived: who lost an address gives up the others too, and comes back after the skew.
-            (State::Master, Event::AddressLost(address)) => {
+            // keepalived: who lost an address, route or rule gives up the others too, and comes back after the skew.
+            (State::Master, Event::Lost(lost)) => {
                 self.advertise(Priority::RESIGN, out);
                 out.push_back(Action::RemoveAddresses(self.id));
                 let wait = skew(self.priority, self.spec.interval);
-                self.become_backup(now, wait, Cause::AddressLost(address), out);
+                self.become_backup(now, wait, Cause::Lost(lost), out);
             }
             // Only a master holds addresses; this one was still on its way when it left.
-            (State::Init | State::Backup | State::Fault, Event::AddressLost(_)) => {}
+            (State::Init | State::Backup | State::Fault, Event::Lost(_)) => {}
 
             // Not in the RFC; what keepalived does when it reloads.
             (State::Init | State::Fault, Event::Reconfigured(spec)) => self.reconfigure_idle(spec),

@@ -270,7 +270,7 @@ fn every_event_in_every_state() {
         ("heard again, but nobody was heard before", Event::Heard, still),
         (
             "address lost",
-            Event::AddressLost(lost),
+            Event::Lost(Lost::Address(lost)),
             ["Init: ", "Backup: down", "advert(0) remove MASTER->BACKUP Backup: down", "Fault: "],
         ),
         (
@@ -635,10 +635,10 @@ fn ties_use_the_address_of_the_moment() {
 fn a_lost_address_costs_the_mastership_for_the_skew() {
     let mut bench = Bench::in_state(State::Master, spec());
     let lost = ip([192, 0, 2, 2]);
-    bench.event(Event::AddressLost(lost));
-    bench.event(Event::AddressLost(ip([192, 0, 2, 1])));
+    bench.event(Event::Lost(Lost::Address(lost)));
+    bench.event(Event::Lost(Lost::Address(ip([192, 0, 2, 1]))));
     assert_eq!(bench.done(), "advert(0) remove MASTER->BACKUP");
-    assert_eq!(bench.router.view().cause, Some(Cause::AddressLost(lost)));
+    assert_eq!(bench.router.view().cause, Some(Cause::Lost(Lost::Address(lost))));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(609_375_000)));
     bench.fire(Timer::MasterDown);
     assert_eq!(bench.done(), "advert(100) add garp(5) BACKUP->MASTER");

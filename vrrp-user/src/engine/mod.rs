@@ -12,7 +12,6 @@ pub mod track;
 pub mod types;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 
 use self::fsm::{Event, Hold, Router};
 use self::group::{Group, Verdict};
@@ -21,7 +20,7 @@ use self::timers::Queue;
 pub use self::timers::Timer;
 use self::track::{Explanation, Objects, Term, User, Weighed};
 use self::types::{
-    Action, Advert, Cause, FaultCause, GroupId, GroupSpec, Health, Link, Notice, ObjectId,
+    Action, Advert, Cause, FaultCause, GroupId, GroupSpec, Health, Link, Lost, Notice, ObjectId,
     Priority, RouterId, RouterSpec, RouterView, State, TrackUse,
 };
 
@@ -243,9 +242,9 @@ impl Engine {
         }
     }
 
-    /// One of the router's addresses was removed, and not because of [`Action::RemoveAddresses`].
-    pub fn handle_address_lost(&mut self, now: Nanos, id: RouterId, address: IpAddr) {
-        self.dispatch(now, id, Event::AddressLost(address));
+    /// Something of the router's was removed, and not because of [`Action::RemoveAddresses`].
+    pub fn handle_lost(&mut self, now: Nanos, id: RouterId, lost: Lost) {
+        self.dispatch(now, id, Event::Lost(lost));
     }
 
     /// Something was noticed about the router that no timer or state depends on.

@@ -1,6 +1,7 @@
 //! Properties of the whole engine under arbitrary sequences of events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use proptest::prelude::*;
 
@@ -195,7 +196,7 @@ proptest! {
                 }
                 Step::Up(address) => engine.handle_link(now, id, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, id, Link::Down(FaultCause::InterfaceDown)),
-                Step::Lost => engine.handle_address_lost(now, id, ip(100)),
+                Step::Lost => engine.handle_lost(now, id, Lost::Address(ip(100))),
                 Step::Remove => engine.remove_router(now, id),
                 Step::Add(spec) => {
                     let taken = engine.view(id).is_some();
@@ -238,7 +239,7 @@ proptest! {
                 }
                 Step::Up(address) => engine.handle_link(now, id, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, id, Link::Down(FaultCause::NoAddress)),
-                Step::Lost => engine.handle_address_lost(now, id, ip(100)),
+                Step::Lost => engine.handle_lost(now, id, Lost::Address(ip(100))),
                 Step::Reconfigure(spec) => _ = engine.reconfigure(now, id, &spec),
                 Step::Remove | Step::Add(_) => {}
             }

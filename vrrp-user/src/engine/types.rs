@@ -292,6 +292,17 @@ pub enum Link {
     Down(FaultCause),
 }
 
+/// Something of a master that somebody else took away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// One of its addresses.
+    Address(IpAddr),
+    /// One of its routes.
+    Route,
+    /// One of its rules.
+    Rule,
+}
+
 /// Why a router changed state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -322,8 +333,8 @@ pub enum Cause {
         /// Its priority.
         priority: Priority,
     },
-    /// One of our addresses was removed from outside.
-    AddressLost(IpAddr),
+    /// Something of ours was removed from outside.
+    Lost(Lost),
     /// The interface, or something else that the router depends on, failed.
     Fault(FaultCause),
     /// It takes over because its sync group is master already.
@@ -348,7 +359,9 @@ impl Cause {
             Self::MasterResigned(_) => "master-resigned",
             Self::Preempted { .. } => "preempted",
             Self::Yielded { .. } => "yielded",
-            Self::AddressLost(_) => "address-lost",
+            Self::Lost(Lost::Address(_)) => "address-lost",
+            Self::Lost(Lost::Route) => "route-lost",
+            Self::Lost(Lost::Rule) => "rule-lost",
             Self::Fault(cause) => cause.name(),
             Self::GroupMaster => "group-master",
             Self::GroupYielded(_) => "group-yielded",
@@ -374,7 +387,7 @@ impl Cause {
             | Self::MasterResigned(_)
             | Self::Preempted { .. }
             | Self::Yielded { .. }
-            | Self::AddressLost(_)
+            | Self::Lost(_)
             | Self::GroupMaster
             | Self::Recovered
             | Self::Shutdown
@@ -407,9 +420,11 @@ impl fmt::Display for Cause {
                     "gave way: {master} advertises and ranks above us with priority {priority}"
                 )
             }
-            Self::AddressLost(address) => {
+            Self::Lost(Lost::Address(address)) => {
                 write!(f, "gave up: address {address} was removed by somebody else")
             }
+            Self::Lost(Lost::Route) => f.write_str("gave up: a route was removed by somebody else"),
+            Self::Lost(Lost::Rule) => f.write_str("gave up: a rule was removed by somebody else"),
             Self::Fault(cause @ FaultCause::SteppedDown) => cause.fmt(f),
             Self::Fault(cause) => write!(f, "failed: {cause}"),
             Self::GroupMaster => f.write_str("took over: its sync group is master"),

@@ -4,11 +4,13 @@
 //! others hold for long at times, and thousands of addresses add up: neither may hold up an advertisement.
 
 mod batch;
+mod extra;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,11 +26,13 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
+use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
 
 use self::batch::{BATCH, Batch};
+pub use self::extra::{RouteKey, RouteRequest, RouteSeen, RuleKey};
 use super::sched;
-use crate::config::model::{AddressFlags, Scheduling};
+use crate::config::model::{AddressFlags, Rule, Scheduling};
 
 /// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
 /// answers to as many requests.
@@ -124,6 +128,16 @@ pub enum Event {
     Address(InterfaceAddress),
     /// An address is gone.
     AddressGone(InterfaceAddress),
+    /// A route with our mark is there.
+    Route(RouteSeen),
+    /// A route with our mark is gone.
+    RouteGone(RouteSeen),
+    /// A rule with our mark is there.
+    Rule(RuleKey),
+    /// A rule with our mark is gone.
+    RuleGone(RuleKey),
+    /// Notifications of routes and rules were lost.
+    RoutesOverrun,
     /// Notifications were lost: [`Report::Everything`] follows.
     Overrun,
 }
@@ -171,13 +185,49 @@ pub enum Request {
     Remove,
 }
 
+/// Something that the kernel keeps for us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// An address.
+    Address(AddressRequest),
+    /// A route.
+    Route(RouteRequest),
+    /// A rule.
+    Rule(Arc<Rule>),
+    /// That the secondary addresses of an interface stay when the primary one of their subnet goes.
+    PromoteSecondaries {
+        /// Interface.
+        ifindex: u32,
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+/// By what the answer to a request is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A virtual address.
+    Address(InterfaceAddress),
+    /// Anything else, by the number that the daemon has for it.
+    Extra(u32),
+}
+
 /// A request to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// What to do.
     pub request: Request,
-    /// With which address.
-    pub address: AddressRequest,
+    /// What the answer is to say that it is about.
+    pub subject: Subject,
+    /// With what.
+    pub object: Object,
+}
+
+impl Ask {
+    /// A request about a virtual address.
+    pub fn address(request: Request, address: AddressRequest) -> Self {
+        Self { request, subject: Subject::Address(address.at), object: Object::Address(address) }
+    }
 }
 
 /// How a request went.
@@ -185,8 +235,8 @@ pub struct Ask {
 pub struct Answer {
     /// What was to do.
     pub request: Request,
-    /// With which address.
-    pub at: InterfaceAddress,
+    /// With what.
+    pub subject: Subject,
     /// What the kernel said.
     pub result: Result<(), Error>,
 }
@@ -286,6 +336,8 @@ struct Worker {
     report: mpsc::UnboundedSender<Report>,
     /// Notifications were lost, and reading everything failed since then.
     stale: bool,
+    /// Notifications of routes and rules, from the first one of ours on.
+    routes: Option<UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>>,
 }
 
 impl Worker {
@@ -306,7 +358,7 @@ impl Worker {
         }
         tokio::spawn(lists);
         tokio::spawn(monitor);
-        Ok(Self { handle, notifications, batch, asked, report, stale: false })
+        Ok(Self { handle, notifications, batch, asked, report, stale: false, routes: None })
     }
 
     async fn serve(mut self) {
@@ -319,7 +371,18 @@ impl Worker {
                     if count == 0 {
                         return;
                     }
+                    self.watch_routes(&asks);
                     Report::Answers(self.batch.carry_out(&asks))
+                }
+                message = next_of(&mut self.routes) => {
+                    let mut events = Vec::new();
+                    events.extend(route_event(message));
+                    while events.len() < BATCH
+                        && let Some(Ok((message, _))) = self.routes.as_mut().map(|r| r.try_recv())
+                    {
+                        events.extend(route_event(message));
+                    }
+                    Report::Events(events)
                 }
                 () = tokio::time::sleep(AGAIN), if self.stale => self.everything().await,
                 notification = self.notifications.next() => {
@@ -343,6 +406,32 @@ impl Worker {
                     }
                 }
             };
+        }
+    }
+
+    /// Subscribes to changes of routes and rules before the first one is added: most daemons have none, and must
+    /// not pay for those of others.
+    fn watch_routes(&mut self, asks: &[Ask]) {
+        let concerned = |ask: &Ask| matches!(ask.object, Object::Route(_) | Object::Rule(_));
+        if self.routes.is_some() || !asks.iter().any(concerned) {
+            return;
+        }
+        let groups = [
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
+        ];
+        let opened = new_multicast_connection(&groups).and_then(|(mut monitor, _, messages)| {
+            let socket = monitor.socket_mut().socket_mut();
+            SockRef::from(&*socket).attach_filter(&extra::only_ours())?;
+            let _ = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+            tokio::spawn(monitor);
+            Ok(messages)
+        });
+        match opened {
+            Ok(messages) => self.routes = Some(messages),
+            Err(error) => log::error!("who removes routes and rules will not be noticed: {error}"),
         }
     }
 
@@ -374,6 +463,37 @@ impl Worker {
         let request = self.handle.address().get();
         let all: Vec<AddressMessage> = bounded(request.execute().try_collect()).await?;
         Ok(all.iter().filter_map(address).collect())
+    }
+}
+
+/// The next message; never if there is nothing to wait for.
+async fn next_of(
+    routes: &mut Option<UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>>,
+) -> NetlinkMessage<RouteNetlinkMessage> {
+    if let Some(messages) = routes {
+        if let Some((message, _)) = messages.next().await {
+            return message;
+        }
+        log::error!("who removes routes and rules is no longer noticed");
+    }
+    *routes = None;
+    std::future::pending().await
+}
+
+#[allow(clippy::wildcard_enum_match_arm)]
+fn route_event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
+    match message.payload {
+        NetlinkPayload::InnerMessage(inner) => match inner {
+            RouteNetlinkMessage::NewRoute(message) => extra::seen(&message).map(Event::Route),
+            RouteNetlinkMessage::DelRoute(message) => extra::seen(&message).map(Event::RouteGone),
+            RouteNetlinkMessage::NewRule(message) => extra::seen_rule(&message).map(Event::Rule),
+            RouteNetlinkMessage::DelRule(message) => {
+                extra::seen_rule(&message).map(Event::RuleGone)
+            }
+            _ => None,
+        },
+        NetlinkPayload::Overrun(_) => Some(Event::RoutesOverrun),
+        _ => None,
     }
 }
 

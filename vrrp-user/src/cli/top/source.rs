@@ -368,6 +368,7 @@ mod tests {
                 error: None,
             }],
             reload: None,
+            always: Vec::new(),
             counters: std::collections::BTreeMap::new(),
             scripts: Vec::new(),
         }

@@ -156,3 +156,23 @@ pub struct Fixed {
     /// Rules.
     pub rules: Vec<Rule>,
 }
+
+/// A route as in `line`, for tests.
+///
+/// # Panics
+/// When there is none.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "for tests")]
+pub fn parse_route(line: &str) -> Route {
+    tests::read(ROUTE, line).unwrap().0
+}
+
+/// A rule as in `line`, for tests.
+///
+/// # Panics
+/// When there is none.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "for tests")]
+pub fn parse_rule(line: &str) -> Rule {
+    tests::read(RULE, line).unwrap().0
+}

@@ -11,7 +11,7 @@ fn at(column: usize) -> Position {
 }
 
 /// Reads a line; its words know which octet they begin at.
-fn read<T>(reader: Reader<T>, line: &str) -> Result<(T, Vec<Remark>), Remark> {
+pub(super) fn read<T>(reader: Reader<T>, line: &str) -> Result<(T, Vec<Remark>), Remark> {
     let mut words = Vec::new();
     let mut column = 1;
     for word in line.split(' ') {

@@ -6,6 +6,9 @@ use std::fmt::Display;
 use crate::daemon::router::Router;
 use crate::engine::types::{RouterSpec, Version};
 
+/// What differs without having a name.
+pub(super) const OTHER_SETTINGS: &str = "other settings";
+
 /// The settings that differ, with their values as far as these are short.
 pub(super) fn differences(
     (old, before): (&Router, &RouterSpec),
@@ -51,7 +54,7 @@ pub(super) fn differences(
     }
     differ.extend(addresses(old, new));
     if differ.is_empty() {
-        differ.push("other settings".to_owned());
+        differ.push(OTHER_SETTINGS.to_owned());
     }
     differ
 }

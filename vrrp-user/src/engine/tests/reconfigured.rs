@@ -265,7 +265,7 @@ proptest! {
                 }
                 Step::Up(address) => engine.handle_link(now, ID, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, ID, Link::Down(FaultCause::NoAddress)),
-                Step::Lost => engine.handle_address_lost(now, ID, ip(100)),
+                Step::Lost => engine.handle_lost(now, ID, Lost::Address(ip(100))),
                 Step::Reconfigure(spec) => {
                     let before = engine.state(ID);
                     engine.reconfigure(now, ID, &spec);

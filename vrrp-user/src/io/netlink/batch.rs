@@ -4,10 +4,13 @@
 //! then: thousands of addresses take tens of milliseconds. rtnetlink sends one request per datagram, and
 //! keeps a task with a channel for each.
 
+use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::time::Instant;
 
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{
@@ -17,7 +20,7 @@ use rtnetlink::packet_core::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
-use super::{ANSWER, Answer, Ask, Error, RECEIVE_BUFFER, Request, message};
+use super::{ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, extra, message};
 
 /// Requests in one datagram. Their answers must fit the receive buffer, and whoever else waits for the
 /// kernel's routing lock should get it now and then.
@@ -31,6 +34,8 @@ pub struct Batch {
     sequence: u32,
     out: Vec<u8>,
     answer: Vec<u8>,
+    /// Interfaces of which we turned `promote_secondaries` on.
+    promoted: HashSet<u32>,
 }
 
 impl Batch {
@@ -47,7 +52,13 @@ impl Batch {
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
         // Without CAP_NET_ADMIN the default has to do; a lost answer is noticed.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self { socket, sequence: 0, out: Vec::new(), answer: Vec::with_capacity(ANSWER_LEN) })
+        Ok(Self {
+            socket,
+            sequence: 0,
+            out: Vec::new(),
+            answer: Vec::with_capacity(ANSWER_LEN),
+            promoted: HashSet::new(),
+        })
     }
 
     /// Carries out requests in their order, and waits for the answers, bounded.
@@ -58,24 +69,49 @@ impl Batch {
     fn datagram(&mut self, asks: &[Ask]) -> Vec<Answer> {
         let first = self.sequence.wrapping_add(1);
         self.out.clear();
+        let mut results: Vec<Option<Result<(), Error>>> = Vec::with_capacity(asks.len());
         for ask in asks {
             self.sequence = self.sequence.wrapping_add(1);
-            append(&mut self.out, ask, self.sequence);
+            if self.is_so_already(ask) {
+                results.push(Some(Ok(())));
+            } else {
+                append(&mut self.out, ask, self.sequence);
+                results.push(None);
+            }
         }
-        let mut results: Vec<Option<Result<(), Error>>> = asks.iter().map(|_| None).collect();
-        match self.send() {
+        let sent = if self.out.is_empty() { Ok(()) } else { self.send() };
+        match sent {
             Ok(()) => self.receive(first, &mut results),
             Err(error) => {
-                let refused = |kind| Err(Error::Send(io::Error::from(kind)));
-                results.fill_with(|| Some(refused(error.kind())));
+                let refused = || Err(Error::Send(io::Error::from(error.kind())));
+                for result in results.iter_mut().filter(|result| result.is_none()) {
+                    *result = Some(refused());
+                }
             }
         }
         let answers = asks.iter().zip(results).map(|(ask, result)| Answer {
             request: ask.request,
-            at: ask.address.at,
+            subject: ask.subject,
             result: result.unwrap_or(Err(Error::NoAnswer)),
         });
         answers.collect()
+    }
+
+    /// Whether nothing has to be asked of the kernel, because a setting is as it should be. Remembers which ones
+    /// are ours to take back.
+    fn is_so_already(&mut self, ask: &Ask) -> bool {
+        let Object::PromoteSecondaries { ifindex, name } = &ask.object else { return false };
+        match ask.request {
+            Request::Add => {
+                let path = format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries");
+                let on = fs::read_to_string(path).is_ok_and(|value| value.trim() == "1");
+                if !on {
+                    self.promoted.insert(*ifindex);
+                }
+                on
+            }
+            Request::Remove => !self.promoted.remove(ifindex),
+        }
     }
 
     fn send(&self) -> io::Result<()> {
@@ -90,7 +126,7 @@ impl Batch {
     /// Collects the answers to the requests numbered from `first`. What is missing in the end was lost.
     fn receive(&mut self, first: u32, results: &mut [Option<Result<(), Error>>]) {
         let began = Instant::now();
-        let mut missing = results.len();
+        let mut missing = results.iter().filter(|result| result.is_none()).count();
         while missing > 0 && began.elapsed() < ANSWER {
             self.answer.clear();
             match self.socket.recv(&mut self.answer, 0) {
@@ -115,17 +151,40 @@ impl Batch {
 fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
     let mut header = NetlinkHeader::default();
     header.sequence_number = sequence;
-    let body = message(&ask.address);
-    let body = match ask.request {
-        Request::Add => {
-            header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE;
-            RouteNetlinkMessage::NewAddress(body)
+    let mut add = NLM_F_CREATE | NLM_F_EXCL;
+    let body = match (&ask.object, ask.request) {
+        (Object::Address(address), Request::Add) => {
+            RouteNetlinkMessage::NewAddress(message(address))
         }
-        Request::Remove => {
-            header.flags = NLM_F_REQUEST | NLM_F_ACK;
-            RouteNetlinkMessage::DelAddress(body)
+        (Object::Address(address), Request::Remove) => {
+            RouteNetlinkMessage::DelAddress(message(address))
+        }
+        (Object::Route(request), Request::Add) => {
+            add = extra::place_flags(request.route.place);
+            RouteNetlinkMessage::NewRoute(extra::route_message(request, Request::Add))
+        }
+        (Object::Route(request), Request::Remove) => {
+            RouteNetlinkMessage::DelRoute(extra::route_message(request, Request::Remove))
+        }
+        (Object::Rule(rule), Request::Add) => {
+            RouteNetlinkMessage::NewRule(extra::rule_message(rule))
+        }
+        (Object::Rule(rule), Request::Remove) => {
+            RouteNetlinkMessage::DelRule(extra::rule_message(rule))
+        }
+        (Object::PromoteSecondaries { ifindex, .. }, request) => {
+            add = 0;
+            let mut link = LinkMessage::default();
+            link.header.index = *ifindex;
+            let setting = extra::promote_secondaries(request == Request::Add);
+            link.attributes.push(LinkAttribute::Other(setting));
+            RouteNetlinkMessage::SetLink(link)
         }
     };
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    if ask.request == Request::Add {
+        header.flags |= add;
+    }
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
     message.finalize();
     let start = out.len();
@@ -169,14 +228,16 @@ mod tests {
     fn ask(request: Request, ifindex: u32) -> Ask {
         let address = "192.0.2.7".parse().unwrap();
         let at = InterfaceAddress { ifindex, address, prefix: 32, marked: true, tentative: false };
-        Ask { request, address: AddressRequest::plain(at) }
+        Ask::address(request, AddressRequest::plain(at))
     }
 
     #[test]
     fn requests_stand_at_multiples_of_four_and_say_how_long_they_are() {
         let mut out = Vec::new();
         let mut labelled = ask(Request::Add, 7);
-        labelled.address.label = Some("x:1".to_owned());
+        if let Object::Address(address) = &mut labelled.object {
+            address.label = Some("x:1".to_owned());
+        }
         append(&mut out, &labelled, 5);
         let second = out.len();
         append(&mut out, &ask(Request::Remove, 7), 6);
@@ -204,7 +265,7 @@ mod tests {
         let answers = batch.carry_out(&asks);
         assert_eq!(answers.len(), 300);
         for (ask, answer) in asks.iter().zip(&answers) {
-            assert_eq!((answer.request, answer.at), (ask.request, ask.address.at));
+            assert_eq!((answer.request, answer.subject), (ask.request, ask.subject));
             let errno = answer.result.as_ref().unwrap_err().errno();
             assert!(matches!(errno, Some(libc::ENODEV | libc::EPERM | libc::EADDRNOTAVAIL)));
         }
