@@ -218,7 +218,7 @@ fn a_refused_route_does_not_hold_up_the_others() -> Result<()> {
     let lab = Lab::new()?;
     let host = lab.host("a", "10.0.0.1/24")?;
     let routes = "virtual_routes {\n 10.1.0.0/16 via 10.0.0.254\n 10.2.0.0/16 via 192.168.9.9\n \
-                  10.3.0.0/16 via 10.0.0.254 dev later\n 10.4.0.0/16 via 10.0.0.254\n}";
+                  10.3.0.0/16 via 10.0.0.254 dev later no_track\n 10.4.0.0/16 via 10.0.0.254\n}";
     let mut daemon = VrrpUser::start(&host, &conf(routes))?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     wait_route(&host, "10.4.0.0/16", true)?;
@@ -247,6 +247,63 @@ fn a_refused_route_does_not_hold_up_the_others() -> Result<()> {
     wait_route(&host, "10.3.0.0/16", false)?;
     host.ip(&["link", "set", "later", "up"])?;
     wait_route(&host, "10.3.0.0/16", true)
+}
+
+/// As in keepalived: the interface of an address, route or rule is one that the router depends on.
+#[test]
+fn without_the_interface_of_a_route_it_is_in_fault() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let routes = "virtual_routes {\n 10.1.0.0/16 dev later\n}";
+    let mut daemon = VrrpUser::start(&host, &conf(routes))?;
+    daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    host.ip(&["link", "add", "later", "type", "veth", "peer", "name", "end"])?;
+    host.ip(&["link", "set", "end", "up"])?;
+    host.ip(&["link", "set", "later", "up"])?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    wait_route(&host, "10.1.0.0/16", true)?;
+    host.ip(&["link", "set", "later", "down"])?;
+    daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    host.ip(&["link", "set", "later", "up"])?;
+    wait_route(&host, "10.1.0.0/16", true)
+}
+
+/// What a new configuration does not change is not touched.
+#[test]
+fn a_reload_touches_what_differs() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let text = |second: &str, fixed: &str| {
+        let routes =
+            format!("virtual_routes {{\n 10.1.0.0/16 via 10.0.0.254\n {second} via 10.0.0.254\n}}");
+        format!("static_routes {{\n blackhole {fixed}\n}}\n{}", conf(&routes))
+    };
+    let mut daemon = VrrpUser::start(&host, &text("10.2.0.0/16", "10.21.0.0/16"))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    wait_complete(&host)?;
+    let monitor = host.spawn("ip monitor", "ip", &["monitor", "route"])?;
+    pause(Duration::from_millis(300))?;
+    let path = host.dir("vrrp-user")?.join("vrrp.conf");
+    std::fs::write(&path, text("10.3.0.0/16", "10.22.0.0/16")).unwrap();
+    let (reloaded, code) = daemon.reload(&host, &[])?;
+    assert_eq!(code, Some(0), "{reloaded}");
+    let settings = &reloaded["changed"][0]["settings"];
+    assert_eq!(*settings, serde_json::json!(["routes and rules"]), "{reloaded}");
+    for (route, there) in [
+        ("10.3.0.0/16", true),
+        ("10.2.0.0/16", false),
+        ("10.22.0.0/16", true),
+        ("10.21.0.0/16", false),
+    ] {
+        wait_route(&host, route, there)?;
+    }
+    assert!(has_route(&host, "10.1.0.0/16")?);
+    assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");
+    lab.wait_until(LONG, "the monitor has seen it", || {
+        Ok(monitor.log().contains("10.3.0.0/16").then_some(()))
+    })?;
+    assert!(!monitor.log().contains("10.1.0.0/16"), "{}", monitor.log().text());
+    Ok(())
 }
 
 #[test]

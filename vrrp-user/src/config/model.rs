@@ -219,6 +219,27 @@ impl Router {
         let first = self.addresses.first().map(|address| address.address);
         first.or(source).or(peer).map_or(Family::V4, Family::of)
     }
+
+    /// What it depends on besides its own interface: what it tracks, and the interfaces that its addresses, routes
+    /// and rules name, unless these are not tracked. It is in FAULT while one of those is down, as in keepalived.
+    pub fn dependencies(&self) -> Vec<Track> {
+        let mut all = self.track.clone();
+        let addresses = self.addresses.iter().chain(&self.excluded);
+        let addresses = addresses.filter(|address| !address.no_track);
+        let routes = self.extras.routes.iter().filter(|route| !route.no_track);
+        let rules = self.extras.rules.iter().filter(|rule| !rule.no_track);
+        let named = addresses.filter_map(|address| address.dev.as_deref());
+        let named = named.chain(routes.filter_map(|route| route.dev.as_deref()));
+        let named = named
+            .chain(rules.flat_map(|rule| [rule.iif.as_deref(), rule.oif.as_deref()]).flatten());
+        for name in named.filter(|name| **name != self.interface) {
+            let what = Tracked::Interface(name.to_owned());
+            if !all.iter().any(|track| track.what == what) {
+                all.push(Track { what, weight: 0, reverse: false });
+            }
+        }
+        all
+    }
 }
 
 /// Version 2 authentication (RFC 2338 section 5.3.6).

@@ -113,10 +113,10 @@ impl Watched {
         let (mut files, mut processes) = (config.files.clone(), config.processes.clone());
         files.iter_mut().for_each(|file| file.line = 0);
         processes.iter_mut().for_each(|process| process.line = 0);
-        let tracks = config.routers.iter().map(|router| &router.track);
-        let tracks = tracks.chain(config.groups.iter().map(|group| &group.track)).flatten();
-        let interfaces = tracks.filter_map(|track| match &track.what {
-            Tracked::Interface(name) => Some(name.clone()),
+        let tracks = config.routers.iter().flat_map(model::Router::dependencies);
+        let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
+        let interfaces = tracks.filter_map(|track| match track.what {
+            Tracked::Interface(name) => Some(name),
             Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
         });
         Self { files, processes, interfaces: interfaces.collect() }

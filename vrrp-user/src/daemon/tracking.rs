@@ -136,7 +136,7 @@ impl Tracking {
         group: Option<&model::Group>,
         spec: &mut RouterSpec,
     ) {
-        spec.track = self.uses(&router.track);
+        spec.track = self.uses(&router.dependencies());
         spec.group = group.map(|group| self.group(&group.name));
     }
 
@@ -153,12 +153,11 @@ impl Tracking {
     /// # Errors
     /// No thread or descriptor is left.
     pub fn watch(&mut self, config: &Config, start: bool) -> io::Result<()> {
-        let tracks = config.routers.iter().map(|router| &router.track);
-        let tracks = tracks.chain(config.groups.iter().map(|group| &group.track));
-        let mut interfaces: Vec<&str> = tracks
-            .flatten()
-            .filter_map(|track| match &track.what {
-                Tracked::Interface(name) => Some(name.as_str()),
+        let tracks = config.routers.iter().flat_map(model::Router::dependencies);
+        let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
+        let mut interfaces: Vec<String> = tracks
+            .filter_map(|track| match track.what {
+                Tracked::Interface(name) => Some(name),
                 Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
             })
             .collect();
@@ -167,8 +166,8 @@ impl Tracking {
         self.interfaces = interfaces
             .into_iter()
             .map(|name| TrackedInterface {
-                name: name.into(),
-                object: self.object(&Tracked::Interface(name.to_owned())),
+                name: name.as_str().into(),
+                object: self.object(&Tracked::Interface(name)),
                 ifindex: None,
             })
             .collect();
