@@ -42,7 +42,7 @@ use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::announce::Forwarding;
 use self::extras::Handle;
 use self::history::{History, What};
-use self::interfaces::{Capture, Change, Interfaces};
+use self::interfaces::{Capture, Change, Interface, Interfaces};
 use self::lockfile::LockFile;
 use self::notify::Notifier;
 use self::reload::{Asked, Reloads, Serving, Watched};
@@ -539,7 +539,12 @@ impl Daemon {
         daemon.add_fixed();
         for id in daemon.ids() {
             daemon.evaluate(id);
-            if let Some(problem) = daemon.router(id).link_problem() {
+            if daemon.waits_for_dad(id) {
+                let place = daemon.router(id).place();
+                log::info!(
+                    "{place}: waits for duplicate address detection of the link-local address"
+                );
+            } else if let Some(problem) = daemon.router(id).link_problem() {
                 log::error!("{}: {problem}", daemon.router(id).place());
             }
         }
@@ -1022,6 +1027,14 @@ impl Daemon {
             }
             self.engine.handle_link(timer::now(), id, link);
         }
+    }
+
+    /// Whether nothing is wrong with a router's interface but that it is only just up: it will have an address to
+    /// send from in a moment.
+    fn waits_for_dad(&self, id: RouterId) -> bool {
+        let router = self.router(id);
+        let interface = self.interfaces.by_name(&router.interface).map(|(_, interface)| interface);
+        router.lacks_address() && interface.is_some_and(Interface::tentative6)
     }
 
     /// Joins the IPv6 group for a router. Not before its interface has an IPv6 address: until then it may not have

@@ -61,6 +61,8 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let cases = [
         case("64-byte TCP packet to no VIP", tcp(SOURCE, OTHER), PASS, Some(30.0)),
         case("64-byte TCP packet to a VIP", tcp(SOURCE, last), PASS, Some(45.0)),
+        case("TCP over IPv6 to no VIP", tcp6(SOURCE, OTHER), PASS, Some(30.0)),
+        case("TCP over IPv6 to a VIP", tcp6(SOURCE, last), PASS, Some(45.0)),
         case("good advert that is no news", good, PASS, None),
         case("advert with a bad checksum", refused, DROP, None),
     ];
@@ -74,6 +76,8 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let cases = [
         case("64-byte TCP packet from no VIP", tcp(OTHER, SOURCE), NEXT, Some(30.0)),
         case("64-byte TCP packet from a VIP", tcp(last, SOURCE), NEXT, Some(45.0)),
+        case("TCP over IPv6 from no VIP", tcp6(OTHER, SOURCE), NEXT, Some(30.0)),
+        case("TCP over IPv6 from a VIP", tcp6(last, SOURCE), NEXT, Some(45.0)),
     ];
     let ours = kernel.egress_program().map_err(|error| Error::Unexpected(chain(&error)))?;
     costs.extend(side(plan, "TX", &*ours, &empty, ACCEPT, &cases)?);
@@ -209,6 +213,18 @@ fn tcp(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
     // Ports, sequence number, acknowledgement, header length and flags.
     frame.extend([0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10]);
     frame.resize(60, 0);
+    frame
+}
+
+/// The same over IPv6, between addresses that IPv4 ones are mapped to.
+fn tcp6(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+    let ipv4 = tcp(source, destination);
+    let mut frame = ipv4[..12].to_vec();
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, VRRP_TTL]);
+    for address in [source, destination] {
+        frame.extend(std::net::Ipv4Addr::from(address).to_ipv6_mapped().octets());
+    }
+    frame.extend(&ipv4[34..54]);
     frame
 }
 

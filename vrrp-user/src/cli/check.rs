@@ -19,6 +19,7 @@ use crate::engine::election::DOWN_ADVERTS;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
 use crate::io::scripts::Plan;
+use crate::wire::family::Family;
 
 pub(super) mod diagnostics;
 mod summary;
@@ -247,6 +248,7 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     line("vrid", router.vrid.to_string())?;
     line("priority", router.priority.to_string())?;
     let version = match (router.interval, router.v3_checksum) {
+        (AdvertInterval::Centisecs(_), _) if router.family() == Family::V6 => "3, over IPv6",
         (AdvertInterval::Secs(_), _) => "2",
         (AdvertInterval::Centisecs(_), V3Checksum::Rfc5798) => {
             "3, checksum with pseudo-header (RFC 5798)"
@@ -262,7 +264,7 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
         // The password stays out of what people paste into tickets.
         Authentication::Pass(_) => line("authentication", "simple password".to_owned())?,
     }
-    line("transport", transport(&router.transport))?;
+    line("transport", transport(router))?;
     line("pre-emption", preemption(router))?;
     lines("address", &router.addresses, &mut line)?;
     lines("not advertised", &router.excluded, &mut line)?;
@@ -330,12 +332,15 @@ fn lines<T: std::fmt::Display>(
     Ok(())
 }
 
-fn transport(transport: &Transport) -> String {
-    let from = |source: &Option<IpAddr>| {
-        source
-            .map_or_else(|| "the interface's first address".to_owned(), |source| source.to_string())
+fn transport(router: &Router) -> String {
+    let first = match router.family() {
+        Family::V4 => "the interface's first address",
+        Family::V6 => "the interface's first link-local address",
     };
-    match transport {
+    let from = |source: &Option<IpAddr>| {
+        source.map_or_else(|| first.to_owned(), |source| source.to_string())
+    };
+    match &router.transport {
         Transport::Multicast { source } => format!("multicast from {}", from(source)),
         Transport::Unicast { source, peers } => {
             let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();

@@ -18,6 +18,7 @@ use crate::control::api::{
     ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
 };
 use crate::control::{Instance, client};
+use crate::wire::family::Family;
 
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -446,18 +447,20 @@ fn interface_words(interface: &InterfaceStatus) -> String {
 }
 
 fn protocol(detail: &RouterDetail) -> String {
-    let RouterStatus { vrid, version, .. } = detail.router;
+    let RouterStatus { vrid, version, ref family, .. } = detail.router;
+    let family = Family::from_label(family);
     let password = match detail.authentication.as_str() {
         "none" => String::new(),
         kind => format!(", {kind}"),
     };
-    format!("VRRP version {version}, VRID {vrid}, IPv4{password}")
+    format!("VRRP version {version}, VRID {vrid}, {family}{password}")
 }
 
 fn advertises(router: &RouterStatus) -> String {
     let from = router.source.as_deref().unwrap_or("no address yet");
+    let family = Family::from_label(&router.family);
     match router.transport.as_slice() {
-        [group] if group == "multicast" => format!("from {from} to the group 224.0.0.18"),
+        [group] if group == "multicast" => format!("from {from} to the group {}", family.group()),
         peers => format!("from {from} to {}", peers.join(", ")),
     }
 }

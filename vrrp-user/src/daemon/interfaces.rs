@@ -244,6 +244,11 @@ impl Interface {
         self.own6.iter().find(usable).map(|(own, _)| *own)
     }
 
+    /// Whether a link-local address of its own is still being looked at for duplicates.
+    pub fn tentative6(&self) -> bool {
+        self.own6.iter().any(|(own, tentative)| own.is_unicast_link_local() && *tentative)
+    }
+
     /// Whether that is news.
     fn own4(&mut self, address: Ipv4Addr) -> bool {
         let news = !self.own.contains(&address);

@@ -298,6 +298,11 @@ impl Router {
         self.home?.source
     }
 
+    /// Whether it is an IPv6 router whose interface has no address to send from.
+    pub fn lacks_address(&self) -> bool {
+        self.family == Family::V6 && self.link == Some(Link::Down(FaultCause::NoAddress))
+    }
+
     /// What is wrong with its interface, and what to do.
     pub fn link_problem(&self) -> Option<String> {
         let interface = &self.interface;

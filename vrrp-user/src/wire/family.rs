@@ -46,6 +46,11 @@ impl Family {
         }
     }
 
+    /// By its name in JSON; what is not IPv6 is taken for IPv4.
+    pub fn from_label(label: &str) -> Self {
+        if label == Self::V6.label() { Self::V6 } else { Self::V4 }
+    }
+
     /// The VRRP group.
     pub const fn group(self) -> IpAddr {
         match self {
@@ -98,6 +103,7 @@ mod tests {
             let family = Family::of(address);
             assert_eq!(from_field(family.number(), to_field(address)), address);
             assert_eq!(Family::from_number(family.number()), family);
+            assert_eq!(Family::from_label(family.label()), family);
         }
         assert_eq!(
             [Family::V4, Family::V6].map(|f| f.group().to_string()),
