@@ -111,6 +111,12 @@ fn all_keys() {
     assert_eq!((database.garp.refresh, database.garp.refresh_repeat), (Nanos::from_secs(60), 2));
 
     assert_eq!(legacy.authentication, Authentication::Pass(*b"1111\0\0\0\0"));
+    let notify = legacy.notify.as_ref().unwrap();
+    assert_eq!((notify.commands().count(), notify.says_deleted), (6, true));
+    assert_eq!(notify.master.as_ref().unwrap().argv, ["/etc/vrrp/up", "two words"]);
+    let settings = &loaded.config.notify;
+    assert!(settings.security && settings.startup.is_some() && settings.shutdown.is_some());
+    assert_eq!((settings.fifos().count(), settings.umask), (2, Some(0o027)));
     assert_eq!(legacy.transport, Transport::Multicast { source: "172.16.0.1".parse().ok() });
     assert_eq!(legacy.addresses[0].prefix, 32);
 }
