@@ -25,6 +25,8 @@ pub enum Scenario {
     Start,
     /// Memory of the process and of its BPF maps
     Memory,
+    /// The configuration of many masters is read again, as it was and with changes: how late are their adverts?
+    Reload,
     /// Two busy loops per core beside it
     Busy,
     /// What the BPF programs cost other traffic, nanoseconds per packet
@@ -46,6 +48,7 @@ impl Scenario {
             Self::Flood => "flood",
             Self::Start => "start",
             Self::Memory => "memory",
+            Self::Reload => "reload",
             Self::Busy => "busy",
             Self::Xdp => "xdp",
             Self::Pure => "pure",

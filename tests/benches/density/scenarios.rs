@@ -24,6 +24,9 @@ const HALVES: Load = Load { routers: 510, interval_ms: 1000 };
 /// How long a takeover of many is watched for what it does to others.
 const BULK: Duration = Duration::from_secs(3);
 
+/// How long a reload is watched; it takes keepalived that long with many.
+const RELOAD: Duration = Duration::from_secs(6);
+
 /// What a figure should be.
 #[derive(Clone, Copy)]
 pub enum Target {
@@ -95,6 +98,7 @@ pub fn has_peer(scenario: Scenario) -> bool {
         | Scenario::Flood
         | Scenario::Start
         | Scenario::Memory
+        | Scenario::Reload
         | Scenario::Busy => true,
         Scenario::Xdp | Scenario::Pure => false,
     }
@@ -109,6 +113,7 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Flood => (&[FEW], &[FEW]),
         Scenario::Start => (&[BIG, LINK], &[LINK]),
         Scenario::Memory => (&[BIG, LINK, FEW], &[LINK, FEW]),
+        Scenario::Reload => (&[BIG], &[LINK]),
         Scenario::Busy => (&[LINK], &[LINK]),
         Scenario::Xdp => (&[BIG], &[LINK]),
         Scenario::Pure => (&[], &[]),
@@ -157,6 +162,7 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
         Scenario::Flood => flood(plan, load, kind, &mut figures),
         Scenario::Start => start(load, kind, &mut figures),
         Scenario::Memory => memory(load, kind, &mut figures),
+        Scenario::Reload => reload(load, kind, &mut figures),
         Scenario::Busy => busy(plan, load, kind, &mut figures),
         Scenario::Xdp => {
             for (what, unit, value, target) in xdp::costs(plan, load)? {
@@ -298,6 +304,41 @@ fn bulk(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     figures.spread("masters, interval", &mut off, 5.0, Target::AtMost(20.0));
     let silent = (half..load.routers).filter(|router| seen.first_advert(*router).is_none()).count();
     figures.add("routers that did not take over", "", count(silent), Target::AtMost(0.0));
+    Ok(())
+}
+
+/// Masters whose configuration is read again: as it was, and with another priority for every tenth router. How late
+/// does that make their advertisements?
+fn reload(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let mut daemon = Daemon::start(&stage, kind, load, 200)?;
+    vrrp_tests::pause(settled(load))?;
+    for (what, every) in [("unchanged", None), ("10 % changed", Some(10))] {
+        let receiver = stage.receive()?;
+        // So that the interval in which it happens has a beginning.
+        vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
+        daemon.rewrite(&stage, load.changed_configuration(200, every))?;
+        let from = wire::now();
+        daemon.reload()?;
+        vrrp_tests::pause(RELOAD)?;
+        let seen = receiver.stop()?;
+        let mut off: Vec<u64> = (0..load.routers)
+            .flat_map(|router| seen.intervals(router))
+            .filter(|(at, _)| (from..from + nanos(RELOAD)).contains(at))
+            .map(|(_, gap)| gap.abs_diff(load.interval_ms * 1_000_000))
+            .collect();
+        let what = format!("{what}, interval");
+        figures.add(format!("{what}s counted"), "", count(off.len()), Target::None);
+        let quantiles = [("p99", 99.0, Target::None), ("max", 100.0, Target::AtMost(100.0))];
+        for (name, at, target) in quantiles {
+            let off = ms(percentile(&mut off, at));
+            figures.add(format!("{what} off by, {name}"), "ms", off, target);
+        }
+        let silent = (0..load.routers).filter(|router| seen.first_advert(*router).is_none());
+        let silent = count(silent.count());
+        figures.add(format!("{what}, routers that fell silent"), "", silent, Target::AtMost(0.0));
+    }
+    figures.add("PSS afterwards", "MiB", daemon.pss_mib()?, figures.at(&[(BIG, 9.0)]));
     Ok(())
 }
 

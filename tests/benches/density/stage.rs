@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde::Serialize;
 use vrrp_tests::{Error, Lab, Namespace, Process, Result, VrrpUser};
 use vrrp_user::engine::election::{DOWN_ADVERTS, master_down_interval};
@@ -69,6 +70,11 @@ impl Load {
     }
 
     fn configuration(self, priority: u8) -> String {
+        self.changed_configuration(priority, None)
+    }
+
+    /// A configuration in which each router whose number is a multiple of `every` has a priority that is one more.
+    pub fn changed_configuration(self, priority: u8, every: Option<usize>) -> String {
         let version = match self.interval() {
             AdvertInterval::Secs(_) => 2,
             AdvertInterval::Centisecs(_) => 3,
@@ -78,6 +84,8 @@ impl Load {
         let state = if Priority(priority) == Priority::OWNER { "MASTER" } else { "BACKUP" };
         let mut text = String::new();
         for router in 0..self.routers {
+            let differs = every.is_some_and(|every| router.is_multiple_of(every));
+            let priority = priority.saturating_add(u8::from(differs));
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
@@ -228,6 +236,17 @@ impl Daemon {
             }
         };
         Ok(Self { process: Process::spawn("daemon", &mut command)? })
+    }
+
+    /// Gives it another configuration, which it reads when it is told to.
+    pub fn rewrite(&self, stage: &Stage, configuration: String) -> Result<()> {
+        fs::write(stage.lab.dir().join("bench.conf"), configuration)
+            .map_err(Error::io("write a configuration"))
+    }
+
+    /// Lets it read its configuration again.
+    pub fn reload(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGHUP)
     }
 
     /// The process and its children.

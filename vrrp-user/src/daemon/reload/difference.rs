@@ -90,3 +90,75 @@ fn number(version: Version) -> u8 {
 fn or_auto(source: Option<impl Display>) -> String {
     source.map_or_else(|| "of the interface".to_owned(), |source| source.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::model::Config;
+    use crate::config::{Options, load};
+
+    fn read(text: &str) -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("vrrp.toml");
+        fs::write(&file, text).unwrap();
+        load(&file, &Options::default()).unwrap().config
+    }
+
+    fn router(more: &str) -> String {
+        format!(
+            "[[router]]\nname = \"A\"\ninterface = \"eth0\"\nvrid = 1\n\
+             addresses = [\"10.0.0.1/24\", \"10.0.0.2/24\"]\n{more}\n"
+        )
+    }
+
+    fn said(before: &str, after: &str) -> Vec<String> {
+        let made = |text: &str| Router::new(&read(text).routers[0], 0, "eth0".into());
+        let ((old, before), (new, after)) = (made(before), made(after));
+        differences((&old, &before), (&new, &after))
+    }
+
+    #[test]
+    fn settings_are_named() {
+        let plain = router("");
+        let with = |more: &str| said(&plain, &router(more));
+        assert_eq!(with("priority = 7"), ["priority 100 -> 7"]);
+        assert_eq!(with("interval = \"2s\""), ["interval 1 s -> 2 s"]);
+        assert_eq!(with("version = 3"), ["version 2 -> 3"]);
+        assert_eq!(with("preempt = false"), ["preempt true -> false"]);
+        assert_eq!(with("source = \"10.0.0.9\""), ["source of the interface -> 10.0.0.9"]);
+        assert_eq!(with("garp = { repeat = 1 }"), ["gratuitous ARP"]);
+        // A password is not shown.
+        let password = "authentication = { type = \"pass\", password = \"x\" }";
+        assert_eq!(with(password), ["authentication"]);
+        let name = plain.replace("\"A\"", "\"B\"");
+        assert_eq!(said(&plain, &name), ["name A -> B"]);
+    }
+
+    #[test]
+    fn addresses_are_told_apart() {
+        let plain = router("");
+        let with = |from: &str, to: &str| said(&plain, &plain.replace(from, to));
+        assert_eq!(with("10.0.0.2/24", "10.0.0.3/24"), ["addresses +10.0.0.3/24 -10.0.0.2/24"]);
+        let turned = with("\"10.0.0.1/24\", \"10.0.0.2/24\"", "\"10.0.0.2/24\", \"10.0.0.1/24\"");
+        assert_eq!(turned, ["order of the addresses"]);
+        let label = "{ address = \"10.0.0.2/24\", label = \"eth0:x\" }";
+        assert_eq!(with("\"10.0.0.2/24\"", label), ["options of the addresses"]);
+        let excluded = "[\"10.0.0.1/24\"]\nexcluded = [\"10.0.0.2/24\"]";
+        let turned = with("[\"10.0.0.1/24\", \"10.0.0.2/24\"]", excluded);
+        assert_eq!(turned, ["order of the addresses"]);
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_everything_but_the_place_in_the_file() {
+        let fingerprint = |text: &str| read(text).fingerprints();
+        let plain = router("");
+        assert_eq!(fingerprint(&plain), fingerprint(&format!("# first\n\n{plain}")));
+        for other in ["priority = 99", "garp = { delay = \"1s\" }", "v3_checksum = \"rfc9568\""] {
+            assert_ne!(fingerprint(&plain), fingerprint(&router(other)), "{other}");
+        }
+        let grouped = format!("{}[[group]]\nname = \"G\"\n", router("group = \"G\""));
+        assert_ne!(fingerprint(&plain), fingerprint(&grouped));
+    }
+}
