@@ -101,11 +101,16 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
     for mut draft in drafts {
         let at = draft.at;
+        let one_of_many = draft.entry.is_some();
         validator.report.entry(draft.entry.take());
         if let Some(line) = names.get(&draft.name) {
             let message =
                 format!("there is a {} {} already, in line {line}", format.router, draft.name);
-            validator.repair(at, message, "this one is skipped", "give it another name");
+            let hint = match one_of_many {
+                true => "put {vrid} into the name, and {index} with several interfaces",
+                false => "give it another name",
+            };
+            validator.repair(at, message, "this one is skipped", hint);
             continue;
         }
         names.insert(draft.name.clone(), at.line);

@@ -511,7 +511,7 @@ fn errors_of_templates() {
             "name = \"r\"\ninterface = \"eth0\"\nvrid = \"1-255\"\naddresses = [\"10.0.{vrid}.1\"]"
         ),
         [
-            "1:1: error: there is a router r already, in line 1, for vrid 2 on eth0 (give it another name)"
+            "1:1: error: there is a router r already, in line 1, for vrid 2 on eth0 (put {vrid} into the name, and {index} with several interfaces)"
         ]
     );
     assert_eq!(
