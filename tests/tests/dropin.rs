@@ -403,3 +403,14 @@ fn notifications() -> Result<()> {
     ];
     play("notify", steps)
 }
+
+#[test]
+fn ipv6() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::Rival(200), &[("VI_1", "BACKUP"), ("VI_6", "BACKUP")]),
+        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    play("ipv6", steps)
+}
