@@ -18,6 +18,7 @@ pub use self::route::{Metric, NextHop, Place, Route, RouteKind};
 pub use self::rule::{Action, Rule};
 use super::address::Address;
 use super::report::{Located, Position};
+use crate::wire::family::Family;
 
 /// The mark of routes and rules that a VRRP daemon adds (`RTPROT_KEEPALIVED`, linux/rtnetlink.h).
 pub const PROTOCOL: u8 = 18;
@@ -51,41 +52,13 @@ pub(super) const ROUTE: Reader<Route> = route::read;
 /// The reader of rules.
 pub(super) const RULE: Reader<Rule> = rule::read;
 
-/// Address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// That of an address.
-    pub fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// All of its addresses.
-    pub fn any(self) -> Prefix {
-        let address = match self {
-            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
-            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        Prefix { address, length: 0 }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
-    }
+/// All addresses of a family.
+fn any(family: Family) -> Prefix {
+    let address = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    Prefix { address, length: 0 }
 }
 
 /// A range of addresses.

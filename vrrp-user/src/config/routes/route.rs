@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::words::{Word, Words, number};
-use super::{Context, Family, PROTOCOL, Prefix, Remark};
+use super::{Context, Family, PROTOCOL, Prefix, Remark, any};
 use crate::config::report::{Located, Position};
 use crate::config::text;
 
@@ -287,7 +287,7 @@ pub(super) fn read(
         from: None,
         protocol: None,
         route: Route {
-            destination: Family::V4.any(),
+            destination: any(Family::V4),
             kind: RouteKind::Unicast,
             from: None,
             src: None,
@@ -509,8 +509,8 @@ impl Draft {
             ));
         };
         let family = words.family.unwrap_or(Family::V4);
-        route.destination = destination.unwrap_or_else(|| family.any());
-        route.from = from.map(|from| from.unwrap_or_else(|| family.any()));
+        route.destination = destination.unwrap_or_else(|| any(family));
+        route.from = from.map(|from| from.unwrap_or_else(|| any(family)));
         if let Prefix { address: IpAddr::V4(address), length } = route.destination {
             let host = u32::MAX.checked_shr(length.into()).unwrap_or(0);
             if address.to_bits() & host != 0 {
@@ -613,7 +613,7 @@ impl fmt::Display for Route {
         if self.kind != RouteKind::Unicast {
             write!(f, "{} ", self.kind.name())?;
         }
-        if self.destination == Family::V4.any() {
+        if self.destination == any(Family::V4) {
             f.write_str("default")?;
         } else {
             self.destination.fmt(f)?;

@@ -1,6 +1,6 @@
 //! Routes and rules as netlink messages, and what the kernel says of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use netlink_packet_route::AddressFamily;
@@ -16,7 +16,8 @@ use rtnetlink::packet_core::DefaultNla;
 use socket2::SockFilter;
 
 use super::Request;
-use crate::config::routes::{Action, Family, Metric, PROTOCOL, Place, Prefix, Route, Rule};
+use crate::config::routes::{Action, Metric, PROTOCOL, Place, Prefix, Route, Rule};
+use crate::wire::family::Family;
 
 /// `RTAX_FEATURE_ECN` (linux/rtnetlink.h).
 const FEATURE_ECN: u32 = 1;
@@ -327,8 +328,12 @@ pub(super) fn seen(message: &RouteMessage) -> Option<RouteSeen> {
     if u8::from(header.protocol) != PROTOCOL {
         return None;
     }
-    let mut destination = family_of(header.address_family)?.any();
-    destination.length = header.destination_prefix_length;
+    let unspecified = match family_of(header.address_family)? {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let length = header.destination_prefix_length;
+    let destination = Prefix { address: unspecified, length };
     let mut key = RouteKey {
         destination,
         table: header.table.into(),
