@@ -467,3 +467,20 @@ proptest! {
         }
     }
 }
+
+/// keepalived's `down_timer_adverts`, also as it changes: what was waited counts.
+#[test]
+fn a_master_is_given_up_after_so_many_advertisements() {
+    let spec = |down_adverts| RouterSpec { down_adverts, ..tracking(100, &[]) };
+    let skew = Nanos(609_375_000);
+    for down_adverts in [1, 3, 100] {
+        let mut engine = Engine::new();
+        engine.add_router(A, spec(down_adverts));
+        up(&mut engine, START, A);
+        engine.handle_rx(START, A, &advert(200));
+        let wait = Nanos::from_secs(down_adverts.into()) + skew;
+        assert_eq!(engine.poll_timeout(), Some(START + wait));
+        engine.reconfigure(START, A, &spec(5));
+        assert_eq!(engine.poll_timeout(), Some(START + Nanos::from_secs(5) + skew));
+    }
+}
