@@ -298,6 +298,7 @@ impl Daemon {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
         let terms = explanation.terms.iter().map(|term| {
             let effect = match term.effect {
+                Effect::Weight(0) => "0".to_owned(),
                 Effect::Weight(weight) => format!("{weight:+}"),
                 Effect::Fault => "FAULT".to_owned(),
                 Effect::Wait => "waits for it".to_owned(),

@@ -245,6 +245,9 @@ impl Router {
     pub fn causes(&self) -> Vec<FaultCause> {
         let holds = self.holds.as_deref().copied().unwrap_or_default();
         let holds = [holds.own, holds.group].into_iter().flatten().map(Hold::cause);
+        // That the group waits for this one says nothing new.
+        let itself = [FaultCause::Member(self.id), FaultCause::MemberWaits(self.id)];
+        let holds = holds.filter(|cause| !itself.contains(cause));
         self.link_fault.into_iter().chain(holds).collect()
     }
 

@@ -305,6 +305,9 @@ fn one_in_fault_keeps_all_in_fault() {
     let cause = |engine: &Engine, id| engine.view(id).unwrap().cause;
     assert_eq!(cause(&engine, A), Some(Cause::Fault(FaultCause::Member(B))));
     assert_eq!(cause(&engine, B), Some(Cause::Fault(FaultCause::InterfaceDown)));
+    let causes = |id| engine.explain(id).unwrap().causes;
+    assert_eq!(causes(A), [FaultCause::Member(B)]);
+    assert_eq!(causes(B), [FaultCause::InterfaceDown]);
     engine.handle_link(at, C, Link::Down(FaultCause::NoAddress));
     up(&mut engine, at, B);
     // The one that is to blame now.
