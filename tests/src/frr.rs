@@ -1,7 +1,7 @@
 //! FRR's vrrpd as the other side.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -16,23 +16,25 @@ pub struct Frr {
     zebra: Process,
     vrrpd: Process,
     dir: String,
+    family: &'static str,
 }
 
 impl Frr {
     /// Starts both with one version 3 router on `eth0`. The interval is in centiseconds.
-    pub fn start(
-        host: &Host,
-        vrid: u8,
-        priority: u8,
-        vip: Ipv4Addr,
-        interval: u16,
-    ) -> Result<Self> {
+    pub fn start(host: &Host, vrid: u8, priority: u8, vip: IpAddr, interval: u16) -> Result<Self> {
         // It has no virtual MAC of its own: it looks for a macvlan with the right one.
-        let (device, mac) = (format!("vrrp4-{vrid}"), format!("00:00:5e:00:01:{vrid:02x}"));
+        let (family, keyword, number, prefix) =
+            if vip.is_ipv6() { ("v6", "ipv6", 2, 64) } else { ("v4", "ip", 1, 24) };
+        let (device, mac) = (
+            format!("vrrp{}-{vrid}", &family[1..]),
+            format!("00:00:5e:00:{number:02x}:{vrid:02x}"),
+        );
         let add = ["link", "add", &device, "link", "eth0"];
         host.ip(&[&add[..], &["type", "macvlan", "mode", "bridge"]].concat())?;
         host.ip(&["link", "set", "dev", &device, "address", &mac])?;
-        host.ip(&["address", "add", &format!("{vip}/24"), "dev", &device])?;
+        let address = format!("{vip}/{prefix}");
+        let nodad: &[&str] = if vip.is_ipv6() { &["nodad"] } else { &[] };
+        host.ip(&[&["address", "add", &address, "dev", &device], nodad].concat())?;
         host.ip(&["link", "set", "dev", &device, "up"])?;
 
         let dir = host.dir("frr")?;
@@ -43,7 +45,7 @@ impl Frr {
         let milliseconds = u32::from(interval) * 10;
         let conf = format!(
             "interface eth0\n vrrp {vrid} version 3\n vrrp {vrid} priority {priority}\n \
-             vrrp {vrid} advertisement-interval {milliseconds}\n vrrp {vrid} ip {vip}\n"
+             vrrp {vrid} advertisement-interval {milliseconds}\n vrrp {vrid} {keyword} {vip}\n"
         );
         let file = format!("{dir}/vrrpd.conf");
         fs::write(&file, conf).map_err(Error::io("write vrrpd.conf"))?;
@@ -61,17 +63,17 @@ impl Frr {
             Ok(api.exists().then_some(()))
         })?;
         let vrrpd = start("vrrpd", &file)?;
-        Ok(Self { zebra, vrrpd, dir })
+        Ok(Self { zebra, vrrpd, dir, family })
     }
 
-    /// The state of the IPv4 router, `Master`, `Backup` or `Initialize`.
+    /// The state of the router, `Master`, `Backup` or `Initialize`.
     pub fn state(&self, host: &Host, vrid: u8) -> Result<String> {
         let show = format!("show vrrp {vrid} json");
         let text = host.namespace().run("vtysh", &["--vty_socket", &self.dir, "-c", &show])?;
         let answer: serde_json::Value = serde_json::from_str(&text)
             .map_err(|error| Error::Unexpected(format!("vtysh: {error}: {text}")))?;
         let router = answer.get(0).unwrap_or(&answer);
-        Ok(router["v4"]["status"].as_str().unwrap_or_default().to_owned())
+        Ok(router[self.family]["status"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Waits for the router to be in a state.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Host, Instance, Lab, Prober, Result, Tcpdump, VrrpUser, WebServer};
+use vrrp_tests::{Frr, Host, Instance, Lab, Prober, Result, Tcpdump, VrrpUser, WebServer};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const LONG: Duration = Duration::from_secs(20);
@@ -291,4 +291,26 @@ fn an_interface_without_ipv6() -> Result<()> {
     assert_eq!([said("ipv6 eth0")?, said("link-local eth0")?], ["fine", "fine"]);
     assert_eq!(said("multicast6 eth0")?, "fine");
     ours.stop().map(drop)
+}
+
+/// FRR's router as backup of ours, and as master when ours is killed.
+#[test]
+fn frr_over_ipv6() -> Result<()> {
+    let stage = Stage::new()?;
+    let [a, b] = &stage.hosts;
+    let mut conf = v6(150);
+    conf.addresses.truncate(1);
+    let mut ours = VrrpUser::start(a, &conf.to_string())?;
+    ours.wait_state(a, ROUTER, "MASTER", LONG)?;
+    let theirs = Frr::start(b, 51, 100, "fe80::100".parse().unwrap(), 100)?;
+    theirs.wait_state(b, 51, "Backup", LONG)?;
+    assert_eq!(ours.state(a, ROUTER)?, "MASTER");
+    ours.kill()?;
+    theirs.wait_state(b, 51, "Master", LONG)?;
+    let mut ours = VrrpUser::start(a, &conf.to_string())?;
+    ours.wait_state(a, ROUTER, "MASTER", LONG)?;
+    theirs.wait_state(b, 51, "Backup", LONG)?;
+    let accepted = ours.router_stats(a, ROUTER)?["adverts_received"].as_u64();
+    assert!(accepted.is_some_and(|count| count >= 1), "FRR's own were heard: {accepted:?}");
+    Ok(())
 }
