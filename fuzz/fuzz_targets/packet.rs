@@ -1,9 +1,12 @@
 //! Any frame: the walk through its headers that XDP does, the receive checks, and the dissection that `monitor` shows.
 #![no_main]
 
+use std::net::IpAddr;
+
 use libfuzzer_sys::fuzz_target;
 use vrrp_common::maps::RouterEntry;
 use vrrp_common::parse::{self, Address, Packet};
+use vrrp_user::engine::types::Version;
 use vrrp_user::wire::{dissect, vrrp};
 
 /// The receive checks with a router as the frame wants to have it.
@@ -25,7 +28,13 @@ fuzz_target!(|data: &[u8]| {
         let _ = parse::ndisc_claim(&frame, &packet);
     }
     let _ = parse::arp_sender(&frame);
-    let _ = vrrp::Packet::new_checked(frame);
+    for (source, version) in [
+        (IpAddr::from([10, 0, 0, 1]), Version::V2),
+        (IpAddr::from([10, 0, 0, 1]), Version::V3),
+        (IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]), Version::V3),
+    ] {
+        let _ = vrrp::parse_advert(source, version, frame);
+    }
     if let Some((header, rest)) = frame.split_at_checked(14)
         && let [.., high, low] = header
     {
