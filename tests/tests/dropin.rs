@@ -414,3 +414,8 @@ fn ipv6() -> Result<()> {
     ];
     play("ipv6", steps)
 }
+
+#[test]
+fn routes() -> Result<()> {
+    play("routes", RIVALRY)
+}
