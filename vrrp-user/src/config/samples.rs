@@ -12,10 +12,11 @@ use super::{LoadError, Loaded, Options, load};
 
 /// With this variable set, what comes out is written down anew.
 const UPDATE: &str = "UPDATE_SAMPLES";
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "globals",
     "grammar",
     "instances",
+    "ipv6",
     "lenient",
     "notifications",
     "routes",
