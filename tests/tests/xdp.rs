@@ -330,6 +330,11 @@ fn examples(reason: Reason) -> Vec<Frame> {
             // Without authentication those octets mean nothing.
             Frame::v2(V2_OPEN, 1, 0, PASSWORD, 3),
             Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
+            // From a peer in another network.
+            Frame::v3(V3_UNICAST, 2).with(|f| {
+                f.destination = LOCAL;
+                f.ttl = 61;
+            }),
             Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 7)]),
             // Priority and drop-eligible bits of the tag.
             Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 0xf007)]),

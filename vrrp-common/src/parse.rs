@@ -498,8 +498,9 @@ fn refusal<A: Address>(
     let wanted = if entry.transport == transport::UNICAST { local } else { A::GROUP };
     ensure(advert.destination.is(wanted), Reason::OtherDestination)?;
     ensure(!advert.source.is(local), Reason::OwnAddress)?;
-    // keepalived sends IPv6 unicast with whatever hop limit is the host's default, 64 as a rule, and looks at none.
-    let any_ttl = A::FAMILY == FAMILY_V6 && entry.transport == transport::UNICAST;
+    // Unicast peers may be networks apart, and the RFCs know only multicast. keepalived sends IPv6 unicast with
+    // whatever hop limit is the host's default, 64 as a rule, and looks at none with either family.
+    let any_ttl = entry.transport == transport::UNICAST;
     ensure(advert.ttl == VRRP_TTL || any_ttl, Reason::Ttl)?;
     ensure(kind >> 4 == entry.version, Reason::Version)?;
     ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
