@@ -77,6 +77,10 @@ const LOCK: &str = "lock";
 const RING_BUDGET: usize = 1024;
 /// Actions other than advertisements that are carried out before timers are looked at again.
 const ACTION_BUDGET: usize = 64;
+/// Actions that waited at one time, after which memory is given back.
+const BURST: usize = 1024;
+/// How long after a burst of work: when nothing more has come of it.
+const TIDY: Nanos = Nanos::from_secs(5);
 /// Requests to netlink that may wait for their answers; what more there is waits as an action.
 const ASKED: usize = 256;
 /// How long after a failure (attaching, adding an address) the next attempt is made.
@@ -263,6 +267,8 @@ struct Daemon {
     /// Requests that netlink has not answered yet.
     asked: usize,
     retry_at: Option<Nanos>,
+    /// When the memory that a burst of work needed is given back.
+    tidy_at: Option<Nanos>,
     history: History,
     /// The number of the last entry of the history, for those who follow it.
     latest: Latest<u64>,
@@ -517,6 +523,8 @@ impl Daemon {
             forwarding: Forwarding::default(),
             asked: 0,
             retry_at: None,
+            // What the start needed.
+            tidy_at: Some(started + TIDY),
             service,
             notifier,
             belongings,
@@ -589,8 +597,13 @@ impl Daemon {
             more |= self.act();
             more |= self.reload_further();
             self.beat();
-            let deadlines =
-                [self.engine.poll_timeout(), self.retry_at, self.watch.next(), self.service.next()];
+            let deadlines = [
+                self.engine.poll_timeout(),
+                self.retry_at,
+                self.tidy_at,
+                self.watch.next(),
+                self.service.next(),
+            ];
             let deadline = deadlines.into_iter().flatten().min();
             if let Err(error) = sources.timer.arm(deadline) {
                 log::error!("cannot arm the timer: {error}");
@@ -824,6 +837,11 @@ impl Daemon {
         }
         if self.watch.next().is_some_and(|at| at <= now) {
             self.watch_conflicts(now);
+        }
+        if self.tidy_at.is_some_and(|at| at <= now) {
+            self.tidy_at = None;
+            memory::give_back();
+            log::debug!("gave memory back in {:?}", Duration::from(timer::now() - now));
         }
     }
 
@@ -1382,8 +1400,9 @@ impl Daemon {
             }
         }
         self.flush();
-        if self.later.is_empty() {
+        if self.later.is_empty() && self.later.capacity() > BURST {
             self.later.shrink_to(ACTION_BUDGET);
+            self.tidy_at = Some(timer::now() + TIDY);
         }
         !self.later.is_empty() && self.asked < ASKED
     }

@@ -300,11 +300,11 @@ impl fmt::Display for CaptureMode {
     }
 }
 
-/// Octets of the ring buffer: all routers may be news at one instant, when their master resigns for one.
-/// A power of two, as the kernel wants it.
+/// Octets of the ring buffer: all routers that there is room for may be news at one instant, when their master
+/// resigns for one. A power of two, as the kernel wants it.
 fn ring_bytes(routers: u32) -> u32 {
-    /// An advertisement with a few addresses and the record's header of eight octets.
-    const RECORD: u32 = 128;
+    /// An advertisement with two IPv4 addresses, and the record's header of eight octets.
+    const RECORD: u32 = 96;
     /// For the longest advertisements, and no less than a page of any machine.
     const LEAST: u32 = 64 << 10;
     routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
