@@ -62,7 +62,12 @@ impl Daemon {
             // Another interface of this host on the same network, which answers for it.
             return;
         }
-        if let Some(notice) = self.watch.claimed(id, place, mac, Nanos(event.ktime_ns)) {
+        let at = Nanos(event.ktime_ns);
+        if self.engine.view(id).is_some_and(|view| at < view.since + SETTLED) {
+            // The former master answers our gratuitous ARP until its kernel has let go of the address.
+            return;
+        }
+        if let Some(notice) = self.watch.claimed(id, place, mac, at) {
             self.engine.handle_notice(id, notice);
         }
     }
