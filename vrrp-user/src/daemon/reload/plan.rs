@@ -1,0 +1,111 @@
+//! What a configuration that was read makes of the routers that run.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Read, Stage, UnderWay};
+use crate::config;
+use crate::config::model::{self, Transport};
+use crate::control::api::RouterName;
+use crate::daemon::Daemon;
+use crate::daemon::router::Router;
+use crate::engine::types::{RouterId, Vrid};
+use crate::wire::family::Family;
+
+/// What makes a router the one that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Identity<'a> {
+    interface: &'a str,
+    vrid: Vrid,
+    family: Family,
+    unicast: bool,
+}
+
+impl<'a> Identity<'a> {
+    fn running(router: &'a Router) -> Self {
+        let unicast = router.peers().is_some();
+        Self { interface: &router.interface, vrid: router.vrid(), family: router.family(), unicast }
+    }
+
+    fn configured(router: &'a model::Router) -> Self {
+        let unicast = match router.transport {
+            Transport::Multicast { .. } => false,
+            Transport::Unicast { .. } => true,
+        };
+        Self { interface: &router.interface, vrid: router.vrid, family: router.family(), unicast }
+    }
+}
+
+impl Daemon {
+    /// The configuration was read.
+    pub(in crate::daemon) fn configuration_read(&mut self, read: Read) {
+        let Some((asked, _)) = &self.reloads.current else { return };
+        let mut report = self.report(asked);
+        let check = asked.check;
+        let prepared = match read {
+            Err(refusal) => return self.refuse(refusal.errors, refusal.warnings),
+            Ok(prepared) => prepared,
+        };
+        let sizes = self.kernel.sizes();
+        let [v4, v6] = prepared.places;
+        if !sizes.hold(prepared.config.routers.len(), v4, v6) {
+            let error = format!(
+                "{} virtual routers with {v4} IPv4 and {v6} IPv6 addresses are more than the {} with {} and {} that \
+                 there is room for since the daemon started; restart it to take them up",
+                prepared.config.routers.len(),
+                sizes.routers,
+                sizes.vips,
+                sizes.vips6
+            );
+            return self.refuse(vec![error], prepared.warnings);
+        }
+        if !check {
+            config::log(&self.config_path, &prepared.diagnostics);
+        }
+        let mut running: HashMap<Identity<'_>, RouterId> =
+            self.ids().map(|id| (Identity::running(self.router(id)), id)).collect();
+        let matches: Vec<_> = prepared
+            .config
+            .routers
+            .iter()
+            .map(|new| running.remove(&Identity::configured(new)))
+            .collect();
+        let mut removed: Vec<_> = running.into_values().collect();
+        removed.sort_unstable();
+        report.removed = removed.iter().map(|id| self.name_of(*id)).collect();
+        let added = prepared.config.routers.iter().zip(&matches);
+        let added = added.filter(|(_, running)| running.is_none());
+        report.added = added.map(|(new, _)| RouterName::of(new)).collect();
+        report.warnings.clone_from(&prepared.warnings);
+        let mut virtual_addresses = Vec::new();
+        let mut prepared = prepared;
+        std::mem::swap(&mut virtual_addresses, &mut prepared.virtual_addresses);
+        self.reloads.under_way = Some(Box::new(UnderWay {
+            prepared,
+            matches,
+            removed,
+            dropped: BTreeMap::new(),
+            stage: Stage::Changes,
+            next: 0,
+            names: HashSet::new(),
+            discarded: Vec::new(),
+            report,
+            check,
+            tell_states: false,
+        }));
+        if !check {
+            for ifindex in self.interfaces.take_for_virtual(virtual_addresses) {
+                self.evaluate_on(ifindex);
+            }
+            self.take_up_tracking();
+        }
+    }
+
+    fn name_of(&self, id: RouterId) -> RouterName {
+        let router = self.router(id);
+        RouterName {
+            name: router.name.to_string(),
+            interface: router.interface.to_string(),
+            vrid: router.vrid().get(),
+        }
+    }
+}

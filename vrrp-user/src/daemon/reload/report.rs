@@ -1,0 +1,123 @@
+//! How a reload ends, and who is told.
+
+use std::thread;
+
+use super::{Asked, ERRORS_SHOWN, NAMED, UnderWay};
+use crate::control::api::{LastReload, Reloaded, RouterName, SCHEMA};
+use crate::control::events::Moment;
+use crate::daemon::{Counter, Daemon};
+use crate::io::{memory, sched, timer};
+
+impl Daemon {
+    pub(super) fn report(&self, asked: &Asked) -> Reloaded {
+        Reloaded {
+            schema: SCHEMA,
+            config: self.config_path.display().to_string(),
+            check: asked.check,
+            ..Reloaded::default()
+        }
+    }
+
+    /// All is done.
+    pub(super) fn finish(&mut self, reload: UnderWay) {
+        let UnderWay { prepared, discarded, mut report, check, tell_states, .. } = reload;
+        if tell_states {
+            self.tell_states();
+        }
+        if !check {
+            for group in self.tracking.former_groups(&prepared.config) {
+                self.engine.remove_group(group);
+            }
+        }
+        report.settings = self.take_up_settings(&prepared, check);
+        report.applied = !check;
+        throw_away((prepared, discarded));
+        self.end(report);
+    }
+
+    /// Nothing has changed, because of these errors.
+    pub(super) fn refuse(&mut self, errors: Vec<String>, warnings: Vec<String>) {
+        let Some((asked, _)) = &self.reloads.current else { return };
+        let mut report = self.report(asked);
+        (report.errors, report.warnings) = (errors, warnings);
+        if !report.check {
+            self.count(Counter::ReloadRefused);
+            for error in &report.errors {
+                log::error!("{error}");
+            }
+        }
+        self.end(report);
+    }
+
+    /// Says what came of the reload, and begins the next one.
+    fn end(&mut self, mut report: Reloaded) {
+        let Some((asked, begun)) = self.reloads.current.take() else { return };
+        if !asked.check {
+            self.service.ready(timer::now(), self.counts());
+        }
+        let took = timer::now() - begun;
+        report.took_ms = took.0 / 1_000_000;
+        let summary = report.summary();
+        if !report.check {
+            if report.applied {
+                self.log_changes(&report);
+                log::info!("reloaded {}: {summary}", report.config);
+            } else {
+                log::error!(
+                    "reload of {} refused: {summary}; everything goes on as before",
+                    report.config
+                );
+            }
+            let errors = report.errors.iter().take(ERRORS_SHOWN).cloned().collect();
+            let at = Moment::now().text();
+            self.reloads.last = Some(LastReload { at, applied: report.applied, summary, errors });
+        }
+        answer(asked, report);
+        if let Some(next) = self.reloads.waiting.pop_front() {
+            self.read_configuration(next);
+        }
+    }
+
+    /// The routers that a reload concerned, as long as they are few.
+    fn log_changes(&self, report: &Reloaded) {
+        let place =
+            |name: &str, interface: &str, vrid| format!("{name} (vrid {vrid} on {interface})");
+        let of = |router: &RouterName| place(&router.name, &router.interface, router.vrid);
+        let removed = report.removed.iter().map(|router| format!("{}: removed", of(router)));
+        let added = report.added.iter().map(|router| format!("{}: added", of(router)));
+        let changed = report.changed.iter().map(|router| {
+            let place = place(&router.name, &router.interface, router.vrid);
+            format!("{place}: changed: {}", router.settings.join(", "))
+        });
+        let mut lines = removed.chain(added).chain(changed);
+        for line in lines.by_ref().take(NAMED) {
+            log::info!("{line}");
+        }
+        let more = lines.count();
+        if more > 0 {
+            log::info!("and {more} more virtual routers");
+        }
+        for setting in &report.settings {
+            log::info!("{setting}");
+        }
+    }
+}
+
+pub(super) fn answer(asked: Asked, report: Reloaded) {
+    if let Some(answer) = asked.answer {
+        // Who asked may have lost patience.
+        let _ = answer.send(report);
+    }
+}
+
+/// Frees memory on another thread, and gives it back to the system.
+fn throw_away(what: impl Send + 'static) {
+    let work = move || {
+        sched::behind_everything();
+        drop(what);
+        memory::give_back();
+    };
+    if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
+        log::debug!("cannot start a thread: {error}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Routers that are changed, removed and added, some at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::difference::{OTHER_SETTINGS, differences};
+use super::{PART, PART_COMPARED, Prepared, UnderWay};
+use crate::config::model;
+use crate::control::api::{ChangedRouter, RouterName};
+use crate::daemon::router::{Router, version_number};
+use crate::daemon::{Daemon, shared};
+use crate::engine::types::{RouterId, RouterSpec, State};
+use crate::io::bpf;
+use crate::io::netlink::{Ask, Request};
+use crate::io::timer;
+
+impl Daemon {
+    /// Compares some of the routers that stay, and changes those that differ. Whether that were all.
+    pub(super) fn change_some(&mut self, reload: &mut UnderWay) -> bool {
+        let (mut compared, mut changed) = (0, 0);
+        while compared < PART_COMPARED && changed < PART {
+            let Some(running) = reload.matches.get(reload.next) else { return true };
+            if let Some(id) = *running {
+                compared += 1;
+                let new = &reload.prepared.config.routers[reload.next];
+                let line = u32::try_from(new.line).unwrap_or(u32::MAX);
+                if self.router(id).fingerprint == reload.prepared.fingerprints[reload.next] {
+                    reload.report.unchanged += 1;
+                    if !reload.check {
+                        self.router_mut(id).line = line;
+                    }
+                } else {
+                    changed += 1;
+                    self.change(id, reload);
+                }
+            }
+            reload.next += 1;
+        }
+        reload.next >= reload.matches.len()
+    }
+
+    /// The next router of the new configuration.
+    fn made(&mut self, reload: &UnderWay, interface: Arc<str>) -> (Router, RouterSpec) {
+        let Prepared { config, fingerprints, memberships, .. } = &reload.prepared;
+        let new = &config.routers[reload.next];
+        let (router, mut spec) = Router::new(new, fingerprints[reload.next], interface);
+        let group = memberships[reload.next].and_then(|place| config.groups.get(place));
+        self.tracking.complete_one(new, group, &mut spec);
+        (router, spec)
+    }
+
+    fn change(&mut self, id: RouterId, reload: &mut UnderWay) {
+        let interface = Arc::clone(&self.router(id).interface);
+        let (router, spec) = self.made(reload, interface);
+        let new = &reload.prepared.config.routers[reload.next];
+        let (view, Some(old)) = (self.engine.view(id), self.engine.spec(id)) else { return };
+        let mut settings = differences((self.router(id), old), (&router, &spec));
+        if let Some(what) = self.belongings.difference(id, &new.extras) {
+            // It stands for what has no name.
+            settings.retain(|setting| setting != OTHER_SETTINGS);
+            settings.push(what.to_owned());
+        }
+        let RouterName { name, interface, vrid } = RouterName::of(new);
+        reload.report.changed.push(ChangedRouter { name, interface, vrid, settings });
+        if reload.check {
+            return reload.discarded.push(router);
+        }
+        let is_master = view.is_some_and(|view| view.state == State::Master);
+        let before = self.requests(id);
+        let rounds = spec.garp.master_repeat;
+        let old = self.router_mut(id).take_up(router);
+        self.engine.reconfigure(timer::now(), id, &spec);
+        self.evaluate(id);
+        if let Some((key, entry)) = self.router(id).registration(id)
+            && let Err(error) = self.kernel.set_router(&key, &entry)
+        {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+        }
+        // What the kernel side kept quiet about may be news now.
+        self.set_quiet(id, 0);
+        let (name, version) = (Arc::clone(&self.router(id).name), self.router(id).version());
+        let priority = self.engine.view(id).map_or(spec.priority, |view| view.priority);
+        self.publish(id, |info| {
+            info.set_name(&name);
+            info.priority = priority.0;
+            info.version = version_number(version);
+        });
+        reload.discarded.push(old);
+
+        let after = self.requests(id);
+        for (place, request) in &before {
+            if !after.contains_key(place) {
+                reload.dropped.insert(*place, (id, request.clone()));
+            }
+        }
+        for (place, request) in after {
+            let held = self.addresses.router(place) == Some(id);
+            match before.get(&place) {
+                Some(same) if *same == request && (held || !is_master) => {}
+                Some(_) | None => self.count_vip(place),
+            }
+            if !is_master {
+                continue;
+            }
+            match before.get(&place) {
+                Some(same) if *same == request && held => {
+                    self.track_address(id, place);
+                }
+                Some(_) | None => {
+                    let old = before.get(&place).filter(|_| held).cloned();
+                    let old = old.or_else(|| Some(reload.dropped.get(&place)?.1.clone()));
+                    self.take(id, place, old, rounds);
+                }
+            }
+        }
+        // Routes may need an address that has just come.
+        let new = &reload.prepared.config.routers[reload.next];
+        self.take_extras(id, &new.extras, is_master);
+    }
+
+    /// Some of the routers that are no longer there stop. Whether that were all.
+    pub(super) fn remove_some(&mut self, reload: &mut UnderWay) -> bool {
+        for _ in 0..PART {
+            let Some(&id) = reload.removed.get(reload.next) else { break };
+            reload.next += 1;
+            if let Some((key, _)) = self.router(id).registration(id)
+                && let Err(error) = self.kernel.remove_router(&key)
+            {
+                log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+            }
+            // It says farewell, and gives its addresses up, in its turn.
+            self.engine.remove_router(timer::now(), id);
+            self.router_mut(id).gone = true;
+        }
+        let over = reload.next >= reload.removed.len();
+        if over && !reload.removed.is_empty() {
+            let left = self.ids().filter(|id| !self.router(*id).gone);
+            self.order = left.collect();
+        }
+        over
+    }
+
+    /// Nothing is to be done any more for routers that are gone: others may have their numbers.
+    pub(super) fn clear(&mut self, removed: &[RouterId]) {
+        for &id in removed {
+            for (place, request) in self.requests(id) {
+                self.let_go(id, place, request);
+            }
+            self.take_extras(id, &model::Extras::default(), false);
+            self.belongings.fights.forget(Some(id));
+            self.tell_deleted(id);
+            self.router_mut(id).bury();
+            if let Err(error) = self.kernel.clear(id.0) {
+                log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+            }
+            self.reloads.free.push_back(id);
+        }
+        if !removed.is_empty() {
+            let gone = |slot| removed.binary_search(&RouterId(slot)).is_ok();
+            if let Err(error) = self.kernel.forget_peers(gone) {
+                log::error!("peers of routers that are gone: {}", bpf::chain(&error));
+            }
+        }
+    }
+
+    /// Some of the new routers begin, as they would when the daemon starts. Whether that were all.
+    pub(super) fn add_some(&mut self, reload: &mut UnderWay) -> bool {
+        let mut added = 0;
+        while added < PART {
+            let Some(running) = reload.matches.get(reload.next) else { break };
+            if running.is_none() {
+                added += 1;
+                let new = &reload.prepared.config.routers[reload.next];
+                let interface = shared(&mut reload.names, &new.interface);
+                let (router, spec) = self.made(reload, interface);
+                let id = self.add(router, spec);
+                let new = &reload.prepared.config.routers[reload.next];
+                self.take_extras(id, &new.extras, false);
+                reload.matches[reload.next] = Some(id);
+            }
+            reload.next += 1;
+        }
+        let over = reload.next >= reload.matches.len();
+        // What is still to come has no number yet.
+        self.order = reload.matches.iter().flatten().copied().collect();
+        over
+    }
+
+    fn add(&mut self, router: Router, spec: RouterSpec) -> RouterId {
+        let next = RouterId(u32::try_from(self.routers.len()).unwrap_or(u32::MAX));
+        let id = self.reloads.free.pop_front().unwrap_or(next);
+        if id == next {
+            self.routers.push(router);
+        } else {
+            *self.router_mut(id) = router;
+        }
+        self.history.begin(id);
+        let info = self.router(id).info(spec.priority);
+        if let Err(error) = self.kernel.clear(id.0) {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+        }
+        self.publish(id, |published| *published = info);
+        self.engine.add_router(id, spec);
+        // As at the start: an address that somebody has left there is not this router's yet.
+        for (place, address) in self.requests(id) {
+            if self.interfaces.has(place) && self.addresses.router(place).is_none() {
+                self.netlink.ask(Ask::address(Request::Remove, address));
+                self.asked += 1;
+                self.notifier.asked();
+            }
+        }
+        let devs: HashSet<String> = {
+            let router = self.router(id);
+            let devs = router.addresses().map(|address| router.dev(address).to_owned());
+            devs.chain([router.interface.to_string()]).collect()
+        };
+        for dev in devs {
+            self.attach_by_name(&dev);
+        }
+        self.evaluate(id);
+        if let Some(problem) = self.router(id).link_problem() {
+            log::error!("{}: {problem}", self.router(id).place());
+        }
+        id
+    }
+}
