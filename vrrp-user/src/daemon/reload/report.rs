@@ -5,8 +5,8 @@ use std::thread;
 use super::{Asked, ERRORS_SHOWN, NAMED, UnderWay};
 use crate::control::api::{LastReload, Reloaded, RouterName, SCHEMA};
 use crate::control::events::Moment;
-use crate::daemon::{Counter, Daemon};
-use crate::io::{memory, sched, timer};
+use crate::daemon::{Counter, Daemon, TIDY};
+use crate::io::{sched, timer};
 
 impl Daemon {
     pub(super) fn report(&self, asked: &Asked) -> Reloaded {
@@ -52,6 +52,8 @@ impl Daemon {
     /// Says what came of the reload, and begins the next one.
     fn end(&mut self, mut report: Reloaded) {
         let Some((asked, begun)) = self.reloads.current.take() else { return };
+        // Reading the file needed much for a moment, whatever came of it.
+        self.tidy_at = Some(timer::now() + TIDY);
         if !asked.check {
             self.service.ready(timer::now(), self.counts());
         }
@@ -110,12 +112,11 @@ pub(super) fn answer(asked: Asked, report: Reloaded) {
     }
 }
 
-/// Frees memory on another thread, and gives it back to the system.
+/// Frees memory on another thread.
 fn throw_away(what: impl Send + 'static) {
     let work = move || {
         sched::behind_everything();
         drop(what);
-        memory::give_back();
     };
     if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
         log::debug!("cannot start a thread: {error}");
