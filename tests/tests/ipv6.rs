@@ -293,6 +293,35 @@ fn an_interface_without_ipv6() -> Result<()> {
     ours.stop().map(drop)
 }
 
+/// A backup knows where the master is, of both families, as soon as the neighbour table does.
+#[test]
+fn the_mac_of_the_master_is_that_of_the_neighbour_table() -> Result<()> {
+    let stage = Stage::new()?;
+    let [a, b] = &stage.hosts;
+    let conf = |priority| {
+        let v4 = Instance::new(52, priority, "10.0.0.100/24").name("VI_4");
+        format!("{}{v4}", v6(priority))
+    };
+    let mut master = VrrpUser::start(a, &conf(150))?;
+    let mut backup = VrrpUser::start(b, &conf(100))?;
+    for (router, mac) in [(ROUTER, "02:00:00:00:66:01"), ("VI_4", "02:00:00:00:44:01")] {
+        master.wait_state(a, router, "MASTER", LONG)?;
+        backup.wait_state(b, router, "BACKUP", LONG)?;
+        let detail = stage.lab.wait_until(LONG, "the master is heard", || {
+            let detail = backup.detail(b, router)?;
+            Ok(detail["master"].is_object().then_some(detail))
+        })?;
+        let address = detail["master"]["address"].as_str().unwrap();
+        let _ = b.ip(&["neighbour", "del", address, "dev", "eth0"]);
+        let entry = ["neighbour", "replace", address, "dev", "eth0", "lladdr", mac];
+        b.ip(&entry)?;
+        assert_eq!(backup.detail(b, router)?["master_mac"], mac, "{address}");
+        b.ip(&["neighbour", "replace", address, "dev", "eth0", "nud", "failed"])?;
+        assert!(backup.detail(b, router)?["master_mac"].is_null(), "{address}");
+    }
+    Ok(())
+}
+
 /// FRR's router as backup of ours, and as master when ours is killed.
 #[test]
 fn frr_over_ipv6() -> Result<()> {

@@ -2,18 +2,19 @@
 
 use std::fmt::{self, Display};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 /// Nanoseconds of the real-time clock as time of day where we are, `12:00:01.123456`.
 pub struct TimeOfDay(pub i64);
 
 impl Display for TimeOfDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, nanos) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
-        // SAFETY: all-zero is a valid value of this C structure.
-        let mut local: libc::tm = unsafe { std::mem::zeroed() };
-        // SAFETY: both pointers are to live values; localtime_r(3) leaves the second one alone if it fails.
-        unsafe { libc::localtime_r(&raw const seconds, &raw mut local) };
-        let micros = nanos / 1000;
-        write!(f, "{:02}:{:02}:{:02}.{micros:06}", local.tm_hour, local.tm_min, local.tm_sec)
+        // 64 bits of nanoseconds are within what a timestamp holds.
+        let at = Timestamp::from_nanosecond(self.0.into()).unwrap_or_default();
+        let time = TimeZone::system().to_datetime(at).time();
+        let micros = time.subsec_nanosecond() / 1000;
+        write!(f, "{:02}:{:02}:{:02}.{micros:06}", time.hour(), time.minute(), time.second())
     }
 }
 
@@ -22,5 +23,18 @@ impl TimeOfDay {
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self(since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_are_cut_and_zones_leave_the_minutes_alone() {
+        // Whatever the zone of who runs this, as long as it is not off by parts of a minute.
+        let shown = TimeOfDay(1_767_323_045_678_901_999).to_string();
+        assert_eq!(shown.get(5..), Some(":05.678901"), "{shown}");
+        assert_eq!(TimeOfDay(-1).to_string().get(5..), Some(":59.999999"));
     }
 }

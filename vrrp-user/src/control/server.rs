@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::api::{Answer, Order, Reloaded, Request, RouterDetail, RouterStatus, Routers, Status};
+use super::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status};
 use super::events::{Moment, Record};
 use crate::config::socket::SocketAccess;
 use crate::counters::counters;
@@ -29,6 +29,7 @@ use crate::engine::types::RouterId;
 use crate::io::scripts::Board;
 use crate::io::{bpf, logger, neighbour, timer};
 use crate::metrics;
+use crate::wire::ethernet::Colons;
 
 /// Clients served at once; further ones wait in the listen queue.
 const MAX_CLIENTS: usize = 64;
@@ -267,6 +268,14 @@ async fn send(write: &mut WriteHalf<'_>, answers: &[Answer]) -> Result<(), End> 
     Ok(written.map_err(|_| End::Slow)??)
 }
 
+/// Where the master of a router is by the neighbour table.
+fn master_mac(detail: &RouterDetail) -> Option<String> {
+    let (master, ifindex) = (detail.router.master.as_ref()?, detail.on.ifindex?);
+    let found = neighbour::mac(master.address.parse().ok()?, ifindex);
+    let found = found.inspect_err(|error| log::debug!("neighbour table: {error}"));
+    found.ok()?.map(|mac| Colons(mac).to_string())
+}
+
 fn no_router(name: &str) -> Answer {
     Answer::Error(format!(
         "there is no virtual router `{name}`; `vrrp-user status` lists them, and INTERFACE/VRID names one, too"
@@ -320,10 +329,7 @@ impl Shared {
                 let detail = self.ask(|answer| Question::Router { name: asked, answer }).await;
                 let answer = match detail {
                     Some(Some(mut detail)) => {
-                        let RouterStatus { master, interface, .. } = &detail.router;
-                        let master = master.as_ref().map(|master| master.address.as_str());
-                        let mac = master.and_then(|address| neighbour::mac(address, interface));
-                        detail.master_mac = mac;
+                        detail.master_mac = master_mac(&detail);
                         detail.scripts = self.board.scripts(timer::now());
                         detail.scripts.retain(|script| {
                             let name = format!("script {}", script.name);
