@@ -133,6 +133,9 @@ fn perform(scene: &str, kind: Kind, steps: &[Step]) -> Result<Vec<String>> {
     }
     trace.push("== overall".to_owned());
     trace.extend(packets(stage.wire.log()));
+    if scene == "pauses" {
+        trace.extend(pauses(stage.wire.log()));
+    }
     trace.extend(per_name("call", &stage.read("calls")));
     let lines: Vec<String> = stage.fifo.log().lines().into_iter().map(|(_, line)| line).collect();
     trace.extend(per_name("fifo", &lines.join("\n")));
@@ -275,15 +278,9 @@ fn without<'a>(words: &[&'a str], keys: &[&str]) -> Vec<&'a str> {
 /// What the host under test sent, as the neighbour saw it: per VRID the advertisements in order, each once however often it was
 /// repeated; the gratuitous ARP.
 fn packets(log: &Log) -> Vec<String> {
-    let (mut adverts, mut announced) = (BTreeMap::<String, Vec<String>>::new(), BTreeSet::new());
-    let lines = log.lines();
-    let mut lines = lines.iter().map(|(_, line)| line.as_str()).peekable();
-    while let Some(line) = lines.next() {
-        // Details follow on lines that begin with white space.
-        let mut packet = line.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
-        while let Some(more) = lines.next_if(|line| line.starts_with([' ', '\t'])) {
-            packet = packet + " " + more.trim();
-        }
+    let mut adverts = BTreeMap::<String, Vec<String>>::new();
+    let announced: BTreeSet<_> = announcements(log).into_iter().map(|(_, what)| what).collect();
+    for (_, packet) in dissected(log) {
         if let Some((ip, vrrp)) = packet.split_once(": VRRPv") {
             // keepalived numbers its IP packets per socket, we per router; flow labels are at random.
             let varies = |part: &&str| part.starts_with("id ") || part.starts_with("flowlabel ");
@@ -296,12 +293,54 @@ fn packets(log: &Log) -> Vec<String> {
             if sent.last() != Some(&advert) {
                 sent.push(advert);
             }
-        } else if packet.contains("neighbor advertisement") || is_gratuitous(&packet) {
-            announced.insert(format!("announced {packet}"));
         }
     }
     let adverts = adverts.into_values().flatten().map(|advert| format!("advert {advert}"));
     adverts.chain(announced).collect()
+}
+
+/// What tcpdump says of each packet, in one line, and when it came, since midnight.
+fn dissected(log: &Log) -> Vec<(Duration, String)> {
+    let lines = log.lines();
+    let mut lines = lines.iter().map(|(_, line)| line.as_str()).peekable();
+    let mut packets = Vec::new();
+    while let Some(line) = lines.next() {
+        let (time, packet) = line.split_once(' ').unwrap_or_default();
+        let parts = time.split(':').map(|part| part.parse::<f64>());
+        let seconds = parts.map(Result::unwrap_or_default).fold(0.0, |sum, part| sum * 60.0 + part);
+        let mut packet = packet.to_owned();
+        // Details follow on lines that begin with white space.
+        while let Some(more) = lines.next_if(|line| line.starts_with([' ', '\t'])) {
+            packet = packet + " " + more.trim();
+        }
+        packets.push((Duration::from_secs_f64(seconds), packet));
+    }
+    packets
+}
+
+/// The gratuitous ARP and the unsolicited neighbour advertisements.
+fn announcements(log: &Log) -> Vec<(Duration, String)> {
+    let mut packets = dissected(log);
+    packets
+        .retain(|(_, packet)| packet.contains("neighbor advertisement") || is_gratuitous(packet));
+    packets.into_iter().map(|(at, packet)| (at, format!("announced {packet}"))).collect()
+}
+
+/// How often each address was announced, and whether never two within half a pause: of IPv4 one second, of IPv6 half of one.
+fn pauses(log: &Log) -> Vec<String> {
+    let announced = announcements(log);
+    let mut times = BTreeMap::<&str, usize>::new();
+    for (_, what) in &announced {
+        *times.entry(what).or_default() += 1;
+    }
+    let mut lines: Vec<_> = times.iter().map(|(what, n)| format!("{n} times {what}")).collect();
+    for (family, pause) in [("ARP", 1_000), ("IP6", 500)] {
+        let of_family = announced.iter().filter(|(_, what)| what.contains(family));
+        let at: Vec<_> = of_family.map(|(at, _)| *at).collect();
+        let kept = at.windows(2).all(|two| two[1] - two[0] > Duration::from_millis(pause / 2));
+        lines.push(format!("pauses of {family} kept: {kept}"));
+    }
+    lines
 }
 
 /// "ARP, Ethernet (len 6), IPv4 (len 4), Request who-has X (ff:ff:ff:ff:ff:ff) tell X, length 28".
@@ -419,4 +458,48 @@ fn ipv6() -> Result<()> {
 #[test]
 fn routes() -> Result<()> {
     play("routes", RIVALRY)
+}
+
+#[test]
+fn pauses_between_announcements() -> Result<()> {
+    // The first address is announced twice, the other one once, and so once more after 4 s: over after 8 s.
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER")]),
+        (Event::Wait, &[]),
+        (Event::Wait, &[("VI_1", "MASTER")]),
+        (Event::Wait, &[]),
+        (Event::Stop, &[]),
+    ];
+    play("pauses", steps)
+}
+
+#[test]
+fn interfaces_that_share_pauses() -> Result<()> {
+    play("garp_group", &[(Event::Start, &[("VI_1", "MASTER")]), (Event::Stop, &[])])
+}
+
+#[test]
+fn startup_delay() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "BACKUP")]),
+        // After 4.5 s it would be master.
+        (Event::Wait, &[("VI_1", "BACKUP")]),
+        (Event::Wait, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    // keepalived does not say that the owner is BACKUP as long.
+    play_but("startup_delay", steps, |line| line.contains("INSTANCE VI_2 BACKUP"))
+}
+
+#[test]
+fn links_that_flap() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::CarrierLost, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::CarrierLost, &[("VI_1", "FAULT"), ("VI_2", "MASTER")]),
+        (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    play("updown", steps)
 }

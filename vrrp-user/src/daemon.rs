@@ -6,12 +6,15 @@
 
 mod addresses;
 mod announce;
+mod debounce;
+mod delays;
 mod extras;
 pub mod history;
 mod interfaces;
 mod lockfile;
 mod notify;
 mod orders;
+mod pace;
 mod presence;
 pub mod reload;
 mod restore;
@@ -40,6 +43,7 @@ use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::announce::Forwarding;
+use self::delays::Delayed;
 use self::extras::Handle;
 use self::history::{History, What};
 use self::interfaces::{Capture, Change, Interface, Interfaces};
@@ -264,6 +268,7 @@ struct Daemon {
     /// What the engine wants besides advertisements, and is not done yet.
     later: VecDeque<Action>,
     forwarding: Forwarding,
+    delays: Delayed,
     /// Requests that netlink has not answered yet.
     asked: usize,
     retry_at: Option<Nanos>,
@@ -462,6 +467,7 @@ impl Daemon {
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         let configured_scheduling = config.scheduling;
         let watched = Watched::of(&config);
+        let delays = Delayed::new(std::mem::take(&mut config.delays));
         let belongings = Belongings::new(&config);
         drop(config);
         let board = Arc::<Board>::default();
@@ -521,6 +527,7 @@ impl Daemon {
             queue: Queue::default(),
             later: VecDeque::new(),
             forwarding: Forwarding::default(),
+            delays,
             asked: 0,
             retry_at: None,
             // What the start needed.
@@ -529,6 +536,10 @@ impl Daemon {
             notifier,
             belongings,
         };
+        if let Some(at) = daemon.delays.start(started) {
+            log::info!("startup delay: for {} no router takes over", at - started);
+            daemon.engine.delay_start(at);
+        }
         tracking::add_groups(&mut daemon.engine, started, groups);
         for (id, spec) in (0..).map(RouterId).zip(specs) {
             let info = daemon.router(id).info(spec.priority);
@@ -602,6 +613,7 @@ impl Daemon {
                 self.retry_at,
                 self.tidy_at,
                 self.watch.next(),
+                self.delays.next(),
                 self.service.next(),
             ];
             let deadline = deadlines.into_iter().flatten().min();
@@ -838,6 +850,9 @@ impl Daemon {
         if self.watch.next().is_some_and(|at| at <= now) {
             self.watch_conflicts(now);
         }
+        if self.delays.next().is_some_and(|at| at <= now) {
+            self.delays_due(now);
+        }
         if self.tidy_at.is_some_and(|at| at <= now) {
             self.tidy_at = None;
             memory::give_back();
@@ -872,7 +887,11 @@ impl Daemon {
             }
         }
         let links = links.into_iter().map(netlink::Event::Link);
-        let changed: Vec<Change> = links.map(|link| self.interfaces.apply(&link)).collect();
+        let mut changed = Vec::new();
+        for link in links {
+            let link = self.debounced(&link);
+            changed.push(self.interfaces.apply(&link));
+        }
         self.interfaces.forget_addresses();
         for address in addresses {
             self.interfaces.apply(&netlink::Event::Address(*address));
@@ -914,6 +933,12 @@ impl Daemon {
     }
 
     fn changed(&mut self, event: &netlink::Event) {
+        let event = self.debounced(event);
+        self.changed_now(&event);
+    }
+
+    /// As [`Self::changed`], but whatever changes counts at once.
+    fn changed_now(&mut self, event: &netlink::Event) {
         if *event == netlink::Event::Overrun {
             self.count(Counter::NetlinkOverrun);
             log::warn!("netlink notifications were lost; reading all links and addresses again");
@@ -931,6 +956,7 @@ impl Daemon {
                 }
                 self.memberships.leave(ifindex);
                 self.addresses.interface_gone(ifindex);
+                self.delays.interface_gone(ifindex);
                 self.evaluate_on(ifindex);
                 self.track_interfaces(Some(ifindex));
             }

@@ -133,6 +133,16 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         span(status.uptime_s),
         status.config
     );
+    if let Some(left) = status.startup_delay_s {
+        let _ = writeln!(text, "startup delay: for another {} no router takes over", span(left));
+    }
+    if status.announcements_waiting > 0 {
+        let _ = writeln!(
+            text,
+            "{} announcements of addresses wait for their turn",
+            status.announcements_waiting
+        );
+    }
     if let Some(reload) = &status.reload {
         text += &last_reload(reload, terminal);
     }
@@ -271,7 +281,12 @@ const INTERFACE_COLUMNS: [Column; 4] =
     [text("INTERFACE", 0), text("INDEX", 1), text("LINK", 0), text("XDP", 0)];
 
 fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
-    let (link, colour) = if interface.up { ("up", Colour::Plain) } else { ("down", Colour::Red) };
+    let (link, other, colour) =
+        if interface.up { ("up", "down", Colour::Plain) } else { ("down", "up", Colour::Red) };
+    let link = match interface.changes_in_ms {
+        None => link.to_owned(),
+        Some(left) => format!("{link}, {other} in {}", short(left)),
+    };
     let xdp = match &interface.capture {
         Some(mode) => mode.as_str().into(),
         None => Cell::new("none", Colour::Red),
@@ -613,6 +628,8 @@ mod tests {
             routers,
             more: false,
             interfaces: Vec::new(),
+            startup_delay_s: None,
+            announcements_waiting: 0,
             reload: None,
             always: Vec::new(),
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),

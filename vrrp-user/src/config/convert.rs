@@ -125,7 +125,7 @@ fn object(table: Table, kind: &str) -> Table {
         let usual = match *key {
             "weight" => Value::Integer(if matches!(kind, "file" | "process") { 1 } else { 0 }),
             "interval" => "1s".into(),
-            "fork_delay" | "terminate_delay" => "0s".into(),
+            "fork_delay" | "terminate_delay" | "down_delay" | "up_delay" => "0s".into(),
             "rise" | "fall" | "quorum" => Value::Integer(1),
             "init_fail" | "reverse" | "overwrite" | "full_command" | "tracking_weight" => {
                 false.into()

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Extras, Fixed, Listen, Scheduling, TrackFile, TrackProcess, TrackScript, Tracked,
-    V3Checksum,
+    Address, Extras, Fixed, LinkDelay, Listen, Scheduling, TrackFile, TrackProcess, TrackScript,
+    Tracked, V3Checksum,
 };
 use super::notify::{Notify, Settings};
 use super::report::{Located, Position};
@@ -37,6 +37,36 @@ pub(super) struct Drafts {
     pub(super) fixed: Fixed,
     /// The addresses of it, each with its interface.
     pub(super) fixed_addresses: Vec<Located<Address>>,
+    /// What happens later than it could.
+    pub(super) delays: DelaysDraft,
+}
+
+/// Delays as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DelaysDraft {
+    /// From the start of the daemon.
+    pub(super) startup: Option<Located<Nanos>>,
+    /// From the start of the host.
+    pub(super) after_boot: Option<Located<Nanos>>,
+    /// Between gratuitous ARP.
+    pub(super) garp: Option<Located<Nanos>>,
+    /// Between unsolicited neighbour advertisements.
+    pub(super) gna: Option<Located<Nanos>>,
+    /// Groups of interfaces with other pauses.
+    pub(super) garp_groups: Vec<Located<GarpGroupDraft>>,
+    /// Interfaces whose changes count later.
+    pub(super) links: Vec<Located<LinkDelay>>,
+}
+
+/// A `garp_group` as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GarpGroupDraft {
+    /// Names of interfaces.
+    pub(super) interfaces: Vec<Located<String>>,
+    /// Between gratuitous ARP.
+    pub(super) garp: Option<Located<Nanos>>,
+    /// Between unsolicited neighbour advertisements.
+    pub(super) gna: Option<Located<Nanos>>,
 }
 
 /// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.

@@ -16,8 +16,10 @@ use super::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
+mod delays;
 mod track;
 use crate::wire::family::Family;
+pub use delays::{Delays, GarpGroup, LinkDelay, Pauses};
 pub use track::{
     Group, InitFile, ParamMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked,
 };
@@ -45,6 +47,8 @@ pub struct Config {
     pub notify: Settings,
     /// What is there as long as the daemon runs.
     pub fixed: Fixed,
+    /// What happens later than it could.
+    pub delays: Delays,
 }
 
 impl Config {

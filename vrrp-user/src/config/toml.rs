@@ -18,6 +18,7 @@ use crate::engine::types::GarpPolicy;
 use template::Variables;
 
 mod control;
+mod delays;
 #[cfg(test)]
 mod docs_tests;
 mod notify;
@@ -81,8 +82,24 @@ impl<'t, 'i> Table<'t, 'i> {
 }
 
 const ROOT_KEYS: &[&str] = &[
-    "sched", "metrics", "control", "scripts", "notify", "static", "defaults", "router", "group",
-    "script", "file", "process",
+    "sched",
+    "metrics",
+    "startup_delay",
+    "delay_after_boot",
+    "garp_interval",
+    "gna_interval",
+    "control",
+    "scripts",
+    "notify",
+    "static",
+    "garp_group",
+    "interface",
+    "defaults",
+    "router",
+    "group",
+    "script",
+    "file",
+    "process",
 ];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
@@ -187,6 +204,7 @@ impl Reader<'_> {
         let notify = self.script_settings(&root);
         let control = self.control(&root);
         let (fixed, fixed_addresses) = self.fixed(&root);
+        let delays = self.delays(&root);
         Drafts {
             routers: self.routers(&root),
             groups: self.objects(&root, "group", track::GROUP_KEYS, Self::group),
@@ -199,6 +217,7 @@ impl Reader<'_> {
             notify,
             fixed,
             fixed_addresses,
+            delays,
         }
     }
 

@@ -10,7 +10,10 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::address::AddressFlags;
-use super::model::{Address, Authentication, Config, Extras, Fixed, Router, Transport, V3Checksum};
+use super::model::{
+    Address, Authentication, Config, Delays, Extras, Fixed, GarpGroup, LinkDelay, Pauses, Router,
+    Transport, V3Checksum,
+};
 use super::text::scope_name;
 use crate::engine::time::Nanos;
 use crate::engine::types::{GarpPolicy, Version};
@@ -195,7 +198,10 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
         control,
         notify,
         fixed,
+        delays,
     } = config;
+    let Delays { startup, after_boot, pauses, garp_groups, links } = delays;
+    let Pauses { garp, gna } = pauses;
     let mut membership = HashMap::new();
     for group in groups {
         membership
@@ -208,9 +214,19 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
     let mut root = Table::default();
     root.push("sched", scheduling.map(|scheduling| scheduling.to_string()));
     root.push("metrics", metrics.as_ref().map(ToString::to_string));
+    for (key, span) in [
+        ("startup_delay", startup),
+        ("delay_after_boot", after_boot),
+        ("garp_interval", garp),
+        ("gna_interval", gna),
+    ] {
+        root.push(key, Some(*span).filter(|span| *span > Nanos::ZERO));
+    }
     root.push("control", scripts::control(control));
     root.0.extend(scripts::settings(notify));
     root.push("static", unmoving(fixed));
+    root.push("garp_group", garp_groups.iter().map(garp_group).collect::<Vec<_>>());
+    root.push("interface", links.iter().map(link).collect::<Vec<_>>());
     root.push("script", scripts.iter().map(track::script).collect::<Vec<_>>());
     root.push("file", files.iter().map(track::file).collect::<Vec<_>>());
     root.push("process", processes.iter().map(track::process).collect::<Vec<_>>());
@@ -226,6 +242,28 @@ fn unmoving(fixed: &Fixed) -> Value {
         ("addresses", addresses.iter().map(address).collect::<Vec<_>>().into()),
         ("routes", lines(routes)),
         ("rules", lines(rules)),
+    ]
+    .into()
+}
+
+/// `[[garp_group]]`.
+fn garp_group(group: &GarpGroup) -> Value {
+    let GarpGroup { interfaces, pauses: Pauses { garp, gna } } = group;
+    [
+        ("interfaces", interfaces.clone().into()),
+        ("garp_interval", (*garp).into()),
+        ("gna_interval", (*gna).into()),
+    ]
+    .into()
+}
+
+/// `[[interface]]`.
+fn link(link: &LinkDelay) -> Value {
+    let LinkDelay { interface, down, up } = link;
+    [
+        ("name", interface.as_str().into()),
+        ("down_delay", (*down).into()),
+        ("up_delay", (*up).into()),
     ]
     .into()
 }

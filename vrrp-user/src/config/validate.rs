@@ -17,6 +17,7 @@ use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
 use crate::wire::family::Family;
 
+mod delays;
 mod family;
 mod track;
 
@@ -89,6 +90,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
         notify,
         fixed,
         fixed_addresses,
+        delays,
     } = drafts;
     let mut config = Config { scheduling, metrics, control, notify, fixed, ..Config::default() };
     config.fixed.addresses = validator.fixed_addresses(fixed_addresses);
@@ -122,6 +124,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
         config.routers.push(router);
     }
     validator.report.entry(None);
+    config.delays = validator.delays(delays, &config.routers);
     validator.finish_groups(groups, &mut config);
     config
 }

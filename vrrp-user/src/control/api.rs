@@ -132,6 +132,12 @@ pub struct Status {
     pub more: bool,
     /// Interfaces in use, by index.
     pub interfaces: Vec<InterfaceStatus>,
+    /// Seconds until the startup delay is over, before which no router takes over; not there when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_delay_s: Option<f64>,
+    /// Announcements of addresses that wait because of a pause between them; not there when none does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub announcements_waiting: usize,
     /// What came of the last reload; `null` before the first.
     #[serde(default)]
     pub reload: Option<LastReload>,
@@ -278,6 +284,11 @@ pub struct Routers {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 /// One virtual router.
@@ -498,8 +509,11 @@ pub struct InterfaceStatus {
     pub name: String,
     /// Index; `null` while it does not exist.
     pub ifindex: Option<u32>,
-    /// Whether it is up and has carrier.
+    /// Whether it is up and has carrier, as far as that counts.
     pub up: bool,
+    /// Milliseconds until the opposite counts, because of a delay of the interface; not there otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_in_ms: Option<u64>,
     /// How the XDP program is attached: `native`, `generic`, or `null`.
     pub capture: Option<String>,
     /// Why it is not attached.

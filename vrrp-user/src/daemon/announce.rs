@@ -9,6 +9,7 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::maps::Held;
 
 use super::addresses::Place;
+use super::pace::Saying;
 use super::{Counter, Daemon, SETTLED};
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
@@ -84,6 +85,7 @@ impl Daemon {
     }
 
     pub(super) fn release(&mut self, id: RouterId, place: Place) {
+        self.delays.forget(place);
         if let Some(notice) = self.watch.released(place) {
             self.engine.handle_notice(id, notice);
         }
@@ -124,8 +126,14 @@ impl Daemon {
         }
     }
 
-    /// Asks who else has an address; an answer is what the kernel side watches for.
+    /// Asks who else has an address; an answer is what the kernel side watches for. Now, or when it is its turn.
     pub(super) fn probe(&mut self, place: Place) {
+        if self.may_say((Saying::Probe, place)) {
+            self.probe_now(place);
+        }
+    }
+
+    pub(super) fn probe_now(&mut self, place: Place) {
         let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
         let Some(mac) = mac else { return };
         match place.address {
@@ -139,8 +147,14 @@ impl Daemon {
         }
     }
 
-    /// Announces an address once.
+    /// Announces an address once, now or when it is its turn.
     pub(super) fn garp(&mut self, place: Place) {
+        if self.may_say((Saying::Announcement, place)) {
+            self.garp_now(place);
+        }
+    }
+
+    pub(super) fn garp_now(&mut self, place: Place) {
         let Some(interface) = self.interfaces.get(place.ifindex) else { return };
         let Some(mac) = interface.mac else { return };
         match place.address {

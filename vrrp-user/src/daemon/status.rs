@@ -92,6 +92,8 @@ impl Daemon {
             routers,
             more,
             interfaces: self.interface_status(),
+            startup_delay_s: self.startup_delay(timer::now()).map(|left| left.as_secs_f64()),
+            announcements_waiting: self.delays.announcements(),
             reload: self.reloads.last().cloned(),
             always: self.belongings.book.fixed().map(|it| self.extra_status(&it)).collect(),
             counters: self.counters(),
@@ -113,6 +115,19 @@ impl Daemon {
         }
         let more = begin + routers.len() < self.order.len() && !routers.is_empty();
         Routers { routers, more }
+    }
+
+    /// How long no router takes over any more; `None` when that is over.
+    fn startup_delay(&self, now: Nanos) -> Option<Nanos> {
+        Some(self.engine.starts_at()).filter(|at| *at > now).map(|at| at - now)
+    }
+
+    /// What keeps a backup from taking over, in words.
+    fn waits(&self, state: State, now: Nanos) -> String {
+        match (state, self.startup_delay(now)) {
+            (State::Backup, Some(left)) => format!("; startup delay for another {left}"),
+            (State::Init | State::Backup | State::Master | State::Fault, _) => String::new(),
+        }
     }
 
     /// What was refused of late. Nothing while no router is master: a backup says that it hears no master.
@@ -191,7 +206,7 @@ impl Daemon {
             family: router.family().label().to_owned(),
             version: version_number(router.version()),
             state: view.state.name().to_owned(),
-            cause: view.cause.map(|cause| self.words(cause)),
+            cause: view.cause.map(|cause| self.words(cause) + &self.waits(view.state, now)),
             cause_name: view.cause.map(|cause| cause.name().to_owned()),
             since_s: (now - since).as_secs_f64(),
             priority: view.priority.0,
@@ -338,6 +353,7 @@ impl Daemon {
                 name: name.to_owned(),
                 ifindex: None,
                 up: false,
+                changes_in_ms: None,
                 capture: None,
                 error: Some("does not exist".to_owned()),
             },
@@ -345,6 +361,7 @@ impl Daemon {
                 name: name.to_owned(),
                 ifindex: Some(ifindex),
                 up: interface.up,
+                changes_in_ms: self.delays.link(ifindex).map(|(at, _)| millis(at - timer::now())),
                 capture: match &interface.capture {
                     Capture::Attached(mode) => Some(mode.to_string()),
                     Capture::Detached | Capture::Failed(_) => None,

@@ -100,6 +100,8 @@ enum Ability {
 struct Holds {
     own: Option<Hold>,
     group: Option<Hold>,
+    /// keepalived's `vrrp_startup_delay`: what is heard before counts, what is not heard does not.
+    starts_at: Nanos,
 }
 
 /// What the master-down timer of a backup is waiting out.
@@ -205,6 +207,11 @@ impl Router {
             holds: None,
             spec,
         }
+    }
+
+    /// It does not become master before that, and unless it is the owner a master-down interval.
+    pub fn delay_start(&mut self, until: Nanos) {
+        self.holds.get_or_insert_default().starts_at = until;
     }
 
     /// What it was made with.
@@ -456,13 +463,20 @@ impl Router {
     /// It can take part, for the first time or again (RFC 9568 section 6.4.1): the owner advertises at once,
     /// everybody else listens first.
     fn start(&mut self, now: Nanos, cause: Cause, out: &mut VecDeque<Action>) {
-        if self.is_owner() && self.spec.group.is_none() {
+        let delayed = now < self.starts_at();
+        if self.is_owner() && self.spec.group.is_none() && !delayed {
             return self.become_master(now, Cause::Owner, out);
         }
-        let wait = master_down_interval(self.priority, self.spec.interval, self.spec.down_adverts);
+        let wait = match self.is_owner() && delayed {
+            // keepalived has it time out as soon as it may.
+            true => Nanos(1),
+            false => {
+                master_down_interval(self.priority, self.spec.interval, self.spec.down_adverts)
+            }
+        };
         self.become_backup(now, wait, cause, out);
         // In a group, if all of them are owners.
-        self.wants = self.is_owner();
+        self.wants = self.is_owner() && !delayed;
     }
 
     /// Takes up another effective priority. A master shows it in its next advertisement.
@@ -501,7 +515,11 @@ impl Router {
     /// The master-down timer has fired.
     fn take_over(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
         let cause = match self.waiting {
-            _ if self.is_owner() && self.spec.group.is_some() => Cause::Owner,
+            _ if self.is_owner()
+                && (self.spec.group.is_some() || self.heard < self.starts_at()) =>
+            {
+                Cause::Owner
+            }
             Waiting::Silence => Cause::MasterDown {
                 master: self.master.map(|(address, _)| address),
                 silence: now - self.heard,
@@ -736,11 +754,17 @@ impl Router {
 
     /// Sets a timer; a zero span means never.
     fn arm(&mut self, timer: Timer, from: Nanos, span: Nanos) {
+        // keepalived: `vrrp_init_instance_sands`, vrrp_scheduler.c.
+        let from = if timer == Timer::MasterDown { from.max(self.starts_at()) } else { from };
         if span > Nanos::ZERO {
             self.deadlines.set(timer, from + span);
         } else {
             self.deadlines.cancel(timer);
         }
+    }
+
+    fn starts_at(&self) -> Nanos {
+        self.holds.as_ref().map_or(Nanos::ZERO, |holds| holds.starts_at)
     }
 
     fn reported(&mut self) -> &mut Reported {

@@ -45,6 +45,8 @@ pub struct Engine {
     groups: BTreeMap<GroupId, Group>,
     /// What operators asked for; of most routers nothing.
     orders: BTreeMap<RouterId, Orders>,
+    /// Before that, no router takes over; zero when that does not matter any more.
+    starts_at: Nanos,
 }
 
 /// What an operator asked of a router.
@@ -69,6 +71,17 @@ impl Engine {
         }
     }
 
+    /// `vrrp_startup_delay`: routers that are added from now on listen, but their master-down timers begin no earlier
+    /// than that, and owners wait until then.
+    pub fn delay_start(&mut self, until: Nanos) {
+        self.starts_at = until;
+    }
+
+    /// Until when routers do not take over; zero when that is over.
+    pub fn starts_at(&self) -> Nanos {
+        self.starts_at
+    }
+
     /// Adds a router, in [`types::State::Init`] until [`Self::handle_link`] says how its link is.
     ///
     /// `false`, and nothing happens, when the id is taken. There should be few gaps between the ids:
@@ -82,7 +95,11 @@ impl Engine {
         if free {
             let group = spec.group;
             self.objects.enlist(User::Router(id), &spec.track);
-            self.routers[index] = Some(Router::new(id, spec));
+            let mut router = Router::new(id, spec);
+            if self.starts_at > Nanos::ZERO {
+                router.delay_start(self.starts_at);
+            }
+            self.routers[index] = Some(router);
             self.weigh(Nanos::ZERO, id);
             if let Some(group) = group {
                 self.join(Nanos::ZERO, id, group);
@@ -233,6 +250,9 @@ impl Engine {
 
     /// Fires every timer that is due. Afterwards [`Self::poll_timeout`] lies after `now`.
     pub fn handle_timeout(&mut self, now: Nanos) {
+        if now >= self.starts_at {
+            self.starts_at = Nanos::ZERO;
+        }
         // What fires is cancelled or put off, so that each of them fires once.
         for _ in 0..self.routers.len() * Timer::ALL.len() {
             let Some((_, id)) = self.timers.earliest().filter(|(at, _)| *at <= now) else { break };

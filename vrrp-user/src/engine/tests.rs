@@ -105,6 +105,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Observer {
     holding: BTreeSet<RouterId>,
     state: BTreeMap<RouterId, State>,
+    /// Before that nobody is master.
+    starts_at: Nanos,
 }
 
 impl Observer {
@@ -113,7 +115,8 @@ impl Observer {
             match action {
                 Action::AddAddresses(id) => assert!(self.holding.insert(id), "added twice"),
                 Action::RemoveAddresses(id) => assert!(self.holding.remove(&id), "nothing there"),
-                Action::Transition { router, from, to, .. } => {
+                Action::Transition { router, from, to, at, .. } => {
+                    assert!(to != State::Master || at >= self.starts_at);
                     let known = self.state.insert(router, to).unwrap_or(State::Init);
                     assert_eq!(known, from, "transitions form a chain");
                     assert_ne!(from, to);
@@ -170,10 +173,13 @@ proptest! {
     fn invariants_hold_under_any_sequence(
         specs in proptest::collection::vec(spec(), ROUTERS as usize),
         steps in proptest::collection::vec((0..ROUTERS, step()), 1..200),
+        delay in prop_oneof![Just(0), 0u64..60_000],
     ) {
         let mut engine = Engine::new();
-        let mut observer = Observer::default();
         let mut now = Nanos::from_secs(100);
+        let starts_at = now + Nanos::from_millis(delay);
+        let mut observer = Observer { starts_at, ..Observer::default() };
+        engine.delay_start(starts_at);
         for (id, spec) in (0..).map(RouterId).zip(specs) {
             prop_assert!(engine.add_router(id, spec));
         }
@@ -330,5 +336,6 @@ fn unknown_routers_are_ignored() {
     assert_eq!((engine.poll_action(), engine.poll_timeout()), (None, None));
 }
 
+mod delayed;
 mod reconfigured;
 mod tracked;

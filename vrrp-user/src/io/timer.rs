@@ -25,6 +25,15 @@ pub fn now() -> Nanos {
     }
 }
 
+/// How long the host has been up, with the time that it was suspended: what `/proc/uptime` says (proc(5)).
+pub fn since_boot() -> Nanos {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok();
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    time.map_or(Nanos::ZERO, |time| {
+        Nanos(part(time.tv_sec()) * 1_000_000_000 + part(time.tv_nsec()))
+    })
+}
+
 /// One absolute timer on `CLOCK_MONOTONIC`.
 pub struct Timer {
     fd: AsyncFd<Fd>,

@@ -336,6 +336,7 @@ mod tests {
         let port = port(2, "10.0.0.1");
         let down = Port { up: false, ..port.clone() };
         let status = |capture: Option<&str>, error: Option<&str>| InterfaceStatus {
+            changes_in_ms: None,
             name: "eth0".to_owned(),
             ifindex: Some(2),
             up: true,

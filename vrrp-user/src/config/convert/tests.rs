@@ -10,8 +10,8 @@ use crate::config::address::AddressFlags;
 use crate::config::command::{Command, Fifo, Origin, ScriptUser};
 use crate::config::model::{Authentication, Listen, Router, Scheduling, Transport, V3Checksum};
 use crate::config::model::{
-    Extras, Group, InitFile, OnLost, ParamMatch, Track, TrackFile, TrackProcess, TrackScript,
-    Tracked,
+    Delays, Extras, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Track,
+    TrackFile, TrackProcess, TrackScript, Tracked,
 };
 use crate::config::notify::{Notify, Once, Settings};
 use crate::config::{Options, load};
@@ -352,6 +352,27 @@ fn run() -> impl Strategy<Value = (Router, u8)> {
     (router(), prop_oneof![3 => Just(1_u8), 1 => 2_u8..12])
 }
 
+prop_compose! {
+    fn delays()(
+        spans in proptest::collection::vec((0_u64..3, 0_u64..4_000_000_000), 8),
+        grouped in any::<bool>(), delayed in any::<bool>(),
+    ) -> Delays {
+        // Microseconds, as keepalived has them; often none.
+        let span = |n: usize| Nanos(spans[n].0.min(1) * spans[n].1 / 1_000 * 1_000);
+        let pauses = |n| Pauses { garp: span(n), gna: span(n + 1) };
+        let interfaces = vec!["eth0".to_owned(), "a.1".to_owned()];
+        // That of an interface with routers must be short.
+        let link = LinkDelay { interface: "unused".to_owned(), down: span(6), up: span(7) };
+        Delays {
+            startup: span(0),
+            after_boot: span(1),
+            pauses: pauses(2),
+            garp_groups: grouped.then(|| GarpGroup { interfaces, pauses: pauses(4) }).into_iter().collect(),
+            links: delayed.then_some(link).into_iter().collect(),
+        }
+    }
+}
+
 fn config() -> impl Strategy<Value = Config> {
     let scheduling = proptest::option::of(prop_oneof![
         Just(Scheduling::Other),
@@ -360,8 +381,10 @@ fn config() -> impl Strategy<Value = Config> {
     let content = (proptest::collection::vec(track(), 0..3), proptest::option::of(notify()));
     let grouped = proptest::option::weighted(0.3, content);
     let metrics = proptest::option::of(select(vec!["127.0.0.1:1", "[::1]:9", "unix:/run/x"]));
-    (proptest::collection::vec(run(), 1..8), scheduling, metrics, settings(), objects(), grouped)
-        .prop_map(|(runs, scheduling, metrics, notify, (script, file, process), grouped)| {
+    let settings = (scheduling, metrics, settings(), delays());
+    (proptest::collection::vec(run(), 1..8), settings, objects(), grouped).prop_map(
+        |(runs, settings, (script, file, process), grouped)| {
+            let (scheduling, metrics, notify, delays) = settings;
             let routers = runs.into_iter().flat_map(|(router, count)| {
                 (0..count).map(move |n| Router {
                     name: format!(
@@ -387,9 +410,11 @@ fn config() -> impl Strategy<Value = Config> {
                 scripts: vec![script],
                 files: vec![file],
                 processes: vec![process],
+                delays,
                 ..Config::default()
             }
-        })
+        },
+    )
 }
 
 fn moved(address: &Address, by: u8) -> Address {

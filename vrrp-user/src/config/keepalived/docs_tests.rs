@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::keywords::{self, Unsupported};
-use super::{GLOBAL_KEYWORDS, ROOT_KEYWORDS, instance, track};
+use super::{GLOBAL_KEYWORDS, ROOT_KEYWORDS, delays, instance, track};
 use crate::config::model::Severity;
 
 /// With this variable set, the generated part of the document is written anew.
@@ -80,12 +80,13 @@ fn keywords_that_are_acted_on_are_documented() {
     let mut known = of("file", ROOT_KEYWORDS);
     known.extend(of("global_defs", GLOBAL_KEYWORDS));
     known.extend(of("vrrp_instance", instance::KEYWORDS));
+    known.extend(of("garp_group", delays::GARP_GROUP));
     for (block, keywords) in track::BLOCKS {
         known.extend(of(block, keywords));
     }
     let missing: Vec<_> = known.difference(&documented).collect();
     assert!(missing.is_empty(), "not in the table of docs/configuration.md: {missing:?}");
-    let mut blocks = vec!["file", "global_defs", "vrrp_instance"];
+    let mut blocks = vec!["file", "global_defs", "vrrp_instance", "garp_group"];
     blocks.extend(track::BLOCKS.iter().map(|(block, _)| *block));
     let stale: Vec<_> = documented
         .difference(&known)

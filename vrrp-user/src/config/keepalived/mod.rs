@@ -22,6 +22,7 @@ use keywords::Unsupported;
 
 mod address;
 mod definitions;
+mod delays;
 #[cfg(test)]
 mod docs_tests;
 mod include;
@@ -122,6 +123,8 @@ const ROOT_KEYWORDS: &[&str] = &[
     "track_file",
     "vrrp_track_file",
     "vrrp_track_process",
+    "garp_group",
+    "interface_up_down_delays",
 ];
 const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_version",
@@ -161,6 +164,10 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "script_concurrency",
     "default_interface",
     "vrrp_restore_addresses",
+    "vrrp_startup_delay",
+    "vrrp_delay_after_boot",
+    "vrrp_garp_interval",
+    "vrrp_gna_interval",
 ];
 
 /// Reads entries and blocks.
@@ -354,7 +361,9 @@ impl Parser<'_> {
             "global_defs" => {
                 self.enter_block(entry);
                 while let Some(inner) = self.block_entry(entry) {
-                    self.global_entry(&inner, globals);
+                    if !self.delay_entry(&inner, &mut drafts.delays) {
+                        self.global_entry(&inner, globals);
+                    }
                 }
             }
             "vrrp_instance" => {
@@ -364,6 +373,8 @@ impl Parser<'_> {
             "vrrp_script" => drafts.scripts.extend(self.script(entry)),
             "track_file" | "vrrp_track_file" => drafts.files.extend(self.file(entry)),
             "vrrp_track_process" => drafts.processes.extend(self.process(entry)),
+            "garp_group" => drafts.delays.garp_groups.push(self.garp_group(entry)),
+            "interface_up_down_delays" => self.up_down_delays(entry, &mut drafts.delays.links),
             _ if self.fixed_entry(entry, &mut globals.routes) => {}
             "}" => self.warning(entry.at(), "there is a `}` too many", ""),
             "{" => {
@@ -421,8 +432,6 @@ impl Parser<'_> {
             "vrrp_no_swap" => {}
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
-            // No pauses between them is what there is.
-            "vrrp_garp_interval" | "vrrp_gna_interval" if is_zero(entry) => {}
             "vrrp_mcast_group4" if is_group(entry, Family::V4) => {}
             "vrrp_mcast_group6" if is_group(entry, Family::V6) => {}
             _ if self.script_entry(entry, &mut globals.scripts) => {}
@@ -535,11 +544,6 @@ fn set<T>(target: &mut T, value: Option<T>) {
 /// Whether a multicast group is the one that is used anyway.
 fn is_group(entry: &Entry, family: Family) -> bool {
     matches!(entry.parameters.as_slice(), [group] if group.value.parse() == Ok(family.group()))
-}
-
-/// Whether a time is none.
-fn is_zero(entry: &Entry) -> bool {
-    matches!(entry.parameters.as_slice(), [time] if decimal_seconds(&time.value) == Some(Nanos::ZERO))
 }
 
 /// Decimal seconds, to the microsecond, rounded.

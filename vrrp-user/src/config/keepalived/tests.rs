@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
-    Address, AddressFlags, Authentication, Config, Diagnostic, OnLost, Router, Scheduling,
-    Severity, Transport, V3Checksum,
+    Address, AddressFlags, Authentication, Config, Delays, Diagnostic, OnLost, Pauses, Router,
+    Scheduling, Severity, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -1588,4 +1588,59 @@ fn static_addresses_routes_and_rules() {
     assert_eq!((config.fixed.routes.len(), config.fixed.rules.len()), (1, 1));
     assert_eq!(config.routers[0].extras.on_lost, OnLost::Restore);
     assert_eq!(config.routers[1].extras.on_lost, OnLost::Yield);
+}
+
+#[test]
+fn delays() {
+    let globals = "vrrp_startup_delay 5.5\nvrrp_delay_after_boot 60\nvrrp_garp_interval 0.001\n\
+                   vrrp_gna_interval 0.000001\n";
+    let blocks = "garp_group {\n garp_interval 0.01\n interface eth0\n}\n\
+                  garp_group {\n gna_interval 0.02\n interfaces {\n eth1 eth2\n eth3\n }\n}\n\
+                  interface_up_down_delays {\n eth0 1.5 0.5\n eth1 255\n}\n";
+    let text = format!("global_defs {{\n{globals}}}\n{blocks}{}", with(""));
+    let (config, diagnostics) = accept(&text);
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let Delays { startup, after_boot, pauses, garp_groups, links } = config.delays;
+    assert_eq!((startup, after_boot), (Nanos::from_millis(5500), Nanos::from_secs(60)));
+    assert_eq!(pauses, Pauses { garp: Nanos(1_000_000), gna: Nanos(1_000) });
+    let groups: Vec<_> = garp_groups.iter().map(|group| group.interfaces.join(" ")).collect();
+    assert_eq!(groups, ["eth0", "eth1 eth2 eth3"]);
+    let pauses: Vec<_> = garp_groups.iter().map(|group| group.pauses).collect();
+    let ms = Nanos::from_millis;
+    let (first, second) =
+        (Pauses { garp: ms(10), gna: ms(0) }, Pauses { garp: ms(0), gna: ms(20) });
+    assert_eq!(pauses, [first, second]);
+    // What is not there is 0, also where the manual says otherwise.
+    let links: Vec<_> = links.iter().map(|link| (&*link.interface, link.down, link.up)).collect();
+    assert_eq!(links, [("eth0", ms(1500), ms(500)), ("eth1", ms(255_000), ms(0))]);
+}
+
+#[test]
+fn delays_with_mistakes() {
+    let blocks = concat!(
+        "garp_group {\n interface eth0\n}\n",
+        "garp_group {\n garp_interval x\n gna_interval 1\n interfaces { eth0 }\n interface eth0\n}\n",
+        "garp_group {\n garp_interval 1\n}\n",
+        "interface_up_down_delays {\n eth0\n eth0 1 x\n eth0 300\n eth0 1 1 1\n eth0 2\n}\n",
+        "global_defs {\n vrrp_startup_delay 5000\n}\n",
+    );
+    let (config, diagnostics) = accept(&format!("{blocks}{}", with("")));
+    assert_eq!(
+        diagnostics,
+        [
+            "1:1: warning: a garp_group has no interval; it is skipped",
+            "5:16: warning: garp_interval takes seconds, as in 1 or 0.25, not `x`; ignored",
+            "8:12: warning: eth0 is in a garp_group already; this one does not count for it",
+            "10:1: warning: a garp_group has no interface; it is skipped",
+            "14:2: warning: there is no delay for eth0; the line is ignored",
+            "15:9: warning: eth0 takes seconds, as in 1 or 0.25, not `x`; ignored",
+            "16:2: warning: the delays of eth0 must be 0 s to 255 s; they are ignored",
+            "17:11: warning: `1` is ignored: there are two delays",
+            "18:2: warning: the delays of eth0 are there twice; the first ones do not count",
+            "18:2: warning: the delays of eth0 must be less than 2 s, 2 intervals of A; 1.99609375 s is used",
+            "21:21: warning: a delay can not be longer than 4294 s; it is ignored",
+        ]
+    );
+    assert_eq!((config.delays.garp_groups.len(), config.delays.startup), (1, Nanos::ZERO));
+    assert_eq!(config.delays.links[0].down, Nanos(1_996_093_750));
 }

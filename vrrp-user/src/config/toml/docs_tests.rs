@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ADDRESS_KEYS, AUTHENTICATION_KEYS, GARP_KEYS, ROOT_KEYS, ROUTER_KEYS};
-use super::{control, notify, routes, track};
+use super::{control, delays, notify, routes, track};
 use crate::config::convert;
 use crate::config::model::Config;
 use crate::config::tree::{self, Secrets, Table, Value};
@@ -11,7 +11,7 @@ use crate::config::tree::{self, Secrets, Table, Value};
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 /// The document says that these are the words of ip-route(8) and ip-rule(8), and lists them without a table.
 const LINES: [&[&str]; 3] = [routes::ROUTE_KEYS, routes::RULE_KEYS, routes::NEXTHOP_KEYS];
-const TABLES: [&[&str]; 16] = [
+const TABLES: [&[&str]; 18] = [
     ROOT_KEYS,
     ROUTER_KEYS,
     ADDRESS_KEYS,
@@ -24,6 +24,8 @@ const TABLES: [&[&str]; 16] = [
     notify::NOTIFY_KEYS,
     notify::COMMAND_KEYS,
     notify::FIFO_KEYS,
+    delays::GARP_GROUP_KEYS,
+    delays::INTERFACE_KEYS,
     track::GROUP_KEYS,
     track::SCRIPT_KEYS,
     track::FILE_KEYS,

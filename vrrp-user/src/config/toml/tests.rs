@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::duration;
 use crate::config::model::{
-    Authentication, Config, OnLost, Router, Scheduling, Transport, V3Checksum,
+    Authentication, Config, Delays, OnLost, Pauses, Router, Scheduling, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -90,7 +90,7 @@ fn all_keys() {
     let [web, database, legacy] = loaded.config.routers.as_slice() else {
         panic!("{:?}", loaded.config)
     };
-    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 11, 51));
+    assert_eq!((web.name.as_str(), web.line, web.vrid.get()), ("web", 26, 51));
     assert_eq!(loaded.config.scheduling, Some(Scheduling::Fifo(50)));
     assert_eq!(loaded.config.metrics.as_ref().unwrap().to_string(), "127.0.0.1:9560");
     assert_eq!((web.priority, web.interval), (Priority(100), AdvertInterval::Secs(1)));
@@ -117,6 +117,14 @@ fn all_keys() {
     let settings = &loaded.config.notify;
     assert!(settings.security && settings.startup.is_some() && settings.shutdown.is_some());
     assert_eq!((settings.fifos().count(), settings.umask), (2, Some(0o027)));
+    let delays = &loaded.config.delays;
+    assert_eq!((delays.startup, delays.after_boot), (Nanos::from_secs(5), Nanos::from_secs(60)));
+    assert_eq!((delays.pauses.garp, delays.pauses.gna), (Nanos(1_000_000), Nanos(500_000)));
+    assert_eq!(delays.garp_groups[0].interfaces, ["eth1", "eth2"]);
+    assert_eq!(
+        (delays.links[0].down, delays.links[0].up),
+        (Nanos::from_millis(1500), Nanos::from_millis(500))
+    );
     assert_eq!(legacy.transport, Transport::Multicast { source: "172.16.0.1".parse().ok() });
     assert_eq!(legacy.addresses[0].prefix, 32);
 }
@@ -612,4 +620,42 @@ fn static_ones() {
     let errors =
         load("[static]\naddresses = [{ address = \"224.0.0.1\", dev = \"eth1\" }]").unwrap_err();
     assert!(errors[0].contains("is a multicast address"), "{errors:?}");
+}
+
+#[test]
+fn delays() {
+    let load = |text: &str| load_text(format!("{text}\n{}", with("")).as_bytes());
+    let config = load(
+        "startup_delay = \"2s\"\n[[garp_group]]\ninterfaces = \"a\"\ngna_interval = \"1ms\"\n\
+         [[interface]]\nname = \"eth0\"\ndown_delay = \"1.9s\"",
+    );
+    let delays = config.unwrap().delays;
+    assert_eq!(delays.startup, Nanos::from_secs(2));
+    assert_eq!(delays.garp_groups[0].interfaces, ["a"]);
+    assert_eq!(delays.garp_groups[0].pauses, Pauses { garp: Nanos::ZERO, gna: Nanos(1_000_000) });
+    assert_eq!((delays.links[0].down, delays.links[0].up), (Nanos::from_millis(1900), Nanos::ZERO));
+    assert_eq!(load("").unwrap().delays, Delays::default());
+    for (text, error) in [
+        ("startup_delay = 5", "1:17: error: startup_delay must be a time in quotes"),
+        ("garp_interval = \"4295s\"", "1:17: error: a delay can not be longer than 4294 s"),
+        ("[[garp_group]]\ninterfaces = [\"a\"]", "1:1: error: a garp_group has no interval"),
+        ("[[garp_group]]\ngna_interval = \"1s\"", "1:1: error: a garp_group has no interface"),
+        (
+            "[[garp_group]]\ngna_interval = \"1s\"\ninterfaces = [\"a\", \"a\"]",
+            "3:14: error: a is in a garp_group already",
+        ),
+        ("garp_group = 3", "1:14: error: garp_group is not a list of tables"),
+        ("[[interface]]\nup_delay = \"1s\"", "1:1: error: a interface has no name"),
+        (
+            "[[interface]]\nname = \"eth0\"\nup_delay = \"2s\"",
+            "1:1: error: the delays of eth0 must be less than 2 s, 2 intervals of a",
+        ),
+        (
+            "[[interface]]\nname = \"eth9\"\nup_delay = \"256s\"",
+            "1:1: error: the delays of eth9 must be 0 s to 255 s",
+        ),
+    ] {
+        let errors = load(text).unwrap_err();
+        assert!(errors[0].starts_with(error), "{text}: {errors:?}");
+    }
 }

@@ -119,7 +119,7 @@ impl Reader<'_> {
     }
 
     /// A string, or a list of strings.
-    fn words(&mut self, table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
+    pub(super) fn words(&mut self, table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
         match self.get(table, key) {
             Some((DeValue::Array(_), _)) => {}
             Some(_) => return self.string(table, key).map(|word| word.value).into_iter().collect(),

@@ -97,6 +97,7 @@ impl Daemon {
         if self.take_fixed(&prepared.config, check) {
             changed.push("what is there whoever is master".to_owned());
         }
+        changed.extend(self.take_delays(&prepared.config.delays, check));
         let serving = &mut self.reloads.serving;
         if serving.control != prepared.config.control {
             changed.push("control socket".to_owned());

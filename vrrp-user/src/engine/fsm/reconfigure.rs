@@ -26,7 +26,12 @@ impl Router {
     ) {
         let (delay, before) = (self.preempt_delay(), self.priority);
         let old = self.replace(spec);
-        if self.is_owner() && old.priority != Priority::OWNER && self.spec.group.is_none() {
+        let delayed = now < self.starts_at();
+        if self.is_owner()
+            && old.priority != Priority::OWNER
+            && self.spec.group.is_none()
+            && !delayed
+        {
             // RFC 9568 section 6.4.1, as at start-up.
             return self.become_master(now, Cause::Owner, out);
         }

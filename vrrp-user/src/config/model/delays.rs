@@ -1,0 +1,48 @@
+//! What happens later, or slower, than it could: announcements, the first election, and changes of links.
+
+use crate::engine::time::Nanos;
+
+/// How long nothing is to happen. By default, nothing waits for anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// `vrrp_startup_delay`: no router becomes master before that time after the start and a master-down interval
+    /// more.
+    pub startup: Nanos,
+    /// `vrrp_delay_after_boot`: the same, counted from the start of the host.
+    pub after_boot: Nanos,
+    /// `vrrp_garp_interval`, `vrrp_gna_interval`: on every interface that is in no group, each for itself.
+    pub pauses: Pauses,
+    /// `garp_group`.
+    pub garp_groups: Vec<GarpGroup>,
+    /// `interface_up_down_delays`.
+    pub links: Vec<LinkDelay>,
+}
+
+/// How much time lies between two announcements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// Gratuitous ARP; zero for no limit.
+    pub garp: Nanos,
+    /// Unsolicited neighbour advertisements; zero for no limit.
+    pub gna: Nanos,
+}
+
+/// Interfaces whose announcements pause for each other: they lead to the same switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// Names; no interface is in two groups.
+    pub interfaces: Vec<String>,
+    /// Between announcements on any of them.
+    pub pauses: Pauses,
+}
+
+/// How long an interface must be up, or down, before that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDelay {
+    /// Name.
+    pub interface: String,
+    /// Until it is down.
+    pub down: Nanos,
+    /// Until it is up, unless it was never up before.
+    pub up: Nanos,
+}

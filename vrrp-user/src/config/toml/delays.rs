@@ -1,0 +1,56 @@
+//! `startup_delay` and the other keys of the file that are delays, `[[garp_group]]` and `[[interface]]`.
+
+use toml::de::DeValue;
+
+use super::{Reader, Table};
+use crate::config::draft::{DelaysDraft, GarpGroupDraft};
+use crate::config::model::LinkDelay;
+use crate::config::report::Located;
+use crate::engine::time::Nanos;
+
+pub(super) const GARP_GROUP_KEYS: &[&str] = &["interfaces", "garp_interval", "gna_interval"];
+pub(super) const INTERFACE_KEYS: &[&str] = &["name", "down_delay", "up_delay"];
+
+impl Reader<'_> {
+    pub(super) fn delays(&mut self, root: &Table<'_, '_>) -> DelaysDraft {
+        DelaysDraft {
+            startup: self.duration(root, "startup_delay"),
+            after_boot: self.duration(root, "delay_after_boot"),
+            garp: self.duration(root, "garp_interval"),
+            gna: self.duration(root, "gna_interval"),
+            garp_groups: self.garp_groups(root),
+            links: self.objects(root, "interface", INTERFACE_KEYS, Self::link_delay),
+        }
+    }
+
+    fn garp_groups(&mut self, root: &Table<'_, '_>) -> Vec<Located<GarpGroupDraft>> {
+        const KIND: &str = "garp_group";
+        let Some((tables, at)) = self.get(root, KIND) else { return Vec::new() };
+        let DeValue::Array(tables) = tables else {
+            let hint = format!("write [[{KIND}]]");
+            self.report.error(at, format!("{KIND} is not a list of tables"), &hint);
+            return Vec::new();
+        };
+        let mut groups = Vec::new();
+        for table in tables {
+            let Some(table) = self.nested(table, KIND, GARP_GROUP_KEYS) else { continue };
+            let interfaces = match self.get(&table, "interfaces") {
+                None => Vec::new(),
+                Some((_, at)) => {
+                    let names = self.words(&table, "interfaces").into_iter();
+                    names.map(|name| Located::new(name, at)).collect()
+                }
+            };
+            let garp = self.duration(&table, "garp_interval");
+            let gna = self.duration(&table, "gna_interval");
+            groups.push(Located::new(GarpGroupDraft { interfaces, garp, gna }, table.at));
+        }
+        groups
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "as all readers of tables with a name")]
+    fn link_delay(&mut self, table: &Table<'_, '_>, interface: String) -> Option<LinkDelay> {
+        let mut delay = |key| self.duration(table, key).map_or(Nanos::ZERO, |span| span.value);
+        Some(LinkDelay { interface, down: delay("down_delay"), up: delay("up_delay") })
+    }
+}

@@ -1,0 +1,115 @@
+//! What waits: pauses between announcements, the start, and changes of links.
+
+use std::collections::HashSet;
+
+use super::Validator;
+use crate::config::draft::{DelaysDraft, GarpGroupDraft};
+use crate::config::model::{Delays, GarpGroup, LinkDelay, Pauses, Router};
+use crate::config::report::Located;
+use crate::config::text;
+use crate::engine::time::Nanos;
+
+/// keepalived's longest delay: what it counts in microseconds with 32 bits.
+const LONGEST: Nanos = Nanos(u32::MAX as u64 * 1_000);
+/// keepalived's longest delay of a link.
+const LONGEST_LINK: Nanos = Nanos::from_secs(255);
+
+impl Validator<'_> {
+    pub(super) fn delays(&mut self, draft: DelaysDraft, routers: &[Router]) -> Delays {
+        let DelaysDraft { startup, after_boot, garp, gna, garp_groups, links } = draft;
+        let garp_groups = self.garp_groups(garp_groups);
+        Delays {
+            startup: self.delay(startup.as_ref()),
+            after_boot: self.delay(after_boot.as_ref()),
+            pauses: Pauses { garp: self.delay(garp.as_ref()), gna: self.delay(gna.as_ref()) },
+            garp_groups,
+            links: self.links(links, routers),
+        }
+    }
+
+    fn delay(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
+        match written {
+            Some(written) if written.value > LONGEST => {
+                let message = "a delay can not be longer than 4294 s";
+                self.repair(written.at, message, "it is ignored", "");
+                Nanos::ZERO
+            }
+            Some(written) => written.value,
+            None => Nanos::ZERO,
+        }
+    }
+
+    fn garp_groups(&mut self, drafts: Vec<Located<GarpGroupDraft>>) -> Vec<GarpGroup> {
+        let mut grouped = HashSet::new();
+        let mut groups = Vec::new();
+        for Located { value: GarpGroupDraft { interfaces, garp, gna }, at } in drafts {
+            if garp.is_none() && gna.is_none() {
+                let hint = "add garp_interval or gna_interval";
+                self.repair(at, "a garp_group has no interval", "it is skipped", hint);
+                continue;
+            }
+            let mut names = Vec::new();
+            for Located { value: name, at } in interfaces {
+                if !text::is_interface_name(&name) {
+                    let message = format!("`{name}` can not be the name of an interface");
+                    self.repair(at, message, "it is skipped", "");
+                } else if !grouped.insert(name.clone()) {
+                    let message = format!("{name} is in a garp_group already");
+                    self.repair(at, message, "this one does not count for it", "");
+                } else {
+                    names.push(name);
+                }
+            }
+            if names.is_empty() {
+                let hint = "name the interfaces that it is for";
+                self.repair(at, "a garp_group has no interface", "it is skipped", hint);
+                continue;
+            }
+            let pauses = Pauses { garp: self.delay(garp.as_ref()), gna: self.delay(gna.as_ref()) };
+            groups.push(GarpGroup { interfaces: names, pauses });
+        }
+        groups
+    }
+
+    fn links(&mut self, written: Vec<Located<LinkDelay>>, routers: &[Router]) -> Vec<LinkDelay> {
+        let mut links: Vec<LinkDelay> = Vec::new();
+        for Located { value: mut link, at } in written {
+            let name = link.interface.clone();
+            if !text::is_interface_name(&name) {
+                let message = format!("`{name}` can not be the name of an interface");
+                self.repair(at, message, "it is skipped", "");
+                continue;
+            }
+            if link.down > LONGEST_LINK || link.up > LONGEST_LINK {
+                let message = format!("the delays of {name} must be 0 s to 255 s");
+                self.repair(at, message, "they are ignored", "");
+                continue;
+            }
+            if links.iter().any(|other| other.interface == name) {
+                let message = format!("the delays of {name} are there twice");
+                self.repair(at, message, "the first ones do not count", "");
+                links.retain(|other| other.interface != name);
+            }
+            for router in routers.iter().filter(|router| router.interface == name) {
+                // Who hears nothing for so long because of the link must not take over before the delay is over.
+                let most = router.interval.span().times(u64::from(router.down_adverts) - 1);
+                if link.down.max(link.up) < most.max(Nanos(1)) {
+                    continue;
+                }
+                // keepalived: `check_debounce_timers`, vrrp.c.
+                let used = most - Nanos(router.interval.span().0 / 256);
+                let message = format!(
+                    "the delays of {name} must be less than {} s, {} intervals of {}",
+                    most.as_secs_f64(),
+                    router.down_adverts - 1,
+                    router.name
+                );
+                self.repair(at, message, &format!("{} s is used", used.as_secs_f64()), "");
+                link.down = link.down.min(used);
+                link.up = link.up.min(used);
+            }
+            links.push(link);
+        }
+        links
+    }
+}

@@ -1,0 +1,163 @@
+//! What waits, and what becomes of it when its time has come: the start, announcements, and changes of links.
+
+use std::borrow::Cow;
+
+use super::debounce::Debounce;
+use super::pace::{Item, Pacer, Saying};
+use super::{Daemon, Place};
+use crate::config::model::Delays;
+use crate::engine::time::Nanos;
+use crate::engine::types::State;
+use crate::io::netlink::Event;
+use crate::io::timer;
+
+/// Announcements that are sent before other timers are looked at again.
+const AT_ONCE: usize = 256;
+
+/// Everything that waits. Without delays in the configuration, there is nothing in it.
+pub(super) struct Delayed {
+    /// As configured.
+    configured: Delays,
+    pacer: Option<Box<Pacer>>,
+    debounce: Option<Box<Debounce>>,
+}
+
+impl Delayed {
+    pub(super) fn new(configured: Delays) -> Self {
+        let (pacer, debounce) = (Pacer::new(&configured), Debounce::new(&configured));
+        Self { configured, pacer, debounce }
+    }
+
+    /// Until when no router takes over, for a daemon that started at `started`; `None` for at once.
+    pub(super) fn start(&self, started: Nanos) -> Option<Nanos> {
+        let after_boot = self.configured.after_boot - timer::since_boot();
+        let delay = self.configured.startup.max(after_boot);
+        (delay > Nanos::ZERO).then(|| started + delay)
+    }
+
+    /// When something has waited long enough.
+    pub(super) fn next(&self) -> Option<Nanos> {
+        let announcement = self.pacer.as_ref().and_then(|pacer| pacer.next());
+        let link = self.debounce.as_ref().and_then(|debounce| debounce.next());
+        announcement.into_iter().chain(link).min()
+    }
+
+    /// Announcements that wait.
+    pub(super) fn announcements(&self) -> usize {
+        self.pacer.as_ref().map_or(0, |pacer| pacer.waiting())
+    }
+
+    /// What an interface will be, and when, if it is not that already.
+    pub(super) fn link(&self, ifindex: u32) -> Option<(Nanos, bool)> {
+        self.debounce.as_ref()?.pending(ifindex)
+    }
+
+    pub(super) fn interface_gone(&mut self, ifindex: u32) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.interface_gone(ifindex);
+        }
+        if let Some(debounce) = &mut self.debounce {
+            debounce.gone(ifindex);
+        }
+    }
+
+    /// An address was given up.
+    pub(super) fn forget(&mut self, place: Place) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.forget(place);
+        }
+    }
+}
+
+impl Daemon {
+    /// Whether something may be said about an address now; otherwise it is when it is its turn.
+    pub(super) fn may_say(&mut self, item: Item) -> bool {
+        let Some(pacer) = &mut self.delays.pacer else { return true };
+        let Some(interface) = self.interfaces.get(item.1.ifindex) else { return false };
+        pacer.admit(timer::now(), &interface.name, item)
+    }
+
+    /// Does what has waited long enough.
+    pub(super) fn delays_due(&mut self, now: Nanos) {
+        while let Some(link) = self.delays.debounce.as_mut().and_then(|links| links.due(now)) {
+            let counts = if link.up { "up" } else { "down" };
+            log::info!("{}: counts as {counts} now", link.name);
+            self.changed_now(&Event::Link(link));
+        }
+        for _ in 0..AT_ONCE {
+            let Self { delays, engine, addresses, interfaces, .. } = self;
+            let Some(pacer) = &mut delays.pacer else { return };
+            let holds = |place| {
+                // Of an owner, nobody put it there.
+                let holder = addresses.router(place);
+                interfaces.carries(place)
+                    && holder.is_none_or(|id| engine.state(id) == Some(State::Master))
+            };
+            match pacer.due(now, holds) {
+                Some((Saying::Announcement, place)) => self.garp_now(place),
+                Some((Saying::Probe, place)) => self.probe_now(place),
+                None => return,
+            }
+        }
+    }
+
+    /// What counts at the moment of what the kernel reports.
+    pub(super) fn debounced<'a>(&mut self, event: &'a Event) -> Cow<'a, Event> {
+        let (Some(debounce), Event::Link(link)) = (&mut self.delays.debounce, event) else {
+            return Cow::Borrowed(event);
+        };
+        let now = timer::now();
+        let before = debounce.pending(link.ifindex);
+        let counted = self.interfaces.get(link.ifindex).map(|known| known.up);
+        let counts = debounce.reported(now, link, counted);
+        match (before, debounce.pending(link.ifindex)) {
+            (None, Some((at, up))) => {
+                let is = if up { "up" } else { "down" };
+                log::info!("{}: {is}, which counts if it is so for {}", link.name, at - now);
+            }
+            (Some(_), None) => log::info!("{}: as it was before, in time", link.name),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        Cow::Owned(Event::Link(counts))
+    }
+
+    /// Goes on with other delays. Returns what differs.
+    pub(super) fn take_delays(&mut self, new: &Delays, check: bool) -> Vec<String> {
+        let old = self.delays.configured.clone();
+        let mut changed = Vec::new();
+        let announcements = (old.pauses, &old.garp_groups) != (new.pauses, &new.garp_groups);
+        if announcements {
+            changed.push("pauses between announcements".to_owned());
+        }
+        let links = old.links != new.links;
+        if links {
+            changed.push("delays of interfaces".to_owned());
+        }
+        if (old.startup, old.after_boot) != (new.startup, new.after_boot) {
+            changed.push("startup delay, which counts from the next start on".to_owned());
+        }
+        if check {
+            return changed;
+        }
+        self.delays.configured.clone_from(new);
+        if announcements {
+            let before = std::mem::replace(&mut self.delays.pacer, Pacer::new(new));
+            for item in before.into_iter().flat_map(|pacer| pacer.into_waiting()) {
+                match item {
+                    (Saying::Announcement, place) => self.garp(place),
+                    (Saying::Probe, place) => self.probe(place),
+                }
+            }
+        }
+        if links {
+            let up = self.interfaces.indices().into_iter().filter_map(|ifindex| {
+                let interface = self.interfaces.get(ifindex).filter(|known| known.up)?;
+                Some((ifindex, interface.name.clone()))
+            });
+            for link in Debounce::replace(&mut self.delays.debounce, new, up) {
+                self.changed_now(&Event::Link(link));
+            }
+        }
+        changed
+    }
+}
