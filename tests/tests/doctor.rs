@@ -100,6 +100,84 @@ fn a_filter_on_the_shared_address_is_named() -> Result<()> {
     Ok(())
 }
 
+/// The link-local address of a host, once it can be used.
+fn link_local(lab: &Lab, host: &Host) -> Result<String> {
+    lab.wait_until(LONG, "a link-local address", || {
+        let args = ["-6", "-o", "address", "show", "dev", "eth0", "scope", "link", "-tentative"];
+        let text = host.ip(&args)?;
+        let mut own = text.split_whitespace().filter(|word| !word.starts_with("fe80::100/"));
+        Ok(own.find_map(|word| Some(word.split_once('/')?.0.to_owned())))
+    })
+}
+
+/// As for IPv4, for an IPv6 router: what is lost on the way, who else has the address, and what the kernel found.
+#[test]
+fn a_filter_on_a_shared_ipv6_address_is_named() -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("gw", "10.0.0.254/24")?);
+    for (host, address) in [(&host, "2001:db8::1/64"), (&other, "2001:db8::fe/64")] {
+        host.ip(&["address", "add", address, "dev", "eth0", "nodad"])?;
+    }
+    let (own, gateway) = (link_local(&lab, &host)?, link_local(&lab, &other)?);
+    host.ip(&["-6", "route", "add", "default", "via", &gateway, "dev", "eth0"])?;
+    let mut conf = Instance::new(51, 100, "fe80::100").v3("1");
+    conf.addresses.push("2001:db8::100/64".into());
+    let mut daemon = VrrpUser::start(&host, &conf.to_string())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let shared = ["fe80::100", "2001:db8::100"];
+    lab.wait_until(LONG, "the addresses", || {
+        Ok((host.has_address(shared[0])? && host.has_address(shared[1])?).then_some(()))
+    })?;
+
+    let check = "egress6 eth0";
+    let well = || -> Result<()> {
+        let (report, _) = VrrpUser::doctor(&host, &[])?;
+        for name in [check, "addresses6", "dad eth0", "link-local eth0", "ip_nonlocal_bind6"] {
+            assert_eq!(severity(&report, name), "fine", "{name}: {report:#}");
+        }
+        println!("{:#}", finding(&report, check));
+        Ok(())
+    };
+    well()?;
+    for address in shared {
+        block(&lab, &format!("ether type ip6 ip6 saddr {address}"))?;
+        let (report, code) = VrrpUser::doctor(&host, &[])?;
+        let said =
+            format!("packets from {address} do not come back from {gateway}, from {own} they do");
+        println!("{:#}", finding(&report, check));
+        assert!(text(&report, check).starts_with(&said), "{report:#}");
+        assert_eq!((severity(&report, check).as_str(), code), ("broken", Some(2)));
+        unblock(&lab)?;
+    }
+    // Only what finds the address: a takeover would not be noticed.
+    block(&lab, "ether type ip6 ip6 saddr 2001:db8::100 icmpv6 type nd-neighbor-solicit")?;
+    let (report, _) = VrrpUser::doctor(&host, &[])?;
+    assert_eq!(severity(&report, check), "warning", "{report:#}");
+    unblock(&lab)?;
+    well()?;
+    let (report, _) = VrrpUser::doctor(&host, &["--gateway", "fe80::77"])?;
+    assert_eq!(severity(&report, check), "skipped", "{report:#}");
+
+    // Somebody has the address.
+    other.ip(&["address", "add", "2001:db8::100/64", "dev", "eth0", "nodad"])?;
+    // And one of ours that the kernel asks for.
+    other.ip(&["address", "add", "2001:db8::77/64", "dev", "eth0", "nodad"])?;
+    host.ip(&["address", "add", "2001:db8::77/64", "dev", "eth0"])?;
+    lab.wait_until(LONG, "the duplicate", || {
+        let found = host.ip(&["-6", "address", "show", "dev", "eth0", "dadfailed"])?;
+        Ok(found.contains("2001:db8::77").then_some(()))
+    })?;
+    let (report, code) = VrrpUser::doctor(&host, &[])?;
+    println!("{report:#}");
+    assert_eq!((severity(&report, "addresses6").as_str(), code), ("broken", Some(2)));
+    let said = text(&report, "addresses6");
+    assert!(said.contains("2001:db8::100 on eth0 at 02:00:00:00:00:02"), "{said}");
+    assert!(!said.contains("fe80::100"), "{said}");
+    assert_eq!(severity(&report, "dad eth0"), "warning");
+    assert!(text(&report, "dad eth0").contains("2001:db8::77"), "{report:#}");
+    Ok(())
+}
+
 #[test]
 fn others_are_named() -> Result<()> {
     let lab = Lab::new()?;

@@ -5,7 +5,7 @@
 
 mod keepalived;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -167,8 +167,9 @@ pub enum Command {
         #[command(flatten)]
         instance: InstanceArg,
     },
-    /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP and
-    /// ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when something is broken.
+    /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP,
+    /// neighbour discovery and ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when
+    /// something is broken.
     Doctor {
         /// Configuration [default: that of the running daemon].
         #[arg(short, long, value_name = "FILE")]
@@ -180,7 +181,7 @@ pub enum Command {
         /// Whom to ask whether packets from the shared addresses come back [default: the next hop of the default
         /// route].
         #[arg(long, value_name = "ADDRESS")]
-        gateway: Option<Ipv4Addr>,
+        gateway: Option<IpAddr>,
         /// As JSON.
         #[arg(long)]
         json: bool,

@@ -134,15 +134,16 @@ impl Daemon {
     }
 
     pub(super) fn probe_now(&mut self, place: Place) {
-        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
-        let Some(mac) = mac else { return };
+        let Some(interface) = self.interfaces.get(place.ifindex) else { return };
+        let Some(mac) = interface.mac else { return };
         match place.address {
             IpAddr::V4(address) => {
                 let frame = frame::arp_frame(&arp::Repr::probe(mac, address));
                 self.queue.push(place.ifindex, &frame, u32::MAX);
             }
             IpAddr::V6(address) => {
-                self.queue.push(place.ifindex, &ndisc::probe_frame(mac, address), u32::MAX);
+                let frame = ndisc::probe_frame(mac, interface.source6(), address);
+                self.queue.push(place.ifindex, &frame, u32::MAX);
             }
         }
     }

@@ -192,11 +192,21 @@ pub fn unsolicited_frame(mac: Mac, address: Ipv6Addr, router: bool) -> Box<[u8]>
     frame(mac, address, ALL_NODES, &Repr::unsolicited(mac, address, router))
 }
 
-/// A question of nobody in particular for an address, as in duplicate address detection (RFC 4862 section 5.4.2): it
-/// claims nothing, and who has the address answers to all nodes.
-pub fn probe_frame(mac: Mac, address: Ipv6Addr) -> Box<[u8]> {
-    let message = Repr::Solicitation { target: address, source_mac: None };
-    frame(mac, Ipv6Addr::UNSPECIFIED, solicited_node(address), &message)
+/// A question for an address that claims nothing. It is asked from another address of the interface, if there is one:
+/// then that is answered alone. From nobody in particular it is one of duplicate address detection (RFC 4862 section
+/// 5.4.2), and who has the address answers to all nodes, which thereupon send to him (RFC 4861 section 7.2.5).
+pub fn probe_frame(mac: Mac, from: Option<Ipv6Addr>, address: Ipv6Addr) -> Box<[u8]> {
+    let Some(from) = from else {
+        let message = Repr::Solicitation { target: address, source_mac: None };
+        return frame(mac, Ipv6Addr::UNSPECIFIED, solicited_node(address), &message);
+    };
+    solicitation_frame(mac, from, address)
+}
+
+/// A question for an address of somebody who has one and says where (RFC 4861 section 4.3).
+pub fn solicitation_frame(mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Box<[u8]> {
+    let message = Repr::Solicitation { target, source_mac: Some(mac) };
+    frame(mac, source, solicited_node(target), &message)
 }
 
 /// A message to a group in a frame.
@@ -254,13 +264,23 @@ mod tests {
 
     #[test]
     fn a_probe_claims_nothing() {
-        let frame = probe_frame(MAC, address("2001:db8::aabb:ccdd"));
+        let vip = address("2001:db8::aabb:ccdd");
+        let frame = probe_frame(MAC, None, vip);
         let (ethernet, packet) = ethernet::Repr::parse(&frame).unwrap();
         assert_eq!(ethernet.destination, [0x33, 0x33, 0xff, 0xbb, 0xcc, 0xdd]);
         let (ip, message) = ipv6::Repr::parse(packet).unwrap();
         assert_eq!((ip.source, ip.hop_limit), (Ipv6Addr::UNSPECIFIED, 255));
         assert_eq!(ip.destination, address("ff02::1:ffbb:ccdd"));
-        let asked = Repr::Solicitation { target: address("2001:db8::aabb:ccdd"), source_mac: None };
+        let asked = Repr::Solicitation { target: vip, source_mac: None };
+        assert_eq!(Repr::parse(message), Ok(asked));
+        assert_eq!(ipv6::upper_layer_checksum(ip.source, ip.destination, 58, message), 0);
+        // From somebody, who alone is answered then.
+        let own = address("fe80::1");
+        let frame = probe_frame(MAC, Some(own), vip);
+        let (_, packet) = ethernet::Repr::parse(&frame).unwrap();
+        let (ip, message) = ipv6::Repr::parse(packet).unwrap();
+        assert_eq!((ip.source, ip.destination), (own, address("ff02::1:ffbb:ccdd")));
+        let asked = Repr::Solicitation { target: vip, source_mac: Some(MAC) };
         assert_eq!(Repr::parse(message), Ok(asked));
         assert_eq!(ipv6::upper_layer_checksum(ip.source, ip.destination, 58, message), 0);
     }

@@ -9,6 +9,7 @@ use vrrp_common::IPPROTO_VRRP;
 use super::{Finding, some};
 use crate::control::api::Status;
 use crate::io::bpf;
+use crate::wire::family::Family;
 
 /// The oldest kernel that the XDP program loads on: `bpf_xdp_load_bytes` and its kind (Linux 5.18).
 const LEAST: (u32, u32) = (5, 18);
@@ -31,7 +32,10 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
             owners,
             status.map(|status| status.pid),
         ),
-        nonlocal_bind(read("/proc/sys/net/ipv4/ip_nonlocal_bind").as_deref().map(str::trim)),
+        nonlocal_bind(
+            Family::V4,
+            read("/proc/sys/net/ipv4/ip_nonlocal_bind").as_deref().map(str::trim),
+        ),
     ]
 }
 
@@ -212,13 +216,19 @@ fn others(
     Finding::fine(check, "nobody else receives IP protocol 112 here")
 }
 
-fn nonlocal_bind(value: Result<&str, &String>) -> Finding {
-    let check = "ip_nonlocal_bind";
+/// Whether a service can listen on an address that is not here (`ip_nonlocal_bind`, of IPv6 since Linux 4.3).
+pub fn nonlocal_bind(family: Family, value: Result<&str, &String>) -> Finding {
+    let (check, any, setting) = match family {
+        Family::V4 => ("ip_nonlocal_bind", "0.0.0.0", "net.ipv4.ip_nonlocal_bind"),
+        Family::V6 => ("ip_nonlocal_bind6", "::", "net.ipv6.ip_nonlocal_bind"),
+    };
     match value {
         Ok("0") => Finding::fine(
             check,
-            "0: while backup, a service can not listen on the shared address itself, but on 0.0.0.0; \
-             net.ipv4.ip_nonlocal_bind=1 permits it",
+            format!(
+                "0: while backup, a service can not listen on the shared address itself, but on {any}; {setting}=1 \
+                 permits it"
+            ),
         ),
         Ok(value) => Finding::fine(
             check,
@@ -271,8 +281,8 @@ mod tests {
         assert_eq!(jit(None).severity, Severity::Skipped);
         assert_eq!(filesystem(Ok(Path::new("/x"))).severity, Severity::Fine);
         assert_eq!(filesystem(Err(&"none".to_owned())).severity, Severity::Warning);
-        assert_eq!(nonlocal_bind(Ok("0")).severity, Severity::Fine);
-        assert_eq!(nonlocal_bind(Err(&"no".to_owned())).severity, Severity::Skipped);
+        assert_eq!(nonlocal_bind(Family::V4, Ok("0")).severity, Severity::Fine);
+        assert_eq!(nonlocal_bind(Family::V6, Err(&"no".to_owned())).severity, Severity::Skipped);
     }
 
     /// Of Linux 6.18: keepalived's two sockets, and one for ICMP.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
@@ -11,6 +11,7 @@ use vrrp_common::MULTICAST_V4;
 use vrrp_common::maps::XDP_PROGRAM;
 
 use super::Finding;
+use super::ipv6::inet6;
 use crate::config::model::{Config, Transport};
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
@@ -30,11 +31,40 @@ pub struct Port {
     pub mac: Option<Mac>,
     /// IPv4 addresses and netmasks in the kernel's order.
     pub addresses: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// IPv6 addresses that can be used, and the lengths of their prefixes.
+    pub addresses6: Vec<(Ipv6Addr, u8)>,
+}
+
+impl Port {
+    /// Its addresses of a family with the lengths of their prefixes.
+    pub fn own(&self, family: Family) -> Vec<(IpAddr, u8)> {
+        match family {
+            Family::V4 => {
+                let length = |mask: Ipv4Addr| u8::try_from(mask.to_bits().count_ones());
+                let all = self.addresses.iter();
+                all.map(|(own, mask)| ((*own).into(), length(*mask).unwrap_or(32))).collect()
+            }
+            Family::V6 => {
+                self.addresses6.iter().map(|(own, length)| ((*own).into(), *length)).collect()
+            }
+        }
+    }
 }
 
 /// Whether an address is in the network of another one.
-pub fn is_near(address: Ipv4Addr, (own, mask): (Ipv4Addr, Ipv4Addr)) -> bool {
-    address.to_bits() & mask.to_bits() == own.to_bits() & mask.to_bits()
+pub fn is_near(address: IpAddr, (own, length): (IpAddr, u8)) -> bool {
+    // A shift by the whole width is none.
+    match (address, own) {
+        (IpAddr::V4(address), IpAddr::V4(own)) => {
+            let differ = address.to_bits() ^ own.to_bits();
+            differ.checked_shr(32_u32.saturating_sub(length.into())).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(address), IpAddr::V6(own)) => {
+            let differ = address.to_bits() ^ own.to_bits();
+            differ.checked_shr(128_u32.saturating_sub(length.into())).unwrap_or(0) == 0
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
 }
 
 /// The index of an interface.
@@ -56,6 +86,7 @@ pub fn ports() -> BTreeMap<String, Port> {
             arp: !flags.intersects(InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_LOOPBACK),
             mac: None,
             addresses: Vec::new(),
+            addresses6: Vec::new(),
         });
         let Some(address) = entry.address else { continue };
         if let Some(link) = address.as_link_addr() {
@@ -64,6 +95,13 @@ pub fn ports() -> BTreeMap<String, Port> {
         if let Some(v4) = address.as_sockaddr_in() {
             let mask = entry.netmask.and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
             port.addresses.push((v4.ip(), mask.unwrap_or(Ipv4Addr::BROADCAST)));
+        }
+    }
+    for known in inet6().unwrap_or_default() {
+        if let Some(port) = ports.get_mut(&known.interface)
+            && known.is_usable()
+        {
+            port.addresses6.push((known.address, known.prefix));
         }
     }
     ports
@@ -328,7 +366,8 @@ mod tests {
     fn port(ifindex: u32, address: &str) -> Port {
         let mask = Ipv4Addr::new(255, 255, 255, 0);
         let addresses = vec![(address.parse().unwrap(), mask)];
-        Port { ifindex, up: true, arp: true, mac: Some([2; 6]), addresses }
+        let addresses6 = Vec::new();
+        Port { ifindex, up: true, arp: true, mac: Some([2; 6]), addresses, addresses6 }
     }
 
     #[test]
@@ -405,6 +444,18 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
         assert_eq!(arp_announce(Ok(0), None, "eth0").severity, Fine);
         assert_eq!(arp_announce(Ok(2), Some("eth2"), "eth0").severity, Fine);
         assert_eq!(arp_announce(Err("no".to_owned()), None, "eth0").severity, Skipped);
+    }
+
+    #[test]
+    fn near_is_by_prefix() {
+        let near = |address: &str, own: &str, length| {
+            is_near(address.parse().unwrap(), (own.parse().unwrap(), length))
+        };
+        assert!(near("10.0.0.100", "10.0.0.1", 24) && !near("10.0.1.100", "10.0.0.1", 24));
+        assert!(near("10.0.1.100", "10.0.0.1", 0) && !near("10.0.0.2", "10.0.0.1", 32));
+        assert!(near("2001:db8::100", "2001:db8::1", 64) && near("fe80::100", "::1", 0));
+        assert!(!near("2001:db8:0:1::100", "2001:db8::1", 64) && !near("::2", "::1", 128));
+        assert!(!near("10.0.0.1", "::", 0));
     }
 
     #[test]

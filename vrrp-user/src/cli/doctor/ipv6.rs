@@ -7,14 +7,56 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use vrrp_common::MULTICAST_V6;
 
-use super::Finding;
+use super::host::nonlocal_bind;
 use super::interfaces::named;
+use super::{Finding, some};
 use crate::config::model::{Config, Transport};
 use crate::wire::family::Family;
 
 /// `IFA_F_DADFAILED` and `IFA_F_TENTATIVE` (linux/if_addr.h), as `/proc/net/if_inet6` shows them.
 const DADFAILED: u8 = 0x08;
 const TENTATIVE: u8 = 0x40;
+
+/// An IPv6 address of this host, as `/proc/net/if_inet6` shows it (net/ipv6/addrconf.c).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inet6 {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of its prefix.
+    pub prefix: u8,
+    /// Where it is.
+    pub interface: String,
+    flags: u8,
+}
+
+impl Inet6 {
+    /// Whether something can be sent from it (RFC 4862 section 5.4).
+    pub fn is_usable(&self) -> bool {
+        self.flags & (TENTATIVE | DADFAILED) == 0
+    }
+}
+
+/// The IPv6 addresses of this network namespace.
+///
+/// # Errors
+/// The kernel is without IPv6.
+pub fn inet6() -> io::Result<Vec<Inet6>> {
+    fs::read_to_string("/proc/net/if_inet6").map(|table| read_inet6(&table))
+}
+
+fn read_inet6(table: &str) -> Vec<Inet6> {
+    let address = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [address, _, prefix, _, flags, interface] = fields[..] else { return None };
+        Some(Inet6 {
+            address: Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?),
+            prefix: u8::from_str_radix(prefix, 16).ok()?,
+            interface: interface.to_owned(),
+            flags: u8::from_str_radix(flags, 16).ok()?,
+        })
+    };
+    table.lines().filter_map(address).collect()
+}
 
 /// What the routers need of an interface that is to have IPv6 addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +70,7 @@ struct Use {
 /// Everything about the interfaces that have to do with IPv6. Those of which the same is to be said are one finding.
 pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path);
-    let (addresses, groups) = (read("/proc/net/if_inet6"), read("/proc/net/igmp6"));
+    let (addresses, groups) = (inet6().map_err(|error| error.to_string()), read("/proc/net/igmp6"));
     let virtual_addresses: BTreeSet<Ipv6Addr> = config
         .routers
         .iter()
@@ -41,10 +83,15 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
     let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
     for (name, used) in uses(config) {
         let disabled = read(&format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"));
-        let mut all = vec![switched_on(disabled, &name)];
+        let there: Result<Vec<&Inet6>, &String> = addresses
+            .as_ref()
+            .map(|all| all.iter().filter(|known| known.interface == name).collect());
+        let detection = accept_dad(&name);
+        let mut all = vec![switched_on(disabled, detection.as_ref().ok().copied(), &name)];
         if used.source {
-            all.push(link_local(own(&addresses, &name, &virtual_addresses), &name));
+            all.push(link_local(own(there.as_deref(), &virtual_addresses), &name));
         }
+        all.push(duplicates(there.as_deref(), &virtual_addresses, detection));
         if used.multicast {
             let joined = groups.as_ref().map(|table| members(table).contains(&*name));
             all.push(membership(joined.map_err(ToString::to_string), running));
@@ -56,7 +103,13 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
             }
         }
     }
-    found.into_iter().map(|(finding, names)| named(finding, &names)).collect()
+    let mut findings: Vec<Finding> =
+        found.into_iter().map(|(finding, names)| named(finding, &names)).collect();
+    if !findings.is_empty() {
+        let value = read("/proc/sys/net/ipv6/ip_nonlocal_bind").map_err(|error| error.to_string());
+        findings.push(nonlocal_bind(Family::V6, value.as_deref().map(str::trim)));
+    }
+    findings
 }
 
 fn uses(config: &Config) -> BTreeMap<String, Use> {
@@ -81,12 +134,33 @@ fn uses(config: &Config) -> BTreeMap<String, Use> {
     uses
 }
 
-fn switched_on(disabled: io::Result<String>, name: &str) -> Finding {
+/// How duplicate address detection is done on an interface: the greater of `all` and its own setting counts
+/// (`accept_dad`, Documentation/networking/ip-sysctl.rst).
+fn accept_dad(name: &str) -> Result<i32, String> {
+    let read = |interface: &str| {
+        let path = format!("/proc/sys/net/ipv6/conf/{interface}/accept_dad");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        text.trim().parse::<i32>().map_err(|error| format!("{path}: {error}"))
+    };
+    Ok(read("all")?.max(read(name)?))
+}
+
+fn switched_on(disabled: io::Result<String>, accept_dad: Option<i32>, name: &str) -> Finding {
     let check = "ipv6";
     match disabled {
         Ok(value) if value.trim() == "0" => Finding::fine(check, "IPv6 is enabled"),
-        Ok(_) => Finding::broken(check, "IPv6 is disabled: no IPv6 address can be added")
-            .hint(format!("sysctl net.ipv6.conf.{name}.disable_ipv6=0")),
+        Ok(_) => {
+            let again = format!("sysctl net.ipv6.conf.{name}.disable_ipv6=0");
+            let text = "IPv6 is disabled: no IPv6 address can be added";
+            if accept_dad == Some(2) {
+                Finding::broken(check, text).hint(format!(
+                    "{again}; with accept_dad=2 the kernel does it when another host has the link-local address, \
+                     so look for that first (dmesg)"
+                ))
+            } else {
+                Finding::broken(check, text).hint(again)
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Finding::broken(check, "there is no such interface, or the kernel is without IPv6")
         }
@@ -96,21 +170,73 @@ fn switched_on(disabled: io::Result<String>, name: &str) -> Finding {
 
 /// The flags of the link-local addresses of an interface that are its own.
 fn own(
-    table: &io::Result<String>,
-    name: &str,
+    there: Result<&[&Inet6], &&String>,
     virtual_addresses: &BTreeSet<Ipv6Addr>,
 ) -> Result<Vec<u8>, String> {
-    let table = table.as_ref().map_err(ToString::to_string)?;
-    let flags = table.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [address, _, _, _, flags, interface] = fields[..] else { return None };
-        let address = Ipv6Addr::from(u128::from_str_radix(address, 16).ok()?);
-        let own = interface == name
-            && address.is_unicast_link_local()
-            && !virtual_addresses.contains(&address);
-        own.then(|| u8::from_str_radix(flags, 16).ok()).flatten()
+    let there = there.map_err(ToString::to_string)?;
+    let own = there.iter().filter(|known| {
+        known.address.is_unicast_link_local() && !virtual_addresses.contains(&known.address)
     });
-    Ok(flags.collect())
+    Ok(own.map(|known| known.flags).collect())
+}
+
+/// What duplicate address detection makes of the addresses of an interface, its own link-local ones apart.
+fn duplicates(
+    there: Result<&[&Inet6], &&String>,
+    virtual_addresses: &BTreeSet<Ipv6Addr>,
+    accept_dad: Result<i32, String>,
+) -> Finding {
+    let check = "dad";
+    let there = match there {
+        Ok(there) => there,
+        Err(error) => return Finding::skipped(check, error.as_str()),
+    };
+    let (mut failed, mut tentative, mut shared) = (vec![], vec![], false);
+    for known in there {
+        let is_shared = virtual_addresses.contains(&known.address);
+        if known.address.is_unicast_link_local() && !is_shared {
+            continue;
+        }
+        if known.flags & DADFAILED != 0 {
+            failed.push(known.address.to_string());
+            shared |= is_shared;
+        } else if known.flags & TENTATIVE != 0 {
+            tentative.push(known.address.to_string());
+        }
+    }
+    if !failed.is_empty() {
+        let text = format!(
+            "another host has {} too: duplicate address detection failed, and nothing is sent or answered from there",
+            some(&failed)
+        );
+        let found = if shared { Finding::broken } else { Finding::warning };
+        return found(check, text).hint(
+            "`ip -6 address show dadfailed`; see that only one host has it, then remove it and add it again (shared \
+             addresses belong in the configuration alone, where they are added without this check)",
+        );
+    }
+    if !tentative.is_empty() {
+        let text = format!(
+            "{} is tentative: duplicate address detection is not done, and nothing is sent or answered from there yet",
+            some(&tentative)
+        );
+        return Finding::warning(check, text).hint(
+            "it takes a second or two after the interface is up and has carrier; `ip -6 address show tentative`",
+        );
+    }
+    match accept_dad {
+        Ok(..=0) => Finding::fine(
+            check,
+            "accept_dad is 0: that another host has an address of this one is not noticed by the kernel",
+        ),
+        Ok(1) => Finding::fine(check, "no address is tentative, none was found elsewhere"),
+        Ok(_) => Finding::fine(
+            check,
+            "no address is tentative, none was found elsewhere; accept_dad is 2: should another host have the \
+             link-local address, the kernel disables IPv6 on the interface, and its routers are in FAULT",
+        ),
+        Err(error) => Finding::skipped(check, error),
+    }
 }
 
 fn link_local(own: Result<Vec<u8>, String>, name: &str) -> Finding {
@@ -182,14 +308,38 @@ fe80000000000000000000fffe000003 04 40 20 c8     eth2
 nonsense
 ";
         let vips = BTreeSet::from(["fe80::100".parse().unwrap()]);
+        let table = read_inet6(table);
         let judged = |name: &str| {
-            let own = own(&Ok(table.to_owned()), name, &vips);
-            link_local(own, name).severity
+            let there: Vec<&Inet6> = table.iter().filter(|known| known.interface == name).collect();
+            link_local(own(Ok(&there), &vips), name).severity
         };
         assert_eq!([judged("eth0"), judged("eth1")], [Fine, Warning]);
         assert_eq!([judged("eth2"), judged("eth3"), judged("eth4")], [Broken; 3]);
-        let alone = own(&Ok(table.lines().next().unwrap().to_owned()), "eth0", &vips);
+        let alone = own(Ok(&[&table[0]]), &vips);
         assert_eq!(link_local(alone, "eth0").severity, Broken, "a virtual address is no source");
+    }
+
+    #[test]
+    fn addresses_that_are_not_unique_are_named() {
+        let vips = BTreeSet::from(["2001:db8::100".parse().unwrap()]);
+        let judged = |table: &str, accept_dad| {
+            let table = read_inet6(table);
+            duplicates(Ok(&table.iter().collect::<Vec<_>>()), &vips, Ok(accept_dad))
+        };
+        let vip = "20010db8000000000000000000000100 02 40 00";
+        let own = "20010db8000000000000000000000001 02 40 00";
+        let link_local = "fe80000000000000000000fffe000001 02 40 20 c8 eth0";
+        assert_eq!(judged(link_local, 1).severity, Fine, "that is another check");
+        assert_eq!(judged(&format!("{vip} 82 eth0\n{own} 80 eth0"), 1).severity, Fine);
+        let found = judged(&format!("{vip} c8 eth0\n{own} 80 eth0"), 1);
+        assert_eq!(found.severity, Broken);
+        assert!(found.text.contains("another host has 2001:db8::100 too"), "{found:?}");
+        assert_eq!(judged(&format!("{own} c8 eth0"), 1).severity, Warning);
+        let found = judged(&format!("{vip} c0 eth0"), 1);
+        assert_eq!(found.severity, Warning);
+        assert!(found.text.starts_with("2001:db8::100 is tentative"), "{found:?}");
+        assert!(judged("", 2).text.contains("disables IPv6"));
+        assert_eq!(judged("", 0).severity, Fine);
     }
 
     #[test]
@@ -205,8 +355,8 @@ nonsense
 
     #[test]
     fn disabled_is_said() {
-        let severity = |value: &str| switched_on(Ok(value.to_owned()), "eth0").severity;
+        let severity = |value: &str| switched_on(Ok(value.to_owned()), None, "eth0").severity;
         assert_eq!([severity("0\n"), severity("1\n")], [Fine, Broken]);
-        assert_eq!(switched_on(Err(io::ErrorKind::NotFound.into()), "eth0").severity, Broken);
+        assert_eq!(switched_on(Err(io::ErrorKind::NotFound.into()), None, "eth0").severity, Broken);
     }
 }

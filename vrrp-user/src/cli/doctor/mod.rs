@@ -10,7 +10,7 @@ mod network;
 mod probe;
 
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -37,8 +37,8 @@ pub struct Options<'a> {
     pub instance: &'a Instance,
     /// Its BPF filesystem.
     pub bpffs: Option<&'a Path>,
-    /// Whom to ask whether packets come back, instead of the next hop of the default route.
-    pub gateway: Option<Ipv4Addr>,
+    /// Whom to ask whether packets come back, instead of the next hop of the default route of its family.
+    pub gateway: Option<IpAddr>,
     /// As JSON.
     pub json: bool,
 }

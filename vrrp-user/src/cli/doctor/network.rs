@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::{self, ScopedJoinHandle};
 
 use super::interfaces::{Port, is_near, named, ports};
-use super::probe::{self, Arp};
+use super::probe::{self, Neighbours, Question};
 use super::{Finding, NAMED, plural, some};
-use crate::config::model::{Address, Config, Router};
+use crate::config::model::{Config, Router};
 use crate::control::api::Status;
 use crate::engine::time::Nanos;
 use crate::engine::types::Version;
 use crate::refused::{Ours, Refused};
-use crate::wire::arp::{Operation, Repr};
 use crate::wire::ethernet::{Colons, Mac};
+use crate::wire::family::Family;
 
 /// Shared addresses per interface from which the gateway is asked: what filters one filters all, as a rule.
 const ASKED_FROM: usize = 16;
@@ -27,39 +27,85 @@ const WAYS_AT_ONCE: usize = 16;
 const RECENTLY: Nanos = Nanos::from_secs(60);
 
 /// Everything that takes packets to find out. Says on stderr what it is going to send.
-pub fn examine(
+pub fn examine(config: &Config, status: Option<&Status>, gateway: Option<IpAddr>) -> Vec<Finding> {
+    let ports = ports();
+    let mut findings = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        if has_addresses(config, family) {
+            let own = ports.iter().map(|(name, port)| (name.as_str(), port.own(family))).collect();
+            let here = Surroundings { family, ports: &ports, own: &own };
+            findings.extend(examine_family(&here, config, status, gateway));
+        }
+    }
+    findings
+}
+
+/// What there is of a family on this host.
+struct Surroundings<'a> {
+    family: Family,
+    ports: &'a BTreeMap<String, Port>,
+    /// Addresses of the family by interface, with the lengths of their prefixes.
+    own: &'a BTreeMap<&'a str, Vec<(IpAddr, u8)>>,
+}
+
+impl Surroundings<'_> {
+    fn own(&self, interface: &str) -> &[(IpAddr, u8)] {
+        self.own.get(interface).map_or(&[], Vec::as_slice)
+    }
+
+    /// Name of a check, in which that of IPv4 is without a number.
+    fn check(&self, name: &str) -> String {
+        match self.family {
+            Family::V4 => name.to_owned(),
+            Family::V6 => format!("{name}6"),
+        }
+    }
+}
+
+/// Whether the routers have addresses of a family.
+fn has_addresses(config: &Config, family: Family) -> bool {
+    let mut all = config.routers.iter().flat_map(|r| r.addresses.iter().chain(&r.excluded));
+    all.any(|address| Family::of(address.address) == family)
+}
+
+fn examine_family(
+    here: &Surroundings<'_>,
     config: &Config,
     status: Option<&Status>,
-    gateway: Option<Ipv4Addr>,
+    gateway: Option<IpAddr>,
 ) -> Vec<Finding> {
-    let ports = ports();
-    let places = places(config, &ports);
-    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let hop = |name: &str, port: &Port| match gateway {
-        // A neighbour of another interface would be reached by that one, or answer by mistake.
-        Some(gateway) => port.addresses.iter().any(|own| is_near(gateway, *own)).then_some(gateway),
-        None => next_hop(&routes, name),
+    let (holding, leaving) = (here.check("addresses"), here.check("egress"));
+    let places = places(config, here);
+    let table = match here.family {
+        Family::V4 => "/proc/net/route",
+        Family::V6 => "/proc/net/ipv6_route",
     };
-    let mut ways = ways(&places, &ports, hop);
+    let routes = fs::read_to_string(table).unwrap_or_default();
+    let hop = |name: &str| match gateway.filter(|named| Family::of(*named) == here.family) {
+        // A neighbour of another interface would be reached by that one, or answer by mistake.
+        Some(named) => here.own(name).iter().any(|own| is_near(named, *own)).then_some(named),
+        None => match here.family {
+            Family::V4 => next_hop(&routes, name).map(IpAddr::V4),
+            Family::V6 => next_hop6(&routes, name).map(IpAddr::V6),
+        },
+    };
+    let mut ways = ways(&places, here, hop);
     let unasked = ways.split_off(ways.len().min(WAYS));
-    announce(&places, &ways);
-    let arp = match Arp::open() {
-        Ok(arp) => arp,
+    announce(here.family, &places, &ways);
+    let neighbours = match Neighbours::open(here.family) {
+        Ok(neighbours) => neighbours,
         Err(error) => {
             let text = format!("cannot open a packet socket: {error}; run as root");
-            return vec![
-                Finding::skipped("addresses", text.as_str()),
-                Finding::skipped("egress", text),
-            ];
+            return vec![Finding::skipped(holding, text.as_str()), Finding::skipped(leaving, text)];
         }
     };
-    let mut findings = vec![match holders(&arp, &places) {
-        Ok(held) => addresses(&places, &held, |name| state(status, name)),
-        Err(error) => Finding::skipped("addresses", format!("cannot send ARP: {error}")),
+    let mut findings = vec![match holders(&neighbours, &places) {
+        Ok(held) => addresses(here, &places, &held, |name| state(status, name)),
+        Err(error) => Finding::skipped(holding, format!("cannot ask: {error}")),
     }];
     if ways.is_empty() {
         findings.push(Finding::skipped(
-            "egress",
+            leaving.as_str(),
             "none of the shared addresses is on this host, so that nothing can be sent from them; run doctor on \
              the master",
         ));
@@ -69,22 +115,32 @@ pub fn examine(
         let names: Vec<String> = blind.into_iter().map(|way| way.interface).collect();
         let text = "no default route leaves by this interface, and --gateway names no neighbour in its network";
         let hint = "--gateway ADDRESS, of a neighbour that answers";
-        findings.push(named(Finding::skipped("egress", text).hint(hint), &names));
+        findings.push(named(Finding::skipped(leaving.as_str(), text).hint(hint), &names));
     }
     for batch in ways.chunks(WAYS_AT_ONCE) {
-        match ask(&arp, batch) {
+        match ask(&neighbours, batch) {
             Ok(answers) => {
                 let both = batch.iter().zip(answers);
-                findings.extend(both.map(|(way, answers)| egress(way, &answers)));
+                findings.extend(both.map(|(way, answers)| egress(here, way, &answers)));
             }
-            Err(error) => findings.push(Finding::skipped("egress", format!("cannot ask: {error}"))),
+            Err(error) => {
+                findings.push(Finding::skipped(leaving.as_str(), format!("cannot ask: {error}")));
+            }
         }
     }
     if !unasked.is_empty() {
         let text = format!("{} more interfaces, of which the gateway was not asked", unasked.len());
-        findings.push(Finding::skipped("egress", text));
+        findings.push(Finding::skipped(leaving, text));
     }
     findings
+}
+
+/// How a family finds a neighbour, and how it asks for an echo.
+fn words(family: Family) -> (&'static str, &'static str) {
+    match family {
+        Family::V4 => ("ARP", "ICMP echo"),
+        Family::V6 => ("neighbour solicitations", "ICMPv6 echo"),
+    }
 }
 
 // ---- what there is ------------------------------------------------------------------------------------
@@ -94,34 +150,50 @@ pub fn examine(
 struct Place {
     router: String,
     interface: String,
-    address: Ipv4Addr,
+    address: IpAddr,
     ifindex: u32,
     mac: Mac,
     /// Whether it is on this host now.
     here: bool,
+    /// A link-local address of the interface to ask from, of IPv6.
+    link_local: Option<Ipv6Addr>,
 }
 
-fn v4(address: &Address) -> Option<Ipv4Addr> {
-    match address.address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
-
-fn places(config: &Config, ports: &BTreeMap<String, Port>) -> Vec<Place> {
+fn places(config: &Config, here: &Surroundings<'_>) -> Vec<Place> {
+    let shared: BTreeSet<IpAddr> = config
+        .routers
+        .iter()
+        .flat_map(|router| router.addresses.iter().chain(&router.excluded))
+        .map(|address| address.address)
+        .collect();
+    let link_local: BTreeMap<&str, Ipv6Addr> = here
+        .own
+        .iter()
+        .filter_map(|(name, own)| {
+            let own = own.iter().find_map(|(address, _)| match address {
+                IpAddr::V6(own) if own.is_unicast_link_local() && !shared.contains(address) => {
+                    Some(*own)
+                }
+                IpAddr::V4(_) | IpAddr::V6(_) => None,
+            });
+            Some((*name, own?))
+        })
+        .collect();
     let of = |router: &Router| {
         let all = router.addresses.iter().chain(&router.excluded);
         let places = all.filter_map(|address| {
             let interface = address.dev.as_ref().unwrap_or(&router.interface);
-            let port = ports.get(interface).filter(|port| port.up && port.arp)?;
-            let address = v4(address)?;
+            let port = here.ports.get(interface).filter(|port| port.up && port.arp)?;
+            let address = address.address;
+            (Family::of(address) == here.family).then_some(())?;
             Some(Place {
                 router: router.name.clone(),
                 interface: interface.clone(),
                 address,
                 ifindex: port.ifindex,
                 mac: port.mac?,
-                here: port.addresses.iter().any(|(own, _)| *own == address),
+                here: here.own(interface).iter().any(|(own, _)| *own == address),
+                link_local: link_local.get(interface.as_str()).copied(),
             })
         });
         places.collect::<Vec<_>>()
@@ -135,43 +207,43 @@ struct Way {
     interface: String,
     ifindex: u32,
     mac: Mac,
-    gateway: Option<Ipv4Addr>,
-    /// The interface's own address.
-    primary: Ipv4Addr,
+    gateway: Option<IpAddr>,
+    /// The interface's own address to compare with.
+    primary: IpAddr,
     /// Shared addresses that it has now, those to ask from; and whether they are in the interface's own network, so
     /// that a neighbour knows the way back.
-    shared: Vec<(Ipv4Addr, bool)>,
+    shared: Vec<(IpAddr, bool)>,
     /// How many of them there are in all.
     all: usize,
 }
 
 fn ways(
     places: &[Place],
-    ports: &BTreeMap<String, Port>,
-    gateway: impl Fn(&str, &Port) -> Option<Ipv4Addr>,
+    here: &Surroundings<'_>,
+    gateway: impl Fn(&str) -> Option<IpAddr>,
 ) -> Vec<Way> {
-    let shared: BTreeSet<Ipv4Addr> = places.iter().map(|place| place.address).collect();
+    let shared: BTreeSet<IpAddr> = places.iter().map(|place| place.address).collect();
     let mut ways: Vec<Way> = Vec::new();
     for place in places.iter().filter(|place| place.here) {
-        let Some(port) = ports.get(&place.interface) else { continue };
-        let mut own = port.addresses.iter().filter(|(own, _)| !shared.contains(own));
-        // An owner has none but shared ones: there is nothing to compare with.
-        let Some((primary, _)) = own.clone().next() else { continue };
-        let source = (place.address, own.any(|own| is_near(place.address, *own)));
+        let own = here.own(&place.interface).iter().filter(|(own, _)| !shared.contains(own));
+        let near = own.clone().find(|own| is_near(place.address, **own));
         if let Some(way) = ways.iter_mut().find(|way| way.interface == place.interface) {
             way.all += 1;
             if way.shared.len() < ASKED_FROM {
-                way.shared.push(source);
+                way.shared.push((place.address, near.is_some()));
             }
             continue;
         }
+        // One of its network, because the gateway has the same way back to it. An owner has none but shared ones:
+        // there is nothing to compare with.
+        let Some((primary, _)) = near.or_else(|| own.clone().next()) else { continue };
         ways.push(Way {
             interface: place.interface.clone(),
             ifindex: place.ifindex,
             mac: place.mac,
-            gateway: gateway(&place.interface, port),
+            gateway: gateway(&place.interface),
             primary: *primary,
-            shared: vec![source],
+            shared: vec![(place.address, near.is_some())],
             all: 1,
         });
     }
@@ -192,19 +264,40 @@ fn next_hop(table: &str, interface: &str) -> Option<Ipv4Addr> {
     })
 }
 
+/// The next hop of the default route of IPv6 by an interface, the one with the lowest metric
+/// (`/proc/net/ipv6_route`, net/ipv6/route.c).
+fn next_hop6(table: &str, interface: &str) -> Option<Ipv6Addr> {
+    let hops = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [destination, length, source, _, gateway, metric, _, _, _, name] = fields[..] else {
+            return None;
+        };
+        let number = |text| u128::from_str_radix(text, 16).ok();
+        let default = length == "00" && number(destination)? == 0 && number(source)? == 0;
+        let gateway = Ipv6Addr::from(number(gateway)?);
+        (name == interface && default && !gateway.is_unspecified())
+            .then_some((number(metric)?, gateway))
+    });
+    hops.min_by_key(|(metric, _)| *metric).map(|(_, gateway)| gateway)
+}
+
 fn state<'a>(status: Option<&'a Status>, router: &str) -> Option<&'a str> {
     let routers = &status?.routers;
     routers.iter().find(|known| known.name == router).map(|known| known.state.as_str())
 }
 
 /// Says what will be sent.
-fn announce(places: &[Place], ways: &[Way]) {
+fn announce(family: Family, places: &[Place], ways: &[Way]) {
     let mut text = String::new();
     let interfaces: BTreeSet<&str> = places.iter().map(|place| place.interface.as_str()).collect();
+    let (probe, requests) = match family {
+        Family::V4 => ("ARP probe", "ARP requests and up to 3 ICMP"),
+        Family::V6 => ("neighbour solicitation", "neighbour solicitations and up to 3 ICMPv6"),
+    };
     if !places.is_empty() {
         let names: Vec<&str> = interfaces.into_iter().collect();
         text.push_str(&format!(
-            "sending one ARP probe for each of {} shared address{} on {}\n",
+            "sending one {probe} for each of {} shared {family} address{} on {}\n",
             places.len(),
             if places.len() == 1 { "" } else { "es" },
             some(&names)
@@ -215,14 +308,15 @@ fn announce(places: &[Place], ways: &[Way]) {
         let shared: Vec<String> =
             way.shared.iter().map(|(address, _)| address.to_string()).collect();
         text.push_str(&format!(
-            "sending ARP requests and up to 3 ICMP echo requests to {gateway} on {} from {} and each of {}\n",
+            "sending {requests} echo requests to {gateway} on {} from {} and each of {}\n",
             way.interface,
             way.primary,
             some(&shared)
         ));
     }
     if asked.len() > NAMED {
-        text.push_str(&format!("and likewise on {} more interfaces\n", asked.len() - NAMED));
+        let more = asked.len() - NAMED;
+        text.push_str(&format!("and likewise on {more} more interface{}\n", plural(more)));
     }
     // Nobody need read it.
     let _ = io::stderr().write_all(text.as_bytes());
@@ -231,23 +325,24 @@ fn announce(places: &[Place], ways: &[Way]) {
 // ---- who else has the addresses -----------------------------------------------------------------------
 
 /// Which other hosts answer for the addresses.
-fn holders(arp: &Arp, places: &[Place]) -> io::Result<BTreeMap<(u32, Ipv4Addr), Mac>> {
-    let question = |place: &Place| (place.ifindex, Repr::probe(place.mac, place.address));
+fn holders(neighbours: &Neighbours, places: &[Place]) -> io::Result<BTreeMap<(u32, IpAddr), Mac>> {
+    let question = |place: &Place| {
+        Question::who_has(place.ifindex, place.mac, place.address, place.link_local)
+    };
     let questions: Vec<_> = places.iter().map(question).collect();
-    let heard = arp.ask(&questions)?;
+    let heard = neighbours.ask(&questions)?;
     let ours: BTreeSet<Mac> = places.iter().map(|place| place.mac).collect();
-    let claims = heard.into_iter().filter(|(_, message)| !ours.contains(&message.sender_mac));
-    Ok(claims
-        .map(|(ifindex, message)| ((ifindex, message.sender_ip), message.sender_mac))
-        .collect())
+    let claims = heard.into_iter().filter(|claim| !ours.contains(&claim.mac));
+    Ok(claims.map(|claim| ((claim.ifindex, claim.address), claim.mac)).collect())
 }
 
 fn addresses<'a>(
+    here: &Surroundings<'_>,
     places: &[Place],
-    held: &BTreeMap<(u32, Ipv4Addr), Mac>,
+    held: &BTreeMap<(u32, IpAddr), Mac>,
     state: impl Fn(&str) -> Option<&'a str>,
 ) -> Finding {
-    let check = "addresses";
+    let check = here.check("addresses");
     let (mut split, mut elsewhere, mut nowhere, mut expected) = (vec![], vec![], vec![], 0);
     for place in places {
         let holder = held.get(&(place.ifindex, place.address));
@@ -271,10 +366,17 @@ fn addresses<'a>(
              password; a duplicate address otherwise",
         );
     }
+    let (resolution, _) = words(here.family);
     if !nowhere.is_empty() {
-        let text = format!("this host is backup, and nobody answers ARP for {}", some(&nowhere));
-        return Finding::warning(check, text)
-            .hint("the master advertises without having the address; look at the master, and at its arp_ignore");
+        let text =
+            format!("this host is backup, and nobody answers {resolution} for {}", some(&nowhere));
+        let look = match here.family {
+            Family::V4 => "arp_ignore",
+            Family::V6 => "`ip -6 address` (tentative, dadfailed)",
+        };
+        return Finding::warning(check, text).hint(format!(
+            "the master advertises without having the address; look at the master, and at its {look}"
+        ));
     }
     if !elsewhere.is_empty() {
         let text = format!("in use elsewhere: {}", some(&elsewhere));
@@ -298,39 +400,38 @@ fn addresses<'a>(
 /// How the gateway answers what is sent from one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Answered {
-    arp: bool,
+    /// ARP requests or neighbour solicitations.
+    resolution: bool,
     echo: bool,
 }
 
 /// On each way, the answers to the interface's own address, then to each shared one; nothing without a gateway.
-fn ask(arp: &Arp, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
-    let sources = |way: &Way| -> Vec<Ipv4Addr> {
+fn ask(neighbours: &Neighbours, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
+    let sources = |way: &Way| -> Vec<IpAddr> {
         let shared = way.shared.iter().map(|(address, _)| *address);
         [way.primary].into_iter().chain(shared).collect()
     };
-    let question =
-        |way: &Way, gateway, source| (way.ifindex, Repr::request(way.mac, source, gateway));
     let questions: Vec<_> = ways
         .iter()
         .filter_map(|way| Some((way, way.gateway?)))
         .flat_map(|(way, gateway)| {
-            sources(way).into_iter().map(move |from| question(way, gateway, from))
+            let from = move |source| Question::from(way.ifindex, way.mac, source, gateway);
+            sources(way).into_iter().filter_map(from)
         })
         .collect();
-    let heard = arp.ask(&questions)?;
-    let answered = |way: &Way, gateway: Ipv4Addr, source: Ipv4Addr| {
-        heard.iter().any(|(ifindex, message)| {
-            *ifindex == way.ifindex
-                && message.operation == Operation::Reply
-                && (message.sender_ip, message.target_ip) == (gateway, source)
+    let heard = neighbours.ask(&questions)?;
+    let answered = |way: &Way, gateway: IpAddr, source: IpAddr| {
+        heard.iter().any(|claim| {
+            (claim.ifindex, claim.address, claim.to) == (way.ifindex, gateway, Some(source))
         })
     };
     // All at the same time: those that get no answer take long.
     thread::scope(|scope| {
         let mut asking = Vec::new();
         for way in ways {
-            let echo =
-                |gateway, source| scope.spawn(move || probe::echo(&way.interface, source, gateway));
+            let echo = |gateway, source| {
+                scope.spawn(move || probe::echo(&way.interface, way.ifindex, source, gateway))
+            };
             let each = |gateway| {
                 sources(way).into_iter().map(|from| (from, echo(gateway, from))).collect()
             };
@@ -341,7 +442,7 @@ fn ask(arp: &Arp, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
             let both = threads.into_iter().map(|(source, thread)| {
                 let lost = |_| Err(io::Error::other("the thread that asked is gone"));
                 let echo = thread.join().unwrap_or_else(lost)?;
-                Ok(Answered { arp: answered(way, gateway, source), echo })
+                Ok(Answered { resolution: answered(way, gateway, source), echo })
             });
             both.collect()
         };
@@ -350,10 +451,11 @@ fn ask(arp: &Arp, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
 }
 
 /// A gateway, and for each address that it is asked from a thread that waits for the answer.
-type Asked<'scope> = (Ipv4Addr, Vec<(Ipv4Addr, ScopedJoinHandle<'scope, io::Result<bool>>)>);
+type Asked<'scope> = (IpAddr, Vec<(IpAddr, ScopedJoinHandle<'scope, io::Result<bool>>)>);
 
-fn egress(way: &Way, answers: &[Answered]) -> Finding {
-    let check = format!("egress {}", way.interface);
+fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
+    let check = format!("{} {}", here.check("egress"), way.interface);
+    let (resolution, echo) = words(here.family);
     let Some(gateway) = way.gateway else { return Finding::skipped(check, "no gateway is known") };
     let primary = way.primary;
     let Some((from_primary, from_shared)) = answers.split_first() else {
@@ -391,27 +493,31 @@ fn egress(way: &Way, answers: &[Answered]) -> Finding {
             .hint("give the gateway a route, or the interface an address in their network; if both are there, the \
                    network drops what is sent from these addresses (in a cloud: allowed address pairs)");
     }
-    let unresolved = lacking(true, |from| from.arp);
+    let unresolved = lacking(true, |from| from.resolution);
     if !unresolved.is_empty() {
         let text = format!(
-            "{gateway} answers ARP from {primary}, but not from {}: the network may drop ARP of the shared address, \
-             and then a takeover is not noticed",
+            "{gateway} answers {resolution} from {primary}, but not from {}: the network may drop those of the shared \
+             address, and then a takeover is not noticed",
             some(&unresolved)
         );
-        return Finding::warning(check, text)
-            .hint("port security or dynamic ARP inspection: permit the address on this port");
+        return Finding::warning(check, text).hint(match here.family {
+            Family::V4 => {
+                "port security or dynamic ARP inspection: permit the address on this port"
+            }
+            Family::V6 => "port security or ND inspection: permit the address on this port",
+        });
     }
-    if !from_primary.arp && !from_primary.echo {
+    if !from_primary.resolution && !from_primary.echo {
         let text = format!(
             "{gateway} answers nothing at all, not even from {primary}, so that nothing can be told"
         );
         return Finding::skipped(check, text)
             .hint("name a neighbour that answers: --gateway ADDRESS");
     }
-    let by = match (from_primary.arp, from_primary.echo) {
-        (true, true) => "ARP and ICMP echo",
-        (true, false) => "ARP (it answers no ICMP echo)",
-        (false, _) => "ICMP echo",
+    let by = match (from_primary.resolution, from_primary.echo) {
+        (true, true) => format!("{resolution} and {echo}"),
+        (true, false) => format!("{resolution} (it answers no {echo})"),
+        (false, _) => echo.to_owned(),
     };
     let (asked, all) = (way.shared.len(), way.all);
     let of = if asked < all { format!("{asked} of {all}") } else { all.to_string() };
@@ -488,9 +594,16 @@ mod tests {
     use crate::io::reader::Sampled;
     use crate::refused;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-    const PRIMARY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
+    const PRIMARY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254));
+
+    /// What is judged, on a host with one interface that has these addresses.
+    fn with<T>(own: &[(IpAddr, u8)], judge: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let own = BTreeMap::from([("eth0", own.to_vec())]);
+        let family = own["eth0"].first().map_or(Family::V4, |(own, _)| Family::of(*own));
+        judge(&Surroundings { family, ports: &BTreeMap::new(), own: &own })
+    }
 
     fn place(here: bool) -> Place {
         Place {
@@ -500,6 +613,7 @@ mod tests {
             ifindex: 2,
             mac: [2, 0, 0, 0, 0, 1],
             here,
+            link_local: None,
         }
     }
 
@@ -508,7 +622,7 @@ mod tests {
         let other = BTreeMap::from([((2, VIP), [2, 0, 0, 0, 0, 2])]);
         let nobody = BTreeMap::new();
         let judged = |here, held: &BTreeMap<_, _>, state: Option<&'static str>| {
-            addresses(&[place(here)], held, |_| state).severity
+            with(&[], |on| addresses(on, &[place(here)], held, |_| state)).severity
         };
         assert_eq!(judged(true, &other, Some("MASTER")), Broken);
         assert_eq!(judged(true, &other, None), Broken);
@@ -521,8 +635,10 @@ mod tests {
         // Of another interface.
         let far = BTreeMap::from([((3, VIP), [2, 0, 0, 0, 0, 2])]);
         assert_eq!(judged(true, &far, Some("MASTER")), Fine);
-        assert_eq!(addresses(&[], &nobody, |_| None).severity, Skipped);
-        let text = addresses(&[place(true)], &other, |_| Some("MASTER")).text;
+        assert_eq!(with(&[], |on| addresses(on, &[], &nobody, |_| None)).severity, Skipped);
+        let found = with(&[], |on| addresses(on, &[place(true)], &other, |_| Some("MASTER")));
+        assert_eq!(found.check, "addresses");
+        let text = found.text;
         assert!(text.contains("10.0.0.100 on eth0 at 02:00:00:00:00:02"), "{text}");
     }
 
@@ -541,8 +657,9 @@ mod tests {
     #[test]
     fn only_a_difference_is_a_filter() {
         let judged = |primary: (bool, bool), shared: (bool, bool)| {
-            let answers = [primary, shared].map(|(arp, echo)| Answered { arp, echo });
-            egress(&way(), &answers)
+            let answers = [primary, shared];
+            let answers = answers.map(|(resolution, echo)| Answered { resolution, echo });
+            with(&[], |on| egress(on, &way(), &answers))
         };
         assert_eq!(judged((true, true), (true, true)).severity, Fine);
         assert_eq!(judged((true, false), (true, false)).severity, Fine);
@@ -556,38 +673,67 @@ mod tests {
                 "packets from 10.0.0.100 do not come back from 10.0.0.254, from 10.0.0.1 they do";
             assert!(found.text.starts_with(said), "{}", found.text);
         }
-        assert_eq!(egress(&way(), &[]).severity, Skipped);
-        assert_eq!(egress(&Way { gateway: None, ..way() }, &[]).severity, Skipped);
+        let judged = |way: &Way, answers: &[Answered]| with(&[], |on| egress(on, way, answers));
+        assert_eq!(judged(&way(), &[]).severity, Skipped);
+        assert_eq!(judged(&Way { gateway: None, ..way() }, &[]).severity, Skipped);
         // Nobody promised that the gateway knows the way back.
         let far = Way { shared: vec![(VIP, false)], ..way() };
-        let answers = [(true, true), (false, false)].map(|(arp, echo)| Answered { arp, echo });
-        let found = egress(&far, &answers);
+        let answers = [true, false].map(|all| Answered { resolution: all, echo: all });
+        let found = judged(&far, &answers);
         assert!(found.severity == Warning && found.text.contains("no route"), "{found:?}");
     }
 
     #[test]
     fn the_way_out() {
-        let mask = Ipv4Addr::new(255, 255, 255, 0);
-        let port = |addresses: &[Ipv4Addr]| Port {
-            ifindex: 2,
-            up: true,
-            arp: true,
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            addresses: addresses.iter().map(|address| (*address, mask)).collect(),
-        };
-        let found = |addresses: &[Ipv4Addr], places: &[Place]| {
-            let ports = BTreeMap::from([("eth0".to_owned(), port(addresses))]);
-            ways(places, &ports, |_, _| Some(GATEWAY))
+        let found = |own: &[IpAddr], places: &[Place]| {
+            let own: Vec<_> = own.iter().map(|own| (*own, 24)).collect();
+            with(&own, |here| ways(places, here, |_| Some(GATEWAY)))
         };
         assert_eq!(found(&[PRIMARY, VIP], &[place(true)]), [way()]);
         assert_eq!(found(&[PRIMARY], &[place(false)]), []);
         assert_eq!(found(&[VIP], &[place(true)]), [], "an owner");
-        let far = Ipv4Addr::new(10, 0, 9, 1);
+        let far = IpAddr::from([10, 0, 9, 1]);
         let ways = found(&[PRIMARY, far], &[Place { address: far, ..place(true) }]);
         assert_eq!(ways[0].shared, [(far, false)]);
         let many = vec![place(true); 4080];
         let ways = found(&[PRIMARY, VIP], &many);
         assert_eq!((ways.len(), ways[0].shared.len(), ways[0].all), (1, ASKED_FROM, 4080));
+    }
+
+    #[test]
+    fn what_is_compared_with_has_the_same_way_back() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (link_local, global) = (address("fe80::1"), address("2001:db8::1"));
+        let primary = |own: &[IpAddr], vip: &str| {
+            let own: Vec<_> = own.iter().map(|own| (*own, 64)).collect();
+            let places = [Place { address: address(vip), ..place(true) }];
+            let ways = with(&own, |here| ways(&places, here, |_| None));
+            (ways[0].primary, ways[0].shared[0].1)
+        };
+        assert_eq!(primary(&[link_local, global], "2001:db8::100"), (global, true));
+        assert_eq!(primary(&[global, link_local], "fe80::100"), (link_local, true));
+        assert_eq!(primary(&[link_local], "2001:db8::100"), (link_local, false));
+    }
+
+    #[test]
+    fn the_next_hop_of_ipv6() {
+        let zero = "00000000000000000000000000000000";
+        let hop = |gateway: &str, metric: &str, name: &str| {
+            format!("{zero} 00 {zero} 00 {gateway} {metric} 00000001 00000000 00000003 {name}\n")
+        };
+        let router = "fe8000000000000000000000000000fe";
+        let table = [
+            format!("20010db8000000000000000000000000 40 {zero} 00 {zero} 00000100 1 0 1 eth0\n"),
+            hop(router, "00000400", "eth1"),
+            hop("fe8000000000000000000000000000ff", "00000400", "eth0"),
+            hop(router, "00000100", "eth0"),
+            hop(zero, "ffffffff", "lo"),
+            "short\n".to_owned(),
+        ]
+        .concat();
+        let wanted = "fe80::fe".parse().ok();
+        assert_eq!([next_hop6(&table, "eth0"), next_hop6(&table, "eth1")], [wanted; 2]);
+        assert_eq!([next_hop6(&table, "lo"), next_hop6("", "eth0")], [None; 2]);
     }
 
     #[test]
@@ -599,7 +745,7 @@ mod tests {
              eth0\t00000000\tFE00000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
              eth2\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n\
              short\n";
-        assert_eq!(next_hop(table, "eth0"), Some(GATEWAY));
+        assert_eq!(next_hop(table, "eth0").map(IpAddr::V4), Some(GATEWAY));
         assert_eq!(next_hop(table, "eth1"), Some(Ipv4Addr::new(192, 168, 1, 1)));
         assert_eq!(next_hop(table, "eth2"), None);
         assert_eq!(next_hop("", "eth0"), None);
