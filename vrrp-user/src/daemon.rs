@@ -536,7 +536,7 @@ impl Daemon {
             notifier,
             belongings,
         };
-        if let Some(at) = daemon.delays.start(started) {
+        if let Some(at) = daemon.delays.start(started, timer::since_boot()) {
             log::info!("startup delay: for {} no router takes over", at - started);
             daemon.engine.delay_start(at);
         }
@@ -1520,6 +1520,9 @@ impl Daemon {
     }
 
     fn notice(&mut self, id: RouterId, notice: Notice) {
+        if let Notice::IntervalLearned(interval) = notice {
+            self.interval_learned(id, interval);
+        }
         let router = self.router_mut(id);
         if router.worth_logging(&notice, timer::now(), NOTICE_SILENCE) {
             log::warn!("{}: {notice}", router.place());

@@ -55,6 +55,15 @@ impl Debounce {
         }
     }
 
+    /// A router on the interface must not be kept from noticing for that long: the delays are shortened, as in
+    /// keepalived for as long as it runs. What they are now, if they were not shorter.
+    pub fn shorten(&mut self, name: &str, most: Nanos, used: Nanos) -> Option<Nanos> {
+        let (down, up) = self.delays.get_mut(name)?;
+        let longer = *down >= most || *up >= most;
+        (*down, *up) = if longer { (used.min(*down), used.min(*up)) } else { (*down, *up) };
+        longer.then_some(used)
+    }
+
     /// When [`Self::due`] is to be asked.
     pub fn next(&self) -> Option<Nanos> {
         self.pending.values().map(|(at, _)| *at).min()
@@ -168,6 +177,17 @@ mod tests {
         assert_eq!(debounce.due(MS.times(301)), Some(link("eth0", true)));
         debounce.gone(2);
         assert!(debounce.reported(MS, &link("eth0", true), Some(false)).up);
+    }
+
+    #[test]
+    fn a_faster_master_shortens_delays() {
+        let mut debounce = up(500, 100);
+        assert_eq!(debounce.shorten("eth0", MS.times(501), MS), None);
+        assert_eq!(debounce.shorten("eth1", MS, MS), None);
+        assert_eq!(debounce.shorten("eth0", MS.times(200), MS.times(199)), Some(MS.times(199)));
+        assert_eq!(debounce.delays["eth0"], (MS.times(199), MS.times(100)));
+        debounce.reported(MS, &link("eth0", false), Some(true));
+        assert_eq!(debounce.next(), Some(MS.times(200)));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use super::debounce::Debounce;
 use super::pace::{Item, Pacer, Saying};
 use super::{Daemon, Place};
-use crate::config::model::Delays;
+use crate::config::model::{Delays, LinkDelay};
 use crate::engine::time::Nanos;
-use crate::engine::types::State;
+use crate::engine::types::{AdvertInterval, RouterId, State};
 use crate::io::netlink::Event;
 use crate::io::timer;
 
@@ -28,10 +28,11 @@ impl Delayed {
         Self { configured, pacer, debounce }
     }
 
-    /// Until when no router takes over, for a daemon that started at `started`; `None` for at once.
-    pub(super) fn start(&self, started: Nanos) -> Option<Nanos> {
-        let after_boot = self.configured.after_boot - timer::since_boot();
-        let delay = self.configured.startup.max(after_boot);
+    /// Until when no router takes over, for a daemon that started at `started`, so long after the host; `None` for at
+    /// once.
+    pub(super) fn start(&self, started: Nanos, since_boot: Nanos) -> Option<Nanos> {
+        // The longer one counts, as in keepalived 2.3.
+        let delay = self.configured.startup.max(self.configured.after_boot - since_boot);
         (delay > Nanos::ZERO).then(|| started + delay)
     }
 
@@ -121,6 +122,20 @@ impl Daemon {
         Cow::Owned(Event::Link(counts))
     }
 
+    /// A router on an interface goes by the interval of its master from now on. A backup that hears nothing because of
+    /// the link must not take over before the delay of the link is over.
+    pub(super) fn interval_learned(&mut self, id: RouterId, interval: AdvertInterval) {
+        let Some(links) = &mut self.delays.debounce else { return };
+        let Some(spec) = self.engine.spec(id) else { return };
+        let most = LinkDelay::most(interval, spec.down_adverts);
+        let interface = &self.routers[id.0 as usize].interface;
+        if let Some(used) = links.shorten(interface, most, LinkDelay::reduced(interval, most)) {
+            log::info!(
+                "{interface}: delays are shortened to {used}: the master's interval is {interval}"
+            );
+        }
+    }
+
     /// Goes on with other delays. Returns what differs.
     pub(super) fn take_delays(&mut self, new: &Delays, check: bool) -> Vec<String> {
         let old = self.delays.configured.clone();
@@ -159,5 +174,25 @@ impl Daemon {
             }
         }
         changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_delay_of_the_start_counts() {
+        let secs = Nanos::from_secs;
+        let start = |startup, after_boot, up| {
+            let (startup, after_boot) = (secs(startup), secs(after_boot));
+            let configured = Delays { startup, after_boot, ..Delays::default() };
+            Delayed::new(configured).start(secs(1000), secs(up))
+        };
+        assert_eq!(start(0, 0, 5), None);
+        assert_eq!(start(7, 0, 5), Some(secs(1007)));
+        assert_eq!(start(7, 60, 5), Some(secs(1055)));
+        assert_eq!(start(7, 60, 57), Some(secs(1007)));
+        assert_eq!(start(0, 60, 60), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens later, or slower, than it could: announcements, the first election, and changes of links.
 
 use crate::engine::time::Nanos;
+use crate::engine::types::AdvertInterval;
 
 /// How long nothing is to happen. By default, nothing waits for anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,19 @@ pub struct GarpGroup {
     pub interfaces: Vec<String>,
     /// Between announcements on any of them.
     pub pauses: Pauses,
+}
+
+impl LinkDelay {
+    /// What the delays of an interface must stay below, for a router on it with this interval: a backup that hears
+    /// nothing because of the link must not take over before the delay is over.
+    pub fn most(interval: AdvertInterval, down_adverts: u8) -> Nanos {
+        interval.span().times(u64::from(down_adverts.saturating_sub(1)))
+    }
+
+    /// What keepalived makes of one that is too long (`check_debounce_timers`, vrrp.c).
+    pub fn reduced(interval: AdvertInterval, most: Nanos) -> Nanos {
+        most - Nanos(interval.span().0 / 256)
+    }
 }
 
 /// How long an interface must be up, or down, before that counts.

@@ -91,13 +91,11 @@ impl Validator<'_> {
                 links.retain(|other| other.interface != name);
             }
             for router in routers.iter().filter(|router| router.interface == name) {
-                // Who hears nothing for so long because of the link must not take over before the delay is over.
-                let most = router.interval.span().times(u64::from(router.down_adverts) - 1);
+                let most = LinkDelay::most(router.interval, router.down_adverts);
                 if link.down.max(link.up) < most.max(Nanos(1)) {
                     continue;
                 }
-                // keepalived: `check_debounce_timers`, vrrp.c.
-                let used = most - Nanos(router.interval.span().0 / 256);
+                let used = LinkDelay::reduced(router.interval, most);
                 let message = format!(
                     "the delays of {name} must be less than {} s, {} intervals of {}",
                     most.as_secs_f64(),
