@@ -173,11 +173,13 @@ impl Stage {
         };
         match event {
             Event::Start => {
+                let conf = lines_for("@HOST ", "@RIVAL ", conf);
                 let conf = conf.replace("@DIR@", &self.dir.display().to_string());
                 self.daemon = Some(kind.start(&self.host, &conf.replace("@PRIORITY@", "149"))?);
             }
             Event::Rival(priority) => {
                 let dir = furnish(&self.neighbour)?;
+                let conf = lines_for("@RIVAL ", "@HOST ", conf);
                 let conf = conf.replace("@DIR@", &dir.display().to_string());
                 let conf = conf.replace("@PRIORITY@", &priority.to_string());
                 self.rival = Some(Kind::Keepalived.start(&self.neighbour, &conf)?);
@@ -234,6 +236,13 @@ impl Stage {
         }
         Ok(lines.into_iter().collect())
     }
+}
+
+/// The scene with the lines that are marked for one host, and without those that are marked for the other one.
+fn lines_for(mark: &str, other: &str, conf: &str) -> String {
+    let lines = conf.lines().map(str::trim_start).filter(|line| !line.starts_with(other));
+    let lines = lines.map(|line| line.strip_prefix(mark).unwrap_or(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Gives a host an interface `trk0` with its other end `trk1`, and a directory with scripts.
@@ -382,6 +391,23 @@ fn version_3() -> Result<()> {
 #[test]
 fn unicast() -> Result<()> {
     play("unicast", RIVALRY)
+}
+
+#[test]
+fn unicast_ttl() -> Result<()> {
+    let steps: &[Step] = &[
+        (
+            Event::Start,
+            &[("VI_1", "MASTER"), ("VI_2", "MASTER"), ("VI_3", "MASTER"), ("VI_4", "MASTER")],
+        ),
+        (
+            Event::Rival(200),
+            &[("VI_1", "BACKUP"), ("VI_2", "MASTER"), ("VI_3", "MASTER"), ("VI_4", "BACKUP")],
+        ),
+        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_4", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    play("unicast_ttl", steps)
 }
 
 #[test]

@@ -50,17 +50,25 @@ fn unicast() -> Frame {
     Frame { destination: VICTIM, ..frame }
 }
 
-/// Routers that accept [`pass`], [`three`] and [`unicast`].
+/// The same for VRID 54, whose router hears one peer only, and that from no other network.
+fn peer() -> Frame {
+    Frame { vrid: 54, addresses: vec![Ipv4Addr::new(10, 0, 0, 103)], ..unicast() }
+}
+
+/// Routers that accept [`pass`], [`three`], [`unicast`] and [`peer`].
 fn configuration() -> String {
     let pass = Instance::new(51, 100, "10.0.0.100/24").name("PASS").password("1111");
     let three = Instance::new(52, 100, "10.0.0.101/24").name("THREE").v3("1");
     let unicast = Instance::new(53, 100, "10.0.0.102/24")
         .name("UNICAST")
         .unicast("10.0.0.1", &["10.0.0.200"]);
-    format!("{pass}\n{three}\n{unicast}")
+    let peer = Instance::new(54, 100, "10.0.0.103/24")
+        .name("PEER")
+        .unicast("10.0.0.1", &["10.0.0.200 min_ttl 255"]);
+    format!("{pass}\n{three}\n{unicast}\n{peer}")
 }
 
-const ROUTERS: [&str; 3] = ["PASS", "THREE", "UNICAST"];
+const ROUTERS: [&str; 4] = ["PASS", "THREE", "UNICAST", "PEER"];
 
 /// One frame for every way to be wrong, and why it is.
 fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
@@ -68,7 +76,8 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
     let mut add = |reason, what: &str, frame: &Frame| {
         frames.push((reason, what.into(), frame.bytes()));
     };
-    for (name, right) in [("v2", pass()), ("v3", three()), ("unicast", unicast())] {
+    for (name, right) in [("v2", pass()), ("v3", three()), ("unicast", unicast()), ("peer", peer())]
+    {
         let mut add = |reason, what: &str, change: &dyn Fn(&mut Frame)| {
             let mut frame = right.clone();
             change(&mut frame);
@@ -84,7 +93,7 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
         add(Reason::Fragment, "more fragments", &|f| f.fragment = 0x2000);
         add(Reason::Fragment, "fragment offset", &|f| f.fragment = 1);
         // Unicast may come from another network.
-        for ttl in [0, 1, 64, 254].into_iter().filter(|_| name != "unicast") {
+        for ttl in [0, 1, 64, 254].into_iter().filter(|_| right.destination.is_multicast()) {
             add(Reason::Ttl, &format!("TTL {ttl}"), &|f| f.ttl = ttl);
         }
         add(Reason::OwnAddress, "our own address", &|f| f.source = VICTIM);
@@ -131,6 +140,11 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
         let frame = Frame { authentication: Some(password), ..pass() };
         add(Reason::AuthData, &format!("password wrong at {position}"), &frame);
     }
+    for ttl in [0, 64, 254] {
+        add(Reason::PeerTtl, &format!("TTL {ttl} of a peer"), &Frame { ttl, ..peer() });
+    }
+    let stranger = Frame { source: Ipv4Addr::new(10, 0, 0, 201), ..peer() };
+    add(Reason::UnknownPeer, "from nobody's peer", &stranger);
     for interval in [0, 2, 255] {
         let frame = Frame { interval: [1, interval], ..pass() };
         add(Reason::Interval, &format!("interval {interval}"), &frame);
@@ -141,7 +155,8 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
         "interval 0, reserved bits",
         &Frame { interval: [0xf0, 0], ..three() },
     );
-    for (name, right) in [("v2", pass()), ("v3", three()), ("unicast", unicast())] {
+    for (name, right) in [("v2", pass()), ("v3", three()), ("unicast", unicast()), ("peer", peer())]
+    {
         let whole = right.bytes();
         // Below 34 octets there is no IP header that would say whose packet it is.
         for len in 34..whole.len() {
@@ -169,6 +184,8 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::IpChecksum
         | Reason::Fragment
         | Reason::Ttl
+        | Reason::UnknownPeer
+        | Reason::PeerTtl
         | Reason::VrrpLength
         | Reason::Version
         | Reason::PacketType
@@ -232,7 +249,7 @@ fn every_fault_has_its_reason() -> Result<()> {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     all_master_once(&daemon, &stage.victim)?;
     // And right ones do count, or else all of the above would prove nothing.
-    for (frame, router) in [pass(), three(), unicast()].iter().zip(ROUTERS) {
+    for (frame, router) in [pass(), three(), unicast(), peer()].iter().zip(ROUTERS) {
         stage.socket.send(&frame.bytes())?;
         daemon.wait_state(&stage.victim, router, "BACKUP", Duration::from_secs(5))?;
     }
@@ -252,9 +269,9 @@ fn random_octets_change_nothing() -> Result<()> {
     let seed = std::env::var("VRRP_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut random = Xorshift(seed.unwrap_or(0x9e37_79b9_7f4a_7c15));
     println!("VRRP_SEED={}", random.0);
-    for round in 0..3_000 {
-        let mut frame = [pass(), three(), unicast()][round % 3].bytes();
-        match round % 4 {
+    for round in 0..3_200 {
+        let mut frame = [pass(), three(), unicast(), peer()][round % 4].bytes();
+        match round / 4 % 4 {
             // Noise in a right frame: everywhere, or in the message alone.
             0 => random.flip(&mut frame[12..]),
             1 => random.flip(&mut frame[34..]),
@@ -286,7 +303,7 @@ fn a_backup_is_not_kept_waiting() -> Result<()> {
     // Right ones keep it waiting, for longer than the master-down interval.
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(8) {
-        for frame in [pass(), three(), unicast()] {
+        for frame in [pass(), three(), unicast(), peer()] {
             stage.socket.send(&frame.bytes())?;
         }
         thread::sleep(Duration::from_millis(500));

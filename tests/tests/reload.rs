@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use vrrp_tests::{Host, Instance, Keepalived, Lab, Prober, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{
+    Frame, Host, Instance, Keepalived, Lab, Prober, RawSocket, Result, Tcpdump, VrrpUser, pause,
+};
 
 /// More than any change takes here: the longest master-down interval is under a second.
 const LONG: Duration = Duration::from_secs(20);
@@ -452,5 +454,45 @@ fn there_is_an_end_to_what_can_be_added() -> Result<()> {
     assert_eq!(code, Some(1));
     assert!(report["errors"][0].as_str().unwrap().contains("restart it"), "{report}");
     assert_eq!(daemon.router(&host, "VI_61")?["state"], "MASTER");
+    Ok(())
+}
+
+/// Which unicast peers are heard, and from how far away, changes with the configuration.
+#[test]
+fn peers_that_are_heard() -> Result<()> {
+    let lab = Lab::new()?;
+    let (ours, theirs) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let socket = RawSocket::open(&theirs)?;
+    let router = |peer: &str| router(51, 100).unicast("10.0.0.1", &[peer]);
+    let unchecked = conf(&[router("10.0.0.3")]);
+    let mut daemon = VrrpUser::start(&ours, &unchecked)?;
+    daemon.wait_state(&ours, "VI_51", "MASTER", LONG)?;
+    let frame = Frame::v3([10, 0, 0, 2].into(), 51, 200, 20, &[[10, 0, 0, 51].into()]);
+    let frame = Frame { destination: [10, 0, 0, 1].into(), ..frame }.bytes();
+    let steps = [
+        (unchecked.clone(), "accepted"),
+        (conf(&[router("10.0.0.3").with("check_unicast_src")]), "unknown_peer"),
+        (conf(&[router("10.0.0.2").with("check_unicast_src")]), "accepted"),
+        (conf(&[router("10.0.0.2 max_ttl 254")]), "peer_ttl"),
+        (conf(&[router("10.0.0.2 min_ttl 255")]), "accepted"),
+        (conf(&[router("10.0.0.3 min_ttl 255")]), "unknown_peer"),
+        (unchecked.clone(), "accepted"),
+        (conf(&[self::router(52, 100)]), "unknown_vrid"),
+        // Nothing is left of what the router with this number was allowed to hear.
+        (conf(&[router("10.0.0.3").with("check_unicast_src")]), "unknown_peer"),
+    ];
+    for (conf, reason) in steps {
+        daemon.rewrite(&conf)?;
+        let (report, code) = daemon.reload(&ours, &[])?;
+        assert_eq!(code, Some(0), "{report}");
+        if conf.contains("VI_51") {
+            daemon.wait_state(&ours, "VI_51", "MASTER", LONG)?;
+        }
+        let count = || Ok::<_, vrrp_tests::Error>(daemon.stats(&ours)?["reasons"][reason].as_u64());
+        let before = count()?.unwrap_or(0);
+        socket.send(&frame)?;
+        let what = format!("counted as {reason}: {conf}");
+        lab.wait_until(LONG, &what, || Ok((count()? == Some(before + 1)).then_some(())))?;
+    }
     Ok(())
 }

@@ -97,6 +97,7 @@ impl Node {
             dest_mac: ethernet::VRRP_MULTICAST,
             source: self.address.into(),
             destination: Ipv4Addr::new(224, 0, 0, 18).into(),
+            ttl: vrrp_common::VRRP_TTL,
             vrid: spec.vrid,
             interval: spec.interval,
             priority: spec.priority,

@@ -8,6 +8,7 @@
 #[path = "xdp/ipv6.rs"]
 mod ipv6;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use proptest::prelude::*;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
     ABI_VERSION, CLAIM_WINDOW_NS, Control, Held, NEWS_BURST, NEWS_WINDOW_NS, RouterEntry,
-    RouterInfo, RouterKey, Slot, VipCounters, transport,
+    RouterInfo, RouterKey, Slot, TtlRange, VipCounters, transport,
 };
 use vrrp_common::parse::{self, Address, Packet};
 use vrrp_common::reason::{Reason, Verdict};
@@ -28,12 +29,16 @@ use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4};
 use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes, Vip};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
+use vrrp_user::wire::family::to_field;
 
 const LOOPBACK: u32 = 1;
 const LOCAL: [u8; 4] = [10, 0, 0, 1];
 const PEER: [u8; 4] = [10, 0, 0, 2];
 const VIP: [u8; 4] = [10, 0, 0, 100];
 const PASSWORD: [u8; 8] = *b"secret\0\0";
+
+/// As many as most tests need.
+const SIZES: Sizes = Sizes { routers: 13, vips: 4, vips6: 4, allowed: 8 };
 
 /// Routers under test: VRID, VLAN, version, transport, authentication type, interval of version 2.
 const V3: u8 = 51;
@@ -42,7 +47,13 @@ const V2_OPEN: u8 = 53;
 const V3_UNICAST: u8 = 54;
 const V3_VLAN: u8 = 55;
 const V3_QINQ: u8 = 56;
+const V3_PEERS: u8 = 57;
 const UNKNOWN: u8 = 99;
+/// A peer of [`V3_PEERS`] that is three networks apart, and the TTLs that are accepted of it.
+const FAR_PEER: [u8; 4] = [10, 9, 0, 2];
+const FAR: TtlRange = TtlRange { min: 251, max: 253, reserved: [0; 2] };
+/// What is accepted of one without limits.
+const ANY: TtlRange = TtlRange { min: 0, max: 255, reserved: [0; 2] };
 
 fn routers() -> Vec<(RouterKey, RouterEntry)> {
     let router = |slot, vrid, vlan, version, transport| {
@@ -69,12 +80,24 @@ fn routers() -> Vec<(RouterKey, RouterEntry)> {
         six(6, V3, [0, 0], transport::MULTICAST),
         six(7, V3_UNICAST, [0, 0], transport::UNICAST),
         six(8, V3_VLAN, [7, 0], transport::MULTICAST),
+        router(9, V3_PEERS, [0, 0], 3, transport::PEERS),
+        six(10, V3_PEERS, [0, 0], transport::PEERS),
     ]);
     routers[1].1.auth_type = 1;
     routers[1].1.auth_data = PASSWORD;
     routers[1].1.interval = 1;
     routers[2].1.interval = 3;
     routers
+}
+
+/// Whom the routers above hear that hear their peers only, by slot.
+fn allowed() -> [(u32, IpAddr, TtlRange); 4] {
+    [
+        (9, PEER.into(), ANY),
+        (9, FAR_PEER.into(), FAR),
+        (10, ipv6::PEER.into(), ANY),
+        (10, ipv6::FAR_PEER.into(), FAR),
+    ]
 }
 
 /// How the checksum of a message is made.
@@ -232,10 +255,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let pins = Pins::mount();
-        let mut kernel = Kernel::load(&pins.dir(), Sizes { routers: 11, vips: 4, vips6: 4 })
-            .expect("loads as root");
+        let mut kernel = Kernel::load(&pins.dir(), SIZES).expect("loads as root");
         for (key, entry) in routers() {
             kernel.set_router(&key, &entry).expect("set_router");
+        }
+        for (slot, peer, range) in allowed() {
+            kernel.allow(slot, peer, range).expect("allow");
         }
         kernel.add_vip(&Vip::new(LOOPBACK, VIP)).expect("add_vip");
         let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
@@ -299,7 +324,17 @@ fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Option<Reaso
             let key = advert.key(LOOPBACK);
             match routers().into_iter().find(|(candidate, _)| *candidate == key) {
                 None => Reason::UnknownVrid,
-                Some((_, entry)) => parse::check(&mut frame, &advert, &entry),
+                Some((_, entry)) => {
+                    let reason = parse::check(&mut frame, &advert, &entry);
+                    if reason != Reason::Accepted || entry.transport != transport::PEERS {
+                        return Some(reason);
+                    }
+                    let source = advert.source.to_field();
+                    let peer = allowed()
+                        .into_iter()
+                        .find(|(slot, peer, _)| *slot == entry.slot && to_field(*peer) == source);
+                    parse::check_peer(&advert, peer.map(|(.., range)| range).as_ref())
+                }
             }
         }
     })
@@ -307,6 +342,11 @@ fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Option<Reaso
 
 fn verdict(reason: Option<Reason>) -> Verdict {
     reason.map_or(Verdict::Pass, Reason::verdict)
+}
+
+/// Sends a frame to [`V3_PEERS`], from there and with that TTL.
+fn to_peers(frame: &mut Frame, source: [u8; 4], ttl: u8) {
+    (frame.source, frame.destination, frame.ttl) = (source, LOCAL, ttl);
 }
 
 /// Frames that get a certain reason. Exhaustive: a new reason asks for a frame here.
@@ -335,6 +375,11 @@ fn examples(reason: Reason) -> Vec<Frame> {
                 f.destination = LOCAL;
                 f.ttl = 61;
             }),
+            // From one whom it knows, however far away.
+            Frame::v3(V3_PEERS, 1).with(|f| f.destination = LOCAL),
+            Frame::v3(V3_PEERS, 1).with(|f| (f.destination, f.ttl) = (LOCAL, 0)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.min)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.max)),
             Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 7)]),
             // Priority and drop-eligible bits of the tag.
             Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 0xf007)]),
@@ -373,6 +418,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::OtherDestination => vec![
             Frame::v3(V3, 1).with(|f| f.destination = LOCAL),
             Frame::v3(V3_UNICAST, 1),
+            Frame::v3(V3_PEERS, 1),
             // On its way through this host.
             Frame::v3(V3_UNICAST, 1).with(|f| {
                 f.destination = [192, 0, 2, 1];
@@ -381,6 +427,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
         ],
         Reason::OwnAddress => vec![
             Frame::v3(V3, 1).with(|f| f.source = LOCAL),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, LOCAL, 255)),
             Frame::v3(V3_UNICAST, 1).with(|f| {
                 f.source = LOCAL;
                 f.destination = LOCAL;
@@ -413,6 +460,15 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::Ttl => vec![
             Frame::v3(V3, 1).with(|f| f.ttl = 254),
             Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.ttl = 0),
+        ],
+        Reason::UnknownPeer => vec![
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, [10, 0, 0, 3], 255)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, [0; 4], 252)),
+        ],
+        Reason::PeerTtl => vec![
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.min - 1)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.max + 1)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, 0)),
         ],
         Reason::VrrpLength => vec![
             Frame::new(vec![], Sum::Plain),
@@ -473,7 +529,8 @@ fn every_reason_has_its_packets() {
     for &reason in Reason::ALL {
         for (number, frame) in examples(reason).into_iter().enumerate() {
             let octets = frame.octets();
-            let refused = |bench: &Bench| (0..6).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+            let refused =
+                |bench: &Bench| (0..11).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
             let before = refused(&bench);
             assert_eq!(
                 bench.run(&octets),
@@ -487,6 +544,30 @@ fn every_reason_has_its_packets() {
             assert_eq!(refused(&bench) - before, u64::from(charged), "{reason:?} number {number}");
         }
     }
+}
+
+#[test]
+fn peers_come_and_go() {
+    let mut bench = Bench::new();
+    let from = |source| Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, source, 255)).octets();
+    let other = [10, 0, 0, 3];
+    assert_eq!(bench.run(&from(other)), (Verdict::Drop, Some(Reason::UnknownPeer)));
+    bench.kernel.allow(9, other.into(), ANY).expect("allow");
+    assert_eq!(bench.run(&from(other)), (Verdict::Pass, Some(Reason::Accepted)));
+    // Another range replaces the first.
+    bench.kernel.allow(9, other.into(), FAR).expect("allow");
+    assert_eq!(bench.run(&from(other)), (Verdict::Drop, Some(Reason::PeerTtl)));
+    bench.kernel.disallow(9, other.into()).expect("disallow");
+    assert_eq!(bench.run(&from(other)), (Verdict::Drop, Some(Reason::UnknownPeer)));
+    // What is not there can be removed; that of another router is another one.
+    bench.kernel.disallow(9, other.into()).expect("disallow");
+    bench.kernel.disallow(10, PEER.into()).expect("disallow");
+    assert_eq!(bench.run(&from(PEER)), (Verdict::Pass, Some(Reason::Accepted)));
+    for n in 0..4 {
+        bench.kernel.allow(0, [10, 1, 0, n].into(), ANY).expect("8 fit");
+    }
+    let full = bench.kernel.allow(0, [10, 1, 0, 4].into(), ANY);
+    assert!(matches!(full, Err(Error::Full { name: "ALLOWED", entries: 8 })), "{full:?}");
 }
 
 /// The router that a frame speaks of, if it is ours.
@@ -1221,15 +1302,15 @@ fn maps_say_when_they_are_full() {
     let mut bench = Bench::new();
     let (mut key, mut entry) = routers()[0];
     key.vrid = 200;
-    entry.slot = 11;
-    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 11, .. })));
+    entry.slot = 13;
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 13, .. })));
     entry.slot = 7;
     for vrid in 200..202 {
         key.vrid = vrid;
-        bench.kernel.set_router(&key, &entry).expect("11 fit");
+        bench.kernel.set_router(&key, &entry).expect("13 fit");
     }
     key.vrid = 202;
-    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 11, .. })));
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 13, .. })));
     bench.kernel.remove_router(&routers()[0].0).expect("remove_router");
     bench.kernel.remove_router(&routers()[0].0).expect("removing it twice does nothing");
     bench.kernel.set_router(&key, &entry).expect("there is room again");
@@ -1241,8 +1322,8 @@ fn maps_say_when_they_are_full() {
     let key = Vip::new(LOOPBACK, [10, 9, 9, 9]);
     assert!(matches!(bench.kernel.add_vip(&key), Err(Error::Full { entries: 4, .. })));
     assert!(matches!(
-        bench.kernel.write_info(11, &RouterInfo::default()),
-        Err(Error::Full { entries: 11, .. })
+        bench.kernel.write_info(13, &RouterInfo::default()),
+        Err(Error::Full { entries: 13, .. })
     ));
 }
 
@@ -1262,8 +1343,8 @@ fn pins_outlive_the_daemon_and_not_the_next() {
     assert_eq!(reader.routers().expect("routers").len(), 1);
 
     // The next daemon starts from nothing, with sizes of its own.
-    let mut kernel =
-        Kernel::load(&dir, Sizes { routers: 20, vips: 20, vips6: 20 }).expect("loads again");
+    let mut kernel = Kernel::load(&dir, Sizes { routers: 20, vips: 20, vips6: 20, allowed: 20 })
+        .expect("loads again");
     assert!(matches!(Reader::open(&dir), Err(Error::Abi { found: 0 })));
     let control = Control { abi_version: ABI_VERSION + 1, pid: 1, started_ns: 2 };
     kernel.write_control(&control).expect("write_control");
@@ -1446,7 +1527,7 @@ const CAP_BPF: u32 = 39;
 #[test]
 fn root_is_not_needed() {
     let pins = Pins::mount();
-    let sizes = Sizes { routers: 11, vips: 4, vips6: 4 };
+    let sizes = SIZES;
     // Notably without CAP_PERFMON, with which the verifier is far more lenient.
     with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
         let mut kernel = Kernel::load(&pins.dir(), sizes).expect("loads");

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -31,6 +31,9 @@ pub const SAMPLES: &str = "SAMPLES";
 pub const EVENTS: &str = "EVENTS";
 /// LRU hash, [`PeerKey`] -> [`PeerCounters`]: who is heard, written by the kernel side.
 pub const PEERS: &str = "PEERS";
+/// Hash, [`PeerKey`] -> [`TtlRange`]: from whom a router with [`transport::PEERS`] accepts advertisements, written by
+/// the daemon.
+pub const ALLOWED: &str = "ALLOWED";
 /// `BPF_F_MMAPABLE` array of [`DAEMON_COUNTERS`] `u64`: what the daemon refused or failed at, written by it.
 pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
@@ -100,6 +103,8 @@ pub mod transport {
     pub const MULTICAST: u8 = 0;
     /// Destination must be [`super::RouterEntry::local`].
     pub const UNICAST: u8 = 1;
+    /// As [`UNICAST`], and the source must be in [`super::ALLOWED`], with a TTL in its range.
+    pub const PEERS: u8 = 2;
 }
 
 /// What the kernel side knows about one router, and whether the daemon wants to hear more of the same: one
@@ -300,7 +305,7 @@ pub struct VipCounters {
     pub tx_bytes: u64,
 }
 
-/// Key of `PEERS`.
+/// Key of `PEERS` and `ALLOWED`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 pub struct PeerKey {
@@ -321,6 +326,18 @@ pub struct PeerCounters {
     pub last_seen_ns: u64,
     /// Priority in the last one.
     pub priority: u64,
+}
+
+/// Value of `ALLOWED`: the TTL or hop limit that advertisements of a unicast peer may arrive with, both ends included.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct TtlRange {
+    /// Least.
+    pub min: u8,
+    /// Greatest.
+    pub max: u8,
+    /// Always zero.
+    pub reserved: [u8; 2],
 }
 
 /// The single value of `CONTROL`.

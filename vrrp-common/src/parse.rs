@@ -7,7 +7,7 @@
 //! VLAN tags are seen only where the device leaves them in the frame: a NIC that strips them (`ethtool
 //! -k`, rx-vlan-offload) and `veth` hand over an untagged frame, for which XDP has no other mark.
 
-use crate::maps::{RouterEntry, RouterKey, transport};
+use crate::maps::{RouterEntry, RouterKey, TtlRange, transport};
 use crate::reason::Reason;
 use crate::sample::SAMPLE_PAYLOAD_LEN;
 use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
@@ -484,6 +484,17 @@ pub fn check<A: Address>(frame: &mut impl Load, advert: &Advert<A>, entry: &Rout
     }
 }
 
+/// What comes behind [`check`] for a router with [`transport::PEERS`]: the sender must be one of its peers, whose TTLs
+/// are `allowed`, and the message must have come no other way than that (keepalived's `check_unicast_src`).
+#[inline(always)]
+pub fn check_peer<A: Address>(advert: &Advert<A>, allowed: Option<&TtlRange>) -> Reason {
+    match allowed {
+        None => Reason::UnknownPeer,
+        Some(range) if advert.ttl < range.min || advert.ttl > range.max => Reason::PeerTtl,
+        Some(_) => Reason::Accepted,
+    }
+}
+
 #[inline(always)]
 fn refusal<A: Address>(
     frame: &mut impl Load,
@@ -495,13 +506,13 @@ fn refusal<A: Address>(
 
     // First whether the message is meant for this router at all: what passes through on its way to
     // another host has a lower TTL and is none of our business.
-    let wanted = if entry.transport == transport::UNICAST { local } else { A::GROUP };
+    let multicast = entry.transport == transport::MULTICAST;
+    let wanted = if multicast { A::GROUP } else { local };
     ensure(advert.destination.is(wanted), Reason::OtherDestination)?;
     ensure(!advert.source.is(local), Reason::OwnAddress)?;
     // Unicast peers may be networks apart, and the RFCs know only multicast. keepalived sends IPv6 unicast with
-    // whatever hop limit is the host's default, 64 as a rule, and looks at none with either family.
-    let any_ttl = entry.transport == transport::UNICAST;
-    ensure(advert.ttl == VRRP_TTL || any_ttl, Reason::Ttl)?;
+    // whatever hop limit is the host's default, 64 as a rule, and looks at none unless a peer has a range.
+    ensure(advert.ttl == VRRP_TTL || !multicast, Reason::Ttl)?;
     ensure(kind >> 4 == entry.version, Reason::Version)?;
     ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
 
@@ -740,6 +751,25 @@ mod tests {
         assert_eq!((advert.header[..6].as_ref(), advert.priority()), (&V3[..6], 100));
         let key = RouterKey { ifindex: 4, vlan: [7, 9], family: 2, vrid: 51, reserved: [0; 2] };
         assert_eq!(advert.key(4), key);
+    }
+
+    #[test]
+    fn only_peers_are_heard_and_from_no_farther_than_they_may_be() {
+        let octets = frame(&[], 0, &V3, true);
+        let packet = ipv4(&&octets[..]).expect("IPv4");
+        let advert = advert(&mut &octets[..], &packet).expect("sound");
+        let mut arrived = advert;
+        let mut from = |ttl, min, max| {
+            arrived.ttl = ttl;
+            check_peer(&arrived, Some(&TtlRange { min, max, reserved: [0; 2] }))
+        };
+        assert_eq!(check_peer(&advert, None), Reason::UnknownPeer);
+        for (ttl, min, max) in [(0, 0, 255), (255, 0, 255), (60, 60, 60), (61, 60, 62)] {
+            assert_eq!(from(ttl, min, max), Reason::Accepted, "{ttl} in {min}-{max}");
+        }
+        for (ttl, min, max) in [(59, 60, 60), (61, 60, 60), (255, 0, 254), (5, 6, 4)] {
+            assert_eq!(from(ttl, min, max), Reason::PeerTtl, "{ttl} in {min}-{max}");
+        }
     }
 
     #[test]

@@ -58,8 +58,13 @@ reasons! {
     IpChecksum = "ip_checksum", Drop, "wrong IP header checksum";
     /// A fragment; advertisements are never fragmented, and XDP cannot reassemble.
     Fragment = "fragment", Drop, "fragmented";
-    /// TTL or hop limit is not 255 (RFC 9568 section 7.1).
+    /// Multicast: TTL or hop limit is not 255 (RFC 9568 section 7.1).
     Ttl = "ttl", Drop, "TTL is not 255 (sent from another network?)";
+    /// Unicast from an address that is none of the peers, of a router that listens to no others
+    /// (keepalived's `check_unicast_src`).
+    UnknownPeer = "unknown_peer", Drop, "sender is none of the unicast peers";
+    /// Unicast whose TTL or hop limit is out of the range that the peer has (keepalived's `min_ttl` and `max_ttl`).
+    PeerTtl = "peer_ttl", Drop, "TTL is not in the range of that unicast peer";
     /// Shorter than its header, or than its address count says (RFC 9568 section 7.1).
     VrrpLength = "vrrp_length", Drop, "VRRP message incomplete or of impossible length";
     /// Another version than the router is configured for (RFC 9568 section 7.1).

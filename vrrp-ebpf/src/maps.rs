@@ -2,14 +2,14 @@
 //!
 //! Entries are sized by the loader; the numbers here are what an object loaded by other tools gets.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
     Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, PeerCounters, PeerKey, RING_BYTES,
-    RouterEntry, RouterInfo, RouterKey, Slot, VipCounters, VipKey4, VipKey6,
+    RouterEntry, RouterInfo, RouterKey, Slot, TtlRange, VipCounters, VipKey4, VipKey6,
 };
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
@@ -38,6 +38,10 @@ pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 pub static SAMPLES: PerCpuArray<Samples, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
 pub static PEERS: LruHashMap<PeerKey, PeerCounters, ENTRIES> = LruHashMap::new();
+/// Few have any, and only the daemon writes it: entries are made when they are needed.
+#[btf_map]
+pub static ALLOWED: HashMap<PeerKey, TtlRange, ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 #[btf_map]
 pub static COUNTERS: Array<u64, { DAEMON_COUNTERS as usize }, MMAPABLE> = Array::new();
 /// Records of varying length, so without a value type: libbpf refuses one.

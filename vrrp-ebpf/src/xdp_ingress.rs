@@ -7,7 +7,9 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::{NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot};
+use vrrp_common::maps::{
+    NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot, transport,
+};
 use vrrp_common::parse::{self, Address, Advert, Load, Packet, V4};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
@@ -15,7 +17,7 @@ use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 use crate::claims;
 use crate::cursor::Frame;
 use crate::maps::{
-    EVENTS, Family, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, increment, increment32,
+    ALLOWED, EVENTS, Family, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, increment, increment32,
 };
 use crate::sample;
 
@@ -92,7 +94,12 @@ fn receive<A: Family>(ctx: &XdpContext, ifindex: u32, packet: &Packet<A>, now: u
         return Reason::UnknownVrid;
     };
     let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
-    let reason = parse::check(&mut frame, &advert, entry);
+    let mut reason = parse::check(&mut frame, &advert, entry);
+    if reason == Reason::Accepted && entry.transport == transport::PEERS {
+        let key = PeerKey { slot: entry.slot, source: advert.source.to_field() };
+        // SAFETY: as above.
+        reason = parse::check_peer(&advert, unsafe { ALLOWED.get(key) });
+    }
     if reason == Reason::Accepted {
         count_peer(entry.slot, &advert, now);
         return match accept(slot, &advert, now) {

@@ -63,6 +63,7 @@ fn advertisement(interval: AdvertInterval, addresses: &[IpAddr]) -> (Vec<u8>, Ro
         dest_mac: VRRP_MULTICAST,
         source: PEER.into(),
         destination: vrrp_common::MULTICAST_V4.into(),
+        ttl: vrrp_common::VRRP_TTL,
         vrid: Vrid::new(51).expect("not 0"),
         interval,
         priority: Priority(200),

@@ -62,7 +62,7 @@ use crate::counters::counters;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, FaultCause, Link, Lost, Notice, Priority, RouterId, State};
-use crate::io::bpf::{self, CaptureMode, Kernel, Sizes, Vip};
+use crate::io::bpf::{self, CaptureMode, Kernel, Needs, Sizes, Vip};
 use crate::io::netlink::{
     self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report, Subject,
 };
@@ -477,7 +477,9 @@ impl Daemon {
         let addresses = || routers.iter().flat_map(Router::addresses);
         let vips6 = addresses().filter(|address| address.address.is_ipv6()).count();
         let vips = addresses().count() - vips6;
-        let sizes = Sizes::with_room(routers.len(), vips, vips6);
+        let allowed = routers.iter().map(|router| router.allowed().count()).sum();
+        let needs = Needs { routers: routers.len(), vips, vips6, allowed };
+        let sizes = Sizes::with_room(needs);
         let mut kernel = memory::apart(|| Kernel::load(&pins, sizes))?;
         kernel.write_control(&Control {
             abi_version: ABI_VERSION,
@@ -544,6 +546,7 @@ impl Daemon {
         for (id, spec) in (0..).map(RouterId).zip(specs) {
             let info = daemon.router(id).info(spec.priority);
             daemon.publish(id, |published| *published = info);
+            daemon.allow_peers(id);
             daemon.engine.add_router(id, spec);
         }
         match daemon.netlink.next().await {
@@ -1070,6 +1073,26 @@ impl Daemon {
                 self.join6(id);
             }
             self.engine.handle_link(timer::now(), id, link);
+        }
+    }
+
+    /// Tells the kernel side which peers a router hears, if it does not hear everybody.
+    fn allow_peers(&mut self, id: RouterId) {
+        let router = &self.routers[id.0 as usize];
+        for (peer, range) in router.allowed() {
+            if let Err(error) = self.kernel.allow(id.0, peer, range) {
+                log::error!("{}: {peer} is not heard: {}", router.place(), bpf::chain(&error));
+            }
+        }
+    }
+
+    /// The same for those that it heard before and that are not among its peers any more.
+    fn disallow_peers(&mut self, id: RouterId, old: impl Iterator<Item = IpAddr>) {
+        let router = &self.routers[id.0 as usize];
+        for peer in old.filter(|old| router.allowed().all(|(peer, _)| peer != *old)) {
+            if let Err(error) = self.kernel.disallow(id.0, peer) {
+                log::error!("{}: {peer} is still heard: {}", router.place(), bpf::chain(&error));
+            }
         }
     }
 

@@ -112,6 +112,13 @@ impl Refused {
                 "with TTL {} instead of 255, {unheard}: it comes from another network, or the sender is wrong",
                 sample.ttl
             )),
+            Reason::UnknownPeer => says(format!(
+                "and is none of our peers, {unheard}: add it to unicast_peer if it is to be heard"
+            )),
+            Reason::PeerTtl => says(format!(
+                "with TTL {}, which is not between min_ttl and max_ttl of that peer, {unheard}",
+                sample.ttl
+            )),
             Reason::OwnAddress => Some(format!(
                 "advertisements of VRID {vrid} come from our own address {}: the network sends ours back, or \
                  another host has that address",
@@ -211,6 +218,10 @@ mod tests {
         assert!(said(Reason::AuthType).contains("authentication type 1"));
         assert!(said(Reason::OtherDestination).contains("by multicast and we use unicast"));
         assert!(said(Reason::Checksum).contains("with a wrong checksum"));
+        assert!(said(Reason::UnknownPeer).contains("and is none of our peers"));
+        assert!(
+            said(Reason::PeerTtl).contains("TTL 255, which is not between min_ttl and max_ttl")
+        );
         let v3 = Ours { version: 3, ..OURS };
         let other =
             Refused { reason: Reason::Version, sample: sample(1, 2, 51) }.about(&v3).unwrap();

@@ -67,6 +67,7 @@ fn frames(load: Load, priority: u8, host: u8) -> Result<Vec<(u32, AdvertFrame)>>
             dest_mac: VRRP_MULTICAST,
             source: Ipv4Addr::new(10, u8::try_from(link + 1).unwrap_or(255), 0, host).into(),
             destination: Ipv4Addr::new(224, 0, 0, 18).into(),
+            ttl: vrrp_common::VRRP_TTL,
             vrid: vrid.ok_or_else(|| unexpected("VRID 0"))?,
             interval: load.interval(),
             priority: Priority(priority),

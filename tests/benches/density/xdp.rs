@@ -146,7 +146,7 @@ fn median(values: &mut [f64]) -> f64 {
 fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
     let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
     let count = u32::try_from(load.routers).unwrap_or(u32::MAX);
-    let sizes = Sizes { routers: count, vips: count, vips6: count };
+    let sizes = Sizes { routers: count, vips: count, vips6: count, allowed: 1 };
     let mut kernel = Kernel::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
     let control = Control { abi_version: ABI_VERSION, ..Control::default() };
     kernel.write_control(&control).map_err(failed)?;
@@ -194,6 +194,7 @@ fn advert(load: Load) -> Result<Vec<u8>> {
         dest_mac: VRRP_MULTICAST,
         source: SOURCE.into(),
         destination: vrrp_common::MULTICAST_V4.into(),
+        ttl: VRRP_TTL,
         vrid,
         interval: Load { interval_ms: 100, ..load }.interval(),
         priority: Priority(200),

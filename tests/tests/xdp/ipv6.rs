@@ -10,12 +10,14 @@ use vrrp_common::{FAMILY_V6, MAX_ADDRESSES_V6, MAX_VRRP_LEN, MULTICAST_V6};
 use vrrp_user::io::bpf::{Error, Vip};
 
 use super::{
-    Bench, LOOPBACK, Sum, UNKNOWN, V3, V3_UNICAST, V3_VLAN, checksum, drain, host, host_key, now,
-    runtime, verdict,
+    Bench, FAR, LOOPBACK, Sum, UNKNOWN, V3, V3_PEERS, V3_UNICAST, V3_VLAN, checksum, drain, host,
+    host_key, now, runtime, verdict,
 };
 
 pub const LOCAL: [u8; 16] = link_local(1);
-const PEER: [u8; 16] = link_local(2);
+pub const PEER: [u8; 16] = link_local(2);
+/// As that of IPv4.
+pub const FAR_PEER: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 const VIP: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
 /// fe80::LAST.
@@ -117,6 +119,11 @@ impl Frame {
     }
 }
 
+/// Sends a packet to [`V3_PEERS`], from there and with that hop limit.
+fn to_peers(frame: &mut Frame, source: [u8; 16], hop_limit: u8) {
+    (frame.source, frame.destination, frame.hop_limit) = (source, LOCAL, hop_limit);
+}
+
 /// Frames that get a certain reason. Exhaustive: a new reason asks for a frame here, or for a reason to have none.
 fn examples(reason: Reason) -> Vec<Frame> {
     let full = u8::try_from(MAX_ADDRESSES_V6).expect("few");
@@ -131,6 +138,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, full),
             Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
             Frame::v3(V3_UNICAST, 2).with(|f| (f.destination, f.hop_limit) = (LOCAL, 64)),
+            Frame::v3(V3_PEERS, 1).with(|f| (f.destination, f.hop_limit) = (LOCAL, 64)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.min)),
             Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 0)]),
             Frame::v3(V3_VLAN, 1).with(|f| f.tags = vec![(0x8100, 0xf007)]),
             Frame::v3(V3, 1).with(|f| f.padding = 14),
@@ -161,6 +170,18 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::Ttl => {
             [0, 1, 64, 254].map(|limit| Frame::v3(V3, 1).with(|f| f.hop_limit = limit)).to_vec()
         }
+        Reason::UnknownPeer => vec![
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, link_local(3), 255)),
+            // Not only the first octets count.
+            Frame::v3(V3_PEERS, 1).with(|f| {
+                let mut source = FAR_PEER;
+                source[15] = 3;
+                to_peers(f, source, 252);
+            }),
+        ],
+        Reason::PeerTtl => [FAR.min - 1, FAR.max + 1]
+            .map(|limit| Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, limit)))
+            .to_vec(),
         Reason::VrrpLength => vec![
             Frame::v3(V3, 2).with(|f| f.message[3] = 3),
             Frame::v3(V3, 0).with(|f| f.message.truncate(7)),
@@ -205,7 +226,8 @@ fn every_reason_has_its_packets() {
     for &reason in Reason::ALL {
         for (number, frame) in examples(reason).into_iter().enumerate() {
             let octets = frame.octets();
-            let refused = |bench: &Bench| (0..9).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+            let refused =
+                |bench: &Bench| (0..11).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
             let before = refused(&bench);
             let seen = bench.run(&octets);
             assert_eq!(seen, (reason.verdict(), Some(reason)), "{reason:?} number {number}");

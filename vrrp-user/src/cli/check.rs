@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Serialize;
+use vrrp_common::VRRP_TTL;
 
 use super::terminal::Terminal;
 use crate::config::command::Command;
@@ -342,9 +343,16 @@ fn transport(router: &Router) -> String {
     };
     match &router.transport {
         Transport::Multicast { source } => format!("multicast from {}", from(source)),
-        Transport::Unicast { source, peers } => {
+        Transport::Unicast { source, peers, ttl, check_source } => {
             let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
-            format!("unicast from {} to {}", from(source), peers.join(", "))
+            let mut text = format!("unicast from {} to {}", from(source), peers.join(", "));
+            if *ttl != VRRP_TTL {
+                text += &format!(", with TTL {ttl}");
+            }
+            if *check_source {
+                text += "; others are not heard";
+            }
+            text
         }
     }
 }

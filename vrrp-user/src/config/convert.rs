@@ -3,6 +3,8 @@
 //! What is a default is left out, what all routers have stands in `[defaults]`, and routers in a row that differ
 //! only in numbers become one entry.
 
+use vrrp_common::VRRP_TTL;
+
 use super::address::Address;
 use super::model::{Config, Track, Tracked};
 use super::text;
@@ -170,6 +172,7 @@ fn routers(
             let value = match (key, value) {
                 ("addresses", value) => addresses(value, &router.addresses),
                 ("excluded", value) => addresses(value, &router.excluded),
+                ("unicast", value) => unicast(value),
                 ("track", value) => tracks(value, &router.track, config),
                 (_, value) => value,
             };
@@ -186,6 +189,17 @@ fn routers(
     for entry in &entries {
         section("[[router]]", entry, out);
     }
+}
+
+/// `unicast` without what is usual.
+fn unicast(value: Value) -> Value {
+    let Value::Table(Table(mut pairs)) = value else { return value };
+    pairs.retain(|(key, value)| match *key {
+        "ttl" => *value != VRRP_TTL.into(),
+        "check_source" => *value != false.into(),
+        _ => true,
+    });
+    Value::Table(Table(pairs))
 }
 
 /// What a router has that nothing is said about.

@@ -92,8 +92,8 @@ pub(super) struct Draft {
     pub(super) password: Option<Located<Vec<u8>>>,
     /// Source address of advertisements.
     pub(super) source: Option<Located<IpAddr>>,
-    /// Unicast peers; `None` for multicast.
-    pub(super) peers: Option<Located<Vec<Located<IpAddr>>>>,
+    /// Unicast; `None` for multicast.
+    pub(super) unicast: Option<Located<UnicastDraft>>,
     /// Pre-emption.
     pub(super) preempt: Option<Located<bool>>,
     /// How long pre-emption waits.
@@ -126,6 +126,34 @@ pub(super) struct Draft {
     pub(super) notify: Notify,
     /// What comes and goes with it besides its addresses.
     pub(super) extras: Extras,
+}
+
+/// Unicast as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnicastDraft {
+    /// The peers.
+    pub(super) peers: Vec<Located<PeerDraft>>,
+    /// TTL or hop limit of what is sent.
+    pub(super) ttl: Option<Located<String>>,
+    /// Whether only peers are heard.
+    pub(super) check_source: bool,
+}
+
+/// A unicast peer as written.
+#[derive(Clone, Debug)]
+pub(super) struct PeerDraft {
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// Least TTL or hop limit that its advertisements may arrive with.
+    pub(super) min_ttl: Option<Located<String>>,
+    /// The greatest one.
+    pub(super) max_ttl: Option<Located<String>>,
+}
+
+impl From<IpAddr> for PeerDraft {
+    fn from(address: IpAddr) -> Self {
+        Self { address, min_ttl: None, max_ttl: None }
+    }
 }
 
 /// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a

@@ -218,7 +218,9 @@ impl Router {
     pub fn family(&self) -> Family {
         let (source, peer) = match &self.transport {
             Transport::Multicast { source } => (*source, None),
-            Transport::Unicast { source, peers } => (*source, peers.first().copied()),
+            Transport::Unicast { source, peers, .. } => {
+                (*source, peers.first().map(|peer| peer.address))
+            }
         };
         let first = self.addresses.first().map(|address| address.address);
         first.or(source).or(peer).map_or(Family::V4, Family::of)
@@ -269,8 +271,56 @@ pub enum Transport {
         /// `unicast_src_ip`; otherwise the interface's first one that is not virtual.
         source: Option<IpAddr>,
         /// `unicast_peer`, not empty.
-        peers: Vec<IpAddr>,
+        peers: Vec<Peer>,
+        /// `unicast_ttl`: TTL or hop limit of what is sent.
+        ttl: u8,
+        /// `check_unicast_src`: whether advertisements of others than the peers are refused.
+        check_source: bool,
     },
+}
+
+impl Transport {
+    /// Unicast as it is when nothing else is said about it.
+    #[cfg(test)]
+    pub fn plain_unicast(source: Option<IpAddr>, peers: &[IpAddr]) -> Self {
+        let peers = peers.iter().copied().map(Peer::from).collect();
+        Self::Unicast { source, peers, ttl: vrrp_common::VRRP_TTL, check_source: false }
+    }
+}
+
+/// A unicast peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// `min_ttl`: least TTL or hop limit that its advertisements may arrive with.
+    pub min_ttl: u8,
+    /// `max_ttl`: the greatest one.
+    pub max_ttl: u8,
+}
+
+impl Peer {
+    /// Whether any TTL is accepted from it.
+    pub fn accepts_all(&self) -> bool {
+        (self.min_ttl, self.max_ttl) == (0, u8::MAX)
+    }
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        Self { address, min_ttl: 0, max_ttl: u8::MAX }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)?;
+        match (self.accepts_all(), self.min_ttl, self.max_ttl) {
+            (true, ..) => Ok(()),
+            (false, min, max) if min == max => write!(f, " (TTL {min})"),
+            (false, min, max) => write!(f, " (TTL {min}-{max})"),
+        }
+    }
 }
 
 /// The version 3 checksum over IPv4.

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::draft::{DEFAULT_GARP, Draft, Drafts};
+use super::draft::{DEFAULT_GARP, Draft, Drafts, PeerDraft, UnicastDraft};
 use super::model::{Address, AddressFlags, Listen, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
 use super::text;
@@ -148,6 +148,8 @@ const ADDRESS_KEYS: &[&str] = &[
     "autojoin",
     "no_track",
 ];
+const UNICAST_KEYS: &[&str] = &["source", "peers", "ttl", "check_source"];
+const PEER_KEYS: &[&str] = &["address", "min_ttl", "max_ttl"];
 const AUTHENTICATION_KEYS: &[&str] = &["type", "password", "password_hex"];
 const GARP_KEYS: &[&str] =
     &["repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay"];
@@ -340,7 +342,7 @@ impl Reader<'_> {
             self.report.error(table.at, "a router has no name", "add name = \"...\"");
             Located::new(String::new(), table.at)
         });
-        let (source, peers) = self.transport(table);
+        let (source, unicast) = self.transport(table);
         let v3_checksum = self.string(table, "v3_checksum");
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what can not be read has its error already.
@@ -356,7 +358,7 @@ impl Reader<'_> {
             interval: self.duration(table, "interval"),
             password: self.password(table),
             source,
-            peers,
+            unicast,
             preempt: self.boolean(table, "preempt"),
             preempt_delay: self.duration(table, "preempt_delay"),
             addresses,
@@ -423,9 +425,9 @@ impl Reader<'_> {
     fn transport(
         &mut self,
         router: &Table<'_, '_>,
-    ) -> (Option<Located<IpAddr>>, Option<Located<Vec<Located<IpAddr>>>>) {
+    ) -> (Option<Located<IpAddr>>, Option<Located<UnicastDraft>>) {
         let source = self.address_value(router, "source");
-        let Some(table) = self.sub_table(router, "unicast", &["source", "peers"]) else {
+        let Some(table) = self.sub_table(router, "unicast", UNICAST_KEYS) else {
             return (source, None);
         };
         if let Some(source) = source {
@@ -436,20 +438,40 @@ impl Reader<'_> {
             );
         }
         let source = self.address_value(&table, "source");
-        let Some((peers, at)) = self.array(&table, "peers") else {
-            return (source, Some(Located::new(Vec::new(), table.at)));
+        let mut unicast = UnicastDraft {
+            peers: Vec::new(),
+            ttl: self.number(&table, "ttl"),
+            check_source: self.boolean(&table, "check_source").is_some_and(|on| on.value),
         };
-        let peers = peers.iter().filter_map(|peer| {
-            let at = self.position(&peer.span());
-            let peer = match peer.get_ref().as_str() {
-                Some(peer) => Some(self.expanded(peer, at)?),
-                None => None,
+        let Some((peers, at)) = self.array(&table, "peers") else {
+            return (source, Some(Located::new(unicast, table.at)));
+        };
+        unicast.peers = peers.iter().filter_map(|peer| self.unicast_peer(peer)).collect();
+        (source, Some(Located::new(unicast, at)))
+    }
+
+    /// `"10.0.0.2"` or `{ address = "10.0.0.2", min_ttl = 250, ... }`.
+    fn unicast_peer(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Located<PeerDraft>> {
+        if let DeValue::Table(_) = value.get_ref() {
+            let table = self.nested(value, "a peer", PEER_KEYS)?;
+            let Some(Located { value: address, at }) = self.address_value(&table, "address") else {
+                if self.get(&table, "address").is_none() {
+                    self.report.error(table.at, "a peer has no address", "add address = \"...\"");
+                }
+                return None;
             };
-            let address = peer.and_then(|peer| peer.parse().ok());
-            self.ip(address, "an entry of peers", at)
-        });
-        let peers = peers.collect();
-        (source, Some(Located::new(peers, at)))
+            let min_ttl = self.number(&table, "min_ttl");
+            let max_ttl = self.number(&table, "max_ttl");
+            return Some(Located::new(PeerDraft { address, min_ttl, max_ttl }, at));
+        }
+        let at = self.position(&value.span());
+        let peer = match value.get_ref().as_str() {
+            Some(peer) => Some(self.expanded(peer, at)?),
+            None => None,
+        };
+        let address = peer.and_then(|peer| peer.parse().ok());
+        let Located { value, at } = self.ip(address, "an entry of peers", at)?;
+        Some(Located::new(value.into(), at))
     }
 
     fn garp(&mut self, router: &Table<'_, '_>) -> GarpPolicy {

@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 
 use super::address::AddressFlags;
 use super::model::{
-    Address, Authentication, Config, Delays, Extras, Fixed, GarpGroup, LinkDelay, Pauses, Router,
-    Transport, V3Checksum,
+    Address, Authentication, Config, Delays, Extras, Fixed, GarpGroup, LinkDelay, Pauses, Peer,
+    Router, Transport, V3Checksum,
 };
 use super::text::scope_name;
 use crate::engine::time::Nanos;
@@ -318,8 +318,14 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     };
     let (source, unicast) = match transport {
         Transport::Multicast { source } => ((*source).into(), Value::Null),
-        Transport::Unicast { source, peers } => {
-            let unicast = [("source", (*source).into()), ("peers", peers.clone().into())];
+        Transport::Unicast { source, peers, ttl, check_source } => {
+            let peers: Vec<Value> = peers.iter().map(peer).collect();
+            let unicast = [
+                ("source", (*source).into()),
+                ("peers", peers.into()),
+                ("ttl", (*ttl).into()),
+                ("check_source", (*check_source).into()),
+            ];
             (Value::Null, unicast.into())
         }
     };
@@ -375,6 +381,15 @@ fn password(authentication: &Authentication, secrets: Secrets) -> Value {
             }
         }
     }
+}
+
+/// One from which every TTL is accepted is only an address.
+fn peer(peer: &Peer) -> Value {
+    let Peer { address, min_ttl, max_ttl } = *peer;
+    if peer.accepts_all() {
+        return address.into();
+    }
+    [("address", address.into()), ("min_ttl", min_ttl.into()), ("max_ttl", max_ttl.into())].into()
 }
 
 fn address(address: &Address) -> Value {

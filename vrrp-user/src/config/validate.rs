@@ -6,9 +6,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use vrrp_common::VRRP_TTL;
+
 use self::family::most_addresses;
-use super::draft::{Draft, Drafts};
-use super::model::{Address, Authentication, Config, Router, Transport};
+use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
+use super::model::{Address, Authentication, Config, Peer, Router, Transport};
 use super::notify::Notify;
 use super::report::{Located, Position, Report};
 use super::text::{self, MAX_NAME};
@@ -46,6 +48,7 @@ pub(super) struct Format {
     password: &'static str,
     preempt_off: &'static str,
     peers: &'static str,
+    ttl: &'static str,
     down_adverts: &'static str,
 }
 
@@ -59,6 +62,7 @@ pub(super) const TOML: Format = Format {
     password: "password",
     preempt_off: "preempt = false",
     peers: "unicast.peers",
+    ttl: "unicast.ttl",
     down_adverts: "down_adverts",
 };
 
@@ -72,6 +76,7 @@ pub(super) const KEEPALIVED: Format = Format {
     password: "auth_pass",
     preempt_off: "nopreempt",
     peers: "unicast_peer",
+    ttl: "unicast_ttl",
     down_adverts: "down_timer_adverts",
 };
 
@@ -158,7 +163,7 @@ impl Validator<'_> {
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
             self.addresses(&draft, version, interface.as_deref().unwrap_or(""));
-        let transport = self.transport(draft.source, draft.peers);
+        let transport = self.transport(draft.source, draft.unicast);
         Some(Router {
             name: draft.name,
             line: draft.at.line,
@@ -186,7 +191,7 @@ impl Validator<'_> {
 
     fn interface(&mut self, draft: &Draft) -> Option<String> {
         let Some(interface) = &draft.interface else {
-            let hint = if draft.peers.is_some() {
+            let hint = if draft.unicast.is_some() {
                 "unicast routers too need the interface that leads to their peers"
             } else {
                 "add interface"
@@ -432,7 +437,7 @@ impl Validator<'_> {
     fn transport(
         &mut self,
         source: Option<Located<IpAddr>>,
-        peers: Option<Located<Vec<Located<IpAddr>>>>,
+        unicast: Option<Located<UnicastDraft>>,
     ) -> Transport {
         if let Some(source) = &source
             && let Some(problem) = no_host(source.value)
@@ -440,22 +445,37 @@ impl Validator<'_> {
             self.report.error(source.at, format!("the source {} {problem}", source.value), "");
         }
         let source = source.map(|source| source.value);
-        let Some(written) = peers else { return Transport::Multicast { source } };
+        let Some(written) = unicast else { return Transport::Multicast { source } };
+        let UnicastDraft { peers: drafts, ttl, mut check_source } = written.value;
         let keyword = self.format.peers;
-        let mut peers = Vec::new();
-        for Located { value: peer, at } in written.value {
-            if let Some(problem) = no_host(peer) {
-                self.repair(at, format!("the peer {peer} {problem}"), "it is skipped", "");
-            } else if peers.contains(&peer) {
+        let mut peers: Vec<Peer> = Vec::new();
+        for Located { value: PeerDraft { address, min_ttl, max_ttl }, at } in drafts {
+            if let Some(problem) = no_host(address) {
+                self.repair(at, format!("the peer {address} {problem}"), "it is skipped", "");
+                continue;
+            }
+            if peers.iter().any(|peer| peer.address == address) {
                 self.repair(
                     at,
-                    format!("{peer} is twice in {keyword}"),
+                    format!("{address} is twice in {keyword}"),
                     "the second one is skipped",
                     "",
                 );
-            } else {
-                peers.push(peer);
+                continue;
             }
+            let min = self.ttl("min_ttl", min_ttl.as_ref());
+            let max = self.ttl("max_ttl", max_ttl.as_ref());
+            // As in keepalived: who says from how far a peer is heard, means that others are not.
+            check_source |= min.is_some() || max.is_some();
+            let (min_ttl, max_ttl) = (min.unwrap_or(0), max.unwrap_or(u8::MAX));
+            if min_ttl > max_ttl {
+                let message = format!(
+                    "min_ttl {min_ttl} of {address} is greater than its max_ttl {max_ttl}: all its advertisements are \
+                     refused"
+                );
+                self.report.warning(at, message, "");
+            }
+            peers.push(Peer { address, min_ttl, max_ttl });
         }
         if peers.is_empty() {
             self.report.error(
@@ -464,7 +484,19 @@ impl Validator<'_> {
                 "add the other routers",
             );
         }
-        Transport::Unicast { source, peers }
+        let ttl = self.ttl(self.format.ttl, ttl.as_ref()).unwrap_or(VRRP_TTL);
+        Transport::Unicast { source, peers, ttl, check_source }
+    }
+
+    /// A TTL or hop limit; `None` if it is not there or none.
+    fn ttl(&mut self, keyword: &str, written: Option<&Located<String>>) -> Option<u8> {
+        let written = written?;
+        let ttl = written.value.trim().parse().ok();
+        if ttl.is_none() {
+            let message = format!("{keyword} must be 0 to 255, not `{}`", written.value);
+            self.repair(written.at, message, "it is ignored", "");
+        }
+        ttl
     }
 
     fn unique_vrid(

@@ -6,11 +6,12 @@ use std::mem::{Discriminant, discriminant};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, state, transport};
+use vrrp_common::VRRP_TTL;
+use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
 
 use super::addresses::Place;
 use super::interfaces::{Interface, Interfaces};
-use crate::config::model::{self, AddressFlags, Authentication, Transport, V3Checksum};
+use crate::config::model::{self, AddressFlags, Authentication, Peer, Transport, V3Checksum};
 use crate::engine::time::Nanos;
 use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version, Vrid,
@@ -57,7 +58,11 @@ pub struct Router {
     /// Where it sends from, when that is not the interface's first address.
     source: Option<Box<IpAddr>>,
     /// Whom it sends to, when that is not the group.
-    peers: Option<Box<[IpAddr]>>,
+    peers: Option<Box<[Peer]>>,
+    /// TTL or hop limit of its advertisements.
+    ttl: u8,
+    /// Whether it hears its peers only.
+    check_source: bool,
     /// Line in the configuration file, for messages.
     pub line: u32,
     /// It is no longer in the configuration, and only its name is still of use.
@@ -191,9 +196,11 @@ impl Router {
             track: Box::default(),
             group: None,
         };
-        let (source, peers) = match &config.transport {
-            Transport::Multicast { source } => (*source, None),
-            Transport::Unicast { source, peers } => (*source, Some(peers)),
+        let (source, peers, ttl, check_source) = match &config.transport {
+            Transport::Multicast { source } => (*source, None, VRRP_TTL, false),
+            Transport::Unicast { source, peers, ttl, check_source } => {
+                (*source, Some(peers), *ttl, *check_source)
+            }
         };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let router = Self {
@@ -202,6 +209,8 @@ impl Router {
             family: config.family(),
             source: source.map(Box::new),
             peers: peers.map(|peers| peers.as_slice().into()),
+            ttl,
+            check_source,
             owner: config.priority == Priority::OWNER,
             may_be_down: config.dont_track_primary,
             vrid: config.vrid,
@@ -371,8 +380,27 @@ impl Router {
     }
 
     /// Whom it sends to; `None` for the group.
-    pub fn peers(&self) -> Option<&[IpAddr]> {
+    pub fn peers(&self) -> Option<&[Peer]> {
         self.peers.as_deref()
+    }
+
+    /// TTL or hop limit of its advertisements.
+    pub fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    /// Whether it hears its peers only.
+    pub fn checks_source(&self) -> bool {
+        self.check_source
+    }
+
+    /// The only peers that it hears, and the TTLs of each; none if it hears everybody.
+    pub fn allowed(&self) -> impl Iterator<Item = (IpAddr, TtlRange)> {
+        let peers = self.peers.as_deref().filter(|_| self.check_source).unwrap_or_default();
+        peers.iter().map(|peer| {
+            let Peer { address, min_ttl: min, max_ttl: max } = *peer;
+            (address, TtlRange { min, max, ..TtlRange::default() })
+        })
     }
 
     /// Takes up a new place. Returns the registration to remove and the one to make, if they changed.
@@ -421,6 +449,7 @@ impl Router {
             version: version_number(self.version()),
             transport: match self.peers {
                 None => transport::MULTICAST,
+                Some(_) if self.check_source => transport::PEERS,
                 Some(_) => transport::UNICAST,
             },
             auth_type,
@@ -443,6 +472,7 @@ impl Router {
                 dest_mac: vrrp_multicast(self.family),
                 source,
                 destination,
+                ttl: self.ttl,
                 vrid: self.vrid,
                 interval: self.interval,
                 // Patched before it is sent.
@@ -461,7 +491,8 @@ impl Router {
         match &self.peers {
             None => frame(self.family.group()).map_or(Frames::None, Frames::Group),
             Some(peers) => {
-                let peers = peers.iter().filter_map(|peer| Some((*peer, frame(*peer)?)));
+                let peers = peers.iter().map(|peer| peer.address);
+                let peers = peers.filter_map(|peer| Some((peer, frame(peer)?)));
                 Frames::Peers(peers.collect())
             }
         }

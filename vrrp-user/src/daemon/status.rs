@@ -226,7 +226,7 @@ impl Daemon {
             next_timer_ms: view.next_timer.map(|at| millis(at - now)),
             transport: match router.peers() {
                 None => vec!["multicast".to_owned()],
-                Some(peers) => peers.iter().map(ToString::to_string).collect(),
+                Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),

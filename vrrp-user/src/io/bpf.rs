@@ -10,6 +10,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, RingBuf};
@@ -25,10 +26,10 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4, HELD6,
-    Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry,
-    RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, VIPS4, VIPS6,
-    XDP_PROGRAM,
+    ABI_VERSION, ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS,
+    HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS,
+    RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, TtlRange,
+    VIPS4, VIPS6, XDP_PROGRAM,
 };
 
 pub use self::vips::Vip;
@@ -37,6 +38,7 @@ use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
 use crate::control::PINS;
+use crate::wire::family::to_field;
 
 /// The compiled kernel side.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
@@ -261,24 +263,44 @@ pub struct Sizes {
     pub vips: u32,
     /// Pairs of interface and virtual IPv6 address.
     pub vips6: u32,
+    /// Unicast peers of the routers that listen to no others.
+    pub allowed: u32,
+}
+
+/// What a configuration needs room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Virtual routers.
+    pub routers: usize,
+    /// Pairs of interface and virtual IPv4 address.
+    pub vips: usize,
+    /// Pairs of interface and virtual IPv6 address.
+    pub vips6: usize,
+    /// Unicast peers of the routers that listen to no others.
+    pub allowed: usize,
 }
 
 impl Sizes {
     /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
-    /// 256 routers and 1,024 addresses of each family. An entry that is not used costs some 400 octets of kernel
-    /// memory a router and 150 an address.
-    pub fn with_room(routers: usize, vips: usize, vips6: usize) -> Self {
+    /// 256 routers and 1,024 addresses of each family and peers. An entry that is not used costs some 400 octets of
+    /// kernel memory a router, 150 an address and 16 a peer.
+    pub fn with_room(needs: Needs) -> Self {
+        let Needs { routers, vips, vips6, allowed } = needs;
         let room = |used: usize, least: usize| {
             u32::try_from(used.saturating_add(least.max(used / 4))).unwrap_or(u32::MAX)
         };
         let (vips, vips6) = (room(vips, 1024), room(vips6, 1024));
-        Self { routers: room(routers, 256), vips, vips6 }
+        Self { routers: room(routers, 256), vips, vips6, allowed: room(allowed, 1024) }
     }
 
     /// Whether so many fit.
-    pub fn hold(self, routers: usize, vips: usize, vips6: usize) -> bool {
+    pub fn hold(self, needs: Needs) -> bool {
+        let Needs { routers, vips, vips6, allowed } = needs;
         let fits = |used: usize, room: u32| u32::try_from(used).is_ok_and(|used| used <= room);
-        fits(routers, self.routers) && fits(vips, self.vips) && fits(vips6, self.vips6)
+        fits(routers, self.routers)
+            && fits(vips, self.vips)
+            && fits(vips6, self.vips6)
+            && fits(allowed, self.allowed)
     }
 }
 
@@ -335,6 +357,7 @@ pub struct Kernel {
     routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
     vips: Vips,
     peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
+    allowed: HashMap<MapData, Plain<PeerKey>, Plain<TtlRange>>,
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
@@ -383,6 +406,7 @@ impl Kernel {
             routers: sizes.routers.max(1),
             vips: sizes.vips.max(1),
             vips6: sizes.vips6.max(1),
+            allowed: sizes.allowed.max(1),
         };
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         remove_pins(pins)?;
@@ -399,6 +423,7 @@ impl Kernel {
         loader.map_max_entries(VIPS4, sizes.vips);
         loader.map_max_entries(VIPS6, sizes.vips6);
         loader.map_max_entries(PEERS, peers(sizes.routers));
+        loader.map_max_entries(ALLOWED, sizes.allowed);
         loader.map_max_entries(HELD4, sizes.vips);
         loader.map_max_entries(HELD6, sizes.vips6);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
@@ -421,6 +446,7 @@ impl Kernel {
             routers: take(&mut ebpf, ROUTERS)?,
             vips: Vips::take(&mut ebpf, sizes)?,
             peers: take(&mut ebpf, PEERS)?,
+            allowed: take(&mut ebpf, ALLOWED)?,
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
@@ -597,6 +623,31 @@ impl Kernel {
     /// [`Error::Map`].
     pub fn remove_router(&mut self, key: &RouterKey) -> Result<(), Error> {
         or_absent(ROUTERS, self.routers.remove(&Plain(*key)))
+    }
+
+    /// Lets the router at `index` hear a unicast peer, if it listens to its peers only ([`transport::PEERS`]).
+    ///
+    /// [`transport::PEERS`]: vrrp_common::maps::transport::PEERS
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the map was made for fewer peers.
+    pub fn allow(&mut self, index: u32, peer: IpAddr, range: TtlRange) -> Result<(), Error> {
+        let full = Error::Full { name: ALLOWED, entries: self.sizes.allowed };
+        let key = PeerKey { slot: index, source: to_field(peer) };
+        self.allowed
+            .insert(Plain(key), Plain(range), 0)
+            .map_err(|error| or_full(ALLOWED, error, full))
+    }
+
+    /// Ends what [`Self::allow`] began; nothing happens where it did not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn disallow(&mut self, index: u32, peer: IpAddr) -> Result<(), Error> {
+        let key = PeerKey { slot: index, source: to_field(peer) };
+        or_absent(ALLOWED, self.allowed.remove(&Plain(key)))
     }
 
     /// Starts to count what arrives for an address and leaves from it. Adding it again keeps the counters.

@@ -249,7 +249,8 @@ fn vrrp(
     present: &[u8],
     mut problems: Vec<Reason>,
 ) -> Vrrp {
-    if ttl != VRRP_TTL {
+    // Unicast may come from another network.
+    if ttl != VRRP_TTL && destination.is_multicast() {
         problems.push(Reason::Ttl);
     }
     let message = message(source, length, present, &mut problems);
@@ -352,7 +353,7 @@ fn is_intact(source: IpAddr, destination: IpAddr, version: u8, message: &[u8]) -
 mod tests {
     use proptest::prelude::*;
 
-    use vrrp_common::FAMILY_V4;
+    use vrrp_common::{FAMILY_V4, MULTICAST_V4};
 
     use super::*;
     use crate::engine::types::{AdvertInterval, Priority, Vrid};
@@ -498,6 +499,7 @@ mod tests {
             ..Sample::default()
         };
         sample.source[..4].copy_from_slice(&[10, 0, 0, 200]);
+        sample.destination[..4].copy_from_slice(&MULTICAST_V4);
         sample.payload[..12].copy_from_slice(&packet[20..32]);
         let read = Packet::of_sample(&sample);
         assert_eq!((&read.vlan[..], read.vrid()), (&[7][..], Some(51)));

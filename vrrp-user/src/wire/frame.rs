@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use vrrp_common::{IPPROTO_VRRP, VRRP_TTL};
+use vrrp_common::IPPROTO_VRRP;
 
 use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
 use super::vrrp::Auth;
@@ -27,6 +27,8 @@ pub struct AdvertParams<'a> {
     pub source: IpAddr,
     /// Destination address, of the same family: the VRRP group or a unicast peer.
     pub destination: IpAddr,
+    /// TTL or hop limit: 255 ([`vrrp_common::VRRP_TTL`]), unless `unicast_ttl` says otherwise.
+    pub ttl: u8,
     /// Virtual router identifier.
     pub vrid: Vrid,
     /// Interval; also tells the version.
@@ -69,7 +71,7 @@ impl AdvertFrame {
                 ipv4::Repr {
                     tos: TOS,
                     ident: 0,
-                    ttl: VRRP_TTL,
+                    ttl: params.ttl,
                     protocol: IPPROTO_VRRP,
                     source: from,
                     destination: to,
@@ -83,7 +85,7 @@ impl AdvertFrame {
                 ethernet::Repr { destination, source, ethertype: ETHERTYPE_IPV6 }.emit(&mut bytes);
                 ipv6::Repr {
                     traffic_class: TOS,
-                    hop_limit: VRRP_TTL,
+                    hop_limit: params.ttl,
                     next_header: IPPROTO_VRRP,
                     source: from,
                     destination: to,
@@ -180,7 +182,7 @@ pub fn arp_frame(message: &arp::Repr) -> [u8; ARP_LEN] {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use vrrp_common::MULTICAST_V4;
+    use vrrp_common::{MULTICAST_V4, VRRP_TTL};
 
     use super::*;
     use crate::engine::time::Centisecs;
@@ -197,6 +199,7 @@ mod tests {
             dest_mac: ethernet::VRRP_MULTICAST,
             source: Ipv4Addr::new(192, 0, 2, 5).into(),
             destination: Ipv4Addr::from(MULTICAST_V4).into(),
+            ttl: VRRP_TTL,
             vrid: Vrid::new(51).unwrap(),
             interval,
             priority: Priority(100),
@@ -347,13 +350,14 @@ mod tests {
         /// What is sent is what would be received, however it was patched on the way.
         #[test]
         fn round_trip(
-            source: [u8; 4], destination: [u8; 4], first: u8, second: u8, v2: bool,
+            source: [u8; 4], destination: [u8; 4], ttl: u8, first: u8, second: u8, v2: bool,
             v3_pseudo_header: bool, count in 1usize..=2,
             sent in 1u16..600,
         ) {
             let mut frame = AdvertFrame::new(&AdvertParams {
                 source: IpAddr::from(source),
                 destination: IpAddr::from(destination),
+                ttl,
                 priority: Priority(first),
                 addresses: &VIPS[..count],
                 v3_pseudo_header,
@@ -367,7 +371,7 @@ mod tests {
             let (ethernet, packet) = ethernet::Repr::parse(frame.bytes()).unwrap();
             prop_assert_eq!(ethernet.ethertype, ETHERTYPE_IPV4);
             let (ip, payload) = ipv4::Repr::parse(packet).unwrap();
-            prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (sent, 255, 112));
+            prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (sent, ttl, 112));
             let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source.into(), ip.destination.into()));
             prop_assert!(vrrp::Message::new_checked(payload).unwrap().verify_checksum(pseudo));
             let interval = if v2 { V2 } else { V3 };

@@ -318,6 +318,7 @@ mod tests {
             ..Sample::default()
         };
         sample.source[..4].copy_from_slice(&[10, 0, 0, 2]);
+        sample.destination[..4].copy_from_slice(&[224, 0, 0, 18]);
         sample.payload[..8].copy_from_slice(&[0x21, 51, 100, 21, 0, 1, 0, 0]);
         let packet = dissect::Packet::of_sample(&sample);
         let record = Record::of_sample(&sample, &packet);

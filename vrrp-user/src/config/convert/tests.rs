@@ -8,7 +8,9 @@ use proptest::sample::select;
 use super::*;
 use crate::config::address::AddressFlags;
 use crate::config::command::{Command, Fifo, Origin, ScriptUser};
-use crate::config::model::{Authentication, Listen, Router, Scheduling, Transport, V3Checksum};
+use crate::config::model::{
+    Authentication, Listen, Peer, Router, Scheduling, Transport, V3Checksum,
+};
 use crate::config::model::{
     Delays, Extras, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Track,
     TrackFile, TrackProcess, TrackScript, Tracked,
@@ -142,13 +144,21 @@ fn interval() -> impl Strategy<Value = AdvertInterval> {
 
 fn transport() -> impl Strategy<Value = Transport> {
     let source = || proptest::option::of(ipv4());
-    let peers = proptest::collection::hash_set(ipv4(), 1..4);
+    let limits = prop_oneof![Just((0, u8::MAX)), any::<(u8, u8)>()];
+    let peers = proptest::collection::btree_map(ipv4(), limits, 1..4);
+    let ttl = prop_oneof![Just(255), any::<u8>()];
     prop_oneof![
         source().prop_map(|source| Transport::Multicast { source }),
-        (source(), peers).prop_map(|(source, peers)| {
-            let mut peers: Vec<IpAddr> = peers.into_iter().collect();
-            peers.sort_unstable();
-            Transport::Unicast { source, peers }
+        (source(), peers, ttl, any::<bool>()).prop_map(|(source, peers, ttl, check_source)| {
+            let peers = peers.into_iter().map(|(address, (min_ttl, max_ttl))| Peer {
+                address,
+                min_ttl,
+                max_ttl,
+            });
+            let peers: Vec<Peer> = peers.collect();
+            // Who says from how far a peer is heard, means that others are not.
+            let check_source = check_source || !peers.iter().all(Peer::accepts_all);
+            Transport::Unicast { source, peers, ttl, check_source }
         }),
     ]
 }

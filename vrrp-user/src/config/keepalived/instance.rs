@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Entry, Globals, Parser, keywords, routes, set};
-use crate::config::draft::{Draft, TrackDraft};
+use crate::config::draft::{Draft, PeerDraft, TrackDraft, UnicastDraft};
 use crate::config::model::{Address, V3Checksum};
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position, Report};
@@ -32,6 +32,8 @@ pub(super) const KEYWORDS: &[&str] = &[
     "mcast_src_ip",
     "unicast_src_ip",
     "unicast_peer",
+    "unicast_ttl",
+    "check_unicast_src",
     "unicast_fault_no_peer",
     "garp_master_delay",
     "garp_master_repeat",
@@ -84,7 +86,9 @@ pub(super) struct Instance {
     source: Option<Located<IpAddr>>,
     /// The first unicast keyword.
     unicast: Option<Position>,
-    peers: Vec<Located<IpAddr>>,
+    peers: Vec<Located<PeerDraft>>,
+    ttl: Option<Located<String>>,
+    check_source: bool,
     /// `unicast_fault_no_peer`: without peers the router must not multicast.
     never_multicast: bool,
     nopreempt: Option<Position>,
@@ -126,6 +130,8 @@ impl Instance {
             source: None,
             unicast: None,
             peers: Vec::new(),
+            ttl: None,
+            check_source: false,
             never_multicast: false,
             nopreempt: None,
             preempt_delay: None,
@@ -167,7 +173,7 @@ impl Instance {
             report.warning(at, "strict mode has no authentication; it is ignored", "");
             self.password = None;
         }
-        let peers = self.finish_unicast(strict, report);
+        let unicast = self.finish_unicast(strict, globals, report);
 
         let mut garp = globals.garp;
         // The global values of the lower-priority ones come from the other global ones, not from ours.
@@ -197,7 +203,7 @@ impl Instance {
             interval: self.interval,
             password: self.password.map(|text| Located::new(text.value.into_bytes(), text.at)),
             source: self.source,
-            peers,
+            unicast,
             preempt: self.nopreempt.map(|at| Located::new(false, at)),
             preempt_delay: self.preempt_delay,
             addresses: self.addresses,
@@ -252,8 +258,14 @@ impl Instance {
     fn finish_unicast(
         &mut self,
         strict: bool,
+        globals: &Globals,
         report: &mut Report,
-    ) -> Option<Located<Vec<Located<IpAddr>>>> {
+    ) -> Option<Located<UnicastDraft>> {
+        let ttl = self.ttl.take();
+        if let (Some(ttl), true) = (&ttl, self.peers.is_empty()) {
+            let message = "unicast_ttl without unicast_peer; it is ignored";
+            report.warning(ttl.at, message, "multicast is always sent with TTL 255");
+        }
         let at = self.unicast?;
         if self.peers.is_empty() && self.never_multicast {
             // keepalived would keep it in FAULT for ever.
@@ -270,7 +282,9 @@ impl Instance {
             let hint = "remove vrrp_strict, or the unicast keywords";
             report.error(at, "strict mode has no unicast", hint);
         }
-        Some(Located::new(std::mem::take(&mut self.peers), at))
+        let check_source = self.check_source || globals.check_source;
+        let peers = std::mem::take(&mut self.peers);
+        Some(Located::new(UnicastDraft { peers, ttl, check_source }, at))
     }
 }
 
@@ -315,6 +329,11 @@ impl Parser<'_> {
                 self.source(entry, to);
             }
             "unicast_peer" => self.peers(entry, to),
+            "unicast_ttl" => to.ttl = self.value(entry).or(to.ttl.take()),
+            "check_unicast_src" => {
+                to.unicast.get_or_insert(entry.at());
+                to.check_source = true;
+            }
             "unicast_fault_no_peer" => {
                 to.unicast.get_or_insert(entry.at());
                 to.never_multicast = true;
@@ -475,11 +494,24 @@ impl Parser<'_> {
             if !self.admit(address, peer.at(), to) {
                 continue;
             }
-            if let Some(option) = peer.parameters.first() {
-                let message = format!("{} is not supported yet and ignored", option.value);
-                self.warning(option.at, message, "");
+            let mut draft = PeerDraft::from(address);
+            for option in peer.parameters.chunks(2) {
+                match option {
+                    [name, value] if name.value == "min_ttl" => draft.min_ttl = Some(value.clone()),
+                    [name, value] if name.value == "max_ttl" => draft.max_ttl = Some(value.clone()),
+                    [name, _] => {
+                        let message = format!("unknown option {} of a peer", name.value);
+                        self.warning(name.at, message, "min_ttl and max_ttl are known");
+                        break;
+                    }
+                    [name, ..] => {
+                        let message = format!("{} has no value; it is ignored", name.value);
+                        self.warning(name.at, message, "");
+                    }
+                    [] => {}
+                }
             }
-            to.peers.push(Located::new(address, peer.at()));
+            to.peers.push(Located::new(draft, peer.at()));
         }
     }
 

@@ -72,6 +72,7 @@ struct Globals {
     v3_checksum: V3Checksum,
     scheduling: Option<Scheduling>,
     strict: bool,
+    check_source: bool,
     scripts: notify::Scripts,
     routes: routes::Routes,
 }
@@ -89,6 +90,7 @@ impl Default for Globals {
             v3_checksum: V3Checksum::Rfc5798,
             scheduling: None,
             strict: false,
+            check_source: false,
             scripts: notify::Scripts::default(),
             routes: routes::Routes::default(),
         }
@@ -168,6 +170,7 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_delay_after_boot",
     "vrrp_garp_interval",
     "vrrp_gna_interval",
+    "vrrp_check_unicast_src",
 ];
 
 /// Reads entries and blocks.
@@ -428,6 +431,7 @@ impl Parser<'_> {
                 let parsed = priority.map(|n| if n == 0 { Scheduling::Other } else { fifo(n) });
                 globals.scheduling = parsed.or(globals.scheduling);
             }
+            "vrrp_check_unicast_src" => globals.check_source = true,
             // Memory is locked anyway.
             "vrrp_no_swap" => {}
             // Interfaces may come and go; that is all it asks for.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
-    Address, AddressFlags, Authentication, Config, Delays, Diagnostic, OnLost, Pauses, Router,
-    Scheduling, Severity, Transport, V3Checksum,
+    Address, AddressFlags, Authentication, Config, Delays, Diagnostic, OnLost, Pauses, Peer,
+    Router, Scheduling, Severity, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -1158,16 +1158,14 @@ fn an_address_of_two_routers() {
 fn unicast() {
     let router =
         quiet(&with("unicast_src_ip 10.0.0.8\n unicast_peer {\n 10.0.0.9\n 10.0.0.7/24\n }"));
-    let peers = vec![ip("10.0.0.9"), ip("10.0.0.7")];
-    assert_eq!(router.transport, Transport::Unicast { source: Some(ip("10.0.0.8")), peers });
+    let peers = [ip("10.0.0.9"), ip("10.0.0.7")];
+    assert_eq!(router.transport, Transport::plain_unicast(Some(ip("10.0.0.8")), &peers));
     let (config, diagnostics) =
-        accept(&with("unicast_peer {\n 10.0.0.9 min_ttl 5\n 10.0.0.9\n x\n 0.0.0.0\n fe80::1\n }"));
-    let peers = vec![ip("10.0.0.9")];
-    assert_eq!(config.routers[0].transport, Transport::Unicast { source: None, peers });
+        accept(&with("unicast_peer {\n 10.0.0.9\n 10.0.0.9\n x\n 0.0.0.0\n fe80::1\n }"));
+    assert_eq!(config.routers[0].transport, Transport::plain_unicast(None, &[ip("10.0.0.9")]));
     assert_eq!(
         diagnostics,
         [
-            "5:11: warning: min_ttl is not supported yet and ignored",
             "6:2: warning: 10.0.0.9 is twice in unicast_peer; the second one is skipped",
             "7:2: warning: unicast_peer takes an address, not `x`; ignored",
             "8:2: warning: the peer 0.0.0.0 is no address of a host; it is skipped",
@@ -1187,6 +1185,50 @@ fn unicast() {
     );
     let router = quiet(&with("mcast_src_ip 10.0.0.8"));
     assert_eq!(router.transport, Transport::Multicast { source: Some(ip("10.0.0.8")) });
+}
+
+#[test]
+fn unicast_ttls() {
+    let (config, diagnostics) = accept(&with(
+        "unicast_ttl 64\n unicast_peer {\n 10.0.0.9 max_ttl 250 min_ttl 60\n 10.0.0.8 max_ttl 256\n \
+         10.0.0.7 ttl 5 min_ttl 9\n 10.0.0.6 min_ttl\n 10.0.0.5 min_ttl 7 max_ttl 6\n }",
+    ));
+    let peer = |last, min_ttl, max_ttl| Peer { address: [10, 0, 0, last].into(), min_ttl, max_ttl };
+    let peers =
+        vec![peer(9, 60, 250), peer(8, 0, 255), peer(7, 0, 255), peer(6, 0, 255), peer(5, 7, 6)];
+    let transport = Transport::Unicast { source: None, peers, ttl: 64, check_source: true };
+    assert_eq!(config.routers[0].transport, transport);
+    assert_eq!(
+        diagnostics,
+        [
+            "7:19: warning: max_ttl must be 0 to 255, not `256`; it is ignored",
+            "8:11: warning: unknown option ttl of a peer",
+            "9:11: warning: min_ttl has no value; it is ignored",
+            "10:2: warning: min_ttl 7 of 10.0.0.5 is greater than its max_ttl 6: all its advertisements are refused",
+        ]
+    );
+    let (router, diagnostics) = warned("unicast_ttl 300\n unicast_peer { 10.0.0.9 }");
+    assert_eq!(router.transport, Transport::plain_unicast(None, &[ip("10.0.0.9")]));
+    assert_eq!(
+        diagnostics,
+        ["14: warning: unicast_ttl must be 0 to 255, not `300`; it is ignored"]
+    );
+    let (router, diagnostics) = warned("unicast_ttl 64");
+    assert_eq!(router.transport, Transport::Multicast { source: None });
+    assert_eq!(diagnostics, ["14: warning: unicast_ttl without unicast_peer; it is ignored"]);
+    // Whose sources are looked at.
+    let checks = |globals: &str, more: &str| {
+        let globals = format!("global_defs {{ {globals} }}\n");
+        match quiet(&format!("{globals}{}", with(more))).transport {
+            Transport::Unicast { check_source, .. } => Some(check_source),
+            Transport::Multicast { .. } => None,
+        }
+    };
+    assert_eq!(checks("", "unicast_peer { 10.0.0.9 }"), Some(false));
+    assert_eq!(checks("", "check_unicast_src\n unicast_peer { 10.0.0.9 }"), Some(true));
+    assert_eq!(checks("vrrp_check_unicast_src", "unicast_peer { 10.0.0.9 }"), Some(true));
+    assert_eq!(checks("", "unicast_peer { 10.0.0.9 min_ttl 0 }"), Some(true));
+    assert_eq!(checks("vrrp_check_unicast_src", ""), None);
 }
 
 #[test]
@@ -1214,8 +1256,7 @@ fn ipv6_instances() {
     assert_eq!(plain.transport, Transport::Multicast { source: Some(ip("fe80::9")) });
     assert_eq!(diagnostics, [""; 0]);
     let (unicast, _) = router("unicast_peer { 2001:db8::2 }");
-    let peers = vec![ip("2001:db8::2")];
-    assert_eq!(unicast.transport, Transport::Unicast { source: None, peers });
+    assert_eq!(unicast.transport, Transport::plain_unicast(None, &[ip("2001:db8::2")]));
     let (two, diagnostics) = router("version 2\n authentication { auth_type PASS\n auth_pass x }");
     assert_eq!((two.version(), two.authentication), (Version::V3, Authentication::None));
     assert_eq!(
@@ -1398,8 +1439,8 @@ fn example_haproxy() {
         let (config, diagnostics) = load_example("haproxy.conf", id);
         let [router] = config.routers.as_slice() else { panic!("{config:?}") };
         assert_eq!(router.priority, Priority(priority));
-        let (source, peers) = (Some(ip(source)), vec![ip(peer)]);
-        assert_eq!(router.transport, Transport::Unicast { source, peers });
+        let transport = Transport::plain_unicast(Some(ip(source)), &[ip(peer)]);
+        assert_eq!(router.transport, transport);
         assert!(!router.preempt);
         assert_eq!(router.authentication, Authentication::Pass(*b"Pa55 !#x"));
         assert_eq!((router.garp.refresh, router.garp.refresh_repeat), (Nanos::from_secs(60), 2));

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ADDRESS_KEYS, AUTHENTICATION_KEYS, GARP_KEYS, ROOT_KEYS, ROUTER_KEYS};
+use super::{
+    ADDRESS_KEYS, AUTHENTICATION_KEYS, GARP_KEYS, PEER_KEYS, ROOT_KEYS, ROUTER_KEYS, UNICAST_KEYS,
+};
 use super::{control, delays, notify, routes, track};
 use crate::config::convert;
 use crate::config::model::Config;
@@ -11,12 +13,14 @@ use crate::config::tree::{self, Secrets, Table, Value};
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 /// The document says that these are the words of ip-route(8) and ip-rule(8), and lists them without a table.
 const LINES: [&[&str]; 3] = [routes::ROUTE_KEYS, routes::RULE_KEYS, routes::NEXTHOP_KEYS];
-const TABLES: [&[&str]; 18] = [
+const TABLES: [&[&str]; 20] = [
     ROOT_KEYS,
     ROUTER_KEYS,
     ADDRESS_KEYS,
     AUTHENTICATION_KEYS,
     GARP_KEYS,
+    UNICAST_KEYS,
+    PEER_KEYS,
     control::CONTROL_KEYS,
     routes::STATIC_KEYS,
     notify::SCRIPTS_KEYS,

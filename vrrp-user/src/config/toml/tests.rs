@@ -1,13 +1,14 @@
 //! The native format, key by key; every error with line and column.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 
 use super::duration;
 use crate::config::model::{
-    Authentication, Config, Delays, OnLost, Pauses, Router, Scheduling, Transport, V3Checksum,
+    Authentication, Config, Delays, OnLost, Pauses, Peer, Router, Scheduling, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -105,9 +106,13 @@ fn all_keys() {
     let excluded = &database.excluded[0];
     assert_eq!((excluded.dev.as_deref(), excluded.scope), (Some("eth2"), 253));
     assert!(excluded.no_track && !labelled.no_track);
-    let peers = ["10.0.0.2", "10.0.0.3"].map(|peer| peer.parse().unwrap()).to_vec();
+    let peers = vec![
+        IpAddr::from([10, 0, 0, 2]).into(),
+        Peer { address: [10, 9, 0, 2].into(), min_ttl: 250, max_ttl: 254 },
+    ];
     let source = "10.0.0.1".parse().ok();
-    assert_eq!(database.transport, Transport::Unicast { source, peers });
+    let transport = Transport::Unicast { source, peers, ttl: 255, check_source: true };
+    assert_eq!(database.transport, transport);
     assert_eq!((database.garp.refresh, database.garp.refresh_repeat), (Nanos::from_secs(60), 2));
 
     assert_eq!(legacy.authentication, Authentication::Pass(*b"1111\0\0\0\0"));
@@ -496,10 +501,10 @@ fn defaults_fill_in() {
     assert_eq!((first.name.as_str(), second.name.as_str()), ("r1", "r2"));
     assert_eq!(first.interval, AdvertInterval::Centisecs(Centisecs(10)));
     assert_eq!(second.interval, AdvertInterval::Centisecs(Centisecs(100)));
-    let peers = vec!["10.0.0.2".parse().unwrap()];
+    let peers = ["10.0.0.2".parse().unwrap()];
     let source = "10.0.0.1".parse().ok();
-    assert_eq!(first.transport, Transport::Unicast { source, peers: peers.clone() });
-    assert_eq!(second.transport, Transport::Unicast { source: None, peers });
+    assert_eq!(first.transport, Transport::plain_unicast(source, &peers));
+    assert_eq!(second.transport, Transport::plain_unicast(None, &peers));
 }
 
 #[test]
@@ -657,5 +662,31 @@ fn delays() {
     ] {
         let errors = load(text).unwrap_err();
         assert!(errors[0].starts_with(error), "{text}: {errors:?}");
+    }
+}
+
+#[test]
+fn peers_with_options() {
+    let unicast = |text: &str| load_text(with(&format!("unicast = {{ {text} }}")).as_bytes());
+    let transport = |text: &str| unicast(text).unwrap().routers.remove(0).transport;
+    assert_eq!(
+        transport("peers = [{ address = \"10.0.0.2\" }]"),
+        Transport::plain_unicast(None, &[[10, 0, 0, 2].into()])
+    );
+    let far = Peer { address: [10, 0, 0, 2].into(), min_ttl: 60, max_ttl: 255 };
+    assert_eq!(
+        transport("ttl = 64, peers = [{ address = \"10.0.0.2\", min_ttl = 60 }]"),
+        Transport::Unicast { source: None, peers: vec![far], ttl: 64, check_source: true }
+    );
+    for (bad, why) in [
+        ("peers = [{ min_ttl = 60 }]", "a peer has no address"),
+        ("peers = [{ address = \"x\" }]", "address"),
+        ("peers = [{ address = \"10.0.0.2\", max_ttl = 256 }]", "max_ttl must be 0 to 255"),
+        ("peers = [{ address = \"10.0.0.2\", ttl = 6 }]", "unknown key ttl in a peer"),
+        ("peers = [\"10.0.0.2\"], ttl = 256", "unicast.ttl must be 0 to 255"),
+        ("ttl = 64", "there is no address in unicast.peers"),
+    ] {
+        let errors = unicast(bad).unwrap_err();
+        assert!(errors.iter().any(|error| error.contains(why)), "{bad}: {errors:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vrrp_common::MAX_ADDRESSES_V6;
 
 use super::{MAX_ADDRESSES, Validator};
-use crate::config::draft::Draft;
+use crate::config::draft::{Draft, PeerDraft};
 use crate::config::model::Address;
 use crate::config::report::{Located, Position};
 use crate::engine::types::Version;
@@ -16,10 +16,10 @@ impl Validator<'_> {
     /// of the other one does not go into its advertisements and is taken out; excluded addresses may be of either.
     pub(super) fn family(&mut self, draft: &mut Draft) -> Family {
         let first = draft.addresses.first().map(|address| address.value.address);
-        let peers = draft.peers.iter().flat_map(|peers| &peers.value);
+        let peers = draft.unicast.iter().flat_map(|unicast| &unicast.value.peers);
         let family = first
             .or(draft.source.as_ref().map(|source| source.value))
-            .or(peers.map(|peer| peer.value).next())
+            .or(peers.map(|peer| peer.value.address).next())
             .map_or(Family::V4, Family::of);
         let foreign = |address: IpAddr| Family::of(address) != family;
         let addresses = std::mem::take(&mut draft.addresses).into_iter();
@@ -36,16 +36,13 @@ impl Validator<'_> {
             let what = format!("the source {}", source.value);
             self.foreign(source.at, &what, family, "ignored", "");
         }
-        if let Some(peers) = &mut draft.peers {
-            let all = std::mem::take(&mut peers.value).into_iter();
-            peers.value = all
-                .filter(|Located { value: peer, at }| {
-                    if foreign(*peer) {
-                        self.foreign(*at, &format!("the peer {peer}"), family, "skipped", "");
-                    }
-                    !foreign(*peer)
-                })
-                .collect();
+        if let Some(unicast) = &mut draft.unicast {
+            unicast.value.peers.retain(|Located { value: PeerDraft { address, .. }, at }| {
+                if foreign(*address) {
+                    self.foreign(*at, &format!("the peer {address}"), family, "skipped", "");
+                }
+                !foreign(*address)
+            });
         }
         family
     }

@@ -34,6 +34,8 @@ pub(super) fn differences(
         peers.join(" ")
     };
     compare("peers", &peers(old), &peers(new));
+    compare("ttl", &old.ttl(), &new.ttl());
+    compare("check_source", &old.checks_source(), &new.checks_source());
     compare("lower_prio_advert", &before.lower_prio_advert, &after.lower_prio_advert);
     compare("higher_prio_advert", &before.higher_prio_advert, &after.higher_prio_advert);
     if old.authentication != new.authentication {

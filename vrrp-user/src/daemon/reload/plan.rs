@@ -9,6 +9,7 @@ use crate::control::api::RouterName;
 use crate::daemon::Daemon;
 use crate::daemon::router::Router;
 use crate::engine::types::{RouterId, Vrid};
+use crate::io::bpf::Needs;
 use crate::wire::family::Family;
 
 /// What makes a router the one that it was.
@@ -46,15 +47,13 @@ impl Daemon {
             Ok(prepared) => prepared,
         };
         let sizes = self.kernel.sizes();
-        let [v4, v6] = prepared.places;
-        if !sizes.hold(prepared.config.routers.len(), v4, v6) {
+        let Needs { routers, vips, vips6, allowed } = prepared.needs;
+        if !sizes.hold(prepared.needs) {
             let error = format!(
-                "{} virtual routers with {v4} IPv4 and {v6} IPv6 addresses are more than the {} with {} and {} that \
-                 there is room for since the daemon started; restart it to take them up",
-                prepared.config.routers.len(),
-                sizes.routers,
-                sizes.vips,
-                sizes.vips6
+                "{routers} virtual routers with {vips} IPv4 and {vips6} IPv6 addresses and {allowed} peers \
+                 (check_unicast_src) are more than the {} with {}, {} and {} that there is room for since the daemon \
+                 started; restart it to take them up",
+                sizes.routers, sizes.vips, sizes.vips6, sizes.allowed
             );
             return self.refuse(vec![error], prepared.warnings);
         }

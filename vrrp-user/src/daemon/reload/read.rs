@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::{Settings, Watched};
-use crate::config::model::{Config, Diagnostic, Severity};
+use crate::config::model::{Config, Diagnostic, Severity, Transport};
 use crate::config::{self, Loaded};
 use crate::engine::types::Priority;
+use crate::io::bpf::Needs;
 use crate::io::scripts::Plan;
 
 /// A configuration that was read, or why it can not be used.
@@ -34,8 +35,8 @@ pub struct Prepared {
     pub memberships: Vec<Option<usize>>,
     /// What is tracked.
     pub watched: Watched,
-    /// Pairs of interface and address, of IPv4 and of IPv6.
-    pub places: [usize; 2],
+    /// What it needs room for.
+    pub needs: Needs,
     /// The addresses that move between hosts.
     pub virtual_addresses: Vec<IpAddr>,
     /// Scripts and fifos.
@@ -78,8 +79,17 @@ fn prepare(path: &Path, settings: &Settings) -> Read {
             }
         }
     }
-    let v6 = places.iter().filter(|(_, address)| address.is_ipv6()).count();
-    let places = [places.len() - v6, v6];
+    let vips6 = places.iter().filter(|(_, address)| address.is_ipv6()).count();
+    let allowed = config.routers.iter().map(|router| match &router.transport {
+        Transport::Unicast { peers, check_source: true, .. } => peers.len(),
+        Transport::Unicast { check_source: false, .. } | Transport::Multicast { .. } => 0,
+    });
+    let needs = Needs {
+        routers: config.routers.len(),
+        vips: places.len() - vips6,
+        vips6,
+        allowed: allowed.sum(),
+    };
     // What takes them sorts them once more, which is nothing then.
     virtual_addresses.sort_unstable();
     virtual_addresses.dedup();
@@ -92,7 +102,7 @@ fn prepare(path: &Path, settings: &Settings) -> Read {
         memberships: config.memberships(),
         watched: Watched::of(&config),
         config,
-        places,
+        needs,
         virtual_addresses,
         plan,
         diagnostics,

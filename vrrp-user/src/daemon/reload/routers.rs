@@ -69,6 +69,7 @@ impl Daemon {
         let before = self.requests(id);
         let rounds = spec.garp.master_repeat;
         let old = self.router_mut(id).take_up(router);
+        self.allow_peers(id);
         self.engine.reconfigure(timer::now(), id, &spec);
         self.evaluate(id);
         if let Some((key, entry)) = self.router(id).registration(id)
@@ -76,6 +77,7 @@ impl Daemon {
         {
             log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
+        self.disallow_peers(id, old.allowed().map(|(peer, _)| peer));
         // What the kernel side kept quiet about may be news now.
         self.set_quiet(id, 0);
         let (name, version) = (Arc::clone(&self.router(id).name), self.router(id).version());
@@ -149,7 +151,9 @@ impl Daemon {
             self.take_extras(id, &model::Extras::default(), false);
             self.belongings.fights.forget(Some(id));
             self.tell_deleted(id);
+            let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
             self.router_mut(id).bury();
+            self.disallow_peers(id, peers.into_iter());
             if let Err(error) = self.kernel.clear(id.0) {
                 log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
             }
@@ -200,6 +204,7 @@ impl Daemon {
             log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
         self.publish(id, |published| *published = info);
+        self.allow_peers(id);
         self.engine.add_router(id, spec);
         // As at the start: an address that somebody has left there is not this router's yet.
         for (place, address) in self.requests(id) {
