@@ -1,15 +1,20 @@
 //! keepalived as the other side.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{Error, Host, Log, Process, Result};
+
+/// What its VRRP process prints last when it has taken up another configuration.
+const RELOADED: &str = ": Reload complete";
 
 /// A running keepalived; killed without a word on drop.
 #[derive(Debug)]
 pub struct Keepalived {
     process: Process,
     host: String,
+    dir: PathBuf,
 }
 
 impl Keepalived {
@@ -17,9 +22,7 @@ impl Keepalived {
     pub fn start(host: &Host, conf: &str) -> Result<Self> {
         let dir = host.dir("keepalived")?;
         let path = |name: &str| dir.join(name).display().to_string();
-        // It drops its own configuration when others may write to it, and complains about no router_id.
-        let text = format!("global_defs {{\n    router_id {}\n}}\n{conf}", host.name());
-        fs::write(path("conf"), text).map_err(Error::io("write keepalived.conf"))?;
+        write(&dir, host.name(), conf)?;
         let (conf, main, vrrp, check) =
             (path("conf"), path("main.pid"), path("vrrp.pid"), path("check.pid"));
         // A killed one leaves them, and the next one may take a dying process for a living one.
@@ -33,7 +36,14 @@ impl Keepalived {
             "keepalived",
             &["-n", "-D", "-l", "-G", "-P", "-f", &conf, "-p", &main, "-r", &vrrp, "-c", &check],
         )?;
-        Ok(Self { process, host: host.name().into() })
+        Ok(Self { process, host: host.name().into(), dir })
+    }
+
+    /// Gives it another configuration and SIGHUP; returns when it has taken it up.
+    pub fn reload(&mut self, host: &Host, conf: &str) -> Result<()> {
+        write(&self.dir, &self.host, conf)?;
+        let what = format!("keepalived on {} has reloaded", self.host);
+        self.process.hang_up(host, RELOADED, &what)
     }
 
     /// What it printed.
@@ -43,13 +53,15 @@ impl Keepalived {
 
     /// The states of an instance in the order in which it entered them.
     pub fn states(&self, instance: &str) -> Vec<String> {
-        let prefix = format!("({instance}) Entering ");
-        self.log()
-            .lines()
-            .iter()
-            .filter_map(|(_, line)| line.split_once(&prefix)?.1.split_once(" STATE"))
-            .map(|(state, _)| state.to_owned())
-            .collect()
+        // "Entering MASTER STATE", but "entering FAULT state" of what a reload finds.
+        let prefix = format!("({instance}) ");
+        let words = |line: &str| -> Option<String> {
+            let words = line.split_once(&prefix)?.1;
+            let state = words.strip_prefix("Entering ").or(words.strip_prefix("entering "))?;
+            let (state, rest) = state.split_once(' ')?;
+            rest.to_lowercase().starts_with("state").then(|| state.to_owned())
+        };
+        self.log().lines().iter().filter_map(|(_, line)| words(line)).collect()
     }
 
     /// Waits for an instance to be in a state (`MASTER`, `BACKUP`, `FAULT`).
@@ -75,4 +87,10 @@ impl Keepalived {
     pub fn stop(&mut self) -> Result<()> {
         self.process.terminate(Duration::from_secs(10)).map(drop)
     }
+}
+
+fn write(dir: &Path, host: &str, conf: &str) -> Result<()> {
+    // It drops its own configuration when others may write to it, and complains about no router_id.
+    let text = format!("global_defs {{\n    router_id {host}\n}}\n{conf}");
+    fs::write(dir.join("conf"), text).map_err(Error::io("write keepalived.conf"))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{Error, Result, wait_until};
+use crate::{Error, Host, Result, wait_until};
 
 /// The lines that a process printed, with the moment at which they were read. Clones share the lines.
 #[derive(Clone, Debug)]
@@ -128,6 +128,15 @@ impl Process {
     pub fn terminate(&mut self, timeout: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait(timeout)
+    }
+
+    /// SIGHUP, and waits until it has printed this once more.
+    pub(crate) fn hang_up(&mut self, host: &Host, printed: &str, what: &str) -> Result<()> {
+        let before = self.log.text().matches(printed).count();
+        self.signal(Signal::SIGHUP)?;
+        host.lab().wait_until(Duration::from_secs(20), what, || {
+            Ok((self.log.text().matches(printed).count() > before).then_some(()))
+        })
     }
 
     /// SIGKILL for it and its children at one moment, as when the machine loses power: all are stopped

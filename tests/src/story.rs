@@ -90,6 +90,14 @@ impl Daemon {
         }
     }
 
+    /// Gives it another configuration and SIGHUP; returns when it has taken it up.
+    pub fn reload(&mut self, host: &Host, conf: &str) -> Result<()> {
+        match self {
+            Self::Keepalived(daemon) => daemon.reload(host, conf),
+            Self::VrrpUser(daemon) => daemon.hang_up(host, conf),
+        }
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         match self {

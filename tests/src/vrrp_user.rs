@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::{Error, Host, Log, Process, Result};
 
+/// What it prints last when it has taken up another configuration.
+const RELOADED: &str = "] reloaded ";
+
 /// A running `vrrp-user run`; killed without a word on drop.
 #[derive(Debug)]
 pub struct VrrpUser {
@@ -76,6 +79,13 @@ impl VrrpUser {
     /// Gives it another configuration, which it reads when it is told to.
     pub fn rewrite(&self, conf: &str) -> Result<()> {
         fs::write(&self.conf, conf).map_err(Error::io("write the configuration"))
+    }
+
+    /// Gives it another configuration and SIGHUP; returns when it has taken it up.
+    pub fn hang_up(&mut self, host: &Host, conf: &str) -> Result<()> {
+        self.rewrite(conf)?;
+        let what = format!("vrrp-user on {} has reloaded", self.host);
+        self.process.hang_up(host, RELOADED, &what)
     }
 
     /// `vrrp-user reload --json`: what came of it, and the exit code.

@@ -1,8 +1,9 @@
 //! One configuration file, played in keepalived and in `vrrp-user`: the same advertisements, gratuitous ARP,
 //! addresses, routes, rules, states, script calls and fifo lines in the same order.
 //!
-//! A scene is a file in `tests/dropin/` and what happens to the host meanwhile. Both daemons play it at the
-//! same time, each in a lab of its own, and their traces are compared as text.
+//! A scene is a file in `tests/dropin/` and what happens to the host meanwhile. Lines that begin with `@before` or
+//! `@after` are there only until or since a reload. Both daemons play it at the same time, each in a lab of its own, and
+//! their traces are compared as text.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,9 @@ use vrrp_tests::{Error, Host, Lab, Log, Process, Result, pause};
 const LONG: Duration = Duration::from_secs(20);
 /// After the states are as expected: until scripts have run and lines have been read.
 const SETTLE: Duration = Duration::from_millis(1500);
+
+/// Of the routers that are written with `@PRIORITY@`.
+const OWN_PRIORITY: u8 = 149;
 
 /// What happens to the host under test.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +40,9 @@ enum Event {
     Write(&'static str, &'static str),
     /// A file in the scene's directory is removed.
     Remove(&'static str),
+    /// The daemon gets the file as it is after the reload, and SIGHUP. What comes then is compared apart from what
+    /// was before.
+    Reload,
     /// Nothing, for longer than a script needs to fail twice.
     Wait,
     /// SIGTERM.
@@ -47,11 +54,11 @@ type Step = (Event, &'static [(&'static str, &'static str)]);
 
 /// Plays the scene in both daemons; their traces must be equal.
 fn play(scene: &str, steps: &[Step]) -> Result<()> {
-    play_but(scene, steps, |_| false)
+    play_but(scene, steps, &|_| false)
 }
 
 /// As [`play`], but lines of a kind in which the daemons differ on purpose do not count.
-fn play_but(scene: &str, steps: &[Step], differs: fn(&str) -> bool) -> Result<()> {
+fn play_but(scene: &str, steps: &[Step], differs: &dyn Fn(&str) -> bool) -> Result<()> {
     let traces: Vec<Result<Vec<String>>> = thread::scope(|scope| {
         let play = |kind| scope.spawn(move || perform(scene, kind, steps));
         let players = [Kind::Keepalived, Kind::VrrpUser].map(play);
@@ -112,17 +119,23 @@ struct Stage {
     rival: Option<Daemon>,
     wire: Process,
     fifo: Process,
+    conf: String,
+    reloaded: bool,
+    /// How many announcements, script calls and fifo lines were told already.
+    told: [usize; 3],
 }
 
 fn perform(scene: &str, kind: Kind, steps: &[Step]) -> Result<Vec<String>> {
     let lab = Lab::new()?;
     let mut stage = Stage::new(&lab)?;
-    let conf = fs::read_to_string(Path::new("tests/dropin").join(scene).with_extension("conf"))
-        .map_err(Error::io(format!("read the scene {scene}")))?;
+    stage.conf = read(scene)?;
     let mut trace = Vec::new();
     for (event, states) in steps {
+        if let Event::Reload = event {
+            trace.extend(stage.seen());
+        }
         trace.push(format!("== {event:?}"));
-        stage.happen(kind, &conf, *event)?;
+        stage.happen(kind, *event)?;
         for (router, state) in *states {
             let daemon = stage.daemon.as_mut().expect("started");
             daemon.wait_state(&stage.host, router, state, LONG)?;
@@ -131,15 +144,18 @@ fn perform(scene: &str, kind: Kind, steps: &[Step]) -> Result<Vec<String>> {
         pause(SETTLE)?;
         trace.extend(stage.configuration()?);
     }
-    trace.push("== overall".to_owned());
-    trace.extend(packets(stage.wire.log()));
+    trace.extend(stage.seen());
+    // Not in parts: they come all the time, and one that is under way at the moment of a part's end is in either.
+    trace.extend(adverts(stage.wire.log()));
     if scene == "pauses" {
         trace.extend(pauses(stage.wire.log()));
     }
-    trace.extend(per_name("call", &stage.read("calls")));
-    let lines: Vec<String> = stage.fifo.log().lines().into_iter().map(|(_, line)| line).collect();
-    trace.extend(per_name("fifo", &lines.join("\n")));
     Ok(trace)
+}
+
+fn read(scene: &str) -> Result<String> {
+    fs::read_to_string(Path::new("tests/dropin").join(scene).with_extension("conf"))
+        .map_err(Error::io(format!("read the scene {scene}")))
 }
 
 impl Stage {
@@ -161,10 +177,31 @@ impl Stage {
         lab.wait_until(LONG, "tcpdump listens", || {
             Ok(wire.log().contains("listening on").then_some(()))
         })?;
-        Ok(Self { host, neighbour, dir, daemon: None, rival: None, wire, fifo })
+        let (conf, reloaded, told) = (String::new(), false, [0; 3]);
+        Ok(Self {
+            host,
+            neighbour,
+            dir,
+            daemon: None,
+            rival: None,
+            wire,
+            fifo,
+            conf,
+            reloaded,
+            told,
+        })
     }
 
-    fn happen(&mut self, kind: Kind, conf: &str, event: Event) -> Result<()> {
+    /// The file of the scene as it is now.
+    fn conf(&self, dir: &Path, priority: u8) -> String {
+        let (now, other) =
+            if self.reloaded { ("@after ", "@before ") } else { ("@before ", "@after ") };
+        let conf = lines_for(now, other, &self.conf);
+        let conf = conf.replace("@DIR@", &dir.display().to_string());
+        conf.replace("@PRIORITY@", &priority.to_string())
+    }
+
+    fn happen(&mut self, kind: Kind, event: Event) -> Result<()> {
         let write = |name: &str, text: &str| {
             // Renamed into place: nobody reads half of it.
             let new = self.dir.join("new");
@@ -173,15 +210,12 @@ impl Stage {
         };
         match event {
             Event::Start => {
-                let conf = lines_for("@HOST ", "@RIVAL ", conf);
-                let conf = conf.replace("@DIR@", &self.dir.display().to_string());
-                self.daemon = Some(kind.start(&self.host, &conf.replace("@PRIORITY@", "149"))?);
+                let conf = lines_for("@HOST ", "@RIVAL ", &self.conf(&self.dir, OWN_PRIORITY));
+                self.daemon = Some(kind.start(&self.host, &conf)?);
             }
             Event::Rival(priority) => {
                 let dir = furnish(&self.neighbour)?;
-                let conf = lines_for("@RIVAL ", "@HOST ", conf);
-                let conf = conf.replace("@DIR@", &dir.display().to_string());
-                let conf = conf.replace("@PRIORITY@", &priority.to_string());
+                let conf = lines_for("@RIVAL ", "@HOST ", &self.conf(&dir, priority));
                 self.rival = Some(Kind::Keepalived.start(&self.neighbour, &conf)?);
             }
             Event::RivalGone => {
@@ -195,6 +229,12 @@ impl Stage {
             Event::Remove(name) => {
                 fs::remove_file(self.dir.join(name)).map_err(Error::io("remove a file"))?;
             }
+            Event::Reload => {
+                self.reloaded = true;
+                let conf = lines_for("@HOST ", "@RIVAL ", &self.conf(&self.dir, OWN_PRIORITY));
+                let daemon = self.daemon.as_mut().expect("started");
+                daemon.reload(&self.host, &conf)?;
+            }
             Event::Wait => pause(2 * SETTLE)?,
             Event::Stop => {
                 if let Some(mut daemon) = self.daemon.take() {
@@ -205,8 +245,20 @@ impl Stage {
         Ok(())
     }
 
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    /// Gratuitous ARP, script calls and fifo lines since it was last asked.
+    fn seen(&mut self) -> Vec<String> {
+        let calls = fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
+        let calls = calls.lines().map(str::to_owned).collect();
+        let fifo = self.fifo.log().lines().into_iter().map(|(_, line)| line).collect();
+        let announced = announcements(self.wire.log()).into_iter().map(|(_, what)| what);
+        let all: [Vec<String>; 3] = [announced.collect(), calls, fifo];
+        let before = std::mem::replace(&mut self.told, [0, 1, 2].map(|kind| all[kind].len()));
+        let [announced, calls, fifo] = [0, 1, 2].map(|kind| &all[kind][before[kind]..]);
+        let mut seen = vec!["== seen".to_owned()];
+        seen.extend(BTreeSet::from_iter(announced).into_iter().cloned());
+        seen.extend(per_name("call", calls));
+        seen.extend(per_name("fifo", fifo));
+        seen
     }
 
     /// Addresses, routes and rules, sorted; without what the kernel makes by itself.
@@ -238,7 +290,7 @@ impl Stage {
     }
 }
 
-/// The scene with the lines that are marked for one host, and without those that are marked for the other one.
+/// The scene with the lines that begin with one mark, and without those that begin with the other one.
 fn lines_for(mark: &str, other: &str, conf: &str) -> String {
     let lines = conf.lines().map(str::trim_start).filter(|line| !line.starts_with(other));
     let lines = lines.map(|line| line.strip_prefix(mark).unwrap_or(line));
@@ -284,11 +336,10 @@ fn without<'a>(words: &[&'a str], keys: &[&str]) -> Vec<&'a str> {
     kept
 }
 
-/// What the host under test sent, as the neighbour saw it: per VRID the advertisements in order, each once however often it was
-/// repeated; the gratuitous ARP.
-fn packets(log: &Log) -> Vec<String> {
+/// The advertisements that the host under test sent, as the neighbour saw them: per VRID in order, each once however
+/// often it was repeated.
+fn adverts(log: &Log) -> Vec<String> {
     let mut adverts = BTreeMap::<String, Vec<String>>::new();
-    let announced: BTreeSet<_> = announcements(log).into_iter().map(|(_, what)| what).collect();
     for (_, packet) in dissected(log) {
         if let Some((ip, vrrp)) = packet.split_once(": VRRPv") {
             // keepalived numbers its IP packets per socket, we per router; flow labels are at random.
@@ -304,8 +355,7 @@ fn packets(log: &Log) -> Vec<String> {
             }
         }
     }
-    let adverts = adverts.into_values().flatten().map(|advert| format!("advert {advert}"));
-    adverts.chain(announced).collect()
+    adverts.into_values().flatten().map(|advert| format!("advert {advert}")).collect()
 }
 
 /// What tcpdump says of each packet, in one line, and when it came, since midnight.
@@ -361,9 +411,9 @@ fn is_gratuitous(packet: &str) -> bool {
 
 /// Lines sorted by what they are about, the first two words, each of those in its order: that of different
 /// routers depends on the weather.
-fn per_name(kind: &str, text: &str) -> Vec<String> {
+fn per_name(kind: &str, lines: &[String]) -> Vec<String> {
     let mut about = BTreeMap::<Vec<&str>, Vec<String>>::new();
-    for line in text.lines() {
+    for line in lines {
         let name = line.split_whitespace().take(2).collect();
         about.entry(name).or_default().push(format!("{kind} {line}"));
     }
@@ -454,7 +504,7 @@ fn group() -> Result<()> {
     ];
     // One that gives way because of its group says so, and whoever follows need not wait for its silence. Which of
     // the two that is depends on whose rival is first.
-    play_but("group", steps, |line| line.contains(", prio 0,"))
+    play_but("group", steps, &|line| line.contains(", prio 0,"))
 }
 
 #[test]
@@ -514,7 +564,7 @@ fn startup_delay() -> Result<()> {
         (Event::Stop, &[]),
     ];
     // keepalived does not say that the owner is BACKUP as long.
-    play_but("startup_delay", steps, |line| line.contains("INSTANCE VI_2 BACKUP"))
+    play_but("startup_delay", steps, &|line| line.contains("INSTANCE VI_2 BACKUP"))
 }
 
 #[test]
@@ -528,4 +578,100 @@ fn links_that_flap() -> Result<()> {
         (Event::Stop, &[]),
     ];
     play("updown", steps)
+}
+
+/// States of these routers.
+macro_rules! all {
+    ($state:literal: $($router:literal)*) => {
+        &[$(($router, $state)),*]
+    };
+}
+
+#[test]
+fn reload() -> Result<()> {
+    let steps: &[Step] = &[
+        (
+            Event::Start,
+            all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_6" "VI_7" "VI_9" "VI_10" "VI_11" "VI_12" "VI_13"
+                 "VI_14"),
+        ),
+        (Event::Reload, all!("MASTER": "VI_1" "VI_2" "VI_8" "VI_14")),
+        (Event::Stop, &[]),
+    ];
+    // Of a router with a new address keepalived announces all.
+    let stays = ["10.0.0.120 ", "10.0.0.122 ", "10.0.0.132 "];
+    let others = |line: &str| tells_priority(line) || is_announced(line, &stays);
+    play_but("reload", steps, &others)
+}
+
+#[test]
+fn reload_backup() -> Result<()> {
+    let steps: &[Step] = &[
+        (
+            Event::Start,
+            all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_6" "VI_7" "VI_8" "VI_9" "VI_10" "VI_11" "VI_12"),
+        ),
+        (Event::CarrierLost, all!("FAULT": "VI_6" "VI_7" "VI_8" "VI_11")),
+        (
+            Event::Rival(200),
+            all!("BACKUP": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_9" "VI_10" "VI_12"),
+        ),
+        (Event::Reload, &[("VI_8", "BACKUP"), ("VI_9", "FAULT"), ("VI_13", "MASTER")]),
+        (Event::RivalGone, all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_8" "VI_10" "VI_12")),
+        (Event::Stop, &[]),
+    ];
+    play_but("reload_backup", steps, &tells_priority)
+}
+
+#[test]
+fn reload_group() -> Result<()> {
+    let all =
+        all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_6" "VI_7" "VI_8" "VI_9" "VI_10");
+    let steps: &[Step] = &[(Event::Start, all), (Event::Reload, &[]), (Event::Stop, &[])];
+    // keepalived leaves the masters out where it tells all states after a reload.
+    let masters = |line: &str| line.starts_with("fifo INSTANCE") && line.contains(" MASTER ");
+    play_but("reload_group", steps, &masters)
+}
+
+#[test]
+fn reload_routes() -> Result<()> {
+    let all = all!("MASTER": "VI_1");
+    play("reload_routes", &[(Event::Start, all), (Event::Reload, &[]), (Event::Stop, &[])])
+}
+
+#[test]
+fn reload_version_3() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_7")),
+        (Event::Reload, all!("MASTER": "VI_6")),
+        (Event::Stop, &[]),
+    ];
+    let stays = ["2001:db8::3,", "fe80::100,"];
+    play_but("reload_version3", steps, &|line| is_announced(line, &stays))
+}
+
+#[test]
+fn reload_tracking() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4")),
+        (Event::Write("load", "-7\n"), &[]),
+        (Event::Reload, &[]),
+        (Event::Wait, &[]),
+        (Event::Write("alive", ""), &[]),
+        (Event::Wait, &[]),
+        (Event::Stop, &[]),
+    ];
+    play_but("reload_tracking", steps, &tells_priority)
+}
+
+/// What a reload itself makes of priorities is told by us only, or as that of a backup by keepalived.
+fn tells_priority(line: &str) -> bool {
+    line.starts_with("fifo") && line.contains("_PRIORITY ")
+}
+
+fn is_announced(line: &str, addresses: &[&str]) -> bool {
+    let is = |address| {
+        line.contains(&format!("who-has {address}")) || line.contains(&format!("tgt is {address}"))
+    };
+    line.starts_with("announced") && addresses.iter().any(is)
 }

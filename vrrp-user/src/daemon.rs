@@ -61,7 +61,9 @@ use crate::control::server::{self, Channels, Question};
 use crate::counters::counters;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
-use crate::engine::types::{Action, FaultCause, Link, Lost, Notice, Priority, RouterId, State};
+use crate::engine::types::{
+    Action, Cause, FaultCause, Link, Lost, Notice, Priority, RouterId, State,
+};
 use crate::io::bpf::{self, CaptureMode, Kernel, Needs, Sizes, Vip};
 use crate::io::netlink::{
     self, AddressRequest, Answer, Ask, InterfaceAddress, Netlink, Report, Subject,
@@ -1425,7 +1427,9 @@ impl Daemon {
                 Some(Action::Transition { router, from, to, cause, .. }) => {
                     let words = self.words(cause);
                     log::info!("{}: {from} -> {to}: {words}", self.router(router).place());
-                    self.tell_transition(router, to);
+                    if cause != Cause::Removed {
+                        self.tell_transition(router, to);
+                    }
                 }
                 Some(Action::Notice { router, notice }) => {
                     self.tell_notice(router, &notice);

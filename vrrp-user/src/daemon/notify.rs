@@ -133,6 +133,14 @@ fn notified(state: State) -> Notified {
     }
 }
 
+/// As [`notified`], of a state that lasts.
+fn still(state: State) -> Option<Notified> {
+    match state {
+        State::Master | State::Backup | State::Fault => Some(notified(state)),
+        State::Init => None,
+    }
+}
+
 impl Daemon {
     fn subject(&self, id: RouterId) -> Subject {
         Subject::Instance(Arc::clone(&self.router(id).name))
@@ -152,24 +160,30 @@ impl Daemon {
         self.notifier.tell(Event { subject: self.subject(id), what });
     }
 
-    /// A router left the configuration.
-    pub(super) fn tell_deleted(&mut self, id: RouterId) {
+    /// A router left the configuration, in which it had this state and priority.
+    pub(super) fn tell_deleted(&mut self, id: RouterId, state: State, priority: Priority) {
         if self.notifier.scripts.is_none() {
             return;
         }
-        let what = What::State { state: Notified::Deleted, priority: self.effective_priority(id) };
+        let fault = match state {
+            State::Master | State::Backup => false,
+            State::Fault | State::Init => true,
+        };
+        let what = What::Deleted { fault, priority: priority.0 };
         self.notifier.tell(Event { subject: self.subject(id), what });
     }
 
-    /// Tells the fifos the state of every router, after a reload (`fifo_write_vrrp_states_on_reload`).
+    /// Tells the fifos the state of every group and router, after a reload (`fifo_write_vrrp_states_on_reload`).
     pub(super) fn tell_states(&mut self) {
+        for (id, name) in self.tracking.group_names() {
+            let state = self.engine.group_view(id).and_then(|(state, ..)| still(state));
+            if let Some(state) = state {
+                let what = What::StillIn { state, priority: 0 };
+                self.notifier.tell(Event { subject: Subject::Group(name.into()), what });
+            }
+        }
         for id in self.ids() {
-            let state = match self.engine.state(id) {
-                Some(State::Master) => Notified::Master,
-                Some(State::Backup) => Notified::Backup,
-                Some(State::Fault) => Notified::Fault,
-                Some(State::Init) | None => continue,
-            };
+            let Some(state) = self.engine.state(id).and_then(still) else { continue };
             let what = What::StillIn { state, priority: self.effective_priority(id) };
             self.notifier.tell(Event { subject: self.subject(id), what });
         }

@@ -32,7 +32,7 @@ use crate::config::socket::{SocketAccess, SocketMode};
 use crate::control::access::Access;
 use crate::control::api::{LastReload, Reloaded};
 use crate::engine::time::Nanos;
-use crate::engine::types::{Action, RouterId};
+use crate::engine::types::{Action, Priority, RouterId, State};
 use crate::io::netlink::AddressRequest;
 use crate::io::scripts::Board;
 use crate::io::{sched, timer};
@@ -194,6 +194,8 @@ struct UnderWay {
     /// The running router that each of the new configuration is, if any.
     matches: Vec<Option<RouterId>>,
     removed: Vec<RouterId>,
+    /// What each of them was when it was removed.
+    lasts: Vec<(State, Priority)>,
     /// What changed routers held, and do not hold any more.
     dropped: BTreeMap<Place, (RouterId, AddressRequest)>,
     stage: Stage,
@@ -267,7 +269,7 @@ impl Daemon {
                     // There is more to do as long as there are actions, and answers wake us.
                     return false;
                 }
-                self.clear(&reload.removed);
+                self.clear(&reload.removed, &reload.lasts);
                 // Those that are gone were told of by the old plan, those that are new are by the new one.
                 let plan = std::mem::take(&mut reload.prepared.plan);
                 reload.tell_states = plan.states_on_reload;

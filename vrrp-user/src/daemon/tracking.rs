@@ -140,6 +140,11 @@ impl Tracking {
         spec.group = group.map(|group| self.group(&group.name));
     }
 
+    /// The sync groups of all configurations so far, with what they are called.
+    pub fn group_names(&self) -> impl Iterator<Item = (GroupId, &str)> {
+        (0..).map(GroupId).zip(self.groups.iter().map(|name| &**name))
+    }
+
     /// Sync groups that there were, but are not in a configuration.
     pub fn former_groups(&self, config: &Config) -> Vec<GroupId> {
         let there = |name: &str| config.groups.iter().any(|group| group.name == *name);

@@ -161,7 +161,9 @@ impl Engine {
     ///
     /// Its last actions still name the id: it may be used again once they are drained.
     pub fn remove_router(&mut self, now: Nanos, id: RouterId) {
-        self.dispatch(now, id, Event::Shutdown(Cause::Removed));
+        if !self.stopped {
+            self.apply(now, id, Event::Shutdown(Cause::Removed));
+        }
         let Some(router) = self.routers.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
@@ -468,7 +470,8 @@ impl Engine {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let to = group.common_state();
         let from = std::mem::replace(&mut group.state, to);
-        if from != to {
+        // Of one whose last member has left there is nothing to tell.
+        if from != to && group.members().next().is_some() {
             self.actions.push_back(Action::GroupTransition { group: id, from, to, at: now });
         }
     }

@@ -82,6 +82,7 @@ impl Daemon {
             prepared,
             matches,
             removed,
+            lasts: Vec::new(),
             dropped: BTreeMap::new(),
             stage: Stage::Changes,
             next: 0,

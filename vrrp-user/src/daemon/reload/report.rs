@@ -21,13 +21,13 @@ impl Daemon {
     /// All is done.
     pub(super) fn finish(&mut self, reload: UnderWay) {
         let UnderWay { prepared, discarded, mut report, check, tell_states, .. } = reload;
-        if tell_states {
-            self.tell_states();
-        }
         if !check {
             for group in self.tracking.former_groups(&prepared.config) {
                 self.engine.remove_group(group);
             }
+        }
+        if tell_states {
+            self.tell_states();
         }
         report.settings = self.take_up_settings(&prepared, check);
         report.applied = !check;

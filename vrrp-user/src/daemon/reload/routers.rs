@@ -9,7 +9,7 @@ use crate::config::model;
 use crate::control::api::{ChangedRouter, RouterName};
 use crate::daemon::router::{Router, version_number};
 use crate::daemon::{Daemon, shared};
-use crate::engine::types::{RouterId, RouterSpec, State};
+use crate::engine::types::{Priority, RouterId, RouterSpec, State};
 use crate::io::bpf;
 use crate::io::netlink::{Ask, Request};
 use crate::io::timer;
@@ -130,6 +130,8 @@ impl Daemon {
             {
                 log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
             }
+            let view = self.engine.view(id);
+            reload.lasts.push(view.map_or((State::Init, Priority(0)), |v| (v.state, v.priority)));
             // It says farewell, and gives its addresses up, in its turn.
             self.engine.remove_router(timer::now(), id);
             self.router_mut(id).gone = true;
@@ -143,14 +145,14 @@ impl Daemon {
     }
 
     /// Nothing is to be done any more for routers that are gone: others may have their numbers.
-    pub(super) fn clear(&mut self, removed: &[RouterId]) {
-        for &id in removed {
+    pub(super) fn clear(&mut self, removed: &[RouterId], lasts: &[(State, Priority)]) {
+        for (&id, &(state, priority)) in removed.iter().zip(lasts) {
             for (place, request) in self.requests(id) {
                 self.let_go(id, place, request);
             }
             self.take_extras(id, &model::Extras::default(), false);
             self.belongings.fights.forget(Some(id));
-            self.tell_deleted(id);
+            self.tell_deleted(id, state, priority);
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
             self.router_mut(id).bury();
             self.disallow_peers(id, peers.into_iter());

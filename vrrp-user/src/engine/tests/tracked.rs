@@ -402,6 +402,21 @@ fn who_joins_a_master_is_one() {
     assert_eq!(states(&engine, [B, C]), [State::Master; 2]);
 }
 
+#[test]
+fn a_group_without_members_has_no_state() {
+    let mut engine = group([100, 100], &[]);
+    started(&mut engine, [A, B]);
+    let at = START + Nanos::from_secs(4);
+    run(&mut engine, at);
+    for id in [A, B] {
+        engine.remove_router(at, id);
+    }
+    let told = |action| matches!(action, Action::GroupTransition { .. });
+    assert!(!std::iter::from_fn(|| engine.poll_action()).any(told));
+    engine.add_router(C, RouterSpec { group: Some(GROUP), ..tracking(100, &[]) });
+    assert_eq!(engine.group_view(GROUP).map(|(state, ..)| state), Some(State::Init));
+}
+
 /// Thousands in one group: whatever concerns one costs the same, or this test would take minutes.
 #[test]
 fn thousands_move_together() {

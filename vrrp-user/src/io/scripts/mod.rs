@@ -90,6 +90,13 @@ pub enum What {
         /// Its priority; 0 for a group.
         priority: u8,
     },
+    /// It left the configuration.
+    Deleted {
+        /// Whether it was in FAULT.
+        fault: bool,
+        /// Its priority.
+        priority: u8,
+    },
     /// As master, it heard of a lower priority.
     LowerPriority {
         /// Its own.

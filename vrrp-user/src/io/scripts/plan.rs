@@ -191,8 +191,8 @@ impl Plan {
             Notified::Backup => &told.backup,
             Notified::Fault => &told.fault,
             Notified::Stop => &told.stop,
-            Notified::Deleted if told.says_deleted => &told.deleted,
-            Notified::Deleted => &told.fault,
+            // Not that of FAULT where this is what it is called: keepalived does not run it either.
+            Notified::Deleted => &told.deleted,
         };
         let own = own.iter().map(|script| (Arc::clone(script), false));
         own.chain(told.any.iter().map(|script| (Arc::clone(script), true))).collect()
@@ -205,11 +205,14 @@ impl Plan {
             Notified::Backup => "BACKUP",
             Notified::Fault => "FAULT",
             Notified::Stop => "STOP",
-            Notified::Deleted => {
-                let says = self.subjects.get(subject).is_some_and(|told| told.says_deleted);
-                if says { "DELETED" } else { "FAULT" }
-            }
+            Notified::Deleted if self.says_deleted(subject) => "DELETED",
+            Notified::Deleted => "FAULT",
         }
+    }
+
+    /// Whether one that leaves the configuration is called DELETED, and not FAULT (`notify_deleted`).
+    pub(super) fn says_deleted(&self, subject: &Subject) -> bool {
+        self.subjects.get(subject).is_some_and(|told| told.says_deleted)
     }
 
     /// What runs when a master hears of a lower priority.
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!(texts(&plan, &a, Notified::Master), [own("m"), any.clone()]);
         assert_eq!(texts(&plan, &a, Notified::Backup), std::slice::from_ref(&any));
         // As keepalived says it, unless notify_deleted is there.
-        assert_eq!(texts(&plan, &a, Notified::Deleted), [own("f"), any]);
+        assert_eq!(texts(&plan, &a, Notified::Deleted), [any]);
         assert_eq!(plan.state_name(&a, Notified::Deleted), "FAULT");
         assert_eq!(texts(&plan, &b, Notified::Deleted), [own("d")]);
         assert_eq!(plan.state_name(&b, Notified::Deleted), "DELETED");

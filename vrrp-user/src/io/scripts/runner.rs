@@ -148,6 +148,13 @@ impl Runner {
                 self.run_state(subject, state, priority);
             }
             What::StillIn { state, priority } => self.tell_state(subject, state, priority),
+            What::Deleted { fault, priority } => {
+                // That it is in FAULT was told already.
+                if !fault || self.plan.says_deleted(subject) {
+                    self.tell_state(subject, Notified::Deleted, priority);
+                    self.run_state(subject, Notified::Deleted, priority);
+                }
+            }
             What::LowerPriority { priority } => {
                 self.tell_fifos(subject, "lower priority", "MASTER_RX_LOWER_PRI", priority);
                 if let Some(script) = self.plan.on_lower_priority(subject) {
