@@ -181,6 +181,82 @@ fn processes_are_counted() -> Result<()> {
     priority(70, &mut daemon)
 }
 
+/// What is tracked is told of when it changes, before what it does to the router; not when it flaps without end.
+#[test]
+fn changes_of_what_is_tracked_are_events() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let dir = host.dir("tracked")?;
+    let (flag, file) = (dir.join("broken"), dir.join("file"));
+    let conf = format!(
+        "vrrp_script chk {{\n script \"/bin/sh -c 'test ! -e {}'\"\n interval 1\n weight -50\n}}\n\
+         track_file f {{\n file {}\n weight 1\n init_file 0\n}}\n{}{}{}",
+        flag.display(),
+        file.display(),
+        instance(51, 150).with("track_script {\nchk\n}").with("track_file {\nf\n}"),
+        instance(52, 150).with("track_script {\nchk\n}"),
+        instance(53, 150),
+    );
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    for router in ["VI_51", "VI_52", "VI_53"] {
+        daemon.wait_state(&host, router, "MASTER", LONG)?;
+    }
+    let binary = VrrpUser::binary()?.display().to_string();
+    let name = VrrpUser::instance(&host);
+    let follow = |args: &[&str]| {
+        let all = [&["events", "--json", "--since", "1h", "--instance", &name], args].concat();
+        host.spawn("events", &binary, &all)
+    };
+    let (all, one, other) = (follow(&[])?, follow(&["VI_51"])?, follow(&["VI_53"])?);
+    let priority = |wanted: u8, daemon: &VrrpUser| {
+        lab.wait_until(LONG, &format!("priority {wanted}"), || {
+            Ok((daemon.router(&host, "VI_52")?["priority"] == wanted).then_some(()))
+        })
+    };
+    priority(150, &daemon)?;
+    fs::write(&flag, "").unwrap();
+    priority(100, &daemon)?;
+    fs::remove_file(&flag).unwrap();
+    priority(150, &daemon)?;
+    let events = |process: &vrrp_tests::Process| -> Vec<serde_json::Value> {
+        process.log().text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let of = |process: &vrrp_tests::Process, object: &str| -> Vec<serde_json::Value> {
+        events(process).into_iter().filter(|event| event["object"] == object).collect()
+    };
+    lab.wait_until(LONG, "both changes", || Ok((of(&one, "script chk").len() == 2).then_some(())))?;
+    let [down, up] = &of(&one, "script chk")[..] else { panic!("{:?}", events(&one)) };
+    let told = |event: &serde_json::Value| {
+        ["event", "from", "to", "cause", "reason"]
+            .map(|field| event[field].as_str().unwrap_or_default().to_owned())
+            .join("|")
+    };
+    let tracked = "tracked by VI_51 and 1 more";
+    let said = format!("tracked|up|down|tracked-down|is down (exit status 1); {tracked}");
+    assert_eq!(told(down), said);
+    assert_eq!(told(up), format!("tracked|down|up|tracked-up|is up; {tracked}"));
+    assert!(down["router"].is_null() && down["schema"] == 1, "{down}");
+    // What comes of it comes after it.
+    let number = |event: &serde_json::Value| event["number"].as_u64().unwrap();
+    let changed = events(&one).into_iter().find(|event| event["cause"] == "priority-changed");
+    assert!(number(&changed.unwrap()) > number(down));
+
+    // Faster than anybody could read: the last of it is counted only.
+    for value in 1..=100 {
+        let new = file.with_extension("new");
+        fs::write(&new, value.to_string()).unwrap();
+        fs::rename(new, &file).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let left_out = || daemon.status(&host).unwrap()["counters"]["notice_left_out"].as_u64();
+    lab.wait_until(LONG, "some are left out", || Ok(left_out().filter(|count| *count > 0)))?;
+    lab.wait_until(LONG, "16 are told", || Ok((of(&all, "file f").len() == 16).then_some(())))?;
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(of(&all, "file f").len(), 16);
+    assert_eq!((of(&other, "file f").len(), of(&other, "script chk").len()), (0, 0));
+    Ok(())
+}
+
 #[test]
 fn operators_move_routers() -> Result<()> {
     let lab = Lab::new()?;

@@ -45,7 +45,7 @@ use self::addresses::{Addresses, Outcome, Place, Request, Vanished};
 use self::announce::Forwarding;
 use self::delays::Delayed;
 use self::extras::Handle;
-use self::history::{History, What};
+use self::history::{History, What, Whom};
 use self::interfaces::{Capture, Change, Interface, Interfaces};
 use self::lockfile::LockFile;
 use self::notify::Notifier;
@@ -234,7 +234,8 @@ counters! {
         RestoreLimited = "restore_limited",
         /// A setting of an interface that the kernel refused.
         SettingFailed = "setting_failed",
-        /// A notice that the history left out, because the router had too many of them in a minute.
+        /// A notice or a change of something tracked that the history left out, because there were too many of them in
+        /// a minute.
         NoticeLeftOut = "notice_left_out",
         /// A tracked file that holds no number, or can not be read.
         BadTrackFile = "bad_track_file",
@@ -668,7 +669,7 @@ impl Daemon {
                 Some(question) = sources.questions.recv() => {
                     self.answer(question);
                 }
-                Some(found) = sources.finds.recv() => self.found(&found),
+                Some(found) = sources.finds.recv() => self.found(found),
                 Some(read) = sources.read.recv() => self.configuration_read(read),
             }
             more = self.drain_ring(&mut sources.ring);
@@ -1394,17 +1395,17 @@ impl Daemon {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
                 Action::Transition { router, from, to, cause, at } => {
                     self.transition(router, to, at);
-                    self.note(router, at, What::Transition { from, to, cause });
+                    self.note(Whom::Router(router), at, What::Transition { from, to, cause });
                     self.later.push_back(action);
                 }
                 Action::Notice { router, notice } => {
-                    self.note(router, timer::now(), What::Notice(notice));
+                    self.note(Whom::Router(router), timer::now(), What::Notice(notice));
                     self.later.push_back(action);
                 }
                 Action::PriorityChanged { router, from, to } => {
                     self.priority_changed(router, to);
                     let notice = Notice::PriorityChanged { from, to };
-                    self.note(router, timer::now(), What::Notice(notice));
+                    self.note(Whom::Router(router), timer::now(), What::Notice(notice));
                     self.later.push_back(action);
                 }
                 Action::GroupTransition { .. }
@@ -1460,8 +1461,8 @@ impl Daemon {
         !self.later.is_empty() && self.asked < ASKED
     }
 
-    fn note(&mut self, id: RouterId, at: Nanos, what: What) {
-        if !self.history.note(id, at, what) {
+    fn note(&mut self, whom: Whom, at: Nanos, what: What) {
+        if !self.history.note(whom, at, what) {
             self.count(Counter::NoticeLeftOut);
         }
     }

@@ -48,24 +48,32 @@ pub fn events(
 }
 
 fn line(event: &Event, terminal: Terminal) -> String {
-    format!(
-        "{}  {} ({}/{})  {}  {}",
-        event.time,
-        terminal.paint(&event.router, Colour::Bold),
-        event.interface,
-        event.vrid,
-        happened(event, terminal),
-        event.reason
-    )
+    let bold = |name: &str| terminal.paint(name, Colour::Bold);
+    let who = match (&event.router, &event.interface, event.vrid, &event.object) {
+        (Some(router), Some(interface), Some(vrid), _) => {
+            format!("{} ({interface}/{vrid})", bold(router))
+        }
+        (_, _, _, Some(object)) => bold(object),
+        (..) => "-".to_owned(),
+    };
+    format!("{}  {who}  {}  {}", event.time, happened(event, terminal), event.reason)
 }
 
-/// `BACKUP -> MASTER`, or `notice`.
+/// `BACKUP -> MASTER`, `notice`, or `up -> down`.
 pub(super) fn happened(event: &Event, terminal: Terminal) -> String {
     match &event.what {
         Happened::Transition { from, to } => {
             format!("{from} -> {}", terminal.paint(to, state_colour(to)))
         }
         Happened::Notice => terminal.paint("notice", Colour::Yellow),
+        Happened::Tracked { from, to } => {
+            let colour = match to.as_str() {
+                "up" => Colour::Green,
+                "down" => Colour::Red,
+                _ => Colour::Yellow,
+            };
+            format!("{from} -> {}", terminal.paint(to, colour))
+        }
     }
 }
 
@@ -101,9 +109,10 @@ mod tests {
             schema: SCHEMA,
             number: 1,
             time: "2026-01-02T03:04:05.678Z".to_owned(),
-            router: "VI_1".to_owned(),
-            interface: "eth0".to_owned(),
-            vrid: 51,
+            router: Some("VI_1".to_owned()),
+            interface: Some("eth0".to_owned()),
+            vrid: Some(51),
+            object: None,
             what: Happened::Transition { from: "BACKUP".to_owned(), to: "MASTER".to_owned() },
             cause: "master-down".to_owned(),
             reason: "took over".to_owned(),
@@ -113,5 +122,13 @@ mod tests {
         event.what = Happened::Notice;
         let shown = line(&event, Terminal::default());
         assert_eq!(shown, "2026-01-02T03:04:05.678Z  VI_1 (eth0/51)  notice  took over");
+        event.what = Happened::Tracked { from: "up".to_owned(), to: "down".to_owned() };
+        (event.router, event.object) = (None, Some("script chk".to_owned()));
+        event.reason = "is down (exit status 1); tracked by VI_1".to_owned();
+        let shown = line(&event, Terminal::default());
+        assert_eq!(
+            shown,
+            "2026-01-02T03:04:05.678Z  script chk  up -> down  is down (exit status 1); tracked by VI_1"
+        );
     }
 }

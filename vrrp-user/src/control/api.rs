@@ -428,7 +428,7 @@ pub struct TimerStatus {
     pub in_ms: u64,
 }
 
-/// Something that happened to a router.
+/// Something that happened to a router, or to something that routers track.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// [`SCHEMA`].
@@ -437,17 +437,23 @@ pub struct Event {
     pub number: u64,
     /// When, RFC 3339 in UTC.
     pub time: String,
-    /// Name of the router.
-    pub router: String,
+    /// Name of the router; nothing of what is tracked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
     /// Its interface.
-    pub interface: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Virtual router identifier.
-    pub vrid: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrid: Option<u8>,
+    /// What is tracked, as in `script chk_haproxy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// What.
     #[serde(flatten)]
     pub what: Happened,
     /// As a name that never changes: [`crate::engine::types::Cause::name`] of a transition,
-    /// [`crate::engine::types::Notice::name`] of a notice.
+    /// [`crate::engine::types::Notice::name`] of a notice, `tracked-up` and the like of what is tracked.
     pub cause: String,
     /// The same in words.
     pub reason: String,
@@ -466,6 +472,13 @@ pub enum Happened {
     },
     /// Something worth telling, and the state stays.
     Notice,
+    /// Something that is tracked changed.
+    Tracked {
+        /// Before: `up`, `down`, `unknown`, or the number in a file.
+        from: String,
+        /// After.
+        to: String,
+    },
 }
 
 /// A master that is another router.
@@ -741,9 +754,10 @@ mod tests {
             schema: SCHEMA,
             number: 7,
             time: "2026-01-02T03:04:05.678Z".to_owned(),
-            router: "VI_1".to_owned(),
-            interface: "eth0".to_owned(),
-            vrid: 51,
+            router: Some("VI_1".to_owned()),
+            interface: Some("eth0".to_owned()),
+            vrid: Some(51),
+            object: None,
             what: Happened::Transition { from: "BACKUP".to_owned(), to: "MASTER".to_owned() },
             cause: "master-down".to_owned(),
             reason: "took over".to_owned(),
@@ -757,6 +771,17 @@ mod tests {
         event.what = Happened::Notice;
         let text = serde_json::to_string(&event).unwrap();
         assert!(text.contains(r#","event":"notice","cause":"#), "{text}");
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        (event.router, event.interface, event.vrid) = (None, None, None);
+        event.object = Some("script chk_web".to_owned());
+        event.what = Happened::Tracked { from: "up".to_owned(), to: "down".to_owned() };
+        (event.number, event.cause) = (6, "tracked-down".to_owned());
+        event.reason = "is down (exit status 1); tracked by VI_1".to_owned();
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            text,
+            r#"{"schema":1,"number":6,"time":"2026-01-02T03:04:05.678Z","object":"script chk_web","event":"tracked","from":"up","to":"down","cause":"tracked-down","reason":"is down (exit status 1); tracked by VI_1"}"#
+        );
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
     }
 }

@@ -159,7 +159,7 @@ pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// So many events were overwritten in the daemon before they could be sent.
     Lost(u64),
 }
@@ -184,7 +184,7 @@ pub fn follow(
             return None;
         }
         let news = match connection.answer() {
-            Ok(Answer::Event(event)) => Ok(News::Event(event)),
+            Ok(Answer::Event(event)) => Ok(News::Event(Box::new(event))),
             Ok(Answer::Lost { events }) => Ok(News::Lost(events)),
             Ok(
                 Answer::Status(_)

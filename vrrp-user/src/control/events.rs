@@ -7,21 +7,34 @@ use jiff::{SignedDuration, Timestamp};
 use super::api::{Event, Happened, SCHEMA};
 use crate::daemon::history::{Entry, What};
 use crate::engine::time::Nanos;
+use crate::engine::types::Health;
 use crate::io::timer;
 
 /// An entry of the history with what a reader needs to know whose it is.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Name of the router.
-    pub name: Arc<str>,
-    /// Its interface.
-    pub interface: Arc<str>,
-    /// Virtual router identifier.
-    pub vrid: u8,
-    /// Why it changed state, with the names of what is to blame.
+    /// Whose it is.
+    pub whose: Whose,
+    /// Why it changed state, with the names of what is to blame; of something tracked, how it is.
     pub words: Option<String>,
     /// What happened.
     pub entry: Entry,
+}
+
+/// To whom something happened.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    /// To a router.
+    Router {
+        /// Its name.
+        name: Arc<str>,
+        /// Its interface.
+        interface: Arc<str>,
+        /// Virtual router identifier.
+        vrid: u8,
+    },
+    /// To something that is tracked, as in `script chk_haproxy`.
+    Object(String),
 }
 
 /// One moment on both clocks: the history has readings of `CLOCK_MONOTONIC`, people have the other one.
@@ -54,21 +67,40 @@ impl Moment {
 impl Record {
     /// As the control socket has it.
     pub fn event(&self, now: Moment) -> Event {
-        let (what, cause, reason) = match self.entry.what {
+        let (what, cause, reason) = match &self.entry.what {
             What::Transition { from, to, cause } => (
                 Happened::Transition { from: from.name().to_owned(), to: to.name().to_owned() },
                 cause.name(),
                 self.words.clone().unwrap_or_else(|| cause.to_string()),
             ),
             What::Notice(notice) => (Happened::Notice, notice.name(), notice.to_string()),
+            What::Tracked { from, to, .. } => (
+                Happened::Tracked { from: health(*from), to: health(*to) },
+                match to {
+                    Health::Unknown => "tracked-unknown",
+                    Health::Up => "tracked-up",
+                    Health::Down => "tracked-down",
+                    Health::Value(_) => "tracked-value",
+                },
+                self.words.clone().unwrap_or_else(|| to.to_string()),
+            ),
         };
+        let (mut router, mut interface, mut vrid, mut object) = (None, None, None, None);
+        match &self.whose {
+            Whose::Router { name, interface: on, vrid: number } => {
+                (router, interface, vrid) =
+                    (Some(name.to_string()), Some(on.to_string()), Some(*number));
+            }
+            Whose::Object(name) => object = Some(name.clone()),
+        }
         Event {
             schema: SCHEMA,
             number: self.entry.number,
             time: now.of(self.entry.at),
-            router: self.name.to_string(),
-            interface: self.interface.to_string(),
-            vrid: self.vrid,
+            router,
+            interface,
+            vrid,
+            object,
             what,
             cause: cause.to_owned(),
             reason,
@@ -76,10 +108,21 @@ impl Record {
     }
 }
 
+/// `up`, `down`, `unknown`, or the number in a file.
+fn health(health: Health) -> String {
+    match health {
+        Health::Unknown => "unknown".to_owned(),
+        Health::Up => "up".to_owned(),
+        Health::Down => "down".to_owned(),
+        Health::Value(value) => value.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::types::{Cause, RouterId, State};
+    use crate::daemon::history::Whom;
+    use crate::engine::types::{Cause, ObjectId, RouterId, State};
 
     #[test]
     fn times_are_those_of_the_wall_clock() {
@@ -103,13 +146,25 @@ mod tests {
                 silence: Nanos::from_millis(3609),
             },
         };
-        let entry = Entry { number: 3, at: timer::now(), router: RouterId(0), what };
-        let record =
-            Record { name: "VI_1".into(), interface: "eth0".into(), vrid: 51, words: None, entry };
+        let entry = Entry { number: 3, at: timer::now(), whom: Whom::Router(RouterId(0)), what };
+        let whose = Whose::Router { name: "VI_1".into(), interface: "eth0".into(), vrid: 51 };
+        let record = Record { whose, words: None, entry };
         let event = record.event(Moment::now());
         assert_eq!(event.reason, "took over: no advertisement from 10.0.0.2 for 3.61 s");
         assert_eq!(event.cause, "master-down");
         let (from, to) = ("BACKUP".to_owned(), "MASTER".to_owned());
         assert_eq!(event.what, Happened::Transition { from, to });
+    }
+    #[test]
+    fn something_tracked_in_words() {
+        let (from, to) = (Health::Up, Health::Value(-7));
+        let what = What::Tracked { from, to, end: None, trackers: None };
+        let entry = Entry { number: 3, at: timer::now(), whom: Whom::Object(ObjectId(0)), what };
+        let record = Record { whose: Whose::Object("file f".to_owned()), words: None, entry };
+        let event = record.event(Moment::now());
+        let (from, to) = ("up".to_owned(), "-7".to_owned());
+        assert_eq!(event.what, Happened::Tracked { from, to });
+        assert_eq!((event.cause.as_str(), event.reason.as_str()), ("tracked-value", "has -7"));
+        assert_eq!((event.object.as_deref(), event.router), (Some("file f"), None));
     }
 }

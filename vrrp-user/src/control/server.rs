@@ -469,7 +469,8 @@ mod tests {
     use std::io::{BufRead, Read, Write};
     use std::os::unix::net::UnixStream;
 
-    use crate::daemon::history::{Entry, What};
+    use crate::control::events::Whose;
+    use crate::daemon::history::{Entry, What, Whom};
     use crate::engine::types::{Cause, State};
 
     /// More than anything takes here.
@@ -508,14 +509,12 @@ mod tests {
     /// An engine's thread in which so much has happened, and whose ring holds the last `kept` of it.
     fn busy_engine(mut channels: Channels, events: u64, kept: u64) -> std::thread::JoinHandle<()> {
         let record = |number| Record {
-            name: "VI_1".into(),
-            interface: "eth0".into(),
-            vrid: 51,
+            whose: Whose::Router { name: "VI_1".into(), interface: "eth0".into(), vrid: 51 },
             words: None,
             entry: Entry {
                 number,
                 at: timer::now(),
-                router: RouterId(0),
+                whom: Whom::Router(RouterId(0)),
                 what: What::Transition {
                     from: State::Init,
                     to: State::Backup,

@@ -1,27 +1,29 @@
-//! What happened to the routers: one ring of fixed size for all of them, from which `status NAME` and
-//! `events` take what they show.
+//! What happened to the routers, and to what they track: one ring of fixed size for all of them, from which
+//! `status NAME` and `events` take what they show.
 //!
 //! A router that flaps would push out what happened to all others. Therefore no router has more than
 //! [`PER_ROUTER`] entries of a kind: beyond that it loses its own oldest one instead. That is a search through
 //! the ring, some microseconds, but only for a router that has so many entries, and then the kernel is asked to
 //! move addresses for it as well. And what the engine knows anyway can not be pushed out at all: the last
-//! transition of every router is its state.
+//! transition of every router is its state. A tracked object has at most as many entries, and no more of them in a
+//! minute: a script that flaps is one, a router that has no peace because of it another.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::engine::time::Nanos;
-use crate::engine::types::{Cause, Notice, RouterId, State};
+use crate::engine::types::{Cause, Health, Notice, ObjectId, RouterId, State};
 
 /// Entries for all routers together.
 pub const CAPACITY: usize = 4096;
-/// Transitions, and notices, that are kept of one router.
+/// Transitions, and notices, that are kept of one router, and changes of one tracked object.
 pub const PER_ROUTER: u8 = 16;
 /// A router that has [`PER_ROUTER`] notices younger than this gets no more of them: others can cause them
-/// with forged advertisements.
+/// with forged advertisements. Likewise a tracked object.
 const NOTICE_WINDOW: Nanos = Nanos::from_secs(60);
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// The router changed state.
     Transition {
@@ -34,26 +36,46 @@ pub enum What {
     },
     /// Something else worth telling.
     Notice(Notice),
+    /// A tracked object is in another way than before.
+    Tracked {
+        /// Before.
+        from: Health,
+        /// After.
+        to: Health,
+        /// How the run of a script ended that was to blame.
+        end: Option<Arc<str>>,
+        /// The first router that tracks it, and how many do.
+        trackers: Option<(RouterId, u32)>,
+    },
+}
+
+/// To whom something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// To a router: a transition or a notice.
+    Router(RouterId),
+    /// To something that is tracked.
+    Object(ObjectId),
 }
 
 impl What {
     fn is_transition(&self) -> bool {
         match self {
             Self::Transition { .. } => true,
-            Self::Notice(_) => false,
+            Self::Notice(_) | Self::Tracked { .. } => false,
         }
     }
 }
 
-/// One thing that happened to one router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Number: 1 for the first, then one more each.
     pub number: u64,
     /// When, `CLOCK_MONOTONIC`.
     pub at: Nanos,
     /// To whom.
-    pub router: RouterId,
+    pub whom: Whom,
     /// What.
     pub what: What,
 }
@@ -74,7 +96,7 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// The number of the last entry that was looked at: where the next batch begins.
     pub last: u64,
-    /// Entries that had left the ring before they were read, of whatever router.
+    /// Entries that had left the ring before they were read, whomever they were about.
     pub lost: u64,
     /// Whether there is more already.
     pub more: bool,
@@ -91,7 +113,7 @@ impl Kept {
     fn of(&mut self, what: &What) -> &mut u8 {
         match what {
             What::Transition { .. } => &mut self.transitions,
-            What::Notice(_) => &mut self.notices,
+            What::Notice(_) | What::Tracked { .. } => &mut self.notices,
         }
     }
 }
@@ -100,6 +122,8 @@ impl Kept {
 pub struct History {
     entries: VecDeque<Entry>,
     kept: Vec<Kept>,
+    /// The entries of each tracked object.
+    kept_objects: Vec<u8>,
     last: u64,
 }
 
@@ -108,7 +132,7 @@ impl History {
     pub fn new(routers: usize) -> Self {
         // Memory that is not touched yet costs nothing, and this never grows.
         let entries = VecDeque::with_capacity(CAPACITY);
-        Self { entries, kept: vec![Kept::default(); routers], last: 0 }
+        Self { entries, kept: vec![Kept::default(); routers], kept_objects: Vec::new(), last: 0 }
     }
 
     /// A router of this number begins: nothing that happened to an earlier one of the same number is told as its own.
@@ -117,7 +141,7 @@ impl History {
         if number >= self.kept.len() {
             self.kept.resize(number + 1, Kept::default());
         } else if std::mem::take(&mut self.kept[number]) != Kept::default() {
-            self.entries.retain(|entry| entry.router != router);
+            self.entries.retain(|entry| entry.whom != Whom::Router(router));
         }
     }
 
@@ -126,12 +150,17 @@ impl History {
         self.last
     }
 
-    /// Notes something. False when it was left out, because the router had too much to tell.
-    pub fn note(&mut self, router: RouterId, at: Nanos, what: What) -> bool {
-        let Some(kept) = self.kept.get_mut(router.0 as usize) else { return false };
-        if *kept.of(&what) >= PER_ROUTER {
+    /// Notes something. False when it was left out, because there was too much to tell of that one.
+    pub fn note(&mut self, whom: Whom, at: Nanos, what: What) -> bool {
+        if let Whom::Object(ObjectId(number)) = whom
+            && number as usize >= self.kept_objects.len()
+        {
+            self.kept_objects.resize(number as usize + 1, 0);
+        }
+        let Some(kept) = self.kept(whom, &what) else { return false };
+        if *kept >= PER_ROUTER {
             let same = |entry: &Entry| {
-                entry.router == router && entry.what.is_transition() == what.is_transition()
+                entry.whom == whom && entry.what.is_transition() == what.is_transition()
             };
             let oldest = self.entries.iter().position(same);
             let at_oldest = oldest.and_then(|place| self.entries.get(place)).map(|entry| entry.at);
@@ -143,26 +172,33 @@ impl History {
         } else if self.entries.len() >= CAPACITY {
             self.remove(Some(0));
         }
-        if let Some(kept) = self.kept.get_mut(router.0 as usize) {
-            *kept.of(&what) += 1;
+        if let Some(kept) = self.kept(whom, &what) {
+            *kept += 1;
         }
         self.last += 1;
-        self.entries.push_back(Entry { number: self.last, at, router, what });
+        self.entries.push_back(Entry { number: self.last, at, whom, what });
         true
+    }
+
+    /// How many entries of a kind there are of one.
+    fn kept(&mut self, whom: Whom, what: &What) -> Option<&mut u8> {
+        match whom {
+            Whom::Router(router) => self.kept.get_mut(router.0 as usize).map(|kept| kept.of(what)),
+            Whom::Object(object) => self.kept_objects.get_mut(object.0 as usize),
+        }
     }
 
     fn remove(&mut self, place: Option<usize>) {
         let gone = place.and_then(|place| self.entries.remove(place));
         if let Some(gone) = gone
-            && let Some(kept) = self.kept.get_mut(gone.router.0 as usize)
+            && let Some(kept) = self.kept(gone.whom, &gone.what)
         {
-            let kept = kept.of(&gone.what);
             *kept = kept.saturating_sub(1);
         }
     }
 
-    /// At most `limit` entries in their order, of one router or of all.
-    pub fn read(&self, from: From, router: Option<RouterId>, limit: usize) -> Batch {
+    /// At most `limit` of the entries that are wanted, in their order.
+    pub fn read(&self, from: From, wanted: impl Fn(Whom) -> bool, limit: usize) -> Batch {
         let (begin, before) = match from {
             From::After(number) => {
                 (self.entries.partition_point(|entry| entry.number <= number), Some(number))
@@ -172,9 +208,9 @@ impl History {
                 (begin.unwrap_or(self.entries.len()), None)
             }
         };
-        let wanted = |entry: &&Entry| router.is_none_or(|router| entry.router == router);
+        let wanted = |entry: &&Entry| wanted(entry.whom);
         let entries: Vec<Entry> =
-            self.entries.range(begin..).filter(wanted).take(limit).copied().collect();
+            self.entries.range(begin..).filter(wanted).take(limit).cloned().collect();
         // With fewer than asked for, all to the end were looked at.
         let last = match entries.last() {
             Some(entry) if entries.len() == limit => entry.number,
@@ -188,9 +224,9 @@ impl History {
 
     /// The last transitions of a router, oldest first.
     pub fn transitions(&self, router: RouterId, limit: usize) -> Vec<Entry> {
-        let of = |entry: &&Entry| entry.router == router && entry.what.is_transition();
+        let of = |entry: &&Entry| entry.whom == Whom::Router(router) && entry.what.is_transition();
         let mut last: Vec<Entry> =
-            self.entries.iter().rev().filter(of).take(limit).copied().collect();
+            self.entries.iter().rev().filter(of).take(limit).cloned().collect();
         last.reverse();
         last
     }
@@ -208,6 +244,14 @@ mod tests {
     const TURN: What =
         What::Transition { from: State::Init, to: State::Backup, cause: Cause::Startup };
 
+    fn router(number: u32) -> Whom {
+        Whom::Router(RouterId(number))
+    }
+
+    fn all(_: Whom) -> bool {
+        true
+    }
+
     fn notice(last: u8) -> What {
         let master = IpAddr::from([10, 0, 0, last]);
         What::Notice(Notice::NewMaster { master, priority: Priority(100) })
@@ -219,75 +263,99 @@ mod tests {
 
     #[test]
     fn an_entry_is_some_tens_of_octets() {
-        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
         assert!(size_of::<Kept>() <= 2);
     }
 
     #[test]
     fn a_flapping_router_only_pushes_out_itself() {
         let mut history = History::new(2);
-        assert!(history.note(RouterId(1), Nanos(1), TURN));
-        assert!(history.note(RouterId(0), Nanos(2), notice(1)));
+        assert!(history.note(router(1), Nanos(1), TURN));
+        assert!(history.note(router(0), Nanos(2), notice(1)));
         for at in 0..2 * u64::try_from(CAPACITY).unwrap() {
-            assert!(history.note(RouterId(0), Nanos(at + 3), TURN));
+            assert!(history.note(router(0), Nanos(at + 3), TURN));
         }
         assert_eq!(history.transitions(RouterId(1), 10).len(), 1);
         assert_eq!(history.transitions(RouterId(0), 100).len(), usize::from(PER_ROUTER));
-        let everything = history.read(From::Moment(Nanos::ZERO), None, CAPACITY);
+        let everything = history.read(From::Moment(Nanos::ZERO), all, CAPACITY);
         assert_eq!(everything.entries.len(), usize::from(PER_ROUTER) + 2);
         assert_eq!(*numbers(&everything.entries).last().unwrap(), history.last());
         // Not for a router that is not there.
-        assert!(!history.note(RouterId(2), Nanos(1), TURN));
+        assert!(!history.note(router(2), Nanos(1), TURN));
     }
 
     #[test]
     fn a_number_that_is_used_again_has_no_past() {
         let mut history = History::new(1);
-        history.note(RouterId(0), Nanos(1), TURN);
+        history.note(router(0), Nanos(1), TURN);
         history.begin(RouterId(1));
-        assert!(history.note(RouterId(1), Nanos(2), TURN));
+        assert!(history.note(router(1), Nanos(2), TURN));
         history.begin(RouterId(0));
         assert!(history.transitions(RouterId(0), 10).is_empty());
-        assert!(history.note(RouterId(0), Nanos(3), TURN));
-        assert_eq!(numbers(&history.read(From::After(0), None, 10).entries), [2, 3]);
+        assert!(history.note(router(0), Nanos(3), TURN));
+        assert_eq!(numbers(&history.read(From::After(0), all, 10).entries), [2, 3]);
     }
 
     #[test]
     fn notices_that_others_can_cause_are_limited_in_time() {
         let mut history = History::new(1);
         for last in 0..PER_ROUTER {
-            assert!(history.note(RouterId(0), Nanos::from_secs(last.into()), notice(last)));
+            assert!(history.note(router(0), Nanos::from_secs(last.into()), notice(last)));
         }
-        assert!(!history.note(RouterId(0), Nanos::from_secs(59), notice(99)));
-        assert!(history.note(RouterId(0), Nanos::from_secs(60), notice(100)));
-        assert!(!history.note(RouterId(0), Nanos::from_secs(60), notice(101)));
+        assert!(!history.note(router(0), Nanos::from_secs(59), notice(99)));
+        assert!(history.note(router(0), Nanos::from_secs(60), notice(100)));
+        assert!(!history.note(router(0), Nanos::from_secs(60), notice(101)));
         // A transition is told in any case.
-        assert!(history.note(RouterId(0), Nanos::from_secs(60), TURN));
+        assert!(history.note(router(0), Nanos::from_secs(60), TURN));
+    }
+
+    #[test]
+    fn a_flapping_script_only_pushes_out_itself() {
+        let mut history = History::new(1);
+        let object = Whom::Object(ObjectId(7));
+        let turn = |at: u64| {
+            let (from, to) = if at.is_multiple_of(2) {
+                (Health::Up, Health::Down)
+            } else {
+                (Health::Down, Health::Up)
+            };
+            What::Tracked { from, to, end: None, trackers: None }
+        };
+        assert!(history.note(router(0), Nanos::ZERO, TURN));
+        // Once a second for an hour.
+        let noted = (0..3600).filter(|at| history.note(object, Nanos::from_secs(*at), turn(*at)));
+        assert_eq!(noted.count(), 3600 / 60 * usize::from(PER_ROUTER));
+        let kept = history.read(From::After(0), all, CAPACITY).entries;
+        assert_eq!(kept.len(), usize::from(PER_ROUTER) + 1);
+        let of_router = history.read(From::After(0), |whom| whom == router(0), CAPACITY);
+        assert_eq!(of_router.entries.len(), 1);
+        // Others are told of.
+        assert!(history.note(Whom::Object(ObjectId(0)), Nanos::from_secs(3599), turn(0)));
     }
 
     #[test]
     fn batches_follow_each_other_and_tell_what_was_lost() {
         let mut history = History::new(3);
         for at in 1..=10 {
-            history.note(RouterId(u32::from(at % 2 == 0)), Nanos(at), TURN);
+            history.note(router(u32::from(at % 2 == 0)), Nanos(at), TURN);
         }
-        let first = history.read(From::Moment(Nanos(3)), None, 4);
+        let first = history.read(From::Moment(Nanos(3)), all, 4);
         assert_eq!(numbers(&first.entries), [3, 4, 5, 6]);
         assert_eq!((first.last, first.lost, first.more), (6, 0, true));
-        let second = history.read(From::After(first.last), None, 4);
+        let second = history.read(From::After(first.last), all, 4);
         assert_eq!(numbers(&second.entries), [7, 8, 9, 10]);
         assert_eq!((second.last, second.lost, second.more), (10, 0, false));
         // What happens to others is passed over, and is not lost.
-        let odd = history.read(From::After(2), Some(RouterId(0)), 100);
+        let odd = history.read(From::After(2), |whom| whom == router(0), 100);
         assert_eq!(numbers(&odd.entries), [3, 5, 7, 9]);
         assert_eq!((odd.last, odd.lost, odd.more), (10, 0, false));
-        let none = history.read(From::Moment(Nanos::MAX), None, 100);
+        let none = history.read(From::Moment(Nanos::MAX), all, 100);
         assert_eq!((none.entries.len(), none.last, none.lost, none.more), (0, 10, 0, false));
         // Router 0 pushes out its own: of 11 to 110, all but the last 16 went before they were read.
         for at in 11..=110 {
-            history.note(RouterId(0), Nanos(at), TURN);
+            history.note(router(0), Nanos(at), TURN);
         }
-        let late = history.read(From::After(10), None, 1000);
+        let late = history.read(From::After(10), all, 1000);
         assert_eq!((late.entries.len(), late.lost, late.last), (16, 84, 110));
     }
 
@@ -301,11 +369,11 @@ mod tests {
         ) {
             let mut history = History::new(400);
             let (mut read, mut told, mut last) = (0, 0, 0);
-            for (at, (router, turn, reader)) in (0u64..).zip(steps) {
+            for (at, (number, turn, reader)) in (0u64..).zip(steps) {
                 let what = if turn { TURN } else { notice(1) };
-                history.note(RouterId(router), Nanos::from_secs(at), what);
+                history.note(router(number), Nanos::from_secs(at), what);
                 if reader == 0 {
-                    let batch = history.read(From::After(last), None, limit);
+                    let batch = history.read(From::After(last), all, limit);
                     read += batch.entries.len() as u64 + batch.lost;
                     told += batch.entries.len();
                     last = batch.last;
@@ -314,7 +382,7 @@ mod tests {
             prop_assert!(history.entries.len() <= CAPACITY);
             prop_assert!(told > 0 || last == 0);
             loop {
-                let batch = history.read(From::After(last), None, limit);
+                let batch = history.read(From::After(last), all, limit);
                 read += batch.entries.len() as u64 + batch.lost;
                 last = batch.last;
                 if !batch.more { break }

@@ -209,9 +209,9 @@ impl Daemon {
     }
 
     /// A tracked script has found out something.
-    pub(super) fn found(&mut self, Found { script, health }: &Found) {
+    pub(super) fn found(&mut self, Found { script, health, end }: Found) {
         let object = self.tracking.object(&Tracked::Script(script.to_string()));
-        self.health(timer::now(), object, *health);
+        self.health(timer::now(), object, health, end);
     }
 
     /// A sync group has entered a state, and so have its members.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::Daemon;
 use super::addresses::Place;
 use super::extras::{Object, Standing};
-use super::history::{From, What};
+use super::history::{Entry, From, What, Whom};
 use super::interfaces::Capture;
 use super::reload::Asked;
 use super::router::version_number;
@@ -18,10 +18,10 @@ use crate::control::api::{
     AddressStatus, ExtraStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers,
     SCHEMA, Status, TimerStatus, TrackStatus,
 };
-use crate::control::events::{Moment, Record};
+use crate::control::events::{Moment, Record, Whose};
 use crate::control::server::{Events, Question};
 use crate::engine::time::Nanos;
-use crate::engine::types::{GarpPolicy, RouterId, RouterSpec, State};
+use crate::engine::types::{GarpPolicy, Names, RouterId, RouterSpec, State};
 use crate::io::{bpf, timer};
 use crate::refused::{self, Ours, Refused};
 
@@ -310,22 +310,45 @@ impl Daemon {
         ExtraStatus { kind: kind.to_owned(), what, installed: standing.there, why }
     }
 
-    fn record(&self, entry: super::history::Entry) -> Record {
-        let router = self.router(entry.router);
-        Record {
-            name: router.name.clone(),
-            interface: router.interface.clone(),
-            vrid: router.vrid().get(),
-            words: match entry.what {
-                What::Transition { cause, .. } => Some(self.words(cause)),
-                What::Notice(_) => None,
-            },
-            entry,
-        }
+    fn record(&self, entry: Entry) -> Record {
+        let whose = match entry.whom {
+            Whom::Router(id) => {
+                let router = self.router(id);
+                Whose::Router {
+                    name: router.name.clone(),
+                    interface: router.interface.clone(),
+                    vrid: router.vrid().get(),
+                }
+            }
+            Whom::Object(object) => Whose::Object(self.names().object(object)),
+        };
+        let words = match &entry.what {
+            What::Transition { cause, .. } => Some(self.words(*cause)),
+            What::Tracked { to, end, trackers, .. } => {
+                let end = end.as_ref().map(|end| format!(" ({end})")).unwrap_or_default();
+                let trackers = match trackers {
+                    None => "no router tracks it".to_owned(),
+                    Some((id, 1)) => format!("tracked by {}", self.names().router(*id)),
+                    Some((id, count)) => {
+                        format!("tracked by {} and {} more", self.names().router(*id), count - 1)
+                    }
+                };
+                Some(format!("{to}{end}; {trackers}"))
+            }
+            What::Notice(_) => None,
+        };
+        Record { whose, words, entry }
     }
 
+    /// What happened to a router and to what it tracks now, or everything.
     fn events(&self, from: From, router: Option<RouterId>) -> Events {
-        let batch = self.history.read(from, router, PART_EVENTS);
+        let objects = router.map(|id| self.objects_of(id)).unwrap_or_default();
+        let wanted = |whom| match (router, whom) {
+            (None, _) => true,
+            (Some(router), Whom::Router(id)) => id == router,
+            (Some(_), Whom::Object(object)) => objects.contains(&object),
+        };
+        let batch = self.history.read(from, wanted, PART_EVENTS);
         Events {
             records: batch.entries.into_iter().map(|entry| self.record(entry)).collect(),
             last: batch.last,

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::history::{What, Whom};
 use super::interfaces::Interfaces;
 use super::router::Router;
 use super::{Counter, Daemon};
@@ -228,7 +230,7 @@ impl Tracking {
 }
 
 /// The names of everything that the engine has numbers for.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     tracking: &'a Tracking,
     routers: &'a [Router],
 }
@@ -268,7 +270,7 @@ fn sum(base: u8, effective: u8, terms: &[Term], names: &dyn Names) -> Option<Str
 }
 
 impl Daemon {
-    fn names(&self) -> Words<'_> {
+    pub(super) fn names(&self) -> Words<'_> {
         Words { tracking: &self.tracking, routers: &self.routers }
     }
 
@@ -316,7 +318,7 @@ impl Daemon {
     /// Takes in what the threads say that watch files and processes.
     pub(super) fn tracked(&mut self, report: Report) {
         match report {
-            Report::Health(object, health) => self.health(timer::now(), object, health),
+            Report::Health(object, health) => self.health(timer::now(), object, health, None),
             Report::Bad(object, why) => {
                 log::warn!("{}: {why}", self.names().object(object));
                 self.count(Counter::BadTrackFile);
@@ -327,12 +329,34 @@ impl Daemon {
         }
     }
 
-    /// A tracked object is now like this, whoever found out.
-    pub(super) fn health(&mut self, now: Nanos, object: ObjectId, health: Health) {
-        if self.engine.health(object) != health {
+    /// A tracked object is now like this, whoever found out; `end` is how the run of a script ended that was to blame.
+    pub(super) fn health(
+        &mut self,
+        now: Nanos,
+        object: ObjectId,
+        health: Health,
+        end: Option<Arc<str>>,
+    ) {
+        let before = self.engine.health(object);
+        if before != health {
             log::info!("{} {health}", self.names().object(object));
         }
+        // How things were found is no change, unless they are wrong. Before what comes of it.
+        let first = before == Health::Unknown && health != Health::Down;
+        if before != health && !first {
+            let users = self.engine.tracking(object);
+            let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
+            let trackers = users.first().map(|first| (*first, count));
+            let what = What::Tracked { from: before, to: health, end, trackers };
+            self.note(Whom::Object(object), now, what);
+        }
         self.engine.handle_tracked(now, object, health);
+    }
+
+    /// What a router tracks, what its sync group tracks included.
+    pub(super) fn objects_of(&self, id: RouterId) -> Vec<ObjectId> {
+        let terms = self.engine.explain(id).map(|explanation| explanation.terms);
+        terms.unwrap_or_default().into_iter().map(|term| term.object).collect()
     }
 
     /// Looks at tracked interfaces: all of them, or those that the interface of this index is or was.
@@ -343,7 +367,7 @@ impl Daemon {
         }
         let changed = tracking.interfaces(interfaces, ifindex);
         for (object, health) in changed {
-            self.health(timer::now(), object, health);
+            self.health(timer::now(), object, health, None);
         }
     }
 }

@@ -339,6 +339,16 @@ impl Engine {
         self.objects.health(object)
     }
 
+    /// The routers that track an object, by themselves or with their sync group.
+    pub fn tracking(&self, object: ObjectId) -> Vec<RouterId> {
+        let users = self.objects.users(object).iter();
+        let routers = users.flat_map(|user| match user {
+            User::Router(id) => vec![*id],
+            User::Group(id) => self.members(*id),
+        });
+        routers.collect()
+    }
+
     /// State and members of a sync group, the members in FAULT by themselves at the end.
     pub fn group_view(&self, id: GroupId) -> Option<(State, Vec<RouterId>, Vec<RouterId>)> {
         let group = self.groups.get(&id)?;

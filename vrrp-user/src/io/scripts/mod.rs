@@ -136,6 +136,8 @@ pub struct Found {
     pub script: Arc<str>,
     /// How the thing is that it checks.
     pub health: Health,
+    /// How the run ended that showed it, if that was not as it should be.
+    pub end: Option<Arc<str>>,
 }
 
 enum Order {

@@ -302,7 +302,8 @@ impl Runner {
         if let Some(health) = news {
             log::info!("script {name}: {end}");
             // The engine may have stopped listening.
-            let _ = self.found.send(Found { script: Arc::clone(name), health });
+            let end = (!end.is_success()).then(|| end.to_string().into());
+            let _ = self.found.send(Found { script: Arc::clone(name), health, end });
         }
     }
 
@@ -363,7 +364,7 @@ impl Runner {
             };
             if check.judge.health() != Health::Unknown {
                 let health = check.judge.health();
-                let _ = self.found.send(Found { script: Arc::clone(&name), health });
+                let _ = self.found.send(Found { script: Arc::clone(&name), health, end: None });
             }
             self.checks.insert(name, check);
         }
