@@ -147,8 +147,10 @@ fn perform(scene: &str, kind: Kind, steps: &[Step]) -> Result<Vec<String>> {
     trace.extend(stage.seen());
     // Not in parts: they come all the time, and one that is under way at the moment of a part's end is in either.
     trace.extend(adverts(stage.wire.log()));
-    if scene == "pauses" {
-        trace.extend(pauses(stage.wire.log()));
+    match scene {
+        "pauses" => trace.extend(pauses(stage.wire.log())),
+        "extra_if" => trace.extend(repetitions(stage.wire.log())),
+        _ => {}
     }
     Ok(trace)
 }
@@ -402,6 +404,18 @@ fn pauses(log: &Log) -> Vec<String> {
     lines
 }
 
+/// Which addresses were announced three times or more often.
+fn repetitions(log: &Log) -> Vec<String> {
+    let mut times = BTreeMap::<String, usize>::new();
+    for (_, what) in announcements(log) {
+        *times.entry(what).or_default() += 1;
+    }
+    times
+        .into_iter()
+        .map(|(what, times)| format!("{what} again and again: {}", times > 2))
+        .collect()
+}
+
 /// "ARP, Ethernet (len 6), IPv4 (len 4), Request who-has X (ff:ff:ff:ff:ff:ff) tell X, length 28".
 fn is_gratuitous(packet: &str) -> bool {
     let asked = packet.split("who-has ").nth(1).and_then(|rest| rest.split(' ').next());
@@ -578,6 +592,18 @@ fn links_that_flap() -> Result<()> {
         (Event::Stop, &[]),
     ];
     play("updown", steps)
+}
+
+#[test]
+fn announcements_on_other_interfaces() -> Result<()> {
+    // The router advertises on `trk0`; for nine seconds, with a period of two.
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER")]),
+        (Event::Wait, &[]),
+        (Event::Wait, &[("VI_1", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    play("extra_if", steps)
 }
 
 /// States of these routers.

@@ -8,6 +8,7 @@ mod addresses;
 mod announce;
 mod debounce;
 mod delays;
+mod elsewhere;
 mod extras;
 pub mod history;
 mod interfaces;
@@ -470,8 +471,11 @@ impl Daemon {
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         let configured_scheduling = config.scheduling;
         let watched = Watched::of(&config);
-        let delays = Delayed::new(std::mem::take(&mut config.delays));
+        let mut delays = Delayed::new(std::mem::take(&mut config.delays));
         let belongings = Belongings::new(&config);
+        for (id, router) in (0..).map(RouterId).zip(&config.routers) {
+            delays.announces_elsewhere(started, id, router, false);
+        }
         drop(config);
         let board = Arc::<Board>::default();
         let (notifier, finds) = Notifier::start(plan, Arc::clone(&board))
@@ -1482,6 +1486,7 @@ impl Daemon {
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
         self.service.changed();
+        self.delays.transition(at, id, to);
         self.router_mut(id).transition();
         if self.router_mut(id).unquiet() {
             self.set_quiet(id, 0);

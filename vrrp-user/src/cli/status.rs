@@ -520,6 +520,9 @@ fn garp(garp: &Garp) -> String {
         let count = rounds(garp.master_refresh_repeat);
         let _ = write!(text, "; {count} every {}", short(garp.master_refresh_ms));
     }
+    if garp.other_interfaces_ms > 0 {
+        let _ = write!(text, "; 1 every {} on other interfaces", short(garp.other_interfaces_ms));
+    }
     if garp.lower_prio_repeat > 0 {
         let _ = write!(
             text,

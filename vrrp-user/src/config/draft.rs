@@ -108,6 +108,8 @@ pub(super) struct Draft {
     pub(super) need_addresses: bool,
     /// Gratuitous ARP.
     pub(super) garp: GarpPolicy,
+    /// How often addresses on other interfaces are announced.
+    pub(super) garp_elsewhere: Option<Located<Nanos>>,
     /// Whether a lower-priority advertisement is answered.
     pub(super) lower_prio_advert: bool,
     /// How many advertisements a master has to miss.

@@ -190,6 +190,9 @@ pub struct Router {
     pub excluded: Vec<Address>,
     /// Gratuitous ARP.
     pub garp: GarpPolicy,
+    /// `garp_extra_if all`: how often an address is announced on each other interface than its own while it is
+    /// master; zero for never.
+    pub garp_elsewhere: Nanos,
     /// `down_timer_adverts`: how many advertisements in a row a master has to miss, 1-100.
     pub down_adverts: u8,
     /// Whether a lower-priority advertisement is answered by one of ours.
@@ -224,6 +227,12 @@ impl Router {
         };
         let first = self.addresses.first().map(|address| address.address);
         first.or(source).or(peer).map_or(Family::V4, Family::of)
+    }
+
+    /// Whether it has addresses on other interfaces than its own.
+    pub fn is_elsewhere(&self) -> bool {
+        let addresses = self.addresses.iter().chain(&self.excluded);
+        addresses.filter_map(|address| address.dev.as_ref()).any(|dev| *dev != self.interface)
     }
 
     /// What it depends on besides its own interface: what it tracks, and the interfaces that its addresses, routes

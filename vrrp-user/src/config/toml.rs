@@ -151,8 +151,15 @@ const ADDRESS_KEYS: &[&str] = &[
 const UNICAST_KEYS: &[&str] = &["source", "peers", "ttl", "check_source"];
 const PEER_KEYS: &[&str] = &["address", "min_ttl", "max_ttl"];
 const AUTHENTICATION_KEYS: &[&str] = &["type", "password", "password_hex"];
-const GARP_KEYS: &[&str] =
-    &["repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay"];
+const GARP_KEYS: &[&str] = &[
+    "repeat",
+    "delay",
+    "refresh",
+    "refresh_repeat",
+    "lower_prio_repeat",
+    "lower_prio_delay",
+    "other_interfaces",
+];
 
 impl Reader<'_> {
     /// Line and column of a span.
@@ -344,6 +351,7 @@ impl Reader<'_> {
         });
         let (source, unicast) = self.transport(table);
         let v3_checksum = self.string(table, "v3_checksum");
+        let (garp, garp_elsewhere) = self.garp(table);
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what can not be read has its error already.
         let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
@@ -365,7 +373,8 @@ impl Reader<'_> {
             excluded: self.addresses(table, "excluded"),
             no_addresses,
             need_addresses: true,
-            garp: self.garp(table),
+            garp,
+            garp_elsewhere,
             down_adverts: self.number(table, "down_adverts"),
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             higher_prio_advert: self
@@ -474,9 +483,10 @@ impl Reader<'_> {
         Some(Located::new(value.into(), at))
     }
 
-    fn garp(&mut self, router: &Table<'_, '_>) -> GarpPolicy {
+    /// The repetition, and that on other interfaces.
+    fn garp(&mut self, router: &Table<'_, '_>) -> (GarpPolicy, Option<Located<Nanos>>) {
         let mut garp = DEFAULT_GARP;
-        let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else { return garp };
+        let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else { return (garp, None) };
         let repeat = self.repeat(&table, "repeat", 1);
         let delay = self.duration(&table, "delay").map(|delay| delay.value);
         garp.master_repeat = repeat.unwrap_or(garp.master_repeat);
@@ -489,7 +499,7 @@ impl Reader<'_> {
             self.repeat(&table, "lower_prio_repeat", 0).unwrap_or(garp.lower_prio_repeat);
         let delay = self.duration(&table, "lower_prio_delay").map(|delay| delay.value);
         garp.lower_prio_delay = delay.unwrap_or(garp.lower_prio_delay);
-        garp
+        (garp, self.duration(&table, "other_interfaces"))
     }
 
     fn addresses(&mut self, router: &Table<'_, '_>, key: &'static str) -> Vec<Located<Address>> {

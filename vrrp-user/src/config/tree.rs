@@ -302,6 +302,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         addresses,
         excluded,
         garp,
+        garp_elsewhere,
         down_adverts,
         lower_prio_advert,
         higher_prio_advert,
@@ -347,7 +348,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("unicast", unicast);
     table.push("addresses", addresses.iter().map(address).collect::<Vec<_>>());
     table.push("excluded", excluded.iter().map(address).collect::<Vec<_>>());
-    table.push("garp", gratuitous(garp));
+    table.push("garp", gratuitous(garp, *garp_elsewhere));
     table.push("down_adverts", *down_adverts);
     table.push("lower_prio_advert", *lower_prio_advert);
     table.push("higher_prio_advert", *higher_prio_advert);
@@ -431,7 +432,7 @@ fn address(address: &Address) -> Value {
     table.into()
 }
 
-fn gratuitous(garp: &GarpPolicy) -> Value {
+fn gratuitous(garp: &GarpPolicy, elsewhere: Nanos) -> Value {
     let GarpPolicy {
         master_repeat,
         master_delay,
@@ -447,6 +448,7 @@ fn gratuitous(garp: &GarpPolicy) -> Value {
         ("refresh_repeat", refresh_repeat.into()),
         ("lower_prio_repeat", lower_prio_repeat.into()),
         ("lower_prio_delay", lower_prio_delay.into()),
+        ("other_interfaces", elsewhere.into()),
     ]
     .into()
 }

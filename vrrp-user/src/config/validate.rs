@@ -178,6 +178,7 @@ impl Validator<'_> {
             addresses,
             excluded,
             garp: draft.garp,
+            garp_elsewhere: self.garp_elsewhere(draft.garp_elsewhere.as_ref()),
             lower_prio_advert: draft.lower_prio_advert,
             down_adverts,
             higher_prio_advert: draft.higher_prio_advert,

@@ -417,6 +417,9 @@ pub struct Garp {
     pub lower_prio_repeat: u32,
     /// When the second group of rounds follows.
     pub lower_prio_delay_ms: u64,
+    /// Period with which addresses on other interfaces than the router's are announced while master; 0 if there is none.
+    #[serde(default)]
+    pub other_interfaces_ms: u64,
 }
 
 /// A timer that is set.

@@ -1,11 +1,13 @@
 //! What waits, and what becomes of it when its time has come: the start, announcements, and changes of links.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::debounce::Debounce;
+use super::elsewhere::Elsewhere;
 use super::pace::{Item, Pacer, Saying};
 use super::{Daemon, Place};
-use crate::config::model::{Delays, LinkDelay};
+use crate::config::model::{self, Delays, LinkDelay};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, RouterId, State};
 use crate::io::netlink::Event;
@@ -20,12 +22,13 @@ pub(super) struct Delayed {
     configured: Delays,
     pacer: Option<Box<Pacer>>,
     debounce: Option<Box<Debounce>>,
+    elsewhere: Elsewhere,
 }
 
 impl Delayed {
     pub(super) fn new(configured: Delays) -> Self {
         let (pacer, debounce) = (Pacer::new(&configured), Debounce::new(&configured));
-        Self { configured, pacer, debounce }
+        Self { configured, pacer, debounce, elsewhere: Elsewhere::default() }
     }
 
     /// Until when no router takes over, for a daemon that started at `started`, so long after the host; `None` for at
@@ -40,7 +43,37 @@ impl Delayed {
     pub(super) fn next(&self) -> Option<Nanos> {
         let announcement = self.pacer.as_ref().and_then(|pacer| pacer.next());
         let link = self.debounce.as_ref().and_then(|debounce| debounce.next());
-        announcement.into_iter().chain(link).min()
+        [announcement, link, self.elsewhere.next()].into_iter().flatten().min()
+    }
+
+    /// Takes up how often a router announces its addresses on other interfaces.
+    pub(super) fn announces_elsewhere(
+        &mut self,
+        now: Nanos,
+        id: RouterId,
+        router: &model::Router,
+        is_master: bool,
+    ) {
+        let period = if router.is_elsewhere() { router.garp_elsewhere } else { Nanos::ZERO };
+        self.elsewhere.configure(now, id, period, is_master);
+    }
+
+    /// How often a router announces its addresses on other interfaces; zero for never.
+    pub(super) fn period_elsewhere(&self, id: RouterId) -> Nanos {
+        self.elsewhere.period(id)
+    }
+
+    /// A router is in that state now.
+    pub(super) fn transition(&mut self, now: Nanos, id: RouterId, to: State) {
+        match to {
+            State::Master => self.elsewhere.begin(now, id),
+            State::Init | State::Backup | State::Fault => _ = self.elsewhere.end(id),
+        }
+    }
+
+    /// A router is no longer in the configuration, and another one may get its number.
+    pub(super) fn router_gone(&mut self, now: Nanos, id: RouterId) {
+        self.elsewhere.configure(now, id, Nanos::ZERO, false);
     }
 
     /// Announcements that wait.
@@ -86,6 +119,12 @@ impl Daemon {
             self.changed_now(&Event::Link(link));
         }
         for _ in 0..AT_ONCE {
+            match self.delays.elsewhere.due(now) {
+                Some(id) => self.announce_elsewhere(id),
+                None => break,
+            }
+        }
+        for _ in 0..AT_ONCE {
             let Self { delays, engine, addresses, interfaces, .. } = self;
             let Some(pacer) = &mut delays.pacer else { return };
             let holds = |place| {
@@ -98,6 +137,20 @@ impl Daemon {
                 Some((Saying::Announcement, place)) => self.garp_now(place),
                 Some((Saying::Probe, place)) => self.probe_now(place),
                 None => return,
+            }
+        }
+    }
+
+    /// Announces the first address of a master on each interface other than its own.
+    fn announce_elsewhere(&mut self, id: RouterId) {
+        let own = self.router(id).ifindex();
+        let mut done = BTreeSet::new();
+        for (place, _) in self.places(id) {
+            if Some(place.ifindex) != own
+                && self.interfaces.carries(place)
+                && done.insert(place.ifindex)
+            {
+                self.garp(place);
             }
         }
     }

@@ -289,7 +289,7 @@ impl Daemon {
                 Authentication::Pass(_) => "simple password",
             }
             .to_owned(),
-            garp: garp_settings(garp),
+            garp: garp_settings(garp, self.delays.period_elsewhere(id)),
             timers: timers.collect(),
             extras: self.belongings.book.of(id).map(|it| self.extra_status(&it)).collect(),
             on_address_lost: self.belongings.policy(id).name().to_owned(),
@@ -398,7 +398,7 @@ impl Daemon {
     }
 }
 
-fn garp_settings(policy: &GarpPolicy) -> Garp {
+fn garp_settings(policy: &GarpPolicy, elsewhere: Nanos) -> Garp {
     let GarpPolicy {
         master_repeat,
         master_delay,
@@ -414,6 +414,7 @@ fn garp_settings(policy: &GarpPolicy) -> Garp {
         master_refresh_repeat: refresh_repeat,
         lower_prio_repeat,
         lower_prio_delay_ms: millis(lower_prio_delay),
+        other_interfaces_ms: millis(elsewhere),
     }
 }
 

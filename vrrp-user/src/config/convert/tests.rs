@@ -345,6 +345,7 @@ prop_compose! {
             addresses,
             excluded,
             garp,
+            garp_elsewhere: Nanos::from_secs(u64::from(down_adverts / 50)),
             down_adverts,
             lower_prio_advert,
             higher_prio_advert,

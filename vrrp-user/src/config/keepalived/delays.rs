@@ -2,9 +2,41 @@
 
 use super::{Entry, Parser, decimal_seconds};
 use crate::config::draft::{DelaysDraft, GarpGroupDraft};
-use crate::config::model::LinkDelay;
-use crate::config::report::Located;
+use crate::config::model::{LinkDelay, Severity};
+use crate::config::report::{Located, Report};
 use crate::engine::time::Nanos;
+
+/// `garp_extra_if`, of an instance or of all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExtraIf {
+    /// Whether it is also about interfaces that are no virtual ones.
+    all: bool,
+    /// The keyword, for messages.
+    keyword: String,
+    period: Option<Located<Nanos>>,
+}
+
+impl ExtraIf {
+    /// What it comes to for an instance, given what is said of all.
+    pub(super) fn finish(self, global: &Self, report: &mut Report) -> Option<Located<Nanos>> {
+        // Of all instances counts what this one does not say.
+        let said = if self.period.is_some() {
+            self
+        } else {
+            Self { all: self.all || global.all, ..global.clone() }
+        };
+        let period = said.period.filter(|period| period.value > Nanos::ZERO)?;
+        if !said.all {
+            let message = format!(
+                "{} has no effect here: without `all`, it is about virtual MAC addresses",
+                said.keyword
+            );
+            report.push(Severity::Note, period.at, message, "");
+            return None;
+        }
+        Some(period)
+    }
+}
 
 /// The keywords of a `garp_group`.
 pub(super) const GARP_GROUP: &[&str] =
@@ -22,6 +54,26 @@ impl Parser<'_> {
         };
         *delay = self.timer(entry).or(delay.take());
         true
+    }
+
+    /// `garp_extra_if [all] SECONDS`.
+    pub(super) fn extra_if(&mut self, entry: &Entry, to: &mut ExtraIf) {
+        let mut period = None;
+        for word in &entry.parameters {
+            if word.value == "all" {
+                to.all = true;
+                continue;
+            }
+            match word.value.parse() {
+                Ok(seconds) => period = Some(Located::new(Nanos::from_secs(seconds), word.at)),
+                Err(_) => return self.bad_value(entry, word, "`all` and whole seconds"),
+            }
+        }
+        if period.is_none() {
+            let message = format!("{} has no time; it is ignored", entry.keyword.value);
+            return self.warning(entry.at(), message, "");
+        }
+        (to.period, to.keyword) = (period, entry.keyword.value.clone());
     }
 
     /// `garp_group`.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::delays::ExtraIf;
 use super::{Entry, Globals, Parser, keywords, routes, set};
 use crate::config::draft::{Draft, PeerDraft, TrackDraft, UnicastDraft};
 use crate::config::model::{Address, V3Checksum};
@@ -66,6 +67,8 @@ pub(super) const KEYWORDS: &[&str] = &[
     "track_file",
     "track_process",
     "dont_track_primary",
+    "garp_extra_if",
+    "vmac_garp_intvl",
 ];
 
 /// An instance as written.
@@ -102,6 +105,7 @@ pub(super) struct Instance {
     refresh_repeat: Option<u32>,
     lower_prio_repeat: Option<u32>,
     lower_prio_delay: Option<Nanos>,
+    extra_if: ExtraIf,
     lower_prio_no_advert: Option<bool>,
     down_adverts: Option<Located<String>>,
     higher_prio_send_advert: Option<bool>,
@@ -144,6 +148,7 @@ impl Instance {
             refresh_repeat: None,
             lower_prio_repeat: None,
             lower_prio_delay: None,
+            extra_if: ExtraIf::default(),
             lower_prio_no_advert: None,
             down_adverts: None,
             higher_prio_send_advert: None,
@@ -185,6 +190,7 @@ impl Instance {
         set(&mut garp.refresh_repeat, self.refresh_repeat);
         set(&mut garp.lower_prio_repeat, self.lower_prio_repeat);
         set(&mut garp.lower_prio_delay, self.lower_prio_delay);
+        let garp_elsewhere = self.extra_if.finish(&globals.extra_if, report);
         let mut no_advert = self.lower_prio_no_advert.unwrap_or(globals.lower_prio_no_advert);
         let mut one_more = self.higher_prio_send_advert.unwrap_or(globals.higher_prio_send_advert);
         if strict {
@@ -211,6 +217,7 @@ impl Instance {
             no_addresses: self.no_addresses && !strict,
             need_addresses: strict,
             garp,
+            garp_elsewhere,
             lower_prio_advert: !no_advert,
             down_adverts: self.down_adverts.or_else(|| globals.down_adverts.clone()),
             higher_prio_advert: one_more,
@@ -350,6 +357,7 @@ impl Parser<'_> {
             "garp_lower_prio_repeat" => {
                 to.lower_prio_repeat = self.integer(entry).or(to.lower_prio_repeat);
             }
+            "garp_extra_if" | "vmac_garp_intvl" => self.extra_if(entry, &mut to.extra_if),
             "down_timer_adverts" => to.down_adverts = self.value(entry).or(to.down_adverts.take()),
             "lower_prio_no_advert" => {
                 to.lower_prio_no_advert = self.boolean(entry).or(to.lower_prio_no_advert);

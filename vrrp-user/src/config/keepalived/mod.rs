@@ -67,6 +67,7 @@ struct Globals {
     lower_prio_repeat: Option<u32>,
     lower_prio_delay: Option<Nanos>,
     lower_prio_no_advert: bool,
+    extra_if: delays::ExtraIf,
     down_adverts: Option<Located<String>>,
     higher_prio_send_advert: bool,
     v3_checksum: V3Checksum,
@@ -85,6 +86,7 @@ impl Default for Globals {
             lower_prio_repeat: None,
             lower_prio_delay: None,
             lower_prio_no_advert: false,
+            extra_if: delays::ExtraIf::default(),
             down_adverts: None,
             higher_prio_send_advert: false,
             v3_checksum: V3Checksum::Rfc5798,
@@ -171,6 +173,8 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_garp_interval",
     "vrrp_gna_interval",
     "vrrp_check_unicast_src",
+    "vrrp_garp_extra_if",
+    "vrrp_vmac_garp_intvl",
 ];
 
 /// Reads entries and blocks.
@@ -402,6 +406,9 @@ impl Parser<'_> {
             "vrrp_garp_master_refresh_repeat" => set(&mut garp.refresh_repeat, self.rounds(entry)),
             "vrrp_garp_lower_prio_delay" => globals.lower_prio_delay = self.seconds(entry),
             "vrrp_garp_lower_prio_repeat" => globals.lower_prio_repeat = self.integer(entry),
+            "vrrp_garp_extra_if" | "vrrp_vmac_garp_intvl" => {
+                self.extra_if(entry, &mut globals.extra_if);
+            }
             "vrrp_down_timer_adverts" => {
                 globals.down_adverts = self.value(entry).or(globals.down_adverts.take());
             }

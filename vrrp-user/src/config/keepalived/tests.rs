@@ -1685,3 +1685,49 @@ fn delays_with_mistakes() {
     assert_eq!((config.delays.garp_groups.len(), config.delays.startup), (1, Nanos::ZERO));
     assert_eq!(config.delays.links[0].down, Nanos(1_996_093_750));
 }
+
+#[test]
+fn announcements_on_other_interfaces() {
+    let period = |global: &str, own: &str| {
+        let text = format!("global_defs {{\n{global}\n}}\n{}", with(own));
+        let (config, diagnostics) = accept(&text);
+        (config.routers[0].garp_elsewhere.0 / 1_000_000_000, diagnostics)
+    };
+    let quiet = |global, own| {
+        let (period, diagnostics) = period(global, own);
+        assert_eq!(diagnostics, Vec::<String>::new());
+        period
+    };
+    assert_eq!(quiet("", ""), 0);
+    assert_eq!(quiet("", "garp_extra_if all 100"), 100);
+    assert_eq!(quiet("", "vmac_garp_intvl 100 all"), 100);
+    assert_eq!(quiet("vrrp_garp_extra_if all 60", ""), 60);
+    assert_eq!(quiet("vrrp_vmac_garp_intvl all 60", "garp_extra_if all 86400"), 86_400);
+    assert_eq!(quiet("vrrp_garp_extra_if all 60", "garp_extra_if 0"), 0);
+    let without = |keyword: &str| {
+        format!(
+            "note: {keyword} has no effect here: without `all`, it is about virtual MAC addresses"
+        )
+    };
+    assert_eq!(
+        period("", "garp_extra_if 100"),
+        (0, vec!["7:16: ".to_owned() + &without("garp_extra_if")])
+    );
+    // What is said of all does not make up for what the instance does not say.
+    let (seconds, notes) = period("vrrp_garp_extra_if all 60", "garp_extra_if 100");
+    assert_eq!((seconds, notes.len()), (0, 1));
+    let (seconds, notes) = period("vrrp_garp_extra_if 60", "");
+    assert_eq!((seconds, notes), (0, vec!["2:20: ".to_owned() + &without("vrrp_garp_extra_if")]));
+    for (own, warning) in [
+        ("garp_extra_if all", "garp_extra_if has no time; it is ignored"),
+        ("garp_extra_if all x", "garp_extra_if takes `all` and whole seconds, not `x`; ignored"),
+        (
+            "garp_extra_if all 86401",
+            "addresses on other interfaces must be announced at least once a day; it is ignored",
+        ),
+    ] {
+        let (seconds, warnings) = period("", own);
+        assert_eq!((seconds, warnings.len()), (0, 1), "{own}");
+        assert!(warnings[0].ends_with(&format!("warning: {warning}")), "{warnings:?}");
+    }
+}

@@ -113,6 +113,7 @@ fn all_keys() {
     let source = "10.0.0.1".parse().ok();
     let transport = Transport::Unicast { source, peers, ttl: 255, check_source: true };
     assert_eq!(database.transport, transport);
+    assert_eq!(database.garp_elsewhere, Nanos::from_secs(100));
     assert_eq!((database.garp.refresh, database.garp.refresh_repeat), (Nanos::from_secs(60), 2));
 
     assert_eq!(legacy.authentication, Authentication::Pass(*b"1111\0\0\0\0"));
@@ -235,7 +236,7 @@ fn mistakes() {
         ("garp = { repeat = 0 }", "6:19: error: repeat must be at least 1, not 0"),
         (
             "garp = { x = 0 }",
-            "6:10: error: unknown key x in garp (known are repeat, delay, refresh, refresh_repeat, lower_prio_repeat, lower_prio_delay)",
+            "6:10: error: unknown key x in garp (known are repeat, delay, refresh, refresh_repeat, lower_prio_repeat, lower_prio_delay, other_interfaces)",
         ),
         ("garp = 5", "6:8: error: garp must be a table, not an integer"),
         ("v3_checksum = \"x\"", "6:15: error: unknown v3_checksum `x` (rfc5798 or rfc9568)"),

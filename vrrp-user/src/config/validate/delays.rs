@@ -11,6 +11,8 @@ use crate::engine::time::Nanos;
 
 /// keepalived's longest delay: what it counts in microseconds with 32 bits.
 const LONGEST: Nanos = Nanos(u32::MAX as u64 * 1_000);
+/// keepalived's longest period of `garp_extra_if`.
+const LONGEST_PERIOD: Nanos = Nanos::from_secs(86_400);
 /// keepalived's longest delay of a link.
 const LONGEST_LINK: Nanos = Nanos::from_secs(255);
 
@@ -32,6 +34,18 @@ impl Validator<'_> {
             Some(written) if written.value > LONGEST => {
                 let message = "a delay can not be longer than 4294 s";
                 self.repair(written.at, message, "it is ignored", "");
+                Nanos::ZERO
+            }
+            Some(written) => written.value,
+            None => Nanos::ZERO,
+        }
+    }
+
+    pub(super) fn garp_elsewhere(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
+        match written {
+            Some(written) if written.value > LONGEST_PERIOD => {
+                let message = "addresses on other interfaces must be announced at least once a day";
+                self.repair(written.at, message, "it is ignored", "86400 s are the most");
                 Nanos::ZERO
             }
             Some(written) => written.value,

@@ -117,6 +117,7 @@ impl Daemon {
         }
         // Routes may need an address that has just come.
         let new = &reload.prepared.config.routers[reload.next];
+        self.delays.announces_elsewhere(timer::now(), id, new, is_master);
         self.take_extras(id, &new.extras, is_master);
     }
 
@@ -152,6 +153,7 @@ impl Daemon {
             }
             self.take_extras(id, &model::Extras::default(), false);
             self.belongings.fights.forget(Some(id));
+            self.delays.router_gone(timer::now(), id);
             self.tell_deleted(id, state, priority);
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
             self.router_mut(id).bury();
@@ -181,6 +183,7 @@ impl Daemon {
                 let (router, spec) = self.made(reload, interface);
                 let id = self.add(router, spec);
                 let new = &reload.prepared.config.routers[reload.next];
+                self.delays.announces_elsewhere(timer::now(), id, new, false);
                 self.take_extras(id, &new.extras, false);
                 reload.matches[reload.next] = Some(id);
             }
