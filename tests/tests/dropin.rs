@@ -475,6 +475,17 @@ fn unicast_ttl() -> Result<()> {
 }
 
 #[test]
+fn multicast_groups() -> Result<()> {
+    let steps: &[Step] = &[
+        (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::Rival(200), &[("VI_1", "BACKUP"), ("VI_2", "BACKUP"), ("VI_6", "BACKUP")]),
+        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_2", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    play("groups", steps)
+}
+
+#[test]
 fn no_preemption() -> Result<()> {
     let steps: &[Step] = &[
         (Event::Rival(100), &[]),

@@ -25,7 +25,7 @@ use vrrp_common::maps::{
 use vrrp_common::parse::{self, Address, Packet};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
-use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4};
+use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
 use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes, Vip};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
@@ -38,7 +38,7 @@ const VIP: [u8; 4] = [10, 0, 0, 100];
 const PASSWORD: [u8; 8] = *b"secret\0\0";
 
 /// As many as most tests need.
-const SIZES: Sizes = Sizes { routers: 13, vips: 4, vips6: 4, allowed: 8 };
+const SIZES: Sizes = Sizes { routers: 15, vips: 4, vips6: 4, allowed: 8 };
 
 /// Routers under test: VRID, VLAN, version, transport, authentication type, interval of version 2.
 const V3: u8 = 51;
@@ -48,10 +48,13 @@ const V3_UNICAST: u8 = 54;
 const V3_VLAN: u8 = 55;
 const V3_QINQ: u8 = 56;
 const V3_PEERS: u8 = 57;
+const V3_GROUP: u8 = 58;
 const UNKNOWN: u8 = 99;
 /// A peer of [`V3_PEERS`] that is three networks apart, and the TTLs that are accepted of it.
 const FAR_PEER: [u8; 4] = [10, 9, 0, 2];
 const FAR: TtlRange = TtlRange { min: 251, max: 253, reserved: [0; 2] };
+/// The group of [`V3_GROUP`].
+const OTHER_GROUP: [u8; 4] = [224, 0, 0, 81];
 /// What is accepted of one without limits.
 const ANY: TtlRange = TtlRange { min: 0, max: 255, reserved: [0; 2] };
 
@@ -60,6 +63,10 @@ fn routers() -> Vec<(RouterKey, RouterEntry)> {
         let key = RouterKey { ifindex: LOOPBACK, vlan, family: FAMILY_V4, vrid, reserved: [0; 2] };
         let mut entry = RouterEntry { slot, version, transport, ..RouterEntry::default() };
         entry.local[..4].copy_from_slice(&LOCAL);
+        entry.destination = match transport {
+            transport::MULTICAST => address(MULTICAST_V4),
+            _ => entry.local,
+        };
         (key, entry)
     };
     let mut routers = vec![
@@ -74,6 +81,10 @@ fn routers() -> Vec<(RouterKey, RouterEntry)> {
         let (mut key, mut entry) = router(slot, vrid, vlan, 3, transport);
         key.family = FAMILY_V6;
         entry.local = ipv6::LOCAL;
+        entry.destination = match transport {
+            transport::MULTICAST => MULTICAST_V6,
+            _ => entry.local,
+        };
         (key, entry)
     };
     routers.extend([
@@ -82,7 +93,11 @@ fn routers() -> Vec<(RouterKey, RouterEntry)> {
         six(8, V3_VLAN, [7, 0], transport::MULTICAST),
         router(9, V3_PEERS, [0, 0], 3, transport::PEERS),
         six(10, V3_PEERS, [0, 0], transport::PEERS),
+        router(11, V3_GROUP, [0, 0], 3, transport::MULTICAST),
+        six(12, V3_GROUP, [0, 0], transport::MULTICAST),
     ]);
+    routers[11].1.destination = address(OTHER_GROUP);
+    routers[12].1.destination = ipv6::OTHER_GROUP;
     routers[1].1.auth_type = 1;
     routers[1].1.auth_data = PASSWORD;
     routers[1].1.interval = 1;
@@ -375,6 +390,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
                 f.destination = LOCAL;
                 f.ttl = 61;
             }),
+            Frame::v3(V3_GROUP, 1).with(|f| f.destination = OTHER_GROUP),
             // From one whom it knows, however far away.
             Frame::v3(V3_PEERS, 1).with(|f| f.destination = LOCAL),
             Frame::v3(V3_PEERS, 1).with(|f| (f.destination, f.ttl) = (LOCAL, 0)),
@@ -417,6 +433,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         ],
         Reason::OtherDestination => vec![
             Frame::v3(V3, 1).with(|f| f.destination = LOCAL),
+            Frame::v3(V3, 1).with(|f| f.destination = OTHER_GROUP),
+            Frame::v3(V3_GROUP, 1),
             Frame::v3(V3_UNICAST, 1),
             Frame::v3(V3_PEERS, 1),
             // On its way through this host.
@@ -458,6 +476,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.fragment = 1),
         ],
         Reason::Ttl => vec![
+            Frame::v3(V3_GROUP, 1).with(|f| (f.destination, f.ttl) = (OTHER_GROUP, 254)),
             Frame::v3(V3, 1).with(|f| f.ttl = 254),
             Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.ttl = 0),
         ],
@@ -530,7 +549,7 @@ fn every_reason_has_its_packets() {
         for (number, frame) in examples(reason).into_iter().enumerate() {
             let octets = frame.octets();
             let refused =
-                |bench: &Bench| (0..11).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+                |bench: &Bench| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
             let before = refused(&bench);
             assert_eq!(
                 bench.run(&octets),
@@ -1302,15 +1321,15 @@ fn maps_say_when_they_are_full() {
     let mut bench = Bench::new();
     let (mut key, mut entry) = routers()[0];
     key.vrid = 200;
-    entry.slot = 13;
-    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 13, .. })));
+    entry.slot = 15;
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 15, .. })));
     entry.slot = 7;
     for vrid in 200..202 {
         key.vrid = vrid;
-        bench.kernel.set_router(&key, &entry).expect("13 fit");
+        bench.kernel.set_router(&key, &entry).expect("15 fit");
     }
     key.vrid = 202;
-    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 13, .. })));
+    assert!(matches!(bench.kernel.set_router(&key, &entry), Err(Error::Full { entries: 15, .. })));
     bench.kernel.remove_router(&routers()[0].0).expect("remove_router");
     bench.kernel.remove_router(&routers()[0].0).expect("removing it twice does nothing");
     bench.kernel.set_router(&key, &entry).expect("there is room again");
@@ -1322,8 +1341,8 @@ fn maps_say_when_they_are_full() {
     let key = Vip::new(LOOPBACK, [10, 9, 9, 9]);
     assert!(matches!(bench.kernel.add_vip(&key), Err(Error::Full { entries: 4, .. })));
     assert!(matches!(
-        bench.kernel.write_info(13, &RouterInfo::default()),
-        Err(Error::Full { entries: 13, .. })
+        bench.kernel.write_info(15, &RouterInfo::default()),
+        Err(Error::Full { entries: 15, .. })
     ));
 }
 

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -92,18 +92,19 @@ pub struct RouterEntry {
     pub interval: u8,
     /// Version 2, type 1: the password, padded with zeros.
     pub auth_data: [u8; 8],
-    /// Our own address: the source that we send from, and the destination of unicast advertisements.
-    /// All zero when the interface has none.
+    /// Our own address, the source that we send from. All zero when the interface has none.
     pub local: [u8; 16],
+    /// Destination that advertisements must have: the multicast group or, with unicast, our own address.
+    pub destination: [u8; 16],
 }
 
 /// Values of [`RouterEntry::transport`].
 pub mod transport {
-    /// Destination must be the multicast group.
+    /// By multicast, with TTL 255.
     pub const MULTICAST: u8 = 0;
-    /// Destination must be [`super::RouterEntry::local`].
+    /// By unicast, with any TTL.
     pub const UNICAST: u8 = 1;
-    /// As [`UNICAST`], and the source must be in [`super::ALLOWED`], with a TTL in its range.
+    /// By unicast, and the source must be in [`super::ALLOWED`], with a TTL in its range.
     pub const PEERS: u8 = 2;
 }
 

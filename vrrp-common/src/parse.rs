@@ -10,7 +10,7 @@
 use crate::maps::{RouterEntry, RouterKey, TtlRange, transport};
 use crate::reason::Reason;
 use crate::sample::SAMPLE_PAYLOAD_LEN;
-use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
+use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, MAX_VRRP_LEN};
 use crate::{VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
 
 /// EtherType of IPv4 (RFC 894).
@@ -73,9 +73,6 @@ pub trait Address: Copy + Eq {
     const FAMILY: u8;
     /// EtherType of its packets.
     const ETHERTYPE: u16;
-    /// The VRRP group.
-    const GROUP: Self;
-
     /// From a field that has room for any: an IPv4 address stands in the first four octets.
     fn from_field(field: [u8; 16]) -> Self;
 
@@ -262,7 +259,6 @@ fn is_tag(ethertype: u16) -> bool {
 impl Address for V4 {
     const FAMILY: u8 = FAMILY_V4;
     const ETHERTYPE: u16 = ETHERTYPE_IPV4;
-    const GROUP: Self = MULTICAST_V4;
 
     #[inline(always)]
     fn from_field(field: [u8; 16]) -> Self {
@@ -325,7 +321,6 @@ impl Address for V4 {
 impl Address for V6 {
     const FAMILY: u8 = FAMILY_V6;
     const ETHERTYPE: u16 = ETHERTYPE_IPV6;
-    const GROUP: Self = MULTICAST_V6;
 
     #[inline(always)]
     fn from_field(field: [u8; 16]) -> Self {
@@ -506,13 +501,12 @@ fn refusal<A: Address>(
 
     // First whether the message is meant for this router at all: what passes through on its way to
     // another host has a lower TTL and is none of our business.
-    let multicast = entry.transport == transport::MULTICAST;
-    let wanted = if multicast { A::GROUP } else { local };
-    ensure(advert.destination.is(wanted), Reason::OtherDestination)?;
+    ensure(advert.destination.is(A::from_field(entry.destination)), Reason::OtherDestination)?;
     ensure(!advert.source.is(local), Reason::OwnAddress)?;
     // Unicast peers may be networks apart, and the RFCs know only multicast. keepalived sends IPv6 unicast with
     // whatever hop limit is the host's default, 64 as a rule, and looks at none unless a peer has a range.
-    ensure(advert.ttl == VRRP_TTL || !multicast, Reason::Ttl)?;
+    let any_ttl = entry.transport != transport::MULTICAST;
+    ensure(advert.ttl == VRRP_TTL || any_ttl, Reason::Ttl)?;
     ensure(kind >> 4 == entry.version, Reason::Version)?;
     ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
 
@@ -605,6 +599,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::MULTICAST_V4;
 
     /// A frame whose end is out of the fast way's reach, as in a multi-buffer XDP frame.
     struct Split<'a> {
@@ -633,6 +628,7 @@ mod tests {
     fn entry(version: u8) -> RouterEntry {
         let mut entry = RouterEntry { version, interval: 1, ..RouterEntry::default() };
         entry.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+        entry.destination[..4].copy_from_slice(&MULTICAST_V4);
         entry
     }
 
@@ -809,7 +805,7 @@ mod tests {
         entry.local[..4].copy_from_slice(&[10, 0, 0, 2]);
         entry.auth_type = 1;
         entry.auth_data = *b"secret\0\0";
-        entry.transport = transport::UNICAST;
+        entry.destination = entry.local;
         let mut octets = frame(&[], 0, &V2, false);
         octets[14 + 8] = 254;
         octets[34] = 0x32;
@@ -818,7 +814,9 @@ mod tests {
         // The IP header is summed again after each repair, the message is not.
         type Repair = fn(&mut Vec<u8>, &mut RouterEntry);
         let steps: [(Reason, Repair); 10] = [
-            (Reason::OtherDestination, |_, entry| entry.transport = transport::MULTICAST),
+            (Reason::OtherDestination, |_, entry| {
+                entry.destination[..4].copy_from_slice(&MULTICAST_V4);
+            }),
             (Reason::OwnAddress, |_, entry| entry.local[3] = 1),
             (Reason::Ttl, |octets, _| octets[14 + 8] = 255),
             (Reason::Version, |octets, _| octets[34] = 0x22),

@@ -46,7 +46,7 @@ reasons! {
     Accepted = "accepted", Pass, "valid advertisement for a router of ours";
     /// The VRID (on this interface, VLAN and family) is not configured here; another daemon may own it.
     UnknownVrid = "unknown_vrid", Pass, "VRID not configured on this interface";
-    /// Protocol 112 to an address that is neither the multicast group nor the router's own.
+    /// Protocol 112 to an address that is neither the router's multicast group nor, with unicast, its own.
     OtherDestination = "other_destination", Pass, "addressed neither to the VRRP group nor to this router";
     /// The source is our own address: a looped frame or a duplicate address.
     OwnAddress = "own_address", Drop, "source is our own address (loop, or duplicate address)";

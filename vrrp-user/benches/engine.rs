@@ -78,6 +78,7 @@ fn advertisement(interval: AdvertInterval, addresses: &[IpAddr]) -> (Vec<u8>, Ro
     let transport = transport::MULTICAST;
     let mut entry = RouterEntry { version, interval: 1, transport, ..RouterEntry::default() };
     entry.local[..4].copy_from_slice(&HOST.octets());
+    entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
     (frame.expect("fits").bytes().to_vec(), entry)
 }
 

@@ -964,7 +964,7 @@ impl Daemon {
                 if let Err(error) = self.kernel.release_interface(ifindex) {
                     log::error!("interface {ifindex} is gone: {}", bpf::chain(&error));
                 }
-                self.memberships.leave(ifindex);
+                self.memberships.leave(ifindex, |_| false);
                 self.addresses.interface_gone(ifindex);
                 self.delays.interface_gone(ifindex);
                 self.evaluate_on(ifindex);
@@ -1003,8 +1003,6 @@ impl Daemon {
             }
             self.count(Counter::AttachFailed);
             self.retry_soon();
-        } else if let Err(error) = self.memberships.join(ifindex) {
-            log::warn!("{name}: cannot join the VRRP group: {error}; multicast may not arrive");
         }
         if let Some(interface) = self.interfaces.get_mut(ifindex) {
             interface.capture = capture;
@@ -1076,8 +1074,8 @@ impl Daemon {
         if self.routers[id.0 as usize].report(link) {
             let capture = self.capture(id);
             self.publish(id, |info| info.capture = capture);
-            if let Link::Up(IpAddr::V6(_)) = link {
-                self.join6(id);
+            if let Link::Up(_) = link {
+                self.join(id);
             }
             self.engine.handle_link(timer::now(), id, link);
         }
@@ -1111,15 +1109,26 @@ impl Daemon {
         router.lacks_address() && interface.is_some_and(Interface::tentative6)
     }
 
-    /// Joins the IPv6 group for a router. Not before its interface has an IPv6 address: until then it may not have
-    /// IPv6 at all.
-    fn join6(&mut self, id: RouterId) {
-        let Some(ifindex) = self.router(id).ifindex() else { return };
-        if let Err(error) = self.memberships.join6(ifindex) {
-            let place = self.router(id).place();
+    /// Joins the multicast group of a router. Not before its interface has an address: until then it may not have IPv6
+    /// at all.
+    fn join(&mut self, id: RouterId) {
+        let router = &self.routers[id.0 as usize];
+        let (Some(ifindex), Some(_)) = (router.ifindex(), router.source_in_use()) else { return };
+        let group = router.group();
+        if let Err(error) = self.memberships.join(ifindex, group) {
             log::warn!(
-                "{place}: cannot join the VRRP group ff02::12: {error}; multicast may not arrive"
+                "{}: cannot join the group {group}: {error}; multicast may not arrive",
+                router.place()
             );
+        }
+    }
+
+    /// Leaves a multicast group that a router had, if no other router on that interface has it.
+    fn leave(&mut self, ifindex: Option<u32>, group: IpAddr) {
+        let Some(ifindex) = ifindex else { return };
+        let has = |router: &Router| router.ifindex() == Some(ifindex) && router.group() == group;
+        if !self.routers.iter().any(|router| !router.gone && has(router)) {
+            self.memberships.leave(ifindex, |joined| joined != group);
         }
     }
 

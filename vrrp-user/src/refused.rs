@@ -97,12 +97,14 @@ impl Refused {
             )),
             Reason::OtherDestination => {
                 let destination = from_field(sample.family, sample.destination);
-                let how = if destination == family.group() {
-                    "by multicast and we use unicast"
+                let how = if destination.is_multicast() {
+                    "by multicast and we use unicast or another group"
                 } else {
                     "by unicast to an address that is not the one we send from"
                 };
-                says(format!("to {destination}, {how}: {deaf}; compare unicast_peer on both hosts"))
+                says(format!(
+                    "to {destination}, {how}: {deaf}; compare unicast_peer and multicast groups on both hosts"
+                ))
             }
             Reason::Checksum => says(format!(
                 "with a wrong checksum, {unheard}: the packet was damaged on its way, or the sender sums \

@@ -164,6 +164,7 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
             ..RouterEntry::default()
         };
         entry.local[..4].copy_from_slice(&OTHER);
+        entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
         kernel.set_router(&key, &entry).map_err(failed)?;
         // All on the one interface, so that any of them can be the destination.
         kernel.add_vip(&Vip::new(IFINDEX, vip(router))).map_err(failed)?;

@@ -10,13 +10,14 @@ use vrrp_common::{FAMILY_V6, MAX_ADDRESSES_V6, MAX_VRRP_LEN, MULTICAST_V6};
 use vrrp_user::io::bpf::{Error, Vip};
 
 use super::{
-    Bench, FAR, LOOPBACK, Sum, UNKNOWN, V3, V3_PEERS, V3_UNICAST, V3_VLAN, checksum, drain, host,
-    host_key, now, runtime, verdict,
+    Bench, FAR, LOOPBACK, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_UNICAST, V3_VLAN, checksum,
+    drain, host, host_key, now, runtime, verdict,
 };
 
 pub const LOCAL: [u8; 16] = link_local(1);
 pub const PEER: [u8; 16] = link_local(2);
-/// As that of IPv4.
+/// As those of IPv4.
+pub const OTHER_GROUP: [u8; 16] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x51];
 pub const FAR_PEER: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 const VIP: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
@@ -138,6 +139,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, full),
             Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
             Frame::v3(V3_UNICAST, 2).with(|f| (f.destination, f.hop_limit) = (LOCAL, 64)),
+            Frame::v3(V3_GROUP, 1).with(|f| f.destination = OTHER_GROUP),
             Frame::v3(V3_PEERS, 1).with(|f| (f.destination, f.hop_limit) = (LOCAL, 64)),
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.min)),
             Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 0)]),
@@ -160,6 +162,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.destination[15] = 0x13),
             Frame::v3(V3, 1).with(|f| f.destination[0] = 0xfe),
             Frame::v3(V3_UNICAST, 1),
+            Frame::v3(V3_GROUP, 1),
+            Frame::v3(V3, 1).with(|f| f.destination = OTHER_GROUP),
         ],
         Reason::OwnAddress => vec![Frame::v3(V3, 1).with(|f| f.source = LOCAL)],
         Reason::Truncated => vec![
@@ -227,7 +231,7 @@ fn every_reason_has_its_packets() {
         for (number, frame) in examples(reason).into_iter().enumerate() {
             let octets = frame.octets();
             let refused =
-                |bench: &Bench| (0..11).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+                |bench: &Bench| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
             let before = refused(&bench);
             let seen = bench.run(&octets);
             assert_eq!(seen, (reason.verdict(), Some(reason)), "{reason:?} number {number}");

@@ -342,7 +342,10 @@ fn transport(router: &Router) -> String {
         source.map_or_else(|| first.to_owned(), |source| source.to_string())
     };
     match &router.transport {
-        Transport::Multicast { source } => format!("multicast from {}", from(source)),
+        Transport::Multicast { source, group: None } => format!("multicast from {}", from(source)),
+        Transport::Multicast { source, group: Some(group) } => {
+            format!("multicast from {} to {group}", from(source))
+        }
         Transport::Unicast { source, peers, ttl, check_source } => {
             let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
             let mut text = format!("unicast from {} to {}", from(source), peers.join(", "));

@@ -475,7 +475,8 @@ fn advertises(router: &RouterStatus) -> String {
     let from = router.source.as_deref().unwrap_or("no address yet");
     let family = Family::from_label(&router.family);
     match router.transport.as_slice() {
-        [group] if group == "multicast" => format!("from {from} to the group {}", family.group()),
+        [how] if how == "multicast" => format!("from {from} to the group {}", family.group()),
+        [how, group] if how == "multicast" => format!("from {from} to the group {group}"),
         peers => format!("from {from} to {}", peers.join(", ")),
     }
 }

@@ -92,6 +92,8 @@ pub(super) struct Draft {
     pub(super) password: Option<Located<Vec<u8>>>,
     /// Source address of advertisements.
     pub(super) source: Option<Located<IpAddr>>,
+    /// Multicast group.
+    pub(super) multicast_group: Option<Located<IpAddr>>,
     /// Unicast; `None` for multicast.
     pub(super) unicast: Option<Located<UnicastDraft>>,
     /// Pre-emption.

@@ -219,14 +219,24 @@ impl Router {
 
     /// Address family of its advertisements, and of everything in them: that of the first address.
     pub fn family(&self) -> Family {
-        let (source, peer) = match &self.transport {
-            Transport::Multicast { source } => (*source, None),
+        let (source, other) = match &self.transport {
+            Transport::Multicast { source, group } => (*source, *group),
             Transport::Unicast { source, peers, .. } => {
                 (*source, peers.first().map(|peer| peer.address))
             }
         };
         let first = self.addresses.first().map(|address| address.address);
-        first.or(source).or(peer).map_or(Family::V4, Family::of)
+        first.or(source).or(other).map_or(Family::V4, Family::of)
+    }
+
+    /// The multicast group of its advertisements; `None` with unicast.
+    pub fn multicast_group(&self) -> Option<IpAddr> {
+        match self.transport {
+            Transport::Multicast { group, .. } => {
+                Some(group.unwrap_or_else(|| self.family().group()))
+            }
+            Transport::Unicast { .. } => None,
+        }
     }
 
     /// Whether it has addresses on other interfaces than its own.
@@ -270,10 +280,12 @@ pub enum Authentication {
 /// How advertisements travel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// To the VRRP group.
+    /// To a multicast group.
     Multicast {
         /// `mcast_src_ip`: source address; otherwise the interface's first one that is not virtual.
         source: Option<IpAddr>,
+        /// `mcast_dst_ip`, `vrrp_mcast_group4`, `vrrp_mcast_group6`: another group than that of the RFC.
+        group: Option<IpAddr>,
     },
     /// To each peer.
     Unicast {
@@ -289,6 +301,12 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Multicast as it is when nothing else is said about it.
+    #[cfg(test)]
+    pub fn plain_multicast(source: Option<IpAddr>) -> Self {
+        Self::Multicast { source, group: None }
+    }
+
     /// Unicast as it is when nothing else is said about it.
     #[cfg(test)]
     pub fn plain_unicast(source: Option<IpAddr>, peers: &[IpAddr]) -> Self {

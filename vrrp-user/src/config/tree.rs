@@ -317,8 +317,8 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         Version::V2 => 2,
         Version::V3 => 3,
     };
-    let (source, unicast) = match transport {
-        Transport::Multicast { source } => ((*source).into(), Value::Null),
+    let (source, multicast_group, unicast) = match transport {
+        Transport::Multicast { source, group } => ((*source).into(), (*group).into(), Value::Null),
         Transport::Unicast { source, peers, ttl, check_source } => {
             let peers: Vec<Value> = peers.iter().map(peer).collect();
             let unicast = [
@@ -327,7 +327,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
                 ("ttl", (*ttl).into()),
                 ("check_source", (*check_source).into()),
             ];
-            (Value::Null, unicast.into())
+            (Value::Null, Value::Null, unicast.into())
         }
     };
     let checksum = match v3_checksum {
@@ -345,6 +345,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("preempt", *preempt);
     table.push("preempt_delay", *preempt_delay);
     table.push("source", source);
+    table.push("multicast_group", multicast_group);
     table.push("unicast", unicast);
     table.push("addresses", addresses.iter().map(address).collect::<Vec<_>>());
     table.push("excluded", excluded.iter().map(address).collect::<Vec<_>>());

@@ -31,6 +31,8 @@ const PASSWORD: usize = 8;
 const MAX_PREEMPT_DELAY: Nanos = Nanos::from_secs(1_000);
 /// The interval when none is given (RFC 9568 section 6.1).
 const DEFAULT_INTERVAL: Nanos = Nanos::from_secs(1);
+/// Scope of an IPv6 multicast address, its lower half of the second octet (RFC 4291 section 2.7).
+const LINK_LOCAL_SCOPE: u8 = 2;
 /// Nanoseconds in a centisecond.
 const CENTISECOND: u64 = 10_000_000;
 /// Nanoseconds in a second.
@@ -163,7 +165,7 @@ impl Validator<'_> {
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
             self.addresses(&draft, version, interface.as_deref().unwrap_or(""));
-        let transport = self.transport(draft.source, draft.unicast);
+        let transport = self.transport(draft.source, draft.multicast_group, draft.unicast);
         Some(Router {
             name: draft.name,
             line: draft.at.line,
@@ -438,6 +440,7 @@ impl Validator<'_> {
     fn transport(
         &mut self,
         source: Option<Located<IpAddr>>,
+        group: Option<Located<IpAddr>>,
         unicast: Option<Located<UnicastDraft>>,
     ) -> Transport {
         if let Some(source) = &source
@@ -446,7 +449,8 @@ impl Validator<'_> {
             self.report.error(source.at, format!("the source {} {problem}", source.value), "");
         }
         let source = source.map(|source| source.value);
-        let Some(written) = unicast else { return Transport::Multicast { source } };
+        let group = group.and_then(|group| self.multicast_group(&group, unicast.is_some()));
+        let Some(written) = unicast else { return Transport::Multicast { source, group } };
         let UnicastDraft { peers: drafts, ttl, mut check_source } = written.value;
         let keyword = self.format.peers;
         let mut peers: Vec<Peer> = Vec::new();
@@ -487,6 +491,28 @@ impl Validator<'_> {
         }
         let ttl = self.ttl(self.format.ttl, ttl.as_ref()).unwrap_or(VRRP_TTL);
         Transport::Unicast { source, peers, ttl, check_source }
+    }
+
+    /// A multicast group; `None` if it is the usual one, or can not be used.
+    fn multicast_group(&mut self, written: &Located<IpAddr>, unicast: bool) -> Option<IpAddr> {
+        let Located { value: group, at } = *written;
+        let problem = if unicast {
+            "does not go with unicast"
+        } else if !group.is_multicast() {
+            "is not a multicast address"
+        } else {
+            if let IpAddr::V6(v6) = group
+                && v6.octets()[1] & 0x0f != LINK_LOCAL_SCOPE
+            {
+                let message = format!("the multicast group {group} should be link-local");
+                self.report.warning(at, message, "one out of ff02::/16");
+            }
+            return (group != Family::of(group).group()).then_some(group);
+        };
+        let usual = Family::of(group).group();
+        let repair = if unicast { "it is ignored".to_owned() } else { format!("{usual} is used") };
+        self.repair(at, format!("the multicast group {group} {problem}"), &repair, "");
+        None
     }
 
     /// A TTL or hop limit; `None` if it is not there or none.

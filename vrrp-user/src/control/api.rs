@@ -333,7 +333,7 @@ pub struct RouterStatus {
     pub master_down_ms: u64,
     /// Milliseconds until the next advertisement is due (as master) or the master is given up.
     pub next_timer_ms: Option<u64>,
-    /// `multicast`, or the unicast peers.
+    /// `multicast`, with its group when that is not the usual one, or the unicast peers.
     pub transport: Vec<String>,
     /// Address that advertisements are sent from.
     pub source: Option<String>,

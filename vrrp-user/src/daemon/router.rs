@@ -19,7 +19,7 @@ use crate::engine::types::{
 use crate::io::bpf::Kernel;
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::Queue;
-use crate::wire::ethernet::vrrp_multicast;
+use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
 use crate::wire::frame::{AdvertFrame, AdvertParams};
 use crate::wire::vrrp::Auth;
@@ -57,6 +57,8 @@ pub struct Router {
     pub interface: Arc<str>,
     /// Where it sends from, when that is not the interface's first address.
     source: Option<Box<IpAddr>>,
+    /// Its multicast group, when that is not the usual one.
+    group: Option<Box<IpAddr>>,
     /// Whom it sends to, when that is not the group.
     peers: Option<Box<[Peer]>>,
     /// TTL or hop limit of its advertisements.
@@ -196,10 +198,10 @@ impl Router {
             track: Box::default(),
             group: None,
         };
-        let (source, peers, ttl, check_source) = match &config.transport {
-            Transport::Multicast { source } => (*source, None, VRRP_TTL, false),
+        let (source, group, peers, ttl, check_source) = match &config.transport {
+            Transport::Multicast { source, group } => (*source, *group, None, VRRP_TTL, false),
             Transport::Unicast { source, peers, ttl, check_source } => {
-                (*source, Some(peers), *ttl, *check_source)
+                (*source, None, Some(peers), *ttl, *check_source)
             }
         };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -208,6 +210,7 @@ impl Router {
             interface,
             family: config.family(),
             source: source.map(Box::new),
+            group: group.map(Box::new),
             peers: peers.map(|peers| peers.as_slice().into()),
             ttl,
             check_source,
@@ -379,6 +382,11 @@ impl Router {
         self.family
     }
 
+    /// Its multicast group, used or not.
+    pub fn group(&self) -> IpAddr {
+        self.group.as_deref().copied().unwrap_or_else(|| self.family.group())
+    }
+
     /// Whom it sends to; `None` for the group.
     pub fn peers(&self) -> Option<&[Peer]> {
         self.peers.as_deref()
@@ -444,6 +452,7 @@ impl Router {
             Authentication::Pass(password) => (AUTH_SIMPLE, password),
         };
         let local = home.source.map_or([0; 16], to_field);
+        let destination = if self.peers.is_some() { local } else { to_field(self.group()) };
         RouterEntry {
             slot: id.0,
             version: version_number(self.version()),
@@ -459,6 +468,7 @@ impl Router {
             },
             auth_data,
             local,
+            destination,
         }
     }
 
@@ -466,10 +476,12 @@ impl Router {
         let Some(source) = home.source else { return Frames::None };
         let advertised = self.addresses.iter().take(self.advertised as usize);
         let addresses: Vec<IpAddr> = advertised.map(|address| address.address).collect();
+        let group = self.group();
         let frame = |destination: IpAddr| {
             AdvertFrame::new(&AdvertParams {
                 source_mac: home.mac,
-                dest_mac: vrrp_multicast(self.family),
+                // With unicast the kernel makes the header.
+                dest_mac: multicast(group),
                 source,
                 destination,
                 ttl: self.ttl,
@@ -489,7 +501,7 @@ impl Router {
             .ok()
         };
         match &self.peers {
-            None => frame(self.family.group()).map_or(Frames::None, Frames::Group),
+            None => frame(group).map_or(Frames::None, Frames::Group),
             Some(peers) => {
                 let peers = peers.iter().map(|peer| peer.address);
                 let peers = peers.filter_map(|peer| Some((peer, frame(peer)?)));

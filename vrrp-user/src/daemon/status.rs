@@ -225,7 +225,8 @@ impl Daemon {
             master_down_ms: millis(view.master_down_interval),
             next_timer_ms: view.next_timer.map(|at| millis(at - now)),
             transport: match router.peers() {
-                None => vec!["multicast".to_owned()],
+                None if router.group() == router.family().group() => vec!["multicast".to_owned()],
+                None => vec!["multicast".to_owned(), router.group().to_string()],
                 Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
             },
             source: router.source_in_use().map(|source| source.to_string()),

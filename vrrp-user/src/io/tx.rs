@@ -7,7 +7,7 @@
 use std::cell::OnceCell;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
@@ -16,7 +16,7 @@ use nix::sys::socket::{
     ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, sendmsg, setsockopt,
 };
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
-use vrrp_common::{IPPROTO_VRRP, MULTICAST_V4, MULTICAST_V6};
+use vrrp_common::IPPROTO_VRRP;
 
 /// Frames in one `sendmmsg(2)`.
 const BATCH: usize = 128;
@@ -216,28 +216,27 @@ fn send(
     }
 }
 
-fn group() -> Ipv4Addr {
-    Ipv4Addr::from(MULTICAST_V4)
-}
-
-fn group6() -> Ipv6Addr {
-    Ipv6Addr::from(MULTICAST_V6)
+fn join(socket: &Socket, ifindex: u32, group: IpAddr) -> io::Result<()> {
+    match group {
+        IpAddr::V4(group) => socket.join_multicast_v4_n(&group, &on(ifindex)),
+        IpAddr::V6(group) => socket.join_multicast_v6(&group, ifindex),
+    }
 }
 
 fn on(ifindex: u32) -> InterfaceIndexOrAddress {
     InterfaceIndexOrAddress::Index(ifindex)
 }
 
-/// Membership of 224.0.0.18, and of ff02::12 where there are IPv6 routers, on every interface in use.
+/// Membership of the VRRP group, and of others where routers have others, on every interface in use.
 ///
 /// The sockets are never read: a filter drops everything. They are there so that NIC and switch pass
-/// the group on, and so that the kernel does not answer unicast advertisements with ICMP protocol
+/// the groups on, and so that the kernel does not answer unicast advertisements with ICMP protocol
 /// unreachable.
 pub struct Memberships {
     sockets: Vec<Socket>,
-    joined: Vec<(u32, usize)>,
     sockets6: Vec<Socket>,
-    joined6: Vec<(u32, usize)>,
+    /// Interface, group, and which of the sockets of that family it is.
+    joined: Vec<(u32, IpAddr, usize)>,
 }
 
 impl Memberships {
@@ -246,74 +245,51 @@ impl Memberships {
     /// # Errors
     /// `socket(2)` failed.
     pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            sockets: vec![Self::socket(Domain::IPV4)?],
-            joined: Vec::new(),
-            sockets6: Vec::new(),
-            joined6: Vec::new(),
-        })
+        let sockets = vec![Self::socket(Domain::IPV4)?];
+        Ok(Self { sockets, sockets6: Vec::new(), joined: Vec::new() })
     }
 
-    /// Joins on an interface; nothing happens when it is joined already.
+    /// Joins a group on an interface; nothing happens when it is joined already.
     ///
     /// # Errors
-    /// `IP_ADD_MEMBERSHIP` failed on a fresh socket.
-    pub fn join(&mut self, ifindex: u32) -> io::Result<()> {
-        if self.joined.iter().any(|(joined, _)| *joined == ifindex) {
+    /// `socket(2)`, or `IP_ADD_MEMBERSHIP` or `IPV6_JOIN_GROUP` on a fresh socket, failed: IPv6 is disabled.
+    pub fn join(&mut self, ifindex: u32, group: IpAddr) -> io::Result<()> {
+        if self.joined.iter().any(|(at, joined, _)| (*at, *joined) == (ifindex, group)) {
             return Ok(());
         }
-        let last = self.sockets.len() - 1;
-        match self.sockets[last].join_multicast_v4_n(&group(), &on(ifindex)) {
-            Ok(()) => self.joined.push((ifindex, last)),
-            // net.ipv4.igmp_max_memberships is a limit per socket: open another one.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                let fresh = Self::socket(Domain::IPV4)?;
-                fresh.join_multicast_v4_n(&group(), &on(ifindex))?;
-                self.sockets.push(fresh);
-                self.joined.push((ifindex, last + 1));
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Joins ff02::12 on an interface; nothing happens when it is joined already.
-    ///
-    /// # Errors
-    /// `socket(2)` or `IPV6_JOIN_GROUP` failed on a fresh socket: IPv6 is disabled.
-    pub fn join6(&mut self, ifindex: u32) -> io::Result<()> {
-        if self.joined6.iter().any(|(joined, _)| *joined == ifindex) {
-            return Ok(());
-        }
-        if let Some(socket) = self.sockets6.last() {
-            match socket.join_multicast_v6(&group6(), ifindex) {
+        let (sockets, domain) = match group {
+            IpAddr::V4(_) => (&mut self.sockets, Domain::IPV4),
+            IpAddr::V6(_) => (&mut self.sockets6, Domain::IPV6),
+        };
+        if let Some(socket) = sockets.last() {
+            match join(socket, ifindex, group) {
                 Ok(()) => {
-                    self.joined6.push((ifindex, self.sockets6.len() - 1));
+                    self.joined.push((ifindex, group, sockets.len() - 1));
                     return Ok(());
                 }
-                // net.core.optmem_max is a limit per socket: open another one (`sock_kmalloc`, net/core/sock.c).
+                // net.ipv4.igmp_max_memberships and net.core.optmem_max are limits per socket: open another one
+                // (`sock_kmalloc`, net/core/sock.c).
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) => {}
                 Err(error) => return Err(error),
             }
         }
-        let fresh = Self::socket(Domain::IPV6)?;
-        fresh.join_multicast_v6(&group6(), ifindex)?;
-        self.joined6.push((ifindex, self.sockets6.len()));
-        self.sockets6.push(fresh);
+        let fresh = Self::socket(domain)?;
+        join(&fresh, ifindex, group)?;
+        self.joined.push((ifindex, group, sockets.len()));
+        sockets.push(fresh);
         Ok(())
     }
 
-    /// Forgets an interface that is gone; the kernel has dropped the membership with it, but keeps its
-    /// place in the socket's list until told.
-    pub fn leave(&mut self, ifindex: u32) {
-        if let Some(position) = self.joined.iter().position(|(joined, _)| *joined == ifindex) {
-            let (_, socket) = self.joined.swap_remove(position);
-            let _ = self.sockets[socket].leave_multicast_v4_n(&group(), &on(ifindex));
-        }
-        if let Some(position) = self.joined6.iter().position(|(joined, _)| *joined == ifindex) {
-            let (_, socket) = self.joined6.swap_remove(position);
-            let _ = self.sockets6[socket].leave_multicast_v6(&group6(), ifindex);
+    /// Leaves the groups on an interface that are not wanted. When the interface is gone, the kernel has dropped the
+    /// memberships with it, but keeps their places in the socket's list until told.
+    pub fn leave(&mut self, ifindex: u32, wanted: impl Fn(IpAddr) -> bool) {
+        let gone = self.joined.extract_if(.., |(at, group, _)| *at == ifindex && !wanted(*group));
+        for (_, group, socket) in gone {
+            let _ = match group {
+                IpAddr::V4(v4) => self.sockets[socket].leave_multicast_v4_n(&v4, &on(ifindex)),
+                IpAddr::V6(v6) => self.sockets6[socket].leave_multicast_v6(&v6, ifindex),
+            };
         }
     }
 

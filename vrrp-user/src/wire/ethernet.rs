@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::family::Family;
 use super::{Error, array, at_least};
+use std::net::IpAddr;
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -40,11 +40,17 @@ mod field {
     pub const ETHERTYPE: usize = 12;
 }
 
-/// The group MAC of the VRRP group of a family.
-pub const fn vrrp_multicast(family: Family) -> Mac {
-    match family {
-        Family::V4 => VRRP_MULTICAST,
-        Family::V6 => VRRP_MULTICAST_V6,
+/// The MAC of a multicast group (RFC 1112 section 6.4, RFC 2464 section 7).
+pub const fn multicast(group: IpAddr) -> Mac {
+    match group {
+        IpAddr::V4(group) => {
+            let [_, b, c, d] = group.octets();
+            [0x01, 0x00, 0x5e, b & 0x7f, c, d]
+        }
+        IpAddr::V6(group) => {
+            let [.., a, b, c, d] = group.octets();
+            [0x33, 0x33, a, b, c, d]
+        }
     }
 }
 
@@ -76,5 +82,20 @@ impl Repr {
         frame[field::DESTINATION..][..6].copy_from_slice(&self.destination);
         frame[field::SOURCE..][..6].copy_from_slice(&self.source);
         frame[field::ETHERTYPE..][..2].copy_from_slice(&self.ethertype.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn group_addresses() {
+        let mac = |group: &str| multicast(group.parse().unwrap());
+        assert_eq!(mac("224.0.0.18"), VRRP_MULTICAST);
+        // Only 23 bits of an IPv4 group count.
+        assert_eq!(mac("239.129.2.81"), [0x01, 0x00, 0x5e, 0x01, 0x02, 0x51]);
+        assert_eq!(mac("ff02::12"), VRRP_MULTICAST_V6);
+        assert_eq!(mac("ff05::12:fe34:5678"), [0x33, 0x33, 0xfe, 0x34, 0x56, 0x78]);
     }
 }

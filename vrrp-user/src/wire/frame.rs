@@ -21,7 +21,7 @@ pub const ARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
 pub struct AdvertParams<'a> {
     /// Source MAC address.
     pub source_mac: Mac,
-    /// Destination MAC address; [`ethernet::vrrp_multicast`] for the group.
+    /// Destination MAC address; [`ethernet::multicast`] for a group.
     pub dest_mac: Mac,
     /// Source address, also for the pseudo-header.
     pub source: IpAddr,
@@ -320,7 +320,7 @@ mod tests {
         ];
         let addresses = ["fe80::100", "2001:db8::200"].map(|text| text.parse().unwrap());
         let params = AdvertParams {
-            dest_mac: ethernet::vrrp_multicast(Family::V6),
+            dest_mac: ethernet::multicast(Family::V6.group()),
             source: "fe80::ff:fe00:1".parse().unwrap(),
             destination: Family::V6.group(),
             addresses: &addresses,

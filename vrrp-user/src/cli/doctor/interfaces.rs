@@ -7,12 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
-use vrrp_common::MULTICAST_V4;
 use vrrp_common::maps::XDP_PROGRAM;
 
 use super::Finding;
 use super::ipv6::inet6;
-use crate::config::model::{Config, Transport};
+use crate::config::model::Config;
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
 use crate::wire::ethernet::Mac;
@@ -110,7 +109,8 @@ pub fn ports() -> BTreeMap<String, Port> {
 /// What matters of an interface for the routers on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Use {
-    multicast: bool,
+    /// Multicast groups.
+    groups: BTreeSet<Ipv4Addr>,
     /// Addresses with a prefix of 32.
     hosts: bool,
     /// Addresses on an interface without ARP, such as `lo`, that are to be answered for here.
@@ -130,10 +130,10 @@ pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
         let program = port.and_then(|port| bpf::xdp_program(port.ifindex));
         let mut all = vec![capture(&name, port, known, program)];
         if let Some(port) = port {
-            if used.multicast {
-                let joined =
-                    groups.as_ref().map(|all| all.contains(&name)).map_err(ToString::to_string);
-                all.push(membership(joined, status.is_some()));
+            for group in &used.groups {
+                let joined = groups.as_ref().map(|all| all.contains(&(name.clone(), *group)));
+                let joined = joined.map_err(ToString::to_string);
+                all.push(membership(*group, joined, status.is_some()));
             }
             let twin = twin(&name, port, &ports);
             let (ignore, announce) = (setting(&name, "arp_ignore"), setting(&name, "arp_announce"));
@@ -166,8 +166,9 @@ fn uses(config: &Config, ports: &BTreeMap<String, Port>) -> BTreeMap<String, Use
     let mut uses: BTreeMap<String, Use> = BTreeMap::new();
     for router in &config.routers {
         let used = uses.entry(router.interface.clone()).or_default();
-        used.multicast |= matches!(router.transport, Transport::Multicast { .. })
-            && router.family() == Family::V4;
+        if let Some(IpAddr::V4(group)) = router.multicast_group() {
+            used.groups.insert(group);
+        }
         for address in router.addresses.iter().chain(&router.excluded) {
             let dev = address.dev.as_deref().unwrap_or(&router.interface);
             if ports.get(dev).is_some_and(|port| !port.arp) {
@@ -229,35 +230,34 @@ fn capture(
     }
 }
 
-/// Names of the interfaces on which the VRRP group is joined (`/proc/net/igmp`, net/ipv4/igmp.c: the group in
-/// hexadecimal as the octets lie in memory).
-fn members(table: &str) -> BTreeSet<String> {
+/// Which groups are joined on which interfaces (`/proc/net/igmp`, net/ipv4/igmp.c: the group in hexadecimal as the
+/// octets lie in memory).
+fn members(table: &str) -> BTreeSet<(String, Ipv4Addr)> {
     let mut interface = String::new();
     let mut joined = BTreeSet::new();
     for line in table.lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         if line.starts_with(|c: char| c.is_ascii_digit()) {
             interface = fields.get(1).map_or_else(String::new, |name| (*name).to_owned());
-        } else if let Some(Ok(group)) = fields.first().map(|hex| u32::from_str_radix(hex, 16))
-            && group.to_ne_bytes() == MULTICAST_V4
-        {
-            joined.insert(interface.clone());
+        } else if let Some(Ok(group)) = fields.first().map(|hex| u32::from_str_radix(hex, 16)) {
+            joined.insert((interface.clone(), group.to_ne_bytes().into()));
         }
     }
     joined
 }
 
-fn membership(joined: Result<bool, String>, running: bool) -> Finding {
+fn membership(group: Ipv4Addr, joined: Result<bool, String>, running: bool) -> Finding {
     let check = "multicast";
     match (joined, running) {
-        (Ok(true), _) => Finding::fine(check, "224.0.0.18 is joined"),
+        (Ok(true), _) => Finding::fine(check, format!("{group} is joined")),
         (Ok(false), true) => Finding::broken(
             check,
-            "224.0.0.18 is not joined: NIC or switch may not let advertisements through",
+            format!("{group} is not joined: NIC or switch may not let advertisements through"),
         )
         .hint("the log of the daemon says why; sysctl net.ipv4.igmp_max_memberships is a limit"),
         (Ok(false), false) => {
-            Finding::skipped(check, "224.0.0.18 is joined when the daemon runs, and none does")
+            let text = format!("{group} is joined when the daemon runs, and none does");
+            Finding::skipped(check, text)
         }
         (Err(error), _) => Finding::skipped(check, error),
     }
@@ -363,6 +363,8 @@ mod tests {
     use super::super::Severity::{Broken, Fine, Skipped, Warning};
     use super::*;
 
+    const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
     fn port(ifindex: u32, address: &str) -> Port {
         let mask = Ipv4Addr::new(255, 255, 255, 0);
         let addresses = vec![(address.parse().unwrap(), mask)];
@@ -414,16 +416,18 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
     #[test]
     #[cfg(target_endian = "little")]
     fn who_has_joined() {
-        assert_eq!(members(IGMP), BTreeSet::from(["eth0".to_owned()]));
+        let joined = members(IGMP);
+        let there = |name: &str| joined.contains(&(name.to_owned(), GROUP));
+        assert_eq!((there("eth0"), there("lo"), there("eth1")), (true, false, false), "{joined:?}");
         assert_eq!(members(""), BTreeSet::new());
     }
 
     #[test]
     fn membership_matters_while_the_daemon_runs() {
-        assert_eq!(membership(Ok(true), true).severity, Fine);
-        assert_eq!(membership(Ok(false), true).severity, Broken);
-        assert_eq!(membership(Ok(false), false).severity, Skipped);
-        assert_eq!(membership(Err("no".to_owned()), true).severity, Skipped);
+        assert_eq!(membership(GROUP, Ok(true), true).severity, Fine);
+        assert_eq!(membership(GROUP, Ok(false), true).severity, Broken);
+        assert_eq!(membership(GROUP, Ok(false), false).severity, Skipped);
+        assert_eq!(membership(GROUP, Err("no".to_owned()), true).severity, Skipped);
     }
 
     #[test]

@@ -5,8 +5,6 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
-use vrrp_common::MULTICAST_V6;
-
 use super::host::nonlocal_bind;
 use super::interfaces::named;
 use super::{Finding, some};
@@ -59,12 +57,12 @@ fn read_inet6(table: &str) -> Vec<Inet6> {
 }
 
 /// What the routers need of an interface that is to have IPv6 addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Use {
     /// An IPv6 router advertises from its link-local address.
     source: bool,
-    /// An IPv6 router advertises by multicast.
-    multicast: bool,
+    /// Multicast groups.
+    groups: BTreeSet<Ipv6Addr>,
 }
 
 /// Everything about the interfaces that have to do with IPv6. Those of which the same is to be said are one finding.
@@ -92,9 +90,9 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
             all.push(link_local(own(there.as_deref(), &virtual_addresses), &name));
         }
         all.push(duplicates(there.as_deref(), &virtual_addresses, detection));
-        if used.multicast {
-            let joined = groups.as_ref().map(|table| members(table).contains(&*name));
-            all.push(membership(joined.map_err(ToString::to_string), running));
+        for group in used.groups {
+            let joined = groups.as_ref().map(|table| members(table, group).contains(&*name));
+            all.push(membership(group, joined.map_err(ToString::to_string), running));
         }
         for finding in all {
             match found.iter_mut().find(|(known, _)| *known == finding) {
@@ -123,12 +121,12 @@ fn uses(config: &Config) -> BTreeMap<String, Use> {
         }
         if router.family() == Family::V6 {
             let used = uses.entry(router.interface.clone()).or_default();
-            let (source, multicast) = match &router.transport {
-                Transport::Multicast { source } => (source, true),
-                Transport::Unicast { source, .. } => (source, false),
-            };
+            let (Transport::Multicast { source, .. } | Transport::Unicast { source, .. }) =
+                &router.transport;
             used.source |= source.is_none();
-            used.multicast |= multicast;
+            if let Some(IpAddr::V6(group)) = router.multicast_group() {
+                used.groups.insert(group);
+            }
         }
     }
     uses
@@ -264,10 +262,10 @@ fn link_local(own: Result<Vec<u8>, String>, name: &str) -> Finding {
     }
 }
 
-/// Names of the interfaces on which ff02::12 is joined (`/proc/net/igmp6`, net/ipv6/mcast.c).
-fn members(table: &str) -> BTreeSet<&str> {
+/// Names of the interfaces on which a group is joined (`/proc/net/igmp6`, net/ipv6/mcast.c).
+fn members(table: &str, group: Ipv6Addr) -> BTreeSet<&str> {
     let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let wanted = u128::from_be_bytes(MULTICAST_V6);
+    let wanted = group.to_bits();
     lines
         .filter_map(|fields| {
             let [_, name, group, ..] = fields[..] else { return None };
@@ -276,17 +274,18 @@ fn members(table: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-fn membership(joined: Result<bool, String>, running: bool) -> Finding {
+fn membership(group: Ipv6Addr, joined: Result<bool, String>, running: bool) -> Finding {
     let check = "multicast6";
     match (joined, running) {
-        (Ok(true), _) => Finding::fine(check, "ff02::12 is joined"),
+        (Ok(true), _) => Finding::fine(check, format!("{group} is joined")),
         (Ok(false), true) => Finding::broken(
             check,
-            "ff02::12 is not joined: NIC or switch may not let advertisements through",
+            format!("{group} is not joined: NIC or switch may not let advertisements through"),
         )
         .hint("the log of the daemon says why; it joins when the interface has an IPv6 address"),
         (Ok(false), false) => {
-            Finding::skipped(check, "ff02::12 is joined when the daemon runs, and none does")
+            let text = format!("{group} is joined when the daemon runs, and none does");
+            Finding::skipped(check, text)
         }
         (Err(error), _) => Finding::skipped(check, error),
     }
@@ -294,8 +293,12 @@ fn membership(joined: Result<bool, String>, running: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_common::MULTICAST_V6;
+
     use super::super::Severity::{Broken, Fine, Warning};
     use super::*;
+
+    const GROUP: Ipv6Addr = Ipv6Addr::from_octets(MULTICAST_V6);
 
     #[test]
     fn the_link_local_address_must_be_unique() {
@@ -348,9 +351,9 @@ nonsense
 1    lo              ff020000000000000000000000000001     1 0000000C 0
 2    eth0            ff020000000000000000000000000012     1 00000004 0
 ";
-        assert_eq!(members(table), BTreeSet::from(["eth0"]));
-        assert_eq!(membership(Ok(false), true).severity, Broken);
-        assert_eq!(membership(Ok(true), false).severity, Fine);
+        assert_eq!(members(table, GROUP), BTreeSet::from(["eth0"]));
+        assert_eq!(membership(GROUP, Ok(false), true).severity, Broken);
+        assert_eq!(membership(GROUP, Ok(true), false).severity, Fine);
     }
 
     #[test]

@@ -144,11 +144,12 @@ fn interval() -> impl Strategy<Value = AdvertInterval> {
 
 fn transport() -> impl Strategy<Value = Transport> {
     let source = || proptest::option::of(ipv4());
+    let group = proptest::option::of(Just(IpAddr::from([224, 0, 0, 81])));
     let limits = prop_oneof![Just((0, u8::MAX)), any::<(u8, u8)>()];
     let peers = proptest::collection::btree_map(ipv4(), limits, 1..4);
     let ttl = prop_oneof![Just(255), any::<u8>()];
     prop_oneof![
-        source().prop_map(|source| Transport::Multicast { source }),
+        (source(), group).prop_map(|(source, group)| Transport::Multicast { source, group }),
         (source(), peers, ttl, any::<bool>()).prop_map(|(source, peers, ttl, check_source)| {
             let peers = peers.into_iter().map(|(address, (min_ttl, max_ttl))| Peer {
                 address,

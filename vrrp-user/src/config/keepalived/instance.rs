@@ -87,6 +87,7 @@ pub(super) struct Instance {
     authenticated: Option<Position>,
     password: Option<Located<String>>,
     source: Option<Located<IpAddr>>,
+    group: Option<Located<IpAddr>>,
     /// The first unicast keyword.
     unicast: Option<Position>,
     peers: Vec<Located<PeerDraft>>,
@@ -132,6 +133,7 @@ impl Instance {
             authenticated: None,
             password: None,
             source: None,
+            group: None,
             unicast: None,
             peers: Vec::new(),
             ttl: None,
@@ -179,6 +181,11 @@ impl Instance {
             self.password = None;
         }
         let unicast = self.finish_unicast(strict, globals, report);
+        let multicast_group = self.group.or_else(|| match (&unicast, self.family) {
+            (Some(_), _) => None,
+            (None, Some(Family::V6)) => globals.group6.clone(),
+            (None, Some(Family::V4) | None) => globals.group4.clone(),
+        });
 
         let mut garp = globals.garp;
         // The global values of the lower-priority ones come from the other global ones, not from ours.
@@ -209,6 +216,7 @@ impl Instance {
             interval: self.interval,
             password: self.password.map(|text| Located::new(text.value.into_bytes(), text.at)),
             source: self.source,
+            multicast_group,
             unicast,
             preempt: self.nopreempt.map(|at| Located::new(false, at)),
             preempt_delay: self.preempt_delay,
@@ -535,14 +543,20 @@ impl Parser<'_> {
     fn destination(&mut self, entry: &Entry, to: &mut Instance) {
         let Some(word) = self.value(entry) else { return };
         let Some(address) = self.address(entry, &word) else { return };
-        let group = Family::of(address).group();
-        if self.admit(address, word.at, to) && address != group {
-            let message = format!(
-                "mcast_dst_ip is recognised but not supported yet: advertisements go to {group} only, which the \
-                 other routers would not hear"
-            );
-            self.error(word.at, message, "");
+        if !self.admit(address, word.at, to) {
+            return;
         }
+        // Other than the global one, this must be link-local.
+        let problem = match address {
+            address if !address.is_multicast() => "multicast",
+            IpAddr::V6(v6) if v6.octets()[1] & 0x0f != 2 => "link-local multicast",
+            IpAddr::V4(_) | IpAddr::V6(_) => {
+                to.group = Some(Located::new(address, word.at));
+                return;
+            }
+        };
+        let message = format!("mcast_dst_ip {address} is not {problem}; it is ignored");
+        self.warning(word.at, message, "");
     }
 
     fn addresses(&mut self, entry: &Entry, to: &mut Instance, excluded: bool) {

@@ -75,14 +75,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("no_checker_emails", NO_MAIL),
     note("lvs_notify_fifo", BALANCER),
     note("lvs_notify_fifo_script", BALANCER),
-    error(
-        "vrrp_mcast_group4",
-        "advertisements go to 224.0.0.18 only, which the other routers would not hear",
-    ),
-    error(
-        "vrrp_mcast_group6",
-        "advertisements go to ff02::12 only, which the other routers would not hear",
-    ),
     note("vrrp_skip_check_adv_addr", "a differing address list is reported and never refused"),
     warning("vrrp_owner_ignore_adverts", "an owner listens as RFC 9568 says"),
     note("log_unknown_vrids", "they are counted, not logged"),

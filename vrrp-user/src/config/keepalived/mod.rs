@@ -4,6 +4,7 @@
 //! is an error. The facts are those of keepalived 2.4.3.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use preprocess::{Line, Preprocessor};
@@ -73,6 +74,8 @@ struct Globals {
     v3_checksum: V3Checksum,
     scheduling: Option<Scheduling>,
     strict: bool,
+    group4: Option<Located<IpAddr>>,
+    group6: Option<Located<IpAddr>>,
     check_source: bool,
     scripts: notify::Scripts,
     routes: routes::Routes,
@@ -92,6 +95,8 @@ impl Default for Globals {
             v3_checksum: V3Checksum::Rfc5798,
             scheduling: None,
             strict: false,
+            group4: None,
+            group6: None,
             check_source: false,
             scripts: notify::Scripts::default(),
             routes: routes::Routes::default(),
@@ -175,6 +180,8 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_check_unicast_src",
     "vrrp_garp_extra_if",
     "vrrp_vmac_garp_intvl",
+    "vrrp_mcast_group4",
+    "vrrp_mcast_group6",
 ];
 
 /// Reads entries and blocks.
@@ -443,8 +450,14 @@ impl Parser<'_> {
             "vrrp_no_swap" => {}
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
-            "vrrp_mcast_group4" if is_group(entry, Family::V4) => {}
-            "vrrp_mcast_group6" if is_group(entry, Family::V6) => {}
+            "vrrp_mcast_group4" => {
+                let group = self.multicast_group(entry, Family::V4);
+                globals.group4 = group.or(globals.group4.take());
+            }
+            "vrrp_mcast_group6" => {
+                let group = self.multicast_group(entry, Family::V6);
+                globals.group6 = group.or(globals.group6.take());
+            }
             _ if self.script_entry(entry, &mut globals.scripts) => {}
             _ if self.routes_setting(entry, &mut globals.routes) => {}
             _ => self.not_acted_on(entry, keywords::GLOBAL, GLOBAL_KEYWORDS),
@@ -464,6 +477,17 @@ impl Parser<'_> {
             self.warning(extra.at, message, "");
         }
         value
+    }
+
+    /// A multicast group of a family; anything else is a warning and `None`.
+    fn multicast_group(&mut self, entry: &Entry, family: Family) -> Option<Located<IpAddr>> {
+        let value = self.value(entry)?;
+        let group = value.value.parse().ok().filter(IpAddr::is_multicast);
+        let Some(group) = group.filter(|group| Family::of(*group) == family) else {
+            self.bad_value(entry, &value, &format!("a multicast group of {family}"));
+            return None;
+        };
+        Some(Located::new(group, value.at))
     }
 
     /// A number without sign; anything else is a warning and `None`.
@@ -550,11 +574,6 @@ fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
     }
-}
-
-/// Whether a multicast group is the one that is used anyway.
-fn is_group(entry: &Entry, family: Family) -> bool {
-    matches!(entry.parameters.as_slice(), [group] if group.value.parse() == Ok(family.group()))
 }
 
 /// Decimal seconds, to the microsecond, rounded.

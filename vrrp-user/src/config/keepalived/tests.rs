@@ -931,7 +931,7 @@ fn defaults() {
     assert_eq!(router.priority, Priority(100));
     assert_eq!(router.interval, AdvertInterval::Secs(1));
     assert_eq!(router.authentication, Authentication::None);
-    assert_eq!(router.transport, Transport::Multicast { source: None });
+    assert_eq!(router.transport, Transport::plain_multicast(None));
     assert!(router.preempt && router.lower_prio_advert && !router.higher_prio_advert);
     assert_eq!(router.preempt_delay, Nanos::ZERO);
     assert_eq!(router.v3_checksum, V3Checksum::Rfc5798);
@@ -1173,7 +1173,7 @@ fn unicast() {
         ]
     );
     let (router, diagnostics) = warned("unicast_src_ip 10.0.0.8");
-    assert_eq!(router.transport, Transport::Multicast { source: Some(ip("10.0.0.8")) });
+    assert_eq!(router.transport, Transport::plain_multicast(Some(ip("10.0.0.8"))));
     assert_eq!(
         diagnostics,
         ["2: warning: there is a unicast keyword but no unicast_peer; the router multicasts"]
@@ -1184,7 +1184,7 @@ fn unicast() {
         ["4:2: error: there is no unicast_peer, and unicast_fault_no_peer forbids multicast"]
     );
     let router = quiet(&with("mcast_src_ip 10.0.0.8"));
-    assert_eq!(router.transport, Transport::Multicast { source: Some(ip("10.0.0.8")) });
+    assert_eq!(router.transport, Transport::plain_multicast(Some(ip("10.0.0.8"))));
 }
 
 #[test]
@@ -1214,7 +1214,7 @@ fn unicast_ttls() {
         ["14: warning: unicast_ttl must be 0 to 255, not `300`; it is ignored"]
     );
     let (router, diagnostics) = warned("unicast_ttl 64");
-    assert_eq!(router.transport, Transport::Multicast { source: None });
+    assert_eq!(router.transport, Transport::plain_multicast(None));
     assert_eq!(diagnostics, ["14: warning: unicast_ttl without unicast_peer; it is ignored"]);
     // Whose sources are looked at.
     let checks = |globals: &str, more: &str| {
@@ -1229,6 +1229,51 @@ fn unicast_ttls() {
     assert_eq!(checks("vrrp_check_unicast_src", "unicast_peer { 10.0.0.9 }"), Some(true));
     assert_eq!(checks("", "unicast_peer { 10.0.0.9 min_ttl 0 }"), Some(true));
     assert_eq!(checks("vrrp_check_unicast_src", ""), None);
+}
+
+#[test]
+fn multicast_groups() {
+    let group = |text: &str| Transport::Multicast { source: None, group: text.parse().ok() };
+    let globals = |words: &str, more: &str| format!("global_defs {{ {words} }}\n{}", with(more));
+    let one = |words: &str, more: &str| quiet(&globals(words, more)).transport;
+    assert_eq!(one("vrrp_mcast_group4 224.0.0.81", ""), group("224.0.0.81"));
+    assert_eq!(one("vrrp_mcast_group4 224.0.0.18", ""), Transport::plain_multicast(None));
+    // That of the other family, and its own.
+    assert_eq!(one("vrrp_mcast_group6 ff02::81", ""), Transport::plain_multicast(None));
+    assert_eq!(one("vrrp_mcast_group4 224.0.0.81", "mcast_dst_ip 224.0.0.82"), group("224.0.0.82"));
+    let unicast = one("vrrp_mcast_group4 224.0.0.81", "unicast_peer { 10.0.0.9 }");
+    assert_eq!(unicast, Transport::plain_unicast(None, &[ip("10.0.0.9")]));
+    let said = |words: &str, more: &str| {
+        let (mut config, diagnostics) = accept(&globals(words, more));
+        (config.routers.remove(0).transport, diagnostics.join("; "))
+    };
+    for (words, more, wanted) in [
+        ("vrrp_mcast_group4 10.0.0.1", "", "takes a multicast group of IPv4, not `10.0.0.1`"),
+        ("vrrp_mcast_group4 ff02::81", "", "takes a multicast group of IPv4, not `ff02::81`"),
+        ("", "mcast_dst_ip 10.0.0.1", "mcast_dst_ip 10.0.0.1 is not multicast; it is ignored"),
+    ] {
+        let (transport, text) = said(words, more);
+        assert_eq!(transport, Transport::plain_multicast(None));
+        assert!(text.contains(wanted), "{text}");
+    }
+    let both = said("", "mcast_dst_ip 224.0.0.81\n unicast_peer { 10.0.0.9 }");
+    assert_eq!(both.0, unicast);
+    assert!(both.1.contains("224.0.0.81 does not go with unicast; it is ignored"), "{}", both.1);
+    let six = |words: &str, more: &str| {
+        let text = globals(words, more).replace("10.0.0.1\n", "fe80::1\n");
+        let (mut config, diagnostics) = accept(&text);
+        (config.routers.remove(0).transport, diagnostics.join("; "))
+    };
+    assert_eq!(
+        six("vrrp_mcast_group6 ff02::81", "native_ipv6"),
+        (group("ff02::81"), String::new())
+    );
+    let (wide, text) = six("vrrp_mcast_group6 ff05::81", "native_ipv6");
+    assert_eq!(wide, group("ff05::81"));
+    assert!(text.contains("ff05::81 should be link-local"), "{text}");
+    let (transport, text) = six("", "native_ipv6\n mcast_dst_ip ff05::81");
+    assert_eq!(transport, Transport::plain_multicast(None));
+    assert!(text.contains("is not link-local multicast; it is ignored"), "{text}");
 }
 
 #[test]
@@ -1253,7 +1298,7 @@ fn ipv6_instances() {
     assert_eq!((plain.family(), plain.version()), (Family::V6, Version::V3));
     assert_eq!(diagnostics, [""; 0]);
     let (plain, diagnostics) = router("native_ipv6\n mcast_src_ip fe80::9\n mcast_dst_ip ff02::12");
-    assert_eq!(plain.transport, Transport::Multicast { source: Some(ip("fe80::9")) });
+    assert_eq!(plain.transport, Transport::plain_multicast(Some(ip("fe80::9"))));
     assert_eq!(diagnostics, [""; 0]);
     let (unicast, _) = router("unicast_peer { 2001:db8::2 }");
     assert_eq!(unicast.transport, Transport::plain_unicast(None, &[ip("2001:db8::2")]));
@@ -1280,8 +1325,6 @@ fn ipv6_instances() {
     let (_, diagnostics) = accept(global);
     assert_eq!(diagnostics.len(), 1);
     assert!(diagnostics[0].contains("2001:db8::1 is not link-local"), "{diagnostics:?}");
-    let other = refuse(&six("mcast_dst_ip ff02::13"));
-    assert!(other[0].contains("advertisements go to ff02::12 only"), "{other:?}");
 }
 
 #[test]
@@ -1295,16 +1338,6 @@ fn as_many_ipv6_addresses_as_fit() {
     let said =
         "95:1: warning: 91 addresses do not fit in an advertisement; those after the 90th are not";
     assert!(diagnostics[0].starts_with(said), "{diagnostics:?}");
-}
-
-#[test]
-fn other_multicast_groups_are_refused() {
-    quiet(&with("mcast_dst_ip 224.0.0.18"));
-    quiet(&format!("global_defs {{\nvrrp_mcast_group4 224.0.0.18\n}}\n{}", with("")));
-    assert_eq!(refuse(&with("mcast_dst_ip 224.0.0.19")).len(), 1);
-    let diagnostics =
-        refuse(&format!("global_defs {{\nvrrp_mcast_group4 224.0.0.19\n}}\n{}", with("")));
-    assert!(diagnostics[0].starts_with("2:1: error: vrrp_mcast_group4"), "{diagnostics:?}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn all_keys() {
     assert_eq!(loaded.config.scheduling, Some(Scheduling::Fifo(50)));
     assert_eq!(loaded.config.metrics.as_ref().unwrap().to_string(), "127.0.0.1:9560");
     assert_eq!((web.priority, web.interval), (Priority(100), AdvertInterval::Secs(1)));
-    assert_eq!(web.transport, Transport::Multicast { source: None });
+    assert_eq!(web.transport, Transport::plain_multicast(None));
     assert_eq!((web.addresses[0].prefix, web.addresses.len()), (24, 1));
 
     assert_eq!(database.interval, AdvertInterval::Centisecs(Centisecs(10)));
@@ -131,7 +131,8 @@ fn all_keys() {
         (delays.links[0].down, delays.links[0].up),
         (Nanos::from_millis(1500), Nanos::from_millis(500))
     );
-    assert_eq!(legacy.transport, Transport::Multicast { source: "172.16.0.1".parse().ok() });
+    let (source, group) = ("172.16.0.1".parse().ok(), "224.0.0.81".parse().ok());
+    assert_eq!(legacy.transport, Transport::Multicast { source, group });
     assert_eq!(legacy.addresses[0].prefix, 32);
 }
 
@@ -690,4 +691,25 @@ fn peers_with_options() {
         let errors = unicast(bad).unwrap_err();
         assert!(errors.iter().any(|error| error.contains(why)), "{bad}: {errors:?}");
     }
+}
+
+#[test]
+fn multicast_groups() {
+    let one = |group: &str| load_text(with(&format!("multicast_group = \"{group}\"")).as_bytes());
+    let transport = |group: &str| one(group).unwrap().routers.remove(0).transport;
+    let group = |text: &str| Transport::Multicast { source: None, group: text.parse().ok() };
+    assert_eq!(transport("239.1.2.3"), group("239.1.2.3"));
+    // The usual one need not be said.
+    assert_eq!(transport("224.0.0.18"), Transport::plain_multicast(None));
+    for (bad, why) in [
+        ("10.0.0.1", "the multicast group 10.0.0.1 is not a multicast address"),
+        ("ff02::12", "the multicast group ff02::12 does not go with IPv4"),
+        ("x", "multicast_group"),
+    ] {
+        let errors = one(bad).unwrap_err();
+        assert!(errors[0].contains(why), "{bad}: {errors:?}");
+    }
+    let both = with("multicast_group = \"224.0.0.81\"\nunicast = { peers = [\"10.0.0.2\"] }");
+    let errors = load_text(both.as_bytes()).unwrap_err();
+    assert!(errors[0].contains("224.0.0.81 does not go with unicast"), "{errors:?}");
 }

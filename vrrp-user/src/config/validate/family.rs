@@ -20,6 +20,7 @@ impl Validator<'_> {
         let family = first
             .or(draft.source.as_ref().map(|source| source.value))
             .or(peers.map(|peer| peer.value.address).next())
+            .or(draft.multicast_group.as_ref().map(|group| group.value))
             .map_or(Family::V4, Family::of);
         let foreign = |address: IpAddr| Family::of(address) != family;
         let addresses = std::mem::take(&mut draft.addresses).into_iter();
@@ -35,6 +36,10 @@ impl Validator<'_> {
         if let Some(source) = draft.source.take_if(|source| foreign(source.value)) {
             let what = format!("the source {}", source.value);
             self.foreign(source.at, &what, family, "ignored", "");
+        }
+        if let Some(group) = draft.multicast_group.take_if(|group| foreign(group.value)) {
+            let what = format!("the multicast group {}", group.value);
+            self.foreign(group.at, &what, family, "ignored", "");
         }
         if let Some(unicast) = &mut draft.unicast {
             unicast.value.peers.retain(|Located { value: PeerDraft { address, .. }, at }| {

@@ -34,6 +34,7 @@ pub(super) fn differences(
         peers.join(" ")
     };
     compare("peers", &peers(old), &peers(new));
+    compare("multicast_group", &old.group(), &new.group());
     compare("ttl", &old.ttl(), &new.ttl());
     compare("check_source", &old.checks_source(), &new.checks_source());
     compare("lower_prio_advert", &before.lower_prio_advert, &after.lower_prio_advert);

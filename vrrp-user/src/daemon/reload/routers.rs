@@ -78,6 +78,10 @@ impl Daemon {
             log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
         self.disallow_peers(id, old.allowed().map(|(peer, _)| peer));
+        if old.group() != self.router(id).group() {
+            self.join(id);
+            self.leave(old.ifindex(), old.group());
+        }
         // What the kernel side kept quiet about may be news now.
         self.set_quiet(id, 0);
         let (name, version) = (Arc::clone(&self.router(id).name), self.router(id).version());
@@ -156,7 +160,11 @@ impl Daemon {
             self.delays.router_gone(timer::now(), id);
             self.tell_deleted(id, state, priority);
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
+            let (ifindex, group) = (self.router(id).ifindex(), self.router(id).group());
             self.router_mut(id).bury();
+            if group != self.router(id).family().group() {
+                self.leave(ifindex, group);
+            }
             self.disallow_peers(id, peers.into_iter());
             if let Err(error) = self.kernel.clear(id.0) {
                 log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));

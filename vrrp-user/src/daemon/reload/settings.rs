@@ -58,7 +58,7 @@ impl Daemon {
                         Ok(()) => log::info!("{name}: no virtual router here any more"),
                         Err(error) => log::error!("{name}: {}", bpf::chain(&error)),
                     }
-                    self.memberships.leave(ifindex);
+                    self.memberships.leave(ifindex, |_| false);
                     if let Some(interface) = self.interfaces.get_mut(ifindex) {
                         interface.capture = Capture::Detached;
                     }
