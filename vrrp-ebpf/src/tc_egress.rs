@@ -23,6 +23,10 @@ fn count<A: Family>(frame: &Frame<'_, TcContext>, packet: &Packet<A>) {
     if packet.vlan != [0, 0] || frame.vlan_tci() as u16 & VLAN_ID != 0 {
         return;
     }
+    // Advertisements are nobody's traffic, and of those that a host sends this is all that it costs them.
+    if packet.is_vrrp() {
+        return;
+    }
     if let Some(counters) = packet.source.counters(frame.ifindex()) {
         // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
         // that no other one comes between on this CPU.
