@@ -73,7 +73,7 @@ use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
-use crate::io::{memory, sched, tracked};
+use crate::io::{memory, sched, tracked, tx};
 use crate::metrics::{baseline::Baseline, http};
 use crate::wire::family::from_field;
 use crate::wire::vrrp::parse_advert;
@@ -1403,9 +1403,16 @@ impl Daemon {
     /// Carries out what the engine wants: the advertisements of all routers first, because somebody waits
     /// for them, then a part of the rest in its order. Whether there is more that need not wait for netlink.
     fn act(&mut self) -> bool {
+        self.warm();
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::SendAdvert { router, priority } => self.send_advert(router, priority),
+                Action::SendAdvert { router, priority } => {
+                    self.send_advert(router, priority);
+                    if self.queue.is_full() {
+                        self.flush();
+                        self.warm();
+                    }
+                }
                 Action::Transition { router, from, to, cause, at } => {
                     self.transition(router, to, at);
                     self.note(Whom::Router(router), at, What::Transition { from, to, cause });
@@ -1532,9 +1539,16 @@ impl Daemon {
         if sent && priority == Priority::RESIGN {
             self.publish(id, |info| info.priority_zero_sent += 1);
         }
-        if self.queue.is_full() {
-            self.flush();
-        }
+    }
+
+    /// Looks at what the next advertisements need. In a second without work it has left the caches, and one after the
+    /// other each of them would wait for it; these looks wait for nothing and overlap.
+    fn warm(&self) {
+        let next = self.engine.actions().take(tx::BATCH).filter_map(Action::advertises);
+        let seen = next.fold(0, |seen, id| {
+            seen ^ self.router(id).peek() ^ self.kernel.adverts_sent(id.0).unwrap_or_default()
+        });
+        std::hint::black_box(seen);
     }
 
     fn flush(&mut self) {

@@ -510,6 +510,17 @@ impl Router {
         }
     }
 
+    /// Touches what [`Self::advertise`] needs. The number means nothing.
+    pub fn peek(&self) -> u64 {
+        let home = self.home.map_or(0, |home| home.ifindex);
+        let frame = match &self.frames {
+            Frames::None => 0,
+            Frames::Group(frame) => frame.peek(),
+            Frames::Peers(peers) => peers.iter().fold(0, |seen, (_, frame)| seen ^ frame.peek()),
+        };
+        u64::from(home) ^ u64::from(frame)
+    }
+
     /// Queues the advertisement, or sends it to each peer. Returns whether there was one, and the errors of
     /// the peers.
     pub fn advertise(

@@ -158,9 +158,13 @@ pub struct Router {
     spec: RouterSpec,
     id: RouterId,
     state: State,
+    /// Effective priority.
+    priority: Priority,
+    /// As backup in a group: the master-down timer has fired, and other members are waited for.
+    wants: bool,
+    deadlines: Deadlines,
     /// `Active_Adver_Interval` (RFC 9568 section 6.1).
     active: AdvertInterval,
-    deadlines: Deadlines,
     since: Nanos,
     /// As backup: the last advertisement, or the start of listening.
     heard: Nanos,
@@ -170,10 +174,6 @@ pub struct Router {
     local: Option<IpAddr>,
     /// Why the link can not carry the router; `None` while it can, or is not known.
     link_fault: Option<FaultCause>,
-    /// Effective priority.
-    priority: Priority,
-    /// As backup in a group: the master-down timer has fired, and other members are waited for.
-    wants: bool,
     /// As backup: when the lower-priority master that is heard has been tolerated long enough.
     preempt_at: Option<Nanos>,
     cause: Option<Cause>,
@@ -227,6 +227,13 @@ impl Router {
     /// Its timers.
     pub fn deadlines(&self) -> &Deadlines {
         &self.deadlines
+    }
+
+    /// Touches what an advertisement needs, from its first to its last octet. The number means nothing.
+    pub fn peek(&self) -> u64 {
+        let first = self.spec.group.map_or(0, |group| group.0);
+        let last = self.deadlines.get(Timer::GarpLowerPrio).unwrap_or_default();
+        u64::from(first) ^ last.0
     }
 
     /// Its effective priority.

@@ -27,6 +27,9 @@ use self::types::{
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
 const ACTIONS_KEPT: usize = 1024;
 
+/// Routers that are looked at together before their timers fire: what is looked at has to stay in the nearest cache.
+const WARM: usize = 64;
+
 /// All virtual routers.
 ///
 /// Every `handle_*` takes `now`, a reading of one monotonic clock; only that of [`Self::handle_rx`]
@@ -242,12 +245,7 @@ impl Engine {
     /// Whether a master-down timer is due: before [`Self::handle_timeout`] believes it, ask whether the
     /// masters were heard.
     pub fn master_down_due(&self, now: Nanos) -> bool {
-        self.timers.any_due(now, |id| {
-            let router = self.router(id);
-            router
-                .and_then(|router| router.deadlines().get(Timer::MasterDown))
-                .is_some_and(|at| at <= now)
-        })
+        self.timers.any_due(now, Timer::MasterDown)
     }
 
     /// Fires every timer that is due. Afterwards [`Self::poll_timeout`] lies after `now`.
@@ -256,12 +254,26 @@ impl Engine {
             self.starts_at = Nanos::ZERO;
         }
         // What fires is cancelled or put off, so that each of them fires once.
+        let mut warm = 0;
         for _ in 0..self.routers.len() * Timer::ALL.len() {
-            let Some((_, id)) = self.timers.earliest().filter(|(at, _)| *at <= now) else { break };
-            let first = self.router(id).and_then(|router| router.deadlines().first());
-            let Some((_, timer)) = first else { break };
+            let due = self.timers.earliest().filter(|(at, ..)| *at <= now);
+            let Some((_, id, timer)) = due else { break };
+            if warm == 0 {
+                warm = self.warm();
+            }
+            warm -= 1;
             self.dispatch(now, id, Event::Timer(timer));
         }
+    }
+
+    /// Looks at the next routers that wait together, and tells how many. One after the other each of them would wait
+    /// for memory; these looks wait for nothing and overlap.
+    fn warm(&self) -> usize {
+        let next = self.timers.together().take(WARM).filter_map(|id| self.router(id));
+        let (count, seen) =
+            next.fold((0, 0), |(count, seen), router| (count + 1, seen ^ router.peek()));
+        std::hint::black_box(seen);
+        count.max(1)
     }
 
     /// Something of the router's was removed, and not because of [`Action::RemoveAddresses`].
@@ -287,15 +299,24 @@ impl Engine {
     /// The next thing to do; `None` when everything was handed out.
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front();
-        if action.is_none() && self.actions.capacity() > ACTIONS_KEPT {
-            self.actions = VecDeque::new();
+        if action.is_none() {
+            // The next ones come to where the last ones were, which is still in the caches.
+            self.actions.clear();
+            if self.actions.capacity() > ACTIONS_KEPT {
+                self.actions = VecDeque::new();
+            }
         }
         action
     }
 
+    /// What [`Self::poll_action`] will hand out next.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.actions.iter()
+    }
+
     /// When [`Self::handle_timeout`] must be called next; `None` when nothing is waited for.
     pub fn poll_timeout(&self) -> Option<Nanos> {
-        self.timers.earliest().map(|(at, _)| at)
+        self.timers.earliest().map(|(at, ..)| at)
     }
 
     /// The state of one router; `None` when it does not exist.
@@ -445,7 +466,7 @@ impl Engine {
     fn apply(&mut self, now: Nanos, id: RouterId, event: Event<'_>) {
         let Some(Some(router)) = self.routers.get_mut(id.0 as usize) else { return };
         router.handle(now, event, &mut self.actions);
-        self.timers.set(id, router.deadlines().first().map(|(at, _)| at));
+        self.timers.set(id, router.deadlines().first());
         if let Some(group) = router.spec().group
             && let Some(group) = self.groups.get_mut(&group)
         {

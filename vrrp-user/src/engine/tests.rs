@@ -159,10 +159,10 @@ fn check(engine: &Engine) {
             let at = router.deadlines().get(timer);
             assert!(at.is_none_or(|at| first.is_some_and(|first| first <= (at, timer))));
         }
-        if let Some((at, _)) = first {
+        if let Some((at, timer)) = first {
             waiting += 1;
-            assert!(engine.timers.any_due(at, |due| due == id));
-            assert!(!engine.timers.any_due(at - Nanos(1), |due| due == id));
+            assert!(engine.timers.any_due(at, timer));
+            assert!(engine.poll_timeout().is_some_and(|earliest| earliest <= at));
         }
     }
     assert_eq!(engine.timers.len(), waiting);

@@ -83,122 +83,242 @@ impl Deadlines {
     }
 }
 
-/// The routers that wait for something, ordered by the earliest deadline of each: a heap in which every router
-/// stands at most once, so that it takes the same memory whatever happens. Each entry has four children, which
-/// share a cache line: thousands of masters move an entry to the bottom for each of their advertisements.
+/// The routers that wait for something, ordered by the earliest deadline of each.
+///
+/// Thousands of masters advertise at a few instants, and those of an instant go on to the next one together.
+/// So the routers that came to wait for the same thing at the same instant one after the other share one entry
+/// of a heap, as a ring: putting such a router off costs the same however many there are. Each entry of the
+/// heap has four children, which share a cache line. Every router is there at most once, so that the queue
+/// takes the same memory whatever happens.
 #[derive(Debug, Default)]
 pub struct Queue {
-    heap: Vec<(Nanos, RouterId)>,
-    /// Where each router stands in `heap`, by its number.
-    places: Vec<u32>,
+    heap: Vec<Entry>,
+    /// Where each router is, by its number.
+    places: Vec<Place>,
+    /// The last router that got an entry of its own: the next one often waits for the same.
+    recent: Option<RouterId>,
+}
+
+/// Routers that wait for the same timer at the same instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    at: Nanos,
+    timer: Timer,
+    /// The one that waits longest.
+    first: RouterId,
+}
+
+impl Entry {
+    /// The order of firing.
+    fn key(&self) -> (Nanos, Timer) {
+        (self.at, self.timer)
+    }
+}
+
+/// Where a router is in a [`Queue`].
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Index of the entry whose first one it is, or [`BEHIND`], or [`NOWHERE`].
+    entry: u32,
+    /// Who came to wait before it: of the first one, the last.
+    before: RouterId,
+    /// Who came to wait after it: of the last one, the first.
+    after: RouterId,
 }
 
 /// Children of an entry in the heap.
 const CHILDREN: usize = 4;
-/// In [`Queue::places`]: nowhere.
+/// In [`Place::entry`]: in no entry.
 const NOWHERE: u32 = u32::MAX;
+/// In [`Place::entry`]: in one that another router stands for.
+const BEHIND: u32 = u32::MAX - 1;
 
 impl Queue {
     /// An empty queue for routers numbered below `routers`. Others make it grow.
     pub fn with_capacity(routers: usize) -> Self {
-        Self { heap: Vec::with_capacity(routers), places: vec![NOWHERE; routers] }
+        let places = Vec::with_capacity(routers);
+        Self { heap: Vec::with_capacity(routers), places, recent: None }
     }
 
     /// Takes over the earliest deadline of a router, `None` when it waits for nothing.
-    pub fn set(&mut self, router: RouterId, at: Option<Nanos>) {
-        let number = router.0 as usize;
-        if number >= self.places.len() {
-            self.places.resize(number + 1, NOWHERE);
+    pub fn set(&mut self, router: RouterId, first: Option<(Nanos, Timer)>) {
+        for number in self.places.len()..=router.0 as usize {
+            let itself = number_of(number);
+            let alone = Place { entry: NOWHERE, before: itself, after: itself };
+            self.places.push(alone);
         }
-        let place = self.places[number] as usize;
-        match (self.heap.get(place).copied(), at) {
-            (None, None) => {}
-            (None, Some(at)) => {
-                self.heap.push((at, router));
-                self.rise(self.heap.len() - 1);
-            }
-            (Some((before, _)), Some(at)) => {
-                self.heap[place].0 = at;
-                if at < before {
-                    self.rise(place);
-                } else {
-                    self.sink(place);
+        match (self.place(router).entry, first) {
+            (NOWHERE, None) => {}
+            (NOWHERE, Some(first)) => self.insert(router, first),
+            (BEHIND, first) => {
+                self.unlink(router);
+                if let Some(first) = first {
+                    self.insert(router, first);
                 }
             }
-            (Some(_), None) => {
-                self.heap.swap_remove(place);
-                self.places[number] = NOWHERE;
-                // Whoever fills the gap comes from another branch: it may belong above or below.
-                if place < self.heap.len() {
-                    let place = self.rise(place);
-                    self.sink(place);
-                }
-            }
+            (entry, first) => self.change(router, entry as usize, first),
         }
     }
 
-    /// The earliest deadline, and whose.
-    pub fn earliest(&self) -> Option<(Nanos, RouterId)> {
-        self.heap.first().copied()
+    /// The earliest deadline, whose, and of which timer.
+    pub fn earliest(&self) -> Option<(Nanos, RouterId, Timer)> {
+        self.heap.first().map(|entry| (entry.at, entry.first, entry.timer))
     }
 
-    /// Whether `wanted` holds for any of the routers whose earliest deadline has come.
-    pub fn any_due(&self, now: Nanos, wanted: impl Fn(RouterId) -> bool) -> bool {
-        self.any_due_below(0, now, &wanted)
+    /// Those whose deadline is the earliest one and who wait together, in the order in which they fire.
+    pub fn together(&self) -> impl Iterator<Item = RouterId> {
+        let first = self.heap.first().map(|entry| entry.first);
+        let next = move |router: &RouterId| {
+            Some(self.place(*router).after).filter(|next| Some(*next) != first)
+        };
+        std::iter::successors(first, next)
     }
 
-    fn any_due_below(&self, place: usize, now: Nanos, wanted: &impl Fn(RouterId) -> bool) -> bool {
+    /// Whether such a timer is the next one of any router, and due.
+    pub fn any_due(&self, now: Nanos, timer: Timer) -> bool {
+        self.any_due_below(0, now, timer)
+    }
+
+    fn any_due_below(&self, index: usize, now: Nanos, timer: Timer) -> bool {
         // Below an entry that is not due nothing is.
-        self.heap.get(place).is_some_and(|&(at, router)| {
-            let children = CHILDREN * place + 1..=CHILDREN * place + CHILDREN;
-            at <= now
-                && (wanted(router)
-                    || children.into_iter().any(|child| self.any_due_below(child, now, wanted)))
+        self.heap.get(index).is_some_and(|entry| {
+            let children = CHILDREN * index + 1..=CHILDREN * index + CHILDREN;
+            entry.at <= now
+                && (entry.timer == timer
+                    || children.into_iter().any(|child| self.any_due_below(child, now, timer)))
         })
     }
 
+    /// Another deadline for the first router of an entry.
+    fn change(&mut self, router: RouterId, index: usize, first: Option<(Nanos, Timer)>) {
+        let heir = self.place(router).after;
+        let key = self.heap[index].key();
+        if heir != router {
+            // The entry stays what it is, for those behind.
+            if first != Some(key) {
+                self.unlink(router);
+                self.heap[index].first = heir;
+                self.place_mut(heir).entry = number_of(index).0;
+                if let Some(first) = first {
+                    self.insert(router, first);
+                }
+            }
+            return;
+        }
+        match first {
+            Some(first) if self.companion(first).is_none_or(|other| other == router) => {
+                let (at, timer) = first;
+                self.heap[index] = Entry { at, timer, first: router };
+                self.recent = Some(router);
+                if first < key {
+                    self.rise(index);
+                } else {
+                    self.sink(index);
+                }
+            }
+            first => {
+                self.heap.swap_remove(index);
+                self.place_mut(router).entry = NOWHERE;
+                // Whoever fills the gap comes from another branch: it may belong above or below.
+                if index < self.heap.len() {
+                    let index = self.rise(index);
+                    self.sink(index);
+                }
+                if let Some(first) = first {
+                    self.insert(router, first);
+                }
+            }
+        }
+    }
+
+    /// Takes in a router that is in no entry.
+    fn insert(&mut self, router: RouterId, first: (Nanos, Timer)) {
+        if let Some(head) = self.companion(first) {
+            let last = self.place(head).before;
+            *self.place_mut(router) = Place { entry: BEHIND, before: last, after: head };
+            self.place_mut(last).after = router;
+            self.place_mut(head).before = router;
+        } else {
+            let (at, timer) = first;
+            self.heap.push(Entry { at, timer, first: router });
+            self.recent = Some(router);
+            self.rise(self.heap.len() - 1);
+        }
+    }
+
+    /// The first one of the entry that was made last, if that is the one for this deadline.
+    fn companion(&self, first: (Nanos, Timer)) -> Option<RouterId> {
+        let head = self.recent?;
+        let place = self.places.get(head.0 as usize)?;
+        let entry = self.heap.get(place.entry as usize)?;
+        (entry.key() == first).then_some(head)
+    }
+
+    /// Takes a router out of the ring that it shares with others.
+    fn unlink(&mut self, router: RouterId) {
+        let Place { before, after, .. } = *self.place(router);
+        self.place_mut(before).after = after;
+        self.place_mut(after).before = before;
+        *self.place_mut(router) = Place { entry: NOWHERE, before: router, after: router };
+    }
+
+    fn place(&self, router: RouterId) -> &Place {
+        &self.places[router.0 as usize]
+    }
+
+    fn place_mut(&mut self, router: RouterId) -> &mut Place {
+        &mut self.places[router.0 as usize]
+    }
+
     /// Moves an entry towards the root until it is in order; returns where it ends.
-    fn rise(&mut self, mut place: usize) -> usize {
-        let entry = self.heap[place];
-        while place > 0 {
-            let parent = (place - 1) / CHILDREN;
-            if self.heap[parent] <= entry {
+    fn rise(&mut self, mut index: usize) -> usize {
+        let entry = self.heap[index];
+        while index > 0 {
+            let parent = (index - 1) / CHILDREN;
+            if self.heap[parent].key() <= entry.key() {
                 break;
             }
-            self.put(place, self.heap[parent]);
-            place = parent;
+            self.put(index, self.heap[parent]);
+            index = parent;
         }
-        self.put(place, entry);
-        place
+        self.put(index, entry);
+        index
     }
 
     /// Moves an entry away from the root until it is in order.
-    fn sink(&mut self, mut place: usize) {
-        let entry = self.heap[place];
+    fn sink(&mut self, mut index: usize) {
+        let entry = self.heap[index];
         loop {
-            let first = (CHILDREN * place + 1).min(self.heap.len());
+            let first = (CHILDREN * index + 1).min(self.heap.len());
             let last = (first + CHILDREN).min(self.heap.len());
-            let Some(least) = (first..last).min_by_key(|child| self.heap[*child]) else { break };
-            if self.heap[least] >= entry {
+            let Some(least) = (first..last).min_by_key(|child| self.heap[*child].key()) else {
+                break;
+            };
+            if self.heap[least].key() >= entry.key() {
                 break;
             }
-            self.put(place, self.heap[least]);
-            place = least;
+            self.put(index, self.heap[least]);
+            index = least;
         }
-        self.put(place, entry);
+        self.put(index, entry);
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "router numbers are u32")]
-    fn put(&mut self, place: usize, entry: (Nanos, RouterId)) {
-        self.heap[place] = entry;
-        self.places[entry.1.0 as usize] = place as u32;
+    fn put(&mut self, index: usize, entry: Entry) {
+        self.heap[index] = entry;
+        self.place_mut(entry.first).entry = number_of(index).0;
     }
 
     /// Number of routers that wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.places.iter().filter(|place| place.entry != NOWHERE).count()
     }
+}
+
+/// Numbers of routers are u32, and nothing here is longer than there are routers.
+#[allow(clippy::cast_possible_truncation, reason = "router numbers are u32")]
+fn number_of(index: usize) -> RouterId {
+    RouterId(index as u32)
 }
 
 #[cfg(test)]
@@ -238,32 +358,69 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is set and unset, the queue agrees with a sorted map.
+        /// Whatever is set and unset, the queue agrees with a sorted map; and at one instant those that came
+        /// one after the other fire in that order.
         #[test]
         fn the_queue_is_in_order(
-            steps in proptest::collection::vec((0u32..20, proptest::option::of(0u64..50)), 1..300),
-            now in 0u64..50,
+            steps in proptest::collection::vec(
+                (0u32..20, proptest::option::of((0u64..6, proptest::sample::select(&Timer::ALL[..2])))),
+                1..300,
+            ),
+            now in 0u64..6,
         ) {
             let (mut queue, mut model) = (Queue::with_capacity(10), BTreeMap::new());
-            for (router, at) in steps {
-                queue.set(RouterId(router), at.map(Nanos));
-                match at {
-                    Some(at) => model.insert(router, at),
+            for (router, first) in steps {
+                let first = first.map(|(at, timer)| (Nanos(at), timer));
+                queue.set(RouterId(router), first);
+                match first {
+                    Some(first) => model.insert(router, first),
                     None => model.remove(&router),
                 };
-                let first = model.iter().map(|(router, at)| (Nanos(*at), RouterId(*router))).min();
-                prop_assert_eq!((queue.len(), queue.earliest()), (model.len(), first));
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(
+                    queue.earliest().map(|(at, _, timer)| (at, timer)),
+                    model.values().min().copied()
+                );
+                if let Some((at, router, timer)) = queue.earliest() {
+                    prop_assert_eq!(model.get(&router.0), Some(&(at, timer)));
+                }
             }
-            for (router, at) in &model {
-                let due = queue.any_due(Nanos(now), |candidate| candidate == RouterId(*router));
-                prop_assert_eq!(due, *at <= now);
+            for wanted in Timer::ALL {
+                let due = model.values().any(|(at, timer)| *at <= Nanos(now) && *timer == wanted);
+                prop_assert_eq!(queue.any_due(Nanos(now), wanted), due);
             }
-            while let Some((at, router)) = queue.earliest() {
-                prop_assert_eq!(model.remove(&router.0), Some(at.0));
-                prop_assert!(model.values().all(|later| *later >= at.0));
+            while let Some((at, router, timer)) = queue.earliest() {
+                prop_assert_eq!(model.remove(&router.0), Some((at, timer)));
+                prop_assert!(model.values().all(|later| *later >= (at, timer)));
                 queue.set(router, None);
             }
             prop_assert!(model.is_empty());
         }
+    }
+
+    #[test]
+    fn those_of_an_instant_go_on_together_and_in_order() {
+        let mut queue = Queue::default();
+        let at = |secs| Some((Nanos::from_secs(secs), Timer::Advert));
+        for router in 0..100 {
+            queue.set(RouterId(router), at(1));
+        }
+        for round in 2..5 {
+            for router in 0..100 {
+                assert_eq!(queue.earliest().map(|(_, router, _)| router), Some(RouterId(router)));
+                queue.set(RouterId(router), at(round));
+            }
+            assert_eq!(queue.heap.len(), 1);
+            assert_eq!(
+                queue.together().collect::<Vec<_>>(),
+                (0..100).map(RouterId).collect::<Vec<_>>()
+            );
+        }
+        // One that leaves from the middle, the first, and the last.
+        for router in [50, 0, 99] {
+            queue.set(RouterId(router), at(9));
+        }
+        assert_eq!((queue.heap.len(), queue.len()), (2, 100));
+        assert_eq!(queue.earliest().map(|(_, router, _)| router), Some(RouterId(1)));
     }
 }

@@ -123,37 +123,39 @@ pub struct GarpPolicy {
     pub lower_prio_delay: Nanos,
 }
 
-/// What the engine must know about one virtual router; see [`super::Engine::reconfigure`].
+/// What the engine must know about one virtual router; see [`super::Engine::reconfigure`]. What an advertisement
+/// needs is at the end, beside the timers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct RouterSpec {
+    /// Addresses in the order in which they are advertised.
+    pub addresses: Vec<IpAddr>,
+    /// What it depends on besides its interface.
+    pub track: Box<[TrackUse]>,
+    /// Repetition of gratuitous ARP.
+    pub garp: GarpPolicy,
+    /// How long a lower-priority master is tolerated after start-up or recovery, before pre-emption.
+    pub preempt_delay: Nanos,
     /// Virtual router identifier.
     pub vrid: Vrid,
     /// Configured priority; [`Priority::OWNER`] goes master at once.
     pub priority: Priority,
-    /// Our interval; also tells the version.
-    pub interval: AdvertInterval,
     /// Whether a lower-priority master is pre-empted (RFC 9568 section 6.1, Preempt_Mode).
     pub preempt: bool,
-    /// How long a lower-priority master is tolerated after start-up or recovery, before pre-emption.
-    pub preempt_delay: Nanos,
-    /// Addresses in the order in which they are advertised.
-    pub addresses: Vec<IpAddr>,
     /// How many advertisements in a row a master has to miss, at least 1: [`DOWN_ADVERTS`] unless all routers
     /// agree on something else.
     ///
     /// [`DOWN_ADVERTS`]: super::election::DOWN_ADVERTS
     pub down_adverts: u8,
-    /// Repetition of gratuitous ARP.
-    pub garp: GarpPolicy,
     /// `garp_lower_prio`/`lower_prio_no_advert`: whether a lower-priority advertisement heard as master
     /// is answered by one of ours (RFC 9568 section 6.4.3).
     pub lower_prio_advert: bool,
     /// `higher_prio_send_advert`: whether one more advertisement is sent when yielding to a higher priority.
     pub higher_prio_advert: bool,
-    /// What it depends on besides its interface.
-    pub track: Box<[TrackUse]>,
     /// The group with which it changes state.
     pub group: Option<GroupId>,
+    /// Our interval; also tells the version.
+    pub interval: AdvertInterval,
 }
 
 /// A received advertisement that passed the receive checks.
@@ -634,6 +636,23 @@ pub enum Action {
         /// What.
         notice: Notice,
     },
+}
+
+impl Action {
+    /// The router that is to advertise, if this is about that.
+    pub fn advertises(&self) -> Option<RouterId> {
+        match *self {
+            Self::SendAdvert { router, .. } => Some(router),
+            Self::AddAddresses(_)
+            | Self::RemoveAddresses(_)
+            | Self::SendGarp { .. }
+            | Self::Transition { .. }
+            | Self::GroupTransition { .. }
+            | Self::LowerPriority(_)
+            | Self::PriorityChanged { .. }
+            | Self::Notice { .. } => None,
+        }
+    }
 }
 
 impl Action {

@@ -748,6 +748,11 @@ impl Kernel {
         self.write_info(index, &info)
     }
 
+    /// Advertisements of a router that were sent; `None` past the end.
+    pub fn adverts_sent(&self, index: u32) -> Option<u64> {
+        self.info.load(index, INFO_ADVERTS_SENT)
+    }
+
     /// Counts an advertisement that the router at `index` sends: of all that is published what changes
     /// most often.
     ///
@@ -755,7 +760,7 @@ impl Kernel {
     ///
     /// [`Error::Full`] past the end.
     pub fn count_advert(&mut self, index: u32) -> Result<(), Error> {
-        let sent = self.info.load(index, INFO_ADVERTS_SENT).unwrap_or_default();
+        let sent = self.adverts_sent(index).unwrap_or_default();
         if self.info.store(index, INFO_ADVERTS_SENT, sent.wrapping_add(1)) {
             Ok(())
         } else {

@@ -19,7 +19,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Typ
 use vrrp_common::IPPROTO_VRRP;
 
 /// Frames in one `sendmmsg(2)`.
-const BATCH: usize = 128;
+pub const BATCH: usize = 128;
 /// Room for queued frames that is kept, octets.
 const QUEUE_KEPT: usize = 64 << 10;
 /// Send buffer in octets: a gratuitous ARP round of some thousand addresses.

@@ -143,6 +143,11 @@ impl AdvertFrame {
         IP + if self.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN }
     }
 
+    /// Touches the frame; of more than one address the rest comes by itself. The number means nothing.
+    pub fn peek(&self) -> u8 {
+        self.bytes[0] ^ self.bytes[self.bytes.len() - 1]
+    }
+
     /// Counts the IP identification on, from 1 in the first one: advertisements may be fragmented, so it must
     /// vary (RFC 6864). IPv6 has none.
     pub fn count(&mut self) {
