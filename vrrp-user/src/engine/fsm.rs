@@ -672,7 +672,7 @@ impl Router {
         }
         self.deadlines.cancel_all();
         self.advertise(self.priority, out);
-        self.arm(Timer::Advert, now, self.first_interval());
+        self.deadlines.set(Timer::Advert, self.second_advert(now));
         out.push_back(Action::AddAddresses(self.id));
         self.garp(self.spec.garp.master_repeat, out);
         self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
@@ -693,14 +693,17 @@ impl Router {
         self.enter(now, State::Backup, cause, out);
     }
 
-    /// The time from the first advertisement to the second one. It is shortened by a part of the interval
-    /// that differs from group to group, so that thousands of routers that became master at one instant
-    /// do not advertise at one instant ever after. The first group, that is all routers of an ordinary
-    /// host, keeps the exact interval from the beginning.
-    fn first_interval(&self) -> Nanos {
+    /// When the second advertisement is due. The first interval is shortened by a part that differs from group to
+    /// group, so that thousands of routers that became master at one instant do not advertise at one instant ever
+    /// after; and its end is one of the instants of the group, so that those that became master one after the other
+    /// do not need a wake-up each. The first group, that is all routers of an ordinary host, keeps the exact
+    /// interval from the beginning.
+    fn second_advert(&self, now: Nanos) -> Nanos {
         let interval = interval_span(self.spec.interval);
         let group = u64::from(self.id.0 / GROUP) % GROUPS;
-        interval - Nanos(interval.0 / GROUPS).times(group)
+        let step = interval.0 / GROUPS;
+        let due = now + interval - Nanos(step).times(group);
+        if group == 0 { due } else { Nanos(due.0.next_multiple_of(step)) }
     }
 
     /// RFC 9568 section 6.4.3, "If the Adver_Timer fires".

@@ -379,16 +379,23 @@ proptest! {
     }
 }
 
-#[test]
-fn masters_of_one_instant_spread_over_the_interval() {
-    let mut due: Vec<Nanos> = Vec::new();
-    for id in 0..4096 {
+/// When the second advertisements of 4,096 routers are due that become master one after the other, this long apart.
+fn second_adverts(apart: Nanos) -> Vec<(Nanos, Nanos)> {
+    let one = |id| {
+        let now = SECOND + apart.times(u64::from(id));
         let mut router = Router::new(RouterId(id), spec());
         let mut out = VecDeque::new();
-        router.handle(SECOND, Event::LinkUp(ip(US)), &mut out);
-        router.handle(SECOND, Event::Timer(Timer::MasterDown), &mut out);
-        due.push(router.deadlines.get(Timer::Advert).expect("set") - SECOND);
-    }
+        router.handle(now, Event::LinkUp(ip(US)), &mut out);
+        router.handle(now, Event::Timer(Timer::MasterDown), &mut out);
+        (now, router.deadlines.get(Timer::Advert).expect("set"))
+    };
+    (0..4096).map(one).collect()
+}
+
+#[test]
+fn masters_of_one_instant_spread_over_the_interval() {
+    let adverts = second_adverts(Nanos::ZERO);
+    let mut due: Vec<Nanos> = adverts.into_iter().map(|(now, due)| due - now).collect();
     assert!(
         due[..GROUP as usize].iter().all(|&wait| wait == SECOND),
         "few routers keep the exact interval"
@@ -396,6 +403,19 @@ fn masters_of_one_instant_spread_over_the_interval() {
     assert!(due.iter().all(|&wait| wait > Nanos::ZERO && wait <= SECOND));
     due.sort_unstable();
     assert!(due.chunk_by(|a, b| a == b).all(|group| group.len() == GROUP as usize));
+}
+
+#[test]
+fn many_masters_of_many_instants_advertise_at_few() {
+    let adverts = second_adverts(Nanos(100_000));
+    let (few, many) = adverts.split_at(GROUP as usize);
+    assert!(few.iter().all(|&(now, due)| due - now == SECOND), "few routers keep the interval");
+    assert!(many.iter().all(|&(now, due)| due > now && due - now <= SECOND));
+    // Where in the interval, for ever after.
+    let mut instants: Vec<u64> = many.iter().map(|(_, due)| due.0 % SECOND.0).collect();
+    instants.sort_unstable();
+    instants.dedup();
+    assert!(instants.len() as u64 <= GROUPS, "{instants:?}");
 }
 
 #[test]

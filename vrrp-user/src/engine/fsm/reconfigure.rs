@@ -81,7 +81,7 @@ impl Router {
         self.active = self.spec.interval;
         if interval_span(self.spec.interval) < interval_span(old.interval) {
             // Spread over the interval, because thousands may have changed at this instant.
-            self.hasten(Timer::Advert, now, self.first_interval());
+            self.hasten(Timer::Advert, now, self.second_advert(now) - now);
         }
         let garp = self.spec.garp;
         self.hasten(Timer::GarpDelayed, now, garp.master_delay);
