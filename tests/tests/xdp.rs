@@ -1231,6 +1231,8 @@ fn traffic_from_a_vip_is_counted() {
 
     let others = [
         answer().with(|f| f.source = [10, 0, 0, 101]),
+        // An owner's advertisement.
+        answer().with(|f| f.protocol = 112),
         // To the address, and from others.
         answer().with(|f| {
             f.source = PEER;
