@@ -450,9 +450,13 @@ fn there_is_an_end_to_what_can_be_added() -> Result<()> {
             text
         });
     daemon.rewrite(&many)?;
-    let (report, code) = daemon.reload(&host, &[])?;
-    assert_eq!(code, Some(1));
-    assert!(report["errors"][0].as_str().unwrap().contains("restart it"), "{report}");
+    for args in [&["--check"][..], &[]] {
+        let (report, code) = daemon.reload(&host, args)?;
+        assert_eq!(code, Some(1));
+        let error = report["errors"][0].as_str().unwrap();
+        assert!(error.contains("2001 virtual routers, where 1025 fit"), "{report}");
+        assert!(error.contains("restart the daemon"), "{report}");
+    }
     assert_eq!(daemon.router(&host, "VI_61")?["state"], "MASTER");
     Ok(())
 }

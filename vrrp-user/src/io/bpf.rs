@@ -267,6 +267,9 @@ pub struct Sizes {
     pub allowed: u32,
 }
 
+/// What may be added of each kind at least.
+const LEAST_ROOM: usize = 1024;
+
 /// What a configuration needs room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -282,25 +285,29 @@ pub struct Needs {
 
 impl Sizes {
     /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
-    /// 256 routers and 1,024 addresses of each family and peers. An entry that is not used costs some 400 octets of
-    /// kernel memory a router, 150 an address and 16 a peer.
+    /// 1,024 of each kind. What is not used costs some 700 octets of kernel memory a router (slot 64, info 152, key and
+    /// entry 112, two peers 225, limit of news 16, ring at least 96), 166 an address and 32 more for each CPU, and 16
+    /// a peer.
     pub fn with_room(needs: Needs) -> Self {
         let Needs { routers, vips, vips6, allowed } = needs;
-        let room = |used: usize, least: usize| {
-            u32::try_from(used.saturating_add(least.max(used / 4))).unwrap_or(u32::MAX)
+        let room = |used: usize| {
+            u32::try_from(used.saturating_add(LEAST_ROOM.max(used / 4))).unwrap_or(u32::MAX)
         };
-        let (vips, vips6) = (room(vips, 1024), room(vips6, 1024));
-        Self { routers: room(routers, 256), vips, vips6, allowed: room(allowed, 1024) }
+        let (routers, vips, vips6, allowed) =
+            (room(routers), room(vips), room(vips6), room(allowed));
+        Self { routers, vips, vips6, allowed }
     }
 
-    /// Whether so many fit.
-    pub fn hold(self, needs: Needs) -> bool {
+    /// What of this there is no room for: what it is, how much is needed and how much fits.
+    pub fn lacking(self, needs: Needs) -> impl Iterator<Item = (&'static str, usize, u32)> {
         let Needs { routers, vips, vips6, allowed } = needs;
-        let fits = |used: usize, room: u32| u32::try_from(used).is_ok_and(|used| used <= room);
-        fits(routers, self.routers)
-            && fits(vips, self.vips)
-            && fits(vips6, self.vips6)
-            && fits(allowed, self.allowed)
+        let all = [
+            ("virtual routers", routers, self.routers),
+            ("IPv4 addresses", vips, self.vips),
+            ("IPv6 addresses", vips6, self.vips6),
+            ("peers whose source is checked", allowed, self.allowed),
+        ];
+        all.into_iter().filter(|(_, used, room)| !u32::try_from(*used).is_ok_and(|n| n <= *room))
     }
 }
 

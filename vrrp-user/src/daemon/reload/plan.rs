@@ -9,7 +9,6 @@ use crate::control::api::RouterName;
 use crate::daemon::Daemon;
 use crate::daemon::router::Router;
 use crate::engine::types::{RouterId, Vrid};
-use crate::io::bpf::Needs;
 use crate::wire::family::Family;
 
 /// What makes a router the one that it was.
@@ -47,13 +46,15 @@ impl Daemon {
             Ok(prepared) => prepared,
         };
         let sizes = self.kernel.sizes();
-        let Needs { routers, vips, vips6, allowed } = prepared.needs;
-        if !sizes.hold(prepared.needs) {
+        let lacking: Vec<_> = sizes
+            .lacking(prepared.needs)
+            .map(|(what, needed, room)| format!("{needed} {what}, where {room} fit"))
+            .collect();
+        if !lacking.is_empty() {
             let error = format!(
-                "{routers} virtual routers with {vips} IPv4 and {vips6} IPv6 addresses and {allowed} peers \
-                 (check_unicast_src) are more than the {} with {}, {} and {} that there is room for since the daemon \
-                 started; restart it to take them up",
-                sizes.routers, sizes.vips, sizes.vips6, sizes.allowed
+                "no room for {}: the maps in the kernel keep the size that they got at the start; restart the daemon to take \
+                 this configuration up",
+                lacking.join(", and for ")
             );
             return self.refuse(vec![error], prepared.warnings);
         }
