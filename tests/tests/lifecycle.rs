@@ -407,17 +407,22 @@ fn address_removed_from_outside() -> Result<()> {
     Ok(())
 }
 
-/// The owner's address was there before the daemon, and is there after it (RFC 9568 section 1.7).
+/// The owner's address was there before the daemon, and is there after it (RFC 9568 section 1.7). Who had it meanwhile is in
+/// the caches of the neighbours, so that it is announced all the same (section 6.4.1).
 #[test]
 fn the_owners_address_stays() -> Result<()> {
     let lab = Lab::new()?;
-    let host = lab.host("a", "10.0.0.1/24")?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let arp = Tcpdump::start_with(&other, "arp")?;
     host.ip(&["address", "add", "10.0.0.7/24", "dev", "eth0"])?;
     let instance = Instance::new(51, 255, "10.0.0.7/24").to_string();
     let mut daemon = VrrpUser::start(&host, &instance)?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     let counters = daemon.status(&host)?["counters"].clone();
     assert_eq!(counters["address_add_failed"], 0, "{counters}");
+    lab.wait_until(LONG, "gratuitous ARP", || {
+        Ok(arp.log().contains("tell 10.0.0.7,").then_some(()))
+    })?;
     assert!(daemon.stop()?.success());
     assert!(host.has_address("10.0.0.7")?, "{:?}", host.addresses()?);
     Ok(())

@@ -112,7 +112,10 @@ impl Daemon {
         let there: Vec<Place> = places
             .into_iter()
             .map(|(place, _)| place)
-            .filter(|place| self.interfaces.has(*place) || self.addresses.announce(*place, rounds))
+            // Those of an owner are there already, and yet another host may have had them.
+            .filter(|place| {
+                self.interfaces.carries(*place) || self.addresses.announce(*place, rounds)
+            })
             .collect();
         for _ in 0..rounds {
             for place in &there {
