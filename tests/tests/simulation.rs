@@ -234,6 +234,7 @@ fn random_spec(rng: &mut Rng, router: u8, interval: AdvertInterval, owner: bool)
         down_adverts: 3,
         lower_prio_advert: rng.chance(80),
         higher_prio_advert: rng.chance(20),
+        owner_ignores_adverts: false,
         track: tracks(router),
         group: None,
     }

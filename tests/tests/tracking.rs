@@ -307,3 +307,43 @@ fn operators_move_routers() -> Result<()> {
     }
     Ok(())
 }
+
+/// `track_src_ip`: a router needs the address that it is to send from, also one that the daemon itself puts there.
+#[test]
+fn the_source_is_there() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let router = |vrid: u8, line: &str| {
+        let address = format!("10.0.0.1{vrid}/24");
+        let router = Instance::new(vrid, 100, &address).name(&format!("VI_{vrid}")).v3("0.2");
+        router.with(line).with("track_src_ip")
+    };
+    let conf = format!(
+        "{}{}{}static_ipaddress {{\n 10.0.0.9/24 dev eth0\n}}\n",
+        router(51, "mcast_src_ip 10.0.0.8"),
+        router(52, "unicast_src_ip 10.0.0.8\n    unicast_peer {\n    10.0.0.2\n    }"),
+        router(53, "mcast_src_ip 10.0.0.9"),
+    );
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    daemon.wait_state(&host, "VI_53", "MASTER", LONG)?;
+    let cause = |daemon: &VrrpUser| -> Result<String> {
+        Ok(daemon.detail(&host, "VI_51")?["problems"].to_string())
+    };
+    for router in ["VI_51", "VI_52"] {
+        daemon.wait_state(&host, router, "FAULT", LONG)?;
+    }
+    assert!(cause(&daemon)?.contains("does not have the source address 10.0.0.8"));
+    for _ in 0..2 {
+        host.ip(&["address", "add", "10.0.0.8/24", "dev", "eth0"])?;
+        for router in ["VI_51", "VI_52"] {
+            daemon.wait_state(&host, router, "MASTER", LONG)?;
+        }
+        assert_eq!(daemon.detail(&host, "VI_51")?["source"], "10.0.0.8");
+        host.ip(&["address", "del", "10.0.0.8/24", "dev", "eth0"])?;
+        for router in ["VI_51", "VI_52"] {
+            daemon.wait_state(&host, router, "FAULT", LONG)?;
+        }
+        assert_eq!(daemon.state(&host, "VI_53")?, "MASTER");
+    }
+    Ok(())
+}

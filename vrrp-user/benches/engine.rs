@@ -105,6 +105,7 @@ fn engine(priority: Priority) -> Engine {
             down_adverts: 3,
             lower_prio_advert: true,
             higher_prio_advert: false,
+            owner_ignores_adverts: false,
             track: Box::default(),
             group: None,
         };

@@ -26,7 +26,7 @@ mod status;
 mod tracking;
 mod watch;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -266,6 +266,8 @@ struct Daemon {
     watch: Watch,
     tracking: Tracking,
     netlink: Netlink,
+    /// The sources that routers track or have tracked, as a rule none.
+    tracked_sources: BTreeSet<IpAddr>,
     memberships: Memberships,
     tx: Tx,
     queue: Queue,
@@ -525,6 +527,7 @@ impl Daemon {
             reloads: Reloads::new(again, serving, sender),
             engine: Engine::with_capacity(specs.len()),
             kernel,
+            tracked_sources: BTreeSet::new(),
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
@@ -955,8 +958,14 @@ impl Daemon {
         }
         match self.interfaces.apply(event) {
             Change::None => {}
-            Change::Virtual(place) => self.addresses.appeared(place),
-            Change::VirtualGone(place) => self.vanished(place),
+            Change::Virtual(place) => {
+                self.addresses.appeared(place);
+                self.source_changed(place);
+            }
+            Change::VirtualGone(place) => {
+                self.vanished(place);
+                self.source_changed(place);
+            }
             Change::Interface { ifindex, gone: true } => {
                 if let Err(error) = self.kernel.detach(ifindex) {
                     log::debug!("interface {ifindex} is gone: {}", bpf::chain(&error));
@@ -978,7 +987,21 @@ impl Daemon {
         }
     }
 
-    /// Attaches the XDP program and joins the group, if routers need the interface and it is not done.
+    /// An address that we or another router put somewhere has come or gone: it may be the source of a router that
+    /// tracks it, such as a static one.
+    fn source_changed(&mut self, place: Place) {
+        if !self.tracked_sources.contains(&place.address) {
+            return;
+        }
+        for id in self.ids() {
+            let router = self.router(id);
+            if router.track_source && router.configured_source() == Some(place.address) {
+                self.evaluate(id);
+            }
+        }
+    }
+
+    /// Attaches the XDP program, if routers need the interface and it is not done.
     fn attach(&mut self, ifindex: u32) {
         let Some(interface) = self.interfaces.get(ifindex) else { return };
         let name = interface.name.clone();
@@ -1038,6 +1061,9 @@ impl Daemon {
         if router.gone {
             return;
         }
+        if let (true, Some(source)) = (router.track_source, router.configured_source()) {
+            self.tracked_sources.insert(source);
+        }
         let found = self.interfaces.by_name(&router.interface);
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
@@ -1047,7 +1073,13 @@ impl Daemon {
             Some((_, interface)) if !matches!(interface.capture, Capture::Attached(_)) => {
                 Link::Down(FaultCause::NoCapture)
             }
-            Some((_, interface)) => match router.source(interface) {
+            Some((ifindex, interface)) => match router.source(interface) {
+                Some(address)
+                    if router.track_source
+                        && !self.interfaces.usable(Place { ifindex, address }) =>
+                {
+                    Link::Down(FaultCause::NoSource)
+                }
                 Some(source) => Link::Up(source),
                 None => Link::Down(FaultCause::NoAddress),
             },

@@ -287,6 +287,12 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     if router.higher_prio_advert {
         line("higher priority", "heard as master: one more advertisement is sent".to_owned())?;
     }
+    if router.owner_ignores_adverts {
+        line("as owner", "it takes no notice of other routers".to_owned())?;
+    }
+    if router.track_source {
+        line("source", "tracked: FAULT while the interface does not have it".to_owned())?;
+    }
     if router.dont_track_primary {
         line("own interface", "not tracked: it may be down".to_owned())?;
     }

@@ -118,6 +118,10 @@ pub(super) struct Draft {
     pub(super) down_adverts: Option<Located<String>>,
     /// Whether one more advertisement is sent when yielding.
     pub(super) higher_prio_advert: bool,
+    /// Whether an owner takes no notice of what it hears.
+    pub(super) owner_ignores_adverts: Option<Located<bool>>,
+    /// Whether the interface must have the source.
+    pub(super) track_source: Option<Located<bool>>,
     /// Version 3 checksum.
     pub(super) v3_checksum: V3Checksum,
     /// What it tracks.

@@ -199,6 +199,10 @@ pub struct Router {
     pub lower_prio_advert: bool,
     /// Whether one more advertisement is sent when yielding to a higher priority.
     pub higher_prio_advert: bool,
+    /// `owner_ignore_adverts`: whether it takes no notice of what it hears; only with priority 255.
+    pub owner_ignores_adverts: bool,
+    /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.
+    pub track_source: bool,
     /// How the version 3 checksum is computed on transmission.
     pub v3_checksum: V3Checksum,
     /// What it depends on besides its interface, without what its group depends on.

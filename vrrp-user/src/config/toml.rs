@@ -124,6 +124,8 @@ const ROUTER_KEYS: &[&str] = &[
     "down_adverts",
     "lower_prio_advert",
     "higher_prio_advert",
+    "owner_ignores_adverts",
+    "track_source",
     "v3_checksum",
     "notify",
     "routes",
@@ -379,6 +381,8 @@ impl Reader<'_> {
             garp_elsewhere,
             down_adverts: self.number(table, "down_adverts"),
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
+            owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
+            track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self
                 .boolean(table, "higher_prio_advert")
                 .is_some_and(|on| on.value),

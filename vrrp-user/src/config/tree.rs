@@ -306,6 +306,8 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         down_adverts,
         lower_prio_advert,
         higher_prio_advert,
+        owner_ignores_adverts,
+        track_source,
         v3_checksum,
         track,
         dont_track_primary,
@@ -353,6 +355,8 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("down_adverts", *down_adverts);
     table.push("lower_prio_advert", *lower_prio_advert);
     table.push("higher_prio_advert", *higher_prio_advert);
+    table.push("owner_ignores_adverts", *owner_ignores_adverts);
+    table.push("track_source", *track_source);
     table.push("v3_checksum", checksum);
     table.push("group", group);
     table.push("track", track::tracks(track));

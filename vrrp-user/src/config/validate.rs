@@ -51,6 +51,8 @@ pub(super) struct Format {
     preempt_off: &'static str,
     peers: &'static str,
     ttl: &'static str,
+    owner_ignores: &'static str,
+    track_source: &'static str,
     down_adverts: &'static str,
 }
 
@@ -65,6 +67,8 @@ pub(super) const TOML: Format = Format {
     preempt_off: "preempt = false",
     peers: "unicast.peers",
     ttl: "unicast.ttl",
+    owner_ignores: "owner_ignores_adverts",
+    track_source: "track_source",
     down_adverts: "down_adverts",
 };
 
@@ -79,6 +83,8 @@ pub(super) const KEEPALIVED: Format = Format {
     preempt_off: "nopreempt",
     peers: "unicast_peer",
     ttl: "unicast_ttl",
+    owner_ignores: "owner_ignore_adverts",
+    track_source: "track_src_ip",
     down_adverts: "down_timer_adverts",
 };
 
@@ -165,6 +171,16 @@ impl Validator<'_> {
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
             self.addresses(&draft, version, interface.as_deref().unwrap_or(""));
+        let owner_ignores_adverts = self.only_if(
+            draft.owner_ignores_adverts.as_ref(),
+            priority == Priority::OWNER,
+            format!("{} goes with priority 255 only", self.format.owner_ignores),
+        );
+        let track_source = self.only_if(
+            draft.track_source.as_ref(),
+            draft.source.is_some(),
+            format!("{} needs a source", self.format.track_source),
+        );
         let transport = self.transport(draft.source, draft.multicast_group, draft.unicast);
         Some(Router {
             name: draft.name,
@@ -184,6 +200,8 @@ impl Validator<'_> {
             lower_prio_advert: draft.lower_prio_advert,
             down_adverts,
             higher_prio_advert: draft.higher_prio_advert,
+            owner_ignores_adverts,
+            track_source,
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),
             dont_track_primary: draft.dont_track_primary,
@@ -491,6 +509,15 @@ impl Validator<'_> {
         }
         let ttl = self.ttl(self.format.ttl, ttl.as_ref()).unwrap_or(VRRP_TTL);
         Transport::Unicast { source, peers, ttl, check_source }
+    }
+
+    /// A setting that means nothing without something else.
+    fn only_if(&mut self, on: Option<&Located<bool>>, can: bool, problem: String) -> bool {
+        let Some(Located { value: true, at }) = on else { return false };
+        if !can {
+            self.repair(*at, problem, "it is ignored", "");
+        }
+        can
     }
 
     /// A multicast group; `None` if it is the usual one, or can not be used.

@@ -223,6 +223,16 @@ impl Interfaces {
         }
     }
 
+    /// Whether an address is on its interface and known to be unique there, so that it can be sent from.
+    pub fn usable(&self, place: Place) -> bool {
+        let Some(interface) = self.get(place.ifindex) else { return false };
+        let own6 = |v6| interface.own6.iter().find(|(own, _)| *own == v6);
+        match place.address {
+            IpAddr::V6(v6) if own6(v6).is_some_and(|(_, tentative)| *tentative) => false,
+            IpAddr::V4(_) | IpAddr::V6(_) => self.carries(place),
+        }
+    }
+
     /// Whether an address is on its interface, be it a virtual one or one of the interface's own, as those of
     /// an owner are.
     pub fn carries(&self, place: Place) -> bool {
@@ -357,6 +367,25 @@ mod tests {
         let shared = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
         table.apply(&Event::Address(address("10.0.0.100")));
         assert!(table.carries(shared));
+    }
+
+    #[test]
+    fn what_can_be_sent_from_is_there_and_unique() {
+        let mut table = table();
+        let usable = |table: &Interfaces, text: &str| {
+            table.usable(Place { ifindex: 2, address: text.parse().unwrap() })
+        };
+        assert!(!usable(&table, "10.0.0.1"));
+        table.apply(&Event::Address(address("10.0.0.1")));
+        table.apply(&Event::Address(InterfaceAddress { marked: true, ..address("10.0.0.2") }));
+        assert!(usable(&table, "10.0.0.1") && usable(&table, "10.0.0.2"));
+        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1") };
+        table.apply(&Event::Address(tentative));
+        assert!(!usable(&table, "fe80::1"));
+        table.apply(&Event::Address(address("fe80::1")));
+        assert!(usable(&table, "fe80::1"));
+        table.apply(&Event::AddressGone(address("10.0.0.1")));
+        assert!(!usable(&table, "10.0.0.1"));
     }
 
     #[test]

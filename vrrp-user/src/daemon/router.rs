@@ -51,6 +51,8 @@ pub struct Router {
     pub owner: bool,
     /// Whether its interface may be down (`dont_track_primary`).
     pub may_be_down: bool,
+    /// Whether its interface must have the configured source (`track_src_ip`).
+    pub track_source: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
     pub name: Arc<str>,
     /// Interface on which it advertises.
@@ -195,6 +197,7 @@ impl Router {
             down_adverts: config.down_adverts,
             lower_prio_advert: config.lower_prio_advert,
             higher_prio_advert: config.higher_prio_advert,
+            owner_ignores_adverts: config.owner_ignores_adverts,
             track: Box::default(),
             group: None,
         };
@@ -216,6 +219,7 @@ impl Router {
             check_source,
             owner: config.priority == Priority::OWNER,
             may_be_down: config.dont_track_primary,
+            track_source: config.track_source,
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,
@@ -340,6 +344,13 @@ impl Router {
                      `sysctl net.ipv6.conf.{interface}.disable_ipv6` must be 0)"
                 ),
             }),
+            Link::Down(FaultCause::NoSource) => {
+                let source = self.source.as_deref().map(ToString::to_string).unwrap_or_default();
+                Some(format!(
+                    "interface {interface} does not have the source address {source}; waiting for it \
+                     (`ip address add {source}/PREFIX dev {interface}`)"
+                ))
+            }
             Link::Down(FaultCause::NoCapture) => {
                 Some(format!("no advertisement can be received on {interface}"))
             }

@@ -636,7 +636,7 @@ impl Router {
         {
             self.notify(Notice::SecondOwner(advert.source), out);
         }
-        true
+        !(self.is_owner() && self.spec.owner_ignores_adverts)
     }
 
     /// Whether a list holds exactly our addresses, in whatever order.

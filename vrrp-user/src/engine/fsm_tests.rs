@@ -36,6 +36,7 @@ fn spec() -> RouterSpec {
         down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
+        owner_ignores_adverts: false,
         track: Box::default(),
         group: None,
     }
@@ -767,4 +768,25 @@ fn no_garp_when_the_policy_says_none() {
     bench.fire(Timer::MasterDown);
     assert_eq!(bench.done(), "INIT->BACKUP advert(100) add BACKUP->MASTER");
     assert_eq!(timers(&bench.router), "adv");
+}
+
+/// keepalived 2.4.3, `owner_ignore_adverts`.
+#[test]
+fn an_owner_that_ignores_others() {
+    let owner = RouterSpec { priority: Priority::OWNER, owner_ignores_adverts: true, ..spec() };
+    let mut bench = Bench::up(owner.clone());
+    assert_eq!(bench.router.state, State::Master);
+    bench.out.clear();
+    let advertises = bench.left(Timer::Advert);
+    for (source, priority) in [([10, 0, 0, 1], 100), ([10, 0, 0, 1], 0), ([255, 0, 0, 1], 100)] {
+        bench.hear(source, priority);
+        assert_eq!((bench.done().as_str(), bench.left(Timer::Advert)), ("", advertises));
+    }
+    // Of another owner it tells, and stays.
+    bench.hear([255, 0, 0, 1], 255);
+    assert_eq!((bench.done().as_str(), bench.router.state), ("!owner", State::Master));
+    // Who is no owner listens all the same.
+    let mut bench = Bench::in_state(State::Master, RouterSpec { priority: Priority(100), ..owner });
+    bench.hear([10, 0, 0, 1], 200);
+    assert_eq!(bench.router.state, State::Backup);
 }

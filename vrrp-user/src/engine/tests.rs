@@ -58,6 +58,7 @@ prop_compose! {
             down_adverts: 3,
             lower_prio_advert: flags[1],
             higher_prio_advert: flags[2],
+            owner_ignores_adverts: false,
             track: Box::default(),
             group: None,
         }
@@ -281,6 +282,7 @@ fn owner(now: Nanos, id: RouterId) -> Engine {
         down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
+        owner_ignores_adverts: false,
         track: Box::default(),
         group: None,
     };

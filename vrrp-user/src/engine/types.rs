@@ -152,6 +152,8 @@ pub struct RouterSpec {
     pub lower_prio_advert: bool,
     /// `higher_prio_send_advert`: whether one more advertisement is sent when yielding to a higher priority.
     pub higher_prio_advert: bool,
+    /// `owner_ignore_adverts`: whether the owner takes no notice of what it hears.
+    pub owner_ignores_adverts: bool,
     /// The group with which it changes state.
     pub group: Option<GroupId>,
     /// Our interval; also tells the version.
@@ -214,6 +216,8 @@ pub enum FaultCause {
     InterfaceDown,
     /// The interface has no address of the router's family to send from.
     NoAddress,
+    /// The configured source is not an address of the interface (`track_src_ip`).
+    NoSource,
     /// Advertisements can not be received there (no XDP program attached).
     NoCapture,
     /// Something else that it depends on is not as it should be.
@@ -233,6 +237,7 @@ impl FaultCause {
             Self::InterfaceMissing => "interface-missing",
             Self::InterfaceDown => "interface-down",
             Self::NoAddress => "no-address",
+            Self::NoSource => "no-source",
             Self::NoCapture => "no-capture",
             Self::Tracked(..) => "tracked",
             Self::Member(_) => "group-member",
@@ -244,9 +249,11 @@ impl FaultCause {
     /// Whether it is about the router's own interface.
     pub const fn is_link(&self) -> bool {
         match self {
-            Self::InterfaceMissing | Self::InterfaceDown | Self::NoAddress | Self::NoCapture => {
-                true
-            }
+            Self::InterfaceMissing
+            | Self::InterfaceDown
+            | Self::NoAddress
+            | Self::NoSource
+            | Self::NoCapture => true,
             Self::Tracked(..) | Self::Member(_) | Self::MemberWaits(_) | Self::SteppedDown => false,
         }
     }
@@ -264,6 +271,7 @@ impl FaultCause {
             Self::InterfaceMissing
             | Self::InterfaceDown
             | Self::NoAddress
+            | Self::NoSource
             | Self::NoCapture
             | Self::SteppedDown => self.to_string(),
         }
@@ -276,6 +284,7 @@ impl fmt::Display for FaultCause {
             Self::InterfaceMissing => "the interface does not exist",
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoAddress => "the interface has no address to send from",
+            Self::NoSource => "the interface does not have the source address",
             Self::NoCapture => "advertisements can not be received on the interface",
             Self::Tracked(..) => "something that it tracks is not as it should be",
             Self::Member(_) => "another router of its sync group is in FAULT",

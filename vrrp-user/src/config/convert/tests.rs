@@ -322,6 +322,7 @@ prop_compose! {
         garp in prop_oneof![Just(crate::config::draft::DEFAULT_GARP), garp()],
         (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<bool>()),
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
+        (ignores, tracks) in (any::<bool>(), any::<bool>()),
         dont_track_primary in any::<bool>(),
         track in proptest::collection::vec(track(), 0..3),
         (notify, extras) in (proptest::option::of(notify()), extras()),
@@ -331,6 +332,8 @@ prop_compose! {
             (Some(password), AdvertInterval::Secs(_)) => Authentication::Pass(password),
             _ => Authentication::None,
         };
+        let (Transport::Multicast { source, .. } | Transport::Unicast { source, .. }) = transport;
+        let track_source = tracks && source.is_some();
         let delayed = preempt && !owner;
         Router {
             name,
@@ -349,6 +352,8 @@ prop_compose! {
             garp_elsewhere: Nanos::from_secs(u64::from(down_adverts / 50)),
             down_adverts,
             lower_prio_advert,
+            owner_ignores_adverts: ignores && owner,
+            track_source,
             higher_prio_advert,
             v3_checksum: if rfc9568 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 },
             track: if owner { Vec::new() } else { once_each(track) },

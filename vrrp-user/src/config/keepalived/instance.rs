@@ -34,6 +34,8 @@ pub(super) const KEYWORDS: &[&str] = &[
     "unicast_src_ip",
     "unicast_peer",
     "unicast_ttl",
+    "track_src_ip",
+    "owner_ignore_adverts",
     "check_unicast_src",
     "unicast_fault_no_peer",
     "garp_master_delay",
@@ -93,6 +95,8 @@ pub(super) struct Instance {
     peers: Vec<Located<PeerDraft>>,
     ttl: Option<Located<String>>,
     check_source: bool,
+    track_source: Option<Located<bool>>,
+    owner_ignores_adverts: Option<Located<bool>>,
     /// `unicast_fault_no_peer`: without peers the router must not multicast.
     never_multicast: bool,
     nopreempt: Option<Position>,
@@ -138,6 +142,8 @@ impl Instance {
             peers: Vec::new(),
             ttl: None,
             check_source: false,
+            track_source: None,
+            owner_ignores_adverts: None,
             never_multicast: false,
             nopreempt: None,
             preempt_delay: None,
@@ -181,6 +187,11 @@ impl Instance {
             self.password = None;
         }
         let unicast = self.finish_unicast(strict, globals, report);
+        let owner = self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255");
+        if owner && (strict || self.owner_ignores_adverts.is_none()) {
+            let ignores = strict || globals.owner_ignores_adverts;
+            self.owner_ignores_adverts = Some(Located::new(ignores, self.at));
+        }
         let multicast_group = self.group.or_else(|| match (&unicast, self.family) {
             (Some(_), _) => None,
             (None, Some(Family::V6)) => globals.group6.clone(),
@@ -229,6 +240,8 @@ impl Instance {
             lower_prio_advert: !no_advert,
             down_adverts: self.down_adverts.or_else(|| globals.down_adverts.clone()),
             higher_prio_advert: one_more,
+            owner_ignores_adverts: self.owner_ignores_adverts,
+            track_source: self.track_source,
             v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
             track: self.track,
             group: None,
@@ -345,6 +358,11 @@ impl Parser<'_> {
             }
             "unicast_peer" => self.peers(entry, to),
             "unicast_ttl" => to.ttl = self.value(entry).or(to.ttl.take()),
+            "track_src_ip" => to.track_source = Some(Located::new(true, entry.at())),
+            "owner_ignore_adverts" => {
+                let ignores = self.boolean(entry).map(|on| Located::new(on, entry.at()));
+                to.owner_ignores_adverts = ignores.or(to.owner_ignores_adverts.take());
+            }
             "check_unicast_src" => {
                 to.unicast.get_or_insert(entry.at());
                 to.check_source = true;

@@ -76,7 +76,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("lvs_notify_fifo", BALANCER),
     note("lvs_notify_fifo_script", BALANCER),
     note("vrrp_skip_check_adv_addr", "a differing address list is reported and never refused"),
-    warning("vrrp_owner_ignore_adverts", "an owner listens as RFC 9568 says"),
     note("log_unknown_vrids", "they are counted, not logged"),
     note("disable_local_igmp", "membership reports are left to the kernel"),
     note("vmac_prefix", NO_VMAC),
@@ -165,7 +164,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
 /// Keywords in `vrrp_instance`.
 pub(super) const INSTANCE: &[Unsupported] = &[
     warning("track_bfd", NO_TRACKING),
-    warning("track_src_ip", NO_TRACKING),
     note("smtp_alert", NO_MAIL),
     warning("use_vmac", NO_VMAC),
     warning("use_vmac_addr", NO_VMAC),
@@ -177,7 +175,6 @@ pub(super) const INSTANCE: &[Unsupported] = &[
     note("lvs_sync_daemon_interface", BALANCER),
     note("timer_expired_backup", "it changes nothing"),
     note("thread_timer_expired", "it changes nothing"),
-    warning("owner_ignore_adverts", "an owner listens as RFC 9568 says"),
     note("skip_check_adv_addr", "a differing address list is reported and never refused"),
     note("old_unicast_checksum", "the checksum is the one of the RFCs"),
     note("kernel_rx_buf_size", NO_TUNING),

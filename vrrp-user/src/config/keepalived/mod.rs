@@ -77,6 +77,7 @@ struct Globals {
     group4: Option<Located<IpAddr>>,
     group6: Option<Located<IpAddr>>,
     check_source: bool,
+    owner_ignores_adverts: bool,
     scripts: notify::Scripts,
     routes: routes::Routes,
 }
@@ -98,6 +99,7 @@ impl Default for Globals {
             group4: None,
             group6: None,
             check_source: false,
+            owner_ignores_adverts: false,
             scripts: notify::Scripts::default(),
             routes: routes::Routes::default(),
         }
@@ -178,6 +180,7 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "vrrp_garp_interval",
     "vrrp_gna_interval",
     "vrrp_check_unicast_src",
+    "vrrp_owner_ignore_adverts",
     "vrrp_garp_extra_if",
     "vrrp_vmac_garp_intvl",
     "vrrp_mcast_group4",
@@ -444,6 +447,9 @@ impl Parser<'_> {
                 let fifo = |n: u32| Scheduling::Fifo(u8::try_from(n.min(99)).unwrap_or(99));
                 let parsed = priority.map(|n| if n == 0 { Scheduling::Other } else { fifo(n) });
                 globals.scheduling = parsed.or(globals.scheduling);
+            }
+            "vrrp_owner_ignore_adverts" => {
+                set(&mut globals.owner_ignores_adverts, self.boolean(entry));
             }
             "vrrp_check_unicast_src" => globals.check_source = true,
             // Memory is locked anyway.

@@ -1277,6 +1277,38 @@ fn multicast_groups() {
 }
 
 #[test]
+fn owners_that_ignore_others() {
+    let ignores = |globals: &str, more: &str| {
+        let text = format!("global_defs {{ {globals} }}\n{}", with(more));
+        let (config, diagnostics) = accept(&text);
+        (config.routers[0].owner_ignores_adverts, diagnostics)
+    };
+    let global = "vrrp_owner_ignore_adverts";
+    assert_eq!(ignores("", "priority 255"), (false, vec![]));
+    assert_eq!(ignores("", "priority 255\n owner_ignore_adverts"), (true, vec![]));
+    assert_eq!(ignores(global, "priority 255"), (true, vec![]));
+    assert_eq!(ignores(global, "priority 255\n owner_ignore_adverts off"), (false, vec![]));
+    assert_eq!(ignores(global, "state MASTER"), (true, vec![]));
+    assert_eq!(ignores(global, "priority 200"), (false, vec![]));
+    assert!(ignores("", "priority 255\n strict_mode").0);
+    let (no_owner, diagnostics) = ignores("", "owner_ignore_adverts on");
+    assert!(!no_owner);
+    let wanted = "owner_ignore_adverts goes with priority 255 only; it is ignored";
+    assert!(diagnostics[0].ends_with(wanted), "{diagnostics:?}");
+}
+
+#[test]
+fn tracked_sources() {
+    for more in ["mcast_src_ip 10.0.0.8", "unicast_src_ip 10.0.0.8\n unicast_peer { 10.0.0.9 }"] {
+        assert!(quiet(&with(&format!("track_src_ip\n {more}"))).track_source);
+        assert!(!quiet(&with(more)).track_source);
+    }
+    let (router, diagnostics) = warned("track_src_ip");
+    assert!(!router.track_source);
+    assert_eq!(diagnostics, ["2: warning: track_src_ip needs a source; it is ignored"]);
+}
+
+#[test]
 fn ipv6_instances() {
     let six = |more: &str| {
         format!(

@@ -39,6 +39,9 @@ pub(super) fn differences(
     compare("check_source", &old.checks_source(), &new.checks_source());
     compare("lower_prio_advert", &before.lower_prio_advert, &after.lower_prio_advert);
     compare("higher_prio_advert", &before.higher_prio_advert, &after.higher_prio_advert);
+    let ignores = (&before.owner_ignores_adverts, &after.owner_ignores_adverts);
+    compare("owner_ignores_adverts", ignores.0, ignores.1);
+    compare("track_source", &old.track_source, &new.track_source);
     if old.authentication != new.authentication {
         // Not with its value.
         differ.push("authentication".to_owned());

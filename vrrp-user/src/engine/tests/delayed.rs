@@ -26,6 +26,7 @@ fn spec(priority: u8) -> RouterSpec {
         down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
+        owner_ignores_adverts: false,
         track: Box::default(),
         group: None,
     }

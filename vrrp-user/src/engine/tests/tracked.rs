@@ -34,6 +34,7 @@ fn tracking(priority: u8, track: &[TrackUse]) -> RouterSpec {
         down_adverts: 3,
         lower_prio_advert: true,
         higher_prio_advert: false,
+        owner_ignores_adverts: false,
         track: track.into(),
         group: None,
     }
