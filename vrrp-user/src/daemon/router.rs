@@ -2,7 +2,7 @@
 //! frames that it sends from there.
 
 use std::io;
-use std::mem::{Discriminant, discriminant};
+use std::mem::{Discriminant, discriminant, offset_of};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ const AUTH_SIMPLE: u8 = 1;
 
 /// One virtual router. Everything that only the engine needs is there, and what `stats` sees is in the
 /// shared map: there may be thousands of these. What an advertisement needs comes first, because that of
-/// thousands lies in no cache when it is due.
-#[repr(C)]
+/// thousands lies in no cache when it is due: it is in one cache line.
+#[repr(C, align(64))]
 pub struct Router {
     frames: Frames,
     /// Interface, its Ethernet address and what is known of it.
@@ -78,6 +78,8 @@ pub struct Router {
     advertised: u32,
     last_notice: Option<(Discriminant<Notice>, Nanos)>,
 }
+
+const _: () = assert!(offset_of!(Router, link) < 64, "an advertisement needs one cache line");
 
 /// Advertisements ready to be sent.
 enum Frames {

@@ -18,6 +18,7 @@
 //! What does not concern a single router belongs into [`super::Engine`].
 
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::net::IpAddr;
 
 use super::election::{interval_span, master_down_interval, outranks, skew};
@@ -150,11 +151,17 @@ struct Reported {
     owners: Senders,
 }
 
-/// One virtual router. In this order, because that of thousands lies in no cache when their timers fire: the
-/// last fields of the specification and those behind it are what an advertisement needs.
+/// One virtual router. In this order, because that of thousands lies in no cache when their timers fire: what an
+/// advertisement needs, from the end of the specification to the deadlines, is one cache line.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Router {
+    since: Nanos,
+    /// As backup: the last advertisement, or the start of listening.
+    heard: Nanos,
+    mismatches: u64,
+    /// Elsewhere, because of most routers there is nothing to report.
+    reported: Option<Box<Reported>>,
     spec: RouterSpec,
     id: RouterId,
     state: State,
@@ -165,9 +172,6 @@ pub struct Router {
     deadlines: Deadlines,
     /// `Active_Adver_Interval` (RFC 9568 section 6.1).
     active: AdvertInterval,
-    since: Nanos,
-    /// As backup: the last advertisement, or the start of listening.
-    heard: Nanos,
     master: Option<(IpAddr, Priority)>,
     waiting: Waiting,
     /// Where our advertisements come from; `None` until the link was up once.
@@ -177,12 +181,18 @@ pub struct Router {
     /// As backup: when the lower-priority master that is heard has been tolerated long enough.
     preempt_at: Option<Nanos>,
     cause: Option<Cause>,
-    mismatches: u64,
-    /// Elsewhere, because of most routers there is nothing to report.
-    reported: Option<Box<Reported>>,
     /// Elsewhere, because most routers have no tracking and no group.
     holds: Option<Box<Holds>>,
 }
+
+/// A cache line, octets.
+const LINE: usize = 64;
+const _: () = {
+    let group = offset_of!(Router, spec) + offset_of!(RouterSpec, group);
+    let last = offset_of!(Router, deadlines) + size_of::<Deadlines>() - 1;
+    assert!(group / LINE == last / LINE, "an advertisement needs one line");
+    assert!(size_of::<Option<Router>>() <= 5 * LINE, "there are thousands");
+};
 
 impl Router {
     /// A router in [`State::Init`].
@@ -229,11 +239,9 @@ impl Router {
         &self.deadlines
     }
 
-    /// Touches what an advertisement needs, from its first to its last octet. The number means nothing.
-    pub fn peek(&self) -> u64 {
-        let first = self.spec.group.map_or(0, |group| group.0);
-        let last = self.deadlines.get(Timer::GarpLowerPrio).unwrap_or_default();
-        u64::from(first) ^ last.0
+    /// Touches what an advertisement needs. The number means nothing.
+    pub fn peek(&self) -> u8 {
+        self.priority.0
     }
 
     /// Its effective priority.
