@@ -701,6 +701,20 @@ fn reload_tracking() -> Result<()> {
     play_but("reload_tracking", steps, &tells_priority)
 }
 
+#[test]
+fn reload_identity() -> Result<()> {
+    let all = all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_6" "VI_7" "VI_8");
+    let steps: &[Step] = &[
+        (Event::Start, all),
+        (Event::Reload, &[]),
+        // Longer than a new one takes to be master.
+        (Event::Wait, &[]),
+        (Event::Wait, all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_6" "VI_8")),
+        (Event::Stop, &[]),
+    ];
+    play_but("reload_identity", steps, &|line| is_announced(line, &["10.0.0.58 "]))
+}
+
 /// What a reload itself makes of priorities is told by us only, or as that of a backup by keepalived.
 fn tells_priority(line: &str) -> bool {
     line.starts_with("fifo") && line.contains("_PRIORITY ")
