@@ -702,6 +702,14 @@ fn reload_tracking() -> Result<()> {
 }
 
 #[test]
+fn reload_globals() -> Result<()> {
+    let all = all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4");
+    let steps: &[Step] =
+        &[(Event::Start, all), (Event::Reload, all), (Event::CarrierLost, all), (Event::Stop, &[])];
+    play_but("reload_globals", steps, &tells_priority)
+}
+
+#[test]
 fn reload_identity() -> Result<()> {
     let all = all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_6" "VI_7" "VI_8");
     let steps: &[Step] = &[
