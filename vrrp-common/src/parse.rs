@@ -422,8 +422,8 @@ fn arp_sender_at(frame: &impl Load, offset: usize) -> Option<ArpSender> {
 }
 
 /// What a neighbour solicitation or advertisement says of its sender; `None` for everything else, for what the stack
-/// would drop (RFC 4861 sections 7.1.1, 7.1.2; its checksum is not looked at) and, as with ARP, for a frame with a VLAN
-/// ID. The Ethernet address is that of the first option, or else that of the frame's sender.
+/// would drop (RFC 4861 sections 7.1.1, 7.1.2; its checksum is [`ndisc_is_intact`]) and, as with ARP, for a frame with a
+/// VLAN ID. The Ethernet address is that of the first option, or else that of the frame's sender.
 #[inline(always)]
 pub fn ndisc_claim(frame: &impl Load, packet: &Packet<V6>) -> Option<NdiscClaim> {
     let [v0, v1] = packet.vlan;
@@ -447,6 +447,22 @@ pub fn ndisc_claim(frame: &impl Load, packet: &Packet<V6>) -> Option<NdiscClaim>
         Some(_) | None => frame.load(6)?,
     };
     Some(NdiscClaim { mac: [a, b, c, d, e, f, 0, 0], address })
+}
+
+/// Whether the checksum of a neighbour discovery message is right (RFC 4443 section 2.3). That of a message with more
+/// than two options of eight octets is not looked at: nothing that claims an address has them, and lengths that are
+/// constants cost the verifier least.
+#[inline(always)]
+pub fn ndisc_is_intact(frame: &mut impl Load, packet: &Packet<V6>) -> bool {
+    let Ok(Payload { offset, len, .. }) = V6::payload(frame, packet) else { return false };
+    let sum = match len {
+        24 => frame.sum(offset, 24),
+        32 => frame.sum(offset, 32),
+        40 => frame.sum(offset, 40),
+        _ => return len > 40 && len.is_multiple_of(8),
+    };
+    let pseudo = pseudo_header_sum(packet.source, packet.destination, IPPROTO_ICMPV6, len);
+    sum.is_some_and(|sum| is_complete(u64::from(sum) + pseudo))
 }
 
 /// The VRRP message in a packet of protocol 112, so far that the router can be looked up.
@@ -522,7 +538,10 @@ fn refusal<A: Address>(
     // Version 3 over IPv4 is sent both ways: with the pseudo-header (RFC 5798 section 5.2.8) and
     // without (RFC 9568 section 5.2.8). Over IPv6 there is always one.
     let intact = (A::FAMILY == FAMILY_V4 && is_complete(sum))
-        || (entry.version != 2 && is_complete(sum + pseudo_header_sum(advert, len)));
+        || (entry.version != 2
+            && is_complete(
+                sum + pseudo_header_sum(advert.source, advert.destination, IPPROTO_VRRP, len),
+            ));
     ensure(intact, Reason::Checksum)?;
     ensure(count != 0, Reason::NoAddresses)?;
 
@@ -549,11 +568,11 @@ fn ensure(condition: bool, reason: Reason) -> Result<(), Reason> {
 /// The sum of the pseudo-header: source, destination, length, protocol (RFC 8200 section 8.1; RFC 5798 section 5.2.8
 /// has the same with IPv4 addresses).
 #[inline(always)]
-fn pseudo_header_sum<A: Address>(advert: &Advert<A>, len: usize) -> u64 {
+fn pseudo_header_sum<A: Address>(source: A, destination: A, protocol: u8, len: usize) -> u64 {
     let [.., l0, l1] = len.to_be_bytes();
-    advert.source.sum()
-        + advert.destination.sum()
-        + u64::from(u16::from_ne_bytes([0, IPPROTO_VRRP]))
+    source.sum()
+        + destination.sum()
+        + u64::from(u16::from_ne_bytes([0, protocol]))
         + u64::from(u16::from_ne_bytes([l0, l1]))
 }
 

@@ -5,7 +5,7 @@ use core::ptr;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use aya_ebpf::programs::XdpContext;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::CLAIM_WINDOW_NS;
+use vrrp_common::maps::{CLAIM_WINDOW_NS, Held};
 use vrrp_common::parse::{self, Packet, V6};
 use vrrp_common::reason::Reason;
 
@@ -19,32 +19,51 @@ const MAC_LEN: usize = 6;
 #[inline(always)]
 pub fn by_arp(frame: &Frame<'_, XdpContext>, ifindex: u32) -> Option<Reason> {
     let sender = parse::arp_sender(frame)?;
-    claimed(ifindex, sender.address, sender.mac, Reason::ArpConflict)
+    let held = foreign(ifindex, sender.address, sender.mac)?;
+    Some(claimed(held, ifindex, sender.address, sender.mac, Reason::ArpConflict))
 }
 
 /// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for
 /// any other packet.
 #[inline(always)]
 pub fn by_ndisc(
+    ctx: &XdpContext,
     frame: &Frame<'_, XdpContext>,
     packet: &Packet<V6>,
     ifindex: u32,
 ) -> Option<Reason> {
     let claim = parse::ndisc_claim(frame, packet)?;
-    claimed(ifindex, claim.address, claim.mac, Reason::NdiscConflict)
+    let held = foreign(ifindex, claim.address, claim.mac)?;
+    // Last, as only then it is rare. What the stack drops is no claim.
+    let record = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
+    let mut frame = Frame::with_record(ctx, unsafe { &mut *record });
+    if !parse::ndisc_is_intact(&mut frame, packet) {
+        return None;
+    }
+    Some(claimed(held, ifindex, claim.address, claim.mac, Reason::NdiscConflict))
 }
 
-/// The reason, reported to the daemon now and then, if the claim is to an address that we hold and not our own: what
-/// we announce ourselves, which a bridge may send back, has our own Ethernet address in it.
+/// What is known of an address that we hold, if the claim to it is not our own: what we announce ourselves, which a
+/// bridge may send back, has our own Ethernet address in it.
 #[inline(always)]
-fn claimed<A: Family>(ifindex: u32, address: A, mac: [u8; 8], reason: Reason) -> Option<Reason> {
+fn foreign<A: Family>(ifindex: u32, address: A, mac: [u8; 8]) -> Option<&'static mut Held> {
     let held = address.held(ifindex)?;
     // SAFETY: a map value, aligned as its type says; the daemon replaces or removes it as a whole, and the memory
     // of a removed one stays a value of this map.
     let held = unsafe { &mut *held };
-    if u64::from_ne_bytes(held.mac) == u64::from_ne_bytes(mac) {
-        return None;
-    }
+    (u64::from_ne_bytes(held.mac) != u64::from_ne_bytes(mac)).then_some(held)
+}
+
+/// The reason, which is reported to the daemon now and then.
+#[inline(always)]
+fn claimed<A: Family>(
+    held: &mut Held,
+    ifindex: u32,
+    address: A,
+    mac: [u8; 8],
+    reason: Reason,
+) -> Reason {
     // SAFETY: the helper takes no argument.
     let now = unsafe { bpf_ktime_get_ns() };
     // Two CPUs may both report at once; nobody minds.
@@ -53,7 +72,7 @@ fn claimed<A: Family>(ifindex: u32, address: A, mac: [u8; 8], reason: Reason) ->
     {
         held.reported_ns = now;
     }
-    Some(reason)
+    reason
 }
 
 /// Whether the report found room.

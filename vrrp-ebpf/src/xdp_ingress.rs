@@ -39,7 +39,7 @@ pub fn classify(ctx: &XdpContext) -> Option<Reason> {
             return Some(vrrp(ctx, &frame, ifindex, &packet));
         }
         count_vip(&frame, ifindex, &packet);
-        return claims::by_ndisc(&frame, &packet, ifindex);
+        return claims::by_ndisc(ctx, &frame, &packet, ifindex);
     }
     claims::by_arp(&frame, ifindex)
 }

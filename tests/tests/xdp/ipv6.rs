@@ -418,6 +418,9 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
         advertised.clone().with(|f| f.message[0] = 137),
         advertised.clone().with(|f| f.message.truncate(23)),
         advertised.clone().with(|f| f.tags = vec![(0x8100, 7)]),
+        advertised.clone().with(|f| f.sum = Sum::Wrong),
+        advertised.clone().with(|f| f.sum = Sum::Plain),
+        advertised.clone().with(|f| f.payload_len = Some(40)),
     ] {
         assert_eq!(reported(&mut bench, &frame), nothing(), "{:02x?}", frame.octets());
     }
