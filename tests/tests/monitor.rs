@@ -308,6 +308,14 @@ fn top_shows_a_master_obeys_keys_and_leaves_the_terminal_as_it_was() -> Result<(
     let pid = Pid::from_raw(i32::try_from(top.child.id()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     top.ends_in_order()?;
+    // A terminal that is gone (`TIOCVHANGUP`, linux/tty.h).
+    let mut top = Top::start(&host)?;
+    top.wait_for("2 routers")?;
+    // SAFETY: the descriptor is open; the request takes no argument.
+    assert_eq!(unsafe { libc::ioctl(top.terminal.as_raw_fd(), 0x5437) }, 0);
+    let status =
+        wait_until(LONG, "top ends with its terminal", || Ok(top.child.try_wait().unwrap()))?;
+    assert!(status.success(), "{status}");
     // Another size.
     let mut top = Top::start(&host)?;
     top.wait_for("2 routers")?;

@@ -11,6 +11,9 @@ use crate::control::Instance;
 use crate::control::api::{Event, Happened, SCHEMA};
 use crate::control::client::{self, News};
 
+/// Columns before what goes on below a line.
+const INDENT: usize = 4;
+
 /// The line for events that are missing.
 #[derive(Serialize)]
 struct Lost {
@@ -56,7 +59,8 @@ fn line(event: &Event, terminal: Terminal) -> String {
         (_, _, _, Some(object)) => bold(object),
         (..) => "-".to_owned(),
     };
-    format!("{}  {who}  {}  {}", event.time, happened(event, terminal), event.reason)
+    let line = format!("{}  {who}  {}  {}", event.time, happened(event, terminal), event.reason);
+    terminal.fit(&line, INDENT)
 }
 
 /// `BACKUP -> MASTER`, `notice`, or `up -> down`.

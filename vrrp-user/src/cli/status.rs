@@ -164,10 +164,11 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     if !problems.is_empty() {
         let _ = writeln!(text, "\n{}", terminal.paint("PROBLEMS", Colour::Bold));
         for problem in problems.iter().take(PROBLEMS_SHOWN) {
-            let _ = writeln!(text, "{}", terminal.paint(problem, Colour::Red));
+            let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
         }
         if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
-            let _ = writeln!(text, "and {more} more problems: --json has them all");
+            let plural = if more == 1 { "" } else { "s" };
+            let _ = writeln!(text, "and {more} more problem{plural}: --json has them all");
         }
     }
     let counted: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
@@ -383,7 +384,7 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
     }
     rows.push(("configured", format!("line {}", detail.config_line)));
     for (label, value) in rows {
-        let _ = writeln!(text, "  {label:<11} {value}");
+        let _ = writeln!(text, "{}", terminal.fit(&format!("  {label:<11} {value}"), 14));
     }
 
     if !detail.scripts.is_empty() {
@@ -411,7 +412,8 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         let ago = event.time.parse().map(|then: jiff::Timestamp| now.duration_since(then));
         let ago = ago.map_or_else(|_| "-".to_owned(), |ago| span(ago.as_secs_f64().max(0.0)));
         let happened = happened(event, terminal);
-        let _ = writeln!(text, "  {}  {ago:>6} ago  {happened}  {}", event.time, event.reason);
+        let line = format!("  {}  {ago:>6} ago  {happened}  {}", event.time, event.reason);
+        let _ = writeln!(text, "{}", terminal.fit(&line, 6));
     }
     text
 }

@@ -3,6 +3,9 @@
 use std::env;
 use std::io::{self, IsTerminal};
 
+/// Columns for a text that goes on below itself, however narrow the terminal is.
+const LEAST: usize = 30;
+
 /// Where output goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
@@ -31,6 +34,25 @@ pub enum Colour {
 }
 
 impl Terminal {
+    /// A line of text, which goes on below itself, indented, where it is longer than the terminal.
+    pub fn fit(self, line: &str, indent: usize) -> String {
+        let Some(width) = self.width else { return line.to_owned() };
+        if visible(line) <= width {
+            return line.to_owned();
+        }
+        let start = line.len() - line.trim_start_matches(' ').len();
+        let room = |taken: usize| width.saturating_sub(taken).max(LEAST);
+        let lines = wrapped_from(&line[start..], room(start), room(indent));
+        format!("{}{}", " ".repeat(start), lines.join(&format!("\n{}", " ".repeat(indent))))
+    }
+
+    /// Columns of stderr; `None` for as many as are needed.
+    pub fn stderr_width() -> Option<usize> {
+        let stderr = io::stderr();
+        let size = terminal_size::terminal_size_of(&stderr).filter(|_| stderr.is_terminal());
+        size.map(|(width, _)| width.0.into())
+    }
+
     /// Stdout as it is now. `COLUMNS` overrides the width, `NO_COLOR` (<https://no-color.org>) and
     /// `TERM=dumb` switch colours off.
     pub fn stdout() -> Self {
@@ -62,6 +84,48 @@ impl Terminal {
     }
 }
 
+/// Lines of at most `width` characters, as far as words permit. Colours take no room.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    wrapped_from(text, width, width)
+}
+
+/// The same, with another width for the first line.
+fn wrapped_from(text: &str, first: usize, others: usize) -> Vec<String> {
+    let mut width = first;
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let len = visible(word);
+        if used > 0 && used + 1 + len > width {
+            lines.push(String::new());
+            (used, width) = (0, others);
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += len;
+        }
+    }
+    lines
+}
+
+/// Characters of a text that are seen: those of [`Terminal::paint`] are not.
+fn visible(text: &str) -> usize {
+    let mut count = 0;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character == '\x1b' {
+            characters.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            count += 1;
+        }
+    }
+    count
+}
+
 /// The colour of a router's state, as `status` names it.
 pub fn state_colour(state: &str) -> Colour {
     match state {
@@ -69,5 +133,27 @@ pub fn state_colour(state: &str) -> Colour {
         "FAULT" => Colour::Red,
         "INIT" => Colour::Yellow,
         _ => Colour::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_goes_on_below_itself() {
+        let narrow = Terminal { width: Some(40), height: None, colour: true };
+        let wide = Terminal { width: None, ..narrow };
+        let red = narrow.paint("script chk_haproxy is down", Colour::Red);
+        let line = format!("  why         failed: {red} and so on");
+        assert_eq!(wide.fit(&line, 14), line);
+        let shown = narrow.fit(&line, 14);
+        let seen: Vec<usize> = shown.lines().map(visible).collect();
+        assert!(seen.len() == 2 && seen.iter().all(|seen| *seen <= 40), "{shown}");
+        assert_eq!(
+            narrow.fit("  why         failed: script chk_haproxy is down", 14),
+            "  why         failed: script chk_haproxy\n              is down"
+        );
+        assert_eq!(narrow.fit("short", 14), "short");
     }
 }

@@ -8,11 +8,15 @@ mod source;
 mod view;
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -25,6 +29,8 @@ use crate::control::Instance;
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long a reading may wait for a key to be pressed.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the end may take after that of the terminal, or a signal.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// `top` can not show anything.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +72,8 @@ pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     Ok(result?)
 }
 
-/// Signals that would end the process are waited for instead, so that the terminal is put in order first.
+/// Signals that would end the process are waited for instead, so that the terminal is put in order first. So is the end
+/// of the terminal, of which not everybody gets a signal.
 fn end_on_signals(sender: Sender<Message>) -> Result<(), Error> {
     let mut ends = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
@@ -74,11 +81,27 @@ fn end_on_signals(sender: Sender<Message>) -> Result<(), Error> {
     }
     // Threads that begin later have them blocked, too.
     ends.thread_block()?;
+    let hung_up = sender.clone();
     thread::spawn(move || {
         let _ = ends.wait();
-        let _ = sender.send(Message::End);
+        end(&sender);
+    });
+    thread::spawn(move || {
+        // Nothing is asked for, so that only its end is told.
+        let stdin = io::stdin();
+        let mut terminal = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+        while poll(&mut terminal, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        end(&hung_up);
     });
     Ok(())
+}
+
+/// Ends the process, in order if that is possible: who waits for keys of a terminal that is gone never comes back,
+/// and takes a whole CPU.
+fn end(sender: &Sender<Message>) {
+    let _ = sender.send(Message::End);
+    thread::sleep(GRACE);
+    process::exit(0);
 }
 
 fn read(mut source: Source, sender: Sender<Message>) -> JoinHandle<()> {

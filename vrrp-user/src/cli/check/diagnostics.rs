@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
 
-use super::super::doctor::wrapped;
-use super::super::terminal::{Colour, Terminal};
+use super::super::terminal::{Colour, Terminal, wrapped};
 use crate::config::model::{Diagnostic, Severity};
 
 /// Columns before a line of the file.

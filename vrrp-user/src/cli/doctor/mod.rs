@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::terminal::Terminal;
+use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
 use crate::control::api::Status;
@@ -282,28 +282,6 @@ fn table(findings: &[Finding], columns: usize, out: &mut impl Write) -> io::Resu
         findings.len(),
         plural(warnings)
     )
-}
-
-/// Lines of at most `width` characters, as far as words permit.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let len = word.chars().count();
-        if used > 0 && used + 1 + len > width {
-            lines.push(String::new());
-            used = 0;
-        }
-        if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += len;
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

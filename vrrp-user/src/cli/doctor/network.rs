@@ -10,6 +10,7 @@ use std::thread::{self, ScopedJoinHandle};
 use super::interfaces::{Port, is_near, named, ports};
 use super::probe::{self, Neighbours, Question};
 use super::{Finding, NAMED, plural, some};
+use crate::cli::terminal::Terminal;
 use crate::config::model::{Config, Router};
 use crate::control::api::Status;
 use crate::engine::time::Nanos;
@@ -129,7 +130,9 @@ fn examine_family(
         }
     }
     if !unasked.is_empty() {
-        let text = format!("{} more interfaces, of which the gateway was not asked", unasked.len());
+        let more = unasked.len();
+        let text =
+            format!("{more} more interface{}, of which the gateway was not asked", plural(more));
         findings.push(Finding::skipped(leaving, text));
     }
     findings
@@ -296,11 +299,16 @@ fn announce(family: Family, places: &[Place], ways: &[Way]) {
     };
     if !places.is_empty() {
         let names: Vec<&str> = interfaces.into_iter().collect();
+        let on = match *names {
+            [first, _, ref rest @ ..] if !rest.is_empty() => {
+                format!("{first} and {} more", rest.len() + 1)
+            }
+            _ => names.join(", "),
+        };
         text.push_str(&format!(
-            "sending one {probe} for each of {} shared {family} address{} on {}\n",
+            "sending one {probe} for each of {} shared {family} address{} on {on}\n",
             places.len(),
             if places.len() == 1 { "" } else { "es" },
-            some(&names)
         ));
     }
     let asked: Vec<_> = ways.iter().filter_map(|way| Some((way, way.gateway?))).collect();
@@ -318,8 +326,10 @@ fn announce(family: Family, places: &[Place], ways: &[Way]) {
         let more = asked.len() - NAMED;
         text.push_str(&format!("and likewise on {more} more interface{}\n", plural(more)));
     }
+    let terminal = Terminal { width: Terminal::stderr_width(), ..Terminal::default() };
+    let lines: String = text.lines().map(|line| terminal.fit(line, 2) + "\n").collect();
     // Nobody need read it.
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(lines.as_bytes());
 }
 
 // ---- who else has the addresses -----------------------------------------------------------------------
