@@ -398,7 +398,8 @@ fn pauses(log: &Log) -> Vec<String> {
     for (family, pause) in [("ARP", 1_000), ("IP6", 500)] {
         let of_family = announced.iter().filter(|(_, what)| what.contains(family));
         let at: Vec<_> = of_family.map(|(at, _)| *at).collect();
-        let kept = at.windows(2).all(|two| two[1] - two[0] > Duration::from_millis(pause / 2));
+        let kept =
+            at.windows(2).all(|two| two[1].abs_diff(two[0]) > Duration::from_millis(pause / 2));
         lines.push(format!("pauses of {family} kept: {kept}"));
     }
     lines
