@@ -173,6 +173,7 @@ fn a_filter_on_a_shared_ipv6_address_is_named() -> Result<()> {
     let said = text(&report, "addresses6");
     assert!(said.contains("2001:db8::100 on eth0 at 02:00:00:00:00:02"), "{said}");
     assert!(!said.contains("fe80::100"), "{said}");
+    assert_eq!(severity(&report, check), "fine", "of the other address: {report:#}");
     assert_eq!(severity(&report, "dad eth0"), "warning");
     assert!(text(&report, "dad eth0").contains("2001:db8::77"), "{report:#}");
     Ok(())
@@ -198,6 +199,8 @@ fn others_are_named() -> Result<()> {
     assert_eq!(code, Some(2));
     assert_eq!(severity(&report, "addresses"), "broken");
     assert!(text(&report, "addresses").contains("02:00:00:00:00:02"), "{report:#}");
+    // Who gets the answers is chance then, and no filter.
+    assert_eq!(severity(&report, "egress eth0"), "skipped", "{report:#}");
     assert_eq!(severity(&report, "refused"), "broken");
     assert!(text(&report, "refused").contains("10.0.0.254 advertises VRID 51 as VRRP version 3"));
     assert_eq!(severity(&report, "other daemons"), "warning");

@@ -101,7 +101,13 @@ fn examine_family(
         }
     };
     let mut findings = vec![match holders(&neighbours, &places) {
-        Ok(held) => addresses(here, &places, &held, |name| state(status, name)),
+        Ok(held) => {
+            // The answers may go to the other host, and that is no filter.
+            for way in &mut ways {
+                way.shared.retain(|(address, _)| !held.contains_key(&(way.ifindex, *address)));
+            }
+            addresses(here, &places, &held, |name| state(status, name))
+        }
         Err(error) => Finding::skipped(holding, format!("cannot ask: {error}")),
     }];
     if ways.is_empty() {
@@ -468,6 +474,10 @@ fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
     let (resolution, echo) = words(here.family);
     let Some(gateway) = way.gateway else { return Finding::skipped(check, "no gateway is known") };
     let primary = way.primary;
+    if way.shared.is_empty() {
+        let text = "another host has the shared addresses, too, and may get the answers";
+        return Finding::skipped(check, text);
+    }
     let Some((from_primary, from_shared)) = answers.split_first() else {
         return Finding::skipped(check, "nothing was asked");
     };
@@ -686,6 +696,8 @@ mod tests {
         let judged = |way: &Way, answers: &[Answered]| with(&[], |on| egress(on, way, answers));
         assert_eq!(judged(&way(), &[]).severity, Skipped);
         assert_eq!(judged(&Way { gateway: None, ..way() }, &[]).severity, Skipped);
+        let elsewhere = Way { shared: vec![], ..way() };
+        assert_eq!(judged(&elsewhere, &[Answered::default()]).severity, Skipped);
         // Nobody promised that the gateway knows the way back.
         let far = Way { shared: vec![(VIP, false)], ..way() };
         let answers = [true, false].map(|all| Answered { resolution: all, echo: all });
