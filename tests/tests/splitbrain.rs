@@ -75,8 +75,18 @@ fn play(a: Kind, b: Kind) -> Result<()> {
         }
     }
 
+    // A neighbour that has used the address, and will not do so again: it only hears who announces it.
+    let neighbour = lab.host("c", "10.0.0.3/24")?;
+    neighbour.spawn("ping", "ping", &["-c", "1", "-W", "5", VIP])?.wait(STEP)?;
+    let believes = |n: usize| {
+        let believed = neighbour.ip(&["neighbour", "show", VIP])?;
+        Ok(believed.contains(&mac(&hosts[n])).then_some(()))
+    };
+    lab.wait_until(STEP, "the neighbour knows the master", || believes(0))?;
+
     lab.block_vrrp(&[])?;
     daemons[1].wait_state(&hosts[1], ROUTER, "MASTER", STEP)?;
+    lab.wait_until(STEP, "the neighbour believes the second master", || believes(1))?;
     assert_eq!(daemons[0].state(&hosts[0], ROUTER), "MASTER");
     for (n, limit) in [(0, PROMPTLY), (1, ASKED)] {
         let (host, other) = (&hosts[n], mac(&hosts[1 - n]));
@@ -99,6 +109,7 @@ fn play(a: Kind, b: Kind) -> Result<()> {
     lab.unblock_vrrp()?;
     daemons[1].wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
     daemons[0].wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
+    lab.wait_until(STEP, "the neighbour believes the master that is left", || believes(0))?;
     for (n, host) in hosts.iter().enumerate() {
         let Some(daemon) = ours(&daemons[n]) else { continue };
         lab.wait_until(STEP, &format!("{} calls it over", host.name()), || {

@@ -69,7 +69,7 @@ impl Daemon {
             return;
         }
         if let Some(notice) = self.watch.claimed(id, place, mac, at) {
-            self.engine.handle_notice(id, notice);
+            self.engine.handle_notice(timer::now(), id, notice);
         }
     }
 
@@ -87,7 +87,7 @@ impl Daemon {
     pub(super) fn release(&mut self, id: RouterId, place: Place) {
         self.delays.forget(place);
         if let Some(notice) = self.watch.released(place) {
-            self.engine.handle_notice(id, notice);
+            self.engine.handle_notice(timer::now(), id, notice);
         }
         let vip = Vip::new(place.ifindex, place.address);
         if let Err(error) = self.kernel.release(&vip) {
@@ -98,7 +98,17 @@ impl Daemon {
     pub(super) fn watch_conflicts(&mut self, now: Nanos) {
         let due = self.watch.due(now);
         for (id, notice) in due.over {
-            self.engine.handle_notice(id, notice);
+            self.engine.handle_notice(now, id, notice);
+        }
+        for (id, place) in due.announce {
+            log::info!(
+                "{} is claimed by nobody else any more: announcing it",
+                self.describe(place)
+            );
+            let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
+            for _ in 0..rounds {
+                self.garp(place);
+            }
         }
         for place in due.ask {
             self.probe(place);

@@ -22,6 +22,8 @@ struct Conflict {
     mac: Mac,
     since: Nanos,
     heard: Nanos,
+    /// The other host has not answered the last question, and the address was announced.
+    announced: bool,
 }
 
 /// All conflicts. Empty as long as nothing is wrong.
@@ -37,6 +39,9 @@ pub struct Watch {
 pub struct Due {
     /// Addresses to ask for.
     pub ask: Vec<Place>,
+    /// What another host told the neighbours that it has, and does not answer for any more: it has given way, and
+    /// they must be told where the address is.
+    pub announce: Vec<(RouterId, Place)>,
     /// Conflicts that are over.
     pub over: Vec<(RouterId, Notice)>,
 }
@@ -54,9 +59,11 @@ impl Watch {
             // The latest of several is named; that there are two is what matters.
             known.mac = mac;
             known.heard = at;
+            known.announced = false;
             return None;
         }
-        self.conflicts.insert(place, Conflict { router, mac, since: at, heard: at });
+        self.conflicts
+            .insert(place, Conflict { router, mac, since: at, heard: at, announced: false });
         self.round.get_or_insert(at + ROUND);
         Some(Notice::AddressConflict { address: place.address, mac })
     }
@@ -81,6 +88,13 @@ impl Watch {
         let silent = self.conflicts.extract_if(.., |_, conflict| now >= conflict.heard + PATIENCE);
         for (place, conflict) in silent {
             due.over.push((conflict.router, over(place, &conflict, ConflictEnd::Silent)));
+        }
+        for (place, conflict) in &mut self.conflicts {
+            // It was asked a round ago.
+            if now >= conflict.heard + ROUND + ROUND && !conflict.announced {
+                conflict.announced = true;
+                due.announce.push((conflict.router, *place));
+            }
         }
         due.ask.extend(self.conflicts.keys());
         self.round = (!due.ask.is_empty()).then(|| now + ROUND);

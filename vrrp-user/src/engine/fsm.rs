@@ -62,6 +62,8 @@ pub enum Event<'a> {
     TakeOver,
     /// That member of its group gave way.
     Yield(RouterId),
+    /// Another host claims one of its addresses, or does so no more.
+    Contested(bool),
     /// The configuration of the router changed.
     Reconfigured(&'a RouterSpec),
     /// The router stops, for this reason.
@@ -149,6 +151,8 @@ struct Reported {
     rivals: Senders,
     /// [`Notice::SecondOwner`].
     owners: Senders,
+    /// How many of its addresses another host claims at the moment.
+    contested: u32,
 }
 
 /// One virtual router. In this order, because that of thousands lies in no cache when their timers fire: what an
@@ -416,6 +420,14 @@ impl Router {
             // Only a master holds addresses; this one was still on its way when it left.
             (State::Init | State::Backup | State::Fault, Event::Lost(_)) => {}
 
+            (State::Master, Event::Contested(begins)) => {
+                let count = self.reported().contested;
+                let now = if begins { count.saturating_add(1) } else { count.saturating_sub(1) };
+                self.reported().contested = now;
+            }
+            // Only a master holds addresses; what is left of it is forgotten when it becomes one again.
+            (State::Init | State::Backup | State::Fault, Event::Contested(_)) => {}
+
             // Not in the RFC; what keepalived does when it reloads.
             (State::Init | State::Fault, Event::Reconfigured(spec)) => self.reconfigure_idle(spec),
             (State::Backup, Event::Reconfigured(spec)) => self.reconfigure_backup(now, spec, out),
@@ -594,7 +606,9 @@ impl Router {
             self.advertise(self.priority, out);
             self.arm(Timer::Advert, now, interval_span(self.spec.interval));
         } else if self.local.is_some_and(|us| outranks((priority, source), (self.priority, us))) {
-            if self.spec.higher_prio_advert {
+            // Not in the RFC: the neighbours believe that the contested addresses are here, and the other master, which
+            // has been that all the time, announces them only if it learns of us.
+            if self.spec.higher_prio_advert || self.is_contested() {
                 self.advertise(self.priority, out);
             }
             out.push_back(Action::RemoveAddresses(self.id));
@@ -677,6 +691,7 @@ impl Router {
         self.master = None;
         if let Some(reported) = &mut self.reported {
             reported.rivals = Senders::default();
+            reported.contested = 0;
         }
         self.deadlines.cancel_all();
         self.advertise(self.priority, out);
@@ -787,6 +802,11 @@ impl Router {
 
     fn reported(&mut self) -> &mut Reported {
         self.reported.get_or_insert_default()
+    }
+
+    /// Whether another host claims one of its addresses.
+    fn is_contested(&self) -> bool {
+        self.reported.as_ref().is_some_and(|reported| reported.contested > 0)
     }
 
     /// Whether a sender's address list differed from ours when it was last heard.

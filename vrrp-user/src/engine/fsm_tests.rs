@@ -642,6 +642,32 @@ fn one_more_advert_when_yielding_if_so_configured() {
 }
 
 #[test]
+fn one_more_advert_when_yielding_after_a_split_brain() {
+    let yields = |contested: &[bool]| {
+        let mut bench = Bench::in_state(State::Master, spec());
+        for begins in contested {
+            bench.event(Event::Contested(*begins));
+        }
+        bench.hear([10, 0, 0, 9], 200);
+        bench.done()
+    };
+    assert_eq!(yields(&[true]), "advert(100) remove MASTER->BACKUP");
+    assert_eq!(yields(&[true, true, false]), "advert(100) remove MASTER->BACKUP");
+    assert_eq!(yields(&[true, false]), "remove MASTER->BACKUP");
+    assert_eq!(yields(&[false, true]), "advert(100) remove MASTER->BACKUP");
+
+    // It counts for one time as master.
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.event(Event::Contested(true));
+    bench.hear([10, 0, 0, 9], 200);
+    bench.event(Event::Contested(true));
+    bench.event(Event::Timer(Timer::MasterDown));
+    bench.done();
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+}
+
+#[test]
 fn ties_use_the_address_of_the_moment() {
     let mut bench = Bench::in_state(State::Master, spec());
     bench.event(Event::LinkUp(ip([10, 0, 0, 10])));

@@ -281,10 +281,17 @@ impl Engine {
         self.dispatch(now, id, Event::Lost(lost));
     }
 
-    /// Something was noticed about the router that no timer or state depends on.
-    pub fn handle_notice(&mut self, id: RouterId, notice: Notice) {
-        if self.router(id).is_some() {
-            self.actions.push_back(Action::Notice { router: id, notice });
+    /// Something was noticed about the router that no timer or state depends on: an address conflict begins, or is
+    /// over.
+    pub fn handle_notice(&mut self, now: Nanos, id: RouterId, notice: Notice) {
+        if self.router(id).is_none() {
+            return;
+        }
+        self.actions.push_back(Action::Notice { router: id, notice });
+        if let Notice::AddressConflict { .. } = notice {
+            self.dispatch(now, id, Event::Contested(true));
+        } else if let Notice::AddressConflictOver { .. } = notice {
+            self.dispatch(now, id, Event::Contested(false));
         }
     }
 
