@@ -10,13 +10,17 @@ use vrrp_common::maps::Held;
 
 use super::addresses::Place;
 use super::pace::Saying;
-use super::{Counter, Daemon, SETTLED};
+use super::{Counter, Daemon};
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
 use crate::io::bpf::{self, Vip};
 use crate::io::timer;
 use crate::wire::family::from_field;
 use crate::wire::{arp, frame, ndisc};
+
+/// After this time as master, each round of gratuitous ARP also asks whether another host has the addresses. Not
+/// before: a master that was pre-empted still has them for a moment.
+const SETTLED: Nanos = Nanos::from_secs(1);
 
 /// How long is believed what was found out about an interface; keepalived looks as often.
 const BELIEVED: Nanos = Nanos::from_secs(5);

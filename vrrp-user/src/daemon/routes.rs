@@ -197,7 +197,7 @@ impl Daemon {
             (_, Ok(()), _)
             | (Request::Add, Err(_), Some(libc::EEXIST))
             | (Request::Remove, Err(_), Some(libc::ESRCH | libc::ENOENT)) => None,
-            (Request::Remove, Err(error), _) if super::is_absent(&error) => None,
+            (Request::Remove, Err(error), _) if super::vips::is_absent(&error) => None,
             (Request::Add | Request::Remove, Err(error), _) => Some(error.to_string()),
         };
         self.extra_is(handle, request, refused);

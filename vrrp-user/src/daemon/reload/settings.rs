@@ -6,9 +6,10 @@ use std::thread;
 use super::{Prepared, Serving, UnderWay};
 use crate::config::model::{Listen, Scheduling};
 use crate::control::access::Access;
+use crate::daemon::Daemon;
 use crate::daemon::interfaces::Capture;
+use crate::daemon::start::be_on_time;
 use crate::daemon::tracking::add_groups;
-use crate::daemon::{Daemon, be_on_time};
 use crate::io::{bpf, timer};
 use crate::metrics::http;
 

@@ -1,0 +1,132 @@
+//! Carrying out what the engine wants.
+
+use super::history::{What, Whom};
+use super::router::state_number;
+use super::{ASKED, Daemon, TIDY};
+use crate::engine::time::Nanos;
+use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
+use crate::io::timer;
+
+/// Actions other than advertisements that are carried out before timers are looked at again.
+const ACTION_BUDGET: usize = 64;
+/// Actions that waited at one time, after which memory is given back.
+const BURST: usize = 1024;
+/// A notice of the same kind about the same router is logged once in this time.
+const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
+
+impl Daemon {
+    /// Carries out what the engine wants: the advertisements of all routers first, because somebody waits
+    /// for them, then a part of the rest in its order. Whether there is more that need not wait for netlink.
+    pub(super) fn act(&mut self) -> bool {
+        self.warm();
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::SendAdvert { router, priority } => {
+                    self.send_advert(router, priority);
+                    if self.queue.is_full() {
+                        self.flush();
+                        self.warm();
+                    }
+                }
+                Action::Transition { router, from, to, cause, at } => {
+                    self.transition(router, to, at);
+                    self.note(Whom::Router(router), at, What::Transition { from, to, cause });
+                    self.later.push_back(action);
+                }
+                Action::Notice { router, notice } => {
+                    self.note(Whom::Router(router), timer::now(), What::Notice(notice));
+                    self.later.push_back(action);
+                }
+                Action::PriorityChanged { router, from, to } => {
+                    self.priority_changed(router, to);
+                    let notice = Notice::PriorityChanged { from, to };
+                    self.note(Whom::Router(router), timer::now(), What::Notice(notice));
+                    self.later.push_back(action);
+                }
+                Action::GroupTransition { .. }
+                | Action::LowerPriority(_)
+                | Action::AddAddresses(_)
+                | Action::RemoveAddresses(_)
+                | Action::SendGarp { .. } => self.later.push_back(action),
+            }
+        }
+        self.flush();
+        self.tell_followers();
+        for _ in 0..ACTION_BUDGET {
+            if self.asked >= ASKED {
+                break;
+            }
+            match self.later.pop_front() {
+                Some(Action::AddAddresses(router)) => self.add_addresses(router),
+                Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
+                Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
+                Some(Action::Transition { router, from, to, cause, .. }) => {
+                    let words = self.words(cause);
+                    log::info!("{}: {from} -> {to}: {words}", self.router(router).place());
+                    if cause != Cause::Removed {
+                        self.tell_transition(router, to);
+                    }
+                }
+                Some(Action::Notice { router, notice }) => {
+                    self.tell_notice(router, &notice);
+                    self.notice(router, notice);
+                }
+                Some(Action::PriorityChanged { router, from, to }) => {
+                    let place = self.router(router).place();
+                    let why = self.priority_words(router);
+                    let why = why.map(|why| format!(" = {why}")).unwrap_or_default();
+                    log::info!("{place}: effective priority {from} -> {to}{why}");
+                    self.tell_priority(router, to);
+                }
+                Some(Action::LowerPriority(router)) => self.tell_lower_priority(router),
+                Some(Action::GroupTransition { group, from, to, .. }) => {
+                    let name = self.tracking.group_name(group);
+                    log::info!("sync group {name}: {from} -> {to}");
+                    self.tell_group(group, to);
+                }
+                // The former was carried out above.
+                Some(Action::SendAdvert { .. }) | None => break,
+            }
+        }
+        self.flush();
+        if self.later.is_empty() && self.later.capacity() > BURST {
+            self.later.shrink_to(ACTION_BUDGET);
+            self.tidy_at = Some(timer::now() + TIDY);
+        }
+        !self.later.is_empty() && self.asked < ASKED
+    }
+
+    fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
+        self.service.changed();
+        self.delays.transition(at, id, to);
+        self.router_mut(id).transition();
+        if self.router_mut(id).unquiet() {
+            self.set_quiet(id, 0);
+        }
+        self.publish(id, |info| {
+            info.state = state_number(to);
+            info.since_ns = at.0;
+            info.became_master += u64::from(to == State::Master);
+            info.transitions += 1;
+        });
+    }
+
+    /// A backup that hears the same master as before may rank above it now, and must be told of the next
+    /// advertisement.
+    fn priority_changed(&mut self, id: RouterId, to: Priority) {
+        if self.router_mut(id).unquiet() {
+            self.set_quiet(id, 0);
+        }
+        self.publish(id, |info| info.priority = to.0);
+    }
+
+    fn notice(&mut self, id: RouterId, notice: Notice) {
+        if let Notice::IntervalLearned(interval) = notice {
+            self.interval_learned(id, interval);
+        }
+        let router = self.router_mut(id);
+        if router.worth_logging(&notice, timer::now(), NOTICE_SILENCE) {
+            log::warn!("{}: {notice}", router.place());
+        }
+    }
+}

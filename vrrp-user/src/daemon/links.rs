@@ -1,0 +1,276 @@
+//! Interfaces, and what they mean for the routers on them.
+
+use std::collections::HashSet;
+
+use vrrp_common::maps::capture;
+
+use super::addresses::Place;
+use super::interfaces::{Capture, Change, Interface};
+use super::{Counter, Daemon};
+use crate::engine::types::{FaultCause, Link, RouterId};
+use crate::io::bpf::{self, CaptureMode, Kernel, Vip};
+use crate::io::netlink::{self, InterfaceAddress, Report};
+use crate::io::timer;
+
+impl Daemon {
+    /// Takes in all links and addresses, and compares with what we believed.
+    pub(super) fn listed(&mut self, links: Vec<netlink::Link>, addresses: &[InterfaceAddress]) {
+        let alive: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
+        for ifindex in self.interfaces.indices() {
+            if !alive.contains(&ifindex) {
+                self.changed(&netlink::Event::LinkGone(ifindex));
+            }
+        }
+        let links = links.into_iter().map(netlink::Event::Link);
+        let mut changed = Vec::new();
+        for link in links {
+            let link = self.debounced(&link);
+            changed.push(self.interfaces.apply(&link));
+        }
+        self.interfaces.forget_addresses();
+        for address in addresses {
+            self.interfaces.apply(&netlink::Event::Address(*address));
+        }
+        // Not before the addresses are known, or every interface would seem to have none.
+        for change in changed {
+            if let Change::Interface { ifindex, .. } = change {
+                self.attach(ifindex);
+            }
+        }
+        let believed: Vec<Place> = self.addresses.present().collect();
+        for place in believed {
+            // Listed or not: what was reported before does not matter any more.
+            self.addresses.appeared(place);
+            if !self.interfaces.has(place) {
+                self.vanished(place);
+            }
+        }
+        for id in self.ids() {
+            self.evaluate(id);
+        }
+        self.track_interfaces(None);
+    }
+
+    /// Takes in what the netlink thread says.
+    pub(super) fn reported(&mut self, report: Report) {
+        match report {
+            Report::Everything(links, addresses) => self.listed(links, &addresses),
+            Report::Unknown(error) => log::error!("cannot read links and addresses: {error}"),
+            Report::Events(events) => {
+                for event in &events {
+                    self.extra_changed(event);
+                    self.changed(event);
+                }
+            }
+            Report::Answers(answers) => self.answered(answers),
+            Report::Closed => {}
+        }
+    }
+
+    pub(super) fn changed(&mut self, event: &netlink::Event) {
+        let event = self.debounced(event);
+        self.changed_now(&event);
+    }
+
+    /// As [`Self::changed`], but whatever changes counts at once.
+    pub(super) fn changed_now(&mut self, event: &netlink::Event) {
+        if *event == netlink::Event::Overrun {
+            self.count(Counter::NetlinkOverrun);
+            log::warn!("netlink notifications were lost; reading all links and addresses again");
+        }
+        match self.interfaces.apply(event) {
+            Change::None => {}
+            Change::Virtual(place) => {
+                self.addresses.appeared(place);
+                self.source_changed(place);
+            }
+            Change::VirtualGone(place) => {
+                self.vanished(place);
+                self.source_changed(place);
+            }
+            Change::Interface { ifindex, gone: true } => {
+                if let Err(error) = self.kernel.detach(ifindex) {
+                    log::debug!("interface {ifindex} is gone: {}", bpf::chain(&error));
+                }
+                if let Err(error) = self.kernel.release_interface(ifindex) {
+                    log::error!("interface {ifindex} is gone: {}", bpf::chain(&error));
+                }
+                self.memberships.leave(ifindex, |_| false);
+                self.addresses.interface_gone(ifindex);
+                self.delays.interface_gone(ifindex);
+                self.evaluate_on(ifindex);
+                self.track_interfaces(Some(ifindex));
+            }
+            Change::Interface { ifindex, gone: false } => {
+                self.attach(ifindex);
+                self.evaluate_on(ifindex);
+                self.track_interfaces(Some(ifindex));
+            }
+        }
+    }
+
+    /// An address that we or another router put somewhere has come or gone: it may be the source of a router that
+    /// tracks it, such as a static one.
+    fn source_changed(&mut self, place: Place) {
+        if !self.tracked_sources.contains(&place.address) {
+            return;
+        }
+        for id in self.ids() {
+            let router = self.router(id);
+            if router.track_source && router.configured_source() == Some(place.address) {
+                self.evaluate(id);
+            }
+        }
+    }
+
+    /// Attaches the XDP program, if routers need the interface and it is not done.
+    pub(super) fn attach(&mut self, ifindex: u32) {
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        let name = interface.name.clone();
+        if matches!(interface.capture, Capture::Attached(_)) || !self.needs(&name) {
+            return;
+        }
+        let before = interface.capture.clone();
+        let capture = if interface.mac.is_none() {
+            Capture::Failed("not an Ethernet interface".to_owned())
+        } else {
+            match self.kernel.attach(ifindex, &name) {
+                Ok(mode) => {
+                    log::info!("{name}: XDP program attached in {mode} mode");
+                    Capture::Attached(mode)
+                }
+                Err(error) => Capture::Failed(bpf::chain(&error)),
+            }
+        };
+        if let Capture::Failed(why) = &capture {
+            if capture != before {
+                log::error!("{name}: no advertisement can be received: {why}");
+            }
+            self.count(Counter::AttachFailed);
+            self.retry_soon();
+        }
+        if let Some(interface) = self.interfaces.get_mut(ifindex) {
+            interface.capture = capture;
+        }
+    }
+
+    pub(super) fn needs(&self, name: &str) -> bool {
+        self.routers.iter().filter(|router| !router.gone).any(|router| {
+            *router.interface == *name || router.addresses().any(|a| router.dev(a) == name)
+        })
+    }
+
+    pub(super) fn evaluate_on(&mut self, ifindex: u32) {
+        let name = self.interfaces.get(ifindex).map(|interface| interface.name.clone());
+        for id in self.ids() {
+            let router = self.router(id);
+            if router.ifindex() == Some(ifindex)
+                || name.as_ref().is_some_and(|name| **name == *router.interface)
+            {
+                self.evaluate(id);
+            }
+        }
+        self.extras_on(name.as_deref());
+        // An address whose interface was missing can be added now.
+        if self.addresses.needs_retry() {
+            self.retry_soon();
+        }
+    }
+
+    /// Decides whether a router's interface can carry it, and tells engine and kernel side of changes.
+    pub(super) fn evaluate(&mut self, id: RouterId) {
+        let router = &mut self.routers[id.0 as usize];
+        if router.gone {
+            return;
+        }
+        if let (true, Some(source)) = (router.track_source, router.configured_source()) {
+            self.tracked_sources.insert(source);
+        }
+        let found = self.interfaces.by_name(&router.interface);
+        let link = match found {
+            None => Link::Down(FaultCause::InterfaceMissing),
+            Some((_, interface)) if !interface.up && !router.may_be_down => {
+                Link::Down(FaultCause::InterfaceDown)
+            }
+            Some((_, interface)) if !matches!(interface.capture, Capture::Attached(_)) => {
+                Link::Down(FaultCause::NoCapture)
+            }
+            Some((ifindex, interface)) => match router.source(interface) {
+                Some(address)
+                    if router.track_source
+                        && !self.interfaces.usable(Place { ifindex, address }) =>
+                {
+                    Link::Down(FaultCause::NoSource)
+                }
+                Some(source) => Link::Up(source),
+                None => Link::Down(FaultCause::NoAddress),
+            },
+        };
+        let place = found.and_then(|(ifindex, interface)| Some((ifindex, interface.mac?)));
+        let (stale, fresh) = router.moved(place, link, id);
+        let moved = stale.is_some() || fresh.is_some();
+        if let Some(key) = stale {
+            if let Err(error) = self.kernel.remove_router(&key) {
+                log::error!("{}: {}", router.place(), bpf::chain(&error));
+            }
+            self.each_vip(id, key.ifindex, |kernel, vip| kernel.remove_vip(vip));
+        }
+        if let Some((key, entry)) = fresh {
+            if let Err(error) = self.kernel.set_router(&key, &entry) {
+                log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+            }
+            self.each_vip(id, key.ifindex, |kernel, vip| kernel.add_vip(vip));
+        }
+        if moved {
+            let ifindex = self.router(id).ifindex().unwrap_or_default();
+            self.publish(id, |info| info.ifindex = ifindex);
+        }
+        if self.routers[id.0 as usize].report(link) {
+            let capture = self.capture(id);
+            self.publish(id, |info| info.capture = capture);
+            if let Link::Up(_) = link {
+                self.join(id);
+            }
+            self.engine.handle_link(timer::now(), id, link);
+        }
+    }
+
+    /// Whether nothing is wrong with a router's interface but that it is only just up: it will have an address to
+    /// send from in a moment.
+    pub(super) fn waits_for_dad(&self, id: RouterId) -> bool {
+        let router = self.router(id);
+        let interface = self.interfaces.by_name(&router.interface).map(|(_, interface)| interface);
+        router.lacks_address() && interface.is_some_and(Interface::tentative6)
+    }
+
+    /// How advertisements for a router are received, as `stats` is told.
+    fn capture(&self, id: RouterId) -> u8 {
+        let interface = self.interfaces.by_name(&self.router(id).interface);
+        match interface.map(|(_, interface)| &interface.capture) {
+            Some(Capture::Attached(CaptureMode::Native)) => capture::NATIVE,
+            Some(Capture::Attached(CaptureMode::Generic)) => capture::GENERIC,
+            Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
+        }
+    }
+
+    fn each_vip(
+        &mut self,
+        id: RouterId,
+        ifindex: u32,
+        mut change: impl FnMut(&mut Kernel, &Vip) -> Result<(), bpf::Error>,
+    ) {
+        let router = &self.routers[id.0 as usize];
+        for address in router.addresses() {
+            let on = match address.dev() {
+                Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
+                None => Some(ifindex),
+            };
+            let address = address.address;
+            if let Some(ifindex) = on
+                && let Err(error) = change(&mut self.kernel, &Vip::new(ifindex, address))
+            {
+                log::error!("{}: counters of {address}: {}", router.place(), bpf::chain(&error));
+            }
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! From the options to the first turn of the loop: locks, scheduling, what is opened, loaded and read first.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io, process};
+
+use tokio::sync::mpsc;
+use vrrp_common::maps::{ABI_VERSION, Control};
+
+use super::addresses::Addresses;
+use super::announce::Forwarding;
+use super::delays::Delayed;
+use super::history::History;
+use super::interfaces::Interfaces;
+use super::lockfile::{self, LockFile};
+use super::notify::Notifier;
+use super::reload::{self, Reloads, Serving, Watched};
+use super::router::Router;
+use super::routes::Belongings;
+use super::service::Service;
+use super::signals::signals;
+use super::tracking::{self, Tracking};
+use super::watch::Watch;
+use super::{Daemon, Sources, TIDY};
+use crate::config::model::{Config, Scheduling};
+use crate::control::Instance;
+use crate::control::server::{self, Channels};
+use crate::engine::Engine;
+use crate::engine::types::RouterId;
+use crate::io::bpf::{self, Kernel, Needs, Sizes};
+use crate::io::netlink::{self, Netlink, Report};
+use crate::io::scripts::{Board, Plan};
+use crate::io::timer::{self, Timer};
+use crate::io::tx::{Memberships, Queue, Tx};
+use crate::io::{memory, sched, tracked};
+use crate::metrics::{baseline::Baseline, http};
+
+/// The lock file in an instance's runtime directory.
+const LOCK: &str = "lock";
+/// How long starting waits for what is tracked.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// What the daemon needs to start.
+pub struct Options {
+    /// The configuration.
+    pub config: Config,
+    /// Where it was read from, for `status`.
+    pub config_path: PathBuf,
+    /// Name of this daemon on the machine.
+    pub instance: Instance,
+    /// BPF filesystem to pin maps on; `None` finds or mounts one.
+    pub bpffs: Option<PathBuf>,
+    /// A file that holds the process ID while the daemon runs.
+    pub pid_file: Option<PathBuf>,
+    /// How the configuration is read again.
+    pub again: reload::Settings,
+}
+
+/// Why the daemon can not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime directory can not be used.
+    #[error("cannot use {path}: {error}{hint}")]
+    RuntimeDir {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Another daemon has that instance name.
+    #[error(
+        "instance `{instance}` is already running{}; stop it, or give this one another name with \
+         --instance",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    AlreadyRunning {
+        /// The name.
+        instance: Instance,
+        /// The other daemon, as far as it says.
+        pid: Option<u32>,
+    },
+    /// The PID file is that of another daemon.
+    #[error(
+        "{path} belongs to a daemon that runs{}; stop it, or name another file with --pid-file",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    PidFileTaken {
+        /// The file.
+        path: PathBuf,
+        /// The other daemon, as far as it says.
+        pid: Option<u32>,
+    },
+    /// What should be the PID file is another one.
+    #[error("{} is no PID file: there is something else in it", .0.display())]
+    NoPidFile(PathBuf),
+    /// The PID file can not be used.
+    #[error("cannot use the PID file {}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The sockets to send from can not be opened.
+    #[error(
+        "cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN"
+    )]
+    Sockets(io::Error),
+    /// The kernel side can not be loaded.
+    #[error(transparent)]
+    Kernel(#[from] bpf::Error),
+    /// Netlink does not work.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// Netlink worked, and does no more.
+    #[error("stopped because the netlink sockets were closed")]
+    NetlinkClosed,
+    /// Something that every Linux has does not work.
+    #[error("{what}")]
+    Os {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn os(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Os { what, source }
+}
+
+/// Runs until SIGTERM or SIGINT. On return no address, pin, program or socket file of this daemon is left.
+///
+/// # Errors
+/// [`Error`], before the first advertisement; later failures are logged, counted and retried.
+pub fn run(options: Options) -> Result<(), Error> {
+    let lock = lock(&options.instance)?;
+    let instance = options.instance.clone();
+    let result = run_alone(options);
+    let _ = fs::remove_file(instance.socket());
+    let _ = fs::remove_file(Baseline::path(&instance));
+    drop(lock);
+    let _ = fs::remove_dir(instance.runtime_dir());
+    result
+}
+
+/// Runs as the only daemon of its instance.
+fn run_alone(options: Options) -> Result<(), Error> {
+    let _pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
+    let scheduling = be_on_time(options.config.scheduling);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(os("cannot start the runtime"))?;
+    let mut metrics = None;
+    let result = runtime.block_on(async {
+        let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
+        let end = daemon.serve(&mut sources).await;
+        metrics.clone_from(daemon.reloads.metrics());
+        daemon.stop(&mut sources.questions).await.and(end)
+    });
+    metrics.iter().for_each(http::tidy);
+    result
+}
+
+/// Real-time scheduling, as far as it is permitted. The daemon works without. Returns how this thread is
+/// scheduled.
+pub(super) fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
+    let scheduling = configured.unwrap_or(Scheduling::DEFAULT);
+    let Err(error) = sched::schedule_thread(scheduling) else {
+        log::debug!("scheduled as {scheduling}");
+        return scheduling;
+    };
+    if configured.is_some() {
+        log::warn!(
+            "sched = {scheduling} is not possible: {error}; it needs CAP_SYS_NICE or RLIMIT_RTPRIO and, in a control \
+             group with a CPU controller, a real-time budget"
+        );
+    } else {
+        log::info!("no real-time scheduling: {error}");
+    }
+    Scheduling::Other
+}
+
+/// Takes the instance's lock, which the kernel releases however this process ends.
+fn lock(instance: &Instance) -> Result<LockFile, Error> {
+    let dir = instance.runtime_dir();
+    let path = dir.join(LOCK);
+    let failed = |path: &Path, error: io::Error| {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let hint = if denied {
+            "; run as root, or let the service manager make it for the user (RuntimeDirectory=)"
+        } else {
+            ""
+        };
+        Error::RuntimeDir { path: path.to_owned(), error, hint }
+    };
+    // A daemon that stops removes the directory. Each round needs another daemon's end.
+    for _ in 0..10 {
+        fs::create_dir_all(&dir).map_err(|e| failed(&dir, e))?;
+        return match LockFile::take(&path, |_| false) {
+            Ok(lock) => Ok(lock),
+            Err(lockfile::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(lockfile::Error::Io(error)) => Err(failed(&path, error)),
+            Err(error @ lockfile::Error::Foreign) => Err(failed(&path, io::Error::other(error))),
+            Err(lockfile::Error::Taken { pid }) => {
+                Err(Error::AlreadyRunning { instance: instance.clone(), pid })
+            }
+        };
+    }
+    Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
+}
+
+/// Takes a PID file. Whoever has it open and locked is alive, and so is a daemon like keepalived, which locks none.
+fn pid_file(path: &Path) -> Result<LockFile, Error> {
+    LockFile::take(path, lockfile::is_vrrp_daemon).map_err(|error| match error {
+        lockfile::Error::Taken { pid } => Error::PidFileTaken { path: path.to_owned(), pid },
+        lockfile::Error::Foreign => Error::NoPidFile(path.to_owned()),
+        lockfile::Error::Io(source) => Error::PidFile { path: path.to_owned(), source },
+    })
+}
+
+/// One copy of a name that many routers have.
+pub(super) fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let name: Arc<str> = name.into();
+    names.insert(name.clone());
+    name
+}
+
+impl Daemon {
+    pub(super) async fn start(
+        options: Options,
+        scheduling: Scheduling,
+    ) -> Result<(Self, Sources), Error> {
+        let Options { mut config, config_path, instance, bpffs, pid_file: _, again } = options;
+        let started = timer::now();
+        // First of all: whoever is told to stop while it starts tidies up, too.
+        let signals = signals().map_err(os("cannot handle signals"))?;
+        let service =
+            Service::start(started).map_err(os("cannot start the thread of the service"))?;
+        let tx = Tx::open().map_err(Error::Sockets)?;
+        let memberships = Memberships::open().map_err(Error::Sockets)?;
+        let (plan, diagnostics) = Plan::new(&config);
+        for diagnostic in &diagnostics {
+            log::warn!("{diagnostic}");
+        }
+        let netlink = Netlink::open(scheduling.below()).await?;
+        let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
+        let mut names = HashSet::new();
+        let fingerprints = config.fingerprints();
+        let (routers, mut specs): (Vec<_>, Vec<_>) = config
+            .routers
+            .iter()
+            .zip(fingerprints)
+            .map(|(router, fingerprint)| {
+                Router::new(router, fingerprint, shared(&mut names, &router.interface))
+            })
+            .unzip();
+        let (mut tracking, tracked) = Tracking::new();
+        let groups = tracking.groups(&config);
+        tracking.complete(&config, &mut specs);
+        tracking.watch(&config, true).map_err(os("cannot watch what is tracked"))?;
+        let (metrics, control) = (config.metrics.clone(), config.control.clone());
+        let configured_scheduling = config.scheduling;
+        let watched = Watched::of(&config);
+        let mut delays = Delayed::new(std::mem::take(&mut config.delays));
+        let belongings = Belongings::new(&config);
+        for (id, router) in (0..).map(RouterId).zip(&config.routers) {
+            delays.announces_elsewhere(started, id, router, false);
+        }
+        drop(config);
+        let board = Arc::<Board>::default();
+        let (notifier, finds) = Notifier::start(plan, Arc::clone(&board))
+            .map_err(os("cannot start the thread of the scripts"))?;
+        notifier.startup().await;
+        let addresses = || routers.iter().flat_map(Router::addresses);
+        let vips6 = addresses().filter(|address| address.address.is_ipv6()).count();
+        let vips = addresses().count() - vips6;
+        let allowed = routers.iter().map(|router| router.allowed().count()).sum();
+        let needs = Needs { routers: routers.len(), vips, vips6, allowed };
+        let sizes = Sizes::with_room(needs);
+        let mut kernel = memory::apart(|| Kernel::load(&pins, sizes))?;
+        kernel.write_control(&Control {
+            abi_version: ABI_VERSION,
+            pid: process::id(),
+            started_ns: started.0,
+        })?;
+        if let Err(error) = kernel.forward_log() {
+            log::debug!("{}", bpf::chain(&error));
+        }
+        let ring = kernel.take_events()?;
+        let server = http::start(metrics.clone(), pins.clone(), Arc::clone(&board), None)
+            .map_err(os("cannot start the metrics thread"))?;
+        let Channels { questions, latest, access } =
+            server::start(&instance.socket(), &control, pins.clone(), Arc::clone(&board))
+                .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
+        let timer = Timer::new().map_err(os("cannot create a timer"))?;
+        let (sender, read) = mpsc::unbounded_channel();
+        let scheduling = configured_scheduling;
+        let serving =
+            Serving { metrics, server, scheduling, control, access, pins, board, watched };
+        let mut sources = Sources { read, ring, timer, questions, signals, finds, tracked };
+        // The owner's addresses are the interface's real ones and stay whatever happens.
+        let virtual_addresses: Vec<IpAddr> = routers
+            .iter()
+            .filter(|router| !router.owner)
+            .flat_map(|router| router.addresses().map(|address| address.address))
+            .collect();
+        let mut daemon = Self {
+            instance,
+            config_path,
+            started,
+            history: History::new(routers.len()),
+            latest,
+            order: (0..u32::try_from(routers.len()).unwrap_or(u32::MAX)).map(RouterId).collect(),
+            routers,
+            reloads: Reloads::new(again, serving, sender),
+            engine: Engine::with_capacity(specs.len()),
+            kernel,
+            tracked_sources: BTreeSet::new(),
+            interfaces: Interfaces::new(virtual_addresses),
+            addresses: Addresses::default(),
+            parting: BTreeMap::new(),
+            watch: Watch::default(),
+            tracking,
+            netlink,
+            memberships,
+            tx,
+            queue: Queue::default(),
+            later: VecDeque::new(),
+            forwarding: Forwarding::default(),
+            delays,
+            asked: 0,
+            retry_at: None,
+            // What the start needed.
+            tidy_at: Some(started + TIDY),
+            service,
+            notifier,
+            belongings,
+        };
+        if let Some(at) = daemon.delays.start(started, timer::since_boot()) {
+            log::info!("startup delay: for {} no router takes over", at - started);
+            daemon.engine.delay_start(at);
+        }
+        tracking::add_groups(&mut daemon.engine, started, groups);
+        for (id, spec) in (0..).map(RouterId).zip(specs) {
+            let info = daemon.router(id).info(spec.priority);
+            daemon.publish(id, |published| *published = info);
+            daemon.allow_peers(id);
+            daemon.engine.add_router(id, spec);
+        }
+        match daemon.netlink.next().await {
+            Report::Everything(links, addresses) => daemon.listed(links, &addresses),
+            Report::Unknown(error) => return Err(error.into()),
+            Report::Events(_) | Report::Answers(_) | Report::Closed => {
+                return Err(netlink::Error::NoAnswer.into());
+            }
+        }
+        daemon.remove_leftovers().await?;
+        daemon.first_look(&mut sources.tracked).await;
+        daemon.add_fixed();
+        for id in daemon.ids() {
+            daemon.evaluate(id);
+            if daemon.waits_for_dad(id) {
+                let place = daemon.router(id).place();
+                log::info!(
+                    "{place}: waits for duplicate address detection of the link-local address"
+                );
+            } else if let Some(problem) = daemon.router(id).link_problem() {
+                log::error!("{}: {problem}", daemon.router(id).place());
+            }
+        }
+        memory::trim();
+        memory::release_code();
+        if let Err(error) = memory::lock() {
+            log::info!(
+                "memory is not locked: {error} (CAP_IPC_LOCK or RLIMIT_MEMLOCK would permit it)"
+            );
+        }
+        log::info!(
+            "instance {}: {} virtual routers from {}",
+            daemon.instance,
+            daemon.routers.len(),
+            daemon.config_path.display()
+        );
+        daemon.service.ready(timer::now(), daemon.counts());
+        Ok((daemon, sources))
+    }
+
+    /// Waits, not for long, until tracked files and processes have been looked at once: no router is to start on
+    /// what was not known yet. Scripts are not waited for.
+    async fn first_look(&mut self, tracked: &mut mpsc::Receiver<tracked::Report>) {
+        let deadline = tokio::time::Instant::now() + FIRST_LOOK;
+        while self.tracking.incomplete() {
+            match tokio::time::timeout_at(deadline, tracked.recv()).await {
+                Ok(Some(report)) => self.tracked(report),
+                Ok(None) | Err(_) => {
+                    return log::warn!("starting although not everything that is tracked is known");
+                }
+            }
+        }
+    }
+}
