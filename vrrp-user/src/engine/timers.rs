@@ -357,6 +357,27 @@ mod tests {
         assert_eq!(deadlines.first(), Some((Nanos(20), Timer::GarpRefresh)));
     }
 
+    /// What each router in a queue waits for, provided that heap and rings are sound.
+    fn contents(queue: &Queue) -> BTreeMap<u32, (Nanos, Timer)> {
+        let mut contents = BTreeMap::new();
+        for (index, entry) in queue.heap.iter().enumerate() {
+            assert!(index == 0 || queue.heap[(index - 1) / CHILDREN].key() <= entry.key());
+            assert_eq!(queue.place(entry.first).entry as usize, index);
+            let mut router = entry.first;
+            loop {
+                assert_eq!(contents.insert(router.0, entry.key()), None, "a ring never closes");
+                let next = queue.place(router).after;
+                assert_eq!(queue.place(next).before, router);
+                if next == entry.first {
+                    break;
+                }
+                assert_eq!(queue.place(next).entry, BEHIND);
+                router = next;
+            }
+        }
+        contents
+    }
+
     proptest! {
         /// Whatever is set and unset, the queue agrees with a sorted map; and at one instant those that came
         /// one after the other fire in that order.
@@ -384,6 +405,7 @@ mod tests {
                 if let Some((at, router, timer)) = queue.earliest() {
                     prop_assert_eq!(model.get(&router.0), Some(&(at, timer)));
                 }
+                prop_assert_eq!(contents(&queue), model.clone());
             }
             for wanted in Timer::ALL {
                 let due = model.values().any(|(at, timer)| *at <= Nanos(now) && *timer == wanted);

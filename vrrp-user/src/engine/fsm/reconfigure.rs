@@ -54,7 +54,10 @@ impl Router {
             }
             return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
         }
-        if old.down_adverts != self.spec.down_adverts && matches!(self.waiting, Waiting::Silence) {
+        // An owner waits for the startup delay alone, everybody else listens after it.
+        let owned = delayed && old.priority == Priority::OWNER && !self.is_owner();
+        let other_wait = old.down_adverts != self.spec.down_adverts || owned;
+        if other_wait && matches!(self.waiting, Waiting::Silence) {
             return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
         }
         match self.waiting {

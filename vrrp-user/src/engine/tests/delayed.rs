@@ -128,6 +128,16 @@ fn an_owner_waits_for_the_delay_alone() {
 }
 
 #[test]
+fn who_is_owner_no_more_listens_like_everybody() {
+    for group in [None, Some(GroupId(1))] {
+        let mut engine = started(&[255], group);
+        engine.reconfigure(NOW + SECOND, RouterId(0), &RouterSpec { group, ..spec(100) });
+        let wait = down(&engine, RouterId(0));
+        assert_eq!(taken_over(&mut engine, RouterId(0)).0, START + wait);
+    }
+}
+
+#[test]
 fn who_starts_later_waits_no_longer() {
     let mut engine = started(&[100, 255], None);
     engine.handle_timeout(START + SECOND);
