@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::time::Centisecs;
-use crate::engine::types::{GarpPolicy, Vrid};
+use crate::engine::tests::{GARP, router, v3};
+use crate::engine::types::GarpPolicy;
 
 const US: [u8; 4] = [10, 0, 0, 5];
 const SECOND: Nanos = Nanos::from_secs(1);
@@ -13,32 +13,11 @@ fn ip(octets: [u8; 4]) -> IpAddr {
     octets.into()
 }
 
-fn v3(centisecs: u16) -> AdvertInterval {
-    AdvertInterval::Centisecs(Centisecs(centisecs))
-}
-
 fn spec() -> RouterSpec {
     RouterSpec {
-        vrid: Vrid::new(1).unwrap(),
-        priority: Priority(100),
-        interval: v3(100),
-        preempt: true,
-        preempt_delay: Nanos::ZERO,
         addresses: vec![ip([192, 0, 2, 1]), ip([192, 0, 2, 2])],
-        garp: GarpPolicy {
-            master_repeat: 5,
-            master_delay: Nanos::from_secs(5),
-            refresh: Nanos::from_secs(60),
-            refresh_repeat: 1,
-            lower_prio_repeat: 4,
-            lower_prio_delay: Nanos::from_secs(5),
-        },
-        down_adverts: 3,
-        lower_prio_advert: true,
-        higher_prio_advert: false,
-        owner_ignores_adverts: false,
-        track: Box::default(),
-        group: None,
+        garp: GarpPolicy { refresh: Nanos::from_secs(60), lower_prio_repeat: 4, ..GARP },
+        ..router(100)
     }
 }
 

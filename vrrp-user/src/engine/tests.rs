@@ -15,6 +15,45 @@ fn ip(last: u8) -> IpAddr {
     [10, 0, 0, last].into()
 }
 
+/// keepalived's defaults.
+pub(super) const GARP: GarpPolicy = GarpPolicy {
+    master_repeat: 5,
+    master_delay: Nanos::from_secs(5),
+    refresh: Nanos::ZERO,
+    refresh_repeat: 1,
+    lower_prio_repeat: 5,
+    lower_prio_delay: Nanos::from_secs(5),
+};
+
+pub(super) fn v3(centisecs: u16) -> AdvertInterval {
+    AdvertInterval::Centisecs(Centisecs(centisecs))
+}
+
+/// A router as most are, whose addresses are announced once and never again.
+pub(super) fn router(priority: u8) -> RouterSpec {
+    RouterSpec {
+        vrid: Vrid::new(1).unwrap(),
+        priority: Priority(priority),
+        interval: v3(100),
+        preempt: true,
+        preempt_delay: Nanos::ZERO,
+        addresses: vec![ip(100)],
+        garp: GarpPolicy {
+            master_repeat: 1,
+            master_delay: Nanos::ZERO,
+            lower_prio_repeat: 0,
+            lower_prio_delay: Nanos::ZERO,
+            ..GARP
+        },
+        down_adverts: 3,
+        lower_prio_advert: true,
+        higher_prio_advert: false,
+        owner_ignores_adverts: false,
+        track: Box::default(),
+        group: None,
+    }
+}
+
 fn garp() -> impl Strategy<Value = GarpPolicy> {
     let span = prop_oneof![Just(Nanos::ZERO), (1u64..9000).prop_map(Nanos::from_millis)];
     (0u32..3, span.clone(), span.clone(), 0u32..3, 0u32..3, span).prop_map(
@@ -32,10 +71,7 @@ fn garp() -> impl Strategy<Value = GarpPolicy> {
 }
 
 fn interval() -> impl Strategy<Value = AdvertInterval> {
-    prop_oneof![
-        (0u16..300).prop_map(|n| AdvertInterval::Centisecs(Centisecs(n))),
-        (0u8..4).prop_map(AdvertInterval::Secs),
-    ]
+    prop_oneof![(0u16..300).prop_map(v3), (0u8..4).prop_map(AdvertInterval::Secs)]
 }
 
 fn priority() -> impl Strategy<Value = Priority> {
@@ -48,19 +84,14 @@ prop_compose! {
         delay in 0u64..5000,
     ) -> RouterSpec {
         RouterSpec {
-            vrid: Vrid::new(1).unwrap(),
             priority,
             interval,
             preempt: flags[0],
             preempt_delay: Nanos::from_millis(delay),
-            addresses: vec![ip(100)],
             garp,
-            down_adverts: 3,
             lower_prio_advert: flags[1],
             higher_prio_advert: flags[2],
-            owner_ignores_adverts: false,
-            track: Box::default(),
-            group: None,
+            ..router(100)
         }
     }
 }
@@ -264,28 +295,8 @@ proptest! {
 /// An engine with one router of an owner, master since `now`, whose actions were drained.
 fn owner(now: Nanos, id: RouterId) -> Engine {
     let mut engine = Engine::new();
-    let spec = RouterSpec {
-        vrid: Vrid::new(1).unwrap(),
-        priority: Priority::OWNER,
-        interval: AdvertInterval::Secs(1),
-        preempt: true,
-        preempt_delay: Nanos::ZERO,
-        addresses: vec![ip(100)],
-        garp: GarpPolicy {
-            master_repeat: 5,
-            master_delay: Nanos::from_secs(5),
-            refresh: Nanos::ZERO,
-            refresh_repeat: 0,
-            lower_prio_repeat: 0,
-            lower_prio_delay: Nanos::ZERO,
-        },
-        down_adverts: 3,
-        lower_prio_advert: true,
-        higher_prio_advert: false,
-        owner_ignores_adverts: false,
-        track: Box::default(),
-        group: None,
-    };
+    let garp = GarpPolicy { lower_prio_repeat: 0, lower_prio_delay: Nanos::ZERO, ..GARP };
+    let spec = RouterSpec { interval: AdvertInterval::Secs(1), garp, ..router(255) };
     engine.add_router(id, spec);
     engine.handle_link(now, id, Link::Up(ip(1)));
     assert_eq!(drain(&mut engine).len(), 4);

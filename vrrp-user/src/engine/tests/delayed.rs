@@ -7,37 +7,12 @@ const NOW: Nanos = Nanos::from_secs(100);
 const START: Nanos = Nanos::from_secs(110);
 const SECOND: Nanos = Nanos::from_secs(1);
 
-fn spec(priority: u8) -> RouterSpec {
-    RouterSpec {
-        vrid: Vrid::new(1).unwrap(),
-        priority: Priority(priority),
-        interval: AdvertInterval::Centisecs(Centisecs(100)),
-        preempt: true,
-        preempt_delay: Nanos::ZERO,
-        addresses: vec![ip(100)],
-        garp: GarpPolicy {
-            master_repeat: 1,
-            master_delay: Nanos::ZERO,
-            refresh: Nanos::ZERO,
-            refresh_repeat: 1,
-            lower_prio_repeat: 0,
-            lower_prio_delay: Nanos::ZERO,
-        },
-        down_adverts: 3,
-        lower_prio_advert: true,
-        higher_prio_advert: false,
-        owner_ignores_adverts: false,
-        track: Box::default(),
-        group: None,
-    }
-}
-
 /// Routers of these priorities, whose interface is up since [`NOW`].
 fn started(priorities: &[u8], group: Option<GroupId>) -> Engine {
     let mut engine = Engine::new();
     engine.delay_start(START);
     for (id, priority) in (0..).map(RouterId).zip(priorities) {
-        engine.add_router(id, RouterSpec { group, ..spec(*priority) });
+        engine.add_router(id, RouterSpec { group, ..router(*priority) });
         engine.handle_link(NOW, id, Link::Up(ip(1)));
     }
     engine
@@ -64,7 +39,7 @@ fn hear(engine: &mut Engine, at: Nanos, priority: u8) {
     let advert = Advert {
         source: ip(9),
         priority: Priority(priority),
-        interval: AdvertInterval::Centisecs(Centisecs(100)),
+        interval: v3(100),
         addresses: vec![ip(100)],
     };
     engine.handle_rx(at, RouterId(0), &advert);
@@ -123,7 +98,7 @@ fn an_owner_waits_for_the_delay_alone() {
     assert_eq!((at, cause), (START + Nanos(1), Cause::Owner));
     assert_eq!(engine.state(RouterId(1)), Some(State::Master));
     let mut engine = started(&[100], None);
-    engine.reconfigure(NOW + SECOND, RouterId(0), &spec(255));
+    engine.reconfigure(NOW + SECOND, RouterId(0), &router(255));
     assert!(taken_over(&mut engine, RouterId(0)).0 > START);
 }
 
@@ -131,7 +106,7 @@ fn an_owner_waits_for_the_delay_alone() {
 fn who_is_owner_no_more_listens_like_everybody() {
     for group in [None, Some(GroupId(1))] {
         let mut engine = started(&[255], group);
-        engine.reconfigure(NOW + SECOND, RouterId(0), &RouterSpec { group, ..spec(100) });
+        engine.reconfigure(NOW + SECOND, RouterId(0), &RouterSpec { group, ..router(100) });
         let wait = down(&engine, RouterId(0));
         assert_eq!(taken_over(&mut engine, RouterId(0)).0, START + wait);
     }
@@ -141,7 +116,7 @@ fn who_is_owner_no_more_listens_like_everybody() {
 fn who_starts_later_waits_no_longer() {
     let mut engine = started(&[100, 255], None);
     engine.handle_timeout(START + SECOND);
-    engine.add_router(RouterId(2), spec(255));
+    engine.add_router(RouterId(2), router(255));
     engine.handle_link(START + SECOND, RouterId(2), Link::Up(ip(1)));
     assert_eq!(engine.state(RouterId(2)), Some(State::Master));
 }

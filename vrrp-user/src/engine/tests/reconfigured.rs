@@ -6,33 +6,8 @@ const ID: RouterId = RouterId(0);
 const NOW: Nanos = Nanos::from_secs(100);
 const MASTER: u8 = 9;
 
-fn v3(centisecs: u16) -> AdvertInterval {
-    AdvertInterval::Centisecs(Centisecs(centisecs))
-}
-
 fn plain() -> RouterSpec {
-    RouterSpec {
-        vrid: Vrid::new(1).unwrap(),
-        priority: Priority(100),
-        interval: v3(100),
-        preempt: true,
-        preempt_delay: Nanos::ZERO,
-        addresses: vec![ip(100)],
-        garp: GarpPolicy {
-            master_repeat: 5,
-            master_delay: Nanos::from_secs(5),
-            refresh: Nanos::ZERO,
-            refresh_repeat: 1,
-            lower_prio_repeat: 5,
-            lower_prio_delay: Nanos::from_secs(5),
-        },
-        down_adverts: 3,
-        lower_prio_advert: true,
-        higher_prio_advert: false,
-        owner_ignores_adverts: false,
-        track: Box::default(),
-        group: None,
-    }
+    RouterSpec { garp: GARP, ..router(100) }
 }
 
 fn advert(priority: u8, interval: AdvertInterval) -> Advert {

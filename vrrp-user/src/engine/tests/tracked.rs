@@ -16,35 +16,14 @@ fn used(object: ObjectId, weight: i16, reverse: bool) -> TrackUse {
 }
 
 fn tracking(priority: u8, track: &[TrackUse]) -> RouterSpec {
-    RouterSpec {
-        vrid: Vrid::new(1).unwrap(),
-        priority: Priority(priority),
-        interval: AdvertInterval::Centisecs(Centisecs(100)),
-        preempt: true,
-        preempt_delay: Nanos::ZERO,
-        addresses: vec![ip(100)],
-        garp: GarpPolicy {
-            master_repeat: 1,
-            master_delay: Nanos::ZERO,
-            refresh: Nanos::ZERO,
-            refresh_repeat: 1,
-            lower_prio_repeat: 0,
-            lower_prio_delay: Nanos::ZERO,
-        },
-        down_adverts: 3,
-        lower_prio_advert: true,
-        higher_prio_advert: false,
-        owner_ignores_adverts: false,
-        track: track.into(),
-        group: None,
-    }
+    RouterSpec { track: track.into(), ..router(priority) }
 }
 
 fn advert(priority: u8) -> Advert {
     Advert {
         source: ip(9),
         priority: Priority(priority),
-        interval: AdvertInterval::Centisecs(Centisecs(100)),
+        interval: v3(100),
         addresses: vec![ip(100)],
     }
 }
