@@ -234,11 +234,7 @@ impl Reader<'_> {
     }
 
     fn routers(&mut self, root: &Table<'_, '_>) -> Vec<Draft> {
-        let Some((routers, at)) = self.get(root, "router") else { return Vec::new() };
-        let DeValue::Array(routers) = routers else {
-            self.report.error(at, "router is not a list of tables", "write [[router]]");
-            return Vec::new();
-        };
+        let Some(routers) = self.tables(root, "router") else { return Vec::new() };
         let defaults = self.sub_table(root, "defaults", ROUTER_KEYS).map(|defaults| {
             if let Some((_, at)) = self.get(&defaults, NO_DEFAULT) {
                 self.report.error(at, format!("{NO_DEFAULT} has no default"), "");
@@ -719,6 +715,21 @@ impl Reader<'_> {
             return Some((array, at));
         }
         self.wrong_type(at, key, "a list", value);
+        None
+    }
+
+    /// What stands below each `[[KIND]]`.
+    fn tables<'t, 'i>(
+        &mut self,
+        root: &Table<'t, 'i>,
+        kind: &'static str,
+    ) -> Option<&'t [Spanned<DeValue<'i>>]> {
+        let (value, at) = self.get(root, kind)?;
+        if let DeValue::Array(tables) = value {
+            return Some(tables);
+        }
+        let message = format!("{kind} is not a list of tables");
+        self.report.error(at, message, &format!("write [[{kind}]]"));
         None
     }
 

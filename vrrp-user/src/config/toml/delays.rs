@@ -1,7 +1,5 @@
 //! `startup_delay` and the other keys of the file that are delays, `[[garp_group]]` and `[[interface]]`.
 
-use toml::de::DeValue;
-
 use super::{Reader, Table};
 use crate::config::draft::{DelaysDraft, GarpGroupDraft};
 use crate::config::model::LinkDelay;
@@ -25,12 +23,7 @@ impl Reader<'_> {
 
     fn garp_groups(&mut self, root: &Table<'_, '_>) -> Vec<Located<GarpGroupDraft>> {
         const KIND: &str = "garp_group";
-        let Some((tables, at)) = self.get(root, KIND) else { return Vec::new() };
-        let DeValue::Array(tables) = tables else {
-            let hint = format!("write [[{KIND}]]");
-            self.report.error(at, format!("{KIND} is not a list of tables"), &hint);
-            return Vec::new();
-        };
+        let Some(tables) = self.tables(root, KIND) else { return Vec::new() };
         let mut groups = Vec::new();
         for table in tables {
             let Some(table) = self.nested(table, KIND, GARP_GROUP_KEYS) else { continue };

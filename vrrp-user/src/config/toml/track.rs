@@ -42,12 +42,7 @@ impl Reader<'_> {
         keys: &'static [&'static str],
         read: impl Fn(&mut Self, &Table<'_, '_>, String) -> Option<T>,
     ) -> Vec<Located<T>> {
-        let Some((tables, at)) = self.get(root, kind) else { return Vec::new() };
-        let DeValue::Array(tables) = tables else {
-            let hint = format!("write [[{kind}]]");
-            self.report.error(at, format!("{kind} is not a list of tables"), &hint);
-            return Vec::new();
-        };
+        let Some(tables) = self.tables(root, kind) else { return Vec::new() };
         let mut objects = Vec::new();
         for table in tables {
             let Some(table) = self.nested(table, kind, keys) else { continue };
