@@ -16,8 +16,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) use self::names::Context;
 pub use self::route::{Metric, NextHop, Place, Route, RouteKind};
 pub use self::rule::{Action, Rule};
+use self::words::Word;
 use super::address::Address;
 use super::report::{Located, Position};
+use super::text;
 use crate::wire::family::Family;
 
 /// The mark of routes and rules that a VRRP daemon adds (`RTPROT_KEEPALIVED`, linux/rtnetlink.h).
@@ -51,6 +53,52 @@ pub(super) type Reader<T> =
 pub(super) const ROUTE: Reader<Route> = route::read;
 /// The reader of rules.
 pub(super) const RULE: Reader<Rule> = rule::read;
+
+/// A word that no option begins with, and the one that may be meant.
+fn unknown_option<'a>(kind: &str, word: &Word, known: impl Iterator<Item = &'a str>) -> Remark {
+    let hint = text::closest(&word.value, known).map(|known| format!("did you mean {known}?"));
+    let message = format!("a {kind} has no option `{}`", word.value);
+    Remark::new(word.at, message, hint.unwrap_or_default())
+}
+
+/// What is said about `track_group`.
+fn follows_nothing(kind: &str, option: &Word, group: &Word) -> Remark {
+    let message = format!(
+        "track_group {} is recognised but not supported yet: the {kind} is added again when it is lost, and no \
+         router follows it",
+        group.value
+    );
+    Remark::new(option.at, message, "")
+}
+
+/// The protocol that a route or rule is added with. What is tracked is known by [`PROTOCOL`].
+fn marked(kind: &str, written: u8, no_track: bool, at: Position, remarks: &mut Vec<Remark>) -> u8 {
+    if no_track || written == PROTOCOL {
+        return written;
+    }
+    let message =
+        format!("a {kind} with another protocol can not be tracked; its protocol is keepalived");
+    remarks.push(Remark::new(at, message, "add no_track, or remove protocol"));
+    PROTOCOL
+}
+
+/// An option with its value, if it has one.
+fn option<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    value: Option<T>,
+) -> fmt::Result {
+    value.map_or(Ok(()), |value| write!(f, " {name} {value}"))
+}
+
+/// As iproute2 shows them.
+fn realms(f: &mut fmt::Formatter<'_>, realms: Option<u32>) -> fmt::Result {
+    match realms.map(|realms| (realms >> 16, realms & 0xffff)) {
+        None => Ok(()),
+        Some((0, to)) => write!(f, " realms {to}"),
+        Some((from, to)) => write!(f, " realms {from}/{to}"),
+    }
+}
 
 /// All addresses of a family.
 fn any(family: Family) -> Prefix {

@@ -4,10 +4,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::words::{Word, Words, number};
-use super::{Context, Family, PROTOCOL, Prefix, Remark, any};
+use super::{
+    Context, Family, PROTOCOL, Prefix, Remark, any, follows_nothing, marked, option, realms,
+    unknown_option,
+};
 use crate::config::report::{Located, Position};
 use crate::config::text;
 
+/// What remarks call it.
+const KIND: &str = "route";
 /// `RT_TABLE_MAIN` (linux/rtnetlink.h).
 const MAIN: u32 = 254;
 
@@ -387,13 +392,7 @@ impl Draft {
             "append" => route.place = Place::Last,
             "no_track" => route.no_track = true,
             "track_group" => {
-                let group = words.value(word)?;
-                let message = format!(
-                    "track_group {} is recognised but not supported yet: the route is added again when \
-                     it is lost, and no router follows it",
-                    group.value
-                );
-                remarks.push(Remark::new(word.at, message, ""));
+                remarks.push(follows_nothing(KIND, word, words.value(word)?));
             }
             "or" => {
                 let first = NextHop { via: route.via.take(), weight: 1, ..NextHop::default() };
@@ -447,10 +446,7 @@ impl Draft {
                 return remark;
             }
             let metrics = Metric::NAMED.iter().map(|(name, ..)| *name);
-            let hint = text::closest(&word.value, OPTIONS.iter().copied().chain(metrics));
-            let hint = hint.map(|known| format!("did you mean {known}?"));
-            let message = format!("a route has no option `{}`", word.value);
-            Remark::new(word.at, message, hint.unwrap_or_default())
+            unknown_option(KIND, word, OPTIONS.iter().copied().chain(metrics))
         })?;
         self.destination = Some(prefix);
         Ok(())
@@ -531,14 +527,8 @@ impl Draft {
                 hop.dev.clone_from(&dev);
             }
         }
-        match protocol {
-            Some(protocol) if route.no_track => route.protocol = protocol,
-            Some(protocol) if protocol != PROTOCOL => {
-                let message =
-                    "a route with another protocol can not be tracked; its protocol is keepalived";
-                remarks.push(Remark::new(at, message, "add no_track, or remove protocol"));
-            }
-            Some(_) | None => {}
+        if let Some(protocol) = protocol {
+            route.protocol = marked(KIND, protocol, route.no_track, at, remarks);
         }
         Ok(route)
     }
@@ -587,23 +577,6 @@ impl fmt::Display for NextHop {
             f.write_str(" onlink")?;
         }
         realms(f, self.realms)
-    }
-}
-
-fn option<T: fmt::Display>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    value: Option<T>,
-) -> fmt::Result {
-    value.map_or(Ok(()), |value| write!(f, " {name} {value}"))
-}
-
-/// As iproute2 shows them.
-pub(super) fn realms(f: &mut fmt::Formatter<'_>, realms: Option<u32>) -> fmt::Result {
-    match realms.map(|realms| (realms >> 16, realms & 0xffff)) {
-        None => Ok(()),
-        Some((0, to)) => write!(f, " realms {to}"),
-        Some((from, to)) => write!(f, " realms {from}/{to}"),
     }
 }
 

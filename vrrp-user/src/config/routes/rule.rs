@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::names::ip_protocol;
-use super::route::realms;
 use super::words::{Word, Words, number};
-use super::{Context, Family, PROTOCOL, Prefix, Remark};
+use super::{
+    Context, Family, PROTOCOL, Prefix, Remark, follows_nothing, marked, option, realms,
+    unknown_option,
+};
 use crate::config::report::{Located, Position};
-use crate::config::text;
 
+/// What remarks call it.
+const KIND: &str = "rule";
 /// The last port.
 const LARGEST_PORT: u64 = u16::MAX as u64;
 
@@ -220,13 +223,7 @@ impl Draft {
             "dport" => rule.dport = Some(range(word, words, LARGEST_PORT)?),
             "no_track" => rule.no_track = true,
             "track_group" => {
-                let group = words.value(word)?;
-                let message = format!(
-                    "track_group {} is recognised but not supported yet: the rule is added again when it \
-                     is lost, and no router follows it",
-                    group.value
-                );
-                remarks.push(Remark::new(word.at, message, ""));
+                remarks.push(follows_nothing(KIND, word, words.value(word)?));
             }
             _ => return Ok(false),
         }
@@ -242,12 +239,7 @@ impl Draft {
             "blackhole" => Action::Blackhole,
             "unreachable" => Action::Unreachable,
             "prohibit" => Action::Prohibit,
-            other => {
-                let hint = text::closest(other, OPTIONS.iter().copied());
-                let hint = hint.map(|known| format!("did you mean {known}?"));
-                let message = format!("a rule has no option `{other}`");
-                return Err(Remark::new(word.at, message, hint.unwrap_or_default()));
-            }
+            _ => return Err(unknown_option(KIND, word, OPTIONS.iter().copied())),
         };
         self.set(action, word)
     }
@@ -303,14 +295,8 @@ impl Draft {
             let message = format!("a rule has no preference; {} is used", rule.priority);
             remarks.push(Remark::new(at, message, "say which rule goes first"));
         }
-        match protocol {
-            Some(protocol) if rule.no_track => rule.protocol = protocol,
-            Some(protocol) if protocol != PROTOCOL => {
-                let message =
-                    "a rule with another protocol can not be tracked; its protocol is keepalived";
-                remarks.push(Remark::new(at, message, "add no_track, or remove protocol"));
-            }
-            Some(_) | None => {}
+        if let Some(protocol) = protocol {
+            rule.protocol = marked(KIND, protocol, rule.no_track, at, remarks);
         }
         Ok(rule)
     }
@@ -390,14 +376,6 @@ impl fmt::Display for Rule {
         option(f, "preference", Some(self.priority))?;
         if self.no_track { f.write_str(" no_track") } else { Ok(()) }
     }
-}
-
-fn option<T: fmt::Display>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    value: Option<T>,
-) -> fmt::Result {
-    value.map_or(Ok(()), |value| write!(f, " {name} {value}"))
 }
 
 fn range_option<T: fmt::Display>(
