@@ -500,3 +500,28 @@ fn peers_that_are_heard() -> Result<()> {
     }
     Ok(())
 }
+
+/// Peers come to one router before another one lets its own go: for a while there are those of both.
+#[test]
+fn many_peers_move_from_router_to_router() -> Result<()> {
+    let lab = Lab::new()?;
+    let (ours, theirs) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let socket = RawSocket::open(&theirs)?;
+    let sharing = |vrid, count: u32| {
+        let others = (0..count).map(|n| format!("10.9.{}.{}", n / 200, n % 200 + 1));
+        let peers: Vec<String> = others.chain(["10.0.0.2".to_owned()]).collect();
+        let peers: Vec<&str> = peers.iter().map(String::as_str).collect();
+        router(vrid, 100).unicast("10.0.0.1", &peers).with("check_unicast_src")
+    };
+    let mut daemon = VrrpUser::start(&ours, &conf(&[sharing(51, 0), sharing(52, 1000)]))?;
+    daemon.wait_state(&ours, "VI_51", "MASTER", LONG)?;
+    daemon.rewrite(&conf(&[sharing(51, 1500), sharing(52, 0)]))?;
+    let (report, code) = daemon.reload(&ours, &[])?;
+    assert_eq!(code, Some(0), "{report}");
+    let frame = Frame::v3([10, 0, 0, 2].into(), 51, 200, 20, &[[10, 0, 0, 51].into()]);
+    let frame = Frame { destination: [10, 0, 0, 1].into(), ..frame }.bytes();
+    socket.send(&frame)?;
+    daemon.wait_state(&ours, "VI_51", "BACKUP", LONG)?;
+    assert!(!daemon.log().text().contains("is not heard"));
+    Ok(())
+}

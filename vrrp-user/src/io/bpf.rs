@@ -286,7 +286,7 @@ pub struct Needs {
 impl Sizes {
     /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
     /// 1,024 of each kind. What is not used costs some 700 octets of kernel memory a router (slot 64, info 152, key and
-    /// entry 112, two peers 225, limit of news 16, ring at least 96), 166 an address and 32 more for each CPU, and 16
+    /// entry 112, two peers 225, limit of news 16, ring at least 96), 166 an address and 32 more for each CPU, and 32
     /// a peer.
     pub fn with_room(needs: Needs) -> Self {
         let Needs { routers, vips, vips6, allowed } = needs;
@@ -430,7 +430,8 @@ impl Kernel {
         loader.map_max_entries(VIPS4, sizes.vips);
         loader.map_max_entries(VIPS6, sizes.vips6);
         loader.map_max_entries(PEERS, peers(sizes.routers));
-        loader.map_max_entries(ALLOWED, sizes.allowed);
+        // A reload lets peers in before it shuts others out: for a while there are those of both configurations.
+        loader.map_max_entries(ALLOWED, sizes.allowed.saturating_mul(2));
         loader.map_max_entries(HELD4, sizes.vips);
         loader.map_max_entries(HELD6, sizes.vips6);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
