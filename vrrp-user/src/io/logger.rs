@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use env_logger::{Builder, Target, WriteStyle};
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Record};
 use nix::sys::stat::fstat;
 
 /// Octets that may wait to be written: the lines of some thousands of routers that take over at once.
@@ -110,6 +110,14 @@ pub fn journal_lines(level: Level, text: &str) -> String {
     text.lines().map(|line| format!("<{}>{line}\n", priority(level))).collect()
 }
 
+/// What a line says. Where it comes from matters to those who debug it.
+fn text(record: &Record<'_>) -> String {
+    match record.level() {
+        Level::Error | Level::Warn | Level::Info => record.args().to_string(),
+        Level::Debug | Level::Trace => format!("{}: {}", record.target(), record.args()),
+    }
+}
+
 /// Installs the logger for this process, with `level`, else `RUST_LOG`, else `info`. `buffered` for the daemon;
 /// what only lives for one command may wait for stderr.
 ///
@@ -120,15 +128,15 @@ pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     if let Some(level) = level {
         builder.filter_level(level);
     }
-    builder.format_timestamp_millis();
     if to_journal() {
         builder.format(|out, record| {
-            let text = match record.level() {
-                Level::Error | Level::Warn | Level::Info => record.args().to_string(),
-                // Where it comes from matters to those who debug it.
-                Level::Debug | Level::Trace => format!("{}: {}", record.target(), record.args()),
-            };
-            out.write_all(journal_lines(record.level(), &text).as_bytes())
+            out.write_all(journal_lines(record.level(), &text(record)).as_bytes())
+        });
+    } else {
+        builder.format(|out, record| {
+            let (time, level) = (out.timestamp_millis(), record.level());
+            let style = out.default_level_style(level);
+            writeln!(out, "{time} {style}{level:<5}{style:#} {}", text(record))
         });
     }
     let shared = Arc::<Shared>::default();
