@@ -314,6 +314,68 @@ impl Bench {
         self.kernel.program().expect("program").test_run(options).expect("test run");
     }
 
+    /// Shows it frames of every reason: kernel and host give that reason for each of them.
+    fn judges(&mut self, frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
+        for &reason in Reason::ALL {
+            for (number, octets) in frames(reason).iter().enumerate() {
+                let refused =
+                    |bench: &Self| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
+                let before = refused(self);
+                let name = format!("{reason:?} number {number}: {octets:02x?}");
+                assert_eq!(self.run(octets), (reason.verdict(), Some(reason)), "{name}");
+                assert_eq!(host(octets), Some(reason), "on the host, {name}");
+                // A refusal is charged to the router that it was meant for, once it is known.
+                let charged = host_key(octets).is_some() && reason.verdict() == Verdict::Drop;
+                assert_eq!(refused(self) - before, u64::from(charged), "{name}");
+            }
+        }
+    }
+
+    /// Shows it all beginnings of a frame that is accepted as a whole.
+    fn cuts(&mut self, whole: &[u8]) {
+        // The kernel takes no frame without an Ethernet header.
+        for len in 14..whole.len() {
+            let frame = &whole[..len];
+            let expected = host(frame);
+            assert!(matches!(expected, None | Some(Reason::Truncated)), "{expected:?} at {len}");
+            assert_eq!(self.run(frame), (verdict(expected), expected), "cut at {len}");
+        }
+        assert_eq!(self.run(whole), (Verdict::Pass, Some(Reason::Accepted)));
+    }
+
+    /// Shows it these frames with octets changed and an end after up to `longest` octets.
+    fn agrees_on_damage(&mut self, frames: &[Vec<u8>], longest: usize, cases: u32) {
+        let damage = prop::collection::vec((0usize..100, any::<u8>()), 0..4);
+        let strategy = (0..frames.len(), damage, 0..longest);
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
+        let bench = std::cell::RefCell::new(self);
+        let outcome = runner.run(&strategy, |(number, damage, end)| {
+            let mut frame = frames[number].clone();
+            for (at, value) in damage {
+                if let Some(octet) = frame.get_mut(at) {
+                    *octet = value;
+                }
+            }
+            frame.truncate(end.max(14));
+            let expected = match host(&frame) {
+                // Nobody drains the ring in this test.
+                Some(Reason::Accepted) => {
+                    vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
+                }
+                other => vec![other],
+            };
+            let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
+            prop_assert!(expected.contains(&reason), "{reason:?}, expected {expected:?}");
+            prop_assert_eq!(verdict_seen, verdict(reason));
+            Ok(())
+        });
+        outcome.expect("kernel and host agree");
+    }
+
     /// What is kept of the packets with that verdict.
     fn sampled(&self, reason: Reason) -> Sampled {
         let mut all = self.reader.samples().expect("samples");
@@ -544,25 +606,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
 
 #[test]
 fn every_reason_has_its_packets() {
-    let mut bench = Bench::new();
-    for &reason in Reason::ALL {
-        for (number, frame) in examples(reason).into_iter().enumerate() {
-            let octets = frame.octets();
-            let refused =
-                |bench: &Bench| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
-            let before = refused(&bench);
-            assert_eq!(
-                bench.run(&octets),
-                (reason.verdict(), Some(reason)),
-                "{reason:?} number {number}: {octets:02x?}"
-            );
-            assert_eq!(host(&octets), Some(reason), "on the host, {reason:?} number {number}");
-            // A refusal is charged to the router that it was meant for, once it is known.
-            let known = host_key(&octets).is_some();
-            let charged = known && reason.verdict() == Verdict::Drop;
-            assert_eq!(refused(&bench) - before, u64::from(charged), "{reason:?} number {number}");
-        }
-    }
+    Bench::new().judges(|reason| examples(reason).iter().map(Frame::octets).collect());
 }
 
 #[test]
@@ -713,51 +757,14 @@ fn a_frame_may_end_anywhere() {
             .octets(),
     ];
     for frame in frames {
-        // The kernel takes no frame without an Ethernet header.
-        for len in 14..frame.len() {
-            let frame = &frame[..len];
-            let expected = host(frame);
-            assert!(matches!(expected, None | Some(Reason::Truncated)), "{expected:?} at {len}");
-            assert_eq!(bench.run(frame), (verdict(expected), expected), "cut at {len}");
-        }
-        assert_eq!(bench.run(&frame), (Verdict::Pass, Some(Reason::Accepted)));
+        bench.cuts(&frame);
     }
 }
 
 #[test]
 fn the_kernel_agrees_with_the_host_on_damaged_frames() {
-    let mut bench = Bench::new();
-    let frames: Vec<Vec<u8>> =
-        Reason::ALL.iter().flat_map(|r| examples(*r)).map(|f| f.octets()).collect();
-    let damage = prop::collection::vec((0usize..100, any::<u8>()), 0..4);
-    let strategy = (0..frames.len(), damage, 0usize..1200);
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 2000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
-    let bench = std::cell::RefCell::new(&mut bench);
-    let outcome = runner.run(&strategy, |(number, damage, end)| {
-        let mut frame = frames[number].clone();
-        for (at, value) in damage {
-            if let Some(octet) = frame.get_mut(at) {
-                *octet = value;
-            }
-        }
-        frame.truncate(end.max(14));
-        let expected = match host(&frame) {
-            // Nobody drains the ring in this test.
-            Some(Reason::Accepted) => {
-                vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
-            }
-            other => vec![other],
-        };
-        let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
-        prop_assert!(expected.contains(&reason), "{reason:?}, expected {expected:?}");
-        prop_assert_eq!(verdict_seen, verdict(reason));
-        Ok(())
-    });
-    outcome.expect("kernel and host agree");
+    let frames = Reason::ALL.iter().flat_map(|reason| examples(*reason));
+    Bench::new().agrees_on_damage(&frames.map(|f| f.octets()).collect::<Vec<_>>(), 1200, 2000);
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunOptions};
-use proptest::prelude::*;
 use vrrp_common::maps::{CLAIM_WINDOW_NS, Held, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V6, MAX_ADDRESSES_V6, MAX_VRRP_LEN, MULTICAST_V6};
@@ -11,7 +10,7 @@ use vrrp_user::io::bpf::{Error, Vip};
 
 use super::{
     Bench, FAR, LOOPBACK, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_UNICAST, V3_VLAN, checksum,
-    drain, host, host_key, now, runtime, verdict,
+    drain, now, runtime,
 };
 
 pub const LOCAL: [u8; 16] = link_local(1);
@@ -226,20 +225,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
 
 #[test]
 fn every_reason_has_its_packets() {
-    let mut bench = Bench::new();
-    for &reason in Reason::ALL {
-        for (number, frame) in examples(reason).into_iter().enumerate() {
-            let octets = frame.octets();
-            let refused =
-                |bench: &Bench| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
-            let before = refused(&bench);
-            let seen = bench.run(&octets);
-            assert_eq!(seen, (reason.verdict(), Some(reason)), "{reason:?} number {number}");
-            assert_eq!(host(&octets), Some(reason), "on the host, {reason:?} number {number}");
-            let charged = host_key(&octets).is_some() && reason.verdict() == Verdict::Drop;
-            assert_eq!(refused(&bench) - before, u64::from(charged), "{reason:?} number {number}");
-        }
-    }
+    Bench::new().judges(|reason| examples(reason).iter().map(Frame::octets).collect());
 }
 
 #[test]
@@ -258,51 +244,13 @@ fn other_packets_pass_uncounted() {
 
 #[test]
 fn a_frame_may_end_anywhere() {
-    let mut bench = Bench::new();
-    let whole = Frame::v3(V3, 2).octets();
-    for len in 14..whole.len() {
-        let frame = &whole[..len];
-        let expected = host(frame);
-        assert!(matches!(expected, None | Some(Reason::Truncated)), "{expected:?} at {len}");
-        assert_eq!(bench.run(frame), (verdict(expected), expected), "cut at {len}");
-    }
-    assert_eq!(bench.run(&whole), (Verdict::Pass, Some(Reason::Accepted)));
+    Bench::new().cuts(&Frame::v3(V3, 2).octets());
 }
 
 #[test]
 fn the_kernel_agrees_with_the_host_on_damaged_frames() {
-    let mut bench = Bench::new();
-    let frames: Vec<Vec<u8>> =
-        Reason::ALL.iter().flat_map(|r| examples(*r)).map(|f| f.octets()).collect();
-    let damage = prop::collection::vec((0usize..100, any::<u8>()), 0..4);
-    let strategy = (0..frames.len(), damage, 0usize..1600);
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 1000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
-    let bench = std::cell::RefCell::new(&mut bench);
-    let outcome = runner.run(&strategy, |(number, damage, end)| {
-        let mut frame = frames[number].clone();
-        for (at, value) in damage {
-            if let Some(octet) = frame.get_mut(at) {
-                *octet = value;
-            }
-        }
-        frame.truncate(end.max(14));
-        let expected = match host(&frame) {
-            // Nobody drains the ring in this test.
-            Some(Reason::Accepted) => {
-                vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
-            }
-            other => vec![other],
-        };
-        let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
-        prop_assert!(expected.contains(&reason), "{reason:?}, expected {expected:?}");
-        prop_assert_eq!(verdict_seen, verdict(reason));
-        Ok(())
-    });
-    outcome.expect("kernel and host agree");
+    let frames = Reason::ALL.iter().flat_map(|reason| examples(*reason));
+    Bench::new().agrees_on_damage(&frames.map(|f| f.octets()).collect::<Vec<_>>(), 1600, 1000);
 }
 
 /// Both families have a router with this VRID; each hears its own.
