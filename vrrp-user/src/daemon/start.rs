@@ -387,10 +387,11 @@ impl Daemon {
                 "memory is not locked: {error} (CAP_IPC_LOCK or RLIMIT_MEMLOCK would permit it)"
             );
         }
+        let count = daemon.routers.len();
         log::info!(
-            "instance {}: {} virtual routers from {}",
+            "instance {}: {count} virtual router{} from {}",
             daemon.instance,
-            daemon.routers.len(),
+            if count == 1 { "" } else { "s" },
             daemon.config_path.display()
         );
         daemon.service.ready(timer::now(), daemon.counts());
