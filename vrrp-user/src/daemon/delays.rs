@@ -225,6 +225,13 @@ impl Daemon {
             for link in Debounce::replace(&mut self.delays.debounce, new, up) {
                 self.changed_now(&Event::Link(link));
             }
+            // The new delays know nothing of the masters that are heard.
+            for id in self.ids() {
+                if let Some(view) = self.engine.view(id).filter(|view| view.state == State::Backup)
+                {
+                    self.interval_learned(id, view.interval);
+                }
+            }
         }
         changed
     }

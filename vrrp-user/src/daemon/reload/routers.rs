@@ -1,6 +1,6 @@
 //! Routers that are changed, removed and added, some at a time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::difference::{OTHER_SETTINGS, differences};
@@ -152,6 +152,7 @@ impl Daemon {
 
     /// Nothing is to be done any more for routers that are gone: others may have their numbers.
     pub(super) fn clear(&mut self, removed: &[RouterId], lasts: &[(State, Priority)]) {
+        let mut groups = BTreeSet::new();
         for (&id, &(state, priority)) in removed.iter().zip(lasts) {
             for (place, request) in self.requests(id) {
                 self.let_go(id, place, request);
@@ -164,13 +165,16 @@ impl Daemon {
             let (ifindex, group) = (self.router(id).ifindex(), self.router(id).group());
             self.router_mut(id).bury();
             if group != self.router(id).family().group() {
-                self.leave(ifindex, group);
+                groups.insert((ifindex, group));
             }
             self.disallow_peers(id, peers.into_iter());
             if let Err(error) = self.kernel.clear(id.0) {
                 log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
             }
             self.reloads.free.push_back(id);
+        }
+        for (ifindex, group) in groups {
+            self.leave(ifindex, group);
         }
         if !removed.is_empty() {
             let gone = |slot| removed.binary_search(&RouterId(slot)).is_ok();
