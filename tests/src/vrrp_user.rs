@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{Error, Host, Log, Process, Result};
 
 /// What it prints last when it has taken up another configuration.
-const RELOADED: &str = "] reloaded ";
+const RELOADED: &str = "INFO  reloaded ";
 
 /// A running `vrrp-user run`; killed without a word on drop.
 #[derive(Debug)]
