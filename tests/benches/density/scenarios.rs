@@ -344,6 +344,8 @@ fn reload(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
         let silent = count(silent.count());
         figures.add(format!("{what}, routers that fell silent"), "", silent, Target::AtMost(0.0));
     }
+    // What the reload needed is given back some seconds after its end.
+    vrrp_tests::pause(Duration::from_secs(5))?;
     figures.add("PSS afterwards", "MiB", daemon.pss_mib()?, figures.at(&[(BIG, 9.0)]));
     Ok(())
 }
