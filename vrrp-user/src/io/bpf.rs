@@ -38,6 +38,7 @@ use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
 use crate::control::PINS;
+use crate::io::netlink::once;
 use crate::wire::family::to_field;
 
 /// The compiled kernel side.
@@ -987,27 +988,11 @@ fn not_loaded(error: EbpfError) -> Error {
 fn xdp_program_id(ifindex: u32) -> Option<u32> {
     use netlink_packet_route::RouteNetlinkMessage;
     use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
-    use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-    use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 
     let mut link = LinkMessage::default();
     link.header.index = ifindex;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST;
-    let mut request =
-        NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::GetLink(link)));
-    request.finalize();
-    let mut octets = vec![0; request.buffer_len()];
-    request.serialize(&mut octets);
-
-    let mut socket = Socket::new(NETLINK_ROUTE).ok()?;
-    socket.bind_auto().ok()?;
-    socket.send(&octets, 0).ok()?;
-    let (reply, _) = socket.recv_from_full().ok()?;
-    let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply).ok()?;
-    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = reply.payload else {
-        return None;
-    };
+    let answer = once::ask(RouteNetlinkMessage::GetLink(link)).ok()?;
+    let Some(RouteNetlinkMessage::NewLink(link)) = once::read(&answer) else { return None };
     for attribute in &link.attributes {
         let LinkAttribute::Xdp(xdp) = attribute else { continue };
         for attribute in xdp {

@@ -5,18 +5,9 @@ use std::net::IpAddr;
 
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::TimeVal;
-use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use rtnetlink::sys::{Socket, SocketAddr};
 
+use super::netlink::once;
 use crate::wire::ethernet::Mac;
-
-/// How long the kernel may take to answer. The answer is there when the question has been sent.
-const PATIENCE: TimeVal = TimeVal::new(1, 0);
-/// Octets of the longest answer by far.
-const ANSWER_LEN: usize = 4096;
 
 /// The Ethernet address of a neighbour, if this host has talked with it of late: an advertisement alone does not
 /// make an entry. The kernel is asked for this one entry (`RTM_GETNEIGH` without `NLM_F_DUMP`, since Linux 5.0), by a
@@ -25,39 +16,18 @@ const ANSWER_LEN: usize = 4096;
 /// # Errors
 /// Those of socket(2), sendmsg(2) and recvmsg(2). That there is no such entry is none.
 pub fn mac(address: IpAddr, ifindex: u32) -> io::Result<Option<Mac>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
-    socket.send(&question(address, ifindex), 0)?;
-    let mut answer = Vec::with_capacity(ANSWER_LEN);
-    socket.recv(&mut answer, 0)?;
-    Ok(read(&answer, address))
-}
-
-fn question(address: IpAddr, ifindex: u32) -> Vec<u8> {
     let mut neighbour = NeighbourMessage::default();
     neighbour.header.family =
         if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     neighbour.header.ifindex = ifindex;
     neighbour.attributes = vec![NeighbourAttribute::Destination(address.into())];
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST;
-    let body = RouteNetlinkMessage::GetNeighbour(neighbour);
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
-    message.finalize();
-    let mut octets = vec![0; message.buffer_len()];
-    message.serialize(&mut octets);
-    octets
+    let answer = once::ask(RouteNetlinkMessage::GetNeighbour(neighbour))?;
+    Ok(read(&answer, address))
 }
 
 /// The Ethernet address in an answer, if it is one that the kernel would send to (`NUD_VALID`, include/net/neighbour.h).
 fn read(answer: &[u8], address: IpAddr) -> Option<Mac> {
-    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer).ok()?;
-    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(entry)) = message.payload
-    else {
-        return None;
-    };
+    let Some(RouteNetlinkMessage::NewNeighbour(entry)) = once::read(answer) else { return None };
     let known = matches!(
         entry.header.state,
         NeighbourState::Permanent
@@ -93,12 +63,7 @@ mod tests {
             NeighbourAttribute::Destination(address.into()),
             NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
         ];
-        let body = RouteNetlinkMessage::NewNeighbour(entry);
-        let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(body));
-        message.finalize();
-        let mut octets = vec![0; message.buffer_len()];
-        message.serialize(&mut octets);
-        octets
+        once::octets(RouteNetlinkMessage::NewNeighbour(entry), 0)
     }
 
     #[test]

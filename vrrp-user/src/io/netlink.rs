@@ -5,6 +5,7 @@
 
 mod batch;
 mod extra;
+pub(super) mod once;
 
 use std::fmt;
 use std::future::Future;

@@ -412,16 +412,11 @@ pub(super) fn only_ours() -> [SockFilter; 7] {
 mod tests {
     use super::*;
     use crate::config::routes::parse_route;
+    use crate::io::netlink::once;
     use netlink_packet_route::RouteNetlinkMessage;
-    use rtnetlink::packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
 
     fn octets(message: RouteNetlinkMessage) -> Vec<u8> {
-        let payload = NetlinkPayload::from(message);
-        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
-        message.finalize();
-        let mut octets = vec![0; message.buffer_len()];
-        message.serialize(&mut octets);
-        octets
+        once::octets(message, 0)
     }
 
     fn request(line: &str) -> RouteRequest {
