@@ -85,12 +85,10 @@ fn advertisement(interval: AdvertInterval, addresses: &[IpAddr]) -> (Vec<u8>, Ro
 /// An engine with all routers up since the beginning of time; actions are not drained.
 fn engine(priority: Priority) -> Engine {
     let garp = GarpPolicy {
-        master_repeat: 5,
         master_delay: Nanos::ZERO,
-        refresh: Nanos::ZERO,
-        refresh_repeat: 1,
         lower_prio_repeat: 0,
         lower_prio_delay: Nanos::ZERO,
+        ..GarpPolicy::DEFAULT
     };
     let mut engine = Engine::new();
     for router in 0..ROUTERS {

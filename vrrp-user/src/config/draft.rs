@@ -164,17 +164,6 @@ impl From<IpAddr> for PeerDraft {
     }
 }
 
-/// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a
-/// lower-priority master is heard.
-pub(super) const DEFAULT_GARP: GarpPolicy = GarpPolicy {
-    master_repeat: 5,
-    master_delay: Nanos::from_secs(5),
-    refresh: Nanos::ZERO,
-    refresh_repeat: 1,
-    lower_prio_repeat: 5,
-    lower_prio_delay: Nanos::from_secs(5),
-};
-
 /// A weight as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weight {

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::draft::{DEFAULT_GARP, Draft, Drafts, PeerDraft, UnicastDraft};
+use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
 use super::model::{Address, AddressFlags, Listen, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
 use super::text;
@@ -487,7 +487,7 @@ impl Reader<'_> {
 
     /// The repetition, and that on other interfaces.
     fn garp(&mut self, router: &Table<'_, '_>) -> (GarpPolicy, Option<Located<Nanos>>) {
-        let mut garp = DEFAULT_GARP;
+        let mut garp = GarpPolicy::DEFAULT;
         let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else { return (garp, None) };
         let repeat = self.repeat(&table, "repeat", 1);
         let delay = self.duration(&table, "delay").map(|delay| delay.value);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::tests::{GARP, router, v3};
+use crate::engine::tests::{router, v3};
 use crate::engine::types::GarpPolicy;
 
 const US: [u8; 4] = [10, 0, 0, 5];
@@ -16,7 +16,11 @@ fn ip(octets: [u8; 4]) -> IpAddr {
 fn spec() -> RouterSpec {
     RouterSpec {
         addresses: vec![ip([192, 0, 2, 1]), ip([192, 0, 2, 2])],
-        garp: GarpPolicy { refresh: Nanos::from_secs(60), lower_prio_repeat: 4, ..GARP },
+        garp: GarpPolicy {
+            refresh: Nanos::from_secs(60),
+            lower_prio_repeat: 4,
+            ..GarpPolicy::DEFAULT
+        },
         ..router(100)
     }
 }

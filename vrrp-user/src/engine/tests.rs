@@ -15,16 +15,6 @@ fn ip(last: u8) -> IpAddr {
     [10, 0, 0, last].into()
 }
 
-/// keepalived's defaults.
-pub(super) const GARP: GarpPolicy = GarpPolicy {
-    master_repeat: 5,
-    master_delay: Nanos::from_secs(5),
-    refresh: Nanos::ZERO,
-    refresh_repeat: 1,
-    lower_prio_repeat: 5,
-    lower_prio_delay: Nanos::from_secs(5),
-};
-
 pub(super) fn v3(centisecs: u16) -> AdvertInterval {
     AdvertInterval::Centisecs(Centisecs(centisecs))
 }
@@ -43,7 +33,7 @@ pub(super) fn router(priority: u8) -> RouterSpec {
             master_delay: Nanos::ZERO,
             lower_prio_repeat: 0,
             lower_prio_delay: Nanos::ZERO,
-            ..GARP
+            ..GarpPolicy::DEFAULT
         },
         down_adverts: 3,
         lower_prio_advert: true,
@@ -295,7 +285,8 @@ proptest! {
 /// An engine with one router of an owner, master since `now`, whose actions were drained.
 fn owner(now: Nanos, id: RouterId) -> Engine {
     let mut engine = Engine::new();
-    let garp = GarpPolicy { lower_prio_repeat: 0, lower_prio_delay: Nanos::ZERO, ..GARP };
+    let garp =
+        GarpPolicy { lower_prio_repeat: 0, lower_prio_delay: Nanos::ZERO, ..GarpPolicy::DEFAULT };
     let spec = RouterSpec { interval: AdvertInterval::Secs(1), garp, ..router(255) };
     engine.add_router(id, spec);
     engine.handle_link(now, id, Link::Up(ip(1)));

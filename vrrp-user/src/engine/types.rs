@@ -123,6 +123,19 @@ pub struct GarpPolicy {
     pub lower_prio_delay: Nanos,
 }
 
+impl GarpPolicy {
+    /// keepalived's defaults: five rounds at once, five more after five seconds, no refresh; the same when a
+    /// lower-priority master is heard.
+    pub const DEFAULT: Self = Self {
+        master_repeat: 5,
+        master_delay: Nanos::from_secs(5),
+        refresh: Nanos::ZERO,
+        refresh_repeat: 1,
+        lower_prio_repeat: 5,
+        lower_prio_delay: Nanos::from_secs(5),
+    };
+}
+
 /// What the engine must know about one virtual router; see [`super::Engine::reconfigure`]. What an advertisement
 /// needs is at the end, beside the timers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -319,7 +319,7 @@ prop_compose! {
         (preempt, preempt_delay) in (any::<bool>(), 0_u64..=1_000),
         addresses in proptest::collection::vec(address(), 0..4),
         excluded in proptest::collection::vec(address(), 0..2),
-        garp in prop_oneof![Just(crate::config::draft::DEFAULT_GARP), garp()],
+        garp in prop_oneof![Just(GarpPolicy::DEFAULT), garp()],
         (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<bool>()),
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
         (ignores, tracks) in (any::<bool>(), any::<bool>()),

@@ -11,7 +11,7 @@ use preprocess::{Line, Preprocessor};
 
 use super::Options;
 use super::command;
-use super::draft::{DEFAULT_GARP, Drafts};
+use super::draft::Drafts;
 use super::model::{Scheduling, Severity, V3Checksum};
 use super::report::{Located, Position, Report};
 use super::text;
@@ -86,7 +86,7 @@ impl Default for Globals {
     fn default() -> Self {
         Self {
             version: None,
-            garp: DEFAULT_GARP,
+            garp: GarpPolicy::DEFAULT,
             lower_prio_repeat: None,
             lower_prio_delay: None,
             lower_prio_no_advert: false,
@@ -425,10 +425,10 @@ impl Parser<'_> {
             "vrrp_min_garp" => {
                 if self.boolean(entry) == Some(true) {
                     // What was set before is kept, as far as it is not what it would be anyway.
-                    if garp.master_repeat == DEFAULT_GARP.master_repeat {
+                    if garp.master_repeat == GarpPolicy::DEFAULT.master_repeat {
                         garp.master_repeat = 1;
                     }
-                    if garp.master_delay == DEFAULT_GARP.master_delay {
+                    if garp.master_delay == GarpPolicy::DEFAULT.master_delay {
                         garp.master_delay = Nanos::ZERO;
                     }
                 }

@@ -30,22 +30,25 @@ impl Validator<'_> {
     }
 
     fn delay(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
-        match written {
-            Some(written) if written.value > LONGEST => {
-                let message = "a delay can not be longer than 4294 s";
-                self.repair(written.at, message, "it is ignored", "");
-                Nanos::ZERO
-            }
-            Some(written) => written.value,
-            None => Nanos::ZERO,
-        }
+        self.at_most(LONGEST, written, "a delay can not be longer than 4294 s", "")
     }
 
     pub(super) fn garp_elsewhere(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
+        let message = "addresses on other interfaces must be announced at least once a day";
+        self.at_most(LONGEST_PERIOD, written, message, "86400 s are the most")
+    }
+
+    /// What is written, if it is not too long; zero without it.
+    fn at_most(
+        &mut self,
+        longest: Nanos,
+        written: Option<&Located<Nanos>>,
+        message: &str,
+        hint: &str,
+    ) -> Nanos {
         match written {
-            Some(written) if written.value > LONGEST_PERIOD => {
-                let message = "addresses on other interfaces must be announced at least once a day";
-                self.repair(written.at, message, "it is ignored", "86400 s are the most");
+            Some(written) if written.value > longest => {
+                self.repair(written.at, message, "it is ignored", hint);
                 Nanos::ZERO
             }
             Some(written) => written.value,

@@ -7,7 +7,7 @@ const NOW: Nanos = Nanos::from_secs(100);
 const MASTER: u8 = 9;
 
 fn plain() -> RouterSpec {
-    RouterSpec { garp: GARP, ..router(100) }
+    RouterSpec { garp: GarpPolicy::DEFAULT, ..router(100) }
 }
 
 fn advert(priority: u8, interval: AdvertInterval) -> Advert {
