@@ -61,18 +61,28 @@ impl VrrpUser {
         conf: &str,
         options: &[&str],
     ) -> Result<Self> {
+        Self::start_under(host, &[], file, conf, options)
+    }
+
+    /// As [`VrrpUser::start_with_options`], by a command that replaces itself with the one that follows its arguments,
+    /// such as unshare(1).
+    pub fn start_under(
+        host: &Host,
+        command: &[&str],
+        file: &str,
+        conf: &str,
+        options: &[&str],
+    ) -> Result<Self> {
         let path = host.dir("vrrp-user")?.join(file);
         fs::write(&path, conf).map_err(Error::io(format!("write {file}")))?;
         let bpffs = host.lab().bpffs();
         let conf = path.clone();
         let (path, bpffs) = (path.display().to_string(), bpffs.display().to_string());
         let instance = Self::instance(host);
-        let process = host.spawn(
-            "vrrp-user",
-            &Self::binary()?.display().to_string(),
-            &[&["run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs][..], options]
-                .concat(),
-        )?;
+        let binary = Self::binary()?.display().to_string();
+        let run = [&binary, "run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs];
+        let line = [command, &run, options].concat();
+        let process = host.spawn("vrrp-user", line[0], &line[1..])?;
         Ok(Self { process, host: host.name().into(), instance, conf })
     }
 

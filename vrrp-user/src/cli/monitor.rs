@@ -26,6 +26,7 @@ use super::clock::TimeOfDay;
 use crate::control::Instance;
 use crate::io::bpf;
 use crate::io::capture::{self, Capture};
+use crate::io::timer;
 use crate::wire::dissect::{Content, Packet};
 
 /// How often the samples are read. The kernel side keeps as many as come in that time at most.
@@ -247,7 +248,8 @@ impl Monitor {
         if samples.is_empty() {
             return Ok(());
         }
-        let ahead = now_ns(ClockId::CLOCK_REALTIME)? - now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let stamps = i64::try_from(timer::now().0).unwrap_or(i64::MAX);
+        let ahead = now_ns(ClockId::CLOCK_REALTIME)? - stamps;
         for (reason, sample) in samples {
             let observed = self.refused(reason, &sample, ahead);
             self.pending.push(observed);

@@ -244,6 +244,13 @@ impl Daemon {
     ) -> Result<(Self, Sources), Error> {
         let Options { mut config, config_path, instance, bpffs, pid_file: _, again } = options;
         let started = timer::now();
+        if timer::namespace_offset() != 0 {
+            let ahead = timer::namespace_offset() / 1_000_000_000;
+            log::info!(
+                "in a time namespace: its clock is {ahead} s ahead of the one that stamps arrivals, which is the one \
+                 used here"
+            );
+        }
         // First of all: whoever is told to stop while it starts tidies up, too.
         let signals = signals().map_err(os("cannot handle signals"))?;
         let service =

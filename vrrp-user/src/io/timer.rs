@@ -2,9 +2,14 @@
 //!
 //! A timerfd, because the runtime's own sleep is a millisecond coarse and an advertisement or a
 //! takeover must not be.
+//!
+//! The clock is the one by which the kernel side stamps arrivals (`bpf_ktime_get_ns`). In a time namespace
+//! (time_namespaces(7)) `CLOCK_MONOTONIC` is ahead of it, or behind it, by a constant that is taken off here.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -13,12 +18,36 @@ use tokio::io::unix::AsyncFd;
 
 use crate::engine::time::Nanos;
 
-/// `CLOCK_MONOTONIC` now: the clock of `bpf_ktime_get_ns`, so that it compares with arrival times.
+/// What the time namespace of this process adds to the clocks (time_namespaces(7)); nothing where there are none.
+const OFFSETS: &str = "/proc/self/timens_offsets";
+
+/// By how many nanoseconds `CLOCK_MONOTONIC` is ahead of the kernel's own clock in this process: 0 outside of time
+/// namespaces. It never changes while a process lives.
+pub fn namespace_offset() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| fs::read_to_string(OFFSETS).map_or(0, |text| monotonic_offset(&text)))
+}
+
+/// Reads lines such as `monotonic 86400 0`: clock, seconds, and nanoseconds that are never negative.
+fn monotonic_offset(offsets: &str) -> i64 {
+    let read = |line: &str| {
+        let mut words = line.split_whitespace();
+        let is_ours = words.next() == Some("monotonic");
+        let seconds: i64 = words.next().filter(|_| is_ours)?.parse().ok()?;
+        let nanos: i64 = words.next()?.parse().ok()?;
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+    };
+    offsets.lines().find_map(read).unwrap_or(0)
+}
+
+/// The clock of `bpf_ktime_get_ns` now, so that it compares with arrival times: `CLOCK_MONOTONIC` of the host,
+/// whatever time namespace this process is in.
 pub fn now() -> Nanos {
     match nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) {
         Ok(time) => Nanos(
-            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
-                + u64::try_from(time.tv_nsec()).unwrap_or(0),
+            (u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+                + u64::try_from(time.tv_nsec()).unwrap_or(0))
+            .saturating_add_signed(namespace_offset().saturating_neg()),
         ),
         // Linux has had this clock since 2.6; there is no meaningful way to go on without.
         Err(errno) => unreachable!("CLOCK_MONOTONIC: {errno}"),
@@ -34,7 +63,7 @@ pub fn since_boot() -> Nanos {
     })
 }
 
-/// One absolute timer on `CLOCK_MONOTONIC`.
+/// One absolute timer on the clock of [`now`].
 pub struct Timer {
     fd: AsyncFd<Fd>,
     armed: Option<Nanos>,
@@ -82,7 +111,7 @@ impl Timer {
         match at {
             // An all-zero value would disarm instead of firing at once.
             Some(at) => self.fd.get_ref().0.set(
-                Expiration::OneShot(timespec(Nanos(at.0.max(1)))),
+                Expiration::OneShot(timespec(in_namespace(at, namespace_offset()))),
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             )?,
             None => self.fd.get_ref().0.unset()?,
@@ -112,6 +141,11 @@ impl Timer {
     }
 }
 
+/// A reading of [`now`] as this process's `CLOCK_MONOTONIC` has it, and not zero.
+fn in_namespace(at: Nanos, offset: i64) -> Nanos {
+    Nanos(at.0.saturating_add_signed(offset).max(1))
+}
+
 fn timespec(at: Nanos) -> TimeSpec {
     let secs = i64::try_from(at.0 / 1_000_000_000).unwrap_or(i64::MAX);
     let nanos = i64::try_from(at.0 % 1_000_000_000).unwrap_or(0);
@@ -121,6 +155,26 @@ fn timespec(at: Nanos) -> TimeSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_time_namespace_adds_is_read() {
+        let table = "monotonic           0         0\nboottime            7         0\n";
+        assert_eq!(monotonic_offset(table), 0);
+        assert_eq!(monotonic_offset("monotonic 86400 5\nboottime 0 0\n"), 86_400_000_000_005);
+        // 0.25 s back.
+        assert_eq!(monotonic_offset("boottime 3 0\nmonotonic -1 750000000\n"), -250_000_000);
+        for nonsense in ["", "monotonic", "monotonic x 0", "monotonic 9223372036854775807 0"] {
+            assert_eq!(monotonic_offset(nonsense), 0, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn deadlines_are_on_the_clock_of_the_namespace() {
+        assert_eq!(in_namespace(Nanos(100), 50), Nanos(150));
+        assert_eq!(in_namespace(Nanos(100), -50), Nanos(50));
+        assert_eq!(in_namespace(Nanos(100), -500), Nanos(1));
+        assert_eq!(in_namespace(Nanos::ZERO, 0), Nanos(1));
+    }
 
     #[tokio::test]
     async fn fires_when_due_and_not_before() {
