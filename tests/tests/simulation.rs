@@ -233,7 +233,7 @@ fn random_spec(rng: &mut Rng, router: u8, interval: AdvertInterval, owner: bool)
         },
         down_adverts: 3,
         lower_prio_advert: rng.chance(80),
-        higher_prio_advert: rng.chance(20),
+        higher_prio_advert: rng.pick(&[None, None, None, Some(true), Some(false)]),
         owner_ignores_adverts: false,
         track: tracks(router),
         group: None,
@@ -418,12 +418,13 @@ impl Sim {
     /// The checks of the kernel side, as far as they matter here, and the engine.
     fn receive(&mut self, n: usize, arrival: Nanos, router: RouterId, packet: &[u8]) {
         let node = &mut self.nodes[n];
+        let now = self.now + node.clock_offset;
         let Some(engine) = &mut node.engine else { return };
         let (ip, message) = ipv4::Repr::parse(packet).expect("as sent");
         let ours = node.specs[router.0 as usize].interval;
         let advert = parse_advert(ip.source.into(), ours.version(), message).expect("as sent");
         if ours.version() == Version::V3 || advert.interval == ours {
-            engine.handle_rx(arrival, router, &advert);
+            engine.handle_rx(now, arrival, router, &advert);
         }
     }
 

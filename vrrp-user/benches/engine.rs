@@ -102,7 +102,7 @@ fn engine(priority: Priority) -> Engine {
             garp,
             down_adverts: 3,
             lower_prio_advert: true,
-            higher_prio_advert: false,
+            higher_prio_advert: None,
             owner_ignores_adverts: false,
             track: Box::default(),
             group: None,
@@ -136,7 +136,7 @@ fn advert() -> Advert {
 fn backups() -> Engine {
     let (mut engine, advert) = (engine(Priority(100)), advert());
     for router in 0..ROUTERS {
-        engine.handle_rx(Nanos::ZERO, RouterId(router), &advert);
+        engine.handle_rx(Nanos::ZERO, Nanos::ZERO, RouterId(router), &advert);
         assert!(engine.is_steady(RouterId(router), &advert));
     }
     drain(&mut engine);
@@ -150,7 +150,7 @@ fn rx(c: &mut Criterion) {
     let (mut now, mut router) = (SECOND, 0);
     group.bench_function("handle_rx", |b| {
         b.iter(|| {
-            engine.handle_rx(now, RouterId(router), &advert);
+            engine.handle_rx(now, now, RouterId(router), &advert);
             assert_eq!(drain(&mut engine), 0);
             // Evenly over the interval.
             now += Nanos(SECOND.0 / u64::from(ROUTERS));

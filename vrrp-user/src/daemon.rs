@@ -256,8 +256,11 @@ impl Daemon {
                 Some(found) = sources.finds.recv() => self.found(found),
                 Some(read) = sources.read.recv() => self.configuration_read(read),
             }
-            more = self.drain_ring(&mut sources.ring);
-            self.timers();
+            // Timers are judged by the clock until which everything was heard, however long that takes: after a pause
+            // of the process there is much to hear, and most of them mean nothing any more.
+            let now = timer::now();
+            more = self.drain_ring(&mut sources.ring, now);
+            self.timers(now);
         }
     }
 
@@ -338,8 +341,7 @@ impl Daemon {
         all.map(|(c, name)| ((*name).to_owned(), self.kernel.counter(*c as u32))).collect()
     }
 
-    fn timers(&mut self) {
-        let now = timer::now();
+    fn timers(&mut self, now: Nanos) {
         if self.engine.master_down_due(now) {
             self.sweep();
         }

@@ -284,8 +284,9 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     if !router.lower_prio_advert {
         line("lower priority", "heard as master: not answered by an advertisement".to_owned())?;
     }
-    if router.higher_prio_advert {
-        line("higher priority", "heard as master: one more advertisement is sent".to_owned())?;
+    if let Some(one_more) = router.higher_prio_advert {
+        let what = if one_more { "one more advertisement is sent" } else { "nothing more is sent" };
+        line("higher priority", format!("heard as master: {what}"))?;
     }
     if router.owner_ignores_adverts {
         line("as owner", "it takes no notice of other routers".to_owned())?;

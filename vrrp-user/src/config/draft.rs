@@ -117,7 +117,7 @@ pub(super) struct Draft {
     /// How many advertisements a master has to miss.
     pub(super) down_adverts: Option<Located<String>>,
     /// Whether one more advertisement is sent when yielding.
-    pub(super) higher_prio_advert: bool,
+    pub(super) higher_prio_advert: Option<bool>,
     /// Whether an owner takes no notice of what it hears.
     pub(super) owner_ignores_adverts: Option<Located<bool>>,
     /// Whether the interface must have the source.

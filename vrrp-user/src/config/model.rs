@@ -197,8 +197,9 @@ pub struct Router {
     pub down_adverts: u8,
     /// Whether a lower-priority advertisement is answered by one of ours.
     pub lower_prio_advert: bool,
-    /// Whether one more advertisement is sent when yielding to a higher priority.
-    pub higher_prio_advert: bool,
+    /// Whether one more advertisement is sent when yielding to a higher priority; `None` for where the other one may
+    /// have been master all the time.
+    pub higher_prio_advert: Option<bool>,
     /// `owner_ignore_adverts`: whether it takes no notice of what it hears; only with priority 255.
     pub owner_ignores_adverts: bool,
     /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.

@@ -379,9 +379,7 @@ impl Reader<'_> {
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
             track_source: self.boolean(table, "track_source"),
-            higher_prio_advert: self
-                .boolean(table, "higher_prio_advert")
-                .is_some_and(|on| on.value),
+            higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
             track: self.track(table),
             group: self.string(table, "group"),

@@ -354,7 +354,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("garp", gratuitous(garp, *garp_elsewhere));
     table.push("down_adverts", *down_adverts);
     table.push("lower_prio_advert", *lower_prio_advert);
-    table.push("higher_prio_advert", *higher_prio_advert);
+    table.push("higher_prio_advert", higher_prio_advert.map_or(Value::Null, Value::from));
     table.push("owner_ignores_adverts", *owner_ignores_adverts);
     table.push("track_source", *track_source);
     table.push("v3_checksum", checksum);

@@ -9,31 +9,29 @@ use vrrp_common::reason::Reason;
 use super::router::Router;
 use super::{Counter, Daemon};
 use crate::engine::time::Nanos;
-use crate::engine::types::{RouterId, State};
+use crate::engine::types::{Priority, RouterId, State};
 use crate::io::bpf;
 use crate::io::ring::EventRing;
 use crate::wire::family::from_field;
 use crate::wire::vrrp::parse_advert;
 
-/// Ring-buffer records handled before timers are looked at again.
-const RING_BUDGET: usize = 1024;
-
 impl Daemon {
-    /// Returns whether more may be waiting.
-    pub(super) fn drain_ring(&mut self, ring: &mut EventRing) -> bool {
-        ring.drain(RING_BUDGET, |event, payload| self.heard(&event, payload)) == RING_BUDGET
+    /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
+    /// waiting.
+    pub(super) fn drain_ring(&mut self, ring: &mut EventRing, now: Nanos) -> bool {
+        ring.drain(now, |event, payload| self.heard(now, &event, payload))
     }
 
-    fn heard(&mut self, event: &RxEvent, payload: &[u8]) {
+    fn heard(&mut self, now: Nanos, event: &RxEvent, payload: &[u8]) {
         let claims = [Reason::ArpConflict, Reason::NdiscConflict].map(Reason::index);
         if claims.contains(&event.reason) {
             self.claimed(event, payload);
         } else {
-            self.advert(event, payload);
+            self.advert(now, event, payload);
         }
     }
 
-    fn advert(&mut self, event: &RxEvent, payload: &[u8]) {
+    fn advert(&mut self, now: Nanos, event: &RxEvent, payload: &[u8]) {
         let id = RouterId(event.slot);
         let Some(router) = self.routers.get(event.slot as usize) else {
             return self.count(Counter::BadEvent);
@@ -50,9 +48,12 @@ impl Daemon {
         let source = from_field(event.family, event.source);
         match parse_advert(source, router.version(), payload) {
             Ok(advert) => {
-                self.engine.handle_rx(Nanos(event.ktime_ns), id, &advert);
+                self.engine.handle_rx(now, Nanos(event.ktime_ns), id, &advert);
                 let quiet = if self.engine.is_steady(id, &advert) { event.news } else { 0 };
-                if self.router_mut(id).hear(event.source, quiet) {
+                // Priority 0 is no sign of life, which the kernel side does not know.
+                let source =
+                    if advert.priority == Priority::RESIGN { [0; 16] } else { event.source };
+                if self.router_mut(id).hear(source, quiet) {
                     self.set_quiet(id, quiet);
                 }
                 let mismatches =

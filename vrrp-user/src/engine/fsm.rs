@@ -44,8 +44,9 @@ pub enum Event<'a> {
     LinkUp(IpAddr),
     /// The interface can not carry the router.
     LinkDown(FaultCause),
-    /// An advertisement arrived that passed the receive checks.
-    Advert(&'a Advert),
+    /// An advertisement arrived that passed the receive checks. It is read only now, which is later than it arrived if
+    /// the process was stopped meanwhile.
+    Advert(&'a Advert, ReadAt),
     /// Another advertisement arrived that says what the last one said ([`Router::is_steady`]).
     Heard,
     /// A deadline passed.
@@ -69,6 +70,10 @@ pub enum Event<'a> {
     /// The router stops, for this reason.
     Shutdown(Cause),
 }
+
+/// When an advertisement was read, on the clock on which it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadAt(pub Nanos);
 
 /// What keeps a router from taking part although its interface would let it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +158,10 @@ struct Reported {
     owners: Senders,
     /// How many of its addresses another host claims at the moment.
     contested: u32,
+    /// As master: when it last spoke because of what it heard. Whatever had arrived until then is answered with that.
+    answered: Nanos,
+    /// To whom it gave way last, and when.
+    yielded: Option<(IpAddr, Nanos)>,
 }
 
 /// One virtual router. In this order, because that of thousands lies in no cache when their timers fire: what an
@@ -342,11 +351,13 @@ impl Router {
             }
 
             // RFC 9568 section 6.4.1: Init ignores advertisements; so does keepalived's FAULT.
-            (State::Init | State::Fault, Event::Advert(_)) => {}
+            (State::Init | State::Fault, Event::Advert(..)) => {}
             // RFC 9568 section 6.4.2.
-            (State::Backup, Event::Advert(advert)) => self.hear_as_backup(now, advert, out),
+            (State::Backup, Event::Advert(advert, _)) => self.hear_as_backup(now, advert, out),
             // RFC 9568 section 6.4.3.
-            (State::Master, Event::Advert(advert)) => self.hear_as_master(now, advert, out),
+            (State::Master, Event::Advert(advert, read)) => {
+                self.hear_as_master(now, read, advert, out);
+            }
 
             // RFC 9568 section 6.4.2, for an advertisement that says what the last one said.
             (State::Backup, Event::Heard) => {
@@ -562,12 +573,18 @@ impl Router {
         if !self.examine(advert, out) {
             return;
         }
-        self.heard = self.heard.max(now);
         if advert.priority == Priority::RESIGN {
+            let again = matches!(self.waiting, Waiting::Resigned(_));
+            if again || !self.heeds_resignation(now, advert.source) {
+                // The timer that runs goes on: who resigns again and again must not put it off.
+                return;
+            }
+            self.heard = self.heard.max(now);
             self.waiting = Waiting::Resigned(advert.source);
             self.arm(Timer::MasterDown, self.heard, skew(self.priority, self.active));
             return;
         }
+        self.heard = self.heard.max(now);
         let known = self.master.replace((advert.source, advert.priority));
         let is_new = known.map(|(address, _)| address) != Some(advert.source);
         if advert.priority >= self.priority {
@@ -596,24 +613,44 @@ impl Router {
         self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
     }
 
+    /// Whether a backup lets priority 0 shorten its timer. RFC 9568 section 6.4.2 always does, and so whoever forges it
+    /// beside a living master has the address move to and fro, as fast as the two can speak. Therefore that of a
+    /// master to which we gave way counts only when a master-down interval has passed since, and meanwhile that of
+    /// somebody who is not the master not at all. If it was true, it takes the usual silence to find out.
+    fn heeds_resignation(&self, now: Nanos, source: IpAddr) -> bool {
+        let yielded = self.reported.as_ref().and_then(|reported| reported.yielded);
+        yielded.is_none_or(|(to, at)| {
+            let master = self.master.map(|(master, _)| master);
+            now >= at + self.master_down_interval() || source != to && master == Some(source)
+        })
+    }
+
     /// RFC 9568 section 6.4.3, "If an ADVERTISEMENT is received".
-    fn hear_as_master(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
+    fn hear_as_master(
+        &mut self,
+        now: Nanos,
+        ReadAt(read): ReadAt,
+        advert: &Advert,
+        out: &mut VecDeque<Action>,
+    ) {
         if !self.examine(advert, out) {
             return;
         }
+        let read = read.max(now);
         let (source, priority) = (advert.source, advert.priority);
         if priority == Priority::RESIGN {
-            self.advertise(self.priority, out);
-            self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+            if self.must_answer(now, read) {
+                self.advertise(self.priority, out);
+                self.arm(Timer::Advert, read, interval_span(self.spec.interval));
+            }
         } else if self.local.is_some_and(|us| outranks((priority, source), (self.priority, us))) {
-            // Not in the RFC: the neighbours believe that the contested addresses are here, and the other master, which
-            // has been that all the time, announces them only if it learns of us.
-            if self.spec.higher_prio_advert || self.is_contested() {
+            if self.spec.higher_prio_advert.unwrap_or_else(|| self.was_master_beside_another()) {
                 self.advertise(self.priority, out);
             }
             out.push_back(Action::RemoveAddresses(self.id));
             let wait = master_down_interval(self.priority, advert.interval, self.spec.down_adverts);
             self.become_backup(now, wait, Cause::Yielded { master: source, priority }, out);
+            self.reported().yielded = Some((source, now));
             self.master = Some((source, priority));
             self.learn_interval(advert.interval, out);
         } else {
@@ -621,14 +658,33 @@ impl Router {
                 self.notify(Notice::LowerPriority { source, priority }, out);
             }
             out.push_back(Action::LowerPriority(self.id));
+            if !self.must_answer(now, read) {
+                return;
+            }
+            let absent = self.was_absent(read);
             if self.spec.lower_prio_advert {
                 self.advertise(self.priority, out);
-                self.arm(Timer::Advert, now, interval_span(self.spec.interval));
+                self.arm(Timer::Advert, read, interval_span(self.spec.interval));
             }
             // It has just told everybody that the addresses are where it is.
             self.garp(self.spec.garp.lower_prio_repeat, out);
-            self.arm(Timer::GarpLowerPrio, now, self.spec.garp.lower_prio_delay);
+            self.arm(Timer::GarpLowerPrio, read, self.spec.garp.lower_prio_delay);
+            if absent && self.spec.garp.lower_prio_repeat == 0 {
+                self.announce_again(read, out);
+            }
         }
+    }
+
+    /// Whether a master must speak because of something that arrived at `now` and was read at `read`. Not again for
+    /// what had arrived before it spoke last: after a pause there is a whole queue of that, and one answer is one to
+    /// all of it.
+    fn must_answer(&mut self, now: Nanos, read: Nanos) -> bool {
+        let answered = &mut self.reported().answered;
+        let must = now > *answered;
+        if must {
+            *answered = read;
+        }
+        must
     }
 
     /// Looks at what does not depend on the state; `false` when the advertisement is not for us to act on.
@@ -733,17 +789,29 @@ impl Router {
     fn advertise_on_time(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
         let interval = interval_span(self.spec.interval);
         let due = self.deadlines.get(Timer::Advert).unwrap_or(now);
+        let absent = self.was_absent(now);
         self.advertise(self.priority, out);
         // The period is kept whatever the lateness of a single wake-up, but what was missed is not
         // made up for.
         let next = due + interval;
         self.deadlines.set(Timer::Advert, if next > now { next } else { now + interval });
-        // After such a pause another router was master and the neighbours believe it, even if it
-        // has yielded again unheard.
-        if now - due > interval && now - due > self.master_down_interval() {
-            self.garp(self.spec.garp.master_repeat, out);
-            self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
+        if absent {
+            self.announce_again(now, out);
         }
+    }
+
+    /// Whether a master was silent for so long that another router was master meanwhile: the neighbours believe that
+    /// one, even if it has yielded again unheard.
+    fn was_absent(&self, now: Nanos) -> bool {
+        let due = self.deadlines.get(Timer::Advert).unwrap_or(now);
+        let late = now - due;
+        late > interval_span(self.spec.interval) && late > self.master_down_interval()
+    }
+
+    /// Tells the neighbours where the addresses are, as on becoming master.
+    fn announce_again(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        self.garp(self.spec.garp.master_repeat, out);
+        self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
     }
 
     fn fail(&mut self, now: Nanos, cause: FaultCause, out: &mut VecDeque<Action>) {
@@ -802,6 +870,31 @@ impl Router {
 
     fn reported(&mut self) -> &mut Reported {
         self.reported.get_or_insert_default()
+    }
+
+    /// Whether a master to which this one gives way may have been master all the time. Then the neighbours believe that
+    /// the addresses are here, and the other one announces them only if it learns of us: not in the RFC.
+    ///
+    /// Whoever took over because it heard nobody may have been deaf or cut off. Whoever heard another router resign, or
+    /// pre-empted one, was not; then the higher one has just come, and announces the addresses anyway.
+    fn was_master_beside_another(&self) -> bool {
+        let heard_nobody = match self.cause {
+            Some(Cause::MasterDown { .. } | Cause::Owner | Cause::GroupMaster) => true,
+            Some(
+                Cause::Startup
+                | Cause::MasterResigned(_)
+                | Cause::Preempted { .. }
+                | Cause::Yielded { .. }
+                | Cause::Lost(_)
+                | Cause::Fault(_)
+                | Cause::GroupYielded(_)
+                | Cause::Recovered
+                | Cause::Shutdown
+                | Cause::Removed,
+            )
+            | None => false,
+        };
+        heard_nobody || self.is_contested()
     }
 
     /// Whether another host claims one of its addresses.

@@ -8,6 +8,8 @@ use crate::engine::types::GarpPolicy;
 
 const US: [u8; 4] = [10, 0, 0, 5];
 const SECOND: Nanos = Nanos::from_secs(1);
+/// It is read when it arrives, or as soon as the process runs.
+const AT_ONCE: ReadAt = ReadAt(Nanos::ZERO);
 
 fn ip(octets: [u8; 4]) -> IpAddr {
     octets.into()
@@ -73,7 +75,7 @@ impl Bench {
     }
 
     fn hear(&mut self, source: [u8; 4], priority: u8) {
-        self.event(Event::Advert(&advert(source, priority)));
+        self.event(Event::Advert(&advert(source, priority), AT_ONCE));
     }
 
     /// Goes to the deadline of a timer, which must be set, and fires it.
@@ -186,17 +188,27 @@ fn every_event_in_every_state() {
         ),
         (
             "higher",
-            Event::Advert(&higher),
-            ["Init: ", "!master Backup: down", "remove MASTER->BACKUP Backup: down", "Fault: "],
+            Event::Advert(&higher, AT_ONCE),
+            [
+                "Init: ",
+                "!master Backup: down",
+                "advert(100) remove MASTER->BACKUP Backup: down",
+                "Fault: ",
+            ],
         ),
         (
             "equal, greater address",
-            Event::Advert(&equal_greater),
-            ["Init: ", "!master Backup: down", "remove MASTER->BACKUP Backup: down", "Fault: "],
+            Event::Advert(&equal_greater, AT_ONCE),
+            [
+                "Init: ",
+                "!master Backup: down",
+                "advert(100) remove MASTER->BACKUP Backup: down",
+                "Fault: ",
+            ],
         ),
         (
             "equal, lower address",
-            Event::Advert(&equal_lower),
+            Event::Advert(&equal_lower, AT_ONCE),
             [
                 "Init: ",
                 "!master Backup: down",
@@ -206,7 +218,7 @@ fn every_event_in_every_state() {
         ),
         (
             "lower",
-            Event::Advert(&lower),
+            Event::Advert(&lower, AT_ONCE),
             [
                 "Init: ",
                 "!preempting Backup: down",
@@ -216,11 +228,11 @@ fn every_event_in_every_state() {
         ),
         (
             "priority 0",
-            Event::Advert(&zero),
+            Event::Advert(&zero, AT_ONCE),
             ["Init: ", "Backup: down", "advert(100) Master: adv g2 gr", "Fault: "],
         ),
-        ("our own echo", Event::Advert(&own), still),
-        ("another version", Event::Advert(&v2), still),
+        ("our own echo", Event::Advert(&own, AT_ONCE), still),
+        ("another version", Event::Advert(&v2, AT_ONCE), still),
         (
             "master-down timer",
             Event::Timer(Timer::MasterDown),
@@ -301,7 +313,7 @@ fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
     let mut bench = Bench::up(spec());
     let master = advert([10, 0, 0, 1], 200);
     assert!(!bench.router.is_steady(&master), "nobody was heard");
-    bench.event(Event::Advert(&master));
+    bench.event(Event::Advert(&master, AT_ONCE));
     assert!(bench.router.is_steady(&master));
     bench.out.clear();
     let heard = bench.now;
@@ -322,11 +334,11 @@ fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
     }
     // Nor is a list that differs: each one counts.
     let list = Advert { addresses: vec![], ..master.clone() };
-    bench.event(Event::Advert(&list));
+    bench.event(Event::Advert(&list, AT_ONCE));
     assert!(!bench.router.is_steady(&list));
     // Nor a master that will be pre-empted, or resigned.
     let lower = advert([10, 0, 0, 1], 50);
-    bench.event(Event::Advert(&lower));
+    bench.event(Event::Advert(&lower, AT_ONCE));
     assert!(!bench.router.is_steady(&lower));
     bench.hear([10, 0, 0, 1], 0);
     let before = bench.left(Timer::MasterDown);
@@ -347,11 +359,11 @@ proptest! {
         for (sender, priority, wait) in adverts {
             bench.now += Nanos::from_millis(wait);
             let advert = advert([10, 0, 0, sender], priority);
-            bench.event(Event::Advert(&advert));
+            bench.event(Event::Advert(&advert, AT_ONCE));
             if bench.router.is_steady(&advert) {
                 let mut told = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
                 let mut heard = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
-                told.event(Event::Advert(&advert));
+                told.event(Event::Advert(&advert, AT_ONCE));
                 heard.event(Event::Heard);
                 prop_assert_eq!(told.done(), "");
                 prop_assert_eq!(heard.done(), "");
@@ -435,7 +447,7 @@ fn two_owners_end_as_one_master() {
     });
     bench.done();
     bench.hear([10, 0, 0, 9], 255);
-    assert_eq!(bench.done(), "!owner remove MASTER->BACKUP");
+    assert_eq!(bench.done(), "!owner advert(255) remove MASTER->BACKUP");
     bench.hear([10, 0, 0, 9], 255);
     assert_eq!(bench.done(), "", "reported once, then a backup like any other");
     // RFC 9568 section 6.1: the owner pre-empts lower priorities whatever the mode, and at once.
@@ -546,19 +558,19 @@ fn version_3_learns_the_interval_of_its_master() {
     let mut bench = Bench::up(spec());
     bench.done();
     let slow = Advert { interval: v3(400), ..advert([10, 0, 0, 1], 200) };
-    bench.event(Event::Advert(&slow));
+    bench.event(Event::Advert(&slow, AT_ONCE));
     assert_eq!(bench.done(), "!master !interval");
     // 3 x 4 s + 156 x 4 s / 256
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(14_437_500_000)));
     assert_eq!(bench.router.view().interval, v3(400));
-    bench.event(Event::Advert(&slow));
+    bench.event(Event::Advert(&slow, AT_ONCE));
     assert_eq!(bench.done(), "");
     bench.hear([10, 0, 0, 1], 0);
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(2_437_500_000)), "skew of its interval");
     bench.fire(Timer::MasterDown);
     assert_eq!(bench.left(Timer::Advert), Some(SECOND), "as master our own counts");
     assert_eq!(bench.router.view().interval, v3(100));
-    bench.event(Event::Advert(&slow));
+    bench.event(Event::Advert(&slow, AT_ONCE));
     assert_eq!(
         bench.done(),
         "advert(100) add garp(5) BACKUP->MASTER remove MASTER->BACKUP !interval"
@@ -569,7 +581,7 @@ fn version_3_learns_the_interval_of_its_master() {
 #[test]
 fn a_discarded_advert_teaches_nothing() {
     let mut bench = Bench::up(spec());
-    bench.event(Event::Advert(&Advert { interval: v3(400), ..advert([10, 0, 0, 1], 50) }));
+    bench.event(Event::Advert(&Advert { interval: v3(400), ..advert([10, 0, 0, 1], 50) }, AT_ONCE));
     assert_eq!(bench.done(), "INIT->BACKUP !preempting");
     assert_eq!(bench.router.view().interval, v3(100));
 }
@@ -579,7 +591,7 @@ fn version_2_timers() {
     let interval = AdvertInterval::Secs(5);
     let mut bench = Bench::up(RouterSpec { interval, ..spec() });
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(15_609_375_000)));
-    bench.event(Event::Advert(&Advert { interval, ..advert([10, 0, 0, 1], 0) }));
+    bench.event(Event::Advert(&Advert { interval, ..advert([10, 0, 0, 1], 0) }, AT_ONCE));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(609_375_000)));
 }
 
@@ -599,8 +611,40 @@ fn a_lower_master_is_answered_at_once_each_time_and_reported_once() {
     bench.hear([10, 0, 0, 9], 50);
     assert_eq!(bench.left(Timer::Advert), Some(SECOND));
     assert_eq!(bench.left(Timer::GarpLowerPrio), Some(Nanos::from_secs(5)));
+    bench.now += Nanos::from_millis(1);
     bench.hear([10, 0, 0, 9], 50);
     assert_eq!(bench.done(), "!lower lower advert(100) garp(4) lower advert(100) garp(4)");
+}
+
+#[test]
+fn what_arrived_during_a_pause_is_answered_once() {
+    for priority in [0, 50] {
+        let mut bench = Bench::in_state(State::Master, spec());
+        let resumes = bench.now + Nanos::from_secs(10);
+        let other = advert([10, 0, 0, 9], priority);
+        for _ in 0..100 {
+            bench.now += Nanos::from_millis(100);
+            bench.event(Event::Advert(&other, ReadAt(resumes)));
+        }
+        let done = bench.done();
+        assert_eq!(done.matches("advert(100)").count(), 1, "{done}");
+        assert_eq!(done.matches("garp").count(), usize::from(priority > 0), "{done}");
+        assert_eq!(bench.router.deadlines.get(Timer::Advert), Some(resumes + SECOND));
+        // That was one answer to all of it, and the next one is answered as ever.
+        bench.now = resumes + Nanos::from_millis(1);
+        bench.event(Event::Advert(&other, AT_ONCE));
+        assert_eq!(bench.done().matches("advert(100)").count(), 1);
+    }
+}
+
+#[test]
+fn the_neighbours_are_told_after_a_pause_whether_or_not_another_router_was_heard() {
+    let garp = GarpPolicy { lower_prio_repeat: 0, lower_prio_delay: Nanos::ZERO, ..spec().garp };
+    let mut bench = Bench::in_state(State::Master, RouterSpec { garp, ..spec() });
+    let resumes = bench.now + Nanos::from_secs(10);
+    bench.now = resumes - SECOND;
+    bench.event(Event::Advert(&advert([10, 0, 0, 9], 50), ReadAt(resumes)));
+    assert_eq!(bench.done(), "!lower lower advert(100) garp(5)");
 }
 
 #[test]
@@ -618,7 +662,7 @@ fn a_lower_master_is_left_unanswered_when_so_configured() {
 #[test]
 fn one_more_advert_when_yielding_if_so_configured() {
     let mut bench =
-        Bench::in_state(State::Master, RouterSpec { higher_prio_advert: true, ..spec() });
+        Bench::in_state(State::Master, RouterSpec { higher_prio_advert: Some(true), ..spec() });
     bench.hear([10, 0, 0, 9], 200);
     assert_eq!(bench.done(), "advert(100) remove MASTER->BACKUP");
     assert_eq!(bench.router.view().master, Some((ip([10, 0, 0, 9]), Priority(200))));
@@ -627,7 +671,7 @@ fn one_more_advert_when_yielding_if_so_configured() {
 #[test]
 fn one_more_advert_when_yielding_after_a_split_brain() {
     let yields = |contested: &[bool]| {
-        let mut bench = Bench::in_state(State::Master, spec());
+        let mut bench = after_resignation(spec());
         for begins in contested {
             bench.event(Event::Contested(*begins));
         }
@@ -638,16 +682,118 @@ fn one_more_advert_when_yielding_after_a_split_brain() {
     assert_eq!(yields(&[true, true, false]), "advert(100) remove MASTER->BACKUP");
     assert_eq!(yields(&[true, false]), "remove MASTER->BACKUP");
     assert_eq!(yields(&[false, true]), "advert(100) remove MASTER->BACKUP");
+    assert_eq!(yields(&[]), "remove MASTER->BACKUP");
 
     // It counts for one time as master.
-    let mut bench = Bench::in_state(State::Master, spec());
+    let mut bench = after_resignation(spec());
     bench.event(Event::Contested(true));
     bench.hear([10, 0, 0, 9], 200);
     bench.event(Event::Contested(true));
-    bench.event(Event::Timer(Timer::MasterDown));
+    bench.now += Nanos::from_secs(60);
+    bench.hear([10, 0, 0, 9], 0);
+    bench.fire(Timer::MasterDown);
     bench.done();
     bench.hear([10, 0, 0, 9], 200);
     assert_eq!(bench.done(), "remove MASTER->BACKUP");
+}
+
+/// A master that heard the former one resign, so that its network works.
+fn after_resignation(spec: RouterSpec) -> Bench {
+    let mut bench = Bench::in_state(State::Backup, spec);
+    bench.hear([10, 0, 0, 9], 0);
+    bench.fire(Timer::MasterDown);
+    bench.done();
+    bench
+}
+
+#[test]
+fn one_more_advert_when_yielding_after_hearing_nobody() {
+    // It may have been deaf, or cut off, and the higher one master all the time.
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "advert(100) remove MASTER->BACKUP");
+    // Once, whatever is heard as backup.
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "");
+
+    let silent = RouterSpec { higher_prio_advert: Some(false), ..spec() };
+    let mut bench = Bench::in_state(State::Master, silent);
+    bench.event(Event::Contested(true));
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+}
+
+#[test]
+fn no_more_advert_when_yielding_to_one_that_preempts() {
+    let mut bench = after_resignation(spec());
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+
+    let mut bench = Bench::in_state(State::Backup, spec());
+    bench.hear([10, 0, 0, 8], 50);
+    bench.fire(Timer::MasterDown);
+    bench.done();
+    bench.hear([10, 0, 0, 9], 200);
+    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+}
+
+#[test]
+fn priority_0_of_whom_it_gave_way_to_counts_once_in_a_master_down_interval() {
+    const MASTER: [u8; 4] = [10, 0, 0, 9];
+    // A living master, every second; and 1,000 forged priority 0 a second, from its address or from others.
+    for forged in [MASTER, [10, 0, 0, 7]] {
+        let mut bench = Bench::in_state(State::Backup, spec());
+        let (mut takeovers, end) = (0, bench.now + Nanos::from_secs(60));
+        bench.hear(MASTER, 200);
+        for tick in 1.. {
+            let at = bench.now + Nanos::from_millis(1);
+            if at > end {
+                break;
+            }
+            bench.now = at;
+            if bench.router.deadlines.get(Timer::MasterDown).is_some_and(|due| due <= at) {
+                bench.event(Event::Timer(Timer::MasterDown));
+                takeovers += 1;
+            }
+            bench.hear(forged, 0);
+            if tick % 1000 == 0 {
+                bench.hear(MASTER, 200);
+            }
+        }
+        // A master-down interval of 3.6 s until it counts, the skew of 0.6 s, and up to 1 s until the master is heard.
+        assert!((10..=15).contains(&takeovers), "{takeovers} by {forged:?}");
+    }
+}
+
+#[test]
+fn what_a_stop_costs_soon_after_it_gave_way() {
+    const MASTER: [u8; 4] = [10, 0, 0, 9];
+    let skew = Nanos(609_375_000);
+    let stopped_after = |seconds: u64| {
+        let mut bench = Bench::in_state(State::Master, spec());
+        bench.hear(MASTER, 200);
+        for _ in 0..seconds {
+            bench.now += SECOND;
+            bench.hear(MASTER, 200);
+        }
+        bench.hear(MASTER, 0);
+        bench.left(Timer::MasterDown)
+    };
+    let usual = Nanos(3_609_375_000);
+    assert_eq!(stopped_after(0), Some(usual));
+    assert_eq!(stopped_after(3), Some(usual));
+    assert_eq!(stopped_after(4), Some(skew));
+
+    // Another one that has become master since may stop whenever it likes, and so may one that was never given way to.
+    let mut bench = Bench::in_state(State::Master, spec());
+    bench.hear(MASTER, 200);
+    bench.hear([10, 0, 0, 10], 250);
+    bench.hear([10, 0, 0, 10], 0);
+    assert_eq!(bench.left(Timer::MasterDown), Some(skew));
+    let mut bench = Bench::in_state(State::Backup, spec());
+    bench.hear(MASTER, 200);
+    bench.hear(MASTER, 0);
+    assert_eq!(bench.left(Timer::MasterDown), Some(skew));
 }
 
 #[test]
@@ -658,7 +804,7 @@ fn ties_use_the_address_of_the_moment() {
     assert_eq!(bench.done(), "!lower lower advert(100) garp(4)");
     bench.event(Event::LinkUp(ip([10, 0, 0, 8])));
     bench.hear([10, 0, 0, 9], 100);
-    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+    assert_eq!(bench.done(), "advert(100) remove MASTER->BACKUP");
 }
 
 #[test]
@@ -697,7 +843,7 @@ fn a_differing_list_is_reported_once_until_it_matches_and_counted_each_time() {
     for (advert, expected) in
         [(&bad, "!list"), (&bad, ""), (&reordered, ""), (&bad, "!list"), (&good, "")]
     {
-        bench.event(Event::Advert(advert));
+        bench.event(Event::Advert(advert, AT_ONCE));
         assert_eq!(bench.done(), expected);
         assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)), "not refused");
     }
@@ -708,7 +854,10 @@ fn a_differing_list_is_reported_once_until_it_matches_and_counted_each_time() {
 fn forged_sources_do_not_grow_the_memory() {
     let mut bench = Bench::in_state(State::Master, spec());
     for n in 0..=255 {
-        bench.event(Event::Advert(&Advert { addresses: vec![], ..advert([10, 9, 9, n], 50) }));
+        bench.event(Event::Advert(
+            &Advert { addresses: vec![], ..advert([10, 9, 9, n], 50) },
+            AT_ONCE,
+        ));
     }
     assert_eq!(bench.router.reported().mismatched.0.len(), Senders::MAX);
     assert_eq!(bench.router.reported().rivals.0.len(), Senders::MAX);
@@ -759,7 +908,7 @@ fn an_advert_that_arrived_before_the_take_over_is_judged_as_master() {
     bench.hear([10, 0, 0, 1], 50);
     assert_eq!(bench.done(), "!lower lower advert(100) garp(4)");
     bench.hear([10, 0, 0, 1], 200);
-    assert_eq!(bench.done(), "remove MASTER->BACKUP");
+    assert_eq!(bench.done(), "advert(100) remove MASTER->BACKUP");
     assert_eq!(bench.router.view().since, since, "history runs forward");
 }
 

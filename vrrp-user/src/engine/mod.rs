@@ -13,7 +13,7 @@ pub mod types;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use self::fsm::{Event, Hold, Router};
+use self::fsm::{Event, Hold, ReadAt, Router};
 use self::group::{Group, Verdict};
 use self::time::Nanos;
 use self::timers::Queue;
@@ -32,7 +32,7 @@ const WARM: usize = 64;
 
 /// All virtual routers.
 ///
-/// Every `handle_*` takes `now`, a reading of one monotonic clock; only that of [`Self::handle_rx`]
+/// Every `handle_*` takes a reading of one monotonic clock; only the arrival in [`Self::handle_rx`]
 /// may lie before an earlier one. Events for routers that do not exist are ignored, because a
 /// packet may be on its way while its router goes.
 ///
@@ -223,12 +223,13 @@ impl Engine {
         self.dispatch(now, id, event);
     }
 
-    /// An advertisement for the router passed the receive checks. `now` is its arrival.
+    /// An advertisement for the router passed the receive checks. It arrived at `arrived` and is read at `now`, which
+    /// is the same for all that is read together.
     ///
     /// After a pause, hand over what arrived meanwhile before [`Self::handle_timeout`]: who was asleep
-    /// for too long must hear the new master before it speaks.
-    pub fn handle_rx(&mut self, now: Nanos, id: RouterId, advert: &Advert) {
-        self.dispatch(now, id, Event::Advert(advert));
+    /// for too long must hear the new master before it speaks. A master answers all of it once.
+    pub fn handle_rx(&mut self, now: Nanos, arrived: Nanos, id: RouterId, advert: &Advert) {
+        self.dispatch(arrived, id, Event::Advert(advert, ReadAt(now)));
     }
 
     /// Whether another advertisement just like this one, which the router was just told of, would only

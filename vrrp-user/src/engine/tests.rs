@@ -37,7 +37,7 @@ pub(super) fn router(priority: u8) -> RouterSpec {
         },
         down_adverts: 3,
         lower_prio_advert: true,
-        higher_prio_advert: false,
+        higher_prio_advert: None,
         owner_ignores_adverts: false,
         track: Box::default(),
         group: None,
@@ -80,7 +80,7 @@ prop_compose! {
             preempt_delay: Nanos::from_millis(delay),
             garp,
             lower_prio_advert: flags[1],
-            higher_prio_advert: flags[2],
+            higher_prio_advert: flags[2].then_some(flags[0]),
             ..router(100)
         }
     }
@@ -220,7 +220,7 @@ proptest! {
                         interval,
                         addresses: vec![ip(if matches { 100 } else { 101 })],
                     };
-                    engine.handle_rx(now - Nanos::from_millis(ago), id, &advert);
+                    engine.handle_rx(now, now - Nanos::from_millis(ago), id, &advert);
                 }
                 Step::Up(address) => engine.handle_link(now, id, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, id, Link::Down(FaultCause::InterfaceDown)),
@@ -263,7 +263,7 @@ proptest! {
                     let priority = Priority(priority);
                     let advert =
                         Advert { source: ip(source), priority, interval, addresses: vec![] };
-                    engine.handle_rx(now, id, &advert);
+                    engine.handle_rx(now, now, id, &advert);
                 }
                 Step::Up(address) => engine.handle_link(now, id, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, id, Link::Down(FaultCause::NoAddress)),
@@ -278,6 +278,59 @@ proptest! {
             now = engine.poll_timeout().expect("it waits for something");
             prop_assert!(now <= bound);
             engine.handle_timeout(now);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever was missed and heard during a pause, no timer makes up for it: each router says one thing, and more
+    /// only where it changed its state.
+    #[test]
+    fn nothing_is_made_up_for_after_a_pause(
+        specs in proptest::collection::vec(spec(), ROUTERS as usize),
+        pauses in proptest::collection::vec(
+            (0_u64..60_000, proptest::collection::vec((0..ROUTERS, 0_u64..1000, 0_u8..4, any::<u8>()), 0..100)),
+            1..20,
+        ),
+    ) {
+        let (mut engine, mut now) = (Engine::new(), Nanos::from_secs(100));
+        for (id, spec) in (0..).map(RouterId).zip(specs) {
+            engine.add_router(id, spec);
+            engine.handle_link(now, id, Link::Up(ip(2)));
+        }
+        drain(&mut engine);
+        for (pause, mut arrivals) in pauses {
+            let (start, span) = (now, Nanos::from_millis(pause));
+            now += span;
+            arrivals.sort_by_key(|(_, part, ..)| *part);
+            for (id, part, source, priority) in arrivals {
+                let interval = engine.spec(RouterId(id)).unwrap().interval;
+                let priority = Priority(priority);
+                let advert = Advert { source: ip(source), priority, interval, addresses: vec![] };
+                engine.handle_rx(now, start + Nanos(span.0 / 1000 * part), RouterId(id), &advert);
+            }
+            engine.handle_timeout(now);
+            let (mut said, mut rounds) = ([0; ROUTERS as usize], [0; ROUTERS as usize]);
+            for action in drain(&mut engine) {
+                match action {
+                    Action::SendAdvert { router, .. } => said[router.0 as usize] += 1,
+                    Action::SendGarp { router, .. } => rounds[router.0 as usize] += 1,
+                    Action::Transition { router, .. } => {
+                        said[router.0 as usize] -= 1;
+                        rounds[router.0 as usize] -= 1;
+                    }
+                    Action::AddAddresses(_)
+                    | Action::RemoveAddresses(_)
+                    | Action::LowerPriority(_)
+                    | Action::GroupTransition { .. }
+                    | Action::PriorityChanged { .. }
+                    | Action::Notice { .. } => {}
+                }
+            }
+            prop_assert!(said.iter().all(|adverts| *adverts <= 1), "{said:?}");
+            // Each kind of timer at most once, and what is heard.
+            prop_assert!(rounds.iter().all(|rounds| *rounds <= 4), "{rounds:?}");
+            prop_assert!(engine.poll_timeout().is_none_or(|at| at > now));
         }
     }
 }

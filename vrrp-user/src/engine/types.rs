@@ -163,8 +163,9 @@ pub struct RouterSpec {
     /// `garp_lower_prio`/`lower_prio_no_advert`: whether a lower-priority advertisement heard as master
     /// is answered by one of ours (RFC 9568 section 6.4.3).
     pub lower_prio_advert: bool,
-    /// `higher_prio_send_advert`: whether one more advertisement is sent when yielding to a higher priority.
-    pub higher_prio_advert: bool,
+    /// `higher_prio_send_advert`: whether one more advertisement is sent when yielding to a higher priority; `None` for
+    /// where the other router may have been master all the time.
+    pub higher_prio_advert: Option<bool>,
     /// `owner_ignore_adverts`: whether the owner takes no notice of what it hears.
     pub owner_ignores_adverts: bool,
     /// The group with which it changes state.

@@ -5,7 +5,13 @@ use std::io;
 use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use vrrp_common::event::RxEvent;
+use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
+use vrrp_common::maps::RING_BYTES;
+
+use crate::engine::time::Nanos;
+
+/// No more records fit into the ring.
+const RECORDS: usize = RING_BYTES as usize / EVENT_HEADER_LEN;
 
 /// The consuming end of `EVENTS`.
 pub struct EventRing {
@@ -23,8 +29,8 @@ impl EventRing {
 
     /// Waits until there is something to [`Self::drain`]. Now and then there is nothing after all.
     ///
-    /// Cancel-safe. Must be followed by `drain` until that returns less than its budget: the kernel
-    /// wakes us only for an event that finds the ring empty.
+    /// Cancel-safe. Must be followed by `drain` until that returns false: the kernel wakes us only for an
+    /// event that finds the ring empty.
     ///
     /// # Errors
     ///
@@ -35,17 +41,24 @@ impl EventRing {
         Ok(())
     }
 
-    /// Hands at most `budget` events to `handle`, each with its VRRP message, oldest first, and
-    /// returns how many. As many as `budget` means that more may be waiting.
-    pub fn drain(&mut self, budget: usize, mut handle: impl FnMut(RxEvent, &[u8])) -> usize {
+    /// Hands everything that arrived until `until` to `handle`, each event with its VRRP message, oldest first. Whether
+    /// more may be waiting, which arrived later. Bounded by what the ring holds, because nothing can be added to it
+    /// that is older.
+    pub fn drain(&mut self, until: Nanos, mut handle: impl FnMut(RxEvent, &[u8])) -> bool {
         let ring = self.ring.get_mut();
-        for done in 0..budget {
-            let Some(record) = ring.next() else { return done };
+        for _ in 0..RECORDS {
+            let Some(record) = ring.next() else { return false };
             match RxEvent::split(&record) {
-                Some((event, message)) => handle(event, message),
+                Some((event, message)) => {
+                    let later = event.ktime_ns > until.0;
+                    handle(event, message);
+                    if later {
+                        return true;
+                    }
+                }
                 None => log::error!("event of {} octets is shorter than it says", record.len()),
             }
         }
-        budget
+        true
     }
 }

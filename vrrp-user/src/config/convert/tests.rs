@@ -320,7 +320,7 @@ prop_compose! {
         addresses in proptest::collection::vec(address(), 0..4),
         excluded in proptest::collection::vec(address(), 0..2),
         garp in prop_oneof![Just(GarpPolicy::DEFAULT), garp()],
-        (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<bool>()),
+        (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<Option<bool>>()),
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
         (ignores, tracks) in (any::<bool>(), any::<bool>()),
         dont_track_primary in any::<bool>(),

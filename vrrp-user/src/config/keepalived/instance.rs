@@ -210,11 +210,11 @@ impl Instance {
         set(&mut garp.lower_prio_delay, self.lower_prio_delay);
         let garp_elsewhere = self.extra_if.finish(&globals.extra_if, report);
         let mut no_advert = self.lower_prio_no_advert.unwrap_or(globals.lower_prio_no_advert);
-        let mut one_more = self.higher_prio_send_advert.unwrap_or(globals.higher_prio_send_advert);
+        let mut one_more = self.higher_prio_send_advert.or(globals.higher_prio_send_advert);
         if strict {
             garp.lower_prio_repeat = 0;
             garp.lower_prio_delay = Nanos::ZERO;
-            (no_advert, one_more) = (true, false);
+            (no_advert, one_more) = (true, Some(false));
         }
         Draft {
             at: self.at,

@@ -70,7 +70,7 @@ struct Globals {
     lower_prio_no_advert: bool,
     extra_if: delays::ExtraIf,
     down_adverts: Option<Located<String>>,
-    higher_prio_send_advert: bool,
+    higher_prio_send_advert: Option<bool>,
     v3_checksum: V3Checksum,
     scheduling: Option<Scheduling>,
     strict: bool,
@@ -92,7 +92,7 @@ impl Default for Globals {
             lower_prio_no_advert: false,
             extra_if: delays::ExtraIf::default(),
             down_adverts: None,
-            higher_prio_send_advert: false,
+            higher_prio_send_advert: None,
             v3_checksum: V3Checksum::Rfc5798,
             scheduling: None,
             strict: false,
@@ -438,7 +438,8 @@ impl Parser<'_> {
                 set(&mut globals.lower_prio_no_advert, self.boolean(entry));
             }
             "vrrp_higher_prio_send_advert" => {
-                set(&mut globals.higher_prio_send_advert, self.boolean(entry));
+                let value = self.boolean(entry);
+                globals.higher_prio_send_advert = value.or(globals.higher_prio_send_advert);
             }
             "v3_checksum_as_v2" => set(&mut globals.v3_checksum, self.v3_checksum(entry)),
             "vrrp_rt_priority" => {

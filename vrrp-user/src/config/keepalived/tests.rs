@@ -377,12 +377,20 @@ fn booleans() {
     for on in ["", "on", "true", "yes"] {
         let router =
             quiet(&with(&format!("lower_prio_no_advert {on}\n higher_prio_send_advert {on}")));
-        assert_eq!((router.lower_prio_advert, router.higher_prio_advert), (false, true), "{on}");
+        assert_eq!(
+            (router.lower_prio_advert, router.higher_prio_advert),
+            (false, Some(true)),
+            "{on}"
+        );
     }
     for off in ["off", "false", "no"] {
         let router =
             quiet(&with(&format!("lower_prio_no_advert {off}\n higher_prio_send_advert {off}")));
-        assert_eq!((router.lower_prio_advert, router.higher_prio_advert), (true, false), "{off}");
+        assert_eq!(
+            (router.lower_prio_advert, router.higher_prio_advert),
+            (true, Some(false)),
+            "{off}"
+        );
     }
 }
 
@@ -932,7 +940,7 @@ fn defaults() {
     assert_eq!(router.interval, AdvertInterval::Secs(1));
     assert_eq!(router.authentication, Authentication::None);
     assert_eq!(router.transport, Transport::plain_multicast(None));
-    assert!(router.preempt && router.lower_prio_advert && !router.higher_prio_advert);
+    assert!(router.preempt && router.lower_prio_advert && router.higher_prio_advert.is_none());
     assert_eq!(router.preempt_delay, Nanos::ZERO);
     assert_eq!(router.v3_checksum, V3Checksum::Rfc5798);
     let garp = router.garp;
@@ -1411,7 +1419,7 @@ fn global_defaults() {
     assert_eq!(global("vrrp_version 3", "version 2").interval, AdvertInterval::Secs(1));
     assert!(!global("vrrp_lower_prio_no_advert", "").lower_prio_advert);
     assert!(global("vrrp_lower_prio_no_advert", "lower_prio_no_advert off").lower_prio_advert);
-    assert!(global("vrrp_higher_prio_send_advert", "").higher_prio_advert);
+    assert_eq!(global("vrrp_higher_prio_send_advert", "").higher_prio_advert, Some(true));
     assert_eq!(global("v3_checksum_as_v2", "").v3_checksum, V3Checksum::Rfc9568);
     assert_eq!(
         global("v3_checksum_as_v2", "v3_checksum_as_v2 off").v3_checksum,

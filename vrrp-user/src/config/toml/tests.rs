@@ -155,7 +155,7 @@ fn values() {
     ));
     assert_eq!(router.priority, Priority::OWNER);
     assert_eq!(router.interval, AdvertInterval::Centisecs(Centisecs(150)));
-    assert!(!router.lower_prio_advert && router.higher_prio_advert);
+    assert!(!router.lower_prio_advert && router.higher_prio_advert == Some(true));
     assert_eq!(router.v3_checksum, V3Checksum::Rfc9568);
     assert_eq!((router.garp.master_repeat, router.garp.master_delay), (1, Nanos::ZERO));
     assert_eq!((router.garp.lower_prio_repeat, router.garp.lower_prio_delay), (0, Nanos::ZERO));

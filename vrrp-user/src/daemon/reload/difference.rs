@@ -38,7 +38,10 @@ pub(super) fn differences(
     compare("ttl", &old.ttl(), &new.ttl());
     compare("check_source", &old.checks_source(), &new.checks_source());
     compare("lower_prio_advert", &before.lower_prio_advert, &after.lower_prio_advert);
-    compare("higher_prio_advert", &before.higher_prio_advert, &after.higher_prio_advert);
+    let one_more = |spec: &RouterSpec| {
+        spec.higher_prio_advert.map_or_else(|| "auto".to_owned(), |on| on.to_string())
+    };
+    compare("higher_prio_advert", &one_more(before), &one_more(after));
     let ignores = (&before.owner_ignores_adverts, &after.owner_ignores_adverts);
     compare("owner_ignores_adverts", ignores.0, ignores.1);
     compare("track_source", &old.track_source, &new.track_source);

@@ -42,7 +42,7 @@ fn hear(engine: &mut Engine, at: Nanos, priority: u8) {
         interval: v3(100),
         addresses: vec![ip(100)],
     };
-    engine.handle_rx(at, RouterId(0), &advert);
+    engine.handle_rx(at, at, RouterId(0), &advert);
 }
 
 #[test]

@@ -85,12 +85,12 @@ fn a_repetition_that_is_new_begins_and_one_that_is_gone_ends() {
 #[test]
 fn the_skew_of_a_backup_follows_its_priority() {
     let mut engine = backup(plain());
-    engine.handle_rx(NOW, ID, &advert(200, v3(100)));
+    engine.handle_rx(NOW, NOW, ID, &advert(200, v3(100)));
     let at = NOW + Nanos::from_millis(500);
     engine.reconfigure(at, ID, &RouterSpec { priority: Priority(192), ..plain() });
     // 3 x 1 s + (256 - 192) / 256 x 1 s, of which half a second is over.
     assert_eq!(left(&engine, Timer::MasterDown, at), Some(Nanos::from_millis(2750)));
-    engine.handle_rx(at, ID, &advert(0, v3(100)));
+    engine.handle_rx(at, at, ID, &advert(0, v3(100)));
     engine.reconfigure(at, ID, &RouterSpec { priority: Priority(128), ..plain() });
     assert_eq!(left(&engine, Timer::MasterDown, at), Some(Nanos::from_millis(500)));
 }
@@ -98,7 +98,7 @@ fn the_skew_of_a_backup_follows_its_priority() {
 #[test]
 fn the_interval_of_the_master_counts_more_than_our_own() {
     let mut engine = backup(plain());
-    engine.handle_rx(NOW, ID, &advert(200, v3(300)));
+    engine.handle_rx(NOW, NOW, ID, &advert(200, v3(300)));
     drain(&mut engine);
     engine.reconfigure(NOW, ID, &RouterSpec { interval: v3(50), ..plain() });
     assert_eq!(engine.view(ID).unwrap().interval, v3(300));
@@ -115,7 +115,7 @@ fn the_interval_of_the_master_counts_more_than_our_own() {
 fn a_shorter_interval_of_version_2_is_no_reason_to_take_over() {
     let spec = RouterSpec { interval: AdvertInterval::Secs(10), ..plain() };
     let mut engine = backup(spec);
-    engine.handle_rx(NOW, ID, &advert(200, AdvertInterval::Secs(10)));
+    engine.handle_rx(NOW, NOW, ID, &advert(200, AdvertInterval::Secs(10)));
     let at = NOW + Nanos::from_secs(9);
     engine.reconfigure(at, ID, &RouterSpec { interval: AdvertInterval::Secs(1), ..plain() });
     assert_eq!(left(&engine, Timer::MasterDown, at), Some(Nanos(3_609_375_000)));
@@ -130,7 +130,7 @@ fn pre_emption_that_is_no_longer_wanted_ends() {
     ] {
         let mut engine = backup(plain());
         let heard = NOW + Nanos::from_millis(3600);
-        engine.handle_rx(heard, ID, &advert(50, v3(100)));
+        engine.handle_rx(heard, heard, ID, &advert(50, v3(100)));
         assert_eq!(left(&engine, Timer::MasterDown, heard), Some(Nanos(9_375_000)));
         engine.reconfigure(heard, ID, &spec);
         let down = engine.view(ID).unwrap().master_down_interval;
@@ -139,8 +139,8 @@ fn pre_emption_that_is_no_longer_wanted_ends() {
     // One that goes on does not begin anew.
     let mut engine = backup(plain());
     let heard = NOW + Nanos::from_millis(3600);
-    engine.handle_rx(heard, ID, &advert(50, v3(100)));
-    engine.reconfigure(heard, ID, &RouterSpec { higher_prio_advert: true, ..plain() });
+    engine.handle_rx(heard, heard, ID, &advert(50, v3(100)));
+    engine.reconfigure(heard, ID, &RouterSpec { higher_prio_advert: Some(true), ..plain() });
     assert_eq!(left(&engine, Timer::MasterDown, heard), Some(Nanos(9_375_000)));
 }
 
@@ -148,18 +148,18 @@ fn pre_emption_that_is_no_longer_wanted_ends() {
 fn pre_emption_that_is_new_begins_with_the_next_advertisement() {
     let mut engine = backup(RouterSpec { preempt: false, ..plain() });
     let at = |millis| NOW + Nanos::from_millis(millis);
-    engine.handle_rx(at(3000), ID, &advert(50, v3(100)));
+    engine.handle_rx(at(3000), at(3000), ID, &advert(50, v3(100)));
     engine.reconfigure(at(3100), ID, &plain());
-    engine.handle_rx(at(4000), ID, &advert(50, v3(100)));
+    engine.handle_rx(at(4000), at(4000), ID, &advert(50, v3(100)));
     assert_eq!(left(&engine, Timer::MasterDown, at(3000)), Some(Nanos(3_609_375_000)));
     // What is left of the delay is what is left of the new one.
     let slow = RouterSpec { preempt_delay: Nanos::from_secs(100), ..plain() };
     let mut engine = backup(slow.clone());
-    engine.handle_rx(at(1000), ID, &advert(50, v3(100)));
+    engine.handle_rx(at(1000), at(1000), ID, &advert(50, v3(100)));
     engine.reconfigure(at(1500), ID, &RouterSpec { preempt_delay: Nanos::from_secs(2), ..slow });
-    engine.handle_rx(at(2900), ID, &advert(50, v3(100)));
+    engine.handle_rx(at(2900), at(2900), ID, &advert(50, v3(100)));
     assert_eq!(left(&engine, Timer::MasterDown, at(2900)), Some(Nanos(3_609_375_000)));
-    engine.handle_rx(at(3000), ID, &advert(50, v3(100)));
+    engine.handle_rx(at(3000), at(3000), ID, &advert(50, v3(100)));
     assert_eq!(left(&engine, Timer::MasterDown, at(2900)), Some(Nanos(3_609_375_000)));
 }
 
@@ -168,7 +168,7 @@ fn an_owner_that_gave_way_does_not_come_back_because_of_a_reload() {
     let owner = RouterSpec { priority: Priority::OWNER, ..plain() };
     let (mut engine, now) = (super::owner(NOW, ID), NOW);
     engine.reconfigure(now, ID, &owner);
-    engine.handle_rx(now, ID, &advert(255, v3(100)));
+    engine.handle_rx(now, now, ID, &advert(255, v3(100)));
     assert_eq!(engine.state(ID), Some(State::Backup));
     drain(&mut engine);
     engine.reconfigure(now, ID, &RouterSpec { addresses: vec![ip(101)], ..owner });
@@ -201,7 +201,7 @@ fn fresh(now: Nanos, state: State, spec: &RouterSpec, heard: Option<AdvertInterv
         State::Backup => {
             engine.handle_link(now, ID, Link::Up(ip(1)));
             if let Some(interval) = heard {
-                engine.handle_rx(now, ID, &advert(254, interval));
+                engine.handle_rx(now, now, ID, &advert(254, interval));
             }
         }
         State::Master => {
@@ -237,7 +237,7 @@ proptest! {
                     let priority = Priority(priority);
                     let advert =
                         Advert { source: ip(source), priority, interval, addresses: vec![] };
-                    engine.handle_rx(now - Nanos::from_millis(ago), ID, &advert);
+                    engine.handle_rx(now, now - Nanos::from_millis(ago), ID, &advert);
                 }
                 Step::Up(address) => engine.handle_link(now, ID, Link::Up(ip(address))),
                 Step::Down => engine.handle_link(now, ID, Link::Down(FaultCause::NoAddress)),
@@ -289,7 +289,7 @@ proptest! {
 fn the_advertisements_that_a_master_may_miss_count_from_the_last_one() {
     let mut engine = backup(plain());
     let heard = NOW + Nanos::from_secs(1);
-    engine.handle_rx(heard, ID, &advert(200, v3(100)));
+    engine.handle_rx(heard, heard, ID, &advert(200, v3(100)));
     let at = heard + Nanos::from_millis(500);
     engine.reconfigure(at, ID, &RouterSpec { down_adverts: 10, ..plain() });
     assert_eq!(left(&engine, Timer::MasterDown, heard), Some(Nanos(10_609_375_000)));

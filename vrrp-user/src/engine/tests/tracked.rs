@@ -160,7 +160,7 @@ fn what_a_backup_has_waited_counts() {
     let mut engine = Engine::new();
     engine.add_router(A, tracking(100, &[used(OBJECT, 100, false)]));
     up(&mut engine, START, A);
-    engine.handle_rx(START, A, &advert(250));
+    engine.handle_rx(START, START, A, &advert(250));
     assert_eq!(engine.poll_timeout(), Some(START + Nanos(3_609_375_000)));
     let later = START + Nanos::from_secs(2);
     engine.handle_tracked(later, OBJECT, Health::Up);
@@ -174,21 +174,21 @@ fn crossing_the_priority_of_the_master_begins_and_ends_pre_emption() {
     let mut engine = Engine::new();
     engine.add_router(A, tracking(100, &[used(OBJECT, 50, false)]));
     up(&mut engine, START, A);
-    engine.handle_rx(START, A, &advert(120));
+    engine.handle_rx(START, START, A, &advert(120));
     assert!(engine.is_steady(A, &advert(120)));
     engine.handle_tracked(START, OBJECT, Health::Up);
     let at = |ms| START + Nanos::from_millis(ms);
     // What the kernel side heard meanwhile does not put it off any more.
     engine.handle_heard(at(500), A);
     let due = engine.poll_timeout().unwrap();
-    engine.handle_rx(at(1000), A, &advert(120));
+    engine.handle_rx(at(1000), at(1000), A, &advert(120));
     assert_eq!(engine.poll_timeout(), Some(due));
     assert!(!engine.is_steady(A, &advert(120)));
     // And now it is the lower one again, and has heard the master all the time.
     engine.handle_tracked(at(1500), OBJECT, Health::Down);
     assert_eq!(engine.poll_timeout(), Some(at(1000) + Nanos(3_609_375_000)));
     engine.handle_tracked(at(1600), OBJECT, Health::Up);
-    engine.handle_rx(at(2000), A, &advert(120));
+    engine.handle_rx(at(2000), at(2000), A, &advert(120));
     let due = engine.poll_timeout().unwrap();
     engine.handle_timeout(due);
     let cause = engine.view(A).unwrap().cause;
@@ -318,7 +318,12 @@ fn who_hears_a_master_holds_the_others_back() {
     let mut engine = group([200, 100], &[]);
     started(&mut engine, [A, B]);
     for second in 1..20 {
-        engine.handle_rx(START + Nanos::from_secs(second), B, &advert(150));
+        engine.handle_rx(
+            START + Nanos::from_secs(second),
+            START + Nanos::from_secs(second),
+            B,
+            &advert(150),
+        );
         run(&mut engine, START + Nanos::from_secs(second) + Nanos::from_millis(900));
         assert_eq!(states(&engine, [A, B]), [State::Backup; 2]);
     }
@@ -333,7 +338,7 @@ fn one_that_gives_way_takes_all_along() {
     started(&mut engine, [A, B]);
     let at = START + Nanos::from_secs(4);
     run(&mut engine, at);
-    engine.handle_rx(at, B, &advert(200));
+    engine.handle_rx(at, at, B, &advert(200));
     assert_eq!(states(&engine, [A, B]), [State::Backup; 2]);
     assert_eq!(engine.view(A).unwrap().cause, Some(Cause::GroupYielded(B)));
     // Nobody needs to wait for the silence of the one that nobody outranked.
@@ -475,7 +480,7 @@ fn a_master_is_given_up_after_so_many_advertisements() {
         let mut engine = Engine::new();
         engine.add_router(A, spec(down_adverts));
         up(&mut engine, START, A);
-        engine.handle_rx(START, A, &advert(200));
+        engine.handle_rx(START, START, A, &advert(200));
         let wait = Nanos::from_secs(down_adverts.into()) + skew;
         assert_eq!(engine.poll_timeout(), Some(START + wait));
         engine.reconfigure(START, A, &spec(5));

@@ -1,0 +1,95 @@
+//! Who is master, in circumstances that an election in good order never meets: a process that stood still, a network
+//! that was cut, a router that advertises no address.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::{Duration, Instant};
+
+use vrrp_tests::story::Kind;
+use vrrp_tests::{Host, Instance, Lab, Result, Tcpdump, VrrpUser, pause};
+
+/// More than the master-down interval.
+const STEP: Duration = Duration::from_secs(20);
+const VIP: &str = "10.0.0.100";
+const ROUTER: &str = "VI_1";
+
+fn mac(host: &Host) -> String {
+    host.mac().map(|octet| format!("{octet:02x}")).join(":")
+}
+
+/// A process that stood still says one thing when it goes on, however much it has missed and however much is to hear.
+#[test]
+fn nothing_is_made_up_for_after_a_pause() -> Result<()> {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let observer = lab.host("c", "10.0.0.3/24")?;
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("0.1").to_string();
+    let mut master = VrrpUser::start(&a, &conf(200))?;
+    master.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let mut backup = VrrpUser::start(&b, &conf(100))?;
+    backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    let tcpdump = Tcpdump::start_with(&observer, "proto 112 or arp")?;
+
+    master.freeze(Duration::from_secs(6))?;
+    let resumed = Instant::now();
+    backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    pause(Duration::from_secs(1))?;
+    let lines = tcpdump.log().lines();
+    let span = resumed.elapsed();
+    // The lines were written when the packets were sent, at the latest now.
+    let said = tcpdump.adverts(resumed).iter().filter(|advert| advert.source == "10.0.0.1").count();
+    // On time, the answer to the other master, and two for what was on its way when the process stopped or went on.
+    let most = span.as_millis() / INTERVAL.as_millis() + 4;
+    assert!(said as u128 <= most, "{said} advertisements in {span:?}");
+    assert!(said >= 1, "it goes on");
+    let announced = lines.iter().filter(|(at, line)| {
+        let question = line.contains(&format!("who-has {VIP} "));
+        *at >= resumed && question && line.contains(&format!(" tell {VIP}"))
+    });
+    let announced = announced.count();
+    println!("{said} advertisements and {announced} announcements in {span:?}");
+    // Five rounds for each advertisement of the other one that was answered.
+    assert!((1..=20).contains(&announced), "{announced} announcements");
+    Ok(())
+}
+
+/// The network is whole again before anybody has noticed by ARP that there are two masters: the neighbours believe the
+/// one that took over last, and it is the other one that stays.
+fn neighbours_follow_after_a_cut(stays: Kind) -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let neighbour = lab.host("c", "10.0.0.3/24")?;
+    // The second group of gratuitous ARP must not come while we look.
+    let conf = |priority| {
+        let instance = Instance::new(51, priority, "10.0.0.100/24");
+        instance.with("garp_master_delay 1").to_string()
+    };
+    let mut first = stays.start(&a, &conf(200))?;
+    first.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let mut second = VrrpUser::start(&b, &conf(100))?;
+    second.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    neighbour.spawn("ping", "ping", &["-c", "1", "-W", "5", VIP])?.wait(STEP)?;
+    let believes = |host: &Host| {
+        let believed = neighbour.ip(&["neighbour", "show", VIP])?;
+        Ok(believed.contains(&mac(host)).then_some(()))
+    };
+    lab.wait_until(STEP, "the neighbour knows the master", || believes(&a))?;
+    lab.block_vrrp(&[])?;
+    second.wait_state(&b, ROUTER, "MASTER", STEP)?;
+    lab.wait_until(STEP, "the neighbour believes the second master", || believes(&b))?;
+    lab.unblock_vrrp()?;
+    second.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    lab.wait_until(STEP, "the neighbour believes the master that stays", || believes(&a))?;
+    assert_eq!(second.reason(&b, "arp_conflict")?, 0, "it knew of no conflict");
+    Ok(())
+}
+
+#[test]
+fn neighbours_follow_our_master_after_a_cut() -> Result<()> {
+    neighbours_follow_after_a_cut(Kind::VrrpUser)
+}
+
+#[test]
+fn neighbours_follow_keepalived_after_a_cut() -> Result<()> {
+    neighbours_follow_after_a_cut(Kind::Keepalived)
+}
