@@ -24,6 +24,12 @@ pub const BATCH: usize = 128;
 const QUEUE_KEPT: usize = 64 << 10;
 /// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
 const SEND_BUFFER: usize = 4 << 20;
+/// Send buffer in octets of the sockets for unicast, the most that the kernel takes (it doubles it, `sk_setsockopt` in
+/// net/core/sock.c). What is sent to a peer that answers no ARP or neighbour solicitation waits in the kernel and counts
+/// against the buffer; with the usual size, one dead peer would soon leave no room for the live ones. The bound on what
+/// waits is the one that the kernel has for each neighbour (`unres_qlen_bytes`, 208 KiB by default), and after some
+/// seconds without an answer it is thrown away.
+const UNICAST_SEND_BUFFER: usize = (libc::c_int::MAX / 2) as usize;
 /// Octets of a packet socket's address.
 #[allow(clippy::cast_possible_truncation, reason = "20 octets")]
 const ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
@@ -85,10 +91,8 @@ impl Tx {
         let packet = Socket::new(Domain::PACKET, Type::RAW, None)?;
         // IPPROTO_RAW implies IP_HDRINCL (raw(7)).
         let ip = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
-        setsockopt(&packet, Priority, &PRIORITY_CONTROL)?;
-        setsockopt(&ip, Priority, &PRIORITY_CONTROL)?;
-        // Needs CAP_NET_ADMIN; without it the default does.
-        let _ = setsockopt(&packet, SndBufForce, &SEND_BUFFER);
+        prepare(&packet, SEND_BUFFER)?;
+        prepare(&ip, UNICAST_SEND_BUFFER)?;
         Ok(Self { packet, ip, ipv6: OnceCell::new() })
     }
 
@@ -188,9 +192,17 @@ impl Tx {
     fn ipv6_socket() -> io::Result<Socket> {
         // As with IPv4: `inet6_create`, net/ipv6/af_inet6.c.
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
-        setsockopt(&socket, Priority, &PRIORITY_CONTROL)?;
+        prepare(&socket, UNICAST_SEND_BUFFER)?;
         Ok(socket)
     }
+}
+
+/// Gives a socket its priority and its room.
+fn prepare(socket: &Socket, buffer: usize) -> io::Result<()> {
+    setsockopt(socket, Priority, &PRIORITY_CONTROL)?;
+    // Needs CAP_NET_ADMIN; without it the default does.
+    let _ = setsockopt(socket, SndBufForce, &buffer);
+    Ok(())
 }
 
 /// Sends one packet from a raw socket.
