@@ -26,8 +26,8 @@ use super::group::Fitness;
 use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
 use super::types::{
-    Action, Advert, AdvertInterval, Cause, FaultCause, Lost, Notice, Priority, RouterId,
-    RouterSpec, RouterView, State, Version,
+    Action, Advert, AdvertInterval, Cause, FaultCause, GarpPolicy, Lost, Notice, Priority,
+    RouterId, RouterSpec, RouterView, State, Version,
 };
 
 mod reconfigure;
@@ -36,6 +36,10 @@ mod reconfigure;
 const GROUP: u32 = 128;
 /// Instants in an advertisement interval.
 const GROUPS: u64 = 32;
+
+/// How long at least is between two announcements of the addresses that advertisements of a lower priority ask for:
+/// keepalived's default of the delay between the two that there are in any case.
+const GARP_PAUSE: Nanos = Nanos::from_secs(5);
 
 /// What can happen to a router.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +166,8 @@ struct Reported {
     answered: Nanos,
     /// To whom it gave way last, and when.
     yielded: Option<(IpAddr, Nanos)>,
+    /// From when on an advertisement of a lower priority makes it announce its addresses at once again.
+    garp_free_at: Nanos,
 }
 
 /// One virtual router. In this order, because that of thousands lies in no cache when their timers fire: what an
@@ -407,6 +413,7 @@ impl Router {
             (State::Master, Event::Timer(timer @ Timer::GarpLowerPrio)) => {
                 self.deadlines.cancel(timer);
                 self.garp(self.spec.garp.lower_prio_repeat, out);
+                self.reported().garp_free_at = now + GARP_PAUSE;
             }
             // Never set in these states; should one fire, it must not stay due.
             (State::Master, Event::Timer(timer @ Timer::MasterDown))
@@ -666,12 +673,33 @@ impl Router {
                 self.advertise(self.priority, out);
                 self.arm(Timer::Advert, read, interval_span(self.spec.interval));
             }
-            // It has just told everybody that the addresses are where it is.
-            self.garp(self.spec.garp.lower_prio_repeat, out);
-            self.arm(Timer::GarpLowerPrio, read, self.spec.garp.lower_prio_delay);
+            if absent {
+                // Others were master meanwhile: the neighbours believe them now.
+                self.reported().garp_free_at = Nanos::ZERO;
+            }
+            self.announce_over(read, out);
             if absent && self.spec.garp.lower_prio_repeat == 0 {
                 self.announce_again(read, out);
             }
+        }
+    }
+
+    /// Announces the addresses because another router seems to have done so. The first time as keepalived does, at once
+    /// and again after a delay. Anybody can send advertisements of a lower priority, and each asks for a frame per
+    /// address and round: while they go on, there is one such announcement in [`GARP_PAUSE`].
+    fn announce_over(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        let GarpPolicy { lower_prio_repeat: rounds, lower_prio_delay: delay, .. } = self.spec.garp;
+        if rounds == 0 {
+            return;
+        }
+        let free_at = self.reported().garp_free_at;
+        if now >= free_at {
+            self.garp(rounds, out);
+            self.arm(Timer::GarpLowerPrio, now, delay);
+            self.reported().garp_free_at = now + GARP_PAUSE;
+        } else {
+            let waiting = self.deadlines.get(Timer::GarpLowerPrio).unwrap_or(free_at);
+            self.deadlines.set(Timer::GarpLowerPrio, waiting.min(free_at));
         }
     }
 
@@ -748,6 +776,7 @@ impl Router {
         if let Some(reported) = &mut self.reported {
             reported.rivals = Senders::default();
             reported.contested = 0;
+            reported.garp_free_at = Nanos::ZERO;
         }
         self.deadlines.cancel_all();
         self.advertise(self.priority, out);
@@ -776,7 +805,8 @@ impl Router {
     /// group, so that thousands of routers that became master at one instant do not advertise at one instant ever
     /// after; and its end is one of the instants of the group, so that those that became master one after the other
     /// do not need a wake-up each. The first group, that is all routers of an ordinary host, keeps the exact
-    /// interval from the beginning.
+    /// interval from the beginning. Only earlier is harmless: what comes later than after an interval has eaten into
+    /// the time that the backups wait, and the RFC says how late is too late, but not how early is too early.
     fn second_advert(&self, now: Nanos) -> Nanos {
         let interval = interval_span(self.spec.interval);
         let group = u64::from(self.id.0 / GROUP) % GROUPS;

@@ -613,7 +613,31 @@ fn a_lower_master_is_answered_at_once_each_time_and_reported_once() {
     assert_eq!(bench.left(Timer::GarpLowerPrio), Some(Nanos::from_secs(5)));
     bench.now += Nanos::from_millis(1);
     bench.hear([10, 0, 0, 9], 50);
-    assert_eq!(bench.done(), "!lower lower advert(100) garp(4) lower advert(100) garp(4)");
+    assert_eq!(bench.done(), "!lower lower advert(100) garp(4) lower advert(100)");
+}
+
+/// However many ask, an address is announced in one round of the policy per pause.
+#[test]
+fn lower_masters_cannot_make_it_announce_without_end() {
+    for delay in [0, 1, 5, 60].map(Nanos::from_secs) {
+        let garp = GarpPolicy { lower_prio_delay: delay, ..spec().garp };
+        let mut bench = Bench::in_state(State::Master, RouterSpec { garp, ..spec() });
+        let step = Nanos::from_millis(10);
+        let mut announced = Vec::new();
+        for n in 0..3000u32 {
+            bench.now += step;
+            let due = bench.router.deadlines.get(Timer::GarpLowerPrio);
+            if due.is_some_and(|at| at <= bench.now) {
+                bench.event(Event::Timer(Timer::GarpLowerPrio));
+            }
+            let [.., third, fourth] = n.to_be_bytes();
+            bench.hear([10, 1, third, fourth], 50);
+            let rounds = bench.done().matches("garp(4)").count();
+            announced.extend(std::iter::repeat_n(n, rounds));
+        }
+        assert_eq!(announced[0], 0, "the first one is answered at once");
+        assert!((6..=7).contains(&announced.len()), "in 30 s, with {delay}: {announced:?}");
+    }
 }
 
 #[test]
