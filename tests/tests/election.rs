@@ -53,6 +53,45 @@ fn nothing_is_made_up_for_after_a_pause() -> Result<()> {
     Ok(())
 }
 
+/// A version 2 router that advertises no address is one like any other: of two, one is master.
+fn one_master_without_an_address(other: Kind) -> Result<()> {
+    let lab = Lab::new()?;
+    let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
+    let conf = |priority| {
+        let mut instance = Instance::new(51, priority, VIP);
+        instance.addresses.clear();
+        instance.with("virtual_ipaddress_excluded {\n 10.0.0.100/24\n }").to_string()
+    };
+    let mut ours = VrrpUser::start(&hosts[0], &conf(100))?;
+    let mut other = other.start(&hosts[1], &conf(50))?;
+    ours.wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
+    other.wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
+    // Longer than a backup waits that hears nobody.
+    pause(Duration::from_secs(5))?;
+    assert_eq!(ours.state(&hosts[0], ROUTER)?, "MASTER");
+    assert_eq!(other.state(&hosts[1], ROUTER), "BACKUP");
+    assert_eq!(ours.reason(&hosts[0], "no_addresses")?, 0);
+    ours.stop()?;
+    other.wait_state(&hosts[1], ROUTER, "MASTER", STEP)?;
+    // The other way round: ours follows.
+    let mut ours = VrrpUser::start(&hosts[0], &conf(20))?;
+    ours.wait_state(&hosts[0], ROUTER, "BACKUP", STEP)?;
+    pause(Duration::from_secs(5))?;
+    assert_eq!(ours.state(&hosts[0], ROUTER)?, "BACKUP");
+    assert_eq!(other.state(&hosts[1], ROUTER), "MASTER");
+    Ok(())
+}
+
+#[test]
+fn one_master_of_two_of_ours_without_an_address() -> Result<()> {
+    one_master_without_an_address(Kind::VrrpUser)
+}
+
+#[test]
+fn one_master_beside_keepalived_without_an_address() -> Result<()> {
+    one_master_without_an_address(Kind::Keepalived)
+}
+
 /// The network is whole again before anybody has noticed by ARP that there are two masters: the neighbours believe the
 /// one that took over last, and it is the other one that stays.
 fn neighbours_follow_after_a_cut(stays: Kind) -> Result<()> {

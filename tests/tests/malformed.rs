@@ -123,10 +123,13 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
                 f.checksum_error = error;
             });
         }
-        add(Reason::NoAddresses, "no address", &|f| {
-            f.count = Some(0);
-            f.addresses.clear();
-        });
+        // RFC 9568 section 5.2.5; version 2 has no such rule.
+        if right.version_type >> 4 == 3 {
+            add(Reason::NoAddresses, "no address", &|f| {
+                f.count = Some(0);
+                f.addresses.clear();
+            });
+        }
     }
     for (kind, what) in [(0, "none"), (2, "IP authentication header"), (77, "unheard of")] {
         let frame = Frame { interval: [kind, 1], ..pass() };

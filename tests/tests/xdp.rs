@@ -442,6 +442,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 127),
             Frame::v3(V3, 253),
             Frame::v3(V3, 254),
+            // Version 2 need not have an address.
+            Frame::v2(V2_PASSWORD, 0, 1, PASSWORD, 1),
             Frame::v2(V2_PASSWORD, 255, 1, PASSWORD, 1),
             Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 1),
             Frame::v2(V2_OPEN, 1, 0, none, 3),
@@ -574,7 +576,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             // Only version 3 knows a pseudo-header.
             Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.sum = Sum::PseudoHeader),
         ],
-        Reason::NoAddresses => vec![Frame::v3(V3, 0), Frame::v2(V2_OPEN, 0, 0, none, 3)],
+        Reason::NoAddresses => vec![Frame::v3(V3, 0)],
         Reason::ZeroInterval => vec![
             Frame::v3(V3, 1).with(|f| f.message[5] = 0),
             Frame::v3(V3, 1).with(|f| f.message[4..6].copy_from_slice(&[0xf0, 0])),

@@ -543,7 +543,8 @@ fn refusal<A: Address>(
                 sum + pseudo_header_sum(advert.source, advert.destination, IPPROTO_VRRP, len),
             ));
     ensure(intact, Reason::Checksum)?;
-    ensure(count != 0, Reason::NoAddresses)?;
+    // RFC 9568 section 5.2.5; version 2 has no such rule, and keepalived sends and accepts it there.
+    ensure(count != 0 || entry.version == 2, Reason::NoAddresses)?;
 
     if entry.version == 2 {
         let [.., auth_type, interval, _, _] = advert.header;

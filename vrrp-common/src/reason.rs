@@ -74,7 +74,7 @@ reasons! {
     /// VRRP checksum wrong (RFC 9568 section 5.2.8).
     Checksum = "checksum", Drop, "wrong VRRP checksum";
     /// The address count is zero (RFC 9568 section 5.2.5).
-    NoAddresses = "no_addresses", Drop, "carries no address";
+    NoAddresses = "no_addresses", Drop, "carries no address, which version 3 must";
     /// Version 3: the maximum advertisement interval is zero.
     ZeroInterval = "zero_interval", Drop, "advertisement interval is zero";
     /// Version 2: the interval differs from ours (RFC 3768 section 7.1).

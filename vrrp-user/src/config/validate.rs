@@ -421,14 +421,21 @@ impl Validator<'_> {
             self.repair(at, message, &repair, "list them as excluded");
             excluded.splice(..0, addresses.drain(most..));
         }
-        if addresses.is_empty() && !draft.no_addresses {
+        if addresses.is_empty() {
             let keyword = self.format.addresses;
             let message = format!("{} {} has no {keyword}", self.format.router, draft.name);
             match version {
+                // RFC 9568 section 5.2.5: others must ignore what it sends, so that each of them would be master.
+                Version::V3 => self.report.error(
+                    draft.at,
+                    message,
+                    "version 3 must advertise at least one address, excluded ones do not count; version 2 need not",
+                ),
+                Version::V2 if draft.no_addresses => {}
                 Version::V2 if self.format.lenient && !draft.need_addresses => {
                     self.report.warning(draft.at, message, "it only advertises");
                 }
-                Version::V2 | Version::V3 => {
+                Version::V2 => {
                     self.report.error(draft.at, message, "at least one address is required");
                 }
             }

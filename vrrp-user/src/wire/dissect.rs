@@ -307,7 +307,8 @@ fn message(
     if length < need || length > longest || !length.is_multiple_of(4) {
         problems.push(Reason::VrrpLength);
     }
-    if count == 0 {
+    // RFC 9568 section 5.2.5; version 2 has no such rule.
+    if count == 0 && version != 2 {
         problems.push(Reason::NoAddresses);
     }
     if interval.is_some_and(|interval| interval.as_millis() == 0) {
@@ -409,7 +410,7 @@ mod tests {
     fn every_defect_is_named() {
         use Reason::*;
         type Defect = (&'static str, fn(&mut Vec<u8>), &'static [Reason]);
-        let defects: [Defect; 10] = [
+        let defects: [Defect; 11] = [
             ("version of IP", |p| p[0] = 0x65, &[IpHeader]),
             ("header length", |p| p[0] = 0x41, &[IpHeader]),
             ("TTL", |p| p[8] = 3, &[IpChecksum, Ttl]),
@@ -419,10 +420,12 @@ mod tests {
             ("version", |p| p[20] = 0x51, &[Version, Checksum]),
             ("type", |p| p[20] = 0x22, &[PacketType, Checksum]),
             ("count", |p| p[23] = 4, &[VrrpLength, Checksum]),
+            // Version 2 need not have an address.
+            ("no address, no interval", |p| (p[23], p[25]) = (0, 0), &[ZeroInterval, Checksum]),
             (
-                "no address, no interval",
-                |p| (p[23], p[25]) = (0, 0),
-                &[NoAddresses, ZeroInterval, Checksum],
+                "no address in version 3",
+                |p| (p[20], p[23], p[25]) = (0x31, 0, 100),
+                &[NoAddresses, Checksum],
             ),
         ];
         for (what, damage, expected) in defects {

@@ -211,7 +211,8 @@ pub fn parse_advert(source: IpAddr, version: Version, payload: &[u8]) -> Result<
     if message.message_type() != TYPE_ADVERTISEMENT {
         return Err(Error::Not("a VRRP advertisement"));
     }
-    if message.count() == 0 {
+    // RFC 9568 section 5.2.5; version 2 has no such rule.
+    if message.count() == 0 && version == Version::V3 {
         return Err(Error::NoAddresses);
     }
     let interval = message.interval(version);
@@ -266,6 +267,9 @@ mod tests {
         bad = good;
         bad[3] = 0;
         assert_eq!(parse(&bad), Err(Error::NoAddresses));
+        let empty = [0x21, 7, 100, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let advert = parse_advert(SOURCE, Version::V2, &empty).unwrap();
+        assert_eq!(advert.addresses, [""; 0].map(|_: &str| SOURCE), "version 2 need not have any");
         bad = good;
         bad[5] = 0;
         assert_eq!(parse(&bad), Err(Error::ZeroInterval));

@@ -317,7 +317,7 @@ prop_compose! {
         (priority, interval, transport) in (1_u8..=255, interval(), transport()),
         password in proptest::option::of(any::<[u8; 8]>()),
         (preempt, preempt_delay) in (any::<bool>(), 0_u64..=1_000),
-        addresses in proptest::collection::vec(address(), 0..4),
+        (addresses, first) in (proptest::collection::vec(address(), 0..4), address()),
         excluded in proptest::collection::vec(address(), 0..2),
         garp in prop_oneof![Just(GarpPolicy::DEFAULT), garp()],
         (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<Option<bool>>()),
@@ -335,6 +335,11 @@ prop_compose! {
         let (Transport::Multicast { source, .. } | Transport::Unicast { source, .. }) = transport;
         let track_source = tracks && source.is_some();
         let delayed = preempt && !owner;
+        // RFC 9568 section 5.2.5.
+        let addresses = match (interval, addresses.is_empty()) {
+            (AdvertInterval::Centisecs(_), true) => vec![first],
+            (AdvertInterval::Secs(_), true) | (_, false) => addresses,
+        };
         Router {
             name,
             line: 0,

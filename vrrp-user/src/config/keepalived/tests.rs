@@ -363,10 +363,21 @@ fn version_two_may_have_no_address() {
         accept("vrrp_instance A {\n interface eth0\n virtual_router_id 1\n}\n");
     assert_eq!(config.routers[0].addresses, []);
     assert_eq!(diagnostics, ["1:1: warning: vrrp_instance A has no virtual_ipaddress"]);
-    for version in ["2", "3"] {
-        quiet(&format!(
-            "vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n version {version}\n no_virtual_ipaddress\n}}\n"
-        ));
+    let instance = |version: u8, more: &str| {
+        format!(
+            "vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n version {version}\n {more}\n}}\n"
+        )
+    };
+    quiet(&instance(2, "no_virtual_ipaddress"));
+    let excluded = "no_virtual_ipaddress\n virtual_ipaddress_excluded {\n 10.0.0.1\n }";
+    quiet(&instance(2, excluded));
+    // RFC 9568 section 5.2.5: nobody may listen to it.
+    for more in ["", "no_virtual_ipaddress", excluded] {
+        let errors = refuse(&instance(3, more));
+        assert!(
+            errors[0].starts_with("1:1: error: vrrp_instance A has no virtual_ipaddress"),
+            "{errors:?}"
+        );
     }
 }
 

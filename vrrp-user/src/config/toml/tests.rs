@@ -713,3 +713,21 @@ fn multicast_groups() {
     let errors = load_text(both.as_bytes()).unwrap_err();
     assert!(errors[0].contains("224.0.0.81 does not go with unicast"), "{errors:?}");
 }
+
+/// RFC 9568 section 5.2.5: others must ignore an advertisement of version 3 without addresses. Version 2 has no such rule.
+#[test]
+fn version_three_must_advertise_an_address() {
+    let file = |version: u8, more: &str| {
+        format!(
+            "[[router]]\nname = \"A\"\ninterface = \"eth0\"\nvrid = 1\nversion = {version}\naddresses = []\n{more}"
+        )
+    };
+    for more in ["", "excluded = [\"10.0.0.1\"]\n"] {
+        assert_eq!(load_text(file(2, more).as_bytes()).unwrap().routers[0].addresses, []);
+        let errors = load_text(file(3, more).as_bytes()).unwrap_err();
+        assert!(
+            errors[0].starts_with("1:1: error: router A has no addresses (version 3"),
+            "{errors:?}"
+        );
+    }
+}
