@@ -125,7 +125,7 @@ fn tracks(values: Value, tracks: &[Track], config: &Config) -> Value {
 fn object(table: Table, kind: &str) -> Table {
     let kept = table.0.into_iter().filter(|(key, value)| {
         let usual = match *key {
-            "weight" => Value::Integer(if matches!(kind, "file" | "process") { 1 } else { 0 }),
+            "weight" => Value::Integer(i64::from(kind == "file")),
             "interval" => "1s".into(),
             "fork_delay" | "terminate_delay" | "down_delay" | "up_delay" => "0s".into(),
             "rise" | "fall" | "quorum" => Value::Integer(1),

@@ -136,6 +136,13 @@ pub(super) struct Draft {
     pub(super) extras: Extras,
 }
 
+impl Draft {
+    /// Whether its priority is 255.
+    pub(super) fn is_owner(&self) -> bool {
+        self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255")
+    }
+}
+
 /// Unicast as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnicastDraft {

@@ -250,25 +250,34 @@ impl Router {
         addresses.filter_map(|address| address.dev.as_ref()).any(|dev| *dev != self.interface)
     }
 
-    /// What it depends on besides its own interface: what it tracks, and the interfaces that its addresses, routes
-    /// and rules name, unless these are not tracked. It is in FAULT while one of those is down, as in keepalived.
+    /// What it depends on besides its own interface: what it tracks, and [`Self::implied_interfaces`]. It is in FAULT
+    /// while one of those is down, as in keepalived.
     pub fn dependencies(&self) -> Vec<Track> {
         let mut all = self.track.clone();
-        let addresses = self.addresses.iter().chain(&self.excluded);
-        let addresses = addresses.filter(|address| !address.no_track);
-        let routes = self.extras.routes.iter().filter(|route| !route.no_track);
-        let rules = self.extras.rules.iter().filter(|rule| !rule.no_track);
-        let named = addresses.filter_map(|address| address.dev.as_deref());
-        let named = named.chain(routes.filter_map(|route| route.dev.as_deref()));
-        let named = named
-            .chain(rules.flat_map(|rule| [rule.iif.as_deref(), rule.oif.as_deref()]).flatten());
-        for name in named.filter(|name| **name != self.interface) {
+        for name in self.implied_interfaces() {
             let what = Tracked::Interface(name.to_owned());
             if !all.iter().any(|track| track.what == what) {
                 all.push(Track { what, weight: 0, reverse: false });
             }
         }
         all
+    }
+
+    /// The interfaces that its addresses, routes and rules name, unless these are not tracked; perhaps more than once.
+    /// Its own interface is among them only where it would not be tracked otherwise: for its routes and rules, as in
+    /// keepalived, but not for its addresses.
+    pub fn implied_interfaces(&self) -> impl Iterator<Item = &str> {
+        let addresses = self.addresses.iter().chain(&self.excluded);
+        let addresses = addresses.filter(|address| !address.no_track);
+        let addresses = addresses.filter_map(|address| address.dev.as_deref());
+        let routes = self.extras.routes.iter().filter(|route| !route.no_track);
+        let rules = self.extras.rules.iter().filter(|rule| !rule.no_track);
+        let rules = rules.flat_map(|rule| [rule.iif.as_deref(), rule.oif.as_deref()]).flatten();
+        let others = routes.filter_map(|route| route.dev.as_deref()).chain(rules);
+        let own = self.interface.as_str();
+        addresses
+            .filter(move |name| *name != own)
+            .chain(others.filter(move |name| *name != own || self.dont_track_primary))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::model::{Config, Diagnostic, Tracked};
+use super::model::{Config, Diagnostic, Router, Tracked};
 use super::{Loaded, Options, load};
 
 fn load_as(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
@@ -252,8 +252,167 @@ fn weights_where_there_can_be_none() {
     let text = [objects, &instance("A", 1, tracks), &instance("B", 2, ""), group].concat();
     let (config, diagnostics) = keepalived(&text);
     let left: Vec<_> = config.routers[0].track.iter().map(|t| t.to_string()).collect();
-    assert_eq!(left, ["interface eth1: FAULT while it is down", "file f: FAULT unless it has 0"]);
+    assert_eq!(left, ["interface eth1: +5 while it is up", "file f: FAULT unless it has 0"]);
     assert_eq!(diagnostics.len(), 3, "{diagnostics:?}");
+}
+
+fn tracked(router: &Router) -> Vec<String> {
+    router.track.iter().map(ToString::to_string).collect()
+}
+
+/// keepalived.conf(5) says that it is 1.
+#[test]
+fn a_process_without_weight_means_fault() {
+    let process = "vrrp_track_process p { process cron }\n";
+    let (config, _) = keepalived(&[process, &instance("A", 1, "track_process { p }")].concat());
+    assert_eq!(tracked(&config.routers[0]), ["process p: FAULT while it is down"]);
+    let config = toml(
+        "[[process]]\nname='p'\ncommand='cron'\n[[router]]\nname='A'\ninterface='eth0'\nvrid=1\n\
+         addresses=['10.0.0.1']\ntrack=[{process='p'}]\n",
+    );
+    assert_eq!(tracked(&config.routers[0]), ["process p: FAULT while it is down"]);
+}
+
+/// What both versions of keepalived that were looked at make of it: the device of an address, route or rule counts without
+/// weight.
+#[test]
+fn interfaces_that_addresses_routes_and_rules_name_have_no_weight() {
+    let weighted = "track_interface { eth1 weight -20 reverse }";
+    let fault = ["interface eth1: FAULT while it is down"];
+    for there in [
+        "virtual_ipaddress_excluded { 10.1.0.1 dev eth1 }",
+        "virtual_routes { 10.9.0.0/16 dev eth1 }",
+        "virtual_rules { from 10.9.0.0/16 iif eth1 table 5 priority 9 }",
+    ] {
+        let text = instance("A", 1, &format!("{there}\n {weighted}"));
+        let (config, diagnostics) = keepalived(&text);
+        assert_eq!(tracked(&config.routers[0]), fault, "{there}");
+        assert_eq!(
+            diagnostics,
+            [
+                "6: interface eth1 is tracked with a weight, but an address, route or rule of the router is there; weight \
+              0 is used: interface eth1: FAULT while it is down"
+            ]
+        );
+    }
+    let text = format!("virtual_ipaddress_excluded {{ 10.1.0.1 dev eth1 no_track }}\n {weighted}");
+    let (config, diagnostics) = keepalived(&instance("A", 1, &text));
+    assert_eq!(tracked(&config.routers[0]), ["interface eth1: +20 while it is down"]);
+    assert_eq!(diagnostics, Vec::<String>::new());
+    // Reversed without weight, it stays so.
+    let text = "virtual_ipaddress_excluded { 10.1.0.1 dev eth1 }\n track_interface { eth1 weight 0 reverse }";
+    let (config, _) = keepalived(&instance("A", 1, text));
+    let dependencies = config.routers[0].dependencies();
+    assert_eq!(dependencies.len(), 1);
+    assert_eq!(dependencies[0].to_string(), "interface eth1: FAULT while it is up");
+    let text = "[[router]]\nname='A'\ninterface='eth0'\nvrid=1\naddresses=[{address='10.0.0.1',dev='eth1'}]\n\
+                track=[{interface='eth1',weight=-20}]\n";
+    let errors = messages(&load_as("v.toml", text).unwrap_err());
+    assert_eq!(
+        errors,
+        [
+            "6: interface eth1 is tracked with a weight, but an address, route or rule of the router is there"
+        ]
+    );
+}
+
+#[test]
+fn the_own_interface_is_tracked_anyway() {
+    for primary in ["", "dont_track_primary"] {
+        let text = instance("A", 1, &format!("{primary}\n track_interface {{ eth0 weight 10 }}"));
+        let (config, diagnostics) = keepalived(&text);
+        assert_eq!(tracked(&config.routers[0]), Vec::<String>::new());
+        assert_eq!(
+            diagnostics,
+            ["6: interface eth0 is the router's own, which it depends on anyway; it is ignored"]
+        );
+    }
+    // As in keepalived: where addresses are, but not where routes are.
+    let dependencies = |text: &str| {
+        let (config, _) = keepalived(&instance("A", 1, &format!("dont_track_primary\n {text}")));
+        config.routers[0].dependencies().len()
+    };
+    assert_eq!(dependencies("virtual_ipaddress_excluded { 10.1.0.1 dev eth0 }"), 0);
+    assert_eq!(dependencies("virtual_routes { 10.9.0.0/16 dev eth0 }"), 1);
+}
+
+const TRACKED_BY_GROUP: &str = "vrrp_script s { script /bin/true\n}\n\
+    vrrp_track_process p { process cron\n weight 7\n}\ntrack_file f { file /f\n}\n";
+
+/// Without sync_group_tracking_weight, keepalived says that it ignores the weights of interfaces, and counts them.
+#[test]
+fn weights_that_count_in_spite_of_the_group() {
+    let tracks = "track_interface { eth1 weight -20 }\n track_process { p weight 5 }\n \
+                  track_script { s weight 3 }\n track_file { f weight 1 reverse }";
+    let group = "vrrp_sync_group G { group { A\n B }\n}\n";
+    let text = [TRACKED_BY_GROUP, &instance("A", 1, tracks), &instance("B", 2, ""), group].concat();
+    let (config, diagnostics) = keepalived(&text);
+    assert_eq!(
+        tracked(&config.routers[0]),
+        [
+            "interface eth1: -20 while it is down",
+            "process p: +5 while it is up",
+            "file f: FAULT while it has 0"
+        ]
+    );
+    let ends: Vec<&str> =
+        diagnostics.iter().map(|said| said.rsplit("; ").next().unwrap_or("")).collect();
+    let counts = "it counts all the same, as in keepalived";
+    let fault = "weight 0 is used: file f: FAULT while it has 0";
+    assert_eq!(ends, [counts, counts, "it is not tracked", fault]);
+    assert!(config.groups[0].tracking_weight);
+    // So that its conversion is accepted.
+    let again = toml(&super::convert::toml(&config));
+    assert_eq!(without_lines(again), without_lines(config));
+}
+
+#[test]
+fn what_router_and_group_track_counts_once() {
+    let member = |name, vrid, weight, reverse| {
+        let lines = [("interface", "eth1"), ("script", "s"), ("process", "p"), ("file", "f")]
+            .map(|(kind, what)| format!("track_{kind} {{ {what} weight {weight} {reverse} }}\n"));
+        instance(name, vrid, &lines.concat())
+    };
+    let group = "vrrp_sync_group G { group { A\n B\n C }\n sync_group_tracking_weight\n \
+                 track_interface { eth1 weight -30\n eth0 weight 40 }\n track_script { s weight 11 }\n \
+                 track_process { p weight 9 }\n track_file { f weight 3 reverse }\n}\n";
+    let (a, b) = (member("A", 1, 5, "reverse"), member("B", 2, 0, ""));
+    let c = instance("C", 3, "dont_track_primary");
+    let (config, diagnostics) = keepalived(&[TRACKED_BY_GROUP, &a, &b, &c, group].concat());
+    assert_eq!(
+        tracked(&config.routers[0]),
+        [
+            "interface eth1: -30 while it is down",
+            "script s: +11 while it is up",
+            "process p: -9 while it is up",
+            "file f: its number times -3 is added",
+            "interface eth0: FAULT while it is down",
+        ]
+    );
+    let unweighted = |track: &&str| track.contains("FAULT");
+    assert_eq!(
+        tracked(&config.routers[1]).iter().map(String::as_str).filter(unweighted).count(),
+        5
+    );
+    assert_eq!(tracked(&config.routers[2]), Vec::<String>::new());
+    let said = |part: &str| diagnostics.iter().filter(|said| said.contains(part)).count();
+    assert_eq!(said("is tracked by the sync group G as well; it counts once: "), 4);
+    let again = toml(&super::convert::toml(&config));
+    assert_eq!(without_lines(again), without_lines(config));
+}
+
+#[test]
+fn a_group_with_an_owner_tracks_without_weights() {
+    let group = "vrrp_sync_group G { group { A\n B }\n track_process { p }\n}\n";
+    let text = [
+        TRACKED_BY_GROUP,
+        &instance("A", 1, "priority 255"),
+        &instance("B", 2, "priority 255"),
+        group,
+    ];
+    let (config, diagnostics) = keepalived(&text.concat());
+    assert_eq!(config.groups[0].track[0].to_string(), "process p: FAULT while it is down");
+    assert!(diagnostics[0].contains("weight 0 is used"), "{diagnostics:?}");
 }
 
 #[test]

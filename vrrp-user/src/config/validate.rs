@@ -110,7 +110,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
     config.scripts = validator.objects(scripts);
     config.files = validator.objects(files);
     config.processes = validator.objects(processes);
-    let groups = validator.groups(groups, &drafts);
+    let mut groups = validator.groups(groups, &drafts, &config);
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Family, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
@@ -131,7 +131,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
         names.insert(draft.name.clone(), at.line);
         let track = std::mem::take(&mut draft.track);
         let Some(mut router) = validator.router(draft) else { continue };
-        validator.router_tracks(track, &mut router, &groups, &config);
+        validator.router_tracks(track, &mut router, &mut groups, &config);
         validator.unique_vrid(&router, at, &mut vrids);
         validator.unique_addresses(&router, at, &mut owners);
         config.routers.push(router);

@@ -418,11 +418,12 @@ impl Engine {
         self.dispatch(now, id, Event::GroupHold(hold));
     }
 
-    /// Everything that a router tracks, what its group tracks at the end.
+    /// Everything that a router tracks, what its group tracks at the end. What both track counts as the router has it.
     fn uses<'a>(&'a self, router: &'a Router) -> impl Iterator<Item = &'a TrackUse> {
+        let own = &router.spec().track;
         let group = router.spec().group.and_then(|group| self.groups.get(&group));
-        let shared = group.map_or(&[][..], |group| &group.spec().track);
-        router.spec().track.iter().chain(shared)
+        let shared = group.map_or(&[][..], |group| &group.spec().track).iter();
+        own.iter().chain(shared.filter(|used| own.iter().all(|own| own.object != used.object)))
     }
 
     /// Works out what a router's tracked objects and operators make of it.

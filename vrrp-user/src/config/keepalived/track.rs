@@ -217,7 +217,7 @@ impl Parser<'_> {
             quorum_max: u32::MAX,
             fork_delay: Nanos::ZERO,
             terminate_delay: Nanos::ZERO,
-            weight: 1,
+            weight: 0,
             reverse: false,
         };
         let mut weight = Weight::default();

@@ -230,7 +230,7 @@ impl Reader<'_> {
             quorum_max,
             fork_delay: fork.unwrap_or(delay),
             terminate_delay: terminate.unwrap_or(delay),
-            weight: 1,
+            weight: 0,
             reverse: false,
         };
         Some(ObjectDraft { object, weight: self.weight(table) })

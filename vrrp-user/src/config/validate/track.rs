@@ -20,9 +20,18 @@ const MOST_UP_OR_DOWN: i16 = 253;
 /// The sync groups as written: who is in which, and where that stands.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    groups: Vec<Located<GroupDraft>>,
+    groups: Vec<SyncGroup>,
     /// By name of the router: number of its group.
     members: HashMap<String, usize>,
+}
+
+/// A sync group as written, and what it tracks.
+#[derive(Debug)]
+struct SyncGroup {
+    draft: Located<GroupDraft>,
+    track: Vec<Track>,
+    /// Whether the weights count that its routers track with.
+    tracking_weight: bool,
 }
 
 /// Something with a name and a weight.
@@ -61,7 +70,8 @@ impl Object for TrackFile {
 
 impl Object for TrackProcess {
     const KIND: &'static str = "process";
-    const DEFAULT: i16 = 1;
+    /// Of keepalived itself; keepalived.conf(5) says 1.
+    const DEFAULT: i16 = 0;
     const MOST: i16 = MOST;
     fn name(&self) -> &str {
         &self.name
@@ -169,6 +179,7 @@ impl Validator<'_> {
         &mut self,
         drafts: Vec<Located<GroupDraft>>,
         routers: &[super::Draft],
+        config: &Config,
     ) -> Groups {
         let mut groups = Groups::default();
         let mut lines: HashMap<String, (usize, usize)> = HashMap::new();
@@ -186,7 +197,8 @@ impl Validator<'_> {
                     let message = format!("there is no {} {}", self.format.router, member.value);
                     self.repair(member.at, message, "it is ignored", "");
                 } else if let Some(other) = groups.members.get(&member.value) {
-                    let other = groups.groups.get(*other).map_or(&name, |other| &other.value.name);
+                    let other =
+                        groups.groups.get(*other).map_or(&name, |other| &other.draft.value.name);
                     let message = format!("{} is in the sync group {other} already", member.value);
                     self.repair(member.at, message, "it is ignored here", "");
                 } else {
@@ -194,7 +206,8 @@ impl Validator<'_> {
                 }
             }
             lines.insert(name, (draft.at.line, number));
-            groups.groups.push(draft);
+            let tracking_weight = draft.value.tracking_weight;
+            groups.groups.push(SyncGroup { draft, track: Vec::new(), tracking_weight });
         }
         for router in routers {
             let Some(name) = &router.group else { continue };
@@ -205,7 +218,36 @@ impl Validator<'_> {
                 self.repair(name.at, message, "it is ignored", "add [[group]] with that name");
             }
         }
+        let owners = routers.iter().filter(|router| router.is_owner());
+        let with_owner: HashSet<usize> =
+            owners.filter_map(|router| groups.members.get(&router.name).copied()).collect();
+        for (number, group) in groups.groups.iter_mut().enumerate() {
+            let drafts = std::mem::take(&mut group.draft.value.track);
+            group.track = self.group_tracks(drafts, with_owner.contains(&number), config);
+        }
         groups
+    }
+
+    /// What a sync group tracks. One of its routers may own its addresses: then nothing can have a weight.
+    fn group_tracks(
+        &mut self,
+        drafts: Vec<Located<TrackDraft>>,
+        with_owner: bool,
+        config: &Config,
+    ) -> Vec<Track> {
+        let mut tracks = Vec::new();
+        for (at, mut track) in self.tracks(drafts, config) {
+            if with_owner && track.weight != 0 {
+                track.weight = 0;
+                let message = format!(
+                    "{} is tracked with a weight by a sync group with a router of priority 255, which never changes",
+                    track.what
+                );
+                self.repair(at, message, &format!("weight 0 is used: {track}"), "weight 0");
+            }
+            tracks.push(track);
+        }
+        tracks
     }
 
     /// What a router tracks, as keepalived lets it.
@@ -213,38 +255,113 @@ impl Validator<'_> {
         &mut self,
         drafts: Vec<Located<TrackDraft>>,
         router: &mut Router,
-        groups: &Groups,
+        groups: &mut Groups,
         config: &Config,
     ) {
-        let group = groups.members.get(&router.name).and_then(|number| groups.groups.get(*number));
-        let unweighted = group.filter(|group| !group.value.tracking_weight);
-        let owner = router.priority == Priority::OWNER;
+        let number = groups.members.get(&router.name);
+        let mut group = number.and_then(|number| groups.groups.get_mut(*number));
+        let implied: HashSet<String> = router.implied_interfaces().map(str::to_owned).collect();
         for (at, mut track) in self.tracks(drafts, config) {
-            if track.weight == 0 || (unweighted.is_none() && !owner) {
-                router.track.push(track);
+            let interface = match &track.what {
+                Tracked::Interface(name) => Some(name.as_str()),
+                Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
+            };
+            if self.format.lenient && interface == Some(&router.interface) {
+                let message =
+                    format!("{} is the router's own, which it depends on anyway", track.what);
+                self.repair(at, message, "it is ignored", "");
                 continue;
             }
-            let why = match unweighted {
-                Some(group) => format!(
-                    "the members of sync group {} have one priority to compare",
-                    group.value.name
-                ),
-                None => "priority 255 owns the addresses and never changes".to_owned(),
-            };
-            let message = format!("{} is tracked with a weight, but {why}", track.what);
-            let hint = "weight 0, or in the group: sync_group_tracking_weight, or tracked there";
-            let kept = match &track.what {
-                Tracked::Interface(_) => unweighted.is_some(),
-                // The weight of a file when none is written.
-                Tracked::File(_) => track.weight == 1,
-                Tracked::Script(_) | Tracked::Process(_) => false,
-            };
-            if kept {
-                self.repair(at, message, "weight 0 is used: FAULT while it is down", hint);
+            if track.weight != 0 && interface.is_some_and(|name| implied.contains(name)) {
+                (track.weight, track.reverse) = (0, false);
+                let message = format!(
+                    "{} is tracked with a weight, but an address, route or rule of the router is there",
+                    track.what
+                );
+                let hint =
+                    "no_track, where the router should hold them while the interface is down";
+                self.repair(at, message, &format!("weight 0 is used: {track}"), hint);
+            }
+            if track.weight != 0
+                && !self.weight_counts(at, &mut track, router, group.as_deref_mut())
+            {
+                continue;
+            }
+            if self.format.lenient
+                && let Some(group) = &group
+            {
+                self.as_in_group(at, &mut track, group);
+            }
+            router.track.push(track);
+        }
+        let Some(group) = group.filter(|_| !router.dont_track_primary) else { return };
+        // It depends on its own interface as it is, whatever weight its group has for it.
+        let own = Tracked::Interface(router.interface.clone());
+        let weighted = |track: &Track| track.what == own && (track.weight != 0 || track.reverse);
+        if group.track.iter().any(weighted) && router.track.iter().all(|track| track.what != own) {
+            router.track.push(Track { what: own, weight: 0, reverse: false });
+        }
+    }
+
+    /// What both a router and its group track counts once: in keepalived as the group has it, unless the router tracks it
+    /// without weight.
+    fn as_in_group(&mut self, at: Position, track: &mut Track, group: &SyncGroup) {
+        let Some(shared) = group.track.iter().find(|shared| shared.what == track.what) else {
+            return;
+        };
+        let mut counts = shared.clone();
+        // Of a process keepalived takes the weight alone.
+        if matches!(track.what, Tracked::Process(_)) {
+            counts.reverse = track.reverse;
+        }
+        if track.weight == 0 || *track == counts {
+            return;
+        }
+        let name = &group.draft.value.name;
+        let message = format!("{} is tracked by the sync group {name} as well", track.what);
+        self.repair(at, message, &format!("it counts once: {counts}"), "remove it here");
+        *track = counts;
+    }
+
+    /// Whether something is tracked that has a weight: not where there can be none.
+    fn weight_counts(
+        &mut self,
+        at: Position,
+        track: &mut Track,
+        router: &Router,
+        group: Option<&mut SyncGroup>,
+    ) -> bool {
+        let owner = router.priority == Priority::OWNER;
+        let unweighted = group.filter(|group| !group.draft.value.tracking_weight);
+        let why = match &unweighted {
+            _ if owner => "priority 255 owns the addresses and never changes".to_owned(),
+            None => return true,
+            Some(group) => format!(
+                "the members of sync group {} have one priority to compare",
+                group.draft.value.name
+            ),
+        };
+        let message = format!("{} is tracked with a weight, but {why}", track.what);
+        let hint = "weight 0, or in the group: sync_group_tracking_weight, or tracked there";
+        match (&track.what, unweighted) {
+            // keepalived says that it ignores the weights of interfaces, and nothing of processes.
+            (Tracked::Interface(_) | Tracked::Process(_), Some(group)) if !owner => {
+                self.repair(at, message, "it counts all the same, as in keepalived", hint);
+                group.tracking_weight = true;
+                true
+            }
+            // The weight of a file when none is written.
+            (Tracked::File(_), _) if track.weight == TrackFile::DEFAULT => {
                 track.weight = 0;
-                router.track.push(track);
-            } else {
+                self.repair(at, message, &format!("weight 0 is used: {track}"), hint);
+                true
+            }
+            (
+                Tracked::Interface(_) | Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_),
+                _,
+            ) => {
                 self.repair(at, message, "it is not tracked", hint);
+                false
             }
         }
     }
@@ -252,7 +369,8 @@ impl Validator<'_> {
     /// The sync groups that have routers.
     pub(super) fn finish_groups(&mut self, groups: Groups, config: &mut Config) {
         let Groups { groups, members } = groups;
-        for (number, Located { value: draft, at }) in groups.into_iter().enumerate() {
+        for (number, group) in groups.into_iter().enumerate() {
+            let SyncGroup { draft: Located { value: draft, at }, track, tracking_weight } = group;
             let routers: Vec<&Router> = config
                 .routers
                 .iter()
@@ -278,14 +396,13 @@ impl Validator<'_> {
                 let message = format!("sync group {} has only one router", draft.name);
                 self.report.warning(at, message, "it changes nothing");
             }
-            let track = self.tracks(draft.track, config);
             config.groups.push(Group {
                 name: draft.name,
                 line: at.line,
                 members: names,
-                track: track.into_iter().map(|(_, track)| track).collect(),
+                track,
                 notify: (draft.notify != Notify::default()).then(|| Box::new(draft.notify)),
-                tracking_weight: draft.tracking_weight,
+                tracking_weight,
             });
         }
     }
