@@ -184,7 +184,7 @@ struct Sources {
     /// What is found out about tracked files and processes.
     tracked: mpsc::Receiver<tracked::Report>,
     /// Configurations that were read again.
-    read: mpsc::UnboundedReceiver<reload::Read>,
+    read: mpsc::UnboundedReceiver<reload::Finished>,
 }
 
 impl Daemon {
@@ -205,6 +205,7 @@ impl Daemon {
                 self.watch.next(),
                 self.delays.next(),
                 self.service.next(),
+                self.reloads.next(),
             ];
             let deadline = deadlines.into_iter().flatten().min();
             if let Err(error) = sources.timer.arm(deadline) {
@@ -254,7 +255,7 @@ impl Daemon {
                     self.answer(question);
                 }
                 Some(found) = sources.finds.recv() => self.found(found),
-                Some(read) = sources.read.recv() => self.configuration_read(read),
+                Some(read) = sources.read.recv() => self.reading_ended(read),
             }
             // Timers are judged by the clock until which everything was heard, however long that takes: after a pause
             // of the process there is much to hear, and most of them mean nothing any more.
@@ -358,6 +359,7 @@ impl Daemon {
         if self.delays.next().is_some_and(|at| at <= now) {
             self.delays_due(now);
         }
+        self.reading_due(now);
         if self.tidy_at.is_some_and(|at| at <= now) {
             self.tidy_at = None;
             memory::give_back();

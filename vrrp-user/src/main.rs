@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -60,6 +61,12 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(run) => return run_daemon(*run),
         Command::Completions { shell } => {
             cli::manual::completions(shell, &mut out).context("cannot write")?;
+        }
+        Command::Preflight { config, config_id, instance, memory } => {
+            let options = config::Options { config_id: config_id.config_id, instance };
+            let settings = daemon::reload::Settings { options, ..Default::default() };
+            let usable = daemon::reload::preflight::child(&config, &settings, memory, &mut out)?;
+            return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Man { dir } => {
             cli::manual::pages(&dir)
@@ -140,6 +147,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(refusal) = run.keepalived.refusal() {
         complain(&refusal);
+        return Ok(Exit::Usage.into());
+    }
+    if run.config == Path::new(config::STDIN) {
+        complain("standard input can not be read again on a reload: give --config a file");
         return Ok(Exit::Usage.into());
     }
     for warning in run.keepalived.warnings() {

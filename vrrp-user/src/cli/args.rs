@@ -186,6 +186,21 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Read a configuration for a running daemon before it does. Prints what is wrong, as JSON.
+    #[command(hide = true, name = crate::daemon::reload::preflight::COMMAND)]
+    Preflight {
+        /// Configuration.
+        #[arg(long)]
+        config: PathBuf,
+        #[command(flatten)]
+        config_id: ConfigIdArg,
+        /// Name of the daemon.
+        #[arg(long)]
+        instance: Option<String>,
+        /// How many octets of memory it may take.
+        #[arg(long)]
+        memory: Option<u64>,
+    },
     /// Write the completions of a shell to standard output.
     #[command(hide = true)]
     Completions {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::check;
 use super::terminal::Terminal;
+use crate::config::text::printable;
 use crate::config::{self, LoadError, Loaded, Options, convert};
 
 /// Writes a configuration as TOML, with what is lost on the way as comments; what is wrong with it goes to
@@ -30,20 +31,15 @@ pub fn convert(
             return Ok(false);
         }
     };
-    writeln!(out, "# From {}", shown(&path.display().to_string()))?;
+    writeln!(out, "# From {}", printable(&path.display().to_string()))?;
     if !diagnostics.is_empty() {
         writeln!(out, "#\n# Not taken over as it was written there:")?;
         for diagnostic in &diagnostics {
-            writeln!(out, "# {}", shown(&diagnostic.to_string()))?;
+            writeln!(out, "# {}", diagnostic)?;
         }
     }
     writeln!(out, "\n{}", convert::toml(&config).trim_end())?;
     Ok(true)
-}
-
-/// A text in one line of a comment (TOML 1.0, section Comment).
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -40,7 +40,11 @@ pub(crate) fn quoted(word: &str) -> String {
             '\n' => text += "\\n",
             '\t' => text += "\\t",
             '\r' => text += "\\r",
-            c if c.is_ascii_control() => text += &format!("\\{:03o}", u32::from(c)),
+            c if c.is_control() => {
+                for octet in c.encode_utf8(&mut [0; 4]).bytes() {
+                    text += &format!("\\{octet:03o}");
+                }
+            }
             c => text.push(c),
         }
     }

@@ -12,6 +12,7 @@ use model::{Config, Diagnostic, Severity};
 use report::Report;
 
 pub use log::log;
+pub use source::STDIN;
 
 mod address;
 pub mod command;
@@ -26,6 +27,7 @@ pub mod routes;
 #[cfg(test)]
 mod samples;
 pub mod socket;
+mod source;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;

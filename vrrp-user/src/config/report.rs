@@ -1,14 +1,15 @@
 //! Collects what the readers and the validation have to say, and where.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use super::command::Origin;
 use super::model::{Diagnostic, Severity};
+use super::text::printable;
 
-/// Beyond this many, further diagnostics are only counted: a file that is not a configuration at all must
-/// not fill the memory.
+/// Beyond this many, further warnings and notes are only counted, and beyond as many more, errors: a file that is not
+/// a configuration at all must not fill the memory.
 const MAX_DIAGNOSTICS: usize = 10_000;
 
 /// A file that was read.
@@ -66,6 +67,7 @@ impl<T> Located<T> {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     files: Vec<Arc<str>>,
+    known: HashMap<Arc<str>, FileId>,
     diagnostics: Vec<Diagnostic>,
     seen: HashSet<(Position, String)>,
     suppressed: usize,
@@ -77,11 +79,13 @@ pub(super) struct Report {
 impl Report {
     /// Registers a file under the name by which messages call it.
     pub(super) fn file(&mut self, name: &str) -> FileId {
-        let known = self.files.iter().position(|file| **file == *name);
-        FileId(known.unwrap_or_else(|| {
-            self.files.push(name.into());
-            self.files.len() - 1
-        }))
+        if let Some(known) = self.known.get(name) {
+            return *known;
+        }
+        let (name, id) = (Arc::<str>::from(name), FileId(self.files.len()));
+        self.files.push(Arc::clone(&name));
+        self.known.insert(name, id);
+        id
     }
 
     /// Tells which of many routers of one entry everything is about from now on; `None` for no such entry. What
@@ -120,8 +124,15 @@ impl Report {
     /// Whether a diagnostic would be shown: a line in a loop is read many times, but the user has to mend it
     /// once.
     pub(super) fn is_news(&self, severity: Severity, at: Position, message: &str) -> bool {
-        let room = severity == Severity::Error || self.diagnostics.len() < MAX_DIAGNOSTICS;
-        room && !self.seen.contains(&self.key(at, message))
+        self.has_room(severity) && !self.seen.contains(&self.key(at, message))
+    }
+
+    fn has_room(&self, severity: Severity) -> bool {
+        let most = match severity {
+            Severity::Error => 2 * MAX_DIAGNOSTICS,
+            Severity::Note | Severity::Warning => MAX_DIAGNOSTICS,
+        };
+        self.diagnostics.len() < most
     }
 
     /// Either of them.
@@ -133,7 +144,7 @@ impl Report {
         hint: &str,
     ) {
         self.errors |= severity == Severity::Error;
-        if severity < Severity::Error && self.diagnostics.len() >= MAX_DIAGNOSTICS {
+        if !self.has_room(severity) {
             self.suppressed += 1;
             return;
         }
@@ -161,14 +172,14 @@ impl Report {
     /// All of them, in the order of the file.
     pub(super) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         let order = |diagnostic: &Diagnostic| {
-            let file = self.files.iter().position(|file| **file == *diagnostic.file);
+            let file = self.known.get(&*diagnostic.file).map(|file| file.0);
             (file, diagnostic.line, diagnostic.column)
         };
         self.diagnostics.sort_by_key(order);
         if self.suppressed > 0
             && let Some(last) = self.diagnostics.last()
         {
-            let message = format!("{} more warnings and notes are not shown", self.suppressed);
+            let message = format!("{} more messages are not shown", self.suppressed);
             let more =
                 Diagnostic { message, hint: None, severity: Severity::Warning, ..last.clone() };
             self.diagnostics.push(more);
@@ -190,13 +201,13 @@ impl fmt::Display for Severity {
 impl fmt::Display for Diagnostic {
     /// `FILE:LINE:COLUMN: error: MESSAGE (HINT)`, as compilers write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:", self.file, self.line)?;
+        write!(f, "{}:{}:", printable(&self.file), self.line)?;
         if self.column > 0 {
             write!(f, "{}:", self.column)?;
         }
-        write!(f, " {}: {}", self.severity, self.message)?;
+        write!(f, " {}: {}", self.severity, printable(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, " ({hint})"),
+            Some(hint) => write!(f, " ({})", printable(hint)),
             None => Ok(()),
         }
     }

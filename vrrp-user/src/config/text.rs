@@ -1,5 +1,6 @@
 //! The small notations that both formats share.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An address with an optional prefix length: `10.0.0.1`, `10.0.0.1/24`.
@@ -26,6 +27,23 @@ pub(super) fn full_prefix(address: IpAddr) -> u8 {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,
     }
+}
+
+/// A text as it may be printed: control characters, with which it could command a terminal or make up lines of a log,
+/// are written as escapes.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
 }
 
 /// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
@@ -70,7 +88,8 @@ pub(super) fn broadcast(text: &str, address: Ipv4Addr, prefix: u8) -> Option<Ipv
 
 /// Whether the kernel would take this as the name of an interface (`dev_valid_name`, net/core/dev.c).
 pub(super) fn is_interface_name(name: &str) -> bool {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
+    // The kernel would take control characters, but no terminal should have to.
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     !name.is_empty() && name.len() <= MAX_NAME && name != "." && name != ".." && !name.contains(bad)
 }
 
@@ -159,6 +178,13 @@ mod tests {
         assert_eq!(cidr("10.0.0.1/255.255.255.0"), Some((address, Some(Err("255.255.255.0")))));
         assert_eq!(cidr("10.0.0"), None);
         assert!(matches!(cidr("fe80::1/129"), Some((_, Some(Err("129"))))));
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert!(matches!(printable("é plain"), Cow::Borrowed("é plain")));
+        assert_eq!(printable("a\x1b[2J\u{9b}\n"), "a\\u{1b}[2J\\u{9b}\\n");
+        assert!(!is_interface_name("eth\x1b0"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
 use super::model::{Address, AddressFlags, Listen, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
+use super::source::{Files, Grown};
 use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
@@ -33,7 +34,9 @@ mod track;
 /// # Errors
 /// When the file can not be read; all else goes into the report.
 pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
-    let text = std::fs::read_to_string(path)?;
+    let octets = Files::default().read(path)?;
+    let text = String::from_utf8(octets)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
     Ok(read_text(&path.display().to_string(), &text, report))
 }
 
@@ -43,7 +46,8 @@ pub(super) fn read_text(name: &str, text: &str, report: &mut Report) -> Drafts {
     let line_starts = std::iter::once(0)
         .chain(text.match_indices('\n').map(|(newline, _)| newline + 1))
         .collect();
-    let mut reader = Reader { report, file, text, line_starts, variables: None };
+    let mut reader =
+        Reader { report, file, text, line_starts, variables: None, grown: Grown::default() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let at = reader.position(&error.span().unwrap_or_default());
@@ -61,6 +65,29 @@ struct Reader<'a> {
     line_starts: Vec<usize>,
     /// What `{...}` stands for in strings, within a router.
     variables: Option<Variables>,
+    /// What all entries stand for together.
+    grown: Grown,
+}
+
+/// How much text a table holds, and how many entries its lists have.
+fn size(table: &DeTable<'_>) -> Grown {
+    let mut grown = Grown::default();
+    let mut rest: Vec<&DeValue<'_>> = table.values().map(Spanned::get_ref).collect();
+    while let Some(value) = rest.pop() {
+        match value {
+            DeValue::String(text) => grown.octets += text.len(),
+            DeValue::Array(values) => {
+                grown.parts += values.len();
+                rest.extend(values.iter().map(Spanned::get_ref));
+            }
+            DeValue::Table(table) => rest.extend(table.values().map(Spanned::get_ref)),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+    }
+    grown
 }
 
 /// A table whose keys are taken out one by one; what is left in the end is unknown.
@@ -103,8 +130,6 @@ const ROOT_KEYS: &[&str] = &[
 ];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
-/// Most routers that a file can have, by entries that stand for many.
-const MAX_ROUTERS: usize = 65_536;
 const ROUTER_KEYS: &[&str] = &[
     "name",
     "interface",
@@ -259,9 +284,19 @@ impl Reader<'_> {
         table.fallback = defaults;
         let vrids = self.vrids(&table);
         let interfaces = self.interfaces(&table);
-        let many = vrids.len() * interfaces.len() > 1;
-        if drafts.len() + vrids.len() * interfaces.len() > MAX_ROUTERS {
-            let message = format!("with these, there are more than {MAX_ROUTERS} routers");
+        let count = vrids.len() * interfaces.len();
+        let many = count > 1;
+        // Before any of them is made.
+        let one = [Some(table.table), defaults].into_iter().flatten().map(size).fold(
+            Grown { routers: 1, ..Grown::default() },
+            |sum, one| Grown {
+                routers: 1,
+                parts: sum.parts + one.parts,
+                octets: sum.octets + one.octets,
+            },
+        );
+        if let Err(much) = self.grown.add(one.times(count)) {
+            let message = format!("with what this entry stands for, there are {much}");
             self.report.error(table.at, message, "");
             return;
         }

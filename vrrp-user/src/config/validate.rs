@@ -118,6 +118,7 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
         let at = draft.at;
         let one_of_many = draft.entry.is_some();
         validator.report.entry(draft.entry.take());
+        validator.name(format.router, &draft.name, at);
         if let Some(line) = names.get(&draft.name) {
             let message =
                 format!("there is a {} {} already, in line {line}", format.router, draft.name);
@@ -155,6 +156,14 @@ impl Validator<'_> {
             self.report.warning(at, format!("{message}; {repair}"), hint);
         } else {
             self.report.error(at, message, hint);
+        }
+    }
+
+    /// Names are told to scripts, fifos, logs, metrics and terminals, line by line.
+    fn name(&mut self, kind: &str, name: &str, at: Position) {
+        if name.contains(char::is_control) {
+            let message = format!("the name of {kind} `{name}` has a control character in it");
+            self.report.error(at, message, "give it another name");
         }
     }
 

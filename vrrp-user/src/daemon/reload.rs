@@ -11,6 +11,7 @@
 mod addresses;
 mod difference;
 mod plan;
+pub mod preflight;
 mod read;
 mod report;
 mod routers;
@@ -43,6 +44,10 @@ use tokio::sync::{mpsc, oneshot};
 const PART: usize = 32;
 /// As well, but of those that are only compared.
 const PART_COMPARED: usize = 1024;
+/// How long reading may take, whatever it waits for. Before the client of a reload loses patience.
+const READING: Nanos = Nanos::from_secs(100);
+/// Readers that were given up and have not ended. Each keeps a thread, and what it has read.
+const STUCK: usize = 3;
 /// Reloads that may wait for the one that is under way.
 const WAITING: usize = 8;
 /// Routers of a reload that the log names.
@@ -129,12 +134,26 @@ pub(super) struct Asked {
     pub answer: Option<oneshot::Sender<Reloaded>>,
 }
 
+/// What came of reading a configuration.
+pub struct Finished {
+    /// Which reading that was.
+    number: u64,
+    read: Read,
+}
+
 /// The reloads of the daemon: the one under way, those that wait, and what came of the last one.
 pub(super) struct Reloads {
     settings: Settings,
     serving: Serving,
-    sender: mpsc::UnboundedSender<Read>,
+    sender: mpsc::UnboundedSender<Finished>,
+    /// What is being done, and since when.
     current: Option<(Asked, Nanos)>,
+    /// Which reading is waited for.
+    number: u64,
+    /// Until when, while it is.
+    reading_until: Option<Nanos>,
+    /// Readings that nobody waits for any more, and that go on.
+    stuck: usize,
     under_way: Option<Box<UnderWay>>,
     waiting: VecDeque<Asked>,
     last: Option<LastReload>,
@@ -146,13 +165,16 @@ impl Reloads {
     pub(super) fn new(
         settings: Settings,
         serving: Serving,
-        sender: mpsc::UnboundedSender<Read>,
+        sender: mpsc::UnboundedSender<Finished>,
     ) -> Self {
         Self {
             settings,
             serving,
             sender,
             current: None,
+            number: 0,
+            reading_until: None,
+            stuck: 0,
             under_way: None,
             waiting: VecDeque::new(),
             last: None,
@@ -163,6 +185,11 @@ impl Reloads {
     /// Where metrics are served now.
     pub(super) fn metrics(&self) -> &Option<Listen> {
         &self.serving.metrics
+    }
+
+    /// When a reading must be given up.
+    pub(super) fn next(&self) -> Option<Nanos> {
+        self.reading_until
     }
 
     /// What came of the last one.
@@ -235,15 +262,46 @@ impl Daemon {
             self.service.reloading();
         }
         self.reloads.current = Some((asked, timer::now()));
+        if self.reloads.stuck >= STUCK {
+            let error = format!("{STUCK} readers of the configuration hang already");
+            return self.refuse(vec![error], Vec::new());
+        }
+        self.reloads.number += 1;
+        let number = self.reloads.number;
         let (path, settings) = (self.config_path.clone(), self.reloads.settings.clone());
         let sender = self.reloads.sender.clone();
         let work = move || {
             sched::behind_everything();
             // Nobody waits any more when the daemon stops.
-            let _ = sender.send(read::read(&path, &settings));
+            let _ = sender.send(Finished { number, read: read::read(&path, &settings) });
         };
-        if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
-            self.refuse(vec![format!("cannot start a thread: {error}")], Vec::new());
+        match thread::Builder::new().name("reload".to_owned()).spawn(work) {
+            Ok(_) => self.reloads.reading_until = Some(timer::now() + READING),
+            Err(error) => {
+                self.refuse(vec![format!("cannot start a thread: {error}")], Vec::new());
+            }
+        }
+    }
+
+    /// A reading has ended, be it one that was given up.
+    pub(super) fn reading_ended(&mut self, finished: Finished) {
+        if self.reloads.reading_until.is_some() && finished.number == self.reloads.number {
+            self.reloads.reading_until = None;
+            self.configuration_read(finished.read);
+        } else {
+            self.reloads.stuck = self.reloads.stuck.saturating_sub(1);
+            report::throw_away(finished);
+        }
+    }
+
+    /// Gives up a reading that hangs, so that others can follow.
+    pub(super) fn reading_due(&mut self, now: Nanos) {
+        if self.reloads.reading_until.is_some_and(|until| until <= now) {
+            self.reloads.reading_until = None;
+            self.reloads.stuck += 1;
+            let path = self.config_path.display();
+            let error = format!("{path}: reading it hangs, and was given up after {READING}");
+            self.refuse(vec![error], Vec::new());
         }
     }
 

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io;
 use std::panic;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Makes the allocator take large blocks from the system one by one, and give them back when they are freed.
 /// By default it keeps more and more of them: what a takeover of thousands of routers needs for a second
@@ -16,6 +18,93 @@ pub fn return_large_blocks() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
     }
+}
+
+/// Octets of memory that this process may still take, by its own limits (setrlimit(2)), those of its control groups,
+/// and what the machine has; `None` if nothing says so.
+pub fn room() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    // SIZE RESIDENT SHARED TEXT LIB DATA DT, in pages (proc_pid_statm(5)).
+    let pages: Vec<u64> = statm.split(' ').filter_map(|field| field.trim().parse().ok()).collect();
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    let page = page.and_then(|octets| u64::try_from(octets).ok()).unwrap_or(4096);
+    let own = [(Resource::RLIMIT_AS, 0), (Resource::RLIMIT_DATA, 5)].into_iter();
+    let own = own.filter_map(|(limit, field)| {
+        let (soft, _) = getrlimit(limit).ok()?;
+        let used = pages.get(field)?.saturating_mul(page);
+        (soft != libc::RLIM_INFINITY).then(|| soft.saturating_sub(used))
+    });
+    own.chain(cgroups().iter().filter_map(|group| group.room())).chain(machine()).min()
+}
+
+/// A control group that counts memory.
+struct Cgroup {
+    directory: PathBuf,
+    /// Names of the files with the limit, with what is used, and of the field of `memory.stat` that can be taken back.
+    names: [&'static str; 3],
+}
+
+impl Cgroup {
+    fn room(&self) -> Option<u64> {
+        let [limit, used, cache] = self.names;
+        let number = |name| {
+            let text = fs::read_to_string(self.directory.join(name)).ok()?;
+            text.trim().parse::<u64>().ok()
+        };
+        let stat = fs::read_to_string(self.directory.join("memory.stat")).unwrap_or_default();
+        let cache = stat.lines().find_map(|line| line.strip_prefix(cache)?.trim().parse().ok());
+        // `max` is no number.
+        let limit = number(limit)?;
+        Some(limit.saturating_sub(number(used)?.saturating_sub(cache.unwrap_or(0))))
+    }
+}
+
+/// The control groups that this process is in, and those above them (cgroups(7)).
+fn cgroups() -> Vec<Cgroup> {
+    const V2: [&str; 3] = ["memory.max", "memory.current", "inactive_file "];
+    const V1: [&str; 3] =
+        ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "];
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut groups = Vec::new();
+    for line in text.lines() {
+        // NUMBER:CONTROLLERS:/PATH
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let (mount, names) = match controllers {
+            "" => ("/sys/fs/cgroup", V2),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", V1)
+            }
+            _ => continue,
+        };
+        for above in Path::new(path.trim_start_matches('/')).ancestors() {
+            groups.push(Cgroup { directory: Path::new(mount).join(above), names });
+        }
+    }
+    groups
+}
+
+/// What the machine has for new processes without swapping.
+fn machine() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Makes this process end rather than take more than so much memory from now on, and be the first to end when there is
+/// none left: for one that works for another that must live.
+pub fn expendable(octets: Option<u64>) {
+    // To be more willing is always permitted.
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", "1000") {
+        log::debug!("oom_score_adj: {error}");
+    }
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let Some(octets) = octets else { return };
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let data = statm.split(' ').nth(5).and_then(|pages| pages.trim().parse::<u64>().ok());
+    let limit = octets.saturating_add(data.unwrap_or(0).saturating_mul(4096));
+    let (_, hard) = getrlimit(Resource::RLIMIT_DATA).unwrap_or((limit, limit));
+    let _ = setrlimit(Resource::RLIMIT_DATA, limit.min(hard), hard);
 }
 
 /// Runs something that needs much memory for a short time. The allocator gives each thread a heap of its own:
@@ -89,4 +178,28 @@ pub fn lock() -> io::Result<()> {
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
     // SAFETY: the call takes numbers only.
     if unsafe { libc::mlockall(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_this_test() {
+        let room = room().unwrap();
+        assert!(room > 1 << 20, "{room}");
+        let group = Cgroup {
+            directory: tempfile::tempdir().unwrap().keep(),
+            names: ["limit", "used", "cache "],
+        };
+        let write = |name: &str, text: &str| fs::write(group.directory.join(name), text).unwrap();
+        write("limit", "max\n");
+        write("used", "1000\n");
+        assert_eq!(group.room(), None);
+        write("limit", "4000\n");
+        assert_eq!(group.room(), Some(3000));
+        write("memory.stat", "anon 5\ncache 300\n");
+        assert_eq!(group.room(), Some(3300));
+        fs::remove_dir_all(&group.directory).unwrap();
+    }
 }

@@ -6,13 +6,14 @@ use std::io::{self, Write};
 
 use super::super::terminal::{Colour, Terminal, wrapped};
 use crate::config::model::{Diagnostic, Severity};
+use crate::config::text::printable;
 
 /// Columns before a line of the file.
 const INDENT: usize = 4;
 /// Longest piece of a line of the file where the terminal does not say.
 const LONGEST: usize = 160;
 /// Largest file that is read once more to show lines of it, in octets.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: u64 = 32 << 20;
 
 /// Lines of files, each file read once.
 #[derive(Default)]
@@ -53,7 +54,7 @@ pub fn write(
             excerpt(line, diagnostic, terminal, out)?;
         }
         if let Some(hint) = &diagnostic.hint {
-            for line in wrapped(hint, room(terminal)) {
+            for line in wrapped(&printable(hint), room(terminal)) {
                 writeln!(out, "{:INDENT$}{line}", "")?;
             }
         }
@@ -77,6 +78,7 @@ fn room(terminal: Terminal) -> usize {
 /// `FILE:LINE:COLUMN: error: MESSAGE`, continued with an indentation where the terminal ends.
 fn head(diagnostic: &Diagnostic, terminal: Terminal, out: &mut impl Write) -> io::Result<()> {
     let Diagnostic { file, line, column, severity, message, .. } = diagnostic;
+    let (file, message) = (printable(file), printable(message));
     let place = match column {
         0 => format!("{file}:{line}:"),
         _ => format!("{file}:{line}:{column}:"),

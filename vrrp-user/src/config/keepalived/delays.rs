@@ -87,7 +87,7 @@ impl Parser<'_> {
                 "interface" => group.interfaces.extend(self.value(&inner)),
                 "interfaces" => {
                     self.enter_block(&inner);
-                    while let Some(line) = self.block_entry(&inner) {
+                    while let Some(line) = self.list_entry(&inner) {
                         group.interfaces.push(line.keyword);
                         group.interfaces.extend(line.parameters);
                     }
@@ -102,7 +102,7 @@ impl Parser<'_> {
     /// whatever its manual says.
     pub(super) fn up_down_delays(&mut self, entry: &Entry, to: &mut Vec<Located<LinkDelay>>) {
         self.enter_block(entry);
-        while let Some(line) = self.block_entry(entry) {
+        while let Some(line) = self.list_entry(entry) {
             let interface = line.keyword.value.clone();
             let mut delays = [Nanos::ZERO; 2];
             let mut usable = true;

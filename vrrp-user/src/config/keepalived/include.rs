@@ -83,6 +83,25 @@ pub(super) fn directive(text: &str, usual: Strictness) -> Option<(&str, Strictne
     Some((pattern.trim().trim_matches('"'), Strictness { readable, exists, matches }))
 }
 
+/// Most patterns that alternatives in braces may stand for. Each takes glob(3) time and memory, whether anything
+/// matches or not.
+const MAX_ALTERNATIVES: usize = 4_096;
+
+/// For how many patterns one stands at most: `{a,b}` for two, and several of them for each combination.
+fn alternatives(pattern: &str) -> usize {
+    let mut open = Vec::new();
+    let mut count: usize = 1;
+    for c in pattern.chars() {
+        match c {
+            '{' => open.push(1),
+            ',' => open.last_mut().into_iter().for_each(|words| *words += 1),
+            '}' => count = count.saturating_mul(open.pop().unwrap_or(1)),
+            _ => {}
+        }
+    }
+    count
+}
+
 /// What a pattern stands for.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -95,6 +114,13 @@ pub(super) struct Found {
 /// The files that match `pattern`, relative to `directory`.
 pub(super) fn find(pattern: &str, directory: &Path) -> Found {
     let mut found = Found::default();
+    if alternatives(pattern) > MAX_ALTERNATIVES {
+        let message = format!(
+            "`{pattern}` stands for more than {MAX_ALTERNATIVES} patterns; nothing is included"
+        );
+        found.problems.push((Problem::Unreadable, message));
+        return found;
+    }
     let absolute = directory.join(pattern);
     let paths = glob(absolute.as_os_str());
     if paths.is_empty() {

@@ -9,6 +9,7 @@ use crate::config::model::{Address, V3Checksum};
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position, Report};
 use crate::config::routes::Context;
+use crate::config::source::Grown;
 use crate::engine::time::Nanos;
 use crate::wire::family::Family;
 
@@ -329,6 +330,7 @@ impl Parser<'_> {
             self.warning(extra.at, message, "");
         }
         let mut instance = Instance::new(name.value.clone(), entry.at());
+        self.lines.grow(entry.at(), Grown { routers: 1, ..Grown::default() });
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
             self.instance_entry(&inner, &mut instance, context);
@@ -523,7 +525,7 @@ impl Parser<'_> {
     fn peers(&mut self, entry: &Entry, to: &mut Instance) {
         to.unicast.get_or_insert(entry.at());
         self.enter_block(entry);
-        while let Some(peer) = self.block_entry(entry) {
+        while let Some(peer) = self.list_entry(entry) {
             let Some(address) = self.address(entry, &peer.keyword) else { continue };
             if !self.admit(address, peer.at(), to) {
                 continue;
@@ -579,7 +581,7 @@ impl Parser<'_> {
 
     fn addresses(&mut self, entry: &Entry, to: &mut Instance, excluded: bool) {
         self.enter_block(entry);
-        while let Some(line) = self.block_entry(entry) {
+        while let Some(line) = self.list_entry(entry) {
             let Some(address) = self.virtual_address(&line) else { continue };
             let at = address.at;
             if excluded {

@@ -14,6 +14,7 @@ use super::command;
 use super::draft::Drafts;
 use super::model::{Scheduling, Severity, V3Checksum};
 use super::report::{Located, Position, Report};
+use super::source::Grown;
 use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
@@ -283,6 +284,16 @@ impl Parser<'_> {
             let message = format!("there is no `{{` behind {}", entry.keyword.value);
             self.warning(entry.at(), message, "");
         }
+    }
+
+    /// As [`Self::block_entry`], of a block that lists addresses, routes, peers or what is tracked.
+    fn list_entry(&mut self, opened: &Entry) -> Option<Entry> {
+        /// Words of one, as a rule; more are as good as more of them.
+        const WORDS: usize = 16;
+        let entry = self.block_entry(opened)?;
+        let parts = 1 + entry.parameters.len() / WORDS;
+        self.lines.grow(entry.at(), Grown { parts, ..Grown::default() });
+        Some(entry)
     }
 
     /// The next entry of a block that was entered; `None` at its end.

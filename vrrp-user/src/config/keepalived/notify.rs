@@ -207,6 +207,10 @@ impl Parser<'_> {
             let message = format!("{keyword} is there already; this one is ignored");
             return self.warning(entry.at(), message, "");
         }
+        if !path.value.starts_with('/') {
+            let message = format!("the path of {keyword} must begin with `/`; it is ignored");
+            return self.warning(path.at, message, "");
+        }
         let user = self.script_user(entry, 1);
         let origin = self.origin(entry.at());
         *to = Some(Fifo { path: path.value.clone().into(), user, script: None, origin });

@@ -4,15 +4,14 @@
 //! files nest in any order. Depth, the length of lines and the number of steps are bounded: no input, however
 //! it refers to itself, goes on for ever.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::definitions::{self, Definitions, Expansion, Loop, MAX_LINE, Value};
 use super::include::{self, Strictness};
 use crate::config::Options;
 use crate::config::report::{FileId, Position, Report};
+use crate::config::source::{Files, Grown};
 
 /// Most lines that are read or made by expansion. keepalived's own example of a large configuration, 65,024
 /// instances out of three nested loops, takes two million.
@@ -21,8 +20,6 @@ const MAX_STEPS: usize = if cfg!(test) { 20_000 } else { 4_000_000 };
 const MAX_DEPTH: usize = 64;
 /// Most rewritings of one line: conditions, expansions.
 const MAX_REWRITES: usize = 100;
-/// Largest file, in octets.
-const MAX_FILE: u64 = 64 << 20;
 
 /// A logical line: `{`, `}`, or text without comment, references or unquoted braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +34,9 @@ pub(super) struct Line {
 enum Source {
     File {
         id: FileId,
-        lines: VecDeque<Vec<u8>>,
+        octets: Vec<u8>,
+        /// Where the next line begins; beyond the end after the last one.
+        begin: usize,
         next: usize,
         directory: PathBuf,
         path: PathBuf,
@@ -72,6 +71,8 @@ pub(super) struct Preprocessor<'a> {
     /// How strict an `include` is from here on, in this file.
     pub(super) include_check: Strictness,
     steps: usize,
+    files: Files,
+    grown: Grown,
     last: Position,
 }
 
@@ -84,7 +85,8 @@ impl<'a> Preprocessor<'a> {
         let config_id = options.config_id.clone().unwrap_or_else(host_name);
         let instance = options.instance.clone().unwrap_or_else(|| config_id.clone());
         let include_check = Strictness::default();
-        let (id, file) = open_file(path, include_check, report)?;
+        let mut files = Files::default();
+        let (id, file) = open_file(path, include_check, &mut files, report)?;
         let definitions = Definitions::new(instance);
         let (sources, last) = (vec![file], id.line(1));
         Ok(Self {
@@ -95,6 +97,8 @@ impl<'a> Preprocessor<'a> {
             config_id,
             include_check,
             steps: 0,
+            files,
+            grown: Grown::default(),
             last,
         })
     }
@@ -106,19 +110,32 @@ impl<'a> Preprocessor<'a> {
             self.last = line.at;
             if self.steps > MAX_STEPS {
                 let message = format!("the configuration expands to more than {MAX_STEPS} lines");
-                self.report.error(
-                    line.at,
-                    message,
-                    "look for a loop or definition that repeats itself",
-                );
-                self.sources.clear();
+                self.too_much(line.at, message);
                 return None;
             }
             if let Some(line) = self.process(line) {
+                self.grow(line.at, Grown { octets: line.text.len(), ..Grown::default() });
                 return Some(line);
             }
         }
         None
+    }
+
+    /// Counts what a line brings. If that makes too much of everything, it is the last line.
+    pub(super) fn grow(&mut self, at: Position, more: Grown) {
+        if let Err(much) = self.grown.add(more) {
+            self.too_much(at, format!("the configuration has {much}"));
+        }
+    }
+
+    /// Nothing more is read.
+    fn too_much(&mut self, at: Position, message: String) {
+        self.report.error(
+            at,
+            message,
+            "look for a loop, definition or include that repeats itself",
+        );
+        self.sources.clear();
     }
 
     /// Where the last line came from.
@@ -147,13 +164,18 @@ impl<'a> Preprocessor<'a> {
                     }
                     self.sources.pop();
                 }
-                Source::File { id, lines, next, outer, .. } => {
-                    let (Some(raw), at) = (lines.pop_front(), id.line(*next)) else {
+                Source::File { id, octets, begin, next, outer, .. } => {
+                    let Some(rest) = octets.get(*begin..) else {
                         self.include_check = *outer;
                         self.sources.pop();
                         self.finish_definition();
                         continue;
                     };
+                    let length = rest.iter().position(|octet| *octet == b'\n');
+                    let length = length.unwrap_or(rest.len());
+                    let raw = rest.get(..length).unwrap_or_default().to_owned();
+                    let at = id.line(*next);
+                    *begin += length + 1;
                     *next += 1;
                     if let Some(line) = self.physical_line(&raw, at) {
                         return Some(line);
@@ -324,8 +346,13 @@ impl<'a> Preprocessor<'a> {
                 self.report.error(at, message, "remove the include");
                 continue;
             }
-            match open_file(&path, self.include_check, self.report) {
+            match open_file(&path, self.include_check, &mut self.files, self.report) {
                 Ok((_, file)) => files.push(file),
+                // However little an include matters, the rest of the file is not the configuration that was meant.
+                Err(error) if self.files.exhausted() => {
+                    return self
+                        .too_much(at, format!("cannot include {}: {error}", path.display()));
+                }
                 Err(error) => {
                     let message = format!("cannot read {}: {error}", path.display());
                     problems.push((include::Problem::Unreadable, message));
@@ -423,17 +450,17 @@ fn decomment(text: &str) -> (String, bool) {
     (out, verbatim)
 }
 
-fn open_file(path: &Path, outer: Strictness, report: &mut Report) -> io::Result<(FileId, Source)> {
-    let mut octets = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 64 MiB"));
-    }
+fn open_file(
+    path: &Path,
+    outer: Strictness,
+    files: &mut Files,
+    report: &mut Report,
+) -> io::Result<(FileId, Source)> {
+    let octets = files.read(path)?;
     let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let directory = canonical.parent().unwrap_or(Path::new("/")).to_owned();
-    let lines = octets.split(|octet| *octet == b'\n').map(<[u8]>::to_vec).collect();
     let id = report.file(&path.display().to_string());
-    Ok((id, Source::File { id, lines, next: 1, directory, path: canonical, outer }))
+    Ok((id, Source::File { id, octets, begin: 0, next: 1, directory, path: canonical, outer }))
 }
 
 /// The node name up to its first dot; empty if the kernel does not tell.

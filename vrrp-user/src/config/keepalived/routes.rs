@@ -108,7 +108,7 @@ impl Parser<'_> {
 
     fn static_addresses(&mut self, entry: &Entry, to: &mut Vec<Located<Address>>) {
         self.enter_block(entry);
-        while let Some(line) = self.block_entry(entry) {
+        while let Some(line) = self.list_entry(entry) {
             to.extend(self.virtual_address(&line));
         }
     }
@@ -122,7 +122,7 @@ impl Parser<'_> {
         to: &mut Vec<T>,
     ) {
         self.enter_block(entry);
-        while let Some(Entry { keyword, parameters }) = self.block_entry(entry) {
+        while let Some(Entry { keyword, parameters }) = self.list_entry(entry) {
             let at = keyword.at;
             let words: Vec<Located<String>> = std::iter::once(keyword).chain(parameters).collect();
             let mut remarks = Vec::new();

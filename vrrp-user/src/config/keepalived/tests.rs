@@ -1616,6 +1616,11 @@ fn piece() -> impl Strategy<Value = String> {
             "quorum_max",
             "virtual_server",
             "notify",
+            "notify_fifo",
+            "vrrp_notify_fifo",
+            "path/fifo",
+            "/run/fifo",
+            "\x1b",
         ])
         .collect();
     prop_oneof![20 => proptest::sample::select(words).prop_map(str::to_owned), 1 => ".{0,8}"]
@@ -1626,7 +1631,17 @@ fn survives(text: &[u8]) {
     let path = directory.path().join("k.conf");
     fs::write(&path, text).unwrap();
     match load(&path, &options()) {
-        Ok(loaded) => assert!(!loaded.config.routers.is_empty()),
+        Ok(loaded) => {
+            assert!(!loaded.config.routers.is_empty());
+            // Whatever is taken here is taken when it is converted.
+            let converted = crate::config::convert::toml(&loaded.config);
+            if let Err(refused) = crate::config::load_toml(&converted) {
+                panic!(
+                    "{}\nis converted to\n{converted}\nwhich is refused: {refused:?}",
+                    String::from_utf8_lossy(text)
+                );
+            }
+        }
         Err(LoadError::Invalid { diagnostics }) => {
             assert!(diagnostics.iter().any(|d| d.severity == Severity::Error));
         }
@@ -1657,6 +1672,31 @@ proptest! {
         text.insert_str(index, &piece);
         survives(text.as_bytes());
     }
+}
+
+#[test]
+fn names_do_not_command_terminals() {
+    let (directory, said) =
+        (tempfile::tempdir().unwrap(), |text: &str| text.contains(char::is_control));
+    let path = directory.path().join("k.conf");
+    for text in [
+        format!("{}\n", with("").replace("vrrp_instance ", "vrrp_instance \u{1b}[2J")),
+        format!("{}\nvrrp_script \u{9b}2J {{\n script /bin/true\n}}\n", with("")),
+        format!("{}\nvrrp_sync_group \u{7}x {{\n group {{\n }}\n}}\n", with("")),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let refused = load(&path, &options()).unwrap_err().to_string();
+        assert!(refused.contains("control character"), "{text:?}: {refused}");
+        assert!(!refused.lines().any(said), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_fifo_with_a_relative_path_is_none() {
+    let (config, diagnostics) =
+        accept(&format!("global_defs {{\n notify_fifo run/f\n}}\n{}", with("")));
+    assert_eq!(config.notify.fifo, None);
+    assert!(diagnostics[0].contains("must begin with `/`"), "{diagnostics:?}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Parser<'_> {
     /// A block `track_*`: one object per line.
     pub(super) fn track(&mut self, entry: &Entry, to: &mut Vec<Located<TrackDraft>>) {
         self.enter_block(entry);
-        while let Some(line) = self.block_entry(entry) {
+        while let Some(line) = self.list_entry(entry) {
             let name = &line.keyword.value;
             let Some(what) = tracked(&entry.keyword.value, name) else { continue };
             let weight = match line.parameters.split_first() {
@@ -296,7 +296,7 @@ impl Parser<'_> {
                 "group" => {
                     let members = group.members.get_or_insert_default();
                     self.enter_block(&inner);
-                    while let Some(line) = self.block_entry(&inner) {
+                    while let Some(line) = self.list_entry(&inner) {
                         members.push(line.keyword);
                         members.extend(line.parameters);
                     }

@@ -547,7 +547,10 @@ fn errors_of_templates() {
         refuse(&format!("[defaults]\nnames = 1\n{}", with("")))[0].contains("did you mean name?")
     );
     let huge = "name = \"r{vrid}\"\ninterface = \"eth{0-65535}\"\nvrid = \"1-255\"\naddresses = [\"10.0.{vrid}.1\"]";
-    assert_eq!(entry(huge), ["1:1: error: with these, there are more than 65536 routers"]);
+    assert_eq!(
+        entry(huge),
+        ["1:1: error: with what this entry stands for, there are more than 65536 virtual routers"]
+    );
 }
 
 #[test]

@@ -88,6 +88,7 @@ impl Validator<'_> {
         let mut objects = Vec::new();
         for Located { value: ObjectDraft { mut object, weight }, at } in drafts {
             let name = object.name().to_owned();
+            self.name(T::KIND, &name, at);
             if let Some(line) = lines.get(&name) {
                 let message = format!("there is a {} {name} already, in line {line}", T::KIND);
                 self.repair(at, message, "this one is skipped", "give it another name");
@@ -186,6 +187,7 @@ impl Validator<'_> {
         let names: HashSet<&str> = routers.iter().map(|router| router.name.as_str()).collect();
         for mut draft in drafts {
             let name = draft.value.name.clone();
+            self.name("sync group", &name, draft.at);
             if let Some((line, _)) = lines.get(&name) {
                 let message = format!("there is a sync group {name} already, in line {line}");
                 self.repair(draft.at, message, "this one is skipped", "give it another name");

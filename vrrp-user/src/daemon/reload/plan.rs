@@ -37,7 +37,7 @@ impl<'a> Identity<'a> {
 
 impl Daemon {
     /// The configuration was read.
-    pub(in crate::daemon) fn configuration_read(&mut self, read: Read) {
+    pub(super) fn configuration_read(&mut self, read: Read) {
         let Some((asked, _)) = &self.reloads.current else { return };
         let mut report = self.report(asked);
         let check = asked.check;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::{Settings, Watched};
+use super::{Settings, Watched, preflight};
 use crate::config::model::{Config, Diagnostic, Severity, Transport};
 use crate::config::{self, Loaded};
 use crate::engine::types::Priority;
@@ -16,7 +16,7 @@ use crate::io::scripts::Plan;
 pub type Read = Result<Prepared, Refusal>;
 
 /// Why a configuration can not be used.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Refusal {
     /// Each with its place in the file, in the order of the file.
     pub errors: Vec<String>,
@@ -47,8 +47,9 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
-/// Reads and prepares a configuration.
+/// Reads and prepares a configuration, if another process could.
 pub fn read(path: &Path, settings: &Settings) -> Read {
+    preflight::ask(path, settings)?;
     // A reader that panics must not leave the reload under way for ever.
     let read = catch_unwind(AssertUnwindSafe(|| prepare(path, settings)));
     read.unwrap_or_else(|_| {
@@ -57,7 +58,8 @@ pub fn read(path: &Path, settings: &Settings) -> Read {
     })
 }
 
-fn prepare(path: &Path, settings: &Settings) -> Read {
+/// As [`read`], in this process.
+pub(super) fn prepare(path: &Path, settings: &Settings) -> Read {
     let Loaded { mut config, mut diagnostics } =
         config::load(path, &settings.options).map_err(|error| {
             let of = |severity| lines(error.diagnostics(), severity);

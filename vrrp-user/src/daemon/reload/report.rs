@@ -113,7 +113,7 @@ pub(super) fn answer(asked: Asked, report: Reloaded) {
 }
 
 /// Frees memory on another thread.
-fn throw_away(what: impl Send + 'static) {
+pub(super) fn throw_away(what: impl Send + 'static) {
     let work = move || {
         sched::behind_everything();
         drop(what);
