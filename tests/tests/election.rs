@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use vrrp_tests::story::Kind;
-use vrrp_tests::{Host, Instance, Lab, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{Host, Instance, Keepalived, Lab, Result, Tcpdump, VrrpUser, pause};
 
 /// More than the master-down interval.
 const STEP: Duration = Duration::from_secs(20);
@@ -131,4 +131,62 @@ fn neighbours_follow_our_master_after_a_cut() -> Result<()> {
 #[test]
 fn neighbours_follow_keepalived_after_a_cut() -> Result<()> {
     neighbours_follow_after_a_cut(Kind::Keepalived)
+}
+
+fn owner() -> String {
+    let mut owner = Instance::new(51, 255, "10.0.0.100/24");
+    // Or else keepalived listens first.
+    owner.state = "MASTER".into();
+    owner.addresses.push("10.0.0.101/24".into());
+    owner.to_string()
+}
+
+/// Of two owners one gives way, says why, and keeps of the addresses only what others had put there.
+#[test]
+fn one_of_two_owners_gives_way() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    a.ip(&["address", "add", "10.0.0.100/24", "dev", "eth0"])?;
+    let mut first = VrrpUser::start(&a, &owner())?;
+    first.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    lab.wait_until(STEP, "the other address is there", || {
+        Ok(a.has_address("10.0.0.101")?.then_some(()))
+    })?;
+    let mut second = VrrpUser::start(&b, &owner())?;
+    second.wait_state(&b, ROUTER, "MASTER", STEP)?;
+    first.wait_state(&a, ROUTER, "BACKUP", STEP)?;
+    let problems = second.router(&b, ROUTER)?["problems"].to_string();
+    assert!(problems.contains("10.0.0.1 also claims to own the addresses"), "{problems}");
+    lab.wait_until(STEP, "what it added is gone", || {
+        Ok((!a.has_address("10.0.0.101")?).then_some(()))
+    })?;
+    assert!(a.has_address("10.0.0.100")?, "it was there before");
+    let problems = first.router(&a, ROUTER)?["problems"].to_string();
+    assert!(problems.contains("gave way to 10.0.0.2, which also claims to own"), "{problems}");
+    assert!(problems.contains("`ip address del 10.0.0.100/PREFIX dev eth0`"), "{problems}");
+    assert!(!problems.contains("10.0.0.101"), "{problems}");
+    // The address of the host outlives it all.
+    second.stop()?;
+    first.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    first.stop()?;
+    assert!(a.has_address("10.0.0.100")?, "not ours to remove");
+    Ok(())
+}
+
+/// keepalived 2.2.7 gives way to any other owner, and for good: it goes on with a priority of 254.
+#[test]
+fn an_owner_beside_one_of_keepalived_ends_as_the_only_master() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut ours = VrrpUser::start(&a, &owner())?;
+    ours.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let mut other = Keepalived::start(&b, &owner())?;
+    lab.wait_until(STEP, "keepalived has given way", || {
+        Ok((other.states(ROUTER) == ["MASTER", "BACKUP"]).then_some(()))
+    })?;
+    ours.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    pause(Duration::from_secs(5))?;
+    assert_eq!(ours.state(&a, ROUTER)?, "MASTER");
+    assert_eq!(other.states(ROUTER), ["MASTER", "BACKUP"]);
+    other.stop()
 }

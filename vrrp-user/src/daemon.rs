@@ -9,6 +9,7 @@ mod addresses;
 mod announce;
 mod debounce;
 mod delays;
+mod election;
 mod elsewhere;
 mod extras;
 mod followers;

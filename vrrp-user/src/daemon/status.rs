@@ -188,6 +188,7 @@ impl Daemon {
         let problems = self.problems(id, view.state, now - since);
         let unheard = self.unheard(id, now, refused);
         let conflicts = self.conflicts(id, now);
+        let second_owner = self.second_owner(id, &view, now);
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
@@ -231,7 +232,12 @@ impl Daemon {
             },
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
-            problems: problems.into_iter().chain(conflicts).chain(unheard).collect(),
+            problems: problems
+                .into_iter()
+                .chain(second_owner)
+                .chain(conflicts)
+                .chain(unheard)
+                .collect(),
         })
     }
 

@@ -160,6 +160,8 @@ struct Reported {
     rivals: Senders,
     /// [`Notice::SecondOwner`].
     owners: Senders,
+    /// Who else claimed to own the addresses, and when it was last heard to.
+    other_owner: Option<(IpAddr, Nanos)>,
     /// How many of its addresses another host claims at the moment.
     contested: u32,
     /// As master: when it last spoke because of what it heard. Whatever had arrived until then is answered with that.
@@ -308,7 +310,19 @@ impl Router {
             },
             master_down_interval: self.master_down_interval(),
             address_list_mismatches: self.mismatches,
+            other_owner: self.other_owner(),
         }
+    }
+
+    /// Whoever else claims to own the addresses, as far as this one does at present.
+    fn other_owner(&self) -> Option<(IpAddr, Nanos)> {
+        if !self.is_owner() {
+            return None;
+        }
+        // Of what a backup hears of its master, most wakes nobody.
+        let followed = self.master.filter(|(_, priority)| *priority == Priority::OWNER);
+        let heard = self.reported.as_ref().and_then(|reported| reported.other_owner);
+        followed.map(|(master, _)| (master, self.heard)).or(heard)
     }
 
     /// Whether another advertisement just like this one would only restart the master-down timer: then
@@ -577,7 +591,7 @@ impl Router {
 
     /// RFC 9568 section 6.4.2, "If an ADVERTISEMENT is received".
     fn hear_as_backup(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
-        if !self.examine(advert, out) {
+        if !self.examine(now, advert, out) {
             return;
         }
         if advert.priority == Priority::RESIGN {
@@ -640,7 +654,7 @@ impl Router {
         advert: &Advert,
         out: &mut VecDeque<Action>,
     ) {
-        if !self.examine(advert, out) {
+        if !self.examine(now, advert, out) {
             return;
         }
         let read = read.max(now);
@@ -716,7 +730,7 @@ impl Router {
     }
 
     /// Looks at what does not depend on the state; `false` when the advertisement is not for us to act on.
-    fn examine(&mut self, advert: &Advert, out: &mut VecDeque<Action>) -> bool {
+    fn examine(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) -> bool {
         // Answering our own echo would never end; another version has another clock.
         if self.local == Some(advert.source)
             || advert.interval.version() != self.spec.interval.version()
@@ -735,12 +749,13 @@ impl Router {
             }
         }
         // RFC 9568 section 8.3.2 and erratum 8298: a second owner is reported and then treated like
-        // any other router, so that one of the two yields.
-        if self.is_owner()
-            && advert.priority == Priority::OWNER
-            && self.reported().owners.insert(advert.source)
-        {
-            self.notify(Notice::SecondOwner(advert.source), out);
+        // any other router, so that one of the two yields. RFC 3768 section 7.1 has it discarded, and two that discard
+        // are two masters for ever.
+        if self.is_owner() && advert.priority == Priority::OWNER {
+            self.reported().other_owner = Some((advert.source, now));
+            if self.reported().owners.insert(advert.source) {
+                self.notify(Notice::SecondOwner(advert.source), out);
+            }
         }
         !(self.is_owner() && self.spec.owner_ignores_adverts)
     }

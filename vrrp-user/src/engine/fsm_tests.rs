@@ -450,6 +450,15 @@ fn two_owners_end_as_one_master() {
     assert_eq!(bench.done(), "!owner advert(255) remove MASTER->BACKUP");
     bench.hear([10, 0, 0, 9], 255);
     assert_eq!(bench.done(), "", "reported once, then a backup like any other");
+    let other = ip([10, 0, 0, 9]);
+    assert_eq!(bench.router.view().other_owner, Some((other, bench.now)));
+    bench.now += SECOND;
+    bench.event(Event::Heard);
+    assert_eq!(
+        bench.router.view().other_owner,
+        Some((other, bench.now)),
+        "also when nobody is woken"
+    );
     // RFC 9568 section 6.1: the owner pre-empts lower priorities whatever the mode, and at once.
     let before = bench.left(Timer::MasterDown);
     bench.now += Nanos::from_millis(10);
@@ -967,6 +976,7 @@ fn an_owner_that_ignores_others() {
     // Of another owner it tells, and stays.
     bench.hear([255, 0, 0, 1], 255);
     assert_eq!((bench.done().as_str(), bench.router.state), ("!owner", State::Master));
+    assert_eq!(bench.router.view().other_owner, Some((ip([255, 0, 0, 1]), bench.now)));
     // Who is no owner listens all the same.
     let mut bench = Bench::in_state(State::Master, RouterSpec { priority: Priority(100), ..owner });
     bench.hear([10, 0, 0, 1], 200);

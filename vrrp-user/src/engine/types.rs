@@ -716,6 +716,9 @@ pub struct RouterView {
     pub master_down_interval: Nanos,
     /// Advertisements heard whose address list differed from ours.
     pub address_list_mismatches: u64,
+    /// Of an owner: another router that claims to own the addresses too (RFC 9568 section 8.3.2), and when it was last
+    /// heard.
+    pub other_owner: Option<(IpAddr, Nanos)>,
 }
 
 #[cfg(test)]
