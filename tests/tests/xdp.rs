@@ -1564,76 +1564,10 @@ fn root_is_not_needed() {
         assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
         drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::Abi { found: 0 })));
-        // With its log statements it asks for more, and goes without them.
-        listen();
-        Kernel::load(&pins.dir(), sizes).map(drop).expect("loads without logging");
-        LOGGED.with_borrow(|lines| {
-            let warned = |line: &String| line.starts_with("WARN") && line.contains("CAP_PERFMON");
-            assert!(lines.iter().flatten().any(warned), "{lines:?}");
-        });
     });
     let error = with_capabilities(&[CAP_NET_RAW], || Kernel::load(&pins.dir(), sizes).err());
     let error = error.expect("not loaded");
     assert!(matches!(error, Error::NotPermitted(_)), "{error}");
-}
-
-thread_local! {
-    /// What a thread has logged, when it wants to know.
-    static LOGGED: std::cell::RefCell<Option<Vec<String>>> = const { std::cell::RefCell::new(None) };
-}
-
-/// Keeps what threads log that want to know.
-struct Listener;
-
-impl log::Log for Listener {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        LOGGED.with_borrow(Option::is_some)
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOGGED.with_borrow_mut(|lines| {
-            if let Some(lines) = lines {
-                lines.push(format!("{} {} {}", record.level(), record.target(), record.args()));
-            }
-        });
-    }
-
-    fn flush(&self) {}
-}
-
-/// From now on this thread keeps what it logs.
-fn listen() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| log::set_logger(&Listener).expect("the only logger"));
-    log::set_max_level(log::LevelFilter::Debug);
-    LOGGED.set(Some(vec![]));
-}
-
-#[test]
-fn refusals_are_logged_when_asked_for() {
-    listen();
-    let mut bench = Bench::new();
-    let runtime = runtime();
-    let _guard = runtime.enter();
-    bench.kernel.forward_log().expect("log");
-    // Only what comes now.
-    listen();
-    bench.run(&Frame::v3(V3, 1).with(|f| f.ttl = 7).octets());
-    bench.run(&Frame::v3(V3, 1).octets());
-    let mut lines = vec![];
-    for _ in 0..100 {
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(50)));
-        lines = LOGGED.with_borrow(|lines| lines.clone().unwrap_or_default());
-        if !lines.is_empty() {
-            break;
-        }
-    }
-    let reason = Reason::Ttl.index();
-    let target = vrrp_user::io::bpf::LOG_TARGET;
-    assert_eq!(
-        lines,
-        [format!("DEBUG {target} interface 1: VRID 51 from 10.0.0.2 refused, reason {reason}")]
-    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ const IPV4_FRAGMENT: u16 = 0x3fff;
 /// know: nobody sends it.
 const IPV6_HEADER_LEN: usize = 40;
 /// `Next Header` of ICMPv6 (RFC 4443 section 1).
-const IPPROTO_ICMPV6: u8 = 58;
+pub const IPPROTO_ICMPV6: u8 = 58;
 /// What neighbour discovery must come with (RFC 4861 section 7.1).
 const NDISC_HOP_LIMIT: u8 = 255;
 /// Types of neighbour discovery messages (RFC 4861 sections 4.3, 4.4), and the option of each that holds the Ethernet
@@ -88,11 +88,8 @@ pub trait Address: Copy + Eq {
     /// What the IP header at an offset shows at a glance.
     fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>>;
 
-    /// The same behind a VLAN tag.
-    #[inline(always)]
-    fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
-        Self::packet(frame, offset, vlan)
-    }
+    /// The same by the slow way in, for any offset.
+    fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>>;
 
     /// Where the payload of a packet lies.
     ///
@@ -229,8 +226,8 @@ pub fn ipv6(frame: &impl Load) -> Option<Packet<V6>> {
 
 #[inline(always)]
 fn network<A: Address>(frame: &impl Load) -> Option<Packet<A>> {
-    // One branch per depth, so that every offset is a constant: without CAP_PERFMON the verifier
-    // accepts no variable offset into the frame.
+    // Without CAP_PERFMON the verifier accepts no variable offset into the frame: untagged frames have a branch with
+    // constant ones, the others go the slow way.
     let ethertype = u16::from_be_bytes(frame.load(12)?);
     if ethertype == A::ETHERTYPE {
         return A::packet(frame, 14, [0, 0]);
@@ -240,15 +237,18 @@ fn network<A: Address>(frame: &impl Load) -> Option<Packet<A>> {
     }
     let outer = u16::from_be_bytes(frame.load(14)?) & VLAN_ID;
     let ethertype = u16::from_be_bytes(frame.load(16)?);
-    if ethertype == A::ETHERTYPE {
-        return A::tagged(frame, 18, [outer, 0]);
-    }
-    if !is_tag(ethertype) {
+    let (offset, inner) = if ethertype == A::ETHERTYPE {
+        (18, 0)
+    } else if is_tag(ethertype) {
+        let inner = u16::from_be_bytes(frame.load(18)?) & VLAN_ID;
+        if u16::from_be_bytes(frame.load(20)?) != A::ETHERTYPE {
+            return None;
+        }
+        (22, inner)
+    } else {
         return None;
-    }
-    let inner = u16::from_be_bytes(frame.load(18)?) & VLAN_ID;
-    let ethertype = u16::from_be_bytes(frame.load(20)?);
-    if ethertype == A::ETHERTYPE { A::tagged(frame, 22, [outer, inner]) } else { None }
+    };
+    A::tagged(frame, offset, [outer, inner])
 }
 
 #[inline(always)]
@@ -284,10 +284,12 @@ impl Address for V4 {
 
     #[inline(always)]
     fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
-        let header: [u8; IPV4_HEADER_LEN] = frame.load(offset)?;
-        let source = [header[12], header[13], header[14], header[15]];
-        let destination = [header[16], header[17], header[18], header[19]];
-        Some(Packet { vlan, offset, protocol: header[9], source, destination })
+        Some(ipv4_packet(&frame.load(offset)?, offset, vlan))
+    }
+
+    #[inline(always)]
+    fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
+        Some(ipv4_packet(&frame.load_at(offset)?, offset, vlan))
     }
 
     #[inline(always)]
@@ -316,6 +318,21 @@ impl Address for V4 {
             frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
         Some(Extent { ttl: ip[8], offset, wire_len, present })
     }
+}
+
+#[inline(always)]
+fn ipv4_packet(header: &[u8; IPV4_HEADER_LEN], offset: usize, vlan: [u16; 2]) -> Packet<V4> {
+    let [_, _, _, source, destination]: [u32; 5] = bytemuck::cast(*header);
+    let (source, destination) = (source.to_ne_bytes(), destination.to_ne_bytes());
+    Packet { vlan, offset, protocol: header[9], source, destination }
+}
+
+#[inline(always)]
+fn ipv6_packet(header: &[u8; IPV6_HEADER_LEN], offset: usize, vlan: [u16; 2]) -> Packet<V6> {
+    // As words: one address of many octets would take many of the few registers.
+    let [_, s0, s1, d0, d1]: [u64; 5] = bytemuck::cast(*header);
+    let (source, destination) = (bytemuck::cast([s0, s1]), bytemuck::cast([d0, d1]));
+    Packet { vlan, offset, protocol: header[6], source, destination }
 }
 
 impl Address for V6 {
@@ -348,20 +365,12 @@ impl Address for V6 {
 
     #[inline(always)]
     fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
-        // The end first: the compiler need not look again for the rest.
-        let destination = frame.load(offset + 24)?;
-        let [protocol] = frame.load(offset + 6)?;
-        let source = frame.load(offset + 8)?;
-        Some(Packet { vlan, offset, protocol, source, destination })
+        Some(ipv6_packet(&frame.load(offset)?, offset, vlan))
     }
 
-    /// The slow way in, as the compiler would make one branch of all depths: with a variable offset.
     #[inline(always)]
     fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
-        let destination = frame.load_at(offset + 24)?;
-        let [protocol] = frame.load_at(offset + 6)?;
-        let source = frame.load_at(offset + 8)?;
-        Some(Packet { vlan, offset, protocol, source, destination })
+        Some(ipv6_packet(&frame.load_at(offset)?, offset, vlan))
     }
 
     #[inline(always)]

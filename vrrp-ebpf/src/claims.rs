@@ -3,45 +3,47 @@
 use core::ptr;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
-use aya_ebpf::programs::XdpContext;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{CLAIM_WINDOW_NS, Held};
-use vrrp_common::parse::{self, Packet, V6};
+use vrrp_common::parse::{self, Address, V6};
 use vrrp_common::reason::Reason;
 
-use crate::cursor::Frame;
+use crate::cursor::{Context, Frame};
 use crate::maps::{EVENTS, Family, SCRATCH};
 
 /// Octets of an Ethernet address.
 const MAC_LEN: usize = 6;
 
 /// [`Reason::ArpConflict`] for ARP that another host sends from an address that we hold; `None` for any other frame.
-#[inline(always)]
-pub fn by_arp(frame: &Frame<'_, XdpContext>, ifindex: u32) -> Option<Reason> {
-    let sender = parse::arp_sender(frame)?;
-    let held = foreign(ifindex, sender.address, sender.mac)?;
-    Some(claimed(held, ifindex, sender.address, sender.mac, Reason::ArpConflict))
+///
+/// On a stack of its own, as all that few frames need: together they would not fit in its 512 octets.
+#[inline(never)]
+pub fn by_arp<C: Context>(ctx: C) -> Option<Reason> {
+    let sender = parse::arp_sender(&Frame::new(ctx))?;
+    // A tagged frame belongs to the VLAN device above.
+    if ctx.vlan_beside() != 0 {
+        return None;
+    }
+    let held = foreign(ctx.ifindex(), sender.address, sender.mac)?;
+    Some(claimed(held, ctx.ifindex(), sender.address, sender.mac, Reason::ArpConflict))
 }
 
 /// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for
-/// any other packet.
-#[inline(always)]
-pub fn by_ndisc(
-    ctx: &XdpContext,
-    frame: &Frame<'_, XdpContext>,
-    packet: &Packet<V6>,
-    ifindex: u32,
-) -> Option<Reason> {
-    let claim = parse::ndisc_claim(frame, packet)?;
-    let held = foreign(ifindex, claim.address, claim.mac)?;
+/// any other packet. The IPv6 header is at `offset`, behind no tag with a VLAN ID.
+#[inline(never)]
+pub fn by_ndisc<C: Context>(ctx: C, offset: usize) -> Option<Reason> {
+    let frame = Frame::new(ctx);
+    let packet = V6::tagged(&frame, offset, [0; 2])?;
+    let claim = parse::ndisc_claim(&frame, &packet)?;
+    let held = foreign(ctx.ifindex(), claim.address, claim.mac)?;
     // Last, as only then it is rare. What the stack drops is no claim.
     let record = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
+    // SAFETY: this CPU's only record; the program runs to its end on one CPU and does not nest.
     let mut frame = Frame::with_record(ctx, unsafe { &mut *record });
-    if !parse::ndisc_is_intact(&mut frame, packet) {
+    if !parse::ndisc_is_intact(&mut frame, &packet) {
         return None;
     }
-    Some(claimed(held, ifindex, claim.address, claim.mac, Reason::NdiscConflict))
+    Some(claimed(held, ctx.ifindex(), claim.address, claim.mac, Reason::NdiscConflict))
 }
 
 /// What is known of an address that we hold, if the claim to it is not our own: what we announce ourselves, which a

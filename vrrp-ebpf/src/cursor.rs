@@ -3,91 +3,163 @@
 use core::mem::MaybeUninit;
 use core::ptr;
 
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
     bpf_csum_diff, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
-use aya_ebpf::programs::{TcContext, XdpContext};
 use vrrp_common::MAX_VRRP_LEN;
-use vrrp_common::parse::Load;
+use vrrp_common::parse::{Load, VLAN_ID};
 use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 
-use crate::maps::Record;
+use crate::maps::{PAYLOAD_ROOM, Record};
 
 /// The most that `bpf_csum_diff` sums in one call before Linux 6.13 (`MAX_BPF_STACK`).
 const CSUM_MAX: usize = 512;
+// As many pieces as `sum` sums.
+const _: () = assert!(MAX_VRRP_LEN <= 3 * CSUM_MAX);
 
 /// What a program runs on: the kinds of program differ in how they reach their frame, and in nothing else.
-pub trait Context {
+pub trait Context: Copy {
     /// Addresses of the first octet of the frame and of the end of its linear part.
-    fn linear(&self) -> (usize, usize);
+    ///
+    /// Read anew in each call, and so that the compiler cannot join two of them: before Linux 6.17 the verifier of a
+    /// daemon without CAP_PERFMON follows a branch whose outcome it knows in both directions, as a processor may
+    /// mistake it, and forgets there what the compared registers hold. Of an address that was just read it knows no
+    /// outcome.
+    fn linear(self) -> (usize, usize);
 
     /// Octets of the frame.
-    fn frame_len(&self) -> u32;
+    fn frame_len(self) -> u32;
 
     /// Copies `len` octets of the frame, wherever they lie. False past the end.
     ///
     /// # Safety
     ///
     /// `to` must be valid for writes of `len` octets.
-    unsafe fn copy(&self, offset: usize, to: *mut u8, len: usize) -> bool;
-}
+    unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool;
 
-impl Context for XdpContext {
-    #[inline(always)]
-    fn linear(&self) -> (usize, usize) {
-        (self.data(), self.data_end())
-    }
+    /// Interface that the program runs on.
+    fn ifindex(self) -> u32;
 
-    #[inline(always)]
-    fn frame_len(&self) -> u32 {
-        // SAFETY: the context pointer is the one that the kernel called us with.
-        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
-    }
+    /// The VLAN ID of a tag that stands beside the frame, 0 for none (IEEE 802.1Q).
+    fn vlan_beside(self) -> u16;
 
+    /// VLAN IDs, outermost first, of a frame with these ones in it.
     #[inline(always)]
-    unsafe fn copy(&self, offset: usize, to: *mut u8, len: usize) -> bool {
-        // SAFETY: the caller vouches for `to`; the helper writes `len` octets there, or fails.
-        unsafe { bpf_xdp_load_bytes(self.ctx, offset as u32, to.cast(), len as u32) == 0 }
-    }
-}
-
-impl Context for TcContext {
-    #[inline(always)]
-    fn linear(&self) -> (usize, usize) {
-        (self.data(), self.data_end())
-    }
-
-    #[inline(always)]
-    fn frame_len(&self) -> u32 {
-        self.len()
-    }
-
-    #[inline(always)]
-    unsafe fn copy(&self, offset: usize, to: *mut u8, len: usize) -> bool {
-        // SAFETY: the caller vouches for `to`; the helper writes `len` octets there, or fails.
-        unsafe {
-            bpf_skb_load_bytes(self.skb.skb.cast(), offset as u32, to.cast(), len as u32) == 0
+    fn vlans(self, [outer, inner]: [u16; 2]) -> [u16; 2] {
+        match self.vlan_beside() {
+            0 => [outer, inner],
+            beside => [beside, outer],
         }
+    }
+}
+
+/// The frame of an XDP program.
+#[derive(Clone, Copy)]
+pub struct XdpBuff(pub *mut xdp_md);
+
+/// The frame of a tc program.
+#[derive(Clone, Copy)]
+pub struct SkBuff(pub *mut __sk_buff);
+
+impl Context for XdpBuff {
+    #[inline(always)]
+    fn linear(self) -> (usize, usize) {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe {
+            let data = ptr::read_volatile(&raw const (*self.0).data);
+            (data as usize, ptr::read_volatile(&raw const (*self.0).data_end) as usize)
+        }
+    }
+
+    #[inline(always)]
+    fn frame_len(self) -> u32 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool {
+        // SAFETY: the caller vouches for `to`; the helper writes `len` octets there, or fails.
+        unsafe { bpf_xdp_load_bytes(self.0, offset as u32, to.cast(), len as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn ifindex(self) -> u32 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+
+    /// What the device has stripped is lost to XDP.
+    #[inline(always)]
+    fn vlan_beside(self) -> u16 {
+        0
+    }
+}
+
+impl Context for SkBuff {
+    #[inline(always)]
+    fn linear(self) -> (usize, usize) {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe {
+            let data = ptr::read_volatile(&raw const (*self.0).data);
+            (data as usize, ptr::read_volatile(&raw const (*self.0).data_end) as usize)
+        }
+    }
+
+    #[inline(always)]
+    fn frame_len(self) -> u32 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).len }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool {
+        // SAFETY: the caller vouches for `to`; the helper writes `len` octets there, or fails.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset as u32, to.cast(), len as u32) == 0 }
+    }
+
+    #[inline(always)]
+    fn ifindex(self) -> u32 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).ifindex }
+    }
+
+    /// On the way in, that of the outermost tag, whether the device or the kernel has stripped it
+    /// (`skb_vlan_untag`); on the way out, that which the device is to put into the frame.
+    #[inline(always)]
+    fn vlan_beside(self) -> u16 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).vlan_tci as u16 & VLAN_ID }
+    }
+}
+
+impl SkBuff {
+    /// Packets that the device is to make of this one: 0 when it is one already.
+    #[inline(always)]
+    pub fn gso_segs(self) -> u32 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).gso_segs }
     }
 }
 
 /// The frame that a program runs on.
 pub struct Frame<'a, C> {
-    ctx: &'a C,
+    ctx: C,
     /// Where [`Load::sum`] puts its copy; `None` until a message is in sight.
     record: Option<&'a mut Record>,
 }
 
-impl<'a, C> Frame<'a, C> {
+impl<'a, C: Context> Frame<'a, C> {
     /// The frame, for the header walk.
     #[inline(always)]
-    pub fn new(ctx: &'a C) -> Self {
+    pub fn new(ctx: C) -> Self {
         Self { ctx, record: None }
     }
 
     /// The frame, for the receive checks. [`Load::sum`] leaves the message in `record.payload`.
     #[inline(always)]
-    pub fn with_record(ctx: &'a C, record: &'a mut Record) -> Self {
+    pub fn with_record(ctx: C, record: &'a mut Record) -> Self {
         Self { ctx, record: Some(record) }
     }
 }
@@ -101,31 +173,7 @@ impl<C: Context> Frame<'_, C> {
             return false;
         }
         // SAFETY: `to` has SAMPLE_PAYLOAD_LEN octets, and `len` is no more.
-        unsafe { self.ctx.copy(offset, to.as_mut_ptr(), bounded(len)) }
-    }
-}
-
-/// What is known of a packet on its way out besides its frame (`struct __sk_buff`, linux/bpf.h).
-impl Frame<'_, TcContext> {
-    /// Interface that the packet leaves by.
-    #[inline(always)]
-    pub fn ifindex(&self) -> u32 {
-        // SAFETY: the context pointer is the one that the kernel called us with.
-        unsafe { (*self.ctx.skb.skb).ifindex }
-    }
-
-    /// The tag that the device is to put into the frame, 0 for none (IEEE 802.1Q).
-    #[inline(always)]
-    pub fn vlan_tci(&self) -> u32 {
-        // SAFETY: the context pointer is the one that the kernel called us with.
-        unsafe { (*self.ctx.skb.skb).vlan_tci }
-    }
-
-    /// Packets that the device is to make of this one: 0 when it is one already.
-    #[inline(always)]
-    pub fn gso_segs(&self) -> u32 {
-        // SAFETY: the context pointer is the one that the kernel called us with.
-        unsafe { (*self.ctx.skb.skb).gso_segs }
+        unsafe { self.ctx.copy(offset, to.as_mut_ptr(), from_one::<SAMPLE_PAYLOAD_LEN>(len)) }
     }
 }
 
@@ -142,18 +190,46 @@ impl<C: Context> Load for Frame<'_, C> {
         if start + N > data_end {
             return None;
         }
-        // SAFETY: `start..start + N` was just found to lie within the linear part of the frame.
-        // Octets have no alignment.
-        Some(unsafe { ptr::read(start as *const [u8; N]) })
+        let mut octets = Aligned(MaybeUninit::<[u8; N]>::uninit());
+        let to: *mut u8 = octets.0.as_mut_ptr().cast();
+        // Not a loop, which would be unrolled too late for the words to stay in registers.
+        macro_rules! words {
+            ($($at:literal)*) => {
+                const { assert!(N < 48) };
+                $(if N >= $at + 8 {
+                    // SAFETY: `start..start + N` was just found to lie within the linear part of the frame, and
+                    // `octets` has as many octets from a multiple of eight on.
+                    unsafe { to.add($at).cast::<u64>().write(word(start + $at)) };
+                })*
+            };
+        }
+        words!(0 8 16 24 32);
+        let mut at = N / 8 * 8;
+        if N & 4 != 0 {
+            // SAFETY: as above.
+            unsafe { to.add(at).cast::<u32>().write(word(start + at)) };
+            at += 4;
+        }
+        if N & 2 != 0 {
+            // SAFETY: as above.
+            unsafe { to.add(at).cast::<u16>().write(word(start + at)) };
+            at += 2;
+        }
+        if N & 1 != 0 {
+            // SAFETY: as above.
+            unsafe { to.add(at).write(word(start + at)) };
+        }
+        // SAFETY: all of `octets` was written.
+        Some(unsafe { octets.0.assume_init() })
     }
 
     #[inline(always)]
     fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut octets = MaybeUninit::<[u8; N]>::uninit();
+        let mut octets = Aligned(MaybeUninit::<[u8; N]>::uninit());
         // SAFETY: `octets` is N octets long.
-        let copied = unsafe { self.ctx.copy(offset, octets.as_mut_ptr().cast(), N) };
+        let copied = unsafe { self.ctx.copy(offset, octets.0.as_mut_ptr().cast(), N) };
         // SAFETY: all of `octets` was written.
-        copied.then(|| unsafe { octets.assume_init() })
+        copied.then(|| unsafe { octets.0.assume_init() })
     }
 
     #[inline(always)]
@@ -162,52 +238,126 @@ impl<C: Context> Load for Frame<'_, C> {
             return None;
         }
         let payload = self.record.as_mut()?.payload.as_mut_ptr();
-        // SAFETY: the payload has MAX_VRRP_LEN octets, and `len` is no more.
+        let len = from_one::<PAYLOAD_ROOM>(len);
+        // SAFETY: the payload has PAYLOAD_ROOM octets, and `len` is no more.
         if !unsafe { self.ctx.copy(offset, payload, len) } {
             return None;
         }
         let payload = payload.cast_const();
-        // Spelled out, because the verifier wants to see the bounds of every single call.
-        if len < CSUM_MAX {
-            return csum(payload, 0, len, 0);
+        // Nearly all are shorter than this.
+        let sum = csum::<0>(payload, len.min(CSUM_MAX), 0)?;
+        if len <= CSUM_MAX {
+            return Some(sum);
         }
-        let sum = csum(payload, 0, CSUM_MAX, 0)?;
-        if len < 2 * CSUM_MAX {
-            return csum(payload, CSUM_MAX, len - CSUM_MAX, sum);
+        let sum = csum::<CSUM_MAX>(payload, (len - CSUM_MAX).min(CSUM_MAX), sum)?;
+        if len <= 2 * CSUM_MAX {
+            return Some(sum);
         }
-        let sum = csum(payload, CSUM_MAX, CSUM_MAX, sum)?;
-        csum(payload, 2 * CSUM_MAX, len - 2 * CSUM_MAX, sum)
+        csum::<{ 2 * CSUM_MAX }>(payload, (len - 2 * CSUM_MAX).min(CSUM_MAX), sum)
     }
 }
 
-/// A length from 1 to [`SAMPLE_PAYLOAD_LEN`], unchanged, in an instruction whose result has these bounds. A
-/// comparison is not enough for the verifier of a daemon without CAP_PERFMON before Linux 6.17: it also follows
-/// the way on which the processor mistakes the outcome.
+/// Octets that are written and read by words.
+#[repr(align(8))]
+struct Aligned<T>(T);
+
+/// A word of packet memory at any address.
+///
+/// # Safety
+///
+/// The octets must lie within the linear part of the frame.
 #[inline(always)]
-fn bounded(len: usize) -> usize {
-    const MASK: usize = SAMPLE_PAYLOAD_LEN - 1;
-    const { assert!(SAMPLE_PAYLOAD_LEN.is_power_of_two()) };
-    let mut less_one = len.wrapping_sub(1);
+unsafe fn word<T: Word>(at: usize) -> T {
+    // SAFETY: the caller vouches for the address.
+    unsafe { T::read(at) }
+}
+
+/// The sizes in which packet memory is read. By the instruction itself, as the compiler would read octet by octet and
+/// put them together: for all that it knows the address must be aligned. The kernel asks for that only on machines that
+/// cannot do without (`check_pkt_ptr_alignment`, kernel/bpf/verifier.c), and the 14 octets of an Ethernet header leave
+/// nothing aligned.
+trait Word: Sized {
+    /// # Safety
+    ///
+    /// As [`word`].
+    unsafe fn read(at: usize) -> Self;
+}
+
+macro_rules! word {
+    ($($type:ident)*) => {
+        $(impl Word for $type {
+            #[inline(always)]
+            unsafe fn read(at: usize) -> Self {
+                #[cfg(target_arch = "bpf")]
+                {
+                    let word: u64;
+                    // SAFETY: the caller vouches for the address; the instruction reads from there only.
+                    unsafe {
+                        core::arch::asm!(
+                            concat!("{word} = *(", stringify!($type), " *)({at} + 0)"),
+                            word = out(reg) word,
+                            at = in(reg) at,
+                            options(pure, readonly, nostack),
+                        );
+                    }
+                    word as Self
+                }
+                #[cfg(not(target_arch = "bpf"))]
+                // SAFETY: the caller vouches for the address.
+                unsafe {
+                    ptr::read_unaligned(at as *const Self)
+                }
+            }
+        })*
+    };
+}
+
+word!(u8 u16 u32 u64);
+
+/// A number below `LIMIT`, a power of two, unchanged, in an instruction whose result has this bound. A comparison is
+/// not enough: before Linux 6.17 the verifier of a daemon without CAP_PERFMON also follows the way on which the
+/// processor mistakes the outcome, and older and newer ones forget a bound when they run out of registers.
+#[inline(always)]
+pub fn below<const LIMIT: usize>(number: usize) -> usize {
+    const { assert!(LIMIT.is_power_of_two()) };
+    let mut number = number;
     #[cfg(target_arch = "bpf")]
     // SAFETY: the instruction touches this register only.
     unsafe {
-        core::arch::asm!("{n} &= {mask}", n = inout(reg) less_one, mask = const MASK, options(pure, nomem, nostack));
+        core::arch::asm!("{n} &= {mask}", n = inout(reg) number, mask = const LIMIT - 1, options(pure, nomem, nostack));
     }
     #[cfg(not(target_arch = "bpf"))]
     {
-        less_one &= MASK;
+        number &= LIMIT - 1;
     }
-    less_one + 1
+    number
 }
 
-/// Adds `len` octets at `payload + at` to a ones' complement sum. All of them must lie within a
+/// A number from 1 to `LIMIT`, a power of two, unchanged: see [`below`].
+#[inline(always)]
+pub fn from_one<const LIMIT: usize>(number: usize) -> usize {
+    below::<LIMIT>(number.wrapping_sub(1)) + 1
+}
+
+/// Adds `len` octets, at most [`CSUM_MAX`], at `payload + AT` to a ones' complement sum. All of them must lie within a
 /// record's payload; the verifier makes sure.
 #[inline(always)]
-fn csum(payload: *const u8, at: usize, len: usize, sum: u32) -> Option<u32> {
-    // SAFETY: the caller has bounded `at + len` by the length of the payload.
+fn csum<const AT: usize>(payload: *const u8, len: usize, sum: u32) -> Option<u32> {
+    let mut start = payload.cast_mut();
+    // Not in Rust: the compiler would make one call of several, with an offset that varies, and the verifier accepts
+    // none of a daemon without CAP_PERFMON.
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the instruction touches this register only; the caller has bounded `AT + len` by the payload's length.
+    unsafe {
+        core::arch::asm!("{p} += {at}", p = inout(reg) start, at = const AT, options(pure, nomem, nostack));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        start = start.wrapping_add(AT);
+    }
+    // SAFETY: the caller has bounded `AT + len` by the length of the payload.
     let result = unsafe {
-        let start = payload.add(at).cast_mut().cast();
-        bpf_csum_diff(ptr::null_mut(), 0, start, len as u32, sum)
+        bpf_csum_diff(ptr::null_mut(), 0, start.cast(), from_one::<CSUM_MAX>(len) as u32, sum)
     };
     u32::try_from(result).ok()
 }

@@ -28,16 +28,17 @@ mod entry {
     use aya_ebpf::programs::{TcContext, XdpContext};
     use vrrp_common::reason::Verdict;
 
+    use crate::cursor::{SkBuff, XdpBuff};
     use crate::{maps, tc_egress, xdp_ingress};
 
-    /// `TCX_NEXT` (linux/bpf.h): the packet goes on to the next program.
+    /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
 
     /// Every received frame. `frags`, so that it attaches natively on interfaces with jumbo frames.
     #[xdp(frags)]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_xdp(ctx: XdpContext) -> u32 {
-        let Some(reason) = xdp_ingress::classify(&ctx) else { return XDP_PASS };
+        let Some(reason) = xdp_ingress::classify(XdpBuff(ctx.ctx)) else { return XDP_PASS };
         maps::count(reason);
         match reason.verdict() {
             Verdict::Pass => XDP_PASS,
@@ -49,7 +50,7 @@ mod entry {
     #[classifier]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_egress(ctx: TcContext) -> i32 {
-        tc_egress::count_vip(&ctx);
+        tc_egress::count_vip(SkBuff(ctx.skb.skb));
         TCX_NEXT
     }
 

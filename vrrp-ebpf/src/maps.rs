@@ -101,13 +101,16 @@ pub struct News {
     pub reserved: u32,
 }
 
+/// Octets of [`Record::payload`]: a power of two, so that a mask bounds what is copied there (`cursor::below`).
+pub const PAYLOAD_ROOM: usize = MAX_VRRP_LEN.next_power_of_two();
+
 /// A ring-buffer record of the greatest length.
 #[repr(C)]
 pub struct Record {
     /// The fixed part.
     pub event: RxEvent,
-    /// The VRRP message.
-    pub payload: [u8; MAX_VRRP_LEN],
+    /// The VRRP message, at most `MAX_VRRP_LEN` octets.
+    pub payload: [u8; PAYLOAD_ROOM],
 }
 
 /// Adds one to a counter that several CPUs may write.

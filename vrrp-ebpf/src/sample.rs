@@ -3,12 +3,11 @@
 use core::mem::offset_of;
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use aya_ebpf::programs::XdpContext;
 use vrrp_common::parse::{Address, Packet};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 
-use crate::cursor::Frame;
+use crate::cursor::{Context, Frame, below};
 use crate::maps::SAMPLES;
 
 // For the words in which `keep` writes.
@@ -16,8 +15,8 @@ const _: () = assert!(offset_of!(Sample, payload).is_multiple_of(align_of::<u64>
 
 /// Keeps a sample of a packet, unless there have been too many of late.
 #[inline(always)]
-pub fn keep<A: Address>(
-    frame: &Frame<'_, XdpContext>,
+pub fn keep<C: Context, A: Address>(
+    frame: &Frame<'_, C>,
     ifindex: u32,
     packet: &Packet<A>,
     reason: Reason,
@@ -26,7 +25,8 @@ pub fn keep<A: Address>(
     let Some(samples) = SAMPLES.get_ptr_mut(reason.index()) else { return };
     // SAFETY: this CPU's value, returned by the map look-up; XDP runs to its end on one CPU and does not nest.
     let samples = unsafe { &mut *samples };
-    let sample = &mut samples.samples[(samples.written % SAMPLES_KEPT as u64) as usize];
+    let place = below::<SAMPLES_KEPT>(samples.written as usize);
+    let Some(sample) = samples.samples.get_mut(place) else { return };
     // Its place is the oldest one's: that one's age is the span of all that are kept.
     if now - sample.ktime_ns < SAMPLE_WINDOW_NS {
         samples.missed += 1;

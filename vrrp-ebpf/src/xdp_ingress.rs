@@ -4,82 +4,99 @@ use core::ptr;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
-use aya_ebpf::programs::XdpContext;
-use aya_log_ebpf::debug;
+use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{
     NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot, transport,
 };
-use vrrp_common::parse::{self, Address, Advert, Load, Packet, V4};
+use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::{Reason, Verdict};
-use vrrp_common::{FAMILY_V4, MAX_VRRP_LEN};
 
 use crate::claims;
-use crate::cursor::Frame;
+use crate::cursor::{Context, Frame, from_one};
 use crate::maps::{
-    ALLOWED, EVENTS, Family, NEWS, PEERS, ROUTERS, Record, SCRATCH, SLOTS, increment, increment32,
+    ALLOWED, EVENTS, Family, NEWS, PAYLOAD_ROOM, PEERS, ROUTERS, Record, SCRATCH, SLOTS, increment,
+    increment32,
 };
 use crate::sample;
 
 /// The reason for the verdict on a packet of protocol 112, or on ARP or neighbour discovery for an address of ours; `None` for
 /// any other frame, which passes.
 #[inline(always)]
-pub fn classify(ctx: &XdpContext) -> Option<Reason> {
+pub fn classify<C: Context>(ctx: C) -> Option<Reason> {
     let frame = Frame::new(ctx);
-    let ifindex = ctx.ingress_ifindex() as u32;
     if let Some(packet) = parse::ipv4(&frame) {
+        let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
-            return Some(vrrp(ctx, &frame, ifindex, &packet));
+            return Some(vrrp::<C, V4>(ctx, packet.offset, vlan));
         }
-        count_vip(&frame, ifindex, &packet);
+        count_vip(ctx, vlan, packet.destination);
         return None;
     }
     if let Some(packet) = parse::ipv6(&frame) {
+        let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
-            return Some(vrrp(ctx, &frame, ifindex, &packet));
+            return Some(vrrp::<C, V6>(ctx, packet.offset, vlan));
         }
-        count_vip(&frame, ifindex, &packet);
-        return claims::by_ndisc(ctx, &frame, &packet, ifindex);
+        count_vip(ctx, vlan, packet.destination);
+        if packet.protocol != IPPROTO_ICMPV6 || vlan != [0, 0] {
+            return None;
+        }
+        return claims::by_ndisc(ctx, packet.offset);
     }
-    claims::by_arp(&frame, ifindex)
+    claims::by_arp(ctx)
 }
 
-/// The verdict on a packet of protocol 112.
+/// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs.
 #[inline(always)]
-fn vrrp<A: Family>(
-    ctx: &XdpContext,
-    frame: &Frame<'_, XdpContext>,
-    ifindex: u32,
-    packet: &Packet<A>,
-) -> Reason {
-    // SAFETY: the helper takes no argument.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let reason = receive(ctx, ifindex, packet, now);
+fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2]) -> Reason {
+    let vlan = bytemuck::cast(vlan);
+    let reason = receive::<C, A>(ctx, offset, vlan);
     if reason != Reason::Accepted {
-        sample::keep(frame, ifindex, packet, reason, now);
+        keep::<C, A>(ctx, offset, vlan, reason);
     }
     reason
 }
 
+/// Keeps a sample of the packet that [`receive`] refused.
+#[inline(never)]
+fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: Reason) {
+    let frame = &Frame::new(ctx);
+    if let Some(packet) = &A::tagged(frame, offset, bytemuck::cast(vlan)) {
+        // SAFETY: the helper takes no argument.
+        sample::keep(frame, ctx.ifindex(), packet, reason, unsafe { bpf_ktime_get_ns() });
+    }
+}
+
 /// Counts a packet to a virtual address.
 #[inline(always)]
-fn count_vip<A: Family>(frame: &Frame<'_, XdpContext>, ifindex: u32, packet: &Packet<A>) {
+fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
     // A tagged frame belongs to the VLAN device above, whose own program counts it.
-    if packet.vlan != [0, 0] {
+    if vlan != [0, 0] {
         return;
     }
-    if let Some(counters) = packet.destination.counters(ifindex) {
-        // SAFETY: this CPU's value, returned by the map look-up; XDP runs to its end on one CPU.
+    if let Some(counters) = destination.counters(ctx.ifindex()) {
+        // SAFETY: this CPU's value, returned by the map look-up; the program runs to its end on one CPU.
         unsafe {
             (*counters).rx_packets += 1;
-            (*counters).rx_bytes += frame.frame_len() as u64;
+            (*counters).rx_bytes += u64::from(ctx.frame_len());
         }
     }
 }
 
-/// A packet of protocol 112.
-#[inline(always)]
-fn receive<A: Family>(ctx: &XdpContext, ifindex: u32, packet: &Packet<A>, now: u64) -> Reason {
+/// A packet of protocol 112, as [`vrrp`] has it.
+///
+/// A function that is not inlined, as all that few frames need: it has a part of the 512 octets of stack to itself, which
+/// would not do for all together. So what it is called with are numbers, and it reads the IP header anew.
+#[inline(never)]
+fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
+    let packet = &match A::tagged(&Frame::new(ctx), offset, bytemuck::cast(vlan)) {
+        Some(packet) => packet,
+        None => return Reason::Truncated,
+    };
+    let ifindex = ctx.ifindex();
+    // SAFETY: the helper takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
     // An array has all its entries, so this look-up cannot fail; the verifier does not know that.
     let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid };
     // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
@@ -112,28 +129,8 @@ fn receive<A: Family>(ctx: &XdpContext, ifindex: u32, packet: &Packet<A>, now: u
     if reason.verdict() == Verdict::Drop {
         // SAFETY: the slot is a map value, aligned as its type says.
         unsafe { increment(&raw mut (*slot).refused) };
-        log_refusal(ctx, ifindex, &advert, reason);
     }
     reason
-}
-
-/// Not in the program at all unless the daemon logs at that level when it loads it.
-#[inline(always)]
-fn log_refusal<A: Family>(ctx: &XdpContext, ifindex: u32, advert: &Advert<A>, reason: Reason) {
-    let (vrid, source) = (advert.header[1], advert.source.to_field());
-    let text = reason.index();
-    if A::FAMILY == FAMILY_V4 {
-        let source = V4::from_field(source);
-        debug!(
-            ctx,
-            "interface {}: VRID {} from {:i} refused, reason {}", ifindex, vrid, source, text
-        );
-    } else {
-        debug!(
-            ctx,
-            "interface {}: VRID {} from {:i} refused, reason {}", ifindex, vrid, source, text
-        );
-    }
 }
 
 /// Notes an accepted advertisement in its router's slot. The number of the news that it is, or `None` when
@@ -249,7 +246,7 @@ fn report<A: Family>(
         bpf_ringbuf_output(
             ptr::from_ref(&EVENTS).cast_mut().cast(),
             ptr::from_mut(record).cast(),
-            (EVENT_HEADER_LEN + len) as u64,
+            (EVENT_HEADER_LEN + from_one::<PAYLOAD_ROOM>(len)) as u64,
             0,
         )
     };

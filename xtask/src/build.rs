@@ -49,7 +49,11 @@ pub fn object() -> Result<PathBuf> {
     command.env_remove("RUSTC_WRAPPER").env_remove("RUSTC_WORKSPACE_WRAPPER");
     command.args(["--package", "vrrp-ebpf", "--profile", PROFILE, "--target", TARGET]);
     command.arg("--target-dir").arg(&target_dir);
-    let mut flags = OsString::from("-Cdebuginfo=2\u{1f}-Clink-arg=--btf\u{1f}-Clinker=");
+    // Variables that are never alive at the same time do not share their place on the stack: before Linux 6.14 the
+    // verifier of a daemon without CAP_PERFMON permits no short write where a long one was.
+    let mut flags = OsString::from(
+        "-Cdebuginfo=2\u{1f}-Clink-arg=--btf\u{1f}-Clink-arg=--llvm-args=-no-stack-coloring\u{1f}-Clinker=",
+    );
     flags.push(&linker);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags);
     finish(&mut command)?;

@@ -57,7 +57,6 @@ fn kernel(error: &bpf::Error) -> Exit {
         | bpf::Error::Map { .. }
         | bpf::Error::Full { .. }
         | bpf::Error::Watch(_)
-        | bpf::Error::Log(_)
         | bpf::Error::NoPins(_)
         | bpf::Error::Abi { .. } => Exit::Failed,
     }

@@ -302,9 +302,6 @@ impl Daemon {
             pid: process::id(),
             started_ns: started.0,
         })?;
-        if let Err(error) = kernel.forward_log() {
-            log::debug!("{}", bpf::chain(&error));
-        }
         let ring = kernel.take_events()?;
         let server = http::start(metrics.clone(), pins.clone(), Arc::clone(&board), None)
             .map_err(os("cannot start the metrics thread"))?;

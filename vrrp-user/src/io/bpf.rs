@@ -20,11 +20,8 @@ use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use aya_log::EbpfLogger;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS,
     HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS,
@@ -55,9 +52,6 @@ const NEWS: &str = "NEWS";
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
 /// Where we mount one if it is not.
 const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
-
-/// The target under which the kernel side logs.
-pub const LOG_TARGET: &str = "vrrp_ebpf::xdp_ingress";
 
 /// What does not work without the egress program.
 const NOT_COUNTED: &str = "packets sent from virtual addresses are not counted";
@@ -154,12 +148,9 @@ pub enum Error {
         /// Its size.
         entries: u32,
     },
-    /// The ring buffer or the log could not be watched.
+    /// The ring buffer could not be watched.
     #[error("cannot watch the ring buffer")]
     Watch(#[source] io::Error),
-    /// The log of the kernel side.
-    #[error("cannot read the kernel side's log")]
-    Log(#[source] aya_log::Error),
     /// There is nothing to read.
     #[error("no maps of a daemon in {}", .0.display())]
     NoPins(PathBuf),
@@ -372,8 +363,6 @@ pub struct Kernel {
     counters: Table<u64>,
     events: Option<RingBuf<MapData>>,
     sizes: Sizes,
-    /// Whether the program was loaded with its log statements.
-    logs: bool,
     links: BTreeMap<u32, Attached>,
     /// Whether the egress program is loaded and, as far as we know, can be attached.
     counts_egress: bool,
@@ -389,7 +378,7 @@ impl Kernel {
     ///
     /// Each says what to do about it.
     pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
-        let kernel = Self::load_for_log(pins, sizes);
+        let kernel = Self::load_and_pin(pins, sizes);
         if kernel.is_err() {
             // Nobody else is about to use it; what is in it stays.
             let _ = fs::remove_dir(pins);
@@ -397,19 +386,7 @@ impl Kernel {
         kernel
     }
 
-    fn load_for_log(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
-        if log::log_enabled!(target: LOG_TARGET, log::Level::Debug) {
-            match Self::load_logging(pins, sizes, true) {
-                Err(Error::Verifier { .. }) => {
-                    log::warn!("the kernel side does not log: that takes CAP_PERFMON as well");
-                }
-                result => return result,
-            }
-        }
-        Self::load_logging(pins, sizes, false)
-    }
-
-    fn load_logging(pins: &Path, sizes: Sizes, logs: bool) -> Result<Self, Error> {
+    fn load_and_pin(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
         let sizes = Sizes {
             routers: sizes.routers.max(1),
             vips: sizes.vips.max(1),
@@ -422,9 +399,6 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         // There is nothing in the object that would have to be adapted to the running kernel.
         loader.btf(None);
-        // Known when the program is verified, so that logging that is off is not even in it.
-        let log_level = if logs { aya_log::Level::Debug as u8 } else { 0 };
-        loader.override_global(aya_log::LEVEL, &log_level, true);
         for name in [ROUTERS, SLOTS, INFO, NEWS] {
             loader.map_max_entries(name, sizes.routers);
         }
@@ -464,7 +438,6 @@ impl Kernel {
             ebpf,
             pins: pins.to_owned(),
             sizes,
-            logs,
             links: BTreeMap::new(),
             counts_egress,
         })
@@ -815,31 +788,6 @@ impl Kernel {
         EventRing::new(ring).map_err(Error::Watch)
     }
 
-    /// Passes what the kernel side logs to our own log, as long as the current tokio runtime lives.
-    /// It logs refused advertisements, at level debug, if that was enabled at [`Self::load`] for
-    /// [`LOG_TARGET`]; otherwise this does nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Log`], [`Error::Watch`].
-    pub fn forward_log(&mut self) -> Result<(), Error> {
-        if !self.logs {
-            return Ok(());
-        }
-        let logger = EbpfLogger::init(&mut self.ebpf).map_err(Error::Log)?;
-        // SAFETY: the logger owns its map's descriptor and returns the same one until it is dropped,
-        // and the `AsyncFd` drops it.
-        let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-        let mut logger = logger.map_err(|error| Error::Watch(error.into()))?;
-        tokio::spawn(async move {
-            while let Ok(mut guard) = logger.readable_mut().await {
-                guard.clear_ready();
-                guard.get_inner_mut().flush();
-            }
-        });
-        Ok(())
-    }
-
     /// Detaches everything and removes the pins, and their directory if it is then empty.
     ///
     /// # Errors
@@ -890,6 +838,7 @@ fn refused(program: &'static str) -> impl FnOnce(ProgramError) -> Error {
             return Error::NotPermitted("load BPF programs");
         }
         let log = verifier_log.to_string();
+        log::debug!("the verifier on the program {program}:\n{log}");
         let lines: Vec<&str> = log.lines().collect();
         let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
         Error::Verifier { program, log, source: io_error }
@@ -954,7 +903,6 @@ pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
 pub fn try_load() -> Result<bool, Error> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
-    loader.override_global(aya_log::LEVEL, &0u8, true);
     let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
     egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM))?;
     let program = xdp(&mut ebpf)?;
