@@ -519,6 +519,28 @@ fn tracking() -> Result<()> {
 }
 
 #[test]
+fn weights_that_count_or_not() -> Result<()> {
+    let steps: &[Step] = &[
+        (
+            Event::Start,
+            &[
+                ("VI_1", "FAULT"),
+                ("VI_2", "MASTER"),
+                ("VI_3", "MASTER"),
+                ("VI_4", "MASTER"),
+                ("VI_5", "MASTER"),
+                ("VI_6", "MASTER"),
+                ("VI_7", "MASTER"),
+            ],
+        ),
+        (Event::CarrierLost, &[("VI_2", "FAULT"), ("VI_3", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::Stop, &[]),
+    ];
+    // What weighs at the start is told before the state there, and after it here.
+    play_but("weights", steps, &|line| line.contains(" BACKUP_PRIORITY "))
+}
+
+#[test]
 fn group() -> Result<()> {
     let steps: &[Step] = &[
         (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),

@@ -37,3 +37,42 @@ fn dead_peers_cost_live_ones_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// A router whose advertisement does not fit the MTU says so and does nothing else, on one host or on all.
+#[test]
+fn adverts_longer_than_the_mtu_are_a_fault_and_no_loop() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    // 20 + 8 + 100 * 4 bytes.
+    let conf = |priority| {
+        let mut router = Instance::new(51, priority, "10.0.1.1/32").v3("0.1");
+        router.addresses = (1..=100).map(|n| format!("10.0.1.{n}/32")).collect();
+        router.to_string()
+    };
+    let mut ours = VrrpUser::start(&a, &conf(200))?;
+    ours.wait_state(&a, "VI_1", "MASTER", LONG)?;
+    let mut theirs = VrrpUser::start(&b, &conf(100))?;
+    theirs.wait_state(&b, "VI_1", "BACKUP", LONG)?;
+    b.ip(&["link", "set", "eth0", "mtu", "427"])?;
+    theirs.wait_state(&b, "VI_1", "FAULT", LONG)?;
+    a.ip(&["link", "set", "eth0", "mtu", "427"])?;
+    ours.wait_state(&a, "VI_1", "FAULT", LONG)?;
+    lab.wait_until(LONG, "the addresses are gone", || {
+        Ok((!a.has_address("10.0.1.100")?).then_some(()))
+    })?;
+    // Several times the master-down interval.
+    pause(Duration::from_secs(2))?;
+    for (host, daemon, was_master) in [(&a, &ours, 1), (&b, &theirs, 0)] {
+        let router = daemon.router(host, "VI_1")?;
+        assert_eq!((&router["state"], &router["cause_name"]), (&"FAULT".into(), &"mtu".into()));
+        let problem = router["problems"][0].as_str().unwrap();
+        assert!(problem.contains("428 bytes") && problem.contains("MTU of 427"), "{problem}");
+        assert_eq!(daemon.router_stats(host, "VI_1")?["became_master"], was_master);
+        assert_eq!(daemon.status(host)?["counters"]["send_failed"], 0);
+    }
+    b.ip(&["link", "set", "eth0", "mtu", "428"])?;
+    theirs.wait_state(&b, "VI_1", "MASTER", LONG)?;
+    a.ip(&["link", "set", "eth0", "mtu", "1500"])?;
+    ours.wait_state(&a, "VI_1", "MASTER", LONG)?;
+    Ok(())
+}

@@ -27,6 +27,8 @@ pub struct Interface {
     pub up: bool,
     /// Ethernet address, `None` for other kinds of interface.
     pub mac: Option<[u8; 6]>,
+    /// Largest IP packet that it carries, bytes.
+    pub mtu: u32,
     /// Whether the XDP program is there.
     pub capture: Capture,
     /// IPv4 addresses in the kernel's order, without the virtual ones.
@@ -152,19 +154,21 @@ impl Interfaces {
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { ifindex, name, up, mac } = link.clone();
+        let Link { ifindex, name, up, mac, mtu } = link.clone();
         let changed = match self.by_index.get_mut(&ifindex) {
             Some(known) => {
-                let changed = (&known.name, known.up, known.mac) != (&name, up, mac);
+                let before = (&known.name, known.up, known.mac, known.mtu);
+                let changed = before != (&name, up, mac, mtu);
                 known.name = name;
                 known.up = up;
                 known.mac = mac;
+                known.mtu = mtu;
                 changed
             }
             None => {
                 let capture = Capture::Detached;
                 let interface =
-                    Interface { name, up, mac, capture, own: Vec::new(), own6: Vec::new() };
+                    Interface { name, up, mac, mtu, capture, own: Vec::new(), own6: Vec::new() };
                 self.by_index.insert(ifindex, interface);
                 true
             }
@@ -286,7 +290,7 @@ mod tests {
     use crate::io::netlink::InterfaceAddress;
 
     fn link(up: bool) -> Event {
-        Event::Link(Link { ifindex: 2, name: "eth0".to_owned(), up, mac: Some([2; 6]) })
+        Event::Link(Link { ifindex: 2, name: "eth0".to_owned(), up, mac: Some([2; 6]), mtu: 1500 })
     }
 
     fn address(text: &str) -> InterfaceAddress {
@@ -340,6 +344,14 @@ mod tests {
         let mut table = table();
         assert_eq!(table.apply(&link(true)), Change::None);
         assert_eq!(table.apply(&link(false)), Change::Interface { ifindex: 2, gone: false });
+        let smaller = Event::Link(Link {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            up: false,
+            mac: Some([2; 6]),
+            mtu: 576,
+        });
+        assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });
         assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });
         assert_eq!(table.apply(&Event::LinkGone(2)), Change::None);
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);

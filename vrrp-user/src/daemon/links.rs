@@ -202,6 +202,10 @@ impl Daemon {
                 {
                     Link::Down(FaultCause::NoSource)
                 }
+                Some(_) if u32::from(router.advert_len()) > interface.mtu => {
+                    let (length, mtu) = (router.advert_len(), interface.mtu);
+                    Link::Down(FaultCause::AdvertExceedsMtu { length, mtu })
+                }
                 Some(source) => Link::Up(source),
                 None => Link::Down(FaultCause::NoAddress),
             },

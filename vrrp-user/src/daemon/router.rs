@@ -21,7 +21,7 @@ use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::Queue;
 use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
-use crate::wire::frame::{AdvertFrame, AdvertParams};
+use crate::wire::frame::{AdvertFrame, AdvertParams, advert_len};
 use crate::wire::vrrp::Auth;
 
 /// `auth_type` of the simple password (RFC 2338 section 5.3.6).
@@ -356,6 +356,12 @@ impl Router {
             Link::Down(FaultCause::NoCapture) => {
                 Some(format!("no advertisement can be received on {interface}"))
             }
+            Link::Down(FaultCause::AdvertExceedsMtu { length, mtu }) => Some(format!(
+                "its advertisement with {} addresses is {length} bytes long, but interface {interface} has an MTU of \
+                 {mtu}; waiting for a greater one (`ip link set {interface} mtu {length}`), or list fewer addresses: \
+                 excluded ones are not advertised",
+                self.advertised
+            )),
             // Not about the link.
             Link::Down(
                 FaultCause::Tracked(..)
@@ -374,6 +380,12 @@ impl Router {
     /// How many of its addresses are advertised.
     pub fn advertised(&self) -> u32 {
         self.advertised
+    }
+
+    /// Length of its advertisements as IP packets, bytes.
+    pub fn advert_len(&self) -> u16 {
+        let len = advert_len(self.family, self.version(), self.advertised as usize);
+        u16::try_from(len).unwrap_or(u16::MAX)
     }
 
     /// How the checksum of version 3 is computed.
@@ -544,8 +556,10 @@ impl Router {
         mut send: impl FnMut(u32, IpAddr, &[u8]) -> io::Result<()>,
     ) -> (bool, Vec<io::Error>) {
         let Some(home) = self.home else { return (false, Vec::new()) };
-        if let Some(Link::Down(FaultCause::InterfaceDown)) = self.link {
-            // The farewell to a network that is already out of reach.
+        if let Some(Link::Down(FaultCause::InterfaceDown | FaultCause::AdvertExceedsMtu { .. })) =
+            self.link
+        {
+            // The farewell to a network that is already out of reach, or does not carry it.
             return (false, Vec::new());
         }
         match &mut self.frames {

@@ -450,7 +450,7 @@ mod tests {
         let object = tracking.object(&Tracked::Interface("eth1".to_owned()));
         let mut interfaces = Interfaces::default();
         let link = |ifindex, name: &str, up| {
-            Event::Link(Link { ifindex, name: name.to_owned(), up, mac: None })
+            Event::Link(Link { ifindex, name: name.to_owned(), up, mac: None, mtu: 1500 })
         };
         let mut after = |event: &Event, ifindex| {
             interfaces.apply(event);

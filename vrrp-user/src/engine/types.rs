@@ -234,6 +234,13 @@ pub enum FaultCause {
     NoSource,
     /// Advertisements can not be received there (no XDP program attached).
     NoCapture,
+    /// The advertisement is longer than what the interface carries.
+    AdvertExceedsMtu {
+        /// The IP packet, bytes.
+        length: u16,
+        /// The interface's MTU, bytes.
+        mtu: u32,
+    },
     /// Something else that it depends on is not as it should be.
     Tracked(ObjectId, Health),
     /// Another member of its sync group is in FAULT.
@@ -253,6 +260,7 @@ impl FaultCause {
             Self::NoAddress => "no-address",
             Self::NoSource => "no-source",
             Self::NoCapture => "no-capture",
+            Self::AdvertExceedsMtu { .. } => "mtu",
             Self::Tracked(..) => "tracked",
             Self::Member(_) => "group-member",
             Self::MemberWaits(_) => "group-waits",
@@ -267,7 +275,8 @@ impl FaultCause {
             | Self::InterfaceDown
             | Self::NoAddress
             | Self::NoSource
-            | Self::NoCapture => true,
+            | Self::NoCapture
+            | Self::AdvertExceedsMtu { .. } => true,
             Self::Tracked(..) | Self::Member(_) | Self::MemberWaits(_) | Self::SteppedDown => false,
         }
     }
@@ -287,6 +296,7 @@ impl FaultCause {
             | Self::NoAddress
             | Self::NoSource
             | Self::NoCapture
+            | Self::AdvertExceedsMtu { .. }
             | Self::SteppedDown => self.to_string(),
         }
     }
@@ -295,6 +305,12 @@ impl FaultCause {
 impl fmt::Display for FaultCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::AdvertExceedsMtu { length, mtu } => {
+                return write!(
+                    f,
+                    "an advertisement of {length} bytes does not fit the MTU of {mtu}"
+                );
+            }
             Self::InterfaceMissing => "the interface does not exist",
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoAddress => "the interface has no address to send from",

@@ -100,6 +100,8 @@ pub struct Link {
     pub up: bool,
     /// Ethernet address; `None` for interfaces of another kind.
     pub mac: Option<[u8; 6]>,
+    /// Largest IP packet that it carries, bytes; `u32::MAX` where the kernel does not say.
+    pub mtu: u32,
 }
 
 /// An address on an interface.
@@ -569,15 +571,18 @@ fn link(message: &LinkMessage) -> Option<Link> {
     }
     let mut name = None;
     let mut mac = None;
+    let mut mtu = u32::MAX;
     for attribute in &message.attributes {
         if let LinkAttribute::IfName(value) = attribute {
             name = Some(value.clone());
         } else if let LinkAttribute::Address(value) = attribute {
             mac = <[u8; 6]>::try_from(value.as_slice()).ok();
+        } else if let LinkAttribute::Mtu(value) = attribute {
+            mtu = *value;
         }
     }
     let up = message.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    Some(Link { ifindex: message.header.index, name: name?, up, mac })
+    Some(Link { ifindex: message.header.index, name: name?, up, mac, mtu })
 }
 
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
@@ -618,6 +623,7 @@ mod tests {
         message.attributes = vec![
             LinkAttribute::IfName("eth7".to_owned()),
             LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+            LinkAttribute::Mtu(1500),
         ];
         message
     }
@@ -631,7 +637,8 @@ mod tests {
                 ifindex: 7,
                 name: "eth7".to_owned(),
                 up: true,
-                mac: Some([2, 0, 0, 0, 0, 7])
+                mac: Some([2, 0, 0, 0, 0, 7]),
+                mtu: 1500,
             })
         );
         assert!(!link(&link_message(AddressFamily::Unspec, LinkFlags::Up)).unwrap().up);

@@ -1,10 +1,11 @@
 //! Whole frames: advertisements that are built once and patched in place, and gratuitous ARP.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_common::IPPROTO_VRRP;
 
 use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
+use super::family::Family;
 use super::vrrp::Auth;
 use super::{Error, arp, array, ethernet, ipv4, ipv6, vrrp};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
@@ -167,6 +168,15 @@ impl AdvertFrame {
     pub fn ip_bytes(&self) -> &[u8] {
         &self.bytes[IP..]
     }
+}
+
+/// Length of an advertisement with that many addresses as an IP packet, bytes.
+pub const fn advert_len(family: Family, version: Version, addresses: usize) -> usize {
+    let (header, address) = match family {
+        Family::V4 => (ipv4::HEADER_LEN, size_of::<Ipv4Addr>()),
+        Family::V6 => (ipv6::HEADER_LEN, size_of::<Ipv6Addr>()),
+    };
+    header + vrrp::fixed_len(version) + addresses * address
 }
 
 /// A gratuitous ARP frame for one address: a broadcast request of the address for itself, as keepalived
@@ -335,6 +345,7 @@ mod tests {
         };
         let mut frame = frame(&params);
         assert_eq!(frame.bytes(), golden);
+        assert_eq!(frame.ip_bytes().len(), advert_len(Family::V6, Version::V3, 2));
         frame.set_priority(Priority::RESIGN);
         let (ip, message) = ipv6::Repr::parse(frame.ip_bytes()).unwrap();
         assert_eq!(ipv6::upper_layer_checksum(ip.source, ip.destination, 112, message), 0);
@@ -375,6 +386,8 @@ mod tests {
 
             let (ethernet, packet) = ethernet::Repr::parse(frame.bytes()).unwrap();
             prop_assert_eq!(ethernet.ethertype, ETHERTYPE_IPV4);
+            let version = if v2 { Version::V2 } else { Version::V3 };
+            prop_assert_eq!(packet.len(), advert_len(Family::V4, version, count));
             let (ip, payload) = ipv4::Repr::parse(packet).unwrap();
             prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (sent, ttl, 112));
             let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source.into(), ip.destination.into()));

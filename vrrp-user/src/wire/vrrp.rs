@@ -115,17 +115,21 @@ pub struct Repr<'a> {
     pub auth: Auth,
 }
 
+/// Length of a message without its addresses, bytes.
+pub const fn fixed_len(version: Version) -> usize {
+    match version {
+        Version::V2 => VRRP_HEADER_LEN + VRRP_AUTH_LEN,
+        Version::V3 => VRRP_HEADER_LEN,
+    }
+}
+
 impl Repr<'_> {
     /// Octets of the message. Fails when there are too many addresses to count.
     pub fn buffer_len(&self) -> Result<usize, Error> {
         if self.addresses.len() > u8::MAX.into() {
             return Err(Error::TooManyAddresses(self.addresses.len()));
         }
-        let auth = match self.interval.version() {
-            Version::V2 => VRRP_AUTH_LEN,
-            Version::V3 => 0,
-        };
-        Ok(VRRP_HEADER_LEN + self.list_len() + auth)
+        Ok(fixed_len(self.interval.version()) + self.list_len())
     }
 
     /// Octets of the addresses.

@@ -45,6 +45,24 @@ fn effective(used: TrackUse, health: Health) -> Option<u8> {
     (engine.state(A) != Some(State::Fault)).then(|| engine.priority(A).unwrap().0)
 }
 
+/// What a router tracks and its group, too, counts once, as the router has it.
+#[test]
+fn what_router_and_group_track_counts_once() {
+    let mut engine = Engine::new();
+    let track = [used(OBJECT, -30, false), used(OTHER, -3, false)];
+    engine.add_group(START, GROUP, GroupSpec { track: track.into() });
+    let group = Some(GROUP);
+    engine.add_router(A, RouterSpec { group, ..tracking(100, &[used(OBJECT, -20, false)]) });
+    engine.add_router(B, RouterSpec { group, ..tracking(100, &[]) });
+    for object in [OBJECT, OTHER] {
+        engine.handle_tracked(START, object, Health::Down);
+    }
+    up(&mut engine, START, A);
+    up(&mut engine, START, B);
+    let priorities = [A, B].map(|id| engine.priority(id).unwrap().0);
+    assert_eq!(priorities, [77, 67]);
+}
+
 /// The table of keepalived.conf(5).
 #[test]
 fn weights_count_as_in_keepalived() {
