@@ -531,6 +531,7 @@ fn weights_that_count_or_not() -> Result<()> {
                 ("VI_5", "MASTER"),
                 ("VI_6", "MASTER"),
                 ("VI_7", "MASTER"),
+                ("VI_8", "MASTER"),
             ],
         ),
         (Event::CarrierLost, &[("VI_2", "FAULT"), ("VI_3", "MASTER"), ("VI_6", "MASTER")]),

@@ -104,6 +104,34 @@ fn priorities_are_those_of_keepalived() -> Result<()> {
     Ok(())
 }
 
+/// As in keepalived: a file that is taken along to this daemon must not be an outage. Unlike there, it is said.
+#[test]
+fn a_script_that_cannot_run_counts_for_nothing() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let script = host.dir("tracked")?.join("check.sh");
+    let conf = format!(
+        "vrrp_script chk {{\n script {}\n interval 1\n}}\n{}",
+        script.display(),
+        instance(51, 100).with("track_script {\nchk\n}")
+    );
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    daemon.wait_state(&host, "VI_51", "MASTER", LONG)?;
+    let problems =
+        || -> Result<String> { Ok(daemon.router(&host, "VI_51")?["problems"].to_string()) };
+    let problem = problems()?;
+    assert!(problem.contains("script chk is disabled: it does not exist; until "), "{problem}");
+    assert_eq!(daemon.status(&host)?["scripts"][0]["health"], "disabled");
+    assert_eq!(daemon.detail(&host, "VI_51")?["tracks"][0]["effect"], "0");
+    fs::write(&script, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    daemon.reload(&host, &[])?;
+    daemon.wait_state(&host, "VI_51", "FAULT", LONG)?;
+    let problem = daemon.router(&host, "VI_51")?["problems"].to_string();
+    assert!(!problem.contains("disabled"), "{problem}");
+    Ok(())
+}
+
 #[test]
 fn a_group_moves_together_and_waits_for_what_is_not_there() -> Result<()> {
     let lab = Lab::new()?;

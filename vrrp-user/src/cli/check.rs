@@ -192,6 +192,9 @@ fn describe_settings(settings: &Settings, out: &mut impl Write) -> io::Result<()
     if settings.symlink_paths {
         line("paths", "as written, with symbolic links".to_owned())?;
     }
+    if settings.disable_unusable {
+        line("unusable", "a tracked script that cannot run counts for nothing".to_owned())?;
+    }
     if settings.supplementary_groups {
         line("groups", "all of the user".to_owned())?;
     }

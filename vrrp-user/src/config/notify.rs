@@ -63,6 +63,8 @@ pub struct Settings {
     pub security: bool,
     /// `use_symlink_paths`: scripts are started by the path that was written, not by what it leads to.
     pub symlink_paths: bool,
+    /// Whether a tracked script that cannot run is not tracked, as in keepalived. Otherwise it counts as failed.
+    pub disable_unusable: bool,
     /// `set_supplementary_groups`: scripts get the further groups of their user.
     pub supplementary_groups: bool,
     /// `umask` of the scripts; that of the daemon when `None`.
@@ -108,6 +110,7 @@ impl Default for Settings {
             user: None,
             security: false,
             symlink_paths: false,
+            disable_unusable: false,
             supplementary_groups: false,
             umask: None,
             concurrency: Self::CONCURRENCY,

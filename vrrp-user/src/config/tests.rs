@@ -116,6 +116,9 @@ delay = "1s"
 terminate_delay = "2.5s"
 full_command = true
 
+[scripts]
+disable_unusable = true
+
 [[group]]
 name = "G"
 track = [{ interface = "eth3", weight = -5 }]
@@ -189,7 +192,7 @@ fn every_key_arrives() {
     crate::cli::check::describe(&config, &mut shown).unwrap();
     let shown = String::from_utf8(shown).unwrap();
     for part in
-        ["sync group G (line 35)", "A, B", "eth3: -5 while it is down", "/run/g", "at most 4"]
+        ["sync group G (line 38)", "A, B", "eth3: -5 while it is down", "/run/g", "at most 4"]
     {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
@@ -334,6 +337,20 @@ fn the_own_interface_is_tracked_anyway() {
     };
     assert_eq!(dependencies("virtual_ipaddress_excluded { 10.1.0.1 dev eth0 }"), 0);
     assert_eq!(dependencies("virtual_routes { 10.9.0.0/16 dev eth0 }"), 1);
+}
+
+#[test]
+fn what_stands_behind_those_that_track_it() {
+    let tracks =
+        "track_script { s }\n track_file { f }\n track_process { p }\n track_interface { eth1 }";
+    let group = "vrrp_sync_group G { group { A\n B }\n track_script { s }\n}\n";
+    let (a, b) = (instance("A", 1, tracks), instance("B", 2, ""));
+    let (config, diagnostics) = keepalived(&[&a, &b, group, TRACKED_BY_GROUP].concat());
+    assert_eq!(config.routers[0].track.len(), 4);
+    let behind = |said: &&String| said.contains("stands behind this line");
+    assert_eq!(diagnostics.iter().filter(behind).count(), 4, "{diagnostics:?}");
+    let (_, diagnostics) = keepalived(&[TRACKED_BY_GROUP, &a, &b, group].concat());
+    assert_eq!(diagnostics.iter().find(behind), None);
 }
 
 const TRACKED_BY_GROUP: &str = "vrrp_script s { script /bin/true\n}\n\

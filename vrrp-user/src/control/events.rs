@@ -81,6 +81,7 @@ impl Record {
                     Health::Up => "tracked-up",
                     Health::Down => "tracked-down",
                     Health::Value(_) => "tracked-value",
+                    Health::Disabled => "tracked-disabled",
                 },
                 self.words.clone().unwrap_or_else(|| to.to_string()),
             ),
@@ -108,13 +109,14 @@ impl Record {
     }
 }
 
-/// `up`, `down`, `unknown`, or the number in a file.
+/// `up`, `down`, `unknown`, `disabled`, or the number in a file.
 fn health(health: Health) -> String {
     match health {
         Health::Unknown => "unknown".to_owned(),
         Health::Up => "up".to_owned(),
         Health::Down => "down".to_owned(),
         Health::Value(value) => value.to_string(),
+        Health::Disabled => "disabled".to_owned(),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Tracking {
     groups: Vec<Box<str>>,
     group_ids: HashMap<Box<str>, GroupId>,
     interfaces: Vec<TrackedInterface>,
+    /// Why scripts are disabled.
+    disabled: HashMap<ObjectId, Arc<str>>,
     files: Option<Watch>,
     processes: Option<Watch>,
     reports: mpsc::Sender<Report>,
@@ -55,6 +57,7 @@ impl Tracking {
             groups: Vec::new(),
             group_ids: HashMap::new(),
             interfaces: Vec::new(),
+            disabled: HashMap::new(),
             files: None,
             processes: None,
             reports,
@@ -300,6 +303,22 @@ impl Daemon {
         causes.map(|cause| cause.words(&self.names())).collect()
     }
 
+    /// What a router tracks, but counts for nothing, and what to do.
+    pub(super) fn disabled_words(&self, id: RouterId) -> Vec<String> {
+        if self.tracking.disabled.is_empty() {
+            return Vec::new();
+        }
+        let of = |object: &ObjectId| {
+            let why = self.tracking.disabled.get(object)?;
+            let script = self.names().object(*object);
+            Some(format!(
+                "{script} is disabled: {why}; until that is mended and the configuration reloaded, it counts for \
+                 nothing, as in keepalived"
+            ))
+        };
+        self.objects_of(id).iter().filter_map(of).collect()
+    }
+
     /// Everything that a router tracks, in words: what it is, how it is, and what that makes of the router.
     pub(super) fn track_words(&self, id: RouterId) -> Vec<(String, String, String)> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
@@ -338,6 +357,10 @@ impl Daemon {
         end: Option<Arc<str>>,
     ) {
         let before = self.engine.health(object);
+        match end.clone().filter(|_| health == Health::Disabled) {
+            Some(why) => drop(self.tracking.disabled.insert(object, why)),
+            None => drop(self.tracking.disabled.remove(&object)),
+        }
         if before != health {
             log::info!("{} {health}", self.names().object(object));
         }

@@ -23,6 +23,8 @@ pub enum Health {
     Down,
     /// The number in a file.
     Value(i32),
+    /// Nobody looks at it: a script that cannot run and counts for nothing.
+    Disabled,
 }
 
 impl fmt::Display for Health {
@@ -32,6 +34,7 @@ impl fmt::Display for Health {
             Self::Up => f.write_str("is up"),
             Self::Down => f.write_str("is down"),
             Self::Value(value) => write!(f, "has {value}"),
+            Self::Disabled => f.write_str("is disabled"),
         }
     }
 }
@@ -71,7 +74,7 @@ impl TrackUse {
         let sign = if self.reverse { -1 } else { 1 };
         match (health, self.weight) {
             (Health::Unknown, 0) => Effect::Wait,
-            (Health::Unknown, _) => Effect::Weight(0),
+            (Health::Unknown | Health::Disabled, _) => Effect::Weight(0),
             (Health::Up, 0) if self.reverse => Effect::Fault,
             (Health::Down, 0) if !self.reverse => Effect::Fault,
             (Health::Up | Health::Down, 0) => Effect::Weight(0),

@@ -291,7 +291,7 @@ fn group(routers: &[Router], track: Vec<Track>, notify: Option<Notify>) -> Vec<G
 prop_compose! {
     fn settings()(
         user in user(),
-        (security, symlink_paths) in (any::<bool>(), any::<bool>()),
+        (security, symlink_paths, disable_unusable) in (any::<bool>(), any::<bool>(), any::<bool>()),
         umask in proptest::option::of(0_u16..=0o777),
         concurrency in 1_u16..100,
         startup in proptest::option::of(command()),
@@ -304,7 +304,7 @@ prop_compose! {
         let fifo = Fifo { path: "/run/{a}".into(), user: user.clone(), script, origin };
         let startup = startup.map(|command| Once { command, timeout });
         Settings {
-            user, security, symlink_paths, umask, concurrency, startup, timeout, split_brain,
+            user, security, symlink_paths, disable_unusable, umask, concurrency, startup, timeout, split_brain,
             fifo: security.then_some(fifo),
             ..Settings::default()
         }

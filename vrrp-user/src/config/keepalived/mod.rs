@@ -3,6 +3,7 @@
 //! What keepalived reports and goes on from is a warning here, with keepalived's own fallback; what it refuses
 //! is an error. The facts are those of keepalived 2.4.3.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -12,7 +13,8 @@ use preprocess::{Line, Preprocessor};
 use super::Options;
 use super::command;
 use super::draft::Drafts;
-use super::model::{Scheduling, Severity, V3Checksum};
+use super::model::{Scheduling, Severity, Tracked, V3Checksum};
+use super::notify::Settings;
 use super::report::{Located, Position, Report};
 use super::source::Grown;
 use super::text;
@@ -43,13 +45,20 @@ mod track;
 /// When the file itself can not be read; all else goes into the report.
 pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::Result<Drafts> {
     let lines = Preprocessor::open(path, options, report)?;
-    let mut parser = Parser { lines, peeked: None, balancer_seen: false };
+    let mut parser = Parser {
+        lines,
+        peeked: None,
+        balancer_seen: false,
+        defined: HashSet::new(),
+        early: Vec::new(),
+    };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
     let mut drafts = Drafts::default();
     while let Some(entry) = parser.next_entry() {
         parser.root_entry(&entry, &mut globals, &mut instances, &mut drafts);
     }
+    parser.early_tracks();
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
     let routers = instances.into_iter().map(|instance| instance.finish(&globals, report));
@@ -57,7 +66,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let routers = routers.collect();
     let Globals { scheduling, scripts, routes, .. } = globals;
     let (fixed, fixed_addresses) = routes.finish();
-    let notify = scripts.finish();
+    let notify = Settings { disable_unusable: !drafts.scripts.is_empty(), ..scripts.finish() };
     Ok(Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..drafts })
 }
 
@@ -194,6 +203,10 @@ struct Parser<'a> {
     peeked: Option<Line>,
     /// That load balancing is not done has been said as a warning.
     balancer_seen: bool,
+    /// Scripts, files and processes so far.
+    defined: HashSet<Tracked>,
+    /// Those that are tracked in front of that.
+    early: Vec<Located<Tracked>>,
 }
 
 impl Parser<'_> {
@@ -398,9 +411,24 @@ impl Parser<'_> {
                 instances.extend(self.instance(entry, &mut globals.routes.context));
             }
             "vrrp_sync_group" => drafts.groups.extend(self.group(entry)),
-            "vrrp_script" => drafts.scripts.extend(self.script(entry)),
-            "track_file" | "vrrp_track_file" => drafts.files.extend(self.file(entry)),
-            "vrrp_track_process" => drafts.processes.extend(self.process(entry)),
+            "vrrp_script" => {
+                let script = self.script(entry);
+                self.defined
+                    .extend(script.iter().map(|s| Tracked::Script(s.value.object.name.clone())));
+                drafts.scripts.extend(script);
+            }
+            "track_file" | "vrrp_track_file" => {
+                let file = self.file(entry);
+                self.defined
+                    .extend(file.iter().map(|f| Tracked::File(f.value.object.name.clone())));
+                drafts.files.extend(file);
+            }
+            "vrrp_track_process" => {
+                let process = self.process(entry);
+                self.defined
+                    .extend(process.iter().map(|p| Tracked::Process(p.value.object.name.clone())));
+                drafts.processes.extend(process);
+            }
             "garp_group" => drafts.delays.garp_groups.push(self.garp_group(entry)),
             "interface_up_down_delays" => self.up_down_delays(entry, &mut drafts.delays.links),
             _ if self.fixed_entry(entry, &mut globals.routes) => {}

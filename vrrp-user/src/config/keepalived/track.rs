@@ -3,7 +3,9 @@
 use super::{Entry, Parser, keywords};
 use crate::config::command::Command;
 use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight};
-use crate::config::model::{InitFile, ParamMatch, TrackFile, TrackProcess, TrackScript, Tracked};
+use crate::config::model::{
+    InitFile, ParamMatch, Severity, TrackFile, TrackProcess, TrackScript, Tracked,
+};
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position};
 use crate::engine::time::Nanos;
@@ -61,6 +63,17 @@ pub(super) fn tracked(block: &str, name: &str) -> Option<Tracked> {
 }
 
 impl Parser<'_> {
+    /// Says what keepalived would not find: it looks no further than it has read.
+    pub(super) fn early_tracks(&mut self) {
+        for Located { value: what, at } in std::mem::take(&mut self.early) {
+            if self.defined.contains(&what) {
+                let message =
+                    format!("{what} stands behind this line: keepalived does not track it then");
+                self.lines.report.push(Severity::Note, at, message, "write it in front of this");
+            }
+        }
+    }
+
     /// A block `track_*`: one object per line.
     pub(super) fn track(&mut self, entry: &Entry, to: &mut Vec<Located<TrackDraft>>) {
         self.enter_block(entry);
@@ -76,6 +89,9 @@ impl Parser<'_> {
                     Weight::default()
                 }
             };
+            if !matches!(what, Tracked::Interface(_)) && !self.defined.contains(&what) {
+                self.early.push(Located::new(what.clone(), line.at()));
+            }
             to.push(Located::new(TrackDraft { what, weight }, line.at()));
         }
     }

@@ -14,6 +14,7 @@ pub(super) const SCRIPTS_KEYS: &[&str] = &[
     "group",
     "security",
     "symlink_paths",
+    "disable_unusable",
     "supplementary_groups",
     "umask",
     "concurrency",
@@ -40,6 +41,7 @@ impl Reader<'_> {
             };
             flag("security", &mut settings.security);
             flag("symlink_paths", &mut settings.symlink_paths);
+            flag("disable_unusable", &mut settings.disable_unusable);
             flag("supplementary_groups", &mut settings.supplementary_groups);
             settings.umask = self.umask(&table);
             if let Some(number) = self.number(&table, "concurrency") {

@@ -17,6 +17,7 @@ pub(super) fn settings(settings: &Settings) -> [(&'static str, Value); 2] {
         user,
         security,
         symlink_paths,
+        disable_unusable,
         supplementary_groups,
         umask,
         concurrency,
@@ -33,6 +34,7 @@ pub(super) fn settings(settings: &Settings) -> [(&'static str, Value); 2] {
     run_as(user.as_ref(), &mut scripts);
     scripts.push("security", *security);
     scripts.push("symlink_paths", *symlink_paths);
+    scripts.push("disable_unusable", *disable_unusable);
     scripts.push("supplementary_groups", *supplementary_groups);
     scripts.push("umask", umask.map(|umask| format!("{umask:03o}")));
     scripts.push("concurrency", u32::from(*concurrency));

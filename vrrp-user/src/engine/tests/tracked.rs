@@ -66,7 +66,7 @@ fn what_router_and_group_track_counts_once() {
 /// The table of keepalived.conf(5).
 #[test]
 fn weights_count_as_in_keepalived() {
-    use Health::{Down, Up, Value};
+    use Health::{Disabled, Down, Up, Value};
     for (weight, reverse, health, expected) in [
         (0, false, Up, Some(100)),
         (0, false, Down, None),
@@ -95,6 +95,10 @@ fn weights_count_as_in_keepalived() {
         (1, false, Value(i32::MIN), None),
         (1, false, Value(i32::MAX), Some(254)),
         (254, false, Value(i32::MAX), Some(254)),
+        (0, false, Disabled, Some(100)),
+        (0, true, Disabled, Some(100)),
+        (20, false, Disabled, Some(100)),
+        (-20, true, Disabled, Some(100)),
         (-1, true, Value(i32::MIN), None),
     ] {
         let got = effective(used(OBJECT, weight, reverse), health);

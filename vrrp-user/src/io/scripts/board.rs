@@ -131,6 +131,7 @@ fn health_name(health: Health) -> &'static str {
     match health {
         Health::Up => "up",
         Health::Down => "down",
+        Health::Disabled => "disabled",
         Health::Unknown | Health::Value(_) => "unknown",
     }
 }

@@ -45,7 +45,7 @@ impl Judge {
         let needed = match self.health {
             Health::Up => self.fall,
             Health::Down => self.rise,
-            Health::Unknown | Health::Value(_) => 1,
+            Health::Unknown | Health::Value(_) | Health::Disabled => 1,
         };
         if self.streak < needed {
             return None;

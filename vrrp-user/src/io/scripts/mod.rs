@@ -136,7 +136,7 @@ pub struct Found {
     pub script: Arc<str>,
     /// How the thing is that it checks.
     pub health: Health,
-    /// How the run ended that showed it, if that was not as it should be.
+    /// How the run ended that showed it, if that was not as it should be, or why it is disabled.
     pub end: Option<Arc<str>>,
 }
 

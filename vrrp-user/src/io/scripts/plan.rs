@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::resolve::{Resolver, Script};
+use super::resolve::{Resolver, Script, Unusable};
 use super::spawn::Account;
 use super::{Notified, Subject};
 use crate::config::command::Command;
@@ -62,8 +62,10 @@ pub(super) struct Fifo {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Check {
     pub(super) name: Arc<str>,
-    /// `None` when it can not run: that counts as failure.
+    /// `None` when it cannot run: that counts as failure, unless it is `disabled`.
     pub(super) script: Option<Arc<Script>>,
+    /// Why it cannot run, where that counts for nothing.
+    pub(super) disabled: Option<Arc<str>>,
     pub(super) interval: Nanos,
     pub(super) timeout: Duration,
     pub(super) rise: u32,
@@ -123,7 +125,7 @@ impl Plan {
                 None
             };
             let account = match problem {
-                Some(problem) => Err(problem),
+                Some(problem) => Err(problem.into()),
                 None => resolver.account(fifo.user.as_ref(), &fifo.origin),
             };
             let account = match account {
@@ -160,9 +162,17 @@ impl Plan {
             })
             .collect();
         for script in config.scripts.iter().filter(|script| used.contains(script.name.as_str())) {
+            let (program, disabled) = match resolver.find("vrrp_script", &script.command) {
+                Ok(program) => (Some(program), None),
+                Err(Unusable { why, only_here: false }) if config.notify.disable_unusable => {
+                    (None, Some(why))
+                }
+                Err(_) => (None, None),
+            };
             self.checks.push(Check {
                 name: script.name.as_str().into(),
-                script: resolver.script("vrrp_script", &script.command),
+                script: program,
+                disabled,
                 interval: script.interval,
                 timeout: duration(script.timeout.unwrap_or(script.interval)),
                 rise: script.rise.max(1),
@@ -281,8 +291,12 @@ mod tests {
     use crate::config::{self, Options};
 
     fn plan(text: &str) -> (Plan, Vec<Diagnostic>) {
+        plan_of("vrrp.toml", text)
+    }
+
+    fn plan_of(name: &str, text: &str) -> (Plan, Vec<Diagnostic>) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vrrp.toml");
+        let path = dir.path().join(name);
         fs::write(&path, text).unwrap();
         Plan::new(&config::load(&path, &Options::default()).unwrap().config)
     }
@@ -305,6 +319,29 @@ mod tests {
         assert!(plan.is_empty() && diagnostics.is_empty());
         let unused = "[[script]]\nname = \"x\"\ncommand = \"/bin/true\"\n";
         assert!(self::plan(&format!("{unused}{}", router("a", 1, ""))).0.is_empty());
+    }
+
+    /// keepalived does not track it; in TOML that must be said.
+    #[test]
+    fn a_tracked_script_that_cannot_run() {
+        let conf = "vrrp_script s {\n script /nonexistent/s\n}\nvrrp_instance A {\n interface eth0\n \
+                    virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n }\n track_script {\n s\n }\n}\n";
+        let (plan, diagnostics) = plan_of("k.conf", conf);
+        assert_eq!(plan.checks[0].disabled.as_deref(), Some("it does not exist"));
+        let mut said = diagnostics.into_iter().map(|said| said.message);
+        assert_eq!(
+            said.next_back().as_deref(),
+            Some("vrrp_script /nonexistent/s is disabled: it does not exist")
+        );
+        let toml = |scripts: &str| {
+            let script = "[[script]]\nname = \"s\"\ncommand = \"/nonexistent/s\"\n";
+            let router = router("a", 1, "track = [{ script = \"s\" }]");
+            let (mut plan, _) = self::plan(&[scripts, script, &router].concat());
+            plan.checks.remove(0)
+        };
+        let check = toml("");
+        assert_eq!((check.script, check.disabled), (None, None));
+        assert!(toml("[scripts]\ndisable_unusable = true\n").disabled.is_some());
     }
 
     #[test]

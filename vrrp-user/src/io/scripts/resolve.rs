@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -34,13 +35,34 @@ pub struct Script {
     pub program: Program,
 }
 
+/// Why a command cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// In words.
+    pub why: Arc<str>,
+    /// Whether keepalived could run it, which is always root.
+    pub only_here: bool,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Self {
+        Self { why: why.into(), only_here: false }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 /// Resolves the commands of one configuration.
 pub struct Resolver<'a> {
     settings: &'a Settings,
     ours: Account,
-    users: HashMap<String, Result<Account, String>>,
-    default: Option<Result<Account, String>>,
-    scripts: HashMap<(Vec<String>, String), Option<Arc<Script>>>,
+    users: HashMap<String, Result<Account, Unusable>>,
+    default: Option<Result<Account, Unusable>>,
+    scripts: HashMap<(Vec<String>, String), Result<Arc<Script>, Unusable>>,
     /// What the user should know.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -60,6 +82,14 @@ impl<'a> Resolver<'a> {
 
     /// What is to be run for a command; `None`, with a message, when it can not or must not be.
     pub fn script(&mut self, keyword: &str, command: &Command) -> Option<Arc<Script>> {
+        self.find(keyword, command).ok()
+    }
+
+    /// As [`Self::script`].
+    ///
+    /// # Errors
+    /// When it cannot or must not be run; that was also said in a message.
+    pub fn find(&mut self, keyword: &str, command: &Command) -> Result<Arc<Script>, Unusable> {
         let user = command.user.as_ref().map(ToString::to_string).unwrap_or_default();
         let key = (command.argv.clone(), user);
         if let Some(known) = self.scripts.get(&key) {
@@ -81,28 +111,31 @@ impl<'a> Resolver<'a> {
         });
     }
 
-    fn resolve(&mut self, keyword: &str, command: &Command) -> Option<Script> {
+    fn resolve(&mut self, keyword: &str, command: &Command) -> Result<Script, Unusable> {
         let account = match self.account(command.user.as_ref(), &command.origin) {
             Ok(account) => account,
             Err(why) => {
                 let message = format!("{keyword} {command} is disabled: {why}");
                 self.warning(&command.origin, message, "");
-                return None;
+                return Err(why);
             }
         };
         let text = command.to_string();
-        let [name, arguments @ ..] = command.argv.as_slice() else { return None };
+        let [name, arguments @ ..] = command.argv.as_slice() else {
+            return Err("it is empty".to_owned().into());
+        };
         let program = |path: &Path, argv: Vec<&OsStr>| {
-            let c = |word: &OsStr| CString::new(word.as_bytes()).ok();
-            let argv = argv.into_iter().map(c).collect::<Option<Vec<CString>>>()?;
+            let zero = |_| "it has a zero in it".to_owned();
+            let c = |word: &OsStr| CString::new(word.as_bytes()).map_err(zero);
+            let argv = argv.into_iter().map(c).collect::<Result<Vec<CString>, String>>()?;
             let (path, umask) = (c(path.as_os_str())?, self.settings.umask);
-            Some(Program { path, argv, account: account.clone(), umask })
+            Ok::<_, String>(Program { path, argv, account: account.clone(), umask })
         };
         if name.starts_with(['<', '>']) {
             // keepalived's way to ask whether a file can be opened: a redirection without a program.
             let line = command.argv.join(" ");
             let argv = ["/bin/sh", "-c", &line].map(OsStr::new).to_vec();
-            return Some(Script { text, program: program(Path::new("/bin/sh"), argv)? });
+            return Ok(Script { text, program: program(Path::new("/bin/sh"), argv)? });
         }
         let written = if name.contains('/') {
             PathBuf::from(name)
@@ -116,7 +149,7 @@ impl<'a> Resolver<'a> {
                 Err(why) => {
                     let message = format!("{keyword} {name} is disabled: {why}");
                     self.warning(&command.origin, message, "");
-                    return None;
+                    return Err(why.into());
                 }
             }
         };
@@ -125,11 +158,11 @@ impl<'a> Resolver<'a> {
             Err(why) => {
                 let message = format!("{keyword} {} is disabled: {why}", written.display());
                 self.warning(&command.origin, message, "");
-                return None;
+                return Err(why.into());
             }
         };
         let argv = [written.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new));
-        Some(Script { text, program: program(&path, argv.collect())? })
+        Ok(Script { text, program: program(&path, argv.collect())? })
     }
 
     /// The path to execute.
@@ -178,7 +211,7 @@ impl<'a> Resolver<'a> {
         &mut self,
         user: Option<&ScriptUser>,
         origin: &Origin,
-    ) -> Result<Account, String> {
+    ) -> Result<Account, Unusable> {
         let Some(user) = user.or(self.settings.user.as_ref()) else {
             return self.default_account(origin);
         };
@@ -186,22 +219,24 @@ impl<'a> Resolver<'a> {
         if let Some(known) = self.users.get(&key) {
             return known.clone();
         }
-        let found = self.look_up(user).and_then(|account| self.attainable(account));
+        let found = self.look_up(user).map_err(Into::into);
+        let found = found.and_then(|account| self.attainable(account));
         self.users.insert(key, found.clone());
         found
     }
 
     /// Without privileges nobody can become somebody else.
-    fn attainable(&self, account: Account) -> Result<Account, String> {
+    fn attainable(&self, account: Account) -> Result<Account, Unusable> {
         let same = (account.uid, account.gid) == (self.ours.uid, self.ours.gid);
         if capability::can_change_users() || same {
             return Ok(account);
         }
         let (ours, theirs) = (user_name(self.ours.uid), user_name(account.uid));
-        Err(format!(
+        let why = format!(
             "the daemon runs as {ours} and can not run anything as {theirs}: that takes CAP_SETUID and \
              CAP_SETGID, and CAP_KILL to end it"
-        ))
+        );
+        Err(Unusable { why: why.into(), only_here: true })
     }
 
     fn look_up(&self, user: &ScriptUser) -> Result<Account, String> {
@@ -233,7 +268,7 @@ impl<'a> Resolver<'a> {
         Ok(Account { uid: found.uid.as_raw(), gid: gid.as_raw(), groups })
     }
 
-    fn default_account(&mut self, origin: &Origin) -> Result<Account, String> {
+    fn default_account(&mut self, origin: &Origin) -> Result<Account, Unusable> {
         if let Some(known) = &self.default {
             return known.clone();
         }
@@ -243,10 +278,11 @@ impl<'a> Resolver<'a> {
         } else if let Ok(account) = self.look_up(&user) {
             Ok(account)
         } else if self.settings.security {
-            Err(format!(
+            let why = format!(
                 "there is no user {DEFAULT_USER}, no script_user is given, and with enable_script_security \
                  nothing runs as root that does not ask for it"
-            ))
+            );
+            Err(why.into())
         } else {
             let message = format!(
                 "there is no user {DEFAULT_USER}, and no script_user is given: scripts run as root"

@@ -60,6 +60,12 @@ struct Checked {
     rhythm: Rhythm,
 }
 
+impl Checked {
+    fn health(&self) -> Health {
+        if self.plan.disabled.is_some() { Health::Disabled } else { self.judge.health() }
+    }
+}
+
 struct Runner {
     plan: Plan,
     queues: Queues<Key, Topic, Job>,
@@ -260,17 +266,21 @@ impl Runner {
     // ---- checks --------------------------------------------------------------------------------------
 
     fn next_check(&self) -> Option<Nanos> {
-        self.checks.values().map(|check| check.rhythm.due()).min()
+        let runs = self.checks.values().filter(|check| check.plan.disabled.is_none());
+        runs.map(|check| check.rhythm.due()).min()
     }
 
     fn start_checks(&mut self) {
         let now = timer::now();
         let Self { checks, queues, board, .. } = self;
-        let mut disabled = Vec::new();
-        for (name, check) in checks.iter_mut().filter(|(_, check)| check.rhythm.due() <= now) {
+        let mut failed = Vec::new();
+        let due = checks
+            .iter_mut()
+            .filter(|(_, check)| check.plan.disabled.is_none() && check.rhythm.due() <= now);
+        for (name, check) in due {
             check.rhythm.advance(now);
             let Some(script) = &check.plan.script else {
-                disabled.push(Arc::clone(name));
+                failed.push(Arc::clone(name));
                 continue;
             };
             let key = Key::Check(Arc::clone(name));
@@ -287,8 +297,8 @@ impl Runner {
             };
             queues.push(Kind::Check, key, Topic::Check, job);
         }
-        for name in disabled {
-            self.judge(&name, &Ended::NotStarted("it is disabled".to_owned()));
+        for name in failed {
+            self.judge(&name, &Ended::NotStarted("it cannot run".to_owned()));
         }
     }
 
@@ -362,9 +372,9 @@ impl Runner {
                     plan,
                 },
             };
-            if check.judge.health() != Health::Unknown {
-                let health = check.judge.health();
-                let _ = self.found.send(Found { script: Arc::clone(&name), health, end: None });
+            let (health, end) = (check.health(), check.plan.disabled.clone());
+            if health != Health::Unknown {
+                let _ = self.found.send(Found { script: Arc::clone(&name), health, end });
             }
             self.checks.insert(name, check);
         }
@@ -372,7 +382,7 @@ impl Runner {
             let script = check.plan.script.as_ref();
             let command =
                 script.map_or_else(|| "disabled".to_owned(), |script| script.text.clone());
-            (name.to_string(), command, check.judge.health())
+            (name.to_string(), command, check.health())
         });
         self.board.set_checks(checks, now);
         let checks = &self.checks;
