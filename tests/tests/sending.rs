@@ -76,3 +76,56 @@ fn adverts_longer_than_the_mtu_are_a_fault_and_no_loop() -> Result<()> {
     ours.wait_state(&a, "VI_1", "MASTER", LONG)?;
     Ok(())
 }
+
+/// Who can send to nobody because of its own host gives the addresses up, once, and comes back when it can.
+#[test]
+fn who_cannot_send_is_in_fault_until_it_can() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    b.ip(&["address", "add", "10.0.0.3/24", "dev", "eth0"])?;
+    // A filter of IP stops what the second one sends; the third one's is stopped behind those.
+    let conf = |priority, ends: [(&str, &str); 2]| {
+        let router = |n: u8| {
+            let vip = format!("10.0.1.{n}/32");
+            Instance::new(n, priority, &vip).name(&format!("VI_{n}")).v3("0.2")
+        };
+        let unicast = (2..).zip(ends).map(|(n, (source, peer))| router(n).unicast(source, &[peer]));
+        unicast.chain([router(1)]).map(|router| router.to_string()).collect::<String>()
+    };
+    let (one, two, three) = ("10.0.0.1", "10.0.0.2", "10.0.0.3");
+    let mut ours = VrrpUser::start(&a, &conf(200, [(one, two), (one, three)]))?;
+    let mut theirs = VrrpUser::start(&b, &conf(100, [(two, one), (three, one)]))?;
+    let routers = ["VI_1", "VI_2", "VI_3"];
+    for name in routers {
+        ours.wait_state(&a, name, "MASTER", LONG)?;
+        theirs.wait_state(&b, name, "BACKUP", LONG)?;
+    }
+    let nft = |command: &str| a.namespace().run("nft", &[command]);
+    nft("add table ip f; add chain ip f c { type filter hook output priority 0; }; \
+         add rule ip f c ip daddr 10.0.0.2 ip protocol 112 drop")?;
+    nft(
+        "add table netdev f; add chain netdev f c { type filter hook egress device eth0 priority 0; }; \
+         add rule netdev f c ip protocol 112 drop",
+    )?;
+    for (name, errno) in routers.into_iter().zip(["ENOBUFS", "EPERM", "ENOBUFS"]) {
+        ours.wait_state(&a, name, "FAULT", LONG)?;
+        theirs.wait_state(&b, name, "MASTER", LONG)?;
+        let router = ours.router(&a, name)?;
+        assert_eq!(router["cause_name"], "cannot-send");
+        let problem = router["problems"][0].as_str().unwrap();
+        assert!(problem.contains("cannot send") && problem.contains(errno), "{problem}");
+    }
+    // It tries meanwhile, and nobody hears it.
+    pause(Duration::from_secs(6))?;
+    for name in routers {
+        assert_eq!(ours.router_stats(&a, name)?["state_changes"], 3, "{name}");
+        assert_eq!(theirs.router_stats(&b, name)?["state_changes"], 2, "{name}");
+    }
+    nft("flush ruleset")?;
+    for name in routers {
+        ours.wait_state(&a, name, "MASTER", LONG)?;
+        theirs.wait_state(&b, name, "BACKUP", LONG)?;
+        assert_eq!(ours.router_stats(&a, name)?["became_master"], 2, "{name}");
+    }
+    Ok(())
+}

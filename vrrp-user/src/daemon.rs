@@ -27,6 +27,7 @@ mod restore;
 mod router;
 mod routes;
 mod send;
+mod send_failures;
 mod service;
 mod signals;
 mod start;
@@ -54,6 +55,7 @@ use self::notify::Notifier;
 use self::reload::{Asked, Reloads};
 use self::router::Router;
 use self::routes::Belongings;
+use self::send::Unannounced;
 use self::service::{Counts, Service};
 use self::signals::SignalKind;
 pub use self::start::{Error, Options, run};
@@ -156,6 +158,7 @@ struct Daemon {
     memberships: Memberships,
     tx: Tx,
     queue: Queue,
+    unannounced: Unannounced,
     /// What the engine wants besides advertisements, and is not done yet.
     later: VecDeque<Action>,
     forwarding: Forwarding,
@@ -371,6 +374,7 @@ impl Daemon {
     fn retry(&mut self) {
         self.retry_addresses();
         self.retry_extras();
+        self.retry_sending();
         for ifindex in self.interfaces.indices() {
             if self.interfaces.get(ifindex).is_some_and(|i| matches!(i.capture, Capture::Failed(_)))
             {

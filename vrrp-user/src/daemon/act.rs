@@ -93,7 +93,9 @@ impl Daemon {
             self.later.shrink_to(ACTION_BUDGET);
             self.tidy_at = Some(timer::now() + TIDY);
         }
-        !self.later.is_empty() && self.asked < ASKED
+        // Sending may have failed, and the engine wants something because of it.
+        let unheard = self.engine.actions().next().is_some();
+        unheard || (!self.later.is_empty() && self.asked < ASKED)
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {

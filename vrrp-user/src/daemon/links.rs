@@ -98,6 +98,7 @@ impl Daemon {
                 self.memberships.leave(ifindex, |_| false);
                 self.addresses.interface_gone(ifindex);
                 self.delays.interface_gone(ifindex);
+                self.unannounced.forget(ifindex);
                 self.evaluate_on(ifindex);
                 self.track_interfaces(Some(ifindex));
             }
@@ -206,7 +207,10 @@ impl Daemon {
                     let (length, mtu) = (router.advert_len(), interface.mtu);
                     Link::Down(FaultCause::AdvertExceedsMtu { length, mtu })
                 }
-                Some(source) => Link::Up(source),
+                Some(source) => match router.cannot_send() {
+                    Some(error) => Link::Down(FaultCause::CannotSend(error)),
+                    None => Link::Up(source),
+                },
                 None => Link::Down(FaultCause::NoAddress),
             },
         };

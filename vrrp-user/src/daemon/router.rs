@@ -11,14 +11,16 @@ use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, tra
 
 use super::addresses::Place;
 use super::interfaces::{Interface, Interfaces};
+use super::send_failures::{SendFailures, own_fault};
 use crate::config::model::{self, AddressFlags, Authentication, Peer, Transport, V3Checksum};
 use crate::engine::time::Nanos;
 use crate::engine::types::{
-    AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, State, Version, Vrid,
+    AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, SendError, State,
+    Version, Vrid,
 };
 use crate::io::bpf::Kernel;
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
-use crate::io::tx::Queue;
+use crate::io::tx::{Queue, Tx};
 use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
 use crate::wire::frame::{AdvertFrame, AdvertParams, advert_len};
@@ -37,6 +39,8 @@ pub struct Router {
     home: Option<Home>,
     link: Option<Link>,
     failing: bool,
+    /// Advertisements in a row that could be sent to nobody; of most routers none.
+    failures: Option<Box<SendFailures>>,
     /// Source of the last advertisement that the daemon was told of.
     heard: [u8; 16],
     /// The news that the kernel side need not repeat; 0 for none.
@@ -89,6 +93,15 @@ enum Frames {
     Group(AdvertFrame),
     /// To each peer.
     Peers(Box<[(IpAddr, AdvertFrame)]>),
+}
+
+/// What became of an advertisement.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// How many were queued or left.
+    pub left: usize,
+    /// What the kernel said of each peer to which it could not be sent.
+    pub errors: Vec<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +248,7 @@ impl Router {
             heard: [0; 16],
             quiet: 0,
             failing: false,
+            failures: None,
             last_notice: None,
             gone: false,
             fingerprint,
@@ -246,7 +260,8 @@ impl Router {
     /// must be told of the [`Self::registration`] then, and that nothing is quiet.
     pub fn take_up(&mut self, new: Self) -> Self {
         let Self { home, link, failing, heard, last_notice, .. } = *self;
-        let mut new = Self { home, link, failing, heard, last_notice, ..new };
+        let failures = self.failures.take();
+        let mut new = Self { home, link, failing, failures, heard, last_notice, ..new };
         new.frames = home.map_or(Frames::None, |home| new.frames_from(home));
         std::mem::replace(self, new)
     }
@@ -259,6 +274,7 @@ impl Router {
         self.addresses = Box::default();
         self.advertised = 0;
         self.peers = None;
+        self.failures = None;
     }
 
     /// What `ROUTERS` must hold, if it lives anywhere.
@@ -361,6 +377,10 @@ impl Router {
                  {mtu}; waiting for a greater one (`ip link set {interface} mtu {length}`), or list fewer addresses: \
                  excluded ones are not advertised",
                 self.advertised
+            )),
+            Link::Down(FaultCause::CannotSend(error)) => Some(format!(
+                "this host cannot send its advertisements on {interface}: {error}; trying again (`nft list ruleset`, \
+                 `tc -s qdisc show dev {interface}` and `tc filter show dev {interface} egress` show what drops them)"
             )),
             // Not about the link.
             Link::Down(
@@ -546,43 +566,87 @@ impl Router {
         u64::from(home) ^ u64::from(frame)
     }
 
-    /// Queues the advertisement, or sends it to each peer. Returns whether there was one, and the errors of
-    /// the peers.
+    /// Queues the advertisement, or sends it to each peer.
     pub fn advertise(
         &mut self,
         priority: Priority,
         queue: &mut Queue,
         id: RouterId,
         mut send: impl FnMut(u32, IpAddr, &[u8]) -> io::Result<()>,
-    ) -> (bool, Vec<io::Error>) {
-        let Some(home) = self.home else { return (false, Vec::new()) };
-        if let Some(Link::Down(FaultCause::InterfaceDown | FaultCause::AdvertExceedsMtu { .. })) =
-            self.link
+    ) -> Sent {
+        let mut sent = Sent::default();
+        let Some(home) = self.home else { return sent };
+        if let Some(Link::Down(
+            FaultCause::InterfaceDown
+            | FaultCause::AdvertExceedsMtu { .. }
+            | FaultCause::CannotSend(_),
+        )) = self.link
         {
             // The farewell to a network that is already out of reach, or does not carry it.
-            return (false, Vec::new());
+            return sent;
+        }
+        if self.failures.as_mut().is_some_and(|failures| failures.begin()) {
+            self.failures = None;
         }
         match &mut self.frames {
-            Frames::None => (false, Vec::new()),
+            Frames::None => {}
             Frames::Group(frame) => {
                 frame.set_priority(priority);
                 frame.count();
                 queue.push(home.ifindex, frame.bytes(), id.0);
-                (true, Vec::new())
+                sent.left = 1;
             }
             Frames::Peers(peers) => {
-                let mut failed = Vec::new();
                 for (peer, frame) in peers {
                     frame.set_priority(priority);
                     frame.count();
                     match send(home.ifindex, *peer, frame.ip_bytes()) {
-                        Ok(()) => self.failing = false,
-                        Err(error) => failed.push(error),
+                        Ok(()) => sent.left += 1,
+                        Err(error) => sent.errors.push(error),
                     }
                 }
-                (true, failed)
+                self.failing &= !sent.errors.is_empty();
             }
         }
+        sent
+    }
+
+    /// An advertisement left for nobody, because of this host. Whether that is too much, so that the router is in FAULT
+    /// from now on.
+    pub fn sent_to_nobody(&mut self, now: Nanos, error: SendError, down_adverts: u8) -> bool {
+        let failures = self.failures.get_or_insert_with(|| Box::new(SendFailures::new(error)));
+        failures.failed(now, error, down_adverts)
+    }
+
+    /// Why it is in FAULT, if that is because it can send to nobody.
+    pub fn cannot_send(&self) -> Option<SendError> {
+        self.failures.as_ref()?.fault()
+    }
+
+    /// Tries whether its advertisements leave this host, if it is time for that. Whether anything has changed.
+    ///
+    /// Nobody hears it: what goes to the group is sent to our own Ethernet address, and what goes to peers to the
+    /// address that it comes from. An advertisement that others hear would make a master of lower priority give way,
+    /// although this router is not sure to stay.
+    pub fn retry_sending(&mut self, now: Nanos, tx: &Tx) -> bool {
+        let Some(failures) = self.failures.as_mut().filter(|failures| failures.is_due(now)) else {
+            return false;
+        };
+        let result = match (&self.frames, self.home) {
+            (Frames::Group(frame), Some(home)) => tx.send_frame(home.ifindex, &frame.to_self()),
+            (Frames::Peers(peers), Some(Home { ifindex, source: Some(source), .. })) => {
+                // One takes the way through the filters of IP, the other one that behind them.
+                let mut peers = peers.iter();
+                peers.try_for_each(|(_, frame)| {
+                    tx.send_ip(ifindex, source, frame.ip_bytes())?;
+                    tx.send_frame(ifindex, &frame.to_self())
+                })
+            }
+            // Something else is wrong.
+            (Frames::None | Frames::Peers(_), _) | (Frames::Group(_), None) => Ok(()),
+        };
+        let own_fault = result.err().and_then(|error| own_fault(&error));
+        failures.retried(now, own_fault.map_or(Ok(()), Err))
     }
 
     /// An advertisement could not be sent. Whether that is worth a line in the log: once per state.

@@ -20,6 +20,7 @@ use super::notify::Notifier;
 use super::reload::{self, Reloads, Serving, Watched};
 use super::router::Router;
 use super::routes::Belongings;
+use super::send::Unannounced;
 use super::service::Service;
 use super::signals::signals;
 use super::tracking::{self, Tracking};
@@ -341,6 +342,7 @@ impl Daemon {
             memberships,
             tx,
             queue: Queue::default(),
+            unannounced: Unannounced::default(),
             later: VecDeque::new(),
             forwarding: Forwarding::default(),
             delays,

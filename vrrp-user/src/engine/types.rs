@@ -221,6 +221,30 @@ impl fmt::Display for State {
     }
 }
 
+/// Why this host sends to nobody, whoever may listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// `ENETDOWN`: the interface is down.
+    NetworkDown,
+    /// `ENOBUFS`: the queue of the interface is full, or what filters behind it drops the packet.
+    NoBuffers,
+    /// `EPERM`: a filter on the way out drops the packet.
+    NotPermitted,
+    /// `EMSGSIZE`: longer than the MTU of the way that it takes.
+    TooLong,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetworkDown => "the network is down (ENETDOWN)",
+            Self::NoBuffers => "a full queue or a filter drops them (ENOBUFS)",
+            Self::NotPermitted => "a filter on this host forbids it (EPERM)",
+            Self::TooLong => "they are longer than the MTU on their way (EMSGSIZE)",
+        })
+    }
+}
+
 /// Why a router can not take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultCause {
@@ -241,6 +265,8 @@ pub enum FaultCause {
         /// The interface's MTU, bytes.
         mtu: u32,
     },
+    /// This host could send none of the last advertisements, to nobody.
+    CannotSend(SendError),
     /// Something else that it depends on is not as it should be.
     Tracked(ObjectId, Health),
     /// Another member of its sync group is in FAULT.
@@ -261,6 +287,7 @@ impl FaultCause {
             Self::NoSource => "no-source",
             Self::NoCapture => "no-capture",
             Self::AdvertExceedsMtu { .. } => "mtu",
+            Self::CannotSend(_) => "cannot-send",
             Self::Tracked(..) => "tracked",
             Self::Member(_) => "group-member",
             Self::MemberWaits(_) => "group-waits",
@@ -276,7 +303,8 @@ impl FaultCause {
             | Self::NoAddress
             | Self::NoSource
             | Self::NoCapture
-            | Self::AdvertExceedsMtu { .. } => true,
+            | Self::AdvertExceedsMtu { .. }
+            | Self::CannotSend(_) => true,
             Self::Tracked(..) | Self::Member(_) | Self::MemberWaits(_) | Self::SteppedDown => false,
         }
     }
@@ -297,6 +325,7 @@ impl FaultCause {
             | Self::NoSource
             | Self::NoCapture
             | Self::AdvertExceedsMtu { .. }
+            | Self::CannotSend(_)
             | Self::SteppedDown => self.to_string(),
         }
     }
@@ -310,6 +339,9 @@ impl fmt::Display for FaultCause {
                     f,
                     "an advertisement of {length} bytes does not fit the MTU of {mtu}"
                 );
+            }
+            Self::CannotSend(error) => {
+                return write!(f, "this host cannot send advertisements: {error}");
             }
             Self::InterfaceMissing => "the interface does not exist",
             Self::InterfaceDown => "the interface is down or has no carrier",

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{Priority, SndBufForce};
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr, Priority, SndBufForce};
 use nix::sys::socket::{
     ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, sendmsg, setsockopt,
 };
@@ -73,6 +73,17 @@ impl Queue {
     }
 }
 
+/// A frame that the kernel did not send.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// Interface.
+    pub ifindex: u32,
+    /// What it was queued with.
+    pub tag: u32,
+    /// The frame.
+    pub frame: &'a [u8],
+}
+
 /// The sending sockets.
 pub struct Tx {
     packet: Socket,
@@ -93,12 +104,14 @@ impl Tx {
         let ip = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
         prepare(&packet, SEND_BUFFER)?;
         prepare(&ip, UNICAST_SEND_BUFFER)?;
+        // Or else what is dropped behind the IP layer seems to have left (`raw_send_hdrinc`, net/ipv4/raw.c). What ICMP
+        // says is not queued here: it is about protocol 112, and this socket's is IPPROTO_RAW.
+        setsockopt(&ip, Ipv4RecvErr, &true)?;
         Ok(Self { packet, ip, ipv6: OnceCell::new() })
     }
 
-    /// Sends and empties the queue. Each frame that the kernel refuses is reported with its tag and
-    /// does not hold up the others.
-    pub fn flush(&self, queue: &mut Queue, mut refused: impl FnMut(u32, io::Error)) {
+    /// Sends and empties the queue. Each frame that the kernel refuses is reported and does not hold up the others.
+    pub fn flush(&self, queue: &mut Queue, mut refused: impl FnMut(Refused<'_>, io::Error)) {
         let mut rest = queue.frames.as_slice();
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(BATCH)];
@@ -106,7 +119,8 @@ impl Tx {
                 Ok(sent) => rest = &rest[sent.clamp(1, batch.len())..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    refused(batch[0].tag, error);
+                    let Queued { ifindex, start, end, tag } = batch[0];
+                    refused(Refused { ifindex, tag, frame: &queue.octets[start..end] }, error);
                     rest = &rest[1..];
                 }
             }
@@ -116,6 +130,21 @@ impl Tx {
         // A takeover of thousands of routers needs more, but only once.
         queue.frames.shrink_to(16 * BATCH);
         queue.octets.shrink_to(QUEUE_KEPT);
+    }
+
+    /// Sends one Ethernet frame out of an interface.
+    ///
+    /// # Errors
+    /// `sendmmsg(2)` failed.
+    pub fn send_frame(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+        let one = [Queued { ifindex, start: 0, end: frame.len(), tag: 0 }];
+        loop {
+            match self.send_batch(&one, frame) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Number of frames sent; the error is that of the first frame.
@@ -193,6 +222,7 @@ impl Tx {
         // As with IPv4: `inet6_create`, net/ipv6/af_inet6.c.
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
         prepare(&socket, UNICAST_SEND_BUFFER)?;
+        setsockopt(&socket, Ipv6RecvErr, &true)?;
         Ok(socket)
     }
 }

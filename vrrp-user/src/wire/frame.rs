@@ -7,7 +7,7 @@ use vrrp_common::IPPROTO_VRRP;
 use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
 use super::family::Family;
 use super::vrrp::Auth;
-use super::{Error, arp, array, ethernet, ipv4, ipv6, vrrp};
+use super::{Error, arp, array, ethernet, ipv4, ipv6, ndisc, vrrp};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
 
 /// Offset of the IP header in a frame.
@@ -159,6 +159,16 @@ impl AdvertFrame {
         ipv4::set_ident(header, ipv4::ident(header).wrapping_add(1));
     }
 
+    /// The whole frame, but to the sender itself: it takes the way out of this host, and no switch passes it on.
+    pub fn to_self(&self) -> Box<[u8]> {
+        let mut bytes = self.bytes.clone();
+        let source = ethernet::Repr::parse(&bytes).map(|(header, _)| header.source);
+        if let Ok(source) = source {
+            bytes[..source.len()].copy_from_slice(&source);
+        }
+        bytes
+    }
+
     /// The whole frame.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -183,6 +193,19 @@ pub const fn advert_len(family: Family, version: Version, addresses: usize) -> u
 /// sends it.
 pub fn garp_frame(mac: Mac, vip: Ipv4Addr) -> [u8; ARP_LEN] {
     arp_frame(&arp::Repr::gratuitous(mac, vip))
+}
+
+/// The address that a frame of ARP or neighbour discovery is about.
+pub fn target(frame: &[u8]) -> Option<IpAddr> {
+    let (header, packet) = ethernet::Repr::parse(frame).ok()?;
+    match header.ethertype {
+        ETHERTYPE_ARP => Some(arp::Repr::parse(packet).ok()?.target_ip.into()),
+        ETHERTYPE_IPV6 => {
+            let (_, message) = ipv6::Repr::parse(packet).ok()?;
+            Some(ndisc::Repr::parse(message).ok()?.target().into())
+        }
+        _ => None,
+    }
 }
 
 /// An ARP message to all stations.
@@ -254,6 +277,8 @@ mod tests {
         assert_eq!(frame.ip_bytes(), golden);
         assert_eq!(frame.bytes()[..14], ETHERNET);
         assert_eq!(frame.bytes()[14..], golden);
+        let to_self = frame.to_self();
+        assert_eq!((&to_self[..6], &to_self[6..]), (&MAC[..], &frame.bytes()[6..]));
     }
 
     #[test]
@@ -315,6 +340,11 @@ mod tests {
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff,  192, 0, 2, 1,
         ];
         assert_eq!(garp_frame(MAC, VIP), golden);
+        assert_eq!(target(&golden), Some(VIP.into()));
+        let address = "2001:db8::1".parse().unwrap();
+        let frame = ndisc::unsolicited_frame(MAC, address, true);
+        assert_eq!(target(&frame), Some(address.into()));
+        assert_eq!(target(self::frame(&params(V3)).bytes()), None);
     }
 
     /// As keepalived 2.2.7 sends it, except for the flow label.
