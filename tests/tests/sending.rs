@@ -1,9 +1,9 @@
 //! What is sent, and what happens when it cannot be.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use vrrp_tests::{Instance, Lab, Result, VrrpUser, pause};
+use vrrp_tests::{Instance, Lab, Result, Tcpdump, VrrpUser, pause};
 
 /// More than any change takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -127,5 +127,42 @@ fn who_cannot_send_is_in_fault_until_it_can() -> Result<()> {
         theirs.wait_state(&b, name, "BACKUP", LONG)?;
         assert_eq!(ours.router_stats(&a, name)?["became_master"], 2, "{name}");
     }
+    Ok(())
+}
+
+/// What the neighbours were told is not true any more, or has not reached them.
+#[test]
+fn addresses_are_announced_again_with_another_mac_and_after_the_link_was_down() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let router = Instance::new(51, 100, "10.0.1.1/32").with("dont_track_primary");
+    let conf = router.with("garp_master_delay 0").to_string();
+    let from = |mac: &str| {
+        let filter = format!("arp and ether src {mac} and host 10.0.1.1");
+        Tcpdump::start_with(&b, &filter)
+    };
+    let (before, after) = (from("02:00:00:00:00:01")?, from("02:00:00:00:00:77")?);
+    let since = Instant::now();
+    let mut daemon = VrrpUser::start(&a, &conf)?;
+    let announced = |arp: &Tcpdump, since: Instant| {
+        lab.wait_until(LONG, "it is announced five times", || {
+            let lines = arp.log().lines();
+            let told = lines.iter().filter(|(at, line)| *at >= since && line.contains("who-has"));
+            Ok((told.count() >= 5).then_some(()))
+        })
+    };
+    daemon.wait_state(&a, "VI_1", "MASTER", LONG)?;
+    announced(&before, since)?;
+    let since = Instant::now();
+    a.ip(&["link", "set", "eth0", "address", "02:00:00:00:00:77"])?;
+    announced(&after, since)?;
+    a.ip(&["link", "set", "eth0", "down"])?;
+    lab.wait_until(LONG, "an advertisement fails", || {
+        Ok((daemon.status(&a)?["counters"]["send_failed"] != 0).then_some(()))
+    })?;
+    let since = Instant::now();
+    a.ip(&["link", "set", "eth0", "up"])?;
+    announced(&after, since)?;
+    assert_eq!(daemon.router_stats(&a, "VI_1")?["became_master"], 1);
     Ok(())
 }

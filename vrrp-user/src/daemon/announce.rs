@@ -143,6 +143,23 @@ impl Daemon {
         }
     }
 
+    /// Announces the addresses of masters on an interface as when they became it.
+    pub(super) fn announce_on(&mut self, ifindex: u32) {
+        for id in self.ids() {
+            if self.engine.state(id) != Some(State::Master) {
+                continue;
+            }
+            let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
+            let mut places = self.places(id);
+            places.retain(|(place, _)| place.ifindex == ifindex && self.interfaces.carries(*place));
+            for _ in 0..rounds {
+                for (place, _) in &places {
+                    self.garp(*place);
+                }
+            }
+        }
+    }
+
     /// Asks who else has an address; an answer is what the kernel side watches for. Now, or when it is its turn.
     pub(super) fn probe(&mut self, place: Place) {
         if self.may_say((Saying::Probe, place)) {

@@ -22,9 +22,10 @@ impl Daemon {
             }
         }
         let links = links.into_iter().map(netlink::Event::Link);
-        let mut changed = Vec::new();
+        let (mut changed, mut announce) = (Vec::new(), Vec::new());
         for link in links {
             let link = self.debounced(&link);
+            announce.extend(self.to_announce_on(&link));
             changed.push(self.interfaces.apply(&link));
         }
         self.interfaces.forget_addresses();
@@ -49,6 +50,18 @@ impl Daemon {
             self.evaluate(id);
         }
         self.track_interfaces(None);
+        for ifindex in announce {
+            self.announce_on(ifindex);
+        }
+    }
+
+    /// The interface that an event is about, if the neighbours there are to be told again where addresses are: it has
+    /// another Ethernet address, or is up after it was down, so that nothing that was said meanwhile has arrived.
+    fn to_announce_on(&self, event: &netlink::Event) -> Option<u32> {
+        let netlink::Event::Link(link) = event else { return None };
+        let before = self.interfaces.get(link.ifindex)?;
+        let came_up = link.up && !before.up;
+        (came_up || before.mac != link.mac).then_some(link.ifindex)
     }
 
     /// Takes in what the netlink thread says.
@@ -78,6 +91,7 @@ impl Daemon {
             self.count(Counter::NetlinkOverrun);
             log::warn!("netlink notifications were lost; reading all links and addresses again");
         }
+        let announce = self.to_announce_on(event);
         match self.interfaces.apply(event) {
             Change::None => {}
             Change::Virtual(place) => {
@@ -106,6 +120,9 @@ impl Daemon {
                 self.attach(ifindex);
                 self.evaluate_on(ifindex);
                 self.track_interfaces(Some(ifindex));
+                if let Some(ifindex) = announce {
+                    self.announce_on(ifindex);
+                }
             }
         }
     }
