@@ -30,8 +30,10 @@ fn nothing_is_made_up_for_after_a_pause() -> Result<()> {
     backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
     let tcpdump = Tcpdump::start_with(&observer, "proto 112 or arp")?;
 
-    master.freeze(Duration::from_secs(6))?;
-    let resumed = Instant::now();
+    // Not read afterwards: it may have gone on, and said what it has to say, before this thread does.
+    let frozen = Duration::from_secs(6);
+    let resumed = Instant::now() + frozen;
+    master.freeze(frozen)?;
     backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
     pause(Duration::from_secs(1))?;
     let lines = tcpdump.log().lines();

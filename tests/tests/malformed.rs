@@ -176,6 +176,11 @@ fn is_refusal(reason: Reason) -> bool {
         Reason::Accepted
         | Reason::RingFull
         | Reason::NewsLimited
+        | Reason::OutranksLimited
+        | Reason::ResignsLimited
+        | Reason::LowerLimited
+        | Reason::LowerIgnored
+        | Reason::NotListening
         | Reason::AddressList
         | Reason::ArpConflict
         | Reason::NdiscConflict => false,

@@ -7,6 +7,8 @@
 
 #[path = "xdp/ipv6.rs"]
 mod ipv6;
+#[path = "xdp/reports.rs"]
+mod reports;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,11 +21,12 @@ use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    ABI_VERSION, CLAIM_WINDOW_NS, Control, Held, NEWS_BURST, NEWS_WINDOW_NS, RouterEntry,
-    RouterInfo, RouterKey, Slot, TtlRange, VipCounters, transport,
+    ABI_VERSION, CLAIM_WINDOW_NS, Control, Held, RouterEntry, RouterInfo, RouterKey, Slot,
+    TtlRange, VipCounters, state, transport,
 };
 use vrrp_common::parse::{self, Address, Packet};
 use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::report::{LIMIT, ReportFilter, SOURCE_LIMIT};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
 use vrrp_user::engine::time::Nanos;
@@ -274,6 +277,10 @@ impl Bench {
         let mut kernel = Kernel::load(&pins.dir(), SIZES).expect("loads as root");
         for (key, entry) in routers() {
             kernel.set_router(&key, &entry).expect("set_router");
+            // Backups that hear everybody.
+            let filter =
+                ReportFilter { state: state::BACKUP, priority: 1, ..ReportFilter::default() };
+            kernel.set_filter(entry.slot, filter).expect("set_filter");
         }
         for (slot, peer, range) in allowed() {
             kernel.allow(slot, peer, range).expect("allow");
@@ -323,6 +330,8 @@ impl Bench {
                     |bench: &Self| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
                 let before = refused(self);
                 let name = format!("{reason:?} number {number}: {octets:02x?}");
+                // As often as one sender may be reported.
+                std::thread::sleep(Duration::from_nanos(SOURCE_LIMIT.period_ns));
                 assert_eq!(self.run(octets), (reason.verdict(), Some(reason)), "{name}");
                 assert_eq!(host(octets), Some(reason), "on the host, {name}");
                 // A refusal is charged to the router that it was meant for, once it is known.
@@ -364,9 +373,14 @@ impl Bench {
             frame.truncate(end.max(14));
             let expected = match host(&frame) {
                 // Nobody drains the ring in this test.
-                Some(Reason::Accepted) => {
-                    vec![Some(Reason::Accepted), Some(Reason::NewsLimited), Some(Reason::RingFull)]
-                }
+                Some(Reason::Accepted) => [
+                    Reason::Accepted,
+                    Reason::OutranksLimited,
+                    Reason::ResignsLimited,
+                    Reason::RingFull,
+                ]
+                .map(Some)
+                .to_vec(),
                 other => vec![other],
             };
             let (verdict_seen, reason) = bench.borrow_mut().run(&frame);
@@ -596,8 +610,13 @@ fn examples(reason: Reason) -> Vec<Frame> {
         ],
         // By `a_full_ring_is_counted`, as no frame can do that.
         Reason::RingFull => vec![],
-        // By `changes_without_end_are_reported_now_and_then`, as it takes more than one.
-        Reason::NewsLimited => vec![],
+        // By the tests of reports, as it takes more than one, or another filter.
+        Reason::NewsLimited
+        | Reason::OutranksLimited
+        | Reason::ResignsLimited
+        | Reason::LowerLimited
+        | Reason::LowerIgnored
+        | Reason::NotListening => vec![],
         // By the daemon.
         Reason::AddressList => vec![],
         // By `foreign_arp_for_a_held_address_is_reported`, as it is no advertisement.
@@ -825,9 +844,11 @@ fn an_advertisement_reaches_ring_and_slot() {
         ttl: 255,
         wire_len: 1028,
         payload_len: 1028,
-        news: 1,
+        reserved: 0,
+        digest: event.digest,
     };
     assert_eq!(*event, expected);
+    assert_ne!(event.digest, 0);
     assert_eq!(*payload, message);
 
     assert_eq!(
@@ -836,12 +857,8 @@ fn an_advertisement_reaches_ring_and_slot() {
             last_seen_ns: event.ktime_ns,
             adverts: 1,
             refused: 1,
-            priority_zero: 0,
-            last_source: address(PEER),
-            last_header: message[..8].try_into().expect("8"),
-            last_len: 1028,
-            news: 1,
-            quiet: 0,
+            filter: bench.kernel.slot(5).filter,
+            ..Slot::default()
         }
     );
 
@@ -857,7 +874,7 @@ fn an_advertisement_reaches_ring_and_slot() {
         .expect("readable");
     assert_eq!(drain(&mut ring).len(), 1);
     let slot = bench.kernel.slot(5);
-    assert_eq!((slot.adverts, slot.priority_zero, slot.last_len), (2, 1, 12));
+    assert_eq!((slot.adverts, slot.priority_zero), (2, 1));
 }
 
 /// An IPv4 address as slots, events and samples hold it.
@@ -882,52 +899,58 @@ fn a_steady_master_wakes_nobody() {
     let master = Frame::v3(V3, 3);
     let accepted = (Verdict::Pass, Some(Reason::Accepted));
 
-    // Until the daemon says that it knows, everything is news.
+    // Until the daemon says that it knows, everything is reported.
     assert_eq!(bench.run(&master.octets()), accepted);
     assert_eq!(bench.run(&master.octets()), accepted);
-    let news: Vec<u16> = drain(&mut ring).iter().map(|(event, _)| event.news).collect();
-    assert_eq!(news, [1, 2]);
+    let digests: Vec<u64> = drain(&mut ring).iter().map(|(event, _)| event.digest).collect();
+    assert_eq!(digests, [digests[0]; 2]);
 
-    // The acknowledgement of something older does not count.
-    bench.kernel.set_quiet(0, 1).expect("set_quiet");
+    // The acknowledgement of something else does not count.
+    bench.kernel.set_ack(0, digests[0] ^ 2).expect("set_ack");
     assert_eq!(bench.run(&master.octets()), accepted);
     assert_eq!(drain(&mut ring).len(), 1);
 
-    bench.kernel.set_quiet(0, 3).expect("set_quiet");
+    bench.kernel.set_ack(0, digests[0]).expect("set_ack");
     let before = now();
     assert_eq!(bench.run(&master.octets()), accepted);
-    assert_eq!(drain(&mut ring).len(), 0, "quiet");
-    assert!(bench.kernel.last_seen(0) >= before, "but the arrival is noted");
+    assert_eq!(drain(&mut ring).len(), 0, "acknowledged");
+    assert!(bench.kernel.master_seen(0) >= Some(before), "but the arrival is noted");
     assert_eq!(bench.kernel.slot(0).adverts, 4);
 
-    // Anything else is news, and so is the same again afterwards.
+    // Anything else is reported, and so is the same again afterwards.
     for other in [
         master.clone().with(|f| f.source = [10, 0, 0, 77]),
         master.clone().with(|f| f.message[2] = 0),
         master.clone().with(|f| f.message[2] = 101),
         master.clone().with(|f| f.message[5] = 99),
-        // Another address shows in the checksum.
         master.clone().with(|f| f.message[11] = 9),
+        // The same sum, in another order and with other addresses.
+        master.clone().with(|f| f.message[8..16].rotate_left(4)),
+        master.clone().with(|f| (f.message[11], f.message[19]) = (1, 1)),
         Frame::v3(V3, 2),
     ] {
         assert_eq!(bench.run(&other.octets()), accepted);
         let events = drain(&mut ring);
-        assert_eq!(events.len(), 1, "news");
-        bench.kernel.set_quiet(0, events[0].0.news).expect("set_quiet");
+        assert_eq!(events.len(), 1, "reported");
+        bench.kernel.set_ack(0, events[0].0.digest).expect("set_ack");
     }
     assert_eq!(bench.run(&master.octets()), accepted);
-    assert_eq!(drain(&mut ring).len(), 1, "news again");
+    assert_eq!(drain(&mut ring).len(), 1, "reported again");
 
-    // What fails a check is neither news nor noted.
-    let seen = bench.kernel.last_seen(0);
+    // What fails a check is neither reported nor noted.
+    let seen = bench.kernel.slot(0);
     let spoilt = master.with(|f| f.sum = Sum::Wrong);
     assert_eq!(bench.run(&spoilt.octets()), (Verdict::Drop, Some(Reason::Checksum)));
-    assert_eq!((bench.kernel.last_seen(0), drain(&mut ring).len()), (seen, 0));
+    let refused = Slot { refused: 1, ..seen };
+    assert_eq!((bench.kernel.slot(0), drain(&mut ring).len()), (refused, 0));
 }
 
 #[test]
 fn every_source_is_counted_in_the_quiet_path_too() {
     let mut bench = Bench::new();
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    let mut ring = bench.kernel.take_events().expect("ring");
     let from = |last, vrid, priority| {
         let mut frame = Frame::v3(vrid, 1);
         frame.source[3] = last;
@@ -943,11 +966,11 @@ fn every_source_is_counted_in_the_quiet_path_too() {
         bench.flood(&frame.octets(), 1);
         // As the daemon of a backup says when it has heard this one.
         let slot = routers().iter().find(|(key, _)| key.vrid == vrid).expect("a router").1.slot;
-        let news = bench.kernel.slot(slot).news;
-        bench.kernel.set_quiet(slot, news).expect("set_quiet");
+        let digest = drain(&mut ring).last().expect("reported").0.digest;
+        bench.kernel.set_ack(slot, digest).expect("set_ack");
         if times > 1 {
             bench.flood(&frame.octets(), times - 1);
-            assert_eq!(bench.kernel.slot(slot).news, news, "quiet");
+            assert!(drain(&mut ring).is_empty(), "acknowledged");
         }
     }
     // Refused ones count for nobody.
@@ -982,34 +1005,6 @@ fn more_sources_than_there_is_room_for_make_room_for_each_other() {
 }
 
 #[test]
-fn changes_without_end_are_reported_now_and_then() {
-    let mut bench = Bench::new();
-    let runtime = runtime();
-    let _guard = runtime.enter();
-    let mut ring = bench.kernel.take_events().expect("ring");
-    let frames: Vec<Vec<u8>> = [50, 150]
-        .map(|priority| Frame::v3(V3, 1).with(|f| f.message[2] = priority).octets())
-        .to_vec();
-    let start = now();
-    let mut reasons = Vec::new();
-    for n in 0..200 {
-        reasons.push(bench.run(&frames[n % 2]).1.expect("a reason"));
-    }
-    let windows = (now() - start) / NEWS_WINDOW_NS + 1;
-    let events = drain(&mut ring);
-    let accepted = reasons.iter().filter(|&&reason| reason == Reason::Accepted).count();
-    assert_eq!(events.len(), accepted);
-    assert!(accepted as u64 <= windows * u64::from(NEWS_BURST), "{accepted} in {windows} windows");
-    assert_eq!(reasons.iter().filter(|&&r| r == Reason::NewsLimited).count(), 200 - accepted);
-    assert!(accepted < 200, "200 test runs take less than a second");
-    // What was not reported is not acknowledged: the same again is news as soon as there is room.
-    bench.kernel.set_quiet(0, events.last().expect("some").0.news).expect("set_quiet");
-    std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
-    assert_eq!(bench.run(&frames[1]).1, Some(Reason::Accepted));
-    assert_eq!(drain(&mut ring).len(), 1);
-}
-
-#[test]
 fn a_full_ring_is_counted() {
     let mut bench = Bench::new();
     let runtime = runtime();
@@ -1020,9 +1015,9 @@ fn a_full_ring_is_counted() {
     let lost = loop {
         match bench.run(&frame).1 {
             Some(Reason::Accepted) => accepted += 1,
-            Some(Reason::NewsLimited) => {
+            Some(Reason::OutranksLimited) => {
                 limited += 1;
-                std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
+                std::thread::sleep(Duration::from_nanos(LIMIT.period_ns * LIMIT.burst));
             }
             other => break other,
         }
@@ -1033,7 +1028,7 @@ fn a_full_ring_is_counted() {
     assert_eq!(bench.kernel.slot(0).adverts, accepted + limited + 1);
     // Draining ends with the first that is younger than it may be, and makes room again.
     assert!(ring.drain(Nanos::ZERO, |_, _| ()));
-    std::thread::sleep(Duration::from_nanos(NEWS_WINDOW_NS));
+    std::thread::sleep(Duration::from_nanos(LIMIT.period_ns * LIMIT.burst));
     assert_eq!(bench.run(&frame).1, Some(Reason::Accepted));
     assert_eq!(drain(&mut ring).len() as u64, accepted - 1 + 1);
 }
@@ -1364,7 +1359,7 @@ fn pins_outlive_the_daemon_and_not_the_next() {
     let mut info = RouterInfo { vrid: V3_UNICAST, ..RouterInfo::default() };
     info.set_name("edge");
     kernel.write_info(3, &info).expect("write_info");
-    assert_eq!(reader.routers().expect("routers"), vec![(3, info, Slot::default())]);
+    assert_eq!(reader.routers().expect("routers"), vec![(3, info, kernel.slot(3))]);
     drop(kernel);
     drop(reader);
 

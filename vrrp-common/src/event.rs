@@ -37,8 +37,10 @@ pub struct RxEvent {
     pub wire_len: u16,
     /// Octets of the VRRP message that follow this header: at most [`MAX_VRRP_LEN`].
     pub payload_len: u16,
-    /// [`crate::maps::Slot::news`] of this advertisement.
-    pub news: u16,
+    /// Always zero.
+    pub reserved: u16,
+    /// What this advertisement says, and who says it: differs, as a rule, from that of any other advertisement.
+    pub digest: u64,
 }
 
 /// `RxEvent::slot` of a packet that belongs to no router of ours.

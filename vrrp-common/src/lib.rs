@@ -8,6 +8,7 @@ pub mod event;
 pub mod maps;
 pub mod parse;
 pub mod reason;
+pub mod report;
 pub mod sample;
 
 /// IP protocol number of VRRP (RFC 9568 section 5.1.1.4).

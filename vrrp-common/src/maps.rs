@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -39,20 +39,19 @@ pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
 
-/// Span in which at most [`NEWS_BURST`] news of one router are reported, nanoseconds.
-pub const NEWS_WINDOW_NS: u64 = 100_000_000;
-/// News of one router that are reported in [`NEWS_WINDOW_NS`]. A peer that advertises every 10 ms, the
-/// shortest interval there is, brings half of it.
-pub const NEWS_BURST: u32 = 20;
-
 /// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
+
+/// The read-only variable of the object that holds the key of [`crate::report::source_tag`], a `u64`.
+pub const SOURCE_KEY: &str = "SOURCE_KEY";
 
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
 /// The tcx egress program's name in the object and in `bpftool prog`.
 pub const EGRESS_PROGRAM: &str = "vrrp_egress";
 
+/// Entries for each router in the kernel side's own array of what may be reported.
+pub const BUDGETS_PER_ROUTER: u32 = 4;
 /// Entries of a hash map that is sized by the configuration when it is not.
 pub const DEFAULT_ENTRIES: u32 = 256;
 /// Entries of `COUNTERS`, of which the daemon may leave some unused.
@@ -108,40 +107,42 @@ pub mod transport {
     pub const PEERS: u8 = 2;
 }
 
-/// What the kernel side knows about one router, and whether the daemon wants to hear more of the same: one
-/// cache line. All but [`Slot::quiet`] is written by the kernel side.
+/// What the kernel side knows about one router, and what the daemon wants to be told: one cache line. All but
+/// [`Slot::ack`] and [`Slot::filter`] is written by the kernel side.
 ///
-/// An advertisement is news unless it equals the last accepted one in source, first eight octets (they hold
-/// the checksum) and length, and the daemon has said, in `quiet`, that it knows that one and that another
-/// would only restart a timer.
+/// The daemon acknowledges what it takes for steady by its content. More of the same from then on moves
+/// [`Slot::master_seen_ns`] and wakes nobody; anything else is reported, as [`crate::report`] permits.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Slot {
     /// Arrival of the last accepted advertisement, nanoseconds of `CLOCK_MONOTONIC`; 0 for never.
     pub last_seen_ns: u64,
+    /// The same of the master in [`Slot::filter`], priority 0 apart, whether or not it was reported.
+    pub master_seen_ns: u64,
+    /// The first eight octets of the last advertisement of that master, if it was not reported although it says
+    /// something else than what was acknowledged; else 0.
+    pub pending: u64,
     /// Accepted advertisements.
     pub adverts: u64,
     /// Advertisements for this router that failed a receive check.
     pub refused: u64,
     /// Accepted advertisements with priority 0.
-    pub priority_zero: u32,
-    /// Length of the last accepted VRRP message in octets.
-    pub last_len: u16,
-    /// Number of the last advertisement reported through the ring buffer, never 0 once there was one.
-    pub news: u16,
-    /// Source of the last accepted advertisement.
-    pub last_source: [u8; 16],
-    /// First eight VRRP octets of the last accepted advertisement.
-    pub last_header: [u8; 8],
-    /// The daemon: the news that it took for a steady master's; 0 while it wants to hear everything. Eight
-    /// octets, so that no write of one side touches the other's.
-    pub quiet: u64,
+    pub priority_zero: u64,
+    /// The daemon: [`crate::event::RxEvent::digest`] of the advertisement that it took for a steady master's; 0 while
+    /// it wants to hear everything. Eight octets, as the next, so that no write of one side touches the other's.
+    pub ack: u64,
+    /// The daemon: [`crate::report::ReportFilter`].
+    pub filter: u64,
 }
 
-/// Octets of [`Slot::last_seen_ns`] in its slot.
-pub const SLOT_LAST_SEEN: usize = core::mem::offset_of!(Slot, last_seen_ns);
-/// Octets of [`Slot::quiet`] in its slot.
-pub const SLOT_QUIET: usize = core::mem::offset_of!(Slot, quiet);
+/// Octets of [`Slot::master_seen_ns`] in its slot.
+pub const SLOT_MASTER_SEEN: usize = core::mem::offset_of!(Slot, master_seen_ns);
+/// Octets of [`Slot::pending`] in its slot.
+pub const SLOT_PENDING: usize = core::mem::offset_of!(Slot, pending);
+/// Octets of [`Slot::ack`] in its slot.
+pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
+/// Octets of [`Slot::filter`] in its slot.
+pub const SLOT_FILTER: usize = core::mem::offset_of!(Slot, filter);
 
 /// What the daemon says about one router, so that `stats` can show it with the daemon gone.
 #[repr(C)]
@@ -167,6 +168,8 @@ pub struct RouterInfo {
     pub since_ns: u64,
     /// Accepted advertisements whose address list differs from ours.
     pub address_list_mismatch: u64,
+    /// As backup: the master that it listens to; an IPv4 address stands in the first four octets. All zero for none.
+    pub master: [u8; 16],
     /// Interface.
     pub ifindex: u32,
     /// [`state`].
@@ -327,6 +330,10 @@ pub struct PeerCounters {
     pub last_seen_ns: u64,
     /// Priority in the last one.
     pub priority: u64,
+    /// The kernel side: how much room [`crate::report::SOURCE_LIMIT`] leaves this source for what outranks the router.
+    pub outranks_full_ns: u64,
+    /// The same for priority 0.
+    pub resigns_full_ns: u64,
 }
 
 /// Value of `ALLOWED`: the TTL or hop limit that advertisements of a unicast peer may arrive with, both ends included.

@@ -85,9 +85,21 @@ reasons! {
     AuthData = "auth_data", Drop, "authentication password differs from ours";
     /// The ring buffer was full: the advertisement passed every check but was not reported.
     RingFull = "ring_full", Pass, "event lost: ring buffer full";
-    /// The router's peers changed more often than is reported; the advertisement passed every check, and what
-    /// holds when they come to rest will be reported.
+    /// What the master says changes more often than is reported; the advertisement passed every check, counts as one of
+    /// that master, and what it says is kept for the daemon ([`crate::maps::Slot::pending`]).
     NewsLimited = "news_limited", Pass, "not reported: changes too often";
+    /// It outranks the router or its master, but there were too many such from that sender, or from all together
+    /// ([`crate::report`]).
+    OutranksLimited = "outranks_limited", Pass, "not reported: too many that outrank us or our master";
+    /// The same of priority 0.
+    ResignsLimited = "resigns_limited", Pass, "not reported: too many with priority 0";
+    /// Its priority is lower than ours; more such than the daemon is told of.
+    LowerLimited = "lower_limited", Pass, "not reported: too many of lower priority";
+    /// Its priority is lower than ours, and the router is a backup that pre-empts now or listens to a better master: it
+    /// changes nothing (RFC 9568 section 6.4.2).
+    LowerIgnored = "lower_ignored", Pass, "lower priority than ours: a backup discards it";
+    /// The router takes no part at the moment (INIT, FAULT).
+    NotListening = "not_listening", Pass, "the router takes no part at the moment";
     /// The daemon: address list differs from ours (RFC 3768 section 7.1 item 57); counted, not dropped.
     AddressList = "address_list", Pass, "address list differs from ours";
     /// ARP (RFC 826) whose sender address is a virtual address that we hold, from another Ethernet address: two

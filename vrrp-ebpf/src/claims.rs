@@ -102,7 +102,8 @@ fn report<A: Family>(
         ttl: 0,
         wire_len: MAC_LEN as u16,
         payload_len: MAC_LEN as u16,
-        news: 0,
+        reserved: 0,
+        digest: 0,
     };
     record.payload[..MAC_LEN].copy_from_slice(&mac[..MAC_LEN]);
     // SAFETY: the record holds the header and far more than MAC_LEN octets behind it.

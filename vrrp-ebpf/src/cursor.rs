@@ -18,6 +18,10 @@ const CSUM_MAX: usize = 512;
 // As many pieces as `sum` sums.
 const _: () = assert!(MAX_VRRP_LEN <= 3 * CSUM_MAX);
 
+/// Octets at the beginning of a message that are followed one by one, to see whether it is the same as another one:
+/// fourteen IPv4 addresses, three IPv6 addresses.
+pub const DIGESTED: usize = 64;
+
 /// What a program runs on: the kinds of program differ in how they reach their frame, and in nothing else.
 pub trait Context: Copy {
     /// Addresses of the first octet of the frame and of the end of its linear part.
@@ -238,6 +242,13 @@ impl<C: Context> Load for Frame<'_, C> {
             return None;
         }
         let payload = self.record.as_mut()?.payload.as_mut_ptr();
+        let words: *mut u64 = payload.cast();
+        for n in 0..DIGESTED / 8 {
+            // So that nothing of an earlier message is behind a short one. Volatile, because the compiler would make a
+            // call of memset.
+            // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+            unsafe { words.add(n).write_volatile(0) };
+        }
         let len = from_one::<PAYLOAD_ROOM>(len);
         // SAFETY: the payload has PAYLOAD_ROOM octets, and `len` is no more.
         if !unsafe { self.ctx.copy(offset, payload, len) } {

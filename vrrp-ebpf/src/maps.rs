@@ -2,14 +2,16 @@
 //!
 //! Entries are sized by the loader; the numbers here are what an object loaded by other tools gets.
 
+use core::ptr;
+
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, PeerCounters, PeerKey, RING_BYTES,
-    RouterEntry, RouterInfo, RouterKey, Slot, TtlRange, VipCounters, VipKey4, VipKey6,
+    BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, PeerCounters, PeerKey,
+    RING_BYTES, RouterEntry, RouterInfo, RouterKey, Slot, TtlRange, VipCounters, VipKey4, VipKey6,
 };
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
@@ -53,9 +55,9 @@ pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
 
-/// How often each router was news lately; index as in `SLOTS`.
+/// How much may be reported of each router at the moment ([`vrrp_common::report::Limit::admit`]); [`Budget::index`].
 #[btf_map]
-pub static NEWS: Array<News, ENTRIES> = Array::new();
+pub static BUDGETS: Array<u64, { ENTRIES * BUDGETS_PER_ROUTER as usize }> = Array::new();
 
 /// The maps of an address family.
 pub trait Family: Address {
@@ -90,15 +92,36 @@ impl Family for V6 {
     }
 }
 
-/// The news of one router in the current window.
-#[repr(C)]
-pub struct News {
-    /// When the window began, nanoseconds of `CLOCK_MONOTONIC`.
-    pub since_ns: u64,
-    /// News in it.
-    pub count: u32,
-    /// Always zero.
-    pub reserved: u32,
+/// Budgets of one router, one for each class of which anything is reported ([`vrrp_common::report::Class`]).
+#[derive(Clone, Copy)]
+pub enum Budget {
+    /// Of its master.
+    Master,
+    /// What outranks it or its master.
+    Outranks,
+    /// Priority 0.
+    Resigns,
+    /// What ranks below it.
+    Lower,
+}
+
+impl Budget {
+    /// Index in `BUDGETS` for the router at that index in `SLOTS`.
+    #[inline(always)]
+    pub fn index(self, slot: u32) -> u32 {
+        slot.wrapping_mul(BUDGETS_PER_ROUTER).wrapping_add(self as u32)
+    }
+}
+
+/// [`vrrp_common::maps::SOURCE_KEY`]; the loader writes it.
+#[unsafe(no_mangle)]
+static SOURCE_KEY: u64 = 0;
+
+/// The key of digests and source tags.
+#[inline(always)]
+pub fn source_key() -> u64 {
+    // SAFETY: a valid reference. Volatile, because the compiler would take the loader's value for that above.
+    unsafe { ptr::read_volatile(&raw const SOURCE_KEY) }
 }
 
 /// Octets of [`Record::payload`]: a power of two, so that a mask bounds what is copied there (`cursor::below`).
@@ -125,22 +148,6 @@ pub unsafe fn increment(counter: *mut u64) {
     // SAFETY: the caller vouches for the pointer; the instruction touches these eight octets only.
     unsafe {
         core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    let _ = counter;
-}
-
-/// As [`increment`], for a counter of four octets.
-///
-/// # Safety
-///
-/// `counter` must be valid for writes and aligned to four octets.
-#[inline(always)]
-pub unsafe fn increment32(counter: *mut u32) {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: the caller vouches for the pointer; the instruction touches these four octets only.
-    unsafe {
-        core::arch::asm!("lock *(u32 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
     }
     #[cfg(not(target_arch = "bpf"))]
     let _ = counter;

@@ -6,17 +6,18 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
-use vrrp_common::maps::{
-    NEWS_BURST, NEWS_WINDOW_NS, PeerCounters, PeerKey, RouterEntry, Slot, transport,
-};
+use vrrp_common::maps::{PeerCounters, PeerKey, RouterEntry, Slot, transport};
 use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::report::{
+    Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, ReportFilter, SOURCE_LIMIT, mix, source_tag,
+};
 
 use crate::claims;
-use crate::cursor::{Context, Frame, from_one};
+use crate::cursor::{Context, DIGESTED, Frame, from_one};
 use crate::maps::{
-    ALLOWED, EVENTS, Family, NEWS, PAYLOAD_ROOM, PEERS, ROUTERS, Record, SCRATCH, SLOTS, increment,
-    increment32,
+    ALLOWED, BUDGETS, Budget, EVENTS, Family, PAYLOAD_ROOM, PEERS, ROUTERS, Record, SCRATCH, SLOTS,
+    increment, source_key,
 };
 use crate::sample;
 
@@ -118,12 +119,8 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
         reason = parse::check_peer(&advert, unsafe { ALLOWED.get(key) });
     }
     if reason == Reason::Accepted {
-        count_peer(entry.slot, &advert, now);
-        return match accept(slot, &advert, now) {
-            Some(_) if limited(entry.slot, now) => Reason::NewsLimited,
-            Some(news) => report(record, ifindex, entry, &advert, now, news),
-            None => Reason::Accepted,
-        };
+        let peer = count_peer(entry.slot, &advert, now);
+        return accept(record, ifindex, entry, slot, &advert, peer, now);
     }
     // What passes was not for this router after all.
     if reason.verdict() == Verdict::Drop {
@@ -133,54 +130,150 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
     reason
 }
 
-/// Notes an accepted advertisement in its router's slot. The number of the news that it is, or `None` when
-/// the daemon has said that it need not hear of it.
+/// Notes an accepted advertisement in its router's slot, and reports it if that is wanted and there is room.
 #[inline(always)]
-fn accept<A: Family>(slot: *mut Slot, advert: &Advert<A>, now: u64) -> Option<u16> {
+fn accept<A: Family>(
+    record: &mut Record,
+    ifindex: u32,
+    entry: &RouterEntry,
+    slot: *mut Slot,
+    advert: &Advert<A>,
+    peer: Option<*mut PeerCounters>,
+    now: u64,
+) -> Reason {
     let source = advert.source.to_field();
-    let len = advert.len as u16;
-    // SAFETY: the slot is a map value, aligned as its type says. Two CPUs that accept for the same
-    // router at once may mix their descriptions of the last one, and both then report; the counters stay
-    // exact.
-    unsafe {
+    let key = source_key();
+    let digest = digest(record, advert.len, key, source);
+    // SAFETY: the slot is a map value, aligned as its type says, and every word is written as a whole.
+    let filter = unsafe {
         increment(&raw mut (*slot).adverts);
-        let known = (*slot).last_len == len
-            && u64::from_ne_bytes((*slot).last_header) == u64::from_ne_bytes(advert.header)
-            && words((*slot).last_source) == words(source);
-        let news = (*slot).news;
-        if known && news != 0 && ptr::read_volatile(&raw const (*slot).quiet) == u64::from(news) {
-            ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
-            return None;
+        ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
+        if ptr::read_volatile(&raw const (*slot).ack) == digest {
+            // Written only where it changes anything: it is shared with the daemon's CPU.
+            if (*slot).pending != 0 {
+                ptr::write_volatile(&raw mut (*slot).pending, 0);
+            }
+            ptr::write_volatile(&raw mut (*slot).master_seen_ns, now);
+            return Reason::Accepted;
         }
         if advert.priority() == 0 {
-            increment32(&raw mut (*slot).priority_zero);
+            increment(&raw mut (*slot).priority_zero);
         }
-        // 0 is for "none".
-        let news = if news == u16::MAX { 1 } else { news + 1 };
-        ptr::write_volatile(&raw mut (*slot).news, news);
-        (*slot).last_source = source;
-        (*slot).last_header = advert.header;
-        (*slot).last_len = len;
-        ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
-        Some(news)
+        ptr::read_volatile(&raw const (*slot).filter)
+    };
+    let is_greater = is_greater(source, entry.local);
+    let class =
+        ReportFilter::unpack(filter).class(source_tag(key, source), advert.priority(), is_greater);
+    let (budget, limit, limited) = match class {
+        Class::Idle => return Reason::NotListening,
+        Class::Ignored => return Reason::LowerIgnored,
+        Class::Master => (Budget::Master, MASTER_LIMIT, Reason::NewsLimited),
+        Class::Outranks => (Budget::Outranks, LIMIT, Reason::OutranksLimited),
+        Class::Resigns => (Budget::Resigns, LIMIT, Reason::ResignsLimited),
+        Class::Lower => (Budget::Lower, LOWER_LIMIT, Reason::LowerLimited),
+    };
+    // What one source has no room for must not take the room of others.
+    let admitted = peer.is_none_or(|peer| has_room(peer, class, now))
+        && BUDGETS.get_ptr_mut(budget.index(entry.slot)).is_some_and(|full_at| {
+            // SAFETY: a map value, aligned as its type says.
+            unsafe { take(full_at, limit, now) }
+        });
+    let reason =
+        if admitted { report(record, ifindex, entry, advert, now, digest) } else { limited };
+    if class == Class::Master {
+        let pending =
+            if reason == Reason::Accepted { 0 } else { u64::from_ne_bytes(advert.header) };
+        // In this order: the daemon reads them in the other one.
+        // SAFETY: as above.
+        unsafe {
+            ptr::write_volatile(&raw mut (*slot).pending, pending);
+            ptr::write_volatile(&raw mut (*slot).master_seen_ns, now);
+        }
     }
+    reason
+}
+
+/// Whether a source may have another report of this class, which is counted then.
+#[inline(always)]
+fn has_room(peer: *mut PeerCounters, class: Class, now: u64) -> bool {
+    // Both words are read and written whichever is meant, because the verifier wants every offset to be a constant.
+    // SAFETY: a map value, aligned as its type says. What another CPU writes meanwhile may be lost.
+    unsafe {
+        let (outranks, resigns) =
+            (&raw mut (*peer).outranks_full_ns, &raw mut (*peer).resigns_full_ns);
+        let before = (ptr::read_volatile(outranks), ptr::read_volatile(resigns));
+        let after = match class {
+            Class::Outranks => SOURCE_LIMIT.admit(before.0, now).map(|next| (next, before.1)),
+            Class::Resigns => SOURCE_LIMIT.admit(before.1, now).map(|next| (before.0, next)),
+            Class::Master | Class::Lower | Class::Ignored | Class::Idle => return true,
+        };
+        let Some(after) = after else { return false };
+        ptr::write_volatile(outranks, after.0);
+        ptr::write_volatile(resigns, after.1);
+    }
+    true
+}
+
+/// Takes room for one more, if there is any.
+///
+/// # Safety
+///
+/// `full_at` must be valid and aligned.
+#[inline(always)]
+unsafe fn take(full_at: *mut u64, limit: Limit, now: u64) -> bool {
+    // SAFETY: the caller vouches for the pointer. Two CPUs may each miss what the other takes: the limit holds per CPU
+    // at worst.
+    unsafe {
+        let Some(next) = limit.admit(ptr::read_volatile(full_at), now) else { return false };
+        ptr::write_volatile(full_at, next);
+    }
+    true
+}
+
+/// A number for what the message in `record` says and who says it; never 0. What lies behind [`DIGESTED`] shows in the
+/// checksum alone.
+#[inline(always)]
+fn digest(record: &Record, len: usize, key: u64, source: [u8; 16]) -> u64 {
+    let [low, high] = words(source);
+    let mut hash = mix(mix(mix(key, low), high), len as u64);
+    let message: *const u64 = record.payload.as_ptr().cast();
+    for n in 0..DIGESTED / 8 {
+        // SAFETY: within the payload, which stands at a multiple of eight octets in its record. There are zeros behind
+        // a message that ends before: see `Frame::sum`.
+        hash = mix(hash, unsafe { message.add(n).read() });
+    }
+    hash | 1
+}
+
+/// Whether an address is greater than another one, in network order.
+#[inline(always)]
+fn is_greater(address: [u8; 16], than: [u8; 16]) -> bool {
+    let ([a, b], [c, d]) = (words(address), words(than));
+    let (a, b, c, d) = (a.to_be(), b.to_be(), c.to_be(), d.to_be());
+    a > c || (a == c && b > d)
 }
 
 /// Counts an accepted advertisement for whoever sent it: in the quiet path, too, because it costs 29 of 245 ns there
 /// (`BPF_PROG_TEST_RUN`), and less would have to be put together by every reader.
 #[inline(always)]
-fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) {
+fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) -> Option<*mut PeerCounters> {
     let key = PeerKey { slot, source: advert.source.to_field() };
     let priority = u64::from(advert.priority());
     let peer = PEERS.get_ptr_mut(key).or_else(|| {
         // Not all zero, which the compiler would make a call of memset: see `V4::to_field`.
-        let none_yet = PeerCounters { adverts: 0, last_seen_ns: now, priority };
+        let none_yet = PeerCounters {
+            adverts: 0,
+            last_seen_ns: now,
+            priority,
+            outranks_full_ns: now,
+            resigns_full_ns: now,
+        };
         // Another CPU may have been faster; then this fails, and the entry is there all the same.
         let _ = PEERS.insert(key, none_yet, u64::from(BPF_NOEXIST));
         PEERS.get_ptr_mut(key)
     });
     // None only when the kernel had no entry to spare at that instant. The slot has counted it.
-    let Some(peer) = peer else { return };
+    let peer = peer?;
     // SAFETY: a map value, aligned as its type says. The counter is exact; of two CPUs that count for the same
     // peer at once, one says what was last.
     unsafe {
@@ -188,23 +281,7 @@ fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) {
         ptr::write_volatile(&raw mut (*peer).last_seen_ns, now);
         ptr::write_volatile(&raw mut (*peer).priority, priority);
     }
-}
-
-/// Whether a router has been news too often of late. Nothing is lost by that: what was not reported is not
-/// acknowledged either, so that the next advertisement is news again.
-#[inline(always)]
-fn limited(slot: u32, now: u64) -> bool {
-    let Some(news) = NEWS.get_ptr_mut(slot) else { return true };
-    // SAFETY: a map value, aligned as its type says. Two CPUs may each miss the other's count: the limit
-    // holds per CPU at worst.
-    unsafe {
-        if now - (*news).since_ns > NEWS_WINDOW_NS {
-            (*news).since_ns = now;
-            (*news).count = 0;
-        }
-        (*news).count += 1;
-        (*news).count > NEWS_BURST
-    }
+    Some(peer)
 }
 
 /// An address as numbers, which compare without a call of memcmp.
@@ -221,7 +298,7 @@ fn report<A: Family>(
     entry: &RouterEntry,
     advert: &Advert<A>,
     now: u64,
-    news: u16,
+    digest: u64,
 ) -> Reason {
     let len = advert.len;
     if len > MAX_VRRP_LEN {
@@ -239,7 +316,8 @@ fn report<A: Family>(
         ttl: advert.ttl,
         wire_len: len as u16,
         payload_len: len as u16,
-        news,
+        reserved: 0,
+        digest,
     };
     // SAFETY: the record holds the header and MAX_VRRP_LEN octets behind it, and `len` is no more.
     let result = unsafe {

@@ -161,11 +161,11 @@ fn rx(c: &mut Criterion) {
     // What the daemon does instead of that when it wakes: it looks who was heard, all in one go.
     let (mut engine, mut now) = (backups(), Nanos::ZERO);
     group.throughput(Throughput::Elements(u64::from(ROUTERS)));
-    group.bench_function("sweep: handle_heard for all", |b| {
+    group.bench_function("sweep: handle_last_seen for all", |b| {
         b.iter(|| {
             now += SECOND;
             for router in 0..ROUTERS {
-                engine.handle_heard(now, RouterId(router));
+                engine.handle_last_seen(now, RouterId(router), None);
             }
             assert_eq!(drain(&mut engine), 0);
         });

@@ -348,7 +348,7 @@ impl Daemon {
 
     fn timers(&mut self, now: Nanos) {
         if self.engine.master_down_due(now) {
-            self.sweep();
+            self.refresh_last_seen();
         }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);

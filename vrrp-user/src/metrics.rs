@@ -106,7 +106,7 @@ fn router(
         adverts_received: slot.adverts,
         adverts_sent: info.adverts_sent,
         refused: slot.refused,
-        priority_zero_received: slot.priority_zero.into(),
+        priority_zero_received: slot.priority_zero,
         priority_zero_sent: info.priority_zero_sent,
         address_list_mismatch: info.address_list_mismatch,
         send_errors: info.send_errors,
@@ -146,7 +146,10 @@ fn losses(stats: &Stats) -> Losses {
     let overruns = overrun.and_then(|(_, name)| stats.counters.get(*name));
     Losses {
         ring_full: reason(Reason::RingFull),
-        news_limited: reason(Reason::NewsLimited),
+        news_limited: [Reason::NewsLimited, Reason::OutranksLimited, Reason::ResignsLimited]
+            .map(reason)
+            .iter()
+            .sum(),
         netlink_overrun: overruns.copied().unwrap_or_default(),
     }
 }

@@ -141,6 +141,11 @@ impl Refused {
             Reason::Accepted
             | Reason::RingFull
             | Reason::NewsLimited
+            | Reason::OutranksLimited
+            | Reason::ResignsLimited
+            | Reason::LowerLimited
+            | Reason::LowerIgnored
+            | Reason::NotListening
             | Reason::AddressList
             | Reason::ArpConflict
             | Reason::NdiscConflict => None,
@@ -232,6 +237,11 @@ mod tests {
             Reason::Accepted,
             Reason::RingFull,
             Reason::NewsLimited,
+            Reason::OutranksLimited,
+            Reason::ResignsLimited,
+            Reason::LowerLimited,
+            Reason::LowerIgnored,
+            Reason::NotListening,
             Reason::AddressList,
             Reason::ArpConflict,
             Reason::NdiscConflict,

@@ -5,9 +5,11 @@ use std::fs;
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya_obj::programs::XdpAttachType;
-use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, transport};
+use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, state, transport};
+use vrrp_common::report::ReportFilter;
 use vrrp_common::{FAMILY_V4, VRRP_TTL};
 use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
+use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Priority, Vrid};
 use vrrp_user::io::bpf::{Kernel, Sizes, Vip, chain};
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
@@ -55,7 +57,7 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let mut refused = good.clone();
     // The VRRP checksum, behind 14 octets of Ethernet and 20 of IP.
     refused[40] ^= 0x55;
-    quieten(&mut kernel, &good)?;
+    acknowledge(&mut kernel, &good)?;
     let last = vip(load.routers - 1).octets();
     let case = |what, packet, verdict, target| Case { what, packet, verdict, target };
     let cases = [
@@ -175,16 +177,25 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
 }
 
 /// Lets the kernel side hear the first router's master once, and says what the daemon of a backup says then:
-/// that this is no news.
-fn quieten(kernel: &mut Kernel, good: &[u8]) -> Result<()> {
+/// that it need not be reported again.
+fn acknowledge(kernel: &mut Kernel, good: &[u8]) -> Result<()> {
     let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::io("start a runtime"))?;
+    let _entered = runtime.enter();
+    let mut ring = kernel.take_events().map_err(failed)?;
+    let filter = ReportFilter { state: state::BACKUP, priority: 1, ..ReportFilter::default() };
+    kernel.set_filter(0, filter).map_err(failed)?;
     let options = TestRunOptions { data_in: Some(good), ..TestRunOptions::new() };
     kernel.program().map_err(failed)?.test_run(options).map_err(unexpected)?;
-    let news = kernel.slot(0).news;
-    if news == 0 {
+    let mut digest = 0;
+    ring.drain(Nanos(u64::MAX), |event, _| digest = event.digest);
+    if digest == 0 {
         return Err(Error::Unexpected("the advertisement was not accepted".to_owned()));
     }
-    kernel.set_quiet(0, news).map_err(failed)
+    kernel.set_ack(0, digest).map_err(failed)
 }
 
 /// An advertisement of the first router's master.

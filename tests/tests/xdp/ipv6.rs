@@ -217,6 +217,11 @@ fn examples(reason: Reason) -> Vec<Frame> {
         // Not by a single packet, by the daemon, or not by an advertisement: see there.
         Reason::RingFull
         | Reason::NewsLimited
+        | Reason::OutranksLimited
+        | Reason::ResignsLimited
+        | Reason::LowerLimited
+        | Reason::LowerIgnored
+        | Reason::NotListening
         | Reason::AddressList
         | Reason::ArpConflict
         | Reason::NdiscConflict => vec![],
@@ -270,14 +275,14 @@ fn an_advertisement_reaches_ring_and_slot_of_its_family() {
     assert_eq!((usize::from(event.wire_len), payload.len()), (56, 56));
     assert!((before..=now()).contains(&event.ktime_ns));
     let slot = bench.kernel.slot(6);
-    assert_eq!((slot.adverts, slot.last_source, slot.last_len), (1, PEER, 56));
+    assert_eq!((slot.adverts, slot.last_seen_ns), (1, event.ktime_ns));
     assert_eq!(bench.kernel.slot(0).adverts, 0);
     let peers = bench.reader.peers().expect("peers");
     let [(peer, counters)] = &peers[..] else { panic!("{peers:?}") };
     assert_eq!((peer.slot, peer.source, counters.adverts), (6, PEER, 1));
 
     // A steady master wakes nobody, another one does, if only the last octet of its address differs.
-    bench.kernel.set_quiet(6, event.news).expect("set_quiet");
+    bench.kernel.set_ack(6, event.digest).expect("set_ack");
     for _ in 0..3 {
         bench.run(&frame.octets());
     }
@@ -395,4 +400,9 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 
     bench.kernel.release_interface(LOOPBACK).expect("the interface");
     assert_eq!(reported(&mut bench, &advertised), nothing());
+}
+
+/// Advertisements for [`V3`] of priority 50 and 200.
+pub fn lower_and_higher() -> [Vec<u8>; 2] {
+    [50, 200].map(|priority| Frame::v3(V3, 1).with(|f| f.message[2] = priority).octets())
 }

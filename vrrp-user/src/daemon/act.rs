@@ -102,9 +102,8 @@ impl Daemon {
         self.service.changed();
         self.delays.transition(at, id, to);
         self.router_mut(id).transition();
-        if self.router_mut(id).unquiet() {
-            self.set_quiet(id, 0);
-        }
+        self.acknowledge(id, 0);
+        self.update_filter(id);
         self.publish(id, |info| {
             info.state = state_number(to);
             info.since_ns = at.0;
@@ -116,9 +115,8 @@ impl Daemon {
     /// A backup that hears the same master as before may rank above it now, and must be told of the next
     /// advertisement.
     fn priority_changed(&mut self, id: RouterId, to: Priority) {
-        if self.router_mut(id).unquiet() {
-            self.set_quiet(id, 0);
-        }
+        self.acknowledge(id, 0);
+        self.update_filter(id);
         self.publish(id, |info| info.priority = to.0);
     }
 

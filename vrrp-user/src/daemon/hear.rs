@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use vrrp_common::event::RxEvent;
 use vrrp_common::reason::Reason;
+use vrrp_common::report::{self, ReportFilter};
 
-use super::router::Router;
+use super::router::{Router, state_number};
 use super::{Counter, Daemon};
 use crate::engine::time::Nanos;
-use crate::engine::types::{Priority, RouterId, State};
-use crate::io::bpf;
+use crate::engine::types::{Interest, RouterId};
 use crate::io::ring::EventRing;
-use crate::wire::family::from_field;
-use crate::wire::vrrp::parse_advert;
+use crate::io::{bpf, timer};
+use crate::wire::family::{from_field, to_field};
+use crate::wire::vrrp::{Message, parse_advert};
 
 impl Daemon {
     /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
@@ -49,13 +50,9 @@ impl Daemon {
         match parse_advert(source, router.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(now, Nanos(event.ktime_ns), id, &advert);
-                let quiet = if self.engine.is_steady(id, &advert) { event.news } else { 0 };
-                // Priority 0 is no sign of life, which the kernel side does not know.
-                let source =
-                    if advert.priority == Priority::RESIGN { [0; 16] } else { event.source };
-                if self.router_mut(id).hear(source, quiet) {
-                    self.set_quiet(id, quiet);
-                }
+                let steady = self.engine.is_steady(id, &advert);
+                self.acknowledge(id, if steady { event.digest } else { 0 });
+                self.update_filter(id);
                 let mismatches =
                     self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
                 if mismatches > 0 {
@@ -69,26 +66,75 @@ impl Daemon {
         }
     }
 
-    pub(super) fn set_quiet(&mut self, id: RouterId, news: u16) {
-        if let Err(error) = self.kernel.set_quiet(id.0, news) {
+    /// Tells the kernel side which advertisement need not be reported again, by its digest; 0 for none.
+    pub(super) fn acknowledge(&mut self, id: RouterId, digest: u64) {
+        if std::mem::replace(&mut self.router_mut(id).ack, digest) != digest
+            && let Err(error) = self.kernel.set_ack(id.0, digest)
+        {
             log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
         }
     }
 
-    /// Tells the engine which masters were heard without waking anybody. All of them at once: their
-    /// deadlines lie close together, and one sweep saves as many wake-ups.
-    pub(super) fn sweep(&mut self) {
-        for id in self.ids() {
-            self.ask_kernel(id);
+    /// Tells the kernel side which advertisements can change anything, if that is other than before.
+    pub(super) fn update_filter(&mut self, id: RouterId) {
+        let Some(interest) = self.engine.interest(id) else { return };
+        let Interest { state, priority, ignores_lower, master } = interest;
+        let known = self.router(id).filter;
+        let filter = ReportFilter {
+            state: state_number(state),
+            priority: priority.0,
+            ignores_lower,
+            master: master.map(|(address, priority)| report::Master {
+                tag: self.kernel.source_tag(address),
+                priority: priority.0,
+            }),
+        };
+        if filter == known {
+            return;
+        }
+        let tag = |filter: ReportFilter| filter.master.map(|master| master.tag);
+        let other_master = tag(filter) != tag(known);
+        if let Err(error) = self.kernel.set_filter(id.0, filter) {
+            log::error!("{}: {}", self.router(id).place(), bpf::chain(&error));
+        }
+        let router = self.router_mut(id);
+        router.filter = filter;
+        if other_master {
+            router.filter_since = timer::now();
+            let address = master.map_or([0; 16], |(address, _)| to_field(address));
+            self.publish(id, |info| info.master = address);
         }
     }
 
-    /// Tells the engine when the master of a backup was last heard.
-    pub(super) fn ask_kernel(&mut self, id: RouterId) {
-        if self.engine.state(id) == Some(State::Backup)
-            && let Some(at) = self.router(id).last_seen(id, &self.kernel)
-        {
-            self.engine.handle_heard(at, id);
+    /// Tells the engine when the masters of all backups were last heard. All of them at once: their deadlines lie
+    /// close together, and one look at all saves as many wake-ups.
+    pub(super) fn refresh_last_seen(&mut self) {
+        for id in self.ids() {
+            self.query_last_seen(id);
+        }
+    }
+
+    /// Tells the engine when the master of a backup was last heard, and what it said then if that was not reported.
+    pub(super) fn query_last_seen(&mut self, id: RouterId) {
+        let router = self.router(id);
+        if router.filter.master.is_none() {
+            return;
+        }
+        // What the slot had before is about another master.
+        let Some(seen) =
+            self.kernel.master_seen(id.0).filter(|at| Nanos(*at) > router.filter_since)
+        else {
+            return;
+        };
+        let says = self.kernel.pending(id.0).and_then(|header| {
+            let message = Message::new_checked(&header).ok()?;
+            Some((message.priority(), message.interval(router.version())))
+        });
+        self.engine.handle_last_seen(Nanos(seen), id, says);
+        if says.is_some() {
+            // What was acknowledged is not what holds any more.
+            self.acknowledge(id, 0);
+            self.update_filter(id);
         }
     }
 

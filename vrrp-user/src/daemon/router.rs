@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use vrrp_common::VRRP_TTL;
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
+use vrrp_common::report::ReportFilter;
 
 use super::addresses::Place;
 use super::interfaces::{Interface, Interfaces};
@@ -18,7 +19,6 @@ use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, SendError, State,
     Version, Vrid,
 };
-use crate::io::bpf::Kernel;
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::{Queue, Tx};
 use crate::wire::ethernet::multicast;
@@ -41,10 +41,12 @@ pub struct Router {
     failing: bool,
     /// Advertisements in a row that could be sent to nobody; of most routers none.
     failures: Option<Box<SendFailures>>,
-    /// Source of the last advertisement that the daemon was told of.
-    heard: [u8; 16],
-    /// The news that the kernel side need not repeat; 0 for none.
-    quiet: u16,
+    /// Digest of the advertisement that the kernel side need not report again; 0 for none.
+    pub ack: u64,
+    /// What the kernel side knows of which advertisements matter.
+    pub filter: ReportFilter,
+    /// Since when it knows the master in it.
+    pub filter_since: Nanos,
     vrid: Vrid,
     family: Family,
     interval: AdvertInterval,
@@ -245,8 +247,9 @@ impl Router {
             home: None,
             link: None,
             frames: Frames::None,
-            heard: [0; 16],
-            quiet: 0,
+            ack: 0,
+            filter: ReportFilter::default(),
+            filter_since: Nanos::ZERO,
             failing: false,
             failures: None,
             last_notice: None,
@@ -257,11 +260,12 @@ impl Router {
     }
 
     /// Goes on with another configuration, where it lives at the moment. Returns what it was before. The kernel side
-    /// must be told of the [`Self::registration`] then, and that nothing is quiet.
+    /// must be told of the [`Self::registration`] then, and that nothing is acknowledged.
     pub fn take_up(&mut self, new: Self) -> Self {
-        let Self { home, link, failing, heard, last_notice, .. } = *self;
+        let Self { home, link, failing, ack, filter, filter_since, last_notice, .. } = *self;
         let failures = self.failures.take();
-        let mut new = Self { home, link, failing, failures, heard, last_notice, ..new };
+        let mut new =
+            Self { home, link, failing, failures, ack, filter, filter_since, last_notice, ..new };
         new.frames = home.map_or(Frames::None, |home| new.frames_from(home));
         std::mem::replace(self, new)
     }
@@ -672,25 +676,6 @@ impl Router {
         }
         self.last_notice = Some((kind, now));
         true
-    }
-
-    /// Remembers who was heard and whether the kernel side may keep quiet about more of it. True when it must
-    /// be told.
-    pub fn hear(&mut self, source: [u8; 16], quiet: u16) -> bool {
-        self.heard = source;
-        std::mem::replace(&mut self.quiet, quiet) != quiet
-    }
-
-    /// Wants to hear everything again. True when the kernel side must be told.
-    pub fn unquiet(&mut self) -> bool {
-        std::mem::take(&mut self.quiet) != 0
-    }
-
-    /// As backup: when its master was last heard according to the kernel side, which may know of
-    /// advertisements that nobody was woken for or that still wait in the ring buffer.
-    pub fn last_seen(&self, id: RouterId, kernel: &Kernel) -> Option<Nanos> {
-        let known = self.quiet != 0 || kernel.slot(id.0).last_source == self.heard;
-        known.then(|| Nanos(kernel.last_seen(id.0)))
     }
 
     /// The netlink request for one of its addresses, if the place is one of those.

@@ -179,7 +179,7 @@ impl Daemon {
     }
 
     fn router_status(&mut self, id: RouterId, refused: &[Refused]) -> Option<RouterStatus> {
-        self.ask_kernel(id);
+        self.query_last_seen(id);
         // After that, so that nothing was heard in the future.
         let now = timer::now();
         let router = self.router(id);

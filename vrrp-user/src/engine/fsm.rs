@@ -26,8 +26,8 @@ use super::group::Fitness;
 use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
 use super::types::{
-    Action, Advert, AdvertInterval, Cause, FaultCause, GarpPolicy, Lost, Notice, Priority,
-    RouterId, RouterSpec, RouterView, State, Version,
+    Action, Advert, AdvertInterval, Cause, FaultCause, GarpPolicy, Interest, Lost, Notice,
+    Priority, RouterId, RouterSpec, RouterView, State, Version,
 };
 
 mod reconfigure;
@@ -51,8 +51,9 @@ pub enum Event<'a> {
     /// An advertisement arrived that passed the receive checks. It is read only now, which is later than it arrived if
     /// the process was stopped meanwhile.
     Advert(&'a Advert, ReadAt),
-    /// Another advertisement arrived that says what the last one said ([`Router::is_steady`]).
-    Heard,
+    /// The master that is listened to ([`Router::interest`]) was heard again: it says what it said before
+    /// ([`Router::is_steady`]), or this.
+    Heard(Option<(Priority, AdvertInterval)>),
     /// A deadline passed.
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
@@ -337,6 +338,24 @@ impl Router {
             && !self.mismatched(advert.source)
     }
 
+    /// Which advertisements can change anything at the moment.
+    pub fn interest(&self) -> Interest {
+        let follows = self.state == State::Backup && self.waiting == Waiting::Silence;
+        let master = self.master.filter(|_| follows);
+        let ignores_lower = match (self.state, self.waiting) {
+            // With a delay, whoever is lower counts from when it is first heard.
+            (State::Backup, Waiting::Silence) => {
+                self.preempts()
+                    && self.preempt_delay() == Nanos::ZERO
+                    && master.is_some_and(|(_, theirs)| !self.outdoes(theirs))
+            }
+            (State::Backup, Waiting::Preempting(..)) => self.preempts(),
+            (State::Backup, Waiting::Resigned(_))
+            | (State::Init | State::Master | State::Fault, _) => false,
+        };
+        Interest { state: self.state, priority: self.priority, ignores_lower, master }
+    }
+
     /// Takes one event; what is to be done is appended to `out`, in order.
     pub fn handle(&mut self, now: Nanos, event: Event<'_>, out: &mut VecDeque<Action>) {
         match (self.state, event) {
@@ -380,7 +399,7 @@ impl Router {
             }
 
             // RFC 9568 section 6.4.2, for an advertisement that says what the last one said.
-            (State::Backup, Event::Heard) => {
+            (State::Backup, Event::Heard(None)) => {
                 let follows = self.waiting == Waiting::Silence && self.preempt_at.is_none();
                 // Nothing is heard twice, and who ranks below us since the last one is not followed.
                 let heeded = self.master.is_some_and(|(_, theirs)| !self.outdoes(theirs));
@@ -390,7 +409,12 @@ impl Router {
                     self.arm(Timer::MasterDown, now, self.master_down_interval());
                 }
             }
-            (State::Init | State::Master | State::Fault, Event::Heard) => {}
+            (State::Backup, Event::Heard(Some((priority, interval)))) => {
+                if let Some((master, _)) = self.interest().master {
+                    self.heed_as_backup(now, master, priority, interval, out);
+                }
+            }
+            (State::Init | State::Master | State::Fault, Event::Heard(_)) => {}
 
             // RFC 9568 section 6.4.2: Active_Down_Timer fires.
             (State::Backup, Event::Timer(Timer::MasterDown)) if self.spec.group.is_some() => {
@@ -591,35 +615,53 @@ impl Router {
 
     /// RFC 9568 section 6.4.2, "If an ADVERTISEMENT is received".
     fn hear_as_backup(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
-        if !self.examine(now, advert, out) {
-            return;
+        if self.examine(now, advert, out) {
+            self.heed_as_backup(now, advert.source, advert.priority, advert.interval, out);
         }
-        if advert.priority == Priority::RESIGN {
+    }
+
+    /// The same for what does not depend on the addresses in it.
+    fn heed_as_backup(
+        &mut self,
+        now: Nanos,
+        source: IpAddr,
+        priority: Priority,
+        interval: AdvertInterval,
+        out: &mut VecDeque<Action>,
+    ) {
+        if priority == Priority::RESIGN {
             let again = matches!(self.waiting, Waiting::Resigned(_));
-            if again || !self.heeds_resignation(now, advert.source) {
+            if again || !self.heeds_resignation(now, source) {
                 // The timer that runs goes on: who resigns again and again must not put it off.
                 return;
             }
             self.heard = self.heard.max(now);
-            self.waiting = Waiting::Resigned(advert.source);
+            self.waiting = Waiting::Resigned(source);
             self.arm(Timer::MasterDown, self.heard, skew(self.priority, self.active));
             return;
         }
+        let Interest { ignores_lower, master, .. } = self.interest();
+        if ignores_lower
+            && self.outdoes(priority)
+            && master.is_some_and(|(address, _)| address != source)
+        {
+            // It is discarded, and the better master goes on being listened to.
+            return;
+        }
         self.heard = self.heard.max(now);
-        let known = self.master.replace((advert.source, advert.priority));
-        let is_new = known.map(|(address, _)| address) != Some(advert.source);
-        if advert.priority >= self.priority {
+        let known = self.master.replace((source, priority));
+        let is_new = known.map(|(address, _)| address) != Some(source);
+        if priority >= self.priority {
             // keepalived: preempt_delay starts over with the next master of lower priority.
             self.preempt_at = None;
         } else if self.preempts() {
             let preempt_at = *self.preempt_at.get_or_insert(now + self.preempt_delay());
             if now >= preempt_at {
                 // Discard; the timer goes on and will fire.
-                let waiting = Waiting::Preempting(advert.source, advert.priority);
+                let waiting = Waiting::Preempting(source, priority);
                 if self.waiting != waiting {
                     self.waiting = waiting;
-                    let (master, priority) = (advert.source, advert.priority);
-                    self.notify(Notice::Preempting { master, priority }, out);
+                    self.notify(Notice::Preempting { master: source, priority }, out);
                 }
                 return;
             }
@@ -627,10 +669,9 @@ impl Router {
         self.waiting = Waiting::Silence;
         self.wants = false;
         if is_new {
-            let (master, priority) = (advert.source, advert.priority);
-            self.notify(Notice::NewMaster { master, priority }, out);
+            self.notify(Notice::NewMaster { master: source, priority }, out);
         }
-        self.learn_interval(advert.interval, out);
+        self.learn_interval(interval, out);
         self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
     }
 

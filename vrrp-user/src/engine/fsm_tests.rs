@@ -263,7 +263,7 @@ fn every_event_in_every_state() {
             Event::Timer(Timer::GarpLowerPrio),
             ["Init: ", "Backup: down", "garp(4) Master: adv g2 gr", "Fault: "],
         ),
-        ("heard again, but nobody was heard before", Event::Heard, still),
+        ("heard again, but nobody was heard before", Event::Heard(None), still),
         (
             "address lost",
             Event::Lost(Lost::Address(lost)),
@@ -318,9 +318,9 @@ fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
     bench.out.clear();
     let heard = bench.now;
     bench.now += SECOND;
-    bench.event(Event::Heard);
+    bench.event(Event::Heard(None));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
-    bench.router.handle(heard, Event::Heard, &mut bench.out);
+    bench.router.handle(heard, Event::Heard(None), &mut bench.out);
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
     assert_eq!(bench.done(), "");
     // What would change something is not steady.
@@ -342,11 +342,79 @@ fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
     assert!(!bench.router.is_steady(&lower));
     bench.hear([10, 0, 0, 1], 0);
     let before = bench.left(Timer::MasterDown);
-    bench.event(Event::Heard);
+    bench.event(Event::Heard(None));
     assert_eq!(bench.left(Timer::MasterDown), before);
 }
 
+#[test]
+fn a_lower_priority_does_not_take_the_place_of_a_better_master() {
+    let (master, stranger) = ([10, 0, 0, 1], [10, 0, 0, 9]);
+    let mut bench = Bench::up(spec());
+    bench.hear(master, 200);
+    bench.out.clear();
+    for _ in 0..3 {
+        bench.now += SECOND;
+        bench.hear(stranger, 50);
+    }
+    // It is discarded (RFC 9568 section 6.4.2): the timer goes on, and says what it waits for.
+    assert_eq!(
+        (bench.done(), bench.left(Timer::MasterDown)),
+        (String::new(), Some(Nanos(609_375_000)))
+    );
+    assert_eq!(bench.router.view().master, Some((ip(master), Priority(200))));
+    let steady = advert(master, 200);
+    assert!(bench.router.is_steady(&steady));
+    bench.event(Event::Heard(None));
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
+    // One that is no better any more is pre-empted, as ever.
+    bench.hear(master, 60);
+    assert_eq!(bench.done(), "!preempting");
+}
+
+#[test]
+fn what_was_not_reported_of_the_master_counts_when_it_is_asked_for() {
+    let master = [10, 0, 0, 1];
+    let mut bench = Bench::up(spec());
+    bench.hear(master, 200);
+    bench.out.clear();
+    bench.now += SECOND;
+    bench.event(Event::Heard(Some((Priority(150), v3(1000)))));
+    assert_eq!(bench.done(), "!interval");
+    assert_eq!(bench.router.view().master, Some((ip(master), Priority(150))));
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(36_093_750_000)));
+    bench.event(Event::Heard(Some((Priority(50), v3(100)))));
+    assert_eq!(bench.done(), "!preempting");
+    // From then on it is not what is listened to.
+    bench.event(Event::Heard(Some((Priority(200), v3(100)))));
+    assert_eq!((bench.done(), bench.router.interest().master), (String::new(), None));
+}
+
 proptest! {
+    /// What a backup says that it ignores changes nothing that anybody can see or that a timer depends on.
+    #[test]
+    fn what_is_ignored_changes_nothing(
+        adverts in prop::collection::vec((1u8..5, prop::sample::select(vec![0u8, 50, 60, 100, 200]), 1u64..2000), 1..12),
+        preempt in any::<bool>(),
+        delay in 0u64..4000,
+        lower in 1u8..100,
+    ) {
+        let spec = RouterSpec { preempt, preempt_delay: Nanos::from_millis(delay), ..spec() };
+        let mut bench = Bench::up(spec);
+        for (sender, priority, wait) in adverts {
+            bench.now += Nanos::from_millis(wait);
+            bench.hear([10, 0, 0, sender], priority);
+            let Interest { ignores_lower, master, .. } = bench.router.interest();
+            if !ignores_lower {
+                continue;
+            }
+            let mut told = Bench { router: bench.router.clone(), now: bench.now, out: VecDeque::new() };
+            told.hear([10, 0, 0, 7], lower);
+            prop_assert_eq!(told.router.deadlines, bench.router.deadlines);
+            prop_assert_eq!(told.router.interest().master, master);
+            prop_assert!(told.router.interest().ignores_lower);
+        }
+    }
+
     /// A steady advertisement and [`Event::Heard`] are the same thing.
     #[test]
     fn heard_stands_for_a_steady_advertisement(
@@ -364,7 +432,7 @@ proptest! {
                 let mut told = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
                 let mut heard = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
                 told.event(Event::Advert(&advert, AT_ONCE));
-                heard.event(Event::Heard);
+                heard.event(Event::Heard(None));
                 prop_assert_eq!(told.done(), "");
                 prop_assert_eq!(heard.done(), "");
                 prop_assert_eq!(told.router.deadlines, heard.router.deadlines);
@@ -453,7 +521,7 @@ fn two_owners_end_as_one_master() {
     let other = ip([10, 0, 0, 9]);
     assert_eq!(bench.router.view().other_owner, Some((other, bench.now)));
     bench.now += SECOND;
-    bench.event(Event::Heard);
+    bench.event(Event::Heard(None));
     assert_eq!(
         bench.router.view().other_owner,
         Some((other, bench.now)),
@@ -462,7 +530,7 @@ fn two_owners_end_as_one_master() {
     // RFC 9568 section 6.1: the owner pre-empts lower priorities whatever the mode, and at once.
     let before = bench.left(Timer::MasterDown);
     bench.now += Nanos::from_millis(10);
-    bench.hear([10, 0, 0, 8], 254);
+    bench.hear([10, 0, 0, 9], 254);
     assert_eq!(bench.done(), "!preempting");
     assert_eq!(bench.left(Timer::MasterDown), before.map(|left| left - Nanos::from_millis(10)));
 }

@@ -20,8 +20,8 @@ use self::timers::Queue;
 pub use self::timers::Timer;
 use self::track::{Explanation, Objects, Term, User, Weighed};
 use self::types::{
-    Action, Advert, Cause, FaultCause, GroupId, GroupSpec, Health, Link, Lost, Notice, ObjectId,
-    Priority, RouterId, RouterSpec, RouterView, State, TrackUse,
+    Action, Advert, AdvertInterval, Cause, FaultCause, GroupId, GroupSpec, Health, Interest, Link,
+    Lost, Notice, ObjectId, Priority, RouterId, RouterSpec, RouterView, State, TrackUse,
 };
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
@@ -233,14 +233,25 @@ impl Engine {
     }
 
     /// Whether another advertisement just like this one, which the router was just told of, would only
-    /// restart its master-down timer. From then on [`Self::handle_heard`] can stand for it.
+    /// restart its master-down timer. From then on [`Self::handle_last_seen`] can stand for it.
     pub fn is_steady(&self, id: RouterId, advert: &Advert) -> bool {
         self.router(id).is_some_and(|router| router.is_steady(advert))
     }
 
-    /// The steady master of a backup was last heard at `now`. Older readings do nothing.
-    pub fn handle_heard(&mut self, now: Nanos, id: RouterId) {
-        self.dispatch(now, id, Event::Heard);
+    /// Which advertisements can change anything for a router at the moment; `None` when it does not exist.
+    pub fn interest(&self, id: RouterId) -> Option<Interest> {
+        self.router(id).map(Router::interest)
+    }
+
+    /// The master that a backup listens to was last heard at `now`, and said this, or what it had said before. Older
+    /// readings do nothing.
+    pub fn handle_last_seen(
+        &mut self,
+        now: Nanos,
+        id: RouterId,
+        says: Option<(Priority, AdvertInterval)>,
+    ) {
+        self.dispatch(now, id, Event::Heard(says));
     }
 
     /// Whether a master-down timer is due: before [`Self::handle_timeout`] believes it, ask whether the

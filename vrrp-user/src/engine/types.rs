@@ -743,6 +743,19 @@ impl Action {
     }
 }
 
+/// Which advertisements can change anything for a router at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Its state: in INIT and FAULT it listens to nobody.
+    pub state: State,
+    /// Its effective priority.
+    pub priority: Priority,
+    /// As backup: a lower priority than its own changes nothing.
+    pub ignores_lower: bool,
+    /// As backup: the master that it listens to, and its priority.
+    pub master: Option<(IpAddr, Priority)>,
+}
+
 /// What `status` shows of one router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterView {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,14 @@ use aya::programs::{
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::maps::{
-    ABI_VERSION, ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS,
-    HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters, PeerKey, REASONS, ROUTERS,
-    RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_LAST_SEEN, SLOT_QUIET, SLOTS, Slot, TtlRange,
-    VIPS4, VIPS6, XDP_PROGRAM,
+    ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
+    EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters,
+    PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_ACK, SLOT_FILTER,
+    SLOT_MASTER_SEEN, SLOT_PENDING, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
 };
+use vrrp_common::report::{self, ReportFilter};
 
 pub use self::vips::Vip;
 use self::vips::Vips;
@@ -45,8 +48,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 const PINNED: [&str; 11] =
     [ROUTERS, SLOTS, INFO, VIPS4, VIPS6, REASONS, SAMPLES, PEERS, COUNTERS, EVENTS, CONTROL];
 
-/// The kernel side's own array of how often each router was news.
-const NEWS: &str = "NEWS";
+/// The kernel side's own array of how much may be reported of each router.
+const BUDGETS: &str = "BUDGETS";
 
 /// Where a bpffs usually is.
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
@@ -277,8 +280,8 @@ pub struct Needs {
 
 impl Sizes {
     /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
-    /// 1,024 of each kind. What is not used costs some 700 octets of kernel memory a router (slot 64, info 152, key and
-    /// entry 112, two peers 225, limit of news 16, ring at least 96), 166 an address and 32 more for each CPU, and 32
+    /// 1,024 of each kind. What is not used costs some 750 octets of kernel memory a router (slot 64, info 168, key and
+    /// entry 112, two peers 257, budgets 32, ring at least 96), 166 an address and 32 more for each CPU, and 32
     /// a peer.
     pub fn with_room(needs: Needs) -> Self {
         let Needs { routers, vips, vips6, allowed } = needs;
@@ -362,6 +365,7 @@ pub struct Kernel {
     control: Table<Control>,
     counters: Table<u64>,
     events: Option<RingBuf<MapData>>,
+    source_key: u64,
     sizes: Sizes,
     links: BTreeMap<u32, Attached>,
     /// Whether the egress program is loaded and, as far as we know, can be attached.
@@ -399,9 +403,13 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         // There is nothing in the object that would have to be adapted to the running kernel.
         loader.btf(None);
-        for name in [ROUTERS, SLOTS, INFO, NEWS] {
+        // A number that nobody else knows: the standard library makes one for each of its hash maps.
+        let source_key = RandomState::new().hash_one(());
+        loader.override_global(SOURCE_KEY, &source_key, true);
+        for name in [ROUTERS, SLOTS, INFO] {
             loader.map_max_entries(name, sizes.routers);
         }
+        loader.map_max_entries(BUDGETS, sizes.routers.saturating_mul(BUDGETS_PER_ROUTER));
         loader.map_max_entries(VIPS4, sizes.vips);
         loader.map_max_entries(VIPS6, sizes.vips6);
         loader.map_max_entries(PEERS, peers(sizes.routers));
@@ -436,6 +444,7 @@ impl Kernel {
             counters: table(&mut ebpf, COUNTERS)?,
             events: Some(take(&mut ebpf, EVENTS)?),
             ebpf,
+            source_key,
             pins: pins.to_owned(),
             sizes,
             links: BTreeMap::new(),
@@ -683,23 +692,51 @@ impl Kernel {
         self.slots.get(index).unwrap_or_default()
     }
 
-    /// Arrival of the last accepted advertisement of the router at `index`, nanoseconds of
-    /// `CLOCK_MONOTONIC`; 0 for never.
-    pub fn last_seen(&self, index: u32) -> u64 {
-        self.slots.load(index, SLOT_LAST_SEEN).unwrap_or_default()
+    /// Arrival of the last advertisement of the master of the router at `index`, nanoseconds of `CLOCK_MONOTONIC`;
+    /// `None` for never.
+    pub fn master_seen(&self, index: u32) -> Option<u64> {
+        self.slots.load(index, SLOT_MASTER_SEEN).filter(|at| *at != 0)
     }
 
-    /// Tells the kernel side which news of the router at `index` need not be repeated; 0 for none.
+    /// The first octets of that advertisement, if it was not reported and is not what was acknowledged. To be read
+    /// behind [`Self::master_seen`].
+    pub fn pending(&self, index: u32) -> Option<[u8; VRRP_HEADER_LEN]> {
+        let header = self.slots.load(index, SLOT_PENDING).filter(|header| *header != 0)?;
+        Some(header.to_ne_bytes())
+    }
+
+    /// Tells the kernel side which advertisement for the router at `index` need not be reported again, by its
+    /// [`RxEvent::digest`]; 0 for none.
+    ///
+    /// [`RxEvent::digest`]: vrrp_common::event::RxEvent::digest
     ///
     /// # Errors
     ///
     /// [`Error::Full`] past the end.
-    pub fn set_quiet(&mut self, index: u32, news: u16) -> Result<(), Error> {
-        if self.slots.store(index, SLOT_QUIET, u64::from(news)) {
+    pub fn set_ack(&mut self, index: u32, digest: u64) -> Result<(), Error> {
+        self.store_in_slot(index, SLOT_ACK, digest)
+    }
+
+    /// Tells the kernel side which advertisements can change anything for the router at `index`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] past the end.
+    pub fn set_filter(&mut self, index: u32, filter: ReportFilter) -> Result<(), Error> {
+        self.store_in_slot(index, SLOT_FILTER, filter.pack())
+    }
+
+    fn store_in_slot(&mut self, index: u32, offset: usize, word: u64) -> Result<(), Error> {
+        if self.slots.store(index, offset, word) {
             Ok(())
         } else {
             Err(Error::Full { name: SLOTS, entries: self.slots.len() })
         }
+    }
+
+    /// What stands for an address in a [`ReportFilter`].
+    pub fn source_tag(&self, source: IpAddr) -> u32 {
+        report::source_tag(self.source_key, to_field(source))
     }
 
     /// Publishes what the daemon knows about the router at `index`.

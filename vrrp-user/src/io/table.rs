@@ -127,7 +127,7 @@ impl<T> Drop for Table<T> {
 mod tests {
     use std::io::Write;
 
-    use vrrp_common::maps::{SLOT_QUIET, Slot};
+    use vrrp_common::maps::{SLOT_ACK, Slot};
 
     use super::*;
 
@@ -136,15 +136,15 @@ mod tests {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(&[0; 4096]).expect("write");
         let table: Table<Slot> = Table::map(&file, 3).expect("map");
-        let slot = Slot { adverts: 7, last_len: 20, ..Slot::default() };
+        let slot = Slot { adverts: 7, priority_zero: 20, ..Slot::default() };
         assert!(table.set(2, &slot));
         assert_eq!(table.get(2), Some(slot));
         assert_eq!(table.get(1), Some(Slot::default()));
         assert_eq!(table.get(3), None);
         assert!(!table.set(3, &slot));
-        assert!(table.store(1, SLOT_QUIET, 5) && !table.store(3, SLOT_QUIET, 5));
-        assert_eq!(table.get(1), Some(Slot { quiet: 5, ..Slot::default() }));
-        assert_eq!((table.load(1, SLOT_QUIET), table.load(3, SLOT_QUIET)), (Some(5), None));
+        assert!(table.store(1, SLOT_ACK, 5) && !table.store(3, SLOT_ACK, 5));
+        assert_eq!(table.get(1), Some(Slot { ack: 5, ..Slot::default() }));
+        assert_eq!((table.load(1, SLOT_ACK), table.load(3, SLOT_ACK)), (Some(5), None));
         let mut octets = [0; 64];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut octets, 128).expect("read");
         assert_eq!(octets, bytemuck::cast::<Slot, [u8; 64]>(slot));

@@ -181,7 +181,7 @@ impl Snapshot {
             (
                 "router_priority_zero_received",
                 "Accepted advertisements with priority 0: a master resigned",
-                |(_, _, slot)| slot.priority_zero.into(),
+                |(_, _, slot)| slot.priority_zero,
             ),
             (
                 "router_priority_zero_sent",
@@ -505,7 +505,12 @@ mod tests {
         let slot = Slot { adverts: 3, last_seen_ns: 1_500_000_000, ..Slot::default() };
         let mut source = [0; 16];
         source[..4].copy_from_slice(&[10, 0, 0, 2]);
-        let counters = PeerCounters { adverts: 3, last_seen_ns: 1_500_000_000, priority: 50 };
+        let counters = PeerCounters {
+            adverts: 3,
+            last_seen_ns: 1_500_000_000,
+            priority: 50,
+            ..PeerCounters::default()
+        };
         let vip = VipCounters { rx_packets: 6, tx_bytes: 573, ..VipCounters::default() };
         Snapshot {
             // The second one is silent, and not the next one in the map.

@@ -177,7 +177,9 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
             master: match (state, current.and_then(|status| status.master.as_ref())) {
                 (State::Master, _) => Some("this host".to_owned()),
                 (_, Some(master)) => Some(master.address.clone()),
-                (State::Backup, None) if slot.adverts > 0 => Some(source(info, slot)),
+                (State::Backup, None) if info.master != [0; 16] => {
+                    Some(from_field(info.family, info.master).to_string())
+                }
                 (State::Backup | State::Init | State::Fault, None) => None,
             },
             since_s,
@@ -254,10 +256,6 @@ fn state_of(number: u8) -> State {
     }
 }
 
-fn source(info: &RouterInfo, slot: &Slot) -> String {
-    from_field(info.family, slot.last_source).to_string()
-}
-
 /// What was not accepted, and who sent the last one.
 fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
     maps.reasons.iter().filter(|(reason, _)| *reason != Reason::Accepted).map(
@@ -311,8 +309,8 @@ mod tests {
         };
         info.set_name("VI_1");
         info.set_interface("eth0");
-        let mut slot = Slot { adverts: 9, refused: 2, ..Slot::default() };
-        slot.last_source[..4].copy_from_slice(&[10, 0, 0, 2]);
+        let slot = Slot { adverts: 9, refused: 2, ..Slot::default() };
+        info.master[..4].copy_from_slice(&[10, 0, 0, 2]);
         let key = Vip::new(4, [10, 0, 0, 100]);
         let counters = VipCounters { rx_bytes: 500, tx_bytes: 600, ..VipCounters::default() };
         Maps {

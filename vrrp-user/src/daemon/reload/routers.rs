@@ -83,8 +83,9 @@ impl Daemon {
             self.join(id);
             self.leave(old.ifindex(), old.group());
         }
-        // What the kernel side kept quiet about may be news now.
-        self.set_quiet(id, 0);
+        // What the kernel side kept quiet about may change something now.
+        self.acknowledge(id, 0);
+        self.update_filter(id);
         let (name, version) = (Arc::clone(&self.router(id).name), self.router(id).version());
         let priority = self.engine.view(id).map_or(spec.priority, |view| view.priority);
         self.publish(id, |info| {

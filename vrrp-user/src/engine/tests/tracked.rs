@@ -201,7 +201,7 @@ fn crossing_the_priority_of_the_master_begins_and_ends_pre_emption() {
     engine.handle_tracked(START, OBJECT, Health::Up);
     let at = |ms| START + Nanos::from_millis(ms);
     // What the kernel side heard meanwhile does not put it off any more.
-    engine.handle_heard(at(500), A);
+    engine.handle_last_seen(at(500), A, None);
     let due = engine.poll_timeout().unwrap();
     engine.handle_rx(at(1000), at(1000), A, &advert(120));
     assert_eq!(engine.poll_timeout(), Some(due));
