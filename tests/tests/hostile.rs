@@ -1,15 +1,21 @@
-//! What must not end the daemon, or blind it: too little memory, files without an end.
+//! What must not end the daemon, or blind it: too little memory, no threads, files without an end. And how a mistake of
+//! ours ends it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
 use std::fmt::Write as _;
-use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
-use std::time::Duration;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
-use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser};
+use vrrp_tests::{Host, Instance, Lab, Process, Result, Tcpdump, VrrpUser};
+use vrrp_user::{config, daemon};
 
 /// More than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -89,5 +95,156 @@ fn files_without_an_end_are_refused_at_once() -> Result<()> {
     assert_eq!(daemon.reload(&host, &[])?.1, Some(0));
     assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");
     assert!(daemon.stop()?.success());
+    Ok(())
+}
+
+/// A reload needs a thread and a process, and there are none.
+#[test]
+fn a_reload_without_threads_is_survived() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let conf = router().to_string();
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    // The control group of processes; where there is none, nothing is limited.
+    let Some(group) = Pids::limit(daemon.process()) else { return Ok(()) };
+    let more = conf.replace("{\n", "{\nnotify /bin/true\n");
+    for _ in 0..2 {
+        daemon.rewrite(&more)?;
+        daemon.process().signal(Signal::SIGHUP)?;
+        lab.wait_until(LONG, "the refusal", || {
+            Ok(daemon.log().contains("cannot start a thread").then_some(()))
+        })?;
+        assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");
+    }
+    group.allow("max");
+    assert_eq!(daemon.reload(&host, &[])?.1, Some(0));
+    assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");
+    assert!(daemon.stop()?.success());
+    Ok(())
+}
+
+/// A control group in which no thread can be made any more.
+struct Pids(PathBuf);
+
+impl Pids {
+    fn limit(process: &Process) -> Option<Self> {
+        let pid = process.pid().to_string();
+        let above = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+        let group = above.iter().find_map(|above| {
+            let group = Self(above.join(format!("vrrp-user-test-{pid}")));
+            fs::create_dir(&group.0).ok()?;
+            // Of version 1, or of a version 2 in which the controller is enabled.
+            group.0.join("pids.max").exists().then_some(group)
+        })?;
+        fs::write(group.0.join("cgroup.procs"), &pid).ok()?;
+        group.allow("1");
+        Some(group)
+    }
+
+    fn allow(&self, count: &str) {
+        fs::write(self.0.join("pids.max"), count).unwrap();
+    }
+}
+
+impl Drop for Pids {
+    fn drop(&mut self) {
+        // Who is in it must go first: to the group above.
+        let above = self.0.parent().map(|above| above.join("cgroup.procs")).unwrap_or_default();
+        for pid in fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = fs::write(&above, pid);
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// With which environment variables this program is a daemon: its configuration, instance and BPF filesystem.
+const AS_DAEMON: [&str; 3] = ["VRRP_TEST_CONFIG", "VRRP_TEST_INSTANCE", "VRRP_TEST_BPFFS"];
+
+/// Where whoever logs something like it panics.
+const MISTAKES: [&str; 2] = ["SIGUSR1 ignored", "control client: "];
+
+/// The mistake: a log that panics.
+struct Mistaken;
+
+impl log::Log for Mistaken {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = record.args().to_string();
+        eprintln!("{} {line}", record.level());
+        assert!(!MISTAKES.iter().any(|mistake| line.starts_with(mistake)), "on purpose");
+    }
+
+    fn flush(&self) {}
+}
+
+/// No test: the daemon that the next one starts. It runs in no process but its own.
+#[test]
+fn daemon_with_a_mistake() {
+    let Some(conf) = env::var_os(AS_DAEMON[0]).map(PathBuf::from) else { return };
+    log::set_logger(&Mistaken).unwrap();
+    log::set_max_level(log::LevelFilter::Debug);
+    let of = |name| env::var(name).unwrap();
+    let end = daemon::run(daemon::Options {
+        config: config::load(&conf, &config::Options::default()).unwrap().config,
+        config_path: conf,
+        instance: of(AS_DAEMON[1]).parse().unwrap(),
+        bpffs: Some(of(AS_DAEMON[2]).into()),
+        pid_file: None,
+        again: daemon::reload::Settings::default(),
+    });
+    assert!(matches!(end, Err(daemon::Error::Panicked)), "{end:?}");
+    eprintln!("ended as it should");
+}
+
+/// A panic on the engine's thread, and one on another: priority 0 is sent, addresses, files and maps go.
+#[test]
+fn after_a_panic_a_master_hands_over_and_leaves_nothing() -> Result<()> {
+    for mistake in MISTAKES {
+        let lab = Lab::new()?;
+        let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+        let adverts = Tcpdump::start(&other)?;
+        let conf = host.dir("vrrp-user")?.join("vrrp.conf");
+        fs::write(&conf, router().to_string()).unwrap();
+        let (instance, pins) = (VrrpUser::instance(&host), lab.bpffs());
+        let values = [conf.display().to_string(), instance.clone(), pins.display().to_string()];
+        let set: Vec<String> =
+            AS_DAEMON.iter().zip(values).map(|(name, value)| format!("{name}={value}")).collect();
+        let own = env::current_exe().unwrap().display().to_string();
+        let run = [own.as_str(), "--exact", "--nocapture", "daemon_with_a_mistake"];
+        let args: Vec<&str> = set.iter().map(String::as_str).chain(run).collect();
+        let mut daemon = host.spawn("a daemon with a mistake", "env", &args)?;
+        let is_master =
+            || Ok(host.addresses()?.contains(&"10.0.0.100/24".to_owned()).then_some(()));
+        lab.wait_until(LONG, "it is master", is_master)?;
+        let begun = Instant::now();
+        let socket = Path::new("/run/vrrp-user").join(&instance).join("control.sock");
+        let mut signalled = false;
+        let status = lab.wait_until(LONG, "it ends", || {
+            if mistake == MISTAKES[0] {
+                if !std::mem::replace(&mut signalled, true) {
+                    daemon.signal(Signal::SIGUSR1)?;
+                }
+            } else if let Ok(mut client) = UnixStream::connect(&socket) {
+                // It does not wait for the answer.
+                let _ = client.write_all(b"{\"command\":\"status\"}\n");
+            }
+            daemon.ended()
+        })?;
+        let log = daemon.log().text();
+        assert!(status.success(), "{log}");
+        assert!(log.contains("a mistake of this program, on thread"), "{log}");
+        assert!(log.contains("ended as it should"), "{log}");
+        assert!(is_master()?.is_none(), "{mistake}: {:?}", host.addresses()?);
+        lab.wait_until(LONG, "priority 0", || {
+            let last = adverts.adverts(begun).last().map(|advert| advert.priority);
+            Ok((last == Some(0)).then_some(()))
+        })?;
+        assert!(!socket.exists(), "{mistake}");
+        assert!(!pins.join("vrrp-user").join(&instance).exists(), "{mistake}");
+    }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod lockfile;
 mod notify;
 mod orders;
 mod pace;
+mod panics;
 mod presence;
 pub mod reload;
 mod restore;
@@ -235,6 +236,7 @@ impl Daemon {
                     }
                     SignalKind::User2 => log::warn!("SIGUSR2 ignored: see `vrrp-user stats`"),
                 },
+                () = panics::noticed() => return Err(Error::Panicked),
                 // Nothing announces what a full budget left over.
                 () = std::future::ready(()), if more => {}
                 result = sources.ring.readable() => {
@@ -270,7 +272,7 @@ impl Daemon {
     }
 
     /// Hands over, removes the addresses and waits, bounded, until they are gone.
-    async fn stop(mut self, questions: &mut mpsc::Receiver<Question>) -> Result<(), Error> {
+    async fn stop(&mut self, questions: &mut mpsc::Receiver<Question>) -> Result<(), Error> {
         self.service.stopping();
         self.engine.handle_shutdown(timer::now());
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
@@ -296,7 +298,11 @@ impl Daemon {
             match report {
                 Ok(Report::Answers(answers)) => self.answered(answers),
                 Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
-                Ok(Report::Closed) | Err(_) => {
+                Ok(Report::Closed) => {
+                    self.remove_what_is_there().await;
+                    break;
+                }
+                Err(_) => {
                     log::error!("stopping although not everything could be removed");
                     break;
                 }

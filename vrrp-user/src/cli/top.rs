@@ -64,7 +64,7 @@ pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     log::set_max_level(log::LevelFilter::Off);
     let (sender, messages) = channel();
     end_on_signals(sender.clone())?;
-    let reader = read(Source::new(instance, bpffs), sender);
+    let reader = read(Source::new(instance, bpffs), sender)?;
     // Also restores the terminal on a panic.
     let mut terminal = ratatui::try_init()?;
     let result = show(&mut terminal, &messages, &reader);
@@ -82,17 +82,17 @@ fn end_on_signals(sender: Sender<Message>) -> Result<(), Error> {
     // Threads that begin later have them blocked, too.
     ends.thread_block()?;
     let hung_up = sender.clone();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let _ = ends.wait();
         end(&sender);
-    });
-    thread::spawn(move || {
+    })?;
+    thread::Builder::new().spawn(move || {
         // Nothing is asked for, so that only its end is told.
         let stdin = io::stdin();
         let mut terminal = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
         while poll(&mut terminal, PollTimeout::NONE) == Err(Errno::EINTR) {}
         end(&hung_up);
-    });
+    })?;
     Ok(())
 }
 
@@ -104,8 +104,8 @@ fn end(sender: &Sender<Message>) {
     process::exit(0);
 }
 
-fn read(mut source: Source, sender: Sender<Message>) -> JoinHandle<()> {
-    thread::spawn(move || {
+fn read(mut source: Source, sender: Sender<Message>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().spawn(move || {
         loop {
             let begun = Instant::now();
             if sender.send(Message::Reading(Box::new(source.read()))).is_err() {

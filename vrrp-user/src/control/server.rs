@@ -27,7 +27,7 @@ use crate::daemon::history::From;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
 use crate::io::scripts::Board;
-use crate::io::{bpf, logger, neighbour, timer};
+use crate::io::{bpf, logger, neighbour, threads, timer};
 use crate::metrics;
 use crate::wire::ethernet::Colons;
 
@@ -185,8 +185,7 @@ pub fn start(
         board,
         counters: Default::default(),
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+    threads::with_runtime("control", move |runtime| {
         runtime.block_on(async move {
             match UnixListener::from_std(listener) {
                 Ok(listener) => accept(&listener, shared).await,

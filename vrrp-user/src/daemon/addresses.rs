@@ -246,6 +246,14 @@ impl Addresses {
         })
     }
 
+    /// Every address that is there because of us, or may be, with its router.
+    pub fn held(&self) -> impl Iterator<Item = (Place, RouterId)> + '_ {
+        let entries = self.entries.iter();
+        entries
+            .filter(|(_, entry)| entry.presence != Presence::Absent)
+            .map(|(place, entry)| (*place, entry.router))
+    }
+
     /// Every address that should be there, for comparison with what the kernel lists.
     pub fn present(&self) -> impl Iterator<Item = Place> + '_ {
         let entries = self.entries.iter();

@@ -17,6 +17,7 @@ use super::history::History;
 use super::interfaces::Interfaces;
 use super::lockfile::{self, LockFile};
 use super::notify::Notifier;
+use super::panics;
 use super::reload::{self, Reloads, Serving, Watched};
 use super::router::Router;
 use super::routes::Belongings;
@@ -122,6 +123,9 @@ pub enum Error {
     /// Netlink worked, and does no more.
     #[error("stopped because the netlink sockets were closed")]
     NetlinkClosed,
+    /// A mistake of ours.
+    #[error("stopped because of a mistake of this program, which the log describes")]
+    Panicked,
     /// Something that every Linux has does not work.
     #[error("{what}")]
     Os {
@@ -160,15 +164,21 @@ fn run_alone(options: Options) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(os("cannot start the runtime"))?;
-    let mut metrics = None;
-    let result = runtime.block_on(async {
-        let (mut daemon, mut sources) = Daemon::start(options, scheduling).await?;
-        let end = daemon.serve(&mut sources).await;
-        metrics.clone_from(daemon.reloads.metrics());
-        daemon.stop(&mut sources.questions).await.and(end)
-    });
-    metrics.iter().for_each(http::tidy);
-    result
+    panics::notice();
+    let (mut daemon, mut sources) = panics::caught(&runtime, Daemon::start(options, scheduling))?;
+    let end = panics::caught(&runtime, daemon.serve(&mut sources));
+    let orderly = match &end {
+        Err(Error::Panicked) => Err(Error::Panicked),
+        Ok(()) | Err(_) => panics::caught(&runtime, daemon.stop(&mut sources.questions)),
+    };
+    if matches!(orderly, Err(Error::Panicked)) {
+        let _ = panics::caught(&runtime, async {
+            daemon.abandon().await;
+            Ok(())
+        });
+    }
+    daemon.reloads.metrics().iter().for_each(http::tidy);
+    orderly.and(end)
 }
 
 /// Real-time scheduling, as far as it is permitted. The daemon works without. Returns how this thread is

@@ -830,7 +830,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Pins`].
-    pub fn unpin(self) -> Result<(), Error> {
+    pub fn unpin(&self) -> Result<(), Error> {
         remove_pins(&self.pins)?;
         match fs::remove_dir(&self.pins) {
             Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::panic;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::{process, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -108,12 +109,23 @@ pub fn expendable(octets: Option<u64>) {
 }
 
 /// Runs something that needs much memory for a short time. The allocator gives each thread a heap of its own:
-/// what stays does not lie among what goes, and [`trim`] gives whole pages back.
+/// what stays does not lie among what goes, and [`trim`] gives whole pages back. Where there is no thread to be had, it
+/// is run without.
 pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| match scope.spawn(work).join() {
-        Ok(result) => result,
-        Err(panic) => panic::resume_unwind(panic),
-    })
+    let place = Mutex::new(Some(work));
+    let run = || {
+        let work = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        work.map(|work| work())
+    };
+    let apart = thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, run).ok()?;
+        thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    });
+    match apart.or_else(run) {
+        Some(result) => result,
+        // One of the two has taken it, and has given its result.
+        None => process::abort(),
+    }
 }
 
 /// Gives memory that was freed back to the system. Reading a long configuration leaves much of it, and

@@ -12,6 +12,7 @@ pub mod ring;
 pub mod sched;
 pub mod scripts;
 mod table;
+pub mod threads;
 pub mod timer;
 pub mod tracked;
 pub mod tx;

@@ -30,7 +30,8 @@ use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection
 use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
 
-use self::batch::{BATCH, Batch};
+use self::batch::BATCH;
+pub use self::batch::Batch;
 pub use self::extra::{RouteKey, RouteRequest, RouteSeen, RuleKey};
 use super::sched;
 use crate::config::model::{AddressFlags, Rule, Scheduling};

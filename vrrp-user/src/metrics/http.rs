@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -23,6 +23,7 @@ use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
 use crate::io::bpf;
 use crate::io::scripts::Board;
+use crate::io::threads;
 
 /// Clients served at once; further ones wait in the listen queue. Each may hold one text: some 10 MiB with
 /// 4,000 routers.
@@ -122,10 +123,9 @@ pub fn start(
 ) -> io::Result<Option<Server>> {
     let before = before.map(Server::stop);
     let Some(listen) = listen else { return Ok(None) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shared = Arc::new(Shared { pins, board, outcomes: Default::default() });
     let (stop, stopped) = oneshot::channel();
-    let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+    let thread = threads::with_runtime("metrics", move |runtime| {
         // A thread that panicked has ended as well.
         let _ = before.map(JoinHandle::join);
         runtime.block_on(async {
@@ -359,6 +359,8 @@ fn response(status: &str, content_type: &str, more: &str, text: &str) -> String 
 mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
+
+    use std::thread;
 
     use super::*;
 

@@ -446,7 +446,8 @@ fn ask(neighbours: &Neighbours, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> 
         let mut asking = Vec::new();
         for way in ways {
             let echo = |gateway, source| {
-                scope.spawn(move || probe::echo(&way.interface, way.ifindex, source, gateway))
+                let ask = move || probe::echo(&way.interface, way.ifindex, source, gateway);
+                thread::Builder::new().spawn_scoped(scope, ask)
             };
             let each = |gateway| {
                 sources(way).into_iter().map(|from| (from, echo(gateway, from))).collect()
@@ -457,7 +458,7 @@ fn ask(neighbours: &Neighbours, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> 
             let Some((gateway, threads)) = asked else { return Ok(Vec::new()) };
             let both = threads.into_iter().map(|(source, thread)| {
                 let lost = |_| Err(io::Error::other("the thread that asked is gone"));
-                let echo = thread.join().unwrap_or_else(lost)?;
+                let echo = thread.and_then(|thread| thread.join().unwrap_or_else(lost))?;
                 Ok(Answered { resolution: answered(way, gateway, source), echo })
             });
             both.collect()
@@ -467,7 +468,8 @@ fn ask(neighbours: &Neighbours, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> 
 }
 
 /// A gateway, and for each address that it is asked from a thread that waits for the answer.
-type Asked<'scope> = (IpAddr, Vec<(IpAddr, ScopedJoinHandle<'scope, io::Result<bool>>)>);
+type Asked<'scope> =
+    (IpAddr, Vec<(IpAddr, io::Result<ScopedJoinHandle<'scope, io::Result<bool>>>)>);
 
 fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
     let check = format!("{} {}", here.check("egress"), way.interface);

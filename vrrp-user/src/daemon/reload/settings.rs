@@ -91,7 +91,11 @@ impl Daemon {
                     before,
                 ) {
                     Ok(server) => serving.server = server,
-                    Err(error) => log::error!("cannot start the metrics thread: {error}"),
+                    Err(error) => {
+                        // The next reload tries again.
+                        serving.metrics = None;
+                        log::error!("cannot start the metrics thread: {error}");
+                    }
                 }
             }
         }

@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +26,7 @@ pub use plan::Plan;
 
 use crate::config::model::Scheduling;
 use crate::engine::types::Health;
-use crate::io::sched;
+use crate::io::{sched, threads};
 use crate::wire::ethernet::Mac;
 use board::Counter;
 
@@ -166,11 +166,10 @@ impl Scripts {
         board: Arc<Board>,
         found: mpsc::UnboundedSender<Found>,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, received) = mpsc::unbounded_channel();
         let waiting = Arc::<AtomicUsize>::default();
         let (count, shown) = (Arc::clone(&waiting), Arc::clone(&board));
-        let thread = thread::Builder::new().name("scripts".to_owned()).spawn(move || {
+        let thread = threads::with_runtime("scripts", move |runtime| {
             // Whatever the one who starts it is scheduled as.
             if let Err(error) = sched::schedule_thread(Scheduling::Other) {
                 log::debug!("scripts: ordinary scheduling: {error}");
