@@ -212,7 +212,8 @@ fn summary(routers: &[RouterStatus], everything: usize, terminal: Terminal) -> S
         .map(|(state, count)| format!("{count} {}", terminal.paint(state, state_colour(state))));
     let states = states.collect::<Vec<_>>().join(", ");
     let of = if routers.len() == everything { String::new() } else { format!(" of {everything}") };
-    let colon = if routers.is_empty() { "" } else { ": " };
+    let colon = if routers.is_empty() && everything > 0 { "" } else { ": " };
+    let states = if everything == 0 { "idle".to_owned() } else { states };
     let s = if everything == 1 { "" } else { "s" };
     format!("{}{of} virtual router{s}{colon}{states}\n", routers.len())
 }

@@ -55,6 +55,9 @@ fn written(config: &Config, entries: fn(&[Table]) -> Vec<Table>) -> String {
     for (key, value) in values.iter().filter(|(_, value)| *value != Value::Null) {
         assign(key, value, &mut out);
     }
+    if config.routers.is_empty() {
+        out += "router = []\n";
+    }
     for (key, value) in tables {
         match value {
             Value::List(values) if key == "router" => routers(config, values, entries, &mut out),

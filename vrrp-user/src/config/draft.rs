@@ -15,6 +15,8 @@ use crate::engine::types::GarpPolicy;
 /// A file as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drafts {
+    /// Whether the file means that there are no virtual routers, where there are none.
+    pub(super) idle: bool,
     /// The virtual routers in the order of the file.
     pub(super) routers: Vec<Draft>,
     /// Sync groups.

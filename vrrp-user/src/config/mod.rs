@@ -48,7 +48,7 @@ pub struct Options {
 /// A usable configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The configuration, with at least one router.
+    /// The configuration; without routers only where the file means that.
     pub config: Config,
     /// What the user should know all the same; only warnings and notes, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
@@ -105,16 +105,18 @@ impl fmt::Display for Lines<'_> {
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
     let io = |source| LoadError::Io { path: path.to_owned(), source };
     let mut report = Report::default();
-    let config = if path.extension().is_some_and(|extension| extension == "toml") {
-        let drafts = toml::read(path, &mut report).map_err(io)?;
-        validate::validate(drafts, &validate::TOML, &mut report)
+    let (drafts, format) = if path.extension().is_some_and(|extension| extension == "toml") {
+        (toml::read(path, &mut report).map_err(io)?, &validate::TOML)
     } else {
         let drafts = keepalived::read(path, options, &mut report).map_err(io)?;
-        validate::validate(drafts, &validate::KEEPALIVED, &mut report)
+        (drafts, &validate::KEEPALIVED)
     };
-    if config.routers.is_empty() && !report.has_errors() {
-        let file = report.file(&path.display().to_string());
-        report.error(file.line(1), "there is no virtual router in this file", "");
+    let idle = drafts.idle;
+    let config = validate::validate(drafts, format, &mut report);
+    if config.routers.is_empty() && !idle && !report.has_errors() {
+        // It may be what is left of one that could not be written.
+        let start = report.file(&path.display().to_string()).line(1);
+        report.error(start, "there is no virtual router in this file", format.idle);
     }
     let diagnostics = report.into_diagnostics();
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

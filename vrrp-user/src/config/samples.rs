@@ -237,10 +237,7 @@ fn survives(name: &str, text: &str) {
     let path = directory.path().join(name);
     fs::write(&path, text).unwrap();
     let diagnostics = match load(&path, &options()) {
-        Ok(Loaded { config, diagnostics }) => {
-            assert!(!config.routers.is_empty());
-            diagnostics
-        }
+        Ok(Loaded { diagnostics, .. }) => diagnostics,
         Err(LoadError::Invalid { diagnostics }) => {
             assert!(diagnostics.iter().any(|d| d.severity == Severity::Error));
             diagnostics

@@ -263,6 +263,12 @@ fn tracked(router: &Router) -> Vec<String> {
     router.track.iter().map(ToString::to_string).collect()
 }
 
+#[test]
+fn no_routers_on_purpose() {
+    assert_eq!(toml("router = []\n").routers, []);
+    assert!(load_as("v.toml", "[scripts]\n").is_err());
+}
+
 /// keepalived.conf(5) says that it is 1.
 #[test]
 fn a_process_without_weight_means_fault() {

@@ -242,7 +242,10 @@ impl Reader<'_> {
         let control = self.control(&root);
         let (fixed, fixed_addresses) = self.fixed(&root);
         let delays = self.delays(&root);
+        let none = self.get(&root, "router");
+        let none = none.and_then(|(value, _)| value.as_array());
         Drafts {
+            idle: none.is_some_and(|routers| routers.is_empty()),
             routers: self.routers(&root),
             groups: self.objects(&root, "group", track::GROUP_KEYS, Self::group),
             scripts: self.objects(&root, "script", track::SCRIPT_KEYS, Self::script),

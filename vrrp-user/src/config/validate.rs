@@ -43,6 +43,8 @@ const SECOND: u64 = 1_000_000_000;
 pub(super) struct Format {
     /// Whether a mistake that can be repaired is repaired.
     lenient: bool,
+    /// How a file says that there are no routers.
+    pub(super) idle: &'static str,
     router: &'static str,
     vrid: &'static str,
     interval: &'static str,
@@ -59,6 +61,7 @@ pub(super) struct Format {
 /// The native format.
 pub(super) const TOML: Format = Format {
     lenient: false,
+    idle: "write `router = []` if there are to be none",
     router: "router",
     vrid: "vrid",
     interval: "interval",
@@ -75,6 +78,7 @@ pub(super) const TOML: Format = Format {
 /// keepalived.conf.
 pub(super) const KEEPALIVED: Format = Format {
     lenient: true,
+    idle: "it needs another block, such as global_defs { }, if there are to be none",
     router: "vrrp_instance",
     vrid: "virtual_router_id",
     interval: "advert_int",
@@ -92,6 +96,7 @@ pub(super) const KEEPALIVED: Format = Format {
 pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
     let mut validator = Validator { format, report };
     let Drafts {
+        idle: _,
         routers: drafts,
         groups,
         scripts,

@@ -56,7 +56,8 @@ impl Counts {
             .filter(|(count, _)| *count > 0)
             .map(|(count, state)| format!("{count} {state}"))
             .collect();
-        format!("{all} {routers}: {}", states.join(", "))
+        let states = if all == 0 { "idle".to_owned() } else { states.join(", ") };
+        format!("{all} {routers}: {states}")
     }
 }
 

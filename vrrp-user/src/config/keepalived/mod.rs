@@ -49,18 +49,33 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
         lines,
         peeked: None,
         balancer_seen: false,
+        closed: 0,
+        unfinished: false,
         defined: HashSet::new(),
         early: Vec::new(),
     };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
     let mut drafts = Drafts::default();
+    let (mut any_known, mut any_instance) = (false, false);
     while let Some(entry) = parser.next_entry() {
+        let closed = parser.closed;
         parser.root_entry(&entry, &mut globals, &mut instances, &mut drafts);
+        let keyword = entry.keyword.value.as_str();
+        let known =
+            ROOT_KEYWORDS.contains(&keyword) || keywords::find(keywords::ROOT, keyword).is_some();
+        any_known |= known && parser.closed > closed;
+        any_instance |= keyword == "vrrp_instance";
     }
+    drafts.idle = any_known && !any_instance && !parser.unfinished;
     parser.early_tracks();
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
+    if drafts.idle {
+        let start = report.file(&path.display().to_string()).line(1);
+        let hint = "the daemon has nothing to do, as keepalived";
+        report.warning(start, "there is no virtual router in this file", hint);
+    }
     let routers = instances.into_iter().map(|instance| instance.finish(&globals, report));
     // keepalived has no setting for it; there is a command line option.
     let routers = routers.collect();
@@ -203,6 +218,10 @@ struct Parser<'a> {
     peeked: Option<Line>,
     /// That load balancing is not done has been said as a warning.
     balancer_seen: bool,
+    /// How many blocks were closed.
+    closed: usize,
+    /// The file ended inside a block.
+    unfinished: bool,
     /// Scripts, files and processes so far.
     defined: HashSet<Tracked>,
     /// Those that are tracked in front of that.
@@ -315,10 +334,14 @@ impl Parser<'_> {
             let Some(entry) = self.next_entry() else {
                 let message = format!("the block of {} is not closed", opened.keyword.value);
                 self.warning(opened.at(), message, "add `}`");
+                self.unfinished = true;
                 return None;
             };
             match entry.keyword.value.as_str() {
-                "}" => return None,
+                "}" => {
+                    self.closed += 1;
+                    return None;
+                }
                 "{" => {
                     self.warning(entry.at(), "this block belongs to no keyword; it is skipped", "");
                     self.skip_to_end();
@@ -347,10 +370,12 @@ impl Parser<'_> {
                 None => {
                     let at = self.lines.last();
                     self.warning(at, "the file ends inside a block", "add `}`");
+                    self.unfinished = true;
                     return;
                 }
             }
         }
+        self.closed += 1;
     }
 
     /// A keyword that is not acted on: one diagnostic, and its block is skipped.

@@ -388,7 +388,12 @@ fn all_mistakes_at_once() {
 
 #[test]
 fn documents() {
-    assert_eq!(refuse(""), ["1: error: there is no virtual router in this file"]);
+    let none = "there is no virtual router in this file";
+    assert_eq!(
+        refuse(""),
+        [format!("1: error: {none} (write `router = []` if there are to be none)")]
+    );
+    assert_eq!(refuse("[control]\nsocket_mode = \"0600\"\n").len(), 1);
     assert_eq!(
         refuse("router = 5\n"),
         ["1:10: error: router is not a list of tables (write [[router]])"]
