@@ -1563,6 +1563,11 @@ fn root_is_not_needed() {
     let error = with_capabilities(&[CAP_NET_RAW], || Kernel::load(&pins.dir(), sizes).err());
     let error = error.expect("not loaded");
     assert!(matches!(error, Error::NotPermitted(_)), "{error}");
+    // Here the maps can be made, and are pinned already when the kernel refuses the program.
+    let error = with_capabilities(&[CAP_BPF], || Kernel::load(&pins.dir(), sizes).err());
+    let error = error.expect("not loaded");
+    assert!(matches!(error, Error::NotPermitted(_)), "{error}");
+    assert!(!pins.dir().exists(), "left behind");
 }
 
 #[test]

@@ -21,6 +21,8 @@ use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::VRRP_HEADER_LEN;
@@ -38,6 +40,7 @@ use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
 use crate::control::PINS;
+use crate::io::capability;
 use crate::io::netlink::once;
 use crate::wire::family::to_field;
 
@@ -89,6 +92,12 @@ pub enum Error {
          CAP_NET_RAW"
     )]
     NotPermitted(&'static str),
+    /// The process has the capabilities, and something else is in the way.
+    #[error(
+        "the kernel does not permit to {0} although the process has the capabilities for it: a seccomp filter (of a \
+         container), a security module or lockdown may be in the way, before Linux 5.11 also a low RLIMIT_MEMLOCK"
+    )]
+    Forbidden(&'static str),
     /// The object or one of its maps.
     #[error("cannot load the BPF object")]
     Load(#[source] Box<EbpfError>),
@@ -96,18 +105,14 @@ pub enum Error {
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
     /// The kernel refuses the program.
-    #[error(
-        "the kernel refuses the program {program} ({source}); Linux 5.18 or later is needed. The verifier \
-         ends with:\n{log}"
-    )]
+    #[error("the kernel refuses the program {program} ({error}){}", reasons(.log))]
     Verifier {
         /// Its name.
         program: &'static str,
-        /// The end of the verifier's log.
+        /// The end of the verifier's log, empty where the kernel did not come to verify anything.
         log: String,
         /// What the system call returned.
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
     /// Another XDP program is attached.
     #[error(
@@ -121,12 +126,12 @@ pub enum Error {
         program: String,
     },
     /// The interface takes no XDP program.
-    #[error("cannot attach the XDP program to {ifname}: native: {}; generic", chain(.native))]
+    #[error("cannot attach the XDP program to {ifname}: native: {native}; generic")]
     Attach {
         /// The interface.
         ifname: String,
         /// Why not in the driver.
-        native: Box<ProgramError>,
+        native: String,
         /// Why not in the network stack.
         #[source]
         generic: Box<ProgramError>,
@@ -181,6 +186,24 @@ impl Error {
 
     fn pins(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Pins { path: path.to_owned(), source }
+    }
+}
+
+/// What a verifier says, as the end of a sentence.
+fn reasons(log: &str) -> String {
+    if log.is_empty() {
+        " and does not say why: it may know no such kind of program".to_owned()
+    } else {
+        format!("; its verifier ends with:\n{log}")
+    }
+}
+
+/// That a system call was not permitted, and why.
+fn not_permitted(what: &'static str) -> Error {
+    if capability::missing_here().is_empty() {
+        Error::Forbidden(what)
+    } else {
+        Error::NotPermitted(what)
     }
 }
 
@@ -384,7 +407,9 @@ impl Kernel {
     pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
         let kernel = Self::load_and_pin(pins, sizes);
         if kernel.is_err() {
-            // Nobody else is about to use it; what is in it stays.
+            // The maps were made and pinned before the kernel refused the program. Nobody else is about to use the
+            // directory; what else is in it stays.
+            let _ = remove_pins(pins);
             let _ = fs::remove_dir(pins);
         }
         kernel
@@ -423,15 +448,10 @@ impl Kernel {
         }
         let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
         xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
-        let counts_egress = match egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
-            Ok(()) => true,
-            // Nobody goes without a router for want of a counter.
-            Err(error @ Error::Verifier { .. }) => {
-                log::warn!("{NOT_COUNTED}: {}", chain(&error));
-                false
-            }
-            Err(error) => return Err(error),
-        };
+        let refused = load_egress(&mut ebpf)?;
+        if let Some(error) = &refused {
+            log::warn!("{NOT_COUNTED}: {}", chain(error));
+        }
 
         Ok(Self {
             routers: take(&mut ebpf, ROUTERS)?,
@@ -448,7 +468,7 @@ impl Kernel {
             pins: pins.to_owned(),
             sizes,
             links: BTreeMap::new(),
-            counts_egress,
+            counts_egress: refused.is_none(),
         })
     }
 
@@ -510,7 +530,7 @@ impl Kernel {
         egress(&mut self.ebpf)
     }
 
-    /// Attaches the XDP program to an interface: in its driver if that can, otherwise in the network
+    /// Attaches the XDP program to an interface: in its driver if that can, otherwise, and on a bond, in the network
     /// stack; and the egress program beside it, without which everything but counting works. Does nothing
     /// where they are attached already. They leave with the daemon.
     ///
@@ -526,27 +546,40 @@ impl Kernel {
             matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
                 .then(|| Error::Occupied { ifname: ifname.into(), program: occupant(ifindex) })
         };
-        let (xdp, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
-            Ok(link) => (link, CaptureMode::Native),
-            Err(native) => {
-                if let Some(error) = occupied(&native) {
-                    return Err(error);
-                }
-                match program.attach_to_if_index(ifindex, XdpMode::Skb) {
-                    Ok(link) => (link, CaptureMode::Generic),
-                    Err(generic) => {
-                        return Err(occupied(&generic).unwrap_or_else(|| Error::Attach {
-                            ifname: ifname.into(),
-                            native: Box::new(native),
-                            generic: Box::new(generic),
-                        }));
-                    }
-                }
+        let native = if is_bond(ifindex) {
+            // A bond would run the program on the devices below, and those are what it would find its packets on
+            // (bond_xdp_set, drivers/net/bonding/bond_main.c). In the stack it is the bond.
+            "a bond would run it on the devices below".to_owned()
+        } else {
+            match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+                Ok(xdp) => return Ok(self.attached(ifindex, ifname, xdp, CaptureMode::Native)),
+                Err(error) => match occupied(&error) {
+                    Some(error) => return Err(error),
+                    None => chain(&error),
+                },
             }
         };
+        match program.attach_to_if_index(ifindex, XdpMode::Skb) {
+            Ok(xdp) => Ok(self.attached(ifindex, ifname, xdp, CaptureMode::Generic)),
+            Err(error) => Err(occupied(&error).unwrap_or_else(|| Error::Attach {
+                ifname: ifname.into(),
+                native,
+                generic: Box::new(error),
+            })),
+        }
+    }
+
+    /// Attaches the egress program beside the other one.
+    fn attached(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        xdp: XdpLinkId,
+        mode: CaptureMode,
+    ) -> CaptureMode {
         let egress = self.attach_egress(ifname);
         self.links.insert(ifindex, Attached { xdp, mode, egress });
-        Ok(mode)
+        mode
     }
 
     /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
@@ -865,21 +898,33 @@ fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
 
 /// Why the kernel does not load a program.
 fn refused(program: &'static str) -> impl FnOnce(ProgramError) -> Error {
-    /// Lines of the verifier's log that tell what it does not like.
-    const LINES: usize = 12;
     move |error| {
         let ProgramError::LoadError { io_error, verifier_log } = error else {
             return Error::Program(Box::new(error));
         };
-        if io_error.raw_os_error() == Some(libc::EPERM) {
-            return Error::NotPermitted("load BPF programs");
-        }
-        let log = verifier_log.to_string();
-        log::debug!("the verifier on the program {program}:\n{log}");
-        let lines: Vec<&str> = log.lines().collect();
-        let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        Error::Verifier { program, log, source: io_error }
+        refusal(program, io_error, &verifier_log.to_string())
     }
+}
+
+fn refusal(program: &'static str, error: io::Error, log: &str) -> Error {
+    /// Lines of the verifier's log that tell what it does not like.
+    const LINES: usize = 12;
+    // With a log it is the verifier who means that it would be permitted to somebody else.
+    if error.raw_os_error() == Some(libc::EPERM) && log.trim().is_empty() {
+        return not_permitted("load BPF programs");
+    }
+    log::debug!("the verifier on the program {program}:\n{log}");
+    let lines: Vec<&str> = log.lines().filter(|line| !is_statistics(line)).collect();
+    let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    Error::Verifier { program, log, error }
+}
+
+/// Whether a line of the verifier's log is about its own work (`print_verification_stats`, kernel/bpf/verifier.c).
+fn is_statistics(line: &str) -> bool {
+    ["verification time", "stack depth", "processed ", "insns processed"]
+        .iter()
+        .any(|start| line.starts_with(start))
+        || line.trim().is_empty()
 }
 
 fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Error>
@@ -931,21 +976,39 @@ pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
     Some((id, name))
 }
 
-/// Loads the kernel side, without pins, and forgets it at once. Whether the kernel compiled it (JIT): the setting
-/// `net.core.bpf_jit_enable` can not be seen in every network namespace.
+/// What a kernel does with the programs.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Whether it compiles them (JIT): the setting `net.core.bpf_jit_enable` cannot be seen in every network namespace.
+    pub compiled: bool,
+    /// Why it refuses the egress program, if it does: then the daemon works, and does not count what is sent.
+    pub egress: Option<String>,
+}
+
+/// Loads the kernel side as [`Kernel::load`] does, without pins, and forgets it at once.
 ///
 /// # Errors
 ///
 /// As [`Kernel::load`].
-pub fn try_load() -> Result<bool, Error> {
+pub fn try_load() -> Result<Trial, Error> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
     let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-    egress(&mut ebpf)?.load().map_err(refused(EGRESS_PROGRAM))?;
     let program = xdp(&mut ebpf)?;
     program.load().map_err(refused(XDP_PROGRAM))?;
     let info = program.info().map_err(|error| Error::Program(Box::new(error)))?;
-    Ok(info.size_jitted() > 0)
+    let egress = load_egress(&mut ebpf)?.map(|error| chain(&error));
+    Ok(Trial { compiled: info.size_jitted() > 0, egress })
+}
+
+/// Loads the egress program. What the kernel has against it, if it has: nobody goes without a router for want of a
+/// counter.
+fn load_egress(ebpf: &mut Ebpf) -> Result<Option<Error>, Error> {
+    match egress(ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
+        Ok(()) => Ok(None),
+        Err(error @ Error::Verifier { .. }) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.
@@ -963,7 +1026,7 @@ pub fn has_tcx() -> Result<bool, Error> {
 
 fn not_loaded(error: EbpfError) -> Error {
     if errno(&error) == Some(libc::EPERM) {
-        Error::NotPermitted("load BPF programs")
+        not_permitted("make BPF maps")
     } else {
         Error::Load(Box::new(error))
     }
@@ -971,20 +1034,55 @@ fn not_loaded(error: EbpfError) -> Error {
 
 /// Asks rtnetlink which XDP program an interface runs.
 fn xdp_program_id(ifindex: u32) -> Option<u32> {
-    use netlink_packet_route::RouteNetlinkMessage;
-    use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
-
-    let mut link = LinkMessage::default();
-    link.header.index = ifindex;
-    let answer = once::ask(RouteNetlinkMessage::GetLink(link)).ok()?;
-    let Some(RouteNetlinkMessage::NewLink(link)) = once::read(&answer) else { return None };
-    for attribute in &link.attributes {
+    for attribute in link(ifindex)?.attributes {
         let LinkAttribute::Xdp(xdp) = attribute else { continue };
         for attribute in xdp {
             if let LinkXdp::ProgId(id) = attribute {
-                return Some(*id);
+                return Some(id);
             }
         }
     }
     None
+}
+
+/// Whether an interface is a bond; no where rtnetlink does not tell.
+fn is_bond(ifindex: u32) -> bool {
+    let attributes = link(ifindex).map(|link| link.attributes).unwrap_or_default();
+    attributes.iter().any(|attribute| {
+        let LinkAttribute::LinkInfo(infos) = attribute else { return false };
+        infos.contains(&LinkInfo::Kind(InfoKind::Bond))
+    })
+}
+
+/// What rtnetlink says of an interface.
+fn link(ifindex: u32) -> Option<LinkMessage> {
+    let mut link = LinkMessage::default();
+    link.header.index = ifindex;
+    let answer = once::ask(RouteNetlinkMessage::GetLink(link)).ok()?;
+    let Some(RouteNetlinkMessage::NewLink(link)) = once::read(&answer) else { return None };
+    Some(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_program_is_refused_for_what_the_kernel_says() {
+        let refuse = |number, log: &str| {
+            let error = io::Error::from_raw_os_error(number);
+            chain(&refusal("vrrp_xdp", error, log))
+        };
+        let text = refuse(
+            libc::EACCES,
+            "0: (85) call 188\nR4 min value is negative\nprocessed 9 insns (limit 1000000)\n",
+        );
+        assert!(text.ends_with("\nR4 min value is negative"), "{text}");
+        assert!(!text.contains("Linux"), "{text}");
+        let text = refuse(libc::EINVAL, "");
+        assert!(text.contains("Invalid argument") && text.contains("does not say why"), "{text}");
+        // A verifier that wants another right than those that the daemon asks for.
+        let text = refuse(libc::EPERM, "function calls are for root\n");
+        assert!(text.ends_with("function calls are for root"), "{text}");
+    }
 }

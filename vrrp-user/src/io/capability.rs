@@ -3,10 +3,13 @@
 use std::fs;
 use std::sync::OnceLock;
 
-/// `CAP_SETGID` (linux/capability.h).
+// Numbers of capabilities (linux/capability.h).
 const SETGID: u32 = 6;
-/// `CAP_SETUID` (linux/capability.h).
 const SETUID: u32 = 7;
+const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
+const SYS_ADMIN: u32 = 21;
+const BPF: u32 = 39;
 
 /// Whether this process may run something as another user. What it may do does not change while it lives.
 pub fn can_change_users() -> bool {
@@ -17,11 +20,31 @@ pub fn can_change_users() -> bool {
     })
 }
 
-/// Whether a capability is effective, by what proc_pid_status(5) has.
+/// The effective capabilities in what proc_pid_status(5) has, one bit each.
+pub fn effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What the daemon cannot do without and a set of capabilities lacks.
+pub fn missing(effective: u64) -> Vec<&'static str> {
+    let has = |capability: u32| effective & 1 << capability != 0;
+    let needed = [
+        ("CAP_BPF", has(BPF) || has(SYS_ADMIN)),
+        ("CAP_NET_ADMIN", has(NET_ADMIN)),
+        ("CAP_NET_RAW", has(NET_RAW)),
+    ];
+    needed.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect()
+}
+
+/// What this thread lacks; nothing where that cannot be seen.
+pub fn missing_here() -> Vec<&'static str> {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    effective(&status).map(missing).unwrap_or_default()
+}
+
 fn has(status: &str, capability: u32) -> bool {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    effective.is_some_and(|effective| effective & 1 << capability != 0)
+    effective(status).is_some_and(|effective| effective & 1 << capability != 0)
 }
 
 #[cfg(test)]
@@ -33,5 +56,12 @@ mod tests {
         let status = "Name:\tx\nCapPrm:\t00000000000000c0\nCapEff:\t0000000000000080\n";
         assert!(has(status, SETUID) && !has(status, SETGID));
         assert!(!has("", SETUID));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(missing(u64::MAX).is_empty());
+        assert!(missing(1 << NET_ADMIN | 1 << NET_RAW | 1 << SYS_ADMIN).is_empty());
+        assert_eq!(missing(1 << NET_ADMIN), ["CAP_BPF", "CAP_NET_RAW"]);
     }
 }

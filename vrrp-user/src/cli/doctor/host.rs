@@ -8,13 +8,9 @@ use vrrp_common::IPPROTO_VRRP;
 
 use super::{Finding, some};
 use crate::control::api::Status;
-use crate::io::bpf;
+use crate::io::bpf::{self, Trial};
+use crate::io::capability::{effective, missing};
 use crate::wire::family::Family;
-
-/// The oldest kernel that the XDP program loads on: `bpf_xdp_load_bytes` and its kind (Linux 5.18).
-const LEAST: (u32, u32) = (5, 18);
-/// The first one with tcx.
-const TCX: (u32, u32) = (6, 6);
 
 /// Everything about the host.
 pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
@@ -25,7 +21,7 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
         capabilities(read("/proc/self/status").as_deref()),
         programs(loaded.as_ref()),
         tcx(bpf::has_tcx().map_err(|error| bpf::chain(&error))),
-        jit(loaded.as_ref().ok().copied()),
+        jit(loaded.as_ref().ok().map(|trial| trial.compiled)),
         filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
         others(
             read("/proc/net/raw").as_deref().map(vrrp_sockets),
@@ -39,37 +35,20 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
     ]
 }
 
+/// For who reads this: what the kernel can do is tried out, as versions tell little.
 fn kernel(release: Result<&str, &String>) -> Finding {
     let check = "kernel";
     let release = match release {
         Ok(release) => release,
         Err(error) => return Finding::skipped(check, error.as_str()),
     };
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
-        return Finding::skipped(check, format!("cannot tell the version of `{release}`"));
-    };
-    let text = format!("Linux {release}");
-    if (major, minor) < LEAST {
-        let (a, b) = LEAST;
-        return Finding::broken(check, format!("{text} is too old: {a}.{b} or later is needed"));
-    }
-    if (major, minor) < TCX {
-        let (a, b) = TCX;
-        let text = format!("{text}: what is sent from the addresses is not counted before {a}.{b}");
-        return Finding::warning(check, text);
-    }
-    Finding::fine(check, text)
+    Finding::fine(check, format!("Linux {release}"))
 }
 
 /// Capability numbers (linux/capability.h).
 mod capability {
-    pub const NET_ADMIN: u32 = 12;
-    pub const NET_RAW: u32 = 13;
     pub const IPC_LOCK: u32 = 14;
-    pub const SYS_ADMIN: u32 = 21;
     pub const SYS_NICE: u32 = 23;
-    pub const BPF: u32 = 39;
 }
 
 fn capabilities(status: Result<&str, &String>) -> Finding {
@@ -78,25 +57,14 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
         Ok(status) => status,
         Err(error) => return Finding::skipped(check, error.as_str()),
     };
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let Some(Ok(effective)) = line.map(|hex| u64::from_str_radix(hex.trim(), 16)) else {
+    let Some(effective) = effective(status) else {
         return Finding::skipped(check, "/proc/self/status has no CapEff");
     };
     let has = |number: u32| effective & 1 << number != 0;
-    let mut missing = Vec::new();
-    if !has(capability::BPF) && !has(capability::SYS_ADMIN) {
-        missing.push("CAP_BPF");
-    }
-    for (number, name) in
-        [(capability::NET_ADMIN, "CAP_NET_ADMIN"), (capability::NET_RAW, "CAP_NET_RAW")]
-    {
-        if !has(number) {
-            missing.push(name);
-        }
-    }
+    let missing = missing(effective);
     if !missing.is_empty() {
         let text = format!(
-            "this process lacks {}: a daemon started like this can not run",
+            "this process lacks {}: a daemon started like this cannot run",
             missing.join(", ")
         );
         return Finding::broken(check, text).hint("run as root, or grant them to the service");
@@ -115,9 +83,17 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
     }
 }
 
-fn programs(loaded: Result<&bool, &String>) -> Finding {
+fn programs(loaded: Result<&Trial, &String>) -> Finding {
     match loaded {
-        Ok(_) => Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)"),
+        Ok(Trial { egress: Some(error), .. }) => Finding::warning(
+            "bpf",
+            format!(
+                "advertisements are received, but what is sent from the addresses is not counted: {error}"
+            ),
+        ),
+        Ok(Trial { egress: None, .. }) => {
+            Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)")
+        }
         Err(error) => Finding::broken("bpf", format!("the kernel side does not load: {error}")),
     }
 }
@@ -244,15 +220,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_by_age() {
-        let judged = |release| kernel(Ok(release)).severity;
-        assert_eq!(judged("6.18.44-cloud"), Severity::Fine);
-        assert_eq!(judged("6.6.0"), Severity::Fine);
-        assert_eq!(judged("6.1.0-49-amd64"), Severity::Warning);
-        assert_eq!(judged("5.18"), Severity::Warning);
-        assert_eq!(judged("5.10.0-30"), Severity::Broken);
-        assert_eq!(judged("five"), Severity::Skipped);
+    fn a_kernel_is_named_and_tried() {
+        assert_eq!(kernel(Ok("5.10.0-30")).severity, Severity::Fine);
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
+        let trial = Trial { compiled: true, egress: None };
+        assert_eq!(programs(Ok(&trial)).severity, Severity::Fine);
+        // As `run`, which works without.
+        let trial = Trial { egress: Some("no reason".to_owned()), ..trial };
+        assert_eq!(programs(Ok(&trial)).severity, Severity::Warning);
+        assert_eq!(programs(Err(&"refused".to_owned())).severity, Severity::Broken);
     }
 
     #[test]
@@ -271,7 +247,6 @@ mod tests {
 
     #[test]
     fn bpf_support() {
-        assert_eq!(programs(Ok(&true)).severity, Severity::Fine);
         assert_eq!(programs(Err(&"EPERM".to_owned())).severity, Severity::Broken);
         assert_eq!(tcx(Ok(false)).severity, Severity::Warning);
         assert_eq!(tcx(Ok(true)).severity, Severity::Fine);
