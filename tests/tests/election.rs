@@ -2,10 +2,13 @@
 //! that was cut, a router that advertises no address.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use vrrp_tests::story::Kind;
-use vrrp_tests::{Host, Instance, Keepalived, Lab, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{
+    Error, Frame, Host, Instance, Keepalived, Lab, RawSocket, Result, Tcpdump, VrrpUser, pause,
+};
 
 /// More than the master-down interval.
 const STEP: Duration = Duration::from_secs(20);
@@ -133,6 +136,86 @@ fn neighbours_follow_our_master_after_a_cut() -> Result<()> {
 #[test]
 fn neighbours_follow_keepalived_after_a_cut() -> Result<()> {
     neighbours_follow_after_a_cut(Kind::Keepalived)
+}
+
+/// Whoever can send an advertisement can make a backup wait for long, and fill a log.
+#[test]
+fn forged_advertisements_are_told_of_but_do_not_fill_the_log() -> Result<()> {
+    const FORGED: u32 = 1_000;
+    let lab = Lab::new()?;
+    let (a, stranger) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let conf = Instance::new(51, 100, "10.0.0.100/24").v3("1").to_string();
+    let mut ours = VrrpUser::start(&a, &conf)?;
+    ours.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let socket = RawSocket::open(&stranger)?;
+    let vip = [Ipv4Addr::new(10, 0, 0, 100)];
+    for number in 1..=FORGED {
+        let source = Ipv4Addr::from_bits(0x0a00_0100 + number);
+        // Two intervals and the list of addresses by turns, so that each is news of another kind.
+        let interval = if number % 2 == 0 { 4095 } else { 100 };
+        let addresses = if number % 3 == 0 { &vip[..] } else { &[Ipv4Addr::new(10, 0, 0, 101)] };
+        socket.send(&Frame::v3(source, 51, 254, interval, addresses).bytes())?;
+        // The kernel side reports only some in an instant.
+        if number % 10 == 0 {
+            pause(Duration::from_millis(20))?;
+        }
+    }
+    // By now it reports again.
+    pause(Duration::from_millis(500))?;
+    socket.send(&Frame::v3(stranger.ipv4()?, 51, 254, 4095, &vip).bytes())?;
+    ours.wait_state(&a, ROUTER, "BACKUP", STEP)?;
+    let router = lab.wait_until(STEP, "the last interval is learned", || {
+        let router = ours.router(&a, ROUTER)?;
+        Ok((router["interval_ms"] == 40_950).then_some(router))
+    })?;
+    let problems = router["problems"].to_string();
+    assert!(
+        problems.contains("says that it advertises every 40.95 s, and we every 1 s"),
+        "{problems}"
+    );
+    let lines = ours.log().text();
+    for once in ["new master", "says that it advertises every 40.95 s", "other addresses than ours"]
+    {
+        assert_eq!(lines.matches(once).count(), 1, "{once} in {lines}");
+    }
+    assert!(lines.lines().count() < 20, "{lines}");
+    Ok(())
+}
+
+/// A master that is slower than what is believed is replaced once, and followed from then on.
+#[test]
+fn a_master_slower_than_the_bound_is_replaced_once() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let slow = Instance::new(51, 200, "10.0.0.100/24").v3("1").to_string();
+    let mut slow = Keepalived::start(&b, &slow)?;
+    slow.wait_state(&b, ROUTER, "MASTER", STEP)?;
+    let conf = r#"
+        [[router]]
+        name = "VI_1"
+        interface = "eth0"
+        vrid = 51
+        version = 3
+        interval = "100ms"
+        max_learned_interval = "100ms"
+        addresses = ["10.0.0.100/24"]
+    "#;
+    let ours = VrrpUser::start_with(&a, "vrrp.toml", conf)?;
+    let counts = || Ok::<_, Error>(ours.router_stats(&a, ROUTER)?["became_master"].as_u64());
+    let followed = || {
+        let router = ours.router(&a, ROUTER).unwrap_or_default();
+        (router["state"] == "BACKUP" && router["interval_ms"] == 1_000).then_some(router)
+    };
+    let router = lab.wait_until(STEP, "the slow master is followed", || Ok(followed()))?;
+    let problems = router["problems"].to_string();
+    assert!(problems.contains("which is longer than max_learned_interval"), "{problems}");
+    let before = counts()?;
+    // At least one, because it took over; it may be two, if it heard nobody at the start.
+    assert!((1..=2).contains(&before.unwrap_or(0)), "{before:?}");
+    pause(Duration::from_secs(5))?;
+    assert_eq!(counts()?, before, "never again");
+    assert!(followed().is_some());
+    slow.stop()
 }
 
 fn owner() -> String {

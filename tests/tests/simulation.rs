@@ -232,6 +232,7 @@ fn random_spec(rng: &mut Rng, router: u8, interval: AdvertInterval, owner: bool)
             lower_prio_delay: Nanos::from_secs(5),
         },
         down_adverts: 3,
+        max_learned_interval: None,
         lower_prio_advert: rng.chance(80),
         higher_prio_advert: rng.pick(&[None, None, None, Some(true), Some(false)]),
         owner_ignores_adverts: false,

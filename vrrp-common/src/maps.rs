@@ -184,8 +184,12 @@ pub struct RouterInfo {
     pub family: u8,
     /// [`capture`].
     pub capture: u8,
+    /// Advertisement interval in force, centiseconds: as backup with version 3 the master's.
+    pub interval_cs: u16,
+    /// Configured advertisement interval, centiseconds.
+    pub configured_interval_cs: u16,
     /// Always zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
 }
 
 /// Octets of [`RouterInfo::adverts_sent`] in its record.

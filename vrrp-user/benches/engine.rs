@@ -97,6 +97,7 @@ fn engine(priority: Priority) -> Engine {
             priority,
             interval: INTERVAL,
             preempt: true,
+            max_learned_interval: None,
             preempt_delay: Nanos::ZERO,
             addresses: vec![VIP.into()],
             garp,

@@ -18,6 +18,7 @@ pub mod history;
 mod interfaces;
 mod links;
 mod lockfile;
+mod log_limit;
 mod notify;
 mod orders;
 mod pace;
@@ -52,6 +53,7 @@ use self::announce::Forwarding;
 use self::delays::Delayed;
 use self::history::History;
 use self::interfaces::{Capture, Interfaces};
+use self::log_limit::LogLimit;
 use self::notify::Notifier;
 use self::reload::{Asked, Reloads};
 use self::router::Router;
@@ -152,6 +154,7 @@ struct Daemon {
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     parting: BTreeMap<Place, AddressRequest>,
     watch: Watch,
+    log_limit: LogLimit,
     tracking: Tracking,
     netlink: Netlink,
     /// The sources that routers track or have tracked, as a rule none.
@@ -208,6 +211,7 @@ impl Daemon {
                 self.retry_at,
                 self.tidy_at,
                 self.watch.next(),
+                self.log_limit.next(),
                 self.delays.next(),
                 self.service.next(),
                 self.reloads.next(),
@@ -365,6 +369,9 @@ impl Daemon {
         }
         if self.watch.next().is_some_and(|at| at <= now) {
             self.watch_conflicts(now);
+        }
+        if self.log_limit.next().is_some_and(|at| at <= now) {
+            self.log_suppressed(now);
         }
         if self.delays.next().is_some_and(|at| at <= now) {
             self.delays_due(now);

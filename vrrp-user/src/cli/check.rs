@@ -284,6 +284,10 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     if router.down_adverts != DOWN_ADVERTS {
         line("master is down", format!("after {} advertisements", router.down_adverts))?;
     }
+    if let Some(longest) = router.max_learned_interval {
+        let longest = AdvertInterval::Centisecs(longest);
+        line("learned interval", format!("a master's is believed up to {longest}"))?;
+    }
     if !router.lower_prio_advert {
         line("lower priority", "heard as master: not answered by an advertisement".to_owned())?;
     }

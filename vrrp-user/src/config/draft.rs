@@ -102,6 +102,8 @@ pub(super) struct Draft {
     pub(super) preempt: Option<Located<bool>>,
     /// How long pre-emption waits.
     pub(super) preempt_delay: Option<Located<Nanos>>,
+    /// The longest interval of a master that is believed.
+    pub(super) max_learned_interval: Option<Located<Nanos>>,
     /// Advertised addresses.
     pub(super) addresses: Vec<Located<Address>>,
     /// Addresses that are not advertised.

@@ -13,7 +13,7 @@ pub use super::address::{Address, AddressFlags};
 use super::notify::{Notify, Settings};
 pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
 use super::socket::SocketAccess;
-use crate::engine::time::Nanos;
+use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
 mod delays;
@@ -184,6 +184,9 @@ pub struct Router {
     pub preempt: bool,
     /// `preempt_delay`.
     pub preempt_delay: Nanos,
+    /// Version 3: the longest interval of a master that is believed when it is learned, at least its own; `None` for
+    /// any.
+    pub max_learned_interval: Option<Centisecs>,
     /// Advertised addresses, in order.
     pub addresses: Vec<Address>,
     /// Addresses that move with the router but are not advertised.

@@ -299,6 +299,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         transport,
         preempt,
         preempt_delay,
+        max_learned_interval,
         addresses,
         excluded,
         garp,
@@ -346,6 +347,8 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("authentication", password(authentication, secrets));
     table.push("preempt", *preempt);
     table.push("preempt_delay", *preempt_delay);
+    let longest = max_learned_interval.map_or(Value::Null, |longest| Nanos::from(longest).into());
+    table.push("max_learned_interval", longest);
     table.push("source", source);
     table.push("multicast_group", multicast_group);
     table.push("unicast", unicast);

@@ -181,6 +181,8 @@ impl Validator<'_> {
         let down_adverts = self.down_adverts(draft.down_adverts.as_ref());
         let version = self.version(draft.version.as_ref(), family);
         let interval = self.interval(version, draft.interval.as_ref(), draft.at);
+        let max_learned_interval =
+            self.max_learned_interval(interval, draft.max_learned_interval.as_ref());
         let authentication = self.authentication(version, draft.password.as_ref());
         let (preempt, preempt_delay) = self.preemption(&draft, priority);
         let (addresses, excluded) =
@@ -207,6 +209,7 @@ impl Validator<'_> {
             transport,
             preempt,
             preempt_delay,
+            max_learned_interval,
             addresses,
             excluded,
             garp: draft.garp,
@@ -325,6 +328,35 @@ impl Validator<'_> {
                 AdvertInterval::Centisecs(Centisecs(u16::try_from(rounded).unwrap_or(4_095)))
             }
         }
+    }
+
+    /// Whoever believed less than its own interval would take over again and again.
+    fn max_learned_interval(
+        &mut self,
+        interval: AdvertInterval,
+        written: Option<&Located<Nanos>>,
+    ) -> Option<Centisecs> {
+        let Located { value, at } = written?;
+        let longest = u16::try_from(value.0 / CENTISECOND).unwrap_or(u16::MAX);
+        let problem = match interval {
+            AdvertInterval::Secs(_) => {
+                "max_learned_interval goes with version 3 only: version 2 learns no interval"
+                    .to_owned()
+            }
+            AdvertInterval::Centisecs(ours)
+                if longest < ours.0 || longest > 4_095 || value.0 % CENTISECOND != 0 =>
+            {
+                format!(
+                    "max_learned_interval must be a whole number of centiseconds from the interval of the router, {} s, \
+                     to 40.95 s, not {} s",
+                    interval.span().as_secs_f64(),
+                    value.as_secs_f64()
+                )
+            }
+            AdvertInterval::Centisecs(_) => return Some(Centisecs(longest)),
+        };
+        self.repair(*at, problem, "it is ignored", "");
+        None
     }
 
     fn authentication(

@@ -1,7 +1,7 @@
 //! Carrying out what the engine wants.
 
 use super::history::{What, Whom};
-use super::router::state_number;
+use super::router::{centisecs, state_number};
 use super::{ASKED, Daemon, TIDY};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
@@ -11,8 +11,6 @@ use crate::io::timer;
 const ACTION_BUDGET: usize = 64;
 /// Actions that waited at one time, after which memory is given back.
 const BURST: usize = 1024;
-/// A notice of the same kind about the same router is logged once in this time.
-const NOTICE_SILENCE: Nanos = Nanos::from_secs(60);
 
 impl Daemon {
     /// Carries out what the engine wants: the advertisements of all routers first, because somebody waits
@@ -104,7 +102,9 @@ impl Daemon {
         self.router_mut(id).transition();
         self.acknowledge(id, 0);
         self.update_filter(id);
+        let interval = self.engine.view(id).map_or(0, |view| centisecs(view.interval));
         self.publish(id, |info| {
+            info.interval_cs = interval;
             info.state = state_number(to);
             info.since_ns = at.0;
             info.became_master += u64::from(to == State::Master);
@@ -121,12 +121,26 @@ impl Daemon {
     }
 
     fn notice(&mut self, id: RouterId, notice: Notice) {
-        if let Notice::IntervalLearned(interval) = notice {
-            self.interval_learned(id, interval);
+        if notice.is_interval() {
+            self.interval_learned(id);
+            self.publish_interval(id);
         }
-        let router = self.router_mut(id);
-        if router.worth_logging(&notice, timer::now(), NOTICE_SILENCE) {
-            log::warn!("{}: {notice}", router.place());
+        if self.log_limit.admit(timer::now(), id, notice) {
+            log::warn!("{}: {notice}", self.router(id).place());
         }
+    }
+
+    /// Lines in place of those that were not written, because there were too many of them.
+    pub(super) fn log_suppressed(&mut self, now: Nanos) {
+        for summary in self.log_limit.due(now) {
+            let place = self.router(summary.router).place();
+            log::warn!("{place}: {}{}", summary.last, summary.others());
+        }
+    }
+
+    /// Lets metrics know how long the interval is by which a router goes.
+    pub(super) fn publish_interval(&mut self, id: RouterId) {
+        let Some(view) = self.engine.view(id) else { return };
+        self.publish(id, |info| info.interval_cs = centisecs(view.interval));
     }
 }

@@ -9,7 +9,7 @@ use super::pace::{Item, Pacer, Saying};
 use super::{Daemon, Place};
 use crate::config::model::{self, Delays, LinkDelay};
 use crate::engine::time::Nanos;
-use crate::engine::types::{AdvertInterval, RouterId, State};
+use crate::engine::types::{RouterId, State};
 use crate::io::netlink::Event;
 use crate::io::timer;
 
@@ -177,9 +177,13 @@ impl Daemon {
 
     /// A router on an interface goes by the interval of its master from now on. A backup that hears nothing because of
     /// the link must not take over before the delay of the link is over.
-    pub(super) fn interval_learned(&mut self, id: RouterId, interval: AdvertInterval) {
+    pub(super) fn interval_learned(&mut self, id: RouterId) {
         let Some(links) = &mut self.delays.debounce else { return };
-        let Some(spec) = self.engine.spec(id) else { return };
+        let (Some(spec), Some(view)) = (self.engine.spec(id), self.engine.view(id)) else { return };
+        if view.state != State::Backup {
+            return;
+        }
+        let interval = view.interval;
         let most = LinkDelay::most(interval, spec.down_adverts);
         let interface = &self.routers[id.0 as usize].interface;
         if let Some(used) = links.shorten(interface, most, LinkDelay::reduced(interval, most)) {
@@ -227,10 +231,7 @@ impl Daemon {
             }
             // The new delays know nothing of the masters that are heard.
             for id in self.ids() {
-                if let Some(view) = self.engine.view(id).filter(|view| view.state == State::Backup)
-                {
-                    self.interval_learned(id, view.interval);
-                }
+                self.interval_learned(id);
             }
         }
         changed

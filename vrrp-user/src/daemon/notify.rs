@@ -241,6 +241,9 @@ impl Daemon {
             | Notice::SecondOwner(_)
             | Notice::NewMaster { .. }
             | Notice::IntervalLearned(_)
+            | Notice::IntervalLong { .. }
+            | Notice::IntervalBounded { .. }
+            | Notice::IntervalOverBound { .. }
             | Notice::PriorityChanged { .. }
             | Notice::Preempting { .. } => return,
         };

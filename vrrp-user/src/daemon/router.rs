@@ -2,7 +2,7 @@
 //! frames that it sends from there.
 
 use std::io;
-use std::mem::{Discriminant, discriminant, offset_of};
+use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::addresses::Place;
 use super::interfaces::{Interface, Interfaces};
 use super::send_failures::{SendFailures, own_fault};
 use crate::config::model::{self, AddressFlags, Authentication, Peer, Transport, V3Checksum};
-use crate::engine::time::Nanos;
+use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{
-    AdvertInterval, FaultCause, Link, Notice, Priority, RouterId, RouterSpec, SendError, State,
-    Version, Vrid,
+    AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, State, Version,
+    Vrid,
 };
 use crate::io::netlink::{AddressRequest, InterfaceAddress};
 use crate::io::tx::{Queue, Tx};
@@ -82,7 +82,6 @@ pub struct Router {
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
     advertised: u32,
-    last_notice: Option<(Discriminant<Notice>, Nanos)>,
 }
 
 const _: () = assert!(offset_of!(Router, link) < 64, "an advertisement needs one cache line");
@@ -209,6 +208,7 @@ impl Router {
             interval: config.interval,
             preempt: config.preempt,
             preempt_delay: config.preempt_delay,
+            max_learned_interval: config.max_learned_interval,
             addresses: config.addresses.iter().map(|address| address.address).collect(),
             garp: config.garp,
             down_adverts: config.down_adverts,
@@ -252,7 +252,6 @@ impl Router {
             filter_since: Nanos::ZERO,
             failing: false,
             failures: None,
-            last_notice: None,
             gone: false,
             fingerprint,
         };
@@ -262,10 +261,9 @@ impl Router {
     /// Goes on with another configuration, where it lives at the moment. Returns what it was before. The kernel side
     /// must be told of the [`Self::registration`] then, and that nothing is acknowledged.
     pub fn take_up(&mut self, new: Self) -> Self {
-        let Self { home, link, failing, ack, filter, filter_since, last_notice, .. } = *self;
+        let Self { home, link, failing, ack, filter, filter_since, .. } = *self;
         let failures = self.failures.take();
-        let mut new =
-            Self { home, link, failing, failures, ack, filter, filter_since, last_notice, ..new };
+        let mut new = Self { home, link, failing, failures, ack, filter, filter_since, ..new };
         new.frames = home.map_or(Frames::None, |home| new.frames_from(home));
         std::mem::replace(self, new)
     }
@@ -294,6 +292,8 @@ impl Router {
             version: version_number(self.version()),
             family: self.family.number(),
             state: state::INIT,
+            interval_cs: centisecs(self.interval),
+            configured_interval_cs: centisecs(self.interval),
             ..RouterInfo::default()
         };
         info.set_name(&self.name);
@@ -661,21 +661,6 @@ impl Router {
     /// Forgets what was said about the state that it leaves.
     pub fn transition(&mut self) {
         self.failing = false;
-        self.last_notice = None;
-    }
-
-    /// Whether a notice is of another kind than the last one, or that one was long ago, or it begins or ends
-    /// something.
-    pub fn worth_logging(&mut self, notice: &Notice, now: Nanos, silence: Nanos) -> bool {
-        if notice.is_transition() {
-            return true;
-        }
-        let kind = discriminant(notice);
-        if self.last_notice.is_some_and(|(last, at)| last == kind && now < at + silence) {
-            return false;
-        }
-        self.last_notice = Some((kind, now));
-        true
     }
 
     /// The netlink request for one of its addresses, if the place is one of those.
@@ -698,6 +683,14 @@ pub fn state_number(state: State) -> u8 {
         State::Backup => state::BACKUP,
         State::Master => state::MASTER,
         State::Fault => state::FAULT,
+    }
+}
+
+/// An interval in centiseconds: at most 25,500.
+pub fn centisecs(interval: AdvertInterval) -> u16 {
+    match interval {
+        AdvertInterval::Secs(secs) => u16::from(secs) * 100,
+        AdvertInterval::Centisecs(Centisecs(centisecs)) => centisecs,
     }
 }
 

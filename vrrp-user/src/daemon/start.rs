@@ -16,6 +16,7 @@ use super::delays::Delayed;
 use super::history::History;
 use super::interfaces::Interfaces;
 use super::lockfile::{self, LockFile};
+use super::log_limit::LogLimit;
 use super::notify::Notifier;
 use super::panics;
 use super::reload::{self, Reloads, Serving, Watched};
@@ -347,6 +348,7 @@ impl Daemon {
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
             watch: Watch::default(),
+            log_limit: LogLimit::default(),
             tracking,
             netlink,
             memberships,

@@ -188,7 +188,7 @@ impl Daemon {
         let problems = self.problems(id, view.state, now - since);
         let unheard = self.unheard(id, now, refused);
         let conflicts = self.conflicts(id, now);
-        let second_owner = self.second_owner(id, &view, now);
+        let election = self.election_problems(id, &view, now);
         let addresses = router.addresses().map(|address| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
@@ -234,7 +234,7 @@ impl Daemon {
             addresses: addresses.collect(),
             problems: problems
                 .into_iter()
-                .chain(second_owner)
+                .chain(election)
                 .chain(conflicts)
                 .chain(unheard)
                 .collect(),

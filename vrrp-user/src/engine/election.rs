@@ -38,6 +38,15 @@ pub fn master_down_interval(priority: Priority, active: AdvertInterval, adverts:
     interval_span(active).times(adverts.into()) + skew(priority, active)
 }
 
+/// How many times ours a learned interval is that somebody should know of.
+const LONG: u64 = 5;
+
+/// Whether a master's interval is many times ours: RFC 9568 section 6.4.2 has a backup wait for it that long, and anybody
+/// who can send an advertisement can say so.
+pub fn is_long(theirs: AdvertInterval, ours: AdvertInterval) -> bool {
+    interval_span(theirs) >= interval_span(ours).times(LONG)
+}
+
 /// Whether `theirs` ranks above `ours`: a higher priority, or the same and the greater address,
 /// compared unsigned in network order (RFC 9568 section 6.4.3).
 pub fn outranks(theirs: (Priority, IpAddr), ours: (Priority, IpAddr)) -> bool {

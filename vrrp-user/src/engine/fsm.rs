@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::mem::offset_of;
 use std::net::IpAddr;
 
-use super::election::{interval_span, master_down_interval, outranks, skew};
+use super::election::{interval_span, is_long, master_down_interval, outranks, skew};
 use super::group::Fitness;
 use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
@@ -163,6 +163,10 @@ struct Reported {
     owners: Senders,
     /// Who else claimed to own the addresses, and when it was last heard to.
     other_owner: Option<(IpAddr, Nanos)>,
+    /// Which master's interval is not believed, and what that is.
+    disbelieved: Option<(IpAddr, AdvertInterval)>,
+    /// Masters that were replaced although they may have been as slow as they said.
+    slow: Senders,
     /// How many of its addresses another host claims at the moment.
     contested: u32,
     /// As master: when it last spoke because of what it heard. Whatever had arrived until then is answered with that.
@@ -304,6 +308,7 @@ impl Router {
             priority: self.priority,
             master: self.master,
             interval: self.active,
+            disbelieved: self.disbelieved(),
             next_timer: match self.state {
                 State::Init | State::Fault => None,
                 State::Backup => self.deadlines.get(Timer::MasterDown),
@@ -313,6 +318,12 @@ impl Router {
             address_list_mismatches: self.mismatches,
             other_owner: self.other_owner(),
         }
+    }
+
+    /// What its master says that its interval is, if that is not believed.
+    fn disbelieved(&self) -> Option<AdvertInterval> {
+        let (source, theirs) = self.reported.as_ref()?.disbelieved?;
+        (self.master?.0 == source).then_some(theirs)
     }
 
     /// Whoever else claims to own the addresses, as far as this one does at present.
@@ -334,7 +345,7 @@ impl Router {
             && self.preempt_at.is_none()
             && advert.priority != Priority::RESIGN
             && self.master == Some((advert.source, advert.priority))
-            && self.active == advert.interval
+            && self.active == self.believed(advert.source, advert.interval)
             && !self.mismatched(advert.source)
     }
 
@@ -610,6 +621,11 @@ impl Router {
             Waiting::Resigned(master) => Cause::MasterResigned(master),
             Waiting::Preempting(master, priority) => Cause::Preempted { master, priority },
         };
+        if let (Waiting::Silence, Some((master, _)), Some(_)) =
+            (self.waiting, self.master, self.disbelieved())
+        {
+            self.reported().slow.insert(master);
+        }
         self.become_master(now, cause, out);
     }
 
@@ -671,7 +687,7 @@ impl Router {
         if is_new {
             self.notify(Notice::NewMaster { master: source, priority }, out);
         }
-        self.learn_interval(interval, out);
+        self.learn_interval(source, interval, out);
         self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
     }
 
@@ -710,11 +726,12 @@ impl Router {
                 self.advertise(self.priority, out);
             }
             out.push_back(Action::RemoveAddresses(self.id));
-            let wait = master_down_interval(self.priority, advert.interval, self.spec.down_adverts);
+            let interval = self.believed(source, advert.interval);
+            let wait = master_down_interval(self.priority, interval, self.spec.down_adverts);
             self.become_backup(now, wait, Cause::Yielded { master: source, priority }, out);
             self.reported().yielded = Some((source, now));
             self.master = Some((source, priority));
-            self.learn_interval(advert.interval, out);
+            self.learn_interval(source, advert.interval, out);
         } else {
             if self.reported().rivals.insert(source) {
                 self.notify(Notice::LowerPriority { source, priority }, out);
@@ -813,14 +830,57 @@ impl Router {
         theirs == ours
     }
 
-    /// RFC 9568 section 6.4.2: `Active_Adver_Interval` follows the master. In version 2 the receive
-    /// checks made sure that both are the same.
-    fn learn_interval(&mut self, theirs: AdvertInterval, out: &mut VecDeque<Action>) {
-        if self.active != theirs {
-            self.active = theirs;
-            if theirs != self.spec.interval {
-                self.notify(Notice::IntervalLearned(theirs), out);
+    /// RFC 9568 section 6.4.2: `Active_Adver_Interval` follows the master, as far as it is believed. In version 2 the
+    /// receive checks made sure that both are the same.
+    fn learn_interval(
+        &mut self,
+        master: IpAddr,
+        theirs: AdvertInterval,
+        out: &mut VecDeque<Action>,
+    ) {
+        let used = self.believed(master, theirs);
+        let before = self.disbelieved();
+        let disbelieved = (used != theirs).then_some(theirs);
+        if disbelieved != before || self.reported.as_ref().is_some_and(|r| r.disbelieved.is_some())
+        {
+            self.reported().disbelieved = disbelieved.map(|theirs| (master, theirs));
+        }
+        if self.active == used && disbelieved == before {
+            return;
+        }
+        self.active = used;
+        let configured = self.spec.interval;
+        let notice = if disbelieved.is_some() {
+            Notice::IntervalBounded { master, interval: theirs, used }
+        } else if self.is_over_bound(theirs) {
+            Notice::IntervalOverBound { master, interval: theirs }
+        } else if is_long(theirs, configured) {
+            let wait = self.master_down_interval();
+            Notice::IntervalLong { master, interval: theirs, configured, wait }
+        } else {
+            Notice::IntervalLearned(theirs)
+        };
+        self.notify(notice, out);
+    }
+
+    /// What is believed of a master's interval. Not more than the configuration allows, unless it is one that was
+    /// replaced because of that: if it is heard again, it lives and is as slow as it says. It is replaced once, and not
+    /// again and again.
+    fn believed(&self, master: IpAddr, theirs: AdvertInterval) -> AdvertInterval {
+        let slow = || self.reported.as_ref().is_some_and(|it| it.slow.0.contains(&master));
+        match self.spec.max_learned_interval {
+            Some(bound) if self.is_over_bound(theirs) && !slow() => {
+                AdvertInterval::Centisecs(bound)
             }
+            Some(_) | None => theirs,
+        }
+    }
+
+    fn is_over_bound(&self, theirs: AdvertInterval) -> bool {
+        let bound = self.spec.max_learned_interval;
+        match (theirs, bound) {
+            (AdvertInterval::Centisecs(theirs), Some(bound)) => theirs > bound,
+            (AdvertInterval::Centisecs(_), None) | (AdvertInterval::Secs(_), _) => false,
         }
     }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::tests::{router, v3};
+use crate::engine::time::Centisecs;
 use crate::engine::types::GarpPolicy;
 
 const US: [u8; 4] = [10, 0, 0, 5];
@@ -111,6 +112,9 @@ fn describe(action: &Action) -> String {
             Notice::SecondOwner(_) => "!owner".into(),
             Notice::NewMaster { .. } => "!master".into(),
             Notice::IntervalLearned(_) => "!interval".into(),
+            Notice::IntervalLong { .. } => "!long".into(),
+            Notice::IntervalBounded { .. } => "!bounded".into(),
+            Notice::IntervalOverBound { .. } => "!over".into(),
             Notice::LowerPriority { .. } => "!lower".into(),
             Notice::Preempting { .. } => "!preempting".into(),
             Notice::AddressConflict { .. } | Notice::AddressConflictOver { .. } => {
@@ -379,7 +383,7 @@ fn what_was_not_reported_of_the_master_counts_when_it_is_asked_for() {
     bench.out.clear();
     bench.now += SECOND;
     bench.event(Event::Heard(Some((Priority(150), v3(1000)))));
-    assert_eq!(bench.done(), "!interval");
+    assert_eq!(bench.done(), "!long");
     assert_eq!(bench.router.view().master, Some((ip(master), Priority(150))));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(36_093_750_000)));
     bench.event(Event::Heard(Some((Priority(50), v3(100)))));
@@ -1049,4 +1053,96 @@ fn an_owner_that_ignores_others() {
     let mut bench = Bench::in_state(State::Master, RouterSpec { priority: Priority(100), ..owner });
     bench.hear([10, 0, 0, 1], 200);
     assert_eq!(bench.router.state, State::Backup);
+}
+
+fn slow_advert(source: [u8; 4], priority: u8, centisecs: u16) -> Advert {
+    Advert { interval: v3(centisecs), ..advert(source, priority) }
+}
+
+#[test]
+fn a_learned_interval_many_times_ours_is_told_at_once() {
+    let mut bench = Bench::up(spec());
+    bench.done();
+    for (centisecs, told) in
+        [(499, "!master !interval"), (500, "!long"), (4095, "!long"), (100, "!interval")]
+    {
+        bench.event(Event::Advert(&slow_advert([10, 0, 0, 1], 200, centisecs), AT_ONCE));
+        assert_eq!(bench.done(), told, "{centisecs}");
+        bench.event(Event::Advert(&slow_advert([10, 0, 0, 1], 200, centisecs), AT_ONCE));
+        assert_eq!(bench.done(), "", "once");
+    }
+    let Notice::IntervalLong { wait, .. } = ({
+        bench.event(Event::Advert(&slow_advert([10, 0, 0, 9], 254, 4095), AT_ONCE));
+        match bench.out.back() {
+            Some(Action::Notice { notice, .. }) => *notice,
+            other => panic!("{other:?}"),
+        }
+    }) else {
+        panic!("another notice");
+    };
+    assert_eq!(Some(wait), bench.left(Timer::MasterDown), "for how long nobody has the addresses");
+}
+
+#[test]
+fn a_forged_interval_is_believed_up_to_the_bound() {
+    let bound = RouterSpec { max_learned_interval: Some(Centisecs(200)), ..spec() };
+    for state in [State::Backup, State::Master] {
+        let mut bench = Bench::in_state(state, bound.clone());
+        let forged = slow_advert([10, 0, 0, 9], 254, 4095);
+        bench.event(Event::Advert(&forged, AT_ONCE));
+        assert!(bench.done().ends_with("!bounded"));
+        // 3 x 2 s + 156 x 2 s / 256
+        assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(7_218_750_000)));
+        assert_eq!(bench.router.view().disbelieved, Some(v3(4095)));
+        assert!(bench.router.is_steady(&forged), "nobody is woken for what is known");
+        // What is within the bound is believed, and the true master is heard.
+        bench.event(Event::Advert(&slow_advert([10, 0, 0, 1], 254, 200), AT_ONCE));
+        assert_eq!(bench.done(), "!master", "nothing else is used than before");
+        assert_eq!(bench.router.view().disbelieved, None);
+        bench.event(Event::Advert(&forged, AT_ONCE));
+        assert_eq!(bench.done(), "!master !bounded");
+        bench.fire(Timer::MasterDown);
+        assert_eq!(bench.router.state, State::Master);
+    }
+}
+
+/// A master that is as slow as it says is replaced once, and never again and again.
+#[test]
+fn a_master_slower_than_the_bound_is_replaced_once() {
+    let bound = RouterSpec { max_learned_interval: Some(Centisecs(200)), ..spec() };
+    let mut bench = Bench::in_state(State::Backup, bound.clone());
+    let slow = slow_advert([10, 0, 0, 9], 200, 3000);
+    let mut replaced = 0;
+    for _ in 0..20 {
+        bench.event(Event::Advert(&slow, AT_ONCE));
+        let next = bench.now + Nanos::from_secs(30);
+        while let Some(at) = bench.router.deadlines.get(Timer::MasterDown).filter(|at| *at < next) {
+            bench.now = at;
+            bench.event(Event::Timer(Timer::MasterDown));
+            replaced += 1;
+        }
+        bench.now = next;
+    }
+    assert_eq!(replaced, 1);
+    assert!(bench.done().contains("!over"));
+    let view = bench.router.view();
+    assert_eq!((view.state, view.interval, view.disbelieved), (State::Backup, v3(3000), None));
+    // When it is really silent it is replaced; its interval still is what it was.
+    bench.fire(Timer::MasterDown);
+    assert_eq!(bench.router.state, State::Master);
+    bench.event(Event::Advert(&slow, AT_ONCE));
+    assert_eq!(bench.router.view().interval, v3(3000));
+    // Another one is not believed.
+    bench.event(Event::Advert(&slow_advert([10, 0, 0, 7], 200, 3000), AT_ONCE));
+    assert_eq!(bench.router.view().interval, v3(200));
+}
+
+#[test]
+fn another_bound_counts_at_once() {
+    let mut bench = Bench::in_state(State::Backup, spec());
+    bench.event(Event::Advert(&slow_advert([10, 0, 0, 9], 254, 4095), AT_ONCE));
+    let bound = RouterSpec { max_learned_interval: Some(Centisecs(200)), ..spec() };
+    bench.event(Event::Reconfigured(&bound));
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(7_218_750_000)));
+    assert_eq!(bench.router.view().disbelieved, Some(v3(4095)));
 }

@@ -27,6 +27,7 @@ pub(super) fn router(priority: u8) -> RouterSpec {
         interval: v3(100),
         preempt: true,
         preempt_delay: Nanos::ZERO,
+        max_learned_interval: None,
         addresses: vec![ip(100)],
         garp: GarpPolicy {
             master_repeat: 1,

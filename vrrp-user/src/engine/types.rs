@@ -149,6 +149,9 @@ pub struct RouterSpec {
     pub garp: GarpPolicy,
     /// How long a lower-priority master is tolerated after start-up or recovery, before pre-emption.
     pub preempt_delay: Nanos,
+    /// Version 3: the longest interval of a master that is believed when it is learned; `None` for any. Never shorter
+    /// than our own.
+    pub max_learned_interval: Option<Centisecs>,
     /// Virtual router identifier.
     pub vrid: Vrid,
     /// Configured priority; [`Priority::OWNER`] goes master at once.
@@ -524,8 +527,36 @@ pub enum Notice {
         /// Its priority.
         priority: Priority,
     },
-    /// Version 3: the master's interval differs from ours and is used (RFC 9568 section 6.4.2).
+    /// Version 3: another interval is used, because the master has it (RFC 9568 section 6.4.2).
     IntervalLearned(AdvertInterval),
+    /// The same, and it is many times ours: when this master falls silent, nobody has the addresses for long.
+    IntervalLong {
+        /// The master.
+        master: IpAddr,
+        /// Its interval.
+        interval: AdvertInterval,
+        /// Ours.
+        configured: AdvertInterval,
+        /// The master-down interval that follows.
+        wait: Nanos,
+    },
+    /// The master says that its interval is longer than what is believed.
+    IntervalBounded {
+        /// The master.
+        master: IpAddr,
+        /// Its interval, as it says.
+        interval: AdvertInterval,
+        /// What is used.
+        used: AdvertInterval,
+    },
+    /// A master is as slow as it says, which is longer than what is believed of others: it was heard again after it
+    /// had been replaced. From now on it is believed.
+    IntervalOverBound {
+        /// The master.
+        master: IpAddr,
+        /// Its interval.
+        interval: AdvertInterval,
+    },
     /// As master, a router of lower priority (or equal priority and lower address) advertises too.
     LowerPriority {
         /// The other router.
@@ -582,6 +613,9 @@ impl Notice {
             Self::SecondOwner(_) => "second-owner",
             Self::NewMaster { .. } => "new-master",
             Self::IntervalLearned(_) => "interval-learned",
+            Self::IntervalLong { .. } => "interval-long",
+            Self::IntervalBounded { .. } => "interval-bounded",
+            Self::IntervalOverBound { .. } => "interval-over-bound",
             Self::LowerPriority { .. } => "lower-priority",
             Self::PriorityChanged { .. } => "priority-changed",
             Self::Preempting { .. } => "preempting",
@@ -606,6 +640,22 @@ impl fmt::Display for Notice {
             Self::IntervalLearned(interval) => {
                 write!(f, "using the master's advertisement interval of {interval}")
             }
+            Self::IntervalLong { master, interval, configured, wait } => write!(
+                f,
+                "master {master} says that it advertises every {interval}, and we every {configured}: should it fall \
+                 silent, nobody has the addresses for {wait}"
+            ),
+            Self::IntervalBounded { master, interval, used } => {
+                write!(
+                    f,
+                    "master {master} says that it advertises every {interval}; {used} is believed"
+                )
+            }
+            Self::IntervalOverBound { master, interval } => write!(
+                f,
+                "master {master} does advertise only every {interval}, which is longer than max_learned_interval; \
+                 it is followed"
+            ),
             Self::LowerPriority { source, priority } => {
                 write!(f, "{source} also advertises, but ranks below us with priority {priority}")
             }
@@ -637,9 +687,30 @@ impl Notice {
             | Self::SecondOwner(_)
             | Self::NewMaster { .. }
             | Self::IntervalLearned(_)
+            | Self::IntervalLong { .. }
+            | Self::IntervalBounded { .. }
+            | Self::IntervalOverBound { .. }
             | Self::LowerPriority { .. }
             | Self::PriorityChanged { .. }
             | Self::Preempting { .. } => false,
+        }
+    }
+
+    /// Whether it says that another interval is used.
+    pub const fn is_interval(&self) -> bool {
+        match self {
+            Self::IntervalLearned(_)
+            | Self::IntervalLong { .. }
+            | Self::IntervalBounded { .. }
+            | Self::IntervalOverBound { .. } => true,
+            Self::AddressListMismatch(_)
+            | Self::SecondOwner(_)
+            | Self::NewMaster { .. }
+            | Self::LowerPriority { .. }
+            | Self::PriorityChanged { .. }
+            | Self::Preempting { .. }
+            | Self::AddressConflict { .. }
+            | Self::AddressConflictOver { .. } => false,
         }
     }
 }
@@ -769,8 +840,10 @@ pub struct RouterView {
     pub priority: Priority,
     /// The current master and its priority, when it is another router that was heard.
     pub master: Option<(IpAddr, Priority)>,
-    /// The interval in force: the master's as backup with version 3, otherwise ours.
+    /// The interval in force: the master's as backup with version 3, as far as it is believed, otherwise ours.
     pub interval: AdvertInterval,
+    /// What the master says that its interval is, where that is not believed.
+    pub disbelieved: Option<AdvertInterval>,
     /// When the next election timer (advertisement, master-down) fires; `None` when none is set.
     pub next_timer: Option<Nanos>,
     /// Master-down interval in force.

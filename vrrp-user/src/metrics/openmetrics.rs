@@ -150,6 +150,20 @@ impl Snapshot {
             each().map(|(labels, (_, info, _))| (labels, i64::from(info.priority))),
         )?;
         families.gauges(
+            "router_interval",
+            "Advertisement interval in force: as backup with version 3 the master's",
+            Some(&Unit::Seconds),
+            each().map(|(labels, (_, info, _))| (labels, f64::from(info.interval_cs) / 100.0)),
+        )?;
+        families.gauges(
+            "router_configured_interval",
+            "Configured advertisement interval",
+            Some(&Unit::Seconds),
+            each().map(|(labels, (_, info, _))| {
+                (labels, f64::from(info.configured_interval_cs) / 100.0)
+            }),
+        )?;
+        families.gauges(
             "router_state_change_timestamp",
             "Time of the last change of state, since 1970",
             Some(&Unit::Seconds),

@@ -322,7 +322,7 @@ prop_compose! {
         garp in prop_oneof![Just(GarpPolicy::DEFAULT), garp()],
         (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<Option<bool>>()),
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
-        (ignores, tracks) in (any::<bool>(), any::<bool>()),
+        (ignores, tracks, longest) in (any::<bool>(), any::<bool>(), proptest::option::of(0_u16..100)),
         dont_track_primary in any::<bool>(),
         track in proptest::collection::vec(track(), 0..3),
         (notify, extras) in (proptest::option::of(notify()), extras()),
@@ -349,6 +349,12 @@ prop_compose! {
             interval,
             authentication,
             transport,
+            max_learned_interval: match (interval, longest) {
+                (AdvertInterval::Centisecs(Centisecs(ours)), Some(more)) => {
+                    Some(Centisecs((ours + more).min(4_095)))
+                }
+                (AdvertInterval::Centisecs(_), None) | (AdvertInterval::Secs(_), _) => None,
+            },
             preempt: preempt || owner,
             preempt_delay: Nanos::from_secs(if delayed { preempt_delay } else { 0 }),
             addresses,

@@ -232,6 +232,7 @@ impl Instance {
             unicast,
             preempt: self.nopreempt.map(|at| Located::new(false, at)),
             preempt_delay: self.preempt_delay,
+            max_learned_interval: None,
             addresses: self.addresses,
             excluded: self.excluded,
             no_addresses: self.no_addresses && !strict,

@@ -515,6 +515,27 @@ fn defaults_fill_in() {
 }
 
 #[test]
+fn the_longest_interval_that_is_believed() {
+    let load = |lines: &str| load_text(with(lines).as_bytes());
+    let longest = |lines: &str| load(lines).unwrap().routers[0].max_learned_interval;
+    assert_eq!(longest("version = 3"), None);
+    assert_eq!(longest("version = 3\nmax_learned_interval = \"5s\""), Some(Centisecs(500)));
+    assert_eq!(
+        longest("version = 3\ninterval = \"100ms\"\nmax_learned_interval = \"100ms\""),
+        Some(Centisecs(10))
+    );
+    for bad in ["500ms", "41s", "1.005s", "0s"] {
+        let errors = load(&format!("version = 3\nmax_learned_interval = \"{bad}\"")).unwrap_err();
+        let wanted = "7:24: error: max_learned_interval must be a whole number of centiseconds from the interval of the router, 1 s, to 40.95 s, not";
+        assert!(errors[0].starts_with(wanted), "{errors:?}");
+    }
+    let errors = load("max_learned_interval = \"5s\"").unwrap_err();
+    let wanted =
+        "6:24: error: max_learned_interval goes with version 3 only: version 2 learns no interval";
+    assert!(errors[0].starts_with(wanted), "{errors:?}");
+}
+
+#[test]
 fn errors_of_templates() {
     let entry = |lines: &str| refuse(&format!("[[router]]\n{lines}"));
     // What is wrong with many of them is said once, of the first one that it is wrong with.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::daemon::router::Router;
-use crate::engine::types::{RouterSpec, Version};
+use crate::engine::types::{AdvertInterval, RouterSpec, Version};
 
 /// What differs without having a name.
 pub(super) const OTHER_SETTINGS: &str = "other settings";
@@ -27,6 +27,11 @@ pub(super) fn differences(
     compare("interval", &before.interval, &after.interval);
     compare("preempt", &before.preempt, &after.preempt);
     compare("preempt_delay", &before.preempt_delay, &after.preempt_delay);
+    let longest = |spec: &RouterSpec| {
+        let longest = spec.max_learned_interval.map(AdvertInterval::Centisecs);
+        longest.map_or_else(|| "any".to_owned(), |longest| longest.to_string())
+    };
+    compare("max_learned_interval", &longest(before), &longest(after));
     compare("source", &or_auto(old.configured_source()), &or_auto(new.configured_source()));
     let peers = |router: &Router| {
         let peers: Vec<_> =

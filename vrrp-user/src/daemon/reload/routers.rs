@@ -8,7 +8,7 @@ use super::{PART, PART_COMPARED, Prepared, UnderWay};
 use crate::config::model;
 use crate::control::api::{ChangedRouter, RouterName};
 use crate::daemon::Daemon;
-use crate::daemon::router::{Router, version_number};
+use crate::daemon::router::{Router, centisecs, version_number};
 use crate::daemon::start::shared;
 use crate::engine::types::{Priority, RouterId, RouterSpec, State};
 use crate::io::bpf;
@@ -92,7 +92,9 @@ impl Daemon {
             info.set_name(&name);
             info.priority = priority.0;
             info.version = version_number(version);
+            info.configured_interval_cs = centisecs(spec.interval);
         });
+        self.publish_interval(id);
         reload.discarded.push(old);
 
         let after = self.requests(id);
@@ -160,6 +162,7 @@ impl Daemon {
             }
             self.take_extras(id, &model::Extras::default(), false);
             self.belongings.fights.forget(Some(id));
+            self.log_limit.forget(id);
             self.delays.router_gone(timer::now(), id);
             self.tell_deleted(id, state, priority);
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();

@@ -56,7 +56,7 @@ impl Router {
         }
         // An owner waits for the startup delay alone, everybody else listens after it.
         let owned = delayed && old.priority == Priority::OWNER && !self.is_owner();
-        let other_wait = old.down_adverts != self.spec.down_adverts || owned;
+        let other_wait = self.believe_less() || old.down_adverts != self.spec.down_adverts || owned;
         if other_wait && matches!(self.waiting, Waiting::Silence) {
             return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
         }
@@ -76,6 +76,17 @@ impl Router {
                 }
             }
         }
+    }
+
+    /// What was learned of the master may be more than is believed now. Whether it is.
+    fn believe_less(&mut self) -> bool {
+        let Some((master, _)) = self.master else { return false };
+        let theirs = self.active;
+        self.active = self.believed(master, theirs);
+        if self.active != theirs {
+            self.reported().disbelieved = Some((master, theirs));
+        }
+        self.active != theirs
     }
 
     /// As master.
