@@ -188,8 +188,8 @@ pub struct RouterInfo {
     pub interval_cs: u16,
     /// Configured advertisement interval, centiseconds.
     pub configured_interval_cs: u16,
-    /// Always zero.
-    pub reserved: [u8; 2],
+    /// Virtual addresses that others have put where this router's belong.
+    pub foreign_addresses: u16,
 }
 
 /// Octets of [`RouterInfo::adverts_sent`] in its record.

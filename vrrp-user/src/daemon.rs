@@ -13,6 +13,7 @@ mod election;
 mod elsewhere;
 mod extras;
 mod followers;
+mod foreign;
 mod hear;
 pub mod history;
 mod interfaces;
@@ -153,6 +154,8 @@ struct Daemon {
     addresses: Addresses,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     parting: BTreeMap<Place, AddressRequest>,
+    /// What others have put where a router's addresses belong, with the prefix length.
+    foreign: BTreeMap<RouterId, Vec<(Place, u8)>>,
     watch: Watch,
     log_limit: LogLimit,
     tracking: Tracking,

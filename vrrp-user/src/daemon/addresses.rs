@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 pub use super::presence::{Outcome, Request};
 use crate::engine::types::RouterId;
+use crate::io::netlink::InterfaceAddress;
 
 /// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +17,13 @@ pub struct Place {
     pub ifindex: u32,
     /// Address.
     pub address: IpAddr,
+}
+
+impl Place {
+    /// That of an address, whatever its prefix length.
+    pub fn of(at: &InterfaceAddress) -> Self {
+        Self { ifindex: at.ifindex, address: at.address }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,8 @@ struct Entry {
     tracked: bool,
     wanted: bool,
     presence: Presence,
+    /// Whether we put it there. What others put there is never removed.
+    ours: bool,
     /// The kernel reported the address since it is being added, so that its end would be news. Until then what it
     /// reports is the end of the one before: notifications and answers come on different sockets.
     seen: bool,
@@ -57,6 +67,8 @@ pub enum Vanished {
     Lost(RouterId),
     /// Somebody else removed it, and the configuration says that this does not matter (`no_track`).
     Untracked,
+    /// What somebody else had put there is gone, and we have not put anything there yet.
+    Foreign,
 }
 
 /// All virtual addresses on existing interfaces.
@@ -80,6 +92,7 @@ impl Addresses {
             tracked,
             wanted: true,
             presence: Presence::Absent,
+            ours: false,
             seen: false,
             lost: false,
             rounds: 0,
@@ -132,14 +145,16 @@ impl Addresses {
         outcome: Outcome,
     ) -> Option<Request> {
         let entry = self.entries.get_mut(&place)?;
-        let now_present = match (request, outcome) {
-            (Request::Add, Outcome::Done) | (Request::Remove, Outcome::Failed) => true,
-            (Request::Add, Outcome::Failed) | (Request::Remove, Outcome::Done) => false,
-        };
+        let now_present = outcome.is_there(request);
         let lost = std::mem::take(&mut entry.lost);
         entry.presence = if now_present && !lost { Presence::Present } else { Presence::Absent };
+        match (request, outcome) {
+            (Request::Add, Outcome::Done) => entry.ours = !lost,
+            (Request::Remove, Outcome::Done | Outcome::WasSo) => entry.ours = false,
+            (Request::Add, Outcome::WasSo) | (_, Outcome::Failed) => {}
+        }
         match outcome {
-            Outcome::Done => entry.next_request(),
+            Outcome::Done | Outcome::WasSo => entry.next_request(),
             Outcome::Failed => None,
         }
     }
@@ -161,25 +176,44 @@ impl Addresses {
         })
     }
 
-    /// The kernel says that an address is there.
-    pub fn appeared(&mut self, place: Place) {
+    /// The kernel is asked to add an address with that prefix length.
+    pub fn adding(&mut self, place: Place, prefix: u8) {
         if let Some(entry) = self.entries.get_mut(&place) {
-            entry.seen = true;
-            entry.lost = false;
+            entry.prefix = prefix;
         }
     }
 
-    /// The kernel says that an address is gone.
-    pub fn vanished(&mut self, place: Place) -> Vanished {
-        let Some(entry) = self.entries.get(&place) else { return Vanished::Expected };
+    /// The kernel says that an address is there, with that prefix length, and whether it bears our mark.
+    pub fn appeared(&mut self, place: Place, prefix: u8, marked: bool) {
+        if let Some(entry) = self.entries.get_mut(&place).filter(|entry| entry.prefix == prefix) {
+            entry.seen = true;
+            entry.lost = false;
+            entry.ours |= marked && entry.presence == Presence::Present;
+        }
+    }
+
+    /// Whether an address was put there by us, with that prefix length.
+    pub fn is_ours(&self, place: Place, prefix: u8) -> bool {
+        let ours = |entry: &Entry| entry.ours && entry.prefix == prefix;
+        self.entries.get(&place).is_some_and(ours)
+    }
+
+    /// The kernel says that an address is gone that was there with that prefix length.
+    pub fn vanished(&mut self, place: Place, prefix: u8) -> Vanished {
+        let same = |entry: &&Entry| entry.prefix == prefix;
+        let Some(entry) = self.entries.get(&place).filter(same) else { return Vanished::Expected };
         let subnet = (place.ifindex, entry.prefix, network(place.address, entry.prefix));
         let removing_a_neighbour = self.entries.iter().any(|(other, e)| {
             e.presence == Presence::Removing
                 && (other.ifindex, e.prefix, network(other.address, e.prefix)) == subnet
         });
         let Some(entry) = self.entries.get_mut(&place) else { return Vanished::Expected };
+        let ours = entry.ours;
         match entry.presence {
-            Presence::Present if entry.seen => entry.presence = Presence::Absent,
+            Presence::Present if entry.seen => {
+                entry.presence = Presence::Absent;
+                entry.ours = false;
+            }
             // It may overtake the answer.
             Presence::Adding if entry.seen => entry.lost = true,
             Presence::Present | Presence::Adding | Presence::Absent | Presence::Removing => {
@@ -191,6 +225,8 @@ impl Addresses {
         }
         if removing_a_neighbour {
             Vanished::Collateral
+        } else if entry.presence == Presence::Absent && !ours {
+            Vanished::Foreign
         } else if entry.tracked {
             Vanished::Lost(entry.router)
         } else {
@@ -248,16 +284,19 @@ impl Addresses {
 
     /// Every address that is there because of us, or may be, with its router.
     pub fn held(&self) -> impl Iterator<Item = (Place, RouterId)> + '_ {
-        let entries = self.entries.iter();
-        entries
-            .filter(|(_, entry)| entry.presence != Presence::Absent)
-            .map(|(place, entry)| (*place, entry.router))
+        let held = |entry: &Entry| match entry.presence {
+            Presence::Absent => false,
+            Presence::Present => entry.ours,
+            Presence::Adding | Presence::Removing => true,
+        };
+        let entries = self.entries.iter().filter(move |(_, entry)| held(entry));
+        entries.map(|(place, entry)| (*place, entry.router))
     }
 
-    /// Every address that should be there, for comparison with what the kernel lists.
-    pub fn present(&self) -> impl Iterator<Item = Place> + '_ {
-        let entries = self.entries.iter();
-        entries.filter(|(_, entry)| entry.presence == Presence::Present).map(|(place, _)| *place)
+    /// Every address that should be there, with its prefix length, for comparison with what the kernel lists.
+    pub fn present(&self) -> impl Iterator<Item = (Place, u8)> + '_ {
+        let entries = self.entries.iter().filter(|(_, entry)| entry.presence == Presence::Present);
+        entries.map(|(place, entry)| (*place, entry.prefix))
     }
 }
 
@@ -270,6 +309,14 @@ impl Entry {
                 self.seen = false;
                 self.lost = false;
                 Some(Request::Add)
+            }
+            (false, Presence::Present) if !self.ours => {
+                self.presence = Presence::Absent;
+                None
+            }
+            (true, Presence::Present) if self.renew.is_some() && !self.ours => {
+                self.presence = Presence::Absent;
+                self.next_request()
             }
             (false, Presence::Present) => {
                 self.presence = Presence::Removing;
@@ -305,6 +352,7 @@ mod tests {
     use proptest::prelude::*;
 
     const R: RouterId = RouterId(0);
+    const PREFIX: u8 = 24;
 
     fn at(address: &str) -> Place {
         Place { ifindex: 2, address: address.parse().unwrap() }
@@ -313,7 +361,7 @@ mod tests {
     fn installed(book: &mut Addresses, place: Place, prefix: u8, tracked: bool) {
         assert_eq!(book.want(place, R, prefix, tracked), Some(Request::Add));
         assert_eq!(book.completed(place, Request::Add, Outcome::Done), None);
-        book.appeared(place);
+        book.appeared(place, prefix, true);
     }
 
     #[test]
@@ -352,12 +400,12 @@ mod tests {
         installed(&mut book, loose, 24, false);
         // The primary of a subnet goes, and the kernel takes its secondaries with it.
         assert_eq!(book.unwant(first, R), Some(Request::Remove));
-        assert_eq!(book.vanished(first), Vanished::Expected);
-        assert_eq!(book.vanished(second), Vanished::Collateral);
+        assert_eq!(book.vanished(first, PREFIX), Vanished::Expected);
+        assert_eq!(book.vanished(second, PREFIX), Vanished::Collateral);
         assert_eq!(book.retry(), vec![(second, Request::Add)]);
-        assert_eq!(book.vanished(far), Vanished::Lost(R));
-        assert_eq!(book.vanished(loose), Vanished::Untracked);
-        assert_eq!(book.vanished(at("192.0.2.1")), Vanished::Expected);
+        assert_eq!(book.vanished(far, PREFIX), Vanished::Lost(R));
+        assert_eq!(book.vanished(loose, PREFIX), Vanished::Untracked);
+        assert_eq!(book.vanished(at("192.0.2.1"), PREFIX), Vanished::Expected);
     }
 
     #[test]
@@ -366,8 +414,8 @@ mod tests {
         let vip = at("10.0.0.100");
         // Put there by us and removed by somebody else before the answer is read.
         book.want(vip, R, 24, true);
-        book.appeared(vip);
-        assert_eq!(book.vanished(vip), Vanished::Lost(R));
+        book.appeared(vip, PREFIX, true);
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Lost(R));
         assert_eq!(book.unwant(vip, R), None);
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
         assert!(!book.installed(vip) && book.settled());
@@ -376,8 +424,8 @@ mod tests {
         book.unwant(vip, R);
         book.want(vip, R, 24, true);
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
-        assert_eq!(book.vanished(vip), Vanished::Expected);
-        book.appeared(vip);
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Expected);
+        book.appeared(vip, PREFIX, true);
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
         assert!(book.installed(vip));
         // Or when it has been added again.
@@ -385,10 +433,10 @@ mod tests {
         book.want(vip, R, 24, true);
         book.completed(vip, Request::Remove, Outcome::Done);
         book.completed(vip, Request::Add, Outcome::Done);
-        assert_eq!(book.vanished(vip), Vanished::Expected);
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Expected);
         assert!(book.installed(vip));
-        book.appeared(vip);
-        assert_eq!(book.vanished(vip), Vanished::Lost(R));
+        book.appeared(vip, PREFIX, true);
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Lost(R));
     }
 
     #[test]
@@ -414,12 +462,58 @@ mod tests {
         assert_eq!(book.want(vip, other, 24, true), None);
         assert_eq!(book.unwant(vip, R), None);
         assert!(book.installed(vip) && book.settled());
-        assert_eq!(book.vanished(vip), Vanished::Lost(other));
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Lost(other));
         book.forget(vip);
         assert_eq!(book.router(vip), Some(other));
         assert_eq!(book.unwant(vip, other), None);
         book.forget(vip);
         assert_eq!(book.router(vip), None);
+    }
+
+    #[test]
+    fn what_others_put_there_is_not_removed() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        assert_eq!(book.want(vip, R, PREFIX, true), Some(Request::Add));
+        book.appeared(vip, PREFIX, false);
+        assert_eq!(book.completed(vip, Request::Add, Outcome::WasSo), None);
+        assert!(book.announce(vip, 1) && !book.is_ours(vip, PREFIX));
+        assert_eq!(book.unwant(vip, R), None);
+        assert!(book.settled());
+        // They take it away while it is needed: then it is ours.
+        assert_eq!(book.want(vip, R, PREFIX, true), Some(Request::Add));
+        book.appeared(vip, PREFIX, false);
+        book.completed(vip, Request::Add, Outcome::WasSo);
+        assert_eq!(book.vanished(vip, 32), Vanished::Expected);
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Foreign);
+        assert_eq!(book.retry(), vec![(vip, Request::Add)]);
+        book.completed(vip, Request::Add, Outcome::Done);
+        book.appeared(vip, PREFIX, true);
+        assert!(book.is_ours(vip, PREFIX));
+        // And stays so, whatever becomes of the mark.
+        book.appeared(vip, PREFIX, false);
+        assert_eq!(book.unwant(vip, R), Some(Request::Remove));
+    }
+
+    #[test]
+    fn what_bears_our_mark_is_ours_as_soon_as_that_is_known() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        book.want(vip, R, PREFIX, true);
+        book.completed(vip, Request::Add, Outcome::WasSo);
+        book.appeared(vip, PREFIX, true);
+        assert_eq!(book.unwant(vip, R), Some(Request::Remove));
+    }
+
+    #[test]
+    fn other_attributes_beside_what_others_put_there() {
+        let mut book = Addresses::default();
+        let vip = at("10.0.0.100");
+        book.want(vip, R, PREFIX, true);
+        book.completed(vip, Request::Add, Outcome::WasSo);
+        assert_eq!(book.renew(vip, 32), Some(Request::Add));
+        book.completed(vip, Request::Add, Outcome::Done);
+        assert!(book.is_ours(vip, 32));
     }
 
     #[test]
@@ -429,7 +523,7 @@ mod tests {
         installed(&mut book, vip, 24, true);
         assert_eq!(book.renew(vip, 32), Some(Request::Remove));
         assert!(!book.settled());
-        assert_eq!(book.vanished(vip), Vanished::Expected);
+        assert_eq!(book.vanished(vip, PREFIX), Vanished::Expected);
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
         assert!(book.settled() && book.installed(vip));
@@ -476,7 +570,11 @@ mod tests {
                     }),
                     4 => book.retry().first().map(|(_, request)| *request),
                     5 => book.renew(vip, 32),
-                    _ => { if under_way.is_none() && kernel { kernel = false; book.appeared(vip); book.vanished(vip); } None }
+                    _ => {
+                        let prefix = book.entries.get(&vip).map_or(PREFIX, |entry| entry.prefix);
+                        if under_way.is_none() && kernel { kernel = false; book.appeared(vip, prefix, true); book.vanished(vip, prefix); }
+                        None
+                    }
                 };
                 if let Some(request) = asked {
                     prop_assert!(under_way.is_none(), "two requests at once");

@@ -303,10 +303,16 @@ impl Extras {
         &mut self,
         handle: Handle,
         request: Request,
+        was_so: bool,
         refused: Option<String>,
     ) -> Option<Request> {
         let entry = self.entry(handle)?;
-        let outcome = if refused.is_none() { Outcome::Done } else { Outcome::Failed };
+        // What bears our mark is ours, and the kernel removes nothing that bears another one in its place.
+        let outcome = match refused {
+            None if was_so && !entry.object.is_marked() => Outcome::WasSo,
+            None => Outcome::Done,
+            Some(_) => Outcome::Failed,
+        };
         entry.refused = refused.map(Into::into);
         let next = entry.presence.completed(request, outcome);
         self.tidy(handle);
@@ -393,7 +399,7 @@ impl Extras {
     }
 
     /// What was asked for is there already: nothing will be reported.
-    pub fn was_there(&mut self, handle: Handle) {
+    pub fn reported(&mut self, handle: Handle) {
         if let Some(entry) = self.entry(handle) {
             entry.presence.appeared();
         }
@@ -494,9 +500,9 @@ mod tests {
     fn done(book: &mut Extras, asked: Vec<(Handle, Request)>) {
         for (handle, request) in asked {
             if request == Request::Add {
-                book.was_there(handle);
+                book.reported(handle);
             }
-            assert_eq!(book.completed(handle, request, None), None);
+            assert_eq!(book.completed(handle, request, false, None), None);
         }
     }
 
@@ -572,7 +578,7 @@ mod tests {
         book.set(A, &extras(&["10.1.0.0/16 dev e"], &[]));
         let (handle, request) = book.want(A)[0];
         assert_eq!(
-            book.completed(handle, request, Some("Network is unreachable".to_owned())),
+            book.completed(handle, request, false, Some("Network is unreachable".to_owned())),
             None
         );
         assert_eq!(book.refused(handle), Some("Network is unreachable"));
@@ -611,7 +617,7 @@ mod tests {
         // Whoever becomes master meanwhile gets it after that.
         assert_eq!(book.want(A).len(), 1);
         let (handle, request) = asked[0];
-        assert_eq!(book.completed(handle, request, None), Some(Request::Add));
+        assert_eq!(book.completed(handle, request, false, None), Some(Request::Add));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The interfaces of this network namespace as the kernel reports them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::addresses::Place;
 use crate::io::bpf::CaptureMode;
-use crate::io::netlink::{Event, Link};
+use crate::io::netlink::{Event, InterfaceAddress, Link};
 
 /// Whether advertisements can be received on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +31,28 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether the XDP program is there.
     pub capture: Capture,
-    /// IPv4 addresses in the kernel's order, without the virtual ones.
-    own: Vec<Ipv4Addr>,
-    /// The same of IPv6, each with whether it is still tentative.
-    own6: Vec<(Ipv6Addr, bool)>,
+    /// Its addresses in the kernel's order, without the virtual ones.
+    own: Vec<OwnAddress>,
+}
+
+/// An address that an administrator has put on an interface, for the host itself.
+#[derive(Clone, Copy, Debug)]
+struct OwnAddress {
+    address: IpAddr,
+    prefix: u8,
+    /// IPv6: nothing may be sent from it yet.
+    tentative: bool,
+    /// Its place in the kernel's order.
+    order: u64,
+}
+
+/// A virtual address on an interface, by whomever it was put there.
+#[derive(Clone, Copy, Debug)]
+struct VirtualAddress {
+    /// Whether it bears the mark of this program.
+    marked: bool,
+    /// Its place in the kernel's order.
+    order: u64,
 }
 
 /// All interfaces, by index.
@@ -43,8 +61,11 @@ pub struct Interfaces {
     by_index: BTreeMap<u32, Interface>,
     /// Addresses that move between hosts, and therefore never identify this one; in order.
     virtual_addresses: Box<[IpAddr]>,
-    /// The virtual addresses that are on an interface now, by whomever.
-    present: HashSet<Place>,
+    /// The virtual addresses that are on an interface now, by whomever, with their prefix lengths: the kernel can hold
+    /// an IPv4 address once with each.
+    present: BTreeMap<(Place, u8), VirtualAddress>,
+    /// How many addresses were seen.
+    seen: u64,
 }
 
 /// What an [`Event`] means for the routers.
@@ -60,9 +81,9 @@ pub enum Change {
         gone: bool,
     },
     /// A virtual address appeared on an interface.
-    Virtual(Place),
+    Virtual(InterfaceAddress),
     /// A virtual address disappeared from an interface.
-    VirtualGone(Place),
+    VirtualGone(InterfaceAddress),
 }
 
 impl Interfaces {
@@ -74,24 +95,34 @@ impl Interfaces {
     }
 
     /// Takes these addresses for virtual ones from now on, and no others. Returns the interfaces that seemed to own
-    /// one of them.
+    /// one of them, or own one that was virtual before.
     pub fn take_for_virtual(&mut self, mut addresses: Vec<IpAddr>) -> Vec<u32> {
         addresses.sort_unstable();
         addresses.dedup();
         self.virtual_addresses = addresses.into();
-        let mut changed = Vec::new();
-        for (&ifindex, interface) in &mut self.by_index {
-            let is_virtual = |own: IpAddr| self.virtual_addresses.binary_search(&own).is_ok();
-            let before = self.present.len();
-            let v4 = interface.own.extract_if(.., |own| is_virtual((*own).into()));
-            self.present.extend(v4.map(|own| Place { ifindex, address: own.into() }));
-            let v6 = interface.own6.extract_if(.., |(own, _)| is_virtual((*own).into()));
-            self.present.extend(v6.map(|(own, _)| Place { ifindex, address: own.into() }));
-            if self.present.len() > before {
-                changed.push(ifindex);
+        let Self { by_index, virtual_addresses, present, .. } = self;
+        let is_virtual = |address: IpAddr| virtual_addresses.binary_search(&address).is_ok();
+        let mut changed = BTreeSet::new();
+        // What this program put there stays virtual.
+        let returned = present
+            .extract_if(.., |(place, _), found| !found.marked && !is_virtual(place.address))
+            .collect::<Vec<_>>();
+        for (&ifindex, interface) in by_index.iter_mut() {
+            for own in interface.own.extract_if(.., |own| is_virtual(own.address)) {
+                let place = Place { ifindex, address: own.address };
+                let found = VirtualAddress { marked: false, order: own.order };
+                present.insert((place, own.prefix), found);
+                changed.insert(ifindex);
             }
         }
-        changed
+        for ((Place { ifindex, address }, prefix), VirtualAddress { order, .. }) in returned {
+            if let Some(interface) = by_index.get_mut(&ifindex) {
+                interface.own.push(OwnAddress { address, prefix, tentative: false, order });
+                interface.own.sort_by_key(|own| own.order);
+                changed.insert(ifindex);
+            }
+        }
+        changed.into_iter().collect()
     }
 
     /// Whether an address is one that moves between hosts.
@@ -104,41 +135,23 @@ impl Interfaces {
         match event {
             Event::Link(link) => self.link(link),
             Event::LinkGone(ifindex) => {
-                self.present.retain(|place| place.ifindex != *ifindex);
+                self.present.retain(|(place, _), _| place.ifindex != *ifindex);
                 match self.by_index.remove(ifindex) {
                     Some(_) => Change::Interface { ifindex: *ifindex, gone: true },
                     None => Change::None,
                 }
             }
-            Event::Address(at) => {
-                let place = Place { ifindex: at.ifindex, address: at.address };
-                // That of an owner is not a virtual one, but it may have been put there by us.
-                if self.is_virtual(at.address) || at.marked {
-                    self.present.insert(place);
-                    return Change::Virtual(place);
-                }
-                let Some(interface) = self.by_index.get_mut(&at.ifindex) else {
-                    return Change::None;
-                };
-                let news = match at.address {
-                    IpAddr::V4(address) => interface.own4(address),
-                    IpAddr::V6(address) => interface.own6(address, at.tentative),
-                };
-                if news {
-                    Change::Interface { ifindex: at.ifindex, gone: false }
-                } else {
-                    Change::None
-                }
-            }
+            Event::Address(at) => self.address(at),
             Event::AddressGone(at) => {
-                let place = Place { ifindex: at.ifindex, address: at.address };
-                if self.present.remove(&place) || self.is_virtual(at.address) {
-                    return Change::VirtualGone(place);
+                let key = (Place::of(at), at.prefix);
+                if self.present.remove(&key).is_some() || self.is_virtual(at.address) {
+                    return Change::VirtualGone(*at);
                 }
                 match self.by_index.get_mut(&at.ifindex) {
                     Some(interface) => {
-                        interface.own.retain(|own| IpAddr::V4(*own) != at.address);
-                        interface.own6.retain(|(own, _)| IpAddr::V6(*own) != at.address);
+                        interface
+                            .own
+                            .retain(|own| (own.address, own.prefix) != (at.address, at.prefix));
                         Change::Interface { ifindex: at.ifindex, gone: false }
                     }
                     None => Change::None,
@@ -150,6 +163,28 @@ impl Interfaces {
             | Event::RuleGone(_)
             | Event::RoutesOverrun
             | Event::Overrun => Change::None,
+        }
+    }
+
+    fn address(&mut self, at: &InterfaceAddress) -> Change {
+        self.seen += 1;
+        let key = (Place::of(at), at.prefix);
+        let interface = self.by_index.get_mut(&at.ifindex);
+        // That of an owner is not a virtual one, but it may have been put there by us.
+        if at.marked || self.virtual_addresses.binary_search(&at.address).is_ok() {
+            let order = self.present.get(&key).map_or(self.seen, |known| known.order);
+            self.present.insert(key, VirtualAddress { marked: at.marked, order });
+            if let Some(interface) = interface {
+                interface.own.retain(|own| (own.address, own.prefix) != (at.address, at.prefix));
+            }
+            return Change::Virtual(*at);
+        }
+        // Somebody may have taken the mark away.
+        let order = self.present.remove(&key).map_or(self.seen, |known| known.order);
+        if interface.is_some_and(|interface| interface.own(at, order)) {
+            Change::Interface { ifindex: at.ifindex, gone: false }
+        } else {
+            Change::None
         }
     }
 
@@ -167,8 +202,7 @@ impl Interfaces {
             }
             None => {
                 let capture = Capture::Detached;
-                let interface =
-                    Interface { name, up, mac, mtu, capture, own: Vec::new(), own6: Vec::new() };
+                let interface = Interface { name, up, mac, mtu, capture, own: Vec::new() };
                 self.by_index.insert(ifindex, interface);
                 true
             }
@@ -181,7 +215,6 @@ impl Interfaces {
         self.present.clear();
         for interface in self.by_index.values_mut() {
             interface.own.clear();
-            interface.own6.clear();
         }
     }
 
@@ -215,26 +248,26 @@ impl Interfaces {
 
     /// Whether a virtual address is on its interface, by whomever it was put there.
     pub fn has(&self, place: Place) -> bool {
-        self.present.contains(&place)
+        self.found(place).next().is_some()
+    }
+
+    /// How a virtual address is on its interface: the prefix lengths, and whether it bears the mark of this program.
+    pub fn found(&self, place: Place) -> impl Iterator<Item = (u8, bool)> {
+        let found = self.present.range((place, 0)..=(place, u8::MAX));
+        found.map(|((_, prefix), address)| (*prefix, address.marked))
     }
 
     /// Whether an address is the interface's own, put there by an administrator.
     pub fn owns(&self, place: Place) -> bool {
-        let Some(interface) = self.get(place.ifindex) else { return false };
-        match place.address {
-            IpAddr::V4(v4) => interface.own.contains(&v4),
-            IpAddr::V6(v6) => interface.own6.iter().any(|(own, _)| *own == v6),
-        }
+        self.get(place.ifindex)
+            .is_some_and(|on| on.own.iter().any(|own| own.address == place.address))
     }
 
     /// Whether an address is on its interface and known to be unique there, so that it can be sent from.
     pub fn usable(&self, place: Place) -> bool {
         let Some(interface) = self.get(place.ifindex) else { return false };
-        let own6 = |v6| interface.own6.iter().find(|(own, _)| *own == v6);
-        match place.address {
-            IpAddr::V6(v6) if own6(v6).is_some_and(|(_, tentative)| *tentative) => false,
-            IpAddr::V4(_) | IpAddr::V6(_) => self.carries(place),
-        }
+        let own = interface.own.iter().find(|own| own.address == place.address);
+        own.is_none_or(|own| !own.tentative) && self.carries(place)
     }
 
     /// Whether an address is on its interface, be it a virtual one or one of the interface's own, as those of
@@ -247,37 +280,41 @@ impl Interfaces {
 impl Interface {
     /// The address to send from: the first one that is not virtual.
     pub fn source(&self) -> Option<Ipv4Addr> {
-        self.own.first().copied()
+        self.own.iter().find_map(|own| match own.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
     }
 
     /// The IPv6 address to send from: the first link-local one that is not virtual and known to be unique (RFC 9568
     /// section 7.2).
     pub fn source6(&self) -> Option<Ipv6Addr> {
-        let usable =
-            |(own, tentative): &&(Ipv6Addr, bool)| own.is_unicast_link_local() && !tentative;
-        self.own6.iter().find(usable).map(|(own, _)| *own)
+        self.link_local().find(|(_, tentative)| !tentative).map(|(address, _)| address)
     }
 
     /// Whether a link-local address of its own is still being looked at for duplicates.
     pub fn tentative6(&self) -> bool {
-        self.own6.iter().any(|(own, tentative)| own.is_unicast_link_local() && *tentative)
+        self.link_local().any(|(_, tentative)| tentative)
     }
 
-    /// Whether that is news.
-    fn own4(&mut self, address: Ipv4Addr) -> bool {
-        let news = !self.own.contains(&address);
-        if news {
-            self.own.push(address);
-        }
-        news
+    /// Its own link-local IPv6 addresses, and whether each is tentative.
+    fn link_local(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> {
+        self.own.iter().filter_map(|own| match own.address {
+            IpAddr::V6(address) => {
+                address.is_unicast_link_local().then_some((address, own.tentative))
+            }
+            IpAddr::V4(_) => None,
+        })
     }
 
-    /// Whether that is news.
-    fn own6(&mut self, address: Ipv6Addr, tentative: bool) -> bool {
-        match self.own6.iter_mut().find(|(own, _)| *own == address) {
-            Some((_, known)) => std::mem::replace(known, tentative) != tentative,
+    /// Takes an address for its own. Whether that is news.
+    fn own(&mut self, at: &InterfaceAddress, order: u64) -> bool {
+        let InterfaceAddress { address, prefix, tentative, .. } = *at;
+        let same = |own: &&mut OwnAddress| (own.address, own.prefix) == (address, prefix);
+        match self.own.iter_mut().find(same) {
+            Some(own) => std::mem::replace(&mut own.tentative, tentative) != tentative,
             None => {
-                self.own6.push((address, tentative));
+                self.own.push(OwnAddress { address, prefix, tentative, order });
                 true
             }
         }
@@ -332,11 +369,17 @@ mod tests {
         assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
         let place = Place { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
         assert!(table.has(place) && !table.owns(place));
+        assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false)]);
+        // And is one again in the kernel's order, when that was a mistake.
+        assert_eq!(table.take_for_virtual(Vec::new()), [2]);
+        assert!(!table.has(place) && table.owns(place));
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
-        assert_eq!(
-            table.apply(&Event::AddressGone(address("10.0.0.1"))),
-            Change::VirtualGone(place)
-        );
+        // But not what this program put there.
+        table.apply(&Event::Address(InterfaceAddress { marked: true, ..address("10.0.0.100") }));
+        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
+        let gone = InterfaceAddress { marked: true, ..address("10.0.0.100") };
+        assert_eq!(table.apply(&Event::AddressGone(gone)), Change::VirtualGone(gone));
     }
 
     #[test]
@@ -362,11 +405,24 @@ mod tests {
         let mut table = table();
         let place = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
         let come = table.apply(&Event::Address(address("10.0.0.100")));
-        assert_eq!(come, Change::Virtual(place));
+        assert_eq!(come, Change::Virtual(address("10.0.0.100")));
         assert!(table.has(place));
         let gone = table.apply(&Event::AddressGone(address("10.0.0.100")));
-        assert_eq!(gone, Change::VirtualGone(place));
+        assert_eq!(gone, Change::VirtualGone(address("10.0.0.100")));
         assert!(!table.has(place));
+    }
+
+    #[test]
+    fn an_address_is_there_once_with_each_prefix_length() {
+        let mut table = table();
+        let place = Place { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        let ours = InterfaceAddress { prefix: 32, marked: true, ..address("10.0.0.100") };
+        table.apply(&Event::Address(address("10.0.0.100")));
+        table.apply(&Event::Address(ours));
+        assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false), (32, true)]);
+        table.apply(&Event::AddressGone(ours));
+        assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false)]);
+        assert!(table.has(place));
     }
 
     #[test]

@@ -38,12 +38,13 @@ impl Daemon {
                 self.attach(ifindex);
             }
         }
-        let believed: Vec<Place> = self.addresses.present().collect();
-        for place in believed {
+        let believed: Vec<(Place, u8)> = self.addresses.present().collect();
+        for (place, prefix) in believed {
+            let found = self.interfaces.found(place).find(|(found, _)| *found == prefix);
             // Listed or not: what was reported before does not matter any more.
-            self.addresses.appeared(place);
-            if !self.interfaces.has(place) {
-                self.vanished(place);
+            self.addresses.appeared(place, prefix, found.is_some_and(|(_, marked)| marked));
+            if found.is_none() {
+                self.vanished(place, prefix);
             }
         }
         for id in self.ids() {
@@ -94,13 +95,17 @@ impl Daemon {
         let announce = self.to_announce_on(event);
         match self.interfaces.apply(event) {
             Change::None => {}
-            Change::Virtual(place) => {
-                self.addresses.appeared(place);
+            Change::Virtual(at) => {
+                let place = Place::of(&at);
+                self.addresses.appeared(place, at.prefix, at.marked);
                 self.source_changed(place);
+                self.foreign_changed(&at);
             }
-            Change::VirtualGone(place) => {
-                self.vanished(place);
+            Change::VirtualGone(at) => {
+                let place = Place::of(&at);
+                self.vanished(place, at.prefix);
                 self.source_changed(place);
+                self.foreign_changed(&at);
             }
             Change::Interface { ifindex, gone: true } => {
                 if let Err(error) = self.kernel.detach(ifindex) {
@@ -250,6 +255,7 @@ impl Daemon {
             let ifindex = self.router(id).ifindex().unwrap_or_default();
             self.publish(id, |info| info.ifindex = ifindex);
         }
+        self.look_for_foreign(id);
         if self.routers[id.0 as usize].report(link) {
             let capture = self.capture(id);
             self.publish(id, |info| info.capture = capture);

@@ -11,7 +11,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::addresses::Request;
-use super::vips::is_absent;
 use super::{Daemon, Error, STOP_PATIENCE};
 use crate::engine::types::{Priority, RouterId, State};
 use crate::io::netlink::{Answer, Ask, Batch, Report, Subject};
@@ -141,7 +140,7 @@ impl Daemon {
         let Subject::Address(at) = &answer.subject else { return None };
         let place = super::addresses::Place { ifindex: at.ifindex, address: at.address };
         if let Err(error) = &answer.result
-            && !is_absent(error)
+            && !error.is_absent()
         {
             log::error!("cannot remove {}: {error}", self.describe(place));
         }

@@ -7,10 +7,22 @@ pub use crate::io::netlink::Request;
 /// How a request went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is now as requested, be it because it was so before.
+    /// It is now as requested.
     Done,
+    /// It was as requested before: an address that is to be added is there already, and by whom is not known.
+    WasSo,
     /// The kernel refused, or the answer was lost.
     Failed,
+}
+
+impl Outcome {
+    /// Whether what a request was about is there now.
+    pub fn is_there(self, request: Request) -> bool {
+        match (request, self) {
+            (Request::Add, Self::Done | Self::WasSo) | (Request::Remove, Self::Failed) => true,
+            (Request::Add, Self::Failed) | (Request::Remove, Self::Done | Self::WasSo) => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +39,8 @@ enum State {
 pub struct Presence {
     wanted: bool,
     state: State,
+    /// Whether we put it there. What others put there is never removed.
+    ours: bool,
     /// The kernel reported it since it is being added, so that its end would be news. Until then what it reports is
     /// the end of the one before: notifications and answers come on different sockets.
     seen: bool,
@@ -44,14 +58,17 @@ impl Presence {
     /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is asked
     /// until [`Self::next_request`].
     pub fn completed(&mut self, request: Request, outcome: Outcome) -> Option<Request> {
-        let now_present = match (request, outcome) {
-            (Request::Add, Outcome::Done) | (Request::Remove, Outcome::Failed) => true,
-            (Request::Add, Outcome::Failed) | (Request::Remove, Outcome::Done) => false,
-        };
+        let now_present = outcome.is_there(request);
         let lost = std::mem::take(&mut self.lost);
         self.state = if now_present && !lost { State::Present } else { State::Absent };
+        match (request, outcome) {
+            (Request::Add, Outcome::Done) => self.ours = !lost,
+            (Request::Remove, Outcome::Done | Outcome::WasSo) => self.ours = false,
+            // In doubt whether it was still there, ours was added again.
+            (Request::Add, Outcome::WasSo) | (_, Outcome::Failed) => {}
+        }
         match outcome {
-            Outcome::Done => self.next_request(),
+            Outcome::Done | Outcome::WasSo => self.next_request(),
             Outcome::Failed => None,
         }
     }
@@ -64,6 +81,10 @@ impl Presence {
                 self.seen = false;
                 self.lost = false;
                 Some(Request::Add)
+            }
+            (false, State::Present) if !self.ours => {
+                self.state = State::Absent;
+                None
             }
             (false, State::Present) => {
                 self.state = State::Removing;
@@ -84,7 +105,10 @@ impl Presence {
     /// its end.
     pub fn vanished(&mut self) -> bool {
         match self.state {
-            State::Present if self.seen => self.state = State::Absent,
+            State::Present if self.seen => {
+                self.state = State::Absent;
+                self.ours = false;
+            }
             // It may overtake the answer.
             State::Adding if self.seen => self.lost = true,
             State::Present | State::Adding | State::Absent | State::Removing => return false,
@@ -125,8 +149,39 @@ impl Presence {
     pub fn is_settled(&self) -> bool {
         match self.state {
             State::Absent => true,
-            State::Present => self.wanted,
+            State::Present => self.wanted || !self.ours,
             State::Adding | State::Removing => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_put_there_is_not_removed() {
+        let mut foreign = Presence::default();
+        assert_eq!(foreign.want(true), Some(Request::Add));
+        assert_eq!(foreign.completed(Request::Add, Outcome::WasSo), None);
+        assert!(foreign.is_there());
+        assert_eq!(foreign.want(false), None);
+        assert!(foreign.is_settled() && !foreign.is_there());
+    }
+
+    #[test]
+    fn what_is_ours_stays_ours_in_doubt() {
+        let mut ours = Presence::default();
+        ours.want(true);
+        ours.completed(Request::Add, Outcome::Done);
+        assert!(ours.doubt());
+        assert_eq!(ours.next_request(), Some(Request::Add));
+        ours.completed(Request::Add, Outcome::WasSo);
+        assert_eq!(ours.want(false), Some(Request::Remove));
+        ours.completed(Request::Remove, Outcome::Done);
+        // Somebody else's now.
+        ours.want(true);
+        ours.completed(Request::Add, Outcome::WasSo);
+        assert_eq!(ours.want(false), None);
     }
 }

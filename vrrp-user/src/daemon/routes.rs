@@ -157,7 +157,7 @@ impl Daemon {
                 // It went with the interface.
                 Request::Remove => None,
             };
-            return self.extra_is(handle, request, refused);
+            return self.extra_is(handle, request, false, refused);
         }
         let index = |dev: &str| self.interfaces.by_name(dev).map_or(0, |(ifindex, _)| ifindex);
         let object = match object {
@@ -188,19 +188,21 @@ impl Daemon {
         handle: Handle,
         request: Request,
         result: Result<(), netlink::Error>,
+        ours: bool,
     ) {
         let errno = result.as_ref().err().and_then(netlink::Error::errno);
-        if (request, errno) == (Request::Add, Some(libc::EEXIST)) {
-            self.belongings.book.was_there(handle);
+        let was_so = (request, errno) == (Request::Add, Some(libc::EEXIST));
+        if was_so {
+            self.belongings.book.reported(handle);
         }
         let refused = match (request, result, errno) {
             (_, Ok(()), _)
             | (Request::Add, Err(_), Some(libc::EEXIST))
             | (Request::Remove, Err(_), Some(libc::ESRCH | libc::ENOENT)) => None,
-            (Request::Remove, Err(error), _) if super::vips::is_absent(&error) => None,
+            (Request::Remove, Err(error), _) if error.is_absent() => None,
             (Request::Add | Request::Remove, Err(error), _) => Some(error.to_string()),
         };
-        self.extra_is(handle, request, refused);
+        self.extra_is(handle, request, was_so && !ours, refused);
     }
 
     /// The answer to a request to remove what may have been left behind.
@@ -209,15 +211,22 @@ impl Daemon {
         handle: Handle,
         request: Request,
         result: Result<(), netlink::Error>,
+        ours: bool,
     ) {
         if let (Ok(()), Some(object)) = (&result, self.belongings.book.object(handle)) {
             log::info!("removed left-over {object}");
         }
-        self.extra_answered(handle, request, result);
+        self.extra_answered(handle, request, result, ours);
     }
 
-    /// Takes note of how a request went, and says what is new about it.
-    fn extra_is(&mut self, handle: Handle, request: Request, refused: Option<String>) {
+    /// Takes note of how a request went, and says what is new about it. `was_so`: it was so before, not by us.
+    fn extra_is(
+        &mut self,
+        handle: Handle,
+        request: Request,
+        was_so: bool,
+        refused: Option<String>,
+    ) {
         if let (Some(why), Some(object)) = (&refused, self.belongings.book.object(handle)) {
             let (counter, verb) = match (object, request) {
                 (Object::Address(_), Request::Add) => (Counter::AddressAddFailed, "add"),
@@ -244,7 +253,7 @@ impl Daemon {
         ) {
             log::info!("{object} is there now, after: {why}");
         }
-        if let Some(next) = self.belongings.book.completed(handle, request, refused) {
+        if let Some(next) = self.belongings.book.completed(handle, request, was_so, refused) {
             self.ask_extra(handle, next);
         }
     }

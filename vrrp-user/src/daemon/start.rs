@@ -273,7 +273,7 @@ impl Daemon {
         for diagnostic in &diagnostics {
             log::warn!("{diagnostic}");
         }
-        let netlink = Netlink::open(scheduling.below()).await?;
+        let netlink = Netlink::open(scheduling.below(), &instance.runtime_dir()).await?;
         let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
         let mut names = HashSet::new();
         let fingerprints = config.fingerprints();
@@ -347,6 +347,7 @@ impl Daemon {
             interfaces: Interfaces::new(virtual_addresses),
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
+            foreign: BTreeMap::new(),
             watch: Watch::default(),
             log_limit: LogLimit::default(),
             tracking,

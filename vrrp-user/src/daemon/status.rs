@@ -247,6 +247,7 @@ impl Daemon {
         let mut problems: Vec<String> = router.link_problem().into_iter().collect();
         problems.extend(self.fault_words(id));
         problems.extend(self.disabled_words(id));
+        problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
         if state == State::Master && since > ADDING {
             let missing =
                 self.places(id).into_iter().filter(|(place, _)| !self.interfaces.carries(*place));

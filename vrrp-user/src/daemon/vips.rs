@@ -4,21 +4,18 @@ use super::addresses::{Outcome, Place, Request, Vanished};
 use super::extras::Handle;
 use super::{Counter, Daemon, Error};
 use crate::engine::types::{Lost, RouterId};
-use crate::io::netlink::{self, Answer, Ask, InterfaceAddress, Report, Subject};
+use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Report, Subject};
 use crate::io::timer;
 
 impl Daemon {
-    /// Takes away virtual addresses that a daemon left behind that could not clean up.
+    /// Takes away virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others
+    /// put there stays.
     pub(super) async fn remove_leftovers(&mut self) -> Result<(), Error> {
         let mut missing = 0;
         for id in self.ids() {
-            for (place, _) in self.places(id) {
-                if self.interfaces.has(place)
-                    && let Some(address) = self.router(id).request(place, &self.interfaces)
-                {
-                    self.netlink.ask(Ask::address(Request::Remove, address));
-                    missing += 1;
-                }
+            for request in self.left_over_requests(id) {
+                self.netlink.ask(Ask::address(Request::Remove, request));
+                missing += 1;
             }
         }
         missing += self.remove_left_extras();
@@ -26,13 +23,13 @@ impl Daemon {
             match self.netlink.next().await {
                 Report::Answers(answers) => {
                     missing -= answers.len().min(missing);
-                    for Answer { request, subject, result } in answers {
+                    for Answer { request, subject, result, ours } in answers {
                         match subject {
                             Subject::Address(at) => self.left_over(&at, &result),
                             Subject::Extra(number) => {
                                 self.asked = self.asked.saturating_sub(1);
                                 self.notifier.answered(1);
-                                self.left_extra(Handle(number), request, result);
+                                self.left_extra(Handle(number), request, result, ours);
                             }
                         }
                     }
@@ -46,15 +43,36 @@ impl Daemon {
         Ok(())
     }
 
+    /// How to remove what bears our mark where a router's addresses belong.
+    pub(super) fn left_over_requests(&self, id: RouterId) -> Vec<AddressRequest> {
+        let mut requests = Vec::new();
+        for (place, _) in self.places(id) {
+            let found = self.interfaces.found(place).filter(|(_, marked)| *marked);
+            requests.extend(found.map(|(prefix, _)| {
+                let configured = self.router(id).request(place, &self.interfaces);
+                configured.filter(|request| request.at.prefix == prefix).unwrap_or_else(|| {
+                    AddressRequest::plain(InterfaceAddress {
+                        ifindex: place.ifindex,
+                        address: place.address,
+                        prefix,
+                        marked: true,
+                        tentative: false,
+                    })
+                })
+            }));
+        }
+        requests
+    }
+
     fn left_over(&mut self, at: &InterfaceAddress, result: &Result<(), netlink::Error>) {
-        let place = Place { ifindex: at.ifindex, address: at.address };
+        let place = Place::of(at);
         match result {
             Ok(()) => {
                 log::info!("removed left-over {}", self.describe(place));
                 // Not only when the notification comes, or it would seem to be there until then.
                 self.changed(&netlink::Event::AddressGone(*at));
             }
-            Err(error) if is_absent(error) => {}
+            Err(error) if error.is_absent() => {}
             Err(error) => {
                 log::error!("left-over {}: {error}", self.describe(place));
                 self.count(Counter::AddressRemoveFailed);
@@ -133,6 +151,9 @@ impl Daemon {
         };
         let address = parting.or_else(|| self.router(id).request(place, &self.interfaces));
         let Some(address) = address else { return };
+        if request == Request::Add {
+            self.addresses.adding(place, address.at.prefix);
+        }
         self.netlink.ask(Ask::address(request, address));
         self.asked += 1;
         self.notifier.asked();
@@ -141,10 +162,12 @@ impl Daemon {
     pub(super) fn answered(&mut self, answers: Vec<Answer>) {
         self.asked = self.asked.saturating_sub(answers.len());
         let count = answers.len();
-        for Answer { request, subject, result } in answers {
+        for Answer { request, subject, result, ours } in answers {
             match subject {
-                Subject::Address(at) => self.completed(request, at, &result),
-                Subject::Extra(number) => self.extra_answered(Handle(number), request, result),
+                Subject::Address(at) => self.completed(request, at, &result, ours),
+                Subject::Extra(number) => {
+                    self.extra_answered(Handle(number), request, result, ours);
+                }
             }
         }
         self.flush();
@@ -156,16 +179,18 @@ impl Daemon {
         request: Request,
         at: InterfaceAddress,
         result: &Result<(), netlink::Error>,
+        ours: bool,
     ) {
-        let place = Place { ifindex: at.ifindex, address: at.address };
+        let place = Place::of(&at);
         let outcome = match (request, result) {
             (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
             (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => {
                 // Nothing will be reported.
-                self.addresses.appeared(place);
-                Outcome::Done
+                self.addresses.appeared(place, at.prefix, false);
+                let marked = self.interfaces.found(place).any(|found| found == (at.prefix, true));
+                if ours || marked { Outcome::Done } else { Outcome::WasSo }
             }
-            (Request::Remove, Err(error)) if is_absent(error) => Outcome::Done,
+            (Request::Remove, Err(error)) if error.is_absent() => Outcome::WasSo,
             (Request::Add, Err(error)) => {
                 log::error!("cannot add {}: {error}", self.describe(place));
                 self.count(Counter::AddressAddFailed);
@@ -178,7 +203,8 @@ impl Daemon {
             }
         };
         let next = self.addresses.completed(place, request, outcome);
-        if let (Request::Remove, Outcome::Done) = (request, outcome)
+        if !outcome.is_there(request)
+            && request == Request::Remove
             && self.parting.remove(&place).is_some()
         {
             self.addresses.forget(place);
@@ -188,7 +214,7 @@ impl Daemon {
         }
         match outcome {
             Outcome::Failed => self.retry_soon(),
-            Outcome::Done => {
+            Outcome::Done | Outcome::WasSo => {
                 let rounds = self.addresses.take_rounds(place);
                 for _ in 0..rounds {
                     self.garp(place);
@@ -205,8 +231,8 @@ impl Daemon {
         format!("{} dev {dev}", place.address)
     }
 
-    pub(super) fn vanished(&mut self, place: Place) {
-        let vanished = self.addresses.vanished(place);
+    pub(super) fn vanished(&mut self, place: Place, prefix: u8) {
+        let vanished = self.addresses.vanished(place, prefix);
         if let (true, Some(id)) = (vanished != Vanished::Expected, self.addresses.router(place)) {
             self.extras_of(id);
         }
@@ -214,6 +240,13 @@ impl Daemon {
             Vanished::Expected => {}
             Vanished::Collateral => {
                 log::info!("{} went with its subnet; adding it again", self.describe(place));
+                self.retry_addresses();
+            }
+            Vanished::Foreign => {
+                log::info!(
+                    "{}, which others had put there, was removed; adding it",
+                    self.describe(place)
+                );
                 self.retry_addresses();
             }
             Vanished::Untracked => {
@@ -240,9 +273,4 @@ impl Daemon {
             self.ask(place, request);
         }
     }
-}
-
-/// The address or its interface is not there: what was asked for is the case.
-pub(super) fn is_absent(error: &netlink::Error) -> bool {
-    matches!(error.errno(), Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
 }

@@ -6,11 +6,13 @@
 mod batch;
 mod extra;
 pub(super) mod once;
+mod record;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::batch::BATCH;
 pub use self::batch::Batch;
 pub use self::extra::{RouteKey, RouteRequest, RouteSeen, RuleKey};
+use self::record::Record;
 use super::sched;
 use crate::config::model::{AddressFlags, Rule, Scheduling};
 
@@ -71,6 +74,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The address or its interface is not there.
+    pub fn is_absent(&self) -> bool {
+        is_absent(self.errno())
+    }
+
     /// The kernel's error number, when that is what it is.
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -243,6 +251,9 @@ pub struct Answer {
     pub subject: Subject,
     /// What the kernel said.
     pub result: Result<(), Error>,
+    /// It was there before, bears no mark, and was put there by this daemon all the same, or by one before it that was
+    /// killed.
+    pub ours: bool,
 }
 
 /// What the thread has to say.
@@ -267,6 +278,11 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
+/// Whether an error number says that an address or its interface is not there.
+fn is_absent(errno: Option<i32>) -> bool {
+    matches!(errno, Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
+}
+
 /// The thread's other end.
 pub struct Netlink {
     asks: mpsc::UnboundedSender<Ask>,
@@ -276,11 +292,13 @@ pub struct Netlink {
 
 impl Netlink {
     /// Opens the sockets, subscribes to link and address changes, and starts the thread, which
-    /// [`Report::Everything`] is the first word of. It ends when this is dropped.
+    /// [`Report::Everything`] is the first word of. It ends when this is dropped. `runtime_dir` holds the record of what
+    /// bears no mark.
     ///
     /// # Errors
     /// [`Error::Open`].
-    pub async fn open(scheduling: Scheduling) -> Result<Self, Error> {
+    pub async fn open(scheduling: Scheduling, runtime_dir: &Path) -> Result<Self, Error> {
+        let record = Record::path(runtime_dir);
         let (asks, asked) = mpsc::unbounded_channel();
         let (report, reports) = mpsc::unbounded_channel();
         let (opened, open) = oneshot::channel();
@@ -293,7 +311,7 @@ impl Netlink {
                 Err(error) => return drop(opened.send(Err(Error::Open(error)))),
             };
             runtime.block_on(async {
-                let worker = Worker::open(asked, report);
+                let worker = Worker::open(asked, report, record);
                 let (worker, result) = match worker {
                     Ok(worker) => (Some(worker), Ok(nix::unistd::gettid().as_raw())),
                     Err(error) => (None, Err(error)),
@@ -336,6 +354,7 @@ struct Worker {
     handle: Handle,
     notifications: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
     batch: Batch,
+    record: Record,
     asked: mpsc::UnboundedReceiver<Ask>,
     report: mpsc::UnboundedSender<Report>,
     /// Notifications were lost, and reading everything failed since then.
@@ -349,9 +368,11 @@ impl Worker {
     fn open(
         asked: mpsc::UnboundedReceiver<Ask>,
         report: mpsc::UnboundedSender<Report>,
+        record: PathBuf,
     ) -> Result<Self, Error> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let batch = Batch::open().map_err(Error::Open)?;
+        let mut batch = Batch::open().map_err(Error::Open)?;
+        let record = Record::open(record, batch.keeps_marks());
         let (mut lists, handle, _) = new_connection().map_err(Error::Open)?;
         let (mut monitor, _, notifications) =
             new_multicast_connection(&groups).map_err(Error::Open)?;
@@ -362,7 +383,7 @@ impl Worker {
         }
         tokio::spawn(lists);
         tokio::spawn(monitor);
-        Ok(Self { handle, notifications, batch, asked, report, stale: false, routes: None })
+        Ok(Self { handle, notifications, batch, record, asked, report, stale: false, routes: None })
     }
 
     async fn serve(mut self) {
@@ -376,7 +397,10 @@ impl Worker {
                         return;
                     }
                     self.watch_routes(&asks);
-                    Report::Answers(self.batch.carry_out(&asks))
+                    let before = self.record.begin(&asks);
+                    let mut answers = self.batch.carry_out(&asks);
+                    self.record.end(&asks, &before, &mut answers);
+                    Report::Answers(answers)
                 }
                 message = next_of(&mut self.routes) => {
                     let mut events = Vec::new();
@@ -398,6 +422,9 @@ impl Worker {
                         && let Ok((message, _)) = self.notifications.try_recv()
                     {
                         events.extend(event(message));
+                    }
+                    for event in &mut events {
+                        self.record.event(event);
                     }
                     if events.contains(&Event::Overrun) {
                         if self.report.send(Report::Events(events)).is_err() {
@@ -451,7 +478,10 @@ impl Worker {
 
     async fn everything(&mut self) -> Report {
         let report = match (self.links().await, self.addresses().await) {
-            (Ok(links), Ok(addresses)) => Report::Everything(links, addresses),
+            (Ok(links), Ok(mut addresses)) => {
+                self.record.everything(&mut addresses);
+                Report::Everything(links, addresses)
+            }
             (Err(error), _) | (_, Err(error)) => Report::Unknown(error),
         };
         self.stale = matches!(report, Report::Unknown(_));

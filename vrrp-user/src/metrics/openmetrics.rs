@@ -164,6 +164,12 @@ impl Snapshot {
             }),
         )?;
         families.gauges(
+            "router_foreign_addresses",
+            "Virtual addresses of the router that others have put on this host",
+            None,
+            each().map(|(labels, (_, info, _))| (labels, i64::from(info.foreign_addresses))),
+        )?;
+        families.gauges(
             "router_state_change_timestamp",
             "Time of the last change of state, since 1970",
             Some(&Unit::Seconds),

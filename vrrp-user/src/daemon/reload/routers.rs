@@ -8,6 +8,7 @@ use super::{PART, PART_COMPARED, Prepared, UnderWay};
 use crate::config::model;
 use crate::control::api::{ChangedRouter, RouterName};
 use crate::daemon::Daemon;
+use crate::daemon::addresses::Place;
 use crate::daemon::router::{Router, centisecs, version_number};
 use crate::daemon::start::shared;
 use crate::engine::types::{Priority, RouterId, RouterSpec, State};
@@ -168,6 +169,7 @@ impl Daemon {
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
             let (ifindex, group) = (self.router(id).ifindex(), self.router(id).group());
             self.router_mut(id).bury();
+            self.foreign.remove(&id);
             if group != self.router(id).family().group() {
                 groups.insert((ifindex, group));
             }
@@ -228,14 +230,6 @@ impl Daemon {
         self.publish(id, |published| *published = info);
         self.allow_peers(id);
         self.engine.add_router(id, spec);
-        // As at the start: an address that somebody has left there is not this router's yet.
-        for (place, address) in self.requests(id) {
-            if self.interfaces.has(place) && self.addresses.router(place).is_none() {
-                self.netlink.ask(Ask::address(Request::Remove, address));
-                self.asked += 1;
-                self.notifier.asked();
-            }
-        }
         let devs: HashSet<String> = {
             let router = self.router(id);
             let devs = router.addresses().map(|address| router.dev(address).to_owned());
@@ -245,6 +239,14 @@ impl Daemon {
             self.attach_by_name(&dev);
         }
         self.evaluate(id);
+        // As at the start: an address that a daemon has left there is not this router's yet.
+        for address in self.left_over_requests(id) {
+            if self.addresses.router(Place::of(&address.at)).is_none() {
+                self.netlink.ask(Ask::address(Request::Remove, address));
+                self.asked += 1;
+                self.notifier.asked();
+            }
+        }
         if let Some(problem) = self.router(id).link_problem() {
             log::error!("{}: {problem}", self.router(id).place());
         }

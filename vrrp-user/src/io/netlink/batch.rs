@@ -7,24 +7,28 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
-use super::{ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, extra, message};
+use super::{ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, extra, message, once};
 
 /// Requests in one datagram. Their answers must fit the receive buffer, and whoever else waits for the
 /// kernel's routing lock should get it now and then.
 pub const BATCH: usize = 128;
+/// The attribute of an address that tells who has put it there (linux/if_addr.h).
+const IFA_PROTO: u16 = 11;
 /// Octets of the longest answer by far: with `NETLINK_CAP_ACK` it holds two headers and an error number.
 const ANSWER_LEN: usize = 4096;
 
@@ -66,6 +70,30 @@ impl Batch {
         asks.chunks(BATCH).flat_map(|asks| self.datagram(asks)).collect()
     }
 
+    /// Whether the kernel keeps the mark of an address (`IFA_PROTO`, since Linux 5.18). One that does finds fault with
+    /// an empty one before it looks for an interface that is not there; one that does not passes it over.
+    pub fn keeps_marks(&mut self) -> bool {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = 32;
+        message.attributes = vec![
+            AddressAttribute::Local(Ipv4Addr::UNSPECIFIED.into()),
+            AddressAttribute::Other(DefaultNla::new(IFA_PROTO, Vec::new())),
+        ];
+        self.sequence = self.sequence.wrapping_add(1);
+        self.out = once::octets(
+            RouteNetlinkMessage::NewAddress(message),
+            NLM_F_REQUEST | NLM_F_ACK,
+            self.sequence,
+        );
+        let mut results = [None];
+        if self.send().is_ok() {
+            self.receive(self.sequence, &mut results);
+        }
+        let errno = results.into_iter().flatten().next().and_then(Result::err);
+        errno.and_then(|error| error.errno()) != Some(libc::ENODEV)
+    }
+
     fn datagram(&mut self, asks: &[Ask]) -> Vec<Answer> {
         let first = self.sequence.wrapping_add(1);
         self.out.clear();
@@ -93,6 +121,7 @@ impl Batch {
             request: ask.request,
             subject: ask.subject,
             result: result.unwrap_or(Err(Error::NoAnswer)),
+            ours: false,
         });
         answers.collect()
     }
@@ -255,6 +284,12 @@ mod tests {
         assert!(answers(&[]).is_empty());
         assert!(answers(&[0xff; 40]).is_empty());
         assert!(answers(&[0; 3]).is_empty());
+    }
+
+    /// On the kernels that this runs on; without the right to ask it is assumed.
+    #[test]
+    fn the_kernel_keeps_marks() {
+        assert!(Batch::open().unwrap().keeps_marks());
     }
 
     /// Harmless without any right: there is no such interface.

@@ -416,7 +416,7 @@ mod tests {
     use netlink_packet_route::RouteNetlinkMessage;
 
     fn octets(message: RouteNetlinkMessage) -> Vec<u8> {
-        once::octets(message, 0)
+        once::octets(message, 0, 0)
     }
 
     fn request(line: &str) -> RouteRequest {

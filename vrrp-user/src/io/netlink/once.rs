@@ -21,7 +21,7 @@ pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
-    socket.send(&octets(question, NLM_F_REQUEST), 0)?;
+    socket.send(&octets(question, NLM_F_REQUEST, 0), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     Ok(answer)
 }
@@ -33,8 +33,9 @@ pub(in crate::io) fn read(answer: &[u8]) -> Option<RouteNetlinkMessage> {
 }
 
 /// A message of its own, with its header.
-pub(in crate::io) fn octets(body: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
+pub(in crate::io) fn octets(body: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
+    header.sequence_number = sequence;
     header.flags = flags;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
     message.finalize();
