@@ -24,9 +24,16 @@ impl Parser<'_> {
             Some(Ok(prefix)) => prefix,
             Some(Err(bad)) => {
                 let full = text::full_prefix(ip);
-                let message = format!("`{bad}` is no prefix length; /{full} is used");
-                self.warning(line.at(), message, "write it like /24");
-                full
+                let word = Located::new(bad.to_owned(), line.at());
+                let number = self.number_in_front(word, "").value.parse();
+                match number {
+                    Ok(prefix) if prefix <= full => prefix,
+                    Ok(_) | Err(_) => {
+                        let message = format!("`{bad}` is no prefix length; /{full} is used");
+                        self.warning(line.at(), message, "write it like /24");
+                        full
+                    }
+                }
             }
         };
         let mut address = Address::new(ip, prefix);

@@ -387,7 +387,10 @@ impl Parser<'_> {
                 to.lower_prio_repeat = self.integer(entry).or(to.lower_prio_repeat);
             }
             "garp_extra_if" | "vmac_garp_intvl" => self.extra_if(entry, &mut to.extra_if),
-            "down_timer_adverts" => to.down_adverts = self.value(entry).or(to.down_adverts.take()),
+            "down_timer_adverts" => {
+                let value = self.value(entry).map(|word| self.number_in_front(word, ""));
+                to.down_adverts = value.or(to.down_adverts.take());
+            }
             "lower_prio_no_advert" => {
                 to.lower_prio_no_advert = self.boolean(entry).or(to.lower_prio_no_advert);
             }
@@ -441,6 +444,7 @@ impl Parser<'_> {
 
     fn version(&mut self, entry: &Entry, to: &mut Instance) {
         let Some(version) = self.value(entry) else { return };
+        let version = self.number_in_front(version, "");
         match &to.version {
             Some(first) if first.value != version.value => {
                 let message =

@@ -342,13 +342,15 @@ impl Parser<'_> {
                     self.closed += 1;
                     return None;
                 }
-                "{" => {
-                    self.warning(entry.at(), "this block belongs to no keyword; it is skipped", "");
-                    self.skip_to_end();
-                }
+                "{" => self.unexpected_brace(entry.at()),
                 _ => return Some(entry),
             }
         }
+    }
+
+    /// As in keepalived, what is behind it is read as if it were not there.
+    fn unexpected_brace(&mut self, at: Position) {
+        self.warning(at, "this `{` belongs to no keyword; it is ignored", "");
     }
 
     /// Skips the block that follows, if one does.
@@ -458,10 +460,7 @@ impl Parser<'_> {
             "interface_up_down_delays" => self.up_down_delays(entry, &mut drafts.delays.links),
             _ if self.fixed_entry(entry, &mut globals.routes) => {}
             "}" => self.warning(entry.at(), "there is a `}` too many", ""),
-            "{" => {
-                self.warning(entry.at(), "this block belongs to no keyword; it is skipped", "");
-                self.skip_to_end();
-            }
+            "{" => self.unexpected_brace(entry.at()),
             _ => self.not_acted_on(entry, keywords::ROOT, ROOT_KEYWORDS),
         }
     }
@@ -484,7 +483,8 @@ impl Parser<'_> {
                 self.extra_if(entry, &mut globals.extra_if);
             }
             "vrrp_down_timer_adverts" => {
-                globals.down_adverts = self.value(entry).or(globals.down_adverts.take());
+                let value = self.value(entry).map(|word| self.number_in_front(word, ""));
+                globals.down_adverts = value.or(globals.down_adverts.take());
             }
             "vrrp_min_garp" => {
                 if self.boolean(entry) == Some(true) {
@@ -561,9 +561,24 @@ impl Parser<'_> {
         Some(Located::new(group, value.at))
     }
 
-    /// A number without sign; anything else is a warning and `None`.
+    /// A word, or the number in front of what does not belong to one, with a warning: as strtol(3) takes it, and
+    /// keepalived wherever it goes on from a bad number. `more` are the characters that may be in it besides digits.
+    fn number_in_front(&mut self, word: Word, more: &str) -> Word {
+        let text = word.value.trim();
+        let digits = text.strip_prefix('-').filter(|_| more.contains('-')).unwrap_or(text);
+        let end = digits.find(|c: char| !c.is_ascii_digit() && (c != '.' || !more.contains('.')));
+        let Some(rest) = end.and_then(|end| digits.get(end..)).filter(|_| end != Some(0)) else {
+            return word;
+        };
+        let Some(number) = text.strip_suffix(rest).map(str::to_owned) else { return word };
+        self.warning(word.at, format!("`{}` is no number; {number} is used", word.value), "");
+        Located::new(number, word.at)
+    }
+
+    /// A number without sign, or one in front of something else; anything else is a warning and `None`.
     fn integer(&mut self, entry: &Entry) -> Option<u32> {
         let value = self.value(entry)?;
+        let value = self.number_in_front(value, "");
         let number = value.value.trim().parse();
         if number.is_err() {
             self.bad_value(entry, &value, "a whole number");

@@ -13,7 +13,7 @@ use crate::config::model::{
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
-use crate::engine::types::{AdvertInterval, Priority, Version};
+use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version};
 use crate::wire::family::Family;
 
 fn options() -> Options {
@@ -205,7 +205,9 @@ fn brace_mistakes() {
         diagnostics,
         [
             "1:1: warning: there is a `}` too many",
-            "10:1: warning: this block belongs to no keyword; it is skipped",
+            "10:1: warning: this `{` belongs to no keyword; it is ignored",
+            "11:1: warning: unknown keyword x",
+            "12:1: warning: there is a `}` too many",
         ]
     );
     let (config, diagnostics) = accept(
@@ -319,6 +321,44 @@ fn fatal_mistakes() {
         );
     }
     assert_eq!(refuse(&with("priority")), ["4:2: error: priority has no value"]);
+}
+
+/// As keepalived has it: where a bad number is no reason to refuse the file, what is in front of the rest counts.
+#[test]
+fn numbers_in_front_of_something_else() {
+    let script = "vrrp_script s {\n script /bin/true\n weight -20;\n interval 2s\n timeout 3s\n rise 2x\n fall 4;\n}\n";
+    let tracks = "track_script {\n s weight 7;\n }\n garp_master_delay 7;\n down_timer_adverts 2;\n version 2;";
+    let text = [script, &with(tracks).replace("10.0.0.1", "10.0.0.1/24;")].concat();
+    let (config, diagnostics) = accept(&text);
+    let (script, router) = (&config.scripts[0], &config.routers[0]);
+    assert_eq!((script.weight, script.interval), (-20, Nanos::from_secs(2)));
+    assert_eq!((script.timeout, script.rise, script.fall), (Some(Nanos::from_secs(3)), 2, 4));
+    assert_eq!(router.track[0].weight, 7);
+    assert_eq!(router.garp.master_delay, Nanos::from_secs(7));
+    assert_eq!((router.down_adverts, router.addresses[0].prefix), (2, 24));
+    let said = diagnostics.iter().filter(|said| said.contains(" is no number; "));
+    assert_eq!(said.count(), 10, "{diagnostics:?}");
+    assert_eq!(diagnostics[1], "4:11: warning: `2s` is no number; 2 is used");
+    // These must be right in keepalived, too: the default counts.
+    let (router, said) = warned("priority 150;");
+    assert_eq!((router.priority, said.len()), (Priority(100), 1));
+    let (router, said) = warned("garp_master_delay x7");
+    assert_eq!((router.garp.master_delay, said.len()), (GarpPolicy::DEFAULT.master_delay, 1));
+}
+
+/// keepalived says "Unexpected '{' - ignoring" and reads on.
+#[test]
+fn a_brace_that_belongs_to_nothing_loses_no_block() {
+    let text = with(
+        "authentication {\n auth_type PASS\n auth_pass x{y\n }\n priority 150\n {\n nopreempt",
+    );
+    let (config, _) = accept(&text);
+    let router = &config.routers[0];
+    assert_eq!((router.priority, router.preempt), (Priority(150), false));
+    assert_eq!(router.authentication, Authentication::Pass(*b"x\0\0\0\0\0\0\0"));
+    let (config, diagnostics) = accept(&format!("{{\n{}", with("")));
+    assert_eq!(config.routers.len(), 1);
+    assert_eq!(diagnostics, ["1:1: warning: this `{` belongs to no keyword; it is ignored"]);
 }
 
 /// Templates write such files; keepalived runs idle with any file.
@@ -895,8 +935,8 @@ fn keyword_lists_are_sets() {
 fn keywords_that_are_acted_on_are_known() {
     for keyword in instance::KEYWORDS {
         let text = with(&format!("{keyword} {{ }}"));
-        let diagnostics = diagnostics_of(&text);
-        assert!(!diagnostics.iter().any(|d| d.message.contains("unknown keyword")), "{keyword}");
+        let unknown = format!("unknown keyword {keyword}");
+        assert!(!diagnostics_of(&text).iter().any(|d| d.message == unknown), "{keyword}");
     }
     for keyword in super::GLOBAL_KEYWORDS {
         let text = format!("global_defs {{\n{keyword} 3\n}}\n{}", with(""));

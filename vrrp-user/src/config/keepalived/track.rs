@@ -102,6 +102,7 @@ impl Parser<'_> {
             self.warning(at, "weight has no value; it is ignored", "");
             return Weight::default();
         };
+        let number = self.number_in_front(number, "-");
         let reverse = match words.get(1).map(|word| (word.value.as_str(), word.at)) {
             None => None,
             Some(("reverse", _)) => Some(true),
@@ -128,7 +129,13 @@ impl Parser<'_> {
 
     /// A time that must not be zero.
     fn positive(&mut self, entry: &Entry) -> Option<Nanos> {
-        let span = self.timer(entry)?;
+        let value = self.value(entry)?;
+        let value = self.number_in_front(value, ".");
+        let Some(span) = super::decimal_seconds(&value.value) else {
+            self.bad_value(entry, &value, "seconds, as in 1 or 0.25");
+            return None;
+        };
+        let span = Located::new(span, value.at);
         if span.value == Nanos::ZERO {
             let message = format!("{} must not be 0; it is ignored", entry.keyword.value);
             self.warning(span.at, message, "");
