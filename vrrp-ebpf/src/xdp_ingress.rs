@@ -113,14 +113,15 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
     };
     let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
     let mut reason = parse::check(&mut frame, &advert, entry);
+    // In one place on the stack for all look-ups: the verifier of Linux 6.1 does not let every copy be written.
+    let key = &PeerKey { slot: entry.slot, source: advert.source.to_field() };
     if reason == Reason::Accepted && entry.transport == transport::PEERS {
-        let key = PeerKey { slot: entry.slot, source: advert.source.to_field() };
         // SAFETY: as above.
         reason = parse::check_peer(&advert, unsafe { ALLOWED.get(key) });
     }
     if reason == Reason::Accepted {
-        let peer = count_peer(entry.slot, &advert, now);
-        return accept(record, ifindex, entry, slot, &advert, peer, now);
+        count_peer(key, &advert, now);
+        return accept(record, ifindex, entry, slot, &advert, key, now);
     }
     // What passes was not for this router after all.
     if reason.verdict() == Verdict::Drop {
@@ -138,7 +139,7 @@ fn accept<A: Family>(
     entry: &RouterEntry,
     slot: *mut Slot,
     advert: &Advert<A>,
-    peer: Option<*mut PeerCounters>,
+    peer: &PeerKey,
     now: u64,
 ) -> Reason {
     let source = advert.source.to_field();
@@ -173,7 +174,7 @@ fn accept<A: Family>(
         Class::Lower => (Budget::Lower, LOWER_LIMIT, Reason::LowerLimited),
     };
     // What one source has no room for must not take the room of others.
-    let admitted = peer.is_none_or(|peer| has_room(peer, class, now))
+    let admitted = has_room(peer, class, now)
         && BUDGETS.get_ptr_mut(budget.index(entry.slot)).is_some_and(|full_at| {
             // SAFETY: a map value, aligned as its type says.
             unsafe { take(full_at, limit, now) }
@@ -194,8 +195,16 @@ fn accept<A: Family>(
 }
 
 /// Whether a source may have another report of this class, which is counted then.
+///
+/// Looks its entry up anew. A pointer that [`count_peer`] returned would be null or not, as the verifier knows on each
+/// way, and before Linux 6.17 that of a daemon without CAP_PERFMON also follows the null one to where it is used.
 #[inline(always)]
-fn has_room(peer: *mut PeerCounters, class: Class, now: u64) -> bool {
+fn has_room(key: &PeerKey, class: Class, now: u64) -> bool {
+    match class {
+        Class::Outranks | Class::Resigns => {}
+        Class::Master | Class::Lower | Class::Ignored | Class::Idle => return true,
+    }
+    let Some(peer) = PEERS.get_ptr_mut(key) else { return true };
     // Both words are read and written whichever is meant, because the verifier wants every offset to be a constant.
     // SAFETY: a map value, aligned as its type says. What another CPU writes meanwhile may be lost.
     unsafe {
@@ -256,8 +265,7 @@ fn is_greater(address: [u8; 16], than: [u8; 16]) -> bool {
 /// Counts an accepted advertisement for whoever sent it: in the quiet path, too, because it costs 29 of 245 ns there
 /// (`BPF_PROG_TEST_RUN`), and less would have to be put together by every reader.
 #[inline(always)]
-fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) -> Option<*mut PeerCounters> {
-    let key = PeerKey { slot, source: advert.source.to_field() };
+fn count_peer<A: Family>(key: &PeerKey, advert: &Advert<A>, now: u64) {
     let priority = u64::from(advert.priority());
     let peer = PEERS.get_ptr_mut(key).or_else(|| {
         // Not all zero, which the compiler would make a call of memset: see `V4::to_field`.
@@ -273,7 +281,7 @@ fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) -> Option<*mut
         PEERS.get_ptr_mut(key)
     });
     // None only when the kernel had no entry to spare at that instant. The slot has counted it.
-    let peer = peer?;
+    let Some(peer) = peer else { return };
     // SAFETY: a map value, aligned as its type says. The counter is exact; of two CPUs that count for the same
     // peer at once, one says what was last.
     unsafe {
@@ -281,7 +289,6 @@ fn count_peer<A: Family>(slot: u32, advert: &Advert<A>, now: u64) -> Option<*mut
         ptr::write_volatile(&raw mut (*peer).last_seen_ns, now);
         ptr::write_volatile(&raw mut (*peer).priority, priority);
     }
-    Some(peer)
 }
 
 /// An address as numbers, which compare without a call of memcmp.
