@@ -335,6 +335,16 @@ impl Extras {
         asked.collect()
     }
 
+    /// An interface is to have another name: what names it must go from there. What must be asked of the kernel.
+    pub fn displaced(&mut self, dev: &str) -> Vec<(Handle, Request)> {
+        let asked = self.handles().filter_map(|handle| {
+            let entry = self.entries.get_mut(handle.0 as usize)?.as_mut()?;
+            let on_it = entry.object.devs().any(|on| on == dev);
+            Some((handle, if on_it { entry.presence.displaced()? } else { return None }))
+        });
+        asked.collect()
+    }
+
     /// What is not as wanted and nothing is under way for, as far as `ready` says that it can be now.
     pub fn retry(&mut self, ready: impl Fn(&Object) -> bool) -> Vec<(Handle, Request)> {
         let asked = self.handles().filter_map(|handle| {

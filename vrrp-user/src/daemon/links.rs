@@ -93,6 +93,7 @@ impl Daemon {
             log::warn!("netlink notifications were lost; reading all links and addresses again");
         }
         let announce = self.to_announce_on(event);
+        self.before_rename(event);
         match self.interfaces.apply(event) {
             Change::None => {}
             Change::Virtual(at) => {
@@ -122,6 +123,11 @@ impl Daemon {
                 self.track_interfaces(Some(ifindex));
             }
             Change::Interface { ifindex, gone: false } => {
+                let attached = |on: &Interface| matches!(on.capture, Capture::Attached(_));
+                let on = self.interfaces.get(ifindex).filter(|on| attached(on));
+                if on.is_some_and(|on| !self.needs(&on.name)) {
+                    self.detach(ifindex);
+                }
                 self.attach(ifindex);
                 self.evaluate_on(ifindex);
                 self.track_interfaces(Some(ifindex));
@@ -143,6 +149,37 @@ impl Daemon {
             if router.track_source && router.configured_source() == Some(place.address) {
                 self.evaluate(id);
             }
+        }
+    }
+
+    /// An interface that is up can have another name from one moment to the next. Its routers are without an interface
+    /// then; what they put there goes, asked for while it is known by the name that it has in their configuration.
+    fn before_rename(&mut self, event: &netlink::Event) {
+        let netlink::Event::Link(link) = event else { return };
+        let old = self.interfaces.get(link.ifindex).map(|known| &known.name);
+        let Some(old) = old.filter(|old| **old != link.name).cloned() else { return };
+        log::info!("{old}: is named {} now", link.name);
+        let asked = self.belongings.book.displaced(&old);
+        self.ask_extras(asked);
+        for id in self.ids() {
+            for (place, request) in self.requests(id) {
+                if place.ifindex == link.ifindex {
+                    self.let_go(id, place, request);
+                }
+            }
+        }
+    }
+
+    /// Detaches the programs from an interface that no router needs any more.
+    pub(super) fn detach(&mut self, ifindex: u32) {
+        let Some(name) = self.interfaces.get(ifindex).map(|on| on.name.clone()) else { return };
+        match self.kernel.detach(ifindex) {
+            Ok(()) => log::info!("{name}: no virtual router here any more"),
+            Err(error) => log::error!("{name}: {}", bpf::chain(&error)),
+        }
+        self.memberships.leave(ifindex, |_| false);
+        if let Some(interface) = self.interfaces.get_mut(ifindex) {
+            interface.capture = Capture::Detached;
         }
     }
 

@@ -124,6 +124,16 @@ impl Presence {
         self.wanted
     }
 
+    /// What it was put on is not the same any more. `Some` when the kernel must be asked to remove it; whether it is wanted
+    /// anew is seen then.
+    pub fn displaced(&mut self) -> Option<Request> {
+        let there = self.state == State::Present && self.ours;
+        there.then(|| {
+            self.state = State::Removing;
+            Request::Remove
+        })
+    }
+
     /// One that somebody else may have left; `Some` when the kernel must be asked to remove it.
     pub fn suspect(&mut self) -> Option<Request> {
         match (self.wanted, self.state) {

@@ -68,7 +68,7 @@ impl Daemon {
     }
 
     /// The netlink requests for a router's addresses, where they belong.
-    pub(super) fn requests(&self, id: RouterId) -> BTreeMap<Place, AddressRequest> {
+    pub(in crate::daemon) fn requests(&self, id: RouterId) -> BTreeMap<Place, AddressRequest> {
         let router = self.router(id);
         let places = self.places(id).into_iter();
         places
@@ -101,7 +101,12 @@ impl Daemon {
         reload.dropped.is_empty()
     }
 
-    pub(super) fn let_go(&mut self, id: RouterId, place: Place, request: AddressRequest) {
+    pub(in crate::daemon) fn let_go(
+        &mut self,
+        id: RouterId,
+        place: Place,
+        request: AddressRequest,
+    ) {
         if self.addresses.router(place) == Some(id) {
             self.parting.insert(place, request);
         }

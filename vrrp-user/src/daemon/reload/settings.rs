@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::daemon::interfaces::Capture;
 use crate::daemon::start::be_on_time;
 use crate::daemon::tracking::add_groups;
-use crate::io::{bpf, timer};
+use crate::io::timer;
 use crate::metrics::http;
 
 impl Daemon {
@@ -54,16 +54,7 @@ impl Daemon {
                     self.attach(ifindex);
                     self.evaluate_on(ifindex);
                 }
-                (false, false) => {
-                    match self.kernel.detach(ifindex) {
-                        Ok(()) => log::info!("{name}: no virtual router here any more"),
-                        Err(error) => log::error!("{name}: {}", bpf::chain(&error)),
-                    }
-                    self.memberships.leave(ifindex, |_| false);
-                    if let Some(interface) = self.interfaces.get_mut(ifindex) {
-                        interface.capture = Capture::Detached;
-                    }
-                }
+                (false, false) => self.detach(ifindex),
             }
             // Each takes the kernel some milliseconds.
             return false;
