@@ -248,3 +248,64 @@ fn after_a_panic_a_master_hands_over_and_leaves_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// The directory with lock and socket is deleted under a running daemon. Another one of the same instance neither starts
+/// nor takes the maps of the first one away.
+#[test]
+fn a_second_daemon_takes_nothing_from_the_first() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let mut daemon = VrrpUser::start(&host, &router().to_string())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let runtime = Path::new("/run/vrrp-user").join(VrrpUser::instance(&host));
+    fs::remove_dir_all(&runtime).unwrap();
+    let mut second = VrrpUser::start(&host, &router().to_string())?;
+    assert_eq!(second.process().wait(LONG)?.code(), Some(75), "{}", second.log().text());
+    assert!(second.log().contains("already running"), "{}", second.log().text());
+    let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&host));
+    assert!(pins.join("SLOTS").exists());
+    assert!(host.addresses()?.contains(&"10.0.0.100/24".to_owned()));
+    assert!(daemon.stop()?.success());
+    assert!(!pins.exists());
+    Ok(())
+}
+
+/// What a client wanted that has given up is not done when the daemon comes round.
+#[test]
+fn an_order_is_not_carried_out_when_its_client_has_gone() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let mut daemon = VrrpUser::start(&host, &router().to_string())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let socket = Path::new("/run/vrrp-user").join(VrrpUser::instance(&host)).join("control.sock");
+    daemon.process().signal(Signal::SIGSTOP)?;
+    let mut client = UnixStream::connect(&socket).unwrap();
+    client.write_all(b"{\"command\":\"step-down\",\"name\":\"VI_1\"}\n").unwrap();
+    drop(client);
+    daemon.process().signal(Signal::SIGCONT)?;
+    lab.wait_until(LONG, "it is counted", || {
+        let late = daemon.status(&host)?["counters"]["control_too_late"].as_u64();
+        Ok((late == Some(1)).then_some(()))
+    })?;
+    assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");
+    assert!(daemon.stop()?.success());
+    Ok(())
+}
+
+/// The soft limit does not count, and where the hard one is too low, that is said and the daemon answers all the same.
+#[test]
+fn a_lack_of_descriptors_is_said_and_leaves_some_for_clients() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let conf = router().to_string();
+    let soft = ["prlimit", "--nofile=50:4096"];
+    let mut daemon = VrrpUser::start_under(&host, &soft, "vrrp.conf", &conf, &[])?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    assert!(daemon.stop()?.success());
+    let hard = ["prlimit", "--nofile=110:110"];
+    let mut daemon = VrrpUser::start_under(&host, &hard, "vrrp.conf", &conf, &[])?;
+    daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
+    assert!(daemon.log().contains("only 110 open files are permitted"), "{}", daemon.log().text());
+    assert!(daemon.stop()?.success());
+    Ok(())
+}

@@ -11,7 +11,7 @@ use vrrp_user::cli::doctor::{Options, Severity};
 use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
 use vrrp_user::control::api::Request;
-use vrrp_user::io::{logger, memory};
+use vrrp_user::io::{descriptors, logger, memory};
 use vrrp_user::{cli, daemon};
 
 fn main() -> ExitCode {
@@ -157,6 +157,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         log::warn!("{warning}");
     }
     memory::return_large_blocks();
+    descriptors::raise();
     let instance = run.instance.instance;
     let named =
         config::Options { instance: Some(instance.name().to_owned()), config_id: run.config_id };

@@ -50,6 +50,7 @@ fn kernel(error: &bpf::Error) -> Exit {
         bpf::Error::NoBpffs | bpf::Error::Verifier { .. } => Exit::Unavailable,
         bpf::Error::NotBpffs(_) => Exit::Config,
         bpf::Error::Load(_)
+        | bpf::Error::Descriptors
         | bpf::Error::Missing(_)
         | bpf::Error::Occupied { .. }
         | bpf::Error::Attach { .. }

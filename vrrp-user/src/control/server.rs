@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -40,6 +42,9 @@ const MAX_REQUEST: u64 = 4096;
 /// How long a client may stay silent, or take to read one part of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// In which time an order is carried out, if it is. Less than a client waits ([`super::client`]).
+const IN_TIME: Nanos = Nanos::from_secs(4);
+
 counters! {
     /// What the control socket refuses.
     pub enum Counter {
@@ -55,6 +60,8 @@ counters! {
         EventsLost = "control_events_lost",
         /// A request to change something from somebody who may not.
         NotPermitted = "control_not_permitted",
+        /// A request to change something whose client had gone, or given up, before it could be carried out.
+        TooLate = "control_too_late",
     }
 }
 
@@ -82,8 +89,10 @@ pub enum Question {
         name: String,
         /// What it is to do.
         order: Order,
-        /// What was done, or why not.
-        answer: oneshot::Sender<Result<String, String>>,
+        /// When it is too late for it: the client has given up by then.
+        until: Nanos,
+        /// What was done, or why not; `None` if it was too late.
+        answer: oneshot::Sender<Option<Result<String, String>>>,
     },
     /// Which router that is.
     Find {
@@ -247,6 +256,12 @@ async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
                 shared.count(Counter::NotPermitted, 1);
                 send(&mut write, &[Answer::Error(shared.access().refusal())]).await?;
             }
+            // Somebody who was told that nobody answers must not be surprised later.
+            Ok(request) if request.changes() && has_hung_up(read.get_ref().as_ref()) => {
+                shared.count(Counter::TooLate, 1);
+                log::warn!("a request to change something came too late: its client is gone");
+                return Ok(());
+            }
             Ok(request) => shared.answer(request, &mut read, &mut write).await?,
             Err(error) => {
                 shared.count(Counter::BadRequest, 1);
@@ -254,6 +269,15 @@ async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
             }
         }
     }
+}
+
+/// Whether the client has closed the connection, and not only finished what it says.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let hung_up = |polled: &PollFd<'_>| {
+        polled.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+    };
+    poll(&mut polled, PollTimeout::ZERO).is_ok() && polled.iter().any(hung_up)
 }
 
 /// Writes some lines, in the time that there is for one part.
@@ -390,9 +414,16 @@ impl Shared {
         order: Order,
         write: &mut WriteHalf<'_>,
     ) -> Result<(), End> {
-        let answer = match self.ask(|answer| Question::Order { name, order, answer }).await {
-            Some(Ok(done)) => Answer::Done(done),
-            Some(Err(refused)) => Answer::Error(refused),
+        let until = timer::now() + IN_TIME;
+        let asked = self.ask(|answer| Question::Order { name, order, until, answer }).await;
+        let answer = match asked {
+            Some(Some(Ok(done))) => Answer::Done(done),
+            Some(Some(Err(refused))) => Answer::Error(refused),
+            Some(None) => {
+                self.count(Counter::TooLate, 1);
+                log::warn!("an order came too late: its client has given up");
+                Answer::Error("it was too late for this; nothing was done".to_owned())
+            }
             None => stopping(),
         };
         send(write, &[answer]).await

@@ -10,7 +10,7 @@ use super::{Counter, Daemon};
 use crate::engine::types::{FaultCause, Link, RouterId};
 use crate::io::bpf::{self, CaptureMode, Kernel, Vip};
 use crate::io::netlink::{self, InterfaceAddress, Report};
-use crate::io::timer;
+use crate::io::{descriptors, timer};
 
 impl Daemon {
     /// Takes in all links and addresses, and compares with what we believed.
@@ -193,6 +193,8 @@ impl Daemon {
         let before = interface.capture.clone();
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
+        } else if let Some(shortage) = descriptors::shortage(1) {
+            Capture::Failed(shortage)
         } else {
             match self.kernel.attach(ifindex, &name) {
                 Ok(mode) => {

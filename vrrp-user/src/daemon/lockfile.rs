@@ -81,6 +81,41 @@ impl LockFile {
     }
 }
 
+/// A directory that nobody else can lock, until this is dropped.
+#[derive(Debug)]
+pub struct LockedDir {
+    _lock: Flock<File>,
+}
+
+impl LockedDir {
+    /// Makes the directory, if it is not there, and locks it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn take(path: &Path) -> Result<Self, Error> {
+        // As with files: what was locked must be what is there.
+        for _ in 0..10 {
+            fs::create_dir_all(path)?;
+            let directory =
+                match File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    opened => opened?,
+                };
+            match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => {
+                    let ours = lock.metadata()?.ino();
+                    if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+                        return Ok(Self { _lock: lock });
+                    }
+                }
+                Err((_, Errno::EWOULDBLOCK)) => return Err(Error::Taken { pid: None }),
+                Err((_, errno)) => return Err(io::Error::from(errno).into()),
+            }
+        }
+        Err(Error::Taken { pid: None })
+    }
+}
+
 impl Drop for LockFile {
     /// Removes the file; the lock is released after that.
     fn drop(&mut self) {
@@ -132,6 +167,16 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(text(), "77\n");
+    }
+
+    #[test]
+    fn a_directory_is_made_and_locked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let lock = LockedDir::take(&path).unwrap();
+        assert!(matches!(LockedDir::take(&path), Err(Error::Taken { pid: None })));
+        drop(lock);
+        LockedDir::take(&path).unwrap();
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::announce::Forwarding;
 use super::delays::Delayed;
 use super::history::History;
 use super::interfaces::Interfaces;
-use super::lockfile::{self, LockFile};
+use super::lockfile::{self, LockFile, LockedDir};
 use super::log_limit::LogLimit;
 use super::notify::Notifier;
 use super::panics;
@@ -38,7 +38,7 @@ use crate::io::netlink::{self, Netlink, Report};
 use crate::io::scripts::{Board, Plan};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
-use crate::io::{memory, sched, tracked};
+use crate::io::{descriptors, memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
 
 /// The lock file in an instance's runtime directory.
@@ -149,7 +149,23 @@ fn os(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 pub fn run(options: Options) -> Result<(), Error> {
     let lock = lock(&options.instance)?;
     let instance = options.instance.clone();
+    let pins = instance.pins(&bpf::bpffs(options.bpffs.as_deref())?);
+    // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
+    let locked_pins = LockedDir::take(&pins).map_err(|error| match error {
+        lockfile::Error::Taken { .. } => {
+            Error::AlreadyRunning { instance: instance.clone(), pid: None }
+        }
+        lockfile::Error::Foreign => {
+            bpf::Error::Pins { path: pins.clone(), source: io::Error::other(error) }.into()
+        }
+        lockfile::Error::Io(source) => bpf::Error::Pins { path: pins.clone(), source }.into(),
+    })?;
     let result = run_alone(options);
+    if result.is_err() {
+        // Whatever is in it stays.
+        let _ = fs::remove_dir(&pins);
+    }
+    drop(locked_pins);
     let _ = fs::remove_file(instance.socket());
     let _ = fs::remove_file(Baseline::path(&instance));
     drop(lock);
@@ -296,6 +312,11 @@ impl Daemon {
         let belongings = Belongings::new(&config);
         for (id, router) in (0..).map(RouterId).zip(&config.routers) {
             delays.announces_elsewhere(started, id, router, false);
+        }
+        let interfaces: BTreeSet<&str> =
+            config.routers.iter().map(|router| router.interface.as_str()).collect();
+        if let Some(shortage) = descriptors::shortage(interfaces.len() as u64) {
+            log::error!("{} interfaces: {shortage}", interfaces.len());
         }
         drop(config);
         let board = Arc::<Board>::default();

@@ -51,8 +51,9 @@ impl Daemon {
                 let detail = self.find(&name).and_then(|id| self.detail(id));
                 drop(answer.send(detail.map(Box::new)));
             }
-            Question::Order { name, order, answer } => {
-                drop(answer.send(self.order(&name, order)));
+            Question::Order { name, order, until, answer } => {
+                let in_time = begin <= until && !answer.is_closed();
+                drop(answer.send(in_time.then(|| self.order(&name, order))));
             }
             Question::Find { name, answer } => drop(answer.send(self.find(&name))),
             Question::Reload { check, answer } => {

@@ -98,6 +98,9 @@ pub enum Error {
          container), a security module or lockdown may be in the way, before Linux 5.11 also a low RLIMIT_MEMLOCK"
     )]
     Forbidden(&'static str),
+    /// No more file descriptors.
+    #[error("no more open files are permitted: raise LimitNOFILE= in the unit, or ulimit -n")]
+    Descriptors,
     /// The object or one of its maps.
     #[error("cannot load the BPF object")]
     Load(#[source] Box<EbpfError>),
@@ -913,6 +916,9 @@ fn refusal(program: &'static str, error: io::Error, log: &str) -> Error {
     if error.raw_os_error() == Some(libc::EPERM) && log.trim().is_empty() {
         return not_permitted("load BPF programs");
     }
+    if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
+        return Error::Descriptors;
+    }
     log::debug!("the verifier on the program {program}:\n{log}");
     let lines: Vec<&str> = log.lines().filter(|line| !is_statistics(line)).collect();
     let log = lines[lines.len().saturating_sub(LINES)..].join("\n");
@@ -1025,10 +1031,10 @@ pub fn has_tcx() -> Result<bool, Error> {
 }
 
 fn not_loaded(error: EbpfError) -> Error {
-    if errno(&error) == Some(libc::EPERM) {
-        not_permitted("make BPF maps")
-    } else {
-        Error::Load(Box::new(error))
+    match errno(&error) {
+        Some(libc::EPERM) => not_permitted("make BPF maps"),
+        Some(libc::EMFILE | libc::ENFILE) => Error::Descriptors,
+        Some(_) | None => Error::Load(Box::new(error)),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod capability;
 pub mod capture;
+pub mod descriptors;
 pub mod logger;
 pub mod memory;
 pub mod neighbour;
