@@ -200,7 +200,9 @@ impl<'a> Preprocessor<'a> {
         }
         let text = String::from_utf8_lossy(raw);
         let indent = text.chars().take_while(|c| matches!(c, ' ' | '\t')).count();
-        let (stripped, verbatim) = decomment(&text);
+        // Twice, as in keepalived, which reads a copy without comments again: `a\#b` is `a`.
+        let (once, verbatim) = decomment(&text);
+        let (stripped, _) = decomment(&once);
         if stripped.is_empty() {
             return None;
         }
@@ -299,7 +301,7 @@ impl<'a> Preprocessor<'a> {
         match self.definitions.expand(&line.text, self.directory()) {
             Expansion::Unchanged => false,
             Expansion::Changed(text, following) => {
-                *line = Line { text, at: line.at.whole_line() };
+                *line = Line { text: decomment(&text).0, at: line.at.whole_line() };
                 for lines in following {
                     self.push(Source::Lines { lines: lines.into_iter(), at: line.at }, line.at);
                 }

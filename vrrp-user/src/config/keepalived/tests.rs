@@ -144,8 +144,26 @@ fn comments_and_line_ends() {
 
 #[test]
 fn escaped_comment_signs() {
-    let (router, _) = warned("authentication { auth_type PASS\nauth_pass a\\#b\\!c\n}");
-    assert_eq!(router.authentication, Authentication::Pass(*b"a#b!c\0\0\0"));
+    // As 2.2.7 and 2.4.3 send it.
+    for (written, sent) in [
+        (r"a\#b", "a"),
+        (r"a\!b", "a"),
+        (r"a\\#b", r"a\\"),
+        (r"a\\\#b", r"a\\"),
+        (r"a\b", r"a\b"),
+        (r"a\\b", r"a\\b"),
+        (r#""a\#b""#, r"a\#b"),
+        ("\"a#b\"", "a#b"),
+        ("a$b", "a$b"),
+        (r"a\", r"a\"),
+        ("a${_HASH}b", "a"),
+        ("\"a${_HASH}b\"", "a#b"),
+    ] {
+        let (router, _) =
+            warned(&format!("authentication {{ auth_type PASS\nauth_pass {written}\n}}"));
+        let Authentication::Pass(password) = router.authentication else { panic!("{written}") };
+        assert_eq!(String::from_utf8_lossy(&password).trim_end_matches('\0'), sent, "{written}");
+    }
 }
 
 // Grammar 2: words and quotes.
@@ -698,7 +716,8 @@ fn built_in_definitions() {
     let router = quiet(&text);
     assert_eq!(router.authentication, Authentication::Pass(*b"here\0\0\0\0"));
     assert!([5, 6].map(Nanos::from_secs).contains(&router.garp.master_delay));
-    let router = quiet(&with("authentication { auth_type PASS\nauth_pass a${_HASH}b${_BANG}\n}"));
+    let router =
+        quiet(&with("authentication { auth_type PASS\nauth_pass \"a${_HASH}b${_BANG}\"\n}"));
     assert_eq!(router.authentication, Authentication::Pass(*b"a#b!\0\0\0\0"));
     let loaded = load_files(&[
         ("k.conf", "include sub/a.conf\n"),
