@@ -166,3 +166,43 @@ fn addresses_are_announced_again_with_another_mac_and_after_the_link_was_down() 
     assert_eq!(daemon.router_stats(&a, "VI_1")?["became_master"], 1);
     Ok(())
 }
+
+/// What fits is advertised where keepalived does so; a file of our own format is refused.
+#[test]
+fn more_addresses_than_the_mtu_has_room_for() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    for host in [&a, &b] {
+        host.ip(&["link", "set", "eth0", "mtu", "576"])?;
+    }
+    let mut router = Instance::new(51, 100, "10.0.1.1/32");
+    router.addresses = (1..=150).map(|n| format!("10.0.1.{n}/32")).collect();
+    let mut ours = VrrpUser::start(&a, &router.to_string())?;
+    let adverts = Tcpdump::start(&b)?;
+    ours.wait_state(&a, "VI_1", "MASTER", LONG)?;
+    lab.wait_until(LONG, "the last address is there", || {
+        Ok(a.has_address("10.0.1.150")?.then_some(()))
+    })?;
+    // (576 - 14 - 20 - 8 - 8) / 4 = 131 addresses in a message of 540 bytes.
+    lab.wait_until(LONG, "an advertisement", || {
+        Ok(adverts.log().contains("length 540").then_some(()))
+    })?;
+    assert!(ours.log().contains("the 150 addresses in virtual_ipaddress of VI_1 do not fit"));
+
+    let toml = |addresses: u8| {
+        let list: Vec<String> = (1..=addresses).map(|n| format!("\"10.0.2.{n}\"")).collect();
+        format!(
+            "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 7\naddresses = [{}]\n",
+            list.join(", ")
+        )
+    };
+    let mut theirs = VrrpUser::start_with(&b, "vrrp.toml", &toml(100))?;
+    theirs.wait_state(&b, "a", "MASTER", LONG)?;
+    theirs.rewrite(&toml(150))?;
+    let (report, code) = theirs.reload(&b, &[])?;
+    assert_eq!(code, Some(1), "{report}");
+    let error = report["errors"][0].as_str().unwrap();
+    assert!(error.contains("do not fit in an advertisement: the MTU of eth0 is 576"), "{report}");
+    assert_eq!(theirs.state(&b, "a")?, "MASTER");
+    Ok(())
+}

@@ -11,7 +11,7 @@ use vrrp_user::cli::doctor::{Options, Severity};
 use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
 use vrrp_user::control::api::Request;
-use vrrp_user::io::{descriptors, logger, memory};
+use vrrp_user::io::{descriptors, logger, memory, netlink};
 use vrrp_user::{cli, daemon};
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             cli::manual::completions(shell, &mut out).context("cannot write")?;
         }
         Command::Preflight { config, config_id, instance, memory } => {
-            let options = config::Options { config_id: config_id.config_id, instance };
+            let options = config::Options { config_id: config_id.config_id, instance, mtu: None };
             let settings = daemon::reload::Settings { options, ..Default::default() };
             let usable = daemon::reload::preflight::child(&config, &settings, memory, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -115,13 +115,18 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             cli::top::top(instance.instance, bpffs.bpffs)?;
         }
         Command::Check { file, config_id, all, json } => {
-            let options = config::Options { config_id: config_id.config_id, instance: None };
+            let options = config::Options {
+                config_id: config_id.config_id,
+                mtu: Some(netlink::mtu),
+                ..config::Options::default()
+            };
             let view = cli::check::View { all, json, machine: true };
             let usable = cli::check::check(&file, &options, view, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Convert { file, config_id } => {
-            let options = config::Options { config_id: config_id.config_id, instance: None };
+            let options =
+                config::Options { config_id: config_id.config_id, ..config::Options::default() };
             let written = cli::convert::convert(&file, &options, &mut out, &mut io::stderr())
                 .context("cannot write")?;
             return Ok(if written { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -159,8 +164,12 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     memory::return_large_blocks();
     descriptors::raise();
     let instance = run.instance.instance;
-    let named =
-        config::Options { instance: Some(instance.name().to_owned()), config_id: run.config_id };
+    let named = config::Options {
+        instance: Some(instance.name().to_owned()),
+        config_id: run.config_id,
+        // In TOML, that one router has too many addresses is no reason not to start the others.
+        mtu: (!config::is_toml(&run.config)).then_some(netlink::mtu),
+    };
     let loaded = memory::apart(|| config::load(&run.config, &named))?;
     config::log(&run.config, &loaded.diagnostics);
     let mut config = loaded.config;

@@ -36,13 +36,16 @@ pub mod tree;
 mod validate;
 
 /// What a configuration may ask about its surroundings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What `@ID` conditions of keepalived.conf are compared with (keepalived's `-i`); the host name up to
     /// its first dot when not given.
     pub config_id: Option<String>,
     /// What `${_INSTANCE}` stands for; the configuration id when not given.
     pub instance: Option<String>,
+    /// Finds out the MTU of an interface, bytes, if there is one of that name. Without, addresses are advertised as if
+    /// there were room for all.
+    pub mtu: Option<fn(&str) -> Option<u32>>,
 }
 
 /// A usable configuration.
@@ -98,6 +101,11 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
+/// Whether a file of that name is read as TOML.
+pub fn is_toml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
 /// Reads and validates a configuration: TOML if the name ends in `.toml`, keepalived's grammar otherwise.
 ///
 /// # Errors
@@ -105,14 +113,14 @@ impl fmt::Display for Lines<'_> {
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
     let io = |source| LoadError::Io { path: path.to_owned(), source };
     let mut report = Report::default();
-    let (drafts, format) = if path.extension().is_some_and(|extension| extension == "toml") {
+    let (drafts, format) = if is_toml(path) {
         (toml::read(path, &mut report).map_err(io)?, &validate::TOML)
     } else {
         let drafts = keepalived::read(path, options, &mut report).map_err(io)?;
         (drafts, &validate::KEEPALIVED)
     };
     let idle = drafts.idle;
-    let config = validate::validate(drafts, format, &mut report);
+    let config = validate::validate(drafts, format, options.mtu, &mut report);
     if config.routers.is_empty() && !idle && !report.has_errors() {
         // It may be what is left of one that could not be written.
         let start = report.file(&path.display().to_string()).line(1);
@@ -132,6 +140,6 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
 pub fn load_toml(text: &str) -> Result<Config, Vec<Diagnostic>> {
     let mut report = Report::default();
     let drafts = toml::read_text("", text, &mut report);
-    let config = validate::validate(drafts, &validate::TOML, &mut report);
+    let config = validate::validate(drafts, &validate::TOML, None, &mut report);
     if report.has_errors() { Err(report.into_diagnostics()) } else { Ok(config) }
 }

@@ -30,7 +30,11 @@ fn directory() -> PathBuf {
 }
 
 fn options() -> Options {
-    Options { config_id: Some("here".to_owned()), instance: Some("sample".to_owned()) }
+    Options {
+        config_id: Some("here".to_owned()),
+        instance: Some("sample".to_owned()),
+        ..Options::default()
+    }
 }
 
 /// What is said about a configuration, and the configuration itself as TOML.

@@ -471,3 +471,66 @@ fn blocks_without_what_they_are_for() {
     assert_eq!(quorums, [(3, u32::MAX), (0, 0)]);
     assert_eq!(diagnostics.len(), 4, "{diagnostics:?}");
 }
+
+/// eth0 has an MTU of 576; nothing is known of others.
+fn small_mtu(name: &str) -> Option<u32> {
+    (name == "eth0").then_some(576)
+}
+
+fn load_with_mtu(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    fs::write(&path, text).unwrap();
+    let options = Options { mtu: Some(small_mtu), ..Options::default() };
+    load(&path, &options).map_err(|error| error.diagnostics().to_vec())
+}
+
+/// (576 - 14 - 20 - 8) / 4 in version 3, 8 bytes less in version 2: what keepalived 2.4.3 advertises.
+#[test]
+fn in_keepalived_conf_what_the_mtu_has_no_room_for_is_not_advertised() {
+    let advertised = |interface: &str, addresses: usize| {
+        let list: String = (1..=addresses).map(|n| format!("fe80::{n:x}\n")).collect();
+        let text = format!(
+            "vrrp_instance A {{\ninterface {interface}\nvirtual_router_id 1\n\
+             virtual_ipaddress {{\n{list}}}\nvirtual_ipaddress_excluded {{\n10.9.9.9\n}}\n}}\n"
+        );
+        let loaded = load_with_mtu("k.conf", &text).unwrap();
+        let router = &loaded.config.routers[0];
+        assert_eq!(router.addresses.len() + router.excluded.len(), addresses + 1);
+        (router.addresses.len(), messages(&loaded.diagnostics))
+    };
+    let v6 = advertised("eth0", 40);
+    assert_eq!(v6.0, 32, "(576 - 14 - 40 - 8) / 16");
+    assert!(v6.1[0].starts_with("37: the 40 addresses in virtual_ipaddress of A do not"), "{v6:?}");
+    assert!(v6.1[0].contains("the MTU of eth0 is 576; those after the first 32 are not"), "{v6:?}");
+    assert!(v6.1[0].contains("keepalived up to 2.3.2 refuses"), "{v6:?}");
+    assert_eq!(advertised("eth0", 32), (32, Vec::new()));
+    assert_eq!(advertised("eth1", 40), (40, Vec::new()));
+    for (version, room) in [(2, 131), (3, 133)] {
+        let list: String = (1..=150).map(|n| format!("10.0.1.{n}\n")).collect();
+        let text = format!(
+            "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\nversion {version}\n\
+             virtual_ipaddress {{\n{list}}}\n}}\n"
+        );
+        let loaded = load_with_mtu("k.conf", &text).unwrap();
+        assert_eq!(loaded.config.routers[0].addresses.len(), room);
+        assert_eq!(loaded.diagnostics.len(), 1);
+    }
+}
+
+/// The frame's header does not count: 20 + 8 + 137 * 4 = 576.
+#[test]
+fn in_toml_what_the_mtu_has_no_room_for_is_refused() {
+    let with = |addresses: usize| {
+        let list: Vec<String> = (1..=addresses).map(|n| format!("\"10.0.1.{n}\"")).collect();
+        let text = format!(
+            "[[router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 1\nversion = 3\naddresses = [{}]\n",
+            list.join(", ")
+        );
+        load_with_mtu("v.toml", &text)
+    };
+    assert_eq!(with(137).unwrap().config.routers[0].addresses.len(), 137);
+    let errors = messages(&with(138).unwrap_err());
+    let expected = "6: the 138 addresses in addresses of a do not fit in an advertisement: the MTU of eth0 is 576";
+    assert_eq!(errors, [expected]);
+}

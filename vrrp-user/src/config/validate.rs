@@ -93,8 +93,13 @@ pub(super) const KEEPALIVED: Format = Format {
 };
 
 /// Turns drafts into a configuration. It counts only if the report has no errors afterwards.
-pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> Config {
-    let mut validator = Validator { format, report };
+pub(super) fn validate(
+    drafts: Drafts,
+    format: &Format,
+    mtu: Option<fn(&str) -> Option<u32>>,
+    report: &mut Report,
+) -> Config {
+    let mut validator = Validator { format, report, mtu, mtus: HashMap::new() };
     let Drafts {
         idle: _,
         routers: drafts,
@@ -151,6 +156,9 @@ pub(super) fn validate(drafts: Drafts, format: &Format, report: &mut Report) -> 
 struct Validator<'a> {
     format: &'a Format,
     report: &'a mut Report,
+    mtu: Option<fn(&str) -> Option<u32>>,
+    /// What it has said.
+    mtus: HashMap<String, Option<u32>>,
 }
 
 impl Validator<'_> {
@@ -467,6 +475,7 @@ impl Validator<'_> {
             self.repair(at, message, &repair, "list them as excluded");
             excluded.splice(..0, addresses.drain(most..));
         }
+        self.fit_mtu(draft, version, own, &mut addresses, &mut excluded);
         if addresses.is_empty() {
             let keyword = self.format.addresses;
             let message = format!("{} {} has no {keyword}", self.format.router, draft.name);

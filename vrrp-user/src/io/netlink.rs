@@ -283,6 +283,16 @@ fn is_absent(errno: Option<i32>) -> bool {
     matches!(errno, Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
 }
 
+/// The MTU of an interface, bytes, by a question of its own; `None` if there is no such interface, or the kernel does
+/// not say.
+pub fn mtu(name: &str) -> Option<u32> {
+    let mut question = LinkMessage::default();
+    question.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    let answer = once::ask(RouteNetlinkMessage::GetLink(question)).ok()?;
+    let Some(RouteNetlinkMessage::NewLink(found)) = once::read(&answer) else { return None };
+    link(&found).filter(|link| link.mtu < u32::MAX).map(|link| link.mtu)
+}
+
 /// The thread's other end.
 pub struct Netlink {
     asks: mpsc::UnboundedSender<Ask>,

@@ -42,7 +42,7 @@ fn round_trip(config: Config) -> String {
 #[test]
 fn examples() {
     for name in ["distribution.conf", "haproxy.conf", "many.conf", "two-hosts.conf", "vrrp.toml"] {
-        let options = Options { config_id: Some("lb1".to_owned()), instance: None };
+        let options = Options { config_id: Some("lb1".to_owned()), ..Options::default() };
         round_trip(load(&example(name), &options).unwrap().config);
     }
 }
@@ -64,7 +64,7 @@ fn what_is_usual_is_left_out() {
 
 #[test]
 fn many_routers_are_one_entry() {
-    let options = Options { config_id: Some("left".to_owned()), instance: None };
+    let options = Options { config_id: Some("left".to_owned()), ..Options::default() };
     let config = load(&example("many.conf"), &options).unwrap().config;
     assert_eq!(
         toml(&config),

@@ -17,7 +17,7 @@ use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version};
 use crate::wire::family::Family;
 
 fn options() -> Options {
-    Options { config_id: Some("here".to_owned()), instance: None }
+    Options { config_id: Some("here".to_owned()), ..Options::default() }
 }
 
 /// Loads `files`, the first one being the configuration, out of a directory of their own.
@@ -1578,7 +1578,7 @@ fn example(name: &str) -> std::path::PathBuf {
 
 #[track_caller]
 fn load_example(name: &str, config_id: &str) -> (Config, Vec<String>) {
-    let options = Options { config_id: Some(config_id.to_owned()), instance: None };
+    let options = Options { config_id: Some(config_id.to_owned()), ..Options::default() };
     let loaded = load(&example(name), &options).unwrap();
     (loaded.config, brief(&loaded.diagnostics))
 }

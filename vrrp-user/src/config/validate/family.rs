@@ -9,7 +9,9 @@ use crate::config::draft::{Draft, PeerDraft};
 use crate::config::model::Address;
 use crate::config::report::{Located, Position};
 use crate::engine::types::Version;
+use crate::wire::ethernet;
 use crate::wire::family::Family;
+use crate::wire::frame::advert_len;
 
 impl Validator<'_> {
     /// The family of a router: that of its first address, or else of the addresses that it sends from or to. What is
@@ -95,6 +97,57 @@ impl Validator<'_> {
                 "{first} is not link-local: other routers may want the first address to be"
             );
             self.report.warning(*at, message, "begin with an address out of fe80::/64");
+        }
+    }
+}
+
+impl Validator<'_> {
+    /// What the MTU of the interface has no room for is not advertised, or refused.
+    pub(super) fn fit_mtu(
+        &mut self,
+        draft: &Draft,
+        version: Version,
+        interface: &str,
+        addresses: &mut Vec<Address>,
+        excluded: &mut Vec<Address>,
+    ) {
+        let (Some(mtu), Some(first)) = (self.mtu, addresses.first()) else { return };
+        let mtus = &mut self.mtus;
+        let known = mtus.get(interface).copied();
+        let Some(mtu) = known.unwrap_or_else(|| {
+            let found = mtu(interface);
+            mtus.insert(interface.to_owned(), found);
+            found
+        }) else {
+            return;
+        };
+        // keepalived since 2.4 counts the Ethernet header, too (`vrrp_complete_instance`, vrrp.c). Beside it, as many
+        // must be advertised.
+        let frame = if self.format.lenient { ethernet::HEADER_LEN } else { 0 };
+        let room = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(frame);
+        let family = Family::of(first.address);
+        let most = (0..=addresses.len()).rfind(|n| advert_len(family, version, *n) <= room);
+        let most = most.unwrap_or(0);
+        if addresses.len() <= most {
+            return;
+        }
+        let keyword = self.format.addresses;
+        let message = format!(
+            "the {} addresses in {keyword} of {} do not fit in an advertisement: the MTU of {interface} is {mtu}",
+            addresses.len(),
+            draft.name
+        );
+        let repair = format!(
+            "those after the first {most} are not advertised, and keepalived up to 2.3.2 refuses a list that is not its own"
+        );
+        let hint = "list as excluded, on all its routers, what need not be advertised, or give the interface a greater MTU";
+        let at = addresses.get(most).and_then(|first| {
+            let written = draft.addresses.iter();
+            written.rev().find(|written| written.value == *first).map(|written| written.at)
+        });
+        self.repair(at.unwrap_or(draft.at), message, &repair, hint);
+        if self.format.lenient {
+            excluded.splice(..0, addresses.drain(most..));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::config::model::{Config, Diagnostic, Severity, Transport};
 use crate::config::{self, Loaded};
 use crate::engine::types::Priority;
 use crate::io::bpf::Needs;
+use crate::io::netlink;
 use crate::io::scripts::Plan;
 
 /// A configuration that was read, or why it can not be used.
@@ -60,15 +61,15 @@ pub fn read(path: &Path, settings: &Settings) -> Read {
 
 /// As [`read`], in this process.
 pub(super) fn prepare(path: &Path, settings: &Settings) -> Read {
-    let Loaded { mut config, mut diagnostics } =
-        config::load(path, &settings.options).map_err(|error| {
-            let of = |severity| lines(error.diagnostics(), severity);
-            let errors = match error.diagnostics() {
-                [] => vec![crate::io::bpf::chain(&error)],
-                _ => of(Severity::Error),
-            };
-            Refusal { errors, warnings: of(Severity::Warning) }
-        })?;
+    let options = config::Options { mtu: Some(netlink::mtu), ..settings.options.clone() };
+    let Loaded { mut config, mut diagnostics } = config::load(path, &options).map_err(|error| {
+        let of = |severity| lines(error.diagnostics(), severity);
+        let errors = match error.diagnostics() {
+            [] => vec![crate::io::bpf::chain(&error)],
+            _ => of(Severity::Error),
+        };
+        Refusal { errors, warnings: of(Severity::Warning) }
+    })?;
     settings.apply(&mut config);
     let mut places = HashSet::new();
     let mut virtual_addresses = Vec::new();
