@@ -140,6 +140,26 @@ fn what_a_killed_daemon_left_is_removed() -> Result<()> {
     gone(&host)
 }
 
+/// Nobody else has the address as long as nobody is heard: who is started again after a kill keeps it.
+#[test]
+fn a_killed_master_that_starts_again_keeps_the_address() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    // Long enough to look at the time between.
+    let conf = conf(100).replace("advert_int 1", "advert_int 60");
+    assert!(conf.contains("advert_int 60"), "{conf}");
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    lab.wait_until(LONG, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    daemon.kill()?;
+    let mut daemon = VrrpUser::start(&host, &conf)?;
+    daemon.wait_state(&host, ROUTER, "BACKUP", LONG)?;
+    assert!(host.has_address(VIP)?);
+    assert!(daemon.log().contains("keeping left-over 10.0.0.100"));
+    daemon.stop()?;
+    gone(&host)
+}
+
 /// A killed master that is started again takes up its address again.
 #[test]
 fn killed_and_started_again() -> Result<()> {

@@ -154,6 +154,9 @@ struct Daemon {
     addresses: Addresses,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     parting: BTreeMap<Place, AddressRequest>,
+    /// Addresses that a daemon left behind that was killed, kept as long as nobody else may have them: until the first
+    /// advertisement is accepted, or their router is master or in FAULT.
+    kept: BTreeMap<RouterId, Vec<AddressRequest>>,
     /// What others have put where a router's addresses belong, with the prefix length.
     foreign: BTreeMap<RouterId, Vec<(Place, u8)>>,
     watch: Watch,
@@ -282,6 +285,7 @@ impl Daemon {
     async fn stop(&mut self, questions: &mut mpsc::Receiver<Question>) -> Result<(), Error> {
         self.service.stopping();
         self.engine.handle_shutdown(timer::now());
+        let kept = self.release_all_kept();
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         let mut routers_left = false;
         loop {
@@ -290,7 +294,10 @@ impl Daemon {
                 if !std::mem::replace(&mut routers_left, true) {
                     self.remove_fixed();
                 }
-                if self.addresses.settled() && self.belongings.book.settled() {
+                if self.addresses.settled()
+                    && self.belongings.book.settled()
+                    && (!kept || self.asked == 0)
+                {
                     break;
                 }
             }

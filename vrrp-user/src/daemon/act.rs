@@ -98,6 +98,9 @@ impl Daemon {
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
         self.service.changed();
+        if to == State::Fault {
+            self.release_kept(id);
+        }
         self.delays.transition(at, id, to);
         self.router_mut(id).transition();
         self.acknowledge(id, 0);

@@ -3,7 +3,7 @@
 //!
 //! Pure, like [`super::addresses`]. Routers can share a route or rule: it is there as long as one of them wants it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -325,9 +325,22 @@ impl Extras {
     }
 
     /// What may have been left by a daemon that was killed, now to be removed: what bears our mark and is in the
-    /// configuration.
-    pub fn suspects(&mut self) -> Vec<(Handle, Request)> {
-        let asked = self.handles().filter_map(|handle| {
+    /// configuration, but for some routers.
+    pub fn suspects(&mut self, but: impl Fn(RouterId) -> bool) -> Vec<(Handle, Request)> {
+        let kept = self.of_router.iter().filter(|(id, _)| but(**id));
+        let kept: HashSet<Handle> = kept.flat_map(|(_, handles)| handles).copied().collect();
+        let others = self.handles().filter(|handle| !kept.contains(handle)).collect::<Vec<_>>();
+        self.suspects_among(&others)
+    }
+
+    /// The same of one router.
+    pub fn suspects_of(&mut self, id: RouterId) -> Vec<(Handle, Request)> {
+        let handles = self.of_router.get(&id).cloned().unwrap_or_default();
+        self.suspects_among(&handles)
+    }
+
+    fn suspects_among(&mut self, handles: &[Handle]) -> Vec<(Handle, Request)> {
+        let asked = handles.iter().filter_map(|&handle| {
             let entry = self.entries.get_mut(handle.0 as usize)?.as_mut()?;
             let left = entry.object.is_marked() && !entry.fixed;
             Some((handle, if left { entry.presence.suspect()? } else { return None }))
@@ -622,7 +635,7 @@ mod tests {
             Fixed { routes: vec![parse_route("blackhole 10.9.0.0/16")], ..Fixed::default() };
         let asked = book.set_fixed(&fixed, &[]);
         assert_eq!(names(&book, &asked), ["Add route blackhole 10.9.0.0/16"]);
-        let asked = book.suspects();
+        let asked = book.suspects(|_| false);
         assert_eq!(names(&book, &asked), ["Remove route 10.1.0.0/16 dev e"]);
         // Whoever becomes master meanwhile gets it after that.
         assert_eq!(book.want(A).len(), 1);

@@ -10,7 +10,7 @@ use vrrp_common::report::{self, ReportFilter};
 use super::router::{Router, state_number};
 use super::{Counter, Daemon};
 use crate::engine::time::Nanos;
-use crate::engine::types::{Interest, RouterId};
+use crate::engine::types::{Interest, Priority, RouterId};
 use crate::io::ring::EventRing;
 use crate::io::{bpf, timer};
 use crate::wire::family::{from_field, to_field};
@@ -50,6 +50,9 @@ impl Daemon {
         match parse_advert(source, router.version(), payload) {
             Ok(advert) => {
                 self.engine.handle_rx(now, Nanos(event.ktime_ns), id, &advert);
+                if advert.priority != Priority::RESIGN && !self.kept.is_empty() {
+                    self.release_kept(id);
+                }
                 let steady = self.engine.is_steady(id, &advert);
                 self.acknowledge(id, if steady { event.digest } else { 0 });
                 self.update_filter(id);

@@ -97,6 +97,10 @@ impl Daemon {
             let address = address.or_else(|| self.router(router).request(place, &self.interfaces));
             asks.extend(address.map(|address| (place, Ask::address(Request::Remove, address))));
         }
+        for request in self.kept.values().flatten() {
+            let place = super::addresses::Place::of(&request.at);
+            asks.push((place, Ask::address(Request::Remove, request.clone())));
+        }
         let mut left: HashSet<_> = asks.iter().map(|(place, _)| *place).collect();
         // What was asked before is answered first.
         let mut before = self.asked;

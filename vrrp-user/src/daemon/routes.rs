@@ -133,10 +133,10 @@ impl Daemon {
         }
     }
 
-    /// Removes what a daemon may have left behind that was killed. How many answers to wait for.
+    /// Removes what a daemon may have left behind that was killed, but for routers whose addresses are kept. How many answers to wait for.
     pub(super) fn remove_left_extras(&mut self) -> usize {
         let before = self.asked;
-        let asked = self.belongings.book.suspects();
+        let asked = self.belongings.book.suspects(|id| self.kept.contains_key(&id));
         self.ask_extras(asked);
         self.asked - before
     }

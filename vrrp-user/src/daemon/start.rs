@@ -369,6 +369,7 @@ impl Daemon {
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
             foreign: BTreeMap::new(),
+            kept: BTreeMap::new(),
             watch: Watch::default(),
             log_limit: LogLimit::default(),
             tracking,

@@ -8,14 +8,21 @@ use crate::io::netlink::{self, AddressRequest, Answer, Ask, InterfaceAddress, Re
 use crate::io::timer;
 
 impl Daemon {
-    /// Takes away virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others
-    /// put there stays.
+    /// Finds virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others put
+    /// there stays. Those that would be the same again are kept for now, the rest is taken away.
     pub(super) async fn remove_leftovers(&mut self) -> Result<(), Error> {
         let mut missing = 0;
         for id in self.ids() {
             for request in self.left_over_requests(id) {
-                self.netlink.ask(Ask::address(Request::Remove, request));
-                missing += 1;
+                let place = Place::of(&request.at);
+                let configured = self.router(id).request(place, &self.interfaces);
+                if configured.is_some_and(|new| new.at.prefix == request.at.prefix) {
+                    log::info!("keeping left-over {} for now", self.describe(place));
+                    self.kept.entry(id).or_default().push(request);
+                } else {
+                    self.netlink.ask(Ask::address(Request::Remove, request));
+                    missing += 1;
+                }
             }
         }
         missing += self.remove_left_extras();
@@ -41,6 +48,28 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Somebody else may have the addresses that were kept for a router: they go, and its routes and rules.
+    pub(super) fn release_kept(&mut self, id: RouterId) {
+        let Some(kept) = self.kept.remove(&id) else { return };
+        let asked = self.belongings.book.suspects_of(id);
+        self.ask_extras(asked);
+        for request in kept {
+            log::info!("removing left-over {}", self.describe(Place::of(&request.at)));
+            self.netlink.ask(Ask::address(Request::Remove, request));
+            self.asked += 1;
+            self.notifier.asked();
+        }
+    }
+
+    /// The same for all routers. Whether there were any.
+    pub(super) fn release_all_kept(&mut self) -> bool {
+        let kept: Vec<RouterId> = self.kept.keys().copied().collect();
+        for id in &kept {
+            self.release_kept(*id);
+        }
+        !kept.is_empty()
     }
 
     /// How to remove what bears our mark where a router's addresses belong.
@@ -120,6 +149,11 @@ impl Daemon {
             if let Some(request) = self.addresses.want(place, id, prefix, tracked) {
                 self.ask(place, request);
             }
+        }
+        if self.kept.remove(&id).is_some() {
+            // Routes and rules may be there in another way than they should: they are added anew.
+            let asked = self.belongings.book.suspects_of(id);
+            self.ask_extras(asked);
         }
         self.add_extras(id);
     }

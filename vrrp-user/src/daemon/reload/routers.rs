@@ -68,6 +68,7 @@ impl Daemon {
             return reload.discarded.push(router);
         }
         let is_master = view.is_some_and(|view| view.state == State::Master);
+        self.release_kept(id);
         let before = self.requests(id);
         let rounds = spec.garp.master_repeat;
         let old = self.router_mut(id).take_up(router);
@@ -170,6 +171,7 @@ impl Daemon {
             let (ifindex, group) = (self.router(id).ifindex(), self.router(id).group());
             self.router_mut(id).bury();
             self.foreign.remove(&id);
+            self.release_kept(id);
             if group != self.router(id).family().group() {
                 groups.insert((ifindex, group));
             }
