@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use vrrp_tests::story::Kind;
 use vrrp_tests::{
-    Error, Host, Instance, Keepalived, Lab, Process, Result, Tcpdump, VrrpUser, pause,
+    Error, Host, Instance, Keepalived, Lab, Prober, Process, Result, Tcpdump, VrrpUser, WebServer,
+    pause,
 };
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
@@ -158,6 +159,35 @@ fn a_killed_master_that_starts_again_keeps_the_address() -> Result<()> {
     assert!(daemon.log().contains("keeping left-over 10.0.0.100"));
     daemon.stop()?;
     gone(&host)
+}
+
+/// As a client beside it sees it, with a backup that may take over first: somebody answers all the time, because the
+/// one that was killed keeps the address until it hears the other.
+#[test]
+fn a_killed_master_that_starts_again_loses_no_client() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let client = lab.host("client", "10.0.0.50/24")?;
+    let _servers = (WebServer::start(&a)?, WebServer::start(&b)?);
+    let mut on_b = VrrpUser::start(&b, &conf(100))?;
+    let mut on_a = VrrpUser::start(&a, &conf(150))?;
+    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    let prober = Prober::start(&client, VIP)?;
+    lab.wait_until(LONG, "a answers", || Ok((prober.now().as_deref() == Some("a")).then_some(())))?;
+    let killed = Instant::now();
+    on_a.kill()?;
+    let mut on_a = VrrpUser::start(&a, &conf(150))?;
+    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    lab.wait_until(LONG, "a answers", || Ok((prober.now().as_deref() == Some("a")).then_some(())))?;
+    let away = prober.away(killed);
+    println!("nobody answered for {away:?}, then {:?}", prober.hosts(killed));
+    // What a gap between two masters costs is a master-down interval. The rest is for the machine.
+    assert!(away < Duration::from_secs(2), "nobody answered for {away:?}");
+    on_a.stop()?;
+    on_b.stop()?;
+    Ok(())
 }
 
 /// A killed master that is started again takes up its address again.
