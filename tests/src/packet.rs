@@ -12,6 +12,8 @@ use crate::{Error, Host, Result};
 /// An advertisement whose every field can be wrong.
 #[derive(Clone, Debug)]
 pub struct Frame {
+    /// Ethernet destination.
+    pub destination_mac: [u8; 6],
     /// Ethernet source.
     pub source_mac: [u8; 6],
     /// IP source.
@@ -50,6 +52,8 @@ impl Frame {
     /// A right version 2 advertisement without authentication, every second.
     pub fn v2(source: Ipv4Addr, vrid: u8, priority: u8, addresses: &[Ipv4Addr]) -> Self {
         Self {
+            // The group address of 224.0.0.18; a switch floods it, so that unicast arrives too.
+            destination_mac: [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12],
             source_mac: [2, 0, 0, 0, 0, 0xfe],
             source,
             destination: Ipv4Addr::new(224, 0, 0, 18),
@@ -124,8 +128,7 @@ impl Frame {
         header.extend(self.destination.octets());
         let checksum = fold(sum(&header)).wrapping_add(self.ip_checksum_error);
         header[10..12].copy_from_slice(&checksum.to_be_bytes());
-        // The group address of 224.0.0.18; a switch floods it, so that unicast arrives too.
-        let mut frame = vec![0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
+        let mut frame = self.destination_mac.to_vec();
         frame.extend(self.source_mac);
         frame.extend([0x08, 0x00]);
         frame.extend(header);

@@ -96,6 +96,12 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
         for ttl in [0, 1, 64, 254].into_iter().filter(|_| right.destination.is_multicast()) {
             add(Reason::Ttl, &format!("TTL {ttl}"), &|f| f.ttl = ttl);
         }
+        add(Reason::OtherHost, "to another host's Ethernet address", &|f| {
+            f.destination_mac = [2, 0, 0, 0, 0, 0xfd];
+        });
+        for source in [[0; 4], [127, 0, 0, 1], [224, 0, 0, 18], [255; 4]].map(Ipv4Addr::from) {
+            add(Reason::ImpossibleSource, &format!("from {source}"), &|f| f.source = source);
+        }
         add(Reason::OwnAddress, "our own address", &|f| f.source = VICTIM);
         add(Reason::OtherDestination, "another group", &|f| {
             f.destination = Ipv4Addr::new(224, 0, 0, 19);
@@ -186,6 +192,8 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::NdiscConflict => false,
         Reason::UnknownVrid
         | Reason::OtherDestination
+        | Reason::OtherHost
+        | Reason::ImpossibleSource
         | Reason::OwnAddress
         | Reason::Truncated
         | Reason::IpHeader

@@ -39,6 +39,8 @@ const LOOPBACK: u32 = 1;
 const LOCAL: [u8; 4] = [10, 0, 0, 1];
 const PEER: [u8; 4] = [10, 0, 0, 2];
 const VIP: [u8; 4] = [10, 0, 0, 100];
+/// The Ethernet address of the interface.
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PASSWORD: [u8; 8] = *b"secret\0\0";
 
 /// As many as most tests need.
@@ -65,7 +67,8 @@ const ANY: TtlRange = TtlRange { min: 0, max: 255, reserved: [0; 2] };
 fn routers() -> Vec<(RouterKey, RouterEntry)> {
     let router = |slot, vrid, vlan, version, transport| {
         let key = RouterKey { ifindex: LOOPBACK, vlan, family: FAMILY_V4, vrid, reserved: [0; 2] };
-        let mut entry = RouterEntry { slot, version, transport, ..RouterEntry::default() };
+        let mut entry =
+            RouterEntry { slot, version, transport, mac: MAC, ..RouterEntry::default() };
         entry.local[..4].copy_from_slice(&LOCAL);
         entry.destination = match transport {
             transport::MULTICAST => address(MULTICAST_V4),
@@ -130,6 +133,8 @@ enum Sum {
 /// A frame in parts, each of which a test may spoil.
 #[derive(Clone)]
 struct Frame {
+    /// Ethernet destination.
+    to: [u8; 6],
     tags: Vec<(u16, u16)>,
     version_ihl: Option<u8>,
     total_len: Option<u16>,
@@ -148,6 +153,7 @@ struct Frame {
 impl Frame {
     fn new(message: Vec<u8>, sum: Sum) -> Self {
         Self {
+            to: [0x01, 0, 0x5e, 0, 0, 18],
             tags: vec![],
             version_ihl: None,
             total_len: None,
@@ -186,7 +192,8 @@ impl Frame {
     }
 
     fn octets(&self) -> Vec<u8> {
-        let mut frame = vec![0x01, 0, 0x5e, 0, 0, 18, 2, 0, 0, 0, 0, 2];
+        let mut frame = self.to.to_vec();
+        frame.extend([2, 0, 0, 0, 0, 2]);
         for (kind, id) in &self.tags {
             frame.extend(kind.to_be_bytes());
             frame.extend(id.to_be_bytes());
@@ -495,6 +502,9 @@ fn examples(reason: Reason) -> Vec<Frame> {
             // More than the addresses take.
             Frame::v3(V3, 1).with(|f| f.message.extend([0; 8])),
             Frame::v2(V2_PASSWORD, 2, 1, PASSWORD, 1).with(|f| f.message.extend([7; 4])),
+            // In frames to this host alone, with the address of the group or its own.
+            Frame::v3(V3, 1).with(|f| f.to = MAC),
+            Frame::v3(V3_UNICAST, 1).with(|f| (f.to, f.destination) = (MAC, LOCAL)),
             // "Don't fragment" is no fragment.
             Frame::v3(V3, 1).with(|f| f.fragment = 0x4000),
         ],
@@ -522,6 +532,26 @@ fn examples(reason: Reason) -> Vec<Frame> {
                 f.ttl = 254;
             }),
         ],
+        Reason::OtherHost => (0..6)
+            .map(|octet| {
+                let mut to = MAC;
+                to[octet] ^= 0x40;
+                Frame::v3(V3, 1).with(|f| f.to = to)
+            })
+            .chain([
+                Frame::v3(V3_UNICAST, 1).with(|f| (f.to, f.destination) = ([2; 6], LOCAL)),
+                Frame::v3(V3_PEERS, 1).with(|f| (f.to, f.destination) = ([2; 6], [10, 0, 0, 3])),
+                Frame::v3(V3_VLAN, 1).with(|f| (f.to, f.tags) = ([2; 6], vec![(0x8100, 7)])),
+            ])
+            .collect(),
+        Reason::ImpossibleSource => {
+            let sources =
+                [[0; 4], [0, 0, 0, 9], [127, 0, 0, 1], [224, 0, 0, 18], [239, 1, 1, 1], [255; 4]];
+            let by_group = sources.map(|source| Frame::v3(V3, 1).with(|f| f.source = source));
+            let to_us =
+                sources.map(|source| Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, source, 255)));
+            by_group.into_iter().chain(to_us).collect()
+        }
         Reason::OwnAddress => vec![
             Frame::v3(V3, 1).with(|f| f.source = LOCAL),
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, LOCAL, 255)),
@@ -561,7 +591,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
         ],
         Reason::UnknownPeer => vec![
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, [10, 0, 0, 3], 255)),
-            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, [0; 4], 252)),
+            Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, [10, 9, 0, 3], 252)),
         ],
         Reason::PeerTtl => vec![
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.min - 1)),

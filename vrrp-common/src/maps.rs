@@ -95,6 +95,11 @@ pub struct RouterEntry {
     pub local: [u8; 16],
     /// Destination that advertisements must have: the multicast group or, with unicast, our own address.
     pub destination: [u8; 16],
+    /// Ethernet address of the interface; all zero where frames to others may be for it as well, so that it does not
+    /// tell.
+    pub mac: [u8; 6],
+    /// Always zero.
+    pub reserved: [u8; 2],
 }
 
 /// Values of [`RouterEntry::transport`].

@@ -65,6 +65,21 @@ pub trait Load {
     /// (RFC 1071). `None` past the end, and unless `len` is a multiple of four from 4 to
     /// [`MAX_VRRP_LEN`].
     fn sum(&mut self, offset: usize, len: usize) -> Option<u32>;
+
+    /// Whether the frame is for another host than the one at this Ethernet address, which receives what is for a group
+    /// as well; never with all zeros.
+    #[inline(always)]
+    fn is_for_other_host(&self, mac: [u8; 6]) -> bool {
+        is_for_other_host(self, mac)
+    }
+}
+
+/// [`Load::is_for_other_host`] by the Ethernet header.
+#[inline(always)]
+pub fn is_for_other_host(frame: &(impl Load + ?Sized), mac: [u8; 6]) -> bool {
+    let Some(destination) = frame.load::<6>(0) else { return false };
+    let mac = mac_word(mac);
+    destination[0] & 1 == 0 && mac != 0 && mac_word(destination) != mac
 }
 
 /// An IP address as it stands in a header, and what the two versions of IP do differently.
@@ -84,6 +99,9 @@ pub trait Address: Copy + Eq {
 
     /// Whether both are the same.
     fn is(self, other: Self) -> bool;
+
+    /// Whether no host can send from it.
+    fn is_impossible_source(self) -> bool;
 
     /// What the IP header at an offset shows at a glance.
     fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>>;
@@ -282,6 +300,13 @@ impl Address for V4 {
         u32::from_ne_bytes(self) == u32::from_ne_bytes(other)
     }
 
+    /// 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and 255.255.255.255 (RFC 1122 section 3.2.1.3).
+    #[inline(always)]
+    fn is_impossible_source(self) -> bool {
+        let first = self[0];
+        first == 0 || first == 127 || first & 0xf0 == 0xe0 || u32::from_ne_bytes(self) == u32::MAX
+    }
+
     #[inline(always)]
     fn packet(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>> {
         Some(ipv4_packet(&frame.load(offset)?, offset, vlan))
@@ -361,6 +386,14 @@ impl Address for V6 {
         let [a, b]: [u64; 2] = bytemuck::cast(self);
         let [c, d]: [u64; 2] = bytemuck::cast(other);
         a == c && b == d
+    }
+
+    /// `::`, `::1`, `::ffff:0:0/96` and `ff00::/8` (RFC 4291 section 2; `ip6_rcv_core`, net/ipv6/ip6_input.c).
+    #[inline(always)]
+    fn is_impossible_source(self) -> bool {
+        let [high, low]: [u64; 2] = bytemuck::cast(self);
+        let low = u64::from_be(low);
+        self[0] == 0xff || (high == 0 && (low <= 1 || low >> 32 == 0xffff))
     }
 
     #[inline(always)]
@@ -526,7 +559,9 @@ fn refusal<A: Address>(
 
     // First whether the message is meant for this router at all: what passes through on its way to
     // another host has a lower TTL and is none of our business.
+    ensure(!frame.is_for_other_host(entry.mac), Reason::OtherHost)?;
     ensure(advert.destination.is(A::from_field(entry.destination)), Reason::OtherDestination)?;
+    ensure(!advert.source.is_impossible_source(), Reason::ImpossibleSource)?;
     ensure(!advert.source.is(local), Reason::OwnAddress)?;
     // Unicast peers may be networks apart, and the RFCs know only multicast. keepalived sends IPv6 unicast with
     // whatever hop limit is the host's default, 64 as a rule, and looks at none unless a peer has a range.
@@ -568,6 +603,12 @@ fn refusal<A: Address>(
         let [.., reserved_and_interval, interval, _, _] = advert.header;
         ensure(reserved_and_interval & 0x0f != 0 || interval != 0, Reason::ZeroInterval)
     }
+}
+
+/// An Ethernet address as a number, which compares without a call of memcmp.
+#[inline(always)]
+fn mac_word([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 #[inline(always)]
@@ -654,8 +695,11 @@ mod tests {
         }
     }
 
+    /// To which [`frame`] would go if it were unicast.
+    const MAC: [u8; 6] = [2; 6];
+
     fn entry(version: u8) -> RouterEntry {
-        let mut entry = RouterEntry { version, interval: 1, ..RouterEntry::default() };
+        let mut entry = RouterEntry { version, interval: 1, mac: MAC, ..RouterEntry::default() };
         entry.local[..4].copy_from_slice(&[10, 0, 0, 1]);
         entry.destination[..4].copy_from_slice(&MULTICAST_V4);
         entry
@@ -836,16 +880,20 @@ mod tests {
         entry.auth_data = *b"secret\0\0";
         entry.destination = entry.local;
         let mut octets = frame(&[], 0, &V2, false);
+        octets[5] = 9;
         octets[14 + 8] = 254;
+        octets[14 + 12] = 224;
         octets[34] = 0x32;
         octets[34 + 3] = 4;
         octets[34 + 5] = 9;
         // The IP header is summed again after each repair, the message is not.
         type Repair = fn(&mut Vec<u8>, &mut RouterEntry);
-        let steps: [(Reason, Repair); 10] = [
+        let steps: [(Reason, Repair); 12] = [
+            (Reason::OtherHost, |octets, _| octets[5] = 2),
             (Reason::OtherDestination, |_, entry| {
                 entry.destination[..4].copy_from_slice(&MULTICAST_V4);
             }),
+            (Reason::ImpossibleSource, |octets, _| octets[14 + 12] = 10),
             (Reason::OwnAddress, |_, entry| entry.local[3] = 1),
             (Reason::Ttl, |octets, _| octets[14 + 8] = 255),
             (Reason::Version, |octets, _| octets[34] = 0x22),
@@ -877,6 +925,70 @@ mod tests {
         octets[40..42].fill(0);
         let sum = complement(&octets[34..], 0);
         octets[40..42].copy_from_slice(&sum);
+    }
+
+    #[test]
+    fn frames_are_for_a_group_or_for_one_host() {
+        let for_other = |destination: [u8; 6], mac| {
+            let mut octets = frame(&[], 0, &V3, true);
+            octets[..6].copy_from_slice(&destination);
+            let reason = receive(&mut &octets[..], &RouterEntry { mac, ..entry(3) });
+            assert!(matches!(reason, Some(Reason::Accepted | Reason::OtherHost)), "{reason:?}");
+            reason == Some(Reason::OtherHost)
+        };
+        // Unicast to ourselves is heard, also with the address of the group in it.
+        assert!(!for_other(MAC, MAC));
+        assert!(!for_other([0x01, 0, 0x5e, 0, 0, 18], MAC));
+        assert!(!for_other([0xff; 6], MAC));
+        for octet in 0..6 {
+            let mut other = MAC;
+            other[octet] ^= 0x80;
+            assert!(for_other(other, MAC), "octet {octet}");
+            // It is not known which address is ours.
+            assert!(!for_other(other, [0; 6]));
+        }
+    }
+
+    #[test]
+    fn no_host_has_these_addresses() {
+        for impossible in [
+            [0, 0, 0, 0],
+            [0, 255, 255, 255],
+            [127, 0, 0, 1],
+            [127, 255, 255, 255],
+            [224, 0, 0, 18],
+            [239, 255, 255, 255],
+            [255; 4],
+        ] {
+            assert!(impossible.is_impossible_source(), "{impossible:?}");
+        }
+        for possible in [
+            [1, 0, 0, 0],
+            [10, 0, 0, 2],
+            [126, 0, 0, 1],
+            [128, 0, 0, 1],
+            [223, 1, 1, 1],
+            [240, 0, 0, 1],
+        ] {
+            assert!(!possible.is_impossible_source(), "{possible:?}");
+        }
+        let six = |words: [u16; 8]| bytemuck::cast::<_, V6>(words.map(u16::to_be));
+        for impossible in [
+            [0; 8],
+            [0, 0, 0, 0, 0, 0, 0, 1],
+            [0xff02, 0, 0, 0, 0, 0, 0, 0x12],
+            [0xff00, 0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0xffff, 0x0a00, 2],
+        ] {
+            assert!(six(impossible).is_impossible_source(), "{impossible:x?}");
+        }
+        for possible in [
+            [0xfe80, 0, 0, 0, 0, 0, 0, 1],
+            [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1],
+            [0x64, 0xff9b, 0, 0, 0, 0xffff, 0, 1],
+        ] {
+            assert!(!six(possible).is_impossible_source(), "{possible:x?}");
+        }
     }
 
     #[test]

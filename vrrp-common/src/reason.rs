@@ -48,6 +48,13 @@ reasons! {
     UnknownVrid = "unknown_vrid", Pass, "VRID not configured on this interface";
     /// Protocol 112 to an address that is neither the router's multicast group nor, with unicast, its own.
     OtherDestination = "other_destination", Pass, "addressed neither to the VRRP group nor to this router";
+    /// The frame is for another host: its Ethernet destination is neither a group address nor that of the interface
+    /// (PACKET_OTHERHOST, linux/if_packet.h). An interface in promiscuous mode shows such, and so does a switch that does
+    /// not know yet where to send them.
+    OtherHost = "other_host", Pass, "in a frame to another host's Ethernet address";
+    /// The source is no address that a host can send from: unspecified, loopback, multicast, limited broadcast (RFC 1122
+    /// section 3.2.1.3, RFC 4291 section 2), or an IPv4 address in the form of IPv6.
+    ImpossibleSource = "impossible_source", Drop, "source is an address that no host can have";
     /// The source is our own address: a looped frame or a duplicate address.
     OwnAddress = "own_address", Drop, "source is our own address (loop, or duplicate address)";
     /// The frame ends inside the IP header or before the length that the IP header gives.

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
     bpf_csum_diff, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
 use vrrp_common::MAX_VRRP_LEN;
-use vrrp_common::parse::{Load, VLAN_ID};
+use vrrp_common::parse::{self, Load, VLAN_ID};
 use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 
 use crate::maps::{PAYLOAD_ROOM, Record};
@@ -17,6 +17,9 @@ use crate::maps::{PAYLOAD_ROOM, Record};
 const CSUM_MAX: usize = 512;
 // As many pieces as `sum` sums.
 const _: () = assert!(MAX_VRRP_LEN <= 3 * CSUM_MAX);
+
+/// linux/if_packet.h.
+const PACKET_OTHERHOST: u32 = 3;
 
 /// Octets at the beginning of a message that are followed one by one, to see whether it is the same as another one:
 /// fourteen IPv4 addresses, three IPv6 addresses.
@@ -44,6 +47,9 @@ pub trait Context: Copy {
 
     /// Interface that the program runs on.
     fn ifindex(self) -> u32;
+
+    /// Whether the kernel says that the frame is for another host; `None` where it has not looked yet.
+    fn for_other_host(self) -> Option<bool>;
 
     /// The VLAN ID of a tag that stands beside the frame, 0 for none (IEEE 802.1Q).
     fn vlan_beside(self) -> u16;
@@ -94,6 +100,11 @@ impl Context for XdpBuff {
         unsafe { (*self.0).ingress_ifindex }
     }
 
+    #[inline(always)]
+    fn for_other_host(self) -> Option<bool> {
+        None
+    }
+
     /// What the device has stripped is lost to XDP.
     #[inline(always)]
     fn vlan_beside(self) -> u16 {
@@ -127,6 +138,12 @@ impl Context for SkBuff {
     fn ifindex(self) -> u32 {
         // SAFETY: the context pointer is the one that the kernel called us with.
         unsafe { (*self.0).ifindex }
+    }
+
+    #[inline(always)]
+    fn for_other_host(self) -> Option<bool> {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        Some(unsafe { (*self.0).pkt_type } == PACKET_OTHERHOST)
     }
 
     /// On the way in, that of the outermost tag, whether the device or the kernel has stripped it
@@ -265,6 +282,14 @@ impl<C: Context> Load for Frame<'_, C> {
             return Some(sum);
         }
         csum::<{ 2 * CSUM_MAX }>(payload, (len - 2 * CSUM_MAX).min(CSUM_MAX), sum)
+    }
+
+    #[inline(always)]
+    fn is_for_other_host(&self, mac: [u8; 6]) -> bool {
+        match self.ctx.for_other_host() {
+            Some(answer) => answer,
+            None => parse::is_for_other_host(self, mac),
+        }
     }
 }
 

@@ -121,6 +121,9 @@ impl Refused {
                 "with TTL {}, which is not between min_ttl and max_ttl of that peer, {unheard}",
                 sample.ttl
             )),
+            Reason::ImpossibleSource => says(format!(
+                "from an address that no host can have, {unheard}: it is forged, or the sender has no address yet"
+            )),
             Reason::OwnAddress => Some(format!(
                 "advertisements of VRID {vrid} come from our own address {}: the network sends ours back, or \
                  another host has that address",
@@ -137,8 +140,9 @@ impl Refused {
             | Reason::ZeroInterval => {
                 says(format!("in a way that is not valid, {unheard}: {}", self.reason.text()))
             }
-            // Nothing was wrong with these.
+            // Nothing was wrong with these, or they were for others.
             Reason::Accepted
+            | Reason::OtherHost
             | Reason::RingFull
             | Reason::NewsLimited
             | Reason::OutranksLimited
@@ -235,6 +239,7 @@ mod tests {
         assert!(other.contains("as VRRP version 2 instead of 3"), "{other}");
         let nothing = [
             Reason::Accepted,
+            Reason::OtherHost,
             Reason::RingFull,
             Reason::NewsLimited,
             Reason::OutranksLimited,

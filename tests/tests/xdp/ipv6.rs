@@ -9,7 +9,7 @@ use vrrp_common::{FAMILY_V6, MAX_ADDRESSES_V6, MAX_VRRP_LEN, MULTICAST_V6};
 use vrrp_user::io::bpf::{Error, Vip};
 
 use super::{
-    Bench, FAR, LOOPBACK, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_UNICAST, V3_VLAN, checksum,
+    Bench, FAR, LOOPBACK, MAC, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_UNICAST, V3_VLAN, checksum,
     drain, now, runtime,
 };
 
@@ -33,6 +33,7 @@ struct Frame {
     payload_len: Option<u16>,
     next_header: u8,
     hop_limit: u8,
+    to: [u8; 6],
     mac: [u8; 6],
     source: [u8; 16],
     destination: [u8; 16],
@@ -51,6 +52,7 @@ impl Frame {
             payload_len: None,
             next_header,
             hop_limit: 255,
+            to: [0x33, 0x33, 0, 0, 0, 0x12],
             mac: [2, 0, 0, 0, 0, 2],
             source: PEER,
             destination: MULTICAST_V6,
@@ -83,7 +85,7 @@ impl Frame {
     }
 
     fn octets(&self) -> Vec<u8> {
-        let mut frame = vec![0x33, 0x33, 0, 0, 0, 0x12];
+        let mut frame = self.to.to_vec();
         frame.extend(self.mac);
         for (kind, id) in &self.tags {
             frame.extend(kind.to_be_bytes());
@@ -148,6 +150,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.message[4] = 0xf0),
             // The first address should be link-local, but keepalived only warns of another one.
             Frame::v3(V3, 1).with(|f| f.message[8..24].copy_from_slice(&VIP)),
+            Frame::v3(V3, 1).with(|f| f.to = MAC),
             // More than the addresses take.
             Frame::v3(V3, 1).with(|f| f.message.extend([0; 4])),
         ],
@@ -164,6 +167,18 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3_GROUP, 1),
             Frame::v3(V3, 1).with(|f| f.destination = OTHER_GROUP),
         ],
+        Reason::OtherHost => vec![
+            Frame::v3(V3, 1).with(|f| f.to = [2; 6]),
+            Frame::v3(V3_UNICAST, 1).with(|f| (f.to, f.destination) = ([2; 6], LOCAL)),
+        ],
+        Reason::ImpossibleSource => {
+            let mut mapped = [0; 16];
+            mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 2]);
+            let mut loopback = [0; 16];
+            loopback[15] = 1;
+            let sources = [[0; 16], loopback, mapped, MULTICAST_V6, OTHER_GROUP];
+            sources.map(|source| Frame::v3(V3, 1).with(|f| f.source = source)).to_vec()
+        }
         Reason::OwnAddress => vec![Frame::v3(V3, 1).with(|f| f.source = LOCAL)],
         Reason::Truncated => vec![
             Frame::v3(V3, 1).with(|f| f.payload_len = Some(25)),

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use vrrp_common::VRRP_TTL;
+use vrrp_common::parse::Address as _;
 
 use self::family::most_addresses;
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
@@ -524,7 +525,7 @@ impl Validator<'_> {
         unicast: Option<Located<UnicastDraft>>,
     ) -> Transport {
         if let Some(source) = &source
-            && let Some(problem) = no_host(source.value)
+            && let Some(problem) = no_sender(source.value)
         {
             self.report.error(source.at, format!("the source {} {problem}", source.value), "");
         }
@@ -535,7 +536,7 @@ impl Validator<'_> {
         let keyword = self.format.peers;
         let mut peers: Vec<Peer> = Vec::new();
         for Located { value: PeerDraft { address, min_ttl, max_ttl }, at } in drafts {
-            if let Some(problem) = no_host(address) {
+            if let Some(problem) = no_sender(address) {
                 self.repair(at, format!("the peer {address} {problem}"), "it is skipped", "");
                 continue;
             }
@@ -675,4 +676,14 @@ fn no_host(address: IpAddr) -> Option<&'static str> {
         IpAddr::V4(address) if address.is_broadcast() => Some("is a broadcast address"),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
+}
+
+/// Why no advertisement can come from an address.
+fn no_sender(address: IpAddr) -> Option<&'static str> {
+    let impossible = match address {
+        IpAddr::V4(address) => address.octets().is_impossible_source(),
+        IpAddr::V6(address) => address.octets().is_impossible_source(),
+    };
+    no_host(address)
+        .or_else(|| impossible.then_some("is an address from which nobody can advertise"))
 }

@@ -128,7 +128,14 @@ mod tests {
     }
 
     fn link(name: &str, up: bool) -> Link {
-        Link { ifindex: 2, name: name.to_owned(), up, mac: Some([2; 6]), mtu: 1500 }
+        Link {
+            ifindex: 2,
+            name: name.to_owned(),
+            up,
+            mac: Some([2; 6]),
+            mtu: 1500,
+            aggregate: false,
+        }
     }
 
     /// An interface that is up, with these delays.

@@ -29,6 +29,8 @@ pub struct Interface {
     pub mac: Option<[u8; 6]>,
     /// Largest IP packet that it carries, bytes.
     pub mtu: u32,
+    /// Made of ports that may each have an Ethernet address of their own ([`Link::aggregate`]).
+    pub aggregate: bool,
     /// Whether the XDP program is there.
     pub capture: Capture,
     /// Its addresses in the kernel's order, without the virtual ones.
@@ -189,20 +191,22 @@ impl Interfaces {
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { ifindex, name, up, mac, mtu } = link.clone();
+        let Link { ifindex, name, up, mac, mtu, aggregate } = link.clone();
         let changed = match self.by_index.get_mut(&ifindex) {
             Some(known) => {
-                let before = (&known.name, known.up, known.mac, known.mtu);
-                let changed = before != (&name, up, mac, mtu);
+                let before = (&known.name, known.up, known.mac, known.mtu, known.aggregate);
+                let changed = before != (&name, up, mac, mtu, aggregate);
                 known.name = name;
                 known.up = up;
                 known.mac = mac;
                 known.mtu = mtu;
+                known.aggregate = aggregate;
                 changed
             }
             None => {
                 let capture = Capture::Detached;
-                let interface = Interface { name, up, mac, mtu, capture, own: Vec::new() };
+                let interface =
+                    Interface { name, up, mac, mtu, aggregate, capture, own: Vec::new() };
                 self.by_index.insert(ifindex, interface);
                 true
             }
@@ -327,7 +331,14 @@ mod tests {
     use crate::io::netlink::InterfaceAddress;
 
     fn link(up: bool) -> Event {
-        Event::Link(Link { ifindex: 2, name: "eth0".to_owned(), up, mac: Some([2; 6]), mtu: 1500 })
+        Event::Link(Link {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            up,
+            mac: Some([2; 6]),
+            mtu: 1500,
+            aggregate: false,
+        })
     }
 
     fn address(text: &str) -> InterfaceAddress {
@@ -393,6 +404,7 @@ mod tests {
             up: false,
             mac: Some([2; 6]),
             mtu: 576,
+            aggregate: false,
         });
         assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });
         assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });

@@ -6,6 +6,7 @@ use vrrp_common::maps::capture;
 
 use super::addresses::Place;
 use super::interfaces::{Capture, Change, Interface};
+use super::router::RouterLink;
 use super::{Counter, Daemon};
 use crate::engine::types::{FaultCause, Link, RouterId};
 use crate::io::bpf::{self, CaptureMode, Kernel, Vip};
@@ -275,7 +276,9 @@ impl Daemon {
                 None => Link::Down(FaultCause::NoAddress),
             },
         };
-        let place = found.and_then(|(ifindex, interface)| Some((ifindex, interface.mac?)));
+        let place = found.and_then(|(ifindex, interface)| {
+            Some(RouterLink { ifindex, mac: interface.mac?, aggregate: interface.aggregate })
+        });
         let (stale, fresh) = router.moved(place, link, id);
         let moved = stale.is_some() || fresh.is_some();
         if let Some(key) = stale {

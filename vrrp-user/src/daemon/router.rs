@@ -109,7 +109,19 @@ pub struct Sent {
 struct Home {
     ifindex: u32,
     mac: [u8; 6],
+    aggregate: bool,
     source: Option<IpAddr>,
+}
+
+/// The interface that a router lives on, as far as its frames and its registration need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterLink {
+    /// Index.
+    pub ifindex: u32,
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// Made of ports that may each have an Ethernet address of their own.
+    pub aggregate: bool,
 }
 
 /// An address that moves with a router.
@@ -463,7 +475,7 @@ impl Router {
     /// Takes up a new place. Returns the registration to remove and the one to make, if they changed.
     pub fn moved(
         &mut self,
-        place: Option<(u32, [u8; 6])>,
+        place: Option<RouterLink>,
         link: Link,
         id: RouterId,
     ) -> (Option<RouterKey>, Option<Registration>) {
@@ -472,7 +484,12 @@ impl Router {
             // Kept while the interface is down, for the farewell and for what still arrives.
             Link::Down(_) => self.home.and_then(|home| home.source),
         };
-        let home = place.map(|(ifindex, mac)| Home { ifindex, mac, source });
+        let home = place.map(|RouterLink { ifindex, mac, aggregate }| Home {
+            ifindex,
+            mac,
+            aggregate,
+            source,
+        });
         if home == self.home {
             return (None, None);
         }
@@ -518,6 +535,8 @@ impl Router {
             auth_data,
             local,
             destination,
+            mac: if home.aggregate { [0; 6] } else { home.mac },
+            ..RouterEntry::default()
         }
     }
 

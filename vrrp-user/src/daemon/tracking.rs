@@ -473,7 +473,14 @@ mod tests {
         let object = tracking.object(&Tracked::Interface("eth1".to_owned()));
         let mut interfaces = Interfaces::default();
         let link = |ifindex, name: &str, up| {
-            Event::Link(Link { ifindex, name: name.to_owned(), up, mac: None, mtu: 1500 })
+            Event::Link(Link {
+                ifindex,
+                name: name.to_owned(),
+                up,
+                mac: None,
+                mtu: 1500,
+                aggregate: false,
+            })
         };
         let mut after = |event: &Event, ifindex| {
             interfaces.apply(event);

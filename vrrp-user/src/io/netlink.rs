@@ -23,7 +23,7 @@ use netlink_packet_route::address::{
     self, AddressAttribute, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
 };
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -111,6 +111,9 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Largest IP packet that it carries, bytes; `u32::MAX` where the kernel does not say.
     pub mtu: u32,
+    /// Made of ports that may each have an Ethernet address of their own (bond, team): a frame to one of those is for
+    /// this interface.
+    pub aggregate: bool,
 }
 
 /// An address on an interface.
@@ -613,6 +616,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
     let mut name = None;
     let mut mac = None;
     let mut mtu = u32::MAX;
+    let mut aggregate = false;
     for attribute in &message.attributes {
         if let LinkAttribute::IfName(value) = attribute {
             name = Some(value.clone());
@@ -620,10 +624,15 @@ fn link(message: &LinkMessage) -> Option<Link> {
             mac = <[u8; 6]>::try_from(value.as_slice()).ok();
         } else if let LinkAttribute::Mtu(value) = attribute {
             mtu = *value;
+        } else if let LinkAttribute::LinkInfo(infos) = attribute {
+            aggregate = infos.iter().any(|info| {
+                let LinkInfo::Kind(kind) = info else { return false };
+                *kind == InfoKind::Bond || matches!(kind, InfoKind::Other(name) if name == "team")
+            });
         }
     }
     let up = message.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    Some(Link { ifindex: message.header.index, name: name?, up, mac, mtu })
+    Some(Link { ifindex: message.header.index, name: name?, up, mac, mtu, aggregate })
 }
 
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
@@ -655,7 +664,7 @@ fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netlink_packet_route::link::LinkHeader;
+    use netlink_packet_route::link::{InfoPortKind, LinkHeader};
 
     fn link_message(family: AddressFamily, flags: LinkFlags) -> LinkMessage {
         let mut message = LinkMessage::default();
@@ -680,9 +689,24 @@ mod tests {
                 up: true,
                 mac: Some([2, 0, 0, 0, 0, 7]),
                 mtu: 1500,
+                aggregate: false,
             })
         );
         assert!(!link(&link_message(AddressFamily::Unspec, LinkFlags::Up)).unwrap().up);
+    }
+
+    #[test]
+    fn what_is_made_of_ports_with_addresses_of_their_own() {
+        let made_as = |info| {
+            let mut message = link_message(AddressFamily::Unspec, LinkFlags::Up);
+            message.attributes.push(LinkAttribute::LinkInfo(vec![info]));
+            link(&message).unwrap().aggregate
+        };
+        assert!(made_as(LinkInfo::Kind(InfoKind::Bond)));
+        assert!(made_as(LinkInfo::Kind(InfoKind::Other("team".to_owned()))));
+        assert!(!made_as(LinkInfo::Kind(InfoKind::Bridge)));
+        // Not what it is a port of.
+        assert!(!made_as(LinkInfo::PortKind(InfoPortKind::Bond)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use vrrp_common::parse::Address as _;
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
 use vrrp_common::{IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
@@ -249,6 +250,13 @@ fn vrrp(
     present: &[u8],
     mut problems: Vec<Reason>,
 ) -> Vrrp {
+    let impossible = match source {
+        IpAddr::V4(source) => source.octets().is_impossible_source(),
+        IpAddr::V6(source) => source.octets().is_impossible_source(),
+    };
+    if impossible {
+        problems.push(Reason::ImpossibleSource);
+    }
     // Unicast may come from another network.
     if ttl != VRRP_TTL && destination.is_multicast() {
         problems.push(Reason::Ttl);
