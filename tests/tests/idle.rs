@@ -41,7 +41,21 @@ fn idle_and_back() -> Result<()> {
         assert_eq!(code, Some(1), "{report}");
         assert!(report.to_string().contains("there is no virtual router in this file"), "{report}");
     }
+    // What it includes is not there, or not any more.
+    for include in ["gone.conf", "gone.d/*.conf"] {
+        daemon.rewrite(&format!("{IDLE}include {include}\n"))?;
+        let (report, code) = daemon.reload(&host, &[])?;
+        assert_eq!(code, Some(1), "{report}");
+        let report = report.to_string();
+        assert!(report.contains("not all is there that it includes"), "{report}");
+        assert!(report.contains(&format!("no file matches `{include}`")), "{report}");
+    }
+    // Nor is it known what the rest would be without it.
+    daemon.rewrite(&format!("include gone.conf\n{}", router(51).name("VI_1")))?;
+    let (report, code) = daemon.reload(&host, &[])?;
+    assert_eq!(code, Some(1), "{report}");
     assert_eq!(daemon.state(&host, "VI_1")?, "MASTER");
+    assert_eq!(daemon.state(&host, "VI_2")?, "MASTER");
 
     daemon.hang_up(&host, IDLE)?;
     lab.wait_until(LONG, "the addresses are gone", || {

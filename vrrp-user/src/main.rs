@@ -62,8 +62,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             cli::manual::completions(shell, &mut out).context("cannot write")?;
         }
-        Command::Preflight { config, config_id, instance, memory } => {
-            let options = config::Options { config_id: config_id.config_id, instance, mtu: None };
+        Command::Preflight { config, config_id, instance, running, memory } => {
+            let config_id = config_id.config_id;
+            let options = config::Options { config_id, instance, mtu: None, running };
             let settings = daemon::reload::Settings { options, ..Default::default() };
             let usable = daemon::reload::preflight::child(&config, &settings, memory, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -169,6 +170,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         config_id: run.config_id,
         // In TOML, that one router has too many addresses is no reason not to start the others.
         mtu: (!config::is_toml(&run.config)).then_some(netlink::mtu),
+        running: None,
     };
     let loaded = memory::apart(|| config::load(&run.config, &named))?;
     config::log(&run.config, &loaded.diagnostics);

@@ -197,6 +197,9 @@ pub enum Command {
         /// Name of the daemon.
         #[arg(long)]
         instance: Option<String>,
+        /// How many virtual routers run.
+        #[arg(long)]
+        running: Option<usize>,
         /// How many octets of memory it may take.
         #[arg(long)]
         memory: Option<u64>,

@@ -46,6 +46,8 @@ pub struct Options {
     /// Finds out the MTU of an interface, bytes, if there is one of that name. Without, addresses are advertised as if
     /// there were room for all.
     pub mtu: Option<fn(&str) -> Option<u32>>,
+    /// How many virtual routers run already, where a running daemon reads its configuration again; `None` at a start.
+    pub running: Option<usize>,
 }
 
 /// A usable configuration.

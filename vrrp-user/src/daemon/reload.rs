@@ -268,7 +268,8 @@ impl Daemon {
         }
         self.reloads.number += 1;
         let number = self.reloads.number;
-        let (path, settings) = (self.config_path.clone(), self.reloads.settings.clone());
+        let (path, mut settings) = (self.config_path.clone(), self.reloads.settings.clone());
+        settings.options.running = Some(self.routers.iter().filter(|router| !router.gone).count());
         let sender = self.reloads.sender.clone();
         let work = move || {
             sched::behind_everything();

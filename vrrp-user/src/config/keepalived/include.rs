@@ -12,6 +12,8 @@ use crate::config::model::Severity;
 pub(super) enum Problem {
     /// A file is there but is not readable, or no file to be read.
     Unreadable,
+    /// It is a directory.
+    Directory,
     /// A file that is named does not exist.
     Missing,
     /// A pattern matches nothing.
@@ -57,13 +59,15 @@ impl Strictness {
         problems
     }
 
-    /// How bad a problem is; `None` if it is none. An empty directory is none.
-    pub(super) fn severity(self, problem: Problem) -> Option<Severity> {
+    /// How bad a problem is; `None` if it is none. An empty directory is none. On `reload`, a file that is not there is
+    /// worse than at a start: the rest may be a configuration that nobody meant, while one that was meant is running.
+    pub(super) fn severity(self, problem: Problem, reload: bool) -> Option<Severity> {
         match problem {
-            Problem::Unreadable if self.readable => Some(Severity::Error),
+            Problem::Unreadable | Problem::Missing if reload => Some(Severity::Error),
+            Problem::Unreadable | Problem::Directory if self.readable => Some(Severity::Error),
             Problem::Missing if self.exists => Some(Severity::Error),
             Problem::NoMatch if self.matches => Some(Severity::Error),
-            Problem::Unreadable | Problem::Missing => Some(Severity::Warning),
+            Problem::Unreadable | Problem::Directory | Problem::Missing => Some(Severity::Warning),
             Problem::NoMatch => None,
         }
     }
@@ -133,7 +137,8 @@ pub(super) fn find(pattern: &str, directory: &Path) -> Found {
             Ok(file) if !file.is_file() || file.permissions().mode() & 0o111 != 0 => {
                 let message =
                     format!("{} is no regular, non-executable file; skipped", path.display());
-                found.problems.push((Problem::Unreadable, message));
+                let problem = if file.is_dir() { Problem::Directory } else { Problem::Unreadable };
+                found.problems.push((problem, message));
             }
             Ok(_) => found.files.push(path),
             Err(error) => {

@@ -67,14 +67,26 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
         any_known |= known && parser.closed > closed;
         any_instance |= keyword == "vrrp_instance";
     }
-    drafts.idle = any_known && !any_instance && !parser.unfinished;
+    let on_purpose = any_known && !any_instance && !parser.unfinished;
+    let missed = std::mem::take(&mut parser.lines.missed);
+    // What a pattern does not match may come later. While routers run, it is what has been lost.
+    let lost = missed.file || (options.running > Some(0) && !missed.empty.is_empty());
+    drafts.idle = on_purpose && !lost;
     parser.early_tracks();
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
-    if drafts.idle {
+    if on_purpose {
+        for (at, message) in missed.empty {
+            report.warning(at, message, "");
+        }
         let start = report.file(&path.display().to_string()).line(1);
-        let hint = "the daemon has nothing to do, as keepalived";
-        report.warning(start, "there is no virtual router in this file", hint);
+        let message = "there is no virtual router in this file";
+        if lost {
+            let message = format!("{message}, and not all is there that it includes");
+            report.error(start, message, "write what is missing, or remove the include");
+        } else {
+            report.warning(start, message, "the daemon has nothing to do, as keepalived");
+        }
     }
     let routers = instances.into_iter().map(|instance| instance.finish(&globals, report));
     // keepalived has no setting for it; there is a command line option.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::definitions::{self, Definitions, Expansion, Loop, MAX_LINE, Value};
-use super::include::{self, Strictness};
+use super::include::{self, Problem, Strictness};
 use crate::config::Options;
 use crate::config::report::{FileId, Position, Report};
 use crate::config::source::{Files, Grown};
@@ -54,6 +54,15 @@ enum Source {
     Text(Line),
 }
 
+impl Source {
+    /// Whether it is a file of nothing but white space and comments.
+    fn is_blank(&self) -> bool {
+        let Self::File { octets, .. } = self else { return false };
+        let mut lines = octets.split(|octet| *octet == b'\n').map(<[u8]>::trim_ascii_start);
+        lines.all(|line| matches!(line.first(), None | Some(b'#' | b'!')))
+    }
+}
+
 /// A multi-line definition whose end has not been seen.
 struct Unfinished {
     name: String,
@@ -74,6 +83,19 @@ pub(super) struct Preprocessor<'a> {
     files: Files,
     grown: Grown,
     last: Position,
+    /// Whether a running daemon reads its configuration again.
+    reload: bool,
+    /// What was included in vain.
+    pub(super) missed: Missed,
+}
+
+/// Includes that brought nothing.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    /// Whether a file was missing or could not be read.
+    pub(super) file: bool,
+    /// Patterns without a file, directories, and files with nothing in them: perhaps on purpose.
+    pub(super) empty: Vec<(Position, String)>,
 }
 
 impl<'a> Preprocessor<'a> {
@@ -100,6 +122,8 @@ impl<'a> Preprocessor<'a> {
             files,
             grown: Grown::default(),
             last,
+            reload: options.running.is_some(),
+            missed: Missed::default(),
         })
     }
 
@@ -349,7 +373,13 @@ impl<'a> Preprocessor<'a> {
                 continue;
             }
             match open_file(&path, self.include_check, &mut self.files, self.report) {
-                Ok((_, file)) => files.push(file),
+                Ok((_, file)) => {
+                    if file.is_blank() {
+                        let message = format!("there is nothing in {}", path.display());
+                        self.missed.empty.push((at, message));
+                    }
+                    files.push(file);
+                }
                 // However little an include matters, the rest of the file is not the configuration that was meant.
                 Err(error) if self.files.exhausted() => {
                     return self
@@ -357,14 +387,23 @@ impl<'a> Preprocessor<'a> {
                 }
                 Err(error) => {
                     let message = format!("cannot read {}: {error}", path.display());
-                    problems.push((include::Problem::Unreadable, message));
+                    problems.push((Problem::Unreadable, message));
                 }
             }
         }
         for (problem, message) in problems {
-            match strictness.severity(problem) {
-                Some(severity) => self.report.push(severity, at, message, ""),
-                None => continue,
+            let hint = match problem {
+                Problem::Unreadable | Problem::Missing => {
+                    self.missed.file = true;
+                    "a reload is refused without it; what may be missing is included by a pattern"
+                }
+                Problem::Directory | Problem::NoMatch => {
+                    self.missed.empty.push((at, message.clone()));
+                    ""
+                }
+            };
+            if let Some(severity) = strictness.severity(problem, self.reload) {
+                self.report.push(severity, at, message, hint);
             }
         }
         for file in files.into_iter().rev() {

@@ -22,13 +22,17 @@ fn options() -> Options {
 
 /// Loads `files`, the first one being the configuration, out of a directory of their own.
 fn load_files(files: &[(&str, &str)]) -> Result<Loaded, LoadError> {
+    load_files_with(files, &options())
+}
+
+fn load_files_with(files: &[(&str, &str)], options: &Options) -> Result<Loaded, LoadError> {
     let directory = tempfile::tempdir().unwrap();
     for (name, content) in files {
         let path = directory.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    load(&directory.path().join(files[0].0), &options())
+    load(&directory.path().join(files[0].0), options)
 }
 
 fn load_text(text: &str) -> Result<Loaded, LoadError> {
@@ -593,6 +597,52 @@ fn missing_includes() {
     }
 }
 
+/// A template that failed must not take the addresses away, least of all while they are there.
+#[test]
+fn an_include_that_failed_is_no_idle_configuration() {
+    const START: Option<usize> = None;
+    const IDLE: Option<usize> = Some(0);
+    const SOME: Option<usize> = Some(2);
+    let load = |running, include: &str, more: &str| {
+        let text = format!("global_defs {{\n}}\ninclude {include}\n{more}");
+        let files = [
+            ("k.conf", text.as_str()),
+            ("blank.conf", "# by a template\n\n  ! nothing\n"),
+            ("other.conf", "static_routes {\n}\n"),
+            ("dir.d/sub/x", ""),
+        ];
+        match load_files_with(&files, &Options { running, ..options() }) {
+            Ok(loaded) => Ok(brief(&loaded.diagnostics)),
+            Err(error) => Err(brief(error.diagnostics())),
+        }
+    };
+    let router = with("");
+    for (include, running, alone, with_router) in [
+        // Nobody knows what would be in it.
+        ("none.conf", START, false, true),
+        ("none.conf", IDLE, false, false),
+        ("none.conf", SOME, false, false),
+        // What a pattern or directory has may come later, but what was there is lost.
+        ("none/*.conf", START, true, true),
+        ("none/*.conf", IDLE, true, true),
+        ("none/*.conf", SOME, false, true),
+        ("dir.d", START, true, true),
+        ("dir.d/*", SOME, false, true),
+        ("blank.conf", IDLE, true, true),
+        ("blank.conf", SOME, false, true),
+        ("bl*.conf", SOME, false, true),
+        ("other.conf", SOME, true, true),
+    ] {
+        let result = load(running, include, "");
+        assert_eq!(result.is_ok(), alone, "{include} {running:?}: {result:?}");
+        let (Ok(said) | Err(said)) = &result;
+        let named = include == "other.conf" || said[1].starts_with("3:1: ");
+        assert!(named && said[0].contains("there is no virtual router"), "{said:?}");
+        let result = load(running, include, &router);
+        assert_eq!(result.is_ok(), with_router, "{include} {running:?}: {result:?}");
+    }
+}
+
 #[test]
 fn includes_end() {
     let Err(error) = load_files(&[
@@ -899,10 +949,8 @@ fn include_check_makes_problems_errors() {
     assert!(load("include_check match", "include no-such-*"));
     assert!(!load("include_check +wildcard_match", "include no-such-*"));
     // It ends with the file that says so.
-    let files = [
-        ("k.conf", "include a.inc\ninclude no-such-file\n"),
-        ("a.inc", "global_defs {\ninclude_check\n}\n"),
-    ];
+    let text = format!("include a.inc\ninclude no-such-file\n{}", with(""));
+    let files = [("k.conf", text.as_str()), ("a.inc", "global_defs {\ninclude_check\n}\n")];
     let diagnostics = load_files(&files).unwrap().diagnostics;
     let missing = diagnostics.iter().find(|d| d.message.contains("no-such-file")).unwrap();
     assert_eq!(missing.severity, Severity::Warning);

@@ -62,6 +62,9 @@ pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
     if let Some(instance) = &settings.options.instance {
         command.arg("--instance").arg(instance);
     }
+    if let Some(running) = settings.options.running {
+        command.arg("--running").arg(running.to_string());
+    }
     let room = memory::room();
     if let Some(room) = room {
         // Taking the configuration up needs some as well.
