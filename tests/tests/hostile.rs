@@ -259,6 +259,12 @@ fn a_second_daemon_takes_nothing_from_the_first() -> Result<()> {
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     let runtime = Path::new("/run/vrrp-user").join(VrrpUser::instance(&host));
     fs::remove_dir_all(&runtime).unwrap();
+    // The first one makes its socket again, and its lock beside it.
+    lab.wait_until(LONG, "it answers again", || Ok(daemon.status(&host).ok()))?;
+    assert_eq!(daemon.status(&host)?["counters"]["control_socket_deleted"], 1);
+    let pid = fs::read_to_string(runtime.join("lock")).unwrap();
+    assert_eq!(pid.trim(), daemon.process().pid().to_string());
+    fs::remove_file(runtime.join("lock")).unwrap();
     let mut second = VrrpUser::start(&host, &router().to_string())?;
     assert_eq!(second.process().wait(LONG)?.code(), Some(75), "{}", second.log().text());
     assert!(second.log().contains("already running"), "{}", second.log().text());
@@ -267,6 +273,38 @@ fn a_second_daemon_takes_nothing_from_the_first() -> Result<()> {
     assert!(host.addresses()?.contains(&"10.0.0.100/24".to_owned()));
     assert!(daemon.stop()?.success());
     assert!(!pins.exists());
+    assert!(!runtime.exists());
+    Ok(())
+}
+
+/// Those who connect and say nothing keep neither `status` nor a scraper out.
+#[test]
+fn idle_clients_give_way() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let listen = ["--metrics", "127.0.0.1:9650"];
+    let mut daemon =
+        VrrpUser::start_with_options(&host, "vrrp.conf", &router().to_string(), &listen)?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let socket = Path::new("/run/vrrp-user").join(VrrpUser::instance(&host)).join("control.sock");
+    let silent: Vec<_> = (0..64).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let displaced = daemon.status(&host)?["counters"]["control_displaced_client"].as_u64();
+    assert!(displaced > Some(0), "{displaced:?}");
+    drop(silent);
+    let idle = "import socket, time\n\
+                idle = [socket.create_connection(('127.0.0.1', 9650)) for _ in range(1000)]\n\
+                print('connected', flush=True)\n\
+                time.sleep(60)";
+    let idle = host.spawn("1,000 idle connections", "python3", &["-c", idle])?;
+    lab.wait_until(LONG, "they are connected", || {
+        Ok(idle.log().contains("connected").then_some(()))
+    })?;
+    let scrape = ["--silent", "--show-error", "--fail", "http://127.0.0.1:9650/metrics"];
+    let metrics = host.namespace().run("curl", &scrape)?;
+    let displaced = "vrrp_metrics_requests_total{result=\"displaced\"} ";
+    let displaced = metrics.lines().find_map(|line| line.strip_prefix(displaced));
+    assert!(displaced.is_some_and(|count| count != "0"), "{metrics}");
+    assert!(daemon.stop()?.success());
     Ok(())
 }
 

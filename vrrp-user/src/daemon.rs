@@ -18,7 +18,7 @@ mod hear;
 pub mod history;
 mod interfaces;
 mod links;
-mod lockfile;
+pub mod lockfile;
 mod log_limit;
 mod notify;
 mod orders;

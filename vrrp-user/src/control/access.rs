@@ -16,10 +16,12 @@ use tokio::net::UnixStream;
 use crate::config::socket::SocketAccess;
 
 /// Who may change something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     user: u32,
     group: u32,
+    /// What the socket is given when it must be made again.
+    settings: SocketAccess,
 }
 
 /// Who is at the other end of a connection.
@@ -44,7 +46,17 @@ impl Access {
         // After the group, or those of the old one could connect.
         fs::set_permissions(socket, Permissions::from_mode(settings.mode.bits()))?;
         let group = fs::metadata(socket)?.gid();
-        Ok(Self { user: Uid::effective().as_raw(), group })
+        Ok(Self { user: Uid::effective().as_raw(), group, settings: settings.clone() })
+    }
+
+    /// What the socket is to have.
+    pub fn settings(&self) -> &SocketAccess {
+        &self.settings
+    }
+
+    /// Takes other settings that could not be granted, for the next socket.
+    pub fn set_settings(&mut self, settings: SocketAccess) {
+        self.settings = settings;
     }
 
     /// Whether who is at the other end may change something.
@@ -136,7 +148,7 @@ mod tests {
 
     #[test]
     fn root_the_user_and_the_group_may_change_something() {
-        let access = Access { user: 100, group: 200 };
+        let access = Access { user: 100, group: 200, settings: SocketAccess::default() };
         let permits =
             |user, groups: &[u32]| access.permits(&Peer { user, groups: groups.to_vec() });
         assert!(permits(0, &[0]));

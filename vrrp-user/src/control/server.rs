@@ -4,7 +4,7 @@
 //! Nothing is kept for a client. Who follows the events is told that there are new ones and asks the engine's
 //! thread for them, part by part, when the last part has been written; so is who asks about thousands of
 //! routers. What a client takes of memory is one part, however slow it is, and who does not read for
-//! [`PATIENCE`] is cut off.
+//! [`PATIENCE`] is cut off, or earlier where others want its place.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,14 +26,17 @@ use super::events::{Moment, Record};
 use crate::config::socket::SocketAccess;
 use crate::counters::counters;
 use crate::daemon::history::From;
+use crate::daemon::lockfile::{self, LOCK, LockFile, SharedLock};
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
+use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
+use crate::io::socket_file::SocketFile;
 use crate::io::{bpf, logger, neighbour, threads, timer};
 use crate::metrics;
 use crate::wire::ethernet::Colons;
 
-/// Clients served at once; further ones wait in the listen queue.
+/// Clients served at once; a further one takes the place of the one that has been idle longest.
 const MAX_CLIENTS: usize = 64;
 /// How many of them may follow the events, so that there are always places for questions.
 const MAX_FOLLOWERS: usize = 32;
@@ -41,6 +44,9 @@ const MAX_FOLLOWERS: usize = 32;
 const MAX_REQUEST: u64 = 4096;
 /// How long a client may stay silent, or take to read one part of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After a failure to accept, or when the socket was deleted, until the next attempt: at first and at most.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(60);
 
 /// In which time an order is carried out, if it is. Less than a client waits ([`super::client`]).
 const IN_TIME: Nanos = Nanos::from_secs(4);
@@ -54,6 +60,10 @@ counters! {
         Silent = "control_silent_client",
         /// A client that did not read its answer in time and was cut off.
         Slow = "control_slow_client",
+        /// A client that was idle longest when another one wanted its place.
+        Displaced = "control_displaced_client",
+        /// The socket's file was deleted by somebody, and made again.
+        SocketDeleted = "control_socket_deleted",
         /// A client that wanted to follow the events while too many others did.
         TooMany = "control_too_many_followers",
         /// Entries of the history that were overwritten before a follower of the events was told.
@@ -145,7 +155,9 @@ pub struct Channels {
 struct Shared {
     questions: mpsc::Sender<Question>,
     latest: watch::Receiver<u64>,
+    places: Arc<Places>,
     followers: Semaphore,
+    lock: SharedLock,
     access: Arc<Mutex<Access>>,
     pins: PathBuf,
     board: Arc<Board>,
@@ -160,13 +172,16 @@ enum End {
     #[error("it did not read its answer for {} s", PATIENCE.as_secs())]
     Slow,
     #[error(transparent)]
+    Displaced(#[from] Lost),
+    #[error(transparent)]
     Broken(#[from] io::Error),
     #[error("cannot answer")]
     Json(#[from] serde_json::Error),
 }
 
 /// Binds the socket and serves it from a new thread until the process ends. A socket file that a dead
-/// daemon left is replaced: the caller holds the instance's lock.
+/// daemon left is replaced: the caller holds the instance's lock, and takes it away when the daemon has ended, before it
+/// removes the socket.
 ///
 /// # Errors
 /// The socket can not be bound, or the thread not started.
@@ -175,75 +190,126 @@ pub fn start(
     access: &SocketAccess,
     pins: PathBuf,
     board: Arc<Board>,
+    lock: SharedLock,
 ) -> io::Result<Channels> {
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = std::os::unix::net::UnixListener::bind(socket)?;
-    let access = Arc::new(Mutex::new(Access::grant(socket, access)?));
-    listener.set_nonblocking(true)?;
+    let (listener, access) = bind(socket, access)?;
+    let access = Arc::new(Mutex::new(access));
     let (questions, receiver) = mpsc::channel(16);
     let (sender, latest) = watch::channel(0);
     let shared = Arc::new(Shared {
         questions,
         latest,
+        places: Places::new(MAX_CLIENTS),
         followers: Semaphore::new(MAX_FOLLOWERS),
+        lock,
         access: Arc::clone(&access),
         pins,
         board,
         counters: Default::default(),
     });
+    let path = socket.to_owned();
     threads::with_runtime("control", move |runtime| {
-        runtime.block_on(async move {
-            match UnixListener::from_std(listener) {
-                Ok(listener) => accept(&listener, shared).await,
-                Err(error) => log::error!("control socket: {error}"),
-            }
-        });
+        runtime.block_on(listen(&path, listener, &shared));
     })?;
     Ok(Channels { questions: receiver, latest: sender, access })
 }
 
-async fn accept(listener: &UnixListener, shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+/// In the place of whatever is there.
+fn bind(
+    socket: &Path,
+    settings: &SocketAccess,
+) -> io::Result<(std::os::unix::net::UnixListener, Access)> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(socket)?;
+    let access = Access::grant(socket, settings)?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, access))
+}
+
+/// Serves clients until the daemon has ended. The socket is made again if somebody deletes it.
+async fn listen(
+    socket: &Path,
+    mut listener: std::os::unix::net::UnixListener,
+    shared: &Arc<Shared>,
+) {
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
+        if let Err(error) = accept(socket, listener, shared).await {
+            log::warn!("control socket {}: {error}", socket.display());
+        }
+        let (mut pause, mut complained) = (RETRY, false);
+        listener = loop {
+            // Whoever deletes a directory shall have the time to finish that.
+            tokio::time::sleep(pause).await;
+            match shared.bind_again(socket) {
+                Ok(Some(listener)) => break listener,
+                Ok(None) => return,
+                Err(error) if !std::mem::replace(&mut complained, true) => log::error!(
+                    "the control socket {} was deleted by somebody, and cannot be made again: {error}; trying again \
+                     every {} s",
+                    socket.display(),
+                    RETRY_MOST.as_secs()
+                ),
+                Err(_) => {}
+            }
+            pause = (pause * 2).min(RETRY_MOST);
+        };
+        shared.count(Counter::SocketDeleted, 1);
+        log::warn!("the control socket {} was deleted by somebody: made again", socket.display());
+    }
+}
+
+/// Accepts clients until the file of the socket is gone.
+async fn accept(
+    socket: &Path,
+    listener: std::os::unix::net::UnixListener,
+    shared: &Arc<Shared>,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let file = SocketFile::new(socket)?;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = file.gone() => return Ok(()),
+        };
+        match accepted {
             Ok((stream, _)) => {
-                let shared = Arc::clone(&shared);
+                let place = shared.places.take().await;
+                let shared = Arc::clone(shared);
                 tokio::spawn(async move {
-                    if let Err(end) = serve(stream, &shared).await {
+                    if let Err(end) = serve(stream, &place, &shared).await {
                         match end {
                             End::Silent => shared.count(Counter::Silent, 1),
                             End::Slow => shared.count(Counter::Slow, 1),
+                            End::Displaced(_) => shared.count(Counter::Displaced, 1),
                             End::Broken(_) | End::Json(_) => {}
                         }
                         log::debug!("control client: {end}");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: do not spin.
                 log::warn!("control socket: {error}");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
     }
 }
-
 /// One client: request after request.
-async fn serve(mut stream: UnixStream, shared: &Shared) -> Result<(), End> {
+async fn serve(mut stream: UnixStream, place: &Place, shared: &Shared) -> Result<(), End> {
     // Before anything is asked: the answer does not change while the connection lives.
     let may_change = shared.access().permits_changes(&stream)?;
-    let (read, mut write) = stream.split();
+    let (read, write) = stream.split();
+    let mut write = Writer { half: write, place };
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
         let mut limited = (&mut read).take(MAX_REQUEST);
-        let got = tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await;
-        if got.map_err(|_| End::Silent)?? == 0 {
+        let got = tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line));
+        if place.wait_for(got).await?.map_err(|_| End::Silent)?? == 0 {
             return Ok(());
         }
         if !line.ends_with(b"\n") {
@@ -280,15 +346,21 @@ fn has_hung_up(stream: &UnixStream) -> bool {
     poll(&mut polled, PollTimeout::ZERO).is_ok() && polled.iter().any(hung_up)
 }
 
+/// Where the answers for a client go.
+struct Writer<'a> {
+    half: WriteHalf<'a>,
+    place: &'a Place,
+}
+
 /// Writes some lines, in the time that there is for one part.
-async fn send(write: &mut WriteHalf<'_>, answers: &[Answer]) -> Result<(), End> {
+async fn send(write: &mut Writer<'_>, answers: &[Answer]) -> Result<(), End> {
     let mut text = Vec::new();
     for answer in answers {
         serde_json::to_writer(&mut text, answer)?;
         text.push(b'\n');
     }
-    let written = tokio::time::timeout(PATIENCE, write.write_all(&text)).await;
-    Ok(written.map_err(|_| End::Slow)??)
+    let written = tokio::time::timeout(PATIENCE, write.half.write_all(&text));
+    Ok(write.place.wait_for(written).await?.map_err(|_| End::Slow)??)
 }
 
 /// Where the master of a router is by the neighbour table.
@@ -310,8 +382,30 @@ fn stopping() -> Answer {
 }
 
 impl Shared {
+    /// The socket once more, and the lock beside it; `None` when the daemon has ended.
+    fn bind_again(&self, socket: &Path) -> io::Result<Option<std::os::unix::net::UnixListener>> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            return Ok(None);
+        }
+        if let Some(directory) = socket.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match LockFile::take(&socket.with_file_name(LOCK), |_| false) {
+            Ok(again) => *lock = Some(again),
+            // It is there still, and ours.
+            Err(lockfile::Error::Taken { .. }) => {}
+            Err(error @ (lockfile::Error::Foreign | lockfile::Error::Io(_))) => {
+                return Err(io::Error::other(error));
+            }
+        }
+        let (listener, access) = bind(socket, self.access().settings())?;
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = access;
+        Ok(Some(listener))
+    }
+
     fn access(&self) -> Access {
-        *self.access.lock().unwrap_or_else(PoisonError::into_inner)
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn count(&self, counter: Counter, more: u64) {
@@ -343,7 +437,7 @@ impl Shared {
         &self,
         request: Request,
         read: &mut BufReader<ReadHalf<'_>>,
-        write: &mut WriteHalf<'_>,
+        write: &mut Writer<'_>,
     ) -> Result<(), End> {
         match request {
             Request::Status {} => self.status(write).await,
@@ -408,12 +502,7 @@ impl Shared {
         }
     }
 
-    async fn order(
-        &self,
-        name: String,
-        order: Order,
-        write: &mut WriteHalf<'_>,
-    ) -> Result<(), End> {
+    async fn order(&self, name: String, order: Order, write: &mut Writer<'_>) -> Result<(), End> {
         let until = timer::now() + IN_TIME;
         let asked = self.ask(|answer| Question::Order { name, order, until, answer }).await;
         let answer = match asked {
@@ -429,7 +518,7 @@ impl Shared {
         send(write, &[answer]).await
     }
 
-    async fn status(&self, write: &mut WriteHalf<'_>) -> Result<(), End> {
+    async fn status(&self, write: &mut Writer<'_>) -> Result<(), End> {
         let Some(mut status) = self.ask(Question::Status).await else {
             return send(write, &[stopping()]).await;
         };
@@ -455,7 +544,7 @@ impl Shared {
         mut from: From,
         router: Option<RouterId>,
         read: &mut BufReader<ReadHalf<'_>>,
-        write: &mut WriteHalf<'_>,
+        write: &mut Writer<'_>,
     ) -> Result<(), End> {
         let mut latest = self.latest.clone();
         loop {
@@ -515,9 +604,14 @@ mod tests {
     fn talk(request: &[u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        let _channels =
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
-                .unwrap();
+        let _channels = start(
+            &socket,
+            &SocketAccess::default(),
+            dir.path().join("no-pins"),
+            Arc::default(),
+            Arc::default(),
+        )
+        .unwrap();
         let mut stream = connect(&socket);
         stream.write_all(request).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -577,8 +671,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         busy_engine(
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
-                .unwrap(),
+            start(
+                &socket,
+                &SocketAccess::default(),
+                dir.path().join("no-pins"),
+                Arc::default(),
+                Arc::default(),
+            )
+            .unwrap(),
             150,
             100,
         );
@@ -597,8 +697,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         busy_engine(
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
-                .unwrap(),
+            start(
+                &socket,
+                &SocketAccess::default(),
+                dir.path().join("no-pins"),
+                Arc::default(),
+                Arc::default(),
+            )
+            .unwrap(),
             u64::MAX,
             u64::MAX,
         );
@@ -616,8 +722,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
         busy_engine(
-            start(&socket, &SocketAccess::default(), dir.path().join("no-pins"), Arc::default())
-                .unwrap(),
+            start(
+                &socket,
+                &SocketAccess::default(),
+                dir.path().join("no-pins"),
+                Arc::default(),
+                Arc::default(),
+            )
+            .unwrap(),
             1,
             1,
         );
@@ -640,5 +752,59 @@ mod tests {
         let mut line = String::new();
         io::BufReader::new(other).read_line(&mut line).unwrap();
         assert!(line.contains("error"), "{line}");
+    }
+
+    #[test]
+    fn silent_clients_lock_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("control.sock");
+        let pins = dir.path().join("no-pins");
+        let _channels =
+            start(&socket, &SocketAccess::default(), pins, Arc::default(), Arc::default()).unwrap();
+        let mut silent: Vec<_> = (0..MAX_CLIENTS).map(|_| connect(&socket)).collect();
+        let mut other = connect(&socket);
+        other.write_all(b"{\"command\":\"stats\"}\n").unwrap();
+        let mut line = String::new();
+        io::BufReader::new(&other).read_line(&mut line).unwrap();
+        assert!(line.contains("error"), "{line}");
+        // The first of them is gone, and nobody else.
+        assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
+        silent[1].set_nonblocking(true).unwrap();
+        assert_eq!(silent[1].read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_deleted_socket_is_made_again_until_the_daemon_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = dir.path().join("instance");
+        std::fs::create_dir(&runtime).unwrap();
+        let socket = runtime.join("control.sock");
+        let lock = LockFile::take(&runtime.join(LOCK), |_| false).unwrap();
+        let lock = Arc::new(Mutex::new(Some(lock)));
+        let pins = dir.path().join("no-pins");
+        let access = SocketAccess { mode: "0606".parse().unwrap(), ..SocketAccess::default() };
+        let _channels = start(&socket, &access, pins, Arc::default(), Arc::clone(&lock)).unwrap();
+        std::fs::remove_dir_all(&runtime).unwrap();
+        let mut stream = loop {
+            match UnixStream::connect(&socket) {
+                Ok(stream) => break stream,
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(b"nonsense\n").unwrap();
+        let mut line = String::new();
+        io::BufReader::new(stream).read_line(&mut line).unwrap();
+        assert!(line.contains("bad request"), "{line}");
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&socket.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o606);
+        // And so is the lock, which goes with the daemon.
+        assert!(matches!(
+            LockFile::take(&runtime.join(LOCK), |_| false),
+            Err(lockfile::Error::Taken { .. })
+        ));
+        lock.lock().unwrap().take();
+        assert!(!runtime.join(LOCK).exists());
     }
 }

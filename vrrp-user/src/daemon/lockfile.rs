@@ -7,15 +7,22 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+/// Name of the lock in the runtime directory of an instance.
+pub const LOCK: &str = "lock";
+
+/// The lock of an instance, as long as its daemon runs. It is taken again where its file was deleted.
+pub type SharedLock = Arc<Mutex<Option<LockFile>>>;
 
 /// A file with our process ID in it that nobody else can lock. It goes when this is dropped.
 #[derive(Debug)]
 pub struct LockFile {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 /// Why there is none.
@@ -57,8 +64,7 @@ impl LockFile {
                 .open(path)?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
-                    let ours = lock.metadata()?.ino();
-                    if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+                    if is_at(&lock, path) {
                         let found = pid_in(&mut lock)?;
                         if let Some(pid) = found.filter(|pid| alive(*pid)) {
                             return Err(Error::Taken { pid: Some(pid) });
@@ -68,7 +74,7 @@ impl LockFile {
                         lock.set_len(0)?;
                         io::Seek::rewind(&mut *lock)?;
                         writeln!(lock, "{}", process::id())?;
-                        return Ok(Self { path: path.to_owned(), _lock: lock });
+                        return Ok(Self { path: path.to_owned(), lock });
                     }
                 }
                 Err((mut file, Errno::EWOULDBLOCK)) => {
@@ -103,8 +109,7 @@ impl LockedDir {
                 };
             match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
-                    let ours = lock.metadata()?.ino();
-                    if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+                    if is_at(&lock, path) {
                         return Ok(Self { _lock: lock });
                     }
                 }
@@ -117,9 +122,20 @@ impl LockedDir {
 }
 
 impl Drop for LockFile {
-    /// Removes the file; the lock is released after that.
+    /// Removes the file, if it is still this one; the lock is released after that.
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if is_at(&self.lock, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether an open file is the one of this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => identity(ours) == identity(there),
+        _ => false,
     }
 }
 
@@ -161,6 +177,13 @@ mod tests {
         }
         drop(file);
         assert!(!path.exists());
+        // Nobody else's file is removed.
+        let file = LockFile::take(&path, |_| false).unwrap();
+        fs::remove_file(&path).unwrap();
+        let other = LockFile::take(&path, |_| false).unwrap();
+        drop(file);
+        assert!(path.exists());
+        drop(other);
         fs::write(&path, "77\n").unwrap();
         match LockFile::take(&path, |pid| pid == 77) {
             Err(Error::Taken { pid }) => assert_eq!(pid, Some(77)),

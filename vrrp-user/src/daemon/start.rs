@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io, process};
 
@@ -15,7 +15,7 @@ use super::announce::Forwarding;
 use super::delays::Delayed;
 use super::history::History;
 use super::interfaces::Interfaces;
-use super::lockfile::{self, LockFile, LockedDir};
+use super::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use super::log_limit::LogLimit;
 use super::notify::Notifier;
 use super::panics;
@@ -41,8 +41,6 @@ use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{descriptors, memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
 
-/// The lock file in an instance's runtime directory.
-const LOCK: &str = "lock";
 /// How long starting waits for what is tracked.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -160,12 +158,15 @@ pub fn run(options: Options) -> Result<(), Error> {
         }
         lockfile::Error::Io(source) => bpf::Error::Pins { path: pins.clone(), source }.into(),
     })?;
-    let result = run_alone(options);
+    let lock: SharedLock = Arc::new(Mutex::new(Some(lock)));
+    let result = run_alone(options, &lock);
     if result.is_err() {
         // Whatever is in it stays.
         let _ = fs::remove_dir(&pins);
     }
     drop(locked_pins);
+    // From now on nobody makes the socket again.
+    let lock = lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     let _ = fs::remove_file(instance.socket());
     let _ = fs::remove_file(Baseline::path(&instance));
     drop(lock);
@@ -174,7 +175,7 @@ pub fn run(options: Options) -> Result<(), Error> {
 }
 
 /// Runs as the only daemon of its instance.
-fn run_alone(options: Options) -> Result<(), Error> {
+fn run_alone(options: Options, lock: &SharedLock) -> Result<(), Error> {
     let _pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let scheduling = be_on_time(options.config.scheduling);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -182,7 +183,8 @@ fn run_alone(options: Options) -> Result<(), Error> {
         .build()
         .map_err(os("cannot start the runtime"))?;
     panics::notice();
-    let (mut daemon, mut sources) = panics::caught(&runtime, Daemon::start(options, scheduling))?;
+    let (mut daemon, mut sources) =
+        panics::caught(&runtime, Daemon::start(options, scheduling, lock))?;
     let end = panics::caught(&runtime, daemon.serve(&mut sources));
     let orderly = match &end {
         Err(Error::Panicked) => Err(Error::Panicked),
@@ -269,6 +271,7 @@ impl Daemon {
     pub(super) async fn start(
         options: Options,
         scheduling: Scheduling,
+        lock: &SharedLock,
     ) -> Result<(Self, Sources), Error> {
         let Options { mut config, config_path, instance, bpffs, pid_file: _, again } = options;
         let started = timer::now();
@@ -338,9 +341,14 @@ impl Daemon {
         let ring = kernel.take_events()?;
         let server = http::start(metrics.clone(), pins.clone(), Arc::clone(&board), None)
             .map_err(os("cannot start the metrics thread"))?;
-        let Channels { questions, latest, access } =
-            server::start(&instance.socket(), &control, pins.clone(), Arc::clone(&board))
-                .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
+        let Channels { questions, latest, access } = server::start(
+            &instance.socket(),
+            &control,
+            pins.clone(),
+            Arc::clone(&board),
+            Arc::clone(lock),
+        )
+        .map_err(|error| Error::RuntimeDir { path: instance.socket(), error, hint: "" })?;
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let (sender, read) = mpsc::unbounded_channel();
         let scheduling = configured_scheduling;

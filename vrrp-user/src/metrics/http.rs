@@ -16,18 +16,23 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
 use crate::io::bpf;
+use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
+use crate::io::socket_file::SocketFile;
 use crate::io::threads;
 
-/// Clients served at once; further ones wait in the listen queue. Each may hold one text: some 10 MiB with
-/// 4,000 routers.
-const MAX_CLIENTS: usize = 4;
+/// Connections at once; a further one takes the place of the one that has been idle longest.
+const MAX_CLIENTS: usize = 32;
+/// How many of them may hold an answer, some 10 MiB with 4,000 routers; likewise.
+const MAX_ANSWERS: usize = 4;
+/// What of an answer is written at a time: who takes that is not idle.
+const PART: usize = 64 << 10;
 /// The longest head of a request in octets.
 const MAX_HEAD: usize = 8192;
 /// Header fields in it.
@@ -36,6 +41,8 @@ const MAX_FIELDS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After a failure to listen, until the next attempt: the address may be on its way.
 const RETRY: Duration = Duration::from_secs(5);
+/// After a connection could not be accepted, or the socket was deleted.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The resource.
 const PATH: &str = "/metrics";
 
@@ -66,6 +73,10 @@ outcomes! {
     Method = "method",
     /// It did not come, or the answer was not taken, in time.
     Timeout = "timeout",
+    /// It was idle longest when another one wanted its place.
+    Displaced = "displaced",
+    /// The socket was deleted by somebody, and is made again.
+    SocketDeleted = "socket_deleted",
     /// The client went away.
     Aborted = "aborted",
     /// The maps could not be read.
@@ -80,6 +91,8 @@ outcomes! {
 struct Shared {
     pins: PathBuf,
     board: Arc<Board>,
+    connections: Arc<Places>,
+    answers: Arc<Places>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
@@ -123,7 +136,13 @@ pub fn start(
 ) -> io::Result<Option<Server>> {
     let before = before.map(Server::stop);
     let Some(listen) = listen else { return Ok(None) };
-    let shared = Arc::new(Shared { pins, board, outcomes: Default::default() });
+    let shared = Arc::new(Shared {
+        pins,
+        board,
+        connections: Places::new(MAX_CLIENTS),
+        answers: Places::new(MAX_ANSWERS),
+        outcomes: Default::default(),
+    });
     let (stop, stopped) = oneshot::channel();
     let thread = threads::with_runtime("metrics", move |runtime| {
         // A thread that panicked has ended as well.
@@ -152,38 +171,56 @@ pub fn tidy(listen: &Listen) {
 
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
     async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => tcp(*address).await.map(Self::Tcp),
-            Listen::Unix(path) => unix(path).map(Self::Unix),
+            Listen::Unix(path) => Ok(Self::Unix(unix(path)?, SocketFile::new(path)?)),
         }
     }
 
-    /// Hands a connection to a task of its own.
-    async fn accept(&self, shared: &Arc<Shared>, places: &Arc<Semaphore>) -> io::Result<()> {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return Ok(()) };
-        let shared = Arc::clone(shared);
+    /// Hands connections to tasks of their own, as long as there can be any.
+    async fn accept(&self, shared: &Arc<Shared>) {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                tokio::spawn(async move {
-                    converse(stream, &shared).await;
-                    drop(place);
-                });
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                tokio::spawn(async move {
-                    converse(stream, &shared).await;
-                    drop(place);
-                });
-            }
+            Self::Tcp(listener) => loop {
+                let accepted = listener.accept().await;
+                begin(accepted.map(|(stream, _)| stream), shared).await;
+            },
+            Self::Unix(listener, file) => loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        begin(accepted.map(|(stream, _)| stream), shared).await;
+                    }
+                    () = file.gone() => return,
+                }
+            },
         }
-        Ok(())
+    }
+}
+
+/// Whoever connects is accepted before there is a place: those in the queue that say nothing would keep others out.
+async fn begin(
+    accepted: io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    shared: &Arc<Shared>,
+) {
+    match accepted {
+        Ok(stream) => {
+            let place = shared.connections.take().await;
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move {
+                let outcome = converse(stream, &place, &shared).await.unwrap_or(Outcome::Displaced);
+                shared.count(outcome);
+            });
+        }
+        Err(error) => {
+            // Out of descriptors, most likely: do not spin.
+            shared.count(Outcome::NotAccepted);
+            log::warn!("metrics: {error}");
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
@@ -210,43 +247,48 @@ fn is_socket(path: &Path) -> bool {
 
 async fn serve(listen: &Listen, shared: &Arc<Shared>) {
     let mut complained = false;
-    let listener = loop {
+    loop {
         match Listener::bind(listen).await {
-            Ok(listener) => break listener,
+            Ok(listener) => {
+                match listen {
+                    Listen::Tcp(address) => log::info!("metrics: http://{address}{PATH}"),
+                    Listen::Unix(path) => {
+                        log::info!("metrics: {PATH} on socket {}", path.display());
+                    }
+                }
+                complained = false;
+                listener.accept(shared).await;
+                shared.count(Outcome::SocketDeleted);
+                log::warn!("metrics: {listen} was deleted by somebody: making it again");
+                // Whoever deletes a directory shall have the time to finish that.
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(error) => {
                 shared.count(Outcome::NotListening);
-                if !complained {
+                if !std::mem::replace(&mut complained, true) {
                     log::error!(
                         "metrics: cannot listen at {listen}: {error}; trying again every {} s",
                         RETRY.as_secs()
                     );
                 }
-                complained = true;
                 tokio::time::sleep(RETRY).await;
             }
-        }
-    };
-    match listen {
-        Listen::Tcp(address) => log::info!("metrics: http://{address}{PATH}"),
-        Listen::Unix(path) => log::info!("metrics: {PATH} on socket {}", path.display()),
-    }
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    loop {
-        if let Err(error) = listener.accept(shared, &places).await {
-            // Out of descriptors, most likely: do not spin.
-            shared.count(Outcome::NotAccepted);
-            log::warn!("metrics: {error}");
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
 /// One request and its answer.
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) {
-    let request = match timeout(PATIENCE, head(&mut stream)).await {
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    place: &Place,
+    shared: &Shared,
+) -> Result<Outcome, Lost> {
+    let request = match place.wait_for(timeout(PATIENCE, head(&mut stream))).await? {
         Ok(request) => request,
         Err(_) => Err(Outcome::Timeout),
     };
+    // From here on it is waited for in this place only.
+    let place = shared.answers.take().await;
     let (answer, outcome) = match request.map(|format| (format, page(shared, format))) {
         Ok((format, Ok(text))) => {
             (response("200 OK", format.content_type(), "", &text), Outcome::Served)
@@ -259,15 +301,27 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shar
         Err(outcome) => (refusal(outcome), outcome),
     };
     let written = timeout(PATIENCE, async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await
+        for part in answer.as_bytes().chunks(PART) {
+            place.wait_for(stream.write_all(part)).await??;
+        }
+        place.wait_for(stream.shutdown()).await??;
+        Ok(())
     });
-    let outcome = match written.await {
-        Ok(Ok(())) => outcome,
-        Ok(Err(_)) => Outcome::Aborted,
-        Err(_) => Outcome::Timeout,
-    };
-    shared.count(outcome);
+    match written.await {
+        Ok(Ok(())) => Ok(outcome),
+        Ok(Err(End::Displaced(lost))) => Err(lost),
+        Ok(Err(End::Broken(_))) => Ok(Outcome::Aborted),
+        Err(_) => Ok(Outcome::Timeout),
+    }
+}
+
+/// Why an answer is not written to its end.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Displaced(#[from] Lost),
+    #[error(transparent)]
+    Broken(#[from] io::Error),
 }
 
 fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
@@ -339,6 +393,8 @@ fn refusal(outcome: Outcome) -> String {
         Outcome::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "GET only\n"),
         Outcome::Timeout => ("408 Request Timeout", "", "the request did not come in time\n"),
         Outcome::Served
+        | Outcome::Displaced
+        | Outcome::SocketDeleted
         | Outcome::Aborted
         | Outcome::Unreadable
         | Outcome::NotListening
@@ -442,5 +498,26 @@ mod tests {
         unix(&file).unwrap_err();
         tidy(&Listen::Unix(file.clone()));
         assert_eq!(fs::read_to_string(&file).unwrap(), "x");
+    }
+
+    #[test]
+    fn idle_connections_lock_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("metrics.sock");
+        let listen = Some(Listen::Unix(socket.clone()));
+        let server = start(listen, dir.path().join("no-pins"), Arc::default(), None).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\n\r\n";
+        assert!(talk(&socket, request).starts_with("HTTP/1.1 503 "));
+        let mut idle: Vec<_> =
+            (0..8 * MAX_CLIENTS).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+        assert!(talk(&socket, request).starts_with("HTTP/1.1 503 "));
+        let mut last = idle.pop().unwrap();
+        last.set_nonblocking(true).unwrap();
+        assert_eq!(last.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(idle[0].read(&mut [0]).unwrap(), 0);
+        // A socket that was deleted is made again.
+        fs::remove_file(&socket).unwrap();
+        assert!(talk(&socket, request).starts_with("HTTP/1.1 503 "));
+        server.unwrap().stop().join().unwrap();
     }
 }

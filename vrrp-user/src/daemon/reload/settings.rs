@@ -123,9 +123,16 @@ impl Daemon {
         let Serving { control, access, .. } = &self.reloads.serving;
         let (socket, control, access) =
             (self.instance.socket(), control.clone(), Arc::clone(access));
-        let work = move || match Access::grant(&socket, &control) {
-            Ok(granted) => *access.lock().unwrap_or_else(PoisonError::into_inner) = granted,
-            Err(error) => log::error!("control socket: {error}"),
+        let work = move || {
+            let granted = Access::grant(&socket, &control);
+            let mut access = access.lock().unwrap_or_else(PoisonError::into_inner);
+            match granted {
+                Ok(granted) => *access = granted,
+                Err(error) => {
+                    log::error!("control socket: {error}");
+                    access.set_settings(control);
+                }
+            }
         };
         if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
             log::error!("control socket: cannot start a thread: {error}");
