@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod dist;
+mod kernels;
 mod run;
 mod setup;
 mod test;

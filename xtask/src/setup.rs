@@ -188,7 +188,10 @@ pub fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
 }
 
 /// `$XDG_CACHE_HOME/vrrp-user` or `~/.cache/vrrp-user`: what outlives `cargo clean`.
-fn cache_dir() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is neither variable.
+pub fn cache_dir() -> Result<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("vrrp-user"))
@@ -264,7 +267,7 @@ fn output(command: &mut Command) -> Option<String> {
 }
 
 /// Where a program is; daemons are often outside a user's PATH.
-fn find_program(program: &str) -> Option<PathBuf> {
+pub fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(program)).find(|p| p.is_file())

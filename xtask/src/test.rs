@@ -3,6 +3,7 @@
 //! Every check runs even when an earlier one failed, and the last line sums them up.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{build, dist, setup};
+use crate::{build, dist, kernels, setup};
 
 /// The package whose tests need root.
 const PRIVILEGED: &str = "vrrp-tests";
@@ -31,24 +32,43 @@ const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
 pub struct Args {
     /// Only tests whose name contains this
     filter: Option<String>,
+    /// Only the tests in virtual machines, all of them, on these kernels (6.1, 6.12, newest, all)
+    #[arg(long, value_name = "KERNELS", value_delimiter = ',', num_args = 0..=1, default_missing_value = "all")]
+    kernels: Option<Vec<String>>,
 }
 
-/// How many checks went well, and how many did not.
+/// How many checks went well, how many did not, and how many lacked something from outside that they need.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     passed: u64,
     failed: u64,
+    skipped: u64,
 }
 
 impl Tally {
-    const PASSED: Self = Self { passed: 1, failed: 0 };
-    const FAILED: Self = Self { passed: 0, failed: 1 };
+    /// One that went well.
+    pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    /// One that did not.
+    pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+    /// One that could not be tried.
+    pub const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
     }
 }
 
@@ -64,12 +84,17 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         // After a hang or a Ctrl-C; otherwise there is nothing.
         vrrp_tests::remove_stale();
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
+    println!("{tally}");
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     setup::setup()?;
+    if let Some(names) = &args.kernels {
+        let daemon = build::daemon(false)?;
+        *tally += kernels::test(names, kernels::Set::Full, args.filter.as_deref(), &daemon)?;
+        return Ok(());
+    }
     let daemon = build::workspace().join("target/debug/vrrp-user");
     let environment = [
         ("VRRP_EBPF_OBJECT", build::object()?.into_os_string()),
@@ -98,6 +123,9 @@ fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     let mut command = cargo(&environment);
     command.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(args.filter.as_deref());
     *tally += tests(&mut command, BUILD_LIMIT)?;
+    if args.filter.is_none() {
+        *tally += kernels::test(&["all".to_owned()], kernels::Set::Short, None, &daemon)?;
+    }
     Ok(())
 }
 
@@ -204,12 +232,15 @@ fn summary(line: &str) -> Option<Tally> {
         let part = rest.split([';', '.']).find(|part| part.trim().ends_with(word))?;
         part.trim().strip_suffix(word)?.trim().parse().ok()
     };
-    Some(Tally { passed: count("passed")?, failed: count("failed")? })
+    Some(Tally { passed: count("passed")?, failed: count("failed")?, skipped: 0 })
 }
 
 /// Runs a command to its end, showing and returning the lines that it prints; ends it when time is
 /// over or on Ctrl-C.
-fn supervise(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<String>)> {
+///
+/// # Errors
+/// It cannot be run, or was ended by Ctrl-C.
+pub fn supervise(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<String>)> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

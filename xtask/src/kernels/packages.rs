@@ -1,0 +1,299 @@
+//! Debian's kernels for other machines than this one, and QEMU, by name of package, into the cache.
+//!
+//! apt-get gets a configuration of its own: that of the system, and what it has installed, stay as they are.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup;
+
+/// A kernel of Debian's: `linux-image-VERSION-cloud-amd64`.
+pub struct Kernel {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// The version in the name of the package, as a regular expression; the newest that fits is taken.
+    version: &'static str,
+}
+
+/// Those that are tried, by age.
+pub const KERNELS: &[Kernel] = &[
+    Kernel { name: "6.1", version: r"6\.1\.[0-9-]*" },
+    Kernel { name: "6.12", version: r"6\.12\.[0-9.]*\+deb12" },
+    Kernel { name: "newest", version: r"([7-9]|[1-9][0-9])\.[0-9.]*\+deb[0-9]*" },
+];
+/// Where they are. Nothing but kernels is taken from the last one.
+const SUITES: [&str; 2] = ["bookworm", "bookworm-backports"];
+const KERNEL_SUITE: &str = "sid";
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The emulator, what is in a guest, and what finds the modules of a kernel. That of Debian 12 itself crashes newer
+/// guests.
+const TOOLS: [&str; 3] = ["qemu-system-x86", "busybox-static", "kmod"];
+/// Whatever was downloaded is taken for so long.
+const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What was downloaded.
+pub struct Packages {
+    root: PathBuf,
+}
+
+impl Packages {
+    /// Downloads what is missing or old. What cannot be had is said, and is missing then.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn get(kernels: &[&Kernel]) -> Result<Self> {
+        let packages = Self { root: setup::cache_dir()?.join("kernels") };
+        let stale = |path: &Path| {
+            let age = fs::metadata(path).and_then(|data| data.modified());
+            age.map_or(true, |time| SystemTime::now().duration_since(time).is_ok_and(|a| a > FRESH))
+        };
+        let tools = stale(&packages.tools());
+        let kernels: Vec<_> =
+            kernels.iter().filter(|kernel| stale(&packages.kernel(kernel))).collect();
+        if !tools && kernels.is_empty() {
+            return Ok(packages);
+        }
+        let say = |what: &str, error: anyhow::Error| println!("{what}: not downloaded: {error:#}");
+        let apt = match Apt::configure(&packages.root.join("apt")) {
+            Ok(apt) => apt,
+            Err(error) => {
+                say("packages", error);
+                return Ok(packages);
+            }
+        };
+        // One of the sources may be gone, and the others enough.
+        if let Err(error) = run(&mut apt.command("apt-get", &["-q", "update"])) {
+            say("lists of packages", error);
+        }
+        if tools && let Err(error) = apt.tools(&packages.tools()) {
+            say("QEMU", error);
+        }
+        for kernel in kernels {
+            if let Err(error) = apt.kernel(kernel, &packages.kernel(kernel)) {
+                say(kernel.name, error);
+            }
+        }
+        // Everything that is wanted of them is unpacked.
+        fs::remove_dir_all(&apt.root).with_context(|| format!("{}", apt.root.display()))?;
+        Ok(packages)
+    }
+
+    fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    fn kernel(&self, kernel: &Kernel) -> PathBuf {
+        self.root.join(kernel.name)
+    }
+
+    /// The image of a kernel, and the directory with its `lib/modules/VERSION`; `None` when there is none.
+    pub fn image(&self, kernel: &Kernel) -> Option<Image> {
+        let root = self.kernel(kernel);
+        // Newer packages have everything under /usr.
+        for base in [root.join("usr"), root.clone()] {
+            for entry in fs::read_dir(base.join("lib/modules")).into_iter().flatten().flatten() {
+                let version = entry.file_name().into_string().ok()?;
+                let places = [
+                    entry.path().join("vmlinuz"),
+                    root.join("boot").join(format!("vmlinuz-{version}")),
+                ];
+                if let Some(file) = places.into_iter().find(|path| path.is_file()) {
+                    return Some(Image { version, file, base });
+                }
+            }
+        }
+        None
+    }
+
+    /// A program of those that were downloaded, else the system's; apt-get leaves out what is installed.
+    pub fn tool(&self, name: &str) -> Option<PathBuf> {
+        let directories = ["usr/bin", "bin", "usr/sbin", "sbin"];
+        let ours = directories.map(|directory| self.tools().join(directory).join(name));
+        ours.into_iter().find(|path| path.is_file()).or_else(|| setup::find_program(name))
+    }
+
+    /// A command of such a program, with the libraries that were downloaded for it.
+    pub fn command(&self, name: &str) -> Option<Command> {
+        let mut command = Command::new(self.tool(name)?);
+        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+        let path = std::env::join_paths(libraries.map(|path| self.tools().join(path))).ok()?;
+        command.env("LD_LIBRARY_PATH", path);
+        Some(command)
+    }
+
+    /// `depmod`, `modprobe` and so on: one program under many names.
+    pub fn kmod(&self, name: &str) -> Option<Command> {
+        let mut command = self.command("kmod")?;
+        command.arg0(name);
+        Some(command)
+    }
+
+    /// Where QEMU finds its firmware.
+    pub fn firmware(&self) -> impl Iterator<Item = PathBuf> {
+        let directories = ["usr/share/qemu", "usr/share/seabios"];
+        let tools = self.tools();
+        directories.into_iter().map(move |path| tools.join(path)).filter(|path| path.is_dir())
+    }
+}
+
+/// A kernel that was downloaded.
+pub struct Image {
+    /// As `uname -r` says it.
+    pub version: String,
+    /// What is booted.
+    pub file: PathBuf,
+    /// The directory with `lib/modules/VERSION`.
+    pub base: PathBuf,
+}
+
+/// apt-get with a configuration of its own.
+struct Apt {
+    root: PathBuf,
+    backports: String,
+}
+
+impl Apt {
+    fn configure(root: &Path) -> Result<Self> {
+        if std::env::consts::ARCH != "x86_64" {
+            bail!("the packages are those for amd64");
+        }
+        for directory in ["lists/partial", "cache/archives/partial", "parts"] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+        let codename = release
+            .lines()
+            .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+            .context("this is no Debian")?;
+        // From where the system has its packages, through what it has them.
+        let sources = output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(CREATED_BY) $(RELEASE) $(REPO_URI)",
+        ]))?;
+        let start = format!("Packages {codename} ");
+        let mirror = sources
+            .lines()
+            .find_map(|line| line.strip_prefix(start.as_str()))
+            .context("no package source of Debian's is configured")?;
+        let backports = format!("{codename}-backports");
+        let mut suites: Vec<&str> = vec![codename, &backports];
+        suites.extend(SUITES);
+        suites.push(KERNEL_SUITE);
+        suites.sort_unstable();
+        suites.dedup();
+        let list: String = suites
+            .into_iter()
+            .map(|suite| format!("deb [signed-by={KEYS}] {mirror} {suite} main\n"))
+            .collect();
+        fs::write(root.join("sources.list"), list)?;
+        let pin = format!("Package: *\nPin: release n={KERNEL_SUITE}\nPin-Priority: 1\n");
+        fs::write(root.join("preferences"), pin)?;
+        fs::copy("/var/lib/dpkg/status", root.join("status")).context("/var/lib/dpkg/status")?;
+
+        let dir = root.display();
+        let mut configuration = output(Command::new("apt-config").args(["dump", "Acquire"]))?;
+        configuration.push_str(&format!(
+            "\nDir::Etc::main \"-\";\nDir::Etc::parts \"{dir}/parts\";\n\
+             Dir::Etc::sourcelist \"{dir}/sources.list\";\nDir::Etc::sourceparts \"{dir}/parts\";\n\
+             Dir::Etc::preferences \"{dir}/preferences\";\nDir::Etc::preferencesparts \"{dir}/parts\";\n\
+             Dir::State \"{dir}\";\nDir::State::status \"{dir}/status\";\nDir::Cache \"{dir}/cache\";\n\
+             APT::Sandbox::User \"\";\nAPT::Get::Assume-Yes \"true\";\nAcquire::Retries \"2\";\nAcquire::Languages \"none\";\n\
+             Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n",
+        ));
+        fs::write(root.join("apt.conf"), configuration)?;
+        Ok(Self { root: root.to_owned(), backports })
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env("APT_CONFIG", self.root.join("apt.conf"));
+        command.current_dir(&self.root).stdin(Stdio::null());
+        command
+    }
+
+    /// The tools with what they depend on.
+    fn tools(&self, to: &Path) -> Result<()> {
+        let mut command = self.command("apt-get", &["-q", "--download-only", "install"]);
+        command.args(["--no-install-recommends", "-t", &self.backports]).args(TOOLS);
+        run(&mut command)?;
+        self.unpack(&self.root.join("cache/archives"), to)
+    }
+
+    /// The newest of a kernel. Newer packages have the modules beside.
+    fn kernel(&self, kernel: &Kernel, to: &Path) -> Result<()> {
+        let pattern = format!("^linux-(image|binary)-{}-cloud-amd64$", kernel.version);
+        let mut search = self.command("apt-cache", &["search", "--names-only", &pattern]);
+        let found = output(&mut search)?;
+        let names = found.lines().filter_map(|line| line.split_whitespace().next());
+        let newest = names.max_by_key(|name| (version(name), name.starts_with("linux-binary")));
+        let newest = newest.context("there is no such package")?;
+        let directory = self.root.join(kernel.name);
+        fs::create_dir_all(&directory)?;
+        let mut command = self.command("apt-get", &["-q", "download", newest]);
+        if newest.starts_with("linux-binary") {
+            command.arg(newest.replacen("binary", "modules", 1));
+        }
+        run(command.current_dir(&directory))?;
+        self.unpack(&directory, to)
+    }
+
+    /// Unpacks all packages of a directory, and puts that where what was before it is.
+    fn unpack(&self, from: &Path, to: &Path) -> Result<()> {
+        let fresh = self.root.join("unpacked");
+        fs::create_dir_all(&fresh)?;
+        for entry in fs::read_dir(from)? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&fresh))?;
+            }
+        }
+        if to.exists() {
+            fs::remove_dir_all(to)?;
+        }
+        fs::rename(&fresh, to).with_context(|| format!("{}", to.display()))?;
+        // The packages bring the time stamp of their root.
+        fs::File::open(to)?.set_modified(SystemTime::now())?;
+        Ok(())
+    }
+}
+
+/// The numbers in a name, in order: what tells the newer one.
+fn version(name: &str) -> Vec<u64> {
+    let digits = name.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|number| number.parse().ok()).collect()
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().display().to_string();
+    let status = command.stdout(Stdio::null()).status().with_context(|| program.clone())?;
+    if !status.success() {
+        bail!("{program}: {status}");
+    }
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| program.clone())?;
+    if !output.status.success() {
+        bail!("{program}: {}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_is_not_the_last_in_the_alphabet() {
+        let names = ["linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-50-cloud-amd64"];
+        assert_eq!(names.iter().max_by_key(|name| version(name)), Some(&names[1]));
+    }
+}
