@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -344,8 +345,15 @@ fn adverts(log: &Log) -> Vec<String> {
     let mut adverts = BTreeMap::<String, Vec<String>>::new();
     for (_, packet) in dissected(log) {
         if let Some((ip, vrrp)) = packet.split_once(": VRRPv") {
-            // keepalived numbers its IP packets per socket, we per router; flow labels are at random.
-            let varies = |part: &&str| part.starts_with("id ") || part.starts_with("flowlabel ");
+            // keepalived numbers its IP packets per socket, we per source; flow labels are at random. We alone set DF
+            // to the group; to a peer it is clear in both.
+            let to = ip.rsplit("> ").next().and_then(|to| to.parse::<Ipv4Addr>().ok());
+            let to_group = to.is_some_and(|to| to.is_multicast());
+            let varies = |part: &&str| {
+                part.starts_with("id ")
+                    || part.starts_with("flowlabel ")
+                    || part.starts_with("flags ") && to_group
+            };
             let ip: Vec<&str> = ip.split(", ").filter(|part| !varies(part)).collect();
             let vrid = vrrp.split("vrid ").nth(1).and_then(|rest| rest.split(',').next());
             let family = ip.first().and_then(|ip| ip.split(' ').next());

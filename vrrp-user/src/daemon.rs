@@ -78,6 +78,7 @@ use crate::io::scripts::Found;
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{memory, tracked};
+use crate::wire::ipv4::Idents;
 
 /// How long after a burst of work: when nothing more has come of it.
 const TIDY: Nanos = Nanos::from_secs(5);
@@ -168,6 +169,7 @@ struct Daemon {
     memberships: Memberships,
     tx: Tx,
     queue: Queue,
+    idents: Idents,
     unannounced: Unannounced,
     /// What the engine wants besides advertisements, and is not done yet.
     later: VecDeque<Action>,

@@ -24,6 +24,7 @@ use crate::io::tx::{Queue, Tx};
 use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
 use crate::wire::frame::{AdvertFrame, AdvertParams, advert_len};
+use crate::wire::ipv4::Idents;
 use crate::wire::vrrp::Auth;
 
 /// `auth_type` of the simple password (RFC 2338 section 5.3.6).
@@ -594,6 +595,7 @@ impl Router {
         &mut self,
         priority: Priority,
         queue: &mut Queue,
+        idents: &mut Idents,
         id: RouterId,
         mut send: impl FnMut(u32, IpAddr, &[u8]) -> io::Result<()>,
     ) -> Sent {
@@ -615,14 +617,14 @@ impl Router {
             Frames::None => {}
             Frames::Group(frame) => {
                 frame.set_priority(priority);
-                frame.count();
+                frame.identify(idents);
                 queue.push(home.ifindex, frame.bytes(), id.0);
                 sent.left = 1;
             }
             Frames::Peers(peers) => {
                 for (peer, frame) in peers {
                     frame.set_priority(priority);
-                    frame.count();
+                    frame.identify(idents);
                     match send(home.ifindex, *peer, frame.ip_bytes()) {
                         Ok(()) => sent.left += 1,
                         Err(error) => sent.errors.push(error),

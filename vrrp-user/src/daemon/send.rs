@@ -62,11 +62,14 @@ impl Unannounced {
 
 impl Daemon {
     pub(super) fn send_advert(&mut self, id: RouterId, priority: Priority) {
-        let Self { routers, queue, tx, .. } = self;
-        let sent =
-            routers[id.0 as usize].advertise(priority, queue, id, |ifindex, peer, packet| {
-                tx.send_ip(ifindex, peer, packet)
-            });
+        let Self { routers, queue, idents, tx, .. } = self;
+        let sent = routers[id.0 as usize].advertise(
+            priority,
+            queue,
+            idents,
+            id,
+            |ifindex, peer, packet| tx.send_ip(ifindex, peer, packet),
+        );
         if sent.left > 0
             && let Err(error) = self.kernel.count_advert(id.0)
         {

@@ -40,6 +40,7 @@ use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Queue, Tx};
 use crate::io::{descriptors, memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
+use crate::wire::ipv4::Idents;
 
 /// How long starting waits for what is tracked.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -385,6 +386,8 @@ impl Daemon {
             memberships,
             tx,
             queue: Queue::default(),
+            // Another number than that of the last run.
+            idents: Idents::new(u16::try_from(process::id() & 0xffff).unwrap_or_default()),
             unannounced: Unannounced::default(),
             later: VecDeque::new(),
             forwarding: Forwarding::default(),

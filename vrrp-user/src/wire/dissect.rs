@@ -384,6 +384,7 @@ mod tests {
         let header = ipv4::Repr {
             tos: 0xc0,
             ident: 1,
+            dont_fragment: false,
             ttl: 255,
             protocol: IPPROTO_VRRP,
             source: [10, 0, 0, 2].into(),

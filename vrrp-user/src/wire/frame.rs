@@ -6,6 +6,7 @@ use vrrp_common::IPPROTO_VRRP;
 
 use super::ethernet::{BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Mac};
 use super::family::Family;
+use super::ipv4::Idents;
 use super::vrrp::Auth;
 use super::{Error, arp, array, ethernet, ipv4, ipv6, ndisc, vrrp};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
@@ -50,6 +51,8 @@ pub struct AdvertFrame {
     bytes: Box<[u8]>,
     /// Whether the VRRP checksum covers the addresses of the IP header.
     pseudo: bool,
+    /// Which counter of [`Idents`] its identifications come from.
+    counter: u8,
 }
 
 impl AdvertFrame {
@@ -72,6 +75,9 @@ impl AdvertFrame {
                 ipv4::Repr {
                     tos: TOS,
                     ident: 0,
+                    // To a group, it goes as far as the link, where it fits, and so its identification need not be
+                    // unique (RFC 6864 section 4.1). A peer may be reached through something with less room.
+                    dont_fragment: to.is_multicast(),
                     ttl: params.ttl,
                     protocol: IPPROTO_VRRP,
                     source: from,
@@ -103,7 +109,11 @@ impl AdvertFrame {
             Version::V3 => params.v3_pseudo_header || params.source.is_ipv6(),
             Version::V2 => false,
         };
-        let mut frame = Self { bytes: bytes.into(), pseudo };
+        let counter = match params.source {
+            IpAddr::V4(source) => Idents::counter(source),
+            IpAddr::V6(_) => 0,
+        };
+        let mut frame = Self { bytes: bytes.into(), pseudo, counter };
         let vrrp = frame.vrrp();
         message.emit(&mut frame.bytes[vrrp..]);
         frame.fill_checksum();
@@ -149,14 +159,11 @@ impl AdvertFrame {
         self.bytes[0] ^ self.bytes[self.bytes.len() - 1]
     }
 
-    /// Counts the IP identification on, from 1 in the first one: advertisements may be fragmented, so it must
-    /// vary (RFC 6864). IPv6 has none.
-    pub fn count(&mut self) {
-        if self.is_ipv6() {
-            return;
+    /// Takes the next IP identification of its source. IPv6 has none.
+    pub fn identify(&mut self, idents: &mut Idents) {
+        if !self.is_ipv6() {
+            ipv4::set_ident(&mut self.bytes[IP..], idents.next(self.counter));
         }
-        let header = &mut self.bytes[IP..];
-        ipv4::set_ident(header, ipv4::ident(header).wrapping_add(1));
     }
 
     /// The whole frame, but to the sender itself: it takes the way out of this host, and no switch passes it on.
@@ -217,6 +224,19 @@ pub fn arp_frame(message: &arp::Repr) -> [u8; ARP_LEN] {
     frame
 }
 
+/// The address that a frame of [`garp_frame`], [`arp_frame`] or of [`super::ndisc`] is about.
+pub fn announced(frame: &[u8]) -> Option<IpAddr> {
+    let (ethernet, packet) = ethernet::Repr::parse(frame).ok()?;
+    match ethernet.ethertype {
+        ETHERTYPE_ARP => Some(arp::Repr::parse(packet).ok()?.target_ip.into()),
+        ETHERTYPE_IPV6 => {
+            let (_, message) = ipv6::Repr::parse(packet).ok()?;
+            Some(ndisc::Repr::parse(message).ok()?.target().into())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -252,7 +272,7 @@ mod tests {
 
     fn frame(params: &AdvertParams<'_>) -> AdvertFrame {
         let mut frame = AdvertFrame::new(params).unwrap();
-        frame.count();
+        frame.identify(&mut Idents::new(0));
         frame
     }
 
@@ -264,8 +284,8 @@ mod tests {
     fn golden_version_2() {
         #[rustfmt::skip]
         let golden = [
-            // IPv4: IHL 5, TOS c0, 44 octets; ident 1, no flags; TTL 255, protocol 112, checksum
-            0x45, 0xc0, 0x00, 0x2c,  0x00, 0x01, 0x00, 0x00,  0xff, 0x70, 0x18, 0x89,
+            // IPv4: IHL 5, TOS c0, 44 octets; ident 1, DF; TTL 255, protocol 112, checksum
+            0x45, 0xc0, 0x00, 0x2c,  0x00, 0x01, 0x40, 0x00,  0xff, 0x70, 0xd8, 0x88,
             192, 0, 2, 5,  224, 0, 0, 18,
             // version 2 type 1, VRID 51, priority 100, 2 addresses; no authentication, 1 s, checksum
             0x21, 51, 100, 2,  0, 1, 0xf6, 0xc4,
@@ -285,7 +305,7 @@ mod tests {
     fn golden_version_2_with_password() {
         #[rustfmt::skip]
         let golden = [
-            0x45, 0xc0, 0x00, 0x28,  0x00, 0x01, 0x00, 0x00,  0xff, 0x70, 0x18, 0x8d,
+            0x45, 0xc0, 0x00, 0x28,  0x00, 0x01, 0x40, 0x00,  0xff, 0x70, 0xd8, 0x8c,
             192, 0, 2, 5,  224, 0, 0, 18,
             // 1 address; authentication type 1, 1 s, checksum over the password too
             0x21, 51, 100, 1,  1, 1, 0x55, 0x66,
@@ -301,7 +321,7 @@ mod tests {
     fn golden_version_3() {
         #[rustfmt::skip]
         let mut golden = [
-            0x45, 0xc0, 0x00, 0x24,  0x00, 0x01, 0x00, 0x00,  0xff, 0x70, 0x18, 0x91,
+            0x45, 0xc0, 0x00, 0x24,  0x00, 0x01, 0x40, 0x00,  0xff, 0x70, 0xd8, 0x90,
             192, 0, 2, 5,  224, 0, 0, 18,
             // version 3 type 1, VRID 51, priority 100, 2 addresses; reserved 0, 100 centiseconds,
             // checksum with pseudo-header
@@ -409,8 +429,9 @@ mod tests {
                 v3_pseudo_header,
                 ..params(if v2 { V2 } else { V3 })
             }).unwrap();
+            let mut idents = Idents::new(0);
             for _ in 0..sent {
-                frame.count();
+                frame.identify(&mut idents);
             }
             frame.set_priority(Priority(second));
 

@@ -20,13 +20,18 @@ mod field {
     pub const DESTINATION: usize = 16;
 }
 
-/// An IPv4 header, of a packet that is not fragmented and may be (DF clear).
+/// Don't Fragment, in the field of the flags (RFC 791 section 3.1).
+const DONT_FRAGMENT: u16 = 0x4000;
+
+/// An IPv4 header, of a packet that is not fragmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr {
     /// Type of service.
     pub tos: u8,
     /// Identification.
     pub ident: u16,
+    /// Whether nobody on the way may fragment it (DF).
+    pub dont_fragment: bool,
     /// Time to live.
     pub ttl: u8,
     /// Protocol of the payload.
@@ -57,13 +62,15 @@ impl Repr {
         if checksum::internet(&[&packet[..header_len]]) != 0 {
             return Err(Error::Not("a correct IPv4 header checksum"));
         }
-        if u16::from_be_bytes(array(packet, field::FLAGS_FRAGMENT)) & 0x3fff != 0 {
+        let flags = u16::from_be_bytes(array(packet, field::FLAGS_FRAGMENT));
+        if flags & 0x3fff != 0 {
             return Err(Error::Not("a whole IPv4 packet"));
         }
         let payload = &packet[header_len..];
         let repr = Self {
             tos: packet[field::TOS],
             ident: u16::from_be_bytes(array(packet, field::IDENT)),
+            dont_fragment: flags & DONT_FRAGMENT != 0,
             ttl: packet[field::TTL],
             protocol: packet[field::PROTOCOL],
             source: array::<4>(packet, field::SOURCE).into(),
@@ -81,7 +88,8 @@ impl Repr {
         header[field::TOS] = self.tos;
         header[field::TOTAL_LEN..][..2].copy_from_slice(&total_len.to_be_bytes());
         header[field::IDENT..][..2].copy_from_slice(&self.ident.to_be_bytes());
-        header[field::FLAGS_FRAGMENT..][..2].fill(0);
+        let flags = if self.dont_fragment { DONT_FRAGMENT } else { 0 };
+        header[field::FLAGS_FRAGMENT..][..2].copy_from_slice(&flags.to_be_bytes());
         header[field::TTL] = self.ttl;
         header[field::PROTOCOL] = self.protocol;
         header[field::SOURCE..][..4].copy_from_slice(&self.source.octets());
@@ -90,9 +98,33 @@ impl Repr {
     }
 }
 
-/// The identification in a header.
-pub fn ident(packet: &[u8]) -> u16 {
-    u16::from_be_bytes(array(packet, field::IDENT))
+/// Identifications for what is sent: those of one source follow each other, whichever of its routers sends, so that two
+/// packets have the same one only after 65,535 others (RFC 6864 section 4.3). As in the kernel (`ip_idents_reserve`,
+/// net/ipv4/route.c) sources share a counter at times, which does no harm.
+#[derive(Debug)]
+pub struct Idents([u16; Self::COUNTERS]);
+
+impl Idents {
+    const COUNTERS: usize = 256;
+
+    /// Counters that begin here, at a number that differs from start to start.
+    pub fn new(begin: u16) -> Self {
+        Self([begin; Self::COUNTERS])
+    }
+
+    /// Which counter is that of a source.
+    pub fn counter(source: Ipv4Addr) -> u8 {
+        let [a, b, c, d] = source.octets();
+        // Sources of one host differ in any of these.
+        a ^ b.rotate_left(3) ^ c.rotate_left(5) ^ d
+    }
+
+    /// The next one of a counter.
+    pub fn next(&mut self, counter: u8) -> u16 {
+        let ident = &mut self.0[usize::from(counter)];
+        *ident = ident.wrapping_add(1);
+        *ident
+    }
 }
 
 /// Source and destination in a header.
@@ -118,15 +150,25 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn identifications_of_a_source_follow_each_other() {
+        let mut idents = Idents::new(u16::MAX - 1);
+        let counter = Idents::counter(Ipv4Addr::new(10, 0, 0, 1));
+        let seen: Vec<u16> = (0..4).map(|_| idents.next(counter)).collect();
+        assert_eq!(seen, [u16::MAX, 0, 1, 2]);
+        let other = Idents::counter(Ipv4Addr::new(10, 0, 1, 1));
+        assert_eq!((other != counter, idents.next(other)), (true, u16::MAX));
+    }
+
     proptest! {
         #[test]
         fn round_trip(
-            tos: u8, ident: u16, ttl: u8, protocol: u8, source: [u8; 4], destination: [u8; 4],
+            tos: u8, ident: u16, dont_fragment: bool, ttl: u8, protocol: u8, source: [u8; 4], destination: [u8; 4],
             payload in proptest::collection::vec(any::<u8>(), 0..100),
             padding in 0usize..8,
         ) {
             let repr = Repr {
-                tos, ident, ttl, protocol,
+                tos, ident, dont_fragment, ttl, protocol,
                 source: source.into(),
                 destination: destination.into(),
                 payload_len: u16::try_from(payload.len()).unwrap(),

@@ -96,6 +96,7 @@ impl Record {
                 let repr = ipv4::Repr {
                     tos: 0,
                     ident: 0,
+                    dont_fragment: false,
                     ttl: sample.ttl,
                     protocol: IPPROTO_VRRP,
                     source,
