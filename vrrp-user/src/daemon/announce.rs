@@ -1,9 +1,9 @@
 //! Telling the network where a virtual address is now, asking who else has it, and hearing it when another host says so: gratuitous ARP and ARP probes for
 //! IPv4, unsolicited neighbour advertisements and solicitations for IPv6.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::Held;
@@ -16,7 +16,7 @@ use crate::engine::types::{RouterId, State};
 use crate::io::bpf::{self, Vip};
 use crate::io::timer;
 use crate::wire::family::from_field;
-use crate::wire::{arp, frame, ndisc};
+use crate::wire::{arp, frame, mld, ndisc};
 
 /// After this time as master, each round of gratuitous ARP also asks whether another host has the addresses. Not
 /// before: a master that was pre-empted still has them for a moment.
@@ -131,11 +131,7 @@ impl Daemon {
                 self.interfaces.carries(*place) || self.addresses.announce(*place, rounds)
             })
             .collect();
-        for _ in 0..rounds {
-            for place in &there {
-                self.garp(*place);
-            }
-        }
+        self.announce(&there, rounds);
         if self.engine.view(id).is_some_and(|view| timer::now() >= view.since + SETTLED) {
             for place in there {
                 self.probe(place);
@@ -150,12 +146,43 @@ impl Daemon {
                 continue;
             }
             let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
-            let mut places = self.places(id);
-            places.retain(|(place, _)| place.ifindex == ifindex && self.interfaces.carries(*place));
-            for _ in 0..rounds {
-                for (place, _) in &places {
-                    self.garp(*place);
-                }
+            let places = self.places(id).into_iter().map(|(place, _)| place);
+            let there: Vec<Place> = places
+                .filter(|place| place.ifindex == ifindex && self.interfaces.carries(*place))
+                .collect();
+            self.announce(&there, rounds);
+        }
+    }
+
+    /// Sends rounds of announcements of addresses that are there.
+    pub(super) fn announce(&mut self, there: &[Place], rounds: u32) {
+        if rounds > 0 {
+            self.report_groups(there.iter().copied());
+        }
+        for _ in 0..rounds {
+            for place in there {
+                self.garp(*place);
+            }
+        }
+    }
+
+    /// Tells switches which solicited-node groups this host hears, before it announces the addresses: a switch that looks
+    /// at such reports (RFC 4541) passes no question for an address to a host that has not sent one. The kernel does that
+    /// as well, but some milliseconds later.
+    pub(super) fn report_groups(&mut self, places: impl Iterator<Item = Place>) {
+        let mut groups: BTreeMap<u32, BTreeSet<Ipv6Addr>> = BTreeMap::new();
+        for place in places {
+            if let IpAddr::V6(address) = place.address {
+                groups.entry(place.ifindex).or_default().insert(ndisc::solicited_node(address));
+            }
+        }
+        for (ifindex, groups) in groups {
+            let Some(interface) = self.interfaces.get(ifindex) else { continue };
+            let Some(mac) = interface.mac else { continue };
+            let groups: Vec<Ipv6Addr> = groups.into_iter().collect();
+            for groups in groups.chunks(mld::MAX_GROUPS) {
+                let frame = mld::report_frame(mac, interface.source6(), groups);
+                self.queue.push(ifindex, &frame, u32::MAX);
             }
         }
     }

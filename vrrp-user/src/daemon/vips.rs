@@ -196,6 +196,11 @@ impl Daemon {
     pub(super) fn answered(&mut self, answers: Vec<Answer>) {
         self.asked = self.asked.saturating_sub(answers.len());
         let count = answers.len();
+        let added = answers.iter().filter(|a| a.request == Request::Add && a.result.is_ok());
+        self.report_groups(added.filter_map(|answer| match answer.subject {
+            Subject::Address(at) => Some(Place::of(&at)),
+            Subject::Extra(_) => None,
+        }));
         for Answer { request, subject, result, ours } in answers {
             match subject {
                 Subject::Address(at) => self.completed(request, at, &result, ours),

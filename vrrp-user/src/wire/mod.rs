@@ -11,6 +11,7 @@ pub mod family;
 pub mod frame;
 pub mod ipv4;
 pub mod ipv6;
+pub mod mld;
 pub mod ndisc;
 pub mod vrrp;
 

@@ -61,9 +61,7 @@ impl Daemon {
             self.ask(place, request);
         }
         if self.addresses.announce(place, rounds) {
-            for _ in 0..rounds {
-                self.garp(place);
-            }
+            self.announce(&[place], rounds);
         }
     }
 
