@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use vrrp_tests::{Host, Instance, Lab, Process, Result, VrrpUser, pause};
+use vrrp_tests::{Host, Instance, Keepalived, Lab, Process, Result, VrrpUser, pause};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const LONG: Duration = Duration::from_secs(20);
@@ -392,5 +392,44 @@ fn as_a_user_with_three_capabilities() -> Result<()> {
         assert!(text.contains(missing), "{text}");
     }
     fs::remove_dir_all(runtime(&host)).unwrap();
+    Ok(())
+}
+
+/// The story with what the unit file grants, beside keepalived: taken over, handed over, taken back.
+#[test]
+fn the_story_with_three_capabilities() -> Result<()> {
+    let lab = Lab::new()?;
+    let (ours, theirs) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let client = lab.host("client", "10.0.0.9/24")?;
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").password("s3cret");
+    let ours_has_it = |expected: bool| {
+        lab.wait_until(LONG, "the address", || {
+            Ok((ours.has_address(VIP)? == expected).then_some(()))
+        })
+    };
+    let start = || Start::new(&ours, &conf(100).to_string(), &[])?.nobody(CAPABILITIES).spawn();
+
+    let mut keepalived = Keepalived::start(&theirs, &conf(200).to_string())?;
+    keepalived.wait_state(&theirs, "VI_1", "MASTER", LONG)?;
+    let mut process = start()?;
+    lab.wait_until(LONG, "a backup", || Ok(process.log().text().contains("BACKUP").then_some(())))?;
+    // Longer than the master-down interval.
+    pause(Duration::from_secs(5))?;
+    assert!(!ours.has_address(VIP)?, "{}", process.log().text());
+    keepalived.kill()?;
+    ours_has_it(true)?;
+    let reached = ["-c", "1", "-w", "10", VIP];
+    client.namespace().run("ping", &reached)?;
+
+    let mut keepalived = Keepalived::start(&theirs, &conf(200).to_string())?;
+    keepalived.wait_state(&theirs, "VI_1", "MASTER", LONG)?;
+    ours_has_it(false)?;
+    keepalived.stop()?;
+    ours_has_it(true)?;
+    client.namespace().run("ping", &reached)?;
+    assert!(!process.log().text().contains("ERROR"), "{}", process.log().text());
+    assert_eq!(process.terminate(LONG)?.code(), Some(0), "{}", process.log().text());
+    assert!(!ours.has_address(VIP)?);
+    fs::remove_dir_all(runtime(&ours)).unwrap();
     Ok(())
 }
