@@ -341,25 +341,25 @@ fn a_toml_file() -> Result<()> {
     Ok(())
 }
 
-/// What is there already is not replaced; the router stays out of the election and says why.
+/// What is there already is not replaced: the router captures behind it, and says why.
 #[test]
 fn a_foreign_xdp_program_is_respected() -> Result<()> {
     let lab = Lab::new()?;
     let host = lab.host("a", "10.0.0.1/24")?;
     host.attach_foreign_xdp()?;
     let foreign = host.xdp_program()?.expect("the foreign program");
-    let bpffs = lab.bpffs().display().to_string();
-    let mut process = spawn(&host, &run_args(&host, &owner(), &["--bpffs", &bpffs])?)?;
-    lab.wait_until(LONG, "a word on XDP", || {
-        let text = process.log().text();
-        Ok((text.contains("XDP") && text.contains("eth0")).then_some(()))
-    })?;
+    let mut daemon = VrrpUser::start(&host, &owner())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     assert_eq!(host.xdp_program()?, Some(foreign));
-    assert!(!host.has_address(VIP)?);
-    let text = process.log().text();
-    println!("{text}");
-    assert!(text.contains("xdp off"), "no advice in: {text}");
-    process.terminate(LONG)?;
+    let status = daemon.status(&host)?;
+    let interface = &status["interfaces"][0];
+    assert_eq!(interface["capture"], "tc", "{status}");
+    let why = interface["capture_why"].to_string();
+    let taken = format!("XDP is taken by another program (id {foreign}, foreign)");
+    assert!(why.contains(&taken), "{why}");
+    assert!(interface["capture_lacks"].is_string(), "{status}");
+    assert_eq!(daemon.stats(&host)?["interfaces"][0]["capture"], "tc");
+    daemon.stop()?;
     assert_eq!(host.xdp_program()?, Some(foreign));
     Ok(())
 }

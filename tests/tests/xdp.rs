@@ -29,8 +29,9 @@ use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::report::{LIMIT, ReportFilter, SOURCE_LIMIT};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
+use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::io::bpf::{CaptureMode, Error, Kernel, Sizes, Vip};
+use vrrp_user::io::bpf::{self, Error, Kernel, Sizes, Vip};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
 use vrrp_user::wire::family::to_field;
@@ -276,6 +277,8 @@ struct Bench {
     kernel: Kernel,
     reader: Reader,
     pins: Pins,
+    /// Whether [`Self::run`] runs the tc program, and not XDP.
+    tc: bool,
 }
 
 impl Bench {
@@ -296,18 +299,27 @@ impl Bench {
         let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
-        Self { kernel, reader, pins }
+        Self { kernel, reader, pins, tc: false }
     }
 
     /// Runs the program on one frame: its verdict, and the reason that it counted.
     fn run(&mut self, frame: &[u8]) -> (Verdict, Option<Reason>) {
         let before = self.reader.reasons().expect("reasons");
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-        let program = self.kernel.program().expect("program");
-        let verdict = match program.test_run(options).expect("test run").return_value {
-            1 => Verdict::Drop,
-            2 => Verdict::Pass,
-            other => panic!("XDP action {other}"),
+        let verdict = if self.tc {
+            let program = self.kernel.ingress_program().expect("program");
+            match program.test_run(options).expect("test run").return_value as i32 {
+                2 => Verdict::Drop,
+                -1 => Verdict::Pass,
+                other => panic!("tc action {other}"),
+            }
+        } else {
+            let program = self.kernel.program().expect("program");
+            match program.test_run(options).expect("test run").return_value {
+                1 => Verdict::Drop,
+                2 => Verdict::Pass,
+                other => panic!("XDP action {other}"),
+            }
         };
         let after = self.reader.reasons().expect("reasons");
         let mut counted = None;
@@ -323,15 +335,36 @@ impl Bench {
 }
 
 impl Bench {
+    /// Attaches as the daemon does where nothing is in the way.
+    fn attach(&mut self, ifindex: u32, name: &str) -> Result<CaptureMode, Error> {
+        let plan = plan(Facts { tcx: self.kernel.has_tcx(), ..Facts::default() });
+        self.kernel.attach(ifindex, name, &plan).map(|choice| choice.mode)
+    }
+
+    /// Attaches in this mode.
+    fn attach_as(
+        &mut self,
+        ifindex: u32,
+        name: &str,
+        mode: CaptureMode,
+    ) -> Result<CaptureMode, Error> {
+        let plan = Plan { modes: vec![mode], why: None };
+        self.kernel.attach(ifindex, name, &plan).map(|choice| choice.mode)
+    }
+
     /// Runs the program on one frame that many times in a row.
     fn flood(&mut self, frame: &[u8], repeat: u32) {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         self.kernel.program().expect("program").test_run(options).expect("test run");
     }
 
-    /// Shows it frames of every reason: kernel and host give that reason for each of them.
+    /// Shows it frames of every reason: XDP, tc and host give that reason for each of them.
     fn judges(&mut self, frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
-        for &reason in Reason::ALL {
+        for (tc, &reason) in [false, true]
+            .into_iter()
+            .flat_map(|tc| Reason::ALL.iter().map(move |reason| (tc, reason)))
+        {
+            self.tc = tc;
             for (number, octets) in frames(reason).iter().enumerate() {
                 let refused =
                     |bench: &Self| (0..13).map(|n| bench.kernel.slot(n).refused).sum::<u64>();
@@ -1304,6 +1337,12 @@ fn a_frame_on_its_way_out_may_end_anywhere() {
     }
 }
 
+/// Names of the tcx programs through which what arrives at an interface goes.
+fn on_ingress(name: &str) -> Vec<String> {
+    let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Ingress).expect("tcx");
+    programs.iter().map(|program| program.name_as_str().expect("UTF-8").to_owned()).collect()
+}
+
 /// Names of the tcx programs through which what leaves by an interface goes.
 fn on_egress(name: &str) -> Vec<String> {
     let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Egress).expect("tcx");
@@ -1319,8 +1358,8 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         }
         let mut bench = Bench::new();
         let index = ifindex("local");
-        bench.kernel.attach(index, "local").expect("attach");
-        bench.kernel.attach(index, "local").expect("again");
+        bench.attach(index, "local").expect("attach");
+        bench.attach(index, "local").expect("again");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         let key = Vip::new(index, VIP);
         bench.kernel.add_vip(&key).expect("add_vip");
@@ -1330,14 +1369,14 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         assert_eq!((counters.tx_packets, counters.tx_bytes), (1, octets.len() as u64));
         bench.kernel.detach(index).expect("detach");
         assert!(eventually(|| on_egress("local").is_empty()), "detached");
-        bench.kernel.attach(index, "local").expect("attach");
+        bench.attach(index, "local").expect("attach");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         drop(bench);
         assert!(eventually(|| on_egress("local").is_empty()), "left with the daemon");
 
         // An interface that goes takes its programs along.
         let mut bench = Bench::new();
-        bench.kernel.attach(index, "local").expect("attach");
+        bench.attach(index, "local").expect("attach");
         ip("link delete local");
         bench.kernel.detach(index).expect("detach");
     });
@@ -1384,7 +1423,7 @@ fn maps_say_when_they_are_full() {
 
 #[test]
 fn pins_outlive_the_daemon_and_not_the_next() {
-    let Bench { mut kernel, reader, pins } = Bench::new();
+    let Bench { mut kernel, reader, pins, tc: _ } = Bench::new();
     let dir = pins.dir();
     let mut info = RouterInfo { vrid: V3_UNICAST, ..RouterInfo::default() };
     info.set_name("edge");
@@ -1435,20 +1474,20 @@ fn ifindex(name: &str) -> u32 {
 }
 
 #[test]
-fn attaches_natively_or_generically() {
+fn attaches_natively_or_by_tc() {
     in_namespace(|| {
         ip("link add native type veth peer name remote");
-        ip("link add generic type bridge");
+        ip("link add bridge type bridge");
         ip("link set native up");
         ip("link set remote up");
         let mut bench = Bench::new();
-        for (name, mode) in [("native", CaptureMode::Native), ("generic", CaptureMode::Generic)] {
+        for (name, mode) in [("native", CaptureMode::Native), ("bridge", CaptureMode::Tc)] {
             let index = ifindex(name);
-            assert_eq!(bench.kernel.attach(index, name).expect("attach"), mode);
-            assert_eq!(bench.kernel.attach(index, name).expect("again"), mode);
+            assert_eq!(bench.attach(index, name).expect("attach"), mode);
+            assert_eq!(bench.attach(index, name).expect("again"), mode);
             bench.kernel.detach(index).expect("detach");
             bench.kernel.detach(index).expect("again");
-            assert_eq!(bench.kernel.attach(index, name).expect("attach"), mode);
+            assert_eq!(bench.attach(index, name).expect("attach"), mode);
         }
         receives(&mut bench, "native", "remote");
     });
@@ -1464,10 +1503,81 @@ fn receives_in_the_network_stack_too() {
         for name in ["local", "remote", "bridge"] {
             ip(&format!("link set {name} up"));
         }
+        for (mode, tcx) in
+            [(CaptureMode::Generic, true), (CaptureMode::Tc, true), (CaptureMode::Tc, false)]
+        {
+            let mut bench = Bench::new();
+            if !tcx {
+                bench.kernel.forgo_tcx();
+            }
+            let index = ifindex("bridge");
+            assert_eq!(bench.attach_as(index, "bridge", mode).expect("attach"), mode);
+            assert_eq!(filters("bridge"), usize::from(mode == CaptureMode::Tc && !tcx));
+            receives(&mut bench, "bridge", "remote");
+            bench.kernel.detach(index).expect("detach");
+            assert_eq!(filters("bridge"), 0);
+        }
+    });
+}
+
+/// How many filters a device has where tcx is missing.
+fn filters(name: &str) -> usize {
+    let output = Command::new("tc").args(["filter", "show", "dev", name, "ingress"]).output();
+    let output = output.expect("tc is installed");
+    String::from_utf8_lossy(&output.stdout).matches("direct-action").count()
+}
+
+#[test]
+fn what_a_killed_daemon_left_without_tcx_is_removed() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        let index = ifindex("local");
         let mut bench = Bench::new();
-        let mode = bench.kernel.attach(ifindex("bridge"), "bridge").expect("attach");
-        assert_eq!(mode, CaptureMode::Generic);
-        receives(&mut bench, "bridge", "remote");
+        bench.kernel.forgo_tcx();
+        bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
+        assert_eq!(filters("local"), 1);
+        // Nothing tidies up.
+        let Bench { kernel, reader: _, pins, tc: _ } = bench;
+        std::mem::forget(kernel);
+        let mut next = Kernel::load(&pins.dir(), SIZES).expect("loads again");
+        next.forgo_tcx();
+        // Another mode than that of the dead one, too.
+        let native = plan(Facts::default());
+        assert_eq!(native.modes[0], CaptureMode::Native);
+        next.attach(index, "local", &native).expect("attach");
+        assert_eq!(filters("local"), 0);
+        // One of another instance stays.
+        let mut other = Bench::new();
+        other.kernel.forgo_tcx();
+        other.attach_as(index, "local", CaptureMode::Tc).expect("attach");
+        drop(next);
+        assert_eq!(filters("local"), 1);
+        drop(other);
+        assert_eq!(filters("local"), 0);
+    });
+}
+
+#[test]
+fn another_plan_replaces_what_is_attached() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        let mut bench = Bench::new();
+        let index = ifindex("local");
+        assert_eq!(bench.attach(index, "local").expect("attach"), CaptureMode::Native);
+        let vlans = plan(Facts { vlans_above: true, tcx: true, aggregate: false });
+        let choice = bench.kernel.attach(index, "local", &vlans).expect("tc");
+        assert_eq!(choice.mode, CaptureMode::Tc);
+        assert!(choice.why.expect("a reason").contains("VLAN"));
+        assert_eq!(bpf::xdp_program(index), None, "XDP is gone");
+        assert_eq!(on_ingress("local"), ["vrrp_ingress"]);
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
+        receives(&mut bench, "local", "remote");
+        assert_eq!(bench.attach(index, "local").expect("back"), CaptureMode::Native);
+        assert_eq!(on_ingress("local"), [""; 0]);
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
     });
 }
 
@@ -1533,14 +1643,23 @@ fn another_program_is_left_alone_and_named() {
         let mut first = Bench::new();
         let mut second = Bench::new();
         let index = ifindex("taken");
-        first.kernel.attach(index, "taken").expect("attach");
-        let error = second.kernel.attach(index, "taken").expect_err("taken");
-        let Error::Occupied { ifname, program } = &error else { panic!("{error}") };
-        assert_eq!(ifname, "taken");
-        assert!(program.starts_with("id ") && program.ends_with("vrrp_xdp"), "{program}");
-        assert!(error.to_string().contains("ip link set dev taken xdp off"), "{error}");
+        first.attach(index, "taken").expect("attach");
+        let plan = plan(Facts { tcx: true, ..Facts::default() });
+        let choice = second.kernel.attach(index, "taken", &plan).expect("behind it");
+        assert_eq!(choice.mode, CaptureMode::Tc);
+        let why = choice.why.expect("a reason");
+        assert!(why.contains("XDP is taken by another program (id "), "{why}");
+        assert!(why.ends_with(", vrrp_xdp)"), "{why}");
+        second.kernel.detach(index).expect("detach");
         drop(first);
-        assert!(eventually(|| second.kernel.attach(index, "taken").is_ok()), "free again");
+        let mode = CaptureMode::Native;
+        assert!(
+            eventually(|| {
+                second.kernel.detach(index).expect("detach");
+                second.attach(index, "taken").is_ok_and(|found| found == mode)
+            }),
+            "free again"
+        );
     });
 }
 
@@ -1549,7 +1668,7 @@ fn attaches_with_jumbo_frames() {
     in_namespace(|| {
         ip("link add jumbo mtu 9000 type veth peer name remote mtu 9000");
         let mut bench = Bench::new();
-        let mode = bench.kernel.attach(ifindex("jumbo"), "jumbo").expect("attach");
+        let mode = bench.attach(ifindex("jumbo"), "jumbo").expect("attach");
         assert_eq!(mode, CaptureMode::Native);
     });
 }
@@ -1587,6 +1706,7 @@ fn root_is_not_needed() {
     with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
         let mut kernel = Kernel::load(&pins.dir(), sizes).expect("loads");
         assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
+        assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
         drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::Abi { found: 0 })));
     });
@@ -1602,7 +1722,7 @@ fn root_is_not_needed() {
 
 #[test]
 fn errors_say_what_to_do() {
-    let error = vrrp_user::io::bpf::bpffs(Some(Path::new("/proc"))).expect_err("not a bpffs");
+    let error = bpf::bpffs(Some(Path::new("/proc"))).expect_err("not a bpffs");
     assert!(error.to_string().contains("mount -t bpf bpf /proc"), "{error}");
     let error = Reader::open(Path::new("/nonexistent")).err().expect("no pins");
     assert!(matches!(error, Error::NoPins(_)), "{error}");

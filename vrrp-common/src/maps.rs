@@ -47,6 +47,8 @@ pub const SOURCE_KEY: &str = "SOURCE_KEY";
 
 /// The XDP program's name in the object and in `bpftool prog`.
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
+/// The tc ingress program's name in the object and in `bpftool prog`.
+pub const INGRESS_PROGRAM: &str = "vrrp_ingress";
 /// The tcx egress program's name in the object and in `bpftool prog`.
 pub const EGRESS_PROGRAM: &str = "vrrp_egress";
 
@@ -220,6 +222,8 @@ pub mod capture {
     pub const NATIVE: u8 = 1;
     /// In the network stack.
     pub const GENERIC: u8 = 2;
+    /// Nowhere: the tc ingress program does the same.
+    pub const TC: u8 = 3;
 }
 
 impl Default for RouterInfo {

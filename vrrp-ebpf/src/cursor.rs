@@ -5,7 +5,7 @@ use core::ptr;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
-    bpf_csum_diff, bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    bpf_csum_diff, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::parse::{self, Load, VLAN_ID};
@@ -44,6 +44,9 @@ pub trait Context: Copy {
     ///
     /// `to` must be valid for writes of `len` octets.
     unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool;
+
+    /// Packets that were received in this frame.
+    fn packets(self) -> u32;
 
     /// Interface that the program runs on.
     fn ifindex(self) -> u32;
@@ -95,6 +98,11 @@ impl Context for XdpBuff {
     }
 
     #[inline(always)]
+    fn packets(self) -> u32 {
+        1
+    }
+
+    #[inline(always)]
     fn ifindex(self) -> u32 {
         // SAFETY: the context pointer is the one that the kernel called us with.
         unsafe { (*self.0).ingress_ifindex }
@@ -134,6 +142,13 @@ impl Context for SkBuff {
         unsafe { bpf_skb_load_bytes(self.0.cast(), offset as u32, to.cast(), len as u32) == 0 }
     }
 
+    /// The kernel may have put several into one (GRO); on the way out, the device is to make several of one (GSO).
+    #[inline(always)]
+    fn packets(self) -> u32 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).gso_segs }.max(1)
+    }
+
     #[inline(always)]
     fn ifindex(self) -> u32 {
         // SAFETY: the context pointer is the one that the kernel called us with.
@@ -155,12 +170,20 @@ impl Context for SkBuff {
     }
 }
 
+/// Octets up to the end of an IPv6 header behind an Ethernet header: what is read in the fast way.
+const HEADERS: usize = 54;
+
 impl SkBuff {
-    /// Packets that the device is to make of this one: 0 when it is one already.
+    /// Makes the headers of a received frame linear: most drivers have put them there, and nothing obliges them to.
     #[inline(always)]
-    pub fn gso_segs(self) -> u32 {
-        // SAFETY: the context pointer is the one that the kernel called us with.
-        unsafe { (*self.0).gso_segs }
+    pub fn pull_headers(self) {
+        let (data, data_end) = self.linear();
+        if data + HEADERS > data_end {
+            // In a shorter frame this fails, and then all of it is linear.
+            // SAFETY: the context pointer is the one that the kernel called us with. Addresses of the frame are read
+            // anew in each access.
+            unsafe { bpf_skb_pull_data(self.0, HEADERS as u32) };
+        }
     }
 }
 

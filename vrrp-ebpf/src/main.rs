@@ -33,6 +33,8 @@ mod entry {
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
+    /// `TCX_DROP` (linux/bpf.h), and `TC_ACT_SHOT` (linux/pkt_cls.h): the packet ends here.
+    const TCX_DROP: i32 = 2;
 
     /// Every received frame. `frags`, so that it attaches natively on interfaces with jumbo frames.
     #[xdp(frags)]
@@ -43,6 +45,20 @@ mod entry {
         match reason.verdict() {
             Verdict::Pass => XDP_PASS,
             Verdict::Drop => XDP_DROP,
+        }
+    }
+
+    /// Every received frame, where XDP is not to be had or does not see all of it: behind XDP, and behind packet sockets.
+    #[classifier]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
+    pub fn vrrp_ingress(ctx: TcContext) -> i32 {
+        let frame = SkBuff(ctx.skb.skb);
+        frame.pull_headers();
+        let Some(reason) = xdp_ingress::classify(frame) else { return TCX_NEXT };
+        maps::count(reason);
+        match reason.verdict() {
+            Verdict::Pass => TCX_NEXT,
+            Verdict::Drop => TCX_DROP,
         }
     }
 

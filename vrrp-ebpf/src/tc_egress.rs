@@ -30,7 +30,7 @@ fn count<A: Family>(ctx: SkBuff, packet: &Packet<A>) {
         // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
         // that no other one comes between on this CPU.
         unsafe {
-            (*counters).tx_packets += u64::from(ctx.gso_segs().max(1));
+            (*counters).tx_packets += u64::from(ctx.packets());
             (*counters).tx_bytes += u64::from(ctx.frame_len());
         }
     }

@@ -79,7 +79,7 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
     if let Some(counters) = destination.counters(ctx.ifindex()) {
         // SAFETY: this CPU's value, returned by the map look-up; the program runs to its end on one CPU.
         unsafe {
-            (*counters).rx_packets += 1;
+            (*counters).rx_packets += u64::from(ctx.packets());
             (*counters).rx_bytes += u64::from(ctx.frame_len());
         }
     }

@@ -3,6 +3,7 @@
 //! Dependencies point one way: `wire` <- `engine` <- `daemon` -> `io`; `config` and `control` convert
 //! into engine types and the engine imports neither.
 
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod control;

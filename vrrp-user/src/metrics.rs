@@ -158,6 +158,7 @@ fn capture_name(info: &RouterInfo) -> Option<&'static str> {
     match info.capture {
         capture::NATIVE => Some("native"),
         capture::GENERIC => Some("generic"),
+        capture::TC => Some("tc"),
         _ => None,
     }
 }

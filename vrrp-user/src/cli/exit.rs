@@ -52,7 +52,6 @@ fn kernel(error: &bpf::Error) -> Exit {
         bpf::Error::Load(_)
         | bpf::Error::Descriptors
         | bpf::Error::Missing(_)
-        | bpf::Error::Occupied { .. }
         | bpf::Error::Attach { .. }
         | bpf::Error::Program(_)
         | bpf::Error::Map { .. }

@@ -451,7 +451,7 @@ fn interfaces(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::
     }
     let columns = [
         text("INTERFACE", 0),
-        text("XDP", 0),
+        text("CAPTURE", 0),
         number("ROUTERS", 1),
         number("RECEIVED", 0),
         number("SENT", 0),
@@ -627,8 +627,8 @@ mod tests {
                 "ADDRESS     INTERFACE  RX PACKETS  RX BYTES  TX PACKETS  TX BYTES",
                 "10.0.0.100  eth0                6       412           5       573",
                 "",
-                "INTERFACE  XDP     ROUTERS  RECEIVED  SENT  REFUSED",
-                "eth0       native        1         3    26        0",
+                "INTERFACE  CAPTURE  ROUTERS  RECEIVED  SENT  REFUSED",
+                "eth0       native         1         3    26        0",
                 "",
                 "REASON       PACKETS  MEANING                                          LAST FROM",
                 "accepted           3  valid advertisement for a router of ours",

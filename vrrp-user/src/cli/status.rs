@@ -14,6 +14,7 @@ use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
+use crate::capture::title;
 use crate::control::api::{
     ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
 };
@@ -280,7 +281,7 @@ fn next(router: &RouterStatus) -> String {
 }
 
 const INTERFACE_COLUMNS: [Column; 4] =
-    [text("INTERFACE", 0), text("INDEX", 1), text("LINK", 0), text("XDP", 0)];
+    [text("INTERFACE", 0), text("INDEX", 1), text("LINK", 0), text("CAPTURE", 0)];
 
 fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
     let (link, other, colour) =
@@ -289,7 +290,7 @@ fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
         None => link.to_owned(),
         Some(left) => format!("{link}, {other} in {}", short(left)),
     };
-    let xdp = match &interface.capture {
+    let capture = match &interface.capture {
         Some(mode) => mode.as_str().into(),
         None => Cell::new("none", Colour::Red),
     };
@@ -297,7 +298,7 @@ fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
         interface.name.as_str().into(),
         interface.ifindex.map_or_else(|| "-".to_owned(), |index| index.to_string()).into(),
         Cell::new(link, colour),
-        xdp,
+        capture,
     ]
 }
 
@@ -456,12 +457,17 @@ fn interface_words(interface: &InterfaceStatus) -> String {
         return format!("{} does not exist", interface.name);
     };
     let link = if interface.up { "up" } else { "down" };
-    let xdp = match (&interface.capture, &interface.error) {
-        (Some(mode), _) => format!("XDP {mode}"),
-        (None, Some(error)) => format!("no XDP: {error}"),
-        (None, None) => "no XDP".to_owned(),
+    let capture = match (&interface.capture, &interface.error) {
+        (Some(mode), _) => {
+            let lines = [&interface.capture_why, &interface.capture_lacks].into_iter().flatten();
+            lines.fold(format!("captures by {}", title(mode)), |text, line| {
+                format!("{text}; {line}")
+            })
+        }
+        (None, Some(error)) => format!("captures nothing: {error}"),
+        (None, None) => "captures nothing".to_owned(),
     };
-    format!("{} (index {index}), {link}, {xdp}", interface.name)
+    format!("{} (index {index}), {link}, {capture}", interface.name)
 }
 
 fn protocol(detail: &RouterDetail) -> String {

@@ -530,9 +530,15 @@ pub struct InterfaceStatus {
     /// Milliseconds until the opposite counts, because of a delay of the interface; not there otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes_in_ms: Option<u64>,
-    /// How the XDP program is attached: `native`, `generic`, or `null`.
+    /// How advertisements are received: `native` or `generic` (XDP), `tc`, or `null`.
     pub capture: Option<String>,
-    /// Why it is not attached.
+    /// Why not in a better way, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_why: Option<String>,
+    /// What this way lacks, as the end of "it works, but ...".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_lacks: Option<String>,
+    /// Why nothing is received.
     pub error: Option<String>,
 }
 
@@ -683,7 +689,7 @@ pub struct PeerStats {
 pub struct InterfaceStats {
     /// Name.
     pub name: String,
-    /// Where the XDP program runs: `native`, `generic`, or `null` for nowhere.
+    /// How advertisements are received: `native` or `generic` (XDP), `tc`, or `null` for not at all.
     pub capture: Option<String>,
     /// Routers on it.
     pub routers: u64,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::addresses::Place;
-use crate::io::bpf::CaptureMode;
+use crate::capture::{Choice, Facts};
 use crate::io::netlink::{Event, InterfaceAddress, Link};
 
 /// Whether advertisements can be received on an interface.
@@ -12,9 +12,9 @@ use crate::io::netlink::{Event, InterfaceAddress, Link};
 pub enum Capture {
     /// Not tried yet, or not needed.
     Detached,
-    /// The XDP program is attached.
-    Attached(CaptureMode),
-    /// It could not be attached, and why.
+    /// In this mode.
+    Attached(Choice),
+    /// Not at all, and why.
     Failed(String),
 }
 
@@ -31,7 +31,9 @@ pub struct Interface {
     pub mtu: u32,
     /// Made of ports that may each have an Ethernet address of their own ([`Link::aggregate`]).
     pub aggregate: bool,
-    /// Whether the XDP program is there.
+    /// Of a VLAN device, the index of the device below.
+    pub vlan_of: Option<u32>,
+    /// How advertisements are received on it.
     pub capture: Capture,
     /// Its addresses in the kernel's order, without the virtual ones.
     own: Vec<OwnAddress>,
@@ -191,22 +193,24 @@ impl Interfaces {
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { ifindex, name, up, mac, mtu, aggregate } = link.clone();
+        let Link { ifindex, name, up, mac, mtu, aggregate, vlan_of } = link.clone();
         let changed = match self.by_index.get_mut(&ifindex) {
             Some(known) => {
-                let before = (&known.name, known.up, known.mac, known.mtu, known.aggregate);
-                let changed = before != (&name, up, mac, mtu, aggregate);
+                let before =
+                    (&known.name, known.up, known.mac, known.mtu, known.aggregate, known.vlan_of);
+                let changed = before != (&name, up, mac, mtu, aggregate, vlan_of);
                 known.name = name;
                 known.up = up;
                 known.mac = mac;
                 known.mtu = mtu;
                 known.aggregate = aggregate;
+                known.vlan_of = vlan_of;
                 changed
             }
             None => {
                 let capture = Capture::Detached;
                 let interface =
-                    Interface { name, up, mac, mtu, aggregate, capture, own: Vec::new() };
+                    Interface { name, up, mac, mtu, aggregate, vlan_of, capture, own: Vec::new() };
                 self.by_index.insert(ifindex, interface);
                 true
             }
@@ -243,6 +247,13 @@ impl Interfaces {
             .iter()
             .find(|(_, interface)| interface.name == name)
             .map(|(ifindex, interface)| (*ifindex, interface))
+    }
+
+    /// What decides how an interface captures, but for what the kernel can do.
+    pub fn facts(&self, ifindex: u32) -> Facts {
+        let aggregate = self.get(ifindex).is_some_and(|interface| interface.aggregate);
+        let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(ifindex));
+        Facts { aggregate, vlans_above, tcx: false }
     }
 
     /// Whether an Ethernet address is one of this host's.
@@ -338,6 +349,7 @@ mod tests {
             mac: Some([2; 6]),
             mtu: 1500,
             aggregate: false,
+            vlan_of: None,
         })
     }
 
@@ -405,6 +417,7 @@ mod tests {
             mac: Some([2; 6]),
             mtu: 576,
             aggregate: false,
+            vlan_of: None,
         });
         assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });
         assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });

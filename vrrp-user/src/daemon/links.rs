@@ -8,8 +8,9 @@ use super::addresses::Place;
 use super::interfaces::{Capture, Change, Interface};
 use super::router::RouterLink;
 use super::{Counter, Daemon};
+use crate::capture::{self as modes, CaptureMode, Facts};
 use crate::engine::types::{FaultCause, Link, RouterId};
-use crate::io::bpf::{self, CaptureMode, Kernel, Vip};
+use crate::io::bpf::{self, Kernel, Vip};
 use crate::io::netlink::{self, InterfaceAddress, Report};
 use crate::io::{descriptors, timer};
 
@@ -37,6 +38,7 @@ impl Daemon {
         for change in changed {
             if let Change::Interface { ifindex, .. } = change {
                 self.attach(ifindex);
+                self.attach_below(ifindex);
             }
         }
         let believed: Vec<(Place, u8)> = self.addresses.present().collect();
@@ -95,6 +97,7 @@ impl Daemon {
         }
         let announce = self.to_announce_on(event);
         self.before_rename(event);
+        let below = self.below(event);
         match self.interfaces.apply(event) {
             Change::None => {}
             Change::Virtual(at) => {
@@ -135,7 +138,39 @@ impl Daemon {
                 if let Some(ifindex) = announce {
                     self.announce_on(ifindex);
                 }
+                self.attach_below(ifindex);
             }
+        }
+        // Where a VLAN device has left, or gone.
+        if let Some(ifindex) = below {
+            self.attach_again(ifindex);
+        }
+    }
+
+    /// The device below the VLAN device that an event is about, as far as that was known before.
+    fn below(&self, event: &netlink::Event) -> Option<u32> {
+        let (netlink::Event::Link(netlink::Link { ifindex, .. })
+        | netlink::Event::LinkGone(ifindex)) = event
+        else {
+            return None;
+        };
+        self.interfaces.get(*ifindex)?.vlan_of
+    }
+
+    /// Looks again at how the device below a VLAN device captures.
+    fn attach_below(&mut self, ifindex: u32) {
+        if let Some(below) = self.interfaces.get(ifindex).and_then(|interface| interface.vlan_of) {
+            self.attach_again(below);
+        }
+    }
+
+    /// Looks again at how an interface captures, if routers need it.
+    fn attach_again(&mut self, ifindex: u32) {
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        let before = interface.capture.clone();
+        self.attach(ifindex);
+        if self.interfaces.get(ifindex).is_some_and(|interface| interface.capture != before) {
+            self.evaluate_on(ifindex);
         }
     }
 
@@ -184,27 +219,33 @@ impl Daemon {
         }
     }
 
-    /// Attaches the XDP program, if routers need the interface and it is not done.
+    /// Attaches to an interface in the best mode that it takes, if routers need it and that is not done.
     pub(super) fn attach(&mut self, ifindex: u32) {
         let Some(interface) = self.interfaces.get(ifindex) else { return };
         let name = interface.name.clone();
-        if matches!(interface.capture, Capture::Attached(_)) || !self.needs(&name) {
+        if !self.needs(&name) {
             return;
         }
         let before = interface.capture.clone();
+        let facts = Facts { tcx: self.kernel.has_tcx(), ..self.interfaces.facts(ifindex) };
+        let plan = modes::plan(facts);
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
-        } else if let Some(shortage) = descriptors::shortage(1) {
+        } else if let Some(shortage) = descriptors::shortage(1)
+            && !matches!(before, Capture::Attached(_))
+        {
             Capture::Failed(shortage)
         } else {
-            match self.kernel.attach(ifindex, &name) {
-                Ok(mode) => {
-                    log::info!("{name}: XDP program attached in {mode} mode");
-                    Capture::Attached(mode)
-                }
+            match self.kernel.attach(ifindex, &name, &plan) {
+                Ok(choice) => Capture::Attached(choice),
                 Err(error) => Capture::Failed(bpf::chain(&error)),
             }
         };
+        if let Capture::Attached(choice) = &capture
+            && capture != before
+        {
+            log::info!("{name}: captures by {choice}");
+        }
         if let Capture::Failed(why) = &capture {
             if capture != before {
                 log::error!("{name}: no advertisement can be received: {why}");
@@ -298,9 +339,9 @@ impl Daemon {
             self.publish(id, |info| info.ifindex = ifindex);
         }
         self.look_for_foreign(id);
+        let capture = self.capture(id);
+        self.publish(id, |info| info.capture = capture);
         if self.routers[id.0 as usize].report(link) {
-            let capture = self.capture(id);
-            self.publish(id, |info| info.capture = capture);
             if let Link::Up(_) = link {
                 self.join(id);
             }
@@ -320,8 +361,11 @@ impl Daemon {
     fn capture(&self, id: RouterId) -> u8 {
         let interface = self.interfaces.by_name(&self.router(id).interface);
         match interface.map(|(_, interface)| &interface.capture) {
-            Some(Capture::Attached(CaptureMode::Native)) => capture::NATIVE,
-            Some(Capture::Attached(CaptureMode::Generic)) => capture::GENERIC,
+            Some(Capture::Attached(choice)) => match choice.mode {
+                CaptureMode::Native => capture::NATIVE,
+                CaptureMode::Tc => capture::TC,
+                CaptureMode::Generic => capture::GENERIC,
+            },
             Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
         }
     }

@@ -388,6 +388,8 @@ impl Daemon {
                 up: false,
                 changes_in_ms: None,
                 capture: None,
+                capture_why: None,
+                capture_lacks: None,
                 error: Some("does not exist".to_owned()),
             },
             Some((ifindex, interface)) => InterfaceStatus {
@@ -396,7 +398,15 @@ impl Daemon {
                 up: interface.up,
                 changes_in_ms: self.delays.link(ifindex).map(|(at, _)| millis(at - timer::now())),
                 capture: match &interface.capture {
-                    Capture::Attached(mode) => Some(mode.to_string()),
+                    Capture::Attached(choice) => Some(choice.mode.to_string()),
+                    Capture::Detached | Capture::Failed(_) => None,
+                },
+                capture_why: match &interface.capture {
+                    Capture::Attached(choice) => choice.why.clone(),
+                    Capture::Detached | Capture::Failed(_) => None,
+                },
+                capture_lacks: match &interface.capture {
+                    Capture::Attached(choice) => choice.mode.lacks().map(str::to_owned),
                     Capture::Detached | Capture::Failed(_) => None,
                 },
                 error: match &interface.capture {

@@ -480,6 +480,7 @@ mod tests {
                 mac: None,
                 mtu: 1500,
                 aggregate: false,
+                vlan_of: None,
             })
         };
         let mut after = |event: &Event, ifindex| {

@@ -7,30 +7,32 @@ pub(super) mod vips;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::fmt;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, RingBuf};
-use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle,
+};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{
-    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs,
+    Link, LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs, tc,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
-    EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, PEERS, PeerCounters,
-    PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_ACK, SLOT_FILTER,
-    SLOT_MASTER_SEEN, SLOT_PENDING, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
+    EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS,
+    PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_ACK,
+    SLOT_FILTER, SLOT_MASTER_SEEN, SLOT_PENDING, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
+    XDP_PROGRAM,
 };
 use vrrp_common::report::{self, ReportFilter};
 
@@ -39,6 +41,7 @@ use self::vips::Vips;
 use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
+use crate::capture::{CaptureMode, Choice, Plan};
 use crate::control::PINS;
 use crate::io::capability;
 use crate::io::netlink::once;
@@ -58,6 +61,10 @@ const BUDGETS: &str = "BUDGETS";
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
 /// Where we mount one if it is not.
 const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
+
+/// Priority of our filter where there is no tcx: ahead of those that the kernel gives a number to (`TC_H_MAKE(0x80000000U,
+/// 0U)`, net/sched/cls_api.c).
+const FILTER_PRIORITY: u16 = 112;
 
 /// What does not work without the egress program.
 const NOT_COUNTED: &str = "packets sent from virtual addresses are not counted";
@@ -117,27 +124,13 @@ pub enum Error {
         /// What the system call returned.
         error: io::Error,
     },
-    /// Another XDP program is attached.
-    #[error(
-        "{ifname} already has an XDP program ({program}); if nobody needs it: ip link set dev \
-         {ifname} xdp off"
-    )]
-    Occupied {
-        /// The interface.
-        ifname: String,
-        /// Number and name of the program, as far as they are known.
-        program: String,
-    },
-    /// The interface takes no XDP program.
-    #[error("cannot attach the XDP program to {ifname}: native: {native}; generic")]
+    /// The interface takes no program in any mode that may be.
+    #[error("cannot attach to {ifname}: {why}")]
     Attach {
         /// The interface.
         ifname: String,
-        /// Why not in the driver.
-        native: String,
-        /// Why not in the network stack.
-        #[source]
-        generic: Box<ProgramError>,
+        /// Why not, for each mode.
+        why: String,
     },
     /// A program operation other than attaching.
     #[error("BPF program")]
@@ -332,24 +325,6 @@ impl Sizes {
     }
 }
 
-/// How an interface runs the XDP program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CaptureMode {
-    /// In its driver.
-    Native,
-    /// In the network stack, on any device.
-    Generic,
-}
-
-impl fmt::Display for CaptureMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
-
 /// Octets of the ring buffer: all routers that there is room for may be news at one instant, when their master
 /// resigns for one. A power of two, as the kernel wants it.
 fn ring_bytes(routers: u32) -> u32 {
@@ -371,10 +346,18 @@ fn peers(routers: u32) -> u32 {
 
 /// The programs on one interface.
 struct Attached {
-    xdp: XdpLinkId,
-    mode: CaptureMode,
+    ingress: Ingress,
+    /// What was planned when it was attached.
+    plan: Plan,
+    choice: Choice,
     /// None where the kernel could not attach it: then what leaves is not counted.
     egress: Option<SchedClassifierLinkId>,
+}
+
+/// What captures.
+enum Ingress {
+    Xdp(XdpLinkId),
+    Tc(SchedClassifierLinkId),
 }
 
 /// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
@@ -396,6 +379,10 @@ pub struct Kernel {
     links: BTreeMap<u32, Attached>,
     /// Whether the egress program is loaded and, as far as we know, can be attached.
     counts_egress: bool,
+    /// Whether the kernel attaches tc programs by links.
+    tcx: bool,
+    /// What the kernel has against the tc ingress program.
+    tc_refused: Option<String>,
 }
 
 impl Kernel {
@@ -451,9 +438,14 @@ impl Kernel {
         }
         let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
         xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
-        let refused = load_egress(&mut ebpf)?;
+        let refused = load_tc(egress(&mut ebpf)?, EGRESS_PROGRAM)?;
         if let Some(error) = &refused {
             log::warn!("{NOT_COUNTED}: {}", chain(error));
+        }
+        let tc_refused = load_tc(ingress(&mut ebpf)?, INGRESS_PROGRAM)?;
+        let tcx = has_tcx()?;
+        if !tcx && refused.is_none() {
+            log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
         }
 
         Ok(Self {
@@ -471,7 +463,9 @@ impl Kernel {
             pins: pins.to_owned(),
             sizes,
             links: BTreeMap::new(),
-            counts_egress: refused.is_none(),
+            counts_egress: refused.is_none() && tcx,
+            tcx,
+            tc_refused: tc_refused.map(|error| chain(&error)),
         })
     }
 
@@ -524,6 +518,26 @@ impl Kernel {
         xdp(&mut self.ebpf)
     }
 
+    /// The tc ingress program, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`].
+    pub fn ingress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
+        ingress(&mut self.ebpf)
+    }
+
+    /// Whether the kernel attaches tc programs by links, which go with the process.
+    pub fn has_tcx(&self) -> bool {
+        self.tcx
+    }
+
+    /// Does without tcx, as with a kernel before Linux 6.6.
+    pub fn forgo_tcx(&mut self) {
+        self.tcx = false;
+        self.counts_egress = false;
+    }
+
     /// The egress program, for `BPF_PROG_TEST_RUN`.
     ///
     /// # Errors
@@ -533,56 +547,103 @@ impl Kernel {
         egress(&mut self.ebpf)
     }
 
-    /// Attaches the XDP program to an interface: in its driver if that can, otherwise, and on a bond, in the network
-    /// stack; and the egress program beside it, without which everything but counting works. Does nothing
-    /// where they are attached already. They leave with the daemon.
+    /// Attaches to an interface in the first mode of the plan that it takes, and the egress program beside it, without
+    /// which everything but counting works. Does nothing where that plan has been carried out already; after another
+    /// one, the new mode is there before the old one goes. The programs leave with the daemon.
     ///
     /// # Errors
     ///
-    /// [`Error::Occupied`] where somebody else's program is, [`Error::Attach`].
-    pub fn attach(&mut self, ifindex: u32, ifname: &str) -> Result<CaptureMode, Error> {
-        if let Some(attached) = self.links.get(&ifindex) {
-            return Ok(attached.mode);
+    /// [`Error::Attach`] where nothing can be had. What was attached before stays.
+    pub fn attach(&mut self, ifindex: u32, ifname: &str, plan: &Plan) -> Result<Choice, Error> {
+        let before = self.links.get(&ifindex);
+        if let Some(attached) = before.filter(|attached| attached.plan == *plan) {
+            return Ok(attached.choice.clone());
         }
-        let program = xdp(&mut self.ebpf)?;
-        let occupied = |error: &ProgramError| {
-            matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
-                .then(|| Error::Occupied { ifname: ifname.into(), program: occupant(ifindex) })
-        };
-        let native = if is_bond(ifindex) {
-            // A bond would run the program on the devices below, and those are what it would find its packets on
-            // (bond_xdp_set, drivers/net/bonding/bond_main.c). In the stack it is the bond.
-            "a bond would run it on the devices below".to_owned()
-        } else {
-            match program.attach_to_if_index(ifindex, XdpMode::Driver) {
-                Ok(xdp) => return Ok(self.attached(ifindex, ifname, xdp, CaptureMode::Native)),
-                Err(error) => match occupied(&error) {
-                    Some(error) => return Err(error),
-                    None => chain(&error),
-                },
+        let before = before.map(|attached| attached.choice.mode);
+        if before.is_none() && !self.tcx {
+            self.remove_left_filter(ifname);
+        }
+        let mut failures = Vec::new();
+        for &mode in &plan.modes {
+            let choice = Choice::new(plan, mode, &failures);
+            if before == Some(mode) {
+                if let Some(attached) = self.links.get_mut(&ifindex) {
+                    attached.plan = plan.clone();
+                    attached.choice = choice.clone();
+                }
+                return Ok(choice);
             }
-        };
-        match program.attach_to_if_index(ifindex, XdpMode::Skb) {
-            Ok(xdp) => Ok(self.attached(ifindex, ifname, xdp, CaptureMode::Generic)),
-            Err(error) => Err(occupied(&error).unwrap_or_else(|| Error::Attach {
-                ifname: ifname.into(),
-                native,
-                generic: Box::new(error),
-            })),
+            match self.attach_ingress(ifindex, ifname, mode) {
+                Ok(ingress) => {
+                    self.detach(ifindex)?;
+                    let egress = self.attach_egress(ifname);
+                    let (plan, choice) = (plan.clone(), choice);
+                    let attached = Attached { ingress, plan, choice: choice.clone(), egress };
+                    self.links.insert(ifindex, attached);
+                    return Ok(choice);
+                }
+                Err(why) if failures.contains(&why) => {}
+                Err(why) => failures.push(why),
+            }
         }
+        Err(Error::Attach { ifname: ifname.into(), why: failures.join("; ") })
     }
 
-    /// Attaches the egress program beside the other one.
-    fn attached(
+    /// Attaches in one mode, or says why not.
+    fn attach_ingress(
         &mut self,
         ifindex: u32,
         ifname: &str,
-        xdp: XdpLinkId,
         mode: CaptureMode,
-    ) -> CaptureMode {
-        let egress = self.attach_egress(ifname);
-        self.links.insert(ifindex, Attached { xdp, mode, egress });
-        mode
+    ) -> Result<Ingress, String> {
+        let xdp_mode = match mode {
+            CaptureMode::Native => XdpMode::Driver,
+            CaptureMode::Generic => XdpMode::Skb,
+            CaptureMode::Tc => return self.attach_tc(ifname).map(Ingress::Tc),
+        };
+        let program = xdp(&mut self.ebpf).map_err(|error| chain(&error))?;
+        program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
+            // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
+            match errno(&error) {
+                Some(libc::EBUSY | libc::EEXIST) => occupant(ifindex),
+                Some(_) | None => format!("{} is refused: {}", mode.title(), chain(&error)),
+            }
+        })
+    }
+
+    fn attach_tc(&mut self, ifname: &str) -> Result<SchedClassifierLinkId, String> {
+        let refused = |error: &dyn StdError| format!("tc is refused: {}", chain(error));
+        if let Some(why) = &self.tc_refused {
+            return Err(format!("tc is refused: {why}"));
+        }
+        let program = ingress(&mut self.ebpf).map_err(|error| chain(&error))?;
+        if self.tcx {
+            // Ahead of others: one that ends the chain must not hide what it passes.
+            let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+            return program
+                .attach_with_options(ifname, TcAttachType::Ingress, first)
+                .map_err(|error| refused(&error));
+        }
+        match tc::qdisc_add_clsact(ifname) {
+            Err(tc::TcError::AlreadyAttached) | Ok(()) => {}
+            Err(error) if errno(&error) == Some(libc::EEXIST) => {}
+            Err(error) => return Err(refused(&error)),
+        }
+        let (priority, handle) = (FILTER_PRIORITY, filter_handle(&self.pins));
+        let options = TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None });
+        program
+            .attach_with_options(ifname, TcAttachType::Ingress, options)
+            .map_err(|error| refused(&error))
+    }
+
+    /// Removes the filter that a daemon of this instance left on an interface when it was killed: without tcx, it stays.
+    fn remove_left_filter(&self, ifname: &str) {
+        let handle = filter_handle(&self.pins);
+        let ingress = TcAttachType::Ingress;
+        let left = SchedClassifierLink::attached(ifname, ingress, FILTER_PRIORITY, handle, None);
+        if left.is_ok_and(|left| left.detach().is_ok()) {
+            log::info!("{ifname}: removed the tc program of a daemon that was killed");
+        }
     }
 
     /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
@@ -598,12 +659,6 @@ impl Kernel {
         });
         match attached {
             Ok(link) => Some(link),
-            // The attach type is unknown: kernel/bpf/syscall.c, link_create.
-            Err(error) if errno(&error) == Some(libc::EINVAL) => {
-                self.counts_egress = false;
-                log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
-                None
-            }
             Err(error) => {
                 log::warn!("{ifname}: {NOT_COUNTED}: {}", chain(&error));
                 None
@@ -619,13 +674,16 @@ impl Kernel {
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
         let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
         let failed = |error| Error::Program(Box::new(error));
-        let xdp = xdp(&mut self.ebpf)?.detach(attached.xdp).map_err(failed);
+        let ingress = match attached.ingress {
+            Ingress::Xdp(link) => xdp(&mut self.ebpf)?.detach(link),
+            Ingress::Tc(link) => ingress(&mut self.ebpf)?.detach(link),
+        };
         // Whether or not the first one could be detached.
         let egress = match attached.egress {
             Some(link) => egress(&mut self.ebpf)?.detach(link).map_err(failed),
             None => Ok(()),
         };
-        xdp.and(egress)
+        ingress.map_err(failed).and(egress)
     }
 
     /// Adds a router, or replaces what it accepts.
@@ -895,8 +953,28 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
 }
 
 fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
-    let program = ebpf.program_mut(EGRESS_PROGRAM).ok_or(Error::Missing(EGRESS_PROGRAM))?;
+    classifier(ebpf, EGRESS_PROGRAM)
+}
+
+fn ingress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
+    classifier(ebpf, INGRESS_PROGRAM)
+}
+
+fn classifier<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
     program.try_into().map_err(|error| Error::Program(Box::new(error)))
+}
+
+/// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no other.
+fn filter_handle(pins: &Path) -> TcHandle {
+    let mut hasher = DefaultHasher::new();
+    pins.hash(&mut hasher);
+    let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
+    // 0 would be any.
+    TcHandle::from(u32::from_ne_bytes([a, b, c, d]) | 1)
 }
 
 /// Why the kernel does not load a program.
@@ -963,12 +1041,13 @@ fn cpus() -> Result<usize, Error> {
     aya::util::nr_cpus().map_err(|(path, source)| Error::Pins { path: path.into(), source })
 }
 
-/// Number and name of the XDP program on an interface, as far as the kernel tells.
+/// Who is in the way of an XDP program, as far as the kernel tells.
 fn occupant(ifindex: u32) -> String {
     match xdp_program(ifindex) {
-        None => "unknown".to_owned(),
-        Some((id, Some(name))) => format!("id {id}, {name}"),
-        Some((id, None)) => format!("id {id}"),
+        // Then a device above has one, and below it none is permitted any more.
+        None => "XDP is taken by a program on a device above".to_owned(),
+        Some((id, Some(name))) => format!("XDP is taken by another program (id {id}, {name})"),
+        Some((id, None)) => format!("XDP is taken by another program (id {id})"),
     }
 }
 
@@ -987,6 +1066,8 @@ pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
 pub struct Trial {
     /// Whether it compiles them (JIT): the setting `net.core.bpf_jit_enable` cannot be seen in every network namespace.
     pub compiled: bool,
+    /// Why it refuses the tc ingress program, if it does: then interfaces without XDP of their own lack it.
+    pub ingress: Option<String>,
     /// Why it refuses the egress program, if it does: then the daemon works, and does not count what is sent.
     pub egress: Option<String>,
 }
@@ -1003,14 +1084,15 @@ pub fn try_load() -> Result<Trial, Error> {
     let program = xdp(&mut ebpf)?;
     program.load().map_err(refused(XDP_PROGRAM))?;
     let info = program.info().map_err(|error| Error::Program(Box::new(error)))?;
-    let egress = load_egress(&mut ebpf)?.map(|error| chain(&error));
-    Ok(Trial { compiled: info.size_jitted() > 0, egress })
+    let egress = load_tc(egress(&mut ebpf)?, EGRESS_PROGRAM)?.map(|error| chain(&error));
+    let ingress = load_tc(ingress(&mut ebpf)?, INGRESS_PROGRAM)?.map(|error| chain(&error));
+    Ok(Trial { compiled: info.size_jitted() > 0, ingress, egress })
 }
 
-/// Loads the egress program. What the kernel has against it, if it has: nobody goes without a router for want of a
-/// counter.
-fn load_egress(ebpf: &mut Ebpf) -> Result<Option<Error>, Error> {
-    match egress(ebpf)?.load().map_err(refused(EGRESS_PROGRAM)) {
+/// Loads a tc program. What the kernel has against it, if it has: nobody goes without a router for want of a counter, or
+/// of a way to receive that it may not need.
+fn load_tc(program: &mut SchedClassifier, name: &'static str) -> Result<Option<Error>, Error> {
+    match program.load().map_err(refused(name)) {
         Ok(()) => Ok(None),
         Err(error @ Error::Verifier { .. }) => Ok(Some(error)),
         Err(error) => Err(error),
@@ -1049,15 +1131,6 @@ fn xdp_program_id(ifindex: u32) -> Option<u32> {
         }
     }
     None
-}
-
-/// Whether an interface is a bond; no where rtnetlink does not tell.
-fn is_bond(ifindex: u32) -> bool {
-    let attributes = link(ifindex).map(|link| link.attributes).unwrap_or_default();
-    attributes.iter().any(|attribute| {
-        let LinkAttribute::LinkInfo(infos) = attribute else { return false };
-        infos.contains(&LinkInfo::Kind(InfoKind::Bond))
-    })
 }
 
 /// What rtnetlink says of an interface.

@@ -114,6 +114,8 @@ pub struct Link {
     /// Made of ports that may each have an Ethernet address of their own (bond, team): a frame to one of those is for
     /// this interface.
     pub aggregate: bool,
+    /// Of a VLAN device, the index of the device below in this network namespace.
+    pub vlan_of: Option<u32>,
 }
 
 /// An address on an interface.
@@ -617,6 +619,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
     let mut mac = None;
     let mut mtu = u32::MAX;
     let mut aggregate = false;
+    let (mut vlan, mut elsewhere, mut below) = (false, false, None);
     for attribute in &message.attributes {
         if let LinkAttribute::IfName(value) = attribute {
             name = Some(value.clone());
@@ -629,10 +632,16 @@ fn link(message: &LinkMessage) -> Option<Link> {
                 let LinkInfo::Kind(kind) = info else { return false };
                 *kind == InfoKind::Bond || matches!(kind, InfoKind::Other(name) if name == "team")
             });
+            vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
+        } else if let LinkAttribute::Link(value) = attribute {
+            below = Some(*value);
+        } else if let LinkAttribute::LinkNetNsId(_) = attribute {
+            elsewhere = true;
         }
     }
+    let vlan_of = below.filter(|_| vlan && !elsewhere);
     let up = message.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    Some(Link { ifindex: message.header.index, name: name?, up, mac, mtu, aggregate })
+    Some(Link { ifindex: message.header.index, name: name?, up, mac, mtu, aggregate, vlan_of })
 }
 
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
@@ -690,6 +699,7 @@ mod tests {
                 mac: Some([2, 0, 0, 0, 0, 7]),
                 mtu: 1500,
                 aggregate: false,
+                vlan_of: None,
             })
         );
         assert!(!link(&link_message(AddressFamily::Unspec, LinkFlags::Up)).unwrap().up);

@@ -320,7 +320,7 @@ impl Snapshot {
             .collect();
         families.infos(
             "interface_capture",
-            "Where the XDP program runs: native (driver), generic (network stack) or none",
+            "How advertisements are received: native (XDP in the driver), generic (XDP in the network stack), tc or none",
             capture.iter(),
         )
     }

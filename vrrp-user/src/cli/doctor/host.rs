@@ -91,7 +91,11 @@ fn programs(loaded: Result<&Trial, &String>) -> Finding {
                 "advertisements are received, but what is sent from the addresses is not counted: {error}"
             ),
         ),
-        Ok(Trial { egress: None, .. }) => {
+        Ok(Trial { ingress: Some(error), .. }) => Finding::warning(
+            "bpf",
+            format!("XDP works, but where it is not to be had there is no tc, either: {error}"),
+        ),
+        Ok(Trial { egress: None, ingress: None, .. }) => {
             Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)")
         }
         Err(error) => Finding::broken("bpf", format!("the kernel side does not load: {error}")),
@@ -223,11 +227,14 @@ mod tests {
     fn a_kernel_is_named_and_tried() {
         assert_eq!(kernel(Ok("5.10.0-30")).severity, Severity::Fine);
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
-        let trial = Trial { compiled: true, egress: None };
+        let trial = Trial { compiled: true, ingress: None, egress: None };
         assert_eq!(programs(Ok(&trial)).severity, Severity::Fine);
         // As `run`, which works without.
-        let trial = Trial { egress: Some("no reason".to_owned()), ..trial };
-        assert_eq!(programs(Ok(&trial)).severity, Severity::Warning);
+        let refused = || Some("no reason".to_owned());
+        let lacking = Trial { egress: refused(), ..trial.clone() };
+        assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
+        let lacking = Trial { ingress: refused(), ..trial };
+        assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
         assert_eq!(programs(Err(&"refused".to_owned())).severity, Severity::Broken);
     }
 

@@ -11,6 +11,7 @@ use vrrp_common::maps::XDP_PROGRAM;
 
 use super::Finding;
 use super::ipv6::inet6;
+use crate::capture::title;
 use crate::config::model::Config;
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
@@ -198,22 +199,25 @@ fn capture(
         return Finding::broken(check, format!("interface {name} is down or has no carrier"))
             .hint(format!("ip link set {name} up"));
     }
-    match status.map(|status| (status.capture.as_deref(), &status.error)) {
-        Some((Some("native"), _)) => return Finding::fine(check, "native XDP"),
-        Some((Some(mode), _)) => {
-            return Finding::warning(
-                check,
-                format!("{mode} XDP: it works, but every packet costs more than with native XDP"),
-            )
-            .hint("a driver with native XDP; on a jumbo MTU, one with multi-buffer XDP");
+    if let Some(status) = status {
+        match (status.capture.as_deref(), &status.capture_lacks, &status.error) {
+            (Some(mode), None, _) => return Finding::fine(check, title(mode)),
+            (Some(mode), Some(lacks), _) => {
+                let finding =
+                    Finding::warning(check, format!("{}: it works, but {lacks}", title(mode)));
+                return match &status.capture_why {
+                    Some(why) => finding.hint(format!("no better one, because {why}")),
+                    None => finding,
+                };
+            }
+            (None, _, Some(error)) => return Finding::broken(check, error.as_str()),
+            (None, _, None) => {}
         }
-        Some((None, Some(error))) => return Finding::broken(check, error.as_str()),
-        Some((None, None)) | None => {}
     }
     match program {
         Some((_, Some(program))) if program == XDP_PROGRAM => Finding::warning(
             check,
-            "another instance of vrrp-user has its XDP program here",
+            "another instance of vrrp-user has its XDP program here: `run` captures by tc, behind it",
         )
         .hint(
             "one instance per interface: put its routers into one file, or name it with --instance",
@@ -221,9 +225,9 @@ fn capture(
         Some((id, program)) => {
             let program = program.map_or_else(String::new, |program| format!(", {program}"));
             let text = format!(
-                "{name} has an XDP program of somebody else (id {id}{program}): no advertisement can be received"
+                "{name} has an XDP program of somebody else (id {id}{program}): `run` captures by tc, behind it, what it lets pass"
             );
-            Finding::broken(check, text)
+            Finding::warning(check, text)
                 .hint(format!("if nobody needs it: ip link set dev {name} xdp off"))
         }
         None => Finding::fine(check, "no XDP program is there; `run` attaches its own"),
@@ -378,6 +382,8 @@ mod tests {
         let down = Port { up: false, ..port.clone() };
         let status = |capture: Option<&str>, error: Option<&str>| InterfaceStatus {
             changes_in_ms: None,
+            capture_why: None,
+            capture_lacks: capture.filter(|mode| *mode != "native").map(str::to_owned),
             name: "eth0".to_owned(),
             ifindex: Some(2),
             up: true,
@@ -399,7 +405,7 @@ mod tests {
         assert_eq!(judged(Some(&port), Some(status(None, Some("taken"))), Some("other")), Broken);
         assert_eq!(judged(Some(&port), None, Some("vrrp_xdp")), Warning);
         let other = capture("eth0", Some(&port), None, Some((7, Some("firewall".to_owned()))));
-        assert!(other.severity == Broken && other.text.contains("id 7, firewall"), "{other:?}");
+        assert!(other.severity == Warning && other.text.contains("id 7, firewall"), "{other:?}");
     }
 
     const IGMP: &str = "\

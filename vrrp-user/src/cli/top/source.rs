@@ -364,6 +364,8 @@ mod tests {
                 up: true,
                 changes_in_ms: None,
                 capture: None,
+                capture_why: None,
+                capture_lacks: None,
                 error: None,
             }],
             startup_delay_s: None,

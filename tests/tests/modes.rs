@@ -1,0 +1,196 @@
+//! Ways to capture: each carries the story, and a frame counts for the device that it belongs to.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::Duration;
+
+use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser};
+
+/// More than any change takes here, also where a processor is emulated.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A router on an interface, with an address of its own network.
+fn router(name: &str, interface: &str, priority: u8, network: u8) -> Instance {
+    let mut instance = Instance::new(51, priority, &format!("10.{network}.0.100/24")).name(name);
+    instance.interface = interface.into();
+    instance
+}
+
+/// How an interface captures, as `status` names it.
+fn capture(daemon: &VrrpUser, host: &Host, interface: &str) -> Result<String> {
+    let status = daemon.status(host)?;
+    let all = status["interfaces"].as_array().expect("a list");
+    let found = all.iter().find(|found| found["name"] == interface);
+    Ok(found.map_or_else(String::new, |found| found["capture"].as_str().unwrap_or("").to_owned()))
+}
+
+/// Adds a VLAN device with an address.
+fn vlan(host: &Host, below: &str, id: u16, number: u8, protocol: &str) -> Result<String> {
+    let (name, id) = (format!("{below}.{id}"), id.to_string());
+    let protocol = ["protocol", protocol];
+    let add = ["link", "add", "link", below, "name", &name, "type", "vlan"];
+    host.ip(&[&add[..], &protocol, &["id", &id]].concat())?;
+    host.ip(&["address", "add", &format!("10.7.0.{number}/24"), "dev", &name])?;
+    host.ip(&["link", "set", &name, "up"])?;
+    Ok(name)
+}
+
+/// Whether the kernel has such devices; a test that needs them says so where it has not.
+fn has_devices(host: &Host, kind: &str) -> bool {
+    let probe = ["probe", "type", kind];
+    let probe = if kind == "vlan" {
+        &["link", "eth0", "name", "probe", "type", "vlan", "id", "99"][..]
+    } else {
+        &probe
+    };
+    let there = host.ip(&[&["link", "add"], probe].concat()).is_ok();
+    if there {
+        host.ip(&["link", "del", "probe"]).expect("removed");
+    } else {
+        println!("skipped: this kernel has no devices of the kind {kind}");
+    }
+    there
+}
+
+/// Switches VLAN offloads of `eth0` on or off, both ways.
+fn offload(host: &Host, on: bool) -> Result<()> {
+    /// `SIOCETHTOOL` (linux/sockios.h).
+    const SIOCETHTOOL: libc::c_ulong = 0x8946;
+    /// `ETHTOOL_GFLAGS`, `ETHTOOL_SFLAGS`, and the flags of both offloads (linux/ethtool.h).
+    const GET: u32 = 0x25;
+    const SET: u32 = 0x26;
+    const VLAN: u32 = 1 << 7 | 1 << 8;
+    let ioctl = |command: u32, flags: u32| -> std::io::Result<u32> {
+        let mut value = [command, flags];
+        // SAFETY: an interface request of zeros is one without a name.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(b"eth0") {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
+        // SAFETY: the request is alive, and points to a `struct ethtool_value`, which is these two numbers.
+        let result = unsafe { libc::ioctl(descriptor, SIOCETHTOOL, &raw mut request) };
+        if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(value[1]) }
+    };
+    let set = || {
+        let flags = ioctl(GET, 0)?;
+        ioctl(SET, if on { flags | VLAN } else { flags & !VLAN })?;
+        let flags = ioctl(GET, 0)? & VLAN;
+        assert_eq!(flags, if on { VLAN } else { 0 });
+        Ok(())
+    };
+    host.namespace().enter(set)?.map_err(Error::io("switch VLAN offloads"))
+}
+
+/// VRID 51 on a device and on a VLAN above it, each host the master of one: both stay apart.
+fn apart(a: &Host, b: &Host, device: &str, vlan: &str) -> Result<()> {
+    let conf = |on_device, on_vlan| {
+        format!("{}\n{}", router("PLAIN", device, on_device, 0), router("VLAN", vlan, on_vlan, 7))
+    };
+    let mut on_a = VrrpUser::start(a, &conf(150, 50))?;
+    let mut on_b = Keepalived::start(b, &conf(100, 100))?;
+    on_a.wait_state(a, "PLAIN", "MASTER", LONG)?;
+    on_b.wait_state(b, "VLAN", "MASTER", LONG)?;
+    on_a.wait_state(a, "VLAN", "BACKUP", LONG)?;
+    on_b.wait_state(b, "PLAIN", "BACKUP", LONG)?;
+    // For longer than a master-down interval, each hears its own and nobody else's.
+    let heard = |daemon: &VrrpUser| -> Result<u64> {
+        Ok(daemon.router_stats(a, "VLAN")?["adverts_received"].as_u64().unwrap_or(0))
+    };
+    let before = heard(&on_a)?;
+    a.lab().wait_until(LONG, "five more advertisements", || {
+        Ok((heard(&on_a)? >= before + 5).then_some(()))
+    })?;
+    assert_eq!(on_a.state(a, "PLAIN")?, "MASTER");
+    assert_eq!(on_a.state(a, "VLAN")?, "BACKUP");
+    assert_eq!(on_a.router_stats(a, "PLAIN")?["became_master"], 1, "once and for all");
+    assert_eq!(on_b.states("VLAN").last().map(String::as_str), Some("MASTER"));
+    assert_eq!(on_b.states("PLAIN").last().map(String::as_str), Some("BACKUP"));
+    let reasons = on_a.stats(a)?["reasons"].clone();
+    assert_eq!(reasons["own_address"], 0, "{reasons}");
+    on_b.stop()?;
+    on_a.wait_state(a, "VLAN", "MASTER", LONG)?;
+    on_a.stop()?;
+    Ok(())
+}
+
+fn two_hosts(lab: &Lab) -> Result<(Host, Host)> {
+    Ok((lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?))
+}
+
+#[test]
+fn a_vlan_is_not_its_device_with_offloads() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        offload(host, true)?;
+        vlan(host, "eth0", 7, number, "802.1Q")?;
+    }
+    apart(&a, &b, "eth0", "eth0.7")
+}
+
+#[test]
+fn a_vlan_is_not_its_device_without_offloads() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        offload(host, false)?;
+        vlan(host, "eth0", 7, number, "802.1Q")?;
+    }
+    apart(&a, &b, "eth0", "eth0.7")
+}
+
+#[test]
+fn a_vlan_in_a_vlan_is_neither() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        vlan(host, "eth0", 9, number, "802.1ad")?;
+        host.ip(&["address", "flush", "dev", "eth0.9"])?;
+        host.ip(&["address", "add", &format!("10.0.0.{number}/24"), "dev", "eth0.9"])?;
+        host.ip(&["address", "flush", "dev", "eth0"])?;
+        vlan(host, "eth0.9", 7, number, "802.1Q")?;
+    }
+    apart(&a, &b, "eth0.9", "eth0.9.7")
+}
+
+/// A VLAN device that comes while the daemon runs makes it change over, and one that goes back again.
+#[test]
+fn a_vlan_device_comes_and_goes() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") {
+        return Ok(());
+    }
+    let mut on_b = VrrpUser::start(&b, &router("PLAIN", "eth0", 150, 0).to_string())?;
+    let mut on_a = VrrpUser::start(&a, &router("PLAIN", "eth0", 100, 0).to_string())?;
+    on_b.wait_state(&b, "PLAIN", "MASTER", LONG)?;
+    on_a.wait_state(&a, "PLAIN", "BACKUP", LONG)?;
+    let captures = |mode: &str| {
+        lab.wait_until(LONG, &format!("capture by {mode}"), || {
+            let stats = on_a.stats(&a)?["interfaces"][0]["capture"].clone();
+            Ok((capture(&on_a, &a, "eth0")? == mode && stats == mode).then_some(()))
+        })
+    };
+    captures("native")?;
+    vlan(&a, "eth0", 7, 1, "802.1Q")?;
+    captures("tc")?;
+    assert_eq!(a.xdp_program()?, None);
+    a.ip(&["link", "del", "eth0.7"])?;
+    captures("native")?;
+    assert!(a.xdp_program()?.is_some());
+    assert_eq!(on_a.router_stats(&a, "PLAIN")?["became_master"], 0);
+    on_a.stop()?;
+    on_b.stop()?;
+    Ok(())
+}

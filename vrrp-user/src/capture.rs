@@ -1,0 +1,165 @@
+//! How advertisements are received on an interface: which ways there are, in which order they are tried, and what each
+//! lacks. Pure: whoever asks knows the interface, and attaches.
+
+use std::fmt;
+
+/// A way to receive advertisements, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CaptureMode {
+    /// XDP in the driver.
+    Native,
+    /// A tc program at the ingress of the network stack, behind XDP.
+    Tc,
+    /// XDP in the network stack, on any device.
+    Generic,
+}
+
+impl CaptureMode {
+    /// Word in the output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Tc => "tc",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// Name for people, as in "NAME is refused".
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Native => "native XDP",
+            Self::Tc => "tc",
+            Self::Generic => "generic XDP",
+        }
+    }
+
+    /// What it lacks, as the end of "it works, but ...".
+    pub const fn lacks(self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            Self::Tc => Some(
+                "refused advertisements are dropped only behind the driver and packet sockets, and cost more than with \
+                 native XDP",
+            ),
+            Self::Generic => Some("every packet costs more than with native XDP"),
+        }
+    }
+}
+
+/// The title of a mode by its name in the output; a name that is unknown, as of a newer daemon, as it is.
+pub fn title(name: &str) -> &str {
+    let modes = [CaptureMode::Native, CaptureMode::Tc, CaptureMode::Generic];
+    modes.into_iter().find(|mode| mode.name() == name).map_or(name, |mode| mode.title())
+}
+
+impl fmt::Display for CaptureMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What decides on an interface before anything is tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// It is made of ports (bond of whatever mode, team).
+    pub aggregate: bool,
+    /// VLAN devices stand above it.
+    pub vlans_above: bool,
+    /// The kernel attaches tc programs by links, which go with the process (tcx).
+    pub tcx: bool,
+}
+
+/// In which order modes are tried on an interface, and why not a better one first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The modes.
+    pub modes: Vec<CaptureMode>,
+    /// Why the first one is not the best there is.
+    pub why: Option<&'static str>,
+}
+
+/// A bond hands a native program to the devices below, and those are what it finds its packets on (`bond_xdp_set`,
+/// drivers/net/bonding/bond_main.c): no router has their numbers. In the stack, what comes in by any device of a bond is
+/// the bond's in all its modes (`bond_handle_frame`).
+const PORTS: &str = "native XDP would run on its ports, if at all";
+/// XDP has no mark for a tag that the device has taken off the frame, be it the hardware or, on veth, the other end.
+const VLANS: &str =
+    "there are VLAN devices above, and XDP does not see a tag that the device has taken off";
+
+/// What is to be tried on an interface.
+pub fn plan(facts: Facts) -> Plan {
+    use CaptureMode::{Generic, Native, Tc};
+    let Facts { aggregate, vlans_above, tcx } = facts;
+    // Without tcx, a tc program outlives a daemon that is killed.
+    let in_stack = if tcx { [Tc, Generic] } else { [Generic, Tc] };
+    if vlans_above {
+        // A frame of a VLAN is never taken for one of the device itself.
+        return Plan { modes: vec![Tc], why: Some(VLANS) };
+    }
+    if aggregate {
+        return Plan { modes: in_stack.to_vec(), why: Some(PORTS) };
+    }
+    Plan { modes: [&[Native], in_stack.as_slice()].concat(), why: None }
+}
+
+/// How an interface captures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The mode.
+    pub mode: CaptureMode,
+    /// Why not a better one.
+    pub why: Option<String>,
+}
+
+impl Choice {
+    /// That of a plan whose better modes failed so.
+    pub fn new(plan: &Plan, mode: CaptureMode, failures: &[String]) -> Self {
+        let why: Vec<&str> =
+            plan.why.into_iter().chain(failures.iter().map(String::as_str)).collect();
+        Self { mode, why: (!why.is_empty()).then(|| why.join("; ")) }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => write!(f, "{} ({why})", self.mode.title()),
+            None => f.write_str(self.mode.title()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CaptureMode::{Generic, Native, Tc};
+    use super::*;
+
+    #[test]
+    fn what_is_tried_on_what() {
+        let modes = |aggregate, vlans_above, tcx| plan(Facts { aggregate, vlans_above, tcx }).modes;
+        assert_eq!(modes(false, false, true), [Native, Tc, Generic]);
+        assert_eq!(modes(false, false, false), [Native, Generic, Tc]);
+        assert_eq!(modes(true, false, true), [Tc, Generic]);
+        assert_eq!(modes(true, false, false), [Generic, Tc]);
+        // XDP, of whatever kind, would take frames of the VLANs for the device's own.
+        for (aggregate, tcx) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_eq!(modes(aggregate, true, tcx), [Tc]);
+        }
+    }
+
+    #[test]
+    fn who_has_less_than_the_best_says_why() {
+        let plain = plan(Facts { tcx: true, ..Facts::default() });
+        let native = Choice::new(&plain, Native, &[]);
+        assert_eq!((native.to_string().as_str(), native.why), ("native XDP", None));
+        let taken = ["XDP is taken by another program (id 7, firewall)".to_owned()];
+        assert_eq!(
+            Choice::new(&plain, Tc, &taken).to_string(),
+            "tc (XDP is taken by another program (id 7, firewall))"
+        );
+        for (aggregate, vlans_above) in [(true, false), (false, true), (true, true)] {
+            let plan = plan(Facts { aggregate, vlans_above, tcx: true });
+            assert!(Choice::new(&plan, plan.modes[0], &[]).why.is_some());
+        }
+    }
+}
