@@ -182,6 +182,35 @@ fn forged_advertisements_are_told_of_but_do_not_fill_the_log() -> Result<()> {
     Ok(())
 }
 
+/// Whoever forges short intervals makes a backup take over each time: by the protocol. But neither the log nor the network
+/// pays for all of them.
+#[test]
+fn forged_takeovers_fill_neither_the_log_nor_the_network() -> Result<()> {
+    const FORGED: usize = 100;
+    let lab = Lab::new()?;
+    let (a, stranger) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let tcpdump = Tcpdump::start_with(&stranger, "arp and src host 10.0.0.100")?;
+    let conf = Instance::new(51, 100, "10.0.0.100/24").v3("1").to_string();
+    let mut ours = VrrpUser::start(&a, &conf)?;
+    ours.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let socket = RawSocket::open(&stranger)?;
+    let became = || Ok::<_, Error>(ours.router_stats(&a, ROUTER)?["became_master"].as_u64());
+    let vip = [Ipv4Addr::new(10, 0, 0, 100)];
+    for _ in 0..FORGED {
+        socket.send(&Frame::v3(stranger.ipv4()?, 51, 254, 1, &vip).bytes())?;
+        pause(Duration::from_millis(60))?;
+    }
+    let times = lab.wait_until(STEP, "it took over again and again", || {
+        Ok(became()?.filter(|times| *times > 30))
+    })?;
+    let lines = ours.log().text();
+    assert!(lines.lines().count() < 40, "{times} takeovers, {lines}");
+    let announced = tcpdump.log().lines().len();
+    let bound = 40 + usize::try_from(times).unwrap_or(0);
+    assert!(announced <= bound, "{announced} announcements in {times} takeovers");
+    Ok(())
+}
+
 /// A master that is slower than what is believed is replaced once, and followed from then on.
 #[test]
 fn a_master_slower_than_the_bound_is_replaced_once() -> Result<()> {

@@ -1,6 +1,7 @@
 //! Carrying out what the engine wants.
 
 use super::history::{What, Whom};
+use super::log_limit::{About, Line};
 use super::router::{centisecs, state_number};
 use super::{ASKED, Daemon, TIDY};
 use crate::engine::time::Nanos;
@@ -59,8 +60,8 @@ impl Daemon {
                 Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
                 Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
                 Some(Action::Transition { router, from, to, cause, .. }) => {
-                    let words = self.words(cause);
-                    log::info!("{}: {from} -> {to}: {words}", self.router(router).place());
+                    let line = Line::Transition { from, to, cause: Some(cause) };
+                    self.log_line(About::Router(router), line);
                     if cause != Cause::Removed {
                         self.tell_transition(router, to);
                     }
@@ -78,8 +79,8 @@ impl Daemon {
                 }
                 Some(Action::LowerPriority(router)) => self.tell_lower_priority(router),
                 Some(Action::GroupTransition { group, from, to, .. }) => {
-                    let name = self.tracking.group_name(group);
-                    log::info!("sync group {name}: {from} -> {to}");
+                    let line = Line::Transition { from, to, cause: None };
+                    self.log_line(About::Group(group), line);
                     self.tell_group(group, to);
                 }
                 // The former was carried out above.
@@ -128,16 +129,34 @@ impl Daemon {
             self.interval_learned(id);
             self.publish_interval(id);
         }
-        if self.log_limit.admit(timer::now(), id, notice) {
-            log::warn!("{}: {notice}", self.router(id).place());
+        self.log_line(About::Router(id), Line::Notice(notice));
+    }
+
+    /// Writes a line that others can cause with what they send, unless there were too many like it.
+    fn log_line(&mut self, about: About, line: Line) {
+        if self.log_limit.admit(timer::now(), about, line) {
+            self.write_line(about, line, "");
+        }
+    }
+
+    fn write_line(&self, about: About, line: Line, more: &str) {
+        let whom = match about {
+            About::Router(id) => self.router(id).place(),
+            About::Group(id) => format!("sync group {}", self.tracking.group_name(id)),
+        };
+        match line {
+            Line::Notice(notice) => log::warn!("{whom}: {notice}{more}"),
+            Line::Transition { from, to, cause } => {
+                let words = cause.map(|cause| format!(": {}", self.words(cause)));
+                log::info!("{whom}: {from} -> {to}{}{more}", words.unwrap_or_default());
+            }
         }
     }
 
     /// Lines in place of those that were not written, because there were too many of them.
     pub(super) fn log_suppressed(&mut self, now: Nanos) {
         for summary in self.log_limit.due(now) {
-            let place = self.router(summary.router).place();
-            log::warn!("{place}: {}{}", summary.last, summary.others());
+            self.write_line(summary.about, summary.last, &summary.others());
         }
     }
 

@@ -1,32 +1,79 @@
-//! Log lines that others can cause with forged advertisements: one line of a kind about a router in a minute, and at
-//! its end one that says how many there were.
+//! Log lines that others can cause with forged advertisements: a bounded number of a kind about a router in a minute, and
+//! at its end one that says how many there were.
 //!
 //! Pure: it is told the time, and says what to write.
 
 use std::collections::BTreeMap;
 
 use crate::engine::time::Nanos;
-use crate::engine::types::{Notice, RouterId};
+use crate::engine::types::{Cause, GroupId, Notice, RouterId, State};
 
-/// From one line of a kind about a router to the next.
+/// In how long the lines of a kind are counted, from the first one on.
 const WINDOW: Nanos = Nanos::from_secs(60);
+/// Changes of state of one router or group that are written in that time. No healthy one comes near.
+const TRANSITIONS: u32 = 20;
 
-/// A router, and the kind of notice by its name.
-type Key = (RouterId, &'static str);
+/// About whom a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// A router.
+    Router(RouterId),
+    /// A sync group.
+    Group(GroupId),
+}
+
+/// What a line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Something that was noticed.
+    Notice(Notice),
+    /// A change of state, and why; of a group there is no other cause than its members.
+    Transition {
+        /// Before.
+        from: State,
+        /// After.
+        to: State,
+        /// Why.
+        cause: Option<Cause>,
+    },
+}
+
+impl Line {
+    /// Lines of the same name are counted together.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Notice(notice) => notice.name(),
+            Self::Transition { .. } => "transition",
+        }
+    }
+
+    /// How many are written in a [`WINDOW`]; `None` is all of them, because they are bounded elsewhere.
+    fn limit(&self) -> Option<u32> {
+        match self {
+            Self::Notice(notice) if notice.is_transition() => None,
+            Self::Notice(_) => Some(1),
+            Self::Transition { .. } => Some(TRANSITIONS),
+        }
+    }
+}
+
+/// About whom, and the kind of line.
+type Key = (About, &'static str);
 
 /// What was written, and what was not.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     ends: Nanos,
+    written: u32,
     suppressed: u64,
 }
 
-/// Notices that were written within the last minute, and those that were not.
+/// Lines that were written within the last minute, and those that were not.
 #[derive(Debug, Default)]
 pub struct LogLimit {
     windows: BTreeMap<Key, Window>,
-    /// The last notice that was not written, where there is one, by the end of its window.
-    pending: BTreeMap<(Nanos, Key), Notice>,
+    /// The last line that was not written, where there is one, by the end of its window.
+    pending: BTreeMap<(Nanos, Key), Line>,
     /// When windows in which nothing was suppressed are forgotten.
     tidy_at: Nanos,
 }
@@ -35,27 +82,29 @@ pub struct LogLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// About whom.
-    pub router: RouterId,
+    pub about: About,
     /// The last of them.
-    pub last: Notice,
+    pub last: Line,
     /// How many there were.
     pub count: u64,
 }
 
 impl LogLimit {
-    /// Whether a notice is to be written now. What begins or ends something always is.
-    pub fn admit(&mut self, now: Nanos, router: RouterId, notice: Notice) -> bool {
-        if notice.is_transition() {
-            return true;
-        }
-        let key = (router, notice.name());
+    /// Whether a line is to be written now.
+    pub fn admit(&mut self, now: Nanos, about: About, line: Line) -> bool {
+        let Some(limit) = line.limit() else { return true };
+        let key = (about, line.kind());
         if let Some(window) = self.windows.get_mut(&key).filter(|window| now < window.ends) {
+            if window.written < limit {
+                window.written += 1;
+                return true;
+            }
             window.suppressed += 1;
-            self.pending.insert((window.ends, key), notice);
+            self.pending.insert((window.ends, key), line);
             return false;
         }
         self.tidy(now);
-        self.windows.insert(key, Window { ends: now + WINDOW, suppressed: 0 });
+        self.windows.insert(key, Window { ends: now + WINDOW, written: 1, suppressed: 0 });
         true
     }
 
@@ -69,19 +118,20 @@ impl LogLimit {
         let mut due = Vec::new();
         while let Some(entry) = self.pending.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((_, key), last) = entry.remove_entry();
-            let window = Window { ends: now + WINDOW, suppressed: 0 };
+            let window = Window { ends: now + WINDOW, written: 1, suppressed: 0 };
             let before = self.windows.insert(key, window);
             let count = before.map_or(1, |window| window.suppressed);
-            due.push(Summary { router: key.0, last, count });
+            due.push(Summary { about: key.0, last, count });
         }
         due
     }
 
     /// A router of this number is no more.
     pub fn forget(&mut self, router: RouterId) {
+        let about = About::Router(router);
         let of_router = |(key, window): (&Key, &Window)| (window.ends, *key);
-        let from_it = self.windows.range((router, "")..).map(of_router);
-        let its: Vec<_> = from_it.take_while(|(_, (id, _))| *id == router).collect();
+        let from_it = self.windows.range((about, "")..).map(of_router);
+        let its: Vec<_> = from_it.take_while(|(_, (whom, _))| *whom == about).collect();
         for (ends, key) in its {
             self.windows.remove(&key);
             self.pending.remove(&(ends, key));
@@ -116,11 +166,11 @@ mod tests {
     use super::*;
     use crate::engine::types::Priority;
 
-    const R: RouterId = RouterId(3);
+    const R: About = About::Router(RouterId(3));
 
-    fn master(number: u32) -> Notice {
+    fn master(number: u32) -> Line {
         let master = IpAddr::from(number.to_be_bytes());
-        Notice::NewMaster { master, priority: Priority(254) }
+        Line::Notice(Notice::NewMaster { master, priority: Priority(254) })
     }
 
     fn at(millis: u64) -> Nanos {
@@ -135,19 +185,19 @@ mod tests {
         for number in 1..=50_000 {
             assert!(!limit.admit(at(1001), R, master(number)));
             // Of another kind, turn by turn.
-            let other = Notice::SecondOwner(IpAddr::from(number.to_be_bytes()));
+            let other = Line::Notice(Notice::SecondOwner(IpAddr::from(number.to_be_bytes())));
             assert_eq!(limit.admit(at(1001), R, other), number == 1);
         }
-        assert!(limit.admit(at(1001), RouterId(4), master(1)), "another router");
+        assert!(limit.admit(at(1001), About::Router(RouterId(4)), master(1)), "another router");
         assert_eq!(limit.next(), Some(at(61_000)));
         assert_eq!(limit.due(at(60_999)), []);
-        let summary = Summary { router: R, last: master(50_000), count: 50_000 };
+        let summary = Summary { about: R, last: master(50_000), count: 50_000 };
         assert_eq!(limit.due(at(61_000)), [summary]);
         assert_eq!(summary.others(), " (and 49999 more of this kind in the last minute)");
         assert_eq!(limit.due(at(61_001)).len(), 1, "the other kind");
         // The summary counts as a line.
         assert!(!limit.admit(at(62_000), R, master(1)));
-        let one = Summary { router: R, last: master(1), count: 1 };
+        let one = Summary { about: R, last: master(1), count: 1 };
         assert_eq!((limit.due(at(121_000)), one.others()), (vec![one], String::new()));
         assert_eq!(limit.next(), None);
         assert!(limit.admit(at(181_000), R, master(2)), "it is over");
@@ -158,9 +208,28 @@ mod tests {
     fn a_router_that_begins_has_said_nothing() {
         let mut limit = LogLimit::default();
         assert!(limit.admit(at(0), R, master(0)) && !limit.admit(at(0), R, master(1)));
-        limit.forget(R);
+        limit.forget(RouterId(3));
         assert_eq!(limit.next(), None);
         assert!(limit.admit(at(0), R, master(1)));
+    }
+
+    #[test]
+    fn changes_of_state_are_written_until_there_are_too_many() {
+        let mut limit = LogLimit::default();
+        let there = Line::Transition { from: State::Backup, to: State::Master, cause: None };
+        let back = Line::Transition { from: State::Master, to: State::Backup, cause: None };
+        let group = About::Group(GroupId(3));
+        for number in 0..1_000 {
+            let line = if number % 2 == 0 { there } else { back };
+            assert_eq!(limit.admit(at(number * 10), R, line), number < u64::from(TRANSITIONS));
+            assert!(
+                number >= 10 || limit.admit(at(number * 10), group, line),
+                "a count of its own"
+            );
+        }
+        let count = 1_000 - u64::from(TRANSITIONS);
+        assert_eq!(limit.due(at(60_000)), [Summary { about: R, last: back, count }]);
+        assert!(limit.admit(at(61_000), R, there), "it was another minute");
     }
 
     proptest! {
@@ -175,17 +244,18 @@ mod tests {
                 now += at(pause);
                 for due in limit.due(now) {
                     told += due.count;
-                    lines.push((due.router, now));
+                    lines.push((due.about, now));
                 }
-                if limit.admit(now, RouterId(id), master(id)) {
+                let about = About::Router(RouterId(id));
+                if limit.admit(now, about, master(id)) {
                     told += 1;
-                    lines.push((RouterId(id), now));
+                    lines.push((about, now));
                 }
             }
             if let Some(end) = limit.pending.last_key_value().map(|((at, _), _)| *at) {
                 for due in limit.due(end) {
                     told += due.count;
-                    lines.push((due.router, end));
+                    lines.push((due.about, end));
                 }
             }
             prop_assert_eq!(limit.next(), None);

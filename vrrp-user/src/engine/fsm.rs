@@ -40,6 +40,10 @@ const GROUPS: u64 = 32;
 /// How long at least is between two announcements of the addresses that advertisements of a lower priority ask for:
 /// keepalived's default of the delay between the two that there are in any case.
 const GARP_PAUSE: Nanos = Nanos::from_secs(5);
+/// How many takeovers in a row, with no state that lasts for [`GARP_PAUSE`], are announced with all rounds. Forged
+/// advertisements can make a router take over thirty times a second; one round tells where the addresses are, and when the
+/// router stays master the delayed rounds follow.
+const FULL_TAKEOVERS: u8 = 4;
 
 /// What can happen to a router.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +199,8 @@ pub struct Router {
     priority: Priority,
     /// As backup in a group: the master-down timer has fired, and other members are waited for.
     wants: bool,
+    /// How often it took over since a state lasted for [`GARP_PAUSE`].
+    quick_takeovers: u8,
     deadlines: Deadlines,
     /// `Active_Adver_Interval` (RFC 9568 section 6.1).
     active: AdvertInterval,
@@ -232,6 +238,7 @@ impl Router {
             link_fault: None,
             priority: spec.priority,
             wants: false,
+            quick_takeovers: 0,
             active: spec.interval,
             master: None,
             heard: Nanos::ZERO,
@@ -898,10 +905,21 @@ impl Router {
         self.advertise(self.priority, out);
         self.deadlines.set(Timer::Advert, self.second_advert(now));
         out.push_back(Action::AddAddresses(self.id));
-        self.garp(self.spec.garp.master_repeat, out);
+        let rounds = self.takeover_rounds(now);
+        self.garp(rounds, out);
         self.arm(Timer::GarpDelayed, now, self.spec.garp.master_delay);
         self.arm(Timer::GarpRefresh, now, self.spec.garp.refresh);
         self.enter(now, State::Master, cause, out);
+    }
+
+    /// How many times the addresses are announced at a takeover.
+    fn takeover_rounds(&mut self, now: Nanos) -> u32 {
+        if now >= self.since + GARP_PAUSE {
+            self.quick_takeovers = 0;
+        }
+        self.quick_takeovers = self.quick_takeovers.saturating_add(1);
+        let rounds = self.spec.garp.master_repeat;
+        if self.quick_takeovers > FULL_TAKEOVERS { rounds.min(1) } else { rounds }
     }
 
     /// Listens, and takes over after `wait` unless a master is heard.
@@ -979,6 +997,9 @@ impl Router {
     fn enter(&mut self, now: Nanos, to: State, cause: Cause, out: &mut VecDeque<Action>) {
         // An advertisement may have arrived before the last transition; history still runs forward.
         let at = now.max(self.since);
+        if self.state == State::Master && at >= self.since + GARP_PAUSE {
+            self.quick_takeovers = 0;
+        }
         let from = std::mem::replace(&mut self.state, to);
         self.cause = Some(cause);
         self.since = at;

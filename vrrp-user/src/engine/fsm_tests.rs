@@ -697,6 +697,40 @@ fn a_lower_master_is_answered_at_once_each_time_and_reported_once() {
     assert_eq!(bench.done(), "!lower lower advert(100) garp(4) lower advert(100)");
 }
 
+/// Who makes a router take over again and again does not get all rounds each time.
+#[test]
+fn quick_takeovers_are_announced_once_each() {
+    let mut bench = Bench::in_state(State::Backup, spec());
+    bench.now += Nanos::from_secs(60);
+    let flip = |bench: &mut Bench| {
+        bench.out.clear();
+        bench.fire(Timer::MasterDown);
+        let announced = bench.done();
+        bench.now += Nanos::from_millis(10);
+        bench.hear([10, 0, 0, 9], 254);
+        assert_eq!(bench.router.state, State::Backup);
+        // As after a forged interval of 10 ms.
+        bench.router.deadlines.set(Timer::MasterDown, bench.now + Nanos::from_millis(36));
+        announced
+    };
+    for number in 0..1_000 {
+        let rounds = if number < FULL_TAKEOVERS.into() { "garp(5)" } else { "garp(1)" };
+        let announced = flip(&mut bench);
+        assert!(announced.contains(rounds), "{number}: {announced}");
+    }
+    // A state that lasts ends it, whichever it is.
+    bench.router.deadlines.set(Timer::MasterDown, bench.now + GARP_PAUSE);
+    assert!(flip(&mut bench).contains("garp(5)"));
+    for _ in 0..FULL_TAKEOVERS {
+        flip(&mut bench);
+    }
+    bench.fire(Timer::MasterDown);
+    bench.fire(Timer::GarpDelayed);
+    bench.hear([10, 0, 0, 9], 254);
+    bench.router.deadlines.set(Timer::MasterDown, bench.now);
+    assert!(flip(&mut bench).contains("garp(5)"));
+}
+
 /// However many ask, an address is announced in one round of the policy per pause.
 #[test]
 fn lower_masters_cannot_make_it_announce_without_end() {
