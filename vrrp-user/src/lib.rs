@@ -9,6 +9,8 @@ pub mod config;
 pub mod control;
 mod counters;
 pub mod daemon;
+#[cfg(test)]
+mod docs_tests;
 pub mod engine;
 pub mod io;
 pub mod metrics;

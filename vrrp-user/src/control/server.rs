@@ -51,6 +51,9 @@ const RETRY_MOST: Duration = Duration::from_secs(60);
 /// In which time an order is carried out, if it is. Less than a client waits ([`super::client`]).
 const IN_TIME: Nanos = Nanos::from_secs(4);
 
+/// The name under which lines of the log are counted that stderr did not take.
+pub const LOG_LINES_LOST: &str = "log_lines_lost";
+
 counters! {
     /// What the control socket refuses.
     pub enum Counter {
@@ -421,7 +424,7 @@ impl Shared {
                 ((*name).to_owned(), count)
             })
             .collect();
-        counters.insert("log_lines_lost".to_owned(), logger::lines_lost());
+        counters.insert(LOG_LINES_LOST.to_owned(), logger::lines_lost());
         counters.extend(self.board.counters().map(|(name, count)| (name.to_owned(), count)));
         counters
     }

@@ -504,7 +504,7 @@ impl Write for Classic {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use vrrp_common::FAMILY_V4;
     use vrrp_common::maps::{RouterInfo, Slot, capture, state};
 
@@ -548,6 +548,25 @@ mod tests {
             scripts: Vec::new(),
             epoch: 1000.0,
         }
+    }
+
+    /// The names of all samples.
+    pub(crate) fn metric_names() -> std::collections::BTreeSet<String> {
+        let script = ScriptStatus {
+            name: "chk_web".to_owned(),
+            command: "true".to_owned(),
+            health: "up".to_owned(),
+            since_s: 0.0,
+            last_end: None,
+            last_run_s: None,
+            runs: 1,
+            failures: 0,
+            overruns: 0,
+        };
+        let snapshot = Snapshot { scripts: vec![script], ..snapshot() };
+        let text = snapshot.write(Format::OpenMetrics).unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned())).collect()
     }
 
     #[test]

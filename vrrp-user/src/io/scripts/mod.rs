@@ -3,7 +3,7 @@
 //! All of it lives on one thread that is not the engine's, and exists only if the configuration has any of it. The engine's
 //! thread sends an [`Event`] and goes on.
 
-mod board;
+pub(crate) mod board;
 mod check;
 mod fifo;
 pub mod plan;

@@ -1,0 +1,92 @@
+//! docs/observing.md names what programs go by, and nothing that does not exist: metrics, events, counters.
+
+use std::collections::BTreeSet;
+
+use crate::metrics::openmetrics::tests::metric_names;
+
+const DOCUMENT: &str = include_str!("../../docs/observing.md");
+const DASHBOARD: &str = include_str!("../../docs/grafana-dashboard.json");
+
+type Names = BTreeSet<String>;
+
+/// What stands between two headings or other lines.
+fn between(begin: &str, end: &str) -> &'static str {
+    let (_, text) = DOCUMENT.split_once(begin).expect(begin);
+    text.split_once(end).expect(end).0
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The first column of a table, whole names: `a_total`, `..._b_total` stands for what begins as the name before does.
+fn rows(table: &str) -> Names {
+    let cells = table.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    cells.flat_map(quoted).map(str::to_owned).collect()
+}
+
+/// Words of metrics in any text.
+fn metrics_in(text: &str) -> Names {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("vrrp_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let exist = metric_names();
+    let section = between("| metric | labels | |", "What to alert on:");
+    let mut documented = Names::new();
+    for cell in section.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next()) {
+        let mut before = "";
+        for name in quoted(cell) {
+            // `..._sent_total` after `vrrp_router_adverts_received_total`.
+            let whole = name.strip_prefix("...").map(|rest| {
+                let stems = before.char_indices().filter(|(_, c)| *c == '_');
+                let wholes = stems.map(|(at, _)| format!("{}{rest}", &before[..at]));
+                wholes.into_iter().rfind(|whole| exist.contains(whole)).expect(name)
+            });
+            if whole.is_none() {
+                before = name;
+            }
+            documented.insert(whole.unwrap_or_else(|| name.to_owned()));
+        }
+    }
+    assert_eq!(documented, exist);
+    for (text, of) in [(DOCUMENT, "docs/observing.md"), (DASHBOARD, "the dashboard")] {
+        let unknown: Names = metrics_in(text).difference(&exist).cloned().collect();
+        assert!(unknown.is_empty(), "{of}: {unknown:?}");
+    }
+}
+
+#[test]
+fn every_event_is_documented_and_no_other() {
+    // Names of causes and notices are what their `name` functions give.
+    let kebab = |text: &'static str| {
+        let lines = text.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next());
+        lines.filter(|name| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        })
+    };
+    let types = include_str!("engine/types.rs");
+    let names = types.split("pub const fn name(&self) -> &'static str {").skip(1);
+    let names = names.filter_map(|body| body.split("\n    }").next());
+    let mut exist: Names = names.flat_map(kebab).map(str::to_owned).collect();
+    let tracked = kebab(include_str!("control/events.rs"));
+    exist.extend(tracked.filter(|name| name.starts_with("tracked-")).map(str::to_owned));
+    let section = between("Causes of transitions are", "What is tracked is told of");
+    let documented: Names = quoted(section).map(str::to_owned).collect();
+    assert_eq!(documented, exist);
+}
+
+#[test]
+fn every_counter_is_documented_and_no_other() {
+    let daemon = crate::daemon::Counter::ALL.iter().map(|(_, name)| *name);
+    let control = crate::control::server::Counter::ALL.iter().map(|(_, name)| *name);
+    let scripts = crate::io::scripts::board::Counter::ALL.iter().map(|(_, name)| *name);
+    let log = [crate::control::server::LOG_LINES_LOST];
+    let exist = daemon.chain(control).chain(scripts).chain(log);
+    let exist: Names = exist.map(str::to_owned).collect();
+    let documented = rows(between("| counter | |", "### The control socket"));
+    assert_eq!(documented, exist);
+}
