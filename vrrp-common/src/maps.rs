@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -25,8 +25,10 @@ pub const HELD4: &str = "HELD4";
 pub const HELD6: &str = "HELD6";
 /// Per-CPU array of `u64`, index = [`crate::reason::Reason`], counted by the kernel side.
 pub const REASONS: &str = "REASONS";
-/// Per-CPU array of [`crate::sample::Samples`], index = [`crate::reason::Reason`], written by the kernel side.
+/// Per-CPU array of [`crate::sample::Sample`], index = [`crate::sample::index`], written by the kernel side.
 pub const SAMPLES: &str = "SAMPLES";
+/// Per-CPU array of [`crate::sample::SampleCounts`], index = [`crate::reason::Reason`], written by the kernel side.
+pub const SAMPLE_COUNTS: &str = "SAMPLE_COUNTS";
 /// Ring buffer of [`crate::event::RxEvent`].
 pub const EVENTS: &str = "EVENTS";
 /// LRU hash, [`PeerKey`] -> [`PeerCounters`]: who is heard, written by the kernel side.
@@ -118,17 +120,20 @@ pub mod transport {
 /// [`Slot::ack`] and [`Slot::filter`] is written by the kernel side.
 ///
 /// The daemon acknowledges what it takes for steady by its content. More of the same from then on moves
-/// [`Slot::master_seen_ns`] and wakes nobody; anything else is reported, as [`crate::report`] permits.
+/// [`Slot::master_seen`] and wakes nobody; anything else is reported, as [`crate::report`] permits.
+///
+/// Every word means something by itself. Nobody may conclude from one what another one holds: a processor other than
+/// x86 lets the other side see stores in any order, and what would order them (an atomic addition that returns what was
+/// there before, since Linux 5.12) is dear.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Slot {
     /// Arrival of the last accepted advertisement, nanoseconds of `CLOCK_MONOTONIC`; 0 for never.
     pub last_seen_ns: u64,
-    /// The same of the master in [`Slot::filter`], priority 0 apart, whether or not it was reported.
-    pub master_seen_ns: u64,
-    /// The first eight octets of the last advertisement of that master, if it was not reported although it says
-    /// something else than what was acknowledged; else 0.
-    pub pending: u64,
+    /// [`crate::report::MasterSeen`] of the master in [`Slot::filter`], priority 0 apart; 0 for never.
+    pub master_seen: u64,
+    /// Always zero.
+    pub reserved: u64,
     /// Accepted advertisements.
     pub adverts: u64,
     /// Advertisements for this router that failed a receive check.
@@ -142,10 +147,8 @@ pub struct Slot {
     pub filter: u64,
 }
 
-/// Octets of [`Slot::master_seen_ns`] in its slot.
-pub const SLOT_MASTER_SEEN: usize = core::mem::offset_of!(Slot, master_seen_ns);
-/// Octets of [`Slot::pending`] in its slot.
-pub const SLOT_PENDING: usize = core::mem::offset_of!(Slot, pending);
+/// Octets of [`Slot::master_seen`] in its slot.
+pub const SLOT_MASTER_SEEN: usize = core::mem::offset_of!(Slot, master_seen);
 /// Octets of [`Slot::ack`] in its slot.
 pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
 /// Octets of [`Slot::filter`] in its slot.

@@ -93,7 +93,7 @@ reasons! {
     /// The ring buffer was full: the advertisement passed every check but was not reported.
     RingFull = "ring_full", Pass, "event lost: ring buffer full";
     /// What the master says changes more often than is reported; the advertisement passed every check, counts as one of
-    /// that master, and what it says is kept for the daemon ([`crate::maps::Slot::pending`]).
+    /// that master, and what it says is kept for the daemon ([`crate::report::MasterSeen`]).
     NewsLimited = "news_limited", Pass, "not reported: changes too often";
     /// It outranks the router or its master, but there were too many such from that sender, or from all together
     /// ([`crate::report`]).

@@ -3,6 +3,7 @@
 //! What cannot change anything must not use up the room of what can: each class of advertisement has a budget of its
 //! own, so that no flood of one class hides another one.
 
+use crate::VRRP_HEADER_LEN;
 use crate::maps::state;
 
 /// What the daemon needs to be told of one router: a word in its slot ([`crate::maps::Slot::filter`]), which the daemon
@@ -27,6 +28,83 @@ pub struct Master {
     pub tag: u32,
     /// Its priority.
     pub priority: u8,
+}
+
+/// When the master that a backup listens to was last heard, and what it said then if that was not reported: a word in
+/// the slot ([`crate::maps::Slot::master_seen`]).
+///
+/// One word, because both are only right together, and of two words a processor other than x86 may see the second store
+/// before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MasterSeen {
+    /// Arrival, nanoseconds of `CLOCK_MONOTONIC`. With `unreported` in steps of 65,536, cut down.
+    pub at_ns: u64,
+    /// What it said, if the daemon was told neither this nor by an acknowledgement that it is as before.
+    pub unreported: Option<Unreported>,
+}
+
+/// What a backup needs to know of an advertisement of its master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreported {
+    /// Its priority.
+    pub priority: u8,
+    /// Version 3: the interval in centiseconds (RFC 9568 section 5.2.7). Version 2: in its lower octet the interval in
+    /// seconds (RFC 3768 section 5.3.7).
+    pub interval: u16,
+}
+
+/// There is something unreported; the time has 63 bits without.
+const UNREPORTED: u64 = 1 << 63;
+/// Below the time: the interval, the priority.
+const TIME_BITS_CUT: u32 = 16;
+const TIME_SHIFT: u32 = 20;
+const PRIORITY_SHIFT: u32 = 12;
+const INTERVAL: u16 = 0x0fff;
+
+impl Unreported {
+    /// What a message says that begins with these octets.
+    #[inline(always)]
+    pub fn of(header: [u8; VRRP_HEADER_LEN]) -> Self {
+        let [_, _, priority, _, high, low, ..] = header;
+        Self { priority, interval: u16::from_be_bytes([high, low]) & INTERVAL }
+    }
+}
+
+impl MasterSeen {
+    /// Reported or as before.
+    #[inline(always)]
+    pub fn at(at_ns: u64) -> Self {
+        Self { at_ns, unreported: None }
+    }
+
+    /// The word in the slot. Never 0, after the first nanosecond.
+    #[inline(always)]
+    pub fn pack(self) -> u64 {
+        match self.unreported {
+            None => self.at_ns & !UNREPORTED,
+            // 43 bits of time: enough for 18 years.
+            Some(Unreported { priority, interval }) => {
+                UNREPORTED
+                    | (self.at_ns >> TIME_BITS_CUT) << TIME_SHIFT
+                    | u64::from(priority) << PRIORITY_SHIFT
+                    | u64::from(interval & INTERVAL)
+            }
+        }
+    }
+
+    /// What [`Self::pack`] packed; `None` for 0: nothing was heard.
+    pub fn unpack(word: u64) -> Option<Self> {
+        if word == 0 {
+            return None;
+        }
+        if word & UNREPORTED == 0 {
+            return Some(Self::at(word));
+        }
+        let [low, high, priority, ..] = (word << (16 - PRIORITY_SHIFT)).to_le_bytes();
+        let interval = u16::from_le_bytes([low, high]) >> (16 - PRIORITY_SHIFT);
+        let at_ns = (word & !UNREPORTED) >> TIME_SHIFT << TIME_BITS_CUT;
+        Some(Self { at_ns, unreported: Some(Unreported { priority, interval }) })
+    }
 }
 
 /// What an accepted advertisement is to a router.
@@ -110,7 +188,7 @@ pub struct Limit {
 }
 
 /// [`Class::Master`]: as often as the shortest interval there is (RFC 9568 section 6.1: a centisecond). What is left out
-/// is not lost: it is the [`crate::maps::Slot::pending`] of the slot.
+/// is not lost: it is in the slot ([`MasterSeen::unreported`]).
 pub const MASTER_LIMIT: Limit = Limit { period_ns: 10_000_000, burst: 10 };
 /// [`Class::Outranks`] and [`Class::Resigns`], each, of all sources of one router together.
 pub const LIMIT: Limit = Limit { period_ns: 5_000_000, burst: 20 };
@@ -248,6 +326,23 @@ mod tests {
             let master = master.map(|(tag, priority)| Master { tag, priority });
             let filter = ReportFilter { state, priority, ignores_lower, master };
             prop_assert_eq!(ReportFilter::unpack(filter.pack()), filter);
+        }
+
+        #[test]
+        fn a_master_is_a_word(at_ns in 1u64..1 << 59, says: Option<(u8, u16)>) {
+            let of = |(priority, interval): (u8, u16)| {
+                let [high, low] = interval.to_be_bytes();
+                Unreported::of([0x31, 51, priority, 1, high, low, 0, 0])
+            };
+            let seen = MasterSeen { at_ns, unreported: says.map(of) };
+            let read = MasterSeen::unpack(seen.pack());
+            let whole = MasterSeen { at_ns: at_ns >> 16 << 16, ..seen };
+            prop_assert_eq!(read, Some(if says.is_some() { whole } else { seen }));
+            if let (Some((priority, interval)), Some(read)) = (says, read) {
+                let unreported = Unreported { priority, interval: interval & 0xfff };
+                prop_assert_eq!(read.unreported, Some(unreported));
+            }
+            prop_assert_ne!(seen.pack(), 0);
         }
 
         #[test]

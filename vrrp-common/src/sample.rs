@@ -1,9 +1,15 @@
 //! What is kept of packets that were not accepted: enough to see who sends them and what is in them.
 //!
-//! The map `SAMPLES` has one [`Samples`] per [`crate::reason::Reason`] and CPU. Nobody needs to read it: new
-//! samples take the place of old ones.
+//! The map `SAMPLES` has [`SAMPLES_KEPT`] places per [`crate::reason::Reason`] and CPU, and `SAMPLE_COUNTS` says how many
+//! were ever written. Nobody needs to read it: new samples take the place of old ones.
+//!
+//! The kernel copies a sample for a reader while another CPU may be writing it, and neither side can say in which order
+//! the other one sees its words: only x86 keeps them in order. So each sample carries a digest, and a reader takes none
+//! that has another one.
 
 use bytemuck::{Pod, Zeroable};
+
+use crate::report::mix;
 
 /// Samples that are kept per reason and CPU.
 pub const SAMPLES_KEPT: usize = 8;
@@ -43,24 +49,18 @@ pub struct Sample {
     pub payload_len: u16,
     /// The beginning of the VRRP message, padded with zeros.
     pub payload: [u8; SAMPLE_PAYLOAD_LEN],
+    /// [`Sample::digest`] of all that is above.
+    pub digest: u64,
 }
 
-/// The latest samples of one reason, by one CPU.
-///
-/// The kernel copies a value from its first octet to its last while another CPU may be writing it. So the
-/// writer raises `begun`, writes the sample, and raises `written`; a reader that finds them apart knows which
-/// samples it may have caught half written.
+/// How many samples there were of one reason, by one CPU.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Samples {
-    /// Samples written, ever: number `n`, from 0, is or was in place `n` modulo [`SAMPLES_KEPT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct SampleCounts {
+    /// Samples written, ever.
     pub written: u64,
     /// Packets that were not sampled because there had been [`SAMPLES_KEPT`] in [`SAMPLE_WINDOW_NS`].
     pub missed: u64,
-    /// The samples.
-    pub samples: [Sample; SAMPLES_KEPT],
-    /// Samples begun, ever.
-    pub begun: u64,
 }
 
 impl Default for Sample {
@@ -69,72 +69,88 @@ impl Default for Sample {
     }
 }
 
-impl Default for Samples {
-    fn default() -> Self {
-        Self::zeroed()
+impl SampleCounts {
+    /// Places that may have a sample: from 0 to this.
+    #[allow(clippy::cast_possible_truncation, reason = "it is no more than SAMPLES_KEPT")]
+    pub fn places(&self) -> u32 {
+        self.written.min(SAMPLES_KEPT as u64) as u32
     }
 }
 
-impl Samples {
-    /// The samples that are whole, newest first.
-    pub fn recent(&self) -> impl Iterator<Item = &Sample> {
-        let kept = SAMPLES_KEPT as u64;
-        let oldest = self.begun.saturating_sub(kept);
-        let numbers = (oldest..self.written).rev().take(SAMPLES_KEPT);
-        #[allow(clippy::cast_possible_truncation, reason = "it is less than SAMPLES_KEPT")]
-        numbers.map(move |n| &self.samples[(n % kept) as usize])
+/// Index in `SAMPLES` of sample number `number`, from 0, of a reason.
+#[inline(always)]
+pub fn index(reason: u32, number: u64) -> u32 {
+    const { assert!(SAMPLES_KEPT.is_power_of_two() && SAMPLES_KEPT <= 0x100) };
+    #[allow(clippy::cast_possible_truncation, reason = "only the lowest bits count")]
+    let (place, kept) = (number as u32, SAMPLES_KEPT as u32);
+    reason.wrapping_mul(kept).wrapping_add(place & (kept - 1))
+}
+
+/// Words of a [`Sample`], the digest among them.
+const WORDS: usize = size_of::<Sample>() / size_of::<u64>();
+
+impl Sample {
+    /// A number that depends on every octet but its own. Not that of zeros: a place that was never written is none.
+    #[inline(always)]
+    pub fn digest(&self) -> u64 {
+        let words: &[u64; WORDS] = bytemuck::cast_ref(self);
+        let mut digest = 1;
+        for word in &words[..WORDS - 1] {
+            digest = mix(digest, *word);
+        }
+        digest
+    }
+
+    /// Whether this is what was written, and not partly what was there before.
+    pub fn is_whole(&self) -> bool {
+        self.digest == self.digest()
     }
 }
 
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use std::vec::Vec;
+
+    use proptest::prelude::*;
 
     use super::*;
 
-    /// What a CPU leaves that has written samples with these times.
-    fn after(times: core::ops::Range<u64>) -> Samples {
-        let mut samples = Samples::default();
-        for (n, time) in times.enumerate() {
-            samples.samples[n % SAMPLES_KEPT].ktime_ns = time;
-            samples.written += 1;
+    #[test]
+    fn a_new_sample_takes_the_place_of_the_oldest() {
+        let of = |numbers: core::ops::Range<u64>| numbers.map(|n| index(3, n));
+        assert!(of(0..8).eq(24..32));
+        assert!(of(8..16).eq(24..32));
+        let places = |written| SampleCounts { written, missed: 0 }.places();
+        assert_eq!([0, 1, 8, 9, u64::MAX].map(places), [0, 1, 8, 8, 8]);
+    }
+
+    proptest! {
+        /// A reader may see some words of what was there and some of what is being written, in any order.
+        #[test]
+        fn a_mixture_is_not_whole(
+            old: Option<[u64; WORDS]>,
+            new: [u64; WORDS],
+            seen in 0u32..1 << WORDS,
+        ) {
+            let whole = |words: [u64; WORDS]| {
+                let mut sample: Sample = bytemuck::cast(words);
+                sample.digest = sample.digest();
+                bytemuck::cast::<Sample, [u64; WORDS]>(sample)
+            };
+            let old = old.map_or([0; WORDS], whole);
+            let new = whole(new);
+            let mixture: [u64; WORDS] =
+                core::array::from_fn(|n| if seen >> n & 1 == 1 { new[n] } else { old[n] });
+            let sample: Sample = bytemuck::cast(mixture);
+            let expected = mixture == new || (mixture == old && old != [0; WORDS]);
+            prop_assert_eq!(sample.is_whole(), expected);
         }
-        samples.begun = samples.written;
-        samples
-    }
-
-    fn times(samples: &Samples) -> Vec<u64> {
-        samples.recent().map(|sample| sample.ktime_ns).collect()
-    }
-
-    #[test]
-    fn newest_first_and_no_more_than_there_are() {
-        assert_eq!(times(&after(0..0)), [0; 0]);
-        assert_eq!(times(&after(10..13)), [12, 11, 10]);
-        assert_eq!(times(&after(10..18)), [17, 16, 15, 14, 13, 12, 11, 10]);
-        assert_eq!(times(&after(10..21)), [20, 19, 18, 17, 16, 15, 14, 13]);
-    }
-
-    #[test]
-    fn what_is_being_written_is_left_out() {
-        let mut samples = after(10..21);
-        samples.begun += 1;
-        samples.samples[11 % SAMPLES_KEPT].ktime_ns = 999;
-        assert_eq!(times(&samples), [20, 19, 18, 17, 16, 15, 14]);
-        // The first of all.
-        let samples = Samples { begun: 1, ..Samples::default() };
-        assert_eq!(times(&samples), [0; 0]);
-        // A reader that was held up while everything was overwritten.
-        let mut samples = after(10..21);
-        samples.begun += 100;
-        assert_eq!(times(&samples), [0; 0]);
     }
 
     #[test]
     fn a_value_fits_a_per_cpu_map() {
         // `PCPU_MIN_UNIT_SIZE` in include/linux/percpu.h.
-        assert!(size_of::<Samples>() <= 32 * 1024);
-        assert_eq!((size_of::<Sample>(), size_of::<Samples>()), (120, 984));
+        assert!(size_of::<Sample>() <= 32 * 1024);
+        assert_eq!(size_of::<Sample>(), 128);
     }
 }

@@ -15,7 +15,7 @@ use vrrp_common::maps::{
 };
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
-use vrrp_common::sample::Samples;
+use vrrp_common::sample::{SAMPLES_KEPT, Sample, SampleCounts};
 
 const ENTRIES: usize = DEFAULT_ENTRIES as usize;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -37,7 +37,9 @@ pub static HELD6: HashMap<VipKey6, Held, ENTRIES> = HashMap::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<u64, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
-pub static SAMPLES: PerCpuArray<Samples, { Reason::COUNT }> = PerCpuArray::new();
+pub static SAMPLES: PerCpuArray<Sample, { Reason::COUNT * SAMPLES_KEPT }> = PerCpuArray::new();
+#[btf_map]
+pub static SAMPLE_COUNTS: PerCpuArray<SampleCounts, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
 pub static PEERS: LruHashMap<PeerKey, PeerCounters, ENTRIES> = LruHashMap::new();
 /// Few have any, and only the daemon writes it: entries are made when they are needed.

@@ -1,14 +1,13 @@
 //! Samples of what was not accepted. Nothing of it reaches the daemon; whoever wants to know reads the map.
 
 use core::mem::offset_of;
-use core::sync::atomic::{Ordering, compiler_fence};
 
 use vrrp_common::parse::{Address, Packet};
 use vrrp_common::reason::Reason;
-use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
+use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, Sample, index};
 
-use crate::cursor::{Context, Frame, below};
-use crate::maps::SAMPLES;
+use crate::cursor::{Context, Frame};
+use crate::maps::{SAMPLE_COUNTS, SAMPLES};
 
 // For the words in which `keep` writes.
 const _: () = assert!(offset_of!(Sample, payload).is_multiple_of(align_of::<u64>()));
@@ -22,20 +21,22 @@ pub fn keep<C: Context, A: Address>(
     reason: Reason,
     now: u64,
 ) {
-    let Some(samples) = SAMPLES.get_ptr_mut(reason.index()) else { return };
+    let Some(counts) = SAMPLE_COUNTS.get_ptr_mut(reason.index()) else { return };
     // SAFETY: this CPU's value, returned by the map look-up; XDP runs to its end on one CPU and does not nest.
-    let samples = unsafe { &mut *samples };
-    let place = below::<SAMPLES_KEPT>(samples.written as usize);
-    let Some(sample) = samples.samples.get_mut(place) else { return };
+    let counts = unsafe { &mut *counts };
+    // A place of the map, and not one behind a pointer: where a program adds a number that varies to a pointer into a
+    // map, the verifier of a daemon without CAP_PERFMON follows every way through it anew, as none resembles another
+    // (`explore_alu_limits`, kernel/bpf/verifier.c).
+    let Some(sample) = SAMPLES.get_ptr_mut(index(reason.index(), counts.written)) else { return };
+    // SAFETY: as above.
+    let sample = unsafe { &mut *sample };
     // Its place is the oldest one's: that one's age is the span of all that are kept.
     if now - sample.ktime_ns < SAMPLE_WINDOW_NS {
-        samples.missed += 1;
+        counts.missed += 1;
         return;
     }
     let Some(message) = A::extent(frame, packet) else { return };
 
-    samples.begun += 1;
-    compiler_fence(Ordering::SeqCst);
     sample.ktime_ns = now;
     sample.ifindex = ifindex;
     sample.vlan = packet.vlan;
@@ -53,6 +54,6 @@ pub fn keep<C: Context, A: Address>(
     let copied = frame.copy(message.offset, &mut sample.payload, message.present);
     sample.payload_len = if copied { message.present as u16 } else { 0 };
     sample.vrid = sample.payload[1];
-    compiler_fence(Ordering::SeqCst);
-    samples.written += 1;
+    sample.digest = sample.digest();
+    counts.written += 1;
 }

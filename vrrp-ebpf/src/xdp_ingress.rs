@@ -10,7 +10,8 @@ use vrrp_common::maps::{PeerCounters, PeerKey, RouterEntry, Slot, transport};
 use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::report::{
-    Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, ReportFilter, SOURCE_LIMIT, mix, source_tag,
+    Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, ReportFilter, SOURCE_LIMIT,
+    Unreported, mix, source_tag,
 };
 
 use crate::claims;
@@ -150,11 +151,7 @@ fn accept<A: Family>(
         increment(&raw mut (*slot).adverts);
         ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
         if ptr::read_volatile(&raw const (*slot).ack) == digest {
-            // Written only where it changes anything: it is shared with the daemon's CPU.
-            if (*slot).pending != 0 {
-                ptr::write_volatile(&raw mut (*slot).pending, 0);
-            }
-            ptr::write_volatile(&raw mut (*slot).master_seen_ns, now);
+            ptr::write_volatile(&raw mut (*slot).master_seen, MasterSeen::at(now).pack());
             return Reason::Accepted;
         }
         if advert.priority() == 0 {
@@ -182,14 +179,10 @@ fn accept<A: Family>(
     let reason =
         if admitted { report(record, ifindex, entry, advert, now, digest) } else { limited };
     if class == Class::Master {
-        let pending =
-            if reason == Reason::Accepted { 0 } else { u64::from_ne_bytes(advert.header) };
-        // In this order: the daemon reads them in the other one.
+        let unreported = (reason != Reason::Accepted).then(|| Unreported::of(advert.header));
+        let seen = MasterSeen { at_ns: now, unreported };
         // SAFETY: as above.
-        unsafe {
-            ptr::write_volatile(&raw mut (*slot).pending, pending);
-            ptr::write_volatile(&raw mut (*slot).master_seen_ns, now);
-        }
+        unsafe { ptr::write_volatile(&raw mut (*slot).master_seen, seen.pack()) };
     }
     reason
 }

@@ -150,7 +150,7 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
     let count = u32::try_from(load.routers).unwrap_or(u32::MAX);
     let sizes = Sizes { routers: count, vips: count, vips6: count, allowed: 1 };
     let mut kernel = Kernel::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
-    let control = Control { abi_version: ABI_VERSION, ..Control::default() };
+    let control = Control { abi_version: ABI_VERSION, started_ns: 1, ..Control::default() };
     kernel.write_control(&control).map_err(failed)?;
     for (router, slot) in (0..load.routers).zip(0..) {
         // In reality each link has an index of its own, and so it has here, beginning with the one on

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use vrrp_common::maps::{Slot, state};
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{
-    LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, Master, ReportFilter, SOURCE_LIMIT,
+    LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, Master, MasterSeen, ReportFilter, SOURCE_LIMIT,
+    Unreported,
 };
 
 use super::{Bench, EventRing, Frame, LOCAL, PEER, V3, drain, ipv6, now, runtime};
@@ -69,6 +70,10 @@ impl Router {
 
     fn slot(&self) -> Slot {
         self.bench.kernel.slot(0)
+    }
+
+    fn master_seen(&self) -> MasterSeen {
+        self.bench.kernel.master_seen(0).expect("the master was heard")
     }
 }
 
@@ -265,26 +270,28 @@ fn the_master_is_seen_whatever_it_says_and_nobody_else_is_taken_for_it() {
     for (source, priority) in [(STRANGER, 50), (STRANGER, 220), (STRANGER, 0), (MASTER, 0)] {
         router.flood(&advert(source, priority), 1_000);
         let slot = router.slot();
-        assert_eq!((slot.master_seen_ns, slot.pending), (0, 0), "{source:?} {priority}");
+        assert_eq!(slot.master_seen, 0, "{source:?} {priority}");
         assert!(slot.last_seen_ns > 0);
     }
     // What is reported of the master needs not be kept.
     let before = now();
     router.must_hear(&advert(MASTER, 200));
-    let seen = router.slot().master_seen_ns;
-    assert!((before..=now()).contains(&seen) && router.slot().pending == 0);
+    let seen = router.master_seen();
+    assert_eq!(seen.unreported, None);
+    assert!((before..=now()).contains(&seen.at_ns));
     // What is not reported is kept, the newest of it.
     router.flood(&advert(MASTER, 199), 10 * u32::try_from(MASTER_LIMIT.burst).expect("few"));
     let newest = advert(MASTER, 198);
     let before = now();
-    let kept = newest.octets()[34..42].to_vec();
     while router.flood(&newest, 1).0 > 0 {}
-    assert!(router.slot().master_seen_ns >= before);
-    assert_eq!(router.bench.kernel.pending(0).expect("pending")[..], kept[..]);
+    let seen = router.master_seen();
+    // In steps of 65,536 ns.
+    assert!((before >> 16 << 16..=now()).contains(&seen.at_ns));
+    assert_eq!(seen.unreported, Some(Unreported { priority: 198, interval: 100 }));
     // Until there is room.
     std::thread::sleep(std::time::Duration::from_nanos(MASTER_LIMIT.period_ns));
     router.must_hear(&newest);
-    assert_eq!(router.bench.kernel.pending(0), None);
+    assert_eq!(router.master_seen().unreported, None);
 }
 
 /// An acknowledgement ends what was kept before it: it is the newest then.
@@ -296,12 +303,12 @@ fn what_is_acknowledged_is_not_pending() {
     let digest = drain(&mut router.ring)[0].0.digest;
     router.bench.kernel.set_ack(0, digest).expect("set_ack");
     while router.flood(&advert(MASTER, 199), 1).0 > 0 {}
-    assert!(router.bench.kernel.pending(0).is_some());
+    assert!(router.master_seen().unreported.is_some());
     assert_eq!(
         router.flood(&steady, FLOOD),
         (0, BTreeMap::from([(Reason::Accepted, FLOOD.into())]))
     );
-    assert_eq!(router.bench.kernel.pending(0), None);
+    assert_eq!(router.master_seen().unreported, None);
 }
 
 #[test]

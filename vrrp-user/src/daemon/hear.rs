@@ -5,16 +5,16 @@ use std::net::IpAddr;
 
 use vrrp_common::event::RxEvent;
 use vrrp_common::reason::Reason;
-use vrrp_common::report::{self, ReportFilter};
+use vrrp_common::report::{self, ReportFilter, Unreported};
 
 use super::router::{Router, state_number};
 use super::{Counter, Daemon};
 use crate::engine::time::Nanos;
-use crate::engine::types::{Interest, Priority, RouterId};
+use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId};
 use crate::io::ring::EventRing;
 use crate::io::{bpf, timer};
 use crate::wire::family::{from_field, to_field};
-use crate::wire::vrrp::{Message, parse_advert};
+use crate::wire::vrrp::parse_advert;
 
 impl Daemon {
     /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
@@ -37,8 +37,8 @@ impl Daemon {
         let Some(router) = self.routers.get(event.slot as usize) else {
             return self.count(Counter::BadEvent);
         };
-        if router.ifindex() != Some(event.ifindex) {
-            // It arrived before the interface was re-created or renamed.
+        if router.ifindex() != Some(event.ifindex) || router.family().number() != event.family {
+            // It arrived before the interface was re-created or renamed, or the slot became another router's.
             return;
         }
         // RFC 9568 section 5.2.3.
@@ -124,16 +124,15 @@ impl Daemon {
             return;
         }
         // What the slot had before is about another master.
-        let Some(seen) =
-            self.kernel.master_seen(id.0).filter(|at| Nanos(*at) > router.filter_since)
-        else {
+        let seen = self.kernel.master_seen(id.0);
+        let Some(seen) = seen.filter(|seen| Nanos(seen.at_ns) > router.filter_since) else {
             return;
         };
-        let says = self.kernel.pending(id.0).and_then(|header| {
-            let message = Message::new_checked(&header).ok()?;
-            Some((message.priority(), message.interval(router.version())))
+        let says = seen.unreported.map(|unreported| {
+            let Unreported { priority, interval } = unreported;
+            (Priority(priority), AdvertInterval::from_field(router.version(), interval))
         });
-        self.engine.handle_last_seen(Nanos(seen), id, says);
+        self.engine.handle_last_seen(Nanos(seen.at_ns), id, says);
         if says.is_some() {
             // What was acknowledged is not what holds any more.
             self.acknowledge(id, 0);

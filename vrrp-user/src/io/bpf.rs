@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, RingBuf};
 use aya::programs::tc::{
@@ -26,15 +27,14 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
     EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS,
-    PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLES, SLOT_ACK,
-    SLOT_FILTER, SLOT_MASTER_SEEN, SLOT_PENDING, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
-    XDP_PROGRAM,
+    PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS,
+    SAMPLES, SLOT_ACK, SLOT_FILTER, SLOT_MASTER_SEEN, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4,
+    VIPS6, XDP_PROGRAM,
 };
-use vrrp_common::report::{self, ReportFilter};
+use vrrp_common::report::{self, MasterSeen, ReportFilter};
 
 pub use self::vips::Vip;
 use self::vips::Vips;
@@ -51,8 +51,20 @@ use crate::wire::family::to_field;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 11] =
-    [ROUTERS, SLOTS, INFO, VIPS4, VIPS6, REASONS, SAMPLES, PEERS, COUNTERS, EVENTS, CONTROL];
+const PINNED: [&str; 12] = [
+    ROUTERS,
+    SLOTS,
+    INFO,
+    VIPS4,
+    VIPS6,
+    REASONS,
+    SAMPLES,
+    SAMPLE_COUNTS,
+    PEERS,
+    COUNTERS,
+    EVENTS,
+    CONTROL,
+];
 
 /// The kernel side's own array of how much may be reported of each router.
 const BUDGETS: &str = "BUDGETS";
@@ -786,17 +798,9 @@ impl Kernel {
         self.slots.get(index).unwrap_or_default()
     }
 
-    /// Arrival of the last advertisement of the master of the router at `index`, nanoseconds of `CLOCK_MONOTONIC`;
-    /// `None` for never.
-    pub fn master_seen(&self, index: u32) -> Option<u64> {
-        self.slots.load(index, SLOT_MASTER_SEEN).filter(|at| *at != 0)
-    }
-
-    /// The first octets of that advertisement, if it was not reported and is not what was acknowledged. To be read
-    /// behind [`Self::master_seen`].
-    pub fn pending(&self, index: u32) -> Option<[u8; VRRP_HEADER_LEN]> {
-        let header = self.slots.load(index, SLOT_PENDING).filter(|header| *header != 0)?;
-        Some(header.to_ne_bytes())
+    /// The last advertisement of the master of the router at `index`; `None` for never.
+    pub fn master_seen(&self, index: u32) -> Option<MasterSeen> {
+        self.slots.load(index, SLOT_MASTER_SEEN).and_then(MasterSeen::unpack)
     }
 
     /// Tells the kernel side which advertisement for the router at `index` need not be reported again, by its
@@ -811,13 +815,17 @@ impl Kernel {
         self.store_in_slot(index, SLOT_ACK, digest)
     }
 
-    /// Tells the kernel side which advertisements can change anything for the router at `index`.
+    /// Tells the kernel side which advertisements can change anything for the router at `index`. What arrives after the
+    /// return is judged by this filter.
     ///
     /// # Errors
     ///
     /// [`Error::Full`] past the end.
     pub fn set_filter(&mut self, index: u32, filter: ReportFilter) -> Result<(), Error> {
-        self.store_in_slot(index, SLOT_FILTER, filter.pack())
+        self.store_in_slot(index, SLOT_FILTER, filter.pack())?;
+        // Without it, the store may still be under way when the caller looks at the clock.
+        fence(Ordering::SeqCst);
+        Ok(())
     }
 
     fn store_in_slot(&mut self, index: u32, offset: usize, word: u64) -> Result<(), Error> {

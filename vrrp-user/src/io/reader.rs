@@ -8,10 +8,10 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, COUNTERS, Control, INFO, PEERS, PeerCounters, PeerKey, REASONS,
-    RouterInfo, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
+    RouterInfo, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
 };
 use vrrp_common::reason::Reason;
-use vrrp_common::sample::{Sample, Samples};
+use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
 use super::bpf::{Error, Plain, Vip, errno};
@@ -26,23 +26,11 @@ pub struct Sampled {
     pub missed: u64,
 }
 
-impl Sampled {
-    /// Puts together what the CPUs have.
-    fn merge<'a>(cpus: impl Iterator<Item = &'a Samples>) -> Self {
-        let mut all = Self::default();
-        for samples in cpus {
-            all.recent.extend(samples.recent().copied());
-            all.missed += samples.missed;
-        }
-        all.recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
-        all
-    }
-}
-
 /// The maps that a daemon has pinned, for reading only.
 pub struct Reader {
     reasons: PerCpuArray<MapData, u64>,
-    samples: PerCpuArray<MapData, Plain<Samples>>,
+    samples: PerCpuArray<MapData, Plain<Sample>>,
+    sample_counts: PerCpuArray<MapData, Plain<SampleCounts>>,
     slots: Array<MapData, Plain<Slot>>,
     info: Array<MapData, Plain<RouterInfo>>,
     vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
@@ -62,12 +50,17 @@ impl Reader {
         // Nothing else is looked at before it is known to be what we take it for.
         let control: Array<MapData, Plain<Control>> = open(pins, CONTROL)?;
         let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        // Each word is written once, and in whichever order they become visible.
+        if control.abi_version == 0 || control.started_ns == 0 {
+            return Err(Error::NoPins(pins.to_owned()));
+        }
         if control.abi_version != ABI_VERSION {
             return Err(Error::Abi { found: control.abi_version });
         }
         let reader = Self {
             reasons: open(pins, REASONS)?,
             samples: open(pins, SAMPLES)?,
+            sample_counts: open(pins, SAMPLE_COUNTS)?,
             slots: open(pins, SLOTS)?,
             info: open(pins, INFO)?,
             vips: open(pins, VIPS4)?,
@@ -78,7 +71,7 @@ impl Reader {
         };
         let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
         if !per_reason(reader.reasons.len())
-            || !per_reason(reader.samples.len())
+            || !per_reason(reader.sample_counts.len())
             || reader.slots.len() != reader.info.len()
         {
             return Err(Error::Abi { found: control.abi_version });
@@ -112,13 +105,22 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn samples(&self) -> Result<Vec<(Reason, Sampled)>, Error> {
-        Reason::ALL
-            .iter()
-            .map(|reason| {
-                let samples = self.samples.get(&reason.index(), 0).map_err(Error::map(SAMPLES))?;
-                Ok((*reason, Sampled::merge(samples.iter().map(|Plain(samples)| samples))))
-            })
-            .collect()
+        Reason::ALL.iter().map(|reason| Ok((*reason, self.sampled(*reason)?))).collect()
+    }
+
+    fn sampled(&self, reason: Reason) -> Result<Sampled, Error> {
+        let counts =
+            self.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
+        let missed = counts.iter().map(|Plain(counts)| counts.missed).sum();
+        let places = counts.iter().map(|Plain(counts)| counts.places()).max().unwrap_or_default();
+        let mut recent = Vec::new();
+        for place in 0..places {
+            let index = sample::index(reason.index(), place.into());
+            let cpus = self.samples.get(&index, 0).map_err(Error::map(SAMPLES))?;
+            recent.extend(cpus.iter().map(|Plain(sample)| *sample).filter(Sample::is_whole));
+        }
+        recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
+        Ok(Sampled { recent, missed })
     }
 
     /// The routers, ordered by index.
@@ -197,28 +199,4 @@ where
         _ => Error::map(name)(error),
     })?;
     Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cpu(times: &[u64], missed: u64) -> Samples {
-        let count = times.len() as u64;
-        let mut samples = Samples { written: count, begun: count, missed, ..Samples::default() };
-        for (sample, time) in samples.samples.iter_mut().zip(times) {
-            sample.ktime_ns = *time;
-        }
-        samples
-    }
-
-    #[test]
-    fn samples_of_all_cpus_come_newest_first() {
-        let cpus = [cpu(&[10, 40, 50], 3), cpu(&[], 0), cpu(&[20, 30, 60], 4)];
-        let merged = Sampled::merge(cpus.iter());
-        let times: Vec<u64> = merged.recent.iter().map(|sample| sample.ktime_ns).collect();
-        assert_eq!(times, [60, 50, 40, 30, 20, 10]);
-        assert_eq!(merged.missed, 7);
-        assert_eq!(Sampled::merge([].iter()), Sampled::default());
-    }
 }

@@ -558,7 +558,7 @@ mod tests {
         }
 
         #[test]
-        fn any_sample_can_be_shown(octets in proptest::collection::vec(any::<u8>(), 120)) {
+        fn any_sample_can_be_shown(octets in proptest::collection::vec(any::<u8>(), size_of::<Sample>())) {
             let sample: Sample = bytemuck::pod_read_unaligned(&octets);
             let _ = Packet::of_sample(&sample);
         }

@@ -18,7 +18,6 @@ use vrrp_common::{IPPROTO_VRRP, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 
 use super::family::to_field;
 use super::{Error, array, at_least, checksum};
-use crate::engine::time::Centisecs;
 use crate::engine::types::{Advert, AdvertInterval, Priority, Version, Vrid};
 
 /// The only type of message (RFC 9568 section 5.2.2).
@@ -29,10 +28,8 @@ mod field {
     pub const VRID: usize = 1;
     pub const PRIORITY: usize = 2;
     pub const COUNT: usize = 3;
-    /// Version 2: authentication type. Version 3: reserved bits and the interval's upper four.
+    /// Version 2: authentication type, then interval. Version 3: reserved bits, and twelve of interval.
     pub const AUTH_TYPE: usize = 4;
-    /// Version 2: interval. Version 3: the interval's lower eight bits.
-    pub const INTERVAL: usize = 5;
     pub const CHECKSUM: usize = 6;
     pub const ADDRESSES: usize = 8;
 }
@@ -84,13 +81,7 @@ impl<'a> Message<'a> {
 
     /// The interval, read as the given version has it. Reserved bits are ignored (RFC 9568 section 5.2.6).
     pub fn interval(&self, version: Version) -> AdvertInterval {
-        match version {
-            Version::V2 => AdvertInterval::Secs(self.0[field::INTERVAL]),
-            Version::V3 => {
-                let octets = array(self.0, field::AUTH_TYPE);
-                AdvertInterval::Centisecs(Centisecs(u16::from_be_bytes(octets) & 0x0fff))
-            }
-        }
+        AdvertInterval::from_field(version, u16::from_be_bytes(array(self.0, field::AUTH_TYPE)))
     }
 
     /// Whether the checksum is right over the message and, where given, the pseudo-header of this source and
@@ -246,6 +237,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::time::Centisecs;
 
     const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 5));
 
