@@ -43,9 +43,16 @@ impl Kind {
 
     /// Starts it on a host; both read the same file.
     pub fn start(self, host: &Host, conf: &str) -> Result<Daemon> {
+        self.start_with(host, conf, &[])
+    }
+
+    /// The same with options, which are for our own.
+    pub fn start_with(self, host: &Host, conf: &str, options: &[&str]) -> Result<Daemon> {
         match self {
             Self::Keepalived => Keepalived::start(host, conf).map(Daemon::Keepalived),
-            Self::VrrpUser => VrrpUser::start(host, conf).map(Daemon::VrrpUser),
+            Self::VrrpUser => {
+                VrrpUser::start_with_options(host, "vrrp.conf", conf, options).map(Daemon::VrrpUser)
+            }
         }
     }
 }
@@ -130,13 +137,21 @@ pub struct Machine {
     host: Host,
     kind: Kind,
     conf: String,
+    /// Of `vrrp-user run`.
+    options: Vec<String>,
     running: Option<(Daemon, WebServer)>,
 }
 
 impl Machine {
     /// Puts a host into the lab that is not switched on yet.
     pub fn new(lab: &Lab, name: &str, address: &str, kind: Kind, conf: &str) -> Result<Self> {
-        Ok(Self { host: lab.host(name, address)?, kind, conf: conf.into(), running: None })
+        Ok(Self {
+            host: lab.host(name, address)?,
+            kind,
+            conf: conf.into(),
+            options: Vec::new(),
+            running: None,
+        })
     }
 
     /// The host.
@@ -170,10 +185,15 @@ impl Machine {
         self.running.as_mut().map(|(daemon, _)| daemon)
     }
 
+    fn start_daemon(&self) -> Result<Daemon> {
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        self.kind.start_with(&self.host, &self.conf, &options)
+    }
+
     /// Starts web server and daemon.
     pub fn start(&mut self) -> Result<()> {
         let web = WebServer::start(&self.host)?;
-        self.running = Some((self.kind.start(&self.host, &self.conf)?, web));
+        self.running = Some((self.start_daemon()?, web));
         Ok(())
     }
 
@@ -201,8 +221,11 @@ impl Machine {
                 self.start()
             }
             Off::DaemonStops => {
-                if let Some((daemon, _)) = &mut self.running {
-                    *daemon = self.kind.start(&self.host, &self.conf)?;
+                if self.running.is_some() {
+                    let fresh = self.start_daemon()?;
+                    if let Some((daemon, _)) = &mut self.running {
+                        *daemon = fresh;
+                    }
                 }
                 Ok(())
             }
@@ -247,6 +270,11 @@ pub struct Story {
 impl Story {
     /// Builds the stage; both hosts are still off.
     pub fn new(lab: &Lab, a: Kind, b: Kind) -> Result<Self> {
+        Self::with_options(lab, a, b, &[])
+    }
+
+    /// The same with options for `vrrp-user run`, wherever it runs.
+    pub fn with_options(lab: &Lab, a: Kind, b: Kind, options: &[&str]) -> Result<Self> {
         let conf = |priority, state: &str| {
             let address = format!("{ADDRESS}/24");
             let mut instance = Instance::new(51, priority, &address).name(ROUTER).password("1111");
@@ -255,6 +283,10 @@ impl Story {
         };
         let a = Machine::new(lab, "a", "10.0.0.1/24", a, &conf(PRIORITIES[0], "MASTER"))?;
         let b = Machine::new(lab, "b", "10.0.0.2/24", b, &conf(PRIORITIES[1], "BACKUP"))?;
+        let [a, b] = [a, b].map(|mut machine: Machine| {
+            machine.options = options.iter().map(|&option| option.to_owned()).collect();
+            machine
+        });
         let client = lab.host("client", "10.0.0.50/24")?;
         let prober = Prober::start(&client, ADDRESS)?;
         let tcpdump = Tcpdump::start(b.host())?;

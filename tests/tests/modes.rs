@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use vrrp_tests::story::{Kind, Off, Story};
 use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser};
 
 /// More than any change takes here, also where a processor is emulated.
@@ -193,4 +194,118 @@ fn a_vlan_device_comes_and_goes() -> Result<()> {
     on_a.stop()?;
     on_b.stop()?;
     Ok(())
+}
+
+/// Makes `eth0` a port of a device of that kind, which gets its addresses.
+fn on_top(host: &Host, number: u8, name: &str, kind: &[&str]) -> Result<()> {
+    host.ip(&["address", "flush", "dev", "eth0"])?;
+    host.ip(&[&["link", "add", name, "type"], kind].concat())?;
+    host.ip(&["link", "set", "eth0", "down"])?;
+    host.ip(&["link", "set", "eth0", "master", name])?;
+    host.ip(&["link", "set", "eth0", "up"])?;
+    host.ip(&["address", "add", &format!("10.0.0.{number}/24"), "dev", name])?;
+    host.ip(&["link", "set", name, "up"])?;
+    Ok(())
+}
+
+#[test]
+fn a_vlan_on_a_bond_is_not_the_bond() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") || !has_devices(&a, "bond") {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        on_top(host, number, "bond0", &["bond", "mode", "active-backup", "miimon", "100"])?;
+        vlan(host, "bond0", 7, number, "802.1Q")?;
+    }
+    apart(&a, &b, "bond0", "bond0.7")
+}
+
+/// In every mode that needs no partner, what comes in by a port is the bond's.
+#[test]
+fn a_bond_is_heard_in_all_its_modes() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "bond") {
+        return Ok(());
+    }
+    let modes =
+        ["active-backup", "balance-rr", "balance-xor", "broadcast", "balance-tlb", "balance-alb"];
+    for mode in modes {
+        for (host, number) in [(&a, 1), (&b, 2)] {
+            on_top(host, number, "bond0", &["bond", "mode", mode, "miimon", "100"])?;
+        }
+        let mut on_b = Keepalived::start(&b, &router("PLAIN", "bond0", 150, 0).to_string())?;
+        on_b.wait_state(&b, "PLAIN", "MASTER", LONG)?;
+        let mut on_a = VrrpUser::start(&a, &router("PLAIN", "bond0", 100, 0).to_string())?;
+        on_a.wait_state(&a, "PLAIN", "BACKUP", LONG)?;
+        assert_eq!(capture(&on_a, &a, "bond0")?, "tc", "{mode}");
+        lab.wait_until(LONG, &format!("five advertisements in mode {mode}"), || {
+            let heard = on_a.router_stats(&a, "PLAIN")?["adverts_received"].as_u64();
+            Ok((heard >= Some(5)).then_some(()))
+        })?;
+        assert_eq!(on_a.router_stats(&a, "PLAIN")?["became_master"], 0, "{mode}");
+        on_b.stop()?;
+        on_a.wait_state(&a, "PLAIN", "MASTER", LONG)?;
+        on_a.stop()?;
+        for host in [&a, &b] {
+            host.ip(&["link", "del", "bond0"])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_vlan_on_a_bridge_is_not_the_bridge() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        on_top(host, number, "br0", &["bridge", "mcast_snooping", "0"])?;
+        vlan(host, "br0", 7, number, "802.1Q")?;
+    }
+    apart(&a, &b, "br0", "br0.7")
+}
+
+#[test]
+fn a_macvlan_on_a_vlan_is_neither() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !has_devices(&a, "vlan") {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        vlan(host, "eth0", 7, number, "802.1Q")?;
+        host.ip(&["address", "flush", "dev", "eth0.7"])?;
+        host.ip(&[
+            "link", "add", "link", "eth0.7", "name", "mac0", "type", "macvlan", "mode", "bridge",
+        ])?;
+        host.ip(&["address", "add", &format!("10.7.0.{number}/24"), "dev", "mac0"])?;
+        host.ip(&["link", "set", "mac0", "up"])?;
+    }
+    apart(&a, &b, "eth0", "mac0")
+}
+
+/// The story, on a host whose daemon captures in that way.
+fn story(way: &str) -> Result<()> {
+    let lab = Lab::new()?;
+    let mut story =
+        Story::with_options(&lab, Kind::VrrpUser, Kind::Keepalived, &["--capture", way])?;
+    story.play(Off::DaemonStops, |step| {
+        println!("{}: {} answers, away {:?}", step.title, step.answered, step.away);
+    })?;
+    Ok(())
+}
+
+#[test]
+fn the_story_by_tc() -> Result<()> {
+    story("tc")
+}
+
+#[test]
+fn the_story_by_generic_xdp() -> Result<()> {
+    story("generic")
 }

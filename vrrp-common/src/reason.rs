@@ -57,14 +57,15 @@ reasons! {
     ImpossibleSource = "impossible_source", Drop, "source is an address that no host can have";
     /// The source is our own address: a looped frame or a duplicate address.
     OwnAddress = "own_address", Drop, "source is our own address (loop, or duplicate address)";
-    /// The frame ends inside the IP header or before the length that the IP header gives.
-    Truncated = "truncated", Drop, "frame shorter than its IP header says";
+    /// The frame ends inside the IP header or before the length that the IP header gives. Whose it is, nobody knows, and
+    /// the same goes for the next ones: only what is known to be for a router of ours is dropped.
+    Truncated = "truncated", Pass, "frame shorter than its IP header says";
     /// IP header length or total length impossible.
-    IpHeader = "ip_header", Drop, "malformed IP header";
+    IpHeader = "ip_header", Pass, "malformed IP header";
     /// IPv4 header checksum wrong; XDP runs before the stack would have checked it.
-    IpChecksum = "ip_checksum", Drop, "wrong IP header checksum";
+    IpChecksum = "ip_checksum", Pass, "wrong IP header checksum";
     /// A fragment; advertisements are never fragmented, and XDP cannot reassemble.
-    Fragment = "fragment", Drop, "fragmented";
+    Fragment = "fragment", Pass, "fragmented";
     /// Multicast: TTL or hop limit is not 255 (RFC 9568 section 7.1).
     Ttl = "ttl", Drop, "TTL is not 255 (sent from another network?)";
     /// Unicast from an address that is none of the peers, of a router that listens to no others
@@ -72,8 +73,9 @@ reasons! {
     UnknownPeer = "unknown_peer", Drop, "sender is none of the unicast peers";
     /// Unicast whose TTL or hop limit is out of the range that the peer has (keepalived's `min_ttl` and `max_ttl`).
     PeerTtl = "peer_ttl", Drop, "TTL is not in the range of that unicast peer";
-    /// Shorter than its header, or than its address count says (RFC 9568 section 7.1).
-    VrrpLength = "vrrp_length", Drop, "VRRP message incomplete or of impossible length";
+    /// Shorter than its header, or than its address count says (RFC 9568 section 7.1). It may be too short to name its
+    /// router.
+    VrrpLength = "vrrp_length", Pass, "VRRP message incomplete or of impossible length";
     /// Another version than the router is configured for (RFC 9568 section 7.1).
     Version = "version", Drop, "VRRP version differs from ours";
     /// Not an advertisement (RFC 9568 section 5.2.2).
@@ -123,6 +125,12 @@ impl Reason {
     /// Index into `REASONS`.
     pub const fn index(self) -> u32 {
         self as u32
+    }
+
+    /// Whether a packet with this reason, whose router is known, was for that router.
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        !matches!(self, Self::OtherDestination | Self::OtherHost)
     }
 
     /// The reason at an index of `REASONS`, `None` past its end.

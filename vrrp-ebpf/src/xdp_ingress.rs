@@ -8,7 +8,7 @@ use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterEntry, Slot, transport};
 use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, V4, V6};
-use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::reason::Reason;
 use vrrp_common::report::{
     Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, ReportFilter, SOURCE_LIMIT,
     Unreported, mix, source_tag,
@@ -124,8 +124,7 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
         count_peer(key, &advert, now);
         return accept(record, ifindex, entry, slot, &advert, key, now);
     }
-    // What passes was not for this router after all.
-    if reason.verdict() == Verdict::Drop {
+    if reason.is_refusal() {
         // SAFETY: the slot is a map value, aligned as its type says.
         unsafe { increment(&raw mut (*slot).refused) };
     }

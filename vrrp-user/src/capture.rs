@@ -1,7 +1,9 @@
 //! How advertisements are received on an interface: which ways there are, in which order they are tried, and what each
 //! lacks. Pure: whoever asks knows the interface, and attaches.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// A way to receive advertisements, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +17,9 @@ pub enum CaptureMode {
 }
 
 impl CaptureMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Tc, Self::Generic];
+
     /// Word in the output.
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,8 +53,7 @@ impl CaptureMode {
 
 /// The title of a mode by its name in the output; a name that is unknown, as of a newer daemon, as it is.
 pub fn title(name: &str) -> &str {
-    let modes = [CaptureMode::Native, CaptureMode::Tc, CaptureMode::Generic];
-    modes.into_iter().find(|mode| mode.name() == name).map_or(name, |mode| mode.title())
+    CaptureMode::ALL.into_iter().find(|mode| mode.name() == name).map_or(name, |mode| mode.title())
 }
 
 impl fmt::Display for CaptureMode {
@@ -69,6 +73,58 @@ pub struct Facts {
     pub tcx: bool,
 }
 
+/// As configured: the best mode that may be used on an interface, `None` for the best that suits it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Of interfaces that are not named.
+    pub default: Option<CaptureMode>,
+    /// By name of the interface.
+    pub interfaces: BTreeMap<String, Option<CaptureMode>>,
+}
+
+impl Settings {
+    /// The best mode that may be used on an interface.
+    pub fn best(&self, interface: &str) -> Option<CaptureMode> {
+        self.interfaces.get(interface).copied().unwrap_or(self.default)
+    }
+}
+
+/// Word in configurations for the best mode that suits.
+pub const AUTO: &str = "auto";
+
+/// The word in configurations.
+pub fn setting_name(best: Option<CaptureMode>) -> &'static str {
+    best.map_or(AUTO, CaptureMode::name)
+}
+
+/// What a word in configurations means.
+///
+/// # Errors
+/// [`UnknownMode`].
+pub fn setting(word: &str) -> Result<Option<CaptureMode>, UnknownMode> {
+    if word == AUTO {
+        return Ok(None);
+    }
+    CaptureMode::ALL.into_iter().find(|mode| mode.name() == word).map(Some).ok_or(UnknownMode)
+}
+
+/// What [`setting`] reads, for the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BestMode(pub Option<CaptureMode>);
+
+impl FromStr for BestMode {
+    type Err = UnknownMode;
+
+    fn from_str(word: &str) -> Result<Self, UnknownMode> {
+        setting(word).map(Self)
+    }
+}
+
+/// A word that names no mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write auto, native, tc or generic")]
+pub struct UnknownMode;
+
 /// In which order modes are tried on an interface, and why not a better one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -78,6 +134,8 @@ pub struct Plan {
     pub why: Option<&'static str>,
 }
 
+/// What the configuration says.
+const CONFIGURED: &str = "configured";
 /// A bond hands a native program to the devices below, and those are what it finds its packets on (`bond_xdp_set`,
 /// drivers/net/bonding/bond_main.c): no router has their numbers. In the stack, what comes in by any device of a bond is
 /// the bond's in all its modes (`bond_handle_frame`).
@@ -86,8 +144,19 @@ const PORTS: &str = "native XDP would run on its ports, if at all";
 const VLANS: &str =
     "there are VLAN devices above, and XDP does not see a tag that the device has taken off";
 
-/// What is to be tried on an interface.
-pub fn plan(facts: Facts) -> Plan {
+/// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
+/// better is not tried.
+pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
+    let auto = auto(facts);
+    let Some(best) = best else { return auto };
+    if best == CaptureMode::Native && facts.aggregate {
+        return auto;
+    }
+    let lesser = auto.modes.into_iter().filter(|mode| *mode > best);
+    Plan { modes: [best].into_iter().chain(lesser).collect(), why: Some(CONFIGURED) }
+}
+
+fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Tc};
     let Facts { aggregate, vlans_above, tcx } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
@@ -136,7 +205,8 @@ mod tests {
 
     #[test]
     fn what_is_tried_on_what() {
-        let modes = |aggregate, vlans_above, tcx| plan(Facts { aggregate, vlans_above, tcx }).modes;
+        let modes =
+            |aggregate, vlans_above, tcx| plan(None, Facts { aggregate, vlans_above, tcx }).modes;
         assert_eq!(modes(false, false, true), [Native, Tc, Generic]);
         assert_eq!(modes(false, false, false), [Native, Generic, Tc]);
         assert_eq!(modes(true, false, true), [Tc, Generic]);
@@ -148,8 +218,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_configured_is_tried_first_and_nothing_better() {
+        let facts = Facts { tcx: true, ..Facts::default() };
+        assert_eq!(plan(Some(Native), facts).modes, [Native, Tc, Generic]);
+        assert_eq!(plan(Some(Tc), facts).modes, [Tc, Generic]);
+        assert_eq!(plan(Some(Generic), facts).modes, [Generic]);
+        // Whoever writes it knows that no frame of those VLANs is stripped.
+        let below = Facts { vlans_above: true, ..facts };
+        assert_eq!(plan(Some(Native), below).modes, [Native, Tc]);
+        // That would be no capture at all.
+        let bond = Facts { aggregate: true, ..facts };
+        assert_eq!(plan(Some(Native), bond), plan(None, bond));
+        for mode in CaptureMode::ALL {
+            assert_eq!(setting(mode.name()), Ok(Some(mode)));
+            assert_eq!(setting(setting_name(Some(mode))), Ok(Some(mode)));
+        }
+        assert_eq!((setting(AUTO), setting("XDP")), (Ok(None), Err(UnknownMode)));
+        let interfaces = [("eth0".to_owned(), None)].into();
+        let settings = Settings { default: Some(Tc), interfaces };
+        assert_eq!((settings.best("eth0"), settings.best("eth1")), (None, Some(Tc)));
+    }
+
+    #[test]
     fn who_has_less_than_the_best_says_why() {
-        let plain = plan(Facts { tcx: true, ..Facts::default() });
+        let plain = plan(None, Facts { tcx: true, ..Facts::default() });
         let native = Choice::new(&plain, Native, &[]);
         assert_eq!((native.to_string().as_str(), native.why), ("native XDP", None));
         let taken = ["XDP is taken by another program (id 7, firewall)".to_owned()];
@@ -158,7 +250,7 @@ mod tests {
             "tc (XDP is taken by another program (id 7, firewall))"
         );
         for (aggregate, vlans_above) in [(true, false), (false, true), (true, true)] {
-            let plan = plan(Facts { aggregate, vlans_above, tcx: true });
+            let plan = plan(None, Facts { aggregate, vlans_above, tcx: true });
             assert!(Choice::new(&plan, plan.modes[0], &[]).why.is_some());
         }
     }

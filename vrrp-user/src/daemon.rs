@@ -65,6 +65,7 @@ use self::signals::SignalKind;
 pub use self::start::{Error, Options, run};
 use self::tracking::Tracking;
 use self::watch::Watch;
+use crate::capture;
 use crate::control::Instance;
 use crate::control::server::Question;
 use crate::counters::counters;
@@ -152,6 +153,7 @@ struct Daemon {
     engine: Engine,
     kernel: Kernel,
     interfaces: Interfaces,
+    capture: capture::Settings,
     addresses: Addresses,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     parting: BTreeMap<Place, AddressRequest>,

@@ -180,6 +180,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         metrics: run.metrics,
         socket_mode: run.socket_mode,
         socket_group: run.socket_group,
+        capture: run.capture,
     };
     again.apply(&mut config);
     daemon::run(daemon::Options {

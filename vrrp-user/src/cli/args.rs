@@ -15,6 +15,7 @@ use log::LevelFilter;
 
 pub use self::keepalived::{FLAGS, Flag, KeepalivedArgs, Meaning};
 use super::stats::View;
+use crate::capture::BestMode;
 use crate::config::model::Listen;
 use crate::config::socket::SocketMode;
 use crate::control::Instance;
@@ -243,6 +244,10 @@ pub struct RunArgs {
     /// the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<Listen>,
+    /// The best way to capture that interfaces may use: auto, native, tc, generic; goes before `capture` in the
+    /// configuration, but not before that of an `[[interface]]`.
+    #[arg(long, value_name = "WAY", env = "VRRP_USER_CAPTURE")]
+    pub capture: Option<BestMode>,
     /// Group of the control socket, whose members need no root; goes before `socket_group` in the configuration.
     #[arg(long, value_name = "GROUP")]
     pub socket_group: Option<String>,

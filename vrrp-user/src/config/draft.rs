@@ -9,6 +9,7 @@ use super::model::{
 use super::notify::{Notify, Settings};
 use super::report::{Located, Position};
 use super::socket::SocketAccess;
+use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 
@@ -41,6 +42,17 @@ pub(super) struct Drafts {
     pub(super) fixed_addresses: Vec<Located<Address>>,
     /// What happens later than it could.
     pub(super) delays: DelaysDraft,
+    /// How interfaces capture.
+    pub(super) capture: CaptureDraft,
+}
+
+/// How interfaces capture, as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CaptureDraft {
+    /// Those that are not named.
+    pub(super) default: Option<CaptureMode>,
+    /// Interfaces with a mode of their own.
+    pub(super) interfaces: Vec<Located<(String, Option<CaptureMode>)>>,
 }
 
 /// Delays as written.

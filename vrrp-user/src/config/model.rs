@@ -13,6 +13,7 @@ pub use super::address::{Address, AddressFlags};
 use super::notify::{Notify, Settings};
 pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
 use super::socket::SocketAccess;
+use crate::capture;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub fixed: Fixed,
     /// What happens later than it could.
     pub delays: Delays,
+    /// How interfaces capture.
+    pub capture: capture::Settings,
 }
 
 impl Config {

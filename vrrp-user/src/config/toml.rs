@@ -111,6 +111,7 @@ impl<'t, 'i> Table<'t, 'i> {
 const ROOT_KEYS: &[&str] = &[
     "sched",
     "metrics",
+    "capture",
     "startup_delay",
     "delay_after_boot",
     "garp_interval",
@@ -242,7 +243,7 @@ impl Reader<'_> {
         let notify = self.script_settings(&root);
         let control = self.control(&root);
         let (fixed, fixed_addresses) = self.fixed(&root);
-        let delays = self.delays(&root);
+        let (delays, capture) = self.delays(&root);
         let none = self.get(&root, "router");
         let none = none.and_then(|(value, _)| value.as_array());
         Drafts {
@@ -259,6 +260,7 @@ impl Reader<'_> {
             fixed,
             fixed_addresses,
             delays,
+            capture,
         }
     }
 

@@ -15,6 +15,7 @@ use super::model::{
     Router, Transport, V3Checksum,
 };
 use super::text::scope_name;
+use crate::capture::{self, CaptureMode};
 use crate::engine::time::Nanos;
 use crate::engine::types::{GarpPolicy, Version};
 
@@ -199,6 +200,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
         notify,
         fixed,
         delays,
+        capture,
     } = config;
     let Delays { startup, after_boot, pauses, garp_groups, links } = delays;
     let Pauses { garp, gna } = pauses;
@@ -214,6 +216,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
     let mut root = Table::default();
     root.push("sched", scheduling.map(|scheduling| scheduling.to_string()));
     root.push("metrics", metrics.as_ref().map(ToString::to_string));
+    root.push("capture", capture.default.map(CaptureMode::name));
     for (key, span) in [
         ("startup_delay", startup),
         ("delay_after_boot", after_boot),
@@ -226,7 +229,7 @@ pub fn config(config: &Config, secrets: Secrets) -> Table {
     root.0.extend(scripts::settings(notify));
     root.push("static", unmoving(fixed));
     root.push("garp_group", garp_groups.iter().map(garp_group).collect::<Vec<_>>());
-    root.push("interface", links.iter().map(link).collect::<Vec<_>>());
+    root.push("interface", interfaces(links, capture));
     root.push("script", scripts.iter().map(track::script).collect::<Vec<_>>());
     root.push("file", files.iter().map(track::file).collect::<Vec<_>>());
     root.push("process", processes.iter().map(track::process).collect::<Vec<_>>());
@@ -258,14 +261,24 @@ fn garp_group(group: &GarpGroup) -> Value {
 }
 
 /// `[[interface]]`.
-fn link(link: &LinkDelay) -> Value {
-    let LinkDelay { interface, down, up } = link;
-    [
-        ("name", interface.as_str().into()),
-        ("down_delay", (*down).into()),
-        ("up_delay", (*up).into()),
-    ]
-    .into()
+fn interfaces(links: &[LinkDelay], capture: &capture::Settings) -> Vec<Value> {
+    let mut rest = capture.interfaces.clone();
+    let delayed = links.iter().map(|link| {
+        let LinkDelay { interface, down, up } = link;
+        let mut table = Table::default();
+        table.push("name", interface.as_str());
+        table.push("down_delay", *down);
+        table.push("up_delay", *up);
+        if let Some(best) = rest.remove(interface) {
+            table.push("capture", capture::setting_name(best));
+        }
+        Value::Table(table)
+    });
+    let mut interfaces: Vec<Value> = delayed.collect();
+    interfaces.extend(rest.iter().map(|(name, best)| {
+        [("name", name.as_str().into()), ("capture", capture::setting_name(*best).into())].into()
+    }));
+    interfaces
 }
 
 /// Routes and rules are shown as they are written in a line.

@@ -115,6 +115,7 @@ pub(super) fn validate(
         fixed,
         fixed_addresses,
         delays,
+        capture,
     } = drafts;
     let mut config = Config { scheduling, metrics, control, notify, fixed, ..Config::default() };
     config.fixed.addresses = validator.fixed_addresses(fixed_addresses);
@@ -150,6 +151,7 @@ pub(super) fn validate(
     }
     validator.report.entry(None);
     config.delays = validator.delays(delays, &config.routers);
+    config.capture = validator.capture(capture);
     validator.finish_groups(groups, &mut config);
     config
 }

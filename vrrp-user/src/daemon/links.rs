@@ -165,7 +165,7 @@ impl Daemon {
     }
 
     /// Looks again at how an interface captures, if routers need it.
-    fn attach_again(&mut self, ifindex: u32) {
+    pub(super) fn attach_again(&mut self, ifindex: u32) {
         let Some(interface) = self.interfaces.get(ifindex) else { return };
         let before = interface.capture.clone();
         self.attach(ifindex);
@@ -228,7 +228,7 @@ impl Daemon {
         }
         let before = interface.capture.clone();
         let facts = Facts { tcx: self.kernel.has_tcx(), ..self.interfaces.facts(ifindex) };
-        let plan = modes::plan(facts);
+        let plan = modes::plan(self.capture.best(&name), facts);
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
         } else if let Some(shortage) = descriptors::shortage(1)

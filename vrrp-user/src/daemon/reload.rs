@@ -27,6 +27,7 @@ use self::report::answer;
 use super::addresses::Place;
 use super::router::Router;
 use super::{ASKED, Daemon};
+use crate::capture::BestMode;
 use crate::config;
 use crate::config::model::{self, Config, Listen, Scheduling, TrackFile, TrackProcess, Tracked};
 use crate::config::socket::{SocketAccess, SocketMode};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub socket_mode: Option<SocketMode>,
     /// Likewise, its group.
     pub socket_group: Option<String>,
+    /// Likewise, how interfaces capture that are not named in the configuration.
+    pub capture: Option<BestMode>,
 }
 
 impl Settings {
@@ -77,6 +80,9 @@ impl Settings {
         config.control.mode = self.socket_mode.unwrap_or(config.control.mode);
         if self.socket_group.is_some() {
             config.control.group.clone_from(&self.socket_group);
+        }
+        if let Some(BestMode(best)) = self.capture {
+            config.capture.default = best;
         }
     }
 }

@@ -311,6 +311,7 @@ impl Daemon {
         tracking.watch(&config, true).map_err(os("cannot watch what is tracked"))?;
         let (metrics, control) = (config.metrics.clone(), config.control.clone());
         let configured_scheduling = config.scheduling;
+        let capture = std::mem::take(&mut config.capture);
         let watched = Watched::of(&config);
         let mut delays = Delayed::new(std::mem::take(&mut config.delays));
         let belongings = Belongings::new(&config);
@@ -375,6 +376,7 @@ impl Daemon {
             kernel,
             tracked_sources: BTreeSet::new(),
             interfaces: Interfaces::new(virtual_addresses),
+            capture,
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
             foreign: BTreeMap::new(),

@@ -401,6 +401,17 @@ prop_compose! {
     }
 }
 
+fn capture() -> impl Strategy<Value = crate::capture::Settings> {
+    let mode = || proptest::option::of(select(crate::capture::CaptureMode::ALL.to_vec()));
+    let interfaces = proptest::collection::btree_map(
+        select(vec!["other".to_owned(), "eth0".to_owned()]),
+        mode(),
+        0..3,
+    );
+    (mode(), interfaces)
+        .prop_map(|(default, interfaces)| crate::capture::Settings { default, interfaces })
+}
+
 fn config() -> impl Strategy<Value = Config> {
     let scheduling = proptest::option::of(prop_oneof![
         Just(Scheduling::Other),
@@ -409,10 +420,10 @@ fn config() -> impl Strategy<Value = Config> {
     let content = (proptest::collection::vec(track(), 0..3), proptest::option::of(notify()));
     let grouped = proptest::option::weighted(0.3, content);
     let metrics = proptest::option::of(select(vec!["127.0.0.1:1", "[::1]:9", "unix:/run/x"]));
-    let settings = (scheduling, metrics, settings(), delays());
+    let settings = (scheduling, metrics, settings(), delays(), capture());
     (proptest::collection::vec(run(), 1..8), settings, objects(), grouped).prop_map(
         |(runs, settings, (script, file, process), grouped)| {
-            let (scheduling, metrics, notify, delays) = settings;
+            let (scheduling, metrics, notify, delays, capture) = settings;
             let routers = runs.into_iter().flat_map(|(router, count)| {
                 (0..count).map(move |n| Router {
                     name: format!(
@@ -439,6 +450,7 @@ fn config() -> impl Strategy<Value = Config> {
                 files: vec![file],
                 processes: vec![process],
                 delays,
+                capture,
                 ..Config::default()
             }
         },

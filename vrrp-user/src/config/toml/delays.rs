@@ -1,24 +1,53 @@
 //! `startup_delay` and the other keys of the file that are delays, `[[garp_group]]` and `[[interface]]`.
 
 use super::{Reader, Table};
-use crate::config::draft::{DelaysDraft, GarpGroupDraft};
+use crate::capture::{self, CaptureMode};
+use crate::config::draft::{CaptureDraft, DelaysDraft, GarpGroupDraft};
 use crate::config::model::LinkDelay;
 use crate::config::report::Located;
 use crate::engine::time::Nanos;
 
 pub(super) const GARP_GROUP_KEYS: &[&str] = &["interfaces", "garp_interval", "gna_interval"];
-pub(super) const INTERFACE_KEYS: &[&str] = &["name", "down_delay", "up_delay"];
+pub(super) const INTERFACE_KEYS: &[&str] = &["name", "down_delay", "up_delay", "capture"];
 
 impl Reader<'_> {
-    pub(super) fn delays(&mut self, root: &Table<'_, '_>) -> DelaysDraft {
-        DelaysDraft {
+    /// What waits, and how interfaces capture.
+    pub(super) fn delays(&mut self, root: &Table<'_, '_>) -> (DelaysDraft, CaptureDraft) {
+        let mut capture =
+            CaptureDraft { default: self.capture(root).flatten(), ..CaptureDraft::default() };
+        let mut links = Vec::new();
+        for Located { value, at } in
+            self.objects(root, "interface", INTERFACE_KEYS, Self::interface)
+        {
+            let (link, mode) = value;
+            if let Some(mode) = mode {
+                capture.interfaces.push(Located::new((link.interface.clone(), mode), at));
+            }
+            if link.down > Nanos::ZERO || link.up > Nanos::ZERO || mode.is_none() {
+                links.push(Located::new(link, at));
+            }
+        }
+        let delays = DelaysDraft {
             startup: self.duration(root, "startup_delay"),
             after_boot: self.duration(root, "delay_after_boot"),
             garp: self.duration(root, "garp_interval"),
             gna: self.duration(root, "gna_interval"),
             garp_groups: self.garp_groups(root),
-            links: self.objects(root, "interface", INTERFACE_KEYS, Self::link_delay),
-        }
+            links,
+        };
+        (delays, capture)
+    }
+
+    /// The value of `capture`, if it is there.
+    fn capture(&mut self, table: &Table<'_, '_>) -> Option<Option<CaptureMode>> {
+        let written = self.string(table, "capture")?;
+        let setting = capture::setting(&written.value);
+        setting
+            .map_err(|error| {
+                let message = format!("`{}` is no way to capture", written.value);
+                self.report.error(written.at, message, &error.to_string());
+            })
+            .ok()
     }
 
     fn garp_groups(&mut self, root: &Table<'_, '_>) -> Vec<Located<GarpGroupDraft>> {
@@ -42,8 +71,14 @@ impl Reader<'_> {
     }
 
     #[allow(clippy::unnecessary_wraps, reason = "as all readers of tables with a name")]
-    fn link_delay(&mut self, table: &Table<'_, '_>, interface: String) -> Option<LinkDelay> {
+    fn interface(
+        &mut self,
+        table: &Table<'_, '_>,
+        interface: String,
+    ) -> Option<(LinkDelay, Option<Option<CaptureMode>>)> {
+        let capture = self.capture(table);
         let mut delay = |key| self.duration(table, key).map_or(Nanos::ZERO, |span| span.value);
-        Some(LinkDelay { interface, down: delay("down_delay"), up: delay("up_delay") })
+        let (down, up) = (delay("down_delay"), delay("up_delay"));
+        Some((LinkDelay { interface, down, up }, capture))
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::Validator;
-use crate::config::draft::{DelaysDraft, GarpGroupDraft};
+use crate::capture;
+use crate::config::draft::{CaptureDraft, DelaysDraft, GarpGroupDraft};
 use crate::config::model::{Delays, GarpGroup, LinkDelay, Pauses, Router};
 use crate::config::report::Located;
 use crate::config::text;
@@ -86,6 +87,21 @@ impl Validator<'_> {
             groups.push(GarpGroup { interfaces: names, pauses });
         }
         groups
+    }
+
+    pub(super) fn capture(&mut self, draft: CaptureDraft) -> capture::Settings {
+        let CaptureDraft { default, interfaces } = draft;
+        let mut settings = capture::Settings { default, ..capture::Settings::default() };
+        for Located { value: (name, mode), at } in interfaces {
+            if !text::is_interface_name(&name) {
+                let message = format!("`{name}` can not be the name of an interface");
+                self.repair(at, message, "it is skipped", "");
+            } else if settings.interfaces.insert(name.clone(), mode).is_some() {
+                let message = format!("the capture of {name} is there twice");
+                self.repair(at, message, "the first one does not count", "");
+            }
+        }
+        settings
     }
 
     fn links(&mut self, written: Vec<Located<LinkDelay>>, routers: &[Router]) -> Vec<LinkDelay> {

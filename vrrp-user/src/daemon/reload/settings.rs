@@ -94,6 +94,15 @@ impl Daemon {
             changed.push("what is there whoever is master".to_owned());
         }
         changed.extend(self.take_delays(&prepared.config.delays, check));
+        if self.capture != prepared.config.capture {
+            changed.push("capture".to_owned());
+            if !check {
+                self.capture.clone_from(&prepared.config.capture);
+                for ifindex in self.interfaces.indices() {
+                    self.attach_again(ifindex);
+                }
+            }
+        }
         let serving = &mut self.reloads.serving;
         if serving.control != prepared.config.control {
             changed.push("control socket".to_owned());
