@@ -345,5 +345,45 @@ fn a_lack_of_descriptors_is_said_and_leaves_some_for_clients() -> Result<()> {
     daemon.wait_state(&host, ROUTER, "FAULT", LONG)?;
     assert!(daemon.log().contains("only 110 open files are permitted"), "{}", daemon.log().text());
     assert!(daemon.stop()?.success());
+    // Not even enough to begin with.
+    for none in ["--nofile=8:8", "--nofile=40:40"] {
+        let mut daemon = VrrpUser::start_under(&host, &["prlimit", none], "vrrp.conf", &conf, &[])?;
+        let (code, log) = (daemon.process().wait(LONG)?.code(), daemon.log().text());
+        assert_eq!(code, Some(71), "{log}");
+        assert!(log.contains("raise LimitNOFILE="), "{log}");
+    }
+    Ok(())
+}
+
+/// More interfaces than there are open files for twice as many programs: all of them are heard, and what goes without is
+/// the counting of what is sent.
+#[test]
+fn counting_gives_way_to_hearing_where_files_are_short() -> Result<()> {
+    const INTERFACES: u8 = 60;
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let mut batch = String::new();
+    let mut conf = String::new();
+    for n in 0..INTERFACES {
+        let _ = writeln!(batch, "link add d{n} type veth peer name e{n}");
+        let _ = writeln!(batch, "addr add 10.1.{n}.1/24 dev d{n}");
+        let _ = writeln!(batch, "link set d{n} up\nlink set e{n} up");
+        let mut router = Instance::new(51, 100, &format!("10.1.{n}.100/24")).name(&format!("R{n}"));
+        router.interface = format!("d{n}");
+        let _ = write!(conf, "{router}");
+    }
+    let path = host.dir("ip")?.join("batch");
+    fs::write(&path, batch).unwrap();
+    host.namespace().run("ip", &["-batch", &path.display().to_string()])?;
+    let limit = ["prlimit", "--nofile=260:260"];
+    let mut daemon = VrrpUser::start_under(&host, &limit, "vrrp.conf", &conf, &[])?;
+    for n in [0, INTERFACES - 1] {
+        daemon.wait_state(&host, &format!("R{n}"), "MASTER", LONG)?;
+    }
+    let status = daemon.status(&host)?;
+    assert_eq!(status["counters"]["attach_failed"], 0, "{}", daemon.log().text());
+    let log = daemon.log().text();
+    assert_eq!(log.matches("are not counted any more: only 260 open files").count(), 1, "{log}");
+    assert!(daemon.stop()?.success());
     Ok(())
 }

@@ -74,7 +74,8 @@ impl From<&daemon::Error> for Exit {
             daemon::Error::PidFile { source, .. } => by_kind(source),
             daemon::Error::NoPidFile(_) => Self::Config,
             daemon::Error::Kernel(error) => kernel(error),
-            daemon::Error::Netlink(_)
+            daemon::Error::Descriptors(_)
+            | daemon::Error::Netlink(_)
             | daemon::Error::NetlinkClosed
             | daemon::Error::Panicked
             | daemon::Error::Os { .. } => Self::Failed,

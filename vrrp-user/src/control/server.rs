@@ -53,6 +53,8 @@ const IN_TIME: Nanos = Nanos::from_secs(4);
 
 /// The name under which lines of the log are counted that stderr did not take.
 pub const LOG_LINES_LOST: &str = "log_lines_lost";
+/// Attempts to write to stderr that failed, in the same list.
+pub const LOG_WRITES_FAILED: &str = "log_writes_failed";
 
 counters! {
     /// What the control socket refuses.
@@ -425,6 +427,7 @@ impl Shared {
             })
             .collect();
         counters.insert(LOG_LINES_LOST.to_owned(), logger::lines_lost());
+        counters.insert(LOG_WRITES_FAILED.to_owned(), logger::writes_failed());
         counters.extend(self.board.counters().map(|(name, count)| (name.to_owned(), count)));
         counters
     }

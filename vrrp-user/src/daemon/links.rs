@@ -233,6 +233,7 @@ impl Daemon {
             Capture::Failed("not an Ethernet interface".to_owned())
         } else if let Some(shortage) = descriptors::shortage(1)
             && !matches!(before, Capture::Attached(_))
+            && !self.kernel.release_egress(&shortage)
         {
             Capture::Failed(shortage)
         } else {

@@ -109,10 +109,11 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There are too few open files.
+    #[error("{0}")]
+    Descriptors(String),
     /// The sockets to send from can not be opened.
-    #[error(
-        "cannot open a packet socket: {0}; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN"
-    )]
+    #[error("cannot open a packet socket: {0}{hint}", hint = rights(.0))]
     Sockets(io::Error),
     /// The kernel side can not be loaded.
     #[error(transparent)]
@@ -137,6 +138,14 @@ pub enum Error {
     },
 }
 
+fn rights(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "; run as root, or grant CAP_NET_RAW and CAP_NET_ADMIN"
+    } else {
+        ""
+    }
+}
+
 fn os(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Os { what, source }
 }
@@ -146,6 +155,9 @@ fn os(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 /// # Errors
 /// [`Error`], before the first advertisement; later failures are logged, counted and retried.
 pub fn run(options: Options) -> Result<(), Error> {
+    if let Some(shortage) = descriptors::none_to_start() {
+        return Err(Error::Descriptors(shortage));
+    }
     let lock = lock(&options.instance)?;
     let instance = options.instance.clone();
     let pins = instance.pins(&bpf::bpffs(options.bpffs.as_deref())?);

@@ -678,6 +678,27 @@ impl Kernel {
         }
     }
 
+    /// Detaches the egress program from all interfaces for good, as the XDP program needs the file descriptors more, and
+    /// says `why`. Whether it was attached anywhere.
+    pub fn release_egress(&mut self, why: &str) -> bool {
+        let links = self.links.values_mut().filter_map(|attached| attached.egress.take());
+        let links: Vec<_> = links.collect();
+        if links.is_empty() {
+            return false;
+        }
+        self.counts_egress = false;
+        log::warn!("{NOT_COUNTED} any more: {why}");
+        for link in links {
+            let detached = egress(&mut self.ebpf).and_then(|program| {
+                program.detach(link).map_err(|error| Error::Program(Box::new(error)))
+            });
+            if let Err(error) = detached {
+                log::error!("{}", chain(&error));
+            }
+        }
+        true
+    }
+
     /// Detaches the programs from an interface; nothing happens where they are not attached.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! A log that never makes its writers wait.
 //!
 //! A pipe or terminal that nobody reads blocks whoever writes to it, and the engine's thread must not be
-//! blocked. Lines go into a buffer of bounded size; a thread writes them to stderr. What finds the buffer full is
-//! counted, and reported as soon as stderr takes something again.
+//! blocked. Lines go into a buffer of bounded size; a thread writes them to stderr, and tries again what could not be
+//! written, as a disk may be full for a while. What finds the buffer full is counted, and reported as soon as stderr
+//! takes something again.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +17,21 @@ use nix::sys::stat::fstat;
 /// Octets that may wait to be written: the lines of some thousands of routers that take over at once.
 const BUFFER: usize = 1 << 20;
 
+/// After a failure to write, until the next attempt: at first and at most.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(30);
+/// Likewise where stderr is a pipe that does not block.
+const RETRY_FULL: Duration = Duration::from_millis(10);
+
 /// Lines that did not fit, in this process.
 static LOST: AtomicU64 = AtomicU64::new(0);
+/// Attempts to write to stderr that failed.
+static FAILED: AtomicU64 = AtomicU64::new(0);
+
+/// Attempts to write to stderr that failed, because a disk is full, for example. What was to be written waits.
+pub fn writes_failed() -> u64 {
+    FAILED.load(Ordering::Relaxed)
+}
 
 /// Lines that were lost because stderr did not take them.
 pub fn lines_lost() -> u64 {
@@ -165,20 +179,43 @@ fn drain(shared: &Shared, out: &mut impl Write) {
             waiting.writing = true;
             (std::mem::take(&mut waiting.text), std::mem::take(&mut waiting.lost))
         };
-        // A stderr that is closed or broken is as good as one that nobody reads.
-        let _ = out.write_all(&text);
+        write_whole(out, &text);
         if lost > 0 {
-            let _ =
-                writeln!(out, "[{lost} lines of the log were lost here: stderr did not take them]");
+            let mark =
+                format!("[{lost} lines of the log were lost here: stderr did not take them]\n");
+            write_whole(out, mark.as_bytes());
         }
         shared.lock().writing = false;
         shared.changed.notify_all();
     }
 }
 
+/// However long it takes. A stderr that is broken for good is as good as one that nobody reads.
+fn write_whole(out: &mut impl Write, mut octets: &[u8]) {
+    let mut pause = RETRY;
+    while !octets.is_empty() {
+        match out.write(octets) {
+            Ok(written @ 1..) => {
+                octets = &octets[written..];
+                pause = RETRY;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(RETRY_FULL);
+            }
+            Ok(0) | Err(_) => {
+                FAILED.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(RETRY_MOST);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::sync::mpsc;
     use std::time::Instant;
 
     use super::*;
@@ -227,5 +264,39 @@ mod tests {
         assert_eq!(text.lines().filter(|line| line.starts_with(&report)).count(), 1, "{lost}");
         assert_eq!(text.lines().filter(|line| line.starts_with('x')).count(), lines - lost);
         let _ = &mut entrance;
+    }
+
+    /// A file on a disk that is full from time to time.
+    struct Disk(mpsc::Sender<Vec<u8>>, std::vec::IntoIter<Result<usize, i32>>);
+
+    impl Write for Disk {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let room = self.1.next().unwrap_or(Ok(usize::MAX));
+            let taken = room.map_err(io::Error::from_raw_os_error)?.min(octets.len());
+            self.0.send(octets[..taken].to_vec()).unwrap();
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_that_fits_into_the_buffer() {
+        let (sender, written) = mpsc::channel();
+        let times = vec![Err(libc::ENOSPC), Ok(3), Err(libc::EAGAIN), Ok(0), Err(libc::EINTR)];
+        let shared = Arc::<Shared>::default();
+        let mut entrance = Entrance(Arc::clone(&shared));
+        let before = writes_failed();
+        std::thread::spawn(move || drain(&shared, &mut Disk(sender, times.into_iter())));
+        entrance.write_all(b"one\n").unwrap();
+        entrance.write_all(b"two\n").unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"two\n") {
+            text.extend(written.recv_timeout(Duration::from_secs(60)).unwrap());
+        }
+        assert_eq!(text, b"one\ntwo\n");
+        assert_eq!(writes_failed() - before, 2);
     }
 }

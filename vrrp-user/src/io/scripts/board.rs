@@ -22,7 +22,7 @@ counters! {
         ScriptsTimedOut = "scripts_timed_out",
         /// A check that was due while it still ran, or waited for a place.
         ChecksOverrun = "checks_overrun",
-        /// A line that a fifo did not take before a later one of the same router.
+        /// A line that a fifo did not take before a later one of the same router, or before its end.
         FifoLinesLost = "fifo_lines_lost",
         /// An event that nobody is told, because too many wait.
         NotificationsLost = "notifications_lost",
@@ -52,7 +52,12 @@ pub struct Board {
 impl Board {
     /// Counts one.
     pub fn count(&self, counter: Counter) {
-        self.counters[counter as usize].fetch_add(1, Ordering::Relaxed);
+        self.count_more(counter, 1);
+    }
+
+    /// Counts several.
+    pub fn count_more(&self, counter: Counter, more: u64) {
+        self.counters[counter as usize].fetch_add(more, Ordering::Relaxed);
     }
 
     /// All counters with their names.

@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
@@ -26,6 +26,8 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP).union
 /// Between the end of the reading program and its next start, at first and at most.
 const RESTART: Duration = Duration::from_secs(1);
 const RESTART_MOST: Duration = Duration::from_secs(60);
+/// What a pipe may hold at most, in octets, if nobody has raised `fs.pipe-max-size`.
+const PIPE_MOST: usize = 1 << 20;
 /// A program that ran so long may be started again soon.
 const LASTING: Duration = Duration::from_secs(30);
 
@@ -51,6 +53,20 @@ impl Pending {
         overtaken.is_some()
     }
 
+    /// Begins anew elsewhere, with what nobody has read. Whether a line is lost, because somebody has read the beginning
+    /// of it.
+    fn restart(&mut self, unread: Vec<u8>) -> bool {
+        let lost =
+            unread.is_empty() && self.lines.front().is_some_and(|(topic, _)| topic.is_none());
+        if lost {
+            self.lines.pop_front();
+        }
+        if !unread.is_empty() {
+            self.lines.push_front((None, unread));
+        }
+        lost
+    }
+
     /// So many octets of the first line were taken.
     fn taken(&mut self, octets: usize) {
         let Some((topic, line)) = self.lines.front_mut() else { return };
@@ -74,7 +90,7 @@ pub struct Fifo {
     /// It is ended.
     ending: watch::Sender<bool>,
     /// It is ours to remove.
-    created: bool,
+    created: Created,
 }
 
 impl Fifo {
@@ -100,7 +116,17 @@ impl Fifo {
             tokio::spawn(keep_running(script, argument, environment, closed, ended))
         });
         let (lines, received) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(opened, received, path.clone(), board));
+        let created = Arc::new(Mutex::new(created.then_some(opened.identity)));
+        let writer = Writer {
+            fifo: opened,
+            pending: Pending::default(),
+            plan: plan.clone(),
+            created: Arc::clone(&created),
+            board,
+            behind: false,
+            refused: false,
+        };
+        let writer = tokio::spawn(writer.run(received));
         Ok(Self { path, lines, writer, reader, closing, ending, created })
     }
 
@@ -119,7 +145,7 @@ impl Fifo {
     /// of the file, and has until the deadline to end by itself.
     pub fn close(self, deadline: Instant) -> impl Future<Output = ()> {
         // First of all: a program that opens it again when it ends shall not find it.
-        if self.created
+        if self.created.lock().is_ok_and(|created| is_at(*created, &self.path))
             && let Err(error) = fs::remove_file(&self.path)
         {
             log::warn!("cannot remove fifo {}: {error}", self.path.display());
@@ -157,7 +183,40 @@ fn make(plan: &plan::Fifo) -> io::Result<bool> {
     Ok(true)
 }
 
-fn open(plan: &plan::Fifo) -> io::Result<Sender> {
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// The fifo that we made and that is ours to remove, if there is one.
+type Created = Arc<Mutex<Option<Identity>>>;
+
+/// Whether that one is at this path.
+fn is_at(fifo: Option<Identity>, path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| Some((meta.dev(), meta.ino())) == fifo)
+}
+
+/// An open fifo.
+struct Open {
+    sender: Sender,
+    identity: Identity,
+}
+
+impl Open {
+    /// Takes back what nobody has read.
+    fn unread(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut part = [0; 4096];
+        // It does not block, and is open for reading as well.
+        while all.len() < PIPE_MOST {
+            match nix::unistd::read(&self.sender, &mut part) {
+                Ok(0) | Err(_) => break,
+                Ok(octets) => all.extend_from_slice(&part[..octets]),
+            }
+        }
+        all
+    }
+}
+
+fn open(plan: &plan::Fifo) -> io::Result<Open> {
     // Read as well, so that it can be opened and written without anybody at the other end.
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let file = File::options().read(true).write(true).custom_flags(flags).open(&plan.path)?;
@@ -172,51 +231,127 @@ fn open(plan: &plan::Fifo) -> io::Result<Sender> {
             "it is there already, and belongs to somebody else (user {uid})"
         )));
     }
-    Sender::from_file(file)
+    Ok(Open { identity: (meta.dev(), meta.ino()), sender: Sender::from_file(file)? })
 }
 
 /// Writes what comes, until nothing more can come.
-async fn write(
-    fifo: Sender,
-    mut lines: mpsc::UnboundedReceiver<(Topic, String)>,
-    path: PathBuf,
+struct Writer {
+    fifo: Open,
+    pending: Pending,
+    plan: plan::Fifo,
+    created: Created,
     board: Arc<Board>,
-) {
-    let mut pending = Pending::default();
-    let mut open = true;
-    let mut behind = false;
-    while open || !pending.lines.is_empty() {
-        tokio::select! {
-            biased;
-            line = lines.recv(), if open => match line {
-                Some((topic, line)) => {
-                    if pending.push(topic, line.into_bytes()) {
-                        board.count(Counter::FifoLinesLost);
-                        if !std::mem::replace(&mut behind, true) {
-                            log::warn!("fifo {} is not read: only the last states are kept", path.display());
-                        }
+    /// It was said that the fifo is not read.
+    behind: bool,
+    /// What somebody has put in its place is not used, which was said.
+    refused: bool,
+}
+
+impl Writer {
+    async fn run(mut self, mut lines: mpsc::UnboundedReceiver<(Topic, String)>) {
+        let mut open = true;
+        while open || (!self.pending.lines.is_empty() && !self.refused) {
+            tokio::select! {
+                biased;
+                line = lines.recv(), if open => match line {
+                    Some((topic, line)) => self.push(topic, line),
+                    None => open = false,
+                },
+                () = sleep(RESTART), if self.refused => {}
+                writable = self.fifo.sender.writable(), if !self.refused && !self.pending.lines.is_empty() => {
+                    if let Err(error) = writable {
+                        return log::error!("fifo {}: {error}", self.plan.path.display());
                     }
                 }
-                None => open = false,
-            },
-            writable = fifo.writable(), if !pending.lines.is_empty() => {
-                if let Err(error) = writable {
-                    return log::error!("fifo {}: {error}", path.display());
+            }
+            // At the end it is removed.
+            if !self.pending.lines.is_empty() && !lines.is_closed() {
+                self.follow();
+            }
+            if !self.refused {
+                self.write();
+            }
+        }
+    }
+
+    fn push(&mut self, topic: Topic, line: String) {
+        if self.pending.push(topic, line.into_bytes()) {
+            self.board.count(Counter::FifoLinesLost);
+            if !std::mem::replace(&mut self.behind, true) {
+                let path = self.plan.path.display();
+                log::warn!("fifo {path} is not read: only the last states are kept");
+            }
+        }
+    }
+
+    /// Goes on with what somebody has put in the place of the fifo, or makes it again.
+    fn follow(&mut self) {
+        if is_at(Some(self.fifo.identity), &self.plan.path) {
+            self.refused = false;
+            return;
+        }
+        let path = self.plan.path.display();
+        let opened = make(&self.plan).and_then(|made| {
+            let opened = open(&self.plan);
+            if made && opened.is_err() {
+                let _ = fs::remove_file(&self.plan.path);
+            }
+            Ok((made, opened?))
+        });
+        match opened {
+            Ok((made, opened)) => {
+                *self.created.lock().unwrap_or_else(PoisonError::into_inner) =
+                    made.then_some(opened.identity);
+                let unread = self.fifo.unread();
+                let what =
+                    if made { "deleted by somebody: made again" } else { "replaced by somebody" };
+                log::warn!(
+                    "fifo {path} was {what}; {} octets that nobody had read are written again",
+                    unread.len()
+                );
+                if self.pending.restart(unread) {
+                    self.board.count(Counter::FifoLinesLost);
+                }
+                self.fifo = opened;
+                self.refused = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.refused, true) {
+                    log::error!(
+                        "fifo {path} was replaced by what cannot be used: {error}; only the last states are kept"
+                    );
                 }
             }
         }
-        while let Some((_, line)) = pending.lines.front() {
-            match fifo.try_write(line) {
-                Ok(octets) => pending.taken(octets),
+    }
+
+    fn write(&mut self) {
+        while let Some((_, line)) = self.pending.lines.front() {
+            match self.fifo.sender.try_write(line) {
+                Ok(octets) => self.pending.taken(octets),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    log::error!("fifo {}: {error}", path.display());
-                    board.count(Counter::FifoLinesLost);
-                    pending.lines.pop_front();
+                    log::error!("fifo {}: {error}", self.plan.path.display());
+                    self.board.count(Counter::FifoLinesLost);
+                    self.pending.lines.pop_front();
                 }
             }
         }
-        behind &= !pending.lines.is_empty();
+        self.behind &= !self.pending.lines.is_empty();
+    }
+}
+
+impl Drop for Writer {
+    /// What was not written until the end is lost.
+    fn drop(&mut self) {
+        let lost = self.pending.lines.len();
+        if lost > 0 {
+            self.board.count_more(Counter::FifoLinesLost, lost as u64);
+            log::warn!(
+                "fifo {}: {lost} lines are lost, as nobody read them",
+                self.plan.path.display()
+            );
+        }
     }
 }
 
@@ -259,6 +394,7 @@ async fn keep_running(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::scripts::spawn::Account;
 
     fn topic(name: &str) -> Topic {
         Topic(Subject::Instance(name.into()), "state")
@@ -276,5 +412,83 @@ mod tests {
         assert!(pending.push(topic("a"), b"a3".to_vec()));
         let rest: Vec<_> = pending.lines.iter().map(|(_, line)| line.clone()).collect();
         assert_eq!(rest, [b"1".to_vec(), b"b2".to_vec(), b"a3".to_vec()]);
+    }
+
+    #[test]
+    fn a_begun_line_is_whole_or_lost_in_another_fifo() {
+        let begun = || {
+            let mut pending = Pending::default();
+            pending.push(topic("a"), b"a1".to_vec());
+            pending.push(topic("b"), b"b1".to_vec());
+            pending.taken(1);
+            pending
+        };
+        let rest = |pending: Pending| {
+            pending.lines.into_iter().flat_map(|(_, line)| line).collect::<Vec<_>>()
+        };
+        let mut pending = begun();
+        assert!(!pending.restart(b"0a".to_vec()));
+        assert_eq!(rest(pending), b"0a1b1");
+        let mut pending = begun();
+        assert!(pending.restart(Vec::new()));
+        assert_eq!(rest(pending), b"b1");
+    }
+
+    #[tokio::test]
+    async fn what_takes_the_place_of_a_fifo_gets_the_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let plan = plan::Fifo {
+            path: path.clone(),
+            account: Account { uid, gid, groups: Box::default() },
+            script: None,
+            umask: None,
+        };
+        let board = Arc::<Board>::default();
+        let lost = || board.counters().find(|(name, _)| *name == "fifo_lines_lost").unwrap().1;
+        let fifo = Fifo::open(&plan, Arc::new([]), Arc::clone(&board)).unwrap();
+        let tell = |name: &str| fifo.tell(topic(name), format!("{name}\n"));
+        let read = |path: &Path, wanted: &str| {
+            let (path, wanted) = (path.to_owned(), wanted.to_owned());
+            async move {
+                let flags = libc::O_NONBLOCK;
+                let mut file = File::options().read(true).custom_flags(flags).open(path).unwrap();
+                let mut text = String::new();
+                while text != wanted {
+                    let _ = io::Read::read_to_string(&mut file, &mut text);
+                    assert!(wanted.starts_with(&text), "{text}");
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        tell("one");
+        read(&path, "one\n").await;
+        tell("two");
+        sleep(Duration::from_millis(50)).await;
+        // Nobody has read that.
+        fs::remove_file(&path).unwrap();
+        mkfifo(&path, MODE).unwrap();
+        tell("three");
+        read(&path, "two\nthree\n").await;
+        fs::remove_file(&path).unwrap();
+        tell("four");
+        while !path.exists() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        read(&path, "four\n").await;
+        assert_eq!(lost(), 0);
+        // No fifo: what is overtaken is counted, and the rest at the end.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        for _ in 0..3 {
+            tell("five");
+        }
+        while lost() < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        fifo.close(Instant::now() + Duration::from_millis(100)).await;
+        assert_eq!(lost(), 3);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 }

@@ -46,7 +46,7 @@ struct Told {
 }
 
 /// A fifo to write to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fifo {
     /// Where.
     pub(super) path: PathBuf,
