@@ -84,10 +84,7 @@ fn every_counter_is_documented_and_no_other() {
     let daemon = crate::daemon::Counter::ALL.iter().map(|(_, name)| *name);
     let control = crate::control::server::Counter::ALL.iter().map(|(_, name)| *name);
     let scripts = crate::io::scripts::board::Counter::ALL.iter().map(|(_, name)| *name);
-    let log = [
-        crate::control::server::LOG_LINES_LOST,
-        crate::control::server::LOG_WRITES_FAILED,
-    ];
+    let log = [crate::control::server::LOG_LINES_LOST, crate::control::server::LOG_WRITES_FAILED];
     let exist = daemon.chain(control).chain(scripts).chain(log);
     let exist: Names = exist.map(str::to_owned).collect();
     let documented = rows(between("| counter | |", "### The control socket"));

@@ -14,5 +14,6 @@ mod docs_tests;
 pub mod engine;
 pub mod io;
 pub mod metrics;
+pub mod printable;
 pub mod refused;
 pub mod wire;

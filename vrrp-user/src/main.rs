@@ -12,7 +12,7 @@ use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
 use vrrp_user::control::api::Request;
 use vrrp_user::io::{descriptors, logger, memory, netlink};
-use vrrp_user::{cli, daemon};
+use vrrp_user::{cli, daemon, printable};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn complain(text: &str) {
-    let text = format!("vrrp-user: {text}\n");
+    let text = format!("vrrp-user: {}\n", printable::message(text));
     let text =
         if logger::to_journal() { logger::journal_lines(log::Level::Error, &text) } else { text };
     let _ = io::stderr().write_all(text.as_bytes());

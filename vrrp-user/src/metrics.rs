@@ -19,6 +19,7 @@ use crate::engine::time::Nanos;
 use crate::io::bpf::Error;
 use crate::io::reader::{Reader, Sampled};
 use crate::io::timer;
+use crate::printable;
 use crate::wire::family::from_field;
 
 /// One router: its index, what the daemon says of it, and what the kernel side does.
@@ -99,8 +100,8 @@ fn router(
         last_seen_s: since(counters.last_seen_ns),
     });
     RouterStats {
-        name: info.name().to_owned(),
-        interface: info.interface().to_owned(),
+        name: printable::text(info.name()).into_owned(),
+        interface: printable::text(info.interface()).into_owned(),
         vrid: info.vrid,
         state: state_name(info).to_owned(),
         adverts_received: slot.adverts,
@@ -203,10 +204,7 @@ impl<'a> Names<'a> {
         if let Some(name) = self.0.get(&ifindex) {
             return (*name).to_owned();
         }
-        match nix::net::if_::if_indextoname(ifindex) {
-            Ok(name) => name.to_string_lossy().into_owned(),
-            Err(_) => format!("#{ifindex}"),
-        }
+        printable::interface(ifindex)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::engine::election::DOWN_ADVERTS;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
 use crate::io::scripts::Plan;
+use crate::printable;
 use crate::wire::family::Family;
 
 pub(super) mod diagnostics;
@@ -113,7 +114,8 @@ fn text(
     terminal: Terminal,
     out: &mut impl Write,
 ) -> Result<bool, super::Error> {
-    let file = path.display();
+    let file = path.display().to_string();
+    let file = printable::text(&file);
     match loaded {
         Ok(loaded) => {
             diagnostics::write(&loaded.diagnostics, terminal, out)?;
@@ -141,7 +143,7 @@ fn text(
             Ok(false)
         }
         Err(ref error @ LoadError::Io { ref source, .. }) => {
-            writeln!(out, "{error}: {source}")?;
+            writeln!(out, "{}", printable::text(&format!("{error}: {source}")))?;
             Ok(false)
         }
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::check;
 use super::terminal::Terminal;
-use crate::config::text::printable;
 use crate::config::{self, LoadError, Loaded, Options, convert};
+use crate::printable;
 
 /// Writes a configuration as TOML, with what is lost on the way as comments; what is wrong with it goes to
 /// `problems`. Whether it could be written is the result.
@@ -31,7 +31,7 @@ pub fn convert(
             return Ok(false);
         }
     };
-    writeln!(out, "# From {}", printable(&path.display().to_string()))?;
+    writeln!(out, "# From {}", printable::text(&path.display().to_string()))?;
     if !diagnostics.is_empty() {
         writeln!(out, "#\n# Not taken over as it was written there:")?;
         for diagnostic in &diagnostics {

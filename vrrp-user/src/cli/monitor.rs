@@ -27,6 +27,7 @@ use crate::control::Instance;
 use crate::io::bpf;
 use crate::io::capture::{self, Capture};
 use crate::io::timer;
+use crate::printable;
 use crate::wire::dissect::{Content, Packet};
 
 /// How often the samples are read. The kernel side keeps as many as come in that time at most.
@@ -275,12 +276,7 @@ impl Monitor {
     }
 
     fn interface(&mut self, ifindex: u32) -> &str {
-        self.interfaces.entry(ifindex).or_insert_with(|| {
-            match nix::net::if_::if_indextoname(ifindex) {
-                Ok(name) => name.to_string_lossy().into_owned(),
-                Err(_) => format!("#{ifindex}"),
-            }
-        })
+        self.interfaces.entry(ifindex).or_insert_with(|| printable::interface(ifindex))
     }
 
     /// Shows what came up to a moment, in order; whether that is all that was asked for.

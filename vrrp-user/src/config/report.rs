@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::command::Origin;
 use super::model::{Diagnostic, Severity};
-use super::text::printable;
+use crate::printable;
 
 /// Beyond this many, further warnings and notes are only counted, and beyond as many more, errors: a file that is not
 /// a configuration at all must not fill the memory.
@@ -201,13 +201,13 @@ impl fmt::Display for Severity {
 impl fmt::Display for Diagnostic {
     /// `FILE:LINE:COLUMN: error: MESSAGE (HINT)`, as compilers write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:", printable(&self.file), self.line)?;
+        write!(f, "{}:{}:", printable::text(&self.file), self.line)?;
         if self.column > 0 {
             write!(f, "{}:", self.column)?;
         }
-        write!(f, " {}: {}", self.severity, printable(&self.message))?;
+        write!(f, " {}: {}", self.severity, printable::text(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, " ({})", printable(hint)),
+            Some(hint) => write!(f, " ({})", printable::text(hint)),
             None => Ok(()),
         }
     }

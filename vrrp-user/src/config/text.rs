@@ -1,6 +1,5 @@
 //! The small notations that both formats share.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// An address with an optional prefix length: `10.0.0.1`, `10.0.0.1/24`.
@@ -27,23 +26,6 @@ pub(super) fn full_prefix(address: IpAddr) -> u8 {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,
     }
-}
-
-/// A text as it may be printed: control characters, with which it could command a terminal or make up lines of a log,
-/// are written as escapes.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out.into()
 }
 
 /// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
@@ -182,8 +164,6 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert!(matches!(printable("é plain"), Cow::Borrowed("é plain")));
-        assert_eq!(printable("a\x1b[2J\u{9b}\n"), "a\\u{1b}[2J\\u{9b}\\n");
         assert!(!is_interface_name("eth\x1b0"));
     }
 

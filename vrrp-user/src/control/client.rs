@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Instance;
+use crate::printable;
+
 use super::api::{Answer, Event, Reloaded, Request, RouterDetail, Status};
 
 /// How long the daemon may take to answer.
@@ -202,6 +204,17 @@ pub fn follow(
     }))
 }
 
+/// An answer, with nothing in it that would command the terminal on which it is shown.
+fn understood(line: &str) -> Result<Answer, serde_json::Error> {
+    // In JSON, control characters are escaped, or stand there as they are.
+    if !line.trim_end().contains(|c: char| c == '\\' || c.is_control()) {
+        return serde_json::from_str(line);
+    }
+    let mut value = serde_json::from_str(line)?;
+    printable::json(&mut value);
+    serde_json::from_value(value)
+}
+
 /// A connection on which something was asked.
 struct Connection {
     instance: Instance,
@@ -245,7 +258,7 @@ impl Connection {
                 Err(silent(io::ErrorKind::TimedOut.into()))
             }
             Err(error) => Err(silent(error)),
-            Ok(_) => match serde_json::from_str(&line) {
+            Ok(_) => match understood(&line) {
                 Ok(Answer::Error(message)) => Err(Error::Refused(self.instance.clone(), message)),
                 Ok(answer) => Ok(answer),
                 Err(error) => Err(Error::Garbled(self.instance.clone(), error)),
@@ -255,5 +268,21 @@ impl Connection {
 
     fn wrong(&self) -> Error {
         Error::Refused(self.instance.clone(), "wrong answer".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_commands_no_terminal() {
+        let plain = understood("{\"done\":\"é\"}\n").unwrap();
+        assert!(matches!(plain, Answer::Done(done) if done == "é"));
+        for hostile in ["\\u001b[2J", "\u{9b}2J"] {
+            let answer = understood(&format!("{{\"done\":\"{hostile}\"}}\n")).unwrap();
+            let Answer::Done(done) = answer else { panic!("{answer:?}") };
+            assert!(!done.contains(char::is_control) && done.contains("2J"), "{done}");
+        }
     }
 }

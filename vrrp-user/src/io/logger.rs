@@ -5,6 +5,7 @@
 //! written, as a disk may be full for a while. What finds the buffer full is counted, and reported as soon as stderr
 //! takes something again.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ use std::time::Duration;
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter, Record};
 use nix::sys::stat::fstat;
+
+use crate::printable;
 
 /// Octets that may wait to be written: the lines of some thousands of routers that take over at once.
 const BUFFER: usize = 1 << 20;
@@ -126,9 +129,14 @@ pub fn journal_lines(level: Level, text: &str) -> String {
 
 /// What a line says. Where it comes from matters to those who debug it.
 fn text(record: &Record<'_>) -> String {
-    match record.level() {
+    let text = match record.level() {
         Level::Error | Level::Warn | Level::Info => record.args().to_string(),
         Level::Debug | Level::Trace => format!("{}: {}", record.target(), record.args()),
+    };
+    match printable::message(&text) {
+        // As it was.
+        Cow::Borrowed(same) if same.len() == text.len() => text,
+        escaped @ (Cow::Borrowed(_) | Cow::Owned(_)) => escaped.into_owned(),
     }
 }
 
@@ -224,6 +232,16 @@ mod tests {
     fn each_line_of_the_journal_has_its_priority() {
         assert_eq!(journal_lines(Level::Warn, "one\ntwo"), "<4>one\n<4>two\n");
         assert_eq!(journal_lines(Level::Debug, "x"), "<7>x\n");
+    }
+
+    #[test]
+    fn a_name_makes_up_no_line_and_commands_no_terminal() {
+        let name = "eth0\u{1b}[2J\nERROR made up";
+        let says = |args: std::fmt::Arguments<'_>| {
+            text(&Record::builder().level(Level::Info).args(args).build())
+        };
+        assert_eq!(says(format_args!("{name} is up")), "eth0\\u{1b}[2J\n    ERROR made up is up");
+        assert_eq!(says(format_args!("as it was")), "as it was");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::super::terminal::{Colour, Terminal, wrapped};
 use crate::config::model::{Diagnostic, Severity};
-use crate::config::text::printable;
+use crate::printable;
 
 /// Columns before a line of the file.
 const INDENT: usize = 4;
@@ -54,7 +54,7 @@ pub fn write(
             excerpt(line, diagnostic, terminal, out)?;
         }
         if let Some(hint) = &diagnostic.hint {
-            for line in wrapped(&printable(hint), room(terminal)) {
+            for line in wrapped(&printable::text(hint), room(terminal)) {
                 writeln!(out, "{:INDENT$}{line}", "")?;
             }
         }
@@ -78,7 +78,7 @@ fn room(terminal: Terminal) -> usize {
 /// `FILE:LINE:COLUMN: error: MESSAGE`, continued with an indentation where the terminal ends.
 fn head(diagnostic: &Diagnostic, terminal: Terminal, out: &mut impl Write) -> io::Result<()> {
     let Diagnostic { file, line, column, severity, message, .. } = diagnostic;
-    let (file, message) = (printable(file), printable(message));
+    let (file, message) = (printable::text(file), printable::text(message));
     let place = match column {
         0 => format!("{file}:{line}:"),
         _ => format!("{file}:{line}:{column}:"),

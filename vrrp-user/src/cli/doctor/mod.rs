@@ -21,6 +21,7 @@ use crate::config::{self, LoadError, Loaded};
 use crate::control::api::Status;
 use crate::control::{Instance, client};
 use crate::io::bpf;
+use crate::printable;
 
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
@@ -264,10 +265,10 @@ fn table(findings: &[Finding], columns: usize, out: &mut impl Write) -> io::Resu
             Severity::Warning => "WARNING",
             Severity::Broken => "BROKEN",
         };
-        let mut head = format!("{word:7}  {:name$}  ", finding.check);
+        let mut head = format!("{word:7}  {:name$}  ", printable::text(&finding.check));
         let hint = finding.hint.iter().map(|hint| format!("-> {hint}"));
         for paragraph in finding.text.lines().map(str::to_owned).chain(hint) {
-            for line in wrapped(&paragraph, room) {
+            for line in wrapped(&printable::text(&paragraph), room) {
                 writeln!(out, "{head}{line}")?;
                 head = " ".repeat(left);
             }
