@@ -37,7 +37,6 @@ vrrp_script chk { script "/bin/true -x"
  fall 4
  weight -20 reverse
  user nobody nogroup
- init_fail
 }
 vrrp_track_file f { file "/run/f"
  weight 3
@@ -92,7 +91,6 @@ rise = 2
 fall = 4
 weight = -20
 reverse = true
-init_fail = true
 
 [[file]]
 name = "f"
@@ -192,7 +190,7 @@ fn every_key_arrives() {
     crate::cli::check::describe(&config, &mut shown).unwrap();
     let shown = String::from_utf8(shown).unwrap();
     for part in
-        ["sync group G (line 38)", "A, B", "eth3: -5 while it is down", "/run/g", "at most 4"]
+        ["sync group G (line 37)", "A, B", "eth3: -5 while it is down", "/run/g", "at most 4"]
     {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }

@@ -368,6 +368,46 @@ fn numbers_in_front_of_something_else() {
     assert_eq!((router.garp.master_delay, said.len()), (GarpPolicy::DEFAULT.master_delay, 1));
 }
 
+/// Measured with 2.2.7 and 2.4.3. A script that is defined may weigh as much as it likes, but priorities are bounded.
+#[test]
+fn weights_that_are_none() {
+    let weights = |weight: &str| {
+        let script = format!("vrrp_script s {{\n script /bin/true\n weight {weight}\n}}\n");
+        let file = format!("vrrp_track_file f {{\n file /f\n weight {weight}\n}}\n");
+        let more = "vrrp_script t {\n script /bin/true\n}\ntrack_file g {\n file /f\n}\n";
+        let tracks = format!(
+            "track_script {{\n s\n t weight {weight}\n }}\n track_file {{\n f\n g weight {weight}\n }}\n track_interface {{\n eth1 weight {weight}\n }}"
+        );
+        let (config, diagnostics) =
+            accept(&[script, file, more.to_owned(), with(&tracks)].concat());
+        let mut weights: Vec<_> = config.routers[0]
+            .track
+            .iter()
+            .map(|track| (track.what.to_string(), track.weight))
+            .collect();
+        weights.sort();
+        let weights: Vec<i16> = weights.into_iter().map(|(_, weight)| weight).collect();
+        (weights, diagnostics.len())
+    };
+    // Files f and g, interface eth1, scripts s and t.
+    assert_eq!(weights("abc"), (vec![0, 0, 0, 0, 0], 5));
+    assert_eq!(weights("-x"), (vec![0, 0, 0, 0, 0], 5));
+    assert_eq!(weights("0x10"), (vec![0, 0, 0, 0, 0], 5));
+    assert_eq!(weights("+7"), (vec![7, 7, 7, 7, 7], 0));
+    assert_eq!(weights("254"), (vec![254, 254, 253, 253, 253], 3));
+    assert_eq!(weights("300"), (vec![1, 1, 0, 253, 0], 5));
+    assert_eq!(weights("-300"), (vec![1, 1, 0, -253, 0], 5));
+}
+
+/// keepalived sets it back where the script is tracked.
+#[test]
+fn init_fail_has_no_effect() {
+    let script = "vrrp_script s {\n script /bin/true\n init_fail\n}\n";
+    let (config, diagnostics) = accept(&[script, &with("track_script {\n s\n }")].concat());
+    assert!(!config.scripts[0].init_fail);
+    assert!(diagnostics[0].starts_with("3:2: note: init_fail has no effect"), "{diagnostics:?}");
+}
+
 /// keepalived says "Unexpected '{' - ignoring" and reads on.
 #[test]
 fn a_brace_that_belongs_to_nothing_loses_no_block() {

@@ -102,7 +102,13 @@ impl Parser<'_> {
             self.warning(at, "weight has no value; it is ignored", "");
             return Weight::default();
         };
-        let number = self.number_in_front(number, "-");
+        let mut number = self.number_in_front(number, "-");
+        if !number.value.contains(|c: char| c.is_ascii_digit()) {
+            // strtol(3) of no digits.
+            let message = format!("`{}` is no weight; 0 is used", number.value);
+            self.warning(number.at, message, "");
+            "0".clone_into(&mut number.value);
+        }
         let reverse = match words.get(1).map(|word| (word.value.as_str(), word.at)) {
             None => None,
             Some(("reverse", _)) => Some(true),
@@ -171,7 +177,12 @@ impl Parser<'_> {
                 "rise" => super::set(&mut script.rise, self.rounds(&inner)),
                 "fall" => super::set(&mut script.fall, self.rounds(&inner)),
                 "user" => user = self.script_user(&inner, 0).or(user),
-                "init_fail" => script.init_fail = true,
+                "init_fail" => {
+                    // It forgets that where the script is tracked, in 2.2.7 as in 2.4.3.
+                    let message = "init_fail has no effect in keepalived, nor here: the first result counts at once";
+                    let hint = "in TOML it has one";
+                    self.lines.report.push(Severity::Note, inner.at(), message.to_owned(), hint);
+                }
                 _ => self.not_acted_on(&inner, &[], SCRIPT),
             }
         }

@@ -40,6 +40,8 @@ pub(super) trait Object {
     /// The weight when none is written.
     const DEFAULT: i16;
     const MOST: i16;
+    /// Up to where a number that is too great means the greatest in keepalived. Behind that it means nothing.
+    const CUT: i16 = MOST;
     fn name(&self) -> &str;
     fn set(&mut self, weight: i16, reverse: bool);
 }
@@ -48,6 +50,8 @@ impl Object for TrackScript {
     const KIND: &'static str = "script";
     const DEFAULT: i16 = 0;
     const MOST: i16 = MOST_UP_OR_DOWN;
+    /// keepalived takes any, and bounds the priority.
+    const CUT: i16 = i16::MAX;
     fn name(&self) -> &str {
         &self.name
     }
@@ -95,18 +99,18 @@ impl Validator<'_> {
                 continue;
             }
             let reverse = weight.reverse.unwrap_or(false);
-            object.set(self.weight(&weight, T::MOST, T::DEFAULT), reverse);
+            object.set(self.weight(&weight, T::MOST, T::CUT, T::DEFAULT), reverse);
             lines.insert(name, at.line);
             objects.push(object);
         }
         objects
     }
 
-    fn weight(&mut self, written: &Weight, most: i16, otherwise: i16) -> i16 {
+    fn weight(&mut self, written: &Weight, most: i16, cut: i16, otherwise: i16) -> i16 {
         let Some(number) = &written.number else { return otherwise };
         match number.value.trim().parse::<i16>() {
-            Ok(weight) if weight.abs() <= most => weight,
-            Ok(weight) if weight.abs() <= MOST => {
+            Ok(weight) if (-most..=most).contains(&weight) => weight,
+            Ok(weight) if (-cut..=cut).contains(&weight) => {
                 let message = format!("a weight must be between -{most} and {most}, not {weight}");
                 let nearest = weight.clamp(-most, most);
                 self.repair(number.at, message, &format!("{nearest} is used"), "");
@@ -169,7 +173,7 @@ impl Validator<'_> {
                 continue;
             }
             let reverse = weight.reverse.unwrap_or(reverse);
-            let weight = self.weight(&weight, most, default);
+            let weight = self.weight(&weight, most, MOST, default);
             tracks.push((at, Track { what, weight, reverse }));
         }
         tracks
