@@ -52,7 +52,10 @@ impl Parser<'_> {
             };
             match option {
                 "dev" => address.dev = Some(value.value.clone()),
-                "label" if ip.is_ipv6() => self.ipv4_only(written, word),
+                // A label that is too long costs the address, also where it is none.
+                "label" if ip.is_ipv6() && value.value.len() < libc::IFNAMSIZ => {
+                    self.ipv4_only(written, word);
+                }
                 "label" => address.label = Some(value.value.clone()),
                 "scope" if ip.is_ipv6() => self.ipv4_only(written, word),
                 "scope" => self.address_scope(value, &mut address),

@@ -374,17 +374,17 @@ impl Parser<'_> {
                 to.unicast.get_or_insert(entry.at());
                 to.never_multicast = true;
             }
-            "garp_master_delay" => to.master_delay = self.seconds(entry).or(to.master_delay),
+            "garp_master_delay" => to.master_delay = self.delay(entry).or(to.master_delay),
             "garp_master_repeat" => to.master_repeat = self.rounds(entry).or(to.master_repeat),
             "garp_master_refresh" => to.refresh = self.seconds(entry).or(to.refresh),
             "garp_master_refresh_repeat" => {
                 to.refresh_repeat = self.rounds(entry).or(to.refresh_repeat);
             }
             "garp_lower_prio_delay" => {
-                to.lower_prio_delay = self.seconds(entry).or(to.lower_prio_delay);
+                to.lower_prio_delay = self.delay(entry).or(to.lower_prio_delay);
             }
             "garp_lower_prio_repeat" => {
-                to.lower_prio_repeat = self.integer(entry).or(to.lower_prio_repeat);
+                to.lower_prio_repeat = self.number(entry).or(to.lower_prio_repeat);
             }
             "garp_extra_if" | "vmac_garp_intvl" => self.extra_if(entry, &mut to.extra_if),
             "down_timer_adverts" => {

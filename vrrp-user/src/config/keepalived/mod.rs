@@ -143,6 +143,9 @@ impl Default for Globals {
     }
 }
 
+/// keepalived's longest delays of gratuitous ARP and intervals of scripts.
+const MAX_DELAY: Nanos = Nanos::from_secs(4_294);
+
 /// A word of a line.
 type Word = Located<String>;
 
@@ -485,12 +488,12 @@ impl Parser<'_> {
                 globals.strict = self.boolean(entry).unwrap_or(globals.strict);
                 self.strict_warning(entry, globals.strict);
             }
-            "vrrp_garp_master_delay" => set(&mut garp.master_delay, self.seconds(entry)),
+            "vrrp_garp_master_delay" => set(&mut garp.master_delay, self.delay(entry)),
             "vrrp_garp_master_repeat" => set(&mut garp.master_repeat, self.rounds(entry)),
             "vrrp_garp_master_refresh" => set(&mut garp.refresh, self.seconds(entry)),
             "vrrp_garp_master_refresh_repeat" => set(&mut garp.refresh_repeat, self.rounds(entry)),
-            "vrrp_garp_lower_prio_delay" => globals.lower_prio_delay = self.seconds(entry),
-            "vrrp_garp_lower_prio_repeat" => globals.lower_prio_repeat = self.integer(entry),
+            "vrrp_garp_lower_prio_delay" => globals.lower_prio_delay = self.delay(entry),
+            "vrrp_garp_lower_prio_repeat" => globals.lower_prio_repeat = self.number(entry),
             "vrrp_garp_extra_if" | "vrrp_vmac_garp_intvl" => {
                 self.extra_if(entry, &mut globals.extra_if);
             }
@@ -598,14 +601,55 @@ impl Parser<'_> {
         number.ok()
     }
 
+    /// What strtol(3) makes of a word that does not begin with a number: 0, with a warning.
+    fn or_zero(&mut self, word: Word) -> Word {
+        if word
+            .value
+            .trim()
+            .trim_start_matches(['-', '+'])
+            .starts_with(|c: char| c.is_ascii_digit())
+        {
+            return word;
+        }
+        self.warning(word.at, format!("`{}` is no number; 0 is used", word.value), "");
+        Located::new("0".to_owned(), word.at)
+    }
+
+    /// A number without sign, the one in front of something else, or 0 of what has none; a negative one is a warning
+    /// and `None`.
+    fn number(&mut self, entry: &Entry) -> Option<u32> {
+        let value = self.value(entry)?;
+        let value = self.or_zero(value);
+        let value = self.number_in_front(value, "");
+        let number = value.value.trim().parse();
+        if number.is_err() {
+            self.bad_value(entry, &value, "a whole number");
+        }
+        number.ok()
+    }
+
     /// Whole seconds.
     fn seconds(&mut self, entry: &Entry) -> Option<Nanos> {
-        self.integer(entry).map(|seconds| Nanos::from_secs(u64::from(seconds)))
+        self.number(entry).map(|seconds| Nanos::from_secs(u64::from(seconds)))
+    }
+
+    /// Whole seconds that fit into keepalived's microseconds.
+    fn delay(&mut self, entry: &Entry) -> Option<Nanos> {
+        self.seconds(entry).filter(|delay| self.is_delay(entry, *delay, MAX_DELAY))
+    }
+
+    /// Whether a time is not longer than may be; if it is, a warning.
+    fn is_delay(&mut self, entry: &Entry, delay: Nanos, most: Nanos) -> bool {
+        if delay > most {
+            let message = format!("{} is at most {most}; ignored", entry.keyword.value);
+            self.warning(entry.at(), message, "");
+        }
+        delay <= most
     }
 
     /// A number of repetitions, at least one.
     fn rounds(&mut self, entry: &Entry) -> Option<u32> {
-        let rounds = self.integer(entry)?;
+        let rounds = self.number(entry)?;
         if rounds == 0 {
             let message = format!("{} must be at least 1; 1 is used", entry.keyword.value);
             self.warning(entry.at(), message, "");
@@ -677,6 +721,7 @@ fn set<T>(target: &mut T, value: Option<T>) {
 /// Decimal seconds, to the microsecond, rounded.
 fn decimal_seconds(text: &str) -> Option<Nanos> {
     let text = text.trim();
+    let text = text.strip_prefix('+').unwrap_or(text);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {

@@ -13,7 +13,7 @@ use crate::config::model::{
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
-use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version};
+use crate::engine::types::{AdvertInterval, Priority, Version};
 use crate::wire::family::Family;
 
 fn options() -> Options {
@@ -300,8 +300,8 @@ fn bad_values_fall_back() {
         ),
         ("preempt_delay 1001", "16: warning: preempt_delay must be 0 s to 1000 s; it is ignored"),
         (
-            "garp_master_delay x",
-            "20: warning: garp_master_delay takes a whole number, not `x`; ignored",
+            "garp_master_delay -1",
+            "20: warning: garp_master_delay takes a whole number, not `-1`; ignored",
         ),
         ("garp_master_repeat 0", "2: warning: garp_master_repeat must be at least 1; 1 is used"),
         (
@@ -364,8 +364,52 @@ fn numbers_in_front_of_something_else() {
     // These must be right in keepalived, too: the default counts.
     let (router, said) = warned("priority 150;");
     assert_eq!((router.priority, said.len()), (Priority(100), 1));
-    let (router, said) = warned("garp_master_delay x7");
-    assert_eq!((router.garp.master_delay, said.len()), (GarpPolicy::DEFAULT.master_delay, 1));
+    // No number at all is 0, as strtol(3) says, and what is too long is ignored.
+    for (lines, delay, repeat, warnings) in [
+        ("garp_master_delay x7\n garp_master_repeat abc", 0, 1, 3),
+        ("garp_master_delay .5\n garp_master_repeat 0x10", 0, 1, 3),
+        ("garp_master_delay -1\n garp_master_repeat -1", 5, 5, 2),
+        ("garp_master_delay 4294", 4_294, 5, 0),
+        ("garp_master_delay 4295", 5, 5, 1),
+    ] {
+        let (config, said) = accept(&with(lines));
+        let garp = config.routers[0].garp;
+        let wanted = (Nanos::from_secs(delay), repeat, warnings);
+        assert_eq!(
+            (garp.master_delay, garp.master_repeat, said.len()),
+            wanted,
+            "{lines}: {said:?}"
+        );
+    }
+    let times = |interval: &str, delay: &str| {
+        let script = format!(
+            "vrrp_script s {{\n script /bin/true\n interval {interval}\n timeout {interval}\n}}\n"
+        );
+        let process = format!(
+            "vrrp_track_process p {{\n process sh\n delay {delay}\n quorum_max {delay}\n}}\n"
+        );
+        let (config, _) = accept(&[script, process, with("")].concat());
+        let (script, process) = (&config.scripts[0], &config.processes[0]);
+        (script.interval, script.timeout, process.fork_delay, process.quorum_max)
+    };
+    let second = Nanos::from_secs(1);
+    let hour = Nanos::from_secs(3_600);
+    assert_eq!(times("abc", "-"), (second, Some(second), Nanos::ZERO, 0));
+    assert_eq!(times("0", "abc"), (second, Some(second), Nanos::ZERO, 0));
+    assert_eq!(times("-2", "3600"), (second, None, hour, 3_600));
+    assert_eq!(times("4295", "3601"), (second, None, Nanos::ZERO, 3_601));
+    assert_eq!(
+        times("+0.5", "2"),
+        (Nanos::from_millis(500), Some(Nanos::from_millis(500)), Nanos::from_secs(2), 2)
+    );
+}
+
+#[test]
+fn a_label_that_is_too_long_costs_the_address() {
+    let (config, said) = accept(
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n fe80::1\n fe80::2 label 0123456789abcdef\n fe80::3 label eth0:1\n }\n}\n",
+    );
+    assert_eq!((config.routers[0].addresses.len(), said.len()), (2, 2), "{said:?}");
 }
 
 /// Measured with 2.2.7 and 2.4.3. A script that is defined may weigh as much as it likes, but priorities are bounded.
@@ -547,7 +591,8 @@ fn timers() {
     assert_eq!(decimal_seconds(".5"), micros(500_000));
     assert_eq!(decimal_seconds("0.0000014"), micros(1));
     assert_eq!(decimal_seconds("0.0000015"), micros(2));
-    for bad in ["", ".", "-1", "+1", "1s", "1e3", "1.2.3", "0x10", "99999999999999999999"] {
+    assert_eq!(decimal_seconds("+300"), micros(300_000_000));
+    for bad in ["", ".", "-1", "1s", "1e3", "1.2.3", "0x10", "99999999999999999999"] {
         assert_eq!(decimal_seconds(bad), None, "{bad}");
     }
 }

@@ -102,13 +102,8 @@ impl Parser<'_> {
             self.warning(at, "weight has no value; it is ignored", "");
             return Weight::default();
         };
-        let mut number = self.number_in_front(number, "-");
-        if !number.value.contains(|c: char| c.is_ascii_digit()) {
-            // strtol(3) of no digits.
-            let message = format!("`{}` is no weight; 0 is used", number.value);
-            self.warning(number.at, message, "");
-            "0".clone_into(&mut number.value);
-        }
+        let number = self.number_in_front(number, "-");
+        let number = self.or_zero(number);
         let reverse = match words.get(1).map(|word| (word.value.as_str(), word.at)) {
             None => None,
             Some(("reverse", _)) => Some(true),
@@ -133,21 +128,30 @@ impl Parser<'_> {
         name
     }
 
-    /// A time that must not be zero.
-    fn positive(&mut self, entry: &Entry) -> Option<Nanos> {
-        let value = self.value(entry)?;
-        let value = self.number_in_front(value, ".");
+    /// The interval or timeout of a script: 0 means a second.
+    fn interval(&mut self, entry: &Entry) -> Option<Nanos> {
+        let mut value = self.value(entry)?;
+        if !value.value.trim().starts_with(['-', '.']) {
+            value = self.number_in_front(value, ".");
+            value = self.or_zero(value);
+        }
         let Some(span) = super::decimal_seconds(&value.value) else {
             self.bad_value(entry, &value, "seconds, as in 1 or 0.25");
             return None;
         };
-        let span = Located::new(span, value.at);
-        if span.value == Nanos::ZERO {
-            let message = format!("{} must not be 0; it is ignored", entry.keyword.value);
-            self.warning(span.at, message, "");
-            return None;
+        if span == Nanos::ZERO {
+            let message = format!("{} must not be 0; 1 s is used", entry.keyword.value);
+            self.warning(value.at, message, "");
+            return Some(Nanos::from_secs(1));
         }
-        Some(span.value)
+        self.is_delay(entry, span, super::MAX_DELAY).then_some(span)
+    }
+
+    /// How long a process may be gone, or must be there.
+    fn process_delay(&mut self, entry: &Entry) -> Option<Nanos> {
+        const MOST: Nanos = Nanos::from_secs(3_600);
+        let span = self.timer(entry)?.value;
+        self.is_delay(entry, span, MOST).then_some(span)
     }
 
     /// `vrrp_script`.
@@ -171,8 +175,8 @@ impl Parser<'_> {
             let words = &inner.parameters;
             match inner.keyword.value.as_str() {
                 "script" => super::set(&mut script.command, self.command(&inner)),
-                "interval" => super::set(&mut script.interval, self.positive(&inner)),
-                "timeout" => script.timeout = self.positive(&inner).or(script.timeout),
+                "interval" => super::set(&mut script.interval, self.interval(&inner)),
+                "timeout" => script.timeout = self.interval(&inner).or(script.timeout),
                 "weight" => weight = self.weight(inner.at(), words),
                 "rise" => super::set(&mut script.rise, self.rounds(&inner)),
                 "fall" => super::set(&mut script.fall, self.rounds(&inner)),
@@ -280,18 +284,18 @@ impl Parser<'_> {
                 },
                 "weight" => weight = self.weight(inner.at(), words),
                 "quorum" => super::set(&mut process.quorum, self.rounds(&inner)),
-                "quorum_max" => super::set(&mut process.quorum_max, self.integer(&inner)),
+                "quorum_max" => super::set(&mut process.quorum_max, self.number(&inner)),
                 "delay" => {
-                    let span = self.timer(&inner).map(|span| span.value);
+                    let span = self.process_delay(&inner);
                     super::set(&mut process.fork_delay, span);
                     super::set(&mut process.terminate_delay, span);
                 }
                 "fork_delay" => {
-                    let span = self.timer(&inner).map(|span| span.value);
+                    let span = self.process_delay(&inner);
                     super::set(&mut process.fork_delay, span);
                 }
                 "terminate_delay" => {
-                    let span = self.timer(&inner).map(|span| span.value);
+                    let span = self.process_delay(&inner);
                     super::set(&mut process.terminate_delay, span);
                 }
                 "full_command" => process.full_command = true,

@@ -71,7 +71,8 @@ impl Validator<'_> {
             ("2", Family::V4) => Version::V2,
             ("3", Family::V4 | Family::V6) => Version::V3,
             ("2", Family::V6) => {
-                self.repair(written.at, "IPv6 needs version 3", "3 is used", "remove version");
+                let hint = "remove version, here and on the other hosts";
+                self.repair(written.at, "IPv6 needs version 3", "3 is used", hint);
                 Version::V3
             }
             (other, Family::V4) => {
