@@ -277,7 +277,7 @@ fn one_of_two_owners_gives_way() -> Result<()> {
     assert!(a.has_address("10.0.0.100")?, "it was there before");
     let problems = first.router(&a, ROUTER)?["problems"].to_string();
     assert!(problems.contains("gave way to 10.0.0.2, which also claims to own"), "{problems}");
-    assert!(problems.contains("`ip address del 10.0.0.100/PREFIX dev eth0`"), "{problems}");
+    assert!(problems.contains("`ip address del 10.0.0.100/24 dev eth0`"), "{problems}");
     assert!(!problems.contains("10.0.0.101"), "{problems}");
     // The address of the host outlives it all.
     second.stop()?;

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::Daemon;
-use super::addresses::Place;
 use crate::engine::election::is_long;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, RouterId, RouterView, State};
@@ -66,28 +65,36 @@ impl Daemon {
             State::Master => {
                 Some(format!("{other} also claims to own the addresses (priority 255); {mend}"))
             }
-            State::Backup => {
-                let own = self.places(id).into_iter().map(|(place, _)| place);
-                let own: Vec<Place> = own.filter(|place| self.interfaces.owns(*place)).collect();
-                Some(format!(
-                    "gave way to {other}, which also claims to own the addresses (priority 255); {mend}{}",
-                    self.still_answered(&own, other)
-                ))
-            }
+            State::Backup => Some(format!(
+                "gave way to {other}, which also claims to own the addresses (priority 255); {mend}{}",
+                self.still_answered(id, other)
+            )),
         }
     }
 
     /// The addresses of a backup that were on the interface before: taking those away because of a packet would let
     /// anybody cut the host off.
-    fn still_answered(&self, own: &[Place], other: IpAddr) -> String {
-        let Some(first) = own.first() else { return String::new() };
-        let named: Vec<String> = own.iter().map(|place| self.describe(*place)).collect();
-        let Place { address, ifindex } = first;
-        let dev = self.interfaces.get(*ifindex).map_or("?", |interface| &interface.name);
+    fn still_answered(&self, id: RouterId, other: IpAddr) -> String {
+        let (mut named, mut commands) = (Vec::new(), Vec::new());
+        for (place, _) in self.places(id) {
+            if self.interfaces.owns(place) {
+                named.push(self.describe(place));
+            }
+            let dev = self.interfaces.get(place.ifindex).map_or("?", |interface| &interface.name);
+            commands.extend(
+                self.interfaces
+                    .own_prefixes(place)
+                    .map(|prefix| format!("`ip address del {}/{prefix} dev {dev}`", place.address)),
+            );
+        }
+        if named.is_empty() {
+            return String::new();
+        }
         format!(
-            ". Until then this host still answers for {}, as {other} does: what others have added is not removed (`ip \
-             address del {address}/PREFIX dev {dev}` if it belongs to {other})",
-            named.join(", ")
+            ". Until then this host still answers for {}, as {other} does: what others have added is not removed ({} if \
+             it belongs to {other})",
+            named.join(", "),
+            commands.join(", ")
         )
     }
 }

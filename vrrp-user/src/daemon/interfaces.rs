@@ -274,8 +274,13 @@ impl Interfaces {
 
     /// Whether an address is the interface's own, put there by an administrator.
     pub fn owns(&self, place: Place) -> bool {
-        self.get(place.ifindex)
-            .is_some_and(|on| on.own.iter().any(|own| own.address == place.address))
+        self.own_prefixes(place).next().is_some()
+    }
+
+    /// The prefix lengths with which it is.
+    pub fn own_prefixes(&self, place: Place) -> impl Iterator<Item = u8> {
+        let own = self.get(place.ifindex).into_iter().flat_map(|on| &on.own);
+        own.filter(move |own| own.address == place.address).map(|own| own.prefix)
     }
 
     /// Whether an address is on its interface and known to be unique there, so that it can be sent from.
