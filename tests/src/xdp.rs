@@ -11,6 +11,13 @@ use crate::{Error, Host, Result};
 /// Commands of bpf(2), `enum bpf_cmd` in linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+const BPF_LINK_GET_NEXT_ID: libc::c_long = 31;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// A program of two instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +34,14 @@ impl EmptyProgram {
         match self {
             Self::Xdp => 6,
             Self::Classifier => 3,
+        }
+    }
+
+    /// `enum bpf_attach_type` in linux/bpf.h: a link takes only programs with the same one (`bpf_xdp_link_update`).
+    fn attach_type(self) -> u32 {
+        match self {
+            Self::Xdp => 37,
+            Self::Classifier => 0,
         }
     }
 
@@ -55,6 +70,8 @@ struct Load {
     kern_version: u32,
     prog_flags: u32,
     name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
 }
 
 /// The beginning of `union bpf_attr` for `BPF_OBJ_PIN`.
@@ -65,30 +82,133 @@ struct Pin {
     flags: u32,
 }
 
-/// Loads an empty program of this name, at most 15 characters, and pins it at a path in a bpffs.
-pub fn pin_empty_program(program: EmptyProgram, name: &str, path: &Path) -> Result<()> {
+/// The same for `BPF_LINK_GET_NEXT_ID`, `BPF_LINK_GET_FD_BY_ID` and `BPF_LINK_DETACH`: an ID or a descriptor.
+#[repr(C)]
+#[derive(Default)]
+struct One {
+    number: u32,
+    next_id: u32,
+    flags: u32,
+}
+
+/// The same for `BPF_LINK_CREATE`.
+#[repr(C)]
+#[derive(Default)]
+struct Create {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    relative_fd: u64,
+    expected_revision: u64,
+}
+
+/// The same for `BPF_LINK_UPDATE`.
+#[repr(C)]
+#[derive(Default)]
+struct Update {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+/// The same for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct GetInfo {
+    fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The same for `BPF_PROG_QUERY`.
+#[repr(C)]
+#[derive(Default)]
+struct Query {
+    target_ifindex: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    count: u32,
+    padding: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+/// `BPF_TCX_INGRESS`, `enum bpf_attach_type` in linux/bpf.h.
+const INGRESS: u32 = 46;
+/// Programs in a chain at most (`BPF_MPROG_MAX`, linux/bpf_mprog.h).
+const CHAIN: usize = 64;
+
+/// The beginning of `struct bpf_link_info`.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+}
+
+/// Loads an empty program of this name, at most 15 characters.
+fn load_empty_program(program: EmptyProgram, name: &str) -> Result<OwnedFd> {
     let (license, instructions) = (c"GPL", program.instructions());
     let mut load = Load {
         prog_type: program.program_type(),
         insn_cnt: 2,
         insns: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,
+        expected_attach_type: program.attach_type(),
         ..Load::default()
     };
     // The last octet stays zero.
     for (to, from) in load.name[..15].iter_mut().zip(name.bytes()) {
         *to = from;
     }
-    let fd = bpf(BPF_PROG_LOAD, &load).map_err(Error::io(format!("load {program:?}")))?;
+    let fd = bpf(BPF_PROG_LOAD, &mut load).map_err(Error::io(format!("load {program:?}")))?;
+    Ok(owned(fd))
+}
+
+/// Takes a descriptor that the kernel has just made.
+fn owned(fd: libc::c_long) -> OwnedFd {
     let fd = i32::try_from(fd).unwrap_or(-1);
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-    let program = unsafe { OwnedFd::from_raw_fd(fd) };
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
 
+fn number(fd: &OwnedFd) -> u32 {
+    u32::try_from(fd.as_raw_fd()).unwrap_or_default()
+}
+
+/// Loads an empty program of this name, at most 15 characters, and pins it at a path in a bpffs.
+pub fn pin_empty_program(program: EmptyProgram, name: &str, path: &Path) -> Result<()> {
+    let program_fd = load_empty_program(program, name)?;
     let name = CString::new(path.display().to_string())
         .map_err(|_| Error::Unexpected("a path with a NUL".into()))?;
-    let fd = u32::try_from(program.as_raw_fd()).unwrap_or_default();
-    let pin = Pin { pathname: name.as_ptr() as u64, fd, flags: 0 };
-    bpf(BPF_OBJ_PIN, &pin).map_err(Error::io(format!("pin {path:?}"))).map(drop)
+    let mut pin = Pin { pathname: name.as_ptr() as u64, fd: number(&program_fd), flags: 0 };
+    bpf(BPF_OBJ_PIN, &mut pin).map_err(Error::io(format!("pin {path:?}"))).map(drop)
+}
+
+/// The link by which a program is attached.
+fn link_of(program: u64) -> Result<OwnedFd> {
+    let mut next = One::default();
+    // The kernel writes the next ID behind the one that it is given, and fails after the last one.
+    while bpf(BPF_LINK_GET_NEXT_ID, &mut next).is_ok() {
+        next.number = next.next_id;
+        let mut by_id = One { number: next.number, ..One::default() };
+        // It may have gone meanwhile.
+        let Ok(fd) = bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id) else { continue };
+        let (fd, mut info) = (owned(fd), LinkInfo::default());
+        let info_len = u32::try_from(size_of::<LinkInfo>()).unwrap_or_default();
+        let mut get = GetInfo { fd: number(&fd), info_len, info: &raw mut info as u64 };
+        bpf(BPF_OBJ_GET_INFO_BY_FD, &mut get).map_err(Error::io("ask for a link"))?;
+        if u64::from(info.prog_id) == program {
+            return Ok(fd);
+        }
+    }
+    Err(Error::Unexpected(format!("no link of the program {program}")))
 }
 
 impl Host {
@@ -101,6 +221,82 @@ impl Host {
         fs::remove_file(&path).map_err(Error::io(format!("remove {path:?}")))
     }
 
+    /// Detaches the XDP program from `eth0`, whose link is somebody else's.
+    pub fn detach_xdp(&self) -> Result<()> {
+        let link = self.xdp_link()?;
+        let mut detach = One { number: number(&link), ..One::default() };
+        bpf(BPF_LINK_DETACH, &mut detach).map_err(Error::io("detach a link")).map(drop)
+    }
+
+    /// Puts a program called `foreign` that passes everything in place of the XDP program on `eth0`, by its link.
+    pub fn replace_xdp(&self) -> Result<()> {
+        let (link, program) = (self.xdp_link()?, load_empty_program(EmptyProgram::Xdp, "foreign")?);
+        let mut update =
+            Update { link_fd: number(&link), new_prog_fd: number(&program), ..Update::default() };
+        bpf(BPF_LINK_UPDATE, &mut update).map_err(Error::io("update a link")).map(drop)
+    }
+
+    /// Fills the chain of programs at the ingress of `eth0`, so that nobody else's fits in, for as long as the descriptors
+    /// live.
+    pub fn fill_ingress(&self) -> Result<Vec<OwnedFd>> {
+        let fill = || {
+            let target_ifindex =
+                nix::net::if_::if_nametoindex("eth0").map_err(Error::errno("eth0"))?;
+            let mut links = Vec::new();
+            loop {
+                // A program is in the chain once.
+                let program = load_empty_program(EmptyProgram::Classifier, "foreign")?;
+                let prog_fd = number(&program);
+                let mut create =
+                    Create { prog_fd, target_ifindex, attach_type: INGRESS, ..Create::default() };
+                match bpf(BPF_LINK_CREATE, &mut create) {
+                    Ok(fd) => links.push(owned(fd)),
+                    Err(error) if error.raw_os_error() == Some(libc::ERANGE) => return Ok(links),
+                    Err(error) => return Err(Error::io("attach to tc")(error)),
+                }
+            }
+        };
+        self.namespace().enter(fill)?
+    }
+
+    /// The IDs of the links of the programs at the ingress of `eth0`.
+    pub fn ingress_links(&self) -> Result<Vec<u32>> {
+        let (mut programs, mut links) = ([0_u32; CHAIN], [0_u32; CHAIN]);
+        let ask = || {
+            let target_ifindex =
+                nix::net::if_::if_nametoindex("eth0").map_err(Error::errno("eth0"))?;
+            let mut query = Query {
+                target_ifindex,
+                attach_type: INGRESS,
+                prog_ids: programs.as_mut_ptr() as u64,
+                count: u32::try_from(CHAIN).unwrap_or_default(),
+                link_ids: links.as_mut_ptr() as u64,
+                ..Query::default()
+            };
+            bpf(BPF_PROG_QUERY, &mut query).map_err(Error::io("ask for tc programs"))?;
+            Ok(query.count as usize)
+        };
+        let count = self.namespace().enter(ask)??;
+        Ok(links.into_iter().take(count).collect())
+    }
+
+    /// Detaches all programs from the ingress of `eth0`, whose links are somebody else's.
+    pub fn detach_ingress(&self) -> Result<()> {
+        for id in self.ingress_links()? {
+            let mut by_id = One { number: id, ..One::default() };
+            let link = bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id).map_err(Error::io("open a link"))?;
+            let link = owned(link);
+            let mut detach = One { number: number(&link), ..One::default() };
+            bpf(BPF_LINK_DETACH, &mut detach).map_err(Error::io("detach a link"))?;
+        }
+        Ok(())
+    }
+
+    fn xdp_link(&self) -> Result<OwnedFd> {
+        let program = self.xdp_program()?;
+        link_of(program.ok_or_else(|| Error::Unexpected("no XDP program on eth0".into()))?)
+    }
+
     /// The ID of the XDP program on `eth0`, if there is one.
     pub fn xdp_program(&self) -> Result<Option<u64>> {
         let text = self.ip(&["-json", "link", "show", "dev", "eth0"])?;
@@ -111,9 +307,10 @@ impl Host {
 }
 
 /// bpf(2).
-fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is a live `repr(C)` beginning of `union bpf_attr` of the given size, the kernel takes
-    // what is missing for zero, and its pointers are to data that the callers keep during the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attr, size_of::<T>()) };
+    // what is missing for zero, it may be written to, and its pointers are to data that the callers keep
+    // during the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

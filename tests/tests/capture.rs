@@ -1,9 +1,11 @@
 //! That advertisements are heard, whatever somebody does to the programs, maps and clocks that this takes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::fs;
 use std::time::Duration;
 
-use vrrp_tests::{Instance, Lab, Result, VrrpUser, pause};
+use nix::mount::{MntFlags, umount2};
+use vrrp_tests::{Error, Host, Instance, Lab, Result, VrrpUser, pause};
 
 /// More than any change takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -35,5 +37,158 @@ fn a_time_namespace_changes_nothing() -> Result<()> {
         backup.wait_state(&b, ROUTER, "MASTER", LONG)?;
         backup.stop()?;
     }
+    Ok(())
+}
+
+/// Two hosts that advertise ten times a second, a as the master.
+fn pair(lab: &Lab) -> Result<[(Host, VrrpUser); 2]> {
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let mut on_a = VrrpUser::start(&a, &conf(150))?;
+    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    let mut on_b = VrrpUser::start(&b, &conf(100))?;
+    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    Ok([(a, on_a), (b, on_b)])
+}
+
+/// How often programs of a host were taken away.
+fn lost(daemon: &VrrpUser, host: &Host) -> Result<u64> {
+    Ok(daemon.status(host)?["counters"]["capture_lost"].as_u64().unwrap())
+}
+
+/// Nobody tells that a link was detached, or has another program in it. Who does not hear for that reason must not
+/// become a second master, and hears again.
+#[test]
+fn a_program_that_somebody_takes_away_is_attached_again() -> Result<()> {
+    let lab = Lab::new()?;
+    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let ours = b.xdp_program()?;
+    for (times, take) in [(1, Host::detach_xdp as fn(&Host) -> Result<()>), (2, Host::replace_xdp)]
+    {
+        take(&b)?;
+        assert_ne!(b.xdp_program()?, ours);
+        lab.wait_until(LONG, "attached again", || {
+            Ok((b.xdp_program()? == ours && lost(&on_b, &b)? == times).then_some(()))
+        })?;
+        // Long enough to become master, had the silence until then been believed.
+        pause(Duration::from_secs(1))?;
+        let stats = on_b.router_stats(&b, ROUTER)?;
+        assert_eq!((&stats["became_master"], &stats["state"]), (&0.into(), &"BACKUP".into()));
+    }
+    assert!(on_b.log().contains("our program was detached by somebody else; it is attached again"));
+    assert!(on_b.log().contains("was replaced by another one (id "));
+
+    // A master is not woken by silence. It looks by itself, and when somebody asks for its status.
+    let ours = a.xdp_program()?;
+    a.detach_xdp()?;
+    lab.wait_until(LONG, "attached again", || Ok((a.xdp_program()? == ours).then_some(())))?;
+    assert_eq!(lost(&on_a, &a)?, 1);
+    assert_eq!(on_a.state(&a, ROUTER)?, "MASTER");
+    on_a.kill()?;
+    on_b.wait_state(&b, ROUTER, "MASTER", LONG)?;
+    on_b.stop()?;
+    Ok(())
+}
+
+/// The same where XDP is not to be had, and then with the next way to hear.
+#[test]
+fn there_is_another_way_when_the_place_is_taken() -> Result<()> {
+    let lab = Lab::new()?;
+    let [(_, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    lab.wait_until(LONG, "somebody else's program is there", || {
+        b.detach_xdp()?;
+        Ok(b.attach_foreign_xdp().ok())
+    })?;
+    let by_tc = |times| {
+        lab.wait_until(LONG, "captures by tc", || {
+            let tc = on_b.status(&b)?["interfaces"][0]["capture"] == "tc";
+            Ok((tc && !b.ingress_links()?.is_empty() && lost(&on_b, &b)? >= times).then_some(()))
+        })
+    };
+    by_tc(1)?;
+    let lost_before = lost(&on_b, &b)?;
+    b.detach_ingress()?;
+    by_tc(lost_before + 1)?;
+    assert_eq!(on_b.router_stats(&b, ROUTER)?["became_master"], 0);
+    on_a.kill()?;
+    on_b.wait_state(&b, ROUTER, "MASTER", LONG)?;
+    on_b.stop()?;
+    Ok(())
+}
+
+/// Somebody else's program stands where ours was, and there is no room for another way either.
+#[test]
+fn who_cannot_hear_is_in_fault_unless_it_is_master() -> Result<()> {
+    let lab = Lab::new()?;
+    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let mut full = Vec::new();
+    for host in [&a, &b] {
+        full.extend(host.fill_ingress()?);
+        // Taken at once: our own attempt may come first, as it does when this is lost.
+        lab.wait_until(LONG, "somebody else's program is there", || {
+            host.detach_xdp()?;
+            Ok(host.attach_foreign_xdp().ok())
+        })?;
+    }
+    on_b.wait_state(&b, ROUTER, "FAULT", LONG)?;
+    let problem = on_b.router(&b, ROUTER)?["problems"].to_string();
+    assert!(problem.contains("must not be master beside them"), "{problem}");
+    lab.wait_until(LONG, "the master says that it does not hear", || {
+        let said = on_a.router(&a, ROUTER)?["problems"].to_string();
+        Ok(said.contains("it stays master, and does not notice").then_some(()))
+    })?;
+    assert_eq!(on_a.state(&a, ROUTER)?, "MASTER");
+    assert_eq!(on_a.stats(&a)?["interfaces"][0]["capture"], serde_json::Value::Null);
+    assert!(a.has_address("10.0.0.100")?);
+
+    // Who is not master any more must hear like everybody else.
+    a.unplug()?;
+    on_a.wait_state(&a, ROUTER, "FAULT", LONG)?;
+    a.replug()?;
+    lab.wait_until(LONG, "it is known why", || {
+        let said = on_a.router(&a, ROUTER)?["problems"].to_string();
+        Ok(said.contains("must not be master beside them").then_some(()))
+    })?;
+    assert_eq!(on_a.state(&a, ROUTER)?, "FAULT");
+    for host in [&a, &b] {
+        host.ip(&["link", "set", "dev", "eth0", "xdp", "off"])?;
+    }
+    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    on_a.stop()?;
+    on_b.stop()?;
+    Ok(())
+}
+
+/// Others find the maps by the pins; the daemon does not.
+#[test]
+fn deleted_pins_are_made_again() -> Result<()> {
+    let lab = Lab::new()?;
+    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let bpffs = lab.bpffs();
+    let pins = |host: &Host| bpffs.join("vrrp-user").join(VrrpUser::instance(host));
+    let made_again = |daemon: &VrrpUser, host: &Host, times: u64| {
+        let all = ["SLOTS", "CONTROL", "EVENTS"].map(|name| pins(host).join(name));
+        lab.wait_until(LONG, "the pins are there", || {
+            Ok(all.iter().all(|pin| pin.exists()).then_some(()))
+        })?;
+        let status = daemon.status(host)?;
+        assert_eq!(status["counters"]["pins_lost"], times, "{status}");
+        assert_eq!(status["problems"], serde_json::Value::Null);
+        assert!(daemon.log().contains("had been removed; they are there again"));
+        // Once to BACKUP, and the master once more.
+        let stats = daemon.router_stats(host, ROUTER)?;
+        let changes = if stats["state"] == "MASTER" { 2 } else { 1 };
+        assert_eq!(stats["state_changes"], changes, "{stats}");
+        Ok::<_, Error>(stats["state"].clone())
+    };
+    fs::remove_file(pins(&a).join("SLOTS")).map_err(Error::io("remove a pin"))?;
+    fs::remove_dir_all(pins(&b)).map_err(Error::io("remove pins"))?;
+    assert_eq!(made_again(&on_a, &a, 1)?, "MASTER");
+    assert_eq!(made_again(&on_b, &b, 1)?, "BACKUP");
+    on_b.stop()?;
+    umount2(&bpffs, MntFlags::MNT_DETACH).map_err(Error::errno("unmount the bpffs"))?;
+    assert_eq!(made_again(&on_a, &a, 2)?, "MASTER");
+    on_a.stop()?;
+    assert!(!pins(&a).exists() && !pins(&b).exists());
     Ok(())
 }

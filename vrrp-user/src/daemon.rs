@@ -15,6 +15,7 @@ mod extras;
 mod followers;
 mod foreign;
 mod hear;
+mod hearing;
 pub mod history;
 mod interfaces;
 mod links;
@@ -24,6 +25,7 @@ mod notify;
 mod orders;
 mod pace;
 mod panics;
+mod pins;
 mod presence;
 pub mod reload;
 mod restore;
@@ -52,10 +54,12 @@ use vrrp_common::maps::{DAEMON_COUNTERS, RouterInfo};
 use self::addresses::{Addresses, Place};
 use self::announce::Forwarding;
 use self::delays::Delayed;
+use self::hearing::Hearing;
 use self::history::History;
 use self::interfaces::{Capture, Interfaces};
 use self::log_limit::LogLimit;
 use self::notify::Notifier;
+use self::pins::PinWatch;
 use self::reload::{Asked, Reloads};
 use self::router::Router;
 use self::routes::Belongings;
@@ -110,6 +114,10 @@ counters! {
         NetlinkOverrun = "netlink_overrun",
         /// An interface on which the XDP program could not be attached.
         AttachFailed = "attach_failed",
+        /// An XDP program of ours that somebody else detached or replaced.
+        CaptureLost = "capture_lost",
+        /// Pinned maps that somebody else removed.
+        PinsLost = "pins_lost",
         /// A route that the kernel refused to add.
         RouteAddFailed = "route_add_failed",
         /// A route that the kernel refused to remove.
@@ -154,6 +162,8 @@ struct Daemon {
     kernel: Kernel,
     interfaces: Interfaces,
     capture: capture::Settings,
+    hearing: Hearing,
+    pin_watch: PinWatch,
     addresses: Addresses,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     parting: BTreeMap<Place, AddressRequest>,
@@ -315,7 +325,12 @@ impl Daemon {
             };
             match report {
                 Ok(Report::Answers(answers)) => self.answered(answers),
-                Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
+                Ok(
+                    Report::Everything(..)
+                    | Report::Unknown(_)
+                    | Report::Events(_)
+                    | Report::Hooks(_),
+                ) => {}
                 Ok(Report::Closed) => {
                     self.remove_what_is_there().await;
                     break;
@@ -373,10 +388,13 @@ impl Daemon {
     fn timers(&mut self, now: Nanos) {
         if self.engine.master_down_due(now) {
             self.refresh_last_seen();
+            self.doubt_silence(now);
         }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
+        self.look_around(now);
+        self.look_at_pins(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.retry();

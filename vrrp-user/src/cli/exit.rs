@@ -42,7 +42,7 @@ fn by_kind(error: &io::Error) -> Exit {
 fn kernel(error: &bpf::Error) -> Exit {
     match error {
         bpf::Error::NotPermitted(_) | bpf::Error::Forbidden(_) => Exit::NoPermission,
-        bpf::Error::Pins { source, .. } => by_kind(source),
+        bpf::Error::Pins { source, .. } | bpf::Error::BpffsGone { source, .. } => by_kind(source),
         bpf::Error::MountBpffs(error) if error.kind() != io::ErrorKind::PermissionDenied => {
             Exit::Unavailable
         }

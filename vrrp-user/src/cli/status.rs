@@ -328,7 +328,7 @@ fn problems(status: &Status) -> Vec<String> {
         }
         Some(format!("{}: {error}", interface.name))
     });
-    named.chain(errors).collect()
+    status.problems.iter().cloned().chain(named).chain(errors).collect()
 }
 
 /// Everything about one router, for people.
@@ -644,6 +644,7 @@ mod tests {
             startup_delay_s: None,
             announcements_waiting: 0,
             reload: None,
+            problems: Vec::new(),
             always: Vec::new(),
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
             scripts: Vec::new(),

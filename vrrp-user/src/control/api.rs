@@ -141,6 +141,9 @@ pub struct Status {
     /// What came of the last reload; `null` before the first.
     #[serde(default)]
     pub reload: Option<LastReload>,
+    /// What is wrong with the daemon itself, and no router's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// What is there whoever is master.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub always: Vec<ExtraStatus>,

@@ -30,6 +30,10 @@ impl Daemon {
                 Action::Transition { router, from, to, cause, at } => {
                     self.transition(router, to, at);
                     self.note(Whom::Router(router), at, What::Transition { from, to, cause });
+                    if from == State::Master {
+                        // What a master may be without is missed now.
+                        self.evaluate_hearing(router);
+                    }
                     self.later.push_back(action);
                 }
                 Action::Notice { router, notice } => {

@@ -298,6 +298,14 @@ impl Interfaces {
 }
 
 impl Interface {
+    /// Whether advertisements can be received there, as far as is known.
+    pub fn hears(&self) -> bool {
+        match self.capture {
+            Capture::Attached(_) => true,
+            Capture::Detached | Capture::Failed(_) => false,
+        }
+    }
+
     /// The address to send from: the first one that is not virtual.
     pub fn source(&self) -> Option<Ipv4Addr> {
         self.own.iter().find_map(|own| match own.address {

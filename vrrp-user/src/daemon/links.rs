@@ -8,8 +8,8 @@ use super::addresses::Place;
 use super::interfaces::{Capture, Change, Interface};
 use super::router::RouterLink;
 use super::{Counter, Daemon};
-use crate::capture::{self as modes, CaptureMode, Facts};
-use crate::engine::types::{FaultCause, Link, RouterId};
+use crate::capture::{self as modes, CaptureMode, Facts, Plan};
+use crate::engine::types::{FaultCause, Link, RouterId, State};
 use crate::io::bpf::{self, Kernel, Vip};
 use crate::io::netlink::{self, InterfaceAddress, Report};
 use crate::io::{descriptors, timer};
@@ -80,6 +80,7 @@ impl Daemon {
                 }
             }
             Report::Answers(answers) => self.answered(answers),
+            Report::Hooks(seen) => self.hooks_seen(seen),
             Report::Closed => {}
         }
     }
@@ -123,12 +124,13 @@ impl Daemon {
                 self.addresses.interface_gone(ifindex);
                 self.delays.interface_gone(ifindex);
                 self.unannounced.forget(ifindex);
+                self.hearing.forget(ifindex);
+                self.hearing.fights.forget(&ifindex);
                 self.evaluate_on(ifindex);
                 self.track_interfaces(Some(ifindex));
             }
             Change::Interface { ifindex, gone: false } => {
-                let attached = |on: &Interface| matches!(on.capture, Capture::Attached(_));
-                let on = self.interfaces.get(ifindex).filter(|on| attached(on));
+                let on = self.interfaces.get(ifindex).filter(|on| on.hears());
                 if on.is_some_and(|on| !self.needs(&on.name)) {
                     self.detach(ifindex);
                 }
@@ -219,6 +221,13 @@ impl Daemon {
         }
     }
 
+    /// How an interface is to capture.
+    pub(super) fn capture_plan(&self, ifindex: u32) -> Plan {
+        let facts = Facts { tcx: self.kernel.has_tcx(), ..self.interfaces.facts(ifindex) };
+        let name = self.interfaces.get(ifindex).map_or("", |interface| &interface.name);
+        modes::plan(self.capture.best(name), facts)
+    }
+
     /// Attaches to an interface in the best mode that it takes, if routers need it and that is not done.
     pub(super) fn attach(&mut self, ifindex: u32) {
         let Some(interface) = self.interfaces.get(ifindex) else { return };
@@ -227,8 +236,7 @@ impl Daemon {
             return;
         }
         let before = interface.capture.clone();
-        let facts = Facts { tcx: self.kernel.has_tcx(), ..self.interfaces.facts(ifindex) };
-        let plan = modes::plan(self.capture.best(&name), facts);
+        let plan = self.capture_plan(ifindex);
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
         } else if let Some(shortage) = descriptors::shortage(1)
@@ -291,13 +299,15 @@ impl Daemon {
         if let (true, Some(source)) = (router.track_source, router.configured_source()) {
             self.tracked_sources.insert(source);
         }
+        // Who is master stays master: to leave an address without anybody helps nobody.
+        let needs_to_hear = self.engine.state(id) != Some(State::Master);
         let found = self.interfaces.by_name(&router.interface);
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
             Some((_, interface)) if !interface.up && !router.may_be_down => {
                 Link::Down(FaultCause::InterfaceDown)
             }
-            Some((_, interface)) if !matches!(interface.capture, Capture::Attached(_)) => {
+            Some((_, interface)) if needs_to_hear && !interface.hears() => {
                 Link::Down(FaultCause::NoCapture)
             }
             Some((ifindex, interface)) => match router.source(interface) {

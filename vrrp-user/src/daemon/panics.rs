@@ -119,7 +119,12 @@ impl Daemon {
                         }
                     }
                 }
-                Ok(Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {}
+                Ok(
+                    Report::Everything(..)
+                    | Report::Unknown(_)
+                    | Report::Events(_)
+                    | Report::Hooks(_),
+                ) => {}
                 Ok(Report::Closed) | Err(_) => break,
             }
         }

@@ -5,6 +5,7 @@
 //! next retry, and said so.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
@@ -40,15 +41,21 @@ struct Removals {
     fought: Option<Nanos>,
 }
 
-/// Who had something taken away. `None` is what is there whoever is master.
-#[derive(Debug, Default)]
-pub struct Fights {
-    of: HashMap<Option<RouterId>, Removals>,
+/// Who had something taken away: a router, an interface.
+#[derive(Debug)]
+pub struct Fights<Of> {
+    of: HashMap<Of, Removals>,
 }
 
-impl Fights {
+impl<Of> Default for Fights<Of> {
+    fn default() -> Self {
+        Self { of: HashMap::new() }
+    }
+}
+
+impl<Of: Eq + Hash> Fights<Of> {
     /// Something was taken away, and is to be put back.
-    pub fn removed(&mut self, of: Option<RouterId>, now: Nanos) -> When {
+    pub fn removed(&mut self, of: Of, now: Nanos) -> When {
         let removals = self.of.entry(of).or_insert(Removals {
             since: now,
             recent: 0,
@@ -71,22 +78,32 @@ impl Fights {
         When::Later { news }
     }
 
-    /// The router is gone.
-    pub fn forget(&mut self, of: Option<RouterId>) {
-        self.of.remove(&of);
+    /// It is gone.
+    pub fn forget(&mut self, of: &Of) {
+        self.of.remove(of);
     }
 
     /// How often something was taken away.
-    pub fn removals(&self, of: Option<RouterId>) -> u64 {
-        self.of.get(&of).map_or(0, |removals| removals.all)
+    pub fn removals(&self, of: &Of) -> u64 {
+        self.of.get(of).map_or(0, |removals| removals.all)
     }
 
-    /// What is to be said about a fight that goes on.
-    pub fn problem(&self, of: Option<RouterId>, now: Nanos) -> Option<String> {
-        let removals = self.of.get(&of)?;
-        let Removals { last, all, fought, .. } = *removals;
+    /// A fight that goes on: how often something was taken away, and how long ago the last time was.
+    pub fn going_on(&self, of: &Of, now: Nanos) -> Option<(u64, Nanos)> {
+        let Removals { last, all, fought, .. } = *self.of.get(of)?;
         fought.filter(|fought| now < *fought + OVER)?;
-        let ago = (now - last).as_secs_f64();
+        Some((all, now - last))
+    }
+}
+
+/// Who has addresses, routes and rules. `None` is what is there whoever is master.
+pub type Belonging = Option<RouterId>;
+
+impl Fights<Belonging> {
+    /// What is to be said about a fight that goes on.
+    pub fn problem(&self, of: Belonging, now: Nanos) -> Option<String> {
+        let (all, ago) = self.going_on(&of, now)?;
+        let ago = ago.as_secs_f64();
         Some(format!(
             "another program keeps removing what belongs here: {all} times, the last one {ago:.0} s ago; it is put \
              back every few seconds (`ip monitor address route rule` shows what happens; see \"When something is \
@@ -114,7 +131,7 @@ mod tests {
         assert!(fights.problem(router, at(104)).unwrap().contains("7 times, the last one 2 s ago"));
         // The next period has a burst of its own.
         assert_eq!(fights.removed(router, at(111)), When::Now);
-        assert_eq!(fights.removals(router), 8);
+        assert_eq!(fights.removals(&router), 8);
         assert_eq!(fights.problem(router, at(163)), None);
         for _ in 0..BURST {
             fights.removed(router, at(200));

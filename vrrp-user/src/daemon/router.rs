@@ -354,11 +354,11 @@ impl Router {
         self.family == Family::V6 && self.link == Some(Link::Down(FaultCause::NoAddress))
     }
 
-    /// What is wrong with its interface, and what to do.
+    /// What is wrong with its interface, and what to do. That it cannot hear there is [`super::hearing`]'s.
     pub fn link_problem(&self) -> Option<String> {
         let interface = &self.interface;
         match self.link? {
-            Link::Up(_) => None,
+            Link::Up(_) | Link::Down(FaultCause::NoCapture) => None,
             Link::Down(FaultCause::InterfaceMissing) => Some(format!(
                 "interface {interface} (line {} of the configuration) does not exist; waiting for it \
                  (`ip link` lists what there is)",
@@ -385,9 +385,6 @@ impl Router {
                     "interface {interface} does not have the source address {source}; waiting for it \
                      (`ip address add {source}/PREFIX dev {interface}`)"
                 ))
-            }
-            Link::Down(FaultCause::NoCapture) => {
-                Some(format!("no advertisement can be received on {interface}"))
             }
             Link::Down(FaultCause::AdvertExceedsMtu { length, mtu }) => Some(format!(
                 "its advertisement with {} addresses is {length} bytes long, but interface {interface} has an MTU of \

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::addresses::{Place, Request};
 use super::extras::{Extras, Handle, Object, Standing, Vanished};
 use super::interfaces::Interfaces;
-use super::restore::{Fights, When};
+use super::restore::{Belonging, Fights, When};
 use super::router;
 use super::{Counter, Daemon};
 use crate::config::model::{self, Config, Fixed, OnLost};
@@ -23,7 +23,7 @@ pub struct Belongings {
     /// Routers that put back what is removed.
     restoring: HashSet<RouterId>,
     /// Who removes what, and how often.
-    pub fights: Fights,
+    pub fights: Fights<Belonging>,
     fixed: Fixed,
     promote: Vec<Arc<str>>,
 }

@@ -62,6 +62,7 @@ impl Unannounced {
 
 impl Daemon {
     pub(super) fn send_advert(&mut self, id: RouterId, priority: Priority) {
+        self.hearing.master();
         let Self { routers, queue, idents, tx, .. } = self;
         let sent = routers[id.0 as usize].advertise(
             priority,

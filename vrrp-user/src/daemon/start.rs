@@ -13,12 +13,14 @@ use vrrp_common::maps::{ABI_VERSION, Control};
 use super::addresses::Addresses;
 use super::announce::Forwarding;
 use super::delays::Delayed;
+use super::hearing::Hearing;
 use super::history::History;
 use super::interfaces::Interfaces;
 use super::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use super::log_limit::LogLimit;
 use super::notify::Notifier;
 use super::panics;
+use super::pins::PinWatch;
 use super::reload::{self, Reloads, Serving, Watched};
 use super::router::Router;
 use super::routes::Belongings;
@@ -389,6 +391,8 @@ impl Daemon {
             tracked_sources: BTreeSet::new(),
             interfaces: Interfaces::new(virtual_addresses),
             capture,
+            hearing: Hearing::default(),
+            pin_watch: PinWatch::default(),
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
             foreign: BTreeMap::new(),
@@ -428,7 +432,7 @@ impl Daemon {
         match daemon.netlink.next().await {
             Report::Everything(links, addresses) => daemon.listed(links, &addresses),
             Report::Unknown(error) => return Err(error.into()),
-            Report::Events(_) | Report::Answers(_) | Report::Closed => {
+            Report::Events(_) | Report::Answers(_) | Report::Hooks(_) | Report::Closed => {
                 return Err(netlink::Error::NoAnswer.into());
             }
         }
@@ -442,7 +446,9 @@ impl Daemon {
                 log::info!(
                     "{place}: waits for duplicate address detection of the link-local address"
                 );
-            } else if let Some(problem) = daemon.router(id).link_problem() {
+                continue;
+            }
+            for problem in daemon.link_problems(id) {
                 log::error!("{}: {problem}", daemon.router(id).place());
             }
         }

@@ -82,6 +82,8 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Status {
+        self.look_if_stale(timer::now());
+        self.mend_pins();
         let Routers { routers, more } = self.part(0);
         Status {
             schema: SCHEMA,
@@ -96,6 +98,7 @@ impl Daemon {
             startup_delay_s: self.startup_delay(timer::now()).map(|left| left.as_secs_f64()),
             announcements_waiting: self.delays.announcements(),
             reload: self.reloads.last().cloned(),
+            problems: self.pin_problem().into_iter().collect(),
             always: self.belongings.book.fixed().map(|it| self.extra_status(&it)).collect(),
             counters: self.counters(),
             // The control thread has them.
@@ -244,8 +247,7 @@ impl Daemon {
 
     /// What is wrong with a router at the moment.
     fn problems(&self, id: RouterId, state: State, since: Nanos) -> Vec<String> {
-        let router = self.router(id);
-        let mut problems: Vec<String> = router.link_problem().into_iter().collect();
+        let mut problems = self.link_problems(id);
         problems.extend(self.fault_words(id));
         problems.extend(self.disabled_words(id));
         problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
@@ -303,7 +305,7 @@ impl Daemon {
             timers: timers.collect(),
             extras: self.belongings.book.of(id).map(|it| self.extra_status(&it)).collect(),
             on_address_lost: self.belongings.policy(id).name().to_owned(),
-            removed_by_others: self.belongings.fights.removals(Some(id)),
+            removed_by_others: self.belongings.fights.removals(&Some(id)),
             address_list_mismatches: self.engine.view(id)?.address_list_mismatches,
             history: history.collect(),
         })

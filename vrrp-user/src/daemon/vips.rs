@@ -42,7 +42,10 @@ impl Daemon {
                     }
                 }
                 Report::Closed => return Err(netlink::Error::NoAnswer.into()),
-                report @ (Report::Everything(..) | Report::Unknown(_) | Report::Events(_)) => {
+                report @ (Report::Everything(..)
+                | Report::Unknown(_)
+                | Report::Events(_)
+                | Report::Hooks(_)) => {
                     self.reported(report);
                 }
             }

@@ -74,6 +74,8 @@ pub enum Event<'a> {
     Yield(RouterId),
     /// Another host claims one of its addresses, or does so no more.
     Contested(bool),
+    /// It could not hear until now.
+    Deaf,
     /// The configuration of the router changed.
     Reconfigured(&'a RouterSpec),
     /// The router stops, for this reason.
@@ -272,6 +274,15 @@ impl Router {
         &self.deadlines
     }
 
+    /// Lets the master-down timer fire at another time if it fires at one of these. Whether it does.
+    pub fn move_master_down(&mut self, which: impl Fn(Nanos) -> bool, to: Nanos) -> bool {
+        let moves = self.deadlines.get(Timer::MasterDown).is_some_and(which);
+        if moves {
+            self.deadlines.set(Timer::MasterDown, to);
+        }
+        moves
+    }
+
     /// Touches what an advertisement needs. The number means nothing.
     pub fn peek(&self) -> u8 {
         self.priority.0
@@ -433,6 +444,16 @@ impl Router {
                 }
             }
             (State::Init | State::Master | State::Fault, Event::Heard(_)) => {}
+
+            // Not in the RFC: what could not be heard is no silence. Never sooner than without that.
+            (State::Backup, Event::Deaf) => {
+                self.heard = self.heard.max(now);
+                self.wants = false;
+                let due = self.deadlines.get(Timer::MasterDown).unwrap_or(now);
+                let listened = now + self.master_down_interval();
+                self.deadlines.set(Timer::MasterDown, due.max(listened));
+            }
+            (State::Init | State::Master | State::Fault, Event::Deaf) => {}
 
             // RFC 9568 section 6.4.2: Active_Down_Timer fires.
             (State::Backup, Event::Timer(Timer::MasterDown)) if self.spec.group.is_some() => {

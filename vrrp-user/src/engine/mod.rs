@@ -260,6 +260,34 @@ impl Engine {
         self.timers.any_due(now, Timer::MasterDown)
     }
 
+    /// The backups whose master-down timers are due.
+    pub fn master_downs_due(&self, now: Nanos) -> Vec<RouterId> {
+        self.timers.due(now, Timer::MasterDown)
+    }
+
+    /// Whether a backup would have heard its master is not known: its master-down timer, if it is due at `now`, fires
+    /// at `until`, unless something is heard until then or [`Self::resume_master_down`] is called.
+    pub fn postpone_master_down(&mut self, now: Nanos, id: RouterId, until: Nanos) {
+        self.move_master_down(id, |due| due <= now, until);
+    }
+
+    /// It would have heard it: a master-down timer that was postponed until then is due at `now`.
+    pub fn resume_master_down(&mut self, now: Nanos, id: RouterId, until: Nanos) {
+        self.move_master_down(id, |due| due == until, now);
+    }
+
+    fn move_master_down(&mut self, id: RouterId, which: impl Fn(Nanos) -> bool, to: Nanos) {
+        let Some(Some(router)) = self.routers.get_mut(id.0 as usize) else { return };
+        if router.move_master_down(which, to) {
+            self.timers.set(id, router.deadlines().first());
+        }
+    }
+
+    /// The router could not hear for a while, and can again.
+    pub fn handle_deaf(&mut self, now: Nanos, id: RouterId) {
+        self.dispatch(now, id, Event::Deaf);
+    }
+
     /// Fires every timer that is due. Afterwards [`Self::poll_timeout`] lies after `now`.
     pub fn handle_timeout(&mut self, now: Nanos) {
         if now >= self.starts_at {

@@ -386,6 +386,53 @@ fn a_timer_that_another_one_moved_does_not_fire_too() {
     );
 }
 
+/// Whether the master was silent or the interface deaf is found out while the timer is due.
+#[test]
+fn a_doubted_silence_is_believed_later_or_never() {
+    let (id, other, begin) = (RouterId(0), RouterId(1), Nanos::from_secs(1));
+    let mut engine = Engine::new();
+    for id in [id, other] {
+        engine.add_router(id, RouterSpec { interval: AdvertInterval::Secs(1), ..router(100) });
+        engine.handle_link(begin, id, Link::Up(ip(1)));
+    }
+    let due = begin + Nanos(3_609_375_000);
+    assert_eq!(engine.master_downs_due(due - Nanos(1)), []);
+    assert_eq!(engine.master_downs_due(due), [id, other]);
+    let until = due + Nanos::from_millis(100);
+    engine.postpone_master_down(due, id, until);
+    engine.handle_timeout(due);
+    assert_eq!((engine.state(id), engine.state(other)), (Some(State::Backup), Some(State::Master)));
+    assert_eq!(engine.master_downs_due(until - Nanos(1)), []);
+    // Another time than that for which it waits.
+    engine.resume_master_down(due, id, until + Nanos(1));
+    assert_eq!(engine.master_downs_due(due), []);
+    // It was silent.
+    let mut silent = engine;
+    let answered = due + Nanos::from_millis(1);
+    silent.resume_master_down(answered, id, until);
+    silent.handle_timeout(answered);
+    assert_eq!(silent.state(id), Some(State::Master));
+    // A master has no such timer.
+    silent.postpone_master_down(until, id, until);
+    silent.handle_deaf(until, id);
+    assert_eq!(silent.state(id), Some(State::Master));
+}
+
+#[test]
+fn what_could_not_be_heard_is_no_silence() {
+    let (id, begin) = (RouterId(0), Nanos::from_secs(1));
+    let mut engine = Engine::new();
+    engine.add_router(id, RouterSpec { interval: AdvertInterval::Secs(1), ..router(100) });
+    engine.handle_link(begin, id, Link::Up(ip(1)));
+    let span = Nanos(3_609_375_000);
+    let again = begin + span - Nanos(1);
+    engine.handle_deaf(again, id);
+    engine.handle_timeout(again + span - Nanos(1));
+    assert_eq!(engine.state(id), Some(State::Backup));
+    engine.handle_timeout(again + span);
+    assert_eq!(engine.state(id), Some(State::Master));
+}
+
 #[test]
 fn unknown_routers_are_ignored() {
     let mut engine = Engine::new();

@@ -167,11 +167,7 @@ impl Queue {
 
     /// Those whose deadline is the earliest one and who wait together, in the order in which they fire.
     pub fn together(&self) -> impl Iterator<Item = RouterId> {
-        let first = self.heap.first().map(|entry| entry.first);
-        let next = move |router: &RouterId| {
-            Some(self.place(*router).after).filter(|next| Some(*next) != first)
-        };
-        std::iter::successors(first, next)
+        self.heap.first().into_iter().flat_map(|entry| self.ring(entry.first))
     }
 
     /// Whether such a timer is the next one of any router, and due.
@@ -187,6 +183,28 @@ impl Queue {
                 && (entry.timer == timer
                     || children.into_iter().any(|child| self.any_due_below(child, now, timer)))
         })
+    }
+
+    /// The routers whose next timer is such a one, and due.
+    pub fn due(&self, now: Nanos, timer: Timer) -> Vec<RouterId> {
+        let (mut found, mut below) = (Vec::new(), vec![0]);
+        while let Some(index) = below.pop() {
+            let Some(entry) = self.heap.get(index).filter(|entry| entry.at <= now) else {
+                continue;
+            };
+            below.extend(CHILDREN * index + 1..=CHILDREN * index + CHILDREN);
+            if entry.timer == timer {
+                found.extend(self.ring(entry.first));
+            }
+        }
+        found
+    }
+
+    /// A router that stands for an entry, and those behind it.
+    fn ring(&self, first: RouterId) -> impl Iterator<Item = RouterId> {
+        let next =
+            move |router: &RouterId| Some(self.place(*router).after).filter(|next| *next != first);
+        std::iter::successors(Some(first), next)
     }
 
     /// Another deadline for the first router of an entry.

@@ -3,6 +3,7 @@
 //! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
+mod pins;
 pub(super) mod vips;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
+use netlink_packet_route::link::LinkMessage;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
@@ -36,6 +37,7 @@ use vrrp_common::maps::{
 };
 use vrrp_common::report::{self, MasterSeen, ReportFilter};
 
+pub use self::pins::Pins;
 pub use self::vips::Vip;
 use self::vips::Vips;
 use super::reader::Reader;
@@ -44,7 +46,7 @@ use super::table::Table;
 use crate::capture::{CaptureMode, Choice, Plan};
 use crate::control::PINS;
 use crate::io::capability;
-use crate::io::netlink::once;
+use crate::io::netlink::{self, Hook, HookPoint, once};
 use crate::wire::family::to_field;
 
 /// The compiled kernel side.
@@ -96,6 +98,18 @@ pub enum Error {
          mount -t bpf bpf {SYSTEM_BPFFS}"
     )]
     MountBpffs(#[source] io::Error),
+    /// It was mounted when the daemon started.
+    #[error(
+        "the bpffs at {dir} is not mounted any more, and mounting it again failed ({source}); do it by hand: mount -t bpf \
+         bpf {dir}",
+        dir = .dir.display()
+    )]
+    BpffsGone {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file or directory for the pins.
     #[error("{}", .path.display())]
     Pins {
@@ -270,7 +284,6 @@ pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
 pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
-    let on_bpffs = |dir: &Path| statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
     // Where the daemon has a user of its own, only our directory of the system's bpffs is put where it can reach it.
     let is_bpffs = |dir: &Path| on_bpffs(dir) || on_bpffs(&dir.join(PINS));
     if let Some(dir) = dir {
@@ -278,6 +291,10 @@ pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
     }
     let found = [SYSTEM_BPFFS, OWN_BPFFS].map(Path::new).into_iter().find(|dir| is_bpffs(dir));
     found.map(Path::to_owned).ok_or(Error::NoBpffs)
+}
+
+fn on_bpffs(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
 }
 
 /// How many entries the maps have.
@@ -362,6 +379,8 @@ struct Attached {
     /// What was planned when it was attached.
     plan: Plan,
     choice: Choice,
+    /// [`Hook::serial`].
+    serial: u64,
     /// None where the kernel could not attach it: then what leaves is not counted.
     egress: Option<SchedClassifierLinkId>,
 }
@@ -376,7 +395,7 @@ enum Ingress {
 /// [`Reader`].
 pub struct Kernel {
     ebpf: Ebpf,
-    pins: PathBuf,
+    pins: Pins,
     routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
     vips: Vips,
     peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
@@ -389,6 +408,11 @@ pub struct Kernel {
     source_key: u64,
     sizes: Sizes,
     links: BTreeMap<u32, Attached>,
+    /// How often a program was attached.
+    attachments: u64,
+    /// The kernel's numbers of the XDP program and of the tc ingress program.
+    xdp_id: u32,
+    ingress_id: u32,
     /// Whether the egress program is loaded and, as far as we know, can be attached.
     counts_egress: bool,
     /// Whether the kernel attaches tc programs by links.
@@ -449,12 +473,21 @@ impl Kernel {
             loader.map_pin_path(name, pins.join(name));
         }
         let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-        xdp(&mut ebpf)?.load().map_err(refused(XDP_PROGRAM))?;
+        let program = xdp(&mut ebpf)?;
+        program.load().map_err(refused(XDP_PROGRAM))?;
+        let xdp_id = program.info().map_err(|error| Error::Program(Box::new(error)))?.id();
         let refused = load_tc(egress(&mut ebpf)?, EGRESS_PROGRAM)?;
         if let Some(error) = &refused {
             log::warn!("{NOT_COUNTED}: {}", chain(error));
         }
         let tc_refused = load_tc(ingress(&mut ebpf)?, INGRESS_PROGRAM)?;
+        let ingress_id = match &tc_refused {
+            None => {
+                let info = ingress(&mut ebpf)?.info();
+                info.map_err(|error| Error::Program(Box::new(error)))?.id()
+            }
+            Some(_) => 0,
+        };
         let tcx = has_tcx()?;
         if !tcx && refused.is_none() {
             log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
@@ -472,9 +505,12 @@ impl Kernel {
             events: Some(take(&mut ebpf, EVENTS)?),
             ebpf,
             source_key,
-            pins: pins.to_owned(),
+            pins: Pins::open(pins)?,
             sizes,
             links: BTreeMap::new(),
+            attachments: 0,
+            xdp_id,
+            ingress_id,
             counts_egress: refused.is_none() && tcx,
             tcx,
             tc_refused: tc_refused.map(|error| chain(&error)),
@@ -518,7 +554,7 @@ impl Kernel {
     ///
     /// Those of [`Reader::open`].
     pub fn reader(&self) -> Result<Reader, Error> {
-        Reader::open(&self.pins)
+        Reader::open(self.pins.dir())
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
@@ -589,9 +625,7 @@ impl Kernel {
                 Ok(ingress) => {
                     self.detach(ifindex)?;
                     let egress = self.attach_egress(ifname);
-                    let (plan, choice) = (plan.clone(), choice);
-                    let attached = Attached { ingress, plan, choice: choice.clone(), egress };
-                    self.links.insert(ifindex, attached);
+                    self.attached(ifindex, ingress, plan.clone(), choice.clone(), egress);
                     return Ok(choice);
                 }
                 Err(why) if failures.contains(&why) => {}
@@ -599,6 +633,19 @@ impl Kernel {
             }
         }
         Err(Error::Attach { ifname: ifname.into(), why: failures.join("; ") })
+    }
+
+    fn attached(
+        &mut self,
+        ifindex: u32,
+        ingress: Ingress,
+        plan: Plan,
+        choice: Choice,
+        egress: Option<SchedClassifierLinkId>,
+    ) {
+        self.attachments += 1;
+        let serial = self.attachments;
+        self.links.insert(ifindex, Attached { ingress, plan, choice, serial, egress });
     }
 
     /// Attaches in one mode, or says why not.
@@ -641,7 +688,7 @@ impl Kernel {
             Err(error) if errno(&error) == Some(libc::EEXIST) => {}
             Err(error) => return Err(refused(&error)),
         }
-        let (priority, handle) = (FILTER_PRIORITY, filter_handle(&self.pins));
+        let (priority, handle) = (FILTER_PRIORITY, filter_handle(self.pins.dir()));
         let options = TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None });
         program
             .attach_with_options(ifname, TcAttachType::Ingress, options)
@@ -650,12 +697,74 @@ impl Kernel {
 
     /// Removes the filter that a daemon of this instance left on an interface when it was killed: without tcx, it stays.
     fn remove_left_filter(&self, ifname: &str) {
-        let handle = filter_handle(&self.pins);
+        let handle = filter_handle(self.pins.dir());
         let ingress = TcAttachType::Ingress;
         let left = SchedClassifierLink::attached(ifname, ingress, FILTER_PRIORITY, handle, None);
         if left.is_ok_and(|left| left.detach().is_ok()) {
             log::info!("{ifname}: removed the tc program of a daemon that was killed");
         }
+    }
+
+    /// What must be on an interface for advertisements to be received there, as far as it was attached and the kernel can
+    /// be asked for it.
+    pub fn hook(&self, ifindex: u32) -> Option<Hook> {
+        self.hook_of(ifindex, self.links.get(&ifindex)?)
+    }
+
+    /// All of these, by ascending interfaces from that one on.
+    pub fn hooks(&self, from: u32) -> impl Iterator<Item = Hook> {
+        let links = self.links.range(from..);
+        links.filter_map(|(ifindex, attached)| self.hook_of(*ifindex, attached))
+    }
+
+    fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
+        let (at, program) = match attached.ingress {
+            Ingress::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
+            Ingress::Tc(_) if self.tcx => (HookPoint::Tcx, self.ingress_id),
+            Ingress::Tc(_) => return None,
+        };
+        Some(Hook { ifindex, at, program, serial: attached.serial })
+    }
+
+    /// Puts a program back where somebody else has replaced or detached it, in the first mode of the plan that the
+    /// interface takes now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach`]; then nothing is attached.
+    pub fn attach_again(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        plan: &Plan,
+    ) -> Result<Choice, Error> {
+        let Some(Attached { ingress, plan: planned, choice, egress, .. }) =
+            self.links.remove(&ifindex)
+        else {
+            return self.attach(ifindex, ifname, plan);
+        };
+        // A link of ours with another program in it takes ours again without a gap; one that was detached is closed by this.
+        let replaced = match ingress {
+            Ingress::Xdp(link) => {
+                let program = xdp(&mut self.ebpf)?;
+                let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
+                link.map(Ingress::Xdp)
+            }
+            Ingress::Tc(link) => {
+                let program = self::ingress(&mut self.ebpf)?;
+                let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
+                link.map(Ingress::Tc)
+            }
+        };
+        if let Ok(ingress) = replaced {
+            self.attached(ifindex, ingress, planned, choice.clone(), egress);
+            return Ok(choice);
+        }
+        if let Some(link) = egress {
+            // It may be gone as well.
+            let _ = self::egress(&mut self.ebpf)?.detach(link);
+        }
+        self.attach(ifindex, ifname, plan)
     }
 
     /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
@@ -954,13 +1063,24 @@ impl Kernel {
     ///
     /// [`Error::Pins`].
     pub fn unpin(&self) -> Result<(), Error> {
-        remove_pins(&self.pins)?;
-        match fs::remove_dir(&self.pins) {
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
-                Err(Error::pins(&self.pins)(error))
+        let dir = self.pins.dir();
+        remove_pins(dir)?;
+        match fs::remove_dir(dir) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                ) =>
+            {
+                Err(Error::pins(dir)(error))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The pins of the maps.
+    pub fn pins(&mut self) -> &mut Pins {
+        &mut self.pins
     }
 }
 
@@ -1072,22 +1192,30 @@ fn cpus() -> Result<usize, Error> {
 
 /// Who is in the way of an XDP program, as far as the kernel tells.
 fn occupant(ifindex: u32) -> String {
-    match xdp_program(ifindex) {
+    match xdp_program_id(ifindex) {
         // Then a device above has one, and below it none is permitted any more.
         None => "XDP is taken by a program on a device above".to_owned(),
-        Some((id, Some(name))) => format!("XDP is taken by another program (id {id}, {name})"),
-        Some((id, None)) => format!("XDP is taken by another program (id {id})"),
+        Some(id) => format!("XDP is taken by another program ({})", program_name(id)),
     }
+}
+
+/// A program's number, and its name where we may ask for it.
+pub fn program_name(id: u32) -> String {
+    match name_of(id) {
+        Some(name) => format!("id {id}, {name}"),
+        None => format!("id {id}"),
+    }
+}
+
+fn name_of(id: u32) -> Option<String> {
+    let program = loaded_programs().flatten().find(|program| program.id() == id)?;
+    program.name_as_str().map(str::to_owned)
 }
 
 /// Number of the XDP program on an interface, whosever it is, and its name where we may ask for it.
 pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
     let id = xdp_program_id(ifindex)?;
-    let name = loaded_programs()
-        .flatten()
-        .find(|program| program.id() == id)
-        .and_then(|program| program.name_as_str().map(str::to_owned));
-    Some((id, name))
+    Some((id, name_of(id)))
 }
 
 /// What a kernel does with the programs.
@@ -1151,15 +1279,7 @@ fn not_loaded(error: EbpfError) -> Error {
 
 /// Asks rtnetlink which XDP program an interface runs.
 fn xdp_program_id(ifindex: u32) -> Option<u32> {
-    for attribute in link(ifindex)?.attributes {
-        let LinkAttribute::Xdp(xdp) = attribute else { continue };
-        for attribute in xdp {
-            if let LinkXdp::ProgId(id) = attribute {
-                return Some(id);
-            }
-        }
-    }
-    None
+    netlink::xdp_programs(&link(ifindex)?).next()
 }
 
 /// What rtnetlink says of an interface.

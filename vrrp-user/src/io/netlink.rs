@@ -5,6 +5,7 @@
 
 mod batch;
 mod extra;
+mod hooks;
 pub(super) mod once;
 mod record;
 
@@ -35,6 +36,9 @@ use tokio::sync::{mpsc, oneshot};
 use self::batch::BATCH;
 pub use self::batch::Batch;
 pub use self::extra::{RouteKey, RouteRequest, RouteSeen, RuleKey};
+use self::hooks::Inspector;
+pub(super) use self::hooks::xdp_programs;
+pub use self::hooks::{Hook, HookPoint, HookState, Look};
 use self::record::Record;
 use super::sched;
 use crate::config::model::{AddressFlags, Rule, Scheduling};
@@ -273,6 +277,8 @@ pub enum Report {
     Events(Vec<Event>),
     /// Answers, in the order of the requests.
     Answers(Vec<Answer>),
+    /// How our programs are on interfaces, as [`Look`] asked.
+    Hooks(Vec<(Hook, HookState)>),
     /// The thread has ended; nothing more will come.
     Closed,
 }
@@ -301,6 +307,7 @@ pub fn mtu(name: &str) -> Option<u32> {
 /// The thread's other end.
 pub struct Netlink {
     asks: mpsc::UnboundedSender<Ask>,
+    looks: mpsc::UnboundedSender<Look>,
     reports: mpsc::UnboundedReceiver<Report>,
     thread: libc::pid_t,
 }
@@ -315,6 +322,7 @@ impl Netlink {
     pub async fn open(scheduling: Scheduling, runtime_dir: &Path) -> Result<Self, Error> {
         let record = Record::path(runtime_dir);
         let (asks, asked) = mpsc::unbounded_channel();
+        let (looks, to_look) = mpsc::unbounded_channel();
         let (report, reports) = mpsc::unbounded_channel();
         let (opened, open) = oneshot::channel();
         let serve = move || {
@@ -326,7 +334,7 @@ impl Netlink {
                 Err(error) => return drop(opened.send(Err(Error::Open(error)))),
             };
             runtime.block_on(async {
-                let worker = Worker::open(asked, report, record);
+                let worker = Worker::open(asked, to_look, report, record);
                 let (worker, result) = match worker {
                     Ok(worker) => (Some(worker), Ok(nix::unistd::gettid().as_raw())),
                     Err(error) => (None, Err(error)),
@@ -338,7 +346,7 @@ impl Netlink {
         };
         thread::Builder::new().name("netlink".to_owned()).spawn(serve).map_err(Error::Open)?;
         let thread = open.await.unwrap_or(Err(Error::NoAnswer))?;
-        Ok(Self { asks, reports, thread })
+        Ok(Self { asks, looks, reports, thread })
     }
 
     /// Schedules the thread in another way.
@@ -354,6 +362,11 @@ impl Netlink {
         let _ = self.asks.send(ask);
     }
 
+    /// Asks how programs are on interfaces; what is worth an answer comes as [`Report::Hooks`].
+    pub fn look(&self, look: Look) {
+        let _ = self.looks.send(look);
+    }
+
     /// What the thread has to say next. Cancel safe.
     pub async fn next(&mut self) -> Report {
         self.reports.recv().await.unwrap_or(Report::Closed)
@@ -362,7 +375,7 @@ impl Netlink {
 
 /// What runs on the thread.
 ///
-/// Three netlink sockets: one to list everything, one for notifications, one for requests. On a single one
+/// Four netlink sockets: one to list everything, one for notifications, one for requests, one for questions. On a single one
 /// rtnetlink takes the notification that a request causes for a part of its answer (both carry the
 /// request's sequence number), and nobody would see it among the others, in its place.
 struct Worker {
@@ -370,7 +383,9 @@ struct Worker {
     notifications: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
     batch: Batch,
     record: Record,
+    inspector: Inspector,
     asked: mpsc::UnboundedReceiver<Ask>,
+    to_look: mpsc::UnboundedReceiver<Look>,
     report: mpsc::UnboundedSender<Report>,
     /// Notifications were lost, and reading everything failed since then.
     stale: bool,
@@ -382,11 +397,13 @@ impl Worker {
     /// Within a tokio runtime, on which rtnetlink's own tasks are spawned.
     fn open(
         asked: mpsc::UnboundedReceiver<Ask>,
+        to_look: mpsc::UnboundedReceiver<Look>,
         report: mpsc::UnboundedSender<Report>,
         record: PathBuf,
     ) -> Result<Self, Error> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let mut batch = Batch::open().map_err(Error::Open)?;
+        let inspector = Inspector::open().map_err(Error::Open)?;
         let record = Record::open(record, batch.keeps_marks());
         let (mut lists, handle, _) = new_connection().map_err(Error::Open)?;
         let (mut monitor, _, notifications) =
@@ -398,13 +415,24 @@ impl Worker {
         }
         tokio::spawn(lists);
         tokio::spawn(monitor);
-        Ok(Self { handle, notifications, batch, record, asked, report, stale: false, routes: None })
+        Ok(Self {
+            handle,
+            notifications,
+            batch,
+            record,
+            inspector,
+            asked,
+            to_look,
+            report,
+            stale: false,
+            routes: None,
+        })
     }
 
     async fn serve(mut self) {
-        let mut report = self.everything().await;
+        let mut report = Some(self.everything().await);
         let mut asks = Vec::new();
-        while self.report.send(report).is_ok() {
+        while report.is_none_or(|report| self.report.send(report).is_ok()) {
             asks.clear();
             report = tokio::select! {
                 count = self.asked.recv_many(&mut asks, BATCH) => {
@@ -415,7 +443,13 @@ impl Worker {
                     let before = self.record.begin(&asks);
                     let mut answers = self.batch.carry_out(&asks);
                     self.record.end(&asks, &before, &mut answers);
-                    Report::Answers(answers)
+                    Some(Report::Answers(answers))
+                }
+                Some(look) = self.to_look.recv() => {
+                    let mut found = self.inspector.inspect(&look.hooks);
+                    let wrong = |state| matches!(state, HookState::Lost(_) | HookState::Gone);
+                    found.retain(|(_, state)| look.answer || wrong(*state));
+                    (!found.is_empty()).then_some(Report::Hooks(found))
                 }
                 message = next_of(&mut self.routes) => {
                     let mut events = Vec::new();
@@ -425,9 +459,9 @@ impl Worker {
                     {
                         events.extend(route_event(message));
                     }
-                    Report::Events(events)
+                    Some(Report::Events(events))
                 }
-                () = tokio::time::sleep(AGAIN), if self.stale => self.everything().await,
+                () = tokio::time::sleep(AGAIN), if self.stale => Some(self.everything().await),
                 notification = self.notifications.next() => {
                     let Some((message, _)) = notification else { return };
                     let mut events = Vec::new();
@@ -446,9 +480,9 @@ impl Worker {
                             return;
                         }
                         self.discard().await;
-                        self.everything().await
+                        Some(self.everything().await)
                     } else {
-                        Report::Events(events)
+                        Some(Report::Events(events))
                     }
                 }
             };

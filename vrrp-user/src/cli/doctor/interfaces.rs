@@ -199,6 +199,24 @@ fn capture(
         return Finding::broken(check, format!("interface {name} is down or has no carrier"))
             .hint(format!("ip link set {name} up"));
     }
+    let xdp = status.and_then(|status| status.capture.as_deref());
+    if let Some(mode) = xdp.filter(|mode| ["native", "generic"].contains(mode)) {
+        let there = match &program {
+            None => Some("none".to_owned()),
+            // Without a name we may not ask.
+            Some((_, None)) => None,
+            Some((_, Some(name))) if name == XDP_PROGRAM => None,
+            Some((id, Some(name))) => Some(format!("another one (id {id}, {name})")),
+        };
+        if let Some(there) = there {
+            let text = format!(
+                "no advertisement is received: the daemon attached its program ({mode} XDP), and now there is {there}"
+            );
+            return Finding::broken(check, text).hint(
+                "it attaches it again when it notices, after some seconds at most: its log says what came of that",
+            );
+        }
+    }
     if let Some(status) = status {
         match (status.capture.as_deref(), &status.capture_lacks, &status.error) {
             (Some(mode), None, _) => return Finding::fine(check, title(mode)),

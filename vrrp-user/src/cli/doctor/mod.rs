@@ -156,13 +156,10 @@ fn examine(options: &Options<'_>) -> Vec<Finding> {
 fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {
     match status {
         Ok(status) => {
-            let problems: Vec<String> = status
-                .routers
-                .iter()
-                .flat_map(|r| {
-                    r.problems.iter().map(move |problem| format!("{}: {problem}", r.name))
-                })
-                .collect();
+            let of_routers = status.routers.iter().flat_map(|r| {
+                r.problems.iter().map(move |problem| format!("{}: {problem}", r.name))
+            });
+            let problems: Vec<String> = status.problems.iter().cloned().chain(of_routers).collect();
             let text = format!("instance {instance} runs, pid {}", status.pid);
             // One of them is long enough, and the others are often the same with another address.
             match &problems[..] {

@@ -371,6 +371,7 @@ mod tests {
             startup_delay_s: None,
             announcements_waiting: 0,
             reload: None,
+            problems: Vec::new(),
             always: Vec::new(),
             counters: std::collections::BTreeMap::new(),
             scripts: Vec::new(),

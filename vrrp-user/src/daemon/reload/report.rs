@@ -20,6 +20,7 @@ impl Daemon {
 
     /// All is done.
     pub(super) fn finish(&mut self, reload: UnderWay) {
+        self.look_everywhere(timer::now());
         let UnderWay { prepared, discarded, mut report, check, tell_states, .. } = reload;
         if !check {
             for group in self.tracking.former_groups(&prepared.config) {

@@ -163,7 +163,7 @@ impl Daemon {
                 self.let_go(id, place, request);
             }
             self.take_extras(id, &model::Extras::default(), false);
-            self.belongings.fights.forget(Some(id));
+            self.belongings.fights.forget(&Some(id));
             self.log_limit.forget(id);
             self.delays.router_gone(timer::now(), id);
             self.tell_deleted(id, state, priority);
@@ -249,7 +249,7 @@ impl Daemon {
                 self.notifier.asked();
             }
         }
-        if let Some(problem) = self.router(id).link_problem() {
+        for problem in self.link_problems(id) {
             log::error!("{}: {problem}", self.router(id).place());
         }
         id

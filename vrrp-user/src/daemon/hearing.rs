@@ -1,0 +1,304 @@
+//! Whether the interfaces can hear.
+//!
+//! Somebody may detach our program or replace it, and the kernel tells nobody. A backup that cannot hear would be a second
+//! master. So no silence is believed before the kernel has said that our program is there; and what does not wait for
+//! that is looked at now and then, on occasions on which the daemon is awake anyway.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::interfaces::Capture;
+use super::restore::{Fights, When};
+use super::{Counter, Daemon};
+use crate::engine::time::Nanos;
+use crate::engine::types::{RouterId, State};
+use crate::io::bpf;
+use crate::io::netlink::{Hook, HookState, Look};
+use crate::io::timer;
+
+/// For how long silence waits for the answer of the kernel, which is there in far less than a millisecond unless somebody
+/// holds its routing lock.
+const PATIENCE: Nanos = Nanos::from_millis(100);
+/// For how long an answer counts: a master is given up after several advertisements that could be heard.
+const FRESH: Nanos = Nanos::from_millis(200);
+/// How often interfaces are looked at without a reason, at most.
+const ROUND: Nanos = Nanos::from_secs(1);
+/// So many of them at a time.
+const PER_ROUND: usize = 16;
+
+/// What is known of the interfaces of which the kernel was asked.
+#[derive(Default)]
+pub struct Hearing {
+    questions: BTreeMap<u32, Question>,
+    /// Where the next round goes on.
+    next: u32,
+    /// When it is due. Nobody is woken for it.
+    round_at: Nanos,
+    /// Whether a master has spoken since the last one.
+    masters: bool,
+    /// Who takes programs away.
+    pub fights: Fights<u32>,
+}
+
+#[derive(Default)]
+struct Question {
+    /// When it was asked, until it is answered.
+    asked: Option<Nanos>,
+    /// When the last answer was that all is well.
+    intact: Option<Nanos>,
+    /// Backups whose timers wait for the answer, and until when.
+    waiting: Vec<(RouterId, Nanos)>,
+}
+
+/// Whether silence on an interface is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    Believed,
+    /// Not before that, or the answer.
+    Doubted {
+        until: Nanos,
+        /// Whether the kernel must be asked.
+        ask: bool,
+    },
+}
+
+impl Hearing {
+    /// A backup has heard nothing on an interface for long enough.
+    fn silence(&mut self, ifindex: u32, id: RouterId, now: Nanos) -> Silence {
+        let question = self.questions.entry(ifindex).or_default();
+        if question.intact.is_some_and(|at| now < at + FRESH) {
+            return Silence::Believed;
+        }
+        let (asked, ask) = match question.asked {
+            Some(asked) if now < asked + PATIENCE => (asked, false),
+            // Too late: an answer that does not come must not keep anybody from taking over.
+            Some(asked) if now < asked + PATIENCE + FRESH => return Silence::Believed,
+            Some(_) | None => (now, true),
+        };
+        question.asked = Some(asked);
+        let until = asked + PATIENCE;
+        question.waiting.push((id, until));
+        Silence::Doubted { until, ask }
+    }
+
+    /// The program is there. Whose timers have waited for that, and until when.
+    fn intact(&mut self, ifindex: u32, now: Nanos) -> Vec<(RouterId, Nanos)> {
+        let answered = Question { intact: Some(now), ..Question::default() };
+        let question = self.questions.insert(ifindex, answered);
+        question.map(|question| question.waiting).unwrap_or_default()
+    }
+
+    /// A master speaks: nothing but a look tells that it does not hear.
+    pub fn master(&mut self) {
+        self.masters = true;
+    }
+
+    /// Nothing is known of an interface any more.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.questions.remove(&ifindex);
+    }
+}
+
+impl Daemon {
+    /// Before master-down timers that are due are believed: those of interfaces of which it is not known that they can
+    /// hear are put off until the kernel has answered.
+    pub(super) fn doubt_silence(&mut self, now: Nanos) {
+        let mut ask = BTreeSet::new();
+        for id in self.engine.master_downs_due(now) {
+            let Some(ifindex) = self.router(id).ifindex() else { continue };
+            if self.kernel.hook(ifindex).is_none() {
+                continue;
+            }
+            match self.hearing.silence(ifindex, id, now) {
+                Silence::Believed => {}
+                Silence::Doubted { until, ask: first } => {
+                    self.engine.postpone_master_down(now, id, until);
+                    if first {
+                        ask.insert(ifindex);
+                    }
+                }
+            }
+        }
+        let hooks: Vec<Hook> =
+            ask.iter().filter_map(|ifindex| self.kernel.hook(*ifindex)).collect();
+        if !hooks.is_empty() {
+            self.netlink.look(Look { hooks, answer: true });
+        }
+    }
+
+    /// Looks at some interfaces, if it is time for that and there are masters: those have no silence that would be doubted.
+    pub(super) fn look_around(&mut self, now: Nanos) {
+        if now >= self.hearing.round_at && std::mem::take(&mut self.hearing.masters) {
+            self.look_at(now, PER_ROUND);
+        }
+    }
+
+    /// Looks at some interfaces because somebody wants to know how things are.
+    pub(super) fn look_if_stale(&mut self, now: Nanos) {
+        if now + ROUND >= self.hearing.round_at + FRESH {
+            self.look_at(now, PER_ROUND);
+        }
+    }
+
+    /// Looks at all interfaces.
+    pub(super) fn look_everywhere(&mut self, now: Nanos) {
+        self.hearing.next = 0;
+        self.look_at(now, usize::MAX);
+    }
+
+    fn look_at(&mut self, now: Nanos, most: usize) {
+        self.hearing.round_at = now + ROUND;
+        let hooks: Vec<Hook> = self.kernel.hooks(self.hearing.next).take(most).collect();
+        self.hearing.next = match hooks.last() {
+            Some(last) if hooks.len() == most => last.ifindex + 1,
+            Some(_) | None => 0,
+        };
+        if !hooks.is_empty() {
+            self.netlink.look(Look { hooks, answer: false });
+        }
+    }
+
+    /// What the kernel says of our programs.
+    pub(super) fn hooks_seen(&mut self, seen: Vec<(Hook, HookState)>) {
+        let now = timer::now();
+        for (hook, state) in seen {
+            let ifindex = hook.ifindex;
+            // Or it was attached anew meanwhile, and that is another question.
+            let current = self.kernel.hook(ifindex) == Some(hook);
+            match state {
+                HookState::Intact if current => {
+                    for (id, until) in self.hearing.intact(ifindex, now) {
+                        self.engine.resume_master_down(now, id, until);
+                    }
+                }
+                HookState::Lost(other) if current => self.capture_lost(now, ifindex, other),
+                // If it is gone, that is reported as well. Whoever waits for an answer does so for a bounded time.
+                HookState::Intact | HookState::Lost(_) | HookState::Gone | HookState::Unknown => {}
+            }
+        }
+    }
+
+    /// Somebody has detached our program from an interface, or replaced it.
+    fn capture_lost(&mut self, now: Nanos, ifindex: u32, other: Option<u32>) {
+        let Some(name) = self.interfaces.get(ifindex).map(|on| on.name.clone()) else { return };
+        self.count(Counter::CaptureLost);
+        self.hearing.forget(ifindex);
+        let other = other.map(bpf::program_name);
+        let deed = match &other {
+            None => "was detached".to_owned(),
+            Some(other) => format!("was replaced by another one ({other})"),
+        };
+        let again = match self.hearing.fights.removed(ifindex, now) {
+            When::Now => {
+                let plan = self.capture_plan(ifindex);
+                let attached = self.kernel.attach_again(ifindex, &name, &plan);
+                match &attached {
+                    Ok(choice) => log::warn!(
+                        "{name}: our program {deed} by somebody else; it is attached again, and captures by {choice}"
+                    ),
+                    Err(error) => log::error!(
+                        "{name}: our program {deed} by somebody else, and no advertisement can be received: {}",
+                        bpf::chain(error)
+                    ),
+                }
+                attached.map(Capture::Attached).map_err(|error| bpf::chain(&error))
+            }
+            When::Later { news } => {
+                if let Err(error) = self.kernel.detach(ifindex) {
+                    log::debug!("{name}: {}", bpf::chain(&error));
+                }
+                let why = format!(
+                    "another program keeps removing ours, {} times so far; it is attached again every few seconds \
+                     (`bpftool net show dev {name}` shows what is there)",
+                    self.hearing.fights.removals(&ifindex)
+                );
+                if news {
+                    log::error!("{name}: no advertisement can be received: {why}");
+                }
+                Err(why)
+            }
+        };
+        let capture = again.unwrap_or_else(|why| {
+            self.retry_soon();
+            Capture::Failed(why)
+        });
+        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        interface.capture = capture;
+        let hears = interface.hears();
+        for id in self.ids() {
+            if hears && self.router(id).ifindex() == Some(ifindex) {
+                self.engine.handle_deaf(now, id);
+            }
+        }
+        self.evaluate_on(ifindex);
+    }
+
+    /// Decides again whether a router can do with its interface, if it cannot hear there.
+    pub(super) fn evaluate_hearing(&mut self, id: RouterId) {
+        let found = self.interfaces.by_name(&self.router(id).interface);
+        if found.is_some_and(|(_, interface)| !interface.hears()) {
+            self.evaluate(id);
+        }
+    }
+
+    /// What is wrong with a router's interface, and what to do.
+    pub(super) fn link_problems(&self, id: RouterId) -> Vec<String> {
+        self.router(id).link_problem().into_iter().chain(self.hearing_problem(id)).collect()
+    }
+
+    /// What is wrong with the hearing of a router's interface, and what that means for the router.
+    fn hearing_problem(&self, id: RouterId) -> Option<String> {
+        let router = self.router(id);
+        let (_, interface) = self.interfaces.by_name(&router.interface)?;
+        let Capture::Failed(why) = &interface.capture else { return None };
+        let then = match self.engine.state(id)? {
+            State::Master => {
+                "it stays master, and does not notice if another host is master as well"
+            }
+            State::Init | State::Backup | State::Fault => {
+                "a router that cannot hear the others must not be master beside them"
+            }
+        };
+        Some(format!("no advertisement can be received on {}: {why}; {then}", router.interface))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTERS: [RouterId; 2] = [RouterId(3), RouterId(4)];
+
+    fn at(millis: u64) -> Nanos {
+        Nanos::from_secs(100) + Nanos::from_millis(millis)
+    }
+
+    #[test]
+    fn silence_is_believed_when_the_kernel_has_answered() {
+        let mut hearing = Hearing::default();
+        let until = at(100);
+        let [first, second] = ROUTERS;
+        assert_eq!(hearing.silence(7, first, at(0)), Silence::Doubted { until, ask: true });
+        // The same question serves all on that interface, and no other.
+        assert_eq!(hearing.silence(7, second, at(20)), Silence::Doubted { until, ask: false });
+        let other = Silence::Doubted { until: at(120), ask: true };
+        assert_eq!(hearing.silence(8, second, at(20)), other);
+        assert_eq!(hearing.intact(7, at(30)), [(first, until), (second, until)]);
+        assert_eq!(hearing.silence(7, first, at(30)), Silence::Believed);
+        assert_eq!(hearing.silence(7, first, at(229)), Silence::Believed);
+        let again = Silence::Doubted { until: at(330), ask: true };
+        assert_eq!(hearing.silence(7, first, at(230)), again);
+        assert_eq!(hearing.intact(7, at(231)), [(first, at(330))]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_keeps_nobody_from_taking_over() {
+        let mut hearing = Hearing::default();
+        let [first, second] = ROUTERS;
+        hearing.silence(7, first, at(0));
+        assert_eq!(hearing.silence(7, first, at(100)), Silence::Believed);
+        assert_eq!(hearing.silence(7, second, at(299)), Silence::Believed);
+        // But it is asked again some time.
+        let again = Silence::Doubted { until: at(400), ask: true };
+        assert_eq!(hearing.silence(7, second, at(300)), again);
+    }
+}

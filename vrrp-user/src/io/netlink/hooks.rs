@@ -1,0 +1,276 @@
+//! Whether our programs are still where they were attached.
+//!
+//! Whoever detaches a link or puts another program into it (`bpf_link_detach`, `bpf_link_update`) causes no
+//! notification: the kernel must be asked. It answers under its routing lock, so this is nothing for the engine's thread.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Instant;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkXdp};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+
+use super::{ANSWER, once};
+
+/// Interfaces that are asked about with one datagram: all answers must fit the usual receive buffer.
+const TOGETHER: usize = 32;
+/// More octets than what the kernel says of one interface has without its statistics.
+const ANSWER_LEN: usize = 32 << 10;
+
+/// Where one of our programs should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Interface.
+    pub ifindex: u32,
+    /// Where on it.
+    pub at: HookPoint,
+    /// The kernel's number of the program.
+    pub program: u32,
+    /// Which attachment of the daemon's that is: an answer about an earlier one is worth nothing.
+    pub serial: u64,
+}
+
+/// A place for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookPoint {
+    /// XDP, in whatever mode.
+    Xdp,
+    /// The chain of programs at the ingress of the network stack.
+    Tcx,
+}
+
+/// How it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookState {
+    /// The program is there.
+    Intact,
+    /// It is not, but perhaps that one.
+    Lost(Option<u32>),
+    /// The interface is gone.
+    Gone,
+    /// The kernel does not tell.
+    Unknown,
+}
+
+/// Which hooks to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Those.
+    pub hooks: Vec<Hook>,
+    /// Whether somebody waits for the answer. Otherwise what is as it should be is not worth one.
+    pub answer: bool,
+}
+
+/// A socket to ask on.
+pub struct Inspector {
+    socket: Socket,
+    sequence: u32,
+    answer: Vec<u8>,
+}
+
+impl Inspector {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and setsockopt(2).
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(1, 0))?;
+        Ok(Self { socket, sequence: 0, answer: Vec::new() })
+    }
+
+    /// How all of them are. Waits for the answers, bounded.
+    pub fn inspect(&mut self, hooks: &[Hook]) -> Vec<(Hook, HookState)> {
+        let began = Instant::now();
+        let mut states = Vec::with_capacity(hooks.len());
+        for hooks in hooks.chunks(TOGETHER) {
+            if began.elapsed() >= ANSWER {
+                states.extend(hooks.iter().map(|hook| (*hook, HookState::Unknown)));
+                continue;
+            }
+            let xdp: Vec<Hook> =
+                hooks.iter().filter(|hook| hook.at == HookPoint::Xdp).copied().collect();
+            let found = if xdp.is_empty() { HashMap::new() } else { self.ask(&xdp) };
+            states.extend(hooks.iter().map(|hook| {
+                let state = match hook.at {
+                    HookPoint::Xdp => found.get(&hook.ifindex).copied(),
+                    HookPoint::Tcx => Some(chained(hook)),
+                };
+                (*hook, state.unwrap_or(HookState::Unknown))
+            }));
+        }
+        states
+    }
+
+    fn ask(&mut self, hooks: &[Hook]) -> HashMap<u32, HookState> {
+        let first = self.sequence.wrapping_add(1);
+        let mut questions = Vec::new();
+        for hook in hooks {
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut link = LinkMessage::default();
+            link.header.index = hook.ifindex;
+            link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+            let question = RouteNetlinkMessage::GetLink(link);
+            questions.extend(once::octets(question, NLM_F_REQUEST, self.sequence));
+        }
+        let mut found = HashMap::new();
+        if let Err(error) = self.socket.send(&questions, 0) {
+            log::debug!("cannot ask for the programs on interfaces: {error}");
+            return found;
+        }
+        self.answer.reserve(ANSWER_LEN);
+        let mut missing = hooks.len();
+        while missing > 0 {
+            self.answer.clear();
+            match self.socket.recv(&mut self.answer, 0) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The receive timeout, or ENOBUFS: an answer found no room.
+                Err(error) => {
+                    log::debug!("the programs on interfaces: {error}");
+                    break;
+                }
+            }
+            let Ok(answer) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.answer)
+            else {
+                continue;
+            };
+            // Another number belongs to a question that was given up before.
+            let place = answer.header.sequence_number.wrapping_sub(first) as usize;
+            if let Some(hook) = hooks.get(place) {
+                missing -= 1;
+                found.insert(hook.ifindex, state(hook, &answer));
+            }
+        }
+        found
+    }
+}
+
+fn state(hook: &Hook, answer: &NetlinkMessage<RouteNetlinkMessage>) -> HookState {
+    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &answer.payload {
+        let programs: Vec<u32> = xdp_programs(link).collect();
+        return if programs.contains(&hook.program) {
+            HookState::Intact
+        } else {
+            HookState::Lost(programs.first().copied())
+        };
+    }
+    if let NetlinkPayload::Error(error) = &answer.payload
+        && error.to_io().raw_os_error() == Some(libc::ENODEV)
+    {
+        return HookState::Gone;
+    }
+    HookState::Unknown
+}
+
+/// How a program is in the chain at the ingress of an interface. By a system call of ours, because aya's asks more than
+/// the numbers, and for that needs CAP_SYS_ADMIN.
+fn chained(hook: &Hook) -> HookState {
+    /// `enum bpf_cmd` and `enum bpf_attach_type` in linux/bpf.h.
+    const BPF_PROG_QUERY: libc::c_long = 16;
+    const BPF_TCX_INGRESS: u32 = 46;
+    /// No chain is longer (`BPF_MPROG_MAX`, linux/bpf_mprog.h).
+    const LONGEST: u32 = 64;
+
+    /// `query` in `union bpf_attr`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        target_ifindex: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        count: u32,
+        padding: u32,
+        prog_attach_flags: u64,
+        link_ids: u64,
+        link_attach_flags: u64,
+        revision: u64,
+    }
+
+    let mut programs = [0_u32; LONGEST as usize];
+    let mut query = Query {
+        target_ifindex: hook.ifindex,
+        attach_type: BPF_TCX_INGRESS,
+        prog_ids: programs.as_mut_ptr() as u64,
+        count: LONGEST,
+        ..Query::default()
+    };
+    // SAFETY: `query` is a live `repr(C)` copy of the part of `union bpf_attr` that this command takes, of the given size,
+    // and the kernel writes `count` numbers at most to where it points, which outlives the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENODEV) => HookState::Gone,
+            // Nobody has ever attached anything there.
+            Some(libc::ENOENT) => HookState::Lost(None),
+            Some(_) | None => HookState::Unknown,
+        };
+    }
+    let there = programs.get(..query.count as usize).unwrap_or(&programs);
+    if there.contains(&hook.program) { HookState::Intact } else { HookState::Lost(None) }
+}
+
+/// The numbers of all XDP programs on an interface; one may be named twice.
+pub(in crate::io) fn xdp_programs(link: &LinkMessage) -> impl Iterator<Item = u32> {
+    let xdp = link.attributes.iter().filter_map(|attribute| {
+        if let LinkAttribute::Xdp(xdp) = attribute { Some(xdp) } else { None }
+    });
+    // With programs of several modes the first of these is missing (rtnl_xdp_fill, net/core/rtnetlink.c).
+    xdp.flatten().filter_map(|attribute| {
+        if let LinkXdp::ProgId(id)
+        | LinkXdp::DrvProgId(id)
+        | LinkXdp::SkbProgId(id)
+        | LinkXdp::HwProgId(id) = attribute
+        {
+            Some(*id)
+        } else {
+            None
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The loopback interface has no XDP program, unless somebody tests that.
+    #[test]
+    fn the_kernel_tells_what_is_there() {
+        let mut inspector = Inspector::open().unwrap();
+        let hook = |ifindex| Hook { ifindex, at: HookPoint::Xdp, program: u32::MAX, serial: 0 };
+        // More than go into one datagram.
+        let mut hooks = vec![hook(1); 3 * TOGETHER];
+        hooks.push(hook(0x7fff_0000));
+        let states = inspector.inspect(&hooks);
+        assert_eq!(states.len(), hooks.len());
+        let (last, loopback) = states.split_last().unwrap();
+        assert_eq!(*last, (hook(0x7fff_0000), HookState::Gone));
+        assert!(loopback.iter().all(|(_, state)| matches!(state, HookState::Lost(_))));
+    }
+
+    #[test]
+    fn a_program_of_any_mode_counts() {
+        let answer = |xdp| {
+            let mut link = LinkMessage::default();
+            link.attributes.push(LinkAttribute::Xdp(xdp));
+            NetlinkMessage::from(RouteNetlinkMessage::NewLink(link))
+        };
+        let hook = Hook { ifindex: 2, at: HookPoint::Xdp, program: 7, serial: 1 };
+        assert_eq!(state(&hook, &answer(vec![LinkXdp::ProgId(7)])), HookState::Intact);
+        let both = vec![LinkXdp::HwProgId(9), LinkXdp::SkbProgId(7)];
+        assert_eq!(state(&hook, &answer(both)), HookState::Intact);
+        assert_eq!(state(&hook, &answer(vec![LinkXdp::ProgId(8)])), HookState::Lost(Some(8)));
+        assert_eq!(state(&hook, &answer(Vec::new())), HookState::Lost(None));
+    }
+}
