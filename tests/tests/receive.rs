@@ -51,3 +51,42 @@ fn another_ethernet_address_is_followed() -> Result<()> {
     counted(&daemon, &victim, &socket, &Frame { priority: 202, ..old }, "other_host")?;
     Ok(())
 }
+
+/// RFC 9568 section 7.1: who refuses an advertisement should log that, but not at the sender's pace.
+#[test]
+fn a_refusal_is_logged_once() -> Result<()> {
+    let lab = Lab::new()?;
+    let (victim, sender) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let socket = RawSocket::open(&sender)?;
+    let conf = Instance::new(51, 100, "10.0.0.100/24").v3("1").to_string();
+    let mut daemon = VrrpUser::start(&victim, &conf)?;
+    daemon.wait_state(&victim, ROUTER, "MASTER", LONG)?;
+    let right = Frame::v3(Ipv4Addr::new(10, 0, 0, 2), 51, 50, 100, &[Ipv4Addr::new(10, 0, 0, 100)]);
+    let frames = [
+        Frame { ttl: 64, ..right.clone() },
+        Frame { source: Ipv4Addr::new(10, 0, 0, 9), ttl: 64, ..right.clone() },
+        Frame { checksum_error: 1, ..right.clone() },
+        // Nobody knows for whom it is.
+        Frame { fragment: 1, ..right },
+    ];
+    let lines = [
+        "VI_1 (vrid 51 on eth0): 10.0.0.2 advertises VRID 51 with TTL 64 instead of 255",
+        "VI_1 (vrid 51 on eth0): 10.0.0.9 advertises VRID 51 with TTL 64 instead of 255",
+        "VI_1 (vrid 51 on eth0): 10.0.0.2 advertises VRID 51 with a wrong checksum",
+        "eth0: a packet of VRRP from 10.0.0.2 is refused: fragmented",
+    ];
+    for _ in 0..100 {
+        for frame in &frames {
+            socket.send(&frame.bytes())?;
+        }
+    }
+    lab.wait_until(LONG, "the log", || {
+        Ok(lines.iter().all(|line| daemon.log().contains(line)).then_some(()))
+    })?;
+    let log = daemon.log().text();
+    for line in lines {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+    assert_eq!(daemon.state(&victim, ROUTER)?, "MASTER");
+    Ok(())
+}

@@ -10,6 +10,9 @@ use crate::MAX_VRRP_LEN;
 /// claims an address instead: `source` is that address, and the Ethernet address that it is said to be at, six octets,
 /// follows.
 ///
+/// With a refusal ([`crate::reason::Reason::is_logged`]) the first [`crate::VRRP_HEADER_LEN`] octets of the message follow,
+/// or as many zeros where they are not there; the slot is [`NO_SLOT`], because it may be for nobody here, and `wire_len` is 0.
+///
 /// Integers are in host order, addresses in network order. An IPv4 address stands in the first four
 /// octets of its field, the rest is zero.
 #[repr(C)]

@@ -116,6 +116,10 @@ pub trait Address: Copy + Eq {
     /// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
     fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason>;
 
+    /// TTL or hop limit of a packet that may have anything else wrong with it, and the offset of what it carries. `None`
+    /// when not even the header is there.
+    fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)>;
+
     /// Where the payload of a packet lies that may have anything else wrong with it. `None` when not even the header
     /// is there.
     fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent>;
@@ -334,6 +338,14 @@ impl Address for V4 {
 
     /// An IP header that claims to be shorter than any can be is taken for the shortest.
     #[inline(always)]
+    fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)> {
+        let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
+        let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
+        Some((ip[8], packet.offset + header_len))
+    }
+
+    /// As with [`Self::message`].
+    #[inline(always)]
     fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent> {
         let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
         let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
@@ -415,6 +427,12 @@ impl Address for V6 {
             (packet.offset + IPV6_HEADER_LEN, usize::from(u16::from_be_bytes([l0, l1])));
         ensure(offset + len <= frame.frame_len(), Reason::Truncated)?;
         Ok(Payload { ttl, offset, len })
+    }
+
+    #[inline(always)]
+    fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)> {
+        let [hop_limit] = frame.load_at(packet.offset + 7)?;
+        Some((hop_limit, packet.offset + IPV6_HEADER_LEN))
     }
 
     #[inline(always)]

@@ -133,6 +133,45 @@ impl Reason {
         !matches!(self, Self::OtherDestination | Self::OtherHost)
     }
 
+    /// Whether it says that something was wrong with a packet, which RFC 9568 section 7.1 wants logged; not whether that
+    /// was for a router of ours.
+    pub const fn is_logged(self) -> bool {
+        match self {
+            Self::OwnAddress
+            | Self::ImpossibleSource
+            | Self::Truncated
+            | Self::IpHeader
+            | Self::IpChecksum
+            | Self::Fragment
+            | Self::Ttl
+            | Self::UnknownPeer
+            | Self::PeerTtl
+            | Self::VrrpLength
+            | Self::Version
+            | Self::PacketType
+            | Self::Checksum
+            | Self::NoAddresses
+            | Self::ZeroInterval
+            | Self::Interval
+            | Self::AuthType
+            | Self::AuthData => true,
+            Self::Accepted
+            | Self::UnknownVrid
+            | Self::OtherDestination
+            | Self::OtherHost
+            | Self::RingFull
+            | Self::NewsLimited
+            | Self::OutranksLimited
+            | Self::ResignsLimited
+            | Self::LowerLimited
+            | Self::LowerIgnored
+            | Self::NotListening
+            | Self::AddressList
+            | Self::ArpConflict
+            | Self::NdiscConflict => false,
+        }
+    }
+
     /// The reason at an index of `REASONS`, `None` past its end.
     pub const fn from_index(index: u32) -> Option<Self> {
         if (index as usize) < Self::COUNT { Some(Self::ALL[index as usize]) } else { None }
@@ -150,6 +189,12 @@ mod tests {
             assert_eq!(Reason::from_index(reason.index()), Some(*reason));
         }
         assert_eq!(Reason::from_index(u32::try_from(Reason::COUNT).unwrap()), None);
+    }
+
+    #[test]
+    fn what_is_dropped_is_logged() {
+        let dropped = |reason: &&Reason| reason.verdict() == Verdict::Drop;
+        assert!(Reason::ALL.iter().filter(dropped).all(|reason| reason.is_logged()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which accepted advertisements the daemon is told of, and how often.
+//! Which accepted advertisements the daemon is told of, and how often; and how often of refused ones, for its log.
 //!
 //! What cannot change anything must not use up the room of what can: each class of advertisement has a budget of its
 //! own, so that no flood of one class hides another one.
@@ -196,6 +196,12 @@ pub const LIMIT: Limit = Limit { period_ns: 5_000_000, burst: 20 };
 pub const SOURCE_LIMIT: Limit = Limit { period_ns: 10_000_000, burst: 10 };
 /// [`Class::Lower`], of all sources of one router together.
 pub const LOWER_LIMIT: Limit = Limit { period_ns: 25_000_000, burst: 4 };
+
+/// Refused packets of all kinds and senders together: for a log that stays readable whoever floods us.
+pub const REFUSAL_LIMIT: Limit = Limit { period_ns: 1_000_000_000, burst: 20 };
+/// Time between two reports of packets that were refused for the same reason, from the same sender and for the same
+/// VRID, nanoseconds.
+pub const REFUSAL_WINDOW_NS: u64 = 60_000_000_000;
 
 impl Limit {
     /// Whether there is room for one more at `now`, by what the last call that had room returned (0 before the first):

@@ -398,6 +398,24 @@ pub fn from_one<const LIMIT: usize>(number: usize) -> usize {
     below::<LIMIT>(number.wrapping_sub(1)) + 1
 }
 
+/// A number unchanged, of which the verifier knows nothing any more but that it has 32 bits: what comes behind is
+/// followed once, and not for each value that it may have. `noise` is any number of which it knows no more.
+#[inline(always)]
+pub fn unknown(number: u32, noise: u32) -> u32 {
+    let mut number = u64::from(number);
+    // Not a sum and a difference, whose bounds would tell the number.
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the instructions touch this register only.
+    unsafe {
+        core::arch::asm!("{n} ^= {noise}", "{n} ^= {noise}", n = inout(reg) number, noise = in(reg) u64::from(noise), options(nomem, nostack));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number = number ^ u64::from(noise) ^ u64::from(noise);
+    }
+    number as u32
+}
+
 /// Adds `len` octets, at most [`CSUM_MAX`], at `payload + AT` to a ones' complement sum. All of them must lie within a
 /// record's payload; the verifier makes sure.
 #[inline(always)]

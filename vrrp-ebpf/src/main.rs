@@ -15,6 +15,8 @@ mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod maps;
 #[cfg(any(target_arch = "bpf", clippy))]
+mod reasons;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod sample;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod tc_egress;
@@ -26,10 +28,9 @@ mod entry {
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
-    use vrrp_common::reason::Verdict;
 
     use crate::cursor::{SkBuff, XdpBuff};
-    use crate::{maps, tc_egress, xdp_ingress};
+    use crate::{maps, reasons, tc_egress, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
@@ -42,10 +43,7 @@ mod entry {
     pub fn vrrp_xdp(ctx: XdpContext) -> u32 {
         let Some(reason) = xdp_ingress::classify(XdpBuff(ctx.ctx)) else { return XDP_PASS };
         maps::count(reason);
-        match reason.verdict() {
-            Verdict::Pass => XDP_PASS,
-            Verdict::Drop => XDP_DROP,
-        }
+        if reasons::DROPPED.contains(reason) { XDP_DROP } else { XDP_PASS }
     }
 
     /// Every received frame, where XDP is not to be had or does not see all of it: behind XDP, and behind packet sockets.
@@ -56,10 +54,7 @@ mod entry {
         frame.pull_headers();
         let Some(reason) = xdp_ingress::classify(frame) else { return TCX_NEXT };
         maps::count(reason);
-        match reason.verdict() {
-            Verdict::Pass => TCX_NEXT,
-            Verdict::Drop => TCX_DROP,
-        }
+        if reasons::DROPPED.contains(reason) { TCX_DROP } else { TCX_NEXT }
     }
 
     /// Every frame on its way out.

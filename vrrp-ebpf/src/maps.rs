@@ -61,6 +61,15 @@ pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
 #[btf_map]
 pub static BUDGETS: Array<u64, { ENTRIES * BUDGETS_PER_ROUTER as usize }> = Array::new();
 
+/// Which refused packets the daemon was told of, and when, nanoseconds of `CLOCK_MONOTONIC`. The key is made of sender (two
+/// words), interface, family, VRID and reason: of words, because before Linux 6.17 the verifier of a daemon without
+/// CAP_PERFMON takes no two writes to one word on the stack.
+#[btf_map]
+pub static REFUSALS: LruHashMap<[u64; 3], u64, 1024> = LruHashMap::new();
+/// How much may be told of all of them at the moment ([`vrrp_common::report::REFUSAL_LIMIT`]).
+#[btf_map]
+pub static REFUSAL_BUDGET: Array<u64, 1> = Array::new();
+
 /// The maps of an address family.
 pub trait Family: Address {
     /// The counters of a virtual address.
@@ -155,10 +164,10 @@ pub unsafe fn increment(counter: *mut u64) {
     let _ = counter;
 }
 
-/// Counts a verdict.
+/// Counts a verdict by the index of its reason.
 #[inline(always)]
-pub fn count(reason: Reason) {
-    if let Some(counter) = REASONS.get_ptr_mut(reason.index()) {
+pub fn count(reason: u32) {
+    if let Some(counter) = REASONS.get_ptr_mut(reason) {
         // SAFETY: a per-CPU value that the map look-up returned; XDP runs to its end on one CPU.
         unsafe { *counter += 1 };
     }

@@ -2,30 +2,30 @@
 
 use core::ptr;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
-use vrrp_common::MAX_VRRP_LEN;
-use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
+use vrrp_common::event::{EVENT_HEADER_LEN, NO_SLOT, RxEvent};
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterEntry, Slot, transport};
 use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{
-    Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, ReportFilter, SOURCE_LIMIT,
-    Unreported, mix, source_tag,
+    Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, REFUSAL_LIMIT, REFUSAL_WINDOW_NS,
+    ReportFilter, SOURCE_LIMIT, Unreported, mix, source_tag,
 };
+use vrrp_common::{MAX_VRRP_LEN, VRRP_HEADER_LEN};
 
 use crate::claims;
-use crate::cursor::{Context, DIGESTED, Frame, from_one};
+use crate::cursor::{Context, DIGESTED, Frame, from_one, unknown};
 use crate::maps::{
-    ALLOWED, BUDGETS, Budget, EVENTS, Family, PAYLOAD_ROOM, PEERS, ROUTERS, Record, SCRATCH, SLOTS,
-    increment, source_key,
+    ALLOWED, BUDGETS, Budget, EVENTS, Family, PAYLOAD_ROOM, PEERS, REFUSAL_BUDGET, REFUSALS,
+    ROUTERS, Record, SCRATCH, SLOTS, increment, source_key,
 };
-use crate::sample;
+use crate::{reasons, sample};
 
-/// The reason for the verdict on a packet of protocol 112, or on ARP or neighbour discovery for an address of ours; `None` for
+/// The reason, as index, for the verdict on a packet of protocol 112, or on ARP or neighbour discovery for an address of ours; `None` for
 /// any other frame, which passes.
 #[inline(always)]
-pub fn classify<C: Context>(ctx: C) -> Option<Reason> {
+pub fn classify<C: Context>(ctx: C) -> Option<u32> {
     let frame = Frame::new(ctx);
     if let Some(packet) = parse::ipv4(&frame) {
         let vlan = ctx.vlans(packet.vlan);
@@ -44,30 +44,96 @@ pub fn classify<C: Context>(ctx: C) -> Option<Reason> {
         if packet.protocol != IPPROTO_ICMPV6 || vlan != [0, 0] {
             return None;
         }
-        return claims::by_ndisc(ctx, packet.offset);
+        return claims::by_ndisc(ctx, packet.offset).map(Reason::index);
     }
-    claims::by_arp(ctx)
+    claims::by_arp(ctx).map(Reason::index)
 }
 
 /// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs.
 #[inline(always)]
-fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2]) -> Reason {
+fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2]) -> u32 {
     let vlan = bytemuck::cast(vlan);
-    let reason = receive::<C, A>(ctx, offset, vlan);
-    if reason != Reason::Accepted {
+    let reason = unknown(receive::<C, A>(ctx, offset, vlan), ctx.ifindex());
+    if reason != Reason::Accepted.index() {
         keep::<C, A>(ctx, offset, vlan, reason);
+        if reasons::REFUSALS.contains(reason) {
+            refused::<C, A>(ctx, offset, vlan, reason);
+        }
     }
     reason
 }
 
-/// Keeps a sample of the packet that [`receive`] refused.
+/// Keeps a sample of the packet that [`receive`] did not accept.
 #[inline(never)]
-fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: Reason) {
+fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: u32) {
     let frame = &Frame::new(ctx);
     if let Some(packet) = &A::tagged(frame, offset, bytemuck::cast(vlan)) {
         // SAFETY: the helper takes no argument.
         sample::keep(frame, ctx.ifindex(), packet, reason, unsafe { bpf_ktime_get_ns() });
     }
+}
+
+/// Tells the daemon of a refused packet, unless it was told of one like it within the last minute.
+///
+/// Not inlined, for the reason of [`receive`].
+#[inline(never)]
+fn refused<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: u32) {
+    let frame = &Frame::new(ctx);
+    let Some(packet) = A::tagged(frame, offset, bytemuck::cast(vlan)) else { return };
+    let Some((ttl, message)) = A::message(frame, &packet) else { return };
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's only record; the program runs to its end on one CPU, does not nest, and is done with the packet.
+    let record = unsafe { &mut *record };
+    let header: *mut u64 = record.payload.as_mut_ptr().cast();
+    // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+    unsafe { header.write_volatile(0) };
+    if reason != Reason::Fragment.index() {
+        // Without a whole header nobody knows for which router it was, and there are zeros. The later parts of a packet
+        // have none.
+        // SAFETY: as above.
+        let _ = unsafe { ctx.copy(message, header.cast(), VRRP_HEADER_LEN) };
+    }
+    let vrid = u32::from(record.payload[1]);
+    // SAFETY: the helper takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let [low, high] = words(packet.source.to_field());
+    let kind = reason | vrid << 8 | u32::from(A::FAMILY) << 16;
+    let key = [low, high, u64::from(ctx.ifindex()) << 32 | u64::from(kind)];
+    // SAFETY: the value is only read, and only here.
+    if unsafe { REFUSALS.get(key) }.is_some_and(|at| now - *at < REFUSAL_WINDOW_NS) {
+        return;
+    }
+    let Some(full_at) = REFUSAL_BUDGET.get_ptr_mut(0) else { return };
+    // SAFETY: a map value, aligned as its type says.
+    if !unsafe { take(full_at, REFUSAL_LIMIT, now) } {
+        return;
+    }
+    let _ = REFUSALS.insert(key, now, u64::from(BPF_ANY));
+    record.event = RxEvent {
+        ktime_ns: now,
+        ifindex: ctx.ifindex(),
+        reason,
+        slot: NO_SLOT,
+        vlan: packet.vlan,
+        source: packet.source.to_field(),
+        destination: packet.destination.to_field(),
+        family: A::FAMILY,
+        ttl,
+        wire_len: 0,
+        payload_len: VRRP_HEADER_LEN as u16,
+        reserved: 0,
+        digest: 0,
+    };
+    // What finds no room is counted by its reason all the same.
+    // SAFETY: the record holds the header and far more than VRRP_HEADER_LEN octets behind it.
+    let _ = unsafe {
+        bpf_ringbuf_output(
+            ptr::from_ref(&EVENTS).cast_mut().cast(),
+            ptr::from_mut(record).cast(),
+            (EVENT_HEADER_LEN + VRRP_HEADER_LEN) as u64,
+            0,
+        )
+    };
 }
 
 /// Counts a packet to a virtual address.
@@ -91,28 +157,28 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
 /// A function that is not inlined, as all that few frames need: it has a part of the 512 octets of stack to itself, which
 /// would not do for all together. So what it is called with are numbers, and it reads the IP header anew.
 #[inline(never)]
-fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
+fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> u32 {
     let packet = &match A::tagged(&Frame::new(ctx), offset, bytemuck::cast(vlan)) {
         Some(packet) => packet,
-        None => return Reason::Truncated,
+        None => return Reason::Truncated.index(),
     };
     let ifindex = ctx.ifindex();
     // SAFETY: the helper takes no argument.
     let now = unsafe { bpf_ktime_get_ns() };
     // An array has all its entries, so this look-up cannot fail; the verifier does not know that.
-    let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid };
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return Reason::UnknownVrid.index() };
     // SAFETY: this CPU's only record; XDP runs to its end on one CPU and does not nest.
     let record = unsafe { &mut *record };
     let mut frame = Frame::with_record(ctx, record);
-    let advert = match parse::advert(&mut frame, packet) {
+    let mut advert = match parse::advert(&mut frame, packet) {
         Ok(advert) => advert,
-        Err(reason) => return reason,
+        Err(reason) => return reason.index(),
     };
     // SAFETY: the entry is only read, and only in this run; the daemon replaces entries as a whole.
     let Some(entry) = (unsafe { ROUTERS.get(advert.key(ifindex)) }) else {
-        return Reason::UnknownVrid;
+        return Reason::UnknownVrid.index();
     };
-    let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid };
+    let Some(slot) = SLOTS.get_ptr_mut(entry.slot) else { return Reason::UnknownVrid.index() };
     let mut reason = parse::check(&mut frame, &advert, entry);
     // In one place on the stack for all look-ups: the verifier of Linux 6.1 does not let every copy be written.
     let key = &PeerKey { slot: entry.slot, source: advert.source.to_field() };
@@ -121,6 +187,8 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
         reason = parse::check_peer(&advert, unsafe { ALLOWED.get(key) });
     }
     if reason == Reason::Accepted {
+        // All that the checks tell of it differs by the way through them.
+        advert.len = unknown(advert.len as u32, ifindex) as usize;
         count_peer(key, &advert, now);
         return accept(record, ifindex, entry, slot, &advert, key, now);
     }
@@ -128,7 +196,7 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> Reason {
         // SAFETY: the slot is a map value, aligned as its type says.
         unsafe { increment(&raw mut (*slot).refused) };
     }
-    reason
+    reason.index()
 }
 
 /// Notes an accepted advertisement in its router's slot, and reports it if that is wanted and there is room.
@@ -141,7 +209,7 @@ fn accept<A: Family>(
     advert: &Advert<A>,
     peer: &PeerKey,
     now: u64,
-) -> Reason {
+) -> u32 {
     let source = advert.source.to_field();
     let key = source_key();
     let digest = digest(record, advert.len, key, source);
@@ -151,7 +219,7 @@ fn accept<A: Family>(
         ptr::write_volatile(&raw mut (*slot).last_seen_ns, now);
         if ptr::read_volatile(&raw const (*slot).ack) == digest {
             ptr::write_volatile(&raw mut (*slot).master_seen, MasterSeen::at(now).pack());
-            return Reason::Accepted;
+            return Reason::Accepted.index();
         }
         if advert.priority() == 0 {
             increment(&raw mut (*slot).priority_zero);
@@ -162,8 +230,8 @@ fn accept<A: Family>(
     let class =
         ReportFilter::unpack(filter).class(source_tag(key, source), advert.priority(), is_greater);
     let (budget, limit, limited) = match class {
-        Class::Idle => return Reason::NotListening,
-        Class::Ignored => return Reason::LowerIgnored,
+        Class::Idle => return Reason::NotListening.index(),
+        Class::Ignored => return Reason::LowerIgnored.index(),
         Class::Master => (Budget::Master, MASTER_LIMIT, Reason::NewsLimited),
         Class::Outranks => (Budget::Outranks, LIMIT, Reason::OutranksLimited),
         Class::Resigns => (Budget::Resigns, LIMIT, Reason::ResignsLimited),
@@ -175,10 +243,18 @@ fn accept<A: Family>(
             // SAFETY: a map value, aligned as its type says.
             unsafe { take(full_at, limit, now) }
         });
-    let reason =
-        if admitted { report(record, ifindex, entry, advert, now, digest) } else { limited };
-    if class == Class::Master {
-        let unreported = (reason != Reason::Accepted).then(|| Unreported::of(advert.header));
+    // The same from here on for all classes, so that the verifier need not follow it for each.
+    let admitted = unknown(u32::from(admitted), ifindex) != 0;
+    let limited = unknown(limited.index(), ifindex);
+    let is_master = unknown(u32::from(class == Class::Master), ifindex) != 0;
+    let reason = if admitted {
+        report(record, ifindex, entry, advert, now, digest).index()
+    } else {
+        limited
+    };
+    if is_master {
+        let unreported =
+            (reason != Reason::Accepted.index()).then(|| Unreported::of(advert.header));
         let seen = MasterSeen { at_ns: now, unreported };
         // SAFETY: as above.
         unsafe { ptr::write_volatile(&raw mut (*slot).master_seen, seen.pack()) };

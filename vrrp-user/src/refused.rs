@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use vrrp_common::VRRP_HEADER_LEN;
+use vrrp_common::event::RxEvent;
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
 
@@ -49,6 +50,35 @@ pub fn latest(sampled: &[(Reason, Sampled)]) -> Vec<Refused> {
 }
 
 impl Refused {
+    /// The advertisement that the kernel side reports as refused; `payload` is the beginning of its message.
+    pub fn reported(reason: Reason, event: &RxEvent, payload: &[u8]) -> Self {
+        let mut sample = Sample {
+            ktime_ns: event.ktime_ns,
+            ifindex: event.ifindex,
+            vlan: event.vlan,
+            source: event.source,
+            destination: event.destination,
+            family: event.family,
+            ttl: event.ttl,
+            wire_len: event.wire_len,
+            ..Sample::default()
+        };
+        // VRID 0 is nobody's: the message has no whole header.
+        let payload = payload.first_chunk::<VRRP_HEADER_LEN>().filter(|header| header[1] != 0);
+        if let Some(header) = payload {
+            sample.payload[..VRRP_HEADER_LEN].copy_from_slice(header);
+            sample.vrid = header[1];
+            sample.payload_len = event.payload_len;
+        }
+        Self { reason, sample }
+    }
+
+    /// Interface, address family and VRID of the router that it was meant for; VRID 0 where that is not known.
+    pub fn router(&self) -> (u32, Family, u8) {
+        let Sample { ifindex, family, vrid, .. } = self.sample;
+        (ifindex, Family::from_number(family), vrid)
+    }
+
     /// When it arrived.
     pub fn at(&self) -> Nanos {
         Nanos(self.sample.ktime_ns)
@@ -258,6 +288,24 @@ mod tests {
                 nothing.contains(reason),
                 "{reason:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_reported_says_for_whom_it_was() {
+        let mut source = [0; 16];
+        source[..4].copy_from_slice(&[10, 0, 0, 2]);
+        let event =
+            RxEvent { ifindex: 2, family: FAMILY_V4, source, payload_len: 8, ..RxEvent::default() };
+        let refused =
+            Refused::reported(Reason::Interval, &event, &[0x21, 51, 100, 1, 0, 3, 0xab, 0xcd]);
+        assert_eq!(refused.router(), (2, Family::V4, 51));
+        let line = refused.about(&OURS).unwrap();
+        assert!(line.starts_with("10.0.0.2 advertises VRID 51 every 3 s"), "{line}");
+        // No whole message, or none at all.
+        for payload in [&[0; 8][..], &[]] {
+            let refused = Refused::reported(Reason::Truncated, &event, payload);
+            assert_eq!((refused.router().2, refused.about(&OURS)), (0, None));
         }
     }
 

@@ -421,3 +421,8 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 pub fn lower_and_higher() -> [Vec<u8>; 2] {
     [50, 200].map(|priority| Frame::v3(V3, 1).with(|f| f.message[2] = priority).octets())
 }
+
+/// An advertisement for [`V3`] from another network.
+pub fn refused() -> Vec<u8> {
+    Frame::v3(V3, 1).with(|f| f.hop_limit = 254).octets()
+}

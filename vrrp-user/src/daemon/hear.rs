@@ -7,12 +7,13 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, ReportFilter, Unreported};
 
-use super::router::{Router, state_number};
+use super::router::{Router, state_number, version_number};
 use super::{Counter, Daemon};
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId};
 use crate::io::ring::EventRing;
 use crate::io::{bpf, timer};
+use crate::refused::{Ours, Refused};
 use crate::wire::family::{from_field, to_field};
 use crate::wire::vrrp::parse_advert;
 
@@ -24,12 +25,35 @@ impl Daemon {
     }
 
     fn heard(&mut self, now: Nanos, event: &RxEvent, payload: &[u8]) {
-        let claims = [Reason::ArpConflict, Reason::NdiscConflict].map(Reason::index);
-        if claims.contains(&event.reason) {
-            self.claimed(event, payload);
-        } else {
-            self.advert(now, event, payload);
+        match Reason::from_index(event.reason) {
+            Some(Reason::Accepted) => self.advert(now, event, payload),
+            Some(Reason::ArpConflict | Reason::NdiscConflict) => self.claimed(event, payload),
+            Some(reason) if reason.is_logged() => self.refusal(reason, event, payload),
+            Some(_) | None => self.count(Counter::BadEvent),
         }
+    }
+
+    /// Logs a refused advertisement (RFC 9568 section 7.1); how often that can be is the kernel side's to decide
+    /// ([`report::REFUSAL_LIMIT`]).
+    fn refusal(&self, reason: Reason, event: &RxEvent, payload: &[u8]) {
+        let refused = Refused::reported(reason, event, payload);
+        let (ifindex, family, vrid) = refused.router();
+        let is_for = |router: &&Router| {
+            let router = (router.ifindex(), router.family(), router.vrid().get());
+            router == (Some(ifindex), family, vrid)
+        };
+        let router = self.routers.iter().filter(|router| !router.gone).find(is_for);
+        let about = router.and_then(|router| {
+            let version = version_number(router.version());
+            let text = refused.about(&Ours { ifindex, family, vrid, version, addresses: &[] })?;
+            Some(format!("{}: {text}", router.place()))
+        });
+        let line = about.unwrap_or_else(|| {
+            let name = self.interfaces.get(ifindex).map_or("?", |interface| &interface.name);
+            let source = refused.source();
+            format!("{name}: a packet of VRRP from {source} is refused: {}", reason.text())
+        });
+        log::warn!("{line} (said once a minute at most; `vrrp-user stats` has the count)");
     }
 
     fn advert(&mut self, now: Nanos, event: &RxEvent, payload: &[u8]) {
