@@ -132,8 +132,9 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
         });
         assert!(answered.is_ok(), "{what}: {last:?}: {answered:?}");
     }
-    let queries = dashboard();
-    assert!(queries.len() > 10, "{queries:?}");
+    let (mut queries, alerts) = (dashboard(), alerts());
+    assert!(queries.len() > 10 && alerts.len() > 5, "{queries:?} {alerts:?}");
+    queries.extend(alerts);
     let at = "http://127.0.0.1:9090/api/v1/query";
     for query in &queries {
         let query = format!("query={query}");
@@ -164,6 +165,15 @@ fn dashboard() -> Vec<String> {
         query.replace("$instance", ".*").replace("$interface", ".*").replace("$router", ".*")
     });
     queries.collect()
+}
+
+/// The alerts that the documentation proposes.
+fn alerts() -> Vec<String> {
+    let document = include_str!("../../docs/observing.md");
+    let (_, rest) = document.split_once("What to alert on:").unwrap();
+    let lines = rest.lines().skip(1).skip_while(|line| line.is_empty());
+    let lines = lines.map_while(|line| line.strip_prefix("    "));
+    lines.filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// The names of metrics in a query.
