@@ -345,7 +345,7 @@ impl Parser<'_> {
             "interface" => self.interface(entry, to),
             "virtual_router_id" => to.vrid = self.value(entry).or(to.vrid.take()),
             "priority" => to.priority = self.value(entry).or(to.priority.take()),
-            "version" => self.version(entry, to),
+            "version" => self.instance_version(entry, to),
             "advert_int" => to.interval = self.timer(entry).or(to.interval.take()),
             "authentication" => self.authentication(entry, to),
             "virtual_ipaddress" => self.addresses(entry, to, false),
@@ -442,9 +442,8 @@ impl Parser<'_> {
         }
     }
 
-    fn version(&mut self, entry: &Entry, to: &mut Instance) {
-        let Some(version) = self.value(entry) else { return };
-        let version = self.number_in_front(version, "");
+    fn instance_version(&mut self, entry: &Entry, to: &mut Instance) {
+        let Some(version) = self.version(entry) else { return };
         match &to.version {
             Some(first) if first.value != version.value => {
                 let message =

@@ -483,7 +483,7 @@ impl Parser<'_> {
     fn global_entry(&mut self, entry: &Entry, globals: &mut Globals) {
         let garp = &mut globals.garp;
         match entry.keyword.value.as_str() {
-            "vrrp_version" => globals.version = self.value(entry).or(globals.version.take()),
+            "vrrp_version" => globals.version = self.version(entry).or(globals.version.take()),
             "vrrp_strict" => {
                 globals.strict = self.boolean(entry).unwrap_or(globals.strict);
                 self.strict_warning(entry, globals.strict);
@@ -626,6 +626,15 @@ impl Parser<'_> {
             self.bad_value(entry, &value, "a whole number");
         }
         number.ok()
+    }
+
+    /// A version, as it is compared: without zeros in front.
+    fn version(&mut self, entry: &Entry) -> Option<Word> {
+        let version = self.value(entry)?;
+        let version = self.number_in_front(version, "");
+        let number = version.value.trim().parse::<u32>();
+        let text = number.map_or(version.value, |number| number.to_string());
+        Some(Located::new(text, version.at))
     }
 
     /// Whole seconds.

@@ -441,6 +441,22 @@ fn weights_that_are_none() {
     assert_eq!(weights("254"), (vec![254, 254, 253, 253, 253], 3));
     assert_eq!(weights("300"), (vec![1, 1, 0, 253, 0], 5));
     assert_eq!(weights("-300"), (vec![1, 1, 0, -253, 0], 5));
+    // What follows is ignored with it.
+    let file = "track_file f {\n file /f\n weight 300 reverse\n}\n";
+    let (config, _) = accept(&[file, &with("track_file {\n f\n }")].concat());
+    assert!(!config.routers[0].track[0].reverse);
+}
+
+#[test]
+fn versions_are_numbers() {
+    let version = |globals: &str, version: &str| {
+        let globals = format!("global_defs {{\n vrrp_version {globals}\n}}\n");
+        accept(&[globals, with(version)].concat()).0.routers[0].version()
+    };
+    assert_eq!(version("3;", ""), Version::V3);
+    assert_eq!(version("03", ""), Version::V3);
+    assert_eq!(version("2", "version 03"), Version::V3);
+    assert_eq!(version("3", "version 2x"), Version::V2);
 }
 
 /// keepalived sets it back where the script is tracked.

@@ -98,29 +98,33 @@ impl Validator<'_> {
                 self.repair(at, message, "this one is skipped", "give it another name");
                 continue;
             }
-            let reverse = weight.reverse.unwrap_or(false);
-            object.set(self.weight(&weight, T::MOST, T::CUT, T::DEFAULT), reverse);
+            // What is ignored of a file or process is the whole line.
+            match self.weight(&weight, T::MOST, T::CUT, T::DEFAULT) {
+                Some(number) => object.set(number, weight.reverse.unwrap_or(false)),
+                None => object.set(T::DEFAULT, false),
+            }
             lines.insert(name, at.line);
             objects.push(object);
         }
         objects
     }
 
-    fn weight(&mut self, written: &Weight, most: i16, cut: i16, otherwise: i16) -> i16 {
-        let Some(number) = &written.number else { return otherwise };
+    /// A weight, `otherwise` if none is written; `None`, which means that as well, if it can not be used.
+    fn weight(&mut self, written: &Weight, most: i16, cut: i16, otherwise: i16) -> Option<i16> {
+        let Some(number) = &written.number else { return Some(otherwise) };
         match number.value.trim().parse::<i16>() {
-            Ok(weight) if (-most..=most).contains(&weight) => weight,
+            Ok(weight) if (-most..=most).contains(&weight) => Some(weight),
             Ok(weight) if (-cut..=cut).contains(&weight) => {
                 let message = format!("a weight must be between -{most} and {most}, not {weight}");
                 let nearest = weight.clamp(-most, most);
                 self.repair(number.at, message, &format!("{nearest} is used"), "");
-                nearest
+                Some(nearest)
             }
             Ok(_) | Err(_) => {
                 let message =
                     format!("a weight must be between -{most} and {most}, not {}", number.value);
                 self.repair(number.at, message, &format!("{otherwise} is used"), "");
-                otherwise
+                None
             }
         }
     }
@@ -173,7 +177,7 @@ impl Validator<'_> {
                 continue;
             }
             let reverse = weight.reverse.unwrap_or(reverse);
-            let weight = self.weight(&weight, most, MOST, default);
+            let weight = self.weight(&weight, most, MOST, default).unwrap_or(default);
             tracks.push((at, Track { what, weight, reverse }));
         }
         tracks
