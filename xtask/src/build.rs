@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cross::Target;
 use crate::setup::{self, Toolchain};
 
 /// Target triple of the BPF object: the machines that we run on are little-endian.
@@ -20,11 +21,17 @@ pub struct Args {
     /// Optimise the daemon
     #[arg(long)]
     release: bool,
+    /// Build the daemon for another architecture: aarch64-unknown-linux-gnu
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<&'static Target>,
 }
 
 /// Runs the task.
 pub fn build(args: &Args) -> Result<()> {
-    let daemon = daemon(args.release)?;
+    let daemon = match args.target {
+        Some(target) => cross(args.release, target)?,
+        None => daemon(args.release)?,
+    };
     println!("{}", daemon.display());
     Ok(())
 }
@@ -76,6 +83,20 @@ pub fn daemon(release: bool) -> Result<PathBuf> {
     finish(&mut command)?;
     let profile = if release { "release" } else { "debug" };
     Ok(workspace().join("target").join(profile).join("vrrp-user"))
+}
+
+/// The same for another architecture.
+pub fn cross(release: bool, target: &'static Target) -> Result<PathBuf> {
+    let object = object()?;
+    let mut command = cargo();
+    command.args(["build", "--package", "vrrp-user", "--target", target.triple]);
+    if release {
+        command.arg("--release");
+    }
+    command.envs(target.tools()?.environment()).env("VRRP_EBPF_OBJECT", object);
+    finish(&mut command)?;
+    let profile = if release { "release" } else { "debug" };
+    Ok(workspace().join("target").join(target.triple).join(profile).join("vrrp-user"))
 }
 
 /// The root of the workspace.

@@ -3,7 +3,7 @@
 //! Each boots a kernel of Debian's with busybox, the daemon, and one of the scripts beside this file as all that it has.
 //! Timings in there mean nothing: where KVM does not work, the machine is emulated.
 
-mod packages;
+pub mod packages;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use self::packages::{Image, KERNELS, Kernel, Packages};
+use self::packages::{Image, KERNELS, Kernel, Machine, Packages};
+use crate::cross::Target;
 use crate::test::{Tally, supervise};
 use crate::{build, setup};
 
@@ -42,6 +43,8 @@ const LIBRARY: &str = include_str!("kernels/lib.sh");
 const MODULES: [&str; 3] = ["veth", "bridge", "sch_ingress"];
 /// Programs of this system that a guest has, too; busybox has the rest. Its own shell would prefer its own `ip`.
 const PROGRAMS: [&str; 5] = ["dash", "ip", "nsenter", "ping", "setpriv"];
+/// What the daemon of a guest for arm64 is built for.
+const ARM64: &str = "aarch64-unknown-linux-gnu";
 /// A guest that is emulated on a busy machine takes that long, unless it hangs.
 const LIMIT: Duration = Duration::from_secs(6 * 60);
 /// With KVM, one is up in a second or two.
@@ -67,7 +70,9 @@ pub fn test(names: &[String], set: Set, filter: Option<&str>, daemon: &Path) -> 
         bail!("no kernel {unknown}: there are {} and all", all.join(", "));
     }
     let chosen = |kernel: &&Kernel| names.iter().any(|name| name == "all" || name == kernel.name);
-    let kernels: Vec<_> = KERNELS.iter().filter(chosen).collect();
+    // For another machine the daemon would have to be built once more.
+    let short = |kernel: &&Kernel| set == Set::Full || kernel.machine == Machine::Amd64;
+    let kernels: Vec<_> = KERNELS.iter().filter(chosen).filter(short).collect();
     println!("== kernels in virtual machines");
     let packages = Packages::get(&kernels)?;
     let mut lab = Lab::new(packages, daemon)?;
@@ -94,50 +99,41 @@ struct Lab {
     directory: Directory,
     /// Whether a guest runs with KVM; not known before the first one.
     kvm: Option<bool>,
+    /// The daemon for this machine.
+    daemon: PathBuf,
+    /// What the root of the guests is for; `None` until it is made.
+    root: Option<Machine>,
 }
 
 impl Lab {
-    /// Makes the root of all guests, where it can be made.
     fn new(packages: Packages, daemon: &Path) -> Result<Self> {
         let directory = Directory::new()?;
-        let lab = Self { packages, directory, kvm: None };
-        if let Some(busybox) = lab.packages.tool("busybox") {
-            lab.root(&busybox, daemon)?;
-        }
-        Ok(lab)
+        Ok(Self { packages, directory, kvm: None, daemon: daemon.to_owned(), root: None })
     }
 
-    fn root(&self, busybox: &Path, daemon: &Path) -> Result<()> {
+    /// Makes the root of the guests of a kind, unless it is there.
+    fn root(&mut self, machine: Machine, busybox: &Path) -> Result<()> {
+        if self.root == Some(machine) {
+            return Ok(());
+        }
+        self.root = None;
         let root = self.directory.0.join("root");
+        if root.exists() {
+            fs::remove_dir_all(&root)?;
+        }
         for directory in
-            ["bin", "usr/sbin", "lib64", "proc", "sys", "dev", "run", "tmp", "etc", "root"]
+            ["bin", "usr/sbin", "lib", "lib64", "proc", "sys", "dev", "run", "tmp", "etc", "root"]
         {
             fs::create_dir_all(root.join(directory))?;
         }
-        fs::copy(busybox, root.join("bin/busybox"))?;
         let applets = output(Command::new(busybox).arg("--list"))?;
         for applet in applets.lines().filter(|applet| *applet != "busybox" && *applet != "sh") {
             symlink("busybox", root.join("bin").join(applet))?;
         }
-        let mut programs: Vec<PathBuf> = PROGRAMS
-            .iter()
-            .map(|name| setup::find_program(name).with_context(|| format!("{name} is missing")))
-            .collect::<Result<_>>()?;
-        programs.extend(self.packages.tool("kmod"));
-        for program in programs {
-            self.add(&program, &root)?;
-        }
         symlink("/usr/sbin/dash", root.join("bin/sh"))?;
-        // Busybox's own knows no compression.
-        symlink("kmod", root.join("usr/sbin/insmod"))?;
-        self.add(daemon, &root)?;
-        let stripped = Command::new("strip")
-            .arg("--strip-debug")
-            .arg(root.join("usr/sbin").join(daemon.file_name().context("no name")?))
-            .status();
-        // It is only smaller then.
-        if !stripped.is_ok_and(|status| status.success()) {
-            println!("strip failed: guests are slow");
+        match machine {
+            Machine::Amd64 => self.native(busybox, &root)?,
+            Machine::Arm64 => self.foreign(&root)?,
         }
         fs::write(
             root.join("etc/passwd"),
@@ -147,6 +143,59 @@ impl Lab {
         fs::write(root.join("lib.sh"), LIBRARY)?;
         fs::write(root.join("init"), INIT)?;
         fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+        self.root = Some(machine);
+        Ok(())
+    }
+
+    /// The programs of a guest for arm64, and all libraries that were downloaded with them: ldd cannot be asked.
+    fn foreign(&self, root: &Path) -> Result<()> {
+        let target: &'static Target =
+            ARM64.parse().map_err(|error| anyhow::anyhow!("{ARM64}: {error}"))?;
+        let daemon = build::cross(false, target)?;
+        let guest = self.packages.guest();
+        copy_found(&guest, "busybox", &root.join("bin"))?;
+        for program in PROGRAMS {
+            copy_found(&guest, program, &root.join("usr/sbin"))?;
+        }
+        copy_found(&guest, "ld-linux-aarch64.so.1", &root.join("lib"))?;
+        let libraries = root.join("lib/aarch64-linux-gnu");
+        fs::create_dir_all(&libraries)?;
+        for directory in ["lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu"] {
+            for entry in fs::read_dir(guest.join(directory)).into_iter().flatten().flatten() {
+                // Following links.
+                if entry.path().is_file() {
+                    fs::copy(entry.path(), libraries.join(entry.file_name()))?;
+                }
+            }
+        }
+        let mut strip = target.tools()?.command("strip");
+        strip.arg("-o").arg(root.join("usr/sbin/vrrp-user")).arg(daemon);
+        output(&mut strip)?;
+        Ok(())
+    }
+
+    /// The programs of a guest that is as this machine.
+    fn native(&self, busybox: &Path, root: &Path) -> Result<()> {
+        fs::copy(busybox, root.join("bin/busybox"))?;
+        let mut programs: Vec<PathBuf> = PROGRAMS
+            .iter()
+            .map(|name| setup::find_program(name).with_context(|| format!("{name} is missing")))
+            .collect::<Result<_>>()?;
+        programs.extend(self.packages.tool("kmod"));
+        for program in programs {
+            self.add(&program, root)?;
+        }
+        // Busybox's own knows no compression.
+        symlink("kmod", root.join("usr/sbin/insmod"))?;
+        self.add(&self.daemon, root)?;
+        let stripped = Command::new("strip")
+            .arg("--strip-debug")
+            .arg(root.join("usr/sbin").join(self.daemon.file_name().context("no name")?))
+            .status();
+        // It is only smaller then.
+        if !stripped.is_ok_and(|status| status.success()) {
+            println!("strip failed: guests are slow");
+        }
         Ok(())
     }
 
@@ -174,25 +223,32 @@ impl Lab {
             );
             return Ok(Tally::SKIPPED);
         };
-        if self.packages.tool("qemu-system-x86_64").is_none()
-            || self.packages.tool("busybox").is_none()
-            || self.packages.tool("kmod").is_none()
-        {
+        let busybox = self.packages.tool("busybox");
+        let guest = kernel.machine == Machine::Amd64 || self.packages.guest().is_dir();
+        let Some(busybox) = busybox.filter(|_| {
+            guest
+                && self.packages.tool(emulator(kernel.machine)).is_some()
+                && self.packages.tool("kmod").is_some()
+        }) else {
             println!("-- Linux {}, {}: skipped, as QEMU is missing", kernel.name, script.name);
             return Ok(Tally::SKIPPED);
-        }
+        };
+        self.root(kernel.machine, &busybox)?;
         self.modules(&image)?;
         let kvm = match self.kvm {
+            _ if kernel.machine != Machine::Amd64 => false,
             Some(kvm) => kvm,
             None => {
-                let up = self.boot(&image, "exit 0\n", true, KVM_LIMIT)?.contains("GUEST-EXIT 0");
+                let up = self
+                    .boot(kernel.machine, &image, "exit 0\n", true, KVM_LIMIT)?
+                    .contains("GUEST-EXIT 0");
                 println!("-- KVM {}", if up { "works" } else { "does not work here: emulated" });
                 self.kvm = Some(up);
                 up
             }
         };
         println!("-- Linux {}, {}", image.version, script.name);
-        let console = self.boot(&image, script.text, kvm, LIMIT)?;
+        let console = self.boot(kernel.machine, &image, script.text, kvm, LIMIT)?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();
         for line in &lines {
@@ -245,22 +301,40 @@ impl Lab {
     }
 
     /// Boots a kernel with a script, and returns what came out of the serial line.
-    fn boot(&self, image: &Image, script: &str, kvm: bool, limit: Duration) -> Result<String> {
+    fn boot(
+        &self,
+        machine: Machine,
+        image: &Image,
+        script: &str,
+        kvm: bool,
+        limit: Duration,
+    ) -> Result<String> {
         let directory = &self.directory.0;
         fs::write(directory.join("root/test.sh"), script)?;
         let (initrd, console) = (directory.join("initrd"), directory.join("console"));
         archive(&self.packages, &directory.join("root"), &initrd)?;
         fs::write(&console, "")?;
-        let mut command = self.packages.command("qemu-system-x86_64").context("no QEMU")?;
+        let mut command = self.packages.command(emulator(machine)).context("no QEMU")?;
         for path in self.packages.firmware() {
             command.arg("-L").arg(path);
         }
         command.args(if kvm { ["-accel", "kvm"] } else { ["-accel", "tcg,thread=multi"] });
-        command.args(["-cpu", if kvm { "host" } else { "max" }, "-smp", "2", "-m", "1024"]);
+        let console_name = match machine {
+            Machine::Amd64 => {
+                command.args(["-cpu", if kvm { "host" } else { "max" }]);
+                "ttyS0"
+            }
+            // The oldest that is in use: it knows no atomic instructions but pairs of load and store.
+            Machine::Arm64 => {
+                command.args(["-machine", "virt", "-cpu", "cortex-a72"]);
+                "ttyAMA0"
+            }
+        };
+        command.args(["-smp", "2", "-m", "1024"]);
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-nic", "none", "-serial"]);
         command.arg(format!("file:{}", console.display()));
         command.arg("-kernel").arg(&image.file).arg("-initrd").arg(&initrd);
-        command.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        command.arg("-append").arg(format!("console={console_name} quiet panic=-1"));
         if kvm {
             // That it does not work is no news.
             command.stderr(Stdio::null());
@@ -268,6 +342,24 @@ impl Lab {
         supervise(&mut command, limit)?;
         Ok(String::from_utf8_lossy(&fs::read(&console)?).into_owned())
     }
+}
+
+/// The program that is a machine.
+fn emulator(machine: Machine) -> &'static str {
+    match machine {
+        Machine::Amd64 => "qemu-system-x86_64",
+        Machine::Arm64 => "qemu-system-aarch64",
+    }
+}
+
+/// Copies a file out of packages that were unpacked.
+fn copy_found(root: &Path, name: &str, to: &Path) -> Result<()> {
+    let directories = ["usr/bin", "bin", "usr/sbin", "sbin", "lib", "lib/aarch64-linux-gnu"];
+    let mut paths = directories.iter().map(|directory| root.join(directory).join(name));
+    let path = paths.find(|path| path.is_file());
+    let path = path.with_context(|| format!("no {name} in {}", root.display()))?;
+    fs::copy(path, to.join(name)).with_context(|| name.to_owned())?;
+    Ok(())
 }
 
 /// Packs a directory as the kernel wants it (Documentation/driver-api/early-userspace/buffer-format.rst).

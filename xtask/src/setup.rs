@@ -249,7 +249,7 @@ fn as_root(program: &str) -> Command {
 }
 
 /// Shows a command and runs it to its end.
-fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
     println!("+ {}", words.join(OsStr::new(" ")).display());
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
@@ -260,7 +260,7 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 /// What a command prints; `None` when it cannot be run or fails.
-fn output(command: &mut Command) -> Option<String> {
+pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())

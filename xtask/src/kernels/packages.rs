@@ -12,19 +12,53 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup;
 
-/// A kernel of Debian's: `linux-image-VERSION-cloud-amd64`.
+/// What a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// As this one.
+    Amd64,
+    /// Always emulated.
+    Arm64,
+}
+
+impl Machine {
+    /// As Debian calls it.
+    fn architecture(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// Packages of the emulator, where not all guests need them.
+    fn emulator(self) -> &'static [&'static str] {
+        match self {
+            Self::Amd64 => &[],
+            Self::Arm64 => &["qemu-system-arm"],
+        }
+    }
+}
+
+/// A kernel of Debian's: `linux-image-VERSION-cloud-ARCHITECTURE`.
 pub struct Kernel {
     /// What it is called on the command line.
     pub name: &'static str,
+    /// The machine that it is for.
+    pub machine: Machine,
     /// The version in the name of the package, as a regular expression; the newest that fits is taken.
     version: &'static str,
 }
 
 /// Those that are tried, by age.
 pub const KERNELS: &[Kernel] = &[
-    Kernel { name: "6.1", version: r"6\.1\.[0-9-]*" },
-    Kernel { name: "6.12", version: r"6\.12\.[0-9.]*\+deb12" },
-    Kernel { name: "newest", version: r"([7-9]|[1-9][0-9])\.[0-9.]*\+deb[0-9]*" },
+    Kernel { name: "6.1", machine: Machine::Amd64, version: r"6\.1\.[0-9-]*" },
+    Kernel { name: "6.12", machine: Machine::Amd64, version: r"6\.12\.[0-9.]*\+deb12" },
+    Kernel {
+        name: "newest",
+        machine: Machine::Amd64,
+        version: r"([7-9]|[1-9][0-9])\.[0-9.]*\+deb[0-9]*",
+    },
+    Kernel { name: "arm64", machine: Machine::Arm64, version: r"6\.1\.[0-9-]*" },
 ];
 /// Where they are. Nothing but kernels is taken from the last one.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-backports"];
@@ -33,6 +67,9 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The emulator, what is in a guest, and what finds the modules of a kernel. That of Debian 12 itself crashes newer
 /// guests.
 const TOOLS: [&str; 3] = ["qemu-system-x86", "busybox-static", "kmod"];
+/// All that a guest of another architecture has: of this one's programs none runs there.
+const GUEST: [&str; 6] =
+    ["busybox-static", "dash", "iproute2", "iputils-ping", "libgcc-s1", "util-linux"];
 /// Whatever was downloaded is taken for so long.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -53,38 +90,78 @@ impl Packages {
             age.map_or(true, |time| SystemTime::now().duration_since(time).is_ok_and(|a| a > FRESH))
         };
         let tools = stale(&packages.tools());
+        let foreign = kernels.iter().any(|kernel| kernel.machine != Machine::Amd64);
+        let guest = foreign && stale(&packages.guest());
+        let emulator = foreign && stale(&packages.emulator());
         let kernels: Vec<_> =
             kernels.iter().filter(|kernel| stale(&packages.kernel(kernel))).collect();
-        if !tools && kernels.is_empty() {
+        if !tools && !guest && !emulator && kernels.is_empty() {
             return Ok(packages);
         }
         let say = |what: &str, error: anyhow::Error| println!("{what}: not downloaded: {error:#}");
-        let apt = match Apt::configure(&packages.root.join("apt")) {
-            Ok(apt) => apt,
-            Err(error) => {
-                say("packages", error);
-                return Ok(packages);
+        for machine in [Machine::Amd64, Machine::Arm64] {
+            let of_machine = |kernel: &&&&Kernel| kernel.machine == machine;
+            let native = machine == Machine::Amd64;
+            let wanted = if native { tools || emulator } else { guest };
+            if !wanted && kernels.iter().find(of_machine).is_none() {
+                continue;
             }
-        };
-        // One of the sources may be gone, and the others enough.
-        if let Err(error) = run(&mut apt.command("apt-get", &["-q", "update"])) {
-            say("lists of packages", error);
-        }
-        if tools && let Err(error) = apt.tools(&packages.tools()) {
-            say("QEMU", error);
-        }
-        for kernel in kernels {
-            if let Err(error) = apt.kernel(kernel, &packages.kernel(kernel)) {
-                say(kernel.name, error);
+            let apt = match Apt::configure(&packages.root.join("apt"), machine.architecture()) {
+                Ok(apt) => apt,
+                Err(error) => {
+                    say("packages", error);
+                    return Ok(packages);
+                }
+            };
+            // One of the sources may be gone, and the others enough.
+            if let Err(error) = apt.update() {
+                say("lists of packages", error);
             }
+            if native
+                && tools
+                && let Err(error) = apt.backports(&TOOLS, &packages.tools())
+            {
+                say("QEMU", error);
+            }
+            if native
+                && emulator
+                && let Err(error) = apt.backports(Machine::Arm64.emulator(), &packages.emulator())
+            {
+                say("QEMU for arm64", error);
+            }
+            if !native
+                && guest
+                && let Err(error) = apt.install(&GUEST, &packages.guest())
+            {
+                say("programs of the guest", error);
+            }
+            for kernel in kernels.iter().filter(of_machine) {
+                if let Err(error) = apt.kernel(kernel, &packages.kernel(kernel)) {
+                    say(kernel.name, error);
+                }
+            }
+            // Everything that is wanted of them is unpacked.
+            apt.remove()?;
         }
-        // Everything that is wanted of them is unpacked.
-        fs::remove_dir_all(&apt.root).with_context(|| format!("{}", apt.root.display()))?;
         Ok(packages)
     }
 
     fn tools(&self) -> PathBuf {
         self.root.join("tools")
+    }
+
+    fn emulator(&self) -> PathBuf {
+        self.root.join("emulator-arm64")
+    }
+
+    /// The directory with all that a guest for arm64 has.
+    pub fn guest(&self) -> PathBuf {
+        self.root.join("guest-arm64")
+    }
+
+    /// Where programs of this machine may be.
+    fn roots(&self) -> [PathBuf; 2] {
+        [self.tools(), self.emulator()]
     }
 
     fn kernel(&self, kernel: &Kernel) -> PathBuf {
@@ -113,15 +190,19 @@ impl Packages {
     /// A program of those that were downloaded, else the system's; apt-get leaves out what is installed.
     pub fn tool(&self, name: &str) -> Option<PathBuf> {
         let directories = ["usr/bin", "bin", "usr/sbin", "sbin"];
-        let ours = directories.map(|directory| self.tools().join(directory).join(name));
-        ours.into_iter().find(|path| path.is_file()).or_else(|| setup::find_program(name))
+        let roots = self.roots();
+        let mut ours = roots.iter().flat_map(|root| directories.map(|dir| root.join(dir)));
+        let found = ours.find_map(|dir| Some(dir.join(name)).filter(|path| path.is_file()));
+        found.or_else(|| setup::find_program(name))
     }
 
     /// A command of such a program, with the libraries that were downloaded for it.
     pub fn command(&self, name: &str) -> Option<Command> {
         let mut command = Command::new(self.tool(name)?);
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-        let path = std::env::join_paths(libraries.map(|path| self.tools().join(path))).ok()?;
+        let roots = self.roots();
+        let paths = roots.iter().flat_map(|root| libraries.map(|path| root.join(path)));
+        let path = std::env::join_paths(paths).ok()?;
         command.env("LD_LIBRARY_PATH", path);
         Some(command)
     }
@@ -136,8 +217,9 @@ impl Packages {
     /// Where QEMU finds its firmware.
     pub fn firmware(&self) -> impl Iterator<Item = PathBuf> {
         let directories = ["usr/share/qemu", "usr/share/seabios"];
-        let tools = self.tools();
-        directories.into_iter().map(move |path| tools.join(path)).filter(|path| path.is_dir())
+        let roots = self.roots();
+        let paths = roots.into_iter().flat_map(move |root| directories.map(|path| root.join(path)));
+        paths.filter(|path| path.is_dir())
     }
 }
 
@@ -152,13 +234,18 @@ pub struct Image {
 }
 
 /// apt-get with a configuration of its own.
-struct Apt {
+pub struct Apt {
     root: PathBuf,
     backports: String,
 }
 
 impl Apt {
-    fn configure(root: &Path) -> Result<Self> {
+    /// Configures it for packages of this architecture, everything in the directory `root`. For another one than this
+    /// machine's nothing counts as installed.
+    ///
+    /// # Errors
+    /// This is no Debian for amd64, or the directory cannot be written.
+    pub fn configure(root: &Path, architecture: &str) -> Result<Self> {
         if std::env::consts::ARCH != "x86_64" {
             bail!("the packages are those for amd64");
         }
@@ -194,7 +281,12 @@ impl Apt {
         fs::write(root.join("sources.list"), list)?;
         let pin = format!("Package: *\nPin: release n={KERNEL_SUITE}\nPin-Priority: 1\n");
         fs::write(root.join("preferences"), pin)?;
-        fs::copy("/var/lib/dpkg/status", root.join("status")).context("/var/lib/dpkg/status")?;
+        let status = root.join("status");
+        if architecture == Machine::Amd64.architecture() {
+            fs::copy("/var/lib/dpkg/status", status).context("/var/lib/dpkg/status")?;
+        } else {
+            fs::write(status, "")?;
+        }
 
         let dir = root.display();
         let mut configuration = output(Command::new("apt-config").args(["dump", "Acquire"]))?;
@@ -206,28 +298,67 @@ impl Apt {
              APT::Sandbox::User \"\";\nAPT::Get::Assume-Yes \"true\";\nAcquire::Retries \"2\";\nAcquire::Languages \"none\";\n\
              Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n",
         ));
+        configuration.push_str(&format!(
+            "APT::Architecture \"{architecture}\";\nAPT::Architectures {{ \"{architecture}\"; }};\n"
+        ));
         fs::write(root.join("apt.conf"), configuration)?;
         Ok(Self { root: root.to_owned(), backports })
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    /// A command of its programs.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env("APT_CONFIG", self.root.join("apt.conf"));
         command.current_dir(&self.root).stdin(Stdio::null());
         command
     }
 
-    /// The tools with what they depend on.
-    fn tools(&self, to: &Path) -> Result<()> {
-        let mut command = self.command("apt-get", &["-q", "--download-only", "install"]);
-        command.args(["--no-install-recommends", "-t", &self.backports]).args(TOOLS);
-        run(&mut command)?;
-        self.unpack(&self.root.join("cache/archives"), to)
+    /// Reads the lists of packages.
+    ///
+    /// # Errors
+    /// Not all can be had.
+    pub fn update(&self) -> Result<()> {
+        run(&mut self.command("apt-get", &["-q", "update"]))
+    }
+
+    /// Packages of this release, with what they depend on and is not installed, unpacked to a directory.
+    ///
+    /// # Errors
+    /// They cannot be had, or the directory cannot be written.
+    pub fn install(&self, packages: &[&str], to: &Path) -> Result<()> {
+        self.unpack_all(&mut self.command("apt-get", &[]), packages, to)
+    }
+
+    /// The same of its backports.
+    fn backports(&self, packages: &[&str], to: &Path) -> Result<()> {
+        self.unpack_all(&mut self.command("apt-get", &["-t", &self.backports]), packages, to)
+    }
+
+    fn unpack_all(&self, command: &mut Command, packages: &[&str], to: &Path) -> Result<()> {
+        let archives = self.root.join("cache/archives");
+        // What was downloaded for others does not belong there.
+        fs::remove_dir_all(&archives)?;
+        fs::create_dir_all(archives.join("partial"))?;
+        command.args(["-q", "--download-only", "--no-install-recommends", "install"]);
+        run(command.args(packages))?;
+        self.unpack(&archives, to)
+    }
+
+    /// Removes the configuration and everything that was downloaded and not unpacked.
+    ///
+    /// # Errors
+    /// As those of removing files.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.root).with_context(|| format!("{}", self.root.display()))
     }
 
     /// The newest of a kernel. Newer packages have the modules beside.
     fn kernel(&self, kernel: &Kernel, to: &Path) -> Result<()> {
-        let pattern = format!("^linux-(image|binary)-{}-cloud-amd64$", kernel.version);
+        let pattern = format!(
+            "^linux-(image|binary)-{}-cloud-{}$",
+            kernel.version,
+            kernel.machine.architecture()
+        );
         let mut search = self.command("apt-cache", &["search", "--names-only", &pattern]);
         let found = output(&mut search)?;
         let names = found.lines().filter_map(|line| line.split_whitespace().next());
@@ -269,7 +400,11 @@ fn version(name: &str) -> Vec<u64> {
     digits.filter_map(|number| number.parse().ok()).collect()
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command to its end, without what it prints.
+///
+/// # Errors
+/// It cannot be run, or fails.
+pub fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().display().to_string();
     let status = command.stdout(Stdio::null()).status().with_context(|| program.clone())?;
     if !status.success() {
