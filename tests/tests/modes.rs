@@ -306,6 +306,11 @@ fn the_story_by_tc() -> Result<()> {
 }
 
 #[test]
+fn the_story_by_a_packet_socket() -> Result<()> {
+    story("raw")
+}
+
+#[test]
 fn the_story_by_generic_xdp() -> Result<()> {
     story("generic")
 }

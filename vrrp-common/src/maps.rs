@@ -149,6 +149,12 @@ pub struct Slot {
 
 /// Octets of [`Slot::master_seen`] in its slot.
 pub const SLOT_MASTER_SEEN: usize = core::mem::offset_of!(Slot, master_seen);
+/// Octets of [`Slot::last_seen_ns`] in its slot.
+pub const SLOT_LAST_SEEN: usize = core::mem::offset_of!(Slot, last_seen_ns);
+/// Octets of [`Slot::adverts`] in its slot.
+pub const SLOT_ADVERTS: usize = core::mem::offset_of!(Slot, adverts);
+/// Octets of [`Slot::refused`] in its slot.
+pub const SLOT_REFUSED: usize = core::mem::offset_of!(Slot, refused);
 /// Octets of [`Slot::ack`] in its slot.
 pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
 /// Octets of [`Slot::filter`] in its slot.
@@ -227,6 +233,8 @@ pub mod capture {
     pub const GENERIC: u8 = 2;
     /// Nowhere: the tc ingress program does the same.
     pub const TC: u8 = 3;
+    /// Nowhere: the daemon reads a packet socket.
+    pub const RAW: u8 = 4;
 }
 
 impl Default for RouterInfo {

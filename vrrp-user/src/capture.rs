@@ -14,11 +14,13 @@ pub enum CaptureMode {
     Tc,
     /// XDP in the network stack, on any device.
     Generic,
+    /// A packet socket, which the daemon reads.
+    Raw,
 }
 
 impl CaptureMode {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Tc, Self::Generic];
+    pub const ALL: [Self; 4] = [Self::Native, Self::Tc, Self::Generic, Self::Raw];
 
     /// Word in the output.
     pub const fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl CaptureMode {
             Self::Native => "native",
             Self::Tc => "tc",
             Self::Generic => "generic",
+            Self::Raw => "raw",
         }
     }
 
@@ -35,6 +38,7 @@ impl CaptureMode {
             Self::Native => "native XDP",
             Self::Tc => "tc",
             Self::Generic => "generic XDP",
+            Self::Raw => "a packet socket",
         }
     }
 
@@ -47,6 +51,10 @@ impl CaptureMode {
                  native XDP",
             ),
             Self::Generic => Some("every packet costs more than with native XDP"),
+            Self::Raw => Some(
+                "every advertisement wakes the daemon, nothing is dropped, and neither traffic to the addresses nor who \
+                 else claims them is seen",
+            ),
         }
     }
 }
@@ -122,7 +130,7 @@ impl FromStr for BestMode {
 
 /// A word that names no mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write auto, native, tc or generic")]
+#[error("write auto, native, tc, generic or raw")]
 pub struct UnknownMode;
 
 /// In which order modes are tried on an interface, and why not a better one first.
@@ -157,13 +165,13 @@ pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
 }
 
 fn auto(facts: Facts) -> Plan {
-    use CaptureMode::{Generic, Native, Tc};
+    use CaptureMode::{Generic, Native, Raw, Tc};
     let Facts { aggregate, vlans_above, tcx } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
-    let in_stack = if tcx { [Tc, Generic] } else { [Generic, Tc] };
+    let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {
         // A frame of a VLAN is never taken for one of the device itself.
-        return Plan { modes: vec![Tc], why: Some(VLANS) };
+        return Plan { modes: vec![Tc, Raw], why: Some(VLANS) };
     }
     if aggregate {
         return Plan { modes: in_stack.to_vec(), why: Some(PORTS) };
@@ -200,32 +208,33 @@ impl fmt::Display for Choice {
 
 #[cfg(test)]
 mod tests {
-    use super::CaptureMode::{Generic, Native, Tc};
+    use super::CaptureMode::{Generic, Native, Raw, Tc};
     use super::*;
 
     #[test]
     fn what_is_tried_on_what() {
         let modes =
             |aggregate, vlans_above, tcx| plan(None, Facts { aggregate, vlans_above, tcx }).modes;
-        assert_eq!(modes(false, false, true), [Native, Tc, Generic]);
-        assert_eq!(modes(false, false, false), [Native, Generic, Tc]);
-        assert_eq!(modes(true, false, true), [Tc, Generic]);
-        assert_eq!(modes(true, false, false), [Generic, Tc]);
+        assert_eq!(modes(false, false, true), [Native, Tc, Generic, Raw]);
+        assert_eq!(modes(false, false, false), [Native, Generic, Tc, Raw]);
+        assert_eq!(modes(true, false, true), [Tc, Generic, Raw]);
+        assert_eq!(modes(true, false, false), [Generic, Tc, Raw]);
         // XDP, of whatever kind, would take frames of the VLANs for the device's own.
         for (aggregate, tcx) in [(false, false), (false, true), (true, false), (true, true)] {
-            assert_eq!(modes(aggregate, true, tcx), [Tc]);
+            assert_eq!(modes(aggregate, true, tcx), [Tc, Raw]);
         }
     }
 
     #[test]
     fn what_is_configured_is_tried_first_and_nothing_better() {
         let facts = Facts { tcx: true, ..Facts::default() };
-        assert_eq!(plan(Some(Native), facts).modes, [Native, Tc, Generic]);
-        assert_eq!(plan(Some(Tc), facts).modes, [Tc, Generic]);
-        assert_eq!(plan(Some(Generic), facts).modes, [Generic]);
+        assert_eq!(plan(Some(Native), facts).modes, [Native, Tc, Generic, Raw]);
+        assert_eq!(plan(Some(Tc), facts).modes, [Tc, Generic, Raw]);
+        assert_eq!(plan(Some(Generic), facts).modes, [Generic, Raw]);
         // Whoever writes it knows that no frame of those VLANs is stripped.
         let below = Facts { vlans_above: true, ..facts };
-        assert_eq!(plan(Some(Native), below).modes, [Native, Tc]);
+        assert_eq!(plan(Some(Native), below).modes, [Native, Tc, Raw]);
+        assert_eq!(plan(Some(Raw), below).modes, [Raw]);
         // That would be no capture at all.
         let bond = Facts { aggregate: true, ..facts };
         assert_eq!(plan(Some(Native), bond), plan(None, bond));

@@ -27,6 +27,7 @@ mod pace;
 mod panics;
 mod pins;
 mod presence;
+mod raw;
 pub mod reload;
 mod restore;
 mod router;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::watch::Sender as Latest;
 use vrrp_common::maps::{DAEMON_COUNTERS, RouterInfo};
+use vrrp_common::reason::Reason;
 
 use self::addresses::{Addresses, Place};
 use self::announce::Forwarding;
@@ -60,6 +62,7 @@ use self::interfaces::{Capture, Interfaces};
 use self::log_limit::LogLimit;
 use self::notify::Notifier;
 use self::pins::PinWatch;
+use self::raw::Raw;
 use self::reload::{Asked, Reloads};
 use self::router::Router;
 use self::routes::Belongings;
@@ -141,13 +144,15 @@ counters! {
         NoticeLeftOut = "notice_left_out",
         /// A tracked file that holds no number, or can not be read.
         BadTrackFile = "bad_track_file",
+        /// A packet socket that had no room for advertisements.
+        RawOverrun = "raw_overrun",
         /// A configuration that was not taken up, because of its errors.
         ReloadRefused = "reload_refused",
     }
 }
 
-// The map has a place for each.
-const _: () = assert!(Counter::ALL.len() <= DAEMON_COUNTERS as usize);
+// The map has a place for each, and for each reason that the daemon itself finds (`Kernel::count_reason`).
+const _: () = assert!(Counter::ALL.len() + Reason::COUNT <= DAEMON_COUNTERS as usize);
 
 struct Daemon {
     instance: Instance,
@@ -164,6 +169,7 @@ struct Daemon {
     capture: capture::Settings,
     hearing: Hearing,
     pin_watch: PinWatch,
+    raw: Raw,
     addresses: Addresses,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     parting: BTreeMap<Place, AddressRequest>,
@@ -268,6 +274,11 @@ impl Daemon {
                         log::error!("ring buffer: {error}");
                     }
                 }
+                result = self.raw.readable() => {
+                    if let Err(error) = result {
+                        log::error!("packet socket: {error}");
+                    }
+                }
                 result = sources.timer.fired() => {
                     if let Err(error) = result {
                         log::error!("timer: {error}");
@@ -291,6 +302,7 @@ impl Daemon {
             // of the process there is much to hear, and most of them mean nothing any more.
             let now = timer::now();
             more = self.drain_ring(&mut sources.ring, now);
+            more |= self.drain_raw(now);
             self.timers(now);
         }
     }
@@ -389,6 +401,7 @@ impl Daemon {
         if self.engine.master_down_due(now) {
             self.refresh_last_seen();
             self.doubt_silence(now);
+            self.doubt_raw(now);
         }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);

@@ -160,6 +160,7 @@ fn capture_name(info: &RouterInfo) -> Option<&'static str> {
         capture::NATIVE => Some("native"),
         capture::GENERIC => Some("generic"),
         capture::TC => Some("tc"),
+        capture::RAW => Some("raw"),
         _ => None,
     }
 }

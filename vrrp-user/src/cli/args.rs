@@ -244,7 +244,7 @@ pub struct RunArgs {
     /// the configuration.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<Listen>,
-    /// The best way to capture that interfaces may use: auto, native, tc, generic; goes before `capture` in the
+    /// The best way to capture that interfaces may use: auto, native, tc, generic, raw; goes before `capture` in the
     /// configuration, but not before that of an `[[interface]]`.
     #[arg(long, value_name = "WAY", env = "VRRP_USER_CAPTURE")]
     pub capture: Option<BestMode>,

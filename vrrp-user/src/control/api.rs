@@ -533,7 +533,7 @@ pub struct InterfaceStatus {
     /// Milliseconds until the opposite counts, because of a delay of the interface; not there otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes_in_ms: Option<u64>,
-    /// How advertisements are received: `native` or `generic` (XDP), `tc`, or `null`.
+    /// How advertisements are received: `native` or `generic` (XDP), `tc`, `raw`, or `null`.
     pub capture: Option<String>,
     /// Why not in a better way, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -692,7 +692,7 @@ pub struct PeerStats {
 pub struct InterfaceStats {
     /// Name.
     pub name: String,
-    /// How advertisements are received: `native` or `generic` (XDP), `tc`, or `null` for not at all.
+    /// How advertisements are received: `native` or `generic` (XDP), `tc`, `raw`, or `null` for not at all.
     pub capture: Option<String>,
     /// Routers on it.
     pub routers: u64,

@@ -56,7 +56,7 @@ impl Daemon {
         log::warn!("{line} (said once a minute at most; `vrrp-user stats` has the count)");
     }
 
-    fn advert(&mut self, now: Nanos, event: &RxEvent, payload: &[u8]) {
+    pub(super) fn advert(&mut self, now: Nanos, event: &RxEvent, payload: &[u8]) {
         let id = RouterId(event.slot);
         let Some(router) = self.routers.get(event.slot as usize) else {
             return self.count(Counter::BadEvent);

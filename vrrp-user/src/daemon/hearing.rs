@@ -200,7 +200,11 @@ impl Daemon {
                         bpf::chain(error)
                     ),
                 }
-                attached.map(Capture::Attached).map_err(|error| bpf::chain(&error))
+                let attached = attached.map_err(|error| bpf::chain(&error));
+                attached.and_then(|choice| {
+                    self.listen_raw(choice.mode)?;
+                    Ok(Capture::Attached(choice))
+                })
             }
             When::Later { news } => {
                 if let Err(error) = self.kernel.detach(ifindex) {

@@ -246,7 +246,10 @@ impl Daemon {
             Capture::Failed(shortage)
         } else {
             match self.kernel.attach(ifindex, &name, &plan) {
-                Ok(choice) => Capture::Attached(choice),
+                Ok(choice) => match self.listen_raw(choice.mode) {
+                    Ok(()) => Capture::Attached(choice),
+                    Err(why) => Capture::Failed(why),
+                },
                 Err(error) => Capture::Failed(bpf::chain(&error)),
             }
         };
@@ -376,6 +379,7 @@ impl Daemon {
                 CaptureMode::Native => capture::NATIVE,
                 CaptureMode::Tc => capture::TC,
                 CaptureMode::Generic => capture::GENERIC,
+                CaptureMode::Raw => capture::RAW,
             },
             Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
         }

@@ -21,6 +21,7 @@ use super::log_limit::LogLimit;
 use super::notify::Notifier;
 use super::panics;
 use super::pins::PinWatch;
+use super::raw::Raw;
 use super::reload::{self, Reloads, Serving, Watched};
 use super::router::Router;
 use super::routes::Belongings;
@@ -393,6 +394,7 @@ impl Daemon {
             capture,
             hearing: Hearing::default(),
             pin_watch: PinWatch::default(),
+            raw: Raw::open(started),
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
             foreign: BTreeMap::new(),

@@ -32,9 +32,10 @@ use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
     EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS,
     PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS,
-    SAMPLES, SLOT_ACK, SLOT_FILTER, SLOT_MASTER_SEEN, SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4,
-    VIPS6, XDP_PROGRAM,
+    SAMPLES, SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_REFUSED,
+    SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
 };
+use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter};
 
 pub use self::pins::Pins;
@@ -389,6 +390,8 @@ struct Attached {
 enum Ingress {
     Xdp(XdpLinkId),
     Tc(SchedClassifierLinkId),
+    /// The daemon itself.
+    Raw,
 }
 
 /// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
@@ -659,6 +662,7 @@ impl Kernel {
             CaptureMode::Native => XdpMode::Driver,
             CaptureMode::Generic => XdpMode::Skb,
             CaptureMode::Tc => return self.attach_tc(ifname).map(Ingress::Tc),
+            CaptureMode::Raw => return Ok(Ingress::Raw),
         };
         let program = xdp(&mut self.ebpf).map_err(|error| chain(&error))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
@@ -721,7 +725,7 @@ impl Kernel {
         let (at, program) = match attached.ingress {
             Ingress::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
             Ingress::Tc(_) if self.tcx => (HookPoint::Tcx, self.ingress_id),
-            Ingress::Tc(_) => return None,
+            Ingress::Tc(_) | Ingress::Raw => return None,
         };
         Some(Hook { ifindex, at, program, serial: attached.serial })
     }
@@ -755,6 +759,7 @@ impl Kernel {
                 let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
                 link.map(Ingress::Tc)
             }
+            Ingress::Raw => Ok(Ingress::Raw),
         };
         if let Ok(ingress) = replaced {
             self.attached(ifindex, ingress, planned, choice.clone(), egress);
@@ -819,6 +824,7 @@ impl Kernel {
         let ingress = match attached.ingress {
             Ingress::Xdp(link) => xdp(&mut self.ebpf)?.detach(link),
             Ingress::Tc(link) => ingress(&mut self.ebpf)?.detach(link),
+            Ingress::Raw => Ok(()),
         };
         // Whether or not the first one could be detached.
         let egress = match attached.egress {
@@ -875,6 +881,51 @@ impl Kernel {
     pub fn disallow(&mut self, index: u32, peer: IpAddr) -> Result<(), Error> {
         let key = PeerKey { slot: index, source: to_field(peer) };
         or_absent(ALLOWED, self.allowed.remove(&Plain(key)))
+    }
+
+    /// The router that a key stands for, and what it accepts.
+    pub fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+        self.routers.get(&Plain(*key), 0).ok().map(|Plain(entry)| entry)
+    }
+
+    /// The TTLs that a unicast peer of a router may use, if it is one.
+    pub fn allowed(&self, key: &PeerKey) -> Option<TtlRange> {
+        self.allowed.get(&Plain(*key), 0).ok().map(|Plain(range)| range)
+    }
+
+    /// Counts what the daemon itself found out about a packet, as the kernel side does in `REASONS`.
+    pub fn count_reason(&mut self, reason: Reason) {
+        let index = judged_here(reason);
+        let before = self.counters.load(index, 0).unwrap_or_default();
+        // Past the end of a map of that size there is none.
+        let _ = self.counters.store(index, 0, before.wrapping_add(1));
+    }
+
+    /// Notes an advertisement that the daemon itself found right, or refused, in the slot of its router.
+    pub fn note_in_slot(&mut self, index: u32, at: u64, accepted: bool) {
+        let field = if accepted { SLOT_ADVERTS } else { SLOT_REFUSED };
+        let before = self.slots.load(index, field).unwrap_or_default();
+        let _ = self.slots.store(index, field, before.wrapping_add(1));
+        if accepted {
+            let _ = self.slots.store(index, SLOT_LAST_SEEN, at);
+        }
+    }
+
+    /// Notes who sent an advertisement that the daemon itself found right.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn note_peer(&mut self, key: PeerKey, at: u64, priority: u8) -> Result<(), Error> {
+        let Plain(mut peer) = self.peers.get(&Plain(key), 0).unwrap_or(Plain(PeerCounters {
+            outranks_full_ns: at,
+            resigns_full_ns: at,
+            ..PeerCounters::default()
+        }));
+        peer.adverts += 1;
+        peer.last_seen_ns = at;
+        peer.priority = u64::from(priority);
+        self.peers.insert(Plain(key), Plain(peer), 0).map_err(Error::map(PEERS))
     }
 
     /// Starts to count what arrives for an address and leaves from it. Adding it again keeps the counters.
@@ -1082,6 +1133,11 @@ impl Kernel {
     pub fn pins(&mut self) -> &mut Pins {
         &mut self.pins
     }
+}
+
+/// Where in `COUNTERS` the daemon counts a reason that it found itself: from the end, behind its own counters.
+pub(super) fn judged_here(reason: Reason) -> u32 {
+    DAEMON_COUNTERS - 1 - reason.index()
 }
 
 fn remove_pins(pins: &Path) -> Result<(), Error> {

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod neighbour;
 pub mod netlink;
 pub mod places;
+pub mod raw;
 pub mod reader;
 pub mod ring;
 pub mod sched;

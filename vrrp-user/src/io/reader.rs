@@ -14,7 +14,7 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
-use super::bpf::{Error, Plain, Vip, errno};
+use super::bpf::{Error, Plain, Vip, errno, judged_here};
 use crate::daemon::Counter;
 
 /// What is kept of the packets that got one verdict.
@@ -94,7 +94,9 @@ impl Reader {
             .iter()
             .map(|reason| {
                 let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
-                Ok((*reason, counts.iter().sum()))
+                let here = self.counters.get(&judged_here(*reason), 0);
+                let here = here.map_err(Error::map(COUNTERS))?;
+                Ok((*reason, counts.iter().sum::<u64>() + here))
             })
             .collect()
     }

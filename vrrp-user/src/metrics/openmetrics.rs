@@ -320,7 +320,7 @@ impl Snapshot {
             .collect();
         families.infos(
             "interface_capture",
-            "How advertisements are received: native (XDP in the driver), generic (XDP in the network stack), tc or none",
+            "How advertisements are received: native (XDP in the driver), generic (XDP in the network stack), tc, raw (a packet socket) or none",
             capture.iter(),
         )
     }

@@ -1,0 +1,342 @@
+//! Advertisements that a packet socket hands to the daemon itself, on interfaces that can be captured in no better way:
+//! the checks of the kernel side, and what follows from a packet that was lost.
+
+use std::io;
+use std::ops::Range;
+
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::{PeerKey, RouterEntry, RouterKey, TtlRange, transport};
+use vrrp_common::parse::{self, Address, Load, Packet};
+use vrrp_common::reason::Reason;
+
+use super::interfaces::{Capture, Interface};
+use super::{Counter, Daemon};
+use crate::capture::CaptureMode;
+use crate::engine::time::Nanos;
+use crate::engine::types::{RouterId, State};
+use crate::io::bpf;
+use crate::io::raw::RawSocket;
+
+/// Frames that are read before timers are looked at again.
+const AT_ONCE: usize = 1024;
+/// For how long losses keep master-down timers from being believed.
+const DOUBT: Nanos = Nanos::from_secs(10);
+
+/// The packet socket, and what it lost.
+pub(super) struct Raw {
+    socket: io::Result<RawSocket>,
+    /// It is read.
+    in_use: bool,
+    /// Since when it has lost packets each time that it was asked.
+    lost_since: Option<Nanos>,
+}
+
+impl Raw {
+    /// Nothing is handed to it yet. Whoever never needs it does not care that there is none.
+    pub(super) fn open(now: Nanos) -> Self {
+        Self { socket: RawSocket::open(now), in_use: false, lost_since: None }
+    }
+
+    /// Waits until there is something to read.
+    pub(super) async fn readable(&mut self) -> io::Result<()> {
+        match &mut self.socket {
+            Ok(socket) if self.in_use => socket.readable().await,
+            Ok(_) | Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// A frame, and whether the kernel says that it is for another host.
+struct Frame<'a> {
+    bytes: &'a [u8],
+    for_other_host: bool,
+}
+
+impl Load for Frame<'_> {
+    fn frame_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.bytes.load(offset)
+    }
+
+    fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.bytes.load(offset)
+    }
+
+    fn sum(&mut self, offset: usize, len: usize) -> Option<u32> {
+        self.bytes.sum(offset, len)
+    }
+
+    fn is_for_other_host(&self, _: [u8; 6]) -> bool {
+        self.for_other_host
+    }
+}
+
+/// What a frame of protocol 112 is.
+#[derive(Debug, PartialEq, Eq)]
+struct Judgement {
+    reason: Reason,
+    /// The router that it speaks of, if it is one of ours.
+    slot: Option<u32>,
+    /// An accepted advertisement, and where in the frame its message is.
+    accepted: Option<(RxEvent, Range<usize>)>,
+}
+
+impl Judgement {
+    fn refused(reason: Reason) -> Self {
+        Self { reason, slot: None, accepted: None }
+    }
+}
+
+/// What is asked about routers of ours.
+trait Known {
+    fn router(&self, key: &RouterKey) -> Option<RouterEntry>;
+    fn allowed(&self, key: &PeerKey) -> Option<TtlRange>;
+}
+
+impl Known for bpf::Kernel {
+    fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+        self.router(key)
+    }
+
+    fn allowed(&self, key: &PeerKey) -> Option<TtlRange> {
+        self.allowed(key)
+    }
+}
+
+/// `None` for what is not of protocol 112.
+fn judge(known: &impl Known, frame: Frame<'_>, ifindex: u32, at: Nanos) -> Option<Judgement> {
+    match parse::ipv4(&frame) {
+        Some(packet) => judge_packet(known, frame, &packet, ifindex, at),
+        None => {
+            let packet = parse::ipv6(&frame)?;
+            judge_packet(known, frame, &packet, ifindex, at)
+        }
+    }
+}
+
+/// As `receive` of the kernel side.
+fn judge_packet<A: Address>(
+    known: &impl Known,
+    mut frame: Frame<'_>,
+    packet: &Packet<A>,
+    ifindex: u32,
+    at: Nanos,
+) -> Option<Judgement> {
+    if !packet.is_vrrp() {
+        return None;
+    }
+    let advert = match parse::advert(&mut frame, packet) {
+        Ok(advert) => advert,
+        Err(reason) => return Some(Judgement::refused(reason)),
+    };
+    let Some(entry) = known.router(&advert.key(ifindex)) else {
+        return Some(Judgement::refused(Reason::UnknownVrid));
+    };
+    let mut reason = parse::check(&mut frame, &advert, &entry);
+    let source = advert.source.to_field();
+    if reason == Reason::Accepted && entry.transport == transport::PEERS {
+        let allowed = known.allowed(&PeerKey { slot: entry.slot, source });
+        reason = parse::check_peer(&advert, allowed.as_ref());
+    }
+    let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
+    if reason == Reason::Accepted {
+        let len = u16::try_from(advert.len).unwrap_or(u16::MAX);
+        let event = RxEvent {
+            ktime_ns: at.0,
+            ifindex,
+            reason: reason.index(),
+            slot: entry.slot,
+            vlan: advert.vlan,
+            source,
+            destination: advert.destination.to_field(),
+            family: A::FAMILY,
+            ttl: advert.ttl,
+            wire_len: len,
+            payload_len: len,
+            ..RxEvent::default()
+        };
+        judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
+    }
+    Some(judgement)
+}
+
+impl Daemon {
+    /// Has the packet socket hand over what arrives, if an interface is captured by it.
+    pub(super) fn listen_raw(&mut self, mode: CaptureMode) -> Result<(), String> {
+        if mode != CaptureMode::Raw {
+            return Ok(());
+        }
+        match &mut self.raw.socket {
+            Ok(socket) => {
+                socket.listen().map_err(|error| format!("cannot use a packet socket: {error}"))?;
+            }
+            Err(error) => return Err(format!("cannot use a packet socket: {error}")),
+        }
+        self.raw.in_use = true;
+        Ok(())
+    }
+
+    /// Hears what a packet socket has received until now. Returns whether more may be waiting.
+    pub(super) fn drain_raw(&mut self, now: Nanos) -> bool {
+        if !self.raw.in_use {
+            return false;
+        }
+        let unopened = Err(io::ErrorKind::NotConnected.into());
+        let mut socket = std::mem::replace(&mut self.raw.socket, unopened);
+        let more = match &mut socket {
+            Ok(socket) => self.hear_raw(socket, now),
+            Err(_) => false,
+        };
+        self.raw.socket = socket;
+        more
+    }
+
+    fn hear_raw(&mut self, socket: &mut RawSocket, now: Nanos) -> bool {
+        for _ in 0..AT_ONCE {
+            let received = match socket.receive(now) {
+                Ok(Some(received)) => received,
+                Ok(None) => return false,
+                Err(error) => {
+                    log::error!("packet socket: {error}");
+                    return false;
+                }
+            };
+            if !self.interfaces.get(received.ifindex).is_some_and(is_raw) {
+                continue;
+            }
+            let frame = Frame { bytes: received.frame, for_other_host: received.for_other_host };
+            let Some(judgement) = judge(&self.kernel, frame, received.ifindex, received.at) else {
+                continue;
+            };
+            let Judgement { reason, slot, accepted } = judgement;
+            self.kernel.count_reason(reason);
+            if let Some(slot) = slot.filter(|_| reason.is_refusal()) {
+                self.kernel.note_in_slot(slot, received.at.0, accepted.is_some());
+            }
+            let Some((event, message)) = accepted else { continue };
+            let Some(message) = received.frame.get(message) else { continue };
+            let priority = message.get(2).copied().unwrap_or_default();
+            let key = PeerKey { slot: event.slot, source: event.source };
+            if let Err(error) = self.kernel.note_peer(key, event.ktime_ns, priority) {
+                log::debug!("{}", bpf::chain(&error));
+            }
+            self.advert(now, &event, message);
+        }
+        true
+    }
+
+    /// Before master-down timers are believed: where a packet socket has lost packets, their masters may be among them.
+    /// Not for long, so that nobody keeps a dead master alive by a flood.
+    pub(super) fn doubt_raw(&mut self, now: Nanos) {
+        if !self.raw.in_use {
+            return;
+        }
+        let Ok(socket) = &self.raw.socket else { return };
+        if socket.dropped() == 0 {
+            self.raw.lost_since = None;
+            return;
+        }
+        self.count(Counter::RawOverrun);
+        if now - *self.raw.lost_since.get_or_insert(now) > DOUBT {
+            return;
+        }
+        let backups: Vec<RouterId> = self
+            .ids()
+            .filter(|id| self.engine.state(*id) == Some(State::Backup))
+            .filter(|id| {
+                let ifindex = self.router(*id).ifindex();
+                ifindex.and_then(|ifindex| self.interfaces.get(ifindex)).is_some_and(is_raw)
+            })
+            .collect();
+        for id in backups {
+            self.engine.handle_last_seen(now, id, None);
+        }
+    }
+}
+
+fn is_raw(interface: &Interface) -> bool {
+    matches!(&interface.capture, Capture::Attached(choice) if choice.mode == CaptureMode::Raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrp_common::MULTICAST_V4;
+
+    use super::*;
+
+    /// One router: version 3, VRID 51 on interface 2.
+    struct One;
+
+    impl Known for One {
+        fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+            let mut entry = RouterEntry { slot: 7, version: 3, ..RouterEntry::default() };
+            entry.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+            entry.destination[..4].copy_from_slice(&MULTICAST_V4);
+            (key.ifindex == 2 && key.vrid == 51 && key.vlan == [0, 0]).then_some(entry)
+        }
+
+        fn allowed(&self, _: &PeerKey) -> Option<TtlRange> {
+            None
+        }
+    }
+
+    fn sum(bytes: &[u8]) -> [u8; 2] {
+        let words = bytes.as_chunks::<2>().0.iter();
+        let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        (!u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap()).to_be_bytes()
+    }
+
+    fn frame(vrid: u8, ttl: u8) -> Vec<u8> {
+        let mut message = [0x31, vrid, 100, 1, 0, 100, 0, 0, 10, 0, 0, 100];
+        let check = sum(&message);
+        message[6..8].copy_from_slice(&check);
+        let mut ip = [0; 20];
+        ip[..4].copy_from_slice(&[0x45, 0xc0, 0, 32]);
+        ip[8..10].copy_from_slice(&[ttl, 112]);
+        ip[12..].copy_from_slice(&[10, 0, 0, 2, 224, 0, 0, 18]);
+        let check = sum(&ip);
+        ip[10..12].copy_from_slice(&check);
+        let ethernet = [1, 0, 0x5e, 0, 0, 18, 2, 0, 0, 0, 0, 2, 8, 0];
+        [&ethernet[..], &ip, &message].concat()
+    }
+
+    fn judged(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
+        judge(&One, Frame { bytes, for_other_host }, ifindex, Nanos(5))
+    }
+
+    #[test]
+    fn what_is_accepted_is_an_event_with_its_message() {
+        let bytes = frame(51, 255);
+        let judgement = judged(&bytes, false, 2).unwrap();
+        assert_eq!((judgement.reason, judgement.slot), (Reason::Accepted, Some(7)));
+        let (event, message) = judgement.accepted.unwrap();
+        assert_eq!((event.ktime_ns, event.slot, event.ttl), (5, 7, 255));
+        assert_eq!(event.source[..4], [10, 0, 0, 2]);
+        assert_eq!(bytes[message].len(), usize::from(event.payload_len));
+    }
+
+    #[test]
+    fn what_is_refused_is_so_for_the_reason_of_the_kernel_side() {
+        let reason = |bytes: &[u8], other, ifindex| {
+            let judgement = judged(bytes, other, ifindex)?;
+            assert_eq!(judgement.accepted, None);
+            Some((judgement.reason, judgement.slot))
+        };
+        let bytes = frame(51, 255);
+        assert_eq!(reason(&frame(51, 3), false, 2), Some((Reason::Ttl, Some(7))));
+        assert_eq!(reason(&frame(52, 255), false, 2), Some((Reason::UnknownVrid, None)));
+        assert_eq!(reason(&bytes, false, 3), Some((Reason::UnknownVrid, None)));
+        assert_eq!(reason(&bytes, true, 2), Some((Reason::OtherHost, Some(7))));
+        assert_eq!(reason(&bytes[..40], false, 2), Some((Reason::Truncated, None)));
+        let mut tcp = bytes.clone();
+        tcp[23] = 6;
+        assert_eq!(reason(&tcp, false, 2), None);
+        let mut damaged = bytes;
+        damaged[40] ^= 1;
+        assert_eq!(reason(&damaged, false, 2), Some((Reason::Checksum, Some(7))));
+    }
+}

@@ -1,0 +1,252 @@
+//! Advertisements by a packet socket (packet(7)), where neither XDP nor tc is to be had: one socket for all such
+//! interfaces, which the kernel hands nothing before it is needed.
+
+use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
+use nix::time::{ClockId, clock_gettime};
+use socket2::{Domain, SockFilter, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use vrrp_common::IPPROTO_VRRP;
+
+use crate::engine::time::Nanos;
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+
+/// Bytes that are kept of a frame: the longest advertisement with the longest headers is shorter.
+const SNAP_LEN: usize = 2048;
+/// Receive buffer in bytes: some seconds of 5,000 advertisements a second.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// Room for the time stamp, with its header.
+const CONTROL_WORDS: usize = 8;
+
+/// The socket.
+pub struct RawSocket {
+    socket: AsyncFd<Socket>,
+    /// Whether the kernel hands it anything.
+    bound: bool,
+    buffer: Box<[u8; SNAP_LEN]>,
+    /// When nothing was left to read: what is read now arrived later.
+    empty_at: Nanos,
+}
+
+/// A frame.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// Arrival.
+    pub at: Nanos,
+    /// Interface.
+    pub ifindex: u32,
+    /// It is for another host.
+    pub for_other_host: bool,
+    /// From the Ethernet header on, as far as it is kept.
+    pub frame: &'a [u8],
+}
+
+impl RawSocket {
+    /// A socket to which nothing is handed yet. Within a tokio runtime, which must have I/O enabled.
+    ///
+    /// # Errors
+    /// Those of socket(2) (CAP_NET_RAW) and setsockopt(2).
+    pub fn open(now: Nanos) -> io::Result<Self> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        socket.set_nonblocking(true)?;
+        // Needs CAP_NET_ADMIN; without it the default does.
+        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER);
+        setsockopt(&socket, ReceiveTimestampns, &true).map_err(io::Error::from)?;
+        socket
+            .attach_filter(&filter().map(|(code, jt, jf, k)| SockFilter::new(code, jt, jf, k)))?;
+        // SAFETY: the socket owns its descriptor and returns the same one until it is dropped, and the `AsyncFd` drops it.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        Ok(Self { socket, bound: false, buffer: Box::new([0; SNAP_LEN]), empty_at: now })
+    }
+
+    /// From now on, the kernel hands it what arrives on any interface.
+    ///
+    /// # Errors
+    /// Those of bind(2).
+    pub fn listen(&mut self) -> io::Result<()> {
+        if !self.bound {
+            bind(self.socket.get_ref())?;
+            self.bound = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to [`Self::receive`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// Those of epoll.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        self.socket.readable_mut().await?.clear_ready();
+        Ok(())
+    }
+
+    /// The next frame; `None` when there is none.
+    ///
+    /// # Errors
+    /// recvmsg(2) failed; an interface that went down is no error.
+    pub fn receive(&mut self, now: Nanos) -> io::Result<Option<Received<'_>>> {
+        // Of words, so that it is aligned for `struct cmsghdr`.
+        let mut control = [0_u64; CONTROL_WORDS];
+        // SAFETY: all-zero is a valid value of these C structures.
+        let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        let mut vector =
+            libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: SNAP_LEN };
+        message.msg_name = (&raw mut from).cast();
+        message.msg_namelen = length_of::<libc::sockaddr_ll>();
+        message.msg_iov = &raw mut vector;
+        message.msg_iovlen = 1;
+        let read = loop {
+            message.msg_control = control.as_mut_ptr().cast();
+            message.msg_controllen = size_of_val(&control) as _;
+            let socket = self.socket.get_ref().as_raw_fd();
+            // SAFETY: every pointer in the message is to a live value of the length beside it.
+            let read = unsafe { libc::recvmsg(socket, &raw mut message, 0) };
+            if let Ok(read) = usize::try_from(read) {
+                break read;
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => {
+                    self.empty_at = now;
+                    return Ok(None);
+                }
+                // Told once per interface that goes down; the socket goes on with the others.
+                Some(libc::EINTR | libc::ENETDOWN) => {}
+                _ => return Err(error),
+            }
+        };
+        let at = arrival(stamp(&message), realtime(), now, self.empty_at);
+        Ok(Some(Received {
+            at,
+            ifindex: from.sll_ifindex.cast_unsigned(),
+            for_other_host: from.sll_pkttype == libc::PACKET_OTHERHOST,
+            frame: &self.buffer[..read],
+        }))
+    }
+
+    /// Frames that the kernel had no room for since the last call.
+    pub fn dropped(&self) -> u32 {
+        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut length = length_of::<libc::tpacket_stats>();
+        // SAFETY: the pointers are to live values, the second holds the size of the first.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.get_ref().as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut statistics).cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 { statistics.tp_drops } else { 0 }
+    }
+}
+
+/// When a frame arrived, by the clock of the engine. Its stamp is of `CLOCK_REALTIME`, which may have been set since: so
+/// it counts only between the moment at which nothing was left to read and now.
+fn arrival(stamp: Option<i64>, realtime: i64, now: Nanos, empty_at: Nanos) -> Nanos {
+    let age = stamp.map_or(0, |stamp| realtime.saturating_sub(stamp)).max(0);
+    Nanos(now.0.saturating_sub(age.unsigned_abs())).max(empty_at).min(now)
+}
+
+/// `CLOCK_REALTIME`, nanoseconds.
+fn realtime() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_REALTIME);
+    time.map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec())
+}
+
+/// The time stamp in a message.
+fn stamp(message: &libc::msghdr) -> Option<i64> {
+    // SAFETY: the kernel has filled in the control buffer of `message` and its length; the macros of cmsg(3) stay within
+    // it, and the data of this type is this C type. It is read unaligned.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while let Some(control) = header.as_ref() {
+            if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
+            {
+                let time = libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned();
+                return Some(time.tv_sec * 1_000_000_000 + time.tv_nsec);
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    None
+}
+
+/// The socket filter (linux/filter.h): IP protocol 112 of both families, but what leaves and what has a tag with a VLAN
+/// ID, which belongs to the VLAN device. The kernel has taken the outermost tag out of the frame in any case
+/// (`skb_vlan_untag`).
+///
+/// Each instruction as code, jumps when true and when false, and constant.
+fn filter() -> [(u16, u8, u8, u32); 13] {
+    /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
+    const WORD: u16 = 0x20;
+    const HALF: u16 = 0x28;
+    const BYTE: u16 = 0x30;
+    /// `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_JSET`; `BPF_RET | BPF_K`.
+    const EQUAL: u16 = 0x15;
+    const ANY: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    /// `SKF_AD_OFF + SKF_AD_PKTTYPE`, `SKF_AD_VLAN_TAG`.
+    const PACKET_TYPE: u32 = 0xffff_f004;
+    const VLAN_TAG: u32 = 0xffff_f02c;
+    [
+        (WORD, 0, 0, PACKET_TYPE),
+        (EQUAL, 10, 0, u32::from(libc::PACKET_OUTGOING)),
+        (WORD, 0, 0, VLAN_TAG),
+        (ANY, 8, 0, 0x0fff),
+        (HALF, 0, 0, 12),
+        (EQUAL, 1, 0, u32::from(ETHERTYPE_IPV4)),
+        (EQUAL, 2, 5, u32::from(ETHERTYPE_IPV6)),
+        (BYTE, 0, 0, 14 + 9),
+        (EQUAL, 2, 3, u32::from(IPPROTO_VRRP)),
+        (BYTE, 0, 0, 14 + 6),
+        (EQUAL, 0, 1, u32::from(IPPROTO_VRRP)),
+        (RETURN, 0, 0, 0xffff),
+        (RETURN, 0, 0, 0),
+    ]
+}
+
+fn bind(socket: &Socket) -> io::Result<()> {
+    // SAFETY: all-zero is a valid value of this C structure.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default();
+    address.sll_protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
+    // SAFETY: the pointer is to a live `sockaddr_ll`, and the length is its size.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            length_of::<libc::sockaddr_ll>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_count_as_far_as_they_can_be_true() {
+        const SECOND: i64 = 1_000_000_000;
+        let (now, empty_at) = (Nanos::from_secs(100), Nanos::from_secs(90));
+        let at = |stamp| arrival(stamp, 1_000 * SECOND, now, empty_at).0 / 1_000_000_000;
+        assert_eq!(at(Some(997 * SECOND)), 97);
+        // The clock was set forward or back since, or there is no stamp.
+        assert_eq!(at(Some(5 * SECOND)), 90);
+        assert_eq!(at(Some(2_000 * SECOND)), 100);
+        assert_eq!(at(Some(i64::MIN)), 90);
+        assert_eq!(at(None), 100);
+    }
+}
