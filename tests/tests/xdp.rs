@@ -1553,6 +1553,31 @@ fn filters(name: &str) -> usize {
 }
 
 #[test]
+fn without_xdp_it_is_tc() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        // As before Linux 6.6, and as before Linux 5.18.
+        for tcx in [true, false] {
+            let mut bench = Bench::new();
+            bench.kernel.forgo_xdp();
+            if !tcx {
+                bench.kernel.forgo_tcx();
+            }
+            let index = ifindex("local");
+            let facts = Facts { tcx, ..Facts::default() };
+            let choice = bench.kernel.attach(index, "local", &plan(None, facts)).expect("attach");
+            assert_eq!(choice.mode, CaptureMode::Tc);
+            assert_eq!(choice.why.as_deref(), Some("XDP is refused: not wanted"));
+            assert_eq!(bpf::xdp_program(index), None);
+            receives(&mut bench, "local", "remote");
+        }
+    });
+}
+
+#[test]
 fn what_a_killed_daemon_left_without_tcx_is_removed() {
     in_namespace(|| {
         ip("link add local type veth peer name remote");
@@ -1743,6 +1768,18 @@ fn root_is_not_needed() {
     let error = error.expect("not loaded");
     assert!(matches!(error, Error::NotPermitted(_)), "{error}");
     assert!(!pins.dir().exists(), "left behind");
+}
+
+/// The limit is a million, and other kernels take other ways: `cargo xtask test --kernels` watches them.
+#[test]
+fn the_verifier_has_little_work() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let trial = with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], bpf::try_load);
+    for (program, steps) in trial.expect("loads").steps {
+        // A kernel that the table does not have says nothing.
+        let Some(most) = vrrp_tests::most_steps(&release, program) else { continue };
+        assert!(steps <= most, "{program}: {steps} steps on {release}, more than {most}");
+    }
 }
 
 #[test]

@@ -256,6 +256,10 @@ impl Lab {
                 tally += Tally::PASSED;
             } else if line.starts_with("FAIL ") {
                 tally += Tally::FAILED;
+            } else if let Some((program, steps)) =
+                line.strip_prefix("STEPS ").and_then(|words| words.split_once(' '))
+            {
+                tally += steps_of(&image.version, program, steps);
             }
         }
         // The firmware says something before, and the kernel after.
@@ -360,6 +364,19 @@ fn copy_found(root: &Path, name: &str, to: &Path) -> Result<()> {
     let path = path.with_context(|| format!("no {name} in {}", root.display()))?;
     fs::copy(path, to.join(name)).with_context(|| name.to_owned())?;
     Ok(())
+}
+
+/// Whether the verifier had no more work than docs/performance.md says.
+fn steps_of(release: &str, program: &str, steps: &str) -> Tally {
+    match (vrrp_tests::most_steps(release, program), steps.parse::<u32>()) {
+        (Some(most), Ok(steps)) if steps <= most => Tally::PASSED,
+        (Some(most), _) => {
+            println!("FAIL  {program}: {steps} verifier steps, more than {most}");
+            Tally::FAILED
+        }
+        // A newer kernel than the table has.
+        (None, _) => Tally::default(),
+    }
 }
 
 /// Packs a directory as the kernel wants it (Documentation/driver-api/early-userspace/buffer-format.rst).

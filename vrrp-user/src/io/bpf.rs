@@ -21,12 +21,14 @@ use aya::programs::tc::{
 };
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{
-    Link, LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode, loaded_programs, tc,
+    Link, LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    loaded_programs, tc,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 use nix::mount::{MsFlags, mount};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
@@ -242,6 +244,15 @@ pub(super) fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
     None
 }
 
+/// That a program is refused, without what the verifier said.
+fn brief(error: &Error) -> String {
+    if let Error::Verifier { program, error, .. } = error {
+        format!("the kernel refuses the program {program} ({error})")
+    } else {
+        chain(error)
+    }
+}
+
 /// An error with its causes, on one line.
 pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
@@ -422,6 +433,8 @@ pub struct Kernel {
     tcx: bool,
     /// What the kernel has against the tc ingress program.
     tc_refused: Option<String>,
+    /// Why the kernel refuses the XDP program, if it does.
+    xdp_refused: Option<String>,
 }
 
 impl Kernel {
@@ -475,24 +488,19 @@ impl Kernel {
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
         }
+        permit_maps();
         let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-        let program = xdp(&mut ebpf)?;
-        program.load().map_err(refused(XDP_PROGRAM))?;
-        let xdp_id = program.info().map_err(|error| Error::Program(Box::new(error)))?.id();
-        let refused = load_tc(egress(&mut ebpf)?, EGRESS_PROGRAM)?;
-        if let Some(error) = &refused {
+        let refused = load_programs(&mut ebpf)?;
+        if let Some(error) = &refused.egress {
             log::warn!("{NOT_COUNTED}: {}", chain(error));
         }
-        let tc_refused = load_tc(ingress(&mut ebpf)?, INGRESS_PROGRAM)?;
-        let ingress_id = match &tc_refused {
-            None => {
-                let info = ingress(&mut ebpf)?.info();
-                info.map_err(|error| Error::Program(Box::new(error)))?.id()
-            }
-            Some(_) => 0,
-        };
+        for error in [&refused.xdp, &refused.ingress].into_iter().flatten() {
+            log::warn!("advertisements are received in another way: {}", chain(error));
+        }
+        let xdp_id = program_id(&ebpf, XDP_PROGRAM);
+        let ingress_id = program_id(&ebpf, INGRESS_PROGRAM);
         let tcx = has_tcx()?;
-        if !tcx && refused.is_none() {
+        if !tcx && refused.egress.is_none() {
             log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
         }
 
@@ -514,9 +522,10 @@ impl Kernel {
             attachments: 0,
             xdp_id,
             ingress_id,
-            counts_egress: refused.is_none() && tcx,
+            counts_egress: refused.egress.is_none() && tcx,
             tcx,
-            tc_refused: tc_refused.map(|error| chain(&error)),
+            xdp_refused: refused.xdp.map(|error| brief(&error)),
+            tc_refused: refused.ingress.map(|error| brief(&error)),
         })
     }
 
@@ -581,6 +590,11 @@ impl Kernel {
     /// Whether the kernel attaches tc programs by links, which go with the process.
     pub fn has_tcx(&self) -> bool {
         self.tcx
+    }
+
+    /// Does without the XDP program, as with a kernel before Linux 5.18.
+    pub fn forgo_xdp(&mut self) {
+        self.xdp_refused = Some("not wanted".to_owned());
     }
 
     /// Does without tcx, as with a kernel before Linux 6.6.
@@ -664,6 +678,9 @@ impl Kernel {
             CaptureMode::Tc => return self.attach_tc(ifname).map(Ingress::Tc),
             CaptureMode::Raw => return Ok(Ingress::Raw),
         };
+        if let Some(why) = &self.xdp_refused {
+            return Err(format!("XDP is refused: {why}"));
+        }
         let program = xdp(&mut self.ebpf).map_err(|error| chain(&error))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
             // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
@@ -1279,10 +1296,14 @@ pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
 pub struct Trial {
     /// Whether it compiles them (JIT): the setting `net.core.bpf_jit_enable` cannot be seen in every network namespace.
     pub compiled: bool,
+    /// Why it refuses the XDP program, if it does: then tc is the only way to receive.
+    pub xdp: Option<String>,
     /// Why it refuses the tc ingress program, if it does: then interfaces without XDP of their own lack it.
     pub ingress: Option<String>,
     /// Why it refuses the egress program, if it does: then the daemon works, and does not count what is sent.
     pub egress: Option<String>,
+    /// In how many steps its verifier went through each program, as far as it says so (Linux 5.16 and later).
+    pub steps: Vec<(&'static str, u32)>,
 }
 
 /// Loads the kernel side as [`Kernel::load`] does, without pins, and forgets it at once.
@@ -1291,25 +1312,67 @@ pub struct Trial {
 ///
 /// As [`Kernel::load`].
 pub fn try_load() -> Result<Trial, Error> {
+    permit_maps();
     let mut loader = EbpfLoader::new();
     loader.btf(None);
     let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-    let program = xdp(&mut ebpf)?;
-    program.load().map_err(refused(XDP_PROGRAM))?;
-    let info = program.info().map_err(|error| Error::Program(Box::new(error)))?;
-    let egress = load_tc(egress(&mut ebpf)?, EGRESS_PROGRAM)?.map(|error| chain(&error));
-    let ingress = load_tc(ingress(&mut ebpf)?, INGRESS_PROGRAM)?.map(|error| chain(&error));
-    Ok(Trial { compiled: info.size_jitted() > 0, ingress, egress })
+    let refused = load_programs(&mut ebpf)?;
+    let text = |error: Option<Error>| error.map(|error| chain(&error));
+    let mut compiled = false;
+    let mut steps = Vec::new();
+    for name in [XDP_PROGRAM, INGRESS_PROGRAM, EGRESS_PROGRAM] {
+        // That which was refused has none.
+        let Some(Ok(info)) = ebpf.program(name).map(Program::info) else { continue };
+        compiled |= info.size_jitted() > 0;
+        steps.extend(info.verified_instruction_count().map(|count| (name, count)));
+    }
+    let (xdp, ingress, egress) = (text(refused.xdp), text(refused.ingress), text(refused.egress));
+    Ok(Trial { compiled, xdp, ingress, egress, steps })
 }
 
-/// Loads a tc program. What the kernel has against it, if it has: nobody goes without a router for want of a counter, or
-/// of a way to receive that it may not need.
-fn load_tc(program: &mut SchedClassifier, name: &'static str) -> Result<Option<Error>, Error> {
-    match program.load().map_err(refused(name)) {
+/// The number of a program; 0, which is none, for one that was refused.
+fn program_id(ebpf: &Ebpf, name: &str) -> u32 {
+    ebpf.program(name).and_then(|program| program.info().ok()).map_or(0, |info| info.id())
+}
+
+/// What the kernel has against programs; `None` for those that it takes.
+struct Refused {
+    xdp: Option<Error>,
+    ingress: Option<Error>,
+    egress: Option<Error>,
+}
+
+/// Loads all programs. One of those that receive is enough, and nobody goes without a router for want of a counter.
+/// Before Linux 5.18 XDP lacks the helpers for packets in fragments, and it is tc that receives.
+fn load_programs(ebpf: &mut Ebpf) -> Result<Refused, Error> {
+    let xdp = unless_refused(xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?;
+    let ingress = load_classifier(ebpf, INGRESS_PROGRAM)?;
+    let egress = load_classifier(ebpf, EGRESS_PROGRAM)?;
+    match (xdp, ingress) {
+        // Against the last resort.
+        (Some(_), Some(error)) => Err(error),
+        (xdp, ingress) => Ok(Refused { xdp, ingress, egress }),
+    }
+}
+
+fn load_classifier(ebpf: &mut Ebpf, name: &'static str) -> Result<Option<Error>, Error> {
+    unless_refused(classifier(ebpf, name)?.load().map_err(refused(name)))
+}
+
+/// What the kernel has against a program, unless it is something else that is wrong.
+fn unless_refused(loaded: Result<(), Error>) -> Result<Option<Error>, Error> {
+    match loaded {
         Ok(()) => Ok(None),
         Err(error @ Error::Verifier { .. }) => Ok(Some(error)),
         Err(error) => Err(error),
     }
+}
+
+/// Lets this process make maps of any size: before Linux 5.11 they count as locked memory. Who may not raise the limit
+/// keeps it; the unit has it raised.
+fn permit_maps() {
+    let unlimited = libc::RLIM_INFINITY;
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, unlimited, unlimited);
 }
 
 /// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.

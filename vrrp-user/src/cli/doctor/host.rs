@@ -91,12 +91,23 @@ fn programs(loaded: Result<&Trial, &String>) -> Finding {
                 "advertisements are received, but what is sent from the addresses is not counted: {error}"
             ),
         ),
+        Ok(Trial { xdp: Some(error), .. }) => {
+            Finding::warning("bpf", format!("tc works, but XDP is not to be had: {error}"))
+        }
         Ok(Trial { ingress: Some(error), .. }) => Finding::warning(
             "bpf",
             format!("XDP works, but where it is not to be had there is no tc, either: {error}"),
         ),
-        Ok(Trial { egress: None, ingress: None, .. }) => {
-            Finding::fine("bpf", "maps, ring buffer and programs load (none was attached)")
+        Ok(Trial { xdp: None, egress: None, ingress: None, steps, .. }) => {
+            let steps: Vec<_> =
+                steps.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            let steps = if steps.is_empty() {
+                String::new()
+            } else {
+                format!("; verifier steps: {}", steps.join(", "))
+            };
+            let text = "maps, ring buffer and programs load (none was attached)";
+            Finding::fine("bpf", format!("{text}{steps}"))
         }
         Err(error) => Finding::broken("bpf", format!("the kernel side does not load: {error}")),
     }
@@ -227,13 +238,16 @@ mod tests {
     fn a_kernel_is_named_and_tried() {
         assert_eq!(kernel(Ok("5.10.0-30")).severity, Severity::Fine);
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
-        let trial = Trial { compiled: true, ingress: None, egress: None };
+        let steps = vec![("vrrp_xdp", 7), ("vrrp_egress", 3)];
+        let trial = Trial { compiled: true, xdp: None, ingress: None, egress: None, steps };
         assert_eq!(programs(Ok(&trial)).severity, Severity::Fine);
         // As `run`, which works without.
         let refused = || Some("no reason".to_owned());
         let lacking = Trial { egress: refused(), ..trial.clone() };
         assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
-        let lacking = Trial { ingress: refused(), ..trial };
+        let lacking = Trial { ingress: refused(), ..trial.clone() };
+        assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
+        let lacking = Trial { xdp: refused(), ..trial };
         assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
         assert_eq!(programs(Err(&"refused".to_owned())).severity, Severity::Broken);
     }
