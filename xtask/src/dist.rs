@@ -11,11 +11,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::cross::Target;
 use crate::{build, setup};
 
 /// The tools that make the packages, and their versions.
 const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
 const CARGO_GENERATE_RPM: (&str, &str) = ("cargo-generate-rpm", "0.21.1");
+
+/// What vrrp-user/Cargo.toml says of the Debian package for another architecture, whose libraries dpkg-shlibdeps does not
+/// find here; and the version of glibc that it depends on there.
+const VARIANT: &str = "cross";
+const GLIBC: [u32; 2] = [2, 34];
 
 /// Shells and where they look for completions, below `stage`.
 const COMPLETIONS: [(&str, &str); 3] =
@@ -27,6 +33,9 @@ pub struct Args {
     /// Only generate what goes into the packages, with the debug build, and see whether all of it is there
     #[arg(long)]
     check: bool,
+    /// Make the Debian package for another architecture, and no RPM: aarch64-unknown-linux-gnu
+    #[arg(long, value_name = "TRIPLE", conflicts_with = "check")]
+    target: Option<&'static Target>,
 }
 
 /// Runs the task.
@@ -35,12 +44,24 @@ pub fn dist(args: &Args) -> Result<()> {
         return check(&build::daemon(false)?);
     }
     let object = build::object()?;
-    let binary = build::daemon(true)?;
-    stage(&binary)?;
-    // Without what only a debugger reads; the other one stays as it is.
-    run(Command::new("strip").arg("-o").arg(staged("vrrp-user")).arg(&binary))?;
+    match args.target {
+        Some(target) => {
+            let binary = build::cross(true, target)?;
+            // The one for the other machine does not run here.
+            stage(&build::daemon(false)?)?;
+            let tools = target.tools()?;
+            strip(&mut tools.command("strip"), &binary)?;
+            runs_with(tools.command("objdump").arg("-p").arg(staged("vrrp-user")))?;
+        }
+        None => {
+            let binary = build::daemon(true)?;
+            stage(&binary)?;
+            strip(&mut Command::new("strip"), &binary)?;
+        }
+    }
     complete()?;
-    let out = out();
+    let out = args.target.map_or(out(), |target| out().join(target.triple));
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let before = [made(&out, "deb")?, made(&out, "rpm")?].concat();
     for package in before {
         fs::remove_file(&package)
@@ -49,15 +70,47 @@ pub fn dist(args: &Args) -> Result<()> {
     let deb = setup::cargo_tool(CARGO_DEB.0, CARGO_DEB.1)?;
     let mut command = build::cargo_tool(&deb);
     command.args(["--package", "vrrp-user", "--no-build", "--output"]).arg(&out);
+    if let Some(target) = args.target {
+        command.args(["--target", target.triple, "--variant", VARIANT]);
+    }
     run(command.env("VRRP_EBPF_OBJECT", &object))?;
-    let rpm = setup::cargo_tool(CARGO_GENERATE_RPM.0, CARGO_GENERATE_RPM.1)?;
-    let mut command = build::cargo_tool(&rpm);
-    command.args(["--package", "vrrp-user", "--output"]).arg(&out);
-    run(&mut command)?;
+    if args.target.is_none() {
+        let rpm = setup::cargo_tool(CARGO_GENERATE_RPM.0, CARGO_GENERATE_RPM.1)?;
+        let mut command = build::cargo_tool(&rpm);
+        command.args(["--package", "vrrp-user", "--output"]).arg(&out);
+        run(&mut command)?;
+    }
     for package in [made(&out, "deb")?, made(&out, "rpm")?].concat() {
         println!("{}", package.display());
     }
     Ok(())
+}
+
+/// Puts the program where the packages look for it, without what only a debugger reads; the other one stays as it is.
+fn strip(command: &mut Command, binary: &Path) -> Result<()> {
+    run(command.arg("-o").arg(staged("vrrp-user")).arg(binary))
+}
+
+/// Whether the program runs with the version of glibc that its package depends on, by what objdump says of it.
+fn runs_with(objdump: &mut Command) -> Result<()> {
+    let output = objdump.output().with_context(|| format!("cannot run {objdump:?}"))?;
+    ensure!(output.status.success(), "{objdump:?} failed: {}", output.status);
+    let newest = glibc(&String::from_utf8_lossy(&output.stdout)).context("it needs no glibc")?;
+    ensure!(
+        newest <= GLIBC,
+        "the program needs glibc {newest:?}, and its package depends on {GLIBC:?}: see the variant {VARIANT} in \
+         vrrp-user/Cargo.toml"
+    );
+    Ok(())
+}
+
+/// The newest version of glibc among the words.
+fn glibc(text: &str) -> Option<[u32; 2]> {
+    let versions = text.split_whitespace().filter_map(|word| {
+        let (major, minor) = word.strip_prefix("GLIBC_")?.split_once('.')?;
+        Some([major.parse().ok()?, minor.parse().ok()?])
+    });
+    versions.max()
 }
 
 /// Generates what goes into the packages, and looks whether all that they list is there.
@@ -170,4 +223,17 @@ fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(status.success(), "{command:?} failed: {status}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_glibc_is_not_the_last_in_the_alphabet() {
+        let text =
+            "  NEEDED libc.so.6\n 0x06 0x00 10 GLIBC_2.9\n 0x06 0x00 09 GLIBC_2.34\n GCC_4.2.0\n";
+        assert_eq!(glibc(text), Some([2, 34]));
+        assert_eq!(glibc("NEEDED libgcc_s.so.1"), None);
+    }
 }
