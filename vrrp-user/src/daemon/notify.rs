@@ -238,6 +238,7 @@ impl Daemon {
             }
             Notice::LowerPriority { .. }
             | Notice::AddressListMismatch(_)
+            | Notice::AddressListOrder(_)
             | Notice::SecondOwner(_)
             | Notice::NewMaster { .. }
             | Notice::IntervalLearned(_)

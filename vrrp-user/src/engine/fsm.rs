@@ -163,6 +163,8 @@ impl Senders {
 struct Reported {
     /// [`Notice::AddressListMismatch`].
     mismatched: Senders,
+    /// [`Notice::AddressListOrder`].
+    reordered: Senders,
     /// [`Notice::LowerPriority`].
     rivals: Senders,
     /// [`Notice::SecondOwner`].
@@ -827,6 +829,15 @@ impl Router {
         if self.same_addresses(&advert.addresses) {
             if let Some(reported) = &mut self.reported {
                 reported.mismatched.remove(advert.source);
+            }
+            // keepalived compares in order where it compares at all, and the first address over IPv6 is to be the
+            // link-local one (RFC 9568 section 5.2.9).
+            if advert.addresses == self.spec.addresses {
+                if let Some(reported) = &mut self.reported {
+                    reported.reordered.remove(advert.source);
+                }
+            } else if self.reported().reordered.insert(advert.source) {
+                self.notify(Notice::AddressListOrder(advert.source), out);
             }
         } else {
             self.mismatches += 1;

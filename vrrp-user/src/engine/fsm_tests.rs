@@ -109,6 +109,7 @@ fn describe(action: &Action) -> String {
         Action::Notice { notice, .. } => match notice {
             Notice::PriorityChanged { .. } => "priority".into(),
             Notice::AddressListMismatch(_) => "!list".into(),
+            Notice::AddressListOrder(_) => "!order".into(),
             Notice::SecondOwner(_) => "!owner".into(),
             Notice::NewMaster { .. } => "!master".into(),
             Notice::IntervalLearned(_) => "!interval".into(),
@@ -971,7 +972,7 @@ fn recovery_starts_as_backup_with_the_whole_wait() {
 }
 
 #[test]
-fn a_differing_list_is_reported_once_until_it_matches_and_counted_each_time() {
+fn a_differing_list_or_order_is_reported_once_until_it_matches() {
     let mut bench = Bench::up(spec());
     let good = advert([10, 0, 0, 1], 200);
     let bad = Advert { addresses: vec![ip([192, 0, 2, 1])], ..good.clone() };
@@ -979,9 +980,15 @@ fn a_differing_list_is_reported_once_until_it_matches_and_counted_each_time() {
     reordered.addresses.reverse();
     bench.hear([10, 0, 0, 1], 200);
     bench.done();
-    for (advert, expected) in
-        [(&bad, "!list"), (&bad, ""), (&reordered, ""), (&bad, "!list"), (&good, "")]
-    {
+    for (advert, expected) in [
+        (&bad, "!list"),
+        (&bad, ""),
+        (&reordered, "!order"),
+        (&reordered, ""),
+        (&bad, "!list"),
+        (&good, ""),
+        (&reordered, "!order"),
+    ] {
         bench.event(Event::Advert(advert, AT_ONCE));
         assert_eq!(bench.done(), expected);
         assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)), "not refused");

@@ -527,6 +527,8 @@ pub enum Notice {
     /// An advertised address list differs from ours (RFC 3768 section 7.1; RFC 9568 section 7.1). Reported
     /// once per sender until it matches again; counted each time.
     AddressListMismatch(IpAddr),
+    /// It advertises our addresses in another order than ours.
+    AddressListOrder(IpAddr),
     /// Another router also advertises priority 255 (RFC 9568 section 8.3.2).
     SecondOwner(IpAddr),
     /// As backup, a master other than the last one is heard.
@@ -619,6 +621,7 @@ impl Notice {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::AddressListMismatch(_) => "address-list-mismatch",
+            Self::AddressListOrder(_) => "address-list-order",
             Self::SecondOwner(_) => "second-owner",
             Self::NewMaster { .. } => "new-master",
             Self::IntervalLearned(_) => "interval-learned",
@@ -639,6 +642,9 @@ impl fmt::Display for Notice {
         match self {
             Self::AddressListMismatch(source) => {
                 write!(f, "{source} advertises other addresses than ours")
+            }
+            Self::AddressListOrder(source) => {
+                write!(f, "{source} advertises our addresses in another order")
             }
             Self::SecondOwner(source) => {
                 write!(f, "{source} also claims to own the addresses (priority 255)")
@@ -693,6 +699,7 @@ impl Notice {
         match self {
             Self::AddressConflict { .. } | Self::AddressConflictOver { .. } => true,
             Self::AddressListMismatch(_)
+            | Self::AddressListOrder(_)
             | Self::SecondOwner(_)
             | Self::NewMaster { .. }
             | Self::IntervalLearned(_)
@@ -713,6 +720,7 @@ impl Notice {
             | Self::IntervalBounded { .. }
             | Self::IntervalOverBound { .. } => true,
             Self::AddressListMismatch(_)
+            | Self::AddressListOrder(_)
             | Self::SecondOwner(_)
             | Self::NewMaster { .. }
             | Self::LowerPriority { .. }
