@@ -420,8 +420,10 @@ impl Daemon {
             notifier,
             belongings,
         };
-        if let Some(at) = daemon.delays.start(started, timer::since_boot()) {
-            log::info!("startup delay: for {} no router takes over", at - started);
+        // From when it can hear, however long the kernel took to load the programs.
+        let listening = timer::now();
+        if let Some(at) = daemon.delays.start(listening, timer::since_boot()) {
+            log::info!("startup delay: for {} no router takes over", at - listening);
             daemon.engine.delay_start(at);
         }
         tracking::add_groups(&mut daemon.engine, started, groups);
