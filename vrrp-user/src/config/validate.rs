@@ -561,6 +561,7 @@ impl Validator<'_> {
                     "min_ttl {min_ttl} of {address} is greater than its max_ttl {max_ttl}: all its advertisements are \
                      refused"
                 );
+                // Not an error: what is converted from a file of keepalived's must be accepted.
                 self.report.warning(at, message, "");
             }
             peers.push(Peer { address, min_ttl, max_ttl });
