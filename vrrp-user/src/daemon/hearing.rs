@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::interfaces::Capture;
 use super::restore::{Fights, When};
 use super::{Counter, Daemon};
+use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
 use crate::io::bpf;
@@ -192,6 +193,11 @@ impl Daemon {
                 let plan = self.capture_plan(ifindex);
                 let attached = self.kernel.attach_again(ifindex, &name, &plan);
                 match &attached {
+                    Ok(choice) if choice.mode == CaptureMode::Raw => {
+                        log::warn!(
+                            "{name}: our program {deed} by somebody else; from now on it captures by {choice}"
+                        );
+                    }
                     Ok(choice) => log::warn!(
                         "{name}: our program {deed} by somebody else; it is attached again, and captures by {choice}"
                     ),

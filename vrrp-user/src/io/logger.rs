@@ -258,7 +258,8 @@ mod tests {
         }
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         let lost = usize::try_from(lines_lost() - before).unwrap();
-        assert!(lost > lines / 3, "{lost}");
+        // The buffer was full, and what the thread had taken before and writes may be as much; the pipe takes little.
+        assert!(lost > lines / 4, "{lost}");
         // The end waits for a while, and not for ever.
         drop(log);
         let mut entrance = std::thread::spawn(move || {
