@@ -4,15 +4,18 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{Error, Host, Log, Process, Result};
+use crate::{Error, Host, Log, Process, Result, pause};
 
 /// What it prints last when it has taken up another configuration.
 const RELOADED: &str = "INFO  reloaded ";
+
+/// How long its first line is waited for: it may be told to say nothing.
+const FIRST_WORDS: Duration = Duration::from_secs(2);
 
 /// A running `vrrp-user run`; killed without a word on drop.
 #[derive(Debug)]
@@ -82,7 +85,15 @@ impl VrrpUser {
         let binary = Self::binary()?.display().to_string();
         let run = [&binary, "run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs];
         let line = [command, &run, options].concat();
-        let process = host.spawn("vrrp-user", line[0], &line[1..])?;
+        let mut process = host.spawn("vrrp-user", line[0], &line[1..])?;
+        // Whoever is started after it also begins after it, so that it is known which of two takes over first.
+        let spawned = Instant::now();
+        while process.log().lines().is_empty()
+            && process.ended()?.is_none()
+            && spawned.elapsed() < FIRST_WORDS
+        {
+            pause(Duration::from_millis(5))?;
+        }
         Ok(Self { process, host: host.name().into(), instance, conf })
     }
 
@@ -234,7 +245,7 @@ impl VrrpUser {
     /// Stops the process for a while, as a hypervisor does with a machine.
     pub fn freeze(&mut self, span: Duration) -> Result<()> {
         self.process.signal(Signal::SIGSTOP)?;
-        let paused = crate::pause(span);
+        let paused = pause(span);
         self.process.signal(Signal::SIGCONT)?;
         paused
     }
