@@ -259,12 +259,12 @@ impl Host {
         self.namespace().enter(fill)?
     }
 
-    /// The IDs of the links of the programs at the ingress of `eth0`.
-    pub fn ingress_links(&self) -> Result<Vec<u32>> {
+    /// The IDs of the links of the programs at the ingress of an interface.
+    pub fn ingress_links(&self, interface: &str) -> Result<Vec<u32>> {
         let (mut programs, mut links) = ([0_u32; CHAIN], [0_u32; CHAIN]);
         let ask = || {
             let target_ifindex =
-                nix::net::if_::if_nametoindex("eth0").map_err(Error::errno("eth0"))?;
+                nix::net::if_::if_nametoindex(interface).map_err(Error::errno(interface))?;
             let mut query = Query {
                 target_ifindex,
                 attach_type: INGRESS,
@@ -282,7 +282,7 @@ impl Host {
 
     /// Detaches all programs from the ingress of `eth0`, whose links are somebody else's.
     pub fn detach_ingress(&self) -> Result<()> {
-        for id in self.ingress_links()? {
+        for id in self.ingress_links("eth0")? {
             let mut by_id = One { number: id, ..One::default() };
             let link = bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id).map_err(Error::io("open a link"))?;
             let link = owned(link);

@@ -101,7 +101,8 @@ fn there_is_another_way_when_the_place_is_taken() -> Result<()> {
     let by_tc = |times| {
         lab.wait_until(LONG, "captures by tc", || {
             let tc = on_b.status(&b)?["interfaces"][0]["capture"] == "tc";
-            Ok((tc && !b.ingress_links()?.is_empty() && lost(&on_b, &b)? >= times).then_some(()))
+            Ok((tc && !b.ingress_links("eth0")?.is_empty() && lost(&on_b, &b)? >= times)
+                .then_some(()))
         })
     };
     by_tc(1)?;

@@ -64,12 +64,20 @@ fn json(host: &Host, args: &[&str]) -> Result<Vec<Value>> {
 
 /// Addresses, routes and rules of a host, as iproute2 shows them, without what changes by itself.
 fn configuration(host: &Host) -> Result<Vec<String>> {
+    /// `INFINITY_LIFE_TIME` of net/addrconf.h.
+    const FOREVER: u64 = 0xffff_ffff;
     let mut all = Vec::new();
     for mut link in json(host, &["address", "show", "dev", "eth0"])? {
         for mut address in link["addr_info"].as_array_mut().unwrap().drain(..) {
             // Ours bear the protocol number of VRRP.
             let fields = address.as_object_mut().unwrap();
             fields.remove("protocol");
+            // It is counted down, and the two are not looked at in the same second of it.
+            if let Some(left) = fields.get_mut("preferred_life_time")
+                && let Some(seconds @ 1..FOREVER) = left.as_u64()
+            {
+                *left = (seconds.next_multiple_of(60)).into();
+            }
             all.push(format!("address {address}"));
         }
     }

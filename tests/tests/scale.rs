@@ -80,8 +80,8 @@ fn all(daemon: &mut VrrpUser, host: &Host, state: &str) -> Result<()> {
     reached
 }
 
-/// What the daemon keeps while it runs: programs on interfaces (that of the refused address, too), pinned
-/// maps, and the directory of control socket and lock.
+/// What the daemon keeps while it runs: programs on interfaces (on that of the refused address by tc, as it has no native
+/// XDP), pinned maps, and the directory of control socket and lock.
 fn traces(host: &Host) -> Result<Vec<String>> {
     let links: serde_json::Value =
         serde_json::from_str(&host.ip(&["-json", "link", "show"])?).expect("JSON");
@@ -90,6 +90,7 @@ fn traces(host: &Host) -> Result<Vec<String>> {
         .filter(|link| link["xdp"]["prog"]["id"].is_number())
         .map(|link| link["ifname"].to_string())
         .collect();
+    traces.extend(host.ingress_links("lo")?.iter().map(|link| format!("link {link} on lo")));
     let instance = VrrpUser::instance(host);
     let pins = host.lab().bpffs().join("vrrp-user").join(&instance);
     let runtime = PathBuf::from("/run/vrrp-user").join(&instance);
