@@ -85,13 +85,11 @@ impl VrrpUser {
         let binary = Self::binary()?.display().to_string();
         let run = [&binary, "run", "--config", &path, "--instance", &instance, "--bpffs", &bpffs];
         let line = [command, &run, options].concat();
-        let mut process = host.spawn("vrrp-user", line[0], &line[1..])?;
-        // Whoever is started after it also begins after it, so that it is known which of two takes over first.
+        let process = host.spawn("vrrp-user", line[0], &line[1..])?;
+        // Whoever is started after it also begins after it, so that it is known which of two takes over first. One that
+        // has ended may still have words on their way.
         let spawned = Instant::now();
-        while process.log().lines().is_empty()
-            && process.ended()?.is_none()
-            && spawned.elapsed() < FIRST_WORDS
-        {
+        while process.log().lines().is_empty() && spawned.elapsed() < FIRST_WORDS {
             pause(Duration::from_millis(5))?;
         }
         Ok(Self { process, host: host.name().into(), instance, conf })
