@@ -387,7 +387,7 @@ impl Bench {
                 assert_eq!(host(octets), Some(reason), "on the host, {name}");
                 // A refusal is charged to the router that it was meant for, once it is known.
                 let accepted = reason == Reason::Accepted;
-                let charged = host_key(octets).is_some() && !accepted && reason.is_refusal();
+                let charged = host_key(octets).is_some() && !accepted && reason.is_for_router();
                 assert_eq!(refused(self) - before, u64::from(charged), "{name}");
             }
         }

@@ -129,7 +129,7 @@ impl Reason {
 
     /// Whether a packet with this reason, whose router is known, was for that router.
     #[inline(always)]
-    pub const fn is_refusal(self) -> bool {
+    pub const fn is_for_router(self) -> bool {
         !matches!(self, Self::OtherDestination | Self::OtherHost)
     }
 

@@ -192,7 +192,7 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> u32 {
         count_peer(key, &advert, now);
         return accept(record, ifindex, entry, slot, &advert, key, now);
     }
-    if reason.is_refusal() {
+    if reason.is_for_router() {
         // SAFETY: the slot is a map value, aligned as its type says.
         unsafe { increment(&raw mut (*slot).refused) };
     }

@@ -213,7 +213,7 @@ impl Daemon {
             };
             let Judgement { reason, slot, accepted } = judgement;
             self.kernel.count_reason(reason);
-            if let Some(slot) = slot.filter(|_| reason.is_refusal()) {
+            if let Some(slot) = slot.filter(|_| reason.is_for_router()) {
                 self.kernel.note_in_slot(slot, received.at.0, accepted.is_some());
             }
             let Some((event, message)) = accepted else { continue };
