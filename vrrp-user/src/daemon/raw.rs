@@ -16,6 +16,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
 use crate::io::bpf;
 use crate::io::raw::RawSocket;
+use crate::io::timer;
 
 /// Frames that are read before timers are looked at again.
 const AT_ONCE: usize = 1024;
@@ -23,25 +24,20 @@ const AT_ONCE: usize = 1024;
 const DOUBT: Nanos = Nanos::from_secs(10);
 
 /// The packet socket, and what it lost.
+#[derive(Default)]
 pub(super) struct Raw {
-    socket: io::Result<RawSocket>,
-    /// It is read.
-    in_use: bool,
+    /// There as soon as an interface is captured by it.
+    socket: Option<RawSocket>,
     /// Since when it has lost packets each time that it was asked.
     lost_since: Option<Nanos>,
 }
 
 impl Raw {
-    /// Nothing is handed to it yet. Whoever never needs it does not care that there is none.
-    pub(super) fn open(now: Nanos) -> Self {
-        Self { socket: RawSocket::open(now), in_use: false, lost_since: None }
-    }
-
     /// Waits until there is something to read.
     pub(super) async fn readable(&mut self) -> io::Result<()> {
         match &mut self.socket {
-            Ok(socket) if self.in_use => socket.readable().await,
-            Ok(_) | Err(_) => std::future::pending().await,
+            Some(socket) => socket.readable().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -166,31 +162,19 @@ fn judge_packet<A: Address>(
 impl Daemon {
     /// Has the packet socket hand over what arrives, if an interface is captured by it.
     pub(super) fn listen_raw(&mut self, mode: CaptureMode) -> Result<(), String> {
-        if mode != CaptureMode::Raw {
-            return Ok(());
+        if mode == CaptureMode::Raw && self.raw.socket.is_none() {
+            let socket = RawSocket::open(timer::now());
+            let socket = socket.map_err(|error| format!("cannot use a packet socket: {error}"))?;
+            self.raw.socket = Some(socket);
         }
-        match &mut self.raw.socket {
-            Ok(socket) => {
-                socket.listen().map_err(|error| format!("cannot use a packet socket: {error}"))?;
-            }
-            Err(error) => return Err(format!("cannot use a packet socket: {error}")),
-        }
-        self.raw.in_use = true;
         Ok(())
     }
 
     /// Hears what a packet socket has received until now. Returns whether more may be waiting.
     pub(super) fn drain_raw(&mut self, now: Nanos) -> bool {
-        if !self.raw.in_use {
-            return false;
-        }
-        let unopened = Err(io::ErrorKind::NotConnected.into());
-        let mut socket = std::mem::replace(&mut self.raw.socket, unopened);
-        let more = match &mut socket {
-            Ok(socket) => self.hear_raw(socket, now),
-            Err(_) => false,
-        };
-        self.raw.socket = socket;
+        let Some(mut socket) = self.raw.socket.take() else { return false };
+        let more = self.hear_raw(&mut socket, now);
+        self.raw.socket = Some(socket);
         more
     }
 
@@ -231,10 +215,7 @@ impl Daemon {
     /// Before master-down timers are believed: where a packet socket has lost packets, their masters may be among them.
     /// Not for long, so that nobody keeps a dead master alive by a flood.
     pub(super) fn doubt_raw(&mut self, now: Nanos) {
-        if !self.raw.in_use {
-            return;
-        }
-        let Ok(socket) = &self.raw.socket else { return };
+        let Some(socket) = &self.raw.socket else { return };
         if socket.dropped() == 0 {
             self.raw.lost_since = None;
             return;

@@ -394,7 +394,7 @@ impl Daemon {
             capture,
             hearing: Hearing::default(),
             pin_watch: PinWatch::default(),
-            raw: Raw::open(started),
+            raw: Raw::default(),
             addresses: Addresses::default(),
             parting: BTreeMap::new(),
             foreign: BTreeMap::new(),

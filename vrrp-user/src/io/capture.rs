@@ -10,30 +10,19 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::net::if_::{if_nameindex, if_nametoindex};
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
-use socket2::{Domain, SockFilter, Socket, Type};
+use socket2::{Socket, Type};
 
 use vrrp_common::IPPROTO_VRRP;
 
+use crate::io::packet_socket::{self, SNAP_LEN, length_of};
 use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, VRRP_MULTICAST, VRRP_MULTICAST_V6,
 };
 use crate::wire::ndisc::{self, IPPROTO_ICMPV6};
 
-/// Octets that are kept of a packet: the longest advertisement with the longest IP header is shorter.
-const SNAP_LEN: usize = 2048;
 /// Room for control messages: a time stamp and a `struct tpacket_auxdata`, with their headers.
 const CONTROL_WORDS: usize = 16;
-/// Receive buffer in octets: some seconds of 5,000 advertisements a second.
-const RECEIVE_BUFFER: usize = 8 << 20;
-/// Address family of packet sockets (17), in the type that their address has for it.
-#[allow(clippy::cast_possible_truncation, reason = "17")]
-const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
-/// Every protocol, in network order as the socket wants it.
-#[allow(clippy::cast_possible_truncation, reason = "3")]
-const ETH_P_ALL: u16 = (libc::ETH_P_ALL as u16).to_be();
 
 /// The socket could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -96,22 +85,15 @@ impl Capture {
             Some(name) => if_nametoindex(name).map_err(|_| Error::NoInterface(name.to_owned()))?,
             None => 0,
         };
-        // Protocol 0: nothing arrives before the filter is there.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, None).map_err(|error| {
+        let socket = packet_socket::open(Type::DGRAM, filter()).map_err(|error| {
             if error.kind() == io::ErrorKind::PermissionDenied {
                 Error::Permission
             } else {
                 error.into()
             }
         })?;
-        socket.set_nonblocking(true)?;
-        // Needs CAP_NET_ADMIN; without it the default does.
-        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER);
-        setsockopt(&socket, ReceiveTimestampns, &true).map_err(io::Error::from)?;
         set_packet_option(&socket, libc::PACKET_AUXDATA, &1_i32)?;
-        let program = filter().map(|(code, jt, jf, k)| SockFilter::new(code, jt, jf, k));
-        socket.attach_filter(&program)?;
-        bind(&socket, ifindex)?;
+        packet_socket::bind(&socket, ifindex)?;
         let capture = Self { socket, dropped: 0 };
         capture.listen_to_groups(ifindex);
         Ok(capture)
@@ -180,22 +162,8 @@ impl Capture {
 
     /// Packets that the kernel had no room for, since the socket was opened.
     pub fn dropped(&mut self) -> u64 {
-        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = length_of::<libc::tpacket_stats>();
-        // SAFETY: the pointers are to live values, the second holds the size of the first.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut statistics).cast(),
-                &raw mut length,
-            )
-        };
-        if result == 0 {
-            // Reading sets it back to zero.
-            self.dropped += u64::from(statistics.tp_drops);
-        }
+        // Asking sets it back to zero.
+        self.dropped += u64::from(packet_socket::dropped(&self.socket));
         self.dropped
     }
 }
@@ -305,23 +273,6 @@ fn filter() -> [(u16, u8, u8, u32); 42] {
     program
 }
 
-fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
-    // SAFETY: all-zero is a valid value of this C structure.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = AF_PACKET;
-    address.sll_protocol = ETH_P_ALL;
-    address.sll_ifindex = ifindex.cast_signed();
-    // SAFETY: the pointer is to a live `sockaddr_ll`, and the length is its size.
-    let result = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            length_of::<libc::sockaddr_ll>(),
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 fn set_packet_option<T: Copy>(socket: &Socket, name: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the pointer is to a live value, and the length is its size; the kernel only reads it.
     let result = unsafe {
@@ -334,11 +285,6 @@ fn set_packet_option<T: Copy>(socket: &Socket, name: libc::c_int, value: &T) -> 
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "structures of a few octets")]
-const fn length_of<T>() -> libc::socklen_t {
-    size_of::<T>() as libc::socklen_t
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod logger;
 pub mod memory;
 pub mod neighbour;
 pub mod netlink;
+pub mod packet_socket;
 pub mod places;
 pub mod raw;
 pub mod reader;

@@ -1,33 +1,26 @@
 //! Advertisements by a packet socket (packet(7)), where neither XDP nor tc is to be had: one socket for all such
-//! interfaces, which the kernel hands nothing before it is needed.
+//! interfaces.
 
 use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
 use nix::time::{ClockId, clock_gettime};
-use socket2::{Domain, SockFilter, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::IPPROTO_VRRP;
 
 use crate::engine::time::Nanos;
+use crate::io::packet_socket::{self, SNAP_LEN, length_of};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
-/// Bytes that are kept of a frame: the longest advertisement with the longest headers is shorter.
-const SNAP_LEN: usize = 2048;
-/// Receive buffer in bytes: some seconds of 5,000 advertisements a second.
-const RECEIVE_BUFFER: usize = 8 << 20;
 /// Room for the time stamp, with its header.
 const CONTROL_WORDS: usize = 8;
 
 /// The socket.
 pub struct RawSocket {
     socket: AsyncFd<Socket>,
-    /// Whether the kernel hands it anything.
-    bound: bool,
     buffer: Box<[u8; SNAP_LEN]>,
     /// When nothing was left to read: what is read now arrived later.
     empty_at: Nanos,
@@ -47,33 +40,17 @@ pub struct Received<'a> {
 }
 
 impl RawSocket {
-    /// A socket to which nothing is handed yet. Within a tokio runtime, which must have I/O enabled.
+    /// A socket to which the kernel hands what arrives on any interface from `now` on. Within a tokio runtime, which must
+    /// have I/O enabled.
     ///
     /// # Errors
-    /// Those of socket(2) (CAP_NET_RAW) and setsockopt(2).
+    /// Those of socket(2) (CAP_NET_RAW), setsockopt(2) and bind(2).
     pub fn open(now: Nanos) -> io::Result<Self> {
-        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-        socket.set_nonblocking(true)?;
-        // Needs CAP_NET_ADMIN; without it the default does.
-        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER);
-        setsockopt(&socket, ReceiveTimestampns, &true).map_err(io::Error::from)?;
-        socket
-            .attach_filter(&filter().map(|(code, jt, jf, k)| SockFilter::new(code, jt, jf, k)))?;
+        let socket = packet_socket::open(Type::RAW, filter())?;
+        packet_socket::bind(&socket, 0)?;
         // SAFETY: the socket owns its descriptor and returns the same one until it is dropped, and the `AsyncFd` drops it.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        Ok(Self { socket, bound: false, buffer: Box::new([0; SNAP_LEN]), empty_at: now })
-    }
-
-    /// From now on, the kernel hands it what arrives on any interface.
-    ///
-    /// # Errors
-    /// Those of bind(2).
-    pub fn listen(&mut self) -> io::Result<()> {
-        if !self.bound {
-            bind(self.socket.get_ref())?;
-            self.bound = true;
-        }
-        Ok(())
+        Ok(Self { socket, buffer: Box::new([0; SNAP_LEN]), empty_at: now })
     }
 
     /// Waits until there is something to [`Self::receive`]. Cancel-safe.
@@ -132,19 +109,7 @@ impl RawSocket {
 
     /// Frames that the kernel had no room for since the last call.
     pub fn dropped(&self) -> u32 {
-        let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = length_of::<libc::tpacket_stats>();
-        // SAFETY: the pointers are to live values, the second holds the size of the first.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.get_ref().as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut statistics).cast(),
-                &raw mut length,
-            )
-        };
-        if result == 0 { statistics.tp_drops } else { 0 }
+        packet_socket::dropped(self.socket.get_ref())
     }
 }
 
@@ -211,26 +176,6 @@ fn filter() -> [(u16, u8, u8, u32); 13] {
         (RETURN, 0, 0, 0xffff),
         (RETURN, 0, 0, 0),
     ]
-}
-
-fn bind(socket: &Socket) -> io::Result<()> {
-    // SAFETY: all-zero is a valid value of this C structure.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default();
-    address.sll_protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
-    // SAFETY: the pointer is to a live `sockaddr_ll`, and the length is its size.
-    let result = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            length_of::<libc::sockaddr_ll>(),
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn length_of<T>() -> libc::socklen_t {
-    libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use nix::sys::socket::{
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vrrp_common::IPPROTO_VRRP;
 
+use crate::io::packet_socket::{AF_PACKET, length_of};
+
 /// Frames in one `sendmmsg(2)`.
 pub const BATCH: usize = 128;
 /// Room for queued frames that is kept, octets.
@@ -30,12 +32,6 @@ const SEND_BUFFER: usize = 4 << 20;
 /// waits is the one that the kernel has for each neighbour (`unres_qlen_bytes`, 208 KiB by default), and after some
 /// seconds without an answer it is thrown away.
 const UNICAST_SEND_BUFFER: usize = (libc::c_int::MAX / 2) as usize;
-/// Octets of a packet socket's address.
-#[allow(clippy::cast_possible_truncation, reason = "20 octets")]
-const ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-/// Address family of packet sockets (17), in the type that their address has for it.
-#[allow(clippy::cast_possible_truncation, reason = "17")]
-const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
 /// `TC_PRIO_CONTROL` (linux/pkt_sched.h): first band of the default queueing discipline.
 const PRIORITY_CONTROL: libc::c_int = 7;
 
@@ -167,7 +163,7 @@ impl Tx {
             vectors[i].iov_base = frame.as_ptr().cast_mut().cast();
             vectors[i].iov_len = frame.len();
             messages[i].msg_hdr.msg_name = (&raw mut addresses[i]).cast();
-            messages[i].msg_hdr.msg_namelen = ADDRESS_LEN;
+            messages[i].msg_hdr.msg_namelen = length_of::<libc::sockaddr_ll>();
             messages[i].msg_hdr.msg_iov = &raw mut vectors[i];
             messages[i].msg_hdr.msg_iovlen = 1;
         }

@@ -1,0 +1,80 @@
+//! What packet sockets that receive have in common (packet(7)).
+
+use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
+use socket2::{Domain, SockFilter, Socket, Type};
+
+/// Octets that are kept of a packet: the longest advertisement with the longest headers is shorter.
+pub const SNAP_LEN: usize = 2048;
+/// Receive buffer in octets: some seconds of 5,000 advertisements a second.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// Address family of packet sockets (17), in the type that their address has for it.
+#[allow(clippy::cast_possible_truncation, reason = "17")]
+pub const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+/// Every protocol, in network order as the socket wants it.
+#[allow(clippy::cast_possible_truncation, reason = "3")]
+const ETH_P_ALL: u16 = (libc::ETH_P_ALL as u16).to_be();
+
+/// A socket that does not block and stamps what it receives, which is nothing before [`bind`]. `filter` is a program of
+/// linux/filter.h, each instruction as code, jumps when true and when false, and constant.
+///
+/// # Errors
+/// Those of socket(2) (CAP_NET_RAW) and setsockopt(2).
+pub fn open<const N: usize>(kind: Type, filter: [(u16, u8, u8, u32); N]) -> io::Result<Socket> {
+    // Protocol 0: nothing arrives before the filter is there.
+    let socket = Socket::new(Domain::PACKET, kind, None)?;
+    socket.set_nonblocking(true)?;
+    // Needs CAP_NET_ADMIN; without it the default does.
+    let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER);
+    setsockopt(&socket, ReceiveTimestampns, &true).map_err(io::Error::from)?;
+    socket.attach_filter(&filter.map(|(code, jt, jf, k)| SockFilter::new(code, jt, jf, k)))?;
+    Ok(socket)
+}
+
+/// From now on, the kernel hands it what passes on an interface, or on all of them (0).
+///
+/// # Errors
+/// Those of bind(2).
+pub fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
+    // SAFETY: all-zero is a valid value of this C structure.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = ETH_P_ALL;
+    address.sll_ifindex = ifindex.cast_signed();
+    // SAFETY: the pointer is to a live `sockaddr_ll`, and the length is its size.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            length_of::<libc::sockaddr_ll>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Packets that the kernel had no room for since the last call; 0 if it does not tell.
+pub fn dropped(socket: &Socket) -> u32 {
+    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = length_of::<libc::tpacket_stats>();
+    // SAFETY: the pointers are to live values, the second holds the size of the first.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut statistics).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { statistics.tp_drops } else { 0 }
+}
+
+/// Octets of a C structure, in the type that system calls have for it.
+#[allow(clippy::cast_possible_truncation, reason = "structures of a few octets")]
+pub const fn length_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
