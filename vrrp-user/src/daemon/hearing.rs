@@ -4,7 +4,7 @@
 //! master. So no silence is believed before the kernel has said that our program is there; and what does not wait for
 //! that is looked at now and then, on occasions on which the daemon is awake anyway.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::interfaces::Capture;
 use super::restore::{Fights, When};
@@ -103,24 +103,20 @@ impl Daemon {
     /// Before master-down timers that are due are believed: those of interfaces of which it is not known that they can
     /// hear are put off until the kernel has answered.
     pub(super) fn doubt_silence(&mut self, now: Nanos) {
-        let mut ask = BTreeSet::new();
+        let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(now) {
             let Some(ifindex) = self.router(id).ifindex() else { continue };
-            if self.kernel.hook(ifindex).is_none() {
-                continue;
-            }
+            let Some(hook) = self.kernel.hook(ifindex) else { continue };
             match self.hearing.silence(ifindex, id, now) {
                 Silence::Believed => {}
-                Silence::Doubted { until, ask: first } => {
+                Silence::Doubted { until, ask } => {
                     self.engine.postpone_master_down(now, id, until);
-                    if first {
-                        ask.insert(ifindex);
+                    if ask {
+                        hooks.push(hook);
                     }
                 }
             }
         }
-        let hooks: Vec<Hook> =
-            ask.iter().filter_map(|ifindex| self.kernel.hook(*ifindex)).collect();
         if !hooks.is_empty() {
             self.netlink.look(Look { hooks, answer: true });
         }

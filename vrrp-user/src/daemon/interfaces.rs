@@ -249,11 +249,11 @@ impl Interfaces {
             .map(|(ifindex, interface)| (*ifindex, interface))
     }
 
-    /// What decides how an interface captures, but for what the kernel can do.
-    pub fn facts(&self, ifindex: u32) -> Facts {
+    /// What decides how an interface captures, with whether the kernel has [`Facts::tcx`].
+    pub fn facts(&self, ifindex: u32, tcx: bool) -> Facts {
         let aggregate = self.get(ifindex).is_some_and(|interface| interface.aggregate);
         let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(ifindex));
-        Facts { aggregate, vlans_above, tcx: false }
+        Facts { aggregate, vlans_above, tcx }
     }
 
     /// Whether an Ethernet address is one of this host's.

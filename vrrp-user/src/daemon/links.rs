@@ -8,7 +8,7 @@ use super::addresses::Place;
 use super::interfaces::{Capture, Change, Interface};
 use super::router::RouterLink;
 use super::{Counter, Daemon};
-use crate::capture::{self as modes, CaptureMode, Facts, Plan};
+use crate::capture::{self as modes, CaptureMode, Plan};
 use crate::engine::types::{FaultCause, Link, RouterId, State};
 use crate::io::bpf::{self, Kernel, Vip};
 use crate::io::netlink::{self, InterfaceAddress, Report};
@@ -223,7 +223,7 @@ impl Daemon {
 
     /// How an interface is to capture.
     pub(super) fn capture_plan(&self, ifindex: u32) -> Plan {
-        let facts = Facts { tcx: self.kernel.has_tcx(), ..self.interfaces.facts(ifindex) };
+        let facts = self.interfaces.facts(ifindex, self.kernel.has_tcx());
         let name = self.interfaces.get(ifindex).map_or("", |interface| &interface.name);
         modes::plan(self.capture.best(name), facts)
     }
@@ -239,8 +239,8 @@ impl Daemon {
         let plan = self.capture_plan(ifindex);
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
-        } else if let Some(shortage) = descriptors::shortage(1)
-            && !matches!(before, Capture::Attached(_))
+        } else if !matches!(before, Capture::Attached(_))
+            && let Some(shortage) = descriptors::shortage(1)
             && !self.kernel.release_egress(&shortage)
         {
             Capture::Failed(shortage)
