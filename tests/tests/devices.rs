@@ -50,27 +50,32 @@ fn has_devices(host: &Host, kind: &str) -> bool {
     there
 }
 
+/// The master goes, and the backup notices.
+fn takes_over(mut master: VrrpUser, mut backup: VrrpUser, host: &Host) -> Result<()> {
+    master.stop()?;
+    backup.wait_state(host, ROUTER, "MASTER", LONG)?;
+    backup.stop()?;
+    Ok(())
+}
+
 #[test]
 fn a_port_of_a_bridge_hears() -> Result<()> {
     let lab = Lab::new()?;
-    let (b, [mut on_a, mut on_b]) = backup(&lab)?;
+    let (b, [on_a, mut on_b]) = backup(&lab)?;
     b.ip(&["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"])?;
     b.ip(&["link", "set", "br0", "up"])?;
     b.ip(&["link", "set", "eth0", "master", "br0"])?;
     hears(&mut on_b, &b)?;
     b.ip(&["link", "set", "eth0", "nomaster"])?;
     hears(&mut on_b, &b)?;
-    on_a.stop()?;
-    on_b.wait_state(&b, ROUTER, "MASTER", LONG)?;
-    on_b.stop()?;
-    Ok(())
+    takes_over(on_a, on_b, &b)
 }
 
 /// A bond takes only what is down.
 #[test]
 fn a_port_of_a_bond_hears() -> Result<()> {
     let lab = Lab::new()?;
-    let (b, [mut on_a, mut on_b]) = backup(&lab)?;
+    let (b, [on_a, mut on_b]) = backup(&lab)?;
     if !has_devices(&b, "bond") {
         return Ok(());
     }
@@ -82,10 +87,7 @@ fn a_port_of_a_bond_hears() -> Result<()> {
     assert!(said.contains("interface eth0 is down"), "{said}");
     b.ip(&["link", "set", "eth0", "master", "bond0"])?;
     hears(&mut on_b, &b)?;
-    on_a.stop()?;
-    on_b.wait_state(&b, ROUTER, "MASTER", LONG)?;
-    on_b.stop()?;
-    Ok(())
+    takes_over(on_a, on_b, &b)
 }
 
 #[test]

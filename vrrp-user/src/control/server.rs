@@ -610,14 +610,7 @@ mod tests {
     fn talk(request: &[u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        let _channels = start(
-            &socket,
-            &SocketAccess::default(),
-            dir.path().join("no-pins"),
-            Arc::default(),
-            Arc::default(),
-        )
-        .unwrap();
+        let _channels = serve_at(&socket);
         let mut stream = connect(&socket);
         stream.write_all(request).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -634,6 +627,12 @@ mod tests {
         assert_eq!(talk(b""), "");
         let two = talk(b"{}\n{\"command\":\"stats\"}\n");
         assert_eq!(two.lines().count(), 2, "{two}");
+    }
+
+    /// Starts it with the default access, where there are no pins.
+    fn serve_at(socket: &Path) -> Channels {
+        let pins = socket.with_file_name("no-pins");
+        start(socket, &SocketAccess::default(), pins, Arc::default(), Arc::default()).unwrap()
     }
 
     /// An engine's thread in which so much has happened, and whose ring holds the last `kept` of it.
@@ -676,18 +675,7 @@ mod tests {
     fn a_follower_is_told_what_it_missed_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(
-            start(
-                &socket,
-                &SocketAccess::default(),
-                dir.path().join("no-pins"),
-                Arc::default(),
-                Arc::default(),
-            )
-            .unwrap(),
-            150,
-            100,
-        );
+        busy_engine(serve_at(&socket), 150, 100);
         let mut stream = connect(&socket);
         stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
         let mut lines = io::BufReader::new(stream).lines();
@@ -702,18 +690,7 @@ mod tests {
     fn a_client_that_does_not_read_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(
-            start(
-                &socket,
-                &SocketAccess::default(),
-                dir.path().join("no-pins"),
-                Arc::default(),
-                Arc::default(),
-            )
-            .unwrap(),
-            u64::MAX,
-            u64::MAX,
-        );
+        busy_engine(serve_at(&socket), u64::MAX, u64::MAX);
         let mut slow = connect(&socket);
         slow.write_all(b"{\"command\":\"events\",\"since_ms\":1}\n").unwrap();
         std::thread::sleep(PATIENCE + Duration::from_secs(2));
@@ -727,18 +704,7 @@ mod tests {
     fn followers_leave_places_for_questions() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        busy_engine(
-            start(
-                &socket,
-                &SocketAccess::default(),
-                dir.path().join("no-pins"),
-                Arc::default(),
-                Arc::default(),
-            )
-            .unwrap(),
-            1,
-            1,
-        );
+        busy_engine(serve_at(&socket), 1, 1);
         let mut followers = Vec::new();
         let mut first = |mut stream: UnixStream| {
             stream.write_all(b"{\"command\":\"events\"}\n").unwrap();
@@ -764,9 +730,7 @@ mod tests {
     fn silent_clients_lock_nobody_out() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("control.sock");
-        let pins = dir.path().join("no-pins");
-        let _channels =
-            start(&socket, &SocketAccess::default(), pins, Arc::default(), Arc::default()).unwrap();
+        let _channels = serve_at(&socket);
         let mut silent: Vec<_> = (0..MAX_CLIENTS).map(|_| connect(&socket)).collect();
         let mut other = connect(&socket);
         other.write_all(b"{\"command\":\"stats\"}\n").unwrap();
