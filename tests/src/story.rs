@@ -302,8 +302,9 @@ impl Story {
         };
 
         let start = Instant::now();
-        self.b.start()?;
+        // Whoever listens first is master first where the skew is less than the time between the two.
         self.a.start()?;
+        self.b.start()?;
         self.b.wait_state("BACKUP")?;
         self.a.wait_state("MASTER")?;
         tell(&self.step(start, "Both hosts start", "a", &a)?);

@@ -13,6 +13,7 @@ mod refusals;
 mod reports;
 
 use std::net::IpAddr;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -1627,6 +1628,33 @@ fn another_plan_replaces_what_is_attached() {
         receives(&mut bench, "local", "remote");
         assert_eq!(bench.attach(index, "local").expect("back"), CaptureMode::Native);
         assert!(eventually(|| on_ingress("local").is_empty()), "tc is gone");
+        assert_eq!(on_egress("local"), ["vrrp_egress"]);
+    });
+}
+
+/// A script that is being started has copies of all descriptors for a moment.
+#[test]
+fn what_leaves_is_counted_whoever_has_copies_of_descriptors() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        let mut bench = Bench::new();
+        let index = ifindex("local");
+        bench.attach(index, "local").expect("attach");
+        let copies: Vec<OwnedFd> = std::fs::read_dir("/proc/self/fd")
+            .expect("descriptors")
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let is_link = std::fs::read_link(&path).ok()?.to_str()?.contains("bpf_link");
+                let fd: RawFd = path.file_name()?.to_str()?.parse().ok()?;
+                // SAFETY: a dup of what is gone by now is refused.
+                is_link.then(|| unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().ok())?
+            })
+            .collect();
+        assert!(copies.len() >= 2, "{copies:?}");
+        let vlans = plan(None, Facts { vlans_above: true, tcx: true, aggregate: false });
+        bench.kernel.attach(index, "local", &vlans).expect("tc");
+        drop(copies);
+        assert!(eventually(|| bpf::xdp_program(index).is_none()), "XDP is gone");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
     });
 }

@@ -628,28 +628,47 @@ impl Kernel {
         if before.is_none() && !self.tcx {
             self.remove_left_filter(ifname);
         }
-        let mut failures = Vec::new();
-        for &mode in &plan.modes {
-            let choice = Choice::new(plan, mode, &failures);
-            if before == Some(mode) {
+        let better = plan.modes.iter().take_while(|mode| before != Some(**mode)).count();
+        let (ingress, choice) = match (self.attach_first(ifindex, ifname, plan, better), before) {
+            (Ok(attached), _) => attached,
+            (Err(failures), Some(mode)) if better < plan.modes.len() => {
+                let choice = Choice::new(plan, mode, &failures);
                 if let Some(attached) = self.links.get_mut(&ifindex) {
                     attached.plan = plan.clone();
                     attached.choice = choice.clone();
                 }
                 return Ok(choice);
             }
+            (Err(failures), _) => return Err(not_attached(ifname, &failures)),
+        };
+        let mut egress = None;
+        if let Some(old) = self.links.remove(&ifindex) {
+            egress = old.egress;
+            self.detach_ingress(old.ingress)?;
+        }
+        let egress = self.renew_egress(ifname, egress);
+        self.attached(ifindex, ingress, plan.clone(), choice.clone(), egress);
+        Ok(choice)
+    }
+
+    /// Attaches in one of the first `modes` modes of the plan, or says why in none of them.
+    fn attach_first(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        plan: &Plan,
+        modes: usize,
+    ) -> Result<(Ingress, Choice), Vec<String>> {
+        let mut failures = Vec::new();
+        for &mode in plan.modes.iter().take(modes) {
+            let choice = Choice::new(plan, mode, &failures);
             match self.attach_ingress(ifindex, ifname, mode) {
-                Ok(ingress) => {
-                    self.detach(ifindex)?;
-                    let egress = self.attach_egress(ifname);
-                    self.attached(ifindex, ingress, plan.clone(), choice.clone(), egress);
-                    return Ok(choice);
-                }
+                Ok(ingress) => return Ok((ingress, choice)),
                 Err(why) if failures.contains(&why) => {}
                 Err(why) => failures.push(why),
             }
         }
-        Err(Error::Attach { ifname: ifname.into(), why: failures.join("; ") })
+        Err(failures)
     }
 
     fn attached(
@@ -782,11 +801,36 @@ impl Kernel {
             self.attached(ifindex, ingress, planned, choice.clone(), egress);
             return Ok(choice);
         }
-        if let Some(link) = egress {
-            // It may be gone as well.
-            let _ = self::egress(&mut self.ebpf)?.detach(link);
+        match self.attach_first(ifindex, ifname, plan, plan.modes.len()) {
+            Ok((ingress, choice)) => {
+                let egress = self.renew_egress(ifname, egress);
+                self.attached(ifindex, ingress, plan.clone(), choice.clone(), egress);
+                Ok(choice)
+            }
+            Err(failures) => {
+                if let Some(link) = egress {
+                    // It may be gone as well.
+                    let _ = self::egress(&mut self.ebpf)?.detach(link);
+                }
+                Err(not_attached(ifname, &failures))
+            }
         }
-        self.attach(ifindex, ifname, plan)
+    }
+
+    /// The egress program where the ingress one was attached anew: by the link that it has, because the kernel attaches
+    /// a program but once, and a closed link leaves only with every copy of its descriptor, which a script that is being
+    /// started may have.
+    fn renew_egress(
+        &mut self,
+        ifname: &str,
+        link: Option<SchedClassifierLinkId>,
+    ) -> Option<SchedClassifierLinkId> {
+        let kept = link.and_then(|link| {
+            let program = egress(&mut self.ebpf).ok()?;
+            let link = program.take_link(link).ok()?;
+            program.attach_to_link(link).ok()
+        });
+        kept.or_else(|| self.attach_egress(ifname))
     }
 
     /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
@@ -796,9 +840,7 @@ impl Kernel {
         }
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         let attached = egress(&mut self.ebpf).and_then(|program| {
-            program
-                .attach_with_options(ifname, TcAttachType::Egress, first)
-                .map_err(|error| Error::Program(Box::new(error)))
+            program.attach_with_options(ifname, TcAttachType::Egress, first).map_err(program_error)
         });
         match attached {
             Ok(link) => Some(link),
@@ -820,9 +862,8 @@ impl Kernel {
         self.counts_egress = false;
         log::warn!("{NOT_COUNTED} any more: {why}");
         for link in links {
-            let detached = egress(&mut self.ebpf).and_then(|program| {
-                program.detach(link).map_err(|error| Error::Program(Box::new(error)))
-            });
+            let detached = egress(&mut self.ebpf)
+                .and_then(|program| program.detach(link).map_err(program_error));
             if let Err(error) = detached {
                 log::error!("{}", chain(&error));
             }
@@ -837,18 +878,21 @@ impl Kernel {
     /// [`Error::Program`].
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
         let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
-        let failed = |error| Error::Program(Box::new(error));
-        let ingress = match attached.ingress {
-            Ingress::Xdp(link) => xdp(&mut self.ebpf)?.detach(link),
-            Ingress::Tc(link) => ingress(&mut self.ebpf)?.detach(link),
-            Ingress::Raw => Ok(()),
-        };
+        let ingress = self.detach_ingress(attached.ingress);
         // Whether or not the first one could be detached.
         let egress = match attached.egress {
-            Some(link) => egress(&mut self.ebpf)?.detach(link).map_err(failed),
+            Some(link) => egress(&mut self.ebpf)?.detach(link).map_err(program_error),
             None => Ok(()),
         };
-        ingress.map_err(failed).and(egress)
+        ingress.and(egress)
+    }
+
+    fn detach_ingress(&mut self, attached: Ingress) -> Result<(), Error> {
+        match attached {
+            Ingress::Xdp(link) => xdp(&mut self.ebpf)?.detach(link).map_err(program_error),
+            Ingress::Tc(link) => ingress(&mut self.ebpf)?.detach(link).map_err(program_error),
+            Ingress::Raw => Ok(()),
+        }
     }
 
     /// Adds a router, or replaces what it accepts.
@@ -1169,9 +1213,17 @@ fn remove_pins(pins: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+fn not_attached(ifname: &str, failures: &[String]) -> Error {
+    Error::Attach { ifname: ifname.into(), why: failures.join("; ") }
+}
+
+fn program_error(error: ProgramError) -> Error {
+    Error::Program(Box::new(error))
+}
+
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = ebpf.program_mut(XDP_PROGRAM).ok_or(Error::Missing(XDP_PROGRAM))?;
-    program.try_into().map_err(|error| Error::Program(Box::new(error)))
+    program.try_into().map_err(program_error)
 }
 
 fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
@@ -1187,7 +1239,7 @@ fn classifier<'a>(
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, Error> {
     let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
-    program.try_into().map_err(|error| Error::Program(Box::new(error)))
+    program.try_into().map_err(program_error)
 }
 
 /// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no other.
