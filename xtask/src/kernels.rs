@@ -40,7 +40,7 @@ const SCRIPTS: &[Script] = &[
 const INIT: &str = include_str!("kernels/init.sh");
 const LIBRARY: &str = include_str!("kernels/lib.sh");
 /// What the guests need of a kernel that is no part of its image.
-const MODULES: [&str; 3] = ["veth", "bridge", "sch_ingress"];
+const MODULES: [&str; 4] = ["veth", "bridge", "sch_ingress", "cls_bpf"];
 /// Programs of this system that a guest has, too; busybox has the rest. Its own shell would prefer its own `ip`.
 const PROGRAMS: [&str; 5] = ["dash", "ip", "nsenter", "ping", "setpriv"];
 /// What the daemon of a guest for arm64 is built for.
@@ -248,7 +248,9 @@ impl Lab {
             }
         };
         println!("-- Linux {}, {}", image.version, script.name);
-        let console = self.boot(kernel.machine, &image, script.text, kvm, LIMIT)?;
+        let rights = if kernel.unit { "" } else { "RIGHTS=root\n" };
+        let text = format!("{rights}{}", script.text);
+        let console = self.boot(kernel.machine, &image, &text, kvm, LIMIT)?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();
         for line in &lines {

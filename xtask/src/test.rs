@@ -32,7 +32,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
 pub struct Args {
     /// Only tests whose name contains this
     filter: Option<String>,
-    /// Only the tests in virtual machines, all of them, on these kernels (6.1, 6.12, newest, arm64, all)
+    /// Only the tests in virtual machines, all of them, on these kernels (5.10, 6.1, 6.12, newest, arm64, all)
     #[arg(long, value_name = "KERNELS", value_delimiter = ',', num_args = 0..=1, default_missing_value = "all")]
     kernels: Option<Vec<String>>,
 }

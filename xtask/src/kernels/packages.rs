@@ -45,24 +45,30 @@ pub struct Kernel {
     pub name: &'static str,
     /// The machine that it is for.
     pub machine: Machine,
+    /// Whether it takes programs from a daemon with the rights of the unit.
+    pub unit: bool,
     /// The version in the name of the package, as a regular expression; the newest that fits is taken.
     version: &'static str,
 }
 
 /// Those that are tried, by age.
 pub const KERNELS: &[Kernel] = &[
-    Kernel { name: "6.1", machine: Machine::Amd64, version: r"6\.1\.[0-9-]*" },
-    Kernel { name: "6.12", machine: Machine::Amd64, version: r"6\.12\.[0-9.]*\+deb12" },
+    Kernel { name: "5.10", machine: Machine::Amd64, unit: false, version: r"5\.10\.[0-9-]*" },
+    Kernel { name: "6.1", machine: Machine::Amd64, unit: true, version: r"6\.1\.[0-9-]*" },
+    Kernel { name: "6.12", machine: Machine::Amd64, unit: true, version: r"6\.12\.[0-9.]*\+deb12" },
     Kernel {
         name: "newest",
         machine: Machine::Amd64,
+        unit: true,
         version: r"([7-9]|[1-9][0-9])\.[0-9.]*\+deb[0-9]*",
     },
-    Kernel { name: "arm64", machine: Machine::Arm64, version: r"6\.1\.[0-9-]*" },
+    Kernel { name: "arm64", machine: Machine::Arm64, unit: true, version: r"6\.1\.[0-9-]*" },
 ];
-/// Where they are. Nothing but kernels is taken from the last one.
+/// Where they are.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-backports"];
+/// From these nothing but kernels is taken. The second one is where security updates are.
 const KERNEL_SUITE: &str = "sid";
+const OLD_KERNEL_SUITE: &str = "bullseye-security";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The emulator, what is in a guest, and what finds the modules of a kernel. That of Debian 12 itself crashes newer
 /// guests.
@@ -263,24 +269,26 @@ impl Apt {
             "--format",
             "$(CREATED_BY) $(RELEASE) $(REPO_URI)",
         ]))?;
-        let start = format!("Packages {codename} ");
-        let mirror = sources
-            .lines()
-            .find_map(|line| line.strip_prefix(start.as_str()))
-            .context("no package source of Debian's is configured")?;
+        let source = |suite: &str| {
+            let start = format!("Packages {suite} ");
+            sources.lines().find_map(|line| line.strip_prefix(start.as_str()))
+        };
+        let mirror = source(codename).context("no package source of Debian's is configured")?;
         let backports = format!("{codename}-backports");
         let mut suites: Vec<&str> = vec![codename, &backports];
         suites.extend(SUITES);
         suites.push(KERNEL_SUITE);
         suites.sort_unstable();
         suites.dedup();
-        let list: String = suites
-            .into_iter()
-            .map(|suite| format!("deb [signed-by={KEYS}] {mirror} {suite} main\n"))
-            .collect();
+        let line = |mirror, suite| format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
+        let mut list: String = suites.into_iter().map(|suite| line(mirror, suite)).collect();
+        if let Some(updates) = source(&format!("{codename}-security")) {
+            list += &line(updates, OLD_KERNEL_SUITE);
+        }
         fs::write(root.join("sources.list"), list)?;
-        let pin = format!("Package: *\nPin: release n={KERNEL_SUITE}\nPin-Priority: 1\n");
-        fs::write(root.join("preferences"), pin)?;
+        let pin = |suite| format!("Package: *\nPin: release n={suite}\nPin-Priority: 1\n");
+        let pins = [KERNEL_SUITE, OLD_KERNEL_SUITE].map(pin);
+        fs::write(root.join("preferences"), pins.join("\n"))?;
         let status = root.join("status");
         if architecture == Machine::Amd64.architecture() {
             fs::copy("/var/lib/dpkg/status", status).context("/var/lib/dpkg/status")?;
