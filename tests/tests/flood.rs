@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vrrp_tests::{Frame, Host, Instance, Lab, RawSocket, Result, VrrpUser, pause};
+use vrrp_tests::{Advert, Frame, Host, Instance, Lab, RawSocket, Result, Tcpdump, VrrpUser, pause};
 
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -86,4 +86,82 @@ fn a_master_yields_under_a_flood_of_lower_ones() -> Result<()> {
         assert_eq!(higher.router_stats(&a, ROUTER)?["became_master"], 1);
         Ok(())
     })
+}
+
+/// At the shortest interval there is, two deaf masters of lower priority use up nothing that the real one needs.
+///
+/// A machine that stands still for longer than the master-down interval of 36 ms makes a takeover that is right. So each
+/// one must have a silence of the master on the wire that explains it.
+#[test]
+fn deaf_masters_hide_no_master_at_the_shortest_interval() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let strangers = lab.host("s", "10.0.0.200/24")?;
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("0.01").to_string();
+    let mut master = VrrpUser::start(&a, &conf(200))?;
+    master.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    let tcpdump = Tcpdump::start(&b)?;
+    let mut backup = VrrpUser::start(&b, &conf(100))?;
+    lab.wait_until(LONG, "the backup has heard its master", || {
+        let status = backup.router(&b, ROUTER);
+        Ok(status.is_ok_and(|status| status["master"]["address"] == "10.0.0.1").then_some(()))
+    })?;
+
+    let socket = RawSocket::open(&strangers)?;
+    let deaf =
+        |host, priority| Frame::v3(Ipv4Addr::new(10, 0, 0, host), 51, priority, 1, &[VIP]).bytes();
+    let deaf = [deaf(201, 50), deaf(202, 60)];
+    for _ in 0..DEAF_ADVERTS {
+        for frame in &deaf {
+            socket.send(frame)?;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+
+    let took_over = backup.router_stats(&b, ROUTER)?["became_master"].as_u64();
+    let ignored = backup.reason(&b, "lower_ignored")?;
+    let limited = ["news_limited", "outranks_limited", "resigns_limited"];
+    let limited = limited.map(|name| backup.reason(&b, name).unwrap());
+    // What was on the wire before this is in the capture by the time that this is.
+    let start = Instant::now();
+    socket.send(&Frame::v3(STRANGER, 99, 1, 100, &[VIP]).bytes())?;
+    lab.wait_until(LONG, "tcpdump shows the last frame", || {
+        Ok(tcpdump.adverts(start).iter().any(|advert| advert.vrid == 99).then_some(()))
+    })?;
+    let silences = silences(&tcpdump);
+    let took_over = took_over.unwrap();
+    assert!(
+        took_over <= silences,
+        "{took_over} takeovers, {silences} silences\n{}",
+        backup.log().text()
+    );
+    if took_over == 0 {
+        assert_eq!(ignored, 2 * DEAF_ADVERTS);
+        assert_eq!(limited, [0; 3]);
+    }
+    assert!(master.reason(&a, "lower_limited")? > 0);
+    assert_eq!(master.router_stats(&a, ROUTER)?["became_master"], 1, "{}", master.log().text());
+    assert_eq!(master.state(&a, ROUTER)?, "MASTER");
+    backup.wait_state(&b, ROUTER, "BACKUP", LONG)
+}
+
+/// What each of the deaf masters sends: for four seconds, or longer where the machine is busy.
+const DEAF_ADVERTS: u64 = 400;
+
+/// How often the master of 10.0.0.1 was silent for about a master-down interval.
+fn silences(tcpdump: &Tcpdump) -> u64 {
+    let adverts = tcpdump.adverts(tcpdump.log().lines()[0].0);
+    let times: Vec<f64> =
+        adverts.iter().filter(|advert| advert.source == "10.0.0.1").map(captured).collect();
+    assert!(times.len() > 100, "{} advertisements of the master", times.len());
+    let silent = |pair: &[f64]| (pair[1] - pair[0]).rem_euclid(86_400.0) > 0.030;
+    times.windows(2).filter(|pair| silent(pair)).count() as u64
+}
+
+/// When tcpdump says that it was captured, seconds since midnight.
+fn captured(advert: &Advert) -> f64 {
+    let time = advert.line.split(' ').next().unwrap();
+    time.split(':')
+        .map(|part| part.parse::<f64>().unwrap())
+        .fold(0.0, |sum, part| sum * 60.0 + part)
 }
