@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Frr, Host, Instance, Lab, Prober, Result, Tcpdump, VrrpUser, WebServer};
+use vrrp_tests::{Frr, Host, Instance, Lab, Prober, Result, Tcpdump, VrrpUser, WebServer, pause};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const LONG: Duration = Duration::from_secs(20);
@@ -218,6 +218,36 @@ fn ours_is_preferred_by_unicast() -> Result<()> {
 #[test]
 fn theirs_is_preferred_by_unicast() -> Result<()> {
     takeover(THEIRS_FIRST, &unicast())
+}
+
+/// A master whose first address is not link-local is followed and counted, because keepalived permits that; in strict mode
+/// it is not heard (erratum 8300 of RFC 9568).
+#[test]
+fn the_first_address_is_not_link_local() -> Result<()> {
+    let stage = Stage::new()?;
+    let [a, b] = &stage.hosts;
+    let mut global = v6(150);
+    global.addresses.reverse();
+    let mut theirs = Kind::Keepalived.start(b, &global.to_string())?;
+    theirs.wait_state(b, ROUTER, "MASTER", LONG)?;
+    let mut ours = VrrpUser::start(a, &v6(100).to_string())?;
+    let counted =
+        |ours: &VrrpUser| Ok(ours.status(a)?["counters"]["first_not_link_local"].as_u64().unwrap());
+    stage.lab.wait_until(LONG, "it is counted", || Ok((counted(&ours)? > 0).then_some(())))?;
+    // Longer than a backup waits that hears nobody.
+    pause(Duration::from_secs(5))?;
+    assert_eq!(ours.state(a, ROUTER)?, "BACKUP");
+    assert_eq!(ours.reason(a, "first_address")?, 0);
+    ours.stop()?;
+
+    let strict = v6(100).with("strict_mode on");
+    let mut ours = VrrpUser::start(a, &strict.to_string())?;
+    ours.wait_state(a, ROUTER, "MASTER", LONG)?;
+    assert!(ours.reason(a, "first_address")? >= 2);
+    assert_eq!(counted(&ours)?, 0);
+    let why = "the first address is not link-local, which this router demands";
+    assert!(ours.log().contains(why), "{}", ours.log().text());
+    Ok(())
 }
 
 /// What `status` says is wrong with the router.

@@ -189,7 +189,9 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::NotListening
         | Reason::AddressList
         | Reason::ArpConflict
-        | Reason::NdiscConflict => false,
+        | Reason::NdiscConflict
+        // Only over IPv6: see the tests of the kernel side.
+        | Reason::FirstAddress => false,
         Reason::UnknownVrid
         | Reason::OtherDestination
         | Reason::OtherHost

@@ -102,8 +102,10 @@ pub struct RouterEntry {
     /// Ethernet address of the interface; all zero where frames to others may be for it as well, so that it does not
     /// tell.
     pub mac: [u8; 6],
+    /// Over IPv6: whether the first address in the list must be link-local (RFC 9568 erratum 8300), 0 or 1.
+    pub link_local_first: u8,
     /// Always zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 /// Values of [`RouterEntry::transport`].

@@ -66,6 +66,12 @@ pub trait Load {
     /// [`MAX_VRRP_LEN`].
     fn sum(&mut self, offset: usize, len: usize) -> Option<u32>;
 
+    /// `N` octets of what was summed last and began at `offset`, `AT` behind that. Octets behind its end may be any.
+    #[inline(always)]
+    fn load_summed<const N: usize, const AT: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load_at(offset + AT)
+    }
+
     /// Whether the frame is for another host than the one at this Ethernet address, which receives what is for a group
     /// as well; never with all zeros.
     #[inline(always)]
@@ -619,8 +625,19 @@ fn refusal<A: Address>(
         ensure(interval == entry.interval, Reason::Interval)
     } else {
         let [.., reserved_and_interval, interval, _, _] = advert.header;
-        ensure(reserved_and_interval & 0x0f != 0 || interval != 0, Reason::ZeroInterval)
+        ensure(reserved_and_interval & 0x0f != 0 || interval != 0, Reason::ZeroInterval)?;
+        if A::FAMILY == FAMILY_V6 && entry.link_local_first != 0 {
+            let first = frame.load_summed::<2, VRRP_HEADER_LEN>(advert.offset);
+            return ensure(first.is_some_and(is_link_local), Reason::FirstAddress);
+        }
+        Ok(())
     }
+}
+
+/// Whether an IPv6 address that begins like this is link-local (RFC 4291 section 2.4).
+#[inline(always)]
+fn is_link_local([first, second]: [u8; 2]) -> bool {
+    first == 0xfe && second & 0xc0 == 0x80
 }
 
 /// An Ethernet address as a number, which compares without a call of memcmp.

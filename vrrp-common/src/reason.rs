@@ -84,6 +84,9 @@ reasons! {
     Checksum = "checksum", Drop, "wrong VRRP checksum";
     /// The address count is zero (RFC 9568 section 5.2.5).
     NoAddresses = "no_addresses", Drop, "carries no address, which version 3 must";
+    /// Over IPv6, of a router that wants it so: the first address is not link-local (RFC 9568 section 5.2.9, erratum
+    /// 8300).
+    FirstAddress = "first_address", Drop, "the first address is not link-local, which this router demands";
     /// Version 3: the maximum advertisement interval is zero.
     ZeroInterval = "zero_interval", Drop, "advertisement interval is zero";
     /// Version 2: the interval differs from ours (RFC 3768 section 7.1).
@@ -151,6 +154,7 @@ impl Reason {
             | Self::PacketType
             | Self::Checksum
             | Self::NoAddresses
+            | Self::FirstAddress
             | Self::ZeroInterval
             | Self::Interval
             | Self::AuthType

@@ -308,6 +308,14 @@ impl<C: Context> Load for Frame<'_, C> {
     }
 
     #[inline(always)]
+    fn load_summed<const N: usize, const AT: usize>(&self, _: usize) -> Option<[u8; N]> {
+        const { assert!(AT + N <= DIGESTED) };
+        let payload = self.record.as_ref()?.payload.as_ptr();
+        // SAFETY: within the payload, whose first DIGESTED octets are those that were summed last, or zeros.
+        Some(unsafe { payload.add(AT).cast::<[u8; N]>().read() })
+    }
+
+    #[inline(always)]
     fn is_for_other_host(&self, mac: [u8; 6]) -> bool {
         match self.ctx.for_other_host() {
             Some(answer) => answer,

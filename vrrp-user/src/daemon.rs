@@ -105,6 +105,8 @@ counters! {
         BadEvent = "bad_event",
         /// An advertisement that passed the kernel side but does not parse.
         BadAdvert = "bad_advert",
+        /// An advertisement over IPv6 that was reported and whose first address is not link-local (RFC 9568 section 5.2.9).
+        FirstNotLinkLocal = "first_not_link_local",
         /// A frame that the kernel refused to send.
         SendFailed = "send_failed",
         /// An address that the kernel refused to add.

@@ -167,6 +167,7 @@ impl Refused {
             | Reason::VrrpLength
             | Reason::PacketType
             | Reason::NoAddresses
+            | Reason::FirstAddress
             | Reason::ZeroInterval => {
                 says(format!("in a way that is not valid, {unheard}: {}", self.reason.text()))
             }

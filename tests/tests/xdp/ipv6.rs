@@ -9,8 +9,8 @@ use vrrp_common::{FAMILY_V6, MAX_ADDRESSES_V6, MAX_VRRP_LEN, MULTICAST_V6};
 use vrrp_user::io::bpf::{Error, Vip};
 
 use super::{
-    Bench, FAR, LOOPBACK, MAC, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_UNICAST, V3_VLAN, checksum,
-    drain, now, runtime,
+    Bench, FAR, LOOPBACK, MAC, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_STRICT, V3_UNICAST,
+    V3_VLAN, checksum, drain, now, runtime,
 };
 
 pub const LOCAL: [u8; 16] = link_local(1);
@@ -150,6 +150,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.message[4] = 0xf0),
             // The first address should be link-local, but keepalived only warns of another one.
             Frame::v3(V3, 1).with(|f| f.message[8..24].copy_from_slice(&VIP)),
+            Frame::v3(V3_STRICT, 2).with(|f| f.message[24..40].copy_from_slice(&VIP)),
             Frame::v3(V3, 1).with(|f| f.to = MAC),
             // More than the addresses take.
             Frame::v3(V3, 1).with(|f| f.message.extend([0; 4])),
@@ -219,6 +220,11 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.sum = Sum::Plain),
         ],
         Reason::NoAddresses => vec![Frame::v3(V3, 0)],
+        Reason::FirstAddress => vec![
+            Frame::v3(V3_STRICT, 1).with(|f| f.message[8..24].copy_from_slice(&VIP)),
+            Frame::v3(V3_STRICT, 2).with(|f| f.message[8..24].copy_from_slice(&MULTICAST_V6)),
+            Frame::v3(V3_STRICT, 1).with(|f| f.message[9] = 0xc0),
+        ],
         Reason::ZeroInterval => vec![
             Frame::v3(V3, 1).with(|f| f.message[5] = 0),
             Frame::v3(V3, 1).with(|f| (f.message[4], f.message[5]) = (0xf0, 0)),

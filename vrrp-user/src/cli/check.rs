@@ -300,6 +300,9 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     if router.owner_ignores_adverts {
         line("as owner", "it takes no notice of other routers".to_owned())?;
     }
+    if router.link_local_first {
+        line("first address", "of others: refused unless it is link-local".to_owned())?;
+    }
     if router.track_source {
         line("source", "tracked: FAULT while the interface does not have it".to_owned())?;
     }

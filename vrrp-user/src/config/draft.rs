@@ -136,6 +136,8 @@ pub(super) struct Draft {
     pub(super) higher_prio_advert: Option<bool>,
     /// Whether an owner takes no notice of what it hears.
     pub(super) owner_ignores_adverts: Option<Located<bool>>,
+    /// Whether the first address of others must be link-local.
+    pub(super) link_local_first: Option<Located<bool>>,
     /// Whether the interface must have the source.
     pub(super) track_source: Option<Located<bool>>,
     /// Version 3 checksum.

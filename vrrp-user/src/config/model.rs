@@ -208,6 +208,8 @@ pub struct Router {
     pub higher_prio_advert: Option<bool>,
     /// `owner_ignore_adverts`: whether it takes no notice of what it hears; only with priority 255.
     pub owner_ignores_adverts: bool,
+    /// Whether an advertisement whose first address is not link-local is refused (RFC 9568 erratum 8300).
+    pub link_local_first: bool,
     /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.
     pub track_source: bool,
     /// How the version 3 checksum is computed on transmission.

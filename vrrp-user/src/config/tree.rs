@@ -321,6 +321,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         lower_prio_advert,
         higher_prio_advert,
         owner_ignores_adverts,
+        link_local_first,
         track_source,
         v3_checksum,
         track,
@@ -372,6 +373,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
     table.push("lower_prio_advert", *lower_prio_advert);
     table.push("higher_prio_advert", higher_prio_advert.map_or(Value::Null, Value::from));
     table.push("owner_ignores_adverts", *owner_ignores_adverts);
+    table.push("link_local_first", *link_local_first);
     table.push("track_source", *track_source);
     table.push("v3_checksum", checksum);
     table.push("group", group);

@@ -55,6 +55,7 @@ pub(super) struct Format {
     peers: &'static str,
     ttl: &'static str,
     owner_ignores: &'static str,
+    pub(super) link_local_first: &'static str,
     track_source: &'static str,
     down_adverts: &'static str,
 }
@@ -72,6 +73,7 @@ pub(super) const TOML: Format = Format {
     peers: "unicast.peers",
     ttl: "unicast.ttl",
     owner_ignores: "owner_ignores_adverts",
+    link_local_first: "link_local_first",
     track_source: "track_source",
     down_adverts: "down_adverts",
 };
@@ -89,6 +91,7 @@ pub(super) const KEEPALIVED: Format = Format {
     peers: "unicast_peer",
     ttl: "unicast_ttl",
     owner_ignores: "owner_ignore_adverts",
+    link_local_first: "refusing a first address that is not link-local, as strict mode does,",
     track_source: "track_src_ip",
     down_adverts: "down_timer_adverts",
 };
@@ -203,6 +206,7 @@ impl Validator<'_> {
             priority == Priority::OWNER,
             format!("{} goes with priority 255 only", self.format.owner_ignores),
         );
+        let link_local_first = self.link_local_first(draft.link_local_first.as_ref(), &addresses);
         let track_source = self.only_if(
             draft.track_source.as_ref(),
             draft.source.is_some(),
@@ -229,6 +233,7 @@ impl Validator<'_> {
             down_adverts,
             higher_prio_advert: draft.higher_prio_advert,
             owner_ignores_adverts,
+            link_local_first,
             track_source,
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),

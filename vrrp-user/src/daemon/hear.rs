@@ -73,6 +73,10 @@ impl Daemon {
         let source = from_field(event.family, event.source);
         match parse_advert(source, router.version(), payload) {
             Ok(advert) => {
+                let first = advert.addresses.first();
+                if matches!(first, Some(IpAddr::V6(first)) if !first.is_unicast_link_local()) {
+                    self.count(Counter::FirstNotLinkLocal);
+                }
                 self.engine.handle_rx(now, Nanos(event.ktime_ns), id, &advert);
                 if advert.priority != Priority::RESIGN && !self.kept.is_empty() {
                     self.release_kept(id);

@@ -60,6 +60,8 @@ pub struct Router {
     pub may_be_down: bool,
     /// Whether its interface must have the configured source (`track_src_ip`).
     pub track_source: bool,
+    /// Whether it refuses an advertisement whose first address is not link-local.
+    pub link_local_first: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
     pub name: Arc<str>,
     /// Interface on which it advertises.
@@ -250,6 +252,7 @@ impl Router {
             owner: config.priority == Priority::OWNER,
             may_be_down: config.dont_track_primary,
             track_source: config.track_source,
+            link_local_first: config.link_local_first,
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,
@@ -534,6 +537,7 @@ impl Router {
             local,
             destination,
             mac: if home.aggregate { [0; 6] } else { home.mac },
+            link_local_first: self.link_local_first.into(),
             ..RouterEntry::default()
         }
     }

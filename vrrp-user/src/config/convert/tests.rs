@@ -364,6 +364,7 @@ prop_compose! {
             down_adverts,
             lower_prio_advert,
             owner_ignores_adverts: ignores && owner,
+            link_local_first: false,
             track_source,
             higher_prio_advert,
             v3_checksum: if rfc9568 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 },

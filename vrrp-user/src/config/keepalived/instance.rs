@@ -243,6 +243,8 @@ impl Instance {
             down_adverts: self.down_adverts.or_else(|| globals.down_adverts.clone()),
             higher_prio_advert: one_more,
             owner_ignores_adverts: self.owner_ignores_adverts,
+            link_local_first: (strict && self.family == Some(Family::V6))
+                .then(|| Located::new(true, self.at)),
             track_source: self.track_source,
             v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
             track: self.track,

@@ -1556,6 +1556,24 @@ fn owners_that_ignore_others() {
 }
 
 #[test]
+fn strict_mode_refuses_a_first_address_that_is_not_link_local() {
+    let refuses = |address: &str, more: &str| {
+        let text = with(more).replace("10.0.0.1\n", &format!("{address}\n"));
+        let (config, diagnostics) = accept(&text);
+        (config.routers[0].link_local_first, diagnostics.join("; "))
+    };
+    assert!(!refuses("fe80::1", "").0);
+    assert!(refuses("fe80::1", "strict_mode on").0);
+    let (refuses_v4, text) = refuses("10.0.0.1", "strict_mode on");
+    assert!(!refuses_v4 && !text.contains("link-local"), "{text}");
+    // Two of these would refuse each other.
+    let (refuses_own, text) = refuses("2001:db8::1", "strict_mode on");
+    assert!(!refuses_own);
+    assert!(text.contains("begins with a link-local IPv6 address"), "{text}");
+    assert!(text.contains("refuse each other; it is ignored"), "{text}");
+}
+
+#[test]
 fn tracked_sources() {
     for more in ["mcast_src_ip 10.0.0.8", "unicast_src_ip 10.0.0.8\n unicast_peer { 10.0.0.9 }"] {
         assert!(quiet(&with(&format!("track_src_ip\n {more}"))).track_source);

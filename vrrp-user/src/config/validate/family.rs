@@ -100,6 +100,24 @@ impl Validator<'_> {
             self.report.warning(*at, message, "begin with an address out of fe80::/64");
         }
     }
+
+    /// Whether the first address of others must be link-local (RFC 9568 erratum 8300). Only who begins with such a one
+    /// can want that: two with the same list would refuse each other, and both be master.
+    pub(super) fn link_local_first(
+        &mut self,
+        on: Option<&Located<bool>>,
+        addresses: &[Address],
+    ) -> bool {
+        let begins = addresses.first().is_some_and(
+            |first| matches!(first.address, IpAddr::V6(first) if first.is_unicast_link_local()),
+        );
+        let problem = format!(
+            "{} needs a list of its own that begins with a link-local IPv6 address: routers with the same list would \
+             refuse each other",
+            self.format.link_local_first
+        );
+        self.only_if(on, begins, problem)
+    }
 }
 
 impl Validator<'_> {

@@ -49,6 +49,7 @@ pub(super) fn differences(
     compare("higher_prio_advert", &one_more(before), &one_more(after));
     let ignores = (&before.owner_ignores_adverts, &after.owner_ignores_adverts);
     compare("owner_ignores_adverts", ignores.0, ignores.1);
+    compare("link_local_first", &old.link_local_first, &new.link_local_first);
     compare("track_source", &old.track_source, &new.track_source);
     if old.authentication != new.authentication {
         // Not with its value.
