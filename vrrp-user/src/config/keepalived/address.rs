@@ -24,16 +24,18 @@ impl Parser<'_> {
             Some(Ok(prefix)) => prefix,
             Some(Err(bad)) => {
                 let full = text::full_prefix(ip);
-                let word = Located::new(bad.to_owned(), line.at());
-                let number = self.number_in_front(word, "").value.parse();
-                match number {
-                    Ok(prefix) if prefix <= full => prefix,
-                    Ok(_) | Err(_) => {
-                        let message = format!("`{bad}` is no prefix length; /{full} is used");
-                        self.warning(line.at(), message, "write it like /24");
-                        full
-                    }
-                }
+                // What strtoul(3) makes of it.
+                let digits = bad.trim().trim_start_matches('+');
+                let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+                let number = match digits.get(..end) {
+                    _ if digits.starts_with('-') => None,
+                    None | Some("") => Some(0),
+                    Some(number) => number.parse().ok().filter(|prefix| *prefix <= full),
+                };
+                let prefix = number.unwrap_or(full);
+                let message = format!("`{bad}` is no prefix length; /{prefix} is used");
+                self.warning(line.at(), message, "write it like /24");
+                prefix
             }
         };
         let mut address = Address::new(ip, prefix);

@@ -209,6 +209,14 @@ impl Instance {
         set(&mut garp.refresh_repeat, self.refresh_repeat);
         set(&mut garp.lower_prio_repeat, self.lower_prio_repeat);
         set(&mut garp.lower_prio_delay, self.lower_prio_delay);
+        if garp.refresh_repeat == 0 && garp.refresh > Nanos::ZERO {
+            let message =
+                "vrrp_min_garp leaves nothing to repeat: there is no refresh, as in keepalived";
+            let hint = "garp_master_refresh_repeat 1";
+            report.warning(self.at, message, hint);
+            garp.refresh = Nanos::ZERO;
+        }
+        garp.refresh_repeat = garp.refresh_repeat.max(1);
         let garp_elsewhere = self.extra_if.finish(&globals.extra_if, report);
         let mut no_advert = self.lower_prio_no_advert.unwrap_or(globals.lower_prio_no_advert);
         let mut one_more = self.higher_prio_send_advert.or(globals.higher_prio_send_advert);

@@ -510,6 +510,9 @@ impl Parser<'_> {
                     if garp.master_delay == GarpPolicy::DEFAULT.master_delay {
                         garp.master_delay = Nanos::ZERO;
                     }
+                    if garp.refresh_repeat == GarpPolicy::DEFAULT.refresh_repeat {
+                        garp.refresh_repeat = 0;
+                    }
                 }
             }
             "include_check" => self.include_check(entry),
@@ -522,6 +525,9 @@ impl Parser<'_> {
             }
             "v3_checksum_as_v2" => set(&mut globals.v3_checksum, self.v3_checksum(entry)),
             "vrrp_rt_priority" => {
+                if entry.parameters.is_empty() {
+                    return self.warning(entry.at(), "vrrp_rt_priority has no value; ignored", "");
+                }
                 // keepalived brings what lies outside into the range; 0 is none.
                 let priority: Option<u32> = self.integer(entry);
                 let fifo = |n: u32| Scheduling::Fifo(u8::try_from(n.min(99)).unwrap_or(99));
@@ -550,12 +556,17 @@ impl Parser<'_> {
         }
     }
 
+    /// That a value is missing with which keepalived does not go on without it.
+    fn no_value(&mut self, entry: &Entry, value: &str) {
+        let message = format!("{} has no {value}", entry.keyword.value);
+        self.error(entry.at(), message, "");
+    }
+
     /// The one parameter of a keyword. keepalived refuses a configuration where it is missing.
     fn value(&mut self, entry: &Entry) -> Option<Word> {
         let value = entry.parameters.first().cloned();
         if value.is_none() {
-            let message = format!("{} has no value", entry.keyword.value);
-            self.error(entry.at(), message, "");
+            self.no_value(entry, "value");
         }
         if let Some(extra) = entry.parameters.get(1) {
             let message =

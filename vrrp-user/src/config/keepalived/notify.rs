@@ -95,6 +95,7 @@ impl Parser<'_> {
                 settings.symlink_paths = self.boolean(entry).unwrap_or(settings.symlink_paths);
             }
             "set_supplementary_groups" => settings.supplementary_groups = true,
+            "umask" if entry.parameters.is_empty() => self.no_value(entry, "value"),
             "umask" => settings.umask = self.umask(entry).or(settings.umask),
             "startup_script" => self.once(entry, &mut settings.startup),
             "shutdown_script" => self.once(entry, &mut settings.shutdown),
@@ -132,8 +133,15 @@ impl Parser<'_> {
     pub(super) fn command(&mut self, entry: &Entry) -> Option<Command> {
         let keyword = &entry.keyword.value;
         let Some(text) = entry.parameters.first() else {
-            let message = format!("{keyword} has no script; it is ignored");
-            self.warning(entry.at(), message, "");
+            // Of an instance or a group: `notify_master`.
+            if keyword == "notify"
+                || (keyword.starts_with("notify_") && !keyword.ends_with("_script"))
+            {
+                self.no_value(entry, "script");
+            } else {
+                let message = format!("{keyword} has no script; it is ignored");
+                self.warning(entry.at(), message, "");
+            }
             return None;
         };
         let argv = match command::split(&text.value) {

@@ -358,7 +358,7 @@ fn numbers_in_front_of_something_else() {
     assert_eq!(router.track[0].weight, 7);
     assert_eq!(router.garp.master_delay, Nanos::from_secs(7));
     assert_eq!((router.down_adverts, router.addresses[0].prefix), (2, 24));
-    let said = diagnostics.iter().filter(|said| said.contains(" is no number; "));
+    let said = diagnostics.iter().filter(|said| said.contains(" is used"));
     assert_eq!(said.count(), 10, "{diagnostics:?}");
     assert_eq!(diagnostics[1], "4:11: warning: `2s` is no number; 2 is used");
     // These must be right in keepalived, too: the default counts.
@@ -441,6 +441,8 @@ fn weights_that_are_none() {
     assert_eq!(weights("254"), (vec![254, 254, 253, 253, 253], 3));
     assert_eq!(weights("300"), (vec![1, 1, 0, 253, 0], 5));
     assert_eq!(weights("-300"), (vec![1, 1, 0, -253, 0], 5));
+    assert_eq!(weights("40000"), (vec![1, 1, 0, 253, 0], 5));
+    assert_eq!(weights("-99999999999"), (vec![1, 1, 0, -253, 0], 5));
     // What follows is ignored with it.
     let file = "track_file f {\n file /f\n weight 300 reverse\n}\n";
     let (config, _) = accept(&[file, &with("track_file {\n f\n }")].concat());
@@ -1036,6 +1038,103 @@ fn min_garp() {
     assert_eq!(garp("vrrp_min_garp\nvrrp_garp_master_delay 3"), (1, Nanos::from_secs(3), 1));
 }
 
+/// It takes the rounds of a refresh as well, unless they are set to something else, or behind it.
+#[test]
+fn min_garp_leaves_no_refresh() {
+    let refresh = |globals: &str, instance: &str| {
+        let (config, said) = accept(&format!(
+            "global_defs {{\n{globals}\n}}\n{}",
+            with(&format!("garp_master_refresh 2\n{instance}"))
+        ));
+        let garp = config.routers[0].garp;
+        (garp.refresh, garp.refresh_repeat, said.len())
+    };
+    let two = Nanos::from_secs(2);
+    assert_eq!(refresh("vrrp_min_garp", ""), (Nanos::ZERO, 1, 1));
+    assert_eq!(
+        refresh("vrrp_garp_master_refresh_repeat 1\nvrrp_min_garp", ""),
+        (Nanos::ZERO, 1, 1)
+    );
+    assert_eq!(refresh("vrrp_min_garp off", ""), (two, 1, 0));
+    assert_eq!(refresh("vrrp_garp_master_refresh_repeat 3\nvrrp_min_garp", ""), (two, 3, 0));
+    assert_eq!(refresh("vrrp_min_garp\nvrrp_garp_master_refresh_repeat 1", ""), (two, 1, 0));
+    assert_eq!(refresh("vrrp_min_garp", "garp_master_refresh_repeat 1"), (two, 1, 0));
+}
+
+#[test]
+fn prefixes_that_are_no_numbers() {
+    let prefixes = |addresses: &str| {
+        let text = format!(
+            "vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n{addresses}\n}}\n}}\n"
+        );
+        let (config, said) = accept(&text);
+        let addresses = config.routers[0].addresses.iter();
+        (addresses.map(|address| address.prefix).collect::<Vec<_>>(), said.len())
+    };
+    assert_eq!(prefixes("10.0.0.1/\n10.0.0.2/abc\n10.0.0.3/24x"), (vec![0, 0, 24], 3));
+    assert_eq!(prefixes("10.0.0.1/-1\n10.0.0.2/33"), (vec![32, 32], 2));
+    assert_eq!(prefixes("10.0.0.1/024\n10.0.0.2/+24"), (vec![24, 24], 0));
+}
+
+/// What ends keepalived is an error, and what it goes on without is a warning.
+#[test]
+fn values_that_are_missing() {
+    let script =
+        |line: &str| format!("vrrp_script s {{\nscript /bin/true\n{line}\n}}\n{}", with(""));
+    let group =
+        |line: &str| format!("{}vrrp_sync_group G {{\ngroup {{\nA\n}}\n{line}\n}}\n", with(""));
+    let globals = |line: &str| format!("global_defs {{\n{line}\n}}\n{}", with(""));
+    let file = |line: &str| format!("track_file f {{\n{line}\n}}\n{}", with(""));
+    let process = |line: &str| format!("vrrp_track_process p {{\n{line}\n}}\n{}", with(""));
+    for line in ["weight", "interval", "timeout", "rise", "fall", "user"] {
+        refuse(&script(line));
+    }
+    for line in ["notify", "notify_master", "notify_backup", "notify_fault", "notify_stop"] {
+        refuse(&with(line));
+        refuse(&group(line));
+    }
+    refuse(&with("notify_master_rx_lower_pri"));
+    refuse(&globals("umask"));
+    refuse(&process("process"));
+    for block in ["vrrp_script", "track_file", "vrrp_track_process"] {
+        refuse(&format!("{block} {{\n}}\n{}", with("")));
+    }
+    accept(&with("notify_deleted"));
+    accept(&script("script"));
+    accept(&globals("vrrp_rt_priority"));
+    accept(&globals("startup_script"));
+    accept(&globals("notify_fifo_script"));
+    accept(&file("file"));
+    accept(&file("weight"));
+    accept(&process("process p\nweight"));
+    accept(&format!("vrrp_sync_group {{\n}}\n{}", with("")));
+}
+
+/// Where keepalived takes the first one only.
+#[test]
+fn what_counts_once() {
+    let (config, said) = accept(&format!(
+        "track_file f {{\nfile /a\nfile /b\nweight 5\nweight 6\n}}\n\
+         vrrp_track_process p {{\nprocess a\nprocess b\nweight 3\nweight 4\n}}\n\
+         vrrp_sync_group G {{\ngroup {{\nA\n}}\ngroup {{\nB\n}}\n}}\n{}{}",
+        with("track_file {\nf\n}\ntrack_process {\np\n}"),
+        with("")
+            .replace("_instance A", "_instance B")
+            .replace("_id 1", "_id 2")
+            .replace(".0.1", ".0.2"),
+    ));
+    assert_eq!(config.files[0].path, Path::new("/a"));
+    assert_eq!(config.processes[0].command, "a");
+    assert_eq!((config.files[0].weight, config.processes[0].weight), (5, 3), "{said:?}");
+    assert_eq!(config.groups[0].members, ["A"]);
+    // A script takes the last one of each.
+    let script = "vrrp_script s {\nscript /a\nscript /b\nweight 3 reverse\nweight 7\n}\n";
+    let (config, _) = accept(&format!("{script}{}", with("track_script {\ns\n}")));
+    let track = &config.routers[0].track[0];
+    assert_eq!((track.weight, track.reverse), (7, true));
+    assert_eq!(config.scripts[0].command.argv, ["/b"]);
+}
+
 #[test]
 fn include_check_makes_problems_errors() {
     let load = |check: &str, include: &str| {
@@ -1121,7 +1220,6 @@ fn scripts() {
         "notify_master /bin/again\n",
         "notify_stop '/bin/s t'\n",
         "notify_deleted\n",
-        "notify_fault\n",
         "notify_backup \"/bin/b 'c\"\n",
         "notify_priority_changes off",
     )));
@@ -1129,8 +1227,7 @@ fn scripts() {
         diagnostics,
         [
             "6:1: warning: notify_master is there already, in line 5; this one is ignored",
-            "9:1: warning: notify_fault has no script; it is ignored",
-            "10:15: warning: notify_backup is ignored: the quote ' is not closed: `/bin/b 'c`",
+            "9:15: warning: notify_backup is ignored: the quote ' is not closed: `/bin/b 'c`",
         ]
     );
     let notify = config.routers.into_iter().next().unwrap().notify.unwrap();

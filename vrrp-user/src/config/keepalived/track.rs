@@ -117,15 +117,20 @@ impl Parser<'_> {
         Weight { number: Some(number), reverse }
     }
 
-    /// The name of a block, or a warning and the block is skipped.
+    /// The name of a block; without one it is an error, and the block is skipped.
     fn block_name(&mut self, entry: &Entry) -> Option<String> {
         let name = entry.parameters.first().map(|name| name.value.clone());
         if name.is_none() {
-            let message = format!("{} has no name; it is skipped", entry.keyword.value);
-            self.warning(entry.at(), message, "");
+            self.no_value(entry, "name");
             self.skip_block();
         }
         name
+    }
+
+    /// Says that only the first one of a keyword counts.
+    fn once_only(&mut self, entry: &Entry) {
+        let message = format!("{} is there already; this one is ignored", entry.keyword.value);
+        self.warning(entry.at(), message, "");
     }
 
     /// The interval or timeout of a script: 0 means a second.
@@ -177,9 +182,16 @@ impl Parser<'_> {
                 "script" => super::set(&mut script.command, self.command(&inner)),
                 "interval" => super::set(&mut script.interval, self.interval(&inner)),
                 "timeout" => script.timeout = self.interval(&inner).or(script.timeout),
-                "weight" => weight = self.weight(inner.at(), words),
+                "weight" if words.is_empty() => self.no_value(&inner, "value"),
+                "weight" => {
+                    // What one says of the direction, the next one does not take back.
+                    let reverse = weight.reverse;
+                    weight = self.weight(inner.at(), words);
+                    weight.reverse = weight.reverse.or(reverse);
+                }
                 "rise" => super::set(&mut script.rise, self.rounds(&inner)),
                 "fall" => super::set(&mut script.fall, self.rounds(&inner)),
+                "user" if words.is_empty() => self.no_value(&inner, "user"),
                 "user" => user = self.script_user(&inner, 0).or(user),
                 "init_fail" => {
                     // It forgets that where the script is tracked, in 2.2.7 as in 2.4.3.
@@ -213,9 +225,14 @@ impl Parser<'_> {
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
             match inner.keyword.value.as_str() {
+                "file" if inner.parameters.is_empty() => {
+                    self.warning(inner.at(), "file has no path; it is ignored", "");
+                }
+                "file" if !file.path.as_os_str().is_empty() => self.once_only(&inner),
                 "file" => {
                     super::set(&mut file.path, self.value(&inner).map(|path| path.value.into()));
                 }
+                "weight" if weight.number.is_some() => self.once_only(&inner),
                 "weight" => weight = self.weight(inner.at(), &inner.parameters),
                 "init_file" => file.init = Some(self.init_file(&inner)),
                 _ => self.not_acted_on(&inner, &[], FILE),
@@ -263,6 +280,8 @@ impl Parser<'_> {
         while let Some(inner) = self.block_entry(entry) {
             let words = &inner.parameters;
             match inner.keyword.value.as_str() {
+                "process" if words.is_empty() => self.no_value(&inner, "command"),
+                "process" if !process.command.is_empty() => self.once_only(&inner),
                 "process" => {
                     let mut words = words.iter().map(|word| word.value.clone());
                     process.command = words.next().unwrap_or_default();
@@ -282,6 +301,7 @@ impl Parser<'_> {
                     }
                     Some(word) => self.bad_value(&inner, &word.clone(), "initial or partial"),
                 },
+                "weight" if weight.number.is_some() => self.once_only(&inner),
                 "weight" => weight = self.weight(inner.at(), words),
                 "quorum" => super::set(&mut process.quorum, self.rounds(&inner)),
                 "quorum_max" => super::set(&mut process.quorum_max, self.number(&inner)),
@@ -321,8 +341,13 @@ impl Parser<'_> {
 
     /// `vrrp_sync_group`.
     pub(super) fn group(&mut self, entry: &Entry) -> Option<Located<GroupDraft>> {
+        let Some(name) = entry.parameters.first() else {
+            self.warning(entry.at(), "vrrp_sync_group has no name; it is skipped", "");
+            self.skip_block();
+            return None;
+        };
         let mut group = GroupDraft {
-            name: self.block_name(entry)?,
+            name: name.value.clone(),
             members: None,
             track: Vec::new(),
             notify: Notify::default(),
@@ -331,6 +356,10 @@ impl Parser<'_> {
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
             match inner.keyword.value.as_str() {
+                "group" if group.members.is_some() => {
+                    self.once_only(&inner);
+                    self.skip_block();
+                }
                 "group" => {
                     let members = group.members.get_or_insert_default();
                     self.enter_block(&inner);

@@ -41,7 +41,7 @@ pub(super) trait Object {
     const DEFAULT: i16;
     const MOST: i16;
     /// Up to where a number that is too great means the greatest in keepalived. Behind that it means nothing.
-    const CUT: i16 = MOST;
+    const CUT: i128 = MOST as i128;
     fn name(&self) -> &str;
     fn set(&mut self, weight: i16, reverse: bool);
 }
@@ -51,7 +51,7 @@ impl Object for TrackScript {
     const DEFAULT: i16 = 0;
     const MOST: i16 = MOST_UP_OR_DOWN;
     /// keepalived takes any, and bounds the priority.
-    const CUT: i16 = i16::MAX;
+    const CUT: i128 = i128::MAX;
     fn name(&self) -> &str {
         &self.name
     }
@@ -110,23 +110,19 @@ impl Validator<'_> {
     }
 
     /// A weight, `otherwise` if none is written; `None`, which means that as well, if it can not be used.
-    fn weight(&mut self, written: &Weight, most: i16, cut: i16, otherwise: i16) -> Option<i16> {
+    fn weight(&mut self, written: &Weight, most: i16, cut: i128, otherwise: i16) -> Option<i16> {
         let Some(number) = &written.number else { return Some(otherwise) };
-        match number.value.trim().parse::<i16>() {
-            Ok(weight) if (-most..=most).contains(&weight) => Some(weight),
-            Ok(weight) if (-cut..=cut).contains(&weight) => {
-                let message = format!("a weight must be between -{most} and {most}, not {weight}");
-                let nearest = weight.clamp(-most, most);
-                self.repair(number.at, message, &format!("{nearest} is used"), "");
-                Some(nearest)
-            }
-            Ok(_) | Err(_) => {
-                let message =
-                    format!("a weight must be between -{most} and {most}, not {}", number.value);
-                self.repair(number.at, message, &format!("{otherwise} is used"), "");
-                None
-            }
+        let weight = number.value.trim().parse::<i128>().ok();
+        let weight = weight.filter(|weight| (-cut..=cut).contains(weight));
+        let nearest = weight.map(|weight| weight.clamp((-most).into(), most.into()));
+        let used = nearest.and_then(|nearest| i16::try_from(nearest).ok());
+        if used.is_none() || nearest != weight {
+            let message =
+                format!("a weight must be between -{most} and {most}, not {}", number.value);
+            let instead = format!("{} is used", used.unwrap_or(otherwise));
+            self.repair(number.at, message, &instead, "");
         }
+        used
     }
 
     /// What somebody tracks, as far as it exists.
@@ -177,7 +173,7 @@ impl Validator<'_> {
                 continue;
             }
             let reverse = weight.reverse.unwrap_or(reverse);
-            let weight = self.weight(&weight, most, MOST, default).unwrap_or(default);
+            let weight = self.weight(&weight, most, MOST.into(), default).unwrap_or(default);
             tracks.push((at, Track { what, weight, reverse }));
         }
         tracks
