@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::netns::kill_all;
-use crate::{Error, Log, Namespace, Process, Result, wait_until};
+use crate::{Error, Log, Namespace, Process, Result, skip, wait_until};
 
 /// Begins the name of every namespace and directory of a lab; the process ID and a number follow.
 const PREFIX: &str = "vrrplab-";
@@ -249,6 +249,28 @@ impl Host {
     /// `ip ARGS` on it.
     pub fn ip(&self, args: &[&str]) -> Result<String> {
         self.namespace.ip(args)
+    }
+
+    /// Whether the kernel has devices of all these kinds, as `ip link` calls them. Where it has not, the test counts as
+    /// skipped, and has to return.
+    pub fn has_devices(&self, kinds: &[&str]) -> Result<bool> {
+        for &kind in kinds {
+            let above: &[&str] = match kind {
+                "vlan" | "macvlan" | "ipvlan" => &["link", INTERFACE],
+                _ => &[],
+            };
+            let options: &[&str] = if kind == "vlan" { &["id", "4000"] } else { &[] };
+            let add = [&["link", "add"], above, &["name", "probe", "type", kind], options].concat();
+            match self.ip(&add) {
+                Ok(_) => self.ip(&["link", "del", "probe"]).map(drop)?,
+                Err(Error::Command { output, .. }) if output.contains("Unknown device type") => {
+                    skip(&format!("this kernel has no devices of the kind {kind}"));
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// All IPv4 addresses of all its interfaces, with prefix lengths.

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use self::packages::{Image, KERNELS, Kernel, Machine, Packages};
 use crate::cross::Target;
-use crate::test::{Tally, supervise};
+use crate::test::{self, Tally, supervise};
 use crate::{build, setup};
 
 /// A script and what it is called.
@@ -25,28 +25,55 @@ struct Script {
     name: &'static str,
     text: &'static str,
     short: Short,
+    /// The test binaries that it runs. They are built for this machine only.
+    tests: &'static [&'static str],
+    /// A guest that is emulated on a busy machine takes that long, unless it hangs.
+    limit: Duration,
 }
 
 /// On which kernels a script runs in the short set.
 enum Short {
     All,
     On(&'static str),
+    No,
 }
 
 const SCRIPTS: &[Script] = &[
-    Script { name: "load", text: include_str!("kernels/load.sh"), short: Short::All },
-    Script { name: "story", text: include_str!("kernels/story.sh"), short: Short::On("6.1") },
+    Script {
+        name: "load",
+        text: include_str!("kernels/load.sh"),
+        short: Short::All,
+        tests: &[],
+        limit: Duration::from_secs(6 * 60),
+    },
+    Script {
+        name: "story",
+        text: include_str!("kernels/story.sh"),
+        short: Short::On("6.1"),
+        tests: &[],
+        limit: Duration::from_secs(6 * 60),
+    },
+    Script {
+        name: "devices",
+        text: include_str!("kernels/devices.sh"),
+        short: Short::No,
+        tests: &["devices", "modes"],
+        limit: Duration::from_secs(40 * 60),
+    },
 ];
 const INIT: &str = include_str!("kernels/init.sh");
 const LIBRARY: &str = include_str!("kernels/lib.sh");
+const UNIT: &str = include_str!("kernels/unit.sh");
 /// What the guests need of a kernel that is no part of its image.
 const MODULES: [&str; 4] = ["veth", "bridge", "sch_ingress", "cls_bpf"];
+/// What those need in addition that run tests.
+const TEST_MODULES: [&str; 4] = ["8021q", "bonding", "ipvlan", "macvlan"];
 /// Programs of this system that a guest has, too; busybox has the rest. Its own shell would prefer its own `ip`.
 const PROGRAMS: [&str; 5] = ["dash", "ip", "nsenter", "ping", "setpriv"];
+/// What those have in addition that run tests.
+const TEST_PROGRAMS: [&str; 1] = ["keepalived"];
 /// What the daemon of a guest for arm64 is built for.
 const ARM64: &str = "aarch64-unknown-linux-gnu";
-/// A guest that is emulated on a busy machine takes that long, unless it hangs.
-const LIMIT: Duration = Duration::from_secs(6 * 60);
 /// With KVM, one is up in a second or two.
 const KVM_LIMIT: Duration = Duration::from_secs(30);
 
@@ -77,16 +104,25 @@ pub fn test(names: &[String], set: Set, filter: Option<&str>, daemon: &Path) -> 
     let packages = Packages::get(&kernels)?;
     let mut lab = Lab::new(packages, daemon)?;
     let mut tally = Tally::default();
+    // A filter that is no script's is for the tests that a script runs.
+    let scripts = |name: &str| SCRIPTS.iter().any(|script| script.name.contains(name));
+    let (filter, tests) = filter.map_or((None, ""), |filter| {
+        if scripts(filter) { (Some(filter), "") } else { (None, filter) }
+    });
     for kernel in kernels {
         let wanted = |script: &&Script| {
             let short = match script.short {
                 Short::All => true,
                 Short::On(name) => name == kernel.name,
+                Short::No => false,
             };
-            (set == Set::Full || short) && filter.is_none_or(|filter| script.name.contains(filter))
+            let runs = script.tests.is_empty() || kernel.machine == Machine::Amd64;
+            runs && (set == Set::Full || short)
+                && filter.is_none_or(|filter| script.name.contains(filter))
+                && (tests.is_empty() || !script.tests.is_empty())
         };
         for script in SCRIPTS.iter().filter(wanted) {
-            tally += lab.test(kernel, script)?;
+            tally += lab.test(kernel, script, tests)?;
         }
     }
     Ok(tally)
@@ -101,8 +137,8 @@ struct Lab {
     kvm: Option<bool>,
     /// The daemon for this machine.
     daemon: PathBuf,
-    /// What the root of the guests is for; `None` until it is made.
-    root: Option<Machine>,
+    /// What the root of the guests is for, and the tests that it has; `None` until it is made.
+    root: Option<(Machine, &'static [&'static str])>,
 }
 
 impl Lab {
@@ -112,8 +148,13 @@ impl Lab {
     }
 
     /// Makes the root of the guests of a kind, unless it is there.
-    fn root(&mut self, machine: Machine, busybox: &Path) -> Result<()> {
-        if self.root == Some(machine) {
+    fn root(
+        &mut self,
+        machine: Machine,
+        tests: &'static [&'static str],
+        busybox: &Path,
+    ) -> Result<()> {
+        if self.root == Some((machine, tests)) {
             return Ok(());
         }
         self.root = None;
@@ -121,9 +162,10 @@ impl Lab {
         if root.exists() {
             fs::remove_dir_all(&root)?;
         }
-        for directory in
-            ["bin", "usr/sbin", "lib", "lib64", "proc", "sys", "dev", "run", "tmp", "etc", "root"]
-        {
+        for directory in [
+            "bin", "usr/sbin", "lib", "lib64", "proc", "sys", "dev", "run", "tmp", "etc", "root",
+            "tests",
+        ] {
             fs::create_dir_all(root.join(directory))?;
         }
         let applets = output(Command::new(busybox).arg("--list"))?;
@@ -132,7 +174,7 @@ impl Lab {
         }
         symlink("/usr/sbin/dash", root.join("bin/sh"))?;
         match machine {
-            Machine::Amd64 => self.native(busybox, &root)?,
+            Machine::Amd64 => self.native(busybox, tests, &root)?,
             Machine::Arm64 => self.foreign(&root)?,
         }
         fs::write(
@@ -141,9 +183,11 @@ impl Lab {
         )?;
         fs::write(root.join("etc/group"), "root:x:0:\nvrrp:x:990:\n")?;
         fs::write(root.join("lib.sh"), LIBRARY)?;
-        fs::write(root.join("init"), INIT)?;
-        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
-        self.root = Some(machine);
+        for (name, text) in [("init", INIT), ("usr/sbin/vrrp-user-unit", UNIT)] {
+            fs::write(root.join(name), text)?;
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755))?;
+        }
+        self.root = Some((machine, tests));
         Ok(())
     }
 
@@ -175,47 +219,31 @@ impl Lab {
     }
 
     /// The programs of a guest that is as this machine.
-    fn native(&self, busybox: &Path, root: &Path) -> Result<()> {
+    fn native(&self, busybox: &Path, tests: &[&str], root: &Path) -> Result<()> {
         fs::copy(busybox, root.join("bin/busybox"))?;
+        let more = if tests.is_empty() { &[][..] } else { &TEST_PROGRAMS };
         let mut programs: Vec<PathBuf> = PROGRAMS
             .iter()
+            .chain(more)
             .map(|name| setup::find_program(name).with_context(|| format!("{name} is missing")))
             .collect::<Result<_>>()?;
         programs.extend(self.packages.tool("kmod"));
         for program in programs {
-            self.add(&program, root)?;
+            let name = program.file_name().context("no name")?;
+            add(&program, root, &Path::new("usr/sbin").join(name))?;
         }
         // Busybox's own knows no compression.
         symlink("kmod", root.join("usr/sbin/insmod"))?;
-        self.add(&self.daemon, root)?;
-        let stripped = Command::new("strip")
-            .arg("--strip-debug")
-            .arg(root.join("usr/sbin").join(self.daemon.file_name().context("no name")?))
-            .status();
-        // It is only smaller then.
-        if !stripped.is_ok_and(|status| status.success()) {
-            println!("strip failed: guests are slow");
+        add_stripped(&self.daemon, root, Path::new("usr/sbin/vrrp-user"))?;
+        for (name, path) in test::binaries_of(tests)? {
+            add_stripped(&path, root, &Path::new("tests").join(name))?;
         }
         Ok(())
     }
 
-    /// A program and the libraries that it is linked with.
-    fn add(&self, program: &Path, root: &Path) -> Result<()> {
-        let name = program.file_name().with_context(|| format!("{}", program.display()))?;
-        let to = root.join("usr/sbin").join(name);
-        fs::copy(program, &to).with_context(|| format!("{}", program.display()))?;
-        for word in output(Command::new("ldd").arg(program))?.split_whitespace() {
-            if word.starts_with('/') {
-                let to = root.join(word.trim_start_matches('/'));
-                fs::create_dir_all(to.parent().context("no directory")?)?;
-                fs::copy(word, to).with_context(|| word.to_owned())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Boots a kernel with a script, and counts what that says.
-    fn test(&mut self, kernel: &Kernel, script: &Script) -> Result<Tally> {
+    /// Boots a kernel with a script, and counts what that says. Of the tests that it runs, only those count in whose
+    /// name `tests` occurs.
+    fn test(&mut self, kernel: &Kernel, script: &Script, tests: &str) -> Result<Tally> {
         let Some(image) = self.packages.image(kernel) else {
             println!(
                 "-- Linux {}, {}: skipped, as the kernel is missing",
@@ -233,8 +261,8 @@ impl Lab {
             println!("-- Linux {}, {}: skipped, as QEMU is missing", kernel.name, script.name);
             return Ok(Tally::SKIPPED);
         };
-        self.root(kernel.machine, &busybox)?;
-        self.modules(&image)?;
+        self.root(kernel.machine, script.tests, &busybox)?;
+        self.modules(&image, script)?;
         let kvm = match self.kvm {
             _ if kernel.machine != Machine::Amd64 => false,
             Some(kvm) => kvm,
@@ -249,8 +277,8 @@ impl Lab {
         };
         println!("-- Linux {}, {}", image.version, script.name);
         let rights = if kernel.unit { "" } else { "RIGHTS=root\n" };
-        let text = format!("{rights}{}", script.text);
-        let console = self.boot(kernel.machine, &image, &text, kvm, LIMIT)?;
+        let text = format!("{rights}TESTS='{tests}'\n{}", script.text);
+        let console = self.boot(kernel.machine, &image, &text, kvm, script.limit)?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();
         for line in &lines {
@@ -258,6 +286,8 @@ impl Lab {
                 tally += Tally::PASSED;
             } else if line.starts_with("FAIL ") {
                 tally += Tally::FAILED;
+            } else if line.starts_with("SKIP ") {
+                tally += Tally::SKIPPED;
             } else if let Some((program, steps)) =
                 line.strip_prefix("STEPS ").and_then(|words| words.split_once(' '))
             {
@@ -277,7 +307,7 @@ impl Lab {
     }
 
     /// Puts the modules of a kernel in order beside the root.
-    fn modules(&self, image: &Image) -> Result<()> {
+    fn modules(&self, image: &Image, script: &Script) -> Result<()> {
         let to = self.directory.0.join("root/modules");
         if to.exists() {
             fs::remove_dir_all(&to)?;
@@ -287,13 +317,15 @@ impl Lab {
         let kmod = |name| self.packages.kmod(name).context("no kmod");
         output(kmod("depmod")?.args([OsStr::new("-b"), base, OsStr::new(&image.version)]))?;
         let mut order: Vec<String> = Vec::new();
-        for module in MODULES {
+        let more = if script.tests.is_empty() { &[][..] } else { &TEST_MODULES };
+        for module in MODULES.iter().chain(more) {
             let mut command = kmod("modprobe")?;
             command.args([OsStr::new("-d"), base]).args(["-S", &image.version, "--show-depends"]);
             // Something else than a line `insmod FILE` is built into the kernel.
             for line in output(command.arg(module))?.lines() {
                 let Some(file) = line.strip_prefix("insmod ") else { continue };
-                let file = Path::new(file.trim());
+                // Options of this machine may follow.
+                let file = Path::new(file.split_whitespace().next().unwrap_or_default());
                 let name = file.file_name().context("no name")?.to_string_lossy().into_owned();
                 if !order.contains(&name) {
                     fs::copy(file, to.join(&name))
@@ -340,7 +372,9 @@ impl Lab {
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-nic", "none", "-serial"]);
         command.arg(format!("file:{}", console.display()));
         command.arg("-kernel").arg(&image.file).arg("-initrd").arg(&initrd);
-        command.arg("-append").arg(format!("console={console_name} quiet panic=-1"));
+        // A guest that waits for its processor while it tries its timer would give up (`IO-APIC + timer doesn't work`).
+        let timer = if machine == Machine::Amd64 { "no_timer_check" } else { "" };
+        command.arg("-append").arg(format!("console={console_name} quiet panic=-1 {timer}"));
         if kvm {
             // That it does not work is no news.
             command.stderr(Stdio::null());
@@ -356,6 +390,30 @@ fn emulator(machine: Machine) -> &'static str {
         Machine::Amd64 => "qemu-system-x86_64",
         Machine::Arm64 => "qemu-system-aarch64",
     }
+}
+
+/// Puts a program there in the root of a guest, and the libraries that it is linked with.
+fn add(program: &Path, root: &Path, to: &Path) -> Result<()> {
+    fs::copy(program, root.join(to)).with_context(|| format!("{}", program.display()))?;
+    for word in output(Command::new("ldd").arg(program))?.split_whitespace() {
+        if word.starts_with('/') {
+            let to = root.join(word.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().context("no directory")?)?;
+            fs::copy(word, to).with_context(|| word.to_owned())?;
+        }
+    }
+    Ok(())
+}
+
+/// The same without what debuggers want.
+fn add_stripped(program: &Path, root: &Path, to: &Path) -> Result<()> {
+    add(program, root, to)?;
+    let stripped = Command::new("strip").arg("--strip-debug").arg(root.join(to)).status();
+    // It is only smaller then.
+    if !stripped.is_ok_and(|status| status.success()) {
+        println!("strip failed: guests are slow");
+    }
+    Ok(())
 }
 
 /// Copies a file out of packages that were unpacked.
