@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use vrrp_common::reason::{Reason, Verdict};
+
 use crate::metrics::openmetrics::tests::metric_names;
 
 const DOCUMENT: &str = include_str!("../../docs/observing.md");
@@ -54,7 +56,9 @@ fn every_metric_is_documented_and_no_other() {
     }
     assert_eq!(documented, exist);
     for (text, of) in [(DOCUMENT, "docs/observing.md"), (DASHBOARD, "the dashboard")] {
-        let unknown: Names = metrics_in(text).difference(&exist).cloned().collect();
+        let mut unknown = metrics_in(text);
+        let reasons = Reason::ALL.iter().map(|reason| reason.name());
+        exist.iter().map(String::as_str).chain(reasons).for_each(|name| _ = unknown.remove(name));
         assert!(unknown.is_empty(), "{of}: {unknown:?}");
     }
 }
@@ -89,4 +93,18 @@ fn every_counter_is_documented_and_no_other() {
     let exist: Names = exist.map(str::to_owned).collect();
     let documented = rows(between("| counter | |", "### The control socket"));
     assert_eq!(documented, exist);
+}
+
+#[test]
+fn every_reason_is_documented_and_no_other() {
+    let section = between("| reason | | what it means |", "\n\n");
+    let documented: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).collect();
+    let exist = Reason::ALL.iter().map(|reason| {
+        let verdict = match reason.verdict() {
+            Verdict::Drop => "dropped",
+            Verdict::Pass => "passes",
+        };
+        format!("| `{}` | {verdict} | {} |", reason.name(), reason.text())
+    });
+    assert_eq!(documented, exist.collect::<Vec<_>>());
 }
