@@ -48,11 +48,21 @@ impl Kind {
 
     /// The same with options, which are for our own.
     pub fn start_with(self, host: &Host, conf: &str, options: &[&str]) -> Result<Daemon> {
+        self.start_under(host, &[], conf, options)
+    }
+
+    /// The same, and our own by a command ([`VrrpUser::start_under`]).
+    pub fn start_under(
+        self,
+        host: &Host,
+        command: &[&str],
+        conf: &str,
+        options: &[&str],
+    ) -> Result<Daemon> {
         match self {
             Self::Keepalived => Keepalived::start(host, conf).map(Daemon::Keepalived),
-            Self::VrrpUser => {
-                VrrpUser::start_with_options(host, "vrrp.conf", conf, options).map(Daemon::VrrpUser)
-            }
+            Self::VrrpUser => VrrpUser::start_under(host, command, "vrrp.conf", conf, options)
+                .map(Daemon::VrrpUser),
         }
     }
 }
@@ -139,6 +149,8 @@ pub struct Machine {
     conf: String,
     /// Of `vrrp-user run`.
     options: Vec<String>,
+    /// What starts that.
+    command: Vec<String>,
     running: Option<(Daemon, WebServer)>,
 }
 
@@ -150,6 +162,7 @@ impl Machine {
             kind,
             conf: conf.into(),
             options: Vec::new(),
+            command: Vec::new(),
             running: None,
         })
     }
@@ -157,6 +170,11 @@ impl Machine {
     /// The host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Has our own daemon started by a command ([`VrrpUser::start_under`]).
+    pub fn started_by(&mut self, command: &[&str]) {
+        self.command = command.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Which daemon it runs.
@@ -186,8 +204,9 @@ impl Machine {
     }
 
     fn start_daemon(&self) -> Result<Daemon> {
-        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
-        self.kind.start_with(&self.host, &self.conf, &options)
+        let [command, options] = [&self.command, &self.options]
+            .map(|words| words.iter().map(String::as_str).collect::<Vec<_>>());
+        self.kind.start_under(&self.host, &command, &self.conf, &options)
     }
 
     /// Starts web server and daemon.

@@ -91,6 +91,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether every interface is captured by a packet socket.
+    pub fn only_raw(&self) -> bool {
+        let raw = Some(CaptureMode::Raw);
+        self.default == raw && self.interfaces.values().all(|best| *best == raw)
+    }
+
     /// The best mode that may be used on an interface.
     pub fn best(&self, interface: &str) -> Option<CaptureMode> {
         self.interfaces.get(interface).copied().unwrap_or(self.default)
@@ -142,6 +148,19 @@ pub struct Plan {
     pub why: Option<&'static str>,
 }
 
+/// What a daemon without BPF does and lacks, as the end of "no BPF: ...; ".
+pub const WITHOUT_BPF: &str = "every interface is captured by a packet socket: every advertisement wakes the daemon, nothing \
+     is dropped, and neither traffic to the addresses nor who else claims them is seen; `stats` and metrics are the \
+     daemon's own, and no packets are kept for `monitor`, `top` and `doctor`";
+
+impl Plan {
+    /// The mode that the configuration names, if that is another one than this.
+    pub fn lacks_configured(&self, mode: CaptureMode) -> Option<CaptureMode> {
+        let best = self.modes.first().copied().filter(|_| self.why == Some(CONFIGURED))?;
+        (best != mode).then_some(best)
+    }
+}
+
 /// What the configuration says.
 const CONFIGURED: &str = "configured";
 /// A bond hands a native program to the devices below, and those are what it finds its packets on (`bond_xdp_set`,
@@ -191,8 +210,10 @@ pub struct Choice {
 impl Choice {
     /// That of a plan whose better modes failed so.
     pub fn new(plan: &Plan, mode: CaptureMode, failures: &[String]) -> Self {
-        let why: Vec<&str> =
-            plan.why.into_iter().chain(failures.iter().map(String::as_str)).collect();
+        let configured =
+            plan.lacks_configured(mode).map(|best| format!("{} is configured", best.title()));
+        let first = configured.as_deref().or(plan.why);
+        let why: Vec<&str> = first.into_iter().chain(failures.iter().map(String::as_str)).collect();
         Self { mode, why: (!why.is_empty()).then(|| why.join("; ")) }
     }
 }
@@ -246,6 +267,32 @@ mod tests {
         let interfaces = [("eth0".to_owned(), None)].into();
         let settings = Settings { default: Some(Tc), interfaces };
         assert_eq!((settings.best("eth0"), settings.best("eth1")), (None, Some(Tc)));
+    }
+
+    #[test]
+    fn what_is_configured_and_not_to_be_had_is_said() {
+        let plan = plan(Some(Native), Facts { tcx: true, ..Facts::default() });
+        assert_eq!(plan.lacks_configured(Native), None);
+        assert_eq!(plan.lacks_configured(Raw), Some(Native));
+        assert_eq!(Choice::new(&plan, Native, &[]).to_string(), "native XDP (configured)");
+        let failures = ["no BPF: for a reason".to_owned()];
+        assert_eq!(
+            Choice::new(&plan, Raw, &failures).to_string(),
+            "a packet socket (native XDP is configured; no BPF: for a reason)"
+        );
+        let auto = super::plan(None, Facts { aggregate: true, ..Facts::default() });
+        assert_eq!(auto.lacks_configured(Raw), None);
+    }
+
+    #[test]
+    fn where_there_is_nothing_but_raw() {
+        let with = |default, interface| Settings {
+            default,
+            interfaces: [("eth0".to_owned(), interface)].into(),
+        };
+        assert!(with(Some(Raw), Some(Raw)).only_raw());
+        assert!(!with(Some(Raw), None).only_raw() && !with(None, Some(Raw)).only_raw());
+        assert!(!Settings::default().only_raw());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The counters of the pinned maps, readable with and without a daemon.
+//! The counters of the maps, readable with and without a daemon where they are pinned.
 
 pub mod baseline;
 pub mod http;
@@ -6,7 +6,6 @@ pub mod openmetrics;
 pub mod rates;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
 use vrrp_common::reason::Reason;
@@ -28,15 +27,14 @@ type Known = (u32, RouterInfo, Slot);
 /// Reads everything once. The counters are those since the daemon started, whatever [`baseline`] says.
 ///
 /// # Errors
-/// No maps are pinned there, or they are of another ABI.
-pub fn collect(pins: &Path) -> Result<Stats, Error> {
-    let reader = Reader::open(pins)?;
+/// The maps cannot be read.
+pub fn collect(reader: &Reader) -> Result<Stats, Error> {
     let known = reader.routers()?;
     let names = Names::new(&known);
     let peers = reader.peers()?;
     let counted = reader.vips()?;
     let counters = reader.counters()?;
-    let reasons = reasons(&reader, &known)?;
+    let reasons = reasons(reader, &known)?;
     let sampled = reader.samples()?;
     // After that, so that nothing seems to come from the future.
     let now = timer::now();

@@ -51,6 +51,8 @@ fn kernel(error: &bpf::Error) -> Exit {
         bpf::Error::NotBpffs(_) => Exit::Config,
         bpf::Error::Load(_)
         | bpf::Error::Descriptors
+        | bpf::Error::NotWanted
+        | bpf::Error::Memory { .. }
         | bpf::Error::Missing(_)
         | bpf::Error::Attach { .. }
         | bpf::Error::Program(_)

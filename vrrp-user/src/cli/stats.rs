@@ -15,6 +15,7 @@ use super::terminal::Terminal;
 use crate::control::api::{Answer, LastFrom, Losses, Request, RouterStats, Stats};
 use crate::control::{Instance, client};
 use crate::io::bpf;
+use crate::io::reader::Reader;
 use crate::metrics;
 use crate::metrics::baseline::{self, Baseline};
 use crate::metrics::rates;
@@ -106,7 +107,8 @@ pub fn stats(
 
 /// The counters since the daemon started.
 fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
-    let pinned = bpf::find_bpffs(bpffs).and_then(|dir| metrics::collect(&instance.pins(&dir)));
+    let pinned = bpf::find_bpffs(bpffs)
+        .and_then(|dir| metrics::collect(&Reader::open(&instance.pins(&dir))?));
     let mut stats = match pinned {
         Ok(stats) => stats,
         Err(pins) => match client::ask(instance, Request::Stats {}) {

@@ -14,7 +14,7 @@ use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
-use crate::capture::title;
+use crate::capture::{WITHOUT_BPF, title};
 use crate::control::api::{
     ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
 };
@@ -136,6 +136,9 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     );
     if let Some(left) = status.startup_delay_s {
         let _ = writeln!(text, "startup delay: for another {} no router takes over", span(left));
+    }
+    if let Some(why) = &status.no_bpf {
+        let _ = writeln!(text, "{}", terminal.fit(&format!("{why}; {WITHOUT_BPF}"), 4));
     }
     if status.announcements_waiting > 0 {
         let _ = writeln!(
@@ -643,6 +646,7 @@ mod tests {
             interfaces: Vec::new(),
             startup_delay_s: None,
             announcements_waiting: 0,
+            no_bpf: None,
             reload: None,
             problems: Vec::new(),
             always: Vec::new(),

@@ -141,6 +141,9 @@ pub struct Status {
     /// What came of the last reload; `null` before the first.
     #[serde(default)]
     pub reload: Option<LastReload>,
+    /// Why there is no BPF, so that every interface is captured by a packet socket; not there where there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_bpf: Option<String>,
     /// What is wrong with the daemon itself, and no router's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,

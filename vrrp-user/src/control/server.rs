@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::daemon::history::From;
 use crate::daemon::lockfile::{self, LOCK, LockFile, SharedLock};
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
+use crate::io::bpf::Maps;
 use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
 use crate::io::socket_file::SocketFile;
@@ -164,7 +165,7 @@ struct Shared {
     followers: Semaphore,
     lock: SharedLock,
     access: Arc<Mutex<Access>>,
-    pins: PathBuf,
+    maps: Maps,
     board: Arc<Board>,
     counters: [AtomicU64; Counter::ALL.len()],
 }
@@ -193,7 +194,7 @@ enum End {
 pub fn start(
     socket: &Path,
     access: &SocketAccess,
-    pins: PathBuf,
+    maps: Maps,
     board: Arc<Board>,
     lock: SharedLock,
 ) -> io::Result<Channels> {
@@ -208,7 +209,7 @@ pub fn start(
         followers: Semaphore::new(MAX_FOLLOWERS),
         lock,
         access: Arc::clone(&access),
-        pins,
+        maps,
         board,
         counters: Default::default(),
     });
@@ -471,7 +472,7 @@ impl Shared {
                 self.order(name, Order::SetPriority(priority), write).await
             }
             Request::Stats {} => {
-                let answer = match metrics::collect(&self.pins) {
+                let answer = match self.maps.reader().and_then(|reader| metrics::collect(&reader)) {
                     Ok(stats) => Answer::Stats(stats),
                     Err(error) => Answer::Error(bpf::chain(&error)),
                 };
@@ -631,7 +632,7 @@ mod tests {
 
     /// Starts it with the default access, where there are no pins.
     fn serve_at(socket: &Path) -> Channels {
-        let pins = socket.with_file_name("no-pins");
+        let pins = socket.with_file_name("no-pins").into();
         start(socket, &SocketAccess::default(), pins, Arc::default(), Arc::default()).unwrap()
     }
 
@@ -751,7 +752,7 @@ mod tests {
         let socket = runtime.join("control.sock");
         let lock = LockFile::take(&runtime.join(LOCK), |_| false).unwrap();
         let lock = Arc::new(Mutex::new(Some(lock)));
-        let pins = dir.path().join("no-pins");
+        let pins = dir.path().join("no-pins").into();
         let access = SocketAccess { mode: "0606".parse().unwrap(), ..SocketAccess::default() };
         let _channels = start(&socket, &access, pins, Arc::default(), Arc::clone(&lock)).unwrap();
         std::fs::remove_dir_all(&runtime).unwrap();

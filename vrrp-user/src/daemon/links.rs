@@ -256,7 +256,9 @@ impl Daemon {
         if let Capture::Attached(choice) = &capture
             && capture != before
         {
-            log::info!("{name}: captures by {choice}");
+            let expected = plan.lacks_configured(choice.mode).is_none();
+            let level = if expected { log::Level::Info } else { log::Level::Warn };
+            log::log!(level, "{name}: captures by {choice}");
         }
         if let Capture::Failed(why) = &capture {
             if capture != before {

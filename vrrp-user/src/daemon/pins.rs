@@ -30,11 +30,9 @@ impl Daemon {
 
     /// Makes pins again that somebody has deleted.
     pub(super) fn mend_pins(&mut self) {
-        if self.kernel.pins().untouched() {
-            return;
-        }
-        let mended = self.kernel.pins().mend();
-        let dir = self.kernel.pins().dir().to_owned();
+        let Some(pins) = self.kernel.pins().filter(|pins| !pins.untouched()) else { return };
+        let mended = pins.mend();
+        let dir = pins.dir().to_owned();
         match mended {
             Ok(0) => self.pin_watch.error = None,
             Ok(count) => {

@@ -18,7 +18,6 @@ mod routers;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -35,6 +34,7 @@ use crate::control::access::Access;
 use crate::control::api::{LastReload, Reloaded};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Priority, RouterId, State};
+use crate::io::bpf::Maps;
 use crate::io::netlink::AddressRequest;
 use crate::io::scripts::Board;
 use crate::io::{sched, timer};
@@ -100,7 +100,7 @@ pub(super) struct Serving {
     /// Who does at the moment.
     pub access: Arc<Mutex<Access>>,
     /// Where the maps are pinned.
-    pub pins: PathBuf,
+    pub maps: Maps,
     /// How tracked scripts are, for metrics.
     pub board: Arc<Board>,
     /// What is tracked.

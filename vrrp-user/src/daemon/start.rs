@@ -31,6 +31,7 @@ use super::signals::signals;
 use super::tracking::{self, Tracking};
 use super::watch::Watch;
 use super::{Daemon, Sources, TIDY};
+use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
 use crate::control::Instance;
 use crate::control::server::{self, Channels};
@@ -163,22 +164,17 @@ pub fn run(options: Options) -> Result<(), Error> {
     }
     let lock = lock(&options.instance)?;
     let instance = options.instance.clone();
-    let pins = instance.pins(&bpf::bpffs(options.bpffs.as_deref())?);
-    // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
-    let locked_pins = LockedDir::take(&pins).map_err(|error| match error {
-        lockfile::Error::Taken { .. } => {
-            Error::AlreadyRunning { instance: instance.clone(), pid: None }
-        }
-        lockfile::Error::Foreign => {
-            bpf::Error::Pins { path: pins.clone(), source: io::Error::other(error) }.into()
-        }
-        lockfile::Error::Io(source) => bpf::Error::Pins { path: pins.clone(), source }.into(),
-    })?;
+    let locked_pins = lock_pins(&options)?;
     let lock: SharedLock = Arc::new(Mutex::new(Some(lock)));
-    let result = run_alone(options, &lock);
-    if result.is_err() {
+    let (locked_pins, pins) = match locked_pins {
+        Ok((lock, pins)) => (Some(lock), Ok(pins)),
+        Err(error) => (None, Err(error)),
+    };
+    let removable = pins.as_ref().ok().cloned();
+    let result = run_alone(options, pins, &lock);
+    if let (Err(_), Some(pins)) = (&result, removable) {
         // Whatever is in it stays.
-        let _ = fs::remove_dir(&pins);
+        let _ = fs::remove_dir(pins);
     }
     drop(locked_pins);
     // From now on nobody makes the socket again.
@@ -190,8 +186,42 @@ pub fn run(options: Options) -> Result<(), Error> {
     result
 }
 
+/// Makes and locks the directory for the pins; within, why there is no BPF, and so no such directory.
+fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Error>, Error> {
+    let Options { instance, bpffs, config, .. } = options;
+    if config.capture.only_raw() {
+        // What a daemon left that was killed would be taken for this one's.
+        if let Ok(bpffs) = bpf::find_bpffs(bpffs.as_deref()) {
+            bpf::remove_left_pins(&instance.pins(&bpffs));
+        }
+        return Ok(Err(bpf::Error::NotWanted));
+    }
+    let unless_no_bpf = |error: bpf::Error| {
+        if error.is_no_bpf() { Ok(Err(error)) } else { Err(error.into()) }
+    };
+    let pins = match bpf::bpffs(bpffs.as_deref()) {
+        Ok(bpffs) => instance.pins(&bpffs),
+        Err(error) => return unless_no_bpf(error),
+    };
+    // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
+    match LockedDir::take(&pins) {
+        Ok(lock) => Ok(Ok((lock, pins))),
+        Err(lockfile::Error::Taken { .. }) => {
+            Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
+        }
+        Err(error @ lockfile::Error::Foreign) => {
+            unless_no_bpf(bpf::Error::Pins { path: pins, source: io::Error::other(error) })
+        }
+        Err(lockfile::Error::Io(source)) => unless_no_bpf(bpf::Error::Pins { path: pins, source }),
+    }
+}
+
 /// Runs as the only daemon of its instance.
-fn run_alone(options: Options, lock: &SharedLock) -> Result<(), Error> {
+fn run_alone(
+    options: Options,
+    pins: Result<PathBuf, bpf::Error>,
+    lock: &SharedLock,
+) -> Result<(), Error> {
     let _pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let scheduling = be_on_time(options.config.scheduling);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -200,7 +230,7 @@ fn run_alone(options: Options, lock: &SharedLock) -> Result<(), Error> {
         .map_err(os("cannot start the runtime"))?;
     panics::notice();
     let (mut daemon, mut sources) =
-        panics::caught(&runtime, Daemon::start(options, scheduling, lock))?;
+        panics::caught(&runtime, Daemon::start(options, pins, scheduling, lock))?;
     let end = panics::caught(&runtime, daemon.serve(&mut sources));
     let orderly = match &end {
         Err(Error::Panicked) => Err(Error::Panicked),
@@ -286,10 +316,11 @@ pub(super) fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
 impl Daemon {
     pub(super) async fn start(
         options: Options,
+        pins: Result<PathBuf, bpf::Error>,
         scheduling: Scheduling,
         lock: &SharedLock,
     ) -> Result<(Self, Sources), Error> {
-        let Options { mut config, config_path, instance, bpffs, pid_file: _, again } = options;
+        let Options { mut config, config_path, instance, bpffs: _, pid_file: _, again } = options;
         let started = timer::now();
         if timer::namespace_offset() != 0 {
             let ahead = timer::namespace_offset() / 1_000_000_000;
@@ -309,7 +340,6 @@ impl Daemon {
             log::warn!("{diagnostic}");
         }
         let netlink = Netlink::open(scheduling.below(), &instance.runtime_dir()).await?;
-        let pins = instance.pins(&bpf::bpffs(bpffs.as_deref())?);
         let mut names = HashSet::new();
         let fingerprints = config.fingerprints();
         let (routers, mut specs): (Vec<_>, Vec<_>) = config
@@ -349,19 +379,26 @@ impl Daemon {
         let allowed = routers.iter().map(|router| router.allowed().count()).sum();
         let needs = Needs { routers: routers.len(), vips, vips6, allowed };
         let sizes = Sizes::with_room(needs);
-        let mut kernel = memory::apart(|| Kernel::load(&pins, sizes))?;
+        let mut kernel = memory::apart(|| Kernel::open(pins, sizes))?;
+        if let Some(why) = kernel.without() {
+            if capture.only_raw() {
+                log::info!("{why}");
+            } else {
+                log::warn!("{why}; {}", modes::WITHOUT_BPF);
+            }
+        }
         kernel.write_control(&Control {
             abi_version: ABI_VERSION,
             pid: process::id(),
             started_ns: started.0,
         })?;
         let ring = kernel.take_events()?;
-        let server = http::start(metrics.clone(), pins.clone(), Arc::clone(&board), None)
+        let server = http::start(metrics.clone(), kernel.maps().clone(), Arc::clone(&board), None)
             .map_err(os("cannot start the metrics thread"))?;
         let Channels { questions, latest, access } = server::start(
             &instance.socket(),
             &control,
-            pins.clone(),
+            kernel.maps().clone(),
             Arc::clone(&board),
             Arc::clone(lock),
         )
@@ -369,8 +406,9 @@ impl Daemon {
         let timer = Timer::new().map_err(os("cannot create a timer"))?;
         let (sender, read) = mpsc::unbounded_channel();
         let scheduling = configured_scheduling;
+        let maps = kernel.maps().clone();
         let serving =
-            Serving { metrics, server, scheduling, control, access, pins, board, watched };
+            Serving { metrics, server, scheduling, control, access, maps, board, watched };
         let mut sources = Sources { read, ring, timer, questions, signals, finds, tracked };
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers

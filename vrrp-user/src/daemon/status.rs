@@ -98,6 +98,7 @@ impl Daemon {
             startup_delay_s: self.startup_delay(timer::now()).map(|left| left.as_secs_f64()),
             announcements_waiting: self.delays.announcements(),
             reload: self.reloads.last().cloned(),
+            no_bpf: self.kernel.without().map(str::to_owned),
             problems: self.pin_problem().into_iter().collect(),
             always: self.belongings.book.fixed().map(|it| self.extra_status(&it)).collect(),
             counters: self.counters(),
@@ -139,7 +140,7 @@ impl Daemon {
         if !self.ids().any(|id| self.engine.state(id) == Some(State::Master)) {
             return Vec::new();
         }
-        match self.kernel.reader().and_then(|reader| reader.samples()) {
+        match self.kernel.maps().reader().and_then(|reader| reader.samples()) {
             Ok(sampled) => refused::latest(&sampled),
             Err(error) => {
                 log::debug!("refused advertisements: {}", bpf::chain(&error));

@@ -3,19 +3,21 @@
 //! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
+mod own;
 mod pins;
 pub(super) mod vips;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap as StdHashMap};
 use std::error::Error as StdError;
 use std::fs;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, RingBuf};
+use aya::maps::{Array, IterableMap, Map, MapData, MapError, RingBuf};
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle,
 };
@@ -33,13 +35,15 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
     EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS,
-    PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS,
-    SAMPLES, SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_REFUSED,
-    SLOTS, SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
+    PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES,
+    SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_REFUSED, SLOTS,
+    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter};
 
+pub use self::own::OwnMaps;
+use self::own::{Entries, Peers};
 pub use self::pins::Pins;
 pub use self::vips::Vip;
 use self::vips::Vips;
@@ -134,6 +138,18 @@ pub enum Error {
          container), a security module or lockdown may be in the way, before Linux 5.11 also a low RLIMIT_MEMLOCK"
     )]
     Forbidden(&'static str),
+    /// The configuration wants none.
+    #[error("`capture` was \"raw\" for all interfaces when the daemon started")]
+    NotWanted,
+    /// Memory in the place of a map.
+    #[error("no memory for what stands in the place of the map {name}")]
+    Memory {
+        /// Which map.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// No more file descriptors.
     #[error("no more open files are permitted: raise LimitNOFILE= in the unit, or ulimit -n")]
     Descriptors,
@@ -211,6 +227,38 @@ impl Error {
 
     fn pins(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Pins { path: path.to_owned(), source }
+    }
+
+    /// Whether it says that this host has no BPF for the daemon, and nothing else is wrong. What the daemon cannot do
+    /// without either, and a directory that was named, are not among that.
+    pub fn is_no_bpf(&self) -> bool {
+        match self {
+            Self::NotPermitted(_) => {
+                capability::missing_here().iter().all(|missing| *missing == capability::CAP_BPF)
+            }
+            Self::NoBpffs
+            | Self::MountBpffs(_)
+            | Self::Forbidden(_)
+            | Self::NotWanted
+            | Self::Load(_)
+            | Self::Verifier { .. }
+            | Self::Program(_) => true,
+            Self::Pins { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            Self::NotBpffs(_)
+            | Self::BpffsGone { .. }
+            | Self::Memory { .. }
+            | Self::Descriptors
+            | Self::Missing(_)
+            | Self::Attach { .. }
+            | Self::Map { .. }
+            | Self::Full { .. }
+            | Self::Watch(_)
+            | Self::NoPins(_)
+            | Self::Abi { .. } => false,
+        }
     }
 }
 
@@ -353,6 +401,13 @@ impl Sizes {
         Self { routers, vips, vips6, allowed }
     }
 
+    /// With none of them empty, which no map may be.
+    fn at_least_one(self) -> Self {
+        let Self { routers, vips, vips6, allowed } = self;
+        let [routers, vips, vips6, allowed] = [routers, vips, vips6, allowed].map(|n| n.max(1));
+        Self { routers, vips, vips6, allowed }
+    }
+
     /// What of this there is no room for: what it is, how much is needed and how much fits.
     pub fn lacking(self, needs: Needs) -> impl Iterator<Item = (&'static str, usize, u32)> {
         let Needs { routers, vips, vips6, allowed } = needs;
@@ -405,15 +460,48 @@ enum Ingress {
     Raw,
 }
 
-/// The loaded kernel side. Dropping it detaches the programs from all interfaces; the pins stay, for
-/// [`Reader`].
+/// Where the maps of a daemon are read.
+#[derive(Clone)]
+pub enum Maps {
+    /// In the kernel, pinned in this directory.
+    Pinned(PathBuf),
+    /// In the daemon itself.
+    Own(Arc<OwnMaps>),
+}
+
+impl From<PathBuf> for Maps {
+    fn from(pins: PathBuf) -> Self {
+        Self::Pinned(pins)
+    }
+}
+
+impl Maps {
+    /// Opens them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::open`], [`Error::Memory`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        match self {
+            Self::Pinned(pins) => Reader::open(pins),
+            Self::Own(maps) => Reader::of(maps),
+        }
+    }
+}
+
+/// The loaded kernel side, or where there is no BPF what stands in its place: then the daemon does itself what is done
+/// at all. Dropping it detaches the programs from all interfaces; the pins stay, for [`Reader`].
 pub struct Kernel {
-    ebpf: Ebpf,
-    pins: Pins,
-    routers: HashMap<MapData, Plain<RouterKey>, Plain<RouterEntry>>,
-    vips: Vips,
-    peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
-    allowed: HashMap<MapData, Plain<PeerKey>, Plain<TtlRange>>,
+    /// None without BPF, and so are the next two.
+    ebpf: Option<Ebpf>,
+    pins: Option<Pins>,
+    vips: Option<Vips>,
+    /// Why there is no BPF.
+    without: Option<String>,
+    maps: Maps,
+    routers: Entries<RouterKey, RouterEntry>,
+    peers: Peers,
+    allowed: Entries<PeerKey, TtlRange>,
     slots: Table<Slot>,
     info: Table<RouterInfo>,
     control: Table<Control>,
@@ -438,6 +526,55 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Loads the kernel side, with its pins in a directory, as [`Self::load`] does. Where there is no BPF, does without it,
+    /// and says why.
+    ///
+    /// # Errors
+    ///
+    /// What has nothing to do with BPF, or with a BPF that there is.
+    pub fn open(pins: Result<PathBuf, Error>, sizes: Sizes) -> Result<Self, Error> {
+        match pins.and_then(|pins| Self::load(&pins, sizes)) {
+            Err(error) if error.is_no_bpf() => Self::without_bpf(&error, sizes),
+            result => result,
+        }
+    }
+
+    /// Does without BPF.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`].
+    pub fn without_bpf(why: &Error, sizes: Sizes) -> Result<Self, Error> {
+        let sizes = sizes.at_least_one();
+        let why = format!("no BPF: {}", chain(why));
+        let own = Arc::new(OwnMaps::new(sizes)?);
+        Ok(Self {
+            ebpf: None,
+            pins: None,
+            vips: None,
+            routers: Entries::Own(StdHashMap::new()),
+            peers: Peers::Own(Arc::clone(&own)),
+            allowed: Entries::Own(StdHashMap::new()),
+            slots: own.slots()?,
+            info: own.info()?,
+            control: own.control()?,
+            counters: own.counters()?,
+            events: None,
+            source_key: RandomState::new().hash_one(()),
+            maps: Maps::Own(own),
+            sizes,
+            links: BTreeMap::new(),
+            attachments: 0,
+            xdp_id: 0,
+            ingress_id: 0,
+            counts_egress: false,
+            tcx: false,
+            xdp_refused: None,
+            tc_refused: None,
+            without: Some(why),
+        })
+    }
+
     /// Loads the kernel side and pins its maps in the directory `pins`, which is made if need be.
     ///
     /// Pins that a dead daemon left there are removed: the caller has made sure, by a lock, that no
@@ -458,12 +595,7 @@ impl Kernel {
     }
 
     fn load_and_pin(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
-        let sizes = Sizes {
-            routers: sizes.routers.max(1),
-            vips: sizes.vips.max(1),
-            vips6: sizes.vips6.max(1),
-            allowed: sizes.allowed.max(1),
-        };
+        let sizes = sizes.at_least_one();
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         remove_pins(pins)?;
 
@@ -480,8 +612,7 @@ impl Kernel {
         loader.map_max_entries(VIPS4, sizes.vips);
         loader.map_max_entries(VIPS6, sizes.vips6);
         loader.map_max_entries(PEERS, peers(sizes.routers));
-        // A reload lets peers in before it shuts others out: for a while there are those of both configurations.
-        loader.map_max_entries(ALLOWED, sizes.allowed.saturating_mul(2));
+        loader.map_max_entries(ALLOWED, allowed_entries(sizes));
         loader.map_max_entries(HELD4, sizes.vips);
         loader.map_max_entries(HELD6, sizes.vips6);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
@@ -505,18 +636,20 @@ impl Kernel {
         }
 
         Ok(Self {
-            routers: take(&mut ebpf, ROUTERS)?,
-            vips: Vips::take(&mut ebpf, sizes)?,
-            peers: take(&mut ebpf, PEERS)?,
-            allowed: take(&mut ebpf, ALLOWED)?,
+            routers: Entries::Shared(take(&mut ebpf, ROUTERS)?),
+            vips: Some(Vips::take(&mut ebpf, sizes)?),
+            peers: Peers::Shared(take(&mut ebpf, PEERS)?),
+            allowed: Entries::Shared(take(&mut ebpf, ALLOWED)?),
             slots: table(&mut ebpf, SLOTS)?,
             info: table(&mut ebpf, INFO)?,
             control: table(&mut ebpf, CONTROL)?,
             counters: table(&mut ebpf, COUNTERS)?,
             events: Some(take(&mut ebpf, EVENTS)?),
-            ebpf,
+            ebpf: Some(ebpf),
             source_key,
-            pins: Pins::open(pins)?,
+            pins: Some(Pins::open(pins)?),
+            maps: Maps::Pinned(pins.to_owned()),
+            without: None,
             sizes,
             links: BTreeMap::new(),
             attachments: 0,
@@ -553,20 +686,17 @@ impl Kernel {
     ///
     /// [`Error::Map`].
     pub fn forget_peers(&mut self, gone: impl Fn(u32) -> bool) -> Result<(), Error> {
-        let keys: Result<Vec<_>, _> = self.peers.keys().collect();
-        for key in keys.map_err(Error::map(PEERS))?.iter().filter(|Plain(key)| gone(key.slot)) {
-            or_absent(PEERS, self.peers.remove(key))?;
-        }
-        Ok(())
+        self.peers.forget(gone)
     }
 
     /// The maps as others see them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Reader::open`].
-    pub fn reader(&self) -> Result<Reader, Error> {
-        Reader::open(self.pins.dir())
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Why there is no BPF, if there is none.
+    pub fn without(&self) -> Option<&str> {
+        self.without.as_deref()
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
@@ -575,7 +705,7 @@ impl Kernel {
     ///
     /// [`Error::Missing`].
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
-        xdp(&mut self.ebpf)
+        loaded(&mut self.ebpf).and_then(xdp)
     }
 
     /// The tc ingress program, for `BPF_PROG_TEST_RUN`.
@@ -584,7 +714,7 @@ impl Kernel {
     ///
     /// [`Error::Missing`].
     pub fn ingress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
-        ingress(&mut self.ebpf)
+        loaded(&mut self.ebpf).and_then(ingress)
     }
 
     /// Whether the kernel attaches tc programs by links, which go with the process.
@@ -609,7 +739,7 @@ impl Kernel {
     ///
     /// [`Error::Missing`].
     pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
-        egress(&mut self.ebpf)
+        loaded(&mut self.ebpf).and_then(egress)
     }
 
     /// Attaches to an interface in the first mode of the plan that it takes, and the egress program beside it, without
@@ -625,7 +755,7 @@ impl Kernel {
             return Ok(attached.choice.clone());
         }
         let before = before.map(|attached| attached.choice.mode);
-        if before.is_none() && !self.tcx {
+        if before.is_none() && !self.tcx && self.without.is_none() {
             self.remove_left_filter(ifname);
         }
         let better = plan.modes.iter().take_while(|mode| before != Some(**mode)).count();
@@ -691,6 +821,9 @@ impl Kernel {
         ifname: &str,
         mode: CaptureMode,
     ) -> Result<Ingress, String> {
+        if let Some(why) = self.without.as_ref().filter(|_| mode != CaptureMode::Raw) {
+            return Err(why.clone());
+        }
         let xdp_mode = match mode {
             CaptureMode::Native => XdpMode::Driver,
             CaptureMode::Generic => XdpMode::Skb,
@@ -700,7 +833,7 @@ impl Kernel {
         if let Some(why) = &self.xdp_refused {
             return Err(format!("XDP is refused: {why}"));
         }
-        let program = xdp(&mut self.ebpf).map_err(|error| chain(&error))?;
+        let program = loaded(&mut self.ebpf).and_then(xdp).map_err(|error| chain(&error))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
             // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
             match errno(&error) {
@@ -715,7 +848,8 @@ impl Kernel {
         if let Some(why) = &self.tc_refused {
             return Err(format!("tc is refused: {why}"));
         }
-        let program = ingress(&mut self.ebpf).map_err(|error| chain(&error))?;
+        let handle = self.filter_handle();
+        let program = loaded(&mut self.ebpf).and_then(ingress).map_err(|error| chain(&error))?;
         if self.tcx {
             // Ahead of others: one that ends the chain must not hide what it passes.
             let first = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -728,16 +862,26 @@ impl Kernel {
             Err(error) if errno(&error) == Some(libc::EEXIST) => {}
             Err(error) => return Err(refused(&error)),
         }
-        let (priority, handle) = (FILTER_PRIORITY, filter_handle(self.pins.dir()));
-        let options = TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None });
+        let options = NlOptions { priority: FILTER_PRIORITY, handle, classid: None };
+        let options = TcAttachOptions::Netlink(options);
         program
             .attach_with_options(ifname, TcAttachType::Ingress, options)
             .map_err(|error| refused(&error))
     }
 
+    /// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no
+    /// other.
+    fn filter_handle(&self) -> TcHandle {
+        let mut hasher = DefaultHasher::new();
+        self.pins.as_ref().map(Pins::dir).hash(&mut hasher);
+        let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
+        // 0 would be any.
+        TcHandle::from(u32::from_ne_bytes([a, b, c, d]) | 1)
+    }
+
     /// Removes the filter that a daemon of this instance left on an interface when it was killed: without tcx, it stays.
     fn remove_left_filter(&self, ifname: &str) {
-        let handle = filter_handle(self.pins.dir());
+        let handle = self.filter_handle();
         let ingress = TcAttachType::Ingress;
         let left = SchedClassifierLink::attached(ifname, ingress, FILTER_PRIORITY, handle, None);
         if left.is_ok_and(|left| left.detach().is_ok()) {
@@ -786,12 +930,12 @@ impl Kernel {
         // A link of ours with another program in it takes ours again without a gap; one that was detached is closed by this.
         let replaced = match ingress {
             Ingress::Xdp(link) => {
-                let program = xdp(&mut self.ebpf)?;
+                let program = xdp(loaded(&mut self.ebpf)?)?;
                 let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
                 link.map(Ingress::Xdp)
             }
             Ingress::Tc(link) => {
-                let program = self::ingress(&mut self.ebpf)?;
+                let program = self::ingress(loaded(&mut self.ebpf)?)?;
                 let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
                 link.map(Ingress::Tc)
             }
@@ -810,7 +954,7 @@ impl Kernel {
             Err(failures) => {
                 if let Some(link) = egress {
                     // It may be gone as well.
-                    let _ = self::egress(&mut self.ebpf)?.detach(link);
+                    let _ = self::egress(loaded(&mut self.ebpf)?)?.detach(link);
                 }
                 Err(not_attached(ifname, &failures))
             }
@@ -826,7 +970,7 @@ impl Kernel {
         link: Option<SchedClassifierLinkId>,
     ) -> Option<SchedClassifierLinkId> {
         let kept = link.and_then(|link| {
-            let program = egress(&mut self.ebpf).ok()?;
+            let program = loaded(&mut self.ebpf).and_then(egress).ok()?;
             let link = program.take_link(link).ok()?;
             program.attach_to_link(link).ok()
         });
@@ -839,7 +983,7 @@ impl Kernel {
             return None;
         }
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let attached = egress(&mut self.ebpf).and_then(|program| {
+        let attached = loaded(&mut self.ebpf).and_then(egress).and_then(|program| {
             program.attach_with_options(ifname, TcAttachType::Egress, first).map_err(program_error)
         });
         match attached {
@@ -862,7 +1006,8 @@ impl Kernel {
         self.counts_egress = false;
         log::warn!("{NOT_COUNTED} any more: {why}");
         for link in links {
-            let detached = egress(&mut self.ebpf)
+            let detached = loaded(&mut self.ebpf)
+                .and_then(egress)
                 .and_then(|program| program.detach(link).map_err(program_error));
             if let Err(error) = detached {
                 log::error!("{}", chain(&error));
@@ -881,7 +1026,7 @@ impl Kernel {
         let ingress = self.detach_ingress(attached.ingress);
         // Whether or not the first one could be detached.
         let egress = match attached.egress {
-            Some(link) => egress(&mut self.ebpf)?.detach(link).map_err(program_error),
+            Some(link) => egress(loaded(&mut self.ebpf)?)?.detach(link).map_err(program_error),
             None => Ok(()),
         };
         ingress.and(egress)
@@ -889,8 +1034,10 @@ impl Kernel {
 
     fn detach_ingress(&mut self, attached: Ingress) -> Result<(), Error> {
         match attached {
-            Ingress::Xdp(link) => xdp(&mut self.ebpf)?.detach(link).map_err(program_error),
-            Ingress::Tc(link) => ingress(&mut self.ebpf)?.detach(link).map_err(program_error),
+            Ingress::Xdp(link) => xdp(loaded(&mut self.ebpf)?)?.detach(link).map_err(program_error),
+            Ingress::Tc(link) => {
+                ingress(loaded(&mut self.ebpf)?)?.detach(link).map_err(program_error)
+            }
             Ingress::Raw => Ok(()),
         }
     }
@@ -901,13 +1048,11 @@ impl Kernel {
     ///
     /// [`Error::Full`] when the maps were made for fewer routers.
     pub fn set_router(&mut self, key: &RouterKey, entry: &RouterEntry) -> Result<(), Error> {
-        let full = Error::Full { name: ROUTERS, entries: self.sizes.routers };
+        let entries = self.sizes.routers;
         if entry.slot >= self.slots.len() {
-            return Err(full);
+            return Err(Error::Full { name: ROUTERS, entries });
         }
-        self.routers
-            .insert(Plain(*key), Plain(*entry), 0)
-            .map_err(|error| or_full(ROUTERS, error, full))
+        self.routers.insert(ROUTERS, *key, *entry, entries)
     }
 
     /// Removes a router; nothing happens where there is none.
@@ -916,7 +1061,7 @@ impl Kernel {
     ///
     /// [`Error::Map`].
     pub fn remove_router(&mut self, key: &RouterKey) -> Result<(), Error> {
-        or_absent(ROUTERS, self.routers.remove(&Plain(*key)))
+        self.routers.remove(ROUTERS, key)
     }
 
     /// Lets the router at `index` hear a unicast peer, if it listens to its peers only ([`transport::PEERS`]).
@@ -927,11 +1072,8 @@ impl Kernel {
     ///
     /// [`Error::Full`] when the map was made for fewer peers.
     pub fn allow(&mut self, index: u32, peer: IpAddr, range: TtlRange) -> Result<(), Error> {
-        let full = Error::Full { name: ALLOWED, entries: self.sizes.allowed };
         let key = PeerKey { slot: index, source: to_field(peer) };
-        self.allowed
-            .insert(Plain(key), Plain(range), 0)
-            .map_err(|error| or_full(ALLOWED, error, full))
+        self.allowed.insert(ALLOWED, key, range, allowed_entries(self.sizes))
     }
 
     /// Ends what [`Self::allow`] began; nothing happens where it did not.
@@ -941,17 +1083,17 @@ impl Kernel {
     /// [`Error::Map`].
     pub fn disallow(&mut self, index: u32, peer: IpAddr) -> Result<(), Error> {
         let key = PeerKey { slot: index, source: to_field(peer) };
-        or_absent(ALLOWED, self.allowed.remove(&Plain(key)))
+        self.allowed.remove(ALLOWED, &key)
     }
 
     /// The router that a key stands for, and what it accepts.
     pub fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
-        self.routers.get(&Plain(*key), 0).ok().map(|Plain(entry)| entry)
+        self.routers.get(key)
     }
 
     /// The TTLs that a unicast peer of a router may use, if it is one.
     pub fn allowed(&self, key: &PeerKey) -> Option<TtlRange> {
-        self.allowed.get(&Plain(*key), 0).ok().map(|Plain(range)| range)
+        self.allowed.get(key)
     }
 
     /// Counts what the daemon itself found out about a packet, as the kernel side does in `REASONS`.
@@ -978,15 +1120,7 @@ impl Kernel {
     ///
     /// [`Error::Map`].
     pub fn note_peer(&mut self, key: PeerKey, at: u64, priority: u8) -> Result<(), Error> {
-        let Plain(mut peer) = self.peers.get(&Plain(key), 0).unwrap_or(Plain(PeerCounters {
-            outranks_full_ns: at,
-            resigns_full_ns: at,
-            ..PeerCounters::default()
-        }));
-        peer.adverts += 1;
-        peer.last_seen_ns = at;
-        peer.priority = u64::from(priority);
-        self.peers.insert(Plain(key), Plain(peer), 0).map_err(Error::map(PEERS))
+        self.peers.note(key, at, priority)
     }
 
     /// Starts to count what arrives for an address and leaves from it. Adding it again keeps the counters.
@@ -995,7 +1129,7 @@ impl Kernel {
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
     pub fn add_vip(&mut self, vip: &Vip) -> Result<(), Error> {
-        self.vips.add(vip)
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.add(vip))
     }
 
     /// Stops counting for an address and forgets its counters; nothing happens where there is none.
@@ -1004,7 +1138,7 @@ impl Kernel {
     ///
     /// [`Error::Map`].
     pub fn remove_vip(&mut self, vip: &Vip) -> Result<(), Error> {
-        self.vips.remove(vip)
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.remove(vip))
     }
 
     /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
@@ -1014,7 +1148,7 @@ impl Kernel {
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
     pub fn hold(&mut self, vip: &Vip, held: &Held) -> Result<(), Error> {
-        self.vips.hold(vip, held)
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.hold(vip, held))
     }
 
     /// Ends what [`Self::hold`] began; nothing happens where it did not.
@@ -1023,7 +1157,7 @@ impl Kernel {
     ///
     /// [`Error::Map`].
     pub fn release(&mut self, vip: &Vip) -> Result<(), Error> {
-        self.vips.release(vip)
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.release(vip))
     }
 
     /// As [`Self::release`], for all addresses on an interface that is gone.
@@ -1032,7 +1166,7 @@ impl Kernel {
     ///
     /// [`Error::Map`].
     pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
-        self.vips.release_interface(ifindex)
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.release_interface(ifindex))
     }
 
     /// What the kernel side knows about the router at `index`; zeros past the end.
@@ -1165,6 +1299,9 @@ impl Kernel {
     ///
     /// [`Error::Missing`] the second time, [`Error::Watch`].
     pub fn take_events(&mut self) -> Result<EventRing, Error> {
+        if self.without.is_some() {
+            return Ok(EventRing::silent());
+        }
         let ring = self.events.take().ok_or(Error::Missing(EVENTS))?;
         EventRing::new(ring).map_err(Error::Watch)
     }
@@ -1175,7 +1312,7 @@ impl Kernel {
     ///
     /// [`Error::Pins`].
     pub fn unpin(&self) -> Result<(), Error> {
-        let dir = self.pins.dir();
+        let Some(dir) = self.pins.as_ref().map(Pins::dir) else { return Ok(()) };
         remove_pins(dir)?;
         match fs::remove_dir(dir) {
             Err(error)
@@ -1190,15 +1327,28 @@ impl Kernel {
         }
     }
 
-    /// The pins of the maps.
-    pub fn pins(&mut self) -> &mut Pins {
-        &mut self.pins
+    /// The pins of the maps, as far as there are any.
+    pub fn pins(&mut self) -> Option<&mut Pins> {
+        self.pins.as_mut()
     }
+}
+
+/// Entries of `ALLOWED`. A reload lets peers in before it shuts others out: for a while there are those of both
+/// configurations.
+fn allowed_entries(sizes: Sizes) -> u32 {
+    sizes.allowed.saturating_mul(2)
 }
 
 /// Where in `COUNTERS` the daemon counts a reason that it found itself: from the end, behind its own counters.
 pub(super) fn judged_here(reason: Reason) -> u32 {
     DAEMON_COUNTERS - 1 - reason.index()
+}
+
+/// Removes what a daemon pinned that was killed, as far as that is permitted.
+pub fn remove_left_pins(pins: &Path) {
+    if remove_pins(pins).is_ok() {
+        let _ = fs::remove_dir(pins);
+    }
 }
 
 fn remove_pins(pins: &Path) -> Result<(), Error> {
@@ -1221,6 +1371,10 @@ fn program_error(error: ProgramError) -> Error {
     Error::Program(Box::new(error))
 }
 
+fn loaded(ebpf: &mut Option<Ebpf>) -> Result<&mut Ebpf, Error> {
+    ebpf.as_mut().ok_or(Error::NotWanted)
+}
+
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = ebpf.program_mut(XDP_PROGRAM).ok_or(Error::Missing(XDP_PROGRAM))?;
     program.try_into().map_err(program_error)
@@ -1240,15 +1394,6 @@ fn classifier<'a>(
 ) -> Result<&'a mut SchedClassifier, Error> {
     let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
     program.try_into().map_err(program_error)
-}
-
-/// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no other.
-fn filter_handle(pins: &Path) -> TcHandle {
-    let mut hasher = DefaultHasher::new();
-    pins.hash(&mut hasher);
-    let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
-    // 0 would be any.
-    TcHandle::from(u32::from_ne_bytes([a, b, c, d]) | 1)
 }
 
 /// Why the kernel does not load a program.

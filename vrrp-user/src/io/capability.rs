@@ -11,6 +11,9 @@ const NET_RAW: u32 = 13;
 const SYS_ADMIN: u32 = 21;
 const BPF: u32 = 39;
 
+/// The one that the daemon works without, if not as well.
+pub const CAP_BPF: &str = "CAP_BPF";
+
 /// Whether this process may run something as another user. What it may do does not change while it lives.
 pub fn can_change_users() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
@@ -30,7 +33,7 @@ pub fn effective(status: &str) -> Option<u64> {
 pub fn missing(effective: u64) -> Vec<&'static str> {
     let has = |capability: u32| effective & 1 << capability != 0;
     let needed = [
-        ("CAP_BPF", has(BPF) || has(SYS_ADMIN)),
+        (CAP_BPF, has(BPF) || has(SYS_ADMIN)),
         ("CAP_NET_ADMIN", has(NET_ADMIN)),
         ("CAP_NET_RAW", has(NET_RAW)),
     ];

@@ -1,9 +1,10 @@
-//! The shared maps as others see them: with or without a daemon, and without changing anything.
+//! The maps as others see them: with or without a daemon, and without changing anything.
 //!
 //! What the kernel side keeps per CPU becomes one here.
 
 use std::cmp::Reverse;
 use std::path::Path;
+use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use vrrp_common::maps::{
@@ -14,7 +15,8 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
-use super::bpf::{Error, Plain, Vip, errno, judged_here};
+use super::bpf::{Error, OwnMaps, Plain, Vip, errno, judged_here};
+use super::table::Table;
 use crate::daemon::Counter;
 
 /// What is kept of the packets that got one verdict.
@@ -26,8 +28,20 @@ pub struct Sampled {
     pub missed: u64,
 }
 
-/// The maps that a daemon has pinned, for reading only.
+/// The maps of a daemon, for reading only.
 pub struct Reader {
+    maps: Source,
+    control: Control,
+}
+
+/// Which maps.
+enum Source {
+    Pinned(Box<Pinned>),
+    Own(Own),
+}
+
+/// Those of the kernel side.
+struct Pinned {
     reasons: PerCpuArray<MapData, u64>,
     samples: PerCpuArray<MapData, Plain<Sample>>,
     sample_counts: PerCpuArray<MapData, Plain<SampleCounts>>,
@@ -37,7 +51,14 @@ pub struct Reader {
     vips6: PerCpuHashMap<MapData, Plain<VipKey6>, Plain<VipCounters>>,
     peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
     counters: Array<MapData, u64>,
-    control: Control,
+}
+
+/// Those that this process keeps itself.
+struct Own {
+    slots: Table<Slot>,
+    info: Table<RouterInfo>,
+    counters: Table<u64>,
+    maps: Arc<OwnMaps>,
 }
 
 impl Reader {
@@ -57,7 +78,7 @@ impl Reader {
         if control.abi_version != ABI_VERSION {
             return Err(Error::Abi { found: control.abi_version });
         }
-        let reader = Self {
+        let reader = Pinned {
             reasons: open(pins, REASONS)?,
             samples: open(pins, SAMPLES)?,
             sample_counts: open(pins, SAMPLE_COUNTS)?,
@@ -67,7 +88,6 @@ impl Reader {
             vips6: open(pins, VIPS6)?,
             peers: open(pins, PEERS)?,
             counters: open(pins, COUNTERS)?,
-            control,
         };
         let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
         if !per_reason(reader.reasons.len())
@@ -76,7 +96,19 @@ impl Reader {
         {
             return Err(Error::Abi { found: control.abi_version });
         }
-        Ok(reader)
+        Ok(Self { maps: Source::Pinned(Box::new(reader)), control })
+    }
+
+    /// Those of this process itself, where there is no BPF: no traffic is counted in them and no packet kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`].
+    pub fn of(maps: &Arc<OwnMaps>) -> Result<Self, Error> {
+        let control = maps.control()?.get(0).unwrap_or_default();
+        let (slots, info, counters) = (maps.slots()?, maps.info()?, maps.counters()?);
+        let own = Own { slots, info, counters, maps: Arc::clone(maps) };
+        Ok(Self { maps: Source::Own(own), control })
     }
 
     /// Who made the maps.
@@ -90,15 +122,17 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
-        Reason::ALL
-            .iter()
-            .map(|reason| {
-                let counts = self.reasons.get(&reason.index(), 0).map_err(Error::map(REASONS))?;
-                let here = self.counters.get(&judged_here(*reason), 0);
-                let here = here.map_err(Error::map(COUNTERS))?;
-                Ok((*reason, counts.iter().sum::<u64>() + here))
-            })
-            .collect()
+        let count = |reason: &Reason| {
+            let there = match &self.maps {
+                Source::Pinned(maps) => {
+                    let counts = maps.reasons.get(&reason.index(), 0);
+                    counts.map_err(Error::map(REASONS))?.iter().sum()
+                }
+                Source::Own(_) => 0,
+            };
+            Ok((*reason, there + self.counter(judged_here(*reason))?))
+        };
+        Reason::ALL.iter().map(count).collect()
     }
 
     /// What is kept of the packets that got each verdict, over all CPUs.
@@ -111,14 +145,15 @@ impl Reader {
     }
 
     fn sampled(&self, reason: Reason) -> Result<Sampled, Error> {
+        let Source::Pinned(maps) = &self.maps else { return Ok(Sampled::default()) };
         let counts =
-            self.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
+            maps.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
         let missed = counts.iter().map(|Plain(counts)| counts.missed).sum();
         let places = counts.iter().map(|Plain(counts)| counts.places()).max().unwrap_or_default();
         let mut recent = Vec::new();
         for place in 0..places {
             let index = sample::index(reason.index(), place.into());
-            let cpus = self.samples.get(&index, 0).map_err(Error::map(SAMPLES))?;
+            let cpus = maps.samples.get(&index, 0).map_err(Error::map(SAMPLES))?;
             recent.extend(cpus.iter().map(|Plain(sample)| *sample).filter(Sample::is_whole));
         }
         recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
@@ -131,14 +166,30 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
+        let entries = match &self.maps {
+            Source::Pinned(maps) => maps.info.len(),
+            Source::Own(maps) => maps.info.len(),
+        };
         let mut routers = Vec::new();
-        for index in 0..self.info.len() {
-            let Plain(info) = self.info.get(&index, 0).map_err(Error::map(INFO))?;
-            if info.name().is_empty() {
-                continue;
+        for index in 0..entries {
+            let (info, slot) = match &self.maps {
+                Source::Pinned(maps) => {
+                    let Plain(info) = maps.info.get(&index, 0).map_err(Error::map(INFO))?;
+                    if info.name().is_empty() {
+                        continue;
+                    }
+                    let Plain(slot) = maps.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
+                    (info, slot)
+                }
+                Source::Own(maps) => {
+                    let values = (maps.info.get(index), maps.slots.get(index));
+                    let (Some(info), Some(slot)) = values else { continue };
+                    (info, slot)
+                }
+            };
+            if !info.name().is_empty() {
+                routers.push((index, info, slot));
             }
-            let Plain(slot) = self.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
-            routers.push((index, info, slot));
         }
         Ok(routers)
     }
@@ -149,8 +200,9 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn vips(&self) -> Result<Vec<(Vip, VipCounters)>, Error> {
-        let mut vips = counted(VIPS4, &self.vips)?;
-        vips.extend(counted(VIPS6, &self.vips6)?);
+        let Source::Pinned(maps) = &self.maps else { return Ok(Vec::new()) };
+        let mut vips = counted(VIPS4, &maps.vips)?;
+        vips.extend(counted(VIPS6, &maps.vips6)?);
         vips.sort_unstable_by_key(|(vip, _)| *vip);
         Ok(vips)
     }
@@ -161,10 +213,14 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn peers(&self) -> Result<Vec<(PeerKey, PeerCounters)>, Error> {
+        let maps = match &self.maps {
+            Source::Pinned(maps) => maps,
+            Source::Own(maps) => return Ok(maps.maps.peers()),
+        };
         let mut peers = Vec::new();
-        for key in self.peers.keys() {
+        for key in maps.peers.keys() {
             let key = key.map_err(Error::map(PEERS))?;
-            match self.peers.get(&key, 0) {
+            match maps.peers.get(&key, 0) {
                 Ok(Plain(counters)) => peers.push((key.0, counters)),
                 // It made room for another one meanwhile.
                 Err(MapError::KeyNotFound) => {}
@@ -183,11 +239,16 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, Error> {
-        let counter = |(counter, name): &(Counter, &'static str)| {
-            let count = self.counters.get(&(*counter as u32), 0).map_err(Error::map(COUNTERS))?;
-            Ok((*name, count))
-        };
+        let counter =
+            |(counter, name): &(Counter, &'static str)| Ok((*name, self.counter(*counter as u32)?));
         Counter::ALL.iter().map(counter).collect()
+    }
+
+    fn counter(&self, index: u32) -> Result<u64, Error> {
+        match &self.maps {
+            Source::Pinned(maps) => maps.counters.get(&index, 0).map_err(Error::map(COUNTERS)),
+            Source::Own(maps) => Ok(maps.counters.load(index, 0).unwrap_or_default()),
+        }
     }
 }
 

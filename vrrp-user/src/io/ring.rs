@@ -15,7 +15,8 @@ const RECORDS: usize = RING_BYTES as usize / EVENT_HEADER_LEN;
 
 /// The consuming end of `EVENTS`.
 pub struct EventRing {
-    ring: AsyncFd<RingBuf<MapData>>,
+    /// None where there is no BPF: then nothing ever comes.
+    ring: Option<AsyncFd<RingBuf<MapData>>>,
 }
 
 impl EventRing {
@@ -24,7 +25,12 @@ impl EventRing {
         // SAFETY: the ring owns its map's descriptor and returns the same one until it is dropped,
         // and the `AsyncFd` drops it.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-        Ok(Self { ring: ring? })
+        Ok(Self { ring: Some(ring?) })
+    }
+
+    /// Of no kernel side.
+    pub(super) fn silent() -> Self {
+        Self { ring: None }
     }
 
     /// Waits until there is something to [`Self::drain`]. Now and then there is nothing after all.
@@ -37,7 +43,10 @@ impl EventRing {
     /// Those of epoll, or the runtime is shutting down.
     pub async fn readable(&mut self) -> io::Result<()> {
         // Cleared before the ring is read, so that an event that comes in between wakes us again.
-        self.ring.readable_mut().await?.clear_ready();
+        match &mut self.ring {
+            Some(ring) => ring.readable_mut().await?.clear_ready(),
+            None => std::future::pending().await,
+        }
         Ok(())
     }
 
@@ -45,7 +54,8 @@ impl EventRing {
     /// more may be waiting, which arrived later. Bounded by what the ring holds, because nothing can be added to it
     /// that is older.
     pub fn drain(&mut self, until: Nanos, mut handle: impl FnMut(RxEvent, &[u8])) -> bool {
-        let ring = self.ring.get_mut();
+        let Some(ring) = &mut self.ring else { return false };
+        let ring = ring.get_mut();
         for _ in 0..RECORDS {
             let Some(record) = ring.next() else { return false };
             match RxEvent::split(&record) {

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
-use crate::io::bpf;
+use crate::io::bpf::{self, Maps};
 use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
 use crate::io::socket_file::SocketFile;
@@ -89,7 +89,7 @@ outcomes! {
 
 /// What all connections share.
 struct Shared {
-    pins: PathBuf,
+    maps: Maps,
     board: Arc<Board>,
     connections: Arc<Places>,
     answers: Arc<Places>,
@@ -122,7 +122,7 @@ impl Server {
     }
 }
 
-/// Serves the maps in the directory `pins` from a new thread, after the server `before` has ended. An address at
+/// Serves the maps from a new thread, after the server `before` has ended. An address at
 /// which it can not listen is logged and tried again: metrics are no reason not to run. Without an address, `before`
 /// only ends.
 ///
@@ -130,14 +130,14 @@ impl Server {
 /// The thread can not be started.
 pub fn start(
     listen: Option<Listen>,
-    pins: PathBuf,
+    maps: Maps,
     board: Arc<Board>,
     before: Option<Server>,
 ) -> io::Result<Option<Server>> {
     let before = before.map(Server::stop);
     let Some(listen) = listen else { return Ok(None) };
     let shared = Arc::new(Shared {
-        pins,
+        maps,
         board,
         connections: Places::new(MAX_CLIENTS),
         answers: Places::new(MAX_ANSWERS),
@@ -325,7 +325,8 @@ enum End {
 }
 
 fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
-    let snapshot = Snapshot::take(&shared.pins, shared.outcomes())?.with_scripts(&shared.board);
+    let snapshot =
+        Snapshot::take(&shared.maps.reader()?, shared.outcomes())?.with_scripts(&shared.board);
     // Writing into memory does not fail.
     Ok(snapshot.write(format).unwrap_or_default())
 }
@@ -457,7 +458,8 @@ mod tests {
         // A dead daemon's.
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         let listen = Some(Listen::Unix(socket.clone()));
-        let server = start(listen, dir.path().join("no-pins"), Arc::default(), None).unwrap();
+        let server =
+            start(listen, dir.path().join("no-pins").into(), Arc::default(), None).unwrap();
         for (request, status) in [
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
@@ -473,10 +475,12 @@ mod tests {
         assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         // Another one takes its place, here at the same address.
         let listen = Some(Listen::Unix(socket.clone()));
-        let server = start(listen, dir.path().join("no-pins"), Arc::default(), server).unwrap();
+        let server =
+            start(listen, dir.path().join("no-pins").into(), Arc::default(), server).unwrap();
         let another = dir.path().join("another.sock");
         let listen = Some(Listen::Unix(another.clone()));
-        let server = start(listen, dir.path().join("no-pins"), Arc::default(), server).unwrap();
+        let server =
+            start(listen, dir.path().join("no-pins").into(), Arc::default(), server).unwrap();
         for _ in 0..500 {
             if another.exists() {
                 break;
@@ -505,7 +509,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("metrics.sock");
         let listen = Some(Listen::Unix(socket.clone()));
-        let server = start(listen, dir.path().join("no-pins"), Arc::default(), None).unwrap();
+        let server =
+            start(listen, dir.path().join("no-pins").into(), Arc::default(), None).unwrap();
         let request = b"GET /metrics HTTP/1.1\r\n\r\n";
         assert!(talk(&socket, request).starts_with("HTTP/1.1 503 "));
         let mut idle: Vec<_> =

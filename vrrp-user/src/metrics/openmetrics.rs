@@ -4,7 +4,6 @@
 //! all the memory that it takes, and only while it is written.
 
 use std::fmt::{self, Write};
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -71,9 +70,8 @@ impl Snapshot {
     /// Reads everything once.
     ///
     /// # Errors
-    /// No maps are pinned there, or they are of another ABI.
-    pub fn take(pins: &Path, requests: Vec<(&'static str, u64)>) -> Result<Self, Error> {
-        let reader = Reader::open(pins)?;
+    /// The maps cannot be read.
+    pub fn take(reader: &Reader, requests: Vec<(&'static str, u64)>) -> Result<Self, Error> {
         let known = reader.routers()?;
         let vips = reader.vips()?;
         let names = Names::new(&known);

@@ -7,9 +7,10 @@ use std::path::Path;
 use vrrp_common::IPPROTO_VRRP;
 
 use super::{Finding, some};
+use crate::capture::WITHOUT_BPF;
 use crate::control::api::Status;
 use crate::io::bpf::{self, Trial};
-use crate::io::capability::{effective, missing};
+use crate::io::capability::{CAP_BPF, effective, missing};
 use crate::wire::family::Family;
 
 /// Everything about the host.
@@ -19,7 +20,7 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
     vec![
         kernel(read("/proc/sys/kernel/osrelease").as_deref().map(str::trim)),
         capabilities(read("/proc/self/status").as_deref()),
-        programs(loaded.as_ref()),
+        programs(loaded.as_ref(), status.and_then(|status| status.no_bpf.as_deref())),
         tcx(bpf::has_tcx().map_err(|error| bpf::chain(&error))),
         jit(loaded.as_ref().ok().map(|trial| trial.compiled)),
         filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
@@ -62,6 +63,12 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
     };
     let has = |number: u32| effective & 1 << number != 0;
     let missing = missing(effective);
+    if missing == [CAP_BPF] {
+        let text = format!(
+            "this process lacks {CAP_BPF}: a daemon started like this captures by packet sockets only"
+        );
+        return Finding::warning(check, text).hint("run as root, or grant it to the service");
+    }
     if !missing.is_empty() {
         let text = format!(
             "this process lacks {}: a daemon started like this cannot run",
@@ -83,7 +90,10 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
     }
 }
 
-fn programs(loaded: Result<&Trial, &String>) -> Finding {
+fn programs(loaded: Result<&Trial, &String>, without: Option<&str>) -> Finding {
+    if let Some(why) = without {
+        return Finding::warning("bpf", format!("the daemon runs, but with {why}; {WITHOUT_BPF}"));
+    }
     match loaded {
         Ok(Trial { egress: Some(error), .. }) => Finding::warning(
             "bpf",
@@ -109,7 +119,10 @@ fn programs(loaded: Result<&Trial, &String>) -> Finding {
             let text = "maps, ring buffer and programs load (none was attached)";
             Finding::fine("bpf", format!("{text}{steps}"))
         }
-        Err(error) => Finding::broken("bpf", format!("the kernel side does not load: {error}")),
+        Err(error) => Finding::warning(
+            "bpf",
+            format!("the kernel side does not load: {error}. `run` works without; {WITHOUT_BPF}"),
+        ),
     }
 }
 
@@ -240,16 +253,18 @@ mod tests {
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
         let steps = vec![("vrrp_xdp", 7), ("vrrp_egress", 3)];
         let trial = Trial { compiled: true, xdp: None, ingress: None, egress: None, steps };
-        assert_eq!(programs(Ok(&trial)).severity, Severity::Fine);
+        assert_eq!(programs(Ok(&trial), None).severity, Severity::Fine);
         // As `run`, which works without.
         let refused = || Some("no reason".to_owned());
         let lacking = Trial { egress: refused(), ..trial.clone() };
-        assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
+        assert_eq!(programs(Ok(&lacking), None).severity, Severity::Warning);
         let lacking = Trial { ingress: refused(), ..trial.clone() };
-        assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
+        assert_eq!(programs(Ok(&lacking), None).severity, Severity::Warning);
         let lacking = Trial { xdp: refused(), ..trial };
-        assert_eq!(programs(Ok(&lacking)).severity, Severity::Warning);
-        assert_eq!(programs(Err(&"refused".to_owned())).severity, Severity::Broken);
+        assert_eq!(programs(Ok(&lacking), None).severity, Severity::Warning);
+        let without = programs(Ok(&lacking), Some("no BPF: not permitted"));
+        assert_eq!(without.severity, Severity::Warning);
+        assert!(without.text.contains("not permitted"), "{}", without.text);
     }
 
     #[test]
@@ -261,6 +276,7 @@ mod tests {
         assert!(none.text.contains("CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW"), "{}", none.text);
         // BPF, NET_ADMIN and NET_RAW only.
         assert_eq!(judged("0000008000003000").severity, Severity::Warning);
+        assert_eq!(judged("0000000000003000").severity, Severity::Warning);
         // SYS_ADMIN stands for BPF.
         assert_eq!(judged("0000000000a07000").severity, Severity::Fine);
         assert_eq!(capabilities(Ok("nothing")).severity, Severity::Skipped);
@@ -268,7 +284,8 @@ mod tests {
 
     #[test]
     fn bpf_support() {
-        assert_eq!(programs(Err(&"EPERM".to_owned())).severity, Severity::Broken);
+        // As `run`, which works without BPF, too.
+        assert_eq!(programs(Err(&"EPERM".to_owned()), None).severity, Severity::Warning);
         assert_eq!(tcx(Ok(false)).severity, Severity::Warning);
         assert_eq!(tcx(Ok(true)).severity, Severity::Fine);
         assert_eq!(tcx(Err("no".to_owned())).severity, Severity::Skipped);

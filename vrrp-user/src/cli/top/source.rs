@@ -370,6 +370,7 @@ mod tests {
             }],
             startup_delay_s: None,
             announcements_waiting: 0,
+            no_bpf: None,
             reload: None,
             problems: Vec::new(),
             always: Vec::new(),

@@ -77,7 +77,7 @@ impl Daemon {
                 serving.metrics.clone_from(&prepared.config.metrics);
                 match http::start(
                     prepared.config.metrics.clone(),
-                    serving.pins.clone(),
+                    serving.maps.clone(),
                     Arc::clone(&serving.board),
                     before,
                 ) {
