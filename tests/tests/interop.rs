@@ -22,6 +22,8 @@ struct Pair {
     hosts: [Host; 2],
     kinds: [Kind; 2],
     confs: [String; 2],
+    /// Of our own.
+    options: Vec<&'static str>,
     daemons: [Option<Daemon>; 2],
 }
 
@@ -33,11 +35,12 @@ impl Pair {
     fn new(kinds: [Kind; 2], confs: [String; 2]) -> Result<Self> {
         let lab = Lab::new()?;
         let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
-        Ok(Self { lab, hosts, kinds, confs, daemons: [None, None] })
+        Ok(Self { lab, hosts, kinds, confs, options: Vec::new(), daemons: [None, None] })
     }
 
     fn start(&mut self, which: usize) -> Result<()> {
-        let daemon = self.kinds[which].start(&self.hosts[which], &self.confs[which])?;
+        let (host, conf) = (&self.hosts[which], &self.confs[which]);
+        let daemon = self.kinds[which].start_with(host, conf, &self.options)?;
         self.daemons[which] = Some(daemon);
         Ok(())
     }
@@ -68,6 +71,80 @@ impl Pair {
             Ok(right.then_some(()))
         })
     }
+}
+
+/// Two routers that we lead and three that they lead, by multicast and unicast, of both versions and families, captured
+/// in that way: each side replaces the other when it is killed, and gives back what it got.
+fn both_lead(way: &'static str) -> Result<()> {
+    let conf = |which: usize| {
+        let addresses = ["10.0.0.1", "10.0.0.2"];
+        let priority = |leader: usize| if which == leader { 150 } else { 100 };
+        let at = |vrid, leader| {
+            let name = format!("VI_{vrid}");
+            Instance::new(vrid, priority(leader), &format!("10.0.0.{vrid}/24")).name(&name)
+        };
+        let unicast = |router: Instance| router.unicast(addresses[which], &[addresses[1 - which]]);
+        let mut six = Instance::new(65, priority(1), "fe80::65").name("VI_65").v3("0.5");
+        six.addresses.push("2001:db8::65".into());
+        let routers =
+            [at(61, 0).password("s3cr3t"), at(62, 1).v3("0.5"), unicast(at(63, 0)), at(64, 1), six];
+        routers.map(|router| router.to_string()).join("\n")
+    };
+    let mut pair = Pair::new(OURS_FIRST, [conf(0), conf(1)])?;
+    pair.options = vec!["--capture", way];
+    for host in &pair.hosts {
+        host.ip(&["address", "add", "2001:db8::a/64", "dev", "eth0", "nodad"])?;
+    }
+    let led = |pair: &mut Pair, masters: [&[u8]; 2]| {
+        for (which, masters) in masters.into_iter().enumerate() {
+            if pair.daemons[which].is_none() {
+                continue;
+            }
+            for vrid in 61..=65 {
+                let state = if masters.contains(&vrid) { "MASTER" } else { "BACKUP" };
+                pair.wait(which, &format!("VI_{vrid}"), state)?;
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    let (ours, theirs, all): (&[u8], &[u8], &[u8]) =
+        (&[61, 63], &[62, 64, 65], &[61, 62, 63, 64, 65]);
+    pair.start(0)?;
+    pair.start(1)?;
+    led(&mut pair, [ours, theirs])?;
+    for (which, masters) in [(0, [&[], all]), (1, [all, &[]])] {
+        pair.daemon(which).kill()?;
+        pair.daemons[which] = None;
+        led(&mut pair, masters)?;
+        pair.start(which)?;
+        led(&mut pair, [ours, theirs])?;
+    }
+    let Daemon::VrrpUser(daemon) = pair.daemons[0].take().expect("started") else {
+        panic!("the first is ours")
+    };
+    let stats = daemon.stats(&pair.hosts[0])?;
+    assert_eq!(stats["interfaces"][0]["capture"], way);
+    for (reason, count) in stats["reasons"].as_object().expect("reasons") {
+        let good = ["accepted", "lower_ignored", "not_listening", "unknown_vrid"]
+            .contains(&reason.as_str());
+        assert!(good || count == 0, "{reason}: {count}");
+    }
+    Ok(())
+}
+
+#[test]
+fn both_lead_by_tc() -> Result<()> {
+    both_lead("tc")
+}
+
+#[test]
+fn both_lead_by_a_packet_socket() -> Result<()> {
+    both_lead("raw")
+}
+
+#[test]
+fn both_lead_by_generic_xdp() -> Result<()> {
+    both_lead("generic")
 }
 
 /// The preferred one of two is master, is replaced when killed, and takes the address back.

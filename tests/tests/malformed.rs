@@ -274,6 +274,64 @@ fn every_fault_has_its_reason() -> Result<()> {
     Ok(())
 }
 
+/// The same in a way to capture that is not the best, all together: every frame is counted for its reason and moves
+/// nothing, noise neither, and a right one counts.
+fn every_fault_is_counted(way: &str) -> Result<()> {
+    let lab = Lab::new()?;
+    let stage = Stage::new(&lab)?;
+    let (victim, options) = (&stage.victim, ["--capture", way]);
+    let mut daemon = VrrpUser::start_with_options(victim, "vrrp.conf", &configuration(), &options)?;
+    for router in ROUTERS {
+        daemon.wait_state(victim, router, "MASTER", LONG)?;
+    }
+    assert_eq!(daemon.stats(victim)?["interfaces"][0]["capture"], way);
+    let mut wanted = reasons(&daemon, victim)?;
+    for (reason, _, frame) in &wrong_frames() {
+        stage.socket.send(frame)?;
+        *wanted.entry(reason.name().into()).or_default() += 1;
+    }
+    let mut counted = wanted.clone();
+    let all = vrrp_tests::wait_until(LONG, "all are counted", || {
+        counted = reasons(&daemon, victim)?;
+        Ok((counted == wanted).then_some(()))
+    });
+    let differ: Vec<_> = counted.iter().filter(|(name, n)| wanted.get(*name) != Some(n)).collect();
+    assert!(all.is_ok(), "{differ:?} and not as in {wanted:?}");
+
+    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
+    for round in 0..400 {
+        let mut frame = [pass(), three(), unicast(), peer()][round % 4].bytes();
+        random.flip(&mut frame[34..]);
+        stage.socket.send(&frame)?;
+    }
+    vrrp_tests::wait_until(LONG, "noise is counted", || {
+        let now: u64 = reasons(&daemon, victim)?.values().sum();
+        Ok((now >= counted.values().sum::<u64>() + 300).then_some(()))
+    })?;
+    assert_eq!(reasons(&daemon, victim)?.get("accepted"), counted.get("accepted"));
+    all_master_once(&daemon, victim)?;
+    for (frame, router) in [pass(), three(), unicast(), peer()].iter().zip(ROUTERS) {
+        stage.socket.send(&frame.bytes())?;
+        daemon.wait_state(victim, router, "BACKUP", LONG)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_fault_is_counted_by_tc() -> Result<()> {
+    every_fault_is_counted("tc")
+}
+
+#[test]
+fn every_fault_is_counted_by_a_packet_socket() -> Result<()> {
+    every_fault_is_counted("raw")
+}
+
+#[test]
+fn every_fault_is_counted_by_generic_xdp() -> Result<()> {
+    every_fault_is_counted("generic")
+}
+
 #[test]
 fn random_octets_change_nothing() -> Result<()> {
     let lab = Lab::new()?;
