@@ -84,3 +84,12 @@ fn they_agree_with_the_program_and_each_other() {
     assert!(one.contains(&format!("\nAmbientCapabilities={capabilities}\n")));
     assert!(one.contains(&format!("\nCapabilityBoundingSet={capabilities}\n")));
 }
+
+/// Before Linux 5.18 nothing else tells the next daemon which addresses a killed one has added.
+#[test]
+fn they_keep_the_record_of_a_daemon_that_was_killed() {
+    for name in ["vrrp-user.service", "vrrp-user@.service"] {
+        let text = fs::read_to_string(dist().join(name)).unwrap();
+        assert!(text.lines().any(|line| line == "RuntimeDirectoryPreserve=restart"), "{name}");
+    }
+}

@@ -34,7 +34,7 @@ use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sa
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
 use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::io::bpf::{self, Error, Kernel, Sizes, Vip};
+use vrrp_user::io::bpf::{self, Error, Kernel, Sizes, Vip, Without};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
 use vrrp_user::wire::family::to_field;
@@ -277,6 +277,9 @@ impl Drop for Pins {
     }
 }
 
+/// With the tc programs that read nothing in place.
+const COPYING: Without = Without { xdp: false, in_place: true, tcx: false };
+
 /// The loaded program with the routers above.
 struct Bench {
     // Before the file system that they are pinned in.
@@ -289,8 +292,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::without(Without::default())
+    }
+
+    /// As on a kernel that lacks something.
+    fn without(without: Without) -> Self {
         let pins = Pins::mount();
-        let mut kernel = Kernel::load(&pins.dir(), SIZES).expect("loads as root");
+        let mut kernel = Kernel::load_without(&pins.dir(), SIZES, without).expect("loads as root");
         for (key, entry) in routers() {
             kernel.set_router(&key, &entry).expect("set_router");
             // Backups that hear everybody.
@@ -345,6 +353,14 @@ impl Bench {
     }
 }
 
+/// Shows frames of every reason to all programs that receive.
+fn all_judge(frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
+    let mut bench = Bench::new();
+    bench.judges(false, &frames);
+    bench.judges(true, &frames);
+    Bench::without(COPYING).judges(true, &frames);
+}
+
 impl Bench {
     /// Attaches as the daemon does where nothing is in the way.
     fn attach(&mut self, ifindex: u32, name: &str) -> Result<CaptureMode, Error> {
@@ -369,13 +385,10 @@ impl Bench {
         self.kernel.program().expect("program").test_run(options).expect("test run");
     }
 
-    /// Shows it frames of every reason: XDP, tc and host give that reason for each of them.
-    fn judges(&mut self, frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
-        for (tc, &reason) in [false, true]
-            .into_iter()
-            .flat_map(|tc| Reason::ALL.iter().map(move |reason| (tc, reason)))
-        {
-            self.tc = tc;
+    /// Shows it frames of every reason: the XDP program or that of tc, and the host, give that reason for each of them.
+    fn judges(&mut self, tc: bool, frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
+        self.tc = tc;
+        for &reason in Reason::ALL {
             for (number, octets) in frames(reason).iter().enumerate() {
                 // Whose a frame to one host is, tc asks the kernel, which shows it here on the loopback interface.
                 if tc && octets[0] & 1 == 0 {
@@ -400,8 +413,9 @@ impl Bench {
 
     /// Shows it all beginnings of a frame that is accepted as a whole.
     fn cuts(&mut self, whole: &[u8]) {
-        // The kernel takes no frame without an Ethernet header.
-        for len in 14..whole.len() {
+        // The kernel takes no frame without an Ethernet header, and for tc none without an IP header (`convert___skb_to_skb`
+        // and what follows it in net/bpf/test_run.c).
+        for len in if self.tc { 54 } else { 14 }..whole.len() {
             let frame = &whole[..len];
             let expected = host(frame);
             assert!(matches!(expected, None | Some(Reason::Truncated)), "{expected:?} at {len}");
@@ -708,7 +722,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
 
 #[test]
 fn every_reason_has_its_packets() {
-    Bench::new().judges(|reason| examples(reason).iter().map(Frame::octets).collect());
+    all_judge(|reason| examples(reason).iter().map(Frame::octets).collect());
 }
 
 #[test]
@@ -861,8 +875,11 @@ fn a_frame_may_end_anywhere() {
             })
             .octets(),
     ];
+    let mut copying = Bench::without(COPYING);
+    copying.tc = true;
     for frame in frames {
         bench.cuts(&frame);
+        copying.cuts(&frame);
     }
 }
 
@@ -1536,10 +1553,7 @@ fn receives_in_the_network_stack_too() {
         for (mode, tcx) in
             [(CaptureMode::Generic, true), (CaptureMode::Tc, true), (CaptureMode::Tc, false)]
         {
-            let mut bench = Bench::new();
-            if !tcx {
-                bench.kernel.forgo_tcx();
-            }
+            let mut bench = Bench::without(Without { tcx: !tcx, ..Without::default() });
             let index = ifindex("bridge");
             assert_eq!(bench.attach_as(index, "bridge", mode).expect("attach"), mode);
             assert_eq!(filters("bridge"), usize::from(mode == CaptureMode::Tc && !tcx));
@@ -1564,18 +1578,14 @@ fn without_xdp_it_is_tc() {
         for name in ["local", "remote"] {
             ip(&format!("link set {name} up"));
         }
-        // As before Linux 6.6, and as before Linux 5.18.
-        for tcx in [true, false] {
-            let mut bench = Bench::new();
-            bench.kernel.forgo_xdp();
-            if !tcx {
-                bench.kernel.forgo_tcx();
-            }
+        // As before Linux 5.18, there also as before Linux 6.6, and with Linux 5.10 in the rights of the unit.
+        for (tcx, in_place) in [(true, false), (false, false), (false, true)] {
+            let mut bench = Bench::without(Without { xdp: true, in_place, tcx: !tcx });
             let index = ifindex("local");
             let facts = Facts { tcx, ..Facts::default() };
             let choice = bench.kernel.attach(index, "local", &plan(None, facts)).expect("attach");
             assert_eq!(choice.mode, CaptureMode::Tc);
-            assert_eq!(choice.why.as_deref(), Some("XDP is refused: not wanted"));
+            assert_eq!(choice.why.as_deref(), Some("XDP is refused: not to be used here"));
             assert_eq!(bpf::xdp_program(index), None);
             receives(&mut bench, "local", "remote");
         }
@@ -1587,23 +1597,21 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
     in_namespace(|| {
         ip("link add local type veth peer name remote");
         let index = ifindex("local");
-        let mut bench = Bench::new();
-        bench.kernel.forgo_tcx();
+        let without = Without { tcx: true, ..Without::default() };
+        let mut bench = Bench::without(without);
         bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
         assert_eq!(filters("local"), 1);
         // Nothing tidies up.
         let Bench { kernel, reader: _, pins, tc: _ } = bench;
         std::mem::forget(kernel);
-        let mut next = Kernel::load(&pins.dir(), SIZES).expect("loads again");
-        next.forgo_tcx();
+        let mut next = Kernel::load_without(&pins.dir(), SIZES, without).expect("loads again");
         // Another mode than that of the dead one, too.
         let native = plan(None, Facts::default());
         assert_eq!(native.modes[0], CaptureMode::Native);
         next.attach(index, "local", &native).expect("attach");
         assert_eq!(filters("local"), 0);
         // One of another instance stays.
-        let mut other = Bench::new();
-        other.kernel.forgo_tcx();
+        let mut other = Bench::without(without);
         other.attach_as(index, "local", CaptureMode::Tc).expect("attach");
         drop(next);
         assert_eq!(filters("local"), 1);
@@ -1791,6 +1799,9 @@ fn root_is_not_needed() {
         assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
         drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::NoPins(_))));
+        let mut kernel = Kernel::load_without(&pins.dir(), sizes, COPYING).expect("loads");
+        assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
+        assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
     });
     let error = with_capabilities(&[CAP_NET_RAW], || Kernel::load(&pins.dir(), sizes).err());
     let error = error.expect("not loaded");
@@ -1806,11 +1817,14 @@ fn root_is_not_needed() {
 #[test]
 fn the_verifier_has_little_work() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
-    let trial = with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], bpf::try_load);
-    for (program, steps) in trial.expect("loads").steps {
-        // A kernel that the table does not have says nothing.
-        let Some(most) = vrrp_tests::most_steps(&release, program) else { continue };
-        assert!(steps <= most, "{program}: {steps} steps on {release}, more than {most}");
+    for without in [Without::default(), COPYING] {
+        let unit = [CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW];
+        let trial = with_capabilities(&unit, || bpf::try_load(without)).expect("loads");
+        for (program, steps) in trial.steps {
+            // A kernel that the table does not have says nothing.
+            let Some(most) = vrrp_tests::most_steps(&release, program) else { continue };
+            assert!(steps <= most, "{program}: {steps} steps on {release}, more than {most}");
+        }
     }
 }
 

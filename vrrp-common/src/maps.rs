@@ -51,8 +51,12 @@ pub const SOURCE_KEY: &str = "SOURCE_KEY";
 pub const XDP_PROGRAM: &str = "vrrp_xdp";
 /// The tc ingress program's name in the object and in `bpftool prog`.
 pub const INGRESS_PROGRAM: &str = "vrrp_ingress";
-/// The tcx egress program's name in the object and in `bpftool prog`.
+/// The one that reads no packet in place.
+pub const COPYING_INGRESS_PROGRAM: &str = "vrrp_copy_in";
+/// The tc egress program's name in the object and in `bpftool prog`.
 pub const EGRESS_PROGRAM: &str = "vrrp_egress";
+/// The one that reads no packet in place.
+pub const COPYING_EGRESS_PROGRAM: &str = "vrrp_copy_out";
 
 /// Entries for each router in the kernel side's own array of what may be reported.
 pub const BUDGETS_PER_ROUTER: u32 = 4;

@@ -8,7 +8,7 @@ use vrrp_common::maps::{CLAIM_WINDOW_NS, Held};
 use vrrp_common::parse::{self, Address, V6};
 use vrrp_common::reason::Reason;
 
-use crate::cursor::{Context, Frame};
+use crate::cursor::{Context, Frame, Headers};
 use crate::maps::{EVENTS, Family, SCRATCH};
 
 /// Octets of an Ethernet address.
@@ -18,8 +18,8 @@ const MAC_LEN: usize = 6;
 ///
 /// On a stack of its own, as all that few frames need: together they would not fit in its 512 octets.
 #[inline(never)]
-pub fn by_arp<C: Context>(ctx: C) -> Option<Reason> {
-    let sender = parse::arp_sender(&Frame::new(ctx))?;
+pub fn by_arp<H: Headers>(ctx: H::Frame) -> Option<Reason> {
+    let sender = parse::arp_sender(&H::of(ctx)?)?;
     // A tagged frame belongs to the VLAN device above.
     if ctx.vlan_beside() != 0 {
         return None;

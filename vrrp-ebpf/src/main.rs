@@ -29,7 +29,7 @@ mod entry {
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
 
-    use crate::cursor::{SkBuff, XdpBuff};
+    use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
     use crate::{maps, reasons, tc_egress, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
@@ -41,7 +41,9 @@ mod entry {
     #[xdp(frags)]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_xdp(ctx: XdpContext) -> u32 {
-        let Some(reason) = xdp_ingress::classify(XdpBuff(ctx.ctx)) else { return XDP_PASS };
+        let Some(reason) = xdp_ingress::classify::<InPlace<_>>(XdpBuff(ctx.ctx)) else {
+            return XDP_PASS;
+        };
         maps::count(reason);
         if reasons::DROPPED.contains(reason) { XDP_DROP } else { XDP_PASS }
     }
@@ -52,7 +54,19 @@ mod entry {
     pub fn vrrp_ingress(ctx: TcContext) -> i32 {
         let frame = SkBuff(ctx.skb.skb);
         frame.pull_headers();
-        let Some(reason) = xdp_ingress::classify(frame) else { return TCX_NEXT };
+        ingress::<InPlace<_>>(frame)
+    }
+
+    /// The same, for a verifier that permits no access to packets in place.
+    #[classifier]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
+    pub fn vrrp_copy_in(ctx: TcContext) -> i32 {
+        ingress::<Copied>(SkBuff(ctx.skb.skb))
+    }
+
+    #[inline(always)]
+    fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
+        let Some(reason) = xdp_ingress::classify::<H>(frame) else { return TCX_NEXT };
         maps::count(reason);
         if reasons::DROPPED.contains(reason) { TCX_DROP } else { TCX_NEXT }
     }
@@ -61,7 +75,15 @@ mod entry {
     #[classifier]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_egress(ctx: TcContext) -> i32 {
-        tc_egress::count_vip(SkBuff(ctx.skb.skb));
+        tc_egress::count_vip::<InPlace<_>>(SkBuff(ctx.skb.skb));
+        TCX_NEXT
+    }
+
+    /// The same, for a verifier that permits no access to packets in place.
+    #[classifier]
+    #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
+    pub fn vrrp_copy_out(ctx: TcContext) -> i32 {
+        tc_egress::count_vip::<Copied>(SkBuff(ctx.skb.skb));
         TCX_NEXT
     }
 

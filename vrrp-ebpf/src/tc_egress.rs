@@ -2,13 +2,13 @@
 
 use vrrp_common::parse::{self, Packet};
 
-use crate::cursor::{Context, Frame, SkBuff};
+use crate::cursor::{Context, Headers, SkBuff};
 use crate::maps::Family;
 
 /// Counts a packet from a virtual address.
 #[inline(always)]
-pub fn count_vip(ctx: SkBuff) {
-    let frame = Frame::new(ctx);
+pub fn count_vip<H: Headers<Frame = SkBuff>>(ctx: SkBuff) {
+    let Some(frame) = H::of(ctx) else { return };
     if let Some(packet) = parse::ipv4(&frame) {
         count(ctx, &packet);
     } else if let Some(packet) = parse::ipv6(&frame) {

@@ -15,7 +15,7 @@ use vrrp_common::report::{
 use vrrp_common::{MAX_VRRP_LEN, VRRP_HEADER_LEN};
 
 use crate::claims;
-use crate::cursor::{Context, DIGESTED, Frame, from_one, unknown};
+use crate::cursor::{Context, DIGESTED, Frame, Headers, from_one, unknown};
 use crate::maps::{
     ALLOWED, BUDGETS, Budget, EVENTS, Family, PAYLOAD_ROOM, PEERS, REFUSAL_BUDGET, REFUSALS,
     ROUTERS, Record, SCRATCH, SLOTS, increment, source_key,
@@ -25,12 +25,12 @@ use crate::{reasons, sample};
 /// The reason, as index, for the verdict on a packet of protocol 112, or on ARP or neighbour discovery for an address of ours; `None` for
 /// any other frame, which passes.
 #[inline(always)]
-pub fn classify<C: Context>(ctx: C) -> Option<u32> {
-    let frame = Frame::new(ctx);
+pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
+    let frame = H::of(ctx)?;
     if let Some(packet) = parse::ipv4(&frame) {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
-            return Some(vrrp::<C, V4>(ctx, packet.offset, vlan));
+            return Some(vrrp::<_, V4>(ctx, packet.offset, vlan));
         }
         count_vip(ctx, vlan, packet.destination);
         return None;
@@ -38,7 +38,7 @@ pub fn classify<C: Context>(ctx: C) -> Option<u32> {
     if let Some(packet) = parse::ipv6(&frame) {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
-            return Some(vrrp::<C, V6>(ctx, packet.offset, vlan));
+            return Some(vrrp::<_, V6>(ctx, packet.offset, vlan));
         }
         count_vip(ctx, vlan, packet.destination);
         if packet.protocol != IPPROTO_ICMPV6 || vlan != [0, 0] {
@@ -46,7 +46,7 @@ pub fn classify<C: Context>(ctx: C) -> Option<u32> {
         }
         return claims::by_ndisc(ctx, packet.offset).map(Reason::index);
     }
-    claims::by_arp(ctx).map(Reason::index)
+    claims::by_arp::<H>(ctx).map(Reason::index)
 }
 
 /// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs.

@@ -276,8 +276,7 @@ impl Lab {
             }
         };
         println!("-- Linux {}, {}", image.version, script.name);
-        let rights = if kernel.unit { "" } else { "RIGHTS=root\n" };
-        let text = format!("{rights}TESTS='{tests}'\n{}", script.text);
+        let text = format!("TESTS='{tests}'\n{}", script.text);
         let console = self.boot(kernel.machine, &image, &text, kvm, script.limit)?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();

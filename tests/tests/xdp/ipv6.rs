@@ -251,7 +251,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
 
 #[test]
 fn every_reason_has_its_packets() {
-    Bench::new().judges(|reason| examples(reason).iter().map(Frame::octets).collect());
+    super::all_judge(|reason| examples(reason).iter().map(Frame::octets).collect());
 }
 
 #[test]

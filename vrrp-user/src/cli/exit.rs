@@ -60,7 +60,8 @@ fn kernel(error: &bpf::Error) -> Exit {
         | bpf::Error::Full { .. }
         | bpf::Error::Watch(_)
         | bpf::Error::NoPins(_)
-        | bpf::Error::Abi { .. } => Exit::Failed,
+        | bpf::Error::Abi { .. }
+        | bpf::Error::Masked => Exit::Failed,
     }
 }
 

@@ -33,11 +33,12 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
-    ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, DAEMON_COUNTERS,
-    EGRESS_PROGRAM, EVENTS, HELD4, HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS,
-    PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES,
-    SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_REFUSED, SLOTS,
-    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
+    ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COPYING_EGRESS_PROGRAM,
+    COPYING_INGRESS_PROGRAM, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4,
+    HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS, PeerKey, REASONS, ROUTERS,
+    RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SLOT_ACK, SLOT_ADVERTS,
+    SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_REFUSED, SLOTS, SOURCE_KEY, Slot, TtlRange,
+    VIPS4, VIPS6, XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter};
@@ -86,6 +87,11 @@ const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
 /// Priority of our filter where there is no tcx: ahead of those that the kernel gives a number to (`TC_H_MAKE(0x80000000U,
 /// 0U)`, net/sched/cls_api.c).
 const FILTER_PRIORITY: u16 = 112;
+
+/// The tc programs, each in the order in which they are tried: what a verifier permits that is asked by a daemon without
+/// CAP_PERFMON differs.
+const INGRESS: [&str; 2] = [INGRESS_PROGRAM, COPYING_INGRESS_PROGRAM];
+const EGRESS: [&str; 2] = [EGRESS_PROGRAM, COPYING_EGRESS_PROGRAM];
 
 /// What does not work without the egress program.
 const NOT_COUNTED: &str = "packets sent from virtual addresses are not counted";
@@ -169,6 +175,9 @@ pub enum Error {
         /// What the system call returned.
         error: io::Error,
     },
+    /// The kernel was not asked.
+    #[error("not to be used here")]
+    Masked,
     /// The interface takes no program in any mode that may be.
     #[error("cannot attach to {ifname}: {why}")]
     Attach {
@@ -240,6 +249,7 @@ impl Error {
             | Self::MountBpffs(_)
             | Self::Forbidden(_)
             | Self::NotWanted
+            | Self::Masked
             | Self::Load(_)
             | Self::Verifier { .. }
             | Self::Program(_) => true,
@@ -355,6 +365,17 @@ pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
 
 fn on_bpffs(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// What of a kernel is not to be used, as if it were an older one that lacks it: for trials of what takes its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// XDP with all that the program needs, as before Linux 5.18.
+    pub xdp: bool,
+    /// Reading packets in place in tc programs, as in Linux 5.10 with the rights of the unit.
+    pub in_place: bool,
+    /// tcx, as before Linux 6.6.
+    pub tcx: bool,
 }
 
 /// How many entries the maps have.
@@ -584,7 +605,16 @@ impl Kernel {
     ///
     /// Each says what to do about it.
     pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
-        let kernel = Self::load_and_pin(pins, sizes);
+        Self::load_without(pins, sizes, Without::default())
+    }
+
+    /// As [`Self::load`], on a kernel that is taken for an older one.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn load_without(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
+        let kernel = Self::load_and_pin(pins, sizes, without);
         if kernel.is_err() {
             // The maps were made and pinned before the kernel refused the program. Nobody else is about to use the
             // directory; what else is in it stays.
@@ -594,7 +624,7 @@ impl Kernel {
         kernel
     }
 
-    fn load_and_pin(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
+    fn load_and_pin(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         remove_pins(pins)?;
@@ -621,7 +651,7 @@ impl Kernel {
         }
         permit_maps();
         let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-        let refused = load_programs(&mut ebpf)?;
+        let refused = load_programs(&mut ebpf, without)?;
         if let Some(error) = &refused.egress {
             log::warn!("{NOT_COUNTED}: {}", chain(error));
         }
@@ -629,8 +659,8 @@ impl Kernel {
             log::warn!("advertisements are received in another way: {}", chain(error));
         }
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
-        let ingress_id = program_id(&ebpf, INGRESS_PROGRAM);
-        let tcx = has_tcx()?;
+        let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
+        let tcx = !without.tcx && has_tcx()?;
         if !tcx && refused.egress.is_none() {
             log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
         }
@@ -720,17 +750,6 @@ impl Kernel {
     /// Whether the kernel attaches tc programs by links, which go with the process.
     pub fn has_tcx(&self) -> bool {
         self.tcx
-    }
-
-    /// Does without the XDP program, as with a kernel before Linux 5.18.
-    pub fn forgo_xdp(&mut self) {
-        self.xdp_refused = Some("not wanted".to_owned());
-    }
-
-    /// Does without tcx, as with a kernel before Linux 6.6.
-    pub fn forgo_tcx(&mut self) {
-        self.tcx = false;
-        self.counts_egress = false;
     }
 
     /// The egress program, for `BPF_PROG_TEST_RUN`.
@@ -1381,11 +1400,17 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
 }
 
 fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
-    classifier(ebpf, EGRESS_PROGRAM)
+    classifier(ebpf, taken(ebpf, EGRESS))
 }
 
 fn ingress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
-    classifier(ebpf, INGRESS_PROGRAM)
+    classifier(ebpf, taken(ebpf, INGRESS))
+}
+
+/// Which of two programs the kernel took, else the first one.
+fn taken(ebpf: &Ebpf, [first, second]: [&'static str; 2]) -> &'static str {
+    let is_loaded = ebpf.program(second).is_some_and(|program| program.fd().is_ok());
+    if is_loaded { second } else { first }
 }
 
 fn classifier<'a>(
@@ -1503,21 +1528,21 @@ pub struct Trial {
     pub steps: Vec<(&'static str, u32)>,
 }
 
-/// Loads the kernel side as [`Kernel::load`] does, without pins, and forgets it at once.
+/// Loads the kernel side as [`Kernel::load_without`] does, without pins, and forgets it at once.
 ///
 /// # Errors
 ///
 /// As [`Kernel::load`].
-pub fn try_load() -> Result<Trial, Error> {
+pub fn try_load(without: Without) -> Result<Trial, Error> {
     permit_maps();
     let mut loader = EbpfLoader::new();
     loader.btf(None);
     let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
-    let refused = load_programs(&mut ebpf)?;
+    let refused = load_programs(&mut ebpf, without)?;
     let text = |error: Option<Error>| error.map(|error| chain(&error));
     let mut compiled = false;
     let mut steps = Vec::new();
-    for name in [XDP_PROGRAM, INGRESS_PROGRAM, EGRESS_PROGRAM] {
+    for name in [XDP_PROGRAM, taken(&ebpf, INGRESS), taken(&ebpf, EGRESS)] {
         // That which was refused has none.
         let Some(Ok(info)) = ebpf.program(name).map(Program::info) else { continue };
         compiled |= info.size_jitted() > 0;
@@ -1541,10 +1566,14 @@ struct Refused {
 
 /// Loads all programs. One of those that receive is enough, and nobody goes without a router for want of a counter.
 /// Before Linux 5.18 XDP lacks the helpers for packets in fragments, and it is tc that receives.
-fn load_programs(ebpf: &mut Ebpf) -> Result<Refused, Error> {
-    let xdp = unless_refused(xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?;
-    let ingress = load_classifier(ebpf, INGRESS_PROGRAM)?;
-    let egress = load_classifier(ebpf, EGRESS_PROGRAM)?;
+fn load_programs(ebpf: &mut Ebpf, without: Without) -> Result<Refused, Error> {
+    let xdp = if without.xdp {
+        Some(Error::Masked)
+    } else {
+        unless_refused(xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?
+    };
+    let ingress = load_classifier(ebpf, INGRESS, without)?;
+    let egress = load_classifier(ebpf, EGRESS, without)?;
     match (xdp, ingress) {
         // Against the last resort.
         (Some(_), Some(error)) => Err(error),
@@ -1552,8 +1581,19 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<Refused, Error> {
     }
 }
 
-fn load_classifier(ebpf: &mut Ebpf, name: &'static str) -> Result<Option<Error>, Error> {
-    unless_refused(classifier(ebpf, name)?.load().map_err(refused(name)))
+/// Loads the first of two programs that the kernel takes.
+fn load_classifier(
+    ebpf: &mut Ebpf,
+    [in_place, copying]: [&'static str; 2],
+    without: Without,
+) -> Result<Option<Error>, Error> {
+    if !without.in_place {
+        match unless_refused(classifier(ebpf, in_place)?.load().map_err(refused(in_place)))? {
+            None => return Ok(None),
+            Some(error) => log::debug!("{}", chain(&error)),
+        }
+    }
+    unless_refused(classifier(ebpf, copying)?.load().map_err(refused(copying)))
 }
 
 /// What the kernel has against a program, unless it is something else that is wrong.

@@ -60,7 +60,6 @@ rights() {
 # directories INSTANCE: what the unit makes before it starts the daemon.
 directories() {
     [ "$RIGHTS" = unit ] || return 0
-    rm -rf "/run/vrrp-user/$1"
     mkdir -p /run/vrrp-user/bpf/vrrp-user /sys/fs/bpf/vrrp-user "/run/vrrp-user/$1"
     chown vrrp:vrrp /sys/fs/bpf/vrrp-user "/run/vrrp-user/$1"
     grep -q /run/vrrp-user/bpf/vrrp-user /proc/mounts ||

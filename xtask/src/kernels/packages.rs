@@ -45,24 +45,21 @@ pub struct Kernel {
     pub name: &'static str,
     /// The machine that it is for.
     pub machine: Machine,
-    /// Whether it takes programs from a daemon with the rights of the unit.
-    pub unit: bool,
     /// The version in the name of the package, as a regular expression; the newest that fits is taken.
     version: &'static str,
 }
 
 /// Those that are tried, by age.
 pub const KERNELS: &[Kernel] = &[
-    Kernel { name: "5.10", machine: Machine::Amd64, unit: false, version: r"5\.10\.[0-9-]*" },
-    Kernel { name: "6.1", machine: Machine::Amd64, unit: true, version: r"6\.1\.[0-9-]*" },
-    Kernel { name: "6.12", machine: Machine::Amd64, unit: true, version: r"6\.12\.[0-9.]*\+deb12" },
+    Kernel { name: "5.10", machine: Machine::Amd64, version: r"5\.10\.[0-9-]*" },
+    Kernel { name: "6.1", machine: Machine::Amd64, version: r"6\.1\.[0-9-]*" },
+    Kernel { name: "6.12", machine: Machine::Amd64, version: r"6\.12\.[0-9.]*\+deb12" },
     Kernel {
         name: "newest",
         machine: Machine::Amd64,
-        unit: true,
         version: r"([7-9]|[1-9][0-9])\.[0-9.]*\+deb[0-9]*",
     },
-    Kernel { name: "arm64", machine: Machine::Arm64, unit: true, version: r"6\.1\.[0-9-]*" },
+    Kernel { name: "arm64", machine: Machine::Arm64, version: r"6\.1\.[0-9-]*" },
 ];
 /// Where they are.
 const SUITES: [&str; 2] = ["bookworm", "bookworm-backports"];

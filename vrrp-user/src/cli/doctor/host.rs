@@ -9,14 +9,14 @@ use vrrp_common::IPPROTO_VRRP;
 use super::{Finding, some};
 use crate::capture::WITHOUT_BPF;
 use crate::control::api::Status;
-use crate::io::bpf::{self, Trial};
+use crate::io::bpf::{self, Trial, Without};
 use crate::io::capability::{CAP_BPF, effective, missing};
 use crate::wire::family::Family;
 
 /// Everything about the host.
 pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-    let loaded = bpf::try_load().map_err(|error| bpf::chain(&error));
+    let loaded = bpf::try_load(Without::default()).map_err(|error| bpf::chain(&error));
     vec![
         kernel(read("/proc/sys/kernel/osrelease").as_deref().map(str::trim)),
         capabilities(read("/proc/self/status").as_deref()),
