@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser, pause};
 
 /// More than any change takes here.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 const ROUTER: &str = "VI_1";
 
 /// Ten advertisements a second: a master is given up after a third of a second.
@@ -102,17 +102,20 @@ fn an_interface_goes_to_another_namespace_and_comes_back() -> Result<()> {
 }
 
 /// Below a device with an XDP program, the kernel takes none any more.
-#[test]
-fn devices_above_and_below_in_any_order() -> Result<()> {
+fn above_and_below(kind: &str) -> Result<()> {
     let lab = Lab::new()?;
     let host = lab.host("a", "10.0.0.1/24")?;
-    let above = ["link", "add", "link", "eth0", "name", "mv0", "type", "macvlan", "mode", "bridge"];
-    host.ip(&above)?;
-    host.ip(&["address", "add", "10.7.0.1/24", "dev", "mv0"])?;
-    host.ip(&["link", "set", "mv0", "up"])?;
+    if !host.has_devices(&[kind])? {
+        return Ok(());
+    }
+    let options: &[&str] = if kind == "vlan" { &["id", "7"] } else { &["mode", "bridge"] };
+    let add = ["link", "add", "link", "eth0", "name", "top0", "type", kind];
+    host.ip(&[&add[..], options].concat())?;
+    host.ip(&["address", "add", "10.7.0.1/24", "dev", "top0"])?;
+    host.ip(&["link", "set", "top0", "up"])?;
     let below = || router("BELOW", "eth0", 100).to_string();
     let above = || {
-        let mut above = router("ABOVE", "mv0", 100);
+        let mut above = router("ABOVE", "top0", 100);
         above.addresses = vec!["10.7.0.100/24".into()];
         above.to_string()
     };
@@ -130,11 +133,22 @@ fn devices_above_and_below_in_any_order() -> Result<()> {
         for interface in status["interfaces"].as_array().unwrap() {
             assert!(interface["capture"].is_string(), "{status}");
         }
-        // What has XDP of its own keeps it, whatever is above.
-        if conf.contains("BELOW") {
-            assert!(host.xdp_program()?.is_some(), "{status}");
+        // What has XDP of its own keeps it, whatever is above, unless that is a VLAN. Without tcx, the device above has
+        // XDP, too, so that it depends on the order.
+        if conf.contains("BELOW") && !daemon.log().contains("the kernel has no tcx") {
+            assert_eq!(host.xdp_program()?.is_some(), kind != "vlan", "{status}");
         }
     }
     daemon.stop()?;
     Ok(())
+}
+
+#[test]
+fn a_macvlan_and_its_device_in_any_order() -> Result<()> {
+    above_and_below("macvlan")
+}
+
+#[test]
+fn a_vlan_and_its_device_in_any_order() -> Result<()> {
+    above_and_below("vlan")
 }

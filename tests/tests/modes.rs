@@ -1,10 +1,11 @@
 //! Ways to capture: each carries the story, and a frame counts for the device that it belongs to.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::process::Command;
 use std::time::Duration;
 
 use vrrp_tests::story::{Kind, Off, Story};
-use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser};
+use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser, run, skip};
 
 /// More than any change takes here, also where a processor is emulated.
 const LONG: Duration = Duration::from_secs(60);
@@ -253,8 +254,53 @@ fn bonds(a: &Host, b: &Host, mode: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two hosts with a bond each: one is master, the other one hears it in a way that is right for a bond, also without
-/// one of the cables, and takes over.
+/// Two hosts on a device of that name: one is master, and the other one hears it, also after `change`, takes over when it
+/// is lost, and gives way again. Returns how the other one captures.
+fn plays(
+    a: &Host,
+    b: &Host,
+    device: &str,
+    change: impl FnOnce() -> Result<()>,
+) -> Result<(String, &'static str)> {
+    let conf = |priority| router("PLAIN", device, priority, 0).to_string();
+    let mut on_a = VrrpUser::start(a, &conf(150))?;
+    on_a.wait_state(a, "PLAIN", "MASTER", LONG)?;
+    let mut on_b = VrrpUser::start(b, &conf(100))?;
+    on_b.wait_state(b, "PLAIN", "BACKUP", LONG)?;
+    hears(&on_b, b)?;
+    change()?;
+    hears(&on_b, b)?;
+    let captures = (capture(&on_b, b, device)?, instead(&on_b));
+    assert_eq!(on_a.state(a, "PLAIN")?, "MASTER");
+    assert!(a.has_address("10.0.0.100")? && !b.has_address("10.0.0.100")?);
+    on_a.kill()?;
+    on_b.wait_state(b, "PLAIN", "MASTER", LONG)?;
+    assert!(b.has_address("10.0.0.100")?);
+    // As the power of the host would.
+    a.ip(&["address", "del", "10.0.0.100/24", "dev", device])?;
+    on_a = VrrpUser::start(a, &conf(150))?;
+    on_a.wait_state(a, "PLAIN", "MASTER", LONG)?;
+    on_b.wait_state(b, "PLAIN", "BACKUP", LONG)?;
+    assert!(a.has_address("10.0.0.100")? && !b.has_address("10.0.0.100")?);
+    on_a.stop()?;
+    on_b.wait_state(b, "PLAIN", "MASTER", LONG)?;
+    on_b.stop()?;
+    Ok(captures)
+}
+
+/// For longer than a master-down interval, a backup hears its master.
+fn hears(daemon: &VrrpUser, host: &Host) -> Result<()> {
+    let heard = || -> Result<u64> {
+        let stats = daemon.router_stats(host, "PLAIN")?;
+        assert_eq!(stats["became_master"], 0, "{stats}");
+        Ok(stats["adverts_received"].as_u64().unwrap_or(0))
+    };
+    let before = heard()?;
+    let what = "five more advertisements";
+    host.lab().wait_until(LONG, what, || Ok((heard()? >= before + 5).then_some(())))
+}
+
+/// Two hosts with a bond each, which lose a cable: the way to hear is one that is right for a bond.
 fn bonded(mode: &str) -> Result<()> {
     let lab = Lab::new()?;
     let (a, b) = two_hosts(&lab)?;
@@ -262,40 +308,42 @@ fn bonded(mode: &str) -> Result<()> {
         return Ok(());
     }
     bonds(&a, &b, mode)?;
-    let conf = |priority| router("PLAIN", "bond0", priority, 0).to_string();
-    let mut on_a = VrrpUser::start(&a, &conf(150))?;
-    on_a.wait_state(&a, "PLAIN", "MASTER", LONG)?;
-    let mut on_b = VrrpUser::start(&b, &conf(100))?;
-    on_b.wait_state(&b, "PLAIN", "BACKUP", LONG)?;
-    for (daemon, host) in [(&on_a, &a), (&on_b, &b)] {
-        assert_eq!(capture(daemon, host, "bond0")?, instead(daemon));
-    }
-    let hears = |daemon: &VrrpUser, host: &Host| -> Result<()> {
-        let heard = || -> Result<u64> {
-            let stats = daemon.router_stats(host, "PLAIN")?;
-            assert_eq!(stats["became_master"], 0);
-            Ok(stats["adverts_received"].as_u64().unwrap_or(0))
-        };
-        let before = heard()?;
-        let what = "five more advertisements";
-        lab.wait_until(LONG, what, || Ok((heard()? >= before + 5).then_some(())))
-    };
-    hears(&on_b, &b)?;
     // Where the other host is at the other end, its port has no carrier then.
-    a.ip(&["link", "set", "port0", "down"])?;
-    hears(&on_b, &b)?;
-    assert_eq!(on_a.state(&a, "PLAIN")?, "MASTER");
-    assert!(a.has_address("10.0.0.100")? && !b.has_address("10.0.0.100")?);
-    on_a.kill()?;
-    on_b.wait_state(&b, "PLAIN", "MASTER", LONG)?;
-    assert!(b.has_address("10.0.0.100")?);
-    on_a = VrrpUser::start(&a, &conf(150))?;
+    let cut = || a.ip(&["link", "set", "port0", "down"]).map(drop);
+    let (captured, instead) = plays(&a, &b, "bond0", cut)?;
+    assert_eq!(captured, instead);
+    Ok(())
+}
+
+/// A bond whose ports go, one after the other, has no carrier then: its routers are in FAULT for that.
+#[test]
+fn a_bond_without_ports_is_down() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !a.has_devices(&["bond"])? {
+        return Ok(());
+    }
+    bonds(&a, &b, "active-backup")?;
+    let mut on_a = VrrpUser::start(&a, &router("PLAIN", "bond0", 150, 0).to_string())?;
     on_a.wait_state(&a, "PLAIN", "MASTER", LONG)?;
+    let mut on_b = VrrpUser::start(&b, &router("PLAIN", "bond0", 100, 0).to_string())?;
     on_b.wait_state(&b, "PLAIN", "BACKUP", LONG)?;
-    assert!(a.has_address("10.0.0.100")? && !b.has_address("10.0.0.100")?);
-    on_a.stop()?;
-    on_b.wait_state(&b, "PLAIN", "MASTER", LONG)?;
+    hears(&on_b, &b)?;
+    b.ip(&["link", "set", "port0", "nomaster"])?;
+    hears(&on_b, &b)?;
+    b.ip(&["link", "set", "port1", "nomaster"])?;
+    on_b.wait_state(&b, "PLAIN", "FAULT", LONG)?;
+    let said = on_b.router(&b, "PLAIN")?["problems"].to_string();
+    assert!(said.contains("interface bond0 is down"), "{said}");
+    for port in ["port0", "port1"] {
+        b.ip(&["link", "set", port, "down"])?;
+        b.ip(&["link", "set", port, "master", "bond0"])?;
+        b.ip(&["link", "set", port, "up"])?;
+    }
+    on_b.wait_state(&b, "PLAIN", "BACKUP", LONG)?;
+    hears(&on_b, &b)?;
     on_b.stop()?;
+    on_a.stop()?;
     Ok(())
 }
 
@@ -365,6 +413,147 @@ fn a_macvlan_on_a_vlan_is_neither() -> Result<()> {
         host.ip(&["link", "set", "mac0", "up"])?;
     }
     apart(&a, &b, "eth0", "mac0")
+}
+
+/// Puts an ipvlan device `ipv0` with an address on a device.
+fn ipvlan(host: &Host, below: &str, mode: &str, address: &str) -> Result<()> {
+    host.ip(&["address", "flush", "dev", below])?;
+    let add = ["link", "add", "link", below, "name", "ipv0", "type", "ipvlan", "mode", mode];
+    host.ip(&add)?;
+    host.ip(&["address", "add", address, "dev", "ipv0"])?;
+    host.ip(&["link", "set", "ipv0", "up"]).map(drop)
+}
+
+#[test]
+fn an_ipvlan_hears() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !a.has_devices(&["ipvlan"])? {
+        return Ok(());
+    }
+    ipvlan(&a, "eth0", "l2", "10.0.0.1/24")?;
+    ipvlan(&b, "eth0", "l2", "10.0.0.2/24")?;
+    let (captured, instead) = plays(&a, &b, "ipv0", || Ok(()))?;
+    assert_eq!(captured, instead);
+    Ok(())
+}
+
+/// Nothing of VRRP gets through there: both hosts would be master.
+#[test]
+fn an_ipvlan_that_routes_is_refused() -> Result<()> {
+    let lab = Lab::new()?;
+    let a = lab.host("a", "10.0.0.1/24")?;
+    if !a.has_devices(&["ipvlan"])? {
+        return Ok(());
+    }
+    for mode in ["l3", "l3s"] {
+        ipvlan(&a, "eth0", mode, "10.0.0.1/24")?;
+        let mut daemon = VrrpUser::start(&a, &router("PLAIN", "ipv0", 100, 0).to_string())?;
+        daemon.wait_state(&a, "PLAIN", "FAULT", LONG)?;
+        let said = daemon.router(&a, "PLAIN")?["problems"].to_string();
+        assert!(said.contains("passes on neither multicast nor ARP"), "{said}");
+        a.ip(&["link", "set", "ipv0", "type", "ipvlan", "mode", "l2"])?;
+        daemon.wait_state(&a, "PLAIN", "MASTER", LONG)?;
+        assert_eq!(daemon.router(&a, "PLAIN")?["problems"].to_string(), "[]");
+        daemon.stop()?;
+        a.ip(&["link", "del", "ipv0"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_ipvlan_on_a_vlan_is_neither() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !a.has_devices(&["vlan", "ipvlan"])? {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        vlan(host, "eth0", 7, number, "802.1Q")?;
+        ipvlan(host, "eth0.7", "l2", &format!("10.7.0.{number}/24"))?;
+    }
+    apart(&a, &b, "eth0", "ipv0")
+}
+
+/// What the cards of a virtual machine have for an Ethernet address that are there for these tests.
+const CARDS: &str = "02:76:72:72:";
+
+/// Gives each of two hosts a card of that driver instead of `eth0`; `false` where there are no two.
+fn cards(a: &Host, b: &Host, driver: &str) -> Result<bool> {
+    let found = || -> Result<Vec<String>> {
+        let devices = std::fs::read_dir("/sys/class/net").map_err(Error::io("list devices"))?;
+        let is_card = |path: &std::path::Path| {
+            let mac = std::fs::read_to_string(path.join("address")).unwrap_or_default();
+            let its = std::fs::read_link(path.join("device/driver")).unwrap_or_default();
+            mac.starts_with(CARDS) && its.ends_with(driver)
+        };
+        let paths = devices.filter_map(|entry| Some(entry.ok()?.path()));
+        let names = paths
+            .filter(|path| is_card(path))
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        Ok(names.collect())
+    };
+    let names = found()?;
+    let [on_a, on_b] = &names[..] else {
+        skip(&format!("there are no two cards for tests with the driver {driver}"));
+        return Ok(false);
+    };
+    for (host, name, number) in [(a, on_a, 1), (b, on_b, 2)] {
+        host.delete_interface()?;
+        let there = host.namespace().name();
+        run(Command::new("ip").args(["link", "set", name, "netns", there, "name", "eth0"]))?;
+        host.ip(&["address", "add", &format!("10.0.0.{number}/24"), "dev", "eth0"])?;
+        host.ip(&["link", "set", "eth0", "up"])?;
+    }
+    Ok(true)
+}
+
+/// Two hosts with such cards, and how they capture.
+fn card(driver: &str, ways: &[&str]) -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !cards(&a, &b, driver)? {
+        return Ok(());
+    }
+    let (captured, _) = plays(&a, &b, "eth0", || Ok(()))?;
+    assert!(ways.contains(&captured.as_str()), "{captured}");
+    Ok(())
+}
+
+/// VLANs on such cards.
+fn card_with_vlan(driver: &str) -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = two_hosts(&lab)?;
+    if !a.has_devices(&["vlan"])? || !cards(&a, &b, driver)? {
+        return Ok(());
+    }
+    for (host, number) in [(&a, 1), (&b, 2)] {
+        vlan(host, "eth0", 7, number, "802.1Q")?;
+    }
+    apart(&a, &b, "eth0", "eth0.7")
+}
+
+#[test]
+fn a_card_virtio_net() -> Result<()> {
+    card("virtio_net", &["native"])
+}
+
+/// It has XDP since Linux 6.6.
+#[test]
+fn a_card_vmxnet3() -> Result<()> {
+    card("vmxnet3", &["native", "generic"])
+}
+
+/// It leaves tags in the frame.
+#[test]
+fn a_vlan_is_not_its_card_virtio_net() -> Result<()> {
+    card_with_vlan("virtio_net")
+}
+
+/// It takes tags off.
+#[test]
+fn a_vlan_is_not_its_card_vmxnet3() -> Result<()> {
+    card_with_vlan("vmxnet3")
 }
 
 /// The story, on a host whose daemon captures in that way.

@@ -4,6 +4,7 @@
 //! Timings in there mean nothing: where KVM does not work, the machine is emulated.
 
 pub mod packages;
+mod table;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use self::packages::{Image, KERNELS, Kernel, Machine, Packages};
+use self::table::Table;
 use crate::cross::Target;
 use crate::test::{self, Tally, supervise};
 use crate::{build, setup};
@@ -57,7 +59,7 @@ const SCRIPTS: &[Script] = &[
         name: "devices",
         text: include_str!("kernels/devices.sh"),
         short: Short::No,
-        tests: &["devices", "modes"],
+        tests: &["devices", "modes", "renamed"],
         limit: Duration::from_secs(40 * 60),
     },
 ];
@@ -67,7 +69,10 @@ const UNIT: &str = include_str!("kernels/unit.sh");
 /// What the guests need of a kernel that is no part of its image.
 const MODULES: [&str; 4] = ["veth", "bridge", "sch_ingress", "cls_bpf"];
 /// What those need in addition that run tests.
-const TEST_MODULES: [&str; 4] = ["8021q", "bonding", "ipvlan", "macvlan"];
+const TEST_MODULES: [&str; 7] =
+    ["8021q", "bonding", "ipvlan", "macvlan", "virtio_pci", "virtio_net", "vmxnet3"];
+/// The network cards that they have: two of each, on a hub of their own.
+const CARDS: [&str; 2] = ["virtio-net-pci", "vmxnet3"];
 /// Programs of this system that a guest has, too; busybox has the rest. Its own shell would prefer its own `ip`.
 const PROGRAMS: [&str; 5] = ["dash", "ip", "nsenter", "ping", "setpriv"];
 /// What those have in addition that run tests.
@@ -125,6 +130,9 @@ pub fn test(names: &[String], set: Set, filter: Option<&str>, daemon: &Path) -> 
             tally += lab.test(kernel, script, tests)?;
         }
     }
+    if !lab.table.is_empty() {
+        println!("== what docs/platforms.md says of each test\n{}", lab.table);
+    }
     Ok(tally)
 }
 
@@ -137,6 +145,8 @@ struct Lab {
     kvm: Option<bool>,
     /// The daemon for this machine.
     daemon: PathBuf,
+    /// What came of the tests that scripts run.
+    table: Table,
     /// What the root of the guests is for, and the tests that it has; `None` until it is made.
     root: Option<(Machine, &'static [&'static str])>,
 }
@@ -144,7 +154,14 @@ struct Lab {
 impl Lab {
     fn new(packages: Packages, daemon: &Path) -> Result<Self> {
         let directory = Directory::new()?;
-        Ok(Self { packages, directory, kvm: None, daemon: daemon.to_owned(), root: None })
+        Ok(Self {
+            packages,
+            directory,
+            kvm: None,
+            daemon: daemon.to_owned(),
+            table: Table::default(),
+            root: None,
+        })
     }
 
     /// Makes the root of the guests of a kind, unless it is there.
@@ -268,7 +285,7 @@ impl Lab {
             Some(kvm) => kvm,
             None => {
                 let up = self
-                    .boot(kernel.machine, &image, "exit 0\n", true, KVM_LIMIT)?
+                    .boot(kernel.machine, false, &image, "exit 0\n", true, KVM_LIMIT)?
                     .contains("GUEST-EXIT 0");
                 println!("-- KVM {}", if up { "works" } else { "does not work here: emulated" });
                 self.kvm = Some(up);
@@ -277,7 +294,8 @@ impl Lab {
         };
         println!("-- Linux {}, {}", image.version, script.name);
         let text = format!("TESTS='{tests}'\n{}", script.text);
-        let console = self.boot(kernel.machine, &image, &text, kvm, script.limit)?;
+        let cards = !script.tests.is_empty();
+        let console = self.boot(kernel.machine, cards, &image, &text, kvm, script.limit)?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();
         for line in &lines {
@@ -292,6 +310,9 @@ impl Lab {
             {
                 tally += steps_of(&image.version, program, steps);
             }
+        }
+        if !script.tests.is_empty() {
+            self.table.add(&image.version, &lines);
         }
         // The firmware says something before, and the kernel after.
         let start = lines.iter().position(|line| line.contains("GUEST-UP ")).unwrap_or(0);
@@ -337,10 +358,11 @@ impl Lab {
         Ok(())
     }
 
-    /// Boots a kernel with a script, and returns what came out of the serial line.
+    /// Boots a kernel with a script, with or without cards, and returns what came out of the serial line.
     fn boot(
         &self,
         machine: Machine,
+        cards: bool,
         image: &Image,
         script: &str,
         kvm: bool,
@@ -370,6 +392,13 @@ impl Lab {
         command.args(["-smp", "2", "-m", "1024"]);
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-nic", "none", "-serial"]);
         command.arg(format!("file:{}", console.display()));
+        for (hub, card) in CARDS.iter().enumerate().filter(|_| cards) {
+            for end in 0..2 {
+                command.arg("-netdev").arg(format!("hubport,id=c{hub}{end},hubid={hub}"));
+                let mac = format!("02:76:72:72:{hub:02x}:{end:02x}");
+                command.arg("-device").arg(format!("{card},netdev=c{hub}{end},mac={mac},romfile="));
+            }
+        }
         command.arg("-kernel").arg(&image.file).arg("-initrd").arg(&initrd);
         // A guest that waits for its processor while it tries its timer would give up (`IO-APIC + timer doesn't work`).
         let timer = if machine == Machine::Amd64 { "no_timer_check" } else { "" };

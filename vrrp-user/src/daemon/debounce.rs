@@ -135,6 +135,7 @@ mod tests {
             mac: Some([2; 6]),
             mtu: 1500,
             aggregate: false,
+            routed: false,
             vlan_of: None,
         }
     }

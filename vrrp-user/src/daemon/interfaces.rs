@@ -31,6 +31,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Made of ports that may each have an Ethernet address of their own ([`Link::aggregate`]).
     pub aggregate: bool,
+    /// Passes on neither multicast nor ARP ([`Link::routed`]).
+    pub routed: bool,
     /// Of a VLAN device, the index of the device below.
     pub vlan_of: Option<u32>,
     /// How advertisements are received on it.
@@ -193,24 +195,26 @@ impl Interfaces {
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { ifindex, name, up, mac, mtu, aggregate, vlan_of } = link.clone();
+        let Link { ifindex, name, up, mac, mtu, aggregate, routed, vlan_of } = link.clone();
         let changed = match self.by_index.get_mut(&ifindex) {
             Some(known) => {
-                let before =
-                    (&known.name, known.up, known.mac, known.mtu, known.aggregate, known.vlan_of);
-                let changed = before != (&name, up, mac, mtu, aggregate, vlan_of);
+                let kind = (known.aggregate, known.routed, known.vlan_of);
+                let before = (&known.name, known.up, known.mac, known.mtu, kind);
+                let changed = before != (&name, up, mac, mtu, (aggregate, routed, vlan_of));
                 known.name = name;
                 known.up = up;
                 known.mac = mac;
                 known.mtu = mtu;
                 known.aggregate = aggregate;
+                known.routed = routed;
                 known.vlan_of = vlan_of;
                 changed
             }
             None => {
                 let capture = Capture::Detached;
+                let own = Vec::new();
                 let interface =
-                    Interface { name, up, mac, mtu, aggregate, vlan_of, capture, own: Vec::new() };
+                    Interface { name, up, mac, mtu, aggregate, routed, vlan_of, capture, own };
                 self.by_index.insert(ifindex, interface);
                 true
             }
@@ -362,6 +366,7 @@ mod tests {
             mac: Some([2; 6]),
             mtu: 1500,
             aggregate: false,
+            routed: false,
             vlan_of: None,
         })
     }
@@ -430,6 +435,7 @@ mod tests {
             mac: Some([2; 6]),
             mtu: 576,
             aggregate: false,
+            routed: false,
             vlan_of: None,
         });
         assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });

@@ -239,6 +239,11 @@ impl Daemon {
         let plan = self.capture_plan(ifindex);
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
+        } else if interface.routed {
+            Capture::Failed(format!(
+                "an ipvlan device in mode l3 or l3s passes on neither multicast nor ARP (`ip link set {name} type ipvlan \
+                 mode l2`)"
+            ))
         } else if !matches!(before, Capture::Attached(_))
             && let Some(shortage) = descriptors::shortage(1)
             && !self.kernel.release_egress(&shortage)

@@ -480,6 +480,7 @@ mod tests {
                 mac: None,
                 mtu: 1500,
                 aggregate: false,
+                routed: false,
                 vlan_of: None,
             })
         };

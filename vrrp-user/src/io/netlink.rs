@@ -24,7 +24,9 @@ use netlink_packet_route::address::{
     self, AddressAttribute, AddressHeader, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
 };
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoIpVlan, InfoKind, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -118,6 +120,9 @@ pub struct Link {
     /// Made of ports that may each have an Ethernet address of their own (bond, team): a frame to one of those is for
     /// this interface.
     pub aggregate: bool,
+    /// An ipvlan device in mode l3 or l3s: it passes on neither multicast nor ARP (`ipvlan_process_outbound`,
+    /// drivers/net/ipvlan/ipvlan_core.c), so that nothing of VRRP gets through.
+    pub routed: bool,
     /// Of a VLAN device, the index of the device below in this network namespace.
     pub vlan_of: Option<u32>,
 }
@@ -652,7 +657,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
     let mut name = None;
     let mut mac = None;
     let mut mtu = u32::MAX;
-    let mut aggregate = false;
+    let (mut aggregate, mut routed) = (false, false);
     let (mut vlan, mut elsewhere, mut below) = (false, false, None);
     for attribute in &message.attributes {
         if let LinkAttribute::IfName(value) = attribute {
@@ -666,6 +671,11 @@ fn link(message: &LinkMessage) -> Option<Link> {
                 let LinkInfo::Kind(kind) = info else { return false };
                 *kind == InfoKind::Bond || matches!(kind, InfoKind::Other(name) if name == "team")
             });
+            routed = infos.iter().any(|info| {
+                let LinkInfo::Data(InfoData::IpVlan(data)) = info else { return false };
+                let modes = [IpVlanMode::L3, IpVlanMode::L3S];
+                modes.iter().any(|mode| data.contains(&InfoIpVlan::Mode(*mode)))
+            });
             vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
         } else if let LinkAttribute::Link(value) = attribute {
             below = Some(*value);
@@ -675,7 +685,8 @@ fn link(message: &LinkMessage) -> Option<Link> {
     }
     let vlan_of = below.filter(|_| vlan && !elsewhere);
     let up = message.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    Some(Link { ifindex: message.header.index, name: name?, up, mac, mtu, aggregate, vlan_of })
+    let ifindex = message.header.index;
+    Some(Link { ifindex, name: name?, up, mac, mtu, aggregate, routed, vlan_of })
 }
 
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
@@ -733,6 +744,7 @@ mod tests {
                 mac: Some([2, 0, 0, 0, 0, 7]),
                 mtu: 1500,
                 aggregate: false,
+                routed: false,
                 vlan_of: None,
             })
         );
@@ -751,6 +763,19 @@ mod tests {
         assert!(!made_as(LinkInfo::Kind(InfoKind::Bridge)));
         // Not what it is a port of.
         assert!(!made_as(LinkInfo::PortKind(InfoPortKind::Bond)));
+    }
+
+    #[test]
+    fn ipvlans_that_pass_no_multicast() {
+        let routed = |mode| {
+            let mut message = link_message(AddressFamily::Unspec, LinkFlags::Up);
+            let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)]);
+            let infos = vec![LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(data)];
+            message.attributes.push(LinkAttribute::LinkInfo(infos));
+            link(&message).unwrap().routed
+        };
+        assert!(routed(IpVlanMode::L3) && routed(IpVlanMode::L3S));
+        assert!(!routed(IpVlanMode::L2));
     }
 
     #[test]
