@@ -749,7 +749,7 @@ fn peers_come_and_go() {
         bench.kernel.allow(0, [10, 1, 0, n].into(), ANY).expect("16 fit");
     }
     let full = bench.kernel.allow(0, [10, 1, 0, room].into(), ANY);
-    assert!(matches!(full, Err(Error::Full { name: "ALLOWED", entries: 8 })), "{full:?}");
+    assert!(matches!(full, Err(Error::Full { name: "ALLOWED", entries: 16 })), "{full:?}");
 }
 
 /// The router that a frame speaks of, if it is ours.
@@ -1564,9 +1564,13 @@ fn receives_in_the_network_stack_too() {
     });
 }
 
-/// How many filters a device has where tcx is missing.
+/// How many filters a device has for what arrives, where tcx is missing.
 fn filters(name: &str) -> usize {
-    let output = Command::new("tc").args(["filter", "show", "dev", name, "ingress"]).output();
+    filters_at(name, "ingress")
+}
+
+fn filters_at(name: &str, way: &str) -> usize {
+    let output = Command::new("tc").args(["filter", "show", "dev", name, way]).output();
     let output = output.expect("tc is installed");
     String::from_utf8_lossy(&output.stdout).matches("direct-action").count()
 }
@@ -1593,6 +1597,46 @@ fn without_xdp_it_is_tc() {
 }
 
 #[test]
+fn what_leaves_is_counted_without_tcx() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        let index = ifindex("local");
+        let octets = answer().octets();
+        for in_place in [false, true] {
+            let mut bench = Bench::without(Without { in_place, tcx: true, ..Without::default() });
+            bench.kernel.add_vip(&Vip::new(index, VIP)).expect("add_vip");
+            bench.attach(index, "local").expect("attach");
+            assert_eq!(on_egress("local"), <[&str; 0]>::default());
+            assert_eq!(filters_at("local", "egress"), 1);
+            // Another way to receive changes nothing.
+            let vlans = plan(None, Facts { vlans_above: true, tcx: false, aggregate: false });
+            bench.kernel.attach(index, "local", &vlans).expect("tc");
+            assert_eq!((filters("local"), filters_at("local", "egress")), (1, 1));
+            send("local", &octets);
+            let (_, counters) = bench.reader.vips().expect("vips")[1];
+            assert_eq!((counters.tx_packets, counters.tx_bytes), (1, octets.len() as u64));
+            bench.kernel.detach(index).expect("detach");
+            assert_eq!((filters("local"), filters_at("local", "egress")), (0, 0));
+        }
+
+        // Where the qdisc is for one direction only, a filter for the other one would be put into that.
+        let tc = |arguments: &str| {
+            let status = Command::new("tc").args(arguments.split(' ')).status().expect("tc");
+            assert!(status.success(), "tc {arguments}");
+        };
+        tc("qdisc del dev local clsact");
+        tc("qdisc add dev local ingress");
+        let mut bench = Bench::without(Without { tcx: true, ..Without::default() });
+        bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
+        assert_eq!(filters("local"), 1);
+        receives(&mut bench, "local", "remote");
+    });
+}
+
+#[test]
 fn what_a_killed_daemon_left_without_tcx_is_removed() {
     in_namespace(|| {
         ip("link add local type veth peer name remote");
@@ -1600,7 +1644,7 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
         let without = Without { tcx: true, ..Without::default() };
         let mut bench = Bench::without(without);
         bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
-        assert_eq!(filters("local"), 1);
+        assert_eq!((filters("local"), filters_at("local", "egress")), (1, 1));
         // Nothing tidies up.
         let Bench { kernel, reader: _, pins, tc: _ } = bench;
         std::mem::forget(kernel);
@@ -1609,7 +1653,7 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
         let native = plan(None, Facts::default());
         assert_eq!(native.modes[0], CaptureMode::Native);
         next.attach(index, "local", &native).expect("attach");
-        assert_eq!(filters("local"), 0);
+        assert_eq!((filters("local"), filters_at("local", "egress")), (0, 1));
         // One of another instance stays.
         let mut other = Bench::without(without);
         other.attach_as(index, "local", CaptureMode::Tc).expect("attach");

@@ -661,8 +661,8 @@ impl Kernel {
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
         let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
         let tcx = !without.tcx && has_tcx()?;
-        if !tcx && refused.egress.is_none() {
-            log::warn!("{NOT_COUNTED}: the kernel has no tcx (Linux 6.6 or later)");
+        if !tcx {
+            log::info!("the kernel has no tcx (Linux 6.6 or later): clsact takes its place");
         }
 
         Ok(Self {
@@ -685,7 +685,7 @@ impl Kernel {
             attachments: 0,
             xdp_id,
             ingress_id,
-            counts_egress: refused.egress.is_none() && tcx,
+            counts_egress: refused.egress.is_none(),
             tcx,
             xdp_refused: refused.xdp.map(|error| brief(&error)),
             tc_refused: refused.ingress.map(|error| brief(&error)),
@@ -775,7 +775,7 @@ impl Kernel {
         }
         let before = before.map(|attached| attached.choice.mode);
         if before.is_none() && !self.tcx && self.without.is_none() {
-            self.remove_left_filter(ifname);
+            self.remove_left_filters(ifname);
         }
         let better = plan.modes.iter().take_while(|mode| before != Some(**mode)).count();
         let (ingress, choice) = match (self.attach_first(ifindex, ifname, plan, better), before) {
@@ -867,25 +867,26 @@ impl Kernel {
         if let Some(why) = &self.tc_refused {
             return Err(format!("tc is refused: {why}"));
         }
-        let handle = self.filter_handle();
+        let options = self.tc_options(ifname).map_err(|error| refused(&error))?;
         let program = loaded(&mut self.ebpf).and_then(ingress).map_err(|error| chain(&error))?;
+        program
+            .attach_with_options(ifname, TcAttachType::Ingress, options)
+            .map_err(|error| refused(&error))
+    }
+
+    /// How tc programs are attached: ahead of others, as one that ends the chain must not hide what it passes. Without tcx
+    /// they take a qdisc, which is added if need be.
+    fn tc_options(&self, ifname: &str) -> Result<TcAttachOptions, tc::TcError> {
         if self.tcx {
-            // Ahead of others: one that ends the chain must not hide what it passes.
-            let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-            return program
-                .attach_with_options(ifname, TcAttachType::Ingress, first)
-                .map_err(|error| refused(&error));
+            return Ok(TcAttachOptions::TcxOrder(LinkOrder::first()));
         }
         match tc::qdisc_add_clsact(ifname) {
             Err(tc::TcError::AlreadyAttached) | Ok(()) => {}
             Err(error) if errno(&error) == Some(libc::EEXIST) => {}
-            Err(error) => return Err(refused(&error)),
+            Err(error) => return Err(error),
         }
-        let options = NlOptions { priority: FILTER_PRIORITY, handle, classid: None };
-        let options = TcAttachOptions::Netlink(options);
-        program
-            .attach_with_options(ifname, TcAttachType::Ingress, options)
-            .map_err(|error| refused(&error))
+        let (priority, handle) = (FILTER_PRIORITY, self.filter_handle());
+        Ok(TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None }))
     }
 
     /// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no
@@ -898,13 +899,14 @@ impl Kernel {
         TcHandle::from(u32::from_ne_bytes([a, b, c, d]) | 1)
     }
 
-    /// Removes the filter that a daemon of this instance left on an interface when it was killed: without tcx, it stays.
-    fn remove_left_filter(&self, ifname: &str) {
+    /// Removes the filters that a daemon of this instance left on an interface when it was killed: without tcx, they stay.
+    fn remove_left_filters(&self, ifname: &str) {
         let handle = self.filter_handle();
-        let ingress = TcAttachType::Ingress;
-        let left = SchedClassifierLink::attached(ifname, ingress, FILTER_PRIORITY, handle, None);
-        if left.is_ok_and(|left| left.detach().is_ok()) {
-            log::info!("{ifname}: removed the tc program of a daemon that was killed");
+        for way in [TcAttachType::Ingress, TcAttachType::Egress] {
+            let left = SchedClassifierLink::attached(ifname, way, FILTER_PRIORITY, handle, None);
+            if left.is_ok_and(|left| left.detach().is_ok()) {
+                log::info!("{ifname}: removed a tc program of a daemon that was killed");
+            }
         }
     }
 
@@ -996,15 +998,23 @@ impl Kernel {
         kept.or_else(|| self.attach_egress(ifname))
     }
 
-    /// Attaches the egress program, ahead of others: one that ends the chain must not hide what it passes.
+    /// Attaches the egress program.
     fn attach_egress(&mut self, ifname: &str) -> Option<SchedClassifierLinkId> {
         if !self.counts_egress {
             return None;
         }
-        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let attached = loaded(&mut self.ebpf).and_then(egress).and_then(|program| {
-            program.attach_with_options(ifname, TcAttachType::Egress, first).map_err(program_error)
-        });
+        let attached = match self.tc_options(ifname) {
+            // There, a filter for what leaves would be one for what arrives (`ingress_tcf_block`, net/sched/sch_ingress.c).
+            Ok(_) if !self.tcx && !netlink::has_clsact(ifname) => {
+                log::warn!("{ifname}: {NOT_COUNTED}: it has the qdisc ingress, and not clsact");
+                return None;
+            }
+            Ok(options) => loaded(&mut self.ebpf).and_then(egress).and_then(|program| {
+                let attached = program.attach_with_options(ifname, TcAttachType::Egress, options);
+                attached.map_err(program_error)
+            }),
+            Err(error) => Err(program_error(error.into())),
+        };
         match attached {
             Ok(link) => Some(link),
             Err(error) => {

@@ -104,3 +104,5 @@ has() { ip -n "$1" -o addr show | grep -q " $2/"; }
 has_not() { ! has "$1" "$2"; }
 # reaches HOST ADDRESS: iputils asks again until it is answered.
 reaches() { in_ "$1" ping -c 1 -w 30 -q "$2" >/dev/null; }
+# sends HOST: whether packets from an address were counted.
+sends() { vrrp-user stats --instance "$1" --json | grep -q '"tx_packets": *[1-9]'; }

@@ -18,6 +18,7 @@ check "the backup hears the master" await b BACKUP
 check "the master has the address" has a $vip
 check "the backup has it not" has_not b $vip
 check "the address answers" reaches client $vip
+check "what it sends is counted" sends a
 stop a KILL
 check "a takeover" await b MASTER
 check "the new master has the address" has b $vip

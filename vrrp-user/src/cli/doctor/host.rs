@@ -129,10 +129,11 @@ fn programs(loaded: Result<&Trial, &String>, without: Option<&str>) -> Finding {
 fn tcx(there: Result<bool, String>) -> Finding {
     match there {
         Ok(true) => Finding::fine("tcx", "there"),
-        Ok(false) => {
-            Finding::warning("tcx", "not there: what is sent from the addresses is not counted")
-                .hint("Linux 6.6 or later")
-        }
+        Ok(false) => Finding::warning(
+            "tcx",
+            "not there: clsact takes its place, and its filters outlive a daemon that is killed",
+        )
+        .hint("Linux 6.6 or later"),
         Err(error) => Finding::skipped("tcx", error),
     }
 }

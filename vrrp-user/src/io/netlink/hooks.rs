@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkXdp};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -238,6 +240,27 @@ pub(in crate::io) fn xdp_programs(link: &LinkMessage) -> impl Iterator<Item = u3
             None
         }
     })
+}
+
+/// Whether the qdisc in front of an interface's queues has filters for both directions, and not only for what arrives.
+/// False where the kernel does not tell.
+pub(in crate::io) fn has_clsact(ifname: &str) -> bool {
+    /// `TC_H_CLSACT` (linux/pkt_sched.h), where `ingress` stands, too.
+    const PARENT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
+    let mut question = TcMessage::default();
+    let Some(ifindex) = if_nametoindex(ifname).ok().and_then(|index| i32::try_from(index).ok())
+    else {
+        return false;
+    };
+    question.header.index = ifindex;
+    question.header.parent = PARENT;
+    let answer = once::ask(RouteNetlinkMessage::GetQueueDiscipline(question));
+    let Some(RouteNetlinkMessage::NewQueueDiscipline(found)) =
+        answer.ok().and_then(|answer| once::read(&answer))
+    else {
+        return false;
+    };
+    found.attributes.iter().any(|one| matches!(one, TcAttribute::Kind(kind) if kind == "clsact"))
 }
 
 #[cfg(test)]

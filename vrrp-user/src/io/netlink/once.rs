@@ -5,7 +5,9 @@ use std::io;
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
-use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{
+    NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
@@ -21,7 +23,9 @@ pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
-    socket.send(&octets(question, NLM_F_REQUEST, 0), 0)?;
+    // Asked for a qdisc, the kernel tells everybody of it, and who asks only if he wants to hear it as well
+    // (`qdisc_get_notify`, net/sched/sch_api.c).
+    socket.send(&octets(question, NLM_F_REQUEST | NLM_F_ECHO, 0), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     Ok(answer)
 }
