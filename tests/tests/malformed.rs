@@ -201,6 +201,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::IpHeader
         | Reason::IpChecksum
         | Reason::Fragment
+        | Reason::ExtensionHeaders
         | Reason::Ttl
         | Reason::UnknownPeer
         | Reason::PeerTtl

@@ -472,16 +472,17 @@ impl Bench {
 /// What the same checks say on the host.
 fn host(frame: &[u8]) -> Option<Reason> {
     match parse::ipv4(&frame) {
-        Some(packet) => host_packet(frame, &packet),
-        None => host_packet(frame, &parse::ipv6(&frame)?),
+        Some(packet) if packet.is_vrrp() => Some(host_packet(frame, &packet)),
+        Some(_) => None,
+        None => Some(match parse::ipv6_vrrp(&frame)? {
+            Ok(packet) => host_packet(frame, &packet),
+            Err(reason) => reason,
+        }),
     }
 }
 
-fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Option<Reason> {
-    if !packet.is_vrrp() {
-        return None;
-    }
-    Some(match parse::advert(&mut frame, packet) {
+fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Reason {
+    match parse::advert(&mut frame, packet) {
         Err(reason) => reason,
         Ok(advert) => {
             let key = advert.key(LOOPBACK);
@@ -490,7 +491,7 @@ fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Option<Reaso
                 Some((_, entry)) => {
                     let reason = parse::check(&mut frame, &advert, &entry);
                     if reason != Reason::Accepted || entry.transport != transport::PEERS {
-                        return Some(reason);
+                        return reason;
                     }
                     let source = advert.source.to_field();
                     let peer = allowed()
@@ -500,7 +501,7 @@ fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Option<Reaso
                 }
             }
         }
-    })
+    }
 }
 
 fn verdict(reason: Option<Reason>) -> Verdict {
@@ -716,7 +717,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
         // By `foreign_arp_for_a_held_address_is_reported`, as it is no advertisement.
         Reason::ArpConflict => vec![],
         // As the names say, or as only IPv6 has it.
-        Reason::NdiscConflict | Reason::FirstAddress => vec![],
+        Reason::NdiscConflict | Reason::FirstAddress | Reason::ExtensionHeaders => vec![],
     }
 }
 
@@ -757,7 +758,7 @@ fn host_key(mut frame: &[u8]) -> Option<RouterKey> {
     let key = match parse::ipv4(&frame) {
         Some(packet) => parse::advert(&mut frame, &packet).ok()?.key(LOOPBACK),
         None => {
-            let packet = parse::ipv6(&frame)?;
+            let packet = parse::ipv6_vrrp(&frame)?.ok()?;
             parse::advert(&mut frame, &packet).ok()?.key(LOOPBACK)
         }
     };
@@ -1715,28 +1716,32 @@ fn what_leaves_is_counted_whoever_has_copies_of_descriptors() {
     });
 }
 
-/// Sends one advertisement from `remote` and waits for the event.
+/// Sends an advertisement of IPv4 from `remote`, and one of IPv6 behind extension headers, and waits for the events.
 fn receives(bench: &mut Bench, local: &str, remote: &str) {
-    let (mut key, entry) = routers()[0];
-    key.ifindex = ifindex(local);
-    bench.kernel.set_router(&key, &entry).expect("set_router");
     let runtime = runtime();
     let _guard = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
-    // A new bridge port may drop frames for a moment: sent again until heard.
-    for _ in 0..20 {
-        send(remote, &Frame::v3(V3, 1).octets());
-        let heard = runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(1), ring.readable()).await
-        });
-        if heard.is_ok() {
-            break;
+    for (number, frame, len) in
+        [(0, Frame::v3(V3, 1).octets(), 12), (6, ipv6::behind_headers(), 24)]
+    {
+        let (mut key, entry) = routers()[number];
+        key.ifindex = ifindex(local);
+        bench.kernel.set_router(&key, &entry).expect("set_router");
+        // A new bridge port may drop frames for a moment: sent again until heard.
+        for _ in 0..20 {
+            send(remote, &frame);
+            let heard = runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(1), ring.readable()).await
+            });
+            if heard.is_ok() {
+                break;
+            }
         }
+        let events = drain(&mut ring);
+        let event = events.iter().find(|(event, _)| event.slot == entry.slot).expect("no event");
+        assert_eq!((event.0.ifindex, event.1.len()), (key.ifindex, len));
+        assert!(bench.kernel.slot(entry.slot).adverts > 0);
     }
-    let events = drain(&mut ring);
-    assert!(!events.is_empty(), "no event");
-    assert_eq!((events[0].0.ifindex, events[0].1.len()), (key.ifindex, 12));
-    assert!(bench.kernel.slot(0).adverts > 0);
 }
 
 /// Sends a frame out of an interface.

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";

@@ -31,9 +31,23 @@ pub const VLAN_ID: u16 = 0x0fff;
 const IPV4_HEADER_LEN: usize = 20;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
 const IPV4_FRAGMENT: u16 = 0x3fff;
-/// Octets of an IPv6 header (RFC 8200 section 3). One with extension headers before the VRRP message is none that we
-/// know: nobody sends it.
+/// Octets of an IPv6 header (RFC 8200 section 3).
 const IPV6_HEADER_LEN: usize = 40;
+/// `Next Header` of hop-by-hop options (RFC 8200 section 4.3).
+pub const HOP_BY_HOP: u8 = 0;
+/// `Next Header` of a fragment header (RFC 8200 section 4.5).
+pub const FRAGMENT: u8 = 44;
+/// `Next Header` of destination options (RFC 8200 section 4.6).
+pub const DESTINATION_OPTIONS: u8 = 60;
+/// Extension headers that are followed up to a VRRP message: as many of these kinds as a sender may put there (RFC 8200
+/// section 4.1). What else there is, routing headers above all, is not followed.
+pub const MAX_EXTENSIONS: usize = 4;
+/// The offset in a fragment header (RFC 8200 section 4.5).
+const IPV6_OFFSET: u16 = 0xfff8;
+/// The "more fragments" flag beside it. Both zero: the packet is whole ("atomic", RFC 6946).
+const MORE_FRAGMENTS: u16 = 1;
+/// [`Packet::extensions`] where nobody knows where the message is: past the end of any packet.
+const NOWHERE: u16 = u16::MAX;
 /// `Next Header` of ICMPv6 (RFC 4443 section 1).
 pub const IPPROTO_ICMPV6: u8 = 58;
 /// What neighbour discovery must come with (RFC 4861 section 7.1).
@@ -70,6 +84,12 @@ pub trait Load {
     #[inline(always)]
     fn load_summed<const N: usize, const AT: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.load_at(offset + AT)
+    }
+
+    /// A number unchanged, of which the verifier of the kernel side knows nothing any more.
+    #[inline(always)]
+    fn forget(&self, number: u32) -> u32 {
+        number
     }
 
     /// Whether the frame is for another host than the one at this Ethernet address, which receives what is for a group
@@ -145,10 +165,21 @@ pub struct Packet<A> {
     pub offset: usize,
     /// IP protocol number; of IPv6 that of the first header behind the fixed one.
     pub protocol: u8,
+    /// Octets of the extension headers that are known to stand before the payload: see [`chain`].
+    pub extensions: u16,
     /// Source address.
     pub source: A,
     /// Destination address.
     pub destination: A,
+}
+
+/// What a chain of IPv6 extension headers leads to, if that has to do with VRRP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// [`Reason::Accepted`] for a message, which is to be checked; or else why it cannot be.
+    pub reason: Reason,
+    /// [`Packet::extensions`].
+    pub extensions: u16,
 }
 
 /// What an IP packet carries.
@@ -367,7 +398,7 @@ impl Address for V4 {
 fn ipv4_packet(header: &[u8; IPV4_HEADER_LEN], offset: usize, vlan: [u16; 2]) -> Packet<V4> {
     let [_, _, _, source, destination]: [u32; 5] = bytemuck::cast(*header);
     let (source, destination) = (source.to_ne_bytes(), destination.to_ne_bytes());
-    Packet { vlan, offset, protocol: header[9], source, destination }
+    Packet { vlan, offset, protocol: header[9], extensions: 0, source, destination }
 }
 
 #[inline(always)]
@@ -375,7 +406,7 @@ fn ipv6_packet(header: &[u8; IPV6_HEADER_LEN], offset: usize, vlan: [u16; 2]) ->
     // As words: one address of many octets would take many of the few registers.
     let [_, s0, s1, d0, d1]: [u64; 5] = bytemuck::cast(*header);
     let (source, destination) = (bytemuck::cast([s0, s1]), bytemuck::cast([d0, d1]));
-    Packet { vlan, offset, protocol: header[6], source, destination }
+    Packet { vlan, offset, protocol: header[6], extensions: 0, source, destination }
 }
 
 impl Address for V6 {
@@ -432,24 +463,91 @@ impl Address for V6 {
         let (offset, len) =
             (packet.offset + IPV6_HEADER_LEN, usize::from(u16::from_be_bytes([l0, l1])));
         ensure(offset + len <= frame.frame_len(), Reason::Truncated)?;
-        Ok(Payload { ttl, offset, len })
+        let extensions = usize::from(packet.extensions);
+        ensure(extensions <= len, Reason::IpHeader)?;
+        Ok(Payload { ttl, offset: offset + extensions, len: len - extensions })
     }
 
     #[inline(always)]
     fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)> {
         let [hop_limit] = frame.load_at(packet.offset + 7)?;
-        Some((hop_limit, packet.offset + IPV6_HEADER_LEN))
+        Some((hop_limit, packet.offset + IPV6_HEADER_LEN + usize::from(packet.extensions)))
     }
 
     #[inline(always)]
     fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent> {
         let [_, _, _, _, l0, l1, _, ttl]: [u8; 8] = frame.load_at(packet.offset)?;
-        let (offset, wire_len) =
-            (packet.offset + IPV6_HEADER_LEN, usize::from(u16::from_be_bytes([l0, l1])));
+        let extensions = usize::from(packet.extensions);
+        let offset = packet.offset + IPV6_HEADER_LEN + extensions;
+        let wire_len = usize::from(u16::from_be_bytes([l0, l1])).saturating_sub(extensions);
         let present =
             frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
         Some(Extent { ttl, offset, wire_len, present })
     }
+}
+
+/// Whether a header of this kind may have a VRRP message behind it.
+#[inline(always)]
+pub fn is_extension(next_header: u8) -> bool {
+    matches!(next_header, HOP_BY_HOP | FRAGMENT | DESTINATION_OPTIONS)
+}
+
+/// Whether and where an IPv6 packet that shows no VRRP at a glance has a VRRP message: behind up to [`MAX_EXTENSIONS`]
+/// hop-by-hop options, destination options and fragment headers, the first of which is of the kind `next_header` and
+/// stands behind the fixed header of a packet at `offset`. `None` for any other packet, and for a chain of headers that
+/// ends early. The stack would look at the options; here only their length counts.
+#[inline(always)]
+pub fn chain(frame: &impl Load, offset: usize, next_header: u8) -> Option<Chain> {
+    if !is_extension(next_header) {
+        return None;
+    }
+    // Kind of the header that comes next, whether the packet is a part, and octets until there: one number without
+    // branches in between, as the verifier would follow each way through the headers before.
+    const PART: u32 = 1 << 8;
+    let mut state = u32::from(next_header);
+    for _ in 0..MAX_EXTENSIONS {
+        state = frame.forget(state);
+        let header = offset + IPV6_HEADER_LEN + (state >> 16) as usize;
+        let [next, len, f0, f1] = frame.load_at(header)?;
+        let fragment = u16::from_be_bytes([f0, f1]);
+        state = if state & 0xff == u32::from(FRAGMENT) {
+            if fragment & IPV6_OFFSET != 0 {
+                // Not the beginning of anything.
+                let found = Chain { reason: Reason::Fragment, extensions: NOWHERE };
+                return (next == IPPROTO_VRRP).then_some(found);
+            }
+            let part = u32::from(fragment & MORE_FRAGMENTS) * PART;
+            (state | part).wrapping_add(8 << 16)
+        } else {
+            state.wrapping_add((u32::from(len) + 1) << 19)
+        };
+        if next == IPPROTO_VRRP {
+            let reason = if state & PART != 0 { Reason::Fragment } else { Reason::Accepted };
+            return Some(Chain { reason, extensions: (state >> 16) as u16 });
+        }
+        // Hop-by-hop options stand nowhere but in the first place (RFC 8200 section 4.1).
+        if next != FRAGMENT && next != DESTINATION_OPTIONS {
+            return None;
+        }
+        state = state & !0xff | u32::from(next);
+    }
+    Some(Chain { reason: Reason::ExtensionHeaders, extensions: NOWHERE })
+}
+
+/// An IPv6 packet with what [`chain`] finds out about it; `None` unless it has to do with VRRP. For callers that follow
+/// headers as they like: the kernel side calls `chain` itself.
+///
+/// # Errors
+///
+/// Why its message cannot be checked.
+pub fn ipv6_vrrp(frame: &impl Load) -> Option<Result<Packet<V6>, Reason>> {
+    let packet = ipv6(frame)?;
+    if packet.is_vrrp() {
+        return Some(Ok(packet));
+    }
+    let Chain { reason, extensions } = chain(frame, packet.offset, packet.protocol)?;
+    let accepted = reason == Reason::Accepted;
+    Some(if accepted { Ok(Packet { extensions, ..packet }) } else { Err(reason) })
 }
 
 /// The sender of an ARP request or reply for IPv4 over Ethernet; `None` for everything else, and for a frame with a
@@ -704,7 +802,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::MULTICAST_V4;
+    use crate::{MULTICAST_V4, MULTICAST_V6};
 
     /// A frame whose end is out of the fast way's reach, as in a multi-buffer XDP frame.
     struct Split<'a> {
@@ -1033,6 +1131,104 @@ mod tests {
         assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
     }
 
+    /// An IPv6 frame for VRID 51 with these extension headers, each with its kind and its octets behind the first one.
+    fn frame_v6(extensions: &[(u8, &[u8])], last: u8) -> Vec<u8> {
+        let mut message = std::vec![0x31, 51, 100, 1, 0, 100, 0, 0];
+        message.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        let mut addresses = std::vec![0; 32];
+        addresses[..2].copy_from_slice(&[0xfe, 0x80]);
+        addresses[15] = 2;
+        addresses[16..].copy_from_slice(&MULTICAST_V6);
+        // Of the message alone, whatever stands before it.
+        let pseudo = [&addresses[..], &[0, 0, 0, 24, 0, 0, 0, 112]].concat();
+        let seed = u64::from((&pseudo[..]).sum(0, 40).expect("whole words"));
+        let sum = complement(&message, seed);
+        message[6..8].copy_from_slice(&sum);
+
+        let mut chain = Vec::new();
+        let kinds = extensions.iter().map(|(kind, _)| *kind).chain([last]);
+        for ((_, octets), next) in extensions.iter().zip(kinds.clone().skip(1)) {
+            chain.push(next);
+            chain.extend(*octets);
+        }
+        let mut frame = std::vec![2; 12];
+        frame.extend(ETHERTYPE_IPV6.to_be_bytes());
+        let len = u8::try_from(chain.len() + message.len()).expect("short");
+        frame.extend([0x60, 0, 0, 0, 0, len, kinds.clone().next().unwrap_or(last), 255]);
+        frame.extend(addresses);
+        frame.extend(chain);
+        frame.extend(message);
+        frame
+    }
+
+    fn receive_v6(mut octets: &[u8]) -> Option<Reason> {
+        let mut entry = RouterEntry { version: 3, ..RouterEntry::default() };
+        entry.destination = MULTICAST_V6;
+        Some(match ipv6_vrrp(&octets)?.and_then(|packet| advert(&mut octets, &packet)) {
+            Ok(advert) => check(&mut octets, &advert, &entry),
+            Err(reason) => reason,
+        })
+    }
+
+    const PADDING: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
+    const WHOLE: &[u8] = &[0, 0, 0, 0, 0, 0, 9];
+    /// The router alert that MLD has, as well.
+    const ALERT: &[u8] = &[0, 5, 2, 0, 0, 1, 0];
+    /// The first part of a packet, and a later one.
+    const FIRST: &[u8] = &[0, 0, 1, 0, 0, 0, 9];
+    const LATER: &[u8] = &[0, 0, 8, 0, 0, 0, 9];
+
+    #[test]
+    fn what_stands_before_the_message_changes_nothing() {
+        let chains: [&[(u8, &[u8])]; 6] = [
+            &[],
+            &[(0, ALERT)],
+            &[(60, PADDING)],
+            &[(44, WHOLE)],
+            &[(0, ALERT), (60, PADDING), (44, WHOLE), (60, PADDING)],
+            &[(44, WHOLE), (44, WHOLE)],
+        ];
+        for chain in chains {
+            let octets = frame_v6(chain, IPPROTO_VRRP);
+            assert_eq!(receive_v6(&octets), Some(Reason::Accepted), "{chain:?}");
+            let mut far = octets.clone();
+            far[14 + 7] = 254;
+            assert_eq!(receive_v6(&far), Some(Reason::Ttl), "{chain:?}");
+            assert_eq!(receive_v6(&frame_v6(chain, 6)), None, "{chain:?}");
+            // Cut anywhere, it is incomplete, or nothing that is known.
+            for len in 0..octets.len() {
+                let reason = receive_v6(&octets[..len]);
+                assert!(matches!(reason, None | Some(Reason::Truncated)), "{chain:?} to {len}");
+            }
+            // It says to be shorter than its headers are.
+            if !chain.is_empty() {
+                let mut short = octets;
+                short[14 + 5] = u8::try_from(8 * chain.len() - 1).expect("short");
+                assert_eq!(receive_v6(&short), Some(Reason::IpHeader), "{chain:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_lead_nowhere_are_told_apart() {
+        let of = |chain: &[(u8, &[u8])]| receive_v6(&frame_v6(chain, IPPROTO_VRRP));
+        for part in [FIRST, LATER, &[0, 0xff, 0xf8, 0, 0, 0, 9]] {
+            assert_eq!(of(&[(44, part)]), Some(Reason::Fragment), "{part:?}");
+            assert_eq!(of(&[(0, ALERT), (44, part)]), Some(Reason::Fragment), "{part:?}");
+        }
+        assert_eq!(of(&[(44, FIRST), (60, PADDING)]), Some(Reason::Fragment));
+        // The rest of something whose beginning is elsewhere.
+        assert_eq!(of(&[(44, LATER), (60, PADDING)]), None);
+        assert_eq!(of(&[(60, PADDING); 5]), Some(Reason::ExtensionHeaders));
+        assert_eq!(of(&[(44, WHOLE); 9]), Some(Reason::ExtensionHeaders));
+        // A routing header, AH, and hop-by-hop options in the wrong place.
+        for kind in [43, 51, 0] {
+            assert_eq!(of(&[(60, PADDING), (kind, PADDING)]), None, "{kind}");
+        }
+        assert_eq!(of(&[(43, PADDING)]), None);
+        assert_eq!(of(&[(51, PADDING)]), None);
+    }
+
     /// An ARP message behind these tags.
     fn arp(tags: &[u16], operation: u16, mac: [u8; 6], address: [u8; 4]) -> Vec<u8> {
         let mut frame = std::vec![0xff; 12];
@@ -1105,6 +1301,28 @@ mod tests {
         #[test]
         fn random_octets_do_no_harm(octets in prop::collection::vec(any::<u8>(), 0..1200)) {
             let _ = receive(&mut &octets[..], &entry(3));
+        }
+
+        #[test]
+        fn random_extension_headers_do_no_harm(
+            kinds in prop::collection::vec(
+                prop::sample::select(std::vec![0u8, 43, 44, 51, 60, 112]),
+                1..8,
+            ),
+            rest in prop::collection::vec(any::<[u8; 6]>(), 8),
+            len in 0u8..4,
+            end in 14usize..400,
+        ) {
+            let octets: Vec<_> = rest.iter().map(|rest| [&[len][..], rest].concat()).collect();
+            let chain: Vec<(u8, &[u8])> =
+                kinds.iter().zip(&octets).map(|(kind, octets)| (*kind, &octets[..])).collect();
+            let whole = frame_v6(&chain, IPPROTO_VRRP);
+            let reason = receive_v6(&whole[..end.min(whole.len())]);
+            // What is accepted was found behind headers that may stand there.
+            if reason == Some(Reason::Accepted) {
+                let mut before = kinds.iter().take_while(|kind| **kind != 112);
+                prop_assert!(before.all(|kind| is_extension(*kind)));
+            }
         }
 
         /// Beyond the EtherType, where random octets rarely come.

@@ -66,6 +66,9 @@ reasons! {
     IpChecksum = "ip_checksum", Pass, "wrong IP header checksum";
     /// A fragment; advertisements are never fragmented, and XDP cannot reassemble.
     Fragment = "fragment", Pass, "fragmented";
+    /// IPv6: more extension headers than are followed ([`crate::parse::MAX_EXTENSIONS`]), and more than make sense. What is
+    /// behind them, nobody knows.
+    ExtensionHeaders = "extension_headers", Pass, "more IPv6 extension headers than are followed";
     /// Multicast: TTL or hop limit is not 255 (RFC 9568 section 7.1).
     Ttl = "ttl", Drop, "TTL is not 255 (sent from another network?)";
     /// Unicast from an address that is none of the peers, of a router that listens to no others
@@ -146,6 +149,7 @@ impl Reason {
             | Self::IpHeader
             | Self::IpChecksum
             | Self::Fragment
+            | Self::ExtensionHeaders
             | Self::Ttl
             | Self::UnknownPeer
             | Self::PeerTtl

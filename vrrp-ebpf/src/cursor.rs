@@ -454,6 +454,11 @@ impl<C: Context> Load for Frame<'_, C> {
     }
 
     #[inline(always)]
+    fn forget(&self, number: u32) -> u32 {
+        unknown(number, self.ctx.ifindex())
+    }
+
+    #[inline(always)]
     fn is_for_other_host(&self, mac: [u8; 6]) -> bool {
         match self.ctx.for_other_host() {
             Some(answer) => answer,

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use vrrp_common::event::{EVENT_HEADER_LEN, NO_SLOT, RxEvent};
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterEntry, Slot, transport};
-use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, V4, V6};
+use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, Packet, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{
     Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, REFUSAL_LIMIT, REFUSAL_WINDOW_NS,
@@ -30,15 +30,25 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     if let Some(packet) = parse::ipv4(&frame) {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
-            return Some(vrrp::<_, V4>(ctx, packet.offset, vlan));
+            return Some(vrrp::<_, V4>(ctx, packet.offset, vlan, AT_ONCE));
         }
         count_vip(ctx, vlan, packet.destination);
         return None;
     }
     if let Some(packet) = parse::ipv6(&frame) {
         let vlan = ctx.vlans(packet.vlan);
-        if packet.is_vrrp() {
-            return Some(vrrp::<_, V6>(ctx, packet.offset, vlan));
+        // No comparison must be one whose outcome the verifier knows by another one or by a constant: before Linux 6.17 that
+        // of a daemon without CAP_PERFMON follows the impossible way as well, and all that comes behind once more.
+        let protocol = unknown(packet.protocol.into(), ctx.ifindex()) as u8;
+        let chain = if packet.is_vrrp() {
+            AT_ONCE
+        } else if parse::is_extension(protocol) {
+            unknown(chain(ctx, packet.offset, packet.protocol), ctx.ifindex())
+        } else {
+            NO_VRRP
+        };
+        if chain != NO_VRRP {
+            return Some(vrrp::<_, V6>(ctx, packet.offset, vlan, unknown(chain, ctx.ifindex())));
         }
         count_vip(ctx, vlan, packet.destination);
         if packet.protocol != IPPROTO_ICMPV6 || vlan != [0, 0] {
@@ -49,25 +59,57 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     claims::by_arp::<H>(ctx).map(Reason::index)
 }
 
-/// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs.
+/// A [`parse::Chain`] in one number: octets, and the reason above them. Of a packet without extension headers:
+const AT_ONCE: u32 = Reason::Accepted.index() << 16;
+/// And of one that has nothing to do with VRRP.
+const NO_VRRP: u32 = u32::MAX;
+
+/// What the extension headers of an IPv6 packet lead to.
+///
+/// Not inlined, for the reason of [`receive`].
+#[inline(never)]
+fn chain<C: Context>(ctx: C, offset: usize, next_header: u8) -> u32 {
+    match parse::chain(&Frame::new(ctx), offset, next_header) {
+        Some(found) => found.reason.index() << 16 | u32::from(found.extensions),
+        None => NO_VRRP,
+    }
+}
+
+/// The verdict on a packet of protocol 112 whose IP header is at `offset`, behind tags with these two VLAN IDs, and with
+/// what `chain` says before the message.
 #[inline(always)]
-fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2]) -> u32 {
+fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2], chain: u32) -> u32 {
     let vlan = bytemuck::cast(vlan);
-    let reason = unknown(receive::<C, A>(ctx, offset, vlan), ctx.ifindex());
+    let (mut reason, extensions) = (chain >> 16, chain as u16);
+    if reason == Reason::Accepted.index() {
+        reason = unknown(receive::<C, A>(ctx, offset, vlan, extensions), ctx.ifindex());
+    }
     if reason != Reason::Accepted.index() {
-        keep::<C, A>(ctx, offset, vlan, reason);
+        keep::<C, A>(ctx, offset, vlan, extensions, reason);
         if reasons::REFUSALS.contains(reason) {
-            refused::<C, A>(ctx, offset, vlan, reason);
+            refused::<C, A>(ctx, offset, vlan, extensions, reason);
         }
     }
     reason
 }
 
+/// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many octets of extension
+/// headers.
+#[inline(always)]
+fn packet<C: Context, A: Family>(
+    frame: &Frame<'_, C>,
+    offset: usize,
+    vlan: u32,
+    extensions: u16,
+) -> Option<Packet<A>> {
+    Some(Packet { extensions, ..A::tagged(frame, offset, bytemuck::cast(vlan))? })
+}
+
 /// Keeps a sample of the packet that [`receive`] did not accept.
 #[inline(never)]
-fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: u32) {
+fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16, reason: u32) {
     let frame = &Frame::new(ctx);
-    if let Some(packet) = &A::tagged(frame, offset, bytemuck::cast(vlan)) {
+    if let Some(packet) = &packet::<C, A>(frame, offset, vlan, extensions) {
         // SAFETY: the helper takes no argument.
         sample::keep(frame, ctx.ifindex(), packet, reason, unsafe { bpf_ktime_get_ns() });
     }
@@ -77,9 +119,9 @@ fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: u32) {
 ///
 /// Not inlined, for the reason of [`receive`].
 #[inline(never)]
-fn refused<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, reason: u32) {
+fn refused<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16, reason: u32) {
     let frame = &Frame::new(ctx);
-    let Some(packet) = A::tagged(frame, offset, bytemuck::cast(vlan)) else { return };
+    let Some(packet) = packet::<C, A>(frame, offset, vlan, extensions) else { return };
     let Some((ttl, message)) = A::message(frame, &packet) else { return };
     let Some(record) = SCRATCH.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's only record; the program runs to its end on one CPU, does not nest, and is done with the packet.
@@ -157,8 +199,8 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
 /// A function that is not inlined, as all that few frames need: it has a part of the 512 octets of stack to itself, which
 /// would not do for all together. So what it is called with are numbers, and it reads the IP header anew.
 #[inline(never)]
-fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32) -> u32 {
-    let packet = &match A::tagged(&Frame::new(ctx), offset, bytemuck::cast(vlan)) {
+fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16) -> u32 {
+    let packet = &match packet::<C, A>(&Frame::new(ctx), offset, vlan, extensions) {
         Some(packet) => packet,
         None => return Reason::Truncated.index(),
     };

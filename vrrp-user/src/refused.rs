@@ -164,6 +164,7 @@ impl Refused {
             | Reason::IpHeader
             | Reason::IpChecksum
             | Reason::Fragment
+            | Reason::ExtensionHeaders
             | Reason::VrrpLength
             | Reason::PacketType
             | Reason::NoAddresses

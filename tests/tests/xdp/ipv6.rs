@@ -25,12 +25,32 @@ const fn link_local(last: u8) -> [u8; 16] {
     [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
 }
 
+/// Hop-by-hop or destination options of that many times eight octets, all padding.
+fn options(kind: u8, units: u8) -> (u8, Vec<u8>) {
+    let mut header = vec![0; usize::from(units) * 8];
+    header[1] = units - 1;
+    (kind, header)
+}
+
+/// A fragment header with that offset, in octets, and "more fragments" as its lowest bit.
+fn part(field: u16) -> (u8, Vec<u8>) {
+    let [high, low] = field.to_be_bytes();
+    (44, vec![0, 0xff, high, low, 0, 0, 0, 9])
+}
+
+/// As many extension headers as are followed.
+fn most() -> Vec<(u8, Vec<u8>)> {
+    vec![options(0, 1), options(60, 2), part(0), options(60, 3)]
+}
+
 /// A packet in parts, each of which a test may spoil.
 #[derive(Clone)]
 struct Frame {
     tags: Vec<(u16, u16)>,
     version: u8,
     payload_len: Option<u16>,
+    /// Headers before the message, each with its kind; the first octet of each is filled in.
+    extensions: Vec<(u8, Vec<u8>)>,
     next_header: u8,
     hop_limit: u8,
     to: [u8; 6],
@@ -50,6 +70,7 @@ impl Frame {
             tags: vec![],
             version: 6,
             payload_len: None,
+            extensions: vec![],
             next_header,
             hop_limit: 255,
             to: [0x33, 0x33, 0, 0, 0, 0x12],
@@ -68,6 +89,11 @@ impl Frame {
         let mut message = vec![0x31, vrid, 100, addresses, 0, 100, 0, 0];
         (0..addresses).for_each(|n| message.extend(link_local(n)));
         Self::new(112, message, 6)
+    }
+
+    /// A version 3 advertisement with one address for [`V3`] behind these headers.
+    fn behind(extensions: Vec<(u8, Vec<u8>)>) -> Self {
+        Self { extensions, ..Self::v3(V3, 1) }
     }
 
     /// A neighbour advertisement or solicitation for an address, with the option that tells where it is.
@@ -110,11 +136,19 @@ impl Frame {
             message[self.sum_at..self.sum_at + 2].copy_from_slice(&sum.to_be_bytes());
         }
 
+        let mut extensions = vec![];
+        let mut next_header = self.next_header;
+        for (kind, header) in self.extensions.iter().rev() {
+            extensions.splice(..0, [&[next_header], &header[1..]].concat());
+            next_header = *kind;
+        }
+        let whole = len + u16::try_from(extensions.len()).expect("short");
         frame.extend([self.version << 4 | 0xc, 0, 0x12, 0x34]);
-        frame.extend(self.payload_len.unwrap_or(len).to_be_bytes());
-        frame.extend([self.next_header, self.hop_limit]);
+        frame.extend(self.payload_len.unwrap_or(whole).to_be_bytes());
+        frame.extend([next_header, self.hop_limit]);
         frame.extend(self.source);
         frame.extend(self.destination);
+        frame.extend(extensions);
         frame.extend(message);
         frame.resize(frame.len() + self.padding, 0xaa);
         frame
@@ -154,11 +188,26 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.to = MAC),
             // More than the addresses take.
             Frame::v3(V3, 1).with(|f| f.message.extend([0; 4])),
+            Frame::behind(vec![options(0, 1)]),
+            Frame::behind(vec![options(60, 1)]),
+            Frame::behind(vec![part(0)]),
+            // The reserved bits.
+            Frame::behind(vec![part(6)]),
+            Frame::behind(vec![options(0, 255)]),
+            Frame::behind(most()),
+            Frame::behind(most()).with(|f| f.tags = vec![(0x8100, 0)]),
+            Frame::behind(most()).with(|f| f.padding = 14),
+            Frame::behind(most()).with(|f| f.message.extend([0; 4])),
+            Frame { extensions: most(), ..Frame::v3(V3, full) },
+            Frame { extensions: most(), ..Frame::v3(V3_VLAN, 1) }
+                .with(|f| f.tags = vec![(0x8100, 7)]),
+            Frame { extensions: most(), destination: LOCAL, ..Frame::v3(V3_UNICAST, 1) },
         ],
         Reason::UnknownVrid => vec![
             Frame::v3(UNKNOWN, 1),
             Frame::v3(0, 1),
             Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 7)]),
+            Frame { extensions: most(), ..Frame::v3(UNKNOWN, 1) },
         ],
         Reason::OtherDestination => vec![
             Frame::v3(V3, 1).with(|f| f.destination = LOCAL),
@@ -184,11 +233,33 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::Truncated => vec![
             Frame::v3(V3, 1).with(|f| f.payload_len = Some(25)),
             Frame::v3(V3, 1).with(|f| f.payload_len = Some(u16::MAX)),
+            Frame::behind(most()).with(|f| f.payload_len = Some(56 + 25)),
         ],
-        Reason::IpHeader => vec![Frame::v3(V3, 1).with(|f| f.version = 4)],
-        Reason::Ttl => {
-            [0, 1, 64, 254].map(|limit| Frame::v3(V3, 1).with(|f| f.hop_limit = limit)).to_vec()
-        }
+        Reason::IpHeader => vec![
+            Frame::v3(V3, 1).with(|f| f.version = 4),
+            Frame::behind(most()).with(|f| f.version = 4),
+            // Headers that are longer than the packet says that it is.
+            Frame::behind(vec![options(0, 2)]).with(|f| f.payload_len = Some(15)),
+            Frame::behind(vec![part(0)]).with(|f| f.payload_len = Some(0)),
+        ],
+        Reason::Fragment => vec![
+            Frame::behind(vec![part(1)]),
+            Frame::behind(vec![part(8)]),
+            Frame::behind(vec![part(9)]),
+            Frame::behind(vec![options(0, 1), part(1), options(60, 1)]),
+            Frame::behind(vec![options(0, 1), part(0xfff8)]),
+        ],
+        Reason::ExtensionHeaders => vec![
+            Frame::behind([most(), vec![options(60, 1)]].concat()),
+            Frame::behind(vec![part(0); 5]),
+            Frame::behind(vec![options(60, 1); 200]),
+        ],
+        Reason::Ttl => [0, 1, 64, 254]
+            .into_iter()
+            .flat_map(|limit| {
+                [Frame::v3(V3, 1), Frame::behind(most())].map(|f| f.with(|f| f.hop_limit = limit))
+            })
+            .collect(),
         Reason::UnknownPeer => vec![
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, link_local(3), 255)),
             // Not only the first octets count.
@@ -205,6 +276,11 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 2).with(|f| f.message[3] = 3),
             Frame::v3(V3, 0).with(|f| f.message.truncate(7)),
             Frame::v3(V3, 0).with(|f| f.message.clear()),
+            Frame::behind(most()).with(|f| f.message.clear()),
+            // A header that ends where the packet does.
+            Frame::behind(vec![options(60, 4)]).with(|f| f.extensions[0].1.truncate(8)),
+            Frame::behind(most()).with(|f| f.message.truncate(7)),
+            Frame::behind(most()).with(|f| f.message[3] = 2),
             Frame::v3(V3, 1).with(|f| f.message.push(0)),
             Frame::v3(V3, full + 1),
             Frame::v3(V3, 1).with(|f| f.message.resize(MAX_VRRP_LEN + 4, 0)),
@@ -218,6 +294,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, full).with(|f| f.sum = Sum::Wrong),
             // Without the pseudo-header it is wrong here.
             Frame::v3(V3, 1).with(|f| f.sum = Sum::Plain),
+            Frame::behind(most()).with(|f| f.sum = Sum::Wrong),
         ],
         Reason::NoAddresses => vec![Frame::v3(V3, 0)],
         Reason::FirstAddress => vec![
@@ -229,12 +306,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.message[5] = 0),
             Frame::v3(V3, 1).with(|f| (f.message[4], f.message[5]) = (0xf0, 0)),
         ],
-        // IPv6 has no checksum of its header, and fragments are headers of their own; there is no version 2.
-        Reason::IpChecksum
-        | Reason::Fragment
-        | Reason::Interval
-        | Reason::AuthType
-        | Reason::AuthData => vec![],
+        // IPv6 has no checksum of its header; there is no version 2.
+        Reason::IpChecksum | Reason::Interval | Reason::AuthType | Reason::AuthData => vec![],
         // Not by a single packet, by the daemon, or not by an advertisement: see there.
         Reason::RingFull
         | Reason::NewsLimited
@@ -259,8 +332,20 @@ fn other_packets_pass_uncounted() {
     let mut bench = Bench::new();
     for frame in [
         Frame::v3(V3, 1).with(|f| f.next_header = 6),
-        // Behind an extension header.
-        Frame::v3(V3, 1).with(|f| f.next_header = 44),
+        // Something else behind headers that are followed.
+        Frame::behind(most()).with(|f| f.next_header = 6),
+        Frame::behind(vec![part(1)]).with(|f| f.next_header = 17),
+        Frame::behind(vec![part(8), options(60, 1)]),
+        // Those that are not, before and behind.
+        Frame::behind(vec![options(43, 1)]),
+        Frame::behind(vec![options(51, 1)]),
+        Frame::behind(vec![options(0, 1), options(43, 1)]),
+        Frame::behind(vec![options(60, 1), options(51, 1)]),
+        // Out of its place.
+        Frame::behind(vec![options(60, 1), options(0, 1)]),
+        // Without an end.
+        Frame::behind(vec![part(0)]).with(|f| f.message = vec![]).with(|f| f.next_header = 60),
+        Frame::behind(vec![options(60, 9), options(60, 1)]).with(|f| f.extensions[0].1.truncate(8)),
         Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]),
         Frame::neighbour(136, VIP, [2, 0, 0, 0, 0, 9]),
     ] {
@@ -270,7 +355,9 @@ fn other_packets_pass_uncounted() {
 
 #[test]
 fn a_frame_may_end_anywhere() {
-    Bench::new().cuts(&Frame::v3(V3, 2).octets());
+    let mut bench = Bench::new();
+    bench.cuts(&Frame::v3(V3, 2).octets());
+    bench.cuts(&Frame::behind(most()).octets());
 }
 
 #[test]
@@ -421,6 +508,11 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 
     bench.kernel.release_interface(LOOPBACK).expect("the interface");
     assert_eq!(reported(&mut bench, &advertised), nothing());
+}
+
+/// An advertisement for [`V3`] with one address behind all headers that may stand before it.
+pub fn behind_headers() -> Vec<u8> {
+    Frame::behind(most()).octets()
 }
 
 /// Advertisements for [`V3`] of priority 50 and 200.

@@ -105,15 +105,16 @@ impl Known for bpf::Kernel {
 /// `None` for what is not of protocol 112.
 fn judge(known: &impl Known, frame: Frame<'_>, ifindex: u32, at: Nanos) -> Option<Judgement> {
     match parse::ipv4(&frame) {
-        Some(packet) => judge_packet(known, frame, &packet, ifindex, at),
-        None => {
-            let packet = parse::ipv6(&frame)?;
-            judge_packet(known, frame, &packet, ifindex, at)
-        }
+        Some(packet) if packet.is_vrrp() => judge_packet(known, frame, &packet, ifindex, at),
+        Some(_) => None,
+        None => match parse::ipv6_vrrp(&frame)? {
+            Ok(packet) => judge_packet(known, frame, &packet, ifindex, at),
+            Err(reason) => Some(Judgement::refused(reason)),
+        },
     }
 }
 
-/// As `receive` of the kernel side.
+/// As `receive` of the kernel side, with a packet of protocol 112.
 fn judge_packet<A: Address>(
     known: &impl Known,
     mut frame: Frame<'_>,
@@ -121,9 +122,6 @@ fn judge_packet<A: Address>(
     ifindex: u32,
     at: Nanos,
 ) -> Option<Judgement> {
-    if !packet.is_vrrp() {
-        return None;
-    }
     let advert = match parse::advert(&mut frame, packet) {
         Ok(advert) => advert,
         Err(reason) => return Some(Judgement::refused(reason)),
@@ -264,6 +262,27 @@ mod tests {
         }
     }
 
+    /// One IPv6 router.
+    struct Six;
+
+    impl Six {
+        fn judged(&self, bytes: &[u8]) -> Option<Judgement> {
+            judge(self, Frame { bytes, for_other_host: false }, 2, Nanos(5))
+        }
+    }
+
+    impl Known for Six {
+        fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+            let destination = vrrp_common::MULTICAST_V6;
+            let entry = RouterEntry { slot: 7, version: 3, destination, ..RouterEntry::default() };
+            (key.vrid == 51).then_some(entry)
+        }
+
+        fn allowed(&self, _: &PeerKey) -> Option<TtlRange> {
+            None
+        }
+    }
+
     fn sum(bytes: &[u8]) -> [u8; 2] {
         let words = bytes.as_chunks::<2>().0.iter();
         let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
@@ -298,6 +317,35 @@ mod tests {
         assert_eq!((event.ktime_ns, event.slot, event.ttl), (5, 7, 255));
         assert_eq!(event.source[..4], [10, 0, 0, 2]);
         assert_eq!(bytes[message].len(), usize::from(event.payload_len));
+    }
+
+    #[test]
+    fn extension_headers_change_nothing() {
+        let message = [0x31, 51, 100, 1, 0, 100, 0, 0];
+        let address = |last| [&[0xfe, 0x80], &[0; 13][..], &[last]].concat();
+        let addresses = [address(2), vrrp_common::MULTICAST_V6.to_vec()].concat();
+        let mut message = [&message[..], &address(100)].concat();
+        let check = sum(&[&addresses[..], &[0, 0, 0, 24, 0, 0, 0, 112], &message].concat());
+        message[6..8].copy_from_slice(&check);
+        let behind = |chain: &[u8], first: u8| {
+            let length = u8::try_from(chain.len() + message.len()).unwrap();
+            let ethernet = [0x33, 0x33, 0, 0, 0, 0x12, 2, 0, 0, 0, 0, 2, 0x86, 0xdd];
+            let ip = [&[0x60, 0, 0, 0, 0, length, first, 255], &addresses[..]].concat();
+            [&ethernet[..], &ip, chain, &message].concat()
+        };
+        let options = [60, 0, 1, 4, 0, 0, 0, 0, 44, 0, 1, 4, 0, 0, 0, 0, 112, 0, 0, 0, 0, 0, 0, 9];
+        for bytes in [behind(&[], 112), behind(&options, 0)] {
+            let judge = Six.judged(&bytes).unwrap();
+            assert_eq!(judge.reason, Reason::Accepted);
+            assert_eq!(bytes[judge.accepted.unwrap().1], message);
+        }
+        let mut part = options;
+        part[19] = 1;
+        let reason = |bytes: &[u8]| Six.judged(bytes).map(|judgement| judgement.reason);
+        assert_eq!(reason(&behind(&part, 0)), Some(Reason::Fragment));
+        let five = [60, 0, 1, 4, 0, 0, 0, 0].repeat(5);
+        assert_eq!(reason(&behind(&five, 0)), Some(Reason::ExtensionHeaders));
+        assert_eq!(reason(&behind(&options[16..], 43)), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use nix::net::if_::{if_nameindex, if_nametoindex};
 use socket2::{Socket, Type};
 
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
 use crate::io::packet_socket::{self, SNAP_LEN, length_of};
 use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
@@ -218,12 +219,13 @@ fn describe(
     packet
 }
 
-/// The socket filter (linux/filter.h): IP protocol 112 of both families, ARP in which the sender speaks of its own
+/// The socket filter (linux/filter.h): IP protocol 112 of both families, in IPv6 also with what may stand before it
+/// ([`vrrp_common::parse::chain`]), as far as two headers tell, ARP in which the sender speaks of its own
 /// address, neighbour advertisements, and neighbour solicitations from no address (more exactly, from one that begins
 /// with four zero octets), with up to one VLAN tag in the packet.
 ///
 /// Each instruction as code, jumps when true and when false, and constant.
-fn filter() -> [(u16, u8, u8, u32); 42] {
+fn filter() -> [(u16, u8, u8, u32); 56] {
     /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
     const WORD: u16 = 0x20;
     const HALF: u16 = 0x28;
@@ -238,17 +240,24 @@ fn filter() -> [(u16, u8, u8, u32); 42] {
     const KEEP: u32 = 0xffff;
 
     let op = |code, jt, jf, k| (code, jt, jf, k);
-    // By the EtherType in the accumulator, with the network header at an offset; nineteen instructions.
+    // By the EtherType in the accumulator, with the network header at an offset; twenty-six instructions.
     let network = |at: u32| {
         [
             op(EQUAL, 2, 0, ETHERTYPE_IPV4.into()),
             op(EQUAL, 3, 0, ETHERTYPE_IPV6.into()),
-            op(EQUAL, 10, 15, ETHERTYPE_ARP.into()),
+            op(EQUAL, 17, 22, ETHERTYPE_ARP.into()),
             op(BYTE, 0, 0, at + 9),
-            op(EQUAL, 12, 13, IPPROTO_VRRP.into()),
+            op(EQUAL, 19, 20, IPPROTO_VRRP.into()),
             op(BYTE, 0, 0, at + 6),
-            op(EQUAL, 10, 0, IPPROTO_VRRP.into()),
-            op(EQUAL, 0, 10, IPPROTO_ICMPV6.into()),
+            op(EQUAL, 17, 0, IPPROTO_VRRP.into()),
+            op(EQUAL, 7, 0, IPPROTO_ICMPV6.into()),
+            op(EQUAL, 2, 0, HOP_BY_HOP.into()),
+            op(EQUAL, 1, 0, FRAGMENT.into()),
+            op(EQUAL, 0, 14, DESTINATION_OPTIONS.into()),
+            op(BYTE, 0, 0, at + 40),
+            op(EQUAL, 11, 0, IPPROTO_VRRP.into()),
+            op(EQUAL, 10, 0, FRAGMENT.into()),
+            op(EQUAL, 9, 10, DESTINATION_OPTIONS.into()),
             op(BYTE, 0, 0, at + 40),
             op(EQUAL, 7, 0, ndisc::ADVERTISEMENT.into()),
             op(EQUAL, 0, 7, ndisc::SOLICITATION.into()),
@@ -262,14 +271,14 @@ fn filter() -> [(u16, u8, u8, u32); 42] {
             op(RETURN, 0, 0, 0),
         ]
     };
-    let mut program = [op(RETURN, 0, 0, 0); 42];
+    let mut program = [op(RETURN, 0, 0, 0); 56];
     program[0] = op(WORD, 0, 0, ETHERTYPE);
     // Over the tests of an untagged packet.
-    program[1] = op(EQUAL, 20, 0, ETHERTYPE_VLAN.into());
-    program[2] = op(EQUAL, 19, 0, ETHERTYPE_QINQ.into());
-    program[3..22].copy_from_slice(&network(0));
-    program[22] = op(HALF, 0, 0, 2);
-    program[23..].copy_from_slice(&network(4));
+    program[1] = op(EQUAL, 27, 0, ETHERTYPE_VLAN.into());
+    program[2] = op(EQUAL, 26, 0, ETHERTYPE_QINQ.into());
+    program[3..29].copy_from_slice(&network(0));
+    program[29] = op(HALF, 0, 0, 2);
+    program[30..].copy_from_slice(&network(4));
     program
 }
 
@@ -292,38 +301,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::io::packet_socket::filtering;
     use crate::wire::dissect;
 
-    /// Runs the filter as the kernel would: what it loads past the end ends it.
+    /// Whether the filter keeps it; `None` when it reads past the end.
     fn keeps(ethertype: u16, data: &[u8]) -> Option<bool> {
-        let program = filter();
-        let (mut at, mut a, mut x) = (0, 0_u32, 0_u32);
-        loop {
-            let (code, jt, jf, k) = program[at];
-            at += 1;
-            let load = |length: usize| {
-                let start = usize::try_from(k).unwrap();
-                let octets = data.get(start..start + length)?;
-                Some(octets.iter().fold(0_u32, |value, octet| value << 8 | u32::from(*octet)))
-            };
-            match code {
-                0x20 if k == 0xffff_f000 => a = ethertype.into(),
-                0x20 => a = load(4)?,
-                0x28 => a = load(2)?,
-                0x30 => a = load(1)?,
-                0x15 => at += usize::from(if a == k { jt } else { jf }),
-                0x1d => at += usize::from(if a == x { jt } else { jf }),
-                0x07 => x = a,
-                0x06 => return Some(k != 0),
-                code => panic!("unknown instruction {code:#x}"),
-            }
-        }
+        filtering::keeps(&filter(), &[(0xffff_f000, ethertype.into())], data)
     }
 
     #[test]
     fn a_tag_moves_the_packet() {
         let mut packet = [0; 40];
-        packet[9] = 112;
+        (packet[6], packet[9]) = (6, 112);
         assert_eq!(keeps(0x0800, &packet), Some(true));
         assert_eq!(keeps(0x86dd, &packet), Some(false));
         packet[6] = 112;
@@ -351,7 +340,8 @@ mod tests {
             ethertype in prop_oneof![Just(0x0800_u16), Just(0x86dd), Just(0x0806), Just(0x8100)],
             inner in prop_oneof![Just(0x0800_u16), Just(0x86dd), Just(0x0806)],
             mut data in proptest::collection::vec(any::<u8>(), 0..100),
-            make in any::<[bool; 3]>(),
+            make in any::<[bool; 4]>(),
+            chain in proptest::array::uniform3(prop::sample::select(vec![112_u8, 0, 44, 60, 6])),
         ) {
             let tagged = ethertype == 0x8100;
             if tagged && data.len() >= 4 {
@@ -373,6 +363,11 @@ mod tests {
                 if kind == 135 {
                     data[at + 8..at + 24].fill(0);
                 }
+            }
+            if make[3] && data.len() >= at + 60 {
+                // Extension headers of eight octets.
+                (data[at + 6], data[at + 40], data[at + 48]) = chain.into();
+                (data[at + 41], data[at + 49]) = (0, 0);
             }
             if dissect::Packet::parse(ethertype, None, &data).is_some() {
                 prop_assert_eq!(keeps(ethertype, &data), Some(true));

@@ -78,3 +78,40 @@ pub fn dropped(socket: &Socket) -> u32 {
 pub const fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }
+
+#[cfg(test)]
+pub mod filtering {
+    //! Socket filters without a socket.
+
+    /// Whether a filter keeps a packet about which the kernel knows this, by the address at which the filter asks for it.
+    /// What it reads past the end ends it: `None`.
+    pub fn keeps(
+        program: &[(u16, u8, u8, u32)],
+        ancillary: &[(u32, u32)],
+        data: &[u8],
+    ) -> Option<bool> {
+        let (mut at, mut a, mut x) = (0, 0_u32, 0_u32);
+        loop {
+            let (code, jt, jf, k) = program[at];
+            at += 1;
+            let load = |length: usize| {
+                let start = usize::try_from(k).unwrap();
+                let octets = data.get(start..start + length)?;
+                Some(octets.iter().fold(0_u32, |value, octet| value << 8 | u32::from(*octet)))
+            };
+            let known = ancillary.iter().find(|(address, _)| *address == k);
+            match (code, known) {
+                (0x20, Some((_, value))) => a = *value,
+                (0x20, None) => a = load(4)?,
+                (0x28, _) => a = load(2)?,
+                (0x30, _) => a = load(1)?,
+                (0x15, _) => at += usize::from(if a == k { jt } else { jf }),
+                (0x1d, _) => at += usize::from(if a == x { jt } else { jf }),
+                (0x45, _) => at += usize::from(if a & k != 0 { jt } else { jf }),
+                (0x07, _) => x = a,
+                (0x06, _) => return Some(k != 0),
+                (code, _) => panic!("unknown instruction {code:#x}"),
+            }
+        }
+    }
+}

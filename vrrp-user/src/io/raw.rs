@@ -10,6 +10,7 @@ use socket2::{Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vrrp_common::IPPROTO_VRRP;
+use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
 use crate::engine::time::Nanos;
 use crate::io::packet_socket::{self, SNAP_LEN, length_of};
@@ -146,10 +147,11 @@ fn stamp(message: &libc::msghdr) -> Option<i64> {
 
 /// The socket filter (linux/filter.h): IP protocol 112 of both families, but what leaves and what has a tag with a VLAN
 /// ID, which belongs to the VLAN device. The kernel has taken the outermost tag out of the frame in any case
-/// (`skb_vlan_untag`).
+/// (`skb_vlan_untag`). Of IPv6 also what has such an extension header first as may stand before it
+/// ([`vrrp_common::parse::chain`]), and then it or another one: neither fragments of other traffic nor MLD.
 ///
 /// Each instruction as code, jumps when true and when false, and constant.
-fn filter() -> [(u16, u8, u8, u32); 13] {
+fn filter() -> [(u16, u8, u8, u32); 20] {
     /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_H`, `BPF_B`.
     const WORD: u16 = 0x20;
     const HALF: u16 = 0x28;
@@ -163,16 +165,23 @@ fn filter() -> [(u16, u8, u8, u32); 13] {
     const VLAN_TAG: u32 = 0xffff_f02c;
     [
         (WORD, 0, 0, PACKET_TYPE),
-        (EQUAL, 10, 0, u32::from(libc::PACKET_OUTGOING)),
+        (EQUAL, 17, 0, u32::from(libc::PACKET_OUTGOING)),
         (WORD, 0, 0, VLAN_TAG),
-        (ANY, 8, 0, 0x0fff),
+        (ANY, 15, 0, 0x0fff),
         (HALF, 0, 0, 12),
         (EQUAL, 1, 0, u32::from(ETHERTYPE_IPV4)),
-        (EQUAL, 2, 5, u32::from(ETHERTYPE_IPV6)),
+        (EQUAL, 2, 12, u32::from(ETHERTYPE_IPV6)),
         (BYTE, 0, 0, 14 + 9),
-        (EQUAL, 2, 3, u32::from(IPPROTO_VRRP)),
+        (EQUAL, 9, 10, u32::from(IPPROTO_VRRP)),
         (BYTE, 0, 0, 14 + 6),
-        (EQUAL, 0, 1, u32::from(IPPROTO_VRRP)),
+        (EQUAL, 7, 0, u32::from(IPPROTO_VRRP)),
+        (EQUAL, 2, 0, u32::from(HOP_BY_HOP)),
+        (EQUAL, 1, 0, u32::from(FRAGMENT)),
+        (EQUAL, 0, 5, u32::from(DESTINATION_OPTIONS)),
+        (BYTE, 0, 0, 14 + 40),
+        (EQUAL, 2, 0, u32::from(IPPROTO_VRRP)),
+        (EQUAL, 1, 0, u32::from(FRAGMENT)),
+        (EQUAL, 0, 1, u32::from(DESTINATION_OPTIONS)),
         (RETURN, 0, 0, 0xffff),
         (RETURN, 0, 0, 0),
     ]
@@ -180,7 +189,11 @@ fn filter() -> [(u16, u8, u8, u32); 13] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use vrrp_common::parse;
+
     use super::*;
+    use crate::io::packet_socket::filtering;
 
     #[test]
     fn stamps_count_as_far_as_they_can_be_true() {
@@ -193,5 +206,48 @@ mod tests {
         assert_eq!(at(Some(2_000 * SECOND)), 100);
         assert_eq!(at(Some(i64::MIN)), 90);
         assert_eq!(at(None), 100);
+    }
+
+    /// Of a packet of this kind with such a tag beside it.
+    fn keeps(kind: u8, tag: u16, frame: &[u8]) -> bool {
+        let ancillary = [(0xffff_f004, kind.into()), (0xffff_f02c, tag.into())];
+        filtering::keeps(&filter(), &ancillary, frame) == Some(true)
+    }
+
+    #[test]
+    fn nothing_but_vrrp_wakes_the_daemon() {
+        let mut frame = [0; 90];
+        let mut is_kept = |ethertype: u16, chain: [u8; 2]| {
+            frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+            (frame[20], frame[23], frame[54]) = (chain[0], chain[0], chain[1]);
+            assert!(!keeps(libc::PACKET_OUTGOING, 0, &frame));
+            assert!(!keeps(0, 7, &frame));
+            assert_eq!(keeps(0, 0x8000, &frame), keeps(0, 0, &frame));
+            keeps(0, 0, &frame)
+        };
+        assert!(is_kept(0x0800, [112, 0]) && is_kept(0x86dd, [112, 0]));
+        assert!(!is_kept(0x0806, [112, 0]) && !is_kept(0x0800, [60, 112]));
+        for first in [0, 44, 60] {
+            assert!(is_kept(0x86dd, [first, 112]), "{first}");
+            // MLD, and parts of datagrams.
+            assert!(!is_kept(0x86dd, [first, 58]) && !is_kept(0x86dd, [first, 17]), "{first}");
+        }
+        assert!(!is_kept(0x86dd, [43, 112]) && !is_kept(0x86dd, [51, 112]));
+    }
+
+    proptest! {
+        /// What the checks would look at is not filtered out.
+        #[test]
+        fn the_filter_keeps_what_is_checked(
+            mut data in proptest::collection::vec(any::<u8>(), 63..100),
+            chain in proptest::array::uniform3(prop::sample::select(vec![112_u8, 0, 44, 60, 6])),
+        ) {
+            data[12..14].copy_from_slice(&[0x86, 0xdd]);
+            (data[20], data[54], data[62]) = chain.into();
+            data[55] = 0;
+            if parse::ipv6_vrrp(&&data[..]).is_some() {
+                prop_assert!(keeps(0, 0, &data));
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vrrp_common::parse::Address as _;
+use vrrp_common::parse::{self, Address as _};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
 use vrrp_common::{IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
@@ -151,7 +151,7 @@ impl Packet {
     pub fn of_sample(sample: &Sample) -> Self {
         let address = |field| from_field(sample.family, field);
         let present = usize::from(sample.payload_len).min(sample.payload.len());
-        let vrrp = vrrp(
+        let mut vrrp = vrrp(
             address(sample.source),
             address(sample.destination),
             sample.ttl,
@@ -159,6 +159,10 @@ impl Packet {
             &sample.payload[..present],
             Vec::new(),
         );
+        if sample.wire_len == 0 {
+            // Its message may just be out of sight: what was wrong is what it was refused for.
+            vrrp.problems.retain(|problem| *problem != Reason::VrrpLength);
+        }
         let vlan = sample.vlan.into_iter().filter(|id| *id != 0).collect();
         Self { vlan, content: Content::Vrrp(vrrp) }
     }
@@ -208,15 +212,22 @@ fn in_ipv4(packet: &[u8]) -> Option<Vrrp> {
 
 fn in_ipv6(packet: &[u8]) -> Option<Vrrp> {
     let header = packet.first_chunk::<IPV6_HEADER_LEN>()?;
-    if header[6] != IPPROTO_VRRP {
-        return None;
-    }
     let mut problems = Vec::new();
-    if header[0] >> 4 != 6 {
+    let mut extensions = 0;
+    if header[6] != IPPROTO_VRRP {
+        let chain = parse::chain(&packet, 0, header[6])?;
+        extensions = usize::from(chain.extensions);
+        if chain.reason != Reason::Accepted {
+            problems.push(chain.reason);
+        }
+    }
+    let payload_len = usize::from(u16::from_be_bytes(array(header, 4)));
+    // Nothing is left of it where nobody knows where the message is.
+    let length = payload_len.saturating_sub(extensions);
+    if header[0] >> 4 != 6 || (extensions > payload_len && problems.is_empty()) {
         problems.push(Reason::IpHeader);
     }
-    let length = usize::from(u16::from_be_bytes(array(header, 4)));
-    let present = &packet[IPV6_HEADER_LEN..];
+    let present = packet.get(IPV6_HEADER_LEN + extensions..).unwrap_or_default();
     let present = &present[..present.len().min(length)];
     if present.len() < length {
         problems.push(Reason::Truncated);
@@ -281,7 +292,8 @@ fn message(
     problems: &mut Vec<Reason>,
 ) -> Option<Message> {
     let Some((header, rest)) = present.split_first_chunk::<VRRP_HEADER_LEN>() else {
-        if length < VRRP_HEADER_LEN {
+        let unseen = [Reason::Fragment, Reason::ExtensionHeaders];
+        if length < VRRP_HEADER_LEN && !problems.iter().any(|problem| unseen.contains(problem)) {
             problems.push(Reason::VrrpLength);
         }
         return None;
@@ -485,6 +497,24 @@ mod tests {
         packet[63] ^= 1;
         let Content::Vrrp(vrrp) = read(&packet) else { panic!("ARP") };
         assert_eq!(vrrp.problems, [Reason::Checksum]);
+        packet[63] ^= 1;
+
+        // Behind destination options and a fragment header.
+        packet.splice(40..40, [44, 0, 1, 4, 0, 0, 0, 0, 112, 0, 0, 0, 0, 0, 0, 9]);
+        (packet[5], packet[6]) = (40, 60);
+        let Content::Vrrp(vrrp) = read(&packet) else { panic!("ARP") };
+        assert_eq!((vrrp.problems, vrrp.length), (vec![], 24));
+        assert_eq!(vrrp.message.unwrap().addresses, [IpAddr::V6(vip)]);
+        for (field, there) in [(1, true), (8, false)] {
+            packet[51] = field;
+            let Content::Vrrp(vrrp) = read(&packet) else { panic!("ARP") };
+            assert_eq!(vrrp.problems, [Reason::Fragment]);
+            assert_eq!(vrrp.message.is_some(), there);
+        }
+        packet[51] = 0;
+        packet.splice(40..40, [60, 0, 1, 4, 0, 0, 0, 0].repeat(4));
+        let Content::Vrrp(vrrp) = read(&packet) else { panic!("ARP") };
+        assert_eq!((vrrp.problems, vrrp.message), (vec![Reason::ExtensionHeaders], None));
     }
 
     #[test]
