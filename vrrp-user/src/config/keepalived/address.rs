@@ -162,7 +162,11 @@ impl Parser<'_> {
             return true;
         }
         match text::broadcast(&value.value, v4, prefix) {
-            Some(broadcast) => address.broadcast = Some(broadcast.into()),
+            // 0.0.0.0 is none.
+            Some(broadcast) => {
+                address.broadcast =
+                    Some(broadcast.into()).filter(|ip: &IpAddr| !ip.is_unspecified());
+            }
             None if matches!(value.value.as_str(), "+" | "-") => {
                 let message = format!("/{prefix} leaves no room for a broadcast address");
                 self.warning(value.at, message, "");

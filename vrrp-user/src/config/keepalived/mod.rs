@@ -68,6 +68,11 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
         any_instance |= keyword == "vrrp_instance";
     }
     let on_purpose = any_known && !any_instance && !parser.unfinished;
+    if parser.unfinished && options.running.is_some() {
+        // What is missing may be other routers.
+        let at = parser.lines.last();
+        parser.error(at, "the file ends inside a block, perhaps because it was cut off", "add `}`");
+    }
     let missed = std::mem::take(&mut parser.lines.missed);
     // What a pattern does not match may come later. While routers run, it is what has been lost.
     let lost = missed.file || (options.running > Some(0) && !missed.empty.is_empty());

@@ -273,6 +273,10 @@ impl<'a> Preprocessor<'a> {
             }
         }
         if let Some((pattern, strictness)) = include::directive(&line.text, self.include_check) {
+            if line.text.contains('"') {
+                let message = "keepalived takes quotes as part of the name, and does not find it";
+                self.report.warning(line.at, message, "write it without quotes");
+            }
             self.include(pattern, strictness, line.at);
             return None;
         }

@@ -643,7 +643,7 @@ fn intervals() {
 #[test]
 fn includes_are_relative_to_their_file() {
     let loaded = load_files(&[
-        ("k.conf", "global_defs {\n include common/*.inc\n}\ninclude \"conf.d/*.conf\"\n"),
+        ("k.conf", "global_defs {\n include common/*.inc\n}\ninclude conf.d/*.conf\n"),
         ("common/a.inc", "vrrp_version 3\n"),
         ("conf.d/1.conf", "vrrp_instance A {\n include sub/body\n virtual_router_id 1\n}\n"),
         (
@@ -1108,6 +1108,46 @@ fn values_that_are_missing() {
     accept(&file("weight"));
     accept(&process("process p\nweight"));
     accept(&format!("vrrp_sync_group {{\n}}\n{}", with("")));
+}
+
+/// At a start it is a warning, as in keepalived; while routers run, it could remove some of them.
+#[test]
+fn a_file_that_was_cut_off_is_no_reload() {
+    let whole = with("");
+    let load = |running| {
+        let other = whole.replace("_instance A", "_instance B").replace("_id 1", "_id 2");
+        let other = other.replace(".0.1", ".0.2");
+        let text = format!("{whole}{}", other.trim_end().trim_end_matches('}'));
+        load_files_with(&[("k.conf", text.as_str())], &Options { running, ..options() })
+    };
+    assert!(load(None).is_ok());
+    let error = load(Some(2)).unwrap_err();
+    let said = brief(error.diagnostics());
+    assert!(
+        said.iter().any(|said| said.contains("error: the file ends inside a block")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn includes_in_quotes() {
+    let files = [("k.conf", "include \"a.conf\"\n"), ("a.conf", &*with(""))];
+    let loaded = load_files(&files).unwrap();
+    assert_eq!(loaded.config.routers.len(), 1);
+    let said = brief(&loaded.diagnostics);
+    assert_eq!(
+        said,
+        ["1:1: warning: keepalived takes quotes as part of the name, and does not find it"]
+    );
+}
+
+#[test]
+fn numbers_with_a_sign() {
+    let router = quiet(&with(
+        "virtual_routes {\n 10.1.0.0/16 via 10.0.0.9 metric +138\n}\n virtual_rules {\n from 10.0.0.5 table 7 priority +5\n}",
+    ));
+    assert_eq!(router.extras.routes[0].to_string(), "10.1.0.0/16 via 10.0.0.9 metric 138");
+    assert_eq!(router.extras.rules[0].to_string(), "from 10.0.0.5 table 7 preference 5");
 }
 
 /// Where keepalived takes the first one only.

@@ -122,6 +122,7 @@ impl<'a> Words<'a> {
 
 /// A number as strtoul(3) reads it with base 0.
 pub(super) fn number(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => (hex, 16),
         None if text.len() > 1 && text.starts_with('0') => (text, 8),
