@@ -129,6 +129,16 @@ fn a_script_that_cannot_run_counts_for_nothing() -> Result<()> {
     daemon.wait_state(&host, "VI_51", "FAULT", LONG)?;
     let problem = daemon.router(&host, "VI_51")?["problems"].to_string();
     assert!(!problem.contains("disabled"), "{problem}");
+    // One that is gone while it is tracked: nothing changes.
+    fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    daemon.wait_state(&host, "VI_51", "MASTER", LONG)?;
+    fs::remove_file(&script).unwrap();
+    lab.wait_until(LONG, "the warning", || {
+        let said = daemon.log().contains("what it found before counts until it runs again");
+        Ok(said.then_some(()))
+    })?;
+    assert_eq!(daemon.status(&host)?["scripts"][0]["health"], "up");
+    assert_eq!(daemon.router(&host, "VI_51")?["state"], "MASTER");
     Ok(())
 }
 

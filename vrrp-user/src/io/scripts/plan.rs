@@ -66,6 +66,8 @@ pub(super) struct Check {
     pub(super) script: Option<Arc<Script>>,
     /// Why it cannot run, where that counts for nothing.
     pub(super) disabled: Option<Arc<str>>,
+    /// Whether a run that could not be started says nothing, instead of counting as failure.
+    pub(super) keeps_result: bool,
     pub(super) interval: Nanos,
     pub(super) timeout: Duration,
     pub(super) rise: u32,
@@ -171,6 +173,7 @@ impl Plan {
             };
             self.checks.push(Check {
                 name: script.name.as_str().into(),
+                keeps_result: program.is_some() && config.notify.disable_unusable,
                 script: program,
                 disabled,
                 interval: script.interval,

@@ -58,6 +58,8 @@ struct Checked {
     plan: plan::Check,
     judge: Judge,
     rhythm: Rhythm,
+    /// The last run could not be started, and that said nothing.
+    lost: bool,
 }
 
 impl Checked {
@@ -307,7 +309,12 @@ impl Runner {
             return;
         }
         let Some(check) = self.checks.get_mut(name) else { return };
-        let news = check.judge.result(end.is_success());
+        let lost = check.plan.keeps_result && matches!(end, Ended::NotStarted(_));
+        if lost && !check.lost {
+            log::warn!("script {name}: {end}; what it found before counts until it runs again");
+        }
+        check.lost = lost;
+        let news = if lost { None } else { check.judge.result(end.is_success()) };
         self.board.ended(name, end.clone(), check.judge.health(), timer::now());
         if let Some(health) = news {
             log::info!("script {name}: {end}");
@@ -363,12 +370,14 @@ impl Runner {
                 Some(known) if known.plan.script == plan.script => Checked {
                     judge: known.judge.with(plan.rise, plan.fall),
                     rhythm: if known.plan.interval == plan.interval { known.rhythm } else { fresh },
+                    lost: known.lost,
                     plan,
                 },
                 // What the old one found out says nothing about the new one.
                 Some(_) | None => Checked {
                     judge: Judge::new(plan.rise, plan.fall, plan.init_fail),
                     rhythm: fresh,
+                    lost: false,
                     plan,
                 },
             };
