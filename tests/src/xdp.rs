@@ -221,6 +221,20 @@ impl Host {
         fs::remove_file(&path).map_err(Error::io(format!("remove {path:?}")))
     }
 
+    /// Attaches such a program by a link, for as long as the descriptor lives. Nobody is told when it goes.
+    pub fn link_foreign_xdp(&self) -> Result<OwnedFd> {
+        let link = || {
+            let target_ifindex =
+                nix::net::if_::if_nametoindex("eth0").map_err(Error::errno("eth0"))?;
+            let program = load_empty_program(EmptyProgram::Xdp, "foreign")?;
+            let attach_type = EmptyProgram::Xdp.attach_type();
+            let prog_fd = number(&program);
+            let mut create = Create { prog_fd, target_ifindex, attach_type, ..Create::default() };
+            bpf(BPF_LINK_CREATE, &mut create).map(owned).map_err(Error::io("attach to XDP"))
+        };
+        self.namespace().enter(link)?
+    }
+
     /// Detaches the XDP program from `eth0`, whose link is somebody else's.
     pub fn detach_xdp(&self) -> Result<()> {
         let link = self.xdp_link()?;

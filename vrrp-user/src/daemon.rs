@@ -35,6 +35,7 @@ mod routes;
 mod send;
 mod send_failures;
 mod service;
+mod settling;
 mod signals;
 mod start;
 mod status;
@@ -68,6 +69,7 @@ use self::router::Router;
 use self::routes::Belongings;
 use self::send::Unannounced;
 use self::service::{Counts, Service};
+use self::settling::Settling;
 use self::signals::SignalKind;
 pub use self::start::{Error, Options, run};
 use self::tracking::Tracking;
@@ -170,6 +172,7 @@ struct Daemon {
     interfaces: Interfaces,
     capture: capture::Settings,
     hearing: Hearing,
+    settling: Settling,
     pin_watch: PinWatch,
     raw: Raw,
     addresses: Addresses,
@@ -241,6 +244,7 @@ impl Daemon {
                 self.watch.next(),
                 self.log_limit.next(),
                 self.delays.next(),
+                self.settling.next(),
                 self.service.next(),
                 self.reloads.next(),
             ];
@@ -400,6 +404,9 @@ impl Daemon {
     }
 
     fn timers(&mut self, now: Nanos) {
+        if self.settling.next().is_some_and(|at| at <= now) {
+            self.settling_due(now);
+        }
         if self.engine.master_down_due(now) {
             self.refresh_last_seen();
             self.doubt_silence(now);
@@ -435,6 +442,7 @@ impl Daemon {
         self.retry_addresses();
         self.retry_extras();
         self.retry_sending();
+        self.retry_better(timer::now());
         for ifindex in self.interfaces.indices() {
             if self.interfaces.get(ifindex).is_some_and(|i| matches!(i.capture, Capture::Failed(_)))
             {

@@ -137,6 +137,8 @@ mod tests {
             aggregate: false,
             routed: false,
             vlan_of: None,
+            enabled: up,
+            xdp: false,
         }
     }
 

@@ -4,11 +4,11 @@
 //! master. So no silence is believed before the kernel has said that our program is there; and what does not wait for
 //! that is looked at now and then, on occasions on which the daemon is awake anyway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::interfaces::Capture;
 use super::restore::{Fights, When};
-use super::{Counter, Daemon};
+use super::{Counter, Daemon, RETRY};
 use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
@@ -25,6 +25,10 @@ const FRESH: Nanos = Nanos::from_millis(200);
 const ROUND: Nanos = Nanos::from_secs(1);
 /// So many of them at a time.
 const PER_ROUND: usize = 16;
+/// How often a better way to capture is tried where XDP was taken: from this on, each time half as often.
+const TRY_AGAIN: Nanos = Nanos::from_secs(10);
+/// No more seldom than this.
+const TRY_RARELY: Nanos = Nanos::from_secs(600);
 
 /// What is known of the interfaces of which the kernel was asked.
 #[derive(Default)]
@@ -38,6 +42,44 @@ pub struct Hearing {
     masters: bool,
     /// Who takes programs away.
     pub fights: Fights<u32>,
+    /// Interfaces where that goes on, and when the program is attached again.
+    not_before: BTreeMap<u32, Nanos>,
+    /// Where XDP was taken.
+    better: Better,
+}
+
+/// When a better way to capture is tried again on interfaces where XDP was taken by another program.
+#[derive(Default)]
+struct Better {
+    /// When the next try may be, and how long after it the one after that.
+    tries: BTreeMap<u32, (Nanos, Nanos)>,
+    /// Those where XDP seems to be free, and the next try may not be yet.
+    wanted: BTreeSet<u32>,
+}
+
+impl Better {
+    /// Whether it may be tried now, and if so, no more for a while.
+    fn may(&mut self, ifindex: u32, now: Nanos) -> bool {
+        let (at, pause) = self.tries.entry(ifindex).or_insert((now, TRY_AGAIN));
+        if now < *at {
+            self.wanted.insert(ifindex);
+            return false;
+        }
+        *at = now + *pause;
+        *pause = pause.times(2).min(TRY_RARELY);
+        self.wanted.remove(&ifindex);
+        true
+    }
+
+    /// Whether it may be tried now.
+    fn is_due(&self, ifindex: u32, now: Nanos) -> bool {
+        self.tries.get(&ifindex).is_none_or(|(at, _)| now >= *at)
+    }
+
+    fn forget(&mut self, ifindex: u32) {
+        self.tries.remove(&ifindex);
+        self.wanted.remove(&ifindex);
+    }
 }
 
 #[derive(Default)]
@@ -97,6 +139,23 @@ impl Hearing {
     pub fn forget(&mut self, ifindex: u32) {
         self.questions.remove(&ifindex);
     }
+
+    /// An interface is gone.
+    pub fn gone(&mut self, ifindex: u32) {
+        self.forget(ifindex);
+        self.fights.forget(&ifindex);
+        self.not_before.remove(&ifindex);
+        self.better.forget(ifindex);
+    }
+
+    /// Whether a program may be attached to an interface: not at once where somebody else keeps removing it.
+    pub fn may_attach(&mut self, ifindex: u32, now: Nanos) -> bool {
+        let waits = self.not_before.get(&ifindex).is_some_and(|at| now < *at);
+        if !waits {
+            self.not_before.remove(&ifindex);
+        }
+        !waits
+    }
 }
 
 impl Daemon {
@@ -106,6 +165,10 @@ impl Daemon {
         let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(now) {
             let Some(ifindex) = self.router(id).ifindex() else { continue };
+            if let Some(until) = self.settling.until(ifindex) {
+                self.engine.postpone_master_down(now, id, until);
+                continue;
+            }
             let Some(hook) = self.kernel.hook(ifindex) else { continue };
             match self.hearing.silence(ifindex, id, now) {
                 Silence::Believed => {}
@@ -149,8 +212,33 @@ impl Daemon {
             Some(last) if hooks.len() == most => last.ifindex + 1,
             Some(_) | None => 0,
         };
+        let Self { kernel, hearing, .. } = self;
+        let free = kernel.displaced().filter(|hook| hearing.better.is_due(hook.ifindex, now));
+        let hooks: Vec<Hook> = free.take(most).chain(hooks).collect();
         if !hooks.is_empty() {
             self.netlink.look(Look { hooks, answer: false });
+        }
+    }
+
+    /// XDP seems to be free on an interface: takes it, if it was wanted there and that was not tried too often.
+    pub(super) fn xdp_is_free(&mut self, now: Nanos, ifindex: u32) {
+        if self.kernel.displaced_on(ifindex).is_none() {
+            return self.hearing.better.forget(ifindex);
+        }
+        if !self.hearing.better.may(ifindex, now) {
+            return self.retry_soon();
+        }
+        let before = self.interfaces.get(ifindex).map(|interface| interface.capture.clone());
+        self.attach_anew(ifindex);
+        if self.interfaces.get(ifindex).map(|interface| &interface.capture) != before.as_ref() {
+            self.evaluate_on(ifindex);
+        }
+    }
+
+    /// Tries what could not be tried when XDP became free.
+    pub(super) fn retry_better(&mut self, now: Nanos) {
+        for ifindex in self.hearing.better.wanted.clone() {
+            self.xdp_is_free(now, ifindex);
         }
     }
 
@@ -168,6 +256,9 @@ impl Daemon {
                     }
                 }
                 HookState::Lost(other) if current => self.capture_lost(now, ifindex, other),
+                HookState::Lost(None) if self.kernel.displaced_on(ifindex) == Some(hook) => {
+                    self.xdp_is_free(now, ifindex);
+                }
                 // If it is gone, that is reported as well. Whoever waits for an answer does so for a bounded time.
                 HookState::Intact | HookState::Lost(_) | HookState::Gone | HookState::Unknown => {}
             }
@@ -188,6 +279,9 @@ impl Daemon {
             When::Now => {
                 let plan = self.capture_plan(ifindex);
                 let attached = self.kernel.attach_again(ifindex, &name, &plan);
+                if let Ok(choice) = &attached {
+                    self.settle(now, ifindex, choice.mode);
+                }
                 match &attached {
                     Ok(choice) if choice.mode == CaptureMode::Raw => {
                         log::warn!(
@@ -209,6 +303,7 @@ impl Daemon {
                 })
             }
             When::Later { news } => {
+                self.hearing.not_before.insert(ifindex, now + RETRY);
                 if let Err(error) = self.kernel.detach(ifindex) {
                     log::debug!("{name}: {}", bpf::chain(&error));
                 }
@@ -248,7 +343,8 @@ impl Daemon {
 
     /// What is wrong with a router's interface, and what to do.
     pub(super) fn link_problems(&self, id: RouterId) -> Vec<String> {
-        self.router(id).link_problem().into_iter().chain(self.hearing_problem(id)).collect()
+        let problems = [self.router(id).link_problem(), self.hearing_problem(id), self.settles(id)];
+        problems.into_iter().flatten().collect()
     }
 
     /// What is wrong with the hearing of a router's interface, and what that means for the router.
@@ -294,6 +390,36 @@ mod tests {
         let again = Silence::Doubted { until: at(330), ask: true };
         assert_eq!(hearing.silence(7, first, at(230)), again);
         assert_eq!(hearing.intact(7, at(231)), [(first, at(330))]);
+    }
+
+    #[test]
+    fn what_is_better_is_tried_more_and_more_seldom() {
+        let mut better = Better::default();
+        let (mut tries, mut last) = (0, Nanos::ZERO);
+        for now in (0..7200).map(Nanos::from_secs) {
+            let due = better.is_due(7, now);
+            assert_eq!(better.may(7, now), due);
+            assert_eq!(better.wanted.contains(&7), !due);
+            if due {
+                (tries, last) = (tries + 1, now);
+            }
+        }
+        assert!((7..20).contains(&tries), "{tries}, {last}");
+        assert!(better.may(8, Nanos::ZERO));
+        better.forget(7);
+        assert!(better.is_due(7, last) && better.wanted.is_empty());
+    }
+
+    #[test]
+    fn a_fight_is_not_gone_on_with_at_once() {
+        let mut hearing = Hearing::default();
+        assert!(hearing.may_attach(7, at(0)));
+        hearing.not_before.insert(7, at(0) + RETRY);
+        assert!(!hearing.may_attach(7, at(4_999)) && hearing.may_attach(8, at(0)));
+        assert!(hearing.may_attach(7, at(5_000)) && hearing.may_attach(7, at(0)));
+        hearing.not_before.insert(7, at(0) + RETRY);
+        hearing.gone(7);
+        assert!(hearing.may_attach(7, at(0)));
     }
 
     #[test]

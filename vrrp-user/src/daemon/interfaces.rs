@@ -195,7 +195,7 @@ impl Interfaces {
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { ifindex, name, up, mac, mtu, aggregate, routed, vlan_of } = link.clone();
+        let Link { ifindex, name, up, mac, mtu, aggregate, routed, vlan_of, .. } = link.clone();
         let changed = match self.by_index.get_mut(&ifindex) {
             Some(known) => {
                 let kind = (known.aggregate, known.routed, known.vlan_of);
@@ -368,6 +368,8 @@ mod tests {
             aggregate: false,
             routed: false,
             vlan_of: None,
+            enabled: up,
+            xdp: false,
         })
     }
 
@@ -437,6 +439,8 @@ mod tests {
             aggregate: false,
             routed: false,
             vlan_of: None,
+            enabled: false,
+            xdp: false,
         });
         assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });
         assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });

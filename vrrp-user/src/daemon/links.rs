@@ -1,5 +1,6 @@
 //! Interfaces, and what they mean for the routers on them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use vrrp_common::maps::capture;
@@ -7,8 +8,10 @@ use vrrp_common::maps::capture;
 use super::addresses::Place;
 use super::interfaces::{Capture, Change, Interface};
 use super::router::RouterLink;
+use super::settling::{self, Counts};
 use super::{Counter, Daemon};
-use crate::capture::{self as modes, CaptureMode, Plan};
+use crate::capture::{self as modes, CaptureMode, Choice, Plan};
+use crate::engine::time::Nanos;
 use crate::engine::types::{FaultCause, Link, RouterId, State};
 use crate::io::bpf::{self, Kernel, Vip};
 use crate::io::netlink::{self, InterfaceAddress, Report};
@@ -26,6 +29,7 @@ impl Daemon {
         let links = links.into_iter().map(netlink::Event::Link);
         let (mut changed, mut announce) = (Vec::new(), Vec::new());
         for link in links {
+            let link = self.settled(&link);
             let link = self.debounced(&link);
             announce.extend(self.to_announce_on(&link));
             changed.push(self.interfaces.apply(&link));
@@ -86,8 +90,72 @@ impl Daemon {
     }
 
     pub(super) fn changed(&mut self, event: &netlink::Event) {
-        let event = self.debounced(event);
+        let event = self.settled(event);
+        let event = self.debounced(&event);
         self.changed_now(&event);
+    }
+
+    /// What counts at the moment of what the kernel reports, where we may have caused it.
+    fn settled<'a>(&mut self, event: &'a netlink::Event) -> Cow<'a, netlink::Event> {
+        let netlink::Event::Link(link) = event else { return Cow::Borrowed(event) };
+        let (now, ifindex) = (timer::now(), link.ifindex);
+        let counted = self.interfaces.get(ifindex).is_some_and(|known| known.up);
+        let until = self.settling.until(ifindex);
+        match self.settling.reported(now, link, counted) {
+            Counts::AsReported => Cow::Borrowed(event),
+            Counts::AsUp { new } => {
+                if new {
+                    log::warn!(
+                        "{}: its link went down when the program was attached, as some drivers do; it counts as up, and no \
+                         router there takes over, for {} at most",
+                        link.name,
+                        settling::PATIENCE
+                    );
+                }
+                Cow::Owned(netlink::Event::Link(netlink::Link { up: true, ..link.clone() }))
+            }
+            Counts::Back => {
+                log::info!("{}: its link is up again", link.name);
+                for id in self.ids() {
+                    if self.router(id).ifindex() == Some(ifindex) {
+                        if let Some(until) = until {
+                            self.engine.resume_master_down(now, id, until);
+                        }
+                        self.engine.handle_deaf(now, id);
+                    }
+                }
+                // Whatever was said meanwhile has not arrived.
+                self.announce_on(ifindex);
+                Cow::Borrowed(event)
+            }
+        }
+    }
+
+    /// A program was attached to an interface: its link may go down for that.
+    pub(super) fn settle(&mut self, now: Nanos, ifindex: u32, mode: CaptureMode) {
+        let up = self.interfaces.get(ifindex).is_some_and(|interface| interface.up);
+        if mode == CaptureMode::Native && up {
+            self.settling.attached(now, ifindex);
+        }
+    }
+
+    /// Links that have not come back in time are down.
+    pub(super) fn settling_due(&mut self, now: Nanos) {
+        while let Some(link) = self.settling.due(now) {
+            log::error!("{}: its link has not come back since the program was attached", link.name);
+            self.changed(&netlink::Event::Link(link));
+        }
+    }
+
+    /// That a router's link is waited for.
+    pub(super) fn settles(&self, id: RouterId) -> Option<String> {
+        let router = self.router(id);
+        let left = self.settling.until(router.ifindex()?)? - timer::now();
+        Some(format!(
+            "the link of {} went down when the program was attached, as some drivers do; for another {left} it is waited \
+             for (`capture = \"tc\"` avoids that)",
+            router.interface
+        ))
     }
 
     /// As [`Self::changed`], but whatever changes counts at once.
@@ -124,8 +192,8 @@ impl Daemon {
                 self.addresses.interface_gone(ifindex);
                 self.delays.interface_gone(ifindex);
                 self.unannounced.forget(ifindex);
-                self.hearing.forget(ifindex);
-                self.hearing.fights.forget(&ifindex);
+                self.hearing.gone(ifindex);
+                self.settling.forget(ifindex);
                 self.evaluate_on(ifindex);
                 self.track_interfaces(Some(ifindex));
             }
@@ -146,6 +214,9 @@ impl Daemon {
         // Where a VLAN device has left, or gone.
         if let Some(ifindex) = below {
             self.attach_again(ifindex);
+        }
+        if let netlink::Event::Link(netlink::Link { ifindex, xdp: false, .. }) = event {
+            self.xdp_is_free(timer::now(), *ifindex);
         }
     }
 
@@ -230,12 +301,29 @@ impl Daemon {
 
     /// Attaches to an interface in the best mode that it takes, if routers need it and that is not done.
     pub(super) fn attach(&mut self, ifindex: u32) {
+        self.attach_by(ifindex, Kernel::attach);
+    }
+
+    /// Attaches to an interface in the best mode that it takes now.
+    pub(super) fn attach_anew(&mut self, ifindex: u32) {
+        self.attach_by(ifindex, Kernel::attach_anew);
+    }
+
+    fn attach_by(
+        &mut self,
+        ifindex: u32,
+        how: fn(&mut Kernel, u32, &str, &Plan) -> Result<Choice, bpf::Error>,
+    ) {
         let Some(interface) = self.interfaces.get(ifindex) else { return };
         let name = interface.name.clone();
         if !self.needs(&name) {
             return;
         }
         let before = interface.capture.clone();
+        let now = timer::now();
+        if matches!(before, Capture::Failed(_)) && !self.hearing.may_attach(ifindex, now) {
+            return self.retry_soon();
+        }
         let plan = self.capture_plan(ifindex);
         let capture = if interface.mac.is_none() {
             Capture::Failed("not an Ethernet interface".to_owned())
@@ -250,7 +338,7 @@ impl Daemon {
         {
             Capture::Failed(shortage)
         } else {
-            match self.kernel.attach(ifindex, &name, &plan) {
+            match how(&mut self.kernel, ifindex, &name, &plan) {
                 Ok(choice) => match self.listen_raw(choice.mode) {
                     Ok(()) => Capture::Attached(choice),
                     Err(why) => Capture::Failed(why),
@@ -261,6 +349,7 @@ impl Daemon {
         if let Capture::Attached(choice) = &capture
             && capture != before
         {
+            self.settle(now, ifindex, choice.mode);
             let expected = plan.lacks_configured(choice.mode).is_none();
             let level = if expected { log::Level::Info } else { log::Level::Warn };
             log::log!(level, "{name}: captures by {choice}");

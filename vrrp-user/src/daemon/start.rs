@@ -27,6 +27,7 @@ use super::router::Router;
 use super::routes::Belongings;
 use super::send::Unannounced;
 use super::service::Service;
+use super::settling::Settling;
 use super::signals::signals;
 use super::tracking::{self, Tracking};
 use super::watch::Watch;
@@ -431,6 +432,7 @@ impl Daemon {
             interfaces: Interfaces::new(virtual_addresses),
             capture,
             hearing: Hearing::default(),
+            settling: Settling::default(),
             pin_watch: PinWatch::default(),
             raw: Raw::default(),
             addresses: Addresses::default(),

@@ -482,6 +482,8 @@ mod tests {
                 aggregate: false,
                 routed: false,
                 vlan_of: None,
+                enabled: up,
+                xdp: false,
             })
         };
         let mut after = |event: &Event, ifindex| {

@@ -466,11 +466,40 @@ struct Attached {
     ingress: Ingress,
     /// What was planned when it was attached.
     plan: Plan,
+    /// Whether XDP was taken by another program.
+    displaced: bool,
     choice: Choice,
     /// [`Hook::serial`].
     serial: u64,
     /// None where the kernel could not attach it: then what leaves is not counted.
     egress: Option<SchedClassifierLinkId>,
+}
+
+/// How an interface could be captured.
+struct First {
+    ingress: Ingress,
+    choice: Choice,
+    displaced: bool,
+}
+
+/// Why it could not in one mode.
+enum Failure {
+    /// Another program is in the place of ours.
+    Displaced(String),
+    Refused(String),
+}
+
+/// Why it could not in several, and whether for a program that may go.
+#[derive(Default)]
+struct Failures {
+    why: Vec<String>,
+    displaced: bool,
+}
+
+impl Failures {
+    fn of(self, ifname: &str) -> Error {
+        Error::Attach { ifname: ifname.into(), why: self.why.join("; ") }
+    }
 }
 
 /// What captures.
@@ -773,22 +802,37 @@ impl Kernel {
         if let Some(attached) = before.filter(|attached| attached.plan == *plan) {
             return Ok(attached.choice.clone());
         }
-        let before = before.map(|attached| attached.choice.mode);
+        self.attach_anew(ifindex, ifname, plan)
+    }
+
+    /// As [`Self::attach`], also where the plan was carried out already: a better mode may be had by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach`].
+    pub fn attach_anew(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        plan: &Plan,
+    ) -> Result<Choice, Error> {
+        let before = self.links.get(&ifindex).map(|attached| attached.choice.mode);
         if before.is_none() && !self.tcx && self.without.is_none() {
             self.remove_left_filters(ifname);
         }
         let better = plan.modes.iter().take_while(|mode| before != Some(**mode)).count();
-        let (ingress, choice) = match (self.attach_first(ifindex, ifname, plan, better), before) {
+        let attached = match (self.attach_first(ifindex, ifname, plan, better), before) {
             (Ok(attached), _) => attached,
             (Err(failures), Some(mode)) if better < plan.modes.len() => {
-                let choice = Choice::new(plan, mode, &failures);
+                let choice = Choice::new(plan, mode, &failures.why);
                 if let Some(attached) = self.links.get_mut(&ifindex) {
                     attached.plan = plan.clone();
                     attached.choice = choice.clone();
+                    attached.displaced = failures.displaced;
                 }
                 return Ok(choice);
             }
-            (Err(failures), _) => return Err(not_attached(ifname, &failures)),
+            (Err(failures), _) => return Err(failures.of(ifname)),
         };
         let mut egress = None;
         if let Some(old) = self.links.remove(&ifindex) {
@@ -796,8 +840,7 @@ impl Kernel {
             self.detach_ingress(old.ingress)?;
         }
         let egress = self.renew_egress(ifname, egress);
-        self.attached(ifindex, ingress, plan.clone(), choice.clone(), egress);
-        Ok(choice)
+        Ok(self.attached(ifindex, attached, plan, egress))
     }
 
     /// Attaches in one of the first `modes` modes of the plan, or says why in none of them.
@@ -807,14 +850,21 @@ impl Kernel {
         ifname: &str,
         plan: &Plan,
         modes: usize,
-    ) -> Result<(Ingress, Choice), Vec<String>> {
-        let mut failures = Vec::new();
+    ) -> Result<First, Failures> {
+        let mut failures = Failures::default();
         for &mode in plan.modes.iter().take(modes) {
-            let choice = Choice::new(plan, mode, &failures);
             match self.attach_ingress(ifindex, ifname, mode) {
-                Ok(ingress) => return Ok((ingress, choice)),
-                Err(why) if failures.contains(&why) => {}
-                Err(why) => failures.push(why),
+                Ok(ingress) => {
+                    let choice = Choice::new(plan, mode, &failures.why);
+                    return Ok(First { ingress, choice, displaced: failures.displaced });
+                }
+                Err(failure) => {
+                    failures.displaced |= matches!(failure, Failure::Displaced(_));
+                    let (Failure::Displaced(why) | Failure::Refused(why)) = failure;
+                    if !failures.why.contains(&why) {
+                        failures.why.push(why);
+                    }
+                }
             }
         }
         Err(failures)
@@ -823,14 +873,17 @@ impl Kernel {
     fn attached(
         &mut self,
         ifindex: u32,
-        ingress: Ingress,
-        plan: Plan,
-        choice: Choice,
+        First { ingress, choice, displaced }: First,
+        plan: &Plan,
         egress: Option<SchedClassifierLinkId>,
-    ) {
+    ) -> Choice {
         self.attachments += 1;
         let serial = self.attachments;
-        self.links.insert(ifindex, Attached { ingress, plan, choice, serial, egress });
+        let (plan, choice) = (plan.clone(), choice);
+        let attached =
+            Attached { ingress, plan, choice: choice.clone(), serial, egress, displaced };
+        self.links.insert(ifindex, attached);
+        choice
     }
 
     /// Attaches in one mode, or says why not.
@@ -839,25 +892,30 @@ impl Kernel {
         ifindex: u32,
         ifname: &str,
         mode: CaptureMode,
-    ) -> Result<Ingress, String> {
+    ) -> Result<Ingress, Failure> {
         if let Some(why) = self.without.as_ref().filter(|_| mode != CaptureMode::Raw) {
-            return Err(why.clone());
+            return Err(Failure::Refused(why.clone()));
         }
         let xdp_mode = match mode {
             CaptureMode::Native => XdpMode::Driver,
             CaptureMode::Generic => XdpMode::Skb,
-            CaptureMode::Tc => return self.attach_tc(ifname).map(Ingress::Tc),
+            CaptureMode::Tc => {
+                return self.attach_tc(ifname).map(Ingress::Tc).map_err(Failure::Refused);
+            }
             CaptureMode::Raw => return Ok(Ingress::Raw),
         };
         if let Some(why) = &self.xdp_refused {
-            return Err(format!("XDP is refused: {why}"));
+            return Err(Failure::Refused(format!("XDP is refused: {why}")));
         }
-        let program = loaded(&mut self.ebpf).and_then(xdp).map_err(|error| chain(&error))?;
+        let program = loaded(&mut self.ebpf).and_then(xdp);
+        let program = program.map_err(|error| Failure::Refused(chain(&error)))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
             // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
             match errno(&error) {
-                Some(libc::EBUSY | libc::EEXIST) => occupant(ifindex),
-                Some(_) | None => format!("{} is refused: {}", mode.title(), chain(&error)),
+                Some(libc::EBUSY | libc::EEXIST) => Failure::Displaced(occupant(ifindex)),
+                Some(_) | None => {
+                    Failure::Refused(format!("{} is refused: {}", mode.title(), chain(&error)))
+                }
             }
         })
     }
@@ -922,6 +980,18 @@ impl Kernel {
         links.filter_map(|(ifindex, attached)| self.hook_of(*ifindex, attached))
     }
 
+    /// Where an interface would have our XDP program, had it not been taken by another one.
+    pub fn displaced_on(&self, ifindex: u32) -> Option<Hook> {
+        let attached = self.links.get(&ifindex).filter(|attached| attached.displaced)?;
+        let at = HookPoint::Xdp;
+        Some(Hook { ifindex, at, program: self.xdp_id, serial: attached.serial })
+    }
+
+    /// All of these.
+    pub fn displaced(&self) -> impl Iterator<Item = Hook> {
+        self.links.keys().filter_map(|ifindex| self.displaced_on(*ifindex))
+    }
+
     fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
         let (at, program) = match attached.ingress {
             Ingress::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
@@ -943,7 +1013,7 @@ impl Kernel {
         ifname: &str,
         plan: &Plan,
     ) -> Result<Choice, Error> {
-        let Some(Attached { ingress, plan: planned, choice, egress, .. }) =
+        let Some(Attached { ingress, plan: planned, choice, egress, displaced, .. }) =
             self.links.remove(&ifindex)
         else {
             return self.attach(ifindex, ifname, plan);
@@ -963,21 +1033,20 @@ impl Kernel {
             Ingress::Raw => Ok(Ingress::Raw),
         };
         if let Ok(ingress) = replaced {
-            self.attached(ifindex, ingress, planned, choice.clone(), egress);
-            return Ok(choice);
+            let as_before = First { ingress, choice, displaced };
+            return Ok(self.attached(ifindex, as_before, &planned, egress));
         }
         match self.attach_first(ifindex, ifname, plan, plan.modes.len()) {
-            Ok((ingress, choice)) => {
+            Ok(attached) => {
                 let egress = self.renew_egress(ifname, egress);
-                self.attached(ifindex, ingress, plan.clone(), choice.clone(), egress);
-                Ok(choice)
+                Ok(self.attached(ifindex, attached, plan, egress))
             }
             Err(failures) => {
                 if let Some(link) = egress {
                     // It may be gone as well.
                     let _ = self::egress(loaded(&mut self.ebpf)?)?.detach(link);
                 }
-                Err(not_attached(ifname, &failures))
+                Err(failures.of(ifname))
             }
         }
     }
@@ -1390,10 +1459,6 @@ fn remove_pins(pins: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-fn not_attached(ifname: &str, failures: &[String]) -> Error {
-    Error::Attach { ifname: ifname.into(), why: failures.join("; ") }
 }
 
 fn program_error(error: ProgramError) -> Error {

@@ -125,6 +125,10 @@ pub struct Link {
     pub routed: bool,
     /// Of a VLAN device, the index of the device below in this network namespace.
     pub vlan_of: Option<u32>,
+    /// Administratively up, whatever else (`IFF_UP`).
+    pub enabled: bool,
+    /// An XDP program is there, whosever.
+    pub xdp: bool,
 }
 
 /// An address on an interface.
@@ -684,9 +688,19 @@ fn link(message: &LinkMessage) -> Option<Link> {
         }
     }
     let vlan_of = below.filter(|_| vlan && !elsewhere);
-    let up = message.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-    let ifindex = message.header.index;
-    Some(Link { ifindex, name: name?, up, mac, mtu, aggregate, routed, vlan_of })
+    let flags = message.header.flags;
+    Some(Link {
+        ifindex: message.header.index,
+        name: name?,
+        up: flags.contains(LinkFlags::Up | LinkFlags::Running),
+        mac,
+        mtu,
+        aggregate,
+        routed,
+        vlan_of,
+        enabled: flags.contains(LinkFlags::Up),
+        xdp: xdp_programs(message).next().is_some(),
+    })
 }
 
 fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
@@ -718,7 +732,7 @@ fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netlink_packet_route::link::{InfoPortKind, LinkHeader};
+    use netlink_packet_route::link::{InfoPortKind, LinkHeader, LinkXdp};
 
     fn link_message(family: AddressFamily, flags: LinkFlags) -> LinkMessage {
         let mut message = LinkMessage::default();
@@ -746,9 +760,15 @@ mod tests {
                 aggregate: false,
                 routed: false,
                 vlan_of: None,
+                enabled: true,
+                xdp: false,
             })
         );
-        assert!(!link(&link_message(AddressFamily::Unspec, LinkFlags::Up)).unwrap().up);
+        let no_carrier = link(&link_message(AddressFamily::Unspec, LinkFlags::Up)).unwrap();
+        assert!(!no_carrier.up && no_carrier.enabled);
+        let mut taken = up;
+        taken.attributes.push(LinkAttribute::Xdp(vec![LinkXdp::ProgId(7)]));
+        assert!(link(&taken).unwrap().xdp);
     }
 
     #[test]
