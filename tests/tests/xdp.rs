@@ -390,6 +390,10 @@ impl Bench {
         self.tc = tc;
         for &reason in Reason::ALL {
             for (number, octets) in frames(reason).iter().enumerate() {
+                // The kernel runs tc programs on no more than fits a page: `receives_jumbo_frames` has longer ones.
+                if tc && octets.len() > 3500 {
+                    continue;
+                }
                 // Whose a frame to one host is, tc asks the kernel, which shows it here on the loopback interface.
                 if tc && octets[0] & 1 == 0 {
                     continue;
@@ -1718,18 +1722,22 @@ fn what_leaves_is_counted_whoever_has_copies_of_descriptors() {
 
 /// Sends an advertisement of IPv4 from `remote`, and one of IPv6 behind extension headers, and waits for the events.
 fn receives(bench: &mut Bench, local: &str, remote: &str) {
+    let frames = [(0, Frame::v3(V3, 1).octets(), 12), (6, ipv6::behind_headers(), 24)];
+    receives_all(bench, local, remote, &frames);
+}
+
+/// Sends frames, each for one of the routers and with a message of that many octets, and waits for the events.
+fn receives_all(bench: &mut Bench, local: &str, remote: &str, frames: &[(usize, Vec<u8>, usize)]) {
     let runtime = runtime();
     let _guard = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
-    for (number, frame, len) in
-        [(0, Frame::v3(V3, 1).octets(), 12), (6, ipv6::behind_headers(), 24)]
-    {
-        let (mut key, entry) = routers()[number];
+    for (number, frame, len) in frames {
+        let (mut key, entry) = routers()[*number];
         key.ifindex = ifindex(local);
         bench.kernel.set_router(&key, &entry).expect("set_router");
         // A new bridge port may drop frames for a moment: sent again until heard.
         for _ in 0..20 {
-            send(remote, &frame);
+            send(remote, frame);
             let heard = runtime.block_on(async {
                 tokio::time::timeout(Duration::from_secs(1), ring.readable()).await
             });
@@ -1739,7 +1747,7 @@ fn receives(bench: &mut Bench, local: &str, remote: &str) {
         }
         let events = drain(&mut ring);
         let event = events.iter().find(|(event, _)| event.slot == entry.slot).expect("no event");
-        assert_eq!((event.0.ifindex, event.1.len()), (key.ifindex, len));
+        assert_eq!((event.0.ifindex, event.1.len()), (key.ifindex, *len));
         assert!(bench.kernel.slot(entry.slot).adverts > 0);
     }
 }
@@ -1803,12 +1811,19 @@ fn another_program_is_left_alone_and_named() {
 }
 
 #[test]
-fn attaches_with_jumbo_frames() {
+fn receives_jumbo_frames() {
     in_namespace(|| {
         ip("link add jumbo mtu 9000 type veth peer name remote mtu 9000");
-        let mut bench = Bench::new();
-        let mode = bench.attach(ifindex("jumbo"), "jumbo").expect("attach");
-        assert_eq!(mode, CaptureMode::Native);
+        for name in ["jumbo", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        for mode in [CaptureMode::Native, CaptureMode::Generic, CaptureMode::Tc] {
+            let mut bench = Bench::new();
+            let index = ifindex("jumbo");
+            assert_eq!(bench.attach_as(index, "jumbo", mode).expect("attach"), mode);
+            receives_all(&mut bench, "jumbo", "remote", &[(6, ipv6::longest(), MAX_VRRP_LEN)]);
+            bench.kernel.detach(index).expect("detach");
+        }
     });
 }
 

@@ -23,12 +23,11 @@ pub const VRRP_TTL: u8 = 255;
 pub const VRRP_HEADER_LEN: usize = 8;
 /// Octets of authentication data that end every version 2 message (RFC 2338 section 5.3.10).
 pub const VRRP_AUTH_LEN: usize = 8;
-/// Addresses in the longest advertisement over IPv6 that we handle: more do not fit the 1,500 octets of an Ethernet
-/// packet, and an advertisement is never fragmented.
-pub const MAX_ADDRESSES_V6: usize = 90;
-/// The longest VRRP message that we handle: version 3 over IPv6 with [`MAX_ADDRESSES_V6`] addresses. Version 2 over
-/// IPv4 with 255 addresses is shorter.
-pub const MAX_VRRP_LEN: usize = VRRP_HEADER_LEN + MAX_ADDRESSES_V6 * 16;
+/// Addresses that an advertisement can count. As it is never fragmented, the MTU may have room for fewer: 90 of IPv6 at
+/// 1,500 octets.
+pub const MAX_ADDRESSES: usize = 255;
+/// The longest VRRP message: version 3 over IPv6 with [`MAX_ADDRESSES`] addresses.
+pub const MAX_VRRP_LEN: usize = VRRP_HEADER_LEN + MAX_ADDRESSES * 16;
 /// `family` in keys and events: IPv4. The value of `AF_INET`.
 pub const FAMILY_V4: u8 = 2;
 /// `family` in keys and events: IPv6. The value of `AF_INET6`.

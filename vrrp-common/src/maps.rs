@@ -64,7 +64,7 @@ pub const BUDGETS_PER_ROUTER: u32 = 4;
 pub const DEFAULT_ENTRIES: u32 = 256;
 /// Entries of `COUNTERS`, of which the daemon may leave some unused.
 pub const DAEMON_COUNTERS: u32 = 64;
-/// Size of the ring buffer in octets: some 8,000 advertisements with few addresses.
+/// Size of the ring buffer in octets: some 8,000 advertisements with few addresses, 250 of the longest.
 pub const RING_BYTES: u32 = 1 << 20;
 
 /// Key of `ROUTERS`.

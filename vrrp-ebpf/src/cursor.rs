@@ -14,9 +14,9 @@ use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 use crate::maps::{PAYLOAD_ROOM, Record, SCRATCH};
 
 /// The most that `bpf_csum_diff` sums in one call before Linux 6.13 (`MAX_BPF_STACK`).
-const CSUM_MAX: usize = 512;
-// As many pieces as `sum` sums.
-const _: () = assert!(MAX_VRRP_LEN <= 3 * CSUM_MAX);
+pub const CSUM_MAX: usize = 512;
+// As many pieces as `sum` and `sum_rest` sum.
+const _: () = assert!(MAX_VRRP_LEN <= 8 * CSUM_MAX && PAYLOAD_ROOM == 8 * CSUM_MAX);
 
 /// linux/if_packet.h.
 const PACKET_OTHERHOST: u32 = 3;
@@ -442,7 +442,12 @@ impl<C: Context> Load for Frame<'_, C> {
         if len <= 2 * CSUM_MAX {
             return Some(sum);
         }
-        csum::<{ 2 * CSUM_MAX }>(payload, (len - 2 * CSUM_MAX).min(CSUM_MAX), sum)
+        let sum = csum::<{ 2 * CSUM_MAX }>(payload, (len - 2 * CSUM_MAX).min(CSUM_MAX), sum)?;
+        if len <= 3 * CSUM_MAX {
+            return Some(sum);
+        }
+        // More than the usual MTU has room for.
+        u32::try_from(sum_rest(payload, len, sum)).ok()
     }
 
     #[inline(always)]
@@ -567,15 +572,66 @@ pub fn unknown(number: u32, noise: u32) -> u32 {
     number as u32
 }
 
-/// Adds `len` octets, at most [`CSUM_MAX`], at `payload + AT` to a ones' complement sum. All of them must lie within a
-/// record's payload; the verifier makes sure.
+/// Adds what lies behind the first `3 * CSUM_MAX` octets of a message of `len` octets to a ones' complement sum. No `u32`
+/// where that fails.
+///
+/// Not inlined, as few messages are that long, and without a branch, as the verifier would follow each.
+#[inline(never)]
+fn sum_rest(payload: *const u8, len: usize, sum: u32) -> u64 {
+    let (mut sum, mut all) = (u64::from(sum), 0);
+    // Not a loop: every offset must be a constant.
+    macro_rules! pieces {
+        ($($number:literal)*) => {
+            $(
+                // What is left of the message, at least nothing and at most a piece.
+                let left = (len as u64).wrapping_sub($number * CSUM_MAX as u64);
+                let left = left & !sign(left);
+                let over = left.wrapping_sub(CSUM_MAX as u64);
+                let piece = (over & sign(over)).wrapping_add(CSUM_MAX as u64);
+                let start = at::<{ $number * CSUM_MAX }>(payload);
+                // SAFETY: the piece is within the record, which has room behind the payload for what the mask permits.
+                sum = unsafe {
+                    bpf_csum_diff(
+                        ptr::null_mut(),
+                        0,
+                        start.cast(),
+                        below::<{ 2 * CSUM_MAX }>(piece as usize) as u32,
+                        sum as u32,
+                    )
+                } as u64;
+                all |= sum;
+            )*
+        };
+    }
+    pieces!(3 4 5 6 7);
+    // A number that is negative says that one failed.
+    sum | all >> 32 << 32
+}
+
+/// All ones for a negative number, or else zero. By the instruction, as the compiler would make a branch.
 #[inline(always)]
-fn csum<const AT: usize>(payload: *const u8, len: usize, sum: u32) -> Option<u32> {
+fn sign(number: u64) -> u64 {
+    let mut sign = number;
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the instruction touches this register only.
+    unsafe {
+        core::arch::asm!("{n} s>>= 63", n = inout(reg) sign, options(pure, nomem, nostack));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        sign = (sign.cast_signed() >> 63).cast_unsigned();
+    }
+    sign
+}
+
+/// `payload + AT`, which the caller has bounded by the record.
+#[inline(always)]
+fn at<const AT: usize>(payload: *const u8) -> *mut u8 {
     let mut start = payload.cast_mut();
     // Not in Rust: the compiler would make one call of several, with an offset that varies, and the verifier accepts
     // none of a daemon without CAP_PERFMON.
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the instruction touches this register only; the caller has bounded `AT + len` by the payload's length.
+    // SAFETY: the instruction touches this register only.
     unsafe {
         core::arch::asm!("{p} += {at}", p = inout(reg) start, at = const AT, options(pure, nomem, nostack));
     }
@@ -583,6 +639,14 @@ fn csum<const AT: usize>(payload: *const u8, len: usize, sum: u32) -> Option<u32
     {
         start = start.wrapping_add(AT);
     }
+    start
+}
+
+/// Adds `len` octets, at most [`CSUM_MAX`], at `payload + AT` to a ones' complement sum. All of them must lie within a
+/// record's payload; the verifier makes sure.
+#[inline(always)]
+fn csum<const AT: usize>(payload: *const u8, len: usize, sum: u32) -> Option<u32> {
+    let start = at::<AT>(payload);
     // SAFETY: the caller has bounded `AT + len` by the length of the payload.
     let result = unsafe {
         bpf_csum_diff(ptr::null_mut(), 0, start.cast(), from_one::<CSUM_MAX>(len) as u32, sum)

@@ -17,6 +17,8 @@ use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{SAMPLES_KEPT, Sample, SampleCounts};
 
+use crate::cursor::CSUM_MAX;
+
 const ENTRIES: usize = DEFAULT_ENTRIES as usize;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
@@ -145,6 +147,8 @@ pub struct Record {
     pub event: RxEvent,
     /// The VRRP message, at most `MAX_VRRP_LEN` octets.
     pub payload: [u8; PAYLOAD_ROOM],
+    /// Never used: the verifier believes that a sum may reach so far (`cursor::sum_rest`).
+    pub slack: [u8; CSUM_MAX],
 }
 
 /// Adds one to a counter that several CPUs may write.

@@ -470,9 +470,14 @@ fn blocks_without_what_they_are_for() {
     assert_eq!(diagnostics.len(), 3, "{diagnostics:?}");
 }
 
-/// eth0 has an MTU of 576; nothing is known of others.
+/// Interfaces with an MTU of 576, the usual one, and one for jumbo frames; nothing is known of others.
 fn small_mtu(name: &str) -> Option<u32> {
-    (name == "eth0").then_some(576)
+    match name {
+        "eth0" => Some(576),
+        "usual" => Some(1500),
+        "jumbo" => Some(9000),
+        _ => None,
+    }
 }
 
 fn load_with_mtu(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
@@ -531,4 +536,20 @@ fn in_toml_what_the_mtu_has_no_room_for_is_refused() {
     let errors = messages(&with(138).unwrap_err());
     let expected = "6: the 138 addresses in addresses of a do not fit in an advertisement: the MTU of eth0 is 576";
     assert_eq!(errors, [expected]);
+
+    // 40 + 8 + 90 * 16 = 1488 and 40 + 8 + 255 * 16 = 4128.
+    let with = |interface: &str, addresses: usize| {
+        let list: Vec<String> = (1..=addresses).map(|n| format!("\"fe80::{n:x}\"")).collect();
+        let text = format!(
+            "[[router]]\nname = \"a\"\ninterface = \"{interface}\"\nvrid = 1\naddresses = [{}]\n",
+            list.join(", ")
+        );
+        let loaded = load_with_mtu("v.toml", &text);
+        loaded.map(|loaded| loaded.config.routers[0].addresses.len()).map_err(|e| messages(&e))
+    };
+    assert_eq!((with("usual", 90), with("jumbo", 255)), (Ok(90), Ok(255)));
+    let errors = with("usual", 91).unwrap_err();
+    assert!(errors[0].contains("the MTU of usual is 1500"), "{errors:?}");
+    let errors = with("jumbo", 256).unwrap_err();
+    assert!(errors[0].contains("256 addresses do not fit in an advertisement"), "{errors:?}");
 }

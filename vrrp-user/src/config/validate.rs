@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use vrrp_common::VRRP_TTL;
 use vrrp_common::parse::Address as _;
 
-use self::family::most_addresses;
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
 use super::model::{Address, Authentication, Config, Peer, Router, Transport};
 use super::notify::Notify;
@@ -474,14 +473,12 @@ impl Validator<'_> {
         let mut excluded: Vec<_> =
             draft.excluded.iter().filter_map(|address| keep(self, address)).collect();
         self.first_address(draft);
-        let most =
-            most_addresses(addresses.first().map_or(Family::V4, |first| Family::of(first.address)));
-        if addresses.len() > most {
+        if addresses.len() > MAX_ADDRESSES {
             let message = format!("{} addresses do not fit in an advertisement", addresses.len());
-            let at = draft.addresses.get(most).map_or(draft.at, |address| address.at);
-            let repair = format!("those after the {most}th are not advertised");
+            let at = draft.addresses.get(MAX_ADDRESSES).map_or(draft.at, |address| address.at);
+            let repair = format!("those after the {MAX_ADDRESSES}th are not advertised");
             self.repair(at, message, &repair, "list them as excluded");
-            excluded.splice(..0, addresses.drain(most..));
+            excluded.splice(..0, addresses.drain(MAX_ADDRESSES..));
         }
         self.fit_mtu(draft, version, own, &mut addresses, &mut excluded);
         if addresses.is_empty() {

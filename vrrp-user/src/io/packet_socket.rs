@@ -7,9 +7,12 @@ use std::os::fd::AsRawFd;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
 use socket2::{Domain, SockFilter, Socket, Type};
+use vrrp_common::MAX_VRRP_LEN;
+use vrrp_common::parse::MAX_EXTENSIONS;
 
-/// Octets that are kept of a packet: the longest advertisement with the longest headers is shorter.
-pub const SNAP_LEN: usize = 2048;
+/// Octets that are kept of a packet: the longest advertisement is shorter, with the longest headers that are followed.
+pub const SNAP_LEN: usize = 16_384;
+const _: () = assert!(SNAP_LEN > 22 + 40 + 2048 * MAX_EXTENSIONS + MAX_VRRP_LEN);
 /// Receive buffer in octets: some seconds of 5,000 advertisements a second.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// Address family of packet sockets (17), in the type that their address has for it.

@@ -320,11 +320,7 @@ fn message(
         IpAddr::V6(_) => 16,
     };
     let need = VRRP_HEADER_LEN + count * address_len + auth_len;
-    let longest = match source {
-        IpAddr::V4(_) => MAX_VRRP_LEN,
-        IpAddr::V6(_) => VRRP_HEADER_LEN + 255 * 16,
-    };
-    if length < need || length > longest || !length.is_multiple_of(4) {
+    if length < need || length > MAX_VRRP_LEN || !length.is_multiple_of(4) {
         problems.push(Reason::VrrpLength);
     }
     // RFC 9568 section 5.2.5; version 2 has no such rule.

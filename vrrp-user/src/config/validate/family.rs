@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use vrrp_common::MAX_ADDRESSES_V6;
-
-use super::{MAX_ADDRESSES, Validator};
+use super::Validator;
 use crate::config::draft::{Draft, PeerDraft};
 use crate::config::model::Address;
 use crate::config::report::{Located, Position};
@@ -168,13 +166,5 @@ impl Validator<'_> {
         if self.format.lenient {
             excluded.splice(..0, addresses.drain(most..));
         }
-    }
-}
-
-/// How many addresses an advertisement can list.
-pub(super) const fn most_addresses(family: Family) -> usize {
-    match family {
-        Family::V4 => MAX_ADDRESSES,
-        Family::V6 => MAX_ADDRESSES_V6,
     }
 }
