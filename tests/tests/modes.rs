@@ -1,10 +1,9 @@
-//! Ways to capture: each carries the story, and a frame counts for the device that it belongs to.
+//! On whatever kind of device: adverts are heard, and a frame counts for the device that it belongs to.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
 use std::process::Command;
 use std::time::Duration;
 
-use vrrp_tests::story::{Kind, Off, Story};
 use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser, run, skip};
 
 /// More than any change takes here, also where a processor is emulated.
@@ -554,30 +553,4 @@ fn a_vlan_is_not_its_card_virtio_net() -> Result<()> {
 #[test]
 fn a_vlan_is_not_its_card_vmxnet3() -> Result<()> {
     card_with_vlan("vmxnet3")
-}
-
-/// The story, on a host whose daemon captures in that way.
-fn story(way: &str) -> Result<()> {
-    let lab = Lab::new()?;
-    let mut story =
-        Story::with_options(&lab, Kind::VrrpUser, Kind::Keepalived, &["--capture", way])?;
-    story.play(Off::DaemonStops, |step| {
-        println!("{}: {} answers, away {:?}", step.title, step.answered, step.away);
-    })?;
-    Ok(())
-}
-
-#[test]
-fn the_story_by_tc() -> Result<()> {
-    story("tc")
-}
-
-#[test]
-fn the_story_by_a_packet_socket() -> Result<()> {
-    story("raw")
-}
-
-#[test]
-fn the_story_by_generic_xdp() -> Result<()> {
-    story("generic")
 }

@@ -77,3 +77,29 @@ fn vrrp_user_and_vrrp_user() -> Result<()> {
 fn vrrp_user_and_vrrp_user_stopping() -> Result<()> {
     play(Kind::VrrpUser, Kind::VrrpUser, Off::DaemonStops)
 }
+
+/// The story, on a host whose daemon captures in that way.
+fn story(way: &str) -> Result<()> {
+    let lab = Lab::new()?;
+    let mut story =
+        Story::with_options(&lab, Kind::VrrpUser, Kind::Keepalived, &["--capture", way])?;
+    story.play(Off::DaemonStops, |step| {
+        println!("{}: {} answers, away {:?}", step.title, step.answered, step.away);
+    })?;
+    Ok(())
+}
+
+#[test]
+fn the_story_by_tc() -> Result<()> {
+    story("tc")
+}
+
+#[test]
+fn the_story_by_a_packet_socket() -> Result<()> {
+    story("raw")
+}
+
+#[test]
+fn the_story_by_generic_xdp() -> Result<()> {
+    story("generic")
+}
