@@ -22,6 +22,10 @@ fn conf(priority: u8) -> String {
     Instance::new(51, priority, "10.0.0.100/24").to_string()
 }
 
+/// Octets that a daemon with a user of its own may lock, before it has raised the limit, and then.
+const LOCKED_AT_FIRST: &str = "1048576";
+const LOCKED_AT_MOST: &str = "2097152";
+
 /// A daemon's command line in the making.
 struct Start<'a> {
     host: &'a Host,
@@ -62,8 +66,9 @@ impl<'a> Start<'a> {
                 let runtime = runtime(self.host);
                 fs::create_dir_all(&runtime).unwrap();
                 chown(&runtime, Some(NOBODY), Some(NOBODY)).unwrap();
-                let mut command = self.host.namespace().command("setpriv");
+                let mut command = self.host.namespace().command("prlimit");
                 let id = NOBODY.to_string();
+                command.args([&format!("--memlock={LOCKED_AT_FIRST}:{LOCKED_AT_MOST}"), "setpriv"]);
                 command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs"]);
                 for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
                     command.arg(format!("{set}={capabilities}"));
@@ -371,6 +376,15 @@ fn as_a_user_with_three_capabilities() -> Result<()> {
     assert!(host.xdp_program()?.is_some());
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
     assert!(status.contains(&format!("Uid:\t{NOBODY}\t{NOBODY}")), "{status}");
+    // Before Linux 5.11 that is how large maps may be.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid())).unwrap();
+    let locked: Vec<_> = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max locked memory"))
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(locked[..2], [LOCKED_AT_MOST; 2], "{limits}");
     let text = process.log().text();
     assert!(!text.contains("ERROR"), "{text}");
     assert_eq!(process.terminate(LONG)?.code(), Some(0), "{}", process.log().text());

@@ -30,7 +30,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 use nix::mount::{MsFlags, mount};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COPYING_EGRESS_PROGRAM,
@@ -1599,6 +1599,8 @@ pub struct Trial {
     pub ingress: Option<String>,
     /// Why it refuses the egress program, if it does: then the daemon works, and does not count what is sent.
     pub egress: Option<String>,
+    /// Whether it refuses the tc programs that read packets in place, and takes those that copy their headers.
+    pub copies: bool,
     /// In how many steps its verifier went through each program, as far as it says so (Linux 5.16 and later).
     pub steps: Vec<(&'static str, u32)>,
 }
@@ -1624,7 +1626,8 @@ pub fn try_load(without: Without) -> Result<Trial, Error> {
         steps.extend(info.verified_instruction_count().map(|count| (name, count)));
     }
     let (xdp, ingress, egress) = (text(refused.xdp), text(refused.ingress), text(refused.egress));
-    Ok(Trial { compiled, xdp, ingress, egress, steps })
+    let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
+    Ok(Trial { compiled, xdp, ingress, egress, copies, steps })
 }
 
 /// The number of a program; 0, which is none, for one that was refused.
@@ -1680,11 +1683,15 @@ fn unless_refused(loaded: Result<(), Error>) -> Result<Option<Error>, Error> {
     }
 }
 
-/// Lets this process make maps of any size: before Linux 5.11 they count as locked memory. Who may not raise the limit
-/// keeps it; the unit has it raised.
+/// Lets this process make maps of any size: before Linux 5.11 they count as locked memory. Who may not raise the limit for
+/// good has as much as he may have; the unit has it raised.
 fn permit_maps() {
-    let unlimited = libc::RLIM_INFINITY;
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, unlimited, unlimited);
+    let (limit, unlimited) = (Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY);
+    if setrlimit(limit, unlimited, unlimited).is_err()
+        && let Ok((_, hard)) = getrlimit(limit)
+    {
+        let _ = setrlimit(limit, hard, hard);
+    }
 }
 
 /// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.
@@ -1706,6 +1713,13 @@ fn not_loaded(error: EbpfError) -> Error {
         Some(libc::EMFILE | libc::ENFILE) => Error::Descriptors,
         Some(_) | None => Error::Load(Box::new(error)),
     }
+}
+
+/// Whether one of our tc programs is on an interface, by whichever daemon; `None` where that cannot be told: without tcx,
+/// and to those who may not ask for a program by its number.
+pub fn has_tc_program(ifname: &str) -> Option<bool> {
+    let (_, programs) = SchedClassifier::query_tcx(ifname, TcAttachType::Ingress).ok()?;
+    Some(programs.iter().any(|one| one.name_as_str().is_some_and(|name| INGRESS.contains(&name))))
 }
 
 /// Asks rtnetlink which XDP program an interface runs.

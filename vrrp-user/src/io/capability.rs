@@ -8,6 +8,7 @@ const SETGID: u32 = 6;
 const SETUID: u32 = 7;
 const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
+const IPC_LOCK: u32 = 14;
 const SYS_ADMIN: u32 = 21;
 const BPF: u32 = 39;
 
@@ -21,6 +22,11 @@ pub fn can_change_users() -> bool {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         has(&status, SETUID) && has(&status, SETGID)
     })
+}
+
+/// Whether this process may lock memory whatever its limit.
+pub fn can_lock_memory() -> bool {
+    has(&fs::read_to_string("/proc/self/status").unwrap_or_default(), IPC_LOCK)
 }
 
 /// The effective capabilities in what proc_pid_status(5) has, one bit each.

@@ -9,6 +9,8 @@ use std::{process, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::io::capability;
+
 /// Makes the allocator take large blocks from the system one by one, and give them back when they are freed.
 /// By default it keeps more and more of them: what a takeover of thousands of routers needs for a second
 /// would stay for ever.
@@ -185,8 +187,13 @@ pub fn give_back() {
 /// touched, such as most of each thread's stack, costs nothing.
 ///
 /// # Errors
-/// CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK too low.
+/// CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK not infinite: all memory beyond the limit would be refused from then on.
 pub fn lock() -> io::Result<()> {
+    let limited =
+        getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit != libc::RLIM_INFINITY);
+    if limited && !capability::can_lock_memory() {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
     // SAFETY: the call takes numbers only.
     if unsafe { libc::mlockall(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

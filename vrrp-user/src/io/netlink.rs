@@ -654,6 +654,18 @@ fn is_device(message: &LinkMessage) -> bool {
     message.header.interface_family == AddressFamily::Unspec
 }
 
+/// What there is at these indexes, each asked for by itself: for what is done seldom.
+pub fn links(indexes: impl IntoIterator<Item = u32>) -> Vec<Link> {
+    let one = |ifindex| {
+        let mut question = LinkMessage::default();
+        question.header.index = ifindex;
+        let answer = once::ask(RouteNetlinkMessage::GetLink(question)).ok()?;
+        let RouteNetlinkMessage::NewLink(found) = once::read(&answer)? else { return None };
+        link(&found)
+    };
+    indexes.into_iter().filter_map(one).collect()
+}
+
 fn link(message: &LinkMessage) -> Option<Link> {
     if !is_device(message) {
         return None;

@@ -17,10 +17,12 @@ use crate::wire::family::Family;
 pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let loaded = bpf::try_load(Without::default()).map_err(|error| bpf::chain(&error));
-    vec![
+    let mut findings = vec![
         kernel(read("/proc/sys/kernel/osrelease").as_deref().map(str::trim)),
         capabilities(read("/proc/self/status").as_deref()),
-        programs(loaded.as_ref(), status.and_then(|status| status.no_bpf.as_deref())),
+    ];
+    findings.extend(programs(loaded.as_ref(), status.and_then(|s| s.no_bpf.as_deref())));
+    findings.extend([
         tcx(bpf::has_tcx().map_err(|error| bpf::chain(&error))),
         jit(loaded.as_ref().ok().map(|trial| trial.compiled)),
         filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
@@ -33,7 +35,8 @@ pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
             Family::V4,
             read("/proc/sys/net/ipv4/ip_nonlocal_bind").as_deref().map(str::trim),
         ),
-    ]
+    ]);
+    findings
 }
 
 /// For who reads this: what the kernel can do is tried out, as versions tell little.
@@ -90,40 +93,52 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
     }
 }
 
-fn programs(loaded: Result<&Trial, &String>, without: Option<&str>) -> Finding {
+/// What the daemon makes of what the kernel takes, and below it the words of the kernel on each program that it refuses.
+fn programs(loaded: Result<&Trial, &String>, without: Option<&str>) -> Vec<Finding> {
+    let check = "bpf";
     if let Some(why) = without {
-        return Finding::warning("bpf", format!("the daemon runs, but with {why}; {WITHOUT_BPF}"));
+        let text = format!("the daemon runs, but with {why}; {WITHOUT_BPF}");
+        return vec![Finding::warning(check, text)];
     }
-    match loaded {
-        Ok(Trial { egress: Some(error), .. }) => Finding::warning(
-            "bpf",
-            format!(
-                "advertisements are received, but what is sent from the addresses is not counted: {error}"
-            ),
-        ),
-        Ok(Trial { xdp: Some(error), .. }) => {
-            Finding::warning("bpf", format!("tc works, but XDP is not to be had: {error}"))
+    let trial = match loaded {
+        Ok(trial) => trial,
+        Err(error) => {
+            let text = format!(
+                "the kernel side does not load: {error}. `run` works without; {WITHOUT_BPF}"
+            );
+            return vec![Finding::warning(check, text)];
         }
-        Ok(Trial { ingress: Some(error), .. }) => Finding::warning(
-            "bpf",
-            format!("XDP works, but where it is not to be had there is no tc, either: {error}"),
+    };
+    let refused = [
+        (&trial.xdp, "vrrp_xdp", "tc works, but XDP is not to be had"),
+        (
+            &trial.ingress,
+            "vrrp_ingress",
+            "XDP works, but where it is not to be had there is no tc, either",
         ),
-        Ok(Trial { xdp: None, egress: None, ingress: None, steps, .. }) => {
-            let steps: Vec<_> =
-                steps.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            let steps = if steps.is_empty() {
-                String::new()
-            } else {
-                format!("; verifier steps: {}", steps.join(", "))
-            };
-            let text = "maps, ring buffer and programs load (none was attached)";
-            Finding::fine("bpf", format!("{text}{steps}"))
-        }
-        Err(error) => Finding::warning(
-            "bpf",
-            format!("the kernel side does not load: {error}. `run` works without; {WITHOUT_BPF}"),
-        ),
+        (&trial.egress, "vrrp_egress", "what is sent from the addresses is not counted"),
+    ];
+    let refused =
+        refused.map(|(error, name, means)| error.as_ref().map(|error| (error, name, means)));
+    let refused: Vec<_> = refused.into_iter().flatten().collect();
+    let mut text = if refused.is_empty() {
+        "maps, ring buffer and programs load (none was attached)".to_owned()
+    } else {
+        refused.iter().map(|(_, _, means)| *means).collect::<Vec<_>>().join("; ")
+    };
+    if trial.copies {
+        text += "; the tc programs copy the headers, as this kernel permits nobody with these rights to read them in place";
     }
+    let steps: Vec<_> = trial.steps.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    if !steps.is_empty() {
+        text += &format!("; verifier steps: {}", steps.join(", "));
+    }
+    let all =
+        if refused.is_empty() { Finding::fine(check, text) } else { Finding::warning(check, text) };
+    let each = refused
+        .into_iter()
+        .map(|(error, name, _)| Finding::warning(format!("{check} {name}"), error.as_str()));
+    [all].into_iter().chain(each).collect()
 }
 
 fn tcx(there: Result<bool, String>) -> Finding {
@@ -253,17 +268,27 @@ mod tests {
         assert_eq!(kernel(Ok("5.10.0-30")).severity, Severity::Fine);
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
         let steps = vec![("vrrp_xdp", 7), ("vrrp_egress", 3)];
-        let trial = Trial { compiled: true, xdp: None, ingress: None, egress: None, steps };
-        assert_eq!(programs(Ok(&trial), None).severity, Severity::Fine);
+        let (xdp, ingress, egress) = (None, None, None);
+        let trial = Trial { compiled: true, xdp, ingress, egress, copies: false, steps };
+        let [fine] = programs(Ok(&trial), None).try_into().unwrap();
+        assert_eq!(fine.severity, Severity::Fine);
+        assert!(fine.text.ends_with("vrrp_xdp 7, vrrp_egress 3"), "{}", fine.text);
         // As `run`, which works without.
-        let refused = || Some("no reason".to_owned());
-        let lacking = Trial { egress: refused(), ..trial.clone() };
-        assert_eq!(programs(Ok(&lacking), None).severity, Severity::Warning);
-        let lacking = Trial { ingress: refused(), ..trial.clone() };
-        assert_eq!(programs(Ok(&lacking), None).severity, Severity::Warning);
-        let lacking = Trial { xdp: refused(), ..trial };
-        assert_eq!(programs(Ok(&lacking), None).severity, Severity::Warning);
-        let without = programs(Ok(&lacking), Some("no BPF: not permitted"));
+        let refused = |word: &str| Some(word.to_owned());
+        let lacking = Trial { ingress: refused("no reason"), ..trial.clone() };
+        assert_eq!(programs(Ok(&lacking), None)[0].severity, Severity::Warning);
+        // Each with what the kernel says of it.
+        let (xdp, egress) = (refused("too old"), refused("too long"));
+        let lacking = Trial { xdp, egress, copies: true, ..trial };
+        let found = programs(Ok(&lacking), None);
+        assert!(found.iter().all(|one| one.severity == Severity::Warning), "{found:?}");
+        let all = &found[0].text;
+        for words in ["tc works", "not counted", "copy the headers"] {
+            assert!(all.contains(words), "{all}");
+        }
+        let each: Vec<_> = found[1..].iter().map(|one| (&*one.check, &*one.text)).collect();
+        assert_eq!(each, [("bpf vrrp_xdp", "too old"), ("bpf vrrp_egress", "too long")]);
+        let [without] = programs(Ok(&lacking), Some("no BPF: not permitted")).try_into().unwrap();
         assert_eq!(without.severity, Severity::Warning);
         assert!(without.text.contains("not permitted"), "{}", without.text);
     }
@@ -286,7 +311,7 @@ mod tests {
     #[test]
     fn bpf_support() {
         // As `run`, which works without BPF, too.
-        assert_eq!(programs(Err(&"EPERM".to_owned()), None).severity, Severity::Warning);
+        assert_eq!(programs(Err(&"EPERM".to_owned()), None)[0].severity, Severity::Warning);
         assert_eq!(tcx(Ok(false)).severity, Severity::Warning);
         assert_eq!(tcx(Ok(true)).severity, Severity::Fine);
         assert_eq!(tcx(Err("no".to_owned())).severity, Severity::Skipped);

@@ -11,10 +11,11 @@ use vrrp_common::maps::XDP_PROGRAM;
 
 use super::Finding;
 use super::ipv6::inet6;
-use crate::capture::title;
+use crate::capture::{self, CaptureMode, Facts, Plan, title};
 use crate::config::model::Config;
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
+use crate::io::netlink::{self, Link};
 use crate::wire::ethernet::Mac;
 use crate::wire::family::Family;
 
@@ -122,14 +123,21 @@ struct Use {
 pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
     let ports = ports();
     let groups = fs::read_to_string("/proc/net/igmp").map(|text| members(&text));
+    let tcx = bpf::has_tcx().unwrap_or_default();
+    let links = netlink::links(ports.values().map(|port| port.ifindex));
     let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
     let mut uses: Vec<_> = uses(config, &ports).into_iter().collect();
     uses.sort_by_key(|(name, _)| ports.get(name).map(|port| port.ifindex));
     for (name, used) in uses {
         let port = ports.get(&name);
         let known = status.and_then(|s| s.interfaces.iter().find(|i| i.name == name));
-        let program = port.and_then(|port| bpf::xdp_program(port.ifindex));
-        let mut all = vec![capture(&name, port, known, program)];
+        let there = There {
+            xdp: port.and_then(|port| bpf::xdp_program(port.ifindex)),
+            tc: bpf::has_tc_program(&name),
+        };
+        let facts = port.map(|port| facts(port.ifindex, &links, tcx)).unwrap_or_default();
+        let plan = capture::plan(config.capture.best(&name), facts);
+        let mut all = vec![captured(&name, port, known, &there, &plan)];
         if let Some(port) = port {
             for group in &used.groups {
                 let joined = groups.as_ref().map(|all| all.contains(&(name.clone(), *group)));
@@ -184,11 +192,28 @@ fn uses(config: &Config, ports: &BTreeMap<String, Port>) -> BTreeMap<String, Use
     uses
 }
 
-fn capture(
+/// What is on an interface.
+#[derive(Clone, Debug, Default)]
+struct There {
+    /// The XDP program, whosever it is: its number, and its name where we may ask for it.
+    xdp: Option<(u32, Option<String>)>,
+    /// Whether a tc program of ours is, where that can be told.
+    tc: Option<bool>,
+}
+
+/// What decides how the daemon captures on an interface, as the daemon knows it itself.
+fn facts(ifindex: u32, links: &[Link], tcx: bool) -> Facts {
+    let aggregate = links.iter().any(|link| link.ifindex == ifindex && link.aggregate);
+    let vlans_above = links.iter().any(|link| link.vlan_of == Some(ifindex));
+    Facts { aggregate, vlans_above, tcx }
+}
+
+fn captured(
     name: &str,
     port: Option<&Port>,
     status: Option<&InterfaceStatus>,
-    program: Option<(u32, Option<String>)>,
+    there: &There,
+    plan: &Plan,
 ) -> Finding {
     let check = "capture";
     let Some(port) = port else {
@@ -199,18 +224,25 @@ fn capture(
         return Finding::broken(check, format!("interface {name} is down or has no carrier"))
             .hint(format!("ip link set {name} up"));
     }
-    let xdp = status.and_then(|status| status.capture.as_deref());
-    if let Some(mode) = xdp.filter(|mode| ["native", "generic"].contains(mode)) {
-        let there = match &program {
-            None => Some("none".to_owned()),
+    let mode = status.and_then(|status| status.capture.as_deref());
+    let mode = mode.and_then(|word| CaptureMode::ALL.into_iter().find(|mode| mode.name() == word));
+    if let Some(mode) = mode {
+        let instead = match (mode, &there.xdp) {
+            (CaptureMode::Native | CaptureMode::Generic, None) => Some("none".to_owned()),
+            (CaptureMode::Native | CaptureMode::Generic, Some((id, Some(name))))
+                if name != XDP_PROGRAM =>
+            {
+                Some(format!("another one (id {id}, {name})"))
+            }
             // Without a name we may not ask.
-            Some((_, None)) => None,
-            Some((_, Some(name))) if name == XDP_PROGRAM => None,
-            Some((id, Some(name))) => Some(format!("another one (id {id}, {name})")),
+            (CaptureMode::Native | CaptureMode::Generic, Some(_)) => None,
+            (CaptureMode::Tc, _) => (there.tc == Some(false)).then(|| "none".to_owned()),
+            (CaptureMode::Raw, _) => None,
         };
-        if let Some(there) = there {
+        if let Some(instead) = instead {
+            let title = mode.title();
             let text = format!(
-                "no advertisement is received: the daemon attached its program ({mode} XDP), and now there is {there}"
+                "no advertisement is received: the daemon attached its program ({title}), and now there is {instead}"
             );
             return Finding::broken(check, text).hint(
                 "it attaches it again when it notices, after some seconds at most: its log says what came of that",
@@ -232,7 +264,12 @@ fn capture(
             (None, _, None) => {}
         }
     }
-    match program {
+    let first = plan.modes.first().copied().unwrap_or(CaptureMode::Raw);
+    if let (Some(why), Some(lacks)) = (plan.why, first.lacks()) {
+        let text = format!("`run` captures by {} here: it works, but {lacks}", first.title());
+        return Finding::warning(check, text).hint(format!("no better one, because {why}"));
+    }
+    match &there.xdp {
         Some((_, Some(program))) if program == XDP_PROGRAM => Finding::warning(
             check,
             "another instance of vrrp-user has its XDP program here: `run` captures by tc, behind it",
@@ -241,14 +278,18 @@ fn capture(
             "one instance per interface: put its routers into one file, or name it with --instance",
         ),
         Some((id, program)) => {
-            let program = program.map_or_else(String::new, |program| format!(", {program}"));
+            let program =
+                program.as_ref().map_or_else(String::new, |program| format!(", {program}"));
             let text = format!(
                 "{name} has an XDP program of somebody else (id {id}{program}): `run` captures by tc, behind it, what it lets pass"
             );
             Finding::warning(check, text)
                 .hint(format!("if nobody needs it: ip link set dev {name} xdp off"))
         }
-        None => Finding::fine(check, "no XDP program is there; `run` attaches its own"),
+        None => Finding::fine(
+            check,
+            "no XDP program is there; `run` attaches its own, or a tc program where the device has no XDP",
+        ),
     }
 }
 
@@ -408,9 +449,10 @@ mod tests {
             capture: capture.map(str::to_owned),
             error: error.map(str::to_owned),
         };
+        let plain = capture::plan(None, Facts { tcx: true, ..Facts::default() });
         let judged = |port, status: Option<InterfaceStatus>, program: Option<&str>| {
-            let program = program.map(|name| (7, Some(name.to_owned())));
-            capture("eth0", port, status.as_ref(), program).severity
+            let there = There { xdp: program.map(|name| (7, Some(name.to_owned()))), tc: None };
+            captured("eth0", port, status.as_ref(), &there, &plain).severity
         };
         assert_eq!(judged(None, None, None), Broken);
         assert_eq!(judged(Some(&down), None, None), Broken);
@@ -422,8 +464,44 @@ mod tests {
         );
         assert_eq!(judged(Some(&port), Some(status(None, Some("taken"))), Some("other")), Broken);
         assert_eq!(judged(Some(&port), None, Some("vrrp_xdp")), Warning);
-        let other = capture("eth0", Some(&port), None, Some((7, Some("firewall".to_owned()))));
+        let there = There { xdp: Some((7, Some("firewall".to_owned()))), tc: None };
+        let other = captured("eth0", Some(&port), None, &there, &plain);
         assert!(other.severity == Warning && other.text.contains("id 7, firewall"), "{other:?}");
+        let by_tc = |tc| {
+            let there = There { xdp: None, tc };
+            captured("eth0", Some(&port), Some(&status(Some("tc"), None)), &there, &plain).severity
+        };
+        assert_eq!(by_tc(Some(true)), Warning);
+        assert_eq!(by_tc(None), Warning);
+        assert_eq!(by_tc(Some(false)), Broken);
+    }
+
+    #[test]
+    fn how_it_would_be_captured() {
+        let port = port(2, "10.0.0.1");
+        let device = |ifindex, aggregate, vlan_of| Link {
+            ifindex,
+            name: format!("eth{ifindex}"),
+            up: true,
+            mac: Some([2; 6]),
+            mtu: 1500,
+            aggregate,
+            routed: false,
+            vlan_of,
+        };
+        let judged = |links: &[Link], best| {
+            let plan = capture::plan(best, facts(2, links, true));
+            captured("eth2", Some(&port), None, &There::default(), &plan)
+        };
+        let plain = device(2, false, None);
+        assert_eq!(judged(&[plain.clone(), device(3, false, None)], None).severity, Fine);
+        for links in [vec![device(2, true, None)], vec![plain.clone(), device(3, false, Some(2))]] {
+            let found = judged(&links, None);
+            assert!(found.severity == Warning && found.text.contains("by tc"), "{found:?}");
+            assert!(found.hint.is_some());
+        }
+        let found = judged(&[plain], Some(CaptureMode::Raw));
+        assert!(found.text.contains("by a packet socket"), "{found:?}");
     }
 
     const IGMP: &str = "\
