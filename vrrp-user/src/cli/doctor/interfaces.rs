@@ -483,6 +483,8 @@ mod tests {
             ifindex,
             name: format!("eth{ifindex}"),
             up: true,
+            enabled: true,
+            xdp: false,
             mac: Some([2; 6]),
             mtu: 1500,
             aggregate,
