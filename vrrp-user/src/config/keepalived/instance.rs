@@ -87,6 +87,10 @@ pub(super) struct Instance {
     version: Option<Located<String>>,
     priority: Option<Located<String>>,
     interval: Option<Located<Nanos>>,
+    /// The first `authentication` block, its `auth_type` and `auth_pass`: several blocks are as good as one.
+    auth: Option<Position>,
+    auth_type: Option<Located<String>>,
+    auth_pass: Option<Located<String>>,
     authenticated: Option<Position>,
     password: Option<Located<String>>,
     source: Option<Located<IpAddr>>,
@@ -135,6 +139,9 @@ impl Instance {
             version: None,
             priority: None,
             interval: None,
+            auth: None,
+            auth_type: None,
+            auth_pass: None,
             authenticated: None,
             password: None,
             source: None,
@@ -346,6 +353,7 @@ impl Parser<'_> {
         while let Some(inner) = self.block_entry(entry) {
             self.instance_entry(&inner, &mut instance, context);
         }
+        self.authenticate(&mut instance);
         Some(instance)
     }
 
@@ -466,16 +474,21 @@ impl Parser<'_> {
     }
 
     fn authentication(&mut self, entry: &Entry, to: &mut Instance) {
-        let mut kind = None;
-        let mut password = None;
+        to.auth.get_or_insert(entry.at());
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
             match inner.keyword.value.as_str() {
-                "auth_type" => kind = self.value(&inner).or(kind),
-                "auth_pass" => password = self.value(&inner).or(password),
+                "auth_type" => to.auth_type = self.value(&inner).or(to.auth_type.take()),
+                "auth_pass" => to.auth_pass = self.value(&inner).or(to.auth_pass.take()),
                 _ => self.not_acted_on(&inner, &[], &["auth_type", "auth_pass"]),
             }
         }
+    }
+
+    /// What the `authentication` blocks of an instance say together.
+    fn authenticate(&mut self, to: &mut Instance) {
+        let Some(block) = to.auth else { return };
+        let (kind, password) = (to.auth_type.take(), to.auth_pass.take());
         match (kind.as_ref().map(|kind| kind.value.as_str()), password) {
             (Some("PASS"), Some(password)) if !password.value.is_empty() => {
                 to.authenticated = Some(password.at);
@@ -483,15 +496,15 @@ impl Parser<'_> {
             }
             (Some("PASS"), _) => {
                 let message = "auth_type PASS without auth_pass; authentication is ignored";
-                self.warning(entry.at(), message, "add auth_pass");
+                self.warning(block, message, "add auth_pass");
             }
             (Some("AH"), _) => {
-                let at = kind.map_or(entry.at(), |kind| kind.at);
+                let at = kind.map_or(block, |kind| kind.at);
                 let message = "auth_type AH is not supported, and routers that use it would not understand us";
                 self.error(at, message, "use auth_type PASS, or no authentication, on all routers");
             }
             (Some(other), _) => {
-                let at = kind.as_ref().map_or(entry.at(), |kind| kind.at);
+                let at = kind.as_ref().map_or(block, |kind| kind.at);
                 let message = format!("unknown auth_type `{other}`; authentication is ignored");
                 self.warning(at, message, "write PASS");
             }

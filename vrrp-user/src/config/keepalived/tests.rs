@@ -1130,6 +1130,12 @@ fn a_file_that_was_cut_off_is_no_reload() {
 }
 
 #[test]
+fn several_authentication_blocks_are_one() {
+    let blocks = "authentication {\n auth_type PASS\n }\n authentication {\n auth_pass b\n }";
+    assert_eq!(quiet(&with(blocks)).authentication, Authentication::Pass(*b"b\0\0\0\0\0\0\0"));
+}
+
+#[test]
 fn includes_in_quotes() {
     let files = [("k.conf", "include \"a.conf\"\n"), ("a.conf", &*with(""))];
     let loaded = load_files(&files).unwrap();
