@@ -140,6 +140,8 @@ struct Query {
 
 /// `BPF_TCX_INGRESS`, `enum bpf_attach_type` in linux/bpf.h.
 const INGRESS: u32 = 46;
+/// `BPF_TCX_EGRESS`.
+const EGRESS: u32 = 47;
 /// Programs in a chain at most (`BPF_MPROG_MAX`, linux/bpf_mprog.h).
 const CHAIN: usize = 64;
 
@@ -275,13 +277,22 @@ impl Host {
 
     /// The IDs of the links of the programs at the ingress of an interface.
     pub fn ingress_links(&self, interface: &str) -> Result<Vec<u32>> {
+        self.tcx_links(interface, INGRESS)
+    }
+
+    /// The same at its egress.
+    pub fn egress_links(&self, interface: &str) -> Result<Vec<u32>> {
+        self.tcx_links(interface, EGRESS)
+    }
+
+    fn tcx_links(&self, interface: &str, attach_type: u32) -> Result<Vec<u32>> {
         let (mut programs, mut links) = ([0_u32; CHAIN], [0_u32; CHAIN]);
         let ask = || {
             let target_ifindex =
                 nix::net::if_::if_nametoindex(interface).map_err(Error::errno(interface))?;
             let mut query = Query {
                 target_ifindex,
-                attach_type: INGRESS,
+                attach_type,
                 prog_ids: programs.as_mut_ptr() as u64,
                 count: u32::try_from(CHAIN).unwrap_or_default(),
                 link_ids: links.as_mut_ptr() as u64,
@@ -296,7 +307,16 @@ impl Host {
 
     /// Detaches all programs from the ingress of `eth0`, whose links are somebody else's.
     pub fn detach_ingress(&self) -> Result<()> {
-        for id in self.ingress_links("eth0")? {
+        Self::detach_links(self.ingress_links("eth0")?)
+    }
+
+    /// The same at its egress.
+    pub fn detach_egress(&self) -> Result<()> {
+        Self::detach_links(self.egress_links("eth0")?)
+    }
+
+    fn detach_links(links: Vec<u32>) -> Result<()> {
+        for id in links {
             let mut by_id = One { number: id, ..One::default() };
             let link = bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id).map_err(Error::io("open a link"))?;
             let link = owned(link);

@@ -115,6 +115,39 @@ fn there_is_another_way_when_the_place_is_taken() -> Result<()> {
     Ok(())
 }
 
+/// What leaves is counted again, and whoever keeps that from it has his way.
+#[test]
+fn what_leaves_is_counted_again() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let mut daemon = VrrpUser::start(&host, &conf(150))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let [before] = host.egress_links("eth0")?[..] else { panic!("one program") };
+    let again = |before: u32| {
+        lab.wait_until(LONG, "attached again", || {
+            daemon.status(&host)?;
+            Ok(host.egress_links("eth0")?.first().copied().filter(|link| *link != before))
+        })
+    };
+    host.detach_egress()?;
+    again(before)?;
+    assert!(
+        daemon.log().contains(
+            "what leaves was detached or replaced by somebody else; it is attached again"
+        )
+    );
+    lab.wait_until(LONG, "it is left at that", || {
+        host.detach_egress()?;
+        daemon.status(&host)?;
+        Ok(daemon.log().contains("are not counted any more").then_some(()))
+    })?;
+    let status = daemon.status(&host)?;
+    assert_eq!(status["counters"]["capture_lost"], 0);
+    assert_eq!(daemon.state(&host, ROUTER)?, "MASTER");
+    daemon.stop()?;
+    Ok(())
+}
+
 /// Somebody else's programs stand where ours could.
 #[test]
 fn a_packet_socket_hears_where_all_else_is_taken() -> Result<()> {

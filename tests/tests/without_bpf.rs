@@ -80,6 +80,12 @@ fn who_has_no_bpf_says_so() -> Result<()> {
     assert_eq!(bpf["severity"], "warning", "{bpf}");
     assert!(bpf["text"].as_str().unwrap().contains("no BPF: not permitted"), "{bpf}");
 
+    let mut monitor = a.namespace().command(&VrrpUser::binary()?.display().to_string());
+    monitor.args(["monitor", "--count", "1", "--instance", &VrrpUser::instance(&a), "--bpffs"]);
+    let output = monitor.arg(lab.bpffs()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("runs with no BPF: not permitted"), "{said}");
+
     on_b.stop()?;
     on_a.wait_state(&a, "VI_1", "MASTER", LONG)?;
     on_a.stop()?;

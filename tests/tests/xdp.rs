@@ -35,6 +35,7 @@ use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6
 use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::io::bpf::{self, Error, Kernel, Sizes, Vip, Without};
+use vrrp_user::io::netlink::{HookPoint, HookState, Inspector};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
 use vrrp_user::wire::family::to_field;
@@ -1666,6 +1667,45 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
         assert_eq!(filters("local"), 1);
         drop(other);
         assert_eq!(filters("local"), 0);
+    });
+}
+
+#[test]
+fn a_filter_that_somebody_removes_is_missed_and_put_back() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        let index = ifindex("local");
+        let mut bench = Bench::without(Without { tcx: true, ..Without::default() });
+        let tc = plan(Some(CaptureMode::Tc), Facts::default());
+        bench.kernel.attach(index, "local", &tc).expect("attach");
+        let mut inspector = Inspector::open().expect("a socket");
+        let mut look = |kernel: &Kernel| {
+            let hooks = [kernel.hook(index), kernel.egress_hook(index)];
+            let hooks = hooks.map(|hook| hook.expect("there is something to ask for"));
+            assert!(hooks.iter().all(|hook| matches!(hook.at, HookPoint::Filter { .. })));
+            [0, 1].map(|which| inspector.inspect(&hooks)[which].1)
+        };
+        assert_eq!(look(&bench.kernel), [HookState::Intact; 2]);
+        for remove in ["filter del dev local ingress", "qdisc del dev local clsact"] {
+            let removed = Command::new("tc").args(remove.split(' ')).status();
+            assert!(removed.expect("tc is installed").success());
+            assert_eq!(filters("local"), 0);
+            let egress = if remove.starts_with("filter") {
+                HookState::Intact
+            } else {
+                HookState::Lost(None)
+            };
+            assert_eq!(look(&bench.kernel), [HookState::Lost(None), egress], "{remove}");
+            let choice = bench.kernel.attach_again(index, "local", &tc).expect("attach again");
+            assert_eq!(choice.mode, CaptureMode::Tc);
+            bench.kernel.mend_egress(index, "local", true);
+            assert_eq!(look(&bench.kernel), [HookState::Intact; 2]);
+            assert_eq!(filters("local"), 1);
+        }
+        receives(&mut bench, "local", "remote");
     });
 }
 

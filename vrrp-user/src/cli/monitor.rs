@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use self::line::{Json, Observed};
 use self::pcapng::{Record, Writer};
 use self::refused::{Refused, Renewed};
 use super::clock::TimeOfDay;
-use crate::control::Instance;
+use crate::control::{Instance, client};
 use crate::io::bpf;
 use crate::io::capture::{self, Capture};
 use crate::io::timer;
@@ -121,6 +122,7 @@ pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
 enum Said {
     Nothing,
     Daemon,
+    WithoutBpf,
     NoDaemon,
 }
 
@@ -207,7 +209,21 @@ impl Monitor {
                 return;
             }
             Renewed::Dead => "it no longer runs".to_owned(),
-            Renewed::Gone(error) => bpf::chain(&error),
+            Renewed::Gone(error) => {
+                let runs = UnixStream::connect(instance.socket()).is_ok();
+                if runs && self.said == Said::WithoutBpf {
+                    return;
+                }
+                let status = if runs { client::status(instance).ok() } else { None };
+                if let Some(why) = status.and_then(|status| status.no_bpf) {
+                    note(&format!(
+                        "daemon `{instance}` runs with {why}; what it refuses is seen as it passes"
+                    ));
+                    self.said = Said::WithoutBpf;
+                    return;
+                }
+                bpf::chain(&error)
+            }
         };
         if self.said != Said::NoDaemon {
             note(&format!("no daemon `{instance}`, so nothing that XDP refuses is shown: {why}"));

@@ -42,7 +42,9 @@ pub struct Hearing {
     masters: bool,
     /// Who takes programs away.
     pub fights: Fights<u32>,
-    /// Interfaces where that goes on, and when the program is attached again.
+    /// The same with the programs that count what leaves.
+    egress_fights: Fights<u32>,
+    /// Interfaces where the former goes on, and when the program is attached again.
     not_before: BTreeMap<u32, Nanos>,
     /// Where XDP was taken.
     better: Better,
@@ -144,6 +146,7 @@ impl Hearing {
     pub fn gone(&mut self, ifindex: u32) {
         self.forget(ifindex);
         self.fights.forget(&ifindex);
+        self.egress_fights.forget(&ifindex);
         self.not_before.remove(&ifindex);
         self.better.forget(ifindex);
     }
@@ -207,14 +210,16 @@ impl Daemon {
 
     fn look_at(&mut self, now: Nanos, most: usize) {
         self.hearing.round_at = now + ROUND;
-        let hooks: Vec<Hook> = self.kernel.hooks(self.hearing.next).take(most).collect();
-        self.hearing.next = match hooks.last() {
-            Some(last) if hooks.len() == most => last.ifindex + 1,
+        let looked: Vec<_> = self.kernel.hooks(self.hearing.next).take(most).collect();
+        self.hearing.next = match looked.last() {
+            Some((last, _)) if looked.len() == most => last + 1,
             Some(_) | None => 0,
         };
-        let Self { kernel, hearing, .. } = self;
-        let free = kernel.displaced().filter(|hook| hearing.better.is_due(hook.ifindex, now));
-        let hooks: Vec<Hook> = free.take(most).chain(hooks).collect();
+        let better = &self.hearing.better;
+        let hooks = looked.into_iter().flat_map(|(ifindex, [hears, counts, displaced])| {
+            [hears, counts, displaced.filter(|_| better.is_due(ifindex, now))]
+        });
+        let hooks: Vec<Hook> = hooks.flatten().collect();
         if !hooks.is_empty() {
             self.netlink.look(Look { hooks, answer: false });
         }
@@ -256,6 +261,9 @@ impl Daemon {
                     }
                 }
                 HookState::Lost(other) if current => self.capture_lost(now, ifindex, other),
+                HookState::Lost(_) if self.kernel.egress_hook(ifindex) == Some(hook) => {
+                    self.egress_lost(now, ifindex);
+                }
                 HookState::Lost(None) if self.kernel.displaced_on(ifindex) == Some(hook) => {
                     self.xdp_is_free(now, ifindex);
                 }
@@ -263,6 +271,22 @@ impl Daemon {
                 HookState::Intact | HookState::Lost(_) | HookState::Gone | HookState::Unknown => {}
             }
         }
+    }
+
+    /// The same with the program that counts what leaves, which nobody needs to hear.
+    fn egress_lost(&mut self, now: Nanos, ifindex: u32) {
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        let again = self.hearing.egress_fights.removed(ifindex, now) == When::Now;
+        let then = if again {
+            "it is attached again"
+        } else {
+            "that goes on, and is left at that: packets sent from virtual addresses are not counted any more"
+        };
+        log::warn!(
+            "{}: the program that counts what leaves was detached or replaced by somebody else; {then}",
+            interface.name
+        );
+        self.kernel.mend_egress(ifindex, &interface.name, again);
     }
 
     /// Somebody has detached our program from an interface, or replaced it.

@@ -562,9 +562,10 @@ pub struct Kernel {
     links: BTreeMap<u32, Attached>,
     /// How often a program was attached.
     attachments: u64,
-    /// The kernel's numbers of the XDP program and of the tc ingress program.
+    /// The kernel's numbers of the XDP program and of the tc programs.
     xdp_id: u32,
     ingress_id: u32,
+    egress_id: u32,
     /// Whether the egress program is loaded and, as far as we know, can be attached.
     counts_egress: bool,
     /// Whether the kernel attaches tc programs by links.
@@ -617,6 +618,7 @@ impl Kernel {
             attachments: 0,
             xdp_id: 0,
             ingress_id: 0,
+            egress_id: 0,
             counts_egress: false,
             tcx: false,
             xdp_refused: None,
@@ -689,6 +691,7 @@ impl Kernel {
         }
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
         let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
+        let egress_id = program_id(&ebpf, taken(&ebpf, EGRESS));
         let tcx = !without.tcx && has_tcx()?;
         if !tcx {
             log::info!("the kernel has no tcx (Linux 6.6 or later): clsact takes its place");
@@ -714,6 +717,7 @@ impl Kernel {
             attachments: 0,
             xdp_id,
             ingress_id,
+            egress_id,
             counts_egress: refused.egress.is_none(),
             tcx,
             xdp_refused: refused.xdp.map(|error| brief(&error)),
@@ -943,23 +947,23 @@ impl Kernel {
             Err(error) if errno(&error) == Some(libc::EEXIST) => {}
             Err(error) => return Err(error),
         }
-        let (priority, handle) = (FILTER_PRIORITY, self.filter_handle());
+        let (priority, handle) = (FILTER_PRIORITY, TcHandle::from(self.filter_handle()));
         Ok(TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None }))
     }
 
     /// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no
     /// other.
-    fn filter_handle(&self) -> TcHandle {
+    fn filter_handle(&self) -> u32 {
         let mut hasher = DefaultHasher::new();
         self.pins.as_ref().map(Pins::dir).hash(&mut hasher);
         let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
         // 0 would be any.
-        TcHandle::from(u32::from_ne_bytes([a, b, c, d]) | 1)
+        u32::from_ne_bytes([a, b, c, d]) | 1
     }
 
     /// Removes the filters that a daemon of this instance left on an interface when it was killed: without tcx, they stay.
     fn remove_left_filters(&self, ifname: &str) {
-        let handle = self.filter_handle();
+        let handle = TcHandle::from(self.filter_handle());
         for way in [TcAttachType::Ingress, TcAttachType::Egress] {
             let left = SchedClassifierLink::attached(ifname, way, FILTER_PRIORITY, handle, None);
             if left.is_ok_and(|left| left.detach().is_ok()) {
@@ -974,10 +978,41 @@ impl Kernel {
         self.hook_of(ifindex, self.links.get(&ifindex)?)
     }
 
-    /// All of these, by ascending interfaces from that one on.
-    pub fn hooks(&self, from: u32) -> impl Iterator<Item = Hook> {
-        let links = self.links.range(from..);
-        links.filter_map(|(ifindex, attached)| self.hook_of(*ifindex, attached))
+    /// All that can be asked of interfaces, by ascending ones from that one on: [`Self::hook`], [`Self::egress_hook`],
+    /// [`Self::displaced_on`].
+    pub fn hooks(&self, from: u32) -> impl Iterator<Item = (u32, [Option<Hook>; 3])> {
+        self.links.range(from..).map(|(&ifindex, attached)| {
+            let hears = self.hook_of(ifindex, attached);
+            (ifindex, [hears, self.egress_hook(ifindex), self.displaced_on(ifindex)])
+        })
+    }
+
+    /// What must be on an interface for what leaves to be counted, as far as it was attached.
+    pub fn egress_hook(&self, ifindex: u32) -> Option<Hook> {
+        let attached = self.links.get(&ifindex).filter(|attached| attached.egress.is_some())?;
+        let at = if self.tcx { HookPoint::TcxEgress } else { self.filter(true) };
+        Some(Hook { ifindex, at, program: self.egress_id, serial: attached.serial })
+    }
+
+    fn filter(&self, egress: bool) -> HookPoint {
+        HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle: self.filter_handle() }
+    }
+
+    /// Puts the egress program back where somebody else has replaced or detached it, or leaves it at that.
+    pub fn mend_egress(&mut self, ifindex: u32, ifname: &str, attach: bool) {
+        let Some(link) = self.links.get_mut(&ifindex).and_then(|at| at.egress.take()) else {
+            return;
+        };
+        let link = if attach {
+            self.renew_egress(ifname, Some(link))
+        } else {
+            // There is another program in it, or none.
+            let _ = loaded(&mut self.ebpf).and_then(egress).map(|program| program.detach(link));
+            None
+        };
+        if let Some(attached) = self.links.get_mut(&ifindex) {
+            attached.egress = link;
+        }
     }
 
     /// Where an interface would have our XDP program, had it not been taken by another one.
@@ -987,16 +1022,12 @@ impl Kernel {
         Some(Hook { ifindex, at, program: self.xdp_id, serial: attached.serial })
     }
 
-    /// All of these.
-    pub fn displaced(&self) -> impl Iterator<Item = Hook> {
-        self.links.keys().filter_map(|ifindex| self.displaced_on(*ifindex))
-    }
-
     fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
         let (at, program) = match attached.ingress {
             Ingress::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
             Ingress::Tc(_) if self.tcx => (HookPoint::Tcx, self.ingress_id),
-            Ingress::Tc(_) | Ingress::Raw => return None,
+            Ingress::Tc(_) => (self.filter(false), self.ingress_id),
+            Ingress::Raw => return None,
         };
         Some(Hook { ifindex, at, program, serial: attached.serial })
     }
@@ -1739,6 +1770,18 @@ fn link(ifindex: u32) -> Option<LinkMessage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_means_that_there_is_no_bpf() {
+        let pins = |number| {
+            let source = io::Error::from_raw_os_error(number);
+            Error::Pins { path: "/x".into(), source }.is_no_bpf()
+        };
+        assert!(pins(libc::EACCES) && pins(libc::EROFS) && !pins(libc::EIO));
+        assert!(Error::NoBpffs.is_no_bpf() && Error::Forbidden("x").is_no_bpf());
+        // Whoever names a directory means it; files that are short are no reason to do without.
+        assert!(!Error::NotBpffs("/x".into()).is_no_bpf() && !Error::Descriptors.is_no_bpf());
+    }
 
     #[test]
     fn a_refused_program_is_refused_for_what_the_kernel_says() {

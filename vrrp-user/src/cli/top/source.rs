@@ -73,7 +73,10 @@ impl Source {
                 None => bpf::chain(error),
             }),
         };
-        let no_maps = maps.as_ref().err().map(|error| bpf::chain(error));
+        let no_maps = maps.as_ref().err().map(|error| {
+            let no_bpf = self.status.as_ref().and_then(|status| status.no_bpf.clone());
+            no_bpf.unwrap_or_else(|| bpf::chain(error))
+        });
         let routers = match &maps {
             Ok(maps) => from_maps(maps, self.status.as_ref(), now),
             Err(_) => match &daemon {

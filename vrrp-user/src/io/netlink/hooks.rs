@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage, LinkXdp};
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
@@ -44,6 +44,44 @@ pub enum HookPoint {
     Xdp,
     /// The chain of programs at the ingress of the network stack.
     Tcx,
+    /// The one at its egress.
+    TcxEgress,
+    /// A filter at the ingress or egress, where the kernel has no such chains.
+    Filter {
+        /// Of what leaves.
+        egress: bool,
+        /// Its priority.
+        priority: u16,
+        /// Its number among those of the same priority.
+        handle: u32,
+    },
+}
+
+impl HookPoint {
+    /// What to ask by netlink for a place on an interface; `None` where bpf(2) is to be asked.
+    fn question(self, ifindex: u32) -> Option<RouteNetlinkMessage> {
+        /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS` (linux/pkt_sched.h).
+        const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff2 };
+        const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
+        match self {
+            Self::Xdp => {
+                let mut link = LinkMessage::default();
+                link.header.index = ifindex;
+                link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+                Some(RouteNetlinkMessage::GetLink(link))
+            }
+            Self::Filter { egress, priority, handle } => {
+                let mut filter = TcMessage::default();
+                filter.header.index = ifindex.cast_signed();
+                filter.header.parent = if egress { EGRESS } else { INGRESS };
+                filter.header.handle = handle.into();
+                let protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
+                filter.header.info = u32::from(priority) << 16 | u32::from(protocol);
+                Some(RouteNetlinkMessage::GetTrafficFilter(filter))
+            }
+            Self::Tcx | Self::TcxEgress => None,
+        }
+    }
 }
 
 /// How it is there.
@@ -97,38 +135,42 @@ impl Inspector {
                 states.extend(hooks.iter().map(|hook| (*hook, HookState::Unknown)));
                 continue;
             }
-            let xdp: Vec<Hook> =
-                hooks.iter().filter(|hook| hook.at == HookPoint::Xdp).copied().collect();
-            let found = if xdp.is_empty() { HashMap::new() } else { self.ask(&xdp) };
-            states.extend(hooks.iter().map(|hook| {
+            let found = self.ask(hooks);
+            states.extend(hooks.iter().enumerate().map(|(place, hook)| {
                 let state = match hook.at {
-                    HookPoint::Xdp => found.get(&hook.ifindex).copied(),
-                    HookPoint::Tcx => Some(chained(hook)),
+                    HookPoint::Tcx => chained(hook, BPF_TCX_INGRESS),
+                    HookPoint::TcxEgress => chained(hook, BPF_TCX_EGRESS),
+                    HookPoint::Xdp | HookPoint::Filter { .. } => {
+                        found.get(&place).copied().unwrap_or(HookState::Unknown)
+                    }
                 };
-                (*hook, state.unwrap_or(HookState::Unknown))
+                (*hook, state)
             }));
         }
         states
     }
 
-    fn ask(&mut self, hooks: &[Hook]) -> HashMap<u32, HookState> {
+    /// Asks for those of which netlink tells; by their places.
+    fn ask(&mut self, hooks: &[Hook]) -> HashMap<usize, HookState> {
         let first = self.sequence.wrapping_add(1);
         let mut questions = Vec::new();
+        let mut missing = 0;
         for hook in hooks {
             self.sequence = self.sequence.wrapping_add(1);
-            let mut link = LinkMessage::default();
-            link.header.index = hook.ifindex;
-            link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-            let question = RouteNetlinkMessage::GetLink(link);
-            questions.extend(once::octets(question, NLM_F_REQUEST, self.sequence));
+            if let Some(question) = hook.at.question(hook.ifindex) {
+                questions.extend(once::octets(question, NLM_F_REQUEST, self.sequence));
+                missing += 1;
+            }
         }
         let mut found = HashMap::new();
+        if missing == 0 {
+            return found;
+        }
         if let Err(error) = self.socket.send(&questions, 0) {
             log::debug!("cannot ask for the programs on interfaces: {error}");
             return found;
         }
         self.answer.reserve(ANSWER_LEN);
-        let mut missing = hooks.len();
         while missing > 0 {
             self.answer.clear();
             match self.socket.recv(&mut self.answer, 0) {
@@ -148,7 +190,7 @@ impl Inspector {
             let place = answer.header.sequence_number.wrapping_sub(first) as usize;
             if let Some(hook) = hooks.get(place) {
                 missing -= 1;
-                found.insert(hook.ifindex, state(hook, &answer));
+                found.insert(place, state(hook, &answer));
             }
         }
         found
@@ -156,28 +198,50 @@ impl Inspector {
 }
 
 fn state(hook: &Hook, answer: &NetlinkMessage<RouteNetlinkMessage>) -> HookState {
-    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &answer.payload {
-        let programs: Vec<u32> = xdp_programs(link).collect();
-        return if programs.contains(&hook.program) {
-            HookState::Intact
-        } else {
-            HookState::Lost(programs.first().copied())
+    if let NetlinkPayload::Error(error) = &answer.payload {
+        return match error.to_io().raw_os_error() {
+            Some(libc::ENODEV) => HookState::Gone,
+            // No such filter; nothing that filters could be in.
+            Some(libc::ENOENT | libc::EINVAL) if matches!(hook.at, HookPoint::Filter { .. }) => {
+                HookState::Lost(None)
+            }
+            Some(_) | None => HookState::Unknown,
         };
     }
-    if let NetlinkPayload::Error(error) = &answer.payload
-        && error.to_io().raw_os_error() == Some(libc::ENODEV)
-    {
-        return HookState::Gone;
+    let NetlinkPayload::InnerMessage(message) = &answer.payload else { return HookState::Unknown };
+    let programs: Vec<u32> = if let RouteNetlinkMessage::NewLink(link) = message {
+        xdp_programs(link).collect()
+    } else if let RouteNetlinkMessage::NewTrafficFilter(filter) = message {
+        filter_programs(filter).collect()
+    } else {
+        return HookState::Unknown;
+    };
+    if programs.contains(&hook.program) {
+        HookState::Intact
+    } else {
+        HookState::Lost(programs.first().copied())
     }
-    HookState::Unknown
 }
 
-/// How a program is in the chain at the ingress of an interface. By a system call of ours, because aya's asks more than
+/// The number of the program of a filter.
+fn filter_programs(filter: &TcMessage) -> impl Iterator<Item = u32> {
+    let options = filter.attributes.iter().filter_map(|attribute| {
+        if let TcAttribute::Options(options) = attribute { Some(options) } else { None }
+    });
+    options.flatten().filter_map(|option| {
+        if let TcOption::Bpf(TcFilterBpfOption::ProgId(id)) = option { Some(*id) } else { None }
+    })
+}
+
+/// Chains in `enum bpf_attach_type` (linux/bpf.h).
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
+
+/// How a program is in such a chain of an interface. By a system call of ours, because aya's asks more than
 /// the numbers, and for that needs CAP_SYS_ADMIN.
-fn chained(hook: &Hook) -> HookState {
-    /// `enum bpf_cmd` and `enum bpf_attach_type` in linux/bpf.h.
+fn chained(hook: &Hook, attach_type: u32) -> HookState {
+    /// `enum bpf_cmd` in linux/bpf.h.
     const BPF_PROG_QUERY: libc::c_long = 16;
-    const BPF_TCX_INGRESS: u32 = 46;
     /// No chain is longer (`BPF_MPROG_MAX`, linux/bpf_mprog.h).
     const LONGEST: u32 = 64;
 
@@ -201,7 +265,7 @@ fn chained(hook: &Hook) -> HookState {
     let mut programs = [0_u32; LONGEST as usize];
     let mut query = Query {
         target_ifindex: hook.ifindex,
-        attach_type: BPF_TCX_INGRESS,
+        attach_type,
         prog_ids: programs.as_mut_ptr() as u64,
         count: LONGEST,
         ..Query::default()
@@ -280,6 +344,11 @@ mod tests {
         let (last, loopback) = states.split_last().unwrap();
         assert_eq!(*last, (hook(0x7fff_0000), HookState::Gone));
         assert!(loopback.iter().all(|(_, state)| matches!(state, HookState::Lost(_))));
+        // Of both kinds, by their places.
+        let filter =
+            Hook { at: HookPoint::Filter { egress: false, priority: 112, handle: 1 }, ..hook(1) };
+        let states = inspector.inspect(&[hook(0x7fff_0000), filter]);
+        assert_eq!(states, [(hook(0x7fff_0000), HookState::Gone), (filter, HookState::Lost(None))]);
     }
 
     #[test]
