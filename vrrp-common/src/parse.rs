@@ -19,16 +19,23 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// EtherType of ARP (RFC 826).
 const ETHERTYPE_ARP: u16 = 0x0806;
-/// How ARP for IPv4 over Ethernet begins: hardware type 1, protocol type 0x0800, address lengths 6 and 4.
-const ARP_ETHERNET_IPV4: [u8; 6] = [0, 1, 0x08, 0, 6, 4];
+/// How ARP for IPv4 over Ethernet begins: hardware type 1, protocol type 0x0800.
+const ARP_ETHERNET_IPV4: u32 = 0x0001_0800;
+/// What follows: address lengths 6 and 4, and the operation.
+const ARP_REQUEST: u32 = 0x0604_0001;
+const ARP_REPLY: u32 = 0x0604_0002;
 /// EtherType of a customer tag (IEEE 802.1Q).
 const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of a service tag (IEEE 802.1ad).
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// The VLAN ID within a tag (IEEE 802.1Q).
 pub const VLAN_ID: u16 = 0x0fff;
+/// Offset of an IP header behind an Ethernet header without a tag.
+pub const UNTAGGED: usize = 14;
 /// Octets of an IPv4 header without options (RFC 791 section 3.1).
 const IPV4_HEADER_LEN: usize = 20;
+/// Octets of it before the addresses.
+const IPV4_BEGIN_LEN: usize = 12;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
 const IPV4_FRAGMENT: u16 = 0x3fff;
 /// Octets of an IPv6 header (RFC 8200 section 3).
@@ -142,13 +149,11 @@ pub trait Address: Copy + Eq {
     /// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
     fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason>;
 
-    /// TTL or hop limit of a packet that may have anything else wrong with it, and the offset of what it carries. `None`
-    /// when not even the header is there.
-    fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)>;
+    /// TTL or hop limit of a packet that may have anything else wrong with it, and the offset of what it carries.
+    fn message(packet: &Packet<Self>) -> (u8, usize);
 
-    /// Where the payload of a packet lies that may have anything else wrong with it. `None` when not even the header
-    /// is there.
-    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent>;
+    /// Where the payload of such a packet lies.
+    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Extent;
 }
 
 /// An IPv4 address.
@@ -163,6 +168,8 @@ pub struct Packet<A> {
     pub vlan: [u16; 2],
     /// Offset of the IP header in the frame.
     pub offset: usize,
+    /// How the IP header begins: all that is before the addresses. Of IPv6 that is eight octets, and zeros follow.
+    pub begin: [u8; IPV4_BEGIN_LEN],
     /// IP protocol number; of IPv6 that of the first header behind the fixed one.
     pub protocol: u8,
     /// Octets of the extension headers that are known to stand before the payload: see [`chain`].
@@ -274,22 +281,28 @@ impl<A: Address> Advert<A> {
 /// The IPv4 packet in a frame with up to two VLAN tags; `None` for everything else.
 #[inline(always)]
 pub fn ipv4(frame: &impl Load) -> Option<Packet<V4>> {
-    network(frame)
+    network(frame, ethertype(frame)?)
 }
 
 /// The IPv6 packet in a frame with up to two VLAN tags; `None` for everything else.
 #[inline(always)]
 pub fn ipv6(frame: &impl Load) -> Option<Packet<V6>> {
-    network(frame)
+    network(frame, ethertype(frame)?)
 }
 
+/// What is behind the Ethernet addresses of a frame: an EtherType, of a tag or of what it carries.
 #[inline(always)]
-fn network<A: Address>(frame: &impl Load) -> Option<Packet<A>> {
+pub fn ethertype(frame: &impl Load) -> Option<u16> {
+    Some(u16::from_be_bytes(frame.load(12)?))
+}
+
+/// The IP packet of this version in a frame with up to two VLAN tags and this [`ethertype`]; `None` for everything else.
+#[inline(always)]
+pub fn network<A: Address>(frame: &impl Load, ethertype: u16) -> Option<Packet<A>> {
     // Without CAP_PERFMON the verifier accepts no variable offset into the frame: untagged frames have a branch with
     // constant ones, the others go the slow way.
-    let ethertype = u16::from_be_bytes(frame.load(12)?);
     if ethertype == A::ETHERTYPE {
-        return A::packet(frame, 14, [0, 0]);
+        return A::packet(frame, UNTAGGED, [0, 0]);
     }
     if !is_tag(ethertype) {
         return None;
@@ -360,53 +373,64 @@ impl Address for V4 {
 
     #[inline(always)]
     fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason> {
-        let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
-        let header_len = usize::from(ip[0] & 0x0f) * 4;
-        let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        let sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && total_len >= header_len;
+        let [first, _, l0, l1, _, _, f0, f1, ttl, ..] = packet.begin;
+        let header_len = usize::from(first & 0x0f) * 4;
+        let total_len = usize::from(u16::from_be_bytes([l0, l1]));
+        let sound = first >> 4 == 4 && header_len >= IPV4_HEADER_LEN && total_len >= header_len;
         ensure(sound, Reason::IpHeader)?;
         ensure(packet.offset + total_len <= frame.frame_len(), Reason::Truncated)?;
-        let sum = frame.sum(packet.offset, header_len).ok_or(Reason::Truncated)?;
-        ensure(is_complete(u64::from(sum)), Reason::IpChecksum)?;
-        ensure(u16::from_be_bytes([ip[6], ip[7]]) & IPV4_FRAGMENT == 0, Reason::Fragment)?;
+        let sum = if header_len == IPV4_HEADER_LEN {
+            let [a, b, c]: [u32; 3] = bytemuck::cast(packet.begin);
+            u64::from(a)
+                + u64::from(b)
+                + u64::from(c)
+                + packet.source.sum()
+                + packet.destination.sum()
+        } else {
+            u64::from(frame.sum(packet.offset, header_len).ok_or(Reason::Truncated)?)
+        };
+        ensure(is_complete(sum), Reason::IpChecksum)?;
+        ensure(u16::from_be_bytes([f0, f1]) & IPV4_FRAGMENT == 0, Reason::Fragment)?;
         let len = total_len - header_len;
-        Ok(Payload { ttl: ip[8], offset: packet.offset + header_len, len })
+        Ok(Payload { ttl, offset: packet.offset + header_len, len })
     }
 
     /// An IP header that claims to be shorter than any can be is taken for the shortest.
     #[inline(always)]
-    fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)> {
-        let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
-        let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
-        Some((ip[8], packet.offset + header_len))
+    fn message(packet: &Packet<Self>) -> (u8, usize) {
+        let [first, _, _, _, _, _, _, _, ttl, ..] = packet.begin;
+        let header_len = (usize::from(first & 0x0f) * 4).max(IPV4_HEADER_LEN);
+        (ttl, packet.offset + header_len)
     }
 
-    /// As with [`Self::message`].
     #[inline(always)]
-    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent> {
-        let ip: [u8; IPV4_HEADER_LEN] = frame.load_at(packet.offset)?;
-        let header_len = (usize::from(ip[0] & 0x0f) * 4).max(IPV4_HEADER_LEN);
-        let wire_len = usize::from(u16::from_be_bytes([ip[2], ip[3]])).saturating_sub(header_len);
-        let offset = packet.offset + header_len;
+    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Extent {
+        let (ttl, offset) = Self::message(packet);
+        let [_, _, l0, l1, ..] = packet.begin;
+        let header_len = offset - packet.offset;
+        let wire_len = usize::from(u16::from_be_bytes([l0, l1])).saturating_sub(header_len);
         let present =
             frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
-        Some(Extent { ttl: ip[8], offset, wire_len, present })
+        Extent { ttl, offset, wire_len, present }
     }
 }
 
 #[inline(always)]
 fn ipv4_packet(header: &[u8; IPV4_HEADER_LEN], offset: usize, vlan: [u16; 2]) -> Packet<V4> {
-    let [_, _, _, source, destination]: [u32; 5] = bytemuck::cast(*header);
+    let [a, b, c, source, destination]: [u32; 5] = bytemuck::cast(*header);
     let (source, destination) = (source.to_ne_bytes(), destination.to_ne_bytes());
-    Packet { vlan, offset, protocol: header[9], extensions: 0, source, destination }
+    let begin = bytemuck::cast([a, b, c]);
+    Packet { vlan, offset, begin, protocol: header[9], extensions: 0, source, destination }
 }
 
 #[inline(always)]
 fn ipv6_packet(header: &[u8; IPV6_HEADER_LEN], offset: usize, vlan: [u16; 2]) -> Packet<V6> {
     // As words: one address of many octets would take many of the few registers.
-    let [_, s0, s1, d0, d1]: [u64; 5] = bytemuck::cast(*header);
+    let [begin, s0, s1, d0, d1]: [u64; 5] = bytemuck::cast(*header);
+    let [a, b]: [u32; 2] = bytemuck::cast(begin);
+    let begin = bytemuck::cast([a, b, 0]);
     let (source, destination) = (bytemuck::cast([s0, s1]), bytemuck::cast([d0, d1]));
-    Packet { vlan, offset, protocol: header[6], extensions: 0, source, destination }
+    Packet { vlan, offset, begin, protocol: header[6], extensions: 0, source, destination }
 }
 
 impl Address for V6 {
@@ -457,8 +481,7 @@ impl Address for V6 {
 
     #[inline(always)]
     fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason> {
-        let [version, _, _, _, l0, l1, _, ttl]: [u8; 8] =
-            frame.load_at(packet.offset).ok_or(Reason::Truncated)?;
+        let [version, _, _, _, l0, l1, _, ttl, ..] = packet.begin;
         ensure(version >> 4 == 6, Reason::IpHeader)?;
         let (offset, len) =
             (packet.offset + IPV6_HEADER_LEN, usize::from(u16::from_be_bytes([l0, l1])));
@@ -469,20 +492,20 @@ impl Address for V6 {
     }
 
     #[inline(always)]
-    fn message(frame: &impl Load, packet: &Packet<Self>) -> Option<(u8, usize)> {
-        let [hop_limit] = frame.load_at(packet.offset + 7)?;
-        Some((hop_limit, packet.offset + IPV6_HEADER_LEN + usize::from(packet.extensions)))
+    fn message(packet: &Packet<Self>) -> (u8, usize) {
+        let [_, _, _, _, _, _, _, hop_limit, ..] = packet.begin;
+        (hop_limit, packet.offset + IPV6_HEADER_LEN + usize::from(packet.extensions))
     }
 
     #[inline(always)]
-    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Option<Extent> {
-        let [_, _, _, _, l0, l1, _, ttl]: [u8; 8] = frame.load_at(packet.offset)?;
+    fn extent(frame: &impl Load, packet: &Packet<Self>) -> Extent {
+        let (ttl, offset) = Self::message(packet);
+        let [_, _, _, _, l0, l1, ..] = packet.begin;
         let extensions = usize::from(packet.extensions);
-        let offset = packet.offset + IPV6_HEADER_LEN + extensions;
         let wire_len = usize::from(u16::from_be_bytes([l0, l1])).saturating_sub(extensions);
         let present =
             frame.frame_len().saturating_sub(offset).min(wire_len).min(SAMPLE_PAYLOAD_LEN);
-        Some(Extent { ttl, offset, wire_len, present })
+        Extent { ttl, offset, wire_len, present }
     }
 }
 
@@ -569,20 +592,19 @@ pub fn arp_sender(frame: &impl Load) -> Option<ArpSender> {
 
 #[inline(always)]
 fn arp_sender_at(frame: &impl Load, offset: usize) -> Option<ArpSender> {
-    let [k0, k1, k2, k3, k4, k5, o0, o1]: [u8; 8] = frame.load(offset)?;
-    let [a, b, c, d, e, f]: [u8; 6] = frame.load(offset + 8)?;
-    let address = frame.load(offset + 14)?;
     // The target is not looked at, but must be there: the stack drops the message otherwise.
-    let _: [u8; 10] = frame.load(offset + 18)?;
-    let operation = u16::from_be_bytes([o0, o1]);
-    // Compared as numbers: see `words` in vrrp-ebpf.
-    let [w0, w1, w2, w3, w4, w5] = ARP_ETHERNET_IPV4;
-    let kind = u64::from_ne_bytes([k0, k1, k2, k3, k4, k5, 0, 0]);
-    let known = kind == u64::from_ne_bytes([w0, w1, w2, w3, w4, w5, 0, 0]);
-    if !known || (operation != 1 && operation != 2) {
+    let message: [u8; 28] = frame.load(offset)?;
+    // As numbers, which compare without a call of memcmp, and go into registers whole.
+    let [kind, operation, mac, mac_and_address, address, ..]: [u32; 7] = bytemuck::cast(message);
+    let known = u32::from_be(kind) == ARP_ETHERNET_IPV4
+        && matches!(u32::from_be(operation), ARP_REQUEST | ARP_REPLY);
+    if !known {
         return None;
     }
-    Some(ArpSender { mac: [a, b, c, d, e, f, 0, 0], address })
+    let [a, b, c, d] = mac.to_ne_bytes();
+    let [e, f, i, j] = mac_and_address.to_ne_bytes();
+    let [k, l, _, _] = address.to_ne_bytes();
+    Some(ArpSender { mac: [a, b, c, d, e, f, 0, 0], address: [i, j, k, l] })
 }
 
 /// What a neighbour solicitation or advertisement says of its sender; `None` for everything else, for what the stack
@@ -596,7 +618,7 @@ pub fn ndisc_claim(frame: &impl Load, packet: &Packet<V6>) -> Option<NdiscClaim>
     }
     let message = packet.offset + IPV6_HEADER_LEN;
     let [kind, code]: [u8; 2] = frame.load_at(message)?;
-    let [hop_limit]: [u8; 1] = frame.load_at(packet.offset + 7)?;
+    let [.., hop_limit, _, _, _, _] = packet.begin;
     if code != 0 || hop_limit != NDISC_HOP_LIMIT {
         return None;
     }
@@ -978,7 +1000,7 @@ mod tests {
     fn an_extent_stays_within_the_frame() {
         let extent = |octets: &[u8]| {
             let packet = ipv4(&octets).expect("IPv4");
-            let extent = Address::extent(&octets, &packet).expect("an IP header");
+            let extent = Address::extent(&octets, &packet);
             (extent.offset, extent.wire_len, extent.present)
         };
         let whole = frame(&[7], 3, &V2, false);

@@ -5,27 +5,39 @@ use core::ptr;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{CLAIM_WINDOW_NS, Held};
-use vrrp_common::parse::{self, Address, V6};
+use vrrp_common::parse::{self, Address, Load, V4, V6};
 use vrrp_common::reason::Reason;
 
-use crate::cursor::{Context, Frame, Headers};
+use crate::cursor::{Context, Frame};
 use crate::maps::{EVENTS, Family, SCRATCH};
 
 /// Octets of an Ethernet address.
 const MAC_LEN: usize = 6;
 
 /// [`Reason::ArpConflict`] for ARP that another host sends from an address that we hold; `None` for any other frame.
-///
-/// On a stack of its own, as all that few frames need: together they would not fit in its 512 octets.
-#[inline(never)]
-pub fn by_arp<H: Headers>(ctx: H::Frame) -> Option<Reason> {
-    let sender = parse::arp_sender(&H::of(ctx)?)?;
+#[inline(always)]
+pub fn by_arp<C: Context>(ctx: C, headers: &impl Load) -> Option<Reason> {
+    let sender = parse::arp_sender(headers)?;
     // A tagged frame belongs to the VLAN device above.
     if ctx.vlan_beside() != 0 {
         return None;
     }
     let held = foreign(ctx.ifindex(), sender.address, sender.mac)?;
-    Some(claimed(held, ctx.ifindex(), sender.address, sender.mac, Reason::ArpConflict))
+    claimed_in_arp(held, ctx.ifindex(), sender.address, u64::from_ne_bytes(sender.mac));
+    Some(Reason::ArpConflict)
+}
+
+/// The same on a stack of its own.
+#[inline(never)]
+pub fn by_arp_aside<C: Context>(ctx: C) -> Option<Reason> {
+    by_arp(ctx, &Frame::new(ctx))
+}
+
+/// On a stack of its own, as all that few frames need: together they would not fit in its 512 octets. What comes before is
+/// for all ARP there is, and a call costs as much as it.
+#[inline(never)]
+fn claimed_in_arp(held: &mut Held, ifindex: u32, address: V4, mac: u64) {
+    claimed(held, ifindex, address, mac.to_ne_bytes(), Reason::ArpConflict);
 }
 
 /// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for

@@ -27,6 +27,9 @@ pub const DIGESTED: usize = 64;
 
 /// What a program runs on: the kinds of program differ in how they reach their frame, and in nothing else.
 pub trait Context: Copy {
+    /// Whether [`Self::load`] is faster than [`Self::copy`].
+    const IN_PLACE: bool;
+
     /// The octets at `offset`, which is a constant once everything is inlined; `None` past the end.
     fn load<const N: usize>(self, offset: usize) -> Option<[u8; N]>;
 
@@ -71,6 +74,8 @@ pub struct XdpBuff(pub *mut xdp_md);
 pub struct SkBuff(pub *mut __sk_buff);
 
 impl Context for XdpBuff {
+    const IN_PLACE: bool = true;
+
     #[inline(always)]
     fn load<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
         in_place(self, offset)
@@ -112,6 +117,8 @@ impl Context for XdpBuff {
 }
 
 impl Context for SkBuff {
+    const IN_PLACE: bool = false;
+
     #[inline(always)]
     fn load<const N: usize>(self, offset: usize) -> Option<[u8; N]> {
         copied(self, offset)
@@ -271,6 +278,9 @@ unsafe fn octets<const N: usize>(start: usize) -> [u8; N] {
 
 /// A way to read the headers of a frame, for the walk through them.
 pub trait Headers: Load + Sized {
+    /// Whether there is stack to spare for the program that reads them so.
+    const HAS_STACK: bool;
+
     /// The frame.
     type Frame: Context;
 
@@ -282,6 +292,8 @@ pub trait Headers: Load + Sized {
 pub struct InPlace<C>(C);
 
 impl<C: Linear> Headers for InPlace<C> {
+    const HAS_STACK: bool = true;
+
     type Frame = C;
 
     #[inline(always)]
@@ -327,6 +339,8 @@ impl Copied {
 }
 
 impl Headers for Copied {
+    const HAS_STACK: bool = false;
+
     type Frame = SkBuff;
 
     #[inline(always)]

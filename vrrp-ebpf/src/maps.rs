@@ -149,6 +149,11 @@ pub struct Record {
     pub payload: [u8; PAYLOAD_ROOM],
     /// Never used: the verifier believes that a sum may reach so far (`cursor::sum_rest`).
     pub slack: [u8; CSUM_MAX],
+    /// How the message of a packet begins that is being refused, in memory order, if the checks have come that far; else 0.
+    pub refused: u64,
+    /// The key in `REFUSALS` of the last packet that needed not be told of, and since when: nearly always, the next one is
+    /// its like.
+    pub told: ([u64; 3], u64),
 }
 
 /// Adds one to a counter that several CPUs may write.

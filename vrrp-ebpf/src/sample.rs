@@ -34,7 +34,7 @@ pub fn keep<C: Context, A: Address>(
         counts.missed += 1;
         return;
     }
-    let Some(message) = A::extent(frame, packet) else { return };
+    let message = A::extent(frame, packet);
     // The least and the most of them come out by branches, all combinations of which the verifier would follow.
     let offset = unknown(message.offset as u32, ifindex) as usize;
     let wire_len = unknown(message.wire_len as u32, ifindex);

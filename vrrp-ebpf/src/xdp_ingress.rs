@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
 use vrrp_common::event::{EVENT_HEADER_LEN, NO_SLOT, RxEvent};
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterEntry, Slot, transport};
-use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, Packet, V4, V6};
+use vrrp_common::parse::{self, Advert, IPPROTO_ICMPV6, Packet, UNTAGGED, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{
     Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, REFUSAL_LIMIT, REFUSAL_WINDOW_NS,
@@ -27,7 +27,8 @@ use crate::{reasons, sample};
 #[inline(always)]
 pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     let frame = H::of(ctx)?;
-    if let Some(packet) = parse::ipv4(&frame) {
+    let ethertype = parse::ethertype(&frame)?;
+    if let Some(packet) = parse::network::<V4>(&frame, ethertype) {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
             return Some(vrrp::<_, V4>(ctx, packet.offset, vlan, AT_ONCE));
@@ -35,7 +36,7 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
         count_vip(ctx, vlan, packet.destination);
         return None;
     }
-    if let Some(packet) = parse::ipv6(&frame) {
+    if let Some(packet) = parse::network::<V6>(&frame, ethertype) {
         let vlan = ctx.vlans(packet.vlan);
         // No comparison must be one whose outcome the verifier knows by another one or by a constant: before Linux 6.17 that
         // of a daemon without CAP_PERFMON follows the impossible way as well, and all that comes behind once more.
@@ -56,7 +57,8 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
         }
         return claims::by_ndisc(ctx, packet.offset).map(Reason::index);
     }
-    claims::by_arp::<H>(ctx).map(Reason::index)
+    let claim = if H::HAS_STACK { claims::by_arp(ctx, &frame) } else { claims::by_arp_aside(ctx) };
+    claim.map(Reason::index)
 }
 
 /// A [`parse::Chain`] in one number: octets, and the reason above them. Of a packet without extension headers:
@@ -85,64 +87,77 @@ fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2], chain: u32
         reason = unknown(receive::<C, A>(ctx, offset, vlan, extensions), ctx.ifindex());
     }
     if reason != Reason::Accepted.index() {
-        keep::<C, A>(ctx, offset, vlan, extensions, reason);
-        if reasons::REFUSALS.contains(reason) {
-            refused::<C, A>(ctx, offset, vlan, extensions, reason);
-        }
+        note::<C, A>(ctx, offset, vlan, extensions, reason);
     }
     reason
 }
 
 /// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many octets of extension
-/// headers.
+/// headers. Its frame has shown already that it is one.
 #[inline(always)]
 fn packet<C: Context, A: Family>(
-    frame: &Frame<'_, C>,
+    ctx: C,
     offset: usize,
     vlan: u32,
     extensions: u16,
 ) -> Option<Packet<A>> {
-    Some(Packet { extensions, ..A::tagged(frame, offset, bytemuck::cast(vlan))? })
+    let (frame, vlan) = (&Frame::new(ctx), bytemuck::cast(vlan));
+    // Nearly all have no tag: this is the fast way in.
+    let packet = if C::IN_PLACE && offset == UNTAGGED {
+        A::packet(frame, UNTAGGED, vlan)?
+    } else {
+        A::tagged(frame, offset, vlan)?
+    };
+    // The same from here on for both.
+    let offset = unknown(packet.offset as u32, ctx.ifindex()) as usize;
+    Some(Packet { offset, extensions, ..packet })
 }
 
-/// Keeps a sample of the packet that [`receive`] did not accept.
+/// Keeps a sample of the packet that [`receive`] did not accept, and tells the daemon of it if that is refused.
+///
+/// Not inlined, for the reason of [`receive`].
 #[inline(never)]
-fn keep<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16, reason: u32) {
-    let frame = &Frame::new(ctx);
-    if let Some(packet) = &packet::<C, A>(frame, offset, vlan, extensions) {
-        // SAFETY: the helper takes no argument.
-        sample::keep(frame, ctx.ifindex(), packet, reason, unsafe { bpf_ktime_get_ns() });
+fn note<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16, reason: u32) {
+    let Some(packet) = &packet::<C, A>(ctx, offset, vlan, extensions) else { return };
+    // SAFETY: the helper takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    sample::keep(&Frame::new(ctx), ctx.ifindex(), packet, reason, now);
+    if reasons::REFUSALS.contains(reason) {
+        refused(ctx, packet, reason, now);
     }
 }
 
 /// Tells the daemon of a refused packet, unless it was told of one like it within the last minute.
-///
-/// Not inlined, for the reason of [`receive`].
-#[inline(never)]
-fn refused<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16, reason: u32) {
-    let frame = &Frame::new(ctx);
-    let Some(packet) = packet::<C, A>(frame, offset, vlan, extensions) else { return };
-    let Some((ttl, message)) = A::message(frame, &packet) else { return };
+#[inline(always)]
+fn refused<C: Context, A: Family>(ctx: C, packet: &Packet<A>, reason: u32, now: u64) {
     let Some(record) = SCRATCH.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's only record; the program runs to its end on one CPU, does not nest, and is done with the packet.
     let record = unsafe { &mut *record };
     let header: *mut u64 = record.payload.as_mut_ptr().cast();
     // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
-    unsafe { header.write_volatile(0) };
-    if reason != Reason::Fragment.index() {
+    unsafe { header.write_volatile(record.refused) };
+    let is_known = record.refused != 0;
+    record.refused = 0;
+    if !is_known && reason != Reason::Fragment.index() {
         // Without a whole header nobody knows for which router it was, and there are zeros. The later parts of a packet
         // have none.
+        let message = unknown(A::message(packet).1 as u32, ctx.ifindex()) as usize;
         // SAFETY: as above.
         let _ = unsafe { ctx.copy(message, header.cast(), VRRP_HEADER_LEN) };
     }
     let vrid = u32::from(record.payload[1]);
-    // SAFETY: the helper takes no argument.
-    let now = unsafe { bpf_ktime_get_ns() };
     let [low, high] = words(packet.source.to_field());
     let kind = reason | vrid << 8 | u32::from(A::FAMILY) << 16;
     let key = [low, high, u64::from(ctx.ifindex()) << 32 | u64::from(kind)];
+    let (last, at) = record.told;
+    if (last[0], last[1], last[2]) == (key[0], key[1], key[2]) && now - at < REFUSAL_WINDOW_NS {
+        return;
+    }
     // SAFETY: the value is only read, and only here.
-    if unsafe { REFUSALS.get(key) }.is_some_and(|at| now - *at < REFUSAL_WINDOW_NS) {
+    if let Some(&at) = unsafe { REFUSALS.get(key) }
+        && now - at < REFUSAL_WINDOW_NS
+    {
+        record.told = (key, at);
         return;
     }
     let Some(full_at) = REFUSAL_BUDGET.get_ptr_mut(0) else { return };
@@ -160,7 +175,7 @@ fn refused<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: 
         source: packet.source.to_field(),
         destination: packet.destination.to_field(),
         family: A::FAMILY,
-        ttl,
+        ttl: A::message(packet).0,
         wire_len: 0,
         payload_len: VRRP_HEADER_LEN as u16,
         reserved: 0,
@@ -200,9 +215,8 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
 /// would not do for all together. So what it is called with are numbers, and it reads the IP header anew.
 #[inline(never)]
 fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16) -> u32 {
-    let packet = &match packet::<C, A>(&Frame::new(ctx), offset, vlan, extensions) {
-        Some(packet) => packet,
-        None => return Reason::Truncated.index(),
+    let Some(packet) = &packet::<C, A>(ctx, offset, vlan, extensions) else {
+        return Reason::Truncated.index();
     };
     let ifindex = ctx.ifindex();
     // SAFETY: the helper takes no argument.
@@ -216,6 +230,9 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: 
         Ok(advert) => advert,
         Err(reason) => return reason.index(),
     };
+    // With a tag and options or without: the same from here on.
+    advert.offset = unknown(advert.offset as u32, ifindex) as usize;
+    advert.len = unknown(advert.len as u32, ifindex) as usize;
     // SAFETY: the entry is only read, and only in this run; the daemon replaces entries as a whole.
     let Some(entry) = (unsafe { ROUTERS.get(advert.key(ifindex)) }) else {
         return Reason::UnknownVrid.index();
@@ -233,6 +250,9 @@ fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: 
         advert.len = unknown(advert.len as u32, ifindex) as usize;
         count_peer(key, &advert, now);
         return accept(record, ifindex, entry, slot, &advert, key, now);
+    }
+    if reasons::REFUSALS.contains(reason.index()) {
+        record.refused = u64::from_ne_bytes(advert.header);
     }
     if reason.is_for_router() {
         // SAFETY: the slot is a map value, aligned as its type says.

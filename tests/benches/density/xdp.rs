@@ -33,6 +33,9 @@ const IFINDEX: u32 = 1;
 const SOURCE: [u8; 4] = [192, 0, 2, 2];
 const OTHER: [u8; 4] = [192, 0, 2, 1];
 
+/// The Ethernet address of the interface.
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
 /// What, unit, value, target.
 pub type Cost = (String, &'static str, f64, Option<f64>);
 
@@ -57,6 +60,9 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     let mut refused = good.clone();
     // The VRRP checksum, behind 14 octets of Ethernet and 20 of IP.
     refused[40] ^= 0x55;
+    // All others are routers here; nothing is checked before this is known.
+    let mut unknown = good.clone();
+    unknown[35] = 0;
     acknowledge(&mut kernel, &good)?;
     let last = vip(load.routers - 1).octets();
     let case = |what, packet, verdict, target| Case { what, packet, verdict, target };
@@ -65,8 +71,10 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("64-byte TCP packet to a VIP", tcp(SOURCE, last), PASS, Some(45.0)),
         case("TCP over IPv6 to no VIP", tcp6(SOURCE, OTHER), PASS, Some(30.0)),
         case("TCP over IPv6 to a VIP", tcp6(SOURCE, last), PASS, Some(45.0)),
+        case("ARP", arp(SOURCE, OTHER), PASS, None),
         case("good advert that is no news", good, PASS, None),
         case("advert with a bad checksum", refused, DROP, None),
+        case("advert for an unknown VRID", unknown, PASS, None),
     ];
     let ours = kernel.program().map_err(|error| Error::Unexpected(chain(&error)))?;
     let mut costs = side(plan, "RX", &*ours, &empty, PASS, &cases)?;
@@ -163,6 +171,7 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
             slot,
             version,
             transport: transport::MULTICAST,
+            mac: MAC,
             ..RouterEntry::default()
         };
         entry.local[..4].copy_from_slice(&OTHER);
@@ -225,6 +234,18 @@ fn tcp(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
     frame.extend(destination);
     // Ports, sequence number, acknowledgement, header length and flags.
     frame.extend([0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10]);
+    frame.resize(60, 0);
+    frame
+}
+
+/// A request for an address, padded like [`tcp`].
+fn arp(source: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 2, 0x08, 0x06]);
+    frame.extend([0, 1, 0x08, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2]);
+    frame.extend(source);
+    frame.extend([0; 6]);
+    frame.extend(target);
     frame.resize(60, 0);
     frame
 }

@@ -42,6 +42,12 @@ fn a_refusal_is_reported_once_a_minute() {
     ] {
         assert_eq!(reported(&mut bench, &other.octets()).len(), 1, "{:02x?}", other.octets());
     }
+    // Two in turns are no news either.
+    for octets in
+        [wrong.octets(), wrong.clone().with(|f| f.ttl = 1).octets()].iter().cycle().take(4)
+    {
+        assert!(reported(&mut bench, octets).is_empty(), "{octets:02x?}");
+    }
     let events = reported(&mut bench, &ipv6::refused());
     let [(event, payload)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.reason, event.source), (Reason::Ttl.index(), ipv6::PEER));
