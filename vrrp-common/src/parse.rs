@@ -1340,8 +1340,8 @@ mod tests {
                 kinds.iter().zip(&octets).map(|(kind, octets)| (*kind, &octets[..])).collect();
             let whole = frame_v6(&chain, IPPROTO_VRRP);
             let reason = receive_v6(&whole[..end.min(whole.len())]);
-            // What is accepted was found behind headers that may stand there.
-            if reason == Some(Reason::Accepted) {
+            // What is accepted was found behind headers that may stand there. Longer ones than these hide some of them.
+            if len == 0 && reason == Some(Reason::Accepted) {
                 let mut before = kinds.iter().take_while(|kind| **kind != 112);
                 prop_assert!(before.all(|kind| is_extension(*kind)));
             }
