@@ -156,11 +156,14 @@ impl Context for SkBuff {
     }
 
     /// On the way in, that of the outermost tag, whether the device or the kernel has stripped it
-    /// (`skb_vlan_untag`); on the way out, that which the device is to put into the frame.
+    /// (`skb_vlan_untag`); on the way out, that which the device is to put into the frame. Before Linux 6.2 the number
+    /// of a tag stays where the VLAN device has taken it off (`__vlan_hwaccel_clear_tag`), and only the mark goes.
     #[inline(always)]
     fn vlan_beside(self) -> u16 {
         // SAFETY: the context pointer is the one that the kernel called us with.
-        unsafe { (*self.0).vlan_tci as u16 & VLAN_ID }
+        let (present, tci) = unsafe { ((*self.0).vlan_present, (*self.0).vlan_tci) };
+        // The mark is 0 or 1. A branch would give the verifier more to do.
+        (tci * present) as u16 & VLAN_ID
     }
 }
 
