@@ -21,6 +21,8 @@ pub enum Scenario {
     Bulk,
     /// As many advertisements as the other side can send
     Flood,
+    /// The same for each way to capture
+    Capture,
     /// From exec to the first advertisement of the last router, and the stop
     Start,
     /// Memory of the process and of its BPF maps
@@ -46,6 +48,7 @@ impl Scenario {
             Self::Lateness => "lateness",
             Self::Bulk => "bulk",
             Self::Flood => "flood",
+            Self::Capture => "capture",
             Self::Start => "start",
             Self::Memory => "memory",
             Self::Reload => "reload",

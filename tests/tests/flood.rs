@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vrrp_tests::{Advert, Frame, Host, Instance, Lab, RawSocket, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{
+    Advert, Error, Frame, Host, Instance, Lab, RawSocket, Result, Tcpdump, VrrpUser, pause,
+};
 
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -87,6 +89,50 @@ fn a_master_yields_under_a_flood_of_lower_ones() -> Result<()> {
         Ok(())
     })
 }
+
+/// What a packet socket had no room for may have been the master's: a backup that lost packets waits once more.
+#[test]
+fn what_a_packet_socket_loses_makes_nobody_master() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let stranger = lab.host("s", "10.0.0.200/24")?;
+    let mut master = VrrpUser::start(&a, &conf(200))?;
+    master.wait_state(&a, ROUTER, "MASTER", LONG)?;
+    let raw = ["--capture", "raw"];
+    let mut backup = VrrpUser::start_with_options(&b, "vrrp.conf", &conf(100), &raw)?;
+    backup.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    let overruns = |backup: &VrrpUser| {
+        Ok::<_, Error>(backup.status(&b)?["counters"]["raw_overrun"].as_u64().unwrap())
+    };
+    assert_eq!(overruns(&backup)?, 0);
+    // Longer than the master-down interval, and perhaps before it has heard its master. The socket is full soon after this
+    // begins.
+    let socket = RawSocket::open(&stranger)?;
+    let frame = Frame::v3(STRANGER, 99, 50, 50, &[VIP]).bytes();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..MORE_THAN_FITS {
+                let _ = socket.send(&frame);
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let frozen = backup.freeze(Duration::from_secs(4));
+        over.store(true, Ordering::Relaxed);
+        frozen
+    })?;
+    lab.wait_until(LONG, "the loss is noticed", || Ok((overruns(&backup)? > 0).then_some(())))?;
+    pause(Duration::from_secs(3))?;
+    assert_eq!(backup.router_stats(&b, ROUTER)?["became_master"], 0, "{}", backup.log().text());
+    // And it hears again.
+    master.kill()?;
+    backup.wait_state(&b, ROUTER, "MASTER", LONG)
+}
+
+/// Frames that no packet socket of the daemon's holds.
+const MORE_THAN_FITS: u32 = 200_000;
 
 /// At the shortest interval there is, two deaf masters of lower priority use up nothing that the real one needs.
 ///

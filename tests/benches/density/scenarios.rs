@@ -24,6 +24,9 @@ const HALVES: Load = Load { routers: 510, interval_ms: 1000 };
 /// How long a takeover of many is watched for what it does to others.
 const BULK: Duration = Duration::from_secs(3);
 
+/// Less than how long a packet socket that loses packets is doubted, and no master-down timer believed.
+const BEFORE_DOUBT_ENDS: Duration = Duration::from_secs(8);
+
 /// How long a reload is watched; it takes keepalived that long with many.
 const RELOAD: Duration = Duration::from_secs(6);
 
@@ -96,6 +99,7 @@ pub fn has_peer(scenario: Scenario) -> bool {
         | Scenario::Lateness
         | Scenario::Bulk
         | Scenario::Flood
+        | Scenario::Capture
         | Scenario::Start
         | Scenario::Memory
         | Scenario::Reload
@@ -110,7 +114,7 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Backup | Scenario::Takeover | Scenario::Master => (&[BIG, FAST, LINK], &[LINK]),
         Scenario::Lateness => (&[ONE], &[ONE]),
         Scenario::Bulk => (&[BIG], &[HALVES]),
-        Scenario::Flood => (&[FEW], &[FEW]),
+        Scenario::Flood | Scenario::Capture => (&[FEW], &[FEW]),
         Scenario::Start => (&[BIG, LINK], &[LINK]),
         Scenario::Memory => (&[BIG, LINK, FEW], &[LINK, FEW]),
         Scenario::Reload => (&[BIG], &[LINK]),
@@ -119,8 +123,8 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Pure => (&[], &[]),
     };
     let own = if args.quick { quick } else { own };
-    // One router is what `lateness` is about, and more would leave `flood` no VRID that is unknown.
-    let fixed = matches!(scenario, Scenario::Lateness | Scenario::Flood);
+    // One router is what `lateness` is about, and more would leave floods no VRID that is unknown.
+    let fixed = matches!(scenario, Scenario::Lateness | Scenario::Flood | Scenario::Capture);
     if (args.routers.is_empty() || fixed) && args.interval.is_empty() {
         return own.to_vec();
     }
@@ -160,6 +164,7 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
         Scenario::Lateness => lateness(plan, load, kind, &mut figures),
         Scenario::Bulk => bulk(load, kind, &mut figures),
         Scenario::Flood => flood(plan, load, kind, &mut figures),
+        Scenario::Capture => capture(plan, load, kind, &mut figures),
         Scenario::Start => start(load, kind, &mut figures),
         Scenario::Memory => memory(load, kind, &mut figures),
         Scenario::Reload => reload(load, kind, &mut figures),
@@ -377,6 +382,47 @@ fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<(
     let seen = receiver.stop()?;
     flood.stop()?;
     figures.spread("master, interval", &mut jitter(&seen, load), 5.0, Target::None);
+    Ok(())
+}
+
+/// The floods of [`flood`] for each way to capture. keepalived has but one, which stands beside each of ours.
+fn capture(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    const WAYS: [&str; 4] = ["native", "generic", "tc", "raw"];
+    let span = plan.span.min(BEFORE_DOUBT_ENDS);
+    for what in Flood::ALL {
+        let mut theirs = None;
+        for way in WAYS {
+            let (cpu, took_over) = match (kind, theirs) {
+                (Kind::Keepalived, Some(measured)) => measured,
+                (Kind::Keepalived | Kind::VrrpUser, _) => {
+                    let stage = Stage::new(load)?;
+                    let _generator = stage.advertise(0..load.routers, Rhythm::Even);
+                    let options: &[&str] = match kind {
+                        Kind::VrrpUser => &["--capture", way],
+                        Kind::Keepalived => &[],
+                    };
+                    let daemon = Daemon::start_with(&stage, kind, load, 100, options)?;
+                    vrrp_tests::pause(begun(load))?;
+                    let flood = stage.flood(what)?;
+                    let usage = daemon.usage(span)?;
+                    flood.stop()?;
+                    (usage.cpu_ms, count(stage.addresses()?))
+                }
+            };
+            theirs = Some((cpu, took_over));
+            // A packet socket wakes the daemon for everything, as it does keepalived.
+            let target = match (way, what) {
+                ("raw", _) => Target::OfTheirs(1.0),
+                (_, Flood::Changing) => Target::AtMost(100.0),
+                (_, Flood::BadChecksum | Flood::UnknownVrid | Flood::Repeated) => {
+                    Target::AtMost(2.0)
+                }
+            };
+            figures.add(format!("{way}, {what}, CPU"), "ms/s", cpu, target);
+            let routers = format!("{way}, {what}, routers that took over");
+            figures.add(routers, "", took_over, Target::AtMost(0.0));
+        }
+    }
     Ok(())
 }
 

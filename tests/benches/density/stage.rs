@@ -202,6 +202,17 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one on the host under test.
     pub fn start(stage: &Stage, kind: Kind, load: Load, priority: u8) -> Result<Self> {
+        Self::start_with(stage, kind, load, priority, &[])
+    }
+
+    /// The same with more options.
+    pub fn start_with(
+        stage: &Stage,
+        kind: Kind,
+        load: Load,
+        priority: u8,
+        options: &[&str],
+    ) -> Result<Self> {
         let path = |name: &str| stage.lab.dir().join(name).display().to_string();
         fs::write(path("bench.conf"), load.configuration(priority))
             .map_err(Error::io("write a configuration"))?;
@@ -235,6 +246,7 @@ impl Daemon {
                 command
             }
         };
+        command.args(options);
         Ok(Self { process: Process::spawn("daemon", &mut command)? })
     }
 

@@ -231,7 +231,7 @@ impl Daemon {
             })
             .collect();
         for id in backups {
-            self.engine.handle_last_seen(now, id, None);
+            self.engine.handle_deaf(now, id);
         }
     }
 }
