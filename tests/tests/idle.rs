@@ -35,11 +35,16 @@ fn idle_and_back() -> Result<()> {
         daemon.wait_state(&host, name, "MASTER", LONG)?;
     }
     // What is left of a template that failed.
-    for nothing in ["", "# by a template\n", "global_defs {\n router_id"] {
+    let none = "there is no virtual router in this file";
+    for (nothing, why) in [
+        ("", none),
+        ("# by a template\n", none),
+        ("global_defs {\n router_id", "the file ends inside a block"),
+    ] {
         daemon.rewrite(nothing)?;
         let (report, code) = daemon.reload(&host, &[])?;
         assert_eq!(code, Some(1), "{report}");
-        assert!(report.to_string().contains("there is no virtual router in this file"), "{report}");
+        assert!(report.to_string().contains(why), "{report}");
     }
     // What it includes is not there, or not any more.
     for include in ["gone.conf", "gone.d/*.conf"] {
