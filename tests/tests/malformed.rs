@@ -191,6 +191,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::ArpConflict
         | Reason::NdiscConflict
         // Only over IPv6: see the tests of the kernel side.
+        | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,
         Reason::UnknownVrid
         | Reason::OtherDestination
@@ -201,7 +202,6 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::IpHeader
         | Reason::IpChecksum
         | Reason::Fragment
-        | Reason::ExtensionHeaders
         | Reason::Ttl
         | Reason::UnknownPeer
         | Reason::PeerTtl
