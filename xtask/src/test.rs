@@ -56,11 +56,11 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        // On a line before, so that the last one is the same whatever was skipped.
         if self.skipped > 0 {
-            write!(f, ", {} skipped", self.skipped)?;
+            writeln!(f, "{} skipped: `SKIP` above says why", self.skipped)?;
         }
-        Ok(())
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
     }
 }
 
