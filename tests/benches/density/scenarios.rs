@@ -410,9 +410,10 @@ fn capture(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result
                 }
             };
             theirs = Some((cpu, took_over));
-            // A packet socket wakes the daemon for everything, as it does keepalived.
+            // A packet socket wakes the daemon for everything, as it does keepalived: under a flood each takes what there
+            // is. What matters is that nobody takes over for what was lost.
             let target = match (way, what) {
-                ("raw", _) => Target::OfTheirs(1.0),
+                ("raw", _) => Target::None,
                 (_, Flood::Changing) => Target::AtMost(100.0),
                 (_, Flood::BadChecksum | Flood::UnknownVrid | Flood::Repeated) => {
                     Target::AtMost(2.0)
