@@ -341,8 +341,10 @@ impl Lab {
         for module in MODULES.iter().chain(more) {
             let mut command = kmod("modprobe")?;
             command.args([OsStr::new("-d"), base]).args(["-S", &image.version, "--show-depends"]);
-            // Something else than a line `insmod FILE` is built into the kernel.
-            for line in output(command.arg(module))?.lines() {
+            // Something else than a line `insmod FILE` is built into the kernel. So is what is not known at all, since Debian
+            // keeps the list of those in another package; a test that misses it says so.
+            let Ok(lines) = output(command.arg(module)) else { continue };
+            for line in lines.lines() {
                 let Some(file) = line.strip_prefix("insmod ") else { continue };
                 // Options of this machine may follow.
                 let file = Path::new(file.split_whitespace().next().unwrap_or_default());
