@@ -355,23 +355,44 @@ fn reload(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
+/// What a flood did to backups that hear their master.
+#[derive(Clone, Copy)]
+struct Flooded {
+    /// Milliseconds of CPU per second.
+    cpu_ms: f64,
+    /// Frames that were sent per second.
+    rate: f64,
+    /// Routers that took over.
+    took_over: f64,
+}
+
+/// Floods backups for a while.
+fn flooded(
+    what: Flood,
+    span: Duration,
+    load: Load,
+    kind: Kind,
+    options: &[&str],
+) -> Result<Flooded> {
+    let stage = Stage::new(load)?;
+    let _generator = stage.advertise(0..load.routers, Rhythm::Even);
+    let daemon = Daemon::start_with(&stage, kind, load, 100, options)?;
+    vrrp_tests::pause(begun(load))?;
+    let flood = stage.flood(what)?;
+    let cpu_ms = daemon.usage(span)?.cpu_ms;
+    let rate = flood.stop()?;
+    Ok(Flooded { cpu_ms, rate, took_over: count(stage.addresses()?) })
+}
+
 /// As many advertisements as the other side can send.
 fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     for what in Flood::ALL {
-        let stage = Stage::new(load)?;
-        let generator = stage.advertise(0..load.routers, Rhythm::Even);
-        let daemon = Daemon::start(&stage, kind, load, 100)?;
-        vrrp_tests::pause(begun(load))?;
-        let flood = stage.flood(what)?;
-        let usage = daemon.usage(plan.span)?;
-        let rate = flood.stop()?;
-        let took_over = stage.addresses()?;
-        drop(generator);
+        let Flooded { cpu_ms, rate, took_over } = flooded(what, plan.span, load, kind, &[])?;
         let target = if what == Flood::Changing { 100.0 } else { 2.0 };
-        figures.add(format!("{what}, CPU"), "ms/s", usage.cpu_ms, Target::AtMost(target));
+        figures.add(format!("{what}, CPU"), "ms/s", cpu_ms, Target::AtMost(target));
         figures.add(format!("{what}, sent per second"), "", rate, Target::None);
         let what = format!("{what}, routers that took over");
-        figures.add(what, "", count(took_over), Target::AtMost(0.0));
+        figures.add(what, "", took_over, Target::AtMost(0.0));
     }
     let stage = Stage::new(load)?;
     let _daemon = Daemon::start(&stage, kind, load, 200)?;
@@ -392,24 +413,12 @@ fn capture(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result
     for what in Flood::ALL {
         let mut theirs = None;
         for way in WAYS {
-            let (cpu, took_over) = match (kind, theirs) {
+            let measured = match (kind, theirs) {
                 (Kind::Keepalived, Some(measured)) => measured,
-                (Kind::Keepalived | Kind::VrrpUser, _) => {
-                    let stage = Stage::new(load)?;
-                    let _generator = stage.advertise(0..load.routers, Rhythm::Even);
-                    let options: &[&str] = match kind {
-                        Kind::VrrpUser => &["--capture", way],
-                        Kind::Keepalived => &[],
-                    };
-                    let daemon = Daemon::start_with(&stage, kind, load, 100, options)?;
-                    vrrp_tests::pause(begun(load))?;
-                    let flood = stage.flood(what)?;
-                    let usage = daemon.usage(span)?;
-                    flood.stop()?;
-                    (usage.cpu_ms, count(stage.addresses()?))
-                }
+                (Kind::Keepalived, None) => flooded(what, span, load, kind, &[])?,
+                (Kind::VrrpUser, _) => flooded(what, span, load, kind, &["--capture", way])?,
             };
-            theirs = Some((cpu, took_over));
+            theirs = Some(measured);
             // A packet socket wakes the daemon for everything, as it does keepalived: under a flood each takes what there
             // is. What matters is that nobody takes over for what was lost.
             let target = match (way, what) {
@@ -419,9 +428,9 @@ fn capture(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result
                     Target::AtMost(2.0)
                 }
             };
-            figures.add(format!("{way}, {what}, CPU"), "ms/s", cpu, target);
+            figures.add(format!("{way}, {what}, CPU"), "ms/s", measured.cpu_ms, target);
             let routers = format!("{way}, {what}, routers that took over");
-            figures.add(routers, "", took_over, Target::AtMost(0.0));
+            figures.add(routers, "", measured.took_over, Target::AtMost(0.0));
         }
     }
     Ok(())
