@@ -43,47 +43,57 @@ pub fn dist(args: &Args) -> Result<()> {
     if args.check {
         return check(&build::daemon(false)?);
     }
-    let object = build::object()?;
-    match args.target {
-        Some(target) => {
-            let binary = build::cross(true, target)?;
-            // The one for the other machine does not run here.
-            stage(&build::daemon(false)?)?;
-            let tools = target.tools()?;
-            strip(&mut tools.command("strip"), &binary)?;
-            runs_with(tools.command("objdump").arg("-p").arg(staged("vrrp-user")))?;
-        }
-        None => {
-            let binary = build::daemon(true)?;
-            stage(&binary)?;
-            strip(&mut Command::new("strip"), &binary)?;
-        }
-    }
-    complete()?;
-    let out = args.target.map_or(out(), |target| out().join(target.triple));
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let before = [made(&out, "deb")?, made(&out, "rpm")?].concat();
-    for package in before {
-        fs::remove_file(&package)
-            .with_context(|| format!("cannot remove {}", package.display()))?;
-    }
-    let deb = setup::cargo_tool(CARGO_DEB.0, CARGO_DEB.1)?;
-    let mut command = build::cargo_tool(&deb);
-    command.args(["--package", "vrrp-user", "--no-build", "--output"]).arg(&out);
     if let Some(target) = args.target {
-        command.args(["--target", target.triple, "--variant", VARIANT]);
+        println!("{}", deb(target)?.display());
+        return Ok(());
     }
-    run(command.env("VRRP_EBPF_OBJECT", &object))?;
-    if args.target.is_none() {
-        let rpm = setup::cargo_tool(CARGO_GENERATE_RPM.0, CARGO_GENERATE_RPM.1)?;
-        let mut command = build::cargo_tool(&rpm);
-        command.args(["--package", "vrrp-user", "--output"]).arg(&out);
-        run(&mut command)?;
-    }
+    let binary = build::daemon(true)?;
+    stage(&binary)?;
+    strip(&mut Command::new("strip"), &binary)?;
+    let out = ready(out())?;
+    pack_deb(&out, &[])?;
+    let rpm = setup::cargo_tool(CARGO_GENERATE_RPM.0, CARGO_GENERATE_RPM.1)?;
+    let mut command = build::cargo_tool(&rpm);
+    command.args(["--package", "vrrp-user", "--output"]).arg(&out);
+    run(&mut command)?;
     for package in [made(&out, "deb")?, made(&out, "rpm")?].concat() {
         println!("{}", package.display());
     }
     Ok(())
+}
+
+/// Makes the Debian package for another architecture.
+///
+/// # Errors
+/// What is missing for it, or what failed.
+pub fn deb(target: &'static Target) -> Result<PathBuf> {
+    let binary = build::cross(true, target)?;
+    // The one for the other machine does not run here.
+    stage(&build::daemon(false)?)?;
+    let tools = target.tools()?;
+    strip(&mut tools.command("strip"), &binary)?;
+    runs_with(tools.command("objdump").arg("-p").arg(staged("vrrp-user")))?;
+    let out = ready(out().join(target.triple))?;
+    pack_deb(&out, &["--target", target.triple, "--variant", VARIANT])?;
+    made(&out, "deb")?.pop().context("cargo-deb made no package")
+}
+
+/// Looks whether all is there that the packages list, and removes what was made before.
+fn ready(out: PathBuf) -> Result<PathBuf> {
+    complete()?;
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    for package in [made(&out, "deb")?, made(&out, "rpm")?].concat() {
+        fs::remove_file(&package)
+            .with_context(|| format!("cannot remove {}", package.display()))?;
+    }
+    Ok(out)
+}
+
+fn pack_deb(out: &Path, more: &[&str]) -> Result<()> {
+    let deb = setup::cargo_tool(CARGO_DEB.0, CARGO_DEB.1)?;
+    let mut command = build::cargo_tool(&deb);
+    command.args(["--package", "vrrp-user", "--no-build", "--output"]).arg(out).args(more);
+    run(command.env("VRRP_EBPF_OBJECT", build::object()?))
 }
 
 /// Puts the program where the packages look for it, without what only a debugger reads; the other one stays as it is.

@@ -17,16 +17,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use self::packages::{Image, KERNELS, Kernel, Machine, Packages};
-use self::table::Table;
+use self::table::{Column, Table};
 use crate::cross::Target;
 use crate::test::{self, Tally, supervise};
-use crate::{build, setup};
+use crate::{build, dist, setup};
 
 /// A script and what it is called.
 struct Script {
     name: &'static str,
     text: &'static str,
     short: Short,
+    /// The machines on which it runs.
+    machines: &'static [Machine],
     /// The test binaries that it runs. They are built for this machine only.
     tests: &'static [&'static str],
     /// A guest that is emulated on a busy machine takes that long, unless it hangs.
@@ -45,22 +47,33 @@ const SCRIPTS: &[Script] = &[
         name: "load",
         text: include_str!("kernels/load.sh"),
         short: Short::All,
+        machines: &[Machine::Amd64, Machine::Arm64],
         tests: &[],
-        limit: Duration::from_secs(6 * 60),
+        limit: Duration::from_secs(15 * 60),
     },
     Script {
         name: "story",
         text: include_str!("kernels/story.sh"),
         short: Short::On("6.1"),
+        machines: &[Machine::Amd64, Machine::Arm64],
         tests: &[],
-        limit: Duration::from_secs(6 * 60),
+        limit: Duration::from_secs(15 * 60),
+    },
+    Script {
+        name: "package",
+        text: include_str!("kernels/package.sh"),
+        short: Short::No,
+        machines: &[Machine::Arm64],
+        tests: &[],
+        limit: Duration::from_secs(15 * 60),
     },
     Script {
         name: "devices",
         text: include_str!("kernels/devices.sh"),
         short: Short::No,
+        machines: &[Machine::Amd64],
         tests: &["devices", "modes", "renamed"],
-        limit: Duration::from_secs(40 * 60),
+        limit: Duration::from_secs(120 * 60),
     },
 ];
 const INIT: &str = include_str!("kernels/init.sh");
@@ -77,8 +90,23 @@ const CARDS: [&str; 2] = ["virtio-net-pci", "vmxnet3"];
 const PROGRAMS: [&str; 5] = ["dash", "ip", "nsenter", "ping", "setpriv"];
 /// What those have in addition that run tests.
 const TEST_PROGRAMS: [&str; 1] = ["keepalived"];
-/// What the daemon of a guest for arm64 is built for.
+/// What the package of a guest for arm64 is built for.
 const ARM64: &str = "aarch64-unknown-linux-gnu";
+/// What such a guest has in addition, to install it.
+const INSTALLERS: [&str; 8] = [
+    "dpkg",
+    "dpkg-deb",
+    "dpkg-query",
+    "dpkg-split",
+    "dpkg-statoverride",
+    "ldconfig",
+    "systemd-sysusers",
+    "tar",
+];
+/// Where the full set says what came of it.
+const DOCUMENT: &str = "docs/platforms.md";
+/// What that says of a kernel before what came of it.
+const FACTS: [&str; 4] = ["Linux", "QEMU", "revision", "date"];
 /// With KVM, one is up in a second or two.
 const KVM_LIMIT: Duration = Duration::from_secs(30);
 
@@ -91,11 +119,18 @@ pub enum Set {
     Full,
 }
 
-/// Runs a set on these kernels, or on all.
+/// Runs a set on these kernels, or on all. With `write`, what came of those that came to the end stands in the
+/// documentation afterwards.
 ///
 /// # Errors
-/// There is no such kernel, the cache cannot be written, or the daemon cannot be put into a guest.
-pub fn test(names: &[String], set: Set, filter: Option<&str>, daemon: &Path) -> Result<Tally> {
+/// There is no such kernel, the cache or the documentation cannot be written, or the daemon cannot be put into a guest.
+pub fn test(
+    names: &[String],
+    set: Set,
+    filter: Option<&str>,
+    write: bool,
+    daemon: &Path,
+) -> Result<Tally> {
     let known = |name: &String| name == "all" || KERNELS.iter().any(|kernel| kernel.name == name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         let all: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
@@ -108,6 +143,7 @@ pub fn test(names: &[String], set: Set, filter: Option<&str>, daemon: &Path) -> 
     println!("== kernels in virtual machines");
     let packages = Packages::get(&kernels)?;
     let mut lab = Lab::new(packages, daemon)?;
+    let revision = if write { revision()? } else { String::new() };
     let mut tally = Tally::default();
     // A filter that is no script's is for the tests that a script runs.
     let scripts = |name: &str| SCRIPTS.iter().any(|script| script.name.contains(name));
@@ -121,19 +157,76 @@ pub fn test(names: &[String], set: Set, filter: Option<&str>, daemon: &Path) -> 
                 Short::On(name) => name == kernel.name,
                 Short::No => false,
             };
-            let runs = script.tests.is_empty() || kernel.machine == Machine::Amd64;
-            runs && (set == Set::Full || short)
+            script.machines.contains(&kernel.machine)
+                && (set == Set::Full || short)
                 && filter.is_none_or(|filter| script.name.contains(filter))
                 && (tests.is_empty() || !script.tests.is_empty())
         };
+        let mut column = Column::default();
         for script in SCRIPTS.iter().filter(wanted) {
-            tally += lab.test(kernel, script, tests)?;
+            tally += lab.test(kernel, script, tests, &mut column)?;
+        }
+        if write {
+            column.set("revision", revision.as_str());
+            column.set("date", output(Command::new("date").args(["-u", "+%F"]))?.trim());
+            match column.missing(&rows(&[kernel.machine])?) {
+                None => write_column(kernel, &column)?,
+                Some(row) => {
+                    println!("{DOCUMENT}: nothing of Linux {}, as there is no {row}", kernel.name);
+                }
+            }
         }
     }
-    if !lab.table.is_empty() {
-        println!("== what docs/platforms.md says of each test\n{}", lab.table);
-    }
     Ok(tally)
+}
+
+/// The revision that is tried. Changes of the documents make no other one.
+fn revision() -> Result<String> {
+    let git = |arguments: &[&str]| {
+        output(Command::new("git").args(arguments).current_dir(build::workspace()))
+    };
+    let revision = git(&["rev-parse", "--short=10", "HEAD"])?.trim().to_owned();
+    let changes =
+        git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs"])?;
+    Ok(if changes.is_empty() { revision } else { format!("{revision}, changed") })
+}
+
+/// The rows of the document that such machines have, in its order.
+fn rows(machines: &[Machine]) -> Result<Vec<String>> {
+    let scripts =
+        || SCRIPTS.iter().filter(|s| s.machines.iter().any(|machine| machines.contains(machine)));
+    let mut tests = Vec::new();
+    for name in scripts().flat_map(|script| script.tests) {
+        let path = build::workspace().join(format!("tests/tests/{name}.rs"));
+        let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let after = text.split("#[test]\nfn ").skip(1);
+        tests.extend(after.filter_map(|text| Some(table::row(text.split_once('(')?.0))));
+    }
+    tests.sort_unstable();
+    let facts = FACTS.iter().copied();
+    let scripts = scripts().filter(|script| script.tests.is_empty()).map(|script| script.name);
+    Ok(facts.chain(scripts).map(str::to_owned).chain(tests).collect())
+}
+
+/// Writes what came of a kernel into the document.
+fn write_column(kernel: &Kernel, column: &Column) -> Result<()> {
+    let path = build::workspace().join(DOCUMENT);
+    let document = fs::read_to_string(&path).context(DOCUMENT)?;
+    let old = Table::read(&document).context(DOCUMENT)?;
+    let known = |name: &str| {
+        let found = old.columns.iter().find(|(column, _)| column == name);
+        found.map_or_else(Column::default, |(_, column)| column.clone())
+    };
+    let columns = KERNELS.iter().map(|other| {
+        let name = other.name;
+        let column = if name == kernel.name { column.clone() } else { known(name) };
+        (name.to_owned(), column)
+    });
+    let table =
+        Table { rows: rows(&[Machine::Amd64, Machine::Arm64])?, columns: columns.collect() };
+    fs::write(&path, table.write(&document)?).context(DOCUMENT)?;
+    println!("{DOCUMENT}: says now what came of Linux {}", kernel.name);
+    Ok(())
 }
 
 /// What guests are booted with.
@@ -145,8 +238,6 @@ struct Lab {
     kvm: Option<bool>,
     /// The daemon for this machine.
     daemon: PathBuf,
-    /// What came of the tests that scripts run.
-    table: Table,
     /// What the root of the guests is for, and the tests that it has; `None` until it is made.
     root: Option<(Machine, &'static [&'static str])>,
 }
@@ -154,14 +245,7 @@ struct Lab {
 impl Lab {
     fn new(packages: Packages, daemon: &Path) -> Result<Self> {
         let directory = Directory::new()?;
-        Ok(Self {
-            packages,
-            directory,
-            kvm: None,
-            daemon: daemon.to_owned(),
-            table: Table::default(),
-            root: None,
-        })
+        Ok(Self { packages, directory, kvm: None, daemon: daemon.to_owned(), root: None })
     }
 
     /// Makes the root of the guests of a kind, unless it is there.
@@ -180,8 +264,8 @@ impl Lab {
             fs::remove_dir_all(&root)?;
         }
         for directory in [
-            "bin", "usr/sbin", "lib", "lib64", "proc", "sys", "dev", "run", "tmp", "etc", "root",
-            "tests",
+            "bin", "usr/bin", "usr/sbin", "lib", "lib64", "proc", "sys", "dev", "run", "tmp",
+            "etc", "root", "tests",
         ] {
             fs::create_dir_all(root.join(directory))?;
         }
@@ -190,15 +274,19 @@ impl Lab {
             symlink("busybox", root.join("bin").join(applet))?;
         }
         symlink("/usr/sbin/dash", root.join("bin/sh"))?;
+        let (mut users, mut groups) =
+            ("root:x:0:0::/root:/bin/sh\n".to_owned(), "root:x:0:\n".to_owned());
         match machine {
-            Machine::Amd64 => self.native(busybox, tests, &root)?,
+            Machine::Amd64 => {
+                self.native(busybox, tests, &root)?;
+                users += "vrrp-user:x:990:990::/:/bin/sh\n";
+                groups += "vrrp-user:x:990:\n";
+            }
+            // The package makes the user.
             Machine::Arm64 => self.foreign(&root)?,
         }
-        fs::write(
-            root.join("etc/passwd"),
-            "root:x:0:0::/root:/bin/sh\nvrrp:x:990:990::/:/bin/sh\n",
-        )?;
-        fs::write(root.join("etc/group"), "root:x:0:\nvrrp:x:990:\n")?;
+        fs::write(root.join("etc/passwd"), users)?;
+        fs::write(root.join("etc/group"), groups)?;
         fs::write(root.join("lib.sh"), LIBRARY)?;
         for (name, text) in [("init", INIT), ("usr/sbin/vrrp-user-unit", UNIT)] {
             fs::write(root.join(name), text)?;
@@ -208,16 +296,21 @@ impl Lab {
         Ok(())
     }
 
-    /// The programs of a guest for arm64, and all libraries that were downloaded with them: ldd cannot be asked.
+    /// The programs of a guest for arm64, and all libraries that were downloaded with them: ldd cannot be asked. The
+    /// daemon comes as a package, which it installs.
     fn foreign(&self, root: &Path) -> Result<()> {
         let target: &'static Target =
             ARM64.parse().map_err(|error| anyhow::anyhow!("{ARM64}: {error}"))?;
-        let daemon = build::cross(false, target)?;
+        fs::copy(dist::deb(target)?, root.join("vrrp-user.deb"))?;
         let guest = self.packages.guest();
         copy_found(&guest, "busybox", &root.join("bin"))?;
-        for program in PROGRAMS {
+        for program in PROGRAMS.iter().chain(&INSTALLERS) {
             copy_found(&guest, program, &root.join("usr/sbin"))?;
         }
+        for directory in ["info", "updates"] {
+            fs::create_dir_all(root.join("var/lib/dpkg").join(directory))?;
+        }
+        fs::copy(self.packages.guest_status(), root.join("var/lib/dpkg/status"))?;
         copy_found(&guest, "ld-linux-aarch64.so.1", &root.join("lib"))?;
         let libraries = root.join("lib/aarch64-linux-gnu");
         fs::create_dir_all(&libraries)?;
@@ -229,9 +322,6 @@ impl Lab {
                 }
             }
         }
-        let mut strip = target.tools()?.command("strip");
-        strip.arg("-o").arg(root.join("usr/sbin/vrrp-user")).arg(daemon);
-        output(&mut strip)?;
         Ok(())
     }
 
@@ -258,14 +348,17 @@ impl Lab {
         Ok(())
     }
 
-    /// Boots a kernel with a script, and counts what that says. Of the tests that it runs, only those count in whose
-    /// name `tests` occurs.
-    fn test(&mut self, kernel: &Kernel, script: &Script, tests: &str) -> Result<Tally> {
+    /// Boots a kernel with a script, and counts what that says; if it came to the end, `column` has it. Of the tests that
+    /// it runs, only those count in whose name `tests` occurs.
+    fn test(
+        &mut self,
+        kernel: &Kernel,
+        script: &Script,
+        tests: &str,
+        column: &mut Column,
+    ) -> Result<Tally> {
         let Some(image) = self.packages.image(kernel) else {
-            println!(
-                "-- Linux {}, {}: skipped, as the kernel is missing",
-                kernel.name, script.name
-            );
+            println!("SKIP  Linux {}, {}: the kernel is missing", kernel.name, script.name);
             return Ok(Tally::SKIPPED);
         };
         let busybox = self.packages.tool("busybox");
@@ -275,7 +368,7 @@ impl Lab {
                 && self.packages.tool(emulator(kernel.machine)).is_some()
                 && self.packages.tool("kmod").is_some()
         }) else {
-            println!("-- Linux {}, {}: skipped, as QEMU is missing", kernel.name, script.name);
+            println!("SKIP  Linux {}, {}: QEMU is missing", kernel.name, script.name);
             return Ok(Tally::SKIPPED);
         };
         self.root(kernel.machine, script.tests, &busybox)?;
@@ -311,9 +404,6 @@ impl Lab {
                 tally += steps_of(&image.version, program, steps);
             }
         }
-        if !script.tests.is_empty() {
-            self.table.add(&image.version, &lines);
-        }
         // The firmware says something before, and the kernel after.
         let start = lines.iter().position(|line| line.contains("GUEST-UP ")).unwrap_or(0);
         let end = lines.iter().position(|line| line.starts_with("GUEST-EXIT "));
@@ -322,8 +412,25 @@ impl Lab {
         if end.is_none() {
             println!("FAIL  the guest did not come to the end");
             tally += Tally::FAILED;
+            return Ok(tally);
+        }
+        column.set("Linux", table::version(&lines));
+        column.set("QEMU", self.qemu(kernel.machine, kvm)?);
+        if script.tests.is_empty() {
+            column.set(script.name, if tally.all_passed() { "yes" } else { "NO" });
+        } else {
+            column.set_tests(&lines);
         }
         Ok(tally)
+    }
+
+    /// What the documentation says of the machine.
+    fn qemu(&self, machine: Machine, kvm: bool) -> Result<String> {
+        let mut command = self.packages.command(emulator(machine)).context("no QEMU")?;
+        // `QEMU emulator version 10.0.8 (Debian 1:10.0.8+ds-0+deb13u1~bpo12+1)`
+        let said = output(command.arg("--version"))?;
+        let version = said.split_whitespace().nth(3).unwrap_or("?");
+        Ok(format!("{version}, {}", if kvm { "KVM" } else { "emulated" }))
     }
 
     /// Puts the modules of a kernel in order beside the root.
@@ -517,4 +624,53 @@ fn output(command: &mut Command) -> Result<String> {
         bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    /// Whoever is not root cannot go where there is no network.
+    #[test]
+    fn what_cannot_be_downloaded_is_skipped() {
+        if !nix::unistd::geteuid().is_root() {
+            vrrp_tests::skip("it takes root to be without a network");
+            return;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let (cache, work) = (directory.path().join("cache"), directory.path().join("work"));
+        fs::create_dir(&work).expect("a directory");
+        // What a thread leaves, those do not have that it starts.
+        let kernel = &KERNELS[0];
+        let get = move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
+            Packages::get_to(cache, &[kernel])
+        };
+        let packages = std::thread::spawn(get).join().expect("no panic").expect("no error");
+        let mut lab = Lab {
+            packages,
+            directory: Directory(work),
+            kvm: None,
+            daemon: PathBuf::new(),
+            root: None,
+        };
+        let mut column = Column::default();
+        let tally = lab.test(kernel, &SCRIPTS[0], "", &mut column).expect("no error");
+        assert_eq!(tally.to_string(), "1 skipped: `SKIP` above says why\n0 passed, 0 failed");
+        let rows = rows(&[kernel.machine]).expect("the tests are there");
+        assert_eq!(column.missing(&rows), Some(&rows[0]), "the document would be left alone");
+    }
+
+    #[test]
+    fn the_document_has_every_test_and_kernel() {
+        let document = fs::read_to_string(build::workspace().join(DOCUMENT)).expect("is there");
+        let table = Table::read(&document).expect("has a table");
+        let all = [Machine::Amd64, Machine::Arm64];
+        assert_eq!(table.rows, rows(&all).expect("the tests are there"), "{DOCUMENT}");
+        let columns = table.columns.iter().map(|(name, _)| name.as_str());
+        let kernels = KERNELS.iter().map(|kernel| kernel.name);
+        assert_eq!(columns.collect::<Vec<_>>(), kernels.collect::<Vec<_>>(), "{DOCUMENT}");
+    }
 }

@@ -35,6 +35,9 @@ pub struct Args {
     /// Only the tests in virtual machines, all of them, on these kernels (5.10, 6.1, 6.12, newest, arm64, all)
     #[arg(long, value_name = "KERNELS", value_delimiter = ',', num_args = 0..=1, default_missing_value = "all")]
     kernels: Option<Vec<String>>,
+    /// Write what came of these kernels into docs/platforms.md
+    #[arg(long, requires = "kernels", conflicts_with = "filter")]
+    write_docs: bool,
 }
 
 /// How many checks went well, how many did not, and how many lacked something from outside that they need.
@@ -52,6 +55,11 @@ impl Tally {
     pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
     /// One that could not be tried.
     pub const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
+
+    /// Whether there was something, and all of it went well.
+    pub fn all_passed(&self) -> bool {
+        self.passed > 0 && self.failed == 0 && self.skipped == 0
+    }
 }
 
 impl fmt::Display for Tally {
@@ -92,7 +100,8 @@ fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     setup::setup()?;
     if let Some(names) = &args.kernels {
         let daemon = build::daemon(false)?;
-        *tally += kernels::test(names, kernels::Set::Full, args.filter.as_deref(), &daemon)?;
+        let filter = args.filter.as_deref();
+        *tally += kernels::test(names, kernels::Set::Full, filter, args.write_docs, &daemon)?;
         return Ok(());
     }
     let daemon = build::workspace().join("target/debug/vrrp-user");
@@ -124,7 +133,7 @@ fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     command.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(args.filter.as_deref());
     *tally += tests(&mut command, BUILD_LIMIT)?;
     if args.filter.is_none() {
-        *tally += kernels::test(&["all".to_owned()], kernels::Set::Short, None, &daemon)?;
+        *tally += kernels::test(&["all".to_owned()], kernels::Set::Short, None, false, &daemon)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ export VRRP_USER_BIN=/usr/sbin/vrrp-user
 for binary in /tests/*; do
     for test in $("$binary" --list --format terse | sed -n 's/: test$//p' | grep -e "$TESTS"); do
         # Each by itself: what is left of one that failed is no other's.
-        if timeout 240 "$binary" --exact "$test" --nocapture >/tmp/output 2>&1; then
+        if timeout 900 "$binary" --exact "$test" --nocapture >/tmp/output 2>&1; then
             if grep -q "^SKIP " /tmp/output; then
                 grep "^SKIP " /tmp/output | sed "s/^SKIP  /SKIP  $RIGHTS: /"
             else

@@ -13,6 +13,12 @@ for module in $(cat /modules/order); do
 done
 ip link set lo up
 echo "GUEST-UP $(uname -r) $(uname -v)"
+if [ -e /vrrp-user.deb ]; then
+    dpkg -i /vrrp-user.deb >/tmp/dpkg 2>&1 || {
+        echo "FAIL  root: the package cannot be installed"
+        tail -n 20 /tmp/dpkg
+    }
+fi
 cd /root
 sh /test.sh
 echo "GUEST-EXIT $?"

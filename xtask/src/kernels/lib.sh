@@ -52,7 +52,7 @@ conf() {
         "${2:-eth0}" "$1" "${3-}"
 }
 caps=-all,+net_admin,+net_raw,+bpf
-unit="setpriv --reuid vrrp --regid vrrp --clear-groups --inh-caps=$caps --ambient-caps=$caps --bounding-set=$caps --no-new-privs env VRRP_USER_BPFFS=/run/vrrp-user/bpf"
+unit="setpriv --reuid vrrp-user --regid vrrp-user --clear-groups --inh-caps=$caps --ambient-caps=$caps --bounding-set=$caps --no-new-privs env VRRP_USER_BPFFS=/run/vrrp-user/bpf"
 # rights COMMAND...: as the unit runs it, or as root.
 rights() {
     if [ "$RIGHTS" = unit ]; then $unit "$@"; else "$@"; fi
@@ -61,7 +61,7 @@ rights() {
 directories() {
     [ "$RIGHTS" = unit ] || return 0
     mkdir -p /run/vrrp-user/bpf/vrrp-user /sys/fs/bpf/vrrp-user "/run/vrrp-user/$1"
-    chown vrrp:vrrp /sys/fs/bpf/vrrp-user "/run/vrrp-user/$1"
+    chown vrrp-user:vrrp-user /sys/fs/bpf/vrrp-user "/run/vrrp-user/$1"
     grep -q /run/vrrp-user/bpf/vrrp-user /proc/mounts ||
         mount --bind /sys/fs/bpf/vrrp-user /run/vrrp-user/bpf/vrrp-user
 }
@@ -87,9 +87,9 @@ count() {
     vrrp-user status --instance "$1" 2>/dev/null |
         awk -v s="$2" '$5 == s && $4 ~ /^v[23]$/ {n++} END {print n + 0}'
 }
-# await HOST STATE: until the router is in it, at most 90 s.
+# await HOST STATE: until the router is in it, at most 180 s.
 await() {
-    for _ in $(seq 450); do
+    for _ in $(seq 900); do
         [ "$(count "$1" "$2")" -ge 1 ] && return 0
         kill -0 "$(cat "/tmp/$1.pid")" || return 1
         sleep 0.2

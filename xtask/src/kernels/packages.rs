@@ -71,8 +71,22 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// guests.
 const TOOLS: [&str; 3] = ["qemu-system-x86", "busybox-static", "kmod"];
 /// All that a guest of another architecture has: of this one's programs none runs there.
-const GUEST: [&str; 6] =
-    ["busybox-static", "dash", "iproute2", "iputils-ping", "libgcc-s1", "util-linux"];
+const GUEST: [&str; 10] = [
+    "busybox-static",
+    "dash",
+    "dpkg",
+    "init-system-helpers",
+    "iproute2",
+    "iputils-ping",
+    "libc-bin",
+    "libgcc-s1",
+    "systemd-standalone-sysusers",
+    "util-linux",
+];
+/// Where apt-get leaves what it has downloaded, in its own directory.
+const ARCHIVES: &str = "cache/archives";
+/// Where dpkg has what is installed.
+const STATUS: &str = "var/lib/dpkg/status";
 /// Whatever was downloaded is taken for so long.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -82,19 +96,27 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Downloads what is missing or old. What cannot be had is said, and is missing then.
+    /// Downloads to the cache what is missing there or old. What cannot be had is said, and is missing then.
     ///
     /// # Errors
     /// The cache cannot be written.
     pub fn get(kernels: &[&Kernel]) -> Result<Self> {
-        let packages = Self { root: setup::cache_dir()?.join("kernels") };
+        Self::get_to(setup::cache_dir()?.join("kernels"), kernels)
+    }
+
+    /// The same to another directory.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn get_to(root: PathBuf, kernels: &[&Kernel]) -> Result<Self> {
+        let packages = Self { root };
         let stale = |path: &Path| {
             let age = fs::metadata(path).and_then(|data| data.modified());
             age.map_or(true, |time| SystemTime::now().duration_since(time).is_ok_and(|a| a > FRESH))
         };
         let tools = stale(&packages.tools());
         let foreign = kernels.iter().any(|kernel| kernel.machine != Machine::Amd64);
-        let guest = foreign && stale(&packages.guest());
+        let guest = foreign && stale(&packages.guest_status());
         let emulator = foreign && stale(&packages.emulator());
         let kernels: Vec<_> =
             kernels.iter().filter(|kernel| stale(&packages.kernel(kernel))).collect();
@@ -134,7 +156,7 @@ impl Packages {
             }
             if !native
                 && guest
-                && let Err(error) = apt.install(&GUEST, &packages.guest())
+                && let Err(error) = apt.guest(&GUEST, &packages.guest())
             {
                 say("programs of the guest", error);
             }
@@ -160,6 +182,11 @@ impl Packages {
     /// The directory with all that a guest for arm64 has.
     pub fn guest(&self) -> PathBuf {
         self.root.join("guest-arm64")
+    }
+
+    /// What dpkg is to know as installed there.
+    pub fn guest_status(&self) -> PathBuf {
+        self.guest().join(STATUS)
     }
 
     /// Where programs of this machine may be.
@@ -334,13 +361,26 @@ impl Apt {
         self.unpack_all(&mut self.command("apt-get", &[]), packages, to)
     }
 
+    /// The same, with what dpkg would know then.
+    fn guest(&self, packages: &[&str], to: &Path) -> Result<()> {
+        self.install(packages, to)?;
+        let mut status = String::new();
+        for archive in debs(&self.root.join(ARCHIVES))? {
+            status += &output(Command::new("dpkg-deb").arg("-f").arg(archive))?;
+            status += "Status: install ok installed\n\n";
+        }
+        let file = to.join(STATUS);
+        fs::create_dir_all(file.parent().unwrap_or(to))?;
+        fs::write(&file, status).with_context(|| format!("{}", file.display()))
+    }
+
     /// The same of its backports.
     fn backports(&self, packages: &[&str], to: &Path) -> Result<()> {
         self.unpack_all(&mut self.command("apt-get", &["-t", &self.backports]), packages, to)
     }
 
     fn unpack_all(&self, command: &mut Command, packages: &[&str], to: &Path) -> Result<()> {
-        let archives = self.root.join("cache/archives");
+        let archives = self.root.join(ARCHIVES);
         // What was downloaded for others does not belong there.
         fs::remove_dir_all(&archives)?;
         fs::create_dir_all(archives.join("partial"))?;
@@ -383,11 +423,8 @@ impl Apt {
     fn unpack(&self, from: &Path, to: &Path) -> Result<()> {
         let fresh = self.root.join("unpacked");
         fs::create_dir_all(&fresh)?;
-        for entry in fs::read_dir(from)? {
-            let file = entry?.path();
-            if file.extension().is_some_and(|extension| extension == "deb") {
-                run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&fresh))?;
-            }
+        for file in debs(from)? {
+            run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&fresh))?;
         }
         if to.exists() {
             fs::remove_dir_all(to)?;
@@ -397,6 +434,15 @@ impl Apt {
         fs::File::open(to)?.set_modified(SystemTime::now())?;
         Ok(())
     }
+}
+
+/// The packages in a directory.
+fn debs(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+    let is_deb = |path: &Result<PathBuf>| {
+        path.as_ref().map_or(true, |path| path.extension().is_some_and(|end| end == "deb"))
+    };
+    entries.filter(is_deb).collect()
 }
 
 /// The numbers in a name, in order: what tells the newer one.

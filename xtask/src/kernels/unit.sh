@@ -5,7 +5,7 @@
 options="$*"
 after() { echo "$options" | sed -n "s/.* --$1 \\([^ ]*\\).*/\\1/p"; }
 mkdir -p "/run/vrrp-user/$(after instance)"
-chown -R vrrp:vrrp "$(after bpffs)" "/run/vrrp-user/$(after instance)"
+chown -R vrrp-user:vrrp-user "$(after bpffs)" "/run/vrrp-user/$(after instance)"
 ulimit -r 99
 ulimit -l unlimited
 exec $unit vrrp-user "$@"
