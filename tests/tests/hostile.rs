@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 use vrrp_tests::{Host, Instance, Lab, Process, Result, Tcpdump, VrrpUser, skip};
-use vrrp_user::{config, daemon};
+use vrrp_user::{config, driver};
 
 /// More than anything takes here.
 const LONG: Duration = Duration::from_secs(30);
@@ -190,15 +190,15 @@ fn daemon_with_a_mistake() {
     log::set_logger(&Mistaken).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
     let of = |name| env::var(name).unwrap();
-    let end = daemon::run(daemon::Options {
+    let end = driver::run(driver::Options {
         config: config::load(&conf, &config::Options::default()).unwrap().config,
         config_path: conf,
         instance: of(AS_DAEMON[1]).parse().unwrap(),
         bpffs: Some(of(AS_DAEMON[2]).into()),
         pid_file: None,
-        again: daemon::reload::Settings::default(),
+        again: driver::reload::Settings::default(),
     });
-    assert!(matches!(end, Err(daemon::Error::Panicked)), "{end:?}");
+    assert!(matches!(end, Err(driver::Error::Panicked)), "{end:?}");
     eprintln!("ended as it should");
 }
 

@@ -33,8 +33,9 @@ use vrrp_common::report::{LIMIT, ReportFilter, SOURCE_LIMIT};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
 use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
+use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::io::bpf::{self, Error, Kernel, Sizes, Vip, Without};
+use vrrp_user::io::bpf::{self, Error, Kernel, Without};
 use vrrp_user::io::netlink::{HookPoint, HookState, Inspector};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
@@ -310,7 +311,7 @@ impl Bench {
         for (slot, peer, range) in allowed() {
             kernel.allow(slot, peer, range).expect("allow");
         }
-        kernel.add_vip(&Vip::new(LOOPBACK, VIP)).expect("add_vip");
+        kernel.add_vip(&InterfaceAddr::new(LOOPBACK, VIP)).expect("add_vip");
         let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
@@ -819,7 +820,7 @@ fn foreign_arp_for_a_held_address_is_reported() {
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
     let conflict = (Verdict::Pass, Some(Reason::ArpConflict));
-    let key = Vip::new(LOOPBACK, VIP);
+    let key = InterfaceAddr::new(LOOPBACK, VIP);
 
     // As backup, the master's own is nothing.
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
@@ -1273,7 +1274,7 @@ fn a_flood_is_sampled_now_and_then() {
 #[test]
 fn traffic_to_a_vip_is_counted() {
     let mut bench = Bench::new();
-    let key = Vip::new(LOOPBACK, VIP);
+    let key = InterfaceAddr::new(LOOPBACK, VIP);
     let tcp = Frame::v3(V3, 1).with(|f| {
         f.protocol = 6;
         f.destination = VIP;
@@ -1325,7 +1326,7 @@ fn answer() -> Frame {
 #[test]
 fn traffic_from_a_vip_is_counted() {
     let mut bench = Bench::new();
-    let key = Vip::new(LOOPBACK, VIP);
+    let key = InterfaceAddr::new(LOOPBACK, VIP);
     let counted = |packets, bytes| {
         let zero = VipCounters::default();
         vec![(key, VipCounters { tx_packets: packets, tx_bytes: bytes, ..zero })]
@@ -1410,7 +1411,7 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         bench.attach(index, "local").expect("attach");
         bench.attach(index, "local").expect("again");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
-        let key = Vip::new(index, VIP);
+        let key = InterfaceAddr::new(index, VIP);
         bench.kernel.add_vip(&key).expect("add_vip");
         let octets = answer().octets();
         send("local", &octets);
@@ -1461,10 +1462,10 @@ fn maps_say_when_they_are_full() {
     bench.kernel.set_router(&key, &entry).expect("there is room again");
 
     for last in 0..3 {
-        let key = Vip::new(LOOPBACK, [10, 9, 9, last]);
+        let key = InterfaceAddr::new(LOOPBACK, [10, 9, 9, last]);
         bench.kernel.add_vip(&key).expect("4 fit");
     }
-    let key = Vip::new(LOOPBACK, [10, 9, 9, 9]);
+    let key = InterfaceAddr::new(LOOPBACK, [10, 9, 9, 9]);
     assert!(matches!(bench.kernel.add_vip(&key), Err(Error::Full { entries: 4, .. })));
     let full = bench.kernel.write_info(SIZES.routers, &RouterInfo::default());
     assert!(matches!(full, Err(Error::Full { entries, .. }) if entries == SIZES.routers));
@@ -1613,7 +1614,7 @@ fn what_leaves_is_counted_without_tcx() {
         let octets = answer().octets();
         for in_place in [false, true] {
             let mut bench = Bench::without(Without { in_place, tcx: true, ..Without::default() });
-            bench.kernel.add_vip(&Vip::new(index, VIP)).expect("add_vip");
+            bench.kernel.add_vip(&InterfaceAddr::new(index, VIP)).expect("add_vip");
             bench.attach(index, "local").expect("attach");
             assert_eq!(on_egress("local"), <[&str; 0]>::default());
             assert_eq!(filters_at("local", "egress"), 1);
@@ -1683,7 +1684,8 @@ fn a_filter_that_somebody_removes_is_missed_and_put_back() {
         bench.kernel.attach(index, "local", &tc).expect("attach");
         let mut inspector = Inspector::open().expect("a socket");
         let mut look = |kernel: &Kernel| {
-            let hooks = [kernel.hook(index), kernel.egress_hook(index)];
+            let hooks = kernel.hooks(index);
+            let hooks = [hooks.hears, hooks.counts];
             let hooks = hooks.map(|hook| hook.expect("there is something to ask for"));
             assert!(hooks.iter().all(|hook| matches!(hook.at, HookPoint::Filter { .. })));
             [0, 1].map(|which| inspector.inspect(&hooks)[which].1)

@@ -85,7 +85,7 @@ fn every_event_is_documented_and_no_other() {
 
 #[test]
 fn every_counter_is_documented_and_no_other() {
-    let daemon = crate::daemon::Counter::ALL.iter().map(|(_, name)| *name);
+    let daemon = crate::core::Counter::ALL.iter().map(|(_, name)| *name);
     let control = crate::control::server::Counter::ALL.iter().map(|(_, name)| *name);
     let scripts = crate::io::scripts::board::Counter::ALL.iter().map(|(_, name)| *name);
     let log = [crate::control::server::LOG_LINES_LOST, crate::control::server::LOG_WRITES_FAILED];

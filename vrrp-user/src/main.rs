@@ -12,7 +12,7 @@ use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
 use vrrp_user::control::api::Request;
 use vrrp_user::io::{descriptors, logger, memory, netlink};
-use vrrp_user::{cli, daemon, printable};
+use vrrp_user::{cli, driver, printable};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -65,8 +65,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Preflight { config, config_id, instance, running, memory } => {
             let config_id = config_id.config_id;
             let options = config::Options { config_id, instance, mtu: None, running };
-            let settings = daemon::reload::Settings { options, ..Default::default() };
-            let usable = daemon::reload::preflight::child(&config, &settings, memory, &mut out)?;
+            let settings = driver::reload::Settings { options, ..Default::default() };
+            let usable = driver::reload::preflight::child(&config, &settings, memory, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Man { dir } => {
@@ -175,7 +175,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     let loaded = memory::apart(|| config::load(&run.config, &named))?;
     config::log(&run.config, &loaded.diagnostics);
     let mut config = loaded.config;
-    let again = daemon::reload::Settings {
+    let again = driver::reload::Settings {
         options: named,
         metrics: run.metrics,
         socket_mode: run.socket_mode,
@@ -183,7 +183,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         capture: run.capture,
     };
     again.apply(&mut config);
-    daemon::run(daemon::Options {
+    driver::run(driver::Options {
         config,
         config_path: run.config,
         instance,

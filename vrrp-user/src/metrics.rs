@@ -13,7 +13,7 @@ use vrrp_common::reason::Reason;
 use crate::control::api::{
     InterfaceStats, LastFrom, Losses, PeerStats, RouterStats, SCHEMA, Stats, VipStats,
 };
-use crate::daemon::Counter;
+use crate::core::Counter;
 use crate::engine::time::Nanos;
 use crate::io::bpf::Error;
 use crate::io::reader::{Reader, Sampled};

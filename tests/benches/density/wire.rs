@@ -22,8 +22,9 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeSpec, TimeVal};
 use nix::time::{ClockId, clock_gettime};
 use vrrp_tests::{Error, Namespace, Result};
+use vrrp_user::core::{Tag, TxQueue};
 use vrrp_user::engine::types::{Priority, Vrid};
-use vrrp_user::io::tx::{Queue, Tx};
+use vrrp_user::io::tx::Tx;
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
@@ -143,7 +144,7 @@ pub fn advertise(
         frames.truncate(routers.end);
         frames.drain(..routers.start.min(frames.len()));
         let mut sent = vec![0; frames.len()];
-        let mut queue = Queue::default();
+        let mut queue = TxQueue::default();
         let begin = Instant::now();
         let count = frames.len() as u64;
         let mut next = 0u64;
@@ -158,12 +159,13 @@ pub fn advertise(
             let mut batch = Vec::new();
             while due(next) <= Instant::now() && batch.len() < 64 {
                 let router = usize::try_from(next % count).unwrap_or(0);
-                queue.push(frames[router].0, frames[router].1.bytes(), 0);
+                queue.push(frames[router].0, frames[router].1.bytes(), Tag::Announcement);
                 batch.push(router);
                 next += 1;
             }
             // A flood beside it may fill the queues, as it would on a wire: that one is lost.
-            tx.flush(&mut queue, |_, _| ());
+            tx.flush(&queue, |_, _| ());
+            queue.clear();
             let at = now();
             for router in batch {
                 sent[router] = at;
@@ -228,14 +230,15 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
             }
             batch.push((*ifindex, octets));
         }
-        let mut queue = Queue::default();
+        let mut queue = TxQueue::default();
         let (begin, mut count) = (Instant::now(), 0u64);
         while !stop.load(Ordering::Relaxed) {
             for (ifindex, octets) in batch.iter().cycle().take(256) {
-                queue.push(*ifindex, octets, 0);
+                queue.push(*ifindex, octets, Tag::Announcement);
             }
             let mut refused = 0;
-            tx.flush(&mut queue, |_, _| refused += 1);
+            tx.flush(&queue, |_, _| refused += 1);
+            queue.clear();
             count += 256 - refused;
         }
         #[allow(clippy::cast_precision_loss)]
@@ -248,7 +251,7 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
 pub fn bare_cpu(namespace: &Namespace, load: Load, span: Duration) -> Result<f64> {
     namespace.enter(|| {
         let (frames, tx) = (frames(load, 200, 1)?, open()?);
-        let mut queue = Queue::default();
+        let mut queue = TxQueue::default();
         let cpu = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, nanos);
         let (begin, used) = (Instant::now(), cpu());
         let groups: Vec<_> = frames.chunks(GROUP).collect();
@@ -256,9 +259,10 @@ pub fn bare_cpu(namespace: &Namespace, load: Load, span: Duration) -> Result<f64
         let mut due = begin;
         for group in groups.iter().cycle() {
             for (ifindex, frame) in *group {
-                queue.push(*ifindex, frame.bytes(), 0);
+                queue.push(*ifindex, frame.bytes(), Tag::Announcement);
             }
-            tx.flush(&mut queue, |_, _| ());
+            tx.flush(&queue, |_, _| ());
+            queue.clear();
             due += step;
             if begin.elapsed() > span {
                 break;

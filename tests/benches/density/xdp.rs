@@ -9,9 +9,10 @@ use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, state, tra
 use vrrp_common::report::ReportFilter;
 use vrrp_common::{FAMILY_V4, VRRP_TTL};
 use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
+use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Priority, Vrid};
-use vrrp_user::io::bpf::{Kernel, Sizes, Vip, chain};
+use vrrp_user::io::bpf::{Kernel, chain};
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
@@ -178,9 +179,9 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
         entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
         kernel.set_router(&key, &entry).map_err(failed)?;
         // All on the one interface, so that any of them can be the destination.
-        kernel.add_vip(&Vip::new(IFINDEX, vip(router))).map_err(failed)?;
+        kernel.add_vip(&InterfaceAddr::new(IFINDEX, vip(router))).map_err(failed)?;
         let mapped = vip(router).to_ipv6_mapped();
-        kernel.add_vip(&Vip::new(IFINDEX, mapped)).map_err(failed)?;
+        kernel.add_vip(&InterfaceAddr::new(IFINDEX, mapped)).map_err(failed)?;
     }
     Ok(kernel)
 }

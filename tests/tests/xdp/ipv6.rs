@@ -6,7 +6,8 @@ use aya::programs::{TestRun, TestRunOptions};
 use vrrp_common::maps::{CLAIM_WINDOW_NS, Held, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::{FAMILY_V6, MAX_ADDRESSES, MAX_VRRP_LEN, MULTICAST_V6};
-use vrrp_user::io::bpf::{Error, Vip};
+use vrrp_user::core::InterfaceAddr;
+use vrrp_user::io::bpf::Error;
 
 use super::{
     Bench, FAR, LOOPBACK, MAC, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_STRICT, V3_UNICAST,
@@ -423,7 +424,7 @@ fn a_refused_packet_leaves_a_sample() {
 #[test]
 fn traffic_of_a_vip_is_counted_both_ways() {
     let mut bench = Bench::new();
-    let vip = Vip::new(LOOPBACK, VIP);
+    let vip = InterfaceAddr::new(LOOPBACK, VIP);
     bench.kernel.add_vip(&vip).expect("add_vip");
     let counted = |bench: &Bench| {
         let vips = bench.reader.vips().expect("vips");
@@ -449,7 +450,7 @@ fn traffic_of_a_vip_is_counted_both_ways() {
     bench.kernel.remove_vip(&vip).expect("remove_vip");
     assert_eq!(counted(&bench), None);
     for last in 0..4 {
-        bench.kernel.add_vip(&Vip::new(LOOPBACK, link_local(last))).expect("4 fit");
+        bench.kernel.add_vip(&InterfaceAddr::new(LOOPBACK, link_local(last))).expect("4 fit");
     }
     let full = bench.kernel.add_vip(&vip);
     assert!(matches!(full, Err(Error::Full { name: "VIPS6", entries: 4 })), "{full:?}");
@@ -469,7 +470,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
     let conflict = (Verdict::Pass, Some(Reason::NdiscConflict));
-    let (advertised, vip) = (Frame::neighbour(136, VIP, THEIRS), Vip::new(LOOPBACK, VIP));
+    let (advertised, vip) = (Frame::neighbour(136, VIP, THEIRS), InterfaceAddr::new(LOOPBACK, VIP));
     assert_eq!(reported(&mut bench, &advertised), nothing(), "as backup");
 
     let held = Held { slot: 6, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };

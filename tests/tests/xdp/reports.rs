@@ -6,8 +6,9 @@ use vrrp_common::maps::{Slot, state};
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{
     LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, Master, MasterSeen, ReportFilter, SOURCE_LIMIT,
-    Unreported,
+    Unreported, source_tag,
 };
+use vrrp_user::wire::family::to_field;
 
 use super::{Bench, EventRing, Frame, LOCAL, PEER, V3, drain, ipv6, now, runtime};
 
@@ -33,7 +34,7 @@ impl Router {
         let guard = runtime.enter();
         let ring = bench.kernel.take_events().expect("ring");
         drop(guard);
-        let tag = bench.kernel.source_tag(MASTER.into());
+        let tag = source_tag(bench.kernel.source_key(), to_field(MASTER.into()));
         let master = master.map(|priority| Master { tag, priority });
         let filter = ReportFilter { state, priority: OURS, ignores_lower, master };
         bench.kernel.set_filter(0, filter).expect("set_filter");

@@ -188,7 +188,7 @@ pub enum Command {
         json: bool,
     },
     /// Read a configuration for a running daemon before it does. Prints what is wrong, as JSON.
-    #[command(hide = true, name = crate::daemon::reload::preflight::COMMAND)]
+    #[command(hide = true, name = crate::driver::reload::preflight::COMMAND)]
     Preflight {
         /// Configuration.
         #[arg(long)]

@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::LoadError;
-use crate::daemon;
+use crate::driver;
 use crate::io::bpf;
 
 /// Why the daemon ended. [`clap`] ends with 2 when the arguments are wrong.
@@ -65,30 +65,30 @@ fn kernel(error: &bpf::Error) -> Exit {
     }
 }
 
-impl From<&daemon::Error> for Exit {
-    fn from(error: &daemon::Error) -> Self {
+impl From<&driver::Error> for Exit {
+    fn from(error: &driver::Error) -> Self {
         match error {
-            daemon::Error::AlreadyRunning { .. } | daemon::Error::PidFileTaken { .. } => {
+            driver::Error::AlreadyRunning { .. } | driver::Error::PidFileTaken { .. } => {
                 Self::AlreadyRunning
             }
-            daemon::Error::RuntimeDir { error, .. } | daemon::Error::Sockets(error) => {
+            driver::Error::RuntimeDir { error, .. } | driver::Error::Sockets(error) => {
                 by_kind(error)
             }
-            daemon::Error::PidFile { source, .. } => by_kind(source),
-            daemon::Error::NoPidFile(_) => Self::Config,
-            daemon::Error::Kernel(error) => kernel(error),
-            daemon::Error::Descriptors(_)
-            | daemon::Error::Netlink(_)
-            | daemon::Error::NetlinkClosed
-            | daemon::Error::Panicked
-            | daemon::Error::Os { .. } => Self::Failed,
+            driver::Error::PidFile { source, .. } => by_kind(source),
+            driver::Error::NoPidFile(_) => Self::Config,
+            driver::Error::Kernel(error) => kernel(error),
+            driver::Error::Descriptors(_)
+            | driver::Error::Netlink(_)
+            | driver::Error::NetlinkClosed
+            | driver::Error::Panicked
+            | driver::Error::Os { .. } => Self::Failed,
         }
     }
 }
 
 /// How `run` ends with an error.
 pub fn of(error: &anyhow::Error) -> Exit {
-    if let Some(error) = error.downcast_ref::<daemon::Error>() {
+    if let Some(error) = error.downcast_ref::<driver::Error>() {
         error.into()
     } else if error.is::<LoadError>() {
         Exit::Config
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_apart() {
         let denied = || io::Error::from_raw_os_error(libc::EPERM);
-        let exit = |error: daemon::Error| of(&error.into());
-        assert_eq!(exit(daemon::Error::Sockets(denied())), Exit::NoPermission);
-        assert_eq!(exit(daemon::Error::NetlinkClosed), Exit::Failed);
+        let exit = |error: driver::Error| of(&error.into());
+        assert_eq!(exit(driver::Error::Sockets(denied())), Exit::NoPermission);
+        assert_eq!(exit(driver::Error::NetlinkClosed), Exit::Failed);
         assert_eq!(exit(bpf::Error::MountBpffs(denied()).into()), Exit::NoPermission);
         let absent = io::Error::from_raw_os_error(libc::ENODEV);
         assert_eq!(exit(bpf::Error::MountBpffs(absent).into()), Exit::Unavailable);

@@ -150,7 +150,7 @@ pub struct Status {
     /// What is there whoever is master.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub always: Vec<ExtraStatus>,
-    /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`] and
+    /// What the daemon refused or failed at, by name; see [`crate::core::Counter`] and
     /// [`crate::control::server::Counter`].
     pub counters: BTreeMap<String, u64>,
     /// Tracked scripts, by name.
@@ -587,7 +587,7 @@ pub struct Stats {
     /// Rates of `reasons`; only with `--watch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasons_per_second: Option<BTreeMap<String, f64>>,
-    /// What the daemon refused or failed at, by name; see [`crate::daemon::Counter`].
+    /// What the daemon refused or failed at, by name; see [`crate::core::Counter`].
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
     /// What was not handed on, or not in time.

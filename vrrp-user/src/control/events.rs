@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::api::{Event, Happened, SCHEMA};
-use crate::daemon::history::{Entry, What};
+use crate::core::history::{Entry, What};
 use crate::engine::time::Nanos;
 use crate::engine::types::Health;
 use crate::io::timer;
@@ -19,6 +19,18 @@ pub struct Record {
     pub words: Option<String>,
     /// What happened.
     pub entry: Entry,
+}
+
+/// Some of what happened.
+pub struct Events {
+    /// Oldest first.
+    pub records: Vec<Record>,
+    /// Where to go on ([`crate::core::history::From::After`]).
+    pub last: u64,
+    /// Entries overwritten before they were asked for.
+    pub lost: u64,
+    /// Whether there is more already.
+    pub more: bool,
 }
 
 /// To whom something happened.
@@ -50,13 +62,13 @@ impl Moment {
         Self { wall: Timestamp::now(), monotonic: timer::now() }
     }
 
-    /// When this was, as [`Self::of`].
-    pub fn text(self) -> String {
-        self.of(self.monotonic)
+    /// The reading of the monotonic clock.
+    pub fn monotonic(self) -> Nanos {
+        self.monotonic
     }
 
-    /// RFC 3339 in UTC with milliseconds, as the log has it.
-    fn of(self, at: Nanos) -> String {
+    /// When something else was: RFC 3339 in UTC with milliseconds, as the log has it.
+    pub fn of(self, at: Nanos) -> String {
         let before = i64::try_from((self.monotonic - at).0).unwrap_or(i64::MAX);
         // Saturates: what would lie before the year -9999 is not a time that anybody reads.
         let then = self.wall.saturating_sub(SignedDuration::from_nanos(before));
@@ -123,7 +135,7 @@ fn health(health: Health) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::history::Whom;
+    use crate::core::history::Whom;
     use crate::engine::types::{Cause, ObjectId, RouterId, State};
 
     #[test]

@@ -22,11 +22,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::Access;
 use super::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status};
-use super::events::{Moment, Record};
+use super::events::{Events, Moment};
 use crate::config::socket::SocketAccess;
+use crate::core::history::From;
 use crate::counters::counters;
-use crate::daemon::history::From;
-use crate::daemon::lockfile::{self, LOCK, LockFile, SharedLock};
+use crate::driver::lockfile::{self, LOCK, LockFile, SharedLock};
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
 use crate::io::bpf::Maps;
@@ -133,18 +133,6 @@ pub enum Question {
         /// Some of it.
         answer: oneshot::Sender<Events>,
     },
-}
-
-/// Some of what happened.
-pub struct Events {
-    /// Oldest first.
-    pub records: Vec<Record>,
-    /// Where to go on ([`From::After`]).
-    pub last: u64,
-    /// Entries overwritten before they were asked for.
-    pub lost: u64,
-    /// Whether there is more already.
-    pub more: bool,
 }
 
 /// The ends that the engine's thread holds.
@@ -595,8 +583,8 @@ mod tests {
     use std::io::{BufRead, Read, Write};
     use std::os::unix::net::UnixStream;
 
-    use crate::control::events::Whose;
-    use crate::daemon::history::{Entry, What, Whom};
+    use crate::control::events::{Record, Whose};
+    use crate::core::history::{Entry, What, Whom};
     use crate::engine::types::{Cause, State};
 
     /// More than anything takes here.

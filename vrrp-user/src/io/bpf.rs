@@ -41,18 +41,18 @@ use vrrp_common::maps::{
     VIPS4, VIPS6, XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
-use vrrp_common::report::{self, MasterSeen, ReportFilter};
+use vrrp_common::report::{MasterSeen, ReportFilter};
 
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
 pub use self::pins::Pins;
-pub use self::vips::Vip;
 use self::vips::Vips;
 use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
 use crate::capture::{CaptureMode, Choice, Plan};
 use crate::control::PINS;
+use crate::core::{Hooks, InterfaceAddr, Sizes};
 use crate::io::capability;
 use crate::io::netlink::{self, Hook, HookPoint, once};
 use crate::wire::family::to_field;
@@ -376,70 +376,6 @@ pub struct Without {
     pub in_place: bool,
     /// tcx, as before Linux 6.6.
     pub tcx: bool,
-}
-
-/// How many entries the maps have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Virtual routers.
-    pub routers: u32,
-    /// Pairs of interface and virtual IPv4 address.
-    pub vips: u32,
-    /// Pairs of interface and virtual IPv6 address.
-    pub vips6: u32,
-    /// Unicast peers of the routers that listen to no others.
-    pub allowed: u32,
-}
-
-/// What may be added of each kind at least.
-const LEAST_ROOM: usize = 1024;
-
-/// What a configuration needs room for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Virtual routers.
-    pub routers: usize,
-    /// Pairs of interface and virtual IPv4 address.
-    pub vips: usize,
-    /// Pairs of interface and virtual IPv6 address.
-    pub vips6: usize,
-    /// Unicast peers of the routers that listen to no others.
-    pub allowed: usize,
-}
-
-impl Sizes {
-    /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
-    /// 1,024 of each kind. What is not used costs some 750 octets of kernel memory a router (slot 64, info 168, key and
-    /// entry 112, two peers 257, budgets 32, ring at least 96), 166 an address and 32 more for each CPU, and 32
-    /// a peer.
-    pub fn with_room(needs: Needs) -> Self {
-        let Needs { routers, vips, vips6, allowed } = needs;
-        let room = |used: usize| {
-            u32::try_from(used.saturating_add(LEAST_ROOM.max(used / 4))).unwrap_or(u32::MAX)
-        };
-        let (routers, vips, vips6, allowed) =
-            (room(routers), room(vips), room(vips6), room(allowed));
-        Self { routers, vips, vips6, allowed }
-    }
-
-    /// With none of them empty, which no map may be.
-    fn at_least_one(self) -> Self {
-        let Self { routers, vips, vips6, allowed } = self;
-        let [routers, vips, vips6, allowed] = [routers, vips, vips6, allowed].map(|n| n.max(1));
-        Self { routers, vips, vips6, allowed }
-    }
-
-    /// What of this there is no room for: what it is, how much is needed and how much fits.
-    pub fn lacking(self, needs: Needs) -> impl Iterator<Item = (&'static str, usize, u32)> {
-        let Needs { routers, vips, vips6, allowed } = needs;
-        let all = [
-            ("virtual routers", routers, self.routers),
-            ("IPv4 addresses", vips, self.vips),
-            ("IPv6 addresses", vips6, self.vips6),
-            ("peers whose source is checked", allowed, self.allowed),
-        ];
-        all.into_iter().filter(|(_, used, room)| !u32::try_from(*used).is_ok_and(|n| n <= *room))
-    }
 }
 
 /// Octets of the ring buffer: all routers that there is room for may be news at one instant, when their master
@@ -972,23 +908,15 @@ impl Kernel {
         }
     }
 
-    /// What must be on an interface for advertisements to be received there, as far as it was attached and the kernel can
-    /// be asked for it.
-    pub fn hook(&self, ifindex: u32) -> Option<Hook> {
-        self.hook_of(ifindex, self.links.get(&ifindex)?)
-    }
-
-    /// All that can be asked of interfaces, by ascending ones from that one on: [`Self::hook`], [`Self::egress_hook`],
-    /// [`Self::displaced_on`].
-    pub fn hooks(&self, from: u32) -> impl Iterator<Item = (u32, [Option<Hook>; 3])> {
-        self.links.range(from..).map(|(&ifindex, attached)| {
-            let hears = self.hook_of(ifindex, attached);
-            (ifindex, [hears, self.egress_hook(ifindex), self.displaced_on(ifindex)])
-        })
+    /// Where our programs should be on an interface, as far as they were attached and the kernel can be asked for them.
+    pub fn hooks(&self, ifindex: u32) -> Hooks {
+        let hears = self.links.get(&ifindex).and_then(|attached| self.hook_of(ifindex, attached));
+        let (counts, displaced) = (self.egress_hook(ifindex), self.displaced_on(ifindex));
+        Hooks { hears, counts, displaced }
     }
 
     /// What must be on an interface for what leaves to be counted, as far as it was attached.
-    pub fn egress_hook(&self, ifindex: u32) -> Option<Hook> {
+    fn egress_hook(&self, ifindex: u32) -> Option<Hook> {
         let attached = self.links.get(&ifindex).filter(|attached| attached.egress.is_some())?;
         let at = if self.tcx { HookPoint::TcxEgress } else { self.filter(true) };
         Some(Hook { ifindex, at, program: self.egress_id, serial: attached.serial })
@@ -1016,7 +944,7 @@ impl Kernel {
     }
 
     /// Where an interface would have our XDP program, had it not been taken by another one.
-    pub fn displaced_on(&self, ifindex: u32) -> Option<Hook> {
+    fn displaced_on(&self, ifindex: u32) -> Option<Hook> {
         let attached = self.links.get(&ifindex).filter(|attached| attached.displaced)?;
         let at = HookPoint::Xdp;
         Some(Hook { ifindex, at, program: self.xdp_id, serial: attached.serial })
@@ -1257,7 +1185,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn add_vip(&mut self, vip: &Vip) -> Result<(), Error> {
+    pub fn add_vip(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         self.vips.as_mut().map_or(Ok(()), |vips| vips.add(vip))
     }
 
@@ -1266,7 +1194,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn remove_vip(&mut self, vip: &Vip) -> Result<(), Error> {
+    pub fn remove_vip(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         self.vips.as_mut().map_or(Ok(()), |vips| vips.remove(vip))
     }
 
@@ -1276,7 +1204,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn hold(&mut self, vip: &Vip, held: &Held) -> Result<(), Error> {
+    pub fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
         self.vips.as_mut().map_or(Ok(()), |vips| vips.hold(vip, held))
     }
 
@@ -1285,7 +1213,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn release(&mut self, vip: &Vip) -> Result<(), Error> {
+    pub fn release(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         self.vips.as_mut().map_or(Ok(()), |vips| vips.release(vip))
     }
 
@@ -1341,9 +1269,9 @@ impl Kernel {
         }
     }
 
-    /// What stands for an address in a [`ReportFilter`].
-    pub fn source_tag(&self, source: IpAddr) -> u32 {
-        report::source_tag(self.source_key, to_field(source))
+    /// What sources are told apart by in a [`ReportFilter`] ([`vrrp_common::report::source_tag`]).
+    pub fn source_key(&self) -> u64 {
+        self.source_key
     }
 
     /// Publishes what the daemon knows about the router at `index`.

@@ -9,12 +9,10 @@ mod hooks;
 pub(super) mod once;
 mod record;
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,12 +35,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::batch::BATCH;
 pub use self::batch::Batch;
-pub use self::extra::{RouteKey, RouteRequest, RouteSeen, RuleKey};
-pub use self::hooks::{Hook, HookPoint, HookState, Inspector, Look};
+pub use self::hooks::Inspector;
 pub(super) use self::hooks::{has_clsact, xdp_programs};
 use self::record::Record;
 use super::sched;
-use crate::config::model::{AddressFlags, Rule, Scheduling};
+use crate::config::model::{AddressFlags, Scheduling};
+pub use crate::core::netlink::{
+    AddressRequest, Answer, Ask, Event, Hook, HookPoint, HookState, InterfaceAddress, Link, Look,
+    Object, Request, RequestError, RouteKey, RouteRequest, RouteSeen, RuleKey, Subject,
+};
 
 /// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
 /// answers to as many requests.
@@ -79,17 +80,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// The address or its interface is not there.
-    pub fn is_absent(&self) -> bool {
-        is_absent(self.errno())
-    }
-
     /// The kernel's error number, when that is what it is.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Refused(error) => error.raw_os_error(),
             Self::Open(_) | Self::Send(_) | Self::NoAnswer | Self::Protocol(_) => None,
         }
+    }
+}
+
+impl From<Error> for RequestError {
+    fn from(error: Error) -> Self {
+        Self::new(error.errno(), error.to_string())
     }
 }
 
@@ -101,176 +103,6 @@ impl From<rtnetlink::Error> for Error {
             Self::Protocol(error.to_string())
         }
     }
-}
-
-/// What the kernel says about an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Index.
-    pub ifindex: u32,
-    /// Name.
-    pub name: String,
-    /// Administratively up, and operationally able to carry packets (`IFF_UP` and `IFF_RUNNING`).
-    pub up: bool,
-    /// Ethernet address; `None` for interfaces of another kind.
-    pub mac: Option<[u8; 6]>,
-    /// Largest IP packet that it carries, bytes; `u32::MAX` where the kernel does not say.
-    pub mtu: u32,
-    /// Made of ports that may each have an Ethernet address of their own (bond, team): a frame to one of those is for
-    /// this interface.
-    pub aggregate: bool,
-    /// An ipvlan device in mode l3 or l3s: it passes on neither multicast nor ARP (`ipvlan_process_outbound`,
-    /// drivers/net/ipvlan/ipvlan_core.c), so that nothing of VRRP gets through.
-    pub routed: bool,
-    /// Of a VLAN device, the index of the device below in this network namespace.
-    pub vlan_of: Option<u32>,
-    /// Administratively up, whatever else (`IFF_UP`).
-    pub enabled: bool,
-    /// An XDP program is there, whosever.
-    pub xdp: bool,
-}
-
-/// An address on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterfaceAddress {
-    /// Interface.
-    pub ifindex: u32,
-    /// The address.
-    pub address: IpAddr,
-    /// Prefix length.
-    pub prefix: u8,
-    /// Whether it bears the mark of this program ([`MARK`]).
-    pub marked: bool,
-    /// IPv6: duplicate address detection is not done, or has found a duplicate (`IFA_F_TENTATIVE`,
-    /// `IFA_F_DADFAILED`): nothing may be sent from it (RFC 4862 section 5.4).
-    pub tentative: bool,
-}
-
-/// Something changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// An interface appeared or changed.
-    Link(Link),
-    /// An interface is gone.
-    LinkGone(u32),
-    /// An address appeared or changed.
-    Address(InterfaceAddress),
-    /// An address is gone.
-    AddressGone(InterfaceAddress),
-    /// A route with our mark is there.
-    Route(RouteSeen),
-    /// A route with our mark is gone.
-    RouteGone(RouteSeen),
-    /// A rule with our mark is there.
-    Rule(RuleKey),
-    /// A rule with our mark is gone.
-    RuleGone(RuleKey),
-    /// Notifications of routes and rules were lost.
-    RoutesOverrun,
-    /// Notifications were lost: [`Report::Everything`] follows.
-    Overrun,
-}
-
-/// An address to add or to remove, as `ip address` would.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressRequest {
-    /// Where.
-    pub at: InterfaceAddress,
-    /// Label, IPv4 only.
-    pub label: Option<String>,
-    /// Scope, as in `rtm_scope`.
-    pub scope: u8,
-    /// Broadcast address.
-    pub broadcast: Option<IpAddr>,
-    /// The other end of a point-to-point address.
-    pub peer: Option<IpAddr>,
-    /// Flags.
-    pub flags: AddressFlags,
-    /// Seconds for which it is preferred as a source, IPv6 only; `None` for ever.
-    pub preferred_lft: Option<u32>,
-}
-
-impl AddressRequest {
-    /// Nothing but the address, which is enough to remove it.
-    pub fn plain(at: InterfaceAddress) -> Self {
-        Self {
-            at,
-            label: None,
-            scope: 0,
-            broadcast: None,
-            peer: None,
-            flags: AddressFlags::default(),
-            preferred_lft: None,
-        }
-    }
-}
-
-/// What to do with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Put it on the interface.
-    Add,
-    /// Take it away.
-    Remove,
-}
-
-/// Something that the kernel keeps for us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// An address.
-    Address(AddressRequest),
-    /// A route.
-    Route(RouteRequest),
-    /// A rule.
-    Rule(Arc<Rule>),
-    /// That the secondary addresses of an interface stay when the primary one of their subnet goes.
-    PromoteSecondaries {
-        /// Interface.
-        ifindex: u32,
-        /// Its name.
-        name: Arc<str>,
-    },
-}
-
-/// By what the answer to a request is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A virtual address.
-    Address(InterfaceAddress),
-    /// Anything else, by the number that the daemon has for it.
-    Extra(u32),
-}
-
-/// A request to the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// What to do.
-    pub request: Request,
-    /// What the answer is to say that it is about.
-    pub subject: Subject,
-    /// With what.
-    pub object: Object,
-}
-
-impl Ask {
-    /// A request about a virtual address.
-    pub fn address(request: Request, address: AddressRequest) -> Self {
-        Self { request, subject: Subject::Address(address.at), object: Object::Address(address) }
-    }
-}
-
-/// How a request went.
-#[derive(Debug)]
-pub struct Answer {
-    /// What was to do.
-    pub request: Request,
-    /// With what.
-    pub subject: Subject,
-    /// What the kernel said.
-    pub result: Result<(), Error>,
-    /// It was there before, bears no mark, and was put there by this daemon all the same, or by one before it that was
-    /// killed.
-    pub ours: bool,
 }
 
 /// What the thread has to say.
@@ -289,17 +121,6 @@ pub enum Report {
     Hooks(Vec<(Hook, HookState)>),
     /// The thread has ended; nothing more will come.
     Closed,
-}
-
-impl fmt::Display for InterfaceAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-/// Whether an error number says that an address or its interface is not there.
-fn is_absent(errno: Option<i32>) -> bool {
-    matches!(errno, Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
 }
 
 /// The MTU of an interface, bytes, by a question of its own; `None` if there is no such interface, or the kernel does

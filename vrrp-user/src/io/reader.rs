@@ -15,9 +15,10 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
-use super::bpf::{Error, OwnMaps, Plain, Vip, errno, judged_here};
+use super::bpf::{Error, OwnMaps, Plain, errno, judged_here};
 use super::table::Table;
-use crate::daemon::Counter;
+use crate::core::Counter;
+use crate::core::InterfaceAddr;
 
 /// What is kept of the packets that got one verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,7 +200,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn vips(&self) -> Result<Vec<(Vip, VipCounters)>, Error> {
+    pub fn vips(&self) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error> {
         let Source::Pinned(maps) = &self.maps else { return Ok(Vec::new()) };
         let mut vips = counted(VIPS4, &maps.vips)?;
         vips.extend(counted(VIPS6, &maps.vips6)?);

@@ -18,12 +18,9 @@ use nix::sys::socket::{
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vrrp_common::IPPROTO_VRRP;
 
+use crate::core::{BATCH, Frame, Tag, TxQueue};
 use crate::io::packet_socket::{AF_PACKET, length_of};
 
-/// Frames in one `sendmmsg(2)`.
-pub const BATCH: usize = 128;
-/// Room for queued frames that is kept, octets.
-const QUEUE_KEPT: usize = 64 << 10;
 /// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
 const SEND_BUFFER: usize = 4 << 20;
 /// Send buffer in octets of the sockets for unicast, the most that the kernel takes (it doubles it, `sk_setsockopt` in
@@ -34,51 +31,6 @@ const SEND_BUFFER: usize = 4 << 20;
 const UNICAST_SEND_BUFFER: usize = (libc::c_int::MAX / 2) as usize;
 /// `TC_PRIO_CONTROL` (linux/pkt_sched.h): first band of the default queueing discipline.
 const PRIORITY_CONTROL: libc::c_int = 7;
-
-/// Frames that wait to be sent, in order.
-#[derive(Default)]
-pub struct Queue {
-    octets: Vec<u8>,
-    frames: Vec<Queued>,
-}
-
-struct Queued {
-    ifindex: u32,
-    start: usize,
-    end: usize,
-    /// Whom to tell about an error.
-    tag: u32,
-}
-
-impl Queue {
-    /// Appends an Ethernet frame for an interface; `tag` comes back with its error.
-    pub fn push(&mut self, ifindex: u32, frame: &[u8], tag: u32) {
-        let start = self.octets.len();
-        self.octets.extend_from_slice(frame);
-        self.frames.push(Queued { ifindex, start, end: self.octets.len(), tag });
-    }
-
-    /// Whether as much waits as is sent with one system call.
-    pub fn is_full(&self) -> bool {
-        self.frames.len() >= BATCH
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-}
-
-/// A frame that the kernel did not send.
-#[derive(Clone, Copy, Debug)]
-pub struct Refused<'a> {
-    /// Interface.
-    pub ifindex: u32,
-    /// What it was queued with.
-    pub tag: u32,
-    /// The frame.
-    pub frame: &'a [u8],
-}
 
 /// The sending sockets.
 pub struct Tx {
@@ -106,36 +58,38 @@ impl Tx {
         Ok(Self { packet, ip, ipv6: OnceCell::new() })
     }
 
-    /// Sends and empties the queue. Each frame that the kernel refuses is reported and does not hold up the others.
-    pub fn flush(&self, queue: &mut Queue, mut refused: impl FnMut(Refused<'_>, io::Error)) {
-        let mut rest = queue.frames.as_slice();
-        while !rest.is_empty() {
-            let batch = &rest[..rest.len().min(BATCH)];
-            match self.send_batch(batch, &queue.octets) {
-                Ok(sent) => rest = &rest[sent.clamp(1, batch.len())..],
+    /// Sends what is queued, in order. What the kernel refuses is reported, by its place in the queue, and does not hold up
+    /// the others.
+    pub fn flush(&self, queue: &TxQueue, mut refused: impl FnMut(usize, io::Error)) {
+        let mut place = 0;
+        while let Some(next) = queue.get(place) {
+            if let Some(to) = next.to {
+                if let Err(error) = self.send_ip(next.ifindex, to, next.bytes) {
+                    refused(place, error);
+                }
+                place += 1;
+                continue;
+            }
+            let frames = (place..queue.len()).map_while(|place| queue.get(place));
+            match self.send_batch(frames.take_while(|frame| frame.to.is_none())) {
+                Ok(sent) => place += sent.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let Queued { ifindex, start, end, tag } = batch[0];
-                    refused(Refused { ifindex, tag, frame: &queue.octets[start..end] }, error);
-                    rest = &rest[1..];
+                    refused(place, error);
+                    place += 1;
                 }
             }
         }
-        queue.frames.clear();
-        queue.octets.clear();
-        // A takeover of thousands of routers needs more, but only once.
-        queue.frames.shrink_to(16 * BATCH);
-        queue.octets.shrink_to(QUEUE_KEPT);
     }
 
     /// Sends one Ethernet frame out of an interface.
     ///
     /// # Errors
     /// `sendmmsg(2)` failed.
-    pub fn send_frame(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
-        let one = [Queued { ifindex, start: 0, end: frame.len(), tag: 0 }];
+    pub fn send_frame(&self, ifindex: u32, bytes: &[u8]) -> io::Result<()> {
         loop {
-            match self.send_batch(&one, frame) {
+            let frame = Frame { ifindex, to: None, bytes, tag: Tag::Announcement };
+            match self.send_batch([frame].into_iter()) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -144,18 +98,18 @@ impl Tx {
     }
 
     /// Number of frames sent; the error is that of the first frame.
-    fn send_batch(&self, batch: &[Queued], octets: &[u8]) -> io::Result<usize> {
-        let count = u32::try_from(batch.len()).unwrap_or(0);
+    fn send_batch<'a>(&self, frames: impl Iterator<Item = Frame<'a>>) -> io::Result<usize> {
+        let mut count = 0;
         // SAFETY: all-zero is a valid value of these C structures.
         let mut addresses: [libc::sockaddr_ll; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above; a null iov_base with length 0 is never used.
         let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (i, queued) in batch.iter().enumerate() {
-            let frame = &octets[queued.start..queued.end];
+        for (i, Frame { ifindex, bytes: frame, .. }) in frames.take(BATCH).enumerate() {
+            count += 1;
             addresses[i].sll_family = AF_PACKET;
-            addresses[i].sll_ifindex = queued.ifindex.cast_signed();
+            addresses[i].sll_ifindex = ifindex.cast_signed();
             if let Some(ethertype) = frame.get(12..14) {
                 // The kernel's taps and traffic control read the protocol from here.
                 addresses[i].sll_protocol = u16::from_ne_bytes([ethertype[0], ethertype[1]]);
@@ -167,8 +121,8 @@ impl Tx {
             messages[i].msg_hdr.msg_iov = &raw mut vectors[i];
             messages[i].msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: the first `batch.len()` messages point at addresses, vectors and octets that live
-        // until the call returns, and sendmmsg(2) only reads through them.
+        // SAFETY: the first `count` messages point at addresses, vectors and bytes that live until the call returns, and
+        // sendmmsg(2) only reads through them.
         let sent = unsafe {
             libc::sendmmsg(
                 self.packet.as_raw_fd(),

@@ -19,8 +19,9 @@ use vrrp_common::reason::{Reason, Verdict};
 
 use super::{Known, Names, interfaces};
 use crate::control::api::ScriptStatus;
+use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
-use crate::io::bpf::{Error, Vip};
+use crate::io::bpf::Error;
 use crate::io::reader::Reader;
 use crate::io::scripts::Board;
 use crate::io::timer;
@@ -54,7 +55,7 @@ pub struct Snapshot {
     known: Vec<Known>,
     /// Names of interfaces by the index of a VIP in `vips`.
     vip_interfaces: Vec<String>,
-    vips: Vec<(Vip, VipCounters)>,
+    vips: Vec<(InterfaceAddr, VipCounters)>,
     peers: Vec<(PeerKey, PeerCounters)>,
     reasons: Vec<(Reason, u64)>,
     failures: Vec<(&'static str, u64)>,
@@ -534,7 +535,7 @@ pub(crate) mod tests {
             // The second one is silent, and not the next one in the map.
             known: vec![(0, info, slot), (2, RouterInfo { vrid: 52, ..info }, Slot::default())],
             vip_interfaces: vec!["eth0".to_owned()],
-            vips: vec![(Vip::new(2, [10, 0, 0, 100]), vip)],
+            vips: vec![(InterfaceAddr::new(2, [10, 0, 0, 100]), vip)],
             peers: vec![
                 (PeerKey { slot: 0, source }, counters),
                 (PeerKey { slot: 1, source }, counters),

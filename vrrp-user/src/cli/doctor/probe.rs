@@ -10,7 +10,8 @@ use nix::sys::socket::sockopt::RcvBufForce;
 use nix::sys::socket::{LinkAddr, recvfrom, setsockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use crate::io::tx::{Queue, Tx};
+use crate::core::{Tag, TxQueue};
+use crate::io::tx::Tx;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac};
 use crate::wire::family::Family;
 use crate::wire::ndisc::{self, IPPROTO_ICMPV6};
@@ -146,12 +147,12 @@ impl Neighbours {
     pub fn ask(&self, questions: &[Question]) -> io::Result<Vec<Claim>> {
         let mut heard = Vec::new();
         for burst in questions.chunks(BURST) {
-            let mut queue = Queue::default();
+            let mut queue = TxQueue::default();
             for question in burst {
-                queue.push(question.ifindex, &question.frame, 0);
+                queue.push(question.ifindex, &question.frame, Tag::Announcement);
             }
             let mut failed = None;
-            self.tx.flush(&mut queue, |_, error| failed = failed.take().or(Some(error)));
+            self.tx.flush(&queue, |_, error| failed = failed.take().or(Some(error)));
             if let Some(error) = failed {
                 return Err(error);
             }

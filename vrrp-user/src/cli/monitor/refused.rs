@@ -8,7 +8,8 @@ use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::sample::Sample;
 
 use crate::control::Instance;
-use crate::io::bpf::{self, Error, Vip};
+use crate::core::InterfaceAddr;
+use crate::io::bpf::{self, Error};
 use crate::io::reader::{Reader, Sampled};
 
 /// Watches the maps of an instance, through restarts of its daemon.
@@ -137,7 +138,7 @@ impl Refused {
     ///
     /// # Errors
     /// The maps can not be read.
-    pub fn virtual_addresses(&self) -> Result<Vec<Vip>, Error> {
+    pub fn virtual_addresses(&self) -> Result<Vec<InterfaceAddr>, Error> {
         let Some(maps) = &self.maps else { return Ok(Vec::new()) };
         Ok(maps.reader.vips()?.into_iter().map(|(key, _)| key).collect())
     }

@@ -15,8 +15,9 @@ use crate::cli::clock::TimeOfDay;
 use crate::cli::status::span;
 use crate::control::api::{RouterStatus, Status};
 use crate::control::{Instance, client};
+use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
-use crate::io::bpf::{self, Vip};
+use crate::io::bpf;
 use crate::io::reader::{Reader, Sampled};
 use crate::io::timer;
 use crate::wire::dissect::{Content, Packet};
@@ -39,7 +40,7 @@ pub struct Source {
 struct Maps {
     pid: u32,
     routers: Vec<(u32, RouterInfo, Slot)>,
-    vips: Vec<(Vip, VipCounters)>,
+    vips: Vec<(InterfaceAddr, VipCounters)>,
     reasons: Vec<(Reason, u64)>,
     samples: Vec<(Reason, Sampled)>,
 }
@@ -146,7 +147,7 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
         .flat_map(|status| &status.interfaces)
         .filter_map(|interface| Some((interface.name.as_str(), interface.ifindex?)))
         .collect();
-    let counted: HashMap<Vip, VipCounters> = maps.vips.iter().copied().collect();
+    let counted: HashMap<InterfaceAddr, VipCounters> = maps.vips.iter().copied().collect();
     let routers = maps.routers.iter().map(|(_, info, slot)| {
         let status = known
             .get(&(info.interface(), Family::from_number(info.family).label(), info.vrid))
@@ -157,7 +158,7 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
         let traffic = status.map(|status| {
             let keys = status.addresses.iter().filter_map(|address| {
                 let vip: IpAddr = address.address.split('/').next()?.parse().ok()?;
-                Some(Vip::new(*indices.get(&*address.dev)?, vip))
+                Some(InterfaceAddr::new(*indices.get(&*address.dev)?, vip))
             });
             let mut sum = Traffic::default();
             for counters in keys.filter_map(|key| counted.get(&key)) {
@@ -314,7 +315,7 @@ mod tests {
         info.set_interface("eth0");
         let slot = Slot { adverts: 9, refused: 2, ..Slot::default() };
         info.master[..4].copy_from_slice(&[10, 0, 0, 2]);
-        let key = Vip::new(4, [10, 0, 0, 100]);
+        let key = InterfaceAddr::new(4, [10, 0, 0, 100]);
         let counters = VipCounters { rx_bytes: 500, tx_bytes: 600, ..VipCounters::default() };
         Maps {
             pid: 7,

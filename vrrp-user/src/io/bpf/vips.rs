@@ -8,30 +8,15 @@ use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
 use super::{Error, Plain, Sizes, cpus, errno, or_absent, or_full, take};
+use crate::core::InterfaceAddr;
 
-/// A virtual address on the interface by which its traffic arrives or leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Vip {
-    /// Interface; tenants may use the same address on several.
-    pub ifindex: u32,
-    /// The address.
-    pub address: IpAddr,
-}
-
-impl Vip {
-    /// This address there.
-    pub fn new(ifindex: u32, address: impl Into<IpAddr>) -> Self {
-        Self { ifindex, address: address.into() }
-    }
-}
-
-impl From<VipKey4> for Vip {
+impl From<VipKey4> for InterfaceAddr {
     fn from(VipKey4 { ifindex, address }: VipKey4) -> Self {
         Self::new(ifindex, address)
     }
 }
 
-impl From<VipKey6> for Vip {
+impl From<VipKey6> for InterfaceAddr {
     fn from(VipKey6 { ifindex, address }: VipKey6) -> Self {
         Self::new(ifindex, address)
     }
@@ -54,7 +39,7 @@ pub(super) struct Vips {
 /// Runs the same on the maps of the family that an address is of, with its key.
 macro_rules! of_family {
     ($self:ident, $vip:expr, |$maps:ident, $key:ident| $body:expr) => {{
-        let Vip { ifindex, address } = *$vip;
+        let InterfaceAddr { ifindex, address } = *$vip;
         match address {
             IpAddr::V4(address) => {
                 let ($maps, $key) = (&mut $self.v4, VipKey4 { ifindex, address: address.octets() });
@@ -76,18 +61,18 @@ impl Vips {
         })
     }
 
-    pub(super) fn add(&mut self, vip: &Vip) -> Result<(), Error> {
+    pub(super) fn add(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| maps.add(key))
     }
 
-    pub(super) fn remove(&mut self, vip: &Vip) -> Result<(), Error> {
+    pub(super) fn remove(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| or_absent(
             maps.names[0],
             maps.counters.remove(&Plain(key))
         ))
     }
 
-    pub(super) fn hold(&mut self, vip: &Vip, held: &Held) -> Result<(), Error> {
+    pub(super) fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| {
             let full = Error::Full { name: maps.names[1], entries: maps.entries };
             let added = maps.held.insert(Plain(key), Plain(*held), 0);
@@ -95,7 +80,7 @@ impl Vips {
         })
     }
 
-    pub(super) fn release(&mut self, vip: &Vip) -> Result<(), Error> {
+    pub(super) fn release(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| maps.release(key))
     }
 
@@ -145,9 +130,9 @@ impl<K: bytemuck::Pod> Family<K> {
 pub(in crate::io) fn counted<K>(
     name: &'static str,
     map: &PerCpuHashMap<MapData, Plain<K>, Plain<VipCounters>>,
-) -> Result<Vec<(Vip, VipCounters)>, Error>
+) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error>
 where
-    K: bytemuck::Pod + Into<Vip>,
+    K: bytemuck::Pod + Into<InterfaceAddr>,
 {
     let mut vips = Vec::new();
     for entry in map.iter() {

@@ -22,7 +22,9 @@ use rtnetlink::packet_core::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
-use super::{ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, extra, message, once};
+use super::{
+    ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, RequestError, extra, message, once,
+};
 
 /// Requests in one datagram. Their answers must fit the receive buffer, and whoever else waits for the
 /// kernel's routing lock should get it now and then.
@@ -120,7 +122,7 @@ impl Batch {
         let answers = asks.iter().zip(results).map(|(ask, result)| Answer {
             request: ask.request,
             subject: ask.subject,
-            result: result.unwrap_or(Err(Error::NoAnswer)),
+            result: result.unwrap_or(Err(Error::NoAnswer)).map_err(RequestError::from),
             ours: false,
         });
         answers.collect()

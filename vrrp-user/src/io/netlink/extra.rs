@@ -1,7 +1,6 @@
 //! Routes and rules as netlink messages, and what the kernel says of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
@@ -15,16 +14,14 @@ use netlink_packet_route::rule::{
 use rtnetlink::packet_core::DefaultNla;
 use socket2::SockFilter;
 
-use super::Request;
-use crate::config::routes::{Action, Metric, PROTOCOL, Place, Prefix, Route, Rule};
+use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey};
+use crate::config::routes::{Action, Metric, PROTOCOL, Place, Prefix, Rule};
 use crate::wire::family::Family;
 
 /// `RTAX_FEATURE_ECN` (linux/rtnetlink.h).
 const FEATURE_ECN: u32 = 1;
 /// `RTM_NEWROUTE` and `RTM_DELROUTE` (linux/rtnetlink.h).
 const ROUTE_MESSAGES: [u16; 2] = [24, 25];
-/// The metric of IPv6 routes that are added without one (`IP6_RT_PRIO_USER`, linux/ipv6_route.h).
-const DEFAULT_METRIC_V6: u32 = 1024;
 /// `IFLA_AF_SPEC` (linux/if_link.h), with `NLA_F_NESTED`.
 const AF_SPEC: u16 = 26 | NESTED;
 /// `IFLA_INET_CONF` (linux/if_link.h), with `NLA_F_NESTED`.
@@ -35,88 +32,6 @@ const PROMOTE_SECONDARIES: u16 = 20;
 const NESTED: u16 = 0x8000;
 /// `AF_INET` (linux/socket.h).
 const INET: u16 = 2;
-
-/// A route to add or to remove.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteRequest {
-    /// The route.
-    pub route: Arc<Route>,
-    /// The interfaces that it names, in that order.
-    pub oifs: Box<[u32]>,
-}
-
-/// What a route is known by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RouteKey {
-    /// Where to; tells the family.
-    pub destination: Prefix,
-    /// Routing table.
-    pub table: u32,
-    /// Type of service.
-    pub tos: u8,
-    /// Metric, as the kernel has it.
-    pub metric: u32,
-    /// What becomes of a packet.
-    pub kind: u8,
-}
-
-impl From<&Route> for RouteKey {
-    fn from(route: &Route) -> Self {
-        let default = match route.family() {
-            Family::V4 => 0,
-            Family::V6 => DEFAULT_METRIC_V6,
-        };
-        Self {
-            destination: route.destination,
-            table: route.table,
-            tos: route.tos,
-            metric: route.metric.filter(|metric| *metric != 0).unwrap_or(default),
-            kind: route.kind as u8,
-        }
-    }
-}
-
-/// What a rule is known by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RuleKey {
-    /// Family.
-    pub family: Family,
-    /// Lower ones go first.
-    pub priority: u32,
-    /// Where packets come from.
-    pub from: Option<Prefix>,
-    /// Where they go.
-    pub to: Option<Prefix>,
-    /// Routing table, 0 for none.
-    pub table: u32,
-}
-
-impl From<&Rule> for RuleKey {
-    fn from(rule: &Rule) -> Self {
-        let table = match rule.action {
-            Action::Table(table) => table,
-            Action::L3mdev
-            | Action::Goto(_)
-            | Action::Nop
-            | Action::Blackhole
-            | Action::Unreachable
-            | Action::Prohibit => 0,
-        };
-        let Rule { family, priority, from, to, .. } = *rule;
-        Self { family, priority, from, to, table }
-    }
-}
-
-/// A route of ours that the kernel reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteSeen {
-    /// Which.
-    pub key: RouteKey,
-    /// Its gateway, if it has one.
-    pub via: Option<IpAddr>,
-    /// Its interface, if it has one.
-    pub oif: Option<u32>,
-}
 
 fn family(family: Family) -> AddressFamily {
     match family {
@@ -410,6 +325,8 @@ pub(super) fn only_ours() -> [SockFilter; 7] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::config::routes::parse_route;
     use crate::io::netlink::once;

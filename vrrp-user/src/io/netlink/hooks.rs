@@ -18,92 +18,36 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::{ANSWER, once};
+use crate::core::netlink::{Hook, HookPoint, HookState};
 
 /// Interfaces that are asked about with one datagram: all answers must fit the usual receive buffer.
 const TOGETHER: usize = 32;
 /// More octets than what the kernel says of one interface has without its statistics.
 const ANSWER_LEN: usize = 32 << 10;
 
-/// Where one of our programs should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Interface.
-    pub ifindex: u32,
-    /// Where on it.
-    pub at: HookPoint,
-    /// The kernel's number of the program.
-    pub program: u32,
-    /// Which attachment of the daemon's that is: an answer about an earlier one is worth nothing.
-    pub serial: u64,
-}
-
-/// A place for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookPoint {
-    /// XDP, in whatever mode.
-    Xdp,
-    /// The chain of programs at the ingress of the network stack.
-    Tcx,
-    /// The one at its egress.
-    TcxEgress,
-    /// A filter at the ingress or egress, where the kernel has no such chains.
-    Filter {
-        /// Of what leaves.
-        egress: bool,
-        /// Its priority.
-        priority: u16,
-        /// Its number among those of the same priority.
-        handle: u32,
-    },
-}
-
-impl HookPoint {
-    /// What to ask by netlink for a place on an interface; `None` where bpf(2) is to be asked.
-    fn question(self, ifindex: u32) -> Option<RouteNetlinkMessage> {
-        /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS` (linux/pkt_sched.h).
-        const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff2 };
-        const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
-        match self {
-            Self::Xdp => {
-                let mut link = LinkMessage::default();
-                link.header.index = ifindex;
-                link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-                Some(RouteNetlinkMessage::GetLink(link))
-            }
-            Self::Filter { egress, priority, handle } => {
-                let mut filter = TcMessage::default();
-                filter.header.index = ifindex.cast_signed();
-                filter.header.parent = if egress { EGRESS } else { INGRESS };
-                filter.header.handle = handle.into();
-                let protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
-                filter.header.info = u32::from(priority) << 16 | u32::from(protocol);
-                Some(RouteNetlinkMessage::GetTrafficFilter(filter))
-            }
-            Self::Tcx | Self::TcxEgress => None,
+/// What to ask by netlink for a place on an interface; `None` where bpf(2) is to be asked.
+fn question(at: HookPoint, ifindex: u32) -> Option<RouteNetlinkMessage> {
+    /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` or `TC_H_MIN_EGRESS` (linux/pkt_sched.h).
+    const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff2 };
+    const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
+    match at {
+        HookPoint::Xdp => {
+            let mut link = LinkMessage::default();
+            link.header.index = ifindex;
+            link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+            Some(RouteNetlinkMessage::GetLink(link))
         }
+        HookPoint::Filter { egress, priority, handle } => {
+            let mut filter = TcMessage::default();
+            filter.header.index = ifindex.cast_signed();
+            filter.header.parent = if egress { EGRESS } else { INGRESS };
+            filter.header.handle = handle.into();
+            let protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
+            filter.header.info = u32::from(priority) << 16 | u32::from(protocol);
+            Some(RouteNetlinkMessage::GetTrafficFilter(filter))
+        }
+        HookPoint::Tcx | HookPoint::TcxEgress => None,
     }
-}
-
-/// How it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookState {
-    /// The program is there.
-    Intact,
-    /// It is not, but perhaps that one.
-    Lost(Option<u32>),
-    /// The interface is gone.
-    Gone,
-    /// The kernel does not tell.
-    Unknown,
-}
-
-/// Which hooks to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// Those.
-    pub hooks: Vec<Hook>,
-    /// Whether somebody waits for the answer. Otherwise what is as it should be is not worth one.
-    pub answer: bool,
 }
 
 /// A socket to ask on.
@@ -157,7 +101,7 @@ impl Inspector {
         let mut missing = 0;
         for hook in hooks {
             self.sequence = self.sequence.wrapping_add(1);
-            if let Some(question) = hook.at.question(hook.ifindex) {
+            if let Some(question) = question(hook.at, hook.ifindex) {
                 questions.extend(once::octets(question, NLM_F_REQUEST, self.sequence));
                 missing += 1;
             }

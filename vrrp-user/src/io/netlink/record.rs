@@ -96,12 +96,12 @@ impl Record {
         let mut changed = false;
         for ((ask, before), answer) in asks.iter().zip(before).zip(answers) {
             let Some((key, _)) = self.concerns(ask) else { continue };
-            let errno = answer.result.as_ref().err().and_then(super::Error::errno);
+            let errno = answer.result.as_ref().err().and_then(super::RequestError::errno);
             let keep = match (ask.request, &answer.result) {
                 (Request::Add, Ok(())) => true,
                 (Request::Add, Err(_)) => *before && errno == Some(libc::EEXIST),
                 (Request::Remove, Ok(())) => false,
-                (Request::Remove, Err(_)) => *before && !super::is_absent(errno),
+                (Request::Remove, Err(error)) => *before && !error.is_absent(),
             };
             answer.ours = *before && keep;
             if !keep {
@@ -194,7 +194,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::netlink::{AddressRequest, Error};
+    use crate::io::netlink::{AddressRequest, RequestError};
 
     fn at(address: &str, marked: bool) -> InterfaceAddress {
         let address = address.parse().unwrap();
@@ -206,8 +206,7 @@ mod tests {
     }
 
     fn answer(ask: &Ask, errno: Option<i32>) -> Answer {
-        let result =
-            errno.map_or(Ok(()), |errno| Err(Error::Refused(io::Error::from_raw_os_error(errno))));
+        let result = errno.map_or(Ok(()), |errno| Err(RequestError::new(Some(errno), "refused")));
         Answer { request: ask.request, subject: ask.subject, result, ours: false }
     }
 

@@ -1,0 +1,181 @@
+//! Carrying out what the engine wants.
+
+use super::effect::{Effect, InfoChange};
+use super::history::{What, Whom};
+use super::log_limit::{About, Line};
+use super::router::{centisecs, state_number};
+use super::{ASKED, Core, Counter, Phase, TIDY};
+use crate::engine::time::Nanos;
+use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
+
+/// Actions other than advertisements that are carried out before timers are looked at again.
+const ACTION_BUDGET: usize = 64;
+/// Actions that waited at one time, after which memory is given back.
+const BURST: usize = 1024;
+
+impl Core {
+    /// Carries out what cannot wait of what the engine wants: the advertisements of all routers first, because somebody
+    /// waits for them. Whether there is more of it than is sent at once.
+    pub(super) fn act_on_adverts(&mut self) -> bool {
+        while !self.frames.is_full() {
+            let Some(action) = self.engine.poll_action() else { return false };
+            match action {
+                Action::SendAdvert { router, priority } => self.send_advert(router, priority),
+                Action::Transition { router, from, to, cause, at } => {
+                    self.transition(router, to, at);
+                    self.note(Whom::Router(router), at, What::Transition { from, to, cause });
+                    if from == State::Master {
+                        // What a master may be without is missed now.
+                        self.evaluate_hearing(router);
+                    }
+                    self.later.push_back(action);
+                }
+                Action::Notice { router, notice } => {
+                    self.note(Whom::Router(router), self.now, What::Notice(notice));
+                    self.later.push_back(action);
+                }
+                Action::PriorityChanged { router, from, to } => {
+                    self.priority_changed(router, to);
+                    let notice = Notice::PriorityChanged { from, to };
+                    self.note(Whom::Router(router), self.now, What::Notice(notice));
+                    self.later.push_back(action);
+                }
+                Action::GroupTransition { .. }
+                | Action::LowerPriority(_)
+                | Action::AddAddresses(_)
+                | Action::RemoveAddresses(_)
+                | Action::SendGarp { .. } => self.later.push_back(action),
+            }
+        }
+        true
+    }
+
+    /// Carries out a part of the rest, in its order. Whether there is more that need not wait for netlink.
+    pub(super) fn act(&mut self) -> bool {
+        for _ in 0..ACTION_BUDGET {
+            if self.asked >= ASKED {
+                break;
+            }
+            match self.later.pop_front() {
+                Some(Action::AddAddresses(router)) => self.add_addresses(router),
+                Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
+                Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
+                Some(Action::Transition { router, from, to, cause, .. }) => {
+                    let line = Line::Transition { from, to, cause: Some(cause) };
+                    self.log_line(About::Router(router), line);
+                    if cause != Cause::Removed {
+                        self.tell_transition(router, to);
+                    }
+                }
+                Some(Action::Notice { router, notice }) => {
+                    self.tell_notice(router, &notice);
+                    self.notice(router, notice);
+                }
+                Some(Action::PriorityChanged { router, from, to }) => {
+                    let place = self.router(router).place();
+                    let why = self.priority_words(router);
+                    let why = why.map(|why| format!(" = {why}")).unwrap_or_default();
+                    log::info!("{place}: effective priority {from} -> {to}{why}");
+                    self.tell_priority(router, to);
+                }
+                Some(Action::LowerPriority(router)) => self.tell_lower_priority(router),
+                Some(Action::GroupTransition { group, from, to, .. }) => {
+                    let line = Line::Transition { from, to, cause: None };
+                    self.log_line(About::Group(group), line);
+                    self.tell_group(group, to);
+                }
+                // The former was carried out above.
+                Some(Action::SendAdvert { .. }) | None => break,
+            }
+        }
+        if self.later.is_empty() && self.later.capacity() > BURST {
+            self.later.shrink_to(ACTION_BUDGET);
+            self.tidy_at = Some(self.now + TIDY);
+        }
+        !self.later.is_empty() && self.asked < ASKED
+    }
+
+    /// Whether the engine wants something that was not looked at yet.
+    pub fn wants_more(&self) -> bool {
+        let acts = match self.phase {
+            Phase::Running | Phase::Stopping(_) => true,
+            Phase::Starting(_) | Phase::Stopped => false,
+        };
+        acts && self.engine.actions().next().is_some()
+    }
+
+    pub(super) fn note(&mut self, whom: Whom, at: Nanos, what: What) {
+        if !self.history.note(whom, at, what) {
+            self.count(Counter::NoticeLeftOut);
+        }
+    }
+
+    /// The number of the last entry of the history.
+    pub fn last_event(&self) -> u64 {
+        self.history.last()
+    }
+
+    fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
+        self.effects.push_back(Effect::StatesChanged);
+        if to == State::Fault {
+            self.release_kept(id);
+        }
+        self.delays.transition(at, id, to);
+        self.router_mut(id).transition();
+        self.acknowledge(id, 0);
+        self.update_filter(id);
+        let interval = self.engine.view(id).map_or(0, |view| centisecs(view.interval));
+        let state = state_number(to);
+        self.publish(id, InfoChange::State { state, since: at.0, interval });
+    }
+
+    /// A backup that hears the same master as before may rank above it now, and must be told of the next
+    /// advertisement.
+    fn priority_changed(&mut self, id: RouterId, to: Priority) {
+        self.acknowledge(id, 0);
+        self.update_filter(id);
+        self.publish(id, InfoChange::Priority(to.0));
+    }
+
+    fn notice(&mut self, id: RouterId, notice: Notice) {
+        if notice.is_interval() {
+            self.interval_learned(id);
+            self.publish_interval(id);
+        }
+        self.log_line(About::Router(id), Line::Notice(notice));
+    }
+
+    /// Writes a line that others can cause with what they send, unless there were too many like it.
+    fn log_line(&mut self, about: About, line: Line) {
+        if self.log_limit.admit(self.now, about, line) {
+            self.write_line(about, line, "");
+        }
+    }
+
+    fn write_line(&self, about: About, line: Line, more: &str) {
+        let whom = match about {
+            About::Router(id) => self.router(id).place(),
+            About::Group(id) => format!("sync group {}", self.tracking.group_name(id)),
+        };
+        match line {
+            Line::Notice(notice) => log::warn!("{whom}: {notice}{more}"),
+            Line::Transition { from, to, cause } => {
+                let words = cause.map(|cause| format!(": {}", self.words(cause)));
+                log::info!("{whom}: {from} -> {to}{}{more}", words.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Lines in place of those that were not written, because there were too many of them.
+    pub(super) fn log_suppressed(&mut self, now: Nanos) {
+        for summary in self.log_limit.due(now) {
+            self.write_line(summary.about, summary.last, &summary.others());
+        }
+    }
+
+    /// Lets metrics know how long the interval is by which a router goes.
+    pub(super) fn publish_interval(&mut self, id: RouterId) {
+        let Some(view) = self.engine.view(id) else { return };
+        self.publish(id, InfoChange::Interval(centisecs(view.interval)));
+    }
+}

@@ -1,0 +1,234 @@
+//! What is heard of other routers, and from whom: advertisements that the kernel side passed on, masters that it heard
+//! without waking anybody, multicast groups and unicast peers.
+
+use std::net::IpAddr;
+
+use vrrp_common::event::RxEvent;
+use vrrp_common::reason::Reason;
+use vrrp_common::report::{self, MasterSeen, ReportFilter, Unreported};
+
+use super::effect::{Effect, InfoChange};
+use super::interface_table::Interface;
+use super::router::{RouterRuntime, state_number, version_number};
+use super::{Core, Counter};
+use crate::engine::time::Nanos;
+use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId, State};
+use crate::refused::{Ours, Refused};
+use crate::wire::family::{from_field, to_field};
+use crate::wire::vrrp::parse_advert;
+
+/// For how long losses keep master-down timers from being believed.
+const DOUBT: Nanos = Nanos::from_secs(10);
+
+impl Core {
+    /// Takes in what the kernel side reports, or what stands in for it.
+    pub(super) fn handle_event(&mut self, event: &RxEvent, payload: &[u8]) {
+        match Reason::from_index(event.reason) {
+            Some(Reason::Accepted) => self.handle_advert(event, payload),
+            Some(Reason::ArpConflict | Reason::NdiscConflict) => self.handle_claim(event, payload),
+            Some(reason) if reason.is_logged() => self.log_refusal(reason, event, payload),
+            Some(_) | None => self.count(Counter::BadEvent),
+        }
+    }
+
+    /// Logs a refused advertisement (RFC 9568 section 7.1); how often that can be is the kernel side's to decide
+    /// ([`report::REFUSAL_LIMIT`]).
+    fn log_refusal(&self, reason: Reason, event: &RxEvent, payload: &[u8]) {
+        let refused = Refused::reported(reason, event, payload);
+        let (ifindex, family, vrid) = refused.router();
+        let is_for = |router: &&RouterRuntime| {
+            let router = (router.ifindex(), router.family(), router.vrid().get());
+            router == (Some(ifindex), family, vrid)
+        };
+        let router = self.routers.iter().filter(|router| !router.gone).find(is_for);
+        let about = router.and_then(|router| {
+            let version = version_number(router.version());
+            let text = refused.about(&Ours { ifindex, family, vrid, version, addresses: &[] })?;
+            Some(format!("{}: {text}", router.place()))
+        });
+        let line = about.unwrap_or_else(|| {
+            let name = self.interfaces.get(ifindex).map_or("?", |interface| &interface.name);
+            let source = refused.source();
+            format!("{name}: a packet of VRRP from {source} is refused: {}", reason.text())
+        });
+        log::warn!("{line} (said once a minute at most; `vrrp-user stats` has the count)");
+    }
+
+    fn handle_advert(&mut self, event: &RxEvent, payload: &[u8]) {
+        let now = self.now;
+        let id = RouterId(event.slot);
+        let Some(router) = self.routers.get(event.slot as usize) else {
+            return self.count(Counter::BadEvent);
+        };
+        if router.ifindex() != Some(event.ifindex) || router.family().number() != event.family {
+            // It arrived before the interface was re-created or renamed, or the slot became another router's.
+            return;
+        }
+        // RFC 9568 section 5.2.3.
+        if payload.get(1).is_some_and(|vrid| *vrid != router.vrid().get()) {
+            // It arrived before the configuration changed, for the router that had this number then.
+            return;
+        }
+        let source = from_field(event.family, event.source);
+        match parse_advert(source, router.version(), payload) {
+            Ok(advert) => {
+                let first = advert.addresses.first();
+                if matches!(first, Some(IpAddr::V6(first)) if !first.is_unicast_link_local()) {
+                    self.count(Counter::FirstNotLinkLocal);
+                }
+                self.engine.handle_rx(now, Nanos(event.ktime_ns), id, &advert);
+                if advert.priority != Priority::RESIGN && !self.kept.is_empty() {
+                    self.release_kept(id);
+                }
+                let steady = self.engine.is_steady(id, &advert);
+                self.acknowledge(id, if steady { event.digest } else { 0 });
+                self.update_filter(id);
+                let mismatches =
+                    self.engine.view(id).map_or(0, |view| view.address_list_mismatches);
+                if mismatches > 0 {
+                    self.publish(id, InfoChange::AddressListMismatch(mismatches));
+                }
+            }
+            Err(error) => {
+                log::debug!("{}: advertisement from {source}: {error}", router.place());
+                self.count(Counter::BadAdvert);
+            }
+        }
+    }
+
+    /// Tells the kernel side which advertisement need not be reported again, by its digest; 0 for none.
+    pub(super) fn acknowledge(&mut self, id: RouterId, digest: u64) {
+        if std::mem::replace(&mut self.router_mut(id).ack, digest) != digest {
+            self.effects.push_back(Effect::Acknowledge { router: id, digest });
+        }
+    }
+
+    /// Tells the kernel side which advertisements can change anything, if that is other than before.
+    pub(super) fn update_filter(&mut self, id: RouterId) {
+        let Some(interest) = self.engine.interest(id) else { return };
+        let Interest { state, priority, ignores_lower, master } = interest;
+        let known = self.router(id).filter;
+        let filter = ReportFilter {
+            state: state_number(state),
+            priority: priority.0,
+            ignores_lower,
+            master: master.map(|(address, priority)| report::Master {
+                tag: report::source_tag(self.source_key, to_field(address)),
+                priority: priority.0,
+            }),
+        };
+        if filter == known {
+            return;
+        }
+        let tag = |filter: ReportFilter| filter.master.map(|master| master.tag);
+        let other_master = tag(filter) != tag(known);
+        let router = self.router_mut(id);
+        router.filter = filter;
+        if other_master {
+            // Nothing that was seen counts before the kernel side goes by it.
+            router.filter_since = Nanos::MAX;
+        }
+        self.effects.push_back(Effect::SetFilter { router: id, filter });
+        if other_master {
+            let address = master.map_or([0; 16], |(address, _)| to_field(address));
+            self.publish(id, InfoChange::Master(address));
+        }
+    }
+
+    /// The kernel side goes by the filter that it was told last.
+    pub(super) fn filter_set(&mut self, id: RouterId) {
+        let now = self.now;
+        match self.routers.get_mut(id.0 as usize) {
+            Some(router) => router.filter_since = router.filter_since.min(now),
+            None => self.count(Counter::UnexpectedAnswer),
+        }
+    }
+
+    /// When the master of a backup was last heard, and what it said then if that was not reported. All of them are asked
+    /// for at once: their deadlines lie close together, and one look at all saves as many wake-ups.
+    pub(super) fn handle_last_seen(&mut self, id: RouterId, seen: &MasterSeen) {
+        let Some(router) = self.routers.get(id.0 as usize) else {
+            return self.count(Counter::UnexpectedAnswer);
+        };
+        // What the slot had before is about another master.
+        if router.filter.master.is_none() || Nanos(seen.at_ns) <= router.filter_since {
+            return;
+        }
+        let says = seen.unreported.map(|unreported| {
+            let Unreported { priority, interval } = unreported;
+            (Priority(priority), AdvertInterval::from_field(router.version(), interval))
+        });
+        self.engine.handle_last_seen(Nanos(seen.at_ns), id, says);
+        if says.is_some() {
+            // What was acknowledged is not what holds any more.
+            self.acknowledge(id, 0);
+            self.update_filter(id);
+        }
+    }
+
+    /// It is known of all masters when they were last heard: timers may be judged.
+    pub(super) fn last_seen_ended(&mut self, lost: u64) {
+        if !std::mem::take(&mut self.timers_wait) {
+            return self.count(Counter::UnexpectedAnswer);
+        }
+        self.doubt_silence(self.now);
+        self.doubt_after_loss(lost);
+        self.timers();
+    }
+
+    /// Before master-down timers are believed: where a packet socket has lost packets, their masters may be among them.
+    /// Not for long, so that nobody keeps a dead master alive by a flood.
+    fn doubt_after_loss(&mut self, lost: u64) {
+        if lost == 0 {
+            self.lost_since = None;
+            return;
+        }
+        let now = self.now;
+        self.count(Counter::RawOverrun);
+        if now - *self.lost_since.get_or_insert(now) > DOUBT {
+            return;
+        }
+        for id in self.ids() {
+            let is_raw = |ifindex| self.interfaces.get(ifindex).is_some_and(Interface::is_raw);
+            if self.engine.state(id) == Some(State::Backup)
+                && self.router(id).ifindex().is_some_and(is_raw)
+            {
+                self.engine.handle_deaf(now, id);
+            }
+        }
+    }
+
+    /// Tells the kernel side which peers a router hears, if it does not hear everybody.
+    pub(super) fn allow_peers(&mut self, id: RouterId) {
+        let Self { routers, effects, .. } = self;
+        let allowed = routers[id.0 as usize].allowed();
+        effects.extend(allowed.map(|(peer, range)| Effect::Allow { router: id, peer, range }));
+    }
+
+    /// The same for those that it heard before and that are not among its peers any more.
+    pub(super) fn disallow_peers(&mut self, id: RouterId, old: impl Iterator<Item = IpAddr>) {
+        let Self { routers, effects, .. } = self;
+        let router = &routers[id.0 as usize];
+        let old = old.filter(|old| router.allowed().all(|(peer, _)| peer != *old));
+        effects.extend(old.map(|peer| Effect::Disallow { router: id, peer }));
+    }
+
+    /// Joins the multicast group of a router. Not before its interface has an address: until then it may not have IPv6
+    /// at all.
+    pub(super) fn join(&mut self, id: RouterId) {
+        let router = &self.routers[id.0 as usize];
+        let (Some(interface), Some(_)) = (router.ifindex(), router.source_in_use()) else { return };
+        let group = router.group();
+        self.effects.push_back(Effect::Join { router: id, interface, group });
+    }
+
+    /// Leaves a multicast group that a router had, if no other router on that interface has it.
+    pub(super) fn leave(&mut self, ifindex: Option<u32>, group: IpAddr) {
+        let Some(interface) = ifindex else { return };
+        let has =
+            |router: &RouterRuntime| router.ifindex() == Some(interface) && router.group() == group;
+        if !self.routers.iter().any(|router| !router.gone && has(router)) {
+            self.effects.push_back(Effect::Leave { interface, group: Some(group) });
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Telling the network where a virtual address is now, asking who else has it, and hearing it when another host says so: gratuitous ARP and ARP probes for
+//! IPv4, unsolicited neighbour advertisements and solicitations for IPv6.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::Held;
+
+use super::address_book::InterfaceAddr;
+use super::effect::Effect;
+use super::pace::Saying;
+use super::tx_queue::Tag;
+use super::{Core, Counter};
+use crate::engine::time::Nanos;
+use crate::engine::types::{RouterId, State};
+use crate::wire::family::from_field;
+use crate::wire::{arp, frame, mld, ndisc};
+
+/// After this time as master, each round of gratuitous ARP also asks whether another host has the addresses. Not
+/// before: a master that was pre-empted still has them for a moment.
+const SETTLED: Nanos = Nanos::from_secs(1);
+
+/// How long is believed what was found out about an interface; keepalived looks as often.
+const BELIEVED: Nanos = Nanos::from_secs(5);
+
+/// Whether this host routes IPv6 packets that arrive on an interface, which its neighbour advertisements must say
+/// (R): a neighbour that hears otherwise no longer takes it for a router (RFC 4861 section 7.2.5).
+#[derive(Default)]
+pub struct Forwarding {
+    known: BTreeMap<u32, (Nanos, bool)>,
+    /// What is announced as soon as it is known.
+    waiting: BTreeMap<u32, Vec<InterfaceAddr>>,
+}
+
+impl Forwarding {
+    /// What is known of an interface, unless that was long ago.
+    fn on(&self, ifindex: u32, now: Nanos) -> Option<bool> {
+        let (since, forwards) = self.known.get(&ifindex)?;
+        (now < *since + BELIEVED).then_some(*forwards)
+    }
+
+    /// An announcement has to wait. Whether it is the first one there, so that the question must be asked.
+    fn wait(&mut self, at: InterfaceAddr) -> bool {
+        let waiting = self.waiting.entry(at.ifindex).or_default();
+        waiting.push(at);
+        waiting.len() == 1
+    }
+
+    /// It is known. What has waited for that; `None` if nobody has asked.
+    fn learn(&mut self, ifindex: u32, now: Nanos, forwards: bool) -> Option<Vec<InterfaceAddr>> {
+        let waiting = self.waiting.remove(&ifindex)?;
+        self.known.insert(ifindex, (now, forwards));
+        Some(waiting)
+    }
+
+    /// An address was given up.
+    fn withdraw(&mut self, at: InterfaceAddr) {
+        if let Some(waiting) = self.waiting.get_mut(&at.ifindex) {
+            waiting.retain(|other| *other != at);
+        }
+    }
+
+    /// An interface is gone.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.known.remove(&ifindex);
+        self.waiting.remove(&ifindex);
+    }
+}
+
+impl Core {
+    /// Another host claims an address that we hold.
+    pub(super) fn handle_claim(&mut self, event: &RxEvent, payload: &[u8]) {
+        let id = RouterId(event.slot);
+        let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
+        let address = from_field(event.family, event.source);
+        let place = InterfaceAddr { ifindex: event.ifindex, address };
+        if self.engine.state(id) != Some(State::Master) {
+            // We have yielded meanwhile.
+            return;
+        }
+        if self.interfaces.get(place.ifindex).is_some_and(|on| on.mac == Some(mac)) {
+            // Our own, which has changed since the kernel side was told.
+            return self.hold_address(id, place);
+        }
+        if self.interfaces.has_mac(mac) {
+            // Another interface of this host on the same network, which answers for it.
+            return;
+        }
+        let at = Nanos(event.ktime_ns);
+        if self.engine.view(id).is_some_and(|view| at < view.since + SETTLED) {
+            // The former master answers our gratuitous ARP until its kernel has let go of the address.
+            return;
+        }
+        if let Some(notice) = self.watch.claimed(id, place, mac, at) {
+            self.engine.handle_notice(self.now, id, notice);
+        }
+    }
+
+    /// Lets the kernel side watch who else claims an address that a router now has.
+    pub(super) fn hold_address(&mut self, id: RouterId, place: InterfaceAddr) {
+        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        let Some([a, b, c, d, e, f]) = mac else { return };
+        let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
+        self.effects.push_back(Effect::HoldAddress { at: place, held });
+    }
+
+    pub(super) fn release_address(&mut self, id: RouterId, place: InterfaceAddr) {
+        self.delays.forget(place);
+        self.forwarding.withdraw(place);
+        if let Some(notice) = self.watch.released(place) {
+            self.engine.handle_notice(self.now, id, notice);
+        }
+        self.effects.push_back(Effect::ReleaseAddress { at: place });
+    }
+
+    pub(super) fn watch_conflicts(&mut self, now: Nanos) {
+        let due = self.watch.due(now);
+        for (id, notice) in due.over {
+            self.engine.handle_notice(now, id, notice);
+        }
+        for (id, place) in due.announce {
+            log::info!(
+                "{} is claimed by nobody else any more: announcing it",
+                self.describe(place)
+            );
+            let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
+            for _ in 0..rounds {
+                self.garp(place);
+            }
+        }
+        for place in due.ask {
+            self.probe(place);
+        }
+    }
+
+    /// Sends rounds of announcements of all addresses of a router; those that are not there yet are announced when
+    /// they are.
+    pub(super) fn send_garp(&mut self, id: RouterId, rounds: u32) {
+        let places = self.places(id);
+        let there: Vec<InterfaceAddr> = places
+            .into_iter()
+            .map(|(place, _)| place)
+            // Those of an owner are there already, and yet another host may have had them.
+            .filter(|place| {
+                self.interfaces.carries(*place) || self.addresses.announce(*place, rounds)
+            })
+            .collect();
+        self.announce(&there, rounds);
+        if self.engine.view(id).is_some_and(|view| self.now >= view.since + SETTLED) {
+            for place in there {
+                self.probe(place);
+            }
+        }
+    }
+
+    /// Announces the addresses of masters on an interface as when they became it.
+    pub(super) fn announce_on(&mut self, ifindex: u32) {
+        for id in self.ids() {
+            if self.engine.state(id) != Some(State::Master) {
+                continue;
+            }
+            let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
+            let places = self.places(id).into_iter().map(|(place, _)| place);
+            let there: Vec<InterfaceAddr> = places
+                .filter(|place| place.ifindex == ifindex && self.interfaces.carries(*place))
+                .collect();
+            self.announce(&there, rounds);
+        }
+    }
+
+    /// Sends rounds of announcements of addresses that are there.
+    pub(super) fn announce(&mut self, there: &[InterfaceAddr], rounds: u32) {
+        if rounds > 0 {
+            self.report_groups(there.iter().copied());
+        }
+        for _ in 0..rounds {
+            for place in there {
+                self.garp(*place);
+            }
+        }
+    }
+
+    /// Tells switches which solicited-node groups this host hears, before it announces the addresses: a switch that looks
+    /// at such reports (RFC 4541) passes no question for an address to a host that has not sent one. The kernel does that
+    /// as well, but some milliseconds later.
+    pub(super) fn report_groups(&mut self, places: impl Iterator<Item = InterfaceAddr>) {
+        let mut groups: BTreeMap<u32, BTreeSet<Ipv6Addr>> = BTreeMap::new();
+        for place in places {
+            if let IpAddr::V6(address) = place.address {
+                groups.entry(place.ifindex).or_default().insert(ndisc::solicited_node(address));
+            }
+        }
+        for (ifindex, groups) in groups {
+            let Some(interface) = self.interfaces.get(ifindex) else { continue };
+            let Some(mac) = interface.mac else { continue };
+            let groups: Vec<Ipv6Addr> = groups.into_iter().collect();
+            for groups in groups.chunks(mld::MAX_GROUPS) {
+                let frame = mld::report_frame(mac, interface.source6(), groups);
+                self.frames.push(ifindex, &frame, Tag::Announcement);
+            }
+        }
+    }
+
+    /// Asks who else has an address; an answer is what the kernel side watches for. Now, or when it is its turn.
+    pub(super) fn probe(&mut self, place: InterfaceAddr) {
+        if self.may_say((Saying::Probe, place)) {
+            self.probe_now(place);
+        }
+    }
+
+    pub(super) fn probe_now(&mut self, place: InterfaceAddr) {
+        let Some(interface) = self.interfaces.get(place.ifindex) else { return };
+        let Some(mac) = interface.mac else { return };
+        match place.address {
+            IpAddr::V4(address) => {
+                let frame = frame::arp_frame(&arp::Repr::probe(mac, address));
+                self.frames.push(place.ifindex, &frame, Tag::Announcement);
+            }
+            IpAddr::V6(address) => {
+                let frame = ndisc::probe_frame(mac, interface.source6(), address);
+                self.frames.push(place.ifindex, &frame, Tag::Announcement);
+            }
+        }
+    }
+
+    /// Announces an address once, now or when it is its turn.
+    pub(super) fn garp(&mut self, place: InterfaceAddr) {
+        if self.may_say((Saying::Announcement, place)) {
+            self.garp_now(place);
+        }
+    }
+
+    pub(super) fn garp_now(&mut self, place: InterfaceAddr) {
+        let Some(interface) = self.interfaces.get(place.ifindex) else { return };
+        let Some(mac) = interface.mac else { return };
+        match place.address {
+            IpAddr::V4(address) => {
+                self.frames.push(
+                    place.ifindex,
+                    &frame::garp_frame(mac, address),
+                    Tag::Announcement,
+                );
+            }
+            IpAddr::V6(address) => {
+                let Some(router) = self.forwarding.on(place.ifindex, self.now) else {
+                    if self.forwarding.wait(place) {
+                        let (interface, name) = (place.ifindex, interface.name.clone());
+                        self.effects.push_back(Effect::ReadForwarding { interface, name });
+                    }
+                    return;
+                };
+                let frame = ndisc::unsolicited_frame(mac, address, router);
+                self.frames.push(place.ifindex, &frame, Tag::Announcement);
+            }
+        }
+    }
+
+    /// It is known whether this host routes what arrives on an interface.
+    pub(super) fn forwards(&mut self, ifindex: u32, on: bool) {
+        let Some(waiting) = self.forwarding.learn(ifindex, self.now, on) else {
+            return self.count(Counter::UnexpectedAnswer);
+        };
+        for place in waiting {
+            self.garp_now(place);
+        }
+    }
+}

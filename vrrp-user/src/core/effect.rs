@@ -1,0 +1,331 @@
+//! What is to be done, as [`super::Core`] says it.
+
+use std::net::IpAddr;
+
+use vrrp_common::maps::{Held, RouterEntry, RouterInfo, RouterKey, TtlRange};
+use vrrp_common::report::ReportFilter;
+
+use super::Counter;
+use super::address_book::InterfaceAddr;
+use super::netlink::{Ask, Look};
+use super::notification;
+use super::send_failures::TestFrame;
+use crate::capture::Plan;
+use crate::config::model::{InitFile, Listen, Scheduling, TrackFile, TrackProcess};
+use crate::config::socket::SocketAccess;
+use crate::control::api::Reloaded;
+use crate::engine::types::{ObjectId, RouterId};
+
+/// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A request by netlink. Answered by [`super::Input::Answered`], once, also where the kernel does not answer.
+    Netlink(Ask),
+    /// A question for our programs on interfaces. Answered by [`super::Input::HooksSeen`], if it is not all well or
+    /// somebody waits for the answer; who waits does so for a bounded time.
+    Look(Look),
+    /// Attach the programs to an interface. Answered by [`super::Input::Attached`], once for each.
+    Attach {
+        /// Interface.
+        interface: u32,
+        /// Its name.
+        name: String,
+        /// Which modes are to be tried.
+        plan: Plan,
+        /// In what case.
+        how: AttachHow,
+    },
+    /// Detach the programs from an interface, if they are attached there.
+    Detach {
+        /// Interface.
+        interface: u32,
+    },
+    /// An interface is gone: forget what the kernel side holds for it.
+    ForgetInterface {
+        /// Interface.
+        interface: u32,
+    },
+    /// The program that counts what leaves was taken away. Answered by [`super::Input::HooksAre`].
+    MendEgress {
+        /// Interface.
+        interface: u32,
+        /// Its name.
+        name: String,
+        /// Whether it is attached again.
+        attach: bool,
+    },
+    /// Accept what is for a router.
+    SetRouter {
+        /// The router.
+        router: RouterId,
+        /// By what it is known.
+        key: RouterKey,
+        /// What is accepted.
+        entry: RouterEntry,
+    },
+    /// Accept nothing by that key any more.
+    RemoveRouter {
+        /// Whose it was.
+        router: RouterId,
+        /// By what it was known.
+        key: RouterKey,
+    },
+    /// Clear what the kernel side has of the router of that number: another one is to get it.
+    ClearRouter(RouterId),
+    /// Forget who was heard by routers that are gone; their numbers ascend.
+    ForgetPeers(Vec<RouterId>),
+    /// Count packets to and from an address.
+    CountAddress {
+        /// Whose.
+        router: RouterId,
+        /// Which.
+        at: InterfaceAddr,
+    },
+    /// No longer count them.
+    UncountAddress {
+        /// Whose.
+        router: RouterId,
+        /// Which.
+        at: InterfaceAddr,
+    },
+    /// Report who else claims an address that we have.
+    HoldAddress {
+        /// Which.
+        at: InterfaceAddr,
+        /// Whose, and our Ethernet address there.
+        held: Held,
+    },
+    /// No longer report that.
+    ReleaseAddress {
+        /// Which.
+        at: InterfaceAddr,
+    },
+    /// Accept unicast from a peer.
+    Allow {
+        /// For which router.
+        router: RouterId,
+        /// From whom.
+        peer: IpAddr,
+        /// With which TTL.
+        range: TtlRange,
+    },
+    /// No longer accept it.
+    Disallow {
+        /// For which router.
+        router: RouterId,
+        /// From whom.
+        peer: IpAddr,
+    },
+    /// Tell the kernel side which advertisement need not be reported again.
+    Acknowledge {
+        /// For which router.
+        router: RouterId,
+        /// Its digest; 0 for none.
+        digest: u64,
+    },
+    /// Tell the kernel side which advertisements can change anything. Answered by [`super::Input::FilterSet`] with a time
+    /// at which every CPU goes by it.
+    SetFilter {
+        /// For which router.
+        router: RouterId,
+        /// Which.
+        filter: ReportFilter,
+    },
+    /// Ask the kernel side when the master of each router was last heard. Answered by [`super::Input::LastSeen`] for as
+    /// many as are known, and then [`super::Input::LastSeenEnd`]. Timers wait for it.
+    QueryLastSeen,
+    /// Change what others see of a router.
+    Publish {
+        /// Which.
+        router: RouterId,
+        /// What.
+        change: InfoChange,
+    },
+    /// Count something that was refused or failed.
+    Count(Counter),
+    /// Join a multicast group.
+    Join {
+        /// For which router.
+        router: RouterId,
+        /// Interface.
+        interface: u32,
+        /// Which.
+        group: IpAddr,
+    },
+    /// Leave a multicast group that no router there has any more, or all of them.
+    Leave {
+        /// Interface.
+        interface: u32,
+        /// Which; `None` for all.
+        group: Option<IpAddr>,
+    },
+    /// Find out whether this host routes IPv6 packets that arrive on an interface. Answered by
+    /// [`super::Input::Forwards`].
+    ReadForwarding {
+        /// Interface.
+        interface: u32,
+        /// Its name.
+        name: String,
+    },
+    /// Try whether frames leave that nobody hears, up to the first that does not. Answered by
+    /// [`super::Input::TestSent`].
+    SendTest {
+        /// Whose they are.
+        router: RouterId,
+        /// The frames.
+        frames: Vec<TestFrame>,
+    },
+    /// Tell scripts and fifos something.
+    Notify(notification::Event),
+    /// Take up the scripts and fifos of the configuration that was read last.
+    TakeScripts,
+    /// Watch these files and processes, and no others any more. Each kind that is not empty answers
+    /// [`super::Input::TrackedOnce`] when all of it was looked at.
+    Watch {
+        /// Files, and what is written into them first.
+        files: Vec<(ObjectId, TrackFile, Option<InitFile>)>,
+        /// Processes.
+        processes: Vec<(ObjectId, TrackProcess)>,
+    },
+    /// The routers begin.
+    Started,
+    /// Tell the service manager that all routers were looked at.
+    Ready(StateCounts),
+    /// Tell it that another configuration is being taken up.
+    Reloading,
+    /// Tell it that the end begins.
+    Stopping,
+    /// A router has changed its state, which the service manager may be told.
+    StatesChanged,
+    /// Read the configuration. Answered by [`super::Input::ConfigurationRead`], or not at all: then it is given up.
+    ReadConfiguration {
+        /// Which reading this is.
+        number: u64,
+        /// How many routers run.
+        running: usize,
+    },
+    /// A reload has ended.
+    ReloadEnded {
+        /// Who wants to know.
+        client: Option<u64>,
+        /// What came of it.
+        report: Box<Reloaded>,
+    },
+    /// Free what a reload has left ([`super::Core::take_discarded`]), where nobody waits for it.
+    Discard,
+    /// Serve metrics there, and nowhere else.
+    ServeMetrics(Option<Listen>),
+    /// Let these use the control socket.
+    GrantAccess(SocketAccess),
+    /// Be scheduled like this.
+    Schedule(Option<Scheduling>),
+    /// Give memory back that a burst of work needed.
+    GiveMemoryBack,
+    /// Make pins again that somebody has deleted. Answered by [`super::Input::PinsMended`] or
+    /// [`super::Input::PinsLost`] if any are missing, or were.
+    MendPins,
+    /// Nothing more is to be done.
+    Stopped,
+}
+
+/// In what case programs are attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachHow {
+    /// Nothing is attached.
+    First,
+    /// If the plan has changed.
+    Changed,
+    /// In any case: a better mode may be had by now.
+    Anew,
+    /// They were taken away. If that fails, nothing is attached.
+    Again,
+}
+
+/// How many virtual routers there are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts {
+    /// Masters.
+    pub master: usize,
+    /// Backups.
+    pub backup: usize,
+    /// Those that cannot work.
+    pub fault: usize,
+    /// Those that were not started yet.
+    pub init: usize,
+}
+
+/// A change of what others see of a router.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InfoChange {
+    /// Everything: a router begins.
+    All(Box<RouterInfo>),
+    /// It changed its state.
+    State {
+        /// The new one, as in [`vrrp_common::maps::state`].
+        state: u8,
+        /// When, ns.
+        since: u64,
+        /// The interval by which it goes, centiseconds.
+        interval: u16,
+    },
+    /// It has another configuration.
+    Configured {
+        /// Its name.
+        name: std::sync::Arc<str>,
+        /// Its effective priority.
+        priority: u8,
+        /// Protocol version.
+        version: u8,
+        /// Its interval, centiseconds.
+        interval: u16,
+    },
+    /// The interval by which it goes, centiseconds.
+    Interval(u16),
+    /// Its effective priority.
+    Priority(u8),
+    /// The master that it listens to; all zero for none.
+    Master([u8; 16]),
+    /// The interface that it lives on; 0 for none.
+    Interface(u32),
+    /// How advertisements are received, as in [`vrrp_common::maps::capture`].
+    Capture(u8),
+    /// Addresses that others have put where its belong.
+    ForeignAddresses(u16),
+    /// Accepted advertisements with other addresses.
+    AddressListMismatch(u64),
+    /// It sent an advertisement of priority 0.
+    Resigned,
+    /// An advertisement could not be sent.
+    SendError,
+}
+
+impl InfoChange {
+    /// Carries it out.
+    pub fn apply(self, info: &mut RouterInfo) {
+        match self {
+            Self::All(all) => *info = *all,
+            Self::State { state, since, interval } => {
+                info.state = state;
+                info.since_ns = since;
+                info.interval_cs = interval;
+                info.became_master += u64::from(state == vrrp_common::maps::state::MASTER);
+                info.transitions += 1;
+            }
+            Self::Configured { name, priority, version, interval } => {
+                info.set_name(&name);
+                info.priority = priority;
+                info.version = version;
+                info.configured_interval_cs = interval;
+            }
+            Self::Interval(interval) => info.interval_cs = interval,
+            Self::Priority(priority) => info.priority = priority,
+            Self::Master(master) => info.master = master,
+            Self::Interface(ifindex) => info.ifindex = ifindex,
+            Self::Capture(capture) => info.capture = capture,
+            Self::ForeignAddresses(count) => info.foreign_addresses = count,
+            Self::AddressListMismatch(count) => info.address_list_mismatch = count,
+            Self::Resigned => info.priority_zero_sent += 1,
+            Self::SendError => info.send_errors += 1,
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! Whether the interfaces can hear.
+//!
+//! Somebody may detach our program or replace it, and the kernel tells nobody. A backup that cannot hear would be a second
+//! master. So no silence is believed before the kernel has said that our program is there; and what does not wait for
+//! that is looked at now and then, on occasions on which the daemon is awake anyway.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::effect::{AttachHow, Effect};
+use super::input::{HookReport, Hooks};
+use super::interface_table::Capture;
+use super::netlink::{Hook, HookState, Look};
+use super::restore_limiter::{RestoreLimiter, When};
+use super::{Core, Counter, RETRY};
+use crate::capture::CaptureMode;
+use crate::engine::time::Nanos;
+use crate::engine::types::{RouterId, State};
+
+/// For how long silence waits for the answer of the kernel, which is there in far less than a millisecond unless somebody
+/// holds its routing lock.
+const PATIENCE: Nanos = Nanos::from_millis(100);
+/// For how long an answer counts: a master is given up after several advertisements that could be heard.
+const FRESH: Nanos = Nanos::from_millis(200);
+/// How often interfaces are looked at without a reason, at most.
+const ROUND: Nanos = Nanos::from_secs(1);
+/// So many of them at a time.
+const PER_ROUND: usize = 16;
+/// How often a better way to capture is tried where XDP was taken: from this on, each time half as often.
+const TRY_AGAIN: Nanos = Nanos::from_secs(10);
+/// No more seldom than this.
+const TRY_RARELY: Nanos = Nanos::from_secs(600);
+
+/// What is known of the interfaces of which the kernel was asked.
+#[derive(Default)]
+pub struct Hearing {
+    questions: BTreeMap<u32, Question>,
+    /// Where the next round goes on.
+    next: u32,
+    /// When it is due. Nobody is woken for it.
+    round_at: Nanos,
+    /// Whether a master has spoken since the last one.
+    masters: bool,
+    /// Who takes programs away.
+    pub limiter: RestoreLimiter<u32>,
+    /// The same with the programs that count what leaves.
+    egress_limiter: RestoreLimiter<u32>,
+    /// Interfaces where the former goes on, and when the program is attached again.
+    not_before: BTreeMap<u32, Nanos>,
+    /// Where XDP was taken.
+    better: Better,
+}
+
+/// When a better way to capture is tried again on interfaces where XDP was taken by another program.
+#[derive(Default)]
+struct Better {
+    /// When the next try may be, and how long after it the one after that.
+    tries: BTreeMap<u32, (Nanos, Nanos)>,
+    /// Those where XDP seems to be free, and the next try may not be yet.
+    wanted: BTreeSet<u32>,
+}
+
+impl Better {
+    /// Whether it may be tried now, and if so, no more for a while.
+    fn may(&mut self, ifindex: u32, now: Nanos) -> bool {
+        let (at, pause) = self.tries.entry(ifindex).or_insert((now, TRY_AGAIN));
+        if now < *at {
+            self.wanted.insert(ifindex);
+            return false;
+        }
+        *at = now + *pause;
+        *pause = pause.times(2).min(TRY_RARELY);
+        self.wanted.remove(&ifindex);
+        true
+    }
+
+    /// Whether it may be tried now.
+    fn is_due(&self, ifindex: u32, now: Nanos) -> bool {
+        self.tries.get(&ifindex).is_none_or(|(at, _)| now >= *at)
+    }
+
+    fn forget(&mut self, ifindex: u32) {
+        self.tries.remove(&ifindex);
+        self.wanted.remove(&ifindex);
+    }
+}
+
+#[derive(Default)]
+struct Question {
+    /// When it was asked, until it is answered.
+    asked: Option<Nanos>,
+    /// When the last answer was that all is well.
+    intact: Option<Nanos>,
+    /// Backups whose timers wait for the answer, and until when.
+    waiting: Vec<(RouterId, Nanos)>,
+}
+
+/// Whether silence on an interface is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    Believed,
+    /// Not before that, or the answer.
+    Doubted {
+        until: Nanos,
+        /// Whether the kernel must be asked.
+        ask: bool,
+    },
+}
+
+impl Hearing {
+    /// A backup has heard nothing on an interface for long enough.
+    fn silence(&mut self, ifindex: u32, id: RouterId, now: Nanos) -> Silence {
+        let question = self.questions.entry(ifindex).or_default();
+        if question.intact.is_some_and(|at| now < at + FRESH) {
+            return Silence::Believed;
+        }
+        let (asked, ask) = match question.asked {
+            Some(asked) if now < asked + PATIENCE => (asked, false),
+            // Too late: an answer that does not come must not keep anybody from taking over.
+            Some(asked) if now < asked + PATIENCE + FRESH => return Silence::Believed,
+            Some(_) | None => (now, true),
+        };
+        question.asked = Some(asked);
+        let until = asked + PATIENCE;
+        question.waiting.push((id, until));
+        Silence::Doubted { until, ask }
+    }
+
+    /// The program is there. Whose timers have waited for that, and until when.
+    fn intact(&mut self, ifindex: u32, now: Nanos) -> Vec<(RouterId, Nanos)> {
+        let answered = Question { intact: Some(now), ..Question::default() };
+        let question = self.questions.insert(ifindex, answered);
+        question.map(|question| question.waiting).unwrap_or_default()
+    }
+
+    /// A master speaks: nothing but a look tells that it does not hear.
+    pub fn master(&mut self) {
+        self.masters = true;
+    }
+
+    /// Nothing is known of an interface any more.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.questions.remove(&ifindex);
+    }
+
+    /// An interface is gone.
+    pub fn gone(&mut self, ifindex: u32) {
+        self.forget(ifindex);
+        self.limiter.forget(&ifindex);
+        self.egress_limiter.forget(&ifindex);
+        self.not_before.remove(&ifindex);
+        self.better.forget(ifindex);
+    }
+
+    /// Whether a program may be attached to an interface: not at once where somebody else keeps removing it.
+    pub fn may_attach(&mut self, ifindex: u32, now: Nanos) -> bool {
+        let waits = self.not_before.get(&ifindex).is_some_and(|at| now < *at);
+        if !waits {
+            self.not_before.remove(&ifindex);
+        }
+        !waits
+    }
+}
+
+impl Core {
+    /// Before master-down timers that are due are believed: those of interfaces of which it is not known that they can
+    /// hear are put off until the kernel has answered.
+    pub(super) fn doubt_silence(&mut self, now: Nanos) {
+        let mut hooks: Vec<Hook> = Vec::new();
+        for id in self.engine.master_downs_due(now) {
+            let Some(ifindex) = self.router(id).ifindex() else { continue };
+            if let Some(until) = self.settling.until(ifindex) {
+                self.engine.postpone_master_down(now, id, until);
+                continue;
+            }
+            let Some(hook) = self.hooks(ifindex).hears else { continue };
+            match self.hearing.silence(ifindex, id, now) {
+                Silence::Believed => {}
+                Silence::Doubted { until, ask } => {
+                    self.engine.postpone_master_down(now, id, until);
+                    if ask {
+                        hooks.push(hook);
+                    }
+                }
+            }
+        }
+        if !hooks.is_empty() {
+            self.effects.push_back(Effect::Look(Look { hooks, answer: true }));
+        }
+    }
+
+    /// Where our programs should be on an interface.
+    fn hooks(&self, ifindex: u32) -> Hooks {
+        self.interfaces.get(ifindex).map(|interface| interface.hooks).unwrap_or_default()
+    }
+
+    /// Looks at some interfaces, if it is time for that and there are masters: those have no silence that would be doubted.
+    pub(super) fn look_around(&mut self, now: Nanos) {
+        if now >= self.hearing.round_at && std::mem::take(&mut self.hearing.masters) {
+            self.look_at(now, PER_ROUND);
+        }
+    }
+
+    /// Looks at some interfaces because somebody wants to know how things are.
+    pub(super) fn look_if_stale(&mut self, now: Nanos) {
+        if now + ROUND >= self.hearing.round_at + FRESH {
+            self.look_at(now, PER_ROUND);
+        }
+    }
+
+    /// Looks at all interfaces.
+    pub(super) fn look_everywhere(&mut self, now: Nanos) {
+        self.hearing.next = 0;
+        self.look_at(now, usize::MAX);
+    }
+
+    fn look_at(&mut self, now: Nanos, most: usize) {
+        self.hearing.round_at = now + ROUND;
+        let looked: Vec<_> = self.interfaces.hooks(self.hearing.next).take(most).collect();
+        self.hearing.next = match looked.last() {
+            Some((last, _)) if looked.len() == most => last + 1,
+            Some(_) | None => 0,
+        };
+        let better = &self.hearing.better;
+        let hooks = looked.into_iter().flat_map(|(ifindex, hooks)| {
+            let Hooks { hears, counts, displaced } = hooks;
+            [hears, counts, displaced.filter(|_| better.is_due(ifindex, now))]
+        });
+        let hooks: Vec<Hook> = hooks.flatten().collect();
+        if !hooks.is_empty() {
+            self.effects.push_back(Effect::Look(Look { hooks, answer: false }));
+        }
+    }
+
+    /// XDP seems to be free on an interface: takes it, if it was wanted there and that was not tried too often.
+    pub(super) fn xdp_is_free(&mut self, now: Nanos, ifindex: u32) {
+        if self.hooks(ifindex).displaced.is_none() {
+            return self.hearing.better.forget(ifindex);
+        }
+        if !self.hearing.better.may(ifindex, now) {
+            return self.retry_soon();
+        }
+        self.attach_anew(ifindex);
+    }
+
+    /// Tries what could not be tried when XDP became free.
+    pub(super) fn retry_better(&mut self, now: Nanos) {
+        for ifindex in self.hearing.better.wanted.clone() {
+            self.xdp_is_free(now, ifindex);
+        }
+    }
+
+    /// What the kernel says of our programs.
+    pub(super) fn hooks_seen(&mut self, reports: Vec<HookReport>) {
+        let now = self.now;
+        for HookReport { hook, state, occupant } in reports {
+            let ifindex = hook.ifindex;
+            if self.interfaces.get(ifindex).is_none() {
+                self.count(Counter::UnknownInterface);
+                continue;
+            }
+            // Or it was attached anew meanwhile, and that is another question.
+            let Hooks { hears, counts, displaced } = self.hooks(ifindex);
+            let current = hears == Some(hook);
+            match state {
+                HookState::Intact if current => {
+                    for (id, until) in self.hearing.intact(ifindex, now) {
+                        self.engine.resume_master_down(now, id, until);
+                    }
+                }
+                HookState::Lost(_) if current => self.capture_lost(ifindex, occupant),
+                HookState::Lost(_) if counts == Some(hook) => self.egress_lost(ifindex),
+                HookState::Lost(None) if displaced == Some(hook) => self.xdp_is_free(now, ifindex),
+                // If it is gone, that is reported as well. Whoever waits for an answer does so for a bounded time.
+                HookState::Intact | HookState::Lost(_) | HookState::Gone | HookState::Unknown => {}
+            }
+        }
+    }
+
+    /// The same with the program that counts what leaves, which nobody needs to hear.
+    fn egress_lost(&mut self, ifindex: u32) {
+        let now = self.now;
+        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        let attach = self.hearing.egress_limiter.removed(ifindex, now) == When::Now;
+        let then = if attach {
+            "it is attached again"
+        } else {
+            "that goes on, and is left at that: packets sent from virtual addresses are not counted any more"
+        };
+        log::warn!(
+            "{}: the program that counts what leaves was detached or replaced by somebody else; {then}",
+            interface.name
+        );
+        // It is asked about again when it is there.
+        interface.hooks.counts = None;
+        let name = interface.name.clone();
+        self.effects.push_back(Effect::MendEgress { interface: ifindex, name, attach });
+    }
+
+    /// Somebody has detached our program from an interface, or replaced it.
+    fn capture_lost(&mut self, ifindex: u32, occupant: Option<String>) {
+        let now = self.now;
+        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        let name = interface.name.clone();
+        // That is known now, and need not be said again until it is attached.
+        interface.hooks.hears = None;
+        self.count(Counter::CaptureLost);
+        self.hearing.forget(ifindex);
+        match self.hearing.limiter.removed(ifindex, now) {
+            When::Now => {
+                let deed = match occupant {
+                    None => "was detached".to_owned(),
+                    Some(other) => format!("was replaced by another one ({other})"),
+                };
+                self.ask_to_attach(ifindex, AttachHow::Again, Some(deed));
+            }
+            When::Later { news } => {
+                self.hearing.not_before.insert(ifindex, now + RETRY);
+                self.effects.push_back(Effect::Detach { interface: ifindex });
+                let why = format!(
+                    "another program keeps removing ours, {} times so far; it is attached again every few seconds \
+                     (`bpftool net show dev {name}` shows what is there)",
+                    self.hearing.limiter.removals(&ifindex)
+                );
+                if news {
+                    log::error!("{name}: no advertisement can be received: {why}");
+                }
+                self.retry_soon();
+                if let Some(interface) = self.interfaces.get_mut(ifindex) {
+                    interface.detached();
+                    interface.capture = Capture::Failed(why);
+                }
+                self.evaluate_on(ifindex);
+            }
+        }
+    }
+
+    /// The program was attached again, or could not be, after somebody has done that to it.
+    pub(super) fn attached_after_loss(&mut self, ifindex: u32, deed: &str, capture: &Capture) {
+        let now = self.now;
+        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        let name = interface.name.clone();
+        interface.capture = capture.clone();
+        match capture {
+            Capture::Attached(choice) if choice.mode == CaptureMode::Raw => {
+                log::warn!(
+                    "{name}: our program {deed} by somebody else; from now on it captures by {choice}"
+                );
+            }
+            Capture::Attached(choice) => log::warn!(
+                "{name}: our program {deed} by somebody else; it is attached again, and captures by {choice}"
+            ),
+            Capture::Failed(why) => {
+                log::error!(
+                    "{name}: our program {deed} by somebody else, and no advertisement can be received: {why}"
+                );
+                self.retry_soon();
+            }
+            Capture::Detached => {}
+        }
+        if let Capture::Attached(choice) = capture {
+            self.settle(now, ifindex, choice.mode);
+            for id in self.ids() {
+                if self.router(id).ifindex() == Some(ifindex) {
+                    self.engine.handle_deaf(now, id);
+                }
+            }
+        }
+        self.evaluate_on(ifindex);
+    }
+
+    /// Decides again whether a router can do with its interface, if it cannot hear there.
+    pub(super) fn evaluate_hearing(&mut self, id: RouterId) {
+        let found = self.interfaces.by_name(&self.router(id).interface);
+        if found.is_some_and(|(_, interface)| !interface.hears()) {
+            self.evaluate(id);
+        }
+    }
+
+    /// What is wrong with a router's interface, and what to do.
+    pub(super) fn link_problems(&self, id: RouterId) -> Vec<String> {
+        self.link_problems_at(self.now, id)
+    }
+
+    /// The same at some time.
+    pub(super) fn link_problems_at(&self, now: Nanos, id: RouterId) -> Vec<String> {
+        let problems =
+            [self.router(id).link_problem(), self.hearing_problem(id), self.settles(now, id)];
+        problems.into_iter().flatten().collect()
+    }
+
+    /// What is wrong with the hearing of a router's interface, and what that means for the router.
+    fn hearing_problem(&self, id: RouterId) -> Option<String> {
+        let router = self.router(id);
+        let (_, interface) = self.interfaces.by_name(&router.interface)?;
+        let Capture::Failed(why) = &interface.capture else { return None };
+        let then = match self.engine.state(id)? {
+            State::Master => {
+                "it stays master, and does not notice if another host is master as well"
+            }
+            State::Init | State::Backup | State::Fault => {
+                "a router that cannot hear the others must not be master beside them"
+            }
+        };
+        Some(format!("no advertisement can be received on {}: {why}; {then}", router.interface))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTERS: [RouterId; 2] = [RouterId(3), RouterId(4)];
+
+    fn at(millis: u64) -> Nanos {
+        Nanos::from_secs(100) + Nanos::from_millis(millis)
+    }
+
+    #[test]
+    fn silence_is_believed_when_the_kernel_has_answered() {
+        let mut hearing = Hearing::default();
+        let until = at(100);
+        let [first, second] = ROUTERS;
+        assert_eq!(hearing.silence(7, first, at(0)), Silence::Doubted { until, ask: true });
+        // The same question serves all on that interface, and no other.
+        assert_eq!(hearing.silence(7, second, at(20)), Silence::Doubted { until, ask: false });
+        let other = Silence::Doubted { until: at(120), ask: true };
+        assert_eq!(hearing.silence(8, second, at(20)), other);
+        assert_eq!(hearing.intact(7, at(30)), [(first, until), (second, until)]);
+        assert_eq!(hearing.silence(7, first, at(30)), Silence::Believed);
+        assert_eq!(hearing.silence(7, first, at(229)), Silence::Believed);
+        let again = Silence::Doubted { until: at(330), ask: true };
+        assert_eq!(hearing.silence(7, first, at(230)), again);
+        assert_eq!(hearing.intact(7, at(231)), [(first, at(330))]);
+    }
+
+    #[test]
+    fn what_is_better_is_tried_more_and_more_seldom() {
+        let mut better = Better::default();
+        let (mut tries, mut last) = (0, Nanos::ZERO);
+        for now in (0..7200).map(Nanos::from_secs) {
+            let due = better.is_due(7, now);
+            assert_eq!(better.may(7, now), due);
+            assert_eq!(better.wanted.contains(&7), !due);
+            if due {
+                (tries, last) = (tries + 1, now);
+            }
+        }
+        assert!((7..20).contains(&tries), "{tries}, {last}");
+        assert!(better.may(8, Nanos::ZERO));
+        better.forget(7);
+        assert!(better.is_due(7, last) && better.wanted.is_empty());
+    }
+
+    #[test]
+    fn a_fight_is_not_gone_on_with_at_once() {
+        let mut hearing = Hearing::default();
+        assert!(hearing.may_attach(7, at(0)));
+        hearing.not_before.insert(7, at(0) + RETRY);
+        assert!(!hearing.may_attach(7, at(4_999)) && hearing.may_attach(8, at(0)));
+        assert!(hearing.may_attach(7, at(5_000)) && hearing.may_attach(7, at(0)));
+        hearing.not_before.insert(7, at(0) + RETRY);
+        hearing.gone(7);
+        assert!(hearing.may_attach(7, at(0)));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_keeps_nobody_from_taking_over() {
+        let mut hearing = Hearing::default();
+        let [first, second] = ROUTERS;
+        hearing.silence(7, first, at(0));
+        assert_eq!(hearing.silence(7, first, at(100)), Silence::Believed);
+        assert_eq!(hearing.silence(7, second, at(299)), Silence::Believed);
+        // But it is asked again some time.
+        let again = Silence::Doubted { until: at(400), ask: true };
+        assert_eq!(hearing.silence(7, second, at(300)), again);
+    }
+}

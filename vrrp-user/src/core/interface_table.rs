@@ -1,0 +1,623 @@
+//! The interfaces of this network namespace as the kernel reports them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::address_book::InterfaceAddr;
+use super::input::Hooks;
+use super::netlink::{Event, InterfaceAddress, Link};
+use crate::capture::{CaptureMode, Choice, Facts, Plan};
+
+/// Whether advertisements can be received on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Not tried yet, or not needed.
+    Detached,
+    /// In this mode.
+    Attached(Choice),
+    /// Not at all, and why.
+    Failed(String),
+}
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Name; may change.
+    pub name: String,
+    /// Up, with carrier.
+    pub up: bool,
+    /// Ethernet address, `None` for other kinds of interface.
+    pub mac: Option<[u8; 6]>,
+    /// Largest IP packet that it carries, bytes.
+    pub mtu: u32,
+    /// Made of ports that may each have an Ethernet address of their own ([`Link::aggregate`]).
+    pub aggregate: bool,
+    /// Passes on neither multicast nor ARP ([`Link::routed`]).
+    pub routed: bool,
+    /// Of a VLAN device, the index of the device below.
+    pub vlan_of: Option<u32>,
+    /// How advertisements are received on it.
+    pub capture: Capture,
+    /// Where our programs should be on it.
+    pub hooks: Hooks,
+    /// What was tried last, if that went well.
+    pub planned: Option<Plan>,
+    /// What is being tried; as a rule nothing.
+    pub attempts: Vec<Attempt>,
+    /// Its addresses in the kernel's order, without the virtual ones.
+    own: Vec<OwnAddress>,
+}
+
+/// Programs that are being attached to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// In which modes.
+    pub plan: Plan,
+    /// What was done to those that were there.
+    pub lost: Option<String>,
+    /// They were detached again meanwhile.
+    pub void: bool,
+}
+
+/// An address that an administrator has put on an interface, for the host itself.
+#[derive(Clone, Copy, Debug)]
+struct OwnAddress {
+    address: IpAddr,
+    prefix: u8,
+    /// IPv6: nothing may be sent from it yet.
+    tentative: bool,
+    /// Its place in the kernel's order.
+    order: u64,
+}
+
+/// A virtual address on an interface, by whomever it was put there.
+#[derive(Clone, Copy, Debug)]
+struct VirtualAddress {
+    /// Whether it bears the mark of this program.
+    marked: bool,
+    /// Its place in the kernel's order.
+    order: u64,
+}
+
+/// All interfaces, by index.
+#[derive(Default)]
+pub struct InterfaceTable {
+    by_index: BTreeMap<u32, Interface>,
+    by_name: BTreeMap<Box<str>, u32>,
+    /// Addresses that move between hosts, and therefore never identify this one; in order.
+    virtual_addresses: Box<[IpAddr]>,
+    /// The virtual addresses that are on an interface now, by whomever, with their prefix lengths: the kernel can hold
+    /// an IPv4 address once with each.
+    present: BTreeMap<(InterfaceAddr, u8), VirtualAddress>,
+    /// How many addresses were seen.
+    seen: u64,
+}
+
+/// What an [`Event`] means for the routers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The interface or one of its own addresses changed: look at the routers on it again.
+    Interface {
+        /// Which.
+        ifindex: u32,
+        /// Whether it is gone.
+        gone: bool,
+    },
+    /// A virtual address appeared on an interface.
+    Virtual(InterfaceAddress),
+    /// A virtual address disappeared from an interface.
+    VirtualGone(InterfaceAddress),
+}
+
+impl InterfaceTable {
+    /// An empty table that takes these addresses for virtual ones.
+    pub fn new(virtual_addresses: Vec<IpAddr>) -> Self {
+        let mut table = Self::default();
+        table.take_for_virtual(virtual_addresses);
+        table
+    }
+
+    /// Takes these addresses for virtual ones from now on, and no others. Returns the interfaces that seemed to own
+    /// one of them, or own one that was virtual before.
+    pub fn take_for_virtual(&mut self, mut addresses: Vec<IpAddr>) -> Vec<u32> {
+        addresses.sort_unstable();
+        addresses.dedup();
+        self.virtual_addresses = addresses.into();
+        let Self { by_index, virtual_addresses, present, .. } = self;
+        let is_virtual = |address: IpAddr| virtual_addresses.binary_search(&address).is_ok();
+        let mut changed = BTreeSet::new();
+        // What this program put there stays virtual.
+        let returned = present
+            .extract_if(.., |(place, _), found| !found.marked && !is_virtual(place.address))
+            .collect::<Vec<_>>();
+        for (&ifindex, interface) in by_index.iter_mut() {
+            for own in interface.own.extract_if(.., |own| is_virtual(own.address)) {
+                let place = InterfaceAddr { ifindex, address: own.address };
+                let found = VirtualAddress { marked: false, order: own.order };
+                present.insert((place, own.prefix), found);
+                changed.insert(ifindex);
+            }
+        }
+        for ((InterfaceAddr { ifindex, address }, prefix), VirtualAddress { order, .. }) in returned
+        {
+            if let Some(interface) = by_index.get_mut(&ifindex) {
+                interface.own.push(OwnAddress { address, prefix, tentative: false, order });
+                interface.own.sort_by_key(|own| own.order);
+                changed.insert(ifindex);
+            }
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Whether an address is one that moves between hosts.
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
+        self.virtual_addresses.binary_search(&address).is_ok()
+    }
+
+    /// Takes in what the kernel reports.
+    pub fn apply(&mut self, event: &Event) -> Change {
+        match event {
+            Event::Link(link) => self.link(link),
+            Event::LinkGone(ifindex) => {
+                self.present.retain(|(place, _), _| place.ifindex != *ifindex);
+                match self.by_index.remove(ifindex) {
+                    Some(known) => {
+                        if self.by_name.get(&*known.name) == Some(ifindex) {
+                            self.by_name.remove(&*known.name);
+                        }
+                        Change::Interface { ifindex: *ifindex, gone: true }
+                    }
+                    None => Change::None,
+                }
+            }
+            Event::Address(at) => self.address(at),
+            Event::AddressGone(at) => {
+                let key = (InterfaceAddr::of(at), at.prefix);
+                if self.present.remove(&key).is_some() || self.is_virtual(at.address) {
+                    return Change::VirtualGone(*at);
+                }
+                match self.by_index.get_mut(&at.ifindex) {
+                    Some(interface) => {
+                        interface
+                            .own
+                            .retain(|own| (own.address, own.prefix) != (at.address, at.prefix));
+                        Change::Interface { ifindex: at.ifindex, gone: false }
+                    }
+                    None => Change::None,
+                }
+            }
+            Event::Route(_)
+            | Event::RouteGone(_)
+            | Event::Rule(_)
+            | Event::RuleGone(_)
+            | Event::RoutesOverrun
+            | Event::Overrun => Change::None,
+        }
+    }
+
+    fn address(&mut self, at: &InterfaceAddress) -> Change {
+        self.seen += 1;
+        let key = (InterfaceAddr::of(at), at.prefix);
+        let interface = self.by_index.get_mut(&at.ifindex);
+        // That of an owner is not a virtual one, but it may have been put there by us.
+        if at.marked || self.virtual_addresses.binary_search(&at.address).is_ok() {
+            let order = self.present.get(&key).map_or(self.seen, |known| known.order);
+            self.present.insert(key, VirtualAddress { marked: at.marked, order });
+            if let Some(interface) = interface {
+                interface.own.retain(|own| (own.address, own.prefix) != (at.address, at.prefix));
+            }
+            return Change::Virtual(*at);
+        }
+        // Somebody may have taken the mark away.
+        let order = self.present.remove(&key).map_or(self.seen, |known| known.order);
+        if interface.is_some_and(|interface| interface.own(at, order)) {
+            Change::Interface { ifindex: at.ifindex, gone: false }
+        } else {
+            Change::None
+        }
+    }
+
+    fn link(&mut self, link: &Link) -> Change {
+        let Link { ifindex, name, up, mac, mtu, aggregate, routed, vlan_of, .. } = link.clone();
+        let changed = match self.by_index.get_mut(&ifindex) {
+            Some(known) => {
+                let kind = (known.aggregate, known.routed, known.vlan_of);
+                let before = (&known.name, known.up, known.mac, known.mtu, kind);
+                let changed = before != (&name, up, mac, mtu, (aggregate, routed, vlan_of));
+                if known.name != name {
+                    // Another one may have got the old name already.
+                    if self.by_name.get(&*known.name) == Some(&ifindex) {
+                        self.by_name.remove(&*known.name);
+                    }
+                    self.by_name.insert(name.as_str().into(), ifindex);
+                }
+                known.name = name;
+                known.up = up;
+                known.mac = mac;
+                known.mtu = mtu;
+                known.aggregate = aggregate;
+                known.routed = routed;
+                known.vlan_of = vlan_of;
+                changed
+            }
+            None => {
+                self.by_name.insert(name.as_str().into(), ifindex);
+                let interface = Interface {
+                    name,
+                    up,
+                    mac,
+                    mtu,
+                    aggregate,
+                    routed,
+                    vlan_of,
+                    capture: Capture::Detached,
+                    hooks: Hooks::default(),
+                    planned: None,
+                    attempts: Vec::new(),
+                    own: Vec::new(),
+                };
+                self.by_index.insert(ifindex, interface);
+                true
+            }
+        };
+        if changed { Change::Interface { ifindex, gone: false } } else { Change::None }
+    }
+
+    /// Forgets all addresses, before they are listed anew.
+    pub fn forget_addresses(&mut self) {
+        self.present.clear();
+        for interface in self.by_index.values_mut() {
+            interface.own.clear();
+        }
+    }
+
+    /// Indices of all interfaces.
+    pub fn indices(&self) -> Vec<u32> {
+        self.by_index.keys().copied().collect()
+    }
+
+    /// The interface of that index.
+    pub fn get(&self, ifindex: u32) -> Option<&Interface> {
+        self.by_index.get(&ifindex)
+    }
+
+    /// The interface of that index, to change what is known of its capture.
+    pub fn get_mut(&mut self, ifindex: u32) -> Option<&mut Interface> {
+        self.by_index.get_mut(&ifindex)
+    }
+
+    /// The interface of that name.
+    pub fn by_name(&self, name: &str) -> Option<(u32, &Interface)> {
+        let ifindex = *self.by_name.get(name)?;
+        Some((ifindex, self.by_index.get(&ifindex)?))
+    }
+
+    /// Whether it is not known of all how they capture.
+    pub fn any_attaching(&self) -> bool {
+        self.by_index.values().any(Interface::is_attaching)
+    }
+
+    /// The programs that count what leaves are nowhere any more.
+    pub fn forget_egress_hooks(&mut self) {
+        for interface in self.by_index.values_mut() {
+            interface.hooks.counts = None;
+        }
+    }
+
+    /// Where our programs should be, by ascending interfaces from that one on.
+    pub fn hooks(&self, from: u32) -> impl Iterator<Item = (u32, Hooks)> {
+        let all = self.by_index.range(from..);
+        let attached = all.filter(|(_, interface)| interface.hooks != Hooks::default());
+        attached.map(|(ifindex, interface)| (*ifindex, interface.hooks))
+    }
+
+    /// What decides how an interface captures, with whether the kernel has [`Facts::tcx`].
+    pub fn facts(&self, ifindex: u32, tcx: bool) -> Facts {
+        let aggregate = self.get(ifindex).is_some_and(|interface| interface.aggregate);
+        let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(ifindex));
+        Facts { aggregate, vlans_above, tcx }
+    }
+
+    /// Whether an Ethernet address is one of this host's.
+    pub fn has_mac(&self, mac: [u8; 6]) -> bool {
+        self.by_index.values().any(|interface| interface.mac == Some(mac))
+    }
+
+    /// Whether a virtual address is on its interface, by whomever it was put there.
+    pub fn has(&self, place: InterfaceAddr) -> bool {
+        self.found(place).next().is_some()
+    }
+
+    /// How a virtual address is on its interface: the prefix lengths, and whether it bears the mark of this program.
+    pub fn found(&self, place: InterfaceAddr) -> impl Iterator<Item = (u8, bool)> {
+        let found = self.present.range((place, 0)..=(place, u8::MAX));
+        found.map(|((_, prefix), address)| (*prefix, address.marked))
+    }
+
+    /// Whether an address is the interface's own, put there by an administrator.
+    pub fn owns(&self, place: InterfaceAddr) -> bool {
+        self.own_prefixes(place).next().is_some()
+    }
+
+    /// The prefix lengths with which it is.
+    pub fn own_prefixes(&self, place: InterfaceAddr) -> impl Iterator<Item = u8> {
+        let own = self.get(place.ifindex).into_iter().flat_map(|on| &on.own);
+        own.filter(move |own| own.address == place.address).map(|own| own.prefix)
+    }
+
+    /// Whether an address is on its interface and known to be unique there, so that it can be sent from.
+    pub fn usable(&self, place: InterfaceAddr) -> bool {
+        let Some(interface) = self.get(place.ifindex) else { return false };
+        let own = interface.own.iter().find(|own| own.address == place.address);
+        own.is_none_or(|own| !own.tentative) && self.carries(place)
+    }
+
+    /// Whether an address is on its interface, be it a virtual one or one of the interface's own, as those of
+    /// an owner are.
+    pub fn carries(&self, place: InterfaceAddr) -> bool {
+        self.has(place) || self.owns(place)
+    }
+}
+
+impl Interface {
+    /// Whether advertisements can be received there, as far as is known.
+    pub fn hears(&self) -> bool {
+        match self.capture {
+            Capture::Attached(_) => true,
+            Capture::Detached | Capture::Failed(_) => false,
+        }
+    }
+
+    /// Whether it was tried to capture there, in vain.
+    pub fn failed(&self) -> bool {
+        match self.capture {
+            Capture::Failed(_) => true,
+            Capture::Attached(_) | Capture::Detached => false,
+        }
+    }
+
+    /// Whether a packet socket captures there.
+    pub fn is_raw(&self) -> bool {
+        match &self.capture {
+            Capture::Attached(choice) => choice.mode == CaptureMode::Raw,
+            Capture::Failed(_) | Capture::Detached => false,
+        }
+    }
+
+    /// Whether it is not known yet how it captures.
+    pub fn is_attaching(&self) -> bool {
+        self.capture == Capture::Detached && self.attempts.iter().any(|attempt| !attempt.void)
+    }
+
+    /// Whether that plan has been carried out already.
+    pub fn is_as_planned(&self, plan: &Plan) -> bool {
+        self.hears() && self.planned.as_ref() == Some(plan)
+    }
+
+    /// The programs are detached from it.
+    pub fn detached(&mut self) {
+        self.capture = Capture::Detached;
+        self.hooks = Hooks::default();
+        self.planned = None;
+        self.attempts.iter_mut().for_each(|attempt| attempt.void = true);
+    }
+
+    /// The address to send from: the first one that is not virtual.
+    pub fn source(&self) -> Option<Ipv4Addr> {
+        self.own.iter().find_map(|own| match own.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// The IPv6 address to send from: the first link-local one that is not virtual and known to be unique (RFC 9568
+    /// section 7.2).
+    pub fn source6(&self) -> Option<Ipv6Addr> {
+        self.link_local().find(|(_, tentative)| !tentative).map(|(address, _)| address)
+    }
+
+    /// Whether a link-local address of its own is still being looked at for duplicates.
+    pub fn tentative6(&self) -> bool {
+        self.link_local().any(|(_, tentative)| tentative)
+    }
+
+    /// Its own link-local IPv6 addresses, and whether each is tentative.
+    fn link_local(&self) -> impl Iterator<Item = (Ipv6Addr, bool)> {
+        self.own.iter().filter_map(|own| match own.address {
+            IpAddr::V6(address) => {
+                address.is_unicast_link_local().then_some((address, own.tentative))
+            }
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// Takes an address for its own. Whether that is news.
+    fn own(&mut self, at: &InterfaceAddress, order: u64) -> bool {
+        let InterfaceAddress { address, prefix, tentative, .. } = *at;
+        let same = |own: &&mut OwnAddress| (own.address, own.prefix) == (address, prefix);
+        match self.own.iter_mut().find(same) {
+            Some(own) => std::mem::replace(&mut own.tentative, tentative) != tentative,
+            None => {
+                self.own.push(OwnAddress { address, prefix, tentative, order });
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::netlink::InterfaceAddress;
+
+    fn link(up: bool) -> Event {
+        Event::Link(Link {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            up,
+            mac: Some([2; 6]),
+            mtu: 1500,
+            aggregate: false,
+            routed: false,
+            vlan_of: None,
+            enabled: up,
+            xdp: false,
+        })
+    }
+
+    fn address(text: &str) -> InterfaceAddress {
+        InterfaceAddress {
+            ifindex: 2,
+            address: text.parse().unwrap(),
+            prefix: 24,
+            marked: false,
+            tentative: false,
+        }
+    }
+
+    fn table() -> InterfaceTable {
+        let mut table = InterfaceTable::new(vec!["10.0.0.100".parse().unwrap()]);
+        table.apply(&link(true));
+        table
+    }
+
+    #[test]
+    fn the_source_is_never_a_virtual_address() {
+        let mut table = table();
+        table.apply(&Event::Address(address("10.0.0.100")));
+        assert_eq!(table.get(2).unwrap().source(), None);
+        let changed = Change::Interface { ifindex: 2, gone: false };
+        assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), changed);
+        assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
+        table.apply(&Event::Address(address("10.0.0.2")));
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        table.apply(&Event::AddressGone(address("10.0.0.1")));
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+    }
+
+    #[test]
+    fn what_becomes_virtual_is_no_source_any_more() {
+        let mut table = table();
+        table.apply(&Event::Address(address("10.0.0.1")));
+        table.apply(&Event::Address(address("10.0.0.2")));
+        assert_eq!(table.take_for_virtual(vec!["10.0.0.1".parse().unwrap()]), [2]);
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
+        assert!(table.has(place) && !table.owns(place));
+        assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false)]);
+        // And is one again in the kernel's order, when that was a mistake.
+        assert_eq!(table.take_for_virtual(Vec::new()), [2]);
+        assert!(!table.has(place) && table.owns(place));
+        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
+        // But not what this program put there.
+        table.apply(&Event::Address(InterfaceAddress { marked: true, ..address("10.0.0.100") }));
+        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
+        let gone = InterfaceAddress { marked: true, ..address("10.0.0.100") };
+        assert_eq!(table.apply(&Event::AddressGone(gone)), Change::VirtualGone(gone));
+    }
+
+    #[test]
+    fn only_changes_are_reported() {
+        let mut table = table();
+        assert_eq!(table.apply(&link(true)), Change::None);
+        assert_eq!(table.apply(&link(false)), Change::Interface { ifindex: 2, gone: false });
+        let smaller = Event::Link(Link {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            up: false,
+            mac: Some([2; 6]),
+            mtu: 576,
+            aggregate: false,
+            routed: false,
+            vlan_of: None,
+            enabled: false,
+            xdp: false,
+        });
+        assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });
+        assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });
+        assert_eq!(table.apply(&Event::LinkGone(2)), Change::None);
+        assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
+    }
+
+    #[test]
+    fn virtual_addresses_are_followed_wherever_they_are() {
+        let mut table = table();
+        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        let come = table.apply(&Event::Address(address("10.0.0.100")));
+        assert_eq!(come, Change::Virtual(address("10.0.0.100")));
+        assert!(table.has(place));
+        let gone = table.apply(&Event::AddressGone(address("10.0.0.100")));
+        assert_eq!(gone, Change::VirtualGone(address("10.0.0.100")));
+        assert!(!table.has(place));
+    }
+
+    #[test]
+    fn an_address_is_there_once_with_each_prefix_length() {
+        let mut table = table();
+        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        let ours = InterfaceAddress { prefix: 32, marked: true, ..address("10.0.0.100") };
+        table.apply(&Event::Address(address("10.0.0.100")));
+        table.apply(&Event::Address(ours));
+        assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false), (32, true)]);
+        table.apply(&Event::AddressGone(ours));
+        assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false)]);
+        assert!(table.has(place));
+    }
+
+    #[test]
+    fn an_address_of_its_own_is_carried_and_not_virtual() {
+        let mut table = table();
+        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
+        assert!(!table.carries(place));
+        table.apply(&Event::Address(address("10.0.0.1")));
+        assert_eq!((table.carries(place), table.has(place)), (true, false));
+        let shared = InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        table.apply(&Event::Address(address("10.0.0.100")));
+        assert!(table.carries(shared));
+    }
+
+    #[test]
+    fn what_can_be_sent_from_is_there_and_unique() {
+        let mut table = table();
+        let usable = |table: &InterfaceTable, text: &str| {
+            table.usable(InterfaceAddr { ifindex: 2, address: text.parse().unwrap() })
+        };
+        assert!(!usable(&table, "10.0.0.1"));
+        table.apply(&Event::Address(address("10.0.0.1")));
+        table.apply(&Event::Address(InterfaceAddress { marked: true, ..address("10.0.0.2") }));
+        assert!(usable(&table, "10.0.0.1") && usable(&table, "10.0.0.2"));
+        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1") };
+        table.apply(&Event::Address(tentative));
+        assert!(!usable(&table, "fe80::1"));
+        table.apply(&Event::Address(address("fe80::1")));
+        assert!(usable(&table, "fe80::1"));
+        table.apply(&Event::AddressGone(address("10.0.0.1")));
+        assert!(!usable(&table, "10.0.0.1"));
+    }
+
+    #[test]
+    fn the_ipv6_source_is_a_unique_link_local_address() {
+        let mut table = InterfaceTable::new(vec!["fe80::100".parse().unwrap()]);
+        table.apply(&link(true));
+        let source =
+            |table: &InterfaceTable| table.get(2).unwrap().source6().map(|own| own.to_string());
+        let changed = Change::Interface { ifindex: 2, gone: false };
+        table.apply(&Event::Address(address("fe80::100")));
+        table.apply(&Event::Address(address("2001:db8::1")));
+        assert_eq!(source(&table), None);
+        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1") };
+        assert_eq!(table.apply(&Event::Address(tentative)), changed);
+        assert_eq!(source(&table), None);
+        assert_eq!(table.apply(&Event::Address(address("fe80::1"))), changed);
+        assert_eq!(table.apply(&Event::Address(address("fe80::1"))), Change::None);
+        assert_eq!(source(&table).as_deref(), Some("fe80::1"));
+        assert!(table.owns(InterfaceAddr { ifindex: 2, address: "2001:db8::1".parse().unwrap() }));
+        assert_eq!(table.apply(&Event::AddressGone(address("fe80::1"))), changed);
+        assert_eq!(source(&table), None);
+        table.forget_addresses();
+        assert!(!table.owns(InterfaceAddr { ifindex: 2, address: "2001:db8::1".parse().unwrap() }));
+    }
+}

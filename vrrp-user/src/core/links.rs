@@ -1,0 +1,562 @@
+//! Interfaces, and what they mean for the routers on them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
+
+use vrrp_common::maps::capture;
+
+use super::address_book::InterfaceAddr;
+use super::effect::{AttachHow, Effect, InfoChange};
+use super::input::{Attachment, Hooks};
+use super::interface_table::{Attempt, Capture, Change, Interface};
+use super::netlink::{self, Event, InterfaceAddress};
+use super::router::RouterLink;
+use super::settling::{self, Counts};
+use super::{Core, Counter};
+use crate::capture::{self as modes, CaptureMode, Plan};
+use crate::engine::time::Nanos;
+use crate::engine::types::{FaultCause, Link, RouterId, State};
+
+impl Core {
+    /// Takes in all links and addresses, and compares with what we believed.
+    pub(super) fn listed(&mut self, links: Vec<netlink::Link>, addresses: &[InterfaceAddress]) {
+        let alive: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
+        for ifindex in self.interfaces.indices() {
+            if !alive.contains(&ifindex) {
+                self.changed(&Event::LinkGone(ifindex));
+            }
+        }
+        let links = links.into_iter().map(Event::Link);
+        let (mut changed, mut announce) = (Vec::new(), Vec::new());
+        for link in links {
+            let link = self.settled(&link);
+            let link = self.debounced(&link);
+            announce.extend(self.to_announce_on(&link));
+            changed.push(self.interfaces.apply(&link));
+        }
+        self.interfaces.forget_addresses();
+        for address in addresses {
+            self.interfaces.apply(&Event::Address(*address));
+        }
+        // Not before the addresses are known, or every interface would seem to have none.
+        for change in changed {
+            if let Change::Interface { ifindex, .. } = change {
+                self.attach(ifindex);
+                self.attach_below(ifindex);
+            }
+        }
+        let believed: Vec<(InterfaceAddr, u8)> = self.addresses.present().collect();
+        for (place, prefix) in believed {
+            let found = self.interfaces.found(place).find(|(found, _)| *found == prefix);
+            // Listed or not: what was reported before does not matter any more.
+            self.addresses.appeared(place, prefix, found.is_some_and(|(_, marked)| marked));
+            if found.is_none() {
+                self.vanished(place, prefix);
+            }
+        }
+        for id in self.ids() {
+            self.evaluate(id);
+        }
+        self.track_interfaces(None);
+        for ifindex in announce {
+            self.announce_on(ifindex);
+        }
+    }
+
+    /// The interface that an event is about, if the neighbours there are to be told again where addresses are: it has
+    /// another Ethernet address, or is up after it was down, so that nothing that was said meanwhile has arrived.
+    fn to_announce_on(&self, event: &Event) -> Option<u32> {
+        let Event::Link(link) = event else { return None };
+        let before = self.interfaces.get(link.ifindex)?;
+        let came_up = link.up && !before.up;
+        (came_up || before.mac != link.mac).then_some(link.ifindex)
+    }
+
+    pub(super) fn changed(&mut self, event: &Event) {
+        if self.is_unknown(event) {
+            return self.count(Counter::UnknownInterface);
+        }
+        let event = self.settled(event);
+        let event = self.debounced(&event);
+        self.changed_now(&event);
+    }
+
+    /// Whether an event is about an interface that is not there, or is gone.
+    fn is_unknown(&self, event: &Event) -> bool {
+        match event {
+            Event::LinkGone(ifindex) => self.interfaces.get(*ifindex).is_none(),
+            Event::Address(at) | Event::AddressGone(at) => {
+                self.interfaces.get(at.ifindex).is_none()
+            }
+            Event::Link(_)
+            | Event::Route(_)
+            | Event::RouteGone(_)
+            | Event::Rule(_)
+            | Event::RuleGone(_)
+            | Event::RoutesOverrun
+            | Event::Overrun => false,
+        }
+    }
+
+    /// What counts at the moment of what the kernel reports, where we may have caused it.
+    fn settled<'a>(&mut self, event: &'a Event) -> Cow<'a, Event> {
+        let Event::Link(link) = event else { return Cow::Borrowed(event) };
+        let (now, ifindex) = (self.now, link.ifindex);
+        let counted = self.interfaces.get(ifindex).is_some_and(|known| known.up);
+        let until = self.settling.until(ifindex);
+        match self.settling.reported(now, link, counted) {
+            Counts::AsReported => Cow::Borrowed(event),
+            Counts::AsUp { new } => {
+                if new {
+                    log::warn!(
+                        "{}: its link went down when the program was attached, as some drivers do; it counts as up, and no \
+                         router there takes over, for {} at most",
+                        link.name,
+                        settling::PATIENCE
+                    );
+                }
+                Cow::Owned(Event::Link(netlink::Link { up: true, ..link.clone() }))
+            }
+            Counts::Back => {
+                log::info!("{}: its link is up again", link.name);
+                for id in self.ids() {
+                    if self.router(id).ifindex() == Some(ifindex) {
+                        if let Some(until) = until {
+                            self.engine.resume_master_down(now, id, until);
+                        }
+                        self.engine.handle_deaf(now, id);
+                    }
+                }
+                // Whatever was said meanwhile has not arrived.
+                self.announce_on(ifindex);
+                Cow::Borrowed(event)
+            }
+        }
+    }
+
+    /// A program was attached to an interface: its link may go down for that.
+    pub(super) fn settle(&mut self, now: Nanos, ifindex: u32, mode: CaptureMode) {
+        let up = self.interfaces.get(ifindex).is_some_and(|interface| interface.up);
+        if mode == CaptureMode::Native && up {
+            self.settling.attached(now, ifindex);
+        }
+    }
+
+    /// Links that have not come back in time are down.
+    pub(super) fn settling_due(&mut self, now: Nanos) {
+        while let Some(link) = self.settling.due(now) {
+            log::error!("{}: its link has not come back since the program was attached", link.name);
+            self.changed(&Event::Link(link));
+        }
+    }
+
+    /// That a router's link is waited for.
+    pub(super) fn settles(&self, now: Nanos, id: RouterId) -> Option<String> {
+        let router = self.router(id);
+        let left = self.settling.until(router.ifindex()?)? - now;
+        Some(format!(
+            "the link of {} went down when the program was attached, as some drivers do; for another {left} it is waited \
+             for (`capture = \"tc\"` avoids that)",
+            router.interface
+        ))
+    }
+
+    /// As [`Self::changed`], but whatever changes counts at once.
+    pub(super) fn changed_now(&mut self, event: &Event) {
+        if *event == Event::Overrun {
+            self.count(Counter::NetlinkOverrun);
+            log::warn!("netlink notifications were lost; reading all links and addresses again");
+        }
+        let announce = self.to_announce_on(event);
+        self.before_rename(event);
+        let below = self.below(event);
+        match self.interfaces.apply(event) {
+            Change::None => {}
+            Change::Virtual(at) => {
+                let place = InterfaceAddr::of(&at);
+                self.addresses.appeared(place, at.prefix, at.marked);
+                self.source_changed(place);
+                self.foreign_changed(&at);
+            }
+            Change::VirtualGone(at) => {
+                let place = InterfaceAddr::of(&at);
+                self.vanished(place, at.prefix);
+                self.source_changed(place);
+                self.foreign_changed(&at);
+            }
+            Change::Interface { ifindex, gone: true } => {
+                self.effects.push_back(Effect::Detach { interface: ifindex });
+                self.effects.push_back(Effect::ForgetInterface { interface: ifindex });
+                self.effects.push_back(Effect::Leave { interface: ifindex, group: None });
+                for (place, request) in self.addresses.interface_gone(ifindex) {
+                    self.expect_stray(place, request);
+                }
+                self.forwarding.forget(ifindex);
+                self.delays.interface_gone(ifindex);
+                self.unannounced.forget(ifindex);
+                self.hearing.gone(ifindex);
+                self.settling.forget(ifindex);
+                self.evaluate_on(ifindex);
+                self.track_interfaces(Some(ifindex));
+            }
+            Change::Interface { ifindex, gone: false } => {
+                let on = self.interfaces.get(ifindex).filter(|on| on.hears());
+                if on.is_some_and(|on| !self.needs(&on.name)) {
+                    self.detach(ifindex);
+                }
+                self.attach(ifindex);
+                self.evaluate_on(ifindex);
+                self.track_interfaces(Some(ifindex));
+                if let Some(ifindex) = announce {
+                    self.announce_on(ifindex);
+                }
+                self.attach_below(ifindex);
+            }
+        }
+        // Where a VLAN device has left, or gone.
+        if let Some(ifindex) = below {
+            self.attach(ifindex);
+        }
+        if let Event::Link(netlink::Link { ifindex, xdp: false, .. }) = event {
+            self.xdp_is_free(self.now, *ifindex);
+        }
+    }
+
+    /// The device below the VLAN device that an event is about, as far as that was known before.
+    fn below(&self, event: &Event) -> Option<u32> {
+        let (Event::Link(netlink::Link { ifindex, .. }) | Event::LinkGone(ifindex)) = event else {
+            return None;
+        };
+        self.interfaces.get(*ifindex)?.vlan_of
+    }
+
+    /// Looks again at how the device below a VLAN device captures.
+    fn attach_below(&mut self, ifindex: u32) {
+        if let Some(below) = self.interfaces.get(ifindex).and_then(|interface| interface.vlan_of) {
+            self.attach(below);
+        }
+    }
+
+    /// An address that we or another router put somewhere has come or gone: it may be the source of a router that
+    /// tracks it, such as a static one.
+    fn source_changed(&mut self, place: InterfaceAddr) {
+        if !self.tracked_sources.contains(&place.address) {
+            return;
+        }
+        for id in self.ids() {
+            let router = self.router(id);
+            if router.track_source && router.configured_source() == Some(place.address) {
+                self.evaluate(id);
+            }
+        }
+    }
+
+    /// An interface that is up can have another name from one moment to the next. Its routers are without an interface
+    /// then; what they put there goes, asked for while it is known by the name that it has in their configuration.
+    fn before_rename(&mut self, event: &Event) {
+        let Event::Link(link) = event else { return };
+        let old = self.interfaces.get(link.ifindex).map(|known| &known.name);
+        let Some(old) = old.filter(|old| **old != link.name).cloned() else { return };
+        log::info!("{old}: is named {} now", link.name);
+        let asked = self.objects.book.displaced(&old);
+        self.ask_objects(asked);
+        for id in self.ids() {
+            for (place, request) in self.requests(id) {
+                if place.ifindex == link.ifindex {
+                    self.release(id, place, request);
+                }
+            }
+        }
+    }
+
+    /// Detaches the programs from an interface that no router needs any more.
+    pub(super) fn detach(&mut self, ifindex: u32) {
+        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        log::info!("{}: no virtual router here any more", interface.name);
+        interface.detached();
+        self.effects.push_back(Effect::Detach { interface: ifindex });
+        self.effects.push_back(Effect::Leave { interface: ifindex, group: None });
+    }
+
+    /// How an interface is to capture.
+    pub(super) fn capture_plan(&self, ifindex: u32) -> Plan {
+        let facts = self.interfaces.facts(ifindex, self.tcx);
+        let name = self.interfaces.get(ifindex).map_or("", |interface| &interface.name);
+        modes::plan(self.capture.best(name), facts)
+    }
+
+    /// Has the programs attached to an interface in the best mode that it takes, if routers need it and that is not done.
+    /// What comes of it is [`Self::attached`].
+    pub(super) fn attach(&mut self, ifindex: u32) {
+        self.attach_as(ifindex, AttachHow::Changed);
+    }
+
+    /// The same, in the best mode that it takes now.
+    pub(super) fn attach_anew(&mut self, ifindex: u32) {
+        self.attach_as(ifindex, AttachHow::Anew);
+    }
+
+    fn attach_as(&mut self, ifindex: u32, how: AttachHow) {
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        if !self.needs(&interface.name) {
+            return;
+        }
+        let name = interface.name.clone();
+        if interface.failed() && !self.hearing.may_attach(ifindex, self.now) {
+            return self.retry_soon();
+        }
+        let cannot = if interface.mac.is_none() {
+            Some("not an Ethernet interface".to_owned())
+        } else if interface.routed {
+            Some(format!(
+                "an ipvlan device in mode l3 or l3s passes on neither multicast nor ARP (`ip link set {name} type ipvlan \
+                 mode l2`)"
+            ))
+        } else {
+            None
+        };
+        let hears = interface.hears();
+        match cannot {
+            Some(why) => self.captures(ifindex, Capture::Failed(why), None),
+            None => {
+                let how = if hears { how } else { AttachHow::First };
+                self.ask_to_attach(ifindex, how, None);
+            }
+        }
+    }
+
+    /// Has programs attached. `lost` is what was done to those that were there.
+    pub(super) fn ask_to_attach(&mut self, ifindex: u32, how: AttachHow, lost: Option<String>) {
+        let plan = self.capture_plan(ifindex);
+        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        // What was asked just now, and is not answered yet, asks for the same.
+        let asked = interface.attempts.last().filter(|attempt| !attempt.void);
+        if how == AttachHow::Changed && asked.is_none() && interface.is_as_planned(&plan) {
+            return;
+        }
+        if matches!(how, AttachHow::Changed | AttachHow::First)
+            && asked.is_some_and(|attempt| attempt.plan == plan)
+        {
+            return;
+        }
+        interface.attempts.push(Attempt { plan: plan.clone(), lost, void: false });
+        let name = interface.name.clone();
+        self.effects.push_back(Effect::Attach { interface: ifindex, name, plan, how });
+    }
+
+    /// The answer to [`Effect::Attach`].
+    pub(super) fn attached(&mut self, ifindex: u32, result: Result<Attachment, String>) {
+        let Some(interface) = self.interfaces.get_mut(ifindex) else {
+            return self.count(Counter::UnknownInterface);
+        };
+        if interface.attempts.is_empty() {
+            return self.count(Counter::UnexpectedAnswer);
+        }
+        let attempt = interface.attempts.remove(0);
+        if attempt.void {
+            return;
+        }
+        let before = interface.capture.clone();
+        let capture = match result {
+            Ok(Attachment { choice, hooks }) => {
+                interface.hooks = hooks;
+                interface.planned = Some(attempt.plan.clone());
+                Capture::Attached(choice)
+            }
+            Err(why) => {
+                interface.planned = None;
+                if attempt.lost.is_some() {
+                    interface.hooks = Hooks::default();
+                }
+                Capture::Failed(why)
+            }
+        };
+        match attempt.lost {
+            Some(deed) => self.attached_after_loss(ifindex, &deed, &capture),
+            None => self.captures(ifindex, capture, Some(&attempt.plan)),
+        }
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        // Nothing was decided for its routers until now, or something else holds.
+        if interface.capture != before || self.unsaid_on(ifindex) {
+            self.evaluate_on(ifindex);
+        }
+        let said = self.unsaid.iter().copied().filter(|id| !self.is_attaching(*id));
+        for id in said.collect::<Vec<_>>() {
+            self.say_problems(id);
+        }
+    }
+
+    /// An interface captures like this from now on.
+    fn captures(&mut self, ifindex: u32, capture: Capture, plan: Option<&Plan>) {
+        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        let (name, changed) = (interface.name.clone(), interface.capture != capture);
+        match &capture {
+            Capture::Attached(choice) if changed => {
+                self.settle(self.now, ifindex, choice.mode);
+                let lacks = plan.and_then(|plan| plan.lacks_configured(choice.mode));
+                let level = if lacks.is_none() { log::Level::Info } else { log::Level::Warn };
+                log::log!(level, "{name}: captures by {choice}");
+            }
+            Capture::Attached(_) | Capture::Detached => {}
+            Capture::Failed(why) => {
+                if changed {
+                    log::error!("{name}: no advertisement can be received: {why}");
+                }
+                self.count(Counter::AttachFailed);
+                self.retry_soon();
+            }
+        }
+        if let Some(interface) = self.interfaces.get_mut(ifindex) {
+            interface.capture = capture;
+        }
+    }
+
+    /// What can be asked of an interface has changed.
+    pub(super) fn hooks_are(&mut self, ifindex: u32, hooks: Hooks) {
+        match self.interfaces.get_mut(ifindex) {
+            Some(interface) => interface.hooks = hooks,
+            None => self.count(Counter::UnknownInterface),
+        }
+    }
+
+    /// Whether it is not known yet how the interface of a router captures.
+    pub(super) fn is_attaching(&self, id: RouterId) -> bool {
+        let found = self.interfaces.by_name(&self.router(id).interface);
+        found.is_some_and(|(_, interface)| interface.is_attaching())
+    }
+
+    /// Whether there are routers on an interface of which nothing has been said yet.
+    fn unsaid_on(&self, ifindex: u32) -> bool {
+        let name = self.interfaces.get(ifindex).map(|interface| &interface.name);
+        self.unsaid.iter().any(|id| name.is_some_and(|name| **name == *self.router(*id).interface))
+    }
+
+    pub(super) fn needs(&self, name: &str) -> bool {
+        self.index.needs(name)
+    }
+
+    /// Decides again for the routers on an interface.
+    pub(super) fn evaluate_on(&mut self, ifindex: u32) {
+        let name = self.interfaces.get(ifindex).map(|interface| interface.name.clone());
+        // Those that lived there, be it gone or called otherwise now, and those that may live there from now on.
+        let named = name.iter().flat_map(|name| self.index.on(name));
+        let mut concerned: BTreeSet<RouterId> = named.collect();
+        concerned.extend(self.index.living_on(ifindex));
+        for id in concerned {
+            self.evaluate(id);
+        }
+        self.objects_on(name.as_deref());
+        // An address whose interface was missing can be added now.
+        if self.addresses.needs_retry() {
+            self.retry_soon();
+        }
+    }
+
+    /// Decides whether a router's interface can carry it, and tells engine and kernel side of changes.
+    pub(super) fn evaluate(&mut self, id: RouterId) {
+        let router = &mut self.routers[id.0 as usize];
+        if router.gone {
+            return;
+        }
+        // How it captures is known in a moment, and what would be decided until then would be wrong.
+        let found = self.interfaces.by_name(&router.interface);
+        if found.is_some_and(|(_, interface)| interface.is_attaching()) {
+            return;
+        }
+        if let (true, Some(source)) = (router.track_source, router.configured_source()) {
+            self.tracked_sources.insert(source);
+        }
+        // Who is master stays master: to leave an address without anybody helps nobody.
+        let needs_to_hear = self.engine.state(id) != Some(State::Master);
+        let link = match found {
+            None => Link::Down(FaultCause::InterfaceMissing),
+            Some((_, interface)) if !interface.up && !router.may_be_down => {
+                Link::Down(FaultCause::InterfaceDown)
+            }
+            Some((_, interface)) if needs_to_hear && !interface.hears() => {
+                Link::Down(FaultCause::NoCapture)
+            }
+            Some((ifindex, interface)) => match router.source(interface) {
+                Some(address)
+                    if router.track_source
+                        && !self.interfaces.usable(InterfaceAddr { ifindex, address }) =>
+                {
+                    Link::Down(FaultCause::NoSource)
+                }
+                Some(_) if u32::from(router.advert_len()) > interface.mtu => {
+                    let (length, mtu) = (router.advert_len(), interface.mtu);
+                    Link::Down(FaultCause::AdvertExceedsMtu { length, mtu })
+                }
+                Some(source) => match router.cannot_send() {
+                    Some(error) => Link::Down(FaultCause::CannotSend(error)),
+                    None => Link::Up(source),
+                },
+                None => Link::Down(FaultCause::NoAddress),
+            },
+        };
+        let place = found.and_then(|(ifindex, interface)| {
+            Some(RouterLink { ifindex, mac: interface.mac?, aggregate: interface.aggregate })
+        });
+        let before = router.ifindex();
+        let (stale, fresh) = router.moved(place, link, id);
+        self.index.moved(id, before, router.ifindex());
+        let moved = stale.is_some() || fresh.is_some();
+        if let Some(key) = stale {
+            self.effects.push_back(Effect::RemoveRouter { router: id, key });
+            let at = self.vips_on(id, key.ifindex);
+            self.effects.extend(at.map(|at| Effect::UncountAddress { router: id, at }));
+        }
+        if let Some((key, entry)) = fresh {
+            self.effects.push_back(Effect::SetRouter { router: id, key, entry });
+            let at = self.vips_on(id, key.ifindex);
+            self.effects.extend(at.map(|at| Effect::CountAddress { router: id, at }));
+        }
+        if moved {
+            let ifindex = self.router(id).ifindex().unwrap_or_default();
+            self.publish(id, InfoChange::Interface(ifindex));
+        }
+        self.look_for_foreign(id);
+        let capture = self.capture(id);
+        self.publish(id, InfoChange::Capture(capture));
+        if self.routers[id.0 as usize].report(link) {
+            if let Link::Up(_) = link {
+                self.join(id);
+            }
+            self.engine.handle_link(self.now, id, link);
+        }
+    }
+
+    /// Whether nothing is wrong with a router's interface but that it is only just up: it will have an address to
+    /// send from in a moment.
+    pub(super) fn waits_for_dad(&self, id: RouterId) -> bool {
+        let router = self.router(id);
+        let interface = self.interfaces.by_name(&router.interface).map(|(_, interface)| interface);
+        router.lacks_address() && interface.is_some_and(Interface::tentative6)
+    }
+
+    /// How advertisements for a router are received, as `stats` is told.
+    fn capture(&self, id: RouterId) -> u8 {
+        let interface = self.interfaces.by_name(&self.router(id).interface);
+        match interface.map(|(_, interface)| &interface.capture) {
+            Some(Capture::Attached(choice)) => match choice.mode {
+                CaptureMode::Native => capture::NATIVE,
+                CaptureMode::Tc => capture::TC,
+                CaptureMode::Generic => capture::GENERIC,
+                CaptureMode::Raw => capture::RAW,
+            },
+            Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
+        }
+    }
+
+    /// Where the addresses of a router belong that is, or was, on that interface.
+    fn vips_on(&self, id: RouterId, ifindex: u32) -> impl Iterator<Item = InterfaceAddr> + use<> {
+        let places = self.router(id).addresses().filter_map(|address| {
+            let ifindex = match address.dev() {
+                Some(dev) => self.interfaces.by_name(dev)?.0,
+                None => ifindex,
+            };
+            Some(InterfaceAddr { ifindex, address: address.address })
+        });
+        places.collect::<Vec<_>>().into_iter()
+    }
+}

@@ -1,0 +1,352 @@
+//! What is asked of the kernel by netlink, and what it says: values only.
+//!
+//! [`crate::io::netlink`] carries the requests out, and reads what the kernel says.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::model::AddressFlags;
+use crate::config::routes::{Action, Prefix, Route, Rule};
+use crate::wire::family::Family;
+
+/// The metric of IPv6 routes that are added without one (`IP6_RT_PRIO_USER`, linux/ipv6_route.h).
+const DEFAULT_METRIC_V6: u32 = 1024;
+
+/// What the kernel says about an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// Administratively up, and operationally able to carry packets (`IFF_UP` and `IFF_RUNNING`).
+    pub up: bool,
+    /// Ethernet address; `None` for interfaces of another kind.
+    pub mac: Option<[u8; 6]>,
+    /// Largest IP packet that it carries, bytes; `u32::MAX` where the kernel does not say.
+    pub mtu: u32,
+    /// Made of ports that may each have an Ethernet address of their own (bond, team): a frame to one of those is for
+    /// this interface.
+    pub aggregate: bool,
+    /// An ipvlan device in mode l3 or l3s: it passes on neither multicast nor ARP (`ipvlan_process_outbound`,
+    /// drivers/net/ipvlan/ipvlan_core.c), so that nothing of VRRP gets through.
+    pub routed: bool,
+    /// Of a VLAN device, the index of the device below in this network namespace.
+    pub vlan_of: Option<u32>,
+    /// Administratively up, whatever else (`IFF_UP`).
+    pub enabled: bool,
+    /// An XDP program is there, whosever.
+    pub xdp: bool,
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// Interface.
+    pub ifindex: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Whether it bears the mark of this program (`IFA_PROTO`, linux/if_addr.h).
+    pub marked: bool,
+    /// IPv6: duplicate address detection is not done, or has found a duplicate (`IFA_F_TENTATIVE`,
+    /// `IFA_F_DADFAILED`): nothing may be sent from it (RFC 4862 section 5.4).
+    pub tentative: bool,
+}
+
+/// Something changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An interface appeared or changed.
+    Link(Link),
+    /// An interface is gone.
+    LinkGone(u32),
+    /// An address appeared or changed.
+    Address(InterfaceAddress),
+    /// An address is gone.
+    AddressGone(InterfaceAddress),
+    /// A route with our mark is there.
+    Route(RouteSeen),
+    /// A route with our mark is gone.
+    RouteGone(RouteSeen),
+    /// A rule with our mark is there.
+    Rule(RuleKey),
+    /// A rule with our mark is gone.
+    RuleGone(RuleKey),
+    /// Notifications of routes and rules were lost.
+    RoutesOverrun,
+    /// Notifications were lost: [`Report::Everything`] follows.
+    Overrun,
+}
+
+/// An address to add or to remove, as `ip address` would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressRequest {
+    /// Where.
+    pub at: InterfaceAddress,
+    /// Label, IPv4 only.
+    pub label: Option<String>,
+    /// Scope, as in `rtm_scope`.
+    pub scope: u8,
+    /// Broadcast address.
+    pub broadcast: Option<IpAddr>,
+    /// The other end of a point-to-point address.
+    pub peer: Option<IpAddr>,
+    /// Flags.
+    pub flags: AddressFlags,
+    /// Seconds for which it is preferred as a source, IPv6 only; `None` for ever.
+    pub preferred_lft: Option<u32>,
+}
+
+impl AddressRequest {
+    /// Nothing but the address, which is enough to remove it.
+    pub fn plain(at: InterfaceAddress) -> Self {
+        Self {
+            at,
+            label: None,
+            scope: 0,
+            broadcast: None,
+            peer: None,
+            flags: AddressFlags::default(),
+            preferred_lft: None,
+        }
+    }
+}
+
+/// What to do with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Request {
+    /// Put it on the interface.
+    Add,
+    /// Take it away.
+    Remove,
+}
+
+/// Something that the kernel keeps for us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// An address.
+    Address(AddressRequest),
+    /// A route.
+    Route(RouteRequest),
+    /// A rule.
+    Rule(Arc<Rule>),
+    /// That the secondary addresses of an interface stay when the primary one of their subnet goes.
+    PromoteSecondaries {
+        /// Interface.
+        ifindex: u32,
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+/// By what the answer to a request is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A virtual address.
+    Address(InterfaceAddress),
+    /// Anything else, by the number that the daemon has for it.
+    Extra(u32),
+}
+
+/// A request to the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What to do.
+    pub request: Request,
+    /// What the answer is to say that it is about.
+    pub subject: Subject,
+    /// With what.
+    pub object: Object,
+}
+
+impl Ask {
+    /// A request about a virtual address.
+    pub fn address(request: Request, address: AddressRequest) -> Self {
+        Self { request, subject: Subject::Address(address.at), object: Object::Address(address) }
+    }
+}
+
+/// A route to add or to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRequest {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The interfaces that it names, in that order.
+    pub oifs: Box<[u32]>,
+}
+
+/// What a route is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteKey {
+    /// Where to; tells the family.
+    pub destination: Prefix,
+    /// Routing table.
+    pub table: u32,
+    /// Type of service.
+    pub tos: u8,
+    /// Metric, as the kernel has it.
+    pub metric: u32,
+    /// What becomes of a packet.
+    pub kind: u8,
+}
+
+impl From<&Route> for RouteKey {
+    fn from(route: &Route) -> Self {
+        let default = match route.family() {
+            Family::V4 => 0,
+            Family::V6 => DEFAULT_METRIC_V6,
+        };
+        Self {
+            destination: route.destination,
+            table: route.table,
+            tos: route.tos,
+            metric: route.metric.filter(|metric| *metric != 0).unwrap_or(default),
+            kind: route.kind as u8,
+        }
+    }
+}
+
+/// What a rule is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuleKey {
+    /// Family.
+    pub family: Family,
+    /// Lower ones go first.
+    pub priority: u32,
+    /// Where packets come from.
+    pub from: Option<Prefix>,
+    /// Where they go.
+    pub to: Option<Prefix>,
+    /// Routing table, 0 for none.
+    pub table: u32,
+}
+
+impl From<&Rule> for RuleKey {
+    fn from(rule: &Rule) -> Self {
+        let table = match rule.action {
+            Action::Table(table) => table,
+            Action::L3mdev
+            | Action::Goto(_)
+            | Action::Nop
+            | Action::Blackhole
+            | Action::Unreachable
+            | Action::Prohibit => 0,
+        };
+        let Rule { family, priority, from, to, .. } = *rule;
+        Self { family, priority, from, to, table }
+    }
+}
+
+/// A route of ours that the kernel reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteSeen {
+    /// Which.
+    pub key: RouteKey,
+    /// Its gateway, if it has one.
+    pub via: Option<IpAddr>,
+    /// Its interface, if it has one.
+    pub oif: Option<u32>,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct RequestError {
+    errno: Option<i32>,
+    why: Box<str>,
+}
+
+impl RequestError {
+    /// The kernel's error number, when that is what it is, and the reason in words.
+    pub fn new(errno: Option<i32>, why: impl Into<Box<str>>) -> Self {
+        Self { errno, why: why.into() }
+    }
+
+    /// The kernel's error number, when that is what it is.
+    pub fn errno(&self) -> Option<i32> {
+        self.errno
+    }
+
+    /// The address or its interface is not there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.errno, Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
+    }
+}
+
+/// How a request went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What was to do.
+    pub request: Request,
+    /// With what.
+    pub subject: Subject,
+    /// What the kernel said.
+    pub result: Result<(), RequestError>,
+    /// It was there before, bears no mark, and was put there by this daemon all the same, or by one before it that was
+    /// killed.
+    pub ours: bool,
+}
+
+/// Where one of our programs should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Interface.
+    pub ifindex: u32,
+    /// Where on it.
+    pub at: HookPoint,
+    /// The kernel's number of the program.
+    pub program: u32,
+    /// Which attachment of the daemon's that is: an answer about an earlier one is worth nothing.
+    pub serial: u64,
+}
+
+/// A place for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookPoint {
+    /// XDP, in whatever mode.
+    Xdp,
+    /// The chain of programs at the ingress of the network stack.
+    Tcx,
+    /// The one at its egress.
+    TcxEgress,
+    /// A filter at the ingress or egress, where the kernel has no such chains.
+    Filter {
+        /// Of what leaves.
+        egress: bool,
+        /// Its priority.
+        priority: u16,
+        /// Its number among those of the same priority.
+        handle: u32,
+    },
+}
+
+/// How it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookState {
+    /// The program is there.
+    Intact,
+    /// It is not, but perhaps that one.
+    Lost(Option<u32>),
+    /// The interface is gone.
+    Gone,
+    /// The kernel does not tell.
+    Unknown,
+}
+
+/// Which hooks to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Those.
+    pub hooks: Vec<Hook>,
+    /// Whether somebody waits for the answer. Otherwise what is as it should be is not worth one.
+    pub answer: bool,
+}
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}

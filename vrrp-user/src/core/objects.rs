@@ -1,0 +1,429 @@
+//! Routes, rules and what is always there: what the book of them asks for goes to the kernel, and what the kernel
+//! says of them goes into the book.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::address_book::{InterfaceAddr, Request};
+use super::interface_table::InterfaceTable;
+use super::netlink::{self, Ask, RequestError, RouteRequest, RouteSeen, Subject};
+use super::restore_limiter::{Belonging, RestoreLimiter, When};
+use super::route_book::{Handle, Object, ObjectStatus, RouteBook, Vanished};
+use super::router;
+use super::{Core, Counter};
+use crate::config::model::{self, Config, Fixed, OnLost};
+use crate::engine::types::{Lost, RouterId};
+
+/// What belongs to routers besides their addresses, and what is done when somebody takes something away.
+#[derive(Default)]
+pub struct ManagedObjects {
+    /// What should be there, and what is.
+    pub book: RouteBook,
+    /// Routers that put back what is removed.
+    restoring: HashSet<RouterId>,
+    /// Who removes what, and how often.
+    pub limiter: RestoreLimiter<Belonging>,
+    fixed: Fixed,
+    promote: Vec<Arc<str>>,
+}
+
+impl ManagedObjects {
+    /// Those of a configuration; its routers are numbered in order.
+    pub fn new(config: &Config) -> Self {
+        let mut objects =
+            Self { fixed: config.fixed.clone(), promote: promoting(config), ..Self::default() };
+        for (id, router) in (0..).map(RouterId).zip(&config.routers) {
+            objects.set(id, &router.extras);
+        }
+        objects
+    }
+
+    /// What belongs to a router from now on. What has to be asked of the kernel, if anything has to go.
+    fn set(&mut self, id: RouterId, extras: &model::Extras) -> Vec<(Handle, Request)> {
+        match extras.on_lost {
+            OnLost::Yield => self.restoring.remove(&id),
+            OnLost::Restore => self.restoring.insert(id),
+        };
+        self.book.set(id, extras)
+    }
+
+    /// In what another configuration of a router differs, in words.
+    pub fn difference(&self, id: RouterId, extras: &model::Extras) -> Option<&'static str> {
+        if !self.book.has(id, extras) {
+            return Some("routes and rules");
+        }
+        (self.policy(id) != extras.on_lost).then_some("on_address_lost")
+    }
+
+    /// Whether a router puts back what somebody else removes.
+    pub fn restores(&self, id: RouterId) -> bool {
+        self.policy(id) == OnLost::Restore
+    }
+
+    /// What a router does when somebody else removes something of its.
+    pub fn policy(&self, id: RouterId) -> OnLost {
+        if self.restoring.contains(&id) { OnLost::Restore } else { OnLost::Yield }
+    }
+}
+
+/// The interfaces of which the addresses of a subnet stay together.
+fn promoting(config: &Config) -> Vec<Arc<str>> {
+    let routers = config.routers.iter().filter(|router| router.extras.promote_secondaries);
+    let mut names: Vec<Arc<str>> = routers.map(|router| router.interface.as_str().into()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Whether the kernel would take something now.
+fn is_ready(object: &Object, interfaces: &InterfaceTable) -> bool {
+    let needs_link = matches!(object, Object::Route(_));
+    object.devs().all(|dev| {
+        interfaces.by_name(dev).is_some_and(|(_, interface)| interface.up || !needs_link)
+    })
+}
+
+impl Core {
+    /// Adds what belongs to a router, after its addresses.
+    pub(super) fn add_objects(&mut self, id: RouterId) {
+        let asked = self.objects.book.want(id);
+        self.ask_objects(asked);
+    }
+
+    /// Removes what belongs to a router, before its addresses.
+    pub(super) fn remove_objects(&mut self, id: RouterId) {
+        let asked = self.objects.book.unwant(id);
+        self.ask_objects(asked);
+    }
+
+    /// Adds what is there whoever is master.
+    pub(super) fn add_fixed(&mut self) {
+        let ManagedObjects { book, fixed, promote, .. } = &mut self.objects;
+        let asked = book.set_fixed(fixed, promote);
+        self.ask_objects(asked);
+    }
+
+    /// Removes it.
+    pub(super) fn remove_fixed(&mut self) {
+        let asked = self.objects.book.set_fixed(&Fixed::default(), &[]);
+        self.ask_objects(asked);
+    }
+
+    /// Takes up what another configuration says of it, or only whether it differs.
+    pub(super) fn take_fixed(&mut self, config: &Config, check: bool) -> bool {
+        let promote = promoting(config);
+        let differs = (&self.objects.fixed, &self.objects.promote) != (&config.fixed, &promote);
+        if differs && !check {
+            self.objects.fixed = config.fixed.clone();
+            self.objects.promote = promote;
+            self.add_fixed();
+        }
+        differs
+    }
+
+    /// Takes up what another configuration says of a router: what it had before goes, what is new comes, and the rest
+    /// is not touched.
+    pub(super) fn take_objects(&mut self, id: RouterId, extras: &model::Extras, is_master: bool) {
+        let asked = self.objects.set(id, extras);
+        self.ask_objects(asked);
+        if is_master {
+            self.add_objects(id);
+        }
+    }
+
+    /// Removes what a daemon may have left behind that was killed, but for routers whose addresses are kept.
+    pub(super) fn remove_leftover_objects(&mut self) {
+        let asked = self.objects.book.suspects(|id| self.kept.contains_key(&id));
+        self.ask_objects(asked);
+    }
+
+    pub(super) fn ask_objects(&mut self, asked: Vec<(Handle, Request)>) {
+        for (handle, request) in asked {
+            self.ask_object(handle, request);
+        }
+    }
+
+    /// Sends a request to the kernel; the answer comes as [`super::Input::Answered`].
+    fn ask_object(&mut self, handle: Handle, request: Request) {
+        let Some(object) = self.objects.book.object(handle) else { return };
+        let missing = object.devs().find(|dev| self.interfaces.by_name(dev).is_none());
+        if let Some(dev) = missing {
+            let refused = match request {
+                Request::Add => Some(format!("interface {dev} does not exist")),
+                // It went with the interface.
+                Request::Remove => None,
+            };
+            return self.object_is(handle, request, false, refused);
+        }
+        let index = |dev: &str| self.interfaces.by_name(dev).map_or(0, |(ifindex, _)| ifindex);
+        let object = match object {
+            Object::Route(route) => {
+                let oifs = route.devs().map(index).collect();
+                netlink::Object::Route(RouteRequest { route: route.clone(), oifs })
+            }
+            Object::Rule(rule) => netlink::Object::Rule(rule.clone()),
+            Object::Address(address) => {
+                let ifindex = index(address.dev.as_deref().unwrap_or(""));
+                let mut request = router::Address::from(&**address).request(ifindex);
+                // It is the interface's own: what is sent may come from it.
+                request.at.marked = false;
+                netlink::Object::Address(request)
+            }
+            Object::PromoteSecondaries(name) => {
+                netlink::Object::PromoteSecondaries { ifindex: index(name), name: name.clone() }
+            }
+        };
+        self.ask_netlink(Ask { request, subject: Subject::Extra(handle.0), object });
+    }
+
+    /// The answer to a request.
+    pub(super) fn object_answered(
+        &mut self,
+        handle: Handle,
+        request: Request,
+        result: Result<(), RequestError>,
+        ours: bool,
+    ) {
+        if !self.objects.book.awaits(handle, request) {
+            return self.count(Counter::UnexpectedAnswer);
+        }
+        let errno = result.as_ref().err().and_then(RequestError::errno);
+        let was_so = (request, errno) == (Request::Add, Some(libc::EEXIST));
+        if was_so {
+            self.objects.book.reported(handle);
+        }
+        let refused = match (request, result, errno) {
+            (_, Ok(()), _)
+            | (Request::Add, Err(_), Some(libc::EEXIST))
+            | (Request::Remove, Err(_), Some(libc::ESRCH | libc::ENOENT)) => None,
+            (Request::Remove, Err(error), _) if error.is_absent() => None,
+            (Request::Add | Request::Remove, Err(error), _) => Some(error.to_string()),
+        };
+        self.object_is(handle, request, was_so && !ours, refused);
+    }
+
+    /// The answer to a request to remove what may have been left behind.
+    pub(super) fn leftover_object_answered(
+        &mut self,
+        handle: Handle,
+        request: Request,
+        result: Result<(), RequestError>,
+        ours: bool,
+    ) {
+        if let (Ok(()), Some(object)) = (&result, self.objects.book.object(handle)) {
+            log::info!("removed left-over {object}");
+        }
+        self.object_answered(handle, request, result, ours);
+    }
+
+    /// Takes note of how a request went, and says what is new about it. `was_so`: it was so before, not by us.
+    fn object_is(
+        &mut self,
+        handle: Handle,
+        request: Request,
+        was_so: bool,
+        refused: Option<String>,
+    ) {
+        if let (Some(why), Some(object)) = (&refused, self.objects.book.object(handle)) {
+            let (counter, verb) = match (object, request) {
+                (Object::Address(_), Request::Add) => (Counter::AddressAddFailed, "add"),
+                (Object::Address(_), Request::Remove) => (Counter::AddressRemoveFailed, "remove"),
+                (Object::Route(_), Request::Add) => (Counter::RouteAddFailed, "add"),
+                (Object::Route(_), Request::Remove) => (Counter::RouteRemoveFailed, "remove"),
+                (Object::Rule(_), Request::Add) => (Counter::RuleAddFailed, "add"),
+                (Object::Rule(_), Request::Remove) => (Counter::RuleRemoveFailed, "remove"),
+                (Object::PromoteSecondaries(_), Request::Add) => (Counter::SettingFailed, "set"),
+                (Object::PromoteSecondaries(_), Request::Remove) => {
+                    (Counter::SettingFailed, "take back")
+                }
+            };
+            if self.objects.book.refused(handle) != Some(why) {
+                log::error!("cannot {verb} {object}: {why}; tried again every few seconds");
+            }
+            self.count(counter);
+            self.retry_soon();
+        } else if let (Request::Add, None, Some(why), Some(object)) =
+            (request, &refused, self.objects.book.refused(handle), self.objects.book.object(handle))
+        {
+            log::info!("{object} is there now, after: {why}");
+        }
+        if let Some(next) = self.objects.book.completed(handle, request, was_so, refused) {
+            self.ask_object(handle, next);
+        }
+    }
+
+    /// Asks again for what is not as it should be, as far as its interfaces are there.
+    pub(super) fn retry_objects(&mut self) {
+        let Self { objects, interfaces, .. } = self;
+        let asked = objects.book.retry(|object| is_ready(object, interfaces));
+        self.ask_objects(asked);
+    }
+
+    /// An interface changed: the kernel drops routes through it without a word, and what had to wait for it can be
+    /// added now.
+    pub(super) fn objects_on(&mut self, name: Option<&str>) {
+        if self.objects.book.is_empty() {
+            return;
+        }
+        self.objects.book.doubt(|object, _| {
+            let mut devs = object.devs().peekable();
+            devs.peek().is_none() || devs.any(|dev| Some(dev) == name)
+        });
+        self.retry_objects();
+    }
+
+    /// An address of a router is gone or back: the kernel drops routes with it without a word.
+    pub(super) fn doubt_objects_of(&mut self, id: RouterId) {
+        if self.objects.book.of(id).next().is_some() {
+            self.objects.book.doubt(|_, routers| routers.contains(&id));
+        }
+    }
+
+    /// An address of a router is there: what was refused because of it may not be any more.
+    pub(super) fn objects_after_address(&mut self, id: RouterId) {
+        if self.objects.book.of(id).any(|status| !status.there) {
+            self.retry_objects();
+        }
+    }
+
+    /// What the kernel says of routes and rules.
+    pub(super) fn object_changed(&mut self, event: &netlink::Event) {
+        let name = |seen: &RouteSeen| {
+            let interface = self.interfaces.get(seen.oif?)?;
+            Some(interface.name.clone())
+        };
+        match event {
+            netlink::Event::Route(seen) => {
+                let name = name(seen);
+                self.objects.book.route_appeared(seen, name.as_deref());
+            }
+            netlink::Event::RouteGone(seen) => {
+                let name = name(seen);
+                let vanished = self.objects.book.route_vanished(seen, name.as_deref());
+                self.object_vanished(vanished);
+            }
+            netlink::Event::Rule(key) => self.objects.book.rule_appeared(key),
+            netlink::Event::RuleGone(key) => {
+                let vanished = self.objects.book.rule_vanished(key);
+                self.object_vanished(vanished);
+            }
+            netlink::Event::RoutesOverrun => {
+                self.count(Counter::NetlinkOverrun);
+                log::warn!("notifications of routes were lost; asking for all of ours again");
+                self.objects.book.doubt_all();
+                self.retry_objects();
+            }
+            netlink::Event::AddressGone(at) => {
+                let name = self.interfaces.get(at.ifindex).map(|interface| &interface.name);
+                let vanished =
+                    name.and_then(|dev| self.objects.book.address_vanished(dev, at.address));
+                self.object_vanished(vanished);
+            }
+            netlink::Event::Address(at) => {
+                if let Some(interface) = self.interfaces.get(at.ifindex) {
+                    self.objects.book.address_appeared(&interface.name, at.address);
+                }
+            }
+            netlink::Event::Link(_) | netlink::Event::LinkGone(_) | netlink::Event::Overrun => {}
+        }
+    }
+
+    fn object_vanished(&mut self, vanished: Option<Vanished>) {
+        let Some(vanished) = vanished else { return };
+        let (Vanished::Lost(handle, _) | Vanished::Fixed(handle) | Vanished::Untracked(handle)) =
+            &vanished;
+        let Some(object) = self.objects.book.object(*handle).cloned() else { return };
+        match vanished {
+            Vanished::Untracked(_) => {
+                log::warn!("{object} was removed from outside; not tracked");
+            }
+            Vanished::Fixed(_) => {
+                log::warn!("{object} was removed from outside; adding it again");
+                self.count(Counter::of_lost(&object));
+                if self.admit_restore(None) {
+                    self.retry_objects();
+                }
+            }
+            Vanished::Lost(_, routers) => {
+                log::warn!("{object} was removed from outside");
+                self.count(Counter::of_lost(&object));
+                let lost = match object {
+                    Object::Rule(_) => Lost::Rule,
+                    Object::Route(_) | Object::Address(_) | Object::PromoteSecondaries(_) => {
+                        Lost::Route
+                    }
+                };
+                for id in routers {
+                    if !self.objects.restores(id) {
+                        self.engine.handle_lost(self.now, id, lost);
+                    } else if self.admit_restore(Some(id)) {
+                        self.retry_objects();
+                    }
+                }
+            }
+        }
+    }
+
+    /// An address of a master that puts it back was taken away.
+    pub(super) fn restore_address(&mut self, id: RouterId, place: InterfaceAddr) {
+        let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
+        self.addresses.announce(place, rounds);
+        if self.admit_restore(Some(id)) {
+            self.retry_addresses();
+        }
+    }
+
+    /// Whether what was taken away is put back at once; with the next retry otherwise.
+    fn admit_restore(&mut self, id: Option<RouterId>) -> bool {
+        let when = self.objects.limiter.removed(id, self.now);
+        match when {
+            When::Now => {
+                self.count(Counter::Restored);
+                true
+            }
+            When::Later { news } => {
+                if news {
+                    let problem = self.objects.limiter.problem(id, self.now);
+                    let who = id.map_or_else(String::new, |id| self.router(id).place() + ": ");
+                    log::error!("{who}{}", problem.unwrap_or_default());
+                }
+                self.count(Counter::RestoreLimited);
+                self.retry_soon();
+                false
+            }
+        }
+    }
+
+    /// What of a router's routes and rules is not there, and why.
+    pub(super) fn missing_objects(&self, id: RouterId) -> impl Iterator<Item = String> {
+        let missing = self.objects.book.of(id).filter(|status| !status.there);
+        missing.map(|status| match self.why(&status) {
+            Some(why) => format!("{} ({why})", status.object),
+            None => status.object.to_string(),
+        })
+    }
+
+    /// Why something is not there.
+    pub(super) fn why(&self, status: &ObjectStatus<'_>) -> Option<String> {
+        if status.there {
+            return None;
+        }
+        let down = status.object.devs().find_map(|dev| match self.interfaces.by_name(dev) {
+            None => Some(format!("interface {dev} does not exist")),
+            Some((_, interface)) if !interface.up => Some(format!("interface {dev} is down")),
+            Some(_) => None,
+        });
+        down.or_else(|| status.refused.map(str::to_owned))
+    }
+}
+
+impl Counter {
+    /// That of something removed by somebody else.
+    fn of_lost(object: &Object) -> Self {
+        match object {
+            Object::Address(_) => Self::AddressLost,
+            Object::Route(_) | Object::PromoteSecondaries(_) => Self::RouteLost,
+            Object::Rule(_) => Self::RuleLost,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Whether something that the kernel keeps for us is there, and whether it should be.
+//!
+//! At most one request about it is under way, and what is wanted may change meanwhile; the last word wins.
+
+pub use super::netlink::Request;
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is now as requested.
+    Done,
+    /// It was as requested before: an address that is to be added is there already, and by whom is not known.
+    WasSo,
+    /// The kernel refused, or the answer was lost.
+    Failed,
+}
+
+impl Outcome {
+    /// Whether what a request was about is there now.
+    pub fn is_there(self, request: Request) -> bool {
+        match (request, self) {
+            (Request::Add, Self::Done | Self::WasSo) | (Request::Remove, Self::Failed) => true,
+            (Request::Add, Self::Failed) | (Request::Remove, Self::Done | Self::WasSo) => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Absent,
+    Adding,
+    Present,
+    Removing,
+}
+
+/// One such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    wanted: bool,
+    state: State,
+    /// Whether we put it there. What others put there is never removed.
+    ours: bool,
+    /// The kernel reported it since it is being added, so that its end would be news. Until then what it reports is
+    /// the end of the one before: notifications and answers come on different sockets.
+    seen: bool,
+    /// While adding: the kernel reported it and then its end.
+    lost: bool,
+}
+
+impl Presence {
+    /// It should be there, or not. `Some` when the kernel must be asked now.
+    pub fn want(&mut self, wanted: bool) -> Option<Request> {
+        self.wanted = wanted;
+        self.next_request()
+    }
+
+    /// Whether the answer to such a request is waited for.
+    pub fn awaits(self, request: Request) -> bool {
+        match request {
+            Request::Add => self.state == State::Adding,
+            Request::Remove => self.state == State::Removing,
+        }
+    }
+
+    /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is asked
+    /// until [`Self::next_request`].
+    pub fn completed(&mut self, request: Request, outcome: Outcome) -> Option<Request> {
+        let now_present = outcome.is_there(request);
+        let lost = std::mem::take(&mut self.lost);
+        self.state = if now_present && !lost { State::Present } else { State::Absent };
+        match (request, outcome) {
+            (Request::Add, Outcome::Done) => self.ours = !lost,
+            (Request::Remove, Outcome::Done | Outcome::WasSo) => self.ours = false,
+            // In doubt whether it was still there, ours was added again.
+            (Request::Add, Outcome::WasSo) | (_, Outcome::Failed) => {}
+        }
+        match outcome {
+            Outcome::Done | Outcome::WasSo => self.next_request(),
+            Outcome::Failed => None,
+        }
+    }
+
+    /// What must be asked of the kernel, if nothing is under way; it is under way then.
+    pub fn next_request(&mut self) -> Option<Request> {
+        match (self.wanted, self.state) {
+            (true, State::Absent) => {
+                self.state = State::Adding;
+                self.seen = false;
+                self.lost = false;
+                Some(Request::Add)
+            }
+            (false, State::Present) if !self.ours => {
+                self.state = State::Absent;
+                None
+            }
+            (false, State::Present) => {
+                self.state = State::Removing;
+                Some(Request::Remove)
+            }
+            (true, State::Adding | State::Present | State::Removing)
+            | (false, State::Adding | State::Absent | State::Removing) => None,
+        }
+    }
+
+    /// The kernel says that it is there.
+    pub fn appeared(&mut self) {
+        self.seen = true;
+        self.lost = false;
+    }
+
+    /// The kernel says that it is gone. Whether that is news: it was there, is wanted, and nobody here asked for
+    /// its end.
+    pub fn vanished(&mut self) -> bool {
+        match self.state {
+            State::Present if self.seen => {
+                self.state = State::Absent;
+                self.ours = false;
+            }
+            // It may overtake the answer.
+            State::Adding if self.seen => self.lost = true,
+            State::Present | State::Adding | State::Absent | State::Removing => return false,
+        }
+        self.wanted
+    }
+
+    /// Nobody has said that it is gone, but it may be. Whether it should be there.
+    pub fn doubt(&mut self) -> bool {
+        if self.state == State::Present {
+            self.state = State::Absent;
+        }
+        self.wanted
+    }
+
+    /// What it was put on is not the same any more. `Some` when the kernel must be asked to remove it; whether it is wanted
+    /// anew is seen then.
+    pub fn displaced(&mut self) -> Option<Request> {
+        let there = self.state == State::Present && self.ours;
+        there.then(|| {
+            self.state = State::Removing;
+            Request::Remove
+        })
+    }
+
+    /// One that somebody else may have left; `Some` when the kernel must be asked to remove it.
+    pub fn suspect(&mut self) -> Option<Request> {
+        match (self.wanted, self.state) {
+            (false, State::Absent) => {
+                self.state = State::Removing;
+                Some(Request::Remove)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is there because of us.
+    pub fn is_there(&self) -> bool {
+        self.state == State::Present
+    }
+
+    /// Whether it should be there.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Whether no request is under way, and it is not there unless it should be.
+    pub fn is_settled(&self) -> bool {
+        match self.state {
+            State::Absent => true,
+            State::Present => self.wanted || !self.ours,
+            State::Adding | State::Removing => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_put_there_is_not_removed() {
+        let mut foreign = Presence::default();
+        assert_eq!(foreign.want(true), Some(Request::Add));
+        assert_eq!(foreign.completed(Request::Add, Outcome::WasSo), None);
+        assert!(foreign.is_there());
+        assert_eq!(foreign.want(false), None);
+        assert!(foreign.is_settled() && !foreign.is_there());
+    }
+
+    #[test]
+    fn what_is_ours_stays_ours_in_doubt() {
+        let mut ours = Presence::default();
+        ours.want(true);
+        ours.completed(Request::Add, Outcome::Done);
+        assert!(ours.doubt());
+        assert_eq!(ours.next_request(), Some(Request::Add));
+        ours.completed(Request::Add, Outcome::WasSo);
+        assert_eq!(ours.want(false), Some(Request::Remove));
+        ours.completed(Request::Remove, Outcome::Done);
+        // Somebody else's now.
+        ours.want(true);
+        ours.completed(Request::Add, Outcome::WasSo);
+        assert_eq!(ours.want(false), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! What a configuration that was read makes of the routers that run.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use super::{Read, Stage, UnderWay};
+use crate::config;
+use crate::config::model::{self, Transport};
+use crate::control::api::RouterName;
+use crate::core::Core;
+use crate::core::router::RouterRuntime;
+use crate::engine::types::{RouterId, Vrid};
+use crate::wire::family::Family;
+
+/// What makes a router the one that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Identity<'a> {
+    interface: &'a str,
+    vrid: Vrid,
+    family: Family,
+    unicast: bool,
+}
+
+impl<'a> Identity<'a> {
+    fn running(router: &'a RouterRuntime) -> Self {
+        let unicast = router.peers().is_some();
+        Self { interface: &router.interface, vrid: router.vrid(), family: router.family(), unicast }
+    }
+
+    fn configured(router: &'a model::Router) -> Self {
+        let unicast = match router.transport {
+            Transport::Multicast { .. } => false,
+            Transport::Unicast { .. } => true,
+        };
+        Self { interface: &router.interface, vrid: router.vrid, family: router.family(), unicast }
+    }
+}
+
+impl Core {
+    /// The configuration was read.
+    pub(super) fn configuration_read(&mut self, read: Read) {
+        let Some((asked, _)) = self.reloads.current else { return };
+        let mut report = self.report(asked);
+        let check = asked.check;
+        let prepared = match read {
+            Err(refusal) => return self.refuse(refusal.errors, refusal.warnings),
+            Ok(prepared) => prepared,
+        };
+        let lacking: Vec<_> = self
+            .sizes
+            .lacking(prepared.needs)
+            .map(|(what, needed, room)| format!("{needed} {what}, where {room} fit"))
+            .collect();
+        if !lacking.is_empty() {
+            let error = format!(
+                "no room for {}: the maps in the kernel keep the size that they got at the start; restart the daemon to take \
+                 this configuration up",
+                lacking.join(", and for ")
+            );
+            return self.refuse(vec![error], prepared.warnings);
+        }
+        if !check {
+            config::log(Path::new(&*self.config_path), &prepared.diagnostics);
+        }
+        let mut running: HashMap<Identity<'_>, RouterId> =
+            self.ids().map(|id| (Identity::running(self.router(id)), id)).collect();
+        let matches: Vec<_> = prepared
+            .config
+            .routers
+            .iter()
+            .map(|new| running.remove(&Identity::configured(new)))
+            .collect();
+        let mut removed: Vec<_> = running.into_values().collect();
+        removed.sort_unstable();
+        report.removed = removed.iter().map(|id| self.name_of(*id)).collect();
+        let added = prepared.config.routers.iter().zip(&matches);
+        let added = added.filter(|(_, running)| running.is_none());
+        report.added = added.map(|(new, _)| RouterName::of(new)).collect();
+        report.warnings.clone_from(&prepared.warnings);
+        let mut virtual_addresses = Vec::new();
+        let mut prepared = prepared;
+        std::mem::swap(&mut virtual_addresses, &mut prepared.virtual_addresses);
+        self.reloads.under_way = Some(Box::new(UnderWay {
+            prepared,
+            matches,
+            removed,
+            lasts: Vec::new(),
+            dropped: BTreeMap::new(),
+            stage: Stage::Changes,
+            next: 0,
+            names: HashSet::new(),
+            discarded: Vec::new(),
+            report,
+            check,
+            tell_states: false,
+        }));
+        if !check {
+            for ifindex in self.interfaces.take_for_virtual(virtual_addresses) {
+                self.evaluate_on(ifindex);
+            }
+            self.take_up_tracking();
+        }
+    }
+
+    fn name_of(&self, id: RouterId) -> RouterName {
+        let router = self.router(id);
+        RouterName {
+            name: router.name.to_string(),
+            interface: router.interface.to_string(),
+            vrid: router.vrid().get(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A configuration that was read, and what follows from it alone.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::Watched;
+use crate::config::model::{Config, Diagnostic, Severity, Transport};
+use crate::core::capacity::Needs;
+use crate::engine::types::Priority;
+
+/// A configuration that was read, or why it can not be used.
+pub type Read = Result<Prepared, Refusal>;
+
+/// Why a configuration can not be used.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Refusal {
+    /// Each with its place in the file, in the order of the file.
+    pub errors: Vec<String>,
+    /// What else was found.
+    pub warnings: Vec<String>,
+}
+
+/// A configuration that can be taken up.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The configuration.
+    pub config: Config,
+    /// What tells which routers have changed ([`Config::fingerprints`]).
+    pub fingerprints: Vec<u64>,
+    /// In which groups they are ([`Config::memberships`]).
+    pub memberships: Vec<Option<usize>>,
+    /// What is tracked.
+    pub watched: Watched,
+    /// What it needs room for.
+    pub needs: Needs,
+    /// The addresses that move between hosts.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// Whether scripts and fifos are told anything.
+    pub notifies: bool,
+    /// Whether fifos are told the state of every router when it has been taken up.
+    pub states_on_reload: bool,
+    /// What the user should know.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The warnings of them, as lines.
+    pub warnings: Vec<String>,
+}
+
+impl Prepared {
+    /// All that follows from a configuration, but for what scripts and fifos need.
+    pub fn new(mut config: Config, diagnostics: Vec<Diagnostic>) -> Self {
+        let mut virtual_addresses: Vec<IpAddr> = config
+            .routers
+            .iter()
+            // The owner's are the interface's real ones.
+            .filter(|router| router.priority != Priority::OWNER)
+            .flat_map(|router| router.addresses.iter().chain(&router.excluded))
+            .map(|address| address.address)
+            .collect();
+        // What takes them sorts them once more, which is nothing then.
+        virtual_addresses.sort_unstable();
+        virtual_addresses.dedup();
+        Self {
+            fingerprints: config.fingerprints(),
+            memberships: config.memberships(),
+            watched: Watched::of(&config),
+            needs: Needs::of(&config),
+            virtual_addresses,
+            notifies: false,
+            states_on_reload: false,
+            warnings: lines(&diagnostics, Severity::Warning),
+            diagnostics,
+            config,
+        }
+    }
+}
+
+impl Needs {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        let mut places = HashSet::new();
+        for router in &config.routers {
+            for address in router.addresses.iter().chain(&router.excluded) {
+                let dev = address.dev.as_deref().unwrap_or(&router.interface);
+                places.insert((dev, address.address));
+            }
+        }
+        let vips6 = places.iter().filter(|(_, address)| address.is_ipv6()).count();
+        let allowed = config.routers.iter().map(|router| match &router.transport {
+            Transport::Unicast { peers, check_source: true, .. } => peers.len(),
+            Transport::Unicast { check_source: false, .. } | Transport::Multicast { .. } => 0,
+        });
+        Self {
+            routers: config.routers.len(),
+            vips: places.len() - vips6,
+            vips6,
+            allowed: allowed.sum(),
+        }
+    }
+}
+
+/// Those of one severity, as lines.
+pub fn lines(diagnostics: &[Diagnostic], severity: Severity) -> Vec<String> {
+    let such = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity);
+    such.map(ToString::to_string).collect()
+}

@@ -1,0 +1,742 @@
+//! One virtual router as the daemon sees it: its configuration, where it lives at the moment, and the
+//! frames that it sends from there.
+
+use std::mem::offset_of;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use vrrp_common::VRRP_TTL;
+use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
+use vrrp_common::report::ReportFilter;
+
+use super::address_book::InterfaceAddr;
+use super::interface_table::{Interface, InterfaceTable};
+use super::netlink::{AddressRequest, InterfaceAddress};
+use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};
+use super::tx_queue::{Tag, TxQueue};
+use crate::config::model::{self, AddressFlags, Authentication, Peer, Transport, V3Checksum};
+use crate::engine::time::{Centisecs, Nanos};
+use crate::engine::types::{
+    AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, State, Version,
+    Vrid,
+};
+use crate::wire::ethernet::multicast;
+use crate::wire::family::{Family, to_field};
+use crate::wire::frame::{AdvertFrame, AdvertParams, advert_len};
+use crate::wire::ipv4::Idents;
+use crate::wire::vrrp::Auth;
+
+/// `auth_type` of the simple password (RFC 2338 section 5.3.6).
+const AUTH_SIMPLE: u8 = 1;
+
+/// One virtual router. Everything that only the engine needs is there, and what `stats` sees is in the
+/// shared map: there may be thousands of these. What an advertisement needs comes first, because that of
+/// thousands lies in no cache when it is due: it is in one cache line.
+#[repr(C, align(64))]
+pub struct RouterRuntime {
+    frames: Frames,
+    /// Interface, its Ethernet address and what is known of it.
+    home: Option<Home>,
+    link: Option<Link>,
+    /// That an advertisement could not be sent was said.
+    failing: bool,
+    /// A part of the last one that was queued could not be sent.
+    failed: bool,
+    /// Advertisements in a row that could be sent to nobody; of most routers none.
+    failures: Option<Box<SendFailures>>,
+    /// Digest of the advertisement that the kernel side need not report again; 0 for none.
+    pub ack: u64,
+    /// What the kernel side knows of which advertisements matter.
+    pub filter: ReportFilter,
+    /// Since when it knows the master in it.
+    pub filter_since: Nanos,
+    vrid: Vrid,
+    family: Family,
+    interval: AdvertInterval,
+    /// Authentication; only with version 2.
+    pub authentication: Authentication,
+    v3_checksum: V3Checksum,
+    /// Whether its addresses are the interface's real ones (priority 255).
+    pub owner: bool,
+    /// Whether its interface may be down (`dont_track_primary`).
+    pub may_be_down: bool,
+    /// Whether its interface must have the configured source (`track_src_ip`).
+    pub track_source: bool,
+    /// Whether it refuses an advertisement whose first address is not link-local.
+    pub link_local_first: bool,
+    /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
+    pub name: Arc<str>,
+    /// Interface on which it advertises.
+    pub interface: Arc<str>,
+    /// Where it sends from, when that is not the interface's first address.
+    source: Option<Box<IpAddr>>,
+    /// Its multicast group, when that is not the usual one.
+    group: Option<Box<IpAddr>>,
+    /// Whom it sends to, when that is not the group.
+    peers: Option<Box<[Peer]>>,
+    /// TTL or hop limit of its advertisements.
+    ttl: u8,
+    /// Whether it hears its peers only.
+    check_source: bool,
+    /// Line in the configuration file, for messages.
+    pub line: u32,
+    /// It is no longer in the configuration, and only its name is still of use.
+    pub gone: bool,
+    /// What tells whether its configuration has changed ([`model::Router::fingerprint`]).
+    pub fingerprint: u64,
+    /// All addresses that move with it; those that are advertised come first.
+    addresses: Box<[Address]>,
+    advertised: u32,
+}
+
+const _: () =
+    assert!(offset_of!(RouterRuntime, link) < 64, "an advertisement needs one cache line");
+
+/// Advertisements ready to be sent.
+enum Frames {
+    /// It lives nowhere, or has no address to send from.
+    None,
+    /// To the VRRP group.
+    Group(AdvertFrame),
+    /// To each peer.
+    Peers(Box<[(IpAddr, AdvertFrame)]>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Home {
+    ifindex: u32,
+    mac: [u8; 6],
+    aggregate: bool,
+    source: Option<IpAddr>,
+}
+
+/// The interface that a router lives on, as far as its frames and its registration need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterLink {
+    /// Index.
+    pub ifindex: u32,
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// Made of ports that may each have an Ethernet address of their own.
+    pub aggregate: bool,
+}
+
+/// An address that moves with a router.
+#[derive(PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Scope, as in `rtm_scope`.
+    pub scope: u8,
+    /// Whether its removal from outside does not matter.
+    pub no_track: bool,
+    /// Elsewhere, because most addresses have nothing of it.
+    details: Option<Box<Details>>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Details {
+    dev: Option<Box<str>>,
+    label: Option<Box<str>>,
+    broadcast: Option<IpAddr>,
+    peer: Option<IpAddr>,
+    flags: AddressFlags,
+    preferred_lft: Option<u32>,
+}
+
+impl From<&model::Address> for Address {
+    fn from(config: &model::Address) -> Self {
+        let details = Details {
+            dev: config.dev.as_deref().map(Into::into),
+            label: config.label.as_deref().map(Into::into),
+            broadcast: config.broadcast,
+            peer: config.peer,
+            flags: config.flags,
+            preferred_lft: config.preferred_lft,
+        };
+        let plain = model::Address::new(config.address, config.prefix);
+        let plain = model::Address { scope: config.scope, no_track: config.no_track, ..plain };
+        let plain = *config == plain;
+        Self {
+            address: config.address,
+            prefix: config.prefix,
+            scope: config.scope,
+            no_track: config.no_track,
+            details: (!plain).then(|| Box::new(details)),
+        }
+    }
+}
+
+impl Address {
+    /// Its interface, when that is not the router's own.
+    pub fn dev(&self) -> Option<&str> {
+        self.details.as_ref()?.dev.as_deref()
+    }
+
+    /// The netlink request for it on an interface.
+    pub fn request(&self, ifindex: u32) -> AddressRequest {
+        let Self { address, prefix, scope, .. } = *self;
+        let at = InterfaceAddress { ifindex, address, prefix, marked: true, tentative: false };
+        let plain = model::Address::new(address, prefix);
+        match self.details.as_deref() {
+            None => AddressRequest {
+                scope,
+                flags: plain.flags,
+                preferred_lft: plain.preferred_lft,
+                ..AddressRequest::plain(at)
+            },
+            Some(details) => AddressRequest {
+                at,
+                label: details.label.as_deref().map(Into::into),
+                scope,
+                broadcast: details.broadcast,
+                peer: details.peer,
+                flags: details.flags,
+                preferred_lft: details.preferred_lft,
+            },
+        }
+    }
+}
+
+/// What `ROUTERS` must hold.
+pub type Registration = (RouterKey, RouterEntry);
+
+impl RouterRuntime {
+    /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its
+    /// configuration, and `fingerprint` is its.
+    pub fn new(
+        config: &model::Router,
+        fingerprint: u64,
+        interface: Arc<str>,
+    ) -> (Self, RouterSpec) {
+        let spec = RouterSpec {
+            vrid: config.vrid,
+            priority: config.priority,
+            interval: config.interval,
+            preempt: config.preempt,
+            preempt_delay: config.preempt_delay,
+            max_learned_interval: config.max_learned_interval,
+            addresses: config.addresses.iter().map(|address| address.address).collect(),
+            garp: config.garp,
+            down_adverts: config.down_adverts,
+            lower_prio_advert: config.lower_prio_advert,
+            higher_prio_advert: config.higher_prio_advert,
+            owner_ignores_adverts: config.owner_ignores_adverts,
+            track: Box::default(),
+            group: None,
+        };
+        let (source, group, peers, ttl, check_source) = match &config.transport {
+            Transport::Multicast { source, group } => (*source, *group, None, VRRP_TTL, false),
+            Transport::Unicast { source, peers, ttl, check_source } => {
+                (*source, None, Some(peers), *ttl, *check_source)
+            }
+        };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let router = Self {
+            name: config.name.as_str().into(),
+            interface,
+            family: config.family(),
+            source: source.map(Box::new),
+            group: group.map(Box::new),
+            peers: peers.map(|peers| peers.as_slice().into()),
+            ttl,
+            check_source,
+            owner: config.priority == Priority::OWNER,
+            may_be_down: config.dont_track_primary,
+            track_source: config.track_source,
+            link_local_first: config.link_local_first,
+            vrid: config.vrid,
+            interval: config.interval,
+            authentication: config.authentication,
+            v3_checksum: config.v3_checksum,
+            line: count(config.line),
+            addresses: config.addresses.iter().chain(&config.excluded).map(Into::into).collect(),
+            advertised: count(config.addresses.len()),
+            home: None,
+            link: None,
+            frames: Frames::None,
+            ack: 0,
+            filter: ReportFilter::default(),
+            filter_since: Nanos::ZERO,
+            failing: false,
+            failed: false,
+            failures: None,
+            gone: false,
+            fingerprint,
+        };
+        (router, spec)
+    }
+
+    /// Goes on with another configuration, where it lives at the moment. Returns what it was before. The kernel side
+    /// must be told of the [`Self::registration`] then, and that nothing is acknowledged.
+    pub fn reconfigure(&mut self, new: Self) -> Self {
+        let Self { home, link, failing, failed, ack, filter, filter_since, .. } = *self;
+        let failures = self.failures.take();
+        let mut new =
+            Self { home, link, failing, failed, failures, ack, filter, filter_since, ..new };
+        new.frames = home.map_or(Frames::None, |home| new.frames_from(home));
+        std::mem::replace(self, new)
+    }
+
+    /// It is no longer in the configuration: what is left is its name, for the history.
+    pub fn decommission(&mut self) {
+        self.gone = true;
+        self.home = None;
+        self.frames = Frames::None;
+        self.addresses = Box::default();
+        self.advertised = 0;
+        self.peers = None;
+        self.failures = None;
+    }
+
+    /// What `ROUTERS` must hold, if it lives anywhere.
+    pub fn registration(&self, id: RouterId) -> Option<Registration> {
+        self.home.map(|home| (self.key(home.ifindex), self.entry(home, id)))
+    }
+
+    /// What `stats` sees of a router that was never active.
+    pub fn info(&self, priority: Priority) -> RouterInfo {
+        let mut info = RouterInfo {
+            vrid: self.vrid.get(),
+            priority: priority.0,
+            version: version_number(self.version()),
+            family: self.family.number(),
+            state: state::INIT,
+            interval_cs: centisecs(self.interval),
+            configured_interval_cs: centisecs(self.interval),
+            ..RouterInfo::default()
+        };
+        info.set_name(&self.name);
+        info.set_interface(&self.interface);
+        info
+    }
+
+    /// Protocol version.
+    pub fn version(&self) -> Version {
+        self.interval.version()
+    }
+
+    /// Virtual router identifier.
+    pub fn vrid(&self) -> Vrid {
+        self.vrid
+    }
+
+    /// Name, VRID and interface, for messages.
+    pub fn place(&self) -> String {
+        format!("{} (vrid {} on {})", self.name, self.vrid, self.interface)
+    }
+
+    /// All addresses that move with the router, those that are not advertised at the end.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.addresses.iter()
+    }
+
+    /// The interface that one of its addresses belongs on.
+    pub fn dev<'a>(&'a self, address: &'a Address) -> &'a str {
+        address.dev().unwrap_or(&self.interface)
+    }
+
+    /// The interfaces that it needs: its own, and those that its addresses belong on. They may be named more than once.
+    pub fn devs(&self) -> impl Iterator<Item = &str> {
+        let others = self.addresses.iter().filter_map(Address::dev);
+        std::iter::once(&*self.interface).chain(others)
+    }
+
+    /// The interface that it lives on, as long as that exists.
+    pub fn ifindex(&self) -> Option<u32> {
+        self.home.map(|home| home.ifindex)
+    }
+
+    /// The address that it sends from.
+    pub fn source_in_use(&self) -> Option<IpAddr> {
+        self.home?.source
+    }
+
+    /// Whether it is an IPv6 router whose interface has no address to send from.
+    pub fn lacks_address(&self) -> bool {
+        self.family == Family::V6 && self.link == Some(Link::Down(FaultCause::NoAddress))
+    }
+
+    /// What is wrong with its interface, and what to do. That it cannot hear there is [`super::hearing`]'s.
+    pub fn link_problem(&self) -> Option<String> {
+        let interface = &self.interface;
+        match self.link? {
+            Link::Up(_) | Link::Down(FaultCause::NoCapture) => None,
+            Link::Down(FaultCause::InterfaceMissing) => Some(format!(
+                "interface {interface} (line {} of the configuration) does not exist; waiting for it \
+                 (`ip link` lists what there is)",
+                self.line
+            )),
+            Link::Down(FaultCause::InterfaceDown) => Some(format!(
+                "interface {interface} is down; waiting for it (`ip link set {interface} up`)"
+            )),
+            Link::Down(FaultCause::NoAddress) => Some(match self.family {
+                Family::V4 => format!(
+                    "interface {interface} has no IPv4 address of its own to advertise from; waiting for \
+                     one (`ip address add ADDRESS/PREFIX dev {interface}`)"
+                ),
+                Family::V6 => format!(
+                    "interface {interface} has no IPv6 link-local address of its own to advertise from, or \
+                     it is not known to be unique yet; waiting for one (`ip -6 address show dev {interface}`: \
+                     `tentative` goes away, `dadfailed` means that another host has it; \
+                     `sysctl net.ipv6.conf.{interface}.disable_ipv6` must be 0)"
+                ),
+            }),
+            Link::Down(FaultCause::NoSource) => {
+                let source = self.source.as_deref().map(ToString::to_string).unwrap_or_default();
+                Some(format!(
+                    "interface {interface} does not have the source address {source}; waiting for it \
+                     (`ip address add {source}/PREFIX dev {interface}`)"
+                ))
+            }
+            Link::Down(FaultCause::AdvertExceedsMtu { length, mtu }) => Some(format!(
+                "its advertisement with {} addresses is {length} bytes long, but interface {interface} has an MTU of \
+                 {mtu}; waiting for a greater one (`ip link set {interface} mtu {length}`), or list fewer addresses: \
+                 excluded ones are not advertised",
+                self.advertised
+            )),
+            Link::Down(FaultCause::CannotSend(error)) => Some(format!(
+                "this host cannot send its advertisements on {interface}: {error}; trying again (`nft list ruleset`, \
+                 `tc -s qdisc show dev {interface}` and `tc filter show dev {interface} egress` show what drops them)"
+            )),
+            // Not about the link.
+            Link::Down(
+                FaultCause::Tracked(..)
+                | FaultCause::Member(_)
+                | FaultCause::MemberWaits(_)
+                | FaultCause::SteppedDown,
+            ) => None,
+        }
+    }
+
+    /// The configured source.
+    pub fn configured_source(&self) -> Option<IpAddr> {
+        self.source.as_deref().copied()
+    }
+
+    /// How many of its addresses are advertised.
+    pub fn advertised(&self) -> u32 {
+        self.advertised
+    }
+
+    /// Length of its advertisements as IP packets, bytes.
+    pub fn advert_len(&self) -> u16 {
+        let len = advert_len(self.family, self.version(), self.advertised as usize);
+        u16::try_from(len).unwrap_or(u16::MAX)
+    }
+
+    /// How the checksum of version 3 is computed.
+    pub fn v3_checksum(&self) -> V3Checksum {
+        self.v3_checksum
+    }
+
+    /// The configured source, else the interface's.
+    pub fn source(&self, interface: &Interface) -> Option<IpAddr> {
+        match (self.source.as_deref(), self.family) {
+            (Some(source), _) => Some(*source),
+            (None, Family::V4) => interface.source().map(IpAddr::V4),
+            (None, Family::V6) => interface.source6().map(IpAddr::V6),
+        }
+    }
+
+    /// Address family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Its multicast group, used or not.
+    pub fn group(&self) -> IpAddr {
+        self.group.as_deref().copied().unwrap_or_else(|| self.family.group())
+    }
+
+    /// Whom it sends to; `None` for the group.
+    pub fn peers(&self) -> Option<&[Peer]> {
+        self.peers.as_deref()
+    }
+
+    /// TTL or hop limit of its advertisements.
+    pub fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
+    /// Whether it hears its peers only.
+    pub fn checks_source(&self) -> bool {
+        self.check_source
+    }
+
+    /// The only peers that it hears, and the TTLs of each; none if it hears everybody.
+    pub fn allowed(&self) -> impl Iterator<Item = (IpAddr, TtlRange)> {
+        let peers = self.peers.as_deref().filter(|_| self.check_source).unwrap_or_default();
+        peers.iter().map(|peer| {
+            let Peer { address, min_ttl: min, max_ttl: max } = *peer;
+            (address, TtlRange { min, max, ..TtlRange::default() })
+        })
+    }
+
+    /// Takes up a new place. Returns the registration to remove and the one to make, if they changed.
+    pub fn moved(
+        &mut self,
+        place: Option<RouterLink>,
+        link: Link,
+        id: RouterId,
+    ) -> (Option<RouterKey>, Option<Registration>) {
+        let source = match link {
+            Link::Up(source) => Some(source),
+            // Kept while the interface is down, for the farewell and for what still arrives.
+            Link::Down(_) => self.home.and_then(|home| home.source),
+        };
+        let home = place.map(|RouterLink { ifindex, mac, aggregate }| Home {
+            ifindex,
+            mac,
+            aggregate,
+            source,
+        });
+        if home == self.home {
+            return (None, None);
+        }
+        let stale = self.home.filter(|old| home.is_none_or(|new| new.ifindex != old.ifindex));
+        self.home = home;
+        self.frames = home.map_or(Frames::None, |home| self.frames_from(home));
+        let fresh = home.map(|home| (self.key(home.ifindex), self.entry(home, id)));
+        (stale.map(|old| self.key(old.ifindex)), fresh)
+    }
+
+    /// Whether this is news about the link; remembers it.
+    pub fn report(&mut self, link: Link) -> bool {
+        let news = self.link != Some(link);
+        self.link = Some(link);
+        news
+    }
+
+    fn key(&self, ifindex: u32) -> RouterKey {
+        let family = self.family.number();
+        RouterKey { ifindex, family, vrid: self.vrid.get(), ..RouterKey::default() }
+    }
+
+    fn entry(&self, home: Home, id: RouterId) -> RouterEntry {
+        let (auth_type, auth_data) = match self.authentication {
+            Authentication::None => (0, [0; 8]),
+            Authentication::Pass(password) => (AUTH_SIMPLE, password),
+        };
+        let local = home.source.map_or([0; 16], to_field);
+        let destination = if self.peers.is_some() { local } else { to_field(self.group()) };
+        RouterEntry {
+            slot: id.0,
+            version: version_number(self.version()),
+            transport: match self.peers {
+                None => transport::MULTICAST,
+                Some(_) if self.check_source => transport::PEERS,
+                Some(_) => transport::UNICAST,
+            },
+            auth_type,
+            interval: match self.interval {
+                AdvertInterval::Secs(secs) => secs,
+                AdvertInterval::Centisecs(_) => 0,
+            },
+            auth_data,
+            local,
+            destination,
+            mac: if home.aggregate { [0; 6] } else { home.mac },
+            link_local_first: self.link_local_first.into(),
+            ..RouterEntry::default()
+        }
+    }
+
+    fn frames_from(&self, home: Home) -> Frames {
+        let Some(source) = home.source else { return Frames::None };
+        let advertised = self.addresses.iter().take(self.advertised as usize);
+        let addresses: Vec<IpAddr> = advertised.map(|address| address.address).collect();
+        let group = self.group();
+        let frame = |destination: IpAddr| {
+            AdvertFrame::new(&AdvertParams {
+                source_mac: home.mac,
+                // With unicast the kernel makes the header.
+                dest_mac: multicast(group),
+                source,
+                destination,
+                ttl: self.ttl,
+                vrid: self.vrid,
+                interval: self.interval,
+                // Patched before it is sent.
+                priority: Priority::RESIGN,
+                addresses: &addresses,
+                auth: match self.authentication {
+                    Authentication::None => Auth::None,
+                    Authentication::Pass(password) => Auth::Password(password),
+                },
+                v3_pseudo_header: self.v3_checksum == V3Checksum::Rfc5798,
+            })
+            // More than 255 addresses, which the configuration refuses.
+            .inspect_err(|error| log::error!("{}: {error}", self.place()))
+            .ok()
+        };
+        match &self.peers {
+            None => frame(group).map_or(Frames::None, Frames::Group),
+            Some(peers) => {
+                let peers = peers.iter().map(|peer| peer.address);
+                let peers = peers.filter_map(|peer| Some((peer, frame(peer)?)));
+                Frames::Peers(peers.collect())
+            }
+        }
+    }
+
+    /// Touches what [`Self::advertise`] needs. The number means nothing.
+    pub fn peek(&self) -> u64 {
+        let home = self.home.map_or(0, |home| home.ifindex);
+        let frame = match &self.frames {
+            Frames::None => 0,
+            Frames::Group(frame) => frame.peek(),
+            Frames::Peers(peers) => peers.iter().fold(0, |seen, (_, frame)| seen ^ frame.peek()),
+        };
+        u64::from(home) ^ u64::from(frame)
+    }
+
+    /// Queues the advertisement, or one for each peer. Whether there is anything to send.
+    pub fn advertise(
+        &mut self,
+        priority: Priority,
+        queue: &mut TxQueue,
+        idents: &mut Idents,
+        id: RouterId,
+    ) -> bool {
+        let Some(home) = self.home else { return false };
+        if let Some(Link::Down(
+            FaultCause::InterfaceDown
+            | FaultCause::AdvertExceedsMtu { .. }
+            | FaultCause::CannotSend(_),
+        )) = self.link
+        {
+            // The farewell to a network that is already out of reach, or does not carry it.
+            return false;
+        }
+        if self.failures.as_mut().is_some_and(|failures| failures.begin()) {
+            self.failures = None;
+        }
+        match &mut self.frames {
+            Frames::None => false,
+            Frames::Group(frame) => {
+                frame.set_priority(priority);
+                frame.identify(idents);
+                let tag = Tag::Advert { router: id, first: true };
+                queue.push(home.ifindex, frame.bytes(), tag);
+                true
+            }
+            Frames::Peers(peers) => {
+                // All of the last one have left.
+                self.failing &= std::mem::take(&mut self.failed);
+                let mut first = true;
+                for (peer, frame) in peers {
+                    frame.set_priority(priority);
+                    frame.identify(idents);
+                    let tag = Tag::Advert { router: id, first };
+                    queue.push_ip(home.ifindex, *peer, frame.ip_bytes(), tag);
+                    first = false;
+                }
+                !first
+            }
+        }
+    }
+
+    /// An advertisement left for nobody, because of this host. Whether that is too much, so that the router is in FAULT
+    /// from now on.
+    pub fn sent_to_nobody(&mut self, now: Nanos, error: SendError, down_adverts: u8) -> bool {
+        let failures = self.failures.get_or_insert_with(|| Box::new(SendFailures::new(error)));
+        failures.failed(now, error, down_adverts)
+    }
+
+    /// Why it is in FAULT, if that is because it can send to nobody.
+    pub fn cannot_send(&self) -> Option<SendError> {
+        self.failures.as_ref()?.fault()
+    }
+
+    /// What is to be sent to see whether its advertisements leave this host, if it is time for that.
+    ///
+    /// Nobody hears it: what goes to the group is sent to our own Ethernet address, and what goes to peers to the
+    /// address that it comes from. An advertisement that others hear would make a master of lower priority give way,
+    /// although this router is not sure to stay.
+    pub fn try_sending(&mut self, now: Nanos) -> Option<Vec<TestFrame>> {
+        let failures = self.failures.as_mut().filter(|failures| failures.is_due(now))?;
+        failures.trying();
+        let tests = match (&self.frames, self.home) {
+            (Frames::Group(frame), Some(Home { ifindex, .. })) => {
+                vec![TestFrame { ifindex, to: None, bytes: frame.to_self().to_vec() }]
+            }
+            (Frames::Peers(peers), Some(Home { ifindex, source: Some(source), .. })) => {
+                // One takes the way through the filters of IP, the other one that behind them.
+                let both = peers.iter().flat_map(|(_, frame)| {
+                    let routed = frame.ip_bytes().to_vec();
+                    [
+                        TestFrame { ifindex, to: Some(source), bytes: routed },
+                        TestFrame { ifindex, to: None, bytes: frame.to_self().to_vec() },
+                    ]
+                });
+                both.collect()
+            }
+            // Something else is wrong.
+            (Frames::None | Frames::Peers(_), _) | (Frames::Group(_), None) => Vec::new(),
+        };
+        Some(tests)
+    }
+
+    /// What came of it; `None` if nobody has tried. Whether anything has changed.
+    pub fn tried_sending(&mut self, now: Nanos, error: Option<Errno>) -> Option<bool> {
+        let failures = self.failures.as_mut().filter(|failures| failures.is_trying())?;
+        let own_fault = error.and_then(own_fault);
+        Some(failures.retried(now, own_fault.map_or(Ok(()), Err)))
+    }
+
+    /// An advertisement could not be sent. Whether that is worth a line in the log: once per state.
+    pub fn send_failed(&mut self) -> bool {
+        self.failed = true;
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// Forgets what was said about the state that it leaves.
+    pub fn transition(&mut self) {
+        self.failing = false;
+    }
+
+    /// The netlink request for one of its addresses, if the place is one of those.
+    pub fn request(
+        &self,
+        place: InterfaceAddr,
+        interfaces: &InterfaceTable,
+    ) -> Option<AddressRequest> {
+        let address = self.addresses().find(|address| {
+            let ifindex = match address.dev() {
+                Some(dev) => interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
+                None => self.ifindex(),
+            };
+            address.address == place.address && ifindex == Some(place.ifindex)
+        })?;
+        Some(address.request(place.ifindex))
+    }
+}
+
+/// A state as the shared map has it.
+pub fn state_number(state: State) -> u8 {
+    match state {
+        State::Init => state::INIT,
+        State::Backup => state::BACKUP,
+        State::Master => state::MASTER,
+        State::Fault => state::FAULT,
+    }
+}
+
+/// An interval in centiseconds: at most 25,500.
+pub fn centisecs(interval: AdvertInterval) -> u16 {
+    match interval {
+        AdvertInterval::Secs(secs) => u16::from(secs) * 100,
+        AdvertInterval::Centisecs(Centisecs(centisecs)) => centisecs,
+    }
+}
+
+/// The number on the wire.
+pub fn version_number(version: Version) -> u8 {
+    match version {
+        Version::V2 => 2,
+        Version::V3 => 3,
+    }
+}

@@ -1,0 +1,120 @@
+//! Which routers need an interface, and which have an address: so that what happens to one of these is told to just them,
+//! however many others there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::router::RouterRuntime;
+use crate::engine::types::RouterId;
+
+/// The routers of a configuration by what they need.
+#[derive(Debug, Default)]
+pub struct RouterIndex {
+    /// By the names of interfaces: of their own, and of those where their addresses belong.
+    interfaces: BTreeMap<Box<str>, BTreeSet<RouterId>>,
+    addresses: BTreeSet<(IpAddr, RouterId)>,
+    /// By the interface that they live on, as it was when they were looked at last.
+    living: BTreeSet<(u32, RouterId)>,
+}
+
+impl RouterIndex {
+    /// A router has come.
+    pub fn add(&mut self, id: RouterId, router: &RouterRuntime) {
+        for name in router.devs() {
+            match self.interfaces.get_mut(name) {
+                Some(routers) => _ = routers.insert(id),
+                None => _ = self.interfaces.insert(name.into(), BTreeSet::from([id])),
+            }
+        }
+        self.addresses.extend(router.addresses().map(|address| (address.address, id)));
+    }
+
+    /// A router has gone, or is another one from now on: this is how it was.
+    pub fn remove(&mut self, id: RouterId, router: &RouterRuntime) {
+        for name in router.devs() {
+            let Some(routers) = self.interfaces.get_mut(name) else { continue };
+            routers.remove(&id);
+            if routers.is_empty() {
+                self.interfaces.remove(name);
+            }
+        }
+        for address in router.addresses() {
+            self.addresses.remove(&(address.address, id));
+        }
+    }
+
+    /// A router lives on another interface from now on, or on none.
+    pub fn moved(&mut self, id: RouterId, before: Option<u32>, now: Option<u32>) {
+        if before == now {
+            return;
+        }
+        if let Some(before) = before {
+            self.living.remove(&(before, id));
+        }
+        self.living.extend(now.map(|now| (now, id)));
+    }
+
+    /// Those that live on an interface, whatever it is called now.
+    pub fn living_on(&self, ifindex: u32) -> impl Iterator<Item = RouterId> {
+        let all = (ifindex, RouterId(0))..=(ifindex, RouterId(u32::MAX));
+        self.living.range(all).map(|(_, id)| *id)
+    }
+
+    /// Those that need the interface of that name.
+    pub fn on(&self, name: &str) -> impl Iterator<Item = RouterId> {
+        self.interfaces.get(name).into_iter().flatten().copied()
+    }
+
+    /// Whether any does.
+    pub fn needs(&self, name: &str) -> bool {
+        self.interfaces.contains_key(name)
+    }
+
+    /// Those that have an address.
+    pub fn with(&self, address: IpAddr) -> impl Iterator<Item = RouterId> {
+        let all = (address, RouterId(0))..=(address, RouterId(u32::MAX));
+        self.addresses.range(all).map(|(_, id)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_toml;
+
+    fn router(text: &str) -> RouterRuntime {
+        let text = format!("[[router]]\nname = \"A\"\nvrid = 1\n{text}\n");
+        let config = load_toml(&text).unwrap();
+        let router = &config.routers[0];
+        RouterRuntime::new(router, 0, router.interface.as_str().into()).0
+    }
+
+    #[test]
+    fn routers_are_found_by_what_they_need() {
+        let plain = router("interface = \"eth0\"\naddresses = [\"10.0.0.1/24\"]");
+        let elsewhere = router(
+            "interface = \"eth0\"\n\
+             addresses = [\"10.0.0.1/24\", { address = \"10.0.1.1/24\", dev = \"eth1\" }]",
+        );
+        let (a, b) = (RouterId(3), RouterId(7));
+        let mut index = RouterIndex::default();
+        index.add(a, &plain);
+        index.add(b, &elsewhere);
+        let on = |index: &RouterIndex, name: &str| index.on(name).collect::<Vec<_>>();
+        let with = |index: &RouterIndex, address: &str| {
+            index.with(address.parse().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((on(&index, "eth0"), on(&index, "eth1")), (vec![a, b], vec![b]));
+        assert_eq!((with(&index, "10.0.0.1"), with(&index, "10.0.1.1")), (vec![a, b], vec![b]));
+        assert_eq!((with(&index, "10.0.0.2"), on(&index, "eth2")), (vec![], vec![]));
+        index.remove(b, &elsewhere);
+        assert!(index.needs("eth0") && !index.needs("eth1"));
+        assert_eq!((on(&index, "eth0"), with(&index, "10.0.0.1")), (vec![a], vec![a]));
+        index.moved(a, None, Some(2));
+        index.moved(a, Some(2), Some(3));
+        assert_eq!(index.living_on(2).count(), 0);
+        assert_eq!(index.living_on(3).collect::<Vec<_>>(), [a]);
+        index.remove(a, &plain);
+        assert!(!index.needs("eth0") && index.addresses.is_empty());
+    }
+}

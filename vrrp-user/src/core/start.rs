@@ -1,0 +1,300 @@
+//! From the configuration to the moment at which the routers begin.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::address_book::AddressBook;
+use super::announcer::Forwarding;
+use super::delays::Delayed;
+use super::effect::{Effect, InfoChange};
+use super::hearing::Hearing;
+use super::history::History;
+use super::input::Input;
+use super::interface_table::InterfaceTable;
+use super::log_limit::LogLimit;
+use super::netlink::{Answer, Subject};
+use super::notify::Notifier;
+use super::objects::ManagedObjects;
+use super::reload::{DaemonSettings, Reloads};
+use super::route_book::Handle;
+use super::router::RouterRuntime;
+use super::router_index::RouterIndex;
+use super::send::Unannounced;
+use super::settling::Settling;
+use super::tracking::Tracking;
+use super::tx_queue::TxQueue;
+use super::watch::Watch;
+use super::{Core, Phase, Pins, Sizes, TIDY};
+use crate::config::model::Config;
+use crate::engine::Engine;
+use crate::engine::time::Nanos;
+use crate::engine::types::RouterId;
+use crate::wire::ipv4::Idents;
+
+/// How long starting waits for what is tracked.
+const FIRST_LOOK: Nanos = Nanos::from_secs(2);
+
+/// What a core starts with.
+#[derive(Debug)]
+pub struct Boot {
+    /// What it is to do.
+    pub config: Config,
+    /// How the configuration is called, for messages.
+    pub config_path: Arc<str>,
+    /// When the process started.
+    pub started: Nanos,
+    /// From when on it can hear, however long the kernel took to load the programs.
+    pub listening: Nanos,
+    /// How long the host has been up by then.
+    pub since_boot: Nanos,
+    /// What the maps of the kernel side have room for.
+    pub sizes: Sizes,
+    /// Whether the kernel attaches tc programs by links.
+    pub tcx: bool,
+    /// What sources are told apart by in a [`vrrp_common::report::ReportFilter`].
+    pub source_key: u64,
+    /// Where the numbers of IPv4 packets begin: another one than that of the last run.
+    pub first_ident: u16,
+    /// Whether scripts and fifos are told anything.
+    pub notifies: bool,
+}
+
+/// How far the start is.
+#[derive(Debug, Default)]
+pub struct Starting {
+    /// Whether interfaces and addresses are known.
+    listed: bool,
+    /// Whether what was left has been looked for.
+    cleaned: bool,
+    /// Answers to requests to remove what was left that have not come.
+    missing: usize,
+    /// When tracked files and processes are not waited for any more.
+    until: Option<Nanos>,
+}
+
+impl Starting {
+    /// When it goes on whatever is known.
+    pub fn next(&self) -> Option<Nanos> {
+        self.until
+    }
+}
+
+/// One copy of a name that many routers have.
+pub fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let name: Arc<str> = name.into();
+    names.insert(name.clone());
+    name
+}
+
+impl Core {
+    /// A core with its routers, of which none has begun. [`Input::Listed`] must come next.
+    pub fn new(boot: Boot) -> Self {
+        let Boot { mut config, config_path, started, listening, since_boot, .. } = boot;
+        let mut names = HashSet::new();
+        let fingerprints = config.fingerprints();
+        let (routers, mut specs): (Vec<_>, Vec<_>) = config
+            .routers
+            .iter()
+            .zip(fingerprints)
+            .map(|(router, fingerprint)| {
+                RouterRuntime::new(router, fingerprint, shared(&mut names, &router.interface))
+            })
+            .unzip();
+        let mut tracking = Tracking::default();
+        let groups = tracking.groups(&config);
+        tracking.complete(&config, &mut specs);
+        let mut effects = VecDeque::from([tracking.watch(&config, true)]);
+        let settings = DaemonSettings::of(&config);
+        let capture = std::mem::take(&mut config.capture);
+        let mut delays = Delayed::new(std::mem::take(&mut config.delays));
+        let objects = ManagedObjects::new(&config);
+        for (id, router) in (0..).map(RouterId).zip(&config.routers) {
+            delays.announces_elsewhere(started, id, router, false);
+        }
+        drop(config);
+        // The owner's addresses are the interface's real ones and stay whatever happens.
+        let virtual_addresses: Vec<IpAddr> = routers
+            .iter()
+            .filter(|router| !router.owner)
+            .flat_map(|router| router.addresses().map(|address| address.address))
+            .collect();
+        let mut engine = Engine::with_capacity(specs.len());
+        if let Some(at) = delays.start(listening, since_boot) {
+            log::info!("startup delay: for {} no router takes over", at - listening);
+            engine.delay_start(at);
+        }
+        for (id, spec) in groups {
+            engine.add_group(started, id, spec);
+        }
+        effects.reserve(routers.len());
+        let mut core = Self {
+            phase: Phase::Starting(Starting::default()),
+            now: listening,
+            effects,
+            config_path,
+            started,
+            history: History::new(routers.len()),
+            order: (0..u32::try_from(routers.len()).unwrap_or(u32::MAX)).map(RouterId).collect(),
+            routers,
+            index: RouterIndex::default(),
+            reloads: Reloads::new(settings),
+            engine,
+            tracked_sources: BTreeSet::new(),
+            unsaid: BTreeSet::new(),
+            interfaces: InterfaceTable::new(virtual_addresses),
+            capture,
+            sizes: boot.sizes,
+            tcx: boot.tcx,
+            source_key: boot.source_key,
+            hearing: Hearing::default(),
+            settling: Settling::default(),
+            lost_since: None,
+            timers_wait: false,
+            pins: Pins::default(),
+            addresses: AddressBook::default(),
+            pending_removals: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            strays: BTreeMap::new(),
+            watch: Watch::default(),
+            log_limit: LogLimit::default(),
+            tracking,
+            frames: TxQueue::default(),
+            idents: Idents::new(boot.first_ident),
+            unannounced: Unannounced::default(),
+            later: VecDeque::new(),
+            forwarding: Forwarding::default(),
+            delays,
+            asked: 0,
+            retry_at: None,
+            // What the start needed.
+            tidy_at: Some(started + TIDY),
+            notifier: Notifier::new(boot.notifies),
+            objects,
+        };
+        for (id, spec) in (0..).map(RouterId).zip(specs) {
+            let info = core.router(id).info(spec.priority);
+            core.publish(id, InfoChange::All(Box::new(info)));
+            core.index.add(id, &core.routers[id.0 as usize]);
+            core.allow_peers(id);
+            core.engine.add_router(id, spec);
+        }
+        core
+    }
+
+    pub(super) fn handle_starting(&mut self, input: Input<'_>) {
+        match input {
+            Input::Listed { links, addresses } => {
+                self.listed(links, &addresses);
+                if let Phase::Starting(starting) = &mut self.phase {
+                    starting.listed = true;
+                }
+            }
+            Input::Answered(answers) => {
+                for answer in answers {
+                    self.answered_while_starting(answer);
+                }
+            }
+            Input::Timeout => {}
+            other @ (Input::Received { .. }
+            | Input::Changed(_)
+            | Input::Attached { .. }
+            | Input::HooksAre { .. }
+            | Input::EgressReleased
+            | Input::HooksSeen(_)
+            | Input::LastSeen { .. }
+            | Input::LastSeenEnd { .. }
+            | Input::FilterSet { .. }
+            | Input::Forwards { .. }
+            | Input::TestSent { .. }
+            | Input::Health { .. }
+            | Input::BadTrackFile { .. }
+            | Input::TrackedOnce
+            | Input::ScriptFound(_)
+            | Input::Reload { .. }
+            | Input::ConfigurationRead { .. }
+            | Input::NotServed
+            | Input::PinsMended { .. }
+            | Input::PinsLost(_)
+            | Input::Stop) => self.handle_running(other),
+        }
+        self.begin_if_ready();
+    }
+
+    /// So many answers are to come before the routers may begin.
+    pub(super) fn wait_for_answers(&mut self, count: usize) {
+        if let Phase::Starting(starting) = &mut self.phase {
+            starting.missing += count;
+        }
+    }
+
+    fn answered_while_starting(&mut self, Answer { request, subject, result, ours }: Answer) {
+        if !self.expected(1) {
+            return;
+        }
+        if let Phase::Starting(starting) = &mut self.phase {
+            starting.missing = starting.missing.saturating_sub(1);
+        }
+        match subject {
+            Subject::Address(at) => self.leftover_answered(&at, &result),
+            Subject::Extra(number) => {
+                self.leftover_object_answered(Handle(number), request, result, ours);
+            }
+        }
+        self.notifier_answered(1);
+    }
+
+    /// The routers begin when nothing of an earlier daemon is left, and what they track is known, or not to be known in
+    /// a moment.
+    fn begin_if_ready(&mut self) {
+        let incomplete = self.tracking.incomplete();
+        let now = self.now;
+        let Phase::Starting(starting) = &mut self.phase else { return };
+        // Where routers live is known when their interfaces capture.
+        if !starting.listed || self.interfaces.any_attaching() {
+            return;
+        }
+        if !std::mem::replace(&mut starting.cleaned, true) {
+            self.remove_leftovers();
+        }
+        let Phase::Starting(starting) = &mut self.phase else { return };
+        if starting.missing > 0 {
+            return;
+        }
+        if incomplete {
+            if now < *starting.until.get_or_insert(now + FIRST_LOOK) {
+                return;
+            }
+            log::warn!("starting although not everything that is tracked is known");
+        }
+        self.phase = Phase::Running;
+        self.add_fixed();
+        for id in self.ids() {
+            self.evaluate(id);
+            self.say_problems(id);
+        }
+        self.effects.push_back(Effect::Started);
+        self.effects.push_back(Effect::Ready(self.counts()));
+    }
+
+    /// Says what is wrong with the interface of a router that is new.
+    pub(super) fn say_problems(&mut self, id: RouterId) {
+        if self.is_attaching(id) {
+            self.unsaid.insert(id);
+            return;
+        }
+        self.unsaid.remove(&id);
+        if self.waits_for_dad(id) {
+            let place = self.router(id).place();
+            log::info!("{place}: waits for duplicate address detection of the link-local address");
+            return;
+        }
+        for problem in self.link_problems(id) {
+            log::error!("{}: {problem}", self.router(id).place());
+        }
+    }
+}

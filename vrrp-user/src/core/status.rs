@@ -1,0 +1,436 @@
+//! What others are told of a core, from a look at it that changes nothing.
+//!
+//! Answering takes time from the engine's thread. Therefore no answer covers more than a few routers: what
+//! is asked about thousands of them is asked in parts, and between two parts the loop looks at its timers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+
+use super::Core;
+use super::address_book::InterfaceAddr;
+use super::history::{Entry, From, What, Whom};
+use super::interface_table::Capture;
+use super::route_book::{Object, ObjectStatus};
+use super::router::version_number;
+use crate::config::model::Authentication;
+use crate::control::api::{
+    AddressStatus, ExtraStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers,
+    SCHEMA, Status, TimerStatus, TrackStatus,
+};
+use crate::control::events::{Events, Moment, Record, Whose};
+use crate::engine::time::Nanos;
+use crate::engine::types::{GarpPolicy, Names, RouterId, RouterSpec, State};
+use crate::refused::{Ours, Refused};
+
+/// Routers in one part of an answer at most, and virtual addresses after which a part ends early: together far below a
+/// millisecond.
+pub const PART_ROUTERS: usize = 64;
+const PART_ADDRESSES: usize = 256;
+/// Entries of the history in one part.
+const PART_EVENTS: usize = 256;
+/// How long the addresses of a new master may be missing without a word about it.
+const ADDING: Nanos = Nanos::from_secs(1);
+/// Missing addresses that are named.
+const PROBLEMS_SHOWN: usize = 4;
+/// For how long a refused advertisement is a problem: some intervals of most senders.
+const REFUSED_RECENTLY: Nanos = Nanos::from_secs(10);
+/// Transitions that `status NAME` shows.
+const TRANSITIONS: usize = 10;
+
+/// What a status says besides what a core knows.
+pub struct Outside<'a> {
+    /// Now, on both clocks.
+    pub moment: Moment,
+    /// What was refused of late ([`Core::hears_refusals`]).
+    pub refused: &'a [Refused],
+    /// Name of the daemon on the machine.
+    pub instance: &'a str,
+    /// Its process.
+    pub pid: u32,
+    /// Why there is no BPF.
+    pub no_bpf: Option<&'a str>,
+    /// What was refused or failed.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl Core {
+    /// Somebody is about to ask how things are: what may have changed unnoticed is looked at. When masters were last heard
+    /// ([`super::Input::LastSeen`]) is to be handed in as well.
+    pub fn prepare_status(&mut self, now: Nanos) {
+        self.now = now;
+        self.look_if_stale(now);
+        self.look_at_pins();
+    }
+
+    /// The router of that name, or at `INTERFACE/VRID`.
+    pub fn find(&self, name: &str) -> Option<RouterId> {
+        let at = name.rsplit_once('/');
+        let at = at.and_then(|(interface, vrid)| Some((interface, vrid.parse::<u8>().ok()?)));
+        let named = self.ids().find(|id| *self.router(*id).name == *name);
+        named.or_else(|| {
+            let (interface, vrid) = at?;
+            let there = |id: &RouterId| {
+                let router = self.router(*id);
+                *router.interface == *interface && router.vrid().get() == vrid
+            };
+            self.ids().find(there)
+        })
+    }
+
+    /// How everything is, with the first routers.
+    pub fn status(&self, outside: Outside<'_>) -> Status {
+        let Outside { moment, refused, instance, pid, no_bpf, counters } = outside;
+        let now = moment.monotonic();
+        let Routers { routers, more } = self.part(now, 0, refused);
+        Status {
+            schema: SCHEMA,
+            instance: instance.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid,
+            uptime_s: (now - self.started).as_secs_f64(),
+            config: self.config_path.to_string(),
+            routers,
+            more,
+            interfaces: self.interface_status(now),
+            startup_delay_s: self.startup_delay(now).map(|left| left.as_secs_f64()),
+            announcements_waiting: self.delays.announcements(),
+            reload: self.reloads.last(moment),
+            no_bpf: no_bpf.map(str::to_owned),
+            problems: self.pin_problem().into_iter().collect(),
+            always: self.objects.book.fixed().map(|it| self.object_status(&it)).collect(),
+            counters,
+            // The control thread has them.
+            scripts: Vec::new(),
+        }
+    }
+
+    /// The routers from a number on, as many as are answered at once.
+    pub fn part(&self, now: Nanos, begin: usize, refused: &[Refused]) -> Routers {
+        let (mut routers, mut addresses) = (Vec::new(), 0);
+        for id in self.ids().skip(begin).take(PART_ROUTERS) {
+            if addresses > PART_ADDRESSES {
+                break;
+            }
+            addresses += self.router(id).addresses().count();
+            routers.extend(self.router_status(now, id, refused));
+        }
+        let more = begin + routers.len() < self.order.len() && !routers.is_empty();
+        Routers { routers, more }
+    }
+
+    /// How long no router takes over any more; `None` when that is over.
+    fn startup_delay(&self, now: Nanos) -> Option<Nanos> {
+        Some(self.engine.starts_at()).filter(|at| *at > now).map(|at| at - now)
+    }
+
+    /// What keeps a backup from taking over, in words.
+    fn waits(&self, state: State, now: Nanos) -> String {
+        match (state, self.startup_delay(now)) {
+            (State::Backup, Some(left)) => format!("; startup delay for another {left}"),
+            (State::Init | State::Backup | State::Master | State::Fault, _) => String::new(),
+        }
+    }
+
+    /// Whether it matters what was refused of late: while no router is master it does not, as a backup says that it hears
+    /// no master.
+    pub fn hears_refusals(&self) -> bool {
+        self.ids().any(|id| self.engine.state(id) == Some(State::Master))
+    }
+
+    /// Who else has the router's addresses.
+    fn conflicts(&self, id: RouterId, now: Nanos) -> Vec<String> {
+        if self.watch.next().is_none() {
+            return Vec::new();
+        }
+        let places = self.places(id);
+        let named = places.iter().filter_map(|(place, _)| {
+            let name = &self.interfaces.get(place.ifindex)?.name;
+            self.watch.problem(*place, name, now)
+        });
+        named.collect()
+    }
+
+    /// What a master does not hear of others, as far as it goes on.
+    fn unheard(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
+        let router = self.router(id);
+        let (Some(State::Master), Some(ifindex)) = (self.engine.state(id), router.ifindex()) else {
+            return Vec::new();
+        };
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        let addresses: Vec<IpAddr> = router.addresses().map(|address| address.address).collect();
+        let ours = Ours {
+            ifindex,
+            family: router.family(),
+            vrid: router.vrid().get(),
+            version: version_number(router.version()),
+            addresses: &addresses,
+        };
+        let recent = refused.iter().filter(|refused| refused.at() + REFUSED_RECENTLY > now);
+        recent.filter_map(|refused| refused.about(&ours)).collect()
+    }
+
+    fn router_status(&self, now: Nanos, id: RouterId, refused: &[Refused]) -> Option<RouterStatus> {
+        let router = self.router(id);
+        let view = self.engine.view(id)?;
+        let since = if view.since == Nanos::ZERO { self.started } else { view.since };
+        let problems = self.problems(now, id, view.state, now - since);
+        let unheard = self.unheard(id, now, refused);
+        let conflicts = self.conflicts(id, now);
+        let election = self.election_problems(id, &view, now);
+        let addresses = router.addresses().map(|address| AddressStatus {
+            address: format!("{}/{}", address.address, address.prefix),
+            dev: router.dev(address).to_owned(),
+            installed: match address.dev() {
+                Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
+                None => router.ifindex(),
+            }
+            .is_some_and(|ifindex| {
+                self.interfaces.carries(InterfaceAddr { ifindex, address: address.address })
+            }),
+        });
+        Some(RouterStatus {
+            name: router.name.to_string(),
+            interface: router.interface.to_string(),
+            vrid: router.vrid().get(),
+            family: router.family().label().to_owned(),
+            version: version_number(router.version()),
+            state: view.state.name().to_owned(),
+            cause: view.cause.map(|cause| self.words(cause) + &self.waits(view.state, now)),
+            cause_name: view.cause.map(|cause| cause.name().to_owned()),
+            since_s: (now - since).as_secs_f64(),
+            priority: view.priority.0,
+            configured_priority: self.engine.spec(id)?.priority.0,
+            priority_why: self.priority_words(id),
+            group: self
+                .engine
+                .spec(id)?
+                .group
+                .map(|group| self.tracking.group_name(group).to_owned()),
+            master: view.master.map(|(address, priority)| Master {
+                address: address.to_string(),
+                priority: priority.0,
+            }),
+            interval_ms: millis(view.interval.span()),
+            master_down_ms: millis(view.master_down_interval),
+            next_timer_ms: view.next_timer.map(|at| millis(at - now)),
+            transport: match router.peers() {
+                None if router.group() == router.family().group() => vec!["multicast".to_owned()],
+                None => vec!["multicast".to_owned(), router.group().to_string()],
+                Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
+            },
+            source: router.source_in_use().map(|source| source.to_string()),
+            addresses: addresses.collect(),
+            problems: problems
+                .into_iter()
+                .chain(election)
+                .chain(conflicts)
+                .chain(unheard)
+                .collect(),
+        })
+    }
+
+    /// What is wrong with a router at the moment.
+    fn problems(&self, now: Nanos, id: RouterId, state: State, since: Nanos) -> Vec<String> {
+        let mut problems = self.link_problems_at(now, id);
+        problems.extend(self.fault_words(id));
+        problems.extend(self.disabled_words(id));
+        problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
+        if state == State::Master && since > ADDING {
+            let missing =
+                self.places(id).into_iter().filter(|(place, _)| !self.interfaces.carries(*place));
+            let missing: Vec<String> =
+                missing.map(|(place, _)| self.describe(place)).take(PROBLEMS_SHOWN).collect();
+            if !missing.is_empty() {
+                problems.push(format!(
+                    "is master, but has not got {}; see the log",
+                    missing.join(", ")
+                ));
+            }
+            let missing = self.missing_objects(id).take(PROBLEMS_SHOWN);
+            problems.extend(missing.map(|what| format!("is master, but has not got {what}")));
+        }
+        problems.extend(self.objects.limiter.problem(Some(id), now));
+        problems
+    }
+
+    /// Everything about one router.
+    pub fn detail(
+        &self,
+        moment: Moment,
+        id: RouterId,
+        refused: &[Refused],
+    ) -> Option<RouterDetail> {
+        let now = moment.monotonic();
+        let status = self.router_status(now, id, refused)?;
+        let timers = self.engine.timers(id).into_iter().map(|(timer, at)| TimerStatus {
+            name: timer.name().to_owned(),
+            in_ms: millis(at - now),
+        });
+        let tracks = self.track_words(id).into_iter();
+        let tracks = tracks.map(|(name, state, effect)| TrackStatus { name, state, effect });
+        let history = self.history.transitions(id, TRANSITIONS);
+        let history = history.into_iter().map(|entry| self.record(entry).event(moment));
+        let router = self.router(id);
+        let RouterSpec { interval, preempt, preempt_delay, garp, .. } = self.engine.spec(id)?;
+        Some(RouterDetail {
+            schema: SCHEMA,
+            router: status,
+            on: self.one_interface(now, &router.interface),
+            // The control thread looks it up.
+            master_mac: None,
+            config_line: router.line as usize,
+            tracks: tracks.collect(),
+            // The control thread has them.
+            scripts: Vec::new(),
+            configured_interval_ms: millis(interval.span()),
+            preempt: *preempt,
+            preempt_delay_ms: millis(*preempt_delay),
+            authentication: match router.authentication {
+                Authentication::None => "none",
+                Authentication::Pass(_) => "simple password",
+            }
+            .to_owned(),
+            garp: garp_settings(garp, self.delays.period_elsewhere(id)),
+            timers: timers.collect(),
+            extras: self.objects.book.of(id).map(|it| self.object_status(&it)).collect(),
+            on_address_lost: self.objects.policy(id).name().to_owned(),
+            removed_by_others: self.objects.limiter.removals(&Some(id)),
+            address_list_mismatches: self.engine.view(id)?.address_list_mismatches,
+            history: history.collect(),
+        })
+    }
+
+    fn object_status(&self, status: &ObjectStatus<'_>) -> ExtraStatus {
+        let (kind, what) = match status.object {
+            Object::Address(address) => ("address", address.to_string()),
+            Object::Route(route) => ("route", route.to_string()),
+            Object::Rule(rule) => ("rule", rule.to_string()),
+            Object::PromoteSecondaries(dev) => ("promote_secondaries", dev.to_string()),
+        };
+        let why = self.why(status);
+        ExtraStatus { kind: kind.to_owned(), what, installed: status.there, why }
+    }
+
+    fn record(&self, entry: Entry) -> Record {
+        let whose = match entry.whom {
+            Whom::Router(id) => {
+                let router = self.router(id);
+                Whose::Router {
+                    name: router.name.clone(),
+                    interface: router.interface.clone(),
+                    vrid: router.vrid().get(),
+                }
+            }
+            Whom::Object(object) => Whose::Object(self.names().object(object)),
+        };
+        let words = match &entry.what {
+            What::Transition { cause, .. } => Some(self.words(*cause)),
+            What::Tracked { to, end, trackers, .. } => {
+                let end = end.as_ref().map(|end| format!(" ({end})")).unwrap_or_default();
+                let trackers = match trackers {
+                    None => "no router tracks it".to_owned(),
+                    Some((id, 1)) => format!("tracked by {}", self.names().router(*id)),
+                    Some((id, count)) => {
+                        format!("tracked by {} and {} more", self.names().router(*id), count - 1)
+                    }
+                };
+                Some(format!("{to}{end}; {trackers}"))
+            }
+            What::Notice(_) => None,
+        };
+        Record { whose, words, entry }
+    }
+
+    /// What happened to a router and to what it tracks now, or everything.
+    pub fn events(&self, from: From, router: Option<RouterId>) -> Events {
+        let objects = router.map(|id| self.objects_of(id)).unwrap_or_default();
+        let wanted = |whom| match (router, whom) {
+            (None, _) => true,
+            (Some(router), Whom::Router(id)) => id == router,
+            (Some(_), Whom::Object(object)) => objects.contains(&object),
+        };
+        let batch = self.history.read(from, wanted, PART_EVENTS);
+        Events {
+            records: batch.entries.into_iter().map(|entry| self.record(entry)).collect(),
+            last: batch.last,
+            lost: batch.lost,
+            more: batch.more,
+        }
+    }
+
+    fn interface_status(&self, now: Nanos) -> Vec<InterfaceStatus> {
+        let (mut names, mut known) = (Vec::new(), HashSet::new());
+        for router in self.routers.iter().filter(|router| !router.gone) {
+            let devs = router.addresses().filter_map(|address| address.dev());
+            for name in [&*router.interface].into_iter().chain(devs) {
+                if known.insert(name) {
+                    names.push(name);
+                }
+            }
+        }
+        names.into_iter().map(|name| self.one_interface(now, name)).collect()
+    }
+
+    fn one_interface(&self, now: Nanos, name: &str) -> InterfaceStatus {
+        match self.interfaces.by_name(name) {
+            None => InterfaceStatus {
+                name: name.to_owned(),
+                ifindex: None,
+                up: false,
+                changes_in_ms: None,
+                capture: None,
+                capture_why: None,
+                capture_lacks: None,
+                error: Some("does not exist".to_owned()),
+            },
+            Some((ifindex, interface)) => InterfaceStatus {
+                name: name.to_owned(),
+                ifindex: Some(ifindex),
+                up: interface.up,
+                changes_in_ms: self.delays.link(ifindex).map(|(at, _)| millis(at - now)),
+                capture: match &interface.capture {
+                    Capture::Attached(choice) => Some(choice.mode.to_string()),
+                    Capture::Detached | Capture::Failed(_) => None,
+                },
+                capture_why: match &interface.capture {
+                    Capture::Attached(choice) => choice.why.clone(),
+                    Capture::Detached | Capture::Failed(_) => None,
+                },
+                capture_lacks: match &interface.capture {
+                    Capture::Attached(choice) => choice.mode.lacks().map(str::to_owned),
+                    Capture::Detached | Capture::Failed(_) => None,
+                },
+                error: match &interface.capture {
+                    Capture::Failed(why) => Some(why.clone()),
+                    Capture::Attached(_) | Capture::Detached => None,
+                },
+            },
+        }
+    }
+}
+
+fn garp_settings(policy: &GarpPolicy, elsewhere: Nanos) -> Garp {
+    let GarpPolicy {
+        master_repeat,
+        master_delay,
+        refresh,
+        refresh_repeat,
+        lower_prio_repeat,
+        lower_prio_delay,
+    } = *policy;
+    Garp {
+        master_repeat,
+        master_delay_ms: millis(master_delay),
+        master_refresh_ms: millis(refresh),
+        master_refresh_repeat: refresh_repeat,
+        lower_prio_repeat,
+        lower_prio_delay_ms: millis(lower_prio_delay),
+        other_interfaces_ms: millis(elsewhere),
+    }
+}
+
+fn millis(span: Nanos) -> u64 {
+    span.0 / 1_000_000
+}

@@ -1,0 +1,573 @@
+//! A whole core from its start to its end, by a driver that records what it is told to do, and answers as a kernel would.
+
+#![allow(clippy::wildcard_enum_match_arm)]
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use vrrp_common::event::RxEvent;
+use vrrp_common::reason::Reason;
+use vrrp_common::report::MasterSeen;
+
+use super::netlink::{
+    Answer, Ask, Event, Hook, HookPoint, HookState, InterfaceAddress, Link, Object, Request,
+    RequestError, Subject,
+};
+use super::reload::{Prepared, Refusal};
+use super::*;
+use crate::capture::{CaptureMode, Choice};
+use crate::config;
+
+const ETH0: u32 = 2;
+const VIP: &str = "10.0.0.100";
+const OTHER: [u8; 4] = [10, 0, 0, 2];
+const MS: Nanos = Nanos::from_millis(1);
+const ROUTER: RouterId = RouterId(0);
+
+/// A router with these settings besides.
+fn toml(more: &str) -> String {
+    format!(
+        "[[router]]\nname = \"A\"\ninterface = \"eth0\"\nvrid = 51\nversion = 3\n\
+         addresses = [\"{VIP}/24\"]\n{more}\n"
+    )
+}
+
+fn link(up: bool) -> Link {
+    Link {
+        ifindex: ETH0,
+        name: "eth0".to_owned(),
+        up,
+        mac: Some([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        aggregate: false,
+        routed: false,
+        vlan_of: None,
+        enabled: up,
+        xdp: true,
+    }
+}
+
+fn address(address: &str, marked: bool) -> InterfaceAddress {
+    let address = address.parse().unwrap();
+    InterfaceAddress { ifindex: ETH0, address, prefix: 24, marked, tentative: false }
+}
+
+/// A host that does what its core wants.
+struct Host {
+    core: Core,
+    now: Nanos,
+    /// Requests that are not answered yet.
+    asks: VecDeque<Ask>,
+    /// Our addresses on the interface.
+    there: BTreeSet<IpAddr>,
+    /// What was done otherwise.
+    done: Vec<Effect>,
+    /// Priorities of the advertisements that were sent.
+    adverts: Vec<u8>,
+    announcements: usize,
+    attachments: u64,
+}
+
+impl Host {
+    fn new(text: &str) -> Self {
+        let now = Nanos::from_secs(100);
+        let config = config::load_toml(text).unwrap();
+        let core = Core::new(Boot {
+            sizes: Sizes::with_room(Needs::of(&config)),
+            config,
+            config_path: "vrrp.toml".into(),
+            started: now,
+            listening: now,
+            since_boot: now,
+            tcx: true,
+            source_key: 7,
+            first_ident: 1,
+            notifies: true,
+        });
+        Self {
+            core,
+            now,
+            asks: VecDeque::new(),
+            there: BTreeSet::new(),
+            done: Vec::new(),
+            adverts: Vec::new(),
+            announcements: 0,
+            attachments: 0,
+        }
+    }
+
+    /// One whose routers have begun.
+    fn started(text: &str) -> Self {
+        let mut host = Self::new(text);
+        host.listed(&[]);
+        assert!(!host.core.is_starting());
+        host
+    }
+
+    /// One whose router is master, and has its address.
+    fn master() -> Self {
+        let mut host = Self::started(&toml(""));
+        host.pass(5000);
+        assert_eq!(host.state(), Some(State::Master));
+        host.answer(&Ok(()));
+        assert!(host.has_vip());
+        host
+    }
+
+    fn state(&self) -> Option<State> {
+        self.core.state(ROUTER)
+    }
+
+    fn has_vip(&self) -> bool {
+        self.there.contains(&VIP.parse::<IpAddr>().unwrap())
+    }
+
+    /// How often something was counted.
+    fn counted(&self, counter: Counter) -> usize {
+        self.done.iter().filter(|effect| **effect == Effect::Count(counter)).count()
+    }
+
+    fn listed(&mut self, more: &[InterfaceAddress]) {
+        let addresses = [&[address("10.0.0.1", false)], more].concat();
+        self.input(Input::Listed { links: vec![link(true)], addresses });
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.core.handle(self.now, input);
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        self.perform();
+        for _ in 0..1000 {
+            let progress = self.core.advance(self.now);
+            self.perform();
+            for frame in self.core.frames().iter() {
+                match frame.tag {
+                    Tag::Advert { .. } => self.adverts.push(frame.bytes[14 + 20 + 2]),
+                    Tag::Announcement => self.announcements += 1,
+                }
+            }
+            self.core.sent(self.now, &[]);
+            self.perform();
+            if progress == Progress::Done && !self.core.wants_more() {
+                return;
+            }
+        }
+        panic!("it goes on and on");
+    }
+
+    /// Lets milliseconds pass.
+    fn pass(&mut self, ms: u64) {
+        let end = self.now + MS.times(ms);
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(Input::Timeout);
+        }
+        self.now = end;
+        self.input(Input::Timeout);
+    }
+
+    fn perform(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            let answer = match &effect {
+                Effect::Netlink(ask) => {
+                    self.asks.push_back(ask.clone());
+                    continue;
+                }
+                Effect::Attach { interface, .. } => {
+                    self.attachments += 1;
+                    let (ifindex, serial) = (*interface, self.attachments);
+                    let hook = Hook { ifindex, at: HookPoint::Xdp, program: 1, serial };
+                    let hooks = Hooks { hears: Some(hook), ..Hooks::default() };
+                    let choice = Choice { mode: CaptureMode::Generic, why: None };
+                    let result = Ok(Attachment { choice, hooks });
+                    Input::Attached { interface: ifindex, result }
+                }
+                Effect::Look(look) => {
+                    let intact = |hook: &Hook| HookReport {
+                        hook: *hook,
+                        state: HookState::Intact,
+                        occupant: None,
+                    };
+                    Input::HooksSeen(look.hooks.iter().map(intact).collect())
+                }
+                Effect::SetFilter { router, .. } => Input::FilterSet { router: *router },
+                Effect::QueryLastSeen => Input::LastSeenEnd { lost: 0 },
+                other => {
+                    self.done.push(other.clone());
+                    continue;
+                }
+            };
+            self.done.push(effect);
+            self.core.handle(self.now, answer);
+        }
+    }
+
+    /// Answers all requests like that, and reports what has come of them.
+    fn answer(&mut self, result: &Result<(), RequestError>) {
+        while let Some(Ask { request, subject, object }) = self.asks.pop_front() {
+            if let (Object::Address(address), Ok(())) = (object, result) {
+                let (at, event) = match request {
+                    Request::Add => (address.at, Event::Address(address.at)),
+                    Request::Remove => (address.at, Event::AddressGone(address.at)),
+                };
+                match request {
+                    Request::Add => self.there.insert(at.address),
+                    Request::Remove => self.there.remove(&at.address),
+                };
+                self.input(Input::Changed(vec![event]));
+            }
+            let result = result.clone();
+            self.input(Input::Answered(vec![Answer { request, subject, result, ours: false }]));
+        }
+    }
+
+    /// Requests that are not answered yet.
+    fn asked(&self) -> Vec<(Request, Subject)> {
+        self.asks.iter().map(|ask| (ask.request, ask.subject)).collect()
+    }
+
+    /// The other host advertises.
+    fn hear(&mut self, priority: u8) {
+        let mut message = vec![0x31, 51, priority, 1, 0, 100, 0, 0, 10, 0, 0, 100];
+        message[6..8].copy_from_slice(&[0, 0]);
+        let mut source = [0; 16];
+        source[..4].copy_from_slice(&OTHER);
+        let event = RxEvent {
+            ktime_ns: self.now.0,
+            ifindex: ETH0,
+            reason: Reason::Accepted.index(),
+            slot: ROUTER.0,
+            source,
+            family: vrrp_common::FAMILY_V4,
+            digest: 99,
+            ..RxEvent::default()
+        };
+        self.input(Input::Received { event, payload: &message });
+    }
+}
+
+fn refused() -> RequestError {
+    RequestError::new(Some(libc::EPERM), "not permitted")
+}
+
+fn vip_asked(request: Request) -> Vec<(Request, Subject)> {
+    vec![(request, Subject::Address(address(VIP, true)))]
+}
+
+#[test]
+fn a_router_is_backup_and_then_master_and_its_address_follows() {
+    let mut host = Host::started(&toml(""));
+    assert!(host.done.contains(&Effect::Started));
+    assert_eq!((host.state(), host.asked()), (Some(State::Backup), vec![]));
+    host.pass(5000);
+    assert_eq!(host.state(), Some(State::Master));
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+    assert!(host.adverts.len() > 1 && host.adverts.iter().all(|priority| *priority == 100));
+    // What is not there is not announced.
+    assert_eq!(host.announcements, 0);
+    host.answer(&Ok(()));
+    assert!(host.has_vip() && host.announcements > 0);
+    // Held before it is asked for, so that nobody's claim is missed.
+    let held = host.done.iter().any(|effect| matches!(effect, Effect::HoldAddress { .. }));
+    assert!(held);
+}
+
+#[test]
+fn scripts_are_told_when_the_address_is_there() {
+    let mut host = Host::started(&toml(""));
+    let told = |host: &Host| {
+        let told = host.done.iter().filter_map(|effect| match effect {
+            Effect::Notify(event) => Some(event.what),
+            _ => None,
+        });
+        let master = notification::Notified::Master;
+        told.filter(
+            |what| matches!(what, notification::What::State { state, .. } if *state == master),
+        )
+        .count()
+    };
+    host.pass(5000);
+    assert_eq!((host.state(), told(&host)), (Some(State::Master), 0));
+    host.answer(&Ok(()));
+    assert_eq!(told(&host), 1);
+}
+
+#[test]
+fn a_request_that_fails_is_made_again() {
+    let mut host = Host::started(&toml(""));
+    host.pass(5000);
+    host.answer(&Err(refused()));
+    assert_eq!(host.counted(Counter::AddressAddFailed), 1);
+    assert!(!host.has_vip() && host.asked().is_empty());
+    host.pass(5000);
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+    host.answer(&Ok(()));
+    assert!(host.has_vip());
+}
+
+#[test]
+fn an_answer_that_comes_late_finds_what_is_wanted_then() {
+    let mut host = Host::started(&toml(""));
+    host.pass(5000);
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+    host.hear(200);
+    assert_eq!(host.state(), Some(State::Backup));
+    // The last word wins, once it is known what came of the first one.
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+    let Some(Ask { request, subject, .. }) = host.asks.pop_front() else { panic!() };
+    host.input(Input::Answered(vec![Answer { request, subject, result: Ok(()), ours: false }]));
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+    host.answer(&Ok(()));
+    assert!(!host.has_vip());
+}
+
+#[test]
+fn a_link_that_goes_down_takes_the_master_with_it() {
+    let mut host = Host::master();
+    host.input(Input::Changed(vec![Event::Link(link(false))]));
+    assert_eq!(host.state(), Some(State::Fault));
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+    host.answer(&Ok(()));
+    assert!(!host.has_vip());
+    host.input(Input::Changed(vec![Event::Link(link(true))]));
+    assert_eq!(host.state(), Some(State::Backup));
+}
+
+#[test]
+fn an_interface_that_goes_and_comes_is_captured_anew() {
+    let mut host = Host::master();
+    host.input(Input::Changed(vec![Event::LinkGone(ETH0)]));
+    assert_eq!(host.state(), Some(State::Fault));
+    host.there.clear();
+    host.answer(&Ok(()));
+    host.input(Input::Changed(vec![Event::Link(link(true))]));
+    host.input(Input::Changed(vec![Event::Address(address("10.0.0.1", false))]));
+    assert_eq!((host.state(), host.attachments), (Some(State::Backup), 2));
+    host.pass(5000);
+    host.answer(&Ok(()));
+    assert!(host.state() == Some(State::Master) && host.has_vip());
+}
+
+#[test]
+fn nothing_is_decided_before_an_interface_has_said_how_it_captures() {
+    let mut host = Host::new(&toml(""));
+    let addresses = vec![address("10.0.0.1", false)];
+    host.core.handle(host.now, Input::Listed { links: vec![link(true)], addresses });
+    assert_eq!(host.state(), Some(State::Init));
+    host.core.handle(host.now, Input::Attached { interface: ETH0, result: Err("no".to_owned()) });
+    assert_eq!(host.state(), Some(State::Fault));
+    host.pass(6000);
+    assert_eq!(host.state(), Some(State::Backup), "it is tried again");
+}
+
+#[test]
+fn a_master_that_is_heard_keeps_a_backup_quiet() {
+    let mut host = Host::started(&toml(""));
+    host.hear(200);
+    assert!(host.done.contains(&Effect::Acknowledge { router: ROUTER, digest: 99 }));
+    for _ in 0..20 {
+        // The kernel side hears it, and says so when it is asked.
+        host.now += MS.times(1000);
+        let seen = MasterSeen { at_ns: host.now.0, unreported: None };
+        host.input(Input::LastSeen { router: ROUTER, seen });
+        host.pass(0);
+    }
+    assert_eq!((host.state(), host.adverts.len()), (Some(State::Backup), 0));
+    // Somebody else's silence, of long ago, is none.
+    let seen = MasterSeen { at_ns: 1, unreported: None };
+    host.input(Input::LastSeen { router: ROUTER, seen });
+    host.pass(5000);
+    assert_eq!(host.state(), Some(State::Master));
+}
+
+#[test]
+fn a_silence_is_not_believed_where_the_program_is_gone() {
+    let mut host = Host::started(&toml(""));
+    host.hear(200);
+    let hook = Hook { ifindex: ETH0, at: HookPoint::Xdp, program: 1, serial: 1 };
+    host.pass(2000);
+    let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
+    host.input(Input::HooksSeen(vec![report]));
+    assert_eq!((host.counted(Counter::CaptureLost), host.attachments), (1, 2));
+    // It has been deaf, nobody knows for how long: it begins to wait anew.
+    host.pass(3000);
+    assert_eq!(host.state(), Some(State::Backup));
+    host.pass(2000);
+    assert_eq!(host.state(), Some(State::Master));
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
+    let mut host = Host::new(&toml(""));
+    let other = InterfaceAddress { prefix: 32, ..address(VIP, true) };
+    host.listed(&[other]);
+    assert!(host.core.is_starting(), "it is there in another way than it should be");
+    assert_eq!(host.asked(), [(Request::Remove, Subject::Address(other))]);
+    host.answer(&Ok(()));
+    assert!(!host.core.is_starting());
+
+    let mut host = Host::new(&toml(""));
+    host.listed(&[address(VIP, true)]);
+    assert!(!host.core.is_starting() && host.asked().is_empty());
+    host.hear(200);
+    assert_eq!(host.asked(), vip_asked(Request::Remove), "another host has it");
+}
+
+/// Reloads, and says what came of it.
+fn reload(host: &mut Host, text: &str) -> crate::control::api::Reloaded {
+    host.input(Input::Reload { check: false, client: Some(5) });
+    let number = host.done.iter().rev().find_map(|effect| match effect {
+        Effect::ReadConfiguration { number, .. } => Some(*number),
+        _ => None,
+    });
+    let read = match config::load_toml(text) {
+        Ok(config) => Ok(Prepared::new(config, Vec::new())),
+        Err(errors) => {
+            let errors = errors.iter().map(ToString::to_string).collect();
+            Err(Refusal { errors, ..Refusal::default() })
+        }
+    };
+    let number = number.unwrap();
+    host.input(Input::ConfigurationRead { number, read: Box::new(read) });
+    for _ in 0..100 {
+        host.answer(&Ok(()));
+        host.pass(1);
+    }
+    let ended = host.done.iter().rev().find_map(|effect| match effect {
+        Effect::ReloadEnded { client: Some(5), report } => Some((**report).clone()),
+        _ => None,
+    });
+    ended.unwrap()
+}
+
+#[test]
+fn a_reload_adds_and_removes_routers_and_leaves_the_others_alone() {
+    let mut host = Host::master();
+    let second = "[[router]]\nname = \"B\"\ninterface = \"eth0\"\nvrid = 52\nversion = 3\n\
+                  addresses = [\"10.0.0.200/24\"]\n";
+    let report = reload(&mut host, &(toml("") + second));
+    assert!(report.applied, "{report:?}");
+    assert_eq!((report.added.len(), report.unchanged, host.core.ids().count()), (1, 1, 2));
+    assert!(host.state() == Some(State::Master) && host.has_vip());
+    host.pass(5000);
+    host.answer(&Ok(()));
+    assert_eq!((host.core.state(RouterId(1)), host.there.len()), (Some(State::Master), 2));
+
+    let report = reload(&mut host, second);
+    assert!(report.applied && report.removed.len() == 1, "{report:?}");
+    assert_eq!(host.adverts.iter().filter(|priority| **priority == 0).count(), 1);
+    assert!(!host.has_vip() && host.there.len() == 1);
+
+    let report = reload(&mut host, "nonsense");
+    assert!(!report.applied && !report.errors.is_empty());
+    assert_eq!(host.counted(Counter::ReloadRefused), 1);
+    assert_eq!(host.core.state(RouterId(1)), Some(State::Master));
+}
+
+#[test]
+fn a_master_that_stops_resigns_and_takes_its_address_away() {
+    let mut host = Host::master();
+    host.input(Input::Stop);
+    assert_eq!(host.adverts.last(), Some(&0));
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+    assert!(!host.core.is_stopped());
+    host.answer(&Ok(()));
+    assert!(host.core.is_stopped() && !host.has_vip());
+    assert_eq!(host.done.last(), Some(&Effect::Stopped));
+}
+
+#[test]
+fn stopping_ends_also_where_nothing_is_answered() {
+    let mut host = Host::master();
+    host.input(Input::Stop);
+    host.pass(4999);
+    assert!(!host.core.is_stopped());
+    host.pass(1);
+    assert!(host.core.is_stopped());
+    assert_eq!(host.core.poll_timeout(), None);
+}
+
+#[test]
+fn frames_that_do_not_leave_are_a_fault_of_their_router() {
+    let mut host = Host::master();
+    let mut failures = 0;
+    for _ in 0..10 {
+        host.now += MS.times(1000);
+        host.core.handle(host.now, Input::Timeout);
+        while host.core.advance(host.now) == Progress::Frames {
+            let all = 0..host.core.frames().len();
+            let refused: Vec<_> = all.map(|place| (place, Errno(libc::ENOBUFS))).collect();
+            failures += refused.len();
+            host.core.sent(host.now, &refused);
+        }
+        host.perform();
+    }
+    assert!(failures >= 3 && host.counted(Counter::SendFailed) == failures);
+    assert_eq!(host.state(), Some(State::Fault));
+}
+
+/// What is handed in without a reason is counted under that name, and nothing else comes of it.
+fn changes_nothing(counter: Counter, input: Input<'_>) {
+    let mut host = Host::master();
+    let (done, adverts) = (host.done.len(), host.adverts.len());
+    let before = host.counted(counter);
+    let named = format!("{input:?}");
+    host.input(input);
+    assert_eq!(host.counted(counter), before + 1, "{named}");
+    assert_eq!(host.done.len(), done + 1, "{named}: {:?}", host.done.split_off(done));
+    assert_eq!(
+        (host.state(), host.asked(), host.adverts.len()),
+        (Some(State::Master), vec![], adverts),
+        "{named}"
+    );
+}
+
+#[test]
+fn answers_to_nothing_are_counted() {
+    let subject = Subject::Address(address(VIP, true));
+    for request in [Request::Add, Request::Remove] {
+        for subject in [subject, Subject::Extra(7)] {
+            let answer = Answer { request, subject, result: Ok(()), ours: false };
+            changes_nothing(Counter::UnexpectedAnswer, Input::Answered(vec![answer]));
+        }
+    }
+    let result = Err("never".to_owned());
+    changes_nothing(Counter::UnexpectedAnswer, Input::Attached { interface: ETH0, result });
+    changes_nothing(Counter::UnexpectedAnswer, Input::LastSeenEnd { lost: 0 });
+    changes_nothing(Counter::UnexpectedAnswer, Input::FilterSet { router: RouterId(9) });
+    changes_nothing(Counter::UnexpectedAnswer, Input::Forwards { interface: ETH0, on: true });
+    changes_nothing(Counter::UnexpectedAnswer, Input::TestSent { router: ROUTER, error: None });
+    let seen = MasterSeen { at_ns: 1, unreported: None };
+    changes_nothing(Counter::UnexpectedAnswer, Input::LastSeen { router: RouterId(9), seen });
+}
+
+#[test]
+fn events_of_interfaces_that_are_not_there_are_counted() {
+    const NONE: u32 = 99;
+    let nowhere = InterfaceAddress { ifindex: NONE, ..address(VIP, true) };
+    changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::LinkGone(NONE)]));
+    changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::Address(nowhere)]));
+    changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::AddressGone(nowhere)]));
+    let result = Err("never".to_owned());
+    changes_nothing(Counter::UnknownInterface, Input::Attached { interface: NONE, result });
+    let hooks = Hooks::default();
+    changes_nothing(Counter::UnknownInterface, Input::HooksAre { interface: NONE, hooks });
+    let hook = Hook { ifindex: NONE, at: HookPoint::Xdp, program: 1, serial: 1 };
+    let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
+    changes_nothing(Counter::UnknownInterface, Input::HooksSeen(vec![report]));
+    let event = RxEvent { reason: Reason::Accepted.index(), slot: 99, ..RxEvent::default() };
+    changes_nothing(Counter::BadEvent, Input::Received { event, payload: &[] });
+}
+
+#[test]
+fn a_reading_that_nobody_waits_for_changes_nothing() {
+    let mut host = Host::master();
+    let config = config::load_toml(&toml("priority = 7")).unwrap();
+    let read = Box::new(Ok(Prepared::new(config, Vec::new())));
+    host.input(Input::ConfigurationRead { number: 5, read });
+    assert_eq!(host.counted(Counter::UnexpectedAnswer), 1);
+    assert_eq!(host.done.last(), Some(&Effect::Discard));
+    assert_eq!(host.state(), Some(State::Master));
+}

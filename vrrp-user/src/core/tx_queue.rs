@@ -1,0 +1,114 @@
+//! Frames and packets that wait to be sent, in order.
+
+use std::net::IpAddr;
+
+use crate::engine::types::RouterId;
+
+/// So many are sent at once.
+pub const BATCH: usize = 128;
+/// Room for queued frames that is kept, bytes.
+const KEPT: usize = 64 << 10;
+
+/// What something is that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// An advertisement of a router, or the part of it that goes to one of its peers.
+    Advert {
+        /// The router.
+        router: RouterId,
+        /// Whether another advertisement begins with it; what follows without is for other peers.
+        first: bool,
+    },
+    /// An announcement of an address, or a question for it.
+    Announcement,
+}
+
+/// Something that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Interface by which it leaves.
+    pub ifindex: u32,
+    /// To whom it is routed: then it is an IP packet with its header. `None` for an Ethernet frame.
+    pub to: Option<IpAddr>,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What it is.
+    pub tag: Tag,
+}
+
+#[derive(Clone, Copy)]
+struct Queued {
+    ifindex: u32,
+    start: usize,
+    end: usize,
+    to: Option<IpAddr>,
+    tag: Tag,
+}
+
+/// What waits to be sent.
+#[derive(Default)]
+pub struct TxQueue {
+    bytes: Vec<u8>,
+    queued: Vec<Queued>,
+}
+
+impl TxQueue {
+    /// Appends an Ethernet frame for an interface.
+    pub fn push(&mut self, ifindex: u32, frame: &[u8], tag: Tag) {
+        self.append(ifindex, None, frame, tag);
+    }
+
+    /// Appends an IP packet, header included, for somebody behind an interface.
+    pub fn push_ip(&mut self, ifindex: u32, to: IpAddr, packet: &[u8], tag: Tag) {
+        self.append(ifindex, Some(to), packet, tag);
+    }
+
+    fn append(&mut self, ifindex: u32, to: Option<IpAddr>, bytes: &[u8], tag: Tag) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.queued.push(Queued { ifindex, start, end: self.bytes.len(), to, tag });
+    }
+
+    /// Whether as much waits as is sent with one system call.
+    pub fn is_full(&self) -> bool {
+        self.queued.len() >= BATCH
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// The one at that place in the queue.
+    pub fn get(&self, place: usize) -> Option<Frame<'_>> {
+        let Queued { ifindex, start, end, to, tag } = *self.queued.get(place)?;
+        Some(Frame { ifindex, to, bytes: self.bytes.get(start..end)?, tag })
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
+        (0..self.len()).filter_map(|place| self.get(place))
+    }
+
+    /// Whose advertisements they are, each once.
+    pub fn adverts(&self) -> impl Iterator<Item = RouterId> {
+        self.queued.iter().filter_map(|queued| match queued.tag {
+            Tag::Advert { router, first: true } => Some(router),
+            Tag::Advert { first: false, .. } | Tag::Announcement => None,
+        })
+    }
+
+    /// They have been sent.
+    pub fn clear(&mut self) {
+        self.queued.clear();
+        self.bytes.clear();
+        // A takeover of thousands of routers needs more, but only once.
+        self.queued.shrink_to(16 * BATCH);
+        self.bytes.shrink_to(KEPT);
+    }
+}

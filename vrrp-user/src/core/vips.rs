@@ -1,0 +1,334 @@
+//! Virtual addresses on their interfaces: asked for, there, lost, removed. [`super::addresses`] keeps the book.
+
+use super::address_book::{InterfaceAddr, Outcome, Request, Vanished};
+use super::netlink::{AddressRequest, Answer, Ask, Event, InterfaceAddress, RequestError, Subject};
+use super::route_book::Handle;
+use super::{Core, Counter};
+use crate::engine::types::{Lost, RouterId};
+
+impl Core {
+    /// Finds virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others put
+    /// there stays. Those that would be the same again are kept for now, the rest is taken away.
+    pub(super) fn remove_leftovers(&mut self) {
+        let before = self.asked;
+        for id in self.ids() {
+            for request in self.leftover_requests(id) {
+                let place = InterfaceAddr::of(&request.at);
+                let configured = self.router(id).request(place, &self.interfaces);
+                if configured.is_some_and(|new| new.at.prefix == request.at.prefix) {
+                    log::info!("keeping left-over {} for now", self.describe(place));
+                    self.kept.entry(id).or_default().push(request);
+                } else {
+                    self.remove_stray(request);
+                }
+            }
+        }
+        self.remove_leftover_objects();
+        self.wait_for_answers(self.asked - before);
+    }
+
+    /// Asks for the removal of an address that no router holds.
+    pub(super) fn remove_stray(&mut self, address: AddressRequest) {
+        self.expect_stray(InterfaceAddr::of(&address.at), Request::Remove);
+        self.ask_netlink(Ask::address(Request::Remove, address));
+    }
+
+    /// A request is under way about an address that no router holds, or none holds any more.
+    pub(super) fn expect_stray(&mut self, place: InterfaceAddr, request: Request) {
+        *self.strays.entry((place, request)).or_default() += 1;
+    }
+
+    /// Whether the answer to such a request was waited for.
+    fn take_stray(&mut self, place: InterfaceAddr, request: Request) -> bool {
+        let Some(count) = self.strays.get_mut(&(place, request)) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.strays.remove(&(place, request));
+        }
+        true
+    }
+
+    /// Whether so many answers are waited for. Those that are not are counted, and change nothing.
+    pub(super) fn expected(&mut self, answers: usize) -> bool {
+        if answers > self.asked {
+            self.count(Counter::UnexpectedAnswer);
+            return false;
+        }
+        self.asked -= answers;
+        true
+    }
+
+    /// Somebody else may have the addresses that were kept for a router: they go, and its routes and rules.
+    pub(super) fn release_kept(&mut self, id: RouterId) {
+        let Some(kept) = self.kept.remove(&id) else { return };
+        let asked = self.objects.book.suspects_of(id);
+        self.ask_objects(asked);
+        for request in kept {
+            log::info!("removing left-over {}", self.describe(InterfaceAddr::of(&request.at)));
+            self.remove_stray(request);
+        }
+    }
+
+    /// The same for all routers. Whether there were any.
+    pub(super) fn release_all_kept(&mut self) -> bool {
+        let kept: Vec<RouterId> = self.kept.keys().copied().collect();
+        for id in &kept {
+            self.release_kept(*id);
+        }
+        !kept.is_empty()
+    }
+
+    /// How to remove what bears our mark where a router's addresses belong.
+    pub(super) fn leftover_requests(&self, id: RouterId) -> Vec<AddressRequest> {
+        let mut requests = Vec::new();
+        for (place, _) in self.places(id) {
+            let found = self.interfaces.found(place).filter(|(_, marked)| *marked);
+            requests.extend(found.map(|(prefix, _)| {
+                let configured = self.router(id).request(place, &self.interfaces);
+                configured.filter(|request| request.at.prefix == prefix).unwrap_or_else(|| {
+                    AddressRequest::plain(InterfaceAddress {
+                        ifindex: place.ifindex,
+                        address: place.address,
+                        prefix,
+                        marked: true,
+                        tentative: false,
+                    })
+                })
+            }));
+        }
+        requests
+    }
+
+    pub(super) fn leftover_answered(
+        &mut self,
+        at: &InterfaceAddress,
+        result: &Result<(), RequestError>,
+    ) {
+        let place = InterfaceAddr::of(at);
+        if !self.take_stray(place, Request::Remove) {
+            return self.count(Counter::UnexpectedAnswer);
+        }
+        match result {
+            Ok(()) => {
+                log::info!("removed left-over {}", self.describe(place));
+                // Not only when the notification comes, or it would seem to be there until then.
+                self.changed(&Event::AddressGone(*at));
+            }
+            Err(error) if error.is_absent() => {}
+            Err(error) => {
+                log::error!("left-over {}: {error}", self.describe(place));
+                self.count(Counter::AddressRemoveFailed);
+            }
+        }
+    }
+
+    /// Where a router's addresses belong, as far as the interfaces exist.
+    pub(super) fn places(&self, id: RouterId) -> Vec<(InterfaceAddr, u8)> {
+        let router = self.router(id);
+        let places = router.addresses().filter_map(|address| {
+            let ifindex = match address.dev() {
+                Some(dev) => self.interfaces.by_name(dev)?.0,
+                None => router.ifindex()?,
+            };
+            Some((InterfaceAddr { ifindex, address: address.address }, address.prefix))
+        });
+        places.collect()
+    }
+
+    pub(super) fn add_addresses(&mut self, id: RouterId) {
+        let owner = self.router(id).owner;
+        let missing: Vec<String> = self
+            .router(id)
+            .addresses()
+            .filter_map(|address| address.dev())
+            .filter(|dev| self.interfaces.by_name(dev).is_none())
+            .map(str::to_owned)
+            .collect();
+        for dev in missing {
+            log::error!(
+                "{}: interface {dev} of an address does not exist",
+                self.router(id).place()
+            );
+            self.count(Counter::AddressAddFailed);
+        }
+        for (place, prefix) in self.places(id) {
+            self.hold_address(id, place);
+            if owner && self.interfaces.owns(place) {
+                // The interface's own address, not ours to remove later.
+                continue;
+            }
+            let tracked =
+                !self.router(id).addresses().any(|a| a.address == place.address && a.no_track);
+            if let Some(request) = self.addresses.want(place, id, prefix, tracked) {
+                self.ask(place, request);
+            }
+        }
+        if self.kept.remove(&id).is_some() {
+            // Routes and rules may be there in another way than they should: they are added anew.
+            let asked = self.objects.book.suspects_of(id);
+            self.ask_objects(asked);
+        }
+        self.add_objects(id);
+    }
+
+    pub(super) fn remove_addresses(&mut self, id: RouterId) {
+        self.remove_objects(id);
+        for (place, _) in self.places(id) {
+            self.withdraw(id, place);
+        }
+    }
+
+    /// A router no longer holds an address, unless another one has taken it over.
+    pub(super) fn withdraw(&mut self, id: RouterId, place: InterfaceAddr) {
+        if self.addresses.router(place).is_some_and(|holder| holder != id) {
+            return;
+        }
+        self.release_address(id, place);
+        if let Some(request) = self.addresses.unwant(place, id) {
+            self.ask(place, request);
+        }
+    }
+
+    /// Asks the kernel for something about an address that a router holds.
+    pub(super) fn ask(&mut self, place: InterfaceAddr, request: Request) {
+        let Some(id) = self.addresses.router(place) else { return };
+        let pending_removals = match request {
+            Request::Add => None,
+            Request::Remove => self.pending_removals.get(&place).cloned(),
+        };
+        let address = pending_removals.or_else(|| self.router(id).request(place, &self.interfaces));
+        let Some(address) = address else { return };
+        if request == Request::Add {
+            self.addresses.adding(place, address.at.prefix);
+        }
+        self.ask_netlink(Ask::address(request, address));
+    }
+
+    pub(super) fn answered(&mut self, answers: Vec<Answer>) {
+        let mut answers = answers;
+        answers.retain(|_| self.expected(1));
+        let count = answers.len();
+        let added = answers.iter().filter(|a| a.request == Request::Add && a.result.is_ok());
+        self.report_groups(added.filter_map(|answer| match answer.subject {
+            Subject::Address(at) => Some(InterfaceAddr::of(&at)),
+            Subject::Extra(_) => None,
+        }));
+        for Answer { request, subject, result, ours } in answers {
+            match subject {
+                Subject::Address(at) => self.completed(request, at, &result, ours),
+                Subject::Extra(number) => {
+                    self.object_answered(Handle(number), request, result, ours);
+                }
+            }
+        }
+        self.notifier_answered(count);
+    }
+
+    fn completed(
+        &mut self,
+        request: Request,
+        at: InterfaceAddress,
+        result: &Result<(), RequestError>,
+        ours: bool,
+    ) {
+        let place = InterfaceAddr::of(&at);
+        // Of one that no router holds; that was asked for before.
+        if self.take_stray(place, request) {
+            if let (Request::Remove, Err(error)) = (request, result)
+                && !error.is_absent()
+            {
+                log::error!("cannot remove {}: {error}", self.describe(place));
+                self.count(Counter::AddressRemoveFailed);
+            }
+            return;
+        }
+        if !self.addresses.awaits(place, request) {
+            return self.count(Counter::UnexpectedAnswer);
+        }
+        let outcome = match (request, result) {
+            (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
+            (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => {
+                // Nothing will be reported.
+                self.addresses.appeared(place, at.prefix, false);
+                let marked = self.interfaces.found(place).any(|found| found == (at.prefix, true));
+                if ours || marked { Outcome::Done } else { Outcome::WasSo }
+            }
+            (Request::Remove, Err(error)) if error.is_absent() => Outcome::WasSo,
+            (Request::Add, Err(error)) => {
+                log::error!("cannot add {}: {error}", self.describe(place));
+                self.count(Counter::AddressAddFailed);
+                Outcome::Failed
+            }
+            (Request::Remove, Err(error)) => {
+                log::error!("cannot remove {}: {error}", self.describe(place));
+                self.count(Counter::AddressRemoveFailed);
+                Outcome::Failed
+            }
+        };
+        let next = self.addresses.completed(place, request, outcome);
+        if !outcome.is_there(request)
+            && request == Request::Remove
+            && self.pending_removals.remove(&place).is_some()
+        {
+            self.addresses.forget(place);
+        }
+        if let Some(next) = next {
+            self.ask(place, next);
+        }
+        match outcome {
+            Outcome::Failed => self.retry_soon(),
+            Outcome::Done | Outcome::WasSo => {
+                let rounds = self.addresses.take_rounds(place);
+                for _ in 0..rounds {
+                    self.garp(place);
+                }
+                if let (Request::Add, Some(id)) = (request, self.addresses.router(place)) {
+                    self.objects_after_address(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn vanished(&mut self, place: InterfaceAddr, prefix: u8) {
+        let vanished = self.addresses.vanished(place, prefix);
+        if let (true, Some(id)) = (vanished != Vanished::Expected, self.addresses.router(place)) {
+            self.doubt_objects_of(id);
+        }
+        match vanished {
+            Vanished::Expected => {}
+            Vanished::Collateral => {
+                log::info!("{} went with its subnet; adding it again", self.describe(place));
+                self.retry_addresses();
+            }
+            Vanished::Foreign => {
+                log::info!(
+                    "{}, which others had put there, was removed; adding it",
+                    self.describe(place)
+                );
+                self.retry_addresses();
+            }
+            Vanished::Untracked => {
+                log::warn!("{} was removed from outside; not tracked", self.describe(place));
+                if let Some(id) = self.addresses.router(place) {
+                    self.addresses.unwant(place, id);
+                }
+            }
+            Vanished::Lost(id) => {
+                log::warn!("{} was removed from outside", self.describe(place));
+                self.count(Counter::AddressLost);
+                if self.objects.restores(id) {
+                    self.restore_address(id, place);
+                } else {
+                    let lost = Lost::Address(place.address);
+                    self.engine.handle_lost(self.now, id, lost);
+                }
+            }
+        }
+    }
+
+    pub(super) fn retry_addresses(&mut self) {
+        for (place, request) in self.addresses.retry() {
+            self.ask(place, request);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Questions of the control thread, answered from a look at the core.
+
+use std::collections::BTreeMap;
+
+use super::Driver;
+use crate::control::events::Moment;
+use crate::control::server::Question;
+use crate::core::{Counter, Input, Outside, PART_ROUTERS};
+use crate::engine::types::RouterId;
+use crate::io::{bpf, timer};
+use crate::refused::{self, Refused};
+
+impl Driver {
+    /// Answers. Nobody may wait for the answer any more, and that is as good.
+    pub(super) fn answer(&mut self, question: Question) {
+        let asked = timer::now();
+        match question {
+            Question::Status(answer) => {
+                self.core.prepare_status(asked);
+                self.perform_all(asked);
+                self.refresh_part(0);
+                let refused = self.refused();
+                let status = self.core.status(Outside {
+                    // After that, so that nothing was heard in the future.
+                    moment: Moment::now(),
+                    refused: &refused,
+                    instance: self.instance.name(),
+                    pid: std::process::id(),
+                    no_bpf: self.kernel.without(),
+                    counters: self.counters(),
+                });
+                drop(answer.send(status));
+            }
+            Question::Routers { begin, answer } => {
+                self.refresh_part(begin);
+                let refused = self.refused();
+                drop(answer.send(self.core.part(timer::now(), begin, &refused)));
+            }
+            Question::Router { name, answer } => {
+                let id = self.core.find(&name);
+                id.into_iter().for_each(|id| self.refresh_last_seen([id]));
+                let refused = self.refused();
+                let detail = id.and_then(|id| self.core.detail(Moment::now(), id, &refused));
+                drop(answer.send(detail.map(Box::new)));
+            }
+            Question::Order { name, order, until, answer } => {
+                let in_time = asked <= until && !answer.is_closed();
+                let done = in_time.then(|| self.core.order(asked, &name, order));
+                self.perform_all(asked);
+                drop(answer.send(done));
+            }
+            Question::Find { name, answer } => drop(answer.send(self.core.find(&name))),
+            Question::Reload { check, answer } => {
+                self.last_client += 1;
+                let client = self.last_client;
+                self.clients.insert(client, answer);
+                self.handle(asked, Input::Reload { check, client: Some(client) });
+            }
+            Question::Events { from, router, answer } => {
+                drop(answer.send(self.core.events(from, router)));
+            }
+        }
+        log::trace!("answered in {} us", (timer::now() - asked).0 / 1_000);
+    }
+
+    /// Lets the core know when the masters of those routers were last heard that a part of an answer is about.
+    fn refresh_part(&mut self, begin: usize) {
+        self.refresh_last_seen(self.core.ids().skip(begin).take(PART_ROUTERS));
+    }
+
+    /// Lets the core know when the masters of some routers were last heard.
+    pub(super) fn refresh_last_seen(&mut self, routers: impl IntoIterator<Item = RouterId>) {
+        let now = timer::now();
+        for router in routers {
+            if self.core.listens(router)
+                && let Some(seen) = self.kernel.master_seen(router.0)
+            {
+                self.core.handle(now, Input::LastSeen { router, seen });
+            }
+        }
+    }
+
+    /// What was refused of late, as far as it matters.
+    fn refused(&self) -> Vec<Refused> {
+        if !self.core.hears_refusals() {
+            return Vec::new();
+        }
+        match self.kernel.maps().reader().and_then(|reader| reader.samples()) {
+            Ok(sampled) => refused::latest(&sampled),
+            Err(error) => {
+                log::debug!("refused advertisements: {}", bpf::chain(&error));
+                Vec::new()
+            }
+        }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let all = Counter::ALL.iter();
+        all.map(|(c, name)| ((*name).to_owned(), self.kernel.counter(*c as u32))).collect()
+    }
+}

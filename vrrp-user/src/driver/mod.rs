@@ -1,0 +1,314 @@
+//! What touches the world for a [`Core`]: one loop that turns what happens into inputs and effects into calls. It decides
+//! nothing.
+//!
+//! One task owns everything. It drains the ring buffer before it looks at the clock, so that after a pause of the machine
+//! or of the process the advertisements that arrived meanwhile are heard before any timer is believed. Requests to netlink
+//! run beside it and report back; nothing here waits for an answer.
+
+mod answer;
+pub mod lockfile;
+mod panics;
+mod perform;
+mod pins;
+mod raw;
+pub mod reload;
+mod service;
+mod signals;
+mod start;
+mod stop;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch::Sender as Latest;
+use tokio::sync::{mpsc, oneshot};
+
+use self::lockfile::LockedDir;
+use self::service::Service;
+use self::signals::SignalKind;
+pub use self::start::{Error, Options, run};
+use crate::control::Instance;
+use crate::control::access::Access;
+use crate::control::api::Reloaded;
+use crate::control::server::Question;
+use crate::core::reload::{Prepared, Refusal};
+use crate::core::{Core, HookReport, Input, Progress};
+use crate::engine::time::Nanos;
+use crate::io::bpf::{self, Kernel};
+use crate::io::netlink::{HookState, Netlink, Report};
+use crate::io::raw::RawSocket;
+use crate::io::ring::EventRing;
+use crate::io::scripts::{Board, Found, Plan, Scripts};
+use crate::io::timer::{self, Timer};
+use crate::io::tracked::{self, Watch};
+use crate::io::tx::{Memberships, Tx};
+use crate::metrics::http;
+
+/// A core, and what it needs of the world.
+struct Driver {
+    core: Core,
+    instance: Instance,
+    config_path: PathBuf,
+    /// How the configuration is read again.
+    settings: reload::Settings,
+    kernel: Kernel,
+    netlink: Netlink,
+    tx: Tx,
+    memberships: Memberships,
+    /// There as soon as an interface is captured by it.
+    raw: Option<RawSocket>,
+    service: Service,
+    scripts: Option<Scripts>,
+    /// How scripts are, for metrics and for those who ask.
+    board: Arc<Board>,
+    /// Where scripts say what they find out.
+    found: mpsc::UnboundedSender<Found>,
+    /// What watches files, and what watches processes.
+    watches: [Option<Watch>; 2],
+    /// Where they report.
+    tracked: mpsc::Sender<tracked::Report>,
+    /// Why something tracked is not watched.
+    not_watched: Option<std::io::Error>,
+    /// The number of the last entry of the history, for those who follow it.
+    latest: Latest<u64>,
+    /// Who waits for the end of a reload.
+    clients: BTreeMap<u64, oneshot::Sender<Reloaded>>,
+    last_client: u64,
+    /// Where readings of the configuration end.
+    readings: mpsc::UnboundedSender<Reading>,
+    /// The last one that was begun, and the scripts of it.
+    reading: u64,
+    plan: Plan,
+    /// Where metrics are served.
+    server: Option<http::Server>,
+    /// Who may use the control socket.
+    access: Arc<Mutex<Access>>,
+    /// The lock on the directory of the pins, if that had to be made again.
+    pin_lock: Option<LockedDir>,
+}
+
+/// What came of reading the configuration.
+struct Reading {
+    number: u64,
+    read: Result<(Prepared, Plan), Refusal>,
+}
+
+/// The sources that the loop waits on.
+struct Sources {
+    ring: EventRing,
+    timer: Timer,
+    questions: mpsc::Receiver<Question>,
+    signals: mpsc::Receiver<SignalKind>,
+    /// What tracked scripts find out.
+    finds: mpsc::UnboundedReceiver<Found>,
+    /// What is found out about tracked files and processes.
+    tracked: mpsc::Receiver<tracked::Report>,
+    /// Configurations that were read again.
+    readings: mpsc::UnboundedReceiver<Reading>,
+}
+
+impl Driver {
+    /// Until the core has nothing more to do.
+    ///
+    /// # Errors
+    /// What the daemon can not go on without is gone.
+    async fn serve(&mut self, sources: &mut Sources) -> Result<(), Error> {
+        let mut more = false;
+        loop {
+            more |= self.advance();
+            if self.core.is_stopped() {
+                return Ok(());
+            }
+            self.beat();
+            let deadlines = [self.core.poll_timeout(), self.service.next()];
+            if let Err(error) = sources.timer.arm(deadlines.into_iter().flatten().min()) {
+                log::error!("cannot arm the timer: {error}");
+            }
+            // Until the routers begin, what is received and asked for waits.
+            let begun = !self.core.is_starting();
+            tokio::select! {
+                biased;
+                Some(signal) = sources.signals.recv(), if begun => self.signalled(signal),
+                () = panics::noticed() => return Err(Error::Panicked),
+                // Nothing announces what a full budget left over.
+                () = std::future::ready(()), if more => {}
+                result = sources.ring.readable(), if begun => {
+                    if let Err(error) = result {
+                        log::error!("ring buffer: {error}");
+                    }
+                }
+                result = raw::readable(&mut self.raw) => {
+                    if let Err(error) = result {
+                        log::error!("packet socket: {error}");
+                    }
+                }
+                result = sources.timer.fired() => {
+                    if let Err(error) = result {
+                        log::error!("timer: {error}");
+                    }
+                }
+                report = self.netlink.next() => self.reported(report)?,
+                Some(report) = sources.tracked.recv() => self.tracked(report),
+                Some(question) = sources.questions.recv(), if begun => self.answer(question),
+                Some(found) = sources.finds.recv(), if begun => {
+                    self.handle(timer::now(), Input::ScriptFound(found));
+                }
+                Some(reading) = sources.readings.recv() => self.read(reading),
+            }
+            // Timers are judged by the clock until which everything was heard, however long that takes: after a pause
+            // of the process there is much to hear, and most of them mean nothing any more.
+            let now = timer::now();
+            more = false;
+            if begun {
+                more = self.drain_ring(&mut sources.ring, now);
+                more |= self.drain_raw(now);
+            }
+            self.handle(now, Input::Timeout);
+        }
+    }
+
+    /// Hands something in, and carries out what follows from it.
+    fn handle(&mut self, now: Nanos, input: Input<'_>) {
+        self.core.handle(now, input);
+        self.perform_all(now);
+    }
+
+    /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
+    /// waiting.
+    fn drain_ring(&mut self, ring: &mut EventRing, now: Nanos) -> bool {
+        ring.drain(now, |event, payload| self.handle(now, Input::Received { event, payload }))
+    }
+
+    /// Lets the core go on, and sends what it wants sent. Whether it is to go on without waiting.
+    fn advance(&mut self) -> bool {
+        loop {
+            let kernel = &self.kernel;
+            self.core.warm(|id| kernel.adverts_sent(id.0).unwrap_or_default());
+            let now = timer::now();
+            let progress = self.core.advance(now);
+            self.perform_all(now);
+            self.flush(now);
+            self.tell_followers();
+            match progress {
+                Progress::Frames => {}
+                Progress::More => return true,
+                // Sending may have failed, and the engine wants something because of it.
+                Progress::Done => return self.core.wants_more(),
+            }
+        }
+    }
+
+    /// Sends what waits to be sent.
+    fn flush(&mut self, now: Nanos) {
+        let frames = self.core.frames();
+        if frames.is_empty() {
+            return;
+        }
+        let mut refused = Vec::new();
+        self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
+        for id in frames.adverts() {
+            if let Err(error) = self.kernel.count_advert(id.0) {
+                log::error!("{}: {}", self.core.place(id), bpf::chain(&error));
+            }
+        }
+        self.core.sent(now, &refused);
+        self.perform_all(now);
+    }
+
+    fn signalled(&mut self, signal: SignalKind) {
+        let now = timer::now();
+        match signal {
+            SignalKind::Terminate => {
+                log::info!("SIGTERM: stopping");
+                self.handle(now, Input::Stop);
+            }
+            SignalKind::Interrupt => {
+                log::info!("SIGINT: stopping");
+                self.handle(now, Input::Stop);
+            }
+            SignalKind::Hangup => {
+                log::info!("SIGHUP: reading the configuration again");
+                self.handle(now, Input::Reload { check: false, client: None });
+            }
+            SignalKind::User1 => log::warn!("SIGUSR1 ignored: see `vrrp-user status`"),
+            SignalKind::User2 => log::warn!("SIGUSR2 ignored: see `vrrp-user stats`"),
+        }
+    }
+
+    /// Hands in what the netlink thread says.
+    ///
+    /// # Errors
+    /// It has ended, or knows nothing to begin with.
+    fn reported(&mut self, report: Report) -> Result<(), Error> {
+        let input = match report {
+            Report::Everything(links, addresses) => Input::Listed { links, addresses },
+            Report::Unknown(error) if self.core.is_starting() => return Err(error.into()),
+            Report::Unknown(error) => {
+                log::error!("cannot read links and addresses: {error}");
+                return Ok(());
+            }
+            Report::Events(events) => Input::Changed(events),
+            Report::Answers(answers) => Input::Answered(answers),
+            Report::Hooks(seen) => {
+                let reports = seen.into_iter().map(|(hook, state)| {
+                    let occupant = match state {
+                        HookState::Lost(other) => other.map(bpf::program_name),
+                        HookState::Intact | HookState::Gone | HookState::Unknown => None,
+                    };
+                    HookReport { hook, state, occupant }
+                });
+                Input::HooksSeen(reports.collect())
+            }
+            Report::Closed => {
+                log::error!("netlink sockets closed: stopping");
+                return Err(Error::NetlinkClosed);
+            }
+        };
+        self.handle(timer::now(), input);
+        // What came of answers is announced at once.
+        self.flush(timer::now());
+        Ok(())
+    }
+
+    /// Hands in what the threads say that watch files and processes.
+    fn tracked(&mut self, report: tracked::Report) {
+        let input = match report {
+            tracked::Report::Health(object, health) => Input::Health { object, health },
+            tracked::Report::Bad(object, why) => Input::BadTrackFile { object, why },
+            tracked::Report::Complete => Input::TrackedOnce,
+        };
+        self.handle(timer::now(), input);
+    }
+
+    /// Hands in a configuration that was read. Its scripts stay here until they are asked for.
+    fn read(&mut self, reading: Reading) {
+        let Reading { number, read } = reading;
+        let read = read.map(|(prepared, plan)| {
+            if number == self.reading {
+                self.plan = plan;
+            }
+            prepared
+        });
+        self.handle(timer::now(), Input::ConfigurationRead { number, read: Box::new(read) });
+    }
+
+    /// Lets the service manager know that the loop turns, and what came of it.
+    fn beat(&mut self) {
+        let Self { service, core, .. } = self;
+        service.beat(timer::now(), || core.counts());
+    }
+
+    /// Wakes those who follow the history. They ask for what is new when they get to it: nothing is kept for
+    /// them, and a slow one costs nothing.
+    fn tell_followers(&self) {
+        if self.followed() && *self.latest.borrow() != self.core.last_event() {
+            self.latest.send_replace(self.core.last_event());
+        }
+    }
+
+    /// Whether anybody follows the history. One receiver is the one that the control thread clones.
+    fn followed(&self) -> bool {
+        self.latest.receiver_count() > 1
+    }
+}

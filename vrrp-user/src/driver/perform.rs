@@ -1,0 +1,352 @@
+//! Carrying out what the core wants.
+
+use std::fs;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+
+use super::start::be_on_time;
+use super::{Driver, Reading, reload};
+use crate::capture::{CaptureMode, Choice, Plan};
+use crate::config::model::{InitFile, TrackFile, TrackProcess};
+use crate::config::socket::SocketAccess;
+use crate::control::access::Access;
+use crate::core::reload::Refusal;
+use crate::core::{AttachHow, Attachment, Effect, Errno, Input, TestFrame};
+use crate::engine::time::Nanos;
+use crate::engine::types::{ObjectId, RouterId};
+use crate::io::raw::RawSocket;
+use crate::io::scripts::Scripts;
+use crate::io::tracked::{files, processes};
+use crate::io::{bpf, descriptors, memory, sched, timer};
+use crate::metrics::http;
+
+impl Driver {
+    /// Carries out everything that is to be done, in its order, and hands in the answers; `now` is what they are judged by.
+    pub(super) fn perform_all(&mut self, now: Nanos) {
+        while let Some(effect) = self.core.poll_effect() {
+            self.perform(now, effect);
+        }
+    }
+
+    fn perform(&mut self, now: Nanos, effect: Effect) {
+        match effect {
+            Effect::Netlink(ask) => self.netlink.ask(ask),
+            Effect::Look(look) => self.netlink.look(look),
+            Effect::Attach { interface, name, plan, how } => {
+                let result = self.attach(now, interface, &name, &plan, how);
+                let hooks = self.kernel.hooks(interface);
+                let result = result.map(|choice| Attachment { choice, hooks });
+                self.core.handle(now, Input::Attached { interface, result });
+            }
+            Effect::Detach { interface } => {
+                if let Err(error) = self.kernel.detach(interface) {
+                    log::debug!("interface {interface}: {}", bpf::chain(&error));
+                }
+            }
+            Effect::ForgetInterface { interface } => {
+                if let Err(error) = self.kernel.release_interface(interface) {
+                    log::error!("interface {interface} is gone: {}", bpf::chain(&error));
+                }
+            }
+            Effect::MendEgress { interface, name, attach } => {
+                self.kernel.mend_egress(interface, &name, attach);
+                let hooks = self.kernel.hooks(interface);
+                self.core.handle(now, Input::HooksAre { interface, hooks });
+            }
+            Effect::SetRouter { router, key, entry } => {
+                let done = self.kernel.set_router(&key, &entry);
+                self.log_failure(router, done);
+            }
+            Effect::RemoveRouter { router, key } => {
+                let done = self.kernel.remove_router(&key);
+                self.log_failure(router, done);
+            }
+            Effect::ClearRouter(router) => {
+                let done = self.kernel.clear(router.0);
+                self.log_failure(router, done);
+            }
+            Effect::ForgetPeers(gone) => {
+                let gone = |slot| gone.binary_search(&RouterId(slot)).is_ok();
+                if let Err(error) = self.kernel.forget_peers(gone) {
+                    log::error!("peers of routers that are gone: {}", bpf::chain(&error));
+                }
+            }
+            Effect::CountAddress { router, at } => {
+                if let Err(error) = self.kernel.add_vip(&at) {
+                    let (place, address) = (self.core.place(router), at.address);
+                    log::error!("{place}: counters of {address}: {}", bpf::chain(&error));
+                }
+            }
+            Effect::UncountAddress { router, at } => {
+                if let Err(error) = self.kernel.remove_vip(&at) {
+                    let (place, address) = (self.core.place(router), at.address);
+                    log::error!("{place}: counters of {address}: {}", bpf::chain(&error));
+                }
+            }
+            Effect::HoldAddress { at, held } => {
+                if let Err(error) = self.kernel.hold(&at, &held) {
+                    log::error!("{}: not watched: {}", self.core.describe(at), bpf::chain(&error));
+                }
+            }
+            Effect::ReleaseAddress { at } => {
+                if let Err(error) = self.kernel.release(&at) {
+                    let place = self.core.describe(at);
+                    log::error!("{place}: still watched: {}", bpf::chain(&error));
+                }
+            }
+            Effect::Allow { router, peer, range } => {
+                if let Err(error) = self.kernel.allow(router.0, peer, range) {
+                    let place = self.core.place(router);
+                    log::error!("{place}: {peer} is not heard: {}", bpf::chain(&error));
+                }
+            }
+            Effect::Disallow { router, peer } => {
+                if let Err(error) = self.kernel.disallow(router.0, peer) {
+                    let place = self.core.place(router);
+                    log::error!("{place}: {peer} is still heard: {}", bpf::chain(&error));
+                }
+            }
+            Effect::Acknowledge { router, digest } => {
+                let done = self.kernel.set_ack(router.0, digest);
+                self.log_failure(router, done);
+            }
+            Effect::SetFilter { router, filter } => {
+                let done = self.kernel.set_filter(router.0, filter);
+                self.log_failure(router, done);
+                // What arrives from now on is judged by it.
+                self.core.handle(timer::now(), Input::FilterSet { router });
+            }
+            Effect::QueryLastSeen => {
+                self.refresh_last_seen(self.core.ids());
+                // They are reset by each look.
+                let lost = self.raw.as_ref().map_or(0, |socket| socket.dropped().into());
+                self.core.handle(now, Input::LastSeenEnd { lost });
+            }
+            Effect::Publish { router, change } => {
+                let done = self.kernel.update_info(router.0, |info| change.apply(info));
+                self.log_failure(router, done);
+            }
+            Effect::Count(counter) => {
+                if let Err(error) = self.kernel.count(counter as u32) {
+                    log::error!("{}", bpf::chain(&error));
+                }
+            }
+            Effect::Join { router, interface, group } => {
+                if let Err(error) = self.memberships.join(interface, group) {
+                    let place = self.core.place(router);
+                    log::warn!(
+                        "{place}: cannot join the group {group}: {error}; multicast may not arrive"
+                    );
+                }
+            }
+            Effect::Leave { interface, group } => {
+                self.memberships
+                    .leave(interface, |joined| group.is_some_and(|group| joined != group));
+            }
+            Effect::ReadForwarding { interface, name } => {
+                // A value that the kernel keeps in memory, readable without a lock that anybody holds for long.
+                let value =
+                    fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
+                let on = value.is_ok_and(|value| !matches!(value.trim(), "0" | ""));
+                self.core.handle(now, Input::Forwards { interface, on });
+            }
+            Effect::SendTest { router, frames } => {
+                let sent =
+                    frames.iter().try_for_each(|TestFrame { ifindex, to, bytes }| match to {
+                        Some(to) => self.tx.send_ip(*ifindex, *to, bytes),
+                        None => self.tx.send_frame(*ifindex, bytes),
+                    });
+                let error = sent.err().as_ref().map(Errno::from);
+                self.core.handle(now, Input::TestSent { router, error });
+            }
+            Effect::Notify(event) => {
+                if let Some(scripts) = &self.scripts {
+                    scripts.tell(event);
+                }
+            }
+            Effect::TakeScripts => self.take_scripts(),
+            Effect::Watch { files, processes } => self.watch(files, processes),
+            Effect::Started => self.started(),
+            Effect::Ready(counts) => self.service.ready(now, counts),
+            Effect::Reloading => self.service.reloading(),
+            Effect::Stopping => self.service.stopping(),
+            Effect::StatesChanged => self.service.changed(),
+            Effect::ReadConfiguration { number, running } => {
+                self.read_configuration(number, running);
+            }
+            Effect::ReloadEnded { client, report } => {
+                if let Some(client) = client.and_then(|client| self.clients.remove(&client)) {
+                    // Who asked may have lost patience.
+                    let _ = client.send(*report);
+                }
+            }
+            Effect::Discard => throw_away(self.core.take_discarded()),
+            Effect::ServeMetrics(listen) => {
+                let before = self.server.take();
+                let (maps, board) = (self.kernel.maps().clone(), Arc::clone(&self.board));
+                match http::start(listen, maps, board, before) {
+                    Ok(server) => self.server = server,
+                    Err(error) => {
+                        log::error!("cannot start the metrics thread: {error}");
+                        self.core.handle(now, Input::NotServed);
+                    }
+                }
+            }
+            Effect::GrantAccess(control) => self.grant_access(control),
+            Effect::Schedule(scheduling) => {
+                let scheduling = be_on_time(scheduling);
+                self.netlink.reschedule(scheduling.below());
+            }
+            Effect::GiveMemoryBack => {
+                memory::give_back();
+                log::debug!("gave memory back");
+            }
+            Effect::MendPins => self.mend_pins(now),
+            Effect::Stopped => {}
+        }
+    }
+
+    fn log_failure(&self, router: RouterId, done: Result<(), bpf::Error>) {
+        if let Err(error) = done {
+            log::error!("{}: {}", self.core.place(router), bpf::chain(&error));
+        }
+    }
+
+    fn attach(
+        &mut self,
+        now: Nanos,
+        interface: u32,
+        name: &str,
+        plan: &Plan,
+        how: AttachHow,
+    ) -> Result<Choice, String> {
+        if how == AttachHow::First
+            && let Some(shortage) = descriptors::shortage(1)
+        {
+            if !self.kernel.release_egress(&shortage) {
+                return Err(shortage);
+            }
+            self.core.handle(now, Input::EgressReleased);
+        }
+        let choice = match how {
+            AttachHow::First | AttachHow::Changed => self.kernel.attach(interface, name, plan),
+            AttachHow::Anew => self.kernel.attach_anew(interface, name, plan),
+            AttachHow::Again => self.kernel.attach_again(interface, name, plan),
+        };
+        let choice = choice.map_err(|error| bpf::chain(&error))?;
+        if choice.mode == CaptureMode::Raw && self.raw.is_none() {
+            let socket = RawSocket::open(timer::now());
+            self.raw =
+                Some(socket.map_err(|error| format!("cannot use a packet socket: {error}"))?);
+        }
+        Ok(choice)
+    }
+
+    fn take_scripts(&mut self) {
+        let plan = std::mem::take(&mut self.plan);
+        match &self.scripts {
+            Some(scripts) => scripts.reconfigure(plan),
+            None if plan.is_empty() => {}
+            None => match Scripts::start(plan, Arc::clone(&self.board), self.found.clone()) {
+                Ok(scripts) => {
+                    // The startup script belongs to the start of the daemon; this lets the rest begin.
+                    scripts.begin_without_startup();
+                    self.scripts = Some(scripts);
+                }
+                Err(error) => log::error!("cannot start the thread of the scripts: {error}"),
+            },
+        }
+    }
+
+    fn watch(
+        &mut self,
+        files: Vec<(ObjectId, TrackFile, Option<InitFile>)>,
+        processes: Vec<(ObjectId, TrackProcess)>,
+    ) {
+        // First the end of the old ones, so that they say nothing behind the new ones.
+        self.watches = [None, None];
+        let reports = || self.tracked.clone();
+        let files = (!files.is_empty()).then(|| {
+            let files = files.into_iter().map(|(object, file, init)| files::Tracked {
+                object,
+                path: file.path,
+                init,
+            });
+            files::watch(files.collect(), reports())
+        });
+        let processes = (!processes.is_empty()).then(|| processes::watch(processes, reports()));
+        for (watch, started) in self.watches.iter_mut().zip([files, processes]) {
+            match started.transpose() {
+                Ok(started) => *watch = started,
+                Err(error) => {
+                    log::error!("cannot watch what is tracked: {error}");
+                    self.not_watched = Some(error);
+                }
+            }
+        }
+    }
+
+    fn started(&self) {
+        memory::trim();
+        memory::release_code();
+        if let Err(error) = memory::lock() {
+            log::info!(
+                "memory is not locked: {error} (CAP_IPC_LOCK or RLIMIT_MEMLOCK would permit it)"
+            );
+        }
+        let count = self.core.ids().count();
+        log::info!(
+            "instance {}: {count} virtual router{} from {}",
+            self.instance,
+            if count == 1 { "" } else { "s" },
+            self.config_path.display()
+        );
+    }
+
+    fn read_configuration(&mut self, number: u64, running: usize) {
+        self.reading = number;
+        let (path, mut settings) = (self.config_path.clone(), self.settings.clone());
+        settings.options.running = Some(running);
+        let sender = self.readings.clone();
+        let work = move || {
+            sched::behind_everything();
+            // Nobody waits any more when the daemon stops.
+            let _ = sender.send(Reading { number, read: reload::read(&path, &settings) });
+        };
+        if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
+            let errors = vec![format!("cannot start a thread: {error}")];
+            let read = Err(Refusal { errors, ..Refusal::default() });
+            let _ = self.readings.send(Reading { number, read });
+        }
+    }
+
+    /// Gives the control socket its new mode and group: on another thread, as groups may be looked up far away.
+    fn grant_access(&self, control: SocketAccess) {
+        let (socket, access) = (self.instance.socket(), Arc::clone(&self.access));
+        let work = move || {
+            let granted = Access::grant(&socket, &control);
+            let mut access = access.lock().unwrap_or_else(PoisonError::into_inner);
+            match granted {
+                Ok(granted) => *access = granted,
+                Err(error) => {
+                    log::error!("control socket: {error}");
+                    access.set_settings(control);
+                }
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
+            log::error!("control socket: cannot start a thread: {error}");
+        }
+    }
+}
+
+/// Frees memory on another thread.
+fn throw_away(what: impl Send + 'static) {
+    let work = move || {
+        sched::behind_everything();
+        drop(what);
+    };
+    if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
+        log::debug!("cannot start a thread: {error}");
+    }
+}

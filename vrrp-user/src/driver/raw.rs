@@ -1,0 +1,316 @@
+//! Advertisements that a packet socket hands to the daemon itself, on interfaces that can be captured in no better way:
+//! the checks of the kernel side, which is not there for them.
+
+use std::io;
+use std::ops::Range;
+
+use vrrp_common::event::RxEvent;
+use vrrp_common::maps::{PeerKey, RouterEntry, RouterKey, TtlRange, transport};
+use vrrp_common::parse::{self, Address, Load, Packet};
+use vrrp_common::reason::Reason;
+
+use super::Driver;
+use crate::core::Input;
+use crate::engine::time::Nanos;
+use crate::io::bpf;
+use crate::io::raw::RawSocket;
+
+/// Frames that are read before timers are looked at again.
+const AT_ONCE: usize = 1024;
+
+/// Waits until there is something to read.
+pub(super) async fn readable(socket: &mut Option<RawSocket>) -> io::Result<()> {
+    match socket {
+        Some(socket) => socket.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A frame, and whether the kernel says that it is for another host.
+struct Frame<'a> {
+    bytes: &'a [u8],
+    for_other_host: bool,
+}
+
+impl Load for Frame<'_> {
+    fn frame_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.bytes.load(offset)
+    }
+
+    fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.bytes.load(offset)
+    }
+
+    fn sum(&mut self, offset: usize, len: usize) -> Option<u32> {
+        self.bytes.sum(offset, len)
+    }
+
+    fn is_for_other_host(&self, _: [u8; 6]) -> bool {
+        self.for_other_host
+    }
+}
+
+/// What a frame of protocol 112 is.
+#[derive(Debug, PartialEq, Eq)]
+struct Judgement {
+    reason: Reason,
+    /// The router that it speaks of, if it is one of ours.
+    slot: Option<u32>,
+    /// An accepted advertisement, and where in the frame its message is.
+    accepted: Option<(RxEvent, Range<usize>)>,
+}
+
+impl Judgement {
+    fn refused(reason: Reason) -> Self {
+        Self { reason, slot: None, accepted: None }
+    }
+}
+
+/// What is asked about routers of ours.
+trait Known {
+    fn router(&self, key: &RouterKey) -> Option<RouterEntry>;
+    fn allowed(&self, key: &PeerKey) -> Option<TtlRange>;
+}
+
+impl Known for bpf::Kernel {
+    fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+        self.router(key)
+    }
+
+    fn allowed(&self, key: &PeerKey) -> Option<TtlRange> {
+        self.allowed(key)
+    }
+}
+
+/// `None` for what is not of protocol 112.
+fn judge(known: &impl Known, frame: Frame<'_>, ifindex: u32, at: Nanos) -> Option<Judgement> {
+    match parse::ipv4(&frame) {
+        Some(packet) if packet.is_vrrp() => judge_packet(known, frame, &packet, ifindex, at),
+        Some(_) => None,
+        None => match parse::ipv6_vrrp(&frame)? {
+            Ok(packet) => judge_packet(known, frame, &packet, ifindex, at),
+            Err(reason) => Some(Judgement::refused(reason)),
+        },
+    }
+}
+
+/// As `receive` of the kernel side, with a packet of protocol 112.
+fn judge_packet<A: Address>(
+    known: &impl Known,
+    mut frame: Frame<'_>,
+    packet: &Packet<A>,
+    ifindex: u32,
+    at: Nanos,
+) -> Option<Judgement> {
+    let advert = match parse::advert(&mut frame, packet) {
+        Ok(advert) => advert,
+        Err(reason) => return Some(Judgement::refused(reason)),
+    };
+    let Some(entry) = known.router(&advert.key(ifindex)) else {
+        return Some(Judgement::refused(Reason::UnknownVrid));
+    };
+    let mut reason = parse::check(&mut frame, &advert, &entry);
+    let source = advert.source.to_field();
+    if reason == Reason::Accepted && entry.transport == transport::PEERS {
+        let allowed = known.allowed(&PeerKey { slot: entry.slot, source });
+        reason = parse::check_peer(&advert, allowed.as_ref());
+    }
+    let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
+    if reason == Reason::Accepted {
+        let len = u16::try_from(advert.len).unwrap_or(u16::MAX);
+        let event = RxEvent {
+            ktime_ns: at.0,
+            ifindex,
+            reason: reason.index(),
+            slot: entry.slot,
+            vlan: advert.vlan,
+            source,
+            destination: advert.destination.to_field(),
+            family: A::FAMILY,
+            ttl: advert.ttl,
+            wire_len: len,
+            payload_len: len,
+            ..RxEvent::default()
+        };
+        judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
+    }
+    Some(judgement)
+}
+
+impl Driver {
+    /// Hears what a packet socket has received until now. Returns whether more may be waiting.
+    pub(super) fn drain_raw(&mut self, now: Nanos) -> bool {
+        let Some(mut socket) = self.raw.take() else { return false };
+        let more = self.receive_raw(&mut socket, now);
+        self.raw = Some(socket);
+        more
+    }
+
+    fn receive_raw(&mut self, socket: &mut RawSocket, now: Nanos) -> bool {
+        for _ in 0..AT_ONCE {
+            let received = match socket.receive(now) {
+                Ok(Some(received)) => received,
+                Ok(None) => return false,
+                Err(error) => {
+                    log::error!("packet socket: {error}");
+                    return false;
+                }
+            };
+            if !self.core.is_raw(received.ifindex) {
+                continue;
+            }
+            let frame = Frame { bytes: received.frame, for_other_host: received.for_other_host };
+            let Some(judgement) = judge(&self.kernel, frame, received.ifindex, received.at) else {
+                continue;
+            };
+            let Judgement { reason, slot, accepted } = judgement;
+            self.kernel.count_reason(reason);
+            if let Some(slot) = slot.filter(|_| reason.is_for_router()) {
+                self.kernel.note_in_slot(slot, received.at.0, accepted.is_some());
+            }
+            let Some((event, message)) = accepted else { continue };
+            let Some(message) = received.frame.get(message) else { continue };
+            let priority = message.get(2).copied().unwrap_or_default();
+            let key = PeerKey { slot: event.slot, source: event.source };
+            if let Err(error) = self.kernel.note_peer(key, event.ktime_ns, priority) {
+                log::debug!("{}", bpf::chain(&error));
+            }
+            self.handle(now, Input::Received { event, payload: message });
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrp_common::MULTICAST_V4;
+
+    use super::*;
+
+    /// One router: version 3, VRID 51 on interface 2.
+    struct One;
+
+    impl Known for One {
+        fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+            let mut entry = RouterEntry { slot: 7, version: 3, ..RouterEntry::default() };
+            entry.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+            entry.destination[..4].copy_from_slice(&MULTICAST_V4);
+            (key.ifindex == 2 && key.vrid == 51 && key.vlan == [0, 0]).then_some(entry)
+        }
+
+        fn allowed(&self, _: &PeerKey) -> Option<TtlRange> {
+            None
+        }
+    }
+
+    /// One IPv6 router.
+    struct Six;
+
+    impl Six {
+        fn judged(&self, bytes: &[u8]) -> Option<Judgement> {
+            judge(self, Frame { bytes, for_other_host: false }, 2, Nanos(5))
+        }
+    }
+
+    impl Known for Six {
+        fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
+            let destination = vrrp_common::MULTICAST_V6;
+            let entry = RouterEntry { slot: 7, version: 3, destination, ..RouterEntry::default() };
+            (key.vrid == 51).then_some(entry)
+        }
+
+        fn allowed(&self, _: &PeerKey) -> Option<TtlRange> {
+            None
+        }
+    }
+
+    fn sum(bytes: &[u8]) -> [u8; 2] {
+        let words = bytes.as_chunks::<2>().0.iter();
+        let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        (!u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap()).to_be_bytes()
+    }
+
+    fn frame(vrid: u8, ttl: u8) -> Vec<u8> {
+        let mut message = [0x31, vrid, 100, 1, 0, 100, 0, 0, 10, 0, 0, 100];
+        let check = sum(&message);
+        message[6..8].copy_from_slice(&check);
+        let mut ip = [0; 20];
+        ip[..4].copy_from_slice(&[0x45, 0xc0, 0, 32]);
+        ip[8..10].copy_from_slice(&[ttl, 112]);
+        ip[12..].copy_from_slice(&[10, 0, 0, 2, 224, 0, 0, 18]);
+        let check = sum(&ip);
+        ip[10..12].copy_from_slice(&check);
+        let ethernet = [1, 0, 0x5e, 0, 0, 18, 2, 0, 0, 0, 0, 2, 8, 0];
+        [&ethernet[..], &ip, &message].concat()
+    }
+
+    fn judged(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
+        judge(&One, Frame { bytes, for_other_host }, ifindex, Nanos(5))
+    }
+
+    #[test]
+    fn what_is_accepted_is_an_event_with_its_message() {
+        let bytes = frame(51, 255);
+        let judgement = judged(&bytes, false, 2).unwrap();
+        assert_eq!((judgement.reason, judgement.slot), (Reason::Accepted, Some(7)));
+        let (event, message) = judgement.accepted.unwrap();
+        assert_eq!((event.ktime_ns, event.slot, event.ttl), (5, 7, 255));
+        assert_eq!(event.source[..4], [10, 0, 0, 2]);
+        assert_eq!(bytes[message].len(), usize::from(event.payload_len));
+    }
+
+    #[test]
+    fn extension_headers_change_nothing() {
+        let message = [0x31, 51, 100, 1, 0, 100, 0, 0];
+        let address = |last| [&[0xfe, 0x80], &[0; 13][..], &[last]].concat();
+        let addresses = [address(2), vrrp_common::MULTICAST_V6.to_vec()].concat();
+        let mut message = [&message[..], &address(100)].concat();
+        let check = sum(&[&addresses[..], &[0, 0, 0, 24, 0, 0, 0, 112], &message].concat());
+        message[6..8].copy_from_slice(&check);
+        let behind = |chain: &[u8], first: u8| {
+            let length = u8::try_from(chain.len() + message.len()).unwrap();
+            let ethernet = [0x33, 0x33, 0, 0, 0, 0x12, 2, 0, 0, 0, 0, 2, 0x86, 0xdd];
+            let ip = [&[0x60, 0, 0, 0, 0, length, first, 255], &addresses[..]].concat();
+            [&ethernet[..], &ip, chain, &message].concat()
+        };
+        let options = [60, 0, 1, 4, 0, 0, 0, 0, 44, 0, 1, 4, 0, 0, 0, 0, 112, 0, 0, 0, 0, 0, 0, 9];
+        for bytes in [behind(&[], 112), behind(&options, 0)] {
+            let judge = Six.judged(&bytes).unwrap();
+            assert_eq!(judge.reason, Reason::Accepted);
+            assert_eq!(bytes[judge.accepted.unwrap().1], message);
+        }
+        let mut part = options;
+        part[19] = 1;
+        let reason = |bytes: &[u8]| Six.judged(bytes).map(|judgement| judgement.reason);
+        assert_eq!(reason(&behind(&part, 0)), Some(Reason::Fragment));
+        let five = [60, 0, 1, 4, 0, 0, 0, 0].repeat(5);
+        assert_eq!(reason(&behind(&five, 0)), Some(Reason::ExtensionHeaders));
+        assert_eq!(reason(&behind(&options[16..], 43)), None);
+    }
+
+    #[test]
+    fn what_is_refused_is_so_for_the_reason_of_the_kernel_side() {
+        let reason = |bytes: &[u8], other, ifindex| {
+            let judgement = judged(bytes, other, ifindex)?;
+            assert_eq!(judgement.accepted, None);
+            Some((judgement.reason, judgement.slot))
+        };
+        let bytes = frame(51, 255);
+        assert_eq!(reason(&frame(51, 3), false, 2), Some((Reason::Ttl, Some(7))));
+        assert_eq!(reason(&frame(52, 255), false, 2), Some((Reason::UnknownVrid, None)));
+        assert_eq!(reason(&bytes, false, 3), Some((Reason::UnknownVrid, None)));
+        assert_eq!(reason(&bytes, true, 2), Some((Reason::OtherHost, Some(7))));
+        assert_eq!(reason(&bytes[..40], false, 2), Some((Reason::Truncated, None)));
+        let mut tcp = bytes.clone();
+        tcp[23] = 6;
+        assert_eq!(reason(&tcp, false, 2), None);
+        let mut damaged = bytes;
+        damaged[40] ^= 1;
+        assert_eq!(reason(&damaged, false, 2), Some((Reason::Checksum, Some(7))));
+    }
+}

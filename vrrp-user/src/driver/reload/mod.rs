@@ -1,0 +1,80 @@
+//! What of a reload happens on another thread: everything that takes time and needs nothing of what runs.
+
+pub mod preflight;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::capture::BestMode;
+use crate::config::model::{Config, Listen, Severity};
+use crate::config::socket::SocketMode;
+use crate::config::{self, Loaded};
+use crate::core::reload::{Prepared, Refusal, lines};
+use crate::io::netlink;
+use crate::io::scripts::Plan;
+
+/// How the configuration is read, besides where it is.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What the reader may ask about its surroundings.
+    pub options: config::Options,
+    /// Where metrics are served, when the command line says so: the configuration does not matter then.
+    pub metrics: Option<Listen>,
+    /// Likewise, the mode of the control socket.
+    pub socket_mode: Option<SocketMode>,
+    /// Likewise, its group.
+    pub socket_group: Option<String>,
+    /// Likewise, how interfaces capture that are not named in the configuration.
+    pub capture: Option<BestMode>,
+}
+
+impl Settings {
+    /// Puts what the command line says in the place of what the configuration does.
+    pub fn apply(&self, config: &mut Config) {
+        if self.metrics.is_some() {
+            config.metrics.clone_from(&self.metrics);
+        }
+        config.control.mode = self.socket_mode.unwrap_or(config.control.mode);
+        if self.socket_group.is_some() {
+            config.control.group.clone_from(&self.socket_group);
+        }
+        if let Some(BestMode(best)) = self.capture {
+            config.capture.default = best;
+        }
+    }
+}
+
+/// Reads and prepares a configuration, if another process could.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn read(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusal> {
+    preflight::ask(path, settings)?;
+    // A reader that panics must not leave the reload under way for ever.
+    let read = catch_unwind(AssertUnwindSafe(|| prepare(path, settings)));
+    read.unwrap_or_else(|_| {
+        let error = format!("{}: the reader of the configuration failed", path.display());
+        Err(Refusal { errors: vec![error], ..Refusal::default() })
+    })
+}
+
+/// As [`read`], in this process.
+fn prepare(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusal> {
+    let options = config::Options { mtu: Some(netlink::mtu), ..settings.options.clone() };
+    let Loaded { mut config, mut diagnostics } = config::load(path, &options).map_err(|error| {
+        let of = |severity| lines(error.diagnostics(), severity);
+        let errors = match error.diagnostics() {
+            [] => vec![crate::io::bpf::chain(&error)],
+            _ => of(Severity::Error),
+        };
+        Refusal { errors, warnings: of(Severity::Warning) }
+    })?;
+    settings.apply(&mut config);
+    // This asks for users and looks at files.
+    let (plan, more) = Plan::new(&config);
+    diagnostics.extend(more);
+    let mut prepared = Prepared::new(config, diagnostics);
+    prepared.notifies = !plan.is_empty();
+    prepared.states_on_reload = plan.states_on_reload;
+    Ok((prepared, plan))
+}

@@ -1,0 +1,181 @@
+//! A changed configuration is read by a process of its own first.
+//!
+//! What is in a file may take more memory than there is, or more time, or meet a mistake of ours. A thread can not be
+//! given up without a trace, and the kernel that runs out of memory ends processes, not threads. The other process is
+//! limited to what there is room for, is the first to go when memory ends, and is ended when it takes too long. It says
+//! whether the configuration can be taken up; only then is it read here.
+
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Settings, prepare};
+use crate::core::reload::Refusal;
+use crate::io::memory;
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After it was told to end.
+const LAST: Duration = Duration::from_secs(2);
+/// Most octets that it may say.
+const LONGEST: u64 = 16 << 20;
+/// The subcommand that [`child`] serves.
+pub const COMMAND: &str = "preflight";
+
+/// Whether a configuration can be read, in the other process: prints why not, as JSON. `memory` is how many octets it
+/// may take.
+///
+/// # Errors
+/// Those of the output.
+pub fn child(
+    path: &Path,
+    settings: &Settings,
+    memory: Option<u64>,
+    out: &mut impl io::Write,
+) -> io::Result<bool> {
+    memory::expendable(memory);
+    // Nobody wants to know any more when the daemon has ended.
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    let Err(refusal) = prepare(path, settings) else { return Ok(true) };
+    serde_json::to_writer(&mut *out, &refusal)?;
+    out.flush()?;
+    Ok(false)
+}
+
+/// Asks the other process.
+///
+/// # Errors
+/// Why the configuration can not be taken up.
+pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
+    // The running program, whatever has been put in the place of its file meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(COMMAND).arg("--config").arg(path);
+    if let Some(id) = &settings.options.config_id {
+        command.arg("--config-id").arg(id);
+    }
+    if let Some(instance) = &settings.options.instance {
+        command.arg("--instance").arg(instance);
+    }
+    if let Some(running) = settings.options.running {
+        command.arg("--running").arg(running.to_string());
+    }
+    let room = memory::room();
+    if let Some(room) = room {
+        // Taking the configuration up needs some as well.
+        command.arg("--memory").arg((room / 4 * 3).to_string());
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    judge(path, run(&mut command, PATIENCE), room)
+}
+
+/// How the other process ended: what it said, or that it was ended.
+enum End {
+    Said(ExitStatus, Vec<u8>),
+    TooSlow,
+}
+
+fn run(command: &mut Command, patience: Duration) -> io::Result<End> {
+    let until = Instant::now() + patience;
+    let mut child = command.spawn()?;
+    let output = listen(&mut child, until);
+    match output {
+        Ok(Some(output)) => Ok(End::Said(child.wait()?, output)),
+        ended => {
+            let _ = child.kill();
+            let until = Instant::now() + LAST;
+            // It may hang in the kernel, which no signal changes.
+            while child.try_wait()?.is_none() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(10));
+            }
+            ended.map(|_| End::TooSlow)
+        }
+    }
+}
+
+/// All that it says; `None` if that takes too long.
+fn listen(child: &mut Child, until: Instant) -> io::Result<Option<Vec<u8>>> {
+    let Some(pipe) = &mut child.stdout else { return Ok(Some(Vec::new())) };
+    let (mut output, mut part) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        match pipe.read(&mut part)? {
+            0 => return Ok(Some(output)),
+            count if (output.len() + count) as u64 > LONGEST => {
+                return Err(io::Error::other("it says more than it should"));
+            }
+            count => output.extend(part.iter().take(count)),
+        }
+    }
+}
+
+fn judge(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), Refusal> {
+    let why = match end {
+        Ok(End::Said(status, _)) if status.success() => return Ok(()),
+        Ok(End::Said(status, said)) if status.code().is_some() => {
+            match serde_json::from_slice::<Refusal>(&said) {
+                Ok(refusal) => return Err(refusal),
+                Err(_) => format!("the process that reads it first ended with {status}"),
+            }
+        }
+        // By itself, when it gets no more memory; by the kernel, when nobody does.
+        Ok(End::Said(status, _))
+            if matches!(status.signal(), Some(libc::SIGABRT | libc::SIGKILL)) =>
+        {
+            let room = room.map(|octets| format!(" ({} MiB are free)", octets >> 20));
+            format!("reading it takes more memory than there is{}", room.unwrap_or_default())
+        }
+        Ok(End::Said(status, _)) => {
+            format!("the process that reads it first ended by accident: {status}")
+        }
+        Ok(End::TooSlow) => format!("reading it takes longer than {} s", PATIENCE.as_secs()),
+        Err(error) => format!("cannot start the process that reads it first: {error}"),
+    };
+    Err(Refusal { errors: vec![format!("{}: {why}", path.display())], ..Refusal::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(script: &str, patience: Duration) -> Result<(), Refusal> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        judge(Path::new("F"), run(&mut command, patience), Some(5 << 20))
+    }
+
+    fn error(script: &str, patience: Duration) -> String {
+        judged(script, patience).unwrap_err().errors.concat()
+    }
+
+    #[test]
+    fn each_end_of_it_is_told_apart() {
+        const LONG: Duration = Duration::from_secs(60);
+        assert!(judged("echo ignored", LONG).is_ok());
+        let said = "echo '{\"errors\":[\"a\",\"b\"],\"warnings\":[\"c\"]}'; exit 1";
+        let refusal = judged(said, LONG).unwrap_err();
+        assert_eq!((refusal.errors.len(), refusal.warnings.len()), (2, 1));
+        let memory = "F: reading it takes more memory than there is (5 MiB are free)";
+        assert_eq!(error("kill -ABRT $$", LONG), memory);
+        assert_eq!(error("kill -KILL $$", LONG), memory);
+        assert!(error("kill -SEGV $$", LONG).contains("by accident"));
+        assert!(error("exit 3", LONG).contains("exit status: 3"));
+        let slow = error("exec sleep 600", Duration::from_millis(50));
+        assert_eq!(slow, "F: reading it takes longer than 60 s");
+        let missing = run(&mut Command::new("/nowhere/at-all"), LONG);
+        let refusal = judge(Path::new("F"), missing, None).unwrap_err();
+        assert!(refusal.errors.concat().contains("cannot start"), "{refusal:?}");
+    }
+}
