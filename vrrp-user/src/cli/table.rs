@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::terminal::{Colour, Terminal};
+use unicode_width::UnicodeWidthStr;
+
+use super::terminal::{Colour, Terminal, cut};
 
 /// Columns between two columns.
 const GAP: usize = 2;
@@ -95,10 +97,9 @@ pub fn lines<const N: usize>(
     rows: &[[Cell; N]],
     terminal: Terminal,
 ) -> Vec<String> {
-    let length = |text: &str| text.chars().count();
     let widths = std::array::from_fn(|place| {
-        let cells = rows.iter().map(|row| length(&row[place].text));
-        cells.max().unwrap_or(0).max(length(columns[place].head))
+        let cells = rows.iter().map(|row| row[place].text.width());
+        cells.max().unwrap_or(0).max(columns[place].head.width())
     });
     let widths = fit(columns, widths, terminal.width);
     let line = |cells: &[Cell; N]| {
@@ -107,7 +108,7 @@ pub fn lines<const N: usize>(
         for ((cell, width), column) in cells.iter().zip(widths).zip(columns) {
             let Some(width) = width else { continue };
             let text = cut(&cell.text, width);
-            let free = width - length(&text);
+            let free = width - text.width();
             let (left, right) = if column.number { (free, 0) } else { (0, free) };
             line.extend(std::iter::repeat_n(' ', blank + left));
             line.push_str(&terminal.paint(&text, cell.colour));
@@ -120,7 +121,7 @@ pub fn lines<const N: usize>(
     [&head].into_iter().chain(rows).map(|cells| line(cells).trim_end().to_owned()).collect()
 }
 
-/// Writes a table without colours, none of its lines longer than `width` characters.
+/// Writes a table without colours, none of its lines longer than `width` columns.
 pub fn write<const N: usize>(
     out: &mut impl Write,
     width: Option<usize>,
@@ -132,16 +133,6 @@ pub fn write<const N: usize>(
         writeln!(out, "{}", cut(&line, width.unwrap_or(usize::MAX)))?;
     }
     Ok(())
-}
-
-/// A text of at most that many characters.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
 }
 
 #[cfg(test)]
@@ -159,7 +150,7 @@ mod tests {
             [name.into(), Cell::new("v2", Colour::Red), "a reason of thirty-two characters".into()]
         };
         let terminal = Terminal { width, height: None, colour: false };
-        lines(&COLUMNS, &[row("VI_1"), row("ä")], terminal)
+        lines(&COLUMNS, &[row("VI_1"), row("路")], terminal)
     }
 
     #[test]
@@ -167,16 +158,16 @@ mod tests {
         let full = [
             "NAME  VERSION  WHY",
             "VI_1  v2       a reason of thirty-two characters",
-            "ä     v2       a reason of thirty-two characters",
+            "路    v2       a reason of thirty-two characters",
         ];
         assert_eq!(table(None), full);
         assert_eq!(table(Some(48)), full);
         assert_eq!(table(Some(40))[1], "VI_1  v2       a reason of thirty-two c…");
         assert_eq!(table(Some(34))[1], "VI_1  a reason of thirty-two chara…".replace("a…", "…"));
-        assert_eq!(table(Some(20)), ["NAME", "VI_1", "ä"]);
-        assert_eq!(table(Some(1)), ["NAME", "VI_1", "ä"]);
+        assert_eq!(table(Some(20)), ["NAME", "VI_1", "路"]);
+        assert_eq!(table(Some(1)), ["NAME", "VI_1", "路"]);
         for width in 4..60 {
-            let longest = table(Some(width)).iter().map(|line| line.chars().count()).max();
+            let longest = table(Some(width)).iter().map(|line| line.width()).max();
             assert!(longest <= Some(width), "{longest:?} > {width}");
         }
     }

@@ -1,10 +1,15 @@
 //! What stdout can show: how wide it is, and whether it takes colours.
 
+use std::borrow::Cow;
 use std::env;
 use std::io::{self, IsTerminal};
 
+use textwrap::{Options, WordSplitter};
+use unicode_truncate::UnicodeTruncateStr;
+use unicode_width::UnicodeWidthStr;
+
 /// Columns for a text that goes on below itself, however narrow the terminal is.
-const LEAST: usize = 30;
+const LEAST: usize = 20;
 
 /// Where output goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,13 +42,8 @@ impl Terminal {
     /// A line of text, which goes on below itself, indented, where it is longer than the terminal.
     pub fn fit(self, line: &str, indent: usize) -> String {
         let Some(width) = self.width else { return line.to_owned() };
-        if visible(line) <= width {
-            return line.to_owned();
-        }
-        let start = line.len() - line.trim_start_matches(' ').len();
-        let room = |taken: usize| width.saturating_sub(taken).max(LEAST);
-        let lines = wrapped_from(&line[start..], room(start), room(indent));
-        format!("{}{}", " ".repeat(start), lines.join(&format!("\n{}", " ".repeat(indent))))
+        let below = " ".repeat(indent);
+        textwrap::fill(line, at_words(width.max(indent + LEAST)).subsequent_indent(&below))
     }
 
     /// Columns of stderr; `None` for as many as are needed.
@@ -84,46 +84,23 @@ impl Terminal {
     }
 }
 
-/// Lines of at most `width` characters, as far as words permit. Colours take no room.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
-    wrapped_from(text, width, width)
+/// Lines of at most `width` columns, as far as words permit. Colours take no room.
+pub fn wrapped(text: &str, width: usize) -> Vec<Cow<'_, str>> {
+    textwrap::wrap(text, at_words(width))
 }
 
-/// The same, with another width for the first line.
-fn wrapped_from(text: &str, first: usize, others: usize) -> Vec<String> {
-    let mut width = first;
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let len = visible(word);
-        if used > 0 && used + 1 + len > width {
-            lines.push(String::new());
-            (used, width) = (0, others);
-        }
-        if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += len;
-        }
-    }
-    lines
+/// A name or an address is copied from the terminal: it stays in one piece.
+fn at_words<'a>(width: usize) -> Options<'a> {
+    Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation)
 }
 
-/// Characters of a text that are seen: those of [`Terminal::paint`] are not.
-fn visible(text: &str) -> usize {
-    let mut count = 0;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character == '\x1b' {
-            characters.by_ref().find(char::is_ascii_alphabetic);
-        } else {
-            count += 1;
-        }
+/// A text of at most that many columns, with a mark that it was cut.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
     }
-    count
+    let (kept, _) = text.unicode_truncate(width.saturating_sub(1));
+    format!("{kept}…")
 }
 
 /// The colour of a router's state, as `status` names it.
@@ -148,12 +125,23 @@ mod tests {
         let line = format!("  why         failed: {red} and so on");
         assert_eq!(wide.fit(&line, 14), line);
         let shown = narrow.fit(&line, 14);
-        let seen: Vec<usize> = shown.lines().map(visible).collect();
+        let seen: Vec<usize> = shown.lines().map(textwrap::core::display_width).collect();
         assert!(seen.len() == 2 && seen.iter().all(|seen| *seen <= 40), "{shown}");
         assert_eq!(
             narrow.fit("  why         failed: script chk_haproxy is down", 14),
             "  why         failed: script chk_haproxy\n              is down"
         );
         assert_eq!(narrow.fit("short", 14), "short");
+        let name = "fe80::1%a-name-that-has-a-hyphen-and-no-end/51";
+        assert_eq!(narrow.fit(&format!("at {name}"), 4), format!("at\n    {name}"));
+    }
+
+    #[test]
+    fn what_is_cut_fits() {
+        assert_eq!(cut("ärger", 5), "ärger");
+        assert_eq!(cut("ärger!", 5), "ärge…");
+        // Two columns each.
+        assert_eq!(cut("路由器", 5), "路由…");
+        assert_eq!(cut("路由器", 6), "路由器");
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::super::terminal::{Colour, Terminal, wrapped};
 use crate::config::model::{Diagnostic, Severity};
 use crate::printable;
@@ -83,26 +85,9 @@ fn head(diagnostic: &Diagnostic, terminal: Terminal, out: &mut impl Write) -> io
         0 => format!("{file}:{line}:"),
         _ => format!("{file}:{line}:{column}:"),
     };
-    let kind = severity.to_string();
-    let before = place.chars().count() + kind.chars().count() + 3;
-    // Blanks stand for the part that is coloured, so that the first line is broken where it should be.
-    let width = terminal.width.unwrap_or(usize::MAX).max(before + 20);
-    let mut lines = wrapped(&format!("{}{message}", "\u{1}".repeat(before)), width).into_iter();
-    let first = lines.next().unwrap_or_default();
-    let first = first.trim_start_matches('\u{1}');
-    writeln!(
-        out,
-        "{} {}: {first}",
-        terminal.paint(&place, Colour::Bold),
-        terminal.paint(&kind, colour(*severity))
-    )?;
-    let rest = lines.collect::<Vec<_>>().join(" ");
-    if !rest.is_empty() {
-        for line in wrapped(&rest, room(terminal)) {
-            writeln!(out, "{:INDENT$}{line}", "")?;
-        }
-    }
-    Ok(())
+    let place = terminal.paint(&place, Colour::Bold);
+    let kind = terminal.paint(&severity.to_string(), colour(*severity));
+    writeln!(out, "{}", terminal.fit(&format!("{place} {kind}: {message}"), INDENT))
 }
 
 /// The line, or the piece of it that fits, and a mark under the word at the column.
@@ -134,7 +119,8 @@ fn excerpt(
     }
     let length = word(chars.get(start..).unwrap_or(&[])).min(room.saturating_sub(start - from));
     let mark = terminal.paint(&"^".repeat(length.max(1)), colour(diagnostic.severity));
-    writeln!(out, "{:width$}{mark}", "", width = INDENT + start - from)
+    let before: String = chars.get(from..start).unwrap_or_default().iter().collect();
+    writeln!(out, "{:width$}{mark}", "", width = INDENT + before.width())
 }
 
 /// How many characters belong to the word, string or heading that the text begins with.
@@ -185,6 +171,9 @@ mod tests {
         );
         assert!(shown("a = \"b c\" # x", 5, "m", None).contains("\n        ^^^^^\n"));
         assert!(shown("\ta\tä  b", 6, "m", None).contains("    a ä  b\n        ^\n"));
+        // Two columns each.
+        let wide = shown("名前 = 1, b = 2", 9, "m", None);
+        assert!(wide.contains(&format!("    名前 = 1, b = 2\n{:14}^\n", "")), "{wide}");
         // An unknown column, a column behind the end, a line that is empty.
         assert!(!shown("a b", 0, "m", None).contains('^'));
         assert!(shown("ab", 9, "m", None).contains("    ab\n      ^\n"));

@@ -5,9 +5,11 @@ use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row as Cells, Table, TableState, Wrap};
+use unicode_width::UnicodeWidthStr;
 
 use super::model::{Column, Daemon, Mode, Model, Pane, Row, State};
 use crate::cli::status::span;
+use crate::cli::terminal::cut;
 
 /// From this width on, all panes stand side by side.
 const WIDE: u16 = 160;
@@ -78,7 +80,7 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
     let used: usize = first.iter().map(Span::width).sum();
     let room = usize::from(width).saturating_sub(used + reading.clock.len());
     let config = if config.is_empty() { String::new() } else { format!("  {config}") };
-    let config = cut(config, room.saturating_sub(2));
+    let config = cut(&config, room.saturating_sub(2));
     first.push(Span::from(format!("{config:<room$}{}", reading.clock)));
     let mut second = vec![Span::from(format!("{} routers:", model.rows().len()))];
     for state in State::ALL {
@@ -153,7 +155,7 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
     let head = Cells::new(head).style(Style::new().add_modifier(Modifier::REVERSED));
     let cells = rows.iter().map(|row| {
         Cells::new(widths.iter().map(|(column, width)| {
-            let text = cut(cell(row, *column), *width);
+            let text = cut(&cell(row, *column), *width);
             let line = Line::from(text).alignment(alignment(*column));
             match column {
                 Column::State => line.style(style(row.router.state)),
@@ -201,9 +203,9 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
 fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
     let mut columns: Vec<(Column, usize)> = Vec::new();
     for column in Column::ALL {
-        let widest = rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
+        let widest = rows.iter().map(|row| cell(row, column).width()).max().unwrap_or(0);
         // A head, and its mark of order.
-        let least = column.title().chars().count() + usize::from(column == sort);
+        let least = column.title().width() + usize::from(column == sort);
         let wanted = match column {
             Column::Name => widest,
             Column::Master => widest.min(39),
@@ -309,7 +311,7 @@ fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title
         Pane::Refusals => refusals(model, lines, width),
         Pane::Events => {
             let events: Vec<Line<'_>> =
-                model.events().take(lines).map(|e| Line::from(cut(e.to_owned(), width))).collect();
+                model.events().take(lines).map(|e| Line::from(cut(e, width))).collect();
             if events.is_empty() {
                 vec![Line::from("nothing has changed so far").dim()]
             } else {
@@ -326,7 +328,7 @@ fn refusals(model: &Model, lines: usize, width: usize) -> Vec<Line<'static>> {
         return vec![Line::from("nothing was refused").dim()];
     }
     let head = format!("{:<17} {:>9} {:>6}  {}", "REASON", "PACKETS", "PER s", "LAST FROM");
-    let mut text = vec![Line::from(cut(head, width)).dim()];
+    let mut text = vec![Line::from(cut(&head, width)).dim()];
     for refused in model.refused().iter().take(lines.saturating_sub(1)) {
         let line = format!(
             "{:<17} {:>9} {:>6}  {}",
@@ -335,7 +337,7 @@ fn refusals(model: &Model, lines: usize, width: usize) -> Vec<Line<'static>> {
             rate(refused.rate),
             refused.refusal.last.as_deref().unwrap_or("-")
         );
-        let line = Line::from(cut(line, width));
+        let line = Line::from(cut(&line, width));
         text.push(if refused.rate.is_some_and(|rate| rate > 0.0) { line.red() } else { line });
     }
     text
@@ -457,16 +459,6 @@ fn octets(rate: Option<f64>) -> String {
     String::new()
 }
 
-/// Cut to so many characters, with a mark that it is.
-fn cut(text: String, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text;
-    }
-    let mut text: String = text.chars().take(width.saturating_sub(1)).collect();
-    text.push('…');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -578,6 +570,5 @@ mod tests {
         let shown: Vec<String> =
             [0.0, 999.4, 1500.0, 9_960.0, 2e9, 2.7e12, 3e15].map(|n| octets(Some(n))).into();
         assert_eq!(shown, ["0", "999", "1.5k", "10k", "2.0G", "2.7T", "3000T"]);
-        assert_eq!(cut("äöü".to_owned(), 2), "ä…");
     }
 }
