@@ -84,6 +84,11 @@ fn adverts_of_both_daemons_and_refused_ones_are_shown_and_written() -> Result<()
     socket.send(&Frame { vrid: 77, count: Some(9), ..advert.clone() }.bytes())?;
     let bad = line(&text, &["10.0.0.200", "vrid 77", "[bad, vrrp_length: "])?;
     assert!(bad.contains("8 more addrs not in it"), "{bad}");
+    // The kernel has taken the tag off before it shows the packet, and tells of it beside it.
+    let mut tagged = Frame { vrid: 78, ..advert.clone() }.bytes();
+    tagged.splice(12..12, [0x81, 0, 0, 7]);
+    socket.send(&tagged)?;
+    line(&text, &["10.0.0.200", "vlan 7", "vrid 78"])?;
     // A burst, of which the kernel side keeps no more than eight per CPU.
     for _ in 0..200 {
         socket.send(&Frame { ttl: 7, ..advert.clone() }.bytes())?;

@@ -5,17 +5,20 @@
 //! recvmsg(2) keeps up: a master of 4,080 routers is as many packets per second, see docs/observing.md.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::mem;
+use std::io::{self, IoSliceMut};
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use nix::errno::Errno;
 use nix::net::if_::{if_nameindex, if_nametoindex};
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, RecvMsg, recvmsg, setsockopt};
+use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Socket, Type};
 
 use vrrp_common::IPPROTO_VRRP;
 use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
-use crate::io::packet_socket::{self, SNAP_LEN, length_of};
+use crate::io::packet_socket::{self, SNAP_LEN};
 use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, VRRP_MULTICAST, VRRP_MULTICAST_V6,
@@ -93,7 +96,7 @@ impl Capture {
                 error.into()
             }
         })?;
-        set_packet_option(&socket, libc::PACKET_AUXDATA, &1_i32)?;
+        setsockopt(&socket, AuxData, &true).map_err(io::Error::from)?;
         packet_socket::bind(&socket, ifindex)?;
         let capture = Self { socket, dropped: 0 };
         capture.listen_to_groups(ifindex);
@@ -118,7 +121,7 @@ impl Capture {
                     mr_address: address,
                 };
                 // Links without such addresses have no such filter either.
-                let _ = set_packet_option(&self.socket, libc::PACKET_ADD_MEMBERSHIP, &membership);
+                let _ = setsockopt(&self.socket, AddMembership, &membership);
             }
         }
     }
@@ -131,34 +134,21 @@ impl Capture {
         let mut data = [0_u8; SNAP_LEN];
         // Of words, so that it is aligned for `struct cmsghdr`.
         let mut control = [0_u64; CONTROL_WORDS];
-        // SAFETY: all-zero is a valid value of these C structures.
-        let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
-            unsafe { (mem::zeroed(), mem::zeroed()) };
-        let mut vector = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-        message.msg_name = (&raw mut from).cast();
-        message.msg_namelen = length_of::<libc::sockaddr_ll>();
-        message.msg_iov = &raw mut vector;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control) as _;
-        loop {
-            // SAFETY: every pointer in the message is to a live value of the length beside it. MSG_TRUNC
-            // returns the length on the wire, and no more than the buffer is written.
-            let read = unsafe {
-                libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, libc::MSG_TRUNC)
-            };
-            if let Ok(wire_len) = usize::try_from(read) {
-                let data = data[..wire_len.min(SNAP_LEN)].to_vec();
-                return Ok(Some(describe(&message, &from, data, wire_len)));
-            }
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EAGAIN) => return Ok(None),
+        let socket = self.socket.as_raw_fd();
+        let mut packet = loop {
+            let mut vector = [IoSliceMut::new(&mut data)];
+            let control = bytemuck::cast_slice_mut(&mut control);
+            // MSG_TRUNC returns the length on the wire, and no more than the buffer is written.
+            match recvmsg::<LinkAddr>(socket, &mut vector, Some(control), MsgFlags::MSG_TRUNC) {
+                Ok(message) => break describe(&message),
+                Err(Errno::EAGAIN) => return Ok(None),
                 // Told once per interface that goes down; the socket goes on with the others.
-                Some(libc::EINTR | libc::ENETDOWN) => {}
-                _ => return Err(error),
+                Err(Errno::EINTR | Errno::ENETDOWN) => {}
+                Err(error) => return Err(error.into()),
             }
-        }
+        };
+        packet.data = data[..packet.wire_len.min(SNAP_LEN)].to_vec();
+        Ok(Some(packet))
     }
 
     /// Packets that the kernel had no room for, since the socket was opened.
@@ -176,47 +166,41 @@ impl AsFd for Capture {
 }
 
 /// What came with the octets.
-fn describe(
-    message: &libc::msghdr,
-    from: &libc::sockaddr_ll,
-    data: Vec<u8>,
-    wire_len: usize,
-) -> Packet {
+fn describe(message: &RecvMsg<'_, '_, LinkAddr>) -> Packet {
+    let from = message.address.as_ref().map(LinkAddr::as_ref);
     let mut packet = Packet {
         time_ns: 0,
-        ifindex: from.sll_ifindex.cast_unsigned(),
-        ethertype: u16::from_be(from.sll_protocol),
+        ifindex: from.map_or(0, |from| from.sll_ifindex.cast_unsigned()),
+        ethertype: from.map_or(0, |from| u16::from_be(from.sll_protocol)),
         tag: None,
-        link_type: from.sll_hatype,
-        packet_type: from.sll_pkttype,
-        address: (from.sll_addr, from.sll_halen.min(8)),
-        data,
-        wire_len,
+        link_type: from.map_or(0, |from| from.sll_hatype),
+        packet_type: from.map_or(0, |from| from.sll_pkttype),
+        address: from.map_or(([0; 8], 0), |from| (from.sll_addr, from.sll_halen.min(8))),
+        data: Vec::new(),
+        wire_len: message.bytes,
     };
-    // SAFETY: the kernel has filled in the control buffer of `message` and its length; the macros of cmsg(3)
-    // stay within it, and the data of a control message of these types has these C types. They are read
-    // unaligned.
-    unsafe {
-        let mut header = libc::CMSG_FIRSTHDR(message);
-        while let Some(control) = header.as_ref() {
-            let value = libc::CMSG_DATA(control);
-            match (control.cmsg_level, control.cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                    let time = value.cast::<libc::timespec>().read_unaligned();
-                    packet.time_ns = time.tv_sec * 1_000_000_000 + time.tv_nsec;
-                }
-                (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
-                    let aux = value.cast::<libc::tpacket_auxdata>().read_unaligned();
-                    if aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
-                        packet.tag = Some((aux.tp_vlan_tci, aux.tp_vlan_tpid));
-                    }
-                }
-                _ => {}
-            }
-            header = libc::CMSG_NXTHDR(message, header);
+    for control in message.cmsgs().into_iter().flatten() {
+        if let ControlMessageOwned::ScmTimestampns(time) = control {
+            packet.time_ns = time.tv_sec() * 1_000_000_000 + time.tv_nsec();
+        } else if let ControlMessageOwned::Unknown(other) = control
+            && (other.cmsg_header.cmsg_level, other.cmsg_header.cmsg_type)
+                == (libc::SOL_PACKET, libc::PACKET_AUXDATA)
+        {
+            packet.tag = tag(&other.data_bytes);
         }
     }
     packet
+}
+
+/// The VLAN tag that a `struct tpacket_auxdata` tells of.
+fn tag(auxdata: &[u8]) -> Option<(u16, u16)> {
+    let half = |at| Some(u16::from_ne_bytes(*auxdata.get(at..)?.first_chunk()?));
+    let status = auxdata.get(offset_of!(libc::tpacket_auxdata, tp_status)..)?.first_chunk()?;
+    if u32::from_ne_bytes(*status) & libc::TP_STATUS_VLAN_VALID == 0 {
+        return None;
+    }
+    let tci = half(offset_of!(libc::tpacket_auxdata, tp_vlan_tci))?;
+    Some((tci, half(offset_of!(libc::tpacket_auxdata, tp_vlan_tpid))?))
 }
 
 /// The socket filter (linux/filter.h): IP protocol 112 of both families, in IPv6 also with what may stand before it
@@ -282,19 +266,22 @@ fn filter() -> [(u16, u8, u8, u32); 56] {
     program
 }
 
-fn set_packet_option<T: Copy>(socket: &Socket, name: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the pointer is to a live value, and the length is its size; the kernel only reads it.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            name,
-            (&raw const *value).cast(),
-            length_of::<T>(),
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
+sockopt_impl!(
+    /// Tells of each packet what the device has taken off it.
+    AuxData,
+    SetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_AUXDATA,
+    bool
+);
+sockopt_impl!(
+    /// Lets the device pass a group on.
+    AddMembership,
+    SetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_ADD_MEMBERSHIP,
+    libc::packet_mreq
+);
 
 #[cfg(test)]
 mod tests {
@@ -331,6 +318,17 @@ mod tests {
             let tagged = [&[0, 7, 0x86, 0xdd][..], &ipv6].concat();
             assert_eq!(keeps(0x8100, &tagged), Some(kept));
         }
+    }
+
+    #[test]
+    fn the_tag_that_was_taken_off_is_told() {
+        // Status, two lengths, two offsets, the tag and its EtherType (linux/if_packet.h).
+        let mut auxdata = [0; size_of::<libc::tpacket_auxdata>()];
+        auxdata[16..].copy_from_slice(&[7_u16.to_ne_bytes(), 0x88a8_u16.to_ne_bytes()].concat());
+        assert_eq!(tag(&auxdata), None);
+        auxdata[..4].copy_from_slice(&libc::TP_STATUS_VLAN_VALID.to_ne_bytes());
+        assert_eq!(tag(&auxdata), Some((7, 0x88a8)));
+        assert_eq!(tag(&auxdata[..17]), None);
     }
 
     proptest! {

@@ -1,9 +1,8 @@
 //! File descriptors: how many there may be, and how many are left.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Programs that are started have the same limit, and some close all that they may have, one by one.
@@ -31,11 +30,7 @@ pub fn raise() {
 /// gaps to speak of.
 fn limit_and_left() -> Option<(u64, u64)> {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    let Ok(next) = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(0)) else {
-        return Some((limit, 0));
-    };
-    // SAFETY: it was made just now, and is nobody else's.
-    let next = unsafe { OwnedFd::from_raw_fd(next) };
+    let Ok(next) = io::stderr().as_fd().try_clone_to_owned() else { return Some((limit, 0)) };
     let used = u64::try_from(next.as_raw_fd()).unwrap_or_default();
     Some((limit, limit.saturating_sub(used)))
 }

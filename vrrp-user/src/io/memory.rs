@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::{process, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::mm::MlockAllFlags;
 
 use crate::io::capability;
 
@@ -174,8 +175,7 @@ pub fn release_code() {
 /// [`trim`] and [`release_code`] when memory is locked already: after something that needed much of it for a short
 /// time. Nothing else frees pages that are locked one by one.
 pub fn give_back() {
-    // SAFETY: the call takes nothing (munlockall(2)).
-    let unlocked = unsafe { libc::munlockall() } == 0;
+    let unlocked = rustix::mm::munlockall().is_ok();
     trim();
     release_code();
     if unlocked && let Err(error) = lock() {
@@ -194,9 +194,8 @@ pub fn lock() -> io::Result<()> {
     if limited && !capability::can_lock_memory() {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
-    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
-    // SAFETY: the call takes numbers only.
-    if unsafe { libc::mlockall(flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    Ok(rustix::mm::mlockall(flags)?)
 }
 
 #[cfg(test)]

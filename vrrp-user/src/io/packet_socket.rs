@@ -4,8 +4,9 @@ use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
+use nix::sys::socket::{getsockopt, setsockopt};
+use nix::{getsockopt_impl, sockopt_impl};
 use socket2::{Domain, SockFilter, Socket, Type};
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::parse::MAX_EXTENSIONS;
@@ -61,20 +62,17 @@ pub fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
 
 /// Packets that the kernel had no room for since the last call; 0 if it does not tell.
 pub fn dropped(socket: &Socket) -> u32 {
-    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-    let mut length = length_of::<libc::tpacket_stats>();
-    // SAFETY: the pointers are to live values, the second holds the size of the first.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_STATISTICS,
-            (&raw mut statistics).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { statistics.tp_drops } else { 0 }
+    getsockopt(socket, Statistics).map_or(0, |statistics| statistics.tp_drops)
 }
+
+sockopt_impl!(
+    /// What the socket has received and dropped. Asking sets it back to zero.
+    Statistics,
+    GetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_STATISTICS,
+    libc::tpacket_stats
+);
 
 /// Octets of a C structure, in the type that system calls have for it.
 #[allow(clippy::cast_possible_truncation, reason = "structures of a few octets")]

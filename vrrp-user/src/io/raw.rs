@@ -1,10 +1,11 @@
 //! Advertisements by a packet socket (packet(7)), where neither XDP nor tc is to be had: one socket for all such
 //! interfaces.
 
-use std::io;
-use std::mem;
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, RecvMsg, recvmsg};
 use nix::time::{ClockId, clock_gettime};
 use socket2::{Socket, Type};
 use tokio::io::Interest;
@@ -13,7 +14,7 @@ use vrrp_common::IPPROTO_VRRP;
 use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
 use crate::engine::time::Nanos;
-use crate::io::packet_socket::{self, SNAP_LEN, length_of};
+use crate::io::packet_socket::{self, SNAP_LEN};
 use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 /// Room for the time stamp, with its header.
@@ -70,40 +71,26 @@ impl RawSocket {
     pub fn receive(&mut self, now: Nanos) -> io::Result<Option<Received<'_>>> {
         // Of words, so that it is aligned for `struct cmsghdr`.
         let mut control = [0_u64; CONTROL_WORDS];
-        // SAFETY: all-zero is a valid value of these C structures.
-        let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
-            unsafe { (mem::zeroed(), mem::zeroed()) };
-        let mut vector =
-            libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: SNAP_LEN };
-        message.msg_name = (&raw mut from).cast();
-        message.msg_namelen = length_of::<libc::sockaddr_ll>();
-        message.msg_iov = &raw mut vector;
-        message.msg_iovlen = 1;
-        let read = loop {
-            message.msg_control = control.as_mut_ptr().cast();
-            message.msg_controllen = size_of_val(&control) as _;
-            let socket = self.socket.get_ref().as_raw_fd();
-            // SAFETY: every pointer in the message is to a live value of the length beside it.
-            let read = unsafe { libc::recvmsg(socket, &raw mut message, 0) };
-            if let Ok(read) = usize::try_from(read) {
-                break read;
-            }
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EAGAIN) => {
+        let socket = self.socket.get_ref().as_raw_fd();
+        let (from, stamp, read) = loop {
+            let mut vector = [IoSliceMut::new(&mut self.buffer[..])];
+            let control = bytemuck::cast_slice_mut(&mut control);
+            match recvmsg::<LinkAddr>(socket, &mut vector, Some(control), MsgFlags::empty()) {
+                Ok(message) => break (message.address, stamp(&message), message.bytes),
+                Err(Errno::EAGAIN) => {
                     self.empty_at = now;
                     return Ok(None);
                 }
                 // Told once per interface that goes down; the socket goes on with the others.
-                Some(libc::EINTR | libc::ENETDOWN) => {}
-                _ => return Err(error),
+                Err(Errno::EINTR | Errno::ENETDOWN) => {}
+                Err(error) => return Err(error.into()),
             }
         };
-        let at = arrival(stamp(&message), realtime(), now, self.empty_at);
+        let from = from.as_ref().map(LinkAddr::as_ref);
         Ok(Some(Received {
-            at,
-            ifindex: from.sll_ifindex.cast_unsigned(),
-            for_other_host: from.sll_pkttype == libc::PACKET_OTHERHOST,
+            at: arrival(stamp, realtime(), now, self.empty_at),
+            ifindex: from.map_or(0, |from| from.sll_ifindex.cast_unsigned()),
+            for_other_host: from.is_some_and(|from| from.sll_pkttype == libc::PACKET_OTHERHOST),
             frame: &self.buffer[..read],
         }))
     }
@@ -128,21 +115,11 @@ fn realtime() -> i64 {
 }
 
 /// The time stamp in a message.
-fn stamp(message: &libc::msghdr) -> Option<i64> {
-    // SAFETY: the kernel has filled in the control buffer of `message` and its length; the macros of cmsg(3) stay within
-    // it, and the data of this type is this C type. It is read unaligned.
-    unsafe {
-        let mut header = libc::CMSG_FIRSTHDR(message);
-        while let Some(control) = header.as_ref() {
-            if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
-            {
-                let time = libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned();
-                return Some(time.tv_sec * 1_000_000_000 + time.tv_nsec);
-            }
-            header = libc::CMSG_NXTHDR(message, header);
-        }
-    }
-    None
+fn stamp<A>(message: &RecvMsg<'_, '_, A>) -> Option<i64> {
+    message.cmsgs().ok()?.find_map(|control| {
+        let ControlMessageOwned::ScmTimestampns(time) = control else { return None };
+        Some(time.tv_sec() * 1_000_000_000 + time.tv_nsec())
+    })
 }
 
 /// The socket filter (linux/filter.h): IP protocol 112 of both families, but what leaves and what has a tag with a VLAN

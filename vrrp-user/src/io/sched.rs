@@ -27,11 +27,8 @@ fn schedule(thread: libc::pid_t, scheduling: Scheduling) -> io::Result<()> {
 
 /// Puts the calling thread behind all others of the machine that have something to do, as far as that goes.
 pub fn behind_everything() {
-    const NICE: libc::c_int = 19;
-    // SAFETY: 0 is the calling thread (setpriority(2)); the call takes numbers only. To be nicer is always permitted.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-    }
+    // Without a number it is the calling thread's (setpriority(2)). To be nicer is always permitted.
+    let _ = rustix::process::setpriority_process(None, 19);
 }
 
 /// As [`schedule_thread`], for another thread of this process, by its number (gettid(2)).
