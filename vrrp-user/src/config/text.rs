@@ -30,6 +30,30 @@ pub(super) fn full_prefix(address: IpAddr) -> u8 {
 
 /// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
 pub(super) const MAX_NAME: usize = 15;
+
+/// What strtol(3) with base 0 makes of a text without blanks in front: a decimal, hexadecimal (`0x`) or octal (`0`)
+/// number, and what stands behind it. `None` where there is none, or one of more than 64 bits.
+pub(crate) fn strtol(text: &str) -> Option<(i128, &str)> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let (radix, digits) = match hex {
+        Some(digits) => (16, digits),
+        None if digits.starts_with('0') => (8, digits),
+        None => (10, digits),
+    };
+    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    Some((sign * i128::from(u64::from_str_radix(digits, radix).ok()?), rest))
+}
+
+/// The whole of a text as such a number.
+pub(super) fn number<T: TryFrom<i128>>(text: &str) -> Option<T> {
+    strtol(text).filter(|(_, rest)| rest.is_empty()).and_then(|(number, _)| number.try_into().ok())
+}
+
 /// Octets out of pairs of hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits =
@@ -83,50 +107,15 @@ pub(super) fn closest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> O
     }
     let allowed = if word.chars().count() > 5 { 2 } else { 1 };
     words
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters are added, removed, replaced or exchanged with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let cell = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    let mut previous = None;
-    for (i, x) in a.chars().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let replaced = cell(&last, j) + usize::from(x != *y);
-            let mut least = replaced.min(cell(&last, j + 1) + 1).min(cell(&row, j) + 1);
-            if j > 0 && previous == Some(*y) && b.get(j - 1) == Some(&x) {
-                least = least.min(cell(&before, j - 1) + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut last, row);
-        previous = Some(x);
-    }
-    last.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_edits() {
-        assert_eq!(distance("", ""), 0);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("ab", "ba"), 1);
-        assert_eq!(distance("vird", "vrid"), 1);
-        assert_eq!(distance("priority", "priority"), 0);
-        assert_eq!(distance("pritority", "priority"), 1);
-    }
 
     #[test]
     fn closest_is_close() {
@@ -136,6 +125,28 @@ mod tests {
         assert_eq!(closest("vidr", words.into_iter()), None);
         assert_eq!(closest("vridd", words.into_iter()), Some("vrid"));
         assert_eq!(closest("completely", words.into_iter()), None);
+    }
+
+    #[test]
+    fn numbers_in_the_notation_of_c() {
+        for (text, value, rest) in [
+            ("254 and more", 254, " and more"),
+            ("-5", -5, ""),
+            ("+7", 7, ""),
+            ("0x1Fg", 31, "g"),
+            ("0X10", 16, ""),
+            ("010", 8, ""),
+            ("08", 0, "8"),
+            ("0", 0, ""),
+            ("18446744073709551615", u64::MAX.into(), ""),
+        ] {
+            assert_eq!(strtol(text), Some((value, rest)), "{text}");
+        }
+        for bad in ["", "-", "+-1", "--1", "x", "0x", "18446744073709551616", "\u{e9}"] {
+            assert_eq!(strtol(bad), None, "{bad}");
+        }
+        let octets = [number::<u8>("022"), number("256"), number("-1"), number("8a")];
+        assert_eq!(octets, [Some(18), None, None, None]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::collections::vec_deque::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 
+use crate::config::text;
+
 /// Longest line, before and after expansion, in octets. keepalived's limit is 1,024.
 pub(super) const MAX_LINE: usize = 4_096;
 /// Most replacements in one line; what recurses without end stops here.
@@ -283,24 +285,10 @@ fn sequence(
     Ok(Loop { variables: vec![variable.to_owned()], values, text })
 }
 
-/// A decimal, hexadecimal (`0x`) or octal (`0`) number, as strtol(3) with base 0 reads it.
 fn number(text: &str) -> Result<i128, String> {
     let text = text.trim();
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let parsed = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"))
-    {
-        i64::from_str_radix(hex, 16)
-    } else if digits.len() > 1 && digits.starts_with('0') {
-        i64::from_str_radix(digits, 8)
-    } else {
-        digits.parse()
-    };
-    parsed
-        .map(|number| i128::from(sign * number))
-        .map_err(|_| format!("has `{text}` where a number belongs"))
+    let number = text::number::<i64>(text).map(i128::from);
+    number.ok_or_else(|| format!("has `{text}` where a number belongs"))
 }
 
 fn list(arguments: &str, text: String) -> Result<Loop, String> {

@@ -4,6 +4,7 @@ use super::{Entry, Parser};
 use crate::config::command::{self, Command, Fifo, Origin, ScriptUser};
 use crate::config::notify::{Notify, Once, Settings};
 use crate::config::report::Position;
+use crate::config::text::number;
 use crate::engine::time::Nanos;
 
 /// keepalived's longest time for a startup or shutdown script.
@@ -228,12 +229,7 @@ impl Parser<'_> {
     fn umask(&mut self, entry: &Entry) -> Option<u16> {
         let text: String = entry.parameters.iter().map(|word| word.value.as_str()).collect();
         let mask = if text.starts_with(|c: char| c.is_ascii_digit()) {
-            let (digits, radix) = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
-                (Some(digits), _) => (digits, 16),
-                (None, Some(digits)) if !digits.is_empty() => (digits, 8),
-                (None, _) => (text.as_str(), 10),
-            };
-            u16::from_str_radix(digits, radix).ok()
+            number(&text)
         } else {
             text.split('|').map(|name| bits(name.trim())).try_fold(0, |mask, bit| Some(mask | bit?))
         };

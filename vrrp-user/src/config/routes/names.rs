@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Family;
-use super::words::number;
-use crate::config::text;
+use crate::config::text::{self, number};
 
 /// Where iproute2 keeps its names; what comes first counts.
 const DIRECTORIES: [&str; 3] = ["/etc/iproute2", "/usr/share/iproute2", "/usr/lib/iproute2"];
@@ -114,7 +113,7 @@ impl Context {
     }
 
     fn look_up(&mut self, text: &str, known: &[(&str, u32)], file: &'static str) -> Option<u32> {
-        if let Some(number) = number(text) {
+        if let Some(number) = number::<u64>(text) {
             return u32::try_from(number).ok();
         }
         let known = known.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
@@ -128,9 +127,7 @@ impl Context {
 /// An IP protocol.
 pub(super) fn ip_protocol(text: &str) -> Option<u32> {
     let known = IP_PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-    known.map(|(_, number)| *number).or_else(|| {
-        number(text).and_then(|number| u32::try_from(number).ok()).filter(|number| *number <= 255)
-    })
+    known.map(|(_, number)| *number).or_else(|| number::<u8>(text).map(u32::from))
 }
 
 /// All names of a kind on this machine. What can not be read has none.
@@ -157,7 +154,7 @@ fn entries(text: &str) -> impl Iterator<Item = (&str, u32)> {
     text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         let number = number(words.next()?)?;
-        Some((words.next()?, u32::try_from(number).ok()?))
+        Some((words.next()?, number))
     })
 }
 

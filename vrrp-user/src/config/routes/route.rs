@@ -3,13 +3,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::words::{Word, Words, number};
+use super::words::{Word, Words};
 use super::{
     Context, Family, PROTOCOL, Prefix, Remark, any, follows_nothing, marked, option, realms,
     unknown_option,
 };
 use crate::config::report::{Located, Position};
-use crate::config::text;
+use crate::config::text::{self, number};
 
 /// What remarks call it.
 const KIND: &str = "route";
@@ -223,7 +223,7 @@ impl Metric {
         let lower = text.to_ascii_lowercase();
         let bare = lower.trim_end_matches("secs").trim_end_matches("sec").trim_end_matches('s');
         let (Some(units), true) = (self.per_millisecond(), bare != lower) else {
-            return number(text).and_then(|number| u32::try_from(number).ok());
+            return number(text);
         };
         let (amount, factor) = match bare.strip_suffix('m') {
             Some(amount) => (amount, 1),
@@ -550,7 +550,7 @@ fn preference(text: &str) -> Option<u32> {
         "low" => Some(3),
         "medium" => Some(0),
         "high" => Some(1),
-        _ => number(text).and_then(|number| u32::try_from(number).ok()).filter(|n| *n <= 255),
+        _ => number::<u8>(text).map(u32::from),
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use super::names::ip_protocol;
-use super::words::{Word, Words, number};
+use super::words::{Word, Words};
 use super::{
     Context, Family, PROTOCOL, Prefix, Remark, follows_nothing, marked, option, realms,
     unknown_option,
 };
 use crate::config::report::{Located, Position};
+use crate::config::text::number;
 
 /// What remarks call it.
 const KIND: &str = "rule";
@@ -305,7 +306,7 @@ impl Draft {
 /// `MARK[/MASK]`.
 fn mark(option: &Word, words: &mut Words<'_>) -> Result<(u32, Option<u32>), Remark> {
     let word = words.value(option)?;
-    let one = |text: &str| number(text).and_then(|number| u32::try_from(number).ok());
+    let one = number::<u32>;
     let read = match word.value.split_once('/') {
         None => one(&word.value).map(|mark| (mark, None)),
         Some((mark, mask)) => one(mark).zip(one(mask).map(Some)),

@@ -88,7 +88,7 @@ impl<'a> Words<'a> {
     /// The value of an option as a number up to `max`, in decimal, in hexadecimal behind `0x`, in octal behind `0`.
     pub(super) fn number<T: TryFrom<u64>>(&mut self, option: &Word, max: u64) -> Result<T, Remark> {
         let word = self.value(option)?;
-        let number = number(&word.value).filter(|number| *number <= max);
+        let number = text::number(&word.value).filter(|number| *number <= max);
         number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
             let message =
                 format!("{} must be a number up to {max}, not `{}`", option.value, word.value);
@@ -118,16 +118,4 @@ impl<'a> Words<'a> {
         let message = format!("`{}` can not be the name of an interface", word.value);
         Err(Remark::new(word.at, message, ""))
     }
-}
-
-/// A number as strtoul(3) reads it with base 0.
-pub(super) fn number(text: &str) -> Option<u64> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => (hex, 16),
-        None if text.len() > 1 && text.starts_with('0') => (text, 8),
-        None => (text, 10),
-    };
-    let plain = digits.bytes().all(|octet| octet.is_ascii_hexdigit());
-    if plain { u64::from_str_radix(digits, radix).ok() } else { None }
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{Report, Watch};
 use crate::config::model::InitFile;
+use crate::config::text::strtol;
 use crate::engine::types::{Health, ObjectId};
 
 /// Octets of a file that are looked at.
@@ -240,28 +241,17 @@ fn read(path: &Path) -> Result<i32, String> {
     }
 }
 
-/// A number as strtol(3) reads it: white space, sign, `0x` and `0` for other bases; what follows it does not
-/// matter.
+/// A number as strtol(3) reads it; what follows it does not matter.
 fn number(text: &str) -> Result<i32, String> {
     let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
     if text.is_empty() {
         return Ok(0);
     }
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
-    let (radix, digits) = match hex {
-        Some(digits) => (16, digits),
-        None if digits.starts_with('0') => (8, digits),
-        None => (10, digits),
-    };
-    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
-    let shown: String = text.chars().take(16).flat_map(char::escape_default).collect();
-    let wrong = || format!("holds no number but `{shown}`");
-    let value = i64::from_str_radix(digits.get(..end).unwrap_or(""), radix).map_err(|_| wrong())?;
-    i32::try_from(value * sign).map_err(|_| wrong())
+    let value = strtol(text).and_then(|(value, _)| i32::try_from(value).ok());
+    value.ok_or_else(|| {
+        let shown: String = text.chars().take(16).flat_map(char::escape_default).collect();
+        format!("holds no number but `{shown}`")
+    })
 }
 
 #[cfg(test)]
