@@ -4,15 +4,15 @@
 macro_rules! counters {
     (
         $(#[doc = $about:literal])+
-        pub enum Counter { $( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+ }
+        pub enum $counter:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+ }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter {
+        pub enum $counter {
             $( $(#[doc = $doc])+ $variant, )+
         }
 
-        impl Counter {
+        impl $counter {
             /// All of them with their names, ordered by their index.
             pub const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
         }

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
+use crate::counters::counters;
 use crate::io::bpf::{self, Maps};
 use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
@@ -46,45 +47,34 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The resource.
 const PATH: &str = "/metrics";
 
-macro_rules! outcomes {
-    ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, )+) => {
-        /// What became of a request, or kept one from being made.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        enum Outcome {
-            $( $(#[doc = $doc])+ $variant, )+
-        }
-
-        impl Outcome {
-            const ALL: &'static [(Self, &'static str)] = &[ $( (Self::$variant, $name), )+ ];
-        }
-    };
-}
-
-outcomes! {
-    /// The metrics were written.
-    Served = "served",
-    /// It was no HTTP request.
-    Malformed = "malformed",
-    /// Its head was too long, or had too many fields.
-    TooLong = "too_long",
-    /// Another resource.
-    NotFound = "not_found",
-    /// Another method than GET.
-    Method = "method",
-    /// It did not come, or the answer was not taken, in time.
-    Timeout = "timeout",
-    /// It was idle longest when another one wanted its place.
-    Displaced = "displaced",
-    /// The socket was deleted by somebody, and is made again.
-    SocketDeleted = "socket_deleted",
-    /// The client went away.
-    Aborted = "aborted",
-    /// The maps could not be read.
-    Unreadable = "unreadable",
-    /// The address could not be listened at.
-    NotListening = "not_listening",
-    /// A connection could not be accepted.
-    NotAccepted = "not_accepted",
+counters! {
+    /// What became of a request, or kept one from being made.
+    pub enum Outcome {
+        /// The metrics were written.
+        Served = "served",
+        /// It was no HTTP request.
+        Malformed = "malformed",
+        /// Its head was too long, or had too many fields.
+        TooLong = "too_long",
+        /// Another resource.
+        NotFound = "not_found",
+        /// Another method than GET and HEAD.
+        Method = "method",
+        /// It did not come, or the answer was not taken, in time.
+        Timeout = "timeout",
+        /// It was idle longest when another one wanted its place.
+        Displaced = "displaced",
+        /// The socket was deleted by somebody, and is made again.
+        SocketDeleted = "socket_deleted",
+        /// The client went away.
+        Aborted = "aborted",
+        /// The maps could not be read.
+        Unreadable = "unreadable",
+        /// The address could not be listened at.
+        NotListening = "not_listening",
+        /// A connection could not be accepted.
+        NotAccepted = "not_accepted",
+    }
 }
 
 /// What all connections share.
@@ -283,13 +273,11 @@ async fn converse(
     place: &Place,
     shared: &Shared,
 ) -> Result<Outcome, Lost> {
-    let request = match place.wait_for(timeout(PATIENCE, head(&mut stream))).await? {
-        Ok(request) => request,
-        Err(_) => Err(Outcome::Timeout),
-    };
+    let request = place.wait_for(timeout(PATIENCE, head(&mut stream))).await?;
+    let request = request.unwrap_or(Request::bad(Outcome::Timeout));
     // From here on it is waited for in this place only.
     let place = shared.answers.take().await;
-    let (answer, outcome) = match request.map(|format| (format, page(shared, format))) {
+    let (mut answer, outcome) = match request.wanted.map(|format| (format, page(shared, format))) {
         Ok((format, Ok(text))) => {
             (response("200 OK", format.content_type(), "", &text), Outcome::Served)
         }
@@ -300,6 +288,11 @@ async fn converse(
         }
         Err(outcome) => (refusal(outcome), outcome),
     };
+    if request.only_head
+        && let Some(end) = answer.find("\r\n\r\n")
+    {
+        answer.truncate(end + 4);
+    }
     let written = timeout(PATIENCE, async {
         for part in answer.as_bytes().chunks(PART) {
             place.wait_for(stream.write_all(part)).await??;
@@ -331,32 +324,47 @@ fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
     Ok(snapshot.write(format).unwrap_or_default())
 }
 
-/// Reads the head of a request: the format that is asked for, or why there is none.
-async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Format, Outcome> {
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Request {
+    /// In this format, or why there is nothing.
+    wanted: Result<Format, Outcome>,
+    /// Only what the head of the answer would be (RFC 9110 section 9.3.2).
+    only_head: bool,
+}
+
+impl Request {
+    fn bad(outcome: Outcome) -> Self {
+        Self { wanted: Err(outcome), only_head: false }
+    }
+}
+
+/// Reads the head of a request.
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Request {
     let mut octets = Vec::new();
     loop {
         let mut part = [0; 1024];
         match stream.read(&mut part).await {
-            Ok(0) | Err(_) => return Err(Outcome::Aborted),
+            Ok(0) | Err(_) => return Request::bad(Outcome::Aborted),
             Ok(count) => octets.extend_from_slice(&part[..count]),
         }
         if let Some(understood) = understand(&octets) {
             return understood;
         }
         if octets.len() > MAX_HEAD {
-            return Err(Outcome::TooLong);
+            return Request::bad(Outcome::TooLong);
         }
     }
 }
 
 /// `None` while the head is incomplete.
-fn understand(octets: &[u8]) -> Option<Result<Format, Outcome>> {
+fn understand(octets: &[u8]) -> Option<Request> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(octets) {
         Ok(httparse::Status::Partial) => return None,
         Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Some(Err(Outcome::TooLong)),
+        Err(httparse::Error::TooManyHeaders) => return Some(Request::bad(Outcome::TooLong)),
         Err(
             httparse::Error::HeaderName
             | httparse::Error::HeaderValue
@@ -364,21 +372,21 @@ fn understand(octets: &[u8]) -> Option<Result<Format, Outcome>> {
             | httparse::Error::Status
             | httparse::Error::Token
             | httparse::Error::Version,
-        ) => return Some(Err(Outcome::Malformed)),
+        ) => return Some(Request::bad(Outcome::Malformed)),
     }
     // A query says nothing to us, and some proxies add one.
     let path = request.path.unwrap_or_default().split('?').next();
-    if path != Some(PATH) {
-        return Some(Err(Outcome::NotFound));
-    }
-    if request.method != Some("GET") {
-        return Some(Err(Outcome::Method));
-    }
     let open = request.headers.iter().any(|field| {
         field.name.eq_ignore_ascii_case("accept")
             && String::from_utf8_lossy(field.value).contains("application/openmetrics-text")
     });
-    Some(Ok(if open { Format::OpenMetrics } else { Format::Classic }))
+    let wanted = match (path, request.method) {
+        (Some(PATH), Some("GET" | "HEAD")) if open => Ok(Format::OpenMetrics),
+        (Some(PATH), Some("GET" | "HEAD")) => Ok(Format::Classic),
+        (Some(PATH), _) => Err(Outcome::Method),
+        _ => Err(Outcome::NotFound),
+    };
+    Some(Request { wanted, only_head: request.method == Some("HEAD") })
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -391,7 +399,9 @@ fn refusal(outcome: Outcome) -> String {
             ("431 Request Header Fields Too Large", "", "the head of the request is too long\n")
         }
         Outcome::NotFound => ("404 Not Found", "", "metrics are at /metrics\n"),
-        Outcome::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "GET only\n"),
+        Outcome::Method => {
+            ("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "GET and HEAD only\n")
+        }
         Outcome::Timeout => ("408 Request Timeout", "", "the request did not come in time\n"),
         Outcome::Served
         | Outcome::Displaced
@@ -423,7 +433,7 @@ mod tests {
 
     #[test]
     fn only_this_request_is_understood() {
-        let understood = |text: &str| understand(text.as_bytes());
+        let understood = |text: &str| Some(understand(text.as_bytes())?.wanted);
         let get = "GET /metrics HTTP/1.1\r\nHost: a\r\n";
         assert_eq!(understood(get), None);
         assert_eq!(understood(&format!("{get}\r\n")), Some(Ok(Format::Classic)));
@@ -464,13 +474,19 @@ mod tests {
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], "503 "),
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
             (b"PUT /metrics HTTP/1.1\r\n\r\n", "405 "),
+            (b"HEAD /metrics HTTP/1.1\r\n\r\n", "503 "),
+            (b"HEAD / HTTP/1.1\r\n\r\n", "404 "),
             (b"\x00\x01\x02\r\n\r\n", "400 "),
             (&[b'x'; MAX_HEAD + 1], "431 "),
         ] {
             let answer = talk(&socket, request);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            let length: usize = length.unwrap().parse().unwrap();
+            assert!(length > 0, "{answer}");
+            let sent = if request.starts_with(b"HEAD") { 0 } else { length };
+            assert_eq!(body.len(), sent, "{answer}");
         }
         assert_eq!(unix(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         // Another one takes its place, here at the same address.
