@@ -29,7 +29,7 @@ pub fn bench(Args { arguments }: &Args) -> Result<ExitCode> {
         good &= run(bench("vrrp-user").args(["--bench", "engine"]))?;
     }
     if named(false) || !named(true) {
-        let daemon = build::daemon(true)?;
+        let daemon = build::daemon(true, None)?;
         let mut command = bench("vrrp-tests");
         // What was parsed here for the sake of early errors is parsed there again: behind the names of
         // this program and of the task.

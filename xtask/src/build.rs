@@ -28,11 +28,7 @@ pub struct Args {
 
 /// Runs the task.
 pub fn build(args: &Args) -> Result<()> {
-    let daemon = match args.target {
-        Some(target) => cross(args.release, target)?,
-        None => daemon(args.release)?,
-    };
-    println!("{}", daemon.display());
+    println!("{}", daemon(args.release, args.target)?.display());
     Ok(())
 }
 
@@ -71,32 +67,21 @@ pub fn object() -> Result<PathBuf> {
     Ok(object)
 }
 
-/// Builds the BPF object and the daemon, and returns the path of the daemon.
-pub fn daemon(release: bool) -> Result<PathBuf> {
+/// Builds the BPF object and the daemon, for this machine's architecture or another, and returns the path of the daemon.
+pub fn daemon(release: bool, target: Option<&'static Target>) -> Result<PathBuf> {
     let object = object()?;
+    let mut built = workspace().join("target");
     let mut command = cargo();
-    command.args(["build", "--package", "vrrp-user"]);
+    command.args(["build", "--package", "vrrp-user"]).env("VRRP_EBPF_OBJECT", object);
     if release {
         command.arg("--release");
     }
-    command.env("VRRP_EBPF_OBJECT", object);
-    finish(&mut command)?;
-    let profile = if release { "release" } else { "debug" };
-    Ok(workspace().join("target").join(profile).join("vrrp-user"))
-}
-
-/// The same for another architecture.
-pub fn cross(release: bool, target: &'static Target) -> Result<PathBuf> {
-    let object = object()?;
-    let mut command = cargo();
-    command.args(["build", "--package", "vrrp-user", "--target", target.triple]);
-    if release {
-        command.arg("--release");
+    if let Some(target) = target {
+        command.args(["--target", target.triple]).envs(target.tools()?.environment());
+        built.push(target.triple);
     }
-    command.envs(target.tools()?.environment()).env("VRRP_EBPF_OBJECT", object);
     finish(&mut command)?;
-    let profile = if release { "release" } else { "debug" };
-    Ok(workspace().join("target").join(target.triple).join(profile).join("vrrp-user"))
+    Ok(built.join(if release { "release" } else { "debug" }).join("vrrp-user"))
 }
 
 /// The root of the workspace.

@@ -41,13 +41,13 @@ pub struct Args {
 /// Runs the task.
 pub fn dist(args: &Args) -> Result<()> {
     if args.check {
-        return check(&build::daemon(false)?);
+        return check(&build::daemon(false, None)?);
     }
     if let Some(target) = args.target {
         println!("{}", deb(target)?.display());
         return Ok(());
     }
-    let binary = build::daemon(true)?;
+    let binary = build::daemon(true, None)?;
     stage(&binary)?;
     strip(&mut Command::new("strip"), &binary)?;
     let out = ready(out())?;
@@ -67,9 +67,9 @@ pub fn dist(args: &Args) -> Result<()> {
 /// # Errors
 /// What is missing for it, or what failed.
 pub fn deb(target: &'static Target) -> Result<PathBuf> {
-    let binary = build::cross(true, target)?;
+    let binary = build::daemon(true, Some(target))?;
     // The one for the other machine does not run here.
-    stage(&build::daemon(false)?)?;
+    stage(&build::daemon(false, None)?)?;
     let tools = target.tools()?;
     strip(&mut tools.command("strip"), &binary)?;
     runs_with(tools.command("objdump").arg("-p").arg(staged("vrrp-user")))?;

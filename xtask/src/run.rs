@@ -37,7 +37,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             if args.daemon.is_empty() {
                 setup::setup()?;
             }
-            build::daemon(false)?
+            build::daemon(false, None)?
         }
     };
     if !args.daemon.is_empty() {

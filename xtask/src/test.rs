@@ -99,7 +99,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
 fn all(args: &Args, tally: &mut Tally) -> Result<()> {
     setup::setup()?;
     if let Some(names) = &args.kernels {
-        let daemon = build::daemon(false)?;
+        let daemon = build::daemon(false, None)?;
         let filter = args.filter.as_deref();
         *tally += kernels::test(names, kernels::Set::Full, filter, args.write_docs, &daemon)?;
         return Ok(());
