@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
-use vrrp_tests::{Error, Host, Instance, Lab, Result, VrrpUser, pause};
+use vrrp_tests::{Error, Host, Instance, Lab, Pair, Result, VrrpUser, pause};
 
 /// More than any change takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -40,16 +40,6 @@ fn a_time_namespace_changes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Two hosts that advertise ten times a second, a as the master.
-fn pair(lab: &Lab) -> Result<[(Host, VrrpUser); 2]> {
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
-    let mut on_a = VrrpUser::start(&a, &conf(150))?;
-    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
-    let mut on_b = VrrpUser::start(&b, &conf(100))?;
-    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
-    Ok([(a, on_a), (b, on_b)])
-}
-
 /// How often programs of a host were taken away.
 fn lost(daemon: &VrrpUser, host: &Host) -> Result<u64> {
     Ok(daemon.status(host)?["counters"]["capture_lost"].as_u64().unwrap())
@@ -60,7 +50,7 @@ fn lost(daemon: &VrrpUser, host: &Host) -> Result<u64> {
 #[test]
 fn a_program_that_somebody_takes_away_is_attached_again() -> Result<()> {
     let lab = Lab::new()?;
-    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let Pair { a, b, mut on_a, mut on_b } = Pair::start(&lab, ROUTER, conf)?;
     let ours = b.xdp_program()?;
     for (times, take) in [(1, Host::detach_xdp as fn(&Host) -> Result<()>), (2, Host::replace_xdp)]
     {
@@ -92,7 +82,7 @@ fn a_program_that_somebody_takes_away_is_attached_again() -> Result<()> {
 #[test]
 fn there_is_another_way_when_the_place_is_taken() -> Result<()> {
     let lab = Lab::new()?;
-    let [(_, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let Pair { b, mut on_a, mut on_b, .. } = Pair::start(&lab, ROUTER, conf)?;
     lab.wait_until(LONG, "somebody else's program is there", || {
         b.detach_xdp()?;
         Ok(b.attach_foreign_xdp().ok())
@@ -152,7 +142,7 @@ fn what_leaves_is_counted_again() -> Result<()> {
 #[test]
 fn a_packet_socket_hears_where_all_else_is_taken() -> Result<()> {
     let lab = Lab::new()?;
-    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let Pair { a, b, mut on_a, mut on_b } = Pair::start(&lab, ROUTER, conf)?;
     let mut full = Vec::new();
     for (host, daemon) in [(&a, &on_a), (&b, &on_b)] {
         full.extend(host.fill_ingress()?);
@@ -184,7 +174,7 @@ fn a_packet_socket_hears_where_all_else_is_taken() -> Result<()> {
 #[test]
 fn who_cannot_hear_is_in_fault_unless_it_is_master() -> Result<()> {
     let lab = Lab::new()?;
-    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let Pair { a, b, mut on_a, mut on_b } = Pair::start(&lab, ROUTER, conf)?;
     // Ends with an error while ours is not there.
     let remove = |host: &Host| drop(host.detach_xdp());
     let said = |daemon: &VrrpUser, host: &Host, what: &str| {
@@ -236,7 +226,7 @@ fn who_cannot_hear_is_in_fault_unless_it_is_master() -> Result<()> {
 #[test]
 fn deleted_pins_are_made_again() -> Result<()> {
     let lab = Lab::new()?;
-    let [(a, mut on_a), (b, mut on_b)] = pair(&lab)?;
+    let Pair { a, b, mut on_a, mut on_b } = Pair::start(&lab, ROUTER, conf)?;
     let bpffs = lab.bpffs();
     let pins = |host: &Host| bpffs.join("vrrp-user").join(VrrpUser::instance(host));
     let made_again = |daemon: &VrrpUser, host: &Host, times: u64| {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use vrrp_tests::story::Kind;
 use vrrp_tests::{
-    Error, Frame, Host, Instance, Keepalived, Lab, RawSocket, Result, Tcpdump, VrrpUser, pause,
+    Error, Frame, Host, Instance, Keepalived, Lab, Pair, RawSocket, Result, Tcpdump, VrrpUser,
+    pause,
 };
 
 /// More than the master-down interval.
@@ -24,13 +25,9 @@ fn mac(host: &Host) -> String {
 fn nothing_is_made_up_for_after_a_pause() -> Result<()> {
     const INTERVAL: Duration = Duration::from_millis(100);
     let lab = Lab::new()?;
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let observer = lab.host("c", "10.0.0.3/24")?;
     let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("0.1").to_string();
-    let mut master = VrrpUser::start(&a, &conf(200))?;
-    master.wait_state(&a, ROUTER, "MASTER", STEP)?;
-    let mut backup = VrrpUser::start(&b, &conf(100))?;
-    backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    let Pair { b, on_a: mut master, on_b: mut backup, .. } = Pair::start(&lab, ROUTER, conf)?;
     let tcpdump = Tcpdump::start_with(&observer, "proto 112 or arp")?;
 
     // Not read afterwards: it may have gone on, and said what it has to say, before this thread does.

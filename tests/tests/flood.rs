@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vrrp_tests::{
-    Advert, Error, Frame, Host, Instance, Lab, RawSocket, Result, Tcpdump, VrrpUser, pause,
+    Advert, Error, Frame, Host, Instance, Lab, Pair, RawSocket, Result, Tcpdump, VrrpUser, pause,
 };
 
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
@@ -55,12 +55,8 @@ fn during_flood<T>(
 #[test]
 fn a_lower_stranger_makes_nobody_master() -> Result<()> {
     let lab = Lab::new()?;
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let Pair { a, b, on_a: master, on_b: backup } = Pair::start(&lab, ROUTER, conf)?;
     let stranger = lab.host("s", "10.0.0.200/24")?;
-    let mut master = VrrpUser::start(&a, &conf(200))?;
-    master.wait_state(&a, ROUTER, "MASTER", LONG)?;
-    let mut backup = VrrpUser::start(&b, &conf(100))?;
-    backup.wait_state(&b, ROUTER, "BACKUP", LONG)?;
     during_flood(&stranger, &[50, 60], || pause(Duration::from_secs(6)))?;
     assert_eq!(backup.router_stats(&b, ROUTER)?["became_master"], 0, "{}", backup.log().text());
     assert_eq!(master.router_stats(&a, ROUTER)?["became_master"], 1, "{}", master.log().text());

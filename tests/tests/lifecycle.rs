@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use vrrp_tests::story::Kind;
 use vrrp_tests::{
-    Error, Host, Instance, Keepalived, Lab, Prober, Process, Result, Tcpdump, VrrpUser, WebServer,
-    pause,
+    Error, Host, Instance, Keepalived, Lab, Pair, Prober, Process, Result, Tcpdump, VrrpUser,
+    WebServer, pause,
 };
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
@@ -166,13 +166,9 @@ fn a_killed_master_that_starts_again_keeps_the_address() -> Result<()> {
 #[test]
 fn a_killed_master_that_starts_again_loses_no_client() -> Result<()> {
     let lab = Lab::new()?;
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let client = lab.host("client", "10.0.0.50/24")?;
+    let Pair { a, b, mut on_a, mut on_b } = Pair::start(&lab, ROUTER, conf)?;
     let _servers = (WebServer::start(&a)?, WebServer::start(&b)?);
-    let mut on_b = VrrpUser::start(&b, &conf(100))?;
-    let mut on_a = VrrpUser::start(&a, &conf(150))?;
-    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
-    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
     let prober = Prober::start(&client, VIP)?;
     lab.wait_until(LONG, "a answers", || Ok((prober.now().as_deref() == Some("a")).then_some(())))?;
     let killed = Instant::now();
@@ -210,11 +206,7 @@ fn killed_and_started_again() -> Result<()> {
 #[test]
 fn two_instances_at_once() -> Result<()> {
     let lab = Lab::new()?;
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
-    let mut on_a = VrrpUser::start(&a, &conf(150))?;
-    let mut on_b = VrrpUser::start(&b, &conf(100))?;
-    on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
-    on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+    let Pair { a, b, mut on_a, mut on_b } = Pair::start(&lab, ROUTER, conf)?;
     lab.wait_until(LONG, "b counts the advertisements of a", || {
         let received = on_b.router_stats(&b, ROUTER)?["adverts_received"].as_u64().unwrap();
         Ok((received >= 3).then_some(()))

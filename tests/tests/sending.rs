@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use vrrp_tests::{Instance, Lab, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{Instance, Lab, Pair, Result, Tcpdump, VrrpUser, pause};
 
 /// More than any change takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -42,17 +42,13 @@ fn dead_peers_cost_live_ones_nothing() -> Result<()> {
 #[test]
 fn adverts_longer_than_the_mtu_are_a_fault_and_no_loop() -> Result<()> {
     let lab = Lab::new()?;
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     // 20 + 8 + 100 * 4 bytes.
     let conf = |priority| {
         let mut router = Instance::new(51, priority, "10.0.1.1/32").v3("0.1");
         router.addresses = (1..=100).map(|n| format!("10.0.1.{n}/32")).collect();
         router.to_string()
     };
-    let mut ours = VrrpUser::start(&a, &conf(200))?;
-    ours.wait_state(&a, "VI_1", "MASTER", LONG)?;
-    let mut theirs = VrrpUser::start(&b, &conf(100))?;
-    theirs.wait_state(&b, "VI_1", "BACKUP", LONG)?;
+    let Pair { a, b, on_a: mut ours, on_b: mut theirs } = Pair::start(&lab, "VI_1", conf)?;
     b.ip(&["link", "set", "eth0", "mtu", "427"])?;
     theirs.wait_state(&b, "VI_1", "FAULT", LONG)?;
     a.ip(&["link", "set", "eth0", "mtu", "427"])?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use vrrp_tests::{Host, Instance, Keepalived, Lab, Result, Tcpdump, VrrpUser};
+use vrrp_tests::{Host, Instance, Keepalived, Lab, Pair, Result, Tcpdump, VrrpUser};
 
 /// More than any change takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -298,11 +298,8 @@ fn changes_of_what_is_tracked_are_events() -> Result<()> {
 #[test]
 fn operators_move_routers() -> Result<()> {
     let lab = Lab::new()?;
-    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
-    let mut first = VrrpUser::start(&a, &instance(51, 150).to_string())?;
-    first.wait_state(&a, "VI_51", "MASTER", LONG)?;
-    let mut second = VrrpUser::start(&b, &instance(51, 100).to_string())?;
-    second.wait_state(&b, "VI_51", "BACKUP", LONG)?;
+    let conf = |priority| instance(51, priority).to_string();
+    let Pair { a, b, on_a: mut first, on_b: mut second } = Pair::start(&lab, "VI_51", conf)?;
     let tcpdump = Tcpdump::start(&b)?;
     let begin = Instant::now();
     ordered(&a, "step-down", &["VI_51"])?;
