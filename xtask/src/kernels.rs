@@ -12,7 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -388,6 +388,7 @@ impl Lab {
         println!("-- Linux {}, {}", image.version, script.name);
         let text = format!("TESTS='{tests}'\n{}", script.text);
         let cards = !script.tests.is_empty();
+        let begin = Instant::now();
         let console = self.boot(kernel.machine, cards, &image, &text, kvm, script.limit)?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();
@@ -409,6 +410,7 @@ impl Lab {
         let end = lines.iter().position(|line| line.starts_with("GUEST-EXIT "));
         let told = lines.get(start..end.unwrap_or(lines.len())).unwrap_or_default();
         told.iter().for_each(|line| println!("{line}"));
+        println!("-- {} s", begin.elapsed().as_secs());
         if end.is_none() {
             println!("FAIL  the guest did not come to the end");
             tally += Tally::FAILED;
