@@ -1,8 +1,8 @@
 //! Serves metrics over HTTP from a thread and runtime of its own, which reads the shared maps: nothing that a
 //! scraper does can delay the engine.
 //!
-//! There is one resource and one method, so that this is less code than what it takes to tie in a framework;
-//! what is hard, reading a request's head, is `httparse`'s. Every connection is good for one request.
+//! What is hard, reading a request's head, is `httparse`'s; docs/architecture.md says why not more. Every connection is good
+//! for one request.
 
 use std::fs;
 use std::io;
