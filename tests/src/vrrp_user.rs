@@ -154,9 +154,21 @@ impl VrrpUser {
 
     /// `vrrp-user doctor --json` on a host, where a daemon may run or not: what it finds, and its exit code.
     pub fn doctor(host: &Host, args: &[&str]) -> Result<(Value, Option<i32>)> {
+        Self::doctor_under(host, &[], args)
+    }
+
+    /// The same, started by a command ([`VrrpUser::start_under`]).
+    pub fn doctor_under(
+        host: &Host,
+        command: &[&str],
+        args: &[&str],
+    ) -> Result<(Value, Option<i32>)> {
         let (bpffs, instance) = (host.lab().bpffs().display().to_string(), Self::instance(host));
-        let mut command = host.namespace().command(&Self::binary()?.display().to_string());
-        command.args(["doctor", "--json", "--instance", &instance, "--bpffs", &bpffs]).args(args);
+        let binary = Self::binary()?.display().to_string();
+        let doctor = [&binary, "doctor", "--json", "--instance", &instance, "--bpffs", &bpffs];
+        let line = [command, &doctor, args].concat();
+        let mut command = host.namespace().command(line[0]);
+        command.args(&line[1..]);
         let output = command.output().map_err(Error::io("run vrrp-user doctor"))?;
         let report = serde_json::from_slice(&output.stdout).map_err(|error| {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 use vrrp_tests::{Host, Instance, Lab, Process, Result, Tcpdump, VrrpUser, skip};
+use vrrp_user::io::bpf::Without;
 use vrrp_user::{config, driver};
 
 /// More than anything takes here.
@@ -197,6 +198,7 @@ fn daemon_with_a_mistake() {
         bpffs: Some(of(AS_DAEMON[2]).into()),
         pid_file: None,
         again: driver::reload::Settings::default(),
+        without: Without::default(),
     });
     assert!(matches!(end, Err(driver::Error::Panicked)), "{end:?}");
     eprintln!("ended as it should");

@@ -24,6 +24,8 @@ struct Pair {
     confs: [String; 2],
     /// Of our own.
     options: Vec<&'static str>,
+    /// What starts our own.
+    command: Vec<&'static str>,
     daemons: [Option<Daemon>; 2],
 }
 
@@ -35,12 +37,20 @@ impl Pair {
     fn new(kinds: [Kind; 2], confs: [String; 2]) -> Result<Self> {
         let lab = Lab::new()?;
         let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
-        Ok(Self { lab, hosts, kinds, confs, options: Vec::new(), daemons: [None, None] })
+        Ok(Self {
+            lab,
+            hosts,
+            kinds,
+            confs,
+            options: Vec::new(),
+            command: Vec::new(),
+            daemons: [None, None],
+        })
     }
 
     fn start(&mut self, which: usize) -> Result<()> {
         let (host, conf) = (&self.hosts[which], &self.confs[which]);
-        let daemon = self.kinds[which].start_with(host, conf, &self.options)?;
+        let daemon = self.kinds[which].start_under(host, &self.command, conf, &self.options)?;
         self.daemons[which] = Some(daemon);
         Ok(())
     }
@@ -76,6 +86,15 @@ impl Pair {
 /// Two routers that we lead and three that they lead, by multicast and unicast, of both versions and families, captured
 /// in that way: each side replaces the other when it is killed, and gives back what it got.
 fn both_lead(way: &'static str) -> Result<()> {
+    both_lead_under(&[], &["--capture", way], way)
+}
+
+/// The same, started by a command and with options that make it capture in that way.
+fn both_lead_under(
+    command: &[&'static str],
+    options: &[&'static str],
+    way: &'static str,
+) -> Result<()> {
     let conf = |which: usize| {
         let addresses = ["10.0.0.1", "10.0.0.2"];
         let priority = |leader: usize| if which == leader { 150 } else { 100 };
@@ -91,7 +110,7 @@ fn both_lead(way: &'static str) -> Result<()> {
         routers.map(|router| router.to_string()).join("\n")
     };
     let mut pair = Pair::new(OURS_FIRST, [conf(0), conf(1)])?;
-    pair.options = vec!["--capture", way];
+    (pair.command, pair.options) = (command.to_vec(), options.to_vec());
     for host in &pair.hosts {
         host.ip(&["address", "add", "2001:db8::a/64", "dev", "eth0", "nodad"])?;
     }
@@ -148,6 +167,17 @@ fn both_lead_by_a_packet_socket() -> Result<()> {
 #[test]
 fn both_lead_by_generic_xdp() -> Result<()> {
     both_lead("generic")
+}
+
+/// As Linux 5.10 for the unit.
+#[test]
+fn both_lead_by_clsact_and_copies() -> Result<()> {
+    both_lead_under(&["env", "VRRP_USER_WITHOUT=xdp,tcx,in-place"], &[], "tc")
+}
+
+#[test]
+fn both_lead_without_bpf() -> Result<()> {
+    both_lead_under(&["env", "VRRP_USER_WITHOUT=bpf"], &[], "raw")
 }
 
 /// The preferred one of two is master, is replaced when killed, and takes the address back.

@@ -278,10 +278,21 @@ fn every_fault_has_its_reason() -> Result<()> {
 /// The same in a way to capture that is not the best, all together: every frame is counted for its reason and moves
 /// nothing, noise neither, and a right one counts.
 fn every_fault_is_counted(way: &str) -> Result<()> {
+    every_fault_is_counted_under(&[], &["--capture", way], way)
+}
+
+/// The same where something is missing, so that it captures in that way.
+fn every_fault_is_counted_without(features: &str, way: &str) -> Result<()> {
+    let command = ["env", &format!("VRRP_USER_WITHOUT={features}")];
+    every_fault_is_counted_under(&command, &[], way)
+}
+
+fn every_fault_is_counted_under(command: &[&str], options: &[&str], way: &str) -> Result<()> {
     let lab = Lab::new()?;
     let stage = Stage::new(&lab)?;
-    let (victim, options) = (&stage.victim, ["--capture", way]);
-    let mut daemon = VrrpUser::start_with_options(victim, "vrrp.conf", &configuration(), &options)?;
+    let victim = &stage.victim;
+    let mut daemon =
+        VrrpUser::start_under(victim, command, "vrrp.conf", &configuration(), options)?;
     for router in ROUTERS {
         daemon.wait_state(victim, router, "MASTER", LONG)?;
     }
@@ -331,6 +342,27 @@ fn every_fault_is_counted_by_a_packet_socket() -> Result<()> {
 #[test]
 fn every_fault_is_counted_by_generic_xdp() -> Result<()> {
     every_fault_is_counted("generic")
+}
+
+#[test]
+fn every_fault_is_counted_by_clsact() -> Result<()> {
+    every_fault_is_counted_without("xdp,tcx", "tc")
+}
+
+/// As Linux 5.10 for the unit.
+#[test]
+fn every_fault_is_counted_by_clsact_and_copies() -> Result<()> {
+    every_fault_is_counted_without("xdp,tcx,in-place", "tc")
+}
+
+#[test]
+fn every_fault_is_counted_without_bpf() -> Result<()> {
+    every_fault_is_counted_without("bpf", "raw")
+}
+
+#[test]
+fn every_fault_is_counted_without_pins() -> Result<()> {
+    every_fault_is_counted_without("bpffs", "native")
 }
 
 #[test]

@@ -78,6 +78,32 @@ fn vrrp_user_and_vrrp_user_stopping() -> Result<()> {
     play(Kind::VrrpUser, Kind::VrrpUser, Off::DaemonStops)
 }
 
+/// The story, on a host that lacks something.
+fn story_without(features: &str) -> Result<()> {
+    let lab = Lab::new()?;
+    let mut story = Story::new(&lab, Kind::VrrpUser, Kind::Keepalived)?;
+    story.a.started_by(&["env", &format!("VRRP_USER_WITHOUT={features}")]);
+    story.play(Off::DaemonStops, |step| {
+        println!("{}: {} answers, away {:?}", step.title, step.answered, step.away);
+    })
+}
+
+/// As Linux 5.10 for the unit.
+#[test]
+fn the_story_by_clsact_and_copies() -> Result<()> {
+    story_without("xdp,tcx,in-place")
+}
+
+#[test]
+fn the_story_without_ring_buffers() -> Result<()> {
+    story_without("ring-buffer")
+}
+
+#[test]
+fn the_story_without_pins() -> Result<()> {
+    story_without("bpffs")
+}
+
 /// The story, on a host whose daemon captures in that way.
 fn story(way: &str) -> Result<()> {
     let lab = Lab::new()?;

@@ -35,7 +35,7 @@ use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6
 use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
 use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::io::bpf::{self, Error, Kernel, Without};
+use vrrp_user::io::bpf::{self, Error, Feature, Kernel, Without};
 use vrrp_user::io::netlink::{HookPoint, HookState, Inspector};
 use vrrp_user::io::reader::{Reader, Sampled};
 use vrrp_user::io::ring::EventRing;
@@ -269,7 +269,9 @@ impl Pins {
     }
 
     fn dir(&self) -> std::path::PathBuf {
-        self.0.path().join("instance")
+        // Another one for each, and without the dot, which a bpffs refuses.
+        let name = self.0.path().file_name().and_then(|name| name.to_str()).expect("a name");
+        self.0.path().join(name.trim_start_matches('.'))
     }
 }
 
@@ -280,7 +282,9 @@ impl Drop for Pins {
 }
 
 /// With the tc programs that read nothing in place.
-const COPYING: Without = Without { xdp: false, in_place: true, tcx: false };
+fn copying() -> Without {
+    Without::of(&[Feature::InPlace])
+}
 
 /// The loaded program with the routers above.
 struct Bench {
@@ -360,7 +364,7 @@ fn all_judge(frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
     let mut bench = Bench::new();
     bench.judges(false, &frames);
     bench.judges(true, &frames);
-    Bench::without(COPYING).judges(true, &frames);
+    Bench::without(copying()).judges(true, &frames);
 }
 
 impl Bench {
@@ -882,7 +886,7 @@ fn a_frame_may_end_anywhere() {
             })
             .octets(),
     ];
-    let mut copying = Bench::without(COPYING);
+    let mut copying = Bench::without(copying());
     copying.tc = true;
     for frame in frames {
         bench.cuts(&frame);
@@ -1560,7 +1564,8 @@ fn receives_in_the_network_stack_too() {
         for (mode, tcx) in
             [(CaptureMode::Generic, true), (CaptureMode::Tc, true), (CaptureMode::Tc, false)]
         {
-            let mut bench = Bench::without(Without { tcx: !tcx, ..Without::default() });
+            let lacking: &[_] = if tcx { &[] } else { &[Feature::Tcx] };
+            let mut bench = Bench::without(Without::of(lacking));
             let index = ifindex("bridge");
             assert_eq!(bench.attach_as(index, "bridge", mode).expect("attach"), mode);
             assert_eq!(filters("bridge"), usize::from(mode == CaptureMode::Tc && !tcx));
@@ -1590,13 +1595,19 @@ fn without_xdp_it_is_tc() {
             ip(&format!("link set {name} up"));
         }
         // As before Linux 5.18, there also as before Linux 6.6, and with Linux 5.10 in the rights of the unit.
-        for (tcx, in_place) in [(true, false), (false, false), (false, true)] {
-            let mut bench = Bench::without(Without { xdp: true, in_place, tcx: !tcx });
+        for lacking in [
+            &[Feature::Xdp][..],
+            &[Feature::Xdp, Feature::Tcx],
+            &[Feature::Xdp, Feature::Tcx, Feature::InPlace],
+        ] {
+            let tcx = !lacking.contains(&Feature::Tcx);
+            let mut bench = Bench::without(Without::of(lacking));
             let index = ifindex("local");
             let facts = Facts { tcx, ..Facts::default() };
             let choice = bench.kernel.attach(index, "local", &plan(None, facts)).expect("attach");
             assert_eq!(choice.mode, CaptureMode::Tc);
-            assert_eq!(choice.why.as_deref(), Some("XDP is refused: not to be used here"));
+            let why = choice.why.expect("there is a reason");
+            assert_eq!(why, "XDP is refused: taken as missing (VRRP_USER_WITHOUT=xdp)");
             assert_eq!(bpf::xdp_program(index), None);
             receives(&mut bench, "local", "remote");
         }
@@ -1612,8 +1623,8 @@ fn what_leaves_is_counted_without_tcx() {
         }
         let index = ifindex("local");
         let octets = answer().octets();
-        for in_place in [false, true] {
-            let mut bench = Bench::without(Without { in_place, tcx: true, ..Without::default() });
+        for lacking in [&[Feature::Tcx][..], &[Feature::Tcx, Feature::InPlace]] {
+            let mut bench = Bench::without(Without::of(lacking));
             bench.kernel.add_vip(&InterfaceAddr::new(index, VIP)).expect("add_vip");
             bench.attach(index, "local").expect("attach");
             assert_eq!(on_egress("local"), <[&str; 0]>::default());
@@ -1636,7 +1647,7 @@ fn what_leaves_is_counted_without_tcx() {
         };
         tc("qdisc del dev local clsact");
         tc("qdisc add dev local ingress");
-        let mut bench = Bench::without(Without { tcx: true, ..Without::default() });
+        let mut bench = Bench::without(Without::of(&[Feature::Tcx]));
         bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
         assert_eq!(filters("local"), 1);
         receives(&mut bench, "local", "remote");
@@ -1648,14 +1659,27 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
     in_namespace(|| {
         ip("link add local type veth peer name remote");
         let index = ifindex("local");
-        let without = Without { tcx: true, ..Without::default() };
+        let without = Without::of(&[Feature::Tcx]);
         let mut bench = Bench::without(without);
         bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
         assert_eq!((filters("local"), filters_at("local", "egress")), (1, 1));
         // Nothing tidies up.
         let Bench { kernel, reader: _, pins, tc: _ } = bench;
         std::mem::forget(kernel);
-        let mut next = Kernel::load_without(&pins.dir(), SIZES, without).expect("loads again");
+        let dir = pins.dir();
+        let instance = dir.file_name().and_then(|name| name.to_str()).expect("a name");
+        let left = bpf::left_filters(instance);
+        let named = left.iter().map(|left| (&*left.interface, left.egress)).collect::<Vec<_>>();
+        assert_eq!(named, [("local", false), ("local", true)]);
+        assert_eq!(bpf::left_filters("other"), []);
+        // What somebody is told to remove them with does so.
+        let removal = left[1].removal();
+        let words: Vec<_> = removal.split(' ').collect();
+        assert!(Command::new(words[0]).args(&words[1..]).status().expect("runs").success());
+        assert_eq!((filters("local"), filters_at("local", "egress")), (1, 0));
+        // Whether or not the next daemon of that instance has anything to do with the interface, or with BPF.
+        let mut next = Kernel::load_without(&dir, SIZES, without).expect("loads again");
+        assert_eq!(filters("local"), 0);
         // Another mode than that of the dead one, too.
         let native = plan(None, Facts::default());
         assert_eq!(native.modes[0], CaptureMode::Native);
@@ -1679,7 +1703,7 @@ fn a_filter_that_somebody_removes_is_missed_and_put_back() {
             ip(&format!("link set {name} up"));
         }
         let index = ifindex("local");
-        let mut bench = Bench::without(Without { tcx: true, ..Without::default() });
+        let mut bench = Bench::without(Without::of(&[Feature::Tcx]));
         let tc = plan(Some(CaptureMode::Tc), Facts::default());
         bench.kernel.attach(index, "local", &tc).expect("attach");
         let mut inspector = Inspector::open().expect("a socket");
@@ -1905,7 +1929,7 @@ fn root_is_not_needed() {
         assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
         drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::NoPins(_))));
-        let mut kernel = Kernel::load_without(&pins.dir(), sizes, COPYING).expect("loads");
+        let mut kernel = Kernel::load_without(&pins.dir(), sizes, copying()).expect("loads");
         assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
         assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
     });
@@ -1923,7 +1947,7 @@ fn root_is_not_needed() {
 #[test]
 fn the_verifier_has_little_work() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
-    for without in [Without::default(), COPYING] {
+    for without in [Without::default(), copying()] {
         let unit = [CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW];
         let trial = with_capabilities(&unit, || bpf::try_load(without)).expect("loads");
         for (program, steps) in trial.steps {

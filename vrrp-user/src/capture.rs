@@ -153,12 +153,24 @@ pub const WITHOUT_BPF: &str = "every interface is captured by a packet socket: e
      is dropped, and neither traffic to the addresses nor who else claims them is seen; `stats` and metrics are the \
      daemon's own, and no packets are kept for `monitor`, `top` and `doctor`";
 
+/// What cannot be done with the maps of a daemon that are pinned nowhere, as the end of "no pins: ...; ".
+pub const WITHOUT_PINS: &str = "only the daemon can read its maps: `stats` and metrics are its own readings, and `monitor`, \
+     `top` and `doctor` see nothing of what it refuses";
+
 impl Plan {
     /// The mode that the configuration names, if that is another one than this.
     pub fn lacks_configured(&self, mode: CaptureMode) -> Option<CaptureMode> {
         let best = self.modes.first().copied().filter(|_| self.why == Some(CONFIGURED))?;
         (best != mode).then_some(best)
     }
+}
+
+/// Why nothing can be received on such an interface, in whatever mode.
+pub fn routed(interface: &str) -> String {
+    format!(
+        "an ipvlan device in mode l3 or l3s passes on neither multicast nor ARP (`ip link set {interface} type ipvlan mode \
+         l2`)"
+    )
 }
 
 /// What the configuration says.

@@ -11,6 +11,7 @@ use vrrp_user::cli::doctor::{Options, Severity};
 use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
 use vrrp_user::control::api::Request;
+use vrrp_user::io::bpf::{self, Without};
 use vrrp_user::io::{descriptors, logger, memory, netlink};
 use vrrp_user::{cli, driver, printable};
 
@@ -134,6 +135,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor { config, instance, bpffs, gateway, json } => {
             let options = Options {
+                without: without()?,
                 config: config.as_deref(),
                 instance: &instance.instance,
                 bpffs: bpffs.bpffs.as_deref(),
@@ -150,6 +152,18 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the kernel is to be taken to lack.
+fn without() -> Result<Without, bpf::UnknownFeature> {
+    let without = Without::from_environment()?;
+    if !without.is_nothing() {
+        log::warn!(
+            "{}={without}: for tests only; what the kernel has of that is not used",
+            bpf::VARIABLE
+        );
+    }
+    Ok(without)
+}
+
 fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(refusal) = run.keepalived.refusal() {
         complain(&refusal);
@@ -159,6 +173,13 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         complain("standard input can not be read again on a reload: give --config a file");
         return Ok(Exit::Usage.into());
     }
+    let without = match without() {
+        Ok(without) => without,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(Exit::Usage.into());
+        }
+    };
     for warning in run.keepalived.warnings() {
         log::warn!("{warning}");
     }
@@ -190,6 +211,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         bpffs: run.bpffs.bpffs,
         pid_file: run.pid_file,
         again,
+        without,
     })?;
     Ok(Exit::Stopped.into())
 }

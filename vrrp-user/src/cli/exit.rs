@@ -47,7 +47,9 @@ fn kernel(error: &bpf::Error) -> Exit {
             Exit::Unavailable
         }
         bpf::Error::MountBpffs(_) => Exit::NoPermission,
-        bpf::Error::NoBpffs | bpf::Error::Verifier { .. } => Exit::Unavailable,
+        bpf::Error::NoBpffs | bpf::Error::NoSystemCall | bpf::Error::Verifier { .. } => {
+            Exit::Unavailable
+        }
         bpf::Error::NotBpffs(_) => Exit::Config,
         bpf::Error::Load(_)
         | bpf::Error::Descriptors
@@ -61,7 +63,7 @@ fn kernel(error: &bpf::Error) -> Exit {
         | bpf::Error::Watch(_)
         | bpf::Error::NoPins(_)
         | bpf::Error::Abi { .. }
-        | bpf::Error::Masked => Exit::Failed,
+        | bpf::Error::Masked(_) => Exit::Failed,
     }
 }
 

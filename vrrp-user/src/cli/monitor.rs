@@ -122,7 +122,7 @@ pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
 enum Said {
     Nothing,
     Daemon,
-    WithoutBpf,
+    WithoutMaps,
     NoDaemon,
 }
 
@@ -211,15 +211,23 @@ impl Monitor {
             Renewed::Dead => "it no longer runs".to_owned(),
             Renewed::Gone(error) => {
                 let runs = UnixStream::connect(instance.socket()).is_ok();
-                if runs && self.said == Said::WithoutBpf {
+                if runs && self.said == Said::WithoutMaps {
                     return;
                 }
                 let status = if runs { client::status(instance).ok() } else { None };
-                if let Some(why) = status.and_then(|status| status.no_bpf) {
-                    note(&format!(
-                        "daemon `{instance}` runs with {why}; what it refuses is seen as it passes"
-                    ));
-                    self.said = Said::WithoutBpf;
+                let told = status.map(|status| (status.no_bpf, status.no_pins));
+                let told = match told {
+                    Some((Some(why), _)) => {
+                        Some(format!("{why}; what it refuses is seen as it passes"))
+                    }
+                    Some((None, Some(why))) => {
+                        Some(format!("{why}; what it refuses and drops is not shown"))
+                    }
+                    Some((None, None)) | None => None,
+                };
+                if let Some(told) = told {
+                    note(&format!("daemon `{instance}` runs with {told}"));
+                    self.said = Said::WithoutMaps;
                     return;
                 }
                 bpf::chain(&error)

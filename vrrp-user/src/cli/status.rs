@@ -14,7 +14,7 @@ use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
-use crate::capture::{WITHOUT_BPF, title};
+use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
 use crate::control::api::{
     ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
 };
@@ -139,6 +139,12 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     }
     if let Some(why) = &status.no_bpf {
         let _ = writeln!(text, "{}", terminal.fit(&format!("{why}; {WITHOUT_BPF}"), 4));
+    }
+    if let Some(why) = &status.no_pins {
+        let _ = writeln!(text, "{}", terminal.fit(&format!("{why}; {WITHOUT_PINS}"), 4));
+    }
+    for lack in &status.lacks {
+        let _ = writeln!(text, "{}", terminal.fit(lack, 4));
     }
     if status.announcements_waiting > 0 {
         let _ = writeln!(
@@ -647,6 +653,8 @@ mod tests {
             startup_delay_s: None,
             announcements_waiting: 0,
             no_bpf: None,
+            no_pins: None,
+            lacks: Vec::new(),
             reload: None,
             problems: Vec::new(),
             always: Vec::new(),

@@ -144,6 +144,12 @@ pub struct Status {
     /// Why there is no BPF, so that every interface is captured by a packet socket; not there where there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_bpf: Option<String>,
+    /// Why the maps are pinned nowhere, so that nobody but the daemon reads them; not there where they are, or are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_pins: Option<String>,
+    /// What the BPF that there is lacks on this kernel, each as a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
     /// What is wrong with the daemon itself, and no router's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,

@@ -308,10 +308,7 @@ impl Core {
         let cannot = if interface.mac.is_none() {
             Some("not an Ethernet interface".to_owned())
         } else if interface.routed {
-            Some(format!(
-                "an ipvlan device in mode l3 or l3s passes on neither multicast nor ARP (`ip link set {name} type ipvlan \
-                 mode l2`)"
-            ))
+            Some(modes::routed(&name))
         } else {
             None
         };

@@ -49,6 +49,10 @@ pub struct Outside<'a> {
     pub pid: u32,
     /// Why there is no BPF.
     pub no_bpf: Option<&'a str>,
+    /// Why its maps are pinned nowhere.
+    pub no_pins: Option<&'a str>,
+    /// What it lacks.
+    pub lacks: &'a [String],
     /// What was refused or failed.
     pub counters: BTreeMap<String, u64>,
 }
@@ -79,7 +83,7 @@ impl Core {
 
     /// How everything is, with the first routers.
     pub fn status(&self, outside: Outside<'_>) -> Status {
-        let Outside { moment, refused, instance, pid, no_bpf, counters } = outside;
+        let Outside { moment, refused, instance, pid, no_bpf, no_pins, lacks, counters } = outside;
         let now = moment.monotonic();
         let Routers { routers, more } = self.part(now, 0, refused);
         Status {
@@ -96,6 +100,8 @@ impl Core {
             announcements_waiting: self.delays.announcements(),
             reload: self.reloads.last(moment),
             no_bpf: no_bpf.map(str::to_owned),
+            no_pins: no_pins.map(str::to_owned),
+            lacks: lacks.to_vec(),
             problems: self.pin_problem().into_iter().collect(),
             always: self.objects.book.fixed().map(|it| self.object_status(&it)).collect(),
             counters,

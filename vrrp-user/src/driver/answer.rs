@@ -27,6 +27,8 @@ impl Driver {
                     instance: self.instance.name(),
                     pid: std::process::id(),
                     no_bpf: self.kernel.without(),
+                    no_pins: self.kernel.no_pins(),
+                    lacks: self.kernel.lacks(),
                     counters: self.counters(),
                 });
                 drop(answer.send(status));

@@ -17,7 +17,7 @@ use crate::config::model::{Config, Scheduling};
 use crate::control::Instance;
 use crate::control::server::{self, Channels};
 use crate::core::{Boot, Core, Needs, Sizes};
-use crate::io::bpf::{self, Kernel};
+use crate::io::bpf::{self, Feature, Kernel, Without};
 use crate::io::netlink::{self, Netlink};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
@@ -39,6 +39,8 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// How the configuration is read again.
     pub again: reload::Settings,
+    /// What the kernel is taken to lack.
+    pub without: Without,
 }
 
 /// Why the daemon can not run.
@@ -162,9 +164,9 @@ pub fn run(options: Options) -> Result<(), Error> {
     result
 }
 
-/// Makes and locks the directory for the pins; within, why there is no BPF, and so no such directory.
+/// Makes and locks the directory for the pins; within, why there is no such directory, which may be that there is no BPF.
 fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Error>, Error> {
-    let Options { instance, bpffs, config, .. } = options;
+    let Options { instance, bpffs, config, without, .. } = options;
     if config.capture.only_raw() {
         // What a daemon left that was killed would be taken for this one's.
         if let Ok(bpffs) = bpf::find_bpffs(bpffs.as_deref()) {
@@ -172,12 +174,15 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
         }
         return Ok(Err(bpf::Error::NotWanted));
     }
-    let unless_no_bpf = |error: bpf::Error| {
-        if error.is_no_bpf() { Ok(Err(error)) } else { Err(error.into()) }
+    let unless_no_place = |error: bpf::Error| {
+        if error.is_no_place() { Ok(Err(error)) } else { Err(error.into()) }
     };
+    if without.lacks(Feature::Bpffs) {
+        return Ok(Err(bpf::Error::Masked(Feature::Bpffs)));
+    }
     let pins = match bpf::bpffs(bpffs.as_deref()) {
         Ok(bpffs) => instance.pins(&bpffs),
-        Err(error) => return unless_no_bpf(error),
+        Err(error) => return unless_no_place(error),
     };
     // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
     match LockedDir::take(&pins) {
@@ -186,9 +191,11 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
             Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
         }
         Err(error @ lockfile::Error::Foreign) => {
-            unless_no_bpf(bpf::Error::Pins { path: pins, source: io::Error::other(error) })
+            unless_no_place(bpf::Error::Pins { path: pins, source: io::Error::other(error) })
         }
-        Err(lockfile::Error::Io(source)) => unless_no_bpf(bpf::Error::Pins { path: pins, source }),
+        Err(lockfile::Error::Io(source)) => {
+            unless_no_place(bpf::Error::Pins { path: pins, source })
+        }
     }
 }
 
@@ -287,7 +294,8 @@ impl Driver {
         scheduling: Scheduling,
         lock: &SharedLock,
     ) -> Result<(Self, Sources), Error> {
-        let Options { config, config_path, instance, bpffs: _, pid_file: _, again } = options;
+        let Options { config, config_path, instance, bpffs: _, pid_file: _, again, without } =
+            options;
         let started = timer::now();
         if timer::namespace_offset() != 0 {
             let ahead = timer::namespace_offset() / 1_000_000_000;
@@ -323,7 +331,7 @@ impl Driver {
             scripts = Some(started);
         }
         let sizes = Sizes::with_room(Needs::of(&config));
-        let mut kernel = memory::apart(|| Kernel::open(pins, sizes))?;
+        let mut kernel = memory::apart(|| Kernel::open(instance.name(), pins, sizes, without))?;
         if let Some(why) = kernel.without() {
             if config.capture.only_raw() {
                 log::info!("{why}");

@@ -6,11 +6,12 @@
 mod own;
 mod pins;
 pub(super) mod vips;
+mod without;
 
 use std::collections::{BTreeMap, HashMap as StdHashMap};
 use std::error::Error as StdError;
 use std::fs;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 use nix::mount::{MsFlags, mount};
+use nix::net::if_::if_nameindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
@@ -45,16 +47,17 @@ use vrrp_common::report::{MasterSeen, ReportFilter};
 
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
-pub use self::pins::Pins;
+pub use self::pins::{Pins, SharedMaps};
 use self::vips::Vips;
+pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
 use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
-use crate::capture::{CaptureMode, Choice, Plan};
+use crate::capture::{CaptureMode, Choice, Plan, WITHOUT_PINS};
 use crate::control::PINS;
 use crate::core::{Hooks, InterfaceAddr, Sizes};
 use crate::io::capability;
-use crate::io::netlink::{self, Hook, HookPoint, once};
+use crate::io::netlink::{self, Hook, HookPoint, HookState, Inspector, once};
 use crate::wire::family::to_field;
 
 /// The compiled kernel side.
@@ -144,6 +147,11 @@ pub enum Error {
          container), a security module or lockdown may be in the way, before Linux 5.11 also a low RLIMIT_MEMLOCK"
     )]
     Forbidden(&'static str),
+    /// There is no bpf(2).
+    #[error(
+        "there is no bpf(2) here: a seccomp filter (of a container) hides it, or the kernel is built without"
+    )]
+    NoSystemCall,
     /// The configuration wants none.
     #[error("`capture` was \"raw\" for all interfaces when the daemon started")]
     NotWanted,
@@ -175,9 +183,9 @@ pub enum Error {
         /// What the system call returned.
         error: io::Error,
     },
-    /// The kernel was not asked.
-    #[error("not to be used here")]
-    Masked,
+    /// The kernel was not asked, as it is to be taken for one that refuses.
+    #[error("taken as missing ({VARIABLE}={})", .0.name())]
+    Masked(Feature),
     /// The interface takes no program in any mode that may be.
     #[error("cannot attach to {ifname}: {why}")]
     Attach {
@@ -245,19 +253,50 @@ impl Error {
             Self::NotPermitted(_) => {
                 capability::missing_here().iter().all(|missing| *missing == capability::CAP_BPF)
             }
-            Self::NoBpffs
-            | Self::MountBpffs(_)
-            | Self::Forbidden(_)
+            Self::Forbidden(_)
+            | Self::NoSystemCall
             | Self::NotWanted
-            | Self::Masked
+            | Self::Masked(_)
             | Self::Load(_)
             | Self::Verifier { .. }
             | Self::Program(_) => true,
+            Self::NoBpffs
+            | Self::MountBpffs(_)
+            | Self::Pins { .. }
+            | Self::NotBpffs(_)
+            | Self::BpffsGone { .. }
+            | Self::Memory { .. }
+            | Self::Descriptors
+            | Self::Missing(_)
+            | Self::Attach { .. }
+            | Self::Map { .. }
+            | Self::Full { .. }
+            | Self::Watch(_)
+            | Self::NoPins(_)
+            | Self::Abi { .. } => false,
+        }
+    }
+}
+
+impl Error {
+    /// Whether it says that there is no place for pins, without which the daemon works. A directory that was named is to
+    /// be one.
+    pub fn is_no_place(&self) -> bool {
+        match self {
+            Self::NoBpffs | Self::MountBpffs(_) | Self::Masked(Feature::Bpffs) => true,
             Self::Pins { source, .. } => matches!(
                 source.kind(),
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
             ),
-            Self::NotBpffs(_)
+            Self::NotPermitted(_)
+            | Self::Forbidden(_)
+            | Self::NoSystemCall
+            | Self::NotWanted
+            | Self::Masked(_)
+            | Self::Load(_)
+            | Self::Verifier { .. }
+            | Self::Program(_)
+            | Self::NotBpffs(_)
             | Self::BpffsGone { .. }
             | Self::Memory { .. }
             | Self::Descriptors
@@ -367,17 +406,6 @@ fn on_bpffs(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// What of a kernel is not to be used, as if it were an older one that lacks it: for trials of what takes its place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Without {
-    /// XDP with all that the program needs, as before Linux 5.18.
-    pub xdp: bool,
-    /// Reading packets in place in tc programs, as in Linux 5.10 with the rights of the unit.
-    pub in_place: bool,
-    /// tcx, as before Linux 6.6.
-    pub tcx: bool,
-}
-
 /// Octets of the ring buffer: all routers that there is room for may be news at one instant, when their master
 /// resigns for one. A power of two, as the kernel wants it.
 fn ring_bytes(routers: u32) -> u32 {
@@ -451,6 +479,8 @@ enum Ingress {
 pub enum Maps {
     /// In the kernel, pinned in this directory.
     Pinned(PathBuf),
+    /// In the kernel, where nobody but the daemon can open them.
+    Unpinned(Arc<SharedMaps>),
     /// In the daemon itself.
     Own(Arc<OwnMaps>),
 }
@@ -470,6 +500,7 @@ impl Maps {
     pub fn reader(&self) -> Result<Reader, Error> {
         match self {
             Self::Pinned(pins) => Reader::open(pins),
+            Self::Unpinned(maps) => Reader::of_shared(maps),
             Self::Own(maps) => Reader::of(maps),
         }
     }
@@ -506,23 +537,52 @@ pub struct Kernel {
     counts_egress: bool,
     /// Whether the kernel attaches tc programs by links.
     tcx: bool,
+    /// Number of our filter among those of its priority, where it does not: the same for all daemons of an instance, and
+    /// as a rule for no other.
+    filter_handle: u32,
     /// What the kernel has against the tc ingress program.
     tc_refused: Option<String>,
     /// Why the kernel refuses the XDP program, if it does.
     xdp_refused: Option<String>,
+    /// Why its maps are pinned nowhere, if there are any and they are not.
+    no_pins: Option<String>,
+    /// What else it lacks, in words.
+    lacks: Vec<String>,
+    masked: Without,
 }
 
 impl Kernel {
-    /// Loads the kernel side, with its pins in a directory, as [`Self::load`] does. Where there is no BPF, does without it,
-    /// and says why.
+    /// Loads the kernel side of an instance, with its pins in a directory, as [`Self::load_without`] does, or without pins
+    /// where there is no place for them. Where there is no BPF, does without it, and says why.
     ///
     /// # Errors
     ///
     /// What has nothing to do with BPF, or with a BPF that there is.
-    pub fn open(pins: Result<PathBuf, Error>, sizes: Sizes) -> Result<Self, Error> {
-        match pins.and_then(|pins| Self::load(&pins, sizes)) {
-            Err(error) if error.is_no_bpf() => Self::without_bpf(&error, sizes),
-            result => result,
+    pub fn open(
+        instance: &str,
+        pins: Result<PathBuf, Error>,
+        sizes: Sizes,
+        without: Without,
+    ) -> Result<Self, Error> {
+        let loaded = match pins {
+            Ok(pins) => match Self::load_and_tidy(instance, &pins, sizes, without) {
+                Err(error) if error.is_no_place() => {
+                    Self::load_and_pin(instance, Err(&error), sizes, without)
+                }
+                loaded => loaded,
+            },
+            Err(error) if error.is_no_place() => {
+                Self::load_and_pin(instance, Err(&error), sizes, without)
+            }
+            Err(error) => Err(error),
+        };
+        match loaded {
+            Err(error) if error.is_no_bpf() => {
+                // It may have had BPF.
+                remove_left_filters(instance);
+                Self::without_bpf(&error, sizes)
+            }
+            loaded => loaded,
         }
     }
 
@@ -557,13 +617,18 @@ impl Kernel {
             egress_id: 0,
             counts_egress: false,
             tcx: false,
+            filter_handle: 0,
             xdp_refused: None,
             tc_refused: None,
             without: Some(why),
+            no_pins: None,
+            lacks: Vec::new(),
+            masked: Without::default(),
         })
     }
 
-    /// Loads the kernel side and pins its maps in the directory `pins`, which is made if need be.
+    /// Loads the kernel side and pins its maps in the directory `pins`, which is made if need be, and whose name is that
+    /// of the instance.
     ///
     /// Pins that a dead daemon left there are removed: the caller has made sure, by a lock, that no
     /// other daemon of this instance lives.
@@ -575,26 +640,42 @@ impl Kernel {
         Self::load_without(pins, sizes, Without::default())
     }
 
-    /// As [`Self::load`], on a kernel that is taken for an older one.
+    /// As [`Self::load`], on a kernel that is taken for one that lacks something.
     ///
     /// # Errors
     ///
     /// The same.
     pub fn load_without(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
-        let kernel = Self::load_and_pin(pins, sizes, without);
+        let instance = pins.file_name().unwrap_or_default().to_string_lossy();
+        Self::load_and_tidy(&instance, pins, sizes, without)
+    }
+
+    fn load_and_tidy(
+        instance: &str,
+        pins: &Path,
+        sizes: Sizes,
+        without: Without,
+    ) -> Result<Self, Error> {
+        let kernel = Self::load_and_pin(instance, Ok(pins), sizes, without);
         if kernel.is_err() {
-            // The maps were made and pinned before the kernel refused the program. Nobody else is about to use the
-            // directory; what else is in it stays.
-            let _ = remove_pins(pins);
-            let _ = fs::remove_dir(pins);
+            // Some maps may have been pinned already. Nobody else is about to use the directory; what else is in it stays.
+            remove_left_pins(pins);
         }
         kernel
     }
 
-    fn load_and_pin(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
+    /// Loads the kernel side, and pins its maps in a directory unless there is a reason not to.
+    fn load_and_pin(
+        instance: &str,
+        pins: Result<&Path, &Error>,
+        sizes: Sizes,
+        without: Without,
+    ) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
-        fs::create_dir_all(pins).map_err(Error::pins(pins))?;
-        remove_pins(pins)?;
+        if let Ok(pins) = pins {
+            fs::create_dir_all(pins).map_err(Error::pins(pins))?;
+            remove_pins(pins)?;
+        }
 
         let mut loader = EbpfLoader::new();
         // There is nothing in the object that would have to be adapted to the running kernel.
@@ -613,25 +694,29 @@ impl Kernel {
         loader.map_max_entries(HELD4, sizes.vips);
         loader.map_max_entries(HELD6, sizes.vips6);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
-        for name in PINNED {
-            loader.map_pin_path(name, pins.join(name));
-        }
-        permit_maps();
-        let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
+        let mut ebpf = load_object(&mut loader, without)?;
         let refused = load_programs(&mut ebpf, without)?;
-        if let Some(error) = &refused.egress {
-            log::warn!("{NOT_COUNTED}: {}", chain(error));
+        let tcx = has_tcx(without)?;
+        let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
+        let lacks = lacks(&refused, copies, tcx);
+        let no_pins = pins.err().map(|error| format!("no pins: {}", chain(error)));
+        let shared = SharedMaps::of(&ebpf)?;
+        let (pins, maps) = match pins {
+            Ok(pins) => (Some(Pins::make(pins, shared)?), Maps::Pinned(pins.to_owned())),
+            Err(_) => (None, Maps::Unpinned(Arc::new(shared))),
+        };
+        for (level, lack) in &lacks {
+            log::log!(*level, "{lack}");
         }
-        for error in [&refused.xdp, &refused.ingress].into_iter().flatten() {
-            log::warn!("advertisements are received in another way: {}", chain(error));
+        if let Some(why) = &no_pins {
+            log::warn!("{why}; {WITHOUT_PINS}");
+        }
+        if !tcx {
+            remove_left_filters(instance);
         }
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
         let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
         let egress_id = program_id(&ebpf, taken(&ebpf, EGRESS));
-        let tcx = !without.tcx && has_tcx()?;
-        if !tcx {
-            log::info!("the kernel has no tcx (Linux 6.6 or later): clsact takes its place");
-        }
 
         Ok(Self {
             routers: Entries::Shared(take(&mut ebpf, ROUTERS)?),
@@ -645,8 +730,8 @@ impl Kernel {
             events: Some(take(&mut ebpf, EVENTS)?),
             ebpf: Some(ebpf),
             source_key,
-            pins: Some(Pins::open(pins)?),
-            maps: Maps::Pinned(pins.to_owned()),
+            pins,
+            maps,
             without: None,
             sizes,
             links: BTreeMap::new(),
@@ -656,8 +741,12 @@ impl Kernel {
             egress_id,
             counts_egress: refused.egress.is_none(),
             tcx,
+            filter_handle: filter_handle(instance),
             xdp_refused: refused.xdp.map(|error| brief(&error)),
             tc_refused: refused.ingress.map(|error| brief(&error)),
+            no_pins,
+            lacks: lacks.into_iter().map(|(_, lack)| lack).collect(),
+            masked: without,
         })
     }
 
@@ -696,6 +785,16 @@ impl Kernel {
     /// Why there is no BPF, if there is none.
     pub fn without(&self) -> Option<&str> {
         self.without.as_deref()
+    }
+
+    /// Why the maps are pinned nowhere, if so.
+    pub fn no_pins(&self) -> Option<&str> {
+        self.no_pins.as_deref()
+    }
+
+    /// What the BPF that there is lacks here, each as a sentence.
+    pub fn lacks(&self) -> &[String] {
+        &self.lacks
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
@@ -757,9 +856,6 @@ impl Kernel {
         plan: &Plan,
     ) -> Result<Choice, Error> {
         let before = self.links.get(&ifindex).map(|attached| attached.choice.mode);
-        if before.is_none() && !self.tcx && self.without.is_none() {
-            self.remove_left_filters(ifname);
-        }
         let better = plan.modes.iter().take_while(|mode| before != Some(**mode)).count();
         let attached = match (self.attach_first(ifindex, ifname, plan, better), before) {
             (Ok(attached), _) => attached,
@@ -847,6 +943,11 @@ impl Kernel {
         if let Some(why) = &self.xdp_refused {
             return Err(Failure::Refused(format!("XDP is refused: {why}")));
         }
+        let masked = if mode == CaptureMode::Native { Feature::Native } else { Feature::Generic };
+        if self.masked.lacks(masked) {
+            let why = Error::Masked(masked);
+            return Err(Failure::Refused(format!("{} is refused: {why}", mode.title())));
+        }
         let program = loaded(&mut self.ebpf).and_then(xdp);
         let program = program.map_err(|error| Failure::Refused(chain(&error)))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
@@ -874,38 +975,20 @@ impl Kernel {
 
     /// How tc programs are attached: ahead of others, as one that ends the chain must not hide what it passes. Without tcx
     /// they take a qdisc, which is added if need be.
-    fn tc_options(&self, ifname: &str) -> Result<TcAttachOptions, tc::TcError> {
+    fn tc_options(&self, ifname: &str) -> Result<TcAttachOptions, Error> {
         if self.tcx {
             return Ok(TcAttachOptions::TcxOrder(LinkOrder::first()));
+        }
+        if self.masked.lacks(Feature::Clsact) {
+            return Err(Error::Masked(Feature::Clsact));
         }
         match tc::qdisc_add_clsact(ifname) {
             Err(tc::TcError::AlreadyAttached) | Ok(()) => {}
             Err(error) if errno(&error) == Some(libc::EEXIST) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(program_error(error.into())),
         }
-        let (priority, handle) = (FILTER_PRIORITY, TcHandle::from(self.filter_handle()));
+        let (priority, handle) = (FILTER_PRIORITY, TcHandle::from(self.filter_handle));
         Ok(TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None }))
-    }
-
-    /// Number of our filter among those of its priority: the same for all daemons of an instance, and as a rule for no
-    /// other.
-    fn filter_handle(&self) -> u32 {
-        let mut hasher = DefaultHasher::new();
-        self.pins.as_ref().map(Pins::dir).hash(&mut hasher);
-        let [a, b, c, d, ..] = hasher.finish().to_ne_bytes();
-        // 0 would be any.
-        u32::from_ne_bytes([a, b, c, d]) | 1
-    }
-
-    /// Removes the filters that a daemon of this instance left on an interface when it was killed: without tcx, they stay.
-    fn remove_left_filters(&self, ifname: &str) {
-        let handle = TcHandle::from(self.filter_handle());
-        for way in [TcAttachType::Ingress, TcAttachType::Egress] {
-            let left = SchedClassifierLink::attached(ifname, way, FILTER_PRIORITY, handle, None);
-            if left.is_ok_and(|left| left.detach().is_ok()) {
-                log::info!("{ifname}: removed a tc program of a daemon that was killed");
-            }
-        }
     }
 
     /// Where our programs should be on an interface, as far as they were attached and the kernel can be asked for them.
@@ -923,7 +1006,7 @@ impl Kernel {
     }
 
     fn filter(&self, egress: bool) -> HookPoint {
-        HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle: self.filter_handle() }
+        HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle: self.filter_handle }
     }
 
     /// Puts the egress program back where somebody else has replaced or detached it, or leaves it at that.
@@ -1041,7 +1124,7 @@ impl Kernel {
                 let attached = program.attach_with_options(ifname, TcAttachType::Egress, options);
                 attached.map_err(program_error)
             }),
-            Err(error) => Err(program_error(error.into())),
+            Err(error) => Err(error),
         };
         match attached {
             Ok(link) => Some(link),
@@ -1061,7 +1144,9 @@ impl Kernel {
             return false;
         }
         self.counts_egress = false;
-        log::warn!("{NOT_COUNTED} any more: {why}");
+        let lack = format!("{NOT_COUNTED} any more: {why}");
+        log::warn!("{lack}");
+        self.lacks.push(lack);
         for link in links {
             let detached = loaded(&mut self.ebpf)
                 .and_then(egress)
@@ -1401,6 +1486,83 @@ pub(super) fn judged_here(reason: Reason) -> u32 {
     DAEMON_COUNTERS - 1 - reason.index()
 }
 
+/// [`Kernel::filter_handle`], which is the same in all versions.
+fn filter_handle(instance: &str) -> u32 {
+    // FNV-1a.
+    let hash = instance
+        .bytes()
+        .fold(0x811c_9dc5, |hash: u32, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    // 0 would be any.
+    hash | 1
+}
+
+/// Removes the filters that a daemon of an instance left when it was killed, on all interfaces, be they still configured
+/// or not: without tcx, they stay.
+fn remove_left_filters(instance: &str) {
+    for LeftFilter { interface, egress, handle } in left_filters(instance) {
+        let way = if egress { TcAttachType::Egress } else { TcAttachType::Ingress };
+        let handle = TcHandle::from(handle);
+        let left = SchedClassifierLink::attached(&interface, way, FILTER_PRIORITY, handle, None);
+        match left.map_err(ProgramError::from).and_then(|left| left.detach()) {
+            Ok(()) => log::info!("{interface}: removed a tc program of a daemon that was killed"),
+            Err(error) => log::warn!(
+                "{interface}: a tc program of a daemon that was killed stays: {}",
+                chain(&error)
+            ),
+        }
+    }
+}
+
+/// A filter of an instance on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftFilter {
+    /// Where.
+    pub interface: String,
+    /// Of what leaves.
+    pub egress: bool,
+    /// Its number among those of the same priority.
+    pub handle: u32,
+}
+
+impl LeftFilter {
+    /// The word of tc(8) for its direction.
+    pub const fn direction(&self) -> &'static str {
+        if self.egress { "egress" } else { "ingress" }
+    }
+
+    /// The command that removes it.
+    pub fn removal(&self) -> String {
+        let Self { interface, egress: _, handle } = self;
+        let direction = self.direction();
+        format!(
+            "tc filter del dev {interface} {direction} protocol all pref {FILTER_PRIORITY} handle {handle:#x} bpf"
+        )
+    }
+}
+
+/// The filters of an instance on all interfaces.
+pub fn left_filters(instance: &str) -> Vec<LeftFilter> {
+    let handle = filter_handle(instance);
+    let interfaces = if_nameindex();
+    let places = interfaces.iter().flatten().flat_map(|interface| {
+        let name = interface.name().to_string_lossy().into_owned();
+        [false, true].map(|egress| (interface.index(), name.clone(), egress))
+    });
+    let places: Vec<_> = places.collect();
+    let hooks: Vec<_> = places
+        .iter()
+        .map(|&(ifindex, _, egress)| {
+            let at = HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle };
+            // Whichever program it is.
+            Hook { ifindex, at, program: 0, serial: 0 }
+        })
+        .collect();
+    let Ok(mut inspector) = Inspector::open() else { return Vec::new() };
+    let there = inspector.inspect(&hooks).into_iter().zip(places);
+    let there = there.filter(|((_, state), _)| matches!(state, HookState::Lost(Some(_))));
+    there.map(|(_, (_, interface, egress))| LeftFilter { interface, egress, handle }).collect()
+}
+
 /// Removes what a daemon pinned that was killed, as far as that is permitted.
 pub fn remove_left_pins(pins: &Path) {
     if remove_pins(pins).is_ok() {
@@ -1560,6 +1722,8 @@ pub struct Trial {
     pub egress: Option<String>,
     /// Whether it refuses the tc programs that read packets in place, and takes those that copy their headers.
     pub copies: bool,
+    /// What a daemon that is started here says that it lacks.
+    pub lacks: Vec<String>,
     /// In how many steps its verifier went through each program, as far as it says so (Linux 5.16 and later).
     pub steps: Vec<(&'static str, u32)>,
 }
@@ -1570,11 +1734,13 @@ pub struct Trial {
 ///
 /// As [`Kernel::load`].
 pub fn try_load(without: Without) -> Result<Trial, Error> {
-    permit_maps();
     let mut loader = EbpfLoader::new();
     loader.btf(None);
-    let mut ebpf = loader.load(OBJECT).map_err(not_loaded)?;
+    let mut ebpf = load_object(&mut loader, without)?;
     let refused = load_programs(&mut ebpf, without)?;
+    let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
+    let lacks = lacks(&refused, copies, has_tcx(without)?);
+    let lacks = lacks.into_iter().map(|(_, lack)| lack).collect();
     let text = |error: Option<Error>| error.map(|error| chain(&error));
     let mut compiled = false;
     let mut steps = Vec::new();
@@ -1585,8 +1751,7 @@ pub fn try_load(without: Without) -> Result<Trial, Error> {
         steps.extend(info.verified_instruction_count().map(|count| (name, count)));
     }
     let (xdp, ingress, egress) = (text(refused.xdp), text(refused.ingress), text(refused.egress));
-    let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
-    Ok(Trial { compiled, xdp, ingress, egress, copies, steps })
+    Ok(Trial { compiled, xdp, ingress, egress, copies, lacks, steps })
 }
 
 /// The number of a program; 0, which is none, for one that was refused.
@@ -1601,16 +1766,58 @@ struct Refused {
     egress: Option<Error>,
 }
 
+/// Makes the maps.
+fn load_object(loader: &mut EbpfLoader<'_>, without: Without) -> Result<Ebpf, Error> {
+    for all in [Feature::Bpf, Feature::RingBuffer] {
+        if without.lacks(all) {
+            return Err(Error::Masked(all));
+        }
+    }
+    if without.lacks(Feature::LockedMemory) {
+        // As for EPERM.
+        return Err(not_permitted("make BPF maps"));
+    }
+    permit_maps();
+    loader.load(OBJECT).map_err(not_loaded)
+}
+
+/// What a kernel lacks that has taken one of the programs that receive, in words, and how much that matters.
+fn lacks(refused: &Refused, copies: bool, tcx: bool) -> Vec<(log::Level, String)> {
+    use log::Level::{Info, Warn};
+    let Refused { xdp, ingress, egress } = refused;
+    let mut lacks = Vec::new();
+    let refused = [
+        (xdp, "XDP is not to be had, and advertisements are received by tc"),
+        (ingress, "tc is not to be had for what XDP cannot receive"),
+        (egress, NOT_COUNTED),
+    ];
+    for (error, means) in refused {
+        if let Some(error) = error {
+            lacks.push((Warn, format!("{means}: {}", chain(error))));
+        }
+    }
+    if copies {
+        let text = "the tc programs copy the headers, as the kernel permits nobody with these rights to read them in place";
+        lacks.push((Info, text.to_owned()));
+    }
+    if !tcx {
+        let text = "the kernel has no tcx (Linux 6.6 or later): clsact takes its place, and its filters outlive a daemon \
+                    that is killed";
+        lacks.push((Info, text.to_owned()));
+    }
+    lacks
+}
+
 /// Loads all programs. One of those that receive is enough, and nobody goes without a router for want of a counter.
 /// Before Linux 5.18 XDP lacks the helpers for packets in fragments, and it is tc that receives.
 fn load_programs(ebpf: &mut Ebpf, without: Without) -> Result<Refused, Error> {
-    let xdp = if without.xdp {
-        Some(Error::Masked)
+    let xdp = if without.lacks(Feature::Xdp) {
+        Some(Error::Masked(Feature::Xdp))
     } else {
         unless_refused(xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?
     };
-    let ingress = load_classifier(ebpf, INGRESS, without)?;
-    let egress = load_classifier(ebpf, EGRESS, without)?;
+    let ingress = load_classifier(ebpf, INGRESS, without, Feature::Ingress)?;
+    let egress = load_classifier(ebpf, EGRESS, without, Feature::Egress)?;
     match (xdp, ingress) {
         // Against the last resort.
         (Some(_), Some(error)) => Err(error),
@@ -1623,8 +1830,12 @@ fn load_classifier(
     ebpf: &mut Ebpf,
     [in_place, copying]: [&'static str; 2],
     without: Without,
+    itself: Feature,
 ) -> Result<Option<Error>, Error> {
-    if !without.in_place {
+    if without.lacks(itself) {
+        return Ok(Some(Error::Masked(itself)));
+    }
+    if !without.lacks(Feature::InPlace) {
         match unless_refused(classifier(ebpf, in_place)?.load().map_err(refused(in_place)))? {
             None => return Ok(None),
             Some(error) => log::debug!("{}", chain(&error)),
@@ -1658,7 +1869,10 @@ fn permit_maps() {
 /// # Errors
 ///
 /// [`Error::Program`] when it does not even say that it can not.
-pub fn has_tcx() -> Result<bool, Error> {
+pub fn has_tcx(without: Without) -> Result<bool, Error> {
+    if without.lacks(Feature::Tcx) {
+        return Ok(false);
+    }
     match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
         Ok(_) => Ok(true),
         Err(error) if errno(&error) == Some(libc::EINVAL) => Ok(false),
@@ -1669,6 +1883,7 @@ pub fn has_tcx() -> Result<bool, Error> {
 fn not_loaded(error: EbpfError) -> Error {
     match errno(&error) {
         Some(libc::EPERM) => not_permitted("make BPF maps"),
+        Some(libc::ENOSYS) => Error::NoSystemCall,
         Some(libc::EMFILE | libc::ENFILE) => Error::Descriptors,
         Some(_) | None => Error::Load(Box::new(error)),
     }
@@ -1703,12 +1918,15 @@ mod tests {
     fn what_means_that_there_is_no_bpf() {
         let pins = |number| {
             let source = io::Error::from_raw_os_error(number);
-            Error::Pins { path: "/x".into(), source }.is_no_bpf()
+            Error::Pins { path: "/x".into(), source }.is_no_place()
         };
         assert!(pins(libc::EACCES) && pins(libc::EROFS) && !pins(libc::EIO));
-        assert!(Error::NoBpffs.is_no_bpf() && Error::Forbidden("x").is_no_bpf());
+        assert!(Error::NoBpffs.is_no_place() && !Error::NoBpffs.is_no_bpf());
+        assert!(Error::Forbidden("x").is_no_bpf() && !Error::Forbidden("x").is_no_place());
         // Whoever names a directory means it; files that are short are no reason to do without.
-        assert!(!Error::NotBpffs("/x".into()).is_no_bpf() && !Error::Descriptors.is_no_bpf());
+        for error in [Error::NotBpffs("/x".into()), Error::Descriptors] {
+            assert!(!error.is_no_bpf() && !error.is_no_place());
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
-use super::bpf::{Error, OwnMaps, Plain, errno, judged_here};
+use super::bpf::{Error, OwnMaps, Plain, SharedMaps, errno, judged_here};
 use super::table::Table;
 use crate::core::Counter;
 use crate::core::InterfaceAddr;
@@ -37,12 +37,12 @@ pub struct Reader {
 
 /// Which maps.
 enum Source {
-    Pinned(Box<Pinned>),
+    Kernel(Box<Shared>),
     Own(Own),
 }
 
 /// Those of the kernel side.
-struct Pinned {
+struct Shared {
     reasons: PerCpuArray<MapData, u64>,
     samples: PerCpuArray<MapData, Plain<Sample>>,
     sample_counts: PerCpuArray<MapData, Plain<SampleCounts>>,
@@ -69,8 +69,14 @@ impl Reader {
     ///
     /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood.
     pub fn open(pins: &Path) -> Result<Self, Error> {
+        let pinned = |name| {
+            MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
+                Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
+                _ => Error::map(name)(error),
+            })
+        };
         // Nothing else is looked at before it is known to be what we take it for.
-        let control: Array<MapData, Plain<Control>> = open(pins, CONTROL)?;
+        let control: Array<MapData, Plain<Control>> = open(pinned, CONTROL)?;
         let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
         // Each word is written once, and in whichever order they become visible.
         if control.abi_version == 0 || control.started_ns == 0 {
@@ -79,16 +85,35 @@ impl Reader {
         if control.abi_version != ABI_VERSION {
             return Err(Error::Abi { found: control.abi_version });
         }
-        let reader = Pinned {
-            reasons: open(pins, REASONS)?,
-            samples: open(pins, SAMPLES)?,
-            sample_counts: open(pins, SAMPLE_COUNTS)?,
-            slots: open(pins, SLOTS)?,
-            info: open(pins, INFO)?,
-            vips: open(pins, VIPS4)?,
-            vips6: open(pins, VIPS6)?,
-            peers: open(pins, PEERS)?,
-            counters: open(pins, COUNTERS)?,
+        Self::of_kernel(pinned, control)
+    }
+
+    /// Those of this process, which nobody else can open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn of_shared(maps: &SharedMaps) -> Result<Self, Error> {
+        let shared = |name| maps.open(name);
+        let control: Array<MapData, Plain<Control>> = open(shared, CONTROL)?;
+        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        Self::of_kernel(shared, control)
+    }
+
+    fn of_kernel(
+        find: impl Fn(&'static str) -> Result<MapData, Error> + Copy,
+        control: Control,
+    ) -> Result<Self, Error> {
+        let reader = Shared {
+            reasons: open(find, REASONS)?,
+            samples: open(find, SAMPLES)?,
+            sample_counts: open(find, SAMPLE_COUNTS)?,
+            slots: open(find, SLOTS)?,
+            info: open(find, INFO)?,
+            vips: open(find, VIPS4)?,
+            vips6: open(find, VIPS6)?,
+            peers: open(find, PEERS)?,
+            counters: open(find, COUNTERS)?,
         };
         let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
         if !per_reason(reader.reasons.len())
@@ -97,7 +122,7 @@ impl Reader {
         {
             return Err(Error::Abi { found: control.abi_version });
         }
-        Ok(Self { maps: Source::Pinned(Box::new(reader)), control })
+        Ok(Self { maps: Source::Kernel(Box::new(reader)), control })
     }
 
     /// Those of this process itself, where there is no BPF: no traffic is counted in them and no packet kept.
@@ -125,7 +150,7 @@ impl Reader {
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
         let count = |reason: &Reason| {
             let there = match &self.maps {
-                Source::Pinned(maps) => {
+                Source::Kernel(maps) => {
                     let counts = maps.reasons.get(&reason.index(), 0);
                     counts.map_err(Error::map(REASONS))?.iter().sum()
                 }
@@ -146,7 +171,7 @@ impl Reader {
     }
 
     fn sampled(&self, reason: Reason) -> Result<Sampled, Error> {
-        let Source::Pinned(maps) = &self.maps else { return Ok(Sampled::default()) };
+        let Source::Kernel(maps) = &self.maps else { return Ok(Sampled::default()) };
         let counts =
             maps.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
         let missed = counts.iter().map(|Plain(counts)| counts.missed).sum();
@@ -168,13 +193,13 @@ impl Reader {
     /// [`Error::Map`].
     pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
         let entries = match &self.maps {
-            Source::Pinned(maps) => maps.info.len(),
+            Source::Kernel(maps) => maps.info.len(),
             Source::Own(maps) => maps.info.len(),
         };
         let mut routers = Vec::new();
         for index in 0..entries {
             let (info, slot) = match &self.maps {
-                Source::Pinned(maps) => {
+                Source::Kernel(maps) => {
                     let Plain(info) = maps.info.get(&index, 0).map_err(Error::map(INFO))?;
                     if info.name().is_empty() {
                         continue;
@@ -201,7 +226,7 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn vips(&self) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error> {
-        let Source::Pinned(maps) = &self.maps else { return Ok(Vec::new()) };
+        let Source::Kernel(maps) = &self.maps else { return Ok(Vec::new()) };
         let mut vips = counted(VIPS4, &maps.vips)?;
         vips.extend(counted(VIPS6, &maps.vips6)?);
         vips.sort_unstable_by_key(|(vip, _)| *vip);
@@ -215,7 +240,7 @@ impl Reader {
     /// [`Error::Map`].
     pub fn peers(&self) -> Result<Vec<(PeerKey, PeerCounters)>, Error> {
         let maps = match &self.maps {
-            Source::Pinned(maps) => maps,
+            Source::Kernel(maps) => maps,
             Source::Own(maps) => return Ok(maps.maps.peers()),
         };
         let mut peers = Vec::new();
@@ -247,20 +272,19 @@ impl Reader {
 
     fn counter(&self, index: u32) -> Result<u64, Error> {
         match &self.maps {
-            Source::Pinned(maps) => maps.counters.get(&index, 0).map_err(Error::map(COUNTERS)),
+            Source::Kernel(maps) => maps.counters.get(&index, 0).map_err(Error::map(COUNTERS)),
             Source::Own(maps) => Ok(maps.counters.load(index, 0).unwrap_or_default()),
         }
     }
 }
 
-/// A pinned map, if it has the type and the sizes of `T`.
-fn open<T>(pins: &Path, name: &'static str) -> Result<T, Error>
+/// A map that is found by its name, if it has the type and the sizes of `T`.
+fn open<T>(
+    find: impl Fn(&'static str) -> Result<MapData, Error>,
+    name: &'static str,
+) -> Result<T, Error>
 where
     T: TryFrom<Map, Error = MapError>,
 {
-    let data = MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
-        Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
-        _ => Error::map(name)(error),
-    })?;
-    Map::from_map_data(data).and_then(T::try_from).map_err(Error::map(name))
+    Map::from_map_data(find(name)?).and_then(T::try_from).map_err(Error::map(name))
 }

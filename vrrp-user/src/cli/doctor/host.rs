@@ -6,26 +6,31 @@ use std::path::Path;
 
 use vrrp_common::IPPROTO_VRRP;
 
-use super::{Finding, some};
-use crate::capture::WITHOUT_BPF;
+use super::{Finding, Kernel, some};
+use crate::capture::{WITHOUT_BPF, WITHOUT_PINS};
 use crate::control::api::Status;
-use crate::io::bpf::{self, Trial, Without};
+use crate::io::bpf::{self, Trial};
 use crate::io::capability::{CAP_BPF, effective, missing};
 use crate::wire::family::Family;
 
 /// Everything about the host.
-pub fn examine(bpffs: Option<&Path>, status: Option<&Status>) -> Vec<Finding> {
+pub fn examine(bpffs: Option<&Path>, status: Option<&Status>, on: &Kernel) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-    let loaded = bpf::try_load(Without::default()).map_err(|error| bpf::chain(&error));
+    let loaded = on.trial.as_ref();
     let mut findings = vec![
         kernel(read("/proc/sys/kernel/osrelease").as_deref().map(str::trim)),
         capabilities(read("/proc/self/status").as_deref()),
     ];
-    findings.extend(programs(loaded.as_ref(), status.and_then(|s| s.no_bpf.as_deref())));
+    let lacks = status.map(|status| &*status.lacks).unwrap_or_default();
+    findings.extend(programs(loaded, status.and_then(|s| s.no_bpf.as_deref()), lacks));
     findings.extend([
-        tcx(bpf::has_tcx().map_err(|error| bpf::chain(&error))),
-        jit(loaded.as_ref().ok().map(|trial| trial.compiled)),
-        filesystem(bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref()),
+        tcx(on.tcx.clone()),
+        jit(loaded.ok().map(|trial| trial.compiled)),
+        filesystem(
+            bpf::find_bpffs(bpffs).map_err(|error| error.to_string()).as_deref(),
+            on.no_bpffs,
+            status.and_then(|s| s.no_pins.as_deref()),
+        ),
         others(
             read("/proc/net/raw").as_deref().map(vrrp_sockets),
             owners,
@@ -94,7 +99,11 @@ fn capabilities(status: Result<&str, &String>) -> Finding {
 }
 
 /// What the daemon makes of what the kernel takes, and below it the words of the kernel on each program that it refuses.
-fn programs(loaded: Result<&Trial, &String>, without: Option<&str>) -> Vec<Finding> {
+fn programs(
+    loaded: Result<&Trial, &String>,
+    without: Option<&str>,
+    lacks: &[String],
+) -> Vec<Finding> {
     let check = "bpf";
     if let Some(why) = without {
         let text = format!("the daemon runs, but with {why}; {WITHOUT_BPF}");
@@ -138,7 +147,12 @@ fn programs(loaded: Result<&Trial, &String>, without: Option<&str>) -> Vec<Findi
     let each = refused
         .into_iter()
         .map(|(error, name, _)| Finding::warning(format!("{check} {name}"), error.as_str()));
-    [all].into_iter().chain(each).collect()
+    // It may have other rights than who asks.
+    let daemon = lacks
+        .iter()
+        .filter(|lack| !trial.lacks.contains(lack))
+        .map(|lack| Finding::warning(format!("{check} daemon"), lack.as_str()));
+    [all].into_iter().chain(each).chain(daemon).collect()
 }
 
 fn tcx(there: Result<bool, String>) -> Finding {
@@ -164,10 +178,18 @@ fn jit(compiled: Option<bool>) -> Finding {
     }
 }
 
-fn filesystem(found: Result<&Path, &String>) -> Finding {
+fn filesystem(found: Result<&Path, &String>, masked: bool, without: Option<&str>) -> Finding {
+    if let Some(why) = without {
+        let text = format!("the daemon runs, but with {why}; {WITHOUT_PINS}");
+        return Finding::warning("bpffs", text)
+            .hint("`run` mounts one if it may; by hand, before it: mount -t bpf bpf /sys/fs/bpf");
+    }
     match found {
+        _ if masked => {
+            Finding::warning("bpffs", format!("none; `run` works without, but {WITHOUT_PINS}"))
+        }
         Ok(dir) => Finding::fine("bpffs", dir.display().to_string()),
-        Err(error) => Finding::warning("bpffs", error.as_str())
+        Err(error) => Finding::warning("bpffs", format!("{error}. Without one, {WITHOUT_PINS}"))
             .hint("`run` mounts one if it may; by hand: mount -t bpf bpf /sys/fs/bpf"),
     }
 }
@@ -269,18 +291,19 @@ mod tests {
         assert_eq!(kernel(Err(&"gone".to_owned())).severity, Severity::Skipped);
         let steps = vec![("vrrp_xdp", 7), ("vrrp_egress", 3)];
         let (xdp, ingress, egress) = (None, None, None);
-        let trial = Trial { compiled: true, xdp, ingress, egress, copies: false, steps };
-        let [fine] = programs(Ok(&trial), None).try_into().unwrap();
+        let trial =
+            Trial { compiled: true, xdp, ingress, egress, copies: false, lacks: Vec::new(), steps };
+        let [fine] = programs(Ok(&trial), None, &[]).try_into().unwrap();
         assert_eq!(fine.severity, Severity::Fine);
         assert!(fine.text.ends_with("vrrp_xdp 7, vrrp_egress 3"), "{}", fine.text);
         // As `run`, which works without.
         let refused = |word: &str| Some(word.to_owned());
         let lacking = Trial { ingress: refused("no reason"), ..trial.clone() };
-        assert_eq!(programs(Ok(&lacking), None)[0].severity, Severity::Warning);
+        assert_eq!(programs(Ok(&lacking), None, &[])[0].severity, Severity::Warning);
         // Each with what the kernel says of it.
         let (xdp, egress) = (refused("too old"), refused("too long"));
         let lacking = Trial { xdp, egress, copies: true, ..trial };
-        let found = programs(Ok(&lacking), None);
+        let found = programs(Ok(&lacking), None, &[]);
         assert!(found.iter().all(|one| one.severity == Severity::Warning), "{found:?}");
         let all = &found[0].text;
         for words in ["tc works", "not counted", "copy the headers"] {
@@ -288,9 +311,15 @@ mod tests {
         }
         let each: Vec<_> = found[1..].iter().map(|one| (&*one.check, &*one.text)).collect();
         assert_eq!(each, [("bpf vrrp_xdp", "too old"), ("bpf vrrp_egress", "too long")]);
-        let [without] = programs(Ok(&lacking), Some("no BPF: not permitted")).try_into().unwrap();
+        let [without] =
+            programs(Ok(&lacking), Some("no BPF: not permitted"), &[]).try_into().unwrap();
         assert_eq!(without.severity, Severity::Warning);
         assert!(without.text.contains("not permitted"), "{}", without.text);
+        // What the daemon lacks, and who asks does not.
+        let known = Trial { lacks: vec!["wings".to_owned()], ..lacking };
+        let said = programs(Ok(&known), None, &["wings".to_owned(), "tail".to_owned()]);
+        let said: Vec<_> = said.iter().filter(|one| one.check == "bpf daemon").collect();
+        assert!(matches!(said[..], [one] if one.text == "tail"), "{said:?}");
     }
 
     #[test]
@@ -311,15 +340,18 @@ mod tests {
     #[test]
     fn bpf_support() {
         // As `run`, which works without BPF, too.
-        assert_eq!(programs(Err(&"EPERM".to_owned()), None)[0].severity, Severity::Warning);
+        assert_eq!(programs(Err(&"EPERM".to_owned()), None, &[])[0].severity, Severity::Warning);
         assert_eq!(tcx(Ok(false)).severity, Severity::Warning);
         assert_eq!(tcx(Ok(true)).severity, Severity::Fine);
         assert_eq!(tcx(Err("no".to_owned())).severity, Severity::Skipped);
         assert_eq!(jit(Some(false)).severity, Severity::Warning);
         assert_eq!(jit(Some(true)).severity, Severity::Fine);
         assert_eq!(jit(None).severity, Severity::Skipped);
-        assert_eq!(filesystem(Ok(Path::new("/x"))).severity, Severity::Fine);
-        assert_eq!(filesystem(Err(&"none".to_owned())).severity, Severity::Warning);
+        assert_eq!(filesystem(Ok(Path::new("/x")), false, None).severity, Severity::Fine);
+        assert_eq!(filesystem(Err(&"none".to_owned()), false, None).severity, Severity::Warning);
+        let unpinned = filesystem(Ok(Path::new("/x")), false, Some("no pins: no bpffs"));
+        assert_eq!(unpinned.severity, Severity::Warning);
+        assert!(unpinned.text.contains("no pins: no bpffs; only the daemon"), "{unpinned:?}");
         assert_eq!(nonlocal_bind(Family::V4, Ok("0")).severity, Severity::Fine);
         assert_eq!(nonlocal_bind(Family::V6, Err(&"no".to_owned())).severity, Severity::Skipped);
     }

@@ -9,9 +9,9 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use vrrp_common::maps::XDP_PROGRAM;
 
-use super::Finding;
 use super::ipv6::inet6;
-use crate::capture::{self, CaptureMode, Facts, Plan, title};
+use super::{Finding, Kernel};
+use crate::capture::{self, CaptureMode, Choice, Facts, Plan, title};
 use crate::config::model::Config;
 use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
@@ -120,10 +120,10 @@ struct Use {
 }
 
 /// Everything about the interfaces. Those of which the same is to be said are one finding.
-pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
+pub fn examine(config: &Config, status: Option<&Status>, kernel: &Kernel) -> Vec<Finding> {
     let ports = ports();
     let groups = fs::read_to_string("/proc/net/igmp").map(|text| members(&text));
-    let tcx = bpf::has_tcx().unwrap_or_default();
+    let tcx = *kernel.tcx.as_ref().unwrap_or(&false);
     let links = netlink::links(ports.values().map(|port| port.ifindex));
     let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
     let mut uses: Vec<_> = uses(config, &ports).into_iter().collect();
@@ -134,10 +134,13 @@ pub fn examine(config: &Config, status: Option<&Status>) -> Vec<Finding> {
         let there = There {
             xdp: port.and_then(|port| bpf::xdp_program(port.ifindex)),
             tc: bpf::has_tc_program(&name),
+            routed: port.is_some_and(|port| {
+                links.iter().any(|link| link.ifindex == port.ifindex && link.routed)
+            }),
         };
         let facts = port.map(|port| facts(port.ifindex, &links, tcx)).unwrap_or_default();
         let plan = capture::plan(config.capture.best(&name), facts);
-        let mut all = vec![captured(&name, port, known, &there, &plan)];
+        let mut all = vec![captured(&name, port, known, &there, &expected(&plan, kernel))];
         if let Some(port) = port {
             for group in &used.groups {
                 let joined = groups.as_ref().map(|all| all.contains(&(name.clone(), *group)));
@@ -199,6 +202,29 @@ struct There {
     xdp: Option<(u32, Option<String>)>,
     /// Whether a tc program of ours is, where that can be told.
     tc: Option<bool>,
+    /// It is an ipvlan device in a mode that routes.
+    routed: bool,
+}
+
+/// How a daemon captures that is started here, as far as that can be told without attaching anything.
+fn expected(plan: &Plan, kernel: &Kernel) -> Choice {
+    let refused = |mode: CaptureMode| match (&kernel.trial, mode) {
+        (_, CaptureMode::Raw) => None,
+        (Err(_), _) => Some("there is no BPF"),
+        (Ok(trial), CaptureMode::Native | CaptureMode::Generic) => {
+            trial.xdp.is_some().then_some("XDP is refused")
+        }
+        (Ok(trial), CaptureMode::Tc) => trial.ingress.is_some().then_some("tc is refused"),
+    };
+    let mut failures = Vec::new();
+    for &mode in &plan.modes {
+        match refused(mode) {
+            None => return Choice::new(plan, mode, &failures),
+            Some(why) if failures.iter().any(|known| known == why) => {}
+            Some(why) => failures.push(why.to_owned()),
+        }
+    }
+    Choice::new(plan, CaptureMode::Raw, &failures)
 }
 
 /// What decides how the daemon captures on an interface, as the daemon knows it itself.
@@ -213,7 +239,7 @@ fn captured(
     port: Option<&Port>,
     status: Option<&InterfaceStatus>,
     there: &There,
-    plan: &Plan,
+    expected: &Choice,
 ) -> Finding {
     let check = "capture";
     let Some(port) = port else {
@@ -223,6 +249,9 @@ fn captured(
     if !port.up {
         return Finding::broken(check, format!("interface {name} is down or has no carrier"))
             .hint(format!("ip link set {name} up"));
+    }
+    if there.routed {
+        return Finding::broken(check, capture::routed(name));
     }
     let mode = status.and_then(|status| status.capture.as_deref());
     let mode = mode.and_then(|word| CaptureMode::ALL.into_iter().find(|mode| mode.name() == word));
@@ -264,9 +293,9 @@ fn captured(
             (None, _, None) => {}
         }
     }
-    let first = plan.modes.first().copied().unwrap_or(CaptureMode::Raw);
-    if let (Some(why), Some(lacks)) = (plan.why, first.lacks()) {
-        let text = format!("`run` captures by {} here: it works, but {lacks}", first.title());
+    if let (Some(why), Some(lacks)) = (&expected.why, expected.mode.lacks()) {
+        let text =
+            format!("`run` captures by {} here: it works, but {lacks}", expected.mode.title());
         return Finding::warning(check, text).hint(format!("no better one, because {why}"));
     }
     match &there.xdp {
@@ -425,8 +454,23 @@ fn arp_announce(value: Result<u32, String>, twin: Option<&str>, name: &str) -> F
 mod tests {
     use super::super::Severity::{Broken, Fine, Skipped, Warning};
     use super::*;
+    use crate::io::bpf::Trial;
 
     const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+    /// One that takes everything.
+    fn kernel() -> Kernel {
+        let trial = Trial {
+            compiled: true,
+            xdp: None,
+            ingress: None,
+            egress: None,
+            copies: false,
+            lacks: Vec::new(),
+            steps: Vec::new(),
+        };
+        Kernel { trial: Ok(trial), tcx: Ok(true), no_bpffs: false }
+    }
 
     fn port(ifindex: u32, address: &str) -> Port {
         let mask = Ipv4Addr::new(255, 255, 255, 0);
@@ -450,8 +494,10 @@ mod tests {
             error: error.map(str::to_owned),
         };
         let plain = capture::plan(None, Facts { tcx: true, ..Facts::default() });
+        let plain = expected(&plain, &kernel());
         let judged = |port, status: Option<InterfaceStatus>, program: Option<&str>| {
-            let there = There { xdp: program.map(|name| (7, Some(name.to_owned()))), tc: None };
+            let xdp = program.map(|name| (7, Some(name.to_owned())));
+            let there = There { xdp, ..There::default() };
             captured("eth0", port, status.as_ref(), &there, &plain).severity
         };
         assert_eq!(judged(None, None, None), Broken);
@@ -464,11 +510,11 @@ mod tests {
         );
         assert_eq!(judged(Some(&port), Some(status(None, Some("taken"))), Some("other")), Broken);
         assert_eq!(judged(Some(&port), None, Some("vrrp_xdp")), Warning);
-        let there = There { xdp: Some((7, Some("firewall".to_owned()))), tc: None };
+        let there = There { xdp: Some((7, Some("firewall".to_owned()))), ..There::default() };
         let other = captured("eth0", Some(&port), None, &there, &plain);
         assert!(other.severity == Warning && other.text.contains("id 7, firewall"), "{other:?}");
         let by_tc = |tc| {
-            let there = There { xdp: None, tc };
+            let there = There { tc, ..There::default() };
             captured("eth0", Some(&port), Some(&status(Some("tc"), None)), &there, &plain).severity
         };
         assert_eq!(by_tc(Some(true)), Warning);
@@ -493,7 +539,7 @@ mod tests {
         };
         let judged = |links: &[Link], best| {
             let plan = capture::plan(best, facts(2, links, true));
-            captured("eth2", Some(&port), None, &There::default(), &plan)
+            captured("eth2", Some(&port), None, &There::default(), &expected(&plan, &kernel()))
         };
         let plain = device(2, false, None);
         assert_eq!(judged(&[plain.clone(), device(3, false, None)], None).severity, Fine);
@@ -504,6 +550,29 @@ mod tests {
         }
         let found = judged(&[plain], Some(CaptureMode::Raw));
         assert!(found.text.contains("by a packet socket"), "{found:?}");
+
+        let there = There { routed: true, ..There::default() };
+        let plan = capture::plan(None, Facts::default());
+        let found = captured("eth2", Some(&port), None, &there, &expected(&plan, &kernel()));
+        assert!(found.severity == Broken && found.text.contains("ipvlan mode l2"), "{found:?}");
+    }
+
+    #[test]
+    fn how_a_kernel_that_lacks_something_would_capture() {
+        let plan = capture::plan(None, Facts { tcx: true, ..Facts::default() });
+        let found = |trial| {
+            let choice = expected(&plan, &Kernel { trial, ..kernel() });
+            (choice.mode, choice.why.unwrap_or_default())
+        };
+        let taken = kernel().trial.unwrap();
+        let refused = || Some("too old".to_owned());
+        assert_eq!(found(Ok(taken.clone())), (CaptureMode::Native, String::new()));
+        let no_xdp = Trial { xdp: refused(), ..taken.clone() };
+        assert_eq!(found(Ok(no_xdp)), (CaptureMode::Tc, "XDP is refused".to_owned()));
+        let no_tc = Trial { ingress: refused(), ..taken };
+        assert_eq!(found(Ok(no_tc)), (CaptureMode::Native, String::new()));
+        let none = found(Err("EPERM".to_owned()));
+        assert_eq!(none, (CaptureMode::Raw, "there is no BPF".to_owned()));
     }
 
     const IGMP: &str = "\

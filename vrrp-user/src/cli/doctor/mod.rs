@@ -6,6 +6,7 @@
 mod host;
 mod interfaces;
 mod ipv6;
+mod left;
 mod network;
 mod probe;
 
@@ -20,7 +21,7 @@ use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
 use crate::control::api::Status;
 use crate::control::{Instance, client};
-use crate::io::bpf;
+use crate::io::bpf::{self, Feature, Trial, Without};
 use crate::printable;
 
 /// Version of the JSON.
@@ -42,6 +43,8 @@ pub struct Options<'a> {
     pub gateway: Option<IpAddr>,
     /// As JSON.
     pub json: bool,
+    /// What the kernel is taken to lack.
+    pub without: Without,
 }
 
 /// How bad a finding is.
@@ -132,15 +135,35 @@ pub fn doctor(options: &Options<'_>, out: &mut impl Write) -> Result<Severity, E
     Ok(worst)
 }
 
+/// What the kernel does with the programs here, or why there is no BPF for them.
+struct Kernel {
+    trial: Result<Trial, String>,
+    tcx: Result<bool, String>,
+    /// Whether pins are taken as impossible.
+    no_bpffs: bool,
+}
+
+impl Kernel {
+    fn of(without: Without) -> Self {
+        Self {
+            trial: bpf::try_load(without).map_err(|error| bpf::chain(&error)),
+            tcx: bpf::has_tcx(without).map_err(|error| bpf::chain(&error)),
+            no_bpffs: without.lacks(Feature::Bpffs),
+        }
+    }
+}
+
 fn examine(options: &Options<'_>) -> Vec<Finding> {
     let status = client::status(options.instance).map_err(|error| error.to_string());
     let (finding, loaded) = configuration(options, status.as_ref());
     let mut findings = vec![daemon(options.instance, status.as_ref()), finding];
-    findings.extend(host::examine(options.bpffs, status.as_ref().ok()));
+    let kernel = Kernel::of(options.without);
+    findings.extend(host::examine(options.bpffs, status.as_ref().ok(), &kernel));
+    findings.push(left::examine(options.instance));
     let status = status.ok();
     match &loaded {
         Some(config) => {
-            findings.extend(interfaces::examine(config, status.as_ref()));
+            findings.extend(interfaces::examine(config, status.as_ref(), &kernel));
             findings.extend(ipv6::examine(config, status.is_some()));
             findings.push(refused(options, config));
             findings.extend(network::examine(config, status.as_ref(), options.gateway));

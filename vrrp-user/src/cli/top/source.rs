@@ -75,8 +75,9 @@ impl Source {
             }),
         };
         let no_maps = maps.as_ref().err().map(|error| {
-            let no_bpf = self.status.as_ref().and_then(|status| status.no_bpf.clone());
-            no_bpf.unwrap_or_else(|| bpf::chain(error))
+            let told = self.status.as_ref();
+            let told = told.and_then(|status| status.no_bpf.clone().or(status.no_pins.clone()));
+            told.unwrap_or_else(|| bpf::chain(error))
         });
         let routers = match &maps {
             Ok(maps) => from_maps(maps, self.status.as_ref(), now),
@@ -375,6 +376,8 @@ mod tests {
             startup_delay_s: None,
             announcements_waiting: 0,
             no_bpf: None,
+            no_pins: None,
+            lacks: Vec::new(),
             reload: None,
             problems: Vec::new(),
             always: Vec::new(),

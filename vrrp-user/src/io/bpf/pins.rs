@@ -1,27 +1,80 @@
-//! The pins of the maps, which others read, and which somebody may delete. The daemon itself needs none of them.
+//! The maps that others read, and their pins, which somebody may delete, and for which there may be no place. The daemon
+//! itself needs none of them.
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{MapData, MapInfo};
+use aya::Ebpf;
+use aya::maps::{Map, MapData, MapInfo};
 use nix::mount::{MsFlags, mount};
 
 use super::{Error, PINNED, errno, on_bpffs};
 
-/// The pinned maps of a daemon.
-pub struct Pins {
-    dir: PathBuf,
-    maps: Vec<Pin>,
-    /// The directory when everything was there.
-    intact: Option<Directory>,
-}
+/// The maps that others read.
+pub struct SharedMaps(Vec<SharedMap>);
 
-struct Pin {
+struct SharedMap {
     name: &'static str,
     id: u32,
     map: MapData,
+}
+
+impl SharedMaps {
+    /// Those of what was loaded, before any of them is taken out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::Map`].
+    pub fn of(ebpf: &Ebpf) -> Result<Self, Error> {
+        let maps = PINNED.into_iter().map(|name| {
+            let map = again(name, ebpf.map(name).and_then(data).ok_or(Error::Missing(name))?)?;
+            let id = map.info().map_err(Error::map(name))?.id();
+            Ok(SharedMap { name, id, map })
+        });
+        maps.collect::<Result<_, Error>>().map(Self)
+    }
+
+    /// Another descriptor of one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::Map`].
+    pub fn open(&self, name: &'static str) -> Result<MapData, Error> {
+        let found = self.0.iter().find(|shared| shared.name == name);
+        again(name, &found.ok_or(Error::Missing(name))?.map)
+    }
+}
+
+fn again(name: &'static str, map: &MapData) -> Result<MapData, Error> {
+    let descriptor = map.fd().as_fd().try_clone_to_owned();
+    let descriptor = descriptor.map_err(|error| Error::map(name)(error.into()))?;
+    MapData::from_fd(descriptor).map_err(Error::map(name))
+}
+
+/// What all kinds of maps have, of those that are shared.
+fn data(map: &Map) -> Option<&MapData> {
+    if let Map::Array(data)
+    | Map::HashMap(data)
+    | Map::LruHashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::PerCpuHashMap(data)
+    | Map::RingBuf(data) = map
+    {
+        Some(data)
+    } else {
+        None
+    }
+}
+
+/// The pinned maps of a daemon.
+pub struct Pins {
+    dir: PathBuf,
+    maps: SharedMaps,
+    /// The directory when everything was there.
+    intact: Option<Directory>,
 }
 
 /// What changes when something in a directory is deleted (`simple_unlink`, fs/libfs.c), or the directory is another one.
@@ -29,6 +82,13 @@ struct Pin {
 struct Directory {
     identity: (u64, u64),
     changed: (i64, i64),
+}
+
+fn pin(shared: &SharedMap, path: &Path) -> Result<(), Error> {
+    shared.map.pin(path).map_err(|error| Error::Pins {
+        path: path.to_owned(),
+        source: io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)),
+    })
 }
 
 impl Directory {
@@ -39,18 +99,14 @@ impl Directory {
 }
 
 impl Pins {
-    /// The maps that have just been pinned in a directory.
+    /// Pins maps in a directory where none of them is.
     ///
     /// # Errors
     ///
-    /// [`Error::Map`].
-    pub fn open(dir: &Path) -> Result<Self, Error> {
-        let maps = PINNED.into_iter().map(|name| {
-            let map = MapData::from_pin(dir.join(name)).map_err(Error::map(name))?;
-            let id = map.info().map_err(Error::map(name))?.id();
-            Ok(Pin { name, id, map })
-        });
-        Ok(Self { dir: dir.to_owned(), maps: maps.collect::<Result<_, Error>>()?, intact: None })
+    /// [`Error::Pins`].
+    pub fn make(dir: &Path, maps: SharedMaps) -> Result<Self, Error> {
+        maps.0.iter().try_for_each(|shared| pin(shared, &dir.join(shared.name)))?;
+        Ok(Self { dir: dir.to_owned(), maps, intact: None })
     }
 
     /// Where they are.
@@ -75,17 +131,14 @@ impl Pins {
         fs::create_dir_all(&self.dir).map_err(Error::pins(&self.dir))?;
         let before = Directory::of(&self.dir).map_err(Error::pins(&self.dir))?;
         let mut mended = 0;
-        for Pin { name, id, map } in &self.maps {
-            let path = self.dir.join(name);
+        for shared in &self.maps.0 {
+            let path = self.dir.join(shared.name);
             match MapInfo::from_pin(&path) {
-                Ok(found) if found.id() == *id => continue,
+                Ok(found) if found.id() == shared.id => continue,
                 Err(error) if errno(&error) == Some(libc::ENOENT) => {}
                 Ok(_) | Err(_) => fs::remove_file(&path).map_err(Error::pins(&path))?,
             }
-            map.pin(&path).map_err(|error| Error::Pins {
-                path: path.clone(),
-                source: io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)),
-            })?;
+            pin(shared, &path)?;
             mended += 1;
         }
         // What is deleted within a tick of what was made shows no other time.
