@@ -256,6 +256,9 @@ fn the_address_may_come_later() -> Result<()> {
     assert!(daemon.log().contains("metrics: cannot listen at 127.0.0.1:9560"));
     drop(taken);
     let text = metrics(&host)?;
+    let head = curl(&host, &["--head", "--fail", &format!("http://{AT}/metrics")])?;
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    assert!(length.and_then(|length| length.trim().parse().ok()) > Some(1000), "{head}");
     let failed = value(&text, r#"vrrp_metrics_requests_total{result="not_listening"}"#).unwrap();
     assert!(failed >= 1.0, "{text}");
     assert!(daemon.stop()?.success());

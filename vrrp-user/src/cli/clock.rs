@@ -12,17 +12,14 @@ impl Display for TimeOfDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // 64 bits of nanoseconds are within what a timestamp holds.
         let at = Timestamp::from_nanosecond(self.0.into()).unwrap_or_default();
-        let time = TimeZone::system().to_datetime(at).time();
-        let micros = time.subsec_nanosecond() / 1000;
-        write!(f, "{:02}:{:02}:{:02}.{micros:06}", time.hour(), time.minute(), time.second())
+        TimeZone::system().to_datetime(at).strftime("%H:%M:%S%.6f").fmt(f)
     }
 }
 
 impl TimeOfDay {
     /// The time by the real-time clock.
     pub fn now() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self(since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)))
+        Self(i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or_default())
     }
 }
 
