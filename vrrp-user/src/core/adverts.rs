@@ -173,6 +173,7 @@ impl Core {
         }
         self.doubt_silence(self.now);
         self.doubt_after_loss(lost);
+        self.look_ahead(self.now);
         self.timers();
     }
 

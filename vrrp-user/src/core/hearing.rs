@@ -21,6 +21,9 @@ use crate::engine::types::{RouterId, State};
 const PATIENCE: Nanos = Nanos::from_millis(100);
 /// For how long an answer counts: a master is given up after several advertisements that could be heard.
 const FRESH: Nanos = Nanos::from_millis(200);
+/// How long before a silence would be long enough the kernel is asked, so that nobody waits for the answer then. Less than
+/// half of the shortest interval.
+const AHEAD: Nanos = Nanos::from_millis(4);
 /// How often interfaces are looked at without a reason, at most.
 const ROUND: Nanos = Nanos::from_secs(1);
 /// So many of them at a time.
@@ -125,6 +128,19 @@ impl Hearing {
         Silence::Doubted { until, ask }
     }
 
+    /// Whether a silence that would be long enough at that time would have to wait for an answer that was not asked for.
+    fn is_open(&self, ifindex: u32, now: Nanos, due: Nanos) -> bool {
+        self.questions.get(&ifindex).is_none_or(|Question { asked, intact, .. }| {
+            intact.is_none_or(|at| due >= at + FRESH)
+                && asked.is_none_or(|asked| now >= asked + PATIENCE)
+        })
+    }
+
+    /// The kernel is being asked, and no timer waits for the answer yet.
+    fn ask_ahead(&mut self, ifindex: u32, now: Nanos) {
+        self.questions.entry(ifindex).or_default().asked = Some(now);
+    }
+
     /// The program is there. Whose timers have waited for that, and until when.
     fn intact(&mut self, ifindex: u32, now: Nanos) -> Vec<(RouterId, Nanos)> {
         let answered = Question { intact: Some(now), ..Question::default() };
@@ -181,6 +197,31 @@ impl Core {
                         hooks.push(hook);
                     }
                 }
+            }
+        }
+        if !hooks.is_empty() {
+            self.effects.push_back(Effect::Look(Look { hooks, answer: true }));
+        }
+    }
+
+    /// When the kernel is to be asked whether the interface hears on which a silence will be long enough next.
+    pub(super) fn look_ahead_at(&self) -> Option<Nanos> {
+        let (due, id) = self.engine.next_master_down()?;
+        let ifindex = self.router(id).ifindex()?;
+        self.hooks(ifindex).hears?;
+        self.hearing.is_open(ifindex, self.now, due).then(|| due - AHEAD)
+    }
+
+    /// Asks the kernel about the interfaces on which a silence will be long enough in a moment.
+    pub(super) fn look_ahead(&mut self, now: Nanos) {
+        let due = now + AHEAD.times(2);
+        let mut hooks: Vec<Hook> = Vec::new();
+        for id in self.engine.master_downs_due(due) {
+            let Some(ifindex) = self.router(id).ifindex() else { continue };
+            let Some(hook) = self.hooks(ifindex).hears else { continue };
+            if self.hearing.is_open(ifindex, now, due) {
+                self.hearing.ask_ahead(ifindex, now);
+                hooks.push(hook);
             }
         }
         if !hooks.is_empty() {

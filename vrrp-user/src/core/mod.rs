@@ -295,6 +295,7 @@ impl Core {
             Phase::Running => {
                 let deadlines = [
                     self.engine.poll_timeout(),
+                    self.look_ahead_at(),
                     self.retry_at,
                     self.tidy_at,
                     self.watch.next(),
@@ -369,7 +370,8 @@ impl Core {
         if self.settling.next().is_some_and(|at| at <= now) {
             self.settling_due(now);
         }
-        if self.engine.master_down_due(now) {
+        let looks_ahead = self.look_ahead_at().is_some_and(|at| at <= now);
+        if looks_ahead || self.engine.master_down_due(now) {
             // Most of them just move, if it is known when the masters were last heard.
             self.timers_wait = true;
             self.effects.push_back(Effect::QueryLastSeen);

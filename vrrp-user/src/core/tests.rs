@@ -399,6 +399,23 @@ fn a_silence_is_not_believed_where_the_program_is_gone() {
 }
 
 #[test]
+fn the_kernel_is_asked_before_a_silence_is_long_enough() {
+    let mut host = Host::started(&toml(""));
+    host.hear(200);
+    let looks = |host: &Host| {
+        let asks = |effect: &&Effect| matches!(effect, Effect::Look(look) if look.answer);
+        host.done.iter().filter(asks).count()
+    };
+    // 3 x 1 s + 156 / 256 s, which is 3.609 s.
+    host.pass(3604);
+    assert_eq!((host.state(), looks(&host)), (Some(State::Backup), 0));
+    host.pass(4);
+    assert_eq!((host.state(), looks(&host)), (Some(State::Backup), 1));
+    host.pass(2);
+    assert_eq!((host.state(), looks(&host)), (Some(State::Master), 1), "nothing was left to ask");
+}
+
+#[test]
 fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
     let mut host = Host::new(&toml(""));
     let other = InterfaceAddress { prefix: 32, ..address(VIP, true) };

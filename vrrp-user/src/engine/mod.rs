@@ -260,6 +260,12 @@ impl Engine {
         self.timers.any_due(now, Timer::MasterDown)
     }
 
+    /// The router that fires next, and when, if that is because its master would have been silent for too long by then.
+    pub fn next_master_down(&self) -> Option<(Nanos, RouterId)> {
+        let (at, id, timer) = self.timers.earliest()?;
+        (timer == Timer::MasterDown).then_some((at, id))
+    }
+
     /// The backups whose master-down timers are due.
     pub fn master_downs_due(&self, now: Nanos) -> Vec<RouterId> {
         self.timers.due(now, Timer::MasterDown)
