@@ -123,7 +123,7 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
         add(Reason::VrrpLength, "length not a multiple of four", &|f| {
             f.total_length = Some(f.right_total_length() - 2);
         });
-        add(Reason::VrrpLength, "no whole header", &|f| f.total_length = Some(27));
+        add(Reason::VrrpHeader, "no whole header", &|f| f.total_length = Some(27));
         for error in [1, 0x100, 0x8000, 0xfffe] {
             add(Reason::Checksum, &format!("checksum off by {error:#x}"), &|f| {
                 f.checksum_error = error;
@@ -205,6 +205,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::Ttl
         | Reason::UnknownPeer
         | Reason::PeerTtl
+        | Reason::VrrpHeader
         | Reason::VrrpLength
         | Reason::Version
         | Reason::PacketType

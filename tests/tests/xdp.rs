@@ -7,6 +7,8 @@
 
 #[path = "xdp/ipv6.rs"]
 mod ipv6;
+#[path = "xdp/ours.rs"]
+mod ours;
 #[path = "xdp/refusals.rs"]
 mod refusals;
 #[path = "xdp/reports.rs"]
@@ -29,6 +31,7 @@ use vrrp_common::maps::{
 };
 use vrrp_common::parse::{self, Address, Packet};
 use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::receive;
 use vrrp_common::report::{LIMIT, ReportFilter, SOURCE_LIMIT};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
@@ -198,6 +201,14 @@ impl Frame {
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// Like this one, but for nobody here.
+    fn alike(&self) -> ours::Alike {
+        let vrid =
+            self.clone().with(|f| f.message.iter_mut().skip(1).take(1).for_each(|v| *v = UNKNOWN));
+        let vlan = self.clone().with(|f| f.tags = vec![(0x8100, 77)]);
+        ours::Alike { ours: self.octets(), others: [vrid.octets(), vlan.octets()] }
     }
 
     fn octets(&self) -> Vec<u8> {
@@ -514,6 +525,18 @@ fn host_packet<A: Address>(mut frame: &[u8], packet: &Packet<A>) -> Reason {
     }
 }
 
+/// What a host makes of the content of an advertisement.
+fn host_digest(frame: &[u8], key: u64) -> u64 {
+    fn digest<A: Address>(mut frame: &[u8], packet: &Packet<A>, key: u64) -> u64 {
+        let advert = parse::advert(&mut frame, packet).expect("an advertisement");
+        receive::digest(&mut frame, &advert, advert.header[0] >> 4, key)
+    }
+    match parse::ipv4(&frame) {
+        Some(packet) => digest(frame, &packet, key),
+        None => digest(frame, &parse::ipv6(&frame).expect("IPv6"), key),
+    }
+}
+
 fn verdict(reason: Option<Reason>) -> Verdict {
     reason.map_or(Verdict::Pass, Reason::verdict)
 }
@@ -673,9 +696,11 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, FAR.max + 1)),
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, 0)),
         ],
-        Reason::VrrpLength => vec![
+        Reason::VrrpHeader => vec![
             Frame::new(vec![], Sum::Plain),
             Frame::new(vec![0x31, V3, 100, 0, 0, 100, 0], Sum::Plain),
+        ],
+        Reason::VrrpLength => vec![
             Frame::v3(V3, 1).with(|f| f.message[3] = 2),
             Frame::v3(V3, 1).with(|f| f.message.extend([0; 2])),
             Frame::v3(V3, 1).with(|f| f.message.resize(MAX_VRRP_LEN + 4, 0)),
@@ -1947,15 +1972,18 @@ fn root_is_not_needed() {
 #[test]
 fn the_verifier_has_little_work() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let mut worse = vec![];
     for without in [Without::default(), copying()] {
         let unit = [CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW];
         let trial = with_capabilities(&unit, || bpf::try_load(without)).expect("loads");
         for (program, steps) in trial.steps {
+            println!("{program}: {steps} steps on {release}");
             // A kernel that the table does not have says nothing.
-            let Some(most) = vrrp_tests::most_steps(&release, program) else { continue };
-            assert!(steps <= most, "{program}: {steps} steps on {release}, more than {most}");
+            let most = vrrp_tests::most_steps(&release, program);
+            worse.extend(most.filter(|most| steps > *most).map(|most| (program, steps, most)));
         }
     }
+    assert!(worse.is_empty(), "more steps than they may be: {worse:?}");
 }
 
 #[test]

@@ -4,10 +4,14 @@
 //! that only one side needs belongs here.
 #![no_std]
 
+pub mod claims;
 pub mod event;
+#[cfg(any(test, feature = "host"))]
+pub mod host;
 pub mod maps;
 pub mod parse;
 pub mod reason;
+pub mod receive;
 pub mod report;
 pub mod sample;
 

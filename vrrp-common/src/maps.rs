@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -112,6 +112,12 @@ pub struct RouterEntry {
     pub reserved: u8,
 }
 
+impl AsRef<Self> for RouterEntry {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// Values of [`RouterEntry::transport`].
 pub mod transport {
     /// By multicast, with TTL 255.
@@ -161,6 +167,8 @@ pub const SLOT_LAST_SEEN: usize = core::mem::offset_of!(Slot, last_seen_ns);
 pub const SLOT_ADVERTS: usize = core::mem::offset_of!(Slot, adverts);
 /// Octets of [`Slot::refused`] in its slot.
 pub const SLOT_REFUSED: usize = core::mem::offset_of!(Slot, refused);
+/// Octets of [`Slot::priority_zero`] in its slot.
+pub const SLOT_PRIORITY_ZERO: usize = core::mem::offset_of!(Slot, priority_zero);
 /// Octets of [`Slot::ack`] in its slot.
 pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
 /// Octets of [`Slot::filter`] in its slot.
@@ -323,6 +331,13 @@ pub struct Held {
     pub reserved: u32,
 }
 
+/// Octets of [`Held::reported_ns`] in its value.
+pub const HELD_REPORTED: usize = core::mem::offset_of!(Held, reported_ns);
+/// Octets of [`Held::mac`] in its value.
+pub const HELD_MAC: usize = core::mem::offset_of!(Held, mac);
+/// Octets in its value of the word that begins with [`Held::slot`].
+pub const HELD_SLOT: usize = core::mem::offset_of!(Held, slot);
+
 /// Value of `VIPS4` and `VIPS6`, one per CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -364,6 +379,38 @@ pub struct PeerCounters {
     pub outranks_full_ns: u64,
     /// The same for priority 0.
     pub resigns_full_ns: u64,
+}
+
+/// Octets of [`PeerCounters::adverts`] in its value.
+pub const PEER_ADVERTS: usize = core::mem::offset_of!(PeerCounters, adverts);
+/// Octets of [`PeerCounters::last_seen_ns`] in its value.
+pub const PEER_LAST_SEEN: usize = core::mem::offset_of!(PeerCounters, last_seen_ns);
+/// Octets of [`PeerCounters::priority`] in its value.
+pub const PEER_PRIORITY: usize = core::mem::offset_of!(PeerCounters, priority);
+/// Octets of [`PeerCounters::outranks_full_ns`] in its value.
+pub const PEER_OUTRANKS: usize = core::mem::offset_of!(PeerCounters, outranks_full_ns);
+/// Octets of [`PeerCounters::resigns_full_ns`] in its value.
+pub const PEER_RESIGNS: usize = core::mem::offset_of!(PeerCounters, resigns_full_ns);
+
+/// Budgets of one router, one for each class of which anything is reported ([`crate::report::Class`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Of its master.
+    Master,
+    /// What outranks it or its master.
+    Outranks,
+    /// Priority 0.
+    Resigns,
+    /// What ranks below it.
+    Lower,
+}
+
+impl Budget {
+    /// Index for the router at that index in `SLOTS`, in the kernel side's own array of what may be reported.
+    #[inline(always)]
+    pub const fn index(self, slot: u32) -> u32 {
+        slot.wrapping_mul(BUDGETS_PER_ROUTER).wrapping_add(self as u32)
+    }
 }
 
 /// Value of `ALLOWED`: the TTL or hop limit that advertisements of a unicast peer may arrive with, both ends included.

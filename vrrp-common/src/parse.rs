@@ -9,6 +9,7 @@
 
 use crate::maps::{RouterEntry, RouterKey, TtlRange, transport};
 use crate::reason::Reason;
+use crate::report::mix;
 use crate::sample::SAMPLE_PAYLOAD_LEN;
 use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, MAX_VRRP_LEN};
 use crate::{VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
@@ -69,6 +70,8 @@ const TARGET_LINK_LAYER: u8 = 2;
 const TYPE_ADVERTISEMENT: u8 = 1;
 /// Version 2: authentication by a password in clear (RFC 2338 section 5.3.6).
 const AUTH_PASSWORD: u8 = 1;
+/// Octets that [`Load::digest`] takes at once: sixteen IPv4 addresses, four IPv6 addresses.
+pub const DIGEST_BLOCK: usize = 64;
 
 /// Bounds-checked access to one Ethernet frame.
 pub trait Load {
@@ -86,6 +89,21 @@ pub trait Load {
     /// (RFC 1071). `None` past the end, and unless `len` is a multiple of four from 4 to
     /// [`MAX_VRRP_LEN`].
     fn sum(&mut self, offset: usize, len: usize) -> Option<u32>;
+
+    /// Takes the `list` octets behind the header of a message, its addresses of type `A` above all, into a hash, by [`mix`] in blocks of [`DIGEST_BLOCK`], the last
+    /// of which is filled up with zeros. The message of `len` octets at `offset` was summed last; `list` is a multiple of
+    /// four, and not zero.
+    fn digest<A: Address>(&mut self, hash: u64, offset: usize, list: usize, _len: usize) -> u64 {
+        let half = |at| {
+            let there = if at < list { self.load_at(offset + VRRP_HEADER_LEN + at) } else { None };
+            there.unwrap_or([0; 4])
+        };
+        let end = list.next_multiple_of(DIGEST_BLOCK);
+        (0..end).step_by(8).fold(hash, |hash, at| {
+            let halves = [half(at), half(at + 4)];
+            mix(hash, u64::from_ne_bytes(bytemuck::cast(halves)))
+        })
+    }
 
     /// `N` octets of what was summed last and began at `offset`, `AT` behind that. Octets behind its end may be any.
     #[inline(always)]
@@ -116,7 +134,7 @@ pub fn is_for_other_host(frame: &(impl Load + ?Sized), mac: [u8; 6]) -> bool {
 }
 
 /// An IP address as it stands in a header, and what the two versions of IP do differently.
-pub trait Address: Copy + Eq {
+pub trait Address: Copy + Eq + core::fmt::Debug {
     /// [`FAMILY_V4`] or [`FAMILY_V6`].
     const FAMILY: u8;
     /// EtherType of its packets.
@@ -263,6 +281,14 @@ impl<A: Address> Advert<A> {
     #[inline(always)]
     pub fn priority(&self) -> u8 {
         self.header[2]
+    }
+
+    /// Octets of the message by its address count, with the authentication data of version 2. It may be shorter than
+    /// that, which is wrong, or longer, which is not.
+    #[inline(always)]
+    pub fn stated_len(&self, version: u8) -> usize {
+        let addresses = usize::from(self.header[3]) * size_of::<A>();
+        VRRP_HEADER_LEN + addresses + if version == 2 { VRRP_AUTH_LEN } else { 0 }
     }
 
     /// The key under which the router that this message speaks of would be configured.
@@ -659,7 +685,7 @@ pub fn ndisc_is_intact(frame: &mut impl Load, packet: &Packet<V6>) -> bool {
 #[inline(always)]
 pub fn advert<A: Address>(frame: &mut impl Load, packet: &Packet<A>) -> Result<Advert<A>, Reason> {
     let Payload { ttl, offset, len } = A::payload(frame, packet)?;
-    ensure(len >= VRRP_HEADER_LEN, Reason::VrrpLength)?;
+    ensure(len >= VRRP_HEADER_LEN, Reason::VrrpHeader)?;
     Ok(Advert {
         vlan: packet.vlan,
         source: packet.source,
@@ -714,12 +740,11 @@ fn refusal<A: Address>(
     ensure(kind >> 4 == entry.version, Reason::Version)?;
     ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
 
-    let addresses_end = VRRP_HEADER_LEN + usize::from(count) * size_of::<A>();
-    let auth_len = if entry.version == 2 { VRRP_AUTH_LEN } else { 0 };
+    let stated_len = advert.stated_len(entry.version);
     let len = advert.len;
     // Every part of a message is made of 32-bit words. More than the addresses take is tolerated, as
     // RFC 9568 asks for a complete message only.
-    ensure(len >= addresses_end + auth_len, Reason::VrrpLength)?;
+    ensure(len >= stated_len, Reason::VrrpLength)?;
     ensure(len <= MAX_VRRP_LEN && len.is_multiple_of(4), Reason::VrrpLength)?;
 
     let sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
@@ -739,7 +764,7 @@ fn refusal<A: Address>(
         ensure(auth_type == entry.auth_type, Reason::AuthType)?;
         if auth_type == AUTH_PASSWORD {
             let password: Option<[u8; VRRP_AUTH_LEN]> =
-                frame.load_at(advert.offset + addresses_end);
+                frame.load_at(advert.offset + stated_len - VRRP_AUTH_LEN);
             ensure(password == Some(entry.auth_data), Reason::AuthData)?;
         }
         ensure(interval == entry.interval, Reason::Interval)

@@ -76,9 +76,10 @@ reasons! {
     UnknownPeer = "unknown_peer", Drop, "sender is none of the unicast peers";
     /// Unicast whose TTL or hop limit is out of the range that the peer has (keepalived's `min_ttl` and `max_ttl`).
     PeerTtl = "peer_ttl", Drop, "TTL is not in the range of that unicast peer";
-    /// Shorter than its header, or than its address count says (RFC 9568 section 7.1). It may be too short to name its
-    /// router.
-    VrrpLength = "vrrp_length", Pass, "VRRP message incomplete or of impossible length";
+    /// Shorter than a header, so that it may be for anybody.
+    VrrpHeader = "vrrp_header", Pass, "too short for a VRRP message";
+    /// Shorter than its address count says (RFC 9568 section 7.1), longer than any can be, or no multiple of four octets.
+    VrrpLength = "vrrp_length", Drop, "VRRP message incomplete or of impossible length";
     /// Another version than the router is configured for (RFC 9568 section 7.1).
     Version = "version", Drop, "VRRP version differs from ours";
     /// Not an advertisement (RFC 9568 section 5.2.2).
@@ -153,6 +154,7 @@ impl Reason {
             | Self::Ttl
             | Self::UnknownPeer
             | Self::PeerTtl
+            | Self::VrrpHeader
             | Self::VrrpLength
             | Self::Version
             | Self::PacketType
@@ -186,6 +188,44 @@ impl Reason {
     }
 }
 
+/// A set of reasons, for who knows one as a number only: the verifier of the kernel side does not follow each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonSet(u64);
+
+const _: () = assert!(Reason::COUNT <= u64::BITS as usize);
+
+impl ReasonSet {
+    /// What does not go on into the stack.
+    pub const DROPPED: Self = {
+        let (mut set, mut index) = (Self(0), 0);
+        while index < Reason::COUNT {
+            if matches!(Reason::ALL[index].verdict(), Verdict::Drop) {
+                set.0 |= 1 << index;
+            }
+            index += 1;
+        }
+        set
+    };
+
+    /// What the daemon is told of now and then, for its log ([`Reason::is_logged`]).
+    pub const LOGGED: Self = {
+        let (mut set, mut index) = (Self(0), 0);
+        while index < Reason::COUNT {
+            if Reason::ALL[index].is_logged() {
+                set.0 |= 1 << index;
+            }
+            index += 1;
+        }
+        set
+    };
+
+    /// Whether the reason of this index is in it.
+    #[inline(always)]
+    pub const fn contains(self, index: u32) -> bool {
+        self.0 >> (index & 63) & 1 != 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +243,19 @@ mod tests {
     fn what_is_dropped_is_logged() {
         let dropped = |reason: &&Reason| reason.verdict() == Verdict::Drop;
         assert!(Reason::ALL.iter().filter(dropped).all(|reason| reason.is_logged()));
+    }
+
+    #[test]
+    fn sets_have_their_reasons() {
+        for reason in Reason::ALL {
+            let dropped = reason.verdict() == Verdict::Drop;
+            assert_eq!(ReasonSet::DROPPED.contains(reason.index()), dropped, "{reason:?}");
+            assert_eq!(
+                ReasonSet::LOGGED.contains(reason.index()),
+                reason.is_logged(),
+                "{reason:?}"
+            );
+        }
     }
 
     #[test]

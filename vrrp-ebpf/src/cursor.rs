@@ -7,9 +7,10 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
     bpf_csum_diff, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
-use vrrp_common::MAX_VRRP_LEN;
-use vrrp_common::parse::{self, Load, VLAN_ID};
+use vrrp_common::parse::{self, Address, DIGEST_BLOCK, Load, VLAN_ID};
+use vrrp_common::report::mix;
 use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
+use vrrp_common::{MAX_ADDRESSES, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 
 use crate::maps::{PAYLOAD_ROOM, Record, SCRATCH};
 
@@ -21,9 +22,8 @@ const _: () = assert!(MAX_VRRP_LEN <= 8 * CSUM_MAX && PAYLOAD_ROOM == 8 * CSUM_M
 /// linux/if_packet.h.
 const PACKET_OTHERHOST: u32 = 3;
 
-/// Octets at the beginning of a message that are followed one by one, to see whether it is the same as another one:
-/// fourteen IPv4 addresses, three IPv6 addresses.
-pub const DIGESTED: usize = 64;
+/// Octets of a message, up to the end of the first block of its addresses, behind the end of which there are zeros.
+const PADDED: usize = VRRP_HEADER_LEN + DIGEST_BLOCK;
 
 /// What a program runs on: the kinds of program differ in how they reach their frame, and in nothing else.
 pub trait Context: Copy {
@@ -382,27 +382,39 @@ impl Load for Copied {
 }
 
 /// The frame that a program runs on.
-pub struct Frame<'a, C> {
+pub struct Frame<C> {
     ctx: C,
-    /// Where [`Load::sum`] puts its copy; `None` until a message is in sight.
-    record: Option<&'a mut Record>,
+    /// This CPU's record, once it was looked up.
+    record: Option<*mut Record>,
 }
 
-impl<'a, C: Context> Frame<'a, C> {
-    /// The frame, for the header walk.
+impl<C: Context> Frame<C> {
+    /// The frame.
     #[inline(always)]
     pub fn new(ctx: C) -> Self {
         Self { ctx, record: None }
     }
 
-    /// The frame, for the receive checks. [`Load::sum`] leaves the message in `record.payload`.
+    /// Looks up this CPU's record once for all that need it: where [`Load::sum`] puts its copy, and a report is put
+    /// together. False never happens, which the verifier does not know.
     #[inline(always)]
-    pub fn with_record(ctx: C, record: &'a mut Record) -> Self {
-        Self { ctx, record: Some(record) }
+    pub fn take_record(&mut self) -> bool {
+        self.record = SCRATCH.get_ptr_mut(0);
+        self.record.is_some()
     }
-}
 
-impl<C: Context> Frame<'_, C> {
+    /// This CPU's only record. The program runs to its end on one CPU and does not nest, so nobody else has it.
+    #[inline(always)]
+    pub fn record(&self) -> Option<*mut Record> {
+        self.record.or_else(|| SCRATCH.get_ptr_mut(0))
+    }
+
+    /// What the program runs on.
+    #[inline(always)]
+    pub fn context(&self) -> C {
+        self.ctx
+    }
+
     /// Copies the `len` octets at `offset` to the beginning of `to`. False past the end of either, and for
     /// nothing at all.
     #[inline(always)]
@@ -413,9 +425,16 @@ impl<C: Context> Frame<'_, C> {
         // SAFETY: `to` has SAMPLE_PAYLOAD_LEN octets, and `len` is no more.
         unsafe { self.ctx.copy(offset, to.as_mut_ptr(), from_one::<SAMPLE_PAYLOAD_LEN>(len)) }
     }
+
+    /// The payload of the record.
+    #[inline(always)]
+    fn payload(&self) -> Option<*mut u8> {
+        // SAFETY: this CPU's only record, of which only the address of a field is taken.
+        self.record().map(|record| unsafe { &raw mut (*record).payload }.cast())
+    }
 }
 
-impl<C: Context> Load for Frame<'_, C> {
+impl<C: Context> Load for Frame<C> {
     #[inline(always)]
     fn frame_len(&self) -> usize {
         self.ctx.frame_len() as usize
@@ -436,9 +455,9 @@ impl<C: Context> Load for Frame<'_, C> {
         if !(4..=MAX_VRRP_LEN).contains(&len) {
             return None;
         }
-        let payload = self.record.as_mut()?.payload.as_mut_ptr();
+        let payload = self.payload()?;
         let words: *mut u64 = payload.cast();
-        for n in 0..DIGESTED / 8 {
+        for n in 0..PADDED / 8 {
             // So that nothing of an earlier message is behind a short one. Volatile, because the compiler would make a
             // call of memset.
             // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
@@ -468,10 +487,25 @@ impl<C: Context> Load for Frame<'_, C> {
     }
 
     #[inline(always)]
+    fn digest<A: Address>(&mut self, hash: u64, offset: usize, list: usize, len: usize) -> u64 {
+        let Some(payload) = self.payload() else { return hash };
+        // The same from here on whether it is short or long.
+        let noise = self.ctx.ifindex();
+        let (list, len) = (unknown(list as u32, noise), unknown(len as u32, noise));
+        // Nearly all: nothing is behind the addresses but the zeros of `sum`.
+        if list as usize <= DIGEST_BLOCK && len == VRRP_HEADER_LEN as u32 + list {
+            // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+            unsafe { digest_block(at::<VRRP_HEADER_LEN>(payload).cast(), hash) }
+        } else {
+            digest_long::<C, A>(self.ctx, offset as u32, list, hash)
+        }
+    }
+
+    #[inline(always)]
     fn load_summed<const N: usize, const AT: usize>(&self, _: usize) -> Option<[u8; N]> {
-        const { assert!(AT + N <= DIGESTED) };
-        let payload = self.record.as_ref()?.payload.as_ptr();
-        // SAFETY: within the payload, whose first DIGESTED octets are those that were summed last, or zeros.
+        const { assert!(AT + N <= PADDED) };
+        let payload = self.payload()?;
+        // SAFETY: within the payload, whose first PADDED octets are those that were summed last, or zeros.
         Some(unsafe { payload.add(AT).cast::<[u8; N]>().read() })
     }
 
@@ -639,6 +673,85 @@ fn sign(number: u64) -> u64 {
         sign = (sign.cast_signed() >> 63).cast_unsigned();
     }
     sign
+}
+
+/// Takes a block of [`DIGEST_BLOCK`] octets into a hash.
+///
+/// # Safety
+///
+/// They must be valid for reads, and stand at a multiple of eight.
+#[inline(always)]
+unsafe fn digest_block(block: *const u64, mut hash: u64) -> u64 {
+    for n in 0..DIGEST_BLOCK / 8 {
+        // SAFETY: the caller vouches for them.
+        hash = mix(hash, unsafe { block.add(n).read() });
+    }
+    hash
+}
+
+/// The same, as a function of its own for those who have many.
+///
+/// # Safety
+///
+/// As of [`digest_block`].
+#[inline(never)]
+unsafe fn digest_block_aside(block: *const u64, hash: u64) -> u64 {
+    // SAFETY: as the caller says.
+    unsafe { digest_block(block, hash) }
+}
+
+/// Takes the `list` octets behind the header of a long message into a hash, or those of one with something behind them. It
+/// is at `offset` in the frame, and at the beginning of the payload.
+///
+/// Not inlined, as few messages are that long.
+#[inline(never)]
+fn digest_long<C: Context, A: Address>(ctx: C, offset: u32, list: u32, mut hash: u64) -> u64 {
+    /// Whole blocks of the greatest number of addresses, and of authentication data.
+    const fn most(address_len: usize) -> usize {
+        (MAX_ADDRESSES * address_len + VRRP_AUTH_LEN) / DIGEST_BLOCK
+    }
+    const { assert!(VRRP_HEADER_LEN + most(size_of::<A>()) * DIGEST_BLOCK <= PAYLOAD_ROOM) };
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return hash };
+    // SAFETY: this CPU's only record, of which only the address of a field is taken.
+    let payload: *mut u8 = unsafe { &raw mut (*record).payload }.cast();
+    'whole: {
+        // Not a loop: every offset must be a constant, and its end the verifier would miss (`unknown`).
+        macro_rules! whole {
+            ($($number:literal)*) => {
+                $({
+                    const END: u32 = ($number + 1) * DIGEST_BLOCK as u32;
+                    if $number >= most(size_of::<A>()) || unknown(list, offset) < END {
+                        break 'whole;
+                    }
+                    let block = at::<{ VRRP_HEADER_LEN + $number * DIGEST_BLOCK }>(payload);
+                    // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+                    hash = unsafe { digest_block_aside(block.cast(), hash) };
+                })*
+            };
+        }
+        whole!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
+        whole!(32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59);
+        whole!(60 61 62);
+    }
+    let left = list % DIGEST_BLOCK as u32;
+    if left == 0 {
+        return hash;
+    }
+    // Once more, as the stack has no room to keep what was found before: 512 octets for all that call each other.
+    let Some(record) = SCRATCH.get_ptr_mut(0) else { return hash };
+    // SAFETY: this CPU's only record, of which only the address of a field is taken.
+    let end: *mut u64 = unsafe { &raw mut (*record).slack }.cast();
+    for n in 0..DIGEST_BLOCK / 8 {
+        // Volatile, because the compiler would make a call of memset.
+        // SAFETY: within the slack, which stands at a multiple of eight octets in its record.
+        unsafe { end.add(n).write_volatile(0) };
+    }
+    let from = offset as usize + VRRP_HEADER_LEN + (list - left) as usize;
+    // SAFETY: the slack has room for a block, and what is left is less. It was there when it was summed.
+    unsafe {
+        let _ = ctx.copy(from, end.cast(), from_one::<DIGEST_BLOCK>(left as usize));
+        digest_block(end, hash)
+    }
 }
 
 /// `payload + AT`, which the caller has bounded by the record.

@@ -13,9 +13,9 @@ mod claims;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]
-mod maps;
+mod datapath;
 #[cfg(any(target_arch = "bpf", clippy))]
-mod reasons;
+mod maps;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod sample;
 #[cfg(any(target_arch = "bpf", clippy))]
@@ -28,9 +28,10 @@ mod entry {
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
+    use vrrp_common::reason::ReasonSet;
 
     use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
-    use crate::{maps, reasons, tc_egress, xdp_ingress};
+    use crate::{maps, tc_egress, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
@@ -45,7 +46,7 @@ mod entry {
             return XDP_PASS;
         };
         maps::count(reason);
-        if reasons::DROPPED.contains(reason) { XDP_DROP } else { XDP_PASS }
+        if ReasonSet::DROPPED.contains(reason) { XDP_DROP } else { XDP_PASS }
     }
 
     /// Every received frame, where XDP is not to be had or does not see all of it: behind XDP, and behind packet sockets.
@@ -68,7 +69,7 @@ mod entry {
     fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
         let Some(reason) = xdp_ingress::classify::<H>(frame) else { return TCX_NEXT };
         maps::count(reason);
-        if reasons::DROPPED.contains(reason) { TCX_DROP } else { TCX_NEXT }
+        if ReasonSet::DROPPED.contains(reason) { TCX_DROP } else { TCX_NEXT }
     }
 
     /// Every frame on its way out.

@@ -59,7 +59,7 @@ pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Record, 1> = PerCpuArray::new();
 
-/// How much may be reported of each router at the moment ([`vrrp_common::report::Limit::admit`]); [`Budget::index`].
+/// How much may be reported of each router at the moment ([`vrrp_common::report::Limit::admit`]); [`vrrp_common::maps::Budget::index`].
 #[btf_map]
 pub static BUDGETS: Array<u64, { ENTRIES * BUDGETS_PER_ROUTER as usize }> = Array::new();
 
@@ -76,9 +76,6 @@ pub static REFUSAL_BUDGET: Array<u64, 1> = Array::new();
 pub trait Family: Address {
     /// The counters of a virtual address.
     fn counters(self, ifindex: u32) -> Option<*mut VipCounters>;
-
-    /// What is known of an address that we hold as master.
-    fn held(self, ifindex: u32) -> Option<*mut Held>;
 }
 
 impl Family for V4 {
@@ -86,43 +83,12 @@ impl Family for V4 {
     fn counters(self, ifindex: u32) -> Option<*mut VipCounters> {
         VIPS4.get_ptr_mut(VipKey4 { ifindex, address: self })
     }
-
-    #[inline(always)]
-    fn held(self, ifindex: u32) -> Option<*mut Held> {
-        HELD4.get_ptr_mut(VipKey4 { ifindex, address: self })
-    }
 }
 
 impl Family for V6 {
     #[inline(always)]
     fn counters(self, ifindex: u32) -> Option<*mut VipCounters> {
         VIPS6.get_ptr_mut(VipKey6 { ifindex, address: self })
-    }
-
-    #[inline(always)]
-    fn held(self, ifindex: u32) -> Option<*mut Held> {
-        HELD6.get_ptr_mut(VipKey6 { ifindex, address: self })
-    }
-}
-
-/// Budgets of one router, one for each class of which anything is reported ([`vrrp_common::report::Class`]).
-#[derive(Clone, Copy)]
-pub enum Budget {
-    /// Of its master.
-    Master,
-    /// What outranks it or its master.
-    Outranks,
-    /// Priority 0.
-    Resigns,
-    /// What ranks below it.
-    Lower,
-}
-
-impl Budget {
-    /// Index in `BUDGETS` for the router at that index in `SLOTS`.
-    #[inline(always)]
-    pub fn index(self, slot: u32) -> u32 {
-        slot.wrapping_mul(BUDGETS_PER_ROUTER).wrapping_add(self as u32)
     }
 }
 
@@ -147,13 +113,16 @@ pub struct Record {
     pub event: RxEvent,
     /// The VRRP message, at most `MAX_VRRP_LEN` octets.
     pub payload: [u8; PAYLOAD_ROOM],
-    /// Never used: the verifier believes that a sum may reach so far (`cursor::sum_rest`).
+    /// The verifier believes that a sum may reach so far (`cursor::sum_rest`). Used only for the end of a long message
+    /// (`cursor::digest_long`).
     pub slack: [u8; CSUM_MAX],
     /// How the message of a packet begins that is being refused, in memory order, if the checks have come that far; else 0.
     pub refused: u64,
     /// The key in `REFUSALS` of the last packet that needed not be told of, and since when: nearly always, the next one is
     /// its like.
     pub told: ([u64; 3], u64),
+    /// A copy of what was found in `ROUTERS` for the packet.
+    pub entry: RouterEntry,
 }
 
 /// Adds one to a counter that several CPUs may write.

@@ -14,7 +14,7 @@ const _: () = assert!(offset_of!(Sample, payload).is_multiple_of(align_of::<u64>
 /// Keeps a sample of a packet, unless there have been too many of late.
 #[inline(always)]
 pub fn keep<C: Context, A: Address>(
-    frame: &Frame<'_, C>,
+    frame: &Frame<C>,
     ifindex: u32,
     packet: &Packet<A>,
     reason: u32,

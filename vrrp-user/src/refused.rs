@@ -165,6 +165,7 @@ impl Refused {
             | Reason::IpChecksum
             | Reason::Fragment
             | Reason::ExtensionHeaders
+            | Reason::VrrpHeader
             | Reason::VrrpLength
             | Reason::PacketType
             | Reason::NoAddresses
@@ -315,7 +316,7 @@ mod tests {
     fn what_is_meant_for_others_is_left_out() {
         assert_eq!(about(Reason::AuthData, sample(1, 2, 52)), None);
         assert_eq!(about(Reason::AuthData, Sample { ifindex: 3, ..sample(1, 2, 51) }), None);
-        assert_eq!(about(Reason::VrrpLength, Sample { payload_len: 0, ..sample(1, 2, 51) }), None);
+        assert_eq!(about(Reason::VrrpHeader, Sample { payload_len: 0, ..sample(1, 2, 51) }), None);
         // Our address under another number.
         let line = about(Reason::UnknownVrid, sample(1, 2, 52)).unwrap();
         assert!(line.contains("our address 10.0.0.100 as VRID 52 instead of 51"), "{line}");

@@ -9,6 +9,7 @@ use vrrp_common::{FAMILY_V6, MAX_ADDRESSES, MAX_VRRP_LEN, MULTICAST_V6};
 use vrrp_user::core::InterfaceAddr;
 use vrrp_user::io::bpf::Error;
 
+use super::ours::Alike;
 use super::{
     Bench, FAR, LOOPBACK, MAC, Sum, UNKNOWN, V3, V3_GROUP, V3_PEERS, V3_STRICT, V3_UNICAST,
     V3_VLAN, checksum, drain, now, runtime,
@@ -109,6 +110,14 @@ impl Frame {
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// Like this one, but for nobody here.
+    fn alike(&self) -> Alike {
+        let vrid =
+            self.clone().with(|f| f.message.iter_mut().skip(1).take(1).for_each(|v| *v = UNKNOWN));
+        let vlan = self.clone().with(|f| f.tags = vec![(0x8100, 77)]);
+        Alike { ours: self.octets(), others: [vrid.octets(), vlan.octets()] }
     }
 
     fn octets(&self) -> Vec<u8> {
@@ -280,14 +289,16 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::PeerTtl => [FAR.min - 1, FAR.max + 1]
             .map(|limit| Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, FAR_PEER, limit)))
             .to_vec(),
-        Reason::VrrpLength => vec![
-            Frame::v3(V3, 2).with(|f| f.message[3] = 3),
+        Reason::VrrpHeader => vec![
             Frame::v3(V3, 0).with(|f| f.message.truncate(7)),
             Frame::v3(V3, 0).with(|f| f.message.clear()),
             Frame::behind(most()).with(|f| f.message.clear()),
             // A header that ends where the packet does.
             Frame::behind(vec![options(60, 4)]).with(|f| f.extensions[0].1.truncate(8)),
             Frame::behind(most()).with(|f| f.message.truncate(7)),
+        ],
+        Reason::VrrpLength => vec![
+            Frame::v3(V3, 2).with(|f| f.message[3] = 3),
             Frame::behind(most()).with(|f| f.message[3] = 2),
             Frame::v3(V3, 1).with(|f| f.message.push(0)),
             Frame::v3(V3, full).with(|f| f.message.truncate(MAX_VRRP_LEN - 16)),
@@ -328,6 +339,16 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::ArpConflict
         | Reason::NdiscConflict => vec![],
     }
+}
+
+/// With so many addresses, and so many octets behind them.
+pub fn long(count: u8, behind: usize) -> Vec<u8> {
+    Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).octets()
+}
+
+/// Those frames, and others like them.
+pub fn alike(reason: Reason) -> Vec<Alike> {
+    examples(reason).iter().map(Frame::alike).collect()
 }
 
 #[test]

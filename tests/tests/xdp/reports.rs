@@ -335,3 +335,44 @@ fn ipv6_and_unicast_have_the_same_budgets() {
         assert_eq!(drain(&mut ring).len(), 1);
     }
 }
+
+/// The kernel side takes the addresses into its digest in other ways than a host, which says what comes out.
+#[test]
+fn digests_are_those_of_a_host() {
+    for copying in [false, true] {
+        let mut bench = if copying { Bench::without(super::COPYING) } else { Bench::new() };
+        bench.tc = copying;
+        let runtime = runtime();
+        let _guard = runtime.enter();
+        let mut ring = bench.kernel.take_events().expect("ring");
+        let key = bench.kernel.digest_key();
+        let four = |count, behind| {
+            Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).octets()
+        };
+        let counts = [1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 18, 32, 33, 60, 128, 200, 253, 255];
+        let mut frames: Vec<_> =
+            counts.iter().flat_map(|&count| [0, 4, 28].map(|behind| four(count, behind))).collect();
+        frames.extend(
+            counts.iter().flat_map(|&count| [0, 4, 28].map(|behind| ipv6::long(count, behind))),
+        );
+        let two = |count| Frame::v2(super::V2_PASSWORD, count, 1, super::PASSWORD, 1).octets();
+        frames.extend([0, 1, 2, 13, 14, 15, 30, 31, 254, 255].map(two));
+        let mut seen = std::collections::BTreeSet::new();
+        // What fits neither the longest message nor, by tc, a page.
+        for octets in
+            frames.iter().filter(|octets| octets.len() < if copying { 3500 } else { 4096 + 54 })
+        {
+            std::thread::sleep(std::time::Duration::from_nanos(SOURCE_LIMIT.period_ns));
+            let (_, reason) = bench.run(octets);
+            if reason == Some(Reason::VrrpLength) {
+                drain(&mut ring);
+                continue;
+            }
+            assert_eq!(reason, Some(Reason::Accepted), "{octets:02x?}");
+            let events = drain(&mut ring);
+            let [(event, _)] = &events[..] else { panic!("{events:?}") };
+            assert_eq!(event.digest, super::host_digest(octets, key), "{octets:02x?}");
+            assert!(seen.insert(event.digest), "twice: {octets:02x?}");
+        }
+    }
+}

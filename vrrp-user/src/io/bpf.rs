@@ -1359,6 +1359,11 @@ impl Kernel {
         self.source_key
     }
 
+    /// The key of [`vrrp_common::receive::digest`].
+    pub fn digest_key(&self) -> u64 {
+        self.source_key
+    }
+
     /// Publishes what the daemon knows about the router at `index`.
     ///
     /// # Errors

@@ -1,0 +1,73 @@
+//! Split brain as ARP and neighbour discovery show it: another host says that it has an address which we hold as master.
+//!
+//! Generic over [`Datapath`], as [`crate::receive`] is.
+
+use crate::event::RxEvent;
+use crate::maps::{CLAIM_WINDOW_NS, HELD_MAC, HELD_REPORTED, HELD_SLOT, Held};
+use crate::parse::{self, Address, NdiscClaim, Packet, V6};
+use crate::reason::Reason;
+use crate::receive::{Datapath, SharedWords};
+
+/// Octets of an Ethernet address.
+const MAC_LEN: u16 = 6;
+
+/// What is known of an address that we hold, if the claim to it by `mac`, six octets and two zeros, is not our own: what we
+/// announce ourselves, which a bridge may send back, has our own Ethernet address in it.
+#[inline(always)]
+pub fn contested<A: Address, D: Datapath>(
+    path: &D,
+    address: A,
+    mac: [u8; 8],
+) -> Option<D::Value<Held>> {
+    let held = path.held(address)?;
+    (held.load::<HELD_MAC>() != u64::from_ne_bytes(mac)).then_some(held)
+}
+
+/// Reports a claim to a [`contested`] address to the daemon, unless there was one lately.
+#[inline(always)]
+pub fn claim<A: Address, D: Datapath>(
+    path: &mut D,
+    held: &D::Value<Held>,
+    address: A,
+    mac: [u8; 8],
+    reason: Reason,
+) {
+    let now = path.now();
+    // Two CPUs may both report at once; nobody minds.
+    if now.saturating_sub(held.load::<HELD_REPORTED>()) < CLAIM_WINDOW_NS {
+        return;
+    }
+    let [a, b, c, d, ..] = held.load::<HELD_SLOT>().to_ne_bytes();
+    let event = RxEvent {
+        ktime_ns: now,
+        ifindex: path.ifindex(),
+        reason: reason.index(),
+        slot: u32::from_ne_bytes([a, b, c, d]),
+        vlan: [0; 2],
+        source: address.to_field(),
+        destination: address.to_field(),
+        family: A::FAMILY,
+        ttl: 0,
+        wire_len: MAC_LEN,
+        payload_len: MAC_LEN,
+        reserved: 0,
+        digest: 0,
+    };
+    if path.report_with(&event, mac) {
+        held.store::<HELD_REPORTED>(now);
+    }
+}
+
+/// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for
+/// any other packet.
+#[inline(always)]
+pub fn by_ndisc(path: &mut impl Datapath, packet: &Packet<V6>) -> Option<Reason> {
+    let NdiscClaim { mac, address } = parse::ndisc_claim(path, packet)?;
+    let held = contested(path, address, mac)?;
+    // Last, as only then it is rare. What the stack drops is no claim.
+    if !parse::ndisc_is_intact(path, packet) {
+        return None;
+    }
+    claim(path, &held, address, mac, Reason::NdiscConflict);
+    Some(Reason::NdiscConflict)
+}
