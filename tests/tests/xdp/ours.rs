@@ -3,7 +3,7 @@
 
 use vrrp_common::reason::{Reason, Verdict};
 
-use super::{Bench, COPYING, examples, ipv6, routers};
+use super::{Bench, copying, examples, ipv6, routers};
 
 /// What is found wrong before the router is looked up. All of these were once dropped, but for the last.
 const BEFORE: [Reason; 6] = [
@@ -44,7 +44,7 @@ fn with_all(test: impl Fn(&mut Bench)) {
     test(&mut bench);
     bench.tc = true;
     test(&mut bench);
-    let mut bench = Bench::without(COPYING);
+    let mut bench = Bench::without(copying());
     bench.tc = true;
     test(&mut bench);
 }

@@ -340,7 +340,7 @@ fn ipv6_and_unicast_have_the_same_budgets() {
 #[test]
 fn digests_are_those_of_a_host() {
     for copying in [false, true] {
-        let mut bench = if copying { Bench::without(super::COPYING) } else { Bench::new() };
+        let mut bench = if copying { Bench::without(super::copying()) } else { Bench::new() };
         bench.tc = copying;
         let runtime = runtime();
         let _guard = runtime.enter();
