@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vrrp_user::control::api::Request;
+use vrrp_user::api::Request;
 
 fuzz_target!(|line: &[u8]| {
     if let Ok(request) = serde_json::from_slice::<Request>(line) {

@@ -162,7 +162,7 @@ fn deaf_masters_hide_no_master_at_the_shortest_interval() -> Result<()> {
 
     let took_over = backup.router_stats(&b, ROUTER)?["became_master"].as_u64();
     let ignored = backup.reason(&b, "lower_ignored")?;
-    let limited = ["news_limited", "outranks_limited", "resigns_limited"];
+    let limited = ["master_limited", "outranks_limited", "resigns_limited"];
     let limited = limited.map(|name| backup.reason(&b, name).unwrap());
     // What was on the wire before this is in the capture by the time that this is.
     let start = Instant::now();

@@ -181,7 +181,7 @@ fn is_refusal(reason: Reason) -> bool {
     match reason {
         Reason::Accepted
         | Reason::RingFull
-        | Reason::NewsLimited
+        | Reason::MasterLimited
         | Reason::OutranksLimited
         | Reason::ResignsLimited
         | Reason::LowerLimited

@@ -286,7 +286,7 @@ fn changes_of_what_is_tracked_are_events() -> Result<()> {
         fs::rename(new, &file).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
-    let left_out = || daemon.status(&host).unwrap()["counters"]["notice_left_out"].as_u64();
+    let left_out = || daemon.status(&host).unwrap()["counters"]["events_suppressed"].as_u64();
     lab.wait_until(LONG, "some are left out", || Ok(left_out().filter(|count| *count > 0)))?;
     lab.wait_until(LONG, "16 are told", || Ok((of(&all, "file f").len() == 16).then_some(())))?;
     std::thread::sleep(Duration::from_millis(300));

@@ -40,8 +40,9 @@ use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::io::bpf::{self, Error, Feature, Kernel, Without};
 use vrrp_user::io::netlink::{HookPoint, HookState, Inspector};
-use vrrp_user::io::reader::{Reader, Sampled};
+use vrrp_user::io::reader::Reader;
 use vrrp_user::io::ring::EventRing;
+use vrrp_user::refused::Sampled;
 use vrrp_user::wire::family::to_field;
 
 const LOOPBACK: u32 = 1;
@@ -741,7 +742,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
         // By `a_full_ring_is_counted`, as no frame can do that.
         Reason::RingFull => vec![],
         // By the tests of reports, as it takes more than one, or another filter.
-        Reason::NewsLimited
+        Reason::MasterLimited
         | Reason::OutranksLimited
         | Reason::ResignsLimited
         | Reason::LowerLimited

@@ -4,11 +4,15 @@
 //! that only one side needs belongs here.
 #![no_std]
 
+#[cfg(test)]
+mod abi_tests;
 pub mod claims;
+pub mod counters;
 pub mod event;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
 pub mod maps;
+pub mod message;
 pub mod parse;
 pub mod reason;
 pub mod receive;

@@ -7,6 +7,9 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
 pub const ABI_VERSION: u32 = 13;
+/// A digest of all layouts and numbers of that version; a test says what to do when they differ.
+#[cfg(test)]
+pub(crate) const ABI_DIGEST: u64 = 0x2211_4df9_9db4_b088;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -36,7 +39,8 @@ pub const PEERS: &str = "PEERS";
 /// Hash, [`PeerKey`] -> [`TtlRange`]: from whom a router with [`transport::PEERS`] accepts advertisements, written by
 /// the daemon.
 pub const ALLOWED: &str = "ALLOWED";
-/// `BPF_F_MMAPABLE` array of [`DAEMON_COUNTERS`] `u64`: what the daemon refused or failed at, written by it.
+/// `BPF_F_MMAPABLE` array of [`DAEMON_COUNTERS`] `u64`: what the daemon refused or failed at, written by it; index =
+/// [`crate::counters::Counter`], or [`crate::counters::of_reason`].
 pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";

@@ -8,6 +8,7 @@
 //! -k`, rx-vlan-offload) and `veth` hand over an untagged frame, for which XDP has no other mark.
 
 use crate::maps::{RouterEntry, RouterKey, TtlRange, transport};
+use crate::message::{Header, TYPE_ADVERTISEMENT, auth_len};
 use crate::reason::Reason;
 use crate::report::mix;
 use crate::sample::SAMPLE_PAYLOAD_LEN;
@@ -15,32 +16,33 @@ use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, MAX_VRRP_LEN};
 use crate::{VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
 
 /// EtherType of IPv4 (RFC 894).
-const ETHERTYPE_IPV4: u16 = 0x0800;
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of IPv6 (RFC 2464 section 3).
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// EtherType of ARP (RFC 826).
-const ETHERTYPE_ARP: u16 = 0x0806;
+pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// How ARP for IPv4 over Ethernet begins: hardware type 1, protocol type 0x0800.
-const ARP_ETHERNET_IPV4: u32 = 0x0001_0800;
-/// What follows: address lengths 6 and 4, and the operation.
-const ARP_REQUEST: u32 = 0x0604_0001;
-const ARP_REPLY: u32 = 0x0604_0002;
+pub const ARP_ETHERNET_IPV4: u32 = 0x0001_0800;
+/// What follows in a question: address lengths 6 and 4, and the operation.
+pub const ARP_REQUEST: u32 = 0x0604_0001;
+/// What follows in an answer.
+pub const ARP_REPLY: u32 = 0x0604_0002;
 /// EtherType of a customer tag (IEEE 802.1Q).
-const ETHERTYPE_VLAN: u16 = 0x8100;
+pub const ETHERTYPE_VLAN: u16 = 0x8100;
 /// EtherType of a service tag (IEEE 802.1ad).
-const ETHERTYPE_QINQ: u16 = 0x88a8;
+pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// The VLAN ID within a tag (IEEE 802.1Q).
 pub const VLAN_ID: u16 = 0x0fff;
 /// Offset of an IP header behind an Ethernet header without a tag.
 pub const UNTAGGED: usize = 14;
 /// Octets of an IPv4 header without options (RFC 791 section 3.1).
-const IPV4_HEADER_LEN: usize = 20;
+pub const IPV4_HEADER_LEN: usize = 20;
 /// Octets of it before the addresses.
 const IPV4_BEGIN_LEN: usize = 12;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
-const IPV4_FRAGMENT: u16 = 0x3fff;
+pub const IPV4_FRAGMENT: u16 = 0x3fff;
 /// Octets of an IPv6 header (RFC 8200 section 3).
-const IPV6_HEADER_LEN: usize = 40;
+pub const IPV6_HEADER_LEN: usize = 40;
 /// `Next Header` of hop-by-hop options (RFC 8200 section 4.3).
 pub const HOP_BY_HOP: u8 = 0;
 /// `Next Header` of a fragment header (RFC 8200 section 4.5).
@@ -58,16 +60,16 @@ const MORE_FRAGMENTS: u16 = 1;
 const NOWHERE: u16 = u16::MAX;
 /// `Next Header` of ICMPv6 (RFC 4443 section 1).
 pub const IPPROTO_ICMPV6: u8 = 58;
-/// What neighbour discovery must come with (RFC 4861 section 7.1).
-const NDISC_HOP_LIMIT: u8 = 255;
-/// Types of neighbour discovery messages (RFC 4861 sections 4.3, 4.4), and the option of each that holds the Ethernet
-/// address (section 4.6.1).
-const NEIGHBOUR_SOLICITATION: u8 = 135;
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-const SOURCE_LINK_LAYER: u8 = 1;
-const TARGET_LINK_LAYER: u8 = 2;
-/// The only VRRP packet type (RFC 9568 section 5.2.2).
-const TYPE_ADVERTISEMENT: u8 = 1;
+/// What neighbour discovery must come with: anything else was sent from another network (RFC 4861 section 7.1).
+pub const NDISC_HOP_LIMIT: u8 = 255;
+/// Type of a neighbour solicitation (RFC 4861 section 4.3).
+pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+/// Type of a neighbour advertisement (RFC 4861 section 4.4).
+pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+/// The option of a solicitation that holds the Ethernet address of the sender (RFC 4861 section 4.6.1).
+pub const SOURCE_LINK_LAYER: u8 = 1;
+/// The option of an advertisement that holds the Ethernet address of the target (RFC 4861 section 4.6.1).
+pub const TARGET_LINK_LAYER: u8 = 2;
 /// Version 2: authentication by a password in clear (RFC 2338 section 5.3.6).
 const AUTH_PASSWORD: u8 = 1;
 /// Octets that [`Load::digest`] takes at once: sixteen IPv4 addresses, four IPv6 addresses.
@@ -280,15 +282,14 @@ impl<A: Address> Advert<A> {
     /// Priority of the sender.
     #[inline(always)]
     pub fn priority(&self) -> u8 {
-        self.header[2]
+        Header(self.header).priority()
     }
 
     /// Octets of the message by its address count, with the authentication data of version 2. It may be shorter than
     /// that, which is wrong, or longer, which is not.
     #[inline(always)]
     pub fn stated_len(&self, version: u8) -> usize {
-        let addresses = usize::from(self.header[3]) * size_of::<A>();
-        VRRP_HEADER_LEN + addresses + if version == 2 { VRRP_AUTH_LEN } else { 0 }
+        Header(self.header).addresses_end(size_of::<A>()) + auth_len(version)
     }
 
     /// The key under which the router that this message speaks of would be configured.
@@ -298,7 +299,7 @@ impl<A: Address> Advert<A> {
             ifindex,
             vlan: self.vlan,
             family: A::FAMILY,
-            vrid: self.header[1],
+            vrid: Header(self.header).vrid(),
             reserved: [0; 2],
         }
     }
@@ -622,15 +623,19 @@ fn arp_sender_at(frame: &impl Load, offset: usize) -> Option<ArpSender> {
     let message: [u8; 28] = frame.load(offset)?;
     // As numbers, which compare without a call of memcmp, and go into registers whole.
     let [kind, operation, mac, mac_and_address, address, ..]: [u32; 7] = bytemuck::cast(message);
-    let known = u32::from_be(kind) == ARP_ETHERNET_IPV4
-        && matches!(u32::from_be(operation), ARP_REQUEST | ARP_REPLY);
-    if !known {
+    if !is_arp(u32::from_be(kind), u32::from_be(operation)) {
         return None;
     }
     let [a, b, c, d] = mac.to_ne_bytes();
     let [e, f, i, j] = mac_and_address.to_ne_bytes();
     let [k, l, _, _] = address.to_ne_bytes();
     Some(ArpSender { mac: [a, b, c, d, e, f, 0, 0], address: [i, j, k, l] })
+}
+
+/// Whether an ARP message that begins with these words is a request or reply for IPv4 over Ethernet.
+#[inline(always)]
+pub fn is_arp(kind: u32, operation: u32) -> bool {
+    kind == ARP_ETHERNET_IPV4 && matches!(operation, ARP_REQUEST | ARP_REPLY)
 }
 
 /// What a neighbour solicitation or advertisement says of its sender; `None` for everything else, for what the stack
@@ -724,7 +729,7 @@ fn refusal<A: Address>(
     advert: &Advert<A>,
     entry: &RouterEntry,
 ) -> Result<(), Reason> {
-    let [kind, _, _, count, ..] = advert.header;
+    let header = Header(advert.header);
     let local = A::from_field(entry.local);
 
     // First whether the message is meant for this router at all: what passes through on its way to
@@ -737,46 +742,44 @@ fn refusal<A: Address>(
     // whatever hop limit is the host's default, 64 as a rule, and looks at none unless a peer has a range.
     let any_ttl = entry.transport != transport::MULTICAST;
     ensure(advert.ttl == VRRP_TTL || any_ttl, Reason::Ttl)?;
-    ensure(kind >> 4 == entry.version, Reason::Version)?;
-    ensure(kind & 0x0f == TYPE_ADVERTISEMENT, Reason::PacketType)?;
+    ensure(header.version() == entry.version, Reason::Version)?;
+    ensure(header.message_type() == TYPE_ADVERTISEMENT, Reason::PacketType)?;
 
-    let stated_len = advert.stated_len(entry.version);
     let len = advert.len;
-    // Every part of a message is made of 32-bit words. More than the addresses take is tolerated, as
-    // RFC 9568 asks for a complete message only.
-    ensure(len >= stated_len, Reason::VrrpLength)?;
-    ensure(len <= MAX_VRRP_LEN && len.is_multiple_of(4), Reason::VrrpLength)?;
-
+    ensure(header.fits(entry.version, size_of::<A>(), len), Reason::VrrpLength)?;
     let sum = u64::from(frame.sum(advert.offset, len).ok_or(Reason::Truncated)?);
-    // Version 3 over IPv4 is sent both ways: with the pseudo-header (RFC 5798 section 5.2.8) and
-    // without (RFC 9568 section 5.2.8). Over IPv6 there is always one.
-    let intact = (A::FAMILY == FAMILY_V4 && is_complete(sum))
-        || (entry.version != 2
-            && is_complete(
-                sum + pseudo_header_sum(advert.source, advert.destination, IPPROTO_VRRP, len),
-            ));
+    let intact = is_intact(sum, entry.version, advert.source, advert.destination, len);
     ensure(intact, Reason::Checksum)?;
-    // RFC 9568 section 5.2.5; version 2 has no such rule, and keepalived sends and accepts it there.
-    ensure(count != 0 || entry.version == 2, Reason::NoAddresses)?;
+    ensure(!header.lacks_addresses(entry.version), Reason::NoAddresses)?;
 
     if entry.version == 2 {
-        let [.., auth_type, interval, _, _] = advert.header;
-        ensure(auth_type == entry.auth_type, Reason::AuthType)?;
-        if auth_type == AUTH_PASSWORD {
+        ensure(header.auth_type() == entry.auth_type, Reason::AuthType)?;
+        if header.auth_type() == AUTH_PASSWORD {
             let password: Option<[u8; VRRP_AUTH_LEN]> =
-                frame.load_at(advert.offset + stated_len - VRRP_AUTH_LEN);
+                frame.load_at(advert.offset + header.addresses_end(size_of::<A>()));
             ensure(password == Some(entry.auth_data), Reason::AuthData)?;
         }
-        ensure(interval == entry.interval, Reason::Interval)
+        ensure(header.interval(2) == u16::from(entry.interval), Reason::Interval)
     } else {
-        let [.., reserved_and_interval, interval, _, _] = advert.header;
-        ensure(reserved_and_interval & 0x0f != 0 || interval != 0, Reason::ZeroInterval)?;
+        ensure(header.interval(3) != 0, Reason::ZeroInterval)?;
         if A::FAMILY == FAMILY_V6 && entry.link_local_first != 0 {
             let first = frame.load_summed::<2, VRRP_HEADER_LEN>(advert.offset);
             return ensure(first.is_some_and(is_link_local), Reason::FirstAddress);
         }
         Ok(())
     }
+}
+
+/// Whether the checksum of a VRRP message is right, by the ones' complement sum of its octets in native byte order.
+///
+/// Version 3 over IPv4 is sent both ways: with the pseudo-header (RFC 5798 section 5.2.8) and without (RFC 9568 section
+/// 5.2.8), version 2 without (RFC 3768 section 5.3.8). Over IPv6 there is always one.
+#[inline(always)]
+pub fn is_intact<A: Address>(sum: u64, version: u8, source: A, destination: A, len: usize) -> bool {
+    let is_v4 = A::FAMILY == FAMILY_V4;
+    (is_v4 && is_complete(sum))
+        || ((!is_v4 || version != 2)
+            && is_complete(sum + pseudo_header_sum(source, destination, IPPROTO_VRRP, len)))
 }
 
 /// Whether an IPv6 address that begins like this is link-local (RFC 4291 section 2.4).

@@ -103,7 +103,7 @@ reasons! {
     RingFull = "ring_full", Pass, "event lost: ring buffer full";
     /// What the master says changes more often than is reported; the advertisement passed every check, counts as one of
     /// that master, and what it says is kept for the daemon ([`crate::report::MasterSeen`]).
-    NewsLimited = "news_limited", Pass, "not reported: changes too often";
+    MasterLimited = "master_limited", Pass, "not reported: changes too often";
     /// It outranks the router or its master, but there were too many such from that sender, or from all together
     /// ([`crate::report`]).
     OutranksLimited = "outranks_limited", Pass, "not reported: too many that outrank us or our master";
@@ -170,7 +170,7 @@ impl Reason {
             | Self::OtherDestination
             | Self::OtherHost
             | Self::RingFull
-            | Self::NewsLimited
+            | Self::MasterLimited
             | Self::OutranksLimited
             | Self::ResignsLimited
             | Self::LowerLimited

@@ -12,10 +12,8 @@ use vrrp_common::report::mix;
 use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 use vrrp_common::{MAX_ADDRESSES, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 
-use crate::maps::{PAYLOAD_ROOM, Record, SCRATCH};
+use crate::maps::{CSUM_MAX, PAYLOAD_ROOM, Record, SCRATCH};
 
-/// The most that `bpf_csum_diff` sums in one call before Linux 6.13 (`MAX_BPF_STACK`).
-pub const CSUM_MAX: usize = 512;
 // As many pieces as `sum` and `sum_rest` sum.
 const _: () = assert!(MAX_VRRP_LEN <= 8 * CSUM_MAX && PAYLOAD_ROOM == 8 * CSUM_MAX);
 

@@ -17,8 +17,6 @@ use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{SAMPLES_KEPT, Sample, SampleCounts};
 
-use crate::cursor::CSUM_MAX;
-
 const ENTRIES: usize = DEFAULT_ENTRIES as usize;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
@@ -102,6 +100,9 @@ pub fn source_key() -> u64 {
     // SAFETY: a valid reference. Volatile, because the compiler would take the loader's value for that above.
     unsafe { ptr::read_volatile(&raw const SOURCE_KEY) }
 }
+
+/// The most that `bpf_csum_diff` sums in one call before Linux 6.13 (`MAX_BPF_STACK`).
+pub const CSUM_MAX: usize = 512;
 
 /// Octets of [`Record::payload`]: a power of two, so that a mask bounds what is copied there (`cursor::below`).
 pub const PAYLOAD_ROOM: usize = MAX_VRRP_LEN.next_power_of_two();

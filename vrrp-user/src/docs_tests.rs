@@ -76,7 +76,7 @@ fn every_event_is_documented_and_no_other() {
     let names = types.split("pub const fn name(&self) -> &'static str {").skip(1);
     let names = names.filter_map(|body| body.split("\n    }").next());
     let mut exist: Names = names.flat_map(kebab).map(str::to_owned).collect();
-    let tracked = kebab(include_str!("control/events.rs"));
+    let tracked = kebab(include_str!("api/events.rs"));
     exist.extend(tracked.filter(|name| name.starts_with("tracked-")).map(str::to_owned));
     let section = between("Causes of transitions are", "What is tracked is told of");
     let documented: Names = quoted(section).map(str::to_owned).collect();
@@ -85,7 +85,7 @@ fn every_event_is_documented_and_no_other() {
 
 #[test]
 fn every_counter_is_documented_and_no_other() {
-    let daemon = crate::core::Counter::ALL.iter().map(|(_, name)| *name);
+    let daemon = vrrp_common::counters::Counter::ALL.iter().map(|(_, name)| *name);
     let control = crate::control::server::Counter::ALL.iter().map(|(_, name)| *name);
     let scripts = crate::io::scripts::board::Counter::ALL.iter().map(|(_, name)| *name);
     let log = [crate::control::server::LOG_LINES_LOST, crate::control::server::LOG_WRITES_FAILED];

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use vrrp_user::api::Request;
 use vrrp_user::cli::args::{Cli, Command, RunArgs};
 use vrrp_user::cli::doctor::{Options, Severity};
 use vrrp_user::cli::exit::Exit;
 use vrrp_user::config;
-use vrrp_user::control::api::Request;
 use vrrp_user::io::bpf::{self, Without};
 use vrrp_user::io::{descriptors, logger, memory, netlink};
 use vrrp_user::{cli, driver, printable};

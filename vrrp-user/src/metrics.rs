@@ -7,18 +7,19 @@ pub mod rates;
 
 use std::collections::{BTreeMap, HashMap};
 
+use vrrp_common::counters::Counter;
 use vrrp_common::maps::{PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
 use vrrp_common::reason::Reason;
 
-use crate::control::api::{
+use crate::api::{
     InterfaceStats, LastFrom, Losses, PeerStats, RouterStats, SCHEMA, Stats, VipStats,
 };
-use crate::core::Counter;
 use crate::engine::time::Nanos;
 use crate::io::bpf::Error;
-use crate::io::reader::{Reader, Sampled};
+use crate::io::reader::Reader;
 use crate::io::timer;
 use crate::printable;
+use crate::refused::Sampled;
 use crate::wire::family::from_field;
 
 /// One router: its index, what the daemon says of it, and what the kernel side does.
@@ -141,14 +142,14 @@ fn interfaces(known: &[Known]) -> Vec<InterfaceStats> {
 
 fn losses(stats: &Stats) -> Losses {
     let reason = |reason: Reason| stats.reasons.get(reason.name()).copied().unwrap_or_default();
+    let limited = [Reason::MasterLimited, Reason::OutranksLimited, Reason::ResignsLimited];
+    let limited = limited.map(reason).iter().sum();
     let overrun = Counter::ALL.iter().find(|(counter, _)| *counter == Counter::NetlinkOverrun);
     let overruns = overrun.and_then(|(_, name)| stats.counters.get(*name));
     Losses {
         ring_full: reason(Reason::RingFull),
-        news_limited: [Reason::NewsLimited, Reason::OutranksLimited, Reason::ResignsLimited]
-            .map(reason)
-            .iter()
-            .sum(),
+        reports_limited: limited,
+        news_limited: limited,
         netlink_overrun: overruns.copied().unwrap_or_default(),
     }
 }

@@ -6,12 +6,22 @@ use std::net::IpAddr;
 
 use vrrp_common::VRRP_HEADER_LEN;
 use vrrp_common::event::RxEvent;
+use vrrp_common::message::Header;
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
 
-use crate::engine::time::Nanos;
-use crate::io::reader::Sampled;
+use crate::types::time::Nanos;
 use crate::wire::family::{Family, from_field};
+use crate::wire::vrrp;
+
+/// What is kept of the packets that got one verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sampled {
+    /// The latest packets of every CPU, newest first.
+    pub recent: Vec<Sample>,
+    /// Packets of which none was kept, as there were too many at a time.
+    pub missed: u64,
+}
 
 /// One advertisement that was not accepted, the latest of its kind from its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +74,11 @@ impl Refused {
             ..Sample::default()
         };
         // VRID 0 is nobody's: the message has no whole header.
-        let payload = payload.first_chunk::<VRRP_HEADER_LEN>().filter(|header| header[1] != 0);
+        let payload =
+            payload.first_chunk::<VRRP_HEADER_LEN>().filter(|header| Header(**header).vrid() != 0);
         if let Some(header) = payload {
             sample.payload[..VRRP_HEADER_LEN].copy_from_slice(header);
-            sample.vrid = header[1];
+            sample.vrid = Header(*header).vrid();
             sample.payload_len = event.payload_len;
         }
         Self { reason, sample }
@@ -95,14 +106,15 @@ impl Refused {
         let sample = &self.sample;
         let same = (sample.ifindex, sample.family, sample.vrid) == (ifindex, family.number(), vrid)
             && sample.payload_len >= 2;
-        let [kind, _, _, _, auth_type, interval, ..] = sample.payload;
+        let header = Header(sample.payload.first_chunk().copied().unwrap_or_default());
         let says = |how: String| Some(format!("{} advertises VRID {vrid} {how}", self.source()));
         let deaf = "it can not hear us either, so that both hosts may be master";
         let unheard = "so that it is not heard";
         match self.reason {
             Reason::UnknownVrid => {
                 let other = sample.vrid;
-                let shared = self.addresses().find(|address| addresses.contains(address))?;
+                let shared =
+                    self.addresses().into_iter().find(|address| addresses.contains(address))?;
                 (sample.ifindex == ifindex && other != vrid).then(|| {
                     format!(
                         "{} advertises our address {shared} as VRID {other} instead of {vrid}: {deaf}; \
@@ -116,14 +128,16 @@ impl Refused {
                 says(format!("with another password: {deaf}; make auth_pass the same"))
             }
             Reason::AuthType => says(format!(
-                "with authentication type {auth_type}, which is not ours: {deaf}; make auth_type the same"
+                "with authentication type {}, which is not ours: {deaf}; make auth_type the same",
+                header.auth_type()
             )),
-            Reason::Version if kind >> 4 != version => says(format!(
+            Reason::Version if header.version() != version => says(format!(
                 "as VRRP version {} instead of {version}: {deaf}; make the version the same",
-                kind >> 4
+                header.version()
             )),
             Reason::Interval => says(format!(
-                "every {interval} s, which is not our interval: {deaf}; make advert_int the same"
+                "every {} s, which is not our interval: {deaf}; make advert_int the same",
+                header.interval(2)
             )),
             Reason::OtherDestination => {
                 let destination = from_field(sample.family, sample.destination);
@@ -177,7 +191,7 @@ impl Refused {
             Reason::Accepted
             | Reason::OtherHost
             | Reason::RingFull
-            | Reason::NewsLimited
+            | Reason::MasterLimited
             | Reason::OutranksLimited
             | Reason::ResignsLimited
             | Reason::LowerLimited
@@ -190,21 +204,11 @@ impl Refused {
     }
 
     /// The addresses in the message, as far as the sample goes.
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        let payload =
-            &self.sample.payload[..self.sample.payload.len().min(self.sample.payload_len.into())];
-        let addresses = payload.get(VRRP_HEADER_LEN..).unwrap_or_default();
-        let count = payload.get(3).copied().unwrap_or_default();
-        let family = self.sample.family;
-        let len = match Family::from_number(family) {
-            Family::V4 => 4,
-            Family::V6 => 16,
-        };
-        addresses.chunks_exact(len).take(count.into()).map(move |octets| {
-            let mut field = [0; 16];
-            field[..octets.len()].copy_from_slice(octets);
-            from_field(family, field)
-        })
+    fn addresses(&self) -> Vec<IpAddr> {
+        let Sample { payload, payload_len, family, .. } = &self.sample;
+        let present = &payload[..payload.len().min((*payload_len).into())];
+        let Some((header, list)) = present.split_first_chunk() else { return Vec::new() };
+        vrrp::addresses(Family::from_number(*family), list, Header(*header).count())
     }
 }
 
@@ -274,7 +278,7 @@ mod tests {
             Reason::Accepted,
             Reason::OtherHost,
             Reason::RingFull,
-            Reason::NewsLimited,
+            Reason::MasterLimited,
             Reason::OutranksLimited,
             Reason::ResignsLimited,
             Reason::LowerLimited,

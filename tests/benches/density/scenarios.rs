@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vrrp_tests::{BenchArgs, Result, Scenario};
 
 use crate::stage::{BusyLoops, Daemon, Kind, Load, PER_LINK, Stage};
-use crate::wire::{self, Flood, Rhythm, Seen, percentile};
+use crate::wire::{self, Flood, Pacing, Seen, percentile};
 use crate::{Plan, xdp};
 
 /// As many routers as there is room for.
@@ -196,7 +196,7 @@ fn settled(load: Load) -> Duration {
 /// Hearing a master that never changes.
 fn backup(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let _generator = stage.advertise(0..load.routers, Rhythm::Even);
+    let _generator = stage.advertise(0..load.routers, Pacing::Even);
     let daemon = Daemon::start(&stage, kind, load, 100)?;
     vrrp_tests::pause(begun(load))?;
     let usage = daemon.usage(plan.span)?;
@@ -209,7 +209,7 @@ fn backup(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<
 /// A master goes silent for all routers at one instant.
 fn takeover(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let stage = Stage::new(load)?;
-    let generator = stage.advertise(0..load.routers, Rhythm::AtOnce);
+    let generator = stage.advertise(0..load.routers, Pacing::AtOnce);
     let daemon = Daemon::start(&stage, kind, load, 100)?;
     vrrp_tests::pause(begun(load))?;
     let receiver = stage.receive()?;
@@ -264,13 +264,13 @@ fn lateness(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Resul
     let rounds = if plan.quick { 20 } else { 100 };
     let (interval, down) = (Duration::from_millis(load.interval_ms), load.master_down(100));
     let stage = Stage::new(load)?;
-    let generator = stage.advertise(0..load.routers, Rhythm::Even);
+    let generator = stage.advertise(0..load.routers, Pacing::Even);
     let _daemon = Daemon::start(&stage, kind, load, 100)?;
     vrrp_tests::pause(Duration::from_secs(2))?;
     drop(generator);
     let mut late = Vec::new();
     for _ in 0..rounds {
-        let generator = stage.advertise(0..load.routers, Rhythm::Even);
+        let generator = stage.advertise(0..load.routers, Pacing::Even);
         vrrp_tests::pause(interval * 7 / 2)?;
         let receiver = stage.receive()?;
         let sent = generator.stop()?;
@@ -295,7 +295,7 @@ fn lateness(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Resul
 fn bulk(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let half = load.links() / 2 * PER_LINK;
     let stage = Stage::new(load)?;
-    let generator = stage.advertise(half..load.routers, Rhythm::AtOnce);
+    let generator = stage.advertise(half..load.routers, Pacing::AtOnce);
     let _daemon = Daemon::start(&stage, kind, load, 100)?;
     vrrp_tests::pause(settled(load))?;
     let receiver = stage.receive()?;
@@ -375,7 +375,7 @@ fn flooded(
     options: &[&str],
 ) -> Result<Flooded> {
     let stage = Stage::new(load)?;
-    let _generator = stage.advertise(0..load.routers, Rhythm::Even);
+    let _generator = stage.advertise(0..load.routers, Pacing::Even);
     let daemon = Daemon::start_with(&stage, kind, load, 100, options)?;
     vrrp_tests::pause(begun(load))?;
     let flood = stage.flood(what)?;

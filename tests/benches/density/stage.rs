@@ -16,7 +16,7 @@ use vrrp_user::engine::election::{DOWN_ADVERTS, master_down_interval};
 use vrrp_user::engine::time::Centisecs;
 use vrrp_user::engine::types::{AdvertInterval, Priority};
 
-use crate::wire::{self, Flood, Rhythm, Seen, Worker};
+use crate::wire::{self, Flood, Pacing, Seen, Worker};
 
 /// Routers on each link: there are no more VRIDs.
 pub const PER_LINK: usize = 255;
@@ -133,8 +133,8 @@ impl Stage {
     }
 
     /// A master of these routers on the other side, of priority 200.
-    pub fn advertise(&self, routers: Range<usize>, rhythm: Rhythm) -> Worker<Vec<u64>> {
-        wire::advertise(&self.other, self.load, routers, 200, rhythm)
+    pub fn advertise(&self, routers: Range<usize>, pacing: Pacing) -> Worker<Vec<u64>> {
+        wire::advertise(&self.other, self.load, routers, 200, pacing)
     }
 
     /// Listens on the other side.

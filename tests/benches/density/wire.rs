@@ -124,7 +124,7 @@ fn open() -> Result<Tx> {
 
 /// When a master of many routers advertises within an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rhythm {
+pub enum Pacing {
     /// For one router after the other, evenly.
     Even,
     /// For all of them at once, as after they took over together.
@@ -137,7 +137,7 @@ pub fn advertise(
     load: Load,
     routers: Range<usize>,
     priority: u8,
-    rhythm: Rhythm,
+    pacing: Pacing,
 ) -> Worker<Vec<u64>> {
     Worker::start(namespace, move |stop| {
         let (mut frames, tx) = (frames(load, priority, 2)?, open()?);
@@ -150,10 +150,10 @@ pub fn advertise(
         let mut next = 0u64;
         // Not amid a round that is sent at once.
         while !stop.load(Ordering::Relaxed)
-            || (rhythm == Rhythm::AtOnce && !next.is_multiple_of(count))
+            || (pacing == Pacing::AtOnce && !next.is_multiple_of(count))
         {
             let due = |n: u64| {
-                let n = if rhythm == Rhythm::AtOnce { n / count * count } else { n };
+                let n = if pacing == Pacing::AtOnce { n / count * count } else { n };
                 begin + Duration::from_nanos(load.interval_ms * 1_000_000 * n / count)
             };
             let mut batch = Vec::new();

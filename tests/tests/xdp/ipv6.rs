@@ -329,7 +329,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::IpChecksum | Reason::Interval | Reason::AuthType | Reason::AuthData => vec![],
         // Not by a single packet, by the daemon, or not by an advertisement: see there.
         Reason::RingFull
-        | Reason::NewsLimited
+        | Reason::MasterLimited
         | Reason::OutranksLimited
         | Reason::ResignsLimited
         | Reason::LowerLimited

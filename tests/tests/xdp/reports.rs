@@ -116,7 +116,7 @@ fn cases() -> Vec<Case> {
     let better = |priority| advert([10, 0, 0, 9], priority);
     let both = |priority| vec![better(priority), better(0)];
     let (lower_limit, source_limit) = (Some(LOWER_LIMIT), Some(SOURCE_LIMIT));
-    use Reason::{LowerIgnored, LowerLimited, NewsLimited, OutranksLimited, ResignsLimited};
+    use Reason::{LowerIgnored, LowerLimited, MasterLimited, OutranksLimited, ResignsLimited};
     let with_master = |mut heard: Vec<Frame>| {
         heard.push(advert(MASTER, 199));
         heard
@@ -194,7 +194,7 @@ fn cases() -> Vec<Case> {
             "the master with other contents",
             follows,
             advert(MASTER, 220),
-            NewsLimited,
+            MasterLimited,
             Some(MASTER_LIMIT),
             both(100),
         ),
@@ -202,7 +202,7 @@ fn cases() -> Vec<Case> {
             "the lower master with other contents",
             patient,
             advert(MASTER, 40),
-            NewsLimited,
+            MasterLimited,
             Some(MASTER_LIMIT),
             both(60),
         ),

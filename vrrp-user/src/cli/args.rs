@@ -18,7 +18,7 @@ use super::stats::View;
 use crate::capture::BestMode;
 use crate::config::model::Listen;
 use crate::config::socket::SocketMode;
-use crate::control::Instance;
+use crate::types::instance::Instance;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
 #[derive(Debug, Parser)]

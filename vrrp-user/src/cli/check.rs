@@ -12,15 +12,15 @@ use crate::config::command::Command;
 use crate::config::model::{
     Authentication, Config, Diagnostic, Fixed, OnLost, Router, Severity, Transport, V3Checksum,
 };
-use crate::config::notify::{Notify, Once, Settings};
+use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::config::socket::SocketAccess;
 use crate::config::tree::{self, Secrets, Table};
 use crate::config::{self, LoadError, Loaded, Options};
 use crate::engine::election::DOWN_ADVERTS;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
-use crate::io::scripts::Plan;
 use crate::printable;
+use crate::scripts::plan::Plan;
 use crate::wire::family::Family;
 
 pub(super) mod diagnostics;
@@ -206,7 +206,7 @@ fn describe_settings(settings: &Settings, out: &mut impl Write) -> io::Result<()
     line("at once", settings.concurrency.to_string())?;
     line("timeout", seconds(settings.timeout))?;
     for (name, once) in [("at start", &settings.startup), ("at the end", &settings.shutdown)] {
-        if let Some(Once { command, timeout }) = once {
+        if let Some(LifecycleScript { command, timeout }) = once {
             line(name, format!("{}, at most {}", described(command), seconds(*timeout)))?;
         }
     }

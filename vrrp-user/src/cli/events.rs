@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::Error;
 use super::terminal::{Colour, Terminal, state_colour};
-use crate::control::Instance;
-use crate::control::api::{Event, Happened, SCHEMA};
+use crate::api::{Event, Happened, SCHEMA};
 use crate::control::client::{self, News};
+use crate::types::instance::Instance;
 
 /// Columns before what goes on below a line.
 const INDENT: usize = 4;

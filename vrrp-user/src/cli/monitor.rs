@@ -24,11 +24,12 @@ use self::line::{Json, Observed};
 use self::pcapng::{Record, Writer};
 use self::refused::{Refused, Renewed};
 use super::clock::TimeOfDay;
-use crate::control::{Instance, client};
+use crate::control::client;
 use crate::io::bpf;
 use crate::io::capture::{self, Capture};
 use crate::io::timer;
 use crate::printable;
+use crate::types::instance::Instance;
 use crate::wire::dissect::{Content, Packet};
 
 /// How often the samples are read. The kernel side keeps as many as come in that time at most.
@@ -338,9 +339,9 @@ impl Monitor {
         };
         for address in &message.addresses {
             if let Some(vrids) = self.addresses.get_mut(address) {
-                vrids.insert(message.vrid);
+                vrids.insert(message.header.vrid());
             } else if self.addresses.len() < MAX_ADDRESSES {
-                self.addresses.insert(*address, BTreeSet::from([message.vrid]));
+                self.addresses.insert(*address, BTreeSet::from([message.header.vrid()]));
             }
         }
     }

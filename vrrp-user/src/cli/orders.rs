@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use super::Error;
-use crate::control::api::Request;
-use crate::control::{Instance, client};
+use crate::api::Request;
+use crate::control::client;
+use crate::types::instance::Instance;
 
 /// Asks a running daemon to do something, and prints what it did.
 ///

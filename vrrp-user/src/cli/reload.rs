@@ -5,8 +5,9 @@ use std::io::Write;
 
 use super::Error;
 use super::terminal::{Colour, Terminal};
-use crate::control::api::Reloaded;
-use crate::control::{Instance, client};
+use crate::api::Reloaded;
+use crate::control::client;
+use crate::types::instance::Instance;
 
 /// Lets a running daemon read its configuration again, and prints what came of it. False when it was refused.
 ///
@@ -67,7 +68,7 @@ fn text(reloaded: &Reloaded, terminal: Terminal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{ChangedRouter, RouterName};
+    use crate::api::{ChangedRouter, RouterName};
 
     fn plain() -> Terminal {
         Terminal::default()

@@ -12,13 +12,14 @@ use vrrp_common::reason::Reason;
 use super::status::span;
 use super::table::{self, number, text};
 use super::terminal::Terminal;
-use crate::control::api::{Answer, LastFrom, Losses, Request, RouterStats, Stats};
-use crate::control::{Instance, client};
+use crate::api::{self, Answer, LastFrom, Losses, Request, RouterStats, Stats};
+use crate::control::client;
 use crate::io::bpf;
 use crate::io::reader::Reader;
 use crate::metrics;
 use crate::metrics::baseline::{self, Baseline};
 use crate::metrics::rates;
+use crate::types::instance::Instance;
 
 /// `stats` has nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -500,12 +501,12 @@ fn reasons(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Res
 }
 
 fn daemon(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
-    let Losses { ring_full, news_limited, netlink_overrun } = stats.losses;
+    let Losses { ring_full, reports_limited, netlink_overrun, news_limited: _ } = stats.losses;
     writeln!(
         out,
-        "losses: ring full {ring_full}, news limited {news_limited}, netlink overruns {netlink_overrun}"
+        "losses: ring full {ring_full}, reports limited {reports_limited}, netlink overruns {netlink_overrun}"
     )?;
-    let failed = stats.counters.iter().filter(|(_, count)| **count > 0);
+    let failed = api::current(&stats.counters).filter(|(_, count)| **count > 0);
     let failed: Vec<_> = failed.map(|(name, count)| format!("{name} {count}")).collect();
     if !failed.is_empty() {
         writeln!(out, "daemon: {}", failed.join(", "))?;
@@ -540,7 +541,7 @@ fn from(last: &LastFrom) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{InterfaceStats, PeerStats, VipStats};
+    use crate::api::{InterfaceStats, PeerStats, VipStats};
 
     fn sample() -> Stats {
         let last = LastFrom {
@@ -639,7 +640,7 @@ mod tests {
                 "vrrp_length        1  VRRP message incomplete or of impossible length  10.0.0.2 on eth0 \
                  VLAN 7 VLAN 9, 1m30s ago",
                 "",
-                "losses: ring full 0, news limited 0, netlink overruns 0",
+                "losses: ring full 0, reports limited 0, netlink overruns 0",
                 "daemon: send_failed 2",
             ]
         );

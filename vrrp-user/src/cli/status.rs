@@ -14,11 +14,12 @@ use super::Error;
 use super::events::happened;
 use super::table::{self, Cell, Column, text};
 use super::terminal::{Colour, Terminal, state_colour};
-use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
-use crate::control::api::{
-    ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
+use crate::api::{
+    self, ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
 };
-use crate::control::{Instance, client};
+use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
+use crate::control::client;
+use crate::types::instance::Instance;
 use crate::wire::family::Family;
 
 /// How often `--watch` looks.
@@ -181,7 +182,7 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
             let _ = writeln!(text, "and {more} more problem{plural}: --json has them all");
         }
     }
-    let counted: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
+    let counted: Vec<_> = api::current(&status.counters).filter(|(_, count)| **count > 0).collect();
     if !counted.is_empty() {
         let counted = counted.iter().map(|(name, count)| format!("{name} {count}"));
         let counted = counted.collect::<Vec<_>>().join("  ");
@@ -590,7 +591,7 @@ pub fn parse_state(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{AddressStatus, Master, SCHEMA};
+    use crate::api::{AddressStatus, Master, SCHEMA};
 
     #[test]
     fn spans_are_short() {

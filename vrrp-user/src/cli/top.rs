@@ -23,7 +23,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 
 use self::model::{Flow, Key, Model, Reading};
 use self::source::Source;
-use crate::control::Instance;
+use crate::types::instance::Instance;
 
 /// From one reading to the next.
 const PERIOD: Duration = Duration::from_secs(1);

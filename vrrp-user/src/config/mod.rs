@@ -8,7 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use model::{Config, Diagnostic, Severity};
+use diagnostic::{Diagnostic, Severity};
+use model::Config;
 use report::Report;
 
 pub use log::log;
@@ -17,6 +18,7 @@ pub use source::STDIN;
 mod address;
 pub mod command;
 pub mod convert;
+pub mod diagnostic;
 mod draft;
 mod keepalived;
 mod log;

@@ -7,9 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
-
 pub use super::address::{Address, AddressFlags};
+pub use super::diagnostic::{Diagnostic, Severity};
 use super::notify::{Notify, Settings};
 pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
 use super::socket::SocketAccess;
@@ -380,34 +379,4 @@ pub enum V3Checksum {
     Rfc5798,
     /// Without (RFC 9568 section 5.2.8).
     Rfc9568,
-}
-
-/// Something in a configuration file that the user should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Diagnostic {
-    /// File, as the user named it.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1; 0 when unknown.
-    pub column: usize,
-    /// Whether the configuration can not be used.
-    pub severity: Severity,
-    /// What is wrong, naming the keyword.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-/// How bad a [`Diagnostic`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// A setting that has no effect here, and nothing on the network differs for it. The message begins with
-    /// the keyword.
-    Note,
-    /// The daemon goes on without it.
-    Warning,
-    /// The configuration is refused.
-    Error,
 }

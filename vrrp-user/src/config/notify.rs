@@ -46,7 +46,7 @@ impl Notify {
 
 /// A script that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Once {
+pub struct LifecycleScript {
     /// The script.
     pub command: Command,
     /// How long it may take.
@@ -74,9 +74,9 @@ pub struct Settings {
     /// How long a notification script may take.
     pub timeout: Nanos,
     /// `startup_script`: before any router starts.
-    pub startup: Option<Once>,
+    pub startup: Option<LifecycleScript>,
     /// `shutdown_script`: after the last router has stopped.
-    pub shutdown: Option<Once>,
+    pub shutdown: Option<LifecycleScript>,
     /// `notify_fifo`
     pub fifo: Option<Fifo>,
     /// `vrrp_notify_fifo`
@@ -95,7 +95,7 @@ impl Settings {
     /// [`Self::timeout`] when nothing is said.
     pub const TIMEOUT: Nanos = Nanos::from_secs(60);
     /// keepalived's time for a startup or shutdown script.
-    pub const ONCE_TIMEOUT: Nanos = Nanos::from_secs(10);
+    pub const LIFECYCLE_TIMEOUT: Nanos = Nanos::from_secs(10);
 
     /// The fifos, each with its keyword in keepalived.conf.
     pub fn fifos(&self) -> impl Iterator<Item = (&'static str, &Fifo)> {

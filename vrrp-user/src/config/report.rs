@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::command::Origin;
-use super::model::{Diagnostic, Severity};
+use super::diagnostic::{Diagnostic, Severity};
 use crate::printable;
 
 /// Beyond this many, further warnings and notes are only counted, and beyond as many more, errors: a file that is not

@@ -5,10 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Instance;
+use crate::api::{Answer, Event, Reloaded, Request, RouterDetail, Status};
 use crate::printable;
-
-use super::api::{Answer, Event, Reloaded, Request, RouterDetail, Status};
+use crate::types::instance::Instance;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,7 +52,7 @@ pub enum Error {
     Refused(Instance, String),
 }
 
-/// Asks a running daemon. A [`super::api::Status`] is complete.
+/// Asks a running daemon. A [`crate::api::Status`] is complete.
 ///
 /// # Errors
 /// [`Error`]; never [`Answer::Error`].

@@ -21,15 +21,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::Access;
-use super::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status};
-use super::events::{Events, Moment};
+use crate::api::events::{Events, WallClock};
+use crate::api::history::Cursor;
+use crate::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status};
 use crate::config::socket::SocketAccess;
-use crate::core::history::From;
-use crate::counters::counters;
-use crate::driver::lockfile::{self, LOCK, LockFile, SharedLock};
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
 use crate::io::bpf::Maps;
+use crate::io::lockfile::{self, LOCK, LockFile, SharedLock};
 use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
 use crate::io::socket_file::SocketFile;
@@ -57,7 +56,7 @@ pub const LOG_LINES_LOST: &str = "log_lines_lost";
 /// Attempts to write to stderr that failed, in the same list.
 pub const LOG_WRITES_FAILED: &str = "log_writes_failed";
 
-counters! {
+vrrp_common::counters! {
     /// What the control socket refuses.
     pub enum Counter {
         /// A request that is too long, not JSON, or unknown.
@@ -127,7 +126,7 @@ pub enum Question {
     /// What happened.
     Events {
         /// Since when.
-        from: From,
+        from: Cursor,
         /// To whom; `None` for all.
         router: Option<RouterId>,
         /// Some of it.
@@ -489,8 +488,8 @@ impl Shared {
                     }
                 };
                 let from = match since_ms {
-                    Some(since) => From::Moment(timer::now() - Nanos::from_millis(since)),
-                    None => From::Moment(Nanos::MAX),
+                    Some(since) => Cursor::Since(timer::now() - Nanos::from_millis(since)),
+                    None => Cursor::Since(Nanos::MAX),
                 };
                 self.follow(from, router, read, write).await
             }
@@ -536,7 +535,7 @@ impl Shared {
     /// Tells what happens until the client hangs up.
     async fn follow(
         &self,
-        mut from: From,
+        mut from: Cursor,
         router: Option<RouterId>,
         read: &mut BufReader<ReadHalf<'_>>,
         write: &mut Writer<'_>,
@@ -549,14 +548,14 @@ impl Shared {
             else {
                 return send(write, &[stopping()]).await;
             };
-            let now = Moment::now();
+            let now = WallClock::at(timer::now());
             let mut answers = Vec::new();
             if events.lost > 0 {
                 self.count(Counter::EventsLost, events.lost);
                 answers.push(Answer::Lost { events: events.lost });
             }
             answers.extend(events.records.iter().map(|record| Answer::Event(record.event(now))));
-            from = From::After(events.last);
+            from = Cursor::After(events.last);
             if !answers.is_empty() {
                 send(write, &answers).await?;
             }
@@ -583,8 +582,8 @@ mod tests {
     use std::io::{BufRead, Read, Write};
     use std::os::unix::net::UnixStream;
 
-    use crate::control::events::{Record, Whose};
-    use crate::core::history::{Entry, What, Whom};
+    use crate::api::events::{Record, Whose};
+    use crate::api::history::{Entry, EventKind, EventSource};
     use crate::engine::types::{Cause, State};
 
     /// More than anything takes here.
@@ -632,8 +631,8 @@ mod tests {
             entry: Entry {
                 number,
                 at: timer::now(),
-                whom: Whom::Router(RouterId(0)),
-                what: What::Transition {
+                source: EventSource::Router(RouterId(0)),
+                kind: EventKind::Transition {
                     from: State::Init,
                     to: State::Backup,
                     cause: Cause::Startup,
@@ -645,8 +644,8 @@ mod tests {
             while let Some(question) = channels.questions.blocking_recv() {
                 let Question::Events { from, answer, .. } = question else { return };
                 let after = match from {
-                    From::After(number) => number,
-                    From::Moment(_) => 0,
+                    Cursor::After(number) => number,
+                    Cursor::Since(_) => 0,
                 };
                 let begin = after.max(events.saturating_sub(kept));
                 let last = (begin + 10).min(events);

@@ -1,10 +1,10 @@
 //! Carrying out what the engine wants.
 
 use super::effect::{Effect, InfoChange};
-use super::history::{What, Whom};
 use super::log_limit::{About, Line};
 use super::router::{centisecs, state_number};
 use super::{ASKED, Core, Counter, Phase, TIDY};
+use crate::api::history::{EventKind, EventSource};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
 
@@ -23,7 +23,11 @@ impl Core {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
                 Action::Transition { router, from, to, cause, at } => {
                     self.transition(router, to, at);
-                    self.note(Whom::Router(router), at, What::Transition { from, to, cause });
+                    self.note(
+                        EventSource::Router(router),
+                        at,
+                        EventKind::Transition { from, to, cause },
+                    );
                     if from == State::Master {
                         // What a master may be without is missed now.
                         self.evaluate_hearing(router);
@@ -31,13 +35,13 @@ impl Core {
                     self.later.push_back(action);
                 }
                 Action::Notice { router, notice } => {
-                    self.note(Whom::Router(router), self.now, What::Notice(notice));
+                    self.note(EventSource::Router(router), self.now, EventKind::Notice(notice));
                     self.later.push_back(action);
                 }
                 Action::PriorityChanged { router, from, to } => {
                     self.priority_changed(router, to);
                     let notice = Notice::PriorityChanged { from, to };
-                    self.note(Whom::Router(router), self.now, What::Notice(notice));
+                    self.note(EventSource::Router(router), self.now, EventKind::Notice(notice));
                     self.later.push_back(action);
                 }
                 Action::GroupTransition { .. }
@@ -104,9 +108,9 @@ impl Core {
         acts && self.engine.actions().next().is_some()
     }
 
-    pub(super) fn note(&mut self, whom: Whom, at: Nanos, what: What) {
-        if !self.history.note(whom, at, what) {
-            self.count(Counter::NoticeLeftOut);
+    pub(super) fn note(&mut self, source: EventSource, at: Nanos, kind: EventKind) {
+        if !self.history.note(source, at, kind) {
+            self.count(Counter::EventsSuppressed);
         }
     }
 

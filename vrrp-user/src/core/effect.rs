@@ -10,10 +10,10 @@ use super::address_book::InterfaceAddr;
 use super::netlink::{Ask, Look};
 use super::notification;
 use super::send_failures::TestFrame;
+use crate::api::Reloaded;
 use crate::capture::Plan;
 use crate::config::model::{InitFile, Listen, Scheduling, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
-use crate::control::api::Reloaded;
 use crate::engine::types::{ObjectId, RouterId};
 
 /// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.

@@ -9,10 +9,10 @@
 //! minute: a script that flaps is one, a router that has no peace because of it another.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use crate::api::history::{Cursor, Entry, EventKind, EventSource};
 use crate::engine::time::Nanos;
-use crate::engine::types::{Cause, Health, Notice, ObjectId, RouterId, State};
+use crate::engine::types::{ObjectId, RouterId};
 
 /// Entries for all routers together.
 pub const CAPACITY: usize = 4096;
@@ -21,73 +21,6 @@ pub const PER_ROUTER: u8 = 16;
 /// A router that has [`PER_ROUTER`] notices younger than this gets no more of them: others can cause them
 /// with forged advertisements. Likewise a tracked object.
 const NOTICE_WINDOW: Nanos = Nanos::from_secs(60);
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// The router changed state.
-    Transition {
-        /// Before.
-        from: State,
-        /// After.
-        to: State,
-        /// Why.
-        cause: Cause,
-    },
-    /// Something else worth telling.
-    Notice(Notice),
-    /// A tracked object is in another way than before.
-    Tracked {
-        /// Before.
-        from: Health,
-        /// After.
-        to: Health,
-        /// How the run of a script ended that was to blame.
-        end: Option<Arc<str>>,
-        /// The first router that tracks it, and how many do.
-        trackers: Option<(RouterId, u32)>,
-    },
-}
-
-/// To whom something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// To a router: a transition or a notice.
-    Router(RouterId),
-    /// To something that is tracked.
-    Object(ObjectId),
-}
-
-impl What {
-    fn is_transition(&self) -> bool {
-        match self {
-            Self::Transition { .. } => true,
-            Self::Notice(_) | Self::Tracked { .. } => false,
-        }
-    }
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Number: 1 for the first, then one more each.
-    pub number: u64,
-    /// When, `CLOCK_MONOTONIC`.
-    pub at: Nanos,
-    /// To whom.
-    pub whom: Whom,
-    /// What.
-    pub what: What,
-}
-
-/// Where to read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// The first entry that is not older than this moment.
-    Moment(Nanos),
-    /// The entry after that number.
-    After(u64),
-}
 
 /// Entries that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,10 +43,10 @@ struct Kept {
 }
 
 impl Kept {
-    fn of(&mut self, what: &What) -> &mut u8 {
-        match what {
-            What::Transition { .. } => &mut self.transitions,
-            What::Notice(_) | What::Tracked { .. } => &mut self.notices,
+    fn of(&mut self, kind: &EventKind) -> &mut u8 {
+        match kind {
+            EventKind::Transition { .. } => &mut self.transitions,
+            EventKind::Notice(_) | EventKind::Tracked { .. } => &mut self.notices,
         }
     }
 }
@@ -141,7 +74,7 @@ impl History {
         if number >= self.kept.len() {
             self.kept.resize(number + 1, Kept::default());
         } else if std::mem::take(&mut self.kept[number]) != Kept::default() {
-            self.entries.retain(|entry| entry.whom != Whom::Router(router));
+            self.entries.retain(|entry| entry.source != EventSource::Router(router));
         }
     }
 
@@ -151,20 +84,20 @@ impl History {
     }
 
     /// Notes something. False when it was left out, because there was too much to tell of that one.
-    pub fn note(&mut self, whom: Whom, at: Nanos, what: What) -> bool {
-        if let Whom::Object(ObjectId(number)) = whom
+    pub fn note(&mut self, source: EventSource, at: Nanos, kind: EventKind) -> bool {
+        if let EventSource::Object(ObjectId(number)) = source
             && number as usize >= self.kept_objects.len()
         {
             self.kept_objects.resize(number as usize + 1, 0);
         }
-        let Some(kept) = self.kept(whom, &what) else { return false };
+        let Some(kept) = self.kept(source, &kind) else { return false };
         if *kept >= PER_ROUTER {
             let same = |entry: &Entry| {
-                entry.whom == whom && entry.what.is_transition() == what.is_transition()
+                entry.source == source && entry.kind.is_transition() == kind.is_transition()
             };
             let oldest = self.entries.iter().position(same);
             let at_oldest = oldest.and_then(|place| self.entries.get(place)).map(|entry| entry.at);
-            if !what.is_transition() && at_oldest.is_some_and(|oldest| at < oldest + NOTICE_WINDOW)
+            if !kind.is_transition() && at_oldest.is_some_and(|oldest| at < oldest + NOTICE_WINDOW)
             {
                 return false;
             }
@@ -172,43 +105,45 @@ impl History {
         } else if self.entries.len() >= CAPACITY {
             self.remove(Some(0));
         }
-        if let Some(kept) = self.kept(whom, &what) {
+        if let Some(kept) = self.kept(source, &kind) {
             *kept += 1;
         }
         self.last += 1;
-        self.entries.push_back(Entry { number: self.last, at, whom, what });
+        self.entries.push_back(Entry { number: self.last, at, source, kind });
         true
     }
 
     /// How many entries of a kind there are of one.
-    fn kept(&mut self, whom: Whom, what: &What) -> Option<&mut u8> {
-        match whom {
-            Whom::Router(router) => self.kept.get_mut(router.0 as usize).map(|kept| kept.of(what)),
-            Whom::Object(object) => self.kept_objects.get_mut(object.0 as usize),
+    fn kept(&mut self, source: EventSource, kind: &EventKind) -> Option<&mut u8> {
+        match source {
+            EventSource::Router(router) => {
+                self.kept.get_mut(router.0 as usize).map(|kept| kept.of(kind))
+            }
+            EventSource::Object(object) => self.kept_objects.get_mut(object.0 as usize),
         }
     }
 
     fn remove(&mut self, place: Option<usize>) {
         let gone = place.and_then(|place| self.entries.remove(place));
         if let Some(gone) = gone
-            && let Some(kept) = self.kept(gone.whom, &gone.what)
+            && let Some(kept) = self.kept(gone.source, &gone.kind)
         {
             *kept = kept.saturating_sub(1);
         }
     }
 
     /// At most `limit` of the entries that are wanted, in their order.
-    pub fn read(&self, from: From, wanted: impl Fn(Whom) -> bool, limit: usize) -> Batch {
+    pub fn read(&self, from: Cursor, wanted: impl Fn(EventSource) -> bool, limit: usize) -> Batch {
         let (begin, before) = match from {
-            From::After(number) => {
+            Cursor::After(number) => {
                 (self.entries.partition_point(|entry| entry.number <= number), Some(number))
             }
-            From::Moment(at) => {
+            Cursor::Since(at) => {
                 let begin = self.entries.iter().position(|entry| entry.at >= at);
                 (begin.unwrap_or(self.entries.len()), None)
             }
         };
-        let wanted = |entry: &&Entry| wanted(entry.whom);
+        let wanted = |entry: &&Entry| wanted(entry.source);
         let entries: Vec<Entry> =
             self.entries.range(begin..).filter(wanted).take(limit).cloned().collect();
         // With fewer than asked for, all to the end were looked at.
@@ -224,7 +159,9 @@ impl History {
 
     /// The last transitions of a router, oldest first.
     pub fn transitions(&self, router: RouterId, limit: usize) -> Vec<Entry> {
-        let of = |entry: &&Entry| entry.whom == Whom::Router(router) && entry.what.is_transition();
+        let of = |entry: &&Entry| {
+            entry.source == EventSource::Router(router) && entry.kind.is_transition()
+        };
         let mut last: Vec<Entry> =
             self.entries.iter().rev().filter(of).take(limit).cloned().collect();
         last.reverse();
@@ -239,22 +176,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::types::Priority;
+    use crate::engine::types::{Cause, Health, Notice, Priority, State};
 
-    const TURN: What =
-        What::Transition { from: State::Init, to: State::Backup, cause: Cause::Startup };
+    const TURN: EventKind =
+        EventKind::Transition { from: State::Init, to: State::Backup, cause: Cause::Startup };
 
-    fn router(number: u32) -> Whom {
-        Whom::Router(RouterId(number))
+    fn router(number: u32) -> EventSource {
+        EventSource::Router(RouterId(number))
     }
 
-    fn all(_: Whom) -> bool {
+    fn all(_: EventSource) -> bool {
         true
     }
 
-    fn notice(last: u8) -> What {
+    fn notice(last: u8) -> EventKind {
         let master = IpAddr::from([10, 0, 0, last]);
-        What::Notice(Notice::NewMaster { master, priority: Priority(100) })
+        EventKind::Notice(Notice::NewMaster { master, priority: Priority(100) })
     }
 
     fn numbers(entries: &[Entry]) -> Vec<u64> {
@@ -277,7 +214,7 @@ mod tests {
         }
         assert_eq!(history.transitions(RouterId(1), 10).len(), 1);
         assert_eq!(history.transitions(RouterId(0), 100).len(), usize::from(PER_ROUTER));
-        let everything = history.read(From::Moment(Nanos::ZERO), all, CAPACITY);
+        let everything = history.read(Cursor::Since(Nanos::ZERO), all, CAPACITY);
         assert_eq!(everything.entries.len(), usize::from(PER_ROUTER) + 2);
         assert_eq!(*numbers(&everything.entries).last().unwrap(), history.last());
         // Not for a router that is not there.
@@ -293,7 +230,7 @@ mod tests {
         history.begin(RouterId(0));
         assert!(history.transitions(RouterId(0), 10).is_empty());
         assert!(history.note(router(0), Nanos(3), TURN));
-        assert_eq!(numbers(&history.read(From::After(0), all, 10).entries), [2, 3]);
+        assert_eq!(numbers(&history.read(Cursor::After(0), all, 10).entries), [2, 3]);
     }
 
     #[test]
@@ -312,25 +249,25 @@ mod tests {
     #[test]
     fn a_flapping_script_only_pushes_out_itself() {
         let mut history = History::new(1);
-        let object = Whom::Object(ObjectId(7));
+        let object = EventSource::Object(ObjectId(7));
         let turn = |at: u64| {
             let (from, to) = if at.is_multiple_of(2) {
                 (Health::Up, Health::Down)
             } else {
                 (Health::Down, Health::Up)
             };
-            What::Tracked { from, to, end: None, trackers: None }
+            EventKind::Tracked { from, to, end: None, trackers: None }
         };
         assert!(history.note(router(0), Nanos::ZERO, TURN));
         // Once a second for an hour.
         let noted = (0..3600).filter(|at| history.note(object, Nanos::from_secs(*at), turn(*at)));
         assert_eq!(noted.count(), 3600 / 60 * usize::from(PER_ROUTER));
-        let kept = history.read(From::After(0), all, CAPACITY).entries;
+        let kept = history.read(Cursor::After(0), all, CAPACITY).entries;
         assert_eq!(kept.len(), usize::from(PER_ROUTER) + 1);
-        let of_router = history.read(From::After(0), |whom| whom == router(0), CAPACITY);
+        let of_router = history.read(Cursor::After(0), |source| source == router(0), CAPACITY);
         assert_eq!(of_router.entries.len(), 1);
         // Others are told of.
-        assert!(history.note(Whom::Object(ObjectId(0)), Nanos::from_secs(3599), turn(0)));
+        assert!(history.note(EventSource::Object(ObjectId(0)), Nanos::from_secs(3599), turn(0)));
     }
 
     #[test]
@@ -339,23 +276,23 @@ mod tests {
         for at in 1..=10 {
             history.note(router(u32::from(at % 2 == 0)), Nanos(at), TURN);
         }
-        let first = history.read(From::Moment(Nanos(3)), all, 4);
+        let first = history.read(Cursor::Since(Nanos(3)), all, 4);
         assert_eq!(numbers(&first.entries), [3, 4, 5, 6]);
         assert_eq!((first.last, first.lost, first.more), (6, 0, true));
-        let second = history.read(From::After(first.last), all, 4);
+        let second = history.read(Cursor::After(first.last), all, 4);
         assert_eq!(numbers(&second.entries), [7, 8, 9, 10]);
         assert_eq!((second.last, second.lost, second.more), (10, 0, false));
         // What happens to others is passed over, and is not lost.
-        let odd = history.read(From::After(2), |whom| whom == router(0), 100);
+        let odd = history.read(Cursor::After(2), |source| source == router(0), 100);
         assert_eq!(numbers(&odd.entries), [3, 5, 7, 9]);
         assert_eq!((odd.last, odd.lost, odd.more), (10, 0, false));
-        let none = history.read(From::Moment(Nanos::MAX), all, 100);
+        let none = history.read(Cursor::Since(Nanos::MAX), all, 100);
         assert_eq!((none.entries.len(), none.last, none.lost, none.more), (0, 10, 0, false));
         // Router 0 pushes out its own: of 11 to 110, all but the last 16 went before they were read.
         for at in 11..=110 {
             history.note(router(0), Nanos(at), TURN);
         }
-        let late = history.read(From::After(10), all, 1000);
+        let late = history.read(Cursor::After(10), all, 1000);
         assert_eq!((late.entries.len(), late.lost, late.last), (16, 84, 110));
     }
 
@@ -370,10 +307,10 @@ mod tests {
             let mut history = History::new(400);
             let (mut read, mut told, mut last) = (0, 0, 0);
             for (at, (number, turn, reader)) in (0u64..).zip(steps) {
-                let what = if turn { TURN } else { notice(1) };
-                history.note(router(number), Nanos::from_secs(at), what);
+                let kind = if turn { TURN } else { notice(1) };
+                history.note(router(number), Nanos::from_secs(at), kind);
                 if reader == 0 {
-                    let batch = history.read(From::After(last), all, limit);
+                    let batch = history.read(Cursor::After(last), all, limit);
                     read += batch.entries.len() as u64 + batch.lost;
                     told += batch.entries.len();
                     last = batch.last;
@@ -382,7 +319,7 @@ mod tests {
             prop_assert!(history.entries.len() <= CAPACITY);
             prop_assert!(told > 0 || last == 0);
             loop {
-                let batch = history.read(From::After(last), all, limit);
+                let batch = history.read(Cursor::After(last), all, limit);
                 read += batch.entries.len() as u64 + batch.lost;
                 last = batch.last;
                 if !batch.more { break }

@@ -61,8 +61,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vrrp_common::maps::DAEMON_COUNTERS;
-use vrrp_common::reason::Reason;
+pub use vrrp_common::counters::Counter;
 
 use self::address_book::AddressBook;
 pub use self::address_book::InterfaceAddr;
@@ -92,7 +91,6 @@ use self::tracking::Tracking;
 pub use self::tx_queue::{BATCH, Frame, Tag, TxQueue};
 use self::watch::Watch;
 use crate::capture;
-use crate::counters::counters;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, RouterId, State};
@@ -106,69 +104,6 @@ const ASKED: usize = 256;
 const RETRY: Nanos = Nanos::from_secs(5);
 /// How often the pins are looked at, at most, on occasions on which the daemon is awake anyway.
 const LOOK_AT_PINS: Nanos = Nanos::from_secs(1);
-
-counters! {
-    /// What the daemon itself refuses or fails at; the kernel side's refusals are
-    /// [`vrrp_common::reason::Reason`]. The index is that in the map `COUNTERS`.
-    pub enum Counter {
-        /// A ring-buffer record that is shorter than it says, or names a router that is not there.
-        BadEvent = "bad_event",
-        /// An advertisement that passed the kernel side but does not parse.
-        BadAdvert = "bad_advert",
-        /// An advertisement over IPv6 that was reported and whose first address is not link-local (RFC 9568 section 5.2.9).
-        FirstNotLinkLocal = "first_not_link_local",
-        /// A frame that the kernel refused to send.
-        SendFailed = "send_failed",
-        /// An address that the kernel refused to add.
-        AddressAddFailed = "address_add_failed",
-        /// An address that the kernel refused to remove.
-        AddressRemoveFailed = "address_remove_failed",
-        /// An address removed by somebody else while we were master.
-        AddressLost = "address_lost",
-        /// Netlink notifications lost, and everything read again.
-        NetlinkOverrun = "netlink_overrun",
-        /// An interface on which the XDP program could not be attached.
-        AttachFailed = "attach_failed",
-        /// An XDP program of ours that somebody else detached or replaced.
-        CaptureLost = "capture_lost",
-        /// Pinned maps that somebody else removed.
-        PinsLost = "pins_lost",
-        /// A route that the kernel refused to add.
-        RouteAddFailed = "route_add_failed",
-        /// A route that the kernel refused to remove.
-        RouteRemoveFailed = "route_remove_failed",
-        /// A route of a master, or one that is always there, removed by somebody else.
-        RouteLost = "route_lost",
-        /// A rule that the kernel refused to add.
-        RuleAddFailed = "rule_add_failed",
-        /// A rule that the kernel refused to remove.
-        RuleRemoveFailed = "rule_remove_failed",
-        /// A rule of a master, or one that is always there, removed by somebody else.
-        RuleLost = "rule_lost",
-        /// Something removed by somebody else that was put back at once.
-        Restored = "restored",
-        /// Something that was not put back at once, because that happened too often.
-        RestoreLimited = "restore_limited",
-        /// A setting of an interface that the kernel refused.
-        SettingFailed = "setting_failed",
-        /// A notice or a change of something tracked that the history left out, because there were too many of them in
-        /// a minute.
-        NoticeLeftOut = "notice_left_out",
-        /// A tracked file that holds no number, or can not be read.
-        BadTrackFile = "bad_track_file",
-        /// A packet socket that had no room for advertisements.
-        RawOverrun = "raw_overrun",
-        /// A configuration that was not taken up, because of its errors.
-        ReloadRefused = "reload_refused",
-        /// An answer to a request that was not made, or was answered already.
-        UnexpectedAnswer = "unexpected_answer",
-        /// A change of an interface that is not known, or is gone.
-        UnknownInterface = "unknown_interface",
-    }
-}
-
-// The map has a place for each, and for each reason that the daemon itself finds (`Kernel::count_reason`).
-const _: () = assert!(Counter::ALL.len() + Reason::COUNT <= DAEMON_COUNTERS as usize);
 
 /// How far a core is.
 enum Phase {

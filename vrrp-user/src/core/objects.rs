@@ -339,14 +339,14 @@ impl Core {
             }
             Vanished::Fixed(_) => {
                 log::warn!("{object} was removed from outside; adding it again");
-                self.count(Counter::of_lost(&object));
+                self.count(lost_counter(&object));
                 if self.admit_restore(None) {
                     self.retry_objects();
                 }
             }
             Vanished::Lost(_, routers) => {
                 log::warn!("{object} was removed from outside");
-                self.count(Counter::of_lost(&object));
+                self.count(lost_counter(&object));
                 let lost = match object {
                     Object::Rule(_) => Lost::Rule,
                     Object::Route(_) | Object::Address(_) | Object::PromoteSecondaries(_) => {
@@ -417,13 +417,11 @@ impl Core {
     }
 }
 
-impl Counter {
-    /// That of something removed by somebody else.
-    fn of_lost(object: &Object) -> Self {
-        match object {
-            Object::Address(_) => Self::AddressLost,
-            Object::Route(_) | Object::PromoteSecondaries(_) => Self::RouteLost,
-            Object::Rule(_) => Self::RuleLost,
-        }
+/// The counter of something removed by somebody else.
+fn lost_counter(object: &Object) -> Counter {
+    match object {
+        Object::Address(_) => Counter::AddressLost,
+        Object::Route(_) | Object::PromoteSecondaries(_) => Counter::RouteLost,
+        Object::Rule(_) => Counter::RuleLost,
     }
 }

@@ -3,7 +3,7 @@
 //! It holds until they take it back or the daemon ends, whatever configurations are loaded meanwhile.
 
 use super::Core;
-use crate::control::api::Order;
+use crate::api::Order;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId};
 

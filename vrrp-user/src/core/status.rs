@@ -8,16 +8,16 @@ use std::net::IpAddr;
 
 use super::Core;
 use super::address_book::InterfaceAddr;
-use super::history::{Entry, From, What, Whom};
 use super::interface_table::Capture;
 use super::route_book::{Object, ObjectStatus};
 use super::router::version_number;
-use crate::config::model::Authentication;
-use crate::control::api::{
+use crate::api::events::{Events, Record, WallClock, Whose};
+use crate::api::history::{Cursor, Entry, EventKind, EventSource};
+use crate::api::{
     AddressStatus, ExtraStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers,
     SCHEMA, Status, TimerStatus, TrackStatus,
 };
-use crate::control::events::{Events, Moment, Record, Whose};
+use crate::config::model::Authentication;
 use crate::engine::time::Nanos;
 use crate::engine::types::{GarpPolicy, Names, RouterId, RouterSpec, State};
 use crate::refused::{Ours, Refused};
@@ -40,7 +40,7 @@ const TRANSITIONS: usize = 10;
 /// What a status says besides what a core knows.
 pub struct Outside<'a> {
     /// Now, on both clocks.
-    pub moment: Moment,
+    pub moment: WallClock,
     /// What was refused of late ([`Core::hears_refusals`]).
     pub refused: &'a [Refused],
     /// Name of the daemon on the machine.
@@ -264,7 +264,7 @@ impl Core {
     /// Everything about one router.
     pub fn detail(
         &self,
-        moment: Moment,
+        moment: WallClock,
         id: RouterId,
         refused: &[Refused],
     ) -> Option<RouterDetail> {
@@ -320,8 +320,8 @@ impl Core {
     }
 
     fn record(&self, entry: Entry) -> Record {
-        let whose = match entry.whom {
-            Whom::Router(id) => {
+        let whose = match entry.source {
+            EventSource::Router(id) => {
                 let router = self.router(id);
                 Whose::Router {
                     name: router.name.clone(),
@@ -329,11 +329,11 @@ impl Core {
                     vrid: router.vrid().get(),
                 }
             }
-            Whom::Object(object) => Whose::Object(self.names().object(object)),
+            EventSource::Object(object) => Whose::Object(self.names().object(object)),
         };
-        let words = match &entry.what {
-            What::Transition { cause, .. } => Some(self.words(*cause)),
-            What::Tracked { to, end, trackers, .. } => {
+        let words = match &entry.kind {
+            EventKind::Transition { cause, .. } => Some(self.words(*cause)),
+            EventKind::Tracked { to, end, trackers, .. } => {
                 let end = end.as_ref().map(|end| format!(" ({end})")).unwrap_or_default();
                 let trackers = match trackers {
                     None => "no router tracks it".to_owned(),
@@ -344,18 +344,18 @@ impl Core {
                 };
                 Some(format!("{to}{end}; {trackers}"))
             }
-            What::Notice(_) => None,
+            EventKind::Notice(_) => None,
         };
         Record { whose, words, entry }
     }
 
     /// What happened to a router and to what it tracks now, or everything.
-    pub fn events(&self, from: From, router: Option<RouterId>) -> Events {
+    pub fn events(&self, from: Cursor, router: Option<RouterId>) -> Events {
         let objects = router.map(|id| self.objects_of(id)).unwrap_or_default();
-        let wanted = |whom| match (router, whom) {
+        let wanted = |source| match (router, source) {
             (None, _) => true,
-            (Some(router), Whom::Router(id)) => id == router,
-            (Some(_), Whom::Object(object)) => objects.contains(&object),
+            (Some(router), EventSource::Router(id)) => id == router,
+            (Some(_), EventSource::Object(object)) => objects.contains(&object),
         };
         let batch = self.history.read(from, wanted, PART_EVENTS);
         Events {

@@ -433,7 +433,7 @@ fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
 }
 
 /// Reloads, and says what came of it.
-fn reload(host: &mut Host, text: &str) -> crate::control::api::Reloaded {
+fn reload(host: &mut Host, text: &str) -> crate::api::Reloaded {
     host.input(Input::Reload { check: false, client: Some(5) });
     let number = host.done.iter().rev().find_map(|effect| match effect {
         Effect::ReadConfiguration { number, .. } => Some(*number),

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::history::{What, Whom};
 use super::interface_table::InterfaceTable;
 use super::router::RouterRuntime;
 use super::{Core, Counter, effect};
+use crate::api::history::{EventKind, EventSource};
 use crate::config::model::{self, Config, Tracked};
 use crate::engine::track::{Effect, Term};
 use crate::engine::types::{
@@ -247,7 +247,7 @@ impl Core {
 
     /// Why a router changed state, with the names of what is to blame.
     pub(super) fn words(&self, cause: Cause) -> String {
-        cause.words(&self.names())
+        cause.describe(&self.names())
     }
 
     /// How the effective priority of a router comes about; `None` where it is what is configured.
@@ -268,7 +268,7 @@ impl Core {
     pub(super) fn fault_words(&self, id: RouterId) -> Vec<String> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
         let causes = explanation.causes.iter().filter(|cause| !cause.is_link());
-        causes.map(|cause| cause.words(&self.names())).collect()
+        causes.map(|cause| cause.describe(&self.names())).collect()
     }
 
     /// What a router tracks, but counts for nothing, and what to do.
@@ -325,8 +325,8 @@ impl Core {
             let users = self.engine.tracking(object);
             let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
             let trackers = users.first().map(|first| (*first, count));
-            let what = What::Tracked { from: before, to: health, end, trackers };
-            self.note(Whom::Object(object), now, what);
+            let kind = EventKind::Tracked { from: before, to: health, end, trackers };
+            self.note(EventSource::Object(object), now, kind);
         }
         self.engine.handle_tracked(now, object, health);
     }

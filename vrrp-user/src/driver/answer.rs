@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Driver;
-use crate::control::events::Moment;
+use crate::api::events::WallClock;
 use crate::control::server::Question;
 use crate::core::{Counter, Input, Outside, PART_ROUTERS};
 use crate::engine::types::RouterId;
@@ -22,7 +22,7 @@ impl Driver {
                 let refused = self.refused();
                 let status = self.core.status(Outside {
                     // After that, so that nothing was heard in the future.
-                    moment: Moment::now(),
+                    moment: WallClock::at(timer::now()),
                     refused: &refused,
                     instance: self.instance.name(),
                     pid: std::process::id(),
@@ -42,7 +42,8 @@ impl Driver {
                 let id = self.core.find(&name);
                 id.into_iter().for_each(|id| self.refresh_last_seen([id]));
                 let refused = self.refused();
-                let detail = id.and_then(|id| self.core.detail(Moment::now(), id, &refused));
+                let detail =
+                    id.and_then(|id| self.core.detail(WallClock::at(timer::now()), id, &refused));
                 drop(answer.send(detail.map(Box::new)));
             }
             Question::Order { name, order, until, answer } => {

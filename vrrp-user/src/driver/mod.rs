@@ -6,7 +6,6 @@
 //! run beside it and report back; nothing here waits for an answer.
 
 mod answer;
-pub mod lockfile;
 mod panics;
 mod perform;
 mod pins;
@@ -24,18 +23,17 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch::Sender as Latest;
 use tokio::sync::{mpsc, oneshot};
 
-use self::lockfile::LockedDir;
 use self::service::Service;
 use self::signals::SignalKind;
 pub use self::start::{Error, Options, run};
-use crate::control::Instance;
+use crate::api::Reloaded;
 use crate::control::access::Access;
-use crate::control::api::Reloaded;
 use crate::control::server::Question;
 use crate::core::reload::{Prepared, Refusal};
 use crate::core::{Core, HookReport, Input, Progress};
 use crate::engine::time::Nanos;
 use crate::io::bpf::{self, Kernel};
+use crate::io::lockfile::LockedDir;
 use crate::io::netlink::{HookState, Netlink, Report};
 use crate::io::raw::RawSocket;
 use crate::io::ring::EventRing;
@@ -44,6 +42,7 @@ use crate::io::timer::{self, Timer};
 use crate::io::tracked::{self, Watch};
 use crate::io::tx::{Memberships, Tx};
 use crate::metrics::http;
+use crate::types::instance::Instance;
 
 /// A core, and what it needs of the world.
 struct Driver {

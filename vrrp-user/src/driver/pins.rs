@@ -1,10 +1,10 @@
 //! That others find the maps: somebody may delete the pins or unmount the bpffs.
 
 use super::Driver;
-use super::lockfile::LockedDir;
 use crate::core::Input;
 use crate::engine::time::Nanos;
 use crate::io::bpf;
+use crate::io::lockfile::LockedDir;
 
 impl Driver {
     /// Makes pins again that somebody has deleted.

@@ -8,22 +8,22 @@ use std::{fs, io, process};
 use tokio::sync::mpsc;
 use vrrp_common::maps::{ABI_VERSION, Control};
 
-use super::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use super::service::Service;
 use super::signals::signals;
 use super::{Driver, Sources, panics, reload};
 use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
-use crate::control::Instance;
 use crate::control::server::{self, Channels};
 use crate::core::{Boot, Core, Needs, Sizes};
 use crate::io::bpf::{self, Feature, Kernel, Without};
+use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use crate::io::netlink::{self, Netlink};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Tx};
 use crate::io::{descriptors, memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
+use crate::types::instance::Instance;
 
 /// What the daemon needs to start.
 pub struct Options {

@@ -55,17 +55,17 @@ pub enum Event<'a> {
     /// An advertisement arrived that passed the receive checks. It is read only now, which is later than it arrived if
     /// the process was stopped meanwhile.
     Advert(&'a Advert, ReadAt),
-    /// The master that is listened to ([`Router::interest`]) was heard again: it says what it said before
-    /// ([`Router::is_steady`]), or this.
+    /// The master that is listened to ([`VirtualRouter::interest`]) was heard again: it says what it said before
+    /// ([`VirtualRouter::is_steady`]), or this.
     Heard(Option<(Priority, AdvertInterval)>),
     /// A deadline passed.
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
     Lost(Lost),
     /// What it tracks, or an operator, keeps it from taking part, or no more.
-    Hold(Option<Hold>),
+    Inhibit(Option<Inhibit>),
     /// Its group keeps it from taking part, or no more.
-    GroupHold(Option<Hold>),
+    GroupInhibit(Option<Inhibit>),
     /// Its effective priority changes.
     Priority(Priority),
     /// All members of its group want to be master, or the group is master already.
@@ -88,14 +88,14 @@ pub struct ReadAt(pub Nanos);
 
 /// What keeps a router from taking part although its interface would let it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum Inhibit {
     /// It is in FAULT.
     Fault(FaultCause),
     /// It does not start, but goes on if it runs.
     Wait(FaultCause),
 }
 
-impl Hold {
+impl Inhibit {
     fn cause(self) -> FaultCause {
         match self {
             Self::Fault(cause) | Self::Wait(cause) => cause,
@@ -116,9 +116,9 @@ enum Ability {
 
 /// What keeps a router from taking part; of most routers there is none of it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Holds {
-    own: Option<Hold>,
-    group: Option<Hold>,
+struct Inhibits {
+    own: Option<Inhibit>,
+    group: Option<Inhibit>,
     /// keepalived's `vrrp_startup_delay`: what is heard before counts, what is not heard does not.
     starts_at: Nanos,
 }
@@ -189,7 +189,7 @@ struct Reported {
 /// advertisement needs, from the end of the specification to the deadlines, is one cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-pub struct Router {
+pub struct VirtualRouter {
     since: Nanos,
     /// As backup: the last advertisement, or the start of listening.
     heard: Nanos,
@@ -218,19 +218,19 @@ pub struct Router {
     preempt_at: Option<Nanos>,
     cause: Option<Cause>,
     /// Elsewhere, because most routers have no tracking and no group.
-    holds: Option<Box<Holds>>,
+    inhibits: Option<Box<Inhibits>>,
 }
 
 /// A cache line, octets.
 const LINE: usize = 64;
 const _: () = {
-    let group = offset_of!(Router, spec) + offset_of!(RouterSpec, group);
-    let last = offset_of!(Router, deadlines) + size_of::<Deadlines>() - 1;
+    let group = offset_of!(VirtualRouter, spec) + offset_of!(RouterSpec, group);
+    let last = offset_of!(VirtualRouter, deadlines) + size_of::<Deadlines>() - 1;
     assert!(group / LINE == last / LINE, "an advertisement needs one line");
-    assert!(size_of::<Option<Router>>() <= 5 * LINE, "there are thousands");
+    assert!(size_of::<Option<VirtualRouter>>() <= 5 * LINE, "there are thousands");
 };
 
-impl Router {
+impl VirtualRouter {
     /// A router in [`State::Init`].
     pub fn new(id: RouterId, spec: RouterSpec) -> Self {
         Self {
@@ -251,14 +251,14 @@ impl Router {
             deadlines: Deadlines::default(),
             mismatches: 0,
             reported: None,
-            holds: None,
+            inhibits: None,
             spec,
         }
     }
 
     /// It does not become master before that, and unless it is the owner a master-down interval.
     pub fn delay_start(&mut self, until: Nanos) {
-        self.holds.get_or_insert_default().starts_at = until;
+        self.inhibits.get_or_insert_default().starts_at = until;
     }
 
     /// What it was made with.
@@ -302,7 +302,7 @@ impl Router {
 
     /// How it is by itself, whatever the others in its group do.
     pub fn fitness(&self) -> Fitness {
-        match self.ability(self.holds.as_ref().and_then(|holds| holds.own), None) {
+        match self.ability(self.inhibits.as_ref().and_then(|inhibits| inhibits.own), None) {
             Ability::Able(_) => Fitness::Fit,
             Ability::Waits(_) => Fitness::Waiting,
             Ability::Unable(_) => Fitness::Faulty,
@@ -311,12 +311,12 @@ impl Router {
 
     /// Everything that keeps it from taking part.
     pub fn causes(&self) -> Vec<FaultCause> {
-        let holds = self.holds.as_deref().copied().unwrap_or_default();
-        let holds = [holds.own, holds.group].into_iter().flatten().map(Hold::cause);
+        let inhibits = self.inhibits.as_deref().copied().unwrap_or_default();
+        let inhibits = [inhibits.own, inhibits.group].into_iter().flatten().map(Inhibit::cause);
         // That the group waits for this one says nothing new.
         let itself = [FaultCause::Member(self.id), FaultCause::MemberWaits(self.id)];
-        let holds = holds.filter(|cause| !itself.contains(cause));
-        self.link_fault.into_iter().chain(holds).collect()
+        let inhibits = inhibits.filter(|cause| !itself.contains(cause));
+        self.link_fault.into_iter().chain(inhibits).collect()
     }
 
     /// What `status` shows.
@@ -378,7 +378,7 @@ impl Router {
             (State::Backup, Waiting::Silence) => {
                 self.preempts()
                     && self.preempt_delay() == Nanos::ZERO
-                    && master.is_some_and(|(_, theirs)| !self.outdoes(theirs))
+                    && master.is_some_and(|(_, theirs)| !self.should_preempt(theirs))
             }
             (State::Backup, Waiting::Preempting(..)) => self.preempts(),
             (State::Backup, Waiting::Resigned(_))
@@ -394,27 +394,30 @@ impl Router {
                 // Not in the RFC: for a router that runs the new address counts from the next tie on.
                 self.local = Some(local);
                 self.link_fault = None;
-                self.reconsider(now, out);
+                self.evaluate(now, out);
             }
             (
                 State::Init | State::Backup | State::Master | State::Fault,
                 Event::LinkDown(cause),
             ) => {
                 self.link_fault = Some(cause);
-                self.reconsider(now, out);
-            }
-            (State::Init | State::Backup | State::Master | State::Fault, Event::Hold(hold)) => {
-                if hold.is_some() || self.holds.is_some() {
-                    self.holds.get_or_insert_default().own = hold;
-                }
-                self.reconsider(now, out);
+                self.evaluate(now, out);
             }
             (
                 State::Init | State::Backup | State::Master | State::Fault,
-                Event::GroupHold(hold),
+                Event::Inhibit(inhibit),
             ) => {
-                self.holds.get_or_insert_default().group = hold;
-                self.reconsider(now, out);
+                if inhibit.is_some() || self.inhibits.is_some() {
+                    self.inhibits.get_or_insert_default().own = inhibit;
+                }
+                self.evaluate(now, out);
+            }
+            (
+                State::Init | State::Backup | State::Master | State::Fault,
+                Event::GroupInhibit(inhibit),
+            ) => {
+                self.inhibits.get_or_insert_default().group = inhibit;
+                self.evaluate(now, out);
             }
             (State::Init | State::Backup | State::Master | State::Fault, Event::Priority(to)) => {
                 self.reprioritize(to, out);
@@ -433,7 +436,7 @@ impl Router {
             (State::Backup, Event::Heard(None)) => {
                 let follows = self.waiting == Waiting::Silence && self.preempt_at.is_none();
                 // Nothing is heard twice, and who ranks below us since the last one is not followed.
-                let heeded = self.master.is_some_and(|(_, theirs)| !self.outdoes(theirs));
+                let heeded = self.master.is_some_and(|(_, theirs)| !self.should_preempt(theirs));
                 if follows && heeded && now > self.heard {
                     self.heard = now;
                     self.wants = false;
@@ -542,8 +545,8 @@ impl Router {
         }
     }
 
-    /// Whether it can take part, as far as these holds go.
-    fn ability(&self, own: Option<Hold>, group: Option<Hold>) -> Ability {
+    /// Whether it can take part, as far as these go.
+    fn ability(&self, own: Option<Inhibit>, group: Option<Inhibit>) -> Ability {
         if let Some(cause) = self.link_fault {
             return Ability::Unable(cause);
         }
@@ -551,21 +554,21 @@ impl Router {
             // It is not known where it lives, and everything else comes later.
             return Ability::Waits(None);
         };
-        for hold in [own, group].into_iter().flatten() {
-            if let Hold::Fault(cause) = hold {
+        for inhibit in [own, group].into_iter().flatten() {
+            if let Inhibit::Fault(cause) = inhibit {
                 return Ability::Unable(cause);
             }
         }
         match own.or(group) {
-            Some(hold) => Ability::Waits(Some(hold.cause())),
+            Some(inhibit) => Ability::Waits(Some(inhibit.cause())),
             None => Ability::Able(local),
         }
     }
 
     /// Starts or fails, if what it depends on has changed so.
-    fn reconsider(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
-        let holds = self.holds.as_deref().copied().unwrap_or_default();
-        match (self.state, self.ability(holds.own, holds.group)) {
+    fn evaluate(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        let inhibits = self.inhibits.as_deref().copied().unwrap_or_default();
+        match (self.state, self.ability(inhibits.own, inhibits.group)) {
             (State::Init, Ability::Able(_)) => self.start(now, Cause::Startup, out),
             (State::Fault, Ability::Able(_)) => self.start(now, Cause::Recovered, out),
             (State::Init, Ability::Waits(_)) | (State::Fault, Ability::Waits(None)) => {}
@@ -619,7 +622,7 @@ impl Router {
             self.deadlines.set(Timer::MasterDown, start + skew(to, self.active));
         }
         let Some((_, theirs)) = self.master else { return };
-        if self.outdoes(theirs) {
+        if self.should_preempt(theirs) {
             // Its next advertisement begins the pre-emption.
             return;
         }
@@ -632,7 +635,7 @@ impl Router {
     }
 
     /// Whether a master of that priority is to be pre-empted, now or later.
-    fn outdoes(&self, theirs: Priority) -> bool {
+    fn should_preempt(&self, theirs: Priority) -> bool {
         theirs < self.priority && self.preempts()
     }
 
@@ -688,7 +691,7 @@ impl Router {
         }
         let Interest { ignores_lower, master, .. } = self.interest();
         if ignores_lower
-            && self.outdoes(priority)
+            && self.should_preempt(priority)
             && master.is_some_and(|(address, _)| address != source)
         {
             // It is discarded, and the better master goes on being listened to.
@@ -1064,7 +1067,7 @@ impl Router {
     }
 
     fn starts_at(&self) -> Nanos {
-        self.holds.as_ref().map_or(Nanos::ZERO, |holds| holds.starts_at)
+        self.inhibits.as_ref().map_or(Nanos::ZERO, |inhibits| inhibits.starts_at)
     }
 
     fn reported(&mut self) -> &mut Reported {

@@ -39,14 +39,14 @@ fn advert(source: [u8; 4], priority: u8) -> Advert {
 
 /// A router on its own clock, and what it asked for since it was looked at last.
 struct Bench {
-    router: Router,
+    router: VirtualRouter,
     now: Nanos,
     out: VecDeque<Action>,
 }
 
 impl Bench {
     fn new(spec: RouterSpec) -> Self {
-        Self { router: Router::new(RouterId(0), spec), now: SECOND, out: VecDeque::new() }
+        Self { router: VirtualRouter::new(RouterId(0), spec), now: SECOND, out: VecDeque::new() }
     }
 
     fn up(spec: RouterSpec) -> Self {
@@ -126,7 +126,7 @@ fn describe(action: &Action) -> String {
 }
 
 /// Names the timers that are set.
-fn timers(router: &Router) -> String {
+fn timers(router: &VirtualRouter) -> String {
     let set: Vec<_> = Timer::ALL
         .into_iter()
         .filter(|&timer| router.deadlines.get(timer).is_some())
@@ -452,7 +452,7 @@ proptest! {
 fn second_adverts(apart: Nanos) -> Vec<(Nanos, Nanos)> {
     let one = |id| {
         let now = SECOND + apart.times(u64::from(id));
-        let mut router = Router::new(RouterId(id), spec());
+        let mut router = VirtualRouter::new(RouterId(id), spec());
         let mut out = VecDeque::new();
         router.handle(now, Event::LinkUp(ip(US)), &mut out);
         router.handle(now, Event::Timer(Timer::MasterDown), &mut out);

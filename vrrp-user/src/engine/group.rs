@@ -4,20 +4,7 @@
 //! does not take over but wants to; when all want to, all do. One that gives way takes all with it. Here is
 //! who is how; what the routers do is in [`super::fsm`], and who tells whom in [`super::Engine`].
 
-use super::track::TrackUse;
-use super::types::{RouterId, State};
-
-/// Number of a sync group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub u32);
-
-/// What the engine must know of a sync group. Its members name it in
-/// [`super::types::RouterSpec::group`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GroupSpec {
-    /// What all members depend on.
-    pub track: Box<[TrackUse]>,
-}
+use super::types::{GroupSpec, RouterId, State};
 
 /// How a member is by itself, whatever the others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +28,7 @@ struct Member {
 
 /// What keeps the members from taking part, and which one it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GroupStatus {
     /// Nothing.
     Fit,
     /// One that can not start yet.
@@ -61,7 +48,7 @@ pub struct Group {
     ready: usize,
     /// How many are in each state.
     states: [usize; State::ALL.len()],
-    verdict: Verdict,
+    status: GroupStatus,
     /// What was reported last.
     pub state: State,
 }
@@ -76,7 +63,7 @@ impl Group {
             faulty: 0,
             ready: 0,
             states: [0; State::ALL.len()],
-            verdict: Verdict::Fit,
+            status: GroupStatus::Fit,
             state: State::Init,
         }
     }
@@ -160,7 +147,7 @@ impl Group {
     pub fn must_take_over(&self) -> bool {
         let behind = self.states[State::Backup as usize] > 0;
         let others = self.states[State::Master as usize] > 0;
-        self.verdict == Verdict::Fit && behind && (others || self.all_ready())
+        self.status == GroupStatus::Fit && behind && (others || self.all_ready())
     }
 
     /// Whether all members are master or would be.
@@ -169,38 +156,38 @@ impl Group {
     }
 
     /// What keeps the members from taking part. `None` if that is what was said last time.
-    pub fn judge(&mut self) -> Option<Verdict> {
+    pub fn evaluate(&mut self) -> Option<GroupStatus> {
         let wanted = match (self.faulty, self.waiting) {
             (0, 0) => Fitness::Fit,
             (0, _) => Fitness::Waiting,
             (_, _) => Fitness::Faulty,
         };
-        let of = |verdict: Verdict| match verdict {
-            Verdict::Fit => (Fitness::Fit, None),
-            Verdict::Waiting(id) => (Fitness::Waiting, Some(id)),
-            Verdict::Faulty(id) => (Fitness::Faulty, Some(id)),
+        let of = |status: GroupStatus| match status {
+            GroupStatus::Fit => (Fitness::Fit, None),
+            GroupStatus::Waiting(id) => (Fitness::Waiting, Some(id)),
+            GroupStatus::Faulty(id) => (Fitness::Faulty, Some(id)),
         };
         let still = |id: Option<RouterId>| {
             id.is_none_or(|id| {
                 self.place(id).is_ok_and(|place| self.members[place].fitness == wanted)
             })
         };
-        let (before, culprit) = of(self.verdict);
+        let (before, culprit) = of(self.status);
         if before == wanted && still(culprit) {
             return None;
         }
         // The last one: when thousands recover one after the other, it remains to the end.
         let last = self.members.iter().rev().find(|member| member.fitness == wanted)?.id;
-        self.verdict = match wanted {
-            Fitness::Fit => Verdict::Fit,
-            Fitness::Waiting => Verdict::Waiting(last),
-            Fitness::Faulty => Verdict::Faulty(last),
+        self.status = match wanted {
+            Fitness::Fit => GroupStatus::Fit,
+            Fitness::Waiting => GroupStatus::Waiting(last),
+            Fitness::Faulty => GroupStatus::Faulty(last),
         };
-        Some(self.verdict)
+        Some(self.status)
     }
 
-    /// What [`Self::judge`] said last.
-    pub fn verdict(&self) -> Verdict {
-        self.verdict
+    /// What [`Self::evaluate`] said last.
+    pub fn status(&self) -> GroupStatus {
+        self.status
     }
 }

@@ -6,23 +6,23 @@
 pub mod election;
 mod fsm;
 pub mod group;
-pub mod time;
 mod timers;
 pub mod track;
 pub mod types;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use self::fsm::{Event, Hold, ReadAt, Router};
-use self::group::{Group, Verdict};
-use self::time::Nanos;
-use self::timers::Queue;
+use self::fsm::{Event, Inhibit, ReadAt, VirtualRouter};
+use self::group::{Group, GroupStatus};
 pub use self::timers::Timer;
-use self::track::{Explanation, Objects, Term, User, Weighed};
+use self::timers::TimerQueue;
+use self::track::{Explanation, Objects, Term, TrackResult, User};
 use self::types::{
     Action, Advert, AdvertInterval, Cause, FaultCause, GroupId, GroupSpec, Health, Interest, Link,
     Lost, Notice, ObjectId, Priority, RouterId, RouterSpec, RouterView, State, TrackUse,
 };
+pub use crate::types::time;
+use crate::types::time::Nanos;
 
 /// Room for actions that is kept: a takeover of thousands of routers needs much more, but only once.
 const ACTIONS_KEPT: usize = 1024;
@@ -40,8 +40,8 @@ const WARM: usize = 64;
 /// since the last time: routers are kept small and side by side, and numbers are indices.
 #[derive(Debug, Default)]
 pub struct Engine {
-    routers: Vec<Option<Router>>,
-    timers: Queue,
+    routers: Vec<Option<VirtualRouter>>,
+    timers: TimerQueue,
     actions: VecDeque<Action>,
     stopped: bool,
     objects: Objects,
@@ -69,7 +69,7 @@ impl Engine {
     pub fn with_capacity(routers: usize) -> Self {
         Self {
             routers: Vec::with_capacity(routers),
-            timers: Queue::with_capacity(routers),
+            timers: TimerQueue::with_capacity(routers),
             ..Self::default()
         }
     }
@@ -97,13 +97,13 @@ impl Engine {
         let free = self.routers[index].is_none();
         if free {
             let group = spec.group;
-            self.objects.enlist(User::Router(id), &spec.track);
-            let mut router = Router::new(id, spec);
+            self.objects.subscribe(User::Router(id), &spec.track);
+            let mut router = VirtualRouter::new(id, spec);
             if self.starts_at > Nanos::ZERO {
                 router.delay_start(self.starts_at);
             }
             self.routers[index] = Some(router);
-            self.weigh(Nanos::ZERO, id);
+            self.update_effective_priority(Nanos::ZERO, id);
             if let Some(group) = group {
                 self.join(Nanos::ZERO, id, group);
             }
@@ -122,21 +122,21 @@ impl Engine {
         let moves = group != spec.group;
         if let (true, Some(group)) = (moves, group) {
             self.group(group).leave(id);
-            self.judge(now, group);
-            self.apply(now, id, Event::GroupHold(None));
+            self.evaluate_group(now, group);
+            self.apply(now, id, Event::GroupInhibit(None));
         }
         self.dispatch(now, id, Event::Reconfigured(spec));
-        if let Some(to) = self.router(id).map(Router::priority).filter(|to| *to != before) {
+        if let Some(to) = self.router(id).map(VirtualRouter::priority).filter(|to| *to != before) {
             self.actions.push_back(Action::PriorityChanged { router: id, from: before, to });
         }
         if track != spec.track {
-            self.objects.dismiss(User::Router(id), &track);
-            self.objects.enlist(User::Router(id), &spec.track);
+            self.objects.unsubscribe(User::Router(id), &track);
+            self.objects.subscribe(User::Router(id), &spec.track);
         }
         if let (true, Some(group)) = (moves, spec.group) {
             self.join(now, id, group);
         }
-        self.weigh(now, id);
+        self.update_effective_priority(now, id);
         true
     }
 
@@ -145,9 +145,9 @@ impl Engine {
     pub fn add_group(&mut self, now: Nanos, id: GroupId, spec: GroupSpec) {
         let before = self.group(id).replace(spec);
         let Some(group) = self.groups.get(&id) else { return };
-        self.objects.dismiss(User::Group(id), &before.track);
-        self.objects.enlist(User::Group(id), &group.spec().track);
-        self.weigh_group(now, id);
+        self.objects.unsubscribe(User::Group(id), &before.track);
+        self.objects.subscribe(User::Group(id), &group.spec().track);
+        self.update_group_priorities(now, id);
     }
 
     /// Forgets a sync group without members.
@@ -155,7 +155,7 @@ impl Engine {
         if let Some(group) = self.groups.get(&id)
             && group.members().next().is_none()
         {
-            self.objects.dismiss(User::Group(id), &group.spec().track);
+            self.objects.unsubscribe(User::Group(id), &group.spec().track);
             self.groups.remove(&id);
         }
     }
@@ -170,11 +170,11 @@ impl Engine {
         let Some(router) = self.routers.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
-        self.objects.dismiss(User::Router(id), &router.spec().track);
+        self.objects.unsubscribe(User::Router(id), &router.spec().track);
         self.orders.remove(&id);
         if let Some(group) = router.spec().group {
             self.group(group).leave(id);
-            self.judge(now, group);
+            self.evaluate_group(now, group);
         }
     }
 
@@ -185,8 +185,8 @@ impl Engine {
         }
         for user in self.objects.users(object).to_vec() {
             match user {
-                User::Router(id) => self.weigh(now, id),
-                User::Group(id) => self.weigh_group(now, id),
+                User::Router(id) => self.update_effective_priority(now, id),
+                User::Group(id) => self.update_group_priorities(now, id),
             }
         }
     }
@@ -211,7 +211,7 @@ impl Engine {
         if *orders == Orders::default() {
             self.orders.remove(&id);
         }
-        self.weigh(now, id);
+        self.update_effective_priority(now, id);
     }
 
     /// The router's interface, or the address it sends from, changed.
@@ -240,7 +240,7 @@ impl Engine {
 
     /// Which advertisements can change anything for a router at the moment; `None` when it does not exist.
     pub fn interest(&self, id: RouterId) -> Option<Interest> {
-        self.router(id).map(Router::interest)
+        self.router(id).map(VirtualRouter::interest)
     }
 
     /// The master that a backup listens to was last heard at `now`, and said this, or what it had said before. Older
@@ -374,22 +374,22 @@ impl Engine {
 
     /// The state of one router; `None` when it does not exist.
     pub fn state(&self, id: RouterId) -> Option<State> {
-        self.router(id).map(Router::state)
+        self.router(id).map(VirtualRouter::state)
     }
 
     /// The effective priority of one router; `None` when it does not exist.
     pub fn priority(&self, id: RouterId) -> Option<Priority> {
-        self.router(id).map(Router::priority)
+        self.router(id).map(VirtualRouter::priority)
     }
 
     /// What there is to say about one router; `None` when it does not exist.
     pub fn view(&self, id: RouterId) -> Option<RouterView> {
-        self.router(id).map(Router::view)
+        self.router(id).map(VirtualRouter::view)
     }
 
     /// What one router was made with; `None` when it does not exist.
     pub fn spec(&self, id: RouterId) -> Option<&RouterSpec> {
-        self.router(id).map(Router::spec)
+        self.router(id).map(VirtualRouter::spec)
     }
 
     /// Why a router has its priority and its state; `None` when it does not exist.
@@ -448,7 +448,7 @@ impl Engine {
         (0..u32::try_from(self.routers.len()).unwrap_or(u32::MAX)).map(RouterId)
     }
 
-    fn router(&self, id: RouterId) -> Option<&Router> {
+    fn router(&self, id: RouterId) -> Option<&VirtualRouter> {
         self.routers.get(id.0 as usize)?.as_ref()
     }
 
@@ -458,13 +458,13 @@ impl Engine {
 
     fn join(&mut self, now: Nanos, id: RouterId, group: GroupId) {
         self.group(group).join(id);
-        self.judge(now, group);
-        let hold = hold(self.group(group).verdict());
-        self.dispatch(now, id, Event::GroupHold(hold));
+        self.evaluate_group(now, group);
+        let inhibit = inhibit(self.group(group).status());
+        self.dispatch(now, id, Event::GroupInhibit(inhibit));
     }
 
     /// Everything that a router tracks, what its group tracks at the end. What both track counts as the router has it.
-    fn uses<'a>(&'a self, router: &'a Router) -> impl Iterator<Item = &'a TrackUse> {
+    fn uses<'a>(&'a self, router: &'a VirtualRouter) -> impl Iterator<Item = &'a TrackUse> {
         let own = &router.spec().track;
         let group = router.spec().group.and_then(|group| self.groups.get(&group));
         let shared = group.map_or(&[][..], |group| &group.spec().track).iter();
@@ -472,29 +472,29 @@ impl Engine {
     }
 
     /// Works out what a router's tracked objects and operators make of it.
-    fn weigh(&mut self, now: Nanos, id: RouterId) {
+    fn update_effective_priority(&mut self, now: Nanos, id: RouterId) {
         let Some(router) = self.router(id) else { return };
-        let mut weighed = Weighed::default();
+        let mut result = TrackResult::default();
         for used in self.uses(router) {
-            weighed.add(used, self.objects.health(used.object));
+            result.add(used, self.objects.health(used.object));
         }
         let orders = self.orders.get(&id).copied().unwrap_or_default();
         let configured = router.spec().priority;
         let set = orders.priority.filter(|_| configured != Priority::OWNER);
-        let priority = weighed.priority(set.unwrap_or(configured));
-        let fault = weighed.fault.map(|(object, health)| FaultCause::Tracked(object, health));
+        let priority = result.priority(set.unwrap_or(configured));
+        let fault = result.fault.map(|(object, health)| FaultCause::Tracked(object, health));
         let fault = orders.stepped_down.then_some(FaultCause::SteppedDown).or(fault);
-        let wait = weighed.wait.map(|object| FaultCause::Tracked(object, Health::Unknown));
-        let hold = fault.map(Hold::Fault).or(wait.map(Hold::Wait));
+        let wait = result.wait.map(|object| FaultCause::Tracked(object, Health::Unknown));
+        let inhibit = fault.map(Inhibit::Fault).or(wait.map(Inhibit::Wait));
         if priority != router.priority() {
             self.dispatch(now, id, Event::Priority(priority));
         }
-        self.dispatch(now, id, Event::Hold(hold));
+        self.dispatch(now, id, Event::Inhibit(inhibit));
     }
 
-    fn weigh_group(&mut self, now: Nanos, id: GroupId) {
+    fn update_group_priorities(&mut self, now: Nanos, id: GroupId) {
         for member in self.members(id) {
-            self.weigh(now, member);
+            self.update_effective_priority(now, member);
         }
     }
 
@@ -536,15 +536,15 @@ impl Engine {
                 self.apply(now, member, Event::Yield(id));
             }
         }
-        self.judge(now, group);
+        self.evaluate_group(now, group);
     }
 
-    /// Brings the members of a group together: holds them, lets them go, lets them take over.
-    fn judge(&mut self, now: Nanos, id: GroupId) {
+    /// Brings the members of a group together: inhibits them, or no more, lets them take over.
+    fn evaluate_group(&mut self, now: Nanos, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        if let Some(verdict) = group.judge() {
+        if let Some(status) = group.evaluate() {
             for member in self.members(id) {
-                self.apply(now, member, Event::GroupHold(hold(verdict)));
+                self.apply(now, member, Event::GroupInhibit(inhibit(status)));
             }
         }
         if self.groups.get(&id).is_some_and(Group::must_take_over) {
@@ -562,12 +562,12 @@ impl Engine {
     }
 }
 
-/// What a group's verdict is to its members.
-fn hold(verdict: Verdict) -> Option<Hold> {
-    match verdict {
-        Verdict::Fit => None,
-        Verdict::Waiting(member) => Some(Hold::Wait(FaultCause::MemberWaits(member))),
-        Verdict::Faulty(member) => Some(Hold::Fault(FaultCause::Member(member))),
+/// What the status of a group is to its members.
+fn inhibit(status: GroupStatus) -> Option<Inhibit> {
+    match status {
+        GroupStatus::Fit => None,
+        GroupStatus::Waiting(member) => Some(Inhibit::Wait(FaultCause::MemberWaits(member))),
+        GroupStatus::Faulty(member) => Some(Inhibit::Fault(FaultCause::Member(member))),
     }
 }
 

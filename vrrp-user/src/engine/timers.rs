@@ -1,6 +1,6 @@
 //! Deadlines: at most one per router and kind, and the earliest of all at hand.
 //!
-//! [`Deadlines`] belongs to one router and is what the state machine sets; [`Queue`] orders the routers
+//! [`Deadlines`] belongs to one router and is what the state machine sets; [`TimerQueue`] orders the routers
 //! by the earliest of theirs. The engine brings the queue up to date after each event, so that the state
 //! machine knows nothing of it and the two cannot drift apart.
 
@@ -91,10 +91,10 @@ impl Deadlines {
 /// heap has four children, which share a cache line. Every router is there at most once, so that the queue
 /// takes the same memory whatever happens.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub struct TimerQueue {
     heap: Vec<Entry>,
     /// Where each router is, by its number.
-    places: Vec<Place>,
+    nodes: Vec<Node>,
     /// The last router that got an entry of its own: the next one often waits for the same.
     recent: Option<RouterId>,
 }
@@ -115,9 +115,9 @@ impl Entry {
     }
 }
 
-/// Where a router is in a [`Queue`].
+/// Where a router is in a [`TimerQueue`].
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Node {
     /// Index of the entry whose first one it is, or [`BEHIND`], or [`NOWHERE`].
     entry: u32,
     /// Who came to wait before it: of the first one, the last.
@@ -128,26 +128,26 @@ struct Place {
 
 /// Children of an entry in the heap.
 const CHILDREN: usize = 4;
-/// In [`Place::entry`]: in no entry.
+/// In [`Node::entry`]: in no entry.
 const NOWHERE: u32 = u32::MAX;
-/// In [`Place::entry`]: in one that another router stands for.
+/// In [`Node::entry`]: in one that another router stands for.
 const BEHIND: u32 = u32::MAX - 1;
 
-impl Queue {
+impl TimerQueue {
     /// An empty queue for routers numbered below `routers`. Others make it grow.
     pub fn with_capacity(routers: usize) -> Self {
-        let places = Vec::with_capacity(routers);
-        Self { heap: Vec::with_capacity(routers), places, recent: None }
+        let nodes = Vec::with_capacity(routers);
+        Self { heap: Vec::with_capacity(routers), nodes, recent: None }
     }
 
     /// Takes over the earliest deadline of a router, `None` when it waits for nothing.
     pub fn set(&mut self, router: RouterId, first: Option<(Nanos, Timer)>) {
-        for number in self.places.len()..=router.0 as usize {
+        for number in self.nodes.len()..=router.0 as usize {
             let itself = number_of(number);
-            let alone = Place { entry: NOWHERE, before: itself, after: itself };
-            self.places.push(alone);
+            let alone = Node { entry: NOWHERE, before: itself, after: itself };
+            self.nodes.push(alone);
         }
-        match (self.place(router).entry, first) {
+        match (self.node(router).entry, first) {
             (NOWHERE, None) => {}
             (NOWHERE, Some(first)) => self.insert(router, first),
             (BEHIND, first) => {
@@ -203,20 +203,20 @@ impl Queue {
     /// A router that stands for an entry, and those behind it.
     fn ring(&self, first: RouterId) -> impl Iterator<Item = RouterId> {
         let next =
-            move |router: &RouterId| Some(self.place(*router).after).filter(|next| *next != first);
+            move |router: &RouterId| Some(self.node(*router).after).filter(|next| *next != first);
         std::iter::successors(Some(first), next)
     }
 
     /// Another deadline for the first router of an entry.
     fn change(&mut self, router: RouterId, index: usize, first: Option<(Nanos, Timer)>) {
-        let heir = self.place(router).after;
+        let heir = self.node(router).after;
         let key = self.heap[index].key();
         if heir != router {
             // The entry stays what it is, for those behind.
             if first != Some(key) {
                 self.unlink(router);
                 self.heap[index].first = heir;
-                self.place_mut(heir).entry = number_of(index).0;
+                self.node_mut(heir).entry = number_of(index).0;
                 if let Some(first) = first {
                     self.insert(router, first);
                 }
@@ -236,7 +236,7 @@ impl Queue {
             }
             first => {
                 self.heap.swap_remove(index);
-                self.place_mut(router).entry = NOWHERE;
+                self.node_mut(router).entry = NOWHERE;
                 // Whoever fills the gap comes from another branch: it may belong above or below.
                 if index < self.heap.len() {
                     let index = self.rise(index);
@@ -252,10 +252,10 @@ impl Queue {
     /// Takes in a router that is in no entry.
     fn insert(&mut self, router: RouterId, first: (Nanos, Timer)) {
         if let Some(head) = self.companion(first) {
-            let last = self.place(head).before;
-            *self.place_mut(router) = Place { entry: BEHIND, before: last, after: head };
-            self.place_mut(last).after = router;
-            self.place_mut(head).before = router;
+            let last = self.node(head).before;
+            *self.node_mut(router) = Node { entry: BEHIND, before: last, after: head };
+            self.node_mut(last).after = router;
+            self.node_mut(head).before = router;
         } else {
             let (at, timer) = first;
             self.heap.push(Entry { at, timer, first: router });
@@ -267,25 +267,25 @@ impl Queue {
     /// The first one of the entry that was made last, if that is the one for this deadline.
     fn companion(&self, first: (Nanos, Timer)) -> Option<RouterId> {
         let head = self.recent?;
-        let place = self.places.get(head.0 as usize)?;
+        let place = self.nodes.get(head.0 as usize)?;
         let entry = self.heap.get(place.entry as usize)?;
         (entry.key() == first).then_some(head)
     }
 
     /// Takes a router out of the ring that it shares with others.
     fn unlink(&mut self, router: RouterId) {
-        let Place { before, after, .. } = *self.place(router);
-        self.place_mut(before).after = after;
-        self.place_mut(after).before = before;
-        *self.place_mut(router) = Place { entry: NOWHERE, before: router, after: router };
+        let Node { before, after, .. } = *self.node(router);
+        self.node_mut(before).after = after;
+        self.node_mut(after).before = before;
+        *self.node_mut(router) = Node { entry: NOWHERE, before: router, after: router };
     }
 
-    fn place(&self, router: RouterId) -> &Place {
-        &self.places[router.0 as usize]
+    fn node(&self, router: RouterId) -> &Node {
+        &self.nodes[router.0 as usize]
     }
 
-    fn place_mut(&mut self, router: RouterId) -> &mut Place {
-        &mut self.places[router.0 as usize]
+    fn node_mut(&mut self, router: RouterId) -> &mut Node {
+        &mut self.nodes[router.0 as usize]
     }
 
     /// Moves an entry towards the root until it is in order; returns where it ends.
@@ -323,13 +323,13 @@ impl Queue {
 
     fn put(&mut self, index: usize, entry: Entry) {
         self.heap[index] = entry;
-        self.place_mut(entry.first).entry = number_of(index).0;
+        self.node_mut(entry.first).entry = number_of(index).0;
     }
 
     /// Number of routers that wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.places.iter().filter(|place| place.entry != NOWHERE).count()
+        self.nodes.iter().filter(|place| place.entry != NOWHERE).count()
     }
 }
 
@@ -376,20 +376,20 @@ mod tests {
     }
 
     /// What each router in a queue waits for, provided that heap and rings are sound.
-    fn contents(queue: &Queue) -> BTreeMap<u32, (Nanos, Timer)> {
+    fn contents(queue: &TimerQueue) -> BTreeMap<u32, (Nanos, Timer)> {
         let mut contents = BTreeMap::new();
         for (index, entry) in queue.heap.iter().enumerate() {
             assert!(index == 0 || queue.heap[(index - 1) / CHILDREN].key() <= entry.key());
-            assert_eq!(queue.place(entry.first).entry as usize, index);
+            assert_eq!(queue.node(entry.first).entry as usize, index);
             let mut router = entry.first;
             loop {
                 assert_eq!(contents.insert(router.0, entry.key()), None, "a ring never closes");
-                let next = queue.place(router).after;
-                assert_eq!(queue.place(next).before, router);
+                let next = queue.node(router).after;
+                assert_eq!(queue.node(next).before, router);
                 if next == entry.first {
                     break;
                 }
-                assert_eq!(queue.place(next).entry, BEHIND);
+                assert_eq!(queue.node(next).entry, BEHIND);
                 router = next;
             }
         }
@@ -407,7 +407,7 @@ mod tests {
             ),
             now in 0u64..6,
         ) {
-            let (mut queue, mut model) = (Queue::with_capacity(10), BTreeMap::new());
+            let (mut queue, mut model) = (TimerQueue::with_capacity(10), BTreeMap::new());
             for (router, first) in steps {
                 let first = first.map(|(at, timer)| (Nanos(at), timer));
                 queue.set(RouterId(router), first);
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn those_of_an_instant_go_on_together_and_in_order() {
-        let mut queue = Queue::default();
+        let mut queue = TimerQueue::default();
         let at = |secs| Some((Nanos::from_secs(secs), Timer::Advert));
         for router in 0..100 {
             queue.set(RouterId(router), at(1));

@@ -1,56 +1,9 @@
 //! Tracked objects: what routers depend on besides their own interface, and what that makes of their priority.
 //!
 //! An object is anything with a [`Health`]: an interface, a script, a file, a process. What it is, and what it
-//! is called, the engine does not know; [`Names`] puts it into words. The arithmetic is that of keepalived.
+//! is called, the engine does not know; [`super::types::Names`] puts it into words. The arithmetic is that of keepalived.
 
-use std::fmt;
-
-use super::types::{FaultCause, GroupId, Priority, RouterId};
-
-/// Number of a tracked object. Numbers are never given to another object while the daemon runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId(pub u32);
-
-/// What is known of a tracked object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Health {
-    /// Nothing yet: a script that has not ended for the first time.
-    #[default]
-    Unknown,
-    /// It is as it should be.
-    Up,
-    /// It is not.
-    Down,
-    /// The number in a file.
-    Value(i32),
-    /// Nobody looks at it: a script that cannot run and counts for nothing.
-    Disabled,
-}
-
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("is not known yet"),
-            Self::Up => f.write_str("is up"),
-            Self::Down => f.write_str("is down"),
-            Self::Value(value) => write!(f, "has {value}"),
-            Self::Disabled => f.write_str("is disabled"),
-        }
-    }
-}
-
-/// That a router, or a group, depends on an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrackUse {
-    /// On which.
-    pub object: ObjectId,
-    /// What it counts. 0: the router is in FAULT while the object is down. Positive: so much is added to the
-    /// priority while it is up. Negative: so much is taken off while it is down. The number in a file is
-    /// multiplied by it; -254 or less is FAULT.
-    pub weight: i16,
-    /// The other way round: with weight 0 FAULT while the object is up, otherwise the opposite sign.
-    pub reverse: bool,
-}
+use super::types::{FaultCause, GroupId, Health, ObjectId, Priority, RouterId, TrackUse};
 
 /// What an object makes of a router that uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +50,7 @@ impl TrackUse {
 
 /// What all objects that a router uses make of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weighed {
+pub struct TrackResult {
     /// What is added to its priority.
     pub delta: i32,
     /// The first object that keeps it in FAULT.
@@ -106,7 +59,7 @@ pub struct Weighed {
     pub wait: Option<ObjectId>,
 }
 
-impl Weighed {
+impl TrackResult {
     /// Adds one object.
     pub fn add(&mut self, used: &TrackUse, health: Health) {
         match used.effect(health) {
@@ -166,14 +119,14 @@ impl Objects {
     }
 
     /// Somebody uses objects from now on.
-    pub fn enlist(&mut self, user: User, uses: &[TrackUse]) {
+    pub fn subscribe(&mut self, user: User, uses: &[TrackUse]) {
         for used in uses {
             self.object(used.object).users.push(user);
         }
     }
 
     /// Somebody uses objects no more.
-    pub fn dismiss(&mut self, user: User, uses: &[TrackUse]) {
+    pub fn unsubscribe(&mut self, user: User, uses: &[TrackUse]) {
         for used in uses {
             let users = &mut self.object(used.object).users;
             if let Some(place) = users.iter().rposition(|known| *known == user) {
@@ -189,14 +142,6 @@ impl Objects {
         }
         &mut self.objects[index]
     }
-}
-
-/// Puts numbers into words.
-pub trait Names {
-    /// What a tracked object is called, as in `script chk_haproxy`.
-    fn object(&self, object: ObjectId) -> String;
-    /// Name of a router.
-    fn router(&self, router: RouterId) -> String;
 }
 
 /// One summand of a router's priority, or one reason for FAULT.

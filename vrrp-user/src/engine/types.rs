@@ -3,117 +3,31 @@
 use std::fmt;
 use std::net::IpAddr;
 
-pub use super::group::{GroupId, GroupSpec};
-use super::time::{Centisecs, Nanos};
-pub use super::track::{Health, Names, ObjectId, TrackUse};
+pub use crate::types::advert::{Advert, AdvertInterval, Priority, Version};
+pub use crate::types::id::{GroupId, Names, ObjectId, RouterId, Vrid};
+pub use crate::types::state::{Health, State};
+use crate::types::time::{Centisecs, Nanos};
 use crate::wire::ethernet::{Colons, Mac};
 
-/// Virtual router identifier, 1-255 (RFC 9568 section 5.2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Vrid(u8);
-
-impl Vrid {
-    /// `None` for 0.
-    pub const fn new(vrid: u8) -> Option<Self> {
-        if vrid == 0 { None } else { Some(Self(vrid)) }
-    }
-
-    /// The number on the wire.
-    pub const fn get(self) -> u8 {
-        self.0
-    }
-}
-
-impl fmt::Display for Vrid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Election priority (RFC 9568 section 5.2.4): 255 owns the addresses, 0 resigns, the rest competes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Priority(pub u8);
-
-impl Priority {
-    /// The sender gives up mastership.
-    pub const RESIGN: Self = Self(0);
-    /// What keepalived and RFC 9568 section 6.1 use when nothing is configured.
-    pub const DEFAULT: Self = Self(100);
-    /// The owner of the addresses.
-    pub const OWNER: Self = Self(255);
-}
-
-impl fmt::Display for Priority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Protocol version and what only that version has.
+/// That a router, or a group, depends on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// RFC 3768.
-    V2,
-    /// RFC 9568.
-    V3,
+pub struct TrackUse {
+    /// On which.
+    pub object: ObjectId,
+    /// What it counts. 0: the router is in FAULT while the object is down. Positive: so much is added to the
+    /// priority while it is up. Negative: so much is taken off while it is down. The number in a file is
+    /// multiplied by it; -254 or less is FAULT.
+    pub weight: i16,
+    /// The other way round: with weight 0 FAULT while the object is up, otherwise the opposite sign.
+    pub reverse: bool,
 }
 
-/// The advertisement interval as it stands on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AdvertInterval {
-    /// Version 2: whole seconds, 1-255.
-    Secs(u8),
-    /// Version 3: centiseconds, 1-4095.
-    Centisecs(Centisecs),
+/// What the engine must know of a sync group. Its members name it in [`RouterSpec::group`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// What all members depend on.
+    pub track: Box<[TrackUse]>,
 }
-
-impl AdvertInterval {
-    /// The interval in the third pair of octets of a message, as the given version has it there: what version 2 has in
-    /// front of it (its authentication type), and the reserved bits of version 3 (RFC 9568 section 5.2.6), are ignored.
-    pub fn from_field(version: Version, field: u16) -> Self {
-        match version {
-            Version::V2 => Self::Secs(field.to_be_bytes()[1]),
-            Version::V3 => Self::Centisecs(Centisecs(field & 0x0fff)),
-        }
-    }
-
-    /// The interval as a span.
-    pub fn span(self) -> Nanos {
-        match self {
-            Self::Secs(secs) => Nanos::from_secs(u64::from(secs)),
-            Self::Centisecs(centisecs) => centisecs.into(),
-        }
-    }
-
-    /// The version that writes its interval like this.
-    pub fn version(self) -> Version {
-        match self {
-            Self::Secs(_) => Version::V2,
-            Self::Centisecs(_) => Version::V3,
-        }
-    }
-}
-
-impl fmt::Display for AdvertInterval {
-    /// As keepalived's `advert_int` would say it: `1 s`, `0.25 s`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Secs(secs) => write!(f, "{secs} s"),
-            Self::Centisecs(Centisecs(centisecs)) => {
-                let (secs, rest) = (centisecs / 100, centisecs % 100);
-                match (rest, rest % 10) {
-                    (0, _) => write!(f, "{secs} s"),
-                    (_, 0) => write!(f, "{secs}.{} s", rest / 10),
-                    (..) => write!(f, "{secs}.{rest:02} s"),
-                }
-            }
-        }
-    }
-}
-
-/// Index of a router in the engine; the same index in the shared maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouterId(pub u32);
 
 /// How gratuitous ARP (and unsolicited NA) is repeated, with keepalived's names and meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,53 +98,6 @@ pub struct RouterSpec {
     pub group: Option<GroupId>,
     /// Our interval; also tells the version.
     pub interval: AdvertInterval,
-}
-
-/// A received advertisement that passed the receive checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advert {
-    /// Sender.
-    pub source: IpAddr,
-    /// Its priority; [`Priority::RESIGN`] when it gives up.
-    pub priority: Priority,
-    /// Its interval.
-    pub interval: AdvertInterval,
-    /// Its addresses in the order of the message.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// State of a virtual router (RFC 9568 section 6.4), with keepalived's FAULT beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
-    /// Not started yet, or stopped (section 6.4.1).
-    Init,
-    /// Listening (section 6.4.2).
-    Backup,
-    /// Advertising and holding the addresses; "Active" in RFC 9568 (section 6.4.3).
-    Master,
-    /// Something that the router depends on is down.
-    Fault,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [Self; 4] = [Self::Init, Self::Backup, Self::Master, Self::Fault];
-
-    /// Upper-case name, as keepalived writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Init => "INIT",
-            Self::Backup => "BACKUP",
-            Self::Master => "MASTER",
-            Self::Fault => "FAULT",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }
 
 /// Why this host sends to nobody, whoever may listen.
@@ -322,7 +189,7 @@ impl FaultCause {
     }
 
     /// In words, with the names of what it is about.
-    pub fn words(&self, names: &dyn Names) -> String {
+    pub fn describe(&self, names: &dyn Names) -> String {
         match self {
             Self::Tracked(object, health) => format!("{} {health}", names.object(*object)),
             Self::Member(router) => {
@@ -459,10 +326,10 @@ impl Cause {
 
 impl Cause {
     /// In words, with the names of what it is about.
-    pub fn words(&self, names: &dyn Names) -> String {
+    pub fn describe(&self, names: &dyn Names) -> String {
         match self {
             Self::Fault(FaultCause::SteppedDown) => self.to_string(),
-            Self::Fault(cause) => format!("failed: {}", cause.words(names)),
+            Self::Fault(cause) => format!("failed: {}", cause.describe(names)),
             Self::GroupYielded(router) => {
                 format!("gave way: {} of the same sync group did", names.router(*router))
             }

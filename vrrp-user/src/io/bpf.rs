@@ -1,6 +1,6 @@
 //! The kernel side: loading, attaching, and the shared maps by name.
 //!
-//! [`Kernel`] is the daemon's; [`Reader`] serves whoever wants to look, with or without
+//! [`Kernel`] is the daemon's; [`super::reader::Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
 mod own;
@@ -34,6 +34,7 @@ use nix::mount::{MsFlags, mount};
 use nix::net::if_::if_nameindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use vrrp_common::counters;
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COPYING_EGRESS_PROGRAM,
     COPYING_INGRESS_PROGRAM, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4,
@@ -50,14 +51,13 @@ use self::own::{Entries, Peers};
 pub use self::pins::{Pins, SharedMaps};
 use self::vips::Vips;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
-use super::reader::Reader;
 use super::ring::EventRing;
 use super::table::Table;
+use crate::capability;
 use crate::capture::{CaptureMode, Choice, Plan, WITHOUT_PINS};
-use crate::control::PINS;
 use crate::core::{Hooks, InterfaceAddr, Sizes};
-use crate::io::capability;
 use crate::io::netlink::{self, Hook, HookPoint, HookState, Inspector, once};
+use crate::types::instance::PINS;
 use crate::wire::family::to_field;
 
 /// The compiled kernel side.
@@ -491,23 +491,8 @@ impl From<PathBuf> for Maps {
     }
 }
 
-impl Maps {
-    /// Opens them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Reader::open`], [`Error::Memory`].
-    pub fn reader(&self) -> Result<Reader, Error> {
-        match self {
-            Self::Pinned(pins) => Reader::open(pins),
-            Self::Unpinned(maps) => Reader::of_shared(maps),
-            Self::Own(maps) => Reader::of(maps),
-        }
-    }
-}
-
 /// The loaded kernel side, or where there is no BPF what stands in its place: then the daemon does itself what is done
-/// at all. Dropping it detaches the programs from all interfaces; the pins stay, for [`Reader`].
+/// at all. Dropping it detaches the programs from all interfaces; the pins stay, for [`super::reader::Reader`].
 pub struct Kernel {
     /// None without BPF, and so are the next two.
     ebpf: Option<Ebpf>,
@@ -1240,7 +1225,7 @@ impl Kernel {
 
     /// Counts what the daemon itself found out about a packet, as the kernel side does in `REASONS`.
     pub fn count_reason(&mut self, reason: Reason) {
-        let index = judged_here(reason);
+        let index = counters::of_reason(reason);
         let before = self.counters.load(index, 0).unwrap_or_default();
         // Past the end of a map of that size there is none.
         let _ = self.counters.store(index, 0, before.wrapping_add(1));
@@ -1484,11 +1469,6 @@ impl Kernel {
 /// configurations.
 fn allowed_entries(sizes: Sizes) -> u32 {
     sizes.allowed.saturating_mul(2)
-}
-
-/// Where in `COUNTERS` the daemon counts a reason that it found itself: from the end, behind its own counters.
-pub(super) fn judged_here(reason: Reason) -> u32 {
-    DAEMON_COUNTERS - 1 - reason.index()
 }
 
 /// [`Kernel::filter_handle`], which is the same in all versions.

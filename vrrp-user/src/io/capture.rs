@@ -19,9 +19,9 @@ use vrrp_common::IPPROTO_VRRP;
 use vrrp_common::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP};
 
 use crate::io::packet_socket::{self, SNAP_LEN};
-use crate::wire::dissect::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::ethernet::{
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, VRRP_MULTICAST, VRRP_MULTICAST_V6,
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, VRRP_MULTICAST,
+    VRRP_MULTICAST_V6,
 };
 use crate::wire::ndisc::{self, IPPROTO_ICMPV6};
 

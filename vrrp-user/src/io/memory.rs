@@ -10,7 +10,7 @@ use std::{process, thread};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::mm::MlockAllFlags;
 
-use crate::io::capability;
+use crate::capability;
 
 /// Makes the allocator take large blocks from the system one by one, and give them back when they are freed.
 /// By default it keeps more and more of them: what a takeover of thousands of routers needs for a second

@@ -1,9 +1,9 @@
 //! Everything that touches the kernel. No decision about a virtual router is made in here.
 
 pub mod bpf;
-pub mod capability;
 pub mod capture;
 pub mod descriptors;
+pub mod lockfile;
 pub mod logger;
 pub mod memory;
 pub mod neighbour;

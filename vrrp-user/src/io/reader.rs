@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
+use vrrp_common::counters::{self, Counter};
 use vrrp_common::maps::{
     ABI_VERSION, CONTROL, COUNTERS, Control, INFO, PEERS, PeerCounters, PeerKey, REASONS,
     RouterInfo, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
@@ -15,19 +16,10 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
-use super::bpf::{Error, OwnMaps, Plain, SharedMaps, errno, judged_here};
+use super::bpf::{Error, Maps, OwnMaps, Plain, SharedMaps, errno};
 use super::table::Table;
-use crate::core::Counter;
 use crate::core::InterfaceAddr;
-
-/// What is kept of the packets that got one verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sampled {
-    /// The latest packets of every CPU, newest first.
-    pub recent: Vec<Sample>,
-    /// Packets of which none was kept, as there were too many at a time.
-    pub missed: u64,
-}
+use crate::refused::Sampled;
 
 /// The maps of a daemon, for reading only.
 pub struct Reader {
@@ -60,6 +52,21 @@ struct Own {
     info: Table<RouterInfo>,
     counters: Table<u64>,
     maps: Arc<OwnMaps>,
+}
+
+impl Maps {
+    /// Opens them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::open`], [`Error::Memory`].
+    pub fn reader(&self) -> Result<Reader, Error> {
+        match self {
+            Self::Pinned(pins) => Reader::open(pins),
+            Self::Unpinned(maps) => Reader::of_shared(maps),
+            Self::Own(maps) => Reader::of(maps),
+        }
+    }
 }
 
 impl Reader {
@@ -156,7 +163,7 @@ impl Reader {
                 }
                 Source::Own(_) => 0,
             };
-            Ok((*reason, there + self.counter(judged_here(*reason))?))
+            Ok((*reason, there + self.counter(counters::of_reason(*reason))?))
         };
         Reason::ALL.iter().map(count).collect()
     }

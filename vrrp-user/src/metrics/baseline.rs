@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::Instance;
-use crate::control::api::{InterfaceStats, RouterStats, Stats, VipStats};
+use crate::api::{InterfaceStats, RouterStats, Stats, VipStats};
 use crate::engine::time::Nanos;
 use crate::io::timer;
+use crate::types::instance::Instance;
 
 /// The file in the runtime directory of an instance.
 const FILE: &str = "stats-baseline.json";
@@ -135,6 +135,7 @@ impl Baseline {
             less(count, base.counters.get(name).copied().unwrap_or(0));
         }
         less(&mut stats.losses.ring_full, base.losses.ring_full);
+        less(&mut stats.losses.reports_limited, base.losses.reports_limited);
         less(&mut stats.losses.news_limited, base.losses.news_limited);
         less(&mut stats.losses.netlink_overrun, base.losses.netlink_overrun);
     }
@@ -183,7 +184,7 @@ fn less(count: &mut u64, base: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::PeerStats;
+    use crate::api::PeerStats;
 
     fn stats(count: u64) -> Stats {
         let peer = PeerStats {

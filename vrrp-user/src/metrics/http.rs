@@ -21,7 +21,6 @@ use tokio::time::timeout;
 
 use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
-use crate::counters::counters;
 use crate::io::bpf::{self, Maps};
 use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
@@ -47,7 +46,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The resource.
 const PATH: &str = "/metrics";
 
-counters! {
+vrrp_common::counters! {
     /// What became of a request, or kept one from being made.
     pub enum Outcome {
         /// The metrics were written.

@@ -18,7 +18,7 @@ use vrrp_common::maps::{PeerCounters, PeerKey, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 
 use super::{Known, Names, interfaces};
-use crate::control::api::ScriptStatus;
+use crate::api::ScriptStatus;
 use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
 use crate::io::bpf::Error;

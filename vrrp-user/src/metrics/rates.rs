@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::control::api::{RouterRates, Stats, VipRates};
+use crate::api::{RouterRates, Stats, VipRates};
 
 /// Fills in the rates of `now` by what was `before`, so many seconds ago. What was not there before, or began
 /// again from zero meanwhile, counts from zero.
@@ -47,7 +47,7 @@ fn per_second(now: u64, before: u64, seconds: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::{RouterStats, VipStats};
+    use crate::api::{RouterStats, VipStats};
 
     fn stats(adverts: u64, packets: u64, ttl: u64) -> Stats {
         Stats {

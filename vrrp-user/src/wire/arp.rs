@@ -2,17 +2,18 @@
 
 use std::net::Ipv4Addr;
 
+use vrrp_common::parse::{ARP_ETHERNET_IPV4, ARP_REPLY, ARP_REQUEST, is_arp};
+
 use super::ethernet::Mac;
 use super::{Error, array, at_least};
 
 /// Octets of a message.
 pub const LEN: usize = 28;
 
-/// Hardware type 1 (Ethernet), protocol type 0x0800 (IPv4), their address lengths 6 and 4.
-const ETHERNET_IPV4: [u8; 6] = [0x00, 0x01, 0x08, 0x00, 6, 4];
-
 mod field {
-    pub const OPERATION: usize = 6;
+    pub const KIND: usize = 0;
+    /// Lengths of addresses before it.
+    pub const OPERATION: usize = 4;
     pub const SENDER_MAC: usize = 8;
     pub const SENDER_IP: usize = 14;
     pub const TARGET_MAC: usize = 18;
@@ -75,16 +76,13 @@ impl Repr {
     /// Reads a message; padding behind it is ignored.
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let message = at_least(message, LEN)?;
-        if message[..field::OPERATION] != ETHERNET_IPV4 {
-            return Err(Error::Not("ARP for IPv4 over Ethernet"));
+        let word = |at| u32::from_be_bytes(array(message, at));
+        let (kind, operation) = (word(field::KIND), word(field::OPERATION));
+        if !is_arp(kind, operation) {
+            return Err(Error::Not("an ARP request or reply for IPv4 over Ethernet"));
         }
-        let operation = match u16::from_be_bytes(array(message, field::OPERATION)) {
-            1 => Operation::Request,
-            2 => Operation::Reply,
-            _ => return Err(Error::Not("an ARP request or reply")),
-        };
         Ok(Self {
-            operation,
+            operation: if operation == ARP_REPLY { Operation::Reply } else { Operation::Request },
             sender_mac: array(message, field::SENDER_MAC),
             sender_ip: array::<4>(message, field::SENDER_IP).into(),
             target_mac: array(message, field::TARGET_MAC),
@@ -94,12 +92,12 @@ impl Repr {
 
     /// Writes the message to the first [`LEN`] octets, which must be there.
     pub fn emit(&self, message: &mut [u8]) {
-        let operation: u16 = match self.operation {
-            Operation::Request => 1,
-            Operation::Reply => 2,
+        let operation = match self.operation {
+            Operation::Request => ARP_REQUEST,
+            Operation::Reply => ARP_REPLY,
         };
-        message[..field::OPERATION].copy_from_slice(&ETHERNET_IPV4);
-        message[field::OPERATION..][..2].copy_from_slice(&operation.to_be_bytes());
+        message[field::KIND..][..4].copy_from_slice(&ARP_ETHERNET_IPV4.to_be_bytes());
+        message[field::OPERATION..][..4].copy_from_slice(&operation.to_be_bytes());
         message[field::SENDER_MAC..][..6].copy_from_slice(&self.sender_mac);
         message[field::SENDER_IP..][..4].copy_from_slice(&self.sender_ip.octets());
         message[field::TARGET_MAC..][..6].copy_from_slice(&self.target_mac);

@@ -4,21 +4,21 @@
 ///
 /// Over data that contains its own correct checksum the result is 0.
 pub fn internet(pieces: &[&[u8]]) -> u16 {
-    let mut sum: u64 = 0;
-    for piece in pieces {
-        let (pairs, rest) = piece.as_chunks::<2>();
-        sum += pairs.iter().map(|&pair| u64::from(u16::from_be_bytes(pair))).sum::<u64>();
-        if let [last] = rest {
-            sum += u64::from(*last) << 8;
-        }
-    }
+    let mut sum: u64 = pieces.iter().map(|piece| sum(piece)).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     // At most 16 bits are left.
     #[allow(clippy::cast_possible_truncation)]
     let folded = sum as u16;
-    !folded
+    u16::from_be(!folded)
+}
+
+/// The ones' complement sum of some octets in native byte order, not folded (RFC 1071 section 2 B).
+pub fn sum(octets: &[u8]) -> u64 {
+    let (pairs, rest) = octets.as_chunks::<2>();
+    let last = rest.first().map_or(0, |last| u16::from_ne_bytes([*last, 0]));
+    pairs.iter().map(|&pair| u64::from(u16::from_ne_bytes(pair))).sum::<u64>() + u64::from(last)
 }
 
 #[cfg(test)]

@@ -3,28 +3,24 @@
 //!
 //! The receive checks end at the first failure; this goes on as far as there are octets, and never fails.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use vrrp_common::parse::{self, Address as _};
+use vrrp_common::message::{Header, TYPE_ADVERTISEMENT, auth_len};
+use vrrp_common::parse::{self, Address, IPV4_FRAGMENT, V4, V6, VLAN_ID};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
-use vrrp_common::{IPPROTO_VRRP, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN, VRRP_TTL};
+use vrrp_common::{VRRP_HEADER_LEN, VRRP_TTL};
 
-use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use super::family::from_field;
+use super::ethernet::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
+};
+use super::family::{Family, from_field};
+use super::vrrp::addresses;
 use super::{arp, array, checksum, ipv4, ipv6, ndisc};
+use crate::types::advert::{AdvertInterval, Version};
+use crate::types::time::Nanos;
 
-/// EtherType of a customer tag (IEEE 802.1Q).
-pub const ETHERTYPE_VLAN: u16 = 0x8100;
-/// EtherType of a service tag (IEEE 802.1ad).
-pub const ETHERTYPE_QINQ: u16 = 0x88a8;
-/// The VLAN ID within a tag (IEEE 802.1Q).
-pub const VLAN_ID: u16 = 0x0fff;
-/// Octets of an IPv6 header (RFC 8200 section 3).
-const IPV6_HEADER_LEN: usize = 40;
-/// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
-const IPV4_FRAGMENT: u16 = 0x3fff;
-/// The fragment offset alone.
+/// The fragment offset (RFC 791 section 3.1).
 const IPV4_OFFSET: u16 = 0x1fff;
 
 /// A packet that concerns VRRP.
@@ -77,43 +73,31 @@ pub struct Vrrp {
     pub problems: Vec<Reason>,
 }
 
-/// The fields of a VRRP message.
+/// A VRRP message, as far as it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Version.
-    pub version: u8,
-    /// Type; 1 is an advertisement.
-    pub kind: u8,
-    /// Virtual router identifier.
-    pub vrid: u8,
-    /// Priority.
-    pub priority: u8,
-    /// Version 2: authentication type (RFC 2338 section 5.3.6).
-    pub auth_type: Option<u8>,
-    /// Advertisement interval; `None` for a version that we do not know.
-    pub interval: Option<Interval>,
+    /// How it begins.
+    pub header: Header,
     /// The addresses that are there.
     pub addresses: Vec<IpAddr>,
     /// Addresses that the message claims to carry besides.
     pub missing: usize,
 }
 
-/// An advertisement interval as it stands in a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interval {
-    /// Version 2: seconds.
-    Secs(u8),
-    /// Version 3: centiseconds.
-    Centisecs(u16),
-}
+impl Message {
+    /// Version 2: authentication type (RFC 2338 section 5.3.6).
+    pub fn auth_type(&self) -> Option<u8> {
+        (self.header.version() == 2).then(|| self.header.auth_type())
+    }
 
-impl Interval {
-    /// In milliseconds.
-    pub fn as_millis(self) -> u32 {
-        match self {
-            Self::Secs(s) => u32::from(s) * 1000,
-            Self::Centisecs(cs) => u32::from(cs) * 10,
-        }
+    /// Advertisement interval; `None` for a version that we do not know.
+    pub fn interval(&self) -> Option<AdvertInterval> {
+        let version = match self.header.version() {
+            2 => Version::V2,
+            3 => Version::V3,
+            _ => return None,
+        };
+        Some(AdvertInterval::from_field(version, self.header.interval(version.number())))
     }
 }
 
@@ -170,34 +154,61 @@ impl Packet {
     /// The virtual router that an advertisement is of.
     pub fn vrid(&self) -> Option<u8> {
         match &self.content {
-            Content::Vrrp(vrrp) => vrrp.message.as_ref().map(|message| message.vrid),
+            Content::Vrrp(vrrp) => vrrp.message.as_ref().map(|message| message.header.vrid()),
             Content::GratuitousArp(_) | Content::Neighbour(_) => None,
         }
     }
 }
 
-fn in_ipv4(packet: &[u8]) -> Option<Vrrp> {
-    let header = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
-    let [version_ihl, _, t0, t1, _, _, f0, f1, ttl, protocol, ..] = *header;
-    if protocol != IPPROTO_VRRP {
+fn in_ipv4(data: &[u8]) -> Option<Vrrp> {
+    let packet = V4::packet(&data, 0, [0; 2])?;
+    if !packet.is_vrrp() {
         return None;
     }
-    let mut problems = Vec::new();
+    let [version_ihl, _, t0, t1, _, _, f0, f1, ..] = packet.begin;
     let header_len = usize::from(version_ihl & 0x0f) * 4;
     let total_len = usize::from(u16::from_be_bytes([t0, t1]));
+    let mut problems = Vec::new();
     if version_ihl >> 4 != 4 || header_len < ipv4::HEADER_LEN || total_len < header_len {
         problems.push(Reason::IpHeader);
-    } else if packet.get(..header_len).is_some_and(|header| checksum::internet(&[header]) != 0) {
+    } else if data.get(..header_len).is_some_and(|header| checksum::internet(&[header]) != 0) {
         problems.push(Reason::IpChecksum);
     }
-    let header_len = header_len.max(ipv4::HEADER_LEN);
-    let length = total_len.saturating_sub(header_len);
-    let present = packet.get(header_len..).unwrap_or_default();
-    let mut present = &present[..present.len().min(length)];
-    if present.len() < length {
+    Some(in_ip(data, &packet, u16::from_be_bytes([f0, f1]), problems))
+}
+
+fn in_ipv6(data: &[u8]) -> Option<Vrrp> {
+    let mut packet = V6::packet(&data, 0, [0; 2])?;
+    let mut problems = Vec::new();
+    if !packet.is_vrrp() {
+        let chain = parse::chain(&data, 0, packet.protocol)?;
+        packet.extensions = chain.extensions;
+        if chain.reason != Reason::Accepted {
+            problems.push(chain.reason);
+        }
+    }
+    let [version, _, _, _, l0, l1, ..] = packet.begin;
+    let too_long = packet.extensions > u16::from_be_bytes([l0, l1]);
+    if version >> 4 != 6 || (too_long && problems.is_empty()) {
+        problems.push(Reason::IpHeader);
+    }
+    Some(in_ip(data, &packet, 0, problems))
+}
+
+/// The message of a packet. `fragment` is that field of an IPv4 header.
+fn in_ip<A: Address + Into<IpAddr>>(
+    data: &[u8],
+    packet: &parse::Packet<A>,
+    fragment: u16,
+    mut problems: Vec<Reason>,
+) -> Vrrp {
+    // Nothing is left of it where nobody knows where the message is.
+    let parse::Extent { ttl, offset, wire_len, .. } = A::extent(&data, packet);
+    let mut present = data.get(offset..).unwrap_or_default();
+    present = &present[..present.len().min(wire_len)];
+    if present.len() < wire_len {
         problems.push(Reason::Truncated);
     }
-    let fragment = u16::from_be_bytes([f0, f1]);
     if fragment & IPV4_FRAGMENT != 0 {
         problems.push(Reason::Fragment);
     }
@@ -205,36 +216,7 @@ fn in_ipv4(packet: &[u8]) -> Option<Vrrp> {
         // Not the beginning of a message.
         present = &[];
     }
-    let source = IpAddr::from(array::<4>(header, 12));
-    let destination = IpAddr::from(array::<4>(header, 16));
-    Some(vrrp(source, destination, ttl, length, present, problems))
-}
-
-fn in_ipv6(packet: &[u8]) -> Option<Vrrp> {
-    let header = packet.first_chunk::<IPV6_HEADER_LEN>()?;
-    let mut problems = Vec::new();
-    let mut extensions = 0;
-    if header[6] != IPPROTO_VRRP {
-        let chain = parse::chain(&packet, 0, header[6])?;
-        extensions = usize::from(chain.extensions);
-        if chain.reason != Reason::Accepted {
-            problems.push(chain.reason);
-        }
-    }
-    let payload_len = usize::from(u16::from_be_bytes(array(header, 4)));
-    // Nothing is left of it where nobody knows where the message is.
-    let length = payload_len.saturating_sub(extensions);
-    if header[0] >> 4 != 6 || (extensions > payload_len && problems.is_empty()) {
-        problems.push(Reason::IpHeader);
-    }
-    let present = packet.get(IPV6_HEADER_LEN + extensions..).unwrap_or_default();
-    let present = &present[..present.len().min(length)];
-    if present.len() < length {
-        problems.push(Reason::Truncated);
-    }
-    let source = IpAddr::from(array::<16>(header, 8));
-    let destination = IpAddr::from(array::<16>(header, 24));
-    Some(vrrp(source, destination, header[7], length, present, problems))
+    vrrp(packet.source.into(), packet.destination.into(), ttl, wire_len, present, problems)
 }
 
 /// A neighbour advertisement, or a solicitation from no address; with what the stack asks for (RFC 4861 section 7.1)
@@ -277,7 +259,7 @@ fn vrrp(
     let complete = present.len() == length && !problems.contains(&Reason::Fragment);
     if let Some(message) = &message
         && complete
-        && !is_intact(source, destination, message.version, present)
+        && !is_intact(source, destination, message.header.version(), present)
     {
         problems.push(Reason::Checksum);
     }
@@ -298,82 +280,54 @@ fn message(
         }
         return None;
     };
-    let [version_type, vrid, priority, count, fourth, fifth, ..] = *header;
-    let (version, kind) = (version_type >> 4, version_type & 0x0f);
-    let (auth_type, interval, auth_len) = match version {
-        2 => (Some(fourth), Some(Interval::Secs(fifth)), VRRP_AUTH_LEN),
-        3 => {
-            let interval = u16::from_be_bytes([fourth & 0x0f, fifth]);
-            (None, Some(Interval::Centisecs(interval)), 0)
-        }
-        _ => {
-            problems.push(Reason::Version);
-            (None, None, 0)
-        }
-    };
-    if kind != 1 {
+    let header = Header(*header);
+    let (version, family) = (header.version(), Family::of(source));
+    if version != 2 && version != 3 {
+        problems.push(Reason::Version);
+    }
+    if header.message_type() != TYPE_ADVERTISEMENT {
         problems.push(Reason::PacketType);
     }
-    let count = usize::from(count);
-    let address_len = match source {
-        IpAddr::V4(_) => 4,
-        IpAddr::V6(_) => 16,
-    };
-    let need = VRRP_HEADER_LEN + count * address_len + auth_len;
-    if length < need || length > MAX_VRRP_LEN || !length.is_multiple_of(4) {
+    if !header.fits(version, family.address_len(), length) {
         problems.push(Reason::VrrpLength);
     }
-    // RFC 9568 section 5.2.5; version 2 has no such rule.
-    if count == 0 && version != 2 {
+    if header.lacks_addresses(version) {
         problems.push(Reason::NoAddresses);
     }
-    if interval.is_some_and(|interval| interval.as_millis() == 0) {
+    // What stands at the end of a version 2 message is no address, even where the count says so.
+    let end = length.saturating_sub(VRRP_HEADER_LEN + auth_len(version));
+    let addresses = addresses(family, &rest[..rest.len().min(end)], header.count());
+    let message = Message { header, missing: header.count() - addresses.len(), addresses };
+    if message.interval().is_some_and(|interval| interval.span() == Nanos::ZERO) {
         problems.push(Reason::ZeroInterval);
     }
-    // What stands at the end of a version 2 message is no address, even where the count says so.
-    let list_len = rest.len().min(length.saturating_sub(VRRP_HEADER_LEN + auth_len));
-    let list = &rest[..list_len];
-    let addresses: Vec<IpAddr> = match source {
-        IpAddr::V4(_) => {
-            list.as_chunks::<4>().0.iter().take(count).map(|a| Ipv4Addr::from(*a).into()).collect()
-        }
-        IpAddr::V6(_) => {
-            list.as_chunks::<16>().0.iter().take(count).map(|a| Ipv6Addr::from(*a).into()).collect()
-        }
-    };
-    let missing = count - addresses.len();
-    Some(Message { version, kind, vrid, priority, auth_type, interval, addresses, missing })
+    Some(message)
 }
 
-/// Whether the checksum is right in one of the ways in which it is sent (RFC 3768 section 5.3.8, RFC 5798
-/// and RFC 9568 section 5.2.8).
+/// Whether the checksum is right in one of the ways in which it is sent.
 fn is_intact(source: IpAddr, destination: IpAddr, version: u8, message: &[u8]) -> bool {
-    let plain = || checksum::internet(&[message]) == 0;
+    let (sum, len) = (checksum::sum(message), message.len());
     match (source, destination) {
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-            let next = [0, 0, 0, IPPROTO_VRRP];
-            let pieces = [&source.octets()[..], &destination.octets(), &length, &next, message];
-            checksum::internet(&pieces) == 0
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            parse::is_intact(sum, version, from.octets(), to.octets(), len)
         }
-        (IpAddr::V4(source), IpAddr::V4(destination)) if version != 2 => {
-            let length = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
-            let protocol = [0, IPPROTO_VRRP];
-            let pieces = [&source.octets()[..], &destination.octets(), &protocol, &length, message];
-            plain() || checksum::internet(&pieces) == 0
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            parse::is_intact(sum, version, from.octets(), to.octets(), len)
         }
-        (IpAddr::V4(_) | IpAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => plain(),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
-    use vrrp_common::{FAMILY_V4, MULTICAST_V4};
+    use proptest::prelude::*;
+    use vrrp_common::{FAMILY_V4, IPPROTO_VRRP, MULTICAST_V4};
 
     use super::*;
-    use crate::engine::types::{AdvertInterval, Priority, Vrid};
+    use crate::types::advert::Priority;
+    use crate::types::id::Vrid;
     use crate::wire::vrrp::{Auth, Repr, fill_checksum};
 
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
@@ -418,8 +372,10 @@ mod tests {
         assert_eq!(vrrp.problems, []);
         assert_eq!((vrrp.source, vrrp.ttl, vrrp.length), ([10, 0, 0, 2].into(), 255, 20));
         let message = vrrp.message.unwrap();
-        assert_eq!((message.version, message.vrid, message.priority), (2, 51, 100));
-        assert_eq!((message.auth_type, message.interval), (Some(1), Some(Interval::Secs(1))));
+        let header = message.header;
+        assert_eq!((header.version(), header.vrid(), header.priority()), (2, 51, 100));
+        assert_eq!(message.auth_type(), Some(1));
+        assert_eq!(message.interval(), Some(AdvertInterval::Secs(1)));
         assert_eq!((message.addresses, message.missing), (vec![ADDRESS.into()], 0));
     }
 
@@ -579,7 +535,7 @@ mod tests {
                 *protocol = IPPROTO_VRRP;
             }
             let ethertype = if v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-            let needed = if v6 { IPV6_HEADER_LEN } else { ipv4::HEADER_LEN };
+            let needed = if v6 { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN };
             prop_assert_eq!(Packet::parse(ethertype, None, &packet).is_some(), length >= needed);
         }
 

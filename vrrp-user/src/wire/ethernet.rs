@@ -1,9 +1,13 @@
 //! Ethernet II headers.
 
 use std::fmt;
+use std::net::IpAddr;
+
+pub use vrrp_common::parse::{
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
+};
 
 use super::{Error, array, at_least};
-use std::net::IpAddr;
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -25,12 +29,6 @@ pub const BROADCAST: Mac = [0xff; 6];
 pub const VRRP_MULTICAST: Mac = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
 /// The group MAC of ff02::12 (RFC 2464 section 7).
 pub const VRRP_MULTICAST_V6: Mac = [0x33, 0x33, 0x00, 0x00, 0x00, 0x12];
-/// EtherType of IPv4.
-pub const ETHERTYPE_IPV4: u16 = 0x0800;
-/// EtherType of IPv6 (RFC 2464 section 3).
-pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// EtherType of ARP.
-pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// Octets of the header.
 pub const HEADER_LEN: usize = 14;
 

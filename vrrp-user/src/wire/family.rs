@@ -38,6 +38,14 @@ impl Family {
         if number == FAMILY_V4 { Self::V4 } else { Self::V6 }
     }
 
+    /// Octets of an address.
+    pub const fn address_len(self) -> usize {
+        match self {
+            Self::V4 => size_of::<Ipv4Addr>(),
+            Self::V6 => size_of::<Ipv6Addr>(),
+        }
+    }
+
     /// In JSON: `ipv4` or `ipv6`.
     pub const fn label(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Whole frames: advertisements that are built once and patched in place, and gratuitous ARP.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use vrrp_common::IPPROTO_VRRP;
 
@@ -9,7 +9,8 @@ use super::family::Family;
 use super::ipv4::Idents;
 use super::vrrp::Auth;
 use super::{Error, arp, array, ethernet, ipv4, ipv6, ndisc, vrrp};
-use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
+use crate::types::advert::{AdvertInterval, Priority, Version};
+use crate::types::id::Vrid;
 
 /// Offset of the IP header in a frame.
 const IP: usize = ethernet::HEADER_LEN;
@@ -189,11 +190,11 @@ impl AdvertFrame {
 
 /// Length of an advertisement with that many addresses as an IP packet, bytes.
 pub const fn advert_len(family: Family, version: Version, addresses: usize) -> usize {
-    let (header, address) = match family {
-        Family::V4 => (ipv4::HEADER_LEN, size_of::<Ipv4Addr>()),
-        Family::V6 => (ipv6::HEADER_LEN, size_of::<Ipv6Addr>()),
+    let header = match family {
+        Family::V4 => ipv4::HEADER_LEN,
+        Family::V6 => ipv6::HEADER_LEN,
     };
-    header + vrrp::fixed_len(version) + addresses * address
+    header + vrrp::fixed_len(version) + addresses * family.address_len()
 }
 
 /// A gratuitous ARP frame for one address: a broadcast request of the address for itself, as keepalived
@@ -224,27 +225,14 @@ pub fn arp_frame(message: &arp::Repr) -> [u8; ARP_LEN] {
     frame
 }
 
-/// The address that a frame of [`garp_frame`], [`arp_frame`] or of [`super::ndisc`] is about.
-pub fn announced(frame: &[u8]) -> Option<IpAddr> {
-    let (ethernet, packet) = ethernet::Repr::parse(frame).ok()?;
-    match ethernet.ethertype {
-        ETHERTYPE_ARP => Some(arp::Repr::parse(packet).ok()?.target_ip.into()),
-        ETHERTYPE_IPV6 => {
-            let (_, message) = ipv6::Repr::parse(packet).ok()?;
-            Some(ndisc::Repr::parse(message).ok()?.target().into())
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use vrrp_common::{MULTICAST_V4, VRRP_TTL};
 
     use super::*;
-    use crate::engine::time::Centisecs;
-    use crate::engine::types::Advert;
+    use crate::types::advert::Advert;
+    use crate::types::time::Centisecs;
     use crate::wire::family::Family;
 
     const MAC: Mac = [0x02, 0, 0, 0, 0, 0x05];
@@ -442,7 +430,7 @@ mod tests {
             let (ip, payload) = ipv4::Repr::parse(packet).unwrap();
             prop_assert_eq!((ip.ident, ip.ttl, ip.protocol), (sent, ttl, 112));
             let pseudo = (!v2 && v3_pseudo_header).then_some((ip.source.into(), ip.destination.into()));
-            prop_assert!(vrrp::Message::new_checked(payload).unwrap().verify_checksum(pseudo));
+            prop_assert_eq!(vrrp::sum(payload, pseudo), 0);
             let interval = if v2 { V2 } else { V3 };
             let advert = vrrp::parse_advert(ip.source.into(), interval.version(), payload).unwrap();
             prop_assert_eq!(advert, Advert {

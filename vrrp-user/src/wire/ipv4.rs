@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Error, array, at_least, checksum};
+use vrrp_common::parse::IPV4_FRAGMENT;
+pub use vrrp_common::parse::IPV4_HEADER_LEN as HEADER_LEN;
 
-/// Octets of a header without options.
-pub const HEADER_LEN: usize = 20;
+use super::{Error, array, at_least, checksum};
 
 mod field {
     pub const VERSION_IHL: usize = 0;
@@ -63,7 +63,7 @@ impl Repr {
             return Err(Error::Not("a correct IPv4 header checksum"));
         }
         let flags = u16::from_be_bytes(array(packet, field::FLAGS_FRAGMENT));
-        if flags & 0x3fff != 0 {
+        if flags & IPV4_FRAGMENT != 0 {
             return Err(Error::Not("a whole IPv4 packet"));
         }
         let payload = &packet[header_len..];

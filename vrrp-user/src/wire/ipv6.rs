@@ -2,10 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Error, array, at_least, checksum};
+pub use vrrp_common::parse::IPV6_HEADER_LEN as HEADER_LEN;
 
-/// Octets of the header.
-pub const HEADER_LEN: usize = 40;
+use super::{Error, array, at_least, checksum};
 
 mod field {
     pub const VERSION_CLASS: usize = 0;

@@ -5,6 +5,8 @@
 
 use std::net::Ipv6Addr;
 
+use vrrp_common::parse::HOP_BY_HOP;
+
 use super::ethernet::{self, ETHERTYPE_IPV6, Mac};
 use super::ndisc::{IPPROTO_ICMPV6, group_mac};
 use super::{Error, array, at_least, ipv6};
@@ -21,8 +23,6 @@ const HEADER_LEN: usize = 8;
 const RECORD_LEN: usize = 20;
 /// Hop-by-hop options with a router alert (RFC 3810 section 5; RFC 2711 section 2.1), padded to 8 octets.
 const ROUTER_ALERT: [u8; 8] = [IPPROTO_ICMPV6, 0, 5, 2, 0, 0, 1, 0];
-/// `Next Header` of hop-by-hop options (RFC 8200 section 4.3).
-const HOP_BY_HOP: u8 = 0;
 /// Groups of one report, with which it fits where IPv6 does at all (1,280 octets, RFC 8200 section 5).
 pub const MAX_GROUPS: usize = 60;
 

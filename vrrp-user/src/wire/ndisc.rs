@@ -2,19 +2,21 @@
 
 use std::net::Ipv6Addr;
 
+pub use vrrp_common::parse::{
+    IPPROTO_ICMPV6, NDISC_HOP_LIMIT as HOP_LIMIT, NEIGHBOUR_ADVERTISEMENT as ADVERTISEMENT,
+    NEIGHBOUR_SOLICITATION as SOLICITATION,
+};
+use vrrp_common::parse::{SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
+
 use super::ethernet::{self, ETHERTYPE_IPV6, Mac};
 use super::{Error, array, at_least, ipv6};
 
-/// `Next Header` of ICMPv6 (RFC 4443 section 1).
-pub const IPPROTO_ICMPV6: u8 = 58;
 /// Octets of a message before its options: type, code, checksum, flags, target.
 pub const HEADER_LEN: usize = 24;
 /// Octets of a link-layer address option for Ethernet (RFC 2464 section 6).
 const OPTION_LEN: usize = 8;
 /// Octets of a frame that this module makes, with the option.
 pub const FRAME_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + HEADER_LEN + OPTION_LEN;
-/// Anything else was sent from another network (RFC 4861 section 7.1).
-pub const HOP_LIMIT: u8 = 255;
 /// All nodes on the link, ff02::1.
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -26,20 +28,10 @@ mod field {
     pub const TARGET: usize = 8;
 }
 
-/// Type of a neighbour solicitation (RFC 4861 section 4.3).
-pub const SOLICITATION: u8 = 135;
-/// Type of a neighbour advertisement (RFC 4861 section 4.4).
-pub const ADVERTISEMENT: u8 = 136;
-
 mod flag {
     pub const ROUTER: u8 = 0x80;
     pub const SOLICITED: u8 = 0x40;
     pub const OVERRIDE: u8 = 0x20;
-}
-
-mod option {
-    pub const SOURCE_LINK_LAYER: u8 = 1;
-    pub const TARGET_LINK_LAYER: u8 = 2;
 }
 
 /// A neighbour discovery message about one address.
@@ -95,8 +87,8 @@ impl Repr {
         let message = at_least(message, HEADER_LEN)?;
         let (kind, code) = (message[field::TYPE], message[field::CODE]);
         let wanted = match (kind, code) {
-            (SOLICITATION, 0) => option::SOURCE_LINK_LAYER,
-            (ADVERTISEMENT, 0) => option::TARGET_LINK_LAYER,
+            (SOLICITATION, 0) => SOURCE_LINK_LAYER,
+            (ADVERTISEMENT, 0) => TARGET_LINK_LAYER,
             _ => return Err(Error::Not("a neighbour solicitation or advertisement")),
         };
         let flags = message[field::FLAGS];
@@ -134,14 +126,14 @@ impl Repr {
         message.fill(0);
         let (kind, flags, option, mac) = match *self {
             Self::Solicitation { source_mac, .. } => {
-                (SOLICITATION, 0, option::SOURCE_LINK_LAYER, source_mac)
+                (SOLICITATION, 0, SOURCE_LINK_LAYER, source_mac)
             }
             Self::Advertisement { router, solicited, override_, target_mac, .. } => {
                 let flag = |set: bool, flag: u8| if set { flag } else { 0 };
                 let flags = flag(router, flag::ROUTER)
                     | flag(solicited, flag::SOLICITED)
                     | flag(override_, flag::OVERRIDE);
-                (ADVERTISEMENT, flags, option::TARGET_LINK_LAYER, target_mac)
+                (ADVERTISEMENT, flags, TARGET_LINK_LAYER, target_mac)
             }
         };
         message[field::TYPE] = kind;

@@ -1,27 +1,15 @@
-//! VRRP messages: version 2 (RFC 3768 section 5, authentication from RFC 2338 section 5.3) and
-//! version 3 (RFC 9568 section 5.2).
-//!
-//! ```text
-//!      0               1               2               3
-//!     +-------+-------+---------------+---------------+---------------+
-//!     |version|type 1 |     VRID      |   priority    | address count |
-//!     +-------+-------+---------------+---------------+---------------+
-//!  v2 |   auth type   | interval, s   |            checksum           |
-//!  v3 | 0     | interval, centisec.   |            checksum           |
-//!     +---------------+---------------+-------------------------------+
-//!     |            addresses; version 2 then has 8 octets more        |
-//! ```
+//! VRRP messages as they are written, and what an advertisement says. How they look is in [`vrrp_common::message`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use vrrp_common::message::{Header, TYPE_ADVERTISEMENT, auth_len};
 use vrrp_common::{IPPROTO_VRRP, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
 
-use super::family::to_field;
+use super::family::{Family, to_field};
 use super::{Error, array, at_least, checksum};
-use crate::engine::types::{Advert, AdvertInterval, Priority, Version, Vrid};
-
-/// The only type of message (RFC 9568 section 5.2.2).
-const TYPE_ADVERTISEMENT: u8 = 1;
+use crate::types::advert::{Advert, AdvertInterval, Priority, Version};
+use crate::types::id::Vrid;
+use crate::types::time::Nanos;
 
 mod field {
     pub const VERSION_TYPE: usize = 0;
@@ -44,53 +32,6 @@ pub enum Auth {
     Password([u8; VRRP_AUTH_LEN]),
 }
 
-/// A VRRP message that is at least as long as its header.
-#[derive(Clone, Copy, Debug)]
-pub struct Message<'a>(&'a [u8]);
-
-impl<'a> Message<'a> {
-    /// Checks the length of the header, nothing else.
-    pub fn new_checked(message: &'a [u8]) -> Result<Self, Error> {
-        at_least(message, VRRP_HEADER_LEN).map(Self)
-    }
-
-    /// Version as a number.
-    pub fn version(&self) -> u8 {
-        self.0[field::VERSION_TYPE] >> 4
-    }
-
-    /// Type of the message.
-    pub fn message_type(&self) -> u8 {
-        self.0[field::VERSION_TYPE] & 0x0f
-    }
-
-    /// Virtual router identifier; `None` for 0, which no router has.
-    pub fn vrid(&self) -> Option<Vrid> {
-        Vrid::new(self.0[field::VRID])
-    }
-
-    /// Priority.
-    pub fn priority(&self) -> Priority {
-        Priority(self.0[field::PRIORITY])
-    }
-
-    /// Number of addresses that the message claims to carry.
-    pub fn count(&self) -> usize {
-        self.0[field::COUNT].into()
-    }
-
-    /// The interval, read as the given version has it. Reserved bits are ignored (RFC 9568 section 5.2.6).
-    pub fn interval(&self, version: Version) -> AdvertInterval {
-        AdvertInterval::from_field(version, u16::from_be_bytes(array(self.0, field::AUTH_TYPE)))
-    }
-
-    /// Whether the checksum is right over the message and, where given, the pseudo-header of this source and
-    /// destination.
-    pub fn verify_checksum(&self, pseudo: Option<(IpAddr, IpAddr)>) -> bool {
-        sum(self.0, pseudo) == 0
-    }
-}
-
 /// What an advertisement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr<'a> {
@@ -108,10 +49,7 @@ pub struct Repr<'a> {
 
 /// Length of a message without its addresses, bytes.
 pub const fn fixed_len(version: Version) -> usize {
-    match version {
-        Version::V2 => VRRP_HEADER_LEN + VRRP_AUTH_LEN,
-        Version::V3 => VRRP_HEADER_LEN,
-    }
+    VRRP_HEADER_LEN + auth_len(version.number())
 }
 
 impl Repr<'_> {
@@ -182,7 +120,8 @@ pub fn fill_checksum(message: &mut [u8], pseudo: Option<(IpAddr, IpAddr)>) {
     message[field::CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
 }
 
-fn sum(message: &[u8], pseudo: Option<(IpAddr, IpAddr)>) -> u16 {
+/// 0 over a message that contains its own correct checksum.
+pub(super) fn sum(message: &[u8], pseudo: Option<(IpAddr, IpAddr)>) -> u16 {
     let Some((source, destination)) = pseudo else { return checksum::internet(&[message]) };
     let len = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
     // Zeros on the side of an IPv4 address do not change the sum.
@@ -195,41 +134,38 @@ fn sum(message: &[u8], pseudo: Option<(IpAddr, IpAddr)>) -> u16 {
 /// The checks are not repeated, except as far as needed to be right about any octets. Octets behind the
 /// message are ignored.
 pub fn parse_advert(source: IpAddr, version: Version, payload: &[u8]) -> Result<Advert, Error> {
-    let message = Message::new_checked(payload)?;
-    let (number, auth_len) = match version {
-        Version::V2 => (2, VRRP_AUTH_LEN),
-        Version::V3 => (3, 0),
-    };
-    if message.version() != number {
-        return Err(Error::Version(message.version()));
+    let header = Header(array(at_least(payload, VRRP_HEADER_LEN)?, 0));
+    let number = version.number();
+    if header.version() != number {
+        return Err(Error::Version(header.version()));
     }
-    if message.message_type() != TYPE_ADVERTISEMENT {
+    if header.message_type() != TYPE_ADVERTISEMENT {
         return Err(Error::Not("a VRRP advertisement"));
     }
-    // RFC 9568 section 5.2.5; version 2 has no such rule.
-    if message.count() == 0 && version == Version::V3 {
+    if header.lacks_addresses(number) {
         return Err(Error::NoAddresses);
     }
-    let interval = message.interval(version);
-    if interval.span() == crate::engine::time::Nanos::ZERO {
+    let interval = AdvertInterval::from_field(version, header.interval(number));
+    if interval.span() == Nanos::ZERO {
         return Err(Error::ZeroInterval);
     }
-    let address_len = match source {
-        IpAddr::V4(_) => 4,
-        IpAddr::V6(_) => 16,
-    };
-    let list_len = message.count() * address_len;
-    at_least(payload, VRRP_HEADER_LEN + list_len + auth_len)?;
-    let list = &payload[field::ADDRESSES..][..list_len];
-    let addresses = match source {
-        IpAddr::V4(_) => {
-            list.as_chunks::<4>().0.iter().map(|&octets| Ipv4Addr::from(octets).into()).collect()
+    let family = Family::of(source);
+    let end = header.addresses_end(family.address_len());
+    at_least(payload, end + auth_len(number))?;
+    let addresses = addresses(family, &payload[VRRP_HEADER_LEN..end], header.count());
+    Ok(Advert { source, priority: Priority(header.priority()), interval, addresses })
+}
+
+/// The addresses in a list, as many as are whole and at most `count`.
+pub fn addresses(family: Family, list: &[u8], count: usize) -> Vec<IpAddr> {
+    match family {
+        Family::V4 => {
+            list.as_chunks::<4>().0.iter().take(count).map(|a| Ipv4Addr::from(*a).into()).collect()
         }
-        IpAddr::V6(_) => {
-            list.as_chunks::<16>().0.iter().map(|&octets| Ipv6Addr::from(octets).into()).collect()
+        Family::V6 => {
+            list.as_chunks::<16>().0.iter().take(count).map(|a| Ipv6Addr::from(*a).into()).collect()
         }
-    };
-    Ok(Advert { source, priority: message.priority(), interval, addresses })
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::time::Centisecs;
+    use crate::types::time::Centisecs;
 
     const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 5));
 
@@ -306,9 +242,8 @@ mod tests {
             let mut bytes = vec![0xaa; repr.buffer_len().unwrap()];
             repr.emit(&mut bytes);
             fill_checksum(&mut bytes, pseudo);
-            let message = Message::new_checked(&bytes).unwrap();
-            prop_assert!(message.verify_checksum(pseudo));
-            prop_assert_eq!(message.vrid(), Vrid::new(vrid));
+            prop_assert_eq!(sum(&bytes, pseudo), 0);
+            prop_assert_eq!(Header(array(&bytes, 0)).vrid(), vrid);
             let advert = parse_advert(SOURCE, interval.version(), &bytes).unwrap();
             prop_assert_eq!(advert, Advert {
                 source: SOURCE,

@@ -7,10 +7,10 @@ use std::path::Path;
 use vrrp_common::IPPROTO_VRRP;
 
 use super::{Finding, Kernel, some};
+use crate::api::Status;
+use crate::capability::{CAP_BPF, effective, missing};
 use crate::capture::{WITHOUT_BPF, WITHOUT_PINS};
-use crate::control::api::Status;
 use crate::io::bpf::{self, Trial};
-use crate::io::capability::{CAP_BPF, effective, missing};
 use crate::wire::family::Family;
 
 /// Everything about the host.

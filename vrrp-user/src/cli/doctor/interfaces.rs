@@ -11,9 +11,9 @@ use vrrp_common::maps::XDP_PROGRAM;
 
 use super::ipv6::inet6;
 use super::{Finding, Kernel};
+use crate::api::{InterfaceStatus, Status};
 use crate::capture::{self, CaptureMode, Choice, Facts, Plan, title};
 use crate::config::model::Config;
-use crate::control::api::{InterfaceStatus, Status};
 use crate::io::bpf;
 use crate::io::netlink::{self, Link};
 use crate::wire::ethernet::Mac;
@@ -160,18 +160,7 @@ pub fn examine(config: &Config, status: Option<&Status>, kernel: &Kernel) -> Vec
             }
         }
     }
-    found.into_iter().map(|(finding, names)| named(finding, &names)).collect()
-}
-
-/// The finding with the names of those that it is about.
-pub fn named(mut finding: Finding, names: &[String]) -> Finding {
-    // Short, because all texts stand to the right of the longest one.
-    let names = match names {
-        [first, _, rest @ ..] if !rest.is_empty() => format!("{first} and {} more", rest.len() + 1),
-        few => few.join(", "),
-    };
-    finding.check = format!("{} {names}", finding.check);
-    finding
+    found.into_iter().map(|(finding, names)| finding.about(&names)).collect()
 }
 
 fn uses(config: &Config, ports: &BTreeMap<String, Port>) -> BTreeMap<String, Use> {
@@ -656,7 +645,7 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
     #[test]
     fn the_same_of_many_is_one_finding() {
         let names: Vec<String> = (0..5).map(|n| format!("eth{n}")).collect();
-        let of = |names| named(Finding::fine("capture", "native XDP"), names).check;
+        let of = |names| Finding::fine("capture", "native XDP").about(names).check;
         assert_eq!(of(&names[..2]), "capture eth0, eth1");
         assert_eq!(of(&names), "capture eth0 and 4 more");
     }

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::host::nonlocal_bind;
-use super::interfaces::named;
 use super::{Finding, some};
 use crate::config::model::{Config, Transport};
 use crate::wire::family::Family;
@@ -102,7 +101,7 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
         }
     }
     let mut findings: Vec<Finding> =
-        found.into_iter().map(|(finding, names)| named(finding, &names)).collect();
+        found.into_iter().map(|(finding, names)| finding.about(&names)).collect();
     if !findings.is_empty() {
         let value = read("/proc/sys/net/ipv6/ip_nonlocal_bind").map_err(|error| error.to_string());
         findings.push(nonlocal_bind(Family::V6, value.as_deref().map(str::trim)));

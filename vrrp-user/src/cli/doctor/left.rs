@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
 use super::{Finding, some};
-use crate::control::{Instance, RUNTIME_DIR};
 use crate::io::bpf::{self, LeftFilter};
+use crate::types::instance::{Instance, RUNTIME_DIR};
 
 /// Programs of this instance, and of others that were started here, where none of them runs.
 pub fn examine(instance: &Instance) -> Finding {

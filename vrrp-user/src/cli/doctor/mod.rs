@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::api::Status;
 use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
-use crate::control::api::Status;
-use crate::control::{Instance, client};
+use crate::control::client;
 use crate::io::bpf::{self, Feature, Trial, Without};
 use crate::printable;
+use crate::types::instance::Instance;
 
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
@@ -97,6 +98,19 @@ impl Finding {
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With the names of the interfaces that it is about.
+    fn about(mut self, names: &[String]) -> Self {
+        // Short, because all texts stand to the right of the longest one.
+        let names = match names {
+            [first, _, rest @ ..] if !rest.is_empty() => {
+                format!("{first} and {} more", rest.len() + 1)
+            }
+            few => few.join(", "),
+        };
+        self.check = format!("{} {names}", self.check);
         self
     }
 }

@@ -7,12 +7,12 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::{self, ScopedJoinHandle};
 
-use super::interfaces::{Port, is_near, named, ports};
+use super::interfaces::{Port, is_near, ports};
 use super::probe::{self, Neighbours, Question};
 use super::{Finding, NAMED, plural, some};
+use crate::api::Status;
 use crate::cli::terminal::Terminal;
 use crate::config::model::{Config, Router};
-use crate::control::api::Status;
 use crate::engine::time::Nanos;
 use crate::engine::types::Version;
 use crate::refused::{Ours, Refused};
@@ -22,8 +22,8 @@ use crate::wire::family::Family;
 /// Shared addresses per interface from which the gateway is asked: what filters one filters all, as a rule.
 const ASKED_FROM: usize = 16;
 /// Interfaces on which a gateway is asked, and on how many of them at a time.
-const WAYS: usize = 64;
-const WAYS_AT_ONCE: usize = 16;
+const UPLINKS: usize = 64;
+const UPLINKS_AT_ONCE: usize = 16;
 /// A refusal is a present one for so long.
 const RECENTLY: Nanos = Nanos::from_secs(60);
 
@@ -76,7 +76,7 @@ fn examine_family(
     gateway: Option<IpAddr>,
 ) -> Vec<Finding> {
     let (holding, leaving) = (here.check("addresses"), here.check("egress"));
-    let places = places(config, here);
+    let shared = shared_addresses(config, here);
     let table = match here.family {
         Family::V4 => "/proc/net/route",
         Family::V6 => "/proc/net/ipv6_route",
@@ -90,9 +90,9 @@ fn examine_family(
             Family::V6 => next_hop6(&routes, name).map(IpAddr::V6),
         },
     };
-    let mut ways = ways(&places, here, hop);
-    let unasked = ways.split_off(ways.len().min(WAYS));
-    announce(here.family, &places, &ways);
+    let mut uplinks = uplinks(&shared, here, hop);
+    let unasked = uplinks.split_off(uplinks.len().min(UPLINKS));
+    announce(here.family, &shared, &uplinks);
     let neighbours = match Neighbours::open(here.family) {
         Ok(neighbours) => neighbours,
         Err(error) => {
@@ -100,35 +100,38 @@ fn examine_family(
             return vec![Finding::skipped(holding, text.as_str()), Finding::skipped(leaving, text)];
         }
     };
-    let mut findings = vec![match holders(&neighbours, &places) {
+    let mut findings = vec![match holders(&neighbours, &shared) {
         Ok(held) => {
             // The answers may go to the other host, and that is no filter.
-            for way in &mut ways {
-                way.shared.retain(|(address, _)| !held.contains_key(&(way.ifindex, *address)));
+            for uplink in &mut uplinks {
+                uplink
+                    .shared
+                    .retain(|(address, _)| !held.contains_key(&(uplink.ifindex, *address)));
             }
-            addresses(here, &places, &held, |name| state(status, name))
+            addresses(here, &shared, &held, |name| state(status, name))
         }
         Err(error) => Finding::skipped(holding, format!("cannot ask: {error}")),
     }];
-    if ways.is_empty() {
+    if uplinks.is_empty() {
         findings.push(Finding::skipped(
             leaving.as_str(),
             "none of the shared addresses is on this host, so that nothing can be sent from them; run doctor on \
              the master",
         ));
     }
-    let (ways, blind): (Vec<_>, Vec<_>) = ways.into_iter().partition(|way| way.gateway.is_some());
+    let (uplinks, blind): (Vec<_>, Vec<_>) =
+        uplinks.into_iter().partition(|uplink| uplink.gateway.is_some());
     if !blind.is_empty() {
-        let names: Vec<String> = blind.into_iter().map(|way| way.interface).collect();
+        let names: Vec<String> = blind.into_iter().map(|uplink| uplink.interface).collect();
         let text = "no default route leaves by this interface, and --gateway names no neighbour in its network";
         let hint = "--gateway ADDRESS, of a neighbour that answers";
-        findings.push(named(Finding::skipped(leaving.as_str(), text).hint(hint), &names));
+        findings.push(Finding::skipped(leaving.as_str(), text).hint(hint).about(&names));
     }
-    for batch in ways.chunks(WAYS_AT_ONCE) {
+    for batch in uplinks.chunks(UPLINKS_AT_ONCE) {
         match ask(&neighbours, batch) {
             Ok(answers) => {
                 let both = batch.iter().zip(answers);
-                findings.extend(both.map(|(way, answers)| egress(here, way, &answers)));
+                findings.extend(both.map(|(uplink, answers)| egress(here, uplink, &answers)));
             }
             Err(error) => {
                 findings.push(Finding::skipped(leaving.as_str(), format!("cannot ask: {error}")));
@@ -156,7 +159,7 @@ fn words(family: Family) -> (&'static str, &'static str) {
 
 /// A shared address and where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct SharedAddress {
     router: String,
     interface: String,
     address: IpAddr,
@@ -168,7 +171,7 @@ struct Place {
     link_local: Option<Ipv6Addr>,
 }
 
-fn places(config: &Config, here: &Surroundings<'_>) -> Vec<Place> {
+fn shared_addresses(config: &Config, here: &Surroundings<'_>) -> Vec<SharedAddress> {
     let shared: BTreeSet<IpAddr> = config
         .routers
         .iter()
@@ -190,12 +193,12 @@ fn places(config: &Config, here: &Surroundings<'_>) -> Vec<Place> {
         .collect();
     let of = |router: &Router| {
         let all = router.addresses.iter().chain(&router.excluded);
-        let places = all.filter_map(|address| {
+        let addresses = all.filter_map(|address| {
             let interface = address.dev.as_ref().unwrap_or(&router.interface);
             let port = here.ports.get(interface).filter(|port| port.up && port.arp)?;
             let address = address.address;
             (Family::of(address) == here.family).then_some(())?;
-            Some(Place {
+            Some(SharedAddress {
                 router: router.name.clone(),
                 interface: interface.clone(),
                 address,
@@ -205,14 +208,14 @@ fn places(config: &Config, here: &Surroundings<'_>) -> Vec<Place> {
                 link_local: link_local.get(interface.as_str()).copied(),
             })
         });
-        places.collect::<Vec<_>>()
+        addresses.collect::<Vec<_>>()
     };
     config.routers.iter().flat_map(of).collect()
 }
 
 /// The way out of an interface that has shared addresses of ours on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Way {
+struct Uplink {
     interface: String,
     ifindex: u32,
     mac: Mac,
@@ -226,27 +229,28 @@ struct Way {
     all: usize,
 }
 
-fn ways(
-    places: &[Place],
+fn uplinks(
+    addresses: &[SharedAddress],
     here: &Surroundings<'_>,
     gateway: impl Fn(&str) -> Option<IpAddr>,
-) -> Vec<Way> {
-    let shared: BTreeSet<IpAddr> = places.iter().map(|place| place.address).collect();
-    let mut ways: Vec<Way> = Vec::new();
-    for place in places.iter().filter(|place| place.here) {
+) -> Vec<Uplink> {
+    let shared: BTreeSet<IpAddr> = addresses.iter().map(|place| place.address).collect();
+    let mut uplinks: Vec<Uplink> = Vec::new();
+    for place in addresses.iter().filter(|place| place.here) {
         let own = here.own(&place.interface).iter().filter(|(own, _)| !shared.contains(own));
         let near = own.clone().find(|own| is_near(place.address, **own));
-        if let Some(way) = ways.iter_mut().find(|way| way.interface == place.interface) {
-            way.all += 1;
-            if way.shared.len() < ASKED_FROM {
-                way.shared.push((place.address, near.is_some()));
+        if let Some(uplink) = uplinks.iter_mut().find(|uplink| uplink.interface == place.interface)
+        {
+            uplink.all += 1;
+            if uplink.shared.len() < ASKED_FROM {
+                uplink.shared.push((place.address, near.is_some()));
             }
             continue;
         }
         // One of its network, because the gateway has the same way back to it. An owner has none but shared ones:
         // there is nothing to compare with.
         let Some((primary, _)) = near.or_else(|| own.clone().next()) else { continue };
-        ways.push(Way {
+        uplinks.push(Uplink {
             interface: place.interface.clone(),
             ifindex: place.ifindex,
             mac: place.mac,
@@ -256,7 +260,7 @@ fn ways(
             all: 1,
         });
     }
-    ways
+    uplinks
 }
 
 /// The next hop of the default route by an interface (`/proc/net/route`, net/ipv4/fib_trie.c: addresses in
@@ -296,14 +300,15 @@ fn state<'a>(status: Option<&'a Status>, router: &str) -> Option<&'a str> {
 }
 
 /// Says what will be sent.
-fn announce(family: Family, places: &[Place], ways: &[Way]) {
+fn announce(family: Family, addresses: &[SharedAddress], uplinks: &[Uplink]) {
     let mut text = String::new();
-    let interfaces: BTreeSet<&str> = places.iter().map(|place| place.interface.as_str()).collect();
+    let interfaces: BTreeSet<&str> =
+        addresses.iter().map(|place| place.interface.as_str()).collect();
     let (probe, requests) = match family {
         Family::V4 => ("ARP probe", "ARP requests and up to 3 ICMP"),
         Family::V6 => ("neighbour solicitation", "neighbour solicitations and up to 3 ICMPv6"),
     };
-    if !places.is_empty() {
+    if !addresses.is_empty() {
         let names: Vec<&str> = interfaces.into_iter().collect();
         let on = match *names {
             [first, _, ref rest @ ..] if !rest.is_empty() => {
@@ -313,18 +318,19 @@ fn announce(family: Family, places: &[Place], ways: &[Way]) {
         };
         text.push_str(&format!(
             "sending one {probe} for each of {} shared {family} address{} on {on}\n",
-            places.len(),
-            if places.len() == 1 { "" } else { "es" },
+            addresses.len(),
+            if addresses.len() == 1 { "" } else { "es" },
         ));
     }
-    let asked: Vec<_> = ways.iter().filter_map(|way| Some((way, way.gateway?))).collect();
-    for (way, gateway) in asked.iter().take(NAMED) {
+    let asked: Vec<_> =
+        uplinks.iter().filter_map(|uplink| Some((uplink, uplink.gateway?))).collect();
+    for (uplink, gateway) in asked.iter().take(NAMED) {
         let shared: Vec<String> =
-            way.shared.iter().map(|(address, _)| address.to_string()).collect();
+            uplink.shared.iter().map(|(address, _)| address.to_string()).collect();
         text.push_str(&format!(
             "sending {requests} echo requests to {gateway} on {} from {} and each of {}\n",
-            way.interface,
-            way.primary,
+            uplink.interface,
+            uplink.primary,
             some(&shared)
         ));
     }
@@ -341,26 +347,29 @@ fn announce(family: Family, places: &[Place], ways: &[Way]) {
 // ---- who else has the addresses -----------------------------------------------------------------------
 
 /// Which other hosts answer for the addresses.
-fn holders(neighbours: &Neighbours, places: &[Place]) -> io::Result<BTreeMap<(u32, IpAddr), Mac>> {
-    let question = |place: &Place| {
+fn holders(
+    neighbours: &Neighbours,
+    addresses: &[SharedAddress],
+) -> io::Result<BTreeMap<(u32, IpAddr), Mac>> {
+    let question = |place: &SharedAddress| {
         Question::who_has(place.ifindex, place.mac, place.address, place.link_local)
     };
-    let questions: Vec<_> = places.iter().map(question).collect();
+    let questions: Vec<_> = addresses.iter().map(question).collect();
     let heard = neighbours.ask(&questions)?;
-    let ours: BTreeSet<Mac> = places.iter().map(|place| place.mac).collect();
+    let ours: BTreeSet<Mac> = addresses.iter().map(|place| place.mac).collect();
     let claims = heard.into_iter().filter(|claim| !ours.contains(&claim.mac));
     Ok(claims.map(|claim| ((claim.ifindex, claim.address), claim.mac)).collect())
 }
 
 fn addresses<'a>(
     here: &Surroundings<'_>,
-    places: &[Place],
+    addresses: &[SharedAddress],
     held: &BTreeMap<(u32, IpAddr), Mac>,
     state: impl Fn(&str) -> Option<&'a str>,
 ) -> Finding {
     let check = here.check("addresses");
     let (mut split, mut elsewhere, mut nowhere, mut expected) = (vec![], vec![], vec![], 0);
-    for place in places {
+    for place in addresses {
         let holder = held.get(&(place.ifindex, place.address));
         let named =
             |mac: &Mac| format!("{} on {} at {}", place.address, place.interface, Colons(*mac));
@@ -399,7 +408,7 @@ fn addresses<'a>(
         return Finding::warning(check, text)
             .hint("as it should be if that is the present master; a duplicate address otherwise");
     }
-    let text = match (places.len(), expected) {
+    let text = match (addresses.len(), expected) {
         (0, _) => {
             return Finding::skipped(check, "none is on an interface that is up and speaks ARP");
         }
@@ -421,45 +430,45 @@ struct Answered {
     echo: bool,
 }
 
-/// On each way, the answers to the interface's own address, then to each shared one; nothing without a gateway.
-fn ask(neighbours: &Neighbours, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> {
-    let sources = |way: &Way| -> Vec<IpAddr> {
-        let shared = way.shared.iter().map(|(address, _)| *address);
-        [way.primary].into_iter().chain(shared).collect()
+/// On each uplink, the answers to the interface's own address, then to each shared one; nothing without a gateway.
+fn ask(neighbours: &Neighbours, uplinks: &[Uplink]) -> io::Result<Vec<Vec<Answered>>> {
+    let sources = |uplink: &Uplink| -> Vec<IpAddr> {
+        let shared = uplink.shared.iter().map(|(address, _)| *address);
+        [uplink.primary].into_iter().chain(shared).collect()
     };
-    let questions: Vec<_> = ways
+    let questions: Vec<_> = uplinks
         .iter()
-        .filter_map(|way| Some((way, way.gateway?)))
-        .flat_map(|(way, gateway)| {
-            let from = move |source| Question::from(way.ifindex, way.mac, source, gateway);
-            sources(way).into_iter().filter_map(from)
+        .filter_map(|uplink| Some((uplink, uplink.gateway?)))
+        .flat_map(|(uplink, gateway)| {
+            let from = move |source| Question::from(uplink.ifindex, uplink.mac, source, gateway);
+            sources(uplink).into_iter().filter_map(from)
         })
         .collect();
     let heard = neighbours.ask(&questions)?;
-    let answered = |way: &Way, gateway: IpAddr, source: IpAddr| {
+    let answered = |uplink: &Uplink, gateway: IpAddr, source: IpAddr| {
         heard.iter().any(|claim| {
-            (claim.ifindex, claim.address, claim.to) == (way.ifindex, gateway, Some(source))
+            (claim.ifindex, claim.address, claim.to) == (uplink.ifindex, gateway, Some(source))
         })
     };
     // All at the same time: those that get no answer take long.
     thread::scope(|scope| {
         let mut asking = Vec::new();
-        for way in ways {
+        for uplink in uplinks {
             let echo = |gateway, source| {
-                let ask = move || probe::echo(&way.interface, way.ifindex, source, gateway);
+                let ask = move || probe::echo(&uplink.interface, uplink.ifindex, source, gateway);
                 thread::Builder::new().spawn_scoped(scope, ask)
             };
             let each = |gateway| {
-                sources(way).into_iter().map(|from| (from, echo(gateway, from))).collect()
+                sources(uplink).into_iter().map(|from| (from, echo(gateway, from))).collect()
             };
-            asking.push((way, way.gateway.map(|gateway| (gateway, each(gateway)))));
+            asking.push((uplink, uplink.gateway.map(|gateway| (gateway, each(gateway)))));
         }
-        let joined = |(way, asked): (&Way, Option<Asked<'_>>)| {
+        let joined = |(uplink, asked): (&Uplink, Option<Asked<'_>>)| {
             let Some((gateway, threads)) = asked else { return Ok(Vec::new()) };
             let both = threads.into_iter().map(|(source, thread)| {
                 let lost = |_| Err(io::Error::other("the thread that asked is gone"));
                 let echo = thread.and_then(|thread| thread.join().unwrap_or_else(lost))?;
-                Ok(Answered { resolution: answered(way, gateway, source), echo })
+                Ok(Answered { resolution: answered(uplink, gateway, source), echo })
             });
             both.collect()
         };
@@ -471,12 +480,14 @@ fn ask(neighbours: &Neighbours, ways: &[Way]) -> io::Result<Vec<Vec<Answered>>> 
 type Asked<'scope> =
     (IpAddr, Vec<(IpAddr, io::Result<ScopedJoinHandle<'scope, io::Result<bool>>>)>);
 
-fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
-    let check = format!("{} {}", here.check("egress"), way.interface);
+fn egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Finding {
+    let check = format!("{} {}", here.check("egress"), uplink.interface);
     let (resolution, echo) = words(here.family);
-    let Some(gateway) = way.gateway else { return Finding::skipped(check, "no gateway is known") };
-    let primary = way.primary;
-    if way.shared.is_empty() {
+    let Some(gateway) = uplink.gateway else {
+        return Finding::skipped(check, "no gateway is known");
+    };
+    let primary = uplink.primary;
+    if uplink.shared.is_empty() {
         let text = "another host has the shared addresses, too, and may get the answers";
         return Finding::skipped(check, text);
     }
@@ -484,7 +495,7 @@ fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
         return Finding::skipped(check, "nothing was asked");
     };
     let lacking = |near: bool, answered: fn(&Answered) -> bool| -> Vec<String> {
-        let pairs = way.shared.iter().zip(from_shared);
+        let pairs = uplink.shared.iter().zip(from_shared);
         let silent = pairs.filter(|((_, is_near), from)| {
             *is_near == near && answered(from_primary) && !answered(from)
         });
@@ -509,7 +520,7 @@ fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
             "packets from {} do not come back from {gateway}, from {primary} they do; but these addresses are not in \
              the network of {}, and {gateway} may have no route to them",
             some(&far),
-            way.interface
+            uplink.interface
         );
         return Finding::warning(check, text)
             .hint("give the gateway a route, or the interface an address in their network; if both are there, the \
@@ -541,7 +552,7 @@ fn egress(here: &Surroundings<'_>, way: &Way, answers: &[Answered]) -> Finding {
         (true, false) => format!("{resolution} (it answers no {echo})"),
         (false, _) => echo.to_owned(),
     };
-    let (asked, all) = (way.shared.len(), way.all);
+    let (asked, all) = (uplink.shared.len(), uplink.all);
     let of = if asked < all { format!("{asked} of {all}") } else { all.to_string() };
     let plural = if all == 1 { "" } else { "es" };
     Finding::fine(
@@ -613,8 +624,8 @@ mod tests {
 
     use super::super::Severity::{Broken, Fine, Skipped, Warning};
     use super::*;
-    use crate::io::reader::Sampled;
     use crate::refused;
+    use crate::refused::Sampled;
 
     const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
     const PRIMARY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -627,8 +638,8 @@ mod tests {
         judge(&Surroundings { family, ports: &BTreeMap::new(), own: &own })
     }
 
-    fn place(here: bool) -> Place {
-        Place {
+    fn place(here: bool) -> SharedAddress {
+        SharedAddress {
             router: "VI_1".to_owned(),
             interface: "eth0".to_owned(),
             address: VIP,
@@ -664,8 +675,8 @@ mod tests {
         assert!(text.contains("10.0.0.100 on eth0 at 02:00:00:00:00:02"), "{text}");
     }
 
-    fn way() -> Way {
-        Way {
+    fn uplink() -> Uplink {
+        Uplink {
             interface: "eth0".to_owned(),
             ifindex: 2,
             mac: [2, 0, 0, 0, 0, 1],
@@ -681,7 +692,7 @@ mod tests {
         let judged = |primary: (bool, bool), shared: (bool, bool)| {
             let answers = [primary, shared];
             let answers = answers.map(|(resolution, echo)| Answered { resolution, echo });
-            with(&[], |on| egress(on, &way(), &answers))
+            with(&[], |on| egress(on, &uplink(), &answers))
         };
         assert_eq!(judged((true, true), (true, true)).severity, Fine);
         assert_eq!(judged((true, false), (true, false)).severity, Fine);
@@ -695,13 +706,14 @@ mod tests {
                 "packets from 10.0.0.100 do not come back from 10.0.0.254, from 10.0.0.1 they do";
             assert!(found.text.starts_with(said), "{}", found.text);
         }
-        let judged = |way: &Way, answers: &[Answered]| with(&[], |on| egress(on, way, answers));
-        assert_eq!(judged(&way(), &[]).severity, Skipped);
-        assert_eq!(judged(&Way { gateway: None, ..way() }, &[]).severity, Skipped);
-        let elsewhere = Way { shared: vec![], ..way() };
+        let judged =
+            |uplink: &Uplink, answers: &[Answered]| with(&[], |on| egress(on, uplink, answers));
+        assert_eq!(judged(&uplink(), &[]).severity, Skipped);
+        assert_eq!(judged(&Uplink { gateway: None, ..uplink() }, &[]).severity, Skipped);
+        let elsewhere = Uplink { shared: vec![], ..uplink() };
         assert_eq!(judged(&elsewhere, &[Answered::default()]).severity, Skipped);
         // Nobody promised that the gateway knows the way back.
-        let far = Way { shared: vec![(VIP, false)], ..way() };
+        let far = Uplink { shared: vec![(VIP, false)], ..uplink() };
         let answers = [true, false].map(|all| Answered { resolution: all, echo: all });
         let found = judged(&far, &answers);
         assert!(found.severity == Warning && found.text.contains("no route"), "{found:?}");
@@ -709,19 +721,19 @@ mod tests {
 
     #[test]
     fn the_way_out() {
-        let found = |own: &[IpAddr], places: &[Place]| {
+        let found = |own: &[IpAddr], addresses: &[SharedAddress]| {
             let own: Vec<_> = own.iter().map(|own| (*own, 24)).collect();
-            with(&own, |here| ways(places, here, |_| Some(GATEWAY)))
+            with(&own, |here| uplinks(addresses, here, |_| Some(GATEWAY)))
         };
-        assert_eq!(found(&[PRIMARY, VIP], &[place(true)]), [way()]);
+        assert_eq!(found(&[PRIMARY, VIP], &[place(true)]), [uplink()]);
         assert_eq!(found(&[PRIMARY], &[place(false)]), []);
         assert_eq!(found(&[VIP], &[place(true)]), [], "an owner");
         let far = IpAddr::from([10, 0, 9, 1]);
-        let ways = found(&[PRIMARY, far], &[Place { address: far, ..place(true) }]);
-        assert_eq!(ways[0].shared, [(far, false)]);
+        let uplinks = found(&[PRIMARY, far], &[SharedAddress { address: far, ..place(true) }]);
+        assert_eq!(uplinks[0].shared, [(far, false)]);
         let many = vec![place(true); 4080];
-        let ways = found(&[PRIMARY, VIP], &many);
-        assert_eq!((ways.len(), ways[0].shared.len(), ways[0].all), (1, ASKED_FROM, 4080));
+        let uplinks = found(&[PRIMARY, VIP], &many);
+        assert_eq!((uplinks.len(), uplinks[0].shared.len(), uplinks[0].all), (1, ASKED_FROM, 4080));
     }
 
     #[test]
@@ -730,9 +742,9 @@ mod tests {
         let (link_local, global) = (address("fe80::1"), address("2001:db8::1"));
         let primary = |own: &[IpAddr], vip: &str| {
             let own: Vec<_> = own.iter().map(|own| (*own, 64)).collect();
-            let places = [Place { address: address(vip), ..place(true) }];
-            let ways = with(&own, |here| ways(&places, here, |_| None));
-            (ways[0].primary, ways[0].shared[0].1)
+            let addresses = [SharedAddress { address: address(vip), ..place(true) }];
+            let uplinks = with(&own, |here| uplinks(&addresses, here, |_| None));
+            (uplinks[0].primary, uplinks[0].shared[0].1)
         };
         assert_eq!(primary(&[link_local, global], "2001:db8::100"), (global, true));
         assert_eq!(primary(&[global, link_local], "fe80::100"), (link_local, true));

@@ -6,12 +6,15 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use vrrp_common::VRRP_TTL;
+use vrrp_common::message::TYPE_ADVERTISEMENT;
 use vrrp_common::reason::Reason;
 
 use super::super::clock::TimeOfDay;
 use super::pcapng::Record;
+use crate::types::advert::AdvertInterval;
+use crate::types::time::Centisecs;
 use crate::wire::arp::{self, Operation};
-use crate::wire::dissect::{Content, Interval, Message, Neighbour, Packet, Vrrp};
+use crate::wire::dissect::{Content, Message, Neighbour, Packet, Vrrp};
 use crate::wire::ndisc;
 
 /// A packet that was seen.
@@ -131,18 +134,19 @@ fn flags(message: &ndisc::Repr) -> Vec<&'static str> {
 }
 
 fn fields(line: &mut String, message: &Message) -> fmt::Result {
-    write!(line, "v{}, ", message.version)?;
-    match message.kind {
-        1 => line.push_str("Advertisement"),
+    let header = message.header;
+    write!(line, "v{}, ", header.version())?;
+    match header.message_type() {
+        TYPE_ADVERTISEMENT => line.push_str("Advertisement"),
         kind => write!(line, "type {kind}")?,
     }
-    write!(line, ", vrid {}, prio {}", message.vrid, message.priority)?;
-    if let Some(auth) = message.auth_type {
+    write!(line, ", vrid {}, prio {}", header.vrid(), header.priority())?;
+    if let Some(auth) = message.auth_type() {
         write!(line, ", authtype {}", AuthType(auth))?;
     }
-    match message.interval {
-        Some(Interval::Secs(s)) => write!(line, ", intvl {s}s"),
-        Some(Interval::Centisecs(cs)) => write!(line, ", intvl {cs}cs"),
+    match message.interval() {
+        Some(AdvertInterval::Secs(s)) => write!(line, ", intvl {s}s"),
+        Some(AdvertInterval::Centisecs(Centisecs(cs))) => write!(line, ", intvl {cs}cs"),
         None => Ok(()),
     }
 }
@@ -280,7 +284,7 @@ pub struct JsonMessage<'a> {
     /// Version 2: authentication type; else `null`.
     auth_type: Option<u8>,
     /// Advertisement interval in milliseconds.
-    interval_ms: Option<u32>,
+    interval_ms: Option<u64>,
     /// Addresses.
     addresses: &'a [IpAddr],
 }
@@ -308,12 +312,12 @@ impl<'a> Json<'a> {
                 ttl: vrrp.ttl,
                 length: vrrp.length,
                 message: vrrp.message.as_ref().map(|message| JsonMessage {
-                    version: message.version,
-                    message_type: message.kind,
-                    vrid: message.vrid,
-                    priority: message.priority,
-                    auth_type: message.auth_type,
-                    interval_ms: message.interval.map(Interval::as_millis),
+                    version: message.header.version(),
+                    message_type: message.header.message_type(),
+                    vrid: message.header.vrid(),
+                    priority: message.header.priority(),
+                    auth_type: message.auth_type(),
+                    interval_ms: message.interval().map(|interval| interval.span().as_millis()),
                     addresses: &message.addresses,
                 }),
                 problems: vrrp.problems.iter().map(|reason| reason.name()).collect(),
@@ -351,6 +355,8 @@ impl<'a> Json<'a> {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_common::message::Header;
+
     use super::*;
 
     fn advert() -> Vrrp {
@@ -360,12 +366,7 @@ mod tests {
             ttl: 255,
             length: 20,
             message: Some(Message {
-                version: 2,
-                kind: 1,
-                vrid: 51,
-                priority: 100,
-                auth_type: Some(1),
-                interval: Some(Interval::Secs(1)),
+                header: Header([0x21, 51, 100, 1, 1, 1, 0, 0]),
                 addresses: vec![[10, 0, 0, 100].into()],
                 missing: 0,
             }),
@@ -418,8 +419,7 @@ mod tests {
         vrrp.ttl = 3;
         vrrp.problems = vec![Reason::Ttl, Reason::Version];
         let message = vrrp.message.as_mut().unwrap();
-        (message.version, message.kind, message.missing) = (5, 2, 3);
-        (message.auth_type, message.interval) = (None, None);
+        (message.header.0[0], message.missing) = (0x52, 3);
         message.addresses.push([10, 0, 0, 101].into());
         assert_eq!(
             shown(&seen(Content::Vrrp(vrrp.clone())), &[]),

@@ -14,8 +14,8 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
 
 use crate::io::capture;
-use crate::wire::dissect::{self, Content, ETHERTYPE_VLAN};
-use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::dissect::{self, Content};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN};
 use crate::wire::ipv4;
 
 /// Block types.

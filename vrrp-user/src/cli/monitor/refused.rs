@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use vrrp_common::reason::{Reason, Verdict};
 use vrrp_common::sample::Sample;
 
-use crate::control::Instance;
 use crate::core::InterfaceAddr;
 use crate::io::bpf::{self, Error};
-use crate::io::reader::{Reader, Sampled};
+use crate::io::reader::Reader;
+use crate::refused::Sampled;
+use crate::types::instance::Instance;
 
 /// Watches the maps of an instance, through restarts of its daemon.
 pub struct Refused {

@@ -3,7 +3,7 @@
 use super::super::table::{self, Cell, Column, number, text};
 use super::super::terminal::{Colour, Terminal};
 use super::span;
-use crate::control::api::ScriptStatus;
+use crate::api::ScriptStatus;
 
 const COLUMNS: [Column; 9] = [
     text("SCRIPT", 0),

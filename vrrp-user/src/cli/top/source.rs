@@ -11,15 +11,17 @@ use vrrp_common::maps::{RouterInfo, Slot, VipCounters, state};
 use vrrp_common::reason::Reason;
 
 use super::model::{Counters, Daemon, Reading, Refusal, Router, State, Traffic};
+use crate::api::{RouterStatus, Status};
 use crate::cli::clock::TimeOfDay;
 use crate::cli::status::span;
-use crate::control::api::{RouterStatus, Status};
-use crate::control::{Instance, client};
+use crate::control::client;
 use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
 use crate::io::bpf;
-use crate::io::reader::{Reader, Sampled};
+use crate::io::reader::Reader;
 use crate::io::timer;
+use crate::refused::Sampled;
+use crate::types::instance::Instance;
 use crate::wire::dissect::{Content, Packet};
 use crate::wire::family::{Family, from_field};
 
@@ -298,7 +300,7 @@ mod tests {
     use vrrp_common::FAMILY_V4;
 
     use super::*;
-    use crate::control::api::{AddressStatus, InterfaceStatus, Master, SCHEMA};
+    use crate::api::{AddressStatus, InterfaceStatus, Master, SCHEMA};
 
     fn maps() -> Maps {
         let mut info = RouterInfo {

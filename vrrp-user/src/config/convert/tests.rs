@@ -15,7 +15,7 @@ use crate::config::model::{
     Delays, Extras, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Track,
     TrackFile, TrackProcess, TrackScript, Tracked,
 };
-use crate::config::notify::{Notify, Once, Settings};
+use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::config::{Options, load};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Vrid};
@@ -302,7 +302,7 @@ prop_compose! {
         let timeout = Nanos::from_secs(timeout);
         let origin = Origin { file: "".into(), line: 0, column: 0 };
         let fifo = Fifo { path: "/run/{a}".into(), user: user.clone(), script, origin };
-        let startup = startup.map(|command| Once { command, timeout });
+        let startup = startup.map(|command| LifecycleScript { command, timeout });
         Settings {
             user, security, symlink_paths, disable_unusable, umask, concurrency, startup, timeout, split_brain,
             fifo: security.then_some(fifo),

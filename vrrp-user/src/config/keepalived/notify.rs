@@ -2,7 +2,7 @@
 
 use super::{Entry, Parser};
 use crate::config::command::{self, Command, Fifo, Origin, ScriptUser};
-use crate::config::notify::{Notify, Once, Settings};
+use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::config::report::Position;
 use crate::config::text::number;
 use crate::engine::time::Nanos;
@@ -45,7 +45,7 @@ impl Scripts {
     /// The settings, now that all keywords were seen, in whatever order.
     pub(super) fn finish(self) -> Settings {
         let mut settings = self.settings;
-        let once = |once: &mut Option<Once>, timeout: Option<Nanos>| {
+        let once = |once: &mut Option<LifecycleScript>, timeout: Option<Nanos>| {
             if let (Some(once), Some(timeout)) = (once, timeout) {
                 once.timeout = timeout;
             }
@@ -189,10 +189,11 @@ impl Parser<'_> {
         Some(ScriptUser { user: user.value.clone(), group })
     }
 
-    fn once(&mut self, entry: &Entry, to: &mut Option<Once>) {
+    fn once(&mut self, entry: &Entry, to: &mut Option<LifecycleScript>) {
         let mut command = to.take().map(|once| once.command);
         self.command_into(entry, &mut command);
-        *to = command.map(|command| Once { command, timeout: Settings::ONCE_TIMEOUT });
+        *to = command
+            .map(|command| LifecycleScript { command, timeout: Settings::LIFECYCLE_TIMEOUT });
     }
 
     fn timeout(&mut self, entry: &Entry) -> Option<Nanos> {

@@ -62,7 +62,7 @@ pub struct Route {
     /// Whether the TTL is handed on between IP and MPLS.
     pub ttl_propagate: Option<bool>,
     /// Where it goes among routes to the same destination.
-    pub place: Place,
+    pub insert: InsertMode,
     /// `no_track`: its removal from outside does not matter.
     pub no_track: bool,
 }
@@ -132,7 +132,7 @@ pub struct NextHop {
 
 /// Where a route goes among those to the same destination, of the same table and metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum InsertMode {
     /// Before the others, the kernel's default.
     #[default]
     First,
@@ -313,7 +313,7 @@ pub(super) fn read(
             pref: None,
             expires: None,
             ttl_propagate: None,
-            place: Place::First,
+            insert: InsertMode::First,
             no_track: false,
         },
     };
@@ -387,9 +387,9 @@ impl Draft {
                 })?;
                 route.ttl_propagate = Some(on == 1);
             }
-            "prepend" => route.place = Place::First,
-            "add" => route.place = Place::Only,
-            "append" => route.place = Place::Last,
+            "prepend" => route.insert = InsertMode::First,
+            "add" => route.insert = InsertMode::Only,
+            "append" => route.insert = InsertMode::Last,
             "no_track" => route.no_track = true,
             "track_group" => {
                 remarks.push(follows_nothing(KIND, word, words.value(word)?));
@@ -618,10 +618,10 @@ impl fmt::Display for Route {
         option(f, "expires", self.expires)?;
         let propagate = self.ttl_propagate.map(|on| if on { "enabled" } else { "disabled" });
         option(f, "ttl-propagate", propagate)?;
-        match self.place {
-            Place::First => {}
-            Place::Only => f.write_str(" add")?,
-            Place::Last => f.write_str(" append")?,
+        match self.insert {
+            InsertMode::First => {}
+            InsertMode::Only => f.write_str(" add")?,
+            InsertMode::Last => f.write_str(" append")?,
         }
         if self.no_track {
             f.write_str(" no_track")?;

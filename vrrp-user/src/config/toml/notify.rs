@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use super::{Reader, Table};
 use crate::config::command::{self, Command, Fifo, ScriptUser};
-use crate::config::notify::{Notify, Once, Settings};
+use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::config::report::Position;
 use crate::engine::time::Nanos;
 
@@ -186,13 +186,16 @@ impl Reader<'_> {
         table: &Table<'_, '_>,
         key: &'static str,
         timeout: &'static str,
-    ) -> Option<Once> {
+    ) -> Option<LifecycleScript> {
         let limit = self.timeout(table, timeout);
         let command = self.command(table, key);
         if let (None, Some((_, at))) = (&command, self.get(table, timeout)) {
             self.report.error(at, format!("there is {timeout}, but no {key}"), "");
         }
-        Some(Once { command: command?, timeout: limit.unwrap_or(Settings::ONCE_TIMEOUT) })
+        Some(LifecycleScript {
+            command: command?,
+            timeout: limit.unwrap_or(Settings::LIFECYCLE_TIMEOUT),
+        })
     }
 
     /// `"/PATH"` or `{ path = "/PATH", user = "...", script = ... }`.

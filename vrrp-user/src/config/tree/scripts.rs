@@ -2,7 +2,7 @@
 
 use super::{Table, Value};
 use crate::config::command::{Command, Fifo, ScriptUser};
-use crate::config::notify::{Notify, Once, Settings};
+use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::config::socket::SocketAccess;
 
 /// `[control]`.
@@ -41,7 +41,10 @@ pub(super) fn settings(settings: &Settings) -> [(&'static str, Value); 2] {
     for (key, key_of_timeout, once) in
         [("startup", "startup_timeout", startup), ("shutdown", "shutdown_timeout", shutdown)]
     {
-        scripts.push(key, once.as_ref().map(|Once { command: what, timeout: _ }| command(what)));
+        scripts.push(
+            key,
+            once.as_ref().map(|LifecycleScript { command: what, timeout: _ }| command(what)),
+        );
         scripts.push(key_of_timeout, once.as_ref().map(|once| once.timeout));
     }
     let mut notify = Table::default();

@@ -25,10 +25,10 @@ use super::effect::Effect;
 use super::netlink::AddressRequest;
 use super::router::RouterRuntime;
 use super::{ASKED, Core, Counter};
+use crate::api::events::WallClock;
+use crate::api::{LastReload, Reloaded};
 use crate::config::model::{self, Config, Listen, Scheduling, TrackFile, TrackProcess, Tracked};
 use crate::config::socket::SocketAccess;
-use crate::control::api::{LastReload, Reloaded};
-use crate::control::events::Moment;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Priority, RouterId, State};
 
@@ -160,7 +160,7 @@ impl Reloads {
     }
 
     /// What came of the last one.
-    pub fn last(&self, moment: Moment) -> Option<LastReload> {
+    pub fn last(&self, moment: WallClock) -> Option<LastReload> {
         let (at, last) = self.last.as_ref()?;
         Some(LastReload { at: moment.of(*at), ..last.clone() })
     }

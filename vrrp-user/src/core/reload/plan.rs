@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::{Read, Stage, UnderWay};
+use crate::api::RouterName;
 use crate::config;
 use crate::config::model::{self, Transport};
-use crate::control::api::RouterName;
 use crate::core::Core;
 use crate::core::router::RouterRuntime;
 use crate::engine::types::{RouterId, Vrid};

@@ -1,7 +1,7 @@
 //! How a reload ends, and who is told.
 
 use super::{Asked, ERRORS_SHOWN, NAMED, UnderWay};
-use crate::control::api::{LastReload, Reloaded, RouterName, SCHEMA};
+use crate::api::{LastReload, Reloaded, RouterName, SCHEMA};
 use crate::core::effect::Effect;
 use crate::core::{Core, Counter, TIDY};
 

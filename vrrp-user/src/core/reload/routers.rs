@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::difference::{OTHER_SETTINGS, differences};
 use super::{PART, PART_COMPARED, Prepared, UnderWay};
+use crate::api::{ChangedRouter, RouterName};
 use crate::config::model;
-use crate::control::api::{ChangedRouter, RouterName};
 use crate::core::Core;
 use crate::core::address_book::InterfaceAddr;
 use crate::core::effect::{Effect, InfoChange};

@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 
-use super::{Action, Cause, Nanos, Priority, Router, RouterSpec, Senders, Timer, Version, Waiting};
+use super::{
+    Action, Cause, Nanos, Priority, RouterSpec, Senders, Timer, Version, VirtualRouter, Waiting,
+};
 use crate::engine::election::{interval_span, skew};
-use crate::engine::track::Weighed;
+use crate::engine::track::TrackResult;
 
-impl Router {
+impl VirtualRouter {
     /// In a state without timers.
     pub(super) fn reconfigure_idle(&mut self, spec: &RouterSpec) {
         self.replace(spec);
@@ -95,13 +97,13 @@ impl Router {
         self.active = self.spec.interval;
         if interval_span(self.spec.interval) < interval_span(old.interval) {
             // Spread over the interval, because thousands may have changed at this instant.
-            self.hasten(Timer::Advert, now, self.second_advert(now) - now);
+            self.shorten_deadline(Timer::Advert, now, self.second_advert(now) - now);
         }
         let garp = self.spec.garp;
-        self.hasten(Timer::GarpDelayed, now, garp.master_delay);
-        self.hasten(Timer::GarpLowerPrio, now, garp.lower_prio_delay);
+        self.shorten_deadline(Timer::GarpDelayed, now, garp.master_delay);
+        self.shorten_deadline(Timer::GarpLowerPrio, now, garp.lower_prio_delay);
         if self.deadlines.get(Timer::GarpRefresh).is_some() {
-            self.hasten(Timer::GarpRefresh, now, garp.refresh);
+            self.shorten_deadline(Timer::GarpRefresh, now, garp.refresh);
         } else {
             self.arm(Timer::GarpRefresh, now, garp.refresh);
         }
@@ -112,7 +114,7 @@ impl Router {
         let old = std::mem::replace(&mut self.spec, spec.clone());
         // What it tracks counts as before.
         let delta = i32::from(self.priority.0) - i32::from(old.priority.0);
-        self.priority = Weighed { delta, ..Weighed::default() }.priority(spec.priority);
+        self.priority = TrackResult { delta, ..TrackResult::default() }.priority(spec.priority);
         if old.addresses != self.spec.addresses
             && let Some(reported) = &mut self.reported
         {
@@ -123,7 +125,7 @@ impl Router {
     }
 
     /// A timer that runs fires no later than `span` from now; a zero span stops it.
-    fn hasten(&mut self, timer: Timer, now: Nanos, span: Nanos) {
+    fn shorten_deadline(&mut self, timer: Timer, now: Nanos, span: Nanos) {
         if let Some(at) = self.deadlines.get(timer) {
             if span == Nanos::ZERO {
                 self.deadlines.cancel(timer);

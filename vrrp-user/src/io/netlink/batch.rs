@@ -191,7 +191,7 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
             RouteNetlinkMessage::DelAddress(message(address))
         }
         (Object::Route(request), Request::Add) => {
-            add = extra::place_flags(request.route.place);
+            add = extra::insert_flags(request.route.insert);
             RouteNetlinkMessage::NewRoute(extra::route_message(request, Request::Add))
         }
         (Object::Route(request), Request::Remove) => {

@@ -15,7 +15,7 @@ use rtnetlink::packet_core::DefaultNla;
 use socket2::SockFilter;
 
 use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey};
-use crate::config::routes::{Action, Metric, PROTOCOL, Place, Prefix, Rule};
+use crate::config::routes::{Action, InsertMode, Metric, PROTOCOL, Prefix, Rule};
 use crate::wire::family::Family;
 
 /// `RTAX_FEATURE_ECN` (linux/rtnetlink.h).
@@ -145,12 +145,12 @@ pub(super) fn route_message(request: &RouteRequest, what: Request) -> RouteMessa
 }
 
 /// `NLM_F_*` of an addition.
-pub(super) fn place_flags(place: Place) -> u16 {
+pub(super) fn insert_flags(place: InsertMode) -> u16 {
     use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
     match place {
-        Place::First => NLM_F_CREATE,
-        Place::Only => NLM_F_CREATE | NLM_F_EXCL,
-        Place::Last => NLM_F_CREATE | NLM_F_APPEND,
+        InsertMode::First => NLM_F_CREATE,
+        InsertMode::Only => NLM_F_CREATE | NLM_F_EXCL,
+        InsertMode::Last => NLM_F_CREATE | NLM_F_APPEND,
     }
 }
 

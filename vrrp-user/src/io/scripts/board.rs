@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::process::Ended;
-use crate::control::api::ScriptStatus;
-use crate::counters::counters;
+use crate::api::ScriptStatus;
 use crate::engine::time::Nanos;
 use crate::engine::types::Health;
 
-counters! {
+vrrp_common::counters! {
     /// What happens to scripts and fifos.
     pub enum Counter {
         /// A notification that was left out, because the router had changed once more before it could run.

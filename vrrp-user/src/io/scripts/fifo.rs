@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::board::{Board, Counter};
-use super::process::{self, Ended, Voice};
-use super::{Subject, plan};
+use super::process::{self, Ended, OutputLog};
+use crate::scripts::{Subject, plan};
 
 /// What keepalived gives to a fifo that it makes.
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP).union(Mode::S_IROTH);
@@ -357,7 +357,7 @@ impl Drop for Writer {
 
 /// Runs the program that reads, again and again.
 async fn keep_running(
-    script: Arc<super::resolve::Script>,
+    script: Arc<crate::scripts::resolve::Script>,
     path: CString,
     environment: Arc<[CString]>,
     mut closing: watch::Receiver<bool>,
@@ -365,12 +365,13 @@ async fn keep_running(
 ) {
     let mut pause = RESTART;
     loop {
-        let voice =
-            Voice { label: format!("fifo script {}", script.text), level: log::Level::Info };
+        let output_log =
+            OutputLog { label: format!("fifo script {}", script.text), level: log::Level::Info };
         let begin = Instant::now();
         let more = [path.clone()];
         let end =
-            process::run(&script.program, &more, &environment, None, voice, ending.clone()).await;
+            process::run(&script.program, &more, &environment, None, output_log, ending.clone())
+                .await;
         // Once the fifo is removed or no more in use, its end is the end.
         if end == Ended::Stopped || *closing.borrow() {
             return;
@@ -394,7 +395,7 @@ async fn keep_running(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::scripts::spawn::Account;
+    use crate::scripts::program::Account;
 
     fn topic(name: &str) -> Topic {
         Topic(Subject::Instance(name.into()), "state")

@@ -1,15 +1,11 @@
 //! Scripts and fifos: what runs when something happens, and what runs to find out whether something works.
 //!
-//! All of it lives on one thread that is not the engine's, and exists only if the configuration has any of it. The engine's
-//! thread sends an [`Event`] and goes on.
+//! What is to be run, and when, is decided in [`crate::scripts`]. All of it lives on one thread that is not the engine's,
+//! and exists only if the configuration has any of it. The engine's thread sends an [`Event`] and goes on.
 
 pub(crate) mod board;
-mod check;
 mod fifo;
-pub mod plan;
 mod process;
-mod queue;
-pub mod resolve;
 mod runner;
 mod spawn;
 
@@ -21,12 +17,11 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use board::Board;
-pub use plan::Plan;
-
-pub use crate::core::notification::{Event, Found, Notified, Subject, What};
 
 use crate::config::model::Scheduling;
 use crate::io::{sched, threads};
+pub use crate::scripts::plan::Plan;
+pub use crate::scripts::{Event, Found, Notified, Subject, What};
 use board::Counter;
 
 /// Events that may wait for the thread. It never waits itself, unless the machine can not execute a program at all.

@@ -15,7 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
-use super::spawn::{self, Child, Program};
+use super::spawn::{self, Child};
+use crate::scripts::program::Program;
 
 /// Between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -62,7 +63,7 @@ impl fmt::Display for Ended {
 
 /// What is said about a run, and how loud.
 #[derive(Clone, Debug)]
-pub struct Voice {
+pub struct OutputLog {
     /// Begins every line of the log.
     pub label: String,
     /// Level at which its output is logged.
@@ -76,15 +77,15 @@ pub async fn run(
     more: &[CString],
     environment: &[CString],
     limit: Option<Duration>,
-    voice: Voice,
+    output_log: OutputLog,
     mut ending: watch::Receiver<bool>,
 ) -> Ended {
     let Child { pid, pidfd, output } = match spawn::spawn(program, more, environment) {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
-    log::debug!("{}: runs with pid {pid}", voice.label);
-    let output = tokio::spawn(follow(output, voice));
+    log::debug!("{}: runs with pid {pid}", output_log.label);
+    let output = tokio::spawn(follow(output, output_log));
     // SAFETY: an `OwnedFd` owns its descriptor, always names the same one, and is never swapped out of the `AsyncFd`.
     let end = match unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
         Ok(end) => end,
@@ -142,20 +143,20 @@ fn reap(pid: Pid) -> Ended {
 
 /// Logs what a program prints, as long as anybody holds the other end. It is read to the end in any case, so that what
 /// it left running in the background does not fail for it.
-async fn follow(output: OwnedFd, voice: Voice) {
+async fn follow(output: OwnedFd, output_log: OutputLog) {
     let mut output = match Receiver::from_owned_fd(output) {
         Ok(output) => output,
-        Err(error) => return log::error!("{}: its output is not read: {error}", voice.label),
+        Err(error) => return log::error!("{}: its output is not read: {error}", output_log.label),
     };
     let mut lines = Lines::default();
     let mut some = [0; 1024];
     while let Ok(read @ 1..) = output.read(&mut some).await {
         for line in lines.push(some.get(..read).unwrap_or(&[])) {
-            log::log!(voice.level, "{}: {line}", voice.label);
+            log::log!(output_log.level, "{}: {line}", output_log.label);
         }
     }
     if let Some(line) = lines.finish() {
-        log::log!(voice.level, "{}: {line}", voice.label);
+        log::log!(output_log.level, "{}: {line}", output_log.label);
     }
 }
 
@@ -229,14 +230,14 @@ mod tests {
         std::fs::write(&path, body).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let path = CString::new(path.to_str().unwrap()).unwrap();
-        let account = spawn::Account::ours();
+        let account = crate::scripts::program::Account::ours();
         let program = Program { argv: vec![path.clone()], path, account, umask: None };
-        let voice = Voice { label: "test".to_owned(), level: log::Level::Debug };
+        let output_log = OutputLog { label: "test".to_owned(), level: log::Level::Debug };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (_ending, ended) = watch::channel(false);
         runtime.block_on(async {
             let more = [CString::new("argument").unwrap()];
-            run(&program, &more, &spawn::environment(), Some(limit), voice, ended).await
+            run(&program, &more, &spawn::environment(), Some(limit), output_log, ended).await
         })
     }
 

@@ -11,21 +11,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::board::{Board, Counter};
-use super::check::{Judge, Rhythm};
 use super::fifo::{Fifo, Topic as LineTopic};
-use super::plan::{self, Plan};
-use super::process::{self, Ended, GRACE, Voice};
-use super::queue::{Kind, Queues};
-use super::resolve::Script;
-use super::spawn;
-use super::{Event, Found, Notified, Order, Subject, What};
+use super::process::{self, Ended, GRACE, OutputLog};
+use super::{Order, spawn};
 use crate::engine::time::Nanos;
 use crate::engine::types::Health;
 use crate::io::timer;
+use crate::scripts::check::{CheckSchedule, Judge};
+use crate::scripts::plan::{self, Plan};
+use crate::scripts::queue::{Kind, Queues};
+use crate::scripts::resolve::Script;
+use crate::scripts::{Event, Found, Notified, Subject, What};
 use crate::wire::ethernet::Colons;
 
 /// How long what was told before the end may run in all.
-const FAREWELL: Duration = Duration::from_secs(5);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// After this part of it, what ran before is ended, so that the last word can be said.
 const MAKE_WAY: Duration = Duration::from_secs(2);
 
@@ -57,7 +57,7 @@ struct Job {
 struct Checked {
     plan: plan::Check,
     judge: Judge,
-    rhythm: Rhythm,
+    schedule: CheckSchedule,
     /// The last run could not be started, and that said nothing.
     lost: bool,
 }
@@ -269,7 +269,7 @@ impl Runner {
 
     fn next_check(&self) -> Option<Nanos> {
         let runs = self.checks.values().filter(|check| check.plan.disabled.is_none());
-        runs.map(|check| check.rhythm.due()).min()
+        runs.map(|check| check.schedule.due()).min()
     }
 
     fn start_checks(&mut self) {
@@ -278,9 +278,9 @@ impl Runner {
         let mut failed = Vec::new();
         let due = checks
             .iter_mut()
-            .filter(|(_, check)| check.plan.disabled.is_none() && check.rhythm.due() <= now);
+            .filter(|(_, check)| check.plan.disabled.is_none() && check.schedule.due() <= now);
         for (name, check) in due {
-            check.rhythm.advance(now);
+            check.schedule.advance(now);
             let Some(script) = &check.plan.script else {
                 failed.push(Arc::clone(name));
                 continue;
@@ -363,20 +363,24 @@ impl Runner {
         }
         for plan in plans {
             let (index, count) = counts.entry(plan.interval).or_default();
-            let fresh = Rhythm::new(now, plan.interval, *index, *count);
+            let fresh = CheckSchedule::new(now, plan.interval, *index, *count);
             *index += 1;
             let name = Arc::clone(&plan.name);
             let check = match before.remove(&name) {
                 Some(known) if known.plan.script == plan.script => Checked {
                     judge: known.judge.with(plan.rise, plan.fall),
-                    rhythm: if known.plan.interval == plan.interval { known.rhythm } else { fresh },
+                    schedule: if known.plan.interval == plan.interval {
+                        known.schedule
+                    } else {
+                        fresh
+                    },
                     lost: known.lost,
                     plan,
                 },
                 // What the old one found out says nothing about the new one.
                 Some(_) | None => Checked {
                     judge: Judge::new(plan.rise, plan.fall, plan.init_fail),
-                    rhythm: fresh,
+                    schedule: fresh,
                     lost: false,
                     plan,
                 },
@@ -414,7 +418,7 @@ impl Runner {
         log::debug!("{dropped} checks are not run any more");
         self.queues.unshare();
         let begin = Instant::now();
-        let (make_way, deadline) = (begin + MAKE_WAY, begin + FAREWELL);
+        let (make_way, deadline) = (begin + MAKE_WAY, begin + STOP_PATIENCE);
         // What is started from here on has an end of its own.
         let before = std::mem::replace(&mut self.ending, watch::channel(false).0);
         let mut made_way = false;
@@ -435,7 +439,10 @@ impl Runner {
             }
         }
         if !self.queues.is_empty() {
-            log::warn!("scripts still run or wait after {} s; they are ended", FAREWELL.as_secs());
+            log::warn!(
+                "scripts still run or wait after {} s; they are ended",
+                STOP_PATIENCE.as_secs()
+            );
             let _ = self.queues.retain(|_| false);
             self.ending.send_replace(true);
             before.send_replace(true);
@@ -478,10 +485,10 @@ impl Job {
                 Kind::Notification => log::Level::Info,
                 Kind::Check => log::Level::Debug,
             };
-            let voice = Voice { label: label.clone(), level };
+            let output_log = OutputLog { label: label.clone(), level };
             let limit = Some(self.limit);
             let end =
-                process::run(&script.program, more, environment, limit, voice, ending.clone())
+                process::run(&script.program, more, environment, limit, output_log, ending.clone())
                     .await;
             if let Ended::TimedOut(_) = end {
                 board.count(Counter::ScriptsTimedOut);

@@ -15,7 +15,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::Pid;
 use rustix::process::PidfdFlags;
 
-use crate::io::capability;
+use crate::capability;
+use crate::scripts::program::{Account, Program};
 
 /// The child needs some hundred octets of it.
 const STACK: usize = 32 << 10;
@@ -24,38 +25,6 @@ const SIGNALS: i32 = 64;
 const SET_SIZE: usize = 8;
 /// What a shell says when it can not execute something.
 const NOT_EXECUTED: i32 = 127;
-
-/// Whom a program runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// User.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Box<[u32]>,
-}
-
-impl Account {
-    /// That of this process, without supplementary groups.
-    pub fn ours() -> Self {
-        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-        Self { uid: uid.as_raw(), gid: gid.as_raw(), groups: Box::default() }
-    }
-}
-
-/// A program that can be started again and again.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The file to execute.
-    pub path: CString,
-    /// What it finds as its own name and arguments.
-    pub argv: Vec<CString>,
-    /// Whom it runs as.
-    pub account: Account,
-    /// Its file mode creation mask; ours when `None`.
-    pub umask: Option<u16>,
-}
 
 /// A program that was started.
 #[derive(Debug)]

@@ -31,6 +31,11 @@ impl Nanos {
         Self(self.0.saturating_mul(factor))
     }
 
+    /// Whole milliseconds.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
     /// Seconds, for people; never for arithmetic.
     #[allow(clippy::cast_precision_loss)]
     pub fn as_secs_f64(self) -> f64 {

@@ -5,35 +5,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::program::Account;
 use super::resolve::{Resolver, Script, Unusable};
-use super::spawn::Account;
 use super::{Notified, Subject};
 use crate::config::command::Command;
 use crate::config::model::{Config, Diagnostic, Severity, Tracked};
-use crate::config::notify::{Notify, Once, Settings};
+use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::engine::time::Nanos;
 
 /// The scripts and fifos of a configuration. Making it looks at files and users: see [`super::resolve`].
 #[derive(Debug, Default)]
 pub struct Plan {
-    subjects: HashMap<Subject, Box<Told>>,
+    subjects: HashMap<Subject, Box<NotifyScripts>>,
     /// Whether fifos are told of changes of priority, where a router does not say.
     priority_changes: bool,
     /// `fifo_write_vrrp_states_on_reload`
     pub states_on_reload: bool,
-    pub(super) split_brain: Option<Arc<Script>>,
-    pub(super) fifos: Vec<Fifo>,
-    pub(super) checks: Vec<Check>,
-    pub(super) startup: Option<(Arc<Script>, Duration)>,
-    pub(super) shutdown: Option<(Arc<Script>, Duration)>,
-    pub(super) concurrency: usize,
+    pub(crate) split_brain: Option<Arc<Script>>,
+    pub(crate) fifos: Vec<Fifo>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) startup: Option<(Arc<Script>, Duration)>,
+    pub(crate) shutdown: Option<(Arc<Script>, Duration)>,
+    pub(crate) concurrency: usize,
     /// For one notification.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// The scripts of one router or group.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct NotifyScripts {
     any: Option<Arc<Script>>,
     master: Option<Arc<Script>>,
     backup: Option<Arc<Script>>,
@@ -47,32 +47,32 @@ struct Told {
 
 /// A fifo to write to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fifo {
+pub(crate) struct Fifo {
     /// Where.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Whose it is, if it is made.
-    pub(super) account: Account,
+    pub(crate) account: Account,
     /// What reads it.
-    pub(super) script: Option<Arc<Script>>,
+    pub(crate) script: Option<Arc<Script>>,
     /// Its file mode creation mask.
-    pub(super) umask: Option<u16>,
+    pub(crate) umask: Option<u16>,
 }
 
 /// A script whose exit status is tracked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Check {
-    pub(super) name: Arc<str>,
+pub(crate) struct Check {
+    pub(crate) name: Arc<str>,
     /// `None` when it cannot run: that counts as failure, unless it is `disabled`.
-    pub(super) script: Option<Arc<Script>>,
+    pub(crate) script: Option<Arc<Script>>,
     /// Why it cannot run, where that counts for nothing.
-    pub(super) disabled: Option<Arc<str>>,
+    pub(crate) disabled: Option<Arc<str>>,
     /// Whether a run that could not be started says nothing, instead of counting as failure.
-    pub(super) keeps_result: bool,
-    pub(super) interval: Nanos,
-    pub(super) timeout: Duration,
-    pub(super) rise: u32,
-    pub(super) fall: u32,
-    pub(super) init_fail: bool,
+    pub(crate) keeps_result: bool,
+    pub(crate) interval: Nanos,
+    pub(crate) timeout: Duration,
+    pub(crate) rise: u32,
+    pub(crate) fall: u32,
+    pub(crate) init_fail: bool,
 }
 
 impl Plan {
@@ -90,13 +90,13 @@ impl Plan {
         for router in &config.routers {
             if let Some(notify) = &router.notify {
                 let subject = Subject::Instance(router.name.as_str().into());
-                plan.subjects.insert(subject, Box::new(Told::new(notify, &mut resolver)));
+                plan.subjects.insert(subject, Box::new(NotifyScripts::new(notify, &mut resolver)));
             }
         }
         for group in &config.groups {
             if let Some(notify) = &group.notify {
                 let subject = Subject::Group(group.name.as_str().into());
-                plan.subjects.insert(subject, Box::new(Told::new(notify, &mut resolver)));
+                plan.subjects.insert(subject, Box::new(NotifyScripts::new(notify, &mut resolver)));
                 // What a group says counts for its routers that say nothing themselves.
                 let members = group.members.iter().filter(|_| notify.priority_changes.is_some());
                 for member in members {
@@ -197,7 +197,7 @@ impl Plan {
 
     /// What runs when a router or group enters a state: first the script of that state, then the one of all.
     /// `true` for the latter, which gets arguments.
-    pub(super) fn on_state(&self, subject: &Subject, state: Notified) -> Vec<(Arc<Script>, bool)> {
+    pub(crate) fn on_state(&self, subject: &Subject, state: Notified) -> Vec<(Arc<Script>, bool)> {
         let Some(told) = self.subjects.get(subject) else { return Vec::new() };
         let own = match state {
             Notified::Master => &told.master,
@@ -212,7 +212,7 @@ impl Plan {
     }
 
     /// What a state is called where it is told.
-    pub(super) fn state_name(&self, subject: &Subject, state: Notified) -> &'static str {
+    pub(crate) fn state_name(&self, subject: &Subject, state: Notified) -> &'static str {
         match state {
             Notified::Master => "MASTER",
             Notified::Backup => "BACKUP",
@@ -224,23 +224,23 @@ impl Plan {
     }
 
     /// Whether one that leaves the configuration is called DELETED, and not FAULT (`notify_deleted`).
-    pub(super) fn says_deleted(&self, subject: &Subject) -> bool {
+    pub(crate) fn says_deleted(&self, subject: &Subject) -> bool {
         self.subjects.get(subject).is_some_and(|told| told.says_deleted)
     }
 
     /// What runs when a master hears of a lower priority.
-    pub(super) fn on_lower_priority(&self, subject: &Subject) -> Option<Arc<Script>> {
+    pub(crate) fn on_lower_priority(&self, subject: &Subject) -> Option<Arc<Script>> {
         self.subjects.get(subject)?.lower_priority.clone()
     }
 
     /// Whether the fifos are told when the priority of this one changes.
-    pub(super) fn tells_priority(&self, subject: &Subject) -> bool {
+    pub(crate) fn tells_priority(&self, subject: &Subject) -> bool {
         let own = self.subjects.get(subject).and_then(|told| told.priority_changes);
         own.unwrap_or(self.priority_changes)
     }
 }
 
-impl Told {
+impl NotifyScripts {
     fn new(notify: &Notify, resolver: &mut Resolver<'_>) -> Self {
         let mut script = |keyword: &str, command: &Option<Command>| {
             command.as_ref().and_then(|command| resolver.script(keyword, command))
@@ -275,7 +275,7 @@ impl Told {
 
 fn once(
     keyword: &str,
-    once: Option<&Once>,
+    once: Option<&LifecycleScript>,
     resolver: &mut Resolver<'_>,
 ) -> Option<(Arc<Script>, Duration)> {
     let once = once?;

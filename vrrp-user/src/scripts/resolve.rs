@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
-use super::spawn::{Account, Program};
+use super::program::{Account, Program};
+use crate::capability;
 use crate::config::command::{Command, Origin, ScriptUser};
 use crate::config::model::{Diagnostic, Severity};
 use crate::config::notify::Settings;
-use crate::io::capability;
 
 /// Whom scripts run as when nothing is said, if there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";

@@ -1,10 +1,13 @@
-//! What is said on the control socket, and the JSON of `status` and `stats`.
+//! What is said on the control socket, and the JSON of `status` and `stats`: words, and neither end of the socket.
 //!
 //! Fields are only ever added; [`SCHEMA`] changes when one changes its meaning or goes away.
 
+pub mod events;
+pub mod history;
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::model;
 
@@ -72,7 +75,7 @@ pub enum Order {
 }
 
 impl Request {
-    /// Whether it changes something, which not everybody may ([`super::access`]).
+    /// Whether it changes something, which not everybody may (`control/access.rs`).
     pub fn changes(&self) -> bool {
         match self {
             Self::Status {} | Self::Router { .. } | Self::Stats {} | Self::Events { .. } => false,
@@ -156,8 +159,9 @@ pub struct Status {
     /// What is there whoever is master.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub always: Vec<ExtraStatus>,
-    /// What the daemon refused or failed at, by name; see [`crate::core::Counter`] and
-    /// [`crate::control::server::Counter`].
+    /// What the daemon refused or failed at, by name; see [`vrrp_common::counters::Counter`]
+    /// and the counters of the control socket and of scripts.
+    #[serde(serialize_with = "with_former_names")]
     pub counters: BTreeMap<String, u64>,
     /// Tracked scripts, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -301,6 +305,29 @@ fn is_false(value: &bool) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
 fn is_zero(value: &usize) -> bool {
     *value == 0
+}
+
+/// Names of reasons and counters that have changed, each with its former one. Both stand in JSON for one version.
+const FORMER_NAMES: [(&str, &str); 2] =
+    [("master_limited", "news_limited"), ("events_suppressed", "notice_left_out")];
+
+/// Counts by names, without those that only stand there under former names.
+pub fn current(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (&String, &u64)> {
+    counts.iter().filter(|(name, _)| FORMER_NAMES.iter().all(|(_, former)| name != former))
+}
+
+fn with_former_names<S: Serializer>(
+    counts: &BTreeMap<String, u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut all: BTreeMap<&str, u64> =
+        counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    for (name, former) in FORMER_NAMES {
+        if let Some(count) = counts.get(name) {
+            all.entry(former).or_insert(*count);
+        }
+    }
+    all.serialize(serializer)
 }
 
 /// One virtual router.
@@ -585,6 +612,7 @@ pub struct Stats {
     #[serde(default)]
     pub interfaces: Vec<InterfaceStats>,
     /// Packets of IP protocol 112 per verdict reason, by name; see [`vrrp_common::reason::Reason`].
+    #[serde(serialize_with = "with_former_names")]
     pub reasons: BTreeMap<String, u64>,
     /// The latest packet of each reason of which the kernel side kept a sample, by name. There is none of
     /// accepted ones.
@@ -593,8 +621,8 @@ pub struct Stats {
     /// Rates of `reasons`; only with `--watch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasons_per_second: Option<BTreeMap<String, f64>>,
-    /// What the daemon refused or failed at, by name; see [`crate::core::Counter`].
-    #[serde(default)]
+    /// What the daemon refused or failed at, by name; see [`vrrp_common::counters::Counter`].
+    #[serde(default, serialize_with = "with_former_names")]
     pub counters: BTreeMap<String, u64>,
     /// What was not handed on, or not in time.
     #[serde(default)]
@@ -607,7 +635,11 @@ pub struct Stats {
 pub struct Losses {
     /// Advertisements that found the ring buffer full.
     pub ring_full: u64,
-    /// Advertisements that were not reported because the router's peers changed too often.
+    /// Advertisements that were not reported, because they were more than a router is told of.
+    #[serde(default)]
+    pub reports_limited: u64,
+    /// The same under its former name, for one version.
+    #[serde(default)]
     pub news_limited: u64,
     /// Times that netlink notifications were lost.
     pub netlink_overrun: u64,
@@ -753,6 +785,21 @@ pub struct VipRates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_changed_stand_beside_their_former_ones() {
+        let count = |name: &str, count| (name.to_owned(), count);
+        let counters = BTreeMap::from([count("events_suppressed", 3), count("bad_event", 1)]);
+        let stats = Stats { counters, ..Stats::default() };
+        let json = serde_json::to_value(&stats).unwrap();
+        let expected = serde_json::json!({
+            "bad_event": 1, "events_suppressed": 3, "notice_left_out": 3,
+        });
+        assert_eq!(json["counters"], expected);
+        let read: Stats = serde_json::from_value(json.clone()).unwrap();
+        assert!(current(&read.counters).eq(&stats.counters));
+        assert_eq!(serde_json::to_value(&read).unwrap(), json);
+    }
 
     #[test]
     fn requests_are_objects_and_unknown_ones_are_refused() {

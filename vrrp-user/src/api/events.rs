@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::api::{Event, Happened, SCHEMA};
-use crate::core::history::{Entry, What};
+use super::history::{Entry, EventKind};
+use super::{Event, Happened, SCHEMA};
 use crate::engine::time::Nanos;
 use crate::engine::types::Health;
-use crate::io::timer;
 
 /// An entry of the history with what a reader needs to know whose it is.
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub struct Record {
 pub struct Events {
     /// Oldest first.
     pub records: Vec<Record>,
-    /// Where to go on ([`crate::core::history::From::After`]).
+    /// Where to go on ([`super::history::Cursor::After`]).
     pub last: u64,
     /// Entries overwritten before they were asked for.
     pub lost: u64,
@@ -51,15 +50,16 @@ pub enum Whose {
 
 /// One moment on both clocks: the history has readings of `CLOCK_MONOTONIC`, people have the other one.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct WallClock {
     wall: Timestamp,
     monotonic: Nanos,
 }
 
-impl Moment {
-    /// Now. After somebody has set the clock, old entries are shown as the new clock would have it.
-    pub fn now() -> Self {
-        Self { wall: Timestamp::now(), monotonic: timer::now() }
+impl WallClock {
+    /// Now, when the clock of the history says `monotonic`. After somebody has set the other one, old entries are shown
+    /// as that would have it.
+    pub fn at(monotonic: Nanos) -> Self {
+        Self { wall: Timestamp::now(), monotonic }
     }
 
     /// The reading of the monotonic clock.
@@ -78,15 +78,15 @@ impl Moment {
 
 impl Record {
     /// As the control socket has it.
-    pub fn event(&self, now: Moment) -> Event {
-        let (what, cause, reason) = match &self.entry.what {
-            What::Transition { from, to, cause } => (
+    pub fn event(&self, now: WallClock) -> Event {
+        let (what, cause, reason) = match &self.entry.kind {
+            EventKind::Transition { from, to, cause } => (
                 Happened::Transition { from: from.name().to_owned(), to: to.name().to_owned() },
                 cause.name(),
                 self.words.clone().unwrap_or_else(|| cause.to_string()),
             ),
-            What::Notice(notice) => (Happened::Notice, notice.name(), notice.to_string()),
-            What::Tracked { from, to, .. } => (
+            EventKind::Notice(notice) => (Happened::Notice, notice.name(), notice.to_string()),
+            EventKind::Tracked { from, to, .. } => (
                 Happened::Tracked { from: health(*from), to: health(*to) },
                 match to {
                     Health::Unknown => "tracked-unknown",
@@ -135,12 +135,14 @@ fn health(health: Health) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::history::Whom;
+    use crate::api::history::EventSource;
     use crate::engine::types::{Cause, ObjectId, RouterId, State};
+
+    const NOW: Nanos = Nanos::from_millis(10_000);
 
     #[test]
     fn times_are_those_of_the_wall_clock() {
-        let now = Moment {
+        let now = WallClock {
             wall: "2026-01-02T03:04:05.678Z".parse().unwrap(),
             monotonic: Nanos::from_millis(10_000),
         };
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_transition_in_words() {
-        let what = What::Transition {
+        let kind = EventKind::Transition {
             from: State::Backup,
             to: State::Master,
             cause: Cause::MasterDown {
@@ -160,10 +162,10 @@ mod tests {
                 silence: Nanos::from_millis(3609),
             },
         };
-        let entry = Entry { number: 3, at: timer::now(), whom: Whom::Router(RouterId(0)), what };
+        let entry = Entry { number: 3, at: NOW, source: EventSource::Router(RouterId(0)), kind };
         let whose = Whose::Router { name: "VI_1".into(), interface: "eth0".into(), vrid: 51 };
         let record = Record { whose, words: None, entry };
-        let event = record.event(Moment::now());
+        let event = record.event(WallClock::at(NOW));
         assert_eq!(event.reason, "took over: no advertisement from 10.0.0.2 for 3.61 s");
         assert_eq!(event.cause, "master-down");
         let (from, to) = ("BACKUP".to_owned(), "MASTER".to_owned());
@@ -172,10 +174,10 @@ mod tests {
     #[test]
     fn something_tracked_in_words() {
         let (from, to) = (Health::Up, Health::Value(-7));
-        let what = What::Tracked { from, to, end: None, trackers: None };
-        let entry = Entry { number: 3, at: timer::now(), whom: Whom::Object(ObjectId(0)), what };
+        let kind = EventKind::Tracked { from, to, end: None, trackers: None };
+        let entry = Entry { number: 3, at: NOW, source: EventSource::Object(ObjectId(0)), kind };
         let record = Record { whose: Whose::Object("file f".to_owned()), words: None, entry };
-        let event = record.event(Moment::now());
+        let event = record.event(WallClock::at(NOW));
         let (from, to) = ("up".to_owned(), "-7".to_owned());
         assert_eq!(event.what, Happened::Tracked { from, to });
         assert_eq!((event.cause.as_str(), event.reason.as_str()), ("tracked-value", "has -7"));

@@ -57,7 +57,7 @@ impl Judge {
 
 /// When one check runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rhythm {
+pub struct CheckSchedule {
     interval: Nanos,
     /// The next start.
     due: Nanos,
@@ -65,7 +65,7 @@ pub struct Rhythm {
     phase: Nanos,
 }
 
-impl Rhythm {
+impl CheckSchedule {
     /// Of check number `index` of `count` with this interval: they start at equal distances, the first time within a
     /// second.
     pub fn new(begin: Nanos, interval: Nanos, index: usize, count: usize) -> Self {
@@ -123,12 +123,12 @@ mod tests {
     fn starts(count: usize, interval: Nanos, seconds: u64) -> Vec<Vec<Nanos>> {
         let begin = Nanos::from_secs(100);
         let one = |index| {
-            let mut rhythm = Rhythm::new(begin, interval, index, count);
+            let mut schedule = CheckSchedule::new(begin, interval, index, count);
             let mut starts = Vec::new();
-            while rhythm.due() < begin + Nanos::from_secs(seconds) {
-                starts.push(rhythm.due());
+            while schedule.due() < begin + Nanos::from_secs(seconds) {
+                starts.push(schedule.due());
                 // Late by a millisecond, as it happens.
-                rhythm.advance(rhythm.due() + Nanos::from_millis(1));
+                schedule.advance(schedule.due() + Nanos::from_millis(1));
             }
             starts
         };
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_pause_is_not_made_up_for() {
-        let mut rhythm = Rhythm::new(Nanos::from_secs(100), Nanos::from_secs(1), 0, 1);
-        rhythm.advance(Nanos::from_secs(500));
-        assert_eq!(rhythm.due(), Nanos::from_secs(501));
+        let mut schedule = CheckSchedule::new(Nanos::from_secs(100), Nanos::from_secs(1), 0, 1);
+        schedule.advance(Nanos::from_secs(500));
+        assert_eq!(schedule.due(), Nanos::from_secs(501));
     }
 }
