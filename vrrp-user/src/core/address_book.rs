@@ -53,6 +53,9 @@ struct Entry {
     seen: bool,
     /// While adding: the kernel reported the address and then its end.
     lost: bool,
+    /// Absent as far as is known: the last request has failed, but its answer may have been lost, or what a daemon left that
+    /// was killed is still there.
+    doubtful: bool,
     /// Rounds of gratuitous ARP that wait for the address.
     rounds: u32,
     /// It is there with other attributes than it should have, and must be removed before it is added again; the
@@ -115,7 +118,7 @@ impl Standing {
         let Entry { wanted, presence, prefix, ref renew, .. } = *entry;
         let (open, settled) = match (wanted, presence) {
             (true, Presence::Absent) => (true, true),
-            (false, Presence::Absent) => (false, true),
+            (false, Presence::Absent) => (entry.doubtful, !entry.doubtful),
             (true, Presence::Present) => (renew.is_some(), renew.is_none()),
             (false, Presence::Present) => (true, false),
             (true | false, Presence::Adding | Presence::Removing) => (false, false),
@@ -182,6 +185,7 @@ impl AddressBook {
             ours: false,
             seen: false,
             lost: false,
+            doubtful: false,
             rounds: 0,
             renew: None,
         });
@@ -211,7 +215,8 @@ impl AddressBook {
 
     /// Forgets an address that nobody wants and that is not there.
     pub fn forget(&mut self, place: InterfaceAddr) {
-        let over = |entry: &Entry| !entry.wanted && entry.presence == Presence::Absent;
+        let over =
+            |entry: &Entry| !entry.wanted && entry.presence == Presence::Absent && !entry.doubtful;
         if self.entries.get(&place).is_some_and(over) {
             self.entries.remove(&place);
         }
@@ -248,7 +253,9 @@ impl AddressBook {
         outcome: Outcome,
     ) -> Option<Request> {
         self.change(place, |entry| {
-            let now_present = outcome.is_there(request);
+            // Whichever it was, it may have been carried out, or may not: the other one is not spared then.
+            entry.doubtful = outcome == Outcome::Failed;
+            let now_present = outcome.is_there(request) && !entry.doubtful;
             let lost = std::mem::take(&mut entry.lost);
             entry.presence =
                 if now_present && !lost { Presence::Present } else { Presence::Absent };
@@ -291,8 +298,17 @@ impl AddressBook {
                 entry.seen = true;
                 entry.lost = false;
                 entry.ours |= marked && entry.presence == Presence::Present;
+                // What others have put there is not ours, whatever came of a request.
+                entry.doubtful &= marked;
             }
         });
+    }
+
+    /// Whether an address is wanted for a router, or may be there for one.
+    pub fn holds(&self, place: InterfaceAddr) -> bool {
+        let holds =
+            |entry: &Entry| entry.wanted || entry.doubtful || entry.presence != Presence::Absent;
+        self.entries.get(&place).is_some_and(holds)
     }
 
     /// Whether an address was put there by us, with that prefix length.
@@ -393,7 +409,7 @@ impl AddressBook {
     /// Every address that is there because of us, or may be, with its router.
     pub fn held(&self) -> impl Iterator<Item = (InterfaceAddr, RouterId)> + '_ {
         let held = |entry: &Entry| match entry.presence {
-            Presence::Absent => false,
+            Presence::Absent => entry.doubtful,
             Presence::Present => entry.ours,
             Presence::Adding | Presence::Removing => true,
         };
@@ -411,6 +427,11 @@ impl AddressBook {
 impl Entry {
     fn next_request(&mut self) -> Option<Request> {
         match (self.wanted, self.presence) {
+            // Perhaps it is still there as it was before.
+            (true, Presence::Absent) if self.doubtful && self.renew.is_some() && self.ours => {
+                self.presence = Presence::Removing;
+                Some(Request::Remove)
+            }
             (true, Presence::Absent) => {
                 self.prefix = self.renew.take().unwrap_or(self.prefix);
                 self.presence = Presence::Adding;
@@ -428,6 +449,12 @@ impl Entry {
             }
             (false, Presence::Present) => {
                 self.presence = Presence::Removing;
+                Some(Request::Remove)
+            }
+            (false, Presence::Absent) if self.doubtful => {
+                self.presence = Presence::Removing;
+                // Until the kernel says otherwise.
+                self.ours = true;
                 Some(Request::Remove)
             }
             (true, Presence::Present) if self.renew.is_some() => {
@@ -634,6 +661,27 @@ mod tests {
         assert_eq!(book.renew(vip, 32), Some(Request::Add));
         book.completed(vip, Request::Add, Outcome::Done);
         assert!(book.is_ours(vip, 32));
+    }
+
+    #[test]
+    fn what_a_failed_request_left_is_not_known() {
+        // It may be there although adding it failed: it is removed when nobody wants it any more.
+        let (mut book, place) = (AddressBook::default(), at("10.0.0.100"));
+        assert_eq!(book.want(place, R, PREFIX, true), Some(Request::Add));
+        assert_eq!(book.unwant(place, R), None);
+        assert_eq!(book.completed(place, Request::Add, Outcome::Failed), None);
+        assert!(book.needs_retry() && !book.settled());
+        assert_eq!(book.retry(), [(place, Request::Remove)]);
+        // Removing it failed as well, and may have been carried out: who wants it again asks for it.
+        assert_eq!(book.completed(place, Request::Remove, Outcome::Failed), None);
+        assert_eq!(book.want(place, R, PREFIX, true), Some(Request::Add));
+        assert_eq!(book.completed(place, Request::Add, Outcome::Done), None);
+        assert!(book.installed(place) && book.settled());
+        // What others have put there is not removed, whatever came of a request.
+        book.completed(place, Request::Add, Outcome::Failed);
+        book.appeared(place, PREFIX, false);
+        assert_eq!(book.unwant(place, R), None);
+        assert!(book.settled() && !book.needs_retry());
     }
 
     #[test]

@@ -74,7 +74,7 @@ use self::history::History;
 pub use self::input::{Attachment, HookReport, Hooks, Input};
 use self::interface_table::InterfaceTable;
 use self::log_limit::LogLimit;
-use self::netlink::{AddressRequest, Ask, Request};
+use self::netlink::{AddressRequest, Ask, InterfaceAddress, Request};
 use self::notify::Notifier;
 use self::objects::ManagedObjects;
 use self::reload::Reloads;
@@ -93,7 +93,7 @@ use self::watch::Watch;
 use crate::capture;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
-use crate::engine::types::{Action, RouterId, State};
+use crate::engine::types::{Action, RouterId, RouterView, State};
 use crate::wire::ipv4::Idents;
 
 /// How long after a burst of work: when nothing more has come of it.
@@ -102,6 +102,8 @@ const TIDY: Nanos = Nanos::from_secs(5);
 const ASKED: usize = 256;
 /// How long after a failure (attaching, adding an address) the next attempt is made.
 const RETRY: Nanos = Nanos::from_secs(5);
+/// The same while the daemon stops, which waits for no longer than that.
+const RETRY_STOPPING: Nanos = Nanos::from_millis(500);
 /// How often the pins are looked at, at most, on occasions on which the daemon is awake anyway.
 const LOOK_AT_PINS: Nanos = Nanos::from_secs(1);
 
@@ -159,6 +161,8 @@ pub struct Core {
     foreign: BTreeMap<RouterId, Vec<(InterfaceAddr, u8)>>,
     /// Requests under way about addresses that no router holds, or none holds any more: how many of a kind.
     strays: BTreeMap<(InterfaceAddr, Request), u32>,
+    /// Such addresses whose removal has failed.
+    failed_strays: Vec<InterfaceAddress>,
     watch: Watch,
     log_limit: LogLimit,
     tracking: Tracking,
@@ -241,7 +245,9 @@ impl Core {
                 ];
                 deadlines.into_iter().flatten().min()
             }
-            Phase::Stopping(stopping) => Some(stopping.until()),
+            Phase::Stopping(stopping) => {
+                [Some(stopping.until()), self.retry_at].into_iter().flatten().min()
+            }
             Phase::Stopped => None,
         }
     }
@@ -345,6 +351,7 @@ impl Core {
     }
 
     fn retry(&mut self) {
+        self.retry_strays();
         self.retry_addresses();
         self.retry_objects();
         self.retry_sending();
@@ -358,7 +365,11 @@ impl Core {
     }
 
     fn retry_soon(&mut self) {
-        self.retry_at.get_or_insert(self.now + RETRY);
+        let after = match self.phase {
+            Phase::Stopping(_) => RETRY_STOPPING,
+            Phase::Starting(_) | Phase::Running | Phase::Stopped => RETRY,
+        };
+        self.retry_at.get_or_insert(self.now + after);
     }
 
     /// The routers of the configuration, in its order.
@@ -391,6 +402,11 @@ impl Core {
     /// The state of a router, if there is one of that number.
     pub fn state(&self, id: RouterId) -> Option<State> {
         self.engine.state(id)
+    }
+
+    /// How the election of a router stands, if there is one of that number.
+    pub fn view(&self, id: RouterId) -> Option<RouterView> {
+        self.engine.view(id)
     }
 
     /// Whether nothing more is to come.

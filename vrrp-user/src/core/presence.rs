@@ -66,12 +66,15 @@ impl Presence {
     /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is asked
     /// until [`Self::next_request`].
     pub fn completed(&mut self, request: Request, outcome: Outcome) -> Option<Request> {
-        let now_present = outcome.is_there(request);
+        // Added after all where the kernel has reported it, although the answer was lost.
+        let in_spite = (request, outcome) == (Request::Add, Outcome::Failed) && self.seen;
+        let now_present = outcome.is_there(request) || in_spite;
         let lost = std::mem::take(&mut self.lost);
         self.state = if now_present && !lost { State::Present } else { State::Absent };
         match (request, outcome) {
             (Request::Add, Outcome::Done) => self.ours = !lost,
             (Request::Remove, Outcome::Done | Outcome::WasSo) => self.ours = false,
+            (Request::Add, Outcome::Failed) if in_spite => self.ours = !lost,
             // In doubt whether it was still there, ours was added again.
             (Request::Add, Outcome::WasSo) | (_, Outcome::Failed) => {}
         }
@@ -185,6 +188,22 @@ mod tests {
         assert!(foreign.is_there());
         assert_eq!(foreign.want(false), None);
         assert!(foreign.is_settled() && !foreign.is_there());
+    }
+
+    #[test]
+    fn what_was_added_without_an_answer_is_there() {
+        let mut unanswered = Presence::default();
+        unanswered.want(true);
+        unanswered.appeared();
+        assert_eq!(unanswered.want(false), None);
+        assert_eq!(unanswered.completed(Request::Add, Outcome::Failed), None);
+        assert!(unanswered.is_there() && !unanswered.is_settled());
+        assert_eq!(unanswered.next_request(), Some(Request::Remove));
+        // Nothing was reported: it is not there.
+        let mut refused = Presence::default();
+        refused.want(true);
+        refused.completed(Request::Add, Outcome::Failed);
+        assert!(!refused.is_there());
     }
 
     #[test]

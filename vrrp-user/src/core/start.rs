@@ -160,6 +160,7 @@ impl Core {
             foreign: BTreeMap::new(),
             kept: BTreeMap::new(),
             strays: BTreeMap::new(),
+            failed_strays: Vec::new(),
             watch: Watch::default(),
             log_limit: LogLimit::default(),
             tracking,

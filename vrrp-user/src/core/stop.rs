@@ -3,7 +3,7 @@
 use super::effect::Effect;
 use super::input::Input;
 use super::netlink::{AddressRequest, Ask, Request};
-use super::{Core, InterfaceAddr, Phase};
+use super::{Core, InterfaceAddr, Phase, RETRY_STOPPING};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId, State};
 
@@ -34,6 +34,8 @@ impl Core {
         self.engine.handle_shutdown(self.now);
         let kept = self.release_all_kept();
         let until = self.now + PATIENCE;
+        // What has failed until now is tried again soon.
+        self.retry_at = self.addresses.needs_retry().then_some(self.now + RETRY_STOPPING);
         self.phase = Phase::Stopping(Stopping { until, fixed_removed: false, kept });
     }
 
@@ -41,6 +43,12 @@ impl Core {
         match input {
             Input::Answered(answers) => self.answered(answers),
             Input::Timeout => {
+                if self.retry_at.is_some_and(|at| at <= self.now) {
+                    self.retry_at = None;
+                    self.retry_strays();
+                    self.retry_addresses();
+                    self.retry_objects();
+                }
                 if let Phase::Stopping(stopping) = &self.phase
                     && stopping.until <= self.now
                 {
@@ -84,7 +92,11 @@ impl Core {
         if !std::mem::replace(&mut stopping.fixed_removed, true) {
             self.remove_fixed();
         }
-        if self.addresses.settled() && self.objects.book.settled() && (!kept || self.asked == 0) {
+        if self.addresses.settled()
+            && self.objects.book.settled()
+            && (!kept || self.asked == 0)
+            && self.failed_strays.is_empty()
+        {
             self.stopped();
         }
     }

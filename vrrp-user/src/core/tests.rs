@@ -432,6 +432,64 @@ fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
     assert_eq!(host.asked(), vip_asked(Request::Remove), "another host has it");
 }
 
+#[test]
+fn what_a_killed_daemon_left_is_removed_at_last_if_that_is_refused_at_first() {
+    let mut host = Host::new(&toml(""));
+    host.listed(&[address(VIP, true)]);
+    host.hear(200);
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+    host.answer(&Err(refused()));
+    assert_eq!((host.counted(Counter::AddressRemoveFailed), host.asked()), (1, vec![]));
+    for _ in 0..5 {
+        host.hear(200);
+        host.pass(1000);
+    }
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+    host.answer(&Ok(()));
+    host.pass(1000);
+    assert_eq!(host.asked(), []);
+}
+
+#[test]
+fn an_address_whose_answer_was_lost_is_removed_when_nobody_wants_it() {
+    let mut host = Host::started(&toml(""));
+    host.pass(5000);
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+    host.hear(200);
+    host.answer(&Err(RequestError::new(None, "no answer")));
+    assert_eq!((host.state(), host.asked()), (Some(State::Backup), vec![]));
+    for _ in 0..6 {
+        host.hear(200);
+        host.pass(1000);
+    }
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+}
+
+#[test]
+fn stopping_tries_again_what_was_refused() {
+    let mut host = Host::master();
+    host.input(Input::Stop);
+    host.answer(&Err(refused()));
+    assert!(!host.core.is_stopped() && host.has_vip());
+    host.pass(500);
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
+    host.answer(&Ok(()));
+    assert!(host.core.is_stopped() && !host.has_vip());
+}
+
+#[test]
+fn an_address_of_others_that_is_gone_again_is_added() {
+    let mut host = Host::started(&toml(""));
+    host.input(Input::Changed(vec![Event::Address(address(VIP, false))]));
+    host.pass(5000);
+    // It is there already, says the answer; but what is reported has overtaken it.
+    host.input(Input::Changed(vec![Event::AddressGone(address(VIP, false))]));
+    host.answer(&Err(RequestError::new(Some(libc::EEXIST), "it exists")));
+    assert_eq!((host.state(), host.asked()), (Some(State::Master), vec![]));
+    host.pass(5000);
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+}
+
 /// Reloads, and says what came of it.
 fn reload(host: &mut Host, text: &str) -> crate::api::Reloaded {
     host.input(Input::Reload { check: false, client: Some(5) });

@@ -118,8 +118,15 @@ impl Core {
             Err(error) => {
                 log::error!("left-over {}: {error}", self.describe(place));
                 self.count(Counter::AddressRemoveFailed);
+                self.retry_stray(*at);
             }
         }
+    }
+
+    /// An address that no router holds is to be removed with the next attempt.
+    fn retry_stray(&mut self, at: InterfaceAddress) {
+        self.failed_strays.push(at);
+        self.retry_soon();
     }
 
     /// Where a router's addresses belong, as far as the interfaces exist.
@@ -239,6 +246,7 @@ impl Core {
             {
                 log::error!("cannot remove {}: {error}", self.describe(place));
                 self.count(Counter::AddressRemoveFailed);
+                self.retry_stray(at);
             }
             return;
         }
@@ -247,6 +255,16 @@ impl Core {
         }
         let outcome = match (request, result) {
             (Request::Add | Request::Remove, Ok(())) => Outcome::Done,
+            // Somebody else's, and gone since: that was reported before the answer. Or it is not reported yet.
+            (Request::Add, Err(error))
+                if error.errno() == Some(libc::EEXIST)
+                    && !ours
+                    && !self.interfaces.has(place)
+                    && !self.interfaces.owns(place) =>
+            {
+                log::info!("cannot add {}, which was there a moment ago", self.describe(place));
+                Outcome::Failed
+            }
             (Request::Add, Err(error)) if error.errno() == Some(libc::EEXIST) => {
                 // Nothing will be reported.
                 self.addresses.appeared(place, at.prefix, false);
@@ -266,6 +284,11 @@ impl Core {
             }
         };
         let next = self.addresses.completed(place, request, outcome);
+        if outcome == Outcome::Failed
+            && self.interfaces.found(place).any(|it| it == (at.prefix, false))
+        {
+            self.addresses.appeared(place, at.prefix, false);
+        }
         if !outcome.is_there(request)
             && request == Request::Remove
             && self.pending_removals.remove(&place).is_some()
@@ -322,6 +345,16 @@ impl Core {
                     let lost = Lost::Address(place.address);
                     self.engine.handle_lost(self.now, id, lost);
                 }
+            }
+        }
+    }
+
+    /// Tries again to remove addresses that no router holds.
+    pub(super) fn retry_strays(&mut self) {
+        for at in std::mem::take(&mut self.failed_strays) {
+            // A router may have become master meanwhile: then it is that one's.
+            if !self.addresses.holds(InterfaceAddr::of(&at)) {
+                self.remove_stray(AddressRequest::plain(at));
             }
         }
     }
