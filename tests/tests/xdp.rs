@@ -327,7 +327,7 @@ impl Bench {
         for (slot, peer, range) in allowed() {
             kernel.allow(slot, peer, range).expect("allow");
         }
-        kernel.add_vip(&InterfaceAddr::new(LOOPBACK, VIP)).expect("add_vip");
+        kernel.add_vip(&InterfaceAddr::own(LOOPBACK, VIP)).expect("add_vip");
         let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
@@ -850,7 +850,7 @@ fn foreign_arp_for_a_held_address_is_reported() {
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
     let conflict = (Verdict::Pass, Some(Reason::ArpConflict));
-    let key = InterfaceAddr::new(LOOPBACK, VIP);
+    let key = InterfaceAddr::own(LOOPBACK, VIP);
 
     // As backup, the master's own is nothing.
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
@@ -1304,7 +1304,7 @@ fn a_flood_is_sampled_now_and_then() {
 #[test]
 fn traffic_to_a_vip_is_counted() {
     let mut bench = Bench::new();
-    let key = InterfaceAddr::new(LOOPBACK, VIP);
+    let key = InterfaceAddr::own(LOOPBACK, VIP);
     let tcp = Frame::v3(V3, 1).with(|f| {
         f.protocol = 6;
         f.destination = VIP;
@@ -1356,7 +1356,7 @@ fn answer() -> Frame {
 #[test]
 fn traffic_from_a_vip_is_counted() {
     let mut bench = Bench::new();
-    let key = InterfaceAddr::new(LOOPBACK, VIP);
+    let key = InterfaceAddr::own(LOOPBACK, VIP);
     let counted = |packets, bytes| {
         let zero = VipCounters::default();
         vec![(key, VipCounters { tx_packets: packets, tx_bytes: bytes, ..zero })]
@@ -1441,7 +1441,7 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         bench.attach(index, "local").expect("attach");
         bench.attach(index, "local").expect("again");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
-        let key = InterfaceAddr::new(index, VIP);
+        let key = InterfaceAddr::own(index, VIP);
         bench.kernel.add_vip(&key).expect("add_vip");
         let octets = answer().octets();
         send("local", &octets);
@@ -1492,10 +1492,10 @@ fn maps_say_when_they_are_full() {
     bench.kernel.set_router(&key, &entry).expect("there is room again");
 
     for last in 0..3 {
-        let key = InterfaceAddr::new(LOOPBACK, [10, 9, 9, last]);
+        let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, last]);
         bench.kernel.add_vip(&key).expect("4 fit");
     }
-    let key = InterfaceAddr::new(LOOPBACK, [10, 9, 9, 9]);
+    let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, 9]);
     assert!(matches!(bench.kernel.add_vip(&key), Err(Error::Full { entries: 4, .. })));
     let full = bench.kernel.write_info(SIZES.routers, &RouterInfo::default());
     assert!(matches!(full, Err(Error::Full { entries, .. }) if entries == SIZES.routers));
@@ -1651,7 +1651,7 @@ fn what_leaves_is_counted_without_tcx() {
         let octets = answer().octets();
         for lacking in [&[Feature::Tcx][..], &[Feature::Tcx, Feature::InPlace]] {
             let mut bench = Bench::without(Without::of(lacking));
-            bench.kernel.add_vip(&InterfaceAddr::new(index, VIP)).expect("add_vip");
+            bench.kernel.add_vip(&InterfaceAddr::own(index, VIP)).expect("add_vip");
             bench.attach(index, "local").expect("attach");
             assert_eq!(on_egress("local"), <[&str; 0]>::default());
             assert_eq!(filters_at("local", "egress"), 1);

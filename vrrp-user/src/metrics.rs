@@ -40,7 +40,7 @@ pub fn collect(reader: &Reader) -> Result<Stats, Error> {
     // After that, so that nothing seems to come from the future.
     let now = timer::now();
     let vips = counted.iter().map(|(key, counters)| VipStats {
-        interface: names.get(key.ifindex),
+        interface: names.get(key.iface.ifindex),
         address: key.address.to_string(),
         rx_packets: counters.rx_packets,
         rx_bytes: counters.rx_bytes,

@@ -22,7 +22,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeSpec, TimeVal};
 use nix::time::{ClockId, clock_gettime};
 use vrrp_tests::{Error, Namespace, Result};
-use vrrp_user::core::{Tag, TxQueue};
+use vrrp_user::core::{InterfaceId, Tag, TxQueue};
 use vrrp_user::engine::types::{Priority, Vrid};
 use vrrp_user::io::tx::Tx;
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
@@ -159,7 +159,11 @@ pub fn advertise(
             let mut batch = Vec::new();
             while due(next) <= Instant::now() && batch.len() < 64 {
                 let router = usize::try_from(next % count).unwrap_or(0);
-                queue.push(frames[router].0, frames[router].1.bytes(), Tag::Announcement);
+                queue.push(
+                    InterfaceId::own(frames[router].0),
+                    frames[router].1.bytes(),
+                    Tag::Announcement,
+                );
                 batch.push(router);
                 next += 1;
             }
@@ -234,7 +238,7 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
         let (begin, mut count) = (Instant::now(), 0u64);
         while !stop.load(Ordering::Relaxed) {
             for (ifindex, octets) in batch.iter().cycle().take(256) {
-                queue.push(*ifindex, octets, Tag::Announcement);
+                queue.push(InterfaceId::own(*ifindex), octets, Tag::Announcement);
             }
             let mut refused = 0;
             tx.flush(&queue, |_, _| refused += 1);
@@ -259,7 +263,7 @@ pub fn bare_cpu(namespace: &Namespace, load: Load, span: Duration) -> Result<f64
         let mut due = begin;
         for group in groups.iter().cycle() {
             for (ifindex, frame) in *group {
-                queue.push(*ifindex, frame.bytes(), Tag::Announcement);
+                queue.push(InterfaceId::own(*ifindex), frame.bytes(), Tag::Announcement);
             }
             tx.flush(&queue, |_, _| ());
             queue.clear();

@@ -445,7 +445,7 @@ fn a_refused_packet_leaves_a_sample() {
 #[test]
 fn traffic_of_a_vip_is_counted_both_ways() {
     let mut bench = Bench::new();
-    let vip = InterfaceAddr::new(LOOPBACK, VIP);
+    let vip = InterfaceAddr::own(LOOPBACK, VIP);
     bench.kernel.add_vip(&vip).expect("add_vip");
     let counted = |bench: &Bench| {
         let vips = bench.reader.vips().expect("vips");
@@ -471,7 +471,7 @@ fn traffic_of_a_vip_is_counted_both_ways() {
     bench.kernel.remove_vip(&vip).expect("remove_vip");
     assert_eq!(counted(&bench), None);
     for last in 0..4 {
-        bench.kernel.add_vip(&InterfaceAddr::new(LOOPBACK, link_local(last))).expect("4 fit");
+        bench.kernel.add_vip(&InterfaceAddr::own(LOOPBACK, link_local(last))).expect("4 fit");
     }
     let full = bench.kernel.add_vip(&vip);
     assert!(matches!(full, Err(Error::Full { name: "VIPS6", entries: 4 })), "{full:?}");
@@ -491,7 +491,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
     let conflict = (Verdict::Pass, Some(Reason::NdiscConflict));
-    let (advertised, vip) = (Frame::neighbour(136, VIP, THEIRS), InterfaceAddr::new(LOOPBACK, VIP));
+    let (advertised, vip) = (Frame::neighbour(136, VIP, THEIRS), InterfaceAddr::own(LOOPBACK, VIP));
     assert_eq!(reported(&mut bench, &advertised), nothing(), "as backup");
 
     let held = Held { slot: 6, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };

@@ -6,28 +6,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::netlink::InterfaceAddress;
 pub use super::presence::{Outcome, Request};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::types::RouterId;
 
 /// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceAddr {
     /// Interface.
-    pub ifindex: u32,
+    pub iface: InterfaceId,
     /// Address.
     pub address: IpAddr,
 }
 
 impl InterfaceAddr {
-    /// This address there.
-    pub fn new(ifindex: u32, address: impl Into<IpAddr>) -> Self {
-        Self { ifindex, address: address.into() }
+    /// This address on an interface of the network namespace that the daemon runs in.
+    pub fn own(ifindex: u32, address: impl Into<IpAddr>) -> Self {
+        Self::new(InterfaceId::own(ifindex), address)
     }
 
-    /// That of an address, whatever its prefix length.
-    pub fn of(at: &InterfaceAddress) -> Self {
-        Self { ifindex: at.ifindex, address: at.address }
+    /// This address there.
+    pub fn new(iface: InterfaceId, address: impl Into<IpAddr>) -> Self {
+        Self { iface, address: address.into() }
     }
 }
 
@@ -58,6 +58,8 @@ struct Entry {
     doubtful: bool,
     /// Rounds of gratuitous ARP that wait for the address.
     rounds: u32,
+    /// Its place among the addresses of its router, as far as that is known.
+    index: u32,
     /// It is there with other attributes than it should have, and must be removed before it is added again; the
     /// prefix length that it has then.
     renew: Option<u8>,
@@ -96,10 +98,10 @@ pub struct AddressBook {
 
 /// The addresses of one interface of which the first one is primary, and takes the others with it (IPv4, without
 /// `promote_secondaries`).
-type Subnet = (u32, u8, IpAddr);
+type Subnet = (InterfaceId, u8, IpAddr);
 
 fn subnet(place: InterfaceAddr, prefix: u8) -> Subnet {
-    (place.ifindex, prefix, network(place.address, prefix))
+    (place.iface, prefix, network(place.address, prefix))
 }
 
 /// What an entry counts as.
@@ -187,6 +189,7 @@ impl AddressBook {
             lost: false,
             doubtful: false,
             rounds: 0,
+            index: 0,
             renew: None,
         });
         self.change(place, |entry| {
@@ -352,8 +355,8 @@ impl AddressBook {
     }
 
     /// An interface is gone, and every address with it. The requests whose answers are still to come.
-    pub fn interface_gone(&mut self, ifindex: u32) -> Vec<(InterfaceAddr, Request)> {
-        let on_it = |place: &InterfaceAddr| place.ifindex == ifindex;
+    pub fn interface_gone(&mut self, iface: InterfaceId) -> Vec<(InterfaceAddr, Request)> {
+        let on_it = |place: &InterfaceAddr| place.iface == iface;
         let gone: Vec<_> = self.entries.extract_if(.., |place, _| on_it(place)).collect();
         let mut under_way = Vec::new();
         for (place, entry) in gone {
@@ -388,6 +391,18 @@ impl AddressBook {
             }
             Some(_) | None => 0,
         }
+    }
+
+    /// Which one of the addresses of its router an address is, so that it is found at once.
+    pub fn set_index(&mut self, place: InterfaceAddr, index: usize) {
+        if let Some(entry) = self.entries.get_mut(&place) {
+            entry.index = u32::try_from(index).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// What was said of that; 0 for nothing.
+    pub fn index(&self, place: InterfaceAddr) -> usize {
+        self.entries.get(&place).map_or(0, |entry| entry.index as usize)
     }
 
     /// The router that an address belongs to.
@@ -490,7 +505,7 @@ mod tests {
     const PREFIX: u8 = 24;
 
     fn at(address: &str) -> InterfaceAddr {
-        InterfaceAddr { ifindex: 2, address: address.parse().unwrap() }
+        InterfaceAddr { iface: InterfaceId::own(2), address: address.parse().unwrap() }
     }
 
     impl AddressBook {
@@ -725,7 +740,7 @@ mod tests {
         book.unwant(second, R);
         book.want(third, R, 24, true);
         let gone = [(second, Request::Remove), (third, Request::Add)];
-        assert_eq!(book.interface_gone(2), gone);
+        assert_eq!(book.interface_gone(InterfaceId::own(2)), gone);
         assert!(book.settled() && !book.needs_retry() && book.adds_up());
         assert!(!book.awaits(third, Request::Add));
     }

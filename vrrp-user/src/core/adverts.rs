@@ -11,6 +11,7 @@ use super::effect::{Effect, InfoChange};
 use super::interface_table::Interface;
 use super::router::{RouterRuntime, state_number, version_number};
 use super::{Core, Counter};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId, State};
 use crate::refused::{Ours, Refused};
@@ -22,23 +23,28 @@ const DOUBT: Nanos = Nanos::from_secs(10);
 
 impl Core {
     /// Takes in what the kernel side reports, or what stands in for it.
-    pub(super) fn handle_event(&mut self, event: &RxEvent, payload: &[u8]) {
+    pub(super) fn handle_event(&mut self, interface: InterfaceId, event: &RxEvent, payload: &[u8]) {
         match Reason::from_index(event.reason) {
-            Some(Reason::Accepted) => self.handle_advert(event, payload),
-            Some(Reason::ArpConflict | Reason::NdiscConflict) => self.handle_claim(event, payload),
-            Some(reason) if reason.is_logged() => self.log_refusal(reason, event, payload),
+            Some(Reason::Accepted) => self.handle_advert(interface, event, payload),
+            Some(Reason::ArpConflict | Reason::NdiscConflict) => {
+                self.handle_claim(interface, event, payload);
+            }
+            Some(reason) if reason.is_logged() => {
+                self.log_refusal(interface, reason, event, payload);
+            }
             Some(_) | None => self.count(Counter::BadEvent),
         }
     }
 
     /// Logs a refused advertisement (RFC 9568 section 7.1); how often that can be is the kernel side's to decide
     /// ([`report::REFUSAL_LIMIT`]).
-    fn log_refusal(&self, reason: Reason, event: &RxEvent, payload: &[u8]) {
+    fn log_refusal(&self, interface: InterfaceId, reason: Reason, event: &RxEvent, payload: &[u8]) {
         let refused = Refused::reported(reason, event, payload);
         let (ifindex, family, vrid) = refused.router();
+        let iface = interface.beside(ifindex);
         let is_for = |router: &&RouterRuntime| {
-            let router = (router.ifindex(), router.family(), router.vrid().get());
-            router == (Some(ifindex), family, vrid)
+            let router = (router.iface(), router.family(), router.vrid().get());
+            router == (Some(iface), family, vrid)
         };
         let router = self.routers.iter().filter(|router| !router.gone).find(is_for);
         let about = router.and_then(|router| {
@@ -47,20 +53,20 @@ impl Core {
             Some(format!("{}: {text}", router.place()))
         });
         let line = about.unwrap_or_else(|| {
-            let name = self.interfaces.get(ifindex).map_or("?", |interface| &interface.name);
+            let name = self.interfaces.get(iface).map_or("?", |interface| &interface.name);
             let source = refused.source();
             format!("{name}: a packet of VRRP from {source} is refused: {}", reason.text())
         });
         log::warn!("{line} (said once a minute at most; `vrrp-user stats` has the count)");
     }
 
-    fn handle_advert(&mut self, event: &RxEvent, payload: &[u8]) {
+    fn handle_advert(&mut self, interface: InterfaceId, event: &RxEvent, payload: &[u8]) {
         let now = self.now;
         let id = RouterId(event.slot);
         let Some(router) = self.routers.get(event.slot as usize) else {
             return self.count(Counter::BadEvent);
         };
-        if router.ifindex() != Some(event.ifindex) || router.family().number() != event.family {
+        if router.iface() != Some(interface) || router.family().number() != event.family {
             // It arrived before the interface was re-created or renamed, or the slot became another router's.
             return;
         }
@@ -190,9 +196,9 @@ impl Core {
             return;
         }
         for id in self.ids() {
-            let is_raw = |ifindex| self.interfaces.get(ifindex).is_some_and(Interface::is_raw);
+            let is_raw = |iface| self.interfaces.get(iface).is_some_and(Interface::is_raw);
             if self.engine.state(id) == Some(State::Backup)
-                && self.router(id).ifindex().is_some_and(is_raw)
+                && self.router(id).iface().is_some_and(is_raw)
             {
                 self.engine.handle_deaf(now, id);
             }
@@ -218,16 +224,16 @@ impl Core {
     /// at all.
     pub(super) fn join(&mut self, id: RouterId) {
         let router = &self.routers[id.0 as usize];
-        let (Some(interface), Some(_)) = (router.ifindex(), router.source_in_use()) else { return };
+        let (Some(interface), Some(_)) = (router.iface(), router.source_in_use()) else { return };
         let group = router.group();
         self.effects.push_back(Effect::Join { router: id, interface, group });
     }
 
     /// Leaves a multicast group that a router had, if no other router on that interface has it.
-    pub(super) fn leave(&mut self, ifindex: Option<u32>, group: IpAddr) {
-        let Some(interface) = ifindex else { return };
+    pub(super) fn leave(&mut self, iface: Option<InterfaceId>, group: IpAddr) {
+        let Some(interface) = iface else { return };
         let has =
-            |router: &RouterRuntime| router.ifindex() == Some(interface) && router.group() == group;
+            |router: &RouterRuntime| router.iface() == Some(interface) && router.group() == group;
         if !self.routers.iter().any(|router| !router.gone && has(router)) {
             self.effects.push_back(Effect::Leave { interface, group: Some(group) });
         }

@@ -12,6 +12,7 @@ use super::effect::Effect;
 use super::pace::Saying;
 use super::tx_queue::Tag;
 use super::{Core, Counter};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
 use crate::wire::family::from_field;
@@ -28,58 +29,63 @@ const BELIEVED: Nanos = Nanos::from_secs(5);
 /// (R): a neighbour that hears otherwise no longer takes it for a router (RFC 4861 section 7.2.5).
 #[derive(Default)]
 pub struct Forwarding {
-    known: BTreeMap<u32, (Nanos, bool)>,
+    known: BTreeMap<InterfaceId, (Nanos, bool)>,
     /// What is announced as soon as it is known.
-    waiting: BTreeMap<u32, Vec<InterfaceAddr>>,
+    waiting: BTreeMap<InterfaceId, Vec<InterfaceAddr>>,
 }
 
 impl Forwarding {
     /// What is known of an interface, unless that was long ago.
-    fn on(&self, ifindex: u32, now: Nanos) -> Option<bool> {
-        let (since, forwards) = self.known.get(&ifindex)?;
+    fn on(&self, iface: InterfaceId, now: Nanos) -> Option<bool> {
+        let (since, forwards) = self.known.get(&iface)?;
         (now < *since + BELIEVED).then_some(*forwards)
     }
 
     /// An announcement has to wait. Whether it is the first one there, so that the question must be asked.
     fn wait(&mut self, at: InterfaceAddr) -> bool {
-        let waiting = self.waiting.entry(at.ifindex).or_default();
+        let waiting = self.waiting.entry(at.iface).or_default();
         waiting.push(at);
         waiting.len() == 1
     }
 
     /// It is known. What has waited for that; `None` if nobody has asked.
-    fn learn(&mut self, ifindex: u32, now: Nanos, forwards: bool) -> Option<Vec<InterfaceAddr>> {
-        let waiting = self.waiting.remove(&ifindex)?;
-        self.known.insert(ifindex, (now, forwards));
+    fn learn(
+        &mut self,
+        iface: InterfaceId,
+        now: Nanos,
+        forwards: bool,
+    ) -> Option<Vec<InterfaceAddr>> {
+        let waiting = self.waiting.remove(&iface)?;
+        self.known.insert(iface, (now, forwards));
         Some(waiting)
     }
 
     /// An address was given up.
     fn withdraw(&mut self, at: InterfaceAddr) {
-        if let Some(waiting) = self.waiting.get_mut(&at.ifindex) {
+        if let Some(waiting) = self.waiting.get_mut(&at.iface) {
             waiting.retain(|other| *other != at);
         }
     }
 
     /// An interface is gone.
-    pub fn forget(&mut self, ifindex: u32) {
-        self.known.remove(&ifindex);
-        self.waiting.remove(&ifindex);
+    pub fn forget(&mut self, iface: InterfaceId) {
+        self.known.remove(&iface);
+        self.waiting.remove(&iface);
     }
 }
 
 impl Core {
     /// Another host claims an address that we hold.
-    pub(super) fn handle_claim(&mut self, event: &RxEvent, payload: &[u8]) {
+    pub(super) fn handle_claim(&mut self, interface: InterfaceId, event: &RxEvent, payload: &[u8]) {
         let id = RouterId(event.slot);
         let Ok(mac) = payload.try_into() else { return self.count(Counter::BadEvent) };
         let address = from_field(event.family, event.source);
-        let place = InterfaceAddr { ifindex: event.ifindex, address };
+        let place = InterfaceAddr { iface: interface, address };
         if self.engine.state(id) != Some(State::Master) {
             // We have yielded meanwhile.
             return;
         }
-        if self.interfaces.get(place.ifindex).is_some_and(|on| on.mac == Some(mac)) {
+        if self.interfaces.get(place.iface).is_some_and(|on| on.mac == Some(mac)) {
             // Our own, which has changed since the kernel side was told.
             return self.hold_address(id, place);
         }
@@ -99,7 +105,7 @@ impl Core {
 
     /// Lets the kernel side watch who else claims an address that a router now has.
     pub(super) fn hold_address(&mut self, id: RouterId, place: InterfaceAddr) {
-        let mac = self.interfaces.get(place.ifindex).and_then(|interface| interface.mac);
+        let mac = self.interfaces.get(place.iface).and_then(|interface| interface.mac);
         let Some([a, b, c, d, e, f]) = mac else { return };
         let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
         self.effects.push_back(Effect::HoldAddress { at: place, held });
@@ -155,7 +161,7 @@ impl Core {
     }
 
     /// Announces the addresses of masters on an interface as when they became it.
-    pub(super) fn announce_on(&mut self, ifindex: u32) {
+    pub(super) fn announce_on(&mut self, iface: InterfaceId) {
         for id in self.ids() {
             if self.engine.state(id) != Some(State::Master) {
                 continue;
@@ -163,7 +169,7 @@ impl Core {
             let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
             let places = self.places(id).into_iter().map(|(place, _)| place);
             let there: Vec<InterfaceAddr> = places
-                .filter(|place| place.ifindex == ifindex && self.interfaces.carries(*place))
+                .filter(|place| place.iface == iface && self.interfaces.carries(*place))
                 .collect();
             self.announce(&there, rounds);
         }
@@ -185,19 +191,19 @@ impl Core {
     /// at such reports (RFC 4541) passes no question for an address to a host that has not sent one. The kernel does that
     /// as well, but some milliseconds later.
     pub(super) fn report_groups(&mut self, places: impl Iterator<Item = InterfaceAddr>) {
-        let mut groups: BTreeMap<u32, BTreeSet<Ipv6Addr>> = BTreeMap::new();
+        let mut groups: BTreeMap<InterfaceId, BTreeSet<Ipv6Addr>> = BTreeMap::new();
         for place in places {
             if let IpAddr::V6(address) = place.address {
-                groups.entry(place.ifindex).or_default().insert(ndisc::solicited_node(address));
+                groups.entry(place.iface).or_default().insert(ndisc::solicited_node(address));
             }
         }
-        for (ifindex, groups) in groups {
-            let Some(interface) = self.interfaces.get(ifindex) else { continue };
+        for (iface, groups) in groups {
+            let Some(interface) = self.interfaces.get(iface) else { continue };
             let Some(mac) = interface.mac else { continue };
             let groups: Vec<Ipv6Addr> = groups.into_iter().collect();
             for groups in groups.chunks(mld::MAX_GROUPS) {
                 let frame = mld::report_frame(mac, interface.source6(), groups);
-                self.frames.push(ifindex, &frame, Tag::Announcement);
+                self.frames.push(iface, &frame, Tag::Announcement);
             }
         }
     }
@@ -210,16 +216,16 @@ impl Core {
     }
 
     pub(super) fn probe_now(&mut self, place: InterfaceAddr) {
-        let Some(interface) = self.interfaces.get(place.ifindex) else { return };
+        let Some(interface) = self.interfaces.get(place.iface) else { return };
         let Some(mac) = interface.mac else { return };
         match place.address {
             IpAddr::V4(address) => {
                 let frame = frame::arp_frame(&arp::Repr::probe(mac, address));
-                self.frames.push(place.ifindex, &frame, Tag::Announcement);
+                self.frames.push(place.iface, &frame, Tag::Announcement);
             }
             IpAddr::V6(address) => {
                 let frame = ndisc::probe_frame(mac, interface.source6(), address);
-                self.frames.push(place.ifindex, &frame, Tag::Announcement);
+                self.frames.push(place.iface, &frame, Tag::Announcement);
             }
         }
     }
@@ -232,37 +238,55 @@ impl Core {
     }
 
     pub(super) fn garp_now(&mut self, place: InterfaceAddr) {
-        let Some(interface) = self.interfaces.get(place.ifindex) else { return };
+        let Some(interface) = self.interfaces.get(place.iface) else { return };
         let Some(mac) = interface.mac else { return };
         match place.address {
             IpAddr::V4(address) => {
-                self.frames.push(
-                    place.ifindex,
-                    &frame::garp_frame(mac, address),
-                    Tag::Announcement,
-                );
+                self.frames.push(place.iface, &frame::garp_frame(mac, address), Tag::Announcement);
             }
             IpAddr::V6(address) => {
-                let Some(router) = self.forwarding.on(place.ifindex, self.now) else {
+                let Some(router) = self.forwarding.on(place.iface, self.now) else {
                     if self.forwarding.wait(place) {
-                        let (interface, name) = (place.ifindex, interface.name.clone());
+                        let (interface, name) = (place.iface, interface.name.clone());
                         self.effects.push_back(Effect::ReadForwarding { interface, name });
                     }
                     return;
                 };
                 let frame = ndisc::unsolicited_frame(mac, address, router);
-                self.frames.push(place.ifindex, &frame, Tag::Announcement);
+                self.frames.push(place.iface, &frame, Tag::Announcement);
             }
         }
     }
 
     /// It is known whether this host routes what arrives on an interface.
-    pub(super) fn forwards(&mut self, ifindex: u32, on: bool) {
-        let Some(waiting) = self.forwarding.learn(ifindex, self.now, on) else {
+    pub(super) fn forwards(&mut self, iface: InterfaceId, on: bool) {
+        let Some(waiting) = self.forwarding.learn(iface, self.now, on) else {
             return self.count(Counter::UnexpectedAnswer);
         };
         for place in waiting {
             self.garp_now(place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_waits_until_it_is_known_whether_the_host_routes() {
+        let at = |last: u16| InterfaceAddr::own(2, [0xfe80, 0, 0, 0, 0, 0, 0, last]);
+        let eth0 = InterfaceId::own(2);
+        let mut forwarding = Forwarding::default();
+        assert_eq!(forwarding.on(eth0, Nanos::ZERO), None);
+        // One question for all of them.
+        assert!(forwarding.wait(at(1)) && !forwarding.wait(at(2)) && !forwarding.wait(at(1)));
+        forwarding.withdraw(at(2));
+        assert_eq!(forwarding.learn(eth0, Nanos::ZERO, true), Some(vec![at(1), at(1)]));
+        assert_eq!(forwarding.learn(eth0, Nanos::ZERO, false), None, "nobody has asked");
+        assert_eq!(forwarding.on(eth0, Nanos(BELIEVED.0 - 1)), Some(true));
+        assert_eq!(forwarding.on(eth0, BELIEVED), None);
+        forwarding.forget(eth0);
+        assert_eq!(forwarding.on(eth0, Nanos::ZERO), None);
     }
 }

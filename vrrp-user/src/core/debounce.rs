@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::netlink::Link;
 use crate::config::model::Delays;
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 
 /// What interfaces with delays are to become.
@@ -15,9 +16,9 @@ pub struct Debounce {
     /// Down and up, by name.
     delays: BTreeMap<String, (Nanos, Nanos)>,
     /// Those that were up once, by index: the first time counts at once, as in keepalived.
-    seen_up: BTreeSet<u32>,
+    seen_up: BTreeSet<InterfaceId>,
     /// What was reported last of interfaces that are not what counts, and when it will count.
-    pending: BTreeMap<u32, (Nanos, Link)>,
+    pending: BTreeMap<InterfaceId, (Nanos, Link)>,
 }
 
 impl Debounce {
@@ -31,7 +32,7 @@ impl Debounce {
 
     /// What counts now of what the kernel reports; `counted` is what counted before, if the interface is known.
     pub fn reported(&mut self, now: Nanos, link: &Link, counted: Option<bool>) -> Link {
-        let index = link.ifindex;
+        let index = link.iface;
         let (down, up) = self.delays.get(&link.name).copied().unwrap_or_default();
         let delay = if link.up { up } else { down };
         let delayed = self.seen_up.contains(&index) && delay > Nanos::ZERO;
@@ -51,7 +52,7 @@ impl Debounce {
 
     fn counts(&mut self, link: &Link) {
         if link.up && self.delays.contains_key(&link.name) {
-            self.seen_up.insert(link.ifindex);
+            self.seen_up.insert(link.iface);
         }
     }
 
@@ -78,14 +79,14 @@ impl Debounce {
     }
 
     /// What an interface will be, and when, if it is not that already.
-    pub fn pending(&self, ifindex: u32) -> Option<(Nanos, bool)> {
-        self.pending.get(&ifindex).map(|(at, link)| (*at, link.up))
+    pub fn pending(&self, iface: InterfaceId) -> Option<(Nanos, bool)> {
+        self.pending.get(&iface).map(|(at, link)| (*at, link.up))
     }
 
     /// An interface is gone.
-    pub fn gone(&mut self, ifindex: u32) {
-        self.seen_up.remove(&ifindex);
-        self.pending.remove(&ifindex);
+    pub fn gone(&mut self, iface: InterfaceId) {
+        self.seen_up.remove(&iface);
+        self.pending.remove(&iface);
     }
 
     /// Goes on with other delays; what waits counts when it would have. `up`: the interfaces that count as up.
@@ -93,14 +94,14 @@ impl Debounce {
     pub fn replace(
         before: &mut Option<Box<Self>>,
         delays: &Delays,
-        up: impl Iterator<Item = (u32, String)>,
+        up: impl Iterator<Item = (InterfaceId, String)>,
     ) -> Vec<Link> {
         let old = std::mem::replace(before, Self::new(delays));
         let mut pending = old.map(|old| old.pending).unwrap_or_default();
         if let Some(new) = before {
             let delayed = up.filter(|(_, name)| new.delays.contains_key(name));
             new.seen_up = delayed.map(|(index, _)| index).collect();
-            let kept = |index: &u32, (_, link): &mut (Nanos, Link)| {
+            let kept = |index: &InterfaceId, (_, link): &mut (Nanos, Link)| {
                 let kept = new.delays.contains_key(&link.name);
                 // Down for now, but it was up.
                 if kept {
@@ -129,7 +130,7 @@ mod tests {
 
     fn link(name: &str, up: bool) -> Link {
         Link {
-            ifindex: 2,
+            iface: InterfaceId::own(2),
             name: name.to_owned(),
             up,
             mac: Some([2; 6]),
@@ -154,7 +155,7 @@ mod tests {
         let mut debounce = up(500, 0);
         assert!(debounce.reported(MS, &link("eth0", false), Some(true)).up);
         assert_eq!(debounce.next(), Some(MS.times(501)));
-        assert_eq!(debounce.pending(2), Some((MS.times(501), false)));
+        assert_eq!(debounce.pending(InterfaceId::own(2)), Some((MS.times(501), false)));
         assert!(debounce.reported(MS.times(500), &link("eth0", true), Some(true)).up);
         assert_eq!((debounce.next(), debounce.due(MS.times(900))), (None, None));
         // The next time counts from its own beginning.
@@ -186,7 +187,7 @@ mod tests {
         assert!(!debounce.reported(MS, &link("eth0", false), Some(true)).up);
         assert!(!debounce.reported(MS, &link("eth0", true), Some(false)).up);
         assert_eq!(debounce.due(MS.times(301)), Some(link("eth0", true)));
-        debounce.gone(2);
+        debounce.gone(InterfaceId::own(2));
         assert!(debounce.reported(MS, &link("eth0", true), Some(false)).up);
     }
 
@@ -218,11 +219,11 @@ mod tests {
         assert_eq!(Debounce::replace(&mut debounce, &delays(900, 900), none()), []);
         assert_eq!(debounce.as_ref().unwrap().next(), Some(MS.times(501)));
         // It was up once.
-        assert!(debounce.as_mut().unwrap().seen_up.contains(&2));
+        assert!(debounce.as_mut().unwrap().seen_up.contains(&InterfaceId::own(2)));
         let at_once = Debounce::replace(&mut debounce, &Delays::default(), none());
         assert_eq!((at_once, debounce.is_none()), (vec![link("eth0", false)], true));
         // A new one is for interfaces that are up already, too.
-        let known = [(2, "eth0".to_owned())].into_iter();
+        let known = [(InterfaceId::own(2), "eth0".to_owned())].into_iter();
         assert_eq!(Debounce::replace(&mut debounce, &delays(500, 0), known), []);
         assert!(debounce.unwrap().reported(MS, &link("eth0", false), Some(true)).up);
     }

@@ -9,6 +9,7 @@ use super::netlink::Event;
 use super::pace::{Item, Pacer, Saying};
 use super::{Core, InterfaceAddr};
 use crate::config::model::{self, Delays, LinkDelay};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
 
@@ -81,16 +82,16 @@ impl Delayed {
     }
 
     /// What an interface will be, and when, if it is not that already.
-    pub(super) fn link(&self, ifindex: u32) -> Option<(Nanos, bool)> {
-        self.debounce.as_ref()?.pending(ifindex)
+    pub(super) fn link(&self, iface: InterfaceId) -> Option<(Nanos, bool)> {
+        self.debounce.as_ref()?.pending(iface)
     }
 
-    pub(super) fn interface_gone(&mut self, ifindex: u32) {
+    pub(super) fn interface_gone(&mut self, iface: InterfaceId) {
         if let Some(pacer) = &mut self.pacer {
-            pacer.interface_gone(ifindex);
+            pacer.interface_gone(iface);
         }
         if let Some(debounce) = &mut self.debounce {
-            debounce.gone(ifindex);
+            debounce.gone(iface);
         }
     }
 
@@ -106,7 +107,7 @@ impl Core {
     /// Whether something may be said about an address now; otherwise it is when it is its turn.
     pub(super) fn may_say(&mut self, item: Item) -> bool {
         let Some(pacer) = &mut self.delays.pacer else { return true };
-        let Some(interface) = self.interfaces.get(item.1.ifindex) else { return false };
+        let Some(interface) = self.interfaces.get(item.1.iface) else { return false };
         pacer.admit(self.now, &interface.name, item)
     }
 
@@ -142,12 +143,12 @@ impl Core {
 
     /// Announces the first address of a master on each interface other than its own.
     fn announce_elsewhere(&mut self, id: RouterId) {
-        let own = self.router(id).ifindex();
+        let own = self.router(id).iface();
         let mut done = BTreeSet::new();
         for (place, _) in self.places(id) {
-            if Some(place.ifindex) != own
+            if Some(place.iface) != own
                 && self.interfaces.carries(place)
-                && done.insert(place.ifindex)
+                && done.insert(place.iface)
             {
                 self.garp(place);
             }
@@ -160,10 +161,10 @@ impl Core {
             return Cow::Borrowed(event);
         };
         let now = self.now;
-        let before = debounce.pending(link.ifindex);
-        let counted = self.interfaces.get(link.ifindex).map(|known| known.up);
+        let before = debounce.pending(link.iface);
+        let counted = self.interfaces.get(link.iface).map(|known| known.up);
         let counts = debounce.reported(now, link, counted);
-        match (before, debounce.pending(link.ifindex)) {
+        match (before, debounce.pending(link.iface)) {
             (None, Some((at, up))) => {
                 let is = if up { "up" } else { "down" };
                 log::info!("{}: {is}, which counts if it is so for {}", link.name, at - now);
@@ -221,9 +222,9 @@ impl Core {
             }
         }
         if links {
-            let up = self.interfaces.indices().into_iter().filter_map(|ifindex| {
-                let interface = self.interfaces.get(ifindex).filter(|known| known.up)?;
-                Some((ifindex, interface.name.clone()))
+            let up = self.interfaces.indices().into_iter().filter_map(|iface| {
+                let interface = self.interfaces.get(iface).filter(|known| known.up)?;
+                Some((iface, interface.name.clone()))
             });
             for link in Debounce::replace(&mut self.delays.debounce, new, up) {
                 self.changed_now(&Event::Link(link));

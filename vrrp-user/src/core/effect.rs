@@ -14,6 +14,7 @@ use crate::api::Reloaded;
 use crate::capture::Plan;
 use crate::config::model::{InitFile, Listen, Scheduling, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
+use crate::core::interface_id::InterfaceId;
 use crate::engine::types::{ObjectId, RouterId};
 
 /// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.
@@ -27,7 +28,7 @@ pub enum Effect {
     /// Attach the programs to an interface. Answered by [`super::Input::Attached`], once for each.
     Attach {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// Its name.
         name: String,
         /// Which modes are to be tried.
@@ -38,17 +39,17 @@ pub enum Effect {
     /// Detach the programs from an interface, if they are attached there.
     Detach {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
     },
     /// An interface is gone: forget what the kernel side holds for it.
     ForgetInterface {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
     },
     /// The program that counts what leaves was taken away. Answered by [`super::Input::HooksAre`].
     MendEgress {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// Its name.
         name: String,
         /// Whether it is attached again.
@@ -148,14 +149,14 @@ pub enum Effect {
         /// For which router.
         router: RouterId,
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// Which.
         group: IpAddr,
     },
     /// Leave a multicast group that no router there has any more, or all of them.
     Leave {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// Which; `None` for all.
         group: Option<IpAddr>,
     },
@@ -163,7 +164,7 @@ pub enum Effect {
     /// [`super::Input::Forwards`].
     ReadForwarding {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// Its name.
         name: String,
     },

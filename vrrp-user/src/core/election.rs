@@ -80,7 +80,7 @@ impl Core {
             if self.interfaces.owns(place) {
                 named.push(self.describe(place));
             }
-            let dev = self.interfaces.get(place.ifindex).map_or("?", |interface| &interface.name);
+            let dev = self.interfaces.get(place.iface).map_or("?", |interface| &interface.name);
             commands.extend(
                 self.interfaces
                     .own_prefixes(place)

@@ -4,16 +4,16 @@
 use super::Core;
 use super::address_book::InterfaceAddr;
 use super::effect::InfoChange;
-use super::netlink::InterfaceAddress;
+use super::netlink::AssignedAddress;
 use crate::engine::types::RouterId;
 
 impl Core {
     /// A virtual address has come or gone. Most are ours and bear our mark; those cost nothing here.
-    pub(super) fn foreign_changed(&mut self, at: &InterfaceAddress) {
+    pub(super) fn foreign_changed(&mut self, at: &AssignedAddress) {
         if at.marked {
             return;
         }
-        for id in self.index.with(at.address).collect::<Vec<_>>() {
+        for id in self.index.with(at.at.address).collect::<Vec<_>>() {
             self.look_for_foreign(id);
         }
     }
@@ -55,7 +55,7 @@ impl Core {
     }
 
     fn foreign_words(&self, place: InterfaceAddr, prefix: u8) -> String {
-        let dev = self.interfaces.get(place.ifindex).map_or("?", |interface| &interface.name);
+        let dev = self.interfaces.get(place.iface).map_or("?", |interface| &interface.name);
         let address = place.address;
         format!(
             "{address}/{prefix} is on {dev}, and not by this daemon, which does not remove it: this host answers for \

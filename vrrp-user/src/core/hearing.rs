@@ -13,6 +13,7 @@ use super::netlink::{Hook, HookState, Look};
 use super::restore_limiter::{RestoreLimiter, When};
 use super::{Core, Counter, RETRY};
 use crate::capture::CaptureMode;
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
 
@@ -36,19 +37,19 @@ const TRY_RARELY: Nanos = Nanos::from_secs(600);
 /// What is known of the interfaces of which the kernel was asked.
 #[derive(Default)]
 pub struct Hearing {
-    questions: BTreeMap<u32, Question>,
+    questions: BTreeMap<InterfaceId, Question>,
     /// Where the next round goes on.
-    next: u32,
+    next: Option<InterfaceId>,
     /// When it is due. Nobody is woken for it.
     round_at: Nanos,
     /// Whether a master has spoken since the last one.
     masters: bool,
     /// Who takes programs away.
-    pub limiter: RestoreLimiter<u32>,
+    pub limiter: RestoreLimiter<InterfaceId>,
     /// The same with the programs that count what leaves.
-    egress_limiter: RestoreLimiter<u32>,
+    egress_limiter: RestoreLimiter<InterfaceId>,
     /// Interfaces where the former goes on, and when the program is attached again.
-    not_before: BTreeMap<u32, Nanos>,
+    not_before: BTreeMap<InterfaceId, Nanos>,
     /// Where XDP was taken.
     better: Better,
 }
@@ -57,33 +58,33 @@ pub struct Hearing {
 #[derive(Default)]
 struct Better {
     /// When the next try may be, and how long after it the one after that.
-    tries: BTreeMap<u32, (Nanos, Nanos)>,
+    tries: BTreeMap<InterfaceId, (Nanos, Nanos)>,
     /// Those where XDP seems to be free, and the next try may not be yet.
-    wanted: BTreeSet<u32>,
+    wanted: BTreeSet<InterfaceId>,
 }
 
 impl Better {
     /// Whether it may be tried now, and if so, no more for a while.
-    fn may(&mut self, ifindex: u32, now: Nanos) -> bool {
-        let (at, pause) = self.tries.entry(ifindex).or_insert((now, TRY_AGAIN));
+    fn may(&mut self, iface: InterfaceId, now: Nanos) -> bool {
+        let (at, pause) = self.tries.entry(iface).or_insert((now, TRY_AGAIN));
         if now < *at {
-            self.wanted.insert(ifindex);
+            self.wanted.insert(iface);
             return false;
         }
         *at = now + *pause;
         *pause = pause.times(2).min(TRY_RARELY);
-        self.wanted.remove(&ifindex);
+        self.wanted.remove(&iface);
         true
     }
 
     /// Whether it may be tried now.
-    fn is_due(&self, ifindex: u32, now: Nanos) -> bool {
-        self.tries.get(&ifindex).is_none_or(|(at, _)| now >= *at)
+    fn is_due(&self, iface: InterfaceId, now: Nanos) -> bool {
+        self.tries.get(&iface).is_none_or(|(at, _)| now >= *at)
     }
 
-    fn forget(&mut self, ifindex: u32) {
-        self.tries.remove(&ifindex);
-        self.wanted.remove(&ifindex);
+    fn forget(&mut self, iface: InterfaceId) {
+        self.tries.remove(&iface);
+        self.wanted.remove(&iface);
     }
 }
 
@@ -111,8 +112,8 @@ enum Silence {
 
 impl Hearing {
     /// A backup has heard nothing on an interface for long enough.
-    fn silence(&mut self, ifindex: u32, id: RouterId, now: Nanos) -> Silence {
-        let question = self.questions.entry(ifindex).or_default();
+    fn silence(&mut self, iface: InterfaceId, id: RouterId, now: Nanos) -> Silence {
+        let question = self.questions.entry(iface).or_default();
         if question.intact.is_some_and(|at| now < at + FRESH) {
             return Silence::Believed;
         }
@@ -142,9 +143,9 @@ impl Hearing {
     }
 
     /// The program is there. Whose timers have waited for that, and until when.
-    fn intact(&mut self, ifindex: u32, now: Nanos) -> Vec<(RouterId, Nanos)> {
+    fn intact(&mut self, iface: InterfaceId, now: Nanos) -> Vec<(RouterId, Nanos)> {
         let answered = Question { intact: Some(now), ..Question::default() };
-        let question = self.questions.insert(ifindex, answered);
+        let question = self.questions.insert(iface, answered);
         question.map(|question| question.waiting).unwrap_or_default()
     }
 
@@ -154,24 +155,24 @@ impl Hearing {
     }
 
     /// Nothing is known of an interface any more.
-    pub fn forget(&mut self, ifindex: u32) {
-        self.questions.remove(&ifindex);
+    pub fn forget(&mut self, iface: InterfaceId) {
+        self.questions.remove(&iface);
     }
 
     /// An interface is gone.
-    pub fn gone(&mut self, ifindex: u32) {
-        self.forget(ifindex);
-        self.limiter.forget(&ifindex);
-        self.egress_limiter.forget(&ifindex);
-        self.not_before.remove(&ifindex);
-        self.better.forget(ifindex);
+    pub fn gone(&mut self, iface: InterfaceId) {
+        self.forget(iface);
+        self.limiter.forget(&iface);
+        self.egress_limiter.forget(&iface);
+        self.not_before.remove(&iface);
+        self.better.forget(iface);
     }
 
     /// Whether a program may be attached to an interface: not at once where somebody else keeps removing it.
-    pub fn may_attach(&mut self, ifindex: u32, now: Nanos) -> bool {
-        let waits = self.not_before.get(&ifindex).is_some_and(|at| now < *at);
+    pub fn may_attach(&mut self, iface: InterfaceId, now: Nanos) -> bool {
+        let waits = self.not_before.get(&iface).is_some_and(|at| now < *at);
         if !waits {
-            self.not_before.remove(&ifindex);
+            self.not_before.remove(&iface);
         }
         !waits
     }
@@ -183,13 +184,13 @@ impl Core {
     pub(super) fn doubt_silence(&mut self, now: Nanos) {
         let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(now) {
-            let Some(ifindex) = self.router(id).ifindex() else { continue };
-            if let Some(until) = self.settling.until(ifindex) {
+            let Some(iface) = self.router(id).iface() else { continue };
+            if let Some(until) = self.settling.until(iface) {
                 self.engine.postpone_master_down(now, id, until);
                 continue;
             }
-            let Some(hook) = self.hooks(ifindex).hears else { continue };
-            match self.hearing.silence(ifindex, id, now) {
+            let Some(hook) = self.hooks(iface).hears else { continue };
+            match self.hearing.silence(iface, id, now) {
                 Silence::Believed => {}
                 Silence::Doubted { until, ask } => {
                     self.engine.postpone_master_down(now, id, until);
@@ -230,8 +231,8 @@ impl Core {
     }
 
     /// Where our programs should be on an interface.
-    fn hooks(&self, ifindex: u32) -> Hooks {
-        self.interfaces.get(ifindex).map(|interface| interface.hooks).unwrap_or_default()
+    fn hooks(&self, iface: InterfaceId) -> Hooks {
+        self.interfaces.get(iface).map(|interface| interface.hooks).unwrap_or_default()
     }
 
     /// Looks at some interfaces, if it is time for that and there are masters: those have no silence that would be doubted.
@@ -250,7 +251,7 @@ impl Core {
 
     /// Looks at all interfaces.
     pub(super) fn look_everywhere(&mut self, now: Nanos) {
-        self.hearing.next = 0;
+        self.hearing.next = None;
         self.look_at(now, usize::MAX);
     }
 
@@ -258,13 +259,13 @@ impl Core {
         self.hearing.round_at = now + ROUND;
         let looked: Vec<_> = self.interfaces.hooks(self.hearing.next).take(most).collect();
         self.hearing.next = match looked.last() {
-            Some((last, _)) if looked.len() == most => last + 1,
-            Some(_) | None => 0,
+            Some((last, _)) if looked.len() == most => Some(*last),
+            Some(_) | None => None,
         };
         let better = &self.hearing.better;
-        let hooks = looked.into_iter().flat_map(|(ifindex, hooks)| {
+        let hooks = looked.into_iter().flat_map(|(iface, hooks)| {
             let Hooks { hears, counts, displaced } = hooks;
-            [hears, counts, displaced.filter(|_| better.is_due(ifindex, now))]
+            [hears, counts, displaced.filter(|_| better.is_due(iface, now))]
         });
         let hooks: Vec<Hook> = hooks.flatten().collect();
         if !hooks.is_empty() {
@@ -273,20 +274,20 @@ impl Core {
     }
 
     /// XDP seems to be free on an interface: takes it, if it was wanted there and that was not tried too often.
-    pub(super) fn xdp_is_free(&mut self, now: Nanos, ifindex: u32) {
-        if self.hooks(ifindex).displaced.is_none() {
-            return self.hearing.better.forget(ifindex);
+    pub(super) fn xdp_is_free(&mut self, now: Nanos, iface: InterfaceId) {
+        if self.hooks(iface).displaced.is_none() {
+            return self.hearing.better.forget(iface);
         }
-        if !self.hearing.better.may(ifindex, now) {
+        if !self.hearing.better.may(iface, now) {
             return self.retry_soon();
         }
-        self.attach_anew(ifindex);
+        self.attach_anew(iface);
     }
 
     /// Tries what could not be tried when XDP became free.
     pub(super) fn retry_better(&mut self, now: Nanos) {
-        for ifindex in self.hearing.better.wanted.clone() {
-            self.xdp_is_free(now, ifindex);
+        for iface in self.hearing.better.wanted.clone() {
+            self.xdp_is_free(now, iface);
         }
     }
 
@@ -294,23 +295,23 @@ impl Core {
     pub(super) fn hooks_seen(&mut self, reports: Vec<HookReport>) {
         let now = self.now;
         for HookReport { hook, state, occupant } in reports {
-            let ifindex = hook.ifindex;
-            if self.interfaces.get(ifindex).is_none() {
+            let iface = hook.iface;
+            if self.interfaces.get(iface).is_none() {
                 self.count(Counter::UnknownInterface);
                 continue;
             }
             // Or it was attached anew meanwhile, and that is another question.
-            let Hooks { hears, counts, displaced } = self.hooks(ifindex);
+            let Hooks { hears, counts, displaced } = self.hooks(iface);
             let current = hears == Some(hook);
             match state {
                 HookState::Intact if current => {
-                    for (id, until) in self.hearing.intact(ifindex, now) {
+                    for (id, until) in self.hearing.intact(iface, now) {
                         self.engine.resume_master_down(now, id, until);
                     }
                 }
-                HookState::Lost(_) if current => self.capture_lost(ifindex, occupant),
-                HookState::Lost(_) if counts == Some(hook) => self.egress_lost(ifindex),
-                HookState::Lost(None) if displaced == Some(hook) => self.xdp_is_free(now, ifindex),
+                HookState::Lost(_) if current => self.capture_lost(iface, occupant),
+                HookState::Lost(_) if counts == Some(hook) => self.egress_lost(iface),
+                HookState::Lost(None) if displaced == Some(hook) => self.xdp_is_free(now, iface),
                 // If it is gone, that is reported as well. Whoever waits for an answer does so for a bounded time.
                 HookState::Intact | HookState::Lost(_) | HookState::Gone | HookState::Unknown => {}
             }
@@ -318,10 +319,10 @@ impl Core {
     }
 
     /// The same with the program that counts what leaves, which nobody needs to hear.
-    fn egress_lost(&mut self, ifindex: u32) {
+    fn egress_lost(&mut self, iface: InterfaceId) {
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
-        let attach = self.hearing.egress_limiter.removed(ifindex, now) == When::Now;
+        let Some(interface) = self.interfaces.get_mut(iface) else { return };
+        let attach = self.hearing.egress_limiter.removed(iface, now) == When::Now;
         let then = if attach {
             "it is attached again"
         } else {
@@ -334,51 +335,56 @@ impl Core {
         // It is asked about again when it is there.
         interface.hooks.counts = None;
         let name = interface.name.clone();
-        self.effects.push_back(Effect::MendEgress { interface: ifindex, name, attach });
+        self.effects.push_back(Effect::MendEgress { interface: iface, name, attach });
     }
 
     /// Somebody has detached our program from an interface, or replaced it.
-    fn capture_lost(&mut self, ifindex: u32, occupant: Option<String>) {
+    fn capture_lost(&mut self, iface: InterfaceId, occupant: Option<String>) {
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        let Some(interface) = self.interfaces.get_mut(iface) else { return };
         let name = interface.name.clone();
         // That is known now, and need not be said again until it is attached.
         interface.hooks.hears = None;
         self.count(Counter::CaptureLost);
-        self.hearing.forget(ifindex);
-        match self.hearing.limiter.removed(ifindex, now) {
+        self.hearing.forget(iface);
+        match self.hearing.limiter.removed(iface, now) {
             When::Now => {
                 let deed = match occupant {
                     None => "was detached".to_owned(),
                     Some(other) => format!("was replaced by another one ({other})"),
                 };
-                self.ask_to_attach(ifindex, AttachHow::Again, Some(deed));
+                self.ask_to_attach(iface, AttachHow::Again, Some(deed));
             }
             When::Later { news } => {
-                self.hearing.not_before.insert(ifindex, now + RETRY);
-                self.effects.push_back(Effect::Detach { interface: ifindex });
+                self.hearing.not_before.insert(iface, now + RETRY);
+                self.effects.push_back(Effect::Detach { interface: iface });
                 let why = format!(
                     "another program keeps removing ours, {} times so far; it is attached again every few seconds \
                      (`bpftool net show dev {name}` shows what is there)",
-                    self.hearing.limiter.removals(&ifindex)
+                    self.hearing.limiter.removals(&iface)
                 );
                 if news {
                     log::error!("{name}: no advertisement can be received: {why}");
                 }
                 self.retry_soon();
-                if let Some(interface) = self.interfaces.get_mut(ifindex) {
+                if let Some(interface) = self.interfaces.get_mut(iface) {
                     interface.detached();
                     interface.capture = Capture::Failed(why);
                 }
-                self.evaluate_on(ifindex);
+                self.evaluate_on(iface);
             }
         }
     }
 
     /// The program was attached again, or could not be, after somebody has done that to it.
-    pub(super) fn attached_after_loss(&mut self, ifindex: u32, deed: &str, capture: &Capture) {
+    pub(super) fn attached_after_loss(
+        &mut self,
+        iface: InterfaceId,
+        deed: &str,
+        capture: &Capture,
+    ) {
         let now = self.now;
-        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+        let Some(interface) = self.interfaces.get_mut(iface) else { return };
         let name = interface.name.clone();
         interface.capture = capture.clone();
         match capture {
@@ -399,14 +405,14 @@ impl Core {
             Capture::Detached => {}
         }
         if let Capture::Attached(choice) = capture {
-            self.settle(now, ifindex, choice.mode);
+            self.settle(now, iface, choice.mode);
             for id in self.ids() {
-                if self.router(id).ifindex() == Some(ifindex) {
+                if self.router(id).iface() == Some(iface) {
                     self.engine.handle_deaf(now, id);
                 }
             }
         }
-        self.evaluate_on(ifindex);
+        self.evaluate_on(iface);
     }
 
     /// Decides again whether a router can do with its interface, if it cannot hear there.
@@ -461,17 +467,23 @@ mod tests {
         let mut hearing = Hearing::default();
         let until = at(100);
         let [first, second] = ROUTERS;
-        assert_eq!(hearing.silence(7, first, at(0)), Silence::Doubted { until, ask: true });
+        assert_eq!(
+            hearing.silence(InterfaceId::own(7), first, at(0)),
+            Silence::Doubted { until, ask: true }
+        );
         // The same question serves all on that interface, and no other.
-        assert_eq!(hearing.silence(7, second, at(20)), Silence::Doubted { until, ask: false });
+        assert_eq!(
+            hearing.silence(InterfaceId::own(7), second, at(20)),
+            Silence::Doubted { until, ask: false }
+        );
         let other = Silence::Doubted { until: at(120), ask: true };
-        assert_eq!(hearing.silence(8, second, at(20)), other);
-        assert_eq!(hearing.intact(7, at(30)), [(first, until), (second, until)]);
-        assert_eq!(hearing.silence(7, first, at(30)), Silence::Believed);
-        assert_eq!(hearing.silence(7, first, at(229)), Silence::Believed);
+        assert_eq!(hearing.silence(InterfaceId::own(8), second, at(20)), other);
+        assert_eq!(hearing.intact(InterfaceId::own(7), at(30)), [(first, until), (second, until)]);
+        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(30)), Silence::Believed);
+        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(229)), Silence::Believed);
         let again = Silence::Doubted { until: at(330), ask: true };
-        assert_eq!(hearing.silence(7, first, at(230)), again);
-        assert_eq!(hearing.intact(7, at(231)), [(first, at(330))]);
+        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(230)), again);
+        assert_eq!(hearing.intact(InterfaceId::own(7), at(231)), [(first, at(330))]);
     }
 
     #[test]
@@ -479,40 +491,46 @@ mod tests {
         let mut better = Better::default();
         let (mut tries, mut last) = (0, Nanos::ZERO);
         for now in (0..7200).map(Nanos::from_secs) {
-            let due = better.is_due(7, now);
-            assert_eq!(better.may(7, now), due);
-            assert_eq!(better.wanted.contains(&7), !due);
+            let due = better.is_due(InterfaceId::own(7), now);
+            assert_eq!(better.may(InterfaceId::own(7), now), due);
+            assert_eq!(better.wanted.contains(&InterfaceId::own(7)), !due);
             if due {
                 (tries, last) = (tries + 1, now);
             }
         }
         assert!((7..20).contains(&tries), "{tries}, {last}");
-        assert!(better.may(8, Nanos::ZERO));
-        better.forget(7);
-        assert!(better.is_due(7, last) && better.wanted.is_empty());
+        assert!(better.may(InterfaceId::own(8), Nanos::ZERO));
+        better.forget(InterfaceId::own(7));
+        assert!(better.is_due(InterfaceId::own(7), last) && better.wanted.is_empty());
     }
 
     #[test]
     fn a_fight_is_not_gone_on_with_at_once() {
         let mut hearing = Hearing::default();
-        assert!(hearing.may_attach(7, at(0)));
-        hearing.not_before.insert(7, at(0) + RETRY);
-        assert!(!hearing.may_attach(7, at(4_999)) && hearing.may_attach(8, at(0)));
-        assert!(hearing.may_attach(7, at(5_000)) && hearing.may_attach(7, at(0)));
-        hearing.not_before.insert(7, at(0) + RETRY);
-        hearing.gone(7);
-        assert!(hearing.may_attach(7, at(0)));
+        assert!(hearing.may_attach(InterfaceId::own(7), at(0)));
+        hearing.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
+        assert!(
+            !hearing.may_attach(InterfaceId::own(7), at(4_999))
+                && hearing.may_attach(InterfaceId::own(8), at(0))
+        );
+        assert!(
+            hearing.may_attach(InterfaceId::own(7), at(5_000))
+                && hearing.may_attach(InterfaceId::own(7), at(0))
+        );
+        hearing.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
+        hearing.gone(InterfaceId::own(7));
+        assert!(hearing.may_attach(InterfaceId::own(7), at(0)));
     }
 
     #[test]
     fn an_answer_that_does_not_come_keeps_nobody_from_taking_over() {
         let mut hearing = Hearing::default();
         let [first, second] = ROUTERS;
-        hearing.silence(7, first, at(0));
-        assert_eq!(hearing.silence(7, first, at(100)), Silence::Believed);
-        assert_eq!(hearing.silence(7, second, at(299)), Silence::Believed);
+        hearing.silence(InterfaceId::own(7), first, at(0));
+        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(100)), Silence::Believed);
+        assert_eq!(hearing.silence(InterfaceId::own(7), second, at(299)), Silence::Believed);
         // But it is asked again some time.
         let again = Silence::Doubted { until: at(400), ask: true };
-        assert_eq!(hearing.silence(7, second, at(300)), again);
+        assert_eq!(hearing.silence(InterfaceId::own(7), second, at(300)), again);
     }
 }

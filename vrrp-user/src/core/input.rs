@@ -5,11 +5,12 @@ use std::sync::Arc;
 use vrrp_common::event::RxEvent;
 use vrrp_common::report::MasterSeen;
 
-use super::netlink::{Answer, Event, Hook, HookState, InterfaceAddress, Link};
+use super::netlink::{Answer, AssignedAddress, Event, Hook, HookState, Link};
 use super::notification::Found;
 use super::reload::Read;
 use super::send_failures::Errno;
 use crate::capture::Choice;
+use crate::core::interface_id::InterfaceId;
 use crate::engine::types::{Health, ObjectId, RouterId};
 
 /// Something that has happened.
@@ -20,6 +21,8 @@ pub enum Input<'a> {
     /// The kernel side reports a packet, or what stands in for it: an accepted advertisement with its message, a refused
     /// one with the beginning of its message, or who claims an address that we hold, with his Ethernet address.
     Received {
+        /// Where.
+        interface: InterfaceId,
         /// What is known of the packet.
         event: RxEvent,
         /// What is needed of its octets.
@@ -33,7 +36,7 @@ pub enum Input<'a> {
         /// The interfaces.
         links: Vec<Link>,
         /// Their addresses.
-        addresses: Vec<InterfaceAddress>,
+        addresses: Vec<AssignedAddress>,
     },
     /// Answers to requests ([`super::Effect::Netlink`]). Each request is answered once, in whatever order; what is lost
     /// on the way is answered by an error.
@@ -41,7 +44,7 @@ pub enum Input<'a> {
     /// The answer to [`super::Effect::Attach`].
     Attached {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// How it captures now, or why not at all; what was attached before stays then, unless it was to be attached
         /// again.
         result: Result<Attachment, String>,
@@ -49,7 +52,7 @@ pub enum Input<'a> {
     /// What can be asked of an interface has changed: the answer to [`super::Effect::MendEgress`].
     HooksAre {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// That.
         hooks: Hooks,
     },
@@ -78,7 +81,7 @@ pub enum Input<'a> {
     /// The answer to [`super::Effect::ReadForwarding`].
     Forwards {
         /// Interface.
-        interface: u32,
+        interface: InterfaceId,
         /// Whether this host routes IPv6 packets that arrive there.
         on: bool,
     },

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Bound;
 
 use super::address_book::InterfaceAddr;
 use super::input::Hooks;
-use super::netlink::{Event, InterfaceAddress, Link};
+use super::netlink::{AssignedAddress, Event, Link};
 use crate::capture::{CaptureMode, Choice, Facts, Plan};
+use crate::core::interface_id::InterfaceId;
 
 /// Whether advertisements can be received on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub struct Interface {
     /// Passes on neither multicast nor ARP ([`Link::routed`]).
     pub routed: bool,
     /// Of a VLAN device, the index of the device below.
-    pub vlan_of: Option<u32>,
+    pub vlan_of: Option<InterfaceId>,
     /// How advertisements are received on it.
     pub capture: Capture,
     /// Where our programs should be on it.
@@ -82,8 +84,8 @@ struct VirtualAddress {
 /// All interfaces, by index.
 #[derive(Default)]
 pub struct InterfaceTable {
-    by_index: BTreeMap<u32, Interface>,
-    by_name: BTreeMap<Box<str>, u32>,
+    by_index: BTreeMap<InterfaceId, Interface>,
+    by_name: BTreeMap<Box<str>, InterfaceId>,
     /// Addresses that move between hosts, and therefore never identify this one; in order.
     virtual_addresses: Box<[IpAddr]>,
     /// The virtual addresses that are on an interface now, by whomever, with their prefix lengths: the kernel can hold
@@ -101,14 +103,14 @@ pub enum Change {
     /// The interface or one of its own addresses changed: look at the routers on it again.
     Interface {
         /// Which.
-        ifindex: u32,
+        iface: InterfaceId,
         /// Whether it is gone.
         gone: bool,
     },
     /// A virtual address appeared on an interface.
-    Virtual(InterfaceAddress),
+    Virtual(AssignedAddress),
     /// A virtual address disappeared from an interface.
-    VirtualGone(InterfaceAddress),
+    VirtualGone(AssignedAddress),
 }
 
 impl InterfaceTable {
@@ -121,7 +123,7 @@ impl InterfaceTable {
 
     /// Takes these addresses for virtual ones from now on, and no others. Returns the interfaces that seemed to own
     /// one of them, or own one that was virtual before.
-    pub fn take_for_virtual(&mut self, mut addresses: Vec<IpAddr>) -> Vec<u32> {
+    pub fn take_for_virtual(&mut self, mut addresses: Vec<IpAddr>) -> Vec<InterfaceId> {
         addresses.sort_unstable();
         addresses.dedup();
         self.virtual_addresses = addresses.into();
@@ -132,20 +134,19 @@ impl InterfaceTable {
         let returned = present
             .extract_if(.., |(place, _), found| !found.marked && !is_virtual(place.address))
             .collect::<Vec<_>>();
-        for (&ifindex, interface) in by_index.iter_mut() {
+        for (&iface, interface) in by_index.iter_mut() {
             for own in interface.own.extract_if(.., |own| is_virtual(own.address)) {
-                let place = InterfaceAddr { ifindex, address: own.address };
+                let place = InterfaceAddr { iface, address: own.address };
                 let found = VirtualAddress { marked: false, order: own.order };
                 present.insert((place, own.prefix), found);
-                changed.insert(ifindex);
+                changed.insert(iface);
             }
         }
-        for ((InterfaceAddr { ifindex, address }, prefix), VirtualAddress { order, .. }) in returned
-        {
-            if let Some(interface) = by_index.get_mut(&ifindex) {
+        for ((InterfaceAddr { iface, address }, prefix), VirtualAddress { order, .. }) in returned {
+            if let Some(interface) = by_index.get_mut(&iface) {
                 interface.own.push(OwnAddress { address, prefix, tentative: false, order });
                 interface.own.sort_by_key(|own| own.order);
-                changed.insert(ifindex);
+                changed.insert(iface);
             }
         }
         changed.into_iter().collect()
@@ -160,30 +161,30 @@ impl InterfaceTable {
     pub fn apply(&mut self, event: &Event) -> Change {
         match event {
             Event::Link(link) => self.link(link),
-            Event::LinkGone(ifindex) => {
-                self.present.retain(|(place, _), _| place.ifindex != *ifindex);
-                match self.by_index.remove(ifindex) {
+            Event::LinkGone(iface) => {
+                self.present.retain(|(place, _), _| place.iface != *iface);
+                match self.by_index.remove(iface) {
                     Some(known) => {
-                        if self.by_name.get(&*known.name) == Some(ifindex) {
+                        if self.by_name.get(&*known.name) == Some(iface) {
                             self.by_name.remove(&*known.name);
                         }
-                        Change::Interface { ifindex: *ifindex, gone: true }
+                        Change::Interface { iface: *iface, gone: true }
                     }
                     None => Change::None,
                 }
             }
             Event::Address(at) => self.address(at),
             Event::AddressGone(at) => {
-                let key = (InterfaceAddr::of(at), at.prefix);
-                if self.present.remove(&key).is_some() || self.is_virtual(at.address) {
+                let key = (at.at, at.prefix);
+                if self.present.remove(&key).is_some() || self.is_virtual(at.at.address) {
                     return Change::VirtualGone(*at);
                 }
-                match self.by_index.get_mut(&at.ifindex) {
+                match self.by_index.get_mut(&at.at.iface) {
                     Some(interface) => {
                         interface
                             .own
-                            .retain(|own| (own.address, own.prefix) != (at.address, at.prefix));
-                        Change::Interface { ifindex: at.ifindex, gone: false }
+                            .retain(|own| (own.address, own.prefix) != (at.at.address, at.prefix));
+                        Change::Interface { iface: at.at.iface, gone: false }
                     }
                     None => Change::None,
                 }
@@ -197,41 +198,63 @@ impl InterfaceTable {
         }
     }
 
-    fn address(&mut self, at: &InterfaceAddress) -> Change {
+    /// The names that stand for another interface, or for none, when this event has been taken in.
+    pub fn names_changed_by(&self, event: &Event) -> [Option<String>; 2] {
+        match event {
+            Event::Link(link) => match self.by_index.get(&link.iface) {
+                Some(known) if known.name == link.name => [None, None],
+                Some(known) => [Some(known.name.clone()), Some(link.name.clone())],
+                None => [Some(link.name.clone()), None],
+            },
+            Event::LinkGone(iface) => {
+                [self.by_index.get(iface).map(|known| known.name.clone()), None]
+            }
+            Event::Address(_)
+            | Event::AddressGone(_)
+            | Event::Route(_)
+            | Event::RouteGone(_)
+            | Event::Rule(_)
+            | Event::RuleGone(_)
+            | Event::RoutesOverrun
+            | Event::Overrun => [None, None],
+        }
+    }
+
+    fn address(&mut self, at: &AssignedAddress) -> Change {
         self.seen += 1;
-        let key = (InterfaceAddr::of(at), at.prefix);
-        let interface = self.by_index.get_mut(&at.ifindex);
+        let key = (at.at, at.prefix);
+        let interface = self.by_index.get_mut(&at.at.iface);
         // That of an owner is not a virtual one, but it may have been put there by us.
-        if at.marked || self.virtual_addresses.binary_search(&at.address).is_ok() {
+        if at.marked || self.virtual_addresses.binary_search(&at.at.address).is_ok() {
             let order = self.present.get(&key).map_or(self.seen, |known| known.order);
             self.present.insert(key, VirtualAddress { marked: at.marked, order });
             if let Some(interface) = interface {
-                interface.own.retain(|own| (own.address, own.prefix) != (at.address, at.prefix));
+                interface.own.retain(|own| (own.address, own.prefix) != (at.at.address, at.prefix));
             }
             return Change::Virtual(*at);
         }
         // Somebody may have taken the mark away.
         let order = self.present.remove(&key).map_or(self.seen, |known| known.order);
         if interface.is_some_and(|interface| interface.own(at, order)) {
-            Change::Interface { ifindex: at.ifindex, gone: false }
+            Change::Interface { iface: at.at.iface, gone: false }
         } else {
             Change::None
         }
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { ifindex, name, up, mac, mtu, aggregate, routed, vlan_of, .. } = link.clone();
-        let changed = match self.by_index.get_mut(&ifindex) {
+        let Link { iface, name, up, mac, mtu, aggregate, routed, vlan_of, .. } = link.clone();
+        let changed = match self.by_index.get_mut(&iface) {
             Some(known) => {
                 let kind = (known.aggregate, known.routed, known.vlan_of);
                 let before = (&known.name, known.up, known.mac, known.mtu, kind);
                 let changed = before != (&name, up, mac, mtu, (aggregate, routed, vlan_of));
                 if known.name != name {
                     // Another one may have got the old name already.
-                    if self.by_name.get(&*known.name) == Some(&ifindex) {
+                    if self.by_name.get(&*known.name) == Some(&iface) {
                         self.by_name.remove(&*known.name);
                     }
-                    self.by_name.insert(name.as_str().into(), ifindex);
+                    self.by_name.insert(name.as_str().into(), iface);
                 }
                 known.name = name;
                 known.up = up;
@@ -243,7 +266,7 @@ impl InterfaceTable {
                 changed
             }
             None => {
-                self.by_name.insert(name.as_str().into(), ifindex);
+                self.by_name.insert(name.as_str().into(), iface);
                 let interface = Interface {
                     name,
                     up,
@@ -258,11 +281,11 @@ impl InterfaceTable {
                     attempts: Vec::new(),
                     own: Vec::new(),
                 };
-                self.by_index.insert(ifindex, interface);
+                self.by_index.insert(iface, interface);
                 true
             }
         };
-        if changed { Change::Interface { ifindex, gone: false } } else { Change::None }
+        if changed { Change::Interface { iface, gone: false } } else { Change::None }
     }
 
     /// Forgets all addresses, before they are listed anew.
@@ -274,24 +297,24 @@ impl InterfaceTable {
     }
 
     /// Indices of all interfaces.
-    pub fn indices(&self) -> Vec<u32> {
+    pub fn indices(&self) -> Vec<InterfaceId> {
         self.by_index.keys().copied().collect()
     }
 
     /// The interface of that index.
-    pub fn get(&self, ifindex: u32) -> Option<&Interface> {
-        self.by_index.get(&ifindex)
+    pub fn get(&self, iface: InterfaceId) -> Option<&Interface> {
+        self.by_index.get(&iface)
     }
 
     /// The interface of that index, to change what is known of its capture.
-    pub fn get_mut(&mut self, ifindex: u32) -> Option<&mut Interface> {
-        self.by_index.get_mut(&ifindex)
+    pub fn get_mut(&mut self, iface: InterfaceId) -> Option<&mut Interface> {
+        self.by_index.get_mut(&iface)
     }
 
     /// The interface of that name.
-    pub fn by_name(&self, name: &str) -> Option<(u32, &Interface)> {
-        let ifindex = *self.by_name.get(name)?;
-        Some((ifindex, self.by_index.get(&ifindex)?))
+    pub fn by_name(&self, name: &str) -> Option<(InterfaceId, &Interface)> {
+        let iface = *self.by_name.get(name)?;
+        Some((iface, self.by_index.get(&iface)?))
     }
 
     /// Whether it is not known of all how they capture.
@@ -306,17 +329,18 @@ impl InterfaceTable {
         }
     }
 
-    /// Where our programs should be, by ascending interfaces from that one on.
-    pub fn hooks(&self, from: u32) -> impl Iterator<Item = (u32, Hooks)> {
-        let all = self.by_index.range(from..);
+    /// Where our programs should be, by ascending interfaces behind that one.
+    pub fn hooks(&self, behind: Option<InterfaceId>) -> impl Iterator<Item = (InterfaceId, Hooks)> {
+        let behind = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = self.by_index.range((behind, Bound::Unbounded));
         let attached = all.filter(|(_, interface)| interface.hooks != Hooks::default());
-        attached.map(|(ifindex, interface)| (*ifindex, interface.hooks))
+        attached.map(|(iface, interface)| (*iface, interface.hooks))
     }
 
     /// What decides how an interface captures, with whether the kernel has [`Facts::tcx`].
-    pub fn facts(&self, ifindex: u32, tcx: bool) -> Facts {
-        let aggregate = self.get(ifindex).is_some_and(|interface| interface.aggregate);
-        let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(ifindex));
+    pub fn facts(&self, iface: InterfaceId, tcx: bool) -> Facts {
+        let aggregate = self.get(iface).is_some_and(|interface| interface.aggregate);
+        let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(iface));
         Facts { aggregate, vlans_above, tcx }
     }
 
@@ -343,13 +367,13 @@ impl InterfaceTable {
 
     /// The prefix lengths with which it is.
     pub fn own_prefixes(&self, place: InterfaceAddr) -> impl Iterator<Item = u8> {
-        let own = self.get(place.ifindex).into_iter().flat_map(|on| &on.own);
+        let own = self.get(place.iface).into_iter().flat_map(|on| &on.own);
         own.filter(move |own| own.address == place.address).map(|own| own.prefix)
     }
 
     /// Whether an address is on its interface and known to be unique there, so that it can be sent from.
     pub fn usable(&self, place: InterfaceAddr) -> bool {
-        let Some(interface) = self.get(place.ifindex) else { return false };
+        let Some(interface) = self.get(place.iface) else { return false };
         let own = interface.own.iter().find(|own| own.address == place.address);
         own.is_none_or(|own| !own.tentative) && self.carries(place)
     }
@@ -434,8 +458,8 @@ impl Interface {
     }
 
     /// Takes an address for its own. Whether that is news.
-    fn own(&mut self, at: &InterfaceAddress, order: u64) -> bool {
-        let InterfaceAddress { address, prefix, tentative, .. } = *at;
+    fn own(&mut self, at: &AssignedAddress, order: u64) -> bool {
+        let AssignedAddress { at: InterfaceAddr { address, .. }, prefix, tentative, .. } = *at;
         let same = |own: &&mut OwnAddress| (own.address, own.prefix) == (address, prefix);
         match self.own.iter_mut().find(same) {
             Some(own) => std::mem::replace(&mut own.tentative, tentative) != tentative,
@@ -450,11 +474,11 @@ impl Interface {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::netlink::InterfaceAddress;
+    use crate::core::netlink::AssignedAddress;
 
     fn link(up: bool) -> Event {
         Event::Link(Link {
-            ifindex: 2,
+            iface: InterfaceId::own(2),
             name: "eth0".to_owned(),
             up,
             mac: Some([2; 6]),
@@ -467,10 +491,9 @@ mod tests {
         })
     }
 
-    fn address(text: &str) -> InterfaceAddress {
-        InterfaceAddress {
-            ifindex: 2,
-            address: text.parse().unwrap(),
+    fn address(text: &str) -> AssignedAddress {
+        AssignedAddress {
+            at: InterfaceAddr::new(InterfaceId::own(2), text.parse::<IpAddr>().unwrap()),
             prefix: 24,
             marked: false,
             tentative: false,
@@ -487,14 +510,20 @@ mod tests {
     fn the_source_is_never_a_virtual_address() {
         let mut table = table();
         table.apply(&Event::Address(address("10.0.0.100")));
-        assert_eq!(table.get(2).unwrap().source(), None);
-        let changed = Change::Interface { ifindex: 2, gone: false };
+        assert_eq!(table.get(InterfaceId::own(2)).unwrap().source(), None);
+        let changed = Change::Interface { iface: InterfaceId::own(2), gone: false };
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), changed);
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
         table.apply(&Event::Address(address("10.0.0.2")));
-        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(
+            table.get(InterfaceId::own(2)).unwrap().source(),
+            Some(Ipv4Addr::new(10, 0, 0, 1))
+        );
         table.apply(&Event::AddressGone(address("10.0.0.1")));
-        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(
+            table.get(InterfaceId::own(2)).unwrap().source(),
+            Some(Ipv4Addr::new(10, 0, 0, 2))
+        );
     }
 
     #[test]
@@ -502,20 +531,30 @@ mod tests {
         let mut table = table();
         table.apply(&Event::Address(address("10.0.0.1")));
         table.apply(&Event::Address(address("10.0.0.2")));
-        assert_eq!(table.take_for_virtual(vec!["10.0.0.1".parse().unwrap()]), [2]);
-        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 2)));
-        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
+        assert_eq!(
+            table.take_for_virtual(vec!["10.0.0.1".parse().unwrap()]),
+            [InterfaceId::own(2)]
+        );
+        assert_eq!(
+            table.get(InterfaceId::own(2)).unwrap().source(),
+            Some(Ipv4Addr::new(10, 0, 0, 2))
+        );
+        let place =
+            InterfaceAddr { iface: InterfaceId::own(2), address: "10.0.0.1".parse().unwrap() };
         assert!(table.has(place) && !table.owns(place));
         assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false)]);
         // And is one again in the kernel's order, when that was a mistake.
-        assert_eq!(table.take_for_virtual(Vec::new()), [2]);
+        assert_eq!(table.take_for_virtual(Vec::new()), [InterfaceId::own(2)]);
         assert!(!table.has(place) && table.owns(place));
-        assert_eq!(table.get(2).unwrap().source(), Some(Ipv4Addr::new(10, 0, 0, 1)));
-        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
+        assert_eq!(
+            table.get(InterfaceId::own(2)).unwrap().source(),
+            Some(Ipv4Addr::new(10, 0, 0, 1))
+        );
+        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<InterfaceId>::new());
         // But not what this program put there.
-        table.apply(&Event::Address(InterfaceAddress { marked: true, ..address("10.0.0.100") }));
-        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<u32>::new());
-        let gone = InterfaceAddress { marked: true, ..address("10.0.0.100") };
+        table.apply(&Event::Address(AssignedAddress { marked: true, ..address("10.0.0.100") }));
+        assert_eq!(table.take_for_virtual(Vec::new()), Vec::<InterfaceId>::new());
+        let gone = AssignedAddress { marked: true, ..address("10.0.0.100") };
         assert_eq!(table.apply(&Event::AddressGone(gone)), Change::VirtualGone(gone));
     }
 
@@ -523,9 +562,12 @@ mod tests {
     fn only_changes_are_reported() {
         let mut table = table();
         assert_eq!(table.apply(&link(true)), Change::None);
-        assert_eq!(table.apply(&link(false)), Change::Interface { ifindex: 2, gone: false });
+        assert_eq!(
+            table.apply(&link(false)),
+            Change::Interface { iface: InterfaceId::own(2), gone: false }
+        );
         let smaller = Event::Link(Link {
-            ifindex: 2,
+            iface: InterfaceId::own(2),
             name: "eth0".to_owned(),
             up: false,
             mac: Some([2; 6]),
@@ -536,16 +578,23 @@ mod tests {
             enabled: false,
             xdp: false,
         });
-        assert_eq!(table.apply(&smaller), Change::Interface { ifindex: 2, gone: false });
-        assert_eq!(table.apply(&Event::LinkGone(2)), Change::Interface { ifindex: 2, gone: true });
-        assert_eq!(table.apply(&Event::LinkGone(2)), Change::None);
+        assert_eq!(
+            table.apply(&smaller),
+            Change::Interface { iface: InterfaceId::own(2), gone: false }
+        );
+        assert_eq!(
+            table.apply(&Event::LinkGone(InterfaceId::own(2))),
+            Change::Interface { iface: InterfaceId::own(2), gone: true }
+        );
+        assert_eq!(table.apply(&Event::LinkGone(InterfaceId::own(2))), Change::None);
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
     }
 
     #[test]
     fn virtual_addresses_are_followed_wherever_they_are() {
         let mut table = table();
-        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        let place =
+            InterfaceAddr { iface: InterfaceId::own(2), address: "10.0.0.100".parse().unwrap() };
         let come = table.apply(&Event::Address(address("10.0.0.100")));
         assert_eq!(come, Change::Virtual(address("10.0.0.100")));
         assert!(table.has(place));
@@ -557,8 +606,9 @@ mod tests {
     #[test]
     fn an_address_is_there_once_with_each_prefix_length() {
         let mut table = table();
-        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
-        let ours = InterfaceAddress { prefix: 32, marked: true, ..address("10.0.0.100") };
+        let place =
+            InterfaceAddr { iface: InterfaceId::own(2), address: "10.0.0.100".parse().unwrap() };
+        let ours = AssignedAddress { prefix: 32, marked: true, ..address("10.0.0.100") };
         table.apply(&Event::Address(address("10.0.0.100")));
         table.apply(&Event::Address(ours));
         assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false), (32, true)]);
@@ -570,11 +620,13 @@ mod tests {
     #[test]
     fn an_address_of_its_own_is_carried_and_not_virtual() {
         let mut table = table();
-        let place = InterfaceAddr { ifindex: 2, address: "10.0.0.1".parse().unwrap() };
+        let place =
+            InterfaceAddr { iface: InterfaceId::own(2), address: "10.0.0.1".parse().unwrap() };
         assert!(!table.carries(place));
         table.apply(&Event::Address(address("10.0.0.1")));
         assert_eq!((table.carries(place), table.has(place)), (true, false));
-        let shared = InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() };
+        let shared =
+            InterfaceAddr { iface: InterfaceId::own(2), address: "10.0.0.100".parse().unwrap() };
         table.apply(&Event::Address(address("10.0.0.100")));
         assert!(table.carries(shared));
     }
@@ -583,13 +635,16 @@ mod tests {
     fn what_can_be_sent_from_is_there_and_unique() {
         let mut table = table();
         let usable = |table: &InterfaceTable, text: &str| {
-            table.usable(InterfaceAddr { ifindex: 2, address: text.parse().unwrap() })
+            table.usable(InterfaceAddr {
+                iface: InterfaceId::own(2),
+                address: text.parse().unwrap(),
+            })
         };
         assert!(!usable(&table, "10.0.0.1"));
         table.apply(&Event::Address(address("10.0.0.1")));
-        table.apply(&Event::Address(InterfaceAddress { marked: true, ..address("10.0.0.2") }));
+        table.apply(&Event::Address(AssignedAddress { marked: true, ..address("10.0.0.2") }));
         assert!(usable(&table, "10.0.0.1") && usable(&table, "10.0.0.2"));
-        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1") };
+        let tentative = AssignedAddress { tentative: true, ..address("fe80::1") };
         table.apply(&Event::Address(tentative));
         assert!(!usable(&table, "fe80::1"));
         table.apply(&Event::Address(address("fe80::1")));
@@ -602,22 +657,65 @@ mod tests {
     fn the_ipv6_source_is_a_unique_link_local_address() {
         let mut table = InterfaceTable::new(vec!["fe80::100".parse().unwrap()]);
         table.apply(&link(true));
-        let source =
-            |table: &InterfaceTable| table.get(2).unwrap().source6().map(|own| own.to_string());
-        let changed = Change::Interface { ifindex: 2, gone: false };
+        let source = |table: &InterfaceTable| {
+            table.get(InterfaceId::own(2)).unwrap().source6().map(|own| own.to_string())
+        };
+        let changed = Change::Interface { iface: InterfaceId::own(2), gone: false };
         table.apply(&Event::Address(address("fe80::100")));
         table.apply(&Event::Address(address("2001:db8::1")));
         assert_eq!(source(&table), None);
-        let tentative = InterfaceAddress { tentative: true, ..address("fe80::1") };
+        let tentative = AssignedAddress { tentative: true, ..address("fe80::1") };
         assert_eq!(table.apply(&Event::Address(tentative)), changed);
         assert_eq!(source(&table), None);
         assert_eq!(table.apply(&Event::Address(address("fe80::1"))), changed);
         assert_eq!(table.apply(&Event::Address(address("fe80::1"))), Change::None);
         assert_eq!(source(&table).as_deref(), Some("fe80::1"));
-        assert!(table.owns(InterfaceAddr { ifindex: 2, address: "2001:db8::1".parse().unwrap() }));
+        assert!(table.owns(InterfaceAddr {
+            iface: InterfaceId::own(2),
+            address: "2001:db8::1".parse().unwrap()
+        }));
         assert_eq!(table.apply(&Event::AddressGone(address("fe80::1"))), changed);
         assert_eq!(source(&table), None);
         table.forget_addresses();
-        assert!(!table.owns(InterfaceAddr { ifindex: 2, address: "2001:db8::1".parse().unwrap() }));
+        assert!(!table.owns(InterfaceAddr {
+            iface: InterfaceId::own(2),
+            address: "2001:db8::1".parse().unwrap()
+        }));
+    }
+
+    #[test]
+    fn interfaces_are_found_by_the_name_that_they_have_now() {
+        let mut table = table();
+        let named =
+            |table: &InterfaceTable, name: &str| table.by_name(name).map(|(iface, _)| iface);
+        let renamed = |iface, name: &str| {
+            let Event::Link(link) = link(true) else { unreachable!() };
+            Event::Link(Link { iface: InterfaceId::own(iface), name: name.to_owned(), ..link })
+        };
+        let (first, second) = (InterfaceId::own(2), InterfaceId::own(3));
+        assert_eq!(named(&table, "eth0"), Some(first));
+        assert_eq!(table.names_changed_by(&link(false)), [None, None]);
+        let event = renamed(2, "lan");
+        let names = [Some("eth0".to_owned()), Some("lan".to_owned())];
+        assert_eq!(table.names_changed_by(&event), names);
+        table.apply(&event);
+        assert_eq!((named(&table, "eth0"), named(&table, "lan")), (None, Some(first)));
+        // Two may swap their names, and for a moment both have the same one.
+        table.apply(&renamed(3, "lan"));
+        assert_eq!(named(&table, "lan"), Some(second));
+        table.apply(&renamed(2, "eth0"));
+        assert_eq!((named(&table, "eth0"), named(&table, "lan")), (Some(first), Some(second)));
+        table.apply(&Event::LinkGone(second));
+        assert_eq!((named(&table, "eth0"), named(&table, "lan")), (Some(first), None));
+    }
+
+    #[test]
+    fn interfaces_of_other_namespaces_are_others() {
+        let mut table = table();
+        let elsewhere = InterfaceId { namespace: super::super::NamespaceId(1), ifindex: 2 };
+        assert!(table.get(elsewhere).is_none());
+        assert_eq!(table.apply(&Event::LinkGone(elsewhere)), Change::None);
+        assert!(table.get(InterfaceId::own(2)).is_some());
+        assert_eq!(elsewhere.to_string(), "2@1");
     }
 }

@@ -9,21 +9,22 @@ use super::address_book::InterfaceAddr;
 use super::effect::{AttachHow, Effect, InfoChange};
 use super::input::{Attachment, Hooks};
 use super::interface_table::{Attempt, Capture, Change, Interface};
-use super::netlink::{self, Event, InterfaceAddress};
+use super::netlink::{self, AssignedAddress, Event};
 use super::router::RouterLink;
 use super::settling::{self, Counts};
 use super::{Core, Counter};
 use crate::capture::{self as modes, CaptureMode, Plan};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{FaultCause, Link, RouterId, State};
 
 impl Core {
     /// Takes in all links and addresses, and compares with what we believed.
-    pub(super) fn listed(&mut self, links: Vec<netlink::Link>, addresses: &[InterfaceAddress]) {
-        let alive: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
-        for ifindex in self.interfaces.indices() {
-            if !alive.contains(&ifindex) {
-                self.changed(&Event::LinkGone(ifindex));
+    pub(super) fn listed(&mut self, links: Vec<netlink::Link>, addresses: &[AssignedAddress]) {
+        let alive: HashSet<InterfaceId> = links.iter().map(|link| link.iface).collect();
+        for iface in self.interfaces.indices() {
+            if !alive.contains(&iface) {
+                self.changed(&Event::LinkGone(iface));
             }
         }
         let links = links.into_iter().map(Event::Link);
@@ -34,15 +35,18 @@ impl Core {
             announce.extend(self.to_announce_on(&link));
             changed.push(self.interfaces.apply(&link));
         }
+        for id in self.ids() {
+            self.resolve(id);
+        }
         self.interfaces.forget_addresses();
         for address in addresses {
             self.interfaces.apply(&Event::Address(*address));
         }
         // Not before the addresses are known, or every interface would seem to have none.
         for change in changed {
-            if let Change::Interface { ifindex, .. } = change {
-                self.attach(ifindex);
-                self.attach_below(ifindex);
+            if let Change::Interface { iface, .. } = change {
+                self.attach(iface);
+                self.attach_below(iface);
             }
         }
         let believed: Vec<(InterfaceAddr, u8)> = self.addresses.present().collect();
@@ -58,18 +62,18 @@ impl Core {
             self.evaluate(id);
         }
         self.track_interfaces(None);
-        for ifindex in announce {
-            self.announce_on(ifindex);
+        for iface in announce {
+            self.announce_on(iface);
         }
     }
 
     /// The interface that an event is about, if the neighbours there are to be told again where addresses are: it has
     /// another Ethernet address, or is up after it was down, so that nothing that was said meanwhile has arrived.
-    fn to_announce_on(&self, event: &Event) -> Option<u32> {
+    fn to_announce_on(&self, event: &Event) -> Option<InterfaceId> {
         let Event::Link(link) = event else { return None };
-        let before = self.interfaces.get(link.ifindex)?;
+        let before = self.interfaces.get(link.iface)?;
         let came_up = link.up && !before.up;
-        (came_up || before.mac != link.mac).then_some(link.ifindex)
+        (came_up || before.mac != link.mac).then_some(link.iface)
     }
 
     pub(super) fn changed(&mut self, event: &Event) {
@@ -84,9 +88,9 @@ impl Core {
     /// Whether an event is about an interface that is not there, or is gone.
     fn is_unknown(&self, event: &Event) -> bool {
         match event {
-            Event::LinkGone(ifindex) => self.interfaces.get(*ifindex).is_none(),
+            Event::LinkGone(iface) => self.interfaces.get(*iface).is_none(),
             Event::Address(at) | Event::AddressGone(at) => {
-                self.interfaces.get(at.ifindex).is_none()
+                self.interfaces.get(at.at.iface).is_none()
             }
             Event::Link(_)
             | Event::Route(_)
@@ -101,9 +105,9 @@ impl Core {
     /// What counts at the moment of what the kernel reports, where we may have caused it.
     fn settled<'a>(&mut self, event: &'a Event) -> Cow<'a, Event> {
         let Event::Link(link) = event else { return Cow::Borrowed(event) };
-        let (now, ifindex) = (self.now, link.ifindex);
-        let counted = self.interfaces.get(ifindex).is_some_and(|known| known.up);
-        let until = self.settling.until(ifindex);
+        let (now, iface) = (self.now, link.iface);
+        let counted = self.interfaces.get(iface).is_some_and(|known| known.up);
+        let until = self.settling.until(iface);
         match self.settling.reported(now, link, counted) {
             Counts::AsReported => Cow::Borrowed(event),
             Counts::AsUp { new } => {
@@ -120,7 +124,7 @@ impl Core {
             Counts::Back => {
                 log::info!("{}: its link is up again", link.name);
                 for id in self.ids() {
-                    if self.router(id).ifindex() == Some(ifindex) {
+                    if self.router(id).iface() == Some(iface) {
                         if let Some(until) = until {
                             self.engine.resume_master_down(now, id, until);
                         }
@@ -128,17 +132,17 @@ impl Core {
                     }
                 }
                 // Whatever was said meanwhile has not arrived.
-                self.announce_on(ifindex);
+                self.announce_on(iface);
                 Cow::Borrowed(event)
             }
         }
     }
 
     /// A program was attached to an interface: its link may go down for that.
-    pub(super) fn settle(&mut self, now: Nanos, ifindex: u32, mode: CaptureMode) {
-        let up = self.interfaces.get(ifindex).is_some_and(|interface| interface.up);
+    pub(super) fn settle(&mut self, now: Nanos, iface: InterfaceId, mode: CaptureMode) {
+        let up = self.interfaces.get(iface).is_some_and(|interface| interface.up);
         if mode == CaptureMode::Native && up {
-            self.settling.attached(now, ifindex);
+            self.settling.attached(now, iface);
         }
     }
 
@@ -153,7 +157,7 @@ impl Core {
     /// That a router's link is waited for.
     pub(super) fn settles(&self, now: Nanos, id: RouterId) -> Option<String> {
         let router = self.router(id);
-        let left = self.settling.until(router.ifindex()?)? - now;
+        let left = self.settling.until(router.iface()?)? - now;
         Some(format!(
             "the link of {} went down when the program was attached, as some drivers do; for another {left} it is waited \
              for (`capture = \"tc\"` avoids that)",
@@ -170,69 +174,74 @@ impl Core {
         let announce = self.to_announce_on(event);
         self.before_rename(event);
         let below = self.below(event);
-        match self.interfaces.apply(event) {
+        let names = self.interfaces.names_changed_by(event);
+        let change = self.interfaces.apply(event);
+        for name in names.iter().flatten() {
+            self.resolve_on(name);
+        }
+        match change {
             Change::None => {}
             Change::Virtual(at) => {
-                let place = InterfaceAddr::of(&at);
+                let place = at.at;
                 self.addresses.appeared(place, at.prefix, at.marked);
                 self.source_changed(place);
                 self.foreign_changed(&at);
             }
             Change::VirtualGone(at) => {
-                let place = InterfaceAddr::of(&at);
+                let place = at.at;
                 self.vanished(place, at.prefix);
                 self.source_changed(place);
                 self.foreign_changed(&at);
             }
-            Change::Interface { ifindex, gone: true } => {
-                self.effects.push_back(Effect::Detach { interface: ifindex });
-                self.effects.push_back(Effect::ForgetInterface { interface: ifindex });
-                self.effects.push_back(Effect::Leave { interface: ifindex, group: None });
-                for (place, request) in self.addresses.interface_gone(ifindex) {
+            Change::Interface { iface, gone: true } => {
+                self.effects.push_back(Effect::Detach { interface: iface });
+                self.effects.push_back(Effect::ForgetInterface { interface: iface });
+                self.effects.push_back(Effect::Leave { interface: iface, group: None });
+                for (place, request) in self.addresses.interface_gone(iface) {
                     self.expect_stray(place, request);
                 }
-                self.forwarding.forget(ifindex);
-                self.delays.interface_gone(ifindex);
-                self.unannounced.forget(ifindex);
-                self.hearing.gone(ifindex);
-                self.settling.forget(ifindex);
-                self.evaluate_on(ifindex);
-                self.track_interfaces(Some(ifindex));
+                self.forwarding.forget(iface);
+                self.delays.interface_gone(iface);
+                self.unannounced.forget(iface);
+                self.hearing.gone(iface);
+                self.settling.forget(iface);
+                self.evaluate_on(iface);
+                self.track_interfaces(Some(iface));
             }
-            Change::Interface { ifindex, gone: false } => {
-                let on = self.interfaces.get(ifindex).filter(|on| on.hears());
+            Change::Interface { iface, gone: false } => {
+                let on = self.interfaces.get(iface).filter(|on| on.hears());
                 if on.is_some_and(|on| !self.needs(&on.name)) {
-                    self.detach(ifindex);
+                    self.detach(iface);
                 }
-                self.attach(ifindex);
-                self.evaluate_on(ifindex);
-                self.track_interfaces(Some(ifindex));
-                if let Some(ifindex) = announce {
-                    self.announce_on(ifindex);
+                self.attach(iface);
+                self.evaluate_on(iface);
+                self.track_interfaces(Some(iface));
+                if let Some(iface) = announce {
+                    self.announce_on(iface);
                 }
-                self.attach_below(ifindex);
+                self.attach_below(iface);
             }
         }
         // Where a VLAN device has left, or gone.
-        if let Some(ifindex) = below {
-            self.attach(ifindex);
+        if let Some(iface) = below {
+            self.attach(iface);
         }
-        if let Event::Link(netlink::Link { ifindex, xdp: false, .. }) = event {
-            self.xdp_is_free(self.now, *ifindex);
+        if let Event::Link(netlink::Link { iface, xdp: false, .. }) = event {
+            self.xdp_is_free(self.now, *iface);
         }
     }
 
     /// The device below the VLAN device that an event is about, as far as that was known before.
-    fn below(&self, event: &Event) -> Option<u32> {
-        let (Event::Link(netlink::Link { ifindex, .. }) | Event::LinkGone(ifindex)) = event else {
+    fn below(&self, event: &Event) -> Option<InterfaceId> {
+        let (Event::Link(netlink::Link { iface, .. }) | Event::LinkGone(iface)) = event else {
             return None;
         };
-        self.interfaces.get(*ifindex)?.vlan_of
+        self.interfaces.get(*iface)?.vlan_of
     }
 
     /// Looks again at how the device below a VLAN device captures.
-    fn attach_below(&mut self, ifindex: u32) {
-        if let Some(below) = self.interfaces.get(ifindex).and_then(|interface| interface.vlan_of) {
+    fn attach_below(&mut self, iface: InterfaceId) {
+        if let Some(below) = self.interfaces.get(iface).and_then(|interface| interface.vlan_of) {
             self.attach(below);
         }
     }
@@ -255,14 +264,14 @@ impl Core {
     /// then; what they put there goes, asked for while it is known by the name that it has in their configuration.
     fn before_rename(&mut self, event: &Event) {
         let Event::Link(link) = event else { return };
-        let old = self.interfaces.get(link.ifindex).map(|known| &known.name);
+        let old = self.interfaces.get(link.iface).map(|known| &known.name);
         let Some(old) = old.filter(|old| **old != link.name).cloned() else { return };
         log::info!("{old}: is named {} now", link.name);
         let asked = self.objects.book.displaced(&old);
         self.ask_objects(asked);
         for id in self.ids() {
             for (place, request) in self.requests(id) {
-                if place.ifindex == link.ifindex {
+                if place.iface == link.iface {
                     self.release(id, place, request);
                 }
             }
@@ -270,39 +279,39 @@ impl Core {
     }
 
     /// Detaches the programs from an interface that no router needs any more.
-    pub(super) fn detach(&mut self, ifindex: u32) {
-        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+    pub(super) fn detach(&mut self, iface: InterfaceId) {
+        let Some(interface) = self.interfaces.get_mut(iface) else { return };
         log::info!("{}: no virtual router here any more", interface.name);
         interface.detached();
-        self.effects.push_back(Effect::Detach { interface: ifindex });
-        self.effects.push_back(Effect::Leave { interface: ifindex, group: None });
+        self.effects.push_back(Effect::Detach { interface: iface });
+        self.effects.push_back(Effect::Leave { interface: iface, group: None });
     }
 
     /// How an interface is to capture.
-    pub(super) fn capture_plan(&self, ifindex: u32) -> Plan {
-        let facts = self.interfaces.facts(ifindex, self.tcx);
-        let name = self.interfaces.get(ifindex).map_or("", |interface| &interface.name);
+    pub(super) fn capture_plan(&self, iface: InterfaceId) -> Plan {
+        let facts = self.interfaces.facts(iface, self.tcx);
+        let name = self.interfaces.get(iface).map_or("", |interface| &interface.name);
         modes::plan(self.capture.best(name), facts)
     }
 
     /// Has the programs attached to an interface in the best mode that it takes, if routers need it and that is not done.
     /// What comes of it is [`Self::attached`].
-    pub(super) fn attach(&mut self, ifindex: u32) {
-        self.attach_as(ifindex, AttachHow::Changed);
+    pub(super) fn attach(&mut self, iface: InterfaceId) {
+        self.attach_as(iface, AttachHow::Changed);
     }
 
     /// The same, in the best mode that it takes now.
-    pub(super) fn attach_anew(&mut self, ifindex: u32) {
-        self.attach_as(ifindex, AttachHow::Anew);
+    pub(super) fn attach_anew(&mut self, iface: InterfaceId) {
+        self.attach_as(iface, AttachHow::Anew);
     }
 
-    fn attach_as(&mut self, ifindex: u32, how: AttachHow) {
-        let Some(interface) = self.interfaces.get(ifindex) else { return };
+    fn attach_as(&mut self, iface: InterfaceId, how: AttachHow) {
+        let Some(interface) = self.interfaces.get(iface) else { return };
         if !self.needs(&interface.name) {
             return;
         }
         let name = interface.name.clone();
-        if interface.failed() && !self.hearing.may_attach(ifindex, self.now) {
+        if interface.failed() && !self.hearing.may_attach(iface, self.now) {
             return self.retry_soon();
         }
         let cannot = if interface.mac.is_none() {
@@ -314,18 +323,23 @@ impl Core {
         };
         let hears = interface.hears();
         match cannot {
-            Some(why) => self.captures(ifindex, Capture::Failed(why), None),
+            Some(why) => self.captures(iface, Capture::Failed(why), None),
             None => {
                 let how = if hears { how } else { AttachHow::First };
-                self.ask_to_attach(ifindex, how, None);
+                self.ask_to_attach(iface, how, None);
             }
         }
     }
 
     /// Has programs attached. `lost` is what was done to those that were there.
-    pub(super) fn ask_to_attach(&mut self, ifindex: u32, how: AttachHow, lost: Option<String>) {
-        let plan = self.capture_plan(ifindex);
-        let Some(interface) = self.interfaces.get_mut(ifindex) else { return };
+    pub(super) fn ask_to_attach(
+        &mut self,
+        iface: InterfaceId,
+        how: AttachHow,
+        lost: Option<String>,
+    ) {
+        let plan = self.capture_plan(iface);
+        let Some(interface) = self.interfaces.get_mut(iface) else { return };
         // What was asked just now, and is not answered yet, asks for the same.
         let asked = interface.attempts.last().filter(|attempt| !attempt.void);
         if how == AttachHow::Changed && asked.is_none() && interface.is_as_planned(&plan) {
@@ -338,12 +352,12 @@ impl Core {
         }
         interface.attempts.push(Attempt { plan: plan.clone(), lost, void: false });
         let name = interface.name.clone();
-        self.effects.push_back(Effect::Attach { interface: ifindex, name, plan, how });
+        self.effects.push_back(Effect::Attach { interface: iface, name, plan, how });
     }
 
     /// The answer to [`Effect::Attach`].
-    pub(super) fn attached(&mut self, ifindex: u32, result: Result<Attachment, String>) {
-        let Some(interface) = self.interfaces.get_mut(ifindex) else {
+    pub(super) fn attached(&mut self, iface: InterfaceId, result: Result<Attachment, String>) {
+        let Some(interface) = self.interfaces.get_mut(iface) else {
             return self.count(Counter::UnknownInterface);
         };
         if interface.attempts.is_empty() {
@@ -369,13 +383,13 @@ impl Core {
             }
         };
         match attempt.lost {
-            Some(deed) => self.attached_after_loss(ifindex, &deed, &capture),
-            None => self.captures(ifindex, capture, Some(&attempt.plan)),
+            Some(deed) => self.attached_after_loss(iface, &deed, &capture),
+            None => self.captures(iface, capture, Some(&attempt.plan)),
         }
-        let Some(interface) = self.interfaces.get(ifindex) else { return };
+        let Some(interface) = self.interfaces.get(iface) else { return };
         // Nothing was decided for its routers until now, or something else holds.
-        if interface.capture != before || self.unsaid_on(ifindex) {
-            self.evaluate_on(ifindex);
+        if interface.capture != before || self.unsaid_on(iface) {
+            self.evaluate_on(iface);
         }
         let said = self.unsaid.iter().copied().filter(|id| !self.is_attaching(*id));
         for id in said.collect::<Vec<_>>() {
@@ -384,12 +398,12 @@ impl Core {
     }
 
     /// An interface captures like this from now on.
-    fn captures(&mut self, ifindex: u32, capture: Capture, plan: Option<&Plan>) {
-        let Some(interface) = self.interfaces.get(ifindex) else { return };
+    fn captures(&mut self, iface: InterfaceId, capture: Capture, plan: Option<&Plan>) {
+        let Some(interface) = self.interfaces.get(iface) else { return };
         let (name, changed) = (interface.name.clone(), interface.capture != capture);
         match &capture {
             Capture::Attached(choice) if changed => {
-                self.settle(self.now, ifindex, choice.mode);
+                self.settle(self.now, iface, choice.mode);
                 let lacks = plan.and_then(|plan| plan.lacks_configured(choice.mode));
                 let level = if lacks.is_none() { log::Level::Info } else { log::Level::Warn };
                 log::log!(level, "{name}: captures by {choice}");
@@ -403,14 +417,14 @@ impl Core {
                 self.retry_soon();
             }
         }
-        if let Some(interface) = self.interfaces.get_mut(ifindex) {
+        if let Some(interface) = self.interfaces.get_mut(iface) {
             interface.capture = capture;
         }
     }
 
     /// What can be asked of an interface has changed.
-    pub(super) fn hooks_are(&mut self, ifindex: u32, hooks: Hooks) {
-        match self.interfaces.get_mut(ifindex) {
+    pub(super) fn hooks_are(&mut self, iface: InterfaceId, hooks: Hooks) {
+        match self.interfaces.get_mut(iface) {
             Some(interface) => interface.hooks = hooks,
             None => self.count(Counter::UnknownInterface),
         }
@@ -423,8 +437,8 @@ impl Core {
     }
 
     /// Whether there are routers on an interface of which nothing has been said yet.
-    fn unsaid_on(&self, ifindex: u32) -> bool {
-        let name = self.interfaces.get(ifindex).map(|interface| &interface.name);
+    fn unsaid_on(&self, iface: InterfaceId) -> bool {
+        let name = self.interfaces.get(iface).map(|interface| &interface.name);
         self.unsaid.iter().any(|id| name.is_some_and(|name| **name == *self.router(*id).interface))
     }
 
@@ -433,12 +447,12 @@ impl Core {
     }
 
     /// Decides again for the routers on an interface.
-    pub(super) fn evaluate_on(&mut self, ifindex: u32) {
-        let name = self.interfaces.get(ifindex).map(|interface| interface.name.clone());
+    pub(super) fn evaluate_on(&mut self, iface: InterfaceId) {
+        let name = self.interfaces.get(iface).map(|interface| interface.name.clone());
         // Those that lived there, be it gone or called otherwise now, and those that may live there from now on.
         let named = name.iter().flat_map(|name| self.index.on(name));
         let mut concerned: BTreeSet<RouterId> = named.collect();
-        concerned.extend(self.index.living_on(ifindex));
+        concerned.extend(self.index.living_on(iface));
         for id in concerned {
             self.evaluate(id);
         }
@@ -473,10 +487,10 @@ impl Core {
             Some((_, interface)) if needs_to_hear && !interface.hears() => {
                 Link::Down(FaultCause::NoCapture)
             }
-            Some((ifindex, interface)) => match router.source(interface) {
+            Some((iface, interface)) => match router.source(interface) {
                 Some(address)
                     if router.track_source
-                        && !self.interfaces.usable(InterfaceAddr { ifindex, address }) =>
+                        && !self.interfaces.usable(InterfaceAddr { iface, address }) =>
                 {
                     Link::Down(FaultCause::NoSource)
                 }
@@ -491,25 +505,26 @@ impl Core {
                 None => Link::Down(FaultCause::NoAddress),
             },
         };
-        let place = found.and_then(|(ifindex, interface)| {
-            Some(RouterLink { ifindex, mac: interface.mac?, aggregate: interface.aggregate })
+        let place = found.and_then(|(iface, interface)| {
+            Some(RouterLink { iface, mac: interface.mac?, aggregate: interface.aggregate })
         });
-        let before = router.ifindex();
+        let before = router.iface();
         let (stale, fresh) = router.moved(place, link, id);
-        self.index.moved(id, before, router.ifindex());
+        self.index.moved(id, before, router.iface());
         let moved = stale.is_some() || fresh.is_some();
-        if let Some(key) = stale {
+        let now = self.router(id).iface();
+        if let (Some(key), Some(on)) = (stale, before) {
             self.effects.push_back(Effect::RemoveRouter { router: id, key });
-            let at = self.vips_on(id, key.ifindex);
+            let at = self.vips_on(id, on);
             self.effects.extend(at.map(|at| Effect::UncountAddress { router: id, at }));
         }
-        if let Some((key, entry)) = fresh {
+        if let (Some((key, entry)), Some(on)) = (fresh, now) {
             self.effects.push_back(Effect::SetRouter { router: id, key, entry });
-            let at = self.vips_on(id, key.ifindex);
+            let at = self.vips_on(id, on);
             self.effects.extend(at.map(|at| Effect::CountAddress { router: id, at }));
         }
         if moved {
-            let ifindex = self.router(id).ifindex().unwrap_or_default();
+            let ifindex = self.router(id).iface().map_or(0, |iface| iface.ifindex);
             self.publish(id, InfoChange::Interface(ifindex));
         }
         self.look_for_foreign(id);
@@ -546,14 +561,30 @@ impl Core {
     }
 
     /// Where the addresses of a router belong that is, or was, on that interface.
-    fn vips_on(&self, id: RouterId, ifindex: u32) -> impl Iterator<Item = InterfaceAddr> + use<> {
-        let places = self.router(id).addresses().filter_map(|address| {
-            let ifindex = match address.dev() {
-                Some(dev) => self.interfaces.by_name(dev)?.0,
-                None => ifindex,
-            };
-            Some(InterfaceAddr { ifindex, address: address.address })
+    fn vips_on(
+        &self,
+        id: RouterId,
+        iface: InterfaceId,
+    ) -> impl Iterator<Item = InterfaceAddr> + use<> {
+        let places = self.router(id).places_from(Some(iface)).filter_map(|(address, on)| {
+            Some(InterfaceAddr { iface: on?, address: address.address })
         });
         places.collect::<Vec<_>>().into_iter()
+    }
+
+    /// An interface of that name has come or gone: finds out again where the addresses of those belong that need it.
+    fn resolve_on(&mut self, name: &str) {
+        for id in self.index.on(name).collect::<Vec<_>>() {
+            self.resolve(id);
+        }
+    }
+
+    /// Finds out where the addresses of a router belong.
+    pub(super) fn resolve(&mut self, id: RouterId) {
+        let Self { routers, interfaces, .. } = self;
+        let find = |name: &str| interfaces.by_name(name).map(|(iface, _)| iface);
+        if let Some(router) = routers.get_mut(id.0 as usize) {
+            router.resolve(find);
+        }
     }
 }

@@ -29,6 +29,7 @@ mod garp_extra_if;
 mod hearing;
 pub mod history;
 mod input;
+mod interface_id;
 mod interface_table;
 mod links;
 mod log_limit;
@@ -72,6 +73,7 @@ pub use self::effect::{AttachHow, Effect, InfoChange, StateCounts};
 use self::hearing::Hearing;
 use self::history::History;
 pub use self::input::{Attachment, HookReport, Hooks, Input};
+pub use self::interface_id::{InterfaceId, NamespaceId};
 use self::interface_table::InterfaceTable;
 use self::log_limit::LogLimit;
 use self::netlink::{AddressRequest, Ask, InterfaceAddress, Request};
@@ -274,7 +276,9 @@ impl Core {
     fn handle_running(&mut self, input: Input<'_>) {
         match input {
             Input::Timeout => self.timeout(),
-            Input::Received { event, payload } => self.handle_event(&event, payload),
+            Input::Received { interface, event, payload } => {
+                self.handle_event(interface, &event, payload);
+            }
             Input::Changed(events) => {
                 for event in &events {
                     self.object_changed(event);
@@ -356,10 +360,10 @@ impl Core {
         self.retry_objects();
         self.retry_sending();
         self.retry_better(self.now);
-        for ifindex in self.interfaces.indices() {
-            if self.interfaces.get(ifindex).is_some_and(|interface| interface.failed()) {
-                self.attach(ifindex);
-                self.evaluate_on(ifindex);
+        for iface in self.interfaces.indices() {
+            if self.interfaces.get(iface).is_some_and(|interface| interface.failed()) {
+                self.attach(iface);
+                self.evaluate_on(iface);
             }
         }
     }
@@ -385,13 +389,13 @@ impl Core {
 
     /// An address and its interface, for messages.
     pub fn describe(&self, at: InterfaceAddr) -> String {
-        let dev = self.interfaces.get(at.ifindex).map_or("?", |interface| &interface.name);
+        let dev = self.interfaces.get(at.iface).map_or("?", |interface| &interface.name);
         format!("{} dev {dev}", at.address)
     }
 
     /// Whether an interface is captured by a packet socket.
-    pub fn is_raw(&self, ifindex: u32) -> bool {
-        self.interfaces.get(ifindex).is_some_and(interface_table::Interface::is_raw)
+    pub fn is_raw(&self, iface: InterfaceId) -> bool {
+        self.interfaces.get(iface).is_some_and(interface_table::Interface::is_raw)
     }
 
     /// Whether it matters when the master of a router was last heard.

@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceId;
 use crate::config::model::AddressFlags;
 use crate::config::routes::{Action, Prefix, Route, Rule};
 use crate::wire::family::Family;
@@ -17,7 +19,7 @@ const DEFAULT_METRIC_V6: u32 = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Index.
-    pub ifindex: u32,
+    pub iface: InterfaceId,
     /// Name.
     pub name: String,
     /// Administratively up, and operationally able to carry packets (`IFF_UP` and `IFF_RUNNING`).
@@ -33,20 +35,18 @@ pub struct Link {
     /// drivers/net/ipvlan/ipvlan_core.c), so that nothing of VRRP gets through.
     pub routed: bool,
     /// Of a VLAN device, the index of the device below in this network namespace.
-    pub vlan_of: Option<u32>,
+    pub vlan_of: Option<InterfaceId>,
     /// Administratively up, whatever else (`IFF_UP`).
     pub enabled: bool,
     /// An XDP program is there, whosever.
     pub xdp: bool,
 }
 
-/// An address on an interface.
+/// An address that was put on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterfaceAddress {
-    /// Interface.
-    pub ifindex: u32,
-    /// The address.
-    pub address: IpAddr,
+pub struct AssignedAddress {
+    /// The address, and where.
+    pub at: InterfaceAddr,
     /// Prefix length.
     pub prefix: u8,
     /// Whether it bears the mark of this program (`IFA_PROTO`, linux/if_addr.h).
@@ -62,11 +62,11 @@ pub enum Event {
     /// An interface appeared or changed.
     Link(Link),
     /// An interface is gone.
-    LinkGone(u32),
+    LinkGone(InterfaceId),
     /// An address appeared or changed.
-    Address(InterfaceAddress),
+    Address(AssignedAddress),
     /// An address is gone.
-    AddressGone(InterfaceAddress),
+    AddressGone(AssignedAddress),
     /// A route with our mark is there.
     Route(RouteSeen),
     /// A route with our mark is gone.
@@ -84,8 +84,8 @@ pub enum Event {
 /// An address to add or to remove, as `ip address` would.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressRequest {
-    /// Where.
-    pub at: InterfaceAddress,
+    /// Which, and where.
+    pub address: AssignedAddress,
     /// Label, IPv4 only.
     pub label: Option<String>,
     /// Scope, as in `rtm_scope`.
@@ -102,9 +102,9 @@ pub struct AddressRequest {
 
 impl AddressRequest {
     /// Nothing but the address, which is enough to remove it.
-    pub fn plain(at: InterfaceAddress) -> Self {
+    pub fn plain(address: AssignedAddress) -> Self {
         Self {
-            at,
+            address,
             label: None,
             scope: 0,
             broadcast: None,
@@ -136,7 +136,7 @@ pub enum Object {
     /// That the secondary addresses of an interface stay when the primary one of their subnet goes.
     PromoteSecondaries {
         /// Interface.
-        ifindex: u32,
+        iface: InterfaceId,
         /// Its name.
         name: Arc<str>,
     },
@@ -146,7 +146,7 @@ pub enum Object {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A virtual address.
-    Address(InterfaceAddress),
+    Address(AssignedAddress),
     /// Anything else, by the number that the daemon has for it.
     Extra(u32),
 }
@@ -165,7 +165,11 @@ pub struct Ask {
 impl Ask {
     /// A request about a virtual address.
     pub fn address(request: Request, address: AddressRequest) -> Self {
-        Self { request, subject: Subject::Address(address.at), object: Object::Address(address) }
+        Self {
+            request,
+            subject: Subject::Address(address.address),
+            object: Object::Address(address),
+        }
     }
 }
 
@@ -175,7 +179,7 @@ pub struct RouteRequest {
     /// The route.
     pub route: Arc<Route>,
     /// The interfaces that it names, in that order.
-    pub oifs: Box<[u32]>,
+    pub oifs: Box<[InterfaceId]>,
 }
 
 /// What a route is known by.
@@ -248,7 +252,7 @@ pub struct RouteSeen {
     /// Its gateway, if it has one.
     pub via: Option<IpAddr>,
     /// Its interface, if it has one.
-    pub oif: Option<u32>,
+    pub oif: Option<InterfaceId>,
 }
 
 /// Why a request was not carried out.
@@ -294,7 +298,7 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// Interface.
-    pub ifindex: u32,
+    pub iface: InterfaceId,
     /// Where on it.
     pub at: HookPoint,
     /// The kernel's number of the program.
@@ -345,8 +349,8 @@ pub struct Look {
     pub answer: bool,
 }
 
-impl fmt::Display for InterfaceAddress {
+impl fmt::Display for AssignedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        write!(f, "{}/{}", self.at.address, self.prefix)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::address_book::{InterfaceAddr, Request};
+use super::interface_id::InterfaceId;
 use super::interface_table::InterfaceTable;
 use super::netlink::{self, Ask, RequestError, RouteRequest, RouteSeen, Subject};
 use super::restore_limiter::{Belonging, RestoreLimiter, When};
@@ -155,7 +156,10 @@ impl Core {
             };
             return self.object_is(handle, request, false, refused);
         }
-        let index = |dev: &str| self.interfaces.by_name(dev).map_or(0, |(ifindex, _)| ifindex);
+        let index = |dev: &str| {
+            // That there is one was seen above.
+            self.interfaces.by_name(dev).map_or(InterfaceId::own(0), |(iface, _)| iface)
+        };
         let object = match object {
             Object::Route(route) => {
                 let oifs = route.devs().map(index).collect();
@@ -163,14 +167,14 @@ impl Core {
             }
             Object::Rule(rule) => netlink::Object::Rule(rule.clone()),
             Object::Address(address) => {
-                let ifindex = index(address.dev.as_deref().unwrap_or(""));
-                let mut request = router::Address::from(&**address).request(ifindex);
+                let iface = index(address.dev.as_deref().unwrap_or(""));
+                let mut request = router::Address::from(&**address).request(iface);
                 // It is the interface's own: what is sent may come from it.
-                request.at.marked = false;
+                request.address.marked = false;
                 netlink::Object::Address(request)
             }
             Object::PromoteSecondaries(name) => {
-                netlink::Object::PromoteSecondaries { ifindex: index(name), name: name.clone() }
+                netlink::Object::PromoteSecondaries { iface: index(name), name: name.clone() }
             }
         };
         self.ask_netlink(Ask { request, subject: Subject::Extra(handle.0), object });
@@ -314,14 +318,14 @@ impl Core {
                 self.retry_objects();
             }
             netlink::Event::AddressGone(at) => {
-                let name = self.interfaces.get(at.ifindex).map(|interface| &interface.name);
+                let name = self.interfaces.get(at.at.iface).map(|interface| &interface.name);
                 let vanished =
-                    name.and_then(|dev| self.objects.book.address_vanished(dev, at.address));
+                    name.and_then(|dev| self.objects.book.address_vanished(dev, at.at.address));
                 self.object_vanished(vanished);
             }
             netlink::Event::Address(at) => {
-                if let Some(interface) = self.interfaces.get(at.ifindex) {
-                    self.objects.book.address_appeared(&interface.name, at.address);
+                if let Some(interface) = self.interfaces.get(at.at.iface) {
+                    self.objects.book.address_appeared(&interface.name, at.at.address);
                 }
             }
             netlink::Event::Link(_) | netlink::Event::LinkGone(_) | netlink::Event::Overrun => {}

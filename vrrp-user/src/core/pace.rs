@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use super::address_book::InterfaceAddr;
 use crate::config::model::{Delays, Pauses};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 
 /// What is said about an address.
@@ -26,7 +27,7 @@ pub type Item = (Saying, InterfaceAddr);
 /// Whose announcements pause for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    Interface(u32),
+    Interface(InterfaceId),
     /// Its place in [`Pacer::groups`].
     Group(usize),
 }
@@ -84,8 +85,8 @@ impl Pacer {
 
     /// Whether it may be sent now, on an interface of that name; otherwise it waits.
     pub fn admit(&mut self, now: Nanos, name: &str, item: Item) -> bool {
-        let (_, InterfaceAddr { ifindex, address }) = item;
-        let way = self.grouped.get(name).map_or(Way::Interface(ifindex), |n| Way::Group(*n));
+        let (_, InterfaceAddr { iface, address }) = item;
+        let way = self.grouped.get(name).map_or(Way::Interface(iface), |n| Way::Group(*n));
         let key = (way, address.is_ipv6());
         let pause = self.pause(key);
         if pause == Nanos::ZERO {
@@ -132,18 +133,18 @@ impl Pacer {
     /// An address was given up: whatever waits about it is no longer true.
     pub fn forget(&mut self, place: InterfaceAddr) {
         let groups = (0..self.groups.len()).map(Way::Group);
-        for way in groups.chain([Way::Interface(place.ifindex)]) {
+        for way in groups.chain([Way::Interface(place.iface)]) {
             self.retain((way, place.address.is_ipv6()), |other| other != place);
         }
     }
 
     /// An interface is gone, and all its addresses.
-    pub fn interface_gone(&mut self, ifindex: u32) {
+    pub fn interface_gone(&mut self, iface: InterfaceId) {
         let keys: Vec<Key> = self.lines.keys().copied().collect();
         for key in keys {
-            self.retain(key, |place| place.ifindex != ifindex);
+            self.retain(key, |place| place.iface != iface);
         }
-        self.lines.retain(|(way, _), _| *way != Way::Interface(ifindex));
+        self.lines.retain(|(way, _), _| *way != Way::Interface(iface));
     }
 
     fn retain(&mut self, key: Key, keep: impl Fn(InterfaceAddr) -> bool) {
@@ -194,7 +195,7 @@ mod tests {
     const MS: Nanos = Nanos::from_millis(1);
 
     fn at(ifindex: u32, address: &str) -> InterfaceAddr {
-        InterfaceAddr { ifindex, address: address.parse().unwrap() }
+        InterfaceAddr { iface: InterfaceId::own(ifindex), address: address.parse().unwrap() }
     }
 
     fn announcement(ifindex: u32, address: &str) -> Item {
@@ -293,8 +294,8 @@ mod tests {
             pacer.admit(MS, "a", announcement(2, address));
             pacer.admit(MS, "b", announcement(3, address));
         }
-        pacer.interface_gone(9);
-        pacer.interface_gone(3);
+        pacer.interface_gone(InterfaceId::own(9));
+        pacer.interface_gone(InterfaceId::own(3));
         assert_eq!(rest(&mut pacer, |_| true), said(&[(21, "10.0.0.2")]));
     }
 
@@ -329,9 +330,9 @@ mod tests {
             let last = RefCell::new(BTreeMap::<Way, Nanos>::new());
             let place = |n: u8| at(u32::from(n % 4), &format!("10.0.0.{n}"));
             let sent = |(_, place): Item, now: Nanos| {
-                let (way, pause) = match place.ifindex {
+                let (way, pause) = match place.iface.ifindex {
                     0 | 1 => (Way::Group(0), 20),
-                    ifindex => (Way::Interface(ifindex), 10),
+                    _ => (Way::Interface(place.iface), 10),
                 };
                 let before = last.borrow_mut().insert(way, now);
                 assert!(before.is_none_or(|before| now >= before + MS.times(pause)));
@@ -352,10 +353,10 @@ mod tests {
                         expected.retain(|(_, other): &Item| *other != place(n));
                     }
                     Step::Gone(n) => {
-                        pacer.interface_gone(u32::from(n));
-                        expected.retain(|(_, place): &Item| place.ifindex != u32::from(n));
+                        pacer.interface_gone(InterfaceId::own(n.into()));
+                        expected.retain(|(_, place): &Item| place.iface != InterfaceId::own(n.into()));
                         // Another interface of that number has not sent anything.
-                        last.borrow_mut().remove(&Way::Interface(u32::from(n)));
+                        last.borrow_mut().remove(&Way::Interface(InterfaceId::own(n.into())));
                     }
                     Step::Pass(ms) => {
                         let end = now + MS.times(ms);

@@ -10,11 +10,12 @@ use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, tra
 use vrrp_common::report::ReportFilter;
 
 use super::address_book::InterfaceAddr;
-use super::interface_table::{Interface, InterfaceTable};
-use super::netlink::{AddressRequest, InterfaceAddress};
+use super::interface_table::Interface;
+use super::netlink::{AddressRequest, AssignedAddress};
 use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};
 use super::tx_queue::{Tag, TxQueue};
 use crate::config::model::{self, AddressFlags, Authentication, Peer, Transport, V3Checksum};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{
     AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, State, Version,
@@ -86,6 +87,8 @@ pub struct RouterRuntime {
     pub fingerprint: u64,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
+    /// Where each of them is that belongs on another interface than its own; `None` where there are no such.
+    elsewhere: Option<Box<[Option<InterfaceId>]>>,
     advertised: u32,
 }
 
@@ -104,7 +107,7 @@ enum Frames {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Home {
-    ifindex: u32,
+    iface: InterfaceId,
     mac: [u8; 6],
     aggregate: bool,
     source: Option<IpAddr>,
@@ -114,7 +117,7 @@ struct Home {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouterLink {
     /// Index.
-    pub ifindex: u32,
+    pub iface: InterfaceId,
     /// Ethernet address.
     pub mac: [u8; 6],
     /// Made of ports that may each have an Ethernet address of their own.
@@ -176,9 +179,10 @@ impl Address {
     }
 
     /// The netlink request for it on an interface.
-    pub fn request(&self, ifindex: u32) -> AddressRequest {
+    pub fn request(&self, iface: InterfaceId) -> AddressRequest {
         let Self { address, prefix, scope, .. } = *self;
-        let at = InterfaceAddress { ifindex, address, prefix, marked: true, tentative: false };
+        let at = InterfaceAddr { iface, address };
+        let at = AssignedAddress { at, prefix, marked: true, tentative: false };
         let plain = model::Address::new(address, prefix);
         match self.details.as_deref() {
             None => AddressRequest {
@@ -188,7 +192,7 @@ impl Address {
                 ..AddressRequest::plain(at)
             },
             Some(details) => AddressRequest {
-                at,
+                address: at,
                 label: details.label.as_deref().map(Into::into),
                 scope,
                 broadcast: details.broadcast,
@@ -254,6 +258,7 @@ impl RouterRuntime {
             line: count(config.line),
             addresses: config.addresses.iter().chain(&config.excluded).map(Into::into).collect(),
             advertised: count(config.addresses.len()),
+            elsewhere: None,
             home: None,
             link: None,
             frames: Frames::None,
@@ -286,6 +291,7 @@ impl RouterRuntime {
         self.home = None;
         self.frames = Frames::None;
         self.addresses = Box::default();
+        self.elsewhere = None;
         self.advertised = 0;
         self.peers = None;
         self.failures = None;
@@ -293,7 +299,7 @@ impl RouterRuntime {
 
     /// What `ROUTERS` must hold, if it lives anywhere.
     pub fn registration(&self, id: RouterId) -> Option<Registration> {
-        self.home.map(|home| (self.key(home.ifindex), self.entry(home, id)))
+        self.home.map(|home| (self.key(home.iface), self.entry(home, id)))
     }
 
     /// What `stats` sees of a router that was never active.
@@ -345,8 +351,8 @@ impl RouterRuntime {
     }
 
     /// The interface that it lives on, as long as that exists.
-    pub fn ifindex(&self) -> Option<u32> {
-        self.home.map(|home| home.ifindex)
+    pub fn iface(&self) -> Option<InterfaceId> {
+        self.home.map(|home| home.iface)
     }
 
     /// The address that it sends from.
@@ -487,8 +493,8 @@ impl RouterRuntime {
             // Kept while the interface is down, for the farewell and for what still arrives.
             Link::Down(_) => self.home.and_then(|home| home.source),
         };
-        let home = place.map(|RouterLink { ifindex, mac, aggregate }| Home {
-            ifindex,
+        let home = place.map(|RouterLink { iface, mac, aggregate }| Home {
+            iface,
             mac,
             aggregate,
             source,
@@ -496,11 +502,11 @@ impl RouterRuntime {
         if home == self.home {
             return (None, None);
         }
-        let stale = self.home.filter(|old| home.is_none_or(|new| new.ifindex != old.ifindex));
+        let stale = self.home.filter(|old| home.is_none_or(|new| new.iface != old.iface));
         self.home = home;
         self.frames = home.map_or(Frames::None, |home| self.frames_from(home));
-        let fresh = home.map(|home| (self.key(home.ifindex), self.entry(home, id)));
-        (stale.map(|old| self.key(old.ifindex)), fresh)
+        let fresh = home.map(|home| (self.key(home.iface), self.entry(home, id)));
+        (stale.map(|old| self.key(old.iface)), fresh)
     }
 
     /// Whether this is news about the link; remembers it.
@@ -510,9 +516,9 @@ impl RouterRuntime {
         news
     }
 
-    fn key(&self, ifindex: u32) -> RouterKey {
+    fn key(&self, iface: InterfaceId) -> RouterKey {
         let family = self.family.number();
-        RouterKey { ifindex, family, vrid: self.vrid.get(), ..RouterKey::default() }
+        RouterKey { ifindex: iface.ifindex, family, vrid: self.vrid.get(), ..RouterKey::default() }
     }
 
     fn entry(&self, home: Home, id: RouterId) -> RouterEntry {
@@ -584,7 +590,7 @@ impl RouterRuntime {
 
     /// Touches what [`Self::advertise`] needs. The number means nothing.
     pub fn peek(&self) -> u64 {
-        let home = self.home.map_or(0, |home| home.ifindex);
+        let home = self.home.map_or(0, |home| home.iface.ifindex);
         let frame = match &self.frames {
             Frames::None => 0,
             Frames::Group(frame) => frame.peek(),
@@ -620,7 +626,7 @@ impl RouterRuntime {
                 frame.set_priority(priority);
                 frame.identify(idents);
                 let tag = Tag::Advert { router: id, first: true };
-                queue.push(home.ifindex, frame.bytes(), tag);
+                queue.push(home.iface, frame.bytes(), tag);
                 true
             }
             Frames::Peers(peers) => {
@@ -631,7 +637,7 @@ impl RouterRuntime {
                     frame.set_priority(priority);
                     frame.identify(idents);
                     let tag = Tag::Advert { router: id, first };
-                    queue.push_ip(home.ifindex, *peer, frame.ip_bytes(), tag);
+                    queue.push_ip(home.iface, *peer, frame.ip_bytes(), tag);
                     first = false;
                 }
                 !first
@@ -660,16 +666,16 @@ impl RouterRuntime {
         let failures = self.failures.as_mut().filter(|failures| failures.is_due(now))?;
         failures.trying();
         let tests = match (&self.frames, self.home) {
-            (Frames::Group(frame), Some(Home { ifindex, .. })) => {
-                vec![TestFrame { ifindex, to: None, bytes: frame.to_self().to_vec() }]
+            (Frames::Group(frame), Some(Home { iface, .. })) => {
+                vec![TestFrame { iface, to: None, bytes: frame.to_self().to_vec() }]
             }
-            (Frames::Peers(peers), Some(Home { ifindex, source: Some(source), .. })) => {
+            (Frames::Peers(peers), Some(Home { iface, source: Some(source), .. })) => {
                 // One takes the way through the filters of IP, the other one that behind them.
                 let both = peers.iter().flat_map(|(_, frame)| {
                     let routed = frame.ip_bytes().to_vec();
                     [
-                        TestFrame { ifindex, to: Some(source), bytes: routed },
-                        TestFrame { ifindex, to: None, bytes: frame.to_self().to_vec() },
+                        TestFrame { iface, to: Some(source), bytes: routed },
+                        TestFrame { iface, to: None, bytes: frame.to_self().to_vec() },
                     ]
                 });
                 both.collect()
@@ -698,20 +704,45 @@ impl RouterRuntime {
         self.failing = false;
     }
 
-    /// The netlink request for one of its addresses, if the place is one of those.
-    pub fn request(
+    /// Finds out where its addresses belong, by the names of interfaces: when these change, or its configuration does.
+    pub fn resolve(&mut self, find: impl Fn(&str) -> Option<InterfaceId>) {
+        let named = self.addresses.iter().any(|address| address.dev().is_some());
+        let found = || self.addresses.iter().map(|address| find(address.dev()?)).collect();
+        self.elsewhere = named.then(found);
+    }
+
+    /// Its addresses, and where each of them belongs as far as that exists.
+    pub fn places(&self) -> impl Iterator<Item = (&Address, Option<InterfaceId>)> {
+        self.places_from(self.iface())
+    }
+
+    /// The same, as if it lived there.
+    pub fn places_from(
         &self,
-        place: InterfaceAddr,
-        interfaces: &InterfaceTable,
-    ) -> Option<AddressRequest> {
-        let address = self.addresses().find(|address| {
-            let ifindex = match address.dev() {
-                Some(dev) => interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
-                None => self.ifindex(),
-            };
-            address.address == place.address && ifindex == Some(place.ifindex)
-        })?;
-        Some(address.request(place.ifindex))
+        own: Option<InterfaceId>,
+    ) -> impl Iterator<Item = (&Address, Option<InterfaceId>)> {
+        let all = self.addresses.iter().enumerate();
+        all.map(move |(index, address)| (address, self.on(index, address, own)))
+    }
+
+    /// Where the address at that place in the list belongs.
+    fn on(&self, index: usize, address: &Address, own: Option<InterfaceId>) -> Option<InterfaceId> {
+        match address.dev() {
+            Some(_) => self.elsewhere.as_ref()?.get(index).copied()?,
+            None => own,
+        }
+    }
+
+    /// The netlink request for one of its addresses, if the place is one of those. It is looked for at `index` first.
+    pub fn request(&self, place: InterfaceAddr, index: usize) -> Option<AddressRequest> {
+        let is_it = |(address, on): &(&Address, Option<InterfaceId>)| {
+            address.address == place.address && *on == Some(place.iface)
+        };
+        let first = self.addresses.get(index);
+        let first = first.map(|address| (address, self.on(index, address, self.iface())));
+        let first = first.filter(is_it);
+        let (address, _) = first.or_else(|| self.places().find(is_it))?;
+        Some(address.request(place.iface))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::router::RouterRuntime;
+use crate::core::interface_id::InterfaceId;
 use crate::engine::types::RouterId;
 
 /// The routers of a configuration by what they need.
@@ -14,7 +15,7 @@ pub struct RouterIndex {
     interfaces: BTreeMap<Box<str>, BTreeSet<RouterId>>,
     addresses: BTreeSet<(IpAddr, RouterId)>,
     /// By the interface that they live on, as it was when they were looked at last.
-    living: BTreeSet<(u32, RouterId)>,
+    living: BTreeSet<(InterfaceId, RouterId)>,
 }
 
 impl RouterIndex {
@@ -44,7 +45,7 @@ impl RouterIndex {
     }
 
     /// A router lives on another interface from now on, or on none.
-    pub fn moved(&mut self, id: RouterId, before: Option<u32>, now: Option<u32>) {
+    pub fn moved(&mut self, id: RouterId, before: Option<InterfaceId>, now: Option<InterfaceId>) {
         if before == now {
             return;
         }
@@ -55,8 +56,8 @@ impl RouterIndex {
     }
 
     /// Those that live on an interface, whatever it is called now.
-    pub fn living_on(&self, ifindex: u32) -> impl Iterator<Item = RouterId> {
-        let all = (ifindex, RouterId(0))..=(ifindex, RouterId(u32::MAX));
+    pub fn living_on(&self, iface: InterfaceId) -> impl Iterator<Item = RouterId> {
+        let all = (iface, RouterId(0))..=(iface, RouterId(u32::MAX));
         self.living.range(all).map(|(_, id)| *id)
     }
 
@@ -81,6 +82,7 @@ impl RouterIndex {
 mod tests {
     use super::*;
     use crate::config::load_toml;
+    use crate::core::InterfaceAddr;
 
     fn router(text: &str) -> RouterRuntime {
         let text = format!("[[router]]\nname = \"A\"\nvrid = 1\n{text}\n");
@@ -110,11 +112,31 @@ mod tests {
         index.remove(b, &elsewhere);
         assert!(index.needs("eth0") && !index.needs("eth1"));
         assert_eq!((on(&index, "eth0"), with(&index, "10.0.0.1")), (vec![a], vec![a]));
-        index.moved(a, None, Some(2));
-        index.moved(a, Some(2), Some(3));
-        assert_eq!(index.living_on(2).count(), 0);
-        assert_eq!(index.living_on(3).collect::<Vec<_>>(), [a]);
+        index.moved(a, None, Some(InterfaceId::own(2)));
+        index.moved(a, Some(InterfaceId::own(2)), Some(InterfaceId::own(3)));
+        assert_eq!(index.living_on(InterfaceId::own(2)).count(), 0);
+        assert_eq!(index.living_on(InterfaceId::own(3)).collect::<Vec<_>>(), [a]);
         index.remove(a, &plain);
         assert!(!index.needs("eth0") && index.addresses.is_empty());
+    }
+
+    #[test]
+    fn addresses_are_resolved_once_and_found_at_their_place() {
+        let mut router = router(
+            "interface = \"eth0\"\n\
+             addresses = [\"10.0.0.1/24\", { address = \"10.0.1.1/24\", dev = \"eth1\" }]",
+        );
+        let places = |router: &RouterRuntime| router.places().map(|(_, on)| on).collect::<Vec<_>>();
+        assert_eq!(places(&router), [None, None]);
+        router.resolve(|name| (name == "eth1").then_some(InterfaceId::own(3)));
+        assert_eq!(places(&router), [None, Some(InterfaceId::own(3))]);
+        let place = InterfaceAddr::own(3, [10, 0, 1, 1]);
+        // Wherever it is looked for first.
+        for index in [0, 1, 7] {
+            assert_eq!(router.request(place, index).map(|it| it.address.at), Some(place));
+        }
+        assert_eq!(router.request(InterfaceAddr::own(4, [10, 0, 1, 1]), 1), None);
+        router.resolve(|_| None);
+        assert_eq!((places(&router), router.request(place, 1)), (vec![None, None], None));
     }
 }

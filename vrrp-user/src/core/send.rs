@@ -7,6 +7,7 @@ use super::effect::{Effect, InfoChange};
 use super::send_failures::{Errno, own_fault};
 use super::tx_queue::{BATCH, Tag, TxQueue};
 use super::{Core, Counter};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Priority, RouterId, SendError};
 use crate::wire::frame;
@@ -17,7 +18,7 @@ const ANNOUNCE_SILENCE: Nanos = Nanos::from_secs(60);
 /// Announcements of addresses that the kernel did not send, by interface.
 #[derive(Default)]
 pub struct Unannounced {
-    interfaces: BTreeMap<u32, Unlogged>,
+    interfaces: BTreeMap<InterfaceId, Unlogged>,
 }
 
 #[derive(Default)]
@@ -30,16 +31,16 @@ struct Unlogged {
 
 impl Unannounced {
     /// One more that was not sent.
-    fn add(&mut self, ifindex: u32, address: Option<IpAddr>, error: Errno) {
-        let unlogged = self.interfaces.entry(ifindex).or_default();
+    fn add(&mut self, iface: InterfaceId, address: Option<IpAddr>, error: Errno) {
+        let unlogged = self.interfaces.entry(iface).or_default();
         unlogged.count += 1;
         unlogged.first = unlogged.first.or(address);
         unlogged.error = Some(error);
     }
 
     /// What is to be logged now, with the interface that it is about.
-    fn log(&mut self, now: Nanos) -> Vec<(u32, String)> {
-        let due = self.interfaces.iter_mut().filter_map(|(ifindex, unlogged)| {
+    fn log(&mut self, now: Nanos) -> Vec<(InterfaceId, String)> {
+        let due = self.interfaces.iter_mut().filter_map(|(iface, unlogged)| {
             let soon = unlogged.logged_at.is_some_and(|at| now < at + ANNOUNCE_SILENCE);
             let error = unlogged.error.filter(|_| !soon)?;
             let address = unlogged.first.map_or("an address".to_owned(), |it| it.to_string());
@@ -49,14 +50,14 @@ impl Unannounced {
             };
             let line = format!("cannot announce {address}{more}: {error}");
             *unlogged = Unlogged { logged_at: Some(now), ..Unlogged::default() };
-            Some((*ifindex, line))
+            Some((*iface, line))
         });
         due.collect()
     }
 
     /// The interface is gone.
-    pub fn forget(&mut self, ifindex: u32) {
-        self.interfaces.remove(&ifindex);
+    pub fn forget(&mut self, iface: InterfaceId) {
+        self.interfaces.remove(&iface);
     }
 }
 
@@ -106,7 +107,7 @@ impl Core {
                 Tag::Announcement => {
                     let Some(error) = error else { continue };
                     announcements += 1;
-                    self.unannounced.add(frame.ifindex, frame::target(frame.bytes), error);
+                    self.unannounced.add(frame.iface, frame::target(frame.bytes), error);
                 }
                 Tag::Advert { router, first } => {
                     if first {
@@ -136,8 +137,8 @@ impl Core {
             self.count(Counter::SendFailed);
         }
         if announcements > 0 {
-            for (ifindex, line) in self.unannounced.log(now) {
-                let name = self.interfaces.get(ifindex).map_or("?", |interface| &interface.name);
+            for (iface, line) in self.unannounced.log(now) {
+                let name = self.interfaces.get(iface).map_or("?", |interface| &interface.name);
                 log::warn!("{name}: {line}");
             }
         }
@@ -157,7 +158,7 @@ impl Core {
         let Some(down_adverts) = self.engine.spec(id).map(|spec| spec.down_adverts) else { return };
         let router = self.router(id);
         if error == SendError::NetworkDown {
-            let waits = router.ifindex().and_then(|ifindex| self.delays.link(ifindex));
+            let waits = router.iface().and_then(|iface| self.delays.link(iface));
             if router.may_be_down || waits.is_some() {
                 // As configured: it counts as up although it is down.
                 return;
@@ -219,18 +220,21 @@ mod tests {
         let address = |n: u8| Some(IpAddr::from([10, 0, 0, n]));
         let down = || Errno(libc::ENETDOWN);
         for n in 1..=100 {
-            unannounced.add(2, address(n), down());
+            unannounced.add(InterfaceId::own(2), address(n), down());
         }
-        unannounced.add(3, address(7), down());
+        unannounced.add(InterfaceId::own(3), address(7), down());
         let said = unannounced.log(Nanos::from_secs(1));
         let why = down().to_string();
         let expected = [
-            (2, format!("cannot announce 10.0.0.1 (and 99 more announcements): {why}")),
-            (3, format!("cannot announce 10.0.0.7: {why}")),
+            (
+                InterfaceId::own(2),
+                format!("cannot announce 10.0.0.1 (and 99 more announcements): {why}"),
+            ),
+            (InterfaceId::own(3), format!("cannot announce 10.0.0.7: {why}")),
         ];
         assert_eq!(said, expected);
-        unannounced.add(2, address(5), down());
-        unannounced.add(2, address(6), down());
+        unannounced.add(InterfaceId::own(2), address(5), down());
+        unannounced.add(InterfaceId::own(2), address(6), down());
         assert_eq!(unannounced.log(Nanos::from_secs(60)), []);
         let said = unannounced.log(Nanos::from_secs(61));
         assert_eq!(said.len(), 1);

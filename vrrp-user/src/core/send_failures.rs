@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::SendError;
 
@@ -38,7 +39,7 @@ impl fmt::Display for Errno {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestFrame {
     /// Interface.
-    pub ifindex: u32,
+    pub iface: InterfaceId,
     /// To whom it is routed: then it is an IP packet with its header. `None` for an Ethernet frame.
     pub to: Option<IpAddr>,
     /// Its bytes.

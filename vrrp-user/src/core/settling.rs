@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::netlink::Link;
+use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 
 /// A link that goes down within this time after the program was attached does so because of that. The kernel reports
@@ -17,9 +18,9 @@ pub const PATIENCE: Nanos = Nanos::from_secs(10);
 /// Interfaces on which a native program was attached of late.
 #[derive(Debug, Default)]
 pub struct Settling {
-    attached: BTreeMap<u32, Nanos>,
+    attached: BTreeMap<InterfaceId, Nanos>,
     /// Those that are down for that, until when that counts for nothing, and how they are.
-    waiting: BTreeMap<u32, (Nanos, Link)>,
+    waiting: BTreeMap<InterfaceId, (Nanos, Link)>,
 }
 
 /// What counts of what the kernel reports.
@@ -38,30 +39,30 @@ pub enum Counts {
 
 impl Settling {
     /// A native program was attached to an interface.
-    pub fn attached(&mut self, now: Nanos, ifindex: u32) {
+    pub fn attached(&mut self, now: Nanos, iface: InterfaceId) {
         self.attached.retain(|_, at| now < *at + SUDDEN);
-        self.attached.insert(ifindex, now);
+        self.attached.insert(iface, now);
     }
 
     /// What counts of what the kernel reports; `counted` is whether the interface counted as up before.
     pub fn reported(&mut self, now: Nanos, link: &Link, counted: bool) -> Counts {
-        let waited = self.waiting.remove(&link.ifindex).map(|(until, _)| until);
+        let waited = self.waiting.remove(&link.iface).map(|(until, _)| until);
         // Whoever sets it down does not mean that it comes back by itself.
         let down = !link.up && link.enabled;
         if !down {
             return if waited.is_some() && link.up { Counts::Back } else { Counts::AsReported };
         }
-        let sudden = self.attached.get(&link.ifindex).filter(|at| counted && now < **at + SUDDEN);
+        let sudden = self.attached.get(&link.iface).filter(|at| counted && now < **at + SUDDEN);
         let Some(until) = waited.or_else(|| sudden.map(|at| *at + PATIENCE)) else {
             return Counts::AsReported;
         };
-        self.waiting.insert(link.ifindex, (until, link.clone()));
+        self.waiting.insert(link.iface, (until, link.clone()));
         Counts::AsUp { new: waited.is_none() }
     }
 
     /// Until when an interface is waited for, if it is.
-    pub fn until(&self, ifindex: u32) -> Option<Nanos> {
-        self.waiting.get(&ifindex).map(|(until, _)| *until)
+    pub fn until(&self, iface: InterfaceId) -> Option<Nanos> {
+        self.waiting.get(&iface).map(|(until, _)| *until)
     }
 
     /// When [`Self::due`] is to be asked.
@@ -71,15 +72,15 @@ impl Settling {
 
     /// A link that is still down, and is that from now on.
     pub fn due(&mut self, now: Nanos) -> Option<Link> {
-        let ifindex = *self.waiting.iter().find(|(_, (until, _))| *until <= now)?.0;
-        self.attached.remove(&ifindex);
-        self.waiting.remove(&ifindex).map(|(_, link)| link)
+        let iface = *self.waiting.iter().find(|(_, (until, _))| *until <= now)?.0;
+        self.attached.remove(&iface);
+        self.waiting.remove(&iface).map(|(_, link)| link)
     }
 
     /// An interface is gone.
-    pub fn forget(&mut self, ifindex: u32) {
-        self.attached.remove(&ifindex);
-        self.waiting.remove(&ifindex);
+    pub fn forget(&mut self, iface: InterfaceId) {
+        self.attached.remove(&iface);
+        self.waiting.remove(&iface);
     }
 }
 
@@ -91,7 +92,7 @@ mod tests {
 
     fn link(up: bool) -> Link {
         Link {
-            ifindex: 2,
+            iface: InterfaceId::own(2),
             name: "eth0".to_owned(),
             up,
             enabled: true,
@@ -106,7 +107,7 @@ mod tests {
 
     fn attached() -> Settling {
         let mut settling = Settling::default();
-        settling.attached(MS, 2);
+        settling.attached(MS, InterfaceId::own(2));
         settling
     }
 
@@ -123,10 +124,13 @@ mod tests {
             Counts::AsUp { new: false }
         );
         let until = MS + PATIENCE;
-        assert_eq!((settling.until(2), settling.next()), (Some(until), Some(until)));
+        assert_eq!(
+            (settling.until(InterfaceId::own(2)), settling.next()),
+            (Some(until), Some(until))
+        );
         assert_eq!(settling.due(until - MS), None);
         assert_eq!(settling.reported(MS.times(4000), &link(true), true), Counts::Back);
-        assert_eq!((settling.until(2), settling.due(until)), (None, None));
+        assert_eq!((settling.until(InterfaceId::own(2)), settling.due(until)), (None, None));
         // That was it: the next time is the network's.
         assert_eq!(settling.reported(MS.times(4001), &link(false), true), Counts::AsReported);
     }
@@ -143,7 +147,7 @@ mod tests {
         settling.reported(MS, &link(false), true);
         settling.reported(MS.times(900), &link(true), true);
         settling.reported(MS.times(1900), &link(false), true);
-        assert_eq!(settling.until(2), Some(MS + PATIENCE));
+        assert_eq!(settling.until(InterfaceId::own(2)), Some(MS + PATIENCE));
     }
 
     #[test]
@@ -164,7 +168,7 @@ mod tests {
         assert_eq!(settling.reported(MS, &disabled, true), Counts::AsReported);
         assert_eq!(settling.next(), None);
         settling.reported(MS, &link(false), true);
-        settling.forget(2);
+        settling.forget(InterfaceId::own(2));
         assert_eq!(settling.next(), None);
     }
 }

@@ -150,7 +150,7 @@ impl Core {
         }
         let places = self.places(id);
         let named = places.iter().filter_map(|(place, _)| {
-            let name = &self.interfaces.get(place.ifindex)?.name;
+            let name = &self.interfaces.get(place.iface)?.name;
             self.watch.problem(*place, name, now)
         });
         named.collect()
@@ -159,7 +159,7 @@ impl Core {
     /// What a master does not hear of others, as far as it goes on.
     fn unheard(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
         let router = self.router(id);
-        let (Some(State::Master), Some(ifindex)) = (self.engine.state(id), router.ifindex()) else {
+        let (Some(State::Master), Some(iface)) = (self.engine.state(id), router.iface()) else {
             return Vec::new();
         };
         if refused.is_empty() {
@@ -167,7 +167,7 @@ impl Core {
         }
         let addresses: Vec<IpAddr> = router.addresses().map(|address| address.address).collect();
         let ours = Ours {
-            ifindex,
+            ifindex: iface.ifindex,
             family: router.family(),
             vrid: router.vrid().get(),
             version: version_number(router.version()),
@@ -185,15 +185,11 @@ impl Core {
         let unheard = self.unheard(id, now, refused);
         let conflicts = self.conflicts(id, now);
         let election = self.election_problems(id, &view, now);
-        let addresses = router.addresses().map(|address| AddressStatus {
+        let addresses = router.places().map(|(address, on)| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
-            installed: match address.dev() {
-                Some(dev) => self.interfaces.by_name(dev).map(|(ifindex, _)| ifindex),
-                None => router.ifindex(),
-            }
-            .is_some_and(|ifindex| {
-                self.interfaces.carries(InterfaceAddr { ifindex, address: address.address })
+            installed: on.is_some_and(|iface| {
+                self.interfaces.carries(InterfaceAddr { iface, address: address.address })
             }),
         });
         Some(RouterStatus {
@@ -391,11 +387,11 @@ impl Core {
                 capture_lacks: None,
                 error: Some("does not exist".to_owned()),
             },
-            Some((ifindex, interface)) => InterfaceStatus {
+            Some((iface, interface)) => InterfaceStatus {
                 name: name.to_owned(),
-                ifindex: Some(ifindex),
+                ifindex: Some(iface.ifindex),
                 up: interface.up,
-                changes_in_ms: self.delays.link(ifindex).map(|(at, _)| millis(at - now)),
+                changes_in_ms: self.delays.link(iface).map(|(at, _)| millis(at - now)),
                 capture: match &interface.capture {
                     Capture::Attached(choice) => Some(choice.mode.to_string()),
                     Capture::Detached | Capture::Failed(_) => None,

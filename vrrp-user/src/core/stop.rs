@@ -141,11 +141,12 @@ impl Core {
         let ask = |address: AddressRequest| Ask::address(Request::Remove, address);
         for (at, router) in self.addresses.held() {
             let address = self.pending_removals.get(&at).cloned();
-            let address = address.or_else(|| self.router(router).request(at, &self.interfaces));
+            let address =
+                address.or_else(|| self.router(router).request(at, self.addresses.index(at)));
             asks.extend(address.map(|address| (at, ask(address))));
         }
         for request in self.kept.values().flatten() {
-            asks.push((InterfaceAddr::of(&request.at), ask(request.clone())));
+            asks.push((request.address.at, ask(request.clone())));
         }
         asks
     }

@@ -10,7 +10,7 @@ use vrrp_common::reason::Reason;
 use vrrp_common::report::MasterSeen;
 
 use super::netlink::{
-    Answer, Ask, Event, Hook, HookPoint, HookState, InterfaceAddress, Link, Object, Request,
+    Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Object, Request,
     RequestError, Subject,
 };
 use super::reload::{Prepared, Refusal};
@@ -18,7 +18,7 @@ use super::*;
 use crate::capture::{CaptureMode, Choice};
 use crate::config;
 
-const ETH0: u32 = 2;
+const ETH0: InterfaceId = InterfaceId::own(2);
 const VIP: &str = "10.0.0.100";
 const OTHER: [u8; 4] = [10, 0, 0, 2];
 const MS: Nanos = Nanos::from_millis(1);
@@ -34,7 +34,7 @@ fn toml(more: &str) -> String {
 
 fn link(up: bool) -> Link {
     Link {
-        ifindex: ETH0,
+        iface: ETH0,
         name: "eth0".to_owned(),
         up,
         mac: Some([2, 0, 0, 0, 0, 1]),
@@ -47,9 +47,10 @@ fn link(up: bool) -> Link {
     }
 }
 
-fn address(address: &str, marked: bool) -> InterfaceAddress {
+fn address(address: &str, marked: bool) -> AssignedAddress {
     let address = address.parse().unwrap();
-    InterfaceAddress { ifindex: ETH0, address, prefix: 24, marked, tentative: false }
+    let at = InterfaceAddr { iface: ETH0, address };
+    AssignedAddress { at, prefix: 24, marked, tentative: false }
 }
 
 /// A host that does what its core wants.
@@ -127,7 +128,7 @@ impl Host {
         self.done.iter().filter(|effect| **effect == Effect::Count(counter)).count()
     }
 
-    fn listed(&mut self, more: &[InterfaceAddress]) {
+    fn listed(&mut self, more: &[AssignedAddress]) {
         let addresses = [&[address("10.0.0.1", false)], more].concat();
         self.input(Input::Listed { links: vec![link(true)], addresses });
     }
@@ -177,12 +178,12 @@ impl Host {
                 }
                 Effect::Attach { interface, .. } => {
                     self.attachments += 1;
-                    let (ifindex, serial) = (*interface, self.attachments);
-                    let hook = Hook { ifindex, at: HookPoint::Xdp, program: 1, serial };
+                    let (iface, serial) = (*interface, self.attachments);
+                    let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial };
                     let hooks = Hooks { hears: Some(hook), ..Hooks::default() };
                     let choice = Choice { mode: CaptureMode::Generic, why: None };
                     let result = Ok(Attachment { choice, hooks });
-                    Input::Attached { interface: ifindex, result }
+                    Input::Attached { interface: iface, result }
                 }
                 Effect::Look(look) => {
                     let intact = |hook: &Hook| HookReport {
@@ -209,12 +210,12 @@ impl Host {
         while let Some(Ask { request, subject, object }) = self.asks.pop_front() {
             if let (Object::Address(address), Ok(())) = (object, result) {
                 let (at, event) = match request {
-                    Request::Add => (address.at, Event::Address(address.at)),
-                    Request::Remove => (address.at, Event::AddressGone(address.at)),
+                    Request::Add => (address.address, Event::Address(address.address)),
+                    Request::Remove => (address.address, Event::AddressGone(address.address)),
                 };
                 match request {
-                    Request::Add => self.there.insert(at.address),
-                    Request::Remove => self.there.remove(&at.address),
+                    Request::Add => self.there.insert(at.at.address),
+                    Request::Remove => self.there.remove(&at.at.address),
                 };
                 self.input(Input::Changed(vec![event]));
             }
@@ -236,7 +237,7 @@ impl Host {
         source[..4].copy_from_slice(&OTHER);
         let event = RxEvent {
             ktime_ns: self.now.0,
-            ifindex: ETH0,
+            ifindex: ETH0.ifindex,
             reason: Reason::Accepted.index(),
             slot: ROUTER.0,
             source,
@@ -244,7 +245,7 @@ impl Host {
             digest: 99,
             ..RxEvent::default()
         };
-        self.input(Input::Received { event, payload: &message });
+        self.input(Input::Received { interface: ETH0, event, payload: &message });
     }
 }
 
@@ -386,7 +387,7 @@ fn a_master_that_is_heard_keeps_a_backup_quiet() {
 fn a_silence_is_not_believed_where_the_program_is_gone() {
     let mut host = Host::started(&toml(""));
     host.hear(200);
-    let hook = Hook { ifindex: ETH0, at: HookPoint::Xdp, program: 1, serial: 1 };
+    let hook = Hook { iface: ETH0, at: HookPoint::Xdp, program: 1, serial: 1 };
     host.pass(2000);
     let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
     host.input(Input::HooksSeen(vec![report]));
@@ -418,7 +419,7 @@ fn the_kernel_is_asked_before_a_silence_is_long_enough() {
 #[test]
 fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
     let mut host = Host::new(&toml(""));
-    let other = InterfaceAddress { prefix: 32, ..address(VIP, true) };
+    let other = AssignedAddress { prefix: 32, ..address(VIP, true) };
     host.listed(&[other]);
     assert!(host.core.is_starting(), "it is there in another way than it should be");
     assert_eq!(host.asked(), [(Request::Remove, Subject::Address(other))]);
@@ -620,8 +621,11 @@ fn answers_to_nothing_are_counted() {
 
 #[test]
 fn events_of_interfaces_that_are_not_there_are_counted() {
-    const NONE: u32 = 99;
-    let nowhere = InterfaceAddress { ifindex: NONE, ..address(VIP, true) };
+    const NONE: InterfaceId = InterfaceId::own(99);
+    let nowhere = AssignedAddress {
+        at: InterfaceAddr { iface: NONE, ..address(VIP, true).at },
+        ..address(VIP, true)
+    };
     changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::LinkGone(NONE)]));
     changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::Address(nowhere)]));
     changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::AddressGone(nowhere)]));
@@ -629,11 +633,11 @@ fn events_of_interfaces_that_are_not_there_are_counted() {
     changes_nothing(Counter::UnknownInterface, Input::Attached { interface: NONE, result });
     let hooks = Hooks::default();
     changes_nothing(Counter::UnknownInterface, Input::HooksAre { interface: NONE, hooks });
-    let hook = Hook { ifindex: NONE, at: HookPoint::Xdp, program: 1, serial: 1 };
+    let hook = Hook { iface: NONE, at: HookPoint::Xdp, program: 1, serial: 1 };
     let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
     changes_nothing(Counter::UnknownInterface, Input::HooksSeen(vec![report]));
     let event = RxEvent { reason: Reason::Accepted.index(), slot: 99, ..RxEvent::default() };
-    changes_nothing(Counter::BadEvent, Input::Received { event, payload: &[] });
+    changes_nothing(Counter::BadEvent, Input::Received { interface: ETH0, event, payload: &[] });
 }
 
 #[test]

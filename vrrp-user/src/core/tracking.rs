@@ -11,6 +11,7 @@ use super::router::RouterRuntime;
 use super::{Core, Counter, effect};
 use crate::api::history::{EventKind, EventSource};
 use crate::config::model::{self, Config, Tracked};
+use crate::core::interface_id::InterfaceId;
 use crate::engine::track::{Effect, Term};
 use crate::engine::types::{
     Cause, GroupId, GroupSpec, Health, Names, ObjectId, RouterId, RouterSpec, TrackUse,
@@ -21,7 +22,7 @@ struct TrackedInterface {
     name: Box<str>,
     object: ObjectId,
     /// Its index when it was last seen, because it may be renamed.
-    ifindex: Option<u32>,
+    iface: Option<InterfaceId>,
 }
 
 /// Everything that is tracked, and the sync groups.
@@ -148,7 +149,7 @@ impl Tracking {
             .map(|name| TrackedInterface {
                 name: name.as_str().into(),
                 object: self.object(&Tracked::Interface(name)),
-                ifindex: None,
+                iface: None,
             })
             .collect();
         let files: Vec<_> = config
@@ -182,17 +183,17 @@ impl Tracking {
     fn interfaces(
         &mut self,
         interfaces: &InterfaceTable,
-        ifindex: Option<u32>,
+        iface: Option<InterfaceId>,
     ) -> Vec<(ObjectId, Health)> {
-        let name = ifindex.and_then(|ifindex| interfaces.get(ifindex)).map(|known| &known.name);
+        let name = iface.and_then(|iface| interfaces.get(iface)).map(|known| &known.name);
         let concerned = self.interfaces.iter_mut().filter(|tracked| {
-            ifindex.is_none()
-                || tracked.ifindex == ifindex
+            iface.is_none()
+                || tracked.iface == iface
                 || name.is_some_and(|name| **name == *tracked.name)
         });
         let health = concerned.map(|tracked| {
             let found = interfaces.by_name(&tracked.name);
-            tracked.ifindex = found.map(|(ifindex, _)| ifindex);
+            tracked.iface = found.map(|(iface, _)| iface);
             let up = found.is_some_and(|(_, interface)| interface.up);
             (tracked.object, if up { Health::Up } else { Health::Down })
         });
@@ -338,12 +339,12 @@ impl Core {
     }
 
     /// Looks at tracked interfaces: all of them, or those that the interface of this index is or was.
-    pub(super) fn track_interfaces(&mut self, ifindex: Option<u32>) {
+    pub(super) fn track_interfaces(&mut self, iface: Option<InterfaceId>) {
         let Self { tracking, interfaces, .. } = self;
         if tracking.interfaces.is_empty() {
             return;
         }
-        let changed = tracking.interfaces(interfaces, ifindex);
+        let changed = tracking.interfaces(interfaces, iface);
         for (object, health) in changed {
             self.health(object, health, None);
         }
@@ -423,7 +424,7 @@ mod tests {
         let mut interfaces = InterfaceTable::default();
         let link = |ifindex, name: &str, up| {
             Event::Link(Link {
-                ifindex,
+                iface: InterfaceId::own(ifindex),
                 name: name.to_owned(),
                 up,
                 mac: None,
@@ -435,15 +436,27 @@ mod tests {
                 xdp: false,
             })
         };
-        let mut after = |event: &Event, ifindex| {
+        let mut after = |event: &Event, iface| {
             interfaces.apply(event);
-            tracking.interfaces(&interfaces, ifindex)
+            tracking.interfaces(&interfaces, iface)
         };
         assert_eq!(after(&link(2, "eth0", true), None), [(object, Health::Down)]);
-        assert_eq!(after(&link(2, "eth0", false), Some(2)), []);
-        assert_eq!(after(&link(3, "eth1", true), Some(3)), [(object, Health::Up)]);
-        assert_eq!(after(&link(3, "lan", true), Some(3)), [(object, Health::Down)]);
-        assert_eq!(after(&link(3, "eth1", true), Some(3)), [(object, Health::Up)]);
-        assert_eq!(after(&Event::LinkGone(3), Some(3)), [(object, Health::Down)]);
+        assert_eq!(after(&link(2, "eth0", false), Some(InterfaceId::own(2))), []);
+        assert_eq!(
+            after(&link(3, "eth1", true), Some(InterfaceId::own(3))),
+            [(object, Health::Up)]
+        );
+        assert_eq!(
+            after(&link(3, "lan", true), Some(InterfaceId::own(3))),
+            [(object, Health::Down)]
+        );
+        assert_eq!(
+            after(&link(3, "eth1", true), Some(InterfaceId::own(3))),
+            [(object, Health::Up)]
+        );
+        assert_eq!(
+            after(&Event::LinkGone(InterfaceId::own(3)), Some(InterfaceId::own(3))),
+            [(object, Health::Down)]
+        );
     }
 }

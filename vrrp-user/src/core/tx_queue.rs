@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::core::interface_id::InterfaceId;
 use crate::engine::types::RouterId;
 
 /// So many are sent at once.
@@ -27,7 +28,7 @@ pub enum Tag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// Interface by which it leaves.
-    pub ifindex: u32,
+    pub iface: InterfaceId,
     /// To whom it is routed: then it is an IP packet with its header. `None` for an Ethernet frame.
     pub to: Option<IpAddr>,
     /// Its bytes.
@@ -38,7 +39,7 @@ pub struct Frame<'a> {
 
 #[derive(Clone, Copy)]
 struct Queued {
-    ifindex: u32,
+    iface: InterfaceId,
     start: usize,
     end: usize,
     to: Option<IpAddr>,
@@ -54,19 +55,19 @@ pub struct TxQueue {
 
 impl TxQueue {
     /// Appends an Ethernet frame for an interface.
-    pub fn push(&mut self, ifindex: u32, frame: &[u8], tag: Tag) {
-        self.append(ifindex, None, frame, tag);
+    pub fn push(&mut self, iface: InterfaceId, frame: &[u8], tag: Tag) {
+        self.append(iface, None, frame, tag);
     }
 
     /// Appends an IP packet, header included, for somebody behind an interface.
-    pub fn push_ip(&mut self, ifindex: u32, to: IpAddr, packet: &[u8], tag: Tag) {
-        self.append(ifindex, Some(to), packet, tag);
+    pub fn push_ip(&mut self, iface: InterfaceId, to: IpAddr, packet: &[u8], tag: Tag) {
+        self.append(iface, Some(to), packet, tag);
     }
 
-    fn append(&mut self, ifindex: u32, to: Option<IpAddr>, bytes: &[u8], tag: Tag) {
+    fn append(&mut self, iface: InterfaceId, to: Option<IpAddr>, bytes: &[u8], tag: Tag) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        self.queued.push(Queued { ifindex, start, end: self.bytes.len(), to, tag });
+        self.queued.push(Queued { iface, start, end: self.bytes.len(), to, tag });
     }
 
     /// Whether as much waits as is sent with one system call.
@@ -86,8 +87,8 @@ impl TxQueue {
 
     /// The one at that place in the queue.
     pub fn get(&self, place: usize) -> Option<Frame<'_>> {
-        let Queued { ifindex, start, end, to, tag } = *self.queued.get(place)?;
-        Some(Frame { ifindex, to, bytes: self.bytes.get(start..end)?, tag })
+        let Queued { iface, start, end, to, tag } = *self.queued.get(place)?;
+        Some(Frame { iface, to, bytes: self.bytes.get(start..end)?, tag })
     }
 
     /// All of them, in order.

@@ -1,7 +1,7 @@
 //! Virtual addresses on their interfaces: asked for, there, lost, removed. [`super::addresses`] keeps the book.
 
 use super::address_book::{InterfaceAddr, Outcome, Request, Vanished};
-use super::netlink::{AddressRequest, Answer, Ask, Event, InterfaceAddress, RequestError, Subject};
+use super::netlink::{AddressRequest, Answer, Ask, AssignedAddress, Event, RequestError, Subject};
 use super::route_book::Handle;
 use super::{Core, Counter};
 use crate::engine::types::{Lost, RouterId};
@@ -13,9 +13,9 @@ impl Core {
         let before = self.asked;
         for id in self.ids() {
             for request in self.leftover_requests(id) {
-                let place = InterfaceAddr::of(&request.at);
-                let configured = self.router(id).request(place, &self.interfaces);
-                if configured.is_some_and(|new| new.at.prefix == request.at.prefix) {
+                let place = request.address.at;
+                let configured = self.router(id).request(place, 0);
+                if configured.is_some_and(|new| new.address.prefix == request.address.prefix) {
                     log::info!("keeping left-over {} for now", self.describe(place));
                     self.kept.entry(id).or_default().push(request);
                 } else {
@@ -29,7 +29,7 @@ impl Core {
 
     /// Asks for the removal of an address that no router holds.
     pub(super) fn remove_stray(&mut self, address: AddressRequest) {
-        self.expect_stray(InterfaceAddr::of(&address.at), Request::Remove);
+        self.expect_stray(address.address.at, Request::Remove);
         self.ask_netlink(Ask::address(Request::Remove, address));
     }
 
@@ -64,7 +64,7 @@ impl Core {
         let asked = self.objects.book.suspects_of(id);
         self.ask_objects(asked);
         for request in kept {
-            log::info!("removing left-over {}", self.describe(InterfaceAddr::of(&request.at)));
+            log::info!("removing left-over {}", self.describe(request.address.at));
             self.remove_stray(request);
         }
     }
@@ -84,11 +84,10 @@ impl Core {
         for (place, _) in self.places(id) {
             let found = self.interfaces.found(place).filter(|(_, marked)| *marked);
             requests.extend(found.map(|(prefix, _)| {
-                let configured = self.router(id).request(place, &self.interfaces);
-                configured.filter(|request| request.at.prefix == prefix).unwrap_or_else(|| {
-                    AddressRequest::plain(InterfaceAddress {
-                        ifindex: place.ifindex,
-                        address: place.address,
+                let configured = self.router(id).request(place, 0);
+                configured.filter(|request| request.address.prefix == prefix).unwrap_or_else(|| {
+                    AddressRequest::plain(AssignedAddress {
+                        at: place,
                         prefix,
                         marked: true,
                         tentative: false,
@@ -101,10 +100,10 @@ impl Core {
 
     pub(super) fn leftover_answered(
         &mut self,
-        at: &InterfaceAddress,
+        at: &AssignedAddress,
         result: &Result<(), RequestError>,
     ) {
-        let place = InterfaceAddr::of(at);
+        let place = at.at;
         if !self.take_stray(place, Request::Remove) {
             return self.count(Counter::UnexpectedAnswer);
         }
@@ -131,26 +130,17 @@ impl Core {
 
     /// Where a router's addresses belong, as far as the interfaces exist.
     pub(super) fn places(&self, id: RouterId) -> Vec<(InterfaceAddr, u8)> {
-        let router = self.router(id);
-        let places = router.addresses().filter_map(|address| {
-            let ifindex = match address.dev() {
-                Some(dev) => self.interfaces.by_name(dev)?.0,
-                None => router.ifindex()?,
-            };
-            Some((InterfaceAddr { ifindex, address: address.address }, address.prefix))
+        let places = self.router(id).places().filter_map(|(address, on)| {
+            Some((InterfaceAddr { iface: on?, address: address.address }, address.prefix))
         });
         places.collect()
     }
 
     pub(super) fn add_addresses(&mut self, id: RouterId) {
         let owner = self.router(id).owner;
-        let missing: Vec<String> = self
-            .router(id)
-            .addresses()
-            .filter_map(|address| address.dev())
-            .filter(|dev| self.interfaces.by_name(dev).is_none())
-            .map(str::to_owned)
-            .collect();
+        let missing = self.router(id).places().filter(|(_, on)| on.is_none());
+        let missing: Vec<String> =
+            missing.filter_map(|(address, _)| address.dev().map(str::to_owned)).collect();
         for dev in missing {
             log::error!(
                 "{}: interface {dev} of an address does not exist",
@@ -158,15 +148,19 @@ impl Core {
             );
             self.count(Counter::AddressAddFailed);
         }
-        for (place, prefix) in self.places(id) {
+        let all = self.router(id).places().enumerate().filter_map(|(index, (address, on))| {
+            let place = InterfaceAddr { iface: on?, address: address.address };
+            Some((index, place, address.prefix, !address.no_track))
+        });
+        for (index, place, prefix, tracked) in all.collect::<Vec<_>>() {
             self.hold_address(id, place);
             if owner && self.interfaces.owns(place) {
                 // The interface's own address, not ours to remove later.
                 continue;
             }
-            let tracked =
-                !self.router(id).addresses().any(|a| a.address == place.address && a.no_track);
-            if let Some(request) = self.addresses.want(place, id, prefix, tracked) {
+            let request = self.addresses.want(place, id, prefix, tracked);
+            self.addresses.set_index(place, index);
+            if let Some(request) = request {
                 self.ask(place, request);
             }
         }
@@ -203,10 +197,11 @@ impl Core {
             Request::Add => None,
             Request::Remove => self.pending_removals.get(&place).cloned(),
         };
-        let address = pending_removals.or_else(|| self.router(id).request(place, &self.interfaces));
+        let address = pending_removals
+            .or_else(|| self.router(id).request(place, self.addresses.index(place)));
         let Some(address) = address else { return };
         if request == Request::Add {
-            self.addresses.adding(place, address.at.prefix);
+            self.addresses.adding(place, address.address.prefix);
         }
         self.ask_netlink(Ask::address(request, address));
     }
@@ -217,7 +212,7 @@ impl Core {
         let count = answers.len();
         let added = answers.iter().filter(|a| a.request == Request::Add && a.result.is_ok());
         self.report_groups(added.filter_map(|answer| match answer.subject {
-            Subject::Address(at) => Some(InterfaceAddr::of(&at)),
+            Subject::Address(at) => Some(at.at),
             Subject::Extra(_) => None,
         }));
         for Answer { request, subject, result, ours } in answers {
@@ -234,11 +229,11 @@ impl Core {
     fn completed(
         &mut self,
         request: Request,
-        at: InterfaceAddress,
+        at: AssignedAddress,
         result: &Result<(), RequestError>,
         ours: bool,
     ) {
-        let place = InterfaceAddr::of(&at);
+        let place = at.at;
         // Of one that no router holds; that was asked for before.
         if self.take_stray(place, request) {
             if let (Request::Remove, Err(error)) = (request, result)

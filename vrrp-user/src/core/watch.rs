@@ -123,12 +123,13 @@ fn over(place: InterfaceAddr, conflict: &Conflict, end: ConflictEnd) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::InterfaceId;
 
     const R: RouterId = RouterId(3);
     const MAC: Mac = [2, 0, 0, 0, 0, 2];
 
     fn vip() -> InterfaceAddr {
-        InterfaceAddr { ifindex: 2, address: "10.0.0.100".parse().unwrap() }
+        InterfaceAddr { iface: InterfaceId::own(2), address: "10.0.0.100".parse().unwrap() }
     }
 
     fn at(millis: u64) -> Nanos {
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(watch.due(at(99_000)), Due::default());
         // And the next one is news again.
         assert!(watch.claimed(R, vip(), MAC, at(99_000)).is_some());
-        assert_eq!(watch.released(InterfaceAddr { ifindex: 3, ..vip() }), None);
+        assert_eq!(watch.released(InterfaceAddr { iface: InterfaceId::own(3), ..vip() }), None);
         assert_eq!(watch.released(vip()), Some(over(ConflictEnd::NotMaster)));
         assert_eq!(watch.released(vip()), None);
         assert_eq!(watch.due(at(101_000)), Due::default());
@@ -176,6 +177,9 @@ mod tests {
         let line = watch.problem(vip(), "eth0", at(4000)).unwrap();
         let begin = "split brain: 02:00:00:00:00:02 also claims 10.0.0.100 on eth0 (for 3 s, last heard 0.5 s ago)";
         assert!(line.starts_with(begin), "{line}");
-        assert_eq!(watch.problem(InterfaceAddr { ifindex: 3, ..vip() }, "eth0", at(4000)), None);
+        assert_eq!(
+            watch.problem(InterfaceAddr { iface: InterfaceId::own(3), ..vip() }, "eth0", at(4000)),
+            None
+        );
     }
 }

@@ -30,7 +30,7 @@ use crate::api::Reloaded;
 use crate::control::access::Access;
 use crate::control::server::Question;
 use crate::core::reload::{Prepared, Refusal};
-use crate::core::{Core, HookReport, Input, Progress};
+use crate::core::{Core, HookReport, Input, InterfaceId, Progress};
 use crate::engine::time::Nanos;
 use crate::io::bpf::{self, Kernel};
 use crate::io::lockfile::LockedDir;
@@ -176,7 +176,10 @@ impl Driver {
     /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
     /// waiting.
     fn drain_ring(&mut self, ring: &mut EventRing, now: Nanos) -> bool {
-        ring.drain(now, |event, payload| self.handle(now, Input::Received { event, payload }))
+        ring.drain(now, |event, payload| {
+            let interface = InterfaceId::own(event.ifindex);
+            self.handle(now, Input::Received { interface, event, payload });
+        })
     }
 
     /// Lets the core go on, and sends what it wants sent. Whether it is to go on without waiting.

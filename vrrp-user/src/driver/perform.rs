@@ -33,24 +33,24 @@ impl Driver {
             Effect::Netlink(ask) => self.netlink.ask(ask),
             Effect::Look(look) => self.netlink.look(look),
             Effect::Attach { interface, name, plan, how } => {
-                let result = self.attach(now, interface, &name, &plan, how);
-                let hooks = self.kernel.hooks(interface);
+                let result = self.attach(now, interface.ifindex, &name, &plan, how);
+                let hooks = self.kernel.hooks(interface.ifindex);
                 let result = result.map(|choice| Attachment { choice, hooks });
                 self.core.handle(now, Input::Attached { interface, result });
             }
             Effect::Detach { interface } => {
-                if let Err(error) = self.kernel.detach(interface) {
+                if let Err(error) = self.kernel.detach(interface.ifindex) {
                     log::debug!("interface {interface}: {}", bpf::chain(&error));
                 }
             }
             Effect::ForgetInterface { interface } => {
-                if let Err(error) = self.kernel.release_interface(interface) {
+                if let Err(error) = self.kernel.release_interface(interface.ifindex) {
                     log::error!("interface {interface} is gone: {}", bpf::chain(&error));
                 }
             }
             Effect::MendEgress { interface, name, attach } => {
-                self.kernel.mend_egress(interface, &name, attach);
-                let hooks = self.kernel.hooks(interface);
+                self.kernel.mend_egress(interface.ifindex, &name, attach);
+                let hooks = self.kernel.hooks(interface.ifindex);
                 self.core.handle(now, Input::HooksAre { interface, hooks });
             }
             Effect::SetRouter { router, key, entry } => {
@@ -132,7 +132,7 @@ impl Driver {
                 }
             }
             Effect::Join { router, interface, group } => {
-                if let Err(error) = self.memberships.join(interface, group) {
+                if let Err(error) = self.memberships.join(interface.ifindex, group) {
                     let place = self.core.place(router);
                     log::warn!(
                         "{place}: cannot join the group {group}: {error}; multicast may not arrive"
@@ -141,7 +141,7 @@ impl Driver {
             }
             Effect::Leave { interface, group } => {
                 self.memberships
-                    .leave(interface, |joined| group.is_some_and(|group| joined != group));
+                    .leave(interface.ifindex, |joined| group.is_some_and(|group| joined != group));
             }
             Effect::ReadForwarding { interface, name } => {
                 // A value that the kernel keeps in memory, readable without a lock that anybody holds for long.
@@ -151,11 +151,10 @@ impl Driver {
                 self.core.handle(now, Input::Forwards { interface, on });
             }
             Effect::SendTest { router, frames } => {
-                let sent =
-                    frames.iter().try_for_each(|TestFrame { ifindex, to, bytes }| match to {
-                        Some(to) => self.tx.send_ip(*ifindex, *to, bytes),
-                        None => self.tx.send_frame(*ifindex, bytes),
-                    });
+                let sent = frames.iter().try_for_each(|TestFrame { iface, to, bytes }| match to {
+                    Some(to) => self.tx.send_ip(iface.ifindex, *to, bytes),
+                    None => self.tx.send_frame(iface.ifindex, bytes),
+                });
                 let error = sent.err().as_ref().map(Errno::from);
                 self.core.handle(now, Input::TestSent { router, error });
             }
@@ -215,7 +214,7 @@ impl Driver {
     fn attach(
         &mut self,
         now: Nanos,
-        interface: u32,
+        ifindex: u32,
         name: &str,
         plan: &Plan,
         how: AttachHow,
@@ -229,9 +228,9 @@ impl Driver {
             self.core.handle(now, Input::EgressReleased);
         }
         let choice = match how {
-            AttachHow::First | AttachHow::Changed => self.kernel.attach(interface, name, plan),
-            AttachHow::Anew => self.kernel.attach_anew(interface, name, plan),
-            AttachHow::Again => self.kernel.attach_again(interface, name, plan),
+            AttachHow::First | AttachHow::Changed => self.kernel.attach(ifindex, name, plan),
+            AttachHow::Anew => self.kernel.attach_anew(ifindex, name, plan),
+            AttachHow::Again => self.kernel.attach_again(ifindex, name, plan),
         };
         let choice = choice.map_err(|error| bpf::chain(&error))?;
         if choice.mode == CaptureMode::Raw && self.raw.is_none() {

@@ -10,7 +10,7 @@ use vrrp_common::parse::{self, Address, Load, Packet};
 use vrrp_common::reason::Reason;
 
 use super::Driver;
-use crate::core::Input;
+use crate::core::{Input, InterfaceId};
 use crate::engine::time::Nanos;
 use crate::io::bpf;
 use crate::io::raw::RawSocket;
@@ -160,7 +160,8 @@ impl Driver {
                     return false;
                 }
             };
-            if !self.core.is_raw(received.ifindex) {
+            let interface = InterfaceId::own(received.ifindex);
+            if !self.core.is_raw(interface) {
                 continue;
             }
             let frame = Frame { bytes: received.frame, for_other_host: received.for_other_host };
@@ -179,7 +180,7 @@ impl Driver {
             if let Err(error) = self.kernel.note_peer(key, event.ktime_ns, priority) {
                 log::debug!("{}", bpf::chain(&error));
             }
-            self.handle(now, Input::Received { event, payload: message });
+            self.handle(now, Input::Received { interface, event, payload: message });
         }
         true
     }

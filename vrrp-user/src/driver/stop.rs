@@ -137,7 +137,7 @@ impl Driver {
     /// Where an address was to be removed, according to an answer.
     fn removed(&self, answer: &Answer) -> Option<InterfaceAddr> {
         let Subject::Address(at) = &answer.subject else { return None };
-        let place = InterfaceAddr::of(at);
+        let place = at.at;
         if let Err(error) = &answer.result
             && !error.is_absent()
         {

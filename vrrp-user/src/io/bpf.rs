@@ -55,7 +55,7 @@ use super::ring::EventRing;
 use super::table::Table;
 use crate::capability;
 use crate::capture::{CaptureMode, Choice, Plan, WITHOUT_PINS};
-use crate::core::{Hooks, InterfaceAddr, Sizes};
+use crate::core::{Hooks, InterfaceAddr, InterfaceId, Sizes};
 use crate::io::netlink::{self, Hook, HookPoint, HookState, Inspector, once};
 use crate::types::instance::PINS;
 use crate::wire::family::to_field;
@@ -987,7 +987,12 @@ impl Kernel {
     fn egress_hook(&self, ifindex: u32) -> Option<Hook> {
         let attached = self.links.get(&ifindex).filter(|attached| attached.egress.is_some())?;
         let at = if self.tcx { HookPoint::TcxEgress } else { self.filter(true) };
-        Some(Hook { ifindex, at, program: self.egress_id, serial: attached.serial })
+        Some(Hook {
+            iface: InterfaceId::own(ifindex),
+            at,
+            program: self.egress_id,
+            serial: attached.serial,
+        })
     }
 
     fn filter(&self, egress: bool) -> HookPoint {
@@ -1015,7 +1020,12 @@ impl Kernel {
     fn displaced_on(&self, ifindex: u32) -> Option<Hook> {
         let attached = self.links.get(&ifindex).filter(|attached| attached.displaced)?;
         let at = HookPoint::Xdp;
-        Some(Hook { ifindex, at, program: self.xdp_id, serial: attached.serial })
+        Some(Hook {
+            iface: InterfaceId::own(ifindex),
+            at,
+            program: self.xdp_id,
+            serial: attached.serial,
+        })
     }
 
     fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
@@ -1025,7 +1035,7 @@ impl Kernel {
             Ingress::Tc(_) => (self.filter(false), self.ingress_id),
             Ingress::Raw => return None,
         };
-        Some(Hook { ifindex, at, program, serial: attached.serial })
+        Some(Hook { iface: InterfaceId::own(ifindex), at, program, serial: attached.serial })
     }
 
     /// Puts a program back where somebody else has replaced or detached it, in the first mode of the plan that the
@@ -1539,7 +1549,7 @@ pub fn left_filters(instance: &str) -> Vec<LeftFilter> {
         .map(|&(ifindex, _, egress)| {
             let at = HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle };
             // Whichever program it is.
-            Hook { ifindex, at, program: 0, serial: 0 }
+            Hook { iface: InterfaceId::own(ifindex), at, program: 0, serial: 0 }
         })
         .collect();
     let Ok(mut inspector) = Inspector::open() else { return Vec::new() };

@@ -41,9 +41,10 @@ use self::record::Record;
 use super::sched;
 use crate::config::model::{AddressFlags, Scheduling};
 pub use crate::core::netlink::{
-    AddressRequest, Answer, Ask, Event, Hook, HookPoint, HookState, InterfaceAddress, Link, Look,
+    AddressRequest, Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Look,
     Object, Request, RequestError, RouteKey, RouteRequest, RouteSeen, RuleKey, Subject,
 };
+use crate::core::{InterfaceAddr, InterfaceId};
 
 /// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
 /// answers to as many requests.
@@ -110,7 +111,7 @@ impl From<rtnetlink::Error> for Error {
 pub enum Report {
     /// All interfaces and all IPv4 and IPv6 addresses, the latter in the kernel's order: an interface's primary
     /// ones come first. Comes at the beginning and after an overrun.
-    Everything(Vec<Link>, Vec<InterfaceAddress>),
+    Everything(Vec<Link>, Vec<AssignedAddress>),
     /// They could not be read, and will be read again.
     Unknown(Error),
     /// Changes, in order.
@@ -371,7 +372,7 @@ impl Worker {
         Ok(bounded(links.try_collect::<Vec<_>>()).await?.iter().filter_map(link).collect())
     }
 
-    async fn addresses(&self) -> Result<Vec<InterfaceAddress>, Error> {
+    async fn addresses(&self) -> Result<Vec<AssignedAddress>, Error> {
         let request = self.handle.address().get();
         let all: Vec<AddressMessage> = bounded(request.execute().try_collect()).await?;
         Ok(all.iter().filter_map(address).collect())
@@ -417,13 +418,14 @@ async fn bounded<T>(answer: impl Future<Output = Result<T, rtnetlink::Error>>) -
 }
 
 fn message(request: &AddressRequest) -> AddressMessage {
-    let InterfaceAddress { ifindex, address, prefix, marked, tentative: _ } = request.at;
+    let AssignedAddress { at, prefix, marked, tentative: _ } = request.address;
+    let InterfaceAddr { iface, address } = at;
     let mut message = AddressMessage::default();
     message.header = AddressHeader {
         family: if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
         prefix_len: prefix,
         scope: AddressScope::from(request.scope),
-        index: ifindex,
+        index: iface.ifindex,
         ..AddressHeader::default()
     };
     // IFA_ADDRESS is the other end of a point-to-point address (rtnetlink(7)).
@@ -457,7 +459,7 @@ fn event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
         NetlinkPayload::InnerMessage(inner) => match inner {
             RouteNetlinkMessage::NewLink(message) => link(&message).map(Event::Link),
             RouteNetlinkMessage::DelLink(message) if is_device(&message) => {
-                Some(Event::LinkGone(message.header.index))
+                Some(Event::LinkGone(InterfaceId::own(message.header.index)))
             }
             RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
             RouteNetlinkMessage::DelAddress(message) => address(&message).map(Event::AddressGone),
@@ -514,7 +516,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
             });
             vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
         } else if let LinkAttribute::Link(value) = attribute {
-            below = Some(*value);
+            below = Some(InterfaceId::own(*value));
         } else if let LinkAttribute::LinkNetNsId(_) = attribute {
             elsewhere = true;
         }
@@ -522,7 +524,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
     let vlan_of = below.filter(|_| vlan && !elsewhere);
     let flags = message.header.flags;
     Some(Link {
-        ifindex: message.header.index,
+        iface: InterfaceId::own(message.header.index),
         name: name?,
         up: flags.contains(LinkFlags::Up | LinkFlags::Running),
         mac,
@@ -535,7 +537,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })
 }
 
-fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
+fn address(message: &AddressMessage) -> Option<AssignedAddress> {
     if !matches!(message.header.family, AddressFamily::Inet | AddressFamily::Inet6) {
         return None;
     }
@@ -552,9 +554,8 @@ fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
         }
     }
     let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
-    Some(InterfaceAddress {
-        ifindex: message.header.index,
-        address: found?,
+    Some(AssignedAddress {
+        at: InterfaceAddr::new(InterfaceId::own(message.header.index), found?),
         prefix: message.header.prefix_len,
         marked,
         tentative: message.header.flags.intersects(unusable),
@@ -584,7 +585,7 @@ mod tests {
         assert_eq!(
             link(&up),
             Some(Link {
-                ifindex: 7,
+                iface: InterfaceId::own(7),
                 name: "eth7".to_owned(),
                 up: true,
                 mac: Some([2, 0, 0, 0, 0, 7]),
@@ -637,7 +638,7 @@ mod tests {
         assert_eq!(event(gone), None);
         let device = link_message(AddressFamily::Unspec, LinkFlags::Up);
         let gone = NetlinkMessage::from(RouteNetlinkMessage::DelLink(device));
-        assert_eq!(event(gone), Some(Event::LinkGone(7)));
+        assert_eq!(event(gone), Some(Event::LinkGone(InterfaceId::own(7))));
     }
 
     #[test]

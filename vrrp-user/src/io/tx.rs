@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 use vrrp_common::IPPROTO_VRRP;
 
-use crate::core::{BATCH, Frame, Tag, TxQueue};
+use crate::core::{BATCH, Frame, InterfaceId, Tag, TxQueue};
 use crate::io::packet_socket::{AF_PACKET, length_of};
 
 /// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
@@ -64,7 +64,7 @@ impl Tx {
         let mut place = 0;
         while let Some(next) = queue.get(place) {
             if let Some(to) = next.to {
-                if let Err(error) = self.send_ip(next.ifindex, to, next.bytes) {
+                if let Err(error) = self.send_ip(next.iface.ifindex, to, next.bytes) {
                     refused(place, error);
                 }
                 place += 1;
@@ -88,7 +88,8 @@ impl Tx {
     /// `sendmmsg(2)` failed.
     pub fn send_frame(&self, ifindex: u32, bytes: &[u8]) -> io::Result<()> {
         loop {
-            let frame = Frame { ifindex, to: None, bytes, tag: Tag::Announcement };
+            let frame =
+                Frame { iface: InterfaceId::own(ifindex), to: None, bytes, tag: Tag::Announcement };
             match self.send_batch([frame].into_iter()) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -106,10 +107,10 @@ impl Tx {
         let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (i, Frame { ifindex, bytes: frame, .. }) in frames.take(BATCH).enumerate() {
+        for (i, Frame { iface, bytes: frame, .. }) in frames.take(BATCH).enumerate() {
             count += 1;
             addresses[i].sll_family = AF_PACKET;
-            addresses[i].sll_ifindex = ifindex.cast_signed();
+            addresses[i].sll_ifindex = iface.ifindex.cast_signed();
             if let Some(ethertype) = frame.get(12..14) {
                 // The kernel's taps and traffic control read the protocol from here.
                 addresses[i].sll_protocol = u16::from_ne_bytes([ethertype[0], ethertype[1]]);

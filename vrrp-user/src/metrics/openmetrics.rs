@@ -76,7 +76,7 @@ impl Snapshot {
         let known = reader.routers()?;
         let vips = reader.vips()?;
         let names = Names::new(&known);
-        let vip_interfaces = vips.iter().map(|(key, _)| names.get(key.ifindex)).collect();
+        let vip_interfaces = vips.iter().map(|(key, _)| names.get(key.iface.ifindex)).collect();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             vip_interfaces,
@@ -535,7 +535,7 @@ pub(crate) mod tests {
             // The second one is silent, and not the next one in the map.
             known: vec![(0, info, slot), (2, RouterInfo { vrid: 52, ..info }, Slot::default())],
             vip_interfaces: vec!["eth0".to_owned()],
-            vips: vec![(InterfaceAddr::new(2, [10, 0, 0, 100]), vip)],
+            vips: vec![(InterfaceAddr::own(2, [10, 0, 0, 100]), vip)],
             peers: vec![
                 (PeerKey { slot: 0, source }, counters),
                 (PeerKey { slot: 1, source }, counters),

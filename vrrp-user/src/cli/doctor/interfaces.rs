@@ -135,7 +135,7 @@ pub fn examine(config: &Config, status: Option<&Status>, kernel: &Kernel) -> Vec
             xdp: port.and_then(|port| bpf::xdp_program(port.ifindex)),
             tc: bpf::has_tc_program(&name),
             routed: port.is_some_and(|port| {
-                links.iter().any(|link| link.ifindex == port.ifindex && link.routed)
+                links.iter().any(|link| link.iface.ifindex == port.ifindex && link.routed)
             }),
         };
         let facts = port.map(|port| facts(port.ifindex, &links, tcx)).unwrap_or_default();
@@ -218,8 +218,9 @@ fn expected(plan: &Plan, kernel: &Kernel) -> Choice {
 
 /// What decides how the daemon captures on an interface, as the daemon knows it itself.
 fn facts(ifindex: u32, links: &[Link], tcx: bool) -> Facts {
-    let aggregate = links.iter().any(|link| link.ifindex == ifindex && link.aggregate);
-    let vlans_above = links.iter().any(|link| link.vlan_of == Some(ifindex));
+    let aggregate = links.iter().any(|link| link.iface.ifindex == ifindex && link.aggregate);
+    let vlans_above =
+        links.iter().any(|link| link.vlan_of.is_some_and(|below| below.ifindex == ifindex));
     Facts { aggregate, vlans_above, tcx }
 }
 
@@ -443,6 +444,7 @@ fn arp_announce(value: Result<u32, String>, twin: Option<&str>, name: &str) -> F
 mod tests {
     use super::super::Severity::{Broken, Fine, Skipped, Warning};
     use super::*;
+    use crate::core::InterfaceId;
     use crate::io::bpf::Trial;
 
     const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -514,8 +516,8 @@ mod tests {
     #[test]
     fn how_it_would_be_captured() {
         let port = port(2, "10.0.0.1");
-        let device = |ifindex, aggregate, vlan_of| Link {
-            ifindex,
+        let device = |ifindex, aggregate, vlan_of: Option<u32>| Link {
+            iface: InterfaceId::own(ifindex),
             name: format!("eth{ifindex}"),
             up: true,
             enabled: true,
@@ -524,7 +526,7 @@ mod tests {
             mtu: 1500,
             aggregate,
             routed: false,
-            vlan_of,
+            vlan_of: vlan_of.map(InterfaceId::own),
         };
         let judged = |links: &[Link], best| {
             let plan = capture::plan(best, facts(2, links, true));

@@ -10,7 +10,7 @@ use nix::sys::socket::sockopt::RcvBufForce;
 use nix::sys::socket::{LinkAddr, recvfrom, setsockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use crate::core::{Tag, TxQueue};
+use crate::core::{InterfaceId, Tag, TxQueue};
 use crate::io::tx::Tx;
 use crate::wire::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac};
 use crate::wire::family::Family;
@@ -149,7 +149,7 @@ impl Neighbours {
         for burst in questions.chunks(BURST) {
             let mut queue = TxQueue::default();
             for question in burst {
-                queue.push(question.ifindex, &question.frame, Tag::Announcement);
+                queue.push(InterfaceId::own(question.ifindex), &question.frame, Tag::Announcement);
             }
             let mut failed = None;
             self.tx.flush(&queue, |_, error| failed = failed.take().or(Some(error)));

@@ -161,7 +161,7 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
         let traffic = status.map(|status| {
             let keys = status.addresses.iter().filter_map(|address| {
                 let vip: IpAddr = address.address.split('/').next()?.parse().ok()?;
-                Some(InterfaceAddr::new(*indices.get(&*address.dev)?, vip))
+                Some(InterfaceAddr::own(*indices.get(&*address.dev)?, vip))
             });
             let mut sum = Traffic::default();
             for counters in keys.filter_map(|key| counted.get(&key)) {
@@ -318,7 +318,7 @@ mod tests {
         info.set_interface("eth0");
         let slot = Slot { adverts: 9, refused: 2, ..Slot::default() };
         info.master[..4].copy_from_slice(&[10, 0, 0, 2]);
-        let key = InterfaceAddr::new(4, [10, 0, 0, 100]);
+        let key = InterfaceAddr::own(4, [10, 0, 0, 100]);
         let counters = VipCounters { rx_bytes: 500, tx_bytes: 600, ..VipCounters::default() };
         Maps {
             pid: 7,

@@ -40,15 +40,15 @@ impl Core {
         if router.owner && self.interfaces.owns(place) {
             return;
         }
-        let Some(new) = router.request(place, &self.interfaces) else { return };
+        let Some(new) = router.request(place, 0) else { return };
         let holder = self.addresses.router(place);
         // Another router's, which is not changed yet.
         let theirs = holder.filter(|holder| *holder != id);
         let old = old
             .or_else(|| self.pending_removals.get(&place).cloned())
-            .or_else(|| self.router(theirs?).request(place, &self.interfaces));
+            .or_else(|| self.router(theirs?).request(place, 0));
         let tracked = !router.addresses().any(|a| a.address == place.address && a.no_track);
-        let prefix = new.at.prefix;
+        let prefix = new.address.prefix;
         let mut request = self.addresses.want(place, id, prefix, tracked);
         match old.filter(|old| holder.is_some() && *old != new) {
             Some(old) => {
@@ -72,9 +72,7 @@ impl Core {
     ) -> BTreeMap<InterfaceAddr, AddressRequest> {
         let router = self.router(id);
         let places = self.places(id).into_iter();
-        places
-            .filter_map(|(place, _)| Some((place, router.request(place, &self.interfaces)?)))
-            .collect()
+        places.filter_map(|(place, _)| Some((place, router.request(place, 0)?))).collect()
     }
 
     pub(super) fn count_vip(&mut self, id: RouterId, place: InterfaceAddr) {
@@ -87,7 +85,7 @@ impl Core {
             && self
                 .ids()
                 .filter(|other| *other != id && !self.router(*other).gone)
-                .any(|other| self.router(other).request(place, &self.interfaces).is_some())
+                .any(|other| self.router(other).request(place, 0).is_some())
     }
 
     /// Lets some addresses go that changed routers held. Whether that were all.

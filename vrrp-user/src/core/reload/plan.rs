@@ -95,8 +95,8 @@ impl Core {
             tell_states: false,
         }));
         if !check {
-            for ifindex in self.interfaces.take_for_virtual(virtual_addresses) {
-                self.evaluate_on(ifindex);
+            for iface in self.interfaces.take_for_virtual(virtual_addresses) {
+                self.evaluate_on(iface);
             }
             self.take_up_tracking();
         }

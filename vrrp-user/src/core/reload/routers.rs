@@ -8,7 +8,6 @@ use super::{PART, PART_COMPARED, Prepared, UnderWay};
 use crate::api::{ChangedRouter, RouterName};
 use crate::config::model;
 use crate::core::Core;
-use crate::core::address_book::InterfaceAddr;
 use crate::core::effect::{Effect, InfoChange};
 use crate::core::router::{RouterRuntime, centisecs, version_number};
 use crate::core::start::shared;
@@ -70,6 +69,7 @@ impl Core {
         let before = self.requests(id);
         let rounds = spec.garp.master_repeat;
         let old = self.router_mut(id).reconfigure(router);
+        self.resolve(id);
         self.index.remove(id, &old);
         self.index.add(id, &self.routers[id.0 as usize]);
         self.allow_peers(id);
@@ -81,7 +81,7 @@ impl Core {
         self.disallow_peers(id, old.allowed().map(|(peer, _)| peer));
         if old.group() != self.router(id).group() {
             self.join(id);
-            self.leave(old.ifindex(), old.group());
+            self.leave(old.iface(), old.group());
         }
         // What the kernel side kept quiet about may change something now.
         self.acknowledge(id, 0);
@@ -161,22 +161,22 @@ impl Core {
             self.delays.router_gone(self.now, id);
             self.tell_deleted(id, state, priority);
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
-            let (ifindex, group) = (self.router(id).ifindex(), self.router(id).group());
+            let (iface, group) = (self.router(id).iface(), self.router(id).group());
             self.index.remove(id, &self.routers[id.0 as usize]);
-            self.index.moved(id, ifindex, None);
+            self.index.moved(id, iface, None);
             self.router_mut(id).decommission();
             self.foreign.remove(&id);
             self.release_kept(id);
             if group != self.router(id).family().group() {
-                groups.insert((ifindex, group));
+                groups.insert((iface, group));
             }
             self.disallow_peers(id, peers.into_iter());
             self.effects.push_back(Effect::ClearRouter(id));
             self.unsaid.remove(&id);
             self.reloads.free.push_back(id);
         }
-        for (ifindex, group) in groups {
-            self.leave(ifindex, group);
+        for (iface, group) in groups {
+            self.leave(iface, group);
         }
         if !removed.is_empty() {
             self.effects.push_back(Effect::ForgetPeers(removed.to_vec()));
@@ -215,6 +215,7 @@ impl Core {
         } else {
             *self.router_mut(id) = router;
         }
+        self.resolve(id);
         self.index.add(id, &self.routers[id.0 as usize]);
         self.history.begin(id);
         let info = self.router(id).info(spec.priority);
@@ -233,7 +234,7 @@ impl Core {
         self.evaluate(id);
         // As at the start: an address that a daemon has left there is not this router's yet.
         for address in self.leftover_requests(id) {
-            if self.addresses.router(InterfaceAddr::of(&address.at)).is_none() {
+            if self.addresses.router(address.address.at).is_none() {
                 self.remove_stray(address);
             }
         }

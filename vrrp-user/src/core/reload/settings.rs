@@ -26,28 +26,28 @@ impl Core {
     /// Attaches the program where that was not tried yet.
     pub(super) fn attach_by_name(&mut self, name: &str) {
         let found = self.interfaces.by_name(name);
-        if let Some((ifindex, interface)) = found
+        if let Some((iface, interface)) = found
             && interface.capture == Capture::Detached
         {
-            self.attach(ifindex);
+            self.attach(iface);
         }
     }
 
     /// Looks at one interface. Whether that were all.
     pub(super) fn interfaces_some(&mut self, reload: &mut UnderWay) -> bool {
         let indices = self.interfaces.indices();
-        while let Some(&ifindex) = indices.get(reload.next) {
+        while let Some(&iface) = indices.get(reload.next) {
             reload.next += 1;
-            let Some(interface) = self.interfaces.get(ifindex) else { continue };
+            let Some(interface) = self.interfaces.get(iface) else { continue };
             let name = interface.name.clone();
             let detached = interface.capture == Capture::Detached;
             match (detached, self.needs(&name)) {
                 (true, false) | (false, true) => continue,
                 (true, true) => {
-                    self.attach(ifindex);
-                    self.evaluate_on(ifindex);
+                    self.attach(iface);
+                    self.evaluate_on(iface);
                 }
-                (false, false) => self.detach(ifindex),
+                (false, false) => self.detach(iface),
             }
             // Each takes the kernel some milliseconds.
             return false;
@@ -78,8 +78,8 @@ impl Core {
             changed.push("capture".to_owned());
             if !check {
                 self.capture.clone_from(&prepared.config.capture);
-                for ifindex in self.interfaces.indices() {
-                    self.attach(ifindex);
+                for iface in self.interfaces.indices() {
+                    self.attach(iface);
                 }
             }
         }

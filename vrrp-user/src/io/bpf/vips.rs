@@ -8,17 +8,17 @@ use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
 use super::{Error, Plain, Sizes, cpus, errno, or_absent, or_full, take};
-use crate::core::InterfaceAddr;
+use crate::core::{InterfaceAddr, InterfaceId};
 
 impl From<VipKey4> for InterfaceAddr {
     fn from(VipKey4 { ifindex, address }: VipKey4) -> Self {
-        Self::new(ifindex, address)
+        Self::own(ifindex, address)
     }
 }
 
 impl From<VipKey6> for InterfaceAddr {
     fn from(VipKey6 { ifindex, address }: VipKey6) -> Self {
-        Self::new(ifindex, address)
+        Self::own(ifindex, address)
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Vips {
 /// Runs the same on the maps of the family that an address is of, with its key.
 macro_rules! of_family {
     ($self:ident, $vip:expr, |$maps:ident, $key:ident| $body:expr) => {{
-        let InterfaceAddr { ifindex, address } = *$vip;
+        let InterfaceAddr { iface: InterfaceId { ifindex, .. }, address } = *$vip;
         match address {
             IpAddr::V4(address) => {
                 let ($maps, $key) = (&mut $self.v4, VipKey4 { ifindex, address: address.octets() });

@@ -25,6 +25,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 use super::{
     ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, RequestError, extra, message, once,
 };
+use crate::core::InterfaceId;
 
 /// Requests in one datagram. Their answers must fit the receive buffer, and whoever else waits for the
 /// kernel's routing lock should get it now and then.
@@ -41,7 +42,7 @@ pub struct Batch {
     out: Vec<u8>,
     answer: Vec<u8>,
     /// Interfaces of which we turned `promote_secondaries` on.
-    promoted: HashSet<u32>,
+    promoted: HashSet<InterfaceId>,
 }
 
 impl Batch {
@@ -131,17 +132,17 @@ impl Batch {
     /// Whether nothing has to be asked of the kernel, because a setting is as it should be. Remembers which ones
     /// are ours to take back.
     fn is_so_already(&mut self, ask: &Ask) -> bool {
-        let Object::PromoteSecondaries { ifindex, name } = &ask.object else { return false };
+        let Object::PromoteSecondaries { iface, name } = &ask.object else { return false };
         match ask.request {
             Request::Add => {
                 let path = format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries");
                 let on = fs::read_to_string(path).is_ok_and(|value| value.trim() == "1");
                 if !on {
-                    self.promoted.insert(*ifindex);
+                    self.promoted.insert(*iface);
                 }
                 on
             }
-            Request::Remove => !self.promoted.remove(ifindex),
+            Request::Remove => !self.promoted.remove(iface),
         }
     }
 
@@ -203,10 +204,10 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
         (Object::Rule(rule), Request::Remove) => {
             RouteNetlinkMessage::DelRule(extra::rule_message(rule))
         }
-        (Object::PromoteSecondaries { ifindex, .. }, request) => {
+        (Object::PromoteSecondaries { iface, .. }, request) => {
             add = 0;
             let mut link = LinkMessage::default();
-            link.header.index = *ifindex;
+            link.header.index = iface.ifindex;
             let setting = extra::promote_secondaries(request == Request::Add);
             link.attributes.push(LinkAttribute::Other(setting));
             RouteNetlinkMessage::SetLink(link)
@@ -254,11 +255,13 @@ fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::netlink::{AddressRequest, InterfaceAddress};
+    use crate::core::InterfaceAddr;
+    use crate::io::netlink::{AddressRequest, AssignedAddress};
 
     fn ask(request: Request, ifindex: u32) -> Ask {
         let address = "192.0.2.7".parse().unwrap();
-        let at = InterfaceAddress { ifindex, address, prefix: 32, marked: true, tentative: false };
+        let at = InterfaceAddr { iface: InterfaceId::own(ifindex), address };
+        let at = AssignedAddress { at, prefix: 32, marked: true, tentative: false };
         Ask::address(request, AddressRequest::plain(at))
     }
 

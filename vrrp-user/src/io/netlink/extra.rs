@@ -16,6 +16,7 @@ use socket2::SockFilter;
 
 use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey};
 use crate::config::routes::{Action, InsertMode, Metric, PROTOCOL, Prefix, Rule};
+use crate::core::InterfaceId;
 use crate::wire::family::Family;
 
 /// `RTAX_FEATURE_ECN` (linux/rtnetlink.h).
@@ -86,7 +87,7 @@ pub(super) fn route_message(request: &RouteRequest, what: Request) -> RouteMessa
         header.flags = RouteFlags::Onlink;
     }
     let attributes = &mut message.attributes;
-    let mut oifs = oifs.iter().copied();
+    let mut oifs = oifs.iter().map(|iface| iface.ifindex);
     if route.table > 255 {
         attributes.push(RouteAttribute::Table(route.table));
     }
@@ -267,7 +268,7 @@ pub(super) fn seen(message: &RouteMessage) -> Option<RouteSeen> {
         } else if let RouteAttribute::Gateway(gateway) = attribute {
             via = address(gateway);
         } else if let RouteAttribute::Oif(ifindex) = attribute {
-            oif = Some(*ifindex);
+            oif = Some(InterfaceId::own(*ifindex));
         }
     }
     Some(RouteSeen { key, via, oif })
@@ -338,7 +339,7 @@ mod tests {
 
     fn request(line: &str) -> RouteRequest {
         let route = Arc::new(parse_route(line));
-        let oifs = route.devs().zip(7..).map(|(_, ifindex)| ifindex).collect();
+        let oifs = route.devs().zip(7..).map(|(_, ifindex)| InterfaceId::own(ifindex)).collect();
         RouteRequest { route, oifs }
     }
 
@@ -355,7 +356,7 @@ mod tests {
             let route = parse_route(line);
             let seen = echoed(line).unwrap();
             assert_eq!((seen.key, seen.via), (RouteKey::from(&route), route.via));
-            assert_eq!(seen.oif, route.dev.map(|_| 7));
+            assert_eq!(seen.oif, route.dev.map(|_| InterfaceId::own(7)));
         }
         let key = RouteKey::from(&parse_route("2001:db8::/32 via fe80::1 dev eth0"));
         assert_eq!(key.metric, 1024);

@@ -101,7 +101,7 @@ impl Inspector {
         let mut missing = 0;
         for hook in hooks {
             self.sequence = self.sequence.wrapping_add(1);
-            if let Some(question) = question(hook.at, hook.ifindex) {
+            if let Some(question) = question(hook.at, hook.iface.ifindex) {
                 questions.extend(once::octets(question, NLM_F_REQUEST, self.sequence));
                 missing += 1;
             }
@@ -208,7 +208,7 @@ fn chained(hook: &Hook, attach_type: u32) -> HookState {
 
     let mut programs = [0_u32; LONGEST as usize];
     let mut query = Query {
-        target_ifindex: hook.ifindex,
+        target_ifindex: hook.iface.ifindex,
         attach_type,
         prog_ids: programs.as_mut_ptr() as u64,
         count: LONGEST,
@@ -274,12 +274,18 @@ pub(in crate::io) fn has_clsact(ifname: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::InterfaceId;
 
     /// The loopback interface has no XDP program, unless somebody tests that.
     #[test]
     fn the_kernel_tells_what_is_there() {
         let mut inspector = Inspector::open().unwrap();
-        let hook = |ifindex| Hook { ifindex, at: HookPoint::Xdp, program: u32::MAX, serial: 0 };
+        let hook = |ifindex| Hook {
+            iface: InterfaceId::own(ifindex),
+            at: HookPoint::Xdp,
+            program: u32::MAX,
+            serial: 0,
+        };
         // More than go into one datagram.
         let mut hooks = vec![hook(1); 3 * TOGETHER];
         hooks.push(hook(0x7fff_0000));
@@ -302,7 +308,7 @@ mod tests {
             link.attributes.push(LinkAttribute::Xdp(xdp));
             NetlinkMessage::from(RouteNetlinkMessage::NewLink(link))
         };
-        let hook = Hook { ifindex: 2, at: HookPoint::Xdp, program: 7, serial: 1 };
+        let hook = Hook { iface: InterfaceId::own(2), at: HookPoint::Xdp, program: 7, serial: 1 };
         assert_eq!(state(&hook, &answer(vec![LinkXdp::ProgId(7)])), HookState::Intact);
         let both = vec![LinkXdp::HwProgId(9), LinkXdp::SkbProgId(7)];
         assert_eq!(state(&hook, &answer(both)), HookState::Intact);

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{fs, str::FromStr};
 
-use super::{Answer, Ask, Event, InterfaceAddress, Object, Request};
+use super::{Answer, Ask, AssignedAddress, Event, Object, Request};
 
 /// Name of the file.
 const FILE: &str = "addresses";
@@ -30,8 +30,8 @@ pub struct Record {
     failing: bool,
 }
 
-fn key(at: &InterfaceAddress) -> Key {
-    (at.ifindex, at.address, at.prefix)
+fn key(at: &AssignedAddress) -> Key {
+    (at.at.iface.ifindex, at.at.address, at.prefix)
 }
 
 /// A line of the file: `2 10.0.0.100/24 virtual`.
@@ -65,7 +65,7 @@ impl Record {
     fn concerns(&self, ask: &Ask) -> Option<(Key, bool)> {
         match &ask.object {
             Object::Address(request) => {
-                let at = &request.at;
+                let at = &request.address;
                 (!at.marked || !self.marks).then(|| (key(at), at.marked))
             }
             Object::Route(_) | Object::Rule(_) | Object::PromoteSecondaries { .. } => None,
@@ -123,9 +123,9 @@ impl Record {
                 let changed = self.known.remove(&key(at)).is_some();
                 self.save_if(changed);
             }
-            Event::LinkGone(ifindex) => {
+            Event::LinkGone(iface) => {
                 let before = self.known.len();
-                self.known.retain(|(on, ..), _| on != ifindex);
+                self.known.retain(|(on, ..), _| *on != iface.ifindex);
                 self.save_if(self.known.len() != before);
             }
             Event::Link(_)
@@ -139,7 +139,7 @@ impl Record {
     }
 
     /// The same for all addresses that there are.
-    pub fn everything(&mut self, addresses: &mut [InterfaceAddress]) {
+    pub fn everything(&mut self, addresses: &mut [AssignedAddress]) {
         if self.known.is_empty() {
             return;
         }
@@ -152,7 +152,7 @@ impl Record {
         self.save_if(self.known.len() != before);
     }
 
-    fn mark(&self, at: &mut InterfaceAddress) {
+    fn mark(&self, at: &mut AssignedAddress) {
         at.marked |= self.known.get(&key(at)) == Some(&true);
     }
 
@@ -194,14 +194,16 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{InterfaceAddr, InterfaceId};
     use crate::io::netlink::{AddressRequest, RequestError};
 
-    fn at(address: &str, marked: bool) -> InterfaceAddress {
+    fn at(address: &str, marked: bool) -> AssignedAddress {
         let address = address.parse().unwrap();
-        InterfaceAddress { ifindex: 2, address, prefix: 24, marked, tentative: false }
+        let at = InterfaceAddr { iface: InterfaceId::own(2), address };
+        AssignedAddress { at, prefix: 24, marked, tentative: false }
     }
 
-    fn ask(request: Request, at: InterfaceAddress) -> Ask {
+    fn ask(request: Request, at: AssignedAddress) -> Ask {
         Ask::address(request, AddressRequest::plain(at))
     }
 
