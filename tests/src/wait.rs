@@ -8,8 +8,10 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use crate::{Error, Result};
 
-/// Pause between two looks.
+/// Pause between two looks: three times as long as a look took, so that looking does not slow down what it waits for,
+/// where a processor is busy or emulated.
 const POLL: Duration = Duration::from_millis(20);
+const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -47,13 +49,15 @@ pub fn wait_until<T>(
         if interrupted() {
             return Err(Error::Interrupted);
         }
+        let look = Instant::now();
         if let Some(value) = f()? {
             return Ok(value);
         }
+        let pause = (look.elapsed() * 3).clamp(POLL, LONGEST_POLL);
         if start.elapsed() > timeout {
             return Err(Error::Timeout { what: what.into(), after: timeout, logs: String::new() });
         }
-        thread::sleep(POLL);
+        thread::sleep(pause);
     }
 }
 
