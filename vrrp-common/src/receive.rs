@@ -185,7 +185,7 @@ fn accept<A: Address, D: Datapath>(
     let (budget, limit, limited) = match class {
         Class::Idle => return Reason::NotListening.index(),
         Class::Ignored => return Reason::LowerIgnored.index(),
-        Class::Master => (Budget::Master, MASTER_LIMIT, Reason::NewsLimited),
+        Class::Master => (Budget::Master, MASTER_LIMIT, Reason::MasterLimited),
         Class::Outranks => (Budget::Outranks, LIMIT, Reason::OutranksLimited),
         Class::Resigns => (Budget::Resigns, LIMIT, Reason::ResignsLimited),
         Class::Lower => (Budget::Lower, LOWER_LIMIT, Reason::LowerLimited),

@@ -286,7 +286,7 @@ fn nobody_covers_the_silence_of_the_acknowledged_master() {
             }
         }
     }
-    assert!(host.count(Reason::NewsLimited) > 0);
+    assert!(host.count(Reason::MasterLimited) > 0);
 }
 
 /// What floods in each state, and what it is counted as.
@@ -301,7 +301,7 @@ fn each_class_has_a_budget_of_its_own() {
     };
     let (backup, master) = (state::BACKUP, state::MASTER);
     for (state, known, source, priority, limited, limit) in [
-        (backup, Some(200), MASTER, 201, Reason::NewsLimited, Some(MASTER_LIMIT)),
+        (backup, Some(200), MASTER, 201, Reason::MasterLimited, Some(MASTER_LIMIT)),
         (backup, Some(200), STRANGER, 201, Reason::OutranksLimited, Some(SOURCE_LIMIT)),
         (backup, Some(200), STRANGER, 0, Reason::ResignsLimited, Some(SOURCE_LIMIT)),
         (backup, Some(200), STRANGER, 99, Reason::LowerIgnored, None),

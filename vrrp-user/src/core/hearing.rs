@@ -130,16 +130,16 @@ impl Hearing {
     }
 
     /// Whether a silence that would be long enough at that time would have to wait for an answer that was not asked for.
-    fn is_open(&self, ifindex: u32, now: Nanos, due: Nanos) -> bool {
-        self.questions.get(&ifindex).is_none_or(|Question { asked, intact, .. }| {
+    fn is_open(&self, iface: InterfaceId, now: Nanos, due: Nanos) -> bool {
+        self.questions.get(&iface).is_none_or(|Question { asked, intact, .. }| {
             intact.is_none_or(|at| due >= at + FRESH)
                 && asked.is_none_or(|asked| now >= asked + PATIENCE)
         })
     }
 
     /// The kernel is being asked, and no timer waits for the answer yet.
-    fn ask_ahead(&mut self, ifindex: u32, now: Nanos) {
-        self.questions.entry(ifindex).or_default().asked = Some(now);
+    fn ask_ahead(&mut self, iface: InterfaceId, now: Nanos) {
+        self.questions.entry(iface).or_default().asked = Some(now);
     }
 
     /// The program is there. Whose timers have waited for that, and until when.
@@ -208,9 +208,9 @@ impl Core {
     /// When the kernel is to be asked whether the interface hears on which a silence will be long enough next.
     pub(super) fn look_ahead_at(&self) -> Option<Nanos> {
         let (due, id) = self.engine.next_master_down()?;
-        let ifindex = self.router(id).ifindex()?;
-        self.hooks(ifindex).hears?;
-        self.hearing.is_open(ifindex, self.now, due).then(|| due - AHEAD)
+        let iface = self.router(id).iface()?;
+        self.hooks(iface).hears?;
+        self.hearing.is_open(iface, self.now, due).then(|| due - AHEAD)
     }
 
     /// Asks the kernel about the interfaces on which a silence will be long enough in a moment.
@@ -218,10 +218,10 @@ impl Core {
         let due = now + AHEAD.times(2);
         let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(due) {
-            let Some(ifindex) = self.router(id).ifindex() else { continue };
-            let Some(hook) = self.hooks(ifindex).hears else { continue };
-            if self.hearing.is_open(ifindex, now, due) {
-                self.hearing.ask_ahead(ifindex, now);
+            let Some(iface) = self.router(id).iface() else { continue };
+            let Some(hook) = self.hooks(iface).hears else { continue };
+            if self.hearing.is_open(iface, now, due) {
+                self.hearing.ask_ahead(iface, now);
                 hooks.push(hook);
             }
         }

@@ -76,7 +76,7 @@ pub use self::input::{Attachment, HookReport, Hooks, Input};
 pub use self::interface_id::{InterfaceId, NamespaceId};
 use self::interface_table::InterfaceTable;
 use self::log_limit::LogLimit;
-use self::netlink::{AddressRequest, Ask, InterfaceAddress, Request};
+use self::netlink::{AddressRequest, Ask, AssignedAddress, Request};
 use self::notify::Notifier;
 use self::objects::ManagedObjects;
 use self::reload::Reloads;
@@ -164,7 +164,7 @@ pub struct Core {
     /// Requests under way about addresses that no router holds, or none holds any more: how many of a kind.
     strays: BTreeMap<(InterfaceAddr, Request), u32>,
     /// Such addresses whose removal has failed.
-    failed_strays: Vec<InterfaceAddress>,
+    failed_strays: Vec<AssignedAddress>,
     watch: Watch,
     log_limit: LogLimit,
     tracking: Tracking,

@@ -123,7 +123,7 @@ impl Core {
     }
 
     /// An address that no router holds is to be removed with the next attempt.
-    fn retry_stray(&mut self, at: InterfaceAddress) {
+    fn retry_stray(&mut self, at: AssignedAddress) {
         self.failed_strays.push(at);
         self.retry_soon();
     }
@@ -348,7 +348,7 @@ impl Core {
     pub(super) fn retry_strays(&mut self) {
         for at in std::mem::take(&mut self.failed_strays) {
             // A router may have become master meanwhile: then it is that one's.
-            if !self.addresses.holds(InterfaceAddr::of(&at)) {
+            if !self.addresses.holds(at.at) {
                 self.remove_stray(AddressRequest::plain(at));
             }
         }
