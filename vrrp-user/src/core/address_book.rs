@@ -7,29 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use super::presence::{Outcome, Request};
-use crate::core::interface_id::InterfaceId;
+use crate::core::interface_id::{InterfaceAddr, InterfaceId};
 use crate::engine::types::RouterId;
-
-/// An address on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterfaceAddr {
-    /// Interface.
-    pub iface: InterfaceId,
-    /// Address.
-    pub address: IpAddr,
-}
-
-impl InterfaceAddr {
-    /// This address on an interface of the network namespace that the daemon runs in.
-    pub fn own(ifindex: u32, address: impl Into<IpAddr>) -> Self {
-        Self::new(InterfaceId::own(ifindex), address)
-    }
-
-    /// This address there.
-    pub fn new(iface: InterfaceId, address: impl Into<IpAddr>) -> Self {
-        Self { iface, address: address.into() }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::Held;
 
-use super::address_book::InterfaceAddr;
 use super::effect::Effect;
+use super::interface_id::InterfaceAddr;
 use super::pace::Saying;
 use super::tx_queue::Tag;
 use super::{Core, Counter};

@@ -6,7 +6,7 @@ use vrrp_common::maps::{Held, RouterEntry, RouterInfo, RouterKey, TtlRange};
 use vrrp_common::report::ReportFilter;
 
 use super::Counter;
-use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceAddr;
 use super::netlink::{Ask, Look};
 use super::notification;
 use super::send_failures::TestFrame;

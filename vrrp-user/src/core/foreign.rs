@@ -2,8 +2,8 @@
 //! killed. This host answers for them whoever is master. They are never removed, but said.
 
 use super::Core;
-use super::address_book::InterfaceAddr;
 use super::effect::InfoChange;
+use super::interface_id::InterfaceAddr;
 use super::netlink::AssignedAddress;
 use crate::engine::types::RouterId;
 

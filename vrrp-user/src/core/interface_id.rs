@@ -1,6 +1,7 @@
 //! What an interface is known by.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// A network namespace, by the number that the daemon has for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,5 +39,26 @@ impl fmt::Display for InterfaceId {
             NamespaceId::OWN => write!(f, "{}", self.ifindex),
             NamespaceId(namespace) => write!(f, "{}@{namespace}", self.ifindex),
         }
+    }
+}
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceAddr {
+    /// Interface.
+    pub iface: InterfaceId,
+    /// Address.
+    pub address: IpAddr,
+}
+
+impl InterfaceAddr {
+    /// This address on an interface of the network namespace that the daemon runs in.
+    pub fn own(ifindex: u32, address: impl Into<IpAddr>) -> Self {
+        Self::new(InterfaceId::own(ifindex), address)
+    }
+
+    /// This address there.
+    pub fn new(iface: InterfaceId, address: impl Into<IpAddr>) -> Self {
+        Self { iface, address: address.into() }
     }
 }

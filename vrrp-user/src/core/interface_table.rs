@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Bound;
 
-use super::address_book::InterfaceAddr;
 use super::input::Hooks;
+use super::interface_id::InterfaceAddr;
 use super::netlink::{AssignedAddress, Event, Link};
 use crate::capture::{CaptureMode, Choice, Facts, Plan};
 use crate::core::interface_id::InterfaceId;

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use vrrp_common::maps::capture;
 
-use super::address_book::InterfaceAddr;
 use super::effect::{AttachHow, Effect, InfoChange};
 use super::input::{Attachment, Hooks};
+use super::interface_id::InterfaceAddr;
 use super::interface_table::{Attempt, Capture, Change, Interface};
 use super::netlink::{self, AssignedAddress, Event};
 use super::router::RouterLink;

@@ -65,7 +65,6 @@ use std::sync::Arc;
 pub use vrrp_common::counters::Counter;
 
 use self::address_book::AddressBook;
-pub use self::address_book::InterfaceAddr;
 use self::announcer::Forwarding;
 pub use self::capacity::{Needs, Sizes};
 use self::delays::Delayed;
@@ -73,6 +72,7 @@ pub use self::effect::{AttachHow, Effect, InfoChange, StateCounts};
 use self::hearing::Hearing;
 use self::history::History;
 pub use self::input::{Attachment, HookReport, Hooks, Input};
+pub use self::interface_id::InterfaceAddr;
 pub use self::interface_id::{InterfaceId, NamespaceId};
 use self::interface_table::InterfaceTable;
 use self::log_limit::LogLimit;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceAddr;
 use super::interface_id::InterfaceId;
 use crate::config::model::AddressFlags;
 use crate::config::routes::{Action, Prefix, Route, Rule};

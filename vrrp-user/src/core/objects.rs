@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::address_book::{InterfaceAddr, Request};
+use super::interface_id::InterfaceAddr;
 use super::interface_id::InterfaceId;
 use super::interface_table::InterfaceTable;
+use super::netlink::Request;
 use super::netlink::{self, Ask, RequestError, RouteRequest, RouteSeen, Subject};
 use super::restore_limiter::{Belonging, RestoreLimiter, When};
 use super::route_book::{Handle, Object, ObjectStatus, RouteBook, Vanished};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceAddr;
 use crate::config::model::{Delays, Pauses};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;

@@ -9,7 +9,7 @@ use vrrp_common::VRRP_TTL;
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
 use vrrp_common::report::ReportFilter;
 
-use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
 use super::netlink::{AddressRequest, AssignedAddress};
 use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::Core;
-use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceAddr;
 use super::interface_table::Capture;
 use super::route_book::{Object, ObjectStatus};
 use super::router::version_number;

@@ -1,6 +1,7 @@
 //! Virtual addresses on their interfaces: asked for, there, lost, removed. [`super::addresses`] keeps the book.
 
-use super::address_book::{InterfaceAddr, Outcome, Request, Vanished};
+use super::address_book::{Outcome, Request, Vanished};
+use super::interface_id::InterfaceAddr;
 use super::netlink::{AddressRequest, Answer, Ask, AssignedAddress, Event, RequestError, Subject};
 use super::route_book::Handle;
 use super::{Core, Counter};

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::address_book::InterfaceAddr;
+use super::interface_id::InterfaceAddr;
 use crate::engine::time::Nanos;
 use crate::engine::types::{ConflictEnd, Notice, RouterId};
 use crate::wire::ethernet::{Colons, Mac};

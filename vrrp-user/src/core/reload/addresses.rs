@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{PART, UnderWay};
 use crate::core::Core;
-use crate::core::address_book::InterfaceAddr;
 use crate::core::effect::Effect;
+use crate::core::interface_id::InterfaceAddr;
 use crate::core::netlink::AddressRequest;
 use crate::engine::types::RouterId;
 

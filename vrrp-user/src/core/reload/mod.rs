@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 pub use self::prepared::{Prepared, Read, Refusal, lines};
-use super::address_book::InterfaceAddr;
 use super::effect::Effect;
+use super::interface_id::InterfaceAddr;
 use super::netlink::AddressRequest;
 use super::router::RouterRuntime;
 use super::{ASKED, Core, Counter};
