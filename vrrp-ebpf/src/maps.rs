@@ -124,6 +124,8 @@ pub struct Record {
     pub told: ([u64; 3], u64),
     /// A copy of what was found in `ROUTERS` for the packet.
     pub entry: RouterEntry,
+    /// What a source begins with that is not in `PEERS` yet.
+    pub peer: PeerCounters,
 }
 
 /// Adds one to a counter that several CPUs may write.
