@@ -448,3 +448,25 @@ fn the_story_with_three_capabilities() -> Result<()> {
     fs::remove_dir_all(runtime(&ours)).unwrap();
     Ok(())
 }
+
+/// The programs of a daemon with these rights have no names: for `doctor`, which has others, that is no reason to think that
+/// they are gone.
+#[test]
+fn programs_without_names_are_not_missed() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    for (options, severity) in [(&[][..], "fine"), (&["--capture", "tc"], "warning")] {
+        let start = Start::new(&host, &conf(255), options)?.nobody(CAPABILITIES);
+        let mut process = start.spawn()?;
+        lab.wait_until(LONG, "a master", || {
+            Ok(process.log().text().contains("MASTER").then_some(()))
+        })?;
+        let (report, _) = VrrpUser::doctor(&host, &[])?;
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        let capture = findings.find(|found| found["check"] == "capture eth0").unwrap();
+        assert_eq!(capture["severity"], severity, "{capture:#}");
+        assert_eq!(process.terminate(LONG)?.code(), Some(0), "{}", process.log().text());
+    }
+    fs::remove_dir_all(runtime(&host)).unwrap();
+    Ok(())
+}

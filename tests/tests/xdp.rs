@@ -1680,6 +1680,34 @@ fn what_leaves_is_counted_without_tcx() {
     });
 }
 
+/// A filter of somebody else may end the chain: behind one, nobody would be heard.
+#[test]
+fn no_filter_stands_before_it_without_tcx() {
+    in_namespace(|| {
+        ip("link add local type veth peer name remote");
+        for name in ["local", "remote"] {
+            ip(&format!("link set {name} up"));
+        }
+        let tc = |arguments: &str| {
+            let status = Command::new("tc").args(arguments.split(' ')).status().expect("tc");
+            assert!(status.success(), "tc {arguments}");
+        };
+        tc("qdisc add dev local clsact");
+        let everything = "protocol all u32 match u32 0 0 classid 1:1";
+        tc(&format!("filter add dev local ingress pref 2 {everything}"));
+        let (index, without) = (ifindex("local"), Without::of(&[Feature::Tcx]));
+        let mut bench = Bench::without(without);
+        bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
+        receives(&mut bench, "local", "remote");
+        drop(bench);
+        // That one would be.
+        tc(&format!("filter add dev local ingress pref 1 {everything}"));
+        let mut bench = Bench::without(without);
+        let refused = bench.attach_as(index, "local", CaptureMode::Tc).expect_err("refused");
+        assert!(refused.to_string().contains("tc is refused"), "{refused}");
+    });
+}
+
 #[test]
 fn what_a_killed_daemon_left_without_tcx_is_removed() {
     in_namespace(|| {

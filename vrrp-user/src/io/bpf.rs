@@ -24,8 +24,8 @@ use aya::programs::tc::{
 };
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{
-    Link, LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-    loaded_programs, tc,
+    Link, LinkOrder, Program, ProgramError, ProgramInfo, SchedClassifier, TcAttachType, Xdp,
+    XdpMode, loaded_programs, tc,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -87,9 +87,10 @@ const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
 /// Where we mount one if it is not.
 const OWN_BPFFS: &str = "/run/vrrp-user/bpf";
 
-/// Priority of our filter where there is no tcx: ahead of those that the kernel gives a number to (`TC_H_MAKE(0x80000000U,
-/// 0U)`, net/sched/cls_api.c).
-const FILTER_PRIORITY: u16 = 112;
+/// Priority of our filter where there is no tcx: the first, as another one may end the chain. Of several BPF filters of that
+/// priority the newest runs first (`cls_bpf_change`, net/sched/cls_bpf.c); where one of another kind has it, the kernel
+/// refuses ours, and tc is not to be had.
+const FILTER_PRIORITY: u16 = 1;
 
 /// The tc programs, each in the order in which they are tried: what a verifier permits that is asked by a daemon without
 /// CAP_PERFMON differs.
@@ -1695,10 +1696,16 @@ pub fn program_name(id: u32) -> String {
 
 fn name_of(id: u32) -> Option<String> {
     let program = loaded_programs().flatten().find(|program| program.id() == id)?;
-    program.name_as_str().map(str::to_owned)
+    named(&program).map(str::to_owned)
 }
 
-/// Number of the XDP program on an interface, whosever it is, and its name where we may ask for it.
+/// The name of a program, if it has one. Those of a daemon with the rights of the unit have none: aya finds out whether a
+/// kernel knows names by a tracepoint program, which takes CAP_PERFMON.
+fn named(program: &ProgramInfo) -> Option<&str> {
+    program.name_as_str().filter(|name| !name.is_empty())
+}
+
+/// Number of the XDP program on an interface, whosever it is, and its name where it has one and we may ask for it.
 pub fn xdp_program(ifindex: u32) -> Option<(u32, Option<String>)> {
     let id = xdp_program_id(ifindex)?;
     Some((id, name_of(id)))
@@ -1885,10 +1892,12 @@ fn not_loaded(error: EbpfError) -> Error {
 }
 
 /// Whether one of our tc programs is on an interface, by whichever daemon; `None` where that cannot be told: without tcx,
-/// and to those who may not ask for a program by its number.
+/// where there are programs without a name, and to those who may not ask for a program by its number.
 pub fn has_tc_program(ifname: &str) -> Option<bool> {
     let (_, programs) = SchedClassifier::query_tcx(ifname, TcAttachType::Ingress).ok()?;
-    Some(programs.iter().any(|one| one.name_as_str().is_some_and(|name| INGRESS.contains(&name))))
+    let names: Vec<_> = programs.iter().map(named).collect();
+    let is_ours = names.iter().flatten().any(|name| INGRESS.contains(name));
+    (is_ours || !names.contains(&None)).then_some(is_ours)
 }
 
 /// Asks rtnetlink which XDP program an interface runs.

@@ -5,6 +5,12 @@ case $(uname -r) in
     5.10.*) load="tc loads" wanted="tc works" ;;
     *) load="the programs load" wanted=fine ;;
 esac
+# What the verifier did, also with the programs that this kernel does not need.
+steps() {
+    for without in "" in-place; do
+        VRRP_USER_WITHOUT=$without rights vrrp-user doctor --config /dev/null --json 2>/dev/null
+    done | grep -o 'vrrp_[a-z_]* [0-9][0-9]*' | sort -u | sed 's/^/STEPS /'
+}
 for RIGHTS in root unit; do
     directories doctor
     # LimitMEMLOCK of the unit.
@@ -12,7 +18,7 @@ for RIGHTS in root unit; do
     rights vrrp-user doctor --config /dev/null --json >/tmp/doctor.json
     if grep -A2 '"check": "bpf"' /tmp/doctor.json | grep -q "$wanted"; then
         ok "$load"
-        [ "$RIGHTS" = root ] || grep -o 'vrrp_[a-z_]* [0-9][0-9]*' /tmp/doctor.json | sed 's/^/STEPS /'
+        [ "$RIGHTS" = root ] || steps
     else
         bad "the programs do not load"
         grep -A3 '"check": "bpf"' /tmp/doctor.json | grep text | sed 's/\\n/\n/g' | tail -n 16 | cut -c 1-200

@@ -37,9 +37,13 @@ fn found(left: &[(Instance, LeftFilter)]) -> Finding {
         .iter()
         .map(|(_, filter)| format!("{} ({})", filter.interface, filter.direction()))
         .collect();
+    let drops = if left.iter().all(|(_, filter)| filter.egress) {
+        ""
+    } else {
+        ", and what arrives and would have been refused is still dropped"
+    };
     let text = format!(
-        "tc programs of daemons that were killed are on {}: they cost each packet some time, and what arrives and would \
-         have been refused is still dropped",
+        "tc programs of daemons that were killed are on {}: they cost each packet some time{drops}",
         some(&named)
     );
     Finding::warning(check, text).hint(format!(
@@ -60,14 +64,17 @@ mod tests {
             let interface = interface.to_owned();
             ("red".parse().unwrap(), LeftFilter { interface, egress, handle: 0x1f })
         };
+        let leaves = found(&[filter("eth1", true)]);
+        assert!(!leaves.text.contains("dropped"), "{leaves:?}");
         let finding = found(&[filter("eth1", false), filter("eth1", true)]);
+        assert!(finding.text.contains("dropped"), "{finding:?}");
         assert_eq!(finding.severity, Severity::Warning);
         assert!(finding.text.contains("eth1 (ingress)"), "{finding:?}");
         assert!(finding.text.contains("eth1 (egress)"), "{finding:?}");
         let hint = finding.hint.unwrap();
         assert!(hint.contains("instance (red)"), "{hint}");
         assert!(
-            hint.ends_with("tc filter del dev eth1 ingress protocol all pref 112 handle 0x1f bpf"),
+            hint.ends_with("tc filter del dev eth1 ingress protocol all pref 1 handle 0x1f bpf"),
             "{hint}"
         );
     }
