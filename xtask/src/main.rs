@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask setup | build | run | test | bench | dist`.
+//! Development tasks: `cargo xtask setup | build | run | test | sim | bench | dist`.
 
 mod bench;
 mod build;
@@ -7,6 +7,7 @@ mod dist;
 mod kernels;
 mod run;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Task {
     Run(run::Args),
     /// Run all tests, the privileged ones included
     Test(test::Args),
+    /// Run networks of daemons on a virtual clock, more of them than the tests do
+    Sim(sim::Args),
     /// Measure the daemon against keepalived with many virtual routers
     Bench(bench::Args),
     /// Make a Debian package and an RPM
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Build(args) => build::build(&args).map(|()| ExitCode::SUCCESS),
         Task::Run(args) => run::run(args),
         Task::Test(args) => test::test(&args),
+        Task::Sim(args) => sim::sim(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::Dist(args) => dist::dist(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -1,0 +1,235 @@
+//! What stands for XDP and its maps: the decisions of the kernel side in ordinary memory, on one interface.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use vrrp_common::host::{Host, Report};
+use vrrp_common::maps::PeerKey;
+use vrrp_common::reason::Reason;
+use vrrp_common::report::MasterSeen;
+use vrrp_user::core::netlink::{Hook, HookPoint};
+use vrrp_user::core::{Effect, InterfaceAddr, InterfaceId};
+use vrrp_user::engine::time::Nanos;
+use vrrp_user::engine::types::RouterId;
+use vrrp_user::wire::family::to_field;
+
+/// Reports that wait for a daemon that does not read them.
+const ROOM: usize = 256;
+/// Routers of a host, with those that a reload removed.
+const SLOTS: u32 = 16;
+
+/// What a sender said last, as far as it was accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Said {
+    pub at: Nanos,
+    pub priority: u8,
+    pub interval: Nanos,
+}
+
+/// What was heard of one sender.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    /// But for priority 0, and what the daemon neither was told nor had acknowledged.
+    pub advert: Option<Said>,
+    /// When it was last heard at all.
+    pub at: Nanos,
+    /// When it last said that it resigns.
+    pub resigned: Option<Nanos>,
+}
+
+/// An advertisement as its sender meant it.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant {
+    pub vrid: u8,
+    pub source: IpAddr,
+    pub priority: u8,
+    interval: Nanos,
+}
+
+impl Meant {
+    /// What is in a frame; `None` for announcements.
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        let (source, message) = match frame.get(12..14)? {
+            [0x08, 0x00] if frame.get(23) == Some(&112) => {
+                let source: [u8; 4] = frame.get(26..30)?.try_into().ok()?;
+                (IpAddr::from(source), frame.get(34..)?)
+            }
+            [0x86, 0xdd] if frame.get(20) == Some(&112) => {
+                let source: [u8; 16] = frame.get(22..38)?.try_into().ok()?;
+                (IpAddr::from(source), frame.get(54..)?)
+            }
+            _ => return None,
+        };
+        let &[version, vrid, priority, _, high, low, ..] = message else { return None };
+        let interval = match version >> 4 {
+            2 => Nanos::from_secs(low.into()),
+            _ => Nanos::from_millis(10 * u64::from(u16::from_be_bytes([high & 0x0f, low]))),
+        };
+        Some(Self { vrid, source, priority, interval })
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug)]
+pub enum Received {
+    /// The host does not see it.
+    Unseen,
+    /// It wakes nobody. An advertisement that is as the daemon knows it, or another one that means nothing to it.
+    Quiet {
+        /// The former.
+        acknowledged: Option<Meant>,
+    },
+    /// The daemon is told of it.
+    Reported,
+}
+
+/// The kernel side of one daemon.
+pub struct Datapath {
+    host: Host,
+    /// Where the program is attached, and which attachment that is.
+    pub attached: Option<Hook>,
+    attachments: u64,
+    joined: BTreeSet<IpAddr>,
+    /// Those that wait for the daemon.
+    reports: VecDeque<Report>,
+    /// By virtual router and sender.
+    heard: BTreeMap<(u8, IpAddr), Heard>,
+}
+
+impl Datapath {
+    pub fn new(key: u64) -> Self {
+        Self {
+            host: Host::new(SLOTS, key),
+            attached: None,
+            attachments: 0,
+            joined: BTreeSet::new(),
+            reports: VecDeque::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// A frame arrives at an interface.
+    pub fn receive(&mut self, now: Nanos, iface: InterfaceId, frame: &[u8]) -> Received {
+        if self.attached.is_none_or(|hook| hook.iface != iface) || !self.is_for_us(frame) {
+            return Received::Unseen;
+        }
+        self.host.set_room(ROOM.saturating_sub(self.reports.len()));
+        let reason = self.host.cpu().receive(now.0, iface.ifindex, frame);
+        let report = self.host.next_report();
+        let told = report.is_some();
+        self.reports.extend(report);
+        let Some(meant) = Meant::of(frame) else {
+            return if told { Received::Reported } else { Received::Quiet { acknowledged: None } };
+        };
+        let accepted = match reason {
+            Some(
+                Reason::Accepted
+                | Reason::NotListening
+                | Reason::LowerIgnored
+                | Reason::MasterLimited
+                | Reason::OutranksLimited
+                | Reason::ResignsLimited
+                | Reason::LowerLimited
+                | Reason::RingFull,
+            ) => true,
+            Some(_) | None => false,
+        };
+        if accepted {
+            let heard = self.heard.entry((meant.vrid, meant.source)).or_default();
+            let Meant { priority, interval, .. } = meant;
+            heard.at = now;
+            match priority {
+                0 => heard.resigned = Some(now),
+                _ if reason == Some(Reason::Accepted) => {
+                    heard.advert = Some(Said { at: now, priority, interval });
+                }
+                _ => {}
+            }
+        }
+        let acknowledged = (reason == Some(Reason::Accepted)).then_some(meant);
+        if told { Received::Reported } else { Received::Quiet { acknowledged } }
+    }
+
+    /// Whether the interface passes a frame on: what is for a multicast group that nobody has joined it does not.
+    fn is_for_us(&self, frame: &[u8]) -> bool {
+        match frame.get(..6) {
+            Some([0x01, 0x00, 0x5e, ..]) => self.joined.iter().any(IpAddr::is_ipv4),
+            Some([0x33, 0x33, 0, 0, 0, 0x12]) => self.joined.iter().any(IpAddr::is_ipv6),
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// What was heard of a sender.
+    pub fn heard(&self, vrid: u8, source: IpAddr) -> Heard {
+        self.heard.get(&(vrid, source)).copied().unwrap_or_default()
+    }
+
+    /// The oldest report that waits.
+    pub fn next_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// Whether reports wait.
+    pub fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    pub fn attach(&mut self, iface: InterfaceId) -> Hook {
+        self.attachments += 1;
+        let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial: self.attachments };
+        self.attached = Some(hook);
+        hook
+    }
+
+    pub fn detach(&mut self, iface: InterfaceId) {
+        self.attached.take_if(|hook| hook.iface == iface);
+    }
+
+    /// When the master of a router was last heard.
+    pub fn master_seen(&self, router: RouterId) -> Option<MasterSeen> {
+        self.host.master_seen(router.0)
+    }
+
+    /// Carries out what concerns maps and groups only; gives back the rest.
+    pub fn perform(&mut self, effect: Effect) -> Option<Effect> {
+        match effect {
+            Effect::SetRouter { key, entry, .. } => self.host.set_router(key, entry),
+            Effect::RemoveRouter { key, .. } => self.host.remove_router(&key),
+            Effect::ClearRouter(router) => self.host.clear(router.0),
+            Effect::HoldAddress {
+                at: InterfaceAddr { iface: InterfaceId { ifindex, .. }, address },
+                held,
+            } => match address {
+                IpAddr::V4(address) => self.host.hold(ifindex, address.octets(), held),
+                IpAddr::V6(address) => self.host.hold(ifindex, address.octets(), held),
+            },
+            Effect::ReleaseAddress {
+                at: InterfaceAddr { iface: InterfaceId { ifindex, .. }, address },
+            } => match address {
+                IpAddr::V4(address) => self.host.release(ifindex, address.octets()),
+                IpAddr::V6(address) => self.host.release(ifindex, address.octets()),
+            },
+            Effect::Allow { router, peer, range } => {
+                self.host.allow(PeerKey { slot: router.0, source: to_field(peer) }, range);
+            }
+            Effect::Disallow { router, peer } => {
+                self.host.disallow(&PeerKey { slot: router.0, source: to_field(peer) });
+            }
+            Effect::Acknowledge { router, digest } => self.host.set_ack(router.0, digest),
+            Effect::Join { group, .. } => drop(self.joined.insert(group)),
+            Effect::Leave { group, .. } => {
+                self.joined.retain(|joined| group.is_some_and(|group| *joined != group));
+            }
+            Effect::CountAddress { .. }
+            | Effect::UncountAddress { .. }
+            | Effect::ForgetPeers(_) => {}
+            Effect::SetFilter { router, filter } => {
+                self.host.set_filter(router.0, filter);
+                return Some(Effect::SetFilter { router, filter });
+            }
+            other => return Some(other),
+        }
+        None
+    }
+}

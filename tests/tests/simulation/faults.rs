@@ -1,0 +1,255 @@
+//! What goes wrong with networks, hosts and kernels, and what administrators and operators do meanwhile.
+
+use vrrp_user::api::Order;
+use vrrp_user::core::Input;
+use vrrp_user::engine::time::Nanos;
+use vrrp_user::engine::types::Health;
+
+use super::config::HostConf;
+use super::host::Host;
+use super::netlink::Mood;
+use super::network::{CHAOS, Sim};
+
+/// One of these happens every other second.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The network falls into two halves.
+    Partition,
+    /// One host is not heard by another one, which it hears.
+    OneWay,
+    Heal,
+    /// The network loses, repeats, delays and reorders more, or less.
+    Quality,
+    Pause,
+    Kill,
+    Stop,
+    /// Daemons that do not run start, some with another configuration.
+    Start,
+    LinkDown,
+    LinkUp,
+    /// The interface is made anew.
+    Recreate,
+    /// The host gets another address.
+    Readdress,
+    /// An administrator takes a virtual address away.
+    AddressLost,
+    /// An administrator adds one.
+    Foreign,
+    Reload,
+    /// A tracked file changes.
+    Tracked,
+    /// An operator takes a router out of the election, or lets it back in.
+    StepDown,
+    /// An operator sets a priority, or takes that back.
+    SetPriority,
+    /// Netlink works in another way from now on.
+    Netlink,
+    /// Somebody takes the program away.
+    Detach,
+    /// Programs cannot be attached, or can again.
+    Attaching,
+}
+
+const FAULTS: [Fault; 30] = [
+    Fault::Partition,
+    Fault::OneWay,
+    Fault::Heal,
+    Fault::Heal,
+    Fault::Quality,
+    Fault::Quality,
+    Fault::Pause,
+    Fault::Kill,
+    Fault::Stop,
+    Fault::Start,
+    Fault::Start,
+    Fault::Start,
+    Fault::LinkDown,
+    Fault::LinkUp,
+    Fault::LinkUp,
+    Fault::Recreate,
+    Fault::Readdress,
+    Fault::AddressLost,
+    Fault::Foreign,
+    Fault::Reload,
+    Fault::Reload,
+    Fault::Reload,
+    Fault::Tracked,
+    Fault::Tracked,
+    Fault::StepDown,
+    Fault::SetPriority,
+    Fault::Netlink,
+    Fault::Netlink,
+    Fault::Detach,
+    Fault::Attaching,
+];
+
+impl Sim {
+    pub fn fault(&mut self) {
+        let fault = self.rng.pick(&FAULTS);
+        let n = self.rng.index(self.hosts.len());
+        self.note(|| format!("{fault:?}, host {n}"));
+        match fault {
+            Fault::Partition => {
+                let sides: Vec<bool> = self.hosts.iter().map(|_| self.rng.chance(50)).collect();
+                for (from, row) in self.cut.iter_mut().enumerate() {
+                    row.iter_mut().zip(&sides).for_each(|(cut, side)| *cut = *side != sides[from]);
+                }
+            }
+            Fault::OneWay => {
+                let to = self.rng.index(self.hosts.len());
+                self.cut[n][to] = true;
+            }
+            Fault::Heal => self.heal(),
+            Fault::Quality => {
+                self.loss = self.rng.pick(&[0, 0, 10, 50, 90]);
+                self.repeats = self.rng.pick(&[0, 5, 30]);
+                self.max_delay = self.calm_delay.times(self.rng.pick(&[1, 1, 4, 12]));
+            }
+            Fault::Kill => self.act(n, |host, _| host.daemon = None),
+            Fault::Start => {
+                for n in 0..self.hosts.len() {
+                    if self.hosts[n].daemon.is_none() {
+                        self.start(n);
+                    }
+                }
+            }
+            Fault::Netlink => self.hosts[n].mood = self.rng.pick(&Mood::ALL),
+            Fault::Attaching => self.hosts[n].attaches = self.rng.chance(60),
+            Fault::LinkDown => self.act(n, |host, _| host.kernel.set_up(false)),
+            Fault::LinkUp => self.act(n, |host, _| host.kernel.set_up(true)),
+            Fault::Recreate => self.act(n, |host, _| {
+                if host.rng.chance(50) {
+                    host.kernel.destroy();
+                }
+                host.kernel.create();
+            }),
+            Fault::Readdress => self.act(n, |host, _| host.kernel.readdress()),
+            Fault::AddressLost => self.act(n, |host, _| {
+                let routers: Vec<_> = host.conf.routers.iter().collect();
+                let (address, _) = routers[host.rng.index(routers.len())].addresses[0];
+                host.kernel.take(address);
+            }),
+            Fault::Foreign => self.act(n, |host, _| {
+                let routers: Vec<_> = host.conf.routers.iter().collect();
+                let (address, prefix) = routers[host.rng.index(routers.len())].addresses[0];
+                host.kernel.put_foreign(address, prefix);
+            }),
+            Fault::Tracked => {
+                let place = self.rng.index(2);
+                let health = self.rng.pick(&[Health::Up, Health::Down, Health::Down]);
+                self.hosts[n].health[place] = health;
+                if self.hosts[n].is_awake() {
+                    self.act(n, |host, now| {
+                        host.tell_health(now);
+                        host.turn(now);
+                    });
+                }
+            }
+            Fault::Pause
+            | Fault::Stop
+            | Fault::Reload
+            | Fault::StepDown
+            | Fault::SetPriority
+            | Fault::Detach => {
+                if self.hosts[n].is_running() {
+                    self.fault_of_daemon(fault, n);
+                }
+            }
+        }
+    }
+
+    /// What can only befall a daemon that runs.
+    fn fault_of_daemon(&mut self, fault: Fault, n: usize) {
+        let router = self.hosts[n].conf.routers.first().map(|_| self.rng.next());
+        let Some(chosen) = router else { return };
+        let routers = &self.hosts[n].conf.routers;
+        let place = usize::try_from(chosen % routers.len() as u64).unwrap();
+        let (name, grouped) = (routers[place].name, self.hosts[n].conf.is_grouped(&routers[place]));
+        match fault {
+            Fault::Pause => {
+                let left = CHAOS - self.now;
+                let length = self.rng.millis(12_000).min(left);
+                self.act(n, |host, now| host.pause(now + length));
+            }
+            Fault::Stop => self.act(n, Host::stop),
+            Fault::Reload => {
+                let changed = self.hosts[n].conf.changed(&mut self.rng, &self.common, n);
+                self.reload(n, changed);
+            }
+            Fault::StepDown => {
+                let order = if self.rng.chance(50) { Order::StepDown } else { Order::Resume };
+                self.act(n, |host, now| host.order(now, name, order));
+            }
+            Fault::SetPriority => {
+                let order = Order::SetPriority(self.rng.pick(&[None, Some(90), Some(200)]));
+                let name = if grouped { super::config::GROUP } else { name };
+                self.act(n, |host, now| host.order(now, name, order));
+            }
+            Fault::Detach => self.act(n, Host::detach),
+            _ => {}
+        }
+    }
+
+    fn reload(&mut self, n: usize, conf: HostConf) {
+        if self.hosts[n].next_conf.is_some() {
+            return;
+        }
+        self.act(n, |host, now| {
+            host.next_conf = Some(conf);
+            host.input(now, Input::Reload { check: false, client: None });
+            host.turn(now);
+        });
+    }
+
+    fn start(&mut self, n: usize) {
+        if self.rng.chance(30) {
+            let conf = self.hosts[n].conf.changed(&mut self.rng, &self.common, n);
+            self.hosts[n].next_conf = Some(conf);
+        }
+        self.act(n, Host::start);
+    }
+
+    fn heal(&mut self) {
+        self.cut.iter_mut().for_each(|row| row.fill(false));
+    }
+
+    /// Everything works from here on.
+    pub fn whole(&mut self) {
+        self.note(|| "whole again".to_owned());
+        self.loss = 0;
+        self.repeats = 5;
+        self.max_delay = self.calm_delay;
+        self.heal();
+        for n in 0..self.hosts.len() {
+            self.hosts[n].mood = Mood::Well;
+            self.hosts[n].attaches = true;
+            self.act(n, Host::resume);
+            // Who takes too long to stop is killed.
+            if self.hosts[n].daemon.as_ref().is_none_or(|daemon| daemon.stopping) {
+                self.act(n, Host::start);
+            }
+            self.act(n, |host, now| {
+                host.kernel.create();
+                host.kernel.set_up(true);
+                host.kernel.take_foreign();
+                host.health = [Health::Up; 2];
+                host.tell_health(now);
+                for router in host.conf.routers.clone() {
+                    host.order(now, router.name, Order::Resume);
+                }
+            });
+        }
+    }
+
+    /// How long it takes until everything is as it should be, once it can be.
+    pub fn recovery(&self) -> Nanos {
+        let delays = self.hosts.iter().map(|host| host.conf.preempt_delay());
+        let startup = self.hosts.iter().map(|host| Nanos::from_secs(host.conf.startup_delay));
+        // Until somebody is master, until pre-emption begins, until the timer of whoever pre-empts fires; once more for who
+        // followed the interval of a master that gave way to a slower one; and what netlink did not do is tried again.
+        self.common.longest_wait().times(3)
+            + delays.max().unwrap()
+            + startup.max().unwrap()
+            + Nanos::from_secs(15)
+    }
+}

@@ -1,0 +1,499 @@
+//! One host: its kernel, its datapath, and a daemon, which is a core driven as the real driver does it.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use vrrp_user::api::Order;
+use vrrp_user::capture::{CaptureMode, Choice};
+use vrrp_user::core::netlink::HookState;
+use vrrp_user::core::reload::Prepared;
+use vrrp_user::core::{
+    Attachment, Boot, Core, Counter, Effect, HookReport, Hooks, Input, InterfaceId, Needs,
+    Progress, Sizes,
+};
+use vrrp_user::engine::time::Nanos;
+use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
+
+use super::config::{HostConf, RouterConf, VITAL};
+use super::datapath::{Datapath, Received};
+use super::netlink::{Kernel, Message, Mood, Netlink};
+use super::rng::Rng;
+
+/// Steps of a core that wait for nothing. More of them would never end.
+const STEPS: usize = 10_000;
+
+/// Something that happens on a host later.
+#[derive(Debug)]
+pub enum Later {
+    Netlink(Message),
+    /// An answer about the programs on an interface.
+    Looked(Vec<HookReport>),
+    /// The configuration was read.
+    Read(u64),
+    /// The daemon goes on.
+    Resume,
+}
+
+/// What runs on a host.
+pub struct Daemon {
+    pub core: Core,
+    pub datapath: Datapath,
+    pub netlink: Netlink,
+    pub paused: bool,
+    /// Since when it runs.
+    pub started: Nanos,
+    /// When its configuration last changed.
+    pub reloaded: Nanos,
+    /// When it could not hear last.
+    pub deaf: Nanos,
+    /// What arrived while it was paused.
+    inbox: VecDeque<Later>,
+    /// The numbers of its routers.
+    ids: Vec<(&'static str, RouterId)>,
+    /// The tracked files, [`VITAL`] first.
+    watched: Vec<(ObjectId, usize)>,
+    /// What was counted that must never be.
+    pub mistake: Option<Counter>,
+    pub stopping: bool,
+    stopped: bool,
+}
+
+/// How routers are, by name.
+pub type Views = Vec<(&'static str, RouterView)>;
+
+/// One host.
+pub struct Host {
+    pub kernel: Kernel,
+    pub conf: HostConf,
+    /// The configuration that is being taken up.
+    pub next_conf: Option<HostConf>,
+    /// Monotonic clocks of different hosts have nothing to do with each other.
+    pub clock_offset: Nanos,
+    /// How late it wakes up.
+    pub lateness: Nanos,
+    /// `None` while there is none.
+    pub daemon: Option<Daemon>,
+    /// How many daemons there were.
+    pub runs: u64,
+    pub mood: Mood,
+    /// Whether programs can be attached.
+    pub attaches: bool,
+    /// How the tracked files are.
+    pub health: [Health; 2],
+    /// What an earlier daemon left of routers that are in no configuration any more. It bears the mark of every instance
+    /// of the daemon, and may be another one's: nobody takes it away.
+    left: Vec<IpAddr>,
+    /// What happens later, and when.
+    pub later: Vec<(Nanos, Later)>,
+    /// What it has sent.
+    pub sent: Vec<Rc<[u8]>>,
+    pub rng: Rng,
+    pub transitions: u64,
+}
+
+impl Host {
+    pub fn new(rng: &mut Rng, number: usize, conf: HostConf) -> Self {
+        Self {
+            kernel: Kernel::new(u8::try_from(number).unwrap()),
+            conf,
+            next_conf: None,
+            clock_offset: Nanos(rng.below(1 << 50)),
+            lateness: rng.millis(3),
+            daemon: None,
+            runs: 0,
+            mood: Mood::Well,
+            attaches: true,
+            health: [Health::Up; 2],
+            left: Vec::new(),
+            later: Vec::new(),
+            sent: Vec::new(),
+            rng: Rng(rng.next()),
+            transitions: 0,
+        }
+    }
+
+    /// Whether its daemon takes part in what happens.
+    pub fn is_awake(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| !daemon.paused)
+    }
+
+    /// Whether its routers run.
+    pub fn is_running(&self) -> bool {
+        let runs =
+            |daemon: &Daemon| !daemon.paused && !daemon.stopping && !daemon.core.is_starting();
+        self.daemon.as_ref().is_some_and(runs)
+    }
+
+    /// When its daemon wants to be woken.
+    pub fn wake(&self) -> Option<Nanos> {
+        let daemon = self.daemon.as_ref().filter(|daemon| !daemon.paused)?;
+        Some(daemon.core.poll_timeout()? + self.lateness)
+    }
+
+    /// How a router is.
+    pub fn view(&self, name: &str) -> Option<RouterView> {
+        let daemon = self.daemon.as_ref()?;
+        let (_, id) = daemon.ids.iter().find(|(known, _)| *known == name)?;
+        daemon.core.view(*id)
+    }
+
+    /// The state of a router.
+    pub fn state(&self, name: &str) -> State {
+        self.view(name).map_or(State::Init, |view| view.state)
+    }
+
+    pub fn views(&self) -> Views {
+        let routers = self.conf.routers.iter();
+        routers.filter_map(|router| Some((router.name, self.view(router.name)?))).collect()
+    }
+
+    /// A daemon starts, and finds what an earlier one has left.
+    pub fn start(&mut self, now: Nanos) {
+        if let Some(conf) = self.next_conf.take() {
+            self.conf = conf;
+        }
+        self.runs += 1;
+        let known = |address: IpAddr| {
+            let mut all = self.conf.routers.iter().flat_map(|router| &router.addresses);
+            all.any(|(known, _)| *known == address)
+        };
+        let ours = self.kernel.addresses.iter().filter(|at| at.marked);
+        self.left = ours.map(|at| at.at.address).filter(|address| !known(*address)).collect();
+        let config = self.conf.parse();
+        let key = self.rng.next();
+        let core = Core::new(Boot {
+            sizes: Sizes::with_room(Needs::of(&config)),
+            config,
+            config_path: "vrrp.toml".into(),
+            started: now,
+            listening: now,
+            since_boot: now,
+            tcx: true,
+            source_key: key,
+            first_ident: 1,
+            notifies: true,
+        });
+        let mut netlink = Netlink::default();
+        // Only what comes later is news.
+        self.kernel.take_changes();
+        let at = now + self.rng.millis(5);
+        self.later.push((at, Later::Netlink(Message::List)));
+        netlink.begin(at);
+        self.daemon = Some(Daemon {
+            core,
+            datapath: Datapath::new(key),
+            netlink,
+            paused: false,
+            started: now,
+            reloaded: now,
+            deaf: now,
+            inbox: VecDeque::new(),
+            ids: Vec::new(),
+            watched: Vec::new(),
+            mistake: None,
+            stopping: false,
+            stopped: false,
+        });
+        self.number();
+        self.go_on(now);
+    }
+
+    /// Looks up the numbers of the routers.
+    fn number(&mut self) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let names = self.conf.routers.iter().map(|router| router.name);
+        daemon.ids = names.filter_map(|name| Some((name, daemon.core.find(name)?))).collect();
+    }
+
+    /// A frame arrives.
+    pub fn receive(&mut self, now: Nanos, frame: &[u8]) -> Received {
+        match (&mut self.daemon, self.kernel.iface) {
+            (Some(daemon), Some(iface)) if self.kernel.up => {
+                daemon.datapath.receive(now, iface, frame)
+            }
+            _ => Received::Unseen,
+        }
+    }
+
+    /// Something happens that was to happen later.
+    pub fn happen(&mut self, now: Nanos, later: Later) {
+        match later {
+            Later::Resume => self.resume(now),
+            Later::Netlink(Message::CarryOut) => {
+                let Some(daemon) = &mut self.daemon else { return };
+                let answer =
+                    daemon.netlink.carry_out(now, &mut self.rng, self.mood, &mut self.kernel);
+                self.later.extend(answer.map(|(at, message)| (at, Later::Netlink(message))));
+                self.report_changes(now);
+            }
+            Later::Netlink(Message::List) => {
+                let listed = Message::Listed(self.kernel.link(), self.kernel.addresses.clone());
+                self.later.push((now + self.rng.millis(10), Later::Netlink(listed)));
+            }
+            later => match &mut self.daemon {
+                Some(daemon) if daemon.paused => daemon.inbox.push_back(later),
+                Some(_) => {
+                    self.hand_in(now, later);
+                    self.turn(now);
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn hand_in(&mut self, now: Nanos, later: Later) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let input = match later {
+            Later::Netlink(Message::Answers(answers)) => Input::Answered(answers),
+            Later::Netlink(Message::Notification(overruns)) => {
+                let Some(event) = daemon.netlink.notification(overruns) else { return };
+                Input::Changed(vec![event])
+            }
+            Later::Netlink(Message::Listed(link, addresses)) => {
+                Input::Listed { links: link.into_iter().collect(), addresses }
+            }
+            Later::Looked(reports) => Input::HooksSeen(reports),
+            Later::Read(number) => {
+                let Some(conf) = &self.next_conf else { return };
+                let read = Box::new(Ok(Prepared::new(conf.parse(), Vec::new())));
+                Input::ConfigurationRead { number, read }
+            }
+            Later::Netlink(Message::CarryOut | Message::List) | Later::Resume => return,
+        };
+        self.input(now, input);
+    }
+
+    /// The kernel reports what has changed.
+    pub fn report_changes(&mut self, now: Nanos) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let messages = daemon.netlink.notify(now, &mut self.rng, self.mood, &mut self.kernel);
+        self.later.extend(messages.into_iter().map(|(at, message)| (at, Later::Netlink(message))));
+        let attached = daemon.datapath.attached;
+        if attached.is_some_and(|hook| self.kernel.iface != Some(hook.iface)) {
+            daemon.datapath.attached = None;
+        }
+    }
+
+    /// Hands something in, and carries out what follows from it.
+    pub fn input(&mut self, now: Nanos, input: Input<'_>) {
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.core.handle(now, input);
+        self.perform_all(now);
+    }
+
+    /// One turn of the driver's loop: what was received goes first, timers are judged, and the core goes on.
+    pub fn turn(&mut self, now: Nanos) {
+        while let Some(daemon) = self.daemon.as_mut().filter(|daemon| !daemon.core.is_starting()) {
+            let Some((event, payload)) = daemon.datapath.next_report() else { break };
+            let interface = InterfaceId::own(event.ifindex);
+            self.input(now, Input::Received { interface, event, payload: &payload });
+        }
+        self.input(now, Input::Timeout);
+        self.go_on(now);
+    }
+
+    fn go_on(&mut self, now: Nanos) {
+        self.perform_all(now);
+        for _ in 0..STEPS {
+            let Some(daemon) = &mut self.daemon else { return };
+            let progress = daemon.core.advance(now);
+            self.perform_all(now);
+            let Some(daemon) = &mut self.daemon else { return };
+            if self.kernel.up && self.kernel.iface.is_some() {
+                self.sent.extend(daemon.core.frames().iter().map(|frame| Rc::from(frame.bytes)));
+            }
+            daemon.core.sent(now, &[]);
+            self.perform_all(now);
+            let Some(daemon) = &mut self.daemon else { return };
+            if daemon.stopped {
+                self.daemon = None;
+                return;
+            }
+            if progress == Progress::Done && !daemon.core.wants_more() {
+                return;
+            }
+        }
+        panic!("the core goes on and on");
+    }
+
+    fn perform_all(&mut self, now: Nanos) {
+        while let Some(effect) = self.daemon.as_mut().and_then(|daemon| daemon.core.poll_effect()) {
+            self.perform(now, effect);
+        }
+    }
+
+    fn perform(&mut self, now: Nanos, effect: Effect) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let Some(effect) = daemon.datapath.perform(effect) else { return };
+        let answer = match effect {
+            Effect::Netlink(ask) => {
+                let (at, message) = daemon.netlink.ask(now, &mut self.rng, self.mood, ask);
+                return self.later.push((at, Later::Netlink(message)));
+            }
+            Effect::Look(look) => {
+                let attached = daemon.datapath.attached;
+                let state = |hook| match attached {
+                    Some(there) if there == hook => HookState::Intact,
+                    Some(_) | None if self.kernel.iface == Some(hook.iface) => {
+                        HookState::Lost(None)
+                    }
+                    Some(_) | None => HookState::Gone,
+                };
+                let seen = look.hooks.into_iter();
+                let seen = seen.map(|hook| HookReport { hook, state: state(hook), occupant: None });
+                let at = now + self.rng.millis(if self.mood == Mood::Slow { 400 } else { 2 });
+                if !(self.mood == Mood::Mute && self.rng.chance(40)) {
+                    self.later.push((at, Later::Looked(seen.collect())));
+                }
+                return;
+            }
+            Effect::Attach { interface, .. } => {
+                let there = self.kernel.iface == Some(interface);
+                let result = if self.attaches && there {
+                    daemon.deaf = now;
+                    let hears = Some(daemon.datapath.attach(interface));
+                    let choice = Choice { mode: CaptureMode::Generic, why: None };
+                    Ok(Attachment { choice, hooks: Hooks { hears, ..Hooks::default() } })
+                } else {
+                    Err("not now".to_owned())
+                };
+                Input::Attached { interface, result }
+            }
+            Effect::Detach { interface } => return daemon.datapath.detach(interface),
+            Effect::MendEgress { interface, .. } => {
+                let hears = daemon.datapath.attached.filter(|hook| hook.iface == interface);
+                Input::HooksAre { interface, hooks: Hooks { hears, ..Hooks::default() } }
+            }
+            Effect::SetFilter { router, .. } => Input::FilterSet { router },
+            Effect::QueryLastSeen => {
+                let ids: Vec<RouterId> =
+                    daemon.core.ids().filter(|id| daemon.core.listens(*id)).collect();
+                for router in ids {
+                    let Some(daemon) = &mut self.daemon else { return };
+                    if let Some(seen) = daemon.datapath.master_seen(router) {
+                        daemon.core.handle(now, Input::LastSeen { router, seen });
+                    }
+                }
+                Input::LastSeenEnd { lost: 0 }
+            }
+            Effect::ReadForwarding { interface, .. } => Input::Forwards { interface, on: false },
+            Effect::SendTest { router, .. } => Input::TestSent { router, error: None },
+            Effect::Watch { files, .. } => {
+                let place = |name: &str| usize::from(name != VITAL);
+                daemon.watched =
+                    files.iter().map(|(id, file, _)| (*id, place(&file.name))).collect();
+                self.tell_health(now);
+                Input::TrackedOnce
+            }
+            Effect::ReadConfiguration { number, .. } => {
+                let at = now + self.rng.millis(50);
+                return self.later.push((at, Later::Read(number)));
+            }
+            Effect::ReloadEnded { report, .. } => {
+                assert!(report.applied, "a good configuration is refused: {report:?}");
+                daemon.reloaded = now;
+                if let Some(conf) = self.next_conf.take() {
+                    self.conf = conf;
+                }
+                return self.number();
+            }
+            Effect::Discard => return drop(daemon.core.take_discarded()),
+            Effect::Count(counter) => {
+                if let Counter::UnexpectedAnswer | Counter::BadEvent | Counter::BadAdvert = counter
+                {
+                    daemon.mistake = Some(counter);
+                }
+                return;
+            }
+            Effect::Stopped => {
+                daemon.stopped = true;
+                return;
+            }
+            _ => return,
+        };
+        if let Some(daemon) = &mut self.daemon {
+            daemon.core.handle(now, answer);
+        }
+    }
+
+    /// The daemon learns how the tracked files are.
+    pub fn tell_health(&mut self, now: Nanos) {
+        let Some(daemon) = &mut self.daemon else { return };
+        for (object, place) in daemon.watched.clone() {
+            let health = self.health[place];
+            daemon.core.handle(now, Input::Health { object, health });
+        }
+    }
+
+    /// The daemon stands still.
+    pub fn pause(&mut self, until: Nanos) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.paused = true;
+            self.later.push((until, Later::Resume));
+        }
+    }
+
+    /// It goes on. What arrived meanwhile goes first, but it may have been stopped between the two.
+    pub fn resume(&mut self, now: Nanos) {
+        let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.paused) else { return };
+        daemon.paused = false;
+        daemon.deaf = now;
+        let inbox = std::mem::take(&mut daemon.inbox);
+        for later in inbox {
+            self.hand_in(now, later);
+        }
+        self.turn(now);
+    }
+
+    /// An administrator or an attacker takes the program away.
+    pub fn detach(&mut self, now: Nanos) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.datapath.attached = None;
+            daemon.deaf = now;
+        }
+    }
+
+    /// The daemon is told to stop.
+    pub fn stop(&mut self, now: Nanos) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.stopping = true;
+        }
+        self.input(now, Input::Stop);
+        self.turn(now);
+    }
+
+    /// An operator gives an order.
+    pub fn order(&mut self, now: Nanos, name: &str, order: Order) {
+        if let Some(daemon) = self.daemon.as_mut().filter(|daemon| !daemon.core.is_starting()) {
+            // An owner refuses another priority.
+            let _ = daemon.core.order(now, name, order);
+        }
+        self.turn(now);
+    }
+
+    /// Which addresses of ours are there although no router holds them, or by another prefix than they should.
+    pub fn excess(&self) -> impl Iterator<Item = IpAddr> {
+        let held = |address: IpAddr, prefix: u8| {
+            let has = |router: &&RouterConf| router.addresses.contains(&(address, prefix));
+            self.conf
+                .routers
+                .iter()
+                .filter(has)
+                .any(|router| self.state(router.name) == State::Master)
+        };
+        let ours = self.kernel.addresses.iter().filter(|at| at.marked);
+        let excess = ours.filter(move |at| !held(at.at.address, at.prefix)).map(|at| at.at.address);
+        excess.filter(|address| !self.left.contains(address))
+    }
+
+    /// Which addresses of its masters are not there.
+    pub fn missing(&self) -> impl Iterator<Item = IpAddr> {
+        let masters = self.conf.routers.iter();
+        let masters = masters.filter(|router| self.state(router.name) == State::Master);
+        let wanted = masters.flat_map(|router| router.addresses.iter());
+        let there =
+            |address: IpAddr| self.kernel.addresses.iter().any(|at| at.at.address == address);
+        wanted.map(|(address, _)| *address).filter(move |address| !there(*address))
+    }
+}

@@ -1,0 +1,239 @@
+//! Hosts, the network between them, and the order in which everything happens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use vrrp_user::engine::time::Nanos;
+
+use super::config::{Common, HostConf};
+use super::datapath::{Meant, Received};
+use super::host::{Host, Later};
+use super::invariants::Watched;
+use super::rng::Rng;
+
+/// How long things go wrong.
+pub const CHAOS: Nanos = Nanos::from_secs(60);
+/// Events that are remembered for the report of a failure.
+const TRACE: usize = 120;
+
+/// Something that happens.
+pub enum Event {
+    Frame {
+        to: usize,
+        frame: Rc<[u8]>,
+    },
+    /// On a host, while that daemon runs.
+    Host {
+        host: usize,
+        run: u64,
+        later: Later,
+    },
+    Fault,
+    Whole,
+}
+
+/// A whole network.
+pub struct Sim {
+    pub rng: Rng,
+    pub now: Nanos,
+    events: BTreeMap<(Nanos, u64), Event>,
+    sequence: u64,
+    pub common: Common,
+    pub hosts: Vec<Host>,
+    /// When the daemons want to be woken.
+    wakes: Vec<Option<Nanos>>,
+    pub watched: Vec<Watched>,
+    /// Whether the second host hears the first one no more.
+    pub cut: Vec<Vec<bool>>,
+    /// Percent of the frames.
+    pub loss: u64,
+    pub repeats: u64,
+    pub max_delay: Nanos,
+    /// The delay of a network that works: a fraction of every interval.
+    pub calm_delay: Nanos,
+    /// What is wrong.
+    pub violation: Option<String>,
+    /// The last events, if they are wanted.
+    pub trace: Option<VecDeque<String>>,
+    pub digest: u64,
+    /// How much has happened.
+    pub count: u64,
+}
+
+impl Sim {
+    pub fn new(seed: u64, traced: bool) -> Self {
+        let mut rng = Rng(seed);
+        let common = Common::new(&mut rng);
+        let count = 2 + rng.index(3);
+        let hosts: Vec<Host> = (0..count)
+            .map(|number| {
+                let conf = HostConf::new(&mut rng, &common, number);
+                Host::new(&mut rng, number, conf)
+            })
+            .collect();
+        let calm_delay = Nanos(common.shortest().0 / 4);
+        let mut sim = Self {
+            rng,
+            now: Nanos::ZERO,
+            events: BTreeMap::new(),
+            sequence: 0,
+            common,
+            wakes: vec![None; count],
+            watched: vec![Watched::default(); count],
+            cut: vec![vec![false; count]; count],
+            hosts,
+            loss: 0,
+            repeats: 5,
+            max_delay: calm_delay,
+            calm_delay,
+            violation: None,
+            trace: traced.then(VecDeque::new),
+            digest: seed,
+            count: 0,
+        };
+        for n in 0..count {
+            sim.act(n, |host, now| host.start(now));
+        }
+        let mut at = Nanos::ZERO;
+        while at < CHAOS {
+            at += sim.rng.millis(4_000);
+            sim.schedule(at.min(CHAOS), Event::Fault);
+        }
+        sim.schedule(CHAOS, Event::Whole);
+        sim
+    }
+
+    fn schedule(&mut self, at: Nanos, event: Event) {
+        self.sequence += 1;
+        self.events.insert((at, self.sequence), event);
+    }
+
+    /// Remembers what happens, if that is wanted.
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        let Some(trace) = &mut self.trace else { return };
+        if trace.len() == TRACE {
+            trace.pop_front();
+        }
+        trace.push_back(format!("{:>9.4} {}", self.now.as_secs_f64(), line()));
+    }
+
+    fn mix(&mut self, number: u64) {
+        self.digest = (self.digest ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+    }
+
+    /// Something that must hold does not.
+    pub fn violate(&mut self, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(format!("{:.4} s: {}", self.now.as_secs_f64(), what()));
+        }
+    }
+
+    /// The time on the clock of a host.
+    pub fn local(&self, n: usize) -> Nanos {
+        self.now + self.hosts[n].clock_offset
+    }
+
+    /// Runs until `end`, or until something is wrong.
+    pub fn run(&mut self, end: Nanos) {
+        while self.violation.is_none() {
+            let wakes = self.wakes.iter().enumerate();
+            let wake = wakes.filter_map(|(n, wake)| Some(((*wake)?, n))).min();
+            let event = self.events.first_key_value().map(|(&(at, _), _)| at);
+            match (wake, event) {
+                (Some((at, n)), event) if at <= end && event.is_none_or(|event| at < event) => {
+                    self.now = at;
+                    self.count += 1;
+                    self.mix(at.0 ^ n as u64);
+                    self.act(n, Host::turn);
+                }
+                (_, Some(at)) if at <= end => {
+                    self.now = at;
+                    self.count += 1;
+                    self.mix(at.0);
+                    if let Some((_, event)) = self.events.pop_first() {
+                        self.happen(event);
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Frame { to, frame } => self.deliver(to, &frame),
+            Event::Host { host, run, later } if self.hosts[host].runs == run => {
+                self.note(|| format!("host {host}: {later:?}"));
+                self.act(host, |host, now| host.happen(now, later));
+            }
+            Event::Host { .. } => {}
+            Event::Fault => self.fault(),
+            Event::Whole => self.whole(),
+        }
+    }
+
+    fn deliver(&mut self, n: usize, frame: &Rc<[u8]>) {
+        let now = self.local(n);
+        let received = self.hosts[n].receive(now, frame);
+        if matches!(received, Received::Reported) {
+            self.note(|| format!("host {n} is told of {:?}", Meant::of(frame)));
+        }
+        match received {
+            Received::Unseen => {}
+            Received::Quiet { acknowledged } => {
+                if let Some(meant) = acknowledged {
+                    self.check_acknowledged(n, meant);
+                }
+            }
+            Received::Reported if self.hosts[n].is_running() => {
+                let before = self.hosts[n].views();
+                self.act(n, Host::turn);
+                if let Some(meant) = Meant::of(frame) {
+                    self.check_gives_way(n, meant, &before);
+                }
+            }
+            Received::Reported => {}
+        }
+    }
+
+    /// Something happens on a host. What comes of it is sent, scheduled and checked.
+    pub fn act(&mut self, n: usize, action: impl FnOnce(&mut Host, Nanos)) {
+        let now = self.local(n);
+        let host = &mut self.hosts[n];
+        let (before, run) = (host.views(), host.runs);
+        action(host, now);
+        host.report_changes(now);
+        let run_now = host.runs;
+        let (later, sent, offset) =
+            (std::mem::take(&mut host.later), std::mem::take(&mut host.sent), host.clock_offset);
+        self.wakes[n] = host.wake().map(|at| (at - offset).max(self.now));
+        for (at, later) in later {
+            let event = Event::Host { host: n, run: run_now, later };
+            self.schedule((at - offset).max(self.now), event);
+        }
+        for frame in sent {
+            self.send(n, &frame);
+        }
+        let before = if run == run_now { before } else { Vec::new() };
+        self.check_host(n, &before);
+    }
+
+    fn send(&mut self, from: usize, frame: &Rc<[u8]>) {
+        if let Some(meant @ Meant { priority: 0, .. }) = Meant::of(frame) {
+            self.note(|| format!("host {from} resigns: {meant:?}"));
+        }
+        for to in 0..self.hosts.len() {
+            if to == from || self.cut[from][to] {
+                continue;
+            }
+            let copies = 1 + u64::from(self.rng.chance(self.repeats));
+            for _ in 0..copies {
+                if !self.rng.chance(self.loss) {
+                    let at = self.now + self.rng.time(self.max_delay);
+                    self.schedule(at, Event::Frame { to, frame: Rc::clone(frame) });
+                }
+            }
+        }
+    }
+}
