@@ -1,4 +1,4 @@
-//! Frames by hand. Written without the daemon's own code, so that the two can not share a mistake.
+//! Frames by hand. Written without the daemon's own code, so that the two cannot share a mistake.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};

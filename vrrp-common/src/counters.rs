@@ -71,7 +71,7 @@ counters! {
         /// A notice or a change of something tracked that the history left out, because there were too many of them in
         /// a minute.
         EventsSuppressed = "events_suppressed",
-        /// A tracked file that holds no number, or can not be read.
+        /// A tracked file that holds no number, or cannot be read.
         BadTrackFile = "bad_track_file",
         /// A packet socket that had no room for advertisements.
         RawOverrun = "raw_overrun",

@@ -170,7 +170,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         return Ok(Exit::Usage.into());
     }
     if run.config == Path::new(config::STDIN) {
-        complain("standard input can not be read again on a reload: give --config a file");
+        complain("standard input cannot be read again on a reload: give --config a file");
         return Ok(Exit::Usage.into());
     }
     let without = match without() {

@@ -108,7 +108,7 @@ impl Refused {
             && sample.payload_len >= 2;
         let header = Header(sample.payload.first_chunk().copied().unwrap_or_default());
         let says = |how: String| Some(format!("{} advertises VRID {vrid} {how}", self.source()));
-        let deaf = "it can not hear us either, so that both hosts may be master";
+        let deaf = "it cannot hear us either, so that both hosts may be master";
         let unheard = "so that it is not heard";
         match self.reason {
             Reason::UnknownVrid => {
@@ -260,7 +260,7 @@ mod tests {
         let said = |reason| about(reason, sample(1, 2, 51)).unwrap();
         let password = said(Reason::AuthData);
         let expected =
-            "10.0.0.2 advertises VRID 51 with another password: it can not hear us either";
+            "10.0.0.2 advertises VRID 51 with another password: it cannot hear us either";
         assert!(password.starts_with(expected), "{password}");
         assert!(said(Reason::Interval).contains("every 3 s"));
         assert!(said(Reason::AuthType).contains("authentication type 1"));

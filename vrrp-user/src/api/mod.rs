@@ -26,7 +26,7 @@ pub enum Request {
         /// Its name, or `INTERFACE/VRID`.
         name: String,
     },
-    /// The counters of the pinned maps, for clients that can not see the BPF filesystem of the daemon.
+    /// The counters of the pinned maps, for clients that cannot see the BPF filesystem of the daemon.
     Stats {},
     /// Reads the configuration again and takes it up. The answer is [`Answer::Reloaded`], also when it is refused.
     Reload {

@@ -274,7 +274,7 @@ Exit codes:
   71  something failed that should not
   75  a daemon of this instance, or with this PID file, is already running
   77  a capability or a permission is missing
-  78  the configuration can not be used";
+  78  the configuration cannot be used";
 
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])

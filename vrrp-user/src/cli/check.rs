@@ -54,7 +54,7 @@ struct Report<'a> {
 /// the result: exit status 0 or 1.
 ///
 /// # Errors
-/// When `out` can not be written to.
+/// When `out` cannot be written to.
 pub fn check(
     path: &Path,
     options: &Options,
@@ -152,7 +152,7 @@ fn text(
 /// Writes everything.
 ///
 /// # Errors
-/// When `out` can not be written to.
+/// When `out` cannot be written to.
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     describe_daemon(config, out)?;
     for router in &config.routers {

@@ -12,7 +12,7 @@ use crate::printable;
 /// `problems`. Whether it could be written is the result.
 ///
 /// # Errors
-/// When `out` or `problems` can not be written to.
+/// When `out` or `problems` cannot be written to.
 pub fn convert(
     path: &Path,
     options: &Options,

@@ -25,7 +25,7 @@ pub enum Exit {
     AlreadyRunning = 75,
     /// `EX_NOPERM`: a capability or a permission is missing.
     NoPermission = 77,
-    /// `EX_CONFIG`: the configuration can not be used.
+    /// `EX_CONFIG`: the configuration cannot be used.
     Config = 78,
 }
 

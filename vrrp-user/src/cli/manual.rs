@@ -73,7 +73,7 @@ does.
 /// Writes `vrrp-user.8` and a page for each subcommand into a directory.
 ///
 /// # Errors
-/// A file can not be written.
+/// A file cannot be written.
 pub fn pages(dir: &Path) -> io::Result<()> {
     let mut root = Cli::command();
     // Gives subcommands the names of their pages.
@@ -129,7 +129,7 @@ fn write_page(dir: &Path, command: &Command, end: &str) -> io::Result<()> {
 /// Writes the completions of a shell.
 ///
 /// # Errors
-/// When `out` can not be written to.
+/// When `out` cannot be written to.
 pub fn completions(shell: Shell, out: &mut impl Write) -> io::Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "vrrp-user", &mut text);

@@ -21,7 +21,7 @@ use std::io;
 
 use crate::control::client;
 
-/// What the daemon says can not be shown.
+/// What the daemon says cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The daemon could not be asked, or ended.

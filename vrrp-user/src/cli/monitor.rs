@@ -41,7 +41,7 @@ const BATCH: usize = 4096;
 /// Addresses that are remembered from advertisements: more than any network has that is in order.
 const MAX_ADDRESSES: usize = 65_536;
 
-/// `monitor` can not go on.
+/// `monitor` cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No packets.

@@ -40,7 +40,7 @@ fn text(reloaded: &Reloaded, terminal: Terminal) -> String {
         for error in &reloaded.errors {
             let _ = writeln!(text, "{}", terminal.paint(error, Colour::Red));
         }
-        let what = if *check { "can not be taken up" } else { "refused" };
+        let what = if *check { "cannot be taken up" } else { "refused" };
         let _ = writeln!(text, "{config} {what}: {summary}; everything goes on as before");
         return text;
     }

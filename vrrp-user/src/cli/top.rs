@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the end may take after that of the terminal, or a signal.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// `top` can not show anything.
+/// `top` cannot show anything.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Output goes to a file or a pipe.
@@ -41,7 +41,7 @@ pub enum Error {
     /// The terminal refused.
     #[error("the terminal does not work: {0}")]
     Terminal(#[from] io::Error),
-    /// Signals can not be waited for.
+    /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] nix::Error),
 }

@@ -11,7 +11,7 @@ pub struct Diagnostic {
     pub line: usize,
     /// Column, from 1; 0 when unknown.
     pub column: usize,
-    /// Whether the configuration can not be used.
+    /// Whether the configuration cannot be used.
     pub severity: Severity,
     /// What is wrong, naming the keyword.
     pub message: String,

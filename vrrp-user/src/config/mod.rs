@@ -64,7 +64,7 @@ pub struct Loaded {
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file itself can not be read.
+    /// The file itself cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
         /// The file.
@@ -72,7 +72,7 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
-    /// The file can be read, but says something that can not be done.
+    /// The file can be read, but says something that cannot be done.
     #[error("{}", Lines(diagnostics))]
     Invalid {
         /// Everything that was found, warnings too; at least one error.
@@ -113,7 +113,7 @@ pub fn is_toml(path: &Path) -> bool {
 /// Reads and validates a configuration: TOML if the name ends in `.toml`, keepalived's grammar otherwise.
 ///
 /// # Errors
-/// When the file can not be read, or anything in it is an error. All errors are reported at once.
+/// When the file cannot be read, or anything in it is an error. All errors are reported at once.
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
     let io = |source| LoadError::Io { path: path.to_owned(), source };
     let mut report = Report::default();

@@ -51,7 +51,7 @@ impl Files {
     /// The octets of one more file; `-` is standard input.
     ///
     /// # Errors
-    /// It can not be read, is no regular file, or all files together are more than may be.
+    /// It cannot be read, is no regular file, or all files together are more than may be.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         self.files += 1;
         if self.files > MAX_FILES {

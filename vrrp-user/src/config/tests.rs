@@ -437,7 +437,7 @@ fn a_group_with_an_owner_tracks_without_weights() {
 }
 
 #[test]
-fn members_that_can_not_be() {
+fn members_that_cannot_be() {
     let group = "vrrp_sync_group G { group { A\n X }\n}\nvrrp_sync_group H { group { A\n B }\n}\n\
                  vrrp_sync_group G { group { B }\n}\nvrrp_sync_group E { }\n";
     let text = [&instance("A", 1, ""), &instance("B", 2, ""), group].concat();

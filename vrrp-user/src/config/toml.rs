@@ -32,7 +32,7 @@ mod track;
 /// Reads a file.
 ///
 /// # Errors
-/// When the file can not be read; all else goes into the report.
+/// When the file cannot be read; all else goes into the report.
 pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
     let octets = Files::default().read(path)?;
     let text = String::from_utf8(octets)
@@ -236,7 +236,7 @@ impl Reader<'_> {
             let parsed: Result<Listen, _> = written.value.parse();
             parsed
                 .map_err(|error| {
-                    let message = format!("metrics can not be served at {}", written.value);
+                    let message = format!("metrics cannot be served at {}", written.value);
                     self.report.error(written.at, message, &error.to_string());
                 })
                 .ok()
@@ -394,7 +394,7 @@ impl Reader<'_> {
         let v3_checksum = self.string(table, "v3_checksum");
         let (garp, garp_elsewhere) = self.garp(table);
         let addresses = self.addresses(table, "addresses");
-        // An empty list is meant; what can not be read has its error already.
+        // An empty list is meant; what cannot be read has its error already.
         let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
         Draft {
             at: table.at,
@@ -636,7 +636,7 @@ impl Reader<'_> {
                 };
             }
             Some(_) | None => {
-                let message = format!("`{}` can not be the peer of the address", written.value);
+                let message = format!("`{}` cannot be the peer of the address", written.value);
                 self.report.error(written.at, message, "an address of the same family");
             }
         }
@@ -788,7 +788,7 @@ impl Reader<'_> {
         Some(nested)
     }
 
-    /// A string in which variables are replaced; `None`, with an error, if that can not be done.
+    /// A string in which variables are replaced; `None`, with an error, if that cannot be done.
     fn expanded(&mut self, text: &str, at: Position) -> Option<String> {
         let Some(variables) = &self.variables else { return Some(text.to_owned()) };
         match template::expand(text, variables) {

@@ -257,7 +257,7 @@ impl Validator<'_> {
             return None;
         };
         if !text::is_interface_name(&interface.value) {
-            let message = format!("`{}` can not be the name of an interface", interface.value);
+            let message = format!("`{}` cannot be the name of an interface", interface.value);
             self.report.error(interface.at, message, "at most 15 characters, no space and no `/`");
             return None;
         }
@@ -588,7 +588,7 @@ impl Validator<'_> {
         can
     }
 
-    /// A multicast group; `None` if it is the usual one, or can not be used.
+    /// A multicast group; `None` if it is the usual one, or cannot be used.
     fn multicast_group(&mut self, written: &Located<IpAddr>, unicast: bool) -> Option<IpAddr> {
         let Located { value: group, at } = *written;
         let problem = if unicast {
@@ -660,7 +660,7 @@ impl Validator<'_> {
     }
 }
 
-/// Why an address can not be held by a router.
+/// Why an address cannot be held by a router.
 fn unusable(address: &Address) -> Option<String> {
     let ip = address.address;
     if let Some(problem) = no_host(ip) {
@@ -670,10 +670,10 @@ fn unusable(address: &Address) -> Option<String> {
         return Some(format!("the label `{label}` is longer than 15 characters"));
     }
     let dev = address.dev.as_ref().filter(|dev| !text::is_interface_name(dev));
-    dev.map(|dev| format!("`{dev}` can not be the name of an interface"))
+    dev.map(|dev| format!("`{dev}` cannot be the name of an interface"))
 }
 
-/// Why an address can not be that of a host.
+/// Why an address cannot be that of a host.
 fn no_host(address: IpAddr) -> Option<&'static str> {
     match address {
         address if address.is_unspecified() => Some("is no address of a host"),

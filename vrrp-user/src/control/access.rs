@@ -32,11 +32,11 @@ struct Peer {
 }
 
 impl Access {
-    /// Gives a bound socket its mode and group. A group that it can not be given to is logged, and the socket stays
+    /// Gives a bound socket its mode and group. A group that it cannot be given to is logged, and the socket stays
     /// with that of the process.
     ///
     /// # Errors
-    /// The mode can not be set, or the file is gone.
+    /// The mode cannot be set, or the file is gone.
     pub fn grant(socket: &Path, settings: &SocketAccess) -> io::Result<Self> {
         if let Some(name) = &settings.group
             && let Err(error) = give(socket, name)
@@ -84,7 +84,7 @@ impl Access {
     }
 }
 
-/// Why a group can not have the socket.
+/// Why a group cannot have the socket.
 #[derive(Debug, thiserror::Error)]
 enum GiveError {
     #[error("there is no group `{0}`")]

@@ -177,7 +177,7 @@ enum End {
 /// removes the socket.
 ///
 /// # Errors
-/// The socket can not be bound, or the thread not started.
+/// The socket cannot be bound, or the thread not started.
 pub fn start(
     socket: &Path,
     access: &SocketAccess,

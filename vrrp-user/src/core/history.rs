@@ -4,7 +4,7 @@
 //! A router that flaps would push out what happened to all others. Therefore no router has more than
 //! [`PER_ROUTER`] entries of a kind: beyond that it loses its own oldest one instead. That is a search through
 //! the ring, some microseconds, but only for a router that has so many entries, and then the kernel is asked to
-//! move addresses for it as well. And what the engine knows anyway can not be pushed out at all: the last
+//! move addresses for it as well. And what the engine knows anyway cannot be pushed out at all: the last
 //! transition of every router is its state. A tracked object has at most as many entries, and no more of them in a
 //! minute: a script that flaps is one, a router that has no peace because of it another.
 

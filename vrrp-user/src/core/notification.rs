@@ -39,7 +39,7 @@ pub enum Notified {
     Master,
     /// It listens.
     Backup,
-    /// It can not take part.
+    /// It cannot take part.
     Fault,
     /// The daemon ends.
     Stop,

@@ -374,7 +374,7 @@ impl RouteBook {
         asked.collect()
     }
 
-    /// The kernel may have dropped these without a word: those of them that the daemon can not do without are asked
+    /// The kernel may have dropped these without a word: those of them that the daemon cannot do without are asked
     /// for by the next [`Self::retry`].
     pub fn doubt(&mut self, which: impl Fn(&Object, &[RouterId]) -> bool) {
         for entry in self.entries.iter_mut().flatten() {

@@ -65,7 +65,7 @@ impl Service {
     /// Finds out from the environment whom to tell.
     ///
     /// # Errors
-    /// The thread can not be started.
+    /// The thread cannot be started.
     pub fn start(now: Nanos) -> io::Result<Self> {
         if std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()) {
             return Ok(Self::default());

@@ -43,10 +43,10 @@ pub struct Options {
     pub without: Without,
 }
 
-/// Why the daemon can not run.
+/// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The runtime directory can not be used.
+    /// The runtime directory cannot be used.
     #[error("cannot use {path}: {error}{hint}")]
     RuntimeDir {
         /// The directory or file.
@@ -82,7 +82,7 @@ pub enum Error {
     /// What should be the PID file is another one.
     #[error("{} is no PID file: there is something else in it", .0.display())]
     NoPidFile(PathBuf),
-    /// The PID file can not be used.
+    /// The PID file cannot be used.
     #[error("cannot use the PID file {}", path.display())]
     PidFile {
         /// The file.
@@ -94,10 +94,10 @@ pub enum Error {
     /// There are too few open files.
     #[error("{0}")]
     Descriptors(String),
-    /// The sockets to send from can not be opened.
+    /// The sockets to send from cannot be opened.
     #[error("cannot open a packet socket: {0}{hint}", hint = rights(.0))]
     Sockets(io::Error),
-    /// The kernel side can not be loaded.
+    /// The kernel side cannot be loaded.
     #[error(transparent)]
     Kernel(#[from] bpf::Error),
     /// Netlink does not work.

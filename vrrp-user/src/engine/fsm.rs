@@ -50,7 +50,7 @@ const FULL_TAKEOVERS: u8 = 4;
 pub enum Event<'a> {
     /// The interface can carry the router; advertisements leave from this address.
     LinkUp(IpAddr),
-    /// The interface can not carry the router.
+    /// The interface cannot carry the router.
     LinkDown(FaultCause),
     /// An advertisement arrived that passed the receive checks. It is read only now, which is later than it arrived if
     /// the process was stopped meanwhile.
@@ -108,9 +108,9 @@ impl Inhibit {
 enum Ability {
     /// It can, and advertisements leave from this address.
     Able(IpAddr),
-    /// It can not start, but go on.
+    /// It cannot start, but go on.
     Waits(Option<FaultCause>),
-    /// It can not.
+    /// It cannot.
     Unable(FaultCause),
 }
 
@@ -212,7 +212,7 @@ pub struct VirtualRouter {
     waiting: Waiting,
     /// Where our advertisements come from; `None` until the link was up once.
     local: Option<IpAddr>,
-    /// Why the link can not carry the router; `None` while it can, or is not known.
+    /// Why the link cannot carry the router; `None` while it can, or is not known.
     link_fault: Option<FaultCause>,
     /// As backup: when the lower-priority master that is heard has been tolerated long enough.
     preempt_at: Option<Nanos>,

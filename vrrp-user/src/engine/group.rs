@@ -31,7 +31,7 @@ struct Member {
 pub enum GroupStatus {
     /// Nothing.
     Fit,
-    /// One that can not start yet.
+    /// One that cannot start yet.
     Waiting(RouterId),
     /// One in FAULT.
     Faulty(RouterId),
@@ -101,7 +101,7 @@ impl Group {
         }
     }
 
-    /// Takes in a member that can not start yet.
+    /// Takes in a member that cannot start yet.
     pub fn join(&mut self, id: RouterId) {
         if let Err(place) = self.place(id) {
             let (fitness, state) = (Fitness::Waiting, State::Init);

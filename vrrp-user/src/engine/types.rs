@@ -124,7 +124,7 @@ impl fmt::Display for SendError {
     }
 }
 
-/// Why a router can not take part.
+/// Why a router cannot take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultCause {
     /// The interface does not exist.
@@ -135,7 +135,7 @@ pub enum FaultCause {
     NoAddress,
     /// The configured source is not an address of the interface (`track_src_ip`).
     NoSource,
-    /// Advertisements can not be received there (no XDP program attached).
+    /// Advertisements cannot be received there (no XDP program attached).
     NoCapture,
     /// The advertisement is longer than what the interface carries.
     AdvertExceedsMtu {
@@ -150,7 +150,7 @@ pub enum FaultCause {
     Tracked(ObjectId, Health),
     /// Another member of its sync group is in FAULT.
     Member(RouterId),
-    /// Another member of its sync group can not start yet.
+    /// Another member of its sync group cannot start yet.
     MemberWaits(RouterId),
     /// An operator took it out of the election.
     SteppedDown,
@@ -196,7 +196,7 @@ impl FaultCause {
                 format!("{} of the same sync group is in FAULT", names.router(*router))
             }
             Self::MemberWaits(router) => {
-                format!("{} of the same sync group can not start yet", names.router(*router))
+                format!("{} of the same sync group cannot start yet", names.router(*router))
             }
             Self::InterfaceMissing
             | Self::InterfaceDown
@@ -226,10 +226,10 @@ impl fmt::Display for FaultCause {
             Self::InterfaceDown => "the interface is down or has no carrier",
             Self::NoAddress => "the interface has no address to send from",
             Self::NoSource => "the interface does not have the source address",
-            Self::NoCapture => "advertisements can not be received on the interface",
+            Self::NoCapture => "advertisements cannot be received on the interface",
             Self::Tracked(..) => "something that it tracks is not as it should be",
             Self::Member(_) => "another router of its sync group is in FAULT",
-            Self::MemberWaits(_) => "another router of its sync group can not start yet",
+            Self::MemberWaits(_) => "another router of its sync group cannot start yet",
             Self::SteppedDown => "stepped down, until `vrrp-user resume`",
         })
     }
@@ -240,7 +240,7 @@ impl fmt::Display for FaultCause {
 pub enum Link {
     /// It can; we send from this address, which also breaks ties between equal priorities.
     Up(IpAddr),
-    /// It can not.
+    /// It cannot.
     Down(FaultCause),
 }
 

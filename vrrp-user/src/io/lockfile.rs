@@ -37,7 +37,7 @@ pub enum Error {
     /// There is something else in it.
     #[error("there is something else than a process ID in it")]
     Foreign,
-    /// It can not be opened, locked or written.
+    /// It cannot be opened, locked or written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

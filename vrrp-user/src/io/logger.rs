@@ -144,7 +144,7 @@ fn text(record: &Record<'_>) -> String {
 /// what only lives for one command may wait for stderr.
 ///
 /// # Errors
-/// The thread can not be started.
+/// The thread cannot be started.
 pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     let mut builder = Builder::from_env(env_logger::Env::default().default_filter_or("info"));
     if let Some(level) = level {
@@ -163,7 +163,7 @@ pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     }
     let shared = Arc::<Shared>::default();
     if buffered {
-        // For a pipe the logger can not find out by itself.
+        // For a pipe the logger cannot find out by itself.
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         if io::stderr().is_terminal() && !set("NO_COLOR") && !set("RUST_LOG_STYLE") {
             builder.write_style(WriteStyle::Always);

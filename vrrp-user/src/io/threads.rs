@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_can_not_be_had_is_an_error_also_within_a_runtime() {
+    fn a_thread_that_cannot_be_had_is_an_error_also_within_a_runtime() {
         let outer = runtime::Builder::new_current_thread().build().unwrap();
         outer.block_on(async {
             // More than there are addresses for.

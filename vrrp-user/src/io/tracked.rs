@@ -23,7 +23,7 @@ const WAITING: usize = 256;
 pub enum Report {
     /// An object is now like this.
     Health(ObjectId, Health),
-    /// What is known of an object can not be used; what was known before goes on to count.
+    /// What is known of an object cannot be used; what was known before goes on to count.
     Bad(ObjectId, String),
     /// All objects of one thread were looked at for the first time.
     Complete,

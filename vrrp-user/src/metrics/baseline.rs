@@ -23,7 +23,7 @@ const FILE: &str = "stats-baseline.json";
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It can not be written.
+    /// It cannot be written.
     #[error("cannot write {path}: {source}{hint}")]
     Write {
         /// The file.
@@ -33,7 +33,7 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
-    /// It can not be read.
+    /// It cannot be read.
     #[error("cannot read {path}: {source}; to begin anew: vrrp-user stats --reset")]
     Read {
         /// The file.

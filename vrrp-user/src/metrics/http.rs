@@ -112,11 +112,11 @@ impl Server {
 }
 
 /// Serves the maps from a new thread, after the server `before` has ended. An address at
-/// which it can not listen is logged and tried again: metrics are no reason not to run. Without an address, `before`
+/// which it cannot listen is logged and tried again: metrics are no reason not to run. Without an address, `before`
 /// only ends.
 ///
 /// # Errors
-/// The thread can not be started.
+/// The thread cannot be started.
 pub fn start(
     listen: Option<Listen>,
     maps: Maps,

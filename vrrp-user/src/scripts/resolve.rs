@@ -80,7 +80,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// What is to be run for a command; `None`, with a message, when it can not or must not be.
+    /// What is to be run for a command; `None`, with a message, when it cannot or must not be.
     pub fn script(&mut self, keyword: &str, command: &Command) -> Option<Arc<Script>> {
         self.find(keyword, command).ok()
     }
@@ -233,7 +233,7 @@ impl<'a> Resolver<'a> {
         }
         let (ours, theirs) = (user_name(self.ours.uid), user_name(account.uid));
         let why = format!(
-            "the daemon runs as {ours} and can not run anything as {theirs}: that takes CAP_SETUID and \
+            "the daemon runs as {ours} and cannot run anything as {theirs}: that takes CAP_SETUID and \
              CAP_SETGID, and CAP_KILL to end it"
         );
         Err(Unusable { why: why.into(), only_here: true })
@@ -299,7 +299,7 @@ fn plain(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         "it does not exist".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        "it can not be reached: permission denied".to_owned()
+        "it cannot be reached: permission denied".to_owned()
     } else {
         error.to_string()
     }
@@ -350,7 +350,7 @@ fn unsafe_part(path: &Path) -> Option<String> {
         if component == Component::CurDir {
             continue;
         }
-        // What can not be looked at is reported elsewhere.
+        // What cannot be looked at is reported elsewhere.
         let meta = fs::symlink_metadata(&part).ok()?;
         let shown = part.display();
         if meta.uid() != 0 {
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_run_is_named_with_why() {
+    fn what_cannot_run_is_named_with_why() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("script");
         write(&file, 0o644);

@@ -42,7 +42,7 @@ impl fmt::Display for Instance {
     }
 }
 
-/// A string that can not name an instance.
+/// A string that cannot name an instance.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("an instance name has 1 to 64 letters, digits, `-` or `_`; it names a directory")]
 pub struct InvalidInstance;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_can_not_leave_their_directory() {
+    fn names_cannot_leave_their_directory() {
         for bad in ["", "..", "a/b", "a.b", "a b", &"x".repeat(65)] {
             assert_eq!(Instance::from_str(bad), Err(InvalidInstance), "{bad}");
         }

@@ -82,7 +82,7 @@ impl Repr {
     /// ([`ipv6::upper_layer_checksum`]).
     ///
     /// # Errors
-    /// Another type or code, or an option that can not be (RFC 4861 sections 7.1.1, 7.1.2).
+    /// Another type or code, or an option that cannot be (RFC 4861 sections 7.1.1, 7.1.2).
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let message = at_least(message, HEADER_LEN)?;
         let (kind, code) = (message[field::TYPE], message[field::CODE]);

@@ -94,7 +94,7 @@ impl KeepalivedArgs {
         })
     }
 
-    /// Why the daemon can not start with them.
+    /// Why the daemon cannot start with them.
     pub fn refusal(&self) -> Option<String> {
         self.0.iter().find_map(|flag| match flag.meaning {
             Refused(instead) => Some(format!("--{} is not possible here: {instead}", flag.long)),

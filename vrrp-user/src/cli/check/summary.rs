@@ -25,7 +25,7 @@ const COLUMNS: [Column; 7] = [
 /// Writes a line for each interface.
 ///
 /// # Errors
-/// When `out` can not be written to.
+/// When `out` cannot be written to.
 pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::Result<()> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut groups: Vec<Vec<&Router>> = Vec::new();

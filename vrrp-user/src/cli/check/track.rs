@@ -9,7 +9,7 @@ use crate::engine::time::Nanos;
 /// Writes one block per group, script, file and process.
 ///
 /// # Errors
-/// When `out` can not be written to.
+/// When `out` cannot be written to.
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     for group in &config.groups {
         describe_group(group, out)?;

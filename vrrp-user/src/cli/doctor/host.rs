@@ -252,7 +252,7 @@ fn others(
     }
     if all == 0 && !inodes.is_empty() {
         let text =
-            "somebody receives IP protocol 112 here, in a process that can not be seen from here";
+            "somebody receives IP protocol 112 here, in a process that cannot be seen from here";
         return Finding::warning(check, text).hint("run as root, outside of containers");
     }
     Finding::fine(check, "nobody else receives IP protocol 112 here")
@@ -268,7 +268,7 @@ pub fn nonlocal_bind(family: Family, value: Result<&str, &String>) -> Finding {
         Ok("0") => Finding::fine(
             check,
             format!(
-                "0: while backup, a service can not listen on the shared address itself, but on {any}; {setting}=1 \
+                "0: while backup, a service cannot listen on the shared address itself, but on {any}; {setting}=1 \
                  permits it"
             ),
         ),

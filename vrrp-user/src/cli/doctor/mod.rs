@@ -136,7 +136,7 @@ pub enum Error {
 /// Examines the host and prints what it finds. Returns how bad the worst of it is.
 ///
 /// # Errors
-/// [`Error`]; what can not be examined is a finding.
+/// [`Error`]; what cannot be examined is a finding.
 pub fn doctor(options: &Options<'_>, out: &mut impl Write) -> Result<Severity, Error> {
     let findings = examine(options);
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);

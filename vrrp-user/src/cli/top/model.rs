@@ -18,7 +18,7 @@ pub enum State {
     Master,
     /// Listens to the master.
     Backup,
-    /// Can not work.
+    /// Cannot work.
     Fault,
     /// Not started yet, or stopped.
     Init,
@@ -78,7 +78,7 @@ pub struct Router {
     pub master: Option<String>,
     /// Seconds in that state.
     pub since_s: Option<f64>,
-    /// `None` where the maps can not be seen.
+    /// `None` where the maps cannot be seen.
     pub counters: Option<Counters>,
     /// `None` while it is not known which addresses it has.
     pub traffic: Option<Traffic>,
@@ -117,7 +117,7 @@ pub enum Daemon {
         /// Its configuration file.
         config: String,
     },
-    /// It does not, and its maps are there. Why it can not be asked.
+    /// It does not, and its maps are there. Why it cannot be asked.
     Gone(String),
     /// Neither a daemon nor maps.
     Nothing(String),

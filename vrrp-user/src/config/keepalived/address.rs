@@ -12,7 +12,7 @@ const VALUED: &[&str] = &["dev", "label", "scope", "brd", "broadcast", "peer", "
 
 impl Parser<'_> {
     /// `ADDR[/MASK] [dev IF] [label L] [brd B] [scope S] [no_track] ...`. `None`, with a warning, if the
-    /// address can not be used.
+    /// address cannot be used.
     pub(super) fn virtual_address(&mut self, line: &Entry) -> Option<Located<Address>> {
         let written = &line.keyword.value;
         let Some((ip, prefix)) = text::cidr(written) else {

@@ -29,7 +29,7 @@ pub(super) struct Strictness {
 }
 
 impl Strictness {
-    /// `include_check`: what the words say, everything if there are none. Returns what can not be understood.
+    /// `include_check`: what the words say, everything if there are none. Returns what cannot be understood.
     pub(super) fn set<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> Vec<String> {
         let mut problems = Vec::new();
         let mut words = words.peekable();

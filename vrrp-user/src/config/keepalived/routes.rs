@@ -113,7 +113,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A block with a route or rule in each line. One that can not be used is skipped.
+    /// A block with a route or rule in each line. One that cannot be used is skipped.
     fn lines_of<T>(
         &mut self,
         entry: &Entry,

@@ -2119,7 +2119,7 @@ fn routes_and_rules_of_an_instance() {
 }
 
 #[test]
-fn a_route_that_can_not_be_is_skipped() {
+fn a_route_that_cannot_be_is_skipped() {
     let (config, diagnostics) = accept(&with(
         "virtual_routes {\n 10.1.0.0/16 encap ip id 5\n 10.2.0.0/16 gw 10.0.0.1\n}\nvirtual_rules {\n table 5\n}",
     ));
@@ -2201,7 +2201,7 @@ fn delays_with_mistakes() {
             "17:11: warning: `1` is ignored: there are two delays",
             "18:2: warning: the delays of eth0 are there twice; the first ones do not count",
             "18:2: warning: the delays of eth0 must be less than 2 s, 2 intervals of A; 1.99609375 s is used",
-            "21:21: warning: a delay can not be longer than 4294 s; it is ignored",
+            "21:21: warning: a delay cannot be longer than 4294 s; it is ignored",
         ]
     );
     assert_eq!((config.delays.garp_groups.len(), config.delays.startup), (1, Nanos::ZERO));

@@ -45,7 +45,7 @@ impl Remark {
 /// Reads one line. `at` is where it begins. What does not keep it from being used goes into `remarks`.
 ///
 /// # Errors
-/// Why it can not be used.
+/// Why it cannot be used.
 pub(super) type Reader<T> =
     fn(&[Located<String>], Position, &mut Context, &mut Vec<Remark>) -> Result<T, Remark>;
 
@@ -77,7 +77,7 @@ fn marked(kind: &str, written: u8, no_track: bool, at: Position, remarks: &mut V
         return written;
     }
     let message =
-        format!("a {kind} with another protocol can not be tracked; its protocol is keepalived");
+        format!("a {kind} with another protocol cannot be tracked; its protocol is keepalived");
     remarks.push(Remark::new(at, message, "add no_track, or remove protocol"));
     PROTOCOL
 }

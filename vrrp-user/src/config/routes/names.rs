@@ -130,7 +130,7 @@ pub(super) fn ip_protocol(text: &str) -> Option<u32> {
     known.map(|(_, number)| *number).or_else(|| number::<u8>(text).map(u32::from))
 }
 
-/// All names of a kind on this machine. What can not be read has none.
+/// All names of a kind on this machine. What cannot be read has none.
 fn read(file: &str) -> HashMap<String, u32> {
     let mut names = HashMap::new();
     for directory in DIRECTORIES.map(Path::new) {

@@ -418,7 +418,7 @@ impl Draft {
         let written = words.value(word)?;
         let value = metric.value(&written.value).filter(|value| value <= max);
         let Some(value) = value else {
-            let message = format!("{name} can not be `{}`", written.value);
+            let message = format!("{name} cannot be `{}`", written.value);
             return Err(Remark::new(written.at, message, ""));
         };
         self.route.metrics.retain(|(other, _)| other != metric);

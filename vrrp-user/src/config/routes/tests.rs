@@ -92,7 +92,7 @@ fn other_words_for_the_same_route() {
 }
 
 #[test]
-fn routes_that_can_not_be() {
+fn routes_that_cannot_be() {
     for (line, why) in [
         ("via 10.0.0.1", "1: a route has no destination"),
         ("10.1.0.1/16 via 10.0.0.1", "1: 10.1.0.1/16 is an address, not a network"),
@@ -101,11 +101,11 @@ fn routes_that_can_not_be() {
         ("10.1.0.0/16 via", "13: via has no value"),
         ("10.1.0.0/16 vai 10.0.0.1", "13: a route has no option `vai`"),
         ("10.1.0.0/16 dev e encap ip id 1", "19: encap is not supported yet"),
-        ("10.1.0.0/16 dev a/b", "17: `a/b` can not be the name of an interface"),
+        ("10.1.0.0/16 dev a/b", "17: `a/b` cannot be the name of an interface"),
         ("10.1.0.0/16 dev e table no-such-table", "25: unknown table `no-such-table`"),
         ("10.1.0.0/16 dev e metric -1", "26: metric must be a number up to 4294967295, not `-1`"),
-        ("10.1.0.0/16 dev e hoplimit 256", "28: hoplimit can not be `256`"),
-        ("10.1.0.0/16 dev e rtt 1.xs", "23: rtt can not be `1.xs`"),
+        ("10.1.0.0/16 dev e hoplimit 256", "28: hoplimit cannot be `256`"),
+        ("10.1.0.0/16 dev e rtt 1.xs", "23: rtt cannot be `1.xs`"),
         ("10.1.0.0/16 nexthop weight 5", "13: a nexthop leads nowhere"),
         ("10.1.0.0/16 nexthop via 10.0.0.1 metric 5", "34: a nexthop has no option `metric`"),
         ("10.1.0.0/16 nexthop via 10.0.0.1 weight 0", "34: weight must be 1 to 256, not 0"),
@@ -126,10 +126,10 @@ fn routes_that_can_not_be() {
 fn what_is_tracked_has_our_protocol() {
     let (route, remarks) = read(ROUTE, "10.1.0.0/16 dev e protocol bird").unwrap();
     assert_eq!(route.protocol, super::PROTOCOL);
-    assert!(remarks[0].message.contains("can not be tracked"), "{remarks:?}");
+    assert!(remarks[0].message.contains("cannot be tracked"), "{remarks:?}");
     let (rule, remarks) = read(RULE, "table 5 preference 7 protocol 12").unwrap();
     assert_eq!(rule.protocol, super::PROTOCOL);
-    assert!(remarks[0].message.contains("can not be tracked"), "{remarks:?}");
+    assert!(remarks[0].message.contains("cannot be tracked"), "{remarks:?}");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn rules() {
 }
 
 #[test]
-fn rules_that_can_not_be() {
+fn rules_that_cannot_be() {
     for (line, why) in [
         ("from 10.0.0.0/8", "1: a rule does nothing"),
         ("from 10.0.0.0/8 to ::1 table 5", "20: IPv6 where everything before is IPv4"),

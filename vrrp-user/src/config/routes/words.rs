@@ -115,7 +115,7 @@ impl<'a> Words<'a> {
         if text::is_interface_name(&word.value) {
             return Ok(word.value.clone());
         }
-        let message = format!("`{}` can not be the name of an interface", word.value);
+        let message = format!("`{}` cannot be the name of an interface", word.value);
         Err(Remark::new(word.at, message, ""))
     }
 }

@@ -14,7 +14,7 @@ impl Reader<'_> {
             match mode.value.parse() {
                 Ok(parsed) => access.mode = parsed,
                 Err(error) => {
-                    let message = format!("socket_mode can not be {}", mode.value);
+                    let message = format!("socket_mode cannot be {}", mode.value);
                     let error: crate::config::socket::InvalidMode = error;
                     self.report.error(mode.at, message, &error.to_string());
                 }

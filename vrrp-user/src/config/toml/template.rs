@@ -162,7 +162,7 @@ fn value(body: &str, variables: &Variables) -> Result<String, (String, String)> 
 fn unknown(name: &str, body: &str) -> (String, String) {
     const NAMES: [&str; 3] = ["vrid", "interface", "index"];
     let message = match name {
-        "interface" => format!("{{{body}}} can not be used here"),
+        "interface" => format!("{{{body}}} cannot be used here"),
         _ => format!("unknown variable {{{body}}}"),
     };
     let hint = match closest(name, NAMES.into_iter()).filter(|known| *known != name) {
@@ -219,7 +219,7 @@ mod tests {
             ("{vrid+x}", "`x` in {vrid+x} is no number"),
             ("{vrid:y}", "unknown format `y` in {vrid:y}"),
             ("{vrid:099}", "unknown format `099` in {vrid:099}"),
-            ("{interface+1}", "{interface+1} can not be used here"),
+            ("{interface+1}", "{interface+1} cannot be used here"),
             ("a{", "`{` stands alone in \"a{\""),
             ("a}b", "`}` stands alone in \"a}b\""),
         ] {

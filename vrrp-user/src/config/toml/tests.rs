@@ -70,7 +70,7 @@ fn metrics() {
     let long = format!("unix:/{}", "x".repeat(107));
     for bad in ["", "9560", "localhost:9560", "127.0.0.1:0", "unix:", "unix:run/x", &long] {
         let errors = load(&format!("metrics = \"{bad}\"")).unwrap_err();
-        assert!(errors[0].starts_with("1:11: error: metrics can not be served at"), "{errors:?}");
+        assert!(errors[0].starts_with("1:11: error: metrics cannot be served at"), "{errors:?}");
         assert!(errors[0].contains("127.0.0.1:9560"), "{errors:?}");
     }
     assert!(load("metrics = 9560").is_err());
@@ -284,7 +284,7 @@ fn mistakes() {
         ),
         (
             "excluded = [{ address = \"10.0.0.2\", dev = \"a/b\" }]",
-            "6:25: error: `a/b` can not be the name of an interface",
+            "6:25: error: `a/b` cannot be the name of an interface",
         ),
     ] {
         let found: Vec<_> = refuse(&with(line))
@@ -451,7 +451,7 @@ fn options_of_addresses() {
     assert_eq!(load(address).unwrap(), shown);
     for (bad, why) in [
         (r#"address = "10.0.0.2/24", peer = "10.0.0.3""#, "with a peer, the prefix length"),
-        (r#"address = "10.0.0.2", peer = "fe80::1""#, "can not be the peer"),
+        (r#"address = "10.0.0.2", peer = "fe80::1""#, "cannot be the peer"),
         (r#"address = "10.0.0.2", preferred_lft = "5s""#, "preferred_lft is for IPv6"),
         (r#"address = "10.0.0.2", home = 1"#, "home must be true or false"),
     ] {
@@ -676,7 +676,7 @@ fn delays() {
     assert_eq!(load("").unwrap().delays, Delays::default());
     for (text, error) in [
         ("startup_delay = 5", "1:17: error: startup_delay must be a time in quotes"),
-        ("garp_interval = \"4295s\"", "1:17: error: a delay can not be longer than 4294 s"),
+        ("garp_interval = \"4295s\"", "1:17: error: a delay cannot be longer than 4294 s"),
         ("[[garp_group]]\ninterfaces = [\"a\"]", "1:1: error: a garp_group has no interval"),
         ("[[garp_group]]\ngna_interval = \"1s\"", "1:1: error: a garp_group has no interface"),
         (

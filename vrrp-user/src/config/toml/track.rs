@@ -172,7 +172,7 @@ impl Reader<'_> {
         let init = self.number(table, "init").and_then(|number| {
             let value = number.value.parse().ok();
             if value.is_none() {
-                self.report.error(number.at, format!("init can not be {}", number.value), "");
+                self.report.error(number.at, format!("init cannot be {}", number.value), "");
             }
             value.map(|value| InitFile { value, overwrite })
         });

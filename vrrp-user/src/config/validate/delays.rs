@@ -31,7 +31,7 @@ impl Validator<'_> {
     }
 
     fn delay(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
-        self.at_most(LONGEST, written, "a delay can not be longer than 4294 s", "")
+        self.at_most(LONGEST, written, "a delay cannot be longer than 4294 s", "")
     }
 
     pub(super) fn garp_elsewhere(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
@@ -69,7 +69,7 @@ impl Validator<'_> {
             let mut names = Vec::new();
             for Located { value: name, at } in interfaces {
                 if !text::is_interface_name(&name) {
-                    let message = format!("`{name}` can not be the name of an interface");
+                    let message = format!("`{name}` cannot be the name of an interface");
                     self.repair(at, message, "it is skipped", "");
                 } else if !grouped.insert(name.clone()) {
                     let message = format!("{name} is in a garp_group already");
@@ -94,7 +94,7 @@ impl Validator<'_> {
         let mut settings = capture::Settings { default, ..capture::Settings::default() };
         for Located { value: (name, mode), at } in interfaces {
             if !text::is_interface_name(&name) {
-                let message = format!("`{name}` can not be the name of an interface");
+                let message = format!("`{name}` cannot be the name of an interface");
                 self.repair(at, message, "it is skipped", "");
             } else if settings.interfaces.insert(name.clone(), mode).is_some() {
                 let message = format!("the capture of {name} is there twice");
@@ -109,7 +109,7 @@ impl Validator<'_> {
         for Located { value: mut link, at } in written {
             let name = link.interface.clone();
             if !text::is_interface_name(&name) {
-                let message = format!("`{name}` can not be the name of an interface");
+                let message = format!("`{name}` cannot be the name of an interface");
                 self.repair(at, message, "it is skipped", "");
                 continue;
             }

@@ -109,7 +109,7 @@ impl Validator<'_> {
         objects
     }
 
-    /// A weight, `otherwise` if none is written; `None`, which means that as well, if it can not be used.
+    /// A weight, `otherwise` if none is written; `None`, which means that as well, if it cannot be used.
     fn weight(&mut self, written: &Weight, most: i16, cut: i128, otherwise: i16) -> Option<i16> {
         let Some(number) = &written.number else { return Some(otherwise) };
         let weight = number.value.trim().parse::<i128>().ok();
@@ -158,7 +158,7 @@ impl Validator<'_> {
             let Some((default, reverse, most)) = found else {
                 let message = match &what {
                     Tracked::Interface(name) => {
-                        format!("`{name}` can not be the name of an interface")
+                        format!("`{name}` cannot be the name of an interface")
                     }
                     Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => {
                         format!("{what} is tracked, but there is none")

@@ -220,7 +220,7 @@ impl Core {
         if self.reloads.current.is_none() {
             return self.read_configuration(asked);
         }
-        // A signal can not be answered: one reload after this one sees whatever was written meanwhile.
+        // A signal cannot be answered: one reload after this one sees whatever was written meanwhile.
         let covered = asked.client.is_none()
             && self.reloads.waiting.iter().any(|other| !other.check && other.client.is_none());
         if covered {

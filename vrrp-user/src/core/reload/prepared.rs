@@ -8,10 +8,10 @@ use crate::config::model::{Config, Diagnostic, Severity, Transport};
 use crate::core::capacity::Needs;
 use crate::engine::types::Priority;
 
-/// A configuration that was read, or why it can not be used.
+/// A configuration that was read, or why it cannot be used.
 pub type Read = Result<Prepared, Refusal>;
 
-/// Why a configuration can not be used.
+/// Why a configuration cannot be used.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Refusal {
     /// Each with its place in the file, in the order of the file.

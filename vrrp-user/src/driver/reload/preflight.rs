@@ -1,6 +1,6 @@
 //! A changed configuration is read by a process of its own first.
 //!
-//! What is in a file may take more memory than there is, or more time, or meet a mistake of ours. A thread can not be
+//! What is in a file may take more memory than there is, or more time, or meet a mistake of ours. A thread cannot be
 //! given up without a trace, and the kernel that runs out of memory ends processes, not threads. The other process is
 //! limited to what there is room for, is the first to go when memory ends, and is ended when it takes too long. It says
 //! whether the configuration can be taken up; only then is it read here.
@@ -51,7 +51,7 @@ pub fn child(
 /// Asks the other process.
 ///
 /// # Errors
-/// Why the configuration can not be taken up.
+/// Why the configuration cannot be taken up.
 pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
     // The running program, whatever has been put in the place of its file meanwhile.
     let mut command = Command::new("/proc/self/exe");

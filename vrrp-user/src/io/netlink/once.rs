@@ -30,7 +30,7 @@ pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// What an answer says; `None` for a refusal, and for what can not be read.
+/// What an answer says; `None` for a refusal, and for what cannot be read.
 pub(in crate::io) fn read(answer: &[u8]) -> Option<RouteNetlinkMessage> {
     let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer).ok()?;
     if let NetlinkPayload::InnerMessage(body) = message.payload { Some(body) } else { None }

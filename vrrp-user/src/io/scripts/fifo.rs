@@ -97,7 +97,7 @@ impl Fifo {
     /// Makes the fifo if it is not there, starts what reads it, and opens it.
     ///
     /// # Errors
-    /// It can not be made or opened, or is something else.
+    /// It cannot be made or opened, or is something else.
     pub fn open(
         plan: &plan::Fifo,
         environment: Arc<[CString]>,

@@ -24,7 +24,7 @@ pub use crate::scripts::plan::Plan;
 pub use crate::scripts::{Event, Found, Notified, Subject, What};
 use board::Counter;
 
-/// Events that may wait for the thread. It never waits itself, unless the machine can not execute a program at all.
+/// Events that may wait for the thread. It never waits itself, unless the machine cannot execute a program at all.
 const WAITING: usize = 1 << 18;
 
 enum Order {
@@ -47,7 +47,7 @@ impl Scripts {
     /// Starts the thread. What checks find out goes to `found`.
     ///
     /// # Errors
-    /// The thread can not be started.
+    /// The thread cannot be started.
     pub fn start(
         plan: Plan,
         board: Arc<Board>,

@@ -2,7 +2,7 @@
 //!
 //! fork(2) makes every page of the daemon copy-on-write, and the engine's thread would pay for that with a page
 //! fault per page at its next deadline. The child here shares our memory until it executes the program, and only
-//! the calling thread waits for it, as in posix_spawn(3), which can not change the user. All that the child does
+//! the calling thread waits for it, as in posix_spawn(3), which cannot change the user. All that the child does
 //! between is system calls on what was prepared before.
 
 use std::ffi::{CStr, CString};
@@ -23,7 +23,7 @@ const STACK: usize = 32 << 10;
 /// Signals that there are, and the octets of a set of them (`_NSIG`, signal(7)).
 const SIGNALS: i32 = 64;
 const SET_SIZE: usize = 8;
-/// What a shell says when it can not execute something.
+/// What a shell says when it cannot execute something.
 const NOT_EXECUTED: i32 = 127;
 
 /// A program that was started.
@@ -136,7 +136,7 @@ impl Setup<'_> {
             // library would leave out the signals that it keeps for itself.
             let default = [0_usize; 8];
             for signal in 1..=SIGNALS {
-                // Refused for those that can not be caught anyway.
+                // Refused for those that cannot be caught anyway.
                 let none = ptr::null_mut::<libc::c_void>();
                 libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, none, SET_SIZE);
             }

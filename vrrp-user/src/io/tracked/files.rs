@@ -237,7 +237,7 @@ fn read(path: &Path) -> Result<i32, String> {
     match opened.and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
         Ok(_) => number(&String::from_utf8_lossy(&text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(format!("can not be read ({error})")),
+        Err(error) => Err(format!("cannot be read ({error})")),
     }
 }
 
@@ -336,6 +336,6 @@ mod tests {
         assert_eq!(read(&path), Ok(4));
         initialise(&path, InitFile { value: -6, overwrite: true }).unwrap();
         assert_eq!(read(&path), Ok(-6));
-        assert!(read(root.path()).unwrap_err().starts_with("can not be read"));
+        assert!(read(root.path()).unwrap_err().starts_with("cannot be read"));
     }
 }
