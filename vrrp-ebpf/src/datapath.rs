@@ -140,7 +140,7 @@ impl<C: Context> Datapath for Frame<C> {
         // SAFETY: nobody else has the record, and nobody writes the field while the helper reads it.
         let counters = unsafe {
             (*record).peer = *counters;
-            &*(&raw const (*record).peer)
+            &(*record).peer
         };
         // Another CPU may have been faster; then this fails, and the entry is there all the same.
         let _ = PEERS.insert(key, counters, u64::from(BPF_NOEXIST));
