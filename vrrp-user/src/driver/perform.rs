@@ -36,7 +36,8 @@ impl Driver {
                 let result = self.attach(now, interface.ifindex, &name, &plan, how);
                 let hooks = self.kernel.hooks(interface.ifindex);
                 let result = result.map(|choice| Attachment { choice, hooks });
-                self.core.handle(now, Input::Attached { interface, result });
+                // That took its time, and nobody listened before.
+                self.core.handle(timer::now(), Input::Attached { interface, result });
             }
             Effect::Detach { interface } => {
                 if let Err(error) = self.kernel.detach(interface.ifindex) {

@@ -420,7 +420,7 @@ impl VirtualRouter {
                 self.evaluate(now, out);
             }
             (State::Init | State::Backup | State::Master | State::Fault, Event::Priority(to)) => {
-                self.reprioritize(to, out);
+                self.reprioritize(now, to, out);
             }
 
             // RFC 9568 section 6.4.1: Init ignores advertisements; so does keepalived's FAULT.
@@ -607,7 +607,7 @@ impl VirtualRouter {
     }
 
     /// Takes up another effective priority. A master shows it in its next advertisement.
-    fn reprioritize(&mut self, to: Priority, out: &mut VecDeque<Action>) {
+    fn reprioritize(&mut self, now: Nanos, to: Priority, out: &mut VecDeque<Action>) {
         let from = std::mem::replace(&mut self.priority, to);
         if from == to {
             return;
@@ -629,9 +629,16 @@ impl VirtualRouter {
         self.preempt_at = None;
         self.wants = false;
         if let Waiting::Preempting(..) = self.waiting {
-            self.waiting = Waiting::Silence;
-            self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+            self.listen_again(now);
         }
+    }
+
+    /// The master that was to be pre-empted stays. What it said meanwhile was discarded, here or already in the kernel
+    /// (RFC 9568 section 6.4.2), so that nobody knows when it was last heard: it counts as heard now.
+    fn listen_again(&mut self, now: Nanos) {
+        self.waiting = Waiting::Silence;
+        self.heard = self.heard.max(now);
+        self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
     }
 
     /// Whether a master of that priority is to be pre-empted, now or later.

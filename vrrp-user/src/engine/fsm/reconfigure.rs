@@ -63,11 +63,9 @@ impl VirtualRouter {
             return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
         }
         match self.waiting {
-            // The master that was to be pre-empted now stays: it was heard all the time.
             Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.priority => {
-                self.waiting = Waiting::Silence;
                 self.preempt_at = None;
-                self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+                self.listen_again(now);
             }
             // Whatever is waited for, the skew is what depends on the priority.
             Waiting::Silence | Waiting::Resigned(_) | Waiting::Preempting(..) => {

@@ -132,10 +132,19 @@ fn pre_emption_that_is_no_longer_wanted_ends() {
         let heard = NOW + Nanos::from_millis(3600);
         engine.handle_rx(heard, heard, ID, &advert(50, v3(100)));
         assert_eq!(left(&engine, Timer::MasterDown, heard), Some(Nanos(9_375_000)));
-        engine.reconfigure(heard, ID, &spec);
+        // What it said since then was discarded: it counts as heard when it is listened to again.
+        let at = heard + Nanos::from_millis(5);
+        engine.reconfigure(at, ID, &spec);
         let down = engine.view(ID).unwrap().master_down_interval;
-        assert_eq!(left(&engine, Timer::MasterDown, heard), Some(down));
+        assert_eq!(left(&engine, Timer::MasterDown, at), Some(down));
     }
+    let mut engine = backup(plain());
+    let heard = NOW + Nanos::from_millis(3600);
+    engine.handle_rx(heard, heard, ID, &advert(50, v3(100)));
+    let at = heard + Nanos::from_millis(5);
+    engine.set_priority(at, ID, Some(Priority(40)));
+    let down = engine.view(ID).unwrap().master_down_interval;
+    assert_eq!(left(&engine, Timer::MasterDown, at), Some(down));
     // One that goes on does not begin anew.
     let mut engine = backup(plain());
     let heard = NOW + Nanos::from_millis(3600);
