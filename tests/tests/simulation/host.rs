@@ -9,8 +9,8 @@ use vrrp_user::capture::{CaptureMode, Choice};
 use vrrp_user::core::netlink::HookState;
 use vrrp_user::core::reload::Prepared;
 use vrrp_user::core::{
-    Attachment, Boot, Core, Counter, Effect, HookReport, Hooks, Input, InterfaceId, Needs,
-    Progress, Sizes,
+    Attachment, Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId,
+    Needs, Progress, Sizes,
 };
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
@@ -45,6 +45,8 @@ pub struct Daemon {
     pub started: Nanos,
     /// When its configuration last changed.
     pub reloaded: Nanos,
+    /// When the priority of one of its routers last changed.
+    pub reprioritized: Nanos,
     /// When it could not hear last.
     pub deaf: Nanos,
     /// What arrived while it was paused.
@@ -187,6 +189,7 @@ impl Host {
             paused: false,
             started: now,
             reloaded: now,
+            reprioritized: now,
             deaf: now,
             inbox: VecDeque::new(),
             ids: Vec::new(),
@@ -404,6 +407,10 @@ impl Host {
                 {
                     daemon.mistake = Some(counter);
                 }
+                return;
+            }
+            Effect::Publish { change: InfoChange::Priority(_), .. } => {
+                daemon.reprioritized = now;
                 return;
             }
             Effect::Stopped => {

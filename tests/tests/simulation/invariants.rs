@@ -226,7 +226,8 @@ fn wrong_on(host: &Host, now: Nanos, before: &Views, after: &Views) -> Option<St
     None
 }
 
-/// A backup waits for no longer than the master-down interval after it heard its master, and it is that one's silence.
+/// A backup waits for no longer than the master-down interval after it heard its master, and it is that one's silence. What it
+/// was to pre-empt counts as heard when that is over.
 fn wrong_timer(host: &Host, router: &RouterConf, view: &RouterView) -> Option<String> {
     if view.state != State::Backup || host.conf.is_grouped(router) {
         return None;
@@ -235,8 +236,9 @@ fn wrong_timer(host: &Host, router: &RouterConf, view: &RouterView) -> Option<St
     let Some(at) = view.next_timer else { return Some("waits for nothing".to_owned()) };
     let heard = view.master.map(|(master, _)| daemon.datapath.heard(router.vrid, master).at);
     let delayed = daemon.started + Nanos::from_secs(host.conf.startup_delay);
-    let since = [heard.unwrap_or_default(), view.since, daemon.deaf, daemon.reloaded, delayed];
-    let since = since.into_iter().max()?;
+    let heard = heard.unwrap_or_default();
+    let changed = daemon.reloaded.max(daemon.reprioritized);
+    let since = [heard, view.since, daemon.deaf, changed, delayed].into_iter().max()?;
     let long = at - since;
     (at > since && long > view.master_down_interval + SLACK).then(|| format!("waits for {long}"))
 }
