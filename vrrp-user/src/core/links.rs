@@ -455,11 +455,24 @@ impl Core {
         concerned.extend(self.index.living_on(iface));
         for id in concerned {
             self.evaluate(id);
+            self.replace_own_addresses(id);
         }
         self.objects_on(name.as_deref());
         // An address whose interface was missing can be added now.
         if self.addresses.needs_retry() {
             self.retry_soon();
+        }
+    }
+
+    /// The addresses of an owner are its interface's own, and those that the interface has not are added: also when somebody
+    /// removes them while it is master.
+    fn replace_own_addresses(&mut self, id: RouterId) {
+        if !self.router(id).owner || self.engine.state(id) != Some(State::Master) {
+            return;
+        }
+        let missing = |place| !self.interfaces.owns(place) && !self.addresses.holds(place);
+        if self.places(id).into_iter().any(|(place, _)| missing(place)) {
+            self.add_addresses(id);
         }
     }
 

@@ -384,6 +384,17 @@ fn a_master_that_is_heard_keeps_a_backup_quiet() {
 }
 
 #[test]
+fn an_owner_whose_interface_loses_the_address_adds_it() {
+    let mut host = Host::new(&toml("priority = 255"));
+    host.listed(&[address(VIP, false)]);
+    assert_eq!((host.state(), host.asked()), (Some(State::Master), vec![]), "it is there");
+    host.input(Input::Changed(vec![Event::AddressGone(address(VIP, false))]));
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+    host.answer(&Ok(()));
+    assert!(host.has_vip() && host.asked().is_empty());
+}
+
+#[test]
 fn a_silence_is_not_believed_where_the_program_is_gone() {
     let mut host = Host::started(&toml(""));
     host.hear(200);
