@@ -350,6 +350,9 @@ impl Core {
         self.reading_due(now);
         if self.tidy_at.is_some_and(|at| at <= now) {
             self.tidy_at = None;
+            // What a burst has queued needs room for one or two of each router.
+            self.effects.shrink_to_fit();
+            self.later.shrink_to_fit();
             self.effects.push_back(Effect::GiveMemoryBack);
         }
     }
