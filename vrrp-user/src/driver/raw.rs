@@ -5,9 +5,10 @@ use std::io;
 use std::ops::Range;
 
 use vrrp_common::event::RxEvent;
-use vrrp_common::maps::{PeerKey, RouterEntry, RouterKey, TtlRange, transport};
+use vrrp_common::maps::{PeerKey, RouterEntry, RouterKey, TtlRange};
 use vrrp_common::parse::{self, Address, Load, Packet};
 use vrrp_common::reason::Reason;
+use vrrp_common::receive::{self, Routers};
 
 use super::Driver;
 use crate::core::{Input, InterfaceId};
@@ -26,13 +27,27 @@ pub(super) async fn readable(socket: &mut Option<RawSocket>) -> io::Result<()> {
     }
 }
 
-/// A frame, and whether the kernel says that it is for another host.
-struct Frame<'a> {
+/// A frame, and what it is judged by.
+struct Frame<'a, R> {
     bytes: &'a [u8],
+    /// Whether the kernel says that it is for another host.
     for_other_host: bool,
+    routers: &'a R,
 }
 
-impl Load for Frame<'_> {
+impl<R: Routers> Routers for Frame<'_, R> {
+    type Entry = R::Entry;
+
+    fn router(&self, key: &RouterKey) -> Option<R::Entry> {
+        self.routers.router(key)
+    }
+
+    fn allowed(&self, peer: &PeerKey) -> Option<TtlRange> {
+        self.routers.allowed(peer)
+    }
+}
+
+impl<R> Load for Frame<'_, R> {
     fn frame_len(&self) -> usize {
         self.bytes.len()
     }
@@ -70,29 +85,25 @@ impl Judgement {
     }
 }
 
-/// What is asked about routers of ours.
-trait Known {
-    fn router(&self, key: &RouterKey) -> Option<RouterEntry>;
-    fn allowed(&self, key: &PeerKey) -> Option<TtlRange>;
-}
+impl Routers for bpf::Kernel {
+    type Entry = RouterEntry;
 
-impl Known for bpf::Kernel {
     fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
         self.router(key)
     }
 
-    fn allowed(&self, key: &PeerKey) -> Option<TtlRange> {
-        self.allowed(key)
+    fn allowed(&self, peer: &PeerKey) -> Option<TtlRange> {
+        self.allowed(peer)
     }
 }
 
 /// `None` for what is not of protocol 112.
-fn judge(known: &impl Known, frame: Frame<'_>, ifindex: u32, at: Nanos) -> Option<Judgement> {
+fn judge(frame: Frame<'_, impl Routers>, ifindex: u32, at: Nanos) -> Option<Judgement> {
     match parse::ipv4(&frame) {
-        Some(packet) if packet.is_vrrp() => judge_packet(known, frame, &packet, ifindex, at),
+        Some(packet) if packet.is_vrrp() => judge_packet(frame, &packet, ifindex, at),
         Some(_) => None,
         None => match parse::ipv6_vrrp(&frame)? {
-            Ok(packet) => judge_packet(known, frame, &packet, ifindex, at),
+            Ok(packet) => judge_packet(frame, &packet, ifindex, at),
             Err(reason) => Some(Judgement::refused(reason)),
         },
     }
@@ -100,8 +111,7 @@ fn judge(known: &impl Known, frame: Frame<'_>, ifindex: u32, at: Nanos) -> Optio
 
 /// As `receive` of the kernel side, with a packet of protocol 112.
 fn judge_packet<A: Address>(
-    known: &impl Known,
-    mut frame: Frame<'_>,
+    mut frame: Frame<'_, impl Routers>,
     packet: &Packet<A>,
     ifindex: u32,
     at: Nanos,
@@ -110,15 +120,12 @@ fn judge_packet<A: Address>(
         Ok(advert) => advert,
         Err(reason) => return Some(Judgement::refused(reason)),
     };
-    let Some(entry) = known.router(&advert.key(ifindex)) else {
+    let Some(entry) = frame.router(&advert.key(ifindex)) else {
         return Some(Judgement::refused(Reason::UnknownVrid));
     };
-    let mut reason = parse::check(&mut frame, &advert, &entry);
-    let source = advert.source.to_field();
-    if reason == Reason::Accepted && entry.transport == transport::PEERS {
-        let allowed = known.allowed(&PeerKey { slot: entry.slot, source });
-        reason = parse::check_peer(&advert, allowed.as_ref());
-    }
+    let entry = entry.as_ref();
+    let peer = PeerKey { slot: entry.slot, source: advert.source.to_field() };
+    let reason = receive::check(&mut frame, &advert, entry, &peer);
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
     if reason == Reason::Accepted {
         let len = u16::try_from(advert.len).unwrap_or(u16::MAX);
@@ -128,7 +135,7 @@ fn judge_packet<A: Address>(
             reason: reason.index(),
             slot: entry.slot,
             vlan: advert.vlan,
-            source,
+            source: peer.source,
             destination: advert.destination.to_field(),
             family: A::FAMILY,
             ttl: advert.ttl,
@@ -164,8 +171,9 @@ impl Driver {
             if !self.core.is_raw(interface) {
                 continue;
             }
-            let frame = Frame { bytes: received.frame, for_other_host: received.for_other_host };
-            let Some(judgement) = judge(&self.kernel, frame, received.ifindex, received.at) else {
+            let for_other_host = received.for_other_host;
+            let frame = Frame { bytes: received.frame, for_other_host, routers: &self.kernel };
+            let Some(judgement) = judge(frame, received.ifindex, received.at) else {
                 continue;
             };
             let Judgement { reason, slot, accepted } = judgement;
@@ -195,7 +203,9 @@ mod tests {
     /// One router: version 3, VRID 51 on interface 2.
     struct One;
 
-    impl Known for One {
+    impl Routers for One {
+        type Entry = RouterEntry;
+
         fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
             let mut entry = RouterEntry { slot: 7, version: 3, ..RouterEntry::default() };
             entry.local[..4].copy_from_slice(&[10, 0, 0, 1]);
@@ -213,11 +223,13 @@ mod tests {
 
     impl Six {
         fn judged(&self, bytes: &[u8]) -> Option<Judgement> {
-            judge(self, Frame { bytes, for_other_host: false }, 2, Nanos(5))
+            judge(Frame { bytes, for_other_host: false, routers: self }, 2, Nanos(5))
         }
     }
 
-    impl Known for Six {
+    impl Routers for Six {
+        type Entry = RouterEntry;
+
         fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
             let destination = vrrp_common::MULTICAST_V6;
             let entry = RouterEntry { slot: 7, version: 3, destination, ..RouterEntry::default() };
@@ -251,7 +263,7 @@ mod tests {
     }
 
     fn judged(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
-        judge(&One, Frame { bytes, for_other_host }, ifindex, Nanos(5))
+        judge(Frame { bytes, for_other_host, routers: &One }, ifindex, Nanos(5))
     }
 
     #[test]
