@@ -42,6 +42,8 @@ pub struct Hearing {
     next: Option<InterfaceId>,
     /// When it is due. Nobody is woken for it.
     round_at: Nanos,
+    /// Until when silences have been looked for that need an answer.
+    ahead_until: Nanos,
     /// Whether a master has spoken since the last one.
     masters: bool,
     /// Who takes programs away.
@@ -215,7 +217,13 @@ impl Core {
 
     /// Asks the kernel about the interfaces on which a silence will be long enough in a moment.
     pub(super) fn look_ahead(&mut self, now: Nanos) {
+        // Not on each occasion: while thousands take over, there are as many of these as there are routers.
+        let due_soon = self.look_ahead_at().is_some_and(|at| at <= now);
+        if !due_soon && now + AHEAD < self.hearing.ahead_until {
+            return;
+        }
         let due = now + AHEAD.times(2);
+        self.hearing.ahead_until = due;
         let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(due) {
             let Some(iface) = self.router(id).iface() else { continue };
