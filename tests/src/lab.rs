@@ -224,11 +224,11 @@ impl Host {
         self.address().parse().map_err(|_| Error::Unexpected(format!("bad {}", self.address)))
     }
 
-    /// Its MAC address in octets.
+    /// Its MAC address in bytes.
     pub fn mac(&self) -> [u8; 6] {
         let mut mac = [0; 6];
-        for (octet, text) in mac.iter_mut().zip(self.mac.split(':')) {
-            *octet = u8::from_str_radix(text, 16).unwrap_or_default();
+        for (byte, text) in mac.iter_mut().zip(self.mac.split(':')) {
+            *byte = u8::from_str_radix(text, 16).unwrap_or_default();
         }
         mac
     }

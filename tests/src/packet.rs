@@ -20,7 +20,7 @@ pub struct Frame {
     pub source: Ipv4Addr,
     /// IP destination.
     pub destination: Ipv4Addr,
-    /// Octet 0 of the IP header.
+    /// Byte 0 of the IP header.
     pub version_ihl: u8,
     /// Flags and fragment offset.
     pub fragment: u16,
@@ -38,7 +38,7 @@ pub struct Frame {
     pub priority: u8,
     /// Count of addresses, when it is not their number.
     pub count: Option<u8>,
-    /// Octets 4 and 5: version 2, authentication type and interval; version 3, the interval.
+    /// Bytes 4 and 5: version 2, authentication type and interval; version 3, the interval.
     pub interval: [u8; 2],
     /// The addresses.
     pub addresses: Vec<Ipv4Addr>,
@@ -137,8 +137,8 @@ impl Frame {
     }
 }
 
-fn sum(octets: &[u8]) -> u32 {
-    octets
+fn sum(bytes: &[u8]) -> u32 {
+    bytes
         .chunks(2)
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
         .sum()

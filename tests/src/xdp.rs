@@ -165,7 +165,7 @@ fn load_empty_program(program: EmptyProgram, name: &str) -> Result<OwnedFd> {
         expected_attach_type: program.attach_type(),
         ..Load::default()
     };
-    // The last octet stays zero.
+    // The last byte stays zero.
     for (to, from) in load.name[..15].iter_mut().zip(name.bytes()) {
         *to = from;
     }

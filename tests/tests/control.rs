@@ -227,7 +227,7 @@ fn bad_clients_are_counted_and_delay_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A pipe to which not one octet can be written: the end to read from, and the full one.
+/// A pipe to which not one byte can be written: the end to read from, and the full one.
 fn full_pipe() -> (File, File) {
     let (read, write) = nix::unistd::pipe().unwrap();
     let (read, write) = (File::from(read), File::from(write));

@@ -17,7 +17,7 @@ const VIP: &str = "10.0.0.100";
 const ROUTER: &str = "VI_1";
 
 fn mac(host: &Host) -> String {
-    host.mac().map(|octet| format!("{octet:02x}")).join(":")
+    host.mac().map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// A process that stood still says one thing when it goes on, however much it has missed and however much is to hear.

@@ -27,8 +27,8 @@ fn routers(priority: u8) -> String {
 }
 
 /// RFC 1071.
-fn checksum(octets: &[u8]) -> [u8; 2] {
-    let words = octets.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
@@ -50,7 +50,7 @@ fn four(priority: u8, words: u8) -> Vec<u8> {
     frame
 }
 
-/// For SIX, behind headers of eight octets and these kinds.
+/// For SIX, behind headers of eight bytes and these kinds.
 fn six(priority: u8, kinds: &[u8]) -> Vec<u8> {
     let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x200).octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).octets();

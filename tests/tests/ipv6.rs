@@ -274,7 +274,7 @@ fn split_brain_is_seen() -> Result<()> {
     let watching = a.spawn("monitor", &VrrpUser::binary()?.display().to_string(), &options)?;
     stage.lab.block_vrrp(&[])?;
     theirs.wait_state(b, ROUTER, "MASTER", LONG)?;
-    let mac = b.mac().map(|octet| format!("{octet:02x}")).join(":");
+    let mac = b.mac().map(|byte| format!("{byte:02x}")).join(":");
     for address in ["fe80::100", "2001:db8::100"] {
         let claim = format!("split brain: {mac} also claims {address} on eth0");
         stage.lab.wait_until(LONG, &claim, || {

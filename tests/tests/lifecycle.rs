@@ -245,7 +245,7 @@ fn traffic_to_the_address_is_counted() -> Result<()> {
     };
     let stats = daemon.stats(&host)?;
     let (packets, bytes) = count(&stats).unwrap_or_else(|| panic!("{stats}"));
-    assert!(packets >= 3 && bytes >= 3 * 98, "{packets} packets, {bytes} octets");
+    assert!(packets >= 3 && bytes >= 3 * 98, "{packets} packets, {bytes} bytes");
     daemon.kill()?;
     assert_eq!(count(&daemon.stats(&host)?), Some((packets, bytes)));
     Ok(())

@@ -84,7 +84,7 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
             add(reason, &format!("{name}: {what}"), &frame);
         };
         add(Reason::IpHeader, "IP version 6", &|f| f.version_ihl = 0x65);
-        add(Reason::IpHeader, "IP header of 16 octets", &|f| f.version_ihl = 0x44);
+        add(Reason::IpHeader, "IP header of 16 bytes", &|f| f.version_ihl = 0x44);
         add(Reason::IpHeader, "total length of 10", &|f| f.total_length = Some(10));
         add(Reason::Truncated, "total length too great", &|f| {
             f.total_length = Some(f.right_total_length() + 4);
@@ -167,7 +167,7 @@ fn wrong_frames() -> Vec<(Reason, String, Vec<u8>)> {
     for (name, right) in [("v2", pass()), ("v3", three()), ("unicast", unicast()), ("peer", peer())]
     {
         let whole = right.bytes();
-        // Below 34 octets there is no IP header that would say whose packet it is.
+        // Below 34 bytes there is no IP header that would say whose packet it is.
         for len in 34..whole.len() {
             let what = format!("{name}: cut at {len} of {}", whole.len());
             frames.push((Reason::Truncated, what, whole[..len].to_vec()));
@@ -367,7 +367,7 @@ fn every_fault_is_counted_without_pins() -> Result<()> {
 }
 
 #[test]
-fn random_octets_change_nothing() -> Result<()> {
+fn random_bytes_change_nothing() -> Result<()> {
     let lab = Lab::new()?;
     let stage = Stage::new(&lab)?;
     let mut daemon = VrrpUser::start(&stage.victim, &configuration())?;
@@ -489,17 +489,17 @@ impl Xorshift {
         usize::try_from(self.next() >> 33).unwrap_or_default() % limit
     }
 
-    fn fill(&mut self, octets: &mut [u8]) {
-        for octet in octets {
-            *octet = self.next().to_le_bytes()[5];
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = self.next().to_le_bytes()[5];
         }
     }
 
-    /// Changes one to four octets.
-    fn flip(&mut self, octets: &mut [u8]) {
+    /// Changes one to four bytes.
+    fn flip(&mut self, bytes: &mut [u8]) {
         for _ in 0..=self.below(4) {
-            let at = self.below(octets.len());
-            octets[at] ^= self.next().to_le_bytes()[5] | 1;
+            let at = self.below(bytes.len());
+            bytes[at] ^= self.next().to_le_bytes()[5] | 1;
         }
     }
 }

@@ -208,9 +208,9 @@ impl Top {
         let mut output = File::from(pty.master.try_clone().unwrap());
         let shared = Arc::clone(&screen);
         thread::spawn(move || {
-            let mut octets = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut octets) {
-                shared.lock().unwrap().process(&octets[..read]);
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = output.read(&mut bytes) {
+                shared.lock().unwrap().process(&bytes[..read]);
             }
         });
         Ok(Self { child, keys: pty.master.into(), screen, terminal: pty.slave, before })

@@ -22,7 +22,7 @@ fn conf(priority: u8) -> String {
     Instance::new(51, priority, "10.0.0.100/24").to_string()
 }
 
-/// Octets that a daemon with a user of its own may lock, before it has raised the limit, and then.
+/// Bytes that a daemon with a user of its own may lock, before it has raised the limit, and then.
 const LOCKED_AT_FIRST: &str = "1048576";
 const LOCKED_AT_MOST: &str = "2097152";
 

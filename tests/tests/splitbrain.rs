@@ -23,7 +23,7 @@ fn conf(priority: u8) -> String {
 }
 
 fn mac(host: &Host) -> String {
-    host.mac().map(|octet| format!("{octet:02x}")).join(":")
+    host.mac().map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// What `status` says is wrong with the router.

@@ -15,7 +15,7 @@ const ROUTER: &str = "VI_1";
 /// Who sends what is refused.
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
 
-/// Packets and octets received for an address, then sent from it.
+/// Packets and bytes received for an address, then sent from it.
 fn traffic(stats: &Value, address: &str) -> [u64; 4] {
     let vip = stats["vips"].as_array().unwrap().iter().find(|vip| vip["address"] == address);
     let vip = vip.unwrap_or_else(|| panic!("no {address} in {stats}"));
@@ -50,7 +50,7 @@ fn a_page_is_counted_both_ways_and_a_bad_sender_is_named() -> Result<()> {
     let after = traffic(&daemon.stats(&host)?, VIP);
     println!("{before:?}, then {after:?}");
     let [rx_packets, rx_bytes, tx_packets, tx_bytes] = [0, 1, 2, 3].map(|n| after[n] - before[n]);
-    // Handshake, request and answer, end: at least four packets each way, without options 54 octets long.
+    // Handshake, request and answer, end: at least four packets each way, without options 54 bytes long.
     assert!(rx_packets >= 4 && rx_bytes >= rx_packets * 54, "{after:?}");
     assert!(tx_packets >= 4 && tx_bytes >= tx_packets * 54, "{after:?}");
     // From the host's own address.

@@ -209,10 +209,10 @@ impl Frame {
         let vrid =
             self.clone().with(|f| f.message.iter_mut().skip(1).take(1).for_each(|v| *v = UNKNOWN));
         let vlan = self.clone().with(|f| f.tags = vec![(0x8100, 77)]);
-        ours::Alike { ours: self.octets(), others: [vrid.octets(), vlan.octets()] }
+        ours::Alike { ours: self.bytes(), others: [vrid.bytes(), vlan.bytes()] }
     }
 
-    fn octets(&self) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         let mut frame = self.to.to_vec();
         frame.extend([2, 0, 0, 0, 0, 2]);
         for (kind, id) in &self.tags {
@@ -258,8 +258,8 @@ impl Frame {
 }
 
 /// RFC 1071, independent of the code under test.
-fn checksum(octets: &[u8]) -> u16 {
-    let mut sum: u32 = octets
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
         .chunks(2)
         .map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |&low| u32::from(low)))
         .sum();
@@ -407,27 +407,27 @@ impl Bench {
     fn judges(&mut self, tc: bool, frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
         self.tc = tc;
         for &reason in Reason::ALL {
-            for (number, octets) in frames(reason).iter().enumerate() {
+            for (number, bytes) in frames(reason).iter().enumerate() {
                 // The kernel runs tc programs on no more than fits a page: `receives_jumbo_frames` has longer ones.
-                if tc && octets.len() > 3500 {
+                if tc && bytes.len() > 3500 {
                     continue;
                 }
                 // Whose a frame to one host is, tc asks the kernel, which shows it here on the loopback interface.
-                if tc && octets[0] & 1 == 0 {
+                if tc && bytes[0] & 1 == 0 {
                     continue;
                 }
                 let refused = |bench: &Self| {
                     (0..SIZES.routers).map(|n| bench.kernel.slot(n).refused).sum::<u64>()
                 };
                 let before = refused(self);
-                let name = format!("{reason:?} number {number}: {octets:02x?}");
+                let name = format!("{reason:?} number {number}: {bytes:02x?}");
                 // As often as one sender may be reported.
                 std::thread::sleep(Duration::from_nanos(SOURCE_LIMIT.period_ns));
-                assert_eq!(self.run(octets), (reason.verdict(), Some(reason)), "{name}");
-                assert_eq!(host(octets), Some(reason), "on the host, {name}");
+                assert_eq!(self.run(bytes), (reason.verdict(), Some(reason)), "{name}");
+                assert_eq!(host(bytes), Some(reason), "on the host, {name}");
                 // A refusal is charged to the router that it was meant for, once it is known.
                 let accepted = reason == Reason::Accepted;
-                let charged = host_key(octets).is_some() && !accepted && reason.is_for_router();
+                let charged = host_key(bytes).is_some() && !accepted && reason.is_for_router();
                 assert_eq!(refused(self) - before, u64::from(charged), "{name}");
             }
         }
@@ -446,7 +446,7 @@ impl Bench {
         assert_eq!(self.run(whole), (Verdict::Pass, Some(Reason::Accepted)));
     }
 
-    /// Shows it these frames with octets changed and an end after up to `longest` octets.
+    /// Shows it these frames with bytes changed and an end after up to `longest` bytes.
     fn agrees_on_damage(&mut self, frames: &[Vec<u8>], longest: usize, cases: u32) {
         let damage = prop::collection::vec((0usize..100, any::<u8>()), 0..4);
         let strategy = (0..frames.len(), damage, 0..longest);
@@ -459,8 +459,8 @@ impl Bench {
         let outcome = runner.run(&strategy, |(number, damage, end)| {
             let mut frame = frames[number].clone();
             for (at, value) in damage {
-                if let Some(octet) = frame.get_mut(at) {
-                    *octet = value;
+                if let Some(byte) = frame.get_mut(at) {
+                    *byte = value;
                 }
             }
             frame.truncate(end.max(14));
@@ -567,7 +567,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v2(V2_PASSWORD, 255, 1, PASSWORD, 1),
             Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 1),
             Frame::v2(V2_OPEN, 1, 0, none, 3),
-            // Without authentication those octets mean nothing.
+            // Without authentication those bytes mean nothing.
             Frame::v2(V2_OPEN, 1, 0, PASSWORD, 3),
             Frame::v3(V3_UNICAST, 2).with(|f| f.destination = LOCAL),
             // From a peer in another network.
@@ -593,7 +593,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
                 f.tags = vec![(0x88a8, 7), (0x8100, 9)];
                 f.options = vec![1; 40];
             }),
-            // Ethernet pads to 60 octets.
+            // Ethernet pads to 60 bytes.
             Frame::v3(V3, 1).with(|f| f.padding = 14),
             Frame::v3(V3, 1).with(|f| f.message[2] = 0),
             // Reserved bits are ignored (RFC 9568 section 5.2.6).
@@ -632,9 +632,9 @@ fn examples(reason: Reason) -> Vec<Frame> {
             }),
         ],
         Reason::OtherHost => (0..6)
-            .map(|octet| {
+            .map(|byte| {
                 let mut to = MAC;
-                to[octet] ^= 0x40;
+                to[byte] ^= 0x40;
                 Frame::v3(V3, 1).with(|f| f.to = to)
             })
             .chain([
@@ -705,7 +705,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             Frame::v3(V3, 1).with(|f| f.message[3] = 2),
             Frame::v3(V3, 1).with(|f| f.message.extend([0; 2])),
             Frame::v3(V3, 1).with(|f| f.message.resize(MAX_VRRP_LEN + 4, 0)),
-            // Version 2 without its authentication octets.
+            // Version 2 without its authentication bytes.
             Frame::v2(V2_OPEN, 1, 0, none, 3).with(|f| f.message.truncate(16)),
         ],
         Reason::Version => vec![
@@ -759,13 +759,13 @@ fn examples(reason: Reason) -> Vec<Frame> {
 
 #[test]
 fn every_reason_has_its_packets() {
-    all_judge(|reason| examples(reason).iter().map(Frame::octets).collect());
+    all_judge(|reason| examples(reason).iter().map(Frame::bytes).collect());
 }
 
 #[test]
 fn peers_come_and_go() {
     let mut bench = Bench::new();
-    let from = |source| Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, source, 255)).octets();
+    let from = |source| Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, source, 255)).bytes();
     let other = [10, 0, 0, 3];
     assert_eq!(bench.run(&from(other)), (Verdict::Drop, Some(Reason::UnknownPeer)));
     bench.kernel.allow(9, other.into(), ANY).expect("allow");
@@ -808,13 +808,13 @@ fn ordinary_traffic_passes_uncounted() {
     let mut arp = vec![0xff; 12];
     arp.extend([0x08, 0x06]);
     arp.resize(60, 0);
-    let tagged = |tags: &[(u16, u16)]| tcp.clone().with(|f| f.tags = tags.to_vec()).octets();
+    let tagged = |tags: &[(u16, u16)]| tcp.clone().with(|f| f.tags = tags.to_vec()).bytes();
     let frames = [
-        tcp.octets(),
+        tcp.bytes(),
         tagged(&[(0x8100, 7)]),
         tagged(&[(0x88a8, 7), (0x8100, 9)]),
         // Three tags are more than anybody configures.
-        Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]).octets(),
+        Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]).bytes(),
         arp,
     ];
     for frame in frames {
@@ -903,14 +903,14 @@ fn foreign_arp_for_a_held_address_is_reported() {
 fn a_frame_may_end_anywhere() {
     let mut bench = Bench::new();
     let frames = [
-        Frame::v3(V3, 2).octets(),
-        Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 1).octets(),
+        Frame::v3(V3, 2).bytes(),
+        Frame::v2(V2_PASSWORD, 1, 1, PASSWORD, 1).bytes(),
         Frame::v3(V3_QINQ, 1)
             .with(|f| {
                 f.tags = vec![(0x88a8, 7), (0x8100, 9)];
                 f.options = vec![1; 40];
             })
-            .octets(),
+            .bytes(),
     ];
     let mut copying = Bench::without(copying());
     copying.tc = true;
@@ -923,7 +923,7 @@ fn a_frame_may_end_anywhere() {
 #[test]
 fn the_kernel_agrees_with_the_host_on_damaged_frames() {
     let frames = Reason::ALL.iter().flat_map(|reason| examples(*reason));
-    Bench::new().agrees_on_damage(&frames.map(|f| f.octets()).collect::<Vec<_>>(), 1200, 2000);
+    Bench::new().agrees_on_damage(&frames.map(|f| f.bytes()).collect::<Vec<_>>(), 1200, 2000);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -950,13 +950,13 @@ fn an_advertisement_reaches_ring_and_slot() {
         f.options = vec![1; 8];
         f.padding = 3;
     });
-    let octets = frame.octets();
-    let message = octets[14 + 8 + 28..octets.len() - 3].to_vec();
+    let bytes = frame.bytes();
+    let message = bytes[14 + 8 + 28..bytes.len() - 3].to_vec();
     let before = now();
-    assert_eq!(bench.run(&octets).1, Some(Reason::Accepted));
+    assert_eq!(bench.run(&bytes).1, Some(Reason::Accepted));
     let after = now();
     // A refusal is no advertisement to the daemon.
-    assert_eq!(bench.run(&frame.clone().with(|f| f.ttl = 1).octets()).1, Some(Reason::Ttl));
+    assert_eq!(bench.run(&frame.clone().with(|f| f.ttl = 1).bytes()).1, Some(Reason::Ttl));
 
     runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(10), ring.readable()).await })
@@ -1002,7 +1002,7 @@ fn an_advertisement_reaches_ring_and_slot() {
         f.tags = vec![(0x88a8, 7), (0x8100, 9)];
         f.message[2] = 0;
     });
-    assert_eq!(bench.run(&resign.octets()).1, Some(Reason::Accepted));
+    assert_eq!(bench.run(&resign.bytes()).1, Some(Reason::Accepted));
     runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(10), ring.readable()).await })
         .expect("the ring wakes the daemon")
@@ -1013,9 +1013,9 @@ fn an_advertisement_reaches_ring_and_slot() {
 }
 
 /// An IPv4 address as slots, events and samples hold it.
-fn address(octets: [u8; 4]) -> [u8; 16] {
+fn address(bytes: [u8; 4]) -> [u8; 16] {
     let mut address = [0; 16];
-    address[..4].copy_from_slice(&octets);
+    address[..4].copy_from_slice(&bytes);
     address
 }
 
@@ -1035,19 +1035,19 @@ fn a_steady_master_wakes_nobody() {
     let accepted = (Verdict::Pass, Some(Reason::Accepted));
 
     // Until the daemon says that it knows, everything is reported.
-    assert_eq!(bench.run(&master.octets()), accepted);
-    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(bench.run(&master.bytes()), accepted);
+    assert_eq!(bench.run(&master.bytes()), accepted);
     let digests: Vec<u64> = drain(&mut ring).iter().map(|(event, _)| event.digest).collect();
     assert_eq!(digests, [digests[0]; 2]);
 
     // The acknowledgement of something else does not count.
     bench.kernel.set_ack(0, digests[0] ^ 2).expect("set_ack");
-    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(bench.run(&master.bytes()), accepted);
     assert_eq!(drain(&mut ring).len(), 1);
 
     bench.kernel.set_ack(0, digests[0]).expect("set_ack");
     let before = now();
-    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(bench.run(&master.bytes()), accepted);
     assert_eq!(drain(&mut ring).len(), 0, "acknowledged");
     assert!(
         bench.kernel.master_seen(0).is_some_and(|seen| seen.at_ns >= before),
@@ -1067,18 +1067,18 @@ fn a_steady_master_wakes_nobody() {
         master.clone().with(|f| (f.message[11], f.message[19]) = (1, 1)),
         Frame::v3(V3, 2),
     ] {
-        assert_eq!(bench.run(&other.octets()), accepted);
+        assert_eq!(bench.run(&other.bytes()), accepted);
         let events = drain(&mut ring);
         assert_eq!(events.len(), 1, "reported");
         bench.kernel.set_ack(0, events[0].0.digest).expect("set_ack");
     }
-    assert_eq!(bench.run(&master.octets()), accepted);
+    assert_eq!(bench.run(&master.bytes()), accepted);
     assert_eq!(drain(&mut ring).len(), 1, "reported again");
 
     // What fails a check is not noted, and no more than its refusal is reported.
     let seen = bench.kernel.slot(0);
     let spoilt = master.with(|f| f.sum = Sum::Wrong);
-    assert_eq!(bench.run(&spoilt.octets()), (Verdict::Drop, Some(Reason::Checksum)));
+    assert_eq!(bench.run(&spoilt.bytes()), (Verdict::Drop, Some(Reason::Checksum)));
     let refused = Slot { refused: 1, ..seen };
     assert_eq!(bench.kernel.slot(0), refused);
     let reported: Vec<_> = drain(&mut ring).iter().map(|(event, _)| event.reason).collect();
@@ -1103,18 +1103,18 @@ fn every_source_is_counted_in_the_quiet_path_too() {
             V2_OPEN => Frame::v2(V2_OPEN, 1, 0, [0; 8], 3),
             _ => from(last, vrid, 100 + last),
         };
-        bench.flood(&frame.octets(), 1);
+        bench.flood(&frame.bytes(), 1);
         // As the daemon of a backup says when it has heard this one.
         let slot = routers().iter().find(|(key, _)| key.vrid == vrid).expect("a router").1.slot;
         let digest = drain(&mut ring).last().expect("reported").0.digest;
         bench.kernel.set_ack(slot, digest).expect("set_ack");
         if times > 1 {
-            bench.flood(&frame.octets(), times - 1);
+            bench.flood(&frame.bytes(), times - 1);
             assert!(drain(&mut ring).is_empty(), "acknowledged");
         }
     }
     // Refused ones count for nobody.
-    bench.flood(&from(9, V3, 100).with(|f| f.ttl = 1).octets(), 5);
+    bench.flood(&from(9, V3, 100).with(|f| f.ttl = 1).bytes(), 5);
 
     let peers = bench.reader.peers().expect("peers");
     let counts: Vec<_> = peers
@@ -1135,7 +1135,7 @@ fn more_sources_than_there_is_room_for_make_room_for_each_other() {
     for number in 0..2_000_u16 {
         let mut frame = Frame::v3(V3, 1);
         frame.source = [10, 7, (number >> 8) as u8, number as u8];
-        assert_eq!(bench.run(&frame.octets()).0, Verdict::Pass);
+        assert_eq!(bench.run(&frame.bytes()).0, Verdict::Pass);
     }
     let peers = bench.reader.peers().expect("peers");
     assert!((16..2_000).contains(&peers.len()), "{}", peers.len());
@@ -1150,7 +1150,7 @@ fn a_full_ring_is_counted() {
     let runtime = runtime();
     let _guard = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
-    let frame = Frame::v3(V3, 255).octets();
+    let frame = Frame::v3(V3, 255).bytes();
     let (mut accepted, mut limited) = (0, 0);
     let lost = loop {
         match bench.run(&frame).1 {
@@ -1175,9 +1175,9 @@ fn a_full_ring_is_counted() {
 
 /// What is to be kept of a frame that arrived at a moment.
 fn sample(frame: &Frame, ktime_ns: u64) -> Sample {
-    let octets = frame.octets();
-    let end = octets.len() - frame.padding;
-    let message = &octets[end - frame.message.len()..end];
+    let bytes = frame.bytes();
+    let end = bytes.len() - frame.padding;
+    let message = &bytes[end - frame.message.len()..end];
     let wire_len = frame.total_len.map_or(message.len(), |total| usize::from(total) - 20);
     let payload_len = message.len().min(wire_len).min(SAMPLE_PAYLOAD_LEN);
     let mut payload = [0; SAMPLE_PAYLOAD_LEN];
@@ -1220,7 +1220,7 @@ fn a_refused_packet_leaves_a_sample() {
         for frame in examples(reason).into_iter().filter(sound).take(SAMPLES_KEPT) {
             let before = bench.reader.samples().expect("samples");
             let start = now();
-            assert_eq!(bench.run(&frame.octets()).1, Some(reason));
+            assert_eq!(bench.run(&frame.bytes()).1, Some(reason));
             let end = now();
             for ((reason_of, before), (_, after)) in
                 before.iter().zip(bench.reader.samples().expect("samples"))
@@ -1246,28 +1246,28 @@ fn a_sample_of_a_malformed_packet_has_what_there_is() {
         let newest = bench.sampled(reason).recent[0];
         assert_eq!((newest.source, newest.vrid, newest.wire_len), (address(PEER), vrid, wire_len));
         assert_eq!(newest.payload[..usize::from(newest.payload_len)], *payload);
-        assert!(newest.payload[usize::from(newest.payload_len)..].iter().all(|octet| *octet == 0));
+        assert!(newest.payload[usize::from(newest.payload_len)..].iter().all(|byte| *byte == 0));
     };
     // Something long first, so that it would be noticed if it were still there.
-    let long = Frame::v3(V3, 255).with(|f| f.ttl = 1).octets();
+    let long = Frame::v3(V3, 255).with(|f| f.ttl = 1).bytes();
     check(&long, Reason::Ttl, V3, 1028, &long[34..98]);
     for _ in 0..SAMPLES_KEPT {
         std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS / 8));
-        let short = Frame::v3(V3, 1).with(|f| f.ttl = 1).octets();
+        let short = Frame::v3(V3, 1).with(|f| f.ttl = 1).bytes();
         check(&short, Reason::Ttl, V3, 12, &short[34..]);
     }
-    let whole = Frame::v3(V3, 1).octets();
+    let whole = Frame::v3(V3, 1).bytes();
     for end in 34..whole.len() {
         std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS / 8));
         let vrid = if end >= 36 { V3 } else { 0 };
         check(&whole[..end], Reason::Truncated, vrid, 12, &whole[34..end]);
     }
-    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x44)).octets();
+    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x44)).bytes();
     check(&frame, Reason::IpHeader, V3, 12, &frame[34..]);
-    let frame = Frame::v3(V3, 1).with(|f| f.total_len = Some(19)).octets();
+    let frame = Frame::v3(V3, 1).with(|f| f.total_len = Some(19)).bytes();
     check(&frame, Reason::IpHeader, 0, 0, &[]);
     // The IP header is longer than the frame.
-    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x4f)).octets();
+    let frame = Frame::v3(V3, 1).with(|f| f.version_ihl = Some(0x4f)).bytes();
     check(&frame, Reason::IpHeader, 0, 0, &[]);
 }
 
@@ -1277,7 +1277,7 @@ fn a_flood_is_sampled_now_and_then() {
     let mut bench = Bench::new();
     let flood = Frame::v3(UNKNOWN, 1);
     let start = now();
-    bench.flood(&flood.octets(), 100_000);
+    bench.flood(&flood.bytes(), 100_000);
     let windows = (now() - start) / SAMPLE_WINDOW_NS + 1;
     let Sampled { recent, missed } = bench.sampled(Reason::UnknownVrid);
     assert_eq!(recent.len(), SAMPLES_KEPT);
@@ -1285,7 +1285,7 @@ fn a_flood_is_sampled_now_and_then() {
     assert!(taken <= windows * SAMPLES_KEPT as u64, "{taken} in {windows} windows");
     assert!(recent.is_sorted_by(|newer, older| newer.ktime_ns > older.ktime_ns));
     // Another reason has samples of its own.
-    bench.run(&Frame::v3(V3, 1).with(|f| f.ttl = 1).octets());
+    bench.run(&Frame::v3(V3, 1).with(|f| f.ttl = 1).bytes());
     assert_eq!(
         (bench.sampled(Reason::Ttl).recent.len(), bench.sampled(Reason::Ttl).missed),
         (1, 0)
@@ -1294,7 +1294,7 @@ fn a_flood_is_sampled_now_and_then() {
     // The oldest one makes room, once it is old enough.
     std::thread::sleep(Duration::from_nanos(SAMPLE_WINDOW_NS));
     let other = flood.with(|f| f.source = [10, 0, 0, 77]);
-    bench.run(&other.octets());
+    bench.run(&other.bytes());
     let later = bench.sampled(Reason::UnknownVrid);
     assert_eq!(later.recent[0], sample(&other, later.recent[0].ktime_ns));
     assert_eq!(later.recent[1..], recent[..SAMPLES_KEPT - 1]);
@@ -1310,18 +1310,18 @@ fn traffic_to_a_vip_is_counted() {
         f.destination = VIP;
         f.message.resize(1400, 0);
     });
-    let octets = tcp.octets();
+    let bytes = tcp.bytes();
     for _ in 0..3 {
-        assert_eq!(bench.run(&octets), (Verdict::Pass, None));
+        assert_eq!(bench.run(&bytes), (Verdict::Pass, None));
     }
     let counters =
-        VipCounters { rx_packets: 3, rx_bytes: 3 * octets.len() as u64, ..VipCounters::default() };
+        VipCounters { rx_packets: 3, rx_bytes: 3 * bytes.len() as u64, ..VipCounters::default() };
     let counted = vec![(key, counters)];
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
     // Another VLAN's traffic, and other addresses.
-    bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).octets());
-    bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).octets());
+    bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).bytes());
+    bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).bytes());
     // Adding it again keeps its counters.
     bench.kernel.add_vip(&key).expect("add_vip");
     assert_eq!(bench.reader.vips().expect("vips"), counted);
@@ -1361,18 +1361,18 @@ fn traffic_from_a_vip_is_counted() {
         let zero = VipCounters::default();
         vec![(key, VipCounters { tx_packets: packets, tx_bytes: bytes, ..zero })]
     };
-    let octets = answer().octets();
-    let len = octets.len() as u64;
+    let bytes = answer().bytes();
+    let len = bytes.len() as u64;
     for n in 1..=3 {
-        leave(&mut bench, &octets, 0);
+        leave(&mut bench, &bytes, 0);
         assert_eq!(bench.reader.vips().expect("vips"), counted(n, n * len));
     }
     // VLAN 0 is a priority tag: no VLAN.
-    leave(&mut bench, &answer().with(|f| f.tags = vec![(0x8100, 0xe000)]).octets(), 0);
+    leave(&mut bench, &answer().with(|f| f.tags = vec![(0x8100, 0xe000)]).bytes(), 0);
     assert_eq!(bench.reader.vips().expect("vips"), counted(4, 4 * len + 4));
     // One that the device cuts into 45 segments; what says that it is one is not believed less.
-    leave(&mut bench, &octets, 45);
-    leave(&mut bench, &octets, 1);
+    leave(&mut bench, &bytes, 45);
+    leave(&mut bench, &bytes, 1);
     let counted = counted(50, 6 * len + 4);
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
@@ -1390,7 +1390,7 @@ fn traffic_from_a_vip_is_counted() {
         answer().with(|f| f.tags = vec![(0x8100, 0); 3]),
     ];
     for frame in others {
-        leave(&mut bench, &frame.octets(), 0);
+        leave(&mut bench, &frame.bytes(), 0);
     }
     let mut arp = vec![0xff; 12];
     arp.extend([0x08, 0x06]);
@@ -1404,7 +1404,7 @@ fn a_frame_on_its_way_out_may_end_anywhere() {
     let mut bench = Bench::new();
     // The kernel takes no frame without an IP header when the Ethernet header says that there is one.
     for (tags, shortest) in [(0, 34), (1, 15), (2, 15)] {
-        let frame = answer().with(|f| f.tags = vec![(0x8100, 0); tags]).octets();
+        let frame = answer().with(|f| f.tags = vec![(0x8100, 0); tags]).bytes();
         let mut expected = bench.reader.vips().expect("vips")[0].1;
         for len in (shortest..60).chain([frame.len()]) {
             leave(&mut bench, &frame[..len], 0);
@@ -1443,10 +1443,10 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         let key = InterfaceAddr::own(index, VIP);
         bench.kernel.add_vip(&key).expect("add_vip");
-        let octets = answer().octets();
-        send("local", &octets);
+        let bytes = answer().bytes();
+        send("local", &bytes);
         let (_, counters) = bench.reader.vips().expect("vips")[1];
-        assert_eq!((counters.tx_packets, counters.tx_bytes), (1, octets.len() as u64));
+        assert_eq!((counters.tx_packets, counters.tx_bytes), (1, bytes.len() as u64));
         bench.kernel.detach(index).expect("detach");
         assert!(eventually(|| on_egress("local").is_empty()), "detached");
         bench.attach(index, "local").expect("attach");
@@ -1648,7 +1648,7 @@ fn what_leaves_is_counted_without_tcx() {
             ip(&format!("link set {name} up"));
         }
         let index = ifindex("local");
-        let octets = answer().octets();
+        let bytes = answer().bytes();
         for lacking in [&[Feature::Tcx][..], &[Feature::Tcx, Feature::InPlace]] {
             let mut bench = Bench::without(Without::of(lacking));
             bench.kernel.add_vip(&InterfaceAddr::own(index, VIP)).expect("add_vip");
@@ -1659,9 +1659,9 @@ fn what_leaves_is_counted_without_tcx() {
             let vlans = plan(None, Facts { vlans_above: true, tcx: false, aggregate: false });
             bench.kernel.attach(index, "local", &vlans).expect("tc");
             assert_eq!((filters("local"), filters_at("local", "egress")), (1, 1));
-            send("local", &octets);
+            send("local", &bytes);
             let (_, counters) = bench.reader.vips().expect("vips")[1];
-            assert_eq!((counters.tx_packets, counters.tx_bytes), (1, octets.len() as u64));
+            assert_eq!((counters.tx_packets, counters.tx_bytes), (1, bytes.len() as u64));
             bench.kernel.detach(index).expect("detach");
             assert_eq!((filters("local"), filters_at("local", "egress")), (0, 0));
         }
@@ -1842,11 +1842,11 @@ fn what_leaves_is_counted_whoever_has_copies_of_descriptors() {
 
 /// Sends an advertisement of IPv4 from `remote`, and one of IPv6 behind extension headers, and waits for the events.
 fn receives(bench: &mut Bench, local: &str, remote: &str) {
-    let frames = [(0, Frame::v3(V3, 1).octets(), 12), (6, ipv6::behind_headers(), 24)];
+    let frames = [(0, Frame::v3(V3, 1).bytes(), 12), (6, ipv6::behind_headers(), 24)];
     receives_all(bench, local, remote, &frames);
 }
 
-/// Sends frames, each for one of the routers and with a message of that many octets, and waits for the events.
+/// Sends frames, each for one of the routers and with a message of that many bytes, and waits for the events.
 fn receives_all(bench: &mut Bench, local: &str, remote: &str, frames: &[(usize, Vec<u8>, usize)]) {
     let runtime = runtime();
     let _guard = runtime.enter();

@@ -8,10 +8,10 @@ use crate::parse::{self, Address, NdiscClaim, Packet, V6};
 use crate::reason::Reason;
 use crate::receive::{Datapath, SharedWords};
 
-/// Octets of an Ethernet address.
+/// Bytes of an Ethernet address.
 const MAC_LEN: u16 = 6;
 
-/// What is known of an address that we hold, if the claim to it by `mac`, six octets and two zeros, is not our own: what we
+/// What is known of an address that we hold, if the claim to it by `mac`, six bytes and two zeros, is not our own: what we
 /// announce ourselves, which a bridge may send back, has our own Ethernet address in it.
 #[inline(always)]
 pub fn contested<A: Address, D: Datapath>(

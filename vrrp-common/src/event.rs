@@ -4,17 +4,17 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::MAX_VRRP_LEN;
 
-/// The fixed part of a ring-buffer record; `payload_len` octets of VRRP message follow it.
+/// The fixed part of a ring-buffer record; `payload_len` bytes of VRRP message follow it.
 ///
 /// With [`crate::reason::Reason::ArpConflict`] and [`crate::reason::Reason::NdiscConflict`] it reports that another host
-/// claims an address instead: `source` is that address, and the Ethernet address that it is said to be at, six octets,
+/// claims an address instead: `source` is that address, and the Ethernet address that it is said to be at, six bytes,
 /// follows.
 ///
-/// With a refusal ([`crate::reason::Reason::is_logged`]) the first [`crate::VRRP_HEADER_LEN`] octets of the message follow,
+/// With a refusal ([`crate::reason::Reason::is_logged`]) the first [`crate::VRRP_HEADER_LEN`] bytes of the message follow,
 /// or as many zeros where they are not there; the slot is [`NO_SLOT`], because it may be for nobody here, and `wire_len` is 0.
 ///
 /// Integers are in host order, addresses in network order. An IPv4 address stands in the first four
-/// octets of its field, the rest is zero.
+/// bytes of its field, the rest is zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct RxEvent {
@@ -36,9 +36,9 @@ pub struct RxEvent {
     pub family: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Length of the VRRP message by the IP header, in octets.
+    /// Length of the VRRP message by the IP header, in bytes.
     pub wire_len: u16,
-    /// Octets of the VRRP message that follow this header: at most [`MAX_VRRP_LEN`].
+    /// Bytes of the VRRP message that follow this header: at most [`MAX_VRRP_LEN`].
     pub payload_len: u16,
     /// Always zero.
     pub reserved: u16,
@@ -49,10 +49,10 @@ pub struct RxEvent {
 /// `RxEvent::slot` of a packet that belongs to no router of ours.
 pub const NO_SLOT: u32 = u32::MAX;
 
-/// Octets of [`RxEvent`] itself.
+/// Bytes of [`RxEvent`] itself.
 pub const EVENT_HEADER_LEN: usize = size_of::<RxEvent>();
 
-/// The longest record in the ring buffer, in octets.
+/// The longest record in the ring buffer, in bytes.
 pub const MAX_EVENT_LEN: usize = EVENT_HEADER_LEN + MAX_VRRP_LEN;
 
 impl RxEvent {

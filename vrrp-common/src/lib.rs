@@ -27,12 +27,12 @@ pub const MULTICAST_V4: [u8; 4] = [224, 0, 0, 18];
 pub const MULTICAST_V6: [u8; 16] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12];
 /// TTL or hop limit that every advertisement must carry (RFC 9568 sections 5.1.1.3, 5.1.2.3).
 pub const VRRP_TTL: u8 = 255;
-/// Octets of a VRRP message before the address list, version 2 and 3 alike.
+/// Bytes of a VRRP message before the address list, version 2 and 3 alike.
 pub const VRRP_HEADER_LEN: usize = 8;
-/// Octets of authentication data that end every version 2 message (RFC 2338 section 5.3.10).
+/// Bytes of authentication data that end every version 2 message (RFC 2338 section 5.3.10).
 pub const VRRP_AUTH_LEN: usize = 8;
 /// Addresses that an advertisement can count. As it is never fragmented, the MTU may have room for fewer: 90 of IPv6 at
-/// 1,500 octets.
+/// 1,500 bytes.
 pub const MAX_ADDRESSES: usize = 255;
 /// The longest VRRP message: version 3 over IPv6 with [`MAX_ADDRESSES`] addresses.
 pub const MAX_VRRP_LEN: usize = VRRP_HEADER_LEN + MAX_ADDRESSES * 16;

@@ -68,7 +68,7 @@ pub const BUDGETS_PER_ROUTER: u32 = 4;
 pub const DEFAULT_ENTRIES: u32 = 256;
 /// Entries of `COUNTERS`, of which the daemon may leave some unused.
 pub const DAEMON_COUNTERS: u32 = 64;
-/// Size of the ring buffer in octets: some 8,000 advertisements with few addresses, 250 of the longest.
+/// Size of the ring buffer in bytes: some 8,000 advertisements with few addresses, 250 of the longest.
 pub const RING_BYTES: u32 = 1 << 20;
 
 /// Key of `ROUTERS`.
@@ -157,25 +157,25 @@ pub struct Slot {
     /// Accepted advertisements with priority 0.
     pub priority_zero: u64,
     /// The daemon: [`crate::event::RxEvent::digest`] of the advertisement that it took for a steady master's; 0 while
-    /// it wants to hear everything. Eight octets, as the next, so that no write of one side touches the other's.
+    /// it wants to hear everything. Eight bytes, as the next, so that no write of one side touches the other's.
     pub ack: u64,
     /// The daemon: [`crate::report::ReportFilter`].
     pub filter: u64,
 }
 
-/// Octets of [`Slot::master_seen`] in its slot.
+/// Bytes of [`Slot::master_seen`] in its slot.
 pub const SLOT_MASTER_SEEN: usize = core::mem::offset_of!(Slot, master_seen);
-/// Octets of [`Slot::last_seen_ns`] in its slot.
+/// Bytes of [`Slot::last_seen_ns`] in its slot.
 pub const SLOT_LAST_SEEN: usize = core::mem::offset_of!(Slot, last_seen_ns);
-/// Octets of [`Slot::adverts`] in its slot.
+/// Bytes of [`Slot::adverts`] in its slot.
 pub const SLOT_ADVERTS: usize = core::mem::offset_of!(Slot, adverts);
-/// Octets of [`Slot::refused`] in its slot.
+/// Bytes of [`Slot::refused`] in its slot.
 pub const SLOT_REFUSED: usize = core::mem::offset_of!(Slot, refused);
-/// Octets of [`Slot::priority_zero`] in its slot.
+/// Bytes of [`Slot::priority_zero`] in its slot.
 pub const SLOT_PRIORITY_ZERO: usize = core::mem::offset_of!(Slot, priority_zero);
-/// Octets of [`Slot::ack`] in its slot.
+/// Bytes of [`Slot::ack`] in its slot.
 pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
-/// Octets of [`Slot::filter`] in its slot.
+/// Bytes of [`Slot::filter`] in its slot.
 pub const SLOT_FILTER: usize = core::mem::offset_of!(Slot, filter);
 
 /// What the daemon says about one router, so that `stats` can show it with the daemon gone.
@@ -202,7 +202,7 @@ pub struct RouterInfo {
     pub since_ns: u64,
     /// Accepted advertisements whose address list differs from ours.
     pub address_list_mismatch: u64,
-    /// As backup: the master that it listens to; an IPv4 address stands in the first four octets. All zero for none.
+    /// As backup: the master that it listens to; an IPv4 address stands in the first four bytes. All zero for none.
     pub master: [u8; 16],
     /// Interface.
     pub ifindex: u32,
@@ -226,7 +226,7 @@ pub struct RouterInfo {
     pub foreign_addresses: u16,
 }
 
-/// Octets of [`RouterInfo::adverts_sent`] in its record.
+/// Bytes of [`RouterInfo::adverts_sent`] in its record.
 pub const INFO_ADVERTS_SENT: usize = core::mem::offset_of!(RouterInfo, adverts_sent);
 
 /// Values of [`RouterInfo::state`].
@@ -327,7 +327,7 @@ pub struct VipKey6 {
 pub struct Held {
     /// The kernel side: when a foreign claim to the address was last reported, nanoseconds of `CLOCK_MONOTONIC`.
     pub reported_ns: u64,
-    /// Our Ethernet address on that interface in the first six octets, then zeros.
+    /// Our Ethernet address on that interface in the first six bytes, then zeros.
     pub mac: [u8; 8],
     /// Index in `SLOTS` and `INFO` of the router that the address belongs to.
     pub slot: u32,
@@ -335,11 +335,11 @@ pub struct Held {
     pub reserved: u32,
 }
 
-/// Octets of [`Held::reported_ns`] in its value.
+/// Bytes of [`Held::reported_ns`] in its value.
 pub const HELD_REPORTED: usize = core::mem::offset_of!(Held, reported_ns);
-/// Octets of [`Held::mac`] in its value.
+/// Bytes of [`Held::mac`] in its value.
 pub const HELD_MAC: usize = core::mem::offset_of!(Held, mac);
-/// Octets in its value of the word that begins with [`Held::slot`].
+/// Bytes in its value of the word that begins with [`Held::slot`].
 pub const HELD_SLOT: usize = core::mem::offset_of!(Held, slot);
 
 /// Value of `VIPS4` and `VIPS6`, one per CPU.
@@ -348,12 +348,12 @@ pub const HELD_SLOT: usize = core::mem::offset_of!(Held, slot);
 pub struct VipCounters {
     /// Packets to the address.
     pub rx_packets: u64,
-    /// Octets to the address: whole frames without FCS.
+    /// Bytes to the address: whole frames without FCS.
     pub rx_bytes: u64,
     /// Packets from the address. One that the device is to cut into segments (GSO) counts as so many
     /// (`gso_segs` of `struct __sk_buff`, linux/bpf.h).
     pub tx_packets: u64,
-    /// Octets from the address: whole frames without FCS. Of a packet that is still to be cut into segments,
+    /// Bytes from the address: whole frames without FCS. Of a packet that is still to be cut into segments,
     /// the headers count once (`len` of `struct __sk_buff`), not once per segment.
     pub tx_bytes: u64,
 }
@@ -364,7 +364,7 @@ pub struct VipCounters {
 pub struct PeerKey {
     /// Index of the router in `SLOTS` and `INFO`.
     pub slot: u32,
-    /// Source of the advertisements; an IPv4 address stands in the first four octets, the rest is zero.
+    /// Source of the advertisements; an IPv4 address stands in the first four bytes, the rest is zero.
     pub source: [u8; 16],
 }
 
@@ -385,15 +385,15 @@ pub struct PeerCounters {
     pub resigns_full_ns: u64,
 }
 
-/// Octets of [`PeerCounters::adverts`] in its value.
+/// Bytes of [`PeerCounters::adverts`] in its value.
 pub const PEER_ADVERTS: usize = core::mem::offset_of!(PeerCounters, adverts);
-/// Octets of [`PeerCounters::last_seen_ns`] in its value.
+/// Bytes of [`PeerCounters::last_seen_ns`] in its value.
 pub const PEER_LAST_SEEN: usize = core::mem::offset_of!(PeerCounters, last_seen_ns);
-/// Octets of [`PeerCounters::priority`] in its value.
+/// Bytes of [`PeerCounters::priority`] in its value.
 pub const PEER_PRIORITY: usize = core::mem::offset_of!(PeerCounters, priority);
-/// Octets of [`PeerCounters::outranks_full_ns`] in its value.
+/// Bytes of [`PeerCounters::outranks_full_ns`] in its value.
 pub const PEER_OUTRANKS: usize = core::mem::offset_of!(PeerCounters, outranks_full_ns);
-/// Octets of [`PeerCounters::resigns_full_ns`] in its value.
+/// Bytes of [`PeerCounters::resigns_full_ns`] in its value.
 pub const PEER_RESIGNS: usize = core::mem::offset_of!(PeerCounters, resigns_full_ns);
 
 /// Budgets of one router, one for each class of which anything is reported ([`crate::report::Class`]).

@@ -9,7 +9,7 @@
 //!  v2 |   auth type   | interval, s   |            checksum           |
 //!  v3 | 0     | interval, centisec.   |            checksum           |
 //!     +---------------+---------------+-------------------------------+
-//!     |            addresses; version 2 then has 8 octets more        |
+//!     |            addresses; version 2 then has 8 bytes more        |
 //! ```
 
 use crate::{MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
@@ -76,7 +76,7 @@ impl Header {
         self.0[3] == 0 && version != 2
     }
 
-    /// Octets up to the end of the list of addresses, by the length of one.
+    /// Bytes up to the end of the list of addresses, by the length of one.
     #[inline(always)]
     pub const fn addresses_end(self, address_len: usize) -> usize {
         VRRP_HEADER_LEN + self.count() * address_len
@@ -92,7 +92,7 @@ impl Header {
     }
 }
 
-/// Octets behind the addresses.
+/// Bytes behind the addresses.
 #[inline(always)]
 pub const fn auth_len(version: u8) -> usize {
     if version == 2 { VRRP_AUTH_LEN } else { 0 }

@@ -35,13 +35,13 @@ pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 pub const VLAN_ID: u16 = 0x0fff;
 /// Offset of an IP header behind an Ethernet header without a tag.
 pub const UNTAGGED: usize = 14;
-/// Octets of an IPv4 header without options (RFC 791 section 3.1).
+/// Bytes of an IPv4 header without options (RFC 791 section 3.1).
 pub const IPV4_HEADER_LEN: usize = 20;
-/// Octets of it before the addresses.
+/// Bytes of it before the addresses.
 const IPV4_BEGIN_LEN: usize = 12;
 /// The "more fragments" flag and the fragment offset (RFC 791 section 3.1).
 pub const IPV4_FRAGMENT: u16 = 0x3fff;
-/// Octets of an IPv6 header (RFC 8200 section 3).
+/// Bytes of an IPv6 header (RFC 8200 section 3).
 pub const IPV6_HEADER_LEN: usize = 40;
 /// `Next Header` of hop-by-hop options (RFC 8200 section 4.3).
 pub const HOP_BY_HOP: u8 = 0;
@@ -72,28 +72,28 @@ pub const SOURCE_LINK_LAYER: u8 = 1;
 pub const TARGET_LINK_LAYER: u8 = 2;
 /// Version 2: authentication by a password in clear (RFC 2338 section 5.3.6).
 const AUTH_PASSWORD: u8 = 1;
-/// Octets that [`Load::digest`] takes at once: sixteen IPv4 addresses, four IPv6 addresses.
+/// Bytes that [`Load::digest`] takes at once: sixteen IPv4 addresses, four IPv6 addresses.
 pub const DIGEST_BLOCK: usize = 64;
 
 /// Bounds-checked access to one Ethernet frame.
 pub trait Load {
-    /// Octets of the frame, padding included.
+    /// Bytes of the frame, padding included.
     fn frame_len(&self) -> usize;
 
-    /// `N` octets at an offset that is a constant once everything is inlined: the fast way in. `None`
+    /// `N` bytes at an offset that is a constant once everything is inlined: the fast way in. `None`
     /// past the end.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// `N` octets at any offset. `None` past the end.
+    /// `N` bytes at any offset. `None` past the end.
     fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// The ones' complement sum, not folded, of the `len` octets at `offset` in native byte order
+    /// The ones' complement sum, not folded, of the `len` bytes at `offset` in native byte order
     /// (RFC 1071). `None` past the end, and unless `len` is a multiple of four from 4 to
     /// [`MAX_VRRP_LEN`].
     fn sum(&mut self, offset: usize, len: usize) -> Option<u32>;
 
-    /// Takes the `list` octets behind the header of a message, its addresses of type `A` above all, into a hash, by [`mix`] in blocks of [`DIGEST_BLOCK`], the last
-    /// of which is filled up with zeros. The message of `len` octets at `offset` was summed last; `list` is a multiple of
+    /// Takes the `list` bytes behind the header of a message, its addresses of type `A` above all, into a hash, by [`mix`] in blocks of [`DIGEST_BLOCK`], the last
+    /// of which is filled up with zeros. The message of `len` bytes at `offset` was summed last; `list` is a multiple of
     /// four, and not zero.
     fn digest<A: Address>(&mut self, hash: u64, offset: usize, list: usize, _len: usize) -> u64 {
         let half = |at| {
@@ -107,7 +107,7 @@ pub trait Load {
         })
     }
 
-    /// `N` octets of what was summed last and began at `offset`, `AT` behind that. Octets behind its end may be any.
+    /// `N` bytes of what was summed last and began at `offset`, `AT` behind that. Bytes behind its end may be any.
     #[inline(always)]
     fn load_summed<const N: usize, const AT: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.load_at(offset + AT)
@@ -141,7 +141,7 @@ pub trait Address: Copy + Eq + core::fmt::Debug {
     const FAMILY: u8;
     /// EtherType of its packets.
     const ETHERTYPE: u16;
-    /// From a field that has room for any: an IPv4 address stands in the first four octets.
+    /// From a field that has room for any: an IPv4 address stands in the first four bytes.
     fn from_field(field: [u8; 16]) -> Self;
 
     /// As slots, events and samples hold it.
@@ -188,11 +188,11 @@ pub struct Packet<A> {
     pub vlan: [u16; 2],
     /// Offset of the IP header in the frame.
     pub offset: usize,
-    /// How the IP header begins: all that is before the addresses. Of IPv6 that is eight octets, and zeros follow.
+    /// How the IP header begins: all that is before the addresses. Of IPv6 that is eight bytes, and zeros follow.
     pub begin: [u8; IPV4_BEGIN_LEN],
     /// IP protocol number; of IPv6 that of the first header behind the fixed one.
     pub protocol: u8,
-    /// Octets of the extension headers that are known to stand before the payload: see [`chain`].
+    /// Bytes of the extension headers that are known to stand before the payload: see [`chain`].
     pub extensions: u16,
     /// Source address.
     pub source: A,
@@ -216,14 +216,14 @@ pub struct Payload {
     pub ttl: u8,
     /// Offset in the frame.
     pub offset: usize,
-    /// Octets.
+    /// Bytes.
     pub len: usize,
 }
 
 /// Who says in an ARP message (RFC 826) that it has which address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArpSender {
-    /// Sender hardware address in the first six octets, then zeros.
+    /// Sender hardware address in the first six bytes, then zeros.
     pub mac: [u8; 8],
     /// Sender protocol address: 0.0.0.0 in a probe (RFC 5227 section 2.1.1), which claims nothing.
     pub address: V4,
@@ -232,7 +232,7 @@ pub struct ArpSender {
 /// Who says in a neighbour discovery message (RFC 4861) that it has which address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NdiscClaim {
-    /// Ethernet address in the first six octets, then zeros.
+    /// Ethernet address in the first six bytes, then zeros.
     pub mac: [u8; 8],
     /// Target of an advertisement, source of a solicitation: `::` in duplicate address detection, which claims nothing.
     pub address: V6,
@@ -245,9 +245,9 @@ pub struct Extent {
     pub ttl: u8,
     /// Offset of the message in the frame.
     pub offset: usize,
-    /// Octets of the message by the IP header, 0 where that makes no sense.
+    /// Bytes of the message by the IP header, 0 where that makes no sense.
     pub wire_len: usize,
-    /// Octets of the message that are in the frame and fit a sample.
+    /// Bytes of the message that are in the frame and fit a sample.
     pub present: usize,
 }
 
@@ -266,7 +266,7 @@ pub struct Advert<A> {
     pub offset: usize,
     /// Length of the VRRP message by the IP header, at least [`VRRP_HEADER_LEN`].
     pub len: usize,
-    /// The first octets of the VRRP message (RFC 9568 section 5.2, RFC 3768 section 5.3).
+    /// The first bytes of the VRRP message (RFC 9568 section 5.2, RFC 3768 section 5.3).
     pub header: [u8; VRRP_HEADER_LEN],
 }
 
@@ -285,7 +285,7 @@ impl<A: Address> Advert<A> {
         Header(self.header).priority()
     }
 
-    /// Octets of the message by its address count, with the authentication data of version 2. It may be shorter than
+    /// Bytes of the message by its address count, with the authentication data of version 2. It may be shorter than
     /// that, which is wrong, or longer, which is not.
     #[inline(always)]
     pub fn stated_len(&self, version: u8) -> usize {
@@ -366,7 +366,7 @@ impl Address for V4 {
 
     #[inline(always)]
     fn to_field(self) -> [u8; 16] {
-        // As words: of octets the compiler makes a call of memset, which the verifier refuses to a
+        // As words: of bytes the compiler makes a call of memset, which the verifier refuses to a
         // daemon without CAP_PERFMON.
         bytemuck::cast([u32::from_ne_bytes(self), 0, 0, 0])
     }
@@ -452,7 +452,7 @@ fn ipv4_packet(header: &[u8; IPV4_HEADER_LEN], offset: usize, vlan: [u16; 2]) ->
 
 #[inline(always)]
 fn ipv6_packet(header: &[u8; IPV6_HEADER_LEN], offset: usize, vlan: [u16; 2]) -> Packet<V6> {
-    // As words: one address of many octets would take many of the few registers.
+    // As words: one address of many bytes would take many of the few registers.
     let [begin, s0, s1, d0, d1]: [u64; 5] = bytemuck::cast(*header);
     let [a, b]: [u32; 2] = bytemuck::cast(begin);
     let begin = bytemuck::cast([a, b, 0]);
@@ -551,7 +551,7 @@ pub fn chain(frame: &impl Load, offset: usize, next_header: u8) -> Option<Chain>
     if !is_extension(next_header) {
         return None;
     }
-    // Kind of the header that comes next, whether the packet is a part, and octets until there: one number without
+    // Kind of the header that comes next, whether the packet is a part, and bytes until there: one number without
     // branches in between, as the verifier would follow each way through the headers before.
     const PART: u32 = 1 << 8;
     let mut state = u32::from(next_header);
@@ -667,7 +667,7 @@ pub fn ndisc_claim(frame: &impl Load, packet: &Packet<V6>) -> Option<NdiscClaim>
 }
 
 /// Whether the checksum of a neighbour discovery message is right (RFC 4443 section 2.3). That of a message with more
-/// than two options of eight octets is not looked at: nothing that claims an address has them, and lengths that are
+/// than two options of eight bytes is not looked at: nothing that claims an address has them, and lengths that are
 /// constants cost the verifier least.
 #[inline(always)]
 pub fn ndisc_is_intact(frame: &mut impl Load, packet: &Packet<V6>) -> bool {
@@ -770,7 +770,7 @@ fn refusal<A: Address>(
     }
 }
 
-/// Whether the checksum of a VRRP message is right, by the ones' complement sum of its octets in native byte order.
+/// Whether the checksum of a VRRP message is right, by the ones' complement sum of its bytes in native byte order.
 ///
 /// Version 3 over IPv4 is sent both ways: with the pseudo-header (RFC 5798 section 5.2.8) and without (RFC 9568 section
 /// 5.2.8), version 2 without (RFC 3768 section 5.3.8). Over IPv6 there is always one.
@@ -900,10 +900,10 @@ mod tests {
         })
     }
 
-    /// The octets that make a sum of `octets` and them all ones.
-    fn complement(mut octets: &[u8], seed: u64) -> [u8; 2] {
-        let len = octets.len();
-        let mut sum = seed + u64::from(octets.sum(0, len).expect("whole words"));
+    /// The bytes that make a sum of `bytes` and them all ones.
+    fn complement(mut bytes: &[u8], seed: u64) -> [u8; 2] {
+        let len = bytes.len();
+        let mut sum = seed + u64::from(bytes.sum(0, len).expect("whole words"));
         while sum > 0xffff {
             sum = (sum & 0xffff) + (sum >> 16);
         }
@@ -957,9 +957,9 @@ mod tests {
     const KEEPALIVED_V3: &str = "01005e00001252969e295ad2080045c0002400020000ff70d0930a000002e000\
         00123133ff020032d0390a0000640a000065";
 
-    fn octets_of(hex: &str) -> Vec<u8> {
-        let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
-        (0..hex.len()).step_by(2).map(octet).collect()
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+        (0..hex.len()).step_by(2).map(byte).collect()
     }
 
     #[test]
@@ -967,37 +967,37 @@ mod tests {
         let mut entry = entry(2);
         entry.auth_type = 1;
         entry.auth_data = *b"secret\0\0";
-        let octets = octets_of(KEEPALIVED_V2);
-        assert_eq!(receive(&mut &octets[..], &entry), Some(Reason::Accepted));
+        let bytes = bytes_of(KEEPALIVED_V2);
+        assert_eq!(receive(&mut &bytes[..], &entry), Some(Reason::Accepted));
         entry.auth_data[6] = b's';
-        assert_eq!(receive(&mut &octets[..], &entry), Some(Reason::AuthData));
-        let octets = octets_of(KEEPALIVED_V3);
-        assert_eq!(receive(&mut &octets[..], &self::entry(3)), Some(Reason::Accepted));
+        assert_eq!(receive(&mut &bytes[..], &entry), Some(Reason::AuthData));
+        let bytes = bytes_of(KEEPALIVED_V3);
+        assert_eq!(receive(&mut &bytes[..], &self::entry(3)), Some(Reason::Accepted));
     }
 
     #[test]
     fn both_versions_and_both_checksums() {
         for tags in [&[][..], &[7], &[7, 9]] {
             for options in 0..=10 {
-                let octets = frame(tags, options, &V3, true);
-                assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
-                let octets = frame(tags, options, &V3, false);
-                assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
-                let octets = frame(tags, options, &V2, false);
-                assert_eq!(receive(&mut &octets[..], &entry(2)), Some(Reason::Accepted));
-                let octets = frame(tags, options, &V2, true);
-                assert_eq!(receive(&mut &octets[..], &entry(2)), Some(Reason::Checksum));
+                let bytes = frame(tags, options, &V3, true);
+                assert_eq!(receive(&mut &bytes[..], &entry(3)), Some(Reason::Accepted));
+                let bytes = frame(tags, options, &V3, false);
+                assert_eq!(receive(&mut &bytes[..], &entry(3)), Some(Reason::Accepted));
+                let bytes = frame(tags, options, &V2, false);
+                assert_eq!(receive(&mut &bytes[..], &entry(2)), Some(Reason::Accepted));
+                let bytes = frame(tags, options, &V2, true);
+                assert_eq!(receive(&mut &bytes[..], &entry(2)), Some(Reason::Checksum));
             }
         }
     }
 
     #[test]
     fn the_message_is_where_the_headers_say() {
-        let octets = frame(&[0xe007, 9], 3, &V3, true);
-        let mut octets = &octets[..];
-        let packet = ipv4(&octets).expect("IPv4");
+        let bytes = frame(&[0xe007, 9], 3, &V3, true);
+        let mut bytes = &bytes[..];
+        let packet = ipv4(&bytes).expect("IPv4");
         assert_eq!((packet.vlan, packet.offset), ([7, 9], 22));
-        let advert = advert(&mut octets, &packet).expect("sound");
+        let advert = advert(&mut bytes, &packet).expect("sound");
         assert_eq!((advert.offset, advert.len, advert.ttl), (22 + 32, 12, 255));
         assert_eq!((advert.source, advert.destination), ([10, 0, 0, 2], MULTICAST_V4));
         assert_eq!((advert.header[..6].as_ref(), advert.priority()), (&V3[..6], 100));
@@ -1007,9 +1007,9 @@ mod tests {
 
     #[test]
     fn only_peers_are_heard_and_from_no_farther_than_they_may_be() {
-        let octets = frame(&[], 0, &V3, true);
-        let packet = ipv4(&&octets[..]).expect("IPv4");
-        let advert = advert(&mut &octets[..], &packet).expect("sound");
+        let bytes = frame(&[], 0, &V3, true);
+        let packet = ipv4(&&bytes[..]).expect("IPv4");
+        let advert = advert(&mut &bytes[..], &packet).expect("sound");
         let mut arrived = advert;
         let mut from = |ttl, min, max| {
             arrived.ttl = ttl;
@@ -1026,9 +1026,9 @@ mod tests {
 
     #[test]
     fn an_extent_stays_within_the_frame() {
-        let extent = |octets: &[u8]| {
-            let packet = ipv4(&octets).expect("IPv4");
-            let extent = Address::extent(&octets, &packet);
+        let extent = |bytes: &[u8]| {
+            let packet = ipv4(&bytes).expect("IPv4");
+            let extent = Address::extent(&bytes, &packet);
             (extent.offset, extent.wire_len, extent.present)
         };
         let whole = frame(&[7], 3, &V2, false);
@@ -1062,60 +1062,60 @@ mod tests {
         entry.auth_type = 1;
         entry.auth_data = *b"secret\0\0";
         entry.destination = entry.local;
-        let mut octets = frame(&[], 0, &V2, false);
-        octets[5] = 9;
-        octets[14 + 8] = 254;
-        octets[14 + 12] = 224;
-        octets[34] = 0x32;
-        octets[34 + 3] = 4;
-        octets[34 + 5] = 9;
+        let mut bytes = frame(&[], 0, &V2, false);
+        bytes[5] = 9;
+        bytes[14 + 8] = 254;
+        bytes[14 + 12] = 224;
+        bytes[34] = 0x32;
+        bytes[34 + 3] = 4;
+        bytes[34 + 5] = 9;
         // The IP header is summed again after each repair, the message is not.
         type Repair = fn(&mut Vec<u8>, &mut RouterEntry);
         let steps: [(Reason, Repair); 12] = [
-            (Reason::OtherHost, |octets, _| octets[5] = 2),
+            (Reason::OtherHost, |bytes, _| bytes[5] = 2),
             (Reason::OtherDestination, |_, entry| {
                 entry.destination[..4].copy_from_slice(&MULTICAST_V4);
             }),
-            (Reason::ImpossibleSource, |octets, _| octets[14 + 12] = 10),
+            (Reason::ImpossibleSource, |bytes, _| bytes[14 + 12] = 10),
             (Reason::OwnAddress, |_, entry| entry.local[3] = 1),
-            (Reason::Ttl, |octets, _| octets[14 + 8] = 255),
-            (Reason::Version, |octets, _| octets[34] = 0x22),
-            (Reason::PacketType, |octets, _| octets[34] = 0x21),
-            (Reason::VrrpLength, |octets, _| octets[34 + 3] = 1),
-            (Reason::Checksum, |octets, _| sum_message(octets)),
-            (Reason::AuthType, |octets, _| {
-                octets[34 + 4] = 1;
-                sum_message(octets);
+            (Reason::Ttl, |bytes, _| bytes[14 + 8] = 255),
+            (Reason::Version, |bytes, _| bytes[34] = 0x22),
+            (Reason::PacketType, |bytes, _| bytes[34] = 0x21),
+            (Reason::VrrpLength, |bytes, _| bytes[34 + 3] = 1),
+            (Reason::Checksum, |bytes, _| sum_message(bytes)),
+            (Reason::AuthType, |bytes, _| {
+                bytes[34 + 4] = 1;
+                sum_message(bytes);
             }),
             (Reason::AuthData, |_, entry| entry.auth_data = [0; 8]),
             (Reason::Interval, |_, entry| entry.interval = 9),
         ];
         for (reason, repair) in steps {
-            sum_ip(&mut octets);
-            assert_eq!(receive(&mut &octets[..], &entry), Some(reason));
-            repair(&mut octets, &mut entry);
+            sum_ip(&mut bytes);
+            assert_eq!(receive(&mut &bytes[..], &entry), Some(reason));
+            repair(&mut bytes, &mut entry);
         }
-        assert_eq!(receive(&mut &octets[..], &entry), Some(Reason::Accepted));
+        assert_eq!(receive(&mut &bytes[..], &entry), Some(Reason::Accepted));
     }
 
-    fn sum_ip(octets: &mut [u8]) {
-        octets[24..26].fill(0);
-        let sum = complement(&octets[14..34], 0);
-        octets[24..26].copy_from_slice(&sum);
+    fn sum_ip(bytes: &mut [u8]) {
+        bytes[24..26].fill(0);
+        let sum = complement(&bytes[14..34], 0);
+        bytes[24..26].copy_from_slice(&sum);
     }
 
-    fn sum_message(octets: &mut [u8]) {
-        octets[40..42].fill(0);
-        let sum = complement(&octets[34..], 0);
-        octets[40..42].copy_from_slice(&sum);
+    fn sum_message(bytes: &mut [u8]) {
+        bytes[40..42].fill(0);
+        let sum = complement(&bytes[34..], 0);
+        bytes[40..42].copy_from_slice(&sum);
     }
 
     #[test]
     fn frames_are_for_a_group_or_for_one_host() {
         let for_other = |destination: [u8; 6], mac| {
-            let mut octets = frame(&[], 0, &V3, true);
-            octets[..6].copy_from_slice(&destination);
-            let reason = receive(&mut &octets[..], &RouterEntry { mac, ..entry(3) });
+            let mut bytes = frame(&[], 0, &V3, true);
+            bytes[..6].copy_from_slice(&destination);
+            let reason = receive(&mut &bytes[..], &RouterEntry { mac, ..entry(3) });
             assert!(matches!(reason, Some(Reason::Accepted | Reason::OtherHost)), "{reason:?}");
             reason == Some(Reason::OtherHost)
         };
@@ -1123,10 +1123,10 @@ mod tests {
         assert!(!for_other(MAC, MAC));
         assert!(!for_other([0x01, 0, 0x5e, 0, 0, 18], MAC));
         assert!(!for_other([0xff; 6], MAC));
-        for octet in 0..6 {
+        for byte in 0..6 {
             let mut other = MAC;
-            other[octet] ^= 0x80;
-            assert!(for_other(other, MAC), "octet {octet}");
+            other[byte] ^= 0x80;
+            assert!(for_other(other, MAC), "byte {byte}");
             // It is not known which address is ours.
             assert!(!for_other(other, [0; 6]));
         }
@@ -1176,12 +1176,12 @@ mod tests {
 
     #[test]
     fn padding_is_no_part_of_the_message() {
-        let mut octets = frame(&[], 0, &V3, true);
-        octets.resize(60, 0xff);
-        assert_eq!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
+        let mut bytes = frame(&[], 0, &V3, true);
+        bytes.resize(60, 0xff);
+        assert_eq!(receive(&mut &bytes[..], &entry(3)), Some(Reason::Accepted));
     }
 
-    /// An IPv6 frame for VRID 51 with these extension headers, each with its kind and its octets behind the first one.
+    /// An IPv6 frame for VRID 51 with these extension headers, each with its kind and its bytes behind the first one.
     fn frame_v6(extensions: &[(u8, &[u8])], last: u8) -> Vec<u8> {
         let mut message = std::vec![0x31, 51, 100, 1, 0, 100, 0, 0];
         message.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
@@ -1197,9 +1197,9 @@ mod tests {
 
         let mut chain = Vec::new();
         let kinds = extensions.iter().map(|(kind, _)| *kind).chain([last]);
-        for ((_, octets), next) in extensions.iter().zip(kinds.clone().skip(1)) {
+        for ((_, bytes), next) in extensions.iter().zip(kinds.clone().skip(1)) {
             chain.push(next);
-            chain.extend(*octets);
+            chain.extend(*bytes);
         }
         let mut frame = std::vec![2; 12];
         frame.extend(ETHERTYPE_IPV6.to_be_bytes());
@@ -1211,11 +1211,11 @@ mod tests {
         frame
     }
 
-    fn receive_v6(mut octets: &[u8]) -> Option<Reason> {
+    fn receive_v6(mut bytes: &[u8]) -> Option<Reason> {
         let mut entry = RouterEntry { version: 3, ..RouterEntry::default() };
         entry.destination = MULTICAST_V6;
-        Some(match ipv6_vrrp(&octets)?.and_then(|packet| advert(&mut octets, &packet)) {
-            Ok(advert) => check(&mut octets, &advert, &entry),
+        Some(match ipv6_vrrp(&bytes)?.and_then(|packet| advert(&mut bytes, &packet)) {
+            Ok(advert) => check(&mut bytes, &advert, &entry),
             Err(reason) => reason,
         })
     }
@@ -1239,20 +1239,20 @@ mod tests {
             &[(44, WHOLE), (44, WHOLE)],
         ];
         for chain in chains {
-            let octets = frame_v6(chain, IPPROTO_VRRP);
-            assert_eq!(receive_v6(&octets), Some(Reason::Accepted), "{chain:?}");
-            let mut far = octets.clone();
+            let bytes = frame_v6(chain, IPPROTO_VRRP);
+            assert_eq!(receive_v6(&bytes), Some(Reason::Accepted), "{chain:?}");
+            let mut far = bytes.clone();
             far[14 + 7] = 254;
             assert_eq!(receive_v6(&far), Some(Reason::Ttl), "{chain:?}");
             assert_eq!(receive_v6(&frame_v6(chain, 6)), None, "{chain:?}");
             // Cut anywhere, it is incomplete, or nothing that is known.
-            for len in 0..octets.len() {
-                let reason = receive_v6(&octets[..len]);
+            for len in 0..bytes.len() {
+                let reason = receive_v6(&bytes[..len]);
                 assert!(matches!(reason, None | Some(Reason::Truncated)), "{chain:?} to {len}");
             }
             // It says to be shorter than its headers are.
             if !chain.is_empty() {
-                let mut short = octets;
+                let mut short = bytes;
                 short[14 + 5] = u8::try_from(8 * chain.len() - 1).expect("short");
                 assert_eq!(receive_v6(&short), Some(Reason::IpHeader), "{chain:?}");
             }
@@ -1294,15 +1294,15 @@ mod tests {
         frame
     }
 
-    /// A gratuitous reply (RFC 5944 section 4.6), octet by octet after RFC 826: 10.0.0.100 is at 02:00:00:00:00:02.
+    /// A gratuitous reply (RFC 5944 section 4.6), byte by byte after RFC 826: 10.0.0.100 is at 02:00:00:00:00:02.
     const ARPING: &str = "ffffffffffff0200000000020806000108000604000202000000000\
         20a0000640200000000020a000064";
 
     #[test]
     fn arp_of_others_is_understood() {
-        let octets = octets_of(ARPING);
+        let bytes = bytes_of(ARPING);
         let sender = ArpSender { mac: [2, 0, 0, 0, 0, 2, 0, 0], address: [10, 0, 0, 100] };
-        assert_eq!(arp_sender(&&octets[..]), Some(sender));
+        assert_eq!(arp_sender(&&bytes[..]), Some(sender));
     }
 
     #[test]
@@ -1314,7 +1314,7 @@ mod tests {
         {
             let mut bad = good.clone();
             bad[at] = value;
-            assert_eq!(arp_sender(&&bad[..]), None, "octet {at}");
+            assert_eq!(arp_sender(&&bad[..]), None, "byte {at}");
         }
         // 802.1Q with an ID belongs to a VLAN device, a priority tag does not.
         assert_eq!(arp_sender(&&arp(&[7], 1, [2; 6], [10, 0, 0, 9])[..]), None);
@@ -1328,29 +1328,29 @@ mod tests {
             priority in prop::option::of(0u16..16), padding in 0usize..30,
         ) {
             let tags: Vec<u16> = priority.into_iter().map(|bits| bits << 12).collect();
-            let mut octets = arp(&tags, operation, mac, address);
-            let whole = octets.len();
-            octets.resize(whole + padding, 0);
-            let sender = arp_sender(&&octets[..]).expect("ARP");
+            let mut bytes = arp(&tags, operation, mac, address);
+            let whole = bytes.len();
+            bytes.resize(whole + padding, 0);
+            let sender = arp_sender(&&bytes[..]).expect("ARP");
             prop_assert_eq!((&sender.mac[..6], sender.address), (&mac[..], address));
             // Cut anywhere, it is nothing.
             for len in 0..whole {
-                prop_assert_eq!(arp_sender(&&octets[..len]), None);
+                prop_assert_eq!(arp_sender(&&bytes[..len]), None);
             }
-            prop_assert_eq!(ipv4(&&octets[..]), None);
+            prop_assert_eq!(ipv4(&&bytes[..]), None);
         }
 
         #[test]
         fn random_arp_does_no_harm(rest in prop::collection::vec(any::<u8>(), 0..60)) {
-            let mut octets = arp(&[], 1, [2; 6], [10, 0, 0, 9]);
-            octets.truncate(14);
-            octets.extend(rest);
-            let _ = arp_sender(&&octets[..]);
+            let mut bytes = arp(&[], 1, [2; 6], [10, 0, 0, 9]);
+            bytes.truncate(14);
+            bytes.extend(rest);
+            let _ = arp_sender(&&bytes[..]);
         }
 
         #[test]
-        fn random_octets_do_no_harm(octets in prop::collection::vec(any::<u8>(), 0..1200)) {
-            let _ = receive(&mut &octets[..], &entry(3));
+        fn random_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..1200)) {
+            let _ = receive(&mut &bytes[..], &entry(3));
         }
 
         #[test]
@@ -1363,9 +1363,9 @@ mod tests {
             len in 0u8..4,
             end in 14usize..400,
         ) {
-            let octets: Vec<_> = rest.iter().map(|rest| [&[len][..], rest].concat()).collect();
+            let bytes: Vec<_> = rest.iter().map(|rest| [&[len][..], rest].concat()).collect();
             let chain: Vec<(u8, &[u8])> =
-                kinds.iter().zip(&octets).map(|(kind, octets)| (*kind, &octets[..])).collect();
+                kinds.iter().zip(&bytes).map(|(kind, bytes)| (*kind, &bytes[..])).collect();
             let whole = frame_v6(&chain, IPPROTO_VRRP);
             let reason = receive_v6(&whole[..end.min(whole.len())]);
             // What is accepted was found behind headers that may stand there. Longer ones than these hide some of them.
@@ -1375,7 +1375,7 @@ mod tests {
             }
         }
 
-        /// Beyond the EtherType, where random octets rarely come.
+        /// Beyond the EtherType, where random bytes rarely come.
         #[test]
         fn random_packets_do_no_harm(
             tags in prop::collection::vec(any::<u16>(), 0..3),
@@ -1383,12 +1383,12 @@ mod tests {
             rest in prop::collection::vec(any::<u8>(), 0..1200),
             version in 2u8..4,
         ) {
-            let mut octets = frame(&tags, 0, &V3, true);
+            let mut bytes = frame(&tags, 0, &V3, true);
             let start = 14 + 4 * tags.len();
-            octets.truncate(start + 20);
-            octets[start] = 0x40 | ihl;
-            octets.extend(rest);
-            let _ = receive(&mut &octets[..], &entry(version));
+            bytes.truncate(start + 20);
+            bytes[start] = 0x40 | ihl;
+            bytes.extend(rest);
+            let _ = receive(&mut &bytes[..], &entry(version));
         }
 
         /// Wherever the linear part of a frame ends, the verdict is the same or the frame passes.
@@ -1400,14 +1400,14 @@ mod tests {
             damage in prop::option::of((0usize..80, any::<u8>())),
             linear in 0usize..120,
         ) {
-            let mut octets = frame(&tags, options, &V3, pseudo);
+            let mut bytes = frame(&tags, options, &V3, pseudo);
             if let Some((at, value)) = damage
-                && let Some(octet) = octets.get_mut(at)
+                && let Some(byte) = bytes.get_mut(at)
             {
-                *octet = value;
+                *byte = value;
             }
-            let whole = receive(&mut &octets[..], &entry(3));
-            let mut split = Split { frame: &octets, linear: linear.min(octets.len()) };
+            let whole = receive(&mut &bytes[..], &entry(3));
+            let mut split = Split { frame: &bytes, linear: linear.min(bytes.len()) };
             let reason = receive(&mut split, &entry(3));
             prop_assert!(reason == whole || reason.is_none());
             if linear >= 22 + 20 {
@@ -1419,9 +1419,9 @@ mod tests {
         /// that is checked: the Ethernet addresses and tags.
         #[test]
         fn every_bit_counts(bit in 0usize..(20 + 12) * 8, pseudo in any::<bool>()) {
-            let mut octets = frame(&[], 0, &V3, pseudo);
-            octets[14 + bit / 8] ^= 1 << (bit % 8);
-            prop_assert_ne!(receive(&mut &octets[..], &entry(3)), Some(Reason::Accepted));
+            let mut bytes = frame(&[], 0, &V3, pseudo);
+            bytes[14 + bit / 8] ^= 1 << (bit % 8);
+            prop_assert_ne!(receive(&mut &bytes[..], &entry(3)), Some(Reason::Accepted));
         }
     }
 }

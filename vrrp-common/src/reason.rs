@@ -78,7 +78,7 @@ reasons! {
     PeerTtl = "peer_ttl", Drop, "TTL is not in the range of that unicast peer";
     /// Shorter than a header, so that it may be for anybody.
     VrrpHeader = "vrrp_header", Pass, "too short for a VRRP message";
-    /// Shorter than its address count says (RFC 9568 section 7.1), longer than any can be, or no multiple of four octets.
+    /// Shorter than its address count says (RFC 9568 section 7.1), longer than any can be, or no multiple of four bytes.
     VrrpLength = "vrrp_length", Drop, "VRRP message incomplete or of impossible length";
     /// Another version than the router is configured for (RFC 9568 section 7.1).
     Version = "version", Drop, "VRRP version differs from ours";

@@ -26,13 +26,13 @@ use crate::{MAX_VRRP_LEN, VRRP_HEADER_LEN};
 
 /// A value of 64-bit words that others read and write at the same time, each word as a whole and in no order.
 pub trait SharedWords {
-    /// The word `AT` octets into the value.
+    /// The word `AT` bytes into the value.
     fn load<const AT: usize>(&self) -> u64;
 
-    /// Writes the word `AT` octets into the value.
+    /// Writes the word `AT` bytes into the value.
     fn store<const AT: usize>(&self, word: u64);
 
-    /// Adds one to the word `AT` octets into the value; no addition is lost.
+    /// Adds one to the word `AT` bytes into the value; no addition is lost.
     fn increment<const AT: usize>(&self);
 }
 
@@ -77,17 +77,17 @@ pub trait Datapath: Load + Routers {
     /// What is known of an address on the interface that we hold as master.
     fn held<A: Address>(&self, address: A) -> Option<Self::Value<Held>>;
 
-    /// Hands the daemon a report with the `payload_len` octets behind it that were summed last. False where there is no
+    /// Hands the daemon a report with the `payload_len` bytes behind it that were summed last. False where there is no
     /// room.
     fn report(&mut self, event: &RxEvent) -> bool;
 
-    /// The same with the first `payload_len` octets of `payload`, no more than it has.
+    /// The same with the first `payload_len` bytes of `payload`, no more than it has.
     fn report_with(&mut self, event: &RxEvent, payload: [u8; 8]) -> bool;
 
     /// Keeps the header of a message that is refused, until [`Self::take_refused`].
     fn keep_refused(&mut self, header: [u8; VRRP_HEADER_LEN]);
 
-    /// What was kept of this packet, or else the octets where its message would begin, if `anywhere`; zeros where there are
+    /// What was kept of this packet, or else the bytes where its message would begin, if `anywhere`; zeros where there are
     /// none.
     fn take_refused(&mut self, offset: usize, anywhere: bool) -> [u8; VRRP_HEADER_LEN];
 

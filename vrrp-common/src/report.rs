@@ -48,7 +48,7 @@ pub struct MasterSeen {
 pub struct Unreported {
     /// Its priority.
     pub priority: u8,
-    /// Version 3: the interval in centiseconds (RFC 9568 section 5.2.7). Version 2: in its lower octet the interval in
+    /// Version 3: the interval in centiseconds (RFC 9568 section 5.2.7). Version 2: in its lower byte the interval in
     /// seconds (RFC 3768 section 5.3.7).
     pub interval: u16,
 }
@@ -62,7 +62,7 @@ const PRIORITY_SHIFT: u32 = 12;
 const INTERVAL: u16 = 0x0fff;
 
 impl Unreported {
-    /// What a message says that begins with these octets.
+    /// What a message says that begins with these bytes.
     #[inline(always)]
     pub fn of(header: [u8; VRRP_HEADER_LEN]) -> Self {
         let [_, _, priority, _, high, low, ..] = header;
@@ -223,7 +223,7 @@ pub fn source_tag(key: u64, source: [u8; 16]) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// Takes eight more octets into a hash: both halves of the word that the hash has hidden are multiplied, as in the NH of
+/// Takes eight more bytes into a hash: both halves of the word that the hash has hidden are multiplied, as in the NH of
 /// UMAC (RFC 4418 section 5.2).
 ///
 /// Who does not know the hash so far cannot tell what another word makes of it, and two words make the same with a
@@ -318,13 +318,13 @@ mod tests {
     }
 
     #[test]
-    fn tags_differ_by_every_octet() {
+    fn tags_differ_by_every_byte() {
         let tag = |source| source_tag(KEY, source);
         let zero = tag([0; 16]);
-        for octet in 0..16 {
+        for byte in 0..16 {
             let mut source = [0; 16];
-            source[octet] = 0x80;
-            assert_ne!(tag(source), zero, "octet {octet}");
+            source[byte] = 0x80;
+            assert_ne!(tag(source), zero, "byte {byte}");
         }
         assert_ne!(source_tag(KEY, [7; 16]), source_tag(KEY + 1, [7; 16]));
     }

@@ -15,13 +15,13 @@ use crate::report::mix;
 pub const SAMPLES_KEPT: usize = 8;
 /// Span in which at most [`SAMPLES_KEPT`] packets of one reason are sampled on one CPU, nanoseconds.
 pub const SAMPLE_WINDOW_NS: u64 = 100_000_000;
-/// Octets of a VRRP message that a sample has room for: its header and 14 addresses.
+/// Bytes of a VRRP message that a sample has room for: its header and 14 addresses.
 pub const SAMPLE_PAYLOAD_LEN: usize = 64;
 
 /// One packet of IP protocol 112 that was not accepted, or not reported.
 ///
 /// Integers are in host order, addresses in network order. An IPv4 address stands in the first four
-/// octets of its field, the rest is zero.
+/// bytes of its field, the rest is zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Sample {
@@ -43,9 +43,9 @@ pub struct Sample {
     pub vrid: u8,
     /// Always zero.
     pub reserved: u8,
-    /// Length of the VRRP message by the IP header, in octets.
+    /// Length of the VRRP message by the IP header, in bytes.
     pub wire_len: u16,
-    /// Octets of `payload` that are the packet's.
+    /// Bytes of `payload` that are the packet's.
     pub payload_len: u16,
     /// The beginning of the VRRP message, padded with zeros.
     pub payload: [u8; SAMPLE_PAYLOAD_LEN],
@@ -90,7 +90,7 @@ pub fn index(reason: u32, number: u64) -> u32 {
 const WORDS: usize = size_of::<Sample>() / size_of::<u64>();
 
 impl Sample {
-    /// A number that depends on every octet but its own. Not that of zeros: a place that was never written is none.
+    /// A number that depends on every byte but its own. Not that of zeros: a place that was never written is none.
     #[inline(always)]
     pub fn digest(&self) -> u64 {
         let words: &[u64; WORDS] = bytemuck::cast_ref(self);

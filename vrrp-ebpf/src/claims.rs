@@ -27,7 +27,7 @@ pub fn by_arp_aside<C: Context>(ctx: C) -> Option<Reason> {
     by_arp(ctx, &Frame::new(ctx))
 }
 
-/// On a stack of its own, as all that few frames need: together they would not fit in its 512 octets. What comes before is
+/// On a stack of its own, as all that few frames need: together they would not fit in its 512 bytes. What comes before is
 /// for all ARP there is, and a call costs as much as it.
 #[inline(never)]
 fn claimed_in_arp<C: Context>(ctx: C, held: &MapValue<Held>, address: V4, mac: u64) {

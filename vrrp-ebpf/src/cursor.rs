@@ -20,7 +20,7 @@ const _: () = assert!(MAX_VRRP_LEN <= 8 * CSUM_MAX && PAYLOAD_ROOM == 8 * CSUM_M
 /// linux/if_packet.h.
 const PACKET_OTHERHOST: u32 = 3;
 
-/// Octets of a message, up to the end of the first block of its addresses, behind the end of which there are zeros.
+/// Bytes of a message, up to the end of the first block of its addresses, behind the end of which there are zeros.
 const PADDED: usize = VRRP_HEADER_LEN + DIGEST_BLOCK;
 
 /// What a program runs on: the kinds of program differ in how they reach their frame, and in nothing else.
@@ -28,17 +28,17 @@ pub trait Context: Copy {
     /// Whether [`Self::load`] is faster than [`Self::copy`].
     const IN_PLACE: bool;
 
-    /// The octets at `offset`, which is a constant once everything is inlined; `None` past the end.
+    /// The bytes at `offset`, which is a constant once everything is inlined; `None` past the end.
     fn load<const N: usize>(self, offset: usize) -> Option<[u8; N]>;
 
-    /// Octets of the frame.
+    /// Bytes of the frame.
     fn frame_len(self) -> u32;
 
-    /// Copies `len` octets of the frame, wherever they lie. False past the end.
+    /// Copies `len` bytes of the frame, wherever they lie. False past the end.
     ///
     /// # Safety
     ///
-    /// `to` must be valid for writes of `len` octets.
+    /// `to` must be valid for writes of `len` bytes.
     unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool;
 
     /// Packets that were received in this frame.
@@ -87,7 +87,7 @@ impl Context for XdpBuff {
 
     #[inline(always)]
     unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool {
-        // SAFETY: the caller vouches for `to`; the helper writes `len` octets there, or fails.
+        // SAFETY: the caller vouches for `to`; the helper writes `len` bytes there, or fails.
         unsafe { bpf_xdp_load_bytes(self.0, offset as u32, to.cast(), len as u32) == 0 }
     }
 
@@ -130,7 +130,7 @@ impl Context for SkBuff {
 
     #[inline(always)]
     unsafe fn copy(self, offset: usize, to: *mut u8, len: usize) -> bool {
-        // SAFETY: the caller vouches for `to`; the helper writes `len` octets there, or fails.
+        // SAFETY: the caller vouches for `to`; the helper writes `len` bytes there, or fails.
         unsafe { bpf_skb_load_bytes(self.0.cast(), offset as u32, to.cast(), len as u32) == 0 }
     }
 
@@ -167,7 +167,7 @@ impl Context for SkBuff {
 
 /// A frame whose beginning can be read in place.
 pub trait Linear: Context {
-    /// Addresses of the first octet of the frame and of the end of its linear part.
+    /// Addresses of the first byte of the frame and of the end of its linear part.
     ///
     /// Read anew in each call, and so that the compiler cannot join two of them: before Linux 6.17 the verifier of a
     /// daemon without CAP_PERFMON follows a branch whose outcome it knows in both directions, as a processor may
@@ -198,7 +198,7 @@ impl Linear for SkBuff {
     }
 }
 
-/// Octets up to the end of an IPv6 header behind an Ethernet header: what is read in the fast way.
+/// Bytes up to the end of an IPv6 header behind an Ethernet header: what is read in the fast way.
 const HEADERS: usize = 54;
 
 impl SkBuff {
@@ -215,7 +215,7 @@ impl SkBuff {
     }
 }
 
-/// The octets of a frame at `offset`, if they lie within its linear part.
+/// The bytes of a frame at `offset`, if they lie within its linear part.
 #[inline(always)]
 fn in_place<const N: usize>(frame: impl Linear, offset: usize) -> Option<[u8; N]> {
     let (data, data_end) = frame.linear();
@@ -224,34 +224,34 @@ fn in_place<const N: usize>(frame: impl Linear, offset: usize) -> Option<[u8; N]
         return None;
     }
     // SAFETY: `start..start + N` was just found to lie within the linear part of the frame.
-    Some(unsafe { octets(start) })
+    Some(unsafe { bytes(start) })
 }
 
-/// The octets of a frame at `offset`, wherever they lie; `None` past the end.
+/// The bytes of a frame at `offset`, wherever they lie; `None` past the end.
 #[inline(always)]
 fn copied<const N: usize>(frame: impl Context, offset: usize) -> Option<[u8; N]> {
-    let mut octets = Aligned(MaybeUninit::<[u8; N]>::uninit());
-    // SAFETY: `octets` is N octets long.
-    let copied = unsafe { frame.copy(offset, octets.0.as_mut_ptr().cast(), N) };
-    // SAFETY: all of `octets` was written.
-    copied.then(|| unsafe { octets.0.assume_init() })
+    let mut bytes = Aligned(MaybeUninit::<[u8; N]>::uninit());
+    // SAFETY: `bytes` is N bytes long.
+    let copied = unsafe { frame.copy(offset, bytes.0.as_mut_ptr().cast(), N) };
+    // SAFETY: all of `bytes` was written.
+    copied.then(|| unsafe { bytes.0.assume_init() })
 }
 
-/// Octets by the words that they are made of.
+/// Bytes by the words that they are made of.
 ///
 /// # Safety
 ///
 /// `start..start + N` must be valid for reads.
 #[inline(always)]
-unsafe fn octets<const N: usize>(start: usize) -> [u8; N] {
-    let mut octets = Aligned(MaybeUninit::<[u8; N]>::uninit());
-    let to: *mut u8 = octets.0.as_mut_ptr().cast();
+unsafe fn bytes<const N: usize>(start: usize) -> [u8; N] {
+    let mut bytes = Aligned(MaybeUninit::<[u8; N]>::uninit());
+    let to: *mut u8 = bytes.0.as_mut_ptr().cast();
     // Not a loop, which would be unrolled too late for the words to stay in registers.
     macro_rules! words {
         ($($at:literal)*) => {
             const { assert!(N < 48) };
             $(if N >= $at + 8 {
-                // SAFETY: the caller vouches for `start..start + N`, and `octets` has as many octets from a multiple
+                // SAFETY: the caller vouches for `start..start + N`, and `bytes` has as many bytes from a multiple
                 // of eight on.
                 unsafe { to.add($at).cast::<u64>().write(word(start + $at)) };
             })*
@@ -273,8 +273,8 @@ unsafe fn octets<const N: usize>(start: usize) -> [u8; N] {
         // SAFETY: as above.
         unsafe { to.add(at).write(word(start + at)) };
     }
-    // SAFETY: all of `octets` was written.
-    unsafe { octets.0.assume_init() }
+    // SAFETY: all of `bytes` was written.
+    unsafe { bytes.0.assume_init() }
 }
 
 /// A way to read the headers of a frame, for the walk through them.
@@ -350,7 +350,7 @@ impl Headers for Copied {
         // SAFETY: this CPU's only record; the program runs to its end on one CPU and does not nest.
         let start = unsafe { &raw mut (*record).payload }.cast::<u8>();
         let len = from_one::<{ Self::ROOM }>((frame.frame_len() as usize).min(Self::ROOM));
-        // SAFETY: the payload has room for ROOM octets, and `len` is no more.
+        // SAFETY: the payload has room for ROOM bytes, and `len` is no more.
         unsafe { frame.copy(0, start, len) }.then_some(Self { frame, start: start as usize, len })
     }
 }
@@ -363,8 +363,8 @@ impl Load for Copied {
 
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: that many octets were copied.
-        (offset + N <= self.len).then(|| unsafe { octets(self.start + offset) })
+        // SAFETY: that many bytes were copied.
+        (offset + N <= self.len).then(|| unsafe { bytes(self.start + offset) })
     }
 
     #[inline(always)]
@@ -413,14 +413,14 @@ impl<C: Context> Frame<C> {
         self.ctx
     }
 
-    /// Copies the `len` octets at `offset` to the beginning of `to`. False past the end of either, and for
+    /// Copies the `len` bytes at `offset` to the beginning of `to`. False past the end of either, and for
     /// nothing at all.
     #[inline(always)]
     pub fn copy(&self, offset: usize, to: &mut [u8; SAMPLE_PAYLOAD_LEN], len: usize) -> bool {
         if !(1..=SAMPLE_PAYLOAD_LEN).contains(&len) {
             return false;
         }
-        // SAFETY: `to` has SAMPLE_PAYLOAD_LEN octets, and `len` is no more.
+        // SAFETY: `to` has SAMPLE_PAYLOAD_LEN bytes, and `len` is no more.
         unsafe { self.ctx.copy(offset, to.as_mut_ptr(), from_one::<SAMPLE_PAYLOAD_LEN>(len)) }
     }
 
@@ -458,11 +458,11 @@ impl<C: Context> Load for Frame<C> {
         for n in 0..PADDED / 8 {
             // So that nothing of an earlier message is behind a short one. Volatile, because the compiler would make a
             // call of memset.
-            // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+            // SAFETY: within the payload, which stands at a multiple of eight bytes in its record.
             unsafe { words.add(n).write_volatile(0) };
         }
         let len = from_one::<PAYLOAD_ROOM>(len);
-        // SAFETY: the payload has PAYLOAD_ROOM octets, and `len` is no more.
+        // SAFETY: the payload has PAYLOAD_ROOM bytes, and `len` is no more.
         if !unsafe { self.ctx.copy(offset, payload, len) } {
             return None;
         }
@@ -492,7 +492,7 @@ impl<C: Context> Load for Frame<C> {
         let (list, len) = (unknown(list as u32, noise), unknown(len as u32, noise));
         // Nearly all: nothing is behind the addresses but the zeros of `sum`.
         if list as usize <= DIGEST_BLOCK && len == VRRP_HEADER_LEN as u32 + list {
-            // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+            // SAFETY: within the payload, which stands at a multiple of eight bytes in its record.
             unsafe { digest_block(at::<VRRP_HEADER_LEN>(payload).cast(), hash) }
         } else {
             digest_long::<C, A>(self.ctx, offset as u32, list, hash)
@@ -503,7 +503,7 @@ impl<C: Context> Load for Frame<C> {
     fn load_summed<const N: usize, const AT: usize>(&self, _: usize) -> Option<[u8; N]> {
         const { assert!(AT + N <= PADDED) };
         let payload = self.payload()?;
-        // SAFETY: within the payload, whose first PADDED octets are those that were summed last, or zeros.
+        // SAFETY: within the payload, whose first PADDED bytes are those that were summed last, or zeros.
         Some(unsafe { payload.add(AT).cast::<[u8; N]>().read() })
     }
 
@@ -521,7 +521,7 @@ impl<C: Context> Load for Frame<C> {
     }
 }
 
-/// Octets that are written and read by words.
+/// Bytes that are written and read by words.
 #[repr(align(8))]
 struct Aligned<T>(T);
 
@@ -529,16 +529,16 @@ struct Aligned<T>(T);
 ///
 /// # Safety
 ///
-/// The octets must be valid for reads.
+/// The bytes must be valid for reads.
 #[inline(always)]
 unsafe fn word<T: Word>(at: usize) -> T {
     // SAFETY: the caller vouches for the address.
     unsafe { T::read(at) }
 }
 
-/// The sizes in which packet memory is read. By the instruction itself, as the compiler would read octet by octet and
+/// The sizes in which packet memory is read. By the instruction itself, as the compiler would read byte by byte and
 /// put them together: for all that it knows the address must be aligned. The kernel asks for that only on machines that
-/// cannot do without (`check_pkt_ptr_alignment`, kernel/bpf/verifier.c), and the 14 octets of an Ethernet header leave
+/// cannot do without (`check_pkt_ptr_alignment`, kernel/bpf/verifier.c), and the 14 bytes of an Ethernet header leave
 /// nothing aligned.
 trait Word: Sized {
     /// # Safety
@@ -621,7 +621,7 @@ pub fn unknown(number: u32, noise: u32) -> u32 {
     number as u32
 }
 
-/// Adds what lies behind the first `3 * CSUM_MAX` octets of a message of `len` octets to a ones' complement sum. No `u32`
+/// Adds what lies behind the first `3 * CSUM_MAX` bytes of a message of `len` bytes to a ones' complement sum. No `u32`
 /// where that fails.
 ///
 /// Not inlined, as few messages are that long, and without a branch, as the verifier would follow each.
@@ -673,7 +673,7 @@ fn sign(number: u64) -> u64 {
     sign
 }
 
-/// Takes a block of [`DIGEST_BLOCK`] octets into a hash.
+/// Takes a block of [`DIGEST_BLOCK`] bytes into a hash.
 ///
 /// # Safety
 ///
@@ -698,7 +698,7 @@ unsafe fn digest_block_aside(block: *const u64, hash: u64) -> u64 {
     unsafe { digest_block(block, hash) }
 }
 
-/// Takes the `list` octets behind the header of a long message into a hash, or those of one with something behind them. It
+/// Takes the `list` bytes behind the header of a long message into a hash, or those of one with something behind them. It
 /// is at `offset` in the frame, and at the beginning of the payload.
 ///
 /// Not inlined, as few messages are that long.
@@ -722,7 +722,7 @@ fn digest_long<C: Context, A: Address>(ctx: C, offset: u32, list: u32, mut hash:
                         break 'whole;
                     }
                     let block = at::<{ VRRP_HEADER_LEN + $number * DIGEST_BLOCK }>(payload);
-                    // SAFETY: within the payload, which stands at a multiple of eight octets in its record.
+                    // SAFETY: within the payload, which stands at a multiple of eight bytes in its record.
                     hash = unsafe { digest_block_aside(block.cast(), hash) };
                 })*
             };
@@ -735,13 +735,13 @@ fn digest_long<C: Context, A: Address>(ctx: C, offset: u32, list: u32, mut hash:
     if left == 0 {
         return hash;
     }
-    // Once more, as the stack has no room to keep what was found before: 512 octets for all that call each other.
+    // Once more, as the stack has no room to keep what was found before: 512 bytes for all that call each other.
     let Some(record) = SCRATCH.get_ptr_mut(0) else { return hash };
     // SAFETY: this CPU's only record, of which only the address of a field is taken.
     let end: *mut u64 = unsafe { &raw mut (*record).slack }.cast();
     for n in 0..DIGEST_BLOCK / 8 {
         // Volatile, because the compiler would make a call of memset.
-        // SAFETY: within the slack, which stands at a multiple of eight octets in its record.
+        // SAFETY: within the slack, which stands at a multiple of eight bytes in its record.
         unsafe { end.add(n).write_volatile(0) };
     }
     let from = offset as usize + VRRP_HEADER_LEN + (list - left) as usize;
@@ -770,7 +770,7 @@ fn at<const AT: usize>(payload: *const u8) -> *mut u8 {
     start
 }
 
-/// Adds `len` octets, at most [`CSUM_MAX`], at `payload + AT` to a ones' complement sum. All of them must lie within a
+/// Adds `len` bytes, at most [`CSUM_MAX`], at `payload + AT` to a ones' complement sum. All of them must lie within a
 /// record's payload; the verifier makes sure.
 #[inline(always)]
 fn csum<const AT: usize>(payload: *const u8, len: usize, sum: u32) -> Option<u32> {

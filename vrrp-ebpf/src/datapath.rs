@@ -48,19 +48,19 @@ impl<T> MapValue<T> {
 impl<T> SharedWords for MapValue<T> {
     #[inline(always)]
     fn load<const AT: usize>(&self) -> u64 {
-        // SAFETY: a word of a map value, which the kernel aligns to eight octets. It is read once, as a whole.
+        // SAFETY: a word of a map value, which the kernel aligns to eight bytes. It is read once, as a whole.
         unsafe { self.word::<AT>().read_volatile() }
     }
 
     #[inline(always)]
     fn store<const AT: usize>(&self, word: u64) {
-        // SAFETY: a word of a map value, which the kernel aligns to eight octets. It is written once, as a whole.
+        // SAFETY: a word of a map value, which the kernel aligns to eight bytes. It is written once, as a whole.
         unsafe { self.word::<AT>().write_volatile(word) }
     }
 
     #[inline(always)]
     fn increment<const AT: usize>(&self) {
-        // SAFETY: a word of a map value, which the kernel aligns to eight octets.
+        // SAFETY: a word of a map value, which the kernel aligns to eight bytes.
         unsafe { increment(self.word::<AT>()) }
     }
 }
@@ -79,7 +79,7 @@ impl<C: Context> Routers for Frame<C> {
         let copy = unsafe { &raw mut (*record).entry };
         let to = copy.cast::<u64>();
         for n in 0..size_of::<RouterEntry>() / size_of::<u64>() {
-            // SAFETY: word by word within both, which stand at multiples of eight octets. Each word of the value is read once:
+            // SAFETY: word by word within both, which stand at multiples of eight bytes. Each word of the value is read once:
             // whatever becomes of it meanwhile, what is checked is what is used.
             unsafe { to.add(n).write(from.add(n).read_volatile()) };
         }
@@ -91,7 +91,7 @@ impl<C: Context> Routers for Frame<C> {
     #[inline(always)]
     fn allowed(&self, peer: &PeerKey) -> Option<TtlRange> {
         let range = ALLOWED.get_ptr(peer)?.cast::<u32>();
-        // SAFETY: what the look-up returned: four octets, which the kernel aligns to eight. They are read once.
+        // SAFETY: what the look-up returned: four bytes, which the kernel aligns to eight. They are read once.
         Some(bytemuck::cast(unsafe { range.read_volatile() }))
     }
 }
@@ -136,7 +136,7 @@ impl<C: Context> Datapath for Frame<C> {
     #[inline(always)]
     fn add_peer(&self, key: &PeerKey, counters: &PeerCounters) {
         let Some(record) = self.record() else { return };
-        // Put together in this CPU's record: the stacks of all functions that call each other have 512 octets together.
+        // Put together in this CPU's record: the stacks of all functions that call each other have 512 bytes together.
         // SAFETY: nobody else has the record, and nobody writes the field while the helper reads it.
         let counters = unsafe {
             (*record).peer = *counters;
@@ -161,7 +161,7 @@ impl<C: Context> Datapath for Frame<C> {
     #[inline(always)]
     fn report(&mut self, event: &RxEvent) -> bool {
         let Some(record) = self.record() else { return false };
-        // SAFETY: this CPU's only record, whose payload has PAYLOAD_ROOM octets.
+        // SAFETY: this CPU's only record, whose payload has PAYLOAD_ROOM bytes.
         unsafe {
             (*record).event = *event;
             submit(record, from_one::<PAYLOAD_ROOM>(event.payload_len.into()))
@@ -171,7 +171,7 @@ impl<C: Context> Datapath for Frame<C> {
     #[inline(always)]
     fn report_with(&mut self, event: &RxEvent, payload: [u8; 8]) -> bool {
         let Some(record) = self.record() else { return false };
-        // SAFETY: this CPU's only record, whose payload has more than eight octets and stands at a multiple of eight.
+        // SAFETY: this CPU's only record, whose payload has more than eight bytes and stands at a multiple of eight.
         unsafe {
             (*record).event = *event;
             let word: *mut u64 = (&raw mut (*record).payload).cast();
@@ -191,16 +191,16 @@ impl<C: Context> Datapath for Frame<C> {
     #[inline(always)]
     fn take_refused(&mut self, offset: usize, anywhere: bool) -> [u8; VRRP_HEADER_LEN] {
         let Some(record) = self.record() else { return [0; VRRP_HEADER_LEN] };
-        // SAFETY: this CPU's only record; the field has as many octets.
+        // SAFETY: this CPU's only record; the field has as many bytes.
         unsafe {
             let header = &raw mut (*record).refused;
             if header.read() == 0 && anywhere {
                 // Where there is nothing, zeros stay.
                 let _ = self.context().copy(offset, header.cast(), VRRP_HEADER_LEN);
             }
-            let octets = header.read().to_ne_bytes();
+            let bytes = header.read().to_ne_bytes();
             header.write(0);
-            octets
+            bytes
         }
     }
 
@@ -237,14 +237,14 @@ impl<C: Context> Datapath for Frame<C> {
     }
 }
 
-/// Hands the daemon a record with so many octets of payload. False where there is no room.
+/// Hands the daemon a record with so many bytes of payload. False where there is no room.
 ///
 /// # Safety
 ///
 /// `record` must be this CPU's, and `len` no more than its payload has.
 #[inline(always)]
 unsafe fn submit(record: *mut Record, len: usize) -> bool {
-    // SAFETY: the record holds the header and `len` octets behind it, as the caller says.
+    // SAFETY: the record holds the header and `len` bytes behind it, as the caller says.
     let result = unsafe {
         bpf_ringbuf_output(
             ptr::from_ref(&EVENTS).cast_mut().cast(),

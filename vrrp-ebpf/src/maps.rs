@@ -104,7 +104,7 @@ pub fn source_key() -> u64 {
 /// The most that `bpf_csum_diff` sums in one call before Linux 6.13 (`MAX_BPF_STACK`).
 pub const CSUM_MAX: usize = 512;
 
-/// Octets of [`Record::payload`]: a power of two, so that a mask bounds what is copied there (`cursor::below`).
+/// Bytes of [`Record::payload`]: a power of two, so that a mask bounds what is copied there (`cursor::below`).
 pub const PAYLOAD_ROOM: usize = MAX_VRRP_LEN.next_power_of_two();
 
 /// A ring-buffer record of the greatest length.
@@ -112,7 +112,7 @@ pub const PAYLOAD_ROOM: usize = MAX_VRRP_LEN.next_power_of_two();
 pub struct Record {
     /// The fixed part.
     pub event: RxEvent,
-    /// The VRRP message, at most `MAX_VRRP_LEN` octets.
+    /// The VRRP message, at most `MAX_VRRP_LEN` bytes.
     pub payload: [u8; PAYLOAD_ROOM],
     /// The verifier believes that a sum may reach so far (`cursor::sum_rest`). Used only for the end of a long message
     /// (`cursor::digest_long`).
@@ -132,12 +132,12 @@ pub struct Record {
 ///
 /// # Safety
 ///
-/// `counter` must be valid for writes and aligned to eight octets.
+/// `counter` must be valid for writes and aligned to eight bytes.
 #[inline(always)]
 pub unsafe fn increment(counter: *mut u64) {
     // The target has no `AtomicU64::fetch_add`; this is what it would compile to.
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the caller vouches for the pointer; the instruction touches these eight octets only.
+    // SAFETY: the caller vouches for the pointer; the instruction touches these eight bytes only.
     unsafe {
         core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
     }

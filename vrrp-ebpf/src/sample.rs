@@ -51,7 +51,7 @@ pub fn keep<C: Context, A: Address>(
     let words: *mut u64 = (&raw mut sample.payload).cast();
     for n in 0..SAMPLE_PAYLOAD_LEN / 8 {
         // Volatile, because the compiler would make a call of memset: see `V4::to_field`.
-        // SAFETY: the field is made of that many words, and stands at a multiple of eight octets in its sample.
+        // SAFETY: the field is made of that many words, and stands at a multiple of eight bytes in its sample.
         unsafe { words.add(n).write_volatile(0) };
     }
     let copied = frame.copy(offset, &mut sample.payload, present);

@@ -47,7 +47,7 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     claim.map(Reason::index)
 }
 
-/// A [`parse::Chain`] in one number: octets, and the reason above them. Of a packet without extension headers:
+/// A [`parse::Chain`] in one number: bytes, and the reason above them. Of a packet without extension headers:
 const AT_ONCE: u32 = Reason::Accepted.index() << 16;
 /// And of one that has nothing to do with VRRP.
 const NO_VRRP: u32 = u32::MAX;
@@ -78,7 +78,7 @@ fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2], chain: u32
     reason
 }
 
-/// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many octets of extension
+/// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many bytes of extension
 /// headers. Its frame has shown already that it is one.
 #[inline(always)]
 fn packet<C: Context, A: Family>(
@@ -131,7 +131,7 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
 
 /// A packet of protocol 112, as [`vrrp`] has it.
 ///
-/// A function that is not inlined, as all that few frames need: it has a part of the 512 octets of stack to itself, which
+/// A function that is not inlined, as all that few frames need: it has a part of the 512 bytes of stack to itself, which
 /// would not do for all together. So what it is called with are numbers, and it reads the IP header anew.
 #[inline(never)]
 fn receive<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16) -> u32 {

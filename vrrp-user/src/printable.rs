@@ -20,7 +20,7 @@ pub fn message(text: &str) -> Cow<'_, str> {
     escaped(text.trim_end_matches('\n'), "\n    ")
 }
 
-/// The name of an interface by its index, or `#INDEX` where there is none. The kernel takes nearly every octet in it.
+/// The name of an interface by its index, or `#INDEX` where there is none. The kernel takes nearly every byte in it.
 pub fn interface(ifindex: u32) -> String {
     match nix::net::if_::if_indextoname(ifindex) {
         Ok(name) => text(&name.to_string_lossy()).into_owned(),

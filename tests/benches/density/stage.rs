@@ -26,10 +26,10 @@ pub fn link_name(link: usize) -> String {
     format!("v{link}")
 }
 
-/// The address of a router; its third octet is the VRID.
+/// The address of a router; its third byte is the VRID.
 pub fn vip(router: usize) -> Ipv4Addr {
-    let octet = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
-    Ipv4Addr::new(10, octet(100 + router / PER_LINK), octet(router % PER_LINK + 1), 1)
+    let byte = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+    Ipv4Addr::new(10, byte(100 + router / PER_LINK), byte(router % PER_LINK + 1), 1)
 }
 
 /// So many routers at such an interval.
@@ -331,8 +331,8 @@ impl Daemon {
                     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
                     value.trim().parse::<u64>().ok()
                 };
-                if let (Some(id), Some(octets)) = (field("map_id:"), field("memlock:")) {
-                    maps.insert(id, octets);
+                if let (Some(id), Some(bytes)) = (field("map_id:"), field("memlock:")) {
+                    maps.insert(id, bytes);
                 }
             }
         }

@@ -227,18 +227,18 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
         }
         let mut batch: Vec<(u32, Vec<u8>)> = Vec::new();
         for (ifindex, frame) in frames.iter().chain(&other) {
-            let mut octets = frame.bytes().to_vec();
+            let mut bytes = frame.bytes().to_vec();
             if what == Flood::BadChecksum {
-                // The VRRP checksum, behind 14 octets of Ethernet and 20 of IP.
-                octets[40] ^= 0x55;
+                // The VRRP checksum, behind 14 bytes of Ethernet and 20 of IP.
+                bytes[40] ^= 0x55;
             }
-            batch.push((*ifindex, octets));
+            batch.push((*ifindex, bytes));
         }
         let mut queue = TxQueue::default();
         let (begin, mut count) = (Instant::now(), 0u64);
         while !stop.load(Ordering::Relaxed) {
-            for (ifindex, octets) in batch.iter().cycle().take(256) {
-                queue.push(InterfaceId::own(*ifindex), octets, Tag::Announcement);
+            for (ifindex, bytes) in batch.iter().cycle().take(256) {
+                queue.push(InterfaceId::own(*ifindex), bytes, Tag::Announcement);
             }
             let mut refused = 0;
             tx.flush(&queue, |_, _| refused += 1);
@@ -362,7 +362,7 @@ impl Seen {
             (Some([0x08, 0x00]), 42..) if frame[23] == 112 && frame[36] != 0 => {
                 (frame[35], &mut self.adverts)
             }
-            // The third octet of a virtual address is its VRID.
+            // The third byte of a virtual address is its VRID.
             (Some([0x08, 0x06]), 42..) if frame[28..32] == frame[38..42] => {
                 (frame[40], &mut self.garps)
             }

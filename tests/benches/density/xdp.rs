@@ -59,7 +59,7 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
 
     let good = advert(load)?;
     let mut refused = good.clone();
-    // The VRRP checksum, behind 14 octets of Ethernet and 20 of IP.
+    // The VRRP checksum, behind 14 bytes of Ethernet and 20 of IP.
     refused[40] ^= 0x55;
     // All others are routers here; nothing is checked before this is known.
     let mut unknown = good.clone();
@@ -227,7 +227,7 @@ fn advert(load: Load) -> Result<Vec<u8>> {
     Ok(frame.map_err(unexpected)?.bytes().to_vec())
 }
 
-/// An acknowledgement without data: 64 octets with padding and FCS, 60 of which reach a program.
+/// An acknowledgement without data: 64 bytes with padding and FCS, 60 of which reach a program.
 fn tcp(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00];
     frame.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, VRRP_TTL, 6, 0, 0]);

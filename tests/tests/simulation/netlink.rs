@@ -15,7 +15,7 @@ use super::rng::Rng;
 /// When a request that is not answered is given up (`ANSWER`, io/netlink.rs).
 const PATIENCE: Nanos = Nanos::from_secs(5);
 
-/// By which bits the last octets of the two addresses differ that a host may have.
+/// By which bits the last bytes of the two addresses differ that a host may have.
 const OTHER: u8 = 32;
 
 /// How netlink is.

@@ -27,14 +27,14 @@ const fn link_local(last: u8) -> [u8; 16] {
     [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
 }
 
-/// Hop-by-hop or destination options of that many times eight octets, all padding.
+/// Hop-by-hop or destination options of that many times eight bytes, all padding.
 fn options(kind: u8, units: u8) -> (u8, Vec<u8>) {
     let mut header = vec![0; usize::from(units) * 8];
     header[1] = units - 1;
     (kind, header)
 }
 
-/// A fragment header with that offset, in octets, and "more fragments" as its lowest bit.
+/// A fragment header with that offset, in bytes, and "more fragments" as its lowest bit.
 fn part(field: u16) -> (u8, Vec<u8>) {
     let [high, low] = field.to_be_bytes();
     (44, vec![0, 0xff, high, low, 0, 0, 0, 9])
@@ -51,7 +51,7 @@ struct Frame {
     tags: Vec<(u16, u16)>,
     version: u8,
     payload_len: Option<u16>,
-    /// Headers before the message, each with its kind; the first octet of each is filled in.
+    /// Headers before the message, each with its kind; the first byte of each is filled in.
     extensions: Vec<(u8, Vec<u8>)>,
     next_header: u8,
     hop_limit: u8,
@@ -117,10 +117,10 @@ impl Frame {
         let vrid =
             self.clone().with(|f| f.message.iter_mut().skip(1).take(1).for_each(|v| *v = UNKNOWN));
         let vlan = self.clone().with(|f| f.tags = vec![(0x8100, 77)]);
-        Alike { ours: self.octets(), others: [vrid.octets(), vlan.octets()] }
+        Alike { ours: self.bytes(), others: [vrid.bytes(), vlan.bytes()] }
     }
 
-    fn octets(&self) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         let mut frame = self.to.to_vec();
         frame.extend(self.mac);
         for (kind, id) in &self.tags {
@@ -279,7 +279,7 @@ fn examples(reason: Reason) -> Vec<Frame> {
             .collect(),
         Reason::UnknownPeer => vec![
             Frame::v3(V3_PEERS, 1).with(|f| to_peers(f, link_local(3), 255)),
-            // Not only the first octets count.
+            // Not only the first bytes count.
             Frame::v3(V3_PEERS, 1).with(|f| {
                 let mut source = FAR_PEER;
                 source[15] = 3;
@@ -341,9 +341,9 @@ fn examples(reason: Reason) -> Vec<Frame> {
     }
 }
 
-/// With so many addresses, and so many octets behind them.
+/// With so many addresses, and so many bytes behind them.
 pub fn long(count: u8, behind: usize) -> Vec<u8> {
-    Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).octets()
+    Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).bytes()
 }
 
 /// Those frames, and others like them.
@@ -353,7 +353,7 @@ pub fn alike(reason: Reason) -> Vec<Alike> {
 
 #[test]
 fn every_reason_has_its_packets() {
-    super::all_judge(|reason| examples(reason).iter().map(Frame::octets).collect());
+    super::all_judge(|reason| examples(reason).iter().map(Frame::bytes).collect());
 }
 
 #[test]
@@ -378,21 +378,21 @@ fn other_packets_pass_uncounted() {
         Frame::v3(V3, 1).with(|f| f.tags = vec![(0x8100, 1); 3]),
         Frame::neighbour(136, VIP, [2, 0, 0, 0, 0, 9]),
     ] {
-        assert_eq!(bench.run(&frame.octets()), (Verdict::Pass, None));
+        assert_eq!(bench.run(&frame.bytes()), (Verdict::Pass, None));
     }
 }
 
 #[test]
 fn a_frame_may_end_anywhere() {
     let mut bench = Bench::new();
-    bench.cuts(&Frame::v3(V3, 2).octets());
-    bench.cuts(&Frame::behind(most()).octets());
+    bench.cuts(&Frame::v3(V3, 2).bytes());
+    bench.cuts(&Frame::behind(most()).bytes());
 }
 
 #[test]
 fn the_kernel_agrees_with_the_host_on_damaged_frames() {
     let frames = Reason::ALL.iter().flat_map(|reason| examples(*reason));
-    Bench::new().agrees_on_damage(&frames.map(|f| f.octets()).collect::<Vec<_>>(), 4200, 1000);
+    Bench::new().agrees_on_damage(&frames.map(|f| f.bytes()).collect::<Vec<_>>(), 4200, 1000);
 }
 
 /// Both families have a router with this VRID; each hears its own.
@@ -404,7 +404,7 @@ fn an_advertisement_reaches_ring_and_slot_of_its_family() {
     let mut ring = bench.kernel.take_events().expect("ring");
     let frame = Frame::v3(V3, 3);
     let before = now();
-    assert_eq!(bench.run(&frame.octets()), (Verdict::Pass, Some(Reason::Accepted)));
+    assert_eq!(bench.run(&frame.bytes()), (Verdict::Pass, Some(Reason::Accepted)));
     let events = drain(&mut ring);
     let [(event, payload)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.family, event.slot, event.ifindex), (FAMILY_V6, 6, LOOPBACK));
@@ -418,13 +418,13 @@ fn an_advertisement_reaches_ring_and_slot_of_its_family() {
     let [(peer, counters)] = &peers[..] else { panic!("{peers:?}") };
     assert_eq!((peer.slot, peer.source, counters.adverts), (6, PEER, 1));
 
-    // A steady master wakes nobody, another one does, if only the last octet of its address differs.
+    // A steady master wakes nobody, another one does, if only the last byte of its address differs.
     bench.kernel.set_ack(6, event.digest).expect("set_ack");
     for _ in 0..3 {
-        bench.run(&frame.octets());
+        bench.run(&frame.bytes());
     }
     assert!(drain(&mut ring).is_empty());
-    bench.run(&frame.clone().with(|f| f.source[15] ^= 1).with(|f| f.source[14] = 1).octets());
+    bench.run(&frame.clone().with(|f| f.source[15] ^= 1).with(|f| f.source[14] = 1).bytes());
     assert_eq!(drain(&mut ring).len(), 1);
     assert_eq!(bench.kernel.slot(6).adverts, 5);
 }
@@ -433,7 +433,7 @@ fn an_advertisement_reaches_ring_and_slot_of_its_family() {
 fn a_refused_packet_leaves_a_sample() {
     let mut bench = Bench::new();
     let frame = Frame::v3(V3, 4).with(|f| f.hop_limit = 64);
-    bench.run(&frame.octets());
+    bench.run(&frame.bytes());
     let sampled = bench.sampled(Reason::Ttl);
     let [sample] = &sampled.recent[..] else { panic!("{sampled:?}") };
     assert_eq!((sample.family, sample.ttl, sample.vrid), (FAMILY_V6, 64, V3));
@@ -453,19 +453,19 @@ fn traffic_of_a_vip_is_counted_both_ways() {
     };
     let to = Frame::v3(V3, 1).with(|f| (f.next_header, f.destination) = (6, VIP));
     let from = to.clone().with(|f| (f.source, f.destination) = (VIP, PEER));
-    let len = to.octets().len() as u64;
+    let len = to.bytes().len() as u64;
     for frame in [&to, &from, &to] {
-        assert_eq!(bench.run(&frame.octets()), (Verdict::Pass, None));
+        assert_eq!(bench.run(&frame.bytes()), (Verdict::Pass, None));
     }
     // Tagged, it is the VLAN device's.
-    bench.run(&to.with(|f| f.tags = vec![(0x8100, 7)]).octets());
-    let octets = from.octets();
+    bench.run(&to.with(|f| f.tags = vec![(0x8100, 7)]).bytes());
+    let bytes = from.bytes();
     let mut leave = |frame: &[u8]| {
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
         let program = bench.kernel.egress_program().expect("program");
         assert_eq!(program.test_run(options).expect("runs").return_value.cast_signed(), -1);
     };
-    leave(&octets);
+    leave(&bytes);
     let expected = VipCounters { rx_packets: 2, rx_bytes: 2 * len, tx_packets: 1, tx_bytes: len };
     assert_eq!(counted(&bench), Some(expected));
     bench.kernel.remove_vip(&vip).expect("remove_vip");
@@ -486,7 +486,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
     let _entered = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
     let mut reported = |bench: &mut Bench, frame: &Frame| {
-        let verdict = bench.run(&frame.octets());
+        let verdict = bench.run(&frame.bytes());
         (verdict, drain(&mut ring))
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
@@ -512,7 +512,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
         advertised.clone().with(|f| f.sum = Sum::Plain),
         advertised.clone().with(|f| f.payload_len = Some(40)),
     ] {
-        assert_eq!(reported(&mut bench, &frame), nothing(), "{:02x?}", frame.octets());
+        assert_eq!(reported(&mut bench, &frame), nothing(), "{:02x?}", frame.bytes());
     }
 
     let (seen, events) = reported(&mut bench, &advertised);
@@ -528,7 +528,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
         advertised.clone().with(|f| f.message.truncate(24)),
         advertised.clone().with(|f| f.message[24] = 1),
     ] {
-        assert_eq!(reported(&mut bench, &frame).0, conflict, "{:02x?}", frame.octets());
+        assert_eq!(reported(&mut bench, &frame).0, conflict, "{:02x?}", frame.bytes());
     }
     std::thread::sleep(Duration::from_nanos(CLAIM_WINDOW_NS));
     let (_, events) =
@@ -541,20 +541,20 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 
 /// The longest advertisement for [`V3`].
 pub fn longest() -> Vec<u8> {
-    Frame::v3(V3, 255).octets()
+    Frame::v3(V3, 255).bytes()
 }
 
 /// An advertisement for [`V3`] with one address behind all headers that may stand before it.
 pub fn behind_headers() -> Vec<u8> {
-    Frame::behind(most()).octets()
+    Frame::behind(most()).bytes()
 }
 
 /// Advertisements for [`V3`] of priority 50 and 200.
 pub fn lower_and_higher() -> [Vec<u8>; 2] {
-    [50, 200].map(|priority| Frame::v3(V3, 1).with(|f| f.message[2] = priority).octets())
+    [50, 200].map(|priority| Frame::v3(V3, 1).with(|f| f.message[2] = priority).bytes())
 }
 
 /// An advertisement for [`V3`] from another network.
 pub fn refused() -> Vec<u8> {
-    Frame::v3(V3, 1).with(|f| f.hop_limit = 254).octets()
+    Frame::v3(V3, 1).with(|f| f.hop_limit = 254).bytes()
 }

@@ -15,14 +15,14 @@ fn a_refusal_is_reported_once_a_minute() {
     let runtime = runtime();
     let _entered = runtime.enter();
     let mut ring = bench.kernel.take_events().expect("ring");
-    let mut reported = |bench: &mut Bench, octets: &[u8]| {
+    let mut reported = |bench: &mut Bench, bytes: &[u8]| {
         for _ in 0..3 {
-            bench.run(octets);
+            bench.run(bytes);
         }
         drain(&mut ring)
     };
     let wrong = Frame::v3(V3, 2).with(|f| f.sum = Sum::Wrong);
-    let events = reported(&mut bench, &wrong.octets());
+    let events = reported(&mut bench, &wrong.bytes());
     let [(event, payload)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.reason, event.slot), (Reason::Checksum.index(), NO_SLOT));
     assert_eq!((event.ifindex, event.family, event.ttl), (LOOPBACK, FAMILY_V4, 255));
@@ -31,7 +31,7 @@ fn a_refusal_is_reported_once_a_minute() {
 
     // Another reason, sender or VRID, but not just another message.
     let again = wrong.clone().with(|f| f.message[2] = 7);
-    assert!(reported(&mut bench, &again.octets()).is_empty());
+    assert!(reported(&mut bench, &again.bytes()).is_empty());
     for other in [
         wrong.clone().with(|f| f.ttl = 1),
         wrong.clone().with(|f| f.source = [10, 0, 0, 3]),
@@ -40,20 +40,18 @@ fn a_refusal_is_reported_once_a_minute() {
         Frame::new(vec![0x31, V3, 100], Sum::Plain),
         wrong.clone().with(|f| f.fragment = 0x2000),
     ] {
-        assert_eq!(reported(&mut bench, &other.octets()).len(), 1, "{:02x?}", other.octets());
+        assert_eq!(reported(&mut bench, &other.bytes()).len(), 1, "{:02x?}", other.bytes());
     }
     // Two in turns are no news either.
-    for octets in
-        [wrong.octets(), wrong.clone().with(|f| f.ttl = 1).octets()].iter().cycle().take(4)
-    {
-        assert!(reported(&mut bench, octets).is_empty(), "{octets:02x?}");
+    for bytes in [wrong.bytes(), wrong.clone().with(|f| f.ttl = 1).bytes()].iter().cycle().take(4) {
+        assert!(reported(&mut bench, bytes).is_empty(), "{bytes:02x?}");
     }
     let events = reported(&mut bench, &ipv6::refused());
     let [(event, payload)] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.reason, event.source), (Reason::Ttl.index(), ipv6::PEER));
     assert_eq!(payload[1], V3);
     let short = Frame::new(vec![], Sum::Plain).with(|f| f.source = [10, 0, 0, 4]);
-    let events = reported(&mut bench, &short.octets());
+    let events = reported(&mut bench, &short.bytes());
     assert_eq!(events[0].1, [0; 8], "no message");
 
     // What is for nobody here, or for another host, is no refusal.
@@ -62,7 +60,7 @@ fn a_refusal_is_reported_once_a_minute() {
         Frame::v3(V3, 1).with(|f| f.destination = [224, 0, 0, 19]),
         Frame::v3(V3, 1).with(|f| f.to = [2; 6]),
     ] {
-        assert!(reported(&mut bench, &other.octets()).is_empty());
+        assert!(reported(&mut bench, &other.bytes()).is_empty());
     }
 }
 
@@ -77,8 +75,8 @@ fn forged_senders_do_not_fill_the_log() {
     let frame = Frame::v3(V3, 1).with(|f| f.ttl = 1);
     for sender in 0..2_000_u16 {
         let [high, low] = sender.to_be_bytes();
-        let octets = frame.clone().with(|f| f.source = [10, 1, high, low]).octets();
-        assert_eq!(bench.run(&octets), (Verdict::Drop, Some(Reason::Ttl)));
+        let bytes = frame.clone().with(|f| f.source = [10, 1, high, low]).bytes();
+        assert_eq!(bench.run(&bytes), (Verdict::Drop, Some(Reason::Ttl)));
     }
     let seconds = start.elapsed().as_secs() + 1;
     let reported = drain(&mut ring).len() as u64;

@@ -56,7 +56,7 @@ impl Router {
     fn flood(&mut self, frame: &Frame, repeat: u32) -> (u64, BTreeMap<Reason, u64>) {
         let counts = |bench: &Bench| bench.reader.reasons().expect("reasons");
         let before = counts(&self.bench);
-        self.bench.flood(&frame.octets(), repeat);
+        self.bench.flood(&frame.bytes(), repeat);
         let after = counts(&self.bench).into_iter().zip(before);
         let counted = after.map(|((reason, after), (_, before))| (reason, after - before));
         let counted = counted.filter(|(_, packets)| *packets > 0).collect();
@@ -65,7 +65,7 @@ impl Router {
 
     /// One advertisement, which must be reported.
     fn must_hear(&mut self, frame: &Frame) {
-        assert_eq!(self.bench.run(&frame.octets()).1, Some(Reason::Accepted));
+        assert_eq!(self.bench.run(&frame.bytes()).1, Some(Reason::Accepted));
         assert_eq!(self.reported(), [(frame.source, frame.message[2])]);
     }
 
@@ -300,7 +300,7 @@ fn the_master_is_seen_whatever_it_says_and_nobody_else_is_taken_for_it() {
 fn what_is_acknowledged_is_not_pending() {
     let mut router = Router::backup(true, Some(200));
     let steady = advert(MASTER, 200);
-    router.bench.flood(&steady.octets(), 1);
+    router.bench.flood(&steady.bytes(), 1);
     let digest = drain(&mut router.ring)[0].0.digest;
     router.bench.kernel.set_ack(0, digest).expect("set_ack");
     while router.flood(&advert(MASTER, 199), 1).0 > 0 {}
@@ -321,7 +321,7 @@ fn ipv6_and_unicast_have_the_same_budgets() {
     let six = ipv6::lower_and_higher();
     let unicast = |priority| {
         let frame = Frame::v3(super::V3_UNICAST, 1);
-        frame.with(|f| (f.destination, f.message[2]) = (LOCAL, priority)).octets()
+        frame.with(|f| (f.destination, f.message[2]) = (LOCAL, priority)).bytes()
     };
     for (slot, frames) in [(6, six), (3, [unicast(50), unicast(200)])] {
         let filter =
@@ -347,7 +347,7 @@ fn digests_are_those_of_a_host() {
         let mut ring = bench.kernel.take_events().expect("ring");
         let key = bench.kernel.digest_key();
         let four = |count, behind| {
-            Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).octets()
+            Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).bytes()
         };
         let counts = [1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 18, 32, 33, 60, 128, 200, 253, 255];
         let mut frames: Vec<_> =
@@ -355,24 +355,24 @@ fn digests_are_those_of_a_host() {
         frames.extend(
             counts.iter().flat_map(|&count| [0, 4, 28].map(|behind| ipv6::long(count, behind))),
         );
-        let two = |count| Frame::v2(super::V2_PASSWORD, count, 1, super::PASSWORD, 1).octets();
+        let two = |count| Frame::v2(super::V2_PASSWORD, count, 1, super::PASSWORD, 1).bytes();
         frames.extend([0, 1, 2, 13, 14, 15, 30, 31, 254, 255].map(two));
         let mut seen = std::collections::BTreeSet::new();
         // What fits neither the longest message nor, by tc, a page.
-        for octets in
-            frames.iter().filter(|octets| octets.len() < if copying { 3500 } else { 4096 + 54 })
+        for bytes in
+            frames.iter().filter(|bytes| bytes.len() < if copying { 3500 } else { 4096 + 54 })
         {
             std::thread::sleep(std::time::Duration::from_nanos(SOURCE_LIMIT.period_ns));
-            let (_, reason) = bench.run(octets);
+            let (_, reason) = bench.run(bytes);
             if reason == Some(Reason::VrrpLength) {
                 drain(&mut ring);
                 continue;
             }
-            assert_eq!(reason, Some(Reason::Accepted), "{octets:02x?}");
+            assert_eq!(reason, Some(Reason::Accepted), "{bytes:02x?}");
             let events = drain(&mut ring);
             let [(event, _)] = &events[..] else { panic!("{events:?}") };
-            assert_eq!(event.digest, super::host_digest(octets, key), "{octets:02x?}");
-            assert!(seen.insert(event.digest), "twice: {octets:02x?}");
+            assert_eq!(event.digest, super::host_digest(bytes, key), "{bytes:02x?}");
+            assert!(seen.insert(event.digest), "twice: {bytes:02x?}");
         }
     }
 }

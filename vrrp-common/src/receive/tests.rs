@@ -135,8 +135,8 @@ fn v2(auth: [u8; VRRP_AUTH_LEN]) -> Advert<V4> {
 }
 
 /// RFC 1071.
-fn checksum(octets: &[u8]) -> [u8; 2] {
-    let words = octets.as_chunks::<2>().0.iter();
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.as_chunks::<2>().0.iter();
     let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -172,10 +172,10 @@ fn covers<A: Address>(slot: u32, steady: &Advert<A>, other: &Advert<A>) -> bool 
     quiet
 }
 
-fn no_octet_is_overlooked<A: Address>(slot: u32, steady: &Advert<A>) {
+fn no_byte_is_overlooked<A: Address>(slot: u32, steady: &Advert<A>) {
     for at in 0..steady.addresses.len() {
         let other = steady.clone().with(|advert| advert.addresses[at] ^= 0x80);
-        assert!(!covers(slot, steady, &other), "octet {at} of {}", steady.addresses.len());
+        assert!(!covers(slot, steady, &other), "byte {at} of {}", steady.addresses.len());
     }
     let width = size_of::<A>();
     if steady.addresses.len() >= 2 * width {
@@ -189,12 +189,12 @@ fn no_octet_is_overlooked<A: Address>(slot: u32, steady: &Advert<A>) {
 fn every_address_of_an_acknowledged_master_counts() {
     // Around the ends of the blocks in which they are looked at, and the most there are.
     for count in [1, 2, 15, 16, 17, 31, 32, 33, 255] {
-        no_octet_is_overlooked(FOUR, &Advert::v3(MASTER, 200, count));
+        no_byte_is_overlooked(FOUR, &Advert::v3(MASTER, 200, count));
     }
     for count in [1, 3, 4, 5, 8, 9, 255] {
-        no_octet_is_overlooked(SIX, &Advert::v3(six(2), 200, count));
+        no_byte_is_overlooked(SIX, &Advert::v3(six(2), 200, count));
     }
-    no_octet_is_overlooked(TWO, &v2([0; 8]));
+    no_byte_is_overlooked(TWO, &v2([0; 8]));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn every_field_of_an_acknowledged_master_counts() {
         let other = steady.clone().with(|advert| advert.header[at] ^= 1);
         let reason = host().cpu().receive(SECOND, IFINDEX, &other.frame());
         // Another interval is refused.
-        assert!(reason == Some(Reason::Interval) || !covers(TWO, &steady, &other), "octet {at}");
+        assert!(reason == Some(Reason::Interval) || !covers(TWO, &steady, &other), "byte {at}");
     }
 }
 
@@ -226,13 +226,11 @@ fn every_field_of_an_acknowledged_master_counts() {
 fn what_stands_behind_the_message_and_its_checksum_do_not_count() {
     let plain = Advert::v3(MASTER, 200, 3);
     assert!(covers(FOUR, &plain, &plain.clone().with(|advert| advert.pseudo = false)));
-    let trailer = |octet| std::vec![octet; 28];
-    let four = |count, octet| {
-        Advert::v3(MASTER, 200, count).with(|advert| advert.trailer = trailer(octet))
-    };
-    let six = |count, octet| {
-        Advert::v3(six(2), 200, count).with(|advert| advert.trailer = trailer(octet))
-    };
+    let trailer = |byte| std::vec![byte; 28];
+    let four =
+        |count, byte| Advert::v3(MASTER, 200, count).with(|advert| advert.trailer = trailer(byte));
+    let six =
+        |count, byte| Advert::v3(six(2), 200, count).with(|advert| advert.trailer = trailer(byte));
     for count in [1, 3, 4, 16, 17, 255] {
         assert!(covers(FOUR, &four(count, 1), &four(count, 2)), "{count}");
     }
@@ -384,7 +382,7 @@ fn nothing_is_dropped_that_is_for_nobody_here() {
             let reason = cpu.receive(SECOND, IFINDEX, &damaged);
             // The other VRID that a bit can make of it is none of ours either.
             let passes = reason.is_none_or(|reason| reason.verdict() == Verdict::Pass);
-            assert!(passes, "{reason:?} by bit {bit} of octet {at}");
+            assert!(passes, "{reason:?} by bit {bit} of byte {at}");
         }
         assert!(
             cpu.receive(SECOND, IFINDEX, &frame[..at])

@@ -754,13 +754,13 @@ pub struct VipStats {
     pub address: String,
     /// Packets received for it.
     pub rx_packets: u64,
-    /// Octets received for it, whole frames without FCS.
+    /// Bytes received for it, whole frames without FCS.
     pub rx_bytes: u64,
     /// Packets sent from it by this interface; a packet that the device cuts into segments (GSO) counts as so
     /// many. 0 before Linux 6.6.
     #[serde(default)]
     pub tx_packets: u64,
-    /// Octets sent from it by this interface, whole frames without FCS; the headers of a packet that the device
+    /// Bytes sent from it by this interface, whole frames without FCS; the headers of a packet that the device
     /// cuts into segments count once.
     #[serde(default)]
     pub tx_bytes: u64,

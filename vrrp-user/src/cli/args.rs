@@ -201,7 +201,7 @@ pub enum Command {
         /// How many virtual routers run.
         #[arg(long)]
         running: Option<usize>,
-        /// How many octets of memory it may take.
+        /// How many bytes of memory it may take.
         #[arg(long)]
         memory: Option<u64>,
     },

@@ -14,7 +14,7 @@ pub struct Address {
     pub prefix: u8,
     /// Interface, when it is not the router's own.
     pub dev: Option<String>,
-    /// Label (`ip address ... label`), at most 15 octets.
+    /// Label (`ip address ... label`), at most 15 bytes.
     pub label: Option<String>,
     /// Scope, as the number in `rtm_scope` (rtnetlink(7)): 0 global, 253 link, 254 host.
     pub scope: u8,

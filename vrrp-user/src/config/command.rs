@@ -41,8 +41,8 @@ pub(crate) fn quoted(word: &str) -> String {
             '\t' => text += "\\t",
             '\r' => text += "\\r",
             c if c.is_control() => {
-                for octet in c.encode_utf8(&mut [0; 4]).bytes() {
-                    text += &format!("\\{octet:03o}");
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    text += &format!("\\{byte:03o}");
                 }
             }
             c => text.push(c),
@@ -133,8 +133,8 @@ pub fn split(text: &str) -> Result<Vec<String>, BadCommand> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let (octets, after) = word(rest, true)?;
-        let word = String::from_utf8(octets).map_err(|_| BadCommand::NoText)?;
+        let (bytes, after) = word(rest, true)?;
+        let word = String::from_utf8(bytes).map_err(|_| BadCommand::NoText)?;
         if word.contains('\0') {
             return Err(BadCommand::NoText);
         }
@@ -154,8 +154,8 @@ pub(super) fn quoted_words(line: &str) -> Result<Vec<(usize, String)>, BadComman
     let mut rest = line.trim_start();
     while !rest.is_empty() {
         let before = line.get(..line.len() - rest.len()).unwrap_or("");
-        let (octets, after) = word(rest, false)?;
-        let word = String::from_utf8(octets).map_err(|_| BadCommand::NoText)?;
+        let (bytes, after) = word(rest, false)?;
+        let word = String::from_utf8(bytes).map_err(|_| BadCommand::NoText)?;
         words.push((before.chars().count(), word));
         rest = after.trim_start();
     }
@@ -218,7 +218,7 @@ fn escape<'a>(text: &'a str, first: char, word: &mut Vec<u8>) -> &'a str {
         }
         'c' if tail.starts_with(|c: char| c.is_ascii()) => {
             let (control, rest) = tail.split_at(1);
-            word.extend(control.bytes().map(|octet| octet & 0x1f));
+            word.extend(control.bytes().map(|byte| byte & 0x1f));
             rest
         }
         'a' => pushed(word, 0x07, tail),
@@ -236,8 +236,8 @@ fn escape<'a>(text: &'a str, first: char, word: &mut Vec<u8>) -> &'a str {
     }
 }
 
-fn pushed<'a>(word: &mut Vec<u8>, octet: u8, rest: &'a str) -> &'a str {
-    word.push(octet);
+fn pushed<'a>(word: &mut Vec<u8>, byte: u8, rest: &'a str) -> &'a str {
+    word.push(byte);
     rest
 }
 

@@ -294,7 +294,7 @@ pub enum Authentication {
     /// Type 0.
     #[default]
     None,
-    /// Type 1: eight octets in clear, padded with zeros.
+    /// Type 1: eight bytes in clear, padded with zeros.
     Pass([u8; 8]),
 }
 

@@ -1,6 +1,6 @@
 //! The files of a configuration, and how much they may be: decided before memory is taken.
 //!
-//! A daemon that reads its configuration again must not end or hang over it. So there are bounds of octets, files and
+//! A daemon that reads its configuration again must not end or hang over it. So there are bounds of bytes, files and
 //! time, only regular files are read (a pipe, a device or a file of the kernel's may never end), and nothing waits for
 //! one that another process holds.
 
@@ -15,13 +15,13 @@ use nix::sys::statfs::{
     TRACEFS_MAGIC, fstatfs,
 };
 
-/// Most octets of all files of a configuration, each as often as it is included.
-const MAX_OCTETS: u64 = 32 << 20;
+/// Most bytes of all files of a configuration, each as often as it is included.
+const MAX_BYTES: u64 = 32 << 20;
 /// Most files that are included, each as often as it is. A directory with one file for each router has room.
 const MAX_FILES: usize = if cfg!(test) { 1_000 } else { 70_000 };
 /// How long reading may take in all. Slow are network file systems only.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Octets that are read at once; the time is looked at in between.
+/// Bytes that are read at once; the time is looked at in between.
 const PART: u64 = 1 << 20;
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
@@ -30,25 +30,25 @@ pub const STDIN: &str = "-";
 pub(super) const MAX_ROUTERS: usize = 65_536;
 /// Most addresses, routes, rules, peers and tracked things in all.
 const MAX_PARTS: usize = 1 << 19;
-/// Most octets that loops, definitions and variables may make of the files.
+/// Most bytes that loops, definitions and variables may make of the files.
 const MAX_EXPANDED: usize = 128 << 20;
 
 /// What was read so far.
 #[derive(Debug)]
 pub(super) struct Files {
-    octets: u64,
+    bytes: u64,
     files: usize,
     until: Instant,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { octets: 0, files: 0, until: Instant::now() + PATIENCE }
+        Self { bytes: 0, files: 0, until: Instant::now() + PATIENCE }
     }
 }
 
 impl Files {
-    /// The octets of one more file; `-` is standard input.
+    /// The bytes of one more file; `-` is standard input.
     ///
     /// # Errors
     /// It cannot be read, is no regular file, or all files together are more than may be.
@@ -75,16 +75,16 @@ impl Files {
 
     /// Whether no more can be read, whatever it is.
     pub(super) fn exhausted(&self) -> bool {
-        self.files >= MAX_FILES || self.octets > MAX_OCTETS || Instant::now() > self.until
+        self.files >= MAX_FILES || self.bytes > MAX_BYTES || Instant::now() > self.until
     }
 
     fn take(&mut self, source: &mut impl Read) -> io::Result<Vec<u8>> {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         loop {
-            let read = source.by_ref().take(PART).read_to_end(&mut octets).map_err(held)?;
-            self.octets += read as u64;
-            if self.octets > MAX_OCTETS {
-                let most = MAX_OCTETS >> 20;
+            let read = source.by_ref().take(PART).read_to_end(&mut bytes).map_err(held)?;
+            self.bytes += read as u64;
+            if self.bytes > MAX_BYTES {
+                let most = MAX_BYTES >> 20;
                 return Err(too_large(format!("a configuration has at most {most} MiB")));
             }
             if Instant::now() > self.until {
@@ -92,7 +92,7 @@ impl Files {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
             if (read as u64) < PART {
-                return Ok(octets);
+                return Ok(bytes);
             }
         }
     }
@@ -143,8 +143,8 @@ pub(super) struct Grown {
     pub(super) routers: usize,
     /// Addresses, routes, rules, peers and tracked things.
     pub(super) parts: usize,
-    /// Octets of text.
-    pub(super) octets: usize,
+    /// Bytes of text.
+    pub(super) bytes: usize,
 }
 
 impl Grown {
@@ -153,7 +153,7 @@ impl Grown {
         Self {
             routers: self.routers.saturating_mul(count),
             parts: self.parts.saturating_mul(count),
-            octets: self.octets.saturating_mul(count),
+            bytes: self.bytes.saturating_mul(count),
         }
     }
 
@@ -164,7 +164,7 @@ impl Grown {
     pub(super) fn add(&mut self, more: Self) -> Result<(), String> {
         self.routers = self.routers.saturating_add(more.routers);
         self.parts = self.parts.saturating_add(more.parts);
-        self.octets = self.octets.saturating_add(more.octets);
+        self.bytes = self.bytes.saturating_add(more.bytes);
         if self.routers > MAX_ROUTERS {
             return Err(format!("more than {MAX_ROUTERS} virtual routers"));
         }
@@ -173,7 +173,7 @@ impl Grown {
                 "more than {MAX_PARTS} addresses, routes, rules, peers and tracked things"
             ));
         }
-        if self.octets > MAX_EXPANDED {
+        if self.bytes > MAX_EXPANDED {
             return Err(format!("more than {} MiB of text", MAX_EXPANDED >> 20));
         }
         Ok(())
@@ -240,9 +240,9 @@ mod tests {
     fn all_files_together_are_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("large");
-        File::create(&path).unwrap().set_len(MAX_OCTETS / 2).unwrap();
+        File::create(&path).unwrap().set_len(MAX_BYTES / 2).unwrap();
         let mut files = Files::default();
-        assert_eq!(files.read(&path).unwrap().len() as u64, MAX_OCTETS / 2);
+        assert_eq!(files.read(&path).unwrap().len() as u64, MAX_BYTES / 2);
         assert!(!files.exhausted());
         files.read(&path).unwrap();
         let error = files.read(&path).unwrap_err();
@@ -252,13 +252,13 @@ mod tests {
 
     #[test]
     fn what_it_grows_to_is_bounded() {
-        let router = Grown { routers: 1, parts: 255, octets: 8_000 };
+        let router = Grown { routers: 1, parts: 255, bytes: 8_000 };
         assert_eq!(Grown::default().add(router.times(1_000)), Ok(()));
         let said = Grown::default().add(router.times(65_025)).unwrap_err();
         assert!(said.contains("524288 addresses"), "{said}");
         let said = Grown::default().add(router.times(usize::MAX)).unwrap_err();
         assert!(said.contains("65536 virtual routers"), "{said}");
-        let text = Grown { octets: 1 << 20, ..Grown::default() };
+        let text = Grown { bytes: 1 << 20, ..Grown::default() };
         let said = Grown::default().add(text.times(129)).unwrap_err();
         assert!(said.contains("128 MiB of text"), "{said}");
     }

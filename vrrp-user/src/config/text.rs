@@ -28,7 +28,7 @@ pub(super) fn full_prefix(address: IpAddr) -> u8 {
     }
 }
 
-/// Longest interface name or label, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
+/// Longest interface name or label, in bytes (`IFNAMSIZ`, linux/if.h, without the final NUL).
 pub(super) const MAX_NAME: usize = 15;
 
 /// What strtol(3) with base 0 makes of a text without blanks in front: a decimal, hexadecimal (`0x`) or octal (`0`)
@@ -54,15 +54,15 @@ pub(super) fn number<T: TryFrom<i128>>(text: &str) -> Option<T> {
     strtol(text).filter(|(_, rest)| rest.is_empty()).and_then(|(number, _)| number.try_into().ok())
 }
 
-/// Octets out of pairs of hexadecimal digits.
+/// Bytes out of pairs of hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits =
         text.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
-    let octets = digits.chunks(2).map(|pair| match *pair {
+    let bytes = digits.chunks(2).map(|pair| match *pair {
         [high, low] => u8::try_from(high * 16 + low).ok(),
         _ => None,
     });
-    octets.collect()
+    bytes.collect()
 }
 
 /// Names and numbers of address scopes (rtnetlink(7), `rtm_scope`).
@@ -145,8 +145,8 @@ mod tests {
         for bad in ["", "-", "+-1", "--1", "x", "0x", "18446744073709551616", "\u{e9}"] {
             assert_eq!(strtol(bad), None, "{bad}");
         }
-        let octets = [number::<u8>("022"), number("256"), number("-1"), number("8a")];
-        assert_eq!(octets, [Some(18), None, None, None]);
+        let bytes = [number::<u8>("022"), number("256"), number("-1"), number("8a")];
+        assert_eq!(bytes, [Some(18), None, None, None]);
     }
 
     #[test]

@@ -34,8 +34,8 @@ mod track;
 /// # Errors
 /// When the file cannot be read; all else goes into the report.
 pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
-    let octets = Files::default().read(path)?;
-    let text = String::from_utf8(octets)
+    let bytes = Files::default().read(path)?;
+    let text = String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
     Ok(read_text(&path.display().to_string(), &text, report))
 }
@@ -61,7 +61,7 @@ struct Reader<'a> {
     report: &'a mut Report,
     file: FileId,
     text: &'a str,
-    /// Octet index of each line.
+    /// Byte index of each line.
     line_starts: Vec<usize>,
     /// What `{...}` stands for in strings, within a router.
     variables: Option<Variables>,
@@ -75,7 +75,7 @@ fn size(table: &DeTable<'_>) -> Grown {
     let mut rest: Vec<&DeValue<'_>> = table.values().map(Spanned::get_ref).collect();
     while let Some(value) = rest.pop() {
         match value {
-            DeValue::String(text) => grown.octets += text.len(),
+            DeValue::String(text) => grown.bytes += text.len(),
             DeValue::Array(values) => {
                 grown.parts += values.len();
                 rest.extend(values.iter().map(Spanned::get_ref));
@@ -299,7 +299,7 @@ impl Reader<'_> {
             |sum, one| Grown {
                 routers: 1,
                 parts: sum.parts + one.parts,
-                octets: sum.octets + one.octets,
+                bytes: sum.bytes + one.bytes,
             },
         );
         if let Err(much) = self.grown.add(one.times(count)) {
@@ -457,12 +457,12 @@ impl Reader<'_> {
         let password = self.string(&table, "password");
         let password = password.map(|text| Located::new(text.value.into_bytes(), text.at));
         let hex = self.string(&table, "password_hex").and_then(|text| {
-            let octets = text::hex(&text.value);
-            if octets.is_none() {
+            let bytes = text::hex(&text.value);
+            if bytes.is_none() {
                 let message = "password_hex must be pairs of hexadecimal digits";
                 self.report.error(text.at, message, "like \"70617373\"");
             }
-            Some(Located::new(octets?, text.at))
+            Some(Located::new(bytes?, text.at))
         });
         if let (Some(_), Some(hex)) = (&password, &hex) {
             self.report.error(hex.at, "there is a password already", "remove one of them");
@@ -826,7 +826,7 @@ fn duration(text: &str) -> Option<Nanos> {
         None => (text.strip_suffix('s')?, 1_000_000_000),
     };
     let (whole, fraction) = number.trim_end().split_once('.').unwrap_or((number.trim_end(), "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
         return None;
     }

@@ -388,18 +388,18 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
 }
 
 fn password(authentication: &Authentication, secrets: Secrets) -> Value {
-    let Authentication::Pass(octets) = authentication else { return Value::Null };
+    let Authentication::Pass(bytes) = authentication else { return Value::Null };
     let kind = ("type", Value::from("pass"));
     match secrets {
         Secrets::Hidden => [kind, ("password", "********".into())].into(),
         Secrets::Shown => {
-            let length = octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
-            let octets = octets.get(..length.max(1)).unwrap_or(octets);
-            match std::str::from_utf8(octets) {
+            let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let bytes = bytes.get(..length.max(1)).unwrap_or(bytes);
+            match std::str::from_utf8(bytes) {
                 Ok(text) => [kind, ("password", text.into())].into(),
                 // keepalived cuts within a character.
                 Err(_) => {
-                    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+                    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                     [kind, ("password_hex", hex.into())].into()
                 }
             }

@@ -31,7 +31,7 @@ const PASSWORD: usize = 8;
 const MAX_PREEMPT_DELAY: Nanos = Nanos::from_secs(1_000);
 /// The interval when none is given (RFC 9568 section 6.1).
 const DEFAULT_INTERVAL: Nanos = Nanos::from_secs(1);
-/// Scope of an IPv6 multicast address, its lower half of the second octet (RFC 4291 section 2.7).
+/// Scope of an IPv6 multicast address, its lower half of the second byte (RFC 4291 section 2.7).
 const LINK_LOCAL_SCOPE: u8 = 2;
 /// Nanoseconds in a centisecond.
 const CENTISECOND: u64 = 10_000_000;
@@ -393,8 +393,8 @@ impl Validator<'_> {
                 return Authentication::None;
             }
         }
-        let octets = password.value.as_slice();
-        if octets.is_empty() {
+        let bytes = password.value.as_slice();
+        if bytes.is_empty() {
             self.repair(
                 password.at,
                 format!("{keyword} is empty"),
@@ -403,8 +403,8 @@ impl Validator<'_> {
             );
             return Authentication::None;
         }
-        if octets.len() > PASSWORD {
-            let message = format!("{keyword} is longer than 8 octets");
+        if bytes.len() > PASSWORD {
+            let message = format!("{keyword} is longer than 8 bytes");
             self.repair(
                 password.at,
                 message,
@@ -413,7 +413,7 @@ impl Validator<'_> {
             );
         }
         let mut data = [0; PASSWORD];
-        for (to, from) in data.iter_mut().zip(octets) {
+        for (to, from) in data.iter_mut().zip(bytes) {
             *to = *from;
         }
         Authentication::Pass(data)

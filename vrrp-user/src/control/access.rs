@@ -118,7 +118,7 @@ fn supplementary_groups(stream: &UnixStream) -> io::Result<Vec<u32>> {
     loop {
         let size = groups.len() * size_of::<u32>();
         let mut length = libc::socklen_t::try_from(size).map_err(io::Error::other)?;
-        // SAFETY: the buffer has `length` octets and lives until the call returns, and so does `length`.
+        // SAFETY: the buffer has `length` bytes and lives until the call returns, and so does `length`.
         let result = unsafe {
             libc::getsockopt(
                 stream.as_raw_fd(),

@@ -13,7 +13,7 @@ use crate::types::instance::Instance;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reload may take, and those that came before it: files may lie on a slow network.
 const RELOAD: Duration = Duration::from_secs(120);
-/// The longest line that is read, in octets.
+/// The longest line that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
 
 /// The daemon could not be asked.

@@ -40,7 +40,7 @@ use crate::wire::ethernet::Colons;
 const MAX_CLIENTS: usize = 64;
 /// How many of them may follow the events, so that there are always places for questions.
 const MAX_FOLLOWERS: usize = 32;
-/// The longest request in octets.
+/// The longest request in bytes.
 const MAX_REQUEST: u64 = 4096;
 /// How long a client may stay silent, or take to read one part of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -307,7 +307,7 @@ async fn serve(mut stream: UnixStream, place: &Place, shared: &Shared) -> Result
         }
         if !line.ends_with(b"\n") {
             shared.count(Counter::BadRequest, 1);
-            let error = format!("a request is one line of at most {MAX_REQUEST} octets");
+            let error = format!("a request is one line of at most {MAX_REQUEST} bytes");
             return send(&mut write, &[Answer::Error(error)]).await;
         }
         match serde_json::from_slice::<Request>(&line) {
@@ -611,7 +611,7 @@ mod tests {
     fn bad_requests_get_an_answer_that_says_so() {
         assert!(talk(b"nonsense\n").contains("bad request"));
         assert!(talk(b"\xff\xfe\n").contains("bad request"));
-        assert!(talk(&[b'x'; 5000]).contains("at most 4096 octets"));
+        assert!(talk(&[b'x'; 5000]).contains("at most 4096 bytes"));
         assert_eq!(talk(b""), "");
         let two = talk(b"{}\n{\"command\":\"stats\"}\n");
         assert_eq!(two.lines().count(), 2, "{two}");

@@ -31,7 +31,7 @@ pub struct Needs {
 
 impl Sizes {
     /// Room for these and for as many as a changed configuration may add to them: a quarter, and never less than
-    /// 1,024 of each kind. What is not used costs some 750 octets of kernel memory a router (slot 64, info 168, key and
+    /// 1,024 of each kind. What is not used costs some 750 bytes of kernel memory a router (slot 64, info 168, key and
     /// entry 112, two peers 257, budgets 32, ring at least 96), 166 an address and 32 more for each CPU, and 32
     /// a peer.
     pub fn with_room(needs: Needs) -> Self {

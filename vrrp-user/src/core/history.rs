@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_some_tens_of_octets() {
+    fn an_entry_is_some_tens_of_bytes() {
         assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
         assert!(size_of::<Kept>() <= 2);
     }

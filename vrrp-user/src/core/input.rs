@@ -25,7 +25,7 @@ pub enum Input<'a> {
         interface: InterfaceId,
         /// What is known of the packet.
         event: RxEvent,
-        /// What is needed of its octets.
+        /// What is needed of its bytes.
         payload: &'a [u8],
     },
     /// Changes of interfaces, addresses, routes and rules, in the order in which the kernel reports them.

@@ -221,7 +221,7 @@ pub struct VirtualRouter {
     inhibits: Option<Box<Inhibits>>,
 }
 
-/// A cache line, octets.
+/// A cache line, bytes.
 const LINE: usize = 64;
 const _: () = {
     let group = offset_of!(VirtualRouter, spec) + offset_of!(RouterSpec, group);

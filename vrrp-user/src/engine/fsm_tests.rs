@@ -12,8 +12,8 @@ const SECOND: Nanos = Nanos::from_secs(1);
 /// It is read when it arrives, or as soon as the process runs.
 const AT_ONCE: ReadAt = ReadAt(Nanos::ZERO);
 
-fn ip(octets: [u8; 4]) -> IpAddr {
-    octets.into()
+fn ip(bytes: [u8; 4]) -> IpAddr {
+    bytes.into()
 }
 
 fn spec() -> RouterSpec {

@@ -407,10 +407,10 @@ fn on_bpffs(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Octets of the ring buffer: all routers that there is room for may be news at one instant, when their master
+/// Bytes of the ring buffer: all routers that there is room for may be news at one instant, when their master
 /// resigns for one. A power of two, as the kernel wants it.
 fn ring_bytes(routers: u32) -> u32 {
-    /// An advertisement with two IPv4 addresses, and the record's header of eight octets.
+    /// An advertisement with two IPv4 addresses, and the record's header of eight bytes.
     const RECORD: u32 = 96;
     /// For the longest advertisements, and no less than a page of any machine.
     const LEAST: u32 = 64 << 10;
@@ -1487,7 +1487,7 @@ fn filter_handle(instance: &str) -> u32 {
     // FNV-1a.
     let hash = instance
         .bytes()
-        .fold(0x811c_9dc5, |hash: u32, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+        .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // 0 would be any.
     hash | 1
 }

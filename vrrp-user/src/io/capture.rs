@@ -57,11 +57,11 @@ pub struct Packet {
     pub link_type: u16,
     /// How it was addressed (`PACKET_HOST` to `PACKET_OUTGOING`, linux/if_packet.h).
     pub packet_type: u8,
-    /// Link address of the sender and how many octets it has; more than eight are not told.
+    /// Link address of the sender and how many bytes it has; more than eight are not told.
     pub address: ([u8; 8], u8),
-    /// The octets, at most [`SNAP_LEN`].
+    /// The bytes, at most [`SNAP_LEN`].
     pub data: Vec<u8>,
-    /// Octets that there were.
+    /// Bytes that there were.
     pub wire_len: usize,
 }
 
@@ -165,7 +165,7 @@ impl AsFd for Capture {
     }
 }
 
-/// What came with the octets.
+/// What came with the bytes.
 fn describe(message: &RecvMsg<'_, '_, LinkAddr>) -> Packet {
     let from = message.address.as_ref().map(LinkAddr::as_ref);
     let mut packet = Packet {
@@ -206,7 +206,7 @@ fn tag(auxdata: &[u8]) -> Option<(u16, u16)> {
 /// The socket filter (linux/filter.h): IP protocol 112 of both families, in IPv6 also with what may stand before it
 /// ([`vrrp_common::parse::chain`]), as far as two headers tell, ARP in which the sender speaks of its own
 /// address, neighbour advertisements, and neighbour solicitations from no address (more exactly, from one that begins
-/// with four zero octets), with up to one VLAN tag in the packet.
+/// with four zero bytes), with up to one VLAN tag in the packet.
 ///
 /// Each instruction as code, jumps when true and when false, and constant.
 fn filter() -> [(u16, u8, u8, u32); 56] {
@@ -363,7 +363,7 @@ mod tests {
                 }
             }
             if make[3] && data.len() >= at + 60 {
-                // Extension headers of eight octets.
+                // Extension headers of eight bytes.
                 (data[at + 6], data[at + 40], data[at + 48]) = chain.into();
                 (data[at + 41], data[at + 49]) = (0, 0);
             }

@@ -17,7 +17,7 @@ use nix::sys::stat::fstat;
 
 use crate::printable;
 
-/// Octets that may wait to be written: the lines of some thousands of routers that take over at once.
+/// Bytes that may wait to be written: the lines of some thousands of routers that take over at once.
 const BUFFER: usize = 1 << 20;
 
 /// After a failure to write, until the next attempt: at first and at most.
@@ -199,12 +199,12 @@ fn drain(shared: &Shared, out: &mut impl Write) {
 }
 
 /// However long it takes. A stderr that is broken for good is as good as one that nobody reads.
-fn write_whole(out: &mut impl Write, mut octets: &[u8]) {
+fn write_whole(out: &mut impl Write, mut bytes: &[u8]) {
     let mut pause = RETRY;
-    while !octets.is_empty() {
-        match out.write(octets) {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
             Ok(written @ 1..) => {
-                octets = &octets[written..];
+                bytes = &bytes[written..];
                 pause = RETRY;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -289,10 +289,10 @@ mod tests {
     struct Disk(mpsc::Sender<Vec<u8>>, std::vec::IntoIter<Result<usize, i32>>);
 
     impl Write for Disk {
-        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let room = self.1.next().unwrap_or(Ok(usize::MAX));
-            let taken = room.map_err(io::Error::from_raw_os_error)?.min(octets.len());
-            self.0.send(octets[..taken].to_vec()).unwrap();
+            let taken = room.map_err(io::Error::from_raw_os_error)?.min(bytes.len());
+            self.0.send(bytes[..taken].to_vec()).unwrap();
             Ok(taken)
         }
 

@@ -24,14 +24,14 @@ pub fn return_large_blocks() {
     }
 }
 
-/// Octets of memory that this process may still take, by its own limits (setrlimit(2)), those of its control groups,
+/// Bytes of memory that this process may still take, by its own limits (setrlimit(2)), those of its control groups,
 /// and what the machine has; `None` if nothing says so.
 pub fn room() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     // SIZE RESIDENT SHARED TEXT LIB DATA DT, in pages (proc_pid_statm(5)).
     let pages: Vec<u64> = statm.split(' ').filter_map(|field| field.trim().parse().ok()).collect();
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
-    let page = page.and_then(|octets| u64::try_from(octets).ok()).unwrap_or(4096);
+    let page = page.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096);
     let own = [(Resource::RLIMIT_AS, 0), (Resource::RLIMIT_DATA, 5)].into_iter();
     let own = own.filter_map(|(limit, field)| {
         let (soft, _) = getrlimit(limit).ok()?;
@@ -97,16 +97,16 @@ fn machine() -> Option<u64> {
 
 /// Makes this process end rather than take more than so much memory from now on, and be the first to end when there is
 /// none left: for one that works for another that must live.
-pub fn expendable(octets: Option<u64>) {
+pub fn expendable(bytes: Option<u64>) {
     // To be more willing is always permitted.
     if let Err(error) = fs::write("/proc/self/oom_score_adj", "1000") {
         log::debug!("oom_score_adj: {error}");
     }
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    let Some(octets) = octets else { return };
+    let Some(bytes) = bytes else { return };
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let data = statm.split(' ').nth(5).and_then(|pages| pages.trim().parse::<u64>().ok());
-    let limit = octets.saturating_add(data.unwrap_or(0).saturating_mul(4096));
+    let limit = bytes.saturating_add(data.unwrap_or(0).saturating_mul(4096));
     let (_, hard) = getrlimit(Resource::RLIMIT_DATA).unwrap_or((limit, limit));
     let _ = setrlimit(Resource::RLIMIT_DATA, limit.min(hard), hard);
 }

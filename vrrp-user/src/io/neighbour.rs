@@ -63,7 +63,7 @@ mod tests {
             NeighbourAttribute::Destination(address.into()),
             NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
         ];
-        once::octets(RouteNetlinkMessage::NewNeighbour(entry), 0, 0)
+        once::bytes(RouteNetlinkMessage::NewNeighbour(entry), 0, 0)
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub use crate::core::netlink::{
 };
 use crate::core::{InterfaceAddr, InterfaceId};
 
-/// Receive buffer of the netlink sockets in octets: notifications of some thousand address changes, and the
+/// Receive buffer of the netlink sockets in bytes: notifications of some thousand address changes, and the
 /// answers to as many requests.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// What the addresses that this program adds are marked with (`IFA_PROTO`, linux/if_addr.h, since Linux 5.18): who

@@ -11,10 +11,10 @@ use socket2::{Domain, SockFilter, Socket, Type};
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::parse::MAX_EXTENSIONS;
 
-/// Octets that are kept of a packet: the longest advertisement is shorter, with the longest headers that are followed.
+/// Bytes that are kept of a packet: the longest advertisement is shorter, with the longest headers that are followed.
 pub const SNAP_LEN: usize = 16_384;
 const _: () = assert!(SNAP_LEN > 22 + 40 + 2048 * MAX_EXTENSIONS + MAX_VRRP_LEN);
-/// Receive buffer in octets: some seconds of 5,000 advertisements a second.
+/// Receive buffer in bytes: some seconds of 5,000 advertisements a second.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// Address family of packet sockets (17), in the type that their address has for it.
 #[allow(clippy::cast_possible_truncation, reason = "17")]
@@ -74,8 +74,8 @@ sockopt_impl!(
     libc::tpacket_stats
 );
 
-/// Octets of a C structure, in the type that system calls have for it.
-#[allow(clippy::cast_possible_truncation, reason = "structures of a few octets")]
+/// Bytes of a C structure, in the type that system calls have for it.
+#[allow(clippy::cast_possible_truncation, reason = "structures of a few bytes")]
 pub const fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }
@@ -97,8 +97,8 @@ pub mod filtering {
             at += 1;
             let load = |length: usize| {
                 let start = usize::try_from(k).unwrap();
-                let octets = data.get(start..start + length)?;
-                Some(octets.iter().fold(0_u32, |value, octet| value << 8 | u32::from(*octet)))
+                let bytes = data.get(start..start + length)?;
+                Some(bytes.iter().fold(0_u32, |value, byte| value << 8 | u32::from(*byte)))
             };
             let known = ancillary.iter().find(|(address, _)| *address == k);
             match (code, known) {

@@ -66,7 +66,7 @@ impl EventRing {
                         return true;
                     }
                 }
-                None => log::error!("event of {} octets is shorter than it says", record.len()),
+                None => log::error!("event of {} bytes is shorter than it says", record.len()),
             }
         }
         true

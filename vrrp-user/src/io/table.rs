@@ -53,7 +53,7 @@ impl<T: Pod> Table<T> {
         Ok(Self { words, entries, _value: PhantomData })
     }
 
-    /// Octets of `entries` values; the kernel rounds the mapping up to whole pages.
+    /// Bytes of `entries` values; the kernel rounds the mapping up to whole pages.
     fn bytes(entries: u32) -> io::Result<NonZeroUsize> {
         usize::try_from(entries)
             .ok()
@@ -89,12 +89,12 @@ impl<T: Pod> Table<T> {
         Some(value)
     }
 
-    /// One word of the value at `index`, `offset` octets into it; `None` past an end.
+    /// One word of the value at `index`, `offset` bytes into it; `None` past an end.
     pub fn load(&self, index: u32, offset: usize) -> Option<u64> {
         Some(self.entry(index)?.get(offset / size_of::<u64>())?.load(Ordering::Acquire))
     }
 
-    /// Writes one word of the value at `index`, `offset` octets into it; `false` past an end.
+    /// Writes one word of the value at `index`, `offset` bytes into it; `false` past an end.
     #[must_use]
     pub fn store(&self, index: u32, offset: usize, word: u64) -> bool {
         let entry = self.entry(index).and_then(|entry| entry.get(offset / size_of::<u64>()));
@@ -145,8 +145,8 @@ mod tests {
         assert!(table.store(1, SLOT_ACK, 5) && !table.store(3, SLOT_ACK, 5));
         assert_eq!(table.get(1), Some(Slot { ack: 5, ..Slot::default() }));
         assert_eq!((table.load(1, SLOT_ACK), table.load(3, SLOT_ACK)), (Some(5), None));
-        let mut octets = [0; 64];
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut octets, 128).expect("read");
-        assert_eq!(octets, bytemuck::cast::<Slot, [u8; 64]>(slot));
+        let mut bytes = [0; 64];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 128).expect("read");
+        assert_eq!(bytes, bytemuck::cast::<Slot, [u8; 64]>(slot));
     }
 }

@@ -21,9 +21,9 @@ use vrrp_common::IPPROTO_VRRP;
 use crate::core::{BATCH, Frame, InterfaceId, Tag, TxQueue};
 use crate::io::packet_socket::{AF_PACKET, length_of};
 
-/// Send buffer in octets: a gratuitous ARP round of some thousand addresses.
+/// Send buffer in bytes: a gratuitous ARP round of some thousand addresses.
 const SEND_BUFFER: usize = 4 << 20;
-/// Send buffer in octets of the sockets for unicast, the most that the kernel takes (it doubles it, `sk_setsockopt` in
+/// Send buffer in bytes of the sockets for unicast, the most that the kernel takes (it doubles it, `sk_setsockopt` in
 /// net/core/sock.c). What is sent to a peer that answers no ARP or neighbour solicitation waits in the kernel and counts
 /// against the buffer; with the usual size, one dead peer would soon leave no room for the live ones. The bound on what
 /// waits is the one that the kernel has for each neighbour (`unres_qlen_bytes`, 208 KiB by default), and after some
@@ -289,7 +289,7 @@ impl Memberships {
     fn socket(domain: Domain) -> io::Result<Socket> {
         let protocol = Protocol::from(libc::c_int::from(IPPROTO_VRRP));
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
-        // BPF_RET | BPF_K with 0 octets: drop everything (linux/filter.h).
+        // BPF_RET | BPF_K with 0 bytes: drop everything (linux/filter.h).
         socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;
         Ok(socket)
     }

@@ -33,7 +33,7 @@ const MAX_CLIENTS: usize = 32;
 const MAX_ANSWERS: usize = 4;
 /// What of an answer is written at a time: who takes that is not idle.
 const PART: usize = 64 << 10;
-/// The longest head of a request in octets.
+/// The longest head of a request in bytes.
 const MAX_HEAD: usize = 8192;
 /// Header fields in it.
 const MAX_FIELDS: usize = 64;
@@ -340,27 +340,27 @@ impl Request {
 
 /// Reads the head of a request.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Request {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     loop {
         let mut part = [0; 1024];
         match stream.read(&mut part).await {
             Ok(0) | Err(_) => return Request::bad(Outcome::Aborted),
-            Ok(count) => octets.extend_from_slice(&part[..count]),
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
         }
-        if let Some(understood) = understand(&octets) {
+        if let Some(understood) = understand(&bytes) {
             return understood;
         }
-        if octets.len() > MAX_HEAD {
+        if bytes.len() > MAX_HEAD {
             return Request::bad(Outcome::TooLong);
         }
     }
 }
 
 /// `None` while the head is incomplete.
-fn understand(octets: &[u8]) -> Option<Request> {
+fn understand(bytes: &[u8]) -> Option<Request> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
-    match request.parse(octets) {
+    match request.parse(bytes) {
         Ok(httparse::Status::Partial) => return None,
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Some(Request::bad(Outcome::TooLong)),

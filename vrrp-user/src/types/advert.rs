@@ -53,7 +53,7 @@ pub enum AdvertInterval {
 }
 
 impl AdvertInterval {
-    /// The interval in the third pair of octets of a message, as the given version has it there: what version 2 has in
+    /// The interval in the third pair of bytes of a message, as the given version has it there: what version 2 has in
     /// front of it (its authentication type), and the reserved bits of version 3 (RFC 9568 section 5.2.6), are ignored.
     pub fn from_field(version: Version, field: u16) -> Self {
         match version {

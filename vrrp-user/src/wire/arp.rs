@@ -7,7 +7,7 @@ use vrrp_common::parse::{ARP_ETHERNET_IPV4, ARP_REPLY, ARP_REQUEST, is_arp};
 use super::ethernet::Mac;
 use super::{Error, array, at_least};
 
-/// Octets of a message.
+/// Bytes of a message.
 pub const LEN: usize = 28;
 
 mod field {
@@ -90,7 +90,7 @@ impl Repr {
         })
     }
 
-    /// Writes the message to the first [`LEN`] octets, which must be there.
+    /// Writes the message to the first [`LEN`] bytes, which must be there.
     pub fn emit(&self, message: &mut [u8]) {
         let operation = match self.operation {
             Operation::Request => ARP_REQUEST,

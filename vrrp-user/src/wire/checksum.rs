@@ -14,9 +14,9 @@ pub fn internet(pieces: &[&[u8]]) -> u16 {
     u16::from_be(!folded)
 }
 
-/// The ones' complement sum of some octets in native byte order, not folded (RFC 1071 section 2 B).
-pub fn sum(octets: &[u8]) -> u64 {
-    let (pairs, rest) = octets.as_chunks::<2>();
+/// The ones' complement sum of some bytes in native byte order, not folded (RFC 1071 section 2 B).
+pub fn sum(bytes: &[u8]) -> u64 {
+    let (pairs, rest) = bytes.as_chunks::<2>();
     let last = rest.first().map_or(0, |last| u16::from_ne_bytes([*last, 0]));
     pairs.iter().map(|&pair| u64::from(u16::from_ne_bytes(pair))).sum::<u64>() + u64::from(last)
 }
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_octet_counts_as_if_zero_followed() {
+    fn an_odd_byte_counts_as_if_zero_followed() {
         assert_eq!(internet(&[&[0x12, 0x34, 0x56]]), internet(&[&[0x12, 0x34, 0x56, 0]]));
         assert_eq!(internet(&[]), 0xffff);
     }

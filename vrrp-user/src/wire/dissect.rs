@@ -1,7 +1,7 @@
 //! Advertisements, gratuitous ARP and neighbour advertisements for people to look at: all that can be read of a packet, and all that
 //! is wrong with it.
 //!
-//! The receive checks end at the first failure; this goes on as far as there are octets, and never fails.
+//! The receive checks end at the first failure; this goes on as far as there are bytes, and never fails.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -52,7 +52,7 @@ pub struct Neighbour {
     pub destination: Ipv6Addr,
     /// The message.
     pub message: ndisc::Repr,
-    /// Octets of the message.
+    /// Bytes of the message.
     pub length: usize,
 }
 
@@ -65,7 +65,7 @@ pub struct Vrrp {
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Octets of the VRRP message by the IP header; 0 where that makes no sense.
+    /// Bytes of the VRRP message by the IP header; 0 where that makes no sense.
     pub length: usize,
     /// The message; `None` when not even its header is there.
     pub message: Option<Message>,
@@ -504,7 +504,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_octets_do_no_harm(
+        fn random_bytes_do_no_harm(
             ethertype in prop_oneof![
                 Just(ETHERTYPE_IPV4), Just(ETHERTYPE_IPV6), Just(ETHERTYPE_ARP),
                 Just(ETHERTYPE_VLAN), any::<u16>(),
@@ -515,7 +515,7 @@ mod tests {
             let _ = Packet::parse(ethertype, tag, &data);
         }
 
-        /// Beyond the protocol number, where random octets rarely come.
+        /// Beyond the protocol number, where random bytes rarely come.
         #[test]
         fn damaged_adverts_do_no_harm(
             damage in proptest::collection::vec((0usize..60, any::<u8>()), 0..8),
@@ -524,9 +524,9 @@ mod tests {
         ) {
             let mut packet = if v6 { vec![0x60; 40] } else { Vec::new() };
             packet.extend(advert());
-            for (at, octet) in damage {
+            for (at, byte) in damage {
                 if let Some(place) = packet.get_mut(at) {
-                    *place = octet;
+                    *place = byte;
                 }
             }
             packet.truncate(length);
@@ -540,12 +540,12 @@ mod tests {
         }
 
         #[test]
-        fn any_sample_can_be_shown(octets in proptest::collection::vec(any::<u8>(), size_of::<Sample>())) {
-            let sample: Sample = bytemuck::pod_read_unaligned(&octets);
+        fn any_sample_can_be_shown(bytes in proptest::collection::vec(any::<u8>(), size_of::<Sample>())) {
+            let sample: Sample = bytemuck::pod_read_unaligned(&bytes);
             let _ = Packet::of_sample(&sample);
         }
 
-        /// No octet of an advertisement can change unnoticed.
+        /// No byte of an advertisement can change unnoticed.
         #[test]
         fn every_bit_counts(bit in 0usize..(20 + 20) * 8) {
             let mut packet = advert();

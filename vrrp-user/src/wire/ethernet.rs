@@ -29,7 +29,7 @@ pub const BROADCAST: Mac = [0xff; 6];
 pub const VRRP_MULTICAST: Mac = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
 /// The group MAC of ff02::12 (RFC 2464 section 7).
 pub const VRRP_MULTICAST_V6: Mac = [0x33, 0x33, 0x00, 0x00, 0x00, 0x12];
-/// Octets of the header.
+/// Bytes of the header.
 pub const HEADER_LEN: usize = 14;
 
 mod field {
@@ -75,7 +75,7 @@ impl Repr {
         Ok((repr, &frame[HEADER_LEN..]))
     }
 
-    /// Writes the header to the first [`HEADER_LEN`] octets, which must be there.
+    /// Writes the header to the first [`HEADER_LEN`] bytes, which must be there.
     pub fn emit(&self, frame: &mut [u8]) {
         frame[field::DESTINATION..][..6].copy_from_slice(&self.destination);
         frame[field::SOURCE..][..6].copy_from_slice(&self.source);

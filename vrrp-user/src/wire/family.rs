@@ -38,7 +38,7 @@ impl Family {
         if number == FAMILY_V4 { Self::V4 } else { Self::V6 }
     }
 
-    /// Octets of an address.
+    /// Bytes of an address.
     pub const fn address_len(self) -> usize {
         match self {
             Self::V4 => size_of::<Ipv4Addr>(),
@@ -80,7 +80,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// An address out of a field that has room for either; an IPv4 address stands in the first four octets.
+/// An address out of a field that has room for either; an IPv4 address stands in the first four bytes.
 pub fn from_field(family: u8, field: [u8; 16]) -> IpAddr {
     match Family::from_number(family) {
         Family::V4 => array::<4>(&field, 0).into(),

@@ -16,7 +16,7 @@ use crate::types::id::Vrid;
 const IP: usize = ethernet::HEADER_LEN;
 /// Internetwork control, precedence 6: what keepalived sends as type of service and as traffic class.
 const TOS: u8 = 0xc0;
-/// Octets of an ARP frame. Where the medium wants 60, the driver pads.
+/// Bytes of an ARP frame. Where the medium wants 60, the driver pads.
 pub const ARP_LEN: usize = ethernet::HEADER_LEN + arp::LEN;
 
 /// What goes into the advertisements of one router to one destination.
@@ -272,7 +272,7 @@ mod tests {
     fn golden_version_2() {
         #[rustfmt::skip]
         let golden = [
-            // IPv4: IHL 5, TOS c0, 44 octets; ident 1, DF; TTL 255, protocol 112, checksum
+            // IPv4: IHL 5, TOS c0, 44 bytes; ident 1, DF; TTL 255, protocol 112, checksum
             0x45, 0xc0, 0x00, 0x2c,  0x00, 0x01, 0x40, 0x00,  0xff, 0x70, 0xd8, 0x88,
             192, 0, 2, 5,  224, 0, 0, 18,
             // version 2 type 1, VRID 51, priority 100, 2 addresses; no authentication, 1 s, checksum
@@ -362,7 +362,7 @@ mod tests {
         let golden = [
             // 33-33-00-00-00-12, IPv6
             0x33, 0x33, 0, 0, 0, 0x12,  0x02, 0, 0, 0, 0, 0x05,  0x86, 0xdd,
-            // version 6, class c0; 40 octets, VRRP, hop limit 255
+            // version 6, class c0; 40 bytes, VRRP, hop limit 255
             0x6c, 0, 0, 0,  0, 40, 112, 255,
             0xfe, 0x80, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0xff, 0xfe, 0, 0, 0x01,
             0xff, 0x02, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0x12,

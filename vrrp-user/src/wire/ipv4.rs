@@ -40,7 +40,7 @@ pub struct Repr {
     pub source: Ipv4Addr,
     /// Destination.
     pub destination: Ipv4Addr,
-    /// Octets of the payload.
+    /// Bytes of the payload.
     pub payload_len: u16,
 }
 
@@ -80,7 +80,7 @@ impl Repr {
         Ok((repr, payload))
     }
 
-    /// Writes the header with its checksum to the first [`HEADER_LEN`] octets, which must be there.
+    /// Writes the header with its checksum to the first [`HEADER_LEN`] bytes, which must be there.
     pub fn emit(&self, packet: &mut [u8]) {
         let header = &mut packet[..HEADER_LEN];
         let total_len = self.payload_len.saturating_add(20);
@@ -179,7 +179,7 @@ mod tests {
             packet.extend(vec![0; padding]);
             prop_assert_eq!(Repr::parse(&packet), Ok((repr, &payload[..])));
             packet[usize::from(ttl) % HEADER_LEN] ^= 1;
-            prop_assert!(Repr::parse(&packet).is_err(), "the checksum covers each octet");
+            prop_assert!(Repr::parse(&packet).is_err(), "the checksum covers each byte");
         }
 
         #[test]

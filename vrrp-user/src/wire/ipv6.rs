@@ -28,7 +28,7 @@ pub struct Repr {
     pub source: Ipv6Addr,
     /// Destination.
     pub destination: Ipv6Addr,
-    /// Octets of the payload.
+    /// Bytes of the payload.
     pub payload_len: u16,
 }
 
@@ -58,7 +58,7 @@ impl Repr {
         Ok((repr, payload))
     }
 
-    /// Writes the header to the first [`HEADER_LEN`] octets, which must be there.
+    /// Writes the header to the first [`HEADER_LEN`] bytes, which must be there.
     pub fn emit(&self, packet: &mut [u8]) {
         let header = &mut packet[..HEADER_LEN];
         header.fill(0);
@@ -100,7 +100,7 @@ mod tests {
     fn golden() {
         #[rustfmt::skip]
         let header = [
-            // version 6, class c0; 24 octets, VRRP, hop limit 255
+            // version 6, class c0; 24 bytes, VRRP, hop limit 255
             0x6c, 0, 0, 0,  0, 24, 112, 255,
             0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0x01,
             0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12,

@@ -17,13 +17,13 @@ const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16
 const REPORT: u8 = 143;
 /// A group is heard whoever sends to it: `CHANGE_TO_EXCLUDE_MODE` without sources (RFC 3810 section 5.2.12).
 const CHANGE_TO_EXCLUDE: u8 = 4;
-/// Octets of a report before its records: type, code, checksum, reserved, number of records.
+/// Bytes of a report before its records: type, code, checksum, reserved, number of records.
 const HEADER_LEN: usize = 8;
-/// Octets of a record without sources: type, two lengths, the group.
+/// Bytes of a record without sources: type, two lengths, the group.
 const RECORD_LEN: usize = 20;
-/// Hop-by-hop options with a router alert (RFC 3810 section 5; RFC 2711 section 2.1), padded to 8 octets.
+/// Hop-by-hop options with a router alert (RFC 3810 section 5; RFC 2711 section 2.1), padded to 8 bytes.
 const ROUTER_ALERT: [u8; 8] = [IPPROTO_ICMPV6, 0, 5, 2, 0, 0, 1, 0];
-/// Groups of one report, with which it fits where IPv6 does at all (1,280 octets, RFC 8200 section 5).
+/// Groups of one report, with which it fits where IPv6 does at all (1,280 bytes, RFC 8200 section 5).
 pub const MAX_GROUPS: usize = 60;
 
 /// A frame by which a host says that it hears these groups from now on, at most [`MAX_GROUPS`]. The source is a link-local
@@ -84,7 +84,7 @@ mod tests {
         #[rustfmt::skip]
         let golden = [
             0x33, 0x33, 0, 0, 0, 0x16,  2, 0, 0, 0, 0, 1,  0x86, 0xdd,
-            // version 6; 36 octets, hop-by-hop options, hop limit 1
+            // version 6; 36 bytes, hop-by-hop options, hop limit 1
             0x60, 0, 0, 0,  0, 36, 0, 1,
             0xfe, 0x80, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 1,
             0xff, 0x02, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0x16,

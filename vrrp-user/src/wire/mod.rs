@@ -1,4 +1,4 @@
-//! Packets as octets: a checked view for reading and a `Repr` for the meaning, one module per header.
+//! Packets as bytes: a checked view for reading and a `Repr` for the meaning, one module per header.
 //!
 //! Pure functions on slices; no sockets, no state. The receive checks of RFC 9568 section 7.1 are not
 //! here but in `vrrp-common`, because the kernel side makes them.
@@ -15,15 +15,15 @@ pub mod mld;
 pub mod ndisc;
 pub mod vrrp;
 
-/// Octets that are not what they should be, or a meaning that has no octets.
+/// Bytes that are not what they should be, or a meaning that has no bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Shorter than its header, or than a field in it says.
-    #[error("truncated: {need} octets needed, {have} there")]
+    #[error("truncated: {need} bytes needed, {have} there")]
     Truncated {
-        /// Octets needed at least.
+        /// Bytes needed at least.
         need: usize,
-        /// Octets there.
+        /// Bytes there.
         have: usize,
     },
     /// A fixed field has another value.
@@ -35,7 +35,7 @@ pub enum Error {
     /// The VRRP message carries no address (RFC 9568 section 5.2.5).
     #[error("advertisement without addresses")]
     NoAddresses,
-    /// More addresses than the count octet can say.
+    /// More addresses than the count byte can say.
     #[error("{0} addresses; an advertisement carries at most 255")]
     TooManyAddresses(usize),
     /// The advertisement interval is zero.
@@ -48,7 +48,7 @@ fn at_least(bytes: &[u8], need: usize) -> Result<&[u8], Error> {
     if bytes.len() < need { Err(Error::Truncated { need, have: bytes.len() }) } else { Ok(bytes) }
 }
 
-/// The `N` octets at `at`, of a slice that was checked to be long enough.
+/// The `N` bytes at `at`, of a slice that was checked to be long enough.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);

@@ -11,11 +11,11 @@ use vrrp_common::parse::{SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
 use super::ethernet::{self, ETHERTYPE_IPV6, Mac};
 use super::{Error, array, at_least, ipv6};
 
-/// Octets of a message before its options: type, code, checksum, flags, target.
+/// Bytes of a message before its options: type, code, checksum, flags, target.
 pub const HEADER_LEN: usize = 24;
-/// Octets of a link-layer address option for Ethernet (RFC 2464 section 6).
+/// Bytes of a link-layer address option for Ethernet (RFC 2464 section 6).
 const OPTION_LEN: usize = 8;
-/// Octets of a frame that this module makes, with the option.
+/// Bytes of a frame that this module makes, with the option.
 pub const FRAME_LEN: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + HEADER_LEN + OPTION_LEN;
 /// All nodes on the link, ff02::1.
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -107,7 +107,7 @@ impl Repr {
         })
     }
 
-    /// Octets of the message.
+    /// Bytes of the message.
     pub const fn buffer_len(&self) -> usize {
         match self {
             Self::Solicitation { source_mac: mac, .. }
@@ -121,7 +121,7 @@ impl Repr {
         }
     }
 
-    /// Writes the message, with its checksum for these IPv6 addresses, to exactly [`Self::buffer_len`] octets.
+    /// Writes the message, with its checksum for these IPv6 addresses, to exactly [`Self::buffer_len`] bytes.
     pub fn emit(&self, message: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
         message.fill(0);
         let (kind, flags, option, mac) = match *self {
@@ -140,7 +140,7 @@ impl Repr {
         message[field::FLAGS] = flags;
         message[field::TARGET..][..16].copy_from_slice(&self.target().octets());
         if let Some(mac) = mac {
-            // Its length is counted in units of eight octets.
+            // Its length is counted in units of eight bytes.
             message[HEADER_LEN..][..2].copy_from_slice(&[option, 1]);
             message[HEADER_LEN + 2..][..6].copy_from_slice(&mac);
         }
@@ -238,7 +238,7 @@ mod tests {
         #[rustfmt::skip]
         let golden = [
             0x33, 0x33, 0, 0, 0, 1,  2, 0, 0, 0, 0, 1,  0x86, 0xdd,
-            // version 6; 32 octets, ICMPv6, hop limit 255
+            // version 6; 32 bytes, ICMPv6, hop limit 255
             0x60, 0, 0, 0,  0, 32, 58, 255,
             0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0x01, 0x00,
             0xff, 0x02, 0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 1,
@@ -285,7 +285,7 @@ mod tests {
         for (at, value) in [(0, 134), (1, 1), (25, 0), (25, 2)] {
             let mut bad = message;
             bad[at] = value;
-            assert!(Repr::parse(&bad).is_err(), "octet {at}");
+            assert!(Repr::parse(&bad).is_err(), "byte {at}");
         }
         // An option that is not ours to know.
         message[24] = 14;

@@ -25,7 +25,7 @@ mod field {
 /// Version 2 authentication; version 3 has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// Type 0: eight zero octets.
+    /// Type 0: eight zero bytes.
     #[default]
     None,
     /// Type 1: the password, padded with zeros.
@@ -53,7 +53,7 @@ pub const fn fixed_len(version: Version) -> usize {
 }
 
 impl Repr<'_> {
-    /// Octets of the message. Fails when there are too many addresses to count.
+    /// Bytes of the message. Fails when there are too many addresses to count.
     pub fn buffer_len(&self) -> Result<usize, Error> {
         if self.addresses.len() > u8::MAX.into() {
             return Err(Error::TooManyAddresses(self.addresses.len()));
@@ -61,13 +61,13 @@ impl Repr<'_> {
         Ok(fixed_len(self.interval.version()) + self.list_len())
     }
 
-    /// Octets of the addresses.
+    /// Bytes of the addresses.
     fn list_len(&self) -> usize {
         let len = |address: &IpAddr| if address.is_ipv4() { 4 } else { 16 };
         self.addresses.iter().map(len).sum()
     }
 
-    /// Writes the message to a buffer of exactly [`Self::buffer_len`] octets. The checksum is left to
+    /// Writes the message to a buffer of exactly [`Self::buffer_len`] bytes. The checksum is left to
     /// [`fill_checksum`].
     pub fn emit(&self, message: &mut [u8]) {
         let (version, auth_type_and_interval) = match self.interval {
@@ -88,12 +88,12 @@ impl Repr<'_> {
         message[field::AUTH_TYPE..][..2].copy_from_slice(&auth_type_and_interval);
         let (mut list, rest) = message[field::ADDRESSES..].split_at_mut(self.list_len());
         for address in self.addresses {
-            let octets: &[u8] = match address {
+            let bytes: &[u8] = match address {
                 IpAddr::V4(address) => &address.octets(),
                 IpAddr::V6(address) => &address.octets(),
             };
-            let (place, next) = list.split_at_mut(octets.len());
-            place.copy_from_slice(octets);
+            let (place, next) = list.split_at_mut(bytes.len());
+            place.copy_from_slice(bytes);
             list = next;
         }
         if let (Version::V2, Auth::Password(password)) = (self.interval.version(), self.auth) {
@@ -131,7 +131,7 @@ pub(super) fn sum(message: &[u8], pseudo: Option<(IpAddr, IpAddr)>) -> u16 {
 
 /// Reads an advertisement that passed the receive checks; the source tells the address family.
 ///
-/// The checks are not repeated, except as far as needed to be right about any octets. Octets behind the
+/// The checks are not repeated, except as far as needed to be right about any bytes. Bytes behind the
 /// message are ignored.
 pub fn parse_advert(source: IpAddr, version: Version, payload: &[u8]) -> Result<Advert, Error> {
     let header = Header(array(at_least(payload, VRRP_HEADER_LEN)?, 0));
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(
             parse_advert(SOURCE, Version::V2, &bad),
             Err(Error::Truncated { need: 20, have: 12 }),
-            "version 2 always has authentication octets"
+            "version 2 always has authentication bytes"
         );
         bad[0] = 0x32;
         assert_eq!(parse(&bad), Err(Error::Not("a VRRP advertisement")));

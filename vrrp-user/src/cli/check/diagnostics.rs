@@ -14,7 +14,7 @@ use crate::printable;
 const INDENT: usize = 4;
 /// Longest piece of a line of the file where the terminal does not say.
 const LONGEST: usize = 160;
-/// Largest file that is read once more to show lines of it, in octets.
+/// Largest file that is read once more to show lines of it, in bytes.
 const LARGEST: u64 = 32 << 20;
 
 /// Lines of files, each file read once.
@@ -29,8 +29,8 @@ impl Sources {
         if !self.files.contains_key(file) {
             let regular =
                 fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() <= LARGEST);
-            let octets = if regular { fs::read(file).unwrap_or_default() } else { Vec::new() };
-            let text = String::from_utf8_lossy(&octets);
+            let bytes = if regular { fs::read(file).unwrap_or_default() } else { Vec::new() };
+            let text = String::from_utf8_lossy(&bytes);
             self.files.insert(file.to_owned(), text.lines().map(str::to_owned).collect());
         }
         self.files.get(file)?.get(line.checked_sub(1)?).map(String::as_str)

@@ -313,7 +313,7 @@ fn captured(
 }
 
 /// Which groups are joined on which interfaces (`/proc/net/igmp`, net/ipv4/igmp.c: the group in hexadecimal as the
-/// octets lie in memory).
+/// bytes lie in memory).
 fn members(table: &str) -> BTreeSet<(String, Ipv4Addr)> {
     let mut interface = String::new();
     let mut joined = BTreeSet::new();

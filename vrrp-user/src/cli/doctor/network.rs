@@ -264,7 +264,7 @@ fn uplinks(
 }
 
 /// The next hop of the default route by an interface (`/proc/net/route`, net/ipv4/fib_trie.c: addresses in
-/// hexadecimal as the octets lie in memory).
+/// hexadecimal as the bytes lie in memory).
 fn next_hop(table: &str, interface: &str) -> Option<Ipv4Addr> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();

@@ -21,7 +21,7 @@ use crate::wire::{arp, checksum, frame, ipv4, ipv6};
 const BURST: usize = 32;
 /// Pause after a burst, in which answers are read.
 const BREATH: Duration = Duration::from_millis(10);
-/// Receive buffer for the answers in octets.
+/// Receive buffer for the answers in bytes.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// ICMP echo (RFC 792).
 const ECHO_REQUEST: u8 = 8;
@@ -167,20 +167,20 @@ impl Neighbours {
 
     fn listen(&self, span: Duration, heard: &mut Vec<Claim>) -> io::Result<()> {
         let end = Instant::now() + span;
-        let mut octets = [0; 256];
+        let mut bytes = [0; 256];
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
             self.listener.set_read_timeout(Some(left))?;
-            let (len, from) = match recvfrom::<LinkAddr>(self.listener.as_raw_fd(), &mut octets) {
+            let (len, from) = match recvfrom::<LinkAddr>(self.listener.as_raw_fd(), &mut bytes) {
                 Ok(received) => received,
                 Err(Errno::EAGAIN | Errno::EINTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
             let ifindex = from.and_then(|from| u32::try_from(from.ifindex()).ok()).unwrap_or(0);
-            heard.extend(Claim::read(ifindex, &octets[..len.min(octets.len())]));
+            heard.extend(Claim::read(ifindex, &bytes[..len.min(bytes.len())]));
         }
     }
 }

@@ -202,7 +202,7 @@ pub enum Json<'a> {
         destination: IpAddr,
         /// TTL or hop limit.
         ttl: u8,
-        /// Octets of the VRRP message by the IP header.
+        /// Bytes of the VRRP message by the IP header.
         length: usize,
         /// Its fields; left out when it is too short to have any.
         #[serde(flatten)]

@@ -42,7 +42,7 @@ const ARPHRD_ETHER: u16 = 1;
 pub struct Record {
     /// From its cooked header on.
     data: Vec<u8>,
-    /// Octets that there were, cooked header included.
+    /// Bytes that there were, cooked header included.
     length: usize,
     is_outgoing: bool,
 }
@@ -150,7 +150,7 @@ fn cooked(
 pub fn comment(reason: Reason) -> String {
     format!(
         "refused by XDP, {}: {}. The headers before the VRRP message are reconstructed, and at most the first \
-         64 octets of the message are here.",
+         64 bytes of the message are here.",
         reason.name(),
         reason.text()
     )
@@ -259,7 +259,7 @@ fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(body);
 }
 
-/// Everything in a file begins at a multiple of four octets.
+/// Everything in a file begins at a multiple of four bytes.
 fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }

@@ -50,7 +50,7 @@ pub struct Counters {
     pub refused: u64,
 }
 
-/// Octets to and from the addresses of one router, ever.
+/// Bytes to and from the addresses of one router, ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// To them.
@@ -167,9 +167,9 @@ pub enum Column {
     Sent,
     /// Advertisements refused per second.
     Refused,
-    /// Octets per second to the addresses.
+    /// Bytes per second to the addresses.
     RxTraffic,
-    /// Octets per second from the addresses.
+    /// Bytes per second from the addresses.
     TxTraffic,
     /// Virtual addresses.
     Addresses,
@@ -249,8 +249,8 @@ impl Column {
             Self::Received => "advertisements accepted per second",
             Self::Sent => "advertisements sent per second",
             Self::Refused => "advertisements refused per second",
-            Self::RxTraffic => "octets per second to its addresses",
-            Self::TxTraffic => "octets per second from its addresses",
+            Self::RxTraffic => "bytes per second to its addresses",
+            Self::TxTraffic => "bytes per second from its addresses",
             Self::Addresses => "virtual addresses (where there is room)",
             Self::Why => "why it is in that state (where there is room)",
         }
@@ -286,9 +286,9 @@ pub struct Rates {
     pub sent: Option<f64>,
     /// Advertisements refused.
     pub refused: Option<f64>,
-    /// Octets to the addresses.
+    /// Bytes to the addresses.
     pub rx_bytes: Option<f64>,
-    /// Octets from the addresses.
+    /// Bytes from the addresses.
     pub tx_bytes: Option<f64>,
 }
 
@@ -477,13 +477,13 @@ impl Model {
                 let then = then.copied().unwrap_or_default();
                 let now = (row.router.counters, row.router.traffic);
                 let counter = |of: fn(Counters) -> u64| rate(now.0.map(of), then.0.map(of));
-                let octets = |of: fn(Traffic) -> u64| rate(now.1.map(of), then.1.map(of));
+                let bytes = |of: fn(Traffic) -> u64| rate(now.1.map(of), then.1.map(of));
                 row.rates = Rates {
                     received: counter(|c| c.received),
                     sent: counter(|c| c.sent),
                     refused: counter(|c| c.refused),
-                    rx_bytes: octets(|t| t.rx_bytes),
-                    tx_bytes: octets(|t| t.tx_bytes),
+                    rx_bytes: bytes(|t| t.rx_bytes),
+                    tx_bytes: bytes(|t| t.tx_bytes),
                 };
                 row
             })

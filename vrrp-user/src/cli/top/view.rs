@@ -119,8 +119,8 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
                 Span::from(format!("{}/s refused", rate(refused))).style(refused_style),
                 Span::from(format!(
                     "; VIP traffic {}B/s in, {}B/s out",
-                    octets(model.total(|r| r.rx_bytes)),
-                    octets(model.total(|r| r.tx_bytes))
+                    bytes(model.total(|r| r.rx_bytes)),
+                    bytes(model.total(|r| r.tx_bytes))
                 )),
             ])
         }
@@ -273,8 +273,8 @@ fn cell(row: &Row, column: Column) -> String {
         Column::Received => rate(row.rates.received),
         Column::Sent => rate(row.rates.sent),
         Column::Refused => rate(row.rates.refused),
-        Column::RxTraffic => octets(row.rates.rx_bytes),
-        Column::TxTraffic => octets(row.rates.tx_bytes),
+        Column::RxTraffic => bytes(row.rates.rx_bytes),
+        Column::TxTraffic => bytes(row.rates.tx_bytes),
         Column::Addresses => router.detail("addresses").unwrap_or("-").to_owned(),
         Column::Why => router.detail("why").unwrap_or("-").to_owned(),
     }
@@ -373,8 +373,8 @@ fn details(model: &Model) -> Vec<Line<'static>> {
     if router.traffic.is_some() {
         text.push(Line::from(format!(
             "traffic   {}B/s in, {}B/s out",
-            octets(row.rates.rx_bytes),
-            octets(row.rates.tx_bytes)
+            bytes(row.rates.rx_bytes),
+            bytes(row.rates.tx_bytes)
         )));
     }
     text
@@ -439,12 +439,12 @@ fn rate(rate: Option<f64>) -> String {
         Some(0.0) => "0".to_owned(),
         Some(rate) if rate < 9.95 => format!("{rate:.1}"),
         Some(rate) if rate < 99_999.5 => format!("{rate:.0}"),
-        Some(rate) => octets(Some(rate)),
+        Some(rate) => bytes(Some(rate)),
     }
 }
 
 /// As `0`, `950`, `1.5k` or `120M`.
-fn octets(rate: Option<f64>) -> String {
+fn bytes(rate: Option<f64>) -> String {
     let Some(mut rate) = rate else { return "-".to_owned() };
     let mut units = ["", "k", "M", "G", "T"].into_iter().peekable();
     while let Some(unit) = units.next() {
@@ -568,7 +568,7 @@ mod tests {
         let shown: Vec<String> = [0.0, 0.31, 9.96, 4080.0, 123_456.0].map(|n| rate(Some(n))).into();
         assert_eq!(shown, ["0", "0.3", "10", "4080", "123k"]);
         let shown: Vec<String> =
-            [0.0, 999.4, 1500.0, 9_960.0, 2e9, 2.7e12, 3e15].map(|n| octets(Some(n))).into();
+            [0.0, 999.4, 1500.0, 9_960.0, 2e9, 2.7e12, 3e15].map(|n| bytes(Some(n))).into();
         assert_eq!(shown, ["0", "999", "1.5k", "10k", "2.0G", "2.7T", "3000T"]);
     }
 }

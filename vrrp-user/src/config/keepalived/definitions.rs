@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::config::text;
 
-/// Longest line, before and after expansion, in octets. keepalived's limit is 1,024.
+/// Longest line, before and after expansion, in bytes. keepalived's limit is 1,024.
 pub(super) const MAX_LINE: usize = 4_096;
 /// Most replacements in one line; what recurses without end stops here.
 const MAX_REPLACEMENTS: usize = 1_000;
@@ -44,7 +44,7 @@ pub(super) enum Expansion {
 struct Reference<'a> {
     name: &'a str,
     parameters: &'a str,
-    /// Octets from `$` to the end of the reference.
+    /// Bytes from `$` to the end of the reference.
     length: usize,
     braces: bool,
 }

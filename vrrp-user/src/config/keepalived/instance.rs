@@ -13,7 +13,7 @@ use crate::config::source::Grown;
 use crate::engine::time::Nanos;
 use crate::wire::family::Family;
 
-/// Longest interface name, in octets (`IFNAMSIZ`, linux/if.h, without the final NUL).
+/// Longest interface name, in bytes (`IFNAMSIZ`, linux/if.h, without the final NUL).
 const MAX_INTERFACE_NAME: usize = 15;
 
 /// The keywords that are acted on, for suggestions.

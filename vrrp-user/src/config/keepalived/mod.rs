@@ -748,12 +748,12 @@ fn decimal_seconds(text: &str) -> Option<Nanos> {
     let text = text.trim();
     let text = text.strip_prefix('+').unwrap_or(text);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction: Vec<u64> = fraction.bytes().map(|octet| u64::from(octet - b'0')).collect();
+    let fraction: Vec<u64> = fraction.bytes().map(|byte| u64::from(byte - b'0')).collect();
     let digit = |place: usize| fraction.get(place).copied().unwrap_or(0);
     let micros =
         (0..6).fold(0, |micros, place| micros * 10 + digit(place)) + u64::from(digit(6) >= 5);

@@ -34,7 +34,7 @@ pub(super) struct Line {
 enum Source {
     File {
         id: FileId,
-        octets: Vec<u8>,
+        bytes: Vec<u8>,
         /// Where the next line begins; beyond the end after the last one.
         begin: usize,
         next: usize,
@@ -57,8 +57,8 @@ enum Source {
 impl Source {
     /// Whether it is a file of nothing but white space and comments.
     fn is_blank(&self) -> bool {
-        let Self::File { octets, .. } = self else { return false };
-        let mut lines = octets.split(|octet| *octet == b'\n').map(<[u8]>::trim_ascii_start);
+        let Self::File { bytes, .. } = self else { return false };
+        let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
         lines.all(|line| matches!(line.first(), None | Some(b'#' | b'!')))
     }
 }
@@ -138,7 +138,7 @@ impl<'a> Preprocessor<'a> {
                 return None;
             }
             if let Some(line) = self.process(line) {
-                self.grow(line.at, Grown { octets: line.text.len(), ..Grown::default() });
+                self.grow(line.at, Grown { bytes: line.text.len(), ..Grown::default() });
                 return Some(line);
             }
         }
@@ -188,14 +188,14 @@ impl<'a> Preprocessor<'a> {
                     }
                     self.sources.pop();
                 }
-                Source::File { id, octets, begin, next, outer, .. } => {
-                    let Some(rest) = octets.get(*begin..) else {
+                Source::File { id, bytes, begin, next, outer, .. } => {
+                    let Some(rest) = bytes.get(*begin..) else {
                         self.include_check = *outer;
                         self.sources.pop();
                         self.finish_definition();
                         continue;
                     };
-                    let length = rest.iter().position(|octet| *octet == b'\n');
+                    let length = rest.iter().position(|byte| *byte == b'\n');
                     let length = length.unwrap_or(rest.len());
                     let raw = rest.get(..length).unwrap_or_default().to_owned();
                     let at = id.line(*next);
@@ -218,7 +218,7 @@ impl<'a> Preprocessor<'a> {
             return None;
         }
         if raw.len() > MAX_LINE {
-            let message = format!("the line is longer than {MAX_LINE} octets; it is ignored");
+            let message = format!("the line is longer than {MAX_LINE} bytes; it is ignored");
             self.report.warning(at, message, "");
             return None;
         }
@@ -429,7 +429,7 @@ impl<'a> Preprocessor<'a> {
         Line { text: head.trim_end().to_owned(), at: line.at }
     }
 
-    /// Octet index of the first brace that is neither quoted nor part of an undefined `${NAME}`.
+    /// Byte index of the first brace that is neither quoted nor part of an undefined `${NAME}`.
     fn find_brace(&mut self, line: &Line) -> Option<usize> {
         let text = line.text.as_str();
         let mut index = 0;
@@ -501,11 +501,11 @@ fn open_file(
     files: &mut Files,
     report: &mut Report,
 ) -> io::Result<(FileId, Source)> {
-    let octets = files.read(path)?;
+    let bytes = files.read(path)?;
     let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let directory = canonical.parent().unwrap_or(Path::new("/")).to_owned();
     let id = report.file(&path.display().to_string());
-    Ok((id, Source::File { id, octets, begin: 0, next: 1, directory, path: canonical, outer }))
+    Ok((id, Source::File { id, bytes, begin: 0, next: 1, directory, path: canonical, outer }))
 }
 
 /// The node name up to its first dot; empty if the kernel does not tell.

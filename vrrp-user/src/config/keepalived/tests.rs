@@ -1384,7 +1384,7 @@ fn authentication() {
     assert_eq!(config.routers[0].authentication, Authentication::Pass(*b"12345678"));
     assert_eq!(
         diagnostics,
-        ["6:11: warning: auth_pass is longer than 8 octets; the first 8 are used"]
+        ["6:11: warning: auth_pass is longer than 8 bytes; the first 8 are used"]
     );
     for (body, warning) in [
         (
@@ -2051,7 +2051,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_octets(text in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+    fn any_bytes(text in proptest::collection::vec(any::<u8>(), 0..2_000)) {
         survives(&text);
     }
 

@@ -146,9 +146,9 @@ pub enum InsertMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Metric {
-    /// Octets in a packet.
+    /// Bytes in a packet.
     Mtu = 2,
-    /// Octets.
+    /// Bytes.
     Window = 3,
     /// Round-trip time in 1/8 ms.
     Rtt = 4,
@@ -158,7 +158,7 @@ pub enum Metric {
     SsThresh = 6,
     /// Segments.
     Cwnd = 7,
-    /// Octets in a segment.
+    /// Bytes in a segment.
     AdvMss = 8,
     /// Packets.
     Reordering = 9,

@@ -10,7 +10,7 @@ fn at(column: usize) -> Position {
     Position { column, ..line }
 }
 
-/// Reads a line; its words know which octet they begin at.
+/// Reads a line; its words know which byte they begin at.
 pub(super) fn read<T>(reader: Reader<T>, line: &str) -> Result<(T, Vec<Remark>), Remark> {
     let mut words = Vec::new();
     let mut column = 1;

@@ -254,7 +254,7 @@ fn mistakes() {
         ),
         (
             "authentication = { password = \"123456789\" }",
-            "6:31: error: password is longer than 8 octets (the protocol has room for 8)",
+            "6:31: error: password is longer than 8 bytes (the protocol has room for 8)",
         ),
         (
             "version = 3\nauthentication = { password = \"x\" }",
@@ -427,7 +427,7 @@ fn durations() {
 
 proptest! {
     #[test]
-    fn any_octets(text in proptest::collection::vec(any::<u8>(), 0..500)) {
+    fn any_bytes(text in proptest::collection::vec(any::<u8>(), 0..500)) {
         let _ = load_with_warnings(&text);
     }
 

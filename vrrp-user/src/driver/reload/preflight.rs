@@ -23,12 +23,12 @@ use crate::io::memory;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After it was told to end.
 const LAST: Duration = Duration::from_secs(2);
-/// Most octets that it may say.
+/// Most bytes that it may say.
 const LONGEST: u64 = 16 << 20;
 /// The subcommand that [`child`] serves.
 pub const COMMAND: &str = "preflight";
 
-/// Whether a configuration can be read, in the other process: prints why not, as JSON. `memory` is how many octets it
+/// Whether a configuration can be read, in the other process: prints why not, as JSON. `memory` is how many bytes it
 /// may take.
 ///
 /// # Errors
@@ -134,7 +134,7 @@ fn judge(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), Ref
         Ok(End::Said(status, _))
             if matches!(status.signal(), Some(libc::SIGABRT | libc::SIGKILL)) =>
         {
-            let room = room.map(|octets| format!(" ({} MiB are free)", octets >> 20));
+            let room = room.map(|bytes| format!(" ({} MiB are free)", bytes >> 20));
             format!("reading it takes more memory than there is{}", room.unwrap_or_default())
         }
         Ok(End::Said(status, _)) => {

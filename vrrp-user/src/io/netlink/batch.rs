@@ -32,7 +32,7 @@ use crate::core::InterfaceId;
 pub const BATCH: usize = 128;
 /// The attribute of an address that tells who has put it there (linux/if_addr.h).
 const IFA_PROTO: u16 = 11;
-/// Octets of the longest answer by far: with `NETLINK_CAP_ACK` it holds two headers and an error number.
+/// Bytes of the longest answer by far: with `NETLINK_CAP_ACK` it holds two headers and an error number.
 const ANSWER_LEN: usize = 4096;
 
 /// A socket for requests that are answered one by one.
@@ -84,7 +84,7 @@ impl Batch {
             AddressAttribute::Other(DefaultNla::new(IFA_PROTO, Vec::new())),
         ];
         self.sequence = self.sequence.wrapping_add(1);
-        self.out = once::octets(
+        self.out = once::bytes(
             RouteNetlinkMessage::NewAddress(message),
             NLM_F_REQUEST | NLM_F_ACK,
             self.sequence,
@@ -234,7 +234,7 @@ fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
         let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
             Ok(message) => message,
             Err(error) => {
-                log::debug!("netlink answer of {} octets: {error}", rest.len());
+                log::debug!("netlink answer of {} bytes: {error}", rest.len());
                 break;
             }
         };

@@ -333,8 +333,8 @@ mod tests {
     use crate::io::netlink::once;
     use netlink_packet_route::RouteNetlinkMessage;
 
-    fn octets(message: RouteNetlinkMessage) -> Vec<u8> {
-        once::octets(message, 0, 0)
+    fn bytes(message: RouteNetlinkMessage) -> Vec<u8> {
+        once::bytes(message, 0, 0)
     }
 
     fn request(line: &str) -> RouteRequest {
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_filter_looks_where_the_protocol_is() {
-        let ours = octets(RouteNetlinkMessage::DelRoute(route_message(
+        let ours = bytes(RouteNetlinkMessage::DelRoute(route_message(
             &request("10.0.0.0/8 dev e"),
             Request::Add,
         )));

@@ -22,7 +22,7 @@ use crate::core::netlink::{Hook, HookPoint, HookState};
 
 /// Interfaces that are asked about with one datagram: all answers must fit the usual receive buffer.
 const TOGETHER: usize = 32;
-/// More octets than what the kernel says of one interface has without its statistics.
+/// More bytes than what the kernel says of one interface has without its statistics.
 const ANSWER_LEN: usize = 32 << 10;
 
 /// What to ask by netlink for a place on an interface; `None` where bpf(2) is to be asked.
@@ -102,7 +102,7 @@ impl Inspector {
         for hook in hooks {
             self.sequence = self.sequence.wrapping_add(1);
             if let Some(question) = question(hook.at, hook.iface.ifindex) {
-                questions.extend(once::octets(question, NLM_F_REQUEST, self.sequence));
+                questions.extend(once::bytes(question, NLM_F_REQUEST, self.sequence));
                 missing += 1;
             }
         }

@@ -25,7 +25,7 @@ pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
     // Asked for a qdisc, the kernel tells everybody of it, and who asks only if he wants to hear it as well
     // (`qdisc_get_notify`, net/sched/sch_api.c).
-    socket.send(&octets(question, NLM_F_REQUEST | NLM_F_ECHO, 0), 0)?;
+    socket.send(&bytes(question, NLM_F_REQUEST | NLM_F_ECHO, 0), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     Ok(answer)
 }
@@ -37,13 +37,13 @@ pub(in crate::io) fn read(answer: &[u8]) -> Option<RouteNetlinkMessage> {
 }
 
 /// A message of its own, with its header.
-pub(in crate::io) fn octets(body: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+pub(in crate::io) fn bytes(body: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.sequence_number = sequence;
     header.flags = flags;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
     message.finalize();
-    let mut octets = vec![0; message.buffer_len()];
-    message.serialize(&mut octets);
-    octets
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
 }

@@ -26,7 +26,7 @@ const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR).union(Mode::S_IRGRP).union
 /// Between the end of the reading program and its next start, at first and at most.
 const RESTART: Duration = Duration::from_secs(1);
 const RESTART_MOST: Duration = Duration::from_secs(60);
-/// What a pipe may hold at most, in octets, if nobody has raised `fs.pipe-max-size`.
+/// What a pipe may hold at most, in bytes, if nobody has raised `fs.pipe-max-size`.
 const PIPE_MOST: usize = 1 << 20;
 /// A program that ran so long may be started again soon.
 const LASTING: Duration = Duration::from_secs(30);
@@ -67,10 +67,10 @@ impl Pending {
         lost
     }
 
-    /// So many octets of the first line were taken.
-    fn taken(&mut self, octets: usize) {
+    /// So many bytes of the first line were taken.
+    fn taken(&mut self, bytes: usize) {
         let Some((topic, line)) = self.lines.front_mut() else { return };
-        line.drain(..octets.min(line.len()));
+        line.drain(..bytes.min(line.len()));
         // What has begun is written to its end.
         *topic = None;
         if line.is_empty() {
@@ -209,7 +209,7 @@ impl Open {
         while all.len() < PIPE_MOST {
             match nix::unistd::read(&self.sender, &mut part) {
                 Ok(0) | Err(_) => break,
-                Ok(octets) => all.extend_from_slice(&part[..octets]),
+                Ok(bytes) => all.extend_from_slice(&part[..bytes]),
             }
         }
         all
@@ -306,7 +306,7 @@ impl Writer {
                 let what =
                     if made { "deleted by somebody: made again" } else { "replaced by somebody" };
                 log::warn!(
-                    "fifo {path} was {what}; {} octets that nobody had read are written again",
+                    "fifo {path} was {what}; {} bytes that nobody had read are written again",
                     unread.len()
                 );
                 if self.pending.restart(unread) {
@@ -328,7 +328,7 @@ impl Writer {
     fn write(&mut self) {
         while let Some((_, line)) = self.pending.lines.front() {
             match self.fifo.sender.try_write(line) {
-                Ok(octets) => self.pending.taken(octets),
+                Ok(bytes) => self.pending.taken(bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     log::error!("fifo {}: {error}", self.plan.path.display());

@@ -24,7 +24,7 @@ pub const GRACE: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Lines of one run that go to the log.
 const LINES: usize = 100;
-/// Octets of a line that do.
+/// Bytes of a line that do.
 const LINE: usize = 500;
 
 /// How a run ended.
@@ -160,7 +160,7 @@ async fn follow(output: OwnedFd, output_log: OutputLog) {
     }
 }
 
-/// Makes lines of octets.
+/// Makes lines of bytes.
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
@@ -170,13 +170,13 @@ struct Lines {
 
 impl Lines {
     /// The lines that are complete now, as far as they are told.
-    fn push(&mut self, octets: &[u8]) -> Vec<String> {
+    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut complete = Vec::new();
-        for octet in octets {
-            match octet {
+        for byte in bytes {
+            match byte {
                 b'\n' => complete.extend(self.end_of_line()),
                 // What is too long is cut.
-                octet if self.line.len() < LINE => self.line.push(*octet),
+                byte if self.line.len() < LINE => self.line.push(*byte),
                 _ => {}
             }
         }

@@ -18,9 +18,9 @@ use rustix::process::PidfdFlags;
 use crate::capability;
 use crate::scripts::program::{Account, Program};
 
-/// The child needs some hundred octets of it.
+/// The child needs some hundred bytes of it.
 const STACK: usize = 32 << 10;
-/// Signals that there are, and the octets of a set of them (`_NSIG`, signal(7)).
+/// Signals that there are, and the bytes of a set of them (`_NSIG`, signal(7)).
 const SIGNALS: i32 = 64;
 const SET_SIZE: usize = 8;
 /// What a shell says when it cannot execute something.

@@ -20,7 +20,7 @@ use crate::config::model::InitFile;
 use crate::config::text::strtol;
 use crate::engine::types::{Health, ObjectId};
 
-/// Octets of a file that are looked at.
+/// Bytes of a file that are looked at.
 const LONGEST: u64 = 128;
 /// How often directories are looked for while others make and remove them.
 const ATTEMPTS: usize = 16;

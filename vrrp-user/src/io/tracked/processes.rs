@@ -98,7 +98,7 @@ impl Watched {
 
     fn matches(&self, name: &[u8], line: &[u8]) -> bool {
         let TrackProcess { command, parameters, param_match, full_command, .. } = &self.process;
-        let mut words = line.split(|octet| *octet == 0);
+        let mut words = line.split(|byte| *byte == 0);
         let first = words.next().unwrap_or(&[]);
         let named = if *full_command {
             first == command.as_bytes()

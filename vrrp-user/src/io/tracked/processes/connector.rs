@@ -13,9 +13,9 @@ const PROTOCOL: isize = 11;
 const PROC: u32 = 1;
 /// `PROC_CN_MCAST_LISTEN` (linux/cn_proc.h).
 const LISTEN: u32 = 1;
-/// Octets of `struct nlmsghdr` (linux/netlink.h).
+/// Bytes of `struct nlmsghdr` (linux/netlink.h).
 const NETLINK_HEADER: usize = 16;
-/// Octets of `struct cn_msg` (linux/connector.h).
+/// Bytes of `struct cn_msg` (linux/connector.h).
 const CONNECTOR_HEADER: usize = 20;
 /// Where `struct proc_event` begins in a message; its `what` is there.
 const WHAT: usize = NETLINK_HEADER + CONNECTOR_HEADER;
@@ -23,7 +23,7 @@ const WHAT: usize = NETLINK_HEADER + CONNECTOR_HEADER;
 const DATA: usize = WHAT + 16;
 /// How long the kernel may take to say that it will.
 const PATIENCE_MS: u16 = 1000;
-/// Octets that wait in the socket while the thread is busy: a few thousand events.
+/// Bytes that wait in the socket while the thread is busy: a few thousand events.
 const BUFFER: usize = 1 << 20;
 
 const NONE: u32 = 0;
@@ -127,7 +127,7 @@ fn filter() -> Vec<SockFilter> {
     const TO_X: u16 = 0x07; // BPF_MISC | BPF_TAX
     const RETURN: u16 = 0x06; // BPF_RET | BPF_K
     let host = |number: u32| u32::from_be_bytes(number.to_ne_bytes());
-    let at = |octet: usize| u32::try_from(octet).unwrap_or_default();
+    let at = |byte: usize| u32::try_from(byte).unwrap_or_default();
     let step = |code, t, f, k| SockFilter::new(code, t, f, k);
     vec![
         step(LOAD, 0, 0, at(WHAT)),
@@ -153,8 +153,8 @@ fn filter() -> Vec<SockFilter> {
 }
 
 fn number(message: &[u8], at: usize) -> Option<u32> {
-    let octets = message.get(at..at.checked_add(4)?)?;
-    Some(u32::from_ne_bytes(octets.try_into().ok()?))
+    let bytes = message.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// What one message says, if it is about a process.
