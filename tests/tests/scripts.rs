@@ -491,8 +491,7 @@ fn a_tracked_script_decides() -> Result<()> {
     daemon.stop()?;
     let lines = scripts.lines("lines");
     for line in [
-        "INSTANCE \"r50\" MASTER_PRIORITY 80",
-        "INSTANCE \"r50\" MASTER_PRIORITY 100",
+        "INSTANCE \"r50\" MASTER_PRIORITY 80", "INSTANCE \"r50\" MASTER_PRIORITY 100",
         "INSTANCE \"r1\" FAULT 100",
     ] {
         assert_eq!(lines.iter().filter(|told| *told == line).count(), 1, "{line}");

@@ -62,19 +62,8 @@ fn they_agree_with_the_program_and_each_other() {
         found.map(str::to_owned).collect::<Vec<_>>()
     };
     for key in [
-        "Ambient",
-        "Capability",
-        "Restrict",
-        "Protect",
-        "Private",
-        "System",
-        "Limit",
-        "Restart",
-        "Exec",
-        "Watchdog",
-        "Type",
-        "User",
-        "BindPaths",
+        "Ambient", "Capability", "Restrict", "Protect", "Private", "System", "Limit", "Restart",
+        "Exec", "Watchdog", "Type", "User", "BindPaths",
     ] {
         assert!(!lines(&one, key).is_empty(), "{key}");
         assert_eq!(lines(&one, key), lines(&many, key));

@@ -94,14 +94,8 @@ const TEST_PROGRAMS: [&str; 1] = ["keepalived"];
 const ARM64: &str = "aarch64-unknown-linux-gnu";
 /// What such a guest has in addition, to install it.
 const INSTALLERS: [&str; 8] = [
-    "dpkg",
-    "dpkg-deb",
-    "dpkg-query",
-    "dpkg-split",
-    "dpkg-statoverride",
-    "ldconfig",
-    "systemd-sysusers",
-    "tar",
+    "dpkg", "dpkg-deb", "dpkg-query", "dpkg-split", "dpkg-statoverride", "ldconfig",
+    "systemd-sysusers", "tar",
 ];
 /// Where the full set says what came of it.
 const DOCUMENT: &str = "docs/platforms.md";

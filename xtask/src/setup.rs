@@ -54,13 +54,10 @@ impl Toolchain {
         {
             return Some(Self::Debian { rustc: debian.to_owned() });
         }
-        let components = output(Command::new("rustup").args([
-            "component",
-            "list",
-            "--toolchain",
-            "nightly",
-            "--installed",
-        ]))?;
+        let components = output(
+            Command::new("rustup")
+                .args(["component", "list", "--toolchain", "nightly", "--installed"]),
+        )?;
         components.lines().any(|line| line.starts_with("rust-src")).then_some(Self::Rustup)
     }
 

@@ -159,15 +159,10 @@ struct Binary {
 /// compile the largest of them twice.
 fn binaries(environment: &[(&str, OsString)]) -> Result<Vec<Binary>> {
     println!("== building the daemon and the tests");
-    let mut binaries = built(cargo(environment).args([
-        "build",
-        "--workspace",
-        "--exclude",
-        "vrrp-ebpf",
-        "--lib",
-        "--bins",
-        "--tests",
-    ]))?;
+    let mut binaries =
+        built(cargo(environment).args([
+            "build", "--workspace", "--exclude", "vrrp-ebpf", "--lib", "--bins", "--tests",
+        ]))?;
     // The quick ones first.
     binaries.sort_by(|a, b| (a.privileged, &a.name).cmp(&(b.privileged, &b.name)));
     Ok(binaries)

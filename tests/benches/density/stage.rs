@@ -221,15 +221,8 @@ impl Daemon {
             Kind::VrrpUser => {
                 let mut command = stage.host.command(&VrrpUser::binary()?.display().to_string());
                 let instance = format!("{}-bench", stage.lab.name());
-                command.args([
-                    "run",
-                    "--config",
-                    &conf,
-                    "--instance",
-                    &instance,
-                    "--bpffs",
-                    &bpffs,
-                ]);
+                command
+                    .args(["run", "--config", &conf, "--instance", &instance, "--bpffs", &bpffs]);
                 // Neither daemon logs what it does.
                 command.env("RUST_LOG", "warn");
                 command

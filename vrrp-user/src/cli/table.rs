@@ -192,8 +192,7 @@ mod tests {
     #[test]
     fn numbers_stand_right() {
         let whole = [
-            "NAME       COUNT   LESS  WHERE",
-            "a              1  22222  here",
+            "NAME       COUNT   LESS  WHERE", "a              1  22222  here",
             "long name    333      4  there",
         ];
         assert_eq!(written(None), whole);

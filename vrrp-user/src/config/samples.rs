@@ -13,16 +13,8 @@ use super::{LoadError, Loaded, Options, load};
 /// With this variable set, what comes out is written down anew.
 const UPDATE: &str = "UPDATE_SAMPLES";
 const NAMES: [&str; 10] = [
-    "globals",
-    "grammar",
-    "instances",
-    "ipv6",
-    "lenient",
-    "notifications",
-    "routes",
-    "strict",
-    "tracking",
-    "unicast",
+    "globals", "grammar", "instances", "ipv6", "lenient", "notifications", "routes", "strict",
+    "tracking", "unicast",
 ];
 
 fn directory() -> PathBuf {
@@ -108,45 +100,12 @@ enum Mutation {
 
 fn mutation() -> impl Strategy<Value = Mutation> {
     let piece = proptest::sample::select(vec![
-        "{",
-        "}",
-        "\"",
-        "#",
-        "!",
-        "\\",
-        "\n",
-        "$A=$A",
-        "$A",
-        "${A}",
-        "$A= \\\n",
-        "@here ",
-        "@^here ",
-        "~SEQ(A, 1, 1000000000) ",
-        "~SEQ(A, 3) ",
-        "~LST(A, 1, 2) ",
-        "include *\n",
-        "include samples.conf\n",
-        "-1",
-        "0",
-        "256",
-        "99999999999999999999",
-        "0.0000001",
-        "1e9",
-        "255.255.255.255/33",
-        "::/129",
-        "fe80::1/64",
-        "\u{0}",
-        "é",
-        "[[router]]\n",
-        "[defaults]\n",
-        "\"\"\"",
-        "vrid = \"1-255\"\n",
-        "interface = \"e{0-65535}\"\n",
-        "{vrid}",
-        "{vrid+1",
-        "= ",
-        "]",
-        "'''",
+        "{", "}", "\"", "#", "!", "\\", "\n", "$A=$A", "$A", "${A}", "$A= \\\n", "@here ",
+        "@^here ", "~SEQ(A, 1, 1000000000) ", "~SEQ(A, 3) ", "~LST(A, 1, 2) ", "include *\n",
+        "include samples.conf\n", "-1", "0", "256", "99999999999999999999", "0.0000001", "1e9",
+        "255.255.255.255/33", "::/129", "fe80::1/64", "\u{0}", "é", "[[router]]\n", "[defaults]\n",
+        "\"\"\"", "vrid = \"1-255\"\n", "interface = \"e{0-65535}\"\n", "{vrid}", "{vrid+1", "= ",
+        "]", "'''",
     ]);
     let index = any::<usize>;
     prop_oneof![

@@ -126,11 +126,7 @@ fn only_regular(meta: &Metadata) -> io::Result<()> {
 /// Some of these wait for what happens next, some have no end.
 fn is_the_kernels(kind: FsType) -> bool {
     const KINDS: [FsType; 6] = [
-        PROC_SUPER_MAGIC,
-        SYSFS_MAGIC,
-        DEBUGFS_MAGIC,
-        TRACEFS_MAGIC,
-        CGROUP_SUPER_MAGIC,
+        PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC, CGROUP_SUPER_MAGIC,
         CGROUP2_SUPER_MAGIC,
     ];
     KINDS.contains(&kind)

@@ -171,12 +171,9 @@ fn every_key_arrives() {
     assert_eq!(
         tracked,
         [
-            "interface eth1: -10 while it is up",
-            "interface eth2: FAULT while it is down",
-            "script chk: +20 while it is down",
-            "file f: its number times -1 is added",
-            "file g: its number is added",
-            "process p: FAULT while it is down",
+            "interface eth1: -10 while it is up", "interface eth2: FAULT while it is down",
+            "script chk: +20 while it is down", "file f: its number times -1 is added",
+            "file g: its number is added", "process p: FAULT while it is down",
         ]
     );
     let process = &config.processes[0];
@@ -371,8 +368,7 @@ fn weights_that_count_in_spite_of_the_group() {
     assert_eq!(
         tracked(&config.routers[0]),
         [
-            "interface eth1: -20 while it is down",
-            "process p: +5 while it is up",
+            "interface eth1: -20 while it is down", "process p: +5 while it is up",
             "file f: FAULT while it has 0"
         ]
     );
@@ -403,10 +399,8 @@ fn what_router_and_group_track_counts_once() {
     assert_eq!(
         tracked(&config.routers[0]),
         [
-            "interface eth1: -30 while it is down",
-            "script s: +11 while it is up",
-            "process p: -9 while it is up",
-            "file f: its number times -3 is added",
+            "interface eth1: -30 while it is down", "script s: +11 while it is up",
+            "process p: -9 while it is up", "file f: its number times -3 is added",
             "interface eth0: FAULT while it is down",
         ]
     );

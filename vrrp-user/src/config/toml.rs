@@ -109,86 +109,29 @@ impl<'t, 'i> Table<'t, 'i> {
 }
 
 const ROOT_KEYS: &[&str] = &[
-    "sched",
-    "metrics",
-    "capture",
-    "startup_delay",
-    "delay_after_boot",
-    "garp_interval",
-    "gna_interval",
-    "control",
-    "scripts",
-    "notify",
-    "static",
-    "garp_group",
-    "interface",
-    "defaults",
-    "router",
-    "group",
-    "script",
-    "file",
-    "process",
+    "sched", "metrics", "capture", "startup_delay", "delay_after_boot", "garp_interval",
+    "gna_interval", "control", "scripts", "notify", "static", "garp_group", "interface",
+    "defaults", "router", "group", "script", "file", "process",
 ];
 /// The key of a router that has no default.
 const NO_DEFAULT: &str = "vrid";
 const ROUTER_KEYS: &[&str] = &[
-    "name",
-    "interface",
-    "vrid",
-    "priority",
-    "interval",
-    "version",
-    "addresses",
-    "excluded",
-    "authentication",
-    "preempt",
-    "preempt_delay",
-    "max_learned_interval",
-    "source",
-    "multicast_group",
-    "unicast",
-    "garp",
-    "down_adverts",
-    "lower_prio_advert",
-    "higher_prio_advert",
-    "owner_ignores_adverts",
-    "link_local_first",
-    "track_source",
-    "v3_checksum",
-    "notify",
-    "routes",
-    "rules",
-    "on_address_lost",
-    "promote_secondaries",
-    "track",
-    "group",
-    "dont_track_primary",
+    "name", "interface", "vrid", "priority", "interval", "version", "addresses", "excluded",
+    "authentication", "preempt", "preempt_delay", "max_learned_interval", "source",
+    "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
+    "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "track_source",
+    "v3_checksum", "notify", "routes", "rules", "on_address_lost", "promote_secondaries", "track",
+    "group", "dont_track_primary",
 ];
 const ADDRESS_KEYS: &[&str] = &[
-    "address",
-    "dev",
-    "label",
-    "scope",
-    "broadcast",
-    "peer",
-    "preferred_lft",
-    "dad",
-    "home",
-    "mngtmpaddr",
-    "noprefixroute",
-    "autojoin",
-    "no_track",
+    "address", "dev", "label", "scope", "broadcast", "peer", "preferred_lft", "dad", "home",
+    "mngtmpaddr", "noprefixroute", "autojoin", "no_track",
 ];
 const UNICAST_KEYS: &[&str] = &["source", "peers", "ttl", "check_source"];
 const PEER_KEYS: &[&str] = &["address", "min_ttl", "max_ttl"];
 const AUTHENTICATION_KEYS: &[&str] = &["type", "password", "password_hex"];
 const GARP_KEYS: &[&str] = &[
-    "repeat",
-    "delay",
-    "refresh",
-    "refresh_repeat",
-    "lower_prio_repeat",
-    "lower_prio_delay",
+    "repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay",
     "other_interfaces",
 ];
 
@@ -484,11 +427,8 @@ impl Reader<'_> {
             return (source, None);
         };
         if let Some(source) = source {
-            self.report.error(
-                source.at,
-                "source belongs into unicast here",
-                "unicast = { source = ... }",
-            );
+            self.report
+                .error(source.at, "source belongs into unicast here", "unicast = { source = ... }");
         }
         let source = self.address_value(&table, "source");
         let mut unicast = UnicastDraft {

@@ -385,10 +385,7 @@ impl Validator<'_> {
             Version::V2 => {}
             Version::V3 => {
                 self.repair(
-                    password.at,
-                    "version 3 has no authentication",
-                    "it is ignored",
-                    "remove it",
+                    password.at, "version 3 has no authentication", "it is ignored", "remove it",
                 );
                 return Authentication::None;
             }
@@ -406,10 +403,7 @@ impl Validator<'_> {
         if bytes.len() > PASSWORD {
             let message = format!("{keyword} is longer than 8 bytes");
             self.repair(
-                password.at,
-                message,
-                "the first 8 are used",
-                "the protocol has room for 8",
+                password.at, message, "the first 8 are used", "the protocol has room for 8",
             );
         }
         let mut data = [0; PASSWORD];

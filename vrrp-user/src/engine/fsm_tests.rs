@@ -165,9 +165,7 @@ fn every_event_in_every_state() {
             "link up",
             Event::LinkUp(ip(US)),
             [
-                "INIT->BACKUP Backup: down",
-                "Backup: down",
-                "Master: adv g2 gr",
+                "INIT->BACKUP Backup: down", "Backup: down", "Master: adv g2 gr",
                 "FAULT->BACKUP Backup: down",
             ],
         ),
@@ -175,9 +173,7 @@ fn every_event_in_every_state() {
             "link up, other address",
             Event::LinkUp(ip([10, 0, 0, 6])),
             [
-                "INIT->BACKUP Backup: down",
-                "Backup: down",
-                "Master: adv g2 gr",
+                "INIT->BACKUP Backup: down", "Backup: down", "Master: adv g2 gr",
                 "FAULT->BACKUP Backup: down",
             ],
         ),
@@ -185,10 +181,8 @@ fn every_event_in_every_state() {
             "link down",
             Event::LinkDown(FaultCause::NoAddress),
             [
-                "INIT->FAULT Fault: ",
-                "BACKUP->FAULT Fault: ",
-                "advert(0) remove MASTER->FAULT Fault: ",
-                "Fault: ",
+                "INIT->FAULT Fault: ", "BACKUP->FAULT Fault: ",
+                "advert(0) remove MASTER->FAULT Fault: ", "Fault: ",
             ],
         ),
         (
@@ -278,9 +272,7 @@ fn every_event_in_every_state() {
             "shutdown",
             Event::Shutdown(Cause::Shutdown),
             [
-                "Init: ",
-                "BACKUP->INIT Init: ",
-                "advert(0) remove MASTER->INIT Init: ",
+                "Init: ", "BACKUP->INIT Init: ", "advert(0) remove MASTER->INIT Init: ",
                 "FAULT->INIT Init: ",
             ],
         ),

@@ -65,17 +65,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
 const PINNED: [&str; 12] = [
-    ROUTERS,
-    SLOTS,
-    INFO,
-    VIPS4,
-    VIPS6,
-    REASONS,
-    SAMPLES,
-    SAMPLE_COUNTS,
-    PEERS,
-    COUNTERS,
-    EVENTS,
+    ROUTERS, SLOTS, INFO, VIPS4, VIPS6, REASONS, SAMPLES, SAMPLE_COUNTS, PEERS, COUNTERS, EVENTS,
     CONTROL,
 ];
 

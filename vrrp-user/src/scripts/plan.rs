@@ -261,12 +261,7 @@ impl NotifyScripts {
     /// It has no script.
     fn is_silent(&self) -> bool {
         let all = [
-            &self.any,
-            &self.master,
-            &self.backup,
-            &self.fault,
-            &self.stop,
-            &self.deleted,
+            &self.any, &self.master, &self.backup, &self.fault, &self.stop, &self.deleted,
             &self.lower_priority,
         ];
         all.into_iter().all(Option::is_none)

@@ -72,16 +72,8 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const TOOLS: [&str; 3] = ["qemu-system-x86", "busybox-static", "kmod"];
 /// All that a guest of another architecture has: of this one's programs none runs there.
 const GUEST: [&str; 10] = [
-    "busybox-static",
-    "dash",
-    "dpkg",
-    "init-system-helpers",
-    "iproute2",
-    "iputils-ping",
-    "libc-bin",
-    "libgcc-s1",
-    "systemd-standalone-sysusers",
-    "util-linux",
+    "busybox-static", "dash", "dpkg", "init-system-helpers", "iproute2", "iputils-ping",
+    "libc-bin", "libgcc-s1", "systemd-standalone-sysusers", "util-linux",
 ];
 /// Where apt-get leaves what it has downloaded, in its own directory.
 const ARCHIVES: &str = "cache/archives";
@@ -288,11 +280,10 @@ impl Apt {
             .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
             .context("this is no Debian")?;
         // From where the system has its packages, through what it has them.
-        let sources = output(Command::new("apt-get").args([
-            "indextargets",
-            "--format",
-            "$(CREATED_BY) $(RELEASE) $(REPO_URI)",
-        ]))?;
+        let sources = output(
+            Command::new("apt-get")
+                .args(["indextargets", "--format", "$(CREATED_BY) $(RELEASE) $(REPO_URI)"]),
+        )?;
         let source = |suite: &str| {
             let start = format!("Packages {suite} ");
             sources.lines().find_map(|line| line.strip_prefix(start.as_str()))

@@ -14,31 +14,14 @@ const SCRIPT: &[&str] =
     &["script", "interval", "timeout", "weight", "rise", "fall", "user", "init_fail"];
 const FILE: &[&str] = &["file", "weight", "init_file"];
 const PROCESS: &[&str] = &[
-    "process",
-    "param_match",
-    "weight",
-    "quorum",
-    "quorum_max",
-    "delay",
-    "fork_delay",
-    "terminate_delay",
-    "full_command",
+    "process", "param_match", "weight", "quorum", "quorum_max", "delay", "fork_delay",
+    "terminate_delay", "full_command",
 ];
 /// The keywords of a sync group that are acted on.
 const GROUP: &[&str] = &[
-    "group",
-    "track_interface",
-    "track_script",
-    "track_file",
-    "track_process",
-    "global_tracking",
-    "sync_group_tracking_weight",
-    "notify",
-    "notify_master",
-    "notify_backup",
-    "notify_fault",
-    "notify_stop",
-    "notify_priority_changes",
+    "group", "track_interface", "track_script", "track_file", "track_process", "global_tracking",
+    "sync_group_tracking_weight", "notify", "notify_master", "notify_backup", "notify_fault",
+    "notify_stop", "notify_priority_changes",
 ];
 
 /// The blocks here with what is acted on in them.

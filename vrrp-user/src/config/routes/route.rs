@@ -240,35 +240,10 @@ impl Metric {
 
 /// The other words, for suggestions.
 const OPTIONS: &[&str] = &[
-    "inet",
-    "inet6",
-    "to",
-    "from",
-    "src",
-    "via",
-    "dev",
-    "onlink",
-    "table",
-    "tos",
-    "metric",
-    "scope",
-    "protocol",
-    "realms",
-    "features",
-    "congctl",
-    "pref",
-    "expires",
-    "ttl-propagate",
-    "prepend",
-    "add",
-    "append",
-    "nexthop",
-    "no_track",
-    "blackhole",
-    "unreachable",
-    "prohibit",
-    "throw",
-    "default",
+    "inet", "inet6", "to", "from", "src", "via", "dev", "onlink", "table", "tos", "metric",
+    "scope", "protocol", "realms", "features", "congctl", "pref", "expires", "ttl-propagate",
+    "prepend", "add", "append", "nexthop", "no_track", "blackhole", "unreachable", "prohibit",
+    "throw", "default",
 ];
 
 /// A route of which the destination may not be known yet.
@@ -499,9 +474,7 @@ impl Draft {
         let Self { destination, from, protocol, mut route } = self;
         let Some(destination) = destination else {
             return Err(Remark::new(
-                at,
-                "a route has no destination",
-                "like 10.0.0.0/8, or default",
+                at, "a route has no destination", "like 10.0.0.0/8, or default",
             ));
         };
         let family = words.family.unwrap_or(Family::V4);

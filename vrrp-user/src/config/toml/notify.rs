@@ -10,18 +10,8 @@ use crate::config::report::Position;
 use crate::engine::time::Nanos;
 
 pub(super) const SCRIPTS_KEYS: &[&str] = &[
-    "user",
-    "group",
-    "security",
-    "symlink_paths",
-    "disable_unusable",
-    "supplementary_groups",
-    "umask",
-    "concurrency",
-    "startup",
-    "startup_timeout",
-    "shutdown",
-    "shutdown_timeout",
+    "user", "group", "security", "symlink_paths", "disable_unusable", "supplementary_groups",
+    "umask", "concurrency", "startup", "startup_timeout", "shutdown", "shutdown_timeout",
 ];
 pub(super) const DAEMON_KEYS: &[&str] =
     &["timeout", "fifo", "vrrp_fifo", "priority_changes", "states_on_reload", "split_brain"];

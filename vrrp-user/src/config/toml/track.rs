@@ -14,18 +14,8 @@ pub(super) const SCRIPT_KEYS: &[&str] =
     &["name", "command", "interval", "timeout", "rise", "fall", "init_fail", "weight", "reverse"];
 pub(super) const FILE_KEYS: &[&str] = &["name", "path", "init", "overwrite", "weight", "reverse"];
 pub(super) const PROCESS_KEYS: &[&str] = &[
-    "name",
-    "command",
-    "parameters",
-    "match",
-    "full_command",
-    "quorum",
-    "quorum_max",
-    "delay",
-    "fork_delay",
-    "terminate_delay",
-    "weight",
-    "reverse",
+    "name", "command", "parameters", "match", "full_command", "quorum", "quorum_max", "delay",
+    "fork_delay", "terminate_delay", "weight", "reverse",
 ];
 pub(super) const TRACK_KEYS: &[&str] =
     &["interface", "script", "file", "process", "weight", "reverse"];

@@ -194,15 +194,8 @@ fn errno() -> i32 {
 /// Our environment, without what is meant for the daemon itself or would change what is executed.
 pub fn environment() -> Vec<CString> {
     const OURS: &[&str] = &[
-        "IFS",
-        "LD_PRELOAD",
-        "LD_LIBRARY_PATH",
-        "LISTEN_FDNAMES",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "NOTIFY_SOCKET",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
+        "IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID",
+        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
     ];
     let kept = std::env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| *name == **ours));
     kept.filter_map(|(mut line, value)| {
