@@ -84,7 +84,7 @@ pub(super) struct GarpGroupDraft {
 }
 
 /// A virtual router as written. Numbers are kept as text, so that one place says which are allowed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
     /// Where it begins.
     pub(super) at: Position,

@@ -13,7 +13,7 @@ use crate::printable;
 const MAX_DIAGNOSTICS: usize = 10_000;
 
 /// A file that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct FileId(usize);
 
 impl FileId {
@@ -24,7 +24,7 @@ impl FileId {
 }
 
 /// A place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Position {
     /// File.
     pub(super) file: FileId,

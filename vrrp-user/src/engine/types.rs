@@ -59,6 +59,12 @@ impl GarpPolicy {
     };
 }
 
+impl Default for GarpPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// What the engine must know about one virtual router; see [`super::Engine::reconfigure`]. What an advertisement
 /// needs is at the end, beside the timers.
 #[derive(Clone, Debug, PartialEq, Eq)]

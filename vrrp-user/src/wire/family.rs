@@ -8,9 +8,10 @@ use vrrp_common::{FAMILY_V4, FAMILY_V6, MULTICAST_V4, MULTICAST_V6};
 use super::array;
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
-    /// IPv4.
+    /// IPv4, where nothing else is said.
+    #[default]
     V4,
     /// IPv6.
     V6,

@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::delays::ExtraIf;
-use super::{Entry, Globals, Parser, keywords, routes, set};
-use crate::config::draft::{Draft, PeerDraft, TrackDraft, UnicastDraft};
-use crate::config::model::{Address, V3Checksum};
-use crate::config::notify::Notify;
+use super::shared::Shared;
+use super::{Entry, Globals, Parser, keep, keywords, routes};
+use crate::config::draft::{Draft, PeerDraft, UnicastDraft};
+use crate::config::model::V3Checksum;
 use crate::config::report::{Located, Position, Report};
 use crate::config::routes::Context;
 use crate::config::source::Grown;
 use crate::engine::time::Nanos;
+use crate::engine::types::GarpPolicy;
 use crate::wire::family::Family;
 
 /// Longest interface name, in bytes (`IFNAMSIZ`, linux/if.h, without the final NUL).
@@ -32,109 +32,31 @@ pub(super) const KEYWORDS: &[&str] = &[
     "dont_track_primary", "garp_extra_if", "vmac_garp_intvl",
 ];
 
-/// An instance as written.
-#[derive(Debug)]
+/// An instance as written: what a router is made of in any format, and what becomes that in the end.
+#[derive(Debug, Default)]
 pub(super) struct Instance {
-    at: Position,
-    name: String,
+    draft: Draft,
+    shared: Shared,
     /// That of the first address in it.
     family: Option<Family>,
     master: Option<Position>,
-    interface: Option<Located<String>>,
-    vrid: Option<Located<String>>,
-    version: Option<Located<String>>,
-    priority: Option<Located<String>>,
-    interval: Option<Located<Nanos>>,
     /// The first `authentication` block, its `auth_type` and `auth_pass`: several blocks are as good as one.
     auth: Option<Position>,
     auth_type: Option<Located<String>>,
     auth_pass: Option<Located<String>>,
-    authenticated: Option<Position>,
-    password: Option<Located<String>>,
-    source: Option<Located<IpAddr>>,
-    group: Option<Located<IpAddr>>,
     /// The first unicast keyword.
     unicast: Option<Position>,
     peers: Vec<Located<PeerDraft>>,
     ttl: Option<Located<String>>,
     check_source: bool,
-    track_source: Option<Located<bool>>,
-    owner_ignores_adverts: Option<Located<bool>>,
     /// `unicast_fault_no_peer`: without peers the router must not multicast.
     never_multicast: bool,
-    nopreempt: Option<Position>,
-    preempt_delay: Option<Located<Nanos>>,
-    addresses: Vec<Located<Address>>,
-    excluded: Vec<Located<Address>>,
-    no_addresses: bool,
-    master_repeat: Option<u32>,
-    master_delay: Option<Nanos>,
-    refresh: Option<Nanos>,
-    refresh_repeat: Option<u32>,
-    lower_prio_repeat: Option<u32>,
-    lower_prio_delay: Option<Nanos>,
-    extra_if: ExtraIf,
-    lower_prio_no_advert: Option<bool>,
-    down_adverts: Option<Located<String>>,
-    higher_prio_send_advert: Option<bool>,
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
-    notify: Notify,
     extras: routes::Draft,
-    track: Vec<Located<TrackDraft>>,
-    dont_track_primary: bool,
 }
 
 impl Instance {
-    fn new(name: String, at: Position) -> Self {
-        Self {
-            at,
-            name,
-            family: None,
-            master: None,
-            interface: None,
-            vrid: None,
-            version: None,
-            priority: None,
-            interval: None,
-            auth: None,
-            auth_type: None,
-            auth_pass: None,
-            authenticated: None,
-            password: None,
-            source: None,
-            group: None,
-            unicast: None,
-            peers: Vec::new(),
-            ttl: None,
-            check_source: false,
-            track_source: None,
-            owner_ignores_adverts: None,
-            never_multicast: false,
-            nopreempt: None,
-            preempt_delay: None,
-            addresses: Vec::new(),
-            excluded: Vec::new(),
-            no_addresses: false,
-            master_repeat: None,
-            master_delay: None,
-            refresh: None,
-            refresh_repeat: None,
-            lower_prio_repeat: None,
-            lower_prio_delay: None,
-            extra_if: ExtraIf::default(),
-            lower_prio_no_advert: None,
-            down_adverts: None,
-            higher_prio_send_advert: None,
-            v3_checksum: None,
-            strict: None,
-            notify: Notify::default(),
-            extras: routes::Draft::default(),
-            track: Vec::new(),
-            dont_track_primary: false,
-        }
-    }
-
     /// Whether an address is of the instance's family, which the first address decides.
     fn admits(&mut self, address: IpAddr) -> bool {
         *self.family.get_or_insert(Family::of(address)) == Family::of(address)
@@ -142,121 +64,96 @@ impl Instance {
 
     /// Completes the instance as keepalived does once it has read everything.
     pub(super) fn finish(mut self, globals: &Globals, report: &mut Report) -> Draft {
-        if self.family == Some(Family::V6) && self.version.is_none() {
+        let at = self.draft.at;
+        if self.family == Some(Family::V6) && self.draft.version.is_none() {
             // Whatever vrrp_version says.
-            self.version = Some(Located::new("3".to_owned(), self.at));
+            self.draft.version = Some(Located::new("3".to_owned(), at));
         }
         let strict = self.strict.unwrap_or(globals.strict);
         self.finish_state(strict, report);
-        if let (true, Some(at)) = (strict, self.authenticated.take()) {
-            report.warning(at, "strict mode has no authentication; it is ignored", "");
-            self.password = None;
+        if strict && let Some(password) = self.draft.password.take() {
+            report.warning(password.at, "strict mode has no authentication; it is ignored", "");
         }
         let unicast = self.finish_unicast(strict, globals, report);
-        let owner = self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255");
-        if owner && (strict || self.owner_ignores_adverts.is_none()) {
-            let ignores = strict || globals.owner_ignores_adverts;
-            self.owner_ignores_adverts = Some(Located::new(ignores, self.at));
+        let Self { mut draft, shared, family, v3_checksum, extras, .. } = self;
+        draft.owner_ignores_adverts = shared.owner_ignores_adverts.clone();
+        if draft.is_owner() && (strict || draft.owner_ignores_adverts.is_none()) {
+            let global = globals.shared.owner_ignores_adverts.as_ref();
+            let ignores = strict || global.is_some_and(|ignores| ignores.value);
+            draft.owner_ignores_adverts = Some(Located::new(ignores, at));
         }
-        let multicast_group = self.group.or_else(|| match (&unicast, self.family) {
-            (Some(_), _) => None,
-            (None, Some(Family::V6)) => globals.group6.clone(),
-            (None, Some(Family::V4) | None) => globals.group4.clone(),
-        });
+        if draft.multicast_group.is_none() && unicast.is_none() {
+            draft.multicast_group = match family {
+                Some(Family::V6) => globals.group6.clone(),
+                Some(Family::V4) | None => globals.group4.clone(),
+            };
+        }
 
-        let mut garp = globals.garp;
+        let mut garp = GarpPolicy::DEFAULT;
+        globals.shared.apply(&mut garp);
         // The global values of the lower-priority ones come from the other global ones, not from ours.
-        garp.lower_prio_repeat = globals.lower_prio_repeat.unwrap_or(garp.master_repeat);
-        garp.lower_prio_delay = globals.lower_prio_delay.unwrap_or(garp.master_delay);
-        set(&mut garp.master_repeat, self.master_repeat);
-        set(&mut garp.master_delay, self.master_delay);
-        set(&mut garp.refresh, self.refresh);
-        set(&mut garp.refresh_repeat, self.refresh_repeat);
-        set(&mut garp.lower_prio_repeat, self.lower_prio_repeat);
-        set(&mut garp.lower_prio_delay, self.lower_prio_delay);
+        garp.lower_prio_repeat = globals.shared.lower_prio_repeat.unwrap_or(garp.master_repeat);
+        garp.lower_prio_delay = globals.shared.lower_prio_delay.unwrap_or(garp.master_delay);
+        shared.apply(&mut garp);
         if garp.refresh_repeat == 0 && garp.refresh > Nanos::ZERO {
             let message =
                 "vrrp_min_garp leaves nothing to repeat: there is no refresh, as in keepalived";
-            let hint = "garp_master_refresh_repeat 1";
-            report.warning(self.at, message, hint);
+            report.warning(at, message, "garp_master_refresh_repeat 1");
             garp.refresh = Nanos::ZERO;
         }
         garp.refresh_repeat = garp.refresh_repeat.max(1);
-        let garp_elsewhere = self.extra_if.finish(&globals.extra_if, report);
-        let mut no_advert = self.lower_prio_no_advert.unwrap_or(globals.lower_prio_no_advert);
-        let mut one_more = self.higher_prio_send_advert.or(globals.higher_prio_send_advert);
+        draft.garp_elsewhere = shared.extra_if.finish(&globals.shared.extra_if, report);
+        let no_advert = shared.lower_prio_no_advert.or(globals.shared.lower_prio_no_advert);
+        draft.lower_prio_advert = no_advert != Some(true);
+        let one_more = shared.higher_prio_send_advert;
+        draft.higher_prio_advert = one_more.or(globals.shared.higher_prio_send_advert);
         if strict {
             garp.lower_prio_repeat = 0;
             garp.lower_prio_delay = Nanos::ZERO;
-            (no_advert, one_more) = (true, Some(false));
+            draft.lower_prio_advert = false;
+            draft.higher_prio_advert = Some(false);
+            draft.no_addresses = false;
+            draft.need_addresses = true;
+        }
+        if strict && family == Some(Family::V6) {
+            draft.link_local_first = Some(Located::new(true, at));
         }
         Draft {
-            at: self.at,
-            entry: None,
-            name: self.name,
-            interface: self.interface,
-            vrid: self.vrid,
-            version: self.version.or_else(|| globals.version.clone()),
-            priority: self.priority,
-            interval: self.interval,
-            password: self.password.map(|text| Located::new(text.value.into_bytes(), text.at)),
-            source: self.source,
-            multicast_group,
-            unicast,
-            preempt: self.nopreempt.map(|at| Located::new(false, at)),
-            preempt_delay: self.preempt_delay,
-            max_learned_interval: None,
-            addresses: self.addresses,
-            excluded: self.excluded,
-            no_addresses: self.no_addresses && !strict,
-            need_addresses: strict,
             garp,
-            garp_elsewhere,
-            lower_prio_advert: !no_advert,
-            down_adverts: self.down_adverts.or_else(|| globals.down_adverts.clone()),
-            higher_prio_advert: one_more,
-            owner_ignores_adverts: self.owner_ignores_adverts,
-            link_local_first: (strict && self.family == Some(Family::V6))
-                .then(|| Located::new(true, self.at)),
-            track_source: self.track_source,
-            v3_checksum: self.v3_checksum.unwrap_or(globals.v3_checksum),
-            track: self.track,
-            group: None,
-            dont_track_primary: self.dont_track_primary,
-            notify: self.notify,
-            extras: self.extras.finish(&globals.routes),
+            unicast,
+            version: draft.version.or_else(|| globals.version.clone()),
+            down_adverts: shared.down_adverts.or_else(|| globals.shared.down_adverts.clone()),
+            v3_checksum: v3_checksum.unwrap_or(globals.v3_checksum),
+            extras: extras.finish(&globals.routes),
+            ..draft
         }
     }
 
     /// What follows from `state`, which otherwise says nothing: an election decides.
     fn finish_state(&mut self, strict: bool, report: &mut Report) {
-        if let (Some(at), None) = (self.master, &self.priority) {
-            self.priority = Some(Located::new("255".to_owned(), at));
+        let draft = &mut self.draft;
+        if let (Some(at), None) = (self.master, &draft.priority) {
+            draft.priority = Some(Located::new("255".to_owned(), at));
         }
-        let owner = self.priority.as_ref().is_some_and(|priority| priority.value.trim() == "255");
-        if let (Some(at), true, false) = (self.master, strict, owner) {
+        if let (Some(at), true, false) = (self.master, strict, draft.is_owner()) {
             let message = "state MASTER needs priority 255 in strict mode; the state is BACKUP";
             report.warning(at, message, "");
             self.master = None;
         }
         if self.master.is_some() {
-            if let Some(at) = self.nopreempt.take() {
+            if let Some(nopreempt) = draft.preempt.take() {
                 let message = "nopreempt does not go with state MASTER; it is ignored";
-                report.warning(at, message, "use state BACKUP on both routers");
+                report.warning(nopreempt.at, message, "use state BACKUP on both routers");
             }
-            let delayed = self.preempt_delay.take_if(|delay| delay.value > Nanos::ZERO);
+            let delayed = draft.preempt_delay.take_if(|delay| delay.value > Nanos::ZERO);
             if let Some(delay) = delayed {
                 let message = "preempt_delay does not go with state MASTER; it is ignored";
                 report.warning(delay.at, message, "use state BACKUP on both routers");
             }
         }
-        if let (true, Some(delay)) = (strict, &self.preempt_delay) {
-            report.warning(
-                delay.at,
-                "preempt_delay does not go with strict mode; it is ignored",
-                "",
-            );
-            self.preempt_delay = None;
+        if strict && let Some(delay) = draft.preempt_delay.take() {
+            let message = "preempt_delay does not go with strict mode; it is ignored";
+            report.warning(delay.at, message, "");
         }
     }
 
@@ -305,7 +202,8 @@ impl Parser<'_> {
             let message = format!("`{}` is ignored: vrrp_instance takes one name", extra.value);
             self.warning(extra.at, message, "");
         }
-        let mut instance = Instance::new(name.value.clone(), entry.at());
+        let mut instance = Instance::default();
+        (instance.draft.name, instance.draft.at) = (name.value.clone(), entry.at());
         self.lines.grow(entry.at(), Grown { routers: 1, ..Grown::default() });
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
@@ -316,32 +214,29 @@ impl Parser<'_> {
     }
 
     fn instance_entry(&mut self, entry: &Entry, to: &mut Instance, context: &mut Context) {
+        let draft = &mut to.draft;
         match entry.keyword.value.as_str() {
             "state" => self.state(entry, to),
-            "interface" => self.interface(entry, to),
-            "virtual_router_id" => to.vrid = self.value(entry).or(to.vrid.take()),
-            "priority" => to.priority = self.value(entry).or(to.priority.take()),
-            "version" => self.instance_version(entry, to),
-            "advert_int" => to.interval = self.timer(entry).or(to.interval.take()),
+            "interface" => self.interface(entry, draft),
+            "virtual_router_id" => keep(&mut draft.vrid, self.value(entry)),
+            "priority" => keep(&mut draft.priority, self.value(entry)),
+            "version" => self.instance_version(entry, draft),
+            "advert_int" => keep(&mut draft.interval, self.timer(entry)),
             "authentication" => self.authentication(entry, to),
             "virtual_ipaddress" => self.addresses(entry, to, false),
             "virtual_ipaddress_excluded" => self.addresses(entry, to, true),
-            "no_virtual_ipaddress" => to.no_addresses = true,
-            "preempt" => to.nopreempt = None,
-            "nopreempt" => to.nopreempt = Some(entry.at()),
-            "preempt_delay" => to.preempt_delay = self.timer(entry).or(to.preempt_delay.take()),
+            "no_virtual_ipaddress" => draft.no_addresses = true,
+            "preempt" => draft.preempt = None,
+            "nopreempt" => draft.preempt = Some(Located::new(false, entry.at())),
+            "preempt_delay" => keep(&mut draft.preempt_delay, self.timer(entry)),
             "mcast_src_ip" => self.source(entry, to),
             "unicast_src_ip" => {
                 to.unicast.get_or_insert(entry.at());
                 self.source(entry, to);
             }
             "unicast_peer" => self.peers(entry, to),
-            "unicast_ttl" => to.ttl = self.value(entry).or(to.ttl.take()),
-            "track_src_ip" => to.track_source = Some(Located::new(true, entry.at())),
-            "owner_ignore_adverts" => {
-                let ignores = self.boolean(entry).map(|on| Located::new(on, entry.at()));
-                to.owner_ignores_adverts = ignores.or(to.owner_ignores_adverts.take());
-            }
+            "unicast_ttl" => keep(&mut to.ttl, self.value(entry)),
+            "track_src_ip" => draft.track_source = Some(Located::new(true, entry.at())),
             "check_unicast_src" => {
                 to.unicast.get_or_insert(entry.at());
                 to.check_source = true;
@@ -350,32 +245,9 @@ impl Parser<'_> {
                 to.unicast.get_or_insert(entry.at());
                 to.never_multicast = true;
             }
-            "garp_master_delay" => to.master_delay = self.delay(entry).or(to.master_delay),
-            "garp_master_repeat" => to.master_repeat = self.rounds(entry).or(to.master_repeat),
-            "garp_master_refresh" => to.refresh = self.seconds(entry).or(to.refresh),
-            "garp_master_refresh_repeat" => {
-                to.refresh_repeat = self.rounds(entry).or(to.refresh_repeat);
-            }
-            "garp_lower_prio_delay" => {
-                to.lower_prio_delay = self.delay(entry).or(to.lower_prio_delay);
-            }
-            "garp_lower_prio_repeat" => {
-                to.lower_prio_repeat = self.number(entry).or(to.lower_prio_repeat);
-            }
-            "garp_extra_if" | "vmac_garp_intvl" => self.extra_if(entry, &mut to.extra_if),
-            "down_timer_adverts" => {
-                let value = self.value(entry).map(|word| self.number_in_front(word, ""));
-                to.down_adverts = value.or(to.down_adverts.take());
-            }
-            "lower_prio_no_advert" => {
-                to.lower_prio_no_advert = self.boolean(entry).or(to.lower_prio_no_advert);
-            }
-            "higher_prio_send_advert" => {
-                to.higher_prio_send_advert = self.boolean(entry).or(to.higher_prio_send_advert);
-            }
-            "v3_checksum_as_v2" => to.v3_checksum = self.v3_checksum(entry).or(to.v3_checksum),
+            "v3_checksum_as_v2" => keep(&mut to.v3_checksum, self.v3_checksum(entry)),
             "strict_mode" => {
-                to.strict = self.boolean(entry).or(to.strict);
+                keep(&mut to.strict, self.boolean(entry));
                 self.strict_warning(entry, to.strict == Some(true));
             }
             // What happens anyway.
@@ -383,10 +255,11 @@ impl Parser<'_> {
             "native_ipv6" => self.native_ipv6(entry, to),
             "mcast_dst_ip" => self.destination(entry, to),
             "track_interface" | "track_script" | "track_file" | "track_process" => {
-                self.track(entry, &mut to.track);
+                self.track(entry, &mut draft.track);
             }
-            "dont_track_primary" => to.dont_track_primary = true,
-            _ if self.notify_entry(entry, &mut to.notify) => {}
+            "dont_track_primary" => draft.dont_track_primary = true,
+            keyword if self.shared_entry(keyword, entry, &mut to.shared) => {}
+            _ if self.notify_entry(entry, &mut draft.notify) => {}
             _ if self.extras_entry(entry, &mut to.extras, context) => {}
             _ => self.not_acted_on(entry, keywords::INSTANCE, KEYWORDS),
         }
@@ -408,7 +281,7 @@ impl Parser<'_> {
         }
     }
 
-    fn interface(&mut self, entry: &Entry, to: &mut Instance) {
+    fn interface(&mut self, entry: &Entry, to: &mut Draft) {
         let Some(name) = self.value(entry) else { return };
         if name.value.len() > MAX_INTERFACE_NAME {
             let message = format!("the interface name `{}` is too long; it is ignored", name.value);
@@ -418,7 +291,7 @@ impl Parser<'_> {
         }
     }
 
-    fn instance_version(&mut self, entry: &Entry, to: &mut Instance) {
+    fn instance_version(&mut self, entry: &Entry, to: &mut Draft) {
         let Some(version) = self.version(entry) else { return };
         match &to.version {
             Some(first) if first.value != version.value => {
@@ -436,8 +309,8 @@ impl Parser<'_> {
         self.enter_block(entry);
         while let Some(inner) = self.block_entry(entry) {
             match inner.keyword.value.as_str() {
-                "auth_type" => to.auth_type = self.value(&inner).or(to.auth_type.take()),
-                "auth_pass" => to.auth_pass = self.value(&inner).or(to.auth_pass.take()),
+                "auth_type" => keep(&mut to.auth_type, self.value(&inner)),
+                "auth_pass" => keep(&mut to.auth_pass, self.value(&inner)),
                 _ => self.not_acted_on(&inner, &[], &["auth_type", "auth_pass"]),
             }
         }
@@ -449,8 +322,8 @@ impl Parser<'_> {
         let (kind, password) = (to.auth_type.take(), to.auth_pass.take());
         match (kind.as_ref().map(|kind| kind.value.as_str()), password) {
             (Some("PASS"), Some(password)) if !password.value.is_empty() => {
-                to.authenticated = Some(password.at);
-                to.password = Some(password);
+                let octets = password.value.into_bytes();
+                to.draft.password = Some(Located::new(octets, password.at));
             }
             (Some("PASS"), _) => {
                 let message = "auth_type PASS without auth_pass; authentication is ignored";
@@ -503,7 +376,7 @@ impl Parser<'_> {
         if let Some(address) = self.address(entry, &word)
             && self.admit(address, word.at, to)
         {
-            to.source = Some(Located::new(address, word.at));
+            to.draft.source = Some(Located::new(address, word.at));
         }
     }
 
@@ -556,7 +429,7 @@ impl Parser<'_> {
             address if !address.is_multicast() => "multicast",
             IpAddr::V6(v6) if v6.octets()[1] & 0x0f != 2 => "link-local multicast",
             IpAddr::V4(_) | IpAddr::V6(_) => {
-                to.group = Some(Located::new(address, word.at));
+                to.draft.multicast_group = Some(Located::new(address, word.at));
                 return;
             }
         };
@@ -571,9 +444,9 @@ impl Parser<'_> {
             let at = address.at;
             if excluded {
                 // An excluded address may be of either family, and decides none.
-                to.excluded.push(address);
+                to.draft.excluded.push(address);
             } else if self.admit(address.value.address, at, to) {
-                to.addresses.push(address);
+                to.draft.addresses.push(address);
             }
         }
     }

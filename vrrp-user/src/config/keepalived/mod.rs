@@ -23,6 +23,7 @@ use crate::engine::types::GarpPolicy;
 use crate::wire::family::Family;
 use instance::Instance;
 use keywords::Unsupported;
+use shared::Shared;
 
 mod address;
 mod definitions;
@@ -35,6 +36,7 @@ mod keywords;
 mod notify;
 mod preprocess;
 mod routes;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -103,49 +105,18 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
 }
 
 /// What `global_defs` says about all instances.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Globals {
     version: Option<Located<String>>,
-    garp: GarpPolicy,
-    lower_prio_repeat: Option<u32>,
-    lower_prio_delay: Option<Nanos>,
-    lower_prio_no_advert: bool,
-    extra_if: delays::ExtraIf,
-    down_adverts: Option<Located<String>>,
-    higher_prio_send_advert: Option<bool>,
+    shared: Shared,
     v3_checksum: V3Checksum,
     scheduling: Option<Scheduling>,
     strict: bool,
     group4: Option<Located<IpAddr>>,
     group6: Option<Located<IpAddr>>,
     check_source: bool,
-    owner_ignores_adverts: bool,
     scripts: notify::Scripts,
     routes: routes::Routes,
-}
-
-impl Default for Globals {
-    fn default() -> Self {
-        Self {
-            version: None,
-            garp: GarpPolicy::DEFAULT,
-            lower_prio_repeat: None,
-            lower_prio_delay: None,
-            lower_prio_no_advert: false,
-            extra_if: delays::ExtraIf::default(),
-            down_adverts: None,
-            higher_prio_send_advert: None,
-            v3_checksum: V3Checksum::Rfc5798,
-            scheduling: None,
-            strict: false,
-            group4: None,
-            group6: None,
-            check_source: false,
-            owner_ignores_adverts: false,
-            scripts: notify::Scripts::default(),
-            routes: routes::Routes::default(),
-        }
-    }
 }
 
 /// keepalived's longest delays of gratuitous ARP and intervals of scripts.
@@ -443,48 +414,28 @@ impl Parser<'_> {
     }
 
     fn global_entry(&mut self, entry: &Entry, globals: &mut Globals) {
-        let garp = &mut globals.garp;
         match entry.keyword.value.as_str() {
-            "vrrp_version" => globals.version = self.version(entry).or(globals.version.take()),
+            "vrrp_version" => keep(&mut globals.version, self.version(entry)),
             "vrrp_strict" => {
-                globals.strict = self.boolean(entry).unwrap_or(globals.strict);
+                set(&mut globals.strict, self.boolean(entry));
                 self.strict_warning(entry, globals.strict);
-            }
-            "vrrp_garp_master_delay" => set(&mut garp.master_delay, self.delay(entry)),
-            "vrrp_garp_master_repeat" => set(&mut garp.master_repeat, self.rounds(entry)),
-            "vrrp_garp_master_refresh" => set(&mut garp.refresh, self.seconds(entry)),
-            "vrrp_garp_master_refresh_repeat" => set(&mut garp.refresh_repeat, self.rounds(entry)),
-            "vrrp_garp_lower_prio_delay" => globals.lower_prio_delay = self.delay(entry),
-            "vrrp_garp_lower_prio_repeat" => globals.lower_prio_repeat = self.number(entry),
-            "vrrp_garp_extra_if" | "vrrp_vmac_garp_intvl" => {
-                self.extra_if(entry, &mut globals.extra_if);
-            }
-            "vrrp_down_timer_adverts" => {
-                let value = self.value(entry).map(|word| self.number_in_front(word, ""));
-                globals.down_adverts = value.or(globals.down_adverts.take());
             }
             "vrrp_min_garp" => {
                 if self.boolean(entry) == Some(true) {
                     // What was set before is kept, as far as it is not what it would be anyway.
-                    if garp.master_repeat == GarpPolicy::DEFAULT.master_repeat {
-                        garp.master_repeat = 1;
+                    let (usual, garp) = (GarpPolicy::DEFAULT, &mut globals.shared);
+                    if garp.master_repeat.is_none_or(|repeat| repeat == usual.master_repeat) {
+                        garp.master_repeat = Some(1);
                     }
-                    if garp.master_delay == GarpPolicy::DEFAULT.master_delay {
-                        garp.master_delay = Nanos::ZERO;
+                    if garp.master_delay.is_none_or(|delay| delay == usual.master_delay) {
+                        garp.master_delay = Some(Nanos::ZERO);
                     }
-                    if garp.refresh_repeat == GarpPolicy::DEFAULT.refresh_repeat {
-                        garp.refresh_repeat = 0;
+                    if garp.refresh_repeat.is_none_or(|repeat| repeat == usual.refresh_repeat) {
+                        garp.refresh_repeat = Some(0);
                     }
                 }
             }
             "include_check" => self.include_check(entry),
-            "vrrp_lower_prio_no_advert" => {
-                set(&mut globals.lower_prio_no_advert, self.boolean(entry));
-            }
-            "vrrp_higher_prio_send_advert" => {
-                let value = self.boolean(entry);
-                globals.higher_prio_send_advert = value.or(globals.higher_prio_send_advert);
-            }
             "v3_checksum_as_v2" => set(&mut globals.v3_checksum, self.v3_checksum(entry)),
             "vrrp_rt_priority" => {
                 if entry.parameters.is_empty() {
@@ -494,10 +445,7 @@ impl Parser<'_> {
                 let priority: Option<u32> = self.integer(entry);
                 let fifo = |n: u32| Scheduling::Fifo(u8::try_from(n.min(99)).unwrap_or(99));
                 let parsed = priority.map(|n| if n == 0 { Scheduling::Other } else { fifo(n) });
-                globals.scheduling = parsed.or(globals.scheduling);
-            }
-            "vrrp_owner_ignore_adverts" => {
-                set(&mut globals.owner_ignores_adverts, self.boolean(entry));
+                keep(&mut globals.scheduling, parsed);
             }
             "vrrp_check_unicast_src" => globals.check_source = true,
             // Memory is locked anyway.
@@ -505,13 +453,14 @@ impl Parser<'_> {
             // Interfaces may come and go; that is all it asks for.
             "dynamic_interfaces" => {}
             "vrrp_mcast_group4" => {
-                let group = self.multicast_group(entry, Family::V4);
-                globals.group4 = group.or(globals.group4.take());
+                keep(&mut globals.group4, self.multicast_group(entry, Family::V4));
             }
             "vrrp_mcast_group6" => {
-                let group = self.multicast_group(entry, Family::V6);
-                globals.group6 = group.or(globals.group6.take());
+                keep(&mut globals.group6, self.multicast_group(entry, Family::V6));
             }
+            keyword
+                if let Some(name) = keyword.strip_prefix("vrrp_")
+                    && self.shared_entry(name, entry, &mut globals.shared) => {}
             _ if self.script_entry(entry, &mut globals.scripts) => {}
             _ if self.routes_setting(entry, &mut globals.routes) => {}
             _ => self.not_acted_on(entry, keywords::GLOBAL, GLOBAL_KEYWORDS),
@@ -691,6 +640,13 @@ impl Parser<'_> {
             );
             self.warning(entry.at(), message, "");
         }
+    }
+}
+
+/// A later value counts, unless it is none that can be used.
+fn keep<T>(target: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *target = value;
     }
 }
 

@@ -118,6 +118,12 @@ pub struct Prefix {
     pub length: u8,
 }
 
+impl Default for Prefix {
+    fn default() -> Self {
+        any(Family::V4)
+    }
+}
+
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, length } = self;

@@ -17,7 +17,7 @@ const KIND: &str = "route";
 const MAIN: u32 = 254;
 
 /// A route (`ip-route(8)`). Numbers are those of `struct rtmsg` and its attributes (rtnetlink(7)).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Where to; tells the family.
     pub destination: Prefix,
@@ -247,6 +247,7 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// A route of which the destination may not be known yet.
+#[derive(Default)]
 struct Draft {
     destination: Option<Option<Prefix>>,
     from: Option<Option<Prefix>>,
@@ -263,34 +264,8 @@ pub(super) fn read(
 ) -> Result<Route, Remark> {
     let mut words = Words::new(words);
     let mut draft = Draft {
-        destination: None,
-        from: None,
-        protocol: None,
-        route: Route {
-            destination: any(Family::V4),
-            kind: RouteKind::Unicast,
-            from: None,
-            src: None,
-            via: None,
-            dev: None,
-            onlink: false,
-            nexthops: Vec::new(),
-            table: MAIN,
-            tos: 0,
-            metric: None,
-            scope: None,
-            protocol: PROTOCOL,
-            realms: None,
-            metrics: Vec::new(),
-            locked: 0,
-            ecn: false,
-            congctl: None,
-            pref: None,
-            expires: None,
-            ttl_propagate: None,
-            insert: InsertMode::First,
-            no_track: false,
-        },
+        route: Route { table: MAIN, protocol: PROTOCOL, ..Route::default() },
+        ..Draft::default()
     };
     while let Some(word) = words.next() {
         if !draft.option(word, &mut words, context, remarks)? && !draft.metric(word, &mut words)? {

@@ -17,7 +17,7 @@ const KIND: &str = "rule";
 const LARGEST_PORT: u64 = u16::MAX as u64;
 
 /// A rule (`ip-rule(8)`). Numbers are those of `struct fib_rule_hdr` and its attributes (linux/fib_rules.h).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// Family.
     pub family: Family,
@@ -62,7 +62,7 @@ pub struct Rule {
 }
 
 /// What becomes of packets that match a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Action {
     /// They are looked up in a table.
     Table(u32),
@@ -71,6 +71,7 @@ pub enum Action {
     /// The rule of this priority is next.
     Goto(u32),
     /// The next rule is next.
+    #[default]
     Nop,
     /// They are dropped.
     Blackhole,
@@ -88,6 +89,7 @@ const OPTIONS: &[&str] = &[
     "type", "goto", "nop", "blackhole", "unreachable", "prohibit", "no_track",
 ];
 
+#[derive(Default)]
 struct Draft {
     action: Option<Action>,
     from: Option<Option<Prefix>>,
@@ -105,35 +107,8 @@ pub(super) fn read(
     remarks: &mut Vec<Remark>,
 ) -> Result<Rule, Remark> {
     let mut words = Words::new(words);
-    let mut draft = Draft {
-        action: None,
-        from: None,
-        to: None,
-        priority: None,
-        protocol: None,
-        rule: Rule {
-            family: Family::V4,
-            invert: false,
-            from: None,
-            to: None,
-            priority: 0,
-            tos: 0,
-            fwmark: None,
-            realms: None,
-            iif: None,
-            oif: None,
-            suppress_prefixlength: None,
-            suppress_ifgroup: None,
-            tunnel_id: None,
-            uidrange: None,
-            protocol: PROTOCOL,
-            ipproto: None,
-            sport: None,
-            dport: None,
-            action: Action::Nop,
-            no_track: false,
-        },
-    };
+    let mut draft =
+        Draft { rule: Rule { protocol: PROTOCOL, ..Rule::default() }, ..Draft::default() };
     while let Some(word) = words.next() {
         if !draft.option(word, &mut words, context, remarks)? {
             draft.action(word, &mut words)?;
