@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use vrrp_common::reason::Reason;
 
 use super::status::span;
-use super::table::{self, number, text};
+use super::table::Table;
 use super::terminal::Terminal;
-use crate::api::{self, Answer, LastFrom, Losses, Request, RouterStats, Stats};
+use crate::api::{self, Answer, LastFrom, Losses, Request, Stats};
 use crate::control::client;
 use crate::io::bpf;
 use crate::io::reader::Reader;
@@ -96,7 +96,8 @@ pub fn stats(
     match view.watch {
         None if view.json => writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?,
         None => {
-            write_tables(instance, &stats, view, Terminal::stdout().width, out)?;
+            let tables = tables(instance, &stats, view, Terminal::stdout().width);
+            write!(out, "{}", tables.join("\n"))?;
             if view.reset {
                 writeln!(out, "\nThese were the last readings: all counters begin at zero now.")?;
             }
@@ -117,16 +118,7 @@ fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
                 log::warn!("{}; these are the daemon's own readings", bpf::chain(&pins));
                 stats
             }
-            Ok(
-                Answer::Status(_)
-                | Answer::Routers(_)
-                | Answer::Router(_)
-                | Answer::Reloaded(_)
-                | Answer::Event(_)
-                | Answer::Lost { .. }
-                | Answer::Done(_)
-                | Answer::Error(_),
-            ) => {
+            Ok(_) => {
                 let socket = client::Error::Refused(instance.clone(), "wrong answer".to_owned());
                 return Err(Error::Nothing { pins: Box::new(pins), socket: Box::new(socket) });
             }
@@ -210,7 +202,7 @@ fn watch(
                 if view.json {
                     writeln!(out, "{}", serde_json::to_string(&stats)?)?;
                 } else {
-                    blocks = tables(instance, &stats, view, space.width)?;
+                    blocks = tables(instance, &stats, view, space.width);
                 }
             }
             // It may come back.
@@ -257,272 +249,152 @@ fn fit(tables: &[String], room: usize) -> Vec<String> {
     shown.collect::<Vec<_>>().join(&String::new())
 }
 
-fn write_tables(
-    instance: &Instance,
-    stats: &Stats,
-    view: &View,
-    width: Option<usize>,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    out.write_all(tables(instance, stats, view, width)?.join("\n").as_bytes())
-}
-
 /// A line of what it is about, and all tables that are not empty.
-fn tables(
-    instance: &Instance,
-    stats: &Stats,
-    view: &View,
-    width: Option<usize>,
-) -> io::Result<Vec<String>> {
+fn tables(instance: &Instance, stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
     let since = if stats.reset { "--reset" } else { "the daemon started" };
     let running = if stats.running == Some(false) { "  (not running now)" } else { "" };
     let (pid, counted) = (stats.pid, span(stats.since_s));
     let mut tables = vec![
         format!("instance {instance}  pid {pid}{running}  counted for {counted} since {since}\n"),
-        rendered(|out| routers(stats, width, out))?,
-        rendered(|out| peers(stats, width, out))?,
-        rendered(|out| vips(stats, width, out))?,
-        rendered(|out| interfaces(stats, width, out))?,
+        routers(stats, width),
+        peers(stats, width),
+        vips(stats, width),
+        interfaces(stats, width),
     ];
     if !view.is_filter() {
-        tables.push(rendered(|out| reasons(stats, width, out))?);
-        tables.push(rendered(|out| daemon(stats, out))?);
+        tables.extend([reasons(stats, width), daemon(stats)]);
     }
     tables.retain(|table| !table.is_empty());
-    Ok(tables)
-}
-
-fn rendered(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<String> {
-    let mut text = Vec::new();
-    write(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    tables
 }
 
 fn ago(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", span(seconds)))
 }
 
-fn routers(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
-    if stats.routers.is_empty() {
-        return Ok(());
+fn routers(stats: &Stats, width: Option<usize>) -> String {
+    let with_rates = stats.interval_s.is_some();
+    let rank = |rank| if with_rates { rank } else { 0 };
+    let mut table = Table::of(&stats.routers)
+        .text("ROUTER", 0, |r| r.name.clone())
+        .text("INTERFACE", 2, |r| r.interface.clone())
+        .number("VRID", 1, |r| r.vrid)
+        .text("STATE", 0, |r| r.state.clone());
+    if with_rates {
+        table = table
+            .number("RX/S", 0, |r| rate(r.per_second.map(|rates| rates.adverts_received)))
+            .number("TX/S", 0, |r| rate(r.per_second.map(|rates| rates.adverts_sent)))
+            .number("REFUSED/S", 0, |r| rate(r.per_second.map(|rates| rates.refused)))
+            .number("LAST HEARD", 1, |r| ago(r.last_seen_s));
     }
-    let rated = stats.interval_s.is_some();
-    let columns = [
-        text("ROUTER", 0),
-        text("INTERFACE", 2),
-        number("VRID", 1),
-        text("STATE", 0),
-        number("RECEIVED", if rated { 6 } else { 0 }),
-        number("SENT", if rated { 6 } else { 0 }),
-        number("REFUSED", if rated { 5 } else { 0 }),
-        number("LAST HEARD", 1),
-        number("CHANGES", 3),
-        number("PRIO 0 RX/TX", 7),
-        number("BECAME MASTER", 8),
-        number("SEND ERRORS", 9),
-    ];
-    let cells = |r: &RouterStats| {
-        [
-            r.name.clone(),
-            r.interface.clone(),
-            r.vrid.to_string(),
-            r.state.clone(),
-            r.adverts_received.to_string(),
-            r.adverts_sent.to_string(),
-            r.refused.to_string(),
-            ago(r.last_seen_s),
-            r.state_changes.to_string(),
-            format!("{}/{}", r.priority_zero_received, r.priority_zero_sent),
-            r.became_master.to_string(),
-            r.send_errors.to_string(),
-        ]
-    };
-    if !rated {
-        return table::write(out, width, columns, stats.routers.iter().map(cells));
+    table = table
+        .number("RECEIVED", rank(6), |r| r.adverts_received)
+        .number("SENT", rank(6), |r| r.adverts_sent)
+        .number("REFUSED", rank(5), |r| r.refused);
+    if !with_rates {
+        table = table.number("LAST HEARD", 1, |r| ago(r.last_seen_s));
     }
-    let [router, interface, vrid, state, rest @ ..] = columns;
-    let [received, sent, refused, heard, changes, zero, became, errors] = rest;
-    let columns = [
-        router,
-        interface,
-        vrid,
-        state,
-        number("RX/S", 0),
-        number("TX/S", 0),
-        number("REFUSED/S", 0),
-        heard,
-        received,
-        sent,
-        refused,
-        changes,
-        zero,
-        became,
-        errors,
-    ];
-    let rows = stats.routers.iter().map(|r| {
-        let [router, interface, vrid, state, received, sent, refused, heard, rest @ ..] = cells(r);
-        let [changes, zero, became, errors] = rest;
-        let rates = r.per_second.map(|p| [p.adverts_received, p.adverts_sent, p.refused]);
-        let [rx, tx, bad] = rates.unwrap_or_default().map(rate);
-        [
-            router, interface, vrid, state, rx, tx, bad, heard, received, sent, refused, changes,
-            zero, became, errors,
-        ]
-    });
-    table::write(out, width, columns, rows)
-}
-
-fn peers(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
-    let rows = stats.routers.iter().flat_map(|router| {
-        router.peers.iter().map(|peer| {
-            [
-                peer.address.clone(),
-                router.name.clone(),
-                router.interface.clone(),
-                router.vrid.to_string(),
-                peer.adverts_received.to_string(),
-                peer.priority.to_string(),
-                ago(Some(peer.last_seen_s)),
-            ]
+    table
+        .number("CHANGES", 3, |r| r.state_changes)
+        .number("PRIO 0 RX/TX", 7, |r| {
+            format!("{}/{}", r.priority_zero_received, r.priority_zero_sent)
         })
-    });
-    let mut rows = rows.peekable();
-    if rows.peek().is_none() {
-        return Ok(());
-    }
-    let columns = [
-        text("PEER", 0),
-        text("ROUTER", 0),
-        text("INTERFACE", 2),
-        number("VRID", 3),
-        number("RECEIVED", 0),
-        number("PRIORITY", 1),
-        number("LAST HEARD", 0),
-    ];
-    table::write(out, width, columns, rows)
+        .number("BECAME MASTER", 8, |r| r.became_master)
+        .number("SEND ERRORS", 9, |r| r.send_errors)
+        .plain(width)
 }
 
-fn vips(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
-    if stats.vips.is_empty() {
-        return Ok(());
-    }
-    let rated = stats.interval_s.is_some();
-    let total = if rated { 2 } else { 0 };
-    let rate_columns = ["RX PKT/S", "RX BYTES/S", "TX PKT/S", "TX BYTES/S"];
-    let [a, b, c, d] = rate_columns.map(|head| number(head, 0));
-    let columns = [
-        text("ADDRESS", 0),
-        text("INTERFACE", 1),
-        a,
-        b,
-        c,
-        d,
-        number("RX PACKETS", total),
-        number("RX BYTES", total),
-        number("TX PACKETS", total),
-        number("TX BYTES", total),
-    ];
-    let rows = stats.vips.iter().map(|v| {
-        let rates = v.per_second.map(|p| [p.rx_packets, p.rx_bytes, p.tx_packets, p.tx_bytes]);
-        let [rx, rx_bytes, tx, tx_bytes] = rates.unwrap_or_default().map(rate);
-        [
-            v.address.clone(),
-            v.interface.clone(),
-            rx,
-            rx_bytes,
-            tx,
-            tx_bytes,
-            v.rx_packets.to_string(),
-            v.rx_bytes.to_string(),
-            v.tx_packets.to_string(),
-            v.tx_bytes.to_string(),
-        ]
-    });
-    if rated {
-        return table::write(out, width, columns, rows);
-    }
-    let [address, interface, _, _, _, _, totals @ ..] = columns;
-    let [e, f, g, h] = totals;
-    let rows =
-        rows.map(|[address, interface, _, _, _, _, e, f, g, h]| [address, interface, e, f, g, h]);
-    table::write(out, width, [address, interface, e, f, g, h], rows)
+fn peers(stats: &Stats, width: Option<usize>) -> String {
+    let rows = stats.routers.iter().flat_map(|r| r.peers.iter().map(move |peer| (r, peer)));
+    let rows: Vec<_> = rows.collect();
+    Table::of(&rows)
+        .text("PEER", 0, |(_, peer)| peer.address.clone())
+        .text("ROUTER", 0, |(router, _)| router.name.clone())
+        .text("INTERFACE", 2, |(router, _)| router.interface.clone())
+        .number("VRID", 3, |(router, _)| router.vrid)
+        .number("RECEIVED", 0, |(_, peer)| peer.adverts_received)
+        .number("PRIORITY", 1, |(_, peer)| peer.priority)
+        .number("LAST HEARD", 0, |(_, peer)| ago(Some(peer.last_seen_s)))
+        .plain(width)
 }
 
-fn interfaces(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
-    if stats.interfaces.is_empty() {
-        return Ok(());
+fn vips(stats: &Stats, width: Option<usize>) -> String {
+    let with_rates = stats.interval_s.is_some();
+    let rank = if with_rates { 2 } else { 0 };
+    let mut table = Table::of(&stats.vips).text("ADDRESS", 0, |v| v.address.clone()).text(
+        "INTERFACE",
+        1,
+        |v| v.interface.clone(),
+    );
+    if with_rates {
+        table = table
+            .number("RX PKT/S", 0, |v| rate(v.per_second.map(|rates| rates.rx_packets)))
+            .number("RX BYTES/S", 0, |v| rate(v.per_second.map(|rates| rates.rx_bytes)))
+            .number("TX PKT/S", 0, |v| rate(v.per_second.map(|rates| rates.tx_packets)))
+            .number("TX BYTES/S", 0, |v| rate(v.per_second.map(|rates| rates.tx_bytes)));
     }
-    let columns = [
-        text("INTERFACE", 0),
-        text("CAPTURE", 0),
-        number("ROUTERS", 1),
-        number("RECEIVED", 0),
-        number("SENT", 0),
-        number("REFUSED", 0),
-    ];
-    let rows = stats.interfaces.iter().map(|i| {
-        [
-            i.name.clone(),
-            i.capture.clone().unwrap_or_else(|| "none".to_owned()),
-            i.routers.to_string(),
-            i.adverts_received.to_string(),
-            i.adverts_sent.to_string(),
-            i.refused.to_string(),
-        ]
-    });
-    table::write(out, width, columns, rows)
+    table
+        .number("RX PACKETS", rank, |v| v.rx_packets)
+        .number("RX BYTES", rank, |v| v.rx_bytes)
+        .number("TX PACKETS", rank, |v| v.tx_packets)
+        .number("TX BYTES", rank, |v| v.tx_bytes)
+        .plain(width)
 }
 
-fn reasons(stats: &Stats, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
-    let rows = Reason::ALL.iter().filter_map(|reason| {
-        let name = reason.name();
-        let count = stats.reasons.get(name).copied().unwrap_or(0);
-        let per_second = stats.reasons_per_second.as_ref();
-        let per_second = per_second.and_then(|rates| rates.get(name)).copied();
-        let last = stats.last_from.get(name).map(from).unwrap_or_default();
-        (count > 0 || *reason == Reason::Accepted).then(|| {
-            [
-                name.to_owned(),
-                count.to_string(),
-                per_second.map(rate).unwrap_or_default(),
-                reason.text().to_owned(),
-                last,
-            ]
-        })
-    });
-    let reason = text("REASON", 0);
-    let (packets, meaning, last) = (number("PACKETS", 0), text("MEANING", 1), text("LAST FROM", 0));
+fn interfaces(stats: &Stats, width: Option<usize>) -> String {
+    Table::of(&stats.interfaces)
+        .text("INTERFACE", 0, |i| i.name.clone())
+        .text("CAPTURE", 0, |i| i.capture.clone().unwrap_or_else(|| "none".to_owned()))
+        .number("ROUTERS", 1, |i| i.routers)
+        .number("RECEIVED", 0, |i| i.adverts_received)
+        .number("SENT", 0, |i| i.adverts_sent)
+        .number("REFUSED", 0, |i| i.refused)
+        .plain(width)
+}
+
+fn reasons(stats: &Stats, width: Option<usize>) -> String {
+    let count = |reason: &Reason| stats.reasons.get(reason.name()).copied().unwrap_or(0);
+    let shown = |reason: &&Reason| count(reason) > 0 || **reason == Reason::Accepted;
+    let rows: Vec<Reason> = Reason::ALL.iter().filter(shown).copied().collect();
+    let mut table =
+        Table::of(&rows).text("REASON", 0, |reason| reason.name()).number("PACKETS", 0, count);
     if stats.interval_s.is_some() {
-        let columns = [reason, packets, number("PER SECOND", 0), meaning, last];
-        return table::write(out, width, columns, rows);
+        let rates = stats.reasons_per_second.as_ref();
+        let of = move |reason: &Reason| rates?.get(reason.name()).copied();
+        table = table.number("PER SECOND", 0, move |reason| {
+            of(reason).map_or_else(String::new, |of| rate(Some(of)))
+        });
     }
-    let rows = rows.map(|[reason, packets, _, meaning, last]| [reason, packets, meaning, last]);
-    table::write(out, width, [reason, packets, meaning, last], rows)
+    table
+        .text("MEANING", 1, |reason| reason.text())
+        .text("LAST FROM", 0, |reason| {
+            stats.last_from.get(reason.name()).map(from).unwrap_or_default()
+        })
+        .plain(width)
 }
 
-fn daemon(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
+fn daemon(stats: &Stats) -> String {
     let Losses { ring_full, reports_limited, netlink_overrun, news_limited: _ } = stats.losses;
-    writeln!(
-        out,
-        "losses: ring full {ring_full}, reports limited {reports_limited}, netlink overruns {netlink_overrun}"
-    )?;
+    let mut text = format!(
+        "losses: ring full {ring_full}, reports limited {reports_limited}, netlink overruns {netlink_overrun}\n"
+    );
     let failed = api::current(&stats.counters).filter(|(_, count)| **count > 0);
     let failed: Vec<_> = failed.map(|(name, count)| format!("{name} {count}")).collect();
     if !failed.is_empty() {
-        writeln!(out, "daemon: {}", failed.join(", "))?;
+        text += &format!("daemon: {}\n", failed.join(", "));
     }
-    Ok(())
+    text
 }
 
-/// As `0`, `4.2`, `318`, `12.7k`, `3.1M` or `2.0G`.
-fn rate(per_second: f64) -> String {
+/// As `0`, `4.2`, `318`, `12.7k`, `3.1M` or `2.0G`; `None` is as good as 0.
+fn rate(per_second: Option<f64>) -> String {
     match per_second {
-        0.0 => "0".to_owned(),
-        rate if rate < 100.0 => format!("{rate:.1}"),
-        rate if rate < 1e4 => format!("{rate:.0}"),
-        rate if rate < 1e6 => format!("{:.1}k", rate / 1e3),
-        rate if rate < 1e9 => format!("{:.1}M", rate / 1e6),
-        rate => format!("{:.1}G", rate / 1e9),
+        None | Some(0.0) => "0".to_owned(),
+        Some(rate) if rate < 100.0 => format!("{rate:.1}"),
+        Some(rate) if rate < 1e4 => format!("{rate:.0}"),
+        Some(rate) if rate < 1e6 => format!("{:.1}k", rate / 1e3),
+        Some(rate) if rate < 1e9 => format!("{:.1}M", rate / 1e6),
+        Some(rate) => format!("{:.1}G", rate / 1e9),
     }
 }
 
@@ -541,7 +413,7 @@ fn from(last: &LastFrom) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{InterfaceStats, PeerStats, VipStats};
+    use crate::api::{InterfaceStats, PeerStats, RouterStats, VipStats};
 
     fn sample() -> Stats {
         let last = LastFrom {
@@ -605,9 +477,8 @@ mod tests {
     }
 
     fn shown(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
-        let mut out = Vec::new();
-        write_tables(&instance(), stats, view, width, &mut out).unwrap();
-        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+        let text = tables(&instance(), stats, view, width).join("\n");
+        text.lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -691,7 +562,8 @@ mod tests {
 
     #[test]
     fn rates_are_short() {
-        let shown: Vec<String> = [0.0, 4.24, 318.2, 12_690.0, 3_100_000.0, 2e9].map(rate).into();
+        let shown: Vec<String> =
+            [0.0, 4.24, 318.2, 12_690.0, 3_100_000.0, 2e9].map(|n| rate(Some(n))).into();
         assert_eq!(shown, ["0", "4.2", "318", "12.7k", "3.1M", "2.0G"]);
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::events::happened;
-use super::table::{self, Cell, Column, text};
+use super::table::Table;
 use super::terminal::{Colour, Terminal, state_colour};
 use crate::api::{
     self, ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
@@ -160,12 +160,10 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
     text += &summary(&status.routers, everything, terminal);
     text.push('\n');
     if !status.routers.is_empty() {
-        let rows: Vec<_> = status.routers.iter().map(row).collect();
-        push_lines(&mut text, &table::lines(&COLUMNS, &rows, terminal));
+        push_lines(&mut text, &routers(&status.routers, terminal));
         text.push('\n');
     }
-    let rows: Vec<_> = status.interfaces.iter().map(interface_row).collect();
-    push_lines(&mut text, &table::lines(&INTERFACE_COLUMNS, &rows, terminal));
+    push_lines(&mut text, &interfaces(&status.interfaces, terminal));
     if !status.scripts.is_empty() {
         text.push('\n');
         push_lines(&mut text, &scripts::lines(&status.scripts, terminal));
@@ -229,40 +227,31 @@ fn summary(routers: &[RouterStatus], everything: usize, terminal: Terminal) -> S
     format!("{}{of} virtual router{s}{colon}{states}\n", routers.len())
 }
 
-const COLUMNS: [Column; 11] = [
-    text("ROUTER", 0),
-    text("INTERFACE", 3),
-    text("VRID", 2),
-    text("VERSION", 8),
-    text("STATE", 0),
-    text("SINCE", 1),
-    text("PRIO", 4),
-    text("MASTER (PRIO)", 0),
-    text("NEXT", 7),
-    text("ADDRESSES", 5),
-    Column { head: "WHY", rank: 6, cut: true, number: false },
-];
+fn routers(routers: &[RouterStatus], terminal: Terminal) -> Vec<String> {
+    Table::of(routers)
+        .text("ROUTER", 0, |r| r.name.clone())
+        .text("INTERFACE", 3, |r| r.interface.clone())
+        .text("VRID", 2, |r| r.vrid)
+        .text("VERSION", 8, |r| format!("v{}", r.version))
+        .text("STATE", 0, |r| r.state.clone())
+        .coloured(|router| state_colour(&router.state))
+        .text("SINCE", 1, |r| span(r.since_s))
+        .text("PRIO", 4, priority)
+        .text("MASTER (PRIO)", 0, master)
+        .text("NEXT", 7, next)
+        .text("ADDRESSES", 5, addresses)
+        .text("WHY", 6, |r| r.cause.clone().unwrap_or_default())
+        .cut()
+        .lines(terminal)
+}
 
-fn row(router: &RouterStatus) -> [Cell; 11] {
+fn addresses(router: &RouterStatus) -> String {
     let mut addresses = router.addresses.iter().map(|address| address.address.as_str());
-    let mut shown = addresses.by_ref().take(ADDRESSES_SHOWN).collect::<Vec<_>>().join(" ");
-    let more = addresses.count();
-    if more > 0 {
-        let _ = write!(shown, " +{more}");
+    let shown = addresses.by_ref().take(ADDRESSES_SHOWN).collect::<Vec<_>>().join(" ");
+    match addresses.count() {
+        0 => shown,
+        more => format!("{shown} +{more}"),
     }
-    [
-        router.name.as_str().into(),
-        router.interface.as_str().into(),
-        router.vrid.to_string().into(),
-        format!("v{}", router.version).into(),
-        Cell::new(router.state.as_str(), state_colour(&router.state)),
-        span(router.since_s).into(),
-        priority(router).into(),
-        master(router).into(),
-        next(router).into(),
-        shown.into(),
-        router.cause.clone().unwrap_or_default().into(),
-    ]
 }
 
 /// The effective priority, and the configured one where that is another.
@@ -290,26 +279,23 @@ fn next(router: &RouterStatus) -> String {
     }
 }
 
-const INTERFACE_COLUMNS: [Column; 4] =
-    [text("INTERFACE", 0), text("INDEX", 1), text("LINK", 0), text("CAPTURE", 0)];
+fn interfaces(interfaces: &[InterfaceStatus], terminal: Terminal) -> Vec<String> {
+    Table::of(interfaces)
+        .text("INTERFACE", 0, |i| i.name.clone())
+        .text("INDEX", 1, |i| i.ifindex.map_or_else(|| "-".to_owned(), |index| index.to_string()))
+        .text("LINK", 0, link)
+        .coloured(|interface| if interface.up { Colour::Plain } else { Colour::Red })
+        .text("CAPTURE", 0, |i| i.capture.clone().unwrap_or_else(|| "none".to_owned()))
+        .coloured(|i| if i.capture.is_some() { Colour::Plain } else { Colour::Red })
+        .lines(terminal)
+}
 
-fn interface_row(interface: &InterfaceStatus) -> [Cell; 4] {
-    let (link, other, colour) =
-        if interface.up { ("up", "down", Colour::Plain) } else { ("down", "up", Colour::Red) };
-    let link = match interface.changes_in_ms {
+fn link(interface: &InterfaceStatus) -> String {
+    let (link, other) = if interface.up { ("up", "down") } else { ("down", "up") };
+    match interface.changes_in_ms {
         None => link.to_owned(),
         Some(left) => format!("{link}, {other} in {}", short(left)),
-    };
-    let capture = match &interface.capture {
-        Some(mode) => mode.as_str().into(),
-        None => Cell::new("none", Colour::Red),
-    };
-    [
-        interface.name.as_str().into(),
-        interface.ifindex.map_or_else(|| "-".to_owned(), |index| index.to_string()).into(),
-        Cell::new(link, colour),
-        capture,
-    ]
+    }
 }
 
 /// What is wrong, each with whom it concerns: a cable carries hundreds of routers.

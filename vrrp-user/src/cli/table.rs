@@ -1,7 +1,5 @@
 //! Tables that fit the terminal: numbers to the right, and the least important columns go first.
 
-use std::io::{self, Write};
-
 use unicode_width::UnicodeWidthStr;
 
 use super::terminal::{Colour, Terminal, cut};
@@ -11,146 +9,167 @@ const GAP: usize = 2;
 /// What a column that can be cut is not cut below.
 const CUT: usize = 20;
 
-/// A column.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// Its name.
-    pub head: &'static str,
+struct Column<'a, T> {
+    head: &'static str,
     /// 0 for one that always stays; of the others those with the greatest go first, together.
-    pub rank: u8,
+    rank: u8,
     /// Whether its texts may be cut at the end instead.
-    pub cut: bool,
+    cut: bool,
     /// Whether it stands at the right.
-    pub number: bool,
+    number: bool,
+    cell: Box<dyn Fn(&T) -> String + 'a>,
+    colour: fn(&T) -> Colour,
 }
 
-/// A column of words, which are shown in full or not at all.
-pub const fn text(head: &'static str, rank: u8) -> Column {
-    Column { head, rank, cut: false, number: false }
+/// A table with a row for each of some `T`s.
+pub struct Table<'a, T> {
+    rows: &'a [T],
+    columns: Vec<Column<'a, T>>,
 }
 
-/// A column of numbers.
-pub const fn number(head: &'static str, rank: u8) -> Column {
-    Column { head, rank, cut: false, number: true }
-}
-
-/// A text in a colour.
-#[derive(Clone, Debug, Default)]
-pub struct Cell {
-    text: String,
-    colour: Colour,
-}
-
-impl Cell {
-    /// A coloured one.
-    pub fn new(text: impl Into<String>, colour: Colour) -> Self {
-        Self { text: text.into(), colour }
+impl<'a, T> Table<'a, T> {
+    /// One without columns yet.
+    pub fn of(rows: &'a [T]) -> Self {
+        Self { rows, columns: Vec::new() }
     }
-}
 
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self { text, colour: Colour::Plain }
+    /// Adds a column of words, which are shown in full or not at all.
+    pub fn text<C: ToString>(
+        self,
+        head: &'static str,
+        rank: u8,
+        cell: impl Fn(&T) -> C + 'a,
+    ) -> Self {
+        self.column(head, rank, false, cell)
     }
-}
 
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
+    /// Adds a column of numbers.
+    pub fn number<C: ToString>(
+        self,
+        head: &'static str,
+        rank: u8,
+        cell: impl Fn(&T) -> C + 'a,
+    ) -> Self {
+        self.column(head, rank, true, cell)
     }
-}
 
-/// Which columns are shown, and how wide.
-fn fit<const N: usize>(
-    columns: &[Column; N],
-    mut widths: [usize; N],
-    width: Option<usize>,
-) -> [Option<usize>; N] {
-    let mut shown = [true; N];
-    loop {
-        let places: Vec<usize> = (0..N).filter(|place| shown[*place]).collect();
-        let total = places.iter().map(|place| widths[*place] + GAP).sum::<usize>();
-        let excess = total.saturating_sub(GAP).saturating_sub(width.unwrap_or(usize::MAX));
-        if excess == 0 {
-            break;
+    fn column<C: ToString>(
+        mut self,
+        head: &'static str,
+        rank: u8,
+        number: bool,
+        cell: impl Fn(&T) -> C + 'a,
+    ) -> Self {
+        let cell = Box::new(move |row: &T| cell(row).to_string());
+        self.columns.push(Column {
+            head,
+            rank,
+            cut: false,
+            number,
+            cell,
+            colour: |_| Colour::Plain,
+        });
+        self
+    }
+
+    /// Lets the last column be cut.
+    pub fn cut(mut self) -> Self {
+        if let Some(column) = self.columns.last_mut() {
+            column.cut = true;
         }
-        let cut = places.iter().find(|place| columns[**place].cut);
-        if let Some(place) = cut.filter(|place| widths[**place] >= CUT + excess) {
-            widths[*place] -= excess;
-            break;
+        self
+    }
+
+    /// Colours the last column.
+    pub fn coloured(mut self, colour: fn(&T) -> Colour) -> Self {
+        if let Some(column) = self.columns.last_mut() {
+            column.colour = colour;
         }
-        let rank = places.iter().map(|place| columns[*place].rank).max().unwrap_or_default();
-        if rank == 0 {
-            // What remains is needed, and the terminal wraps it.
-            break;
-        }
-        for (shown, column) in shown.iter_mut().zip(columns) {
-            *shown &= column.rank != rank;
+        self
+    }
+
+    /// Its lines, the head first.
+    pub fn lines(&self, terminal: Terminal) -> Vec<String> {
+        let columns = &self.columns;
+        let head = columns.iter().map(|column| (column.head.to_owned(), Colour::Bold));
+        let mut table: Vec<Vec<(String, Colour)>> = vec![head.collect()];
+        table.extend(self.rows.iter().map(|row| {
+            columns.iter().map(|column| ((column.cell)(row), (column.colour)(row))).collect()
+        }));
+        let width = |place: usize| table.iter().map(|row| row[place].0.width()).max().unwrap_or(0);
+        let widths = self.fit((0..columns.len()).map(width).collect(), terminal.width);
+        let line = |cells: Vec<(String, Colour)>| {
+            let mut line = String::new();
+            let mut blank = 0;
+            for (((text, colour), width), column) in cells.into_iter().zip(&widths).zip(columns) {
+                let Some(width) = *width else { continue };
+                let text = cut(&text, width);
+                let free = width - text.width();
+                let (left, right) = if column.number { (free, 0) } else { (0, free) };
+                line.extend(std::iter::repeat_n(' ', blank + left));
+                line.push_str(&terminal.paint(&text, colour));
+                blank = right + GAP;
+            }
+            // Cells may be empty at the end.
+            line.trim_end().to_owned()
+        };
+        table.into_iter().map(line).collect()
+    }
+
+    /// How wide each column is shown, if it is.
+    fn fit(&self, widths: Vec<usize>, width: Option<usize>) -> Vec<Option<usize>> {
+        let mut widths: Vec<_> = widths.into_iter().map(Some).collect();
+        loop {
+            let shown = self.columns.iter().zip(&mut widths).filter(|(_, width)| width.is_some());
+            let mut shown: Vec<_> = shown.collect();
+            let total: usize = shown.iter().filter_map(|(_, width)| Some((**width)? + GAP)).sum();
+            let excess = total.saturating_sub(GAP).saturating_sub(width.unwrap_or(usize::MAX));
+            let rank = shown.iter().map(|(column, _)| column.rank).max().unwrap_or_default();
+            if excess == 0 {
+                return widths;
+            }
+            if let Some((_, Some(width))) = shown.iter_mut().find(|(column, _)| column.cut)
+                && *width >= CUT + excess
+            {
+                *width -= excess;
+                return widths;
+            }
+            if rank == 0 {
+                // What remains is needed, and the terminal wraps it.
+                return widths;
+            }
+            for (_, width) in shown.iter_mut().filter(|(column, _)| column.rank == rank) {
+                **width = None;
+            }
         }
     }
-    std::array::from_fn(|place| shown[place].then_some(widths[place]))
-}
 
-/// The lines of a table, its head first.
-pub fn lines<const N: usize>(
-    columns: &[Column; N],
-    rows: &[[Cell; N]],
-    terminal: Terminal,
-) -> Vec<String> {
-    let widths = std::array::from_fn(|place| {
-        let cells = rows.iter().map(|row| row[place].text.width());
-        cells.max().unwrap_or(0).max(columns[place].head.width())
-    });
-    let widths = fit(columns, widths, terminal.width);
-    let line = |cells: &[Cell; N]| {
-        let mut line = String::new();
-        let mut blank = 0;
-        for ((cell, width), column) in cells.iter().zip(widths).zip(columns) {
-            let Some(width) = width else { continue };
-            let text = cut(&cell.text, width);
-            let free = width - text.width();
-            let (left, right) = if column.number { (free, 0) } else { (0, free) };
-            line.extend(std::iter::repeat_n(' ', blank + left));
-            line.push_str(&terminal.paint(&text, cell.colour));
-            blank = right + GAP;
+    /// Its text without colours, none of its lines longer than `width` columns; empty where there are no rows.
+    pub fn plain(&self, width: Option<usize>) -> String {
+        if self.rows.is_empty() {
+            return String::new();
         }
-        line
-    };
-    let head = columns.map(|column| Cell::new(column.head, Colour::Bold));
-    // Cells may be empty at the end.
-    [&head].into_iter().chain(rows).map(|cells| line(cells).trim_end().to_owned()).collect()
-}
-
-/// Writes a table without colours, none of its lines longer than `width` columns.
-pub fn write<const N: usize>(
-    out: &mut impl Write,
-    width: Option<usize>,
-    columns: [Column; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> io::Result<()> {
-    let rows: Vec<[Cell; N]> = rows.map(|row| row.map(Into::into)).collect();
-    for line in lines(&columns, &rows, Terminal { width, ..Terminal::default() }) {
-        writeln!(out, "{}", cut(&line, width.unwrap_or(usize::MAX)))?;
+        let lines = self.lines(Terminal { width, ..Terminal::default() });
+        lines.iter().map(|line| cut(line, width.unwrap_or(usize::MAX)) + "\n").collect()
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] = [
-        text("NAME", 0),
-        text("VERSION", 2),
-        Column { head: "WHY", rank: 1, cut: true, number: false },
-    ];
+    fn reasons<'a>(rows: &'a [[&'static str; 3]]) -> Table<'a, [&'static str; 3]> {
+        Table::of(rows)
+            .text("NAME", 0, |row| row[0])
+            .text("VERSION", 2, |row| row[1])
+            .coloured(|_| Colour::Red)
+            .text("WHY", 1, |row| row[2])
+            .cut()
+    }
 
     fn table(width: Option<usize>) -> Vec<String> {
-        let row = |name: &str| {
-            [name.into(), Cell::new("v2", Colour::Red), "a reason of thirty-two characters".into()]
-        };
-        let terminal = Terminal { width, height: None, colour: false };
-        lines(&COLUMNS, &[row("VI_1"), row("路")], terminal)
+        let rows = ["VI_1", "路"].map(|name| [name, "v2", "a reason of thirty-two characters"]);
+        reasons(&rows).lines(Terminal { width, height: None, colour: false })
     }
 
     #[test]
@@ -175,18 +194,18 @@ mod tests {
     #[test]
     fn colours_take_no_room() {
         let terminal = Terminal { width: Some(48), height: None, colour: true };
-        let row = ["VI_1".into(), Cell::new("v2", Colour::Red), "why".into()];
-        let lines = lines(&COLUMNS, &[row], terminal);
+        let lines = reasons(&[["VI_1", "v2", "why"]]).lines(terminal);
         assert_eq!(lines[1], "VI_1  \u{1b}[31mv2\u{1b}[0m       why");
     }
 
     fn written(width: Option<usize>) -> Vec<String> {
-        let columns = [text("NAME", 0), number("COUNT", 0), number("LESS", 2), text("WHERE", 1)];
         let rows = [["a", "1", "22222", "here"], ["long name", "333", "4", "there"]];
-        let mut out = Vec::new();
-        let rows = rows.into_iter().map(|row| row.map(str::to_owned));
-        write(&mut out, width, columns, rows).unwrap();
-        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+        let table = Table::of(&rows)
+            .text("NAME", 0, |row| row[0])
+            .number("COUNT", 0, |row| row[1])
+            .number("LESS", 2, |row| row[2])
+            .text("WHERE", 1, |row| row[3]);
+        table.plain(width).lines().map(str::to_owned).collect()
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Many routers in few lines: one for each interface.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
-use super::super::table::{self, Column, number, text};
+use super::super::table::Table;
 use super::super::terminal::Terminal;
 use super::seconds;
 use crate::config::model::{Config, Router};
@@ -11,16 +11,6 @@ use crate::engine::types::Version;
 
 /// Most interfaces that are listed.
 const MOST: usize = 40;
-
-const COLUMNS: [Column; 7] = [
-    text("INTERFACE", 0),
-    number("ROUTERS", 0),
-    Column { head: "VRIDS", rank: 0, cut: true, number: false },
-    text("VERSION", 3),
-    text("PRIORITY", 1),
-    text("INTERVAL", 2),
-    number("ADDRESSES", 1),
-];
 
 /// Writes a line for each interface.
 ///
@@ -36,8 +26,22 @@ pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::R
             None => groups.push(vec![router]),
         }
     }
-    let rows: Vec<_> = groups.iter().take(MOST).map(|group| row(group).map(Into::into)).collect();
-    for line in table::lines(&COLUMNS, &rows, terminal) {
+    let table = Table::of(groups.get(..MOST).unwrap_or(&groups))
+        .text("INTERFACE", 0, |group| {
+            group.first().map_or_else(String::new, |router| router.interface.clone())
+        })
+        .number("ROUTERS", 0, Vec::len)
+        .text("VRIDS", 0, |group| vrids(group))
+        .cut()
+        .text("VERSION", 3, |group| versions(group))
+        .text("PRIORITY", 1, |group| {
+            range(group.iter().map(|router| router.priority.0), |priority| priority.to_string())
+        })
+        .text("INTERVAL", 2, |group| range(group.iter().map(|r| r.interval.span()), seconds))
+        .number("ADDRESSES", 1, |group| -> usize {
+            group.iter().map(|r| r.addresses.len() + r.excluded.len()).sum()
+        });
+    for line in table.lines(terminal) {
         writeln!(out, "{line}")?;
     }
     if let Some(more) = groups.get(MOST..).filter(|more| !more.is_empty()) {
@@ -47,36 +51,28 @@ pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::R
     Ok(())
 }
 
-fn row(group: &[&Router]) -> [String; 7] {
+fn vrids(group: &[&Router]) -> String {
     let mut vrids: Vec<u8> = group.iter().map(|router| router.vrid.get()).collect();
     vrids.sort_unstable();
-    let mut versions: Vec<String> = group.iter().map(|r| version(r).to_owned()).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    let priorities = group.iter().map(|router| router.priority.0);
-    let (low, high) = (priorities.clone().min(), priorities.max());
-    let spans = group.iter().map(|router| router.interval.span());
-    let (short, long) = (spans.clone().min(), spans.max());
-    let span = |low: String, high: String| {
-        if low == high { low } else { format!("{low}-{high}") }
-    };
-    let addresses: usize = group.iter().map(|r| r.addresses.len() + r.excluded.len()).sum();
-    [
-        group.first().map_or_else(String::new, |router| router.interface.clone()),
-        group.len().to_string(),
-        ranges(&vrids),
-        versions.join(","),
-        span(low.unwrap_or_default().to_string(), high.unwrap_or_default().to_string()),
-        span(short.map(seconds).unwrap_or_default(), long.map(seconds).unwrap_or_default()),
-        addresses.to_string(),
-    ]
+    ranges(&vrids)
 }
 
-fn version(router: &Router) -> &'static str {
-    match router.version() {
-        Version::V2 => "2",
-        Version::V3 => "3",
-    }
+fn versions(group: &[&Router]) -> String {
+    let versions: BTreeSet<&str> = group
+        .iter()
+        .map(|router| match router.version() {
+            Version::V2 => "2",
+            Version::V3 => "3",
+        })
+        .collect();
+    versions.into_iter().collect::<Vec<_>>().join(",")
+}
+
+/// The least and the greatest, if they are not the same.
+fn range<T: Ord>(values: impl Iterator<Item = T> + Clone, show: fn(T) -> String) -> String {
+    let (low, high) = (values.clone().min().map(show), values.max().map(show));
+    let (low, high) = (low.unwrap_or_default(), high.unwrap_or_default());
+    if low == high { low } else { format!("{low}-{high}") }
 }
 
 /// Sorted numbers as `1-9,20`.

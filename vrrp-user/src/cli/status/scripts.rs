@@ -1,45 +1,29 @@
 //! The table of tracked scripts.
 
-use super::super::table::{self, Cell, Column, number, text};
+use super::super::table::Table;
 use super::super::terminal::{Colour, Terminal};
 use super::span;
 use crate::api::ScriptStatus;
 
-const COLUMNS: [Column; 9] = [
-    text("SCRIPT", 0),
-    text("STATE", 0),
-    number("SINCE", 1),
-    text("LAST RUN", 0),
-    number("AGO", 0),
-    number("RUNS", 2),
-    number("FAILED", 1),
-    number("LATE", 3),
-    Column { cut: true, ..text("COMMAND", 4) },
-];
-
 /// Lines of a table.
 pub fn lines(scripts: &[ScriptStatus], terminal: Terminal) -> Vec<String> {
-    let rows: Vec<_> = scripts.iter().map(row).collect();
-    table::lines(&COLUMNS, &rows, terminal)
-}
-
-fn row(script: &ScriptStatus) -> [Cell; 9] {
-    let colour = match script.health.as_str() {
-        "up" => Colour::Green,
-        "down" => Colour::Red,
-        _ => Colour::Yellow,
-    };
-    [
-        script.name.as_str().into(),
-        Cell::new(script.health.as_str(), colour),
-        span(script.since_s).into(),
-        script.last_end.as_deref().unwrap_or("not yet").into(),
-        script.last_run_s.map_or_else(|| "-".to_owned(), span).into(),
-        script.runs.to_string().into(),
-        script.failures.to_string().into(),
-        script.overruns.to_string().into(),
-        script.command.as_str().into(),
-    ]
+    Table::of(scripts)
+        .text("SCRIPT", 0, |s| s.name.clone())
+        .text("STATE", 0, |s| s.health.clone())
+        .coloured(|script| match script.health.as_str() {
+            "up" => Colour::Green,
+            "down" => Colour::Red,
+            _ => Colour::Yellow,
+        })
+        .number("SINCE", 1, |s| span(s.since_s))
+        .text("LAST RUN", 0, |s| s.last_end.clone().unwrap_or_else(|| "not yet".to_owned()))
+        .number("AGO", 0, |s| s.last_run_s.map_or_else(|| "-".to_owned(), span))
+        .number("RUNS", 2, |s| s.runs)
+        .number("FAILED", 1, |s| s.failures)
+        .number("LATE", 3, |s| s.overruns)
+        .text("COMMAND", 4, |s| s.command.clone())
+        .cut()
+        .lines(terminal)
 }
 
 #[cfg(test)]
