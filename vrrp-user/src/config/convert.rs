@@ -3,12 +3,13 @@
 //! What is a default is left out, what all routers have stands in `[defaults]`, and routers in a row that differ
 //! only in numbers become one entry.
 
+use serde_json::Value;
 use vrrp_common::VRRP_TTL;
 
 use super::address::Address;
 use super::model::{Config, Track, Tracked};
 use super::text;
-use super::tree::{self, Secrets, Table, Value};
+use super::tree::{self, Secrets, Table};
 
 mod dense;
 #[cfg(test)]
@@ -47,12 +48,12 @@ fn forget_lines(config: &mut Config) {
 
 /// The configuration as TOML, with routers in entries as `entries` has it.
 fn written(config: &Config, entries: fn(&[Table]) -> Vec<Table>) -> String {
-    let Table(root) = tree::config(config, Secrets::Shown);
+    let root = tree::config(config, Secrets::Shown);
     let usual = tree::config(&Config::default(), Secrets::Shown);
     let mut out = String::new();
     let (tables, values): (Vec<_>, Vec<_>) =
-        root.into_iter().partition(|(_, value)| matches!(value, Value::List(_) | Value::Table(_)));
-    for (key, value) in values.iter().filter(|(_, value)| *value != Value::Null) {
+        root.into_iter().partition(|(_, value)| value.is_array() || value.is_object());
+    for (key, value) in values.iter().filter(|(_, value)| !value.is_null()) {
         assign(key, value, &mut out);
     }
     if config.routers.is_empty() {
@@ -60,45 +61,40 @@ fn written(config: &Config, entries: fn(&[Table]) -> Vec<Table>) -> String {
     }
     for (key, value) in tables {
         match value {
-            Value::List(values) if key == "router" => routers(config, values, entries, &mut out),
-            Value::List(values) => {
+            Value::Array(values) if key == "router" => routers(config, values, entries, &mut out),
+            Value::Array(values) => {
                 for (place, value) in values.into_iter().enumerate() {
-                    let Value::Table(Table(mut pairs)) = value else { continue };
+                    let Value::Object(mut table) = value else { continue };
                     let group = config.groups.get(place).filter(|_| key == "group");
-                    for (_, value) in pairs.iter_mut().filter(|(key, _)| *key == "track") {
+                    if let Some(value) = table.get_mut("track") {
                         let track = group.map_or(&[][..], |group| &group.track);
-                        *value = tracks(value.clone(), track, config);
+                        *value = tracks(value.take(), track, config);
                     }
-                    section(&format!("[[{key}]]"), &object(Table(pairs), key), &mut out);
+                    section(&format!("[[{key}]]"), &object(table, &key), &mut out);
                 }
             }
-            Value::Table(table) => {
-                let table = if key == "static" { static_(table, config) } else { table };
-                let rest = without_defaults(Value::Table(table), &usual, key);
-                if let Value::Table(table) = short(rest)
-                    && !table.0.is_empty()
+            Value::Object(mut table) => {
+                if key == "static"
+                    && let Some(value) = table.get_mut("addresses")
+                {
+                    *value = addresses(value.take(), &config.fixed.addresses);
+                }
+                let rest = without_defaults(Value::Object(table), &usual, &key);
+                if let Value::Object(table) = short(rest)
+                    && !table.is_empty()
                 {
                     section(&format!("[{key}]"), &table, &mut out);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Text(_) => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
     out
 }
 
-/// `[static]` with its addresses as they are written by hand.
-fn static_(table: Table, config: &Config) -> Table {
-    let pairs = table.0.into_iter().map(|(key, value)| match key {
-        "addresses" => (key, addresses(value, &config.fixed.addresses)),
-        _ => (key, value),
-    });
-    Table(pairs.collect())
-}
-
 /// What is tracked, without the weight where it is the one of the tracked object.
 fn tracks(values: Value, tracks: &[Track], config: &Config) -> Value {
-    let Value::List(values) = values else { return values };
+    let Value::Array(values) = values else { return values };
     let values = values.into_iter().zip(tracks).map(|(value, track)| {
         let usual = match &track.what {
             Tracked::Interface(_) => Some((0, false)),
@@ -115,49 +111,49 @@ fn tracks(values: Value, tracks: &[Track], config: &Config) -> Value {
                 process.map(|process| (process.weight, process.reverse))
             }
         };
-        let Value::Table(Table(mut pairs)) = value else { return value };
+        let Value::Object(mut table) = value else { return value };
         if usual == Some((track.weight, track.reverse)) {
-            pairs.retain(|(key, _)| !matches!(*key, "weight" | "reverse"));
+            table.retain(|key, _| !matches!(key.as_str(), "weight" | "reverse"));
         }
-        Value::Table(Table(pairs))
+        Value::Object(table)
     });
-    Value::List(values.collect())
+    Value::Array(values.collect())
 }
 
 /// A tracked object or group without what is usual for its kind.
 fn object(table: Table, kind: &str) -> Table {
-    let kept = table.0.into_iter().filter(|(key, value)| {
-        let usual = match *key {
-            "weight" => Value::Integer(i64::from(kind == "file")),
+    let kept = table.into_iter().filter(|(key, value)| {
+        let usual = match key.as_str() {
+            "weight" => i64::from(kind == "file").into(),
             "interval" => "1s".into(),
             "fork_delay" | "terminate_delay" | "down_delay" | "up_delay" => "0s".into(),
-            "rise" | "fall" | "quorum" => Value::Integer(1),
+            "rise" | "fall" | "quorum" => 1.into(),
             "init_fail" | "reverse" | "overwrite" | "full_command" | "tracking_weight" => {
                 false.into()
             }
-            "track" | "parameters" => Value::List(Vec::new()),
+            "track" | "parameters" => Value::Array(Vec::new()),
             _ => Value::Null,
         };
         *value != usual
     });
-    Table(kept.map(|(key, value)| (key, short(value))).collect())
+    kept.map(|(key, value)| (key, short(value))).collect()
 }
 
 /// What is one word where it has no options: an address, a command, a path. Nothing is null behind it.
 fn short(value: Value) -> Value {
     match value {
-        Value::List(values) => Value::List(values.into_iter().map(short).collect()),
-        Value::Table(table) => {
-            let pairs = without_nulls(table).0.into_iter().map(|(key, value)| (key, short(value)));
-            let mut pairs: Vec<_> = pairs.collect();
-            match pairs.as_slice() {
-                [("address" | "command" | "path", _)] => {
-                    pairs.pop().map_or(Value::Null, |(_, only)| only)
-                }
-                _ => Value::Table(Table(pairs)),
+        Value::Array(values) => values.into_iter().map(short).collect(),
+        Value::Object(table) => {
+            let pairs = without_nulls(table).into_iter().map(|(key, value)| (key, short(value)));
+            let mut table: Table = pairs.collect();
+            let only =
+                ["address", "command", "path"].into_iter().find(|key| table.contains_key(*key));
+            match only.filter(|_| table.len() == 1).and_then(|key| table.remove(key)) {
+                Some(word) => word,
+                None => Value::Object(table),
             }
         }
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Text(_) => value,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 
@@ -170,23 +166,26 @@ fn routers(
 ) {
     let defaults = defaults();
     let tables = values.into_iter().zip(&config.routers).filter_map(|(entry, router)| {
-        let Value::Table(Table(pairs)) = entry else { return None };
-        let kept = pairs.into_iter().filter_map(|(key, value)| {
-            let value = match (key, value) {
+        let Value::Object(table) = entry else { return None };
+        let kept = table.into_iter().filter_map(|(key, value)| {
+            let value = match (key.as_str(), value) {
                 ("addresses", value) => addresses(value, &router.addresses),
                 ("excluded", value) => addresses(value, &router.excluded),
                 ("unicast", value) => unicast(value),
                 ("track", value) => tracks(value, &router.track, config),
                 (_, value) => value,
             };
-            (defaults.get(key) != Some(&value))
-                .then(|| (key, short(without_defaults(value, &defaults, key))))
+            if defaults.get(&key) == Some(&value) {
+                return None;
+            }
+            let value = short(without_defaults(value, &defaults, &key));
+            Some((key, value))
         });
-        Some(Table(kept.collect()))
+        Some(kept.collect())
     });
-    let mut entries = entries(&tables.collect::<Vec<_>>());
+    let mut entries = entries(&tables.collect::<Vec<Table>>());
     let shared = dense::shared(&mut entries);
-    if !shared.0.is_empty() {
+    if !shared.is_empty() {
         section("[defaults]", &shared, out);
     }
     for entry in &entries {
@@ -196,13 +195,13 @@ fn routers(
 
 /// `unicast` without what is usual.
 fn unicast(value: Value) -> Value {
-    let Value::Table(Table(mut pairs)) = value else { return value };
-    pairs.retain(|(key, value)| match *key {
-        "ttl" => *value != VRRP_TTL.into(),
-        "check_source" => *value != false.into(),
+    let Value::Object(mut table) = value else { return value };
+    table.retain(|key, value| match key.as_str() {
+        "ttl" => *value != VRRP_TTL,
+        "check_source" => *value != false,
         _ => true,
     });
-    Value::Table(Table(pairs))
+    Value::Object(table)
 }
 
 /// What a router has that nothing is said about.
@@ -214,41 +213,42 @@ pub(super) fn defaults() -> Table {
         .first()
         .map(|one| tree::router(one, None, Secrets::Shown))
         .unwrap_or_default();
-    table.0.retain(|(key, _)| !REQUIRED.contains(key));
+    table.retain(|key, _| !REQUIRED.contains(&key.as_str()));
     table
 }
 
 /// A table of settings without those that are defaults.
 fn without_defaults(value: Value, defaults: &Table, key: &str) -> Value {
-    let Value::Table(table) = value else { return value };
-    let Some(Value::Table(usual)) = defaults.get(key) else {
-        return Value::Table(without_nulls(table));
+    let Value::Object(mut table) = value else { return value };
+    let Some(Value::Object(usual)) = defaults.get(key) else {
+        return Value::Object(without_nulls(table));
     };
-    let kept = table.0.into_iter().filter(|(key, value)| usual.get(key) != Some(value));
-    Value::Table(Table(kept.collect()))
+    table.retain(|key, value| usual.get(key) != Some(value));
+    Value::Object(table)
 }
 
-fn without_nulls(table: Table) -> Table {
-    Table(table.0.into_iter().filter(|(_, value)| *value != Value::Null).collect())
+fn without_nulls(mut table: Table) -> Table {
+    table.retain(|_, value| !value.is_null());
+    table
 }
 
 /// Addresses without what is usual for an address.
 fn addresses(values: Value, addresses: &[Address]) -> Value {
-    let Value::List(values) = values else { return values };
+    let Value::Array(values) = values else { return values };
     let values = values.into_iter().zip(addresses).map(|(value, address)| {
         let prefix = match address.peer {
             None => address.prefix,
             Some(_) => text::full_prefix(address.address),
         };
         match (value, tree::plain_address(address.address, prefix)) {
-            (Value::Table(Table(mut pairs)), Value::Table(usual)) => {
-                pairs.retain(|(key, value)| *key == "address" || usual.get(key) != Some(value));
-                Value::Table(Table(pairs))
+            (Value::Object(mut table), Value::Object(usual)) => {
+                table.retain(|key, value| key == "address" || usual.get(key) != Some(value));
+                Value::Object(table)
             }
             (value, _) => value,
         }
     });
-    Value::List(values.collect())
+    Value::Array(values.collect())
 }
 
 fn section(head: &str, table: &Table, out: &mut String) {
@@ -257,16 +257,16 @@ fn section(head: &str, table: &Table, out: &mut String) {
     }
     out.push_str(head);
     out.push('\n');
-    let wide = |(key, value): &&(&'static str, Value)| {
-        matches!(value, Value::Table(_)) && key.len() + inline(value).chars().count() > WIDTH
+    let wide = |(key, value): &(&String, &Value)| {
+        value.is_object() && key.len() + inline(value).chars().count() > WIDTH
     };
-    let (sections, lines): (Vec<_>, Vec<_>) = table.0.iter().partition(wide);
+    let (sections, lines): (Vec<_>, Vec<_>) = table.iter().partition(wide);
     for (key, value) in lines {
         assign(key, value, out);
     }
     let name = head.trim_matches(['[', ']']);
     for (key, value) in sections {
-        if let Value::Table(table) = value {
+        if let Value::Object(table) = value {
             section(&format!("[{name}.{key}]"), table, out);
         }
     }
@@ -274,7 +274,7 @@ fn section(head: &str, table: &Table, out: &mut String) {
 
 fn assign(key: &str, value: &Value, out: &mut String) {
     let line = format!("{key} = {}", inline(value));
-    if let Value::List(values) = value
+    if let Value::Array(values) = value
         && line.chars().count() > WIDTH
     {
         out.push_str(&format!("{key} = [\n"));
@@ -295,11 +295,11 @@ fn inline(value: &Value) -> String {
         // Nobody gets here with it: what is not there is not written.
         Value::Null => "\"\"".to_owned(),
         Value::Bool(on) => on.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Text(text) => quoted(text),
-        Value::List(values) => format!("[{}]", joined(values.iter().map(inline).collect())),
-        Value::Table(Table(pairs)) => {
-            let pairs = pairs.iter().filter(|(_, value)| *value != Value::Null);
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => quoted(text),
+        Value::Array(values) => format!("[{}]", joined(values.iter().map(inline).collect())),
+        Value::Object(table) => {
+            let pairs = table.iter().filter(|(_, value)| !value.is_null());
             let pairs = pairs.map(|(key, value)| format!("{key} = {}", inline(value))).collect();
             format!("{{ {} }}", joined(pairs))
         }

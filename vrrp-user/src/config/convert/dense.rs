@@ -1,7 +1,9 @@
 //! Routers in a row that differ only in numbers, as one entry with variables.
 
+use serde_json::Value;
+
 use crate::config::toml::template::{self, Variables};
-use crate::config::tree::{Table, Value};
+use crate::config::tree::Table;
 
 /// Keys in whose strings variables are put.
 const TEMPLATES: &[&str] = &["name", "interface", "addresses", "excluded", "source", "unicast"];
@@ -40,12 +42,12 @@ pub(super) fn shared(entries: &mut [Table]) -> Table {
     if rest.is_empty() {
         return Table::default();
     }
-    let common = first.0.iter().filter(|(key, value)| {
-        !OWN.contains(key) && rest.iter().all(|entry| entry.get(key) == Some(value))
+    let common = first.iter().filter(|(key, value)| {
+        !OWN.contains(&key.as_str()) && rest.iter().all(|entry| entry.get(*key) == Some(value))
     });
-    let common = Table(common.cloned().collect());
+    let common: Table = common.map(|(key, value)| (key.clone(), value.clone())).collect();
     for entry in entries {
-        entry.0.retain(|(key, _)| common.get(key).is_none());
+        entry.retain(|key, _| !common.contains_key(key));
     }
     common
 }
@@ -62,13 +64,11 @@ fn single(router: &Table) -> Entry<'_> {
 }
 
 fn vrid(router: &Table) -> Option<u32> {
-    let Value::Integer(vrid) = router.get("vrid")? else { return None };
-    u32::try_from(*vrid).ok()
+    u32::try_from(router.get("vrid")?.as_u64()?).ok()
 }
 
 fn text<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
-    let Value::Text(text) = table.get(key)? else { return None };
-    Some(text)
+    table.get(key)?.as_str()
 }
 
 /// The routers at the beginning of `rest` that differ only in their VRID, as one entry.
@@ -122,11 +122,8 @@ fn over_interfaces(rest: &[Entry<'_>]) -> Option<(usize, Table)> {
 }
 
 fn replace(table: &mut Table, key: &str, with: String) {
-    let with = Value::Text(with);
-    for (known, value) in &mut table.0 {
-        if *known == key {
-            value.clone_from(&with);
-        }
+    if let Some(value) = table.get_mut(key) {
+        *value = with.into();
     }
 }
 
@@ -157,41 +154,41 @@ struct Variable {
 
 /// What both tables are for their value of the variable; `None` if there is no such thing.
 fn generalised(first: &Table, second: &Table, variable: &Variable) -> Option<Table> {
-    if first.0.len() != second.0.len() {
+    if first.len() != second.len() {
         return None;
     }
-    let pairs = first.0.iter().zip(&second.0).map(|((key, one), (other_key, other))| {
+    let pairs = first.iter().zip(second).map(|((key, one), (other_key, other))| {
         if key != other_key {
             return None;
         }
-        let value = if TEMPLATES.contains(key) {
+        let value = if TEMPLATES.contains(&key.as_str()) {
             generalised_value(one, other, variable)?
-        } else if one == other || *key == "vrid" {
+        } else if one == other || key == "vrid" {
             one.clone()
         } else {
             return None;
         };
-        Some((*key, value))
+        Some((key.clone(), value))
     });
-    Some(Table(pairs.collect::<Option<_>>()?))
+    pairs.collect()
 }
 
 fn generalised_value(first: &Value, second: &Value, variable: &Variable) -> Option<Value> {
     match (first, second) {
-        (Value::Text(one), Value::Text(other)) => {
-            Some(Value::Text(generalised_text(one, other, variable)?))
+        (Value::String(one), Value::String(other)) => {
+            generalised_text(one, other, variable).map(Value::String)
         }
-        (Value::List(one), Value::List(other)) if one.len() == other.len() => {
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
             let values =
                 one.iter().zip(other).map(|(one, other)| generalised_value(one, other, variable));
-            Some(Value::List(values.collect::<Option<_>>()?))
+            values.collect()
         }
-        (Value::Table(one), Value::Table(other)) if one.0.len() == other.0.len() => {
-            let pairs = one.0.iter().zip(&other.0).map(|((key, one), (other_key, other))| {
+        (Value::Object(one), Value::Object(other)) if one.len() == other.len() => {
+            let pairs = one.iter().zip(other).map(|((key, one), (other_key, other))| {
                 let value = generalised_value(one, other, variable)?;
-                (key == other_key).then_some((*key, value))
+                (key == other_key).then(|| (key.clone(), value))
             });
-            Some(Value::Table(Table(pairs.collect::<Option<_>>()?)))
+            pairs.collect::<Option<Table>>().map(Value::Object)
         }
         (one, other) => (one == other).then(|| one.clone()),
     }
@@ -258,26 +255,27 @@ fn only_difference(first: &str, second: &str) -> Option<(usize, u32, u32)> {
 
 /// Whether a table with variables is this router for these values.
 fn stands_for(template: &Table, router: &Table, variables: &Variables) -> bool {
-    let same = |((key, pattern), (other, value)): (&(&str, Value), &(&str, Value))| {
-        key == other && (*key == "vrid" || expands_to(pattern, value, variables))
+    let same = |((key, pattern), (other, value)): ((&String, &Value), (&String, &Value))| {
+        key == other && (key == "vrid" || expands_to(pattern, value, variables))
     };
-    template.0.len() == router.0.len() && template.0.iter().zip(&router.0).all(same)
+    template.len() == router.len() && template.iter().zip(router).all(same)
 }
 
 fn expands_to(pattern: &Value, value: &Value, variables: &Variables) -> bool {
     match (pattern, value) {
-        (Value::Text(pattern), Value::Text(text)) => {
+        (Value::String(pattern), Value::String(text)) => {
             template::expand(pattern, variables).is_ok_and(|expanded| expanded == *text)
         }
-        (Value::List(patterns), Value::List(values)) => {
+        (Value::Array(patterns), Value::Array(values)) => {
             let same = |(pattern, value)| expands_to(pattern, value, variables);
             patterns.len() == values.len() && patterns.iter().zip(values).all(same)
         }
-        (Value::Table(patterns), Value::Table(values)) => {
-            let same = |((key, pattern), (other, value)): (&(&str, Value), &(&str, Value))| {
-                key == other && expands_to(pattern, value, variables)
-            };
-            patterns.0.len() == values.0.len() && patterns.0.iter().zip(&values.0).all(same)
+        (Value::Object(patterns), Value::Object(values)) => {
+            let same =
+                |((key, pattern), (other, value)): ((&String, &Value), (&String, &Value))| {
+                    key == other && expands_to(pattern, value, variables)
+                };
+            patterns.len() == values.len() && patterns.iter().zip(values).all(same)
         }
         (one, other) => one == other,
     }
@@ -287,11 +285,11 @@ fn expands_to(pattern: &Value, value: &Value, variables: &Variables) -> bool {
 fn escaped(table: &Table) -> Table {
     fn doubled(value: &Value) -> Value {
         match value {
-            Value::Text(text) => Value::Text(text.replace('{', "{{").replace('}', "}}")),
-            Value::List(values) => Value::List(values.iter().map(doubled).collect()),
-            Value::Table(table) => Value::Table(escaped(table)),
-            Value::Null | Value::Bool(_) | Value::Integer(_) => value.clone(),
+            Value::String(text) => text.replace('{', "{{").replace('}', "}}").into(),
+            Value::Array(values) => values.iter().map(doubled).collect(),
+            Value::Object(table) => Value::Object(escaped(table)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
-    Table(table.0.iter().map(|(key, of)| (*key, doubled(of))).collect())
+    table.iter().map(|(key, of)| (key.clone(), doubled(of))).collect()
 }

@@ -322,8 +322,8 @@ impl Parser<'_> {
         let (kind, password) = (to.auth_type.take(), to.auth_pass.take());
         match (kind.as_ref().map(|kind| kind.value.as_str()), password) {
             (Some("PASS"), Some(password)) if !password.value.is_empty() => {
-                let octets = password.value.into_bytes();
-                to.draft.password = Some(Located::new(octets, password.at));
+                let bytes = password.value.into_bytes();
+                to.draft.password = Some(Located::new(bytes, password.at));
             }
             (Some("PASS"), _) => {
                 let message = "auth_type PASS without auth_pass; authentication is ignored";

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use serde::{Serialize, Serializer};
+
 use crate::config::command::Command;
 use crate::config::notify::Notify;
 use crate::engine::time::Nanos;
 
 /// That a router, or a sync group, depends on something.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Track {
     /// On what.
+    #[serde(flatten)]
     pub what: Tracked,
     /// What it counts, as in [`crate::engine::types::TrackUse::weight`]; 0 for FAULT while it is down.
     pub weight: i16,
@@ -37,7 +40,8 @@ impl std::fmt::Display for Track {
 }
 
 /// Something that can be tracked, by its name in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tracked {
     /// An interface of the host, whether or not it exists.
     Interface(String),
@@ -78,11 +82,12 @@ impl std::fmt::Display for Tracked {
 }
 
 /// `vrrp_script`: a command whose exit status says whether something is up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackScript {
     /// Name.
     pub name: String,
     /// Line in the configuration file, for messages.
+    #[serde(skip)]
     pub line: usize,
     /// What runs, and as whom.
     pub command: Command,
@@ -94,12 +99,12 @@ pub struct TrackScript {
     pub rise: u32,
     /// Failures in a row until it is down.
     pub fall: u32,
+    /// `init_fail`: down, not unknown, until the first result.
+    pub init_fail: bool,
     /// Weight where a router does not say its own.
     pub weight: i16,
     /// Direction where a router does not say its own.
     pub reverse: bool,
-    /// `init_fail`: down, not unknown, until the first result.
-    pub init_fail: bool,
 }
 
 /// `track_file`: a file that holds a number.
@@ -129,23 +134,26 @@ pub struct InitFile {
 }
 
 /// `vrrp_track_process`: processes of which there must be enough, and not too many.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackProcess {
     /// Name.
     pub name: String,
     /// Line in the configuration file, for messages.
+    #[serde(skip)]
     pub line: usize,
     /// Command, as in `/proc/PID/comm`, or as the first word of `/proc/PID/cmdline` where that is compared.
     pub command: String,
     /// Its parameters, as far as they are compared.
     pub parameters: Vec<String>,
     /// How the parameters are compared; `None` for not at all, unless there are some.
+    #[serde(rename = "match")]
     pub param_match: Option<ParamMatch>,
     /// `full_command`: the command is compared with `/proc/PID/cmdline`.
     pub full_command: bool,
     /// Fewest processes with which it is up.
     pub quorum: u32,
     /// Most processes with which it is up.
+    #[serde(serialize_with = "quorum_max")]
     pub quorum_max: u32,
     /// How long there must be enough of them before it is up.
     pub fork_delay: Nanos,
@@ -157,8 +165,15 @@ pub struct TrackProcess {
     pub reverse: bool,
 }
 
+/// No limit is none that is written.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn quorum_max<S: Serializer>(most: &u32, to: S) -> Result<S::Ok, S::Error> {
+    (*most != u32::MAX).then_some(most).serialize(to)
+}
+
 /// How the parameters of a process are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ParamMatch {
     /// The same ones, no more.
     Exact,
@@ -169,13 +184,15 @@ pub enum ParamMatch {
 }
 
 /// `vrrp_sync_group`: routers that change state together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
     /// Name, unique in the configuration.
     pub name: String,
     /// Line in the configuration file, for messages.
+    #[serde(skip)]
     pub line: usize,
     /// Names of its routers, at least one; no router is in two groups.
+    #[serde(skip)]
     pub members: Vec<String>,
     /// What all members depend on.
     pub track: Vec<Track>,

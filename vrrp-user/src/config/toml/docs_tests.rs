@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
     ADDRESS_KEYS, AUTHENTICATION_KEYS, GARP_KEYS, PEER_KEYS, ROOT_KEYS, ROUTER_KEYS, UNICAST_KEYS,
 };
 use super::{control, delays, notify, routes, track};
 use crate::config::convert;
 use crate::config::model::Config;
-use crate::config::tree::{self, Secrets, Table, Value};
+use crate::config::tree::{self, Secrets, Table};
 
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
 /// The document says that these are the words of ip-route(8) and ip-rule(8), and lists them without a table.
@@ -90,9 +92,9 @@ fn every_documented_key_exists() {
 fn shown(value: &Value) -> Option<String> {
     match value {
         Value::Bool(on) => Some(format!("`{on}`")),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Text(text) => Some(format!("`\"{text}\"`")),
-        Value::Null | Value::List(_) | Value::Table(_) => None,
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(format!("`\"{text}\"`")),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -100,12 +102,12 @@ fn shown(value: &Value) -> Option<String> {
 fn the_defaults_are_documented() {
     let router = convert::defaults();
     let garp = match router.get("garp") {
-        Some(Value::Table(garp)) => garp.clone(),
+        Some(Value::Object(garp)) => garp.clone(),
         other => panic!("{other:?}"),
     };
-    let Value::Table(address) = tree::plain_address([10, 0, 0, 1].into(), 32) else { panic!() };
+    let Value::Object(address) = tree::plain_address([10, 0, 0, 1].into(), 32) else { panic!() };
     let daemon = tree::config(&Config::default(), Secrets::Shown);
-    let Some(Value::Table(control)) = daemon.get("control") else { panic!() };
+    let Some(Value::Object(control)) = daemon.get("control") else { panic!() };
     // By a key that only this table has.
     let known: BTreeMap<&str, &Table> = BTreeMap::from([
         ("v3_checksum", &router),
@@ -119,7 +121,7 @@ fn the_defaults_are_documented() {
         let table = rows.iter().find(|(_, keys, _)| keys.contains(&name)).unwrap().0;
         for (_, keys, default) in rows.iter().filter(|(place, ..)| *place == table) {
             for key in keys {
-                let Some(wanted) = defaults.get(key).and_then(shown) else { continue };
+                let Some(wanted) = defaults.get(*key).and_then(shown) else { continue };
                 if *default == "required" {
                     continue;
                 }
