@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::command::run;
 use crate::cross::Target;
 use crate::setup::{self, Toolchain};
 
@@ -59,7 +60,7 @@ pub fn object() -> Result<PathBuf> {
     );
     flags.push(&linker);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags);
-    finish(&mut command)?;
+    run(&mut command)?;
 
     let built = target_dir.join(TARGET).join(PROFILE).join("vrrp-ebpf");
     let object = root.join("target/bpf/vrrp-ebpf");
@@ -80,7 +81,7 @@ pub fn daemon(release: bool, target: Option<&'static Target>) -> Result<PathBuf>
         command.args(["--target", target.triple]).envs(target.tools()?.environment());
         built.push(target.triple);
     }
-    finish(&mut command)?;
+    run(&mut command)?;
     Ok(built.join(if release { "release" } else { "debug" }).join("vrrp-user"))
 }
 
@@ -109,15 +110,6 @@ pub fn cargo_tool(program: &Path) -> Command {
     }
     command.env_remove("CARGO").env_remove("CARGO_TARGET_DIR").env_remove("RUST_RECURSION_COUNT");
     command
-}
-
-/// Runs a command to its end.
-fn finish(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} failed: {status}");
-    }
-    Ok(())
 }
 
 /// Copies the object to where everyone looks for it, leaving an identical one alone, because what

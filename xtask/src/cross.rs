@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::output;
 use crate::kernels::packages::Apt;
 use crate::setup;
 
@@ -72,8 +73,8 @@ impl Target {
 
     fn standard_library(&self) -> Result<()> {
         let has = || -> Result<bool> {
-            let sysroot = setup::output(Command::new("rustc").args(["--print", "sysroot"]));
-            let sysroot = PathBuf::from(sysroot.context("rustc --print sysroot failed")?);
+            let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+            let sysroot = PathBuf::from(sysroot.trim());
             Ok(sysroot.join("lib/rustlib").join(self.triple).join("lib").is_dir())
         };
         if has()? {

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::command::{output, run};
 use crate::cross::Target;
 use crate::{build, setup};
 
@@ -103,9 +104,7 @@ fn strip(command: &mut Command, binary: &Path) -> Result<()> {
 
 /// Whether the program runs with the version of glibc that its package depends on, by what objdump says of it.
 fn runs_with(objdump: &mut Command) -> Result<()> {
-    let output = objdump.output().with_context(|| format!("cannot run {objdump:?}"))?;
-    ensure!(output.status.success(), "{objdump:?} failed: {}", output.status);
-    let newest = glibc(&String::from_utf8_lossy(&output.stdout)).context("it needs no glibc")?;
+    let newest = glibc(&output(objdump)?).context("it needs no glibc")?;
     ensure!(
         newest <= GLIBC,
         "the program needs glibc {newest:?}, and its package depends on {GLIBC:?}: see the variant {VARIANT} in \
@@ -159,10 +158,8 @@ fn stage(binary: &Path) -> Result<()> {
     }
     run(Command::new(binary).arg("man").arg(&man))?;
     for (shell, name) in COMPLETIONS {
-        let output = Command::new(binary).args(["completions", shell]).output();
-        let output = output.context("cannot run the program")?;
-        ensure!(output.status.success(), "no completions for {shell}");
-        fs::write(completions.join(name), output.stdout).context("cannot write completions")?;
+        let text = output(Command::new(binary).args(["completions", shell]))?;
+        fs::write(completions.join(name), text).context("cannot write completions")?;
     }
     let document = fs::read_to_string(build::workspace().join("docs/configuration.md"))
         .context("cannot read docs/configuration.md")?;
@@ -182,10 +179,9 @@ fn stage(binary: &Path) -> Result<()> {
 /// Whether all files are there that the packages list.
 fn complete() -> Result<()> {
     let mut metadata = build::cargo();
-    let output = metadata.args(["metadata", "--no-deps", "--format-version", "1"]).output();
-    let output = output.context("cannot run cargo metadata")?;
+    let text = output(metadata.args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
+        serde_json::from_str(&text).context("cargo metadata is not JSON")?;
     let packages = metadata["packages"].as_array().context("no packages")?;
     let package = packages.iter().find(|package| package["name"] == "vrrp-user");
     let metadata = &package.context("no package vrrp-user")?["metadata"];
@@ -227,12 +223,6 @@ fn matching(path: &Path) -> Result<Vec<PathBuf>> {
         name.starts_with(begin) && name.ends_with(end) && path.is_file()
     };
     Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(matches).collect())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(status.success(), "{command:?} failed: {status}");
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 
 use self::packages::{Image, KERNELS, Kernel, Machine, Packages};
 use self::table::{Column, Table};
+use crate::command::output;
 use crate::cross::Target;
 use crate::test::{self, Tally, supervise};
 use crate::{build, dist, setup};
@@ -611,15 +612,6 @@ impl Drop for Directory {
             eprintln!("warning: {}: {error}", self.0.display());
         }
     }
-}
-
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().display().to_string();
-    let output = command.output().with_context(|| program.clone())?;
-    if !output.status.success() {
-        bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

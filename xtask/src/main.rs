@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod command;
 mod cross;
 mod dist;
 mod kernels;

@@ -7,9 +7,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+
+use crate::command::{self, output};
 
 /// Version of bpf-linker that we build with.
 const LINKER_VERSION: &str = "0.13.0";
@@ -49,15 +51,16 @@ impl Toolchain {
     fn find() -> Option<Self> {
         let debian = Path::new(DEBIAN_RUSTC);
         if debian.exists()
-            && let Some(sysroot) = output(Command::new(debian).args(["--print", "sysroot"]))
-            && Path::new(&sysroot).join("lib/rustlib/bpfel-unknown-none/lib").is_dir()
+            && let Ok(sysroot) = output(Command::new(debian).args(["--print", "sysroot"]))
+            && Path::new(sysroot.trim()).join("lib/rustlib/bpfel-unknown-none/lib").is_dir()
         {
             return Some(Self::Debian { rustc: debian.to_owned() });
         }
         let components = output(
             Command::new("rustup")
                 .args(["component", "list", "--toolchain", "nightly", "--installed"]),
-        )?;
+        )
+        .ok()?;
         components.lines().any(|line| line.starts_with("rust-src")).then_some(Self::Rustup)
     }
 
@@ -129,8 +132,7 @@ fn install_toolchain() -> Result<Toolchain> {
     if find_program("apt-get").is_some() {
         apt_update()?;
         for (rustc, core) in compilers {
-            if output(Command::new("apt-cache").args(["show", core])).is_some_and(|s| !s.is_empty())
-            {
+            if output(Command::new("apt-cache").args(["show", core])).is_ok_and(|s| !s.is_empty()) {
                 apt_install(&[rustc, core])?;
                 break;
             }
@@ -249,18 +251,7 @@ fn as_root(program: &str) -> Command {
 pub fn run(command: &mut Command) -> Result<()> {
     let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
     println!("+ {}", words.join(OsStr::new(" ")).display());
-    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} failed: {status}");
-    }
-    Ok(())
-}
-
-/// What a command prints; `None` when it cannot be run or fails.
-pub fn output(command: &mut Command) -> Option<String> {
-    let output = command.stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim().to_owned())
+    command::run(command)
 }
 
 /// Where a program is; daemons are often outside a user's PATH.

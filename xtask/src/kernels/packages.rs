@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::output;
 use crate::setup;
 
 /// What a guest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
-    /// As this one.
     Amd64,
     /// Always emulated.
     Arm64,
@@ -43,7 +43,6 @@ impl Machine {
 pub struct Kernel {
     /// What it is called on the command line.
     pub name: &'static str,
-    /// The machine that it is for.
     pub machine: Machine,
     /// The version in the name of the package, as a regular expression; the newest that fits is taken.
     version: &'static str,
@@ -328,7 +327,6 @@ impl Apt {
         Ok(Self { root: root.to_owned(), backports })
     }
 
-    /// A command of its programs.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env("APT_CONFIG", self.root.join("apt.conf"));
@@ -341,7 +339,7 @@ impl Apt {
     /// # Errors
     /// Not all can be had.
     pub fn update(&self) -> Result<()> {
-        run(&mut self.command("apt-get", &["-q", "update"]))
+        output(&mut self.command("apt-get", &["-q", "update"])).map(drop)
     }
 
     /// Packages of this release, with what they depend on and is not installed, unpacked to a directory.
@@ -376,7 +374,7 @@ impl Apt {
         fs::remove_dir_all(&archives)?;
         fs::create_dir_all(archives.join("partial"))?;
         command.args(["-q", "--download-only", "--no-install-recommends", "install"]);
-        run(command.args(packages))?;
+        output(command.args(packages))?;
         self.unpack(&archives, to)
     }
 
@@ -406,7 +404,7 @@ impl Apt {
         if newest.starts_with("linux-binary") {
             command.arg(newest.replacen("binary", "modules", 1));
         }
-        run(command.current_dir(&directory))?;
+        output(command.current_dir(&directory))?;
         self.unpack(&directory, to)
     }
 
@@ -415,7 +413,7 @@ impl Apt {
         let fresh = self.root.join("unpacked");
         fs::create_dir_all(&fresh)?;
         for file in debs(from)? {
-            run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&fresh))?;
+            output(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&fresh))?;
         }
         if to.exists() {
             fs::remove_dir_all(to)?;
@@ -440,28 +438,6 @@ fn debs(directory: &Path) -> Result<Vec<PathBuf>> {
 fn version(name: &str) -> Vec<u64> {
     let digits = name.split(|c: char| !c.is_ascii_digit());
     digits.filter_map(|number| number.parse().ok()).collect()
-}
-
-/// Runs a command to its end, without what it prints.
-///
-/// # Errors
-/// It cannot be run, or fails.
-pub fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().display().to_string();
-    let status = command.stdout(Stdio::null()).status().with_context(|| program.clone())?;
-    if !status.success() {
-        bail!("{program}: {status}");
-    }
-    Ok(())
-}
-
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().display().to_string();
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| program.clone())?;
-    if !output.status.success() {
-        bail!("{program}: {}", output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

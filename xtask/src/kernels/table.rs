@@ -17,7 +17,6 @@ const NONE: &str = "-";
 pub struct Column(BTreeMap<String, String>);
 
 impl Column {
-    /// Sets a cell.
     pub fn set(&mut self, row: &str, cell: impl Into<String>) {
         self.0.insert(row.to_owned(), cell.into());
     }
@@ -44,7 +43,6 @@ impl Column {
     }
 }
 
-/// The row of a test.
 pub fn row(test: &str) -> String {
     test.replace('_', " ")
 }
