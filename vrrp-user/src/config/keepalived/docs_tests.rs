@@ -14,22 +14,15 @@ const END: &str = "<!-- end -->\n";
 
 /// The rows of keywords that mean the same.
 fn table(entries: &[Unsupported]) -> String {
-    let mut rows: Vec<(String, Severity, &str)> = Vec::new();
-    for Unsupported { keyword, severity, meaning } in entries {
-        let keyword = format!("`{keyword}`");
-        match rows.iter_mut().find(|(_, other, text)| other == severity && text == meaning) {
-            Some((keywords, ..)) => *keywords += &format!(" {keyword}"),
-            None => rows.push((keyword, *severity, meaning)),
-        }
-    }
     let kind = |severity| match severity {
         Severity::Note => "note",
         Severity::Warning => "warning",
         Severity::Error => "**refused**",
     };
-    rows.sort_by_key(|(_, severity, _)| std::cmp::Reverse(*severity));
-    let rows = rows.iter().map(|(keywords, severity, meaning)| {
-        format!("| {keywords} | {} | {meaning} |\n", kind(*severity))
+    let mut rows: Vec<&Unsupported> = entries.iter().collect();
+    rows.sort_by_key(|entry| std::cmp::Reverse(entry.severity));
+    let rows = rows.iter().map(|Unsupported { severity, meaning, keywords }| {
+        format!("| `{}` | {} | {meaning} |\n", keywords.join("` `"), kind(*severity))
     });
     format!("| keywords | | what happens instead |\n|---|---|---|\n{}", rows.collect::<String>())
 }

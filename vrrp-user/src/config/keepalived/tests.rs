@@ -991,23 +991,27 @@ fn balancer_blocks_are_skipped() {
 
 #[test]
 fn unsupported_keywords_raise_one_diagnostic() {
-    let check = |entry: &keywords::Unsupported, text: &str| {
+    let check = |entry: &keywords::Unsupported, keyword: &str, text: &str| {
         let diagnostics = diagnostics_of(text);
         let [only] = diagnostics.as_slice() else { panic!("{text}: {diagnostics:?}") };
         assert_eq!(only.severity, entry.severity);
-        assert!(only.message.starts_with(&format!("{} ", entry.keyword)), "{only}");
+        assert!(only.message.starts_with(&format!("{keyword} ")), "{only}");
         assert!(only.message.ends_with(&format!(": {}", entry.meaning)), "{only}");
         assert_eq!(only.line, 4);
     };
-    for entry in keywords::INSTANCE {
-        check(entry, &with(&format!("{} x {{\n a b {{\n c\n }}\n }}", entry.keyword)));
-        check(entry, &with(&format!("{} x", entry.keyword)));
+    let each = |table: &'static [keywords::Unsupported]| {
+        table.iter().flat_map(|entry| entry.keywords.iter().map(move |keyword| (entry, *keyword)))
+    };
+    for (entry, keyword) in each(keywords::INSTANCE) {
+        check(entry, keyword, &with(&format!("{keyword} x {{\n a b {{\n c\n }}\n }}")));
+        check(entry, keyword, &with(&format!("{keyword} x")));
     }
-    for entry in keywords::GLOBAL {
-        check(entry, &format!("\n\nglobal_defs {{\n{} x\n}}\n{}", entry.keyword, with("")));
+    for (entry, keyword) in each(keywords::GLOBAL) {
+        let text = format!("\n\nglobal_defs {{\n{keyword} x\n}}\n{}", with(""));
+        check(entry, keyword, &text);
     }
-    for entry in keywords::ROOT {
-        check(entry, &format!("\n\n\n{} x {{ a {{ }} }}\n{}", entry.keyword, with("")));
+    for (entry, keyword) in each(keywords::ROOT) {
+        check(entry, keyword, &format!("\n\n\n{keyword} x {{ a {{ }} }}\n{}", with("")));
     }
 }
 
@@ -1231,7 +1235,8 @@ fn no_keyword_of_keepalived_is_unknown() {
 #[test]
 fn keyword_lists_are_sets() {
     for table in [keywords::ROOT, keywords::GLOBAL, keywords::INSTANCE] {
-        let mut names: Vec<_> = table.iter().map(|entry| entry.keyword).collect();
+        let mut names: Vec<_> =
+            table.iter().flat_map(|entry| entry.keywords.iter().copied()).collect();
         names.extend(match table {
             table if std::ptr::eq(table, keywords::INSTANCE) => instance::KEYWORDS,
             table if std::ptr::eq(table, keywords::GLOBAL) => super::GLOBAL_KEYWORDS,
