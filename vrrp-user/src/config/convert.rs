@@ -7,7 +7,7 @@ use serde_json::Value;
 use vrrp_common::VRRP_TTL;
 
 use super::address::Address;
-use super::model::{Config, Track, Tracked};
+use super::model::{Config, Track};
 use super::text;
 use super::tree::{self, Secrets, Table};
 
@@ -96,23 +96,8 @@ fn written(config: &Config, entries: fn(&[Table]) -> Vec<Table>) -> String {
 fn tracks(values: Value, tracks: &[Track], config: &Config) -> Value {
     let Value::Array(values) = values else { return values };
     let values = values.into_iter().zip(tracks).map(|(value, track)| {
-        let usual = match &track.what {
-            Tracked::Interface(_) => Some((0, false)),
-            Tracked::Script(name) => {
-                let script = config.scripts.iter().find(|script| script.name == *name);
-                script.map(|script| (script.weight, script.reverse))
-            }
-            Tracked::File(name) => {
-                let file = config.files.iter().find(|file| file.name == *name);
-                file.map(|file| (file.weight, file.reverse))
-            }
-            Tracked::Process(name) => {
-                let process = config.processes.iter().find(|process| process.name == *name);
-                process.map(|process| (process.weight, process.reverse))
-            }
-        };
         let Value::Object(mut table) = value else { return value };
-        if usual == Some((track.weight, track.reverse)) {
+        if config.usual_weight(&track.what) == Some((track.weight, track.reverse)) {
             table.retain(|key, _| !matches!(key.as_str(), "weight" | "reverse"));
         }
         Value::Object(table)

@@ -63,6 +63,26 @@ impl Config {
         self.routers.iter().map(|router| members.get(&router.name).copied()).collect()
     }
 
+    /// The weight of something that is tracked, and its direction, where who tracks it says neither; `None` if there is no
+    /// such thing.
+    pub fn usual_weight(&self, what: &Tracked) -> Option<(i16, bool)> {
+        match what {
+            Tracked::Interface(_) => Some((0, false)),
+            Tracked::Script(name) => {
+                let script = self.scripts.iter().find(|script| script.name == *name)?;
+                Some((script.weight, script.reverse))
+            }
+            Tracked::File(name) => {
+                let file = self.files.iter().find(|file| file.name == *name)?;
+                Some((file.weight, file.reverse))
+            }
+            Tracked::Process(name) => {
+                let process = self.processes.iter().find(|process| process.name == *name)?;
+                Some((process.weight, process.reverse))
+            }
+        }
+    }
+
     /// For each router a number that is the same for two that are configured alike, wherever they stand in their
     /// files.
     pub fn fingerprints(&mut self) -> Vec<u64> {

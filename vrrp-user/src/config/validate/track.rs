@@ -134,28 +134,15 @@ impl Validator<'_> {
         let mut known = HashSet::new();
         let mut tracks = Vec::new();
         for Located { value: TrackDraft { what, weight }, at } in drafts {
-            let found = match &what {
-                Tracked::Interface(name) if text::is_interface_name(name) => {
-                    Some((0, false, MOST_UP_OR_DOWN))
-                }
-                Tracked::Interface(_) => None,
-                Tracked::Script(name) => config
-                    .scripts
-                    .iter()
-                    .find(|script| script.name == *name)
-                    .map(|script| (script.weight, script.reverse, MOST_UP_OR_DOWN)),
-                Tracked::File(name) => config
-                    .files
-                    .iter()
-                    .find(|file| file.name == *name)
-                    .map(|file| (file.weight, file.reverse, MOST)),
-                Tracked::Process(name) => config
-                    .processes
-                    .iter()
-                    .find(|process| process.name == *name)
-                    .map(|process| (process.weight, process.reverse, MOST)),
+            let most = match &what {
+                Tracked::Interface(_) | Tracked::Script(_) => MOST_UP_OR_DOWN,
+                Tracked::File(_) | Tracked::Process(_) => MOST,
             };
-            let Some((default, reverse, most)) = found else {
+            let usual = config.usual_weight(&what).filter(|_| match &what {
+                Tracked::Interface(name) => text::is_interface_name(name),
+                Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => true,
+            });
+            let Some((default, reverse)) = usual else {
                 let message = match &what {
                     Tracked::Interface(name) => {
                         format!("`{name}` cannot be the name of an interface")
