@@ -38,7 +38,6 @@ pub enum Error {
     /// Output goes to a file or a pipe.
     #[error("top needs a terminal; `stats` and `status` print the same, as tables or JSON")]
     NoTerminal,
-    /// The terminal refused.
     #[error("the terminal does not work: {0}")]
     Terminal(#[from] io::Error),
     /// Signals cannot be waited for.
@@ -53,9 +52,6 @@ enum Message {
 }
 
 /// Shows the screen until `q` or a signal.
-///
-/// # Errors
-/// [`Error`].
 pub fn top(instance: Instance, bpffs: Option<PathBuf>) -> Result<(), Error> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Error::NoTerminal);

@@ -44,7 +44,6 @@ impl State {
 pub struct Counters {
     /// Received and accepted.
     pub received: u64,
-    /// Sent.
     pub sent: u64,
     /// Received and refused.
     pub refused: u64,
@@ -64,13 +63,9 @@ pub struct Traffic {
 pub struct Router {
     /// Name in the configuration.
     pub name: String,
-    /// Interface.
     pub interface: String,
-    /// Virtual router identifier.
     pub vrid: u8,
-    /// VRRP version.
     pub version: u8,
-    /// State.
     pub state: State,
     /// Effective priority.
     pub priority: u8,
@@ -97,9 +92,7 @@ impl Router {
 /// Packets of one reason, ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The reason.
     pub reason: Reason,
-    /// Packets.
     pub packets: u64,
     /// Who sent the last one.
     pub last: Option<String>,
@@ -110,11 +103,9 @@ pub struct Refusal {
 pub enum Daemon {
     /// It runs.
     Running {
-        /// Process.
         pid: u32,
         /// Seconds since its start; 0 until it has said so.
         uptime_s: f64,
-        /// Its configuration file.
         config: String,
     },
     /// It does not, and its maps are there. Why it cannot be asked.
@@ -126,17 +117,14 @@ pub enum Daemon {
 /// Everything at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// Instance.
     pub instance: String,
     /// Seconds of the monotonic clock.
     pub at_s: f64,
     /// Time of day.
     pub clock: String,
-    /// The daemon.
     pub daemon: Daemon,
     /// Why there are no counters.
     pub no_maps: Option<String>,
-    /// Routers.
     pub routers: Vec<Router>,
     /// What was not accepted.
     pub refusals: Vec<Refusal>,
@@ -145,19 +133,15 @@ pub struct Reading {
 }
 
 /// What a column holds; also what is sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Column {
     /// Name of the router.
+    #[default]
     Name,
-    /// Interface.
     Interface,
-    /// VRID.
     Vrid,
-    /// State.
     State,
-    /// Priority.
     Priority,
-    /// Master.
     Master,
     /// Time in the state.
     Since,
@@ -178,102 +162,39 @@ pub enum Column {
 }
 
 impl Column {
-    /// All, from left to right.
-    pub const ALL: [Self; 14] = [
-        Self::Name,
-        Self::Interface,
-        Self::Vrid,
-        Self::State,
-        Self::Priority,
-        Self::Master,
-        Self::Since,
-        Self::Received,
-        Self::Sent,
-        Self::Refused,
-        Self::RxTraffic,
-        Self::TxTraffic,
-        Self::Addresses,
-        Self::Why,
+    /// All, from left to right: the key that sorts by it, its head, and what it is in words.
+    pub const ALL: [(Self, char, &'static str, &'static str); 14] = [
+        (Self::Name, 'n', "ROUTER", "name of the router"),
+        (Self::Interface, 'i', "IFACE", "interface"),
+        (Self::Vrid, 'v', "VRID", "virtual router identifier"),
+        (Self::State, 's', "STATE", "state, masters first"),
+        (Self::Priority, 'p', "PRIO", "effective priority"),
+        (Self::Master, 'm', "MASTER", "address of the master"),
+        (Self::Since, 't', "SINCE", "time in this state, shortest first"),
+        (Self::Received, 'a', "IN/s", "advertisements accepted per second"),
+        (Self::Sent, 'o', "OUT/s", "advertisements sent per second"),
+        (Self::Refused, 'x', "REF/s", "advertisements refused per second"),
+        (Self::RxTraffic, 'r', "RX/s", "bytes per second to its addresses"),
+        (Self::TxTraffic, 'w', "TX/s", "bytes per second from its addresses"),
+        (Self::Addresses, 'd', "ADDRESSES", "virtual addresses (where there is room)"),
+        (Self::Why, 'y', "WHY", "why it is in that state (where there is room)"),
     ];
 
-    /// The key that sorts by it.
-    pub const fn key(self) -> char {
-        match self {
-            Self::Name => 'n',
-            Self::Interface => 'i',
-            Self::Vrid => 'v',
-            Self::State => 's',
-            Self::Priority => 'p',
-            Self::Master => 'm',
-            Self::Since => 't',
-            Self::Received => 'a',
-            Self::Sent => 'o',
-            Self::Refused => 'x',
-            Self::RxTraffic => 'r',
-            Self::TxTraffic => 'w',
-            Self::Addresses => 'd',
-            Self::Why => 'y',
-        }
-    }
-
-    /// Its head.
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::Name => "ROUTER",
-            Self::Interface => "IFACE",
-            Self::Vrid => "VRID",
-            Self::State => "STATE",
-            Self::Priority => "PRIO",
-            Self::Master => "MASTER",
-            Self::Since => "SINCE",
-            Self::Received => "IN/s",
-            Self::Sent => "OUT/s",
-            Self::Refused => "REF/s",
-            Self::RxTraffic => "RX/s",
-            Self::TxTraffic => "TX/s",
-            Self::Addresses => "ADDRESSES",
-            Self::Why => "WHY",
-        }
+        Self::ALL[self as usize].2
     }
 
-    /// What it is, in words.
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Name => "name of the router",
-            Self::Interface => "interface",
-            Self::Vrid => "virtual router identifier",
-            Self::State => "state, masters first",
-            Self::Priority => "effective priority",
-            Self::Master => "address of the master",
-            Self::Since => "time in this state, shortest first",
-            Self::Received => "advertisements accepted per second",
-            Self::Sent => "advertisements sent per second",
-            Self::Refused => "advertisements refused per second",
-            Self::RxTraffic => "bytes per second to its addresses",
-            Self::TxTraffic => "bytes per second from its addresses",
-            Self::Addresses => "virtual addresses (where there is room)",
-            Self::Why => "why it is in that state (where there is room)",
-        }
-    }
-
-    /// Whether large values come first, as they are what is looked for.
-    const fn is_largest_first(self) -> bool {
-        match self {
-            Self::Name
-            | Self::Interface
-            | Self::Vrid
-            | Self::State
-            | Self::Master
-            | Self::Since
-            | Self::Addresses
-            | Self::Why => false,
+    /// Whether it is about amounts, the largest of which are looked for.
+    pub const fn is_amount(self) -> bool {
+        matches!(
+            self,
             Self::Priority
-            | Self::Received
-            | Self::Sent
-            | Self::Refused
-            | Self::RxTraffic
-            | Self::TxTraffic => true,
-        }
+                | Self::Received
+                | Self::Sent
+                | Self::Refused
+                | Self::RxTraffic
+                | Self::TxTraffic
+        )
     }
 }
 
@@ -295,9 +216,7 @@ pub struct Rates {
 /// A router with its rates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The router.
     pub router: Router,
-    /// Its rates.
     pub rates: Rates,
 }
 
@@ -311,21 +230,19 @@ impl Row {
 }
 
 /// What the second pane shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
     /// Packets that were not accepted, by reason.
+    #[default]
     Refusals,
     /// What changed while `top` looked on.
     Events,
-    /// The selected router.
     Router,
 }
 
 impl Pane {
-    /// All, from left to right.
     pub const ALL: [Self; 3] = [Self::Refusals, Self::Events, Self::Router];
 
-    /// Its title.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Refusals => "Refused",
@@ -344,9 +261,10 @@ impl Pane {
 }
 
 /// What keys do at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// They are commands.
+    #[default]
     Table,
     /// They are written to the filter.
     Filter,
@@ -357,13 +275,9 @@ pub enum Mode {
 /// A key, whatever the terminal calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// A character.
     Char(char),
-    /// Ctrl-C.
     Interrupt,
-    /// Return.
     Enter,
-    /// Escape.
     Escape,
     /// Delete to the left.
     Backspace,
@@ -383,12 +297,9 @@ pub enum Key {
     End,
 }
 
-/// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Yes.
     Continue,
-    /// No.
     Quit,
 }
 
@@ -409,56 +320,38 @@ pub struct Refused {
 }
 
 /// The screen's content.
+#[derive(Default)]
 pub struct Model {
-    reading: Option<Reading>,
+    /// The last reading, without its routers: they are the rows.
+    pub(super) reading: Option<Reading>,
     past: VecDeque<Past>,
-    rows: Vec<Row>,
-    /// Indices of `rows` that are shown, in order.
-    shown: Vec<usize>,
-    refused: Vec<Refused>,
-    events: VecDeque<String>,
-    sort: Column,
+    /// All rows, whatever is shown.
+    pub(super) rows: Vec<Row>,
+    /// Indices of `rows` that the filters leave, in order.
+    pub(super) shown: Vec<usize>,
+    /// What was not accepted, most frequent first.
+    pub(super) refused: Vec<Refused>,
+    /// What changed, newest first.
+    pub(super) events: VecDeque<String>,
+    pub(super) sort: Column,
     is_reversed: bool,
-    filter: String,
-    only: Option<State>,
+    pub(super) filter: String,
+    /// The state that is filtered by.
+    pub(super) only: Option<State>,
     /// Index in `shown`.
     selected: usize,
     /// The router that the cursor stays on, once it was moved.
     followed: Option<Id>,
-    first: usize,
+    /// Number of the first visible row, from 0.
+    pub(super) first: usize,
     page: usize,
-    pane: Pane,
-    mode: Mode,
+    pub(super) pane: Pane,
+    pub(super) mode: Mode,
     /// How long the last drawing took.
-    pub drawn: Duration,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self {
-            reading: None,
-            past: VecDeque::new(),
-            rows: Vec::new(),
-            shown: Vec::new(),
-            refused: Vec::new(),
-            events: VecDeque::new(),
-            sort: Column::Name,
-            is_reversed: false,
-            filter: String::new(),
-            only: None,
-            selected: 0,
-            followed: None,
-            first: 0,
-            page: 1,
-            pane: Pane::Refusals,
-            mode: Mode::Table,
-            drawn: Duration::ZERO,
-        }
-    }
+    pub(super) drawn: Duration,
 }
 
 impl Model {
-    /// Takes in a new reading.
     pub fn update(&mut self, mut reading: Reading) {
         self.notice(&reading);
         let base = self.past.iter().find(|past| reading.at_s - past.at_s <= RATE_SPAN_S + 0.5);
@@ -568,7 +461,6 @@ impl Model {
         self.events.truncate(EVENTS);
     }
 
-    /// Filters and sorts.
     fn arrange(&mut self) {
         let filter = self.filter.to_lowercase();
         let is_shown = |row: &Row| {
@@ -585,7 +477,7 @@ impl Model {
         };
         let rows = &self.rows;
         self.shown = (0..rows.len()).filter(|index| is_shown(&rows[*index])).collect();
-        let (sort, is_reversed) = (self.sort, self.is_reversed != self.sort.is_largest_first());
+        let (sort, is_reversed) = (self.sort, self.is_reversed != self.sort.is_amount());
         self.shown.sort_by(|a, b| {
             let order = compare(&rows[*a], &rows[*b], sort);
             let order = if is_reversed { order.reverse() } else { order };
@@ -596,7 +488,6 @@ impl Model {
         self.selected = place.unwrap_or(self.selected).min(self.shown.len().saturating_sub(1));
     }
 
-    /// Takes in a key.
     pub fn press(&mut self, key: Key) -> Flow {
         if key == Key::Interrupt {
             return Flow::Quit;
@@ -667,7 +558,7 @@ impl Model {
             Key::Home | Key::Char('g') => self.select(0),
             Key::End | Key::Char('G') => self.select(self.shown.len()),
             Key::Char(c) => {
-                if let Some(column) = Column::ALL.into_iter().find(|column| column.key() == c) {
+                if let Some((column, ..)) = Column::ALL.into_iter().find(|(_, key, ..)| *key == c) {
                     // The same key again turns the order round.
                     self.is_reversed = self.sort == column && !self.is_reversed;
                     self.sort = column;
@@ -696,39 +587,8 @@ impl Model {
         (shown.map(|index| &self.rows[*index]).collect(), self.selected - self.first)
     }
 
-    /// The selected row.
     pub fn selected(&self) -> Option<&Row> {
         self.shown.get(self.selected).map(|index| &self.rows[*index])
-    }
-
-    /// The last reading, without its routers: they are the rows.
-    pub fn reading(&self) -> Option<&Reading> {
-        self.reading.as_ref()
-    }
-
-    /// All rows, whatever is shown.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// Number of rows that the filters leave.
-    pub fn shown(&self) -> usize {
-        self.shown.len()
-    }
-
-    /// Number of the first visible row, from 0.
-    pub fn first(&self) -> usize {
-        self.first
-    }
-
-    /// What was not accepted, most frequent first.
-    pub fn refused(&self) -> &[Refused] {
-        &self.refused
-    }
-
-    /// What changed, newest first.
-    pub fn events(&self) -> impl Iterator<Item = &str> {
-        self.events.iter().map(String::as_str)
     }
 
     /// The sum of a rate over all routers; `None` while none is known.
@@ -750,34 +610,9 @@ impl Model {
         self.rows.iter().filter(|row| row.router.state == state).count()
     }
 
-    /// What is sorted by, and whether upside down.
-    pub fn sort(&self) -> (Column, bool) {
-        (self.sort, self.is_reversed)
-    }
-
     /// Whether the order goes down the alphabet or the numbers.
     pub fn is_descending(&self) -> bool {
-        self.is_reversed != self.sort.is_largest_first()
-    }
-
-    /// The text that is filtered by.
-    pub fn filter(&self) -> &str {
-        &self.filter
-    }
-
-    /// The state that is filtered by.
-    pub fn only(&self) -> Option<State> {
-        self.only
-    }
-
-    /// The second pane.
-    pub fn pane(&self) -> Pane {
-        self.pane
-    }
-
-    /// What keys do.
-    pub fn mode(&self) -> Mode {
-        self.mode
+        self.is_reversed != self.sort.is_amount()
     }
 }
 
@@ -932,11 +767,11 @@ pub mod tests {
     fn rates_are_per_second_and_need_two_readings() {
         let mut model = Model::default();
         model.update(reading(3, 100.0));
-        assert_eq!(model.rows()[1].rates, Rates::default());
+        assert_eq!(model.rows[1].rates, Rates::default());
         assert_eq!((model.total(|r| r.sent), model.total_refused()), (None, None));
         for at in [101.0, 102.0, 103.0, 104.0, 105.0] {
             model.update(reading(3, at));
-            let rates = model.rows()[1].rates;
+            let rates = model.rows[1].rates;
             assert_eq!(
                 (rates.received, rates.sent, rates.refused),
                 (Some(1.0), Some(0.0), Some(12.0))
@@ -948,7 +783,7 @@ pub mod tests {
         let mut again = reading(3, 2.0);
         again.at_s = 106.0;
         model.update(again);
-        assert_eq!(model.rows()[1].rates.received, None);
+        assert_eq!(model.rows[1].rates.received, None);
     }
 
     #[test]
@@ -975,18 +810,24 @@ pub mod tests {
         ] {
             press(&mut model, &key.to_string());
             assert_eq!(names(&mut model, 1), [expected], "{key}");
-            assert_eq!(model.sort().0.key(), key);
+            assert_eq!(Column::ALL[model.sort as usize].1, key);
             let first = names(&mut model, 12);
             press(&mut model, &key.to_string());
-            assert!(model.sort().1 && model.shown() == 12);
+            assert!((model.sort, model.is_reversed).1 && model.shown.len() == 12);
             assert_eq!(first.len(), names(&mut model, 12).len());
         }
     }
 
     #[test]
     fn keys_are_distinct() {
-        let keys: HashSet<char> = Column::ALL.into_iter().map(Column::key).collect();
+        let keys: HashSet<char> = Column::ALL.into_iter().map(|(_, key, ..)| key).collect();
         assert_eq!(keys.len(), Column::ALL.len());
+        assert!(
+            Column::ALL
+                .into_iter()
+                .enumerate()
+                .all(|(place, (column, ..))| column as usize == place)
+        );
         assert!("qhfgGjkR/? ".chars().all(|c| !keys.contains(&c)));
     }
 
@@ -994,23 +835,23 @@ pub mod tests {
     fn filters_by_text_and_state() {
         let mut model = model(300);
         press(&mut model, "/vi_29");
-        assert_eq!((model.shown(), model.mode()), (11, Mode::Filter));
+        assert_eq!((model.shown.len(), model.mode), (11, Mode::Filter));
         model.press(Key::Backspace);
         model.press(Key::Enter);
-        assert_eq!((model.filter(), model.mode()), ("vi_2", Mode::Table));
+        assert_eq!((model.filter.as_str(), model.mode), ("vi_2", Mode::Table));
         press(&mut model, "f");
         assert!(
-            model.shown() > 10
+            model.shown.len() > 10
                 && model.visible(99).0.iter().all(|r| r.router.state == State::Master)
         );
         press(&mut model, "ff");
         assert_eq!(names(&mut model, 9), ["VI_207"]);
         model.press(Key::Escape);
-        assert_eq!((model.shown(), model.only()), (300, None));
+        assert_eq!((model.shown.len(), model.only), (300, None));
         press(&mut model, "/10.0.1.");
-        assert_eq!(model.shown(), 51, "by address");
+        assert_eq!(model.shown.len(), 51, "by address");
         press(&mut model, "zzz");
-        assert_eq!((model.shown(), names(&mut model, 5).len()), (0, 0));
+        assert_eq!((model.shown.len(), names(&mut model, 5).len()), (0, 0));
         assert!(model.selected().is_none());
         assert_eq!(model.press(Key::Interrupt), Flow::Quit);
     }
@@ -1033,9 +874,9 @@ pub mod tests {
         model.press(Key::Home);
         press(&mut model, "n");
         assert_eq!(model.selected().unwrap().router.name, "VI_1");
-        assert_eq!(model.first(), 290, "until it is drawn");
+        assert_eq!(model.first, 290, "until it is drawn");
         let _ = model.visible(10);
-        assert_eq!(model.first(), 0);
+        assert_eq!(model.first, 0);
         // The list became shorter.
         model.press(Key::End);
         model.update(reading(5, 104.0));
@@ -1053,7 +894,7 @@ pub mod tests {
         next.routers[1].priority = 1;
         next.daemon = Daemon::Gone("refused".to_owned());
         model.update(next);
-        let events: Vec<&str> = model.events().collect();
+        let events: Vec<&str> = model.events.iter().map(String::as_str).collect();
         assert_eq!(
             events,
             [
@@ -1065,7 +906,7 @@ pub mod tests {
                 "12:00:01 the daemon is gone, its maps are there",
             ]
         );
-        assert_eq!(model.refused()[0].refusal.reason, Reason::AuthData);
+        assert_eq!(model.refused[0].refusal.reason, Reason::AuthData);
     }
 
     #[test]

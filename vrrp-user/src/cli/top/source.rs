@@ -30,7 +30,6 @@ use crate::wire::family::{Family, from_field};
 const PACE: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
 
-/// Reads.
 pub struct Source {
     instance: Instance,
     bpffs: Option<PathBuf>,
@@ -53,7 +52,6 @@ impl Source {
         Self { instance, bpffs, status: None, ask_at: Instant::now() }
     }
 
-    /// Reads everything.
     pub fn read(&mut self) -> Reading {
         let begun = Instant::now();
         let gone = self.ask();

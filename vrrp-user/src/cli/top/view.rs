@@ -27,7 +27,6 @@ const DROPPED: [Column; 6] = [
 /// The reason for a state is shown where there is so much room left.
 const WHY_MIN: usize = 16;
 
-/// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let area = frame.area();
     let pane_height = match area.height {
@@ -49,14 +48,14 @@ pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         draw_panes(frame, model, pane);
     }
     frame.render_widget(footer(model), foot);
-    match model.mode() {
+    match model.mode {
         Mode::Help => draw_help(frame, model, area),
         Mode::Table | Mode::Filter => {}
     }
 }
 
 fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
-    let Some(reading) = model.reading() else {
+    let Some(reading) = &model.reading else {
         return vec![Line::from("vrrp-user top: reading...")];
     };
     let mut config = "";
@@ -82,21 +81,21 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
     let config = if config.is_empty() { String::new() } else { format!("  {config}") };
     let config = cut(&config, room.saturating_sub(2));
     first.push(Span::from(format!("{config:<room$}{}", reading.clock)));
-    let mut second = vec![Span::from(format!("{} routers:", model.rows().len()))];
+    let mut second = vec![Span::from(format!("{} routers:", model.rows.len()))];
     for state in State::ALL {
         let count = model.count(state);
         let style = if count > 0 { style(state) } else { Style::new().dim() };
         second.push(Span::from(format!("  {count} {}", state.name())).style(style));
     }
-    if let Some(state) = model.only() {
+    if let Some(state) = model.only {
         second.push(Span::from(format!("   only {}", state.name())).yellow());
     }
-    if !model.filter().is_empty() || model.mode() == Mode::Filter {
-        second.push(Span::from(format!("   /{}", model.filter())).yellow());
+    if !model.filter.is_empty() || model.mode == Mode::Filter {
+        second.push(Span::from(format!("   /{}", model.filter)).yellow());
     }
-    if model.shown() > rows {
-        let first = model.first();
-        let place = format!("{}-{} of {}", first + 1, first + rows, model.shown());
+    if model.shown.len() > rows {
+        let first = model.first;
+        let place = format!("{}-{} of {}", first + 1, first + rows, model.shown.len());
         let used: usize = second.iter().map(Span::width).sum();
         let room = usize::from(width).saturating_sub(used + place.len());
         second.push(Span::from(format!("{}{place}", " ".repeat(room.max(2)))));
@@ -140,7 +139,7 @@ fn style(state: State) -> Style {
 /// Returns the number of rows that are visible.
 fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
     let lines = usize::from(area.height.saturating_sub(1));
-    let (sort, _) = model.sort();
+    let sort = model.sort;
     let mark = if model.is_descending() { "▼" } else { "▲" };
     let (rows, selected) = model.visible(lines);
     let widths = widths(&rows, sort, area.width.into());
@@ -157,22 +156,15 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
         Cells::new(widths.iter().map(|(column, width)| {
             let text = cut(&cell(row, *column), *width);
             let line = Line::from(text).alignment(alignment(*column));
-            match column {
-                Column::State => line.style(style(row.router.state)),
-                Column::Refused if row.rates.refused.is_some_and(|rate| rate > 0.0) => line.red(),
-                Column::Name
-                | Column::Interface
-                | Column::Vrid
-                | Column::Priority
-                | Column::Master
-                | Column::Since
-                | Column::Received
-                | Column::Sent
-                | Column::Refused
-                | Column::RxTraffic
-                | Column::TxTraffic
-                | Column::Addresses => line,
-                Column::Why => line.dim(),
+            if *column == Column::State {
+                line.style(style(row.router.state))
+            } else if *column == Column::Refused && row.rates.refused.is_some_and(|rate| rate > 0.0)
+            {
+                line.red()
+            } else if *column == Column::Why {
+                line.dim()
+            } else {
+                line
             }
         }))
     });
@@ -191,7 +183,7 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
     frame.render_stateful_widget(table, area, &mut state);
     if visible == 0 && area.height > 1 {
         let text =
-            if model.rows().is_empty() { "no routers" } else { "nothing matches; Esc shows all" };
+            if model.rows.is_empty() { "no routers" } else { "nothing matches; Esc shows all" };
         let below = Rect { y: area.y + 1, height: 1, ..area };
         frame.render_widget(Paragraph::new(text).dim(), below);
     }
@@ -202,7 +194,7 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
 /// left, and the reason for the state as wide as that.
 fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
     let mut columns: Vec<(Column, usize)> = Vec::new();
-    for column in Column::ALL {
+    for (column, ..) in Column::ALL {
         let widest = rows.iter().map(|row| cell(row, column).width()).max().unwrap_or(0);
         // A head, and its mark of order.
         let least = column.title().width() + usize::from(column == sort);
@@ -242,21 +234,10 @@ fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
 }
 
 fn alignment(column: Column) -> Alignment {
-    match column {
-        Column::Name
-        | Column::Interface
-        | Column::State
-        | Column::Master
-        | Column::Addresses
-        | Column::Why => Alignment::Left,
-        Column::Vrid
-        | Column::Priority
-        | Column::Since
-        | Column::Received
-        | Column::Sent
-        | Column::Refused
-        | Column::RxTraffic
-        | Column::TxTraffic => Alignment::Right,
+    if column.is_amount() || matches!(column, Column::Vrid | Column::Since) {
+        Alignment::Right
+    } else {
+        Alignment::Left
     }
 }
 
@@ -294,10 +275,10 @@ fn draw_panes(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let mut titles = vec![Span::from(" ")];
     for pane in Pane::ALL {
         let title = Span::from(pane.title());
-        titles.push(if pane == model.pane() { title.bold().reversed() } else { title.dim() });
+        titles.push(if pane == model.pane { title.bold().reversed() } else { title.dim() });
         titles.push(Span::from(" "));
     }
-    draw_pane(frame, model, model.pane(), area, Line::from(titles));
+    draw_pane(frame, model, model.pane, area, Line::from(titles));
 }
 
 fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title: Line<'_>) {
@@ -311,7 +292,7 @@ fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title
         Pane::Refusals => refusals(model, lines, width),
         Pane::Events => {
             let events: Vec<Line<'_>> =
-                model.events().take(lines).map(|e| Line::from(cut(e, width))).collect();
+                model.events.iter().take(lines).map(|e| Line::from(cut(e, width))).collect();
             if events.is_empty() {
                 vec![Line::from("nothing has changed so far").dim()]
             } else {
@@ -324,12 +305,12 @@ fn draw_pane(frame: &mut Frame<'_>, model: &Model, pane: Pane, area: Rect, title
 }
 
 fn refusals(model: &Model, lines: usize, width: usize) -> Vec<Line<'static>> {
-    if model.refused().is_empty() {
+    if model.refused.is_empty() {
         return vec![Line::from("nothing was refused").dim()];
     }
     let head = format!("{:<17} {:>9} {:>6}  {}", "REASON", "PACKETS", "PER s", "LAST FROM");
     let mut text = vec![Line::from(cut(&head, width)).dim()];
-    for refused in model.refused().iter().take(lines.saturating_sub(1)) {
+    for refused in model.refused.iter().take(lines.saturating_sub(1)) {
         let line = format!(
             "{:<17} {:>9} {:>6}  {}",
             refused.refusal.reason.name(),
@@ -381,7 +362,7 @@ fn details(model: &Model) -> Vec<Line<'static>> {
 }
 
 fn footer(model: &Model) -> Paragraph<'static> {
-    let keys: &[(&str, &str)] = match model.mode() {
+    let keys: &[(&str, &str)] = match model.mode {
         Mode::Table => &[
             ("q", "quit"),
             ("?", "help"),
@@ -412,15 +393,11 @@ fn draw_help(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         Line::from("Tab Enter  next pane; the selected router           q  quit"),
         Line::from("Sort by, and with the same key again, or R, the other way round:"),
     ];
-    for column in Column::ALL {
-        text.push(Line::from(format!(
-            "  {}  {:<9} {}",
-            column.key(),
-            column.title(),
-            column.meaning()
-        )));
+    for (_, key, title, meaning) in Column::ALL {
+        text.push(Line::from(format!("  {key}  {title:<9} {meaning}")));
     }
-    let took = model.reading().map(|reading| reading.took.as_secs_f64() * 1e3).unwrap_or_default();
+    let took =
+        model.reading.as_ref().map(|reading| reading.took.as_secs_f64() * 1e3).unwrap_or_default();
     text.push(Line::from(format!(
         "Rates are over 3 s. Last reading {took:.1} ms, drawing {:.1} ms.",
         model.drawn.as_secs_f64() * 1e3
