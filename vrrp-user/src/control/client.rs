@@ -25,7 +25,6 @@ pub enum Error {
          `vrrp-user run --config FILE --instance {instance}`, or name another one with --instance"
     )]
     NotRunning {
-        /// Instance.
         instance: Instance,
         /// Its socket.
         path: PathBuf,
@@ -62,59 +61,28 @@ pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
     let mut answer = connection.answer()?;
     if let Answer::Status(status) = &mut answer {
         while std::mem::take(&mut status.more) {
-            match connection.answer()? {
-                Answer::Routers(part) => {
-                    status.routers.extend(part.routers);
-                    status.more = part.more;
-                }
-                Answer::Status(_)
-                | Answer::Router(_)
-                | Answer::Stats(_)
-                | Answer::Reloaded(_)
-                | Answer::Event(_)
-                | Answer::Lost { .. }
-                | Answer::Done(_)
-                | Answer::Error(_) => return Err(connection.wrong()),
-            }
+            let Answer::Routers(part) = connection.answer()? else { return Err(wrong(instance)) };
+            status.routers.extend(part.routers);
+            status.more = part.more;
         }
     }
     Ok(answer)
 }
 
 /// The state of a running daemon.
-///
-/// # Errors
-/// [`Error`].
 pub fn status(instance: &Instance) -> Result<Status, Error> {
-    match ask(instance, Request::Status {})? {
-        Answer::Status(status) => Ok(status),
-        Answer::Routers(_)
-        | Answer::Router(_)
-        | Answer::Stats(_)
-        | Answer::Reloaded(_)
-        | Answer::Event(_)
-        | Answer::Lost { .. }
-        | Answer::Done(_)
-        | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
-    }
+    let Answer::Status(status) = ask(instance, Request::Status {})? else {
+        return Err(wrong(instance));
+    };
+    Ok(status)
 }
 
 /// Everything about one of its routers, by name or `INTERFACE/VRID`.
-///
-/// # Errors
-/// [`Error`].
 pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
-    match ask(instance, Request::Router { name: name.to_owned() })? {
-        Answer::Router(detail) => Ok(*detail),
-        Answer::Routers(_)
-        | Answer::Status(_)
-        | Answer::Stats(_)
-        | Answer::Reloaded(_)
-        | Answer::Event(_)
-        | Answer::Lost { .. }
-        | Answer::Done(_)
-        | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
-    }
+    let Answer::Router(detail) = ask(instance, Request::Router { name: name.to_owned() })? else {
+        return Err(wrong(instance));
+    };
+    Ok(*detail)
 }
 
 /// Has something done, and says what was.
@@ -122,17 +90,8 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
 /// # Errors
 /// [`Error`], also when the daemon refuses.
 pub fn order(instance: &Instance, request: Request) -> Result<String, Error> {
-    match ask(instance, request)? {
-        Answer::Done(done) => Ok(done),
-        Answer::Reloaded(_)
-        | Answer::Routers(_)
-        | Answer::Router(_)
-        | Answer::Status(_)
-        | Answer::Stats(_)
-        | Answer::Event(_)
-        | Answer::Lost { .. }
-        | Answer::Error(_) => Err(Error::Refused(instance.clone(), "wrong answer".to_owned())),
-    }
+    let Answer::Done(done) = ask(instance, request)? else { return Err(wrong(instance)) };
+    Ok(done)
 }
 
 /// Lets a running daemon read its configuration again. With `check` it only says what would change.
@@ -143,17 +102,8 @@ pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
     let mut connection = Connection::open(instance, &Request::Reload { check })?;
     let patience = connection.stream.get_ref().get_ref().set_read_timeout(Some(RELOAD));
     patience.map_err(|error| Error::Silent(instance.clone(), error))?;
-    match connection.answer()? {
-        Answer::Reloaded(reloaded) => Ok(*reloaded),
-        Answer::Routers(_)
-        | Answer::Status(_)
-        | Answer::Router(_)
-        | Answer::Stats(_)
-        | Answer::Event(_)
-        | Answer::Lost { .. }
-        | Answer::Done(_)
-        | Answer::Error(_) => Err(connection.wrong()),
-    }
+    let Answer::Reloaded(reloaded) = connection.answer()? else { return Err(wrong(instance)) };
+    Ok(*reloaded)
 }
 
 /// What comes from [`follow`].
@@ -187,20 +137,17 @@ pub fn follow(
         let news = match connection.answer() {
             Ok(Answer::Event(event)) => Ok(News::Event(Box::new(event))),
             Ok(Answer::Lost { events }) => Ok(News::Lost(events)),
-            Ok(
-                Answer::Status(_)
-                | Answer::Routers(_)
-                | Answer::Router(_)
-                | Answer::Stats(_)
-                | Answer::Done(_)
-                | Answer::Reloaded(_)
-                | Answer::Error(_),
-            ) => Err(connection.wrong()),
+            Ok(_) => Err(wrong(&connection.instance)),
             Err(error) => Err(error),
         };
         ended = news.is_err();
         Some(news)
     }))
+}
+
+/// An answer to something else than what was asked.
+fn wrong(instance: &Instance) -> Error {
+    Error::Refused(instance.clone(), "wrong answer".to_owned())
 }
 
 /// An answer, with nothing in it that would command the terminal on which it is shown.
@@ -263,10 +210,6 @@ impl Connection {
                 Err(error) => Err(Error::Garbled(self.instance.clone(), error)),
             },
         }
-    }
-
-    fn wrong(&self) -> Error {
-        Error::Refused(self.instance.clone(), "wrong answer".to_owned())
     }
 }
 
