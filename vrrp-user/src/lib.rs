@@ -4,11 +4,11 @@
 //! that. The engine is the election, the core all that a daemon decides, and the driver what it does.
 
 pub mod api;
-pub mod capability;
+mod capability;
 pub mod capture;
-pub mod cli;
+mod cli;
 pub mod config;
-pub mod control;
+mod control;
 pub mod core;
 #[cfg(test)]
 mod docs_tests;
@@ -17,9 +17,11 @@ pub mod engine;
 #[cfg(test)]
 mod floors_tests;
 pub mod io;
-pub mod metrics;
-pub mod printable;
+mod metrics;
+mod printable;
 pub mod refused;
-pub mod scripts;
+mod scripts;
 pub mod types;
 pub mod wire;
+
+pub use cli::main;

@@ -5,7 +5,6 @@
 
 mod keepalived;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
 pub use self::keepalived::{FLAGS, Flag, KeepalivedArgs, Meaning};
-use super::stats::View;
+use super::{doctor, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;
 use crate::config::socket::SocketMode;
@@ -34,25 +33,7 @@ pub enum Command {
     /// Run the daemon in the foreground; the log goes to stderr.
     Run(Box<RunArgs>),
     /// Show the state of the virtual routers of a running daemon, or everything about one of them.
-    Status {
-        /// Only this router, in full, with its last transitions: its name, or INTERFACE/VRID.
-        #[arg(conflicts_with_all = ["states", "interfaces"])]
-        name: Option<String>,
-        #[command(flatten)]
-        instance: InstanceArg,
-        /// Only routers in one of these states: master, backup, fault, init.
-        #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = super::status::parse_state)]
-        states: Vec<String>,
-        /// Only routers on one of these interfaces.
-        #[arg(long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
-        interfaces: Vec<String>,
-        /// Look again every second, until interrupted.
-        #[arg(short, long)]
-        watch: bool,
-        /// As JSON; with --watch one line each time.
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::Options),
     /// Let a running daemon read its configuration again, as SIGHUP does. Routers that are configured as before are
     /// not touched. A configuration with errors is refused as a whole: they are shown, everything goes on as before,
     /// and the exit code is 1.
@@ -80,38 +61,10 @@ pub enum Command {
         json: bool,
     },
     /// Show packet counters from the pinned maps, also with the daemon down.
-    Stats {
-        #[command(flatten)]
-        instance: InstanceArg,
-        #[command(flatten)]
-        bpffs: BpffsArg,
-        #[command(flatten)]
-        view: StatsArgs,
-    },
+    Stats(stats::View),
     /// Show advertisements as they come and go, those that XDP refused among them, and gratuitous ARP for
     /// virtual addresses.
-    Monitor {
-        /// Only on this interface [default: all].
-        #[arg(short, long, value_name = "IF")]
-        interface: Option<String>,
-        /// Only of this virtual router.
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
-        vrid: Option<u8>,
-        /// One JSON object per line.
-        #[arg(long)]
-        json: bool,
-        /// Write the packets to a capture file as well (pcapng; Wireshark, tshark, tcpdump -r).
-        #[arg(short, long, value_name = "FILE")]
-        write: Option<PathBuf>,
-        /// End after so many packets.
-        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        count: Option<u64>,
-        /// Name of the daemon on this machine; as everywhere, but -i is the interface.
-        #[arg(long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
-        instance: Instance,
-        #[command(flatten)]
-        bpffs: BpffsArg,
-    },
+    Monitor(monitor::Options),
     /// Watch routers, rates, refused packets and events on the terminal; `?` shows the keys.
     Top {
         #[command(flatten)]
@@ -171,22 +124,7 @@ pub enum Command {
     /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP,
     /// neighbour discovery and ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when
     /// something is broken.
-    Doctor {
-        /// Configuration [default: that of the running daemon].
-        #[arg(short, long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        #[command(flatten)]
-        instance: InstanceArg,
-        #[command(flatten)]
-        bpffs: BpffsArg,
-        /// Whom to ask whether packets from the shared addresses come back [default: the next hop of the default
-        /// route].
-        #[arg(long, value_name = "ADDRESS")]
-        gateway: Option<IpAddr>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(doctor::Options),
     /// Read a configuration for a running daemon before it does. Prints what is wrong, as JSON.
     #[command(hide = true, name = crate::driver::reload::preflight::COMMAND)]
     Preflight {
@@ -281,40 +219,7 @@ fn level() -> impl TypedValueParser<Value = LevelFilter> {
         .try_map(|level| level.parse::<LevelFilter>())
 }
 
-#[derive(Debug, Args)]
-pub struct StatsArgs {
-    /// Again and again, with rates per second; SECONDS between, 1 if not given.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
-    pub watch: Option<Duration>,
-    /// Only the traffic of this virtual address.
-    #[arg(long, value_name = "ADDRESS")]
-    pub vip: Option<IpAddr>,
-    /// Only what is on this interface.
-    #[arg(long, value_name = "NAME")]
-    pub interface: Option<String>,
-    /// Only routers with this VRID.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
-    pub vrid: Option<u8>,
-    /// Show the counters once more and let them begin at zero, for everybody.
-    #[arg(long, conflicts_with_all = ["watch", "vip", "interface", "vrid"])]
-    pub reset: bool,
-    /// As JSON; with --watch one line each time.
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl From<StatsArgs> for View {
-    fn from(StatsArgs { watch, vip, interface, vrid, reset, json }: StatsArgs) -> Self {
-        Self { watch, vip, interface, vrid, reset, json }
-    }
-}
-
-fn pause(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
-}
-
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct InstanceArg {
     /// Name of the daemon on this machine.
     #[arg(short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
@@ -329,7 +234,7 @@ pub struct ConfigIdArg {
     pub config_id: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct BpffsArg {
     /// BPF filesystem that holds the pinned maps [default: /sys/fs/bpf, else /run/vrrp-user/bpf].
     #[arg(long, value_name = "DIR", env = "VRRP_USER_BPFFS")]

@@ -35,7 +35,6 @@ const FEW: usize = 20;
 pub struct View {
     /// Every router in full, however many there are.
     pub all: bool,
-    /// As JSON.
     pub json: bool,
     /// Whether scripts, users and permissions are looked at on this machine.
     pub machine: bool,
@@ -52,9 +51,6 @@ struct Report<'a> {
 
 /// Writes the diagnostics of a configuration and, if it can be used, its routers. Whether it can be used is
 /// the result: exit status 0 or 1.
-///
-/// # Errors
-/// When `out` cannot be written to.
 pub fn check(
     path: &Path,
     options: &Options,
@@ -150,9 +146,6 @@ fn text(
 }
 
 /// Writes everything.
-///
-/// # Errors
-/// When `out` cannot be written to.
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     describe_daemon(config, out)?;
     for router in &config.routers {

@@ -1,23 +1,26 @@
 //! The command line: one module per subcommand.
 
-pub mod args;
-pub mod check;
+mod args;
+mod check;
 mod clock;
-pub mod convert;
-pub mod doctor;
-pub mod events;
-pub mod exit;
-pub mod manual;
-pub mod monitor;
-pub mod orders;
-pub mod reload;
-pub mod stats;
-pub mod status;
+mod convert;
+mod doctor;
+mod events;
+mod exit;
+mod main;
+mod manual;
+mod monitor;
+mod orders;
+mod reload;
+mod stats;
+mod status;
 mod table;
 mod terminal;
-pub mod top;
+mod top;
 
 use std::io;
+
+pub use main::main;
 
 use crate::control::client;
 
@@ -27,10 +30,8 @@ pub enum Error {
     /// The daemon could not be asked, or ended.
     #[error(transparent)]
     Client(#[from] client::Error),
-    /// Output failed.
     #[error("cannot write")]
     Output(#[from] io::Error),
-    /// It is not JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }

@@ -23,6 +23,7 @@ use vrrp_common::sample::Sample;
 use self::line::{Json, Observed};
 use self::pcapng::{Record, Writer};
 use self::refused::{Refused, Renewed};
+use super::args::BpffsArg;
 use super::clock::TimeOfDay;
 use crate::control::client;
 use crate::io::bpf;
@@ -44,42 +45,42 @@ const MAX_ADDRESSES: usize = 65_536;
 /// `monitor` cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No packets.
     #[error(transparent)]
     Capture(#[from] capture::Error),
-    /// The capture file.
     #[error("cannot write {}", .0.display())]
     File(PathBuf, #[source] io::Error),
-    /// Output failed.
     #[error("cannot write")]
     Output(#[from] io::Error),
-    /// Waiting failed.
     #[error("cannot wait for packets: {0}")]
     System(#[from] nix::Error),
 }
 
 /// What is asked for.
+#[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The daemon whose refused packets are shown.
-    pub instance: Instance,
-    /// Where its maps are pinned.
-    pub bpffs: Option<PathBuf>,
-    /// Only this interface.
-    pub interface: Option<String>,
-    /// Only this virtual router.
-    pub vrid: Option<u8>,
-    /// JSON instead of text.
-    pub json: bool,
-    /// Capture file.
-    pub write: Option<PathBuf>,
-    /// Packets after which it ends.
-    pub count: Option<u64>,
+    /// Only on this interface [default: all].
+    #[arg(short, long, value_name = "IF")]
+    interface: Option<String>,
+    /// Only of this virtual router.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    vrid: Option<u8>,
+    /// One JSON object per line.
+    #[arg(long)]
+    json: bool,
+    /// Write the packets to a capture file as well (pcapng; Wireshark, tshark, tcpdump -r).
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// End after so many packets.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Name of the daemon on this machine; as everywhere, but -i is the interface.
+    #[arg(long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
+    instance: Instance,
+    #[command(flatten)]
+    bpffs: BpffsArg,
 }
 
 /// Shows packets until a signal comes, or as many as were asked for.
-///
-/// # Errors
-/// [`Error`].
 pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
     let capture = Capture::open(options.interface.as_deref())?;
     let file = match &options.write {
@@ -98,7 +99,7 @@ pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
     let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut monitor = Monitor {
         capture,
-        refused: Refused::new(options.instance.clone(), options.bpffs.clone()),
+        refused: Refused::new(options.instance.clone(), options.bpffs.bpffs.clone()),
         interfaces: BTreeMap::new(),
         addresses: BTreeMap::new(),
         pending: Vec::new(),

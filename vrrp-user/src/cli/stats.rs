@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use vrrp_common::reason::Reason;
 
+use super::args::{BpffsArg, InstanceArg};
 use super::status::span;
 use super::table::Table;
 use super::terminal::Terminal;
@@ -52,20 +53,35 @@ pub enum Error {
 }
 
 /// What is to be shown, and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct View {
-    /// Only this virtual address.
-    pub vip: Option<IpAddr>,
+    #[command(flatten)]
+    instance: InstanceArg,
+    #[command(flatten)]
+    bpffs: BpffsArg,
+    /// Again and again, with rates per second; SECONDS between, 1 if not given.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
+    watch: Option<Duration>,
+    /// Only the traffic of this virtual address.
+    #[arg(long, value_name = "ADDRESS")]
+    vip: Option<IpAddr>,
     /// Only what is on this interface.
-    pub interface: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
     /// Only routers with this VRID.
-    pub vrid: Option<u8>,
-    /// Again and again with this pause, and with rates.
-    pub watch: Option<Duration>,
-    /// Let the counters begin at zero after they were shown.
-    pub reset: bool,
-    /// As JSON.
-    pub json: bool,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    vrid: Option<u8>,
+    /// Show the counters once more and let them begin at zero, for everybody.
+    #[arg(long, conflicts_with_all = ["watch", "vip", "interface", "vrid"])]
+    reset: bool,
+    /// As JSON; with --watch one line each time.
+    #[arg(long)]
+    json: bool,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "from 0.1 to 86400 seconds".to_owned())
 }
 
 impl View {
@@ -75,16 +91,9 @@ impl View {
 }
 
 /// Prints the counters, from the pinned maps when they can be seen, else as the daemon reads them.
-///
-/// # Errors
-/// [`Error`].
-pub fn stats(
-    instance: &Instance,
-    bpffs: Option<&Path>,
-    view: &View,
-    out: &mut impl Write,
-) -> Result<(), Error> {
-    let raw = read(instance, bpffs)?;
+pub fn stats(view: &View, out: &mut impl Write) -> Result<(), Error> {
+    let instance = &view.instance.instance;
+    let raw = read(view)?;
     let path = Baseline::path(instance);
     // Stored before anything is shown: what is shown is then what was set aside.
     let stored = if view.reset { Some(Baseline::new(raw.clone())) } else { None };
@@ -92,24 +101,25 @@ pub fn stats(
     if let Some(baseline) = stored {
         baseline.store(&path)?;
     }
-    filter(&mut stats, view, instance)?;
+    filter(&mut stats, view)?;
     match view.watch {
         None if view.json => writeln!(out, "{}", serde_json::to_string_pretty(&stats)?)?,
         None => {
-            let tables = tables(instance, &stats, view, Terminal::stdout().width);
+            let tables = tables(&stats, view, Terminal::stdout().width);
             write!(out, "{}", tables.join("\n"))?;
             if view.reset {
                 writeln!(out, "\nThese were the last readings: all counters begin at zero now.")?;
             }
         }
-        Some(pause) => watch(instance, bpffs, view, (stats, pause), out)?,
+        Some(pause) => watch(view, (stats, pause), out)?,
     }
     Ok(())
 }
 
 /// The counters since the daemon started.
-fn read(instance: &Instance, bpffs: Option<&Path>) -> Result<Stats, Error> {
-    let pinned = bpf::find_bpffs(bpffs)
+fn read(view: &View) -> Result<Stats, Error> {
+    let instance = &view.instance.instance;
+    let pinned = bpf::find_bpffs(view.bpffs.bpffs.as_deref())
         .and_then(|dir| metrics::collect(&Reader::open(&instance.pins(&dir))?));
     let mut stats = match pinned {
         Ok(stats) => stats,
@@ -142,7 +152,7 @@ fn since_reset(path: &Path, mut stats: Stats) -> Stats {
 }
 
 /// Keeps what is asked for. The reasons and losses are those of the whole instance and stay.
-fn filter(stats: &mut Stats, view: &View, instance: &Instance) -> Result<(), Error> {
+fn filter(stats: &mut Stats, view: &View) -> Result<(), Error> {
     if let Some(name) = &view.interface {
         stats.routers.retain(|router| router.interface == *name);
         stats.vips.retain(|vip| vip.interface == *name);
@@ -167,20 +177,18 @@ fn filter(stats: &mut Stats, view: &View, instance: &Instance) -> Result<(), Err
             (None, Some(vrid)) => format!("no router with VRID {vrid}{on}"),
             (None, None) => format!("no router and no address{on}"),
         };
-        return Err(Error::NoMatch { instance: instance.clone(), what });
+        return Err(Error::NoMatch { instance: view.instance.instance.clone(), what });
     }
     Ok(())
 }
 
 /// Shows the counters and their rates until somebody interrupts.
 fn watch(
-    instance: &Instance,
-    bpffs: Option<&Path>,
     view: &View,
     (mut before, pause): (Stats, Duration),
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let path = Baseline::path(instance);
+    let path = Baseline::path(&view.instance.instance);
     let screen = io::stdout().is_terminal() && !view.json;
     let mut taken = Instant::now();
     let mut next = taken;
@@ -189,20 +197,20 @@ fn watch(
         // After a stop (Ctrl-Z) there is nothing to catch up with.
         next = next.max(Instant::now());
         thread::sleep(next.saturating_duration_since(Instant::now()));
-        let read = read(instance, bpffs);
+        let read = read(view);
         let now = Instant::now();
         let space = Terminal::stdout();
         let mut blocks = Vec::new();
         match read.map(|stats| since_reset(&path, stats)) {
             Ok(mut stats) => {
-                filter(&mut stats, view, instance)?;
+                filter(&mut stats, view)?;
                 let unrated = stats.clone();
                 rates::fill(&mut stats, &before, (now - taken).as_secs_f64());
                 (before, taken) = (unrated, now);
                 if view.json {
                     writeln!(out, "{}", serde_json::to_string(&stats)?)?;
                 } else {
-                    blocks = tables(instance, &stats, view, space.width);
+                    blocks = tables(&stats, view, space.width);
                 }
             }
             // It may come back.
@@ -250,7 +258,8 @@ fn fit(tables: &[String], room: usize) -> Vec<String> {
 }
 
 /// A line of what it is about, and all tables that are not empty.
-fn tables(instance: &Instance, stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
+fn tables(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
+    let instance = &view.instance.instance;
     let since = if stats.reset { "--reset" } else { "the daemon started" };
     let running = if stats.running == Some(false) { "  (not running now)" } else { "" };
     let (pid, counted) = (stats.pid, span(stats.since_s));
@@ -472,12 +481,8 @@ mod tests {
         }
     }
 
-    fn instance() -> Instance {
-        "default".parse().unwrap()
-    }
-
     fn shown(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
-        let text = tables(&instance(), stats, view, width).join("\n");
+        let text = tables(stats, view, width).join("\n");
         text.lines().map(str::to_owned).collect()
     }
 
@@ -543,7 +548,7 @@ mod tests {
     fn filters_leave_what_was_asked_for() {
         let names = |view: &View| {
             let mut stats = sample();
-            filter(&mut stats, view, &instance()).map(|()| {
+            filter(&mut stats, view).map(|()| {
                 let routers: Vec<_> = stats.routers.iter().map(|r| r.name.clone()).collect();
                 (routers, stats.vips.len(), stats.interfaces.len())
             })

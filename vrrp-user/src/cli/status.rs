@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
+use super::args::InstanceArg;
 use super::events::happened;
 use super::table::Table;
 use super::terminal::{Colour, Terminal, state_colour};
@@ -19,7 +20,6 @@ use crate::api::{
 };
 use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
 use crate::control::client;
-use crate::types::instance::Instance;
 use crate::wire::family::Family;
 
 /// How often `--watch` looks.
@@ -30,33 +30,37 @@ const ADDRESSES_SHOWN: usize = 1;
 const PROBLEMS_SHOWN: usize = 10;
 
 /// What to show, and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only this router, in full: its name, or `INTERFACE/VRID`.
-    pub name: Option<String>,
-    /// Only routers in one of these states, as [`RouterStatus::state`] has them; all when empty.
-    pub states: Vec<String>,
-    /// Only routers on one of these interfaces; all when empty.
-    pub interfaces: Vec<String>,
-    /// As JSON.
-    pub json: bool,
-    /// Every second, until interrupted.
-    pub watch: bool,
+    /// Only this router, in full, with its last transitions: its name, or INTERFACE/VRID.
+    #[arg(conflicts_with_all = ["states", "interfaces"])]
+    name: Option<String>,
+    #[command(flatten)]
+    instance: InstanceArg,
+    /// Only routers in one of these states: master, backup, fault, init.
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
+    states: Vec<String>,
+    /// Only routers on one of these interfaces.
+    #[arg(long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
+    interfaces: Vec<String>,
+    /// Look again every second, until interrupted.
+    #[arg(short, long)]
+    watch: bool,
+    /// As JSON; with --watch one line each time.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints the state of a running daemon.
-///
-/// # Errors
-/// [`Error`].
-pub fn status(instance: &Instance, options: &Options, out: &mut impl Write) -> Result<(), Error> {
+pub fn status(options: &Options, out: &mut impl Write) -> Result<(), Error> {
     if !options.watch {
-        let text = once(instance, options, Terminal::stdout())?;
+        let text = once(options, Terminal::stdout())?;
         return Ok(out.write_all(text.as_bytes())?);
     }
     loop {
         // It may have been resized.
         let terminal = Terminal::stdout();
-        let text = match once(instance, options, terminal) {
+        let text = match once(options, terminal) {
             Ok(text) => text,
             // It may come back, and who watches wants to see that.
             Err(Error::Client(error)) if !options.json => {
@@ -70,7 +74,8 @@ pub fn status(instance: &Instance, options: &Options, out: &mut impl Write) -> R
     }
 }
 
-fn once(instance: &Instance, options: &Options, terminal: Terminal) -> Result<String, Error> {
+fn once(options: &Options, terminal: Terminal) -> Result<String, Error> {
+    let instance = &options.instance.instance;
     if let Some(name) = &options.name {
         let detail = client::router(instance, name)?;
         return if options.json {
@@ -509,7 +514,6 @@ fn preemption(detail: &RouterDetail) -> String {
     }
 }
 
-/// Gratuitous ARP.
 fn garp(garp: &Garp) -> String {
     let rounds =
         |count: u32| if count == 1 { "1 round".to_owned() } else { format!("{count} rounds") };
@@ -564,7 +568,7 @@ pub(super) fn span(seconds: f64) -> String {
 ///
 /// # Errors
 /// The states that there are.
-pub fn parse_state(text: &str) -> Result<String, String> {
+fn parse_state(text: &str) -> Result<String, String> {
     let known: BTreeSet<&str> =
         crate::engine::types::State::ALL.iter().map(|state| state.name()).collect();
     let wanted = text.to_uppercase();

@@ -16,25 +16,25 @@ pub use log::log;
 pub use source::STDIN;
 
 mod address;
-pub mod command;
-pub mod convert;
-pub mod diagnostic;
+pub(crate) mod command;
+pub(crate) mod convert;
+pub(crate) mod diagnostic;
 mod draft;
 mod keepalived;
 mod log;
 pub mod model;
-pub mod notify;
+pub(crate) mod notify;
 mod report;
-pub mod routes;
+pub(crate) mod routes;
 #[cfg(test)]
 mod samples;
-pub mod socket;
+pub(crate) mod socket;
 mod source;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
 mod toml;
-pub mod tree;
+pub(crate) mod tree;
 mod validate;
 
 /// What a configuration may ask about its surroundings.

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::api::Status;
+use crate::cli::args::{BpffsArg, InstanceArg};
 use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
@@ -33,22 +34,24 @@ const COLUMNS: usize = 100;
 const NAMED: usize = 3;
 
 /// What there is to examine.
-pub struct Options<'a> {
-    /// The configuration; otherwise that of the running daemon.
-    pub config: Option<&'a Path>,
-    /// Which daemon.
-    pub instance: &'a Instance,
-    /// Its BPF filesystem.
-    pub bpffs: Option<&'a Path>,
-    /// Whom to ask whether packets come back, instead of the next hop of the default route of its family.
-    pub gateway: Option<IpAddr>,
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Configuration [default: that of the running daemon].
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    instance: InstanceArg,
+    #[command(flatten)]
+    bpffs: BpffsArg,
+    /// Whom to ask whether packets from the shared addresses come back [default: the next hop of the default
+    /// route].
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Option<IpAddr>,
     /// As JSON.
-    pub json: bool,
-    /// What the kernel is taken to lack.
-    pub without: Without,
+    #[arg(long)]
+    json: bool,
 }
 
-/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -62,16 +65,12 @@ pub enum Severity {
     Broken,
 }
 
-/// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Name of the check, and of what was checked where there are several.
     pub check: String,
-    /// How bad.
     pub severity: Severity,
-    /// What.
     pub text: String,
-    /// What to do about it.
     pub hint: Option<String>,
 }
 
@@ -125,10 +124,8 @@ struct Report<'a> {
 /// `doctor` could not tell what it found.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Output failed.
     #[error("cannot write")]
     Output(#[from] io::Error),
-    /// It is not JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }
@@ -137,8 +134,12 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`]; what cannot be examined is a finding.
-pub fn doctor(options: &Options<'_>, out: &mut impl Write) -> Result<Severity, Error> {
-    let findings = examine(options);
+pub fn doctor(
+    options: &Options,
+    without: Without,
+    out: &mut impl Write,
+) -> Result<Severity, Error> {
+    let findings = examine(options, without);
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine);
     if options.json {
         let report = Report { schema: SCHEMA, worst, findings: &findings };
@@ -167,13 +168,14 @@ impl Kernel {
     }
 }
 
-fn examine(options: &Options<'_>) -> Vec<Finding> {
-    let status = client::status(options.instance).map_err(|error| error.to_string());
+fn examine(options: &Options, without: Without) -> Vec<Finding> {
+    let (instance, bpffs) = (&options.instance.instance, options.bpffs.bpffs.as_deref());
+    let status = client::status(instance).map_err(|error| error.to_string());
     let (finding, loaded) = configuration(options, status.as_ref());
-    let mut findings = vec![daemon(options.instance, status.as_ref()), finding];
-    let kernel = Kernel::of(options.without);
-    findings.extend(host::examine(options.bpffs, status.as_ref().ok(), &kernel));
-    findings.push(left::examine(options.instance));
+    let mut findings = vec![daemon(instance, status.as_ref()), finding];
+    let kernel = Kernel::of(without);
+    findings.extend(host::examine(bpffs, status.as_ref().ok(), &kernel));
+    findings.push(left::examine(instance));
     let status = status.ok();
     match &loaded {
         Some(config) => {
@@ -214,18 +216,15 @@ fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {
     }
 }
 
-fn configuration(
-    options: &Options<'_>,
-    status: Result<&Status, &String>,
-) -> (Finding, Option<Config>) {
+fn configuration(options: &Options, status: Result<&Status, &String>) -> (Finding, Option<Config>) {
     let check = "configuration";
     let running = status.ok().map(running_configuration);
-    let Some(path) = options.config.map(Path::to_owned).or(running) else {
+    let Some(path) = options.config.clone().or(running) else {
         let text = "no daemon runs and no file is named";
         return (Finding::skipped(check, text).hint("vrrp-user doctor --config FILE"), None);
     };
     let named = config::Options {
-        instance: Some(options.instance.name().to_owned()),
+        instance: Some(options.instance.instance.name().to_owned()),
         ..config::Options::default()
     };
     match config::load(&path, &named) {
@@ -259,10 +258,10 @@ fn configured(path: &Path, loaded: &Loaded) -> Finding {
 }
 
 /// Advertisements that were not accepted, as far as the maps remember.
-fn refused(options: &Options<'_>, config: &Config) -> Finding {
+fn refused(options: &Options, config: &Config) -> Finding {
     let check = "refused";
-    let sampled = bpf::find_bpffs(options.bpffs)
-        .and_then(|dir| crate::io::reader::Reader::open(&options.instance.pins(&dir)))
+    let sampled = bpf::find_bpffs(options.bpffs.bpffs.as_deref())
+        .and_then(|dir| crate::io::reader::Reader::open(&options.instance.instance.pins(&dir)))
         .and_then(|reader| reader.samples());
     match sampled {
         Ok(sampled) => {

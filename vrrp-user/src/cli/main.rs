@@ -1,0 +1,193 @@
+//! What each subcommand comes to, and how the program ends.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use super::args::{Cli, Command, RunArgs};
+use super::doctor::Severity;
+use super::exit::{self, Exit};
+use super::{check, convert, doctor, events, manual, monitor, orders, reload, stats, status, top};
+use crate::api::Request;
+use crate::io::bpf::{self, Without};
+use crate::io::{descriptors, logger, memory, netlink};
+use crate::{config, driver, printable};
+
+/// Does what the arguments say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let run = if let Command::Run(run) = &cli.command { Some(run) } else { None };
+    let (daemon, level) = (run.is_some(), run.and_then(|run| run.log_level));
+    let log = match logger::start(daemon, level) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&format!("cannot start the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = dispatch(cli.command);
+    // What led to an error stands before it.
+    drop(log);
+    match result {
+        Ok(code) => code,
+        // `vrrp-user stats | head` is no failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            if daemon { exit::of(&error).into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn complain(text: &str) {
+    let text = format!("vrrp-user: {}\n", printable::message(text));
+    let text =
+        if logger::to_journal() { logger::journal_lines(log::Level::Error, &text) } else { text };
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        let json = cause.downcast_ref::<serde_json::Error>();
+        let kind = json.and_then(serde_json::Error::io_error_kind);
+        kind.or_else(|| cause.downcast_ref::<io::Error>().map(io::Error::kind))
+    };
+    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Run(run) => return run_daemon(*run),
+        Command::Completions { shell } => {
+            manual::completions(shell, &mut out).context("cannot write")?;
+        }
+        Command::Preflight { config, config_id, instance, running, memory } => {
+            let config_id = config_id.config_id;
+            let options = config::Options { config_id, instance, mtu: None, running };
+            let settings = driver::reload::Settings { options, ..Default::default() };
+            let usable = driver::reload::preflight::child(&config, &settings, memory, &mut out)?;
+            return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Man { dir } => {
+            manual::pages(&dir).with_context(|| format!("cannot write to {}", dir.display()))?;
+        }
+        Command::Status(options) => status::status(&options, &mut out)?,
+        Command::StepDown { name, instance } => {
+            orders::order(&instance.instance, Request::StepDown { name }, &mut out)?;
+        }
+        Command::Resume { name, instance } => {
+            orders::order(&instance.instance, Request::Resume { name }, &mut out)?;
+        }
+        Command::SetPriority { name, priority, reset: _, instance } => {
+            let request = Request::SetPriority { name, priority };
+            orders::order(&instance.instance, request, &mut out)?;
+        }
+        Command::Reload { instance, check, json } => {
+            let taken = reload::reload(&instance.instance, check, json, &mut out)?;
+            return Ok(if taken { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Events { name, instance, since, json } => {
+            events::events(&instance.instance, since, name, json, &mut out)?;
+        }
+        Command::Stats(view) => stats::stats(&view, &mut out)?,
+        Command::Monitor(options) => monitor::monitor(options, &mut io::BufWriter::new(out))?,
+        Command::Top { instance, bpffs } => {
+            // It writes for itself.
+            drop(out);
+            top::top(instance.instance, bpffs.bpffs)?;
+        }
+        Command::Check { file, config_id, all, json } => {
+            let options = config::Options {
+                config_id: config_id.config_id,
+                mtu: Some(netlink::mtu),
+                ..config::Options::default()
+            };
+            let view = check::View { all, json, machine: true };
+            let usable = check::check(&file, &options, view, &mut out)?;
+            return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Convert { file, config_id } => {
+            let options =
+                config::Options { config_id: config_id.config_id, ..config::Options::default() };
+            let written = convert::convert(&file, &options, &mut out, &mut io::stderr())
+                .context("cannot write")?;
+            return Ok(if written { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Doctor(options) => {
+            return Ok(match doctor::doctor(&options, without()?, &mut out)? {
+                Severity::Fine | Severity::Skipped => ExitCode::SUCCESS,
+                Severity::Warning => ExitCode::from(1),
+                Severity::Broken => ExitCode::from(2),
+            });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the kernel is to be taken to lack.
+fn without() -> Result<Without, bpf::UnknownFeature> {
+    let without = Without::from_environment()?;
+    if !without.is_nothing() {
+        log::warn!(
+            "{}={without}: for tests only; what the kernel has of that is not used",
+            bpf::VARIABLE
+        );
+    }
+    Ok(without)
+}
+
+fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
+    if let Some(refusal) = run.keepalived.refusal() {
+        complain(&refusal);
+        return Ok(Exit::Usage.into());
+    }
+    if run.config == Path::new(config::STDIN) {
+        complain("standard input cannot be read again on a reload: give --config a file");
+        return Ok(Exit::Usage.into());
+    }
+    let without = match without() {
+        Ok(without) => without,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(Exit::Usage.into());
+        }
+    };
+    for warning in run.keepalived.warnings() {
+        log::warn!("{warning}");
+    }
+    memory::return_large_blocks();
+    descriptors::raise();
+    let instance = run.instance.instance;
+    let named = config::Options {
+        instance: Some(instance.name().to_owned()),
+        config_id: run.config_id,
+        // In TOML, that one router has too many addresses is no reason not to start the others.
+        mtu: (!config::is_toml(&run.config)).then_some(netlink::mtu),
+        running: None,
+    };
+    let loaded = memory::apart(|| config::load(&run.config, &named))?;
+    config::log(&run.config, &loaded.diagnostics);
+    let mut config = loaded.config;
+    let again = driver::reload::Settings {
+        options: named,
+        metrics: run.metrics,
+        socket_mode: run.socket_mode,
+        socket_group: run.socket_group,
+        capture: run.capture,
+    };
+    again.apply(&mut config);
+    driver::run(driver::Options {
+        config,
+        config_path: run.config,
+        instance,
+        bpffs: run.bpffs.bpffs,
+        pid_file: run.pid_file,
+        again,
+        without,
+    })?;
+    Ok(Exit::Stopped.into())
+}
