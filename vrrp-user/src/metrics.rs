@@ -26,9 +26,6 @@ use crate::wire::family::from_field;
 type Known = (u32, RouterInfo, Slot);
 
 /// Reads everything once. The counters are those since the daemon started, whatever [`baseline`] says.
-///
-/// # Errors
-/// The maps cannot be read.
 pub fn collect(reader: &Reader) -> Result<Stats, Error> {
     let known = reader.routers()?;
     let names = Names::new(&known);

@@ -10,9 +10,6 @@ use crate::printable;
 
 /// Writes a configuration as TOML, with what is lost on the way as comments; what is wrong with it goes to
 /// `problems`. Whether it could be written is the result.
-///
-/// # Errors
-/// When `out` or `problems` cannot be written to.
 pub fn convert(
     path: &Path,
     options: &Options,

@@ -23,9 +23,6 @@ struct Lost {
 }
 
 /// Prints what happens to the routers, or to the one of that name, until the daemon ends: a line each.
-///
-/// # Errors
-/// [`Error`].
 pub fn events(
     instance: &Instance,
     since: Option<Duration>,

@@ -71,9 +71,6 @@ does.
 "#;
 
 /// Writes `vrrp-user.8` and a page for each subcommand into a directory.
-///
-/// # Errors
-/// A file cannot be written.
 pub fn pages(dir: &Path) -> io::Result<()> {
     let mut root = Cli::command();
     // Gives subcommands the names of their pages.
@@ -127,9 +124,6 @@ fn write_page(dir: &Path, command: &Command, end: &str) -> io::Result<()> {
 }
 
 /// Writes the completions of a shell.
-///
-/// # Errors
-/// When `out` cannot be written to.
 pub fn completions(shell: Shell, out: &mut impl Write) -> io::Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "vrrp-user", &mut text);

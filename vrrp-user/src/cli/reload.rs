@@ -10,9 +10,6 @@ use crate::control::client;
 use crate::types::instance::Instance;
 
 /// Lets a running daemon read its configuration again, and prints what came of it. False when it was refused.
-///
-/// # Errors
-/// [`Error`].
 pub fn reload(
     instance: &Instance,
     check: bool,

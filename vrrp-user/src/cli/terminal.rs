@@ -18,7 +18,6 @@ pub struct Terminal {
     pub width: Option<usize>,
     /// Lines; `None` for as many as are needed.
     pub height: Option<usize>,
-    /// Whether to colour.
     pub colour: bool,
 }
 
@@ -71,7 +70,6 @@ impl Terminal {
         Self { width: columns.or(width), height, colour: !set("NO_COLOR") && !dumb }
     }
 
-    /// A text in a colour.
     pub fn paint(self, text: &str, colour: Colour) -> String {
         let number = match colour {
             Colour::Plain => return text.to_owned(),

@@ -20,13 +20,9 @@ pub(super) struct Drafts {
     pub(super) idle: bool,
     /// The virtual routers in the order of the file.
     pub(super) routers: Vec<Draft>,
-    /// Sync groups.
     pub(super) groups: Vec<Located<GroupDraft>>,
-    /// Scripts that are tracked.
     pub(super) scripts: Vec<Located<ObjectDraft<TrackScript>>>,
-    /// Files that are tracked.
     pub(super) files: Vec<Located<ObjectDraft<TrackFile>>>,
-    /// Processes that are tracked.
     pub(super) processes: Vec<Located<ObjectDraft<TrackProcess>>>,
     /// How the engine's thread is scheduled.
     pub(super) scheduling: Option<Scheduling>,
@@ -90,33 +86,23 @@ pub(super) struct Draft {
     pub(super) at: Position,
     /// Which of the routers it is that an entry stands for; `None` if the entry is one router.
     pub(super) entry: Option<String>,
-    /// Name.
     pub(super) name: String,
-    /// Interface.
     pub(super) interface: Option<Located<String>>,
-    /// Virtual router identifier.
     pub(super) vrid: Option<Located<String>>,
-    /// Protocol version.
     pub(super) version: Option<Located<String>>,
-    /// Priority.
     pub(super) priority: Option<Located<String>>,
-    /// Advertisement interval.
     pub(super) interval: Option<Located<Nanos>>,
     /// Password of authentication type 1.
     pub(super) password: Option<Located<Vec<u8>>>,
-    /// Source address of advertisements.
     pub(super) source: Option<Located<IpAddr>>,
-    /// Multicast group.
     pub(super) multicast_group: Option<Located<IpAddr>>,
     /// Unicast; `None` for multicast.
     pub(super) unicast: Option<Located<UnicastDraft>>,
-    /// Pre-emption.
     pub(super) preempt: Option<Located<bool>>,
     /// How long pre-emption waits.
     pub(super) preempt_delay: Option<Located<Nanos>>,
     /// The longest interval of a master that is believed.
     pub(super) max_learned_interval: Option<Located<Nanos>>,
-    /// Advertised addresses.
     pub(super) addresses: Vec<Located<Address>>,
     /// Addresses that are not advertised.
     pub(super) excluded: Vec<Located<Address>>,
@@ -124,7 +110,6 @@ pub(super) struct Draft {
     pub(super) no_addresses: bool,
     /// At least one address is required even with version 2 (`vrrp_strict`).
     pub(super) need_addresses: bool,
-    /// Gratuitous ARP.
     pub(super) garp: GarpPolicy,
     /// How often addresses on other interfaces are announced.
     pub(super) garp_elsewhere: Option<Located<Nanos>>,
@@ -142,13 +127,10 @@ pub(super) struct Draft {
     pub(super) track_source: Option<Located<bool>>,
     /// Version 3 checksum.
     pub(super) v3_checksum: V3Checksum,
-    /// What it tracks.
     pub(super) track: Vec<Located<TrackDraft>>,
     /// Its sync group, where the router names it.
     pub(super) group: Option<Located<String>>,
-    /// `dont_track_primary`.
     pub(super) dont_track_primary: bool,
-    /// Scripts.
     pub(super) notify: Notify,
     /// What comes and goes with it besides its addresses.
     pub(super) extras: Extras,
@@ -164,7 +146,6 @@ impl Draft {
 /// Unicast as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnicastDraft {
-    /// The peers.
     pub(super) peers: Vec<Located<PeerDraft>>,
     /// TTL or hop limit of what is sent.
     pub(super) ttl: Option<Located<String>>,
@@ -175,7 +156,6 @@ pub(super) struct UnicastDraft {
 /// A unicast peer as written.
 #[derive(Clone, Debug)]
 pub(super) struct PeerDraft {
-    /// Its address.
     pub(super) address: IpAddr,
     /// Least TTL or hop limit that its advertisements may arrive with.
     pub(super) min_ttl: Option<Located<String>>,
@@ -192,7 +172,6 @@ impl From<IpAddr> for PeerDraft {
 /// A weight as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weight {
-    /// The number.
     pub(super) number: Option<Located<String>>,
     /// The direction.
     pub(super) reverse: Option<bool>,
@@ -201,7 +180,6 @@ pub(super) struct Weight {
 /// That something is tracked, as written.
 #[derive(Clone, Debug)]
 pub(super) struct TrackDraft {
-    /// What.
     pub(super) what: Tracked,
     /// Its weight; what is not written is that of the tracked object.
     pub(super) weight: Weight,
@@ -210,20 +188,16 @@ pub(super) struct TrackDraft {
 /// Something that can be tracked, as written: its own weight is still to be judged.
 #[derive(Clone, Debug)]
 pub(super) struct ObjectDraft<T> {
-    /// The object.
     pub(super) object: T,
-    /// Its weight.
     pub(super) weight: Weight,
 }
 
 /// A sync group as written.
 #[derive(Clone, Debug)]
 pub(super) struct GroupDraft {
-    /// Name.
     pub(super) name: String,
     /// Its routers; `None` where the routers name their group.
     pub(super) members: Option<Vec<Located<String>>>,
-    /// What it tracks.
     pub(super) track: Vec<Located<TrackDraft>>,
     /// What runs when something happens to it.
     pub(super) notify: Notify,

@@ -26,7 +26,6 @@ impl FileId {
 /// A place in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Position {
-    /// File.
     pub(super) file: FileId,
     /// Line, from 1.
     pub(super) line: usize,
@@ -50,7 +49,6 @@ impl Position {
 /// A value and the place where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Located<T> {
-    /// Value.
     pub(super) value: T,
     /// Place.
     pub(super) at: Position,
@@ -100,7 +98,6 @@ impl Report {
         (at, message.chars().filter(|c| !within || !c.is_ascii_digit()).collect())
     }
 
-    /// Name of a file.
     pub(super) fn name(&self, file: FileId) -> &str {
         self.files.get(file.0).map_or("", |file| &**file)
     }

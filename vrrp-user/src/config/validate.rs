@@ -162,7 +162,6 @@ struct Validator<'a> {
     format: &'a Format,
     report: &'a mut Report,
     mtu: Option<fn(&str) -> Option<u32>>,
-    /// What it has said.
     mtus: HashMap<String, Option<u32>>,
 }
 

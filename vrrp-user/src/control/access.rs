@@ -49,7 +49,6 @@ impl Access {
         Ok(Self { user: Uid::effective().as_raw(), group, settings: settings.clone() })
     }
 
-    /// What the socket is to have.
     pub fn settings(&self) -> &SocketAccess {
         &self.settings
     }

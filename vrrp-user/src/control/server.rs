@@ -95,7 +95,6 @@ pub enum Question {
     Router {
         /// Name, or `INTERFACE/VRID`.
         name: String,
-        /// The router.
         answer: oneshot::Sender<Option<Box<RouterDetail>>>,
     },
     /// An order of an operator.
@@ -113,7 +112,6 @@ pub enum Question {
     Find {
         /// Name, or `INTERFACE/VRID`.
         name: String,
-        /// The router.
         answer: oneshot::Sender<Option<RouterId>>,
     },
     /// A reload. The answer takes as long as that.

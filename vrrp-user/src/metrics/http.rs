@@ -114,9 +114,6 @@ impl Server {
 /// Serves the maps from a new thread, after the server `before` has ended. An address at
 /// which it cannot listen is logged and tried again: metrics are no reason not to run. Without an address, `before`
 /// only ends.
-///
-/// # Errors
-/// The thread cannot be started.
 pub fn start(
     listen: Option<Listen>,
     maps: Maps,
@@ -338,7 +335,6 @@ impl Request {
     }
 }
 
-/// Reads the head of a request.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Request {
     let mut bytes = Vec::new();
     loop {

@@ -69,9 +69,6 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads everything once.
-    ///
-    /// # Errors
-    /// The maps cannot be read.
     pub fn take(reader: &Reader, requests: Vec<(&'static str, u64)>) -> Result<Self, Error> {
         let known = reader.routers()?;
         let vips = reader.vips()?;
@@ -101,9 +98,6 @@ impl Snapshot {
     }
 
     /// The whole text.
-    ///
-    /// # Errors
-    /// None: memory is all that it takes.
     pub fn write(self, format: Format) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));

@@ -24,7 +24,6 @@ use Meaning::{AsEver, Ignored, Refused};
 pub struct Flag {
     /// Its letter; none where the letter means something else here.
     pub short: Option<char>,
-    /// Its name.
     pub long: &'static str,
     /// Whether a value follows.
     pub value: bool,

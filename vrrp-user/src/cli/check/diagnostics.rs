@@ -38,9 +38,6 @@ impl Sources {
 }
 
 /// Writes all of them. Notes have one line each, the others show the line that they are about.
-///
-/// # Errors
-/// When `out` cannot be written to.
 pub fn write(
     diagnostics: &[Diagnostic],
     terminal: Terminal,

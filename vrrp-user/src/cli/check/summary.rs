@@ -13,9 +13,6 @@ use crate::engine::types::Version;
 const MOST: usize = 40;
 
 /// Writes a line for each interface.
-///
-/// # Errors
-/// When `out` cannot be written to.
 pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::Result<()> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut groups: Vec<Vec<&Router>> = Vec::new();

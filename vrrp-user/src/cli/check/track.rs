@@ -7,9 +7,6 @@ use crate::config::model::{Config, Group, ParamMatch, TrackFile, TrackProcess, T
 use crate::engine::time::Nanos;
 
 /// Writes one block per group, script, file and process.
-///
-/// # Errors
-/// When `out` cannot be written to.
 pub fn describe(config: &Config, out: &mut impl Write) -> io::Result<()> {
     for group in &config.groups {
         describe_group(group, out)?;

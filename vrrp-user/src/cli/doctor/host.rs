@@ -13,7 +13,6 @@ use crate::capture::{WITHOUT_BPF, WITHOUT_PINS};
 use crate::io::bpf::{self, Trial};
 use crate::wire::family::Family;
 
-/// Everything about the host.
 pub fn examine(bpffs: Option<&Path>, status: Option<&Status>, on: &Kernel) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let loaded = on.trial.as_ref();

@@ -22,13 +22,10 @@ use crate::wire::family::Family;
 /// An interface of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Index.
     pub ifindex: u32,
-    /// Up and with carrier.
     pub up: bool,
     /// Whether ARP is spoken there at all.
     pub arp: bool,
-    /// Ethernet address.
     pub mac: Option<Mac>,
     /// IPv4 addresses and netmasks in the kernel's order.
     pub addresses: Vec<(Ipv4Addr, Ipv4Addr)>,
@@ -111,7 +108,6 @@ pub fn ports() -> BTreeMap<String, Port> {
 /// What matters of an interface for the routers on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Use {
-    /// Multicast groups.
     groups: BTreeSet<Ipv4Addr>,
     /// Addresses with a prefix of 32.
     hosts: bool,

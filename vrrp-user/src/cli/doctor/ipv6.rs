@@ -17,11 +17,9 @@ const TENTATIVE: u8 = 0x40;
 /// An IPv6 address of this host, as `/proc/net/if_inet6` shows it (net/ipv6/addrconf.c).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inet6 {
-    /// The address.
     pub address: Ipv6Addr,
     /// Length of its prefix.
     pub prefix: u8,
-    /// Where it is.
     pub interface: String,
     flags: u8,
 }
@@ -60,7 +58,6 @@ fn read_inet6(table: &str) -> Vec<Inet6> {
 struct Use {
     /// An IPv6 router advertises from its link-local address.
     source: bool,
-    /// Multicast groups.
     groups: BTreeSet<Ipv6Addr>,
 }
 

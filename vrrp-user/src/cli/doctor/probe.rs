@@ -74,9 +74,7 @@ impl Question {
 pub struct Claim {
     /// Where it was heard.
     pub ifindex: u32,
-    /// The address.
     pub address: IpAddr,
-    /// Ethernet address.
     pub mac: Mac,
     /// Whom it answers; `None` when it is no answer.
     pub to: Option<IpAddr>,

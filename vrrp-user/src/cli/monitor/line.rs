@@ -26,7 +26,6 @@ pub struct Observed {
     pub interface: String,
     /// Whether this host sent it.
     pub is_outgoing: bool,
-    /// What it is.
     pub packet: Packet,
     /// Why XDP dropped it.
     pub refused: Option<Reason>,
@@ -219,9 +218,7 @@ pub enum Json<'a> {
         common: Common<'a>,
         /// `request` or `reply`.
         operation: &'static str,
-        /// The address.
         address: IpAddr,
-        /// Where it is.
         mac: String,
         /// The virtual routers that it is known to belong to.
         vrids: &'a BTreeSet<u8>,
@@ -262,7 +259,6 @@ pub enum Json<'a> {
 pub struct Common<'a> {
     /// Seconds since 1970, microseconds after the point.
     time: f64,
-    /// Interface.
     interface: &'a str,
     /// `in` or `out`.
     direction: &'static str,
@@ -273,19 +269,15 @@ pub struct Common<'a> {
 /// The fields of a VRRP message.
 #[derive(Serialize)]
 pub struct JsonMessage<'a> {
-    /// VRRP version.
     version: u8,
     /// Message type; 1 is an advertisement.
     message_type: u8,
-    /// Virtual router identifier.
     vrid: u8,
-    /// Priority.
     priority: u8,
     /// Version 2: authentication type; else `null`.
     auth_type: Option<u8>,
     /// Advertisement interval in milliseconds.
     interval_ms: Option<u64>,
-    /// Addresses.
     addresses: &'a [IpAddr],
 }
 
@@ -296,7 +288,6 @@ pub fn seconds(time_ns: i64) -> f64 {
 }
 
 impl<'a> Json<'a> {
-    /// A packet.
     pub fn packet(seen: &'a Observed, vrids: &'a BTreeSet<u8>) -> Self {
         let common = Common {
             time: seconds(seen.time_ns),

@@ -165,9 +165,6 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins a file.
-    ///
-    /// # Errors
-    /// Those of `out`.
     pub fn new(out: W) -> io::Result<Self> {
         let mut writer = Self { out, interfaces: BTreeMap::new() };
         let mut body = Vec::new();
@@ -184,9 +181,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Appends a packet.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn write(
         &mut self,
         time_ns: i64,
@@ -216,9 +210,6 @@ impl<W: Write> Writer<W> {
     }
 
     /// Hands on what was written.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -107,9 +107,6 @@ impl Refused {
     }
 
     /// The samples since the last look, in no particular order.
-    ///
-    /// # Errors
-    /// The maps cannot be read.
     pub fn samples(&mut self) -> Result<Vec<(Reason, Sample)>, Error> {
         let Some(maps) = &mut self.maps else { return Ok(Vec::new()) };
         let mut fresh = Vec::new();
@@ -136,9 +133,6 @@ impl Refused {
     }
 
     /// The virtual addresses of the daemon.
-    ///
-    /// # Errors
-    /// The maps cannot be read.
     pub fn virtual_addresses(&self) -> Result<Vec<InterfaceAddr>, Error> {
         let Some(maps) = &self.maps else { return Ok(Vec::new()) };
         Ok(maps.reader.vips()?.into_iter().map(|(key, _)| key).collect())

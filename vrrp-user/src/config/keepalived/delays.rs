@@ -76,7 +76,6 @@ impl Parser<'_> {
         (to.period, to.keyword) = (period, entry.keyword.value.clone());
     }
 
-    /// `garp_group`.
     pub(super) fn garp_group(&mut self, entry: &Entry) -> Located<GarpGroupDraft> {
         let mut group = GarpGroupDraft::default();
         self.enter_block(entry);

@@ -12,7 +12,6 @@ use crate::config::model::Severity;
 pub(super) enum Problem {
     /// A file is there but is not readable, or no file to be read.
     Unreadable,
-    /// It is a directory.
     Directory,
     /// A file that is named does not exist.
     Missing,

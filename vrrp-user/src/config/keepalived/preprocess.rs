@@ -71,7 +71,6 @@ struct Unfinished {
 
 /// The logical lines of a configuration.
 pub(super) struct Preprocessor<'a> {
-    /// Where problems go.
     pub(super) report: &'a mut Report,
     sources: Vec<Source>,
     definitions: Definitions,

@@ -28,9 +28,7 @@ pub const PROTOCOL: u8 = 18;
 /// Something about a line that its author should know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Remark {
-    /// Where.
     pub(super) at: Position,
-    /// What.
     pub(super) message: String,
     /// What to do; may be empty.
     pub(super) hint: String,
@@ -49,9 +47,7 @@ impl Remark {
 pub(super) type Reader<T> =
     fn(&[Located<String>], Position, &mut Context, &mut Vec<Remark>) -> Result<T, Remark>;
 
-/// The reader of routes.
 pub(super) const ROUTE: Reader<Route> = route::read;
-/// The reader of rules.
 pub(super) const RULE: Reader<Rule> = rule::read;
 
 /// A word that no option begins with, and the one that may be meant.
@@ -159,7 +155,6 @@ pub enum OnLost {
 }
 
 impl OnLost {
-    /// By its name.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Yield, Self::Restore].into_iter().find(|known| known.name() == name)
     }

@@ -85,7 +85,6 @@ impl Context {
         self.look_up(text, &PROTOCOLS, "rt_protos").filter(|number| *number <= 255)
     }
 
-    /// A scope.
     pub(super) fn scope(&mut self, text: &str) -> Option<u32> {
         let known = text::scope(text).map(u32::from);
         known.or_else(|| self.look_up(text, &[], "rt_scopes")).filter(|number| *number <= 255)
@@ -124,7 +123,6 @@ impl Context {
     }
 }
 
-/// An IP protocol.
 pub(super) fn ip_protocol(text: &str) -> Option<u32> {
     let known = IP_PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     known.map(|(_, number)| *number).or_else(|| number::<u8>(text).map(u32::from))

@@ -118,7 +118,6 @@ pub(super) fn read(
 }
 
 impl Draft {
-    /// Whether it is an option.
     fn option(
         &mut self,
         word: &Word,

@@ -29,7 +29,6 @@ impl<'a> Words<'a> {
         self.left.as_slice().first().map_or("", |word| &word.value)
     }
 
-    /// The value of an option.
     pub(super) fn value(&mut self, option: &Word) -> Result<&'a Word, Remark> {
         let message = || format!("{} has no value", option.value);
         self.next().ok_or_else(|| Remark::new(option.at, message(), ""))

@@ -61,7 +61,6 @@ impl Reader<'_> {
         settings
     }
 
-    /// `notify` of a router.
     pub(super) fn notify(&mut self, router: &Table<'_, '_>) -> Notify {
         let Some(table) = self.sub_table(router, "notify", NOTIFY_KEYS) else {
             return Notify::default();
