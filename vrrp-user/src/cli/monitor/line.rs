@@ -15,6 +15,7 @@ use crate::types::advert::AdvertInterval;
 use crate::types::time::Centisecs;
 use crate::wire::arp::{self, Operation};
 use crate::wire::dissect::{Content, Message, Neighbour, Packet, Vrrp};
+use crate::wire::ethernet::Colons;
 use crate::wire::ndisc;
 
 /// A packet that was seen.
@@ -76,7 +77,7 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
                 Operation::Request => "request",
                 Operation::Reply => "reply",
             };
-            let mac = Mac(message.sender_mac);
+            let mac = Colons(message.sender_mac);
             write!(line, " ARP, Gratuitous {operation} {} is-at {mac}", message.sender_ip)?;
             of_routers(line, vrids)?;
             write!(line, ", length {}", arp::LEN)
@@ -90,7 +91,7 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
                 ndisc::Repr::Advertisement { target, target_mac, .. } => {
                     write!(line, "advertisement, tgt is {target}")?;
                     if let Some(mac) = target_mac {
-                        write!(line, " is-at {}", Mac(*mac))?;
+                        write!(line, " is-at {}", Colons(*mac))?;
                     }
                     write!(line, ", Flags [{}]", flags(message).join(", "))?;
                 }
@@ -174,15 +175,6 @@ impl Display for AuthType {
             2 => f.write_str("ah"),
             other => write!(f, "#{other}"),
         }
-    }
-}
-
-struct Mac([u8; 6]);
-
-impl Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 
@@ -321,7 +313,7 @@ impl<'a> Json<'a> {
                     Operation::Reply => "reply",
                 },
                 address: message.sender_ip.into(),
-                mac: Mac(message.sender_mac).to_string(),
+                mac: Colons(message.sender_mac).to_string(),
                 vrids,
             },
             Content::Neighbour(Neighbour { source, destination, message, .. }) => {
@@ -335,7 +327,7 @@ impl<'a> Json<'a> {
                     source: (*source).into(),
                     destination: (*destination).into(),
                     address: message.target().into(),
-                    mac: mac.map(|mac| Mac(mac).to_string()),
+                    mac: mac.map(|mac| Colons(mac).to_string()),
                     flags: flags(message),
                     vrids,
                 }
