@@ -10,11 +10,6 @@ pub fn text(text: &str) -> Cow<'_, str> {
     escaped(text, "\\n")
 }
 
-/// A text that may have several lines.
-pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, "\n")
-}
-
 /// A text for the log, in which a line goes on indented: none can be taken for another message.
 pub fn message(text: &str) -> Cow<'_, str> {
     escaped(text.trim_end_matches('\n'), "\n    ")
@@ -71,7 +66,6 @@ mod tests {
     fn control_characters_are_escaped() {
         assert!(matches!(text("é plain"), Cow::Borrowed("é plain")));
         assert_eq!(text("a\x1b[2J\u{9b}\n\x7f"), "a\\u{1b}[2J\\u{9b}\\n\\u{7f}");
-        assert_eq!(lines("a\r\nb\n"), "a\\r\nb\n");
         assert_eq!(message("a\nERROR b\x1b\n"), "a\n    ERROR b\\u{1b}");
     }
 

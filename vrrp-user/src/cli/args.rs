@@ -12,7 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
-pub use self::keepalived::{FLAGS, Flag, KeepalivedArgs, Meaning};
+pub use self::keepalived::KeepalivedArgs;
 use super::{doctor, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;

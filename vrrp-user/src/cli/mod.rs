@@ -1,7 +1,7 @@
 //! The command line: one module per subcommand.
 
 mod args;
-mod check;
+pub(crate) mod check;
 mod clock;
 mod convert;
 mod doctor;

@@ -36,6 +36,13 @@ impl Instance {
     }
 }
 
+impl Default for Instance {
+    /// `default`.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(super) use self::names::Context;
-pub use self::route::{InsertMode, Metric, NextHop, Route, RouteKind};
+pub use self::route::{InsertMode, Metric, Route};
 pub use self::rule::{Action, Rule};
 use self::words::Word;
 use super::address::Address;
