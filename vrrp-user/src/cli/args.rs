@@ -1,8 +1,6 @@
 //! The arguments of the command line, apart from what they do: the program, the man pages and the completions
 //! come from the same definitions.
 
-#![allow(missing_docs, reason = "a comment here is a text that users are shown")]
-
 mod keepalived;
 
 use std::path::PathBuf;
@@ -13,11 +11,11 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
 pub use self::keepalived::KeepalivedArgs;
+use super::common::{BpffsArg, ConfigIdArg, InstanceArg};
 use super::{doctor, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;
 use crate::config::socket::SocketMode;
-use crate::types::instance::Instance;
 
 /// A VRRP daemon for hosts that carry many virtual routers.
 #[derive(Debug, Parser)]
@@ -217,26 +215,4 @@ Exit codes:
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
     PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
         .try_map(|level| level.parse::<LevelFilter>())
-}
-
-#[derive(Clone, Debug, Default, Args)]
-pub struct InstanceArg {
-    /// Name of the daemon on this machine.
-    #[arg(short, long, value_name = "NAME", default_value = "default", env = "VRRP_USER_INSTANCE")]
-    pub instance: Instance,
-}
-
-#[derive(Debug, Args)]
-pub struct ConfigIdArg {
-    /// What `@ID` in a keepalived.conf is compared with (keepalived's -i) [default: the host name up to its first
-    /// dot].
-    #[arg(long, value_name = "ID")]
-    pub config_id: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Args)]
-pub struct BpffsArg {
-    /// BPF filesystem that holds the pinned maps [default: /sys/fs/bpf, else /run/vrrp-user/bpf].
-    #[arg(long, value_name = "DIR", env = "VRRP_USER_BPFFS")]
-    pub bpffs: Option<PathBuf>,
 }

@@ -3,6 +3,7 @@
 mod args;
 pub(crate) mod check;
 mod clock;
+mod common;
 mod convert;
 mod doctor;
 mod events;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use vrrp_common::reason::Reason;
 
-use super::args::{BpffsArg, InstanceArg};
+use super::common::{BpffsArg, InstanceArg};
 use super::status::span;
 use super::table::Table;
 use super::terminal::Terminal;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Error;
-use super::args::InstanceArg;
+use super::common::InstanceArg;
 use super::events::happened;
 use super::table::Table;
 use super::terminal::{Colour, Terminal, state_colour};

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::api::Status;
-use crate::cli::args::{BpffsArg, InstanceArg};
+use crate::cli::common::{BpffsArg, InstanceArg};
 use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
