@@ -341,21 +341,6 @@ pub enum Transport {
     },
 }
 
-impl Transport {
-    /// Multicast as it is when nothing else is said about it.
-    #[cfg(test)]
-    pub fn plain_multicast(source: Option<IpAddr>) -> Self {
-        Self::Multicast { source, group: None }
-    }
-
-    /// Unicast as it is when nothing else is said about it.
-    #[cfg(test)]
-    pub fn plain_unicast(source: Option<IpAddr>, peers: &[IpAddr]) -> Self {
-        let peers = peers.iter().copied().map(Peer::from).collect();
-        Self::Unicast { source, peers, ttl: vrrp_common::VRRP_TTL, check_source: false }
-    }
-}
-
 /// A unicast peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {

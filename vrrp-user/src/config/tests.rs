@@ -1,9 +1,23 @@
 //! Tracking and sync groups, in both formats.
 
 use std::fs;
+use std::net::IpAddr;
 
-use super::model::{Config, Diagnostic, Router, Tracked};
+use super::model::{Config, Diagnostic, Peer, Router, Tracked, Transport};
 use super::{Loaded, Options, load};
+
+impl Transport {
+    /// Multicast as it is when nothing else is said about it.
+    pub fn plain_multicast(source: Option<IpAddr>) -> Self {
+        Self::Multicast { source, group: None }
+    }
+
+    /// Unicast as it is when nothing else is said about it.
+    pub fn plain_unicast(source: Option<IpAddr>, peers: &[IpAddr]) -> Self {
+        let peers = peers.iter().copied().map(Peer::from).collect();
+        Self::Unicast { source, peers, ttl: vrrp_common::VRRP_TTL, check_source: false }
+    }
+}
 
 fn load_as(name: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     let directory = tempfile::tempdir().unwrap();

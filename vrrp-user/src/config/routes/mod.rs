@@ -16,6 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) use self::names::Context;
 pub use self::route::{InsertMode, Metric, Route};
 pub use self::rule::{Action, Rule};
+#[cfg(test)]
+pub use self::tests::{parse_route, parse_rule};
 use self::words::Word;
 use super::address::Address;
 use super::report::{Located, Position};
@@ -177,24 +179,4 @@ pub struct Fixed {
     pub routes: Vec<Route>,
     /// Rules.
     pub rules: Vec<Rule>,
-}
-
-/// A route as in `line`, for tests.
-///
-/// # Panics
-/// When there is none.
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "for tests")]
-pub fn parse_route(line: &str) -> Route {
-    tests::read(ROUTE, line).unwrap().0
-}
-
-/// A rule as in `line`, for tests.
-///
-/// # Panics
-/// When there is none.
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "for tests")]
-pub fn parse_rule(line: &str) -> Rule {
-    tests::read(RULE, line).unwrap().0
 }

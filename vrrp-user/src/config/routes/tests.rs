@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Context, ROUTE, RULE, Reader, Remark};
+use super::{Context, ROUTE, RULE, Reader, Remark, Route, Rule};
 use crate::config::report::{Located, Position, Report};
 
 fn at(column: usize) -> Position {
@@ -10,8 +10,16 @@ fn at(column: usize) -> Position {
     Position { column, ..line }
 }
 
+pub fn parse_route(line: &str) -> Route {
+    read(ROUTE, line).unwrap().0
+}
+
+pub fn parse_rule(line: &str) -> Rule {
+    read(RULE, line).unwrap().0
+}
+
 /// Reads a line; its words know which byte they begin at.
-pub(super) fn read<T>(reader: Reader<T>, line: &str) -> Result<(T, Vec<Remark>), Remark> {
+fn read<T>(reader: Reader<T>, line: &str) -> Result<(T, Vec<Remark>), Remark> {
     let mut words = Vec::new();
     let mut column = 1;
     for word in line.split(' ') {
