@@ -369,10 +369,8 @@ impl Host {
                 Input::HooksAre { interface, hooks: Hooks { hears, ..Hooks::default() } }
             }
             Effect::SetFilter { router, .. } => Input::FilterSet { router },
-            Effect::QueryLastSeen => {
-                let ids: Vec<RouterId> =
-                    daemon.core.ids().filter(|id| daemon.core.listens(*id)).collect();
-                for router in ids {
+            Effect::QueryLastSeen(routers) => {
+                for router in routers {
                     let Some(daemon) = &mut self.daemon else { return };
                     if let Some(seen) = daemon.datapath.master_seen(router) {
                         daemon.core.handle(now, Input::LastSeen { router, seen });

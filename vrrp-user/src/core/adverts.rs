@@ -8,6 +8,7 @@ use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter, Unreported};
 
 use super::effect::{Effect, InfoChange};
+use super::hearing::AHEAD;
 use super::interface_table::Interface;
 use super::router::{RouterRuntime, state_number, version_number};
 use super::{Core, Counter};
@@ -20,6 +21,15 @@ use crate::wire::vrrp::parse_advert;
 
 /// For how long losses keep master-down timers from being believed.
 const DOUBT: Nanos = Nanos::from_secs(10);
+
+/// Of which masters it was asked when they were last heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Of all.
+    All,
+    /// Of those that have been silent for long enough.
+    Due,
+}
 
 impl Core {
     /// Takes in what the kernel side reports, or what stands in for it.
@@ -150,8 +160,27 @@ impl Core {
         }
     }
 
-    /// When the master of a backup was last heard, and what it said then if that was not reported. All of them are asked
-    /// for at once: their deadlines lie close together, and one look at all saves as many wake-ups.
+    /// Master-down timers are due: most of them just move when it is known when the masters were last heard.
+    ///
+    /// It is asked for all at once: their deadlines lie close together, and one look at all saves as many wake-ups. Not
+    /// on each occasion, though: while thousands take over, there are as many of these as there are routers.
+    pub(super) fn query_last_seen(&mut self, now: Nanos, looks_ahead: bool) {
+        let asked = if looks_ahead || now >= self.hearing.all_asked_at + AHEAD {
+            self.hearing.all_asked_at = now;
+            Asked::All
+        } else {
+            Asked::Due
+        };
+        let listens = |id: &RouterId| self.router(*id).filter.master.is_some();
+        let routers = match asked {
+            Asked::All => self.ids().filter(listens).collect(),
+            Asked::Due => self.engine.master_downs_due(now),
+        };
+        self.timers_wait = Some(asked);
+        self.effects.push_back(Effect::QueryLastSeen(routers));
+    }
+
+    /// When the master of a backup was last heard, and what it said then if that was not reported.
     pub(super) fn handle_last_seen(&mut self, id: RouterId, seen: &MasterSeen) {
         let Some(router) = self.routers.get(id.0 as usize) else {
             return self.count(Counter::UnexpectedAnswer);
@@ -174,12 +203,15 @@ impl Core {
 
     /// It is known of all masters when they were last heard: timers may be judged.
     pub(super) fn last_seen_ended(&mut self, lost: u64) {
-        if !std::mem::take(&mut self.timers_wait) {
+        let Some(asked) = self.timers_wait.take() else {
             return self.count(Counter::UnexpectedAnswer);
-        }
+        };
         self.doubt_silence(self.now);
         self.doubt_after_loss(lost);
-        self.look_ahead(self.now);
+        match asked {
+            Asked::All => self.look_ahead(self.now),
+            Asked::Due => {}
+        }
         self.timers();
     }
 

@@ -132,9 +132,9 @@ pub enum Effect {
         /// Which.
         filter: ReportFilter,
     },
-    /// Ask the kernel side when the master of each router was last heard. Answered by [`super::Input::LastSeen`] for as
+    /// Ask the kernel side when the master of each of these was last heard. Answered by [`super::Input::LastSeen`] for as
     /// many as are known, and then [`super::Input::LastSeenEnd`]. Timers wait for it.
-    QueryLastSeen,
+    QueryLastSeen(Vec<RouterId>),
     /// Change what others see of a router.
     Publish {
         /// Which.

@@ -24,7 +24,10 @@ const PATIENCE: Nanos = Nanos::from_millis(100);
 const FRESH: Nanos = Nanos::from_millis(200);
 /// How long before a silence would be long enough the kernel is asked, so that nobody waits for the answer then. Less than
 /// half of the shortest interval.
-const AHEAD: Nanos = Nanos::from_millis(4);
+pub(super) const AHEAD: Nanos = Nanos::from_millis(4);
+/// How far the kernel is asked about then: the silences of a neighbour's routers are long enough one after the other. Less
+/// than what is left of the shortest master-down interval after an advertisement.
+const RANGE: Nanos = Nanos::from_millis(20);
 /// How often interfaces are looked at without a reason, at most.
 const ROUND: Nanos = Nanos::from_secs(1);
 /// So many of them at a time.
@@ -42,8 +45,8 @@ pub struct Hearing {
     next: Option<InterfaceId>,
     /// When it is due. Nobody is woken for it.
     round_at: Nanos,
-    /// Until when silences have been looked for that need an answer.
-    ahead_until: Nanos,
+    /// When it was last asked of all masters when they were heard.
+    pub all_asked_at: Nanos,
     /// Whether a master has spoken since the last one.
     masters: bool,
     /// Who takes programs away.
@@ -217,13 +220,7 @@ impl Core {
 
     /// Asks the kernel about the interfaces on which a silence will be long enough in a moment.
     pub(super) fn look_ahead(&mut self, now: Nanos) {
-        // Not on each occasion: while thousands take over, there are as many of these as there are routers.
-        let due_soon = self.look_ahead_at().is_some_and(|at| at <= now);
-        if !due_soon && now + AHEAD < self.hearing.ahead_until {
-            return;
-        }
-        let due = now + AHEAD.times(2);
-        self.hearing.ahead_until = due;
+        let due = now + RANGE;
         let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(due) {
             let Some(iface) = self.router(id).iface() else { continue };

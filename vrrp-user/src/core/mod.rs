@@ -65,6 +65,7 @@ use std::sync::Arc;
 pub use vrrp_common::counters::Counter;
 
 use self::address_book::AddressBook;
+use self::adverts::Asked;
 use self::announcer::Forwarding;
 pub use self::capacity::{Needs, Sizes};
 use self::delays::Delayed;
@@ -150,8 +151,8 @@ pub struct Core {
     settling: Settling,
     /// Since when a packet socket has lost packets each time that it was asked.
     lost_since: Option<Nanos>,
-    /// Timers are due, and are judged as soon as it is known when masters were last heard.
-    timers_wait: bool,
+    /// Timers are due, and are judged as soon as it is known when these masters were last heard.
+    timers_wait: Option<Asked>,
     pins: Pins,
     addresses: AddressBook,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
@@ -317,9 +318,7 @@ impl Core {
         }
         let looks_ahead = self.look_ahead_at().is_some_and(|at| at <= now);
         if looks_ahead || self.engine.master_down_due(now) {
-            // Most of them just move, if it is known when the masters were last heard.
-            self.timers_wait = true;
-            self.effects.push_back(Effect::QueryLastSeen);
+            self.query_last_seen(now, looks_ahead);
         } else {
             self.timers();
         }
@@ -399,11 +398,6 @@ impl Core {
     /// Whether an interface is captured by a packet socket.
     pub fn is_raw(&self, iface: InterfaceId) -> bool {
         self.interfaces.get(iface).is_some_and(interface_table::Interface::is_raw)
-    }
-
-    /// Whether it matters when the master of a router was last heard.
-    pub fn listens(&self, id: RouterId) -> bool {
-        self.routers.get(id.0 as usize).is_some_and(|router| router.filter.master.is_some())
     }
 
     /// The state of a router, if there is one of that number.

@@ -153,7 +153,7 @@ impl Core {
             hearing: Hearing::default(),
             settling: Settling::default(),
             lost_since: None,
-            timers_wait: false,
+            timers_wait: None,
             pins: Pins::default(),
             addresses: AddressBook::default(),
             pending_removals: BTreeMap::new(),

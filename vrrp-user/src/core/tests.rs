@@ -194,7 +194,7 @@ impl Host {
                     Input::HooksSeen(look.hooks.iter().map(intact).collect())
                 }
                 Effect::SetFilter { router, .. } => Input::FilterSet { router: *router },
-                Effect::QueryLastSeen => Input::LastSeenEnd { lost: 0 },
+                Effect::QueryLastSeen(_) => Input::LastSeenEnd { lost: 0 },
                 other => {
                     self.done.push(other.clone());
                     continue;
@@ -231,7 +231,11 @@ impl Host {
 
     /// The other host advertises.
     fn hear(&mut self, priority: u8) {
-        let mut message = vec![0x31, 51, priority, 1, 0, 100, 0, 0, 10, 0, 0, 100];
+        self.hear_of(ROUTER, 51, priority);
+    }
+
+    fn hear_of(&mut self, router: RouterId, vrid: u8, priority: u8) {
+        let mut message = vec![0x31, vrid, priority, 1, 0, 100, 0, 0, 10, 0, 0, 100];
         message[6..8].copy_from_slice(&[0, 0]);
         let mut source = [0; 16];
         source[..4].copy_from_slice(&OTHER);
@@ -239,7 +243,7 @@ impl Host {
             ktime_ns: self.now.0,
             ifindex: ETH0.ifindex,
             reason: Reason::Accepted.index(),
-            slot: ROUTER.0,
+            slot: router.0,
             source,
             family: vrrp_common::FAMILY_V4,
             digest: 99,
@@ -660,4 +664,35 @@ fn a_reading_that_nobody_waits_for_changes_nothing() {
     assert_eq!(host.counted(Counter::UnexpectedAnswer), 1);
     assert_eq!(host.done.last(), Some(&Effect::Discard));
     assert_eq!(host.state(), Some(State::Master));
+}
+
+#[test]
+fn thousands_that_take_over_are_not_all_asked_about_each_time() {
+    const ROUTERS: u8 = 200;
+    let router = |vrid| {
+        format!(
+            "[[router]]\nname = \"R{vrid}\"\ninterface = \"eth0\"\nvrid = {vrid}\nversion = 3\n\
+             addresses = [\"10.0.0.100/24\"]\n"
+        )
+    };
+    let mut host = Host::started(&(1..=ROUTERS).map(router).collect::<String>());
+    let first = host.now;
+    for vrid in 1..=ROUTERS {
+        host.now = first + Nanos(100_000).times(u64::from(vrid));
+        host.hear_of(RouterId(u32::from(vrid) - 1), vrid, 200);
+    }
+    host.done.clear();
+    host.pass(5000);
+    let masters =
+        (0..ROUTERS.into()).filter(|id| host.core.state(RouterId(*id)) == Some(State::Master));
+    assert_eq!(masters.count(), usize::from(ROUTERS));
+    let asked = host.done.iter().filter_map(|effect| match effect {
+        Effect::QueryLastSeen(routers) => Some(routers.len()),
+        _ => None,
+    });
+    let (times, asked) = asked.fold((0, 0), |(times, all), asked| (times + 1, all + asked));
+    assert!(times >= usize::from(ROUTERS), "they take over one after the other: {times}");
+    assert!(asked <= 12 * usize::from(ROUTERS), "{asked} in {times}");
+    let looks = host.done.iter().filter(|effect| matches!(effect, Effect::Look(_))).count();
+    assert!(looks <= 4, "{looks}");
 }

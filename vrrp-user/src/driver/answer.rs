@@ -75,9 +75,7 @@ impl Driver {
     pub(super) fn refresh_last_seen(&mut self, routers: impl IntoIterator<Item = RouterId>) {
         let now = timer::now();
         for router in routers {
-            if self.core.listens(router)
-                && let Some(seen) = self.kernel.master_seen(router.0)
-            {
+            if let Some(seen) = self.kernel.master_seen(router.0) {
                 self.core.handle(now, Input::LastSeen { router, seen });
             }
         }

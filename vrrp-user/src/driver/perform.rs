@@ -117,8 +117,8 @@ impl Driver {
                 // What arrives from now on is judged by it.
                 self.core.handle(timer::now(), Input::FilterSet { router });
             }
-            Effect::QueryLastSeen => {
-                self.refresh_last_seen(self.core.ids());
+            Effect::QueryLastSeen(routers) => {
+                self.refresh_last_seen(routers);
                 // They are reset by each look.
                 let lost = self.raw.as_ref().map_or(0, |socket| socket.dropped().into());
                 self.core.handle(now, Input::LastSeenEnd { lost });
