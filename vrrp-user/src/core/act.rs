@@ -10,7 +10,7 @@ use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
 
 /// Actions other than advertisements that are carried out before timers are looked at again.
 const ACTION_BUDGET: usize = 64;
-/// Actions that waited at one time, after which memory is given back.
+/// Actions after which memory is given back, a while after the last of so many.
 const BURST: usize = 1024;
 
 impl Core {
@@ -91,9 +91,10 @@ impl Core {
                 // The former was carried out above.
                 Some(Action::SendAdvert { .. }) | None => break,
             }
+            self.worked += 1;
         }
-        if self.later.is_empty() && self.later.capacity() > BURST {
-            self.later.shrink_to(ACTION_BUDGET);
+        if self.worked > BURST {
+            self.worked = 0;
             self.tidy_at = Some(self.now + TIDY);
         }
         !self.later.is_empty() && self.asked < ASKED

@@ -12,6 +12,10 @@ use crate::engine::types::{Cause, GroupId, Notice, RouterId, State};
 const WINDOW: Nanos = Nanos::from_secs(60);
 /// Changes of state of one router or group that are written in that time. No healthy one comes near.
 const TRANSITIONS: u32 = 20;
+/// So many of them are nothing to remember.
+const FEW: u32 = 4;
+/// The kind of these lines.
+const TRANSITION: &str = "transition";
 
 /// About whom a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +47,7 @@ impl Line {
     fn kind(&self) -> &'static str {
         match self {
             Self::Notice(notice) => notice.name(),
-            Self::Transition { .. } => "transition",
+            Self::Transition { .. } => TRANSITION,
         }
     }
 
@@ -144,6 +148,14 @@ impl LogLimit {
             self.tidy_at = now + WINDOW;
             self.windows.retain(|_, window| now < window.ends || window.suppressed > 0);
         }
+    }
+
+    /// After a burst of work, forgets those that have changed their state a few times, as thousands do in a takeover: they
+    /// may write a few lines more than others.
+    pub fn forget_few(&mut self) {
+        self.windows.retain(|(_, kind), window| {
+            *kind != TRANSITION || window.written > FEW || window.suppressed > 0
+        });
     }
 }
 

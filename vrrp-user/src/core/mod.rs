@@ -185,6 +185,8 @@ pub struct Core {
     retry_at: Option<Nanos>,
     /// When the memory that a burst of work needed is given back.
     tidy_at: Option<Nanos>,
+    /// Actions that were carried out since that was set.
+    worked: usize,
     history: History,
     notifier: Notifier,
     reloads: Reloads,
@@ -349,6 +351,7 @@ impl Core {
         self.reading_due(now);
         if self.tidy_at.is_some_and(|at| at <= now) {
             self.tidy_at = None;
+            self.log_limit.forget_few();
             // What a burst has queued needs room for one or two of each router.
             self.effects.shrink_to_fit();
             self.later.shrink_to_fit();

@@ -13,7 +13,8 @@ use crate::engine::types::RouterId;
 pub struct RouterIndex {
     /// By the names of interfaces: of their own, and of those where their addresses belong.
     interfaces: BTreeMap<Box<str>, BTreeSet<RouterId>>,
-    addresses: BTreeSet<(IpAddr, RouterId)>,
+    /// In order. A tree would take twice the memory, and only a configuration changes this.
+    addresses: Vec<(IpAddr, RouterId)>,
     /// By the interface that they live on, as it was when they were looked at last.
     living: BTreeSet<(InterfaceId, RouterId)>,
 }
@@ -27,7 +28,12 @@ impl RouterIndex {
                 None => _ = self.interfaces.insert(name.into(), BTreeSet::from([id])),
             }
         }
-        self.addresses.extend(router.addresses().map(|address| (address.address, id)));
+        for address in router.addresses() {
+            let entry = (address.address, id);
+            if let Err(place) = self.addresses.binary_search(&entry) {
+                self.addresses.insert(place, entry);
+            }
+        }
     }
 
     /// A router has gone, or is another one from now on: this is how it was.
@@ -40,7 +46,9 @@ impl RouterIndex {
             }
         }
         for address in router.addresses() {
-            self.addresses.remove(&(address.address, id));
+            if let Ok(place) = self.addresses.binary_search(&(address.address, id)) {
+                self.addresses.remove(place);
+            }
         }
     }
 
@@ -73,8 +81,9 @@ impl RouterIndex {
 
     /// Those that have an address.
     pub fn with(&self, address: IpAddr) -> impl Iterator<Item = RouterId> {
-        let all = (address, RouterId(0))..=(address, RouterId(u32::MAX));
-        self.addresses.range(all).map(|(_, id)| *id)
+        let first = self.addresses.partition_point(|(other, _)| *other < address);
+        let same = self.addresses[first..].iter().take_while(move |(other, _)| *other == address);
+        same.map(|(_, id)| *id)
     }
 }
 

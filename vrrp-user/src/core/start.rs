@@ -174,6 +174,7 @@ impl Core {
             retry_at: None,
             // What the start needed.
             tidy_at: Some(started + TIDY),
+            worked: 0,
             notifier: Notifier::new(boot.notifies),
             objects,
         };

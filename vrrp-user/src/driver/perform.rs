@@ -305,6 +305,7 @@ impl Driver {
 
     fn read_configuration(&mut self, number: u64, running: usize) {
         self.reading = number;
+        memory::unlock();
         let (path, mut settings) = (self.config_path.clone(), self.settings.clone());
         settings.options.running = Some(running);
         let sender = self.readings.clone();

@@ -183,6 +183,15 @@ pub fn give_back() {
     }
 }
 
+/// Unlocks the pages of this process until [`give_back`], for something that needs much memory for a short time: where a
+/// thread frees what was at the end of its heap, the allocator gives it back at once, which the kernel refuses for locked
+/// pages, and nobody tries it again.
+pub fn unlock() {
+    if let Err(error) = rustix::mm::munlockall() {
+        log::debug!("memory stays locked: {error}");
+    }
+}
+
 /// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
 /// touched, such as most of each thread's stack, costs nothing.
 ///
