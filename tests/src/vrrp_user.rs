@@ -253,9 +253,9 @@ impl VrrpUser {
     }
 
     /// Stops the process for a while, as a hypervisor does with a machine.
-    pub fn freeze(&mut self, span: Duration) -> Result<()> {
+    pub fn freeze(&mut self, duration: Duration) -> Result<()> {
         self.process.signal(Signal::SIGSTOP)?;
-        let paused = pause(span);
+        let paused = pause(duration);
         self.process.signal(Signal::SIGCONT)?;
         paused
     }

@@ -62,8 +62,8 @@ pub fn wait_until<T>(
 }
 
 /// Lets time pass.
-pub fn pause(span: Duration) -> Result<()> {
-    let end = Instant::now() + span;
+pub fn pause(duration: Duration) -> Result<()> {
+    let end = Instant::now() + duration;
     loop {
         if interrupted() {
             return Err(Error::Interrupted);

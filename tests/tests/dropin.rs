@@ -32,7 +32,7 @@ enum Event {
     /// A keepalived with the same configuration but this priority starts on the neighbour.
     Rival(u8),
     /// It stops.
-    RivalGone,
+    ConflictEnded,
     /// The other end of `trk0`, an interface that nobody advertises on, goes down.
     CarrierLost,
     /// It comes back.
@@ -221,7 +221,7 @@ impl Stage {
                 let conf = lines_for("@RIVAL ", "@HOST ", &self.conf(&dir, priority));
                 self.rival = Some(Kind::Keepalived.start(&self.neighbour, &conf)?);
             }
-            Event::RivalGone => {
+            Event::ConflictEnded => {
                 if let Some(mut rival) = self.rival.take() {
                     rival.stop()?;
                 }
@@ -447,7 +447,7 @@ fn per_name(kind: &str, lines: &[String]) -> Vec<String> {
 const RIVALRY: &[Step] = &[
     (Event::Start, &[("VI_1", "MASTER")]),
     (Event::Rival(200), &[("VI_1", "BACKUP")]),
-    (Event::RivalGone, &[("VI_1", "MASTER")]),
+    (Event::ConflictEnded, &[("VI_1", "MASTER")]),
     (Event::Stop, &[]),
 ];
 
@@ -477,7 +477,7 @@ fn unicast_ttl() -> Result<()> {
             Event::Rival(200),
             &[("VI_1", "BACKUP"), ("VI_2", "MASTER"), ("VI_3", "MASTER"), ("VI_4", "BACKUP")],
         ),
-        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_4", "MASTER")]),
+        (Event::ConflictEnded, &[("VI_1", "MASTER"), ("VI_4", "MASTER")]),
         (Event::Stop, &[]),
     ];
     play("unicast_ttl", steps)
@@ -488,7 +488,7 @@ fn multicast_groups() -> Result<()> {
     let steps: &[Step] = &[
         (Event::Start, &[("VI_1", "MASTER"), ("VI_2", "MASTER"), ("VI_6", "MASTER")]),
         (Event::Rival(200), &[("VI_1", "BACKUP"), ("VI_2", "BACKUP"), ("VI_6", "BACKUP")]),
-        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_2", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::ConflictEnded, &[("VI_1", "MASTER"), ("VI_2", "MASTER"), ("VI_6", "MASTER")]),
         (Event::Stop, &[]),
     ];
     play("groups", steps)
@@ -499,7 +499,7 @@ fn no_preemption() -> Result<()> {
     let steps: &[Step] = &[
         (Event::Rival(100), &[]),
         (Event::Start, &[("VI_1", "BACKUP")]),
-        (Event::RivalGone, &[("VI_1", "MASTER")]),
+        (Event::ConflictEnded, &[("VI_1", "MASTER")]),
         (Event::Rival(200), &[]),
         (Event::Stop, &[]),
     ];
@@ -556,7 +556,7 @@ fn group() -> Result<()> {
         (Event::CarrierLost, &[("VI_1", "FAULT"), ("VI_2", "FAULT")]),
         (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
         (Event::Rival(200), &[("VI_1", "BACKUP"), ("VI_2", "BACKUP")]),
-        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
+        (Event::ConflictEnded, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
         (Event::Stop, &[]),
     ];
     // One that gives way because of its group says so, and whoever follows need not wait for its silence. Which of
@@ -571,7 +571,7 @@ fn notifications() -> Result<()> {
         (Event::CarrierLost, &[("VI_1", "MASTER"), ("VI_2", "FAULT")]),
         (Event::CarrierBack, &[("VI_1", "MASTER"), ("VI_2", "MASTER")]),
         (Event::Rival(200), &[("VI_1", "BACKUP")]),
-        (Event::RivalGone, &[("VI_1", "MASTER")]),
+        (Event::ConflictEnded, &[("VI_1", "MASTER")]),
         (Event::Stop, &[]),
     ];
     play("notify", steps)
@@ -582,7 +582,7 @@ fn ipv6() -> Result<()> {
     let steps: &[Step] = &[
         (Event::Start, &[("VI_1", "MASTER"), ("VI_6", "MASTER")]),
         (Event::Rival(200), &[("VI_1", "BACKUP"), ("VI_6", "BACKUP")]),
-        (Event::RivalGone, &[("VI_1", "MASTER"), ("VI_6", "MASTER")]),
+        (Event::ConflictEnded, &[("VI_1", "MASTER"), ("VI_6", "MASTER")]),
         (Event::Stop, &[]),
     ];
     play("ipv6", steps)
@@ -669,7 +669,7 @@ fn reload() -> Result<()> {
     ];
     // Of a router with a new address keepalived announces all.
     let stays = ["10.0.0.120 ", "10.0.0.122 ", "10.0.0.132 "];
-    let others = |line: &str| tells_priority(line) || is_announced(line, &stays);
+    let others = |line: &str| notifies_priority(line) || is_announced(line, &stays);
     play_but("reload", steps, &others)
 }
 
@@ -686,10 +686,10 @@ fn reload_backup() -> Result<()> {
             all!("BACKUP": "VI_1" "VI_2" "VI_3" "VI_4" "VI_5" "VI_9" "VI_10" "VI_12"),
         ),
         (Event::Reload, &[("VI_8", "BACKUP"), ("VI_9", "FAULT"), ("VI_13", "MASTER")]),
-        (Event::RivalGone, all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_8" "VI_10" "VI_12")),
+        (Event::ConflictEnded, all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_8" "VI_10" "VI_12")),
         (Event::Stop, &[]),
     ];
-    play_but("reload_backup", steps, &tells_priority)
+    play_but("reload_backup", steps, &notifies_priority)
 }
 
 #[test]
@@ -730,7 +730,7 @@ fn reload_tracking() -> Result<()> {
         (Event::Wait, &[]),
         (Event::Stop, &[]),
     ];
-    play_but("reload_tracking", steps, &tells_priority)
+    play_but("reload_tracking", steps, &notifies_priority)
 }
 
 #[test]
@@ -738,7 +738,7 @@ fn reload_globals() -> Result<()> {
     let all = all!("MASTER": "VI_1" "VI_2" "VI_3" "VI_4");
     let steps: &[Step] =
         &[(Event::Start, all), (Event::Reload, all), (Event::CarrierLost, all), (Event::Stop, &[])];
-    play_but("reload_globals", steps, &tells_priority)
+    play_but("reload_globals", steps, &notifies_priority)
 }
 
 #[test]
@@ -756,7 +756,7 @@ fn reload_identity() -> Result<()> {
 }
 
 /// What a reload itself makes of priorities is told by us only, or as that of a backup by keepalived.
-fn tells_priority(line: &str) -> bool {
+fn notifies_priority(line: &str) -> bool {
     line.starts_with("fifo") && line.contains("_PRIORITY ")
 }
 

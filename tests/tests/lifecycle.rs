@@ -134,7 +134,7 @@ fn what_a_killed_daemon_left_is_removed() -> Result<()> {
     theirs.wait_state(&other, ROUTER, "MASTER", LONG)?;
     let mut daemon = VrrpUser::start(&host, &conf(100))?;
     daemon.wait_state(&host, ROUTER, "BACKUP", LONG)?;
-    lab.wait_until(Duration::from_secs(5), "the left-over address is gone", || {
+    lab.wait_until(Duration::from_secs(5), "the stale address is gone", || {
         Ok((!host.has_address(VIP)?).then_some(()))
     })?;
     daemon.stop()?;
@@ -156,7 +156,7 @@ fn a_killed_master_that_starts_again_keeps_the_address() -> Result<()> {
     let mut daemon = VrrpUser::start(&host, &conf)?;
     daemon.wait_state(&host, ROUTER, "BACKUP", LONG)?;
     assert!(host.has_address(VIP)?);
-    assert!(daemon.log().contains("keeping left-over 10.0.0.100"));
+    assert!(daemon.log().contains("keeping stale 10.0.0.100"));
     daemon.stop()?;
     gone(&host)
 }

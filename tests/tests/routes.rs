@@ -132,8 +132,9 @@ fn detail(host: &Host) -> Result<Value> {
 fn wait_complete(host: &Host) -> Result<Value> {
     host.lab().wait_until(LONG, "all routes and rules are there", || {
         let detail = detail(host)?;
-        let extras = detail["extras"].as_array().unwrap();
-        let complete = !extras.is_empty() && extras.iter().all(|extra| extra["installed"] == true);
+        let objects = detail["objects"].as_array().unwrap();
+        let complete =
+            !objects.is_empty() && objects.iter().all(|extra| extra["installed"] == true);
         Ok(complete.then_some(detail))
     })
 }
@@ -147,9 +148,9 @@ fn there_while_master_and_gone_afterwards() -> Result<()> {
     let mut daemon = VrrpUser::start(&host, &text)?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     let detail = wait_complete(&host)?;
-    let extras = detail["extras"].as_array().unwrap();
-    assert_eq!(extras.len(), 12 + 9, "{extras:#?}");
-    assert_eq!(extras[0]["what"], "default via 10.0.0.254 table 100");
+    let objects = detail["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), 12 + 9, "{objects:#?}");
+    assert_eq!(objects[0]["what"], "default via 10.0.0.254 table 100");
     assert_eq!(detail["problems"], serde_json::json!([]));
     let status = daemon.status(&host)?;
     let always = status["always"].as_array().unwrap();

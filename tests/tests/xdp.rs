@@ -38,7 +38,7 @@ use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6
 use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
 use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::io::bpf::{self, Error, Feature, Kernel, Without};
+use vrrp_user::io::bpf::{self, Datapath, Error, Feature, Without};
 use vrrp_user::io::netlink::{HookPoint, HookState, Inspector};
 use vrrp_user::io::reader::Reader;
 use vrrp_user::io::ring::EventRing;
@@ -301,7 +301,7 @@ fn copying() -> Without {
 /// The loaded program with the routers above.
 struct Bench {
     // Before the file system that they are pinned in.
-    kernel: Kernel,
+    kernel: Datapath,
     reader: Reader,
     pins: Pins,
     /// Whether [`Self::run`] runs the tc program, and not XDP.
@@ -316,7 +316,8 @@ impl Bench {
     /// As on a kernel that lacks something.
     fn without(without: Without) -> Self {
         let pins = Pins::mount();
-        let mut kernel = Kernel::load_without(&pins.dir(), SIZES, without).expect("loads as root");
+        let mut kernel =
+            Datapath::load_without(&pins.dir(), SIZES, without).expect("loads as root");
         for (key, entry) in routers() {
             kernel.set_router(&key, &entry).expect("set_router");
             // Backups that hear everybody.
@@ -1517,7 +1518,7 @@ fn pins_outlive_the_daemon_and_not_the_next() {
     assert_eq!(reader.routers().expect("routers").len(), 1);
 
     // The next daemon starts from nothing, with sizes of its own.
-    let mut kernel = Kernel::load(&dir, Sizes { routers: 20, vips: 20, vips6: 20, allowed: 20 })
+    let mut kernel = Datapath::load(&dir, Sizes { routers: 20, vips: 20, vips6: 20, allowed: 20 })
         .expect("loads again");
     // Whichever word is there first.
     assert!(matches!(Reader::open(&dir), Err(Error::NoPins(_))));
@@ -1722,17 +1723,17 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
         std::mem::forget(kernel);
         let dir = pins.dir();
         let instance = dir.file_name().and_then(|name| name.to_str()).expect("a name");
-        let left = bpf::left_filters(instance);
+        let left = bpf::stale_filters(instance);
         let named = left.iter().map(|left| (&*left.interface, left.egress)).collect::<Vec<_>>();
         assert_eq!(named, [("local", false), ("local", true)]);
-        assert_eq!(bpf::left_filters("other"), []);
+        assert_eq!(bpf::stale_filters("other"), []);
         // What somebody is told to remove them with does so.
         let removal = left[1].removal();
         let words: Vec<_> = removal.split(' ').collect();
         assert!(Command::new(words[0]).args(&words[1..]).status().expect("runs").success());
         assert_eq!((filters("local"), filters_at("local", "egress")), (1, 0));
         // Whether or not the next daemon of that instance has anything to do with the interface, or with BPF.
-        let mut next = Kernel::load_without(&dir, SIZES, without).expect("loads again");
+        let mut next = Datapath::load_without(&dir, SIZES, without).expect("loads again");
         assert_eq!(filters("local"), 0);
         // Another mode than that of the dead one, too.
         let native = plan(None, Facts::default());
@@ -1761,9 +1762,9 @@ fn a_filter_that_somebody_removes_is_missed_and_put_back() {
         let tc = plan(Some(CaptureMode::Tc), Facts::default());
         bench.kernel.attach(index, "local", &tc).expect("attach");
         let mut inspector = Inspector::open().expect("a socket");
-        let mut look = |kernel: &Kernel| {
+        let mut look = |kernel: &Datapath| {
             let hooks = kernel.hooks(index);
-            let hooks = [hooks.hears, hooks.counts];
+            let hooks = [hooks.ingress, hooks.egress];
             let hooks = hooks.map(|hook| hook.expect("there is something to ask for"));
             assert!(hooks.iter().all(|hook| matches!(hook.at, HookPoint::Filter { .. })));
             [0, 1].map(|which| inspector.inspect(&hooks)[which].1)
@@ -1978,20 +1979,20 @@ fn root_is_not_needed() {
     let sizes = SIZES;
     // Notably without CAP_PERFMON, with which the verifier is far more lenient.
     with_capabilities(&[CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW], || {
-        let mut kernel = Kernel::load(&pins.dir(), sizes).expect("loads");
+        let mut kernel = Datapath::load(&pins.dir(), sizes).expect("loads");
         assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
         assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
         drop(kernel);
         assert!(matches!(Reader::open(&pins.dir()), Err(Error::NoPins(_))));
-        let mut kernel = Kernel::load_without(&pins.dir(), sizes, copying()).expect("loads");
+        let mut kernel = Datapath::load_without(&pins.dir(), sizes, copying()).expect("loads");
         assert!(kernel.egress_program().expect("program").fd().is_ok(), "loads as well");
         assert!(kernel.ingress_program().expect("program").fd().is_ok(), "loads as well");
     });
-    let error = with_capabilities(&[CAP_NET_RAW], || Kernel::load(&pins.dir(), sizes).err());
+    let error = with_capabilities(&[CAP_NET_RAW], || Datapath::load(&pins.dir(), sizes).err());
     let error = error.expect("not loaded");
     assert!(matches!(error, Error::NotPermitted(_)), "{error}");
     // Here the maps can be made, and are pinned already when the kernel refuses the program.
-    let error = with_capabilities(&[CAP_BPF], || Kernel::load(&pins.dir(), sizes).err());
+    let error = with_capabilities(&[CAP_BPF], || Datapath::load(&pins.dir(), sizes).err());
     let error = error.expect("not loaded");
     assert!(matches!(error, Error::NotPermitted(_)), "{error}");
     assert!(!pins.dir().exists(), "left behind");

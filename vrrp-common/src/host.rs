@@ -99,7 +99,7 @@ pub struct Host {
     peers: RwLock<HashMap<PeerKey, Words>>,
     slots: Box<[Words]>,
     budgets: Box<[Words]>,
-    told: Mutex<HashMap<[u64; 3], u64>>,
+    reported: Mutex<HashMap<[u64; 3], u64>>,
     refusals: Words,
     reports: Mutex<VecDeque<Report>>,
     room: AtomicUsize,
@@ -118,7 +118,7 @@ impl Host {
             peers: RwLock::default(),
             slots: (0..routers).map(|_| Words::of(&Slot::default())).collect(),
             budgets: words(routers.saturating_mul(BUDGETS_PER_ROUTER)),
-            told: Mutex::default(),
+            reported: Mutex::default(),
             refusals: Words::of(&0_u64),
             reports: Mutex::default(),
             room: AtomicUsize::new(ROOM),
@@ -128,7 +128,7 @@ impl Host {
 
     /// A CPU that receives frames on this host. Several may at once, each on a thread of its own.
     pub fn cpu(&self) -> Cpu<'_> {
-        Cpu { host: self, refused: [0; VRRP_HEADER_LEN], last_told: ([0; 3], 0) }
+        Cpu { host: self, refused: [0; VRRP_HEADER_LEN], last_reported: ([0; 3], 0) }
     }
 
     /// Configures a router, or replaces its entry.
@@ -238,7 +238,7 @@ impl Host {
 pub struct Cpu<'a> {
     host: &'a Host,
     refused: [u8; VRRP_HEADER_LEN],
-    last_told: ([u64; 3], u64),
+    last_reported: ([u64; 3], u64),
 }
 
 impl Cpu<'_> {
@@ -300,7 +300,7 @@ impl Path<'_, '_> {
     /// Tells of a packet if its reason is a refusal.
     fn refuse<A: Address>(&mut self, packet: &Packet<A>, reason: Reason) -> Reason {
         if ReasonSet::LOGGED.contains(reason.index()) {
-            receive::tell_refusal(self, packet, reason.index(), self.now);
+            receive::report_refusal(self, packet, reason.index(), self.now);
         }
         reason
     }
@@ -397,20 +397,20 @@ impl Datapath for Path<'_, '_> {
         }
     }
 
-    fn last_told(&self) -> ([u64; 3], u64) {
-        self.cpu.last_told
+    fn last_reported(&self) -> ([u64; 3], u64) {
+        self.cpu.last_reported
     }
 
-    fn set_last_told(&mut self, refusal: [u64; 3], at: u64) {
-        self.cpu.last_told = (refusal, at);
+    fn set_last_reported(&mut self, refusal: [u64; 3], at: u64) {
+        self.cpu.last_reported = (refusal, at);
     }
 
-    fn told(&self, refusal: &[u64; 3]) -> Option<u64> {
-        lock(&self.cpu.host.told).get(refusal).copied()
+    fn reported_at(&self, refusal: &[u64; 3]) -> Option<u64> {
+        lock(&self.cpu.host.reported).get(refusal).copied()
     }
 
-    fn set_told(&self, refusal: &[u64; 3], at: u64) {
-        lock(&self.cpu.host.told).insert(*refusal, at);
+    fn set_reported(&self, refusal: &[u64; 3], at: u64) {
+        lock(&self.cpu.host.reported).insert(*refusal, at);
     }
 
     fn refusal_budget(&self) -> Option<Words> {

@@ -92,23 +92,23 @@ pub trait Datapath: Load + Routers {
     fn take_refused(&mut self, offset: usize, anywhere: bool) -> [u8; VRRP_HEADER_LEN];
 
     /// The key of the last refusal on this CPU that needed not be told, and since when.
-    fn last_told(&self) -> ([u64; 3], u64);
+    fn last_reported(&self) -> ([u64; 3], u64);
 
     /// Remembers that for the next one.
-    fn set_last_told(&mut self, refusal: [u64; 3], at: u64);
+    fn set_last_reported(&mut self, refusal: [u64; 3], at: u64);
 
     /// When the daemon was last told of a refusal, if that is still known.
-    fn told(&self, refusal: &[u64; 3]) -> Option<u64>;
+    fn reported_at(&self, refusal: &[u64; 3]) -> Option<u64>;
 
     /// Remembers that for all CPUs.
-    fn set_told(&self, refusal: &[u64; 3], at: u64);
+    fn set_reported(&self, refusal: &[u64; 3], at: u64);
 
     /// How much may be told of refusals of all kinds ([`REFUSAL_LIMIT`]).
     fn refusal_budget(&self) -> Option<Self::Value<u64>>;
 }
 
 /// What becomes of a packet of protocol 112, as the index of a [`Reason`]; all that is to be done about it is done, but
-/// for [`tell_refusal`].
+/// for [`report_refusal`].
 #[inline(always)]
 pub fn receive<A: Address>(path: &mut impl Datapath, packet: &Packet<A>) -> u32 {
     let now = path.now();
@@ -317,7 +317,7 @@ fn report<A: Address>(
 /// Tells the daemon of a packet that [`receive`] has refused, unless it was told of one like it within the last minute:
 /// for reasons in [`ReasonSet::LOGGED`], by index.
 #[inline(always)]
-pub fn tell_refusal<A: Address>(
+pub fn report_refusal<A: Address>(
     path: &mut impl Datapath,
     packet: &Packet<A>,
     reason: u32,
@@ -330,22 +330,22 @@ pub fn tell_refusal<A: Address>(
     let [low, high] = words(packet.source.to_field());
     let kind = reason | u32::from(header[1]) << 8 | u32::from(A::FAMILY) << 16;
     let key = [low, high, u64::from(path.ifindex()) << 32 | u64::from(kind)];
-    let (last, at) = path.last_told();
+    let (last, at) = path.last_reported();
     if (last[0], last[1], last[2]) == (key[0], key[1], key[2])
         && now.saturating_sub(at) < REFUSAL_WINDOW_NS
     {
         return;
     }
-    if let Some(at) = path.told(&key)
+    if let Some(at) = path.reported_at(&key)
         && now.saturating_sub(at) < REFUSAL_WINDOW_NS
     {
-        path.set_last_told(key, at);
+        path.set_last_reported(key, at);
         return;
     }
     if !path.refusal_budget().is_some_and(|budget| take(&budget, REFUSAL_LIMIT, now)) {
         return;
     }
-    path.set_told(&key, now);
+    path.set_reported(&key, now);
     let event = RxEvent {
         ktime_ns: now,
         ifindex: path.ifindex(),

@@ -205,28 +205,28 @@ impl<C: Context> Datapath for Frame<C> {
     }
 
     #[inline(always)]
-    fn last_told(&self) -> ([u64; 3], u64) {
+    fn last_reported(&self) -> ([u64; 3], u64) {
         // SAFETY: this CPU's only record.
-        self.record().map_or(([0; 3], 0), |record| unsafe { (*record).told })
+        self.record().map_or(([0; 3], 0), |record| unsafe { (*record).reported })
     }
 
     #[inline(always)]
-    fn set_last_told(&mut self, refusal: [u64; 3], at: u64) {
+    fn set_last_reported(&mut self, refusal: [u64; 3], at: u64) {
         if let Some(record) = self.record() {
             // SAFETY: this CPU's only record.
-            unsafe { (*record).told = (refusal, at) };
+            unsafe { (*record).reported = (refusal, at) };
         }
     }
 
     #[inline(always)]
-    fn told(&self, refusal: &[u64; 3]) -> Option<u64> {
+    fn reported_at(&self, refusal: &[u64; 3]) -> Option<u64> {
         let at = REFUSALS.get_ptr(refusal)?;
         // SAFETY: what the look-up returned; it is read once.
         Some(unsafe { at.read_volatile() })
     }
 
     #[inline(always)]
-    fn set_told(&self, refusal: &[u64; 3], at: u64) {
+    fn set_reported(&self, refusal: &[u64; 3], at: u64) {
         let _ = REFUSALS.insert(refusal, at, u64::from(BPF_ANY));
     }
 

@@ -121,7 +121,7 @@ pub struct Record {
     pub refused: u64,
     /// The key in `REFUSALS` of the last packet that needed not be told of, and since when: nearly always, the next one is
     /// its like.
-    pub told: ([u64; 3], u64),
+    pub reported: ([u64; 3], u64),
     /// A copy of what was found in `ROUTERS` for the packet.
     pub entry: RouterEntry,
     /// What a source begins with that is not in `PEERS` yet.

@@ -109,7 +109,7 @@ fn note<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16
     let now = frame.now();
     sample::keep(&frame, ctx.ifindex(), packet, reason, now);
     if ReasonSet::LOGGED.contains(reason) && frame.take_record() {
-        receive::tell_refusal(&mut frame, packet, reason, now);
+        receive::report_refusal(&mut frame, packet, reason, now);
     }
 }
 

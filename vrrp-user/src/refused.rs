@@ -108,8 +108,8 @@ impl Refused {
             && sample.payload_len >= 2;
         let header = Header(sample.payload.first_chunk().copied().unwrap_or_default());
         let says = |how: String| Some(format!("{} advertises VRID {vrid} {how}", self.source()));
-        let deaf = "it cannot hear us either, so that both hosts may be master";
-        let unheard = "so that it is not heard";
+        let one_way = "it cannot hear us either, so that both hosts may be master";
+        let not_received = "so that it is not heard";
         match self.reason {
             Reason::UnknownVrid => {
                 let other = sample.vrid;
@@ -117,7 +117,7 @@ impl Refused {
                     self.addresses().into_iter().find(|address| addresses.contains(address))?;
                 (sample.ifindex == ifindex && other != vrid).then(|| {
                     format!(
-                        "{} advertises our address {shared} as VRID {other} instead of {vrid}: {deaf}; \
+                        "{} advertises our address {shared} as VRID {other} instead of {vrid}: {one_way}; \
                          give both the same virtual_router_id",
                         self.source()
                     )
@@ -125,18 +125,18 @@ impl Refused {
             }
             _ if !same => None,
             Reason::AuthData => {
-                says(format!("with another password: {deaf}; make auth_pass the same"))
+                says(format!("with another password: {one_way}; make auth_pass the same"))
             }
             Reason::AuthType => says(format!(
-                "with authentication type {}, which is not ours: {deaf}; make auth_type the same",
+                "with authentication type {}, which is not ours: {one_way}; make auth_type the same",
                 header.auth_type()
             )),
             Reason::Version if header.version() != version => says(format!(
-                "as VRRP version {} instead of {version}: {deaf}; make the version the same",
+                "as VRRP version {} instead of {version}: {one_way}; make the version the same",
                 header.version()
             )),
             Reason::Interval => says(format!(
-                "every {} s, which is not our interval: {deaf}; make advert_int the same",
+                "every {} s, which is not our interval: {one_way}; make advert_int the same",
                 header.interval(2)
             )),
             Reason::OtherDestination => {
@@ -147,26 +147,26 @@ impl Refused {
                     "by unicast to an address that is not the one we send from"
                 };
                 says(format!(
-                    "to {destination}, {how}: {deaf}; compare unicast_peer and multicast groups on both hosts"
+                    "to {destination}, {how}: {one_way}; compare unicast_peer and multicast groups on both hosts"
                 ))
             }
             Reason::Checksum => says(format!(
-                "with a wrong checksum, {unheard}: the packet was damaged on its way, or the sender sums \
+                "with a wrong checksum, {not_received}: the packet was damaged on its way, or the sender sums \
                  otherwise"
             )),
             Reason::Ttl => says(format!(
-                "with TTL {} instead of 255, {unheard}: it comes from another network, or the sender is wrong",
+                "with TTL {} instead of 255, {not_received}: it comes from another network, or the sender is wrong",
                 sample.ttl
             )),
             Reason::UnknownPeer => says(format!(
-                "and is none of our peers, {unheard}: add it to unicast_peer if it is to be heard"
+                "and is none of our peers, {not_received}: add it to unicast_peer if it is to be heard"
             )),
             Reason::PeerTtl => says(format!(
-                "with TTL {}, which is not between min_ttl and max_ttl of that peer, {unheard}",
+                "with TTL {}, which is not between min_ttl and max_ttl of that peer, {not_received}",
                 sample.ttl
             )),
             Reason::ImpossibleSource => says(format!(
-                "from an address that no host can have, {unheard}: it is forged, or the sender has no address yet"
+                "from an address that no host can have, {not_received}: it is forged, or the sender has no address yet"
             )),
             Reason::OwnAddress => Some(format!(
                 "advertisements of VRID {vrid} come from our own address {}: the network sends ours back, or \
@@ -185,7 +185,7 @@ impl Refused {
             | Reason::NoAddresses
             | Reason::FirstAddress
             | Reason::ZeroInterval => {
-                says(format!("in a way that is not valid, {unheard}: {}", self.reason.text()))
+                says(format!("in a way that is not valid, {not_received}: {}", self.reason.text()))
             }
             // Nothing was wrong with these, or they were for others.
             Reason::Accepted

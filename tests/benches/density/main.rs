@@ -40,7 +40,7 @@ pub struct Plan {
     /// Few routers and short times.
     pub quick: bool,
     /// How long a steady state is measured.
-    pub span: Duration,
+    pub duration: Duration,
 }
 
 /// Something to measure once for each daemon.
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     }
     let plan = Plan {
         quick: args.quick,
-        span: Duration::from_secs(args.seconds.unwrap_or(if args.quick { 4 } else { 10 })),
+        duration: Duration::from_secs(args.seconds.unwrap_or(if args.quick { 4 } else { 10 })),
     };
     let steps = steps(&args);
     let mut report = Report::new(Facts::gather(&args));

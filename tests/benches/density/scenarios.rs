@@ -199,7 +199,7 @@ fn backup(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<
     let _generator = stage.advertise(0..load.routers, Pacing::Even);
     let daemon = Daemon::start(&stage, kind, load, 100)?;
     vrrp_tests::pause(begun(load))?;
-    let usage = daemon.usage(plan.span)?;
+    let usage = daemon.usage(plan.duration)?;
     let cpu = figures.at(&[(BIG, 1.0), (FAST, 2.0)]);
     figures.add("CPU", "ms/s", usage.cpu_ms, cpu);
     figures.add("context switches", "1/s", usage.switches, figures.at(&[(BIG, 5.0)]));
@@ -240,16 +240,16 @@ fn master(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<
     let daemon = Daemon::start(&stage, kind, load, 200)?;
     vrrp_tests::pause(settled(load))?;
     // While nobody listens: who listens on the other side is served in the sender's context.
-    let usage = daemon.usage(plan.span)?;
+    let usage = daemon.usage(plan.duration)?;
     // Beside each other: both find the machine, and what the other left in its caches, in the same condition.
     let (beside, bare) = std::thread::scope(|scope| {
-        let bare = scope.spawn(|| stage.bare_cpu(plan.span));
-        let beside = daemon.usage(plan.span);
+        let bare = scope.spawn(|| stage.bare_cpu(plan.duration));
+        let beside = daemon.usage(plan.duration);
         (beside, bare.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let (beside, bare) = (beside?, bare?);
     let receiver = stage.receive()?;
-    vrrp_tests::pause(plan.span)?;
+    vrrp_tests::pause(plan.duration)?;
     let seen = receiver.stop()?;
     let quarter = if load == BIG { Target::OfTheirs(0.25) } else { Target::None };
     figures.add("CPU", "ms/s", usage.cpu_ms, quarter);
@@ -369,7 +369,7 @@ struct Flooded {
 /// Floods backups for a while.
 fn flooded(
     what: Flood,
-    span: Duration,
+    duration: Duration,
     load: Load,
     kind: Kind,
     options: &[&str],
@@ -379,7 +379,7 @@ fn flooded(
     let daemon = Daemon::start_with(&stage, kind, load, 100, options)?;
     vrrp_tests::pause(begun(load))?;
     let flood = stage.flood(what)?;
-    let cpu_ms = daemon.usage(span)?.cpu_ms;
+    let cpu_ms = daemon.usage(duration)?.cpu_ms;
     let rate = flood.stop()?;
     Ok(Flooded { cpu_ms, rate, took_over: count(stage.addresses()?) })
 }
@@ -387,7 +387,7 @@ fn flooded(
 /// As many advertisements as the other side can send.
 fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     for what in Flood::ALL {
-        let Flooded { cpu_ms, rate, took_over } = flooded(what, plan.span, load, kind, &[])?;
+        let Flooded { cpu_ms, rate, took_over } = flooded(what, plan.duration, load, kind, &[])?;
         let target = if what == Flood::Changing { 100.0 } else { 2.0 };
         figures.add(format!("{what}, CPU"), "ms/s", cpu_ms, Target::AtMost(target));
         figures.add(format!("{what}, sent per second"), "", rate, Target::None);
@@ -399,7 +399,7 @@ fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<(
     vrrp_tests::pause(load.master_down(200) + Duration::from_secs(3))?;
     let flood = stage.flood(Flood::BadChecksum)?;
     let receiver = stage.receive()?;
-    vrrp_tests::pause(plan.span)?;
+    vrrp_tests::pause(plan.duration)?;
     let seen = receiver.stop()?;
     flood.stop()?;
     figures.spread("master, interval", &mut jitter(&seen, load), 5.0, Target::None);
@@ -409,14 +409,14 @@ fn flood(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<(
 /// The floods of [`flood`] for each way to capture. keepalived has but one, which stands beside each of ours.
 fn capture(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     const WAYS: [&str; 4] = ["native", "generic", "tc", "raw"];
-    let span = plan.span.min(BEFORE_DOUBT_ENDS);
+    let duration = plan.duration.min(BEFORE_DOUBT_ENDS);
     for what in Flood::ALL {
         let mut theirs = None;
         for way in WAYS {
             let measured = match (kind, theirs) {
                 (Kind::Keepalived, Some(measured)) => measured,
-                (Kind::Keepalived, None) => flooded(what, span, load, kind, &[])?,
-                (Kind::VrrpUser, _) => flooded(what, span, load, kind, &["--capture", way])?,
+                (Kind::Keepalived, None) => flooded(what, duration, load, kind, &[])?,
+                (Kind::VrrpUser, _) => flooded(what, duration, load, kind, &["--capture", way])?,
             };
             theirs = Some(measured);
             // A packet socket wakes the daemon for everything, as it does keepalived: under a flood each takes what there
@@ -485,7 +485,7 @@ fn busy(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()
     vrrp_tests::pause(settled(load))?;
     let loops = BusyLoops::start()?;
     let receiver = stage.receive()?;
-    vrrp_tests::pause(plan.span)?;
+    vrrp_tests::pause(plan.duration)?;
     let seen = receiver.stop()?;
     drop(loops);
     figures.spread("interval", &mut jitter(&seen, load), 5.0, Target::None);
@@ -499,8 +499,8 @@ fn jitter(seen: &Seen, load: Load) -> Vec<u64> {
     all.map(|(_, gap)| gap.abs_diff(interval)).collect()
 }
 
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -152,8 +152,8 @@ impl Stage {
     }
 
     /// What sending all the advertisements costs by itself, milliseconds of CPU per second.
-    pub fn bare_cpu(&self, span: Duration) -> Result<f64> {
-        wire::bare_cpu(&self.host, self.load, span)
+    pub fn bare_cpu(&self, duration: Duration) -> Result<f64> {
+        wire::bare_cpu(&self.host, self.load, duration)
     }
 
     /// Routers whose address is on the host under test.
@@ -287,11 +287,11 @@ impl Daemon {
         (cpu, switches)
     }
 
-    /// What it uses within a span.
+    /// What it uses in that time.
     #[allow(clippy::cast_precision_loss)]
-    pub fn usage(&self, span: Duration) -> Result<Usage> {
+    pub fn usage(&self, duration: Duration) -> Result<Usage> {
         let (begin, before) = (Instant::now(), self.counters());
-        vrrp_tests::pause(span)?;
+        vrrp_tests::pause(duration)?;
         let after = self.counters();
         let seconds = begin.elapsed().as_secs_f64();
         Ok(Usage {

@@ -252,7 +252,7 @@ pub fn flood(namespace: &Arc<Namespace>, load: Load, what: Flood) -> Worker<f64>
 
 /// Sends the frames of all routers in groups, and does nothing else. The result is the CPU time of that
 /// in milliseconds per second.
-pub fn bare_cpu(namespace: &Namespace, load: Load, span: Duration) -> Result<f64> {
+pub fn bare_cpu(namespace: &Namespace, load: Load, duration: Duration) -> Result<f64> {
     namespace.enter(|| {
         let (frames, tx) = (frames(load, 200, 1)?, open()?);
         let mut queue = TxQueue::default();
@@ -268,7 +268,7 @@ pub fn bare_cpu(namespace: &Namespace, load: Load, span: Duration) -> Result<f64
             tx.flush(&queue, |_, _| ());
             queue.clear();
             due += step;
-            if begin.elapsed() > span {
+            if begin.elapsed() > duration {
                 break;
             }
             thread::sleep(due.saturating_duration_since(Instant::now()));

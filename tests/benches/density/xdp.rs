@@ -12,7 +12,7 @@ use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
 use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Priority, Vrid};
-use vrrp_user::io::bpf::{Kernel, chain};
+use vrrp_user::io::bpf::{Datapath, chain};
 use vrrp_user::wire::ethernet::VRRP_MULTICAST;
 use vrrp_user::wire::frame::{AdvertFrame, AdvertParams};
 use vrrp_user::wire::vrrp::Auth;
@@ -154,11 +154,11 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// The loaded kernel side with all routers and addresses of a load in its maps.
-fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
+fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
     let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
     let count = u32::try_from(load.routers).unwrap_or(u32::MAX);
     let sizes = Sizes { routers: count, vips: count, vips6: count, allowed: 1 };
-    let mut kernel = Kernel::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
+    let mut kernel = Datapath::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
     let control = Control { abi_version: ABI_VERSION, started_ns: 1, ..Control::default() };
     kernel.write_control(&control).map_err(failed)?;
     for (router, slot) in (0..load.routers).zip(0..) {
@@ -188,7 +188,7 @@ fn kernel(lab: &Lab, load: Load) -> Result<Kernel> {
 
 /// Lets the kernel side hear the first router's master once, and says what the daemon of a backup says then:
 /// that it need not be reported again.
-fn acknowledge(kernel: &mut Kernel, good: &[u8]) -> Result<()> {
+fn acknowledge(kernel: &mut Datapath, good: &[u8]) -> Result<()> {
     let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

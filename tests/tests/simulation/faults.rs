@@ -140,7 +140,7 @@ impl Sim {
                 self.hosts[n].health[place] = health;
                 if self.hosts[n].is_awake() {
                     self.act(n, |host, now| {
-                        host.tell_health(now);
+                        host.report_health(now);
                         host.turn(now);
                     });
                 }
@@ -233,7 +233,7 @@ impl Sim {
                 host.kernel.set_up(true);
                 host.kernel.take_foreign();
                 host.health = [Health::Up; 2];
-                host.tell_health(now);
+                host.report_health(now);
                 for router in host.conf.routers.clone() {
                     host.order(now, router.name, Order::Resume);
                 }

@@ -341,7 +341,7 @@ impl Host {
                     Some(_) | None if self.kernel.iface == Some(hook.iface) => {
                         HookState::Lost(None)
                     }
-                    Some(_) | None => HookState::Gone,
+                    Some(_) | None => HookState::LinkRemoved,
                 };
                 let seen = look.hooks.into_iter();
                 let seen = seen.map(|hook| HookReport { hook, state: state(hook), occupant: None });
@@ -355,9 +355,9 @@ impl Host {
                 let there = self.kernel.iface == Some(interface);
                 let result = if self.attaches && there {
                     daemon.deaf = now;
-                    let hears = Some(daemon.datapath.attach(interface));
+                    let ingress = Some(daemon.datapath.attach(interface));
                     let choice = Choice { mode: CaptureMode::Generic, why: None };
-                    Ok(Attachment { choice, hooks: Hooks { hears, ..Hooks::default() } })
+                    Ok(Attachment { choice, hooks: Hooks { ingress, ..Hooks::default() } })
                 } else {
                     Err("not now".to_owned())
                 };
@@ -365,8 +365,8 @@ impl Host {
             }
             Effect::Detach { interface } => return daemon.datapath.detach(interface),
             Effect::MendEgress { interface, .. } => {
-                let hears = daemon.datapath.attached.filter(|hook| hook.iface == interface);
-                Input::HooksAre { interface, hooks: Hooks { hears, ..Hooks::default() } }
+                let ingress = daemon.datapath.attached.filter(|hook| hook.iface == interface);
+                Input::HooksAre { interface, hooks: Hooks { ingress, ..Hooks::default() } }
             }
             Effect::SetFilter { router, .. } => Input::FilterSet { router },
             Effect::QueryLastSeen(routers) => {
@@ -384,7 +384,7 @@ impl Host {
                 let place = |name: &str| usize::from(name != VITAL);
                 daemon.watched =
                     files.iter().map(|(id, file, _)| (*id, place(&file.name))).collect();
-                self.tell_health(now);
+                self.report_health(now);
                 Input::TrackedOnce
             }
             Effect::ReadConfiguration { number, .. } => {
@@ -423,7 +423,7 @@ impl Host {
     }
 
     /// The daemon learns how the tracked files are.
-    pub fn tell_health(&mut self, now: Nanos) {
+    pub fn report_health(&mut self, now: Nanos) {
         let Some(daemon) = &mut self.daemon else { return };
         for (object, place) in daemon.watched.clone() {
             let health = self.health[place];

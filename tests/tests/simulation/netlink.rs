@@ -118,9 +118,9 @@ impl Kernel {
     pub fn destroy(&mut self) {
         let Some(iface) = self.iface.take() else { return };
         for at in std::mem::take(&mut self.addresses) {
-            self.changes.push(Event::AddressGone(at));
+            self.changes.push(Event::AddressRemoved(at));
         }
-        self.changes.push(Event::LinkGone(iface));
+        self.changes.push(Event::LinkRemoved(iface));
     }
 
     pub fn set_up(&mut self, up: bool) {
@@ -207,9 +207,9 @@ impl Kernel {
         if is_primary {
             let others: Vec<_> =
                 self.addresses.extract_if(.., |known| is_neighbour(at, known)).collect();
-            self.changes.extend(others.into_iter().map(Event::AddressGone));
+            self.changes.extend(others.into_iter().map(Event::AddressRemoved));
         }
-        self.changes.push(Event::AddressGone(gone));
+        self.changes.push(Event::AddressRemoved(gone));
         Ok(())
     }
 

@@ -158,7 +158,7 @@ pub struct Status {
     pub problems: Vec<String>,
     /// What is there whoever is master.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub always: Vec<ExtraStatus>,
+    pub always: Vec<ObjectStatus>,
     /// What the daemon refused or failed at, by name; see [`vrrp_common::counters::Counter`]
     /// and the counters of the control socket and of scripts.
     #[serde(serialize_with = "with_former_names")]
@@ -316,11 +316,11 @@ pub fn current(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (&String,
     counts.iter().filter(|(name, _)| FORMER_NAMES.iter().all(|(_, former)| name != former))
 }
 
-fn with_former_names<S: Serializer>(
-    counts: &BTreeMap<String, u64>,
+fn with_former_names<S: Serializer, N: Copy + Serialize>(
+    counts: &BTreeMap<String, N>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut all: BTreeMap<&str, u64> =
+    let mut all: BTreeMap<&str, N> =
         counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     for (name, former) in FORMER_NAMES {
         if let Some(count) = counts.get(name) {
@@ -417,7 +417,10 @@ pub struct RouterDetail {
     pub timers: Vec<TimerStatus>,
     /// Its routes and rules, in the order of the configuration.
     #[serde(default)]
-    pub extras: Vec<ExtraStatus>,
+    pub objects: Vec<ObjectStatus>,
+    /// The same under its former name, for one version.
+    #[serde(default)]
+    pub extras: Vec<ObjectStatus>,
     /// What it does when somebody else removes an address, route or rule: `yield` or `restore`.
     #[serde(default)]
     pub on_address_lost: String,
@@ -545,7 +548,7 @@ pub struct AddressStatus {
 
 /// A route, a rule, or something that is there whoever is master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExtraStatus {
+pub struct ObjectStatus {
     /// `address`, `route`, `rule` or `promote_secondaries`.
     pub kind: String,
     /// What, as iproute2 takes it; of `promote_secondaries` the interface.
@@ -618,9 +621,13 @@ pub struct Stats {
     /// accepted ones.
     #[serde(default)]
     pub last_from: BTreeMap<String, LastFrom>,
-    /// Rates of `reasons`; only with `--watch`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasons_per_second: Option<BTreeMap<String, f64>>,
+    /// Rates of `reasons`; only with `--watch`, and empty without.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "with_former_names"
+    )]
+    pub reasons_per_second: BTreeMap<String, f64>,
     /// What the daemon refused or failed at, by name; see [`vrrp_common::counters::Counter`].
     #[serde(default, serialize_with = "with_former_names")]
     pub counters: BTreeMap<String, u64>,
@@ -790,8 +797,11 @@ mod tests {
     fn names_that_changed_stand_beside_their_former_ones() {
         let count = |name: &str, count| (name.to_owned(), count);
         let counters = BTreeMap::from([count("events_suppressed", 3), count("bad_event", 1)]);
-        let stats = Stats { counters, ..Stats::default() };
+        let reasons_per_second = BTreeMap::from([("master_limited".to_owned(), 0.5)]);
+        let stats = Stats { counters, reasons_per_second, ..Stats::default() };
         let json = serde_json::to_value(&stats).unwrap();
+        let expected = serde_json::json!({ "master_limited": 0.5, "news_limited": 0.5 });
+        assert_eq!(json["reasons_per_second"], expected);
         let expected = serde_json::json!({
             "bad_event": 1, "events_suppressed": 3, "notice_left_out": 3,
         });

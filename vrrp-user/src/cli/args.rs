@@ -52,7 +52,7 @@ pub enum Command {
         #[command(flatten)]
         instance: InstanceArg,
         /// Begin with what happened in this time, such as 90s, 10m or 12h.
-        #[arg(long, value_name = "DURATION", value_parser = super::events::parse_span)]
+        #[arg(long, value_name = "DURATION", value_parser = super::events::parse_duration)]
         since: Option<Duration>,
         /// As JSON, an object on each line.
         #[arg(long)]

@@ -257,7 +257,7 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
         }
     };
     line("version", version.to_owned())?;
-    line("interval", seconds(router.interval.span()))?;
+    line("interval", seconds(router.interval.duration()))?;
     match router.authentication {
         Authentication::None => line("authentication", "none".to_owned())?,
         // The password stays out of what people paste into tickets.
@@ -267,12 +267,12 @@ fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
     line("pre-emption", preemption(router))?;
     lines("address", &router.addresses, &mut line)?;
     lines("not advertised", &router.excluded, &mut line)?;
-    lines("route", &router.extras.routes, &mut line)?;
-    lines("rule", &router.extras.rules, &mut line)?;
-    if router.extras.on_lost == OnLost::Restore {
+    lines("route", &router.routing.routes, &mut line)?;
+    lines("rule", &router.routing.rules, &mut line)?;
+    if router.routing.on_lost == OnLost::Restore {
         line("when removed", "addresses, routes and rules are put back".to_owned())?;
     }
-    if router.extras.promote_secondaries {
+    if router.routing.promote_secondaries {
         line("subnets", "the other addresses of one stay when the first goes".to_owned())?;
     }
     line("gratuitous ARP", garp(&router.garp))?;
@@ -400,8 +400,8 @@ fn garp(garp: &GarpPolicy) -> String {
 }
 
 /// Seconds without needless decimals.
-fn seconds(span: Nanos) -> String {
-    format!("{} s", span.as_secs_f64())
+fn seconds(duration: Nanos) -> String {
+    format!("{} s", duration.as_secs_f64())
 }
 
 /// How many errors, warnings and notes there are, each behind a comma; none of the kind is not said.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Error;
 use super::terminal::{Colour, Terminal, state_colour};
 use crate::api::{Event, Happened, SCHEMA};
-use crate::control::client::{self, News};
+use crate::control::client::{self, Streamed};
 use crate::types::instance::Instance;
 
 /// Columns before what goes on below a line.
@@ -30,15 +30,17 @@ pub fn events(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    for news in client::follow(instance, since, name)? {
-        match (news?, json) {
-            (News::Event(event), true) => writeln!(out, "{}", serde_json::to_string(&event)?)?,
-            (News::Event(event), false) => writeln!(out, "{}", line(&event, Terminal::stdout()))?,
-            (News::Lost(events), true) => {
+    for next in client::follow(instance, since, name)? {
+        match (next?, json) {
+            (Streamed::Event(event), true) => writeln!(out, "{}", serde_json::to_string(&event)?)?,
+            (Streamed::Event(event), false) => {
+                writeln!(out, "{}", line(&event, Terminal::stdout()))?;
+            }
+            (Streamed::Lost(events), true) => {
                 let lost = Lost { schema: SCHEMA, event: "lost", events };
                 writeln!(out, "{}", serde_json::to_string(&lost)?)?;
             }
-            (News::Lost(events), false) => {
+            (Streamed::Lost(events), false) => {
                 writeln!(out, "({events} events went by before they could be shown)")?;
             }
         }
@@ -78,14 +80,15 @@ pub(super) fn happened(event: &Event, terminal: Terminal) -> String {
     }
 }
 
-/// A time span as `90s`, `10m` or `2h 30m`.
+/// A duration as `90s`, `10m` or `2h 30m`.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse_span(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration =
-        text.parse().map_err(|_| "give a time span such as 90s, 10m or 12h".to_owned())?;
-    Duration::try_from(span).map_err(|_| "give a time span of the past without a sign".to_owned())
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration =
+        text.parse().map_err(|_| "give a duration such as 90s, 10m or 12h".to_owned())?;
+    Duration::try_from(duration)
+        .map_err(|_| "give a duration of the past without a sign".to_owned())
 }
 
 #[cfg(test)]
@@ -93,14 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_read() {
+    fn durations_are_read() {
         for (text, secs) in
             [("90s", 90), ("10m", 600), ("2h 30m", 9000), ("1h30m", 5400), ("0s", 0)]
         {
-            assert_eq!(parse_span(text), Ok(Duration::from_secs(secs)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(secs)), "{text}");
         }
         for bad in ["", "10", "ten", "-5s", "5x"] {
-            assert!(parse_span(bad).is_err(), "{bad}");
+            assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
 

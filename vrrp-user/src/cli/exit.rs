@@ -42,7 +42,9 @@ fn by_kind(error: &io::Error) -> Exit {
 fn kernel(error: &bpf::Error) -> Exit {
     match error {
         bpf::Error::NotPermitted(_) | bpf::Error::Forbidden(_) => Exit::NoPermission,
-        bpf::Error::Pins { source, .. } | bpf::Error::BpffsGone { source, .. } => by_kind(source),
+        bpf::Error::Pins { source, .. } | bpf::Error::BpffsUnmounted { source, .. } => {
+            by_kind(source)
+        }
         bpf::Error::MountBpffs(error) if error.kind() != io::ErrorKind::PermissionDenied => {
             Exit::Unavailable
         }
@@ -78,7 +80,7 @@ impl From<&driver::Error> for Exit {
             }
             driver::Error::PidFile { source, .. } => by_kind(source),
             driver::Error::NoPidFile(_) => Self::Config,
-            driver::Error::Kernel(error) => kernel(error),
+            driver::Error::Datapath(error) => kernel(error),
             driver::Error::Descriptors(_)
             | driver::Error::Netlink(_)
             | driver::Error::NetlinkClosed

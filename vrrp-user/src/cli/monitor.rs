@@ -22,7 +22,7 @@ use vrrp_common::sample::Sample;
 
 use self::line::{Json, Observed};
 use self::pcapng::{Record, Writer};
-use self::refused::{Refused, Renewed};
+use self::refused::{Refreshed, Refused};
 use super::clock::TimeOfDay;
 use super::common::BpffsArg;
 use crate::control::client;
@@ -36,7 +36,7 @@ use crate::wire::dissect::{Content, Packet};
 /// How often the samples are read. The kernel side keeps as many as come in that time at most.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often a daemon is looked for, and what was not sampled is told.
-const RENEW: Duration = Duration::from_secs(1);
+const REFRESH: Duration = Duration::from_secs(1);
 /// Packets that are read before they are shown.
 const BATCH: usize = 4096;
 /// Addresses that are remembered from advertisements: more than any network has that is in order.
@@ -107,7 +107,7 @@ pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
         shown: 0,
         refused_shown: 0,
         not_sampled: 0,
-        said: Said::Nothing,
+        last_note: LastNote::Nothing,
         options,
     };
     let result = monitor.run(&signals, out);
@@ -121,7 +121,7 @@ pub fn monitor(options: Options, out: &mut impl Write) -> Result<(), Error> {
 
 /// What was last said of the daemon.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum LastNote {
     Nothing,
     Daemon,
     WithoutMaps,
@@ -142,21 +142,22 @@ struct Monitor {
     shown: u64,
     refused_shown: u64,
     not_sampled: u64,
-    said: Said,
+    last_note: LastNote,
 }
 
 impl Monitor {
     fn run(&mut self, signals: &SignalFd, out: &mut impl Write) -> Result<(), Error> {
         let mut look_at = Instant::now();
-        let mut renew_at = look_at;
+        let mut refresh_at = look_at;
         loop {
             let now = Instant::now();
-            if now >= renew_at {
-                renew_at = now + RENEW;
-                self.renew();
-                self.tell_not_sampled(out)?;
+            if now >= refresh_at {
+                refresh_at = now + REFRESH;
+                self.refresh();
+                self.note_not_sampled(out)?;
             }
-            let next = if self.refused.is_available() { look_at.min(renew_at) } else { renew_at };
+            let next =
+                if self.refused.is_available() { look_at.min(refresh_at) } else { refresh_at };
             let is_over = self.wait(signals, next.saturating_duration_since(now))?;
             // Without samples there is nothing to wait for.
             let look = is_over || !self.refused.is_available() || Instant::now() >= look_at;
@@ -171,21 +172,21 @@ impl Monitor {
                 }
             }
             if is_over {
-                self.tell_not_sampled(out)?;
+                self.note_not_sampled(out)?;
                 return Ok(());
             }
         }
     }
 
     /// Sleeps; whether it is time to end.
-    fn wait(&self, signals: &SignalFd, span: Duration) -> Result<bool, Error> {
+    fn wait(&self, signals: &SignalFd, duration: Duration) -> Result<bool, Error> {
         let mut fds = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.capture.as_fd(), PollFlags::POLLIN),
         ];
         // While packets wait for a look, more of them are no reason to wake up.
         let count = if self.pending.is_empty() { 2 } else { 1 };
-        let millis = u16::try_from(span.as_millis() + 1).unwrap_or(u16::MAX);
+        let millis = u16::try_from(duration.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut fds[..count], PollTimeout::from(millis)) {
             Ok(_) => Ok(fds[0].any().unwrap_or(false)),
             Err(nix::Error::EINTR) => Ok(false),
@@ -194,26 +195,26 @@ impl Monitor {
     }
 
     /// Looks for the daemon, and says so when it comes or goes.
-    fn renew(&mut self) {
+    fn refresh(&mut self) {
         let instance = &self.options.instance;
-        let why = match self.refused.renew() {
-            Renewed::Same => return,
-            Renewed::Daemon(pid) => {
+        let why = match self.refused.refresh() {
+            Refreshed::Same => return,
+            Refreshed::Daemon(pid) => {
                 note(&format!("daemon `{instance}` runs (pid {pid}): what XDP refuses is shown"));
-                if self.refused.is_elsewhere() {
+                if self.refused.is_in_another_namespace() {
                     note("it is in another network namespace: what passes there is not seen here");
                 }
-                self.said = Said::Daemon;
+                self.last_note = LastNote::Daemon;
                 // Without them there is less ARP, no more.
                 for vip in self.refused.virtual_addresses().unwrap_or_default() {
                     self.addresses.entry(vip.address).or_default();
                 }
                 return;
             }
-            Renewed::Dead => "it no longer runs".to_owned(),
-            Renewed::Gone(error) => {
+            Refreshed::Dead => "it no longer runs".to_owned(),
+            Refreshed::Unreadable(error) => {
                 let runs = UnixStream::connect(instance.socket()).is_ok();
-                if runs && self.said == Said::WithoutMaps {
+                if runs && self.last_note == LastNote::WithoutMaps {
                     return;
                 }
                 let status = if runs { client::status(instance).ok() } else { None };
@@ -229,15 +230,15 @@ impl Monitor {
                 };
                 if let Some(told) = told {
                     note(&format!("daemon `{instance}` runs with {told}"));
-                    self.said = Said::WithoutMaps;
+                    self.last_note = LastNote::WithoutMaps;
                     return;
                 }
                 bpf::chain(&error)
             }
         };
-        if self.said != Said::NoDaemon {
+        if self.last_note != LastNote::NoDaemon {
             note(&format!("no daemon `{instance}`, so nothing that XDP refuses is shown: {why}"));
-            self.said = Said::NoDaemon;
+            self.last_note = LastNote::NoDaemon;
         }
     }
 
@@ -390,7 +391,7 @@ impl Monitor {
         Ok(())
     }
 
-    fn tell_not_sampled(&mut self, out: &mut impl Write) -> Result<(), Error> {
+    fn note_not_sampled(&mut self, out: &mut impl Write) -> Result<(), Error> {
         for (reason, packets) in self.refused.not_sampled() {
             self.not_sampled += packets;
             let time_ns = now_ns(ClockId::CLOCK_REALTIME)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vrrp_common::reason::Reason;
 
 use super::common::{BpffsArg, InstanceArg};
-use super::status::span;
+use super::status::format_duration;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::api::{self, Answer, LastFrom, Losses, Request, Stats};
@@ -262,7 +262,7 @@ fn tables(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
     let instance = &view.instance.instance;
     let since = if stats.reset { "--reset" } else { "the daemon started" };
     let running = if stats.running == Some(false) { "  (not running now)" } else { "" };
-    let (pid, counted) = (stats.pid, span(stats.since_s));
+    let (pid, counted) = (stats.pid, format_duration(stats.since_s));
     let mut tables = vec![
         format!("instance {instance}  pid {pid}{running}  counted for {counted} since {since}\n"),
         routers(stats, width),
@@ -278,7 +278,7 @@ fn tables(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
 }
 
 fn ago(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", span(seconds)))
+    seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", format_duration(seconds)))
 }
 
 fn routers(stats: &Stats, width: Option<usize>) -> String {
@@ -368,8 +368,7 @@ fn reasons(stats: &Stats, width: Option<usize>) -> String {
     let mut table =
         Table::of(&rows).text("REASON", 0, |reason| reason.name()).number("PACKETS", 0, count);
     if stats.interval_s.is_some() {
-        let rates = stats.reasons_per_second.as_ref();
-        let of = move |reason: &Reason| rates?.get(reason.name()).copied();
+        let of = |reason: &Reason| stats.reasons_per_second.get(reason.name()).copied();
         table = table.number("PER SECOND", 0, move |reason| {
             of(reason).map_or_else(String::new, |of| rate(Some(of)))
         });
@@ -416,7 +415,7 @@ fn from(last: &LastFrom) -> String {
     if let Some(vrid) = last.vrid {
         text.push_str(&format!(", VRID {vrid}"));
     }
-    format!("{text}, {} ago", span(last.ago_s))
+    format!("{text}, {} ago", format_duration(last.ago_s))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::events::happened;
 use super::table::Table;
 use super::terminal::{Colour, Terminal, state_colour};
 use crate::api::{
-    self, ExtraStatus, Garp, InterfaceStatus, LastReload, RouterDetail, RouterStatus, Status,
+    self, Garp, InterfaceStatus, LastReload, ObjectStatus, RouterDetail, RouterStatus, Status,
 };
 use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
 use crate::control::client;
@@ -137,11 +137,15 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         "instance {}  pid {}  up {}  config {}",
         status.instance,
         status.pid,
-        span(status.uptime_s),
+        format_duration(status.uptime_s),
         status.config
     );
     if let Some(left) = status.startup_delay_s {
-        let _ = writeln!(text, "startup delay: for another {} no router takes over", span(left));
+        let _ = writeln!(
+            text,
+            "startup delay: for another {} no router takes over",
+            format_duration(left)
+        );
     }
     if let Some(why) = &status.no_bpf {
         let _ = writeln!(text, "{}", terminal.fit(&format!("{why}; {WITHOUT_BPF}"), 4));
@@ -173,7 +177,7 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         text.push('\n');
         push_lines(&mut text, &scripts::lines(&status.scripts, terminal));
     }
-    extras(&mut text, "ALWAYS THERE", &status.always, true, terminal);
+    objects(&mut text, "ALWAYS THERE", &status.always, true, terminal);
     let problems = problems(status);
     if !problems.is_empty() {
         let _ = writeln!(text, "\n{}", terminal.paint("PROBLEMS", Colour::Bold));
@@ -240,12 +244,12 @@ fn routers(routers: &[RouterStatus], terminal: Terminal) -> Vec<String> {
         .text("VERSION", 8, |r| format!("v{}", r.version))
         .text("STATE", 0, |r| r.state.clone())
         .coloured(|router| state_colour(&router.state))
-        .text("SINCE", 1, |r| span(r.since_s))
+        .text("SINCE", 1, |r| format_duration(r.since_s))
         .text("PRIO", 4, priority)
         .text("MASTER (PRIO)", 0, master)
         .text("NEXT", 7, next)
         .text("ADDRESSES", 5, addresses)
-        .text("WHY", 6, |r| r.cause.clone().unwrap_or_default())
+        .text("REASON", 6, |r| r.cause.clone().unwrap_or_default())
         .cut()
         .lines(terminal)
 }
@@ -341,13 +345,13 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         "{}  {} for {}",
         terminal.paint(&router.name, Colour::Bold),
         terminal.paint(&router.state, state_colour(&router.state)),
-        span(router.since_s)
+        format_duration(router.since_s)
     );
     let mut rows: Vec<(&str, String)> = Vec::new();
     for problem in &router.problems {
         rows.push(("problem", terminal.paint(problem, Colour::Red)));
     }
-    rows.push(("why", router.cause.clone().unwrap_or_else(|| "-".to_owned())));
+    rows.push(("reason", router.cause.clone().unwrap_or_else(|| "-".to_owned())));
     let master = match (&router.master, router.state.as_str()) {
         (Some(master), _) => {
             let mac = detail.master_mac.as_ref().map(|mac| format!(" ({mac})")).unwrap_or_default();
@@ -364,7 +368,7 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
     for track in &detail.tracks {
         rows.push(("tracks", format!("{} {}: {}", track.name, track.state, track.effect)));
     }
-    rows.push(("interface", interface_words(on)));
+    rows.push(("interface", describe_interface(on)));
     rows.push(("protocol", protocol(detail)));
     rows.push(("advertises", advertises(router)));
     rows.push(("interval", interval(detail)));
@@ -408,12 +412,13 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
         let _ = writeln!(text, "  {:<width$}  dev {}  {there}", address.address, address.dev);
     }
 
-    extras(&mut text, "ROUTES AND RULES", &detail.extras, router.state == "MASTER", terminal);
+    objects(&mut text, "ROUTES AND RULES", &detail.objects, router.state == "MASTER", terminal);
     let _ = writeln!(text, "\n{}", terminal.paint("LAST TRANSITIONS", Colour::Bold));
     let now = jiff::Timestamp::now();
     for event in &detail.history {
         let ago = event.time.parse().map(|then: jiff::Timestamp| now.duration_since(then));
-        let ago = ago.map_or_else(|_| "-".to_owned(), |ago| span(ago.as_secs_f64().max(0.0)));
+        let ago =
+            ago.map_or_else(|_| "-".to_owned(), |ago| format_duration(ago.as_secs_f64().max(0.0)));
         let happened = happened(event, terminal);
         let line = format!("  {}  {ago:>6} ago  {happened}  {}", event.time, event.reason);
         let _ = writeln!(text, "{}", terminal.fit(&line, 6));
@@ -422,13 +427,19 @@ fn full(detail: &RouterDetail, terminal: Terminal) -> String {
 }
 
 /// Routes, rules and the like, and whether they are there.
-fn extras(text: &mut String, head: &str, extras: &[ExtraStatus], wanted: bool, terminal: Terminal) {
-    if extras.is_empty() {
+fn objects(
+    text: &mut String,
+    head: &str,
+    objects: &[ObjectStatus],
+    wanted: bool,
+    terminal: Terminal,
+) {
+    if objects.is_empty() {
         return;
     }
     let _ = writeln!(text, "\n{}", terminal.paint(head, Colour::Bold));
-    let width = extras.iter().map(|extra| extra.kind.len()).max().unwrap_or(0);
-    for ExtraStatus { kind, what, installed, why } in extras {
+    let width = objects.iter().map(|object| object.kind.len()).max().unwrap_or(0);
+    for ObjectStatus { kind, what, installed, why } in objects {
         let why = why.as_ref().filter(|_| wanted);
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let there = match (installed, wanted) {
@@ -453,7 +464,7 @@ fn effective(router: &RouterStatus) -> String {
     }
 }
 
-fn interface_words(interface: &InterfaceStatus) -> String {
+fn describe_interface(interface: &InterfaceStatus) -> String {
     let Some(index) = interface.ifindex else {
         return format!("{} does not exist", interface.name);
     };
@@ -544,15 +555,15 @@ fn garp(garp: &Garp) -> String {
     text
 }
 
-/// Milliseconds as `0.41s`, and as [`span`] from a minute on.
+/// Milliseconds as `0.41s`, and as [`format_duration`] from a minute on.
 #[allow(clippy::cast_precision_loss, reason = "for people")]
 fn short(ms: u64) -> String {
-    if ms < 60_000 { format!("{:.2}s", ms as f64 / 1e3) } else { span(ms as f64 / 1e3) }
+    if ms < 60_000 { format!("{:.2}s", ms as f64 / 1e3) } else { format_duration(ms as f64 / 1e3) }
 }
 
 /// Seconds as `4.2s`, `3m05s`, `2h07m` or `3d04h`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(super) fn span(seconds: f64) -> String {
+pub(super) fn format_duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1}s");
     }
@@ -584,8 +595,8 @@ mod tests {
     use crate::api::{AddressStatus, Master, SCHEMA};
 
     #[test]
-    fn spans_are_short() {
-        let shown: Vec<String> = [4.24, 185.0, 7620.0, 273_600.0].map(span).into();
+    fn durations_are_short() {
+        let shown: Vec<String> = [4.24, 185.0, 7620.0, 273_600.0].map(format_duration).into();
         assert_eq!(shown, ["4.2s", "3m05s", "2h07m", "3d04h"]);
         assert_eq!([410, 59_999, 60_000].map(short), ["0.41s", "60.00s", "1m00s"]);
     }
@@ -660,7 +671,7 @@ mod tests {
         let routers = || vec![router("VI_1", "MASTER", &[]), router("VI_22", "BACKUP", &[])];
         let narrow = shown(routers(), Some(80));
         assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
-        assert!(narrow.contains("192.168.100.200 (150)") && !narrow.contains("WHY"), "{narrow}");
+        assert!(narrow.contains("192.168.100.200 (150)") && !narrow.contains("REASON"), "{narrow}");
         assert!(narrow.contains("2 of 3 virtual routers: 1 BACKUP, 1 MASTER"), "{narrow}");
         assert!(narrow.contains("COUNTED  send_failed 3\n"), "{narrow}");
         let wide = shown(routers(), Some(200));

@@ -120,14 +120,14 @@ mod tests {
         let narrow = Terminal { width: Some(40), height: None, colour: true };
         let wide = Terminal { width: None, ..narrow };
         let red = narrow.paint("script chk_haproxy is down", Colour::Red);
-        let line = format!("  why         failed: {red} and so on");
+        let line = format!("  reason      failed: {red} and so on");
         assert_eq!(wide.fit(&line, 14), line);
         let shown = narrow.fit(&line, 14);
         let seen: Vec<usize> = shown.lines().map(textwrap::core::display_width).collect();
         assert!(seen.len() == 2 && seen.iter().all(|seen| *seen <= 40), "{shown}");
         assert_eq!(
-            narrow.fit("  why         failed: script chk_haproxy is down", 14),
-            "  why         failed: script chk_haproxy\n              is down"
+            narrow.fit("  reason      failed: script chk_haproxy is down", 14),
+            "  reason      failed: script chk_haproxy\n              is down"
         );
         assert_eq!(narrow.fit("short", 14), "short");
         let name = "fe80::1%a-name-that-has-a-hyphen-and-no-end/51";

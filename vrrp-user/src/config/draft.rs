@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Extras, Fixed, LinkDelay, Listen, Scheduling, TrackFile, TrackProcess, TrackScript,
+    Address, Fixed, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess, TrackScript,
     Tracked, V3Checksum,
 };
 use super::notify::{Notify, Settings};
@@ -112,7 +112,7 @@ pub(super) struct Draft {
     pub(super) need_addresses: bool,
     pub(super) garp: GarpPolicy,
     /// How often addresses on other interfaces are announced.
-    pub(super) garp_elsewhere: Option<Located<Nanos>>,
+    pub(super) garp_extra_if: Option<Located<Nanos>>,
     /// Whether a lower-priority advertisement is answered.
     pub(super) lower_prio_advert: bool,
     /// How many advertisements a master has to miss.
@@ -133,7 +133,7 @@ pub(super) struct Draft {
     pub(super) dont_track_primary: bool,
     pub(super) notify: Notify,
     /// What comes and goes with it besides its addresses.
-    pub(super) extras: Extras,
+    pub(super) routing: Routing,
 }
 
 impl Draft {

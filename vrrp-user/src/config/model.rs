@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub use super::address::{Address, AddressFlags};
 pub use super::diagnostic::{Diagnostic, Severity};
 use super::notify::{Notify, Settings};
-pub use super::routes::{Extras, Fixed, OnLost, Route, Rule};
+pub use super::routes::{Fixed, OnLost, Route, Routing, Rule};
 use super::socket::SocketAccess;
 use crate::capture;
 use crate::engine::time::{Centisecs, Nanos};
@@ -217,7 +217,7 @@ pub struct Router {
     pub garp: GarpPolicy,
     /// `garp_extra_if all`: how often an address is announced on each other interface than its own while it is
     /// master; zero for never.
-    pub garp_elsewhere: Nanos,
+    pub garp_extra_if: Nanos,
     /// `down_timer_adverts`: how many advertisements in a row a master has to miss, 1-100.
     pub down_adverts: u8,
     /// Whether a lower-priority advertisement is answered by one of ours.
@@ -240,7 +240,7 @@ pub struct Router {
     /// What runs when something happens to it; `None` for nothing.
     pub notify: Option<Box<Notify>>,
     /// What comes and goes with it besides its addresses.
-    pub extras: Extras,
+    pub routing: Routing,
 }
 
 impl Router {
@@ -272,7 +272,7 @@ impl Router {
     }
 
     /// Whether it has addresses on other interfaces than its own.
-    pub fn is_elsewhere(&self) -> bool {
+    pub fn has_extra_if(&self) -> bool {
         let addresses = self.addresses.iter().chain(&self.excluded);
         addresses.filter_map(|address| address.dev.as_ref()).any(|dev| *dev != self.interface)
     }
@@ -297,8 +297,8 @@ impl Router {
         let addresses = self.addresses.iter().chain(&self.excluded);
         let addresses = addresses.filter(|address| !address.no_track);
         let addresses = addresses.filter_map(|address| address.dev.as_deref());
-        let routes = self.extras.routes.iter().filter(|route| !route.no_track);
-        let rules = self.extras.rules.iter().filter(|rule| !rule.no_track);
+        let routes = self.routing.routes.iter().filter(|route| !route.no_track);
+        let rules = self.routing.rules.iter().filter(|rule| !rule.no_track);
         let rules = rules.flat_map(|rule| [rule.iif.as_deref(), rule.oif.as_deref()]).flatten();
         let others = routes.filter_map(|route| route.dev.as_deref()).chain(rules);
         let own = self.interface.as_str();

@@ -19,7 +19,7 @@ pub struct Notify {
     /// `notify_stop`: when the daemon ends.
     pub stop: Option<Command>,
     /// `notify_deleted`: what says that a router left the configuration is DELETED, not FAULT. Routers only.
-    pub says_deleted: bool,
+    pub notify_deleted: bool,
     /// The script of `notify_deleted`.
     pub deleted: Option<Command>,
     /// `notify_master_rx_lower_pri`: as master, when a router of lower priority is heard. Routers only.

@@ -120,7 +120,7 @@ impl Report {
 
     /// Whether a diagnostic would be shown: a line in a loop is read many times, but the user has to mend it
     /// once.
-    pub(super) fn is_news(&self, severity: Severity, at: Position, message: &str) -> bool {
+    pub(super) fn is_new(&self, severity: Severity, at: Position, message: &str) -> bool {
         self.has_room(severity) && !self.seen.contains(&self.key(at, message))
     }
 

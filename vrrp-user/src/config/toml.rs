@@ -335,7 +335,7 @@ impl Reader<'_> {
         });
         let (source, unicast) = self.transport(table);
         let v3_checksum = self.string(table, "v3_checksum");
-        let (garp, garp_elsewhere) = self.garp(table);
+        let (garp, garp_extra_if) = self.garp(table);
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what cannot be read has its error already.
         let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
@@ -360,7 +360,7 @@ impl Reader<'_> {
             no_addresses,
             need_addresses: true,
             garp,
-            garp_elsewhere,
+            garp_extra_if,
             down_adverts: self.number(table, "down_adverts"),
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
@@ -374,7 +374,7 @@ impl Reader<'_> {
                 .boolean(table, "dont_track_primary")
                 .is_some_and(|on| on.value),
             notify: self.notify(table),
-            extras: self.extras(table),
+            routing: self.routing(table),
         }
     }
 

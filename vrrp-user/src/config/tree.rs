@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::address::AddressFlags;
 use super::model::{
-    Address, Authentication, Config, Delays, Extras, Fixed, GarpGroup, LinkDelay, Pauses, Peer,
-    Router, Transport, V3Checksum,
+    Address, Authentication, Config, Delays, Fixed, GarpGroup, LinkDelay, Pauses, Peer, Router,
+    Routing, Transport, V3Checksum,
 };
 use super::socket::SocketAccess;
 use super::text::scope_name;
@@ -178,7 +178,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         addresses,
         excluded,
         garp,
-        garp_elsewhere,
+        garp_extra_if,
         down_adverts,
         lower_prio_advert,
         higher_prio_advert,
@@ -189,9 +189,9 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         track,
         dont_track_primary,
         notify,
-        extras,
+        routing,
     } = router;
-    let Extras { routes, rules, on_lost, promote_secondaries } = extras;
+    let Routing { routes, rules, on_lost, promote_secondaries } = routing;
     let version: u8 = match interval.version() {
         Version::V2 => 2,
         Version::V3 => 3,
@@ -216,7 +216,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         "vrid": vrid.get(),
         "priority": priority.0,
         "version": version,
-        "interval": interval.span(),
+        "interval": interval.duration(),
         "authentication": password(authentication, secrets),
         "preempt": preempt,
         "preempt_delay": preempt_delay,
@@ -226,7 +226,7 @@ pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
         "unicast": unicast,
         "addresses": addresses.iter().map(address).collect::<Vec<_>>(),
         "excluded": excluded.iter().map(address).collect::<Vec<_>>(),
-        "garp": gratuitous(garp, *garp_elsewhere),
+        "garp": gratuitous(garp, *garp_extra_if),
         "down_adverts": down_adverts,
         "lower_prio_advert": lower_prio_advert,
         "higher_prio_advert": higher_prio_advert,
@@ -311,7 +311,7 @@ fn address(address: &Address) -> Value {
     table
 }
 
-fn gratuitous(garp: &GarpPolicy, elsewhere: Nanos) -> Value {
+fn gratuitous(garp: &GarpPolicy, extra_if: Nanos) -> Value {
     let GarpPolicy {
         master_repeat,
         master_delay,
@@ -327,7 +327,7 @@ fn gratuitous(garp: &GarpPolicy, elsewhere: Nanos) -> Value {
         "refresh_repeat": refresh_repeat,
         "lower_prio_repeat": lower_prio_repeat,
         "lower_prio_delay": lower_prio_delay,
-        "other_interfaces": elsewhere,
+        "other_interfaces": extra_if,
     })
 }
 

@@ -226,7 +226,7 @@ impl Validator<'_> {
             addresses,
             excluded,
             garp: draft.garp,
-            garp_elsewhere: self.garp_elsewhere(draft.garp_elsewhere.as_ref()),
+            garp_extra_if: self.garp_extra_if(draft.garp_extra_if.as_ref()),
             lower_prio_advert: draft.lower_prio_advert,
             down_adverts,
             higher_prio_advert: draft.higher_prio_advert,
@@ -236,7 +236,7 @@ impl Validator<'_> {
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),
             dont_track_primary: draft.dont_track_primary,
-            extras: draft.extras,
+            routing: draft.routing,
             notify: (draft.notify != Notify::default()).then(|| Box::new(draft.notify)),
         })
     }
@@ -363,7 +363,7 @@ impl Validator<'_> {
                 format!(
                     "max_learned_interval must be a whole number of centiseconds from the interval of the router, {} s, \
                      to 40.95 s, not {} s",
-                    interval.span().as_secs_f64(),
+                    interval.duration().as_secs_f64(),
                     value.as_secs_f64()
                 )
             }

@@ -108,7 +108,7 @@ pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
 
 /// What comes from [`follow`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
+pub enum Streamed {
     /// Something happened.
     Event(Box<Event>),
     /// So many events were overwritten in the daemon before they could be sent.
@@ -123,7 +123,7 @@ pub fn follow(
     instance: &Instance,
     since: Option<Duration>,
     name: Option<String>,
-) -> Result<impl Iterator<Item = Result<News, Error>>, Error> {
+) -> Result<impl Iterator<Item = Result<Streamed, Error>>, Error> {
     let since_ms = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let mut connection = Connection::open(instance, &Request::Events { since_ms, name })?;
     // Nothing may happen for years.
@@ -134,14 +134,14 @@ pub fn follow(
         if ended {
             return None;
         }
-        let news = match connection.answer() {
-            Ok(Answer::Event(event)) => Ok(News::Event(Box::new(event))),
-            Ok(Answer::Lost { events }) => Ok(News::Lost(events)),
+        let next = match connection.answer() {
+            Ok(Answer::Event(event)) => Ok(Streamed::Event(Box::new(event))),
+            Ok(Answer::Lost { events }) => Ok(Streamed::Lost(events)),
             Ok(_) => Err(wrong(&connection.instance)),
             Err(error) => Err(error),
         };
-        ended = news.is_err();
-        Some(news)
+        ended = next.is_err();
+        Some(next)
     }))
 }
 

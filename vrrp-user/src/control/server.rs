@@ -4,7 +4,7 @@
 //! Nothing is kept for a client. Who follows the events is told that there are new ones and asks the engine's
 //! thread for them, part by part, when the last part has been written; so is who asks about thousands of
 //! routers. What a client takes of memory is one part, however slow it is, and who does not read for
-//! [`PATIENCE`] is cut off, or earlier where others want its place.
+//! [`PATIENCE`] is cut off, or earlier where others want its slot.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,17 +28,17 @@ use crate::config::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
 use crate::io::bpf::Maps;
+use crate::io::client_slots::{ClientSlot, ClientSlots, Lost};
 use crate::io::lockfile::{self, LOCK, LockFile, SharedLock};
-use crate::io::places::{Lost, Place, Places};
 use crate::io::scripts::Board;
 use crate::io::socket_file::SocketFile;
 use crate::io::{bpf, logger, neighbour, threads, timer};
 use crate::metrics;
 use crate::wire::ethernet::Colons;
 
-/// Clients served at once; a further one takes the place of the one that has been idle longest.
+/// Clients served at once; a further one takes the slot of the one that has been idle longest.
 const MAX_CLIENTS: usize = 64;
-/// How many of them may follow the events, so that there are always places for questions.
+/// How many of them may follow the events, so that there are always slots for questions.
 const MAX_FOLLOWERS: usize = 32;
 /// The longest request in bytes.
 const MAX_REQUEST: u64 = 4096;
@@ -65,7 +65,7 @@ vrrp_common::counters! {
         Silent = "control_silent_client",
         /// A client that did not read its answer in time and was cut off.
         Slow = "control_slow_client",
-        /// A client that was idle longest when another one wanted its place.
+        /// A client that was idle longest when another one wanted its slot.
         Displaced = "control_displaced_client",
         /// The socket's file was deleted by somebody, and made again.
         SocketDeleted = "control_socket_deleted",
@@ -80,7 +80,7 @@ vrrp_common::counters! {
     }
 }
 
-/// A question to the engine's thread, with the place for the answer.
+/// A question to the engine's thread, with the slot for the answer.
 pub enum Question {
     /// The daemon and its first routers.
     Status(oneshot::Sender<Status>),
@@ -146,7 +146,7 @@ pub struct Channels {
 struct Shared {
     questions: mpsc::Sender<Question>,
     latest: watch::Receiver<u64>,
-    places: Arc<Places>,
+    slots: Arc<ClientSlots>,
     followers: Semaphore,
     lock: SharedLock,
     access: Arc<Mutex<Access>>,
@@ -190,7 +190,7 @@ pub fn start(
     let shared = Arc::new(Shared {
         questions,
         latest,
-        places: Places::new(MAX_CLIENTS),
+        slots: ClientSlots::new(MAX_CLIENTS),
         followers: Semaphore::new(MAX_FOLLOWERS),
         lock,
         access: Arc::clone(&access),
@@ -267,10 +267,10 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                let place = shared.places.take().await;
+                let slot = shared.slots.take().await;
                 let shared = Arc::clone(shared);
                 tokio::spawn(async move {
-                    if let Err(end) = serve(stream, &place, &shared).await {
+                    if let Err(end) = serve(stream, &slot, &shared).await {
                         match end {
                             End::Silent => shared.count(Counter::Silent, 1),
                             End::Slow => shared.count(Counter::Slow, 1),
@@ -290,17 +290,17 @@ async fn accept(
     }
 }
 /// One client: request after request.
-async fn serve(mut stream: UnixStream, place: &Place, shared: &Shared) -> Result<(), End> {
+async fn serve(mut stream: UnixStream, slot: &ClientSlot, shared: &Shared) -> Result<(), End> {
     // Before anything is asked: the answer does not change while the connection lives.
     let may_change = shared.access().permits_changes(&stream)?;
     let (read, write) = stream.split();
-    let mut write = Writer { half: write, place };
+    let mut write = Writer { half: write, slot };
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
         let mut limited = (&mut read).take(MAX_REQUEST);
         let got = tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line));
-        if place.wait_for(got).await?.map_err(|_| End::Silent)?? == 0 {
+        if slot.wait_for(got).await?.map_err(|_| End::Silent)?? == 0 {
             return Ok(());
         }
         if !line.ends_with(b"\n") {
@@ -340,7 +340,7 @@ fn has_hung_up(stream: &UnixStream) -> bool {
 /// Where the answers for a client go.
 struct Writer<'a> {
     half: WriteHalf<'a>,
-    place: &'a Place,
+    slot: &'a ClientSlot,
 }
 
 /// Writes some lines, in the time that there is for one part.
@@ -351,7 +351,7 @@ async fn send(write: &mut Writer<'_>, answers: &[Answer]) -> Result<(), End> {
         text.push(b'\n');
     }
     let written = tokio::time::timeout(PATIENCE, write.half.write_all(&text));
-    Ok(write.place.wait_for(written).await?.map_err(|_| End::Slow)??)
+    Ok(write.slot.wait_for(written).await?.map_err(|_| End::Slow)??)
 }
 
 /// Where the master of a router is by the neighbour table.

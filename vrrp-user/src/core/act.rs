@@ -30,7 +30,7 @@ impl Core {
                     );
                     if from == State::Master {
                         // What a master may be without is missed now.
-                        self.evaluate_hearing(router);
+                        self.evaluate_reception(router);
                     }
                     self.later.push_back(action);
                 }
@@ -68,25 +68,25 @@ impl Core {
                     let line = Line::Transition { from, to, cause: Some(cause) };
                     self.log_line(About::Router(router), line);
                     if cause != Cause::Removed {
-                        self.tell_transition(router, to);
+                        self.notify_transition(router, to);
                     }
                 }
                 Some(Action::Notice { router, notice }) => {
-                    self.tell_notice(router, &notice);
+                    self.notify_notice(router, &notice);
                     self.notice(router, notice);
                 }
                 Some(Action::PriorityChanged { router, from, to }) => {
                     let place = self.router(router).place();
-                    let why = self.priority_words(router);
+                    let why = self.describe_priority(router);
                     let why = why.map(|why| format!(" = {why}")).unwrap_or_default();
                     log::info!("{place}: effective priority {from} -> {to}{why}");
-                    self.tell_priority(router, to);
+                    self.notify_priority(router, to);
                 }
-                Some(Action::LowerPriority(router)) => self.tell_lower_priority(router),
+                Some(Action::LowerPriority(router)) => self.notify_lower_priority(router),
                 Some(Action::GroupTransition { group, from, to, .. }) => {
                     let line = Line::Transition { from, to, cause: None };
                     self.log_line(About::Group(group), line);
-                    self.tell_group(group, to);
+                    self.notify_group(group, to);
                 }
                 // The former was carried out above.
                 Some(Action::SendAdvert { .. }) | None => break,
@@ -165,7 +165,7 @@ impl Core {
         match line {
             Line::Notice(notice) => log::warn!("{whom}: {notice}{more}"),
             Line::Transition { from, to, cause } => {
-                let words = cause.map(|cause| format!(": {}", self.words(cause)));
+                let words = cause.map(|cause| format!(": {}", self.describe_cause(cause)));
                 log::info!("{whom}: {from} -> {to}{}{more}", words.unwrap_or_default());
             }
         }

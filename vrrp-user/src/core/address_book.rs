@@ -41,7 +41,7 @@ struct Entry {
     index: u32,
     /// It is there with other attributes than it should have, and must be removed before it is added again; the
     /// prefix length that it has then.
-    renew: Option<u8>,
+    replace: Option<u8>,
 }
 
 /// What the disappearance of an address means.
@@ -63,7 +63,7 @@ pub enum Vanished {
 /// All virtual addresses on existing interfaces.
 ///
 /// Each step costs what looking up one address costs, however many there are; only what is asked about all of them
-/// ([`Self::held`], [`Self::present`], [`Self::interface_gone`]) looks at all.
+/// ([`Self::held`], [`Self::present`], [`Self::interface_removed`]) looks at all.
 #[derive(Default)]
 pub struct AddressBook {
     entries: BTreeMap<InterfaceAddr, Entry>,
@@ -85,22 +85,22 @@ fn subnet(place: InterfaceAddr, prefix: u8) -> Subnet {
 
 /// What an entry counts as.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct EntryStatus {
     open: bool,
     settled: bool,
     removing: Option<Subnet>,
 }
 
-impl Standing {
+impl EntryStatus {
     /// That of no entry.
     const NONE: Self = Self { open: false, settled: true, removing: None };
 
     fn of(place: InterfaceAddr, entry: &Entry) -> Self {
-        let Entry { wanted, presence, prefix, ref renew, .. } = *entry;
+        let Entry { wanted, presence, prefix, ref replace, .. } = *entry;
         let (open, settled) = match (wanted, presence) {
             (true, Presence::Absent) => (true, true),
             (false, Presence::Absent) => (entry.doubtful, !entry.doubtful),
-            (true, Presence::Present) => (renew.is_some(), renew.is_none()),
+            (true, Presence::Present) => (replace.is_some(), replace.is_none()),
             (false, Presence::Present) => (true, false),
             (true | false, Presence::Adding | Presence::Removing) => (false, false),
         };
@@ -117,14 +117,14 @@ impl AddressBook {
         change: impl FnOnce(&mut Entry) -> R,
     ) -> Option<R> {
         let entry = self.entries.get_mut(&place)?;
-        let before = Standing::of(place, entry);
+        let before = EntryStatus::of(place, entry);
         let result = change(entry);
-        let after = Standing::of(place, entry);
+        let after = EntryStatus::of(place, entry);
         self.account(place, before, after);
         Some(result)
     }
 
-    fn account(&mut self, place: InterfaceAddr, before: Standing, after: Standing) {
+    fn account(&mut self, place: InterfaceAddr, before: EntryStatus, after: EntryStatus) {
         if before == after {
             return;
         }
@@ -169,7 +169,7 @@ impl AddressBook {
             doubtful: false,
             rounds: 0,
             index: 0,
-            renew: None,
+            replace: None,
         });
         self.change(place, |entry| {
             entry.router = router;
@@ -184,12 +184,12 @@ impl AddressBook {
 
     /// An address that a router wants has other attributes from now on, `prefix` among them. `Some(Remove)` when the
     /// kernel must be asked now; that it is added again follows.
-    pub fn renew(&mut self, place: InterfaceAddr, prefix: u8) -> Option<Request> {
+    pub fn replace(&mut self, place: InterfaceAddr, prefix: u8) -> Option<Request> {
         self.change(place, |entry| {
             if entry.presence == Presence::Absent {
                 entry.prefix = prefix;
             } else {
-                entry.renew = Some(prefix);
+                entry.replace = Some(prefix);
             }
             entry.next_request()
         })?
@@ -334,12 +334,12 @@ impl AddressBook {
     }
 
     /// An interface is gone, and every address with it. The requests whose answers are still to come.
-    pub fn interface_gone(&mut self, iface: InterfaceId) -> Vec<(InterfaceAddr, Request)> {
+    pub fn interface_removed(&mut self, iface: InterfaceId) -> Vec<(InterfaceAddr, Request)> {
         let on_it = |place: &InterfaceAddr| place.iface == iface;
         let gone: Vec<_> = self.entries.extract_if(.., |place, _| on_it(place)).collect();
         let mut under_way = Vec::new();
         for (place, entry) in gone {
-            self.account(place, Standing::of(place, &entry), Standing::NONE);
+            self.account(place, EntryStatus::of(place, &entry), EntryStatus::NONE);
             match entry.presence {
                 Presence::Adding => under_way.push((place, Request::Add)),
                 Presence::Removing => under_way.push((place, Request::Remove)),
@@ -422,12 +422,12 @@ impl Entry {
     fn next_request(&mut self) -> Option<Request> {
         match (self.wanted, self.presence) {
             // Perhaps it is still there as it was before.
-            (true, Presence::Absent) if self.doubtful && self.renew.is_some() && self.ours => {
+            (true, Presence::Absent) if self.doubtful && self.replace.is_some() && self.ours => {
                 self.presence = Presence::Removing;
                 Some(Request::Remove)
             }
             (true, Presence::Absent) => {
-                self.prefix = self.renew.take().unwrap_or(self.prefix);
+                self.prefix = self.replace.take().unwrap_or(self.prefix);
                 self.presence = Presence::Adding;
                 self.seen = false;
                 self.lost = false;
@@ -437,7 +437,7 @@ impl Entry {
                 self.presence = Presence::Absent;
                 None
             }
-            (true, Presence::Present) if self.renew.is_some() && !self.ours => {
+            (true, Presence::Present) if self.replace.is_some() && !self.ours => {
                 self.presence = Presence::Absent;
                 self.next_request()
             }
@@ -451,7 +451,7 @@ impl Entry {
                 self.ours = true;
                 Some(Request::Remove)
             }
-            (true, Presence::Present) if self.renew.is_some() => {
+            (true, Presence::Present) if self.replace.is_some() => {
                 self.presence = Presence::Removing;
                 Some(Request::Remove)
             }
@@ -492,7 +492,7 @@ mod tests {
         fn adds_up(&self) -> bool {
             let mut fresh = Self::default();
             for (place, entry) in &self.entries {
-                fresh.account(*place, Standing::NONE, Standing::of(*place, entry));
+                fresh.account(*place, EntryStatus::NONE, EntryStatus::of(*place, entry));
             }
             (&fresh.open, &fresh.removing, fresh.unsettled)
                 == (&self.open, &self.removing, self.unsettled)
@@ -652,7 +652,7 @@ mod tests {
         let vip = at("10.0.0.100");
         book.want(vip, R, PREFIX, true);
         book.completed(vip, Request::Add, Outcome::WasSo);
-        assert_eq!(book.renew(vip, 32), Some(Request::Add));
+        assert_eq!(book.replace(vip, 32), Some(Request::Add));
         book.completed(vip, Request::Add, Outcome::Done);
         assert!(book.is_ours(vip, 32));
     }
@@ -683,7 +683,7 @@ mod tests {
         let mut book = AddressBook::default();
         let vip = at("10.0.0.100");
         installed(&mut book, vip, 24, true);
-        assert_eq!(book.renew(vip, 32), Some(Request::Remove));
+        assert_eq!(book.replace(vip, 32), Some(Request::Remove));
         assert!(!book.settled());
         assert_eq!(book.vanished(vip, PREFIX), Vanished::Expected);
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
@@ -693,18 +693,18 @@ mod tests {
         book.unwant(vip, R);
         book.completed(vip, Request::Remove, Outcome::Done);
         book.want(vip, R, 32, true);
-        assert_eq!(book.renew(vip, 24), None);
+        assert_eq!(book.replace(vip, 24), None);
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), Some(Request::Remove));
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), Some(Request::Add));
         // And not when it is to go anyway.
         assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
-        book.renew(vip, 32);
+        book.replace(vip, 32);
         book.unwant(vip, R);
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Done), None);
         assert!(book.settled());
         // When the removal is refused it is tried again.
         installed(&mut book, vip, 32, true);
-        book.renew(vip, 24);
+        book.replace(vip, 24);
         assert_eq!(book.completed(vip, Request::Remove, Outcome::Failed), None);
         assert!(book.needs_retry());
         assert_eq!(book.retry(), vec![(vip, Request::Remove)]);
@@ -719,7 +719,7 @@ mod tests {
         book.unwant(second, R);
         book.want(third, R, 24, true);
         let gone = [(second, Request::Remove), (third, Request::Add)];
-        assert_eq!(book.interface_gone(InterfaceId::own(2)), gone);
+        assert_eq!(book.interface_removed(InterfaceId::own(2)), gone);
         assert!(book.settled() && !book.needs_retry() && book.adds_up());
         assert!(!book.awaits(third, Request::Add));
     }
@@ -745,7 +745,7 @@ mod tests {
                         book.completed(vip, request, Outcome::Failed)
                     }),
                     4 => book.retry().first().map(|(_, request)| *request),
-                    5 => book.renew(vip, 32),
+                    5 => book.replace(vip, 32),
                     _ => {
                         let prefix = book.entries.get(&vip).map_or(PREFIX, |entry| entry.prefix);
                         if under_way.is_none() && kernel { kernel = false; book.appeared(vip, prefix, true); book.vanished(vip, prefix); }

@@ -8,7 +8,7 @@ use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter, Unreported};
 
 use super::effect::{Effect, InfoChange};
-use super::hearing::AHEAD;
+use super::reception::AHEAD;
 use super::interface_table::Interface;
 use super::router::{RouterRuntime, state_number, version_number};
 use super::{Core, Counter};
@@ -165,8 +165,8 @@ impl Core {
     /// It is asked for all at once: their deadlines lie close together, and one look at all saves as many wake-ups. Not
     /// on each occasion, though: while thousands take over, there are as many of these as there are routers.
     pub(super) fn query_last_seen(&mut self, now: Nanos, looks_ahead: bool) {
-        let asked = if looks_ahead || now >= self.hearing.all_asked_at + AHEAD {
-            self.hearing.all_asked_at = now;
+        let asked = if looks_ahead || now >= self.reception.all_asked_at + AHEAD {
+            self.reception.all_asked_at = now;
             Asked::All
         } else {
             Asked::Due
@@ -232,7 +232,7 @@ impl Core {
             if self.engine.state(id) == Some(State::Backup)
                 && self.router(id).iface().is_some_and(is_raw)
             {
-                self.engine.handle_deaf(now, id);
+                self.engine.handle_not_listening(now, id);
             }
         }
     }

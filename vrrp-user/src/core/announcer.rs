@@ -9,7 +9,7 @@ use vrrp_common::maps::Held;
 
 use super::effect::Effect;
 use super::interface_id::InterfaceAddr;
-use super::pace::Saying;
+use super::pace::AnnounceKind;
 use super::tx_queue::Tag;
 use super::{Core, Counter};
 use crate::core::interface_id::InterfaceId;
@@ -210,7 +210,7 @@ impl Core {
 
     /// Asks who else has an address; an answer is what the kernel side watches for. Now, or when it is its turn.
     pub(super) fn probe(&mut self, place: InterfaceAddr) {
-        if self.may_say((Saying::Probe, place)) {
+        if self.may_announce((AnnounceKind::Probe, place)) {
             self.probe_now(place);
         }
     }
@@ -232,7 +232,7 @@ impl Core {
 
     /// Announces an address once, now or when it is its turn.
     pub(super) fn garp(&mut self, place: InterfaceAddr) {
-        if self.may_say((Saying::Announcement, place)) {
+        if self.may_announce((AnnounceKind::Announcement, place)) {
             self.garp_now(place);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::debounce::Debounce;
 use super::garp_extra_if::GarpExtraIf;
 use super::netlink::Event;
-use super::pace::{Item, Pacer, Saying};
+use super::pace::{AnnounceKind, Item, Pacer};
 use super::{Core, InterfaceAddr};
 use crate::config::model::{self, Delays, LinkDelay};
 use crate::core::interface_id::InterfaceId;
@@ -22,13 +22,13 @@ pub(super) struct Delayed {
     configured: Delays,
     pacer: Option<Box<Pacer>>,
     debounce: Option<Box<Debounce>>,
-    elsewhere: GarpExtraIf,
+    extra_if: GarpExtraIf,
 }
 
 impl Delayed {
     pub(super) fn new(configured: Delays) -> Self {
         let (pacer, debounce) = (Pacer::new(&configured), Debounce::new(&configured));
-        Self { configured, pacer, debounce, elsewhere: GarpExtraIf::default() }
+        Self { configured, pacer, debounce, extra_if: GarpExtraIf::default() }
     }
 
     /// Until when no router takes over, for a daemon that started at `started`, so long after the host; `None` for at
@@ -43,37 +43,37 @@ impl Delayed {
     pub(super) fn next(&self) -> Option<Nanos> {
         let announcement = self.pacer.as_ref().and_then(|pacer| pacer.next());
         let link = self.debounce.as_ref().and_then(|debounce| debounce.next());
-        [announcement, link, self.elsewhere.next()].into_iter().flatten().min()
+        [announcement, link, self.extra_if.next()].into_iter().flatten().min()
     }
 
     /// Takes up how often a router announces its addresses on other interfaces.
-    pub(super) fn announces_elsewhere(
+    pub(super) fn configure_extra_if(
         &mut self,
         now: Nanos,
         id: RouterId,
         router: &model::Router,
         is_master: bool,
     ) {
-        let period = if router.is_elsewhere() { router.garp_elsewhere } else { Nanos::ZERO };
-        self.elsewhere.configure(now, id, period, is_master);
+        let period = if router.has_extra_if() { router.garp_extra_if } else { Nanos::ZERO };
+        self.extra_if.configure(now, id, period, is_master);
     }
 
     /// How often a router announces its addresses on other interfaces; zero for never.
-    pub(super) fn period_elsewhere(&self, id: RouterId) -> Nanos {
-        self.elsewhere.period(id)
+    pub(super) fn extra_if_period(&self, id: RouterId) -> Nanos {
+        self.extra_if.period(id)
     }
 
     /// A router is in that state now.
     pub(super) fn transition(&mut self, now: Nanos, id: RouterId, to: State) {
         match to {
-            State::Master => self.elsewhere.begin(now, id),
-            State::Init | State::Backup | State::Fault => _ = self.elsewhere.end(id),
+            State::Master => self.extra_if.begin(now, id),
+            State::Init | State::Backup | State::Fault => _ = self.extra_if.end(id),
         }
     }
 
     /// A router is no longer in the configuration, and another one may get its number.
-    pub(super) fn router_gone(&mut self, now: Nanos, id: RouterId) {
-        self.elsewhere.configure(now, id, Nanos::ZERO, false);
+    pub(super) fn router_removed(&mut self, now: Nanos, id: RouterId) {
+        self.extra_if.configure(now, id, Nanos::ZERO, false);
     }
 
     /// Announcements that wait.
@@ -86,9 +86,9 @@ impl Delayed {
         self.debounce.as_ref()?.pending(iface)
     }
 
-    pub(super) fn interface_gone(&mut self, iface: InterfaceId) {
+    pub(super) fn interface_removed(&mut self, iface: InterfaceId) {
         if let Some(pacer) = &mut self.pacer {
-            pacer.interface_gone(iface);
+            pacer.interface_removed(iface);
         }
         if let Some(debounce) = &mut self.debounce {
             debounce.gone(iface);
@@ -105,7 +105,7 @@ impl Delayed {
 
 impl Core {
     /// Whether something may be said about an address now; otherwise it is when it is its turn.
-    pub(super) fn may_say(&mut self, item: Item) -> bool {
+    pub(super) fn may_announce(&mut self, item: Item) -> bool {
         let Some(pacer) = &mut self.delays.pacer else { return true };
         let Some(interface) = self.interfaces.get(item.1.iface) else { return false };
         pacer.admit(self.now, &interface.name, item)
@@ -119,8 +119,8 @@ impl Core {
             self.changed_now(&Event::Link(link));
         }
         for _ in 0..AT_ONCE {
-            match self.delays.elsewhere.due(now) {
-                Some(id) => self.announce_elsewhere(id),
+            match self.delays.extra_if.due(now) {
+                Some(id) => self.announce_extra_if(id),
                 None => break,
             }
         }
@@ -134,15 +134,15 @@ impl Core {
                     && holder.is_none_or(|id| engine.state(id) == Some(State::Master))
             };
             match pacer.due(now, holds) {
-                Some((Saying::Announcement, place)) => self.garp_now(place),
-                Some((Saying::Probe, place)) => self.probe_now(place),
+                Some((AnnounceKind::Announcement, place)) => self.garp_now(place),
+                Some((AnnounceKind::Probe, place)) => self.probe_now(place),
                 None => return,
             }
         }
     }
 
     /// Announces the first address of a master on each interface other than its own.
-    fn announce_elsewhere(&mut self, id: RouterId) {
+    fn announce_extra_if(&mut self, id: RouterId) {
         let own = self.router(id).iface();
         let mut done = BTreeSet::new();
         for (place, _) in self.places(id) {
@@ -216,8 +216,8 @@ impl Core {
             let before = std::mem::replace(&mut self.delays.pacer, Pacer::new(new));
             for item in before.into_iter().flat_map(|pacer| pacer.into_waiting()) {
                 match item {
-                    (Saying::Announcement, place) => self.garp(place),
-                    (Saying::Probe, place) => self.probe(place),
+                    (AnnounceKind::Announcement, place) => self.garp(place),
+                    (AnnounceKind::Probe, place) => self.probe(place),
                 }
             }
         }

@@ -37,7 +37,7 @@ impl Core {
                  that is true, it is replaced once, after {wait}, although it lives; {same}",
                 view.interval
             )),
-            (None, Some(bound)) if view.interval.span() > bound.span() => Some(format!(
+            (None, Some(bound)) if view.interval.duration() > bound.duration() => Some(format!(
                 "master {master} advertises only every {}, which is longer than max_learned_interval, {bound}: it was \
                  replaced, and heard again, so that it is followed; should it fall silent, nobody has the addresses for \
                  {wait}; {same}",

@@ -42,7 +42,7 @@ impl Core {
             return;
         }
         for (place, prefix) in found.iter().filter(|new| !before.contains(new)) {
-            log::warn!("{}: {}", self.router(id).place(), self.foreign_words(*place, *prefix));
+            log::warn!("{}: {}", self.router(id).place(), self.describe_foreign(*place, *prefix));
         }
         let count = u16::try_from(found.len()).unwrap_or(u16::MAX);
         self.publish(id, InfoChange::ForeignAddresses(count));
@@ -51,10 +51,10 @@ impl Core {
     /// What is wrong with that, and what to do.
     pub(super) fn foreign_problems(&self, id: RouterId) -> impl Iterator<Item = String> {
         let found = self.foreign.get(&id).into_iter().flatten();
-        found.map(|(place, prefix)| self.foreign_words(*place, *prefix))
+        found.map(|(place, prefix)| self.describe_foreign(*place, *prefix))
     }
 
-    fn foreign_words(&self, place: InterfaceAddr, prefix: u8) -> String {
+    fn describe_foreign(&self, place: InterfaceAddr, prefix: u8) -> String {
         let dev = self.interfaces.get(place.iface).map_or("?", |interface| &interface.name);
         let address = place.address;
         format!(

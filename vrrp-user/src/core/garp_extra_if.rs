@@ -82,33 +82,33 @@ mod tests {
 
     #[test]
     fn masters_repeat_with_their_period() {
-        let mut elsewhere = GarpExtraIf::default();
-        elsewhere.configure(secs(1), A, secs(10), false);
-        elsewhere.configure(secs(1), B, Nanos::ZERO, false);
-        elsewhere.begin(secs(2), B);
-        assert_eq!(elsewhere.next(), None);
-        elsewhere.begin(secs(2), A);
-        assert_eq!((elsewhere.next(), elsewhere.due(secs(11))), (Some(secs(12)), None));
-        assert_eq!((elsewhere.due(secs(13)), elsewhere.due(secs(13))), (Some(A), None));
-        assert_eq!(elsewhere.next(), Some(secs(23)));
-        elsewhere.end(A);
-        assert_eq!((elsewhere.next(), elsewhere.agenda.len()), (None, 0));
+        let mut extra_if = GarpExtraIf::default();
+        extra_if.configure(secs(1), A, secs(10), false);
+        extra_if.configure(secs(1), B, Nanos::ZERO, false);
+        extra_if.begin(secs(2), B);
+        assert_eq!(extra_if.next(), None);
+        extra_if.begin(secs(2), A);
+        assert_eq!((extra_if.next(), extra_if.due(secs(11))), (Some(secs(12)), None));
+        assert_eq!((extra_if.due(secs(13)), extra_if.due(secs(13))), (Some(A), None));
+        assert_eq!(extra_if.next(), Some(secs(23)));
+        extra_if.end(A);
+        assert_eq!((extra_if.next(), extra_if.agenda.len()), (None, 0));
     }
 
     #[test]
     fn a_new_period_counts_from_now_unless_the_old_one_ends_before() {
-        let mut elsewhere = GarpExtraIf::default();
-        elsewhere.configure(secs(1), A, secs(10), false);
-        elsewhere.begin(secs(1), A);
-        elsewhere.configure(secs(2), A, secs(3), true);
-        assert_eq!(elsewhere.next(), Some(secs(5)));
-        elsewhere.configure(secs(3), A, secs(100), true);
-        assert_eq!((elsewhere.next(), elsewhere.period(A)), (Some(secs(5)), secs(100)));
-        assert_eq!(elsewhere.due(secs(5)), Some(A));
-        assert_eq!(elsewhere.next(), Some(secs(105)));
-        elsewhere.configure(secs(6), A, Nanos::ZERO, true);
-        assert_eq!((elsewhere.next(), elsewhere.agenda.len()), (None, 0));
-        elsewhere.configure(secs(7), A, secs(2), true);
-        assert_eq!(elsewhere.next(), Some(secs(9)));
+        let mut extra_if = GarpExtraIf::default();
+        extra_if.configure(secs(1), A, secs(10), false);
+        extra_if.begin(secs(1), A);
+        extra_if.configure(secs(2), A, secs(3), true);
+        assert_eq!(extra_if.next(), Some(secs(5)));
+        extra_if.configure(secs(3), A, secs(100), true);
+        assert_eq!((extra_if.next(), extra_if.period(A)), (Some(secs(5)), secs(100)));
+        assert_eq!(extra_if.due(secs(5)), Some(A));
+        assert_eq!(extra_if.next(), Some(secs(105)));
+        extra_if.configure(secs(6), A, Nanos::ZERO, true);
+        assert_eq!((extra_if.next(), extra_if.agenda.len()), (None, 0));
+        extra_if.configure(secs(7), A, secs(2), true);
+        assert_eq!(extra_if.next(), Some(secs(9)));
     }
 }

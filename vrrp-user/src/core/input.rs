@@ -152,9 +152,9 @@ pub struct Attachment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
     /// The one that hears.
-    pub hears: Option<Hook>,
+    pub ingress: Option<Hook>,
     /// The one that counts what leaves.
-    pub counts: Option<Hook>,
+    pub egress: Option<Hook>,
     /// Where XDP would be, had another program not taken its place.
     pub displaced: Option<Hook>,
 }

@@ -110,7 +110,7 @@ pub enum Change {
     /// A virtual address appeared on an interface.
     Virtual(AssignedAddress),
     /// A virtual address disappeared from an interface.
-    VirtualGone(AssignedAddress),
+    VirtualRemoved(AssignedAddress),
 }
 
 impl InterfaceTable {
@@ -161,7 +161,7 @@ impl InterfaceTable {
     pub fn apply(&mut self, event: &Event) -> Change {
         match event {
             Event::Link(link) => self.link(link),
-            Event::LinkGone(iface) => {
+            Event::LinkRemoved(iface) => {
                 self.present.retain(|(place, _), _| place.iface != *iface);
                 match self.by_index.remove(iface) {
                     Some(known) => {
@@ -174,10 +174,10 @@ impl InterfaceTable {
                 }
             }
             Event::Address(at) => self.address(at),
-            Event::AddressGone(at) => {
+            Event::AddressRemoved(at) => {
                 let key = (at.at, at.prefix);
                 if self.present.remove(&key).is_some() || self.is_virtual(at.at.address) {
-                    return Change::VirtualGone(*at);
+                    return Change::VirtualRemoved(*at);
                 }
                 match self.by_index.get_mut(&at.at.iface) {
                     Some(interface) => {
@@ -190,9 +190,9 @@ impl InterfaceTable {
                 }
             }
             Event::Route(_)
-            | Event::RouteGone(_)
+            | Event::RouteRemoved(_)
             | Event::Rule(_)
-            | Event::RuleGone(_)
+            | Event::RuleRemoved(_)
             | Event::RoutesOverrun
             | Event::Overrun => Change::None,
         }
@@ -206,15 +206,15 @@ impl InterfaceTable {
                 Some(known) => [Some(known.name.clone()), Some(link.name.clone())],
                 None => [Some(link.name.clone()), None],
             },
-            Event::LinkGone(iface) => {
+            Event::LinkRemoved(iface) => {
                 [self.by_index.get(iface).map(|known| known.name.clone()), None]
             }
             Event::Address(_)
-            | Event::AddressGone(_)
+            | Event::AddressRemoved(_)
             | Event::Route(_)
-            | Event::RouteGone(_)
+            | Event::RouteRemoved(_)
             | Event::Rule(_)
-            | Event::RuleGone(_)
+            | Event::RuleRemoved(_)
             | Event::RoutesOverrun
             | Event::Overrun => [None, None],
         }
@@ -325,7 +325,7 @@ impl InterfaceTable {
     /// The programs that count what leaves are nowhere any more.
     pub fn forget_egress_hooks(&mut self) {
         for interface in self.by_index.values_mut() {
-            interface.hooks.counts = None;
+            interface.hooks.egress = None;
         }
     }
 
@@ -387,7 +387,7 @@ impl InterfaceTable {
 
 impl Interface {
     /// Whether advertisements can be received there, as far as is known.
-    pub fn hears(&self) -> bool {
+    pub fn receives(&self) -> bool {
         match self.capture {
             Capture::Attached(_) => true,
             Capture::Detached | Capture::Failed(_) => false,
@@ -417,7 +417,7 @@ impl Interface {
 
     /// Whether that plan has been carried out already.
     pub fn is_as_planned(&self, plan: &Plan) -> bool {
-        self.hears() && self.planned.as_ref() == Some(plan)
+        self.receives() && self.planned.as_ref() == Some(plan)
     }
 
     /// The programs are detached from it.
@@ -519,7 +519,7 @@ mod tests {
             table.get(InterfaceId::own(2)).unwrap().source(),
             Some(Ipv4Addr::new(10, 0, 0, 1))
         );
-        table.apply(&Event::AddressGone(address("10.0.0.1")));
+        table.apply(&Event::AddressRemoved(address("10.0.0.1")));
         assert_eq!(
             table.get(InterfaceId::own(2)).unwrap().source(),
             Some(Ipv4Addr::new(10, 0, 0, 2))
@@ -555,7 +555,7 @@ mod tests {
         table.apply(&Event::Address(AssignedAddress { marked: true, ..address("10.0.0.100") }));
         assert_eq!(table.take_for_virtual(Vec::new()), Vec::<InterfaceId>::new());
         let gone = AssignedAddress { marked: true, ..address("10.0.0.100") };
-        assert_eq!(table.apply(&Event::AddressGone(gone)), Change::VirtualGone(gone));
+        assert_eq!(table.apply(&Event::AddressRemoved(gone)), Change::VirtualRemoved(gone));
     }
 
     #[test]
@@ -583,10 +583,10 @@ mod tests {
             Change::Interface { iface: InterfaceId::own(2), gone: false }
         );
         assert_eq!(
-            table.apply(&Event::LinkGone(InterfaceId::own(2))),
+            table.apply(&Event::LinkRemoved(InterfaceId::own(2))),
             Change::Interface { iface: InterfaceId::own(2), gone: true }
         );
-        assert_eq!(table.apply(&Event::LinkGone(InterfaceId::own(2))), Change::None);
+        assert_eq!(table.apply(&Event::LinkRemoved(InterfaceId::own(2))), Change::None);
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
     }
 
@@ -598,8 +598,8 @@ mod tests {
         let come = table.apply(&Event::Address(address("10.0.0.100")));
         assert_eq!(come, Change::Virtual(address("10.0.0.100")));
         assert!(table.has(place));
-        let gone = table.apply(&Event::AddressGone(address("10.0.0.100")));
-        assert_eq!(gone, Change::VirtualGone(address("10.0.0.100")));
+        let gone = table.apply(&Event::AddressRemoved(address("10.0.0.100")));
+        assert_eq!(gone, Change::VirtualRemoved(address("10.0.0.100")));
         assert!(!table.has(place));
     }
 
@@ -612,7 +612,7 @@ mod tests {
         table.apply(&Event::Address(address("10.0.0.100")));
         table.apply(&Event::Address(ours));
         assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false), (32, true)]);
-        table.apply(&Event::AddressGone(ours));
+        table.apply(&Event::AddressRemoved(ours));
         assert_eq!(table.found(place).collect::<Vec<_>>(), [(24, false)]);
         assert!(table.has(place));
     }
@@ -649,7 +649,7 @@ mod tests {
         assert!(!usable(&table, "fe80::1"));
         table.apply(&Event::Address(address("fe80::1")));
         assert!(usable(&table, "fe80::1"));
-        table.apply(&Event::AddressGone(address("10.0.0.1")));
+        table.apply(&Event::AddressRemoved(address("10.0.0.1")));
         assert!(!usable(&table, "10.0.0.1"));
     }
 
@@ -674,7 +674,7 @@ mod tests {
             iface: InterfaceId::own(2),
             address: "2001:db8::1".parse().unwrap()
         }));
-        assert_eq!(table.apply(&Event::AddressGone(address("fe80::1"))), changed);
+        assert_eq!(table.apply(&Event::AddressRemoved(address("fe80::1"))), changed);
         assert_eq!(source(&table), None);
         table.forget_addresses();
         assert!(!table.owns(InterfaceAddr {
@@ -705,7 +705,7 @@ mod tests {
         assert_eq!(named(&table, "lan"), Some(second));
         table.apply(&renamed(2, "eth0"));
         assert_eq!((named(&table, "eth0"), named(&table, "lan")), (Some(first), Some(second)));
-        table.apply(&Event::LinkGone(second));
+        table.apply(&Event::LinkRemoved(second));
         assert_eq!((named(&table, "eth0"), named(&table, "lan")), (Some(first), None));
     }
 
@@ -714,7 +714,7 @@ mod tests {
         let mut table = table();
         let elsewhere = InterfaceId { namespace: super::super::NamespaceId(1), ifindex: 2 };
         assert!(table.get(elsewhere).is_none());
-        assert_eq!(table.apply(&Event::LinkGone(elsewhere)), Change::None);
+        assert_eq!(table.apply(&Event::LinkRemoved(elsewhere)), Change::None);
         assert!(table.get(InterfaceId::own(2)).is_some());
         assert_eq!(elsewhere.to_string(), "2@1");
     }

@@ -24,7 +24,7 @@ impl Core {
         let alive: HashSet<InterfaceId> = links.iter().map(|link| link.iface).collect();
         for iface in self.interfaces.indices() {
             if !alive.contains(&iface) {
-                self.changed(&Event::LinkGone(iface));
+                self.changed(&Event::LinkRemoved(iface));
             }
         }
         let links = links.into_iter().map(Event::Link);
@@ -88,15 +88,15 @@ impl Core {
     /// Whether an event is about an interface that is not there, or is gone.
     fn is_unknown(&self, event: &Event) -> bool {
         match event {
-            Event::LinkGone(iface) => self.interfaces.get(*iface).is_none(),
-            Event::Address(at) | Event::AddressGone(at) => {
+            Event::LinkRemoved(iface) => self.interfaces.get(*iface).is_none(),
+            Event::Address(at) | Event::AddressRemoved(at) => {
                 self.interfaces.get(at.at.iface).is_none()
             }
             Event::Link(_)
             | Event::Route(_)
-            | Event::RouteGone(_)
+            | Event::RouteRemoved(_)
             | Event::Rule(_)
-            | Event::RuleGone(_)
+            | Event::RuleRemoved(_)
             | Event::RoutesOverrun
             | Event::Overrun => false,
         }
@@ -128,7 +128,7 @@ impl Core {
                         if let Some(until) = until {
                             self.engine.resume_master_down(now, id, until);
                         }
-                        self.engine.handle_deaf(now, id);
+                        self.engine.handle_not_listening(now, id);
                     }
                 }
                 // Whatever was said meanwhile has not arrived.
@@ -187,7 +187,7 @@ impl Core {
                 self.source_changed(place);
                 self.foreign_changed(&at);
             }
-            Change::VirtualGone(at) => {
+            Change::VirtualRemoved(at) => {
                 let place = at.at;
                 self.vanished(place, at.prefix);
                 self.source_changed(place);
@@ -197,19 +197,19 @@ impl Core {
                 self.effects.push_back(Effect::Detach { interface: iface });
                 self.effects.push_back(Effect::ForgetInterface { interface: iface });
                 self.effects.push_back(Effect::Leave { interface: iface, group: None });
-                for (place, request) in self.addresses.interface_gone(iface) {
+                for (place, request) in self.addresses.interface_removed(iface) {
                     self.expect_stray(place, request);
                 }
                 self.forwarding.forget(iface);
-                self.delays.interface_gone(iface);
+                self.delays.interface_removed(iface);
                 self.unannounced.forget(iface);
-                self.hearing.gone(iface);
+                self.reception.gone(iface);
                 self.settling.forget(iface);
                 self.evaluate_on(iface);
                 self.track_interfaces(Some(iface));
             }
             Change::Interface { iface, gone: false } => {
-                let on = self.interfaces.get(iface).filter(|on| on.hears());
+                let on = self.interfaces.get(iface).filter(|on| on.receives());
                 if on.is_some_and(|on| !self.needs(&on.name)) {
                     self.detach(iface);
                 }
@@ -233,7 +233,7 @@ impl Core {
 
     /// The device below the VLAN device that an event is about, as far as that was known before.
     fn below(&self, event: &Event) -> Option<InterfaceId> {
-        let (Event::Link(netlink::Link { iface, .. }) | Event::LinkGone(iface)) = event else {
+        let (Event::Link(netlink::Link { iface, .. }) | Event::LinkRemoved(iface)) = event else {
             return None;
         };
         self.interfaces.get(*iface)?.vlan_of
@@ -311,7 +311,7 @@ impl Core {
             return;
         }
         let name = interface.name.clone();
-        if interface.failed() && !self.hearing.may_attach(iface, self.now) {
+        if interface.failed() && !self.reception.may_attach(iface, self.now) {
             return self.retry_soon();
         }
         let cannot = if interface.mac.is_none() {
@@ -321,11 +321,11 @@ impl Core {
         } else {
             None
         };
-        let hears = interface.hears();
+        let receives = interface.receives();
         match cannot {
             Some(why) => self.captures(iface, Capture::Failed(why), None),
             None => {
-                let how = if hears { how } else { AttachHow::First };
+                let how = if receives { how } else { AttachHow::First };
                 self.ask_to_attach(iface, how, None);
             }
         }
@@ -393,7 +393,7 @@ impl Core {
         }
         let said = self.unsaid.iter().copied().filter(|id| !self.is_attaching(*id));
         for id in said.collect::<Vec<_>>() {
-            self.say_problems(id);
+            self.log_problems(id);
         }
     }
 
@@ -491,13 +491,13 @@ impl Core {
             self.tracked_sources.insert(source);
         }
         // Who is master stays master: to leave an address without anybody helps nobody.
-        let needs_to_hear = self.engine.state(id) != Some(State::Master);
+        let needs_to_receive = self.engine.state(id) != Some(State::Master);
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
             Some((_, interface)) if !interface.up && !router.may_be_down => {
                 Link::Down(FaultCause::InterfaceDown)
             }
-            Some((_, interface)) if needs_to_hear && !interface.hears() => {
+            Some((_, interface)) if needs_to_receive && !interface.receives() => {
                 Link::Down(FaultCause::NoCapture)
             }
             Some((iface, interface)) => match router.source(interface) {

@@ -26,7 +26,6 @@ mod effect;
 mod election;
 mod foreign;
 mod garp_extra_if;
-mod hearing;
 pub mod history;
 mod input;
 mod interface_id;
@@ -40,6 +39,7 @@ mod objects;
 mod orders;
 mod pace;
 mod presence;
+mod reception;
 pub mod reload;
 mod restore_limiter;
 mod route_book;
@@ -70,7 +70,6 @@ use self::announcer::Forwarding;
 pub use self::capacity::{Needs, Sizes};
 use self::delays::Delayed;
 pub use self::effect::{AttachHow, Effect, InfoChange, StateCounts};
-use self::hearing::Hearing;
 use self::history::History;
 pub use self::input::{Attachment, HookReport, Hooks, Input};
 pub use self::interface_id::InterfaceAddr;
@@ -80,6 +79,7 @@ use self::log_limit::LogLimit;
 use self::netlink::{AddressRequest, Ask, AssignedAddress, Request};
 use self::notify::Notifier;
 use self::objects::ManagedObjects;
+use self::reception::Reception;
 use self::reload::Reloads;
 use self::router::RouterRuntime;
 use self::router_index::RouterIndex;
@@ -147,7 +147,7 @@ pub struct Core {
     tcx: bool,
     /// What sources are told apart by in a [`vrrp_common::report::ReportFilter`].
     source_key: u64,
-    hearing: Hearing,
+    reception: Reception,
     settling: Settling,
     /// Since when a packet socket has lost packets each time that it was asked.
     lost_since: Option<Nanos>,

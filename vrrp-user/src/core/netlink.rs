@@ -62,19 +62,19 @@ pub enum Event {
     /// An interface appeared or changed.
     Link(Link),
     /// An interface is gone.
-    LinkGone(InterfaceId),
+    LinkRemoved(InterfaceId),
     /// An address appeared or changed.
     Address(AssignedAddress),
     /// An address is gone.
-    AddressGone(AssignedAddress),
+    AddressRemoved(AssignedAddress),
     /// A route with our mark is there.
     Route(RouteSeen),
     /// A route with our mark is gone.
-    RouteGone(RouteSeen),
+    RouteRemoved(RouteSeen),
     /// A rule with our mark is there.
     Rule(RuleKey),
     /// A rule with our mark is gone.
-    RuleGone(RuleKey),
+    RuleRemoved(RuleKey),
     /// Notifications of routes and rules were lost.
     RoutesOverrun,
     /// Notifications were lost: [`Report::Everything`] follows.
@@ -148,7 +148,7 @@ pub enum Subject {
     /// A virtual address.
     Address(AssignedAddress),
     /// Anything else, by the number that the daemon has for it.
-    Extra(u32),
+    Object(u32),
 }
 
 /// A request to the kernel.
@@ -335,7 +335,7 @@ pub enum HookState {
     /// It is not, but perhaps that one.
     Lost(Option<u32>),
     /// The interface is gone.
-    Gone,
+    LinkRemoved,
     /// The kernel does not tell.
     Unknown,
 }

@@ -49,7 +49,7 @@ pub enum Notified {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum NotificationKind {
     /// It entered a state.
     State {
         /// Which.
@@ -100,7 +100,7 @@ pub struct Event {
     /// To whom.
     pub subject: Subject,
     /// What.
-    pub what: What,
+    pub kind: NotificationKind,
 }
 
 /// A check has found out something new.

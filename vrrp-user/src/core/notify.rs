@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::effect::Effect;
-use super::notification::{Event, Found, Notified, Subject, What};
+use super::notification::{Event, Found, NotificationKind, Notified, Subject};
 use crate::config::model::Tracked;
 use crate::engine::types::{GroupId, Notice, Priority, RouterId, State};
 
@@ -101,7 +101,7 @@ impl Core {
         self.effects.extend(held.map(|(_, event)| Effect::Notify(event)));
     }
 
-    fn tell(&mut self, event: Event) {
+    fn notify(&mut self, event: Event) {
         let event = self.notifier.admit(event);
         self.effects.extend(event.map(Effect::Notify));
     }
@@ -115,17 +115,17 @@ impl Core {
     }
 
     /// A router has entered a state, and netlink was asked for all that belongs to it.
-    pub(super) fn tell_transition(&mut self, id: RouterId, to: State) {
+    pub(super) fn notify_transition(&mut self, id: RouterId, to: State) {
         if !self.notifier.active {
             return;
         }
         let state = notified(to);
-        let what = What::State { state, priority: self.effective_priority(id) };
-        self.tell(Event { subject: self.subject(id), what });
+        let kind = NotificationKind::State { state, priority: self.effective_priority(id) };
+        self.notify(Event { subject: self.subject(id), kind });
     }
 
     /// A router left the configuration, in which it had this state and priority.
-    pub(super) fn tell_deleted(&mut self, id: RouterId, state: State, priority: Priority) {
+    pub(super) fn notify_deleted(&mut self, id: RouterId, state: State, priority: Priority) {
         if !self.notifier.active {
             return;
         }
@@ -133,45 +133,45 @@ impl Core {
             State::Master | State::Backup => false,
             State::Fault | State::Init => true,
         };
-        let what = What::Deleted { fault, priority: priority.0 };
-        self.tell(Event { subject: self.subject(id), what });
+        let kind = NotificationKind::Deleted { fault, priority: priority.0 };
+        self.notify(Event { subject: self.subject(id), kind });
     }
 
     /// Tells the fifos the state of every group and router, after a reload (`fifo_write_vrrp_states_on_reload`).
-    pub(super) fn tell_states(&mut self) {
+    pub(super) fn notify_states(&mut self) {
         let groups = self.tracking.group_names().filter_map(|(id, name)| {
             let (state, ..) = self.engine.group_view(id)?;
-            let what = What::StillIn { state: still(state)?, priority: 0 };
-            Some(Event { subject: Subject::Group(name.into()), what })
+            let kind = NotificationKind::StillIn { state: still(state)?, priority: 0 };
+            Some(Event { subject: Subject::Group(name.into()), kind })
         });
         let groups: Vec<Event> = groups.collect();
         for event in groups {
-            self.tell(event);
+            self.notify(event);
         }
         for id in self.ids() {
             let Some(state) = self.engine.state(id).and_then(still) else { continue };
-            let what = What::StillIn { state, priority: self.effective_priority(id) };
-            self.tell(Event { subject: self.subject(id), what });
+            let kind = NotificationKind::StillIn { state, priority: self.effective_priority(id) };
+            self.notify(Event { subject: self.subject(id), kind });
         }
     }
 
     /// The effective priority of a router changed.
-    pub(super) fn tell_priority(&mut self, id: RouterId, to: Priority) {
+    pub(super) fn notify_priority(&mut self, id: RouterId, to: Priority) {
         if !self.notifier.active {
             return;
         }
         let master = self.engine.state(id) == Some(State::Master);
-        let what = What::Priority { master, priority: to.0 };
-        self.tell(Event { subject: self.subject(id), what });
+        let kind = NotificationKind::Priority { master, priority: to.0 };
+        self.notify(Event { subject: self.subject(id), kind });
     }
 
     /// As master, a router has heard of a lower priority.
-    pub(super) fn tell_lower_priority(&mut self, id: RouterId) {
+    pub(super) fn notify_lower_priority(&mut self, id: RouterId) {
         if !self.notifier.active {
             return;
         }
-        let what = What::LowerPriority { priority: self.effective_priority(id) };
-        self.tell(Event { subject: self.subject(id), what });
+        let kind = NotificationKind::LowerPriority { priority: self.effective_priority(id) };
+        self.notify(Event { subject: self.subject(id), kind });
     }
 
     /// A tracked script has found out something.
@@ -181,26 +181,26 @@ impl Core {
     }
 
     /// A sync group has entered a state, and so have its members.
-    pub(super) fn tell_group(&mut self, id: GroupId, to: State) {
+    pub(super) fn notify_group(&mut self, id: GroupId, to: State) {
         if !self.notifier.active {
             return;
         }
         let subject = Subject::Group(self.tracking.group_name(id).into());
-        let what = What::State { state: notified(to), priority: 0 };
-        self.tell(Event { subject, what });
+        let kind = NotificationKind::State { state: notified(to), priority: 0 };
+        self.notify(Event { subject, kind });
     }
 
     /// Something was noticed that scripts are told of.
-    pub(super) fn tell_notice(&mut self, id: RouterId, notice: &Notice) {
+    pub(super) fn notify_notice(&mut self, id: RouterId, notice: &Notice) {
         if !self.notifier.active {
             return;
         }
-        let what = match *notice {
+        let kind = match *notice {
             Notice::AddressConflict { address, mac } => {
-                What::SplitBrain { begin: true, address, mac }
+                NotificationKind::SplitBrain { begin: true, address, mac }
             }
             Notice::AddressConflictOver { address, mac, .. } => {
-                What::SplitBrain { begin: false, address, mac }
+                NotificationKind::SplitBrain { begin: false, address, mac }
             }
             Notice::LowerPriority { .. }
             | Notice::AddressListMismatch(_)
@@ -214,6 +214,6 @@ impl Core {
             | Notice::PriorityChanged { .. }
             | Notice::Preempting { .. } => return,
         };
-        self.tell(Event { subject: self.subject(id), what });
+        self.notify(Event { subject: self.subject(id), kind });
     }
 }

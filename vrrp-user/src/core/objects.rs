@@ -10,7 +10,7 @@ use super::interface_table::InterfaceTable;
 use super::netlink::Request;
 use super::netlink::{self, Ask, RequestError, RouteRequest, RouteSeen, Subject};
 use super::restore_limiter::{Belonging, RestoreLimiter, When};
-use super::route_book::{Handle, Object, ObjectStatus, RouteBook, Vanished};
+use super::route_book::{Handle, Object, ObjectView, RouteBook, Vanished};
 use super::router;
 use super::{Core, Counter};
 use crate::config::model::{self, Config, Fixed, OnLost};
@@ -35,26 +35,26 @@ impl ManagedObjects {
         let mut objects =
             Self { fixed: config.fixed.clone(), promote: promoting(config), ..Self::default() };
         for (id, router) in (0..).map(RouterId).zip(&config.routers) {
-            objects.set(id, &router.extras);
+            objects.set(id, &router.routing);
         }
         objects
     }
 
     /// What belongs to a router from now on. What has to be asked of the kernel, if anything has to go.
-    fn set(&mut self, id: RouterId, extras: &model::Extras) -> Vec<(Handle, Request)> {
-        match extras.on_lost {
+    fn set(&mut self, id: RouterId, routing: &model::Routing) -> Vec<(Handle, Request)> {
+        match routing.on_lost {
             OnLost::Yield => self.restoring.remove(&id),
             OnLost::Restore => self.restoring.insert(id),
         };
-        self.book.set(id, extras)
+        self.book.set(id, routing)
     }
 
     /// In what another configuration of a router differs, in words.
-    pub fn difference(&self, id: RouterId, extras: &model::Extras) -> Option<&'static str> {
-        if !self.book.has(id, extras) {
+    pub fn difference(&self, id: RouterId, routing: &model::Routing) -> Option<&'static str> {
+        if !self.book.has(id, routing) {
             return Some("routes and rules");
         }
-        (self.policy(id) != extras.on_lost).then_some("on_address_lost")
+        (self.policy(id) != routing.on_lost).then_some("on_address_lost")
     }
 
     /// Whether a router puts back what somebody else removes.
@@ -70,7 +70,7 @@ impl ManagedObjects {
 
 /// The interfaces of which the addresses of a subnet stay together.
 fn promoting(config: &Config) -> Vec<Arc<str>> {
-    let routers = config.routers.iter().filter(|router| router.extras.promote_secondaries);
+    let routers = config.routers.iter().filter(|router| router.routing.promote_secondaries);
     let mut names: Vec<Arc<str>> = routers.map(|router| router.interface.as_str().into()).collect();
     names.sort_unstable();
     names.dedup();
@@ -125,8 +125,8 @@ impl Core {
 
     /// Takes up what another configuration says of a router: what it had before goes, what is new comes, and the rest
     /// is not touched.
-    pub(super) fn take_objects(&mut self, id: RouterId, extras: &model::Extras, is_master: bool) {
-        let asked = self.objects.set(id, extras);
+    pub(super) fn take_objects(&mut self, id: RouterId, routing: &model::Routing, is_master: bool) {
+        let asked = self.objects.set(id, routing);
         self.ask_objects(asked);
         if is_master {
             self.add_objects(id);
@@ -134,7 +134,7 @@ impl Core {
     }
 
     /// Removes what a daemon may have left behind that was killed, but for routers whose addresses are kept.
-    pub(super) fn remove_leftover_objects(&mut self) {
+    pub(super) fn remove_stale_objects(&mut self) {
         let asked = self.objects.book.suspects(|id| self.kept.contains_key(&id));
         self.ask_objects(asked);
     }
@@ -178,7 +178,7 @@ impl Core {
                 netlink::Object::PromoteSecondaries { iface: index(name), name: name.clone() }
             }
         };
-        self.ask_netlink(Ask { request, subject: Subject::Extra(handle.0), object });
+        self.ask_netlink(Ask { request, subject: Subject::Object(handle.0), object });
     }
 
     /// The answer to a request.
@@ -208,7 +208,7 @@ impl Core {
     }
 
     /// The answer to a request to remove what may have been left behind.
-    pub(super) fn leftover_object_answered(
+    pub(super) fn stale_object_answered(
         &mut self,
         handle: Handle,
         request: Request,
@@ -216,7 +216,7 @@ impl Core {
         ours: bool,
     ) {
         if let (Ok(()), Some(object)) = (&result, self.objects.book.object(handle)) {
-            log::info!("removed left-over {object}");
+            log::info!("removed stale {object}");
         }
         self.object_answered(handle, request, result, ours);
     }
@@ -302,13 +302,13 @@ impl Core {
                 let name = name(seen);
                 self.objects.book.route_appeared(seen, name.as_deref());
             }
-            netlink::Event::RouteGone(seen) => {
+            netlink::Event::RouteRemoved(seen) => {
                 let name = name(seen);
                 let vanished = self.objects.book.route_vanished(seen, name.as_deref());
                 self.object_vanished(vanished);
             }
             netlink::Event::Rule(key) => self.objects.book.rule_appeared(key),
-            netlink::Event::RuleGone(key) => {
+            netlink::Event::RuleRemoved(key) => {
                 let vanished = self.objects.book.rule_vanished(key);
                 self.object_vanished(vanished);
             }
@@ -318,7 +318,7 @@ impl Core {
                 self.objects.book.doubt_all();
                 self.retry_objects();
             }
-            netlink::Event::AddressGone(at) => {
+            netlink::Event::AddressRemoved(at) => {
                 let name = self.interfaces.get(at.at.iface).map(|interface| &interface.name);
                 let vanished =
                     name.and_then(|dev| self.objects.book.address_vanished(dev, at.at.address));
@@ -329,7 +329,7 @@ impl Core {
                     self.objects.book.address_appeared(&interface.name, at.at.address);
                 }
             }
-            netlink::Event::Link(_) | netlink::Event::LinkGone(_) | netlink::Event::Overrun => {}
+            netlink::Event::Link(_) | netlink::Event::LinkRemoved(_) | netlink::Event::Overrun => {}
         }
     }
 
@@ -386,8 +386,8 @@ impl Core {
                 self.count(Counter::Restored);
                 true
             }
-            When::Later { news } => {
-                if news {
+            When::Later { first } => {
+                if first {
                     let problem = self.objects.limiter.problem(id, self.now);
                     let who = id.map_or_else(String::new, |id| self.router(id).place() + ": ");
                     log::error!("{who}{}", problem.unwrap_or_default());
@@ -409,7 +409,7 @@ impl Core {
     }
 
     /// Why something is not there.
-    pub(super) fn why(&self, status: &ObjectStatus<'_>) -> Option<String> {
+    pub(super) fn why(&self, status: &ObjectView<'_>) -> Option<String> {
         if status.there {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Announcements that wait for their turn: `garp_interval`, `gna_interval` and `garp_group`.
 //!
 //! Pure: it is told the time, and says what may be sent. An address waits at most once, however often it is to be
-//! announced meanwhile, as in keepalived; so there never waits more than there are addresses. Those of a line take
+//! announced meanwhile, as in keepalived; so there never waits more than there are addresses. Those of a queue take
 //! turns, so that the repetitions of one do not hold up the first announcement of another.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::engine::time::Nanos;
 
 /// What is said about an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Saying {
+pub enum AnnounceKind {
     /// Where it is.
     Announcement,
     /// The question who else has it. It is as much work for a switch.
@@ -22,22 +22,22 @@ pub enum Saying {
 }
 
 /// What can wait. In this order: first every address is announced, then asked about.
-pub type Item = (Saying, InterfaceAddr);
+pub type Item = (AnnounceKind, InterfaceAddr);
 
 /// Whose announcements pause for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
+enum PacingScope {
     Interface(InterfaceId),
     /// Its place in [`Pacer::groups`].
     Group(usize),
 }
 
-/// A way and an address family, which have their own pauses: whether it is IPv6.
-type Key = (Way, bool);
+/// A scope and an address family, which have their own pauses: whether it is IPv6.
+type PacingKey = (PacingScope, bool);
 
-/// What goes one way.
+/// What waits within one scope.
 #[derive(Debug, Default)]
-struct Line {
+struct PacedQueue {
     /// From when on the next one may be sent.
     free_at: Nanos,
     last: Option<Item>,
@@ -51,9 +51,9 @@ pub struct Pacer {
     groups: Vec<Pauses>,
     /// By the name of an interface.
     grouped: BTreeMap<String, usize>,
-    lines: BTreeMap<Key, Line>,
-    /// The lines in which something waits, by [`Line::free_at`].
-    agenda: BTreeSet<(Nanos, Key)>,
+    queues: BTreeMap<PacingKey, PacedQueue>,
+    /// The queues in which something waits, by [`PacedQueue::free_at`].
+    agenda: BTreeSet<(Nanos, PacingKey)>,
 }
 
 impl Pacer {
@@ -70,15 +70,15 @@ impl Pacer {
             pauses: delays.pauses,
             groups,
             grouped: named.collect(),
-            lines: BTreeMap::new(),
+            queues: BTreeMap::new(),
             agenda: BTreeSet::new(),
         }))
     }
 
-    fn pause(&self, (way, v6): Key) -> Nanos {
-        let pauses = match way {
-            Way::Interface(_) => self.pauses,
-            Way::Group(place) => self.groups.get(place).copied().unwrap_or_default(),
+    fn pause(&self, (scope, v6): PacingKey) -> Nanos {
+        let pauses = match scope {
+            PacingScope::Interface(_) => self.pauses,
+            PacingScope::Group(place) => self.groups.get(place).copied().unwrap_or_default(),
         };
         if v6 { pauses.gna } else { pauses.garp }
     }
@@ -86,22 +86,25 @@ impl Pacer {
     /// Whether it may be sent now, on an interface of that name; otherwise it waits.
     pub fn admit(&mut self, now: Nanos, name: &str, item: Item) -> bool {
         let (_, InterfaceAddr { iface, address }) = item;
-        let way = self.grouped.get(name).map_or(Way::Interface(iface), |n| Way::Group(*n));
-        let key = (way, address.is_ipv6());
+        let scope = self
+            .grouped
+            .get(name)
+            .map_or(PacingScope::Interface(iface), |n| PacingScope::Group(*n));
+        let key = (scope, address.is_ipv6());
         let pause = self.pause(key);
         if pause == Nanos::ZERO {
             return true;
         }
-        let line = self.lines.entry(key).or_default();
-        if line.waiting.is_empty() {
-            if now >= line.free_at {
-                line.free_at = now + pause;
-                line.last = Some(item);
+        let queue = self.queues.entry(key).or_default();
+        if queue.waiting.is_empty() {
+            if now >= queue.free_at {
+                queue.free_at = now + pause;
+                queue.last = Some(item);
                 return true;
             }
-            self.agenda.insert((line.free_at, key));
+            self.agenda.insert((queue.free_at, key));
         }
-        line.waiting.insert(item);
+        queue.waiting.insert(item);
         false
     }
 
@@ -115,13 +118,13 @@ impl Pacer {
         while let Some((at, key)) = self.agenda.first().copied().filter(|(at, _)| *at <= now) {
             self.agenda.remove(&(at, key));
             let pause = self.pause(key);
-            let Some(line) = self.lines.get_mut(&key) else { continue };
-            let item = line.take(&counts);
+            let Some(queue) = self.queues.get_mut(&key) else { continue };
+            let item = queue.take(&counts);
             if item.is_some() {
-                line.free_at = now + pause;
+                queue.free_at = now + pause;
             }
-            if !line.waiting.is_empty() {
-                self.agenda.insert((line.free_at, key));
+            if !queue.waiting.is_empty() {
+                self.agenda.insert((queue.free_at, key));
             }
             if item.is_some() {
                 return item;
@@ -132,42 +135,42 @@ impl Pacer {
 
     /// An address was given up: whatever waits about it is no longer true.
     pub fn forget(&mut self, place: InterfaceAddr) {
-        let groups = (0..self.groups.len()).map(Way::Group);
-        for way in groups.chain([Way::Interface(place.iface)]) {
-            self.retain((way, place.address.is_ipv6()), |other| other != place);
+        let groups = (0..self.groups.len()).map(PacingScope::Group);
+        for scope in groups.chain([PacingScope::Interface(place.iface)]) {
+            self.retain((scope, place.address.is_ipv6()), |other| other != place);
         }
     }
 
     /// An interface is gone, and all its addresses.
-    pub fn interface_gone(&mut self, iface: InterfaceId) {
-        let keys: Vec<Key> = self.lines.keys().copied().collect();
+    pub fn interface_removed(&mut self, iface: InterfaceId) {
+        let keys: Vec<PacingKey> = self.queues.keys().copied().collect();
         for key in keys {
             self.retain(key, |place| place.iface != iface);
         }
-        self.lines.retain(|(way, _), _| *way != Way::Interface(iface));
+        self.queues.retain(|(scope, _), _| *scope != PacingScope::Interface(iface));
     }
 
-    fn retain(&mut self, key: Key, keep: impl Fn(InterfaceAddr) -> bool) {
-        let Some(line) = self.lines.get_mut(&key) else { return };
-        line.waiting.retain(|(_, place)| keep(*place));
-        if line.waiting.is_empty() {
-            self.agenda.remove(&(line.free_at, key));
+    fn retain(&mut self, key: PacingKey, keep: impl Fn(InterfaceAddr) -> bool) {
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        queue.waiting.retain(|(_, place)| keep(*place));
+        if queue.waiting.is_empty() {
+            self.agenda.remove(&(queue.free_at, key));
         }
     }
 
     /// Number of announcements that wait.
     pub fn waiting(&self) -> usize {
-        let lines = self.agenda.iter().filter_map(|(_, key)| self.lines.get(key));
-        lines.map(|line| line.waiting.len()).sum()
+        let queues = self.agenda.iter().filter_map(|(_, key)| self.queues.get(key));
+        queues.map(|queue| queue.waiting.len()).sum()
     }
 
     /// Everything that waits, for another one to go on with.
     pub fn into_waiting(self) -> impl Iterator<Item = Item> {
-        self.lines.into_values().flat_map(|line| line.waiting)
+        self.queues.into_values().flat_map(|queue| queue.waiting)
     }
 }
 
-impl Line {
+impl PacedQueue {
     /// The next one that counts, behind the last one that was sent.
     fn take(&mut self, counts: impl Fn(InterfaceAddr) -> bool) -> Option<Item> {
         loop {
@@ -199,7 +202,7 @@ mod tests {
     }
 
     fn announcement(ifindex: u32, address: &str) -> Item {
-        (Saying::Announcement, at(ifindex, address))
+        (AnnounceKind::Announcement, at(ifindex, address))
     }
 
     /// 10 ms on each interface; 20 ms and 5 ms on "a" and "b" together.
@@ -217,15 +220,15 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(at) = pacer.next() {
             assert_eq!(pacer.due(Nanos(at.0 - 1), &counts), None);
-            while let Some((saying, place)) = pacer.due(at, &counts) {
-                let probe = if saying == Saying::Probe { "?" } else { "" };
+            while let Some((kind, place)) = pacer.due(at, &counts) {
+                let probe = if kind == AnnounceKind::Probe { "?" } else { "" };
                 sent.push((at.0 / MS.0, format!("{}{probe}", place.address)));
             }
         }
         sent
     }
 
-    fn said(sent: &[(u64, &str)]) -> Vec<(u64, String)> {
+    fn order(sent: &[(u64, &str)]) -> Vec<(u64, String)> {
         sent.iter().map(|(at, what)| (*at, (*what).to_owned())).collect()
     }
 
@@ -248,7 +251,7 @@ mod tests {
         assert_eq!(at_once, ["10.0.0.1"]);
         assert_eq!(pacer.waiting(), 3);
         let sent = rest(&mut pacer, |_| true);
-        assert_eq!(sent, said(&[(11, "10.0.0.2"), (21, "10.0.0.3"), (31, "10.0.0.1")]));
+        assert_eq!(sent, order(&[(11, "10.0.0.2"), (21, "10.0.0.3"), (31, "10.0.0.1")]));
         assert!(pacer.admit(MS.times(41), "eth0", announcement(2, "10.0.0.1")));
         assert!(!pacer.admit(MS.times(50), "eth0", announcement(2, "10.0.0.1")));
         assert!(pacer.admit(MS.times(50), "eth1", announcement(3, "10.0.0.1")));
@@ -265,7 +268,7 @@ mod tests {
         assert!(pacer.admit(MS, "c", announcement(4, "fe80::1")));
         assert!(pacer.admit(MS, "c", announcement(4, "fe80::1")));
         let sent = rest(&mut pacer, |_| true);
-        assert_eq!(sent, said(&[(6, "fe80::2"), (21, "10.0.0.2")]));
+        assert_eq!(sent, order(&[(6, "fe80::2"), (21, "10.0.0.2")]));
     }
 
     #[test]
@@ -274,11 +277,11 @@ mod tests {
         assert!(pacer.admit(MS, "a", announcement(2, "10.0.0.1")));
         for address in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
             assert!(!pacer.admit(MS, "a", announcement(2, address)));
-            assert!(!pacer.admit(MS, "a", (Saying::Probe, at(2, address))));
+            assert!(!pacer.admit(MS, "a", (AnnounceKind::Probe, at(2, address))));
         }
         pacer.forget(at(2, "10.0.0.2"));
         let sent = rest(&mut pacer, |place| place != at(2, "10.0.0.3"));
-        assert_eq!(sent, said(&[(21, "10.0.0.4"), (41, "10.0.0.4?")]));
+        assert_eq!(sent, order(&[(21, "10.0.0.4"), (41, "10.0.0.4?")]));
 
         assert!(pacer.admit(MS.times(100), "eth0", announcement(5, "10.0.0.1")));
         assert!(!pacer.admit(MS.times(100), "eth0", announcement(5, "10.0.0.2")));
@@ -294,14 +297,14 @@ mod tests {
             pacer.admit(MS, "a", announcement(2, address));
             pacer.admit(MS, "b", announcement(3, address));
         }
-        pacer.interface_gone(InterfaceId::own(9));
-        pacer.interface_gone(InterfaceId::own(3));
-        assert_eq!(rest(&mut pacer, |_| true), said(&[(21, "10.0.0.2")]));
+        pacer.interface_removed(InterfaceId::own(9));
+        pacer.interface_removed(InterfaceId::own(3));
+        assert_eq!(rest(&mut pacer, |_| true), order(&[(21, "10.0.0.2")]));
     }
 
     #[derive(Clone, Debug)]
     enum Step {
-        Say(u8, bool),
+        Announce(u8, bool),
         Forget(u8),
         Gone(u8),
         Pass(u64),
@@ -309,7 +312,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (0_u8..24, any::<bool>()).prop_map(|(n, probe)| Step::Say(n, probe)),
+            6 => (0_u8..24, any::<bool>()).prop_map(|(n, probe)| Step::Announce(n, probe)),
             1 => (0_u8..24).prop_map(Step::Forget),
             1 => (0_u8..4).prop_map(Step::Gone),
             4 => (0_u64..30).prop_map(Step::Pass),
@@ -320,28 +323,28 @@ mod tests {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
     proptest! {
-        /// Whatever happens: no two go one way within its pause, nothing that was forgotten is sent, nothing waits
+        /// Whatever happens: no two go within one scope in its pause, nothing that was forgotten is sent, nothing waits
         /// twice, and nothing waits for ever.
         #[test]
         fn pauses_are_kept(steps in proptest::collection::vec(step(), 1..200)) {
             let mut pacer = pacer();
             let mut now = MS;
             let mut expected = BTreeSet::new();
-            let last = RefCell::new(BTreeMap::<Way, Nanos>::new());
+            let last = RefCell::new(BTreeMap::<PacingScope, Nanos>::new());
             let place = |n: u8| at(u32::from(n % 4), &format!("10.0.0.{n}"));
             let sent = |(_, place): Item, now: Nanos| {
-                let (way, pause) = match place.iface.ifindex {
-                    0 | 1 => (Way::Group(0), 20),
-                    _ => (Way::Interface(place.iface), 10),
+                let (scope, pause) = match place.iface.ifindex {
+                    0 | 1 => (PacingScope::Group(0), 20),
+                    _ => (PacingScope::Interface(place.iface), 10),
                 };
-                let before = last.borrow_mut().insert(way, now);
+                let before = last.borrow_mut().insert(scope, now);
                 assert!(before.is_none_or(|before| now >= before + MS.times(pause)));
             };
             for step in steps.into_iter().chain([Step::Pass(10_000)]) {
                 match step {
-                    Step::Say(n, probe) => {
-                        let saying = if probe { Saying::Probe } else { Saying::Announcement };
-                        let item = (saying, place(n));
+                    Step::Announce(n, probe) => {
+                        let kind = if probe { AnnounceKind::Probe } else { AnnounceKind::Announcement };
+                        let item = (kind, place(n));
                         if pacer.admit(now, NAMES[usize::from(n % 4)], item) {
                             sent(item, now);
                         } else {
@@ -353,10 +356,10 @@ mod tests {
                         expected.retain(|(_, other): &Item| *other != place(n));
                     }
                     Step::Gone(n) => {
-                        pacer.interface_gone(InterfaceId::own(n.into()));
+                        pacer.interface_removed(InterfaceId::own(n.into()));
                         expected.retain(|(_, place): &Item| place.iface != InterfaceId::own(n.into()));
                         // Another interface of that number has not sent anything.
-                        last.borrow_mut().remove(&Way::Interface(InterfaceId::own(n.into())));
+                        last.borrow_mut().remove(&PacingScope::Interface(InterfaceId::own(n.into())));
                     }
                     Step::Pass(ms) => {
                         let end = now + MS.times(ms);

@@ -25,7 +25,7 @@ pub enum When {
     /// With the next retry, because it happens too often.
     Later {
         /// Whether that is new.
-        news: bool,
+        first: bool,
     },
 }
 
@@ -73,9 +73,9 @@ impl<Of: Eq + Hash> RestoreLimiter<Of> {
         if removals.recent <= BURST {
             return When::Now;
         }
-        let news = removals.fought.is_none_or(|last| now >= last + OVER);
+        let first = removals.fought.is_none_or(|last| now >= last + OVER);
         removals.fought = Some(now);
-        When::Later { news }
+        When::Later { first }
     }
 
     /// It is gone.
@@ -118,33 +118,35 @@ mod tests {
 
     #[test]
     fn a_fight_is_noticed_and_ends() {
-        let mut fights = RestoreLimiter::default();
+        let mut limiter = RestoreLimiter::default();
         let router = Some(RouterId(7));
         let at = |seconds| Nanos::from_secs(seconds);
         for _ in 0..BURST {
-            assert_eq!(fights.removed(router, at(100)), When::Now);
+            assert_eq!(limiter.removed(router, at(100)), When::Now);
         }
-        assert_eq!(fights.problem(router, at(100)), None);
-        assert_eq!(fights.removed(router, at(101)), When::Later { news: true });
-        assert_eq!(fights.removed(router, at(102)), When::Later { news: false });
-        assert_eq!(fights.removed(None, at(102)), When::Now);
-        assert!(fights.problem(router, at(104)).unwrap().contains("7 times, the last one 2 s ago"));
+        assert_eq!(limiter.problem(router, at(100)), None);
+        assert_eq!(limiter.removed(router, at(101)), When::Later { first: true });
+        assert_eq!(limiter.removed(router, at(102)), When::Later { first: false });
+        assert_eq!(limiter.removed(None, at(102)), When::Now);
+        assert!(
+            limiter.problem(router, at(104)).unwrap().contains("7 times, the last one 2 s ago")
+        );
         // The next period has a burst of its own.
-        assert_eq!(fights.removed(router, at(111)), When::Now);
-        assert_eq!(fights.removals(&router), 8);
-        assert_eq!(fights.problem(router, at(163)), None);
+        assert_eq!(limiter.removed(router, at(111)), When::Now);
+        assert_eq!(limiter.removals(&router), 8);
+        assert_eq!(limiter.problem(router, at(163)), None);
         for _ in 0..BURST {
-            fights.removed(router, at(200));
+            limiter.removed(router, at(200));
         }
-        assert_eq!(fights.removed(router, at(200)), When::Later { news: true });
+        assert_eq!(limiter.removed(router, at(200)), When::Later { first: true });
     }
 
     #[test]
     fn now_and_then_is_no_fight() {
-        let mut fights = RestoreLimiter::default();
+        let mut limiter = RestoreLimiter::default();
         for minute in 1..20 {
-            assert_eq!(fights.removed(None, Nanos::from_secs(60 * minute)), When::Now);
+            assert_eq!(limiter.removed(None, Nanos::from_secs(60 * minute)), When::Now);
         }
-        assert_eq!(fights.problem(None, Nanos::from_secs(1_201)), None);
+        assert_eq!(limiter.problem(None, Nanos::from_secs(1_201)), None);
     }
 }

@@ -105,7 +105,7 @@ pub enum Vanished {
 
 /// How something of a router is.
 #[derive(Clone, Copy, Debug)]
-pub struct ObjectStatus<'a> {
+pub struct ObjectView<'a> {
     /// What.
     pub object: &'a Object,
     /// Whether it is there.
@@ -132,9 +132,9 @@ impl RouteBook {
 
     /// Sets what belongs to a router: its routes, then its rules. What it had before and has no more is no longer
     /// wanted for it; the requests that follow from that are returned.
-    pub fn set(&mut self, id: RouterId, extras: &model::Extras) -> Vec<(Handle, Request)> {
-        let routes = extras.routes.iter().map(|route| Object::Route(Arc::new(route.clone())));
-        let rules = extras.rules.iter().map(|rule| Object::Rule(Arc::new(rule.clone())));
+    pub fn set(&mut self, id: RouterId, routing: &model::Routing) -> Vec<(Handle, Request)> {
+        let routes = routing.routes.iter().map(|route| Object::Route(Arc::new(route.clone())));
+        let rules = routing.rules.iter().map(|rule| Object::Rule(Arc::new(rule.clone())));
         let new: Vec<Handle> = routes.chain(rules).map(|object| self.add(object)).collect();
         let old = if new.is_empty() {
             self.of_router.remove(&id)
@@ -178,13 +178,13 @@ impl RouteBook {
     }
 
     /// Whether just this belongs to a router.
-    pub fn has(&self, id: RouterId, extras: &model::Extras) -> bool {
+    pub fn has(&self, id: RouterId, routing: &model::Routing) -> bool {
         let mut ours = self.of(id).map(|status| status.object);
-        extras
+        routing
             .routes
             .iter()
             .all(|new| matches!(ours.next(), Some(Object::Route(old)) if **old == *new))
-            && extras
+            && routing
                 .rules
                 .iter()
                 .all(|new| matches!(ours.next(), Some(Object::Rule(old)) if **old == *new))
@@ -481,20 +481,20 @@ impl RouteBook {
     }
 
     /// How what belongs to a router is, in its order.
-    pub fn of(&self, id: RouterId) -> impl Iterator<Item = ObjectStatus<'_>> {
+    pub fn of(&self, id: RouterId) -> impl Iterator<Item = ObjectView<'_>> {
         let handles = self.of_router.get(&id).into_iter().flatten();
         handles.filter_map(|handle| Some(self.entries.get(handle.0 as usize)?.as_ref()?.status()))
     }
 
     /// How what is always there is.
-    pub fn fixed(&self) -> impl Iterator<Item = ObjectStatus<'_>> {
+    pub fn fixed(&self) -> impl Iterator<Item = ObjectView<'_>> {
         self.entries.iter().flatten().filter(|entry| entry.fixed).map(Entry::status)
     }
 }
 
 impl Entry {
-    fn status(&self) -> ObjectStatus<'_> {
-        ObjectStatus {
+    fn status(&self) -> ObjectView<'_> {
+        ObjectView {
             object: &self.object,
             there: self.presence.is_there(),
             refused: self.refused.as_deref(),
@@ -510,11 +510,11 @@ mod tests {
     const A: RouterId = RouterId(0);
     const B: RouterId = RouterId(1);
 
-    fn extras(routes: &[&str], rules: &[&str]) -> model::Extras {
-        model::Extras {
+    fn routing(routes: &[&str], rules: &[&str]) -> model::Routing {
+        model::Routing {
             routes: routes.iter().map(|line| parse_route(line)).collect(),
             rules: rules.iter().map(|line| parse_rule(line)).collect(),
-            ..model::Extras::default()
+            ..model::Routing::default()
         }
     }
 
@@ -543,7 +543,7 @@ mod tests {
     #[test]
     fn rules_go_before_routes() {
         let mut book = RouteBook::default();
-        book.set(A, &extras(&["default via 10.0.0.1 table 5"], &["table 5 preference 7"]));
+        book.set(A, &routing(&["default via 10.0.0.1 table 5"], &["table 5 preference 7"]));
         let asked = book.want(A);
         let route = "route default via 10.0.0.1 table 5";
         let rule = "rule from all table 5 preference 7";
@@ -559,7 +559,7 @@ mod tests {
     #[test]
     fn what_routers_share_stays_until_the_last_one_leaves() {
         let mut book = RouteBook::default();
-        let shared = extras(&["10.1.0.0/16 dev e"], &[]);
+        let shared = routing(&["10.1.0.0/16 dev e"], &[]);
         book.set(A, &shared);
         book.set(B, &shared);
         let asked = book.want(A);
@@ -579,7 +579,7 @@ mod tests {
         let mut book = RouteBook::default();
         book.set(
             A,
-            &extras(
+            &routing(
                 &["10.1.0.0/16 dev e", "10.2.0.0/16 dev e no_track"],
                 &["table 5 preference 7"],
             ),
@@ -604,7 +604,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_asked_for_again_when_it_can_be() {
         let mut book = RouteBook::default();
-        book.set(A, &extras(&["10.1.0.0/16 dev e"], &[]));
+        book.set(A, &routing(&["10.1.0.0/16 dev e"], &[]));
         let (handle, request) = book.want(A)[0];
         assert_eq!(
             book.completed(handle, request, false, Some("Network is unreachable".to_owned())),
@@ -622,7 +622,7 @@ mod tests {
     #[test]
     fn what_the_kernel_drops_silently_is_asked_for_again() {
         let mut book = RouteBook::default();
-        book.set(A, &extras(&["10.1.0.0/16 dev e"], &["table 5 preference 7"]));
+        book.set(A, &routing(&["10.1.0.0/16 dev e"], &["table 5 preference 7"]));
         let asked = book.want(A);
         done(&mut book, asked);
         book.doubt(|object, routers| object.devs().any(|dev| dev == "e") && routers == [A]);
@@ -635,7 +635,7 @@ mod tests {
         let mut book = RouteBook::default();
         book.set(
             A,
-            &extras(&["10.1.0.0/16 dev e", "10.2.0.0/16 dev e protocol static no_track"], &[]),
+            &routing(&["10.1.0.0/16 dev e", "10.2.0.0/16 dev e protocol static no_track"], &[]),
         );
         let fixed =
             Fixed { routes: vec![parse_route("blackhole 10.9.0.0/16")], ..Fixed::default() };
@@ -652,10 +652,10 @@ mod tests {
     #[test]
     fn a_new_configuration_touches_what_changed() {
         let mut book = RouteBook::default();
-        book.set(A, &extras(&["10.1.0.0/16 dev e", "10.2.0.0/16 dev e"], &[]));
+        book.set(A, &routing(&["10.1.0.0/16 dev e", "10.2.0.0/16 dev e"], &[]));
         let asked = book.want(A);
         done(&mut book, asked);
-        let asked = book.set(A, &extras(&["10.2.0.0/16 dev e", "10.3.0.0/16 dev e"], &[]));
+        let asked = book.set(A, &routing(&["10.2.0.0/16 dev e", "10.3.0.0/16 dev e"], &[]));
         assert_eq!(names(&book, &asked), ["Remove route 10.1.0.0/16 dev e"]);
         done(&mut book, asked);
         assert_eq!(book.object(Handle(0)), None);

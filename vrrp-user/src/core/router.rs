@@ -37,7 +37,7 @@ const AUTH_SIMPLE: u8 = 1;
 pub struct RouterRuntime {
     frames: Frames,
     /// Interface, its Ethernet address and what is known of it.
-    home: Option<Home>,
+    local: Option<LocalEnd>,
     link: Option<Link>,
     /// That an advertisement could not be sent was said.
     failing: bool,
@@ -88,7 +88,7 @@ pub struct RouterRuntime {
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
     /// Where each of them is that belongs on another interface than its own; `None` where there are no such.
-    elsewhere: Option<Box<[Option<InterfaceId>]>>,
+    address_devs: Option<Box<[Option<InterfaceId>]>>,
     advertised: u32,
 }
 
@@ -106,7 +106,7 @@ enum Frames {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Home {
+struct LocalEnd {
     iface: InterfaceId,
     mac: [u8; 6],
     aggregate: bool,
@@ -258,8 +258,8 @@ impl RouterRuntime {
             line: count(config.line),
             addresses: config.addresses.iter().chain(&config.excluded).map(Into::into).collect(),
             advertised: count(config.addresses.len()),
-            elsewhere: None,
-            home: None,
+            address_devs: None,
+            local: None,
             link: None,
             frames: Frames::None,
             ack: 0,
@@ -277,21 +277,21 @@ impl RouterRuntime {
     /// Goes on with another configuration, where it lives at the moment. Returns what it was before. The kernel side
     /// must be told of the [`Self::registration`] then, and that nothing is acknowledged.
     pub fn reconfigure(&mut self, new: Self) -> Self {
-        let Self { home, link, failing, failed, ack, filter, filter_since, .. } = *self;
+        let Self { local, link, failing, failed, ack, filter, filter_since, .. } = *self;
         let failures = self.failures.take();
         let mut new =
-            Self { home, link, failing, failed, failures, ack, filter, filter_since, ..new };
-        new.frames = home.map_or(Frames::None, |home| new.frames_from(home));
+            Self { local, link, failing, failed, failures, ack, filter, filter_since, ..new };
+        new.frames = local.map_or(Frames::None, |local| new.frames_from(local));
         std::mem::replace(self, new)
     }
 
     /// It is no longer in the configuration: what is left is its name, for the history.
     pub fn decommission(&mut self) {
         self.gone = true;
-        self.home = None;
+        self.local = None;
         self.frames = Frames::None;
         self.addresses = Box::default();
-        self.elsewhere = None;
+        self.address_devs = None;
         self.advertised = 0;
         self.peers = None;
         self.failures = None;
@@ -299,7 +299,7 @@ impl RouterRuntime {
 
     /// What `ROUTERS` must hold, if it lives anywhere.
     pub fn registration(&self, id: RouterId) -> Option<Registration> {
-        self.home.map(|home| (self.key(home.iface), self.entry(home, id)))
+        self.local.map(|local| (self.key(local.iface), self.entry(local, id)))
     }
 
     /// What `stats` sees of a router that was never active.
@@ -352,12 +352,12 @@ impl RouterRuntime {
 
     /// The interface that it lives on, as long as that exists.
     pub fn iface(&self) -> Option<InterfaceId> {
-        self.home.map(|home| home.iface)
+        self.local.map(|local| local.iface)
     }
 
     /// The address that it sends from.
     pub fn source_in_use(&self) -> Option<IpAddr> {
-        self.home?.source
+        self.local?.source
     }
 
     /// Whether it is an IPv6 router whose interface has no address to send from.
@@ -491,29 +491,29 @@ impl RouterRuntime {
         let source = match link {
             Link::Up(source) => Some(source),
             // Kept while the interface is down, for the farewell and for what still arrives.
-            Link::Down(_) => self.home.and_then(|home| home.source),
+            Link::Down(_) => self.local.and_then(|local| local.source),
         };
-        let home = place.map(|RouterLink { iface, mac, aggregate }| Home {
+        let local = place.map(|RouterLink { iface, mac, aggregate }| LocalEnd {
             iface,
             mac,
             aggregate,
             source,
         });
-        if home == self.home {
+        if local == self.local {
             return (None, None);
         }
-        let stale = self.home.filter(|old| home.is_none_or(|new| new.iface != old.iface));
-        self.home = home;
-        self.frames = home.map_or(Frames::None, |home| self.frames_from(home));
-        let fresh = home.map(|home| (self.key(home.iface), self.entry(home, id)));
+        let stale = self.local.filter(|old| local.is_none_or(|new| new.iface != old.iface));
+        self.local = local;
+        self.frames = local.map_or(Frames::None, |local| self.frames_from(local));
+        let fresh = local.map(|local| (self.key(local.iface), self.entry(local, id)));
         (stale.map(|old| self.key(old.iface)), fresh)
     }
 
     /// Whether this is news about the link; remembers it.
     pub fn report(&mut self, link: Link) -> bool {
-        let news = self.link != Some(link);
+        let changed = self.link != Some(link);
         self.link = Some(link);
-        news
+        changed
     }
 
     fn key(&self, iface: InterfaceId) -> RouterKey {
@@ -521,13 +521,13 @@ impl RouterRuntime {
         RouterKey { ifindex: iface.ifindex, family, vrid: self.vrid.get(), ..RouterKey::default() }
     }
 
-    fn entry(&self, home: Home, id: RouterId) -> RouterEntry {
+    fn entry(&self, local: LocalEnd, id: RouterId) -> RouterEntry {
         let (auth_type, auth_data) = match self.authentication {
             Authentication::None => (0, [0; 8]),
             Authentication::Pass(password) => (AUTH_SIMPLE, password),
         };
-        let local = home.source.map_or([0; 16], to_field);
-        let destination = if self.peers.is_some() { local } else { to_field(self.group()) };
+        let source = local.source.map_or([0; 16], to_field);
+        let destination = if self.peers.is_some() { source } else { to_field(self.group()) };
         RouterEntry {
             slot: id.0,
             version: version_number(self.version()),
@@ -542,22 +542,22 @@ impl RouterRuntime {
                 AdvertInterval::Centisecs(_) => 0,
             },
             auth_data,
-            local,
+            local: source,
             destination,
-            mac: if home.aggregate { [0; 6] } else { home.mac },
+            mac: if local.aggregate { [0; 6] } else { local.mac },
             link_local_first: self.link_local_first.into(),
             ..RouterEntry::default()
         }
     }
 
-    fn frames_from(&self, home: Home) -> Frames {
-        let Some(source) = home.source else { return Frames::None };
+    fn frames_from(&self, local: LocalEnd) -> Frames {
+        let Some(source) = local.source else { return Frames::None };
         let advertised = self.addresses.iter().take(self.advertised as usize);
         let addresses: Vec<IpAddr> = advertised.map(|address| address.address).collect();
         let group = self.group();
         let frame = |destination: IpAddr| {
             AdvertFrame::new(&AdvertParams {
-                source_mac: home.mac,
+                source_mac: local.mac,
                 // With unicast the kernel makes the header.
                 dest_mac: multicast(group),
                 source,
@@ -590,13 +590,13 @@ impl RouterRuntime {
 
     /// Touches what [`Self::advertise`] needs. The number means nothing.
     pub fn peek(&self) -> u64 {
-        let home = self.home.map_or(0, |home| home.iface.ifindex);
+        let local = self.local.map_or(0, |local| local.iface.ifindex);
         let frame = match &self.frames {
             Frames::None => 0,
             Frames::Group(frame) => frame.peek(),
             Frames::Peers(peers) => peers.iter().fold(0, |seen, (_, frame)| seen ^ frame.peek()),
         };
-        u64::from(home) ^ u64::from(frame)
+        u64::from(local) ^ u64::from(frame)
     }
 
     /// Queues the advertisement, or one for each peer. Whether there is anything to send.
@@ -607,7 +607,7 @@ impl RouterRuntime {
         idents: &mut Idents,
         id: RouterId,
     ) -> bool {
-        let Some(home) = self.home else { return false };
+        let Some(local) = self.local else { return false };
         if let Some(Link::Down(
             FaultCause::InterfaceDown
             | FaultCause::AdvertExceedsMtu { .. }
@@ -626,7 +626,7 @@ impl RouterRuntime {
                 frame.set_priority(priority);
                 frame.identify(idents);
                 let tag = Tag::Advert { router: id, first: true };
-                queue.push(home.iface, frame.bytes(), tag);
+                queue.push(local.iface, frame.bytes(), tag);
                 true
             }
             Frames::Peers(peers) => {
@@ -637,7 +637,7 @@ impl RouterRuntime {
                     frame.set_priority(priority);
                     frame.identify(idents);
                     let tag = Tag::Advert { router: id, first };
-                    queue.push_ip(home.iface, *peer, frame.ip_bytes(), tag);
+                    queue.push_ip(local.iface, *peer, frame.ip_bytes(), tag);
                     first = false;
                 }
                 !first
@@ -665,11 +665,11 @@ impl RouterRuntime {
     pub fn try_sending(&mut self, now: Nanos) -> Option<Vec<TestFrame>> {
         let failures = self.failures.as_mut().filter(|failures| failures.is_due(now))?;
         failures.trying();
-        let tests = match (&self.frames, self.home) {
-            (Frames::Group(frame), Some(Home { iface, .. })) => {
+        let tests = match (&self.frames, self.local) {
+            (Frames::Group(frame), Some(LocalEnd { iface, .. })) => {
                 vec![TestFrame { iface, to: None, bytes: frame.to_self().to_vec() }]
             }
-            (Frames::Peers(peers), Some(Home { iface, source: Some(source), .. })) => {
+            (Frames::Peers(peers), Some(LocalEnd { iface, source: Some(source), .. })) => {
                 // One takes the way through the filters of IP, the other one that behind them.
                 let both = peers.iter().flat_map(|(_, frame)| {
                     let routed = frame.ip_bytes().to_vec();
@@ -708,7 +708,7 @@ impl RouterRuntime {
     pub fn resolve(&mut self, find: impl Fn(&str) -> Option<InterfaceId>) {
         let named = self.addresses.iter().any(|address| address.dev().is_some());
         let found = || self.addresses.iter().map(|address| find(address.dev()?)).collect();
-        self.elsewhere = named.then(found);
+        self.address_devs = named.then(found);
     }
 
     /// Its addresses, and where each of them belongs as far as that exists.
@@ -728,7 +728,7 @@ impl RouterRuntime {
     /// Where the address at that place in the list belongs.
     fn on(&self, index: usize, address: &Address, own: Option<InterfaceId>) -> Option<InterfaceId> {
         match address.dev() {
-            Some(_) => self.elsewhere.as_ref()?.get(index).copied()?,
+            Some(_) => self.address_devs.as_ref()?.get(index).copied()?,
             None => own,
         }
     }

@@ -71,7 +71,7 @@ struct Unsent {
 
 impl Core {
     pub(super) fn send_advert(&mut self, id: RouterId, priority: Priority) {
-        self.hearing.master();
+        self.reception.master();
         let Self { routers, frames, idents, .. } = self;
         let queued = routers[id.0 as usize].advertise(priority, frames, idents, id);
         if queued && priority == Priority::RESIGN {

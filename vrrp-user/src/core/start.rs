@@ -8,7 +8,6 @@ use super::address_book::AddressBook;
 use super::announcer::Forwarding;
 use super::delays::Delayed;
 use super::effect::{Effect, InfoChange};
-use super::hearing::Hearing;
 use super::history::History;
 use super::input::Input;
 use super::interface_table::InterfaceTable;
@@ -16,6 +15,7 @@ use super::log_limit::LogLimit;
 use super::netlink::{Answer, Subject};
 use super::notify::Notifier;
 use super::objects::ManagedObjects;
+use super::reception::Reception;
 use super::reload::{DaemonSettings, Reloads};
 use super::route_book::Handle;
 use super::router::RouterRuntime;
@@ -113,7 +113,7 @@ impl Core {
         let mut delays = Delayed::new(std::mem::take(&mut config.delays));
         let objects = ManagedObjects::new(&config);
         for (id, router) in (0..).map(RouterId).zip(&config.routers) {
-            delays.announces_elsewhere(started, id, router, false);
+            delays.configure_extra_if(started, id, router, false);
         }
         drop(config);
         // The owner's addresses are the interface's real ones and stay whatever happens.
@@ -150,7 +150,7 @@ impl Core {
             sizes: boot.sizes,
             tcx: boot.tcx,
             source_key: boot.source_key,
-            hearing: Hearing::default(),
+            reception: Reception::default(),
             settling: Settling::default(),
             lost_since: None,
             timers_wait: None,
@@ -242,9 +242,9 @@ impl Core {
             starting.missing = starting.missing.saturating_sub(1);
         }
         match subject {
-            Subject::Address(at) => self.leftover_answered(&at, &result),
-            Subject::Extra(number) => {
-                self.leftover_object_answered(Handle(number), request, result, ours);
+            Subject::Address(at) => self.stale_answered(&at, &result),
+            Subject::Object(number) => {
+                self.stale_object_answered(Handle(number), request, result, ours);
             }
         }
         self.notifier_answered(1);
@@ -261,7 +261,7 @@ impl Core {
             return;
         }
         if !std::mem::replace(&mut starting.cleaned, true) {
-            self.remove_leftovers();
+            self.remove_stale();
         }
         let Phase::Starting(starting) = &mut self.phase else { return };
         if starting.missing > 0 {
@@ -277,14 +277,14 @@ impl Core {
         self.add_fixed();
         for id in self.ids() {
             self.evaluate(id);
-            self.say_problems(id);
+            self.log_problems(id);
         }
         self.effects.push_back(Effect::Started);
         self.effects.push_back(Effect::Ready(self.counts()));
     }
 
     /// Says what is wrong with the interface of a router that is new.
-    pub(super) fn say_problems(&mut self, id: RouterId) {
+    pub(super) fn log_problems(&mut self, id: RouterId) {
         if self.is_attaching(id) {
             self.unsaid.insert(id);
             return;

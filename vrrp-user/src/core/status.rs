@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use super::Core;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Capture;
-use super::route_book::{Object, ObjectStatus};
+use super::route_book::{Object, ObjectView};
 use super::router::version_number;
 use crate::api::events::{Events, Record, WallClock, Whose};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
 use crate::api::{
-    AddressStatus, ExtraStatus, Garp, InterfaceStatus, Master, RouterDetail, RouterStatus, Routers,
-    SCHEMA, Status, TimerStatus, TrackStatus,
+    AddressStatus, Garp, InterfaceStatus, Master, ObjectStatus, RouterDetail, RouterStatus,
+    Routers, SCHEMA, Status, TimerStatus, TrackStatus,
 };
 use crate::config::model::Authentication;
 use crate::engine::time::Nanos;
@@ -41,7 +41,7 @@ const TRANSITIONS: usize = 10;
 pub struct Outside<'a> {
     /// Now, on both clocks.
     pub moment: WallClock,
-    /// What was refused of late ([`Core::hears_refusals`]).
+    /// What was refused of late ([`Core::receives_refusals`]).
     pub refused: &'a [Refused],
     /// Name of the daemon on the machine.
     pub instance: &'a str,
@@ -139,7 +139,7 @@ impl Core {
 
     /// Whether it matters what was refused of late: while no router is master it does not, as a backup says that it hears
     /// no master.
-    pub fn hears_refusals(&self) -> bool {
+    pub fn receives_refusals(&self) -> bool {
         self.ids().any(|id| self.engine.state(id) == Some(State::Master))
     }
 
@@ -157,7 +157,7 @@ impl Core {
     }
 
     /// What a master does not hear of others, as far as it goes on.
-    fn unheard(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
+    fn unreachable(&self, id: RouterId, now: Nanos, refused: &[Refused]) -> Vec<String> {
         let router = self.router(id);
         let (Some(State::Master), Some(iface)) = (self.engine.state(id), router.iface()) else {
             return Vec::new();
@@ -182,7 +182,7 @@ impl Core {
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
         let problems = self.problems(now, id, view.state, now - since);
-        let unheard = self.unheard(id, now, refused);
+        let unreachable = self.unreachable(id, now, refused);
         let conflicts = self.conflicts(id, now);
         let election = self.election_problems(id, &view, now);
         let addresses = router.places().map(|(address, on)| AddressStatus {
@@ -199,12 +199,14 @@ impl Core {
             family: router.family().label().to_owned(),
             version: version_number(router.version()),
             state: view.state.name().to_owned(),
-            cause: view.cause.map(|cause| self.words(cause) + &self.waits(view.state, now)),
+            cause: view
+                .cause
+                .map(|cause| self.describe_cause(cause) + &self.waits(view.state, now)),
             cause_name: view.cause.map(|cause| cause.name().to_owned()),
             since_s: (now - since).as_secs_f64(),
             priority: view.priority.0,
             configured_priority: self.engine.spec(id)?.priority.0,
-            priority_why: self.priority_words(id),
+            priority_why: self.describe_priority(id),
             group: self
                 .engine
                 .spec(id)?
@@ -214,7 +216,7 @@ impl Core {
                 address: address.to_string(),
                 priority: priority.0,
             }),
-            interval_ms: millis(view.interval.span()),
+            interval_ms: millis(view.interval.duration()),
             master_down_ms: millis(view.master_down_interval),
             next_timer_ms: view.next_timer.map(|at| millis(at - now)),
             transport: match router.peers() {
@@ -228,7 +230,7 @@ impl Core {
                 .into_iter()
                 .chain(election)
                 .chain(conflicts)
-                .chain(unheard)
+                .chain(unreachable)
                 .collect(),
         })
     }
@@ -236,8 +238,8 @@ impl Core {
     /// What is wrong with a router at the moment.
     fn problems(&self, now: Nanos, id: RouterId, state: State, since: Nanos) -> Vec<String> {
         let mut problems = self.link_problems_at(now, id);
-        problems.extend(self.fault_words(id));
-        problems.extend(self.disabled_words(id));
+        problems.extend(self.describe_faults(id));
+        problems.extend(self.describe_disabled(id));
         problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
         if state == State::Master && since > ADDING {
             let missing =
@@ -270,10 +272,11 @@ impl Core {
             name: timer.name().to_owned(),
             in_ms: millis(at - now),
         });
-        let tracks = self.track_words(id).into_iter();
+        let tracks = self.describe_tracks(id).into_iter();
         let tracks = tracks.map(|(name, state, effect)| TrackStatus { name, state, effect });
         let history = self.history.transitions(id, TRANSITIONS);
         let history = history.into_iter().map(|entry| self.record(entry).event(moment));
+        let objects: Vec<_> = self.objects.book.of(id).map(|it| self.object_status(&it)).collect();
         let router = self.router(id);
         let RouterSpec { interval, preempt, preempt_delay, garp, .. } = self.engine.spec(id)?;
         Some(RouterDetail {
@@ -286,7 +289,7 @@ impl Core {
             tracks: tracks.collect(),
             // The control thread has them.
             scripts: Vec::new(),
-            configured_interval_ms: millis(interval.span()),
+            configured_interval_ms: millis(interval.duration()),
             preempt: *preempt,
             preempt_delay_ms: millis(*preempt_delay),
             authentication: match router.authentication {
@@ -294,9 +297,10 @@ impl Core {
                 Authentication::Pass(_) => "simple password",
             }
             .to_owned(),
-            garp: garp_settings(garp, self.delays.period_elsewhere(id)),
+            garp: garp_settings(garp, self.delays.extra_if_period(id)),
             timers: timers.collect(),
-            extras: self.objects.book.of(id).map(|it| self.object_status(&it)).collect(),
+            extras: objects.clone(),
+            objects,
             on_address_lost: self.objects.policy(id).name().to_owned(),
             removed_by_others: self.objects.limiter.removals(&Some(id)),
             address_list_mismatches: self.engine.view(id)?.address_list_mismatches,
@@ -304,7 +308,7 @@ impl Core {
         })
     }
 
-    fn object_status(&self, status: &ObjectStatus<'_>) -> ExtraStatus {
+    fn object_status(&self, status: &ObjectView<'_>) -> ObjectStatus {
         let (kind, what) = match status.object {
             Object::Address(address) => ("address", address.to_string()),
             Object::Route(route) => ("route", route.to_string()),
@@ -312,7 +316,7 @@ impl Core {
             Object::PromoteSecondaries(dev) => ("promote_secondaries", dev.to_string()),
         };
         let why = self.why(status);
-        ExtraStatus { kind: kind.to_owned(), what, installed: status.there, why }
+        ObjectStatus { kind: kind.to_owned(), what, installed: status.there, why }
     }
 
     fn record(&self, entry: Entry) -> Record {
@@ -328,7 +332,7 @@ impl Core {
             EventSource::Object(object) => Whose::Object(self.names().object(object)),
         };
         let words = match &entry.kind {
-            EventKind::Transition { cause, .. } => Some(self.words(*cause)),
+            EventKind::Transition { cause, .. } => Some(self.describe_cause(*cause)),
             EventKind::Tracked { to, end, trackers, .. } => {
                 let end = end.as_ref().map(|end| format!(" ({end})")).unwrap_or_default();
                 let trackers = match trackers {
@@ -413,7 +417,7 @@ impl Core {
     }
 }
 
-fn garp_settings(policy: &GarpPolicy, elsewhere: Nanos) -> Garp {
+fn garp_settings(policy: &GarpPolicy, extra_if: Nanos) -> Garp {
     let GarpPolicy {
         master_repeat,
         master_delay,
@@ -429,7 +433,7 @@ fn garp_settings(policy: &GarpPolicy, elsewhere: Nanos) -> Garp {
         master_refresh_repeat: refresh_repeat,
         lower_prio_repeat,
         lower_prio_delay_ms: millis(lower_prio_delay),
-        other_interfaces_ms: millis(elsewhere),
+        other_interfaces_ms: millis(extra_if),
     }
 }
 

@@ -130,7 +130,7 @@ impl Core {
     pub fn abandon_rest(&mut self, masters: &[RouterId]) {
         self.remove_fixed();
         for id in masters {
-            self.tell_transition(*id, State::Init);
+            self.notify_transition(*id, State::Init);
         }
         self.notifier_flush();
     }

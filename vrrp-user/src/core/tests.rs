@@ -180,7 +180,7 @@ impl Host {
                     self.attachments += 1;
                     let (iface, serial) = (*interface, self.attachments);
                     let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial };
-                    let hooks = Hooks { hears: Some(hook), ..Hooks::default() };
+                    let hooks = Hooks { ingress: Some(hook), ..Hooks::default() };
                     let choice = Choice { mode: CaptureMode::Generic, why: None };
                     let result = Ok(Attachment { choice, hooks });
                     Input::Attached { interface: iface, result }
@@ -211,7 +211,7 @@ impl Host {
             if let (Object::Address(address), Ok(())) = (object, result) {
                 let (at, event) = match request {
                     Request::Add => (address.address, Event::Address(address.address)),
-                    Request::Remove => (address.address, Event::AddressGone(address.address)),
+                    Request::Remove => (address.address, Event::AddressRemoved(address.address)),
                 };
                 match request {
                     Request::Add => self.there.insert(at.at.address),
@@ -284,12 +284,12 @@ fn scripts_are_told_when_the_address_is_there() {
     let mut host = Host::started(&toml(""));
     let told = |host: &Host| {
         let told = host.done.iter().filter_map(|effect| match effect {
-            Effect::Notify(event) => Some(event.what),
+            Effect::Notify(event) => Some(event.kind),
             _ => None,
         });
         let master = notification::Notified::Master;
         told.filter(
-            |what| matches!(what, notification::What::State { state, .. } if *state == master),
+            |what| matches!(what, notification::NotificationKind::State { state, .. } if *state == master),
         )
         .count()
     };
@@ -343,7 +343,7 @@ fn a_link_that_goes_down_takes_the_master_with_it() {
 #[test]
 fn an_interface_that_goes_and_comes_is_captured_anew() {
     let mut host = Host::master();
-    host.input(Input::Changed(vec![Event::LinkGone(ETH0)]));
+    host.input(Input::Changed(vec![Event::LinkRemoved(ETH0)]));
     assert_eq!(host.state(), Some(State::Fault));
     host.there.clear();
     host.answer(&Ok(()));
@@ -392,7 +392,7 @@ fn an_owner_whose_interface_loses_the_address_adds_it() {
     let mut host = Host::new(&toml("priority = 255"));
     host.listed(&[address(VIP, false)]);
     assert_eq!((host.state(), host.asked()), (Some(State::Master), vec![]), "it is there");
-    host.input(Input::Changed(vec![Event::AddressGone(address(VIP, false))]));
+    host.input(Input::Changed(vec![Event::AddressRemoved(address(VIP, false))]));
     assert_eq!(host.asked(), vip_asked(Request::Add));
     host.answer(&Ok(()));
     assert!(host.has_vip() && host.asked().is_empty());
@@ -499,7 +499,7 @@ fn an_address_of_others_that_is_gone_again_is_added() {
     host.input(Input::Changed(vec![Event::Address(address(VIP, false))]));
     host.pass(5000);
     // It is there already, says the answer; but what is reported has overtaken it.
-    host.input(Input::Changed(vec![Event::AddressGone(address(VIP, false))]));
+    host.input(Input::Changed(vec![Event::AddressRemoved(address(VIP, false))]));
     host.answer(&Err(RequestError::new(Some(libc::EEXIST), "it exists")));
     assert_eq!((host.state(), host.asked()), (Some(State::Master), vec![]));
     host.pass(5000);
@@ -619,7 +619,7 @@ fn changes_nothing(counter: Counter, input: Input<'_>) {
 fn answers_to_nothing_are_counted() {
     let subject = Subject::Address(address(VIP, true));
     for request in [Request::Add, Request::Remove] {
-        for subject in [subject, Subject::Extra(7)] {
+        for subject in [subject, Subject::Object(7)] {
             let answer = Answer { request, subject, result: Ok(()), ours: false };
             changes_nothing(Counter::UnexpectedAnswer, Input::Answered(vec![answer]));
         }
@@ -641,9 +641,12 @@ fn events_of_interfaces_that_are_not_there_are_counted() {
         at: InterfaceAddr { iface: NONE, ..address(VIP, true).at },
         ..address(VIP, true)
     };
-    changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::LinkGone(NONE)]));
+    changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::LinkRemoved(NONE)]));
     changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::Address(nowhere)]));
-    changes_nothing(Counter::UnknownInterface, Input::Changed(vec![Event::AddressGone(nowhere)]));
+    changes_nothing(
+        Counter::UnknownInterface,
+        Input::Changed(vec![Event::AddressRemoved(nowhere)]),
+    );
     let result = Err("never".to_owned());
     changes_nothing(Counter::UnknownInterface, Input::Attached { interface: NONE, result });
     let hooks = Hooks::default();

@@ -247,12 +247,12 @@ impl Core {
     }
 
     /// Why a router changed state, with the names of what is to blame.
-    pub(super) fn words(&self, cause: Cause) -> String {
+    pub(super) fn describe_cause(&self, cause: Cause) -> String {
         cause.describe(&self.names())
     }
 
     /// How the effective priority of a router comes about; `None` where it is what is configured.
-    pub(super) fn priority_words(&self, id: RouterId) -> Option<String> {
+    pub(super) fn describe_priority(&self, id: RouterId) -> Option<String> {
         let explanation = self.engine.explain(id)?;
         let effective = self.engine.priority(id)?;
         let configured = self.engine.spec(id)?.priority;
@@ -266,14 +266,14 @@ impl Core {
     }
 
     /// What keeps a router in FAULT or from starting, its interface apart.
-    pub(super) fn fault_words(&self, id: RouterId) -> Vec<String> {
+    pub(super) fn describe_faults(&self, id: RouterId) -> Vec<String> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
         let causes = explanation.causes.iter().filter(|cause| !cause.is_link());
         causes.map(|cause| cause.describe(&self.names())).collect()
     }
 
     /// What a router tracks, but counts for nothing, and what to do.
-    pub(super) fn disabled_words(&self, id: RouterId) -> Vec<String> {
+    pub(super) fn describe_disabled(&self, id: RouterId) -> Vec<String> {
         if self.tracking.disabled.is_empty() {
             return Vec::new();
         }
@@ -289,7 +289,7 @@ impl Core {
     }
 
     /// Everything that a router tracks, in words: what it is, how it is, and what that makes of the router.
-    pub(super) fn track_words(&self, id: RouterId) -> Vec<(String, String, String)> {
+    pub(super) fn describe_tracks(&self, id: RouterId) -> Vec<(String, String, String)> {
         let Some(explanation) = self.engine.explain(id) else { return Vec::new() };
         let terms = explanation.terms.iter().map(|term| {
             let effect = match term.effect {
@@ -303,7 +303,7 @@ impl Core {
         terms.collect()
     }
 
-    /// A tracked file can not be used.
+    /// A tracked file cannot be used.
     pub(super) fn bad_track_file(&mut self, object: ObjectId, why: &str) {
         log::warn!("{}: {why}", self.names().object(object));
         self.count(Counter::BadTrackFile);
@@ -455,7 +455,7 @@ mod tests {
             [(object, Health::Up)]
         );
         assert_eq!(
-            after(&Event::LinkGone(InterfaceId::own(3)), Some(InterfaceId::own(3))),
+            after(&Event::LinkRemoved(InterfaceId::own(3)), Some(InterfaceId::own(3))),
             [(object, Health::Down)]
         );
     }

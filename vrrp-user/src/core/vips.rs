@@ -10,21 +10,21 @@ use crate::engine::types::{Lost, RouterId};
 impl Core {
     /// Finds virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others put
     /// there stays. Those that would be the same again are kept for now, the rest is taken away.
-    pub(super) fn remove_leftovers(&mut self) {
+    pub(super) fn remove_stale(&mut self) {
         let before = self.asked;
         for id in self.ids() {
-            for request in self.leftover_requests(id) {
+            for request in self.stale_requests(id) {
                 let place = request.address.at;
                 let configured = self.router(id).request(place, 0);
                 if configured.is_some_and(|new| new.address.prefix == request.address.prefix) {
-                    log::info!("keeping left-over {} for now", self.describe(place));
+                    log::info!("keeping stale {} for now", self.describe(place));
                     self.kept.entry(id).or_default().push(request);
                 } else {
                     self.remove_stray(request);
                 }
             }
         }
-        self.remove_leftover_objects();
+        self.remove_stale_objects();
         self.wait_for_answers(self.asked - before);
     }
 
@@ -65,7 +65,7 @@ impl Core {
         let asked = self.objects.book.suspects_of(id);
         self.ask_objects(asked);
         for request in kept {
-            log::info!("removing left-over {}", self.describe(request.address.at));
+            log::info!("removing stale {}", self.describe(request.address.at));
             self.remove_stray(request);
         }
     }
@@ -80,7 +80,7 @@ impl Core {
     }
 
     /// How to remove what bears our mark where a router's addresses belong.
-    pub(super) fn leftover_requests(&self, id: RouterId) -> Vec<AddressRequest> {
+    pub(super) fn stale_requests(&self, id: RouterId) -> Vec<AddressRequest> {
         let mut requests = Vec::new();
         for (place, _) in self.places(id) {
             let found = self.interfaces.found(place).filter(|(_, marked)| *marked);
@@ -99,7 +99,7 @@ impl Core {
         requests
     }
 
-    pub(super) fn leftover_answered(
+    pub(super) fn stale_answered(
         &mut self,
         at: &AssignedAddress,
         result: &Result<(), RequestError>,
@@ -110,13 +110,13 @@ impl Core {
         }
         match result {
             Ok(()) => {
-                log::info!("removed left-over {}", self.describe(place));
+                log::info!("removed stale {}", self.describe(place));
                 // Not only when the notification comes, or it would seem to be there until then.
-                self.changed(&Event::AddressGone(*at));
+                self.changed(&Event::AddressRemoved(*at));
             }
             Err(error) if error.is_absent() => {}
             Err(error) => {
-                log::error!("left-over {}: {error}", self.describe(place));
+                log::error!("stale {}: {error}", self.describe(place));
                 self.count(Counter::AddressRemoveFailed);
                 self.retry_stray(*at);
             }
@@ -214,12 +214,12 @@ impl Core {
         let added = answers.iter().filter(|a| a.request == Request::Add && a.result.is_ok());
         self.report_groups(added.filter_map(|answer| match answer.subject {
             Subject::Address(at) => Some(at.at),
-            Subject::Extra(_) => None,
+            Subject::Object(_) => None,
         }));
         for Answer { request, subject, result, ours } in answers {
             match subject {
                 Subject::Address(at) => self.completed(request, at, &result, ours),
-                Subject::Extra(number) => {
+                Subject::Object(number) => {
                     self.object_answered(Handle(number), request, result, ours);
                 }
             }

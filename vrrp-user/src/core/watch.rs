@@ -21,7 +21,7 @@ struct Conflict {
     router: RouterId,
     mac: Mac,
     since: Nanos,
-    heard: Nanos,
+    last_seen: Nanos,
     /// The other host has not answered the last question, and the address was announced.
     announced: bool,
 }
@@ -58,12 +58,12 @@ impl Watch {
         if let Some(known) = self.conflicts.get_mut(&place) {
             // The latest of several is named; that there are two is what matters.
             known.mac = mac;
-            known.heard = at;
+            known.last_seen = at;
             known.announced = false;
             return None;
         }
         self.conflicts
-            .insert(place, Conflict { router, mac, since: at, heard: at, announced: false });
+            .insert(place, Conflict { router, mac, since: at, last_seen: at, announced: false });
         self.round.get_or_insert(at + ROUND);
         Some(Notice::AddressConflict { address: place.address, mac })
     }
@@ -85,13 +85,14 @@ impl Watch {
         if self.round.is_none_or(|at| now < at) {
             return due;
         }
-        let silent = self.conflicts.extract_if(.., |_, conflict| now >= conflict.heard + PATIENCE);
+        let silent =
+            self.conflicts.extract_if(.., |_, conflict| now >= conflict.last_seen + PATIENCE);
         for (place, conflict) in silent {
             due.over.push((conflict.router, over(place, &conflict, ConflictEnd::Silent)));
         }
         for (place, conflict) in &mut self.conflicts {
             // It was asked a round ago.
-            if now >= conflict.heard + ROUND + ROUND && !conflict.announced {
+            if now >= conflict.last_seen + ROUND + ROUND && !conflict.announced {
                 conflict.announced = true;
                 due.announce.push((conflict.router, *place));
             }
@@ -111,7 +112,7 @@ impl Watch {
             Colons(conflict.mac),
             place.address,
             (now - conflict.since).as_secs_f64(),
-            (now - conflict.heard).as_secs_f64(),
+            (now - conflict.last_seen).as_secs_f64(),
         ))
     }
 }

@@ -26,9 +26,9 @@ impl Driver {
                     refused: &refused,
                     instance: self.instance.name(),
                     pid: std::process::id(),
-                    no_bpf: self.kernel.without(),
-                    no_pins: self.kernel.no_pins(),
-                    lacks: self.kernel.lacks(),
+                    no_bpf: self.datapath.without(),
+                    no_pins: self.datapath.no_pins(),
+                    lacks: self.datapath.lacks(),
                     counters: self.counters(),
                 });
                 drop(answer.send(status));
@@ -75,7 +75,7 @@ impl Driver {
     pub(super) fn refresh_last_seen(&mut self, routers: impl IntoIterator<Item = RouterId>) {
         let now = timer::now();
         for router in routers {
-            if let Some(seen) = self.kernel.master_seen(router.0) {
+            if let Some(seen) = self.datapath.master_seen(router.0) {
                 self.core.handle(now, Input::LastSeen { router, seen });
             }
         }
@@ -83,10 +83,10 @@ impl Driver {
 
     /// What was refused of late, as far as it matters.
     fn refused(&self) -> Vec<Refused> {
-        if !self.core.hears_refusals() {
+        if !self.core.receives_refusals() {
             return Vec::new();
         }
-        match self.kernel.maps().reader().and_then(|reader| reader.samples()) {
+        match self.datapath.maps().reader().and_then(|reader| reader.samples()) {
             Ok(sampled) => refused::latest(&sampled),
             Err(error) => {
                 log::debug!("refused advertisements: {}", bpf::chain(&error));
@@ -97,6 +97,6 @@ impl Driver {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let all = Counter::ALL.iter();
-        all.map(|(c, name)| ((*name).to_owned(), self.kernel.counter(*c as u32))).collect()
+        all.map(|(c, name)| ((*name).to_owned(), self.datapath.counter(*c as u32))).collect()
     }
 }

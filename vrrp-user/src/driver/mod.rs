@@ -32,7 +32,7 @@ use crate::control::server::Question;
 use crate::core::reload::{Prepared, Refusal};
 use crate::core::{Core, HookReport, Input, InterfaceId, Progress};
 use crate::engine::time::Nanos;
-use crate::io::bpf::{self, Kernel};
+use crate::io::bpf::{self, Datapath};
 use crate::io::lockfile::LockedDir;
 use crate::io::netlink::{HookState, Netlink, Report};
 use crate::io::raw::RawSocket;
@@ -51,7 +51,7 @@ struct Driver {
     config_path: PathBuf,
     /// How the configuration is read again.
     settings: reload::Settings,
-    kernel: Kernel,
+    datapath: Datapath,
     netlink: Netlink,
     tx: Tx,
     memberships: Memberships,
@@ -111,7 +111,7 @@ impl Driver {
     /// Until the core has nothing more to do.
     ///
     /// # Errors
-    /// What the daemon can not go on without is gone.
+    /// What the daemon cannot go on without is gone.
     async fn serve(&mut self, sources: &mut Sources) -> Result<(), Error> {
         let mut more = false;
         loop {
@@ -185,13 +185,13 @@ impl Driver {
     /// Lets the core go on, and sends what it wants sent. Whether it is to go on without waiting.
     fn advance(&mut self) -> bool {
         loop {
-            let kernel = &self.kernel;
-            self.core.warm(|id| kernel.adverts_sent(id.0).unwrap_or_default());
+            let datapath = &self.datapath;
+            self.core.warm(|id| datapath.adverts_sent(id.0).unwrap_or_default());
             let now = timer::now();
             let progress = self.core.advance(now);
             self.perform_all(now);
             self.flush(now);
-            self.tell_followers();
+            self.notify_followers();
             match progress {
                 Progress::Frames => {}
                 Progress::More => return true,
@@ -210,7 +210,7 @@ impl Driver {
         let mut refused = Vec::new();
         self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
         for id in frames.adverts() {
-            if let Err(error) = self.kernel.count_advert(id.0) {
+            if let Err(error) = self.datapath.count_advert(id.0) {
                 log::error!("{}: {}", self.core.place(id), bpf::chain(&error));
             }
         }
@@ -256,7 +256,7 @@ impl Driver {
                 let reports = seen.into_iter().map(|(hook, state)| {
                     let occupant = match state {
                         HookState::Lost(other) => other.map(bpf::program_name),
-                        HookState::Intact | HookState::Gone | HookState::Unknown => None,
+                        HookState::Intact | HookState::LinkRemoved | HookState::Unknown => None,
                     };
                     HookReport { hook, state, occupant }
                 });
@@ -303,7 +303,7 @@ impl Driver {
 
     /// Wakes those who follow the history. They ask for what is new when they get to it: nothing is kept for
     /// them, and a slow one costs nothing.
-    fn tell_followers(&self) {
+    fn notify_followers(&self) {
         if self.followed() && *self.latest.borrow() != self.core.last_event() {
             self.latest.send_replace(self.core.last_event());
         }

@@ -34,85 +34,85 @@ impl Driver {
             Effect::Look(look) => self.netlink.look(look),
             Effect::Attach { interface, name, plan, how } => {
                 let result = self.attach(now, interface.ifindex, &name, &plan, how);
-                let hooks = self.kernel.hooks(interface.ifindex);
+                let hooks = self.datapath.hooks(interface.ifindex);
                 let result = result.map(|choice| Attachment { choice, hooks });
                 // That took its time, and nobody listened before.
                 self.core.handle(timer::now(), Input::Attached { interface, result });
             }
             Effect::Detach { interface } => {
-                if let Err(error) = self.kernel.detach(interface.ifindex) {
+                if let Err(error) = self.datapath.detach(interface.ifindex) {
                     log::debug!("interface {interface}: {}", bpf::chain(&error));
                 }
             }
             Effect::ForgetInterface { interface } => {
-                if let Err(error) = self.kernel.release_interface(interface.ifindex) {
+                if let Err(error) = self.datapath.release_interface(interface.ifindex) {
                     log::error!("interface {interface} is gone: {}", bpf::chain(&error));
                 }
             }
             Effect::MendEgress { interface, name, attach } => {
-                self.kernel.mend_egress(interface.ifindex, &name, attach);
-                let hooks = self.kernel.hooks(interface.ifindex);
+                self.datapath.mend_egress(interface.ifindex, &name, attach);
+                let hooks = self.datapath.hooks(interface.ifindex);
                 self.core.handle(now, Input::HooksAre { interface, hooks });
             }
             Effect::SetRouter { router, key, entry } => {
-                let done = self.kernel.set_router(&key, &entry);
+                let done = self.datapath.set_router(&key, &entry);
                 self.log_failure(router, done);
             }
             Effect::RemoveRouter { router, key } => {
-                let done = self.kernel.remove_router(&key);
+                let done = self.datapath.remove_router(&key);
                 self.log_failure(router, done);
             }
             Effect::ClearRouter(router) => {
-                let done = self.kernel.clear(router.0);
+                let done = self.datapath.clear(router.0);
                 self.log_failure(router, done);
             }
             Effect::ForgetPeers(gone) => {
                 let gone = |slot| gone.binary_search(&RouterId(slot)).is_ok();
-                if let Err(error) = self.kernel.forget_peers(gone) {
+                if let Err(error) = self.datapath.forget_peers(gone) {
                     log::error!("peers of routers that are gone: {}", bpf::chain(&error));
                 }
             }
             Effect::CountAddress { router, at } => {
-                if let Err(error) = self.kernel.add_vip(&at) {
+                if let Err(error) = self.datapath.add_vip(&at) {
                     let (place, address) = (self.core.place(router), at.address);
                     log::error!("{place}: counters of {address}: {}", bpf::chain(&error));
                 }
             }
             Effect::UncountAddress { router, at } => {
-                if let Err(error) = self.kernel.remove_vip(&at) {
+                if let Err(error) = self.datapath.remove_vip(&at) {
                     let (place, address) = (self.core.place(router), at.address);
                     log::error!("{place}: counters of {address}: {}", bpf::chain(&error));
                 }
             }
             Effect::HoldAddress { at, held } => {
-                if let Err(error) = self.kernel.hold(&at, &held) {
+                if let Err(error) = self.datapath.hold(&at, &held) {
                     log::error!("{}: not watched: {}", self.core.describe(at), bpf::chain(&error));
                 }
             }
             Effect::ReleaseAddress { at } => {
-                if let Err(error) = self.kernel.release(&at) {
+                if let Err(error) = self.datapath.release(&at) {
                     let place = self.core.describe(at);
                     log::error!("{place}: still watched: {}", bpf::chain(&error));
                 }
             }
             Effect::Allow { router, peer, range } => {
-                if let Err(error) = self.kernel.allow(router.0, peer, range) {
+                if let Err(error) = self.datapath.allow(router.0, peer, range) {
                     let place = self.core.place(router);
                     log::error!("{place}: {peer} is not heard: {}", bpf::chain(&error));
                 }
             }
             Effect::Disallow { router, peer } => {
-                if let Err(error) = self.kernel.disallow(router.0, peer) {
+                if let Err(error) = self.datapath.disallow(router.0, peer) {
                     let place = self.core.place(router);
                     log::error!("{place}: {peer} is still heard: {}", bpf::chain(&error));
                 }
             }
             Effect::Acknowledge { router, digest } => {
-                let done = self.kernel.set_ack(router.0, digest);
+                let done = self.datapath.set_ack(router.0, digest);
                 self.log_failure(router, done);
             }
             Effect::SetFilter { router, filter } => {
-                let done = self.kernel.set_filter(router.0, filter);
+                let done = self.datapath.set_filter(router.0, filter);
                 self.log_failure(router, done);
                 // What arrives from now on is judged by it.
                 self.core.handle(timer::now(), Input::FilterSet { router });
@@ -124,11 +124,11 @@ impl Driver {
                 self.core.handle(now, Input::LastSeenEnd { lost });
             }
             Effect::Publish { router, change } => {
-                let done = self.kernel.update_info(router.0, |info| change.apply(info));
+                let done = self.datapath.update_info(router.0, |info| change.apply(info));
                 self.log_failure(router, done);
             }
             Effect::Count(counter) => {
-                if let Err(error) = self.kernel.count(counter as u32) {
+                if let Err(error) = self.datapath.count(counter as u32) {
                     log::error!("{}", bpf::chain(&error));
                 }
             }
@@ -161,7 +161,7 @@ impl Driver {
             }
             Effect::Notify(event) => {
                 if let Some(scripts) = &self.scripts {
-                    scripts.tell(event);
+                    scripts.notify(event);
                 }
             }
             Effect::TakeScripts => self.take_scripts(),
@@ -183,7 +183,7 @@ impl Driver {
             Effect::Discard => throw_away(self.core.take_discarded()),
             Effect::ServeMetrics(listen) => {
                 let before = self.server.take();
-                let (maps, board) = (self.kernel.maps().clone(), Arc::clone(&self.board));
+                let (maps, board) = (self.datapath.maps().clone(), Arc::clone(&self.board));
                 match http::start(listen, maps, board, before) {
                     Ok(server) => self.server = server,
                     Err(error) => {
@@ -223,15 +223,15 @@ impl Driver {
         if how == AttachHow::First
             && let Some(shortage) = descriptors::shortage(1)
         {
-            if !self.kernel.release_egress(&shortage) {
+            if !self.datapath.release_egress(&shortage) {
                 return Err(shortage);
             }
             self.core.handle(now, Input::EgressReleased);
         }
         let choice = match how {
-            AttachHow::First | AttachHow::Changed => self.kernel.attach(ifindex, name, plan),
-            AttachHow::Anew => self.kernel.attach_anew(ifindex, name, plan),
-            AttachHow::Again => self.kernel.attach_again(ifindex, name, plan),
+            AttachHow::First | AttachHow::Changed => self.datapath.attach(ifindex, name, plan),
+            AttachHow::Anew => self.datapath.attach_anew(ifindex, name, plan),
+            AttachHow::Again => self.datapath.attach_again(ifindex, name, plan),
         };
         let choice = choice.map_err(|error| bpf::chain(&error))?;
         if choice.mode == CaptureMode::Raw && self.raw.is_none() {

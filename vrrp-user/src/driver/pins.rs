@@ -9,7 +9,7 @@ use crate::io::lockfile::LockedDir;
 impl Driver {
     /// Makes pins again that somebody has deleted.
     pub(super) fn mend_pins(&mut self, now: Nanos) {
-        let Some(pins) = self.kernel.pins().filter(|pins| !pins.untouched()) else { return };
+        let Some(pins) = self.datapath.pins().filter(|pins| !pins.untouched()) else { return };
         let mended = pins.mend();
         let dir = pins.dir().to_owned();
         let input = match mended {

@@ -85,7 +85,7 @@ impl Judgement {
     }
 }
 
-impl Routers for bpf::Kernel {
+impl Routers for bpf::Datapath {
     type Entry = RouterEntry;
 
     fn router(&self, key: &RouterKey) -> Option<RouterEntry> {
@@ -98,19 +98,19 @@ impl Routers for bpf::Kernel {
 }
 
 /// `None` for what is not of protocol 112.
-fn judge(frame: Frame<'_, impl Routers>, ifindex: u32, at: Nanos) -> Option<Judgement> {
+fn check(frame: Frame<'_, impl Routers>, ifindex: u32, at: Nanos) -> Option<Judgement> {
     match parse::ipv4(&frame) {
-        Some(packet) if packet.is_vrrp() => judge_packet(frame, &packet, ifindex, at),
+        Some(packet) if packet.is_vrrp() => check_packet(frame, &packet, ifindex, at),
         Some(_) => None,
         None => match parse::ipv6_vrrp(&frame)? {
-            Ok(packet) => judge_packet(frame, &packet, ifindex, at),
+            Ok(packet) => check_packet(frame, &packet, ifindex, at),
             Err(reason) => Some(Judgement::refused(reason)),
         },
     }
 }
 
 /// As `receive` of the kernel side, with a packet of protocol 112.
-fn judge_packet<A: Address>(
+fn check_packet<A: Address>(
     mut frame: Frame<'_, impl Routers>,
     packet: &Packet<A>,
     ifindex: u32,
@@ -172,20 +172,20 @@ impl Driver {
                 continue;
             }
             let for_other_host = received.for_other_host;
-            let frame = Frame { bytes: received.frame, for_other_host, routers: &self.kernel };
-            let Some(judgement) = judge(frame, received.ifindex, received.at) else {
+            let frame = Frame { bytes: received.frame, for_other_host, routers: &self.datapath };
+            let Some(judgement) = check(frame, received.ifindex, received.at) else {
                 continue;
             };
             let Judgement { reason, slot, accepted } = judgement;
-            self.kernel.count_reason(reason);
+            self.datapath.count_reason(reason);
             if let Some(slot) = slot.filter(|_| reason.is_for_router()) {
-                self.kernel.note_in_slot(slot, received.at.0, accepted.is_some());
+                self.datapath.note_in_slot(slot, received.at.0, accepted.is_some());
             }
             let Some((event, message)) = accepted else { continue };
             let Some(message) = received.frame.get(message) else { continue };
             let priority = message.get(2).copied().unwrap_or_default();
             let key = PeerKey { slot: event.slot, source: event.source };
-            if let Err(error) = self.kernel.note_peer(key, event.ktime_ns, priority) {
+            if let Err(error) = self.datapath.note_peer(key, event.ktime_ns, priority) {
                 log::debug!("{}", bpf::chain(&error));
             }
             self.handle(now, Input::Received { interface, event, payload: message });
@@ -222,8 +222,8 @@ mod tests {
     struct Six;
 
     impl Six {
-        fn judged(&self, bytes: &[u8]) -> Option<Judgement> {
-            judge(Frame { bytes, for_other_host: false, routers: self }, 2, Nanos(5))
+        fn checked(&self, bytes: &[u8]) -> Option<Judgement> {
+            check(Frame { bytes, for_other_host: false, routers: self }, 2, Nanos(5))
         }
     }
 
@@ -262,14 +262,14 @@ mod tests {
         [&ethernet[..], &ip, &message].concat()
     }
 
-    fn judged(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
-        judge(Frame { bytes, for_other_host, routers: &One }, ifindex, Nanos(5))
+    fn checked(bytes: &[u8], for_other_host: bool, ifindex: u32) -> Option<Judgement> {
+        check(Frame { bytes, for_other_host, routers: &One }, ifindex, Nanos(5))
     }
 
     #[test]
     fn what_is_accepted_is_an_event_with_its_message() {
         let bytes = frame(51, 255);
-        let judgement = judged(&bytes, false, 2).unwrap();
+        let judgement = checked(&bytes, false, 2).unwrap();
         assert_eq!((judgement.reason, judgement.slot), (Reason::Accepted, Some(7)));
         let (event, message) = judgement.accepted.unwrap();
         assert_eq!((event.ktime_ns, event.slot, event.ttl), (5, 7, 255));
@@ -293,13 +293,13 @@ mod tests {
         };
         let options = [60, 0, 1, 4, 0, 0, 0, 0, 44, 0, 1, 4, 0, 0, 0, 0, 112, 0, 0, 0, 0, 0, 0, 9];
         for bytes in [behind(&[], 112), behind(&options, 0)] {
-            let judge = Six.judged(&bytes).unwrap();
-            assert_eq!(judge.reason, Reason::Accepted);
-            assert_eq!(bytes[judge.accepted.unwrap().1], message);
+            let judgement = Six.checked(&bytes).unwrap();
+            assert_eq!(judgement.reason, Reason::Accepted);
+            assert_eq!(bytes[judgement.accepted.unwrap().1], message);
         }
         let mut part = options;
         part[19] = 1;
-        let reason = |bytes: &[u8]| Six.judged(bytes).map(|judgement| judgement.reason);
+        let reason = |bytes: &[u8]| Six.checked(bytes).map(|judgement| judgement.reason);
         assert_eq!(reason(&behind(&part, 0)), Some(Reason::Fragment));
         let five = [60, 0, 1, 4, 0, 0, 0, 0].repeat(5);
         assert_eq!(reason(&behind(&five, 0)), Some(Reason::ExtensionHeaders));
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_so_for_the_reason_of_the_kernel_side() {
         let reason = |bytes: &[u8], other, ifindex| {
-            let judgement = judged(bytes, other, ifindex)?;
+            let judgement = checked(bytes, other, ifindex)?;
             assert_eq!(judgement.accepted, None);
             Some((judgement.reason, judgement.slot))
         };

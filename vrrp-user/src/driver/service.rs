@@ -56,7 +56,7 @@ pub struct Service {
     /// Half of the watchdog's interval, and when it is over.
     watchdog: Option<(Nanos, Nanos)>,
     /// What was told last, and when.
-    told: Option<(StateCounts, Nanos)>,
+    notified: Option<(StateCounts, Nanos)>,
     /// Whether something may have changed since.
     stale: bool,
 }
@@ -71,7 +71,7 @@ impl Service {
             return Ok(Self::default());
         }
         let (sender, receiver) = sync_channel(WAITING);
-        thread::Builder::new().name("notify".to_owned()).spawn(move || tell(&receiver))?;
+        thread::Builder::new().name("notify".to_owned()).spawn(move || notify(&receiver))?;
         let interval = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero());
         let half = interval.and_then(|interval| u64::try_from(interval.as_nanos() / 2).ok());
         Ok(Self::new(sender, half.map(Nanos), now))
@@ -79,7 +79,7 @@ impl Service {
 
     fn new(sender: SyncSender<Message>, half: Option<Nanos>, now: Nanos) -> Self {
         let watchdog = half.map(|half| (half, now + half));
-        Self { sender: Some(sender), watchdog, told: None, stale: false }
+        Self { sender: Some(sender), watchdog, notified: None, stale: false }
     }
 
     /// Whether it could be handed over.
@@ -89,7 +89,7 @@ impl Service {
 
     /// All routers were looked at: those who wait for us can go on. Also after [`Service::reloading`].
     pub fn ready(&mut self, now: Nanos, counts: StateCounts) {
-        self.told = Some((counts, now));
+        self.notified = Some((counts, now));
         self.stale = !self.send(Message::Ready(sentence(counts)));
     }
 
@@ -124,11 +124,11 @@ impl Service {
             self.send(Message::Watchdog);
             self.watchdog = Some((half, now + half));
         }
-        if self.stale && self.told.is_none_or(|(_, at)| at + STATUS_PERIOD <= now) {
+        if self.stale && self.notified.is_none_or(|(_, at)| at + STATUS_PERIOD <= now) {
             let counts = counts();
-            let news = self.told.is_none_or(|(told, _)| told != counts);
-            if !news || self.send(Message::Status(sentence(counts))) {
-                self.told = Some((counts, now));
+            let changed = self.notified.is_none_or(|(notified, _)| notified != counts);
+            if !changed || self.send(Message::Status(sentence(counts))) {
+                self.notified = Some((counts, now));
                 self.stale = false;
             }
         }
@@ -136,10 +136,10 @@ impl Service {
 }
 
 /// Passes everything on, for ever.
-fn tell(messages: &Receiver<Message>) {
+fn notify(messages: &Receiver<Message>) {
     let mut failed = false;
     for message in messages {
-        let told = match &message {
+        let notified = match &message {
             Message::Ready(status) => {
                 sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
             }
@@ -151,7 +151,7 @@ fn tell(messages: &Receiver<Message>) {
             Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
             Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
         };
-        match told {
+        match notified {
             Ok(()) => failed = false,
             // Once, or a service manager that is gone would fill the log.
             Err(error) if !failed => {

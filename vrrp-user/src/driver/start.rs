@@ -15,7 +15,7 @@ use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
 use crate::control::server::{self, Channels};
 use crate::core::{Boot, Core, Needs, Sizes};
-use crate::io::bpf::{self, Feature, Kernel, Without};
+use crate::io::bpf::{self, Datapath, Feature, Without};
 use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use crate::io::netlink::{self, Netlink};
 use crate::io::scripts::{Board, Plan, Scripts};
@@ -99,7 +99,7 @@ pub enum Error {
     Sockets(io::Error),
     /// The kernel side cannot be loaded.
     #[error(transparent)]
-    Kernel(#[from] bpf::Error),
+    Datapath(#[from] bpf::Error),
     /// Netlink does not work.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
@@ -170,7 +170,7 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
     if config.capture.only_raw() {
         // What a daemon left that was killed would be taken for this one's.
         if let Ok(bpffs) = bpf::find_bpffs(bpffs.as_deref()) {
-            bpf::remove_left_pins(&instance.pins(&bpffs));
+            bpf::remove_stale_pins(&instance.pins(&bpffs));
         }
         return Ok(Err(bpf::Error::NotWanted));
     }
@@ -331,21 +331,21 @@ impl Driver {
             scripts = Some(started);
         }
         let sizes = Sizes::with_room(Needs::of(&config));
-        let mut kernel = memory::apart(|| Kernel::open(instance.name(), pins, sizes, without))?;
-        if let Some(why) = kernel.without() {
+        let mut datapath = memory::apart(|| Datapath::open(instance.name(), pins, sizes, without))?;
+        if let Some(why) = datapath.without() {
             if config.capture.only_raw() {
                 log::info!("{why}");
             } else {
                 log::warn!("{why}; {}", modes::WITHOUT_BPF);
             }
         }
-        kernel.write_control(&Control {
+        datapath.write_control(&Control {
             abi_version: ABI_VERSION,
             pid: process::id(),
             started_ns: started.0,
         })?;
-        let ring = kernel.take_events()?;
-        let maps = kernel.maps();
+        let ring = datapath.take_events()?;
+        let maps = datapath.maps();
         let server = http::start(config.metrics.clone(), maps.clone(), Arc::clone(&board), None)
             .map_err(os("cannot start the metrics thread"))?;
         let Channels { questions, latest, access } = server::start(
@@ -366,8 +366,8 @@ impl Driver {
             listening: timer::now(),
             since_boot: timer::since_boot(),
             sizes,
-            tcx: kernel.has_tcx(),
-            source_key: kernel.source_key(),
+            tcx: datapath.has_tcx(),
+            source_key: datapath.source_key(),
             // Another number than that of the last run.
             first_ident: u16::try_from(process::id() & 0xffff).unwrap_or_default(),
             notifies,
@@ -378,7 +378,7 @@ impl Driver {
             instance,
             config_path,
             settings: again,
-            kernel,
+            datapath,
             netlink,
             tx,
             memberships,

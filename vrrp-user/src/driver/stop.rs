@@ -17,7 +17,7 @@ use crate::io::timer;
 /// How long what is left is waited for, when the core does not say when it is over.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long stopping waits at most for those who follow the history.
-const FAREWELL: Duration = Duration::from_millis(250);
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 impl Driver {
     /// Hands over, unless that was done, and closes what is open.
@@ -39,16 +39,16 @@ impl Driver {
         if let Some(scripts) = self.scripts.take() {
             scripts.stop().await;
         }
-        self.kernel.unpin()?;
+        self.datapath.unpin()?;
         log::info!("stopped");
         Ok(())
     }
 
     /// Tells those who follow the history how it ends: answers until nobody asks, and not for long.
     async fn last_answers(&mut self, questions: &mut mpsc::Receiver<Question>) {
-        let deadline = tokio::time::Instant::now() + FAREWELL;
+        let deadline = tokio::time::Instant::now() + LAST_ANSWERS;
         loop {
-            let quiet = tokio::time::Instant::now() + FAREWELL / 5;
+            let quiet = tokio::time::Instant::now() + LAST_ANSWERS / 5;
             let question = tokio::time::timeout_at(quiet.min(deadline), questions.recv()).await;
             match question {
                 Ok(Some(question)) => self.answer(question),
@@ -81,7 +81,7 @@ impl Driver {
         if let Some(scripts) = self.scripts.take() {
             scripts.stop().await;
         }
-        if let Err(error) = self.kernel.unpin() {
+        if let Err(error) = self.datapath.unpin() {
             log::error!("{}", bpf::chain(&error));
         }
         log::info!("stopped because of a mistake of this program");

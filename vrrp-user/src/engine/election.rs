@@ -13,8 +13,8 @@ const STEPS: u64 = 256;
 
 /// The interval as a span, never shorter than the shortest one that can stand on the wire. A zero
 /// interval is refused by the receive checks and by the configuration; here it would stop the clock.
-pub fn interval_span(interval: AdvertInterval) -> Nanos {
-    interval.span().max(Centisecs(1).into())
+pub fn interval_duration(interval: AdvertInterval) -> Nanos {
+    interval.duration().max(Centisecs(1).into())
 }
 
 /// `Skew_Time`: what a router of this priority waits longer than one of priority 256 would.
@@ -24,7 +24,7 @@ pub fn interval_span(interval: AdvertInterval) -> Nanos {
 pub fn skew(priority: Priority, active: AdvertInterval) -> Nanos {
     let unit = match active.version() {
         Version::V2 => Nanos::from_secs(1),
-        Version::V3 => interval_span(active),
+        Version::V3 => interval_duration(active),
     };
     Nanos(unit.times(STEPS - u64::from(priority.0)).0 / STEPS)
 }
@@ -35,7 +35,7 @@ pub const DOWN_ADVERTS: u8 = 3;
 /// `Active_Down_Interval`, "master-down interval" in version 2 (RFC 9568 section 6.1, RFC 3768
 /// section 6.1), with `adverts` in place of [`DOWN_ADVERTS`].
 pub fn master_down_interval(priority: Priority, active: AdvertInterval, adverts: u8) -> Nanos {
-    interval_span(active).times(adverts.into()) + skew(priority, active)
+    interval_duration(active).times(adverts.into()) + skew(priority, active)
 }
 
 /// How many times ours a learned interval is that somebody should know of.
@@ -44,7 +44,7 @@ const LONG: u64 = 5;
 /// Whether a master's interval is many times ours: RFC 9568 section 6.4.2 has a backup wait for it that long, and anybody
 /// who can send an advertisement can say so.
 pub fn is_long(theirs: AdvertInterval, ours: AdvertInterval) -> bool {
-    interval_span(theirs) >= interval_span(ours).times(LONG)
+    interval_duration(theirs) >= interval_duration(ours).times(LONG)
 }
 
 /// Whether `theirs` ranks above `ours`: a higher priority, or the same and the greater address,
@@ -105,7 +105,7 @@ mod tests {
         assert!(
             master_down_interval(Priority::OWNER, v3(0), DOWN_ADVERTS) > Nanos::from_millis(30)
         );
-        assert_eq!(interval_span(AdvertInterval::Secs(0)), Nanos::from_millis(10));
+        assert_eq!(interval_duration(AdvertInterval::Secs(0)), Nanos::from_millis(10));
     }
 
     #[test]

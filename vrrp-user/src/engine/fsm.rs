@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::mem::offset_of;
 use std::net::IpAddr;
 
-use super::election::{interval_span, is_long, master_down_interval, outranks, skew};
+use super::election::{interval_duration, is_long, master_down_interval, outranks, skew};
 use super::group::Fitness;
 use super::time::Nanos;
 use super::timers::{Deadlines, Timer};
@@ -57,7 +57,7 @@ pub enum Event<'a> {
     Advert(&'a Advert, ReadAt),
     /// The master that is listened to ([`VirtualRouter::interest`]) was heard again: it says what it said before
     /// ([`VirtualRouter::is_steady`]), or this.
-    Heard(Option<(Priority, AdvertInterval)>),
+    LastSeen(Option<(Priority, AdvertInterval)>),
     /// A deadline passed.
     Timer(Timer),
     /// One of the router's addresses was removed by somebody else.
@@ -75,7 +75,7 @@ pub enum Event<'a> {
     /// Another host claims one of its addresses, or does so no more.
     Contested(bool),
     /// It could not hear until now.
-    Deaf,
+    NotListening,
     /// The configuration of the router changed.
     Reconfigured(&'a RouterSpec),
     /// The router stops, for this reason.
@@ -192,7 +192,7 @@ struct Reported {
 pub struct VirtualRouter {
     since: Nanos,
     /// As backup: the last advertisement, or the start of listening.
-    heard: Nanos,
+    last_seen: Nanos,
     mismatches: u64,
     /// Elsewhere, because of most routers there is nothing to report.
     reported: Option<Box<Reported>>,
@@ -245,7 +245,7 @@ impl VirtualRouter {
             quick_takeovers: 0,
             active: spec.interval,
             master: None,
-            heard: Nanos::ZERO,
+            last_seen: Nanos::ZERO,
             waiting: Waiting::Silence,
             preempt_at: None,
             deadlines: Deadlines::default(),
@@ -354,11 +354,11 @@ impl VirtualRouter {
         // Of what a backup hears of its master, most wakes nobody.
         let followed = self.master.filter(|(_, priority)| *priority == Priority::OWNER);
         let heard = self.reported.as_ref().and_then(|reported| reported.other_owner);
-        followed.map(|(master, _)| (master, self.heard)).or(heard)
+        followed.map(|(master, _)| (master, self.last_seen)).or(heard)
     }
 
     /// Whether another advertisement just like this one would only restart the master-down timer: then
-    /// nobody needs to be woken for it, and [`Event::Heard`] does instead.
+    /// nobody needs to be woken for it, and [`Event::LastSeen`] does instead.
     pub fn is_steady(&self, advert: &Advert) -> bool {
         self.state == State::Backup
             && self.waiting == Waiting::Silence
@@ -426,39 +426,41 @@ impl VirtualRouter {
             // RFC 9568 section 6.4.1: Init ignores advertisements; so does keepalived's FAULT.
             (State::Init | State::Fault, Event::Advert(..)) => {}
             // RFC 9568 section 6.4.2.
-            (State::Backup, Event::Advert(advert, _)) => self.hear_as_backup(now, advert, out),
+            (State::Backup, Event::Advert(advert, _)) => {
+                self.handle_advert_as_backup(now, advert, out);
+            }
             // RFC 9568 section 6.4.3.
             (State::Master, Event::Advert(advert, read)) => {
-                self.hear_as_master(now, read, advert, out);
+                self.handle_advert_as_master(now, read, advert, out);
             }
 
             // RFC 9568 section 6.4.2, for an advertisement that says what the last one said.
-            (State::Backup, Event::Heard(None)) => {
+            (State::Backup, Event::LastSeen(None)) => {
                 let follows = self.waiting == Waiting::Silence && self.preempt_at.is_none();
                 // Nothing is heard twice, and who ranks below us since the last one is not followed.
-                let heeded = self.master.is_some_and(|(_, theirs)| !self.should_preempt(theirs));
-                if follows && heeded && now > self.heard {
-                    self.heard = now;
+                let followed = self.master.is_some_and(|(_, theirs)| !self.should_preempt(theirs));
+                if follows && followed && now > self.last_seen {
+                    self.last_seen = now;
                     self.wants = false;
                     self.arm(Timer::MasterDown, now, self.master_down_interval());
                 }
             }
-            (State::Backup, Event::Heard(Some((priority, interval)))) => {
+            (State::Backup, Event::LastSeen(Some((priority, interval)))) => {
                 if let Some((master, _)) = self.interest().master {
-                    self.heed_as_backup(now, master, priority, interval, out);
+                    self.follow_as_backup(now, master, priority, interval, out);
                 }
             }
-            (State::Init | State::Master | State::Fault, Event::Heard(_)) => {}
+            (State::Init | State::Master | State::Fault, Event::LastSeen(_)) => {}
 
             // Not in the RFC: what could not be heard is no silence. Never sooner than without that.
-            (State::Backup, Event::Deaf) => {
-                self.heard = self.heard.max(now);
+            (State::Backup, Event::NotListening) => {
+                self.last_seen = self.last_seen.max(now);
                 self.wants = false;
                 let due = self.deadlines.get(Timer::MasterDown).unwrap_or(now);
                 let listened = now + self.master_down_interval();
                 self.deadlines.set(Timer::MasterDown, due.max(listened));
             }
-            (State::Init | State::Master | State::Fault, Event::Deaf) => {}
+            (State::Init | State::Master | State::Fault, Event::NotListening) => {}
 
             // RFC 9568 section 6.4.2: Active_Down_Timer fires.
             (State::Backup, Event::Timer(Timer::MasterDown)) if self.spec.group.is_some() => {
@@ -637,8 +639,8 @@ impl VirtualRouter {
     /// (RFC 9568 section 6.4.2), so that nobody knows when it was last heard: it counts as heard now.
     fn listen_again(&mut self, now: Nanos) {
         self.waiting = Waiting::Silence;
-        self.heard = self.heard.max(now);
-        self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+        self.last_seen = self.last_seen.max(now);
+        self.arm(Timer::MasterDown, self.last_seen, self.master_down_interval());
     }
 
     /// Whether a master of that priority is to be pre-empted, now or later.
@@ -650,13 +652,13 @@ impl VirtualRouter {
     fn take_over(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
         let cause = match self.waiting {
             _ if self.is_owner()
-                && (self.spec.group.is_some() || self.heard < self.starts_at()) =>
+                && (self.spec.group.is_some() || self.last_seen < self.starts_at()) =>
             {
                 Cause::Owner
             }
             Waiting::Silence => Cause::MasterDown {
                 master: self.master.map(|(address, _)| address),
-                silence: now - self.heard,
+                silence: now - self.last_seen,
             },
             Waiting::Resigned(master) => Cause::MasterResigned(master),
             Waiting::Preempting(master, priority) => Cause::Preempted { master, priority },
@@ -670,14 +672,14 @@ impl VirtualRouter {
     }
 
     /// RFC 9568 section 6.4.2, "If an ADVERTISEMENT is received".
-    fn hear_as_backup(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
+    fn handle_advert_as_backup(&mut self, now: Nanos, advert: &Advert, out: &mut VecDeque<Action>) {
         if self.examine(now, advert, out) {
-            self.heed_as_backup(now, advert.source, advert.priority, advert.interval, out);
+            self.follow_as_backup(now, advert.source, advert.priority, advert.interval, out);
         }
     }
 
     /// The same for what does not depend on the addresses in it.
-    fn heed_as_backup(
+    fn follow_as_backup(
         &mut self,
         now: Nanos,
         source: IpAddr,
@@ -687,13 +689,13 @@ impl VirtualRouter {
     ) {
         if priority == Priority::RESIGN {
             let again = matches!(self.waiting, Waiting::Resigned(_));
-            if again || !self.heeds_resignation(now, source) {
+            if again || !self.accepts_resignation(now, source) {
                 // The timer that runs goes on: who resigns again and again must not put it off.
                 return;
             }
-            self.heard = self.heard.max(now);
+            self.last_seen = self.last_seen.max(now);
             self.waiting = Waiting::Resigned(source);
-            self.arm(Timer::MasterDown, self.heard, skew(self.priority, self.active));
+            self.arm(Timer::MasterDown, self.last_seen, skew(self.priority, self.active));
             return;
         }
         let Interest { ignores_lower, master, .. } = self.interest();
@@ -704,7 +706,7 @@ impl VirtualRouter {
             // It is discarded, and the better master goes on being listened to.
             return;
         }
-        self.heard = self.heard.max(now);
+        self.last_seen = self.last_seen.max(now);
         let known = self.master.replace((source, priority));
         let is_new = known.map(|(address, _)| address) != Some(source);
         if priority >= self.priority {
@@ -728,14 +730,14 @@ impl VirtualRouter {
             self.notify(Notice::NewMaster { master: source, priority }, out);
         }
         self.learn_interval(source, interval, out);
-        self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+        self.arm(Timer::MasterDown, self.last_seen, self.master_down_interval());
     }
 
     /// Whether a backup lets priority 0 shorten its timer. RFC 9568 section 6.4.2 always does, and so whoever forges it
     /// beside a living master has the address move to and fro, as fast as the two can speak. Therefore that of a
     /// master to which we gave way counts only when a master-down interval has passed since, and meanwhile that of
     /// somebody who is not the master not at all. If it was true, it takes the usual silence to find out.
-    fn heeds_resignation(&self, now: Nanos, source: IpAddr) -> bool {
+    fn accepts_resignation(&self, now: Nanos, source: IpAddr) -> bool {
         let yielded = self.reported.as_ref().and_then(|reported| reported.yielded);
         yielded.is_none_or(|(to, at)| {
             let master = self.master.map(|(master, _)| master);
@@ -744,7 +746,7 @@ impl VirtualRouter {
     }
 
     /// RFC 9568 section 6.4.3, "If an ADVERTISEMENT is received".
-    fn hear_as_master(
+    fn handle_advert_as_master(
         &mut self,
         now: Nanos,
         ReadAt(read): ReadAt,
@@ -759,7 +761,7 @@ impl VirtualRouter {
         if priority == Priority::RESIGN {
             if self.must_answer(now, read) {
                 self.advertise(self.priority, out);
-                self.arm(Timer::Advert, read, interval_span(self.spec.interval));
+                self.arm(Timer::Advert, read, interval_duration(self.spec.interval));
             }
         } else if self.local.is_some_and(|us| outranks((priority, source), (self.priority, us))) {
             if self.spec.higher_prio_advert.unwrap_or_else(|| self.was_master_beside_another()) {
@@ -783,7 +785,7 @@ impl VirtualRouter {
             let absent = self.was_absent(read);
             if self.spec.lower_prio_advert {
                 self.advertise(self.priority, out);
-                self.arm(Timer::Advert, read, interval_span(self.spec.interval));
+                self.arm(Timer::Advert, read, interval_duration(self.spec.interval));
             }
             if absent {
                 // Others were master meanwhile: the neighbours believe them now.
@@ -969,7 +971,7 @@ impl VirtualRouter {
         self.wants = false;
         self.active = self.spec.interval;
         self.master = None;
-        self.heard = now;
+        self.last_seen = now;
         self.waiting = Waiting::Silence;
         self.preempt_at = None;
         self.deadlines.cancel_all();
@@ -984,7 +986,7 @@ impl VirtualRouter {
     /// interval from the beginning. Only earlier is harmless: what comes later than after an interval has eaten into
     /// the time that the backups wait, and the RFC says how late is too late, but not how early is too early.
     fn second_advert(&self, now: Nanos) -> Nanos {
-        let interval = interval_span(self.spec.interval);
+        let interval = interval_duration(self.spec.interval);
         let group = u64::from(self.id.0 / GROUP) % GROUPS;
         let step = interval.0 / GROUPS;
         let due = now + interval - Nanos(step).times(group);
@@ -993,7 +995,7 @@ impl VirtualRouter {
 
     /// RFC 9568 section 6.4.3, "If the Adver_Timer fires".
     fn advertise_on_time(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
-        let interval = interval_span(self.spec.interval);
+        let interval = interval_duration(self.spec.interval);
         let due = self.deadlines.get(Timer::Advert).unwrap_or(now);
         let absent = self.was_absent(now);
         self.advertise(self.priority, out);
@@ -1011,7 +1013,7 @@ impl VirtualRouter {
     fn was_absent(&self, now: Nanos) -> bool {
         let due = self.deadlines.get(Timer::Advert).unwrap_or(now);
         let late = now - due;
-        late > interval_span(self.spec.interval) && late > self.master_down_interval()
+        late > interval_duration(self.spec.interval) && late > self.master_down_interval()
     }
 
     /// Tells the neighbours where the addresses are, as on becoming master.

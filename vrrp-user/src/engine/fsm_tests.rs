@@ -262,7 +262,7 @@ fn every_event_in_every_state() {
             Event::Timer(Timer::GarpLowerPrio),
             ["Init: ", "Backup: down", "garp(4) Master: adv g2 gr", "Fault: "],
         ),
-        ("heard again, but nobody was heard before", Event::Heard(None), still),
+        ("heard again, but nobody was heard before", Event::LastSeen(None), still),
         (
             "address lost",
             Event::Lost(Lost::Address(lost)),
@@ -315,9 +315,9 @@ fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
     bench.out.clear();
     let heard = bench.now;
     bench.now += SECOND;
-    bench.event(Event::Heard(None));
+    bench.event(Event::LastSeen(None));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
-    bench.router.handle(heard, Event::Heard(None), &mut bench.out);
+    bench.router.handle(heard, Event::LastSeen(None), &mut bench.out);
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
     assert_eq!(bench.done(), "");
     // What would change something is not steady.
@@ -339,7 +339,7 @@ fn hearing_again_restarts_the_timer_and_never_turns_it_back() {
     assert!(!bench.router.is_steady(&lower));
     bench.hear([10, 0, 0, 1], 0);
     let before = bench.left(Timer::MasterDown);
-    bench.event(Event::Heard(None));
+    bench.event(Event::LastSeen(None));
     assert_eq!(bench.left(Timer::MasterDown), before);
 }
 
@@ -361,7 +361,7 @@ fn a_lower_priority_does_not_take_the_place_of_a_better_master() {
     assert_eq!(bench.router.view().master, Some((ip(master), Priority(200))));
     let steady = advert(master, 200);
     assert!(bench.router.is_steady(&steady));
-    bench.event(Event::Heard(None));
+    bench.event(Event::LastSeen(None));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(3_609_375_000)));
     // One that is no better any more is pre-empted, as ever.
     bench.hear(master, 60);
@@ -375,14 +375,14 @@ fn what_was_not_reported_of_the_master_counts_when_it_is_asked_for() {
     bench.hear(master, 200);
     bench.out.clear();
     bench.now += SECOND;
-    bench.event(Event::Heard(Some((Priority(150), v3(1000)))));
+    bench.event(Event::LastSeen(Some((Priority(150), v3(1000)))));
     assert_eq!(bench.done(), "!long");
     assert_eq!(bench.router.view().master, Some((ip(master), Priority(150))));
     assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(36_093_750_000)));
-    bench.event(Event::Heard(Some((Priority(50), v3(100)))));
+    bench.event(Event::LastSeen(Some((Priority(50), v3(100)))));
     assert_eq!(bench.done(), "!preempting");
     // From then on it is not what is listened to.
-    bench.event(Event::Heard(Some((Priority(200), v3(100)))));
+    bench.event(Event::LastSeen(Some((Priority(200), v3(100)))));
     assert_eq!((bench.done(), bench.router.interest().master), (String::new(), None));
 }
 
@@ -412,7 +412,7 @@ proptest! {
         }
     }
 
-    /// A steady advertisement and [`Event::Heard`] are the same thing.
+    /// A steady advertisement and [`Event::LastSeen`] are the same thing.
     #[test]
     fn heard_stands_for_a_steady_advertisement(
         adverts in prop::collection::vec((1u8..4, prop::sample::select(vec![0u8, 50, 100, 200]), 1u64..2000), 1..12),
@@ -429,12 +429,12 @@ proptest! {
                 let mut told = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
                 let mut heard = Bench { router: bench.router.clone(), now: bench.now + SECOND, out: VecDeque::new() };
                 told.event(Event::Advert(&advert, AT_ONCE));
-                heard.event(Event::Heard(None));
+                heard.event(Event::LastSeen(None));
                 prop_assert_eq!(told.done(), "");
                 prop_assert_eq!(heard.done(), "");
                 prop_assert_eq!(told.router.deadlines, heard.router.deadlines);
                 prop_assert_eq!(told.router.view(), heard.router.view());
-                prop_assert_eq!(told.router.heard, heard.router.heard);
+                prop_assert_eq!(told.router.last_seen, heard.router.last_seen);
             }
         }
     }
@@ -518,7 +518,7 @@ fn two_owners_end_as_one_master() {
     let other = ip([10, 0, 0, 9]);
     assert_eq!(bench.router.view().other_owner, Some((other, bench.now)));
     bench.now += SECOND;
-    bench.event(Event::Heard(None));
+    bench.event(Event::LastSeen(None));
     assert_eq!(
         bench.router.view().other_owner,
         Some((other, bench.now)),

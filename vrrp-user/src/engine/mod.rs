@@ -251,7 +251,7 @@ impl Engine {
         id: RouterId,
         says: Option<(Priority, AdvertInterval)>,
     ) {
-        self.dispatch(now, id, Event::Heard(says));
+        self.dispatch(now, id, Event::LastSeen(says));
     }
 
     /// Whether a master-down timer is due: before [`Self::handle_timeout`] believes it, ask whether the
@@ -290,8 +290,8 @@ impl Engine {
     }
 
     /// The router could not hear for a while, and can again.
-    pub fn handle_deaf(&mut self, now: Nanos, id: RouterId) {
-        self.dispatch(now, id, Event::Deaf);
+    pub fn handle_not_listening(&mut self, now: Nanos, id: RouterId) {
+        self.dispatch(now, id, Event::NotListening);
     }
 
     /// Fires every timer that is due. Afterwards [`Self::poll_timeout`] lies after `now`.

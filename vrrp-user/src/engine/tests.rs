@@ -414,7 +414,7 @@ fn a_doubted_silence_is_believed_later_or_never() {
     assert_eq!(silent.state(id), Some(State::Master));
     // A master has no such timer.
     silent.postpone_master_down(until, id, until);
-    silent.handle_deaf(until, id);
+    silent.handle_not_listening(until, id);
     assert_eq!(silent.state(id), Some(State::Master));
 }
 
@@ -426,7 +426,7 @@ fn what_could_not_be_heard_is_no_silence() {
     engine.handle_link(begin, id, Link::Up(ip(1)));
     let span = Nanos(3_609_375_000);
     let again = begin + span - Nanos(1);
-    engine.handle_deaf(again, id);
+    engine.handle_not_listening(again, id);
     engine.handle_timeout(again + span - Nanos(1));
     assert_eq!(engine.state(id), Some(State::Backup));
     engine.handle_timeout(again + span);

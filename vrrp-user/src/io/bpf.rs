@@ -1,6 +1,6 @@
 //! The kernel side: loading, attaching, and the shared maps by name.
 //!
-//! [`Kernel`] is the daemon's; [`super::reader::Reader`] serves whoever wants to look, with or without
+//! [`Datapath`] is the daemon's; [`super::reader::Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
 mod own;
@@ -51,8 +51,8 @@ use self::own::{Entries, Peers};
 pub use self::pins::{Pins, SharedMaps};
 use self::vips::Vips;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
+use super::mmap_array::MmapArray;
 use super::ring::EventRing;
-use super::table::Table;
 use crate::capability;
 use crate::capture::{CaptureMode, Choice, Plan, WITHOUT_PINS};
 use crate::core::{Hooks, InterfaceAddr, InterfaceId, Sizes};
@@ -111,7 +111,7 @@ pub enum Error {
          bpf {dir}",
         dir = .dir.display()
     )]
-    BpffsGone {
+    BpffsUnmounted {
         /// Where.
         dir: PathBuf,
         /// Why.
@@ -255,7 +255,7 @@ impl Error {
             | Self::MountBpffs(_)
             | Self::Pins { .. }
             | Self::NotBpffs(_)
-            | Self::BpffsGone { .. }
+            | Self::BpffsUnmounted { .. }
             | Self::Memory { .. }
             | Self::Descriptors
             | Self::Missing(_)
@@ -288,7 +288,7 @@ impl Error {
             | Self::Verifier { .. }
             | Self::Program(_)
             | Self::NotBpffs(_)
-            | Self::BpffsGone { .. }
+            | Self::BpffsUnmounted { .. }
             | Self::Memory { .. }
             | Self::Descriptors
             | Self::Missing(_)
@@ -356,10 +356,10 @@ pub fn chain(error: &dyn StdError) -> String {
 /// The value of a map as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub(super) struct Plain<T>(pub T);
+pub(super) struct PodValue<T>(pub T);
 
 // SAFETY: `bytemuck::Pod` asks for more than `aya::Pod` does, and the wrapper is transparent.
-unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
+unsafe impl<T: bytemuck::Pod> aya::Pod for PodValue<T> {}
 
 /// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
 /// own that is mounted now.
@@ -484,7 +484,7 @@ impl From<PathBuf> for Maps {
 
 /// The loaded kernel side, or where there is no BPF what stands in its place: then the daemon does itself what is done
 /// at all. Dropping it detaches the programs from all interfaces; the pins stay, for [`super::reader::Reader`].
-pub struct Kernel {
+pub struct Datapath {
     /// None without BPF, and so are the next two.
     ebpf: Option<Ebpf>,
     pins: Option<Pins>,
@@ -495,10 +495,10 @@ pub struct Kernel {
     routers: Entries<RouterKey, RouterEntry>,
     peers: Peers,
     allowed: Entries<PeerKey, TtlRange>,
-    slots: Table<Slot>,
-    info: Table<RouterInfo>,
-    control: Table<Control>,
-    counters: Table<u64>,
+    slots: MmapArray<Slot>,
+    info: MmapArray<RouterInfo>,
+    control: MmapArray<Control>,
+    counters: MmapArray<u64>,
     events: Option<RingBuf<MapData>>,
     source_key: u64,
     sizes: Sizes,
@@ -527,7 +527,7 @@ pub struct Kernel {
     masked: Without,
 }
 
-impl Kernel {
+impl Datapath {
     /// Loads the kernel side of an instance, with its pins in a directory, as [`Self::load_without`] does, or without pins
     /// where there is no place for them. Where there is no BPF, does without it, and says why.
     ///
@@ -555,7 +555,7 @@ impl Kernel {
         match loaded {
             Err(error) if error.is_no_bpf() => {
                 // It may have had BPF.
-                remove_left_filters(instance);
+                remove_stale_filters(instance);
                 Self::without_bpf(&error, sizes)
             }
             loaded => loaded,
@@ -632,12 +632,12 @@ impl Kernel {
         sizes: Sizes,
         without: Without,
     ) -> Result<Self, Error> {
-        let kernel = Self::load_and_pin(instance, Ok(pins), sizes, without);
-        if kernel.is_err() {
+        let datapath = Self::load_and_pin(instance, Ok(pins), sizes, without);
+        if datapath.is_err() {
             // Some maps may have been pinned already. Nobody else is about to use the directory; what else is in it stays.
-            remove_left_pins(pins);
+            remove_stale_pins(pins);
         }
-        kernel
+        datapath
     }
 
     /// Loads the kernel side, and pins its maps in a directory unless there is a reason not to.
@@ -688,7 +688,7 @@ impl Kernel {
             log::warn!("{why}; {WITHOUT_PINS}");
         }
         if !tcx {
-            remove_left_filters(instance);
+            remove_stale_filters(instance);
         }
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
         let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
@@ -699,10 +699,10 @@ impl Kernel {
             vips: Some(Vips::take(&mut ebpf, sizes)?),
             peers: Peers::Shared(take(&mut ebpf, PEERS)?),
             allowed: Entries::Shared(take(&mut ebpf, ALLOWED)?),
-            slots: table(&mut ebpf, SLOTS)?,
-            info: table(&mut ebpf, INFO)?,
-            control: table(&mut ebpf, CONTROL)?,
-            counters: table(&mut ebpf, COUNTERS)?,
+            slots: mmap_array(&mut ebpf, SLOTS)?,
+            info: mmap_array(&mut ebpf, INFO)?,
+            control: mmap_array(&mut ebpf, CONTROL)?,
+            counters: mmap_array(&mut ebpf, COUNTERS)?,
             events: Some(take(&mut ebpf, EVENTS)?),
             ebpf: Some(ebpf),
             source_key,
@@ -851,7 +851,7 @@ impl Kernel {
             egress = old.egress;
             self.detach_ingress(old.ingress)?;
         }
-        let egress = self.renew_egress(ifname, egress);
+        let egress = self.reattach_egress(ifname, egress);
         Ok(self.attached(ifindex, attached, plan, egress))
     }
 
@@ -969,9 +969,9 @@ impl Kernel {
 
     /// Where our programs should be on an interface, as far as they were attached and the kernel can be asked for them.
     pub fn hooks(&self, ifindex: u32) -> Hooks {
-        let hears = self.links.get(&ifindex).and_then(|attached| self.hook_of(ifindex, attached));
-        let (counts, displaced) = (self.egress_hook(ifindex), self.displaced_on(ifindex));
-        Hooks { hears, counts, displaced }
+        let ingress = self.links.get(&ifindex).and_then(|attached| self.hook_of(ifindex, attached));
+        let (egress, displaced) = (self.egress_hook(ifindex), self.displaced_on(ifindex));
+        Hooks { ingress, egress, displaced }
     }
 
     /// What must be on an interface for what leaves to be counted, as far as it was attached.
@@ -996,7 +996,7 @@ impl Kernel {
             return;
         };
         let link = if attach {
-            self.renew_egress(ifname, Some(link))
+            self.reattach_egress(ifname, Some(link))
         } else {
             // There is another program in it, or none.
             let _ = loaded(&mut self.ebpf).and_then(egress).map(|program| program.detach(link));
@@ -1066,7 +1066,7 @@ impl Kernel {
         }
         match self.attach_first(ifindex, ifname, plan, plan.modes.len()) {
             Ok(attached) => {
-                let egress = self.renew_egress(ifname, egress);
+                let egress = self.reattach_egress(ifname, egress);
                 Ok(self.attached(ifindex, attached, plan, egress))
             }
             Err(failures) => {
@@ -1082,7 +1082,7 @@ impl Kernel {
     /// The egress program where the ingress one was attached anew: by the link that it has, because the kernel attaches
     /// a program but once, and a closed link leaves only with every copy of its descriptor, which a script that is being
     /// started may have.
-    fn renew_egress(
+    fn reattach_egress(
         &mut self,
         ifname: &str,
         link: Option<SchedClassifierLinkId>,
@@ -1472,7 +1472,7 @@ fn allowed_entries(sizes: Sizes) -> u32 {
     sizes.allowed.saturating_mul(2)
 }
 
-/// [`Kernel::filter_handle`], which is the same in all versions.
+/// [`Datapath::filter_handle`], which is the same in all versions.
 fn filter_handle(instance: &str) -> u32 {
     // FNV-1a.
     let hash = instance
@@ -1484,8 +1484,8 @@ fn filter_handle(instance: &str) -> u32 {
 
 /// Removes the filters that a daemon of an instance left when it was killed, on all interfaces, be they still configured
 /// or not: without tcx, they stay.
-fn remove_left_filters(instance: &str) {
-    for LeftFilter { interface, egress, handle } in left_filters(instance) {
+fn remove_stale_filters(instance: &str) {
+    for StaleFilter { interface, egress, handle } in stale_filters(instance) {
         let way = if egress { TcAttachType::Egress } else { TcAttachType::Ingress };
         let handle = TcHandle::from(handle);
         let left = SchedClassifierLink::attached(&interface, way, FILTER_PRIORITY, handle, None);
@@ -1501,7 +1501,7 @@ fn remove_left_filters(instance: &str) {
 
 /// A filter of an instance on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftFilter {
+pub struct StaleFilter {
     /// Where.
     pub interface: String,
     /// Of what leaves.
@@ -1510,7 +1510,7 @@ pub struct LeftFilter {
     pub handle: u32,
 }
 
-impl LeftFilter {
+impl StaleFilter {
     /// The word of tc(8) for its direction.
     pub const fn direction(&self) -> &'static str {
         if self.egress { "egress" } else { "ingress" }
@@ -1527,7 +1527,7 @@ impl LeftFilter {
 }
 
 /// The filters of an instance on all interfaces.
-pub fn left_filters(instance: &str) -> Vec<LeftFilter> {
+pub fn stale_filters(instance: &str) -> Vec<StaleFilter> {
     let handle = filter_handle(instance);
     let interfaces = if_nameindex();
     let places = interfaces.iter().flatten().flat_map(|interface| {
@@ -1546,11 +1546,11 @@ pub fn left_filters(instance: &str) -> Vec<LeftFilter> {
     let Ok(mut inspector) = Inspector::open() else { return Vec::new() };
     let there = inspector.inspect(&hooks).into_iter().zip(places);
     let there = there.filter(|((_, state), _)| matches!(state, HookState::Lost(Some(_))));
-    there.map(|(_, (_, interface, egress))| LeftFilter { interface, egress, handle }).collect()
+    there.map(|(_, (_, interface, egress))| StaleFilter { interface, egress, handle }).collect()
 }
 
 /// Removes what a daemon pinned that was killed, as far as that is permitted.
-pub fn remove_left_pins(pins: &Path) {
+pub fn remove_stale_pins(pins: &Path) {
     if remove_pins(pins).is_ok() {
         let _ = fs::remove_dir(pins);
     }
@@ -1645,9 +1645,12 @@ where
     map.try_into().map_err(Error::map(name))
 }
 
-fn table<T: bytemuck::Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<T>, Error> {
-    let array: Array<MapData, Plain<T>> = take(ebpf, name)?;
-    Table::map(array.map().fd(), array.len()).map_err(|error| Error::map(name)(error.into()))
+fn mmap_array<T: bytemuck::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<MmapArray<T>, Error> {
+    let array: Array<MapData, PodValue<T>> = take(ebpf, name)?;
+    MmapArray::map(array.map().fd(), array.len()).map_err(|error| Error::map(name)(error.into()))
 }
 
 fn or_full(name: &'static str, error: MapError, full: Error) -> Error {
@@ -1720,11 +1723,11 @@ pub struct Trial {
     pub steps: Vec<(&'static str, u32)>,
 }
 
-/// Loads the kernel side as [`Kernel::load_without`] does, without pins, and forgets it at once.
+/// Loads the kernel side as [`Datapath::load_without`] does, without pins, and forgets it at once.
 ///
 /// # Errors
 ///
-/// As [`Kernel::load`].
+/// As [`Datapath::load`].
 pub fn try_load(without: Without) -> Result<Trial, Error> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
@@ -1860,7 +1863,7 @@ fn permit_maps() {
 ///
 /// # Errors
 ///
-/// [`Error::Program`] when it does not even say that it can not.
+/// [`Error::Program`] when it does not even say that it cannot.
 pub fn has_tcx(without: Without) -> Result<bool, Error> {
     if without.lacks(Feature::Tcx) {
         return Ok(false);

@@ -2,21 +2,21 @@
 
 pub mod bpf;
 pub mod capture;
+pub mod client_slots;
 pub mod descriptors;
 pub mod lockfile;
 pub mod logger;
 pub mod memory;
+mod mmap_array;
 pub mod neighbour;
 pub mod netlink;
 pub mod packet_socket;
-pub mod places;
 pub mod raw;
 pub mod reader;
 pub mod ring;
 pub mod sched;
 pub mod scripts;
 pub mod socket_file;
-mod table;
 pub mod threads;
 pub mod timer;
 pub mod tracked;

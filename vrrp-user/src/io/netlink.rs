@@ -4,10 +4,10 @@
 //! others hold for long at times, and thousands of addresses add up: neither may hold up an advertisement.
 
 mod batch;
-mod extra;
 mod hooks;
 pub(super) mod once;
 mod record;
+mod route;
 
 use std::future::Future;
 use std::io;
@@ -277,7 +277,7 @@ impl Worker {
                 }
                 Some(look) = self.to_look.recv() => {
                     let mut found = self.inspector.inspect(&look.hooks);
-                    let wrong = |state| matches!(state, HookState::Lost(_) | HookState::Gone);
+                    let wrong = |state| matches!(state, HookState::Lost(_) | HookState::LinkRemoved);
                     found.retain(|(_, state)| look.answer || wrong(*state));
                     (!found.is_empty()).then_some(Report::Hooks(found))
                 }
@@ -334,7 +334,7 @@ impl Worker {
         ];
         let opened = new_multicast_connection(&groups).and_then(|(mut monitor, _, messages)| {
             let socket = monitor.socket_mut().socket_mut();
-            SockRef::from(&*socket).attach_filter(&extra::only_ours())?;
+            SockRef::from(&*socket).attach_filter(&route::only_ours())?;
             let _ = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
             tokio::spawn(monitor);
             Ok(messages)
@@ -397,11 +397,13 @@ async fn next_of(
 fn route_event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
     match message.payload {
         NetlinkPayload::InnerMessage(inner) => match inner {
-            RouteNetlinkMessage::NewRoute(message) => extra::seen(&message).map(Event::Route),
-            RouteNetlinkMessage::DelRoute(message) => extra::seen(&message).map(Event::RouteGone),
-            RouteNetlinkMessage::NewRule(message) => extra::seen_rule(&message).map(Event::Rule),
+            RouteNetlinkMessage::NewRoute(message) => route::seen(&message).map(Event::Route),
+            RouteNetlinkMessage::DelRoute(message) => {
+                route::seen(&message).map(Event::RouteRemoved)
+            }
+            RouteNetlinkMessage::NewRule(message) => route::seen_rule(&message).map(Event::Rule),
             RouteNetlinkMessage::DelRule(message) => {
-                extra::seen_rule(&message).map(Event::RuleGone)
+                route::seen_rule(&message).map(Event::RuleRemoved)
             }
             _ => None,
         },
@@ -459,10 +461,12 @@ fn event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
         NetlinkPayload::InnerMessage(inner) => match inner {
             RouteNetlinkMessage::NewLink(message) => link(&message).map(Event::Link),
             RouteNetlinkMessage::DelLink(message) if is_device(&message) => {
-                Some(Event::LinkGone(InterfaceId::own(message.header.index)))
+                Some(Event::LinkRemoved(InterfaceId::own(message.header.index)))
             }
             RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
-            RouteNetlinkMessage::DelAddress(message) => address(&message).map(Event::AddressGone),
+            RouteNetlinkMessage::DelAddress(message) => {
+                address(&message).map(Event::AddressRemoved)
+            }
             _ => None,
         },
         NetlinkPayload::Overrun(_) => Some(Event::Overrun),
@@ -638,7 +642,7 @@ mod tests {
         assert_eq!(event(gone), None);
         let device = link_message(AddressFamily::Unspec, LinkFlags::Up);
         let gone = NetlinkMessage::from(RouteNetlinkMessage::DelLink(device));
-        assert_eq!(event(gone), Some(Event::LinkGone(InterfaceId::own(7))));
+        assert_eq!(event(gone), Some(Event::LinkRemoved(InterfaceId::own(7))));
     }
 
     #[test]

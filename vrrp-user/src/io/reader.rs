@@ -16,8 +16,8 @@ use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
 
 use super::bpf::vips::counted;
-use super::bpf::{Error, Maps, OwnMaps, Plain, SharedMaps, errno};
-use super::table::Table;
+use super::bpf::{Error, Maps, OwnMaps, PodValue, SharedMaps, errno};
+use super::mmap_array::MmapArray;
 use crate::core::InterfaceAddr;
 use crate::refused::Sampled;
 
@@ -29,28 +29,28 @@ pub struct Reader {
 
 /// Which maps.
 enum Source {
-    Kernel(Box<Shared>),
+    Datapath(Box<Shared>),
     Own(Own),
 }
 
 /// Those of the kernel side.
 struct Shared {
     reasons: PerCpuArray<MapData, u64>,
-    samples: PerCpuArray<MapData, Plain<Sample>>,
-    sample_counts: PerCpuArray<MapData, Plain<SampleCounts>>,
-    slots: Array<MapData, Plain<Slot>>,
-    info: Array<MapData, Plain<RouterInfo>>,
-    vips: PerCpuHashMap<MapData, Plain<VipKey4>, Plain<VipCounters>>,
-    vips6: PerCpuHashMap<MapData, Plain<VipKey6>, Plain<VipCounters>>,
-    peers: HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>,
+    samples: PerCpuArray<MapData, PodValue<Sample>>,
+    sample_counts: PerCpuArray<MapData, PodValue<SampleCounts>>,
+    slots: Array<MapData, PodValue<Slot>>,
+    info: Array<MapData, PodValue<RouterInfo>>,
+    vips: PerCpuHashMap<MapData, PodValue<VipKey4>, PodValue<VipCounters>>,
+    vips6: PerCpuHashMap<MapData, PodValue<VipKey6>, PodValue<VipCounters>>,
+    peers: HashMap<MapData, PodValue<PeerKey>, PodValue<PeerCounters>>,
     counters: Array<MapData, u64>,
 }
 
 /// Those that this process keeps itself.
 struct Own {
-    slots: Table<Slot>,
-    info: Table<RouterInfo>,
-    counters: Table<u64>,
+    slots: MmapArray<Slot>,
+    info: MmapArray<RouterInfo>,
+    counters: MmapArray<u64>,
     maps: Arc<OwnMaps>,
 }
 
@@ -83,8 +83,8 @@ impl Reader {
             })
         };
         // Nothing else is looked at before it is known to be what we take it for.
-        let control: Array<MapData, Plain<Control>> = open(pinned, CONTROL)?;
-        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        let control: Array<MapData, PodValue<Control>> = open(pinned, CONTROL)?;
+        let PodValue(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
         // Each word is written once, and in whichever order they become visible.
         if control.abi_version == 0 || control.started_ns == 0 {
             return Err(Error::NoPins(pins.to_owned()));
@@ -102,8 +102,8 @@ impl Reader {
     /// [`Error::Map`].
     pub fn of_shared(maps: &SharedMaps) -> Result<Self, Error> {
         let shared = |name| maps.open(name);
-        let control: Array<MapData, Plain<Control>> = open(shared, CONTROL)?;
-        let Plain(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        let control: Array<MapData, PodValue<Control>> = open(shared, CONTROL)?;
+        let PodValue(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
         Self::of_kernel(shared, control)
     }
 
@@ -129,7 +129,7 @@ impl Reader {
         {
             return Err(Error::Abi { found: control.abi_version });
         }
-        Ok(Self { maps: Source::Kernel(Box::new(reader)), control })
+        Ok(Self { maps: Source::Datapath(Box::new(reader)), control })
     }
 
     /// Those of this process itself, where there is no BPF: no traffic is counted in them and no packet kept.
@@ -157,7 +157,7 @@ impl Reader {
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
         let count = |reason: &Reason| {
             let there = match &self.maps {
-                Source::Kernel(maps) => {
+                Source::Datapath(maps) => {
                     let counts = maps.reasons.get(&reason.index(), 0);
                     counts.map_err(Error::map(REASONS))?.iter().sum()
                 }
@@ -178,16 +178,17 @@ impl Reader {
     }
 
     fn sampled(&self, reason: Reason) -> Result<Sampled, Error> {
-        let Source::Kernel(maps) = &self.maps else { return Ok(Sampled::default()) };
+        let Source::Datapath(maps) = &self.maps else { return Ok(Sampled::default()) };
         let counts =
             maps.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
-        let missed = counts.iter().map(|Plain(counts)| counts.missed).sum();
-        let places = counts.iter().map(|Plain(counts)| counts.places()).max().unwrap_or_default();
+        let missed = counts.iter().map(|PodValue(counts)| counts.missed).sum();
+        let places =
+            counts.iter().map(|PodValue(counts)| counts.places()).max().unwrap_or_default();
         let mut recent = Vec::new();
         for place in 0..places {
             let index = sample::index(reason.index(), place.into());
             let cpus = maps.samples.get(&index, 0).map_err(Error::map(SAMPLES))?;
-            recent.extend(cpus.iter().map(|Plain(sample)| *sample).filter(Sample::is_whole));
+            recent.extend(cpus.iter().map(|PodValue(sample)| *sample).filter(Sample::is_whole));
         }
         recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
         Ok(Sampled { recent, missed })
@@ -200,18 +201,18 @@ impl Reader {
     /// [`Error::Map`].
     pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
         let entries = match &self.maps {
-            Source::Kernel(maps) => maps.info.len(),
+            Source::Datapath(maps) => maps.info.len(),
             Source::Own(maps) => maps.info.len(),
         };
         let mut routers = Vec::new();
         for index in 0..entries {
             let (info, slot) = match &self.maps {
-                Source::Kernel(maps) => {
-                    let Plain(info) = maps.info.get(&index, 0).map_err(Error::map(INFO))?;
+                Source::Datapath(maps) => {
+                    let PodValue(info) = maps.info.get(&index, 0).map_err(Error::map(INFO))?;
                     if info.name().is_empty() {
                         continue;
                     }
-                    let Plain(slot) = maps.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
+                    let PodValue(slot) = maps.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
                     (info, slot)
                 }
                 Source::Own(maps) => {
@@ -233,7 +234,7 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn vips(&self) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error> {
-        let Source::Kernel(maps) = &self.maps else { return Ok(Vec::new()) };
+        let Source::Datapath(maps) = &self.maps else { return Ok(Vec::new()) };
         let mut vips = counted(VIPS4, &maps.vips)?;
         vips.extend(counted(VIPS6, &maps.vips6)?);
         vips.sort_unstable_by_key(|(vip, _)| *vip);
@@ -247,14 +248,14 @@ impl Reader {
     /// [`Error::Map`].
     pub fn peers(&self) -> Result<Vec<(PeerKey, PeerCounters)>, Error> {
         let maps = match &self.maps {
-            Source::Kernel(maps) => maps,
+            Source::Datapath(maps) => maps,
             Source::Own(maps) => return Ok(maps.maps.peers()),
         };
         let mut peers = Vec::new();
         for key in maps.peers.keys() {
             let key = key.map_err(Error::map(PEERS))?;
             match maps.peers.get(&key, 0) {
-                Ok(Plain(counters)) => peers.push((key.0, counters)),
+                Ok(PodValue(counters)) => peers.push((key.0, counters)),
                 // It made room for another one meanwhile.
                 Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(Error::map(PEERS)(error)),
@@ -279,7 +280,7 @@ impl Reader {
 
     fn counter(&self, index: u32) -> Result<u64, Error> {
         match &self.maps {
-            Source::Kernel(maps) => maps.counters.get(&index, 0).map_err(Error::map(COUNTERS)),
+            Source::Datapath(maps) => maps.counters.get(&index, 0).map_err(Error::map(COUNTERS)),
             Source::Own(maps) => Ok(maps.counters.load(index, 0).unwrap_or_default()),
         }
     }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::openmetrics::{Format, Snapshot};
 use crate::config::model::Listen;
 use crate::io::bpf::{self, Maps};
-use crate::io::places::{Lost, Place, Places};
+use crate::io::client_slots::{ClientSlot, ClientSlots, Lost};
 use crate::io::scripts::Board;
 use crate::io::socket_file::SocketFile;
 use crate::io::threads;
@@ -80,8 +80,8 @@ vrrp_common::counters! {
 struct Shared {
     maps: Maps,
     board: Arc<Board>,
-    connections: Arc<Places>,
-    answers: Arc<Places>,
+    connections: Arc<ClientSlots>,
+    answers: Arc<ClientSlots>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
@@ -125,8 +125,8 @@ pub fn start(
     let shared = Arc::new(Shared {
         maps,
         board,
-        connections: Places::new(MAX_CLIENTS),
-        answers: Places::new(MAX_ANSWERS),
+        connections: ClientSlots::new(MAX_CLIENTS),
+        answers: ClientSlots::new(MAX_ANSWERS),
         outcomes: Default::default(),
     });
     let (stop, stopped) = oneshot::channel();
@@ -266,13 +266,13 @@ async fn serve(listen: &Listen, shared: &Arc<Shared>) {
 /// One request and its answer.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    place: &Place,
+    slot: &ClientSlot,
     shared: &Shared,
 ) -> Result<Outcome, Lost> {
-    let request = place.wait_for(timeout(PATIENCE, head(&mut stream))).await?;
+    let request = slot.wait_for(timeout(PATIENCE, head(&mut stream))).await?;
     let request = request.unwrap_or(Request::bad(Outcome::Timeout));
-    // From here on it is waited for in this place only.
-    let place = shared.answers.take().await;
+    // From here on it is waited for in this slot only.
+    let slot = shared.answers.take().await;
     let (mut answer, outcome) = match request.wanted.map(|format| (format, page(shared, format))) {
         Ok((format, Ok(text))) => {
             (response("200 OK", format.content_type(), "", &text), Outcome::Served)
@@ -291,9 +291,9 @@ async fn converse(
     }
     let written = timeout(PATIENCE, async {
         for part in answer.as_bytes().chunks(PART) {
-            place.wait_for(stream.write_all(part)).await??;
+            slot.wait_for(stream.write_all(part)).await??;
         }
-        place.wait_for(stream.shutdown()).await??;
+        slot.wait_for(stream.shutdown()).await??;
         Ok(())
     });
     match written.await {

@@ -35,7 +35,7 @@ pub fn fill(now: &mut Stats, before: &Stats, seconds: f64) {
     let rates = now.reasons.iter().map(|(name, count)| {
         (name.clone(), rate(*count, before.reasons.get(name).copied().unwrap_or(0)))
     });
-    now.reasons_per_second = Some(rates.collect());
+    now.reasons_per_second = rates.collect();
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a rate is not exact")]
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(now.interval_s, Some(2.0));
         assert_eq!(now.routers[0].per_second.unwrap().adverts_received, 10.0);
         assert_eq!(now.vips[0].per_second.unwrap().rx_packets, 2000.0);
-        assert_eq!(now.reasons_per_second.unwrap()["ttl"], 0.0);
+        assert_eq!(now.reasons_per_second["ttl"], 0.0);
     }
 
     #[test]

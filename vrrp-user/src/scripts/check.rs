@@ -9,7 +9,7 @@ const FIRST: Nanos = Nanos::from_secs(1);
 /// What the results of one check mean: `rise` successes in a row for up, `fall` failures in a row for down. As in
 /// keepalived, the very first result counts at once, unless the check is assumed to fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judge {
+pub struct ResultFilter {
     rise: u32,
     fall: u32,
     /// How far it is towards the other side.
@@ -17,7 +17,7 @@ pub struct Judge {
     health: Health,
 }
 
-impl Judge {
+impl ResultFilter {
     /// Before the first result.
     pub fn new(rise: u32, fall: u32, init_fail: bool) -> Self {
         let health = if init_fail { Health::Down } else { Health::Unknown };
@@ -101,20 +101,20 @@ impl CheckSchedule {
 mod tests {
     use super::*;
 
-    fn judged(judge: &mut Judge, results: &str) -> Vec<Option<Health>> {
-        results.chars().map(|result| judge.result(result == '+')).collect()
+    fn judged(filter: &mut ResultFilter, results: &str) -> Vec<Option<Health>> {
+        results.chars().map(|result| filter.result(result == '+')).collect()
     }
 
     #[test]
     fn rise_and_fall() {
         let (up, down) = (Some(Health::Up), Some(Health::Down));
-        let mut judge = Judge::new(2, 3, false);
-        assert_eq!(judge.health(), Health::Unknown);
-        assert_eq!(judged(&mut judge, "++-+--+"), [up, None, None, None, None, None, None]);
-        assert_eq!(judged(&mut judge, "---"), [None, None, down]);
-        assert_eq!(judged(&mut judge, "-+-++"), [None, None, None, None, up]);
-        assert_eq!(judged(&mut Judge::new(2, 3, false), "-"), [down]);
-        let mut failed = Judge::new(2, 3, true);
+        let mut filter = ResultFilter::new(2, 3, false);
+        assert_eq!(filter.health(), Health::Unknown);
+        assert_eq!(judged(&mut filter, "++-+--+"), [up, None, None, None, None, None, None]);
+        assert_eq!(judged(&mut filter, "---"), [None, None, down]);
+        assert_eq!(judged(&mut filter, "-+-++"), [None, None, None, None, up]);
+        assert_eq!(judged(&mut ResultFilter::new(2, 3, false), "-"), [down]);
+        let mut failed = ResultFilter::new(2, 3, true);
         assert_eq!(failed.health(), Health::Down);
         assert_eq!(judged(&mut failed, "-++"), [None, None, up]);
     }

@@ -7,4 +7,4 @@ pub mod program;
 pub(crate) mod queue;
 pub mod resolve;
 
-pub use crate::core::notification::{Event, Found, Notified, Subject, What};
+pub use crate::core::notification::{Event, Found, NotificationKind, Notified, Subject};

@@ -40,7 +40,7 @@ struct NotifyScripts {
     fault: Option<Arc<Script>>,
     stop: Option<Arc<Script>>,
     deleted: Option<Arc<Script>>,
-    says_deleted: bool,
+    notify_deleted: bool,
     lower_priority: Option<Arc<Script>>,
     priority_changes: Option<bool>,
 }
@@ -218,14 +218,14 @@ impl Plan {
             Notified::Backup => "BACKUP",
             Notified::Fault => "FAULT",
             Notified::Stop => "STOP",
-            Notified::Deleted if self.says_deleted(subject) => "DELETED",
+            Notified::Deleted if self.notify_deleted(subject) => "DELETED",
             Notified::Deleted => "FAULT",
         }
     }
 
     /// Whether one that leaves the configuration is called DELETED, and not FAULT (`notify_deleted`).
-    pub(crate) fn says_deleted(&self, subject: &Subject) -> bool {
-        self.subjects.get(subject).is_some_and(|told| told.says_deleted)
+    pub(crate) fn notify_deleted(&self, subject: &Subject) -> bool {
+        self.subjects.get(subject).is_some_and(|told| told.notify_deleted)
     }
 
     /// What runs when a master hears of a lower priority.
@@ -234,7 +234,7 @@ impl Plan {
     }
 
     /// Whether the fifos are told when the priority of this one changes.
-    pub(crate) fn tells_priority(&self, subject: &Subject) -> bool {
+    pub(crate) fn notifies_priority(&self, subject: &Subject) -> bool {
         let own = self.subjects.get(subject).and_then(|told| told.priority_changes);
         own.unwrap_or(self.priority_changes)
     }
@@ -252,7 +252,7 @@ impl NotifyScripts {
             fault: script("notify_fault", &notify.fault),
             stop: script("notify_stop", &notify.stop),
             deleted: script("notify_deleted", &notify.deleted),
-            says_deleted: notify.says_deleted,
+            notify_deleted: notify.notify_deleted,
             lower_priority: script("notify_master_rx_lower_pri", &notify.lower_priority),
             priority_changes: notify.priority_changes,
         }
@@ -372,7 +372,7 @@ mod tests {
             router("b", 2, "group = \"g\"\nnotify = { priority_changes = false }"),
             router("c", 3, ""),
         ));
-        let tells = |name: &str| plan.tells_priority(&Subject::Instance(name.into()));
+        let tells = |name: &str| plan.notifies_priority(&Subject::Instance(name.into()));
         assert_eq!(["a", "b", "c"].map(tells), [true, false, false]);
         assert_eq!(plan.fifos.len(), 1);
         let told = diagnostics

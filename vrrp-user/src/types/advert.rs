@@ -62,8 +62,8 @@ impl AdvertInterval {
         }
     }
 
-    /// The interval as a span.
-    pub fn span(self) -> Nanos {
+    /// The interval as a duration.
+    pub fn duration(self) -> Nanos {
         match self {
             Self::Secs(secs) => Nanos::from_secs(u64::from(secs)),
             Self::Centisecs(centisecs) => centisecs.into(),

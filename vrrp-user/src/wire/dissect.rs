@@ -298,7 +298,7 @@ fn message(
     let end = length.saturating_sub(VRRP_HEADER_LEN + auth_len(version));
     let addresses = addresses(family, &rest[..rest.len().min(end)], header.count());
     let message = Message { header, missing: header.count() - addresses.len(), addresses };
-    if message.interval().is_some_and(|interval| interval.span() == Nanos::ZERO) {
+    if message.interval().is_some_and(|interval| interval.duration() == Nanos::ZERO) {
         problems.push(Reason::ZeroInterval);
     }
     Some(message)

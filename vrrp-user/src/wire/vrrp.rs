@@ -146,7 +146,7 @@ pub fn parse_advert(source: IpAddr, version: Version, payload: &[u8]) -> Result<
         return Err(Error::NoAddresses);
     }
     let interval = AdvertInterval::from_field(version, header.interval(number));
-    if interval.span() == Nanos::ZERO {
+    if interval.duration() == Nanos::ZERO {
         return Err(Error::ZeroInterval);
     }
     let family = Family::of(source);

@@ -34,7 +34,7 @@ pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::R
         .text("PRIORITY", 1, |group| {
             range(group.iter().map(|router| router.priority.0), |priority| priority.to_string())
         })
-        .text("INTERVAL", 2, |group| range(group.iter().map(|r| r.interval.span()), seconds))
+        .text("INTERVAL", 2, |group| range(group.iter().map(|r| r.interval.duration()), seconds))
         .number("ADDRESSES", 1, |group| -> usize {
             group.iter().map(|r| r.addresses.len() + r.excluded.len()).sum()
         });

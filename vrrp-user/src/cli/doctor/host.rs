@@ -323,16 +323,16 @@ mod tests {
 
     #[test]
     fn rights() {
-        let judged = |hex: &str| capabilities(Ok(&format!("Name:\tx\nCapEff:\t{hex}\n")));
-        assert_eq!(judged("000001ffffffffff").severity, Severity::Fine);
-        let none = judged("0000000000000000");
+        let checked = |hex: &str| capabilities(Ok(&format!("Name:\tx\nCapEff:\t{hex}\n")));
+        assert_eq!(checked("000001ffffffffff").severity, Severity::Fine);
+        let none = checked("0000000000000000");
         assert_eq!(none.severity, Severity::Broken);
         assert!(none.text.contains("CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW"), "{}", none.text);
         // BPF, NET_ADMIN and NET_RAW only.
-        assert_eq!(judged("0000008000003000").severity, Severity::Warning);
-        assert_eq!(judged("0000000000003000").severity, Severity::Warning);
+        assert_eq!(checked("0000008000003000").severity, Severity::Warning);
+        assert_eq!(checked("0000000000003000").severity, Severity::Warning);
         // SYS_ADMIN stands for BPF.
-        assert_eq!(judged("0000000000a07000").severity, Severity::Fine);
+        assert_eq!(checked("0000000000a07000").severity, Severity::Fine);
         assert_eq!(capabilities(Ok("nothing")).severity, Severity::Skipped);
     }
 

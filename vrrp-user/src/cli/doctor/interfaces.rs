@@ -482,21 +482,24 @@ mod tests {
         };
         let plain = capture::plan(None, Facts { tcx: true, ..Facts::default() });
         let plain = expected(&plain, &kernel());
-        let judged = |port, status: Option<InterfaceStatus>, program: Option<&str>| {
+        let checked = |port, status: Option<InterfaceStatus>, program: Option<&str>| {
             let xdp = program.map(|name| (7, Some(name.to_owned())));
             let there = There { xdp, ..There::default() };
             captured("eth0", port, status.as_ref(), &there, &plain).severity
         };
-        assert_eq!(judged(None, None, None), Broken);
-        assert_eq!(judged(Some(&down), None, None), Broken);
-        assert_eq!(judged(Some(&port), None, None), Fine);
-        assert_eq!(judged(Some(&port), Some(status(Some("native"), None)), Some("vrrp_xdp")), Fine);
+        assert_eq!(checked(None, None, None), Broken);
+        assert_eq!(checked(Some(&down), None, None), Broken);
+        assert_eq!(checked(Some(&port), None, None), Fine);
         assert_eq!(
-            judged(Some(&port), Some(status(Some("generic"), None)), Some("vrrp_xdp")),
+            checked(Some(&port), Some(status(Some("native"), None)), Some("vrrp_xdp")),
+            Fine
+        );
+        assert_eq!(
+            checked(Some(&port), Some(status(Some("generic"), None)), Some("vrrp_xdp")),
             Warning
         );
-        assert_eq!(judged(Some(&port), Some(status(None, Some("taken"))), Some("other")), Broken);
-        assert_eq!(judged(Some(&port), None, Some("vrrp_xdp")), Warning);
+        assert_eq!(checked(Some(&port), Some(status(None, Some("taken"))), Some("other")), Broken);
+        assert_eq!(checked(Some(&port), None, Some("vrrp_xdp")), Warning);
         let there = There { xdp: Some((7, Some("firewall".to_owned()))), ..There::default() };
         let other = captured("eth0", Some(&port), None, &there, &plain);
         assert!(other.severity == Warning && other.text.contains("id 7, firewall"), "{other:?}");
@@ -524,18 +527,18 @@ mod tests {
             routed: false,
             vlan_of: vlan_of.map(InterfaceId::own),
         };
-        let judged = |links: &[Link], best| {
+        let checked = |links: &[Link], best| {
             let plan = capture::plan(best, facts(2, links, true));
             captured("eth2", Some(&port), None, &There::default(), &expected(&plan, &kernel()))
         };
         let plain = device(2, false, None);
-        assert_eq!(judged(&[plain.clone(), device(3, false, None)], None).severity, Fine);
+        assert_eq!(checked(&[plain.clone(), device(3, false, None)], None).severity, Fine);
         for links in [vec![device(2, true, None)], vec![plain.clone(), device(3, false, Some(2))]] {
-            let found = judged(&links, None);
+            let found = checked(&links, None);
             assert!(found.severity == Warning && found.text.contains("by tc"), "{found:?}");
             assert!(found.hint.is_some());
         }
-        let found = judged(&[plain], Some(CaptureMode::Raw));
+        let found = checked(&[plain], Some(CaptureMode::Raw));
         assert!(found.text.contains("by a packet socket"), "{found:?}");
 
         let there = There { routed: true, ..There::default() };
@@ -627,16 +630,16 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
         let plain = Use::default();
         let hosts = Use { hosts: true, ..plain.clone() };
         let silent = Use { silent: vec!["10.0.0.100 on lo".to_owned()], ..plain.clone() };
-        let judged = |value, twin, used: &Use| arp_ignore(Ok(value), twin, used, "eth0").severity;
-        assert_eq!(judged(0, None, &plain), Fine);
-        assert_eq!(judged(0, Some("eth1"), &plain), Warning);
-        assert_eq!(judged(1, Some("eth1"), &plain), Fine);
-        assert_eq!(judged(2, None, &plain), Fine);
-        assert_eq!(judged(2, None, &hosts), Broken);
-        assert_eq!(judged(1, None, &hosts), Fine);
-        assert_eq!(judged(0, None, &silent), Fine);
-        assert_eq!(judged(1, None, &silent), Broken);
-        assert_eq!(judged(8, None, &plain), Broken);
+        let checked = |value, twin, used: &Use| arp_ignore(Ok(value), twin, used, "eth0").severity;
+        assert_eq!(checked(0, None, &plain), Fine);
+        assert_eq!(checked(0, Some("eth1"), &plain), Warning);
+        assert_eq!(checked(1, Some("eth1"), &plain), Fine);
+        assert_eq!(checked(2, None, &plain), Fine);
+        assert_eq!(checked(2, None, &hosts), Broken);
+        assert_eq!(checked(1, None, &hosts), Fine);
+        assert_eq!(checked(0, None, &silent), Fine);
+        assert_eq!(checked(1, None, &silent), Broken);
+        assert_eq!(checked(8, None, &plain), Broken);
         assert_eq!(arp_ignore(Err("no".to_owned()), None, &plain, "eth0").severity, Skipped);
     }
 

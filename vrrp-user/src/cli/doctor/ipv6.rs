@@ -308,12 +308,12 @@ nonsense
 ";
         let vips = BTreeSet::from(["fe80::100".parse().unwrap()]);
         let table = read_inet6(table);
-        let judged = |name: &str| {
+        let checked = |name: &str| {
             let there: Vec<&Inet6> = table.iter().filter(|known| known.interface == name).collect();
             link_local(own(Ok(&there), &vips), name).severity
         };
-        assert_eq!([judged("eth0"), judged("eth1")], [Fine, Warning]);
-        assert_eq!([judged("eth2"), judged("eth3"), judged("eth4")], [Broken; 3]);
+        assert_eq!([checked("eth0"), checked("eth1")], [Fine, Warning]);
+        assert_eq!([checked("eth2"), checked("eth3"), checked("eth4")], [Broken; 3]);
         let alone = own(Ok(&[&table[0]]), &vips);
         assert_eq!(link_local(alone, "eth0").severity, Broken, "a virtual address is no source");
     }
@@ -321,24 +321,24 @@ nonsense
     #[test]
     fn addresses_that_are_not_unique_are_named() {
         let vips = BTreeSet::from(["2001:db8::100".parse().unwrap()]);
-        let judged = |table: &str, accept_dad| {
+        let checked = |table: &str, accept_dad| {
             let table = read_inet6(table);
             duplicates(Ok(&table.iter().collect::<Vec<_>>()), &vips, Ok(accept_dad))
         };
         let vip = "20010db8000000000000000000000100 02 40 00";
         let own = "20010db8000000000000000000000001 02 40 00";
         let link_local = "fe80000000000000000000fffe000001 02 40 20 c8 eth0";
-        assert_eq!(judged(link_local, 1).severity, Fine, "that is another check");
-        assert_eq!(judged(&format!("{vip} 82 eth0\n{own} 80 eth0"), 1).severity, Fine);
-        let found = judged(&format!("{vip} c8 eth0\n{own} 80 eth0"), 1);
+        assert_eq!(checked(link_local, 1).severity, Fine, "that is another check");
+        assert_eq!(checked(&format!("{vip} 82 eth0\n{own} 80 eth0"), 1).severity, Fine);
+        let found = checked(&format!("{vip} c8 eth0\n{own} 80 eth0"), 1);
         assert_eq!(found.severity, Broken);
         assert!(found.text.contains("another host has 2001:db8::100 too"), "{found:?}");
-        assert_eq!(judged(&format!("{own} c8 eth0"), 1).severity, Warning);
-        let found = judged(&format!("{vip} c0 eth0"), 1);
+        assert_eq!(checked(&format!("{own} c8 eth0"), 1).severity, Warning);
+        let found = checked(&format!("{vip} c0 eth0"), 1);
         assert_eq!(found.severity, Warning);
         assert!(found.text.starts_with("2001:db8::100 is tentative"), "{found:?}");
-        assert!(judged("", 2).text.contains("disables IPv6"));
-        assert_eq!(judged("", 0).severity, Fine);
+        assert!(checked("", 2).text.contains("disables IPv6"));
+        assert_eq!(checked("", 0).severity, Fine);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 mod host;
 mod interfaces;
 mod ipv6;
-mod left;
 mod network;
 mod probe;
+mod stale;
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -175,7 +175,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
     let mut findings = vec![daemon(instance, status.as_ref()), finding];
     let kernel = Kernel::of(without);
     findings.extend(host::examine(bpffs, status.as_ref().ok(), &kernel));
-    findings.push(left::examine(instance));
+    findings.push(stale::examine(instance));
     let status = status.ok();
     match &loaded {
         Some(config) => {
@@ -266,7 +266,7 @@ fn refused(options: &Options, config: &Config) -> Finding {
     match sampled {
         Ok(sampled) => {
             let latest = crate::refused::latest(&sampled);
-            network::judge_refused(&latest, config, interfaces::index, crate::io::timer::now())
+            network::check_refused(&latest, config, interfaces::index, crate::io::timer::now())
         }
         Err(error) => Finding::skipped(check, bpf::chain(&error)),
     }

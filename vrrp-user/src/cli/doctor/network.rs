@@ -148,7 +148,7 @@ fn examine_family(
 }
 
 /// How a family finds a neighbour, and how it asks for an echo.
-fn words(family: Family) -> (&'static str, &'static str) {
+fn probe_names(family: Family) -> (&'static str, &'static str) {
     match family {
         Family::V4 => ("ARP", "ICMP echo"),
         Family::V6 => ("neighbour solicitations", "ICMPv6 echo"),
@@ -391,7 +391,7 @@ fn addresses<'a>(
              password; a duplicate address otherwise",
         );
     }
-    let (resolution, _) = words(here.family);
+    let (resolution, _) = probe_names(here.family);
     if !nowhere.is_empty() {
         let text =
             format!("this host is backup, and nobody answers {resolution} for {}", some(&nowhere));
@@ -482,7 +482,7 @@ type Asked<'scope> =
 
 fn egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Finding {
     let check = format!("{} {}", here.check("egress"), uplink.interface);
-    let (resolution, echo) = words(here.family);
+    let (resolution, echo) = probe_names(here.family);
     let Some(gateway) = uplink.gateway else {
         return Finding::skipped(check, "no gateway is known");
     };
@@ -564,7 +564,7 @@ fn egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Fin
 // ---- which advertisements are refused -----------------------------------------------------------------
 
 /// What the kernel side remembers of refused advertisements for the routers of this configuration.
-pub fn judge_refused(
+pub fn check_refused(
     latest: &[Refused],
     config: &Config,
     index: impl Fn(&str) -> Option<u32>,
@@ -632,10 +632,10 @@ mod tests {
     const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254));
 
     /// What is judged, on a host with one interface that has these addresses.
-    fn with<T>(own: &[(IpAddr, u8)], judge: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    fn with<T>(own: &[(IpAddr, u8)], check: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         let own = BTreeMap::from([("eth0", own.to_vec())]);
         let family = own["eth0"].first().map_or(Family::V4, |(own, _)| Family::of(*own));
-        judge(&Surroundings { family, ports: &BTreeMap::new(), own: &own })
+        check(&Surroundings { family, ports: &BTreeMap::new(), own: &own })
     }
 
     fn place(here: bool) -> SharedAddress {
@@ -654,20 +654,20 @@ mod tests {
     fn an_address_elsewhere_means_what_our_state_says() {
         let other = BTreeMap::from([((2, VIP), [2, 0, 0, 0, 0, 2])]);
         let nobody = BTreeMap::new();
-        let judged = |here, held: &BTreeMap<_, _>, state: Option<&'static str>| {
+        let checked = |here, held: &BTreeMap<_, _>, state: Option<&'static str>| {
             with(&[], |on| addresses(on, &[place(here)], held, |_| state)).severity
         };
-        assert_eq!(judged(true, &other, Some("MASTER")), Broken);
-        assert_eq!(judged(true, &other, None), Broken);
-        assert_eq!(judged(false, &other, Some("BACKUP")), Fine);
-        assert_eq!(judged(false, &other, Some("FAULT")), Warning);
-        assert_eq!(judged(false, &other, None), Warning);
-        assert_eq!(judged(true, &nobody, Some("MASTER")), Fine);
-        assert_eq!(judged(false, &nobody, Some("BACKUP")), Warning);
-        assert_eq!(judged(false, &nobody, None), Fine);
+        assert_eq!(checked(true, &other, Some("MASTER")), Broken);
+        assert_eq!(checked(true, &other, None), Broken);
+        assert_eq!(checked(false, &other, Some("BACKUP")), Fine);
+        assert_eq!(checked(false, &other, Some("FAULT")), Warning);
+        assert_eq!(checked(false, &other, None), Warning);
+        assert_eq!(checked(true, &nobody, Some("MASTER")), Fine);
+        assert_eq!(checked(false, &nobody, Some("BACKUP")), Warning);
+        assert_eq!(checked(false, &nobody, None), Fine);
         // Of another interface.
         let far = BTreeMap::from([((3, VIP), [2, 0, 0, 0, 0, 2])]);
-        assert_eq!(judged(true, &far, Some("MASTER")), Fine);
+        assert_eq!(checked(true, &far, Some("MASTER")), Fine);
         assert_eq!(with(&[], |on| addresses(on, &[], &nobody, |_| None)).severity, Skipped);
         let found = with(&[], |on| addresses(on, &[place(true)], &other, |_| Some("MASTER")));
         assert_eq!(found.check, "addresses");
@@ -689,33 +689,33 @@ mod tests {
 
     #[test]
     fn only_a_difference_is_a_filter() {
-        let judged = |primary: (bool, bool), shared: (bool, bool)| {
+        let checked = |primary: (bool, bool), shared: (bool, bool)| {
             let answers = [primary, shared];
             let answers = answers.map(|(resolution, echo)| Answered { resolution, echo });
             with(&[], |on| egress(on, &uplink(), &answers))
         };
-        assert_eq!(judged((true, true), (true, true)).severity, Fine);
-        assert_eq!(judged((true, false), (true, false)).severity, Fine);
-        assert_eq!(judged((false, false), (false, false)).severity, Skipped);
-        assert_eq!(judged((true, true), (false, true)).severity, Warning);
-        assert_eq!(judged((true, false), (false, false)).severity, Warning);
+        assert_eq!(checked((true, true), (true, true)).severity, Fine);
+        assert_eq!(checked((true, false), (true, false)).severity, Fine);
+        assert_eq!(checked((false, false), (false, false)).severity, Skipped);
+        assert_eq!(checked((true, true), (false, true)).severity, Warning);
+        assert_eq!(checked((true, false), (false, false)).severity, Warning);
         for shared in [(true, false), (false, false)] {
-            let found = judged((true, true), shared);
+            let found = checked((true, true), shared);
             assert_eq!(found.severity, Broken);
             let said =
                 "packets from 10.0.0.100 do not come back from 10.0.0.254, from 10.0.0.1 they do";
             assert!(found.text.starts_with(said), "{}", found.text);
         }
-        let judged =
+        let checked =
             |uplink: &Uplink, answers: &[Answered]| with(&[], |on| egress(on, uplink, answers));
-        assert_eq!(judged(&uplink(), &[]).severity, Skipped);
-        assert_eq!(judged(&Uplink { gateway: None, ..uplink() }, &[]).severity, Skipped);
+        assert_eq!(checked(&uplink(), &[]).severity, Skipped);
+        assert_eq!(checked(&Uplink { gateway: None, ..uplink() }, &[]).severity, Skipped);
         let elsewhere = Uplink { shared: vec![], ..uplink() };
-        assert_eq!(judged(&elsewhere, &[Answered::default()]).severity, Skipped);
+        assert_eq!(checked(&elsewhere, &[Answered::default()]).severity, Skipped);
         // Nobody promised that the gateway knows the way back.
         let far = Uplink { shared: vec![(VIP, false)], ..uplink() };
         let answers = [true, false].map(|all| Answered { resolution: all, echo: all });
-        let found = judged(&far, &answers);
+        let found = checked(&far, &answers);
         assert!(found.severity == Warning && found.text.contains("no route"), "{found:?}");
     }
 
@@ -807,19 +807,19 @@ mod tests {
         sample.source[..4].copy_from_slice(&[10, 0, 0, 2]);
         let sampled = [(Reason::AuthData, Sampled { recent: vec![sample], missed: 0 })];
         let latest = refused::latest(&sampled);
-        let judged = |latest: &[Refused], index, now| {
-            judge_refused(latest, &config, |_| index, Nanos::from_secs(now))
+        let checked = |latest: &[Refused], index, now| {
+            check_refused(latest, &config, |_| index, Nanos::from_secs(now))
         };
-        let found = judged(&latest, Some(2), 8);
+        let found = checked(&latest, Some(2), 8);
         assert_eq!(found.severity, Broken);
         assert!(
             found.text.contains("10.0.0.2 advertises VRID 51 with another password"),
             "{found:?}"
         );
         assert!(found.text.ends_with("(3 s ago)"), "{found:?}");
-        assert_eq!(judged(&latest, Some(2), 600).severity, Warning);
-        assert_eq!(judged(&latest, Some(3), 8).severity, Fine);
-        assert_eq!(judged(&latest, None, 8).severity, Fine);
-        assert_eq!(judged(&[], Some(2), 8).severity, Fine);
+        assert_eq!(checked(&latest, Some(2), 600).severity, Warning);
+        assert_eq!(checked(&latest, Some(3), 8).severity, Fine);
+        assert_eq!(checked(&latest, None, 8).severity, Fine);
+        assert_eq!(checked(&[], Some(2), 8).severity, Fine);
     }
 }

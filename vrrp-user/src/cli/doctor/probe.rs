@@ -141,7 +141,7 @@ impl Neighbours {
     /// the interfaces that ask left out.
     ///
     /// # Errors
-    /// Of the first question that can not be sent, or of receiving.
+    /// Of the first question that cannot be sent, or of receiving.
     pub fn ask(&self, questions: &[Question]) -> io::Result<Vec<Claim>> {
         let mut heard = Vec::new();
         for burst in questions.chunks(BURST) {
@@ -163,8 +163,8 @@ impl Neighbours {
         Ok(heard)
     }
 
-    fn listen(&self, span: Duration, heard: &mut Vec<Claim>) -> io::Result<()> {
-        let end = Instant::now() + span;
+    fn listen(&self, duration: Duration, heard: &mut Vec<Claim>) -> io::Result<()> {
+        let end = Instant::now() + duration;
         let mut bytes = [0; 256];
         loop {
             let left = end.saturating_duration_since(Instant::now());

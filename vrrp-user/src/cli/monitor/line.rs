@@ -300,7 +300,7 @@ impl<'a> Json<'a> {
                     vrid: message.header.vrid(),
                     priority: message.header.priority(),
                     auth_type: message.auth_type(),
-                    interval_ms: message.interval().map(|interval| interval.span().as_millis()),
+                    interval_ms: message.interval().map(|interval| interval.duration().as_millis()),
                     addresses: &message.addresses,
                 }),
                 problems: vrrp.problems.iter().map(|reason| reason.name()).collect(),

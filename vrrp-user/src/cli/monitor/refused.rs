@@ -39,15 +39,15 @@ struct Tally {
     told: u64,
 }
 
-/// What [`Refused::renew`] found.
+/// What [`Refused::refresh`] found.
 #[derive(Debug)]
-pub enum Renewed {
+pub enum Refreshed {
     /// The maps of the same daemon as before, or none as before.
     Same,
     /// The maps of a daemon with this process ID.
     Daemon(u32),
     /// None.
-    Gone(Error),
+    Unreadable(Error),
     /// Maps of a daemon that no longer runs: nothing will come.
     Dead,
 }
@@ -59,29 +59,29 @@ impl Refused {
     }
 
     /// Looks for the maps, which each daemon makes anew.
-    pub fn renew(&mut self) -> Renewed {
+    pub fn refresh(&mut self) -> Refreshed {
         let pins = bpf::find_bpffs(self.bpffs.as_deref());
         match pins.and_then(|bpffs| Reader::open(&self.instance.pins(&bpffs))) {
             Ok(_) if UnixStream::connect(self.instance.socket()).is_err() => {
                 self.maps = None;
-                Renewed::Dead
+                Refreshed::Dead
             }
             Ok(reader) => {
                 let control = reader.control();
                 if self.maps.as_ref().is_some_and(|maps| maps.reader.control() == control) {
-                    return Renewed::Same;
+                    return Refreshed::Same;
                 }
                 match Maps::new(reader) {
                     Ok(maps) => {
                         self.maps = Some(maps);
-                        Renewed::Daemon(control.pid)
+                        Refreshed::Daemon(control.pid)
                     }
-                    Err(error) => Renewed::Gone(error),
+                    Err(error) => Refreshed::Unreadable(error),
                 }
             }
             Err(error) => {
                 self.maps = None;
-                Renewed::Gone(error)
+                Refreshed::Unreadable(error)
             }
         }
     }
@@ -92,7 +92,7 @@ impl Refused {
     }
 
     /// Whether the daemon is in another network namespace: none of its interfaces is here.
-    pub fn is_elsewhere(&self) -> bool {
+    pub fn is_in_another_namespace(&self) -> bool {
         let interfaces = self.maps.iter().flat_map(|maps| &maps.interfaces);
         let mut known = interfaces.filter(|(ifindex, _)| **ifindex != 0).peekable();
         let is_here = |(ifindex, name): (&u32, &String)| {

@@ -2,7 +2,7 @@
 
 use super::super::table::Table;
 use super::super::terminal::{Colour, Terminal};
-use super::span;
+use super::format_duration;
 use crate::api::ScriptStatus;
 
 /// Lines of a table.
@@ -15,9 +15,9 @@ pub fn lines(scripts: &[ScriptStatus], terminal: Terminal) -> Vec<String> {
             "down" => Colour::Red,
             _ => Colour::Yellow,
         })
-        .number("SINCE", 1, |s| span(s.since_s))
+        .number("SINCE", 1, |s| format_duration(s.since_s))
         .text("LAST RUN", 0, |s| s.last_end.clone().unwrap_or_else(|| "not yet".to_owned()))
-        .number("AGO", 0, |s| s.last_run_s.map_or_else(|| "-".to_owned(), span))
+        .number("AGO", 0, |s| s.last_run_s.map_or_else(|| "-".to_owned(), format_duration))
         .number("RUNS", 2, |s| s.runs)
         .number("FAILED", 1, |s| s.failures)
         .number("LATE", 3, |s| s.overruns)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp_common::reason::Reason;
 
 /// Span over which rates are averaged, seconds: an advertisement a second is then not 0 or 2 of them.
-const RATE_SPAN_S: f64 = 3.0;
+const RATE_WINDOW_S: f64 = 3.0;
 /// Events that are kept.
 const EVENTS: usize = 1000;
 
@@ -109,7 +109,7 @@ pub enum Daemon {
         config: String,
     },
     /// It does not, and its maps are there. Why it cannot be asked.
-    Gone(String),
+    Stopped(String),
     /// Neither a daemon nor maps.
     Nothing(String),
 }
@@ -158,7 +158,7 @@ pub enum Column {
     /// Virtual addresses.
     Addresses,
     /// The reason for the state.
-    Why,
+    Reason,
 }
 
 impl Column {
@@ -177,7 +177,7 @@ impl Column {
         (Self::RxTraffic, 'r', "RX/s", "bytes per second to its addresses"),
         (Self::TxTraffic, 'w', "TX/s", "bytes per second from its addresses"),
         (Self::Addresses, 'd', "ADDRESSES", "virtual addresses (where there is room)"),
-        (Self::Why, 'y', "WHY", "why it is in that state (where there is room)"),
+        (Self::Reason, 'y', "REASON", "why it is in that state (where there is room)"),
     ];
 
     pub const fn title(self) -> &'static str {
@@ -354,7 +354,7 @@ pub struct Model {
 impl Model {
     pub fn update(&mut self, mut reading: Reading) {
         self.notice(&reading);
-        let base = self.past.iter().find(|past| reading.at_s - past.at_s <= RATE_SPAN_S + 0.5);
+        let base = self.past.iter().find(|past| reading.at_s - past.at_s <= RATE_WINDOW_S + 0.5);
         let span = base.map(|past| reading.at_s - past.at_s).filter(|span| *span > 0.0);
         let rate = |now: Option<u64>, then: Option<u64>| {
             // A counter that went back began anew.
@@ -404,7 +404,7 @@ impl Model {
                 .collect(),
             refusals: reading.refusals.iter().map(|r| (r.reason, r.packets)).collect(),
         });
-        while self.past.front().is_some_and(|past| reading.at_s - past.at_s > RATE_SPAN_S + 0.5) {
+        while self.past.front().is_some_and(|past| reading.at_s - past.at_s > RATE_WINDOW_S + 0.5) {
             self.past.pop_front();
         }
         self.reading = Some(reading);
@@ -417,7 +417,7 @@ impl Model {
         let mut events = Vec::new();
         let named = |daemon: &Daemon| match daemon {
             Daemon::Running { pid, .. } => format!("the daemon runs, pid {pid}"),
-            Daemon::Gone(_) => "the daemon is gone, its maps are there".to_owned(),
+            Daemon::Stopped(_) => "the daemon is gone, its maps are there".to_owned(),
             Daemon::Nothing(_) => "the daemon and its maps are gone".to_owned(),
         };
         if named(&old.daemon) != named(&new.daemon) {
@@ -437,7 +437,7 @@ impl Model {
                 continue;
             };
             if old.state != router.state {
-                let why = router.detail("why").map(|why| format!(": {why}")).unwrap_or_default();
+                let why = router.detail("reason").map(|why| format!(": {why}")).unwrap_or_default();
                 let (from, to) = (old.state.name(), router.state.name());
                 events.push(format!("{}: {from} -> {to}{why}", router.name));
             } else if let (Some(from), Some(to)) = (&old.master, &router.master)
@@ -646,7 +646,7 @@ fn compare(a: &Row, b: &Row, by: Column) -> Ordering {
         Column::RxTraffic => number(|rates| rates.rx_bytes),
         Column::TxTraffic => number(|rates| rates.tx_bytes),
         Column::Addresses => detail("addresses"),
-        Column::Why => detail("why"),
+        Column::Reason => detail("reason"),
     }
 }
 
@@ -715,7 +715,7 @@ pub mod tests {
                     tx_bytes: if is_master { u64::from(n) * 1_000_000 * ticks } else { 0 },
                 }),
                 details: vec![
-                    ("why", "started".to_owned()),
+                    ("reason", "started".to_owned()),
                     ("addresses", format!("10.0.{}.{}/24", n / 250, n % 250 + 1)),
                     ("peers", "multicast".to_owned()),
                 ],
@@ -892,7 +892,7 @@ pub mod tests {
         next.routers[0].state = State::Backup;
         next.routers[1].master = Some("10.0.0.9".to_owned());
         next.routers[1].priority = 1;
-        next.daemon = Daemon::Gone("refused".to_owned());
+        next.daemon = Daemon::Stopped("refused".to_owned());
         model.update(next);
         let events: Vec<&str> = model.events.iter().map(String::as_str).collect();
         assert_eq!(

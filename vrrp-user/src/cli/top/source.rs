@@ -13,7 +13,7 @@ use vrrp_common::reason::Reason;
 use super::model::{Counters, Daemon, Reading, Refusal, Router, State, Traffic};
 use crate::api::{RouterStatus, Status};
 use crate::cli::clock::TimeOfDay;
-use crate::cli::status::span;
+use crate::cli::status::format_duration;
 use crate::control::client;
 use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
@@ -68,7 +68,7 @@ impl Source {
             (None, None, Ok(maps)) => {
                 Daemon::Running { pid: maps.pid, uptime_s: 0.0, config: String::new() }
             }
-            (Some(why), _, Ok(_)) => Daemon::Gone(why),
+            (Some(why), _, Ok(_)) => Daemon::Stopped(why),
             (why, _, Err(error)) => Daemon::Nothing(match why {
                 Some(why) => format!("{why}; {}", bpf::chain(error)),
                 None => bpf::chain(error),
@@ -85,7 +85,7 @@ impl Source {
                 Daemon::Running { .. } => {
                     self.status.iter().flat_map(|s| &s.routers).map(from_status).collect()
                 }
-                Daemon::Gone(_) | Daemon::Nothing(_) => Vec::new(),
+                Daemon::Stopped(_) | Daemon::Nothing(_) => Vec::new(),
             },
         };
         let refusals = maps.iter().flat_map(|maps| refusals(maps, now)).collect();
@@ -235,7 +235,7 @@ fn details(status: &RouterStatus) -> Vec<(&'static str, String)> {
         })
         .collect();
     let mut details = vec![
-        ("why", status.cause.clone().unwrap_or_else(|| "-".to_owned())),
+        ("reason", status.cause.clone().unwrap_or_else(|| "-".to_owned())),
         ("addresses", addresses.join(", ")),
         ("peers", status.transport.join(", ")),
         (
@@ -286,7 +286,7 @@ fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
                     };
                     let ago = (now - Nanos(sample.ktime_ns)).as_secs_f64();
                     let vrid = vrid.unwrap_or_default();
-                    format!("{source} {interface}{vrid}, {} ago", span(ago))
+                    format!("{source} {interface}{vrid}, {} ago", format_duration(ago))
                 }),
             }
         },
@@ -406,7 +406,7 @@ mod tests {
         let router = &from_maps(&maps(), Some(&status), now)[0];
         assert_eq!(router.master.as_deref(), Some("10.0.0.3"));
         assert_eq!(router.traffic, Some(Traffic { rx_bytes: 500, tx_bytes: 600 }));
-        assert_eq!(router.details[0], ("why", "started".to_owned()));
+        assert_eq!(router.details[0], ("reason", "started".to_owned()));
         // What it said of another state does not hold.
         status.routers[0].state = "MASTER".to_owned();
         let router = &from_maps(&maps(), Some(&status), now)[0];

@@ -8,7 +8,7 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row as Cells, Table, Ta
 use unicode_width::UnicodeWidthStr;
 
 use super::model::{Column, Daemon, Mode, Model, Pane, Row, State};
-use crate::cli::status::span;
+use crate::cli::status::format_duration;
 use crate::cli::terminal::cut;
 
 /// From this width on, all panes stand side by side.
@@ -25,7 +25,7 @@ const DROPPED: [Column; 6] = [
     Column::Refused,
 ];
 /// The reason for a state is shown where there is so much room left.
-const WHY_MIN: usize = 16;
+const REASON_MIN: usize = 16;
 
 pub fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     let area = frame.area();
@@ -63,12 +63,12 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
         Daemon::Running { pid, uptime_s, config: path } => {
             let mut text = format!("pid {pid}");
             if *uptime_s > 0.0 {
-                text.push_str(&format!("  up {}", span(*uptime_s)));
+                text.push_str(&format!("  up {}", format_duration(*uptime_s)));
             }
             config = path;
             Span::from(text)
         }
-        Daemon::Gone(_) => Span::from(" DAEMON GONE, only its maps are there ").red().reversed(),
+        Daemon::Stopped(_) => Span::from(" DAEMON GONE, only its maps are there ").red().reversed(),
         Daemon::Nothing(_) => Span::from(" NO DAEMON, NO MAPS ").red().reversed(),
     };
     let mut first = vec![
@@ -101,7 +101,7 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
         second.push(Span::from(format!("{}{place}", " ".repeat(room.max(2)))));
     }
     let third = match (&reading.daemon, &reading.no_maps) {
-        (Daemon::Nothing(why) | Daemon::Gone(why), _) => Line::from(why.clone()).dim(),
+        (Daemon::Nothing(why) | Daemon::Stopped(why), _) => Line::from(why.clone()).dim(),
         (Daemon::Running { .. }, Some(why)) => Line::from(format!("no counters: {why}")).yellow(),
         (Daemon::Running { .. }, None) => {
             let refused = model.total_refused();
@@ -161,7 +161,7 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
             } else if *column == Column::Refused && row.rates.refused.is_some_and(|rate| rate > 0.0)
             {
                 line.red()
-            } else if *column == Column::Why {
+            } else if *column == Column::Reason {
                 line.dim()
             } else {
                 line
@@ -211,7 +211,7 @@ fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
             | Column::Refused
             | Column::RxTraffic
             | Column::TxTraffic => 5,
-            Column::Why => continue,
+            Column::Reason => continue,
         };
         columns.push((column, wanted.max(least)));
     }
@@ -227,8 +227,8 @@ fn widths(rows: &[&Row], sort: Column, width: usize) -> Vec<(Column, usize)> {
     }
     columns[0].1 = name.min(width.saturating_sub(others(&columns)).max(1));
     let left = width.saturating_sub(columns[0].1 + others(&columns) + 1);
-    if left >= WHY_MIN {
-        columns.push((Column::Why, left));
+    if left >= REASON_MIN {
+        columns.push((Column::Reason, left));
     }
     columns
 }
@@ -250,14 +250,14 @@ fn cell(row: &Row, column: Column) -> String {
         Column::State => router.state.name().to_owned(),
         Column::Priority => router.priority.to_string(),
         Column::Master => router.master.clone().unwrap_or_else(|| "-".to_owned()),
-        Column::Since => router.since_s.map_or_else(|| "-".to_owned(), span),
+        Column::Since => router.since_s.map_or_else(|| "-".to_owned(), format_duration),
         Column::Received => rate(row.rates.received),
         Column::Sent => rate(row.rates.sent),
         Column::Refused => rate(row.rates.refused),
         Column::RxTraffic => bytes(row.rates.rx_bytes),
         Column::TxTraffic => bytes(row.rates.tx_bytes),
         Column::Addresses => router.detail("addresses").unwrap_or("-").to_owned(),
-        Column::Why => router.detail("why").unwrap_or("-").to_owned(),
+        Column::Reason => router.detail("reason").unwrap_or("-").to_owned(),
     }
 }
 
@@ -337,7 +337,7 @@ fn details(model: &Model) -> Vec<Line<'static>> {
             router.vrid,
             router.version,
             router.state.name(),
-            router.since_s.map_or_else(|| "-".to_owned(), span),
+            router.since_s.map_or_else(|| "-".to_owned(), format_duration),
             router.priority,
             router.master.as_deref().unwrap_or("-")
         )),
@@ -504,7 +504,7 @@ mod tests {
     fn a_daemon_that_is_gone() {
         let mut model = model(3);
         let mut next = reading(3, 103.0);
-        next.daemon = Daemon::Gone("no daemon runs as instance `default`".to_owned());
+        next.daemon = Daemon::Stopped("no daemon runs as instance `default`".to_owned());
         model.update(next);
         model.press(Key::Tab);
         same("80x24-gone.txt", &screen(&mut model, 80, 24));

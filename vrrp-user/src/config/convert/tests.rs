@@ -12,7 +12,7 @@ use crate::config::model::{
     Authentication, Listen, Peer, Router, Scheduling, Transport, V3Checksum,
 };
 use crate::config::model::{
-    Delays, Extras, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Track,
+    Delays, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Routing, Track,
     TrackFile, TrackProcess, TrackScript, Tracked,
 };
 use crate::config::notify::{LifecycleScript, Notify, Settings};
@@ -185,20 +185,20 @@ prop_compose! {
         any in command(),
         master in proptest::option::of(command()),
         deleted in proptest::option::of(command()),
-        says_deleted in any::<bool>(),
+        notify_deleted in any::<bool>(),
         priority_changes in any::<Option<bool>>(),
     ) -> Notify {
-        let says_deleted = says_deleted || deleted.is_some();
+        let notify_deleted = notify_deleted || deleted.is_some();
         let any = Some(any);
-        Notify { any, master, says_deleted, deleted, priority_changes, ..Notify::default() }
+        Notify { any, master, notify_deleted, deleted, priority_changes, ..Notify::default() }
     }
 }
 
-fn extras() -> impl Strategy<Value = Extras> {
-    (any::<bool>(), any::<bool>()).prop_map(|(restore, promote_secondaries)| Extras {
+fn routing() -> impl Strategy<Value = Routing> {
+    (any::<bool>(), any::<bool>()).prop_map(|(restore, promote_secondaries)| Routing {
         on_lost: if restore { OnLost::Restore } else { OnLost::Yield },
         promote_secondaries,
-        ..Extras::default()
+        ..Routing::default()
     })
 }
 
@@ -325,7 +325,7 @@ prop_compose! {
         (ignores, tracks, longest) in (any::<bool>(), any::<bool>(), proptest::option::of(0_u16..100)),
         dont_track_primary in any::<bool>(),
         track in proptest::collection::vec(track(), 0..3),
-        (notify, extras) in (proptest::option::of(notify()), extras()),
+        (notify, routing) in (proptest::option::of(notify()), routing()),
     ) -> Router {
         let owner = priority == 255;
         let authentication = match (password, interval) {
@@ -360,7 +360,7 @@ prop_compose! {
             addresses,
             excluded,
             garp,
-            garp_elsewhere: Nanos::from_secs(u64::from(down_adverts / 50)),
+            garp_extra_if: Nanos::from_secs(u64::from(down_adverts / 50)),
             down_adverts,
             lower_prio_advert,
             owner_ignores_adverts: ignores && owner,
@@ -371,7 +371,7 @@ prop_compose! {
             track: if owner { Vec::new() } else { once_each(track) },
             dont_track_primary,
             notify: notify.map(Box::new),
-            extras,
+            routing,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Instance {
     never_multicast: bool,
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
-    extras: routes::Draft,
+    routing: routes::Draft,
 }
 
 impl Instance {
@@ -75,7 +75,7 @@ impl Instance {
             report.warning(password.at, "strict mode has no authentication; it is ignored", "");
         }
         let unicast = self.finish_unicast(strict, globals, report);
-        let Self { mut draft, shared, family, v3_checksum, extras, .. } = self;
+        let Self { mut draft, shared, family, v3_checksum, routing, .. } = self;
         draft.owner_ignores_adverts = shared.owner_ignores_adverts.clone();
         if draft.is_owner() && (strict || draft.owner_ignores_adverts.is_none()) {
             let global = globals.shared.owner_ignores_adverts.as_ref();
@@ -102,7 +102,7 @@ impl Instance {
             garp.refresh = Nanos::ZERO;
         }
         garp.refresh_repeat = garp.refresh_repeat.max(1);
-        draft.garp_elsewhere = shared.extra_if.finish(&globals.shared.extra_if, report);
+        draft.garp_extra_if = shared.extra_if.finish(&globals.shared.extra_if, report);
         let no_advert = shared.lower_prio_no_advert.or(globals.shared.lower_prio_no_advert);
         draft.lower_prio_advert = no_advert != Some(true);
         let one_more = shared.higher_prio_send_advert;
@@ -124,7 +124,7 @@ impl Instance {
             version: draft.version.or_else(|| globals.version.clone()),
             down_adverts: shared.down_adverts.or_else(|| globals.shared.down_adverts.clone()),
             v3_checksum: v3_checksum.unwrap_or(globals.v3_checksum),
-            extras: extras.finish(&globals.routes),
+            routing: routing.finish(&globals.routes),
             ..draft
         }
     }
@@ -260,7 +260,7 @@ impl Parser<'_> {
             "dont_track_primary" => draft.dont_track_primary = true,
             keyword if self.shared_entry(keyword, entry, &mut to.shared) => {}
             _ if self.notify_entry(entry, &mut draft.notify) => {}
-            _ if self.extras_entry(entry, &mut to.extras, context) => {}
+            _ if self.routing_entry(entry, &mut to.routing, context) => {}
             _ => self.not_acted_on(entry, keywords::INSTANCE, KEYWORDS),
         }
     }

@@ -355,7 +355,7 @@ impl Parser<'_> {
             None => {
                 let message = format!("unknown keyword {keyword}");
                 // Finding the word that was meant takes time, in a loop a lot of it.
-                if self.lines.report.is_news(Severity::Warning, entry.at(), &message) {
+                if self.lines.report.is_new(Severity::Warning, entry.at(), &message) {
                     let known = table.iter().flat_map(|entry| entry.keywords.iter().copied());
                     let hint = text::closest(keyword, known.chain(supported.iter().copied()));
                     let hint = hint.map(|known| format!("did you mean {known}?"));

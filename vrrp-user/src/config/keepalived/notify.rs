@@ -72,7 +72,7 @@ impl Parser<'_> {
             "notify_fault" => self.command_into(entry, &mut to.fault),
             "notify_stop" => self.command_into(entry, &mut to.stop),
             "notify_deleted" => {
-                to.says_deleted = true;
+                to.notify_deleted = true;
                 if !entry.parameters.is_empty() {
                     self.command_into(entry, &mut to.deleted);
                 }

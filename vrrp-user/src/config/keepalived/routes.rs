@@ -1,7 +1,7 @@
 //! `virtual_routes`, `virtual_rules`, `static_ipaddress`, `static_routes`, `static_rules` and what belongs to them.
 
 use super::{Entry, Parser};
-use crate::config::model::{Address, Extras, Fixed, OnLost};
+use crate::config::model::{Address, Fixed, OnLost, Routing};
 use crate::config::report::Located;
 use crate::config::routes::{self, Context};
 
@@ -44,17 +44,17 @@ impl Routes {
 /// What an instance says of it.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    extras: Extras,
+    routing: Routing,
     restore: Option<bool>,
 }
 
 impl Draft {
     /// With what counts where the instance says nothing.
-    pub(super) fn finish(mut self, globals: &Routes) -> Extras {
+    pub(super) fn finish(mut self, globals: &Routes) -> Routing {
         if self.restore.unwrap_or(globals.restore) {
-            self.extras.on_lost = OnLost::Restore;
+            self.routing.on_lost = OnLost::Restore;
         }
-        self.extras
+        self.routing
     }
 }
 
@@ -88,7 +88,7 @@ impl Parser<'_> {
     }
 
     /// Whether it is a keyword of an instance.
-    pub(super) fn extras_entry(
+    pub(super) fn routing_entry(
         &mut self,
         entry: &Entry,
         to: &mut Draft,
@@ -96,10 +96,10 @@ impl Parser<'_> {
     ) -> bool {
         match entry.keyword.value.as_str() {
             "virtual_routes" => {
-                self.lines_of(entry, routes::ROUTE, context, &mut to.extras.routes);
+                self.lines_of(entry, routes::ROUTE, context, &mut to.routing.routes);
             }
-            "virtual_rules" => self.lines_of(entry, routes::RULE, context, &mut to.extras.rules),
-            "promote_secondaries" => to.extras.promote_secondaries = true,
+            "virtual_rules" => self.lines_of(entry, routes::RULE, context, &mut to.routing.rules),
+            "promote_secondaries" => to.routing.promote_secondaries = true,
             "restore_addresses" => to.restore = self.boolean(entry).or(to.restore),
             _ => return false,
         }

@@ -1156,8 +1156,8 @@ fn numbers_with_a_sign() {
     let router = quiet(&with(
         "virtual_routes {\n 10.1.0.0/16 via 10.0.0.9 metric +138\n}\n virtual_rules {\n from 10.0.0.5 table 7 priority +5\n}",
     ));
-    assert_eq!(router.extras.routes[0].to_string(), "10.1.0.0/16 via 10.0.0.9 metric 138");
-    assert_eq!(router.extras.rules[0].to_string(), "from 10.0.0.5 table 7 preference 5");
+    assert_eq!(router.routing.routes[0].to_string(), "10.1.0.0/16 via 10.0.0.9 metric 138");
+    assert_eq!(router.routing.rules[0].to_string(), "from 10.0.0.5 table 7 preference 5");
 }
 
 /// Where keepalived takes the first one only.
@@ -1291,7 +1291,7 @@ fn scripts() {
     );
     assert_eq!(notify.master.unwrap().user.unwrap().to_string(), "nobody");
     assert_eq!(notify.stop.unwrap().argv, ["/bin/s", "t"]);
-    assert!(notify.says_deleted && notify.deleted.is_none() && notify.fault.is_none());
+    assert!(notify.notify_deleted && notify.deleted.is_none() && notify.fault.is_none());
     assert_eq!(notify.priority_changes, Some(false));
 }
 
@@ -2056,7 +2056,7 @@ fn routes_and_rules_of_an_instance() {
          192.168.111.0/24 dev eth2 no_track\n blackhole 192.168.114.0/24\n}\n\
          virtual_rules {\n from 192.168.2.0/24 table 1 preference 7\n}\n promote_secondaries\n restore_addresses",
     ));
-    let routes: Vec<String> = router.extras.routes.iter().map(ToString::to_string).collect();
+    let routes: Vec<String> = router.routing.routes.iter().map(ToString::to_string).collect();
     assert_eq!(
         routes,
         [
@@ -2065,9 +2065,9 @@ fn routes_and_rules_of_an_instance() {
             "blackhole 192.168.114.0/24",
         ]
     );
-    assert_eq!(router.extras.rules[0].to_string(), "from 192.168.2.0/24 table 1 preference 7");
-    assert!(router.extras.promote_secondaries);
-    assert_eq!(router.extras.on_lost, OnLost::Restore);
+    assert_eq!(router.routing.rules[0].to_string(), "from 192.168.2.0/24 table 1 preference 7");
+    assert!(router.routing.promote_secondaries);
+    assert_eq!(router.routing.on_lost, OnLost::Restore);
 }
 
 #[test]
@@ -2075,8 +2075,8 @@ fn a_route_that_cannot_be_is_skipped() {
     let (config, diagnostics) = accept(&with(
         "virtual_routes {\n 10.1.0.0/16 encap ip id 5\n 10.2.0.0/16 gw 10.0.0.1\n}\nvirtual_rules {\n table 5\n}",
     ));
-    let extras = &config.routers[0].extras;
-    assert_eq!((extras.routes.len(), extras.rules[0].priority), (1, 16_384));
+    let routing = &config.routers[0].routing;
+    assert_eq!((routing.routes.len(), routing.rules[0].priority), (1, 16_384));
     assert_eq!(
         diagnostics,
         [
@@ -2101,8 +2101,8 @@ fn static_addresses_routes_and_rules() {
     let addresses: Vec<String> = config.fixed.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.9.0.1/24 dev eth7", "10.9.0.2/24 dev eth1"]);
     assert_eq!((config.fixed.routes.len(), config.fixed.rules.len()), (1, 1));
-    assert_eq!(config.routers[0].extras.on_lost, OnLost::Restore);
-    assert_eq!(config.routers[1].extras.on_lost, OnLost::Yield);
+    assert_eq!(config.routers[0].routing.on_lost, OnLost::Restore);
+    assert_eq!(config.routers[1].routing.on_lost, OnLost::Yield);
 }
 
 #[test]
@@ -2165,7 +2165,7 @@ fn announcements_on_other_interfaces() {
     let period = |global: &str, own: &str| {
         let text = format!("global_defs {{\n{global}\n}}\n{}", with(own));
         let (config, diagnostics) = accept(&text);
-        (config.routers[0].garp_elsewhere.0 / 1_000_000_000, diagnostics)
+        (config.routers[0].garp_extra_if.0 / 1_000_000_000, diagnostics)
     };
     let quiet = |global, own| {
         let (period, diagnostics) = period(global, own);

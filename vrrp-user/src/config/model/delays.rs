@@ -41,12 +41,12 @@ impl LinkDelay {
     /// What the delays of an interface must stay below, for a router on it with this interval: a backup that hears
     /// nothing because of the link must not take over before the delay is over.
     pub fn most(interval: AdvertInterval, down_adverts: u8) -> Nanos {
-        interval.span().times(u64::from(down_adverts.saturating_sub(1)))
+        interval.duration().times(u64::from(down_adverts.saturating_sub(1)))
     }
 
     /// What keepalived makes of one that is too long (`check_debounce_timers`, vrrp.c).
     pub fn reduced(interval: AdvertInterval, most: Nanos) -> Nanos {
-        most - Nanos(interval.span().0 / 256)
+        most - Nanos(interval.duration().0 / 256)
     }
 }
 

@@ -135,7 +135,7 @@ impl fmt::Display for Prefix {
 
 /// What comes and goes with a router besides its addresses, and what is done when it gets lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Extras {
+pub struct Routing {
     /// Routes, in order.
     pub routes: Vec<Route>,
     /// Rules, in order.

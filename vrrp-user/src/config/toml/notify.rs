@@ -76,9 +76,9 @@ impl Reader<'_> {
             ..Notify::default()
         };
         match self.get(&table, "deleted") {
-            Some((DeValue::Boolean(says), _)) => notify.says_deleted = *says,
+            Some((DeValue::Boolean(says), _)) => notify.notify_deleted = *says,
             Some(_) => {
-                notify.says_deleted = true;
+                notify.notify_deleted = true;
                 notify.deleted = self.command(&table, "deleted");
             }
             None => {}

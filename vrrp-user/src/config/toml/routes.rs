@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{Reader, Table};
-use crate::config::model::{Address, Extras, Fixed, OnLost};
+use crate::config::model::{Address, Fixed, OnLost, Routing};
 use crate::config::report::Located;
 use crate::config::routes::{self, Context};
 
@@ -28,7 +28,7 @@ type Words = Vec<Located<String>>;
 
 impl Reader<'_> {
     /// What `on_address_lost`, `promote_secondaries`, `routes` and `rules` of a router say.
-    pub(super) fn extras(&mut self, router: &Table<'_, '_>) -> Extras {
+    pub(super) fn routing(&mut self, router: &Table<'_, '_>) -> Routing {
         let on_lost = self.string(router, "on_address_lost").and_then(|written| {
             let policy = OnLost::named(&written.value);
             if policy.is_none() {
@@ -38,7 +38,7 @@ impl Reader<'_> {
             policy
         });
         let promote = self.boolean(router, "promote_secondaries");
-        Extras {
+        Routing {
             routes: self.routes(router),
             rules: self.rules(router),
             on_lost: on_lost.unwrap_or_default(),

@@ -116,12 +116,12 @@ fn all_keys() {
     let source = "10.0.0.1".parse().ok();
     let transport = Transport::Unicast { source, peers, ttl: 255, check_source: true };
     assert_eq!(database.transport, transport);
-    assert_eq!(database.garp_elsewhere, Nanos::from_secs(100));
+    assert_eq!(database.garp_extra_if, Nanos::from_secs(100));
     assert_eq!((database.garp.refresh, database.garp.refresh_repeat), (Nanos::from_secs(60), 2));
 
     assert_eq!(legacy.authentication, Authentication::Pass(*b"1111\0\0\0\0"));
     let notify = legacy.notify.as_ref().unwrap();
-    assert_eq!((notify.commands().count(), notify.says_deleted), (6, true));
+    assert_eq!((notify.commands().count(), notify.notify_deleted), (6, true));
     assert_eq!(notify.master.as_ref().unwrap().argv, ["/etc/vrrp/up", "two words"]);
     let settings = &loaded.config.notify;
     assert!(settings.security && settings.startup.is_some() && settings.shutdown.is_some());
@@ -329,7 +329,7 @@ fn scripts() {
         (any.argv, any.user.unwrap().user),
         (vec!["/bin/x".into(), "y".into()], "root".into())
     );
-    assert!(notify.says_deleted && notify.deleted.is_none());
+    assert!(notify.notify_deleted && notify.deleted.is_none());
 }
 
 #[test]
@@ -603,8 +603,8 @@ on_address_lost = "restore"
 promote_secondaries = true"#,
     )
     .unwrap();
-    let extras = &config.routers[0].extras;
-    let routes: Vec<String> = extras.routes.iter().map(ToString::to_string).collect();
+    let routing = &config.routers[0].routing;
+    let routes: Vec<String> = routing.routes.iter().map(ToString::to_string).collect();
     assert_eq!(
         routes,
         [
@@ -613,7 +613,7 @@ promote_secondaries = true"#,
             "10.2.0.0/16 table 5 mtu lock 1400 nexthop via 10.0.0.2 weight 2 nexthop dev eth9 onlink",
         ]
     );
-    let rules: Vec<String> = extras.rules.iter().map(ToString::to_string).collect();
+    let rules: Vec<String> = routing.rules.iter().map(ToString::to_string).collect();
     assert_eq!(
         rules,
         [
@@ -621,7 +621,7 @@ promote_secondaries = true"#,
             "not from all to 10.0.0.0/8 iif eth0 prohibit preference 5",
         ]
     );
-    assert_eq!((extras.on_lost, extras.promote_secondaries), (OnLost::Restore, true));
+    assert_eq!((routing.on_lost, routing.promote_secondaries), (OnLost::Restore, true));
     for (bad, why) in [
         (
             r#"routes = ["10.1.0.0/16 vai 10.0.0.1"]"#,

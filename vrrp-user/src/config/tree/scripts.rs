@@ -67,14 +67,14 @@ impl Serialize for Notify {
             backup,
             fault,
             stop,
-            says_deleted,
+            notify_deleted,
             deleted,
             lower_priority,
             priority_changes,
         } = self;
         let deleted = match deleted {
             Some(command) => json!(command),
-            None => says_deleted.then_some(true).into(),
+            None => notify_deleted.then_some(true).into(),
         };
         json!({
             "any": any,

@@ -34,7 +34,7 @@ impl Validator<'_> {
         self.at_most(LONGEST, written, "a delay cannot be longer than 4294 s", "")
     }
 
-    pub(super) fn garp_elsewhere(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
+    pub(super) fn garp_extra_if(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
         let message = "addresses on other interfaces must be announced at least once a day";
         self.at_most(LONGEST_PERIOD, written, message, "86400 s are the most")
     }

@@ -53,7 +53,7 @@ impl Core {
         match old.filter(|old| holder.is_some() && *old != new) {
             Some(old) => {
                 self.pending_removals.insert(place, old);
-                request = request.or_else(|| self.addresses.renew(place, prefix));
+                request = request.or_else(|| self.addresses.replace(place, prefix));
             }
             None => drop(self.pending_removals.remove(&place)),
         }
@@ -80,7 +80,7 @@ impl Core {
     }
 
     /// Whether a router other than `id` has an address in its configuration.
-    fn is_elsewhere(&self, id: RouterId, place: InterfaceAddr) -> bool {
+    fn is_on_another_interface(&self, id: RouterId, place: InterfaceAddr) -> bool {
         self.interfaces.is_virtual(place.address)
             && self
                 .ids()
@@ -113,7 +113,7 @@ impl Core {
                 self.pending_removals.remove(&place);
             }
         }
-        if !self.is_elsewhere(id, place) {
+        if !self.is_on_another_interface(id, place) {
             self.effects.push_back(Effect::UncountAddress { router: id, at: place });
         }
     }

@@ -201,7 +201,7 @@ struct UnderWay {
     report: Reloaded,
     check: bool,
     /// Whether fifos are told the state of every router in the end.
-    tell_states: bool,
+    notify_states: bool,
 }
 
 impl Core {
@@ -306,7 +306,7 @@ impl Core {
                 if reload.prepared.notifies {
                     self.notifier.activate();
                 }
-                reload.tell_states = reload.prepared.states_on_reload;
+                reload.notify_states = reload.prepared.states_on_reload;
                 self.effects.push_back(Effect::TakeScripts);
                 true
             }

@@ -92,13 +92,13 @@ impl Core {
             discarded: Vec::new(),
             report,
             check,
-            tell_states: false,
+            notify_states: false,
         }));
         if !check {
             for iface in self.interfaces.take_for_virtual(virtual_addresses) {
                 self.evaluate_on(iface);
             }
-            self.take_up_tracking();
+            self.reconfigure_tracking();
         }
     }
 

@@ -18,16 +18,16 @@ impl Core {
     /// All is done.
     pub(super) fn finish(&mut self, reload: UnderWay) {
         self.look_everywhere(self.now);
-        let UnderWay { prepared, discarded, mut report, check, tell_states, .. } = reload;
+        let UnderWay { prepared, discarded, mut report, check, notify_states, .. } = reload;
         if !check {
             for group in self.tracking.former_groups(&prepared.config) {
                 self.engine.remove_group(group);
             }
         }
-        if tell_states {
-            self.tell_states();
+        if notify_states {
+            self.notify_states();
         }
-        report.settings = self.take_up_settings(&prepared, check);
+        report.settings = self.reconfigure_settings(&prepared, check);
         report.applied = !check;
         self.discard(Some(prepared), discarded);
         self.end(report);

@@ -54,7 +54,7 @@ impl Core {
         let new = &reload.prepared.config.routers[reload.next];
         let (view, Some(old)) = (self.engine.view(id), self.engine.spec(id)) else { return };
         let mut settings = differences((self.router(id), old), (&router, &spec));
-        if let Some(what) = self.objects.difference(id, &new.extras) {
+        if let Some(what) = self.objects.difference(id, &new.routing) {
             // It stands for what has no name.
             settings.retain(|setting| setting != OTHER_SETTINGS);
             settings.push(what.to_owned());
@@ -122,8 +122,8 @@ impl Core {
         }
         // Routes may need an address that has just come.
         let new = &reload.prepared.config.routers[reload.next];
-        self.delays.announces_elsewhere(self.now, id, new, is_master);
-        self.take_objects(id, &new.extras, is_master);
+        self.delays.configure_extra_if(self.now, id, new, is_master);
+        self.take_objects(id, &new.routing, is_master);
     }
 
     /// Some of the routers that are no longer there stop. Whether that were all.
@@ -155,11 +155,11 @@ impl Core {
             for (place, request) in self.requests(id) {
                 self.release(id, place, request);
             }
-            self.take_objects(id, &model::Extras::default(), false);
+            self.take_objects(id, &model::Routing::default(), false);
             self.objects.limiter.forget(&Some(id));
             self.log_limit.forget(id);
-            self.delays.router_gone(self.now, id);
-            self.tell_deleted(id, state, priority);
+            self.delays.router_removed(self.now, id);
+            self.notify_deleted(id, state, priority);
             let peers: Vec<_> = self.router(id).allowed().map(|(peer, _)| peer).collect();
             let (iface, group) = (self.router(id).iface(), self.router(id).group());
             self.index.remove(id, &self.routers[id.0 as usize]);
@@ -195,8 +195,8 @@ impl Core {
                 let (router, spec) = self.made(reload, interface);
                 let id = self.add(router, spec);
                 let new = &reload.prepared.config.routers[reload.next];
-                self.delays.announces_elsewhere(self.now, id, new, false);
-                self.take_objects(id, &new.extras, false);
+                self.delays.configure_extra_if(self.now, id, new, false);
+                self.take_objects(id, &new.routing, false);
                 reload.matches[reload.next] = Some(id);
             }
             reload.next += 1;
@@ -233,12 +233,12 @@ impl Core {
         }
         self.evaluate(id);
         // As at the start: an address that a daemon has left there is not this router's yet.
-        for address in self.leftover_requests(id) {
+        for address in self.stale_requests(id) {
             if self.addresses.router(address.address.at).is_none() {
                 self.remove_stray(address);
             }
         }
-        self.say_problems(id);
+        self.log_problems(id);
         id
     }
 }

@@ -8,7 +8,7 @@ use crate::core::interface_table::Capture;
 
 impl Core {
     /// What routers may depend on, before they do.
-    pub(super) fn take_up_tracking(&mut self) {
+    pub(super) fn reconfigure_tracking(&mut self) {
         let Some(reload) = &mut self.reloads.under_way else { return };
         let groups = self.tracking.groups(&reload.prepared.config);
         for (id, spec) in groups {
@@ -56,7 +56,7 @@ impl Core {
     }
 
     /// What is not about one router. Returns what changed.
-    pub(super) fn take_up_settings(&mut self, prepared: &Prepared, check: bool) -> Vec<String> {
+    pub(super) fn reconfigure_settings(&mut self, prepared: &Prepared, check: bool) -> Vec<String> {
         let mut changed = Vec::new();
         let settings = &mut self.reloads.settings;
         if settings.metrics != prepared.config.metrics {

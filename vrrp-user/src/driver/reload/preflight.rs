@@ -71,12 +71,12 @@ pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
         command.arg("--memory").arg((room / 4 * 3).to_string());
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    judge(path, run(&mut command, PATIENCE), room)
+    outcome(path, run(&mut command, PATIENCE), room)
 }
 
 /// How the other process ended: what it said, or that it was ended.
 enum End {
-    Said(ExitStatus, Vec<u8>),
+    Exited(ExitStatus, Vec<u8>),
     TooSlow,
 }
 
@@ -85,7 +85,7 @@ fn run(command: &mut Command, patience: Duration) -> io::Result<End> {
     let mut child = command.spawn()?;
     let output = listen(&mut child, until);
     match output {
-        Ok(Some(output)) => Ok(End::Said(child.wait()?, output)),
+        Ok(Some(output)) => Ok(End::Exited(child.wait()?, output)),
         ended => {
             let _ = child.kill();
             let until = Instant::now() + LAST;
@@ -121,23 +121,23 @@ fn listen(child: &mut Child, until: Instant) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn judge(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), Refusal> {
+fn outcome(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), Refusal> {
     let why = match end {
-        Ok(End::Said(status, _)) if status.success() => return Ok(()),
-        Ok(End::Said(status, said)) if status.code().is_some() => {
+        Ok(End::Exited(status, _)) if status.success() => return Ok(()),
+        Ok(End::Exited(status, said)) if status.code().is_some() => {
             match serde_json::from_slice::<Refusal>(&said) {
                 Ok(refusal) => return Err(refusal),
                 Err(_) => format!("the process that reads it first ended with {status}"),
             }
         }
         // By itself, when it gets no more memory; by the kernel, when nobody does.
-        Ok(End::Said(status, _))
+        Ok(End::Exited(status, _))
             if matches!(status.signal(), Some(libc::SIGABRT | libc::SIGKILL)) =>
         {
             let room = room.map(|bytes| format!(" ({} MiB are free)", bytes >> 20));
             format!("reading it takes more memory than there is{}", room.unwrap_or_default())
         }
-        Ok(End::Said(status, _)) => {
+        Ok(End::Exited(status, _)) => {
             format!("the process that reads it first ended by accident: {status}")
         }
         Ok(End::TooSlow) => format!("reading it takes longer than {} s", PATIENCE.as_secs()),
@@ -150,22 +150,22 @@ fn judge(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), Ref
 mod tests {
     use super::*;
 
-    fn judged(script: &str, patience: Duration) -> Result<(), Refusal> {
+    fn outcome_of(script: &str, patience: Duration) -> Result<(), Refusal> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
-        judge(Path::new("F"), run(&mut command, patience), Some(5 << 20))
+        outcome(Path::new("F"), run(&mut command, patience), Some(5 << 20))
     }
 
     fn error(script: &str, patience: Duration) -> String {
-        judged(script, patience).unwrap_err().errors.concat()
+        outcome_of(script, patience).unwrap_err().errors.concat()
     }
 
     #[test]
     fn each_end_of_it_is_told_apart() {
         const LONG: Duration = Duration::from_secs(60);
-        assert!(judged("echo ignored", LONG).is_ok());
+        assert!(outcome_of("echo ignored", LONG).is_ok());
         let said = "echo '{\"errors\":[\"a\",\"b\"],\"warnings\":[\"c\"]}'; exit 1";
-        let refusal = judged(said, LONG).unwrap_err();
+        let refusal = outcome_of(said, LONG).unwrap_err();
         assert_eq!((refusal.errors.len(), refusal.warnings.len()), (2, 1));
         let memory = "F: reading it takes more memory than there is (5 MiB are free)";
         assert_eq!(error("kill -ABRT $$", LONG), memory);
@@ -175,7 +175,7 @@ mod tests {
         let slow = error("exec sleep 600", Duration::from_millis(50));
         assert_eq!(slow, "F: reading it takes longer than 60 s");
         let missing = run(&mut Command::new("/nowhere/at-all"), LONG);
-        let refusal = judge(Path::new("F"), missing, None).unwrap_err();
+        let refusal = outcome(Path::new("F"), missing, None).unwrap_err();
         assert!(refusal.errors.concat().contains("cannot start"), "{refusal:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::{
     Action, Cause, Nanos, Priority, RouterSpec, Senders, Timer, Version, VirtualRouter, Waiting,
 };
-use crate::engine::election::{interval_span, skew};
+use crate::engine::election::{interval_duration, skew};
 use crate::engine::track::TrackResult;
 
 impl VirtualRouter {
@@ -48,19 +48,19 @@ impl VirtualRouter {
         if other_version || !follows_master && self.active != self.spec.interval {
             // Nobody was listened to on these terms yet.
             self.active = self.spec.interval;
-            self.heard = self.heard.max(now);
+            self.last_seen = self.last_seen.max(now);
             self.waiting = Waiting::Silence;
             self.preempt_at = None;
             if other_version {
                 self.master = None;
             }
-            return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+            return self.arm(Timer::MasterDown, self.last_seen, self.master_down_interval());
         }
         // An owner waits for the startup delay alone, everybody else listens after it.
         let owned = delayed && old.priority == Priority::OWNER && !self.is_owner();
         let other_wait = self.believe_less() || old.down_adverts != self.spec.down_adverts || owned;
         if other_wait && matches!(self.waiting, Waiting::Silence) {
-            return self.arm(Timer::MasterDown, self.heard, self.master_down_interval());
+            return self.arm(Timer::MasterDown, self.last_seen, self.master_down_interval());
         }
         match self.waiting {
             Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.priority => {
@@ -93,7 +93,7 @@ impl VirtualRouter {
     pub(super) fn reconfigure_master(&mut self, now: Nanos, spec: &RouterSpec) {
         let old = self.replace(spec);
         self.active = self.spec.interval;
-        if interval_span(self.spec.interval) < interval_span(old.interval) {
+        if interval_duration(self.spec.interval) < interval_duration(old.interval) {
             // Spread over the interval, because thousands may have changed at this instant.
             self.shorten_deadline(Timer::Advert, now, self.second_advert(now) - now);
         }

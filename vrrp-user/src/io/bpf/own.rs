@@ -14,8 +14,8 @@ use vrrp_common::maps::{
     SLOTS, Slot,
 };
 
-use super::{Error, Plain, Sizes, or_absent, or_full};
-use crate::io::table::Table;
+use super::{Error, PodValue, Sizes, or_absent, or_full};
+use crate::io::mmap_array::MmapArray;
 
 /// Sources that are remembered of one router: nobody fills the memory by sending from many addresses.
 const SOURCES: usize = 16;
@@ -29,7 +29,7 @@ pub struct OwnMaps {
     peers: Mutex<BTreeMap<PeerKey, PeerCounters>>,
 }
 
-/// Memory for a [`Table`], which can be mapped more than once (memfd_create(2)).
+/// Memory for a [`MmapArray`], which can be mapped more than once (memfd_create(2)).
 struct Array {
     name: &'static str,
     memory: File,
@@ -45,8 +45,8 @@ impl Array {
         Ok(Self { name, memory, entries })
     }
 
-    fn table<T: bytemuck::Pod>(&self) -> Result<Table<T>, Error> {
-        Table::map(&self.memory, self.entries)
+    fn mmap_array<T: bytemuck::Pod>(&self) -> Result<MmapArray<T>, Error> {
+        MmapArray::map(&self.memory, self.entries)
             .map_err(|source| Error::Memory { name: self.name, source })
     }
 }
@@ -62,20 +62,20 @@ impl OwnMaps {
         })
     }
 
-    pub(in crate::io) fn control(&self) -> Result<Table<Control>, Error> {
-        self.control.table()
+    pub(in crate::io) fn control(&self) -> Result<MmapArray<Control>, Error> {
+        self.control.mmap_array()
     }
 
-    pub(in crate::io) fn slots(&self) -> Result<Table<Slot>, Error> {
-        self.slots.table()
+    pub(in crate::io) fn slots(&self) -> Result<MmapArray<Slot>, Error> {
+        self.slots.mmap_array()
     }
 
-    pub(in crate::io) fn info(&self) -> Result<Table<RouterInfo>, Error> {
-        self.info.table()
+    pub(in crate::io) fn info(&self) -> Result<MmapArray<RouterInfo>, Error> {
+        self.info.mmap_array()
     }
 
-    pub(in crate::io) fn counters(&self) -> Result<Table<u64>, Error> {
-        self.counters.table()
+    pub(in crate::io) fn counters(&self) -> Result<MmapArray<u64>, Error> {
+        self.counters.mmap_array()
     }
 
     /// Who was heard, ordered by router and address.
@@ -105,7 +105,7 @@ impl OwnMaps {
 
 /// `PEERS`, or what stands for it.
 pub(super) enum Peers {
-    Shared(HashMap<MapData, Plain<PeerKey>, Plain<PeerCounters>>),
+    Shared(HashMap<MapData, PodValue<PeerKey>, PodValue<PeerCounters>>),
     Own(std::sync::Arc<OwnMaps>),
 }
 
@@ -118,13 +118,14 @@ impl Peers {
         };
         match self {
             Self::Shared(peers) => {
-                let Plain(mut peer) = peers.get(&Plain(key), 0).unwrap_or(Plain(PeerCounters {
-                    outranks_full_ns: at,
-                    resigns_full_ns: at,
-                    ..PeerCounters::default()
-                }));
+                let PodValue(mut peer) =
+                    peers.get(&PodValue(key), 0).unwrap_or(PodValue(PeerCounters {
+                        outranks_full_ns: at,
+                        resigns_full_ns: at,
+                        ..PeerCounters::default()
+                    }));
                 heard(&mut peer);
-                peers.insert(Plain(key), Plain(peer), 0).map_err(Error::map(PEERS))
+                peers.insert(PodValue(key), PodValue(peer), 0).map_err(Error::map(PEERS))
             }
             Self::Own(maps) => {
                 maps.peer(key, heard);
@@ -138,7 +139,7 @@ impl Peers {
             Self::Shared(peers) => {
                 let keys: Result<Vec<_>, _> = peers.keys().collect();
                 let keys = keys.map_err(Error::map(PEERS))?;
-                for key in keys.iter().filter(|Plain(key)| gone(key.slot)) {
+                for key in keys.iter().filter(|PodValue(key)| gone(key.slot)) {
                     or_absent(PEERS, peers.remove(key))?;
                 }
             }
@@ -150,14 +151,14 @@ impl Peers {
 
 /// A hash map that the kernel side looks things up in, or what stands for it.
 pub(super) enum Entries<K, V> {
-    Shared(HashMap<MapData, Plain<K>, Plain<V>>),
+    Shared(HashMap<MapData, PodValue<K>, PodValue<V>>),
     Own(StdHashMap<K, V>),
 }
 
 impl<K: bytemuck::Pod + Eq + Hash, V: bytemuck::Pod> Entries<K, V> {
     pub(super) fn get(&self, key: &K) -> Option<V> {
         match self {
-            Self::Shared(map) => map.get(&Plain(*key), 0).ok().map(|Plain(value)| value),
+            Self::Shared(map) => map.get(&PodValue(*key), 0).ok().map(|PodValue(value)| value),
             Self::Own(map) => map.get(key).copied(),
         }
     }
@@ -172,9 +173,9 @@ impl<K: bytemuck::Pod + Eq + Hash, V: bytemuck::Pod> Entries<K, V> {
     ) -> Result<(), Error> {
         let full = Error::Full { name, entries };
         match self {
-            Self::Shared(map) => {
-                map.insert(Plain(key), Plain(value), 0).map_err(|error| or_full(name, error, full))
-            }
+            Self::Shared(map) => map
+                .insert(PodValue(key), PodValue(value), 0)
+                .map_err(|error| or_full(name, error, full)),
             Self::Own(map) if map.len() as u64 >= u64::from(entries) && !map.contains_key(&key) => {
                 Err(full)
             }
@@ -187,7 +188,7 @@ impl<K: bytemuck::Pod + Eq + Hash, V: bytemuck::Pod> Entries<K, V> {
 
     pub(super) fn remove(&mut self, name: &'static str, key: &K) -> Result<(), Error> {
         match self {
-            Self::Shared(map) => or_absent(name, map.remove(&Plain(*key))),
+            Self::Shared(map) => or_absent(name, map.remove(&PodValue(*key))),
             Self::Own(map) => {
                 map.remove(key);
                 Ok(())

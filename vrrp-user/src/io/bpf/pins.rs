@@ -124,7 +124,7 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// [`Error::BpffsGone`], [`Error::Pins`], [`Error::Map`].
+    /// [`Error::BpffsUnmounted`], [`Error::Pins`], [`Error::Map`].
     pub fn mend(&mut self) -> Result<usize, Error> {
         self.intact = None;
         self.mount_again()?;
@@ -155,6 +155,6 @@ impl Pins {
             return Ok(());
         }
         mount(Some("bpf"), bpffs, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-            .map_err(|errno| Error::BpffsGone { dir: bpffs.to_owned(), source: errno.into() })
+            .map_err(|errno| Error::BpffsUnmounted { dir: bpffs.to_owned(), source: errno.into() })
     }
 }

@@ -7,7 +7,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
-use super::{Error, Plain, Sizes, cpus, errno, or_absent, or_full, take};
+use super::{Error, PodValue, Sizes, cpus, errno, or_absent, or_full, take};
 use crate::core::{InterfaceAddr, InterfaceId};
 
 impl From<VipKey4> for InterfaceAddr {
@@ -24,8 +24,8 @@ impl From<VipKey6> for InterfaceAddr {
 
 /// `VIPS4`, `HELD4` or `VIPS6`, `HELD6`.
 struct Family<K: bytemuck::Pod> {
-    counters: PerCpuHashMap<MapData, Plain<K>, Plain<VipCounters>>,
-    held: HashMap<MapData, Plain<K>, Plain<Held>>,
+    counters: PerCpuHashMap<MapData, PodValue<K>, PodValue<VipCounters>>,
+    held: HashMap<MapData, PodValue<K>, PodValue<Held>>,
     names: [&'static str; 2],
     entries: u32,
 }
@@ -68,14 +68,14 @@ impl Vips {
     pub(super) fn remove(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| or_absent(
             maps.names[0],
-            maps.counters.remove(&Plain(key))
+            maps.counters.remove(&PodValue(key))
         ))
     }
 
     pub(super) fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| {
             let full = Error::Full { name: maps.names[1], entries: maps.entries };
-            let added = maps.held.insert(Plain(key), Plain(*held), 0);
+            let added = maps.held.insert(PodValue(key), PodValue(*held), 0);
             added.map_err(|error| or_full(maps.names[1], error, full))
         })
     }
@@ -100,11 +100,11 @@ impl<K: bytemuck::Pod> Family<K> {
         /// `BPF_NOEXIST`: do not touch an entry that exists (linux/bpf.h).
         const BPF_NOEXIST: u64 = 1;
         let [name, _] = self.names;
-        let zero = vec![Plain(VipCounters::default()); cpus()?];
+        let zero = vec![PodValue(VipCounters::default()); cpus()?];
         let values = zero
             .try_into()
             .map_err(|source: io::Error| Error::Map { name, source: Box::new(source.into()) })?;
-        match self.counters.insert(Plain(key), values, BPF_NOEXIST) {
+        match self.counters.insert(PodValue(key), values, BPF_NOEXIST) {
             Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
             result => result
                 .map_err(|error| or_full(name, error, Error::Full { name, entries: self.entries })),
@@ -112,12 +112,12 @@ impl<K: bytemuck::Pod> Family<K> {
     }
 
     fn release(&mut self, key: K) -> Result<(), Error> {
-        or_absent(self.names[1], self.held.remove(&Plain(key)))
+        or_absent(self.names[1], self.held.remove(&PodValue(key)))
     }
 
     fn release_those(&mut self, which: impl Fn(&K) -> bool) -> Result<(), Error> {
         let keys: Result<Vec<_>, _> = self.held.keys().collect();
-        for Plain(key) in keys.map_err(Error::map(self.names[1]))? {
+        for PodValue(key) in keys.map_err(Error::map(self.names[1]))? {
             if which(&key) {
                 self.release(key)?;
             }
@@ -129,16 +129,16 @@ impl<K: bytemuck::Pod> Family<K> {
 /// The counters of one family as others see them, over all CPUs.
 pub(in crate::io) fn counted<K>(
     name: &'static str,
-    map: &PerCpuHashMap<MapData, Plain<K>, Plain<VipCounters>>,
+    map: &PerCpuHashMap<MapData, PodValue<K>, PodValue<VipCounters>>,
 ) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error>
 where
     K: bytemuck::Pod + Into<InterfaceAddr>,
 {
     let mut vips = Vec::new();
     for entry in map.iter() {
-        let (Plain(key), values) = entry.map_err(|error: MapError| Error::map(name)(error))?;
+        let (PodValue(key), values) = entry.map_err(|error: MapError| Error::map(name)(error))?;
         let mut sum = VipCounters::default();
-        for Plain(counters) in values.iter() {
+        for PodValue(counters) in values.iter() {
             sum.rx_packets += counters.rx_packets;
             sum.rx_bytes += counters.rx_bytes;
             sum.tx_packets += counters.tx_packets;

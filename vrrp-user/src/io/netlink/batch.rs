@@ -23,7 +23,7 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::{
-    ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, RequestError, extra, message, once,
+    ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, RequestError, message, once, route,
 };
 use crate::core::InterfaceId;
 
@@ -192,23 +192,23 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
             RouteNetlinkMessage::DelAddress(message(address))
         }
         (Object::Route(request), Request::Add) => {
-            add = extra::insert_flags(request.route.insert);
-            RouteNetlinkMessage::NewRoute(extra::route_message(request, Request::Add))
+            add = route::insert_flags(request.route.insert);
+            RouteNetlinkMessage::NewRoute(route::route_message(request, Request::Add))
         }
         (Object::Route(request), Request::Remove) => {
-            RouteNetlinkMessage::DelRoute(extra::route_message(request, Request::Remove))
+            RouteNetlinkMessage::DelRoute(route::route_message(request, Request::Remove))
         }
         (Object::Rule(rule), Request::Add) => {
-            RouteNetlinkMessage::NewRule(extra::rule_message(rule))
+            RouteNetlinkMessage::NewRule(route::rule_message(rule))
         }
         (Object::Rule(rule), Request::Remove) => {
-            RouteNetlinkMessage::DelRule(extra::rule_message(rule))
+            RouteNetlinkMessage::DelRule(route::rule_message(rule))
         }
         (Object::PromoteSecondaries { iface, .. }, request) => {
             add = 0;
             let mut link = LinkMessage::default();
             link.header.index = iface.ifindex;
-            let setting = extra::promote_secondaries(request == Request::Add);
+            let setting = route::promote_secondaries(request == Request::Add);
             link.attributes.push(LinkAttribute::Other(setting));
             RouteNetlinkMessage::SetLink(link)
         }

@@ -144,7 +144,7 @@ impl Inspector {
 fn state(hook: &Hook, answer: &NetlinkMessage<RouteNetlinkMessage>) -> HookState {
     if let NetlinkPayload::Error(error) = &answer.payload {
         return match error.to_io().raw_os_error() {
-            Some(libc::ENODEV) => HookState::Gone,
+            Some(libc::ENODEV) => HookState::LinkRemoved,
             // No such filter; nothing that filters could be in.
             Some(libc::ENOENT | libc::EINVAL) if matches!(hook.at, HookPoint::Filter { .. }) => {
                 HookState::Lost(None)
@@ -221,7 +221,7 @@ fn chained(hook: &Hook, attach_type: u32) -> HookState {
     if result < 0 {
         let error = io::Error::last_os_error();
         return match error.raw_os_error() {
-            Some(libc::ENODEV) => HookState::Gone,
+            Some(libc::ENODEV) => HookState::LinkRemoved,
             // Nobody has ever attached anything there.
             Some(libc::ENOENT) => HookState::Lost(None),
             Some(_) | None => HookState::Unknown,
@@ -292,13 +292,16 @@ mod tests {
         let states = inspector.inspect(&hooks);
         assert_eq!(states.len(), hooks.len());
         let (last, loopback) = states.split_last().unwrap();
-        assert_eq!(*last, (hook(0x7fff_0000), HookState::Gone));
+        assert_eq!(*last, (hook(0x7fff_0000), HookState::LinkRemoved));
         assert!(loopback.iter().all(|(_, state)| matches!(state, HookState::Lost(_))));
         // Of both kinds, by their places.
         let filter =
             Hook { at: HookPoint::Filter { egress: false, priority: 112, handle: 1 }, ..hook(1) };
         let states = inspector.inspect(&[hook(0x7fff_0000), filter]);
-        assert_eq!(states, [(hook(0x7fff_0000), HookState::Gone), (filter, HookState::Lost(None))]);
+        assert_eq!(
+            states,
+            [(hook(0x7fff_0000), HookState::LinkRemoved), (filter, HookState::Lost(None))]
+        );
     }
 
     #[test]

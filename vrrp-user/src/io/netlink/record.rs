@@ -118,21 +118,21 @@ impl Record {
         }
         match event {
             Event::Address(at) => self.mark(at),
-            Event::AddressGone(at) => {
+            Event::AddressRemoved(at) => {
                 self.mark(at);
                 let changed = self.known.remove(&key(at)).is_some();
                 self.save_if(changed);
             }
-            Event::LinkGone(iface) => {
+            Event::LinkRemoved(iface) => {
                 let before = self.known.len();
                 self.known.retain(|(on, ..), _| *on != iface.ifindex);
                 self.save_if(self.known.len() != before);
             }
             Event::Link(_)
             | Event::Route(_)
-            | Event::RouteGone(_)
+            | Event::RouteRemoved(_)
             | Event::Rule(_)
-            | Event::RuleGone(_)
+            | Event::RuleRemoved(_)
             | Event::RoutesOverrun
             | Event::Overrun => {}
         }
@@ -240,7 +240,7 @@ mod tests {
         assert!(carry_out(&mut record, ask(Request::Add, fixed), Some(libc::EEXIST)));
         assert!(carry_out(&mut record, ask(Request::Add, vip), Some(libc::EEXIST)));
         carry_out(&mut record, ask(Request::Remove, vip), None);
-        let mut event = Event::AddressGone(fixed);
+        let mut event = Event::AddressRemoved(fixed);
         record.event(&mut event);
         assert!(!path.exists());
         assert!(!carry_out(&mut record, ask(Request::Add, fixed), Some(libc::EEXIST)));

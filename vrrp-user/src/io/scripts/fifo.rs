@@ -136,7 +136,7 @@ impl Fifo {
     }
 
     /// Writes a line, now or when there is room.
-    pub fn tell(&self, topic: Topic, line: String) {
+    pub fn notify(&self, topic: Topic, line: String) {
         // The task ends after this side.
         let _ = self.lines.send((topic, line));
     }
@@ -449,7 +449,7 @@ mod tests {
         let board = Arc::<Board>::default();
         let lost = || board.counters().find(|(name, _)| *name == "fifo_lines_lost").unwrap().1;
         let fifo = Fifo::open(&plan, Arc::new([]), Arc::clone(&board)).unwrap();
-        let tell = |name: &str| fifo.tell(topic(name), format!("{name}\n"));
+        let tell = |name: &str| fifo.notify(topic(name), format!("{name}\n"));
         let read = |path: &Path, wanted: &str| {
             let (path, wanted) = (path.to_owned(), wanted.to_owned());
             async move {

@@ -21,7 +21,7 @@ pub use board::Board;
 use crate::config::model::Scheduling;
 use crate::io::{sched, threads};
 pub use crate::scripts::plan::Plan;
-pub use crate::scripts::{Event, Found, Notified, Subject, What};
+pub use crate::scripts::{Event, Found, NotificationKind, Notified, Subject};
 use board::Counter;
 
 /// Events that may wait for the thread. It never waits itself, unless the machine cannot execute a program at all.
@@ -69,7 +69,7 @@ impl Scripts {
     }
 
     /// Tells what happened. Never waits.
-    pub fn tell(&self, event: Event) {
+    pub fn notify(&self, event: Event) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.board.count(Counter::NotificationsLost);

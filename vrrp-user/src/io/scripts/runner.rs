@@ -17,11 +17,11 @@ use super::{Order, spawn};
 use crate::engine::time::Nanos;
 use crate::engine::types::Health;
 use crate::io::timer;
-use crate::scripts::check::{CheckSchedule, Judge};
+use crate::scripts::check::{CheckSchedule, ResultFilter};
 use crate::scripts::plan::{self, Plan};
 use crate::scripts::queue::{Kind, Queues};
 use crate::scripts::resolve::Script;
-use crate::scripts::{Event, Found, Notified, Subject, What};
+use crate::scripts::{Event, Found, NotificationKind, Notified, Subject};
 use crate::wire::ethernet::Colons;
 
 /// How long what was told before the end may run in all.
@@ -56,7 +56,7 @@ struct Job {
 
 struct Checked {
     plan: plan::Check,
-    judge: Judge,
+    filter: ResultFilter,
     schedule: CheckSchedule,
     /// The last run could not be started, and that said nothing.
     lost: bool,
@@ -64,7 +64,7 @@ struct Checked {
 
 impl Checked {
     fn health(&self) -> Health {
-        if self.plan.disabled.is_some() { Health::Disabled } else { self.judge.health() }
+        if self.plan.disabled.is_some() { Health::Disabled } else { self.filter.health() }
     }
 }
 
@@ -149,35 +149,37 @@ pub(super) async fn run(
 impl Runner {
     // ---- what is told --------------------------------------------------------------------------------
 
-    fn event(&mut self, Event { subject, what }: &Event) {
-        match *what {
-            What::State { state, priority } => {
-                self.tell_state(subject, state, priority);
+    fn event(&mut self, Event { subject, kind }: &Event) {
+        match *kind {
+            NotificationKind::State { state, priority } => {
+                self.notify_state(subject, state, priority);
                 self.run_state(subject, state, priority);
             }
-            What::StillIn { state, priority } => self.tell_state(subject, state, priority),
-            What::Deleted { fault, priority } => {
+            NotificationKind::StillIn { state, priority } => {
+                self.notify_state(subject, state, priority);
+            }
+            NotificationKind::Deleted { fault, priority } => {
                 // That it is in FAULT was told already.
-                if !fault || self.plan.says_deleted(subject) {
-                    self.tell_state(subject, Notified::Deleted, priority);
+                if !fault || self.plan.notify_deleted(subject) {
+                    self.notify_state(subject, Notified::Deleted, priority);
                     self.run_state(subject, Notified::Deleted, priority);
                 }
             }
-            What::LowerPriority { priority } => {
-                self.tell_fifos(subject, "lower priority", "MASTER_RX_LOWER_PRI", priority);
+            NotificationKind::LowerPriority { priority } => {
+                self.notify_fifos(subject, "lower priority", "MASTER_RX_LOWER_PRI", priority);
                 if let Some(script) = self.plan.on_lower_priority(subject) {
                     let about = format!("{}: notify_master_rx_lower_pri", subject.name());
                     let scripts = vec![(script, Vec::new())];
                     self.push(subject, Topic::LowerPriority, scripts, about);
                 }
             }
-            What::Priority { master, priority } => {
-                if self.plan.tells_priority(subject) {
+            NotificationKind::Priority { master, priority } => {
+                if self.plan.notifies_priority(subject) {
                     let name = if master { "MASTER_PRIORITY" } else { "BACKUP_PRIORITY" };
-                    self.tell_fifos(subject, "priority", name, priority);
+                    self.notify_fifos(subject, "priority", name, priority);
                 }
             }
-            What::SplitBrain { begin, address, mac } => {
+            NotificationKind::SplitBrain { begin, address, mac } => {
                 let Some(script) = self.plan.split_brain.clone() else { return };
                 let phase = if begin { "BEGIN" } else { "END" };
                 let (address_text, mac) = (address.to_string(), Colons(mac).to_string());
@@ -189,9 +191,9 @@ impl Runner {
         }
     }
 
-    fn tell_state(&mut self, subject: &Subject, state: Notified, priority: u8) {
+    fn notify_state(&mut self, subject: &Subject, state: Notified, priority: u8) {
         let name = self.plan.state_name(subject, state);
-        self.tell_fifos(subject, "state", name, priority);
+        self.notify_fifos(subject, "state", name, priority);
     }
 
     fn run_state(&mut self, subject: &Subject, state: Notified, priority: u8) {
@@ -225,10 +227,10 @@ impl Runner {
         }
     }
 
-    fn tell_fifos(&self, subject: &Subject, topic: &'static str, state: &str, priority: u8) {
+    fn notify_fifos(&self, subject: &Subject, topic: &'static str, state: &str, priority: u8) {
         for (fifo, _) in &self.fifos {
             let line = format!("{} \"{}\" {state} {priority}\n", subject.kind(), subject.name());
-            fifo.tell(LineTopic(subject.clone(), topic), line);
+            fifo.notify(LineTopic(subject.clone(), topic), line);
         }
     }
 
@@ -250,7 +252,7 @@ impl Runner {
     fn job_ended(&mut self, key: &Key, end: &Ended) {
         self.queues.done(key);
         if let Key::Check(name) = key {
-            self.judge(name, end);
+            self.evaluate(name, end);
         }
     }
 
@@ -300,11 +302,11 @@ impl Runner {
             queues.push(Kind::Check, key, Topic::Check, job);
         }
         for name in failed {
-            self.judge(&name, &Ended::NotStarted("it cannot run".to_owned()));
+            self.evaluate(&name, &Ended::NotStarted("it cannot run".to_owned()));
         }
     }
 
-    fn judge(&mut self, name: &Arc<str>, end: &Ended) {
+    fn evaluate(&mut self, name: &Arc<str>, end: &Ended) {
         if *end == Ended::Stopped {
             return;
         }
@@ -314,9 +316,9 @@ impl Runner {
             log::warn!("script {name}: {end}; what it found before counts until it runs again");
         }
         check.lost = lost;
-        let news = if lost { None } else { check.judge.result(end.is_success()) };
-        self.board.ended(name, end.clone(), check.judge.health(), timer::now());
-        if let Some(health) = news {
+        let changed = if lost { None } else { check.filter.result(end.is_success()) };
+        self.board.ended(name, end.clone(), check.filter.health(), timer::now());
+        if let Some(health) = changed {
             log::info!("script {name}: {end}");
             // The engine may have stopped listening.
             let end = (!end.is_success()).then(|| end.to_string().into());
@@ -368,7 +370,7 @@ impl Runner {
             let name = Arc::clone(&plan.name);
             let check = match before.remove(&name) {
                 Some(known) if known.plan.script == plan.script => Checked {
-                    judge: known.judge.with(plan.rise, plan.fall),
+                    filter: known.filter.with(plan.rise, plan.fall),
                     schedule: if known.plan.interval == plan.interval {
                         known.schedule
                     } else {
@@ -379,7 +381,7 @@ impl Runner {
                 },
                 // What the old one found out says nothing about the new one.
                 Some(_) | None => Checked {
-                    judge: Judge::new(plan.rise, plan.fall, plan.init_fail),
+                    filter: ResultFilter::new(plan.rise, plan.fall, plan.init_fail),
                     schedule: fresh,
                     lost: false,
                     plan,

@@ -71,7 +71,7 @@ struct Files {
 }
 
 /// The engine's thread is gone.
-struct Gone;
+struct Disconnected;
 
 impl Files {
     fn run(mut self, stopped: &OwnedFd) {
@@ -83,7 +83,7 @@ impl Files {
             }
         }
         self.arm();
-        if self.read_all().is_err() || self.say(Report::Complete).is_err() {
+        if self.read_all().is_err() || self.report(Report::Complete).is_err() {
             return;
         }
         loop {
@@ -103,18 +103,18 @@ impl Files {
         }
     }
 
-    fn say(&self, report: Report) -> Result<(), Gone> {
-        self.reports.blocking_send(report).map_err(|_| Gone)
+    fn report(&self, report: Report) -> Result<(), Disconnected> {
+        self.reports.blocking_send(report).map_err(|_| Disconnected)
     }
 
     /// Takes in what inotify says.
-    fn changed(&mut self) -> Result<(), Gone> {
+    fn changed(&mut self) -> Result<(), Disconnected> {
         let events = match self.inotify.read_events() {
             Ok(events) => events,
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
             Err(error) => {
                 log::error!("tracked files: {error}");
-                return Err(Gone);
+                return Err(Disconnected);
             }
         };
         let lost = AddWatchFlags::IN_Q_OVERFLOW
@@ -168,11 +168,11 @@ impl Files {
         }
     }
 
-    fn read_all(&mut self) -> Result<(), Gone> {
+    fn read_all(&mut self) -> Result<(), Disconnected> {
         (0..self.files.len()).try_for_each(|index| self.read(index))
     }
 
-    fn read(&mut self, index: usize) -> Result<(), Gone> {
+    fn read(&mut self, index: usize) -> Result<(), Disconnected> {
         let watched = &mut self.files[index];
         let object = watched.file.object;
         let before = watched.known.then_some(watched.value);
@@ -183,14 +183,14 @@ impl Files {
         }
         watched.known = true;
         let value = watched.value;
-        let news = wrong.is_some() && wrong != watched.wrong;
+        let changed = wrong.is_some() && wrong != watched.wrong;
         watched.wrong.clone_from(&wrong);
-        if let (true, Some(wrong)) = (news, wrong) {
+        if let (true, Some(wrong)) = (changed, wrong) {
             let path = self.files[index].file.path.display();
-            self.say(Report::Bad(object, format!("{path} {wrong}; {value} goes on to count")))?;
+            self.report(Report::Bad(object, format!("{path} {wrong}; {value} goes on to count")))?;
         }
         if before != Some(value) {
-            self.say(Report::Health(object, Health::Value(value)))?;
+            self.report(Report::Health(object, Health::Value(value)))?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ pub fn watch(
 }
 
 /// The engine's thread is gone.
-struct Gone;
+struct Disconnected;
 
 struct Watched {
     object: ObjectId,
@@ -70,7 +70,7 @@ impl Watched {
     }
 
     /// What is to be said now.
-    fn news(&mut self, now: Instant) -> Option<bool> {
+    fn changed(&mut self, now: Instant) -> Option<bool> {
         let enough = self.enough();
         if self.up == Some(enough) {
             self.due = None;
@@ -129,7 +129,7 @@ struct Processes {
 }
 
 impl Processes {
-    fn run(mut self, stopped: &OwnedFd) -> Result<(), Gone> {
+    fn run(mut self, stopped: &OwnedFd) -> Result<(), Disconnected> {
         // Before /proc is read, so that nothing is missed between the two.
         let mut connector = Connector::open()
             .inspect_err(|error| {
@@ -137,8 +137,8 @@ impl Processes {
             })
             .ok();
         let mut next = Instant::now() + self.scan();
-        self.tell()?;
-        self.say(Report::Complete)?;
+        self.report_changes()?;
+        self.report(Report::Complete)?;
         loop {
             let due = self.watched.iter().filter_map(|watched| watched.due);
             let polled = connector.is_none().then_some(next);
@@ -158,21 +158,21 @@ impl Processes {
                 None if Instant::now() >= next => next = Instant::now() + self.scan(),
                 None => {}
             }
-            self.tell()?;
+            self.report_changes()?;
         }
     }
 
-    fn say(&self, report: Report) -> Result<(), Gone> {
-        self.reports.blocking_send(report).map_err(|_| Gone)
+    fn report(&self, report: Report) -> Result<(), Disconnected> {
+        self.reports.blocking_send(report).map_err(|_| Disconnected)
     }
 
-    fn tell(&mut self) -> Result<(), Gone> {
+    fn report_changes(&mut self) -> Result<(), Disconnected> {
         let now = Instant::now();
         for index in 0..self.watched.len() {
             let object = self.watched[index].object;
-            if let Some(up) = self.watched[index].news(now) {
+            if let Some(up) = self.watched[index].changed(now) {
                 let health = if up { Health::Up } else { Health::Down };
-                self.say(Report::Health(object, health))?;
+                self.report(Report::Health(object, health))?;
             }
         }
         Ok(())
@@ -327,16 +327,16 @@ mod tests {
                 ..process("x")
             },
         );
-        assert_eq!(watched.news(at(0)), Some(false));
+        assert_eq!(watched.changed(at(0)), Some(false));
         watched.running.extend([1, 2]);
-        assert_eq!((watched.news(at(0)), watched.news(at(99))), (None, None));
-        assert_eq!(watched.news(at(100)), Some(true));
+        assert_eq!((watched.changed(at(0)), watched.changed(at(99))), (None, None));
+        assert_eq!(watched.changed(at(100)), Some(true));
         watched.running.extend([3, 4]);
-        assert_eq!(watched.news(at(200)), None);
+        assert_eq!(watched.changed(at(200)), None);
         watched.running.remove(&4);
-        assert_eq!((watched.news(at(600)), watched.news(at(900))), (None, None));
+        assert_eq!((watched.changed(at(600)), watched.changed(at(900))), (None, None));
         watched.running.clear();
-        assert_eq!((watched.news(at(1000)), watched.news(at(1500))), (None, Some(false)));
+        assert_eq!((watched.changed(at(1000)), watched.changed(at(1500))), (None, Some(false)));
     }
 
     struct Killed(Child);

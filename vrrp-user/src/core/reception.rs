@@ -39,7 +39,7 @@ const TRY_RARELY: Nanos = Nanos::from_secs(600);
 
 /// What is known of the interfaces of which the kernel was asked.
 #[derive(Default)]
-pub struct Hearing {
+pub struct Reception {
     questions: BTreeMap<InterfaceId, Question>,
     /// Where the next round goes on.
     next: Option<InterfaceId>,
@@ -115,7 +115,7 @@ enum Silence {
     },
 }
 
-impl Hearing {
+impl Reception {
     /// A backup has heard nothing on an interface for long enough.
     fn silence(&mut self, iface: InterfaceId, id: RouterId, now: Nanos) -> Silence {
         let question = self.questions.entry(iface).or_default();
@@ -194,8 +194,8 @@ impl Core {
                 self.engine.postpone_master_down(now, id, until);
                 continue;
             }
-            let Some(hook) = self.hooks(iface).hears else { continue };
-            match self.hearing.silence(iface, id, now) {
+            let Some(hook) = self.hooks(iface).ingress else { continue };
+            match self.reception.silence(iface, id, now) {
                 Silence::Believed => {}
                 Silence::Doubted { until, ask } => {
                     self.engine.postpone_master_down(now, id, until);
@@ -214,8 +214,8 @@ impl Core {
     pub(super) fn look_ahead_at(&self) -> Option<Nanos> {
         let (due, id) = self.engine.next_master_down()?;
         let iface = self.router(id).iface()?;
-        self.hooks(iface).hears?;
-        self.hearing.is_open(iface, self.now, due).then(|| due - AHEAD)
+        self.hooks(iface).ingress?;
+        self.reception.is_open(iface, self.now, due).then(|| due - AHEAD)
     }
 
     /// Asks the kernel about the interfaces on which a silence will be long enough in a moment.
@@ -224,9 +224,9 @@ impl Core {
         let mut hooks: Vec<Hook> = Vec::new();
         for id in self.engine.master_downs_due(due) {
             let Some(iface) = self.router(id).iface() else { continue };
-            let Some(hook) = self.hooks(iface).hears else { continue };
-            if self.hearing.is_open(iface, now, due) {
-                self.hearing.ask_ahead(iface, now);
+            let Some(hook) = self.hooks(iface).ingress else { continue };
+            if self.reception.is_open(iface, now, due) {
+                self.reception.ask_ahead(iface, now);
                 hooks.push(hook);
             }
         }
@@ -242,35 +242,35 @@ impl Core {
 
     /// Looks at some interfaces, if it is time for that and there are masters: those have no silence that would be doubted.
     pub(super) fn look_around(&mut self, now: Nanos) {
-        if now >= self.hearing.round_at && std::mem::take(&mut self.hearing.masters) {
+        if now >= self.reception.round_at && std::mem::take(&mut self.reception.masters) {
             self.look_at(now, PER_ROUND);
         }
     }
 
     /// Looks at some interfaces because somebody wants to know how things are.
     pub(super) fn look_if_stale(&mut self, now: Nanos) {
-        if now + ROUND >= self.hearing.round_at + FRESH {
+        if now + ROUND >= self.reception.round_at + FRESH {
             self.look_at(now, PER_ROUND);
         }
     }
 
     /// Looks at all interfaces.
     pub(super) fn look_everywhere(&mut self, now: Nanos) {
-        self.hearing.next = None;
+        self.reception.next = None;
         self.look_at(now, usize::MAX);
     }
 
     fn look_at(&mut self, now: Nanos, most: usize) {
-        self.hearing.round_at = now + ROUND;
-        let looked: Vec<_> = self.interfaces.hooks(self.hearing.next).take(most).collect();
-        self.hearing.next = match looked.last() {
+        self.reception.round_at = now + ROUND;
+        let looked: Vec<_> = self.interfaces.hooks(self.reception.next).take(most).collect();
+        self.reception.next = match looked.last() {
             Some((last, _)) if looked.len() == most => Some(*last),
             Some(_) | None => None,
         };
-        let better = &self.hearing.better;
+        let better = &self.reception.better;
         let hooks = looked.into_iter().flat_map(|(iface, hooks)| {
-            let Hooks { hears, counts, displaced } = hooks;
-            [hears, counts, displaced.filter(|_| better.is_due(iface, now))]
+            let Hooks { ingress, egress, displaced } = hooks;
+            [ingress, egress, displaced.filter(|_| better.is_due(iface, now))]
         });
         let hooks: Vec<Hook> = hooks.flatten().collect();
         if !hooks.is_empty() {
@@ -281,9 +281,9 @@ impl Core {
     /// XDP seems to be free on an interface: takes it, if it was wanted there and that was not tried too often.
     pub(super) fn xdp_is_free(&mut self, now: Nanos, iface: InterfaceId) {
         if self.hooks(iface).displaced.is_none() {
-            return self.hearing.better.forget(iface);
+            return self.reception.better.forget(iface);
         }
-        if !self.hearing.better.may(iface, now) {
+        if !self.reception.better.may(iface, now) {
             return self.retry_soon();
         }
         self.attach_anew(iface);
@@ -291,7 +291,7 @@ impl Core {
 
     /// Tries what could not be tried when XDP became free.
     pub(super) fn retry_better(&mut self, now: Nanos) {
-        for iface in self.hearing.better.wanted.clone() {
+        for iface in self.reception.better.wanted.clone() {
             self.xdp_is_free(now, iface);
         }
     }
@@ -306,19 +306,22 @@ impl Core {
                 continue;
             }
             // Or it was attached anew meanwhile, and that is another question.
-            let Hooks { hears, counts, displaced } = self.hooks(iface);
-            let current = hears == Some(hook);
+            let Hooks { ingress, egress, displaced } = self.hooks(iface);
+            let current = ingress == Some(hook);
             match state {
                 HookState::Intact if current => {
-                    for (id, until) in self.hearing.intact(iface, now) {
+                    for (id, until) in self.reception.intact(iface, now) {
                         self.engine.resume_master_down(now, id, until);
                     }
                 }
                 HookState::Lost(_) if current => self.capture_lost(iface, occupant),
-                HookState::Lost(_) if counts == Some(hook) => self.egress_lost(iface),
+                HookState::Lost(_) if egress == Some(hook) => self.egress_lost(iface),
                 HookState::Lost(None) if displaced == Some(hook) => self.xdp_is_free(now, iface),
                 // If it is gone, that is reported as well. Whoever waits for an answer does so for a bounded time.
-                HookState::Intact | HookState::Lost(_) | HookState::Gone | HookState::Unknown => {}
+                HookState::Intact
+                | HookState::Lost(_)
+                | HookState::LinkRemoved
+                | HookState::Unknown => {}
             }
         }
     }
@@ -327,7 +330,7 @@ impl Core {
     fn egress_lost(&mut self, iface: InterfaceId) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(iface) else { return };
-        let attach = self.hearing.egress_limiter.removed(iface, now) == When::Now;
+        let attach = self.reception.egress_limiter.removed(iface, now) == When::Now;
         let then = if attach {
             "it is attached again"
         } else {
@@ -338,7 +341,7 @@ impl Core {
             interface.name
         );
         // It is asked about again when it is there.
-        interface.hooks.counts = None;
+        interface.hooks.egress = None;
         let name = interface.name.clone();
         self.effects.push_back(Effect::MendEgress { interface: iface, name, attach });
     }
@@ -349,10 +352,10 @@ impl Core {
         let Some(interface) = self.interfaces.get_mut(iface) else { return };
         let name = interface.name.clone();
         // That is known now, and need not be said again until it is attached.
-        interface.hooks.hears = None;
+        interface.hooks.ingress = None;
         self.count(Counter::CaptureLost);
-        self.hearing.forget(iface);
-        match self.hearing.limiter.removed(iface, now) {
+        self.reception.forget(iface);
+        match self.reception.limiter.removed(iface, now) {
             When::Now => {
                 let deed = match occupant {
                     None => "was detached".to_owned(),
@@ -360,15 +363,15 @@ impl Core {
                 };
                 self.ask_to_attach(iface, AttachHow::Again, Some(deed));
             }
-            When::Later { news } => {
-                self.hearing.not_before.insert(iface, now + RETRY);
+            When::Later { first } => {
+                self.reception.not_before.insert(iface, now + RETRY);
                 self.effects.push_back(Effect::Detach { interface: iface });
                 let why = format!(
                     "another program keeps removing ours, {} times so far; it is attached again every few seconds \
                      (`bpftool net show dev {name}` shows what is there)",
-                    self.hearing.limiter.removals(&iface)
+                    self.reception.limiter.removals(&iface)
                 );
-                if news {
+                if first {
                     log::error!("{name}: no advertisement can be received: {why}");
                 }
                 self.retry_soon();
@@ -413,7 +416,7 @@ impl Core {
             self.settle(now, iface, choice.mode);
             for id in self.ids() {
                 if self.router(id).iface() == Some(iface) {
-                    self.engine.handle_deaf(now, id);
+                    self.engine.handle_not_listening(now, id);
                 }
             }
         }
@@ -421,9 +424,9 @@ impl Core {
     }
 
     /// Decides again whether a router can do with its interface, if it cannot hear there.
-    pub(super) fn evaluate_hearing(&mut self, id: RouterId) {
+    pub(super) fn evaluate_reception(&mut self, id: RouterId) {
         let found = self.interfaces.by_name(&self.router(id).interface);
-        if found.is_some_and(|(_, interface)| !interface.hears()) {
+        if found.is_some_and(|(_, interface)| !interface.receives()) {
             self.evaluate(id);
         }
     }
@@ -436,12 +439,12 @@ impl Core {
     /// The same at some time.
     pub(super) fn link_problems_at(&self, now: Nanos, id: RouterId) -> Vec<String> {
         let problems =
-            [self.router(id).link_problem(), self.hearing_problem(id), self.settles(now, id)];
+            [self.router(id).link_problem(), self.reception_problem(id), self.settles(now, id)];
         problems.into_iter().flatten().collect()
     }
 
     /// What is wrong with the hearing of a router's interface, and what that means for the router.
-    fn hearing_problem(&self, id: RouterId) -> Option<String> {
+    fn reception_problem(&self, id: RouterId) -> Option<String> {
         let router = self.router(id);
         let (_, interface) = self.interfaces.by_name(&router.interface)?;
         let Capture::Failed(why) = &interface.capture else { return None };
@@ -469,26 +472,29 @@ mod tests {
 
     #[test]
     fn silence_is_believed_when_the_kernel_has_answered() {
-        let mut hearing = Hearing::default();
+        let mut reception = Reception::default();
         let until = at(100);
         let [first, second] = ROUTERS;
         assert_eq!(
-            hearing.silence(InterfaceId::own(7), first, at(0)),
+            reception.silence(InterfaceId::own(7), first, at(0)),
             Silence::Doubted { until, ask: true }
         );
         // The same question serves all on that interface, and no other.
         assert_eq!(
-            hearing.silence(InterfaceId::own(7), second, at(20)),
+            reception.silence(InterfaceId::own(7), second, at(20)),
             Silence::Doubted { until, ask: false }
         );
         let other = Silence::Doubted { until: at(120), ask: true };
-        assert_eq!(hearing.silence(InterfaceId::own(8), second, at(20)), other);
-        assert_eq!(hearing.intact(InterfaceId::own(7), at(30)), [(first, until), (second, until)]);
-        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(30)), Silence::Believed);
-        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(229)), Silence::Believed);
+        assert_eq!(reception.silence(InterfaceId::own(8), second, at(20)), other);
+        assert_eq!(
+            reception.intact(InterfaceId::own(7), at(30)),
+            [(first, until), (second, until)]
+        );
+        assert_eq!(reception.silence(InterfaceId::own(7), first, at(30)), Silence::Believed);
+        assert_eq!(reception.silence(InterfaceId::own(7), first, at(229)), Silence::Believed);
         let again = Silence::Doubted { until: at(330), ask: true };
-        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(230)), again);
-        assert_eq!(hearing.intact(InterfaceId::own(7), at(231)), [(first, at(330))]);
+        assert_eq!(reception.silence(InterfaceId::own(7), first, at(230)), again);
+        assert_eq!(reception.intact(InterfaceId::own(7), at(231)), [(first, at(330))]);
     }
 
     #[test]
@@ -511,31 +517,31 @@ mod tests {
 
     #[test]
     fn a_fight_is_not_gone_on_with_at_once() {
-        let mut hearing = Hearing::default();
-        assert!(hearing.may_attach(InterfaceId::own(7), at(0)));
-        hearing.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
+        let mut reception = Reception::default();
+        assert!(reception.may_attach(InterfaceId::own(7), at(0)));
+        reception.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
         assert!(
-            !hearing.may_attach(InterfaceId::own(7), at(4_999))
-                && hearing.may_attach(InterfaceId::own(8), at(0))
+            !reception.may_attach(InterfaceId::own(7), at(4_999))
+                && reception.may_attach(InterfaceId::own(8), at(0))
         );
         assert!(
-            hearing.may_attach(InterfaceId::own(7), at(5_000))
-                && hearing.may_attach(InterfaceId::own(7), at(0))
+            reception.may_attach(InterfaceId::own(7), at(5_000))
+                && reception.may_attach(InterfaceId::own(7), at(0))
         );
-        hearing.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
-        hearing.gone(InterfaceId::own(7));
-        assert!(hearing.may_attach(InterfaceId::own(7), at(0)));
+        reception.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
+        reception.gone(InterfaceId::own(7));
+        assert!(reception.may_attach(InterfaceId::own(7), at(0)));
     }
 
     #[test]
     fn an_answer_that_does_not_come_keeps_nobody_from_taking_over() {
-        let mut hearing = Hearing::default();
+        let mut reception = Reception::default();
         let [first, second] = ROUTERS;
-        hearing.silence(InterfaceId::own(7), first, at(0));
-        assert_eq!(hearing.silence(InterfaceId::own(7), first, at(100)), Silence::Believed);
-        assert_eq!(hearing.silence(InterfaceId::own(7), second, at(299)), Silence::Believed);
+        reception.silence(InterfaceId::own(7), first, at(0));
+        assert_eq!(reception.silence(InterfaceId::own(7), first, at(100)), Silence::Believed);
+        assert_eq!(reception.silence(InterfaceId::own(7), second, at(299)), Silence::Believed);
         // But it is asked again some time.
         let again = Silence::Doubted { until: at(400), ask: true };
-        assert_eq!(hearing.silence(InterfaceId::own(7), second, at(300)), again);
+        assert_eq!(reception.silence(InterfaceId::own(7), second, at(300)), again);
     }
 }

@@ -1,4 +1,4 @@
-//! Places for clients that are served at once, so that those who keep a server waiting keep nobody else out.
+//! Slots for clients that are served at once, so that those who keep a server waiting keep nobody else out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A bounded number of places. Where none is left, the client that has kept the server waiting longest loses its own
+/// A bounded number of slots. Where none is left, the client that has kept the server waiting longest loses its own
 /// to the one that comes.
 #[derive(Debug)]
-pub struct Places {
+pub struct ClientSlots {
     most: usize,
     taken: Mutex<Taken>,
     /// Somebody went, or began to keep the server waiting.
@@ -29,36 +29,36 @@ struct Client {
     lost: Arc<Notify>,
 }
 
-/// The place of a client, until it is dropped.
+/// The slot of a client, until it is dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct ClientSlot {
+    slots: Arc<ClientSlots>,
     number: u64,
     lost: Arc<Notify>,
 }
 
-/// Another client has the place now.
+/// Another client has the slot now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it was idle longest, and others wanted its place")]
+#[error("it was idle longest, and others wanted its slot")]
 pub struct Lost;
 
-impl Places {
-    /// So many places.
+impl ClientSlots {
+    /// So many slots.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, taken: Mutex::default(), changed: Notify::new() })
     }
 
-    /// A place, as soon as there is one or somebody can be waited for no longer.
-    pub async fn take(self: &Arc<Self>) -> Place {
+    /// A slot, as soon as there is one or somebody can be waited for no longer.
+    pub async fn take(self: &Arc<Self>) -> ClientSlot {
         loop {
-            if let Some(place) = self.try_take() {
-                return place;
+            if let Some(slot) = self.try_take() {
+                return slot;
             }
             self.changed.notified().await;
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Place> {
+    fn try_take(self: &Arc<Self>) -> Option<ClientSlot> {
         let mut taken = self.lock();
         if taken.clients.len() >= self.most {
             let waited_for = taken
@@ -75,7 +75,7 @@ impl Places {
         // Until it has said something it is waited for.
         let client = Client { waited_for: Some(Instant::now()), lost: Arc::clone(&lost) };
         taken.clients.insert(number, client);
-        Some(Place { places: Arc::clone(self), number, lost })
+        Some(ClientSlot { slots: Arc::clone(self), number, lost })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -84,11 +84,11 @@ impl Places {
     }
 }
 
-impl Place {
+impl ClientSlot {
     /// What takes as long as the client likes: to read what it asks, or to write what it is told.
     ///
     /// # Errors
-    /// It took longest of all, and another client wanted the place.
+    /// It took longest of all, and another client wanted the slot.
     pub async fn wait_for<T>(&self, client: impl Future<Output = T>) -> Result<T, Lost> {
         self.set_waited_for(Some(Instant::now()));
         let done = tokio::select! {
@@ -101,19 +101,19 @@ impl Place {
     }
 
     fn set_waited_for(&self, since: Option<Instant>) {
-        if let Some(client) = self.places.lock().clients.get_mut(&self.number) {
+        if let Some(client) = self.slots.lock().clients.get_mut(&self.number) {
             client.waited_for = since;
         }
         if since.is_some() {
-            self.places.changed.notify_one();
+            self.slots.changed.notify_one();
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
-        self.places.lock().clients.remove(&self.number);
-        self.places.changed.notify_one();
+        self.slots.lock().clients.remove(&self.number);
+        self.slots.changed.notify_one();
     }
 }
 
@@ -125,25 +125,25 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_waited_for_longest_loses_its_place() {
-        let places = Places::new(3);
-        let (busy, first, second) = (places.take().await, places.take().await, places.take().await);
+        let slots = ClientSlots::new(3);
+        let (busy, first, second) = (slots.take().await, slots.take().await, slots.take().await);
         assert_eq!(busy.wait_for(ready(1)).await, Ok(1));
         let waiting =
-            |place: Place| tokio::spawn(async move { place.wait_for(pending::<()>()).await });
+            |slot: ClientSlot| tokio::spawn(async move { slot.wait_for(pending::<()>()).await });
         let first = waiting(first);
         tokio::task::yield_now().await;
         let second = waiting(second);
         tokio::task::yield_now().await;
-        let third = places.take().await;
+        let third = slots.take().await;
         assert_eq!(first.await.unwrap(), Err(Lost));
         // One that is busy is not touched, however long it has been here.
         third.wait_for(ready(())).await.unwrap();
-        let fourth = places.take().await;
+        let fourth = slots.take().await;
         assert_eq!(second.await.unwrap(), Err(Lost));
         fourth.wait_for(ready(())).await.unwrap();
         // Nobody keeps anybody waiting: whoever comes waits.
-        assert!(places.try_take().is_none());
-        let comes = tokio::spawn(async move { places.take().await });
+        assert!(slots.try_take().is_none());
+        let comes = tokio::spawn(async move { slots.take().await });
         tokio::task::yield_now().await;
         drop(busy);
         comes.await.unwrap();
@@ -151,10 +151,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_newcomer_waits_until_somebody_is_idle() {
-        let places = Places::new(1);
-        let busy = places.take().await;
+        let slots = ClientSlots::new(1);
+        let busy = slots.take().await;
         busy.wait_for(ready(())).await.unwrap();
-        let again = Arc::clone(&places);
+        let again = Arc::clone(&slots);
         let comes = tokio::spawn(async move { again.take().await });
         tokio::task::yield_now().await;
         assert!(!comes.is_finished());

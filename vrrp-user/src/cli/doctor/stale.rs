@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
 use super::{Finding, some};
-use crate::io::bpf::{self, LeftFilter};
+use crate::io::bpf::{self, StaleFilter};
 use crate::types::instance::{Instance, RUNTIME_DIR};
 
 /// Programs of this instance, and of others that were started here, where none of them runs.
@@ -15,7 +15,7 @@ pub fn examine(instance: &Instance) -> Finding {
     let others = others.filter(|other| other != instance);
     let dead = [instance.clone()].into_iter().chain(others).filter(is_dead);
     let left = dead.flat_map(|instance| {
-        let filters = bpf::left_filters(instance.name());
+        let filters = bpf::stale_filters(instance.name());
         filters.into_iter().map(move |filter| (instance.clone(), filter))
     });
     found(&left.collect::<Vec<_>>())
@@ -28,7 +28,7 @@ fn is_dead(instance: &Instance) -> bool {
     })
 }
 
-fn found(left: &[(Instance, LeftFilter)]) -> Finding {
+fn found(left: &[(Instance, StaleFilter)]) -> Finding {
     let check = "left behind";
     let [(instance, first), ..] = left else {
         return Finding::fine(check, "no filter of a daemon that was killed");
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(found(&[]).severity, Severity::Fine);
         let filter = |interface: &str, egress| {
             let interface = interface.to_owned();
-            ("red".parse().unwrap(), LeftFilter { interface, egress, handle: 0x1f })
+            ("red".parse().unwrap(), StaleFilter { interface, egress, handle: 0x1f })
         };
         let leaves = found(&[filter("eth1", true)]);
         assert!(!leaves.text.contains("dropped"), "{leaves:?}");

@@ -13,16 +13,16 @@ use bytemuck::Pod;
 ///
 /// Every 64-bit word is read and written as a whole; a value of several words may be seen half
 /// written.
-pub struct Table<T> {
+pub struct MmapArray<T> {
     words: NonNull<AtomicU64>,
     entries: u32,
     _value: PhantomData<T>,
 }
 
 // SAFETY: the mapping belongs to the table alone and is accessed through atomics only.
-unsafe impl<T: Pod> Send for Table<T> {}
+unsafe impl<T: Pod> Send for MmapArray<T> {}
 
-impl<T: Pod> Table<T> {
+impl<T: Pod> MmapArray<T> {
     const WORDS: usize = {
         assert!(align_of::<T>() >= align_of::<u64>(), "T must be made of whole words");
         size_of::<T>() / size_of::<u64>()
@@ -113,7 +113,7 @@ impl<T: Pod> Table<T> {
     }
 }
 
-impl<T> Drop for Table<T> {
+impl<T> Drop for MmapArray<T> {
     fn drop(&mut self) {
         let length = usize::try_from(self.entries).unwrap_or_default() * size_of::<T>();
         // SAFETY: the mapping that `map` made, with its length; no reference into it outlives `self`.
@@ -135,7 +135,7 @@ mod tests {
     fn values_go_where_the_kernel_looks_for_them() {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(&[0; 4096]).expect("write");
-        let table: Table<Slot> = Table::map(&file, 3).expect("map");
+        let table: MmapArray<Slot> = MmapArray::map(&file, 3).expect("map");
         let slot = Slot { adverts: 7, priority_zero: 20, ..Slot::default() };
         assert!(table.set(2, &slot));
         assert_eq!(table.get(2), Some(slot));
