@@ -72,7 +72,7 @@ impl Default for Sample {
 impl SampleCounts {
     /// Places that may have a sample: from 0 to this.
     #[allow(clippy::cast_possible_truncation, reason = "it is no more than SAMPLES_KEPT")]
-    pub fn places(&self) -> u32 {
+    pub fn slots(&self) -> u32 {
         self.written.min(SAMPLES_KEPT as u64) as u32
     }
 }
@@ -121,7 +121,7 @@ mod tests {
         let of = |numbers: core::ops::Range<u64>| numbers.map(|n| index(3, n));
         assert!(of(0..8).eq(24..32));
         assert!(of(8..16).eq(24..32));
-        let places = |written| SampleCounts { written, missed: 0 }.places();
+        let places = |written| SampleCounts { written, missed: 0 }.slots();
         assert_eq!([0, 1, 8, 9, u64::MAX].map(places), [0, 1, 8, 8, 8]);
     }
 

@@ -15,7 +15,7 @@ const CIRCLES: &[&str] = &[
 ];
 
 /// A module, outermost name first; none is the crate itself.
-type Module = Vec<String>;
+pub(super) type Module = Vec<String>;
 
 /// That a module names something of another one.
 struct Import {
@@ -26,10 +26,10 @@ struct Import {
 }
 
 /// A word, or another character, and its line.
-type Token = (String, usize);
+pub(super) type Token = (String, usize);
 
 /// The words of a source without comments, texts and characters.
-fn tokens(source: &str) -> Vec<Token> {
+pub(super) fn tokens(source: &str) -> Vec<Token> {
     let (mut tokens, mut line, mut rest) = (Vec::<Token>::new(), 1, source);
     while let Some(first) = rest.chars().next() {
         let quote = |text: &str| {
@@ -119,7 +119,7 @@ fn paths(tokens: &[Token], mut at: usize) -> (Vec<(Module, usize)>, usize) {
 }
 
 /// All sources below a folder, with the modules that they are.
-fn sources(folder: &Path) -> Vec<(PathBuf, Module)> {
+pub(super) fn sources(folder: &Path) -> Vec<(PathBuf, Module)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -197,7 +197,7 @@ fn imports(folder: &Path) -> Vec<Import> {
 }
 
 /// Tests may need anything.
-fn is_test(module: &Module) -> bool {
+pub(super) fn is_test(module: &Module) -> bool {
     module.iter().any(|name| name == "tests" || name.ends_with("_tests"))
 }
 
@@ -210,7 +210,7 @@ fn floors() -> Vec<Vec<&'static str>> {
     names.map(|names| names.split(", ").collect()).collect()
 }
 
-fn crate_folder(name: &str) -> PathBuf {
+pub(super) fn crate_folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(name).join("src")
 }
 

@@ -18,6 +18,8 @@ pub mod engine;
 mod floors_tests;
 pub mod io;
 mod metrics;
+#[cfg(test)]
+mod names_tests;
 mod printable;
 pub mod refused;
 mod scripts;

@@ -46,7 +46,7 @@ pub struct Daemon {
     /// When its configuration last changed.
     pub reloaded: Nanos,
     /// When the priority of one of its routers last changed.
-    pub reprioritized: Nanos,
+    pub priority_changed: Nanos,
     /// When it could not hear last.
     pub deaf: Nanos,
     /// What arrived while it was paused.
@@ -189,7 +189,7 @@ impl Host {
             paused: false,
             started: now,
             reloaded: now,
-            reprioritized: now,
+            priority_changed: now,
             deaf: now,
             inbox: VecDeque::new(),
             ids: Vec::new(),
@@ -408,7 +408,7 @@ impl Host {
                 return;
             }
             Effect::Publish { change: InfoChange::Priority(_), .. } => {
-                daemon.reprioritized = now;
+                daemon.priority_changed = now;
                 return;
             }
             Effect::Stopped => {

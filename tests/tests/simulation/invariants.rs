@@ -237,7 +237,7 @@ fn wrong_timer(host: &Host, router: &RouterConf, view: &RouterView) -> Option<St
     let heard = view.master.map(|(master, _)| daemon.datapath.heard(router.vrid, master).at);
     let delayed = daemon.started + Nanos::from_secs(host.conf.startup_delay);
     let heard = heard.unwrap_or_default();
-    let changed = daemon.reloaded.max(daemon.reprioritized);
+    let changed = daemon.reloaded.max(daemon.priority_changed);
     let since = [heard, view.since, daemon.deaf, changed, delayed].into_iter().max()?;
     let long = at - since;
     (at > since && long > view.master_down_interval + SLACK).then(|| format!("waits for {long}"))

@@ -15,7 +15,7 @@ pub struct Record {
     /// Whose it is.
     pub whose: Whose,
     /// Why it changed state, with the names of what is to blame; of something tracked, how it is.
-    pub words: Option<String>,
+    pub text: Option<String>,
     /// What happened.
     pub entry: Entry,
 }
@@ -83,7 +83,7 @@ impl Record {
             EventKind::Transition { from, to, cause } => (
                 Happened::Transition { from: from.name().to_owned(), to: to.name().to_owned() },
                 cause.name(),
-                self.words.clone().unwrap_or_else(|| cause.to_string()),
+                self.text.clone().unwrap_or_else(|| cause.to_string()),
             ),
             EventKind::Notice(notice) => (Happened::Notice, notice.name(), notice.to_string()),
             EventKind::Tracked { from, to, .. } => (
@@ -95,7 +95,7 @@ impl Record {
                     Health::Value(_) => "tracked-value",
                     Health::Disabled => "tracked-disabled",
                 },
-                self.words.clone().unwrap_or_else(|| to.to_string()),
+                self.text.clone().unwrap_or_else(|| to.to_string()),
             ),
         };
         let (mut router, mut interface, mut vrid, mut object) = (None, None, None, None);
@@ -164,7 +164,7 @@ mod tests {
         };
         let entry = Entry { number: 3, at: NOW, source: EventSource::Router(RouterId(0)), kind };
         let whose = Whose::Router { name: "VI_1".into(), interface: "eth0".into(), vrid: 51 };
-        let record = Record { whose, words: None, entry };
+        let record = Record { whose, text: None, entry };
         let event = record.event(WallClock::at(NOW));
         assert_eq!(event.reason, "took over: no advertisement from 10.0.0.2 for 3.61 s");
         assert_eq!(event.cause, "master-down");
@@ -176,7 +176,7 @@ mod tests {
         let (from, to) = (Health::Up, Health::Value(-7));
         let kind = EventKind::Tracked { from, to, end: None, trackers: None };
         let entry = Entry { number: 3, at: NOW, source: EventSource::Object(ObjectId(0)), kind };
-        let record = Record { whose: Whose::Object("file f".to_owned()), words: None, entry };
+        let record = Record { whose: Whose::Object("file f".to_owned()), text: None, entry };
         let event = record.event(WallClock::at(NOW));
         let (from, to) = ("up".to_owned(), "-7".to_owned());
         assert_eq!(event.what, Happened::Tracked { from, to });

@@ -248,7 +248,7 @@ pub struct RouterName {
 
 impl RouterName {
     /// Of a router in a configuration.
-    pub fn of(router: &model::Router) -> Self {
+    pub fn of(router: &model::RouterConfig) -> Self {
         let (name, interface) = (router.name.clone(), router.interface.clone());
         Self { name, interface, vrid: router.vrid.get() }
     }

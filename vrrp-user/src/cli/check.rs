@@ -10,7 +10,8 @@ use vrrp_common::VRRP_TTL;
 use super::terminal::Terminal;
 use crate::config::command::Command;
 use crate::config::model::{
-    Authentication, Config, Diagnostic, Fixed, OnLost, Router, Severity, Transport, V3Checksum,
+    Authentication, Config, Diagnostic, Fixed, OnLost, RouterConfig, Severity, Transport,
+    V3Checksum,
 };
 use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::config::socket::SocketAccess;
@@ -240,7 +241,7 @@ fn describe_fixed(fixed: &Fixed, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn describe_router(router: &Router, out: &mut impl Write) -> io::Result<()> {
+fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "router {} (line {})", router.name, router.line)?;
     let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
     line("interface", router.interface.clone())?;
@@ -345,7 +346,7 @@ fn lines<T: std::fmt::Display>(
     Ok(())
 }
 
-fn transport(router: &Router) -> String {
+fn transport(router: &RouterConfig) -> String {
     let first = match router.family() {
         Family::V4 => "the interface's first address",
         Family::V6 => "the interface's first link-local address",
@@ -372,7 +373,7 @@ fn transport(router: &Router) -> String {
     }
 }
 
-fn preemption(router: &Router) -> String {
+fn preemption(router: &RouterConfig) -> String {
     if !router.preempt {
         "no".to_owned()
     } else if router.preempt_delay == Nanos::ZERO {

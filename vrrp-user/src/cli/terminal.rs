@@ -42,7 +42,7 @@ impl Terminal {
     pub fn fit(self, line: &str, indent: usize) -> String {
         let Some(width) = self.width else { return line.to_owned() };
         let below = " ".repeat(indent);
-        textwrap::fill(line, at_words(width.max(indent + LEAST)).subsequent_indent(&below))
+        textwrap::fill(line, wrap_options(width.max(indent + LEAST)).subsequent_indent(&below))
     }
 
     /// Columns of stderr; `None` for as many as are needed.
@@ -84,11 +84,11 @@ impl Terminal {
 
 /// Lines of at most `width` columns, as far as words permit. Colours take no room.
 pub fn wrapped(text: &str, width: usize) -> Vec<Cow<'_, str>> {
-    textwrap::wrap(text, at_words(width))
+    textwrap::wrap(text, wrap_options(width))
 }
 
 /// A name or an address is copied from the terminal: it stays in one piece.
-fn at_words<'a>(width: usize) -> Options<'a> {
+fn wrap_options<'a>(width: usize) -> Options<'a> {
     Options::new(width).break_words(false).word_splitter(WordSplitter::NoHyphenation)
 }
 

@@ -28,7 +28,7 @@ pub use track::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The virtual routers in the order of the file.
-    pub routers: Vec<Router>,
+    pub routers: Vec<RouterConfig>,
     /// Sync groups.
     pub groups: Vec<Group>,
     /// Scripts that are tracked.
@@ -185,7 +185,7 @@ impl fmt::Display for Scheduling {
 
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Router {
+pub struct RouterConfig {
     /// Name, unique in the configuration.
     pub name: String,
     /// Line in the configuration file at which the router begins, for messages.
@@ -243,7 +243,7 @@ pub struct Router {
     pub routing: Routing,
 }
 
-impl Router {
+impl RouterConfig {
     /// Protocol version.
     pub fn version(&self) -> Version {
         self.interval.version()

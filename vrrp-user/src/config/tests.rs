@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 
-use super::model::{Config, Diagnostic, Peer, Router, Tracked, Transport};
+use super::model::{Config, Diagnostic, Peer, RouterConfig, Tracked, Transport};
 use super::{Loaded, Options, load};
 
 impl Transport {
@@ -268,7 +268,7 @@ fn weights_where_there_can_be_none() {
     assert_eq!(diagnostics.len(), 3, "{diagnostics:?}");
 }
 
-fn tracked(router: &Router) -> Vec<String> {
+fn tracked(router: &RouterConfig) -> Vec<String> {
     router.track.iter().map(ToString::to_string).collect()
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::address::AddressFlags;
 use super::model::{
-    Address, Authentication, Config, Delays, Fixed, GarpGroup, LinkDelay, Pauses, Peer, Router,
-    Routing, Transport, V3Checksum,
+    Address, Authentication, Config, Delays, Fixed, GarpGroup, LinkDelay, Pauses, Peer,
+    RouterConfig, Routing, Transport, V3Checksum,
 };
 use super::socket::SocketAccess;
 use super::text::scope_name;
@@ -162,8 +162,8 @@ pub fn add_lines(root: &mut Table, config: &Config) {
 }
 
 /// A virtual router, and the sync group that it is in.
-pub fn router(router: &Router, group: Option<&str>, secrets: Secrets) -> Table {
-    let Router {
+pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> Table {
+    let RouterConfig {
         name,
         line: _,
         interface,

@@ -10,7 +10,7 @@ use vrrp_common::VRRP_TTL;
 use vrrp_common::parse::Address as _;
 
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
-use super::model::{Address, Authentication, Config, Peer, Router, Transport};
+use super::model::{Address, Authentication, Config, Peer, RouterConfig, Transport};
 use super::notify::Notify;
 use super::report::{Located, Position, Report};
 use super::text::{self, MAX_NAME};
@@ -185,7 +185,7 @@ impl Validator<'_> {
     }
 
     /// `None` if there can be no such router.
-    fn router(&mut self, mut draft: Draft) -> Option<Router> {
+    fn router(&mut self, mut draft: Draft) -> Option<RouterConfig> {
         let family = self.family(&mut draft);
         let interface = self.interface(&draft);
         let vrid = self.vrid(&draft);
@@ -211,7 +211,7 @@ impl Validator<'_> {
             format!("{} needs a source", self.format.track_source),
         );
         let transport = self.transport(draft.source, draft.multicast_group, draft.unicast);
-        Some(Router {
+        Some(RouterConfig {
             name: draft.name,
             line: draft.at.line,
             interface: interface?,
@@ -616,7 +616,7 @@ impl Validator<'_> {
 
     fn unique_vrid(
         &mut self,
-        router: &Router,
+        router: &RouterConfig,
         at: Position,
         vrids: &mut HashMap<(String, Family, Vrid), (String, Position)>,
     ) {
@@ -635,7 +635,7 @@ impl Validator<'_> {
     /// Two routers that hold the same address take it away from each other.
     fn unique_addresses(
         &mut self,
-        router: &Router,
+        router: &RouterConfig,
         at: Position,
         owners: &mut HashMap<(IpAddr, String), String>,
     ) {

@@ -263,7 +263,7 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = file.gone() => return Ok(()),
+            () = file.removed() => return Ok(()),
         };
         match accepted {
             Ok((stream, _)) => {
@@ -625,7 +625,7 @@ mod tests {
     fn busy_engine(mut channels: Channels, events: u64, kept: u64) -> std::thread::JoinHandle<()> {
         let record = |number| Record {
             whose: Whose::Router { name: "VI_1".into(), interface: "eth0".into(), vrid: 51 },
-            words: None,
+            text: None,
             entry: Entry {
                 number,
                 at: timer::now(),

@@ -1,7 +1,7 @@
 //! Carrying out what the engine wants.
 
 use super::effect::{Effect, InfoChange};
-use super::log_limit::{About, Line};
+use super::log_limit::{About, LogLine};
 use super::router::{centisecs, state_number};
 use super::{ASKED, Core, Counter, Phase, TIDY};
 use crate::api::history::{EventKind, EventSource};
@@ -65,7 +65,7 @@ impl Core {
                 Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
                 Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
                 Some(Action::Transition { router, from, to, cause, .. }) => {
-                    let line = Line::Transition { from, to, cause: Some(cause) };
+                    let line = LogLine::Transition { from, to, cause: Some(cause) };
                     self.log_line(About::Router(router), line);
                     if cause != Cause::Removed {
                         self.notify_transition(router, to);
@@ -76,7 +76,7 @@ impl Core {
                     self.notice(router, notice);
                 }
                 Some(Action::PriorityChanged { router, from, to }) => {
-                    let place = self.router(router).place();
+                    let place = self.router(router).label();
                     let why = self.describe_priority(router);
                     let why = why.map(|why| format!(" = {why}")).unwrap_or_default();
                     log::info!("{place}: effective priority {from} -> {to}{why}");
@@ -84,7 +84,7 @@ impl Core {
                 }
                 Some(Action::LowerPriority(router)) => self.notify_lower_priority(router),
                 Some(Action::GroupTransition { group, from, to, .. }) => {
-                    let line = Line::Transition { from, to, cause: None };
+                    let line = LogLine::Transition { from, to, cause: None };
                     self.log_line(About::Group(group), line);
                     self.notify_group(group, to);
                 }
@@ -147,24 +147,24 @@ impl Core {
             self.interval_learned(id);
             self.publish_interval(id);
         }
-        self.log_line(About::Router(id), Line::Notice(notice));
+        self.log_line(About::Router(id), LogLine::Notice(notice));
     }
 
     /// Writes a line that others can cause with what they send, unless there were too many like it.
-    fn log_line(&mut self, about: About, line: Line) {
+    fn log_line(&mut self, about: About, line: LogLine) {
         if self.log_limit.admit(self.now, about, line) {
             self.write_line(about, line, "");
         }
     }
 
-    fn write_line(&self, about: About, line: Line, more: &str) {
+    fn write_line(&self, about: About, line: LogLine, more: &str) {
         let whom = match about {
-            About::Router(id) => self.router(id).place(),
+            About::Router(id) => self.router(id).label(),
             About::Group(id) => format!("sync group {}", self.tracking.group_name(id)),
         };
         match line {
-            Line::Notice(notice) => log::warn!("{whom}: {notice}{more}"),
-            Line::Transition { from, to, cause } => {
+            LogLine::Notice(notice) => log::warn!("{whom}: {notice}{more}"),
+            LogLine::Transition { from, to, cause } => {
                 let words = cause.map(|cause| format!(": {}", self.describe_cause(cause)));
                 log::info!("{whom}: {from} -> {to}{}{more}", words.unwrap_or_default());
             }

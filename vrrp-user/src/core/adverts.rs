@@ -56,11 +56,11 @@ impl Core {
             let router = (router.iface(), router.family(), router.vrid().get());
             router == (Some(iface), family, vrid)
         };
-        let router = self.routers.iter().filter(|router| !router.gone).find(is_for);
+        let router = self.routers.iter().filter(|router| !router.removed).find(is_for);
         let about = router.and_then(|router| {
             let version = version_number(router.version());
             let text = refused.about(&Ours { ifindex, family, vrid, version, addresses: &[] })?;
-            Some(format!("{}: {text}", router.place()))
+            Some(format!("{}: {text}", router.label()))
         });
         let line = about.unwrap_or_else(|| {
             let name = self.interfaces.get(iface).map_or("?", |interface| &interface.name);
@@ -106,7 +106,7 @@ impl Core {
                 }
             }
             Err(error) => {
-                log::debug!("{}: advertisement from {source}: {error}", router.place());
+                log::debug!("{}: advertisement from {source}: {error}", router.label());
                 self.count(Counter::BadAdvert);
             }
         }
@@ -266,7 +266,7 @@ impl Core {
         let Some(interface) = iface else { return };
         let has =
             |router: &RouterRuntime| router.iface() == Some(interface) && router.group() == group;
-        if !self.routers.iter().any(|router| !router.gone && has(router)) {
+        if !self.routers.iter().any(|router| !router.removed && has(router)) {
             self.effects.push_back(Effect::Leave { interface, group: Some(group) });
         }
     }

@@ -143,7 +143,7 @@ impl Core {
     /// Sends rounds of announcements of all addresses of a router; those that are not there yet are announced when
     /// they are.
     pub(super) fn send_garp(&mut self, id: RouterId, rounds: u32) {
-        let places = self.places(id);
+        let places = self.interface_addrs(id);
         let there: Vec<InterfaceAddr> = places
             .into_iter()
             .map(|(place, _)| place)
@@ -167,7 +167,7 @@ impl Core {
                 continue;
             }
             let rounds = self.engine.spec(id).map_or(0, |spec| spec.garp.master_repeat);
-            let places = self.places(id).into_iter().map(|(place, _)| place);
+            let places = self.interface_addrs(id).into_iter().map(|(place, _)| place);
             let there: Vec<InterfaceAddr> = places
                 .filter(|place| place.iface == iface && self.interfaces.carries(*place))
                 .collect();

@@ -84,7 +84,7 @@ impl Debounce {
     }
 
     /// An interface is gone.
-    pub fn gone(&mut self, iface: InterfaceId) {
+    pub fn interface_removed(&mut self, iface: InterfaceId) {
         self.seen_up.remove(&iface);
         self.pending.remove(&iface);
     }
@@ -187,7 +187,7 @@ mod tests {
         assert!(!debounce.reported(MS, &link("eth0", false), Some(true)).up);
         assert!(!debounce.reported(MS, &link("eth0", true), Some(false)).up);
         assert_eq!(debounce.due(MS.times(301)), Some(link("eth0", true)));
-        debounce.gone(InterfaceId::own(2));
+        debounce.interface_removed(InterfaceId::own(2));
         assert!(debounce.reported(MS, &link("eth0", true), Some(false)).up);
     }
 

@@ -51,7 +51,7 @@ impl Delayed {
         &mut self,
         now: Nanos,
         id: RouterId,
-        router: &model::Router,
+        router: &model::RouterConfig,
         is_master: bool,
     ) {
         let period = if router.has_extra_if() { router.garp_extra_if } else { Nanos::ZERO };
@@ -91,7 +91,7 @@ impl Delayed {
             pacer.interface_removed(iface);
         }
         if let Some(debounce) = &mut self.debounce {
-            debounce.gone(iface);
+            debounce.interface_removed(iface);
         }
     }
 
@@ -145,7 +145,7 @@ impl Core {
     fn announce_extra_if(&mut self, id: RouterId) {
         let own = self.router(id).iface();
         let mut done = BTreeSet::new();
-        for (place, _) in self.places(id) {
+        for (place, _) in self.interface_addrs(id) {
             if Some(place.iface) != own
                 && self.interfaces.carries(place)
                 && done.insert(place.iface)

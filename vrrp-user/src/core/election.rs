@@ -8,7 +8,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, RouterId, RouterView, State};
 
 /// For how long at least it is a problem that another owner was heard.
-const OWNER_HEARD_RECENTLY: Nanos = Nanos::from_secs(10);
+const OTHER_OWNER_RECENT: Nanos = Nanos::from_secs(10);
 
 impl Core {
     /// Another router claims to own the addresses as well, or a master is slow, or says so.
@@ -55,7 +55,7 @@ impl Core {
     /// Another router claims to own the addresses as well.
     fn second_owner(&self, id: RouterId, view: &RouterView, now: Nanos) -> Option<String> {
         let (other, heard) = view.other_owner?;
-        if now > heard + OWNER_HEARD_RECENTLY.max(view.master_down_interval) {
+        if now > heard + OTHER_OWNER_RECENT.max(view.master_down_interval) {
             return None;
         }
         let mend =
@@ -76,7 +76,7 @@ impl Core {
     /// anybody cut the host off.
     fn still_answered(&self, id: RouterId, other: IpAddr) -> String {
         let (mut named, mut commands) = (Vec::new(), Vec::new());
-        for (place, _) in self.places(id) {
+        for (place, _) in self.interface_addrs(id) {
             if self.interfaces.owns(place) {
                 named.push(self.describe(place));
             }

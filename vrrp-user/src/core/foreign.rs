@@ -24,7 +24,7 @@ impl Core {
         let mut found = Vec::new();
         // Those of an owner are the interface's real ones.
         if !self.router(id).owner {
-            for (place, _) in self.places(id) {
+            for (place, _) in self.interface_addrs(id) {
                 let foreign = self
                     .interfaces
                     .found(place)
@@ -42,7 +42,7 @@ impl Core {
             return;
         }
         for (place, prefix) in found.iter().filter(|new| !before.contains(new)) {
-            log::warn!("{}: {}", self.router(id).place(), self.describe_foreign(*place, *prefix));
+            log::warn!("{}: {}", self.router(id).label(), self.describe_foreign(*place, *prefix));
         }
         let count = u16::try_from(found.len()).unwrap_or(u16::MAX);
         self.publish(id, InfoChange::ForeignAddresses(count));

@@ -105,7 +105,7 @@ pub enum Change {
         /// Which.
         iface: InterfaceId,
         /// Whether it is gone.
-        gone: bool,
+        removed: bool,
     },
     /// A virtual address appeared on an interface.
     Virtual(AssignedAddress),
@@ -168,7 +168,7 @@ impl InterfaceTable {
                         if self.by_name.get(&*known.name) == Some(iface) {
                             self.by_name.remove(&*known.name);
                         }
-                        Change::Interface { iface: *iface, gone: true }
+                        Change::Interface { iface: *iface, removed: true }
                     }
                     None => Change::None,
                 }
@@ -184,7 +184,7 @@ impl InterfaceTable {
                         interface
                             .own
                             .retain(|own| (own.address, own.prefix) != (at.at.address, at.prefix));
-                        Change::Interface { iface: at.at.iface, gone: false }
+                        Change::Interface { iface: at.at.iface, removed: false }
                     }
                     None => Change::None,
                 }
@@ -236,7 +236,7 @@ impl InterfaceTable {
         // Somebody may have taken the mark away.
         let order = self.present.remove(&key).map_or(self.seen, |known| known.order);
         if interface.is_some_and(|interface| interface.own(at, order)) {
-            Change::Interface { iface: at.at.iface, gone: false }
+            Change::Interface { iface: at.at.iface, removed: false }
         } else {
             Change::None
         }
@@ -285,7 +285,7 @@ impl InterfaceTable {
                 true
             }
         };
-        if changed { Change::Interface { iface, gone: false } } else { Change::None }
+        if changed { Change::Interface { iface, removed: false } } else { Change::None }
     }
 
     /// Forgets all addresses, before they are listed anew.
@@ -511,7 +511,7 @@ mod tests {
         let mut table = table();
         table.apply(&Event::Address(address("10.0.0.100")));
         assert_eq!(table.get(InterfaceId::own(2)).unwrap().source(), None);
-        let changed = Change::Interface { iface: InterfaceId::own(2), gone: false };
+        let changed = Change::Interface { iface: InterfaceId::own(2), removed: false };
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), changed);
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
         table.apply(&Event::Address(address("10.0.0.2")));
@@ -564,7 +564,7 @@ mod tests {
         assert_eq!(table.apply(&link(true)), Change::None);
         assert_eq!(
             table.apply(&link(false)),
-            Change::Interface { iface: InterfaceId::own(2), gone: false }
+            Change::Interface { iface: InterfaceId::own(2), removed: false }
         );
         let smaller = Event::Link(Link {
             iface: InterfaceId::own(2),
@@ -580,11 +580,11 @@ mod tests {
         });
         assert_eq!(
             table.apply(&smaller),
-            Change::Interface { iface: InterfaceId::own(2), gone: false }
+            Change::Interface { iface: InterfaceId::own(2), removed: false }
         );
         assert_eq!(
             table.apply(&Event::LinkRemoved(InterfaceId::own(2))),
-            Change::Interface { iface: InterfaceId::own(2), gone: true }
+            Change::Interface { iface: InterfaceId::own(2), removed: true }
         );
         assert_eq!(table.apply(&Event::LinkRemoved(InterfaceId::own(2))), Change::None);
         assert_eq!(table.apply(&Event::Address(address("10.0.0.1"))), Change::None);
@@ -660,7 +660,7 @@ mod tests {
         let source = |table: &InterfaceTable| {
             table.get(InterfaceId::own(2)).unwrap().source6().map(|own| own.to_string())
         };
-        let changed = Change::Interface { iface: InterfaceId::own(2), gone: false };
+        let changed = Change::Interface { iface: InterfaceId::own(2), removed: false };
         table.apply(&Event::Address(address("fe80::100")));
         table.apply(&Event::Address(address("2001:db8::1")));
         assert_eq!(source(&table), None);

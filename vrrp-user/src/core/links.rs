@@ -193,7 +193,7 @@ impl Core {
                 self.source_changed(place);
                 self.foreign_changed(&at);
             }
-            Change::Interface { iface, gone: true } => {
+            Change::Interface { iface, removed: true } => {
                 self.effects.push_back(Effect::Detach { interface: iface });
                 self.effects.push_back(Effect::ForgetInterface { interface: iface });
                 self.effects.push_back(Effect::Leave { interface: iface, group: None });
@@ -203,12 +203,12 @@ impl Core {
                 self.forwarding.forget(iface);
                 self.delays.interface_removed(iface);
                 self.unannounced.forget(iface);
-                self.reception.gone(iface);
+                self.reception.interface_removed(iface);
                 self.settling.forget(iface);
                 self.evaluate_on(iface);
                 self.track_interfaces(Some(iface));
             }
-            Change::Interface { iface, gone: false } => {
+            Change::Interface { iface, removed: false } => {
                 let on = self.interfaces.get(iface).filter(|on| on.receives());
                 if on.is_some_and(|on| !self.needs(&on.name)) {
                     self.detach(iface);
@@ -471,7 +471,7 @@ impl Core {
             return;
         }
         let missing = |place| !self.interfaces.owns(place) && !self.addresses.holds(place);
-        if self.places(id).into_iter().any(|(place, _)| missing(place)) {
+        if self.interface_addrs(id).into_iter().any(|(place, _)| missing(place)) {
             self.add_addresses(id);
         }
     }
@@ -479,7 +479,7 @@ impl Core {
     /// Decides whether a router's interface can carry it, and tells engine and kernel side of changes.
     pub(super) fn evaluate(&mut self, id: RouterId) {
         let router = &mut self.routers[id.0 as usize];
-        if router.gone {
+        if router.removed {
             return;
         }
         // How it captures is known in a moment, and what would be decided until then would be wrong.
@@ -579,7 +579,7 @@ impl Core {
         id: RouterId,
         iface: InterfaceId,
     ) -> impl Iterator<Item = InterfaceAddr> + use<> {
-        let places = self.router(id).places_from(Some(iface)).filter_map(|(address, on)| {
+        let places = self.router(id).addresses_from(Some(iface)).filter_map(|(address, on)| {
             Some(InterfaceAddr { iface: on?, address: address.address })
         });
         places.collect::<Vec<_>>().into_iter()

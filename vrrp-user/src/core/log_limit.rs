@@ -28,7 +28,7 @@ pub enum About {
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum LogLine {
     /// Something that was noticed.
     Notice(Notice),
     /// A change of state, and why; of a group there is no other cause than its members.
@@ -42,7 +42,7 @@ pub enum Line {
     },
 }
 
-impl Line {
+impl LogLine {
     /// Lines of the same name are counted together.
     fn kind(&self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ struct Window {
 pub struct LogLimit {
     windows: BTreeMap<Key, Window>,
     /// The last line that was not written, where there is one, by the end of its window.
-    pending: BTreeMap<(Nanos, Key), Line>,
+    pending: BTreeMap<(Nanos, Key), LogLine>,
     /// When windows in which nothing was suppressed are forgotten.
     tidy_at: Nanos,
 }
@@ -88,14 +88,14 @@ pub struct Summary {
     /// About whom.
     pub about: About,
     /// The last of them.
-    pub last: Line,
+    pub last: LogLine,
     /// How many there were.
     pub count: u64,
 }
 
 impl LogLimit {
     /// Whether a line is to be written now.
-    pub fn admit(&mut self, now: Nanos, about: About, line: Line) -> bool {
+    pub fn admit(&mut self, now: Nanos, about: About, line: LogLine) -> bool {
         let Some(limit) = line.limit() else { return true };
         let key = (about, line.kind());
         if let Some(window) = self.windows.get_mut(&key).filter(|window| now < window.ends) {
@@ -180,9 +180,9 @@ mod tests {
 
     const R: About = About::Router(RouterId(3));
 
-    fn master(number: u32) -> Line {
+    fn master(number: u32) -> LogLine {
         let master = IpAddr::from(number.to_be_bytes());
-        Line::Notice(Notice::NewMaster { master, priority: Priority(254) })
+        LogLine::Notice(Notice::NewMaster { master, priority: Priority(254) })
     }
 
     fn at(millis: u64) -> Nanos {
@@ -197,7 +197,7 @@ mod tests {
         for number in 1..=50_000 {
             assert!(!limit.admit(at(1001), R, master(number)));
             // Of another kind, turn by turn.
-            let other = Line::Notice(Notice::SecondOwner(IpAddr::from(number.to_be_bytes())));
+            let other = LogLine::Notice(Notice::SecondOwner(IpAddr::from(number.to_be_bytes())));
             assert_eq!(limit.admit(at(1001), R, other), number == 1);
         }
         assert!(limit.admit(at(1001), About::Router(RouterId(4)), master(1)), "another router");
@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn changes_of_state_are_written_until_there_are_too_many() {
         let mut limit = LogLimit::default();
-        let there = Line::Transition { from: State::Backup, to: State::Master, cause: None };
-        let back = Line::Transition { from: State::Master, to: State::Backup, cause: None };
+        let there = LogLine::Transition { from: State::Backup, to: State::Master, cause: None };
+        let back = LogLine::Transition { from: State::Master, to: State::Backup, cause: None };
         let group = About::Group(GroupId(3));
         for number in 0..1_000 {
             let line = if number % 2 == 0 { there } else { back };

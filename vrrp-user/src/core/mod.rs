@@ -389,7 +389,7 @@ impl Core {
 
     /// What a router is called in messages; `?` for one that is not there.
     pub fn place(&self, id: RouterId) -> String {
-        self.routers.get(id.0 as usize).map_or_else(|| "?".to_owned(), RouterRuntime::place)
+        self.routers.get(id.0 as usize).map_or_else(|| "?".to_owned(), RouterRuntime::label)
     }
 
     /// An address and its interface, for messages.

@@ -9,7 +9,7 @@ use super::interface_id::InterfaceId;
 use super::interface_table::InterfaceTable;
 use super::netlink::Request;
 use super::netlink::{self, Ask, RequestError, RouteRequest, RouteSeen, Subject};
-use super::restore_limiter::{Belonging, RestoreLimiter, When};
+use super::restore_limiter::{RestoreLimiter, When};
 use super::route_book::{Handle, Object, ObjectView, RouteBook, Vanished};
 use super::router;
 use super::{Core, Counter};
@@ -24,7 +24,7 @@ pub struct ManagedObjects {
     /// Routers that put back what is removed.
     restoring: HashSet<RouterId>,
     /// Who removes what, and how often.
-    pub limiter: RestoreLimiter<Belonging>,
+    pub limiter: RestoreLimiter<Option<RouterId>>,
     fixed: Fixed,
     promote: Vec<Arc<str>>,
 }
@@ -389,7 +389,7 @@ impl Core {
             When::Later { first } => {
                 if first {
                     let problem = self.objects.limiter.problem(id, self.now);
-                    let who = id.map_or_else(String::new, |id| self.router(id).place() + ": ");
+                    let who = id.map_or_else(String::new, |id| self.router(id).label() + ": ");
                     log::error!("{who}{}", problem.unwrap_or_default());
                 }
                 self.count(Counter::RestoreLimited);

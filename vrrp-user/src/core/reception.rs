@@ -165,7 +165,7 @@ impl Reception {
     }
 
     /// An interface is gone.
-    pub fn gone(&mut self, iface: InterfaceId) {
+    pub fn interface_removed(&mut self, iface: InterfaceId) {
         self.forget(iface);
         self.limiter.forget(&iface);
         self.egress_limiter.forget(&iface);
@@ -529,7 +529,7 @@ mod tests {
                 && reception.may_attach(InterfaceId::own(7), at(0))
         );
         reception.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
-        reception.gone(InterfaceId::own(7));
+        reception.interface_removed(InterfaceId::own(7));
         assert!(reception.may_attach(InterfaceId::own(7), at(0)));
     }
 

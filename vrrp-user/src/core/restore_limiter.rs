@@ -96,12 +96,10 @@ impl<Of: Eq + Hash> RestoreLimiter<Of> {
     }
 }
 
-/// Who has addresses, routes and rules. `None` is what is there whoever is master.
-pub type Belonging = Option<RouterId>;
-
-impl RestoreLimiter<Belonging> {
+/// Of routers; `None` is what is there whoever is master.
+impl RestoreLimiter<Option<RouterId>> {
     /// What is to be said about a fight that goes on.
-    pub fn problem(&self, of: Belonging, now: Nanos) -> Option<String> {
+    pub fn problem(&self, of: Option<RouterId>, now: Nanos) -> Option<String> {
         let (all, ago) = self.going_on(&of, now)?;
         let ago = ago.as_secs_f64();
         Some(format!(

@@ -82,8 +82,8 @@ pub struct RouterRuntime {
     /// Line in the configuration file, for messages.
     pub line: u32,
     /// It is no longer in the configuration, and only its name is still of use.
-    pub gone: bool,
-    /// What tells whether its configuration has changed ([`model::Router::fingerprint`]).
+    pub removed: bool,
+    /// What tells whether its configuration has changed ([`model::RouterConfig::fingerprint`]).
     pub fingerprint: u64,
     /// All addresses that move with it; those that are advertised come first.
     addresses: Box<[Address]>,
@@ -211,7 +211,7 @@ impl RouterRuntime {
     /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its
     /// configuration, and `fingerprint` is its.
     pub fn new(
-        config: &model::Router,
+        config: &model::RouterConfig,
         fingerprint: u64,
         interface: Arc<str>,
     ) -> (Self, RouterSpec) {
@@ -268,7 +268,7 @@ impl RouterRuntime {
             failing: false,
             failed: false,
             failures: None,
-            gone: false,
+            removed: false,
             fingerprint,
         };
         (router, spec)
@@ -287,7 +287,7 @@ impl RouterRuntime {
 
     /// It is no longer in the configuration: what is left is its name, for the history.
     pub fn decommission(&mut self) {
-        self.gone = true;
+        self.removed = true;
         self.local = None;
         self.frames = Frames::None;
         self.addresses = Box::default();
@@ -330,7 +330,7 @@ impl RouterRuntime {
     }
 
     /// Name, VRID and interface, for messages.
-    pub fn place(&self) -> String {
+    pub fn label(&self) -> String {
         format!("{} (vrid {} on {})", self.name, self.vrid, self.interface)
     }
 
@@ -490,7 +490,7 @@ impl RouterRuntime {
     ) -> (Option<RouterKey>, Option<Registration>) {
         let source = match link {
             Link::Up(source) => Some(source),
-            // Kept while the interface is down, for the farewell and for what still arrives.
+            // Kept while the interface is down, for the advertisement of priority 0 and for what still arrives.
             Link::Down(_) => self.local.and_then(|local| local.source),
         };
         let local = place.map(|RouterLink { iface, mac, aggregate }| LocalEnd {
@@ -575,7 +575,7 @@ impl RouterRuntime {
                 v3_pseudo_header: self.v3_checksum == V3Checksum::Rfc5798,
             })
             // More than 255 addresses, which the configuration refuses.
-            .inspect_err(|error| log::error!("{}: {error}", self.place()))
+            .inspect_err(|error| log::error!("{}: {error}", self.label()))
             .ok()
         };
         match &self.peers {
@@ -614,7 +614,7 @@ impl RouterRuntime {
             | FaultCause::CannotSend(_),
         )) = self.link
         {
-            // The farewell to a network that is already out of reach, or does not carry it.
+            // Priority 0 to a network that is already out of reach, or does not carry it.
             return false;
         }
         if self.failures.as_mut().is_some_and(|failures| failures.begin()) {
@@ -712,12 +712,12 @@ impl RouterRuntime {
     }
 
     /// Its addresses, and where each of them belongs as far as that exists.
-    pub fn places(&self) -> impl Iterator<Item = (&Address, Option<InterfaceId>)> {
-        self.places_from(self.iface())
+    pub fn addresses_on(&self) -> impl Iterator<Item = (&Address, Option<InterfaceId>)> {
+        self.addresses_from(self.iface())
     }
 
     /// The same, as if it lived there.
-    pub fn places_from(
+    pub fn addresses_from(
         &self,
         own: Option<InterfaceId>,
     ) -> impl Iterator<Item = (&Address, Option<InterfaceId>)> {
@@ -741,7 +741,7 @@ impl RouterRuntime {
         let first = self.addresses.get(index);
         let first = first.map(|address| (address, self.on(index, address, self.iface())));
         let first = first.filter(is_it);
-        let (address, _) = first.or_else(|| self.places().find(is_it))?;
+        let (address, _) = first.or_else(|| self.addresses_on().find(is_it))?;
         Some(address.request(place.iface))
     }
 }

@@ -135,7 +135,8 @@ mod tests {
             "interface = \"eth0\"\n\
              addresses = [\"10.0.0.1/24\", { address = \"10.0.1.1/24\", dev = \"eth1\" }]",
         );
-        let places = |router: &RouterRuntime| router.places().map(|(_, on)| on).collect::<Vec<_>>();
+        let places =
+            |router: &RouterRuntime| router.addresses_on().map(|(_, on)| on).collect::<Vec<_>>();
         assert_eq!(places(&router), [None, None]);
         router.resolve(|name| (name == "eth1").then_some(InterfaceId::own(3)));
         assert_eq!(places(&router), [None, Some(InterfaceId::own(3))]);

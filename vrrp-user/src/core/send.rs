@@ -148,7 +148,7 @@ impl Core {
         self.count(Counter::SendFailed);
         let Some(router) = self.routers.get_mut(id.0 as usize) else { return };
         if router.send_failed() {
-            log::error!("{}: cannot send an advertisement: {error}", router.place());
+            log::error!("{}: cannot send an advertisement: {error}", router.label());
         }
         self.publish(id, InfoChange::SendError);
     }
@@ -196,9 +196,9 @@ impl Core {
         let after = self.router(id).cannot_send();
         if changed {
             match after {
-                None => log::info!("{}: can send again", self.router(id).place()),
+                None => log::info!("{}: can send again", self.router(id).label()),
                 Some(error) if Some(error) != before => {
-                    log::error!("{}: cannot send: {error}", self.router(id).place());
+                    log::error!("{}: cannot send: {error}", self.router(id).label());
                 }
                 Some(_) => {}
             }

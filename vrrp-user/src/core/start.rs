@@ -291,12 +291,12 @@ impl Core {
         }
         self.unsaid.remove(&id);
         if self.waits_for_dad(id) {
-            let place = self.router(id).place();
+            let place = self.router(id).label();
             log::info!("{place}: waits for duplicate address detection of the link-local address");
             return;
         }
         for problem in self.link_problems(id) {
-            log::error!("{}: {problem}", self.router(id).place());
+            log::error!("{}: {problem}", self.router(id).label());
         }
     }
 }

@@ -40,7 +40,7 @@ const TRANSITIONS: usize = 10;
 /// What a status says besides what a core knows.
 pub struct Outside<'a> {
     /// Now, on both clocks.
-    pub moment: WallClock,
+    pub wall: WallClock,
     /// What was refused of late ([`Core::receives_refusals`]).
     pub refused: &'a [Refused],
     /// Name of the daemon on the machine.
@@ -83,8 +83,8 @@ impl Core {
 
     /// How everything is, with the first routers.
     pub fn status(&self, outside: Outside<'_>) -> Status {
-        let Outside { moment, refused, instance, pid, no_bpf, no_pins, lacks, counters } = outside;
-        let now = moment.monotonic();
+        let Outside { wall, refused, instance, pid, no_bpf, no_pins, lacks, counters } = outside;
+        let now = wall.monotonic();
         let Routers { routers, more } = self.part(now, 0, refused);
         Status {
             schema: SCHEMA,
@@ -98,7 +98,7 @@ impl Core {
             interfaces: self.interface_status(now),
             startup_delay_s: self.startup_delay(now).map(|left| left.as_secs_f64()),
             announcements_waiting: self.delays.announcements(),
-            reload: self.reloads.last(moment),
+            reload: self.reloads.last(wall),
             no_bpf: no_bpf.map(str::to_owned),
             no_pins: no_pins.map(str::to_owned),
             lacks: lacks.to_vec(),
@@ -148,7 +148,7 @@ impl Core {
         if self.watch.next().is_none() {
             return Vec::new();
         }
-        let places = self.places(id);
+        let places = self.interface_addrs(id);
         let named = places.iter().filter_map(|(place, _)| {
             let name = &self.interfaces.get(place.iface)?.name;
             self.watch.problem(*place, name, now)
@@ -185,7 +185,7 @@ impl Core {
         let unreachable = self.unreachable(id, now, refused);
         let conflicts = self.conflicts(id, now);
         let election = self.election_problems(id, &view, now);
-        let addresses = router.places().map(|(address, on)| AddressStatus {
+        let addresses = router.addresses_on().map(|(address, on)| AddressStatus {
             address: format!("{}/{}", address.address, address.prefix),
             dev: router.dev(address).to_owned(),
             installed: on.is_some_and(|iface| {
@@ -242,8 +242,10 @@ impl Core {
         problems.extend(self.describe_disabled(id));
         problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
         if state == State::Master && since > ADDING {
-            let missing =
-                self.places(id).into_iter().filter(|(place, _)| !self.interfaces.carries(*place));
+            let missing = self
+                .interface_addrs(id)
+                .into_iter()
+                .filter(|(place, _)| !self.interfaces.carries(*place));
             let missing: Vec<String> =
                 missing.map(|(place, _)| self.describe(place)).take(PROBLEMS_SHOWN).collect();
             if !missing.is_empty() {
@@ -262,11 +264,11 @@ impl Core {
     /// Everything about one router.
     pub fn detail(
         &self,
-        moment: WallClock,
+        wall: WallClock,
         id: RouterId,
         refused: &[Refused],
     ) -> Option<RouterDetail> {
-        let now = moment.monotonic();
+        let now = wall.monotonic();
         let status = self.router_status(now, id, refused)?;
         let timers = self.engine.timers(id).into_iter().map(|(timer, at)| TimerStatus {
             name: timer.name().to_owned(),
@@ -275,7 +277,7 @@ impl Core {
         let tracks = self.describe_tracks(id).into_iter();
         let tracks = tracks.map(|(name, state, effect)| TrackStatus { name, state, effect });
         let history = self.history.transitions(id, TRANSITIONS);
-        let history = history.into_iter().map(|entry| self.record(entry).event(moment));
+        let history = history.into_iter().map(|entry| self.record(entry).event(wall));
         let objects: Vec<_> = self.objects.book.of(id).map(|it| self.object_status(&it)).collect();
         let router = self.router(id);
         let RouterSpec { interval, preempt, preempt_delay, garp, .. } = self.engine.spec(id)?;
@@ -331,7 +333,7 @@ impl Core {
             }
             EventSource::Object(object) => Whose::Object(self.names().object(object)),
         };
-        let words = match &entry.kind {
+        let text = match &entry.kind {
             EventKind::Transition { cause, .. } => Some(self.describe_cause(*cause)),
             EventKind::Tracked { to, end, trackers, .. } => {
                 let end = end.as_ref().map(|end| format!(" ({end})")).unwrap_or_default();
@@ -346,7 +348,7 @@ impl Core {
             }
             EventKind::Notice(_) => None,
         };
-        Record { whose, words, entry }
+        Record { whose, text, entry }
     }
 
     /// What happened to a router and to what it tracks now, or everything.
@@ -368,7 +370,7 @@ impl Core {
 
     fn interface_status(&self, now: Nanos) -> Vec<InterfaceStatus> {
         let (mut names, mut known) = (Vec::new(), HashSet::new());
-        for router in self.routers.iter().filter(|router| !router.gone) {
+        for router in self.routers.iter().filter(|router| !router.removed) {
             let devs = router.addresses().filter_map(|address| address.dev());
             for name in [&*router.interface].into_iter().chain(devs) {
                 if known.insert(name) {

@@ -111,7 +111,7 @@ impl Tracking {
     /// Completes the specification of one router, which is in this group.
     pub fn complete_one(
         &mut self,
-        router: &model::Router,
+        router: &model::RouterConfig,
         group: Option<&model::Group>,
         spec: &mut RouterSpec,
     ) {
@@ -134,7 +134,7 @@ impl Tracking {
     /// What is to be watched of what a configuration tracks, and nothing else any more. Files are initialised only at the
     /// start of the daemon.
     pub fn watch(&mut self, config: &Config, start: bool) -> effect::Effect {
-        let tracks = config.routers.iter().flat_map(model::Router::dependencies);
+        let tracks = config.routers.iter().flat_map(model::RouterConfig::dependencies);
         let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
         let mut interfaces: Vec<String> = tracks
             .filter_map(|track| match track.what {

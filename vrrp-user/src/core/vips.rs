@@ -82,7 +82,7 @@ impl Core {
     /// How to remove what bears our mark where a router's addresses belong.
     pub(super) fn stale_requests(&self, id: RouterId) -> Vec<AddressRequest> {
         let mut requests = Vec::new();
-        for (place, _) in self.places(id) {
+        for (place, _) in self.interface_addrs(id) {
             let found = self.interfaces.found(place).filter(|(_, marked)| *marked);
             requests.extend(found.map(|(prefix, _)| {
                 let configured = self.router(id).request(place, 0);
@@ -130,8 +130,8 @@ impl Core {
     }
 
     /// Where a router's addresses belong, as far as the interfaces exist.
-    pub(super) fn places(&self, id: RouterId) -> Vec<(InterfaceAddr, u8)> {
-        let places = self.router(id).places().filter_map(|(address, on)| {
+    pub(super) fn interface_addrs(&self, id: RouterId) -> Vec<(InterfaceAddr, u8)> {
+        let places = self.router(id).addresses_on().filter_map(|(address, on)| {
             Some((InterfaceAddr { iface: on?, address: address.address }, address.prefix))
         });
         places.collect()
@@ -139,20 +139,21 @@ impl Core {
 
     pub(super) fn add_addresses(&mut self, id: RouterId) {
         let owner = self.router(id).owner;
-        let missing = self.router(id).places().filter(|(_, on)| on.is_none());
+        let missing = self.router(id).addresses_on().filter(|(_, on)| on.is_none());
         let missing: Vec<String> =
             missing.filter_map(|(address, _)| address.dev().map(str::to_owned)).collect();
         for dev in missing {
             log::error!(
                 "{}: interface {dev} of an address does not exist",
-                self.router(id).place()
+                self.router(id).label()
             );
             self.count(Counter::AddressAddFailed);
         }
-        let all = self.router(id).places().enumerate().filter_map(|(index, (address, on))| {
-            let place = InterfaceAddr { iface: on?, address: address.address };
-            Some((index, place, address.prefix, !address.no_track))
-        });
+        let all =
+            self.router(id).addresses_on().enumerate().filter_map(|(index, (address, on))| {
+                let place = InterfaceAddr { iface: on?, address: address.address };
+                Some((index, place, address.prefix, !address.no_track))
+            });
         for (index, place, prefix, tracked) in all.collect::<Vec<_>>() {
             self.hold_address(id, place);
             if owner && self.interfaces.owns(place) {
@@ -175,7 +176,7 @@ impl Core {
 
     pub(super) fn remove_addresses(&mut self, id: RouterId) {
         self.remove_objects(id);
-        for (place, _) in self.places(id) {
+        for (place, _) in self.interface_addrs(id) {
             self.withdraw(id, place);
         }
     }

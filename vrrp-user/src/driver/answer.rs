@@ -22,7 +22,7 @@ impl Driver {
                 let refused = self.refused();
                 let status = self.core.status(Outside {
                     // After that, so that nothing was heard in the future.
-                    moment: WallClock::at(timer::now()),
+                    wall: WallClock::at(timer::now()),
                     refused: &refused,
                     instance: self.instance.name(),
                     pid: std::process::id(),

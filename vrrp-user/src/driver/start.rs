@@ -174,15 +174,15 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
         }
         return Ok(Err(bpf::Error::NotWanted));
     }
-    let unless_no_place = |error: bpf::Error| {
-        if error.is_no_place() { Ok(Err(error)) } else { Err(error.into()) }
+    let unless_no_pins = |error: bpf::Error| {
+        if error.is_no_pins() { Ok(Err(error)) } else { Err(error.into()) }
     };
     if without.lacks(Feature::Bpffs) {
         return Ok(Err(bpf::Error::Masked(Feature::Bpffs)));
     }
     let pins = match bpf::bpffs(bpffs.as_deref()) {
         Ok(bpffs) => instance.pins(&bpffs),
-        Err(error) => return unless_no_place(error),
+        Err(error) => return unless_no_pins(error),
     };
     // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
     match LockedDir::take(&pins) {
@@ -191,11 +191,9 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
             Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
         }
         Err(error @ lockfile::Error::Foreign) => {
-            unless_no_place(bpf::Error::Pins { path: pins, source: io::Error::other(error) })
+            unless_no_pins(bpf::Error::Pins { path: pins, source: io::Error::other(error) })
         }
-        Err(lockfile::Error::Io(source)) => {
-            unless_no_place(bpf::Error::Pins { path: pins, source })
-        }
+        Err(lockfile::Error::Io(source)) => unless_no_pins(bpf::Error::Pins { path: pins, source }),
     }
 }
 

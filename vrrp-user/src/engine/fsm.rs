@@ -420,7 +420,7 @@ impl VirtualRouter {
                 self.evaluate(now, out);
             }
             (State::Init | State::Backup | State::Master | State::Fault, Event::Priority(to)) => {
-                self.reprioritize(now, to, out);
+                self.change_priority(now, to, out);
             }
 
             // RFC 9568 section 6.4.1: Init ignores advertisements; so does keepalived's FAULT.
@@ -609,7 +609,7 @@ impl VirtualRouter {
     }
 
     /// Takes up another effective priority. A master shows it in its next advertisement.
-    fn reprioritize(&mut self, now: Nanos, to: Priority, out: &mut VecDeque<Action>) {
+    fn change_priority(&mut self, now: Nanos, to: Priority, out: &mut VecDeque<Action>) {
         let from = std::mem::replace(&mut self.priority, to);
         if from == to {
             return;
@@ -1064,12 +1064,12 @@ impl VirtualRouter {
         out.push_back(Action::Notice { router: self.id, notice });
     }
 
-    /// Sets a timer; a zero span means never.
-    fn arm(&mut self, timer: Timer, from: Nanos, span: Nanos) {
+    /// Sets a timer; a zero duration means never.
+    fn arm(&mut self, timer: Timer, from: Nanos, duration: Nanos) {
         // keepalived: `vrrp_init_instance_sands`, vrrp_scheduler.c.
         let from = if timer == Timer::MasterDown { from.max(self.starts_at()) } else { from };
-        if span > Nanos::ZERO {
-            self.deadlines.set(timer, from + span);
+        if duration > Nanos::ZERO {
+            self.deadlines.set(timer, from + duration);
         } else {
             self.deadlines.cancel(timer);
         }

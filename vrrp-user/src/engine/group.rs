@@ -89,7 +89,7 @@ impl Group {
         faulty.map(|member| member.id)
     }
 
-    fn place(&self, id: RouterId) -> Result<usize, usize> {
+    fn position(&self, id: RouterId) -> Result<usize, usize> {
         self.members.binary_search_by_key(&id, |member| member.id)
     }
 
@@ -103,7 +103,7 @@ impl Group {
 
     /// Takes in a member that cannot start yet.
     pub fn join(&mut self, id: RouterId) {
-        if let Err(place) = self.place(id) {
+        if let Err(place) = self.position(id) {
             let (fitness, state) = (Fitness::Waiting, State::Init);
             self.members.insert(place, Member { id, fitness, state, ready: false });
             self.waiting += 1;
@@ -114,7 +114,7 @@ impl Group {
     /// Lets a member go.
     pub fn leave(&mut self, id: RouterId) {
         self.set(id, State::Init, Fitness::Fit, false);
-        if let Ok(place) = self.place(id) {
+        if let Ok(place) = self.position(id) {
             self.members.remove(place);
             self.states[State::Init as usize] -= 1;
         }
@@ -122,7 +122,7 @@ impl Group {
 
     /// Takes in how a member is: its state, how it is by itself, and whether it is master or would be.
     pub fn set(&mut self, id: RouterId, state: State, fitness: Fitness, ready: bool) {
-        let Ok(place) = self.place(id) else { return };
+        let Ok(place) = self.position(id) else { return };
         let before =
             std::mem::replace(&mut self.members[place], Member { id, fitness, state, ready });
         if let Some(counter) = self.counter(fitness) {
@@ -169,7 +169,7 @@ impl Group {
         };
         let still = |id: Option<RouterId>| {
             id.is_none_or(|id| {
-                self.place(id).is_ok_and(|place| self.members[place].fitness == wanted)
+                self.position(id).is_ok_and(|place| self.members[place].fitness == wanted)
             })
         };
         let (before, culprit) = of(self.status);

@@ -249,9 +249,9 @@ impl Engine {
         &mut self,
         now: Nanos,
         id: RouterId,
-        says: Option<(Priority, AdvertInterval)>,
+        advertised: Option<(Priority, AdvertInterval)>,
     ) {
-        self.dispatch(now, id, Event::LastSeen(says));
+        self.dispatch(now, id, Event::LastSeen(advertised));
     }
 
     /// Whether a master-down timer is due: before [`Self::handle_timeout`] believes it, ask whether the

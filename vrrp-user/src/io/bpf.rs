@@ -272,7 +272,7 @@ impl Error {
 impl Error {
     /// Whether it says that there is no place for pins, without which the daemon works. A directory that was named is to
     /// be one.
-    pub fn is_no_place(&self) -> bool {
+    pub fn is_no_pins(&self) -> bool {
         match self {
             Self::NoBpffs | Self::MountBpffs(_) | Self::Masked(Feature::Bpffs) => true,
             Self::Pins { source, .. } => matches!(
@@ -542,12 +542,12 @@ impl Datapath {
     ) -> Result<Self, Error> {
         let loaded = match pins {
             Ok(pins) => match Self::load_and_tidy(instance, &pins, sizes, without) {
-                Err(error) if error.is_no_place() => {
+                Err(error) if error.is_no_pins() => {
                     Self::load_and_pin(instance, Err(&error), sizes, without)
                 }
                 loaded => loaded,
             },
-            Err(error) if error.is_no_place() => {
+            Err(error) if error.is_no_pins() => {
                 Self::load_and_pin(instance, Err(&error), sizes, without)
             }
             Err(error) => Err(error),
@@ -749,8 +749,8 @@ impl Datapath {
     /// # Errors
     ///
     /// [`Error::Map`].
-    pub fn forget_peers(&mut self, gone: impl Fn(u32) -> bool) -> Result<(), Error> {
-        self.peers.forget(gone)
+    pub fn forget_peers(&mut self, removed: impl Fn(u32) -> bool) -> Result<(), Error> {
+        self.peers.forget(removed)
     }
 
     /// The maps as others see them.
@@ -1915,14 +1915,14 @@ mod tests {
     fn what_means_that_there_is_no_bpf() {
         let pins = |number| {
             let source = io::Error::from_raw_os_error(number);
-            Error::Pins { path: "/x".into(), source }.is_no_place()
+            Error::Pins { path: "/x".into(), source }.is_no_pins()
         };
         assert!(pins(libc::EACCES) && pins(libc::EROFS) && !pins(libc::EIO));
-        assert!(Error::NoBpffs.is_no_place() && !Error::NoBpffs.is_no_bpf());
-        assert!(Error::Forbidden("x").is_no_bpf() && !Error::Forbidden("x").is_no_place());
+        assert!(Error::NoBpffs.is_no_pins() && !Error::NoBpffs.is_no_bpf());
+        assert!(Error::Forbidden("x").is_no_bpf() && !Error::Forbidden("x").is_no_pins());
         // Whoever names a directory means it; files that are short are no reason to do without.
         for error in [Error::NotBpffs("/x".into()), Error::Descriptors] {
-            assert!(!error.is_no_bpf() && !error.is_no_place());
+            assert!(!error.is_no_bpf() && !error.is_no_pins());
         }
     }
 

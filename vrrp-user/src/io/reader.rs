@@ -182,8 +182,7 @@ impl Reader {
         let counts =
             maps.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
         let missed = counts.iter().map(|PodValue(counts)| counts.missed).sum();
-        let places =
-            counts.iter().map(|PodValue(counts)| counts.places()).max().unwrap_or_default();
+        let places = counts.iter().map(|PodValue(counts)| counts.slots()).max().unwrap_or_default();
         let mut recent = Vec::new();
         for place in 0..places {
             let index = sample::index(reason.index(), place.into());

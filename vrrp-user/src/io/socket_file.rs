@@ -49,7 +49,7 @@ impl SocketFile {
     }
 
     /// Waits until there is nothing at its path any more, or something else.
-    pub async fn gone(&self) {
+    pub async fn removed(&self) {
         while identity(&self.path).is_ok_and(|found| found == self.identity) {
             let Some(changes) = &self.changes else {
                 tokio::time::sleep(LOOK).await;
@@ -112,7 +112,7 @@ mod tests {
             fs::create_dir(path.parent().unwrap()).unwrap();
             let _listens = UnixListener::bind(&path).unwrap();
             let file = SocketFile::new(&path).unwrap();
-            let mut gone = std::pin::pin!(file.gone());
+            let mut gone = std::pin::pin!(file.removed());
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             fs::set_permissions(&path, mode).unwrap();
             let soon = tokio::time::timeout(Duration::from_millis(20), &mut gone);

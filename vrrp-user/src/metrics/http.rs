@@ -180,7 +180,7 @@ impl Listener {
                     accepted = listener.accept() => {
                         begin(accepted.map(|(stream, _)| stream), shared).await;
                     }
-                    () = file.gone() => return,
+                    () = file.removed() => return,
                 }
             },
         }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::super::table::Table;
 use super::super::terminal::Terminal;
 use super::seconds;
-use crate::config::model::{Config, Router};
+use crate::config::model::{Config, RouterConfig};
 use crate::engine::types::Version;
 
 /// Most interfaces that are listed.
@@ -15,7 +15,7 @@ const MOST: usize = 40;
 /// Writes a line for each interface.
 pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::Result<()> {
     let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut groups: Vec<Vec<&Router>> = Vec::new();
+    let mut groups: Vec<Vec<&RouterConfig>> = Vec::new();
     for router in &config.routers {
         let place = *places.entry(&router.interface).or_insert(groups.len());
         match groups.get_mut(place) {
@@ -48,13 +48,13 @@ pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::R
     Ok(())
 }
 
-fn vrids(group: &[&Router]) -> String {
+fn vrids(group: &[&RouterConfig]) -> String {
     let mut vrids: Vec<u8> = group.iter().map(|router| router.vrid.get()).collect();
     vrids.sort_unstable();
     ranges(&vrids)
 }
 
-fn versions(group: &[&Router]) -> String {
+fn versions(group: &[&RouterConfig]) -> String {
     let versions: BTreeSet<&str> = group
         .iter()
         .map(|router| match router.version() {

@@ -12,7 +12,7 @@ use super::probe::{self, Neighbours, Question};
 use super::{Finding, NAMED, plural, some};
 use crate::api::Status;
 use crate::cli::terminal::Terminal;
-use crate::config::model::{Config, Router};
+use crate::config::model::{Config, RouterConfig};
 use crate::engine::time::Nanos;
 use crate::engine::types::Version;
 use crate::refused::{Ours, Refused};
@@ -191,7 +191,7 @@ fn shared_addresses(config: &Config, here: &Surroundings<'_>) -> Vec<SharedAddre
             Some((*name, own?))
         })
         .collect();
-    let of = |router: &Router| {
+    let of = |router: &RouterConfig| {
         let all = router.addresses.iter().chain(&router.excluded);
         let addresses = all.filter_map(|address| {
             let interface = address.dev.as_ref().unwrap_or(&router.interface);

@@ -143,7 +143,7 @@ impl Neighbours {
     /// # Errors
     /// Of the first question that cannot be sent, or of receiving.
     pub fn ask(&self, questions: &[Question]) -> io::Result<Vec<Claim>> {
-        let mut heard = Vec::new();
+        let mut claims = Vec::new();
         for burst in questions.chunks(BURST) {
             let mut queue = TxQueue::default();
             for question in burst {
@@ -154,16 +154,16 @@ impl Neighbours {
             if let Some(error) = failed {
                 return Err(error);
             }
-            self.listen(BREATH, &mut heard)?;
+            self.listen(BREATH, &mut claims)?;
         }
-        self.listen(PATIENCE, &mut heard)?;
-        heard.retain(|claim| {
+        self.listen(PATIENCE, &mut claims)?;
+        claims.retain(|claim| {
             !questions.iter().any(|q| (q.ifindex, q.mac) == (claim.ifindex, claim.mac))
         });
-        Ok(heard)
+        Ok(claims)
     }
 
-    fn listen(&self, duration: Duration, heard: &mut Vec<Claim>) -> io::Result<()> {
+    fn listen(&self, duration: Duration, claims: &mut Vec<Claim>) -> io::Result<()> {
         let end = Instant::now() + duration;
         let mut bytes = [0; 256];
         loop {
@@ -178,7 +178,7 @@ impl Neighbours {
                 Err(errno) => return Err(errno.into()),
             };
             let ifindex = from.and_then(|from| u32::try_from(from.ifindex()).ok()).unwrap_or(0);
-            heard.extend(Claim::read(ifindex, &bytes[..len.min(bytes.len())]));
+            claims.extend(Claim::read(ifindex, &bytes[..len.min(bytes.len())]));
         }
     }
 }

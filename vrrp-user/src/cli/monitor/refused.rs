@@ -36,7 +36,7 @@ struct Tally {
     /// Packets at the last look and, to tell what is new, at the first.
     counted: u64,
     /// Packets that were shown, or said not to be sampled, or there before the first look.
-    told: u64,
+    shown: u64,
 }
 
 /// What [`Refused::refresh`] found.
@@ -150,7 +150,7 @@ impl Maps {
         let mut tallies: BTreeMap<Reason, Tally> = BTreeMap::new();
         for (reason, count) in reader.reasons()? {
             if reason.verdict() == Verdict::Drop {
-                tallies.insert(reason, Tally { counted: count, told: count, ..Tally::default() });
+                tallies.insert(reason, Tally { counted: count, shown: count, ..Tally::default() });
             }
         }
         for (reason, sampled) in reader.samples()? {
@@ -168,15 +168,15 @@ impl Tally {
         let recent = &sampled.recent;
         let new = recent.iter().filter(|sample| !self.known.contains(sample));
         let new: Vec<Sample> = new.copied().collect();
-        self.told += new.len() as u64;
+        self.shown += new.len() as u64;
         self.known.clone_from(recent);
         new
     }
 
     /// Packets of which nothing was told, which then counts as told.
     fn not_sampled(&mut self) -> Option<u64> {
-        let packets = self.counted.checked_sub(self.told).filter(|packets| *packets > 0)?;
-        self.told = self.counted;
+        let packets = self.counted.checked_sub(self.shown).filter(|packets| *packets > 0)?;
+        self.shown = self.counted;
         Some(packets)
     }
 }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_new_once_and_the_rest_is_counted() {
-        let mut tally = Tally { counted: 5, told: 5, known: at(&[3]).recent };
+        let mut tally = Tally { counted: 5, shown: 5, known: at(&[3]).recent };
         let times = |new: Vec<Sample>| new.iter().map(|s| s.ktime_ns).collect::<Vec<_>>();
         assert_eq!(times(tally.take(&at(&[4, 3]))), [4]);
         // The counter was read before the packet came.

@@ -60,7 +60,7 @@ pub struct Traffic {
 
 /// One router at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Router {
+pub struct RouterRow {
     /// Name in the configuration.
     pub name: String,
     pub interface: String,
@@ -81,7 +81,7 @@ pub struct Router {
     pub details: Vec<(&'static str, String)>,
 }
 
-impl Router {
+impl RouterRow {
     /// The value of a detail.
     pub fn detail(&self, name: &str) -> Option<&str> {
         let detail = self.details.iter().find(|(of, _)| *of == name);
@@ -125,7 +125,7 @@ pub struct Reading {
     pub daemon: Daemon,
     /// Why there are no counters.
     pub no_maps: Option<String>,
-    pub routers: Vec<Router>,
+    pub routers: Vec<RouterRow>,
     /// What was not accepted.
     pub refusals: Vec<Refusal>,
     /// How long it took to read all that.
@@ -216,7 +216,7 @@ pub struct Rates {
 /// A router with its rates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    pub router: Router,
+    pub router: RouterRow,
     pub rates: Rates,
 }
 
@@ -423,7 +423,7 @@ impl Model {
         if named(&old.daemon) != named(&new.daemon) {
             events.push(named(&new.daemon));
         }
-        let before: HashMap<(&str, u8), &Router> = self
+        let before: HashMap<(&str, u8), &RouterRow> = self
             .rows
             .iter()
             .map(|row| ((row.router.interface.as_str(), row.router.vrid), &row.router))
@@ -692,7 +692,7 @@ pub mod tests {
                 _ if is_master => State::Master,
                 _ => State::Backup,
             };
-            Router {
+            RouterRow {
                 name: format!("VI_{n}"),
                 interface: format!("eth{}", (n - 1) / 255),
                 vrid: u8::try_from((n - 1) % 255 + 1).unwrap(),

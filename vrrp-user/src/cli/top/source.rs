@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vrrp_common::maps::{RouterInfo, Slot, VipCounters, state};
 use vrrp_common::reason::Reason;
 
-use super::model::{Counters, Daemon, Reading, Refusal, Router, State, Traffic};
+use super::model::{Counters, Daemon, Reading, Refusal, RouterRow, State, Traffic};
 use crate::api::{RouterStatus, Status};
 use crate::cli::clock::TimeOfDay;
 use crate::cli::status::format_duration;
@@ -137,7 +137,7 @@ impl Maps {
 }
 
 /// What the maps say, with what the daemon last said besides.
-fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
+fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<RouterRow> {
     let known: HashMap<(&str, &str, u8), &RouterStatus> = status
         .iter()
         .flat_map(|status| &status.routers)
@@ -172,7 +172,7 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
         let since_s = (info.since_ns != 0)
             .then(|| now.0.saturating_sub(info.since_ns) as f64 / 1e9)
             .or(current.map(|status| status.since_s));
-        Router {
+        RouterRow {
             name: status.map_or(info.name(), |status| &status.name).to_owned(),
             interface: info.interface().to_owned(),
             vrid: info.vrid,
@@ -201,10 +201,10 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<Router> {
 }
 
 /// Without maps there are no counters.
-fn from_status(status: &RouterStatus) -> Router {
+fn from_status(status: &RouterStatus) -> RouterRow {
     let state = State::ALL.into_iter().find(|state| state.name() == status.state);
     let state = state.unwrap_or(State::Init);
-    Router {
+    RouterRow {
         name: status.name.clone(),
         interface: status.interface.clone(),
         vrid: status.vrid,

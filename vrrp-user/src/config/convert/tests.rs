@@ -9,7 +9,7 @@ use super::*;
 use crate::config::address::AddressFlags;
 use crate::config::command::{Command, Fifo, Origin, ScriptUser};
 use crate::config::model::{
-    Authentication, Listen, Peer, Router, Scheduling, Transport, V3Checksum,
+    Authentication, Listen, Peer, RouterConfig, Scheduling, Transport, V3Checksum,
 };
 use crate::config::model::{
     Delays, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Routing, Track,
@@ -272,7 +272,7 @@ prop_compose! {
 }
 
 /// The sync group of all routers that do not own their addresses.
-fn group(routers: &[Router], track: Vec<Track>, notify: Option<Notify>) -> Vec<Group> {
+fn group(routers: &[RouterConfig], track: Vec<Track>, notify: Option<Notify>) -> Vec<Group> {
     let members = routers.iter().filter(|router| router.priority != Priority::OWNER);
     let members: Vec<String> = members.map(|router| router.name.clone()).collect();
     if members.is_empty() {
@@ -326,7 +326,7 @@ prop_compose! {
         dont_track_primary in any::<bool>(),
         track in proptest::collection::vec(track(), 0..3),
         (notify, routing) in (proptest::option::of(notify()), routing()),
-    ) -> Router {
+    ) -> RouterConfig {
         let owner = priority == 255;
         let authentication = match (password, interval) {
             (Some(password), AdvertInterval::Secs(_)) => Authentication::Pass(password),
@@ -340,7 +340,7 @@ prop_compose! {
             (AdvertInterval::Centisecs(_), true) => vec![first],
             (AdvertInterval::Secs(_), true) | (_, false) => addresses,
         };
-        Router {
+        RouterConfig {
             name,
             line: 0,
             interface,
@@ -377,7 +377,7 @@ prop_compose! {
 }
 
 /// A router, and how many like it follow, with a VRID, an address and a name that go up by one.
-fn run() -> impl Strategy<Value = (Router, u8)> {
+fn run() -> impl Strategy<Value = (RouterConfig, u8)> {
     (router(), prop_oneof![3 => Just(1_u8), 1 => 2_u8..12])
 }
 
@@ -426,7 +426,7 @@ fn config() -> impl Strategy<Value = Config> {
         |(runs, settings, (script, file, process), grouped)| {
             let (scheduling, metrics, notify, delays, capture) = settings;
             let routers = runs.into_iter().flat_map(|(router, count)| {
-                (0..count).map(move |n| Router {
+                (0..count).map(move |n| RouterConfig {
                     name: format!(
                         "{}-{}",
                         router.name,
@@ -465,7 +465,7 @@ fn moved(address: &Address, by: u8) -> Address {
 }
 
 /// Those that do not contradict each other: names and VRIDs once, and addresses once within a router.
-fn valid(routers: Vec<Router>) -> Vec<Router> {
+fn valid(routers: Vec<RouterConfig>) -> Vec<RouterConfig> {
     let (mut names, mut vrids) =
         (std::collections::HashSet::new(), std::collections::HashSet::new());
     let mut kept = Vec::new();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
     Address, AddressFlags, Authentication, Config, Delays, Diagnostic, OnLost, Pauses, Peer,
-    Router, Scheduling, Severity, Transport, V3Checksum,
+    RouterConfig, Scheduling, Severity, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -69,7 +69,7 @@ fn accept(text: &str) -> (Config, Vec<String>) {
 
 /// The configuration's only router, which must raise no diagnostics.
 #[track_caller]
-fn quiet(text: &str) -> Router {
+fn quiet(text: &str) -> RouterConfig {
     let (config, diagnostics) = accept(text);
     assert_eq!(diagnostics, Vec::<String>::new(), "{text}");
     assert_eq!(config.routers.len(), 1);
@@ -93,7 +93,7 @@ fn with(extra: &str) -> String {
 
 /// The router of `with(extra)` and the diagnostics, which must all be about line 4.
 #[track_caller]
-fn warned(extra: &str) -> (Router, Vec<String>) {
+fn warned(extra: &str) -> (RouterConfig, Vec<String>) {
     let (config, diagnostics) = accept(&with(extra));
     let prefix = |text: &String| text.strip_prefix("4:").map(str::to_owned);
     let diagnostics = diagnostics.iter().map(|text| prefix(text).expect(text)).collect();

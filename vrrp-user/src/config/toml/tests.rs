@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::duration;
 use crate::config::model::{
-    Authentication, Config, Delays, OnLost, Pauses, Peer, Router, Scheduling, Transport, V3Checksum,
+    Authentication, Config, Delays, OnLost, Pauses, Peer, RouterConfig, Scheduling, Transport,
+    V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -77,7 +78,7 @@ fn metrics() {
 }
 
 #[track_caller]
-fn accept(text: &str) -> Router {
+fn accept(text: &str) -> RouterConfig {
     let config = load_text(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:#?}"));
     config.routers.into_iter().next().unwrap()
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Validator;
 use crate::capture;
 use crate::config::draft::{CaptureDraft, DelaysDraft, GarpGroupDraft};
-use crate::config::model::{Delays, GarpGroup, LinkDelay, Pauses, Router};
+use crate::config::model::{Delays, GarpGroup, LinkDelay, Pauses, RouterConfig};
 use crate::config::report::Located;
 use crate::config::text;
 use crate::engine::time::Nanos;
@@ -18,7 +18,7 @@ const LONGEST_PERIOD: Nanos = Nanos::from_secs(86_400);
 const LONGEST_LINK: Nanos = Nanos::from_secs(255);
 
 impl Validator<'_> {
-    pub(super) fn delays(&mut self, draft: DelaysDraft, routers: &[Router]) -> Delays {
+    pub(super) fn delays(&mut self, draft: DelaysDraft, routers: &[RouterConfig]) -> Delays {
         let DelaysDraft { startup, after_boot, garp, gna, garp_groups, links } = draft;
         let garp_groups = self.garp_groups(garp_groups);
         Delays {
@@ -104,7 +104,11 @@ impl Validator<'_> {
         settings
     }
 
-    fn links(&mut self, written: Vec<Located<LinkDelay>>, routers: &[Router]) -> Vec<LinkDelay> {
+    fn links(
+        &mut self,
+        written: Vec<Located<LinkDelay>>,
+        routers: &[RouterConfig],
+    ) -> Vec<LinkDelay> {
         let mut links: Vec<LinkDelay> = Vec::new();
         for Located { value: mut link, at } in written {
             let name = link.interface.clone();

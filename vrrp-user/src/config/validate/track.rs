@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::Validator;
 use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight};
 use crate::config::model::{
-    Config, Group, Router, Track, TrackFile, TrackProcess, TrackScript, Tracked,
+    Config, Group, RouterConfig, Track, TrackFile, TrackProcess, TrackScript, Tracked,
 };
 use crate::config::notify::Notify;
 use crate::config::report::{Located, Position};
@@ -247,7 +247,7 @@ impl Validator<'_> {
     pub(super) fn router_tracks(
         &mut self,
         drafts: Vec<Located<TrackDraft>>,
-        router: &mut Router,
+        router: &mut RouterConfig,
         groups: &mut Groups,
         config: &Config,
     ) {
@@ -321,7 +321,7 @@ impl Validator<'_> {
         &mut self,
         at: Position,
         track: &mut Track,
-        router: &Router,
+        router: &RouterConfig,
         group: Option<&mut SyncGroup>,
     ) -> bool {
         let owner = router.priority == Priority::OWNER;
@@ -364,7 +364,7 @@ impl Validator<'_> {
         let Groups { groups, members } = groups;
         for (number, group) in groups.into_iter().enumerate() {
             let SyncGroup { draft: Located { value: draft, at }, track, tracking_weight } = group;
-            let routers: Vec<&Router> = config
+            let routers: Vec<&RouterConfig> = config
                 .routers
                 .iter()
                 .filter(|router| members.get(&router.name) == Some(&number))

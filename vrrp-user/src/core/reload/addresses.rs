@@ -71,7 +71,7 @@ impl Core {
         id: RouterId,
     ) -> BTreeMap<InterfaceAddr, AddressRequest> {
         let router = self.router(id);
-        let places = self.places(id).into_iter();
+        let places = self.interface_addrs(id).into_iter();
         places.filter_map(|(place, _)| Some((place, router.request(place, 0)?))).collect()
     }
 
@@ -84,7 +84,7 @@ impl Core {
         self.interfaces.is_virtual(place.address)
             && self
                 .ids()
-                .filter(|other| *other != id && !self.router(*other).gone)
+                .filter(|other| *other != id && !self.router(*other).removed)
                 .any(|other| self.router(other).request(place, 0).is_some())
     }
 

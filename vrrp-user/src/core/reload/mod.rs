@@ -86,7 +86,7 @@ impl Watched {
         let (mut files, mut processes) = (config.files.clone(), config.processes.clone());
         files.iter_mut().for_each(|file| file.line = 0);
         processes.iter_mut().for_each(|process| process.line = 0);
-        let tracks = config.routers.iter().flat_map(model::Router::dependencies);
+        let tracks = config.routers.iter().flat_map(model::RouterConfig::dependencies);
         let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
         let interfaces = tracks.filter_map(|track| match track.what {
             Tracked::Interface(name) => Some(name),
@@ -160,9 +160,9 @@ impl Reloads {
     }
 
     /// What came of the last one.
-    pub fn last(&self, moment: WallClock) -> Option<LastReload> {
+    pub fn last(&self, wall: WallClock) -> Option<LastReload> {
         let (at, last) = self.last.as_ref()?;
-        Some(LastReload { at: moment.of(*at), ..last.clone() })
+        Some(LastReload { at: wall.of(*at), ..last.clone() })
     }
 }
 
@@ -246,7 +246,7 @@ impl Core {
         }
         self.reloads.number += 1;
         let number = self.reloads.number;
-        let running = self.routers.iter().filter(|router| !router.gone).count();
+        let running = self.routers.iter().filter(|router| !router.removed).count();
         self.reloads.reading_until = Some(self.now + READING);
         self.effects.push_back(Effect::ReadConfiguration { number, running });
     }
@@ -283,7 +283,7 @@ impl Core {
     /// Carries out a part of a reload. Whether the next part need not wait for anything.
     pub(super) fn reload_further(&mut self) -> bool {
         let Some(mut reload) = self.reloads.under_way.take() else { return false };
-        // What was asked of the kernel so far, and the farewells of those that are gone.
+        // What was asked of the kernel so far, and the last advertisements of those that are gone.
         if self.asked >= ASKED {
             self.reloads.under_way = Some(reload);
             return false;
@@ -295,7 +295,7 @@ impl Core {
             Stage::Removals => self.remove_some(&mut reload),
             Stage::Clearing => {
                 let leaving =
-                    self.later.iter().filter_map(Action::router).any(|id| self.router(id).gone);
+                    self.later.iter().filter_map(Action::router).any(|id| self.router(id).removed);
                 if leaving || !self.notifier.is_idle() {
                     self.reloads.under_way = Some(reload);
                     // There is more to do as long as there are actions, and answers wake us.

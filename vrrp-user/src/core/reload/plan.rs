@@ -27,7 +27,7 @@ impl<'a> Identity<'a> {
         Self { interface: &router.interface, vrid: router.vrid(), family: router.family(), unicast }
     }
 
-    fn configured(router: &'a model::Router) -> Self {
+    fn configured(router: &'a model::RouterConfig) -> Self {
         let unicast = match router.transport {
             Transport::Multicast { .. } => false,
             Transport::Unicast { .. } => true,

@@ -136,13 +136,13 @@ impl Core {
             }
             let view = self.engine.view(id);
             reload.lasts.push(view.map_or((State::Init, Priority(0)), |v| (v.state, v.priority)));
-            // It says farewell, and gives its addresses up, in its turn.
+            // It resigns, and gives its addresses up, in its turn.
             self.engine.remove_router(self.now, id);
-            self.router_mut(id).gone = true;
+            self.router_mut(id).removed = true;
         }
         let over = reload.next >= reload.removed.len();
         if over && !reload.removed.is_empty() {
-            let left = self.ids().filter(|id| !self.router(*id).gone);
+            let left = self.ids().filter(|id| !self.router(*id).removed);
             self.order = left.collect();
         }
         over

@@ -122,13 +122,13 @@ impl VirtualRouter {
         old
     }
 
-    /// A timer that runs fires no later than `span` from now; a zero span stops it.
-    fn shorten_deadline(&mut self, timer: Timer, now: Nanos, span: Nanos) {
+    /// A timer that runs fires no later than `duration` from now; a zero duration stops it.
+    fn shorten_deadline(&mut self, timer: Timer, now: Nanos, duration: Nanos) {
         if let Some(at) = self.deadlines.get(timer) {
-            if span == Nanos::ZERO {
+            if duration == Nanos::ZERO {
                 self.deadlines.cancel(timer);
             } else {
-                self.deadlines.set(timer, at.min(now + span));
+                self.deadlines.set(timer, at.min(now + duration));
             }
         }
     }

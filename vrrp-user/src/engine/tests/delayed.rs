@@ -58,7 +58,7 @@ fn a_backup_listens_for_its_whole_time_after_the_delay() {
 }
 
 #[test]
-fn a_master_that_is_heard_meanwhile_is_one_and_its_farewell_too() {
+fn a_master_that_is_heard_meanwhile_is_one_and_so_is_its_priority_0() {
     let mut engine = started(&[100], None);
     let id = RouterId(0);
     hear(&mut engine, NOW + SECOND, 200);

@@ -134,16 +134,16 @@ impl Peers {
         }
     }
 
-    pub(super) fn forget(&mut self, gone: impl Fn(u32) -> bool) -> Result<(), Error> {
+    pub(super) fn forget(&mut self, removed: impl Fn(u32) -> bool) -> Result<(), Error> {
         match self {
             Self::Shared(peers) => {
                 let keys: Result<Vec<_>, _> = peers.keys().collect();
                 let keys = keys.map_err(Error::map(PEERS))?;
-                for key in keys.iter().filter(|PodValue(key)| gone(key.slot)) {
+                for key in keys.iter().filter(|PodValue(key)| removed(key.slot)) {
                     or_absent(PEERS, peers.remove(key))?;
                 }
             }
-            Self::Own(maps) => maps.locked().retain(|key, _| !gone(key.slot)),
+            Self::Own(maps) => maps.locked().retain(|key, _| !removed(key.slot)),
         }
         Ok(())
     }

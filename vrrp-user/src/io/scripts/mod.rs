@@ -28,7 +28,7 @@ use board::Counter;
 const WAITING: usize = 1 << 18;
 
 enum Order {
-    Tell(Event),
+    Notify(Event),
     Reconfigure(Box<Plan>),
     Begin,
     Startup(oneshot::Sender<()>),
@@ -76,7 +76,7 @@ impl Scripts {
             return;
         }
         // It ends only when it is told to.
-        let _ = self.orders.send(Order::Tell(event));
+        let _ = self.orders.send(Order::Notify(event));
     }
 
     /// From now on as another configuration wants it. What runs goes on; what is known of checks that stay is kept.

@@ -164,8 +164,8 @@ async fn follow(output: OwnedFd, output_log: OutputLog) {
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
-    told: usize,
-    left_out: usize,
+    logged: usize,
+    suppressed: usize,
 }
 
 impl Lines {
@@ -185,11 +185,11 @@ impl Lines {
 
     fn end_of_line(&mut self) -> Option<String> {
         let line = std::mem::take(&mut self.line);
-        if self.told >= LINES {
-            self.left_out += 1;
+        if self.logged >= LINES {
+            self.suppressed += 1;
             return None;
         }
-        self.told += 1;
+        self.logged += 1;
         Some(readable(&line))
     }
 
@@ -200,7 +200,7 @@ impl Lines {
         {
             return Some(line);
         }
-        (self.left_out > 0).then(|| format!("{} more lines", self.left_out))
+        (self.suppressed > 0).then(|| format!("{} more lines", self.suppressed))
     }
 }
 

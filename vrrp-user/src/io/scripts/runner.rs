@@ -117,7 +117,7 @@ pub(super) async fn run(
             biased;
             Some((key, end)) = ends.recv() => runner.job_ended(&key, &end),
             order = orders.recv() => match order {
-                Some(Order::Tell(event)) => {
+                Some(Order::Notify(event)) => {
                     waiting.fetch_sub(1, Ordering::Relaxed);
                     runner.event(&event);
                 }
