@@ -8,12 +8,6 @@ use std::path::{Path, PathBuf};
 
 const DOCUMENT: &str = include_str!("../../docs/architecture.md");
 
-/// Modules that need each other all the same. The list must only shrink: what is no longer so has to go from it.
-const CIRCLES: &[&str] = &[
-    "core::input", "core::interface_table", "core::objects", "core::reception", "core::reload",
-    "core::router", "core::router_index", "core::start", "core::tracking",
-];
-
 /// A module, outermost name first; none is the crate itself.
 pub(super) type Module = Vec<String>;
 
@@ -241,7 +235,6 @@ fn nothing_imports_what_stands_above_it_or_beside_it() {
 #[test]
 fn no_two_modules_need_each_other() {
     let mut wrong = String::new();
-    let mut unused: BTreeSet<&str> = CIRCLES.iter().copied().collect();
     for name in ["vrrp-user", "vrrp-common", "vrrp-ebpf"] {
         // Of each folder, what its modules name of each other.
         type Places = Vec<(PathBuf, usize)>;
@@ -268,10 +261,6 @@ fn no_two_modules_need_each_other() {
             for ((a, b), places) in edges.iter().filter(|((a, b), _)| reaches(b, a)) {
                 let path = |name: &str| [&folder[..], &[name.to_owned()]].concat().join("::");
                 let (a, b) = (path(a), path(b));
-                if CIRCLES.contains(&&*a) && CIRCLES.contains(&&*b) {
-                    unused.remove(&*a);
-                    continue;
-                }
                 for (file, line) in places {
                     let _ =
                         writeln!(wrong, "{}:{line}: {a} needs {b}, and {b} {a}", file.display());
@@ -280,7 +269,6 @@ fn no_two_modules_need_each_other() {
         }
     }
     assert!(wrong.is_empty(), "modules need each other:\n{wrong}");
-    assert!(unused.is_empty(), "no longer so, and to be removed from the list: {unused:?}");
 }
 
 #[test]

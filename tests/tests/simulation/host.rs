@@ -7,7 +7,7 @@ use std::rc::Rc;
 use vrrp_user::api::Order;
 use vrrp_user::capture::{CaptureMode, Choice};
 use vrrp_user::core::netlink::HookState;
-use vrrp_user::core::reload::Prepared;
+use vrrp_user::core::prepared::Prepared;
 use vrrp_user::core::{
     Attachment, Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId,
     Needs, Progress, Sizes,

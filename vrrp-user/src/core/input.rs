@@ -7,7 +7,7 @@ use vrrp_common::report::MasterSeen;
 
 use super::netlink::{Answer, AssignedAddress, Event, Hook, HookState, Link};
 use super::notification::Found;
-use super::reload::Read;
+use super::prepared::Read;
 use super::send_failures::Errno;
 use crate::capture::Choice;
 use crate::core::interface_id::InterfaceId;

@@ -38,6 +38,7 @@ mod notify;
 mod objects;
 mod orders;
 mod pace;
+pub mod prepared;
 mod presence;
 mod reception;
 pub mod reload;

@@ -1,6 +1,7 @@
 //! One virtual router as the daemon sees it: its configuration, where it lives at the moment, and the
 //! frames that it sends from there.
 
+use std::collections::HashSet;
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -206,6 +207,16 @@ impl Address {
 
 /// What `ROUTERS` must hold.
 pub type Registration = (RouterKey, RouterEntry);
+
+/// One copy of a name that many routers have.
+pub fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let name: Arc<str> = name.into();
+    names.insert(name.clone());
+    name
+}
 
 impl RouterRuntime {
     /// A router that lives nowhere yet, and what the engine must know of it. `interface` is the name in its

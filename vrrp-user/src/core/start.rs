@@ -18,7 +18,7 @@ use super::objects::ManagedObjects;
 use super::reception::Reception;
 use super::reload::{DaemonSettings, Reloads};
 use super::route_book::Handle;
-use super::router::RouterRuntime;
+use super::router::{RouterRuntime, shared};
 use super::router_index::RouterIndex;
 use super::send::Unannounced;
 use super::settling::Settling;
@@ -78,16 +78,6 @@ impl Starting {
     pub fn next(&self) -> Option<Nanos> {
         self.until
     }
-}
-
-/// One copy of a name that many routers have.
-pub fn shared(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
-    if let Some(known) = names.get(name) {
-        return known.clone();
-    }
-    let name: Arc<str> = name.into();
-    names.insert(name.clone());
-    name
 }
 
 impl Core {

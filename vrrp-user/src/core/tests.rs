@@ -13,7 +13,7 @@ use super::netlink::{
     Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Object, Request,
     RequestError, Subject,
 };
-use super::reload::{Prepared, Refusal};
+use super::prepared::{Prepared, Refusal};
 use super::*;
 use crate::capture::{CaptureMode, Choice};
 use crate::config;

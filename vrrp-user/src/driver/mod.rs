@@ -29,7 +29,7 @@ pub use self::start::{Error, Options, run};
 use crate::api::Reloaded;
 use crate::control::access::Access;
 use crate::control::server::Question;
-use crate::core::reload::{Prepared, Refusal};
+use crate::core::prepared::{Prepared, Refusal};
 use crate::core::{Core, HookReport, Input, InterfaceId, Progress};
 use crate::engine::time::Nanos;
 use crate::io::bpf::{self, Datapath};

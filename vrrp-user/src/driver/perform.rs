@@ -10,7 +10,7 @@ use crate::capture::{CaptureMode, Choice, Plan};
 use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
-use crate::core::reload::Refusal;
+use crate::core::prepared::Refusal;
 use crate::core::{AttachHow, Attachment, Effect, Errno, Input, TestFrame};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};

@@ -11,7 +11,6 @@
 mod addresses;
 mod difference;
 mod plan;
-mod prepared;
 mod report;
 mod routers;
 mod settings;
@@ -19,15 +18,15 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-pub use self::prepared::{Prepared, Read, Refusal, lines};
 use super::effect::Effect;
 use super::interface_id::InterfaceAddr;
 use super::netlink::AddressRequest;
+use super::prepared::{Prepared, Read, Watched};
 use super::router::RouterRuntime;
 use super::{ASKED, Core, Counter};
 use crate::api::events::WallClock;
 use crate::api::{LastReload, Reloaded};
-use crate::config::model::{self, Config, Listen, Scheduling, TrackFile, TrackProcess, Tracked};
+use crate::config::model::{Config, Listen, Scheduling};
 use crate::config::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Priority, RouterId, State};
@@ -69,30 +68,6 @@ impl DaemonSettings {
             control: config.control.clone(),
             watched: Watched::of(config),
         }
-    }
-}
-
-/// Everything that is tracked by threads of their own, or by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
-    files: Vec<TrackFile>,
-    processes: Vec<TrackProcess>,
-    interfaces: BTreeSet<String>,
-}
-
-impl Watched {
-    /// What a configuration tracks, wherever it stands there.
-    pub fn of(config: &Config) -> Self {
-        let (mut files, mut processes) = (config.files.clone(), config.processes.clone());
-        files.iter_mut().for_each(|file| file.line = 0);
-        processes.iter_mut().for_each(|process| process.line = 0);
-        let tracks = config.routers.iter().flat_map(model::RouterConfig::dependencies);
-        let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
-        let interfaces = tracks.filter_map(|track| match track.what {
-            Tracked::Interface(name) => Some(name),
-            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
-        });
-        Self { files, processes, interfaces: interfaces.collect() }
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::difference::{OTHER_SETTINGS, differences};
-use super::{PART, PART_COMPARED, Prepared, UnderWay};
+use super::{PART, PART_COMPARED, UnderWay};
 use crate::api::{ChangedRouter, RouterName};
 use crate::config::model;
 use crate::core::Core;
 use crate::core::effect::{Effect, InfoChange};
-use crate::core::router::{RouterRuntime, centisecs, version_number};
-use crate::core::start::shared;
+use crate::core::prepared::Prepared;
+use crate::core::router::{RouterRuntime, centisecs, shared, version_number};
 use crate::engine::types::{Priority, RouterId, RouterSpec, State};
 
 impl Core {

@@ -1,10 +1,11 @@
 //! What is not about one router: what is tracked, interfaces, and settings of the daemon.
 
-use super::{Prepared, UnderWay};
+use super::UnderWay;
 use crate::config::model::{Listen, Scheduling};
 use crate::core::Core;
 use crate::core::effect::Effect;
 use crate::core::interface_table::Capture;
+use crate::core::prepared::Prepared;
 
 impl Core {
     /// What routers may depend on, before they do.

@@ -9,7 +9,7 @@ use crate::capture::BestMode;
 use crate::config::model::{Config, Listen, Severity};
 use crate::config::socket::SocketMode;
 use crate::config::{self, Loaded};
-use crate::core::reload::{Prepared, Refusal, lines};
+use crate::core::prepared::{Prepared, Refusal, lines};
 use crate::io::netlink;
 use crate::io::scripts::Plan;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Settings, prepare};
-use crate::core::reload::Refusal;
+use crate::core::prepared::Refusal;
 use crate::io::memory;
 
 /// How long it may take.

@@ -1,11 +1,12 @@
 //! A configuration that was read, and what follows from it alone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use super::Watched;
-use crate::config::model::{Config, Diagnostic, Severity, Transport};
-use crate::core::capacity::Needs;
+use super::capacity::Needs;
+use crate::config::model::{
+    self, Config, Diagnostic, Severity, TrackFile, TrackProcess, Tracked, Transport,
+};
 use crate::engine::types::Priority;
 
 /// A configuration that was read, or why it cannot be used.
@@ -71,6 +72,30 @@ impl Prepared {
             diagnostics,
             config,
         }
+    }
+}
+
+/// Everything that is tracked by threads of their own, or by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    files: Vec<TrackFile>,
+    processes: Vec<TrackProcess>,
+    interfaces: BTreeSet<String>,
+}
+
+impl Watched {
+    /// What a configuration tracks, wherever it stands there.
+    pub fn of(config: &Config) -> Self {
+        let (mut files, mut processes) = (config.files.clone(), config.processes.clone());
+        files.iter_mut().for_each(|file| file.line = 0);
+        processes.iter_mut().for_each(|process| process.line = 0);
+        let tracks = config.routers.iter().flat_map(model::RouterConfig::dependencies);
+        let tracks = tracks.chain(config.groups.iter().flat_map(|group| group.track.clone()));
+        let interfaces = tracks.filter_map(|track| match track.what {
+            Tracked::Interface(name) => Some(name),
+            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
+        });
+        Self { files, processes, interfaces: interfaces.collect() }
     }
 }
 
