@@ -8,8 +8,8 @@ use vrrp_common::reason::Reason;
 use vrrp_common::report::{self, MasterSeen, ReportFilter, Unreported};
 
 use super::effect::{Effect, InfoChange};
-use super::reception::AHEAD;
 use super::interface_table::Interface;
+use super::reception::AHEAD;
 use super::router::{RouterRuntime, state_number, version_number};
 use super::{Core, Counter};
 use crate::core::interface_id::InterfaceId;

@@ -129,18 +129,7 @@ mod tests {
     }
 
     fn link(name: &str, up: bool) -> Link {
-        Link {
-            iface: InterfaceId::own(2),
-            name: name.to_owned(),
-            up,
-            mac: Some([2; 6]),
-            mtu: 1500,
-            aggregate: false,
-            routed: false,
-            vlan_of: None,
-            enabled: up,
-            xdp: false,
-        }
+        Link::ethernet(2, name, up)
     }
 
     /// An interface that is up, with these delays.

@@ -477,18 +477,7 @@ mod tests {
     use crate::core::netlink::AssignedAddress;
 
     fn link(up: bool) -> Event {
-        Event::Link(Link {
-            iface: InterfaceId::own(2),
-            name: "eth0".to_owned(),
-            up,
-            mac: Some([2; 6]),
-            mtu: 1500,
-            aggregate: false,
-            routed: false,
-            vlan_of: None,
-            enabled: up,
-            xdp: false,
-        })
+        Event::Link(Link::ethernet(2, "eth0", up))
     }
 
     fn address(text: &str) -> AssignedAddress {
@@ -566,18 +555,7 @@ mod tests {
             table.apply(&link(false)),
             Change::Interface { iface: InterfaceId::own(2), removed: false }
         );
-        let smaller = Event::Link(Link {
-            iface: InterfaceId::own(2),
-            name: "eth0".to_owned(),
-            up: false,
-            mac: Some([2; 6]),
-            mtu: 576,
-            aggregate: false,
-            routed: false,
-            vlan_of: None,
-            enabled: false,
-            xdp: false,
-        });
+        let smaller = Event::Link(Link { mtu: 576, ..Link::ethernet(2, "eth0", false) });
         assert_eq!(
             table.apply(&smaller),
             Change::Interface { iface: InterfaceId::own(2), removed: false }

@@ -368,8 +368,8 @@ impl Core {
         self.retry_better(self.now);
         for iface in self.interfaces.indices() {
             if self.interfaces.get(iface).is_some_and(|interface| interface.failed()) {
+                // What comes of it evaluates its routers.
                 self.attach(iface);
-                self.evaluate_on(iface);
             }
         }
     }
@@ -389,7 +389,7 @@ impl Core {
     }
 
     /// What a router is called in messages; `?` for one that is not there.
-    pub fn place(&self, id: RouterId) -> String {
+    pub fn label(&self, id: RouterId) -> String {
         self.routers.get(id.0 as usize).map_or_else(|| "?".to_owned(), RouterRuntime::label)
     }
 

@@ -42,6 +42,25 @@ pub struct Link {
     pub xdp: bool,
 }
 
+#[cfg(test)]
+impl Link {
+    /// An Ethernet interface with carrier, if it is up.
+    pub fn ethernet(ifindex: u32, name: &str, up: bool) -> Self {
+        Self {
+            iface: InterfaceId::own(ifindex),
+            name: name.to_owned(),
+            up,
+            mac: Some([2; 6]),
+            mtu: 1500,
+            aggregate: false,
+            routed: false,
+            vlan_of: None,
+            enabled: up,
+            xdp: false,
+        }
+    }
+}
+
 /// An address that was put on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AssignedAddress {

@@ -376,7 +376,7 @@ impl RouterRuntime {
         self.family == Family::V6 && self.link == Some(Link::Down(FaultCause::NoAddress))
     }
 
-    /// What is wrong with its interface, and what to do. That it cannot hear there is [`super::hearing`]'s.
+    /// What is wrong with its interface, and what to do. That it cannot hear there is [`super::reception`]'s.
     pub fn link_problem(&self) -> Option<String> {
         let interface = &self.interface;
         match self.link? {

@@ -91,18 +91,7 @@ mod tests {
     const MS: Nanos = Nanos::from_millis(1);
 
     fn link(up: bool) -> Link {
-        Link {
-            iface: InterfaceId::own(2),
-            name: "eth0".to_owned(),
-            up,
-            enabled: true,
-            mac: Some([2; 6]),
-            mtu: 1500,
-            aggregate: false,
-            routed: false,
-            vlan_of: None,
-            xdp: true,
-        }
+        Link { enabled: true, xdp: true, ..Link::ethernet(2, "eth0", up) }
     }
 
     fn attached() -> Settling {

@@ -422,20 +422,7 @@ mod tests {
         assert!(!tracking.incomplete());
         let object = tracking.object(&Tracked::Interface("eth1".to_owned()));
         let mut interfaces = InterfaceTable::default();
-        let link = |ifindex, name: &str, up| {
-            Event::Link(Link {
-                iface: InterfaceId::own(ifindex),
-                name: name.to_owned(),
-                up,
-                mac: None,
-                mtu: 1500,
-                aggregate: false,
-                routed: false,
-                vlan_of: None,
-                enabled: up,
-                xdp: false,
-            })
-        };
+        let link = |ifindex, name: &str, up| Event::Link(Link::ethernet(ifindex, name, up));
         let mut after = |event: &Event, iface| {
             interfaces.apply(event);
             tracking.interfaces(&interfaces, iface)

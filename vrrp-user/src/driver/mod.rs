@@ -211,7 +211,7 @@ impl Driver {
         self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
         for id in frames.adverts() {
             if let Err(error) = self.datapath.count_advert(id.0) {
-                log::error!("{}: {}", self.core.place(id), bpf::chain(&error));
+                log::error!("{}: {}", self.core.label(id), bpf::chain(&error));
             }
         }
         self.core.sent(now, &refused);

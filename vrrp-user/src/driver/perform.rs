@@ -45,9 +45,8 @@ impl Driver {
                 }
             }
             Effect::ForgetInterface { interface } => {
-                if let Err(error) = self.datapath.release_interface(interface.ifindex) {
-                    log::error!("interface {interface} is gone: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.release_interface(interface.ifindex);
+                log_error(done, || format!("interface {interface} is gone"));
             }
             Effect::MendEgress { interface, name, attach } => {
                 self.datapath.mend_egress(interface.ifindex, &name, attach);
@@ -68,44 +67,36 @@ impl Driver {
             }
             Effect::ForgetPeers(gone) => {
                 let gone = |slot| gone.binary_search(&RouterId(slot)).is_ok();
-                if let Err(error) = self.datapath.forget_peers(gone) {
-                    log::error!("peers of routers that are gone: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.forget_peers(gone);
+                log_error(done, || "peers of routers that are gone".to_owned());
             }
             Effect::CountAddress { router, at } => {
-                if let Err(error) = self.datapath.add_vip(&at) {
-                    let (place, address) = (self.core.place(router), at.address);
-                    log::error!("{place}: counters of {address}: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.add_vip(&at);
+                log_error(done, || {
+                    format!("{}: counters of {}", self.core.label(router), at.address)
+                });
             }
             Effect::UncountAddress { router, at } => {
-                if let Err(error) = self.datapath.remove_vip(&at) {
-                    let (place, address) = (self.core.place(router), at.address);
-                    log::error!("{place}: counters of {address}: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.remove_vip(&at);
+                log_error(done, || {
+                    format!("{}: counters of {}", self.core.label(router), at.address)
+                });
             }
             Effect::HoldAddress { at, held } => {
-                if let Err(error) = self.datapath.hold(&at, &held) {
-                    log::error!("{}: not watched: {}", self.core.describe(at), bpf::chain(&error));
-                }
+                let done = self.datapath.hold(&at, &held);
+                log_error(done, || format!("{}: not watched", self.core.describe(at)));
             }
             Effect::ReleaseAddress { at } => {
-                if let Err(error) = self.datapath.release(&at) {
-                    let place = self.core.describe(at);
-                    log::error!("{place}: still watched: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.release(&at);
+                log_error(done, || format!("{}: still watched", self.core.describe(at)));
             }
             Effect::Allow { router, peer, range } => {
-                if let Err(error) = self.datapath.allow(router.0, peer, range) {
-                    let place = self.core.place(router);
-                    log::error!("{place}: {peer} is not heard: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.allow(router.0, peer, range);
+                log_error(done, || format!("{}: {peer} is not heard", self.core.label(router)));
             }
             Effect::Disallow { router, peer } => {
-                if let Err(error) = self.datapath.disallow(router.0, peer) {
-                    let place = self.core.place(router);
-                    log::error!("{place}: {peer} is still heard: {}", bpf::chain(&error));
-                }
+                let done = self.datapath.disallow(router.0, peer);
+                log_error(done, || format!("{}: {peer} is still heard", self.core.label(router)));
             }
             Effect::Acknowledge { router, digest } => {
                 let done = self.datapath.set_ack(router.0, digest);
@@ -134,7 +125,7 @@ impl Driver {
             }
             Effect::Join { router, interface, group } => {
                 if let Err(error) = self.memberships.join(interface.ifindex, group) {
-                    let place = self.core.place(router);
+                    let place = self.core.label(router);
                     log::warn!(
                         "{place}: cannot join the group {group}: {error}; multicast may not arrive"
                     );
@@ -207,9 +198,7 @@ impl Driver {
     }
 
     fn log_failure(&self, router: RouterId, done: Result<(), bpf::Error>) {
-        if let Err(error) = done {
-            log::error!("{}: {}", self.core.place(router), bpf::chain(&error));
-        }
+        log_error(done, || self.core.label(router));
     }
 
     fn attach(
@@ -349,5 +338,12 @@ fn throw_away(what: impl Send + 'static) {
     };
     if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
         log::debug!("cannot start a thread: {error}");
+    }
+}
+
+/// Logs what went wrong, and with what.
+fn log_error(done: Result<(), bpf::Error>, what: impl FnOnce() -> String) {
+    if let Err(error) = done {
+        log::error!("{}: {}", what(), bpf::chain(&error));
     }
 }

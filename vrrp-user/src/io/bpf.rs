@@ -237,24 +237,27 @@ impl Error {
         move |source| Self::Pins { path: path.to_owned(), source }
     }
 
-    /// Whether it says that this host has no BPF for the daemon, and nothing else is wrong. What the daemon cannot do
-    /// without either, and a directory that was named, are not among that.
-    pub fn is_no_bpf(&self) -> bool {
+    /// What it says is not to be had here, so that the daemon works without; `None` where something else is wrong.
+    fn lack(&self) -> Option<Lack> {
         match self {
-            Self::NotPermitted(_) => {
-                capability::missing_here().iter().all(|missing| *missing == capability::CAP_BPF)
-            }
+            Self::NotPermitted(_) => capability::missing_here()
+                .iter()
+                .all(|missing| *missing == capability::CAP_BPF)
+                .then_some(Lack::Bpf),
+            Self::NoBpffs | Self::MountBpffs(_) | Self::Masked(Feature::Bpffs) => Some(Lack::Pins),
+            Self::Pins { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            )
+            .then_some(Lack::Pins),
             Self::Forbidden(_)
             | Self::NoSystemCall
             | Self::NotWanted
             | Self::Masked(_)
             | Self::Load(_)
             | Self::Verifier { .. }
-            | Self::Program(_) => true,
-            Self::NoBpffs
-            | Self::MountBpffs(_)
-            | Self::Pins { .. }
-            | Self::NotBpffs(_)
+            | Self::Program(_) => Some(Lack::Bpf),
+            Self::NotBpffs(_)
             | Self::BpffsUnmounted { .. }
             | Self::Memory { .. }
             | Self::Descriptors
@@ -264,42 +267,30 @@ impl Error {
             | Self::Full { .. }
             | Self::Watch(_)
             | Self::NoPins(_)
-            | Self::Abi { .. } => false,
+            | Self::Abi { .. } => None,
         }
     }
-}
 
-impl Error {
+    /// Whether it says that this host has no BPF for the daemon, and nothing else is wrong. What the daemon cannot do
+    /// without either, and a directory that was named, are not among that.
+    pub fn is_no_bpf(&self) -> bool {
+        self.lack() == Some(Lack::Bpf)
+    }
+
     /// Whether it says that there is no place for pins, without which the daemon works. A directory that was named is to
     /// be one.
     pub fn is_no_pins(&self) -> bool {
-        match self {
-            Self::NoBpffs | Self::MountBpffs(_) | Self::Masked(Feature::Bpffs) => true,
-            Self::Pins { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            ),
-            Self::NotPermitted(_)
-            | Self::Forbidden(_)
-            | Self::NoSystemCall
-            | Self::NotWanted
-            | Self::Masked(_)
-            | Self::Load(_)
-            | Self::Verifier { .. }
-            | Self::Program(_)
-            | Self::NotBpffs(_)
-            | Self::BpffsUnmounted { .. }
-            | Self::Memory { .. }
-            | Self::Descriptors
-            | Self::Missing(_)
-            | Self::Attach { .. }
-            | Self::Map { .. }
-            | Self::Full { .. }
-            | Self::Watch(_)
-            | Self::NoPins(_)
-            | Self::Abi { .. } => false,
-        }
+        self.lack() == Some(Lack::Pins)
     }
+}
+
+/// What a host may be without.
+#[derive(PartialEq, Eq)]
+enum Lack {
+    /// Maps and programs.
+    Bpf,
+    /// A place to pin maps.
+    Pins,
 }
 
 /// What a verifier says, as the end of a sentence.
