@@ -231,8 +231,9 @@ impl Host {
                 self.report_changes(now);
             }
             Later::Netlink(Message::List) => {
+                // The thread that reads them carries out no requests meanwhile (io/netlink.rs).
                 let listed = Message::Listed(self.kernel.link(), self.kernel.addresses.clone());
-                self.later.push((now + self.rng.millis(10), Later::Netlink(listed)));
+                self.happen(now, Later::Netlink(listed));
             }
             later => match &mut self.daemon {
                 Some(daemon) if daemon.paused => daemon.inbox.push_back(later),

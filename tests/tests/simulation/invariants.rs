@@ -102,7 +102,9 @@ impl Sim {
     /// What wakes nobody because it was acknowledged is what the master says that the router follows.
     pub fn check_acknowledged(&mut self, n: usize, meant: Meant) {
         let host = &self.hosts[n];
+        // While a reload is under way, it may not be known by which configuration a router goes.
         if !host.is_running()
+            || host.next_conf.is_some()
             || host.daemon.as_ref().is_none_or(|daemon| daemon.datapath.has_reports())
         {
             return;

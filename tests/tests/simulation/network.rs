@@ -14,7 +14,7 @@ use super::rng::Rng;
 /// How long things go wrong.
 pub const CHAOS: Nanos = Nanos::from_secs(60);
 /// Events that are remembered for the report of a failure.
-const TRACE: usize = 120;
+const TRACE: usize = 400;
 
 /// Something that happens.
 pub enum Event {

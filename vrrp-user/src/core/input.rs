@@ -31,7 +31,7 @@ pub enum Input<'a> {
     /// Changes of interfaces, addresses, routes and rules, in the order in which the kernel reports them.
     Changed(Vec<Event>),
     /// All interfaces and all addresses, the latter in the kernel's order. Comes first of all, and after
-    /// [`Event::Overrun`].
+    /// [`Event::Overrun`]. It was read after every request was carried out that was answered before.
     Listed {
         /// The interfaces.
         links: Vec<Link>,

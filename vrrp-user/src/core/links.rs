@@ -179,6 +179,10 @@ impl Core {
         for name in names.iter().flatten() {
             self.resolve_on(name);
         }
+        if let (Event::AddressGone(at), Change::Interface { .. }) = (event, &change) {
+            // A router that is its owner now may have found it there before.
+            self.vanished(at.at, at.prefix);
+        }
         match change {
             Change::None => {}
             Change::Virtual(at) => {

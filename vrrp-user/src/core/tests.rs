@@ -399,6 +399,19 @@ fn an_owner_whose_interface_loses_the_address_adds_it() {
 }
 
 #[test]
+fn who_becomes_owner_of_an_address_that_was_there_adds_it_when_it_is_gone() {
+    let mut host = Host::started(&toml(""));
+    host.input(Input::Changed(vec![Event::Address(address(VIP, false))]));
+    host.pass(5000);
+    let exists = RequestError::new(Some(libc::EEXIST), "exists");
+    host.answer(&Err(exists));
+    reload(&mut host, &toml("priority = 255"));
+    assert_eq!((host.state(), host.asked()), (Some(State::Master), vec![]));
+    host.input(Input::Changed(vec![Event::AddressGone(address(VIP, false))]));
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+}
+
+#[test]
 fn a_silence_is_not_believed_where_the_program_is_gone() {
     let mut host = Host::started(&toml(""));
     host.hear(200);

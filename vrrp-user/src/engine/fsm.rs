@@ -695,7 +695,12 @@ impl VirtualRouter {
             }
             self.last_seen = self.last_seen.max(now);
             self.waiting = Waiting::Resigned(source);
+            let due = self.deadlines.get(Timer::MasterDown);
             self.arm(Timer::MasterDown, self.last_seen, skew(self.priority, self.active));
+            if let Some(due) = due {
+                // The silence of the master may be over sooner, and it need not be the one that resigns.
+                self.move_master_down(|at| at > due, due);
+            }
             return;
         }
         let Interest { ignores_lower, master, .. } = self.interest();

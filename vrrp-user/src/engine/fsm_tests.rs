@@ -558,6 +558,17 @@ fn a_resigning_master_is_replaced_after_the_skew() {
 }
 
 #[test]
+fn who_resigns_puts_no_timer_off() {
+    let mut bench = Bench::up(spec());
+    bench.hear([10, 0, 0, 1], 200);
+    let silent_at = bench.router.deadlines.get(Timer::MasterDown);
+    // Another one gives up just before the silence of the master is over.
+    bench.now += Nanos::from_millis(3_500);
+    bench.hear([10, 0, 0, 2], 0);
+    assert_eq!(bench.router.deadlines.get(Timer::MasterDown), silent_at);
+}
+
+#[test]
 fn resigning_and_returning_is_no_reason_to_take_over() {
     let mut bench = Bench::up(spec());
     bench.hear([10, 0, 0, 1], 0);
