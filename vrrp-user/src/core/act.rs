@@ -7,6 +7,7 @@ use super::{ASKED, Core, Counter, Phase, TIDY};
 use crate::api::history::{EventKind, EventSource};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, Cause, Notice, Priority, RouterId, State};
+use crate::types::planted::{Fault, planted};
 
 /// Actions other than advertisements that are carried out before timers are looked at again.
 const ACTION_BUDGET: usize = 64;
@@ -62,6 +63,7 @@ impl Core {
             }
             match self.later.pop_front() {
                 Some(Action::AddAddresses(router)) => self.add_addresses(router),
+                Some(Action::RemoveAddresses(_)) if planted(Fault::AddressesKept) => {}
                 Some(Action::RemoveAddresses(router)) => self.remove_addresses(router),
                 Some(Action::SendGarp { router, rounds }) => self.send_garp(router, rounds),
                 Some(Action::Transition { router, from, to, cause, .. }) => {
@@ -137,7 +139,9 @@ impl Core {
     /// A backup that hears the same master as before may rank above it now, and must be told of the next
     /// advertisement.
     fn priority_changed(&mut self, id: RouterId, to: Priority) {
-        self.acknowledge(id, 0);
+        if !planted(Fault::AckKept) {
+            self.acknowledge(id, 0);
+        }
         self.update_filter(id);
         self.publish(id, InfoChange::Priority(to.0));
     }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 pub use super::presence::{Outcome, Request};
 use crate::core::interface_id::{InterfaceAddr, InterfaceId};
 use crate::engine::types::RouterId;
+use crate::types::planted::{Fault, planted};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
@@ -226,6 +227,11 @@ impl AddressBook {
         }
     }
 
+    /// The first address for which the answer to such a request is waited for.
+    pub fn awaiting(&self, request: Request) -> Option<InterfaceAddr> {
+        self.entries.keys().copied().find(|place| self.awaits(*place, request))
+    }
+
     /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is
     /// asked until [`Self::retry`].
     pub fn completed(
@@ -234,11 +240,14 @@ impl AddressBook {
         request: Request,
         outcome: Outcome,
     ) -> Option<Request> {
+        let believed = outcome == Outcome::Failed && planted(Fault::FailedRemovalBelieved);
+        let outcome = if believed { Outcome::Done } else { outcome };
         self.change(place, |entry| {
-            // Whichever it was, it may have been carried out, or may not: the other one is not spared then.
-            entry.doubtful = outcome == Outcome::Failed;
-            let now_present = outcome.is_there(request) && !entry.doubtful;
+            // Whichever it was, it may have been carried out, or may not: the other one is not spared then. And what was
+            // reported may have been the end of the one before.
             let lost = std::mem::take(&mut entry.lost);
+            entry.doubtful = outcome == Outcome::Failed || lost;
+            let now_present = outcome.is_there(request) && outcome != Outcome::Failed;
             entry.presence =
                 if now_present && !lost { Presence::Present } else { Presence::Absent };
             match (request, outcome) {
@@ -558,7 +567,9 @@ mod tests {
         book.appeared(vip, PREFIX, true);
         assert_eq!(book.vanished(vip, PREFIX), Vanished::Lost(R));
         assert_eq!(book.unwant(vip, R), None);
-        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), None);
+        // Or that was about the one before, and this one is there.
+        assert_eq!(book.completed(vip, Request::Add, Outcome::Done), Some(Request::Remove));
+        assert_eq!(book.completed(vip, Request::Remove, Outcome::WasSo), None);
         assert!(!book.installed(vip) && book.settled());
         // Our own removal is reported when the address is being added again already.
         installed(&mut book, vip, 24, true);

@@ -16,6 +16,7 @@ use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, Interest, Priority, RouterId, State};
 use crate::refused::{Ours, Refused};
+use crate::types::planted::{Fault, planted};
 use crate::wire::family::{from_field, to_field};
 use crate::wire::vrrp::parse_advert;
 
@@ -94,7 +95,7 @@ impl Core {
                 }
                 self.engine.handle_rx(now, Nanos(event.ktime_ns), id, &advert);
                 if advert.priority != Priority::RESIGN && !self.kept.is_empty() {
-                    self.release_kept(id);
+                    self.release_kept_with(id);
                 }
                 let steady = self.engine.is_steady(id, &advert);
                 self.acknowledge(id, if steady { event.digest } else { 0 });
@@ -194,6 +195,9 @@ impl Core {
             (Priority(priority), AdvertInterval::from_field(router.version(), interval))
         });
         self.engine.handle_last_seen(Nanos(seen.at_ns), id, says);
+        if planted(Fault::StrangersLastSeen) {
+            self.engine.handle_last_seen(Nanos(seen.at_ns), RouterId(id.0 ^ 1), None);
+        }
         if says.is_some() {
             // What was acknowledged is not what holds any more.
             self.acknowledge(id, 0);

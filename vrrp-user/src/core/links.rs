@@ -12,11 +12,12 @@ use super::interface_table::{Attempt, Capture, Change, Interface};
 use super::netlink::{self, AssignedAddress, Event};
 use super::router::RouterLink;
 use super::settling::{self, Counts};
-use super::{Core, Counter};
+use super::{Core, Counter, Phase};
 use crate::capture::{self as modes, CaptureMode, Plan};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{FaultCause, Link, RouterId, State};
+use crate::types::planted::{Fault, planted};
 
 impl Core {
     /// Takes in all links and addresses, and compares with what we believed.
@@ -50,7 +51,7 @@ impl Core {
             }
         }
         let believed: Vec<(InterfaceAddr, u8)> = self.addresses.present().collect();
-        for (place, prefix) in believed {
+        for (place, prefix) in believed.into_iter().filter(|_| !planted(Fault::NotResynced)) {
             let found = self.interfaces.found(place).find(|(found, _)| *found == prefix);
             // Listed or not: what was reported before does not matter any more.
             self.addresses.appeared(place, prefix, found.is_some_and(|(_, marked)| marked));
@@ -471,7 +472,9 @@ impl Core {
     /// The addresses of an owner are its interface's own, and those that the interface has not are added: also when somebody
     /// removes them while it is master.
     fn replace_own_addresses(&mut self, id: RouterId) {
-        if !self.router(id).owner || self.engine.state(id) != Some(State::Master) {
+        // Who is master at the start adds them when the routers begin.
+        let runs = matches!(self.phase, Phase::Running);
+        if !runs || !self.router(id).owner || self.engine.state(id) != Some(State::Master) {
             return;
         }
         let missing = |place| !self.interfaces.owns(place) && !self.addresses.holds(place);

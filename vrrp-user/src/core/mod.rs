@@ -98,6 +98,7 @@ use crate::capture;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::{Action, RouterId, RouterView, State};
+use crate::types::planted::{Fault, planted};
 use crate::wire::ipv4::Idents;
 
 /// How long after a burst of work: when nothing more has come of it.
@@ -320,7 +321,8 @@ impl Core {
             self.settling_due(now);
         }
         let looks_ahead = self.look_ahead_at().is_some_and(|at| at <= now);
-        if looks_ahead || self.engine.master_down_due(now) {
+        let asks = looks_ahead || self.engine.master_down_due(now);
+        if asks && !planted(Fault::LastSeenNotRefreshed) {
             self.query_last_seen(now, looks_ahead);
         } else {
             self.timers();

@@ -15,6 +15,7 @@ use super::router;
 use super::{Core, Counter};
 use crate::config::model::{self, Config, Fixed, OnLost};
 use crate::engine::types::{Lost, RouterId};
+use crate::types::planted::{Fault, planted};
 
 /// What belongs to routers besides their addresses, and what is done when somebody takes something away.
 #[derive(Default)]
@@ -94,6 +95,9 @@ impl Core {
 
     /// Removes what belongs to a router, before its addresses.
     pub(super) fn remove_objects(&mut self, id: RouterId) {
+        if planted(Fault::RoutesKept) {
+            return;
+        }
         let asked = self.objects.book.unwant(id);
         self.ask_objects(asked);
     }

@@ -46,6 +46,8 @@ pub struct Presence {
     seen: bool,
     /// While adding: the kernel reported it and then its end.
     lost: bool,
+    /// Absent as far as is known, but it may be there, by us.
+    doubtful: bool,
 }
 
 impl Presence {
@@ -66,15 +68,20 @@ impl Presence {
     /// A request was answered. `Some` when what is wanted changed meanwhile; after a failure nothing is asked
     /// until [`Self::next_request`].
     pub fn completed(&mut self, request: Request, outcome: Outcome) -> Option<Request> {
-        // Added after all where the kernel has reported it, although the answer was lost.
-        let in_spite = (request, outcome) == (Request::Add, Outcome::Failed) && self.seen;
-        let now_present = outcome.is_there(request) || in_spite;
+        // Added after all where the kernel has reported it, although the answer was lost. Otherwise it may have been
+        // carried out, or may not: the other one is not spared then.
+        let failed = outcome == Outcome::Failed;
+        let in_spite = failed && request == Request::Add && self.seen;
+        let now_present = in_spite || !failed && outcome.is_there(request);
+        // What was reported may have been about the one before.
         let lost = std::mem::take(&mut self.lost);
         self.state = if now_present && !lost { State::Present } else { State::Absent };
+        self.doubtful =
+            lost || !now_present && failed && (request == Request::Remove || self.doubtful);
         match (request, outcome) {
-            (Request::Add, Outcome::Done) => self.ours = !lost,
+            (Request::Add, Outcome::Done) => self.ours = true,
             (Request::Remove, Outcome::Done | Outcome::WasSo) => self.ours = false,
-            (Request::Add, Outcome::Failed) if in_spite => self.ours = !lost,
+            (Request::Add, Outcome::Failed) if in_spite => self.ours = true,
             // In doubt whether it was still there, ours was added again.
             (Request::Add, Outcome::WasSo) | (_, Outcome::Failed) => {}
         }
@@ -101,6 +108,11 @@ impl Presence {
                 self.state = State::Removing;
                 Some(Request::Remove)
             }
+            (false, State::Absent) if self.doubtful => {
+                self.state = State::Removing;
+                self.ours = true;
+                Some(Request::Remove)
+            }
             (true, State::Adding | State::Present | State::Removing)
             | (false, State::Adding | State::Absent | State::Removing) => None,
         }
@@ -122,6 +134,10 @@ impl Presence {
             }
             // It may overtake the answer.
             State::Adding if self.seen => self.lost = true,
+            State::Absent if self.seen => {
+                self.doubtful = false;
+                return false;
+            }
             State::Present | State::Adding | State::Absent | State::Removing => return false,
         }
         self.wanted
@@ -131,14 +147,24 @@ impl Presence {
     pub fn doubt(&mut self) -> bool {
         if self.state == State::Present {
             self.state = State::Absent;
+            self.doubtful = self.ours;
         }
         self.wanted
+    }
+
+    /// It was refused, but may be there all the same, because the answer was lost on the way.
+    pub fn doubt_refusal(&mut self) {
+        self.doubtful |= self.state == State::Absent;
     }
 
     /// What it was put on is not the same any more. `Some` when the kernel must be asked to remove it; whether it is wanted
     /// anew is seen then.
     pub fn displaced(&mut self) -> Option<Request> {
-        let there = self.state == State::Present && self.ours;
+        let there = match self.state {
+            State::Present => self.ours,
+            State::Absent => self.doubtful,
+            State::Adding | State::Removing => false,
+        };
         there.then(|| {
             self.state = State::Removing;
             Request::Remove
@@ -169,7 +195,7 @@ impl Presence {
     /// Whether no request is under way, and it is not there unless it should be.
     pub fn is_settled(&self) -> bool {
         match self.state {
-            State::Absent => true,
+            State::Absent => self.wanted || !self.doubtful,
             State::Present => self.wanted || !self.ours,
             State::Adding | State::Removing => false,
         }
@@ -204,6 +230,34 @@ mod tests {
         refused.want(true);
         refused.completed(Request::Add, Outcome::Failed);
         assert!(!refused.is_there());
+    }
+
+    #[test]
+    fn what_may_be_there_is_removed_when_nobody_wants_it() {
+        let mut doubted = Presence::default();
+        doubted.want(true);
+        doubted.appeared();
+        doubted.completed(Request::Add, Outcome::Done);
+        doubted.doubt();
+        assert!(!doubted.is_there());
+        assert_eq!(doubted.want(false), Some(Request::Remove));
+        assert!(!doubted.is_settled());
+        assert_eq!(doubted.completed(Request::Remove, Outcome::WasSo), None);
+        assert!(doubted.is_settled());
+
+        let mut unanswered = Presence::default();
+        unanswered.want(true);
+        unanswered.completed(Request::Add, Outcome::Failed);
+        unanswered.doubt_refusal();
+        assert_eq!(unanswered.want(false), Some(Request::Remove));
+
+        // The kernel has said that it is gone.
+        doubted.want(true);
+        doubted.appeared();
+        doubted.completed(Request::Add, Outcome::Done);
+        doubted.doubt();
+        assert!(!doubted.vanished());
+        assert_eq!(doubted.want(false), None);
     }
 
     #[test]

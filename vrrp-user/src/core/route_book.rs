@@ -321,6 +321,9 @@ impl RouteBook {
         };
         entry.refused = refused.map(Into::into);
         let next = entry.presence.completed(request, outcome);
+        if outcome == Outcome::Failed && entry.object.is_marked() {
+            entry.presence.doubt_refusal();
+        }
         self.tidy(handle);
         next
     }

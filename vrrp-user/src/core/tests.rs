@@ -412,6 +412,18 @@ fn who_becomes_owner_of_an_address_that_was_there_adds_it_when_it_is_gone() {
 }
 
 #[test]
+fn an_owner_adds_addresses_when_it_has_begun() {
+    let mut host = Host::new(&toml(
+        "priority = 255\nexcluded = [{ address = \"10.9.0.1/32\", dev = \"eth1\" }]",
+    ));
+    let eth1 = Link { iface: InterfaceId::own(3), name: "eth1".to_owned(), ..link(true) };
+    let links = vec![link(true), eth1];
+    host.input(Input::Listed { links, addresses: vec![address("10.0.0.1", false)] });
+    host.answer(&Ok(()));
+    assert_eq!((host.there.len(), host.counted(Counter::UnexpectedAnswer)), (2, 0));
+}
+
+#[test]
 fn a_silence_is_not_believed_where_the_program_is_gone() {
     let mut host = Host::started(&toml(""));
     host.hear(200);
@@ -459,6 +471,20 @@ fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
     assert!(!host.core.is_starting() && host.asked().is_empty());
     host.hear(200);
     assert_eq!(host.asked(), vip_asked(Request::Remove), "another host has it");
+}
+
+#[test]
+fn what_a_killed_daemon_left_of_a_group_is_removed_when_a_member_hears_a_master() {
+    let other = "10.0.0.200";
+    let mut host = Host::new(&toml(&format!(
+        "group = \"G\"\n[[group]]\nname = \"G\"\n[[router]]\nname = \"B\"\ninterface = \"eth0\"\n\
+         vrid = 52\nversion = 3\ngroup = \"G\"\naddresses = [\"{other}/24\"]"
+    )));
+    host.listed(&[address(VIP, true), address(other, true)]);
+    assert_eq!(host.asked(), vec![]);
+    host.hear(200);
+    let both = [VIP, other].map(|at| (Request::Remove, Subject::Address(address(at, true))));
+    assert_eq!(host.asked(), both);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::netlink::{AddressRequest, Answer, Ask, AssignedAddress, Event, Reques
 use super::route_book::Handle;
 use super::{Core, Counter};
 use crate::engine::types::{Lost, RouterId};
+use crate::types::planted::{Fault, planted};
 
 impl Core {
     /// Finds virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others put
@@ -67,6 +68,18 @@ impl Core {
         for request in kept {
             log::info!("removing stale {}", self.describe(request.address.at));
             self.remove_stray(request);
+        }
+    }
+
+    /// The same for a router and the members of its sync group, which would be master together.
+    pub(super) fn release_kept_with(&mut self, id: RouterId) {
+        let group = |id| self.engine.spec(id).and_then(|spec| spec.group);
+        let with = |other: &RouterId| {
+            *other == id || group(id).is_some_and(|it| group(*other) == Some(it))
+        };
+        let released: Vec<RouterId> = self.kept.keys().copied().filter(with).collect();
+        for id in released {
+            self.release_kept(id);
         }
     }
 
@@ -235,7 +248,8 @@ impl Core {
         result: &Result<(), RequestError>,
         ours: bool,
     ) {
-        let place = at.at;
+        let other = Some(()).filter(|()| planted(Fault::AnswerToAnother));
+        let place = other.and_then(|()| self.addresses.awaiting(request)).unwrap_or(at.at);
         // Of one that no router holds; that was asked for before.
         if self.take_stray(place, request) {
             if let (Request::Remove, Err(error)) = (request, result)

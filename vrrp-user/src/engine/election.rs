@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::time::{Centisecs, Nanos};
 use super::types::{AdvertInterval, Priority, Version};
+use crate::types::planted::{Fault, planted};
 
 /// Skew steps in one unit: priorities count down from here.
 const STEPS: u64 = 256;
@@ -22,6 +23,9 @@ pub fn interval_duration(interval: AdvertInterval) -> Nanos {
 /// `active` is the interval of the master (`Active_Adver_Interval`). RFC 9568 section 6.1 for
 /// version 3; version 2 has it independent of the interval (RFC 3768 section 6.1).
 pub fn skew(priority: Priority, active: AdvertInterval) -> Nanos {
+    if planted(Fault::SkewLeftOut) {
+        return Nanos::ZERO;
+    }
     let unit = match active.version() {
         Version::V2 => Nanos::from_secs(1),
         Version::V3 => interval_duration(active),
@@ -50,7 +54,7 @@ pub fn is_long(theirs: AdvertInterval, ours: AdvertInterval) -> bool {
 /// Whether `theirs` ranks above `ours`: a higher priority, or the same and the greater address,
 /// compared unsigned in network order (RFC 9568 section 6.4.3).
 pub fn outranks(theirs: (Priority, IpAddr), ours: (Priority, IpAddr)) -> bool {
-    theirs > ours
+    (theirs > ours) != (theirs.0 == ours.0 && planted(Fault::TieDecidedWrongly))
 }
 
 #[cfg(test)]

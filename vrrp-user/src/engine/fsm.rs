@@ -29,6 +29,7 @@ use super::types::{
     Action, Advert, AdvertInterval, Cause, FaultCause, GarpPolicy, Interest, Lost, Notice,
     Priority, RouterId, RouterSpec, RouterView, State, Version,
 };
+use crate::types::planted::{Fault, planted};
 
 mod reconfigure;
 
@@ -1072,7 +1073,8 @@ impl VirtualRouter {
     /// Sets a timer; a zero duration means never.
     fn arm(&mut self, timer: Timer, from: Nanos, duration: Nanos) {
         // keepalived: `vrrp_init_instance_sands`, vrrp_scheduler.c.
-        let from = if timer == Timer::MasterDown { from.max(self.starts_at()) } else { from };
+        let waits = timer == Timer::MasterDown && !planted(Fault::StartsAtOnce);
+        let from = if waits { from.max(self.starts_at()) } else { from };
         if duration > Nanos::ZERO {
             self.deadlines.set(timer, from + duration);
         } else {

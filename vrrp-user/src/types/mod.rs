@@ -3,5 +3,6 @@
 pub mod advert;
 pub mod id;
 pub mod instance;
+pub mod planted;
 pub mod state;
 pub mod time;

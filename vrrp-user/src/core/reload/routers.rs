@@ -12,6 +12,7 @@ use crate::core::effect::{Effect, InfoChange};
 use crate::core::prepared::Prepared;
 use crate::core::router::{RouterRuntime, centisecs, shared, version_number};
 use crate::engine::types::{Priority, RouterId, RouterSpec, State};
+use crate::types::planted::{Fault, planted};
 
 impl Core {
     /// Compares some of the routers that stay, and changes those that differ. Whether that were all.
@@ -45,6 +46,7 @@ impl Core {
         let (router, mut spec) = RouterRuntime::new(new, fingerprints[reload.next], interface);
         let group = memberships[reload.next].and_then(|place| config.groups.get(place));
         self.tracking.complete_one(new, group, &mut spec);
+        spec.group = spec.group.filter(|_| !planted(Fault::ReloadForgetsGroup));
         (router, spec)
     }
 
@@ -155,6 +157,7 @@ impl Core {
             for (place, request) in self.requests(id) {
                 self.release(id, place, request);
             }
+            self.release_kept(id);
             self.take_objects(id, &model::Routing::default(), false);
             self.objects.limiter.forget(&Some(id));
             self.log_limit.forget(id);
@@ -166,7 +169,6 @@ impl Core {
             self.index.moved(id, iface, None);
             self.router_mut(id).decommission();
             self.foreign.remove(&id);
-            self.release_kept(id);
             if group != self.router(id).family().group() {
                 groups.insert((iface, group));
             }

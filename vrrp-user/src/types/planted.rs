@@ -1,0 +1,73 @@
+//! Mistakes that a test has the daemon make, to see whether it finds them (`tests/tests/simulation`). Which one is chosen at
+//! run time, by each thread for itself. Without the feature `planted-faults` there is nothing of this in the program, and
+//! with optimisation (no debug assertions) nor is there with it.
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Backups wait for three intervals only.
+    SkewLeftOut,
+    /// Of two masters of one priority the one with the greater address gives way.
+    TieDecidedWrongly,
+    /// A router takes over before the startup delay is over.
+    StartsAtOnce,
+    /// What the kernel side has of one master counts for another router, too.
+    StrangersLastSeen,
+    /// What is removed is taken for removed, whatever the answer.
+    FailedRemovalBelieved,
+    /// The answer to one request is taken for that to another one.
+    AnswerToAnother,
+    /// Timers are believed without asking when masters were last heard.
+    LastSeenNotRefreshed,
+    /// A router that a reload changes is in no sync group any more.
+    ReloadForgetsGroup,
+    /// Who gives way keeps its addresses.
+    AddressesKept,
+    /// Who gives way keeps its routes and rules.
+    RoutesKept,
+    /// The kernel side goes on to keep quiet about a master that its backup outranks by now.
+    AckKept,
+    /// What is listed after a loss of notifications is not compared with what was believed.
+    NotResynced,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::SkewLeftOut,
+        Self::TieDecidedWrongly,
+        Self::StartsAtOnce,
+        Self::StrangersLastSeen,
+        Self::FailedRemovalBelieved,
+        Self::AnswerToAnother,
+        Self::LastSeenNotRefreshed,
+        Self::ReloadForgetsGroup,
+        Self::AddressesKept,
+        Self::RoutesKept,
+        Self::AckKept,
+        Self::NotResynced,
+    ];
+}
+
+#[cfg(all(feature = "planted-faults", debug_assertions))]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has this thread make a mistake from now on, or none.
+#[cfg(all(feature = "planted-faults", debug_assertions))]
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+/// Whether this mistake is to be made.
+#[cfg(all(feature = "planted-faults", debug_assertions))]
+pub fn planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Whether this mistake is to be made: never.
+#[cfg(not(all(feature = "planted-faults", debug_assertions)))]
+pub const fn planted(_: Fault) -> bool {
+    false
+}
