@@ -1,5 +1,6 @@
 //! How the hosts are configured: the files that their daemons read.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -12,8 +13,14 @@ use super::rng::Rng;
 pub const VITAL: &str = "vital";
 /// A file that all routers track, with a weight.
 pub const WEIGHED: &str = "weighed";
+/// A script that some routers track, with a weight.
+pub const SCRIPT: &str = "check";
 /// The sync group.
 pub const GROUP: &str = "both";
+/// The interfaces of each host.
+pub const NICS: [&str; 2] = ["eth0", "eth1"];
+/// By which bits the last bytes of the two addresses differ that a host may have.
+const OTHER: u8 = 32;
 /// What the hosts of a network have at most.
 const ROUTERS: [&str; 3] = ["one", "two", "six"];
 
@@ -30,13 +37,26 @@ pub struct RouterConf {
     pub preempt: bool,
     /// Seconds.
     preempt_delay: u64,
-    pub addresses: Vec<(IpAddr, u8)>,
+    /// Which of [`NICS`] it lives on.
+    pub nic: usize,
+    /// Each with its prefix length, and which of [`NICS`] it belongs on.
+    pub addresses: Vec<(IpAddr, u8, usize)>,
+    /// Where its routes lead to, by an interface.
+    pub routes: Vec<(&'static str, usize)>,
+    /// Its rules, by where packets come from and their preference.
+    pub rules: Vec<(IpAddr, u32)>,
+    /// Whom it sends to; nobody, and it is a multicast group.
+    peers: Vec<IpAddr>,
+    check_source: bool,
     restore: bool,
     lower_prio_advert: bool,
     higher_prio_advert: Option<bool>,
     garp: (u64, u64),
     pub vital: bool,
     weighed: bool,
+    checked: bool,
+    /// Whether it tracks the other interface.
+    beside: bool,
 }
 
 /// What is the same on all hosts of a network.
@@ -47,10 +67,15 @@ pub struct Common {
     version: u8,
     intervals: Vec<u64>,
     owner: bool,
+    /// On which of [`NICS`] they are.
+    nics: [usize; 3],
+    /// Whether the first one goes by unicast.
+    unicast: bool,
+    hosts: usize,
 }
 
 impl Common {
-    pub fn new(rng: &mut Rng) -> Self {
+    pub fn new(rng: &mut Rng, hosts: usize) -> Self {
         let grouped = rng.chance(50);
         let version = if rng.chance(30) { 2 } else { 3 };
         let intervals = match (version, rng.chance(60) || grouped) {
@@ -58,7 +83,16 @@ impl Common {
             (_, true) => vec![rng.pick(&[10, 50, 100, 200])],
             (_, false) => vec![10, 50, 100, 200],
         };
-        Self { routers: 2 + rng.index(2), grouped, version, intervals, owner: rng.chance(20) }
+        Self {
+            routers: 2 + rng.index(2),
+            grouped,
+            version,
+            intervals,
+            owner: rng.chance(20),
+            nics: [0, rng.index(2), rng.index(2)],
+            unicast: rng.chance(25),
+            hosts,
+        }
     }
 
     /// The longest interval.
@@ -80,15 +114,39 @@ impl Common {
     fn router(&self, rng: &mut Rng, place: usize, host: usize) -> RouterConf {
         let ipv6 = place == 2;
         let other = if rng.chance(25) { 10 } else { 0 };
-        let addresses: &[String] = match place {
-            0 => &["10.0.0.101/24".to_owned()],
-            1 => &[format!("10.0.0.{}/24", 102 + other), "10.9.0.102/32".to_owned()],
-            _ => &["fe80::103/64".to_owned(), format!("2001:db8::{}/64", 103 + other)],
+        let nic = self.nics[place];
+        let addresses: &[(String, usize)] = match place {
+            0 => &[("10.0.0.101/24".to_owned(), nic)],
+            // The second one may be on the other interface.
+            1 => &[
+                (format!("10.{nic}.0.{}/24", 102 + other), nic),
+                ("10.9.0.102/32".to_owned(), rng.index(2)),
+            ],
+            _ => {
+                &[("fe80::103/64".to_owned(), nic), (format!("2001:db8::{}/64", 103 + other), nic)]
+            }
         };
-        let addresses = addresses.iter().map(|text| {
+        let addresses = addresses.iter().map(|(text, nic)| {
             let (address, prefix) = text.split_once('/').unwrap();
-            (address.parse().unwrap(), prefix.parse().unwrap())
+            (address.parse().unwrap(), prefix.parse().unwrap(), *nic)
         });
+        let addresses: Vec<(IpAddr, u8, usize)> = addresses.collect();
+        // One of their own, and one that the first two share.
+        let own = ["10.77.0.0/24", "10.77.1.0/24", "2001:db8:77::/64"][place];
+        let mut routes = Vec::new();
+        if rng.chance(30) {
+            routes.push((own, nic));
+        }
+        if !ipv6 && rng.chance(20) {
+            routes.push(("10.78.0.0/24", 0));
+        }
+        let mut on = addresses.iter().map(|(.., on)| on).chain(routes.iter().map(|(_, on)| on));
+        let stays = on.all(|on| *on == nic);
+        let preference = 1000 + u32::try_from(place).unwrap();
+        let rules = if rng.chance(20) { vec![(addresses[0].0, preference)] } else { Vec::new() };
+        // Each by both of the addresses that it may have.
+        let peers = (0..self.hosts).filter(|other| *other != host && place == 0 && self.unicast);
+        let peers = peers.flat_map(|other| own_addresses(other, nic));
         // Only the first host may own addresses, and groups of owners are another matter.
         let owns = self.owner && host == 0 && !self.grouped && rng.chance(30);
         RouterConf {
@@ -100,13 +158,21 @@ impl Common {
             priority: if owns { 255 } else { rng.pick(&[1, 100, 100, 101, 150, 254]) },
             preempt: owns || rng.chance(70),
             preempt_delay: if owns { 0 } else { rng.pick(&[0, 0, 0, 3]) },
-            addresses: addresses.collect(),
+            nic,
+            addresses,
+            routes,
+            rules,
+            peers: peers.collect(),
+            check_source: rng.chance(50),
             restore: rng.chance(30),
             lower_prio_advert: rng.chance(80),
             higher_prio_advert: rng.pick(&[None, None, None, Some(true), Some(false)]),
             garp: (rng.pick(&[0, 5]), rng.pick(&[0, 7])),
             vital: place == 0,
             weighed: !owns && (!self.grouped || ipv6),
+            checked: !owns && (!self.grouped || ipv6) && rng.chance(30),
+            // By no weight where something of its own is.
+            beside: stays && !owns && (!self.grouped || ipv6) && rng.chance(20),
         }
     }
 }
@@ -117,7 +183,8 @@ pub struct HostConf {
     pub routers: Vec<RouterConf>,
     grouped: bool,
     /// Seconds.
-    pub startup_delay: u64,
+    startup_delay: u64,
+    parsed: OnceCell<Config>,
 }
 
 impl HostConf {
@@ -127,6 +194,7 @@ impl HostConf {
             routers: routers.collect(),
             grouped: common.grouped,
             startup_delay: rng.pick(&[0, 0, 0, 2]),
+            parsed: OnceCell::new(),
         };
         conf.align();
         conf
@@ -146,7 +214,7 @@ impl HostConf {
 
     /// Another configuration: some routers have other settings, and one may go or come.
     pub fn changed(&self, rng: &mut Rng, common: &Common, host: usize) -> Self {
-        let mut conf = self.clone();
+        let mut conf = Self { parsed: OnceCell::new(), ..self.clone() };
         for router in &mut conf.routers {
             if rng.chance(50) {
                 *router = common.router(rng, usize::from(router.vrid) - 1, host);
@@ -183,9 +251,17 @@ impl HostConf {
         Nanos::from_secs(self.routers.iter().map(|router| router.preempt_delay).max().unwrap_or(0))
     }
 
-    pub fn parse(&self) -> Config {
-        let text = self.toml();
-        config::load_toml(&text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"))
+    pub fn startup_delay(&self) -> Nanos {
+        Nanos::from_secs(self.startup_delay)
+    }
+
+    /// What the daemon makes of it. Reading it takes longer than all that happens in a second.
+    pub fn parsed(&self) -> Config {
+        let parsed = self.parsed.get_or_init(|| {
+            let text = self.toml();
+            config::load_toml(&text).unwrap_or_else(|errors| panic!("{errors:?}\n{text}"))
+        });
+        parsed.clone()
     }
 
     fn toml(&self) -> String {
@@ -204,6 +280,7 @@ impl HostConf {
             )
             .unwrap();
         }
+        writeln!(text, "[[script]]\nname = \"{SCRIPT}\"\ncommand = \"/bin/true\"").unwrap();
         for router in &self.routers {
             self.write(&mut text, router);
         }
@@ -212,28 +289,42 @@ impl HostConf {
 
     fn write(&self, text: &mut String, router: &RouterConf) {
         let RouterConf { name, vrid, version, interval, priority, preempt, .. } = router;
-        let addresses: Vec<String> = router
-            .addresses
-            .iter()
-            .map(|(address, prefix)| format!("\"{address}/{prefix}\""))
-            .collect();
-        let (vital, weighed) = (router.vital, router.weighed);
+        let addresses = router.addresses.iter().map(|(address, prefix, nic)| {
+            format!("{{ address = \"{address}/{prefix}\", dev = \"{}\" }}", NICS[*nic])
+        });
+        let addresses: Vec<String> = addresses.collect();
+        let beside = NICS[1 - router.nic];
         let tracks = [
-            vital.then(|| format!("{{ file = \"{VITAL}\", weight = 0 }}")),
-            weighed.then(|| format!("{{ file = \"{WEIGHED}\", weight = -60 }}")),
+            (router.vital, format!("{{ file = \"{VITAL}\", weight = 0 }}")),
+            (router.weighed, format!("{{ file = \"{WEIGHED}\", weight = -60 }}")),
+            (router.checked, format!("{{ script = \"{SCRIPT}\", weight = -25 }}")),
+            (router.beside, format!("{{ interface = \"{beside}\", weight = -15 }}")),
         ];
-        let tracks: Vec<String> = tracks.into_iter().flatten().collect();
+        let tracks: Vec<String> =
+            tracks.into_iter().filter_map(|(tracks, text)| tracks.then_some(text)).collect();
+        let routes: Vec<String> =
+            router.routes.iter().map(|(to, nic)| format!("\"{to} dev {}\"", NICS[*nic])).collect();
+        let rules: Vec<String> = router
+            .rules
+            .iter()
+            .map(|(from, preference)| {
+                format!("{{ from = \"{from}\", table = 100, preference = {preference} }}")
+            })
+            .collect();
         let (delay, refresh) = router.garp;
         writeln!(
             text,
-            "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nvrid = {vrid}\nversion = {version}\n\
+            "[[router]]\nname = \"{name}\"\ninterface = \"{}\"\nvrid = {vrid}\nversion = {version}\n\
              interval = \"{}ms\"\npriority = {priority}\npreempt = {preempt}\naddresses = [{}]\n\
-             lower_prio_advert = {}\ntrack = [{}]\n\
+             lower_prio_advert = {}\ntrack = [{}]\nroutes = [{}]\nrules = [{}]\n\
              garp = {{ delay = \"{delay}s\", refresh = \"{refresh}s\" }}",
+            NICS[router.nic],
             interval * 10,
             addresses.join(", "),
             router.lower_prio_advert,
             tracks.join(", "),
+            routes.join(", "),
+            rules.join(", "),
         )
         .unwrap();
         if *preempt && router.preempt_delay > 0 {
@@ -242,6 +333,12 @@ impl HostConf {
         if let Some(higher) = router.higher_prio_advert {
             writeln!(text, "higher_prio_advert = {higher}").unwrap();
         }
+        if !router.peers.is_empty() {
+            let peers: Vec<String> =
+                router.peers.iter().map(|peer| format!("\"{peer}\"")).collect();
+            let (peers, check) = (peers.join(", "), router.check_source);
+            writeln!(text, "unicast = {{ peers = [{peers}], check_source = {check} }}").unwrap();
+        }
         if router.restore {
             writeln!(text, "on_address_lost = \"restore\"").unwrap();
         }
@@ -249,4 +346,10 @@ impl HostConf {
             writeln!(text, "group = \"{GROUP}\"").unwrap();
         }
     }
+}
+
+/// The addresses of its own that a host may have on one of [`NICS`]: one at a time.
+pub fn own_addresses(host: usize, nic: usize) -> [IpAddr; 2] {
+    let (host, nic) = (u8::try_from(host).unwrap() + 1, u8::try_from(nic).unwrap());
+    [IpAddr::from([10, nic, 0, host]), IpAddr::from([10, nic, 0, host ^ OTHER])]
 }

@@ -1,4 +1,4 @@
-//! What stands for XDP and its maps: the decisions of the kernel side in ordinary memory, on one interface.
+//! What stands for XDP and its maps: the decisions of the kernel side in ordinary memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -87,9 +87,9 @@ pub enum Received {
 pub struct Datapath {
     host: Host,
     /// Where the program is attached, and which attachment that is.
-    pub attached: Option<Hook>,
+    pub attached: BTreeMap<InterfaceId, Hook>,
     attachments: u64,
-    joined: BTreeSet<IpAddr>,
+    joined: BTreeSet<(InterfaceId, IpAddr)>,
     /// Those that wait for the daemon.
     reports: VecDeque<Report>,
     /// By virtual router and sender.
@@ -100,7 +100,7 @@ impl Datapath {
     pub fn new(key: u64) -> Self {
         Self {
             host: Host::new(SLOTS, key),
-            attached: None,
+            attached: BTreeMap::new(),
             attachments: 0,
             joined: BTreeSet::new(),
             reports: VecDeque::new(),
@@ -110,7 +110,7 @@ impl Datapath {
 
     /// A frame arrives at an interface.
     pub fn receive(&mut self, now: Nanos, iface: InterfaceId, frame: &[u8]) -> Received {
-        if self.attached.is_none_or(|hook| hook.iface != iface) || !self.is_for_us(frame) {
+        if !self.attached.contains_key(&iface) || !self.is_for_us(iface, frame) {
             return Received::Unseen;
         }
         self.host.set_room(ROOM.saturating_sub(self.reports.len()));
@@ -151,10 +151,13 @@ impl Datapath {
     }
 
     /// Whether the interface passes a frame on: what is for a multicast group that nobody has joined it does not.
-    fn is_for_us(&self, frame: &[u8]) -> bool {
+    fn is_for_us(&self, iface: InterfaceId, frame: &[u8]) -> bool {
+        let joined = |is: fn(&IpAddr) -> bool| {
+            self.joined.iter().any(|(there, group)| *there == iface && is(group))
+        };
         match frame.get(..6) {
-            Some([0x01, 0x00, 0x5e, ..]) => self.joined.iter().any(IpAddr::is_ipv4),
-            Some([0x33, 0x33, 0, 0, 0, 0x12]) => self.joined.iter().any(IpAddr::is_ipv6),
+            Some([0x01, 0x00, 0x5e, ..]) => joined(IpAddr::is_ipv4),
+            Some([0x33, 0x33, 0, 0, 0, 0x12]) => joined(IpAddr::is_ipv6),
             Some(_) => true,
             None => false,
         }
@@ -178,12 +181,12 @@ impl Datapath {
     pub fn attach(&mut self, iface: InterfaceId) -> Hook {
         self.attachments += 1;
         let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial: self.attachments };
-        self.attached = Some(hook);
+        self.attached.insert(iface, hook);
         hook
     }
 
     pub fn detach(&mut self, iface: InterfaceId) {
-        self.attached.take_if(|hook| hook.iface == iface);
+        self.attached.remove(&iface);
     }
 
     /// When the master of a router was last heard.
@@ -217,10 +220,10 @@ impl Datapath {
                 self.host.disallow(&PeerKey { slot: router.0, source: to_field(peer) });
             }
             Effect::Acknowledge { router, digest } => self.host.set_ack(router.0, digest),
-            Effect::Join { group, .. } => drop(self.joined.insert(group)),
-            Effect::Leave { group, .. } => {
-                self.joined.retain(|joined| group.is_some_and(|group| *joined != group));
-            }
+            Effect::Join { interface, group, .. } => drop(self.joined.insert((interface, group))),
+            Effect::Leave { interface, group } => self.joined.retain(|(there, joined)| {
+                *there != interface || group.is_some_and(|group| *joined != group)
+            }),
             Effect::CountAddress { .. }
             | Effect::UncountAddress { .. }
             | Effect::ForgetPeers(_) => {}

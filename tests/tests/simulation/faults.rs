@@ -36,8 +36,10 @@ enum Fault {
     /// An administrator adds one.
     Foreign,
     Reload,
-    /// A tracked file changes.
+    /// A tracked file changes, or what the script checks.
     Tracked,
+    /// An administrator takes a route or a rule away.
+    ObjectLost,
     /// An operator takes a router out of the election, or lets it back in.
     StepDown,
     /// An operator sets a priority, or takes that back.
@@ -50,7 +52,7 @@ enum Fault {
     Attaching,
 }
 
-const FAULTS: [Fault; 30] = [
+const FAULTS: [Fault; 32] = [
     Fault::Partition,
     Fault::OneWay,
     Fault::Heal,
@@ -75,6 +77,8 @@ const FAULTS: [Fault; 30] = [
     Fault::Reload,
     Fault::Tracked,
     Fault::Tracked,
+    Fault::Tracked,
+    Fault::ObjectLost,
     Fault::StepDown,
     Fault::SetPriority,
     Fault::Netlink,
@@ -87,17 +91,19 @@ impl Sim {
     pub fn fault(&mut self) {
         let fault = self.rng.pick(&FAULTS);
         let n = self.rng.index(self.hosts.len());
-        self.note(|| format!("{fault:?}, host {n}"));
+        let nic = self.rng.index(2);
+        self.note(|| format!("{fault:?}, host {n}, eth{nic}"));
         match fault {
             Fault::Partition => {
                 let sides: Vec<bool> = self.hosts.iter().map(|_| self.rng.chance(50)).collect();
                 for (from, row) in self.cut.iter_mut().enumerate() {
-                    row.iter_mut().zip(&sides).for_each(|(cut, side)| *cut = *side != sides[from]);
+                    let pairs = row.iter_mut().zip(&sides);
+                    pairs.for_each(|(cut, side)| cut[nic] = *side != sides[from]);
                 }
             }
             Fault::OneWay => {
                 let to = self.rng.index(self.hosts.len());
-                self.cut[n][to] = true;
+                self.cut[n][to][nic] = true;
             }
             Fault::Heal => self.heal(),
             Fault::Quality => {
@@ -115,29 +121,36 @@ impl Sim {
             }
             Fault::Netlink => self.hosts[n].mood = self.rng.pick(&Mood::ALL),
             Fault::Attaching => self.hosts[n].attaches = self.rng.chance(60),
-            Fault::LinkDown => self.act(n, |host, _| host.kernel.set_up(false)),
-            Fault::LinkUp => self.act(n, |host, _| host.kernel.set_up(true)),
+            Fault::LinkDown => self.act(n, |host, _| host.kernel.set_up(nic, false)),
+            Fault::LinkUp => self.act(n, |host, _| host.kernel.set_up(nic, true)),
             Fault::Recreate => self.act(n, |host, _| {
                 if host.rng.chance(50) {
-                    host.kernel.destroy();
+                    host.kernel.destroy(nic);
                 }
-                host.kernel.create();
+                host.kernel.create(nic);
             }),
-            Fault::Readdress => self.act(n, |host, _| host.kernel.readdress()),
+            Fault::Readdress => self.act(n, |host, _| host.kernel.readdress(nic)),
             Fault::AddressLost => self.act(n, |host, _| {
                 let routers: Vec<_> = host.conf.routers.iter().collect();
-                let (address, _) = routers[host.rng.index(routers.len())].addresses[0];
+                let (address, ..) = routers[host.rng.index(routers.len())].addresses[0];
                 host.kernel.take(address);
             }),
             Fault::Foreign => self.act(n, |host, _| {
                 let routers: Vec<_> = host.conf.routers.iter().collect();
-                let (address, prefix) = routers[host.rng.index(routers.len())].addresses[0];
-                host.kernel.put_foreign(address, prefix);
+                let (address, prefix, nic) = routers[host.rng.index(routers.len())].addresses[0];
+                host.kernel.put_foreign(nic, address, prefix);
+            }),
+            Fault::ObjectLost => self.act(n, |host, _| {
+                let chosen = host.rng.next();
+                host.kernel.take_object(chosen);
             }),
             Fault::Tracked => {
-                let place = self.rng.index(2);
+                let place = self.rng.index(3);
                 let health = self.rng.pick(&[Health::Up, Health::Down, Health::Down]);
-                self.hosts[n].health[place] = health;
+                match self.hosts[n].health.get_mut(place) {
+                    Some(file) => *file = health,
+                    None => self.hosts[n].checked = health,
+                }
                 if self.hosts[n].is_awake() {
                     self.act(n, |host, now| {
                         host.report_health(now);
@@ -210,7 +223,7 @@ impl Sim {
     }
 
     fn heal(&mut self) {
-        self.cut.iter_mut().for_each(|row| row.fill(false));
+        self.cut.iter_mut().for_each(|row| row.fill([false; 2]));
     }
 
     /// Everything works from here on.
@@ -229,10 +242,13 @@ impl Sim {
                 self.act(n, Host::start);
             }
             self.act(n, |host, now| {
-                host.kernel.create();
-                host.kernel.set_up(true);
+                for nic in 0..2 {
+                    host.kernel.create(nic);
+                    host.kernel.set_up(nic, true);
+                }
                 host.kernel.take_foreign();
                 host.health = [Health::Up; 2];
+                host.checked = Health::Up;
                 host.report_health(now);
                 for router in host.conf.routers.clone() {
                     host.order(now, router.name, Order::Resume);
@@ -244,7 +260,7 @@ impl Sim {
     /// How long it takes until everything is as it should be, once it can be.
     pub fn recovery(&self) -> Nanos {
         let delays = self.hosts.iter().map(|host| host.conf.preempt_delay());
-        let startup = self.hosts.iter().map(|host| Nanos::from_secs(host.conf.startup_delay));
+        let startup = self.hosts.iter().map(|host| host.conf.startup_delay());
         // Until somebody is master, until pre-emption begins, until the timer of whoever pre-empts fires; once more for who
         // followed the interval of a master that gave way to a slower one; and what netlink did not do is tried again.
         self.common.longest_wait().times(3)

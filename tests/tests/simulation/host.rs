@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use vrrp_user::api::Order;
 use vrrp_user::capture::{CaptureMode, Choice};
-use vrrp_user::core::netlink::HookState;
+use vrrp_user::core::netlink::{AssignedAddress, Hook, HookState};
+use vrrp_user::core::notification::Found;
 use vrrp_user::core::prepared::Prepared;
 use vrrp_user::core::{
     Attachment, Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId,
@@ -15,7 +16,7 @@ use vrrp_user::core::{
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
 
-use super::config::{HostConf, RouterConf, VITAL};
+use super::config::{HostConf, RouterConf, SCRIPT, VITAL};
 use super::datapath::{Datapath, Received};
 use super::netlink::{Kernel, Message, Mood, Netlink};
 use super::rng::Rng;
@@ -31,6 +32,8 @@ pub enum Later {
     Looked(Vec<HookReport>),
     /// The configuration was read.
     Read(u64),
+    /// The script has ended.
+    Checked,
     /// The daemon goes on.
     Resume,
 }
@@ -43,6 +46,8 @@ pub struct Daemon {
     pub paused: bool,
     /// Since when it runs.
     pub started: Nanos,
+    /// Since when its routers do.
+    pub begun: Nanos,
     /// When its configuration last changed.
     pub reloaded: Nanos,
     /// When the priority of one of its routers last changed.
@@ -55,10 +60,31 @@ pub struct Daemon {
     ids: Vec<(&'static str, RouterId)>,
     /// The tracked files, [`VITAL`] first.
     watched: Vec<(ObjectId, usize)>,
+    /// How it was told that the first one is.
+    pub vital: Health,
     /// What was counted that must never be.
     pub mistake: Option<Counter>,
     pub stopping: bool,
     stopped: bool,
+}
+
+/// Something that leaves by one of [`super::config::NICS`].
+pub struct Sent {
+    pub nic: usize,
+    /// To whom, if not to everybody there.
+    pub to: Option<IpAddr>,
+    /// An Ethernet frame.
+    pub frame: Rc<[u8]>,
+}
+
+/// Something that a kernel has for a daemon, on one of [`super::config::NICS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    Address(IpAddr, u8, usize),
+    /// By where it leads to.
+    Route(IpAddr),
+    /// By its preference, and where packets come from.
+    Rule(u32, IpAddr),
 }
 
 /// How routers are, by name.
@@ -71,7 +97,9 @@ pub struct Host {
     /// The configuration that is being taken up.
     pub next_conf: Option<HostConf>,
     /// Monotonic clocks of different hosts have nothing to do with each other.
-    pub clock_offset: Nanos,
+    clock_offset: Nanos,
+    /// By how many parts of a million it is fast.
+    clock_drift: u64,
     /// How late it wakes up.
     pub lateness: Nanos,
     /// `None` while there is none.
@@ -83,13 +111,15 @@ pub struct Host {
     pub attaches: bool,
     /// How the tracked files are.
     pub health: [Health; 2],
+    /// How what the script checks is.
+    pub checked: Health,
     /// What an earlier daemon left of routers that are in no configuration any more. It bears the mark of every instance
     /// of the daemon, and may be another one's: nobody takes it away.
-    left: Vec<IpAddr>,
+    left: Vec<Thing>,
     /// What happens later, and when.
     pub later: Vec<(Nanos, Later)>,
     /// What it has sent.
-    pub sent: Vec<Rc<[u8]>>,
+    pub sent: Vec<Sent>,
     pub rng: Rng,
     pub transitions: u64,
 }
@@ -97,22 +127,36 @@ pub struct Host {
 impl Host {
     pub fn new(rng: &mut Rng, number: usize, conf: HostConf) -> Self {
         Self {
-            kernel: Kernel::new(u8::try_from(number).unwrap()),
+            kernel: Kernel::new(number),
             conf,
             next_conf: None,
             clock_offset: Nanos(rng.below(1 << 50)),
+            clock_drift: rng.below(500),
             lateness: rng.millis(3),
             daemon: None,
             runs: 0,
             mood: Mood::Well,
             attaches: true,
             health: [Health::Up; 2],
+            checked: Health::Up,
             left: Vec::new(),
             later: Vec::new(),
             sent: Vec::new(),
             rng: Rng(rng.next()),
             transitions: 0,
         }
+    }
+
+    /// The time on its clock.
+    pub fn local(&self, now: Nanos) -> Nanos {
+        now + self.clock_offset + Nanos(now.0 / 1_000_000 * self.clock_drift)
+    }
+
+    /// When its clock shows that, or has just done so.
+    pub fn when(&self, local: Nanos) -> Nanos {
+        let shown = (local - self.clock_offset).0;
+        let millisecond = 1_000_000 + self.clock_drift;
+        Nanos(shown / millisecond * 1_000_000 + (shown % millisecond).min(1_000_000))
     }
 
     /// Whether its daemon takes part in what happens.
@@ -156,13 +200,14 @@ impl Host {
             self.conf = conf;
         }
         self.runs += 1;
-        let known = |address: IpAddr| {
-            let mut all = self.conf.routers.iter().flat_map(|router| &router.addresses);
-            all.any(|(known, _)| *known == address)
+        // An address counts as known whatever its prefix.
+        let name = |thing: Thing| match thing {
+            Thing::Address(address, _, nic) => Thing::Address(address, 0, nic),
+            Thing::Route(_) | Thing::Rule(..) => thing,
         };
-        let ours = self.kernel.addresses.iter().filter(|at| at.marked);
-        self.left = ours.map(|at| at.at.address).filter(|address| !known(*address)).collect();
-        let config = self.conf.parse();
+        let known: Vec<Thing> = self.conf.routers.iter().flat_map(things).map(name).collect();
+        self.left = self.things().filter(|thing| !known.contains(&name(*thing))).collect();
+        let config = self.conf.parsed();
         let key = self.rng.next();
         let core = Core::new(Boot {
             sizes: Sizes::with_room(Needs::of(&config)),
@@ -188,12 +233,14 @@ impl Host {
             netlink,
             paused: false,
             started: now,
+            begun: now,
             reloaded: now,
             priority_changed: now,
             deaf: now,
             inbox: VecDeque::new(),
             ids: Vec::new(),
             watched: Vec::new(),
+            vital: Health::Unknown,
             mistake: None,
             stopping: false,
             stopped: false,
@@ -210,11 +257,10 @@ impl Host {
     }
 
     /// A frame arrives.
-    pub fn receive(&mut self, now: Nanos, frame: &[u8]) -> Received {
-        match (&mut self.daemon, self.kernel.iface) {
-            (Some(daemon), Some(iface)) if self.kernel.up => {
-                daemon.datapath.receive(now, iface, frame)
-            }
+    pub fn receive(&mut self, now: Nanos, nic: usize, frame: &[u8]) -> Received {
+        let nic = &self.kernel.nics[nic];
+        match (&mut self.daemon, nic.iface) {
+            (Some(daemon), Some(iface)) if nic.up => daemon.datapath.receive(now, iface, frame),
             _ => Received::Unseen,
         }
     }
@@ -223,7 +269,7 @@ impl Host {
     pub fn happen(&mut self, now: Nanos, later: Later) {
         match later {
             Later::Resume => self.resume(now),
-            Later::Netlink(Message::CarryOut) => {
+            Later::Netlink(Message::CarryOut(..)) => {
                 let Some(daemon) = &mut self.daemon else { return };
                 let answer =
                     daemon.netlink.carry_out(now, &mut self.rng, self.mood, &mut self.kernel);
@@ -232,7 +278,7 @@ impl Host {
             }
             Later::Netlink(Message::List) => {
                 // The thread that reads them carries out no requests meanwhile (io/netlink.rs).
-                let listed = Message::Listed(self.kernel.link(), self.kernel.addresses.clone());
+                let listed = Message::Listed(self.kernel.links(), self.kernel.addresses.clone());
                 self.happen(now, Later::Netlink(listed));
             }
             later => match &mut self.daemon {
@@ -254,16 +300,19 @@ impl Host {
                 let Some(event) = daemon.netlink.notification(overruns) else { return };
                 Input::Changed(vec![event])
             }
-            Later::Netlink(Message::Listed(link, addresses)) => {
-                Input::Listed { links: link.into_iter().collect(), addresses }
-            }
+            Later::Netlink(Message::Object(event)) => Input::Changed(vec![event]),
+            Later::Netlink(Message::Listed(links, addresses)) => Input::Listed { links, addresses },
             Later::Looked(reports) => Input::HooksSeen(reports),
+            Later::Checked => {
+                let health = self.checked;
+                Input::ScriptFound(Found { script: SCRIPT.into(), health, end: None })
+            }
             Later::Read(number) => {
                 let Some(conf) = &self.next_conf else { return };
-                let read = Box::new(Ok(Prepared::new(conf.parse(), Vec::new())));
+                let read = Box::new(Ok(Prepared::new(conf.parsed(), Vec::new())));
                 Input::ConfigurationRead { number, read }
             }
-            Later::Netlink(Message::CarryOut | Message::List) | Later::Resume => return,
+            Later::Netlink(Message::CarryOut(..) | Message::List) | Later::Resume => return,
         };
         self.input(now, input);
     }
@@ -273,10 +322,8 @@ impl Host {
         let Some(daemon) = &mut self.daemon else { return };
         let messages = daemon.netlink.notify(now, &mut self.rng, self.mood, &mut self.kernel);
         self.later.extend(messages.into_iter().map(|(at, message)| (at, Later::Netlink(message))));
-        let attached = daemon.datapath.attached;
-        if attached.is_some_and(|hook| self.kernel.iface != Some(hook.iface)) {
-            daemon.datapath.attached = None;
-        }
+        let kernel = &self.kernel;
+        daemon.datapath.attached.retain(|iface, _| kernel.nic_of(*iface).is_some());
     }
 
     /// Hands something in, and carries out what follows from it.
@@ -304,8 +351,15 @@ impl Host {
             let progress = daemon.core.advance(now);
             self.perform_all(now);
             let Some(daemon) = &mut self.daemon else { return };
-            if self.kernel.up && self.kernel.iface.is_some() {
-                self.sent.extend(daemon.core.frames().iter().map(|frame| Rc::from(frame.bytes)));
+            for frame in daemon.core.frames().iter() {
+                let Some(nic) = self.kernel.nic_of(frame.iface) else { continue };
+                if self.kernel.nics[nic].up {
+                    let ethernet: &[u8] = &[2, 0, 0, 0, 0, 99, 2, 0, 0, 0, 0, 98, 8, 0];
+                    // To one host they go by IPv4 here.
+                    let header = if frame.to.is_some() { ethernet } else { &[] };
+                    let bytes = [header, frame.bytes].concat();
+                    self.sent.push(Sent { nic, to: frame.to, frame: bytes.into() });
+                }
             }
             daemon.core.sent(now, &[]);
             self.perform_all(now);
@@ -336,10 +390,10 @@ impl Host {
                 return self.later.push((at, Later::Netlink(message)));
             }
             Effect::Look(look) => {
-                let attached = daemon.datapath.attached;
-                let state = |hook| match attached {
-                    Some(there) if there == hook => HookState::Intact,
-                    Some(_) | None if self.kernel.iface == Some(hook.iface) => {
+                let attached = &daemon.datapath.attached;
+                let state = |hook: Hook| match attached.get(&hook.iface) {
+                    Some(there) if *there == hook => HookState::Intact,
+                    Some(_) | None if self.kernel.nic_of(hook.iface).is_some() => {
                         HookState::Lost(None)
                     }
                     Some(_) | None => HookState::LinkRemoved,
@@ -353,7 +407,7 @@ impl Host {
                 return;
             }
             Effect::Attach { interface, .. } => {
-                let there = self.kernel.iface == Some(interface);
+                let there = self.kernel.nic_of(interface).is_some();
                 let result = if self.attaches && there {
                     daemon.deaf = now;
                     let ingress = Some(daemon.datapath.attach(interface));
@@ -366,7 +420,7 @@ impl Host {
             }
             Effect::Detach { interface } => return daemon.datapath.detach(interface),
             Effect::MendEgress { interface, .. } => {
-                let ingress = daemon.datapath.attached.filter(|hook| hook.iface == interface);
+                let ingress = daemon.datapath.attached.get(&interface).copied();
                 Input::HooksAre { interface, hooks: Hooks { ingress, ..Hooks::default() } }
             }
             Effect::SetFilter { router, .. } => Input::FilterSet { router },
@@ -400,6 +454,13 @@ impl Host {
                 }
                 return self.number();
             }
+            effect @ (Effect::Started | Effect::TakeScripts) => {
+                if effect == Effect::Started {
+                    daemon.begun = now;
+                }
+                let at = now + self.rng.millis(100);
+                return self.later.push((at, Later::Checked));
+            }
             Effect::Discard => return drop(daemon.core.take_discarded()),
             Effect::Count(counter) => {
                 if let Counter::UnexpectedAnswer | Counter::BadEvent | Counter::BadAdvert = counter
@@ -429,6 +490,13 @@ impl Host {
         for (object, place) in daemon.watched.clone() {
             let health = self.health[place];
             daemon.core.handle(now, Input::Health { object, health });
+            if place == 0 {
+                daemon.vital = health;
+            }
+        }
+        if !daemon.core.is_starting() {
+            let found = Found { script: SCRIPT.into(), health: self.checked, end: None };
+            daemon.core.handle(now, Input::ScriptFound(found));
         }
     }
 
@@ -455,7 +523,7 @@ impl Host {
     /// An administrator or an attacker takes the program away.
     pub fn detach(&mut self, now: Nanos) {
         if let Some(daemon) = &mut self.daemon {
-            daemon.datapath.attached = None;
+            daemon.datapath.attached.pop_first();
             daemon.deaf = now;
         }
     }
@@ -478,28 +546,55 @@ impl Host {
         self.turn(now);
     }
 
-    /// Which addresses of ours are there although no router holds them, or by another prefix than they should.
-    pub fn excess(&self) -> impl Iterator<Item = IpAddr> {
-        let held = |address: IpAddr, prefix: u8| {
-            let has = |router: &&RouterConf| router.addresses.contains(&(address, prefix));
-            self.conf
-                .routers
-                .iter()
-                .filter(has)
-                .any(|router| self.state(router.name) == State::Master)
-        };
-        let ours = self.kernel.addresses.iter().filter(|at| at.marked);
-        let excess = ours.filter(move |at| !held(at.at.address, at.prefix)).map(|at| at.at.address);
-        excess.filter(|address| !self.left.contains(address))
+    /// What the kernel has for a daemon, by its mark.
+    fn things(&self) -> impl Iterator<Item = Thing> {
+        let Kernel { addresses, routes, rules, .. } = &self.kernel;
+        let ours = addresses.iter().filter(|at| at.marked);
+        let addresses = ours.filter_map(|AssignedAddress { at, prefix, .. }| {
+            Some(Thing::Address(at.address, *prefix, self.kernel.nic_of(at.iface)?))
+        });
+        let routes = routes.iter().map(|route| Thing::Route(route.key.destination.address));
+        addresses
+            .chain(routes)
+            .chain(rules.iter().map(|rule| Thing::Rule(rule.priority, rule.from.unwrap().address)))
     }
 
-    /// Which addresses of its masters are not there.
-    pub fn missing(&self) -> impl Iterator<Item = IpAddr> {
+    /// Whether a router that is master has that.
+    fn holds(&self, thing: &Thing) -> bool {
+        let mut routers = self.conf.routers.iter();
+        routers.any(|router| {
+            things(router).any(|wanted| wanted == *thing)
+                && self.state(router.name) == State::Master
+        })
+    }
+
+    /// What there is of ours although no router has it, or in another way than it should be.
+    pub fn excess(&self) -> impl Iterator<Item = Thing> {
+        let excess = self.things().filter(|thing| !self.left.contains(thing));
+        excess.filter(|thing| !self.holds(thing))
+    }
+
+    /// What its masters should have and have not.
+    pub fn missing(&self) -> impl Iterator<Item = Thing> {
         let masters = self.conf.routers.iter();
         let masters = masters.filter(|router| self.state(router.name) == State::Master);
-        let wanted = masters.flat_map(|router| router.addresses.iter());
-        let there =
-            |address: IpAddr| self.kernel.addresses.iter().any(|at| at.at.address == address);
-        wanted.map(|(address, _)| *address).filter(move |address| !there(*address))
+        masters.flat_map(things).filter(move |thing| match *thing {
+            // It may be there by an administrator, in whatever way.
+            Thing::Address(address, _, nic) => !self.kernel.answers_for(nic, address),
+            Thing::Route(_) | Thing::Rule(..) => self.things().all(|there| there != *thing),
+        })
     }
+}
+
+/// What a router has while it is master.
+fn things(router: &RouterConf) -> impl Iterator<Item = Thing> {
+    let addresses = router.addresses.iter();
+    let addresses = addresses.map(|(address, prefix, nic)| Thing::Address(*address, *prefix, *nic));
+    let routes = router.routes.iter().map(|(to, _)| {
+        let (to, _) = to.split_once('/').unwrap();
+        Thing::Route(to.parse().unwrap())
+    });
+    addresses
+        .chain(routes)
+        .chain(router.rules.iter().map(|(from, preference)| Thing::Rule(*preference, *from)))
 }

@@ -1,14 +1,12 @@
 //! What must hold, whatever happens.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::engine::types::{Cause, Priority, RouterView, State};
+use vrrp_user::engine::types::{Cause, Health, Priority, RouterView, State};
 
 use super::config::RouterConf;
 use super::datapath::Meant;
-use super::host::{Host, Views};
+use super::host::{Host, Thing, Views};
 use super::network::{CHAOS, Sim};
 
 /// How long an address may stay that no router holds, where nothing keeps the daemon from removing it: until the next
@@ -20,13 +18,15 @@ const SLACK: Nanos = Nanos::from_millis(250);
 const CUT: Nanos = Nanos::from_millis(1);
 
 /// How often in a row a timer may be due when all of them were judged: a reload may set one to a time that is past.
-const RESTLESS: u32 = 5;
+const RESTLESS: u32 = 20;
 
 /// What is remembered of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Watched {
     /// Since when addresses are there that should not be, on the host's clock.
-    excess: BTreeMap<IpAddr, Nanos>,
+    excess: BTreeMap<Thing, Nanos>,
+    /// When that is looked at next: it takes long, and need not be exact.
+    due_excess: Nanos,
     /// How often in a row a timer was due when all of them had just been judged.
     due: u32,
 }
@@ -45,7 +45,7 @@ impl Sim {
             self.watched[n].excess.clear();
             return;
         }
-        let after = self.hosts[n].views();
+        let after = std::mem::take(&mut self.views[n]);
         let wrong = wrong_on(&self.hosts[n], now, before, &after);
         let changes = after.iter().filter(|(name, view)| {
             before.iter().any(|(other, old)| other == name && old.state != view.state)
@@ -71,31 +71,35 @@ impl Sim {
             self.violate(|| format!("host {n}: a timer is due again and again"));
         }
         self.check_excess(n, now);
+        self.views[n] = after;
     }
 
     /// No address of ours is on a host that is not master, or whose configuration does not know it, for longer than its
     /// removal takes.
     fn check_excess(&mut self, n: usize, now: Nanos) {
+        if now < self.watched[n].due_excess {
+            return;
+        }
+        self.watched[n].due_excess = now + Nanos::from_millis(50);
         let host = &self.hosts[n];
         let Some(daemon) = &host.daemon else { return };
         // What an earlier daemon left is kept for a router that may become master.
-        let kept =
-            daemon.started + Nanos::from_secs(host.conf.startup_delay) + self.common.longest_wait();
+        let kept = daemon.started + host.conf.startup_delay() + self.common.longest_wait();
         let excuses = [daemon.netlink.disturbed, daemon.deaf, daemon.reloaded, kept];
         let excused = excuses.into_iter().max().unwrap_or_default();
-        let excess: Vec<IpAddr> = host.excess().collect();
+        let excess: Vec<Thing> = host.excess().collect();
         let known = &mut self.watched[n].excess;
-        known.retain(|address, _| excess.contains(address));
+        known.retain(|thing, _| excess.contains(thing));
         let mut oldest = None;
-        for address in excess {
-            let since = *known.entry(address).or_insert(now);
+        for thing in excess {
+            let since = *known.entry(thing).or_insert(now);
             if now - since.max(excused) > REMOVAL && now > since.max(excused) {
-                oldest = Some((address, since));
+                oldest = Some((thing, since));
             }
         }
-        if let Some((address, since)) = oldest {
+        if let Some((thing, since)) = oldest {
             let long = now - since;
-            self.violate(|| format!("host {n}: {address} is there for {long} without a master"));
+            self.violate(|| format!("host {n}: {thing:?} is there for {long} without a master"));
         }
     }
 
@@ -128,7 +132,8 @@ impl Sim {
         };
         let theirs = Priority(meant.priority);
         let outranks = |ours: Priority| {
-            theirs > ours || theirs == ours && host.kernel.surely_ranks_below(meant.source)
+            theirs > ours
+                || theirs == ours && host.kernel.surely_ranks_below(router.nic, meant.source)
         };
         let stays = before.state == State::Master && after.state == State::Master;
         if stays && outranks(before.priority) && outranks(after.priority) {
@@ -213,6 +218,12 @@ fn wrong_on(host: &Host, now: Nanos, before: &Views, after: &Views) -> Option<St
         if let Some(wrong) = wrong.or_else(|| wrong_timer(host, router, view)) {
             return Some(format!("{name}: {wrong}: {view:?}"));
         }
+        if router.vital
+            && daemon.vital == Health::Down
+            && matches!(view.state, State::Backup | State::Master)
+        {
+            return Some(format!("{name} takes part although it must not: {view:?}"));
+        }
         if host.conf.is_grouped(router) && view.state != State::Init {
             match group {
                 Some(state) if state != view.state => {
@@ -237,10 +248,11 @@ fn wrong_timer(host: &Host, router: &RouterConf, view: &RouterView) -> Option<St
     let daemon = host.daemon.as_ref()?;
     let Some(at) = view.next_timer else { return Some("waits for nothing".to_owned()) };
     let heard = view.master.map(|(master, _)| daemon.datapath.heard(router.vrid, master).at);
-    let delayed = daemon.started + Nanos::from_secs(host.conf.startup_delay);
+    let delayed = daemon.started + host.conf.startup_delay();
     let heard = heard.unwrap_or_default();
     let changed = daemon.reloaded.max(daemon.priority_changed);
-    let since = [heard, view.since, daemon.deaf, changed, delayed].into_iter().max()?;
+    let since =
+        [heard, view.since, daemon.deaf, daemon.begun, changed, delayed].into_iter().max()?;
     let long = at - since;
     (at > since && long > view.master_down_interval + SLACK).then(|| format!("waits for {long}"))
 }
@@ -258,6 +270,9 @@ fn wrong_transition(
     }
     let daemon = host.daemon.as_ref()?;
     let heard = |source| daemon.datapath.heard(router.vrid, source);
+    if after.state == State::Master && now < daemon.started + host.conf.startup_delay() {
+        return Some("takes over before the startup delay is over".to_owned());
+    }
     // An operator may have changed it just now.
     let priority = before.priority.max(after.priority);
     match (before.state, after.state, after.cause?) {
@@ -280,7 +295,8 @@ fn wrong_transition(
         }
         (State::Master, State::Backup, Cause::Yielded { master, priority: theirs }) => {
             let ours = before.priority.min(after.priority);
-            let outranks = theirs > ours || theirs == ours && host.kernel.ranks_below(master);
+            let outranks =
+                theirs > ours || theirs == ours && host.kernel.ranks_below(router.nic, master);
             (!outranks).then(|| "gives way to who ranks below it".to_owned())
         }
         _ => None,

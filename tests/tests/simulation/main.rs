@@ -31,11 +31,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use invariants::{Outcome, simulate};
+use vrrp_user::types::planted::{Fault, plant};
 
 /// Networks that the suite runs.
-const RUNS: u64 = 400;
+const RUNS: u64 = 1900;
 /// Events that they are at least.
-const EVENTS: u64 = 900_000;
+const EVENTS: u64 = 5_000_000;
 
 /// What came of many networks.
 #[derive(Debug, Default)]
@@ -56,12 +57,18 @@ fn run(seed: u64, traced: bool) -> Outcome {
     })
 }
 
-/// Runs the networks of these seeds, on all processors, until one fails or `goes_on` says no.
-fn run_all(first: u64, runs: u64, goes_on: impl Fn(u64, u64) -> bool + Sync) -> Tally {
+/// Runs the networks of these seeds, on all processors, until one fails or `goes_on` says no. All daemons make that mistake.
+fn run_all(
+    fault: Option<Fault>,
+    first: u64,
+    runs: u64,
+    goes_on: impl Fn(u64, u64) -> bool + Sync,
+) -> Tally {
     let (next, events, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(u64::MAX));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
+                plant(fault);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let seed = first + number;
@@ -94,11 +101,22 @@ fn explain(seed: u64) -> String {
 
 #[test]
 fn networks_heal() {
-    let tally = run_all(0, RUNS, |_, _| true);
+    let tally = run_all(None, 0, RUNS, |_, _| true);
     if let Some(seed) = tally.failed {
         panic!("{}", explain(seed));
     }
     assert!(tally.events >= EVENTS, "{tally:?}");
+}
+
+/// Who finds nothing wrong has to show that it would.
+#[test]
+fn planted_faults_are_found() {
+    let missed = Fault::ALL.into_iter().filter(|fault| {
+        let tally = run_all(Some(*fault), 0, RUNS, |_, _| true);
+        println!("{fault:?}: {tally:?}");
+        tally.failed.is_none()
+    });
+    assert_eq!(missed.collect::<Vec<_>>(), []);
 }
 
 #[test]
@@ -125,7 +143,7 @@ fn explore() {
     let bar = ProgressBar::new(if runs < u64::MAX { runs } else { limit.as_secs() });
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}");
     bar.set_style(style.expect("a template"));
-    let tally = run_all(first, runs, |number, events| {
+    let tally = run_all(None, first, runs, |number, events| {
         let elapsed = begin.elapsed();
         bar.set_position(if runs < u64::MAX { number } else { elapsed.as_secs() });
         bar.set_message(format!("seed {}, {} events/s", first + number, rate(events, elapsed)));

@@ -1,22 +1,21 @@
-//! A host's kernel as netlink shows it: one interface and its addresses, requests that it carries out, refuses, answers
-//! late or not at all, and notifications that come before or after, or are lost.
+//! A host's kernel as netlink shows it: two interfaces, addresses, routes and rules, requests that it carries out, refuses,
+//! answers late or not at all, and notifications that come before or after, or are lost.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use vrrp_user::core::netlink::{
-    Answer, Ask, AssignedAddress, Event, Link, Object, Request, RequestError,
+    Answer, Ask, AssignedAddress, Event, Link, Object, Request, RequestError, RouteKey, RouteSeen,
+    RuleKey, Subject,
 };
 use vrrp_user::core::{InterfaceAddr, InterfaceId};
 use vrrp_user::engine::time::Nanos;
 
+use super::config::{NICS, own_addresses};
 use super::rng::Rng;
 
 /// When a request that is not answered is given up (`ANSWER`, io/netlink.rs).
 const PATIENCE: Nanos = Nanos::from_secs(5);
-
-/// By which bits the last bytes of the two addresses differ that a host may have.
-const OTHER: u8 = 32;
 
 /// How netlink is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,49 +37,81 @@ impl Mood {
         [Self::Well, Self::Well, Self::Slow, Self::Refusing, Self::Mute, Self::Deaf, Self::Deaf];
 }
 
-/// What the kernel has. It outlives daemons.
+/// An interface.
 #[derive(Clone, Debug)]
-pub struct Kernel {
-    /// The index of eth0, another one whenever it was made anew; `None` while it is not there.
+pub struct Nic {
+    /// Its index, another one whenever it was made anew; `None` while it is not there.
     pub iface: Option<InterfaceId>,
-    next_ifindex: u32,
     pub mac: [u8; 6],
     /// Whether it has a carrier.
     pub up: bool,
     /// The host's own addresses.
     pub own: [IpAddr; 2],
-    pub addresses: Vec<AssignedAddress>,
     /// Whether it has had them for long.
-    pub settled: bool,
+    settled: bool,
+}
+
+/// What the kernel has. It outlives daemons.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    host: usize,
+    /// In the order of [`NICS`].
+    pub nics: [Nic; 2],
+    next_ifindex: u32,
+    pub addresses: Vec<AssignedAddress>,
+    pub routes: Vec<RouteSeen>,
+    pub rules: Vec<RuleKey>,
     /// What has changed and was not reported yet.
     changes: Vec<Event>,
 }
 
 impl Kernel {
-    pub fn new(host: u8) -> Self {
+    pub fn new(host: usize) -> Self {
+        let number = u8::try_from(host).unwrap() + 1;
+        let nic = |nic: usize| {
+            let place = u8::try_from(nic).unwrap();
+            let link_local = 0x1000 * u16::from(place) + u16::from(number);
+            Nic {
+                iface: None,
+                mac: [2, 0, 0, 0, place, number],
+                up: true,
+                own: [
+                    own_addresses(host, nic)[0],
+                    IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, link_local]),
+                ],
+                settled: true,
+            }
+        };
         let mut kernel = Self {
-            iface: None,
-            next_ifindex: 2 + u32::from(host),
-            mac: [2, 0, 0, 0, 0, host + 1],
-            up: true,
-            own: [
-                IpAddr::from([10, 0, 0, host + 1]),
-                IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(host) + 1]),
-            ],
+            host,
+            nics: [nic(0), nic(1)],
+            next_ifindex: 1 + u32::from(number),
             addresses: Vec::new(),
-            settled: true,
+            routes: Vec::new(),
+            rules: Vec::new(),
             changes: Vec::new(),
         };
-        kernel.create();
+        kernel.create(0);
+        kernel.create(1);
         kernel
     }
 
-    pub fn link(&self) -> Option<Link> {
+    /// Which interface has that index.
+    pub fn nic_of(&self, iface: InterfaceId) -> Option<usize> {
+        self.nics.iter().position(|nic| nic.iface == Some(iface))
+    }
+
+    pub fn links(&self) -> Vec<Link> {
+        (0..NICS.len()).filter_map(|nic| self.link(nic)).collect()
+    }
+
+    fn link(&self, nic: usize) -> Option<Link> {
+        let Nic { iface, mac, up, .. } = self.nics[nic];
         Some(Link {
-            iface: self.iface?,
-            name: "eth0".to_owned(),
-            up: self.up,
-            mac: Some(self.mac),
+            iface: iface?,
+            name: NICS[nic].to_owned(),
+            up,
+            mac: Some(mac),
             mtu: 1500,
             aggregate: false,
             routed: false,
@@ -90,78 +121,92 @@ impl Kernel {
         })
     }
 
-    fn address(&self, address: IpAddr, prefix: u8, marked: bool) -> Option<AssignedAddress> {
-        Some(AssignedAddress {
-            at: InterfaceAddr { iface: self.iface?, address },
-            prefix,
-            marked,
-            tentative: false,
-        })
+    fn address(
+        &self,
+        nic: usize,
+        address: IpAddr,
+        prefix: u8,
+        marked: bool,
+    ) -> Option<AssignedAddress> {
+        let at = InterfaceAddr { iface: self.nics[nic].iface?, address };
+        Some(AssignedAddress { at, prefix, marked, tentative: false })
     }
 
-    /// Makes the interface, with the host's own addresses.
-    pub fn create(&mut self) {
-        if self.iface.is_some() {
+    /// Makes an interface, with the host's own addresses.
+    pub fn create(&mut self, nic: usize) {
+        if self.nics[nic].iface.is_some() {
             return;
         }
-        self.iface = Some(InterfaceId::own(self.next_ifindex));
+        self.nics[nic].iface = Some(InterfaceId::own(self.next_ifindex));
         self.next_ifindex += 10;
-        self.changes.extend(self.link().map(Event::Link));
-        let [v4, v6] = self.own;
+        self.changes.extend(self.link(nic).map(Event::Link));
+        let [v4, v6] = self.nics[nic].own;
         for (address, prefix) in [(v4, 24), (v6, 64)] {
-            let at = self.address(address, prefix, false);
+            let at = self.address(nic, address, prefix, false);
             at.into_iter().for_each(|at| self.put(at));
         }
     }
 
-    /// Takes the interface away, and all that is on it.
-    pub fn destroy(&mut self) {
-        let Some(iface) = self.iface.take() else { return };
-        for at in std::mem::take(&mut self.addresses) {
+    /// Takes an interface away, and all that is on it.
+    pub fn destroy(&mut self, nic: usize) {
+        let Some(iface) = self.nics[nic].iface.take() else { return };
+        for at in self.addresses.extract_if(.., |at| at.at.iface == iface) {
             self.changes.push(Event::AddressRemoved(at));
         }
+        self.drop_routes(iface);
         self.changes.push(Event::LinkRemoved(iface));
     }
 
-    pub fn set_up(&mut self, up: bool) {
-        if self.up != up {
-            self.up = up;
-            self.changes.extend(self.link().map(Event::Link));
+    pub fn set_up(&mut self, nic: usize, up: bool) {
+        if self.nics[nic].up != up {
+            self.nics[nic].up = up;
+            self.changes.extend(self.link(nic).map(Event::Link));
+            if let (false, Some(iface)) = (up, self.nics[nic].iface) {
+                self.drop_routes(iface);
+            }
         }
     }
 
+    /// Those through an interface that is down or gone. Nothing is said of it (`fib_disable_ip`,
+    /// net/ipv4/fib_frontend.c).
+    fn drop_routes(&mut self, iface: InterfaceId) {
+        self.routes.retain(|route| route.oif != Some(iface));
+    }
+
     /// Whether the host has, or may have had a moment ago, an address of its own that is less than that one.
-    pub fn ranks_below(&self, other: IpAddr) -> bool {
-        let both = self.own.iter().flat_map(|own| match own {
-            IpAddr::V4(own) => {
-                let [a, b, c, d] = own.octets();
-                [IpAddr::from([a, b, c, d]), IpAddr::from([a, b, c, d ^ OTHER])]
-            }
-            IpAddr::V6(own) => [IpAddr::V6(*own); 2],
-        });
-        both.filter(|own| own.is_ipv4() == other.is_ipv4()).any(|own| own < other)
+    pub fn ranks_below(&self, nic: usize, other: IpAddr) -> bool {
+        let may_have = own_addresses(self.host, nic);
+        let may_have = may_have.into_iter().chain([self.nics[nic].own[1]]);
+        may_have.filter(|own| own.is_ipv4() == other.is_ipv4()).any(|own| own < other)
     }
 
     /// The same of all of them.
-    pub fn surely_ranks_below(&self, other: IpAddr) -> bool {
-        let own = if other.is_ipv4() { self.own[0] } else { self.own[1] };
-        own < other && self.settled
+    pub fn surely_ranks_below(&self, nic: usize, other: IpAddr) -> bool {
+        let Nic { own: [v4, v6], settled, .. } = self.nics[nic];
+        let own = if other.is_ipv4() { v4 } else { v6 };
+        own < other && settled
     }
 
     /// Gives the host another address of its own.
-    pub fn readdress(&mut self) {
-        let IpAddr::V4(old) = self.own[0] else { return };
-        self.take(old.into());
-        self.settled = false;
-        let [a, b, c, d] = old.octets();
-        self.own[0] = IpAddr::from([a, b, c, d ^ OTHER]);
-        let new = self.address(self.own[0], 24, false);
+    pub fn readdress(&mut self, nic: usize) {
+        let old = self.nics[nic].own[0];
+        self.take(old);
+        self.nics[nic].settled = false;
+        let may_have = own_addresses(self.host, nic);
+        self.nics[nic].own[0] = if old == may_have[0] { may_have[1] } else { may_have[0] };
+        let new = self.address(nic, self.nics[nic].own[0], 24, false);
         new.into_iter().for_each(|at| self.put(at));
     }
 
+    /// Whether a packet to that address is for this host.
+    pub fn answers_for(&self, nic: usize, address: IpAddr) -> bool {
+        let there = |at: &AssignedAddress| self.nic_of(at.at.iface) == Some(nic);
+        self.addresses.iter().any(|at| at.at.address == address && there(at))
+    }
+
     /// An administrator puts a virtual address there.
-    pub fn put_foreign(&mut self, address: IpAddr, prefix: u8) {
-        if let Some(at) = self.address(address, prefix, false)
+    pub fn put_foreign(&mut self, nic: usize, address: IpAddr, prefix: u8) {
+        if let Some(at) = self.address(nic, address, prefix, false)
             && !self.has(&at)
         {
             self.put(at);
@@ -170,7 +215,8 @@ impl Kernel {
 
     /// An administrator takes away what others like him have put there.
     pub fn take_foreign(&mut self) {
-        let own = self.own;
+        let own = self.nics.each_ref().map(|nic| nic.own);
+        let own = own.as_flattened();
         let foreign = |at: &&AssignedAddress| !at.marked && !own.contains(&at.at.address);
         let foreign: Vec<_> = self.addresses.iter().filter(foreign).copied().collect();
         foreign.into_iter().for_each(|at| drop(self.remove(&at)));
@@ -193,9 +239,7 @@ impl Kernel {
     }
 
     fn remove(&mut self, at: &AssignedAddress) -> Result<(), RequestError> {
-        let same = |known: &AssignedAddress| {
-            (known.at.address, known.prefix) == (at.at.address, at.prefix)
-        };
+        let same = |known: &AssignedAddress| (known.at, known.prefix) == (at.at, at.prefix);
         let Some(place) = self.addresses.iter().position(same) else {
             return Err(error(libc::EADDRNOTAVAIL));
         };
@@ -213,18 +257,76 @@ impl Kernel {
         Ok(())
     }
 
-    fn carry_out(&mut self, ask: &Ask) -> Result<(), RequestError> {
-        let Object::Address(address) = &ask.object else { return Ok(()) };
-        if self.iface != Some(address.address.at.iface) {
-            return Err(error(libc::ENODEV));
+    /// An administrator takes a route or a rule of ours away.
+    pub fn take_object(&mut self, chosen: u64) {
+        let all = self.routes.len() + self.rules.len();
+        let place = usize::try_from(chosen % all.max(1) as u64).unwrap();
+        if place < self.routes.len() {
+            let gone = self.routes.remove(place);
+            self.changes.push(Event::RouteRemoved(gone));
+        } else if place < all {
+            let gone = self.rules.remove(place - self.routes.len());
+            self.changes.push(Event::RuleRemoved(gone));
         }
-        match ask.request {
-            Request::Add if self.has(&address.address) => Err(error(libc::EEXIST)),
-            Request::Add => {
-                self.put(address.address);
-                Ok(())
+    }
+
+    fn carry_out(&mut self, ask: &Ask) -> Result<(), RequestError> {
+        match &ask.object {
+            Object::Address(address) => {
+                let address = &address.address;
+                match ask.request {
+                    _ if self.nic_of(address.at.iface).is_none() => Err(error(libc::ENODEV)),
+                    Request::Add if self.has(address) => Err(error(libc::EEXIST)),
+                    Request::Add => {
+                        self.put(*address);
+                        Ok(())
+                    }
+                    Request::Remove => self.remove(address),
+                }
             }
-            Request::Remove => self.remove(&address.address),
+            Object::Route(route) => {
+                let oif = route.oifs.first().copied();
+                let seen = RouteSeen { key: RouteKey::from(&*route.route), via: None, oif };
+                let found = self.routes.iter().position(|known| known.key == seen.key);
+                let nic = oif.and_then(|oif| self.nic_of(oif));
+                match (ask.request, found) {
+                    (Request::Add, _) if nic.is_none() => Err(error(libc::ENODEV)),
+                    (Request::Add, _) if nic.is_some_and(|nic| !self.nics[nic].up) => {
+                        Err(error(libc::ENETDOWN))
+                    }
+                    (Request::Add, Some(_)) => Err(error(libc::EEXIST)),
+                    (Request::Add, None) => {
+                        self.routes.push(seen);
+                        self.changes.push(Event::Route(seen));
+                        Ok(())
+                    }
+                    (Request::Remove, Some(place)) => {
+                        let gone = self.routes.remove(place);
+                        self.changes.push(Event::RouteRemoved(gone));
+                        Ok(())
+                    }
+                    (Request::Remove, None) => Err(error(libc::ESRCH)),
+                }
+            }
+            Object::Rule(rule) => {
+                let key = RuleKey::from(&**rule);
+                let found = self.rules.iter().position(|known| *known == key);
+                match (ask.request, found) {
+                    (Request::Add, Some(_)) => Err(error(libc::EEXIST)),
+                    (Request::Add, None) => {
+                        self.rules.push(key);
+                        self.changes.push(Event::Rule(key));
+                        Ok(())
+                    }
+                    (Request::Remove, Some(place)) => {
+                        let gone = self.rules.remove(place);
+                        self.changes.push(Event::RuleRemoved(gone));
+                        Ok(())
+                    }
+                    (Request::Remove, None) => Err(error(libc::ENOENT)),
+                }
+            }
+            Object::PromoteSecondaries { .. } => Ok(()),
         }
     }
 
@@ -241,20 +343,24 @@ fn error(errno: i32) -> RequestError {
 fn is_neighbour(one: &AssignedAddress, other: &AssignedAddress) -> bool {
     let (IpAddr::V4(a), IpAddr::V4(b)) = (one.at.address, other.at.address) else { return false };
     let shift = 32 - u32::from(one.prefix);
-    one.prefix == other.prefix && u32::from(a).checked_shr(shift) == u32::from(b).checked_shr(shift)
+    (one.at.iface, one.prefix) == (other.at.iface, other.prefix)
+        && u32::from(a).checked_shr(shift) == u32::from(b).checked_shr(shift)
 }
 
 /// What netlink brings the daemon.
 #[derive(Debug)]
 pub enum Message {
-    /// A request is carried out.
-    CarryOut,
+    /// A request is carried out: the oldest one, which is this, for those who read what has happened.
+    #[allow(dead_code)]
+    CarryOut(Request, Subject),
     Answers(Vec<Answer>),
     /// The oldest notification; of a time before notifications were lost if the number is another one.
     Notification(u64),
+    /// One of routes and rules: they have a socket of their own, and nothing is read anew for them.
+    Object(Event),
     /// Links and addresses are read.
     List,
-    Listed(Option<Link>, Vec<AssignedAddress>),
+    Listed(Vec<Link>, Vec<AssignedAddress>),
 }
 
 /// The netlink sockets of one daemon.
@@ -289,8 +395,9 @@ impl Netlink {
     pub fn ask(&mut self, now: Nanos, rng: &mut Rng, mood: Mood, ask: Ask) -> (Nanos, Message) {
         // The kernel carries requests out in their order.
         self.carried_out = self.carried_out.max(now + Self::delay(rng, mood));
+        let message = Message::CarryOut(ask.request, ask.subject);
         self.asks.push_back(ask);
-        (self.carried_out, Message::CarryOut)
+        (self.carried_out, message)
     }
 
     /// The oldest request is carried out, or not; what comes of it, and when.
@@ -335,6 +442,19 @@ impl Netlink {
         for event in kernel.take_changes() {
             // They come in the order of the changes.
             self.notified = self.notified.max(now + Self::delay(rng, mood));
+            let is_object = matches!(
+                event,
+                Event::Route(_) | Event::RouteRemoved(_) | Event::Rule(_) | Event::RuleRemoved(_)
+            );
+            if is_object {
+                let lost = mood == Mood::Deaf && rng.chance(30);
+                if lost {
+                    self.disturbed = self.disturbed.max(self.notified);
+                }
+                let event = if lost { Event::RoutesOverrun } else { event };
+                messages.push((self.notified, Message::Object(event)));
+                continue;
+            }
             if mood == Mood::Deaf && rng.chance(30) {
                 self.overruns += 1;
                 self.notifications.clear();

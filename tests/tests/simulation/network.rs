@@ -7,7 +7,7 @@ use vrrp_user::engine::time::Nanos;
 
 use super::config::{Common, HostConf};
 use super::datapath::{Meant, Received};
-use super::host::{Host, Later};
+use super::host::{Host, Later, Sent, Views};
 use super::invariants::Watched;
 use super::rng::Rng;
 
@@ -20,6 +20,7 @@ const TRACE: usize = 400;
 pub enum Event {
     Frame {
         to: usize,
+        nic: usize,
         frame: Rc<[u8]>,
     },
     /// On a host, while that daemon runs.
@@ -43,8 +44,10 @@ pub struct Sim {
     /// When the daemons want to be woken.
     wakes: Vec<Option<Nanos>>,
     pub watched: Vec<Watched>,
-    /// Whether the second host hears the first one no more.
-    pub cut: Vec<Vec<bool>>,
+    /// How the routers are, since something last happened on their host.
+    pub views: Vec<Views>,
+    /// Whether the second host hears the first one no more, on each interface.
+    pub cut: Vec<Vec<[bool; 2]>>,
     /// Percent of the frames.
     pub loss: u64,
     pub repeats: u64,
@@ -63,8 +66,8 @@ pub struct Sim {
 impl Sim {
     pub fn new(seed: u64, traced: bool) -> Self {
         let mut rng = Rng(seed);
-        let common = Common::new(&mut rng);
         let count = 2 + rng.index(3);
+        let common = Common::new(&mut rng, count);
         let hosts: Vec<Host> = (0..count)
             .map(|number| {
                 let conf = HostConf::new(&mut rng, &common, number);
@@ -80,7 +83,8 @@ impl Sim {
             common,
             wakes: vec![None; count],
             watched: vec![Watched::default(); count],
-            cut: vec![vec![false; count]; count],
+            views: vec![Vec::new(); count],
+            cut: vec![vec![[false; 2]; count]; count],
             hosts,
             loss: 0,
             repeats: 5,
@@ -130,7 +134,7 @@ impl Sim {
 
     /// The time on the clock of a host.
     pub fn local(&self, n: usize) -> Nanos {
-        self.now + self.hosts[n].clock_offset
+        self.hosts[n].local(self.now)
     }
 
     /// Runs until `end`, or until something is wrong.
@@ -162,7 +166,7 @@ impl Sim {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Frame { to, frame } => self.deliver(to, &frame),
+            Event::Frame { to, nic, frame } => self.deliver(to, nic, &frame),
             Event::Host { host, run, later } if self.hosts[host].runs == run => {
                 self.note(|| format!("host {host}: {later:?}"));
                 self.act(host, |host, now| host.happen(now, later));
@@ -173,9 +177,9 @@ impl Sim {
         }
     }
 
-    fn deliver(&mut self, n: usize, frame: &Rc<[u8]>) {
+    fn deliver(&mut self, n: usize, nic: usize, frame: &Rc<[u8]>) {
         let now = self.local(n);
-        let received = self.hosts[n].receive(now, frame);
+        let received = self.hosts[n].receive(now, nic, frame);
         if matches!(received, Received::Reported) {
             self.note(|| format!("host {n} is told of {:?}", Meant::of(frame)));
         }
@@ -187,7 +191,7 @@ impl Sim {
                 }
             }
             Received::Reported if self.hosts[n].is_running() => {
-                let before = self.hosts[n].views();
+                let before = self.views[n].clone();
                 self.act(n, Host::turn);
                 if let Some(meant) = Meant::of(frame) {
                     self.check_gives_way(n, meant, &before);
@@ -201,37 +205,44 @@ impl Sim {
     pub fn act(&mut self, n: usize, action: impl FnOnce(&mut Host, Nanos)) {
         let now = self.local(n);
         let host = &mut self.hosts[n];
-        let (before, run) = (host.views(), host.runs);
+        let (before, run) = (std::mem::take(&mut self.views[n]), host.runs);
         action(host, now);
         host.report_changes(now);
         let run_now = host.runs;
-        let (later, sent, offset) =
-            (std::mem::take(&mut host.later), std::mem::take(&mut host.sent), host.clock_offset);
-        self.wakes[n] = host.wake().map(|at| (at - offset).max(self.now));
+        let (later, sent) = (std::mem::take(&mut host.later), std::mem::take(&mut host.sent));
+        self.wakes[n] = host.wake().map(|at| host.when(at).max(self.now));
         for (at, later) in later {
             let event = Event::Host { host: n, run: run_now, later };
-            self.schedule((at - offset).max(self.now), event);
+            self.schedule(self.hosts[n].when(at).max(self.now), event);
         }
-        for frame in sent {
-            self.send(n, &frame);
+        for sent in sent {
+            self.send(n, &sent);
         }
         let before = if run == run_now { before } else { Vec::new() };
+        self.views[n] = self.hosts[n].views();
         self.check_host(n, &before);
     }
 
-    fn send(&mut self, from: usize, frame: &Rc<[u8]>) {
+    fn send(&mut self, from: usize, sent: &Sent) {
+        let Sent { nic, to: whom, frame } = sent;
         if let Some(meant @ Meant { priority: 0, .. }) = Meant::of(frame) {
             self.note(|| format!("host {from} resigns: {meant:?}"));
         }
         for to in 0..self.hosts.len() {
-            if to == from || self.cut[from][to] {
+            let is_for = |whom| self.hosts[to].kernel.answers_for(*nic, whom);
+            if to == from || self.cut[from][to][*nic] || !whom.is_none_or(is_for) {
                 continue;
+            }
+            let mut frame = Rc::clone(frame);
+            if whom.is_some() {
+                Rc::make_mut(&mut frame)[..6]
+                    .copy_from_slice(&self.hosts[to].kernel.nics[*nic].mac);
             }
             let copies = 1 + u64::from(self.rng.chance(self.repeats));
             for _ in 0..copies {
                 if !self.rng.chance(self.loss) {
                     let at = self.now + self.rng.time(self.max_delay);
-                    self.schedule(at, Event::Frame { to, frame: Rc::clone(frame) });
+                    self.schedule(at, Event::Frame { to, nic: *nic, frame: Rc::clone(&frame) });
                 }
             }
         }

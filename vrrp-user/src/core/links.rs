@@ -180,7 +180,7 @@ impl Core {
         for name in names.iter().flatten() {
             self.resolve_on(name);
         }
-        if let (Event::AddressGone(at), Change::Interface { .. }) = (event, &change) {
+        if let (Event::AddressRemoved(at), Change::Interface { .. }) = (event, &change) {
             // A router that is its owner now may have found it there before.
             self.vanished(at.at, at.prefix);
         }

@@ -407,7 +407,7 @@ fn who_becomes_owner_of_an_address_that_was_there_adds_it_when_it_is_gone() {
     host.answer(&Err(exists));
     reload(&mut host, &toml("priority = 255"));
     assert_eq!((host.state(), host.asked()), (Some(State::Master), vec![]));
-    host.input(Input::Changed(vec![Event::AddressGone(address(VIP, false))]));
+    host.input(Input::Changed(vec![Event::AddressRemoved(address(VIP, false))]));
     assert_eq!(host.asked(), vip_asked(Request::Add));
 }
 
