@@ -10,7 +10,7 @@ use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use vrrp_common::maps::XDP_PROGRAM;
 
 use super::ipv6::inet6;
-use super::{Finding, Kernel};
+use super::{Finding, Kernel, membership, setting};
 use crate::api::{InterfaceStatus, Status};
 use crate::capture::{self, CaptureMode, Choice, Facts, Plan, title};
 use crate::config::model::Config;
@@ -121,7 +121,7 @@ pub fn examine(config: &Config, status: Option<&Status>, kernel: &Kernel) -> Vec
     let groups = fs::read_to_string("/proc/net/igmp").map(|text| members(&text));
     let tcx = *kernel.tcx.as_ref().unwrap_or(&false);
     let links = netlink::links(ports.values().map(|port| port.ifindex));
-    let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
+    let mut found = Vec::new();
     let mut uses: Vec<_> = uses(config, &ports).into_iter().collect();
     uses.sort_by_key(|(name, _)| ports.get(name).map(|port| port.ifindex));
     for (name, used) in uses {
@@ -141,22 +141,18 @@ pub fn examine(config: &Config, status: Option<&Status>, kernel: &Kernel) -> Vec
             for group in &used.groups {
                 let joined = groups.as_ref().map(|all| all.contains(&(name.clone(), *group)));
                 let joined = joined.map_err(ToString::to_string);
-                all.push(membership(*group, joined, status.is_some()));
+                all.push(membership((*group).into(), joined, status.is_some()));
             }
             let twin = twin(&name, port, &ports);
-            let (ignore, announce) = (setting(&name, "arp_ignore"), setting(&name, "arp_announce"));
-            all.push(rp_filter(setting(&name, "rp_filter"), twin.as_deref(), &name));
+            let (ignore, announce) =
+                (setting("ipv4", &name, "arp_ignore"), setting("ipv4", &name, "arp_announce"));
+            all.push(rp_filter(setting("ipv4", &name, "rp_filter"), twin.as_deref(), &name));
             all.push(arp_ignore(ignore, twin.as_deref(), &used, &name));
             all.push(arp_announce(announce, twin.as_deref(), &name));
         }
-        for finding in all {
-            match found.iter_mut().find(|(known, _)| *known == finding) {
-                Some((_, names)) => names.push(name.clone()),
-                None => found.push((finding, vec![name.clone()])),
-            }
-        }
+        found.extend(all.into_iter().map(|finding| (finding, name.clone())));
     }
-    found.into_iter().map(|(finding, names)| finding.about(&names)).collect()
+    Finding::merged(found)
 }
 
 fn uses(config: &Config, ports: &BTreeMap<String, Port>) -> BTreeMap<String, Use> {
@@ -324,23 +320,6 @@ fn members(table: &str) -> BTreeSet<(String, Ipv4Addr)> {
     joined
 }
 
-fn membership(group: Ipv4Addr, joined: Result<bool, String>, running: bool) -> Finding {
-    let check = "multicast";
-    match (joined, running) {
-        (Ok(true), _) => Finding::fine(check, format!("{group} is joined")),
-        (Ok(false), true) => Finding::broken(
-            check,
-            format!("{group} is not joined: NIC or switch may not let advertisements through"),
-        )
-        .hint("the log of the daemon says why; sysctl net.ipv4.igmp_max_memberships is a limit"),
-        (Ok(false), false) => {
-            let text = format!("{group} is joined when the daemon runs, and none does");
-            Finding::skipped(check, text)
-        }
-        (Err(error), _) => Finding::skipped(check, error),
-    }
-}
-
 /// Another interface with an address in the same network.
 fn twin(name: &str, port: &Port, ports: &BTreeMap<String, Port>) -> Option<String> {
     let network =
@@ -357,18 +336,7 @@ fn twin(name: &str, port: &Port, ports: &BTreeMap<String, Port>) -> Option<Strin
         .map(|(other, _)| other.clone())
 }
 
-/// A setting of the kernel for an interface: the greater of `all` and its own counts
-/// (Documentation/networking/ip-sysctl.rst).
-fn setting(name: &str, key: &str) -> Result<u32, String> {
-    let read = |interface: &str| {
-        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{key}");
-        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        text.trim().parse::<u32>().map_err(|error| format!("{path}: {error}"))
-    };
-    Ok(read("all")?.max(read(name)?))
-}
-
-fn rp_filter(value: Result<u32, String>, twin: Option<&str>, name: &str) -> Finding {
+fn rp_filter(value: Result<i32, String>, twin: Option<&str>, name: &str) -> Finding {
     let check = "rp_filter";
     match (value, twin) {
         (Err(error), _) => Finding::skipped(check, error),
@@ -385,7 +353,7 @@ fn rp_filter(value: Result<u32, String>, twin: Option<&str>, name: &str) -> Find
     }
 }
 
-fn arp_ignore(value: Result<u32, String>, twin: Option<&str>, used: &Use, name: &str) -> Finding {
+fn arp_ignore(value: Result<i32, String>, twin: Option<&str>, used: &Use, name: &str) -> Finding {
     let check = "arp_ignore";
     let value = match value {
         Ok(value) => value,
@@ -417,7 +385,7 @@ fn arp_ignore(value: Result<u32, String>, twin: Option<&str>, used: &Use, name: 
     }
 }
 
-fn arp_announce(value: Result<u32, String>, twin: Option<&str>, name: &str) -> Finding {
+fn arp_announce(value: Result<i32, String>, twin: Option<&str>, name: &str) -> Finding {
     let check = "arp_announce";
     match (value, twin) {
         (Err(error), _) => Finding::skipped(check, error),
@@ -587,10 +555,10 @@ Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
 
     #[test]
     fn membership_matters_while_the_daemon_runs() {
-        assert_eq!(membership(GROUP, Ok(true), true).severity, Fine);
-        assert_eq!(membership(GROUP, Ok(false), true).severity, Broken);
-        assert_eq!(membership(GROUP, Ok(false), false).severity, Skipped);
-        assert_eq!(membership(GROUP, Err("no".to_owned()), true).severity, Skipped);
+        assert_eq!(membership(GROUP.into(), Ok(true), true).severity, Fine);
+        assert_eq!(membership(GROUP.into(), Ok(false), true).severity, Broken);
+        assert_eq!(membership(GROUP.into(), Ok(false), false).severity, Skipped);
+        assert_eq!(membership(GROUP.into(), Err("no".to_owned()), true).severity, Skipped);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::host::nonlocal_bind;
-use super::{Finding, some};
+use super::{Finding, membership, setting, some};
 use crate::config::model::{Config, Transport};
 use crate::wire::family::Family;
 
@@ -74,13 +74,13 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
             IpAddr::V4(_) => None,
         })
         .collect();
-    let mut found: Vec<(Finding, Vec<String>)> = Vec::new();
+    let mut found = Vec::new();
     for (name, used) in uses(config) {
         let disabled = read(&format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"));
         let there: Result<Vec<&Inet6>, &String> = addresses
             .as_ref()
             .map(|all| all.iter().filter(|known| known.interface == name).collect());
-        let detection = accept_dad(&name);
+        let detection = setting("ipv6", &name, "accept_dad");
         let mut all = vec![switched_on(disabled, detection.as_ref().ok().copied(), &name)];
         if used.source {
             all.push(link_local(own(there.as_deref(), &virtual_addresses), &name));
@@ -88,17 +88,11 @@ pub fn examine(config: &Config, running: bool) -> Vec<Finding> {
         all.push(duplicates(there.as_deref(), &virtual_addresses, detection));
         for group in used.groups {
             let joined = groups.as_ref().map(|table| members(table, group).contains(&*name));
-            all.push(membership(group, joined.map_err(ToString::to_string), running));
+            all.push(membership(group.into(), joined.map_err(ToString::to_string), running));
         }
-        for finding in all {
-            match found.iter_mut().find(|(known, _)| *known == finding) {
-                Some((_, names)) => names.push(name.clone()),
-                None => found.push((finding, vec![name.clone()])),
-            }
-        }
+        found.extend(all.into_iter().map(|finding| (finding, name.clone())));
     }
-    let mut findings: Vec<Finding> =
-        found.into_iter().map(|(finding, names)| finding.about(&names)).collect();
+    let mut findings = Finding::merged(found);
     if !findings.is_empty() {
         let value = read("/proc/sys/net/ipv6/ip_nonlocal_bind").map_err(|error| error.to_string());
         findings.push(nonlocal_bind(Family::V6, value.as_deref().map(str::trim)));
@@ -126,17 +120,6 @@ fn uses(config: &Config) -> BTreeMap<String, Use> {
         }
     }
     uses
-}
-
-/// How duplicate address detection is done on an interface: the greater of `all` and its own setting counts
-/// (`accept_dad`, Documentation/networking/ip-sysctl.rst).
-fn accept_dad(name: &str) -> Result<i32, String> {
-    let read = |interface: &str| {
-        let path = format!("/proc/sys/net/ipv6/conf/{interface}/accept_dad");
-        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        text.trim().parse::<i32>().map_err(|error| format!("{path}: {error}"))
-    };
-    Ok(read("all")?.max(read(name)?))
 }
 
 fn switched_on(disabled: io::Result<String>, accept_dad: Option<i32>, name: &str) -> Finding {
@@ -270,23 +253,6 @@ fn members(table: &str, group: Ipv6Addr) -> BTreeSet<&str> {
         .collect()
 }
 
-fn membership(group: Ipv6Addr, joined: Result<bool, String>, running: bool) -> Finding {
-    let check = "multicast6";
-    match (joined, running) {
-        (Ok(true), _) => Finding::fine(check, format!("{group} is joined")),
-        (Ok(false), true) => Finding::broken(
-            check,
-            format!("{group} is not joined: NIC or switch may not let advertisements through"),
-        )
-        .hint("the log of the daemon says why; it joins when the interface has an IPv6 address"),
-        (Ok(false), false) => {
-            let text = format!("{group} is joined when the daemon runs, and none does");
-            Finding::skipped(check, text)
-        }
-        (Err(error), _) => Finding::skipped(check, error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use vrrp_common::MULTICAST_V6;
@@ -348,8 +314,8 @@ nonsense
 2    eth0            ff020000000000000000000000000012     1 00000004 0
 ";
         assert_eq!(members(table, GROUP), BTreeSet::from(["eth0"]));
-        assert_eq!(membership(GROUP, Ok(false), true).severity, Broken);
-        assert_eq!(membership(GROUP, Ok(true), false).severity, Fine);
+        assert_eq!(membership(GROUP.into(), Ok(false), true).severity, Broken);
+        assert_eq!(membership(GROUP.into(), Ok(true), false).severity, Fine);
     }
 
     #[test]

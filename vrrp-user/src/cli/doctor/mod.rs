@@ -10,6 +10,7 @@ mod network;
 mod probe;
 mod stale;
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,18 @@ impl Finding {
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Those of which the same is to be said of several interfaces as one.
+    fn merged(findings: Vec<(Self, String)>) -> Vec<Self> {
+        let mut merged: Vec<(Self, Vec<String>)> = Vec::new();
+        for (finding, interface) in findings {
+            match merged.iter_mut().find(|(known, _)| *known == finding) {
+                Some((_, names)) => names.push(interface),
+                None => merged.push((finding, vec![interface])),
+            }
+        }
+        merged.into_iter().map(|(finding, names)| finding.about(&names)).collect()
     }
 
     /// With the names of the interfaces that it is about.
@@ -240,7 +253,7 @@ fn configuration(options: &Options, status: Result<&Status, &String>) -> (Findin
 /// The file of the daemon, which may have been named from where the daemon was started.
 fn running_configuration(status: &Status) -> PathBuf {
     let path = PathBuf::from(&status.config);
-    let started_in = std::fs::read_link(format!("/proc/{}/cwd", status.pid));
+    let started_in = fs::read_link(format!("/proc/{}/cwd", status.pid));
     match started_in {
         Ok(directory) if path.is_relative() => directory.join(path),
         Ok(_) | Err(_) => path,
@@ -269,6 +282,38 @@ fn refused(options: &Options, config: &Config) -> Finding {
             network::check_refused(&latest, config, interfaces::index, crate::io::timer::now())
         }
         Err(error) => Finding::skipped(check, bpf::chain(&error)),
+    }
+}
+
+/// A setting of the kernel for an interface: the greater of `all` and its own counts
+/// (Documentation/networking/ip-sysctl.rst).
+fn setting(family: &str, interface: &str, key: &str) -> Result<i32, String> {
+    let read = |interface: &str| {
+        let path = format!("/proc/sys/net/{family}/conf/{interface}/{key}");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        text.trim().parse::<i32>().map_err(|error| format!("{path}: {error}"))
+    };
+    Ok(read("all")?.max(read(interface)?))
+}
+
+/// Whether a multicast group is joined.
+fn membership(group: IpAddr, joined: Result<bool, String>, running: bool) -> Finding {
+    let (check, hint) = match group {
+        IpAddr::V4(_) => ("multicast", "sysctl net.ipv4.igmp_max_memberships is a limit"),
+        IpAddr::V6(_) => ("multicast6", "it joins when the interface has an IPv6 address"),
+    };
+    match (joined, running) {
+        (Ok(true), _) => Finding::fine(check, format!("{group} is joined")),
+        (Ok(false), true) => Finding::broken(
+            check,
+            format!("{group} is not joined: NIC or switch may not let advertisements through"),
+        )
+        .hint(format!("the log of the daemon says why; {hint}")),
+        (Ok(false), false) => {
+            let text = format!("{group} is joined when the daemon runs, and none does");
+            Finding::skipped(check, text)
+        }
+        (Err(error), _) => Finding::skipped(check, error),
     }
 }
 
