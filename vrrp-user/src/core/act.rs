@@ -11,7 +11,7 @@ use crate::types::planted::{Fault, planted};
 
 /// Actions other than advertisements that are carried out before timers are looked at again.
 const ACTION_BUDGET: usize = 64;
-/// Actions after which memory is given back, a while after the last of so many.
+/// Actions after which memory is given back, a while after so many.
 const BURST: usize = 1024;
 
 impl Core {
@@ -97,7 +97,7 @@ impl Core {
         }
         if self.worked > BURST {
             self.worked = 0;
-            self.tidy_at = Some(self.now + TIDY);
+            self.tidy_at.get_or_insert(self.now + TIDY);
         }
         !self.later.is_empty() && self.asked < ASKED
     }
