@@ -63,6 +63,9 @@ impl Core {
             self.evaluate(id);
         }
         self.track_interfaces(None);
+        // Interfaces may have been down meanwhile, and the kernel drops routes then without a word.
+        self.objects.book.doubt_all();
+        self.retry_objects();
         for iface in announce {
             self.announce_on(iface);
         }

@@ -145,9 +145,14 @@ impl Presence {
 
     /// Nobody has said that it is gone, but it may be. Whether it should be there.
     pub fn doubt(&mut self) -> bool {
-        if self.state == State::Present {
-            self.state = State::Absent;
-            self.doubtful = self.ours;
+        match self.state {
+            State::Present => {
+                self.state = State::Absent;
+                self.doubtful = self.ours;
+            }
+            // It may be carried out already.
+            State::Adding => self.lost = true,
+            State::Absent | State::Removing => {}
         }
         self.wanted
     }
@@ -258,6 +263,17 @@ mod tests {
         doubted.doubt();
         assert!(!doubted.vanished());
         assert_eq!(doubted.want(false), None);
+    }
+
+    #[test]
+    fn what_is_in_doubt_while_it_is_added_is_asked_for_again() {
+        let mut adding = Presence::default();
+        adding.want(true);
+        adding.doubt();
+        assert_eq!(adding.completed(Request::Add, Outcome::Done), Some(Request::Add));
+        adding.appeared();
+        assert_eq!(adding.completed(Request::Add, Outcome::WasSo), None);
+        assert!(adding.vanished());
     }
 
     #[test]
