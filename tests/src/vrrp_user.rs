@@ -129,6 +129,16 @@ impl VrrpUser {
         &mut self.process
     }
 
+    /// `vrrp-user cleanup` on a host: its exit code, and what it says.
+    pub fn cleanup(host: &Host) -> Result<(Option<i32>, String)> {
+        let mut command = host.namespace().command(&Self::binary()?.display().to_string());
+        let bpffs = host.lab().bpffs();
+        command.args(["cleanup", "--instance", &Self::instance(host), "--bpffs"]).arg(bpffs);
+        let output = command.output().map_err(Error::io("run vrrp-user cleanup"))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
     /// `vrrp-user status --json`.
     pub fn status(&self, host: &Host) -> Result<Value> {
         self.ask(host, &["status", "--instance", &self.instance, "--json"])

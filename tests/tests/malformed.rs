@@ -190,6 +190,9 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::AddressList
         | Reason::ArpConflict
         | Reason::NdiscConflict
+        | Reason::FencedTo
+        | Reason::FencedFrom
+        | Reason::FencedAdvert
         // Only over IPv6: see the tests of the kernel side.
         | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,

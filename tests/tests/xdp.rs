@@ -5,6 +5,8 @@
 //! that attach do so in network namespaces that vanish with the thread that made them.
 #![allow(clippy::expect_used, clippy::cast_possible_truncation, reason = "helpers of tests")]
 
+#[path = "xdp/fence.rs"]
+mod fence;
 #[path = "xdp/ipv6.rs"]
 mod ipv6;
 #[path = "xdp/ours.rs"]
@@ -328,7 +330,7 @@ impl Bench {
         for (slot, peer, range) in allowed() {
             kernel.allow(slot, peer, range).expect("allow");
         }
-        kernel.add_vip(&InterfaceAddr::own(LOOPBACK, VIP)).expect("add_vip");
+        kernel.add_vip(&InterfaceAddr::own(LOOPBACK, VIP), 0).expect("add_vip");
         let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
@@ -755,6 +757,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::ArpConflict => vec![],
         // As the names say, or as only IPv6 has it.
         Reason::NdiscConflict | Reason::FirstAddress | Reason::ExtensionHeaders => vec![],
+        // By those of the fence.
+        Reason::FencedTo | Reason::FencedFrom | Reason::FencedAdvert => vec![],
     }
 }
 
@@ -858,6 +862,10 @@ fn foreign_arp_for_a_held_address_is_reported() {
 
     let held = Held { slot: 3, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
     bench.kernel.hold(&key, &held).expect("hold");
+    // On its way out, when another one is master.
+    assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
+    let filter = ReportFilter { state: state::MASTER, priority: 1, ..ReportFilter::default() };
+    bench.kernel.set_filter(3, filter).expect("set_filter");
     for frame in [
         arp(1, OURS, VIP),
         arp(2, OURS, VIP),
@@ -1324,7 +1332,7 @@ fn traffic_to_a_vip_is_counted() {
     bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).bytes());
     bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).bytes());
     // Adding it again keeps its counters.
-    bench.kernel.add_vip(&key).expect("add_vip");
+    bench.kernel.add_vip(&key, 0).expect("add_vip");
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
     bench.kernel.remove_vip(&key).expect("remove_vip");
@@ -1443,7 +1451,7 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         bench.attach(index, "local").expect("again");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         let key = InterfaceAddr::own(index, VIP);
-        bench.kernel.add_vip(&key).expect("add_vip");
+        bench.kernel.add_vip(&key, 0).expect("add_vip");
         let bytes = answer().bytes();
         send("local", &bytes);
         let (_, counters) = bench.reader.vips().expect("vips")[1];
@@ -1494,10 +1502,10 @@ fn maps_say_when_they_are_full() {
 
     for last in 0..3 {
         let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, last]);
-        bench.kernel.add_vip(&key).expect("4 fit");
+        bench.kernel.add_vip(&key, 0).expect("4 fit");
     }
     let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, 9]);
-    assert!(matches!(bench.kernel.add_vip(&key), Err(Error::Full { entries: 4, .. })));
+    assert!(matches!(bench.kernel.add_vip(&key, 0), Err(Error::Full { entries: 4, .. })));
     let full = bench.kernel.write_info(SIZES.routers, &RouterInfo::default());
     assert!(matches!(full, Err(Error::Full { entries, .. }) if entries == SIZES.routers));
 }
@@ -1652,7 +1660,7 @@ fn what_leaves_is_counted_without_tcx() {
         let bytes = answer().bytes();
         for lacking in [&[Feature::Tcx][..], &[Feature::Tcx, Feature::InPlace]] {
             let mut bench = Bench::without(Without::of(lacking));
-            bench.kernel.add_vip(&InterfaceAddr::own(index, VIP)).expect("add_vip");
+            bench.kernel.add_vip(&InterfaceAddr::own(index, VIP), 0).expect("add_vip");
             bench.attach(index, "local").expect("attach");
             assert_eq!(on_egress("local"), <[&str; 0]>::default());
             assert_eq!(filters_at("local", "egress"), 1);

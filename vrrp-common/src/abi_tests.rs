@@ -12,6 +12,7 @@ use bytemuck::Zeroable;
 
 use crate::counters::{self, Counter};
 use crate::event::{NO_SLOT, RxEvent};
+use crate::lease::Terms;
 use crate::maps::*;
 use crate::reason::Reason;
 use crate::report::{MasterSeen, ReportFilter};
@@ -51,6 +52,7 @@ fn structs(out: &mut String) {
             reserved
         }
         Slot { last_seen_ns, master_seen, reserved, adverts, refused, priority_zero, ack, filter }
+        Lease { term, renewed, terms, claimed, outranked, fenced, lifted, dropped }
         RouterInfo {
             name, interface, adverts_sent, priority_zero_sent, send_errors, became_master, transitions, since_ns,
             address_list_mismatch, master, ifindex, state, vrid, priority, version, family, capture, interval_cs,
@@ -59,7 +61,7 @@ fn structs(out: &mut String) {
         VipKey4 { ifindex, address }
         VipKey6 { ifindex, address }
         Held { reported_ns, mac, slot, reserved }
-        VipCounters { rx_packets, rx_bytes, tx_packets, tx_bytes }
+        VipCounters { rx_packets, rx_bytes, tx_packets, tx_bytes, slot }
         PeerKey { slot, source }
         PeerCounters { adverts, last_seen_ns, priority, outranks_full_ns, resigns_full_ns }
         TtlRange { min, max, reserved }
@@ -120,6 +122,7 @@ fn layouts() -> String {
     // What is packed into words.
     for word in [0x0102_0304_0506_0708, 0xf1f2_f3f4_f5f6_f7f8] {
         let _ = writeln!(out, "{:?} {:?}", ReportFilter::unpack(word), MasterSeen::unpack(word));
+        let _ = writeln!(out, "{:?}", Terms::unpack(word));
     }
     out
 }

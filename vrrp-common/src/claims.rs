@@ -3,10 +3,13 @@
 //! Generic over [`Datapath`], as [`crate::receive`] is.
 
 use crate::event::RxEvent;
-use crate::maps::{CLAIM_WINDOW_NS, HELD_MAC, HELD_REPORTED, HELD_SLOT, Held};
+use crate::lease;
+use crate::maps::{CLAIM_WINDOW_NS, HELD_MAC, HELD_REPORTED, HELD_SLOT, Held, SLOT_FILTER, state};
 use crate::parse::{self, Address, NdiscClaim, Packet, V6};
 use crate::reason::Reason;
-use crate::receive::{Datapath, SharedWords};
+use crate::receive::Datapath;
+use crate::report::ReportFilter;
+use crate::shared::SharedWords;
 
 /// Bytes of an Ethernet address.
 const MAC_LEN: u16 = 6;
@@ -23,7 +26,8 @@ pub fn contested<A: Address, D: Datapath>(
     (held.load::<HELD_MAC>() != u64::from_ne_bytes(mac)).then_some(held)
 }
 
-/// Reports a claim to a [`contested`] address to the daemon, unless there was one lately.
+/// Notes a claim to a [`contested`] address, and reports it to the daemon unless there was one lately. Whether its router is
+/// master: otherwise the address is on its way out, and the claim is the new master's.
 #[inline(always)]
 pub fn claim<A: Address, D: Datapath>(
     path: &mut D,
@@ -31,18 +35,26 @@ pub fn claim<A: Address, D: Datapath>(
     address: A,
     mac: [u8; 8],
     reason: Reason,
-) {
+) -> bool {
+    let [a, b, c, d, ..] = held.load::<HELD_SLOT>().to_ne_bytes();
+    let slot = u32::from_ne_bytes([a, b, c, d]);
+    if let Some(lease) = path.lease(slot) {
+        lease::claim(&lease, path.boot_now());
+    }
+    let filter = path.slot(slot).map_or(0, |slot| slot.load::<SLOT_FILTER>());
+    if ReportFilter::unpack(filter).state != state::MASTER {
+        return false;
+    }
     let now = path.now();
     // Two CPUs may both report at once; nobody minds.
     if now.saturating_sub(held.load::<HELD_REPORTED>()) < CLAIM_WINDOW_NS {
-        return;
+        return true;
     }
-    let [a, b, c, d, ..] = held.load::<HELD_SLOT>().to_ne_bytes();
     let event = RxEvent {
         ktime_ns: now,
         ifindex: path.ifindex(),
         reason: reason.index(),
-        slot: u32::from_ne_bytes([a, b, c, d]),
+        slot,
         vlan: [0; 2],
         source: address.to_field(),
         destination: address.to_field(),
@@ -56,6 +68,7 @@ pub fn claim<A: Address, D: Datapath>(
     if path.report_with(&event, mac) {
         held.store::<HELD_REPORTED>(now);
     }
+    true
 }
 
 /// [`Reason::NdiscConflict`] for neighbour discovery by which another host claims an address that we hold; `None` for
@@ -68,6 +81,5 @@ pub fn by_ndisc(path: &mut impl Datapath, packet: &Packet<V6>) -> Option<Reason>
     if !parse::ndisc_is_intact(path, packet) {
         return None;
     }
-    claim(path, &held, address, mac, Reason::NdiscConflict);
-    Some(Reason::NdiscConflict)
+    claim(path, &held, address, mac, Reason::NdiscConflict).then_some(Reason::NdiscConflict)
 }

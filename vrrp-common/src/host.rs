@@ -31,13 +31,14 @@ use crate::VRRP_HEADER_LEN;
 use crate::claims;
 use crate::event::RxEvent;
 use crate::maps::{
-    BUDGETS_PER_ROUTER, Held, PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterKey, SLOT_ACK,
-    SLOT_FILTER, SLOT_MASTER_SEEN, Slot, TtlRange,
+    BUDGETS_PER_ROUTER, Held, Lease, PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterKey,
+    SLOT_ACK, SLOT_FILTER, SLOT_MASTER_SEEN, Slot, TtlRange,
 };
 use crate::parse::{self, Address, Load, Packet, V6};
 use crate::reason::{Reason, ReasonSet};
-use crate::receive::{self, Datapath, Routers, SharedWords};
+use crate::receive::{self, Datapath, Routers};
 use crate::report::{self, MasterSeen, ReportFilter};
+use crate::shared::SharedWords;
 
 /// Reports that wait for the daemon, until [`Host::set_room`] says otherwise: as many short ones as the ring buffer of a
 /// small host has room for.
@@ -62,7 +63,7 @@ impl Words {
     }
 
     /// All words, each as it is when its turn comes.
-    fn get<T: Pod>(&self) -> T {
+    pub(crate) fn get<T: Pod>(&self) -> T {
         let words: Vec<u64> = self.0.iter().map(|word| word.load(Ordering::Relaxed)).collect();
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words))
     }
@@ -98,6 +99,7 @@ pub struct Host {
     held: RwLock<HashMap<HeldKey, Words>>,
     peers: RwLock<HashMap<PeerKey, Words>>,
     slots: Box<[Words]>,
+    leases: Box<[Words]>,
     budgets: Box<[Words]>,
     reported: Mutex<HashMap<[u64; 3], u64>>,
     refusals: Words,
@@ -117,6 +119,7 @@ impl Host {
             held: RwLock::default(),
             peers: RwLock::default(),
             slots: (0..routers).map(|_| Words::of(&Slot::default())).collect(),
+            leases: (0..routers).map(|_| Words::of(&Lease::default())).collect(),
             budgets: words(routers.saturating_mul(BUDGETS_PER_ROUTER)),
             reported: Mutex::default(),
             refusals: Words::of(&0_u64),
@@ -172,6 +175,14 @@ impl Host {
         if let Some(slot) = self.words(index) {
             slot.set(&Slot::default());
         }
+        if let Some(lease) = self.lease(index) {
+            lease.set(&Lease::default());
+        }
+    }
+
+    /// The lease of a router, for the functions of [`crate::lease`]; `None` past the end.
+    pub fn lease(&self, index: u32) -> Option<&Words> {
+        self.leases.get(usize::try_from(index).ok()?)
     }
 
     /// Acknowledges the advertisement with this [`RxEvent::digest`]; 0 for none.
@@ -284,8 +295,8 @@ impl Path<'_, '_> {
         }
         let sender = parse::arp_sender(&self.frame)?;
         let held = claims::contested(self, sender.address, sender.mac)?;
-        claims::claim(self, &held, sender.address, sender.mac, Reason::ArpConflict);
-        Some(Reason::ArpConflict)
+        let claim = Reason::ArpConflict;
+        claims::claim(self, &held, sender.address, sender.mac, claim).then_some(claim)
     }
 
     fn vrrp<A: Address>(&mut self, packet: &Packet<A>) -> Reason {
@@ -344,6 +355,15 @@ impl Datapath for Path<'_, '_> {
 
     fn now(&self) -> u64 {
         self.now
+    }
+
+    /// A host that is never suspended.
+    fn boot_now(&self) -> u64 {
+        self.now
+    }
+
+    fn lease(&self, index: u32) -> Option<Words> {
+        self.cpu.host.lease(index).cloned()
     }
 
     fn ifindex(&self) -> u32 {

@@ -11,6 +11,7 @@ pub mod counters;
 pub mod event;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
+pub mod lease;
 pub mod maps;
 pub mod message;
 pub mod parse;
@@ -18,6 +19,7 @@ pub mod reason;
 pub mod receive;
 pub mod report;
 pub mod sample;
+pub mod shared;
 
 /// IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
 pub const IPPROTO_VRRP: u8 = 112;

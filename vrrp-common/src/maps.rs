@@ -6,15 +6,17 @@ use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 13;
+pub const ABI_VERSION: u32 = 14;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x144e_debd_b25a_af19;
+pub(crate) const ABI_DIGEST: u64 = 0x4c57_0873_1b7a_8782;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
 /// `BPF_F_MMAPABLE` array of [`Slot`], written by the kernel side.
 pub const SLOTS: &str = "SLOTS";
+/// `BPF_F_MMAPABLE` array of [`Lease`], index as in `SLOTS`.
+pub const LEASES: &str = "LEASES";
 /// `BPF_F_MMAPABLE` array of [`RouterInfo`], written by the daemon, index as in `SLOTS`.
 pub const INFO: &str = "INFO";
 /// Per-CPU hash, [`VipKey4`] -> [`VipCounters`].
@@ -44,6 +46,9 @@ pub const ALLOWED: &str = "ALLOWED";
 pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
+
+/// `BPF_F_MMAPABLE` array with one [`Senders`], written by the daemon. Not pinned: the programs have it.
+pub const SENDERS: &str = "SENDERS";
 
 /// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
@@ -177,6 +182,47 @@ pub const SLOT_PRIORITY_ZERO: usize = core::mem::offset_of!(Slot, priority_zero)
 pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
 /// Bytes of [`Slot::filter`] in its slot.
 pub const SLOT_FILTER: usize = core::mem::offset_of!(Slot, filter);
+
+/// For how long this host may answer for the addresses of a router, and whether its kernel side has stopped that: one
+/// cache line. [`crate::lease`] has the rules. Times are nanoseconds of `CLOCK_BOOTTIME`; zeros are a router that has never
+/// been master.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Lease {
+    /// The daemon: when it took over last.
+    pub term: u64,
+    /// The daemon: before it sent the last advertisement that left for anybody.
+    pub renewed: u64,
+    /// The daemon: [`crate::lease::Terms`].
+    pub terms: u64,
+    /// The kernel side: when anybody else claimed an address last.
+    pub claimed: u64,
+    /// The kernel side: when anybody outranked the router last.
+    pub outranked: u64,
+    /// The kernel side: the term in which it has fenced the router.
+    pub fenced: u64,
+    /// The kernel side, and an operator: the term whose fence is lifted.
+    pub lifted: u64,
+    /// Packets that were stopped.
+    pub dropped: u64,
+}
+
+/// Bytes of [`Lease::term`] in its lease.
+pub const LEASE_TERM: usize = core::mem::offset_of!(Lease, term);
+/// Bytes of [`Lease::renewed`] in its lease.
+pub const LEASE_REFRESHED: usize = core::mem::offset_of!(Lease, renewed);
+/// Bytes of [`Lease::terms`] in its lease.
+pub const LEASE_TERMS: usize = core::mem::offset_of!(Lease, terms);
+/// Bytes of [`Lease::claimed`] in its lease.
+pub const LEASE_CLAIMED: usize = core::mem::offset_of!(Lease, claimed);
+/// Bytes of [`Lease::outranked`] in its lease.
+pub const LEASE_OUTRANKED: usize = core::mem::offset_of!(Lease, outranked);
+/// Bytes of [`Lease::fenced`] in its lease.
+pub const LEASE_FENCED: usize = core::mem::offset_of!(Lease, fenced);
+/// Bytes of [`Lease::lifted`] in its lease.
+pub const LEASE_LIFTED: usize = core::mem::offset_of!(Lease, lifted);
+/// Bytes of [`Lease::dropped`] in its lease.
+pub const LEASE_DROPPED: usize = core::mem::offset_of!(Lease, dropped);
 
 /// What the daemon says about one router, so that `stats` can show it with the daemon gone.
 #[repr(C)]
@@ -356,6 +402,8 @@ pub struct VipCounters {
     /// Bytes from the address: whole frames without FCS. Of a packet that is still to be cut into segments,
     /// the headers count once (`len` of `struct __sk_buff`), not once per segment.
     pub tx_bytes: u64,
+    /// The daemon: index in `LEASES` of the router that it belongs to.
+    pub slot: u64,
 }
 
 /// Key of `PEERS` and `ALLOWED`.
@@ -428,6 +476,10 @@ pub struct TtlRange {
     /// Always zero.
     pub reserved: [u8; 2],
 }
+
+/// The sockets that the daemon sends advertisements by, as the kernel numbers them (`SO_COOKIE`, socket(7)); 0 for none.
+/// The number of a socket is no other's, also when it is closed.
+pub type Senders = [u64; 4];
 
 /// The single value of `CONTROL`.
 #[repr(C)]

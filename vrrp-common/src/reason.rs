@@ -123,6 +123,12 @@ reasons! {
     ArpConflict = "arp_conflict", Pass, "ARP: another host claims an address that we hold as master";
     /// Neighbour discovery (RFC 4861) that says the same of an IPv6 address.
     NdiscConflict = "ndisc_conflict", Pass, "neighbour discovery: another host claims an address that we hold as master";
+    /// To an address whose router is fenced ([`crate::lease`]), in a frame to our own Ethernet address.
+    FencedTo = "fenced_to", Drop, "fenced: to an address that another host has now";
+    /// From such an address; ARP and neighbour discovery that say that we have it among that.
+    FencedFrom = "fenced_from", Drop, "fenced: from an address that another host has now";
+    /// An advertisement of our own daemon for a router that is fenced.
+    FencedAdvert = "fenced_advert", Drop, "fenced: our own advertisement, when another host is master";
 }
 
 impl Reason {
@@ -178,8 +184,16 @@ impl Reason {
             | Self::NotListening
             | Self::AddressList
             | Self::ArpConflict
-            | Self::NdiscConflict => false,
+            | Self::NdiscConflict
+            | Self::FencedTo
+            | Self::FencedFrom
+            | Self::FencedAdvert => false,
         }
+    }
+
+    /// Whether it says that this host must not answer for an address any more; nothing is wrong with the packet then.
+    pub const fn is_fence(self) -> bool {
+        matches!(self, Self::FencedTo | Self::FencedFrom | Self::FencedAdvert)
     }
 
     /// The reason at an index of `REASONS`, `None` past its end.
@@ -242,7 +256,8 @@ mod tests {
     #[test]
     fn what_is_dropped_is_logged() {
         let dropped = |reason: &&Reason| reason.verdict() == Verdict::Drop;
-        assert!(Reason::ALL.iter().filter(dropped).all(|reason| reason.is_logged()));
+        let is_wrong = |reason: &Reason| reason.is_logged() != reason.is_fence();
+        assert!(Reason::ALL.iter().filter(dropped).all(is_wrong));
     }
 
     #[test]

@@ -11,10 +11,12 @@
 use bytemuck::Pod;
 
 use crate::event::{NO_SLOT, RxEvent};
+use crate::lease;
 use crate::maps::{
-    Budget, Held, PEER_ADVERTS, PEER_LAST_SEEN, PEER_OUTRANKS, PEER_PRIORITY, PEER_RESIGNS,
+    Budget, Held, Lease, PEER_ADVERTS, PEER_LAST_SEEN, PEER_OUTRANKS, PEER_PRIORITY, PEER_RESIGNS,
     PeerCounters, PeerKey, RouterEntry, RouterKey, SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER,
-    SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_PRIORITY_ZERO, SLOT_REFUSED, Slot, TtlRange, transport,
+    SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_PRIORITY_ZERO, SLOT_REFUSED, Slot, TtlRange, state,
+    transport,
 };
 use crate::parse::{self, Address, Advert, Load, Packet};
 use crate::reason::{Reason, ReasonSet};
@@ -22,19 +24,8 @@ use crate::report::{
     Class, LIMIT, LOWER_LIMIT, Limit, MASTER_LIMIT, MasterSeen, REFUSAL_LIMIT, REFUSAL_WINDOW_NS,
     ReportFilter, SOURCE_LIMIT, Unreported, mix, source_tag,
 };
+use crate::shared::SharedWords;
 use crate::{MAX_VRRP_LEN, VRRP_HEADER_LEN};
-
-/// A value of 64-bit words that others read and write at the same time, each word as a whole and in no order.
-pub trait SharedWords {
-    /// The word `AT` bytes into the value.
-    fn load<const AT: usize>(&self) -> u64;
-
-    /// Writes the word `AT` bytes into the value.
-    fn store<const AT: usize>(&self, word: u64);
-
-    /// Adds one to the word `AT` bytes into the value; no addition is lost.
-    fn increment<const AT: usize>(&self);
-}
 
 /// What the daemon has configured.
 pub trait Routers {
@@ -76,6 +67,12 @@ pub trait Datapath: Load + Routers {
 
     /// What is known of an address on the interface that we hold as master.
     fn held<A: Address>(&self, address: A) -> Option<Self::Value<Held>>;
+
+    /// The time with that in which the machine was suspended, nanoseconds of `CLOCK_BOOTTIME`.
+    fn boot_now(&self) -> u64;
+
+    /// The lease of a router.
+    fn lease(&self, index: u32) -> Option<Self::Value<Lease>>;
 
     /// Hands the daemon a report with the `payload_len` bytes behind it that were summed last. False where there is no
     /// room.
@@ -197,6 +194,12 @@ fn accept<A: Address, D: Datapath>(
     let admitted = path.forget(admitted.into()) != 0;
     let limited = path.forget(limited.index());
     let is_master = path.forget((class == Class::Master).into()) != 0;
+    let is_above = class == Class::Outranks && filter.state == state::MASTER;
+    if path.forget(is_above.into()) != 0
+        && let Some(lease) = path.lease(entry.slot)
+    {
+        lease::outrank(&lease, path.boot_now());
+    }
     let reason = if admitted { report(path, entry, advert, now, digest).index() } else { limited };
     if is_master {
         let unreported =

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
     bpf_csum_diff, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
 };
-use vrrp_common::parse::{self, Address, DIGEST_BLOCK, Load, VLAN_ID};
+use vrrp_common::parse::{self, Address, DIGEST_BLOCK, Load, Packet, UNTAGGED, VLAN_ID};
 use vrrp_common::report::mix;
 use vrrp_common::sample::SAMPLE_PAYLOAD_LEN;
 use vrrp_common::{MAX_ADDRESSES, MAX_VRRP_LEN, VRRP_AUTH_LEN, VRRP_HEADER_LEN};
@@ -279,9 +279,6 @@ unsafe fn bytes<const N: usize>(start: usize) -> [u8; N] {
 
 /// A way to read the headers of a frame, for the walk through them.
 pub trait Headers: Load + Sized {
-    /// Whether there is stack to spare for the program that reads them so.
-    const HAS_STACK: bool;
-
     /// The frame.
     type Frame: Context;
 
@@ -293,8 +290,6 @@ pub trait Headers: Load + Sized {
 pub struct InPlace<C>(C);
 
 impl<C: Linear> Headers for InPlace<C> {
-    const HAS_STACK: bool = true;
-
     type Frame = C;
 
     #[inline(always)]
@@ -340,8 +335,6 @@ impl Copied {
 }
 
 impl Headers for Copied {
-    const HAS_STACK: bool = false;
-
     type Frame = SkBuff;
 
     #[inline(always)]
@@ -519,6 +512,27 @@ impl<C: Context> Load for Frame<C> {
             None => parse::is_for_other_host(self, mac),
         }
     }
+}
+
+/// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many bytes of extension
+/// headers. Its frame has shown already that it is one.
+#[inline(always)]
+pub fn packet<C: Context, A: Address>(
+    ctx: C,
+    offset: usize,
+    vlan: u32,
+    extensions: u16,
+) -> Option<Packet<A>> {
+    let (frame, vlan) = (&Frame::new(ctx), bytemuck::cast(vlan));
+    // Nearly all have no tag: this is the fast way in.
+    let packet = if C::IN_PLACE && offset == UNTAGGED {
+        A::packet(frame, UNTAGGED, vlan)?
+    } else {
+        A::tagged(frame, offset, vlan)?
+    };
+    // The same from here on for both.
+    let offset = unknown(packet.offset as u32, ctx.ifindex()) as usize;
+    Some(Packet { offset, extensions, ..packet })
 }
 
 /// Bytes that are written and read by words.

@@ -5,20 +5,21 @@ use core::mem::offset_of;
 use core::ptr;
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_ringbuf_output};
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_ringbuf_output};
 use bytemuck::Pod;
 use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
 use vrrp_common::maps::{
-    Held, PeerCounters, PeerKey, RouterEntry, RouterKey, Slot, TtlRange, VipKey4, VipKey6,
+    Held, Lease, PeerCounters, PeerKey, RouterEntry, RouterKey, Slot, TtlRange, VipKey4, VipKey6,
 };
 use vrrp_common::parse::{Address, V4};
-use vrrp_common::receive::{Datapath, Routers, SharedWords};
+use vrrp_common::receive::{Datapath, Routers};
+use vrrp_common::shared::SharedWords;
 use vrrp_common::{FAMILY_V4, VRRP_HEADER_LEN};
 
 use crate::cursor::{Context, Frame, from_one};
 use crate::maps::{
-    ALLOWED, BUDGETS, EVENTS, HELD4, HELD6, PAYLOAD_ROOM, PEERS, REFUSAL_BUDGET, REFUSALS, ROUTERS,
-    Record, SLOTS, increment, source_key,
+    ALLOWED, BUDGETS, EVENTS, HELD4, HELD6, LEASES, PAYLOAD_ROOM, PEERS, REFUSAL_BUDGET, REFUSALS,
+    ROUTERS, Record, SLOTS, increment, source_key,
 };
 
 /// A value in a map, which other CPUs and the daemon write as well: so there is never a reference to it.
@@ -65,6 +66,13 @@ impl<T> SharedWords for MapValue<T> {
     }
 }
 
+/// The lease of a router; `None` past the end.
+#[inline(always)]
+pub fn lease(index: u32) -> Option<MapValue<Lease>> {
+    // SAFETY: what the look-up returned.
+    LEASES.get_ptr_mut(index).map(|lease| unsafe { MapValue::new(lease) })
+}
+
 impl<C: Context> Routers for Frame<C> {
     /// In this CPU's record, as the stack has no room for it.
     type Entry = &'static RouterEntry;
@@ -103,6 +111,17 @@ impl<C: Context> Datapath for Frame<C> {
     fn now(&self) -> u64 {
         // SAFETY: the helper takes no argument.
         unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn boot_now(&self) -> u64 {
+        // SAFETY: the helper takes no argument.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn lease(&self, index: u32) -> Option<MapValue<Lease>> {
+        lease(index)
     }
 
     #[inline(always)]

@@ -15,6 +15,8 @@ mod cursor;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod datapath;
 #[cfg(any(target_arch = "bpf", clippy))]
+mod fence;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod maps;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod sample;
@@ -67,25 +69,29 @@ mod entry {
 
     #[inline(always)]
     fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
-        let Some(reason) = xdp_ingress::classify::<H>(frame) else { return TCX_NEXT };
-        maps::count(reason);
-        if ReasonSet::DROPPED.contains(reason) { TCX_DROP } else { TCX_NEXT }
+        verdict(xdp_ingress::classify::<H>(frame))
     }
 
     /// Every frame on its way out.
     #[classifier]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_egress(ctx: TcContext) -> i32 {
-        tc_egress::count_vip::<InPlace<_>>(SkBuff(ctx.skb.skb));
-        TCX_NEXT
+        verdict(tc_egress::classify::<InPlace<_>>(SkBuff(ctx.skb.skb)))
     }
 
     /// The same, for a verifier that permits no access to packets in place.
     #[classifier]
     #[allow(clippy::needless_pass_by_value, reason = "so that the attribute understands it")]
     pub fn vrrp_copy_out(ctx: TcContext) -> i32 {
-        tc_egress::count_vip::<Copied>(SkBuff(ctx.skb.skb));
-        TCX_NEXT
+        verdict(tc_egress::classify::<Copied>(SkBuff(ctx.skb.skb)))
+    }
+
+    /// Counts a reason, for a tc program.
+    #[inline(always)]
+    fn verdict(reason: Option<u32>) -> i32 {
+        let Some(reason) = reason else { return TCX_NEXT };
+        maps::count(reason);
+        if ReasonSet::DROPPED.contains(reason) { TCX_DROP } else { TCX_NEXT }
     }
 
     /// The kernel's `bpf_csum_diff` and friends are not reserved to GPL programs, but the string must

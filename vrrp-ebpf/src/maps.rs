@@ -10,8 +10,9 @@ use aya_ebpf::macros::btf_map;
 use vrrp_common::MAX_VRRP_LEN;
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
-    BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, PeerCounters, PeerKey,
-    RING_BYTES, RouterEntry, RouterInfo, RouterKey, Slot, TtlRange, VipCounters, VipKey4, VipKey6,
+    BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, Lease, PeerCounters,
+    PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Senders, Slot, TtlRange, VipCounters,
+    VipKey4, VipKey6,
 };
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
@@ -24,6 +25,10 @@ const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 pub static ROUTERS: HashMap<RouterKey, RouterEntry, ENTRIES> = HashMap::new();
 #[btf_map]
 pub static SLOTS: Array<Slot, ENTRIES, MMAPABLE> = Array::new();
+#[btf_map]
+pub static LEASES: Array<Lease, ENTRIES, MMAPABLE> = Array::new();
+#[btf_map]
+pub static SENDERS: Array<Senders, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]

@@ -2,7 +2,7 @@
 
 use core::mem::offset_of;
 
-use vrrp_common::parse::{Address, Packet};
+use vrrp_common::parse::{Address, Extent, Packet};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, Sample, index};
 
 use crate::cursor::{Context, Frame, unknown};
@@ -11,12 +11,13 @@ use crate::maps::{SAMPLE_COUNTS, SAMPLES};
 // For the words in which `keep` writes.
 const _: () = assert!(offset_of!(Sample, payload).is_multiple_of(align_of::<u64>()));
 
-/// Keeps a sample of a packet, unless there have been too many of late.
+/// Keeps a sample of a packet with its message, or of one that has none, unless there have been too many of late.
 #[inline(always)]
 pub fn keep<C: Context, A: Address>(
     frame: &Frame<C>,
     ifindex: u32,
     packet: &Packet<A>,
+    message: Extent,
     reason: u32,
     now: u64,
 ) {
@@ -34,7 +35,6 @@ pub fn keep<C: Context, A: Address>(
         counts.missed += 1;
         return;
     }
-    let message = A::extent(frame, packet);
     // The least and the most of them come out by branches, all combinations of which the verifier would follow.
     let offset = unknown(message.offset as u32, ifindex) as usize;
     let wire_len = unknown(message.wire_len as u32, ifindex);

@@ -1,37 +1,50 @@
-//! tcx egress: counts what leaves with a virtual address as its source. Changes nothing, drops nothing.
+//! tc egress: counts what leaves with a virtual address as its source, and stops it where its router is fenced.
 
-use vrrp_common::parse::{self, Packet};
+use vrrp_common::parse::{self, IPPROTO_ICMPV6, Packet};
 
 use crate::cursor::{Context, Headers, SkBuff};
+use crate::fence;
 use crate::maps::Family;
 
-/// Counts a packet from a virtual address.
+/// The reason, as index, why a frame must not leave; `None` for nearly all.
 #[inline(always)]
-pub fn count_vip<H: Headers<Frame = SkBuff>>(ctx: SkBuff) {
-    let Some(frame) = H::of(ctx) else { return };
+pub fn classify<H: Headers<Frame = SkBuff>>(ctx: SkBuff) -> Option<u32> {
+    let frame = H::of(ctx)?;
     if let Some(packet) = parse::ipv4(&frame) {
-        count(ctx, &packet);
-    } else if let Some(packet) = parse::ipv6(&frame) {
-        count(ctx, &packet);
+        return leaves(ctx, &packet);
     }
+    if let Some(packet) = parse::ipv6(&frame) {
+        let reason = leaves(ctx, &packet);
+        if reason.is_none() && packet.protocol == IPPROTO_ICMPV6 && ctx.vlans(packet.vlan) == [0, 0]
+        {
+            return fence::reason(fence::leaving_ndisc(ctx, packet.offset), ctx);
+        }
+        return reason;
+    }
+    parse::arp_sender(&frame)?;
+    fence::reason(fence::leaving_arp(ctx), ctx)
 }
 
 #[inline(always)]
-fn count<A: Family>(ctx: SkBuff, packet: &Packet<A>) {
+fn leaves<A: Family>(ctx: SkBuff, packet: &Packet<A>) -> Option<u32> {
     // What is or gets tagged has passed the VLAN device above, whose own program has counted it.
     if ctx.vlans(packet.vlan) != [0, 0] {
-        return;
+        return None;
     }
-    // Advertisements are nobody's traffic, and of those that a host sends this is all that it costs them.
+    // Advertisements are nobody's traffic.
     if packet.is_vrrp() {
-        return;
+        return fence::reason(fence::leaving_advert::<A>(ctx, packet.offset), ctx);
     }
-    if let Some(counters) = packet.source.counters(ctx.ifindex()) {
-        // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
-        // that no other one comes between on this CPU.
-        unsafe {
-            (*counters).tx_packets += u64::from(ctx.packets());
-            (*counters).tx_bytes += u64::from(ctx.frame_len());
-        }
+    let counters = packet.source.counters(ctx.ifindex())?;
+    // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
+    // that no other one comes between on this CPU.
+    let slot = unsafe {
+        (*counters).tx_packets += u64::from(ctx.packets());
+        (*counters).tx_bytes += u64::from(ctx.frame_len());
+        (*counters).slot as u32
+    };
+    if !fence::is_suspect(slot) {
+        return None;
     }
+    fence::reason(fence::leaving::<A>(ctx, packet.offset, slot), ctx)
 }

@@ -1,12 +1,13 @@
-//! What a received frame is. What becomes of one that concerns VRRP decide `vrrp_common::receive` and `claims`.
+//! What a received frame is. What becomes of one that concerns VRRP decide `vrrp_common::receive`, `claims` and `lease`.
 
-use vrrp_common::parse::{self, IPPROTO_ICMPV6, Packet, UNTAGGED, V4, V6};
+use vrrp_common::event::NO_SLOT;
+use vrrp_common::parse::{self, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::{Reason, ReasonSet};
 use vrrp_common::receive::{self, Datapath};
 
-use crate::cursor::{Context, Frame, Headers, unknown};
+use crate::cursor::{Context, Frame, Headers, packet, unknown};
 use crate::maps::Family;
-use crate::{claims, sample};
+use crate::{claims, fence, sample};
 
 /// The reason, as index, for the verdict on a packet of protocol 112, or on ARP or neighbour discovery for an address of ours; `None` for
 /// any other frame, which passes.
@@ -14,15 +15,13 @@ use crate::{claims, sample};
 pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     let frame = H::of(ctx)?;
     let ethertype = parse::ethertype(&frame)?;
-    if let Some(packet) = parse::network::<V4>(&frame, ethertype) {
+    let (slot, offset) = if let Some(packet) = parse::network::<V4>(&frame, ethertype) {
         let vlan = ctx.vlans(packet.vlan);
         if packet.is_vrrp() {
             return Some(vrrp::<_, V4>(ctx, packet.offset, vlan, AT_ONCE));
         }
-        count_vip(ctx, vlan, packet.destination);
-        return None;
-    }
-    if let Some(packet) = parse::network::<V6>(&frame, ethertype) {
+        (count_vip(ctx, vlan, packet.destination), packet.offset)
+    } else if let Some(packet) = parse::network::<V6>(&frame, ethertype) {
         let vlan = ctx.vlans(packet.vlan);
         // No comparison must be one whose outcome the verifier knows by another one or by a constant: before Linux 6.17 that
         // of a daemon without CAP_PERFMON follows the impossible way as well, and all that comes behind once more.
@@ -37,14 +36,22 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
         if chain != NO_VRRP {
             return Some(vrrp::<_, V6>(ctx, packet.offset, vlan, unknown(chain, ctx.ifindex())));
         }
-        count_vip(ctx, vlan, packet.destination);
-        if packet.protocol != IPPROTO_ICMPV6 || vlan != [0, 0] {
-            return None;
+        let slot = count_vip(ctx, vlan, packet.destination);
+        if packet.protocol == IPPROTO_ICMPV6
+            && vlan == [0, 0]
+            && let Some(reason) = claims::by_ndisc(ctx, packet.offset)
+        {
+            return Some(reason.index());
         }
-        return claims::by_ndisc(ctx, packet.offset).map(Reason::index);
+        (slot, packet.offset)
+    } else {
+        return claims::by_arp(ctx).map(Reason::index);
+    };
+    // In one place for both, as the stack has no room for another key.
+    if !fence::is_suspect(slot) {
+        return None;
     }
-    let claim = if H::HAS_STACK { claims::by_arp(ctx, &frame) } else { claims::by_arp_aside(ctx) };
-    claim.map(Reason::index)
+    fence::reason(fence::arriving(ctx, offset, slot), ctx)
 }
 
 /// A [`parse::Chain`] in one number: bytes, and the reason above them. Of a packet without extension headers:
@@ -78,27 +85,6 @@ fn vrrp<C: Context, A: Family>(ctx: C, offset: usize, vlan: [u16; 2], chain: u32
     reason
 }
 
-/// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many bytes of extension
-/// headers. Its frame has shown already that it is one.
-#[inline(always)]
-fn packet<C: Context, A: Family>(
-    ctx: C,
-    offset: usize,
-    vlan: u32,
-    extensions: u16,
-) -> Option<Packet<A>> {
-    let (frame, vlan) = (&Frame::new(ctx), bytemuck::cast(vlan));
-    // Nearly all have no tag: this is the fast way in.
-    let packet = if C::IN_PLACE && offset == UNTAGGED {
-        A::packet(frame, UNTAGGED, vlan)?
-    } else {
-        A::tagged(frame, offset, vlan)?
-    };
-    // The same from here on for both.
-    let offset = unknown(packet.offset as u32, ctx.ifindex()) as usize;
-    Some(Packet { offset, extensions, ..packet })
-}
-
 /// Keeps a sample of the packet that [`receive`] did not accept, and tells the daemon of it if that is refused.
 ///
 /// Not inlined, for the reason of [`receive`].
@@ -107,25 +93,25 @@ fn note<C: Context, A: Family>(ctx: C, offset: usize, vlan: u32, extensions: u16
     let Some(packet) = &packet::<C, A>(ctx, offset, vlan, extensions) else { return };
     let mut frame = Frame::new(ctx);
     let now = frame.now();
-    sample::keep(&frame, ctx.ifindex(), packet, reason, now);
+    sample::keep(&frame, ctx.ifindex(), packet, A::extent(&frame, packet), reason, now);
     if ReasonSet::LOGGED.contains(reason) && frame.take_record() {
         receive::report_refusal(&mut frame, packet, reason, now);
     }
 }
 
-/// Counts a packet to a virtual address.
+/// Counts a packet to a virtual address. The number of the router that this belongs to; of none for any other.
 #[inline(always)]
-fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) {
+fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) -> u32 {
     // A tagged frame belongs to the VLAN device above, whose own program counts it.
     if vlan != [0, 0] {
-        return;
+        return NO_SLOT;
     }
-    if let Some(counters) = destination.counters(ctx.ifindex()) {
-        // SAFETY: this CPU's value, returned by the map look-up; the program runs to its end on one CPU.
-        unsafe {
-            (*counters).rx_packets += u64::from(ctx.packets());
-            (*counters).rx_bytes += u64::from(ctx.frame_len());
-        }
+    let Some(counters) = destination.counters(ctx.ifindex()) else { return NO_SLOT };
+    // SAFETY: this CPU's value, returned by the map look-up; the program runs to its end on one CPU.
+    unsafe {
+        (*counters).rx_packets += u64::from(ctx.packets());
+        (*counters).rx_bytes += u64::from(ctx.frame_len());
+        (*counters).slot as u32
     }
 }
 

@@ -8,7 +8,7 @@ pub mod rates;
 use std::collections::{BTreeMap, HashMap};
 
 use vrrp_common::counters::Counter;
-use vrrp_common::maps::{PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
+use vrrp_common::maps::{Lease, PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
 use vrrp_common::reason::Reason;
 
 use crate::api::{
@@ -24,6 +24,11 @@ use crate::wire::family::from_field;
 
 /// One router: its index, what the daemon says of it, and what the kernel side does.
 type Known = (u32, RouterInfo, Slot);
+
+/// Whether a router that its daemon says is master is fenced, be it alive or not: of any other, an earlier fence says nothing.
+fn is_fenced(info: &RouterInfo, lease: &Lease) -> bool {
+    info.state == state::MASTER && lease.is_fenced()
+}
 
 /// Reads everything once. The counters are those since the daemon started, whatever [`baseline`] says.
 pub fn collect(reader: &Reader) -> Result<Stats, Error> {
@@ -57,7 +62,10 @@ pub fn collect(reader: &Reader) -> Result<Stats, Error> {
         pid: control.pid,
         started_ns: control.started_ns,
         since_s: (now - Nanos(control.started_ns)).as_secs_f64(),
-        routers: known.iter().map(|known| router(known, &peers, now)).collect(),
+        routers: known
+            .iter()
+            .map(|known| Ok(router(known, &reader.lease(known.0)?, &peers, now)))
+            .collect::<Result<_, Error>>()?,
         vips: vips.collect(),
         interfaces: interfaces(&known),
         reasons: reasons.into_iter().map(|(r, count)| (r.name().to_owned(), count)).collect(),
@@ -83,6 +91,7 @@ fn reasons(reader: &Reader, known: &[Known]) -> Result<Vec<(Reason, u64)>, Error
 
 fn router(
     (index, info, slot): &Known,
+    lease: &Lease,
     peers: &[(PeerKey, PeerCounters)],
     now: Nanos,
 ) -> RouterStats {
@@ -107,6 +116,8 @@ fn router(
         priority_zero_sent: info.priority_zero_sent,
         address_list_mismatch: info.address_list_mismatch,
         send_errors: info.send_errors,
+        fenced: is_fenced(info, lease),
+        fenced_packets: lease.dropped,
         became_master: info.became_master,
         state_changes: info.transitions,
         last_seen_s: (slot.last_seen_ns > 0).then(|| since(slot.last_seen_ns)),

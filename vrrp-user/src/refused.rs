@@ -199,7 +199,10 @@ impl Refused {
             | Reason::NotListening
             | Reason::AddressList
             | Reason::ArpConflict
-            | Reason::NdiscConflict => None,
+            | Reason::NdiscConflict
+            | Reason::FencedTo
+            | Reason::FencedFrom
+            | Reason::FencedAdvert => None,
         }
     }
 
@@ -287,6 +290,9 @@ mod tests {
             Reason::AddressList,
             Reason::ArpConflict,
             Reason::NdiscConflict,
+            Reason::FencedTo,
+            Reason::FencedFrom,
+            Reason::FencedAdvert,
             Reason::UnknownVrid,
         ];
         for reason in Reason::ALL {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use aya::programs::{TestRun, TestRunOptions};
-use vrrp_common::maps::{CLAIM_WINDOW_NS, Held, VipCounters};
+use vrrp_common::maps::{CLAIM_WINDOW_NS, Held, VipCounters, state};
 use vrrp_common::reason::{Reason, Verdict};
+use vrrp_common::report::ReportFilter;
 use vrrp_common::{FAMILY_V6, MAX_ADDRESSES, MAX_VRRP_LEN, MULTICAST_V6};
 use vrrp_user::core::InterfaceAddr;
 use vrrp_user::io::bpf::Error;
@@ -20,7 +21,7 @@ pub const PEER: [u8; 16] = link_local(2);
 /// As those of IPv4.
 pub const OTHER_GROUP: [u8; 16] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x51];
 pub const FAR_PEER: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-const VIP: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+pub const VIP: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
 /// fe80::LAST.
 const fn link_local(last: u8) -> [u8; 16] {
@@ -337,7 +338,10 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::NotListening
         | Reason::AddressList
         | Reason::ArpConflict
-        | Reason::NdiscConflict => vec![],
+        | Reason::NdiscConflict
+        | Reason::FencedTo
+        | Reason::FencedFrom
+        | Reason::FencedAdvert => vec![],
     }
 }
 
@@ -446,7 +450,7 @@ fn a_refused_packet_leaves_a_sample() {
 fn traffic_of_a_vip_is_counted_both_ways() {
     let mut bench = Bench::new();
     let vip = InterfaceAddr::own(LOOPBACK, VIP);
-    bench.kernel.add_vip(&vip).expect("add_vip");
+    bench.kernel.add_vip(&vip, 0).expect("add_vip");
     let counted = |bench: &Bench| {
         let vips = bench.reader.vips().expect("vips");
         vips.into_iter().find(|(of, _)| *of == vip).map(|(_, counters)| counters)
@@ -466,14 +470,15 @@ fn traffic_of_a_vip_is_counted_both_ways() {
         assert_eq!(program.test_run(options).expect("runs").return_value.cast_signed(), -1);
     };
     leave(&bytes);
-    let expected = VipCounters { rx_packets: 2, rx_bytes: 2 * len, tx_packets: 1, tx_bytes: len };
+    let expected =
+        VipCounters { rx_packets: 2, rx_bytes: 2 * len, tx_packets: 1, tx_bytes: len, slot: 0 };
     assert_eq!(counted(&bench), Some(expected));
     bench.kernel.remove_vip(&vip).expect("remove_vip");
     assert_eq!(counted(&bench), None);
     for last in 0..4 {
-        bench.kernel.add_vip(&InterfaceAddr::own(LOOPBACK, link_local(last))).expect("4 fit");
+        bench.kernel.add_vip(&InterfaceAddr::own(LOOPBACK, link_local(last)), 0).expect("4 fit");
     }
-    let full = bench.kernel.add_vip(&vip);
+    let full = bench.kernel.add_vip(&vip, 0);
     assert!(matches!(full, Err(Error::Full { name: "VIPS6", entries: 4 })), "{full:?}");
 }
 
@@ -496,6 +501,8 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 
     let held = Held { slot: 6, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
     bench.kernel.hold(&vip, &held).expect("hold");
+    let filter = ReportFilter { state: state::MASTER, priority: 1, ..ReportFilter::default() };
+    bench.kernel.set_filter(6, filter).expect("set_filter");
     for frame in [
         Frame::neighbour(136, VIP, OURS),
         Frame::neighbour(136, link_local(9), THEIRS),
@@ -537,6 +544,17 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
 
     bench.kernel.release_interface(LOOPBACK).expect("the interface");
     assert_eq!(reported(&mut bench, &advertised), nothing());
+}
+
+/// A TCP segment.
+pub fn tcp(to: [u8; 6], source: [u8; 16], destination: [u8; 16]) -> Vec<u8> {
+    let frame = Frame::v3(V3, 1).with(|f| (f.next_header, f.to) = (6, to));
+    frame.with(|f| (f.source, f.destination) = (source, destination)).bytes()
+}
+
+/// A neighbour advertisement for [`VIP`].
+pub fn advertised(mac: [u8; 6]) -> Vec<u8> {
+    Frame::neighbour(136, VIP, mac).bytes()
 }
 
 /// The longest advertisement for [`V3`].

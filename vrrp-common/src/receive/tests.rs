@@ -405,6 +405,10 @@ fn a_claim_is_reported_now_and_then() {
     assert_eq!(cpu.receive(SECOND, IFINDEX, &arp(THEIRS)), None);
     let held = Held { slot: FOUR, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
     host.hold(IFINDEX, [10, 0, 0, 100], held);
+    // Given up, and not gone yet: it is the new master's, and its claim is noted all the same.
+    assert_eq!(cpu.receive(SECOND, IFINDEX, &arp(THEIRS)), None);
+    assert_eq!(host.lease(FOUR).expect("there").get::<Lease>().claimed, SECOND);
+    host.set_filter(FOUR, ReportFilter { state: state::MASTER, ..backup(100, None) });
     assert_eq!(cpu.receive(SECOND, IFINDEX, &arp(OURS)), None);
     assert_eq!(cpu.receive(SECOND, IFINDEX + 1, &arp(THEIRS)), None);
     for (now, told) in [(SECOND, true), (SECOND + 1, false), (2 * SECOND, true)] {

@@ -374,6 +374,9 @@ pub struct RouterStatus {
     pub next_timer_ms: Option<u64>,
     /// `multicast`, with its group when that is not the usual one, or the unicast peers.
     pub transport: Vec<String>,
+    /// `claim`, `lease` or `off`: when the kernel side keeps this host from answering for its addresses.
+    #[serde(default)]
+    pub fence: String,
     /// Address that advertisements are sent from.
     pub source: Option<String>,
     /// Virtual addresses with prefix length, excluded ones at the end.
@@ -695,6 +698,12 @@ pub struct RouterStats {
     pub address_list_mismatch: u64,
     /// Advertisements that the kernel refused to send.
     pub send_errors: u64,
+    /// Whether the kernel side keeps this host from answering for its addresses ([`vrrp_common::lease`]).
+    #[serde(default)]
+    pub fenced: bool,
+    /// Packets that were stopped by that.
+    #[serde(default)]
+    pub fenced_packets: u64,
     /// Transitions to master.
     pub became_master: u64,
     /// Transitions, whereto ever.

@@ -119,6 +119,27 @@ pub enum Command {
         #[command(flatten)]
         instance: InstanceArg,
     },
+    /// Show which routers this host is kept from answering for because another one has their addresses, also with the daemon
+    /// down; or let it answer again.
+    Fence {
+        /// Only this router: its name, or INTERFACE/VRID.
+        name: Option<String>,
+        /// Lift the fence until the daemon takes over again: for somebody who knows that no other host has the addresses.
+        #[arg(long)]
+        clear: bool,
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+    },
+    /// Take away what a daemon left that was killed: addresses, programs on interfaces, pinned maps. Says what; refuses
+    /// beside a daemon that runs. Exit code 1 when something stays.
+    Cleanup {
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        bpffs: BpffsArg,
+    },
     /// Examine this host and its network: print what is wrong and what to do. Changes nothing; sends a few ARP,
     /// neighbour discovery and ICMP packets, and says so before. Exit code 0 when all is well, 1 with warnings, 2 when
     /// something is broken.

@@ -10,7 +10,7 @@ use vrrp_common::VRRP_TTL;
 use super::terminal::Terminal;
 use crate::config::command::Command;
 use crate::config::model::{
-    Authentication, Config, Diagnostic, Fixed, OnLost, RouterConfig, Severity, Transport,
+    Authentication, Config, Diagnostic, Fence, Fixed, OnLost, RouterConfig, Severity, Transport,
     V3Checksum,
 };
 use crate::config::notify::{LifecycleScript, Notify, Settings};
@@ -296,6 +296,11 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
     }
     if router.link_local_first {
         line("first address", "of others: refused unless it is link-local".to_owned())?;
+    }
+    match router.fence {
+        Fence::Claim => {}
+        Fence::Lease => line("fence", "as soon as its lease is over".to_owned())?,
+        Fence::Off => line("fence", "off".to_owned())?,
     }
     if router.track_source {
         line("source", "tracked: FAULT while the interface does not have it".to_owned())?;

@@ -10,7 +10,9 @@ use clap::Parser;
 use super::args::{Cli, Command, RunArgs};
 use super::doctor::Severity;
 use super::exit::{self, Exit};
-use super::{check, convert, doctor, events, manual, monitor, orders, reload, stats, status, top};
+use super::{
+    check, cleanup, convert, doctor, events, manual, monitor, orders, reload, stats, status, top,
+};
 use crate::api::Request;
 use crate::io::bpf::{self, Without};
 use crate::io::{descriptors, logger, memory, netlink};
@@ -95,6 +97,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Stats(view) => stats::stats(&view, &mut out)?,
         Command::Monitor(options) => monitor::monitor(options, &mut io::BufWriter::new(out))?,
+        Command::Fence { name, clear, instance, bpffs } => {
+            let bpffs = bpffs.bpffs.as_deref();
+            cleanup::fence(&instance.instance, bpffs, name.as_deref(), clear, &mut out)?;
+        }
+        Command::Cleanup { instance, bpffs } => {
+            let gone = cleanup::clean(&instance.instance, bpffs.bpffs.as_deref(), &mut out)?;
+            return Ok(if gone { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Top { instance, bpffs } => {
             // It writes for itself.
             drop(out);

@@ -2,6 +2,7 @@
 
 mod args;
 pub(crate) mod check;
+mod cleanup;
 mod clock;
 mod common;
 mod convert;

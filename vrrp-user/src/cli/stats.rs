@@ -284,11 +284,14 @@ fn ago(seconds: Option<f64>) -> String {
 fn routers(stats: &Stats, width: Option<usize>) -> String {
     let with_rates = stats.interval_s.is_some();
     let rank = |rank| if with_rates { rank } else { 0 };
-    let mut table = Table::of(&stats.routers)
-        .text("ROUTER", 0, |r| r.name.clone())
-        .text("INTERFACE", 2, |r| r.interface.clone())
-        .number("VRID", 1, |r| r.vrid)
-        .text("STATE", 0, |r| r.state.clone());
+    let mut table =
+        Table::of(&stats.routers)
+            .text("ROUTER", 0, |r| r.name.clone())
+            .text("INTERFACE", 2, |r| r.interface.clone())
+            .number("VRID", 1, |r| r.vrid)
+            .text("STATE", 0, |r| {
+                if r.fenced { format!("{}, fenced", r.state) } else { r.state.clone() }
+            });
     if with_rates {
         table = table
             .number("RX/S", 0, |r| rate(r.per_second.map(|rates| rates.adverts_received)))

@@ -629,6 +629,7 @@ mod tests {
             master_down_ms: 3609,
             next_timer_ms: Some(410),
             transport: vec!["multicast".to_owned()],
+            fence: "claim".to_owned(),
             source: Some("10.0.0.1".to_owned()),
             addresses: (1..=5)
                 .map(|last| AddressStatus {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Address, Fixed, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess, TrackScript,
-    Tracked, V3Checksum,
+    Address, Fence, Fixed, LinkDelay, Listen, Routing, Scheduling, TrackFile, TrackProcess,
+    TrackScript, Tracked, V3Checksum,
 };
 use super::notify::{Notify, Settings};
 use super::report::{Located, Position};
@@ -123,6 +123,8 @@ pub(super) struct Draft {
     pub(super) owner_ignores_adverts: Option<Located<bool>>,
     /// Whether the first address of others must be link-local.
     pub(super) link_local_first: Option<Located<bool>>,
+    /// What stops the host from answering for its addresses.
+    pub(super) fence: Fence,
     /// Whether the interface must have the source.
     pub(super) track_source: Option<Located<bool>>,
     /// Version 3 checksum.

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use vrrp_common::lease::FenceMode;
+
 pub use super::address::{Address, AddressFlags};
 pub use super::diagnostic::{Diagnostic, Severity};
 use super::notify::{Notify, Settings};
@@ -229,6 +231,8 @@ pub struct RouterConfig {
     pub owner_ignores_adverts: bool,
     /// Whether an advertisement whose first address is not link-local is refused (RFC 9568 erratum 8300).
     pub link_local_first: bool,
+    /// What stops the host from answering for its addresses when the daemon has left them behind.
+    pub fence: Fence,
     /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.
     pub track_source: bool,
     /// How the version 3 checksum is computed on transmission.
@@ -241,6 +245,49 @@ pub struct RouterConfig {
     pub notify: Option<Box<Notify>>,
     /// What comes and goes with it besides its addresses.
     pub routing: Routing,
+}
+
+/// When the kernel side stops a host from answering for the addresses of a router that is master no more, without the
+/// daemon ([`vrrp_common::lease`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// When its lease is over and another host claims an address, or when it is outranked.
+    #[default]
+    Claim,
+    /// As soon as its lease is over.
+    Lease,
+    /// Never.
+    Off,
+}
+
+impl Fence {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Claim, Self::Lease, Self::Off];
+    /// Their names, for messages.
+    pub const NAMES: &str = "claim, lease or off";
+
+    /// The word in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Lease => "lease",
+            Self::Off => "off",
+        }
+    }
+
+    /// The one of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fence| fence.name() == name)
+    }
+
+    /// How the kernel side goes about it, if it does.
+    pub const fn mode(self) -> Option<FenceMode> {
+        match self {
+            Self::Claim => Some(FenceMode::Claim),
+            Self::Lease => Some(FenceMode::Lease),
+            Self::Off => None,
+        }
+    }
 }
 
 impl RouterConfig {

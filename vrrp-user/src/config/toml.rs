@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
-use super::model::{Address, AddressFlags, Listen, V3Checksum};
+use super::model::{Address, AddressFlags, Fence, Listen, V3Checksum};
 use super::report::{FileId, Located, Position, Report};
 use super::source::{Files, Grown};
 use super::text;
@@ -119,7 +119,7 @@ const ROUTER_KEYS: &[&str] = &[
     "name", "interface", "vrid", "priority", "interval", "version", "addresses", "excluded",
     "authentication", "preempt", "preempt_delay", "max_learned_interval", "source",
     "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
-    "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "track_source",
+    "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "track_source",
     "v3_checksum", "notify", "routes", "rules", "on_address_lost", "promote_secondaries", "track",
     "group", "dont_track_primary",
 ];
@@ -335,6 +335,7 @@ impl Reader<'_> {
         });
         let (source, unicast) = self.transport(table);
         let v3_checksum = self.string(table, "v3_checksum");
+        let fence = self.string(table, "fence");
         let (garp, garp_extra_if) = self.garp(table);
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what cannot be read has its error already.
@@ -365,6 +366,7 @@ impl Reader<'_> {
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
             link_local_first: self.boolean(table, "link_local_first"),
+            fence: fence.map_or(Fence::default(), |value| self.fence(&value)),
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
@@ -376,6 +378,13 @@ impl Reader<'_> {
             notify: self.notify(table),
             routing: self.routing(table),
         }
+    }
+
+    fn fence(&mut self, value: &Located<String>) -> Fence {
+        Fence::of(&value.value).unwrap_or_else(|| {
+            self.report.error(value.at, format!("unknown fence `{}`", value.value), Fence::NAMES);
+            Fence::default()
+        })
     }
 
     fn v3_checksum(&mut self, value: &Located<String>) -> V3Checksum {

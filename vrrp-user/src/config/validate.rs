@@ -232,6 +232,7 @@ impl Validator<'_> {
             higher_prio_advert: draft.higher_prio_advert,
             owner_ignores_adverts,
             link_local_first,
+            fence: draft.fence,
             track_source,
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),

@@ -23,6 +23,7 @@ impl Core {
             match action {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
                 Action::Transition { router, from, to, cause, at } => {
+                    self.lease_transition(router, from, to, at);
                     self.transition(router, to, at);
                     self.note(
                         EventSource::Router(router),

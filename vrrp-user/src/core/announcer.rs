@@ -111,12 +111,17 @@ impl Core {
         self.effects.push_back(Effect::HoldAddress { at: place, held });
     }
 
-    pub(super) fn release_address(&mut self, id: RouterId, place: InterfaceAddr) {
+    /// A router gives an address up: what is claimed by another host is no conflict any more.
+    pub(super) fn give_up_address(&mut self, id: RouterId, place: InterfaceAddr) {
         self.delays.forget(place);
         self.forwarding.withdraw(place);
         if let Some(notice) = self.watch.released(place) {
             self.engine.handle_notice(self.now, id, notice);
         }
+    }
+
+    /// It is gone: the kernel side need not watch it any more.
+    pub(super) fn release_address(&mut self, place: InterfaceAddr) {
         self.effects.push_back(Effect::ReleaseAddress { at: place });
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use vrrp_common::lease::Terms;
 use vrrp_common::maps::{Held, RouterEntry, RouterInfo, RouterKey, TtlRange};
 use vrrp_common::report::ReportFilter;
 
@@ -15,6 +16,7 @@ use crate::capture::Plan;
 use crate::config::model::{InitFile, Listen, Scheduling, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::core::interface_id::InterfaceId;
+use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 
 /// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.
@@ -132,6 +134,13 @@ pub enum Effect {
         /// Which.
         filter: ReportFilter,
     },
+    /// Change the lease of a router.
+    Lease {
+        /// Whose.
+        router: RouterId,
+        /// How.
+        change: LeaseChange,
+    },
     /// Ask the kernel side when the master of each of these was last heard. Answered by [`super::Input::LastSeen`] for as
     /// many as are known, and then [`super::Input::LastSeenEnd`]. Timers wait for it.
     QueryLastSeen(Vec<RouterId>),
@@ -227,6 +236,29 @@ pub enum Effect {
     MendPins,
     /// Nothing more is to be done.
     Stopped,
+}
+
+/// A change of the lease of a router ([`vrrp_common::lease`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// It takes over.
+    Begin {
+        /// By a decision made at this time.
+        at: Nanos,
+        /// What the lease is like.
+        terms: Terms,
+    },
+    /// It is master and goes on; if it has no lease yet, it gets one.
+    Continue {
+        /// From when on, then.
+        at: Nanos,
+        /// What the lease is like from now on.
+        terms: Terms,
+    },
+    /// It gives up.
+    End,
+    /// It has none any more: nothing is fenced.
+    Drop,
 }
 
 /// In what case programs are attached to an interface.

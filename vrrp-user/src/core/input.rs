@@ -126,6 +126,11 @@ pub enum Input<'a> {
     },
     /// Metrics are not served: [`super::Effect::ServeMetrics`] failed.
     NotServed,
+    /// The kernel side has fenced a router while it was master ([`vrrp_common::lease`]).
+    Fenced {
+        /// Which.
+        router: RouterId,
+    },
     /// The answer to [`super::Effect::MendPins`], if anything was wrong: pins were made again.
     PinsMended {
         /// In that directory.

@@ -30,6 +30,7 @@ pub mod history;
 mod input;
 mod interface_id;
 mod interface_table;
+mod lease;
 mod links;
 mod log_limit;
 pub mod netlink;
@@ -70,7 +71,7 @@ use self::adverts::Asked;
 use self::announcer::Forwarding;
 pub use self::capacity::{Needs, Sizes};
 use self::delays::Delayed;
-pub use self::effect::{AttachHow, Effect, InfoChange, StateCounts};
+pub use self::effect::{AttachHow, Effect, InfoChange, LeaseChange, StateCounts};
 use self::history::History;
 pub use self::input::{Attachment, HookReport, Hooks, Input};
 pub use self::interface_id::InterfaceAddr;
@@ -308,6 +309,7 @@ impl Core {
             Input::Reload { check, client } => self.reload(reload::Asked { check, client }),
             Input::ConfigurationRead { number, read } => self.reading_ended(number, *read),
             Input::NotServed => self.reloads.not_served(),
+            Input::Fenced { router } => self.fenced(router),
             Input::PinsMended { dir, count } => self.pins_mended(&dir, count),
             Input::PinsLost(error) => self.pins_lost(error),
             Input::Stop => self.stop(),

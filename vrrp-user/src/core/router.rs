@@ -15,7 +15,9 @@ use super::interface_table::Interface;
 use super::netlink::{AddressRequest, AssignedAddress};
 use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};
 use super::tx_queue::{Tag, TxQueue};
-use crate::config::model::{self, AddressFlags, Authentication, Peer, Transport, V3Checksum};
+use crate::config::model::{
+    self, AddressFlags, Authentication, Fence, Peer, Transport, V3Checksum,
+};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{
@@ -66,6 +68,8 @@ pub struct RouterRuntime {
     pub track_source: bool,
     /// Whether it refuses an advertisement whose first address is not link-local.
     pub link_local_first: bool,
+    /// What stops this host from answering for its addresses.
+    pub fence: Fence,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
     pub name: Arc<str>,
     /// Interface on which it advertises.
@@ -262,6 +266,7 @@ impl RouterRuntime {
             may_be_down: config.dont_track_primary,
             track_source: config.track_source,
             link_local_first: config.link_local_first,
+            fence: config.fence,
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,
@@ -631,12 +636,13 @@ impl RouterRuntime {
         if self.failures.as_mut().is_some_and(|failures| failures.begin()) {
             self.failures = None;
         }
+        let renews = priority != Priority::RESIGN;
         match &mut self.frames {
             Frames::None => false,
             Frames::Group(frame) => {
                 frame.set_priority(priority);
                 frame.identify(idents);
-                let tag = Tag::Advert { router: id, first: true };
+                let tag = Tag::Advert { router: id, first: true, renews };
                 queue.push(local.iface, frame.bytes(), tag);
                 true
             }
@@ -647,7 +653,7 @@ impl RouterRuntime {
                 for (peer, frame) in peers {
                     frame.set_priority(priority);
                     frame.identify(idents);
-                    let tag = Tag::Advert { router: id, first };
+                    let tag = Tag::Advert { router: id, first, renews };
                     queue.push_ip(local.iface, *peer, frame.ip_bytes(), tag);
                     first = false;
                 }

@@ -109,7 +109,7 @@ impl Core {
                     announcements += 1;
                     self.unannounced.add(frame.iface, frame::target(frame.bytes), error);
                 }
-                Tag::Advert { router, first } => {
+                Tag::Advert { router, first, .. } => {
                     if first {
                         adverts.push(Unsent { router, left: false, errors: Vec::new() });
                     }

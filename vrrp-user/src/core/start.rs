@@ -210,6 +210,7 @@ impl Core {
             | Input::Reload { .. }
             | Input::ConfigurationRead { .. }
             | Input::NotServed
+            | Input::Fenced { .. }
             | Input::PinsMended { .. }
             | Input::PinsLost(_)
             | Input::Stop) => self.handle_running(other),

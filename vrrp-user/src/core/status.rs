@@ -224,6 +224,7 @@ impl Core {
                 None => vec!["multicast".to_owned(), router.group().to_string()],
                 Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
             },
+            fence: if router.owner { "off" } else { router.fence.name() }.to_owned(),
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
             problems: problems
@@ -241,6 +242,7 @@ impl Core {
         problems.extend(self.describe_faults(id));
         problems.extend(self.describe_disabled(id));
         problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
+        problems.extend(self.fence_problem(id));
         if state == State::Master && since > ADDING {
             let missing = self
                 .interface_addrs(id)

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::send_failures::Errno;
 use crate::core::interface_id::InterfaceId;
 use crate::engine::types::RouterId;
 
@@ -19,6 +20,8 @@ pub enum Tag {
         router: RouterId,
         /// Whether another advertisement begins with it; what follows without is for other peers.
         first: bool,
+        /// Whether it renews the router's lease: not with priority 0.
+        renews: bool,
     },
     /// An announcement of an address, or a question for it.
     Announcement,
@@ -99,8 +102,19 @@ impl TxQueue {
     /// Whose advertisements they are, each once.
     pub fn adverts(&self) -> impl Iterator<Item = RouterId> {
         self.queued.iter().filter_map(|queued| match queued.tag {
-            Tag::Advert { router, first: true } => Some(router),
+            Tag::Advert { router, first: true, .. } => Some(router),
             Tag::Advert { first: false, .. } | Tag::Announcement => None,
+        })
+    }
+
+    /// Whose leases are renewed when all of them were sent but for those at these places, which ascend: an advertisement has
+    /// left as soon as it has for one peer. Some may come more than once.
+    pub fn refreshed(&self, refused: &[(usize, Errno)]) -> impl Iterator<Item = RouterId> {
+        let mut refused = refused.iter().map(|(place, _)| *place).peekable();
+        self.queued.iter().enumerate().filter_map(move |(place, queued)| match queued.tag {
+            _ if refused.next_if_eq(&place).is_some() => None,
+            Tag::Advert { router, renews: true, .. } => Some(router),
+            Tag::Advert { renews: false, .. } | Tag::Announcement => None,
         })
     }
 
@@ -111,5 +125,29 @@ impl TxQueue {
         // A takeover of thousands of routers needs more, but only once.
         self.queued.shrink_to(16 * BATCH);
         self.bytes.shrink_to(KEPT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_that_was_reached_renews_a_lease_and_priority_0_does_not() {
+        let mut queue = TxQueue::default();
+        for (router, first, renews) in
+            [(0, true, true), (1, true, true), (1, false, true), (2, true, false)]
+        {
+            let tag = Tag::Advert { router: RouterId(router), first, renews };
+            queue.push(InterfaceId::own(2), b"advert", tag);
+        }
+        queue.push(InterfaceId::own(2), b"arp", Tag::Announcement);
+        let refreshed = |places: &[usize]| {
+            let refused: Vec<_> = places.iter().map(|place| (*place, Errno(1))).collect();
+            queue.refreshed(&refused).map(|id| id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(refreshed(&[]), [0, 1, 1]);
+        assert_eq!((refreshed(&[0, 1]), refreshed(&[0, 2, 4])), (vec![1], vec![1]));
+        assert_eq!(refreshed(&[1, 2, 3]), [0]);
     }
 }

@@ -199,9 +199,12 @@ impl Core {
         if self.addresses.router(place).is_some_and(|holder| holder != id) {
             return;
         }
-        self.release_address(id, place);
-        if let Some(request) = self.addresses.unwant(place, id) {
-            self.ask(place, request);
+        self.give_up_address(id, place);
+        match self.addresses.unwant(place, id) {
+            // Until it is gone, nobody else's claim to it may be missed.
+            Some(request) => self.ask(place, request),
+            None if !self.addresses.holds(place) => self.release_address(place),
+            None => {}
         }
     }
 
@@ -305,6 +308,10 @@ impl Core {
             && self.pending_removals.remove(&place).is_some()
         {
             self.addresses.forget(place);
+        }
+        if request == Request::Remove && outcome != Outcome::Failed && !self.addresses.holds(place)
+        {
+            self.release_address(place);
         }
         if let Some(next) = next {
             self.ask(place, next);

@@ -6,6 +6,7 @@
 //! run beside it and report back; nothing here waits for an answer.
 
 mod answer;
+pub mod cleanup;
 mod panics;
 mod perform;
 mod pins;
@@ -30,8 +31,9 @@ use crate::api::Reloaded;
 use crate::control::access::Access;
 use crate::control::server::Question;
 use crate::core::prepared::{Prepared, Refusal};
-use crate::core::{Core, HookReport, Input, InterfaceId, Progress};
+use crate::core::{Core, Errno, HookReport, Input, InterfaceId, Progress, Tag};
 use crate::engine::time::Nanos;
+use crate::engine::types::RouterId;
 use crate::io::bpf::{self, Datapath};
 use crate::io::lockfile::LockedDir;
 use crate::io::netlink::{HookState, Netlink, Report};
@@ -208,7 +210,11 @@ impl Driver {
             return;
         }
         let mut refused = Vec::new();
+        // Before anything is sent: if this process is stopped now, what it says afterwards is no newer than this.
+        let stamp = timer::boot_now();
         self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
+        let fenced = self.refresh_leases(stamp, &mut refused);
+        let frames = self.core.frames();
         for id in frames.adverts() {
             if let Err(error) = self.datapath.count_advert(id.0) {
                 log::error!("{}: {}", self.core.label(id), bpf::chain(&error));
@@ -216,6 +222,37 @@ impl Driver {
         }
         self.core.sent(now, &refused);
         self.perform_all(now);
+        for router in fenced {
+            self.handle(now, Input::Fenced { router });
+        }
+    }
+
+    /// Renews the leases of those whose advertisements have left, by the time at which that began. Those that the kernel
+    /// side has fenced are returned instead, and what it did not let out is no failure to send.
+    fn refresh_leases(&self, stamp: Nanos, refused: &mut Vec<(usize, Errno)>) -> Vec<RouterId> {
+        let (frames, mut fenced) = (self.core.frames(), Vec::new());
+        let Some(leases) = self.datapath.leases() else { return fenced };
+        if !refused.is_empty() {
+            refused.retain(|(place, _)| {
+                let Some(Tag::Advert { router, .. }) = frames.get(*place).map(|it| it.tag) else {
+                    return true;
+                };
+                let is_fenced = leases.fenced(router.0).is_some();
+                fenced.extend(is_fenced.then_some(router));
+                !is_fenced
+            });
+        }
+        for router in frames.refreshed(refused) {
+            match leases.fenced(router.0) {
+                None => leases.refresh(router.0, stamp.0),
+                // Somebody outranks us, and we have not given way although there was time for it.
+                Some(claimed) if claimed + leases.get(router.0).length_ns() < stamp.0 => {
+                    fenced.push(router);
+                }
+                Some(_) => {}
+            }
+        }
+        fenced
     }
 
     fn signalled(&mut self, signal: SignalKind) {

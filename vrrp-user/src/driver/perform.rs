@@ -11,7 +11,7 @@ use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
 use crate::core::prepared::Refusal;
-use crate::core::{AttachHow, Attachment, Effect, Errno, Input, TestFrame};
+use crate::core::{AttachHow, Attachment, Effect, Errno, Input, LeaseChange, TestFrame};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 use crate::io::raw::RawSocket;
@@ -25,6 +25,21 @@ impl Driver {
     pub(super) fn perform_all(&mut self, now: Nanos) {
         while let Some(effect) = self.core.poll_effect() {
             self.perform(now, effect);
+        }
+    }
+
+    /// Changes the lease of a router, where there is anybody who goes by it.
+    fn lease(&self, router: RouterId, change: LeaseChange) {
+        let Some(leases) = self.datapath.leases() else { return };
+        match change {
+            LeaseChange::Continue { terms, .. } if leases.get(router.0).term != 0 => {
+                leases.set_terms(router.0, terms);
+            }
+            LeaseChange::Begin { at, terms } | LeaseChange::Continue { at, terms } => {
+                leases.begin(router.0, timer::in_boot_time(at).0, terms);
+            }
+            LeaseChange::End => leases.end(router.0),
+            LeaseChange::Drop => leases.clear(router.0),
         }
     }
 
@@ -71,7 +86,7 @@ impl Driver {
                 log_error(done, || "peers of routers that are gone".to_owned());
             }
             Effect::CountAddress { router, at } => {
-                let done = self.datapath.add_vip(&at);
+                let done = self.datapath.add_vip(&at, router.0);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
                 });
@@ -108,6 +123,7 @@ impl Driver {
                 // What arrives from now on is judged by it.
                 self.core.handle(timer::now(), Input::FilterSet { router });
             }
+            Effect::Lease { router, change } => self.lease(router, change),
             Effect::QueryLastSeen(routers) => {
                 self.refresh_last_seen(routers);
                 // They are reset by each look.

@@ -170,7 +170,7 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
     if config.capture.only_raw() {
         // What a daemon left that was killed would be taken for this one's.
         if let Ok(bpffs) = bpf::find_bpffs(bpffs.as_deref()) {
-            bpf::remove_stale_pins(&instance.pins(&bpffs));
+            let _ = bpf::remove_stale_pins(&instance.pins(&bpffs));
         }
         return Ok(Err(bpf::Error::NotWanted));
     }
@@ -246,8 +246,21 @@ pub(super) fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
     Scheduling::Other
 }
 
+/// Takes the lock on a directory of pins of an instance that no daemon has.
+pub(super) fn lock_directory(pins: &Path, instance: &Instance) -> Result<LockedDir, Error> {
+    let failed = |source| bpf::Error::Pins { path: pins.to_owned(), source }.into();
+    match LockedDir::take(pins) {
+        Ok(lock) => Ok(lock),
+        Err(lockfile::Error::Taken { .. }) => {
+            Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
+        }
+        Err(error @ lockfile::Error::Foreign) => Err(failed(io::Error::other(error))),
+        Err(lockfile::Error::Io(source)) => Err(failed(source)),
+    }
+}
+
 /// Takes the instance's lock, which the kernel releases however this process ends.
-fn lock(instance: &Instance) -> Result<LockFile, Error> {
+pub(super) fn lock(instance: &Instance) -> Result<LockFile, Error> {
     let dir = instance.runtime_dir();
     let path = dir.join(LOCK);
     let failed = |path: &Path, error: io::Error| {
@@ -306,7 +319,7 @@ impl Driver {
         let signals = signals().map_err(os("cannot handle signals"))?;
         let service =
             Service::start(started).map_err(os("cannot start the thread of the service"))?;
-        let tx = Tx::open().map_err(Error::Sockets)?;
+        let mut tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
         let (plan, diagnostics) = Plan::new(&config);
         for diagnostic in &diagnostics {
@@ -342,6 +355,7 @@ impl Driver {
             pid: process::id(),
             started_ns: started.0,
         })?;
+        tx.introduce(datapath.take_senders());
         let ring = datapath.take_events()?;
         let maps = datapath.maps();
         let server = http::start(config.metrics.clone(), maps.clone(), Arc::clone(&board), None)

@@ -513,6 +513,13 @@ impl VirtualRouter {
             )
             | (State::Init | State::Fault, Event::Timer(timer)) => self.deadlines.cancel(timer),
 
+            // Not in the RFC: somebody else is master meanwhile, and nobody is to hear of us before we have listened.
+            (State::Master, Event::Lost(lost @ Lost::Lease)) => {
+                out.push_back(Action::RemoveAddresses(self.id));
+                let wait =
+                    master_down_interval(self.priority, self.spec.interval, self.spec.down_adverts);
+                self.become_backup(now, wait, Cause::Lost(lost), out);
+            }
             // keepalived: who lost an address, route or rule gives up the others too, and comes back after the skew.
             (State::Master, Event::Lost(lost)) => {
                 self.advertise(Priority::RESIGN, out);

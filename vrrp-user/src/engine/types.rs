@@ -259,6 +259,8 @@ pub enum Lost {
     Route,
     /// One of its rules.
     Rule,
+    /// Its lease: another host has the addresses, and the kernel side has stopped this one from answering for them.
+    Lease,
 }
 
 /// Why a router changed state.
@@ -320,6 +322,7 @@ impl Cause {
             Self::Lost(Lost::Address(_)) => "address-lost",
             Self::Lost(Lost::Route) => "route-lost",
             Self::Lost(Lost::Rule) => "rule-lost",
+            Self::Lost(Lost::Lease) => "lease-lost",
             Self::Fault(cause) => cause.name(),
             Self::GroupMaster => "group-master",
             Self::GroupYielded(_) => "group-yielded",
@@ -383,6 +386,9 @@ impl fmt::Display for Cause {
             }
             Self::Lost(Lost::Route) => f.write_str("gave up: a route was removed by somebody else"),
             Self::Lost(Lost::Rule) => f.write_str("gave up: a rule was removed by somebody else"),
+            Self::Lost(Lost::Lease) => f.write_str(
+                "gave up: its lease ran out while it did not advertise, and another host has the addresses now",
+            ),
             Self::Fault(cause @ FaultCause::SteppedDown) => cause.fmt(f),
             Self::Fault(cause) => write!(f, "failed: {cause}"),
             Self::GroupMaster => f.write_str("took over: its sync group is master"),

@@ -3,6 +3,7 @@
 //! [`Datapath`] is the daemon's; [`super::reader::Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
+mod leases;
 mod own;
 mod pins;
 pub(super) mod vips;
@@ -38,16 +39,18 @@ use vrrp_common::counters;
 use vrrp_common::maps::{
     ABI_VERSION, ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COPYING_EGRESS_PROGRAM,
     COPYING_INGRESS_PROGRAM, COUNTERS, Control, DAEMON_COUNTERS, EGRESS_PROGRAM, EVENTS, HELD4,
-    HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, PEERS, PeerKey, REASONS, ROUTERS,
-    RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SLOT_ACK, SLOT_ADVERTS,
+    HELD6, Held, INFO, INFO_ADVERTS_SENT, INGRESS_PROGRAM, LEASES, PEERS, PeerKey, REASONS,
+    ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SLOT_ACK, SLOT_ADVERTS,
     SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN, SLOT_REFUSED, SLOTS, SOURCE_KEY, Slot, TtlRange,
     VIPS4, VIPS6, XDP_PROGRAM,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{MasterSeen, ReportFilter};
 
+pub use self::leases::Leases;
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
+use self::pins::Direction;
 pub use self::pins::{Pins, SharedMaps};
 use self::vips::Vips;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
@@ -64,9 +67,9 @@ use crate::wire::family::to_field;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 12] = [
-    ROUTERS, SLOTS, INFO, VIPS4, VIPS6, REASONS, SAMPLES, SAMPLE_COUNTS, PEERS, COUNTERS, EVENTS,
-    CONTROL,
+const PINNED: [&str; 13] = [
+    ROUTERS, SLOTS, LEASES, INFO, VIPS4, VIPS6, REASONS, SAMPLES, SAMPLE_COUNTS, PEERS, COUNTERS,
+    EVENTS, CONTROL,
 ];
 
 /// The kernel side's own array of how much may be reported of each router.
@@ -474,7 +477,7 @@ impl From<PathBuf> for Maps {
 }
 
 /// The loaded kernel side, or where there is no BPF what stands in its place: then the daemon does itself what is done
-/// at all. Dropping it detaches the programs from all interfaces; the pins stay, for [`super::reader::Reader`].
+/// at all. Dropping it detaches the programs from all interfaces; the pins of the maps stay, for [`super::reader::Reader`].
 pub struct Datapath {
     /// None without BPF, and so are the next two.
     ebpf: Option<Ebpf>,
@@ -487,6 +490,9 @@ pub struct Datapath {
     peers: Peers,
     allowed: Entries<PeerKey, TtlRange>,
     slots: MmapArray<Slot>,
+    /// None without BPF: then there is nobody who could fence a router.
+    leases: Option<Leases>,
+    senders: Option<MmapArray<u64>>,
     info: MmapArray<RouterInfo>,
     control: MmapArray<Control>,
     counters: MmapArray<u64>,
@@ -502,6 +508,8 @@ pub struct Datapath {
     egress_id: u32,
     /// Whether the egress program is loaded and, as far as we know, can be attached.
     counts_egress: bool,
+    /// Whether links can be pinned, as far as we know.
+    keeps: bool,
     /// Whether the kernel attaches tc programs by links.
     tcx: bool,
     /// Number of our filter among those of its priority, where it does not: the same for all daemons of an instance, and
@@ -546,7 +554,7 @@ impl Datapath {
         match loaded {
             Err(error) if error.is_no_bpf() => {
                 // It may have had BPF.
-                remove_stale_filters(instance);
+                tidy_filters(instance);
                 Self::without_bpf(&error, sizes)
             }
             loaded => loaded,
@@ -570,6 +578,8 @@ impl Datapath {
             peers: Peers::Own(Arc::clone(&own)),
             allowed: Entries::Own(StdHashMap::new()),
             slots: own.slots()?,
+            leases: None,
+            senders: None,
             info: own.info()?,
             control: own.control()?,
             counters: own.counters()?,
@@ -583,6 +593,7 @@ impl Datapath {
             ingress_id: 0,
             egress_id: 0,
             counts_egress: false,
+            keeps: false,
             tcx: false,
             filter_handle: 0,
             xdp_refused: None,
@@ -626,7 +637,7 @@ impl Datapath {
         let datapath = Self::load_and_pin(instance, Ok(pins), sizes, without);
         if datapath.is_err() {
             // Some maps may have been pinned already. Nobody else is about to use the directory; what else is in it stays.
-            remove_stale_pins(pins);
+            let _ = remove_stale_pins(pins);
         }
         datapath
     }
@@ -650,7 +661,7 @@ impl Datapath {
         // A number that nobody else knows: the standard library makes one for each of its hash maps.
         let source_key = RandomState::new().hash_one(());
         loader.override_global(SOURCE_KEY, &source_key, true);
-        for name in [ROUTERS, SLOTS, INFO] {
+        for name in [ROUTERS, SLOTS, LEASES, INFO] {
             loader.map_max_entries(name, sizes.routers);
         }
         loader.map_max_entries(BUDGETS, sizes.routers.saturating_mul(BUDGETS_PER_ROUTER));
@@ -679,7 +690,7 @@ impl Datapath {
             log::warn!("{why}; {WITHOUT_PINS}");
         }
         if !tcx {
-            remove_stale_filters(instance);
+            tidy_filters(instance);
         }
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
         let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
@@ -691,6 +702,8 @@ impl Datapath {
             peers: Peers::Shared(take(&mut ebpf, PEERS)?),
             allowed: Entries::Shared(take(&mut ebpf, ALLOWED)?),
             slots: mmap_array(&mut ebpf, SLOTS)?,
+            leases: Some(Leases::take(&mut ebpf)?),
+            senders: Some(leases::senders(&mut ebpf)?),
             info: mmap_array(&mut ebpf, INFO)?,
             control: mmap_array(&mut ebpf, CONTROL)?,
             counters: mmap_array(&mut ebpf, COUNTERS)?,
@@ -707,6 +720,7 @@ impl Datapath {
             ingress_id,
             egress_id,
             counts_egress: refused.egress.is_none(),
+            keeps: true,
             tcx,
             filter_handle: filter_handle(instance),
             xdp_refused: refused.xdp.map(|error| brief(&error)),
@@ -728,6 +742,9 @@ impl Datapath {
     ///
     /// [`Error::Full`] past the end.
     pub fn clear(&mut self, index: u32) -> Result<(), Error> {
+        if let Some(leases) = &self.leases {
+            leases.clear(index);
+        }
         if self.slots.set(index, &Slot::default()) {
             self.write_info(index, &RouterInfo::default())
         } else {
@@ -842,7 +859,7 @@ impl Datapath {
             egress = old.egress;
             self.detach_ingress(old.ingress)?;
         }
-        let egress = self.reattach_egress(ifname, egress);
+        let egress = self.reattach_egress(ifindex, ifname, egress);
         Ok(self.attached(ifindex, attached, plan, egress))
     }
 
@@ -858,6 +875,9 @@ impl Datapath {
         for &mode in plan.modes.iter().take(modes) {
             match self.attach_ingress(ifindex, ifname, mode) {
                 Ok(ingress) => {
+                    let Ok(ingress) = self.keep_ingress(ifindex, ingress) else {
+                        return self.attach_first(ifindex, ifname, plan, modes);
+                    };
                     let choice = Choice::new(plan, mode, &failures.why);
                     return Ok(First { ingress, choice, displaced: failures.displaced });
                 }
@@ -928,6 +948,74 @@ impl Datapath {
         })
     }
 
+    /// Pins the link of what captures, so that it goes on if this process is killed. Where that fails it is detached, and
+    /// nothing is pinned from then on.
+    fn keep_ingress(&mut self, ifindex: u32, ingress: Ingress) -> Result<Ingress, ()> {
+        let Some(pins) = self.pins.as_ref().filter(|_| self.keeps) else { return Ok(ingress) };
+        let kept = match ingress {
+            Ingress::Xdp(link) => loaded(&mut self.ebpf).and_then(xdp).and_then(|program| {
+                let link = pins.keep(
+                    ifindex,
+                    Direction::In,
+                    program.take_link(link).map_err(program_error)?,
+                )?;
+                program.attach_to_link(link).map(Ingress::Xdp).map_err(program_error)
+            }),
+            Ingress::Tc(link) if self.tcx => {
+                loaded(&mut self.ebpf).and_then(self::ingress).and_then(|program| {
+                    let link = pins.keep(
+                        ifindex,
+                        Direction::In,
+                        program.take_link(link).map_err(program_error)?,
+                    )?;
+                    program.attach_to_link(link).map(Ingress::Tc).map_err(program_error)
+                })
+            }
+            Ingress::Tc(link) => Ok(Ingress::Tc(link)),
+            Ingress::Raw => {
+                pins.remove_link(ifindex, Direction::In);
+                Ok(Ingress::Raw)
+            }
+        };
+        kept.map_err(|error| self.keeps_no_more(&error))
+    }
+
+    fn keep_egress(
+        &mut self,
+        ifindex: u32,
+        link: SchedClassifierLinkId,
+    ) -> Result<SchedClassifierLinkId, ()> {
+        let Some(pins) = self.pins.as_ref().filter(|_| self.keeps && self.tcx) else {
+            return Ok(link);
+        };
+        let kept = loaded(&mut self.ebpf).and_then(egress).and_then(|program| {
+            let link = pins.keep(
+                ifindex,
+                Direction::Out,
+                program.take_link(link).map_err(program_error)?,
+            )?;
+            program.attach_to_link(link).map_err(program_error)
+        });
+        kept.map_err(|error| self.keeps_no_more(&error))
+    }
+
+    fn keeps_no_more(&mut self, error: &Error) {
+        self.keeps = false;
+        let lack = format!(
+            "links cannot be pinned, and programs leave with a daemon that is killed: {}",
+            chain(error)
+        );
+        log::warn!("{lack}");
+        self.lacks.push(lack);
+    }
+
+    /// Removes the pins of the links of an interface.
+    fn remove_link(&self, ifindex: u32, ways: &[Direction]) {
+        for way in ways {
+            self.pins.iter().for_each(|pins| pins.remove_link(ifindex, *way));
+        }
+    }
+
     fn attach_tc(&mut self, ifname: &str) -> Result<SchedClassifierLinkId, String> {
         let refused = |error: &dyn StdError| format!("tc is refused: {}", chain(error));
         if let Some(why) = &self.tc_refused {
@@ -987,8 +1075,9 @@ impl Datapath {
             return;
         };
         let link = if attach {
-            self.reattach_egress(ifname, Some(link))
+            self.reattach_egress(ifindex, ifname, Some(link))
         } else {
+            self.remove_link(ifindex, &[Direction::Out]);
             // There is another program in it, or none.
             let _ = loaded(&mut self.ebpf).and_then(egress).map(|program| program.detach(link));
             None
@@ -1057,10 +1146,11 @@ impl Datapath {
         }
         match self.attach_first(ifindex, ifname, plan, plan.modes.len()) {
             Ok(attached) => {
-                let egress = self.reattach_egress(ifname, egress);
+                let egress = self.reattach_egress(ifindex, ifname, egress);
                 Ok(self.attached(ifindex, attached, plan, egress))
             }
             Err(failures) => {
+                self.remove_link(ifindex, &[Direction::In, Direction::Out]);
                 if let Some(link) = egress {
                     // It may be gone as well.
                     let _ = self::egress(loaded(&mut self.ebpf)?)?.detach(link);
@@ -1075,6 +1165,7 @@ impl Datapath {
     /// started may have.
     fn reattach_egress(
         &mut self,
+        ifindex: u32,
         ifname: &str,
         link: Option<SchedClassifierLinkId>,
     ) -> Option<SchedClassifierLinkId> {
@@ -1083,7 +1174,11 @@ impl Datapath {
             let link = program.take_link(link).ok()?;
             program.attach_to_link(link).ok()
         });
-        kept.or_else(|| self.attach_egress(ifname))
+        kept.or_else(|| {
+            let link = self.attach_egress(ifname)?;
+            // Without a pin, then.
+            self.keep_egress(ifindex, link).ok().or_else(|| self.attach_egress(ifname))
+        })
     }
 
     /// Attaches the egress program.
@@ -1115,7 +1210,8 @@ impl Datapath {
     /// Detaches the egress program from all interfaces for good, as the XDP program needs the file descriptors more, and
     /// says `why`. Whether it was attached anywhere.
     pub fn release_egress(&mut self, why: &str) -> bool {
-        let links = self.links.values_mut().filter_map(|attached| attached.egress.take());
+        let there = self.links.iter_mut();
+        let links = there.filter_map(|(ifindex, on)| Some((*ifindex, on.egress.take()?)));
         let links: Vec<_> = links.collect();
         if links.is_empty() {
             return false;
@@ -1124,7 +1220,8 @@ impl Datapath {
         let lack = format!("{NOT_COUNTED} any more: {why}");
         log::warn!("{lack}");
         self.lacks.push(lack);
-        for link in links {
+        for (ifindex, link) in links {
+            self.remove_link(ifindex, &[Direction::Out]);
             let detached = loaded(&mut self.ebpf)
                 .and_then(egress)
                 .and_then(|program| program.detach(link).map_err(program_error));
@@ -1142,6 +1239,7 @@ impl Datapath {
     /// [`Error::Program`].
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
         let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
+        self.remove_link(ifindex, &[Direction::In, Direction::Out]);
         let ingress = self.detach_ingress(attached.ingress);
         // Whether or not the first one could be detached.
         let egress = match attached.egress {
@@ -1242,13 +1340,24 @@ impl Datapath {
         self.peers.note(key, at, priority)
     }
 
-    /// Starts to count what arrives for an address and leaves from it. Adding it again keeps the counters.
+    /// The leases of the routers, where there are any.
+    pub fn leases(&self) -> Option<&Leases> {
+        self.leases.as_ref()
+    }
+
+    /// Where to say which sockets advertisements are sent by, once.
+    pub fn take_senders(&mut self) -> Option<MmapArray<u64>> {
+        self.senders.take()
+    }
+
+    /// Starts to count what arrives for an address of the router at `index` and leaves from it. Adding it again keeps the
+    /// counters.
     ///
     /// # Errors
     ///
     /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn add_vip(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
-        self.vips.as_mut().map_or(Ok(()), |vips| vips.add(vip))
+    pub fn add_vip(&mut self, vip: &InterfaceAddr, index: u32) -> Result<(), Error> {
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.add(vip, index))
     }
 
     /// Stops counting for an address and forgets its counters; nothing happens where there is none.
@@ -1475,17 +1584,30 @@ fn filter_handle(instance: &str) -> u32 {
 
 /// Removes the filters that a daemon of an instance left when it was killed, on all interfaces, be they still configured
 /// or not: without tcx, they stay.
-fn remove_stale_filters(instance: &str) {
-    for StaleFilter { interface, egress, handle } in stale_filters(instance) {
-        let way = if egress { TcAttachType::Egress } else { TcAttachType::Ingress };
-        let handle = TcHandle::from(handle);
-        let left = SchedClassifierLink::attached(&interface, way, FILTER_PRIORITY, handle, None);
+pub fn remove_stale_filters(instance: &str) -> Vec<Result<StaleFilter, String>> {
+    let removed = stale_filters(instance).into_iter().map(|filter| {
+        let StaleFilter { interface, egress, handle } = &filter;
+        let way = if *egress { TcAttachType::Egress } else { TcAttachType::Ingress };
+        let handle = TcHandle::from(*handle);
+        let left = SchedClassifierLink::attached(interface, way, FILTER_PRIORITY, handle, None);
         match left.map_err(ProgramError::from).and_then(|left| left.detach()) {
-            Ok(()) => log::info!("{interface}: removed a tc program of a daemon that was killed"),
-            Err(error) => log::warn!(
+            Ok(()) => Ok(filter),
+            Err(error) => Err(format!(
                 "{interface}: a tc program of a daemon that was killed stays: {}",
                 chain(&error)
-            ),
+            )),
+        }
+    });
+    removed.collect()
+}
+
+fn tidy_filters(instance: &str) {
+    for left in remove_stale_filters(instance) {
+        match left {
+            Ok(StaleFilter { interface, .. }) => {
+                log::info!("{interface}: removed a tc program of a daemon that was killed");
+            }
+            Err(why) => log::warn!("{why}"),
         }
     }
 }
@@ -1540,23 +1662,29 @@ pub fn stale_filters(instance: &str) -> Vec<StaleFilter> {
     there.map(|(_, (_, interface, egress))| StaleFilter { interface, egress, handle }).collect()
 }
 
-/// Removes what a daemon pinned that was killed, as far as that is permitted.
-pub fn remove_stale_pins(pins: &Path) {
-    if remove_pins(pins).is_ok() {
-        let _ = fs::remove_dir(pins);
-    }
+/// Removes what a daemon pinned that was killed: how many links of programs, and how many maps.
+///
+/// # Errors
+///
+/// [`Error::Pins`] where that is not permitted.
+pub fn remove_stale_pins(pins: &Path) -> Result<(usize, usize), Error> {
+    let removed = remove_pins(pins)?;
+    let _ = fs::remove_dir(pins);
+    Ok(removed)
 }
 
-fn remove_pins(pins: &Path) -> Result<(), Error> {
+fn remove_pins(pins: &Path) -> Result<(usize, usize), Error> {
+    let links = pins::remove_links(pins).map_err(Error::pins(pins))?;
+    let mut maps = 0;
     for path in PINNED.map(|name| pins.join(name)) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::pins(&path)(error));
             }
-            _ => {}
+            result => maps += usize::from(result.is_ok()),
         }
     }
-    Ok(())
+    Ok((links, maps))
 }
 
 fn program_error(error: ProgramError) -> Error {

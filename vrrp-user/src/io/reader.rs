@@ -9,8 +9,9 @@ use std::sync::Arc;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use vrrp_common::counters::{self, Counter};
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, COUNTERS, Control, INFO, PEERS, PeerCounters, PeerKey, REASONS,
-    RouterInfo, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
+    ABI_VERSION, CONTROL, COUNTERS, Control, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey,
+    REASONS, RouterInfo, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4,
+    VipKey6,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{self, Sample, SampleCounts};
@@ -39,6 +40,7 @@ struct Shared {
     samples: PerCpuArray<MapData, PodValue<Sample>>,
     sample_counts: PerCpuArray<MapData, PodValue<SampleCounts>>,
     slots: Array<MapData, PodValue<Slot>>,
+    leases: Array<MapData, PodValue<Lease>>,
     info: Array<MapData, PodValue<RouterInfo>>,
     vips: PerCpuHashMap<MapData, PodValue<VipKey4>, PodValue<VipCounters>>,
     vips6: PerCpuHashMap<MapData, PodValue<VipKey6>, PodValue<VipCounters>>,
@@ -116,6 +118,7 @@ impl Reader {
             samples: open(find, SAMPLES)?,
             sample_counts: open(find, SAMPLE_COUNTS)?,
             slots: open(find, SLOTS)?,
+            leases: open(find, LEASES)?,
             info: open(find, INFO)?,
             vips: open(find, VIPS4)?,
             vips6: open(find, VIPS6)?,
@@ -225,6 +228,16 @@ impl Reader {
             }
         }
         Ok(routers)
+    }
+
+    /// The lease of a router; zeros where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn lease(&self, index: u32) -> Result<Lease, Error> {
+        let Source::Datapath(maps) = &self.maps else { return Ok(Lease::default()) };
+        maps.leases.get(&index, 0).map(|PodValue(lease)| lease).map_err(Error::map(LEASES))
     }
 
     /// The traffic to and from virtual addresses, over all CPUs, ordered by interface and address.

@@ -25,14 +25,18 @@ const OFFSETS: &str = "/proc/self/timens_offsets";
 /// namespaces. It never changes while a process lives.
 pub fn namespace_offset() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
-    *OFFSET.get_or_init(|| fs::read_to_string(OFFSETS).map_or(0, |text| monotonic_offset(&text)))
+    *OFFSET.get_or_init(|| offset_of("monotonic"))
+}
+
+fn offset_of(clock: &str) -> i64 {
+    fs::read_to_string(OFFSETS).map_or(0, |text| read_offset(&text, clock))
 }
 
 /// Reads lines such as `monotonic 86400 0`: clock, seconds, and nanoseconds that are never negative.
-fn monotonic_offset(offsets: &str) -> i64 {
+fn read_offset(offsets: &str, clock: &str) -> i64 {
     let read = |line: &str| {
         let mut words = line.split_whitespace();
-        let is_ours = words.next() == Some("monotonic");
+        let is_ours = words.next() == Some(clock);
         let seconds: i64 = words.next().filter(|_| is_ours)?.parse().ok()?;
         let nanos: i64 = words.next()?.parse().ok()?;
         seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
@@ -61,6 +65,20 @@ pub fn since_boot() -> Nanos {
     time.map_or(Nanos::ZERO, |time| {
         Nanos(part(time.tv_sec()) * 1_000_000_000 + part(time.tv_nsec()))
     })
+}
+
+/// The clock of `bpf_ktime_get_boot_ns` now: `CLOCK_BOOTTIME` of the host, whatever time namespace this process is in.
+pub fn boot_now() -> Nanos {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    let offset = *OFFSET.get_or_init(|| offset_of("boottime"));
+    Nanos(since_boot().0.saturating_add_signed(offset.saturating_neg()))
+}
+
+/// A time of [`now`] on the clock of [`boot_now`].
+pub fn in_boot_time(at: Nanos) -> Nanos {
+    // In this order: whoever is stopped between the two gets an earlier time.
+    let boot = boot_now();
+    Nanos(boot.0.saturating_sub((now() - at).0))
 }
 
 /// One absolute timer on the clock of [`now`].
@@ -159,12 +177,18 @@ mod tests {
     #[test]
     fn what_a_time_namespace_adds_is_read() {
         let table = "monotonic           0         0\nboottime            7         0\n";
-        assert_eq!(monotonic_offset(table), 0);
-        assert_eq!(monotonic_offset("monotonic 86400 5\nboottime 0 0\n"), 86_400_000_000_005);
+        assert_eq!(read_offset(table, "monotonic"), 0);
+        assert_eq!(
+            read_offset("monotonic 86400 5\nboottime 0 0\n", "monotonic"),
+            86_400_000_000_005
+        );
         // 0.25 s back.
-        assert_eq!(monotonic_offset("boottime 3 0\nmonotonic -1 750000000\n"), -250_000_000);
+        assert_eq!(
+            read_offset("boottime 3 0\nmonotonic -1 750000000\n", "monotonic"),
+            -250_000_000
+        );
         for nonsense in ["", "monotonic", "monotonic x 0", "monotonic 9223372036854775807 0"] {
-            assert_eq!(monotonic_offset(nonsense), 0, "{nonsense}");
+            assert_eq!(read_offset(nonsense, "monotonic"), 0, "{nonsense}");
         }
     }
 

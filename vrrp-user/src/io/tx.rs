@@ -19,6 +19,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Typ
 use vrrp_common::IPPROTO_VRRP;
 
 use crate::core::{BATCH, Frame, InterfaceId, Tag, TxQueue};
+use crate::io::mmap_array::MmapArray;
 use crate::io::packet_socket::{AF_PACKET, length_of};
 
 /// Send buffer in bytes: a gratuitous ARP round of some thousand addresses.
@@ -38,6 +39,8 @@ pub struct Tx {
     ip: Socket,
     /// Opened when the first advertisement needs it: many a host has no IPv6.
     ipv6: OnceCell<Socket>,
+    /// Where the kernel side reads which sockets these are, in the order above ([`vrrp_common::maps::Senders`]).
+    senders: Option<MmapArray<u64>>,
 }
 
 impl Tx {
@@ -55,7 +58,26 @@ impl Tx {
         // Or else what is dropped behind the IP layer seems to have left (`raw_send_hdrinc`, net/ipv4/raw.c). What ICMP
         // says is not queued here: it is about protocol 112, and this socket's is IPPROTO_RAW.
         setsockopt(&ip, Ipv4RecvErr, &true)?;
-        Ok(Self { packet, ip, ipv6: OnceCell::new() })
+        Ok(Self { packet, ip, ipv6: OnceCell::new(), senders: None })
+    }
+
+    /// Says there which sockets these are, and the one that is opened later as soon as it is.
+    pub fn introduce(&mut self, senders: Option<MmapArray<u64>>) {
+        self.senders = senders;
+        let sockets = [Some(&self.packet), Some(&self.ip), self.ipv6.get()];
+        for (place, socket) in (0..).zip(sockets) {
+            if let Some(socket) = socket {
+                self.introduce_one(place, socket);
+            }
+        }
+    }
+
+    fn introduce_one(&self, place: u32, socket: &Socket) {
+        let Some(senders) = &self.senders else { return };
+        // Every kernel that has BPF has numbers for sockets.
+        if let Ok(cookie) = socket.cookie() {
+            let _ = senders.store(place, 0, cookie);
+        }
     }
 
     /// Sends what is queued, in order. What the kernel refuses is reported, by its place in the queue, and does not hold up
@@ -161,6 +183,7 @@ impl Tx {
                     Some(socket) => socket,
                     None => {
                         let socket = Self::ipv6_socket()?;
+                        self.introduce_one(2, &socket);
                         self.ipv6.get_or_init(|| socket)
                     }
                 };

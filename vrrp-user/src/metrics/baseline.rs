@@ -154,6 +154,7 @@ fn subtract_router(router: &mut RouterStats, base: &RouterStats) {
     less(&mut router.priority_zero_sent, base.priority_zero_sent);
     less(&mut router.address_list_mismatch, base.address_list_mismatch);
     less(&mut router.send_errors, base.send_errors);
+    less(&mut router.fenced_packets, base.fenced_packets);
     less(&mut router.became_master, base.became_master);
     less(&mut router.state_changes, base.state_changes);
     for peer in &mut router.peers {

@@ -14,10 +14,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use vrrp_common::maps::{PeerCounters, PeerKey, VipCounters};
+use vrrp_common::maps::{Lease, PeerCounters, PeerKey, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 
-use super::{Known, Names, interfaces};
+use super::{Known, Names, interfaces, is_fenced};
 use crate::api::ScriptStatus;
 use crate::core::InterfaceAddr;
 use crate::engine::time::Nanos;
@@ -53,6 +53,8 @@ impl Format {
 #[derive(Debug)]
 pub struct Snapshot {
     known: Vec<Known>,
+    /// Of each of them.
+    leases: Vec<Lease>,
     /// Names of interfaces by the index of a VIP in `vips`.
     vip_interfaces: Vec<String>,
     vips: Vec<(InterfaceAddr, VipCounters)>,
@@ -71,6 +73,7 @@ impl Snapshot {
     /// Reads everything once.
     pub fn take(reader: &Reader, requests: Vec<(&'static str, u64)>) -> Result<Self, Error> {
         let known = reader.routers()?;
+        let leases: Result<_, Error> = known.iter().map(|known| reader.lease(known.0)).collect();
         let vips = reader.vips()?;
         let names = Names::new(&known);
         let vip_interfaces = vips.iter().map(|(key, _)| names.get(key.iface.ifindex)).collect();
@@ -85,6 +88,7 @@ impl Snapshot {
             requests,
             scripts: Vec::new(),
             epoch: since_1970.as_secs_f64() - timer::now().as_secs_f64(),
+            leases: leases?,
             known,
         })
     }
@@ -217,6 +221,19 @@ impl Snapshot {
         for (name, help, count) in counters {
             families.counters(name, help, None, each().map(|(l, known)| (l, count(known))))?;
         }
+        let leases = || each().zip(&self.leases);
+        families.gauges(
+            "router_fenced",
+            "Whether this host is kept from answering for the addresses of the router",
+            None,
+            leases().map(|((l, (_, info, _)), lease)| (l, i64::from(is_fenced(info, lease)))),
+        )?;
+        families.counters(
+            "router_fenced_packets",
+            "Packets that were stopped because the router is fenced",
+            None,
+            leases().map(|((labels, _), lease)| (labels, lease.dropped)),
+        )?;
         // A router's peers follow each other, and both lists are ordered by index.
         let place = |slot: u32| self.known.binary_search_by_key(&slot, |(index, _, _)| *index).ok();
         let known_peers = self.peers.iter().filter_map(|(key, counters)| {
@@ -528,6 +545,7 @@ pub(crate) mod tests {
         Snapshot {
             // The second one is silent, and not the next one in the map.
             known: vec![(0, info, slot), (2, RouterInfo { vrid: 52, ..info }, Slot::default())],
+            leases: vec![Lease::default(); 2],
             vip_interfaces: vec!["eth0".to_owned()],
             vips: vec![(InterfaceAddr::own(2, [10, 0, 0, 100]), vip)],
             peers: vec![

@@ -355,6 +355,7 @@ mod tests {
                 master_down_ms: 3600,
                 next_timer_ms: None,
                 transport: vec!["multicast".to_owned()],
+                fence: "claim".to_owned(),
                 source: None,
                 addresses: vec![AddressStatus {
                     address: "10.0.0.100/24".to_owned(),

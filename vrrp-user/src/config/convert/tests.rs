@@ -9,7 +9,7 @@ use super::*;
 use crate::config::address::AddressFlags;
 use crate::config::command::{Command, Fifo, Origin, ScriptUser};
 use crate::config::model::{
-    Authentication, Listen, Peer, RouterConfig, Scheduling, Transport, V3Checksum,
+    Authentication, Fence, Listen, Peer, RouterConfig, Scheduling, Transport, V3Checksum,
 };
 use crate::config::model::{
     Delays, GarpGroup, Group, InitFile, LinkDelay, OnLost, ParamMatch, Pauses, Routing, Track,
@@ -323,6 +323,7 @@ prop_compose! {
         (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<Option<bool>>()),
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
         (ignores, tracks, longest) in (any::<bool>(), any::<bool>(), proptest::option::of(0_u16..100)),
+        fence in select(&Fence::ALL[..]),
         dont_track_primary in any::<bool>(),
         track in proptest::collection::vec(track(), 0..3),
         (notify, routing) in (proptest::option::of(notify()), routing()),
@@ -365,6 +366,7 @@ prop_compose! {
             lower_prio_advert,
             owner_ignores_adverts: ignores && owner,
             link_local_first: false,
+            fence,
             track_source,
             higher_prio_advert,
             v3_checksum: if rfc9568 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 },

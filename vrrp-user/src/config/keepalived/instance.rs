@@ -25,7 +25,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "unicast_fault_no_peer", "garp_master_delay", "garp_master_repeat", "garp_master_refresh",
     "garp_master_refresh_repeat", "garp_lower_prio_delay", "garp_lower_prio_repeat",
     "lower_prio_no_advert", "down_timer_adverts", "higher_prio_send_advert", "v3_checksum_as_v2",
-    "strict_mode", "accept", "native_ipv6", "mcast_dst_ip", "notify", "notify_master",
+    "fence", "strict_mode", "accept", "native_ipv6", "mcast_dst_ip", "notify", "notify_master",
     "notify_backup", "notify_fault", "notify_stop", "notify_deleted", "notify_master_rx_lower_pri",
     "notify_priority_changes", "virtual_routes", "virtual_rules", "promote_secondaries",
     "restore_addresses", "track_interface", "track_script", "track_file", "track_process",
@@ -123,6 +123,7 @@ impl Instance {
             unicast,
             version: draft.version.or_else(|| globals.version.clone()),
             down_adverts: shared.down_adverts.or_else(|| globals.shared.down_adverts.clone()),
+            fence: shared.fence.or(globals.shared.fence).unwrap_or_default(),
             v3_checksum: v3_checksum.unwrap_or(globals.v3_checksum),
             routing: routing.finish(&globals.routes),
             ..draft

@@ -157,7 +157,7 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "notify_timeout", "script_concurrency", "default_interface", "vrrp_restore_addresses",
     "vrrp_startup_delay", "vrrp_delay_after_boot", "vrrp_garp_interval", "vrrp_gna_interval",
     "vrrp_check_unicast_src", "vrrp_owner_ignore_adverts", "vrrp_garp_extra_if",
-    "vrrp_vmac_garp_intvl", "vrrp_mcast_group4", "vrrp_mcast_group6",
+    "vrrp_vmac_garp_intvl", "vrrp_mcast_group4", "vrrp_mcast_group6", "vrrp_fence",
 ];
 
 /// Reads entries and blocks.

@@ -2,6 +2,7 @@
 
 use super::delays::ExtraIf;
 use super::{Entry, Parser, keep, set};
+use crate::config::model::Fence;
 use crate::config::report::Located;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) higher_prio_send_advert: Option<bool>,
     pub(super) owner_ignores_adverts: Option<Located<bool>>,
     pub(super) down_adverts: Option<Located<String>>,
+    pub(super) fence: Option<Fence>,
 }
 
 impl Shared {
@@ -54,6 +56,14 @@ impl Parser<'_> {
             "owner_ignore_adverts" => {
                 let ignores = self.boolean(entry).map(|on| Located::new(on, entry.at()));
                 keep(&mut to.owner_ignores_adverts, ignores);
+            }
+            // A keyword of ours.
+            "fence" => {
+                let Some(value) = self.value(entry) else { return true };
+                match Fence::of(&value.value) {
+                    Some(fence) => to.fence = Some(fence),
+                    None => self.bad_value(entry, &value, Fence::NAMES),
+                }
             }
             _ => return false,
         }

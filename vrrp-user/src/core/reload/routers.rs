@@ -76,6 +76,7 @@ impl Core {
         self.index.add(id, &self.routers[id.0 as usize]);
         self.allow_peers(id);
         self.engine.reconfigure(self.now, id, &spec);
+        self.lease_reconfigured(id);
         self.evaluate(id);
         if let Some((key, entry)) = self.router(id).registration(id) {
             self.effects.push_back(Effect::SetRouter { router: id, key, entry });

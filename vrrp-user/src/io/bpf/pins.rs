@@ -1,5 +1,5 @@
-//! The maps that others read, and their pins, which somebody may delete, and for which there may be no place. The daemon
-//! itself needs none of them.
+//! The maps that others read, and their pins, which somebody may delete, and for which there may be no place; and the pins
+//! of links, by which the programs stay when the process is killed. The daemon itself needs none of them.
 
 use std::fs;
 use std::io;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, MapInfo};
+use aya::programs::links::{FdLink, LinkError};
 use nix::mount::{MsFlags, mount};
 
 use super::{Error, PINNED, errno, on_bpffs};
@@ -77,6 +78,30 @@ pub struct Pins {
     intact: Option<Directory>,
 }
 
+/// How the names of pins of links begin.
+const LINK: &str = "link-";
+
+/// The place of a link on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    In,
+    Out,
+}
+
+/// Removes the pins of links in a directory: programs that no process holds leave their interfaces.
+pub(super) fn remove_links(dir: &Path) -> io::Result<usize> {
+    let mut removed = 0;
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(removed) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(LINK) {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
 /// What changes when something in a directory is deleted (`simple_unlink`, fs/libfs.c), or the directory is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Directory {
@@ -89,6 +114,13 @@ fn pin(shared: &SharedMap, path: &Path) -> Result<(), Error> {
         path: path.to_owned(),
         source: io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)),
     })
+}
+
+/// Who ends in order leaves no program behind.
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = remove_links(&self.dir);
+    }
 }
 
 impl Directory {
@@ -112,6 +144,39 @@ impl Pins {
     /// Where they are.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Pins the link of a program, so that it outlives this process if that is killed. One that has the place goes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pins`], and then the program is detached.
+    pub(super) fn keep<L>(&self, ifindex: u32, way: Direction, link: L) -> Result<L, Error>
+    where
+        L: TryFrom<FdLink, Error = LinkError>,
+        FdLink: TryFrom<L, Error = LinkError>,
+    {
+        let path = self.link(ifindex, way);
+        let _ = fs::remove_file(&path);
+        let failed = |error: LinkError| Error::pins(&path)(io::Error::other(error));
+        let link = FdLink::try_from(link).map_err(failed)?;
+        let link = link.pin(&path).map_err(|error| {
+            Error::pins(&path)(io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)))
+        })?;
+        FdLink::from(link).try_into().map_err(failed)
+    }
+
+    /// Removes the pin of a link, if there is one.
+    pub(super) fn remove_link(&self, ifindex: u32, way: Direction) {
+        let _ = fs::remove_file(self.link(ifindex, way));
+    }
+
+    fn link(&self, ifindex: u32, way: Direction) -> PathBuf {
+        let way = match way {
+            Direction::In => "in",
+            Direction::Out => "out",
+        };
+        self.dir.join(format!("{LINK}{way}-{ifindex}"))
     }
 
     /// Whether nothing has happened since all of them were there: one system call.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap};
+use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
 use super::{Error, PodValue, Sizes, cpus, errno, or_absent, or_full, take};
@@ -61,8 +61,8 @@ impl Vips {
         })
     }
 
-    pub(super) fn add(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
-        of_family!(self, vip, |maps, key| maps.add(key))
+    pub(super) fn add(&mut self, vip: &InterfaceAddr, slot: u32) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| maps.add(key, slot.into()))
     }
 
     pub(super) fn remove(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
@@ -96,19 +96,29 @@ impl<K: bytemuck::Pod> Family<K> {
         Ok(Self { counters: take(ebpf, counters)?, held: take(ebpf, held)?, names, entries })
     }
 
-    fn add(&mut self, key: K) -> Result<(), Error> {
+    fn add(&mut self, key: K, slot: u64) -> Result<(), Error> {
         /// `BPF_NOEXIST`: do not touch an entry that exists (linux/bpf.h).
         const BPF_NOEXIST: u64 = 1;
         let [name, _] = self.names;
-        let zero = vec![PodValue(VipCounters::default()); cpus()?];
-        let values = zero
-            .try_into()
-            .map_err(|source: io::Error| Error::Map { name, source: Box::new(source.into()) })?;
-        match self.counters.insert(PodValue(key), values, BPF_NOEXIST) {
-            Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
+        let zero = vec![PodValue(VipCounters { slot, ..VipCounters::default() }); cpus()?];
+        match self.counters.insert(PodValue(key), per_cpu(name, zero)?, BPF_NOEXIST) {
+            Err(error) if errno(&error) == Some(libc::EEXIST) => self.give(key, slot),
             result => result
                 .map_err(|error| or_full(name, error, Error::Full { name, entries: self.entries })),
         }
+    }
+
+    /// Another router may have the address now. What is counted at that moment may be lost.
+    fn give(&mut self, key: K, slot: u64) -> Result<(), Error> {
+        let [name, _] = self.names;
+        let values = self.counters.get(&PodValue(key), 0).map_err(Error::map(name))?;
+        if values.iter().all(|PodValue(counters)| counters.slot == slot) {
+            return Ok(());
+        }
+        let values =
+            values.iter().map(|PodValue(counters)| PodValue(VipCounters { slot, ..*counters }));
+        let values = per_cpu(name, values.collect())?;
+        self.counters.insert(PodValue(key), values, 0).map_err(Error::map(name))
     }
 
     fn release(&mut self, key: K) -> Result<(), Error> {
@@ -124,6 +134,15 @@ impl<K: bytemuck::Pod> Family<K> {
         }
         Ok(())
     }
+}
+
+fn per_cpu(
+    name: &'static str,
+    values: Vec<PodValue<VipCounters>>,
+) -> Result<PerCpuValues<PodValue<VipCounters>>, Error> {
+    values
+        .try_into()
+        .map_err(|source: io::Error| Error::Map { name, source: Box::new(source.into()) })
 }
 
 /// The counters of one family as others see them, over all CPUs.

@@ -1,0 +1,275 @@
+//! A master whose daemon does not advertise any more, and still has the addresses: what its host lets out beside the new master.
+//! All of it is counted at the switch, from when on the new master has announced itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use vrrp_tests::story::{Daemon, Kind};
+use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser};
+
+/// More than any change takes here: the longest master-down interval is under 4 seconds.
+const STEP: Duration = Duration::from_secs(20);
+const ROUTER: &str = "VI_1";
+const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8::100"];
+
+/// What the switch counts of the first host, and of what goes to it.
+const COUNTERS: [(&str, &str); 5] = [
+    ("from4", "iifname to-a ether type ip ip saddr 10.0.0.100"),
+    ("from6", "iifname to-a ether type ip6 ip6 saddr 2001:db8::100"),
+    ("arps", "iifname to-a ether type arp arp saddr ip 10.0.0.100"),
+    ("advert", "iifname to-a ether type ip ip protocol 112"),
+    ("reached", "oifname to-a ether type {ip, ip6} meta l4proto {icmp, icmpv6}"),
+];
+
+/// Both hosts, and two clients: one that knew the first master, and one that has to ask where the addresses are.
+struct Stage {
+    lab: Lab,
+    hosts: [Host; 2],
+    knows: Host,
+    asks: Host,
+    /// The first master, which does not pre-empt.
+    old: VrrpUser,
+    new: Daemon,
+}
+
+fn conf(priority: u8, extra: &str) -> String {
+    Instance::new(51, priority, "10.0.0.100/24")
+        .with("nopreempt")
+        .with("virtual_ipaddress_excluded {")
+        .with("    2001:db8::100/64")
+        .with("}")
+        .with(extra)
+        .to_string()
+}
+
+fn mac(host: &Host) -> String {
+    host.mac().map(|byte| format!("{byte:02x}")).join(":")
+}
+
+impl Stage {
+    fn new(kind: Kind, extra: &str) -> Result<Self> {
+        let lab = Lab::new()?;
+        let host = |name, last| {
+            let host = lab.host(name, &format!("10.0.0.{last}/24"))?;
+            let address = format!("2001:db8::{last}/64");
+            host.ip(&["address", "add", &address, "dev", "eth0", "nodad"])?;
+            Ok(host)
+        };
+        let hosts = [host("a", 1)?, host("b", 2)?];
+        let (knows, asks) = (host("c", 3)?, host("d", 4)?);
+        let mut old = VrrpUser::start(&hosts[0], &conf(100, extra))?;
+        old.wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
+        let mut new = kind.start(&hosts[1], &conf(50, ""))?;
+        new.wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
+        let stage = Self { lab, hosts, knows, asks, old, new };
+        for vip in VIPS {
+            stage.lab.wait_until(STEP, "the first master answers", || {
+                stage.answered(&stage.knows, vip)
+            })?;
+        }
+        Ok(stage)
+    }
+
+    /// `Some` if a ping is answered.
+    fn answered(&self, client: &Host, vip: &str) -> Result<Option<()>> {
+        let mut ping = client.spawn("ping", "ping", &["-c", "1", "-W", "1", vip])?;
+        Ok(ping.wait(STEP)?.success().then_some(()))
+    }
+
+    /// Waits until the second host is master and has announced both addresses; from then on the switch counts.
+    fn succeeded(&mut self) -> Result<()> {
+        let Self { lab, hosts, knows, new, .. } = self;
+        new.wait_state(&hosts[1], ROUTER, "MASTER", STEP)?;
+        for vip in VIPS {
+            let (what, mac) = (format!("{vip} is announced"), mac(&hosts[1]));
+            lab.wait_until(STEP, &what, || {
+                Ok(knows.ip(&["neighbour", "show", vip])?.contains(&mac).then_some(()))
+            })?;
+        }
+        let mut rules = String::from("table bridge fence {\n");
+        for (name, _) in COUNTERS {
+            rules += &format!("counter {name} {{ }}\n");
+        }
+        rules += "chain forward {\ntype filter hook forward priority 1\n";
+        for (name, rule) in COUNTERS {
+            rules += &format!("{rule} counter name {name}\n");
+        }
+        rules += "}\n}\n";
+        let file = lab.dir().join("fence.nft");
+        std::fs::write(&file, rules).unwrap();
+        lab.network().run("nft", &["-f", &file.display().to_string()])?;
+        Ok(())
+    }
+
+    fn counted(&self, name: &str) -> Result<u64> {
+        let text = self.lab.network().run("nft", &["list", "counter", "bridge", "fence", name])?;
+        let mut words = text.split_whitespace().skip_while(|word| *word != "packets");
+        Ok(words.nth(1).unwrap().parse().unwrap())
+    }
+
+    /// What has left the first host from its addresses.
+    fn left(&self) -> Result<[u64; 3]> {
+        Ok([self.counted("from4")?, self.counted("from6")?, self.counted("arps")?])
+    }
+
+    /// The client that knew the first master sends to it as before: three packets of each family.
+    fn send_to_old(&self) -> Result<()> {
+        for vip in VIPS {
+            let to = ["neighbour", "replace", vip, "lladdr", &mac(&self.hosts[0])];
+            self.knows.ip(&[&to[..], &["dev", "eth0", "nud", "permanent"]].concat())?;
+            let args = ["-c", "3", "-i", "0.2", "-W", "1", vip];
+            self.knows.spawn("ping", "ping", &args)?.wait(STEP)?;
+        }
+        assert!(self.counted("reached")? >= 6, "what was sent to it has arrived");
+        Ok(())
+    }
+
+    /// The client that has to ask hears the new master alone.
+    fn asks(&self) -> Result<()> {
+        for vip in VIPS {
+            self.lab
+                .wait_until(STEP, "the new master answers", || self.answered(&self.asks, vip))?;
+            let known = self.asks.ip(&["neighbour", "show", vip])?;
+            assert!(known.contains(&mac(&self.hosts[1])), "{known}");
+        }
+        Ok(())
+    }
+}
+
+/// While the daemon stands still nothing leaves; when it goes on, it finds out, and nobody hears of it.
+fn stopped(kind: Kind) -> Result<()> {
+    let mut stage = Stage::new(kind, "")?;
+    stage.old.process().signal(Signal::SIGSTOP)?;
+    stage.succeeded()?;
+    stage.send_to_old()?;
+    stage.asks()?;
+    assert_eq!(stage.left()?, [0; 3]);
+
+    stage.old.process().signal(Signal::SIGCONT)?;
+    stage.old.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
+    for vip in VIPS {
+        let host = &stage.hosts[0];
+        stage.lab.wait_until(
+            STEP,
+            "it gives up",
+            || Ok((!host.has_address(vip)?).then_some(())),
+        )?;
+    }
+    let log = stage.old.log().text();
+    assert!(log.contains("its lease ran out"), "{log}");
+    assert!(!log.contains("cannot send"), "{log}");
+    assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
+    let reasons = ["fenced_to", "fenced_from", "fenced_advert"];
+    let counts = reasons.map(|reason| stage.old.reason(&stage.hosts[0], reason).unwrap());
+    assert!(counts[0] >= 6 && counts[2] >= 1, "{counts:?}");
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_stopped_beside_vrrp_user() -> Result<()> {
+    stopped(Kind::VrrpUser)
+}
+
+#[test]
+fn a_daemon_that_is_stopped_beside_keepalived() -> Result<()> {
+    stopped(Kind::Keepalived)
+}
+
+/// What the tests above are about.
+#[test]
+fn without_a_fence_both_answer() -> Result<()> {
+    let mut stage = Stage::new(Kind::VrrpUser, "fence off")?;
+    stage.old.process().signal(Signal::SIGSTOP)?;
+    stage.succeeded()?;
+    stage.send_to_old()?;
+    let [from4, from6, _] = stage.left()?;
+    assert!(from4 >= 3 && from6 >= 3, "{from4} and {from6}");
+    stage.old.process().signal(Signal::SIGCONT)
+}
+
+/// Nobody else is there: it goes on to answer, and to advertise afterwards.
+#[test]
+fn a_router_without_a_peer_goes_on_to_answer() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, client) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    // An interval of 10 ms: the lease is over at once.
+    let conf = Instance::new(51, 100, "10.0.0.100/24").v3("0.01").to_string();
+    let mut daemon = VrrpUser::start(&a, &conf)?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    daemon.freeze(Duration::from_secs(1))?;
+    daemon.process().signal(Signal::SIGSTOP)?;
+    let mut ping = client.spawn("ping", "ping", &["-c", "3", "-i", "0.2", VIPS[0]])?;
+    assert!(ping.wait(STEP)?.success());
+    daemon.process().signal(Signal::SIGCONT)?;
+    assert_eq!(daemon.state(&a, ROUTER)?, "MASTER");
+    assert_eq!(daemon.reason(&a, "fenced_to")?, 0);
+    Ok(())
+}
+
+/// The same when the daemon is dead; then another one is master on its host, and nothing of the dead one is in its way.
+fn killed(kind: Kind) -> Result<()> {
+    let mut stage = Stage::new(kind, "")?;
+    stage.old.kill()?;
+    stage.succeeded()?;
+    stage.send_to_old()?;
+    stage.asks()?;
+    assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
+    let host = &stage.hosts[0];
+    assert!(stage.old.reason(host, "fenced_to")? >= 6);
+    let router = stage.old.router_stats(host, ROUTER)?;
+    assert!(router["fenced"] == true && router["fenced_packets"].as_u64() >= Some(6), "{router}");
+
+    // It pre-empts.
+    let conf = conf(100, "").replace("nopreempt", "preempt");
+    let mut theirs = Kind::Keepalived.start(host, &conf)?;
+    theirs.wait_state(host, ROUTER, "MASTER", STEP)?;
+    for vip in VIPS {
+        stage.lab.wait_until(STEP, "keepalived answers", || stage.answered(&stage.knows, vip))?;
+    }
+    assert!(stage.counted("advert")? > 0);
+    theirs.stop()
+}
+
+#[test]
+fn a_daemon_that_is_killed_beside_vrrp_user() -> Result<()> {
+    killed(Kind::VrrpUser)
+}
+
+#[test]
+fn a_daemon_that_is_killed_beside_keepalived() -> Result<()> {
+    killed(Kind::Keepalived)
+}
+
+/// What a daemon left that was killed goes without another one, and not beside one that lives.
+#[test]
+fn cleanup_takes_away_what_is_left() -> Result<()> {
+    let lab = Lab::new()?;
+    let a = lab.host("a", "10.0.0.1/24")?;
+    a.ip(&["address", "add", "10.0.0.77/24", "dev", "eth0"])?;
+    let mut daemon = VrrpUser::start(&a, &conf(100, ""))?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let (code, text) = VrrpUser::cleanup(&a)?;
+    assert!(code == Some(1) && text.contains("is already running"), "{code:?} {text}");
+    assert_eq!(daemon.state(&a, ROUTER)?, "MASTER");
+
+    daemon.kill()?;
+    assert!(a.has_address(VIPS[0])? && a.has_address(VIPS[1])?);
+    let (code, text) = VrrpUser::cleanup(&a)?;
+    assert_eq!(code, Some(0), "{text}");
+    for line in
+        ["10.0.0.100/24 from eth0", "2001:db8::100/64 from eth0", "2 programs from interfaces"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    for (address, there) in [(VIPS[0], false), (VIPS[1], false), ("10.0.0.77", true)] {
+        assert_eq!(a.has_address(address)?, there, "{address}");
+    }
+    let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&a));
+    assert!(!pins.exists());
+    let link = a.ip(&["-details", "link", "show", "eth0"])?;
+    assert!(!link.contains("prog/xdp"), "{link}");
+    let (code, text) = VrrpUser::cleanup(&a)?;
+    assert!(code == Some(0) && text.contains("nothing was left"), "{code:?} {text}");
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! What a fenced router's host must not answer (`vrrp_common::lease`), each question on a stack of its own: few frames need
+//! any of them.
+
+use aya_ebpf::helpers::bpf_get_socket_cookie;
+use vrrp_common::lease::{self, Traffic};
+use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Lease, RouterKey};
+use vrrp_common::parse::{self, Address, Extent, Load, Packet, V4, V6};
+use vrrp_common::reason::Reason;
+use vrrp_common::receive::Datapath;
+use vrrp_common::shared::SharedWords;
+
+use crate::cursor::{Context, Frame, SkBuff, packet, unknown};
+use crate::datapath::MapValue;
+use crate::maps::{Family, ROUTERS, SENDERS};
+use crate::sample;
+
+/// There is none, in the place of the index of a reason.
+const NO_REASON: u32 = u32::MAX;
+
+/// The bytes of an Ethernet address in a word.
+const MAC: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+
+/// A reason of which the verifier knows nothing any more.
+#[inline(always)]
+pub fn reason(reason: u32, ctx: impl Context) -> Option<u32> {
+    let reason = unknown(reason, ctx.ifindex());
+    (reason != NO_REASON).then_some(reason)
+}
+
+/// Whether it is worth a closer look whether a router is fenced: the whole cost where nothing is wrong.
+#[inline(always)]
+pub fn is_suspect(slot: u32) -> bool {
+    crate::datapath::lease(slot).is_some_and(|lease| lease::is_suspect(&lease))
+}
+
+/// A packet to an address whose router is suspect.
+#[inline(never)]
+pub fn arriving<C: Context>(ctx: C, offset: usize, slot: u32) -> u32 {
+    match Frame::new(ctx).load_at::<1>(offset) {
+        Some([first]) if first >> 4 == 4 => arriving_as::<C, V4>(ctx, offset, slot),
+        Some(_) => arriving_as::<C, V6>(ctx, offset, slot),
+        None => NO_REASON,
+    }
+}
+
+#[inline(always)]
+fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
+    let Some(packet) = &packet::<C, A>(ctx, offset, 0, 0) else { return NO_REASON };
+    // Only what is for our own Ethernet address is for us and nobody else above or behind this interface.
+    let Some(mac) = held_mac(ctx, packet.destination, slot) else { return NO_REASON };
+    let Some(destination) = mac_at(ctx, 0) else { return NO_REASON };
+    if destination != mac {
+        return NO_REASON;
+    }
+    let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
+    stopped(ctx, &lease, packet, Reason::FencedTo)
+}
+
+/// A packet from an address whose router is suspect.
+#[inline(never)]
+pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
+    let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
+    if ctx.is_forwarded() || held_mac(ctx, packet.source, slot).is_none() {
+        return NO_REASON;
+    }
+    let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
+    stopped(ctx, &lease, packet, Reason::FencedFrom)
+}
+
+/// ARP, which may say that we have an address.
+#[inline(never)]
+pub fn leaving_arp(ctx: SkBuff) -> u32 {
+    let Some(sender) = parse::arp_sender(&Frame::new(ctx)) else { return NO_REASON };
+    leaving_claim(ctx, sender.address)
+}
+
+/// An ICMPv6 message, which may say that we have an address.
+#[inline(never)]
+pub fn leaving_ndisc(ctx: SkBuff, offset: usize) -> u32 {
+    let frame = Frame::new(ctx);
+    let Some(packet) = V6::tagged(&frame, offset, [0; 2]) else { return NO_REASON };
+    let Some(claim) = parse::ndisc_claim(&frame, &packet) else { return NO_REASON };
+    leaving_claim(ctx, claim.address)
+}
+
+#[inline(always)]
+fn leaving_claim<A: Family>(ctx: SkBuff, address: A) -> u32 {
+    if ctx.vlan_beside() != 0 || ctx.is_forwarded() {
+        return NO_REASON;
+    }
+    let Some(held) = Frame::new(ctx).held(address) else { return NO_REASON };
+    let slot = held.load::<HELD_SLOT>() as u32;
+    if !is_suspect(slot) {
+        return NO_REASON;
+    }
+    let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
+    lease::count(&lease);
+    Reason::FencedFrom.index()
+}
+
+/// An advertisement.
+#[inline(never)]
+pub fn leaving_advert<A: Family>(ctx: SkBuff, offset: usize) -> u32 {
+    let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
+    let (_, message) = A::message(packet);
+    let Some([_, vrid]) = Frame::new(ctx).load_at::<2>(message) else { return NO_REASON };
+    let key = RouterKey {
+        ifindex: ctx.ifindex(),
+        vlan: [0; 2],
+        family: A::FAMILY,
+        vrid,
+        reserved: [0; 2],
+    };
+    let Some(entry) = ROUTERS.get_ptr(key) else { return NO_REASON };
+    // SAFETY: what the look-up returned; a word of it is read, as a whole.
+    let slot = unsafe { (&raw const (*entry).slot).read_volatile() };
+    let Some(lease) = crate::datapath::lease(slot) else { return NO_REASON };
+    // What the daemon sends to itself, to see whether anything leaves.
+    let (Some(to), Some(from)) = (mac_at(ctx, 0), mac_at(ctx, 6)) else { return NO_REASON };
+    if to == from {
+        return NO_REASON;
+    }
+    let sender = ctx.sender();
+    if sender == 0 {
+        // Of another host, and only passing through.
+        return NO_REASON;
+    }
+    if !is_ours(sender) {
+        lease::lift(&lease);
+        return NO_REASON;
+    }
+    if !lease::is_suspect(&lease)
+        || !lease::is_fenced(&lease, Frame::new(ctx).boot_now(), Traffic::Advert)
+    {
+        return NO_REASON;
+    }
+    stopped(ctx, &lease, packet, Reason::FencedAdvert)
+}
+
+/// Whether a socket is one that our daemon sends advertisements by.
+#[inline(always)]
+fn is_ours(sender: u64) -> bool {
+    let Some(senders) = SENDERS.get_ptr(0) else { return true };
+    // SAFETY: what the look-up returned: four words, each of which is read as a whole.
+    let [a, b, c, d] = [0, 1, 2, 3].map(|n| unsafe { (&raw const (*senders)[n]).read_volatile() });
+    sender == a || sender == b || sender == c || sender == d
+}
+
+/// The Ethernet address of ours at which an address is held by the router of a lease.
+#[inline(always)]
+fn held_mac<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<u64> {
+    let held = Frame::new(ctx).held(address)?;
+    (held.load::<HELD_SLOT>() as u32 == slot).then(|| held.load::<HELD_MAC>())
+}
+
+/// The lease of a router, if it is fenced.
+#[inline(always)]
+fn fenced<C: Context>(ctx: C, slot: u32, traffic: Traffic) -> Option<MapValue<Lease>> {
+    let lease = crate::datapath::lease(slot)?;
+    lease::is_fenced(&lease, Frame::new(ctx).boot_now(), traffic).then_some(lease)
+}
+
+/// Counts a packet that is stopped, and keeps a sample of it.
+#[inline(always)]
+fn stopped<C: Context, A: Address>(
+    ctx: C,
+    lease: &MapValue<Lease>,
+    packet: &Packet<A>,
+    reason: Reason,
+) -> u32 {
+    lease::count(lease);
+    let frame = Frame::new(ctx);
+    let (ttl, _) = A::message(packet);
+    let none = Extent { ttl, offset: packet.offset, wire_len: 0, present: 0 };
+    sample::keep(&frame, ctx.ifindex(), packet, none, reason.index(), frame.now());
+    reason.index()
+}
+
+/// An Ethernet address of the frame, as `HELD_MAC` has it.
+#[inline(always)]
+fn mac_at<C: Context>(ctx: C, offset: usize) -> Option<u64> {
+    let bytes: [u8; 8] = ctx.load(offset)?;
+    Some(u64::from_ne_bytes(bytes) & MAC)
+}
+
+impl SkBuff {
+    /// Whether the frame came in by some interface, and is none of this host's own.
+    #[inline(always)]
+    fn is_forwarded(self) -> bool {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { (*self.0).ingress_ifindex != 0 }
+    }
+
+    /// The number of the socket that it was sent by, 0 for none.
+    #[inline(always)]
+    fn sender(self) -> u64 {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        unsafe { bpf_get_socket_cookie(self.0.cast()) }
+    }
+}

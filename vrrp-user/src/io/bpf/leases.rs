@@ -1,0 +1,117 @@
+//! The leases of routers (`vrrp_common::lease`), as the daemon writes them: by stores in shared memory. And who its own
+//! advertisements come from.
+
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::maps::{Array, IterableMap, Map, MapData};
+use vrrp_common::lease::{self, Terms};
+use vrrp_common::maps::{
+    LEASE_CLAIMED, LEASE_FENCED, LEASE_LIFTED, LEASE_TERM, LEASE_TERMS, LEASES, Lease, SENDERS,
+    Senders,
+};
+use vrrp_common::shared::SharedWords;
+
+use super::{Error, PodValue, errno, mmap_array, take};
+use crate::io::mmap_array::MmapArray;
+
+/// The leases of all routers.
+pub struct Leases {
+    table: MmapArray<Lease>,
+}
+
+/// One of them.
+struct Words<'a>(&'a MmapArray<Lease>, u32);
+
+impl SharedWords for Words<'_> {
+    fn load<const AT: usize>(&self) -> u64 {
+        self.0.load(self.1, AT).unwrap_or_default()
+    }
+
+    fn store<const AT: usize>(&self, word: u64) {
+        // Past the end there is none: no router has such a number.
+        let _ = self.0.store(self.1, AT, word);
+    }
+
+    fn increment<const AT: usize>(&self) {
+        self.store::<AT>(self.load::<AT>().wrapping_add(1));
+    }
+}
+
+impl Leases {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Ok(Self { table: mmap_array(ebpf, LEASES)? })
+    }
+
+    /// Those that a daemon has pinned in this directory, to be written as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPins`], [`Error::Map`].
+    pub fn open(pins: &Path) -> Result<Self, Error> {
+        let map = MapData::from_pin(pins.join(LEASES)).map_err(|error| match errno(&error) {
+            Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),
+            Some(_) | None => Error::map(LEASES)(error),
+        })?;
+        let map = Map::from_map_data(map).and_then(Array::try_from);
+        let map: Array<MapData, PodValue<Lease>> = map.map_err(Error::map(LEASES))?;
+        let table = MmapArray::map(map.map().fd(), map.len());
+        Ok(Self { table: table.map_err(|error| Error::map(LEASES)(error.into()))? })
+    }
+
+    /// What is known of a router; zeros past the end.
+    pub fn get(&self, index: u32) -> Lease {
+        self.table.get(index).unwrap_or_default()
+    }
+
+    /// The router takes over, by a decision made at `at`, nanoseconds of `CLOCK_BOOTTIME`.
+    pub fn begin(&self, index: u32, at: u64, terms: Terms) {
+        lease::begin(&self.words(index), at, terms);
+    }
+
+    /// An advertisement left that was sent after `at`. No fence is lifted by that.
+    pub fn refresh(&self, index: u32, at: u64) {
+        lease::refresh(&self.words(index), at);
+    }
+
+    /// How long it is from now on.
+    pub fn set_terms(&self, index: u32, terms: Terms) {
+        self.words(index).store::<LEASE_TERMS>(terms.pack());
+    }
+
+    /// The router gives up.
+    pub fn end(&self, index: u32) {
+        lease::end(&self.words(index));
+    }
+
+    /// Whether the kernel side has fenced it since it took over, and when somebody claimed an address last.
+    pub fn fenced(&self, index: u32) -> Option<u64> {
+        let words = self.words(index);
+        let term = words.load::<LEASE_TERM>();
+        let is_fenced =
+            words.load::<LEASE_FENCED>() == term && words.load::<LEASE_LIFTED>() != term;
+        (term != 0 && is_fenced).then(|| words.load::<LEASE_CLAIMED>())
+    }
+
+    /// Lifts the fence until the next takeover.
+    pub fn lift(&self, index: u32) {
+        lease::lift(&self.words(index));
+    }
+
+    /// Another router gets the number, or it has no lease any more.
+    pub fn clear(&self, index: u32) {
+        let _ = self.table.set(index, &Lease::default());
+    }
+
+    fn words(&self, index: u32) -> Words<'_> {
+        Words(&self.table, index)
+    }
+}
+
+/// The place where the daemon says which sockets it sends advertisements by; [`Senders`], one by one.
+pub(super) fn senders(ebpf: &mut Ebpf) -> Result<MmapArray<u64>, Error> {
+    let array: Array<MapData, PodValue<Senders>> = take(ebpf, SENDERS)?;
+    let entries = size_of::<Senders>() / size_of::<u64>();
+    let entries = u32::try_from(entries).unwrap_or_default();
+    MmapArray::map(array.map().fd(), entries).map_err(|error| Error::map(SENDERS)(error.into()))
+}
