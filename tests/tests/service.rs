@@ -180,7 +180,8 @@ fn the_watchdog_hears_from_the_loop() -> Result<()> {
     let manager = Manager::listen(&host)?;
     let start = Start::new(&host, &conf(100), &[])?.environment("NOTIFY_SOCKET", &manager.path);
     let mut process = start.environment("WATCHDOG_USEC", "400000").spawn()?;
-    assert!(manager.wait(&host, "READY=1")?[0].contains("1 FAULT"));
+    // It may have been told before that, too.
+    assert!(manager.wait(&host, "READY=1")?.concat().contains("1 FAULT"));
     let begin = Instant::now();
     for _ in 0..5 {
         assert_eq!(manager.wait(&host, "WATCHDOG=1")?, ["WATCHDOG=1\n"]);

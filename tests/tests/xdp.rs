@@ -37,7 +37,7 @@ use vrrp_common::receive;
 use vrrp_common::report::{LIMIT, ReportFilter, SOURCE_LIMIT};
 use vrrp_common::sample::{SAMPLE_PAYLOAD_LEN, SAMPLE_WINDOW_NS, SAMPLES_KEPT, Sample};
 use vrrp_common::{FAMILY_V4, FAMILY_V6, MAX_VRRP_LEN, MULTICAST_V4, MULTICAST_V6};
-use vrrp_user::capture::{CaptureMode, Facts, Plan, plan};
+use vrrp_user::capture::{CaptureMode, Choice, Facts, Failure, Plan, Walk, plan};
 use vrrp_user::core::{InterfaceAddr, Sizes};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::io::bpf::{self, Datapath, Error, Feature, Without};
@@ -382,22 +382,28 @@ fn all_judge(frames: impl Fn(Reason) -> Vec<Vec<u8>>) {
     Bench::without(copying()).judges(true, &frames);
 }
 
+/// Attaches in the first mode of a plan that is to be had.
+fn along(datapath: &mut Datapath, ifindex: u32, name: &str, plan: &Plan) -> Result<Choice, String> {
+    let mut walk = Walk::new(plan.clone(), None);
+    while let Some(mode) = walk.next() {
+        match datapath.attach(ifindex, name, mode, 1) {
+            Ok(()) => break,
+            Err(failure) => walk.failed(failure),
+        }
+    }
+    walk.choice()
+}
+
 impl Bench {
     /// Attaches as the daemon does where nothing is in the way.
-    fn attach(&mut self, ifindex: u32, name: &str) -> Result<CaptureMode, Error> {
+    fn attach(&mut self, ifindex: u32, name: &str) -> Result<CaptureMode, String> {
         let plan = plan(None, Facts { tcx: self.kernel.has_tcx(), ..Facts::default() });
-        self.kernel.attach(ifindex, name, &plan).map(|choice| choice.mode)
+        along(&mut self.kernel, ifindex, name, &plan).map(|choice| choice.mode)
     }
 
     /// Attaches in this mode.
-    fn attach_as(
-        &mut self,
-        ifindex: u32,
-        name: &str,
-        mode: CaptureMode,
-    ) -> Result<CaptureMode, Error> {
-        let plan = Plan { modes: vec![mode], why: None };
-        self.kernel.attach(ifindex, name, &plan).map(|choice| choice.mode)
+    fn attach_as(&mut self, ifindex: u32, name: &str, mode: CaptureMode) -> Result<(), Failure> {
+        self.kernel.attach(ifindex, name, mode, 1)
     }
 
     /// Runs the program on one frame that many times in a row.
@@ -850,7 +856,10 @@ fn foreign_arp_for_a_held_address_is_reported() {
     let mut reported = |bench: &mut Bench, frame: &[u8]| {
         let verdict = bench.run(frame);
         let mut events = Vec::new();
-        ring.drain(Nanos::MAX, |event, payload| events.push((event, payload.to_vec())));
+        ring.drain(Nanos::MAX, |report| {
+            let (event, payload) = report.expect("whole");
+            events.push((event, payload.to_vec()));
+        });
         (verdict, events)
     };
     let nothing = || ((Verdict::Pass, None), vec![]);
@@ -942,7 +951,10 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Everything that is in the ring.
 fn drain(ring: &mut EventRing) -> Vec<(RxEvent, Vec<u8>)> {
     let mut events = vec![];
-    let more = ring.drain(Nanos::MAX, |event, message| events.push((event, message.to_vec())));
+    let more = ring.drain(Nanos::MAX, |report| {
+        let (event, message) = report.expect("whole");
+        events.push((event, message.to_vec()));
+    });
     assert!(!more, "the ring has no end");
     events
 }
@@ -1176,7 +1188,7 @@ fn a_full_ring_is_counted() {
     // The slot knows all the same.
     assert_eq!(bench.kernel.slot(0).adverts, accepted + limited + 1);
     // Draining ends with the first that is younger than it may be, and makes room again.
-    assert!(ring.drain(Nanos::ZERO, |_, _| ()));
+    assert!(ring.drain(Nanos::ZERO, |_| ()));
     std::thread::sleep(Duration::from_nanos(LIMIT.period_ns * LIMIT.burst));
     assert_eq!(bench.run(&frame).1, Some(Reason::Accepted));
     assert_eq!(drain(&mut ring).len() as u64, accepted - 1 + 1);
@@ -1448,7 +1460,6 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         let mut bench = Bench::new();
         let index = ifindex("local");
         bench.attach(index, "local").expect("attach");
-        bench.attach(index, "local").expect("again");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         let key = InterfaceAddr::own(index, VIP);
         bench.kernel.add_vip(&key, 0).expect("add_vip");
@@ -1577,7 +1588,6 @@ fn attaches_natively_or_by_tc() {
         for (name, mode) in [("native", CaptureMode::Native), ("bridge", CaptureMode::Tc)] {
             let index = ifindex(name);
             assert_eq!(bench.attach(index, name).expect("attach"), mode);
-            assert_eq!(bench.attach(index, name).expect("again"), mode);
             bench.kernel.detach(index).expect("detach");
             bench.kernel.detach(index).expect("again");
             assert_eq!(bench.attach(index, name).expect("attach"), mode);
@@ -1602,7 +1612,7 @@ fn receives_in_the_network_stack_too() {
             let lacking: &[_] = if tcx { &[] } else { &[Feature::Tcx] };
             let mut bench = Bench::without(Without::of(lacking));
             let index = ifindex("bridge");
-            assert_eq!(bench.attach_as(index, "bridge", mode).expect("attach"), mode);
+            bench.attach_as(index, "bridge", mode).expect("attach");
             assert_eq!(filters("bridge"), usize::from(mode == CaptureMode::Tc && !tcx));
             receives(&mut bench, "bridge", "remote");
             bench.kernel.detach(index).expect("detach");
@@ -1639,7 +1649,8 @@ fn without_xdp_it_is_tc() {
             let mut bench = Bench::without(Without::of(lacking));
             let index = ifindex("local");
             let facts = Facts { tcx, ..Facts::default() };
-            let choice = bench.kernel.attach(index, "local", &plan(None, facts)).expect("attach");
+            let choice =
+                along(&mut bench.kernel, index, "local", &plan(None, facts)).expect("attach");
             assert_eq!(choice.mode, CaptureMode::Tc);
             let why = choice.why.expect("there is a reason");
             assert_eq!(why, "XDP is refused: taken as missing (VRRP_USER_WITHOUT=xdp)");
@@ -1666,7 +1677,7 @@ fn what_leaves_is_counted_without_tcx() {
             assert_eq!(filters_at("local", "egress"), 1);
             // Another way to receive changes nothing.
             let vlans = plan(None, Facts { vlans_above: true, tcx: false, aggregate: false });
-            bench.kernel.attach(index, "local", &vlans).expect("tc");
+            along(&mut bench.kernel, index, "local", &vlans).expect("tc");
             assert_eq!((filters("local"), filters_at("local", "egress")), (1, 1));
             send("local", &bytes);
             let (_, counters) = bench.reader.vips().expect("vips")[1];
@@ -1713,7 +1724,7 @@ fn no_filter_stands_before_it_without_tcx() {
         tc(&format!("filter add dev local ingress pref 1 {everything}"));
         let mut bench = Bench::without(without);
         let refused = bench.attach_as(index, "local", CaptureMode::Tc).expect_err("refused");
-        assert!(refused.to_string().contains("tc is refused"), "{refused}");
+        assert!(format!("{refused:?}").contains("tc is refused"), "{refused:?}");
     });
 }
 
@@ -1746,7 +1757,7 @@ fn what_a_killed_daemon_left_without_tcx_is_removed() {
         // Another mode than that of the dead one, too.
         let native = plan(None, Facts::default());
         assert_eq!(native.modes[0], CaptureMode::Native);
-        next.attach(index, "local", &native).expect("attach");
+        along(&mut next, index, "local", &native).expect("attach");
         assert_eq!((filters("local"), filters_at("local", "egress")), (0, 1));
         // One of another instance stays.
         let mut other = Bench::without(without);
@@ -1767,8 +1778,7 @@ fn a_filter_that_somebody_removes_is_missed_and_put_back() {
         }
         let index = ifindex("local");
         let mut bench = Bench::without(Without::of(&[Feature::Tcx]));
-        let tc = plan(Some(CaptureMode::Tc), Facts::default());
-        bench.kernel.attach(index, "local", &tc).expect("attach");
+        bench.attach_as(index, "local", CaptureMode::Tc).expect("attach");
         let mut inspector = Inspector::open().expect("a socket");
         let mut look = |kernel: &Datapath| {
             let hooks = kernel.hooks(index);
@@ -1788,8 +1798,9 @@ fn a_filter_that_somebody_removes_is_missed_and_put_back() {
                 HookState::Lost(None)
             };
             assert_eq!(look(&bench.kernel), [HookState::Lost(None), egress], "{remove}");
-            let choice = bench.kernel.attach_again(index, "local", &tc).expect("attach again");
-            assert_eq!(choice.mode, CaptureMode::Tc);
+            // There is no link that it could be put back by.
+            bench.kernel.restore(index, "local", 2).expect_err("a filter");
+            bench.attach_as(index, "local", CaptureMode::Tc).expect("attach again");
             bench.kernel.mend_egress(index, "local", true);
             assert_eq!(look(&bench.kernel), [HookState::Intact; 2]);
             assert_eq!(filters("local"), 1);
@@ -1809,7 +1820,7 @@ fn another_plan_replaces_what_is_attached() {
         let index = ifindex("local");
         assert_eq!(bench.attach(index, "local").expect("attach"), CaptureMode::Native);
         let vlans = plan(None, Facts { vlans_above: true, tcx: true, aggregate: false });
-        let choice = bench.kernel.attach(index, "local", &vlans).expect("tc");
+        let choice = along(&mut bench.kernel, index, "local", &vlans).expect("tc");
         assert_eq!(choice.mode, CaptureMode::Tc);
         assert!(choice.why.expect("a reason").contains("VLAN"));
         assert!(eventually(|| bpf::xdp_program(index).is_none()), "XDP is gone");
@@ -1842,7 +1853,7 @@ fn what_leaves_is_counted_whoever_has_copies_of_descriptors() {
             .collect();
         assert!(copies.len() >= 2, "{copies:?}");
         let vlans = plan(None, Facts { vlans_above: true, tcx: true, aggregate: false });
-        bench.kernel.attach(index, "local", &vlans).expect("tc");
+        along(&mut bench.kernel, index, "local", &vlans).expect("tc");
         drop(copies);
         assert!(eventually(|| bpf::xdp_program(index).is_none()), "XDP is gone");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
@@ -1921,7 +1932,7 @@ fn another_program_is_left_alone_and_named() {
         let index = ifindex("taken");
         first.attach(index, "taken").expect("attach");
         let plan = plan(None, Facts { tcx: true, ..Facts::default() });
-        let choice = second.kernel.attach(index, "taken", &plan).expect("behind it");
+        let choice = along(&mut second.kernel, index, "taken", &plan).expect("behind it");
         assert_eq!(choice.mode, CaptureMode::Tc);
         let why = choice.why.expect("a reason");
         assert!(why.contains("XDP is taken by another program (id "), "{why}");
@@ -1949,7 +1960,7 @@ fn receives_jumbo_frames() {
         for mode in [CaptureMode::Native, CaptureMode::Generic, CaptureMode::Tc] {
             let mut bench = Bench::new();
             let index = ifindex("jumbo");
-            assert_eq!(bench.attach_as(index, "jumbo", mode).expect("attach"), mode);
+            bench.attach_as(index, "jumbo", mode).expect("attach");
             receives_all(&mut bench, "jumbo", "remote", &[(6, ipv6::longest(), MAX_VRRP_LEN)]);
             bench.kernel.detach(index).expect("detach");
         }

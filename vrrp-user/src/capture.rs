@@ -230,6 +230,79 @@ impl Choice {
     }
 }
 
+/// Why an interface cannot be captured in one mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Another program is in the place of ours. It may go.
+    Displaced(String),
+    /// There are too few file descriptors, for whatever mode.
+    Descriptors(String),
+    /// Something else.
+    Refused(String),
+}
+
+/// The way along a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    plan: Plan,
+    /// How the interface captures until something better is had.
+    before: Option<CaptureMode>,
+    /// So many of the modes are not to be had.
+    failed: usize,
+    failures: Vec<String>,
+    displaced: bool,
+}
+
+impl Walk {
+    /// From its beginning, on an interface that captures like that.
+    pub fn new(plan: Plan, before: Option<CaptureMode>) -> Self {
+        Self { plan, before, failed: 0, failures: Vec::new(), displaced: false }
+    }
+
+    /// What is to be tried next; `None` at the end, be it that the interface captures in no worse mode already.
+    pub fn next(&self) -> Option<CaptureMode> {
+        self.plan.modes.get(self.failed).copied().filter(|mode| self.before != Some(*mode))
+    }
+
+    /// That is not to be had.
+    pub fn failed(&mut self, failure: Failure) {
+        self.failed += 1;
+        if let (Failure::Descriptors(_), None) = (&failure, self.before) {
+            self.failed = self.plan.modes.len();
+        }
+        self.displaced |= matches!(failure, Failure::Displaced(_));
+        let (Failure::Displaced(why) | Failure::Descriptors(why) | Failure::Refused(why)) = failure;
+        if !self.failures.contains(&why) {
+            self.failures.push(why);
+        }
+    }
+
+    /// How the interface captures if what was to be tried next is had, or at the end.
+    ///
+    /// # Errors
+    /// Why it does not at all.
+    pub fn choice(&self) -> Result<Choice, String> {
+        let mode = self.plan.modes.get(self.failed);
+        mode.map(|mode| Choice::new(&self.plan, *mode, &self.failures))
+            .ok_or_else(|| self.failures.join("; "))
+    }
+
+    /// Nothing captures there any more: whatever the plan has is worth a try.
+    pub fn lost(&mut self) {
+        self.before = None;
+    }
+
+    /// Whether another program was in the place of ours.
+    pub fn is_displaced(&self) -> bool {
+        self.displaced
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
@@ -294,6 +367,41 @@ mod tests {
         );
         let auto = super::plan(None, Facts { aggregate: true, ..Facts::default() });
         assert_eq!(auto.lacks_configured(Raw), None);
+    }
+
+    #[test]
+    fn the_next_mode_is_tried_where_one_is_not_to_be_had() {
+        let plan = plan(None, Facts { tcx: true, ..Facts::default() });
+        let mut walk = Walk::new(plan.clone(), None);
+        let mut tried = Vec::new();
+        while let Some(mode) = walk.next() {
+            tried.push(mode);
+            assert_eq!(walk.choice().map(|choice| choice.mode), Ok(mode));
+            walk.failed(match mode {
+                Native | Generic => Failure::Displaced("taken".to_owned()),
+                Tc | Raw => Failure::Refused(mode.name().to_owned()),
+            });
+        }
+        assert_eq!(tried, plan.modes);
+        assert!(walk.is_displaced());
+        assert_eq!(walk.choice(), Err("taken; tc; raw".to_owned()));
+
+        // What is no better than what there is is not tried, unless that is gone.
+        let mut walk = Walk::new(plan.clone(), Some(Tc));
+        walk.failed(Failure::Refused("no".to_owned()));
+        assert_eq!((walk.next(), walk.choice().unwrap().mode), (None, Tc));
+        walk.lost();
+        assert_eq!(walk.next(), Some(Tc));
+        assert_eq!(Walk::new(plan.clone(), Some(Native)).next(), None);
+
+        // What is short is so for all modes, and no reason to give up what there is.
+        let short = || Failure::Descriptors("short".to_owned());
+        let mut walk = Walk::new(plan.clone(), None);
+        walk.failed(short());
+        assert_eq!((walk.next(), walk.choice()), (None, Err("short".to_owned())));
+        let mut walk = Walk::new(plan, Some(Tc));
+        walk.failed(short());
+        assert_eq!(walk.choice().unwrap().mode, Tc);
     }
 
     #[test]

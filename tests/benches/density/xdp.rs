@@ -201,7 +201,7 @@ fn acknowledge(kernel: &mut Datapath, good: &[u8]) -> Result<()> {
     let options = TestRunOptions { data_in: Some(good), ..TestRunOptions::new() };
     kernel.program().map_err(failed)?.test_run(options).map_err(unexpected)?;
     let mut digest = 0;
-    ring.drain(Nanos(u64::MAX), |event, _| digest = event.digest);
+    ring.drain(Nanos(u64::MAX), |report| digest = report.map_or(0, |(event, _)| event.digest));
     if digest == 0 {
         return Err(Error::Unexpected("the advertisement was not accepted".to_owned()));
     }

@@ -88,7 +88,6 @@ pub struct Datapath {
     host: Host,
     /// Where the program is attached, and which attachment that is.
     pub attached: BTreeMap<InterfaceId, Hook>,
-    attachments: u64,
     joined: BTreeSet<(InterfaceId, IpAddr)>,
     /// Those that wait for the daemon.
     reports: VecDeque<Report>,
@@ -101,7 +100,6 @@ impl Datapath {
         Self {
             host: Host::new(SLOTS, key),
             attached: BTreeMap::new(),
-            attachments: 0,
             joined: BTreeSet::new(),
             reports: VecDeque::new(),
             heard: BTreeMap::new(),
@@ -178,9 +176,8 @@ impl Datapath {
         !self.reports.is_empty()
     }
 
-    pub fn attach(&mut self, iface: InterfaceId) -> Hook {
-        self.attachments += 1;
-        let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial: self.attachments };
+    pub fn attach(&mut self, iface: InterfaceId, serial: u64) -> Hook {
+        let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial };
         self.attached.insert(iface, hook);
         hook
     }

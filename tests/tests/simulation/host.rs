@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use vrrp_user::api::Order;
-use vrrp_user::capture::{CaptureMode, Choice};
+use vrrp_user::capture::{CaptureMode, Failure};
 use vrrp_user::core::netlink::{AssignedAddress, Hook, HookState};
 use vrrp_user::core::notification::Found;
 use vrrp_user::core::prepared::Prepared;
 use vrrp_user::core::{
-    Attachment, Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId,
-    Needs, Progress, Sizes,
+    Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId, Needs,
+    Progress, Sizes, Way,
 };
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
@@ -219,6 +219,7 @@ impl Host {
             tcx: true,
             source_key: key,
             first_ident: 1,
+            manager: None,
             notifies: true,
         });
         let mut netlink = Netlink::default();
@@ -406,23 +407,22 @@ impl Host {
                 }
                 return;
             }
-            Effect::Attach { interface, .. } => {
+            Effect::Attach { interface, number, way, .. } => {
                 let there = self.kernel.nic_of(interface).is_some();
-                let result = if self.attaches && there {
+                // Some firewall has it.
+                let result = if way == Way::Mode(CaptureMode::Native) {
+                    Err(Failure::Displaced("taken".to_owned()))
+                } else if self.attaches && there {
                     daemon.deaf = now;
-                    let ingress = Some(daemon.datapath.attach(interface));
-                    let choice = Choice { mode: CaptureMode::Generic, why: None };
-                    Ok(Attachment { choice, hooks: Hooks { ingress, ..Hooks::default() } })
+                    let hears = Some(daemon.datapath.attach(interface, number));
+                    Ok(Hooks { ingress: hears, ..Hooks::default() })
                 } else {
-                    Err("not now".to_owned())
+                    Err(Failure::Refused("not now".to_owned()))
                 };
-                Input::Attached { interface, result }
+                Input::Attached { interface, number, result }
             }
             Effect::Detach { interface } => return daemon.datapath.detach(interface),
-            Effect::MendEgress { interface, .. } => {
-                let ingress = daemon.datapath.attached.get(&interface).copied();
-                Input::HooksAre { interface, hooks: Hooks { ingress, ..Hooks::default() } }
-            }
+            Effect::MendEgress { interface, .. } => Input::EgressMended { interface, hook: None },
             Effect::SetFilter { router, .. } => Input::FilterSet { router },
             Effect::QueryLastSeen(routers) => {
                 for router in routers {

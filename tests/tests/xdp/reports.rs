@@ -345,7 +345,7 @@ fn digests_are_those_of_a_host() {
         let runtime = runtime();
         let _guard = runtime.enter();
         let mut ring = bench.kernel.take_events().expect("ring");
-        let key = bench.kernel.digest_key();
+        let key = bench.kernel.source_key();
         let four = |count, behind| {
             Frame::v3(V3, count).with(|f| f.message.extend(vec![7; behind])).bytes()
         };

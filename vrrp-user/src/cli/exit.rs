@@ -58,7 +58,6 @@ fn kernel(error: &bpf::Error) -> Exit {
         | bpf::Error::NotWanted
         | bpf::Error::Memory { .. }
         | bpf::Error::Missing(_)
-        | bpf::Error::Attach { .. }
         | bpf::Error::Program(_)
         | bpf::Error::Map { .. }
         | bpf::Error::Full { .. }

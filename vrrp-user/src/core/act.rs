@@ -1,6 +1,6 @@
 //! Carrying out what the engine wants.
 
-use super::effect::{Effect, InfoChange};
+use super::effect::InfoChange;
 use super::log_limit::{About, LogLine};
 use super::router::{centisecs, state_number};
 use super::{ASKED, Core, Counter, Phase, TIDY};
@@ -124,7 +124,7 @@ impl Core {
     }
 
     fn transition(&mut self, id: RouterId, to: State, at: Nanos) {
-        self.effects.push_back(Effect::StatesChanged);
+        self.manager.changed();
         if to == State::Fault {
             self.release_kept(id);
         }

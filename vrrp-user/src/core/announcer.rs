@@ -85,6 +85,10 @@ impl Core {
             // We have yielded meanwhile.
             return;
         }
+        if !self.interface_addrs(id).iter().any(|(known, _)| *known == place) {
+            // The kernel side has read it while it became another router's, or it has left the configuration.
+            return;
+        }
         if self.interfaces.get(place.iface).is_some_and(|on| on.mac == Some(mac)) {
             // Our own, which has changed since the kernel side was told.
             return self.hold_address(id, place);

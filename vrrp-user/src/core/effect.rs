@@ -7,12 +7,12 @@ use vrrp_common::maps::{Held, RouterEntry, RouterInfo, RouterKey, TtlRange};
 use vrrp_common::report::ReportFilter;
 
 use super::Counter;
+use super::attempt::Way;
 use super::interface_id::InterfaceAddr;
 use super::netlink::{Ask, Look};
 use super::notification;
 use super::send_failures::TestFrame;
 use crate::api::Reloaded;
-use crate::capture::Plan;
 use crate::config::model::{InitFile, Listen, Scheduling, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::core::interface_id::InterfaceId;
@@ -27,16 +27,24 @@ pub enum Effect {
     /// A question for our programs on interfaces. Answered by [`super::Input::HooksSeen`], if it is not all well or
     /// somebody waits for the answer; who waits does so for a bounded time.
     Look(Look),
-    /// Attach the programs to an interface. Answered by [`super::Input::Attached`], once for each.
+    /// Attach the programs to an interface in that way and no other. Answered by [`super::Input::Attached`], once for
+    /// each. Where it fails, what was attached before stays, unless it was to be put back.
     Attach {
         /// Interface.
         interface: InterfaceId,
         /// Its name.
         name: String,
-        /// Which modes are to be tried.
-        plan: Plan,
-        /// In what case.
-        how: AttachHow,
+        /// By what the answer is known.
+        number: u64,
+        /// How.
+        way: Way,
+        /// Only if enough file descriptors are left for the others who need some.
+        spare: bool,
+    },
+    /// Detach the programs that count what leaves from all interfaces, and attach none any more.
+    ReleaseEgress {
+        /// Why.
+        why: String,
     },
     /// Detach the programs from an interface, if they are attached there.
     Detach {
@@ -48,7 +56,7 @@ pub enum Effect {
         /// Interface.
         interface: InterfaceId,
     },
-    /// The program that counts what leaves was taken away. Answered by [`super::Input::HooksAre`].
+    /// The program that counts what leaves was taken away. Answered by [`super::Input::EgressMended`].
     MendEgress {
         /// Interface.
         interface: InterfaceId,
@@ -199,14 +207,8 @@ pub enum Effect {
     },
     /// The routers begin.
     Started,
-    /// Tell the service manager that all routers were looked at.
-    Ready(StateCounts),
-    /// Tell it that another configuration is being taken up.
-    Reloading,
-    /// Tell it that the end begins.
-    Stopping,
-    /// A router has changed its state, which the service manager may be told.
-    StatesChanged,
+    /// Tell the service manager something. Answered by [`super::Input::NotDelivered`] where that finds no room.
+    NotifyManager(ManagerMessage),
     /// Read the configuration. Answered by [`super::Input::ConfigurationRead`], or not at all: then it is given up.
     ReadConfiguration {
         /// Which reading this is.
@@ -261,17 +263,19 @@ pub enum LeaseChange {
     Drop,
 }
 
-/// In what case programs are attached to an interface.
+/// Something that the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachHow {
-    /// Nothing is attached.
-    First,
-    /// If the plan has changed.
-    Changed,
-    /// In any case: a better mode may be had by now.
-    Anew,
-    /// They were taken away. If that fails, nothing is attached.
-    Again,
+pub enum ManagerMessage {
+    /// All routers were looked at: those who wait for us can go on. Also after [`Self::Reloading`].
+    Ready(StateCounts),
+    /// A new configuration is being taken up.
+    Reloading,
+    /// The end begins.
+    Stopping,
+    /// How many routers are in which state.
+    Status(StateCounts),
+    /// The loop turns.
+    Watchdog,
 }
 
 /// How many virtual routers there are in which state.

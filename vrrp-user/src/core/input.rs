@@ -5,11 +5,12 @@ use std::sync::Arc;
 use vrrp_common::event::RxEvent;
 use vrrp_common::report::MasterSeen;
 
+use super::effect::ManagerMessage;
 use super::netlink::{Answer, AssignedAddress, Event, Hook, HookState, Link};
 use super::notification::Found;
 use super::prepared::Read;
 use super::send_failures::Errno;
-use crate::capture::Choice;
+use crate::capture::Failure;
 use crate::core::interface_id::InterfaceId;
 use crate::engine::types::{Health, ObjectId, RouterId};
 
@@ -28,6 +29,11 @@ pub enum Input<'a> {
         /// What is needed of its bytes.
         payload: &'a [u8],
     },
+    /// The same, shorter than it says itself.
+    Damaged {
+        /// How many bytes there are.
+        length: usize,
+    },
     /// Changes of interfaces, addresses, routes and rules, in the order in which the kernel reports them.
     Changed(Vec<Event>),
     /// All interfaces and all addresses, the latter in the kernel's order. Comes first of all, and after
@@ -45,19 +51,18 @@ pub enum Input<'a> {
     Attached {
         /// Interface.
         interface: InterfaceId,
-        /// How it captures now, or why not at all; what was attached before stays then, unless it was to be attached
-        /// again.
-        result: Result<Attachment, String>,
+        /// Which attempt that was.
+        number: u64,
+        /// Where our programs are now, or why not.
+        result: Result<Hooks, Failure>,
     },
-    /// What can be asked of an interface has changed: the answer to [`super::Effect::MendEgress`].
-    HooksAre {
+    /// The answer to [`super::Effect::MendEgress`].
+    EgressMended {
         /// Interface.
         interface: InterfaceId,
-        /// That.
-        hooks: Hooks,
+        /// The program that counts what leaves, if there is one again.
+        hook: Option<Hook>,
     },
-    /// There were too few descriptors: the programs that count what leaves were detached everywhere, for good.
-    EgressReleased,
     /// How our programs are on interfaces: the answer to [`super::Effect::Look`], or as much of it as is worth one.
     HooksSeen(Vec<HookReport>),
     /// When the master of a router was last heard, as the kernel side has it. Any number of them comes as the answer to
@@ -124,6 +129,8 @@ pub enum Input<'a> {
         /// What came of it.
         read: Box<Read>,
     },
+    /// The service manager was not told that: too much waits for it already ([`super::Effect::NotifyManager`]).
+    NotDelivered(ManagerMessage),
     /// Metrics are not served: [`super::Effect::ServeMetrics`] failed.
     NotServed,
     /// The kernel side has fenced a router while it was master ([`vrrp_common::lease`]).
@@ -144,15 +151,6 @@ pub enum Input<'a> {
     Stop,
 }
 
-/// How an interface captures, and what can be asked of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    /// The mode, and why not a better one.
-    pub choice: Choice,
-    /// Where our programs are.
-    pub hooks: Hooks,
-}
-
 /// Where our programs should be on an interface; an attachment anew has others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
@@ -160,7 +158,7 @@ pub struct Hooks {
     pub ingress: Option<Hook>,
     /// The one that counts what leaves.
     pub egress: Option<Hook>,
-    /// Where XDP would be, had another program not taken its place.
+    /// Where XDP would be, had another program not taken its place: known to the core alone.
     pub displaced: Option<Hook>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Bound;
 
+use super::attempt::Attempt;
 use super::input::Hooks;
 use super::interface_id::InterfaceAddr;
 use super::netlink::{AssignedAddress, Event, Link};
@@ -42,23 +43,14 @@ pub struct Interface {
     pub capture: Capture,
     /// Where our programs should be on it.
     pub hooks: Hooks,
+    /// Whether the program that counts what leaves is being put back.
+    pub mends_egress: bool,
     /// What was tried last, if that went well.
     pub planned: Option<Plan>,
     /// What is being tried; as a rule nothing.
-    pub attempts: Vec<Attempt>,
+    pub attempt: Option<Attempt>,
     /// Its addresses in the kernel's order, without the virtual ones.
     own: Vec<OwnAddress>,
-}
-
-/// Programs that are being attached to an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// In which modes.
-    pub plan: Plan,
-    /// What was done to those that were there.
-    pub lost: Option<String>,
-    /// They were detached again meanwhile.
-    pub void: bool,
 }
 
 /// An address that an administrator has put on an interface, for the host itself.
@@ -277,8 +269,9 @@ impl InterfaceTable {
                     vlan_of,
                     capture: Capture::Detached,
                     hooks: Hooks::default(),
+                    mends_egress: false,
                     planned: None,
-                    attempts: Vec::new(),
+                    attempt: None,
                     own: Vec::new(),
                 };
                 self.by_index.insert(iface, interface);
@@ -320,6 +313,11 @@ impl InterfaceTable {
     /// Whether it is not known of all how they capture.
     pub fn any_attaching(&self) -> bool {
         self.by_index.values().any(Interface::is_attaching)
+    }
+
+    /// Whether there are programs that count what leaves.
+    pub fn any_counts(&self) -> bool {
+        self.by_index.values().any(|interface| interface.hooks.egress.is_some())
     }
 
     /// The programs that count what leaves are nowhere any more.
@@ -388,10 +386,7 @@ impl InterfaceTable {
 impl Interface {
     /// Whether advertisements can be received there, as far as is known.
     pub fn receives(&self) -> bool {
-        match self.capture {
-            Capture::Attached(_) => true,
-            Capture::Detached | Capture::Failed(_) => false,
-        }
+        self.mode().is_some()
     }
 
     /// Whether it was tried to capture there, in vain.
@@ -404,15 +399,21 @@ impl Interface {
 
     /// Whether a packet socket captures there.
     pub fn is_raw(&self) -> bool {
+        self.mode() == Some(CaptureMode::Raw)
+    }
+
+    /// How it captures.
+    pub fn mode(&self) -> Option<CaptureMode> {
         match &self.capture {
-            Capture::Attached(choice) => choice.mode == CaptureMode::Raw,
-            Capture::Failed(_) | Capture::Detached => false,
+            Capture::Attached(choice) => Some(choice.mode),
+            Capture::Failed(_) | Capture::Detached => None,
         }
     }
 
     /// Whether it is not known yet how it captures.
     pub fn is_attaching(&self) -> bool {
-        self.capture == Capture::Detached && self.attempts.iter().any(|attempt| !attempt.void)
+        let asked = self.attempt.as_ref().is_some_and(|attempt| !attempt.void || attempt.again);
+        self.capture == Capture::Detached && asked
     }
 
     /// Whether that plan has been carried out already.
@@ -425,7 +426,9 @@ impl Interface {
         self.capture = Capture::Detached;
         self.hooks = Hooks::default();
         self.planned = None;
-        self.attempts.iter_mut().for_each(|attempt| attempt.void = true);
+        if let Some(attempt) = &mut self.attempt {
+            (attempt.void, attempt.again) = (true, false);
+        }
     }
 
     /// The address to send from: the first one that is not virtual.

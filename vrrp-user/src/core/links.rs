@@ -5,15 +5,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use vrrp_common::maps::capture;
 
-use super::effect::{AttachHow, Effect, InfoChange};
-use super::input::{Attachment, Hooks};
+use super::effect::{Effect, InfoChange};
 use super::interface_id::InterfaceAddr;
-use super::interface_table::{Attempt, Capture, Change, Interface};
+use super::interface_table::{Capture, Change, Interface};
 use super::netlink::{self, AssignedAddress, Event};
 use super::router::RouterLink;
 use super::settling::{self, Counts};
 use super::{Core, Counter, Phase};
-use crate::capture::{self as modes, CaptureMode, Plan};
+use crate::capture::CaptureMode;
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{FaultCause, Link, RouterId, State};
@@ -295,157 +294,8 @@ impl Core {
         self.effects.push_back(Effect::Leave { interface: iface, group: None });
     }
 
-    /// How an interface is to capture.
-    pub(super) fn capture_plan(&self, iface: InterfaceId) -> Plan {
-        let facts = self.interfaces.facts(iface, self.tcx);
-        let name = self.interfaces.get(iface).map_or("", |interface| &interface.name);
-        modes::plan(self.capture.best(name), facts)
-    }
-
-    /// Has the programs attached to an interface in the best mode that it takes, if routers need it and that is not done.
-    /// What comes of it is [`Self::attached`].
-    pub(super) fn attach(&mut self, iface: InterfaceId) {
-        self.attach_as(iface, AttachHow::Changed);
-    }
-
-    /// The same, in the best mode that it takes now.
-    pub(super) fn attach_anew(&mut self, iface: InterfaceId) {
-        self.attach_as(iface, AttachHow::Anew);
-    }
-
-    fn attach_as(&mut self, iface: InterfaceId, how: AttachHow) {
-        let Some(interface) = self.interfaces.get(iface) else { return };
-        if !self.needs(&interface.name) {
-            return;
-        }
-        let name = interface.name.clone();
-        if interface.failed() && !self.reception.may_attach(iface, self.now) {
-            return self.retry_soon();
-        }
-        let cannot = if interface.mac.is_none() {
-            Some("not an Ethernet interface".to_owned())
-        } else if interface.routed {
-            Some(modes::routed(&name))
-        } else {
-            None
-        };
-        let receives = interface.receives();
-        match cannot {
-            Some(why) => self.captures(iface, Capture::Failed(why), None),
-            None => {
-                let how = if receives { how } else { AttachHow::First };
-                self.ask_to_attach(iface, how, None);
-            }
-        }
-    }
-
-    /// Has programs attached. `lost` is what was done to those that were there.
-    pub(super) fn ask_to_attach(
-        &mut self,
-        iface: InterfaceId,
-        how: AttachHow,
-        lost: Option<String>,
-    ) {
-        let plan = self.capture_plan(iface);
-        let Some(interface) = self.interfaces.get_mut(iface) else { return };
-        // What was asked just now, and is not answered yet, asks for the same.
-        let asked = interface.attempts.last().filter(|attempt| !attempt.void);
-        if how == AttachHow::Changed && asked.is_none() && interface.is_as_planned(&plan) {
-            return;
-        }
-        if matches!(how, AttachHow::Changed | AttachHow::First)
-            && asked.is_some_and(|attempt| attempt.plan == plan)
-        {
-            return;
-        }
-        interface.attempts.push(Attempt { plan: plan.clone(), lost, void: false });
-        let name = interface.name.clone();
-        self.effects.push_back(Effect::Attach { interface: iface, name, plan, how });
-    }
-
-    /// The answer to [`Effect::Attach`].
-    pub(super) fn attached(&mut self, iface: InterfaceId, result: Result<Attachment, String>) {
-        let Some(interface) = self.interfaces.get_mut(iface) else {
-            return self.count(Counter::UnknownInterface);
-        };
-        if interface.attempts.is_empty() {
-            return self.count(Counter::UnexpectedAnswer);
-        }
-        let attempt = interface.attempts.remove(0);
-        if attempt.void {
-            return;
-        }
-        let before = interface.capture.clone();
-        let capture = match result {
-            Ok(Attachment { choice, hooks }) => {
-                interface.hooks = hooks;
-                interface.planned = Some(attempt.plan.clone());
-                Capture::Attached(choice)
-            }
-            Err(why) => {
-                interface.planned = None;
-                if attempt.lost.is_some() {
-                    interface.hooks = Hooks::default();
-                }
-                Capture::Failed(why)
-            }
-        };
-        match attempt.lost {
-            Some(deed) => self.attached_after_loss(iface, &deed, &capture),
-            None => self.captures(iface, capture, Some(&attempt.plan)),
-        }
-        let Some(interface) = self.interfaces.get(iface) else { return };
-        // Nothing was decided for its routers until now, or something else holds.
-        if interface.capture != before || self.unsaid_on(iface) {
-            self.evaluate_on(iface);
-        }
-        let said = self.unsaid.iter().copied().filter(|id| !self.is_attaching(*id));
-        for id in said.collect::<Vec<_>>() {
-            self.log_problems(id);
-        }
-    }
-
-    /// An interface captures like this from now on.
-    fn captures(&mut self, iface: InterfaceId, capture: Capture, plan: Option<&Plan>) {
-        let Some(interface) = self.interfaces.get(iface) else { return };
-        let (name, changed) = (interface.name.clone(), interface.capture != capture);
-        match &capture {
-            Capture::Attached(choice) if changed => {
-                self.settle(self.now, iface, choice.mode);
-                let lacks = plan.and_then(|plan| plan.lacks_configured(choice.mode));
-                let level = if lacks.is_none() { log::Level::Info } else { log::Level::Warn };
-                log::log!(level, "{name}: captures by {choice}");
-            }
-            Capture::Attached(_) | Capture::Detached => {}
-            Capture::Failed(why) => {
-                if changed {
-                    log::error!("{name}: no advertisement can be received: {why}");
-                }
-                self.count(Counter::AttachFailed);
-                self.retry_soon();
-            }
-        }
-        if let Some(interface) = self.interfaces.get_mut(iface) {
-            interface.capture = capture;
-        }
-    }
-
-    /// What can be asked of an interface has changed.
-    pub(super) fn hooks_are(&mut self, iface: InterfaceId, hooks: Hooks) {
-        match self.interfaces.get_mut(iface) {
-            Some(interface) => interface.hooks = hooks,
-            None => self.count(Counter::UnknownInterface),
-        }
-    }
-
-    /// Whether it is not known yet how the interface of a router captures.
-    pub(super) fn is_attaching(&self, id: RouterId) -> bool {
-        let found = self.interfaces.by_name(&self.router(id).interface);
-        found.is_some_and(|(_, interface)| interface.is_attaching())
-    }
-
     /// Whether there are routers on an interface of which nothing has been said yet.
-    fn unsaid_on(&self, iface: InterfaceId) -> bool {
+    pub(super) fn unsaid_on(&self, iface: InterfaceId) -> bool {
         let name = self.interfaces.get(iface).map(|interface| &interface.name);
         self.unsaid.iter().any(|id| name.is_some_and(|name| **name == *self.router(*id).interface))
     }

@@ -19,6 +19,8 @@ mod act;
 mod address_book;
 mod adverts;
 mod announcer;
+mod attaching;
+mod attempt;
 mod capacity;
 mod debounce;
 mod delays;
@@ -33,6 +35,7 @@ mod interface_table;
 mod lease;
 mod links;
 mod log_limit;
+mod manager;
 pub mod netlink;
 pub mod notification;
 mod notify;
@@ -69,15 +72,18 @@ pub use vrrp_common::counters::Counter;
 use self::address_book::AddressBook;
 use self::adverts::Asked;
 use self::announcer::Forwarding;
+pub use self::attempt::Way;
 pub use self::capacity::{Needs, Sizes};
 use self::delays::Delayed;
-pub use self::effect::{AttachHow, Effect, InfoChange, LeaseChange, StateCounts};
+pub use self::effect::{Effect, InfoChange, LeaseChange, ManagerMessage, StateCounts};
 use self::history::History;
-pub use self::input::{Attachment, HookReport, Hooks, Input};
+pub use self::input::{HookReport, Hooks, Input};
 pub use self::interface_id::InterfaceAddr;
 pub use self::interface_id::{InterfaceId, NamespaceId};
 use self::interface_table::InterfaceTable;
 use self::log_limit::LogLimit;
+pub use self::manager::Listener;
+use self::manager::Manager;
 use self::netlink::{AddressRequest, Ask, AssignedAddress, Request};
 use self::notify::Notifier;
 use self::objects::ManagedObjects;
@@ -151,6 +157,10 @@ pub struct Core {
     /// What sources are told apart by in a [`vrrp_common::report::ReportFilter`].
     source_key: u64,
     reception: Reception,
+    /// How often programs were to be attached.
+    attempts: u64,
+    /// Whether the programs that count what leaves were given up.
+    egress_released: bool,
     settling: Settling,
     /// Since when a packet socket has lost packets each time that it was asked.
     lost_since: Option<Nanos>,
@@ -192,6 +202,7 @@ pub struct Core {
     worked: usize,
     history: History,
     notifier: Notifier,
+    manager: Manager,
     reloads: Reloads,
     objects: ManagedObjects,
 }
@@ -212,6 +223,8 @@ pub enum Progress {
 #[derive(Default)]
 struct Pins {
     due: Nanos,
+    /// Whether they have been looked at, and nothing has come of it that is told.
+    asked: bool,
     /// Why they cannot be made again.
     error: Option<String>,
 }
@@ -238,9 +251,12 @@ impl Core {
     /// When [`Input::Timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Nanos> {
         match &self.phase {
-            Phase::Starting(starting) => starting.next(),
+            Phase::Starting(starting) => {
+                [starting.next(), self.manager.next()].into_iter().flatten().min()
+            }
             Phase::Running => {
                 let deadlines = [
+                    self.manager.next(),
                     self.engine.poll_timeout(),
                     self.look_ahead_at(),
                     self.retry_at,
@@ -254,7 +270,8 @@ impl Core {
                 deadlines.into_iter().flatten().min()
             }
             Phase::Stopping(stopping) => {
-                [Some(stopping.until()), self.retry_at].into_iter().flatten().min()
+                let deadlines = [Some(stopping.until()), self.retry_at, self.manager.next()];
+                deadlines.into_iter().flatten().min()
             }
             Phase::Stopped => None,
         }
@@ -264,6 +281,12 @@ impl Core {
     /// waits for them, then a part of the rest. After each call effects are to be carried out, and then frames sent.
     pub fn advance(&mut self, now: Nanos) -> Progress {
         self.now = now;
+        let progress = self.advance_routers();
+        self.beat(now);
+        progress
+    }
+
+    fn advance_routers(&mut self) -> Progress {
         if matches!(self.phase, Phase::Starting(_) | Phase::Stopped) {
             return Progress::Done;
         }
@@ -285,6 +308,10 @@ impl Core {
             Input::Received { interface, event, payload } => {
                 self.handle_event(interface, &event, payload);
             }
+            Input::Damaged { length } => {
+                log::debug!("a report of {length} bytes is shorter than it says");
+                self.count(Counter::BadEvent);
+            }
             Input::Changed(events) => {
                 for event in &events {
                     self.object_changed(event);
@@ -293,9 +320,10 @@ impl Core {
             }
             Input::Answered(answers) => self.answered(answers),
             Input::Listed { links, addresses } => self.listed(links, &addresses),
-            Input::Attached { interface, result } => self.attached(interface, result),
-            Input::HooksAre { interface, hooks } => self.hooks_are(interface, hooks),
-            Input::EgressReleased => self.interfaces.forget_egress_hooks(),
+            Input::Attached { interface, number, result } => {
+                self.attached(interface, number, result);
+            }
+            Input::EgressMended { interface, hook } => self.egress_mended(interface, hook),
             Input::HooksSeen(reports) => self.hooks_seen(reports),
             Input::LastSeen { router, seen } => self.handle_last_seen(router, &seen),
             Input::LastSeenEnd { lost } => self.last_seen_ended(lost),
@@ -304,12 +332,19 @@ impl Core {
             Input::TestSent { router, error } => self.test_sent(router, error),
             Input::Health { object, health } => self.health(object, health, None),
             Input::BadTrackFile { object, why } => self.bad_track_file(object, &why),
-            Input::TrackedOnce => self.tracking.looked_once(),
+            Input::TrackedOnce => {
+                self.tracking.looked_once();
+            }
             Input::ScriptFound(found) => self.found(found),
             Input::Reload { check, client } => self.reload(reload::Asked { check, client }),
             Input::ConfigurationRead { number, read } => self.reading_ended(number, *read),
-            Input::NotServed => self.reloads.not_served(),
             Input::Fenced { router } => self.fenced(router),
+            Input::NotDelivered(told) => self.not_delivered(told),
+            Input::NotServed => {
+                if !self.reloads.not_served() {
+                    self.count(Counter::UnexpectedAnswer);
+                }
+            }
             Input::PinsMended { dir, count } => self.pins_mended(&dir, count),
             Input::PinsLost(error) => self.pins_lost(error),
             Input::Stop => self.stop(),
@@ -437,7 +472,7 @@ impl Core {
     }
 
     /// How many routers are in which state.
-    pub fn counts(&self) -> StateCounts {
+    fn counts(&self) -> StateCounts {
         let mut counts = StateCounts::default();
         for id in (0..u32::try_from(self.routers.len()).unwrap_or(u32::MAX)).map(RouterId) {
             match self.engine.state(id) {
@@ -469,11 +504,14 @@ impl Core {
 
     /// Has the pins looked at.
     fn look_at_pins(&mut self) {
-        self.pins.due = self.now + LOOK_AT_PINS;
+        (self.pins.due, self.pins.asked) = (self.now + LOOK_AT_PINS, true);
         self.effects.push_back(Effect::MendPins);
     }
 
     fn pins_mended(&mut self, dir: &str, count: usize) {
+        if !std::mem::take(&mut self.pins.asked) {
+            return self.count(Counter::UnexpectedAnswer);
+        }
         self.pins.error = None;
         if count > 0 {
             log::warn!("{count} pinned maps in {dir} had been removed; they are there again");
@@ -482,6 +520,9 @@ impl Core {
     }
 
     fn pins_lost(&mut self, error: String) {
+        if !std::mem::take(&mut self.pins.asked) {
+            return self.count(Counter::UnexpectedAnswer);
+        }
         if self.pins.error.as_ref() != Some(&error) {
             log::error!("the maps are not pinned any more: {error}");
             self.count(Counter::PinsLost);

@@ -86,6 +86,17 @@ fn is_ready(object: &Object, interfaces: &InterfaceTable) -> bool {
     })
 }
 
+/// What an answer means: whether it was so before, and why it is not so now.
+fn outcome(request: Request, result: &Result<(), RequestError>) -> (bool, Option<String>) {
+    let Err(error) = result else { return (false, None) };
+    match (request, error.errno()) {
+        (Request::Add, Some(libc::EEXIST)) => (true, None),
+        (Request::Remove, Some(libc::ESRCH | libc::ENOENT)) => (false, None),
+        (Request::Remove, _) if error.is_absent() => (false, None),
+        (Request::Add | Request::Remove, _) => (false, Some(error.to_string())),
+    }
+}
+
 impl Core {
     /// Adds what belongs to a router, after its addresses.
     pub(super) fn add_objects(&mut self, id: RouterId) {
@@ -190,24 +201,16 @@ impl Core {
         &mut self,
         handle: Handle,
         request: Request,
-        result: Result<(), RequestError>,
+        result: &Result<(), RequestError>,
         ours: bool,
     ) {
         if !self.objects.book.awaits(handle, request) {
             return self.count(Counter::UnexpectedAnswer);
         }
-        let errno = result.as_ref().err().and_then(RequestError::errno);
-        let was_so = (request, errno) == (Request::Add, Some(libc::EEXIST));
+        let (was_so, refused) = outcome(request, result);
         if was_so {
             self.objects.book.reported(handle);
         }
-        let refused = match (request, result, errno) {
-            (_, Ok(()), _)
-            | (Request::Add, Err(_), Some(libc::EEXIST))
-            | (Request::Remove, Err(_), Some(libc::ESRCH | libc::ENOENT)) => None,
-            (Request::Remove, Err(error), _) if error.is_absent() => None,
-            (Request::Add | Request::Remove, Err(error), _) => Some(error.to_string()),
-        };
         self.object_is(handle, request, was_so && !ours, refused);
     }
 
@@ -216,10 +219,10 @@ impl Core {
         &mut self,
         handle: Handle,
         request: Request,
-        result: Result<(), RequestError>,
+        result: &Result<(), RequestError>,
         ours: bool,
     ) {
-        if let (Ok(()), Some(object)) = (&result, self.objects.book.object(handle)) {
+        if let (Ok(()), Some(object)) = (result, self.objects.book.object(handle)) {
             log::info!("removed stale {object}");
         }
         self.object_answered(handle, request, result, ours);
@@ -432,5 +435,87 @@ fn lost_counter(object: &Object) -> Counter {
         Object::Address(_) => Counter::AddressLost,
         Object::Route(_) | Object::PromoteSecondaries(_) => Counter::RouteLost,
         Object::Rule(_) => Counter::RuleLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_toml;
+    use crate::core::netlink::{Event, Link};
+
+    fn config(extras: &str) -> Config {
+        let router = |vrid: u8, extras: &str| {
+            format!(
+                "[[router]]\nname = \"R{vrid}\"\ninterface = \"eth0\"\nvrid = {vrid}\n\
+                 addresses = [\"10.0.0.{vrid}/24\"]\n{extras}\n"
+            )
+        };
+        load_toml(&(router(1, extras) + &router(2, "promote_secondaries = true"))).unwrap()
+    }
+
+    const ROUTE: &str = "routes = [{ to = \"192.0.2.0/24\", dev = \"eth1\" }]";
+    const FIRST: RouterId = RouterId(0);
+
+    #[test]
+    fn what_differs_is_named() {
+        let objects = ManagedObjects::new(&config(ROUTE));
+        let differs = |text: &str| objects.difference(FIRST, &config(text).routers[0].routing);
+        assert_eq!(differs(ROUTE), None);
+        assert_eq!(differs(""), Some("routes and rules"));
+        let restores = format!("{ROUTE}\non_address_lost = \"restore\"");
+        assert_eq!(differs(&restores), Some("on_address_lost"));
+        assert_eq!(objects.promote, ["eth0".into()]);
+    }
+
+    #[test]
+    fn another_configuration_decides_what_becomes_of_a_loss() {
+        let mut objects = ManagedObjects::new(&config("on_address_lost = \"restore\""));
+        assert!(objects.restores(FIRST) && !objects.restores(RouterId(1)));
+        objects.set(FIRST, &config("").routers[0].routing);
+        assert!(!objects.restores(FIRST));
+    }
+
+    #[test]
+    fn a_route_waits_for_its_interface() {
+        let mut objects = ManagedObjects::new(&config(ROUTE));
+        let (handle, _) = objects.book.want(FIRST)[0];
+        let route = objects.book.object(handle).unwrap();
+        let mut interfaces = InterfaceTable::default();
+        assert!(!is_ready(route, &interfaces));
+        for up in [false, true] {
+            interfaces.apply(&Event::Link(Link {
+                iface: InterfaceId::own(3),
+                name: "eth1".to_owned(),
+                up,
+                mac: Some([2; 6]),
+                mtu: 1500,
+                aggregate: false,
+                routed: false,
+                vlan_of: None,
+                enabled: up,
+                xdp: false,
+            }));
+            assert_eq!(is_ready(route, &interfaces), up);
+            // A setting of an interface that is down can be changed.
+            let setting = Object::PromoteSecondaries("eth1".into());
+            assert!(is_ready(&setting, &interfaces));
+        }
+    }
+
+    #[test]
+    fn what_an_answer_means() {
+        let failed = |number| Err(RequestError::new(Some(number), "no"));
+        let refused = (false, Some("no".to_owned()));
+        assert_eq!(outcome(Request::Add, &Ok(())), (false, None));
+        assert_eq!(outcome(Request::Add, &failed(libc::EEXIST)), (true, None));
+        assert_eq!(outcome(Request::Add, &failed(libc::ENODEV)), refused);
+        for gone in [libc::ESRCH, libc::ENOENT, libc::ENODEV, libc::EADDRNOTAVAIL] {
+            assert_eq!(outcome(Request::Remove, &failed(gone)), (false, None));
+        }
+        for other in [libc::EPERM, libc::EEXIST] {
+            assert_eq!(outcome(Request::Remove, &failed(other)), refused);
+        }
+        assert_eq!(outcome(Request::Remove, &Err(RequestError::new(None, "no"))), refused);
     }
 }

@@ -128,3 +128,37 @@ pub fn lines(diagnostics: &[Diagnostic], severity: Severity) -> Vec<String> {
     let such = diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity);
     such.map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_toml;
+
+    #[test]
+    fn what_a_configuration_needs_room_for_and_what_moves() {
+        let router = |vrid: u8, more: &str| {
+            format!(
+                "[[router]]\nname = \"R{vrid}\"\ninterface = \"eth0\"\nvrid = {vrid}\nversion = 3\n{more}\n"
+            )
+        };
+        let text = [
+            router(
+                1,
+                "addresses = [\"10.0.0.1/24\"]\nexcluded = [\"10.0.0.3/24\", \"2001:db8::1/64\"]",
+            ),
+            // The same address on another interface is another place.
+            router(
+                2,
+                "addresses = [\"10.0.0.2/24\"]\nexcluded = [\"10.0.0.4/24\", { address = \"10.0.0.3/24\", dev = \"eth1\" }]\nunicast = { check_source = true, peers = [\"10.0.0.8\", \"10.0.0.9\"] }",
+            ),
+            // An owner's are the interface's own.
+            router(3, "addresses = [\"10.0.0.7/24\"]\npriority = 255"),
+        ];
+        let prepared = Prepared::new(load_toml(&text.concat()).unwrap(), Vec::new());
+        let needs = Needs { routers: 3, vips: 6, vips6: 1, allowed: 2 };
+        assert_eq!(prepared.needs, needs);
+        let moving = prepared.virtual_addresses.iter().map(ToString::to_string);
+        let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "2001:db8::1"];
+        assert_eq!(moving.collect::<Vec<_>>(), all);
+    }
+}

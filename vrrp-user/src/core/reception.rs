@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::effect::{AttachHow, Effect};
+use super::effect::Effect;
 use super::input::{HookReport, Hooks};
 use super::interface_table::Capture;
 use super::netlink::{Hook, HookState, Look};
@@ -341,7 +341,7 @@ impl Core {
             interface.name
         );
         // It is asked about again when it is there.
-        interface.hooks.egress = None;
+        (interface.hooks.egress, interface.mends_egress) = (None, true);
         let name = interface.name.clone();
         self.effects.push_back(Effect::MendEgress { interface: iface, name, attach });
     }
@@ -361,7 +361,7 @@ impl Core {
                     None => "was detached".to_owned(),
                     Some(other) => format!("was replaced by another one ({other})"),
                 };
-                self.ask_to_attach(iface, AttachHow::Again, Some(deed));
+                self.attach_after_loss(iface, deed);
             }
             When::Later { first } => {
                 self.reception.not_before.insert(iface, now + RETRY);

@@ -12,6 +12,7 @@ use super::history::History;
 use super::input::Input;
 use super::interface_table::InterfaceTable;
 use super::log_limit::LogLimit;
+use super::manager::{Listener, Manager};
 use super::netlink::{Answer, Subject};
 use super::notify::Notifier;
 use super::objects::ManagedObjects;
@@ -58,6 +59,8 @@ pub struct Boot {
     pub first_ident: u16,
     /// Whether scripts and fifos are told anything.
     pub notifies: bool,
+    /// The service manager, if one listens.
+    pub manager: Option<Listener>,
 }
 
 /// How far the start is.
@@ -141,6 +144,8 @@ impl Core {
             tcx: boot.tcx,
             source_key: boot.source_key,
             reception: Reception::default(),
+            attempts: 0,
+            egress_released: false,
             settling: Settling::default(),
             lost_since: None,
             timers_wait: None,
@@ -166,6 +171,7 @@ impl Core {
             tidy_at: Some(started + TIDY),
             worked: 0,
             notifier: Notifier::new(boot.notifies),
+            manager: Manager::new(started, boot.manager),
             objects,
         };
         for (id, spec) in (0..).map(RouterId).zip(specs) {
@@ -193,10 +199,10 @@ impl Core {
             }
             Input::Timeout => {}
             other @ (Input::Received { .. }
+            | Input::Damaged { .. }
             | Input::Changed(_)
             | Input::Attached { .. }
-            | Input::HooksAre { .. }
-            | Input::EgressReleased
+            | Input::EgressMended { .. }
             | Input::HooksSeen(_)
             | Input::LastSeen { .. }
             | Input::LastSeenEnd { .. }
@@ -209,6 +215,7 @@ impl Core {
             | Input::ScriptFound(_)
             | Input::Reload { .. }
             | Input::ConfigurationRead { .. }
+            | Input::NotDelivered(_)
             | Input::NotServed
             | Input::Fenced { .. }
             | Input::PinsMended { .. }
@@ -235,7 +242,7 @@ impl Core {
         match subject {
             Subject::Address(at) => self.stale_answered(&at, &result),
             Subject::Object(number) => {
-                self.stale_object_answered(Handle(number), request, result, ours);
+                self.stale_object_answered(Handle(number), request, &result, ours);
             }
         }
         self.notifier_answered(1);
@@ -271,7 +278,7 @@ impl Core {
             self.log_problems(id);
         }
         self.effects.push_back(Effect::Started);
-        self.effects.push_back(Effect::Ready(self.counts()));
+        self.notify_ready();
     }
 
     /// Says what is wrong with the interface of a router that is new.

@@ -1,6 +1,6 @@
 //! The end: handing over, and taking away what was put anywhere.
 
-use super::effect::Effect;
+use super::effect::{Effect, ManagerMessage};
 use super::input::Input;
 use super::netlink::{AddressRequest, Ask, Request};
 use super::{Core, InterfaceAddr, Phase, RETRY_STOPPING};
@@ -30,7 +30,7 @@ impl Stopping {
 
 impl Core {
     pub(super) fn stop(&mut self) {
-        self.effects.push_back(Effect::Stopping);
+        self.notify_manager(ManagerMessage::Stopping);
         self.engine.handle_shutdown(self.now);
         let kept = self.release_all_kept();
         let until = self.now + PATIENCE;
@@ -58,11 +58,11 @@ impl Core {
             }
             // What is decided from now on would be for nothing.
             Input::Received { .. }
+            | Input::Damaged { .. }
             | Input::Changed(_)
             | Input::Listed { .. }
             | Input::Attached { .. }
-            | Input::HooksAre { .. }
-            | Input::EgressReleased
+            | Input::EgressMended { .. }
             | Input::HooksSeen(_)
             | Input::LastSeen { .. }
             | Input::LastSeenEnd { .. }
@@ -75,6 +75,7 @@ impl Core {
             | Input::ScriptFound(_)
             | Input::Reload { .. }
             | Input::ConfigurationRead { .. }
+            | Input::NotDelivered(_)
             | Input::NotServed
             | Input::Fenced { .. }
             | Input::PinsMended { .. }

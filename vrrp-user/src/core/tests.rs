@@ -15,8 +15,9 @@ use super::netlink::{
 };
 use super::prepared::{Prepared, Refusal};
 use super::*;
-use crate::capture::{CaptureMode, Choice};
+use crate::capture::{CaptureMode, Failure};
 use crate::config;
+use crate::engine::types::{Health, ObjectId};
 
 const ETH0: InterfaceId = InterfaceId::own(2);
 const VIP: &str = "10.0.0.100";
@@ -66,7 +67,10 @@ struct Host {
     /// Priorities of the advertisements that were sent.
     adverts: Vec<u8>,
     announcements: usize,
-    attachments: u64,
+    /// How programs were to be attached.
+    ways: Vec<Way>,
+    /// Why the next of them are not.
+    failures: VecDeque<Failure>,
 }
 
 impl Host {
@@ -84,6 +88,7 @@ impl Host {
             source_key: 7,
             first_ident: 1,
             notifies: true,
+            manager: Some(Listener { watchdog: Some(Nanos::from_secs(60)) }),
         });
         Self {
             core,
@@ -93,7 +98,8 @@ impl Host {
             done: Vec::new(),
             adverts: Vec::new(),
             announcements: 0,
-            attachments: 0,
+            ways: Vec::new(),
+            failures: VecDeque::new(),
         }
     }
 
@@ -176,14 +182,14 @@ impl Host {
                     self.asks.push_back(ask.clone());
                     continue;
                 }
-                Effect::Attach { interface, .. } => {
-                    self.attachments += 1;
-                    let (iface, serial) = (*interface, self.attachments);
-                    let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial };
-                    let hooks = Hooks { ingress: Some(hook), ..Hooks::default() };
-                    let choice = Choice { mode: CaptureMode::Generic, why: None };
-                    let result = Ok(Attachment { choice, hooks });
-                    Input::Attached { interface: iface, result }
+                Effect::Attach { interface, number, way, .. } => {
+                    let (iface, number) = (*interface, *number);
+                    self.ways.push(*way);
+                    let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial: number };
+                    let counts = Some(Hook { at: HookPoint::TcxEgress, ..hook });
+                    let hooks = Hooks { ingress: Some(hook), egress: counts, displaced: None };
+                    let result = self.failures.pop_front().map_or(Ok(hooks), Err);
+                    Input::Attached { interface: iface, number, result }
                 }
                 Effect::Look(look) => {
                     let intact = |hook: &Hook| HookReport {
@@ -349,7 +355,7 @@ fn an_interface_that_goes_and_comes_is_captured_anew() {
     host.answer(&Ok(()));
     host.input(Input::Changed(vec![Event::Link(link(true))]));
     host.input(Input::Changed(vec![Event::Address(address("10.0.0.1", false))]));
-    assert_eq!((host.state(), host.attachments), (Some(State::Backup), 2));
+    assert_eq!((host.state(), host.ways.len()), (Some(State::Backup), 2));
     host.pass(5000);
     host.answer(&Ok(()));
     assert!(host.state() == Some(State::Master) && host.has_vip());
@@ -361,10 +367,86 @@ fn nothing_is_decided_before_an_interface_has_said_how_it_captures() {
     let addresses = vec![address("10.0.0.1", false)];
     host.core.handle(host.now, Input::Listed { links: vec![link(true)], addresses });
     assert_eq!(host.state(), Some(State::Init));
-    host.core.handle(host.now, Input::Attached { interface: ETH0, result: Err("no".to_owned()) });
+    // Too few descriptors, and no others that could be given up.
+    host.failures.push_back(Failure::Descriptors("no".to_owned()));
+    host.perform();
     assert_eq!(host.state(), Some(State::Fault));
     host.pass(6000);
     assert_eq!(host.state(), Some(State::Backup), "it is tried again");
+}
+
+#[test]
+fn the_next_way_is_tried_and_what_counts_gives_way() {
+    let mode = |mode| Way::Mode(mode);
+    let mut host = Host::new(&toml(""));
+    host.failures.push_back(Failure::Displaced("taken".to_owned()));
+    host.listed(&[]);
+    let tried = [mode(CaptureMode::Native), mode(CaptureMode::Tc)];
+    assert_eq!((host.state(), host.ways.as_slice()), (Some(State::Backup), &tried[..]));
+    // XDP is free again: what is better is tried, and what there is stays where that fails.
+    host.failures.push_back(Failure::Refused("no".to_owned()));
+    host.input(Input::Changed(vec![Event::Link(Link { xdp: false, ..link(true) })]));
+    assert_eq!((host.state(), host.ways.len()), (Some(State::Backup), 3));
+    assert!(!host.done.contains(&Effect::Detach { interface: ETH0 }));
+    // A VLAN device comes above: tc is what there is already. With it goes its link back to how it was.
+    let vlan = InterfaceId::own(3);
+    let above = Link { iface: vlan, name: "eth0.7".to_owned(), vlan_of: Some(ETH0), ..link(true) };
+    host.input(Input::Changed(vec![Event::Link(above)]));
+    assert_eq!(host.ways.len(), 3);
+    host.failures.push_back(Failure::Descriptors("short".to_owned()));
+    host.input(Input::Changed(vec![Event::LinkRemoved(vlan)]));
+    assert_eq!(host.ways[3..], [mode(CaptureMode::Native); 2]);
+    let released = Effect::ReleaseEgress { why: "short".to_owned() };
+    assert_eq!(host.done.iter().filter(|effect| **effect == released).count(), 1);
+}
+
+#[test]
+fn what_cannot_be_put_back_is_attached_anew() {
+    let mut host = Host::started(&toml(""));
+    let taken = |host: &mut Host, serial| {
+        let hook = Hook { iface: ETH0, at: HookPoint::Xdp, program: 1, serial };
+        let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
+        host.input(Input::HooksSeen(vec![report]));
+    };
+    host.failures.push_back(Failure::Refused("it is closed".to_owned()));
+    taken(&mut host, 1);
+    let [native, tc] = [CaptureMode::Native, CaptureMode::Tc].map(Way::Mode);
+    assert_eq!(host.ways, [native, Way::Restore, native]);
+    assert_eq!(host.state(), Some(State::Backup));
+    // An answer about what was there before is worth nothing.
+    taken(&mut host, 1);
+    assert_eq!(host.ways.len(), 3);
+    host.failures.extend(["closed", "no"].map(|why| Failure::Refused(why.to_owned())));
+    taken(&mut host, 2);
+    assert_eq!(host.ways[3..], [Way::Restore, native, tc]);
+}
+
+#[test]
+fn what_is_asked_meanwhile_waits_for_the_answer() {
+    let mut host = Host::new(&toml(""));
+    let addresses = vec![address("10.0.0.1", false)];
+    host.core.handle(host.now, Input::Listed { links: vec![link(true)], addresses });
+    let Some(Effect::Attach { number, .. }) = attach_of(&mut host) else { panic!("no question") };
+    // A VLAN device above changes the plan, and there is one question at a time.
+    let above = Link {
+        iface: InterfaceId::own(3),
+        name: "eth0.7".to_owned(),
+        vlan_of: Some(ETH0),
+        ..link(true)
+    };
+    host.core.handle(host.now, Input::Changed(vec![Event::Link(above)]));
+    assert_eq!(attach_of(&mut host), None);
+    let result = Err(Failure::Refused("no".to_owned()));
+    host.core.handle(host.now, Input::Attached { interface: ETH0, number, result });
+    host.perform();
+    assert_eq!(host.ways.last(), Some(&Way::Mode(CaptureMode::Tc)));
+    assert_eq!(host.state(), Some(State::Backup));
+}
+
+/// The next question for programs, if there is one. What else is to be done is not.
+fn attach_of(host: &mut Host) -> Option<Effect> {
+    std::iter::from_fn(|| host.core.poll_effect())
+        .find(|effect| matches!(effect, Effect::Attach { .. }))
 }
 
 #[test]
@@ -385,6 +467,29 @@ fn a_master_that_is_heard_keeps_a_backup_quiet() {
     host.input(Input::LastSeen { router: ROUTER, seen });
     host.pass(5000);
     assert_eq!(host.state(), Some(State::Master));
+}
+
+#[test]
+fn the_service_manager_is_told_as_long_as_there_is_a_loop() {
+    let told = |host: &Host, what: fn(&ManagerMessage) -> bool| {
+        let told = |effect: &&Effect| matches!(effect, Effect::NotifyManager(told) if what(told));
+        host.done.iter().filter(told).count()
+    };
+    let mut host = Host::new(&toml(""));
+    // Nothing is listed, and nothing can begin: but the loop turns.
+    host.pass(60_000);
+    assert!(host.core.is_starting());
+    assert_eq!(told(&host, |told| *told == ManagerMessage::Watchdog), 2);
+    host.listed(&[]);
+    assert_eq!(told(&host, |told| matches!(told, ManagerMessage::Ready(_))), 1);
+    host.pass(60_000);
+    assert_eq!(told(&host, |told| *told == ManagerMessage::Watchdog), 4);
+    assert_eq!(
+        told(&host, |told| matches!(told, ManagerMessage::Status(counts) if counts.master == 1)),
+        1
+    );
+    host.input(Input::Stop);
+    assert_eq!(told(&host, |told| *told == ManagerMessage::Stopping), 1);
 }
 
 #[test]
@@ -431,7 +536,7 @@ fn a_silence_is_not_believed_where_the_program_is_gone() {
     host.pass(2000);
     let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
     host.input(Input::HooksSeen(vec![report]));
-    assert_eq!((host.counted(Counter::CaptureLost), host.attachments), (1, 2));
+    assert_eq!((host.counted(Counter::CaptureLost), host.ways.len()), (1, 2));
     // It has been deaf, nobody knows for how long: it begins to wait anew.
     host.pass(3000);
     assert_eq!(host.state(), Some(State::Backup));
@@ -663,14 +768,61 @@ fn answers_to_nothing_are_counted() {
             changes_nothing(Counter::UnexpectedAnswer, Input::Answered(vec![answer]));
         }
     }
-    let result = Err("never".to_owned());
-    changes_nothing(Counter::UnexpectedAnswer, Input::Attached { interface: ETH0, result });
+    let result = Err(Failure::Refused("never".to_owned()));
+    let attached = Input::Attached { interface: ETH0, number: 9, result };
+    changes_nothing(Counter::UnexpectedAnswer, attached);
     changes_nothing(Counter::UnexpectedAnswer, Input::LastSeenEnd { lost: 0 });
     changes_nothing(Counter::UnexpectedAnswer, Input::FilterSet { router: RouterId(9) });
     changes_nothing(Counter::UnexpectedAnswer, Input::Forwards { interface: ETH0, on: true });
     changes_nothing(Counter::UnexpectedAnswer, Input::TestSent { router: ROUTER, error: None });
     let seen = MasterSeen { at_ns: 1, unreported: None };
     changes_nothing(Counter::UnexpectedAnswer, Input::LastSeen { router: RouterId(9), seen });
+    let object = ObjectId(u32::MAX);
+    let health = Input::Health { object, health: Health::Down };
+    changes_nothing(Counter::UnexpectedAnswer, health);
+    let bad = Input::BadTrackFile { object, why: "never".to_owned() };
+    changes_nothing(Counter::UnexpectedAnswer, bad);
+    changes_nothing(Counter::UnexpectedAnswer, Input::NotServed);
+}
+
+#[test]
+fn pins_are_mended_when_that_was_asked_for_and_once() {
+    let mut host = Host::master();
+    let lost = || Input::PinsLost("gone".to_owned());
+    host.pass(1000);
+    assert!(host.done.contains(&Effect::MendPins));
+    host.input(lost());
+    assert_eq!(host.counted(Counter::PinsLost), 1);
+    host.input(lost());
+    host.input(Input::PinsMended { dir: "/x".into(), count: 1 });
+    let counted =
+        [Counter::PinsLost, Counter::UnexpectedAnswer].map(|counter| host.counted(counter));
+    assert_eq!(counted, [1, 2]);
+}
+
+#[test]
+fn a_claim_is_to_an_address_of_the_router_that_it_names() {
+    let mut host = Host::master();
+    host.pass(5000);
+    let claim = |host: &mut Host, last: u8| {
+        let mut source = [0; 16];
+        source[..4].copy_from_slice(&[10, 0, 0, last]);
+        let event = RxEvent {
+            ktime_ns: host.now.0,
+            ifindex: ETH0.ifindex,
+            reason: Reason::ArpConflict.index(),
+            slot: ROUTER.0,
+            source,
+            family: vrrp_common::FAMILY_V4,
+            ..RxEvent::default()
+        };
+        host.input(Input::Received { interface: ETH0, event, payload: &[2, 0, 0, 0, 0, 9] });
+    };
+    let last = host.core.last_event();
+    claim(&mut host, 101);
+    assert_eq!(host.core.last_event(), last, "another router's");
+    claim(&mut host, 100);
+    assert!(host.core.last_event() > last);
 }
 
 #[test]
@@ -686,15 +838,27 @@ fn events_of_interfaces_that_are_not_there_are_counted() {
         Counter::UnknownInterface,
         Input::Changed(vec![Event::AddressRemoved(nowhere)]),
     );
-    let result = Err("never".to_owned());
-    changes_nothing(Counter::UnknownInterface, Input::Attached { interface: NONE, result });
-    let hooks = Hooks::default();
-    changes_nothing(Counter::UnknownInterface, Input::HooksAre { interface: NONE, hooks });
+    let result = Err(Failure::Refused("never".to_owned()));
+    let attached = Input::Attached { interface: NONE, number: 1, result };
+    changes_nothing(Counter::UnknownInterface, attached);
+    let mended = |interface| Input::EgressMended { interface, hook: None };
+    changes_nothing(Counter::UnknownInterface, mended(NONE));
+    changes_nothing(Counter::UnexpectedAnswer, mended(ETH0));
     let hook = Hook { iface: NONE, at: HookPoint::Xdp, program: 1, serial: 1 };
     let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
     changes_nothing(Counter::UnknownInterface, Input::HooksSeen(vec![report]));
     let event = RxEvent { reason: Reason::Accepted.index(), slot: 99, ..RxEvent::default() };
     changes_nothing(Counter::BadEvent, Input::Received { interface: ETH0, event, payload: &[] });
+    // An entry of the map of another layout would be one of these.
+    for reason in [u32::try_from(Reason::COUNT).unwrap(), u32::MAX] {
+        let event = RxEvent { reason, ..RxEvent::default() };
+        let received = Input::Received { interface: ETH0, event, payload: &[] };
+        changes_nothing(Counter::BadEvent, received);
+    }
+    changes_nothing(Counter::BadEvent, Input::Damaged { length: 3 });
+    let event = RxEvent { reason: Reason::ArpConflict.index(), ..RxEvent::default() };
+    let received = Input::Received { interface: ETH0, event, payload: &[1, 2] };
+    changes_nothing(Counter::BadEvent, received);
 }
 
 #[test]

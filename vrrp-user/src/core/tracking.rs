@@ -305,12 +305,18 @@ impl Core {
 
     /// A tracked file cannot be used.
     pub(super) fn bad_track_file(&mut self, object: ObjectId, why: &str) {
+        if self.tracking.tracked(object).is_none() {
+            return self.count(Counter::UnexpectedAnswer);
+        }
         log::warn!("{}: {why}", self.names().object(object));
         self.count(Counter::BadTrackFile);
     }
 
     /// A tracked object is now like this, whoever found out; `end` is how the run of a script ended that was to blame.
     pub(super) fn health(&mut self, object: ObjectId, health: Health, end: Option<Arc<str>>) {
+        if self.tracking.tracked(object).is_none() {
+            return self.count(Counter::UnexpectedAnswer);
+        }
         let now = self.now;
         let before = self.engine.health(object);
         match end.clone().filter(|_| health == Health::Disabled) {

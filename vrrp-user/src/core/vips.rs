@@ -237,7 +237,7 @@ impl Core {
             match subject {
                 Subject::Address(at) => self.completed(request, at, &result, ours),
                 Subject::Object(number) => {
-                    self.object_answered(Handle(number), request, result, ours);
+                    self.object_answered(Handle(number), request, &result, ours);
                 }
             }
         }

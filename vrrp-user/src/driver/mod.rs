@@ -121,9 +121,7 @@ impl Driver {
             if self.core.is_stopped() {
                 return Ok(());
             }
-            self.beat();
-            let deadlines = [self.core.poll_timeout(), self.service.next()];
-            if let Err(error) = sources.timer.arm(deadlines.into_iter().flatten().min()) {
+            if let Err(error) = sources.timer.arm(self.core.poll_timeout()) {
                 log::error!("cannot arm the timer: {error}");
             }
             // Until the routers begin, what is received and asked for waits.
@@ -178,9 +176,12 @@ impl Driver {
     /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
     /// waiting.
     fn drain_ring(&mut self, ring: &mut EventRing, now: Nanos) -> bool {
-        ring.drain(now, |event, payload| {
-            let interface = InterfaceId::own(event.ifindex);
-            self.handle(now, Input::Received { interface, event, payload });
+        ring.drain(now, |report| match report {
+            Ok((event, payload)) => {
+                let interface = InterfaceId::own(event.ifindex);
+                self.handle(now, Input::Received { interface, event, payload });
+            }
+            Err(length) => self.handle(now, Input::Damaged { length }),
         })
     }
 
@@ -330,12 +331,6 @@ impl Driver {
             prepared
         });
         self.handle(timer::now(), Input::ConfigurationRead { number, read: Box::new(read) });
-    }
-
-    /// Lets the service manager know that the loop turns, and what came of it.
-    fn beat(&mut self) {
-        let Self { service, core, .. } = self;
-        service.beat(timer::now(), || core.counts());
     }
 
     /// Wakes those who follow the history. They ask for what is new when they get to it: nothing is kept for

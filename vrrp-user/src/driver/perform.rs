@@ -6,12 +6,12 @@ use std::thread;
 
 use super::start::be_on_time;
 use super::{Driver, Reading, reload};
-use crate::capture::{CaptureMode, Choice, Plan};
+use crate::capture::{CaptureMode, Failure};
 use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
 use crate::core::prepared::Refusal;
-use crate::core::{AttachHow, Attachment, Effect, Errno, Input, LeaseChange, TestFrame};
+use crate::core::{Effect, Errno, Input, LeaseChange, TestFrame, Way};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 use crate::io::raw::RawSocket;
@@ -47,13 +47,13 @@ impl Driver {
         match effect {
             Effect::Netlink(ask) => self.netlink.ask(ask),
             Effect::Look(look) => self.netlink.look(look),
-            Effect::Attach { interface, name, plan, how } => {
-                let result = self.attach(now, interface.ifindex, &name, &plan, how);
-                let hooks = self.datapath.hooks(interface.ifindex);
-                let result = result.map(|choice| Attachment { choice, hooks });
+            Effect::Attach { interface, name, number, way, spare } => {
+                let result = self.attach(interface.ifindex, &name, number, way, spare);
+                let result = result.map(|()| self.datapath.hooks(interface.ifindex));
                 // That took its time, and nobody listened before.
-                self.core.handle(timer::now(), Input::Attached { interface, result });
+                self.core.handle(timer::now(), Input::Attached { interface, number, result });
             }
+            Effect::ReleaseEgress { why } => self.datapath.release_egress(&why),
             Effect::Detach { interface } => {
                 if let Err(error) = self.datapath.detach(interface.ifindex) {
                     log::debug!("interface {interface}: {}", bpf::chain(&error));
@@ -65,8 +65,8 @@ impl Driver {
             }
             Effect::MendEgress { interface, name, attach } => {
                 self.datapath.mend_egress(interface.ifindex, &name, attach);
-                let hooks = self.datapath.hooks(interface.ifindex);
-                self.core.handle(now, Input::HooksAre { interface, hooks });
+                let hook = self.datapath.hooks(interface.ifindex).egress;
+                self.core.handle(now, Input::EgressMended { interface, hook });
             }
             Effect::SetRouter { router, key, entry } => {
                 let done = self.datapath.set_router(&key, &entry);
@@ -174,10 +174,11 @@ impl Driver {
             Effect::TakeScripts => self.take_scripts(),
             Effect::Watch { files, processes } => self.watch(files, processes),
             Effect::Started => self.started(),
-            Effect::Ready(counts) => self.service.ready(now, counts),
-            Effect::Reloading => self.service.reloading(),
-            Effect::Stopping => self.service.stopping(),
-            Effect::StatesChanged => self.service.changed(),
+            Effect::NotifyManager(message) => {
+                if !self.service.notify(message) {
+                    self.core.handle(now, Input::NotDelivered(message));
+                }
+            }
             Effect::ReadConfiguration { number, running } => {
                 self.read_configuration(number, running);
             }
@@ -219,32 +220,26 @@ impl Driver {
 
     fn attach(
         &mut self,
-        now: Nanos,
         ifindex: u32,
         name: &str,
-        plan: &Plan,
-        how: AttachHow,
-    ) -> Result<Choice, String> {
-        if how == AttachHow::First
-            && let Some(shortage) = descriptors::shortage(1)
-        {
-            if !self.datapath.release_egress(&shortage) {
-                return Err(shortage);
+        number: u64,
+        way: Way,
+        spare: bool,
+    ) -> Result<(), Failure> {
+        if spare && let Some(shortage) = descriptors::shortage(1) {
+            return Err(Failure::Descriptors(shortage));
+        }
+        match way {
+            Way::Restore => self.datapath.restore(ifindex, name, number),
+            Way::Mode(mode) => {
+                if mode == CaptureMode::Raw && self.raw.is_none() {
+                    let socket = RawSocket::open(timer::now());
+                    let refused = |error| format!("cannot use a packet socket: {error}");
+                    self.raw = Some(socket.map_err(|error| Failure::Refused(refused(error)))?);
+                }
+                self.datapath.attach(ifindex, name, mode, number)
             }
-            self.core.handle(now, Input::EgressReleased);
         }
-        let choice = match how {
-            AttachHow::First | AttachHow::Changed => self.datapath.attach(ifindex, name, plan),
-            AttachHow::Anew => self.datapath.attach_anew(ifindex, name, plan),
-            AttachHow::Again => self.datapath.attach_again(ifindex, name, plan),
-        };
-        let choice = choice.map_err(|error| bpf::chain(&error))?;
-        if choice.mode == CaptureMode::Raw && self.raw.is_none() {
-            let socket = RawSocket::open(timer::now());
-            self.raw =
-                Some(socket.map_err(|error| format!("cannot use a packet socket: {error}"))?);
-        }
-        Ok(choice)
     }
 
     fn take_scripts(&mut self) {

@@ -317,8 +317,8 @@ impl Driver {
         }
         // First of all: whoever is told to stop while it starts tidies up, too.
         let signals = signals().map_err(os("cannot handle signals"))?;
-        let service =
-            Service::start(started).map_err(os("cannot start the thread of the service"))?;
+        let (service, manager) =
+            Service::start().map_err(os("cannot start the thread of the service"))?;
         let mut tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
         let (plan, diagnostics) = Plan::new(&config);
@@ -383,6 +383,7 @@ impl Driver {
             // Another number than that of the last run.
             first_ident: u16::try_from(process::id() & 0xffff).unwrap_or_default(),
             notifies,
+            manager,
         });
         let sources = Sources { readings: read, ring, timer, questions, signals, finds, tracked };
         let mut driver = Self {

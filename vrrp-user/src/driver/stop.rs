@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::{Driver, Error, Sources};
 use crate::control::server::Question;
 use crate::core::netlink::{Answer, Ask, Subject};
-use crate::core::{Input, InterfaceAddr};
+use crate::core::{Input, InterfaceAddr, ManagerMessage};
 use crate::io::bpf;
 use crate::io::netlink::{Batch, Report};
 use crate::io::timer;
@@ -62,7 +62,9 @@ impl Driver {
         let each = |driver: &mut Self, step: &dyn Fn(&mut Self)| {
             let _ = catch_unwind(AssertUnwindSafe(|| step(driver)));
         };
-        each(self, &|driver| driver.service.stopping());
+        each(self, &|driver| {
+            driver.service.notify(ManagerMessage::Stopping);
+        });
         let masters = self.core.masters();
         for id in &masters {
             each(self, &|driver| driver.core.abandon_router(*id));

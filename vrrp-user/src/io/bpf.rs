@@ -57,7 +57,7 @@ pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
 use super::mmap_array::MmapArray;
 use super::ring::EventRing;
 use crate::capability;
-use crate::capture::{CaptureMode, Choice, Plan, WITHOUT_PINS};
+use crate::capture::{CaptureMode, Failure, WITHOUT_PINS};
 use crate::core::{Hooks, InterfaceAddr, InterfaceId, Sizes};
 use crate::io::netlink::{self, Hook, HookPoint, HookState, Inspector, once};
 use crate::types::instance::PINS;
@@ -180,14 +180,6 @@ pub enum Error {
     /// The kernel was not asked, as it is to be taken for one that refuses.
     #[error("taken as missing ({VARIABLE}={})", .0.name())]
     Masked(Feature),
-    /// The interface takes no program in any mode that may be.
-    #[error("cannot attach to {ifname}: {why}")]
-    Attach {
-        /// The interface.
-        ifname: String,
-        /// Why not, for each mode.
-        why: String,
-    },
     /// A program operation other than attaching.
     #[error("BPF program")]
     Program(#[source] Box<ProgramError>),
@@ -265,7 +257,6 @@ impl Error {
             | Self::Memory { .. }
             | Self::Descriptors
             | Self::Missing(_)
-            | Self::Attach { .. }
             | Self::Map { .. }
             | Self::Full { .. }
             | Self::Watch(_)
@@ -412,43 +403,12 @@ fn peers(routers: u32) -> u32 {
 
 /// The programs on one interface.
 struct Attached {
-    ingress: Ingress,
-    /// What was planned when it was attached.
-    plan: Plan,
-    /// Whether XDP was taken by another program.
-    displaced: bool,
-    choice: Choice,
+    /// None where it was taken away and could not be put back.
+    ingress: Option<Ingress>,
     /// [`Hook::serial`].
     serial: u64,
     /// None where the kernel could not attach it: then what leaves is not counted.
     egress: Option<SchedClassifierLinkId>,
-}
-
-/// How an interface could be captured.
-struct First {
-    ingress: Ingress,
-    choice: Choice,
-    displaced: bool,
-}
-
-/// Why it could not in one mode.
-enum Failure {
-    /// Another program is in the place of ours.
-    Displaced(String),
-    Refused(String),
-}
-
-/// Why it could not in several, and whether for a program that may go.
-#[derive(Default)]
-struct Failures {
-    why: Vec<String>,
-    displaced: bool,
-}
-
-impl Failures {
-    fn of(self, ifname: &str) -> Error {
-        Error::Attach { ifname: ifname.into(), why: self.why.join("; ") }
-    }
 }
 
 /// What captures.
@@ -500,8 +460,6 @@ pub struct Datapath {
     source_key: u64,
     sizes: Sizes,
     links: BTreeMap<u32, Attached>,
-    /// How often a program was attached.
-    attachments: u64,
     /// The kernel's numbers of the XDP program and of the tc programs.
     xdp_id: u32,
     ingress_id: u32,
@@ -588,7 +546,6 @@ impl Datapath {
             maps: Maps::Own(own),
             sizes,
             links: BTreeMap::new(),
-            attachments: 0,
             xdp_id: 0,
             ingress_id: 0,
             egress_id: 0,
@@ -715,7 +672,6 @@ impl Datapath {
             without: None,
             sizes,
             links: BTreeMap::new(),
-            attachments: 0,
             xdp_id,
             ingress_id,
             egress_id,
@@ -813,100 +769,36 @@ impl Datapath {
         loaded(&mut self.ebpf).and_then(egress)
     }
 
-    /// Attaches to an interface in the first mode of the plan that it takes, and the egress program beside it, without
-    /// which everything but counting works. Does nothing where that plan has been carried out already; after another
-    /// one, the new mode is there before the old one goes. The programs leave with the daemon.
+    /// Attaches to an interface in one mode, and the egress program beside it, without which everything but counting works.
+    /// What was attached before goes when that is there. The programs leave with the daemon.
     ///
     /// # Errors
     ///
-    /// [`Error::Attach`] where nothing can be had. What was attached before stays.
-    pub fn attach(&mut self, ifindex: u32, ifname: &str, plan: &Plan) -> Result<Choice, Error> {
-        let before = self.links.get(&ifindex);
-        if let Some(attached) = before.filter(|attached| attached.plan == *plan) {
-            return Ok(attached.choice.clone());
-        }
-        self.attach_anew(ifindex, ifname, plan)
-    }
-
-    /// As [`Self::attach`], also where the plan was carried out already: a better mode may be had by now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::attach`].
-    pub fn attach_anew(
+    /// Why not. What was attached before stays.
+    pub fn attach(
         &mut self,
         ifindex: u32,
         ifname: &str,
-        plan: &Plan,
-    ) -> Result<Choice, Error> {
-        let before = self.links.get(&ifindex).map(|attached| attached.choice.mode);
-        let better = plan.modes.iter().take_while(|mode| before != Some(**mode)).count();
-        let attached = match (self.attach_first(ifindex, ifname, plan, better), before) {
-            (Ok(attached), _) => attached,
-            (Err(failures), Some(mode)) if better < plan.modes.len() => {
-                let choice = Choice::new(plan, mode, &failures.why);
-                if let Some(attached) = self.links.get_mut(&ifindex) {
-                    attached.plan = plan.clone();
-                    attached.choice = choice.clone();
-                    attached.displaced = failures.displaced;
-                }
-                return Ok(choice);
-            }
-            (Err(failures), _) => return Err(failures.of(ifname)),
+        mode: CaptureMode,
+        serial: u64,
+    ) -> Result<(), Failure> {
+        let attached = self.attach_ingress(ifindex, ifname, mode)?;
+        let ingress = match self.keep_ingress(ifindex, attached) {
+            Ok(ingress) => ingress,
+            // Without a pin, then.
+            Err(()) => self.attach_ingress(ifindex, ifname, mode)?,
         };
+        let ingress = Some(ingress);
         let mut egress = None;
-        if let Some(old) = self.links.remove(&ifindex) {
-            egress = old.egress;
-            self.detach_ingress(old.ingress)?;
+        if let Some(before) = self.links.remove(&ifindex) {
+            egress = before.egress;
+            if let Err(error) = self.detach_ingress(before.ingress) {
+                log::error!("{ifname}: {}", chain(&error));
+            }
         }
         let egress = self.reattach_egress(ifindex, ifname, egress);
-        Ok(self.attached(ifindex, attached, plan, egress))
-    }
-
-    /// Attaches in one of the first `modes` modes of the plan, or says why in none of them.
-    fn attach_first(
-        &mut self,
-        ifindex: u32,
-        ifname: &str,
-        plan: &Plan,
-        modes: usize,
-    ) -> Result<First, Failures> {
-        let mut failures = Failures::default();
-        for &mode in plan.modes.iter().take(modes) {
-            match self.attach_ingress(ifindex, ifname, mode) {
-                Ok(ingress) => {
-                    let Ok(ingress) = self.keep_ingress(ifindex, ingress) else {
-                        return self.attach_first(ifindex, ifname, plan, modes);
-                    };
-                    let choice = Choice::new(plan, mode, &failures.why);
-                    return Ok(First { ingress, choice, displaced: failures.displaced });
-                }
-                Err(failure) => {
-                    failures.displaced |= matches!(failure, Failure::Displaced(_));
-                    let (Failure::Displaced(why) | Failure::Refused(why)) = failure;
-                    if !failures.why.contains(&why) {
-                        failures.why.push(why);
-                    }
-                }
-            }
-        }
-        Err(failures)
-    }
-
-    fn attached(
-        &mut self,
-        ifindex: u32,
-        First { ingress, choice, displaced }: First,
-        plan: &Plan,
-        egress: Option<SchedClassifierLinkId>,
-    ) -> Choice {
-        self.attachments += 1;
-        let serial = self.attachments;
-        let (plan, choice) = (plan.clone(), choice);
-        let attached =
-            Attached { ingress, plan, choice: choice.clone(), serial, egress, displaced };
-        self.links.insert(ifindex, attached);
-        choice
+        self.links.insert(ifindex, Attached { ingress, serial, egress });
+        Ok(())
     }
 
     /// Attaches in one mode, or says why not.
@@ -923,7 +815,7 @@ impl Datapath {
             CaptureMode::Native => XdpMode::Driver,
             CaptureMode::Generic => XdpMode::Skb,
             CaptureMode::Tc => {
-                return self.attach_tc(ifname).map(Ingress::Tc).map_err(Failure::Refused);
+                return self.attach_tc(ifname).map(Ingress::Tc);
             }
             CaptureMode::Raw => return Ok(Ingress::Raw),
         };
@@ -938,12 +830,10 @@ impl Datapath {
         let program = loaded(&mut self.ebpf).and_then(xdp);
         let program = program.map_err(|error| Failure::Refused(chain(&error)))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Ingress::Xdp).map_err(|error| {
-            // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
             match errno(&error) {
+                // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
                 Some(libc::EBUSY | libc::EEXIST) => Failure::Displaced(occupant(ifindex)),
-                Some(_) | None => {
-                    Failure::Refused(format!("{} is refused: {}", mode.title(), chain(&error)))
-                }
+                Some(_) | None => not_attached(mode, &error),
             }
         })
     }
@@ -1016,16 +906,15 @@ impl Datapath {
         }
     }
 
-    fn attach_tc(&mut self, ifname: &str) -> Result<SchedClassifierLinkId, String> {
-        let refused = |error: &dyn StdError| format!("tc is refused: {}", chain(error));
+    fn attach_tc(&mut self, ifname: &str) -> Result<SchedClassifierLinkId, Failure> {
         if let Some(why) = &self.tc_refused {
-            return Err(format!("tc is refused: {why}"));
+            return Err(Failure::Refused(format!("tc is refused: {why}")));
         }
-        let options = self.tc_options(ifname).map_err(|error| refused(&error))?;
-        let program = loaded(&mut self.ebpf).and_then(ingress).map_err(|error| chain(&error))?;
-        program
-            .attach_with_options(ifname, TcAttachType::Ingress, options)
-            .map_err(|error| refused(&error))
+        let failed = |error: Error| not_attached(CaptureMode::Tc, &error);
+        let options = self.tc_options(ifname).map_err(failed)?;
+        let program = loaded(&mut self.ebpf).and_then(ingress).map_err(failed)?;
+        let attached = program.attach_with_options(ifname, TcAttachType::Ingress, options);
+        attached.map_err(|error| not_attached(CaptureMode::Tc, &error))
     }
 
     /// How tc programs are attached: ahead of others, as one that ends the chain must not hide what it passes. Without tcx
@@ -1049,8 +938,7 @@ impl Datapath {
     /// Where our programs should be on an interface, as far as they were attached and the kernel can be asked for them.
     pub fn hooks(&self, ifindex: u32) -> Hooks {
         let ingress = self.links.get(&ifindex).and_then(|attached| self.hook_of(ifindex, attached));
-        let (egress, displaced) = (self.egress_hook(ifindex), self.displaced_on(ifindex));
-        Hooks { ingress, egress, displaced }
+        Hooks { ingress, egress: self.egress_hook(ifindex), displaced: None }
     }
 
     /// What must be on an interface for what leaves to be counted, as far as it was attached.
@@ -1087,20 +975,8 @@ impl Datapath {
         }
     }
 
-    /// Where an interface would have our XDP program, had it not been taken by another one.
-    fn displaced_on(&self, ifindex: u32) -> Option<Hook> {
-        let attached = self.links.get(&ifindex).filter(|attached| attached.displaced)?;
-        let at = HookPoint::Xdp;
-        Some(Hook {
-            iface: InterfaceId::own(ifindex),
-            at,
-            program: self.xdp_id,
-            serial: attached.serial,
-        })
-    }
-
     fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
-        let (at, program) = match attached.ingress {
+        let (at, program) = match attached.ingress.as_ref()? {
             Ingress::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
             Ingress::Tc(_) if self.tcx => (HookPoint::Tcx, self.ingress_id),
             Ingress::Tc(_) => (self.filter(false), self.ingress_id),
@@ -1109,54 +985,38 @@ impl Datapath {
         Some(Hook { iface: InterfaceId::own(ifindex), at, program, serial: attached.serial })
     }
 
-    /// Puts a program back where somebody else has replaced or detached it, in the first mode of the plan that the
-    /// interface takes now.
+    /// Puts a program back where somebody else has replaced or detached it: a link of ours with another program in it takes
+    /// ours again without a gap.
     ///
     /// # Errors
     ///
-    /// As [`Self::attach`]; then nothing is attached.
-    pub fn attach_again(
-        &mut self,
-        ifindex: u32,
-        ifname: &str,
-        plan: &Plan,
-    ) -> Result<Choice, Error> {
-        let Some(Attached { ingress, plan: planned, choice, egress, displaced, .. }) =
-            self.links.remove(&ifindex)
-        else {
-            return self.attach(ifindex, ifname, plan);
-        };
-        // A link of ours with another program in it takes ours again without a gap; one that was detached is closed by this.
-        let replaced = match ingress {
+    /// It is to be attached anew; a link that was detached is closed.
+    pub fn restore(&mut self, ifindex: u32, ifname: &str, serial: u64) -> Result<(), Failure> {
+        let ingress = self.links.get_mut(&ifindex).and_then(|attached| attached.ingress.take());
+        let again = self.restore_ingress(ingress);
+        if again.is_err() {
+            self.remove_link(ifindex, &[Direction::In]);
+        }
+        let again = again.map_err(|error| Failure::Refused(format!("{ifname}: {}", chain(&error))));
+        if let Some(attached) = self.links.get_mut(&ifindex) {
+            (attached.ingress, attached.serial) = (Some(again?), serial);
+        }
+        Ok(())
+    }
+
+    fn restore_ingress(&mut self, ingress: Option<Ingress>) -> Result<Ingress, Error> {
+        match ingress.ok_or(Error::Missing("program on that interface"))? {
             Ingress::Xdp(link) => {
                 let program = xdp(loaded(&mut self.ebpf)?)?;
                 let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
-                link.map(Ingress::Xdp)
+                link.map(Ingress::Xdp).map_err(program_error)
             }
             Ingress::Tc(link) => {
                 let program = self::ingress(loaded(&mut self.ebpf)?)?;
                 let link = program.take_link(link).and_then(|link| program.attach_to_link(link));
-                link.map(Ingress::Tc)
+                link.map(Ingress::Tc).map_err(program_error)
             }
             Ingress::Raw => Ok(Ingress::Raw),
-        };
-        if let Ok(ingress) = replaced {
-            let as_before = First { ingress, choice, displaced };
-            return Ok(self.attached(ifindex, as_before, &planned, egress));
-        }
-        match self.attach_first(ifindex, ifname, plan, plan.modes.len()) {
-            Ok(attached) => {
-                let egress = self.reattach_egress(ifindex, ifname, egress);
-                Ok(self.attached(ifindex, attached, plan, egress))
-            }
-            Err(failures) => {
-                self.remove_link(ifindex, &[Direction::In, Direction::Out]);
-                if let Some(link) = egress {
-                    // It may be gone as well.
-                    let _ = self::egress(loaded(&mut self.ebpf)?)?.detach(link);
-                }
-                Err(failures.of(ifname))
-            }
         }
     }
 
@@ -1208,14 +1068,11 @@ impl Datapath {
     }
 
     /// Detaches the egress program from all interfaces for good, as the XDP program needs the file descriptors more, and
-    /// says `why`. Whether it was attached anywhere.
-    pub fn release_egress(&mut self, why: &str) -> bool {
+    /// says `why`.
+    pub fn release_egress(&mut self, why: &str) {
         let there = self.links.iter_mut();
         let links = there.filter_map(|(ifindex, on)| Some((*ifindex, on.egress.take()?)));
         let links: Vec<_> = links.collect();
-        if links.is_empty() {
-            return false;
-        }
         self.counts_egress = false;
         let lack = format!("{NOT_COUNTED} any more: {why}");
         log::warn!("{lack}");
@@ -1229,7 +1086,6 @@ impl Datapath {
                 log::error!("{}", chain(&error));
             }
         }
-        true
     }
 
     /// Detaches the programs from an interface; nothing happens where they are not attached.
@@ -1249,13 +1105,15 @@ impl Datapath {
         ingress.and(egress)
     }
 
-    fn detach_ingress(&mut self, attached: Ingress) -> Result<(), Error> {
+    fn detach_ingress(&mut self, attached: Option<Ingress>) -> Result<(), Error> {
         match attached {
-            Ingress::Xdp(link) => xdp(loaded(&mut self.ebpf)?)?.detach(link).map_err(program_error),
-            Ingress::Tc(link) => {
+            Some(Ingress::Xdp(link)) => {
+                xdp(loaded(&mut self.ebpf)?)?.detach(link).map_err(program_error)
+            }
+            Some(Ingress::Tc(link)) => {
                 ingress(loaded(&mut self.ebpf)?)?.detach(link).map_err(program_error)
             }
-            Ingress::Raw => Ok(()),
+            Some(Ingress::Raw) | None => Ok(()),
         }
     }
 
@@ -1787,6 +1645,16 @@ fn or_absent(name: &'static str, result: Result<(), MapError>) -> Result<(), Err
 /// CPUs that a per-CPU value has room for.
 fn cpus() -> Result<usize, Error> {
     aya::util::nr_cpus().map_err(|(path, source)| Error::Pins { path: path.into(), source })
+}
+
+/// Why an interface does not take a program in some mode.
+fn not_attached(mode: CaptureMode, error: &(dyn StdError + 'static)) -> Failure {
+    match errno(error) {
+        Some(libc::EMFILE | libc::ENFILE) => Failure::Descriptors(Error::Descriptors.to_string()),
+        Some(_) | None => {
+            Failure::Refused(format!("{} is refused: {}", mode.title(), chain(error)))
+        }
+    }
 }
 
 /// Who is in the way of an XDP program, as far as the kernel tells.

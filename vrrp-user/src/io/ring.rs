@@ -50,10 +50,14 @@ impl EventRing {
         Ok(())
     }
 
-    /// Hands everything that arrived until `until` to `handle`, each event with its VRRP message, oldest first. Whether
-    /// more may be waiting, which arrived later. Bounded by what the ring holds, because nothing can be added to it
+    /// Hands everything that arrived until `until` to `handle`, each event with its VRRP message, or how long a record is
+    /// that is shorter than it says; oldest first. Whether more may be waiting, which arrived later. Bounded by what the ring holds, because nothing can be added to it
     /// that is older.
-    pub fn drain(&mut self, until: Nanos, mut handle: impl FnMut(RxEvent, &[u8])) -> bool {
+    pub fn drain(
+        &mut self,
+        until: Nanos,
+        mut handle: impl FnMut(Result<(RxEvent, &[u8]), usize>),
+    ) -> bool {
         let Some(ring) = &mut self.ring else { return false };
         let ring = ring.get_mut();
         for _ in 0..RECORDS {
@@ -61,12 +65,12 @@ impl EventRing {
             match RxEvent::split(&record) {
                 Some((event, message)) => {
                     let later = event.ktime_ns > until.0;
-                    handle(event, message);
+                    handle(Ok((event, message)));
                     if later {
                         return true;
                     }
                 }
-                None => log::error!("event of {} bytes is shorter than it says", record.len()),
+                None => handle(Err(record.len())),
             }
         }
         true

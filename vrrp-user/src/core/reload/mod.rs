@@ -18,7 +18,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::effect::Effect;
+use super::effect::{Effect, ManagerMessage};
 use super::interface_id::InterfaceAddr;
 use super::netlink::AddressRequest;
 use super::prepared::{Prepared, Read, Watched};
@@ -101,6 +101,14 @@ pub struct Reloads {
     discarded: Option<Discarded>,
 }
 
+/// What a reading was to a core that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    WaitedFor,
+    GivenUp,
+    Unknown,
+}
+
 /// What a reload leaves. Freeing thousands of routers takes time.
 pub struct Discarded {
     _prepared: Option<Prepared>,
@@ -124,9 +132,52 @@ impl Reloads {
         }
     }
 
-    /// Metrics are not served: the next reload tries again.
-    pub fn not_served(&mut self) {
-        self.settings.metrics = None;
+    /// Puts a wish behind the reload that is under way. Whether there was room for it.
+    fn wait(&mut self, asked: Asked) -> bool {
+        // A signal cannot be answered: one reload after this one sees whatever was written meanwhile.
+        let covered = asked.client.is_none()
+            && self.waiting.iter().any(|other| !other.check && other.client.is_none());
+        if !covered && self.waiting.len() < WAITING {
+            self.waiting.push_back(asked);
+            return true;
+        }
+        covered
+    }
+
+    /// The number of a reading that begins; `None` if too many hang.
+    fn read(&mut self, now: Nanos) -> Option<u64> {
+        if self.stuck.len() >= STUCK {
+            return None;
+        }
+        self.number += 1;
+        self.reading_until = Some(now + READING);
+        Some(self.number)
+    }
+
+    /// A reading has ended.
+    fn ended(&mut self, number: u64) -> Reading {
+        if self.reading_until.is_some() && number == self.number {
+            self.reading_until = None;
+            Reading::WaitedFor
+        } else if self.stuck.remove(&number) {
+            Reading::GivenUp
+        } else {
+            Reading::Unknown
+        }
+    }
+
+    /// Gives up the reading that is waited for, if that has been long enough.
+    fn withdraw(&mut self, now: Nanos) -> bool {
+        let hangs = self.reading_until.take_if(|until| *until <= now).is_some();
+        if hangs {
+            self.stuck.insert(self.number);
+        }
+        hangs
+    }
+
+    /// Metrics are not served: the next reload tries again. Whether they were to be.
+    pub fn not_served(&mut self) -> bool {
+        self.settings.metrics.take().is_some()
     }
 
     /// When a reading must be given up.
@@ -156,6 +207,21 @@ enum Stage {
     Additions,
     /// Programs are attached and detached where that has become necessary.
     InterfaceTable,
+}
+
+impl Stage {
+    /// The one after it, if there is one.
+    fn next(self, check: bool) -> Option<Self> {
+        match self {
+            Self::Changes if check => None,
+            Self::Changes => Some(Self::Dropped),
+            Self::Dropped => Some(Self::Removals),
+            Self::Removals => Some(Self::Clearing),
+            Self::Clearing => Some(Self::Additions),
+            Self::Additions => Some(Self::InterfaceTable),
+            Self::InterfaceTable => None,
+        }
+    }
 }
 
 /// A reload that is being carried out.
@@ -195,15 +261,7 @@ impl Core {
         if self.reloads.current.is_none() {
             return self.read_configuration(asked);
         }
-        // A signal cannot be answered: one reload after this one sees whatever was written meanwhile.
-        let covered = asked.client.is_none()
-            && self.reloads.waiting.iter().any(|other| !other.check && other.client.is_none());
-        if covered {
-            return;
-        }
-        if self.reloads.waiting.len() < WAITING {
-            self.reloads.waiting.push_back(asked);
-        } else {
+        if !self.reloads.wait(asked) {
             let mut report = self.report(asked);
             report.errors.push(format!("{WAITING} other reloads wait already"));
             self.answer_reload(asked, report);
@@ -212,37 +270,30 @@ impl Core {
 
     fn read_configuration(&mut self, asked: Asked) {
         if !asked.check {
-            self.effects.push_back(Effect::Reloading);
+            self.notify_manager(ManagerMessage::Reloading);
         }
         self.reloads.current = Some((asked, self.now));
-        if self.reloads.stuck.len() >= STUCK {
+        let Some(number) = self.reloads.read(self.now) else {
             let error = format!("{STUCK} readings of the configuration hang already");
             return self.refuse(vec![error], Vec::new());
-        }
-        self.reloads.number += 1;
-        let number = self.reloads.number;
+        };
         let running = self.routers.iter().filter(|router| !router.removed).count();
-        self.reloads.reading_until = Some(self.now + READING);
         self.effects.push_back(Effect::ReadConfiguration { number, running });
     }
 
     /// A reading has ended, be it one that was given up.
     pub(super) fn reading_ended(&mut self, number: u64, read: Read) {
-        if self.reloads.reading_until.is_some() && number == self.reloads.number {
-            self.reloads.reading_until = None;
-            return self.configuration_read(read);
-        }
-        if !self.reloads.stuck.remove(&number) {
-            self.count(Counter::UnexpectedAnswer);
+        match self.reloads.ended(number) {
+            Reading::WaitedFor => return self.configuration_read(read),
+            Reading::GivenUp => {}
+            Reading::Unknown => self.count(Counter::UnexpectedAnswer),
         }
         self.discard(read.ok(), Vec::new());
     }
 
     /// Gives up a reading that hangs, so that others can follow.
     pub(super) fn reading_due(&mut self, now: Nanos) {
-        if self.reloads.reading_until.is_some_and(|until| until <= now) {
-            self.reloads.reading_until = None;
-            self.reloads.stuck.insert(self.reloads.number);
+        if self.reloads.withdraw(now) {
             let path = &self.config_path;
             let error = format!("{path}: reading it hangs, and was given up after {READING}");
             self.refuse(vec![error], Vec::new());
@@ -293,16 +344,7 @@ impl Core {
             return true;
         }
         reload.next = 0;
-        let next = match stage {
-            Stage::Changes if reload.check => None,
-            Stage::Changes => Some(Stage::Dropped),
-            Stage::Dropped => Some(Stage::Removals),
-            Stage::Removals => Some(Stage::Clearing),
-            Stage::Clearing => Some(Stage::Additions),
-            Stage::Additions => Some(Stage::InterfaceTable),
-            Stage::InterfaceTable => None,
-        };
-        match next {
+        match stage.next(reload.check) {
             Some(next) => {
                 reload.stage = next;
                 self.reloads.under_way = Some(reload);
@@ -310,5 +352,75 @@ impl Core {
             None => self.finish(*reload),
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_toml;
+
+    const SECOND: Nanos = Nanos::from_secs(1);
+
+    fn reloads() -> Reloads {
+        Reloads::new(DaemonSettings::of(&load_toml("").unwrap()))
+    }
+
+    #[test]
+    fn one_reload_serves_all_signals_and_each_client_has_its_own() {
+        let mut reloads = reloads();
+        let signal = Asked { check: false, client: None };
+        assert!(reloads.wait(signal) && reloads.wait(signal));
+        assert_eq!(reloads.waiting.len(), 1);
+        let mut clients =
+            (1..).map(|client| Asked { check: client % 2 == 0, client: Some(client) });
+        assert_eq!(
+            clients.by_ref().take(20).filter(|asked| reloads.wait(*asked)).count(),
+            WAITING - 1
+        );
+        assert!(reloads.wait(signal), "as long as there is one, another needs no room");
+        reloads.waiting.retain(|asked| asked.client.is_some());
+        assert!(reloads.wait(signal) && reloads.waiting.len() == WAITING);
+    }
+
+    #[test]
+    fn readings_that_hang_are_given_up_and_not_without_end() {
+        let mut reloads = reloads();
+        let now = SECOND.times(1000);
+        for number in 1..=3 {
+            assert_eq!(reloads.read(now), Some(number));
+            assert!(!reloads.withdraw(now + READING - Nanos(1)));
+            assert!(reloads.withdraw(now + READING) && !reloads.withdraw(now + READING));
+            assert_eq!(reloads.next(), None);
+        }
+        assert_eq!(reloads.read(now), None, "three hang");
+        assert_eq!(reloads.ended(2), Reading::GivenUp);
+        assert_eq!(reloads.ended(2), Reading::Unknown);
+        assert_eq!(reloads.read(now), Some(4));
+        assert_eq!((reloads.ended(5), reloads.ended(1)), (Reading::Unknown, Reading::GivenUp));
+        assert_eq!((reloads.ended(4), reloads.ended(4)), (Reading::WaitedFor, Reading::Unknown));
+    }
+
+    #[test]
+    fn who_only_asks_changes_nothing() {
+        assert_eq!(Stage::Changes.next(true), None);
+        let all: Vec<_> =
+            std::iter::successors(Some(Stage::Changes), |stage| stage.next(false)).collect();
+        // What a router that is gone has held is free before a new one wants it.
+        let at = |stage| all.iter().position(|other| *other == stage);
+        assert!(
+            at(Stage::Dropped) < at(Stage::Clearing) && at(Stage::Clearing) < at(Stage::Additions)
+        );
+        assert_eq!(all.last(), Some(&Stage::InterfaceTable));
+    }
+
+    #[test]
+    fn what_is_tracked_is_the_same_wherever_it_stands() {
+        let text = "[[file]]\nname = \"f\"\npath = \"/f\"\n[[router]]\nname = \"A\"\ninterface = \"eth0\"\n\
+                    vrid = 1\naddresses = [\"10.0.0.1/24\"]\ntrack = [{ interface = \"eth1\" }]\n";
+        let of = |text: &str| Watched::of(&load_toml(text).unwrap());
+        assert_eq!(of(text), of(&format!("\n\n{text}")));
+        assert_ne!(of(text), of(&text.replace("eth1", "eth2")));
+        assert_ne!(of(text), of(&text.replace("/f", "/g")));
     }
 }

@@ -36,6 +36,18 @@ impl<'a> Identity<'a> {
     }
 }
 
+/// The router that runs of each that is configured, and those that run and are not configured any more, by their numbers.
+fn matched<'a>(
+    mut running: HashMap<Identity<'a>, RouterId>,
+    configured: &'a [model::RouterConfig],
+) -> (Vec<Option<RouterId>>, Vec<RouterId>) {
+    let find = |new| running.remove(&Identity::configured(new));
+    let matches = configured.iter().map(find).collect();
+    let mut removed: Vec<_> = running.into_values().collect();
+    removed.sort_unstable();
+    (matches, removed)
+}
+
 impl Core {
     /// The configuration was read.
     pub(super) fn configuration_read(&mut self, read: Read) {
@@ -62,16 +74,8 @@ impl Core {
         if !check {
             config::log(Path::new(&*self.config_path), &prepared.diagnostics);
         }
-        let mut running: HashMap<Identity<'_>, RouterId> =
-            self.ids().map(|id| (Identity::running(self.router(id)), id)).collect();
-        let matches: Vec<_> = prepared
-            .config
-            .routers
-            .iter()
-            .map(|new| running.remove(&Identity::configured(new)))
-            .collect();
-        let mut removed: Vec<_> = running.into_values().collect();
-        removed.sort_unstable();
+        let running = self.ids().map(|id| (Identity::running(self.router(id)), id)).collect();
+        let (matches, removed) = matched(running, &prepared.config.routers);
         report.removed = removed.iter().map(|id| self.name_of(*id)).collect();
         let added = prepared.config.routers.iter().zip(&matches);
         let added = added.filter(|(_, running)| running.is_none());
@@ -108,6 +112,44 @@ impl Core {
             name: router.name.to_string(),
             interface: router.interface.to_string(),
             vrid: router.vrid().get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(name: &str, interface: &str, vrid: u8, more: &str) -> String {
+        format!(
+            "[[router]]\nname = \"{name}\"\ninterface = \"{interface}\"\nvrid = {vrid}\nversion = 3\n{more}\n"
+        )
+    }
+
+    #[test]
+    fn a_router_is_the_same_by_vrid_family_interface_and_transport() {
+        let v4 = "addresses = [\"10.0.0.1/24\"]";
+        let v6 = "addresses = [\"fe80::1/64\"]";
+        let unicast = "addresses = [\"10.0.0.1/24\"]\nunicast = { peers = [\"10.0.0.9\"] }";
+        let text = [router("A", "eth0", 1, v4), router("B", "eth0", 2, v6)].concat();
+        let running = config::load_toml(&text).unwrap().routers;
+        let matches = |text: &str| {
+            let ids = (0..).map(RouterId);
+            let running = running.iter().map(Identity::configured).zip(ids).collect();
+            matched(running, &config::load_toml(text).unwrap().routers)
+        };
+        let [first, second] = [0, 1].map(RouterId);
+        // Neither the name nor the place nor other settings make another one of it.
+        let turned =
+            router("C", "eth0", 2, v6) + &router("D", "eth0", 1, &format!("{v4}\npriority = 7"));
+        assert_eq!(matches(&turned), (vec![Some(second), Some(first)], vec![]));
+        for other in [
+            router("A", "eth1", 1, v4),
+            router("A", "eth0", 3, v4),
+            router("A", "eth0", 1, v6),
+            router("A", "eth0", 1, unicast),
+        ] {
+            assert_eq!(matches(&other), (vec![None], vec![first, second]), "{other}");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Core {
         // Reading the file needed much for a moment, whatever came of it.
         self.tidy_at = Some(self.now + TIDY);
         if !asked.check {
-            self.effects.push_back(Effect::Ready(self.counts()));
+            self.notify_ready();
         }
         let took = self.now - begun;
         report.took_ms = took.0 / 1_000_000;
