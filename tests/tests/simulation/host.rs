@@ -10,8 +10,8 @@ use vrrp_user::core::netlink::{AssignedAddress, Hook, HookState};
 use vrrp_user::core::notification::Found;
 use vrrp_user::core::prepared::Prepared;
 use vrrp_user::core::{
-    Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId, Needs,
-    Progress, Sizes, Way,
+    AttachMethod, Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId,
+    Needs, Progress, Sizes,
 };
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
@@ -410,7 +410,7 @@ impl Host {
             Effect::Attach { interface, number, way, .. } => {
                 let there = self.kernel.nic_of(interface).is_some();
                 // Some firewall has it.
-                let result = if way == Way::Mode(CaptureMode::Native) {
+                let result = if way == AttachMethod::Mode(CaptureMode::Native) {
                     Err(Failure::Displaced("taken".to_owned()))
                 } else if self.attaches && there {
                     daemon.deaf = now;

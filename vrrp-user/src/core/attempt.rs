@@ -6,7 +6,7 @@ use crate::capture::{CaptureMode, Choice, Failure, Plan, Walk};
 
 /// A way to get programs attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum AttachMethod {
     /// As they were, by the links that they have: without a gap where somebody has put another one in the place of ours.
     Restore,
     /// In this mode. What was attached before goes when they are there.
@@ -44,11 +44,11 @@ impl Attempt {
     }
 
     /// What is to be tried next; `None` at the end.
-    pub fn way(&self) -> Option<Way> {
+    pub fn way(&self) -> Option<AttachMethod> {
         if self.restores {
-            return Some(Way::Restore);
+            return Some(AttachMethod::Restore);
         }
-        self.walk.next().map(Way::Mode)
+        self.walk.next().map(AttachMethod::Mode)
     }
 
     /// Whether that is to put them back as they were.
@@ -106,7 +106,7 @@ mod tests {
         let plan = plan(None, Facts::default());
         let mut attempt = Attempt::new(1, plan.clone(), None, false);
         attempt.failed(short(), true);
-        assert_eq!(attempt.way(), Some(Way::Mode(CaptureMode::Native)), "once more");
+        assert_eq!(attempt.way(), Some(AttachMethod::Mode(CaptureMode::Native)), "once more");
         // There are no more of them.
         attempt.failed(short(), true);
         assert_eq!((attempt.way(), attempt.choice()), (None, Err("short".to_owned())));
@@ -119,12 +119,12 @@ mod tests {
     fn what_cannot_be_put_back_is_attached_by_the_plan() {
         let plan = plan(None, Facts::default());
         let mut attempt = Attempt::after_loss(1, plan, "was detached".to_owned(), true);
-        assert_eq!(attempt.way(), Some(Way::Restore));
+        assert_eq!(attempt.way(), Some(AttachMethod::Restore));
         attempt.failed(short(), true);
-        assert_eq!(attempt.way(), Some(Way::Mode(CaptureMode::Native)));
+        assert_eq!(attempt.way(), Some(AttachMethod::Mode(CaptureMode::Native)));
         attempt.failed(Failure::Displaced("taken".to_owned()), true);
         assert!(attempt.is_displaced());
-        assert_eq!(attempt.way(), Some(Way::Mode(CaptureMode::Generic)));
+        assert_eq!(attempt.way(), Some(AttachMethod::Mode(CaptureMode::Generic)));
         assert_eq!(attempt.choice().unwrap().to_string(), "generic XDP (taken)");
     }
 
@@ -134,6 +134,6 @@ mod tests {
         let mut attempt = Attempt::new(1, plan, Some(CaptureMode::Native), false);
         assert_eq!(attempt.way(), None);
         attempt.lose("was detached".to_owned());
-        assert_eq!(attempt.way(), Some(Way::Mode(CaptureMode::Native)));
+        assert_eq!(attempt.way(), Some(AttachMethod::Mode(CaptureMode::Native)));
     }
 }

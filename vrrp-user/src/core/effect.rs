@@ -7,7 +7,7 @@ use vrrp_common::maps::{Held, RouterEntry, RouterInfo, RouterKey, TtlRange};
 use vrrp_common::report::ReportFilter;
 
 use super::Counter;
-use super::attempt::Way;
+use super::attempt::AttachMethod;
 use super::interface_id::InterfaceAddr;
 use super::netlink::{Ask, Look};
 use super::notification;
@@ -37,7 +37,7 @@ pub enum Effect {
         /// By what the answer is known.
         number: u64,
         /// How.
-        way: Way,
+        way: AttachMethod,
         /// Only if enough file descriptors are left for the others who need some.
         spare: bool,
     },

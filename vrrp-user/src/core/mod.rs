@@ -72,7 +72,7 @@ pub use vrrp_common::counters::Counter;
 use self::address_book::AddressBook;
 use self::adverts::Asked;
 use self::announcer::Forwarding;
-pub use self::attempt::Way;
+pub use self::attempt::AttachMethod;
 pub use self::capacity::{Needs, Sizes};
 use self::delays::Delayed;
 pub use self::effect::{Effect, InfoChange, LeaseChange, ManagerMessage, StateCounts};

@@ -68,7 +68,7 @@ struct Host {
     adverts: Vec<u8>,
     announcements: usize,
     /// How programs were to be attached.
-    ways: Vec<Way>,
+    ways: Vec<AttachMethod>,
     /// Why the next of them are not.
     failures: VecDeque<Failure>,
 }
@@ -377,7 +377,7 @@ fn nothing_is_decided_before_an_interface_has_said_how_it_captures() {
 
 #[test]
 fn the_next_way_is_tried_and_what_counts_gives_way() {
-    let mode = |mode| Way::Mode(mode);
+    let mode = |mode| AttachMethod::Mode(mode);
     let mut host = Host::new(&toml(""));
     host.failures.push_back(Failure::Displaced("taken".to_owned()));
     host.listed(&[]);
@@ -410,15 +410,15 @@ fn what_cannot_be_put_back_is_attached_anew() {
     };
     host.failures.push_back(Failure::Refused("it is closed".to_owned()));
     taken(&mut host, 1);
-    let [native, tc] = [CaptureMode::Native, CaptureMode::Tc].map(Way::Mode);
-    assert_eq!(host.ways, [native, Way::Restore, native]);
+    let [native, tc] = [CaptureMode::Native, CaptureMode::Tc].map(AttachMethod::Mode);
+    assert_eq!(host.ways, [native, AttachMethod::Restore, native]);
     assert_eq!(host.state(), Some(State::Backup));
     // An answer about what was there before is worth nothing.
     taken(&mut host, 1);
     assert_eq!(host.ways.len(), 3);
     host.failures.extend(["closed", "no"].map(|why| Failure::Refused(why.to_owned())));
     taken(&mut host, 2);
-    assert_eq!(host.ways[3..], [Way::Restore, native, tc]);
+    assert_eq!(host.ways[3..], [AttachMethod::Restore, native, tc]);
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn what_is_asked_meanwhile_waits_for_the_answer() {
     let result = Err(Failure::Refused("no".to_owned()));
     host.core.handle(host.now, Input::Attached { interface: ETH0, number, result });
     host.perform();
-    assert_eq!(host.ways.last(), Some(&Way::Mode(CaptureMode::Tc)));
+    assert_eq!(host.ways.last(), Some(&AttachMethod::Mode(CaptureMode::Tc)));
     assert_eq!(host.state(), Some(State::Backup));
 }
 

@@ -11,7 +11,7 @@ use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
 use crate::core::prepared::Refusal;
-use crate::core::{Effect, Errno, Input, LeaseChange, TestFrame, Way};
+use crate::core::{AttachMethod, Effect, Errno, Input, LeaseChange, TestFrame};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 use crate::io::raw::RawSocket;
@@ -223,15 +223,15 @@ impl Driver {
         ifindex: u32,
         name: &str,
         number: u64,
-        way: Way,
+        way: AttachMethod,
         spare: bool,
     ) -> Result<(), Failure> {
         if spare && let Some(shortage) = descriptors::shortage(1) {
             return Err(Failure::Descriptors(shortage));
         }
         match way {
-            Way::Restore => self.datapath.restore(ifindex, name, number),
-            Way::Mode(mode) => {
+            AttachMethod::Restore => self.datapath.restore(ifindex, name, number),
+            AttachMethod::Mode(mode) => {
                 if mode == CaptureMode::Raw && self.raw.is_none() {
                     let socket = RawSocket::open(timer::now());
                     let refused = |error| format!("cannot use a packet socket: {error}");
