@@ -279,9 +279,15 @@ mod tests {
             text.extend_from_slice(&some[..n]);
         }
         let text = String::from_utf8(text).unwrap();
-        let report = format!("[{lost} lines of the log were lost here");
-        assert_eq!(text.lines().filter(|line| line.starts_with(&report)).count(), 1, "{lost}");
-        assert_eq!(text.lines().filter(|line| line.starts_with('x')).count(), lines - lost);
+        // Once for each time that the buffer was full. The count of the process has what other tests lose, too.
+        let reports = text.lines().filter_map(|line| {
+            let (count, _) =
+                line.strip_prefix('[')?.split_once(" lines of the log were lost here")?;
+            count.parse::<usize>().ok()
+        });
+        let reported: usize = reports.sum();
+        assert!(reported > lines / 4 && reported <= lost, "{reported} of {lost}");
+        assert_eq!(text.lines().filter(|line| line.starts_with('x')).count(), lines - reported);
         let _ = &mut entrance;
     }
 
