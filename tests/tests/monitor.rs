@@ -328,7 +328,7 @@ fn top_shows_a_master_obeys_keys_and_leaves_the_terminal_as_it_was() -> Result<(
     top.screen.lock().unwrap().screen_mut().set_size(50, 200);
     // SAFETY: the descriptor is open, and the structure lives until the call returns.
     assert_eq!(unsafe { libc::ioctl(top.keys.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
-    top.wait_for("WHY")?;
+    top.wait_for("REASON")?;
     // A daemon that stops takes its maps with it.
     daemon.stop()?;
     top.wait_for("NO DAEMON, NO MAPS")?;
