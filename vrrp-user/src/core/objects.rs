@@ -484,18 +484,7 @@ mod tests {
         let mut interfaces = InterfaceTable::default();
         assert!(!is_ready(route, &interfaces));
         for up in [false, true] {
-            interfaces.apply(&Event::Link(Link {
-                iface: InterfaceId::own(3),
-                name: "eth1".to_owned(),
-                up,
-                mac: Some([2; 6]),
-                mtu: 1500,
-                aggregate: false,
-                routed: false,
-                vlan_of: None,
-                enabled: up,
-                xdp: false,
-            }));
+            interfaces.apply(&Event::Link(Link::ethernet(3, "eth1", up)));
             assert_eq!(is_ready(route, &interfaces), up);
             // A setting of an interface that is down can be changed.
             let setting = Object::PromoteSecondaries("eth1".into());

@@ -6,14 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::start::{Error, lock, lock_directory};
+use super::start::{Error, leave, lock, lock_directory};
 use crate::config::model::Scheduling;
 use crate::core::InterfaceAddr;
 use crate::core::netlink::{AddressRequest, Ask, Link, Request, Subject};
 use crate::io::bpf;
 use crate::io::netlink::{Netlink, Report};
 use crate::io::reader::Reader;
-use crate::metrics::baseline::Baseline;
 use crate::types::instance::{Instance, RUNTIME_DIR};
 
 /// How long the kernel is waited for.
@@ -37,7 +36,10 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     let lock = lock(instance)?;
     let pins = bpf::find_bpffs(bpffs).ok().map(|bpffs| instance.pins(&bpffs));
     let pins = pins.filter(|pins| pins.is_dir());
-    let locked_pins = pins.as_deref().map(|pins| lock_directory(pins, instance)).transpose()?;
+    let locked_pins = match &pins {
+        Some(pins) => Some(lock_directory(pins, instance)??),
+        None => None,
+    };
     let vips = pins.as_deref().and_then(|pins| Reader::open(pins).ok()?.vips().ok());
     let vips: BTreeSet<_> = vips.into_iter().flatten().map(|(vip, _)| vip).collect();
     let mut cleaned = Cleaned::default();
@@ -67,10 +69,7 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
         }
     }
     drop(locked_pins);
-    let _ = fs::remove_file(instance.socket());
-    let _ = fs::remove_file(Baseline::path(instance));
-    drop(lock);
-    let _ = fs::remove_dir(instance.runtime_dir());
+    leave(instance, Some(lock));
     Ok(cleaned)
 }
 

@@ -157,11 +157,16 @@ pub fn run(options: Options) -> Result<(), Error> {
     drop(locked_pins);
     // From now on nobody makes the socket again.
     let lock = lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    leave(&instance, lock);
+    result
+}
+
+/// Leaves nothing in the runtime directory of an instance, and then its lock to others.
+pub(super) fn leave(instance: &Instance, lock: Option<LockFile>) {
     let _ = fs::remove_file(instance.socket());
-    let _ = fs::remove_file(Baseline::path(&instance));
+    let _ = fs::remove_file(Baseline::path(instance));
     drop(lock);
     let _ = fs::remove_dir(instance.runtime_dir());
-    result
 }
 
 /// Makes and locks the directory for the pins; within, why there is no such directory, which may be that there is no BPF.
@@ -185,15 +190,9 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
         Err(error) => return unless_no_pins(error),
     };
     // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
-    match LockedDir::take(&pins) {
+    match lock_directory(&pins, instance)? {
         Ok(lock) => Ok(Ok((lock, pins))),
-        Err(lockfile::Error::Taken { .. }) => {
-            Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
-        }
-        Err(error @ lockfile::Error::Foreign) => {
-            unless_no_pins(bpf::Error::Pins { path: pins, source: io::Error::other(error) })
-        }
-        Err(lockfile::Error::Io(source)) => unless_no_pins(bpf::Error::Pins { path: pins, source }),
+        Err(error) => unless_no_pins(error),
     }
 }
 
@@ -246,17 +245,20 @@ pub(super) fn be_on_time(configured: Option<Scheduling>) -> Scheduling {
     Scheduling::Other
 }
 
-/// Takes the lock on a directory of pins of an instance that no daemon has.
-pub(super) fn lock_directory(pins: &Path, instance: &Instance) -> Result<LockedDir, Error> {
-    let failed = |source| bpf::Error::Pins { path: pins.to_owned(), source }.into();
-    match LockedDir::take(pins) {
-        Ok(lock) => Ok(lock),
+/// Takes the lock on a directory of pins of an instance that no daemon has; within, why it cannot be used.
+pub(super) fn lock_directory(
+    pins: &Path,
+    instance: &Instance,
+) -> Result<Result<LockedDir, bpf::Error>, Error> {
+    let source = match LockedDir::take(pins) {
+        Ok(lock) => return Ok(Ok(lock)),
         Err(lockfile::Error::Taken { .. }) => {
-            Err(Error::AlreadyRunning { instance: instance.clone(), pid: None })
+            return Err(Error::AlreadyRunning { instance: instance.clone(), pid: None });
         }
-        Err(error @ lockfile::Error::Foreign) => Err(failed(io::Error::other(error))),
-        Err(lockfile::Error::Io(source)) => Err(failed(source)),
-    }
+        Err(error @ lockfile::Error::Foreign) => io::Error::other(error),
+        Err(lockfile::Error::Io(source)) => source,
+    };
+    Ok(Err(bpf::Error::Pins { path: pins.to_owned(), source }))
 }
 
 /// Takes the instance's lock, which the kernel releases however this process ends.

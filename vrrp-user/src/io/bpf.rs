@@ -851,16 +851,10 @@ impl Datapath {
                 )?;
                 program.attach_to_link(link).map(Ingress::Xdp).map_err(program_error)
             }),
-            Ingress::Tc(link) if self.tcx => {
-                loaded(&mut self.ebpf).and_then(self::ingress).and_then(|program| {
-                    let link = pins.keep(
-                        ifindex,
-                        Direction::In,
-                        program.take_link(link).map_err(program_error)?,
-                    )?;
-                    program.attach_to_link(link).map(Ingress::Tc).map_err(program_error)
-                })
-            }
+            Ingress::Tc(link) if self.tcx => loaded(&mut self.ebpf)
+                .and_then(self::ingress)
+                .and_then(|program| keep_tc(pins, program, ifindex, Direction::In, link))
+                .map(Ingress::Tc),
             Ingress::Tc(link) => Ok(Ingress::Tc(link)),
             Ingress::Raw => {
                 pins.remove_link(ifindex, Direction::In);
@@ -878,14 +872,9 @@ impl Datapath {
         let Some(pins) = self.pins.as_ref().filter(|_| self.keeps && self.tcx) else {
             return Ok(link);
         };
-        let kept = loaded(&mut self.ebpf).and_then(egress).and_then(|program| {
-            let link = pins.keep(
-                ifindex,
-                Direction::Out,
-                program.take_link(link).map_err(program_error)?,
-            )?;
-            program.attach_to_link(link).map_err(program_error)
-        });
+        let kept = loaded(&mut self.ebpf)
+            .and_then(egress)
+            .and_then(|program| keep_tc(pins, program, ifindex, Direction::Out, link));
         kept.map_err(|error| self.keeps_no_more(&error))
     }
 
@@ -1564,6 +1553,19 @@ fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
 
 fn ingress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Error> {
     classifier(ebpf, taken(ebpf, INGRESS))
+}
+
+/// Pins a link of a tc program, as [`Pins::keep`] does.
+fn keep_tc(
+    pins: &Pins,
+    program: &mut SchedClassifier,
+    ifindex: u32,
+    way: Direction,
+    link: SchedClassifierLinkId,
+) -> Result<SchedClassifierLinkId, Error> {
+    let link = program.take_link(link).map_err(program_error)?;
+    let link = pins.keep(ifindex, way, link)?;
+    program.attach_to_link(link).map_err(program_error)
 }
 
 /// Which of two programs the kernel took, else the first one.
