@@ -12,7 +12,9 @@ use vrrp_common::maps::{
 };
 use vrrp_common::shared::SharedWords;
 
-use super::{Error, PodValue, errno, mmap_array, take};
+use super::Datapath;
+use super::error::{Error, errno};
+use super::maps::{PodValue, mmap_array, take};
 use crate::io::mmap_array::MmapArray;
 
 /// The leases of all routers.
@@ -114,4 +116,16 @@ pub(super) fn senders(ebpf: &mut Ebpf) -> Result<MmapArray<u64>, Error> {
     let entries = size_of::<Senders>() / size_of::<u64>();
     let entries = u32::try_from(entries).unwrap_or_default();
     MmapArray::map(array.map().fd(), entries).map_err(|error| Error::map(SENDERS)(error.into()))
+}
+
+impl Datapath {
+    /// The leases of the routers, where there are any.
+    pub fn leases(&self) -> Option<&Leases> {
+        self.leases.as_ref()
+    }
+
+    /// Where to say which sockets advertisements are sent by, once.
+    pub fn take_senders(&mut self) -> Option<MmapArray<u64>> {
+        self.senders.take()
+    }
 }

@@ -14,7 +14,9 @@ use vrrp_common::maps::{
     SLOTS, Slot,
 };
 
-use super::{Error, PodValue, Sizes, or_absent, or_full};
+use super::error::Error;
+use super::maps::{PodValue, or_absent, or_full};
+use crate::core::Sizes;
 use crate::io::mmap_array::MmapArray;
 
 /// Sources that are remembered of one router: nobody fills the memory by sending from many addresses.

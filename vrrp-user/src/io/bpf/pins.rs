@@ -1,6 +1,7 @@
-//! The maps that others read, and their pins, which somebody may delete, and for which there may be no place; and the pins
-//! of links, by which the programs stay when the process is killed. The daemon itself needs none of them.
+//! The bpffs, and the pins there: of the maps that others read, which somebody may delete, and for which there may be no
+//! place; and of links, by which the programs stay when the process is killed. The daemon itself needs none of them.
 
+use std::error::Error as StdError;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -11,8 +12,59 @@ use aya::Ebpf;
 use aya::maps::{Map, MapData, MapInfo};
 use aya::programs::links::{FdLink, LinkError};
 use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use vrrp_common::maps::{
+    CONTROL, COUNTERS, EVENTS, INFO, LEASES, PEERS, REASONS, ROUTERS, SAMPLE_COUNTS, SAMPLES,
+    SLOTS, VIPS4, VIPS6,
+};
 
-use super::{Error, PINNED, errno, on_bpffs};
+use super::error::{Error, OWN_BPFFS, SYSTEM_BPFFS, errno};
+use crate::types::instance::PINS;
+
+/// The maps that are pinned; the rest is nobody else's business.
+const PINNED: [&str; 13] = [
+    ROUTERS, SLOTS, LEASES, INFO, VIPS4, VIPS6, REASONS, SAMPLES, SAMPLE_COUNTS, PEERS, COUNTERS,
+    EVENTS, CONTROL,
+];
+
+/// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
+/// own that is mounted now.
+///
+/// # Errors
+///
+/// [`Error::NotBpffs`] for `dir`, [`Error::MountBpffs`] otherwise.
+pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
+    match find_bpffs(dir) {
+        Err(Error::NoBpffs) => {}
+        found => return found,
+    }
+    fs::create_dir_all(OWN_BPFFS).map_err(Error::MountBpffs)?;
+    mount_bpffs(Path::new(OWN_BPFFS)).map_err(Error::MountBpffs)?;
+    Ok(OWN_BPFFS.into())
+}
+
+/// As [`bpffs`], but mounts nothing: for readers.
+///
+/// # Errors
+///
+/// [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
+pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
+    // Where the daemon has a user of its own, only our directory of the system's bpffs is put where it can reach it.
+    let is_bpffs = |dir: &Path| on_bpffs(dir) || on_bpffs(&dir.join(PINS));
+    if let Some(dir) = dir {
+        return if is_bpffs(dir) { Ok(dir.to_owned()) } else { Err(Error::NotBpffs(dir.into())) };
+    }
+    let found = [SYSTEM_BPFFS, OWN_BPFFS].map(Path::new).into_iter().find(|dir| is_bpffs(dir));
+    found.map(Path::to_owned).ok_or(Error::NoBpffs)
+}
+
+fn mount_bpffs(dir: &Path) -> io::Result<()> {
+    Ok(mount(Some("bpf"), dir, Some("bpf"), MsFlags::empty(), Some("mode=0700"))?)
+}
+
+fn on_bpffs(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
+}
 
 /// The maps that others read.
 pub struct SharedMaps(Vec<SharedMap>);
@@ -89,7 +141,7 @@ pub(super) enum Direction {
 }
 
 /// Removes the pins of links in a directory: programs that no process holds leave their interfaces.
-pub(super) fn remove_links(dir: &Path) -> io::Result<usize> {
+fn remove_links(dir: &Path) -> io::Result<usize> {
     let mut removed = 0;
     let Ok(entries) = fs::read_dir(dir) else { return Ok(removed) };
     for entry in entries {
@@ -102,6 +154,31 @@ pub(super) fn remove_links(dir: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
+/// Removes what a daemon pinned that was killed: how many links of programs, and how many maps.
+///
+/// # Errors
+///
+/// [`Error::Pins`] where that is not permitted.
+pub fn remove_stale_pins(pins: &Path) -> Result<(usize, usize), Error> {
+    let removed = remove_pins(pins)?;
+    let _ = fs::remove_dir(pins);
+    Ok(removed)
+}
+
+pub(super) fn remove_pins(pins: &Path) -> Result<(usize, usize), Error> {
+    let links = remove_links(pins).map_err(Error::pins(pins))?;
+    let mut maps = 0;
+    for path in PINNED.map(|name| pins.join(name)) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::pins(&path)(error));
+            }
+            result => maps += usize::from(result.is_ok()),
+        }
+    }
+    Ok((links, maps))
+}
+
 /// What changes when something in a directory is deleted (`simple_unlink`, fs/libfs.c), or the directory is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Directory {
@@ -110,10 +187,11 @@ struct Directory {
 }
 
 fn pin(shared: &SharedMap, path: &Path) -> Result<(), Error> {
-    shared.map.pin(path).map_err(|error| Error::Pins {
-        path: path.to_owned(),
-        source: io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)),
-    })
+    shared.map.pin(path).map_err(not_pinned(path))
+}
+
+fn not_pinned<E: StdError + 'static>(path: &Path) -> impl FnOnce(E) -> Error {
+    move |error| Error::pins(path)(io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)))
 }
 
 /// Who ends in order leaves no program behind.
@@ -160,9 +238,7 @@ impl Pins {
         let _ = fs::remove_file(&path);
         let failed = |error: LinkError| Error::pins(&path)(io::Error::other(error));
         let link = FdLink::try_from(link).map_err(failed)?;
-        let link = link.pin(&path).map_err(|error| {
-            Error::pins(&path)(io::Error::from_raw_os_error(errno(&error).unwrap_or(libc::EIO)))
-        })?;
+        let link = link.pin(&path).map_err(not_pinned(&path))?;
         FdLink::from(link).try_into().map_err(failed)
     }
 
@@ -219,7 +295,6 @@ impl Pins {
         if on_bpffs(ours) || on_bpffs(bpffs) {
             return Ok(());
         }
-        mount(Some("bpf"), bpffs, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-            .map_err(|errno| Error::BpffsUnmounted { dir: bpffs.to_owned(), source: errno.into() })
+        mount_bpffs(bpffs).map_err(|source| Error::BpffsUnmounted { dir: bpffs.to_owned(), source })
     }
 }

@@ -7,8 +7,10 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
-use super::{Error, PodValue, Sizes, cpus, errno, or_absent, or_full, take};
-use crate::core::{InterfaceAddr, InterfaceId};
+use super::Datapath;
+use super::error::{Error, errno};
+use super::maps::{PodValue, cpus, or_absent, or_full, take};
+use crate::core::{InterfaceAddr, InterfaceId, Sizes};
 
 impl From<VipKey4> for InterfaceAddr {
     fn from(VipKey4 { ifindex, address }: VipKey4) -> Self {
@@ -166,4 +168,53 @@ where
         vips.push((key.into(), sum));
     }
     Ok(vips)
+}
+
+impl Datapath {
+    /// Starts to count what arrives for an address of the router at `index` and leaves from it. Adding it again keeps the
+    /// counters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the map was made for fewer addresses.
+    pub fn add_vip(&mut self, vip: &InterfaceAddr, index: u32) -> Result<(), Error> {
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.add(vip, index))
+    }
+
+    /// Stops counting for an address and forgets its counters; nothing happens where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn remove_vip(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.remove(vip))
+    }
+
+    /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
+    /// renews what is known of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] when the map was made for fewer addresses.
+    pub fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.hold(vip, held))
+    }
+
+    /// Ends what [`Self::hold`] began; nothing happens where it did not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn release(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.release(vip))
+    }
+
+    /// As [`Self::release`], for all addresses on an interface that is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.vips.as_mut().map_or(Ok(()), |vips| vips.release_interface(ifindex))
+    }
 }

@@ -1,0 +1,373 @@
+//! Attaching the programs to interfaces, and keeping them there.
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, LinkError};
+use aya::programs::tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle};
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{LinkOrder, TcAttachType, XdpMode};
+
+use super::error::{Error, chain, errno};
+use super::filters::FILTER_PRIORITY;
+use super::load::{NOT_COUNTED, classifier, loaded, xdp};
+use super::others::occupant;
+use super::pins::{Direction, Pins};
+use super::{Datapath, Feature};
+use crate::capture::{CaptureMode, Failure};
+use crate::core::{Hooks, InterfaceId};
+use crate::io::netlink::{self, Hook, HookPoint};
+
+/// The programs on one interface.
+pub(super) struct Attached {
+    /// None where it was taken away and could not be put back.
+    ingress: Option<Attachment>,
+    /// [`Hook::serial`].
+    serial: u64,
+    /// None where the kernel could not attach it: then what leaves is not counted.
+    egress: Option<Attachment>,
+}
+
+/// A program on an interface.
+enum Attachment {
+    Xdp(XdpLinkId),
+    Tc(Direction, SchedClassifierLinkId),
+    /// None: the daemon itself captures.
+    Raw,
+}
+
+impl Datapath {
+    /// Attaches to an interface in one mode, and the egress program beside it, without which everything but counting works.
+    /// What was attached before goes when that is there. The programs leave with the daemon.
+    ///
+    /// # Errors
+    ///
+    /// Why not. What was attached before stays.
+    pub fn attach(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        mode: CaptureMode,
+        serial: u64,
+    ) -> Result<(), Failure> {
+        let attached = self.attach_ingress(ifindex, ifname, mode)?;
+        let ingress = match self.keep(ifindex, attached) {
+            Ok(ingress) => ingress,
+            // Without a pin, then.
+            Err(()) => self.attach_ingress(ifindex, ifname, mode)?,
+        };
+        let ingress = Some(ingress);
+        let mut egress = None;
+        if let Some(before) = self.links.remove(&ifindex) {
+            egress = before.egress;
+            if let Err(error) = self.detach_program(before.ingress) {
+                log::error!("{ifname}: {}", chain(&error));
+            }
+        }
+        let egress = self.reattach_egress(ifindex, ifname, egress);
+        self.links.insert(ifindex, Attached { ingress, serial, egress });
+        Ok(())
+    }
+
+    /// Attaches in one mode, or says why not.
+    fn attach_ingress(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        mode: CaptureMode,
+    ) -> Result<Attachment, Failure> {
+        if let Some(why) = self.without.as_ref().filter(|_| mode != CaptureMode::Raw) {
+            return Err(Failure::Refused(why.clone()));
+        }
+        let xdp_mode = match mode {
+            CaptureMode::Native => XdpMode::Driver,
+            CaptureMode::Generic => XdpMode::Skb,
+            CaptureMode::Tc => {
+                return self.attach_tc_ingress(ifname);
+            }
+            CaptureMode::Raw => return Ok(Attachment::Raw),
+        };
+        if let Some(why) = &self.xdp_refused {
+            return Err(Failure::Refused(format!("XDP is refused: {why}")));
+        }
+        let masked = if mode == CaptureMode::Native { Feature::Native } else { Feature::Generic };
+        if self.masked.lacks(masked) {
+            let why = Error::Masked(masked);
+            return Err(Failure::Refused(format!("{} is refused: {why}", mode.title())));
+        }
+        let program = loaded(&mut self.ebpf).and_then(xdp);
+        let program = program.map_err(|error| Failure::Refused(chain(&error)))?;
+        program.attach_to_if_index(ifindex, xdp_mode).map(Attachment::Xdp).map_err(|error| {
+            match errno(&error) {
+                // In the same mode, in the other one (net/core/dev.c, dev_xdp_attach).
+                Some(libc::EBUSY | libc::EEXIST) => Failure::Displaced(occupant(ifindex)),
+                Some(_) | None => not_attached(mode, &error.into()),
+            }
+        })
+    }
+
+    /// Pins the link of a program, so that it goes on if this process is killed. Where that fails it is detached, and
+    /// nothing is pinned from then on.
+    fn keep(&mut self, ifindex: u32, attachment: Attachment) -> Result<Attachment, ()> {
+        let Some(pins) = self.pins.as_ref().filter(|_| self.keeps) else { return Ok(attachment) };
+        match attachment {
+            Attachment::Tc(..) if !self.tcx => return Ok(attachment),
+            Attachment::Raw => pins.remove_link(ifindex, Direction::In),
+            Attachment::Xdp(_) | Attachment::Tc(..) => {}
+        }
+        let kept = attach_again(&mut self.ebpf, attachment, Some((pins, ifindex)));
+        kept.map_err(|error| self.keeps_no_more(&error))
+    }
+
+    fn keeps_no_more(&mut self, error: &Error) {
+        self.keeps = false;
+        let lack = format!(
+            "links cannot be pinned, and programs leave with a daemon that is killed: {}",
+            chain(error)
+        );
+        log::warn!("{lack}");
+        self.lacks.push(lack);
+    }
+
+    /// Removes the pins of the links of an interface.
+    fn remove_link(&self, ifindex: u32, ways: &[Direction]) {
+        for way in ways {
+            self.pins.iter().for_each(|pins| pins.remove_link(ifindex, *way));
+        }
+    }
+
+    fn attach_tc_ingress(&mut self, ifname: &str) -> Result<Attachment, Failure> {
+        if let Some(why) = &self.tc_refused {
+            return Err(Failure::Refused(format!("tc is refused: {why}")));
+        }
+        let options = self.tc_options(ifname);
+        let attached = options.and_then(|options| self.attach_tc(ifname, Direction::In, options));
+        attached.map_err(|error| not_attached(CaptureMode::Tc, &error))
+    }
+
+    fn attach_tc(
+        &mut self,
+        ifname: &str,
+        way: Direction,
+        options: TcAttachOptions,
+    ) -> Result<Attachment, Error> {
+        let at = match way {
+            Direction::In => TcAttachType::Ingress,
+            Direction::Out => TcAttachType::Egress,
+        };
+        let program = classifier(loaded(&mut self.ebpf)?, way)?;
+        Ok(Attachment::Tc(way, program.attach_with_options(ifname, at, options)?))
+    }
+
+    /// How tc programs are attached: ahead of others, as one that ends the chain must not hide what it passes. Without tcx
+    /// they take a qdisc, which is added if need be.
+    fn tc_options(&self, ifname: &str) -> Result<TcAttachOptions, Error> {
+        if self.tcx {
+            return Ok(TcAttachOptions::TcxOrder(LinkOrder::first()));
+        }
+        if self.masked.lacks(Feature::Clsact) {
+            return Err(Error::Masked(Feature::Clsact));
+        }
+        match tc::qdisc_add_clsact(ifname) {
+            Err(tc::TcError::AlreadyAttached) | Ok(()) => {}
+            Err(error) if errno(&error) == Some(libc::EEXIST) => {}
+            Err(error) => return Err(Error::Program(Box::new(error.into()))),
+        }
+        let (priority, handle) = (FILTER_PRIORITY, TcHandle::from(self.filter_handle));
+        Ok(TcAttachOptions::Netlink(NlOptions { priority, handle, classid: None }))
+    }
+
+    /// Where our programs should be on an interface, as far as they were attached and the kernel can be asked for them.
+    pub fn hooks(&self, ifindex: u32) -> Hooks {
+        let ingress = self.links.get(&ifindex).and_then(|attached| self.hook_of(ifindex, attached));
+        Hooks { ingress, egress: self.egress_hook(ifindex), displaced: None }
+    }
+
+    /// What must be on an interface for what leaves to be counted, as far as it was attached.
+    fn egress_hook(&self, ifindex: u32) -> Option<Hook> {
+        let attached = self.links.get(&ifindex).filter(|attached| attached.egress.is_some())?;
+        let at = if self.tcx { HookPoint::TcxEgress } else { self.filter(true) };
+        Some(Hook {
+            iface: InterfaceId::own(ifindex),
+            at,
+            program: self.egress_id,
+            serial: attached.serial,
+        })
+    }
+
+    fn filter(&self, egress: bool) -> HookPoint {
+        HookPoint::Filter { egress, priority: FILTER_PRIORITY, handle: self.filter_handle }
+    }
+
+    /// Puts the egress program back where somebody else has replaced or detached it, or leaves it at that.
+    pub fn mend_egress(&mut self, ifindex: u32, ifname: &str, attach: bool) {
+        let Some(link) = self.links.get_mut(&ifindex).and_then(|at| at.egress.take()) else {
+            return;
+        };
+        let link = if attach {
+            self.reattach_egress(ifindex, ifname, Some(link))
+        } else {
+            self.remove_link(ifindex, &[Direction::Out]);
+            // There is another program in it, or none.
+            let _ = self.detach_program(Some(link));
+            None
+        };
+        if let Some(attached) = self.links.get_mut(&ifindex) {
+            attached.egress = link;
+        }
+    }
+
+    fn hook_of(&self, ifindex: u32, attached: &Attached) -> Option<Hook> {
+        let (at, program) = match attached.ingress.as_ref()? {
+            Attachment::Xdp(_) => (HookPoint::Xdp, self.xdp_id),
+            Attachment::Tc(..) if self.tcx => (HookPoint::Tcx, self.ingress_id),
+            Attachment::Tc(..) => (self.filter(false), self.ingress_id),
+            Attachment::Raw => return None,
+        };
+        Some(Hook { iface: InterfaceId::own(ifindex), at, program, serial: attached.serial })
+    }
+
+    /// Puts a program back where somebody else has replaced or detached it: a link of ours with another program in it takes
+    /// ours again without a gap.
+    ///
+    /// # Errors
+    ///
+    /// It is to be attached anew; a link that was detached is closed.
+    pub fn restore(&mut self, ifindex: u32, ifname: &str, serial: u64) -> Result<(), Failure> {
+        let ingress = self.links.get_mut(&ifindex).and_then(|attached| attached.ingress.take());
+        let again = ingress
+            .ok_or(Error::Missing("program on that interface"))
+            .and_then(|ingress| attach_again(&mut self.ebpf, ingress, None));
+        if again.is_err() {
+            self.remove_link(ifindex, &[Direction::In]);
+        }
+        let again = again.map_err(|error| Failure::Refused(format!("{ifname}: {}", chain(&error))));
+        if let Some(attached) = self.links.get_mut(&ifindex) {
+            (attached.ingress, attached.serial) = (Some(again?), serial);
+        }
+        Ok(())
+    }
+
+    /// The egress program where the ingress one was attached anew: by the link that it has, because the kernel attaches
+    /// a program but once, and a closed link leaves only with every copy of its descriptor, which a script that is being
+    /// started may have.
+    fn reattach_egress(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        link: Option<Attachment>,
+    ) -> Option<Attachment> {
+        let kept = link.and_then(|link| attach_again(&mut self.ebpf, link, None).ok());
+        kept.or_else(|| {
+            let link = self.attach_egress(ifname)?;
+            // Without a pin, then.
+            self.keep(ifindex, link).ok().or_else(|| self.attach_egress(ifname))
+        })
+    }
+
+    /// Attaches the egress program.
+    fn attach_egress(&mut self, ifname: &str) -> Option<Attachment> {
+        if !self.counts_egress {
+            return None;
+        }
+        let attached = match self.tc_options(ifname) {
+            // There, a filter for what leaves would be one for what arrives (`ingress_tcf_block`, net/sched/sch_ingress.c).
+            Ok(_) if !self.tcx && !netlink::has_clsact(ifname) => {
+                log::warn!("{ifname}: {NOT_COUNTED}: it has the qdisc ingress, and not clsact");
+                return None;
+            }
+            Ok(options) => self.attach_tc(ifname, Direction::Out, options),
+            Err(error) => Err(error),
+        };
+        match attached {
+            Ok(link) => Some(link),
+            Err(error) => {
+                log::warn!("{ifname}: {NOT_COUNTED}: {}", chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Detaches the egress program from all interfaces for good, as the XDP program needs the file descriptors more, and
+    /// says `why`.
+    pub fn release_egress(&mut self, why: &str) {
+        let there = self.links.iter_mut();
+        let links = there.filter_map(|(ifindex, on)| Some((*ifindex, on.egress.take()?)));
+        let links: Vec<_> = links.collect();
+        self.counts_egress = false;
+        let lack = format!("{NOT_COUNTED} any more: {why}");
+        log::warn!("{lack}");
+        self.lacks.push(lack);
+        for (ifindex, link) in links {
+            self.remove_link(ifindex, &[Direction::Out]);
+            if let Err(error) = self.detach_program(Some(link)) {
+                log::error!("{}", chain(&error));
+            }
+        }
+    }
+
+    /// Detaches the programs from an interface; nothing happens where they are not attached.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Program`].
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
+        self.remove_link(ifindex, &[Direction::In, Direction::Out]);
+        let ingress = self.detach_program(attached.ingress);
+        // Whether or not the first one could be detached.
+        let egress = self.detach_program(attached.egress);
+        ingress.and(egress)
+    }
+
+    fn detach_program(&mut self, attachment: Option<Attachment>) -> Result<(), Error> {
+        match attachment {
+            Some(Attachment::Xdp(link)) => xdp(loaded(&mut self.ebpf)?)?.detach(link)?,
+            Some(Attachment::Tc(way, link)) => {
+                classifier(loaded(&mut self.ebpf)?, way)?.detach(link)?;
+            }
+            Some(Attachment::Raw) | None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Attaches a program by the link that it has, which is pinned before if there is a place for that.
+fn attach_again(
+    ebpf: &mut Option<Ebpf>,
+    attachment: Attachment,
+    pins: Option<(&Pins, u32)>,
+) -> Result<Attachment, Error> {
+    match attachment {
+        Attachment::Xdp(link) => {
+            let program = xdp(loaded(ebpf)?)?;
+            let link = pinned(pins, Direction::In, program.take_link(link)?)?;
+            Ok(Attachment::Xdp(program.attach_to_link(link)?))
+        }
+        Attachment::Tc(way, link) => {
+            let program = classifier(loaded(ebpf)?, way)?;
+            let link = pinned(pins, way, program.take_link(link)?)?;
+            Ok(Attachment::Tc(way, program.attach_to_link(link)?))
+        }
+        Attachment::Raw => Ok(Attachment::Raw),
+    }
+}
+
+/// As [`Pins::keep`], where there is a place for pins.
+fn pinned<L>(pins: Option<(&Pins, u32)>, way: Direction, link: L) -> Result<L, Error>
+where
+    L: TryFrom<FdLink, Error = LinkError>,
+    FdLink: TryFrom<L, Error = LinkError>,
+{
+    match pins {
+        Some((pins, ifindex)) => pins.keep(ifindex, way, link),
+        None => Ok(link),
+    }
+}
+
+/// Why an interface does not take a program in some mode.
+fn not_attached(mode: CaptureMode, error: &Error) -> Failure {
+    if let Some(libc::EMFILE | libc::ENFILE) = errno(error) {
+        return Failure::Descriptors(Error::Descriptors.to_string());
+    }
+    let why = if let Error::Program(cause) = error { chain(cause) } else { chain(error) };
+    Failure::Refused(format!("{} is refused: {why}", mode.title()))
+}

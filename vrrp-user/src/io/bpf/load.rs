@@ -1,0 +1,256 @@
+//! Loading: the object, its programs, and what the running kernel takes of them.
+
+use aya::programs::{Program, SchedClassifier, TcAttachType, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use vrrp_common::maps::{
+    COPYING_EGRESS_PROGRAM, COPYING_INGRESS_PROGRAM, EGRESS_PROGRAM, INGRESS_PROGRAM, XDP_PROGRAM,
+};
+
+use super::error::{Error, chain, errno, not_loaded, not_permitted, refused};
+use super::maps::cpus;
+use super::pins::Direction;
+use super::without::{Feature, Without};
+use crate::core::Sizes;
+
+/// The compiled kernel side.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
+
+/// The kernel side's own array of how much may be reported of each router.
+pub(super) const BUDGETS: &str = "BUDGETS";
+
+/// The tc programs, each in the order in which they are tried: what a verifier permits that is asked by a daemon without
+/// CAP_PERFMON differs.
+pub(super) const INGRESS: [&str; 2] = [INGRESS_PROGRAM, COPYING_INGRESS_PROGRAM];
+pub(super) const EGRESS: [&str; 2] = [EGRESS_PROGRAM, COPYING_EGRESS_PROGRAM];
+
+/// What does not work without the egress program.
+pub(super) const NOT_COUNTED: &str = "packets sent from virtual addresses are not counted";
+
+/// Bytes of the ring buffer: all routers that there is room for may be news at one instant, when their master
+/// resigns for one. A power of two, as the kernel wants it.
+pub(super) fn ring_bytes(routers: u32) -> u32 {
+    /// An advertisement with two IPv4 addresses, and the record's header of eight bytes.
+    const RECORD: u32 = 96;
+    /// For the longest advertisements, and no less than a page of any machine.
+    const LEAST: u32 = 64 << 10;
+    routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
+}
+
+/// Entries of the map of peers: two for each router, and what the kernel keeps ready on each CPU
+/// (`LOCAL_FREE_TARGET` in kernel/bpf/bpf_lru_list.c), so that a silent peer is not forgotten too soon.
+pub(super) fn peers(routers: u32) -> u32 {
+    const PER_ROUTER: u32 = 2;
+    const PER_CPU: u32 = 128;
+    let cpus = cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
+    routers.saturating_mul(PER_ROUTER).saturating_add(cpus.saturating_mul(PER_CPU))
+}
+
+/// Entries of `ALLOWED`. A reload lets peers in before it shuts others out: for a while there are those of both
+/// configurations.
+pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
+    sizes.allowed.saturating_mul(2)
+}
+
+pub(super) fn loaded(ebpf: &mut Option<Ebpf>) -> Result<&mut Ebpf, Error> {
+    ebpf.as_mut().ok_or(Error::NotWanted)
+}
+
+pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    let program = ebpf.program_mut(XDP_PROGRAM).ok_or(Error::Missing(XDP_PROGRAM))?;
+    Ok(program.try_into()?)
+}
+
+/// The one of two tc programs that the kernel took.
+pub(super) fn classifier(ebpf: &mut Ebpf, way: Direction) -> Result<&mut SchedClassifier, Error> {
+    let both = match way {
+        Direction::In => INGRESS,
+        Direction::Out => EGRESS,
+    };
+    named_classifier(ebpf, taken(ebpf, both))
+}
+
+/// Which of two programs the kernel took, else the first one.
+pub(super) fn taken(ebpf: &Ebpf, [first, second]: [&'static str; 2]) -> &'static str {
+    let is_loaded = ebpf.program(second).is_some_and(|program| program.fd().is_ok());
+    if is_loaded { second } else { first }
+}
+
+fn named_classifier<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
+    Ok(program.try_into()?)
+}
+
+/// What a kernel does with the programs.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Whether it compiles them (JIT): the setting `net.core.bpf_jit_enable` cannot be seen in every network namespace.
+    pub compiled: bool,
+    /// Why it refuses the XDP program, if it does: then tc is the only way to receive.
+    pub xdp: Option<String>,
+    /// Why it refuses the tc ingress program, if it does: then interfaces without XDP of their own lack it.
+    pub ingress: Option<String>,
+    /// Why it refuses the egress program, if it does: then the daemon works, and does not count what is sent.
+    pub egress: Option<String>,
+    /// Whether it refuses the tc programs that read packets in place, and takes those that copy their headers.
+    pub copies: bool,
+    /// What a daemon that is started here says that it lacks.
+    pub lacks: Vec<String>,
+    /// In how many steps its verifier went through each program, as far as it says so (Linux 5.16 and later).
+    pub steps: Vec<(&'static str, u32)>,
+}
+
+/// Loads the kernel side as [`Datapath::load_without`] does, without pins, and forgets it at once.
+///
+/// # Errors
+///
+/// As [`Datapath::load`].
+pub fn try_load(without: Without) -> Result<Trial, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    let mut ebpf = load_object(&mut loader, without)?;
+    let refused = load_programs(&mut ebpf, without)?;
+    let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
+    let lacks = lacks(&refused, copies, has_tcx(without)?);
+    let lacks = lacks.into_iter().map(|(_, lack)| lack).collect();
+    let text = |error: Option<Error>| error.map(|error| chain(&error));
+    let mut compiled = false;
+    let mut steps = Vec::new();
+    for name in [XDP_PROGRAM, taken(&ebpf, INGRESS), taken(&ebpf, EGRESS)] {
+        // That which was refused has none.
+        let Some(Ok(info)) = ebpf.program(name).map(Program::info) else { continue };
+        compiled |= info.size_jitted() > 0;
+        steps.extend(info.verified_instruction_count().map(|count| (name, count)));
+    }
+    let (xdp, ingress, egress) = (text(refused.xdp), text(refused.ingress), text(refused.egress));
+    Ok(Trial { compiled, xdp, ingress, egress, copies, lacks, steps })
+}
+
+/// The number of a program; 0, which is none, for one that was refused.
+pub(super) fn program_id(ebpf: &Ebpf, name: &str) -> u32 {
+    ebpf.program(name).and_then(|program| program.info().ok()).map_or(0, |info| info.id())
+}
+
+/// What the kernel has against programs; `None` for those that it takes.
+pub(super) struct Refused {
+    pub xdp: Option<Error>,
+    pub ingress: Option<Error>,
+    pub egress: Option<Error>,
+}
+
+/// Makes the maps.
+pub(super) fn load_object(loader: &mut EbpfLoader<'_>, without: Without) -> Result<Ebpf, Error> {
+    for all in [Feature::Bpf, Feature::RingBuffer] {
+        if without.lacks(all) {
+            return Err(Error::Masked(all));
+        }
+    }
+    if without.lacks(Feature::LockedMemory) {
+        // As for EPERM.
+        return Err(not_permitted("make BPF maps"));
+    }
+    permit_maps();
+    loader.load(OBJECT).map_err(not_loaded)
+}
+
+/// What a kernel lacks that has taken one of the programs that receive, in words, and how much that matters.
+pub(super) fn lacks(refused: &Refused, copies: bool, tcx: bool) -> Vec<(log::Level, String)> {
+    use log::Level::{Info, Warn};
+    let Refused { xdp, ingress, egress } = refused;
+    let mut lacks = Vec::new();
+    let refused = [
+        (xdp, "XDP is not to be had, and advertisements are received by tc"),
+        (ingress, "tc is not to be had for what XDP cannot receive"),
+        (egress, NOT_COUNTED),
+    ];
+    for (error, means) in refused {
+        if let Some(error) = error {
+            lacks.push((Warn, format!("{means}: {}", chain(error))));
+        }
+    }
+    if copies {
+        let text = "the tc programs copy the headers, as the kernel permits nobody with these rights to read them in place";
+        lacks.push((Info, text.to_owned()));
+    }
+    if !tcx {
+        let text = "the kernel has no tcx (Linux 6.6 or later): clsact takes its place, and its filters outlive a daemon \
+                    that is killed";
+        lacks.push((Info, text.to_owned()));
+    }
+    lacks
+}
+
+/// Loads all programs. One of those that receive is enough, and nobody goes without a router for want of a counter.
+/// Before Linux 5.18 XDP lacks the helpers for packets in fragments, and it is tc that receives.
+pub(super) fn load_programs(ebpf: &mut Ebpf, without: Without) -> Result<Refused, Error> {
+    let xdp = if without.lacks(Feature::Xdp) {
+        Some(Error::Masked(Feature::Xdp))
+    } else {
+        unless_refused(xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?
+    };
+    let ingress = load_classifier(ebpf, INGRESS, without, Feature::Ingress)?;
+    let egress = load_classifier(ebpf, EGRESS, without, Feature::Egress)?;
+    match (xdp, ingress) {
+        // Against the last resort.
+        (Some(_), Some(error)) => Err(error),
+        (xdp, ingress) => Ok(Refused { xdp, ingress, egress }),
+    }
+}
+
+/// Loads the first of two programs that the kernel takes.
+fn load_classifier(
+    ebpf: &mut Ebpf,
+    [in_place, copying]: [&'static str; 2],
+    without: Without,
+    itself: Feature,
+) -> Result<Option<Error>, Error> {
+    if without.lacks(itself) {
+        return Ok(Some(Error::Masked(itself)));
+    }
+    if !without.lacks(Feature::InPlace) {
+        match unless_refused(named_classifier(ebpf, in_place)?.load().map_err(refused(in_place)))? {
+            None => return Ok(None),
+            Some(error) => log::debug!("{}", chain(&error)),
+        }
+    }
+    unless_refused(named_classifier(ebpf, copying)?.load().map_err(refused(copying)))
+}
+
+/// What the kernel has against a program, unless it is something else that is wrong.
+fn unless_refused(loaded: Result<(), Error>) -> Result<Option<Error>, Error> {
+    match loaded {
+        Ok(()) => Ok(None),
+        Err(error @ Error::Verifier { .. }) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets this process make maps of any size: before Linux 5.11 they count as locked memory. Who may not raise the limit for
+/// good has as much as he may have; the unit has it raised.
+fn permit_maps() {
+    let (limit, unlimited) = (Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY);
+    if setrlimit(limit, unlimited, unlimited).is_err()
+        && let Ok((_, hard)) = getrlimit(limit)
+    {
+        let _ = setrlimit(limit, hard, hard);
+    }
+}
+
+/// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.
+///
+/// # Errors
+///
+/// [`Error::Program`] when it does not even say that it cannot.
+pub fn has_tcx(without: Without) -> Result<bool, Error> {
+    if without.lacks(Feature::Tcx) {
+        return Ok(false);
+    }
+    match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
+        Ok(_) => Ok(true),
+        Err(error) if errno(&error) == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
