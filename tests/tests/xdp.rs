@@ -331,7 +331,7 @@ impl Bench {
             kernel.allow(slot, peer, range).expect("allow");
         }
         kernel.add_vip(&InterfaceAddr::own(LOOPBACK, VIP), 0).expect("add_vip");
-        let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 };
+        let control = Control::new(1, 2);
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
         Self { kernel, reader, pins, tc: false }
@@ -1533,7 +1533,7 @@ fn pins_outlive_the_daemon_and_not_the_next() {
     drop(reader);
 
     let reader = Reader::open(&dir).expect("opens without a daemon");
-    assert_eq!(reader.control(), Control { abi_version: ABI_VERSION, pid: 1, started_ns: 2 });
+    assert_eq!(reader.control(), Control::new(1, 2));
     assert_eq!(reader.routers().expect("routers").len(), 1);
 
     // The next daemon starts from nothing, with sizes of its own.
@@ -1541,13 +1541,14 @@ fn pins_outlive_the_daemon_and_not_the_next() {
         .expect("loads again");
     // Whichever word is there first.
     assert!(matches!(Reader::open(&dir), Err(Error::NoPins(_))));
-    let control = Control { abi_version: ABI_VERSION, pid: 1, started_ns: 0 };
+    let control = Control::new(1, 0);
     kernel.write_control(&control).expect("write_control");
     assert!(matches!(Reader::open(&dir), Err(Error::NoPins(_))));
-    let control = Control { abi_version: ABI_VERSION + 1, pid: 1, started_ns: 2 };
-    kernel.write_control(&control).expect("write_control");
-    assert!(matches!(Reader::open(&dir), Err(Error::Abi { found }) if found == ABI_VERSION + 1));
-    let control = Control { abi_version: ABI_VERSION, ..control };
+    let newer = ABI_VERSION + 1;
+    let other = Control { abi_version: newer, readable_since: newer, ..Control::new(1, 2) };
+    kernel.write_control(&other).expect("write_control");
+    assert!(matches!(Reader::open(&dir), Err(Error::Abi { found }) if found == newer));
+    let control = Control::new(1, 2);
     kernel.write_control(&control).expect("write_control");
     let reader = Reader::open(&dir).expect("opens");
     assert_eq!(reader.routers().expect("routers"), vec![]);

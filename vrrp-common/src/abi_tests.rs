@@ -65,7 +65,7 @@ fn structs(out: &mut String) {
         PeerKey { slot, source }
         PeerCounters { adverts, last_seen_ns, priority, outranks_full_ns, resigns_full_ns }
         TtlRange { min, max, reserved }
-        Control { abi_version, pid, started_ns }
+        Control { abi_version, pid, started_ns, readable_since, reserved }
         RxEvent {
             ktime_ns, ifindex, reason, slot, vlan, source, destination, family, ttl, wire_len, payload_len, reserved,
             digest
@@ -138,7 +138,7 @@ fn the_version_is_that_of_the_layout() {
         digest == ABI_DIGEST,
         "what is pinned is laid out in another way than ABI_VERSION {ABI_VERSION} says, or means something else. A reader \
          of one version must not take the maps of the other for its own: raise ABI_VERSION, unless that was done since \
-         the last release, and write `ABI_DIGEST: u64 = {digest:#018x}` beside it. This is the layout now:\n{layouts}"
+         the last release, READABLE_SINCE as well unless something was only added at an end, and write `ABI_DIGEST: u64 = {digest:#018x}` beside it. This is the layout now:\n{layouts}"
     );
 }
 

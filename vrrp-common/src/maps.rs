@@ -5,11 +5,16 @@
 use bytemuck::{Pod, Zeroable};
 
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
-/// `CONTROL`; a reader that finds another number does not interpret the other maps.
-pub const ABI_VERSION: u32 = 14;
+/// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
+/// permits it, and nothing else of the other maps if not.
+pub const ABI_VERSION: u32 = 15;
+/// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
+/// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
+/// change.
+pub const READABLE_SINCE: u32 = 15;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x4c57_0873_1b7a_8782;
+pub(crate) const ABI_DIGEST: u64 = 0xd574_0cbc_76fd_f119;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -491,6 +496,34 @@ pub struct Control {
     pub pid: u32,
     /// Start of that daemon, nanoseconds of `CLOCK_MONOTONIC`.
     pub started_ns: u64,
+    /// [`READABLE_SINCE`] of that daemon; zero of one that has no such field.
+    pub readable_since: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+impl Control {
+    /// Of a daemon of this version.
+    pub fn new(pid: u32, started_ns: u64) -> Self {
+        Self {
+            abi_version: ABI_VERSION,
+            pid,
+            started_ns,
+            readable_since: READABLE_SINCE,
+            reserved: 0,
+        }
+    }
+
+    /// Whether a reader of this version understands the maps as far as it knows them.
+    pub fn is_readable(&self) -> bool {
+        match self.abi_version {
+            // Zeros are a map that nobody has written.
+            0 => false,
+            older if older < ABI_VERSION => older >= READABLE_SINCE,
+            ABI_VERSION => true,
+            _newer => (1..=ABI_VERSION).contains(&self.readable_since),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -502,6 +535,18 @@ mod tests {
     #[test]
     fn a_slot_is_a_cache_line() {
         assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (64, 64));
+    }
+
+    #[test]
+    fn a_reader_knows_what_it_understands() {
+        let of = |abi_version, readable_since| {
+            Control { abi_version, readable_since, ..Control::new(1, 2) }.is_readable()
+        };
+        assert!(Control::new(1, 2).is_readable());
+        // Of newer ones only what says that it may be read.
+        assert!(of(ABI_VERSION + 1, ABI_VERSION) && of(ABI_VERSION + 1, READABLE_SINCE));
+        assert!(!of(ABI_VERSION + 1, ABI_VERSION + 1) && !of(ABI_VERSION + 1, 0));
+        assert!(of(READABLE_SINCE, 0) && !of(READABLE_SINCE - 1, 0) && !of(0, 0));
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub fn collect(reader: &Reader) -> Result<Stats, Error> {
         reasons: reasons.into_iter().map(|(r, count)| (r.name().to_owned(), count)).collect(),
         last_from: last_from.collect(),
         counters,
+        unread: reader.unread(),
         ..Stats::default()
     };
     stats.losses = losses(&stats);
@@ -168,7 +169,9 @@ fn capture_name(info: &RouterInfo) -> Option<&'static str> {
         capture::GENERIC => Some("generic"),
         capture::TC => Some("tc"),
         capture::RAW => Some("raw"),
-        _ => None,
+        capture::NONE => None,
+        // Of another version.
+        _ => Some("?"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, TestRunResult, Xdp};
 use aya_obj::programs::XdpAttachType;
-use vrrp_common::maps::{ABI_VERSION, Control, RouterEntry, RouterKey, state, transport};
+use vrrp_common::maps::{Control, RouterEntry, RouterKey, state, transport};
 use vrrp_common::report::ReportFilter;
 use vrrp_common::{FAMILY_V4, VRRP_TTL};
 use vrrp_tests::{EmptyProgram, Error, Lab, Result, pin_empty_program};
@@ -159,7 +159,7 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
     let count = u32::try_from(load.routers).unwrap_or(u32::MAX);
     let sizes = Sizes { routers: count, vips: count, vips6: count, allowed: 1 };
     let mut kernel = Datapath::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
-    let control = Control { abi_version: ABI_VERSION, started_ns: 1, ..Control::default() };
+    let control = Control::new(0, 1);
     kernel.write_control(&control).map_err(failed)?;
     for (router, slot) in (0..load.routers).zip(0..) {
         // In reality each link has an index of its own, and so it has here, beginning with the one on

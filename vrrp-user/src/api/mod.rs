@@ -637,6 +637,9 @@ pub struct Stats {
     /// What was not handed on, or not in time.
     #[serde(default)]
     pub losses: Losses,
+    /// That another version of the daemon made the maps, and what of them this one does not show, each as a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
 }
 
 /// Advertisements and notifications that the daemon did not get. None is lost for good: the next advertisement

@@ -62,8 +62,9 @@ pub fn fence(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let pins = instance.pins(&bpf::find_bpffs(bpffs)?);
-    let routers = Reader::open(&pins)?.routers()?;
-    let leases = Leases::open(&pins)?;
+    let reader = Reader::open(&pins)?;
+    let routers = reader.routers()?;
+    let leases = clear.then(|| Leases::open(&pins)).transpose()?;
     let asked = routers.iter().filter(|(_, info, _)| {
         let place = format!("{}/{}", info.interface(), info.vrid);
         name.is_none_or(|name| name == info.name() || name == place)
@@ -74,12 +75,12 @@ pub fn fence(
     }
     let mut fenced = 0;
     for (index, info, _) in asked {
-        let lease = leases.get(*index);
+        let lease = reader.lease(*index)?;
         if info.state != state::MASTER || !lease.is_fenced() {
             continue;
         }
         fenced += 1;
-        let how = if clear {
+        let how = if let Some(leases) = &leases {
             leases.lift(*index);
             "is fenced no more, until its daemon takes over again"
         } else {

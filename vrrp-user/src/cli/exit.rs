@@ -64,6 +64,7 @@ fn kernel(error: &bpf::Error) -> Exit {
         | bpf::Error::Watch(_)
         | bpf::Error::NoPins(_)
         | bpf::Error::Abi { .. }
+        | bpf::Error::Keys(_)
         | bpf::Error::Masked(_) => Exit::Failed,
     }
 }

@@ -204,6 +204,7 @@ impl Monitor {
                 if self.refused.is_in_another_namespace() {
                     note("it is in another network namespace: what passes there is not seen here");
                 }
+                self.refused.unread().iter().for_each(|unread| note(unread));
                 self.last_note = LastNote::Daemon;
                 // Without them there is less ARP, no more.
                 for vip in self.refused.virtual_addresses().unwrap_or_default() {

@@ -265,6 +265,7 @@ fn tables(stats: &Stats, view: &View, width: Option<usize>) -> Vec<String> {
     let (pid, counted) = (stats.pid, format_duration(stats.since_s));
     let mut tables = vec![
         format!("instance {instance}  pid {pid}{running}  counted for {counted} since {since}\n"),
+        stats.unread.iter().map(|unread| format!("{unread}\n")).collect(),
         routers(stats, width),
         peers(stats, width),
         vips(stats, width),

@@ -16,12 +16,15 @@ use super::events::happened;
 use super::table::Table;
 use super::terminal::{Colour, Terminal, state_colour};
 use crate::api::{
-    self, Garp, InterfaceStatus, LastReload, ObjectStatus, RouterDetail, RouterStatus, Status,
+    self, Garp, InterfaceStatus, LastReload, ObjectStatus, RouterDetail, RouterStatus, SCHEMA,
+    Status,
 };
 use crate::capture::{WITHOUT_BPF, WITHOUT_PINS, title};
 use crate::control::client;
 use crate::wire::family::Family;
 
+/// Of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often `--watch` looks.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Addresses that a row of the table names.
@@ -140,6 +143,13 @@ fn overview(status: &Status, everything: usize, terminal: Terminal) -> String {
         format_duration(status.uptime_s),
         status.config
     );
+    if status.version != VERSION || status.schema != SCHEMA {
+        let theirs = &status.version;
+        let _ = writeln!(
+            text,
+            "it runs version {theirs}, this is {VERSION}: what only one of them knows is not shown"
+        );
+    }
     if let Some(left) = status.startup_delay_s {
         let _ = writeln!(
             text,
@@ -592,7 +602,7 @@ fn parse_state(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{AddressStatus, Master, SCHEMA};
+    use crate::api::{AddressStatus, Master};
 
     #[test]
     fn durations_are_short() {
@@ -646,7 +656,7 @@ mod tests {
         let status = Status {
             schema: SCHEMA,
             instance: "default".to_owned(),
-            version: "1".to_owned(),
+            version: VERSION.to_owned(),
             pid: 1,
             uptime_s: 28.9,
             config: "vrrp.conf".to_owned(),

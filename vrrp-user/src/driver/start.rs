@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io, process};
 
 use tokio::sync::mpsc;
-use vrrp_common::maps::{ABI_VERSION, Control};
+use vrrp_common::maps::Control;
 
 use super::service::Service;
 use super::signals::signals;
@@ -352,11 +352,7 @@ impl Driver {
                 log::warn!("{why}; {}", modes::WITHOUT_BPF);
             }
         }
-        datapath.write_control(&Control {
-            abi_version: ABI_VERSION,
-            pid: process::id(),
-            started_ns: started.0,
-        })?;
+        datapath.write_control(&Control::new(process::id(), started.0))?;
         tx.introduce(datapath.take_senders());
         let ring = datapath.take_events()?;
         let maps = datapath.maps();

@@ -13,7 +13,7 @@ mod others;
 mod own;
 mod pins;
 mod slots;
-pub(super) mod vips;
+mod vips;
 mod without;
 
 use std::collections::{BTreeMap, HashMap as StdHashMap};
@@ -44,7 +44,7 @@ use self::load::{
     loaded, peers, program_id, ring_bytes, taken, xdp,
 };
 pub use self::load::{Trial, has_tcx, try_load};
-pub(super) use self::maps::PodValue;
+pub(super) use self::maps::cpus;
 use self::maps::{mmap_array, take};
 pub use self::others::{has_tc_program, program_name, xdp_program};
 pub use self::own::OwnMaps;

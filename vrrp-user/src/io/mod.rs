@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod capture;
 pub mod client_slots;
 pub mod descriptors;
+mod foreign_map;
 pub mod lockfile;
 pub mod logger;
 pub mod memory;
@@ -17,6 +18,7 @@ pub mod ring;
 pub mod sched;
 pub mod scripts;
 pub mod socket_file;
+
 pub mod threads;
 pub mod timer;
 pub mod tracked;

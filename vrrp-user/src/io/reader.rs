@@ -6,18 +6,19 @@ use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
-use vrrp_common::counters::{self, Counter};
+use aya::maps::MapData;
+use bytemuck::Pod;
+use vrrp_common::counters::Counter;
 use vrrp_common::maps::{
-    ABI_VERSION, CONTROL, COUNTERS, Control, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey,
-    REASONS, RouterInfo, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot, VIPS4, VIPS6, VipCounters, VipKey4,
-    VipKey6,
+    ABI_VERSION, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, INFO, LEASES, Lease, PEERS,
+    PeerCounters, PeerKey, REASONS, RouterInfo, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot, VIPS4, VIPS6,
+    VipCounters, VipKey4, VipKey6,
 };
 use vrrp_common::reason::Reason;
-use vrrp_common::sample::{self, Sample, SampleCounts};
+use vrrp_common::sample::{Sample, SampleCounts};
 
-use super::bpf::vips::counted;
-use super::bpf::{Error, Maps, OwnMaps, PodValue, SharedMaps, errno};
+use super::bpf::{Error, Maps, OwnMaps, SharedMaps, errno};
+use super::foreign_map::ForeignMap;
 use super::mmap_array::MmapArray;
 use crate::core::InterfaceAddr;
 use crate::refused::Sampled;
@@ -26,6 +27,7 @@ use crate::refused::Sampled;
 pub struct Reader {
     maps: Source,
     control: Control,
+    unread: Vec<String>,
 }
 
 /// Which maps.
@@ -36,16 +38,16 @@ enum Source {
 
 /// Those of the kernel side.
 struct Shared {
-    reasons: PerCpuArray<MapData, u64>,
-    samples: PerCpuArray<MapData, PodValue<Sample>>,
-    sample_counts: PerCpuArray<MapData, PodValue<SampleCounts>>,
-    slots: Array<MapData, PodValue<Slot>>,
-    leases: Array<MapData, PodValue<Lease>>,
-    info: Array<MapData, PodValue<RouterInfo>>,
-    vips: PerCpuHashMap<MapData, PodValue<VipKey4>, PodValue<VipCounters>>,
-    vips6: PerCpuHashMap<MapData, PodValue<VipKey6>, PodValue<VipCounters>>,
-    peers: HashMap<MapData, PodValue<PeerKey>, PodValue<PeerCounters>>,
-    counters: Array<MapData, u64>,
+    reasons: ForeignMap<u32, u64>,
+    samples: ForeignMap<u32, Sample>,
+    sample_counts: ForeignMap<u32, SampleCounts>,
+    slots: ForeignMap<u32, Slot>,
+    leases: ForeignMap<u32, Lease>,
+    info: ForeignMap<u32, RouterInfo>,
+    vips: ForeignMap<VipKey4, VipCounters>,
+    vips6: ForeignMap<VipKey6, VipCounters>,
+    peers: ForeignMap<PeerKey, PeerCounters>,
+    counters: ForeignMap<u32, u64>,
 }
 
 /// Those that this process keeps itself.
@@ -76,7 +78,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood.
+    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood; what of them is not is said by
+    /// [`Self::unread`].
     pub fn open(pins: &Path) -> Result<Self, Error> {
         let pinned = |name| {
             MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
@@ -85,14 +88,11 @@ impl Reader {
             })
         };
         // Nothing else is looked at before it is known to be what we take it for.
-        let control: Array<MapData, PodValue<Control>> = open(pinned, CONTROL)?;
-        let PodValue(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
+        let control = ForeignMap::<u32, Control>::open(CONTROL, pinned(CONTROL)?)?;
+        let control = control.get(&0)?.unwrap_or_default();
         // Each word is written once, and in whichever order they become visible.
         if control.abi_version == 0 || control.started_ns == 0 {
             return Err(Error::NoPins(pins.to_owned()));
-        }
-        if control.abi_version != ABI_VERSION {
-            return Err(Error::Abi { found: control.abi_version });
         }
         Self::of_kernel(pinned, control)
     }
@@ -103,36 +103,58 @@ impl Reader {
     ///
     /// [`Error::Map`].
     pub fn of_shared(maps: &SharedMaps) -> Result<Self, Error> {
-        let shared = |name| maps.open(name);
-        let control: Array<MapData, PodValue<Control>> = open(shared, CONTROL)?;
-        let PodValue(control) = control.get(&0, 0).map_err(Error::map(CONTROL))?;
-        Self::of_kernel(shared, control)
+        let control = ForeignMap::<u32, Control>::open(CONTROL, maps.open(CONTROL)?)?;
+        let control = control.get(&0)?.unwrap_or_default();
+        Self::of_kernel(|name| maps.open(name), control)
     }
 
     fn of_kernel(
         find: impl Fn(&'static str) -> Result<MapData, Error> + Copy,
         control: Control,
     ) -> Result<Self, Error> {
-        let reader = Shared {
-            reasons: open(find, REASONS)?,
-            samples: open(find, SAMPLES)?,
-            sample_counts: open(find, SAMPLE_COUNTS)?,
-            slots: open(find, SLOTS)?,
-            leases: open(find, LEASES)?,
-            info: open(find, INFO)?,
-            vips: open(find, VIPS4)?,
-            vips6: open(find, VIPS6)?,
-            peers: open(find, PEERS)?,
-            counters: open(find, COUNTERS)?,
-        };
-        let per_reason = |entries: u32| usize::try_from(entries) == Ok(Reason::COUNT);
-        if !per_reason(reader.reasons.len())
-            || !per_reason(reader.sample_counts.len())
-            || reader.slots.len() != reader.info.len()
-        {
-            return Err(Error::Abi { found: control.abi_version });
+        let unknown = || Error::Abi { found: control.abi_version };
+        if !control.is_readable() {
+            return Err(unknown());
         }
-        Ok(Self { maps: Source::Datapath(Box::new(reader)), control })
+        let is_ours = control.abi_version == ABI_VERSION;
+        let mut unread = Vec::new();
+        let reader = Shared {
+            reasons: open(find, REASONS, is_ours, &mut unread)?,
+            samples: open(find, SAMPLES, is_ours, &mut unread)?,
+            sample_counts: open(find, SAMPLE_COUNTS, is_ours, &mut unread)?,
+            slots: open(find, SLOTS, is_ours, &mut unread)?,
+            leases: open(find, LEASES, is_ours, &mut unread)?,
+            info: open(find, INFO, is_ours, &mut unread)?,
+            vips: open(find, VIPS4, is_ours, &mut unread)?,
+            vips6: open(find, VIPS6, is_ours, &mut unread)?,
+            peers: open(find, PEERS, is_ours, &mut unread)?,
+            counters: open(find, COUNTERS, is_ours, &mut unread)?,
+        };
+        let reasons = usize::try_from(reader.reasons.len()).unwrap_or_default();
+        if reasons > Reason::COUNT {
+            let more = reasons - Reason::COUNT;
+            unread
+                .push(format!("{more} reasons have no name here, and their packets are not shown"));
+        }
+        let is_odd = reader.reasons.len() != reader.sample_counts.len()
+            || reader.slots.len() != reader.info.len();
+        // Of one that says it is of this version, nothing of that may be.
+        if is_odd || (is_ours && (!unread.is_empty() || reasons != Reason::COUNT)) {
+            return Err(unknown());
+        }
+        Ok(Self { maps: Source::Datapath(Box::new(reader)), control, unread })
+    }
+
+    /// What another version of the daemon made that this one cannot read, in words; nothing of the same version.
+    pub fn unread(&self) -> Vec<String> {
+        if self.control.abi_version == ABI_VERSION {
+            return Vec::new();
+        }
+        let version = format!(
+            "the maps were made by another version of the daemon (layout {}, ours is {ABI_VERSION})",
+            self.control.abi_version
+        );
+        std::iter::once(version).chain(self.unread.iter().cloned()).collect()
     }
 
     /// Those of this process itself, where there is no BPF: no traffic is counted in them and no packet kept.
@@ -144,7 +166,7 @@ impl Reader {
         let control = maps.control()?.get(0).unwrap_or_default();
         let (slots, info, counters) = (maps.slots()?, maps.info()?, maps.counters()?);
         let own = Own { slots, info, counters, maps: Arc::clone(maps) };
-        Ok(Self { maps: Source::Own(own), control })
+        Ok(Self { maps: Source::Own(own), control, unread: Vec::new() })
     }
 
     /// Who made the maps.
@@ -160,13 +182,10 @@ impl Reader {
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
         let count = |reason: &Reason| {
             let there = match &self.maps {
-                Source::Datapath(maps) => {
-                    let counts = maps.reasons.get(&reason.index(), 0);
-                    counts.map_err(Error::map(REASONS))?.iter().sum()
-                }
+                Source::Datapath(maps) => maps.reasons.of_each_cpu(&reason.index())?.iter().sum(),
                 Source::Own(_) => 0,
             };
-            Ok((*reason, there + self.counter(counters::of_reason(*reason))?))
+            Ok((*reason, there + self.found_by_daemon(*reason)?))
         };
         Reason::ALL.iter().map(count).collect()
     }
@@ -182,15 +201,14 @@ impl Reader {
 
     fn sampled(&self, reason: Reason) -> Result<Sampled, Error> {
         let Source::Datapath(maps) = &self.maps else { return Ok(Sampled::default()) };
-        let counts =
-            maps.sample_counts.get(&reason.index(), 0).map_err(Error::map(SAMPLE_COUNTS))?;
-        let missed = counts.iter().map(|PodValue(counts)| counts.missed).sum();
-        let places = counts.iter().map(|PodValue(counts)| counts.slots()).max().unwrap_or_default();
+        let counts = maps.sample_counts.of_each_cpu(&reason.index())?;
+        let missed = counts.iter().map(|counts| counts.missed).sum();
+        let kept = maps.samples.len().checked_div(maps.reasons.len()).unwrap_or_default();
+        let places = counts.iter().map(SampleCounts::slots).max().unwrap_or_default().min(kept);
         let mut recent = Vec::new();
         for place in 0..places {
-            let index = sample::index(reason.index(), place.into());
-            let cpus = maps.samples.get(&index, 0).map_err(Error::map(SAMPLES))?;
-            recent.extend(cpus.iter().map(|PodValue(sample)| *sample).filter(Sample::is_whole));
+            let cpus = maps.samples.of_each_cpu(&(reason.index() * kept + place))?;
+            recent.extend(cpus.into_iter().filter(Sample::is_whole));
         }
         recent.sort_by_key(|sample| Reverse(sample.ktime_ns));
         Ok(Sampled { recent, missed })
@@ -210,12 +228,11 @@ impl Reader {
         for index in 0..entries {
             let (info, slot) = match &self.maps {
                 Source::Datapath(maps) => {
-                    let PodValue(info) = maps.info.get(&index, 0).map_err(Error::map(INFO))?;
+                    let info = maps.info.get(&index)?.unwrap_or_default();
                     if info.name().is_empty() {
                         continue;
                     }
-                    let PodValue(slot) = maps.slots.get(&index, 0).map_err(Error::map(SLOTS))?;
-                    (info, slot)
+                    (info, maps.slots.get(&index)?.unwrap_or_default())
                 }
                 Source::Own(maps) => {
                     let values = (maps.info.get(index), maps.slots.get(index));
@@ -237,7 +254,7 @@ impl Reader {
     /// [`Error::Map`].
     pub fn lease(&self, index: u32) -> Result<Lease, Error> {
         let Source::Datapath(maps) = &self.maps else { return Ok(Lease::default()) };
-        maps.leases.get(&index, 0).map(|PodValue(lease)| lease).map_err(Error::map(LEASES))
+        Ok(maps.leases.get(&index)?.unwrap_or_default())
     }
 
     /// The traffic to and from virtual addresses, over all CPUs, ordered by interface and address.
@@ -247,9 +264,11 @@ impl Reader {
     /// [`Error::Map`].
     pub fn vips(&self) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error> {
         let Source::Datapath(maps) = &self.maps else { return Ok(Vec::new()) };
-        let mut vips = counted(VIPS4, &maps.vips)?;
-        vips.extend(counted(VIPS6, &maps.vips6)?);
+        let mut vips = counted(&maps.vips)?;
+        vips.extend(counted(&maps.vips6)?);
         vips.sort_unstable_by_key(|(vip, _)| *vip);
+        // As with peers.
+        vips.dedup_by_key(|(vip, _)| *vip);
         Ok(vips)
     }
 
@@ -264,14 +283,9 @@ impl Reader {
             Source::Own(maps) => return Ok(maps.maps.peers()),
         };
         let mut peers = Vec::new();
-        for key in maps.peers.keys() {
-            let key = key.map_err(Error::map(PEERS))?;
-            match maps.peers.get(&key, 0) {
-                Ok(PodValue(counters)) => peers.push((key.0, counters)),
-                // It made room for another one meanwhile.
-                Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(Error::map(PEERS)(error)),
-            }
+        for key in maps.peers.keys()? {
+            // One that is gone made room for another one meanwhile.
+            peers.extend(maps.peers.get(&key)?.map(|counters| (key, counters)));
         }
         // A key that goes while the map is walked sends the walk back to the beginning.
         peers.sort_unstable_by_key(|(key, _)| *key);
@@ -292,19 +306,55 @@ impl Reader {
 
     fn counter(&self, index: u32) -> Result<u64, Error> {
         match &self.maps {
-            Source::Datapath(maps) => maps.counters.get(&index, 0).map_err(Error::map(COUNTERS)),
+            Source::Datapath(maps) => Ok(maps.counters.get(&index)?.unwrap_or_default()),
             Source::Own(maps) => Ok(maps.counters.load(index, 0).unwrap_or_default()),
         }
     }
+
+    /// How often the daemon itself gave a verdict ([`vrrp_common::counters::of_reason`]).
+    fn found_by_daemon(&self, reason: Reason) -> Result<u64, Error> {
+        let entries = match &self.maps {
+            Source::Datapath(maps) => maps.counters.len(),
+            Source::Own(_) => DAEMON_COUNTERS,
+        };
+        entries.checked_sub(1 + reason.index()).map_or(Ok(0), |index| self.counter(index))
+    }
 }
 
-/// A map that is found by its name, if it has the type and the sizes of `T`.
-fn open<T>(
+/// A map that is found by its name. Of another version one may be missing, or have other keys, which is noted.
+fn open<K: Pod, V: Pod>(
     find: impl Fn(&'static str) -> Result<MapData, Error>,
     name: &'static str,
-) -> Result<T, Error>
+    is_ours: bool,
+    unread: &mut Vec<String>,
+) -> Result<ForeignMap<K, V>, Error> {
+    let map = match find(name).and_then(|map| ForeignMap::open(name, map)) {
+        Err(Error::NoPins(_)) if !is_ours => ForeignMap::absent(name),
+        Err(error @ Error::Keys(_)) if !is_ours => {
+            unread.push(error.to_string());
+            return Ok(ForeignMap::absent(name));
+        }
+        opened => opened?,
+    };
+    unread.extend(map.difference());
+    Ok(map)
+}
+
+/// The counters of one family, over all CPUs.
+fn counted<K>(map: &ForeignMap<K, VipCounters>) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error>
 where
-    T: TryFrom<Map, Error = MapError>,
+    K: Pod + Into<InterfaceAddr>,
 {
-    Map::from_map_data(find(name)?).and_then(T::try_from).map_err(Error::map(name))
+    let mut vips = Vec::new();
+    for key in map.keys()? {
+        let mut sum = VipCounters::default();
+        for counters in map.of_each_cpu(&key)? {
+            sum.rx_packets += counters.rx_packets;
+            sum.rx_bytes += counters.rx_bytes;
+            sum.tx_packets += counters.tx_packets;
+            sum.tx_bytes += counters.tx_bytes;
+        }
+        vips.push((key.into(), sum));
+    }
+    Ok(vips)
 }

@@ -101,6 +101,11 @@ impl Refused {
         known.peek().is_some() && !known.any(is_here)
     }
 
+    /// What is not shown because another version of the daemon made the maps.
+    pub fn unread(&self) -> Vec<String> {
+        self.maps.as_ref().map(|maps| maps.reader.unread()).unwrap_or_default()
+    }
+
     /// The name of an interface where the daemon is.
     pub fn interface(&self, ifindex: u32) -> Option<&str> {
         Some(self.maps.as_ref()?.interfaces.get(&ifindex)?)

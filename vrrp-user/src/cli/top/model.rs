@@ -125,6 +125,8 @@ pub struct Reading {
     pub daemon: Daemon,
     /// Why there are no counters.
     pub no_maps: Option<String>,
+    /// What is in the maps and not shown, as another version of the daemon made them.
+    pub unread: Vec<String>,
     pub routers: Vec<RouterRow>,
     /// What was not accepted.
     pub refusals: Vec<Refusal>,
@@ -731,6 +733,7 @@ pub mod tests {
                 config: "/etc/keepalived/keepalived.conf".to_owned(),
             },
             no_maps: None,
+            unread: Vec::new(),
             routers: (1..=routers).map(router).collect(),
             refusals: vec![
                 Refusal { reason: Reason::UnknownVrid, packets: 3, last: None },

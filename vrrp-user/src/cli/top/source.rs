@@ -44,6 +44,7 @@ struct Maps {
     vips: Vec<(InterfaceAddr, VipCounters)>,
     reasons: Vec<(Reason, u64)>,
     samples: Vec<(Reason, Sampled)>,
+    unread: Vec<String>,
 }
 
 impl Source {
@@ -97,6 +98,7 @@ impl Source {
             clock: TimeOfDay::now().to_string().chars().take(8).collect(),
             daemon,
             no_maps,
+            unread: maps.map(|maps| maps.unread).unwrap_or_default(),
             routers,
             refusals,
             took: begun.elapsed(),
@@ -132,6 +134,7 @@ impl Maps {
             vips: reader.vips()?,
             reasons: reader.reasons()?,
             samples: reader.samples()?,
+            unread: reader.unread(),
         })
     }
 }
@@ -324,6 +327,7 @@ mod tests {
             vips: vec![(key, counters)],
             reasons: vec![(Reason::Accepted, 9), (Reason::Ttl, 2)],
             samples: vec![],
+            unread: vec![],
         }
     }
 

@@ -121,6 +121,8 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
                     bytes(model.total(|r| r.rx_bytes)),
                     bytes(model.total(|r| r.tx_bytes))
                 )),
+                Span::from(reading.unread.iter().map(|why| format!("; {why}")).collect::<String>())
+                    .yellow(),
             ])
         }
     };

@@ -139,6 +139,9 @@ pub enum Error {
         /// Its layout.
         found: u32,
     },
+    /// Another version of the daemon made the map.
+    #[error("the keys of {0} are of another kind, and it is not shown")]
+    Keys(&'static str),
 }
 
 impl From<ProgramError> for Error {
@@ -191,7 +194,8 @@ impl Error {
             | Self::Full { .. }
             | Self::Watch(_)
             | Self::NoPins(_)
-            | Self::Abi { .. } => None,
+            | Self::Abi { .. }
+            | Self::Keys(_) => None,
         }
     }
 

@@ -43,6 +43,6 @@ pub(super) fn or_absent(name: &'static str, result: Result<(), MapError>) -> Res
 }
 
 /// CPUs that a per-CPU value has room for.
-pub(super) fn cpus() -> Result<usize, Error> {
+pub(in crate::io) fn cpus() -> Result<usize, Error> {
     aya::util::nr_cpus().map_err(|(path, source)| Error::Pins { path: path.into(), source })
 }

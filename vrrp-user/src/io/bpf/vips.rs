@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapError, PerCpuHashMap, PerCpuValues};
+use aya::maps::{HashMap, MapData, PerCpuHashMap, PerCpuValues};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
 use super::Datapath;
@@ -145,29 +145,6 @@ fn per_cpu(
     values
         .try_into()
         .map_err(|source: io::Error| Error::Map { name, source: Box::new(source.into()) })
-}
-
-/// The counters of one family as others see them, over all CPUs.
-pub(in crate::io) fn counted<K>(
-    name: &'static str,
-    map: &PerCpuHashMap<MapData, PodValue<K>, PodValue<VipCounters>>,
-) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error>
-where
-    K: bytemuck::Pod + Into<InterfaceAddr>,
-{
-    let mut vips = Vec::new();
-    for entry in map.iter() {
-        let (PodValue(key), values) = entry.map_err(|error: MapError| Error::map(name)(error))?;
-        let mut sum = VipCounters::default();
-        for PodValue(counters) in values.iter() {
-            sum.rx_packets += counters.rx_packets;
-            sum.rx_bytes += counters.rx_bytes;
-            sum.tx_packets += counters.tx_packets;
-            sum.tx_bytes += counters.tx_bytes;
-        }
-        vips.push((key.into(), sum));
-    }
-    Ok(vips)
 }
 
 impl Datapath {
