@@ -330,7 +330,7 @@ impl Bench {
         for (slot, peer, range) in allowed() {
             kernel.allow(slot, peer, range).expect("allow");
         }
-        kernel.add_vip(&InterfaceAddr::own(LOOPBACK, VIP), 0).expect("add_vip");
+        kernel.vips.add(&InterfaceAddr::own(LOOPBACK, VIP), 0).expect("add_vip");
         let control = Control::new(1, 2);
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
@@ -870,7 +870,7 @@ fn foreign_arp_for_a_held_address_is_reported() {
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
 
     let held = Held { slot: 3, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
-    bench.kernel.hold(&key, &held).expect("hold");
+    bench.kernel.vips.hold(&key, &held).expect("hold");
     // On its way out, when another one is master.
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
     let filter = ReportFilter { state: state::MASTER, priority: 1, ..ReportFilter::default() };
@@ -906,14 +906,14 @@ fn foreign_arp_for_a_held_address_is_reported() {
     std::thread::sleep(Duration::from_nanos(CLAIM_WINDOW_NS));
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)).1.len(), 1);
 
-    bench.kernel.release(&key).expect("release");
+    bench.kernel.vips.release(&key).expect("release");
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
     // What is not there can be released.
-    bench.kernel.release(&key).expect("release");
-    bench.kernel.hold(&key, &held).expect("hold");
-    bench.kernel.release_interface(LOOPBACK + 1).expect("another interface");
+    bench.kernel.vips.release(&key).expect("release");
+    bench.kernel.vips.hold(&key, &held).expect("hold");
+    bench.kernel.vips.release_interface(LOOPBACK + 1).expect("another interface");
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)).0, conflict);
-    bench.kernel.release_interface(LOOPBACK).expect("the interface");
+    bench.kernel.vips.release_interface(LOOPBACK).expect("the interface");
     assert_eq!(reported(&mut bench, &arp(1, THEIRS, VIP)), nothing());
 }
 
@@ -1344,11 +1344,11 @@ fn traffic_to_a_vip_is_counted() {
     bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).bytes());
     bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).bytes());
     // Adding it again keeps its counters.
-    bench.kernel.add_vip(&key, 0).expect("add_vip");
+    bench.kernel.vips.add(&key, 0).expect("add_vip");
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
-    bench.kernel.remove_vip(&key).expect("remove_vip");
-    bench.kernel.remove_vip(&key).expect("removing it twice does nothing");
+    bench.kernel.vips.remove(&key).expect("remove_vip");
+    bench.kernel.vips.remove(&key).expect("removing it twice does nothing");
     assert_eq!(bench.reader.vips().expect("vips"), vec![]);
 }
 
@@ -1462,7 +1462,7 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         bench.attach(index, "local").expect("attach");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         let key = InterfaceAddr::own(index, VIP);
-        bench.kernel.add_vip(&key, 0).expect("add_vip");
+        bench.kernel.vips.add(&key, 0).expect("add_vip");
         let bytes = answer().bytes();
         send("local", &bytes);
         let (_, counters) = bench.reader.vips().expect("vips")[1];
@@ -1513,10 +1513,10 @@ fn maps_say_when_they_are_full() {
 
     for last in 0..3 {
         let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, last]);
-        bench.kernel.add_vip(&key, 0).expect("4 fit");
+        bench.kernel.vips.add(&key, 0).expect("4 fit");
     }
     let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, 9]);
-    assert!(matches!(bench.kernel.add_vip(&key, 0), Err(Error::Full { entries: 4, .. })));
+    assert!(matches!(bench.kernel.vips.add(&key, 0), Err(Error::Full { entries: 4, .. })));
     let full = bench.kernel.write_info(SIZES.routers, &RouterInfo::default());
     assert!(matches!(full, Err(Error::Full { entries, .. }) if entries == SIZES.routers));
 }
@@ -1672,7 +1672,7 @@ fn what_leaves_is_counted_without_tcx() {
         let bytes = answer().bytes();
         for lacking in [&[Feature::Tcx][..], &[Feature::Tcx, Feature::InPlace]] {
             let mut bench = Bench::without(Without::of(lacking));
-            bench.kernel.add_vip(&InterfaceAddr::own(index, VIP), 0).expect("add_vip");
+            bench.kernel.vips.add(&InterfaceAddr::own(index, VIP), 0).expect("add_vip");
             bench.attach(index, "local").expect("attach");
             assert_eq!(on_egress("local"), <[&str; 0]>::default());
             assert_eq!(filters_at("local", "egress"), 1);

@@ -10,6 +10,7 @@ pub mod claims;
 pub mod counters;
 pub mod event;
 #[cfg(any(test, feature = "host"))]
+#[path = "../testing/host.rs"]
 pub mod host;
 pub mod lease;
 pub mod maps;

@@ -163,10 +163,7 @@ pub trait Address: Copy + Eq + core::fmt::Debug {
     fn tagged(frame: &impl Load, offset: usize, vlan: [u16; 2]) -> Option<Packet<Self>>;
 
     /// Where the payload of a packet lies.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
+    /// Errors: what is wrong with the IP header: nothing that the stack would have delivered, except a fragment.
     fn payload(frame: &mut impl Load, packet: &Packet<Self>) -> Result<Payload, Reason>;
 
     /// TTL or hop limit of a packet that may have anything else wrong with it, and the offset of what it carries.
@@ -586,10 +583,7 @@ pub fn chain(frame: &impl Load, offset: usize, next_header: u8) -> Option<Chain>
 
 /// An IPv6 packet with what [`chain`] finds out about it; `None` unless it has to do with VRRP. For callers that follow
 /// headers as they like: the kernel side calls `chain` itself.
-///
-/// # Errors
-///
-/// Why its message cannot be checked.
+/// Errors: why its message cannot be checked.
 pub fn ipv6_vrrp(frame: &impl Load) -> Option<Result<Packet<V6>, Reason>> {
     let packet = ipv6(frame)?;
     if packet.is_vrrp() {
@@ -683,10 +677,7 @@ pub fn ndisc_is_intact(frame: &mut impl Load, packet: &Packet<V6>) -> bool {
 }
 
 /// The VRRP message in a packet of protocol 112, so far that the router can be looked up.
-///
-/// # Errors
-///
-/// Those of [`Address::payload`], and a message that is too short to name its router.
+/// Errors: those of [`Address::payload`], and a message that is too short to name its router.
 #[inline(always)]
 pub fn advert<A: Address>(frame: &mut impl Load, packet: &Packet<A>) -> Result<Advert<A>, Reason> {
     let Payload { ttl, offset, len } = A::payload(frame, packet)?;

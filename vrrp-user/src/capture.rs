@@ -5,8 +5,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use vrrp_common::maps::capture;
+
 /// A way to receive advertisements, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum CaptureMode {
     /// XDP in the driver.
     Native,
@@ -23,13 +37,23 @@ impl CaptureMode {
     pub const ALL: [Self; 4] = [Self::Native, Self::Tc, Self::Generic, Self::Raw];
 
     /// Word in the output.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The number in the maps.
+    pub const fn number(self) -> u8 {
         match self {
-            Self::Native => "native",
-            Self::Tc => "tc",
-            Self::Generic => "generic",
-            Self::Raw => "raw",
+            Self::Native => capture::NATIVE,
+            Self::Tc => capture::TC,
+            Self::Generic => capture::GENERIC,
+            Self::Raw => capture::RAW,
         }
+    }
+
+    /// The one with that number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.number() == number)
     }
 
     /// Name for people, as in "NAME is refused".
@@ -61,13 +85,7 @@ impl CaptureMode {
 
 /// The title of a mode by its name in the output; a name that is unknown, as of a newer daemon, as it is.
 pub fn title(name: &str) -> &str {
-    CaptureMode::ALL.into_iter().find(|mode| mode.name() == name).map_or(name, |mode| mode.title())
-}
-
-impl fmt::Display for CaptureMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    name.parse().map_or(name, |mode: CaptureMode| mode.title())
 }
 
 /// What decides on an interface before anything is tried.
@@ -112,14 +130,12 @@ pub fn setting_name(best: Option<CaptureMode>) -> &'static str {
 }
 
 /// What a word in configurations means.
-///
-/// # Errors
-/// [`UnknownMode`].
+/// Errors: [`UnknownMode`].
 pub fn setting(word: &str) -> Result<Option<CaptureMode>, UnknownMode> {
     if word == AUTO {
         return Ok(None);
     }
-    CaptureMode::ALL.into_iter().find(|mode| mode.name() == word).map(Some).ok_or(UnknownMode)
+    word.parse().map(Some).map_err(|_| UnknownMode)
 }
 
 /// What [`setting`] reads, for the command line.
@@ -278,9 +294,7 @@ impl Walk {
     }
 
     /// How the interface captures if what was to be tried next is had, or at the end.
-    ///
-    /// # Errors
-    /// Why it does not at all.
+    /// Errors: why it does not at all.
     pub fn choice(&self) -> Result<Choice, String> {
         let mode = self.plan.modes.get(self.failed);
         mode.map(|mode| Choice::new(&self.plan, *mode, &self.failures))

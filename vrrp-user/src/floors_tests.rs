@@ -281,10 +281,7 @@ fn the_crates_stand_on_each_other() {
     let mut wrong = String::new();
     for (name, forbidden) in forbidden {
         let sources = sources(&crate_folder(name)).into_iter();
-        // What stands for the maps on the host is for tests and the simulation.
-        let host =
-            |module: &[String]| name == "vrrp-common" && module.iter().any(|part| part == "host");
-        for (file, _) in sources.filter(|(_, module)| !is_test(module) && !host(module)) {
+        for (file, _) in sources.filter(|(_, module)| !is_test(module)) {
             let source = fs::read_to_string(&file).unwrap();
             // Tests run on the host.
             let source = source.split("#[cfg(test)]").next().unwrap_or_default();

@@ -8,13 +8,15 @@ pub mod rates;
 use std::collections::{BTreeMap, HashMap};
 
 use vrrp_common::counters::Counter;
-use vrrp_common::maps::{Lease, PeerCounters, PeerKey, RouterInfo, Slot, capture, state};
+use vrrp_common::maps::{Lease, PeerCounters, PeerKey, RouterInfo, Slot, state};
 use vrrp_common::reason::Reason;
 
 use crate::api::{
     InterfaceStats, LastFrom, Losses, PeerStats, RouterStats, SCHEMA, Stats, VipStats,
 };
+use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
+use crate::engine::types::State;
 use crate::io::bpf::Error;
 use crate::io::reader::Reader;
 use crate::io::timer;
@@ -109,7 +111,7 @@ fn router(
         name: printable::text(info.name()).into_owned(),
         interface: printable::text(info.interface()).into_owned(),
         vrid: info.vrid,
-        state: state_name(info).to_owned(),
+        state: State::from_repr(info.state).map_or("?", State::name).to_owned(),
         adverts_received: slot.adverts,
         adverts_sent: info.adverts_sent,
         refused: slot.refused,
@@ -135,7 +137,7 @@ fn interfaces(known: &[Known]) -> Vec<InterfaceStats> {
         let place = *places.entry(info.interface()).or_insert_with(|| {
             interfaces.push(InterfaceStats {
                 name: info.interface().to_owned(),
-                capture: capture_name(info).map(str::to_owned),
+                capture: CaptureMode::of_number(info.capture).map(|mode| mode.to_string()),
                 ..InterfaceStats::default()
             });
             interfaces.len() - 1
@@ -163,18 +165,6 @@ fn losses(stats: &Stats) -> Losses {
     }
 }
 
-fn capture_name(info: &RouterInfo) -> Option<&'static str> {
-    match info.capture {
-        capture::NATIVE => Some("native"),
-        capture::GENERIC => Some("generic"),
-        capture::TC => Some("tc"),
-        capture::RAW => Some("raw"),
-        capture::NONE => None,
-        // Of another version.
-        _ => Some("?"),
-    }
-}
-
 /// What is to be said of the latest sample.
 fn last_from(
     sampled: &Sampled,
@@ -190,16 +180,6 @@ fn last_from(
         ago_s: (now - Nanos(sample.ktime_ns)).as_secs_f64(),
         not_sampled: sampled.missed,
     })
-}
-
-fn state_name(info: &RouterInfo) -> &'static str {
-    match info.state {
-        state::INIT => "INIT",
-        state::BACKUP => "BACKUP",
-        state::MASTER => "MASTER",
-        state::FAULT => "FAULT",
-        _ => "?",
-    }
 }
 
 /// The names of interfaces as the daemon used them, which hold in whatever network namespace this runs.

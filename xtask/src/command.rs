@@ -5,9 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Runs a command.
-///
-/// # Errors
-/// It cannot be run, or fails.
+/// Errors: it cannot be run, or fails.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(status.success(), "{command:?} failed: {status}");
@@ -15,9 +13,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// What a command prints.
-///
-/// # Errors
-/// It cannot be run, or fails.
+/// Errors: it cannot be run, or fails.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {

@@ -53,9 +53,7 @@ pub struct Tools {
 
 impl Target {
     /// What building for this needs, installed or downloaded first where it is missing.
-    ///
-    /// # Errors
-    /// It cannot be had.
+    /// Errors: it cannot be had.
     pub fn tools(&'static self) -> Result<Tools> {
         self.standard_library()?;
         if setup::find_program(&format!("{}gcc", self.tools)).is_some() {

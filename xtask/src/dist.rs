@@ -64,9 +64,7 @@ pub fn dist(args: &Args) -> Result<()> {
 }
 
 /// Makes the Debian package for another architecture.
-///
-/// # Errors
-/// What is missing for it, or what failed.
+/// Errors: what is missing for it, or what failed.
 pub fn deb(target: &'static Target) -> Result<PathBuf> {
     let binary = build::daemon(true, Some(target))?;
     // The one for the other machine does not run here.
@@ -123,9 +121,7 @@ fn glibc(text: &str) -> Option<[u32; 2]> {
 }
 
 /// Generates what goes into the packages, and looks whether all that they list is there.
-///
-/// # Errors
-/// What is missing or empty, by name.
+/// Errors: what is missing or empty, by name.
 pub fn check(binary: &Path) -> Result<()> {
     stage(binary)?;
     fs::copy(binary, staged("vrrp-user")).context("cannot copy the program")?;

@@ -116,9 +116,7 @@ pub enum Set {
 
 /// Runs a set on these kernels, or on all. With `write`, what came of those that came to the end stands in the
 /// documentation afterwards.
-///
-/// # Errors
-/// There is no such kernel, the cache or the documentation cannot be written, or the daemon cannot be put into a guest.
+/// Errors: there is no such kernel, the cache or the documentation cannot be written, or the daemon cannot be put into a guest.
 pub fn test(
     names: &[String],
     set: Set,

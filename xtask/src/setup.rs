@@ -187,9 +187,7 @@ pub fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
 }
 
 /// `$XDG_CACHE_HOME/vrrp-user` or `~/.cache/vrrp-user`: what outlives `cargo clean`.
-///
-/// # Errors
-/// There is neither variable.
+/// Errors: there is neither variable.
 pub fn cache_dir() -> Result<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));

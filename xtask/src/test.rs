@@ -169,9 +169,7 @@ fn binaries(environment: &[(&str, OsString)]) -> Result<Vec<Binary>> {
 }
 
 /// Builds some of the tests that need root, and returns their names and where they are.
-///
-/// # Errors
-/// They do not build.
+/// Errors: they do not build.
 pub fn binaries_of(names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -278,9 +276,7 @@ fn summary(line: &str) -> Option<Tally> {
 
 /// Runs a command to its end, showing and returning the lines that it prints; ends it when time is
 /// over or on Ctrl-C.
-///
-/// # Errors
-/// It cannot be run, or was ended by Ctrl-C.
+/// Errors: it cannot be run, or was ended by Ctrl-C.
 pub fn supervise(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<String>)> {
     let mut child = command
         .stdin(Stdio::null())

@@ -111,7 +111,7 @@ fn networks_heal() {
 /// Who finds nothing wrong has to show that it would.
 #[test]
 fn planted_faults_are_found() {
-    let missed = Fault::ALL.into_iter().filter(|fault| {
+    let missed = Fault::ALL.iter().copied().filter(|fault| {
         let tally = run_all(Some(*fault), 0, RUNS, |_, _| true);
         println!("{fault:?}: {tally:?}");
         tally.failed.is_none()

@@ -26,8 +26,8 @@ impl Left {
         let held = Held { slot: SLOT, mac, ..Held::default() };
         for vip in [IpAddr::from(VIP), IpAddr::from(ipv6::VIP)] {
             let at = InterfaceAddr::own(LOOPBACK, vip);
-            bench.kernel.add_vip(&at, SLOT).expect("add_vip");
-            bench.kernel.hold(&at, &held).expect("hold");
+            bench.kernel.vips.add(&at, SLOT).expect("add_vip");
+            bench.kernel.vips.hold(&at, &held).expect("hold");
         }
         let filter =
             ReportFilter { state: state::MASTER, priority: 100, ..ReportFilter::default() };
@@ -192,7 +192,7 @@ fn only_what_is_ours_is_stopped() {
         // Once the address is gone, there is nothing to stop.
         for vip in [IpAddr::from(VIP), IpAddr::from(ipv6::VIP)] {
             let at = InterfaceAddr::own(LOOPBACK, vip);
-            left.bench.kernel.release(&at).expect("release");
+            left.bench.kernel.vips.release(&at).expect("release");
         }
         assert_eq!(left.passes(), [true; 6]);
     });

@@ -450,7 +450,7 @@ fn a_refused_packet_leaves_a_sample() {
 fn traffic_of_a_vip_is_counted_both_ways() {
     let mut bench = Bench::new();
     let vip = InterfaceAddr::own(LOOPBACK, VIP);
-    bench.kernel.add_vip(&vip, 0).expect("add_vip");
+    bench.kernel.vips.add(&vip, 0).expect("add_vip");
     let counted = |bench: &Bench| {
         let vips = bench.reader.vips().expect("vips");
         vips.into_iter().find(|(of, _)| *of == vip).map(|(_, counters)| counters)
@@ -473,12 +473,12 @@ fn traffic_of_a_vip_is_counted_both_ways() {
     let expected =
         VipCounters { rx_packets: 2, rx_bytes: 2 * len, tx_packets: 1, tx_bytes: len, slot: 0 };
     assert_eq!(counted(&bench), Some(expected));
-    bench.kernel.remove_vip(&vip).expect("remove_vip");
+    bench.kernel.vips.remove(&vip).expect("remove_vip");
     assert_eq!(counted(&bench), None);
     for last in 0..4 {
-        bench.kernel.add_vip(&InterfaceAddr::own(LOOPBACK, link_local(last)), 0).expect("4 fit");
+        bench.kernel.vips.add(&InterfaceAddr::own(LOOPBACK, link_local(last)), 0).expect("4 fit");
     }
-    let full = bench.kernel.add_vip(&vip, 0);
+    let full = bench.kernel.vips.add(&vip, 0);
     assert!(matches!(full, Err(Error::Full { name: "VIPS6", entries: 4 })), "{full:?}");
 }
 
@@ -500,7 +500,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
     assert_eq!(reported(&mut bench, &advertised), nothing(), "as backup");
 
     let held = Held { slot: 6, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
-    bench.kernel.hold(&vip, &held).expect("hold");
+    bench.kernel.vips.hold(&vip, &held).expect("hold");
     let filter = ReportFilter { state: state::MASTER, priority: 1, ..ReportFilter::default() };
     bench.kernel.set_filter(6, filter).expect("set_filter");
     for frame in [
@@ -542,7 +542,7 @@ fn foreign_neighbour_discovery_for_a_held_address_is_reported() {
         reported(&mut bench, &advertised.clone().with(|f| (f.mac[5], f.message[31]) = (9, 8)));
     assert_eq!(events[0].1, [2, 0, 0, 0, 0, 8], "where the address is said to be");
 
-    bench.kernel.release_interface(LOOPBACK).expect("the interface");
+    bench.kernel.vips.release_interface(LOOPBACK).expect("the interface");
     assert_eq!(reported(&mut bench, &advertised), nothing());
 }
 

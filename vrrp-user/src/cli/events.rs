@@ -81,9 +81,7 @@ pub(super) fn happened(event: &Event, terminal: Terminal) -> String {
 }
 
 /// A duration as `90s`, `10m` or `2h 30m`.
-///
-/// # Errors
-/// What is wrong with it.
+/// Errors: what is wrong with it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration: jiff::SignedDuration =
         text.parse().map_err(|_| "give a duration such as 90s, 10m or 12h".to_owned())?;

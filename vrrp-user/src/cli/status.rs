@@ -586,9 +586,7 @@ pub(super) fn format_duration(seconds: f64) -> String {
 }
 
 /// A state in whatever case it is written.
-///
-/// # Errors
-/// The states that there are.
+/// Errors: the states that there are.
 fn parse_state(text: &str) -> Result<String, String> {
     let known: BTreeSet<&str> =
         crate::engine::types::State::ALL.iter().map(|state| state.name()).collect();

@@ -126,9 +126,7 @@ pub enum BadCommand {
 /// The words of a command: separated by white space; `"..."` and `'...'` keep what is in them together, wherever
 /// they begin; `\a \b \E \f \n \r \t \v \nnn \xXX \cC` stand for control characters, a backslash before anything else
 /// for that character.
-///
-/// # Errors
-/// [`BadCommand`]
+/// Errors: [`BadCommand`]
 pub fn split(text: &str) -> Result<Vec<String>, BadCommand> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();

@@ -111,9 +111,7 @@ pub fn is_toml(path: &Path) -> bool {
 }
 
 /// Reads and validates a configuration: TOML if the name ends in `.toml`, keepalived's grammar otherwise.
-///
-/// # Errors
-/// When the file cannot be read, or anything in it is an error. All errors are reported at once.
+/// Errors: when the file cannot be read, or anything in it is an error. All errors are reported at once.
 pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
     let io = |source| LoadError::Io { path: path.to_owned(), source };
     let mut report = Report::default();
@@ -138,9 +136,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, LoadError> {
 }
 
 /// A configuration in the TOML format, from memory.
-///
-/// # Errors
-/// When anything in it is an error; all of them.
+/// Errors: when anything in it is an error; all of them.
 pub fn load_toml(text: &str) -> Result<Config, Vec<Diagnostic>> {
     let mut report = Report::default();
     let drafts = toml::read_text("", text, &mut report);

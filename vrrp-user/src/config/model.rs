@@ -249,7 +249,10 @@ pub struct RouterConfig {
 
 /// When the kernel side stops a host from answering for the addresses of a router that is master no more, without the
 /// daemon ([`vrrp_common::lease`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Fence {
     /// When its lease is over and another host claims an address, or when it is outranked.
     #[default]
@@ -261,23 +264,12 @@ pub enum Fence {
 }
 
 impl Fence {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Claim, Self::Lease, Self::Off];
     /// Their names, for messages.
     pub const NAMES: &str = "claim, lease or off";
 
     /// The word in configurations.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Claim => "claim",
-            Self::Lease => "lease",
-            Self::Off => "off",
-        }
-    }
-
-    /// The one of that name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fence| fence.name() == name)
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// How the kernel side goes about it, if it does.

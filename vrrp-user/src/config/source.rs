@@ -49,9 +49,7 @@ impl Default for Files {
 
 impl Files {
     /// The bytes of one more file; `-` is standard input.
-    ///
-    /// # Errors
-    /// It cannot be read, is no regular file, or all files together are more than may be.
+    /// Errors: it cannot be read, is no regular file, or all files together are more than may be.
     pub(super) fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         self.files += 1;
         if self.files > MAX_FILES {
@@ -154,9 +152,7 @@ impl Grown {
     }
 
     /// Grows by so much.
-    ///
-    /// # Errors
-    /// Of what it would be too much; then it has grown nevertheless, so that it stays too much.
+    /// Errors: Of what it would be too much; then it has grown nevertheless, so that it stays too much.
     pub(super) fn add(&mut self, more: Self) -> Result<(), String> {
         self.routers = self.routers.saturating_add(more.routers);
         self.parts = self.parts.saturating_add(more.parts);

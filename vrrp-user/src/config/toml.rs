@@ -30,9 +30,7 @@ mod tests;
 mod track;
 
 /// Reads a file.
-///
-/// # Errors
-/// When the file cannot be read; all else goes into the report.
+/// Errors: when the file cannot be read; all else goes into the report.
 pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
     let bytes = Files::default().read(path)?;
     let text = String::from_utf8(bytes)
@@ -381,7 +379,7 @@ impl Reader<'_> {
     }
 
     fn fence(&mut self, value: &Located<String>) -> Fence {
-        Fence::of(&value.value).unwrap_or_else(|| {
+        value.value.parse().unwrap_or_else(|_| {
             self.report.error(value.at, format!("unknown fence `{}`", value.value), Fence::NAMES);
             Fence::default()
         })

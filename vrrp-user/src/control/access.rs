@@ -34,9 +34,7 @@ struct Peer {
 impl Access {
     /// Gives a bound socket its mode and group. A group that it cannot be given to is logged, and the socket stays
     /// with that of the process.
-    ///
-    /// # Errors
-    /// The mode cannot be set, or the file is gone.
+    /// Errors: the mode cannot be set, or the file is gone.
     pub fn grant(socket: &Path, settings: &SocketAccess) -> io::Result<Self> {
         if let Some(name) = &settings.group
             && let Err(error) = give(socket, name)
@@ -59,9 +57,7 @@ impl Access {
     }
 
     /// Whether who is at the other end may change something.
-    ///
-    /// # Errors
-    /// The kernel does not say who it is.
+    /// Errors: the kernel does not say who it is.
     pub fn permits_changes(&self, stream: &UnixStream) -> io::Result<bool> {
         Ok(self.permits(&peer(stream)?))
     }

@@ -52,9 +52,7 @@ pub enum Error {
 }
 
 /// Asks a running daemon. A [`crate::api::Status`] is complete.
-///
-/// # Errors
-/// [`Error`]; never [`Answer::Error`].
+/// Errors: [`Error`]; never [`Answer::Error`].
 #[allow(clippy::needless_pass_by_value, reason = "a request is made for one question")]
 pub fn ask(instance: &Instance, request: Request) -> Result<Answer, Error> {
     let mut connection = Connection::open(instance, &request)?;
@@ -86,18 +84,14 @@ pub fn router(instance: &Instance, name: &str) -> Result<RouterDetail, Error> {
 }
 
 /// Has something done, and says what was.
-///
-/// # Errors
-/// [`Error`], also when the daemon refuses.
+/// Errors: [`Error`], also when the daemon refuses.
 pub fn order(instance: &Instance, request: Request) -> Result<String, Error> {
     let Answer::Done(done) = ask(instance, request)? else { return Err(wrong(instance)) };
     Ok(done)
 }
 
 /// Lets a running daemon read its configuration again. With `check` it only says what would change.
-///
-/// # Errors
-/// [`Error`]. A configuration that is refused is none.
+/// Errors: [`Error`]. A configuration that is refused is none.
 pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
     let mut connection = Connection::open(instance, &Request::Reload { check })?;
     let patience = connection.stream.get_ref().get_ref().set_read_timeout(Some(RELOAD));
@@ -116,9 +110,7 @@ pub enum Streamed {
 }
 
 /// The events of a running daemon, as they happen. It ends, with an error, when the daemon does.
-///
-/// # Errors
-/// [`Error`]; each item can be one as well.
+/// Errors: [`Error`]; each item can be one as well.
 pub fn follow(
     instance: &Instance,
     since: Option<Duration>,

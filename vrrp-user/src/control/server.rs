@@ -173,9 +173,7 @@ enum End {
 /// Binds the socket and serves it from a new thread until the process ends. A socket file that a dead
 /// daemon left is replaced: the caller holds the instance's lock, and takes it away when the daemon has ended, before it
 /// removes the socket.
-///
-/// # Errors
-/// The socket cannot be bound, or the thread not started.
+/// Errors: the socket cannot be bound, or the thread not started.
 pub fn start(
     socket: &Path,
     access: &SocketAccess,

@@ -2,7 +2,7 @@
 
 use super::effect::InfoChange;
 use super::log_limit::{About, LogLine};
-use super::router::{centisecs, state_number};
+use super::router::centisecs;
 use super::{ASKED, Core, Counter, Phase, TIDY};
 use crate::api::history::{EventKind, EventSource};
 use crate::engine::time::Nanos;
@@ -133,7 +133,7 @@ impl Core {
         self.acknowledge(id, 0);
         self.update_filter(id);
         let interval = self.engine.view(id).map_or(0, |view| centisecs(view.interval));
-        let state = state_number(to);
+        let state = to as u8;
         self.publish(id, InfoChange::State { state, since: at.0, interval });
     }
 

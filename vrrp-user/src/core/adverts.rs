@@ -10,7 +10,7 @@ use vrrp_common::report::{self, MasterSeen, ReportFilter, Unreported};
 use super::effect::{Effect, InfoChange};
 use super::interface_table::Interface;
 use super::reception::AHEAD;
-use super::router::{RouterRuntime, state_number, version_number};
+use super::router::RouterRuntime;
 use super::{Core, Counter};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
@@ -59,7 +59,7 @@ impl Core {
         };
         let router = self.routers.iter().filter(|router| !router.removed).find(is_for);
         let about = router.and_then(|router| {
-            let version = version_number(router.version());
+            let version = router.version().number();
             let text = refused.about(&Ours { ifindex, family, vrid, version, addresses: &[] })?;
             Some(format!("{}: {text}", router.label()))
         });
@@ -126,7 +126,7 @@ impl Core {
         let Interest { state, priority, ignores_lower, master } = interest;
         let known = self.router(id).filter;
         let filter = ReportFilter {
-            state: state_number(state),
+            state: state as u8,
             priority: priority.0,
             ignores_lower,
             master: master.map(|(address, priority)| report::Master {

@@ -74,9 +74,7 @@ impl Attempt {
     }
 
     /// How the interface captures if the way that is being tried is had, or at the end.
-    ///
-    /// # Errors
-    /// Why it does not at all.
+    /// Errors: why it does not at all.
     pub fn choice(&self) -> Result<Choice, String> {
         self.walk.choice()
     }

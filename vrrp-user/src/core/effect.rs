@@ -20,6 +20,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 
 /// Something that is to be done. Where that fails and nothing is to be answered, whoever does it logs it.
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// A request by netlink. Answered by [`super::Input::Answered`], once, also where the kernel does not answer.
@@ -30,53 +31,36 @@ pub enum Effect {
     /// Attach the programs to an interface in that way and no other. Answered by [`super::Input::Attached`], once for
     /// each. Where it fails, what was attached before stays, unless it was to be put back.
     Attach {
-        /// Interface.
         interface: InterfaceId,
-        /// Its name.
         name: String,
         /// By what the answer is known.
         number: u64,
-        /// How.
         way: AttachMethod,
         /// Only if enough file descriptors are left for the others who need some.
         spare: bool,
     },
     /// Detach the programs that count what leaves from all interfaces, and attach none any more.
-    ReleaseEgress {
-        /// Why.
-        why: String,
-    },
+    ReleaseEgress { why: String },
     /// Detach the programs from an interface, if they are attached there.
-    Detach {
-        /// Interface.
-        interface: InterfaceId,
-    },
+    Detach { interface: InterfaceId },
     /// An interface is gone: forget what the kernel side holds for it.
-    ForgetInterface {
-        /// Interface.
-        interface: InterfaceId,
-    },
+    ForgetInterface { interface: InterfaceId },
     /// The program that counts what leaves was taken away. Answered by [`super::Input::EgressMended`].
     MendEgress {
-        /// Interface.
         interface: InterfaceId,
-        /// Its name.
         name: String,
         /// Whether it is attached again.
         attach: bool,
     },
     /// Accept what is for a router.
     SetRouter {
-        /// The router.
         router: RouterId,
         /// By what it is known.
         key: RouterKey,
-        /// What is accepted.
         entry: RouterEntry,
     },
     /// Accept nothing by that key any more.
     RemoveRouter {
-        /// Whose it was.
         router: RouterId,
         /// By what it was known.
         key: RouterKey,
@@ -86,113 +70,53 @@ pub enum Effect {
     /// Forget who was heard by routers that are gone; their numbers ascend.
     ForgetPeers(Vec<RouterId>),
     /// Count packets to and from an address.
-    CountAddress {
-        /// Whose.
-        router: RouterId,
-        /// Which.
-        at: InterfaceAddr,
-    },
+    CountAddress { router: RouterId, at: InterfaceAddr },
     /// No longer count them.
-    UncountAddress {
-        /// Whose.
-        router: RouterId,
-        /// Which.
-        at: InterfaceAddr,
-    },
+    UncountAddress { router: RouterId, at: InterfaceAddr },
     /// Report who else claims an address that we have.
     HoldAddress {
-        /// Which.
         at: InterfaceAddr,
         /// Whose, and our Ethernet address there.
         held: Held,
     },
     /// No longer report that.
-    ReleaseAddress {
-        /// Which.
-        at: InterfaceAddr,
-    },
+    ReleaseAddress { at: InterfaceAddr },
     /// Accept unicast from a peer.
-    Allow {
-        /// For which router.
-        router: RouterId,
-        /// From whom.
-        peer: IpAddr,
-        /// With which TTL.
-        range: TtlRange,
-    },
+    Allow { router: RouterId, peer: IpAddr, range: TtlRange },
     /// No longer accept it.
-    Disallow {
-        /// For which router.
-        router: RouterId,
-        /// From whom.
-        peer: IpAddr,
-    },
+    Disallow { router: RouterId, peer: IpAddr },
     /// Tell the kernel side which advertisement need not be reported again.
     Acknowledge {
-        /// For which router.
         router: RouterId,
         /// Its digest; 0 for none.
         digest: u64,
     },
     /// Tell the kernel side which advertisements can change anything. Answered by [`super::Input::FilterSet`] with a time
     /// at which every CPU goes by it.
-    SetFilter {
-        /// For which router.
-        router: RouterId,
-        /// Which.
-        filter: ReportFilter,
-    },
+    SetFilter { router: RouterId, filter: ReportFilter },
     /// Change the lease of a router.
-    Lease {
-        /// Whose.
-        router: RouterId,
-        /// How.
-        change: LeaseChange,
-    },
+    Lease { router: RouterId, change: LeaseChange },
     /// Ask the kernel side when the master of each of these was last heard. Answered by [`super::Input::LastSeen`] for as
     /// many as are known, and then [`super::Input::LastSeenEnd`]. Timers wait for it.
     QueryLastSeen(Vec<RouterId>),
     /// Change what others see of a router.
-    Publish {
-        /// Which.
-        router: RouterId,
-        /// What.
-        change: InfoChange,
-    },
+    Publish { router: RouterId, change: InfoChange },
     /// Count something that was refused or failed.
     Count(Counter),
     /// Join a multicast group.
-    Join {
-        /// For which router.
-        router: RouterId,
-        /// Interface.
-        interface: InterfaceId,
-        /// Which.
-        group: IpAddr,
-    },
+    Join { router: RouterId, interface: InterfaceId, group: IpAddr },
     /// Leave a multicast group that no router there has any more, or all of them.
     Leave {
-        /// Interface.
         interface: InterfaceId,
         /// Which; `None` for all.
         group: Option<IpAddr>,
     },
     /// Find out whether this host routes IPv6 packets that arrive on an interface. Answered by
     /// [`super::Input::Forwards`].
-    ReadForwarding {
-        /// Interface.
-        interface: InterfaceId,
-        /// Its name.
-        name: String,
-    },
+    ReadForwarding { interface: InterfaceId, name: String },
     /// Try whether frames leave that nobody hears, up to the first that does not. Answered by
     /// [`super::Input::TestSent`].
-    SendTest {
-        /// Whose they are.
-        router: RouterId,
-        /// The frames.
-        frames: Vec<TestFrame>,
-    },
+    SendTest { router: RouterId, frames: Vec<TestFrame> },
     /// Tell scripts and fifos something.
     Notify(notification::Event),
     /// Take up the scripts and fifos of the configuration that was read last.
@@ -202,7 +126,6 @@ pub enum Effect {
     Watch {
         /// Files, and what is written into them first.
         files: Vec<(ObjectId, TrackFile, Option<InitFile>)>,
-        /// Processes.
         processes: Vec<(ObjectId, TrackProcess)>,
     },
     /// The routers begin.
@@ -210,17 +133,11 @@ pub enum Effect {
     /// Tell the service manager something. Answered by [`super::Input::NotDelivered`] where that finds no room.
     NotifyManager(ManagerMessage),
     /// Read the configuration. Answered by [`super::Input::ConfigurationRead`], or not at all: then it is given up.
-    ReadConfiguration {
-        /// Which reading this is.
-        number: u64,
-        /// How many routers run.
-        running: usize,
-    },
+    ReadConfiguration { number: u64, running: usize },
     /// A reload has ended.
     ReloadEnded {
         /// Who wants to know.
         client: Option<u64>,
-        /// What came of it.
         report: Box<Reloaded>,
     },
     /// Free what a reload has left ([`super::Core::take_discarded`]), where nobody waits for it.
@@ -241,6 +158,7 @@ pub enum Effect {
 }
 
 /// A change of the lease of a router ([`vrrp_common::lease`]).
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseChange {
     /// It takes over.
@@ -292,6 +210,7 @@ pub struct StateCounts {
 }
 
 /// A change of what others see of a router.
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum InfoChange {
     /// Everything: a router begins.
@@ -307,11 +226,8 @@ pub enum InfoChange {
     },
     /// It has another configuration.
     Configured {
-        /// Its name.
         name: std::sync::Arc<str>,
-        /// Its effective priority.
         priority: u8,
-        /// Protocol version.
         version: u8,
         /// Its interval, centiseconds.
         interval: u16,

@@ -15,6 +15,7 @@ use crate::core::interface_id::InterfaceId;
 use crate::engine::types::{Health, ObjectId, RouterId};
 
 /// Something that has happened.
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
     /// Everything that happened until now has been handed in: timers are judged. It does no harm when none is due.
@@ -22,7 +23,6 @@ pub enum Input<'a> {
     /// The kernel side reports a packet, or what stands in for it: an accepted advertisement with its message, a refused
     /// one with the beginning of its message, or who claims an address that we hold, with his Ethernet address.
     Received {
-        /// Where.
         interface: InterfaceId,
         /// What is known of the packet.
         event: RxEvent,
@@ -38,27 +38,19 @@ pub enum Input<'a> {
     Changed(Vec<Event>),
     /// All interfaces and all addresses, the latter in the kernel's order. Comes first of all, and after
     /// [`Event::Overrun`]. It was read after every request was carried out that was answered before.
-    Listed {
-        /// The interfaces.
-        links: Vec<Link>,
-        /// Their addresses.
-        addresses: Vec<AssignedAddress>,
-    },
+    Listed { links: Vec<Link>, addresses: Vec<AssignedAddress> },
     /// Answers to requests ([`super::Effect::Netlink`]). Each request is answered once, in whatever order; what is lost
     /// on the way is answered by an error.
     Answered(Vec<Answer>),
     /// The answer to [`super::Effect::Attach`].
     Attached {
-        /// Interface.
         interface: InterfaceId,
-        /// Which attempt that was.
         number: u64,
         /// Where our programs are now, or why not.
         result: Result<Hooks, Failure>,
     },
     /// The answer to [`super::Effect::MendEgress`].
     EgressMended {
-        /// Interface.
         interface: InterfaceId,
         /// The program that counts what leaves, if there is one again.
         hook: Option<Hook>,
@@ -68,7 +60,6 @@ pub enum Input<'a> {
     /// When the master of a router was last heard, as the kernel side has it. Any number of them comes as the answer to
     /// [`super::Effect::QueryLastSeen`], and others may come at any time.
     LastSeen {
-        /// The router.
         router: RouterId,
         /// When, and what the master said then if that was not reported.
         seen: MasterSeen,
@@ -79,38 +70,23 @@ pub enum Input<'a> {
         lost: u64,
     },
     /// The answer to [`super::Effect::SetFilter`]: what arrives from now on is judged by the new filter.
-    FilterSet {
-        /// Whose.
-        router: RouterId,
-    },
+    FilterSet { router: RouterId },
     /// The answer to [`super::Effect::ReadForwarding`].
     Forwards {
-        /// Interface.
         interface: InterfaceId,
         /// Whether this host routes IPv6 packets that arrive there.
         on: bool,
     },
     /// The answer to [`super::Effect::SendTest`].
     TestSent {
-        /// Whose frames they were.
         router: RouterId,
         /// Why one of them could not leave.
         error: Option<Errno>,
     },
     /// A tracked file or process is like this now.
-    Health {
-        /// Which.
-        object: ObjectId,
-        /// How it is.
-        health: Health,
-    },
+    Health { object: ObjectId, health: Health },
     /// A tracked file cannot be used; what was known before goes on to count.
-    BadTrackFile {
-        /// Which.
-        object: ObjectId,
-        /// Why.
-        why: String,
-    },
+    BadTrackFile { object: ObjectId, why: String },
     /// All tracked files, or all tracked processes, have been looked at once ([`super::Effect::Watch`]).
     TrackedOnce,
     /// A tracked script has found out something.
@@ -123,21 +99,13 @@ pub enum Input<'a> {
         client: Option<u64>,
     },
     /// The answer to [`super::Effect::ReadConfiguration`].
-    ConfigurationRead {
-        /// Which reading that was.
-        number: u64,
-        /// What came of it.
-        read: Box<Read>,
-    },
+    ConfigurationRead { number: u64, read: Box<Read> },
     /// The service manager was not told that: too much waits for it already ([`super::Effect::NotifyManager`]).
     NotDelivered(ManagerMessage),
     /// Metrics are not served: [`super::Effect::ServeMetrics`] failed.
     NotServed,
     /// The kernel side has fenced a router while it was master ([`vrrp_common::lease`]).
-    Fenced {
-        /// Which.
-        router: RouterId,
-    },
+    Fenced { router: RouterId },
     /// The answer to [`super::Effect::MendPins`], if anything was wrong: pins were made again.
     PinsMended {
         /// In that directory.

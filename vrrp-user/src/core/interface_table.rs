@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 
 use super::attempt::Attempt;
 use super::input::Hooks;
@@ -25,20 +25,8 @@ pub enum Capture {
 /// One interface.
 #[derive(Clone, Debug)]
 pub struct Interface {
-    /// Name; may change.
-    pub name: String,
-    /// Up, with carrier.
-    pub up: bool,
-    /// Ethernet address, `None` for other kinds of interface.
-    pub mac: Option<[u8; 6]>,
-    /// Largest IP packet that it carries, bytes.
-    pub mtu: u32,
-    /// Made of ports that may each have an Ethernet address of their own ([`Link::aggregate`]).
-    pub aggregate: bool,
-    /// Passes on neither multicast nor ARP ([`Link::routed`]).
-    pub routed: bool,
-    /// Of a VLAN device, the index of the device below.
-    pub vlan_of: Option<InterfaceId>,
+    /// What the kernel says of it.
+    pub link: Link,
     /// How advertisements are received on it.
     pub capture: Capture,
     /// Where our programs should be on it.
@@ -235,50 +223,24 @@ impl InterfaceTable {
     }
 
     fn link(&mut self, link: &Link) -> Change {
-        let Link { iface, name, up, mac, mtu, aggregate, routed, vlan_of, .. } = link.clone();
-        let changed = match self.by_index.get_mut(&iface) {
-            Some(known) => {
-                let kind = (known.aggregate, known.routed, known.vlan_of);
-                let before = (&known.name, known.up, known.mac, known.mtu, kind);
-                let changed = before != (&name, up, mac, mtu, (aggregate, routed, vlan_of));
-                if known.name != name {
-                    // Another one may have got the old name already.
-                    if self.by_name.get(&*known.name) == Some(&iface) {
-                        self.by_name.remove(&*known.name);
-                    }
-                    self.by_name.insert(name.as_str().into(), iface);
-                }
-                known.name = name;
-                known.up = up;
-                known.mac = mac;
-                known.mtu = mtu;
-                known.aggregate = aggregate;
-                known.routed = routed;
-                known.vlan_of = vlan_of;
-                changed
-            }
-            None => {
-                self.by_name.insert(name.as_str().into(), iface);
-                let interface = Interface {
-                    name,
-                    up,
-                    mac,
-                    mtu,
-                    aggregate,
-                    routed,
-                    vlan_of,
-                    capture: Capture::Detached,
-                    hooks: Hooks::default(),
-                    mends_egress: false,
-                    planned: None,
-                    attempt: None,
-                    own: Vec::new(),
-                };
-                self.by_index.insert(iface, interface);
-                true
-            }
+        let iface = link.iface;
+        let changed = Change::Interface { iface, removed: false };
+        let Some(known) = self.by_index.get_mut(&iface) else {
+            self.by_name.insert(link.name.as_str().into(), iface);
+            self.by_index.insert(iface, Interface::new(link.clone()));
+            return changed;
         };
-        if changed { Change::Interface { iface, removed: false } } else { Change::None }
+        let before = std::mem::replace(&mut known.link, link.clone());
+        if before.name != link.name {
+            // Another one may have got the old name already.
+            if self.by_name.get(&*before.name) == Some(&iface) {
+                self.by_name.remove(&*before.name);
+            }
+            self.by_name.insert(link.name.as_str().into(), iface);
+        }
+        // What else is new concerns nobody.
+        let Link { enabled, xdp, .. } = *link;
+        if (Link { enabled, xdp, ..before }) == *link { Change::None } else { changed }
     }
 
     /// Forgets all addresses, before they are listed anew.
@@ -383,7 +345,27 @@ impl InterfaceTable {
     }
 }
 
+impl Deref for Interface {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
+}
+
 impl Interface {
+    fn new(link: Link) -> Self {
+        Self {
+            link,
+            capture: Capture::Detached,
+            hooks: Hooks::default(),
+            mends_egress: false,
+            planned: None,
+            attempt: None,
+            own: Vec::new(),
+        }
+    }
+
     /// Whether advertisements can be received there, as far as is known.
     pub fn receives(&self) -> bool {
         self.mode().is_some()

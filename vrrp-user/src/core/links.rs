@@ -7,7 +7,7 @@ use vrrp_common::maps::capture;
 
 use super::effect::{Effect, InfoChange};
 use super::interface_id::InterfaceAddr;
-use super::interface_table::{Capture, Change, Interface};
+use super::interface_table::{Change, Interface};
 use super::netlink::{self, AssignedAddress, Event};
 use super::router::RouterLink;
 use super::settling::{self, Counts};
@@ -422,15 +422,8 @@ impl Core {
     /// How advertisements for a router are received, as `stats` is told.
     fn capture(&self, id: RouterId) -> u8 {
         let interface = self.interfaces.by_name(&self.router(id).interface);
-        match interface.map(|(_, interface)| &interface.capture) {
-            Some(Capture::Attached(choice)) => match choice.mode {
-                CaptureMode::Native => capture::NATIVE,
-                CaptureMode::Tc => capture::TC,
-                CaptureMode::Generic => capture::GENERIC,
-                CaptureMode::Raw => capture::RAW,
-            },
-            Some(Capture::Detached | Capture::Failed(_)) | None => capture::NONE,
-        }
+        let mode = interface.and_then(|(_, interface)| interface.mode());
+        mode.map_or(capture::NONE, CaptureMode::number)
     }
 
     /// Where the addresses of a router belong that is, or was, on that interface.

@@ -12,9 +12,7 @@ const NAMED: usize = 8;
 
 impl Core {
     /// Carries out an order, and says what was done.
-    ///
-    /// # Errors
-    /// Why it is not carried out.
+    /// Errors: why it is not carried out.
     pub fn order(&mut self, now: Nanos, name: &str, order: Order) -> Result<String, String> {
         self.now = now;
         let (asked, group) = self.find_all(name)?;

@@ -15,14 +15,11 @@ use super::interface_table::Interface;
 use super::netlink::{AddressRequest, AssignedAddress};
 use super::send_failures::{Errno, SendFailures, TestFrame, own_fault};
 use super::tx_queue::{Tag, TxQueue};
-use crate::config::model::{
-    self, AddressFlags, Authentication, Fence, Peer, Transport, V3Checksum,
-};
+use crate::config::model::{self, Authentication, Fence, Peer, Transport, V3Checksum};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{
-    AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, State, Version,
-    Vrid,
+    AdvertInterval, FaultCause, Link, Priority, RouterId, RouterSpec, SendError, Version, Vrid,
 };
 use crate::wire::ethernet::multicast;
 use crate::wire::family::{Family, to_field};
@@ -141,29 +138,11 @@ pub struct Address {
     /// Whether its removal from outside does not matter.
     pub no_track: bool,
     /// Elsewhere, because most addresses have nothing of it.
-    details: Option<Box<Details>>,
-}
-
-#[derive(PartialEq, Eq)]
-struct Details {
-    dev: Option<Box<str>>,
-    label: Option<Box<str>>,
-    broadcast: Option<IpAddr>,
-    peer: Option<IpAddr>,
-    flags: AddressFlags,
-    preferred_lft: Option<u32>,
+    details: Option<Box<model::Address>>,
 }
 
 impl From<&model::Address> for Address {
     fn from(config: &model::Address) -> Self {
-        let details = Details {
-            dev: config.dev.as_deref().map(Into::into),
-            label: config.label.as_deref().map(Into::into),
-            broadcast: config.broadcast,
-            peer: config.peer,
-            flags: config.flags,
-            preferred_lft: config.preferred_lft,
-        };
         let plain = model::Address::new(config.address, config.prefix);
         let plain = model::Address { scope: config.scope, no_track: config.no_track, ..plain };
         let plain = *config == plain;
@@ -172,7 +151,7 @@ impl From<&model::Address> for Address {
             prefix: config.prefix,
             scope: config.scope,
             no_track: config.no_track,
-            details: (!plain).then(|| Box::new(details)),
+            details: (!plain).then(|| Box::new(config.clone())),
         }
     }
 }
@@ -198,7 +177,7 @@ impl Address {
             },
             Some(details) => AddressRequest {
                 address: at,
-                label: details.label.as_deref().map(Into::into),
+                label: details.label.clone(),
                 scope,
                 broadcast: details.broadcast,
                 peer: details.peer,
@@ -323,7 +302,7 @@ impl RouterRuntime {
         let mut info = RouterInfo {
             vrid: self.vrid.get(),
             priority: priority.0,
-            version: version_number(self.version()),
+            version: self.version().number(),
             family: self.family.number(),
             state: state::INIT,
             interval_cs: centisecs(self.interval),
@@ -546,7 +525,7 @@ impl RouterRuntime {
         let destination = if self.peers.is_some() { source } else { to_field(self.group()) };
         RouterEntry {
             slot: id.0,
-            version: version_number(self.version()),
+            version: self.version().number(),
             transport: match self.peers {
                 None => transport::MULTICAST,
                 Some(_) if self.check_source => transport::PEERS,
@@ -763,28 +742,10 @@ impl RouterRuntime {
     }
 }
 
-/// A state as the shared map has it.
-pub fn state_number(state: State) -> u8 {
-    match state {
-        State::Init => state::INIT,
-        State::Backup => state::BACKUP,
-        State::Master => state::MASTER,
-        State::Fault => state::FAULT,
-    }
-}
-
 /// An interval in centiseconds: at most 25,500.
 pub fn centisecs(interval: AdvertInterval) -> u16 {
     match interval {
         AdvertInterval::Secs(secs) => u16::from(secs) * 100,
         AdvertInterval::Centisecs(Centisecs(centisecs)) => centisecs,
-    }
-}
-
-/// The number on the wire.
-pub fn version_number(version: Version) -> u8 {
-    match version {
-        Version::V2 => 2,
-        Version::V3 => 3,
     }
 }

@@ -10,7 +10,6 @@ use super::Core;
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Capture;
 use super::route_book::{Object, ObjectView};
-use super::router::version_number;
 use crate::api::events::{Events, Record, WallClock, Whose};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
 use crate::api::{
@@ -170,7 +169,7 @@ impl Core {
             ifindex: iface.ifindex,
             family: router.family(),
             vrid: router.vrid().get(),
-            version: version_number(router.version()),
+            version: router.version().number(),
             addresses: &addresses,
         };
         let recent = refused.iter().filter(|refused| refused.at() + REFUSED_RECENTLY > now);
@@ -197,7 +196,7 @@ impl Core {
             interface: router.interface.to_string(),
             vrid: router.vrid().get(),
             family: router.family().label().to_owned(),
-            version: version_number(router.version()),
+            version: router.version().number(),
             state: view.state.name().to_owned(),
             cause: view
                 .cause

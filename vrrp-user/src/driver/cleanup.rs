@@ -29,9 +29,7 @@ pub struct Cleaned {
 
 /// Removes the addresses of an instance, as far as they bear its mark, then its programs from interfaces, and its pins: in
 /// this order, as the programs keep the host from answering for the addresses. Nothing happens beside a daemon that lives.
-///
-/// # Errors
-/// [`Error::AlreadyRunning`], [`Error::RuntimeDir`], [`Error::Netlink`], [`Error::Os`].
+/// Errors: [`Error::AlreadyRunning`], [`Error::RuntimeDir`], [`Error::Netlink`], [`Error::Os`].
 pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Error> {
     let lock = lock(instance)?;
     let pins = bpf::find_bpffs(bpffs).ok().map(|bpffs| instance.pins(&bpffs));

@@ -111,9 +111,7 @@ struct Sources {
 
 impl Driver {
     /// Until the core has nothing more to do.
-    ///
-    /// # Errors
-    /// What the daemon cannot go on without is gone.
+    /// Errors: what the daemon cannot go on without is gone.
     async fn serve(&mut self, sources: &mut Sources) -> Result<(), Error> {
         let mut more = false;
         loop {
@@ -277,9 +275,7 @@ impl Driver {
     }
 
     /// Hands in what the netlink thread says.
-    ///
-    /// # Errors
-    /// It has ended, or knows nothing to begin with.
+    /// Errors: it has ended, or knows nothing to begin with.
     fn reported(&mut self, report: Report) -> Result<(), Error> {
         let input = match report {
             Report::Everything(links, addresses) => Input::Listed { links, addresses },

@@ -40,9 +40,7 @@ pub(super) async fn noticed() {
 }
 
 /// Runs something on this thread to its end.
-///
-/// # Errors
-/// [`Error::Panicked`].
+/// Errors: [`Error::Panicked`].
 pub(super) fn caught<T>(
     runtime: &Runtime,
     work: impl Future<Output = Result<T, Error>>,

@@ -60,7 +60,7 @@ impl Driver {
                 }
             }
             Effect::ForgetInterface { interface } => {
-                let done = self.datapath.release_interface(interface.ifindex);
+                let done = self.datapath.vips.release_interface(interface.ifindex);
                 log_error(done, || format!("interface {interface} is gone"));
             }
             Effect::MendEgress { interface, name, attach } => {
@@ -86,23 +86,23 @@ impl Driver {
                 log_error(done, || "peers of routers that are gone".to_owned());
             }
             Effect::CountAddress { router, at } => {
-                let done = self.datapath.add_vip(&at, router.0);
+                let done = self.datapath.vips.add(&at, router.0);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
                 });
             }
             Effect::UncountAddress { router, at } => {
-                let done = self.datapath.remove_vip(&at);
+                let done = self.datapath.vips.remove(&at);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
                 });
             }
             Effect::HoldAddress { at, held } => {
-                let done = self.datapath.hold(&at, &held);
+                let done = self.datapath.vips.hold(&at, &held);
                 log_error(done, || format!("{}: not watched", self.core.describe(at)));
             }
             Effect::ReleaseAddress { at } => {
-                let done = self.datapath.release(&at);
+                let done = self.datapath.vips.release(&at);
                 log_error(done, || format!("{}: still watched", self.core.describe(at)));
             }
             Effect::Allow { router, peer, range } => {

@@ -41,9 +41,7 @@ pub struct Service {
 
 impl Service {
     /// Finds out from the environment whom to tell.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
+    /// Errors: the thread cannot be started.
     pub fn start() -> io::Result<(Self, Option<Listener>)> {
         if std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()) {
             return Ok((Self::default(), None));

@@ -21,9 +21,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 impl Driver {
     /// Hands over, unless that was done, and closes what is open.
-    ///
-    /// # Errors
-    /// The pins cannot be removed.
+    /// Errors: the pins cannot be removed.
     pub(super) async fn stop(&mut self, sources: &mut Sources) -> Result<(), Error> {
         if !self.core.is_stopped() {
             self.handle(timer::now(), Input::Stop);

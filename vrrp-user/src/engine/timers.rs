@@ -8,11 +8,13 @@ use super::time::Nanos;
 use super::types::RouterId;
 
 /// What a deadline is for. The order is the order of firing at the same instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Timer {
     /// As backup: `Active_Down_Timer`, the master has been silent for too long (RFC 9568 section 6.2).
     MasterDown,
     /// As master: `Adver_Timer`, the next advertisement is due (RFC 9568 section 6.2).
+    #[strum(serialize = "advertisement")]
     Advert,
     /// As master: the second group of gratuitous ARP after the transition.
     GarpDelayed,
@@ -28,14 +30,8 @@ impl Timer {
         [Self::MasterDown, Self::Advert, Self::GarpDelayed, Self::GarpRefresh, Self::GarpLowerPrio];
 
     /// A short name that never changes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MasterDown => "master-down",
-            Self::Advert => "advertisement",
-            Self::GarpDelayed => "garp-delayed",
-            Self::GarpRefresh => "garp-refresh",
-            Self::GarpLowerPrio => "garp-lower-prio",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -1,7 +1,9 @@
 //! The vocabulary of the engine: what it is told and what it asks for.
 
-use std::fmt;
 use std::net::IpAddr;
+
+use derive_more::Display;
+use strum::IntoStaticStr;
 
 pub use crate::types::advert::{Advert, AdvertInterval, Priority, Version};
 pub use crate::types::id::{GroupId, Names, ObjectId, RouterId, Vrid};
@@ -107,43 +109,45 @@ pub struct RouterSpec {
 }
 
 /// Why this host sends to nobody, whoever may listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
 pub enum SendError {
     /// `ENETDOWN`: the interface is down.
+    #[display("the network is down (ENETDOWN)")]
     NetworkDown,
     /// `ENOBUFS`: the queue of the interface is full, or what filters behind it drops the packet.
+    #[display("a full queue or a filter drops them (ENOBUFS)")]
     NoBuffers,
     /// `EPERM`: a filter on the way out drops the packet.
+    #[display("a filter on this host forbids it (EPERM)")]
     NotPermitted,
     /// `EMSGSIZE`: longer than the MTU of the way that it takes.
+    #[display("they are longer than the MTU on their way (EMSGSIZE)")]
     TooLong,
 }
 
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NetworkDown => "the network is down (ENETDOWN)",
-            Self::NoBuffers => "a full queue or a filter drops them (ENOBUFS)",
-            Self::NotPermitted => "a filter on this host forbids it (EPERM)",
-            Self::TooLong => "they are longer than the MTU on their way (EMSGSIZE)",
-        })
-    }
-}
-
 /// Why a router cannot take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(strum::VariantNames))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum FaultCause {
     /// The interface does not exist.
+    #[display("the interface does not exist")]
     InterfaceMissing,
     /// The interface is administratively down or has no carrier.
+    #[display("the interface is down or has no carrier")]
     InterfaceDown,
     /// The interface has no address of the router's family to send from.
+    #[display("the interface has no address to send from")]
     NoAddress,
     /// The configured source is not an address of the interface (`track_src_ip`).
+    #[display("the interface does not have the source address")]
     NoSource,
     /// Advertisements cannot be received there (no XDP program attached).
+    #[display("advertisements cannot be received on the interface")]
     NoCapture,
     /// The advertisement is longer than what the interface carries.
+    #[display("an advertisement of {length} bytes does not fit the MTU of {mtu}")]
+    #[strum(serialize = "mtu")]
     AdvertExceedsMtu {
         /// The IP packet, bytes.
         length: u16,
@@ -151,33 +155,28 @@ pub enum FaultCause {
         mtu: u32,
     },
     /// This host could send none of the last advertisements, to nobody.
+    #[display("this host cannot send advertisements: {_0}")]
     CannotSend(SendError),
     /// Something else that it depends on is not as it should be.
+    #[display("something that it tracks is not as it should be")]
     Tracked(ObjectId, Health),
     /// Another member of its sync group is in FAULT.
+    #[display("another router of its sync group is in FAULT")]
+    #[strum(serialize = "group-member")]
     Member(RouterId),
     /// Another member of its sync group cannot start yet.
+    #[display("another router of its sync group cannot start yet")]
+    #[strum(serialize = "group-waits")]
     MemberWaits(RouterId),
     /// An operator took it out of the election.
+    #[display("stepped down, until `vrrp-user resume`")]
     SteppedDown,
 }
 
 impl FaultCause {
     /// A short name that never changes, for programs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::InterfaceMissing => "interface-missing",
-            Self::InterfaceDown => "interface-down",
-            Self::NoAddress => "no-address",
-            Self::NoSource => "no-source",
-            Self::NoCapture => "no-capture",
-            Self::AdvertExceedsMtu { .. } => "mtu",
-            Self::CannotSend(_) => "cannot-send",
-            Self::Tracked(..) => "tracked",
-            Self::Member(_) => "group-member",
-            Self::MemberWaits(_) => "group-waits",
-            Self::SteppedDown => "stepped-down",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 
     /// Whether it is about the router's own interface.
@@ -216,31 +215,6 @@ impl FaultCause {
     }
 }
 
-impl fmt::Display for FaultCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AdvertExceedsMtu { length, mtu } => {
-                return write!(
-                    f,
-                    "an advertisement of {length} bytes does not fit the MTU of {mtu}"
-                );
-            }
-            Self::CannotSend(error) => {
-                return write!(f, "this host cannot send advertisements: {error}");
-            }
-            Self::InterfaceMissing => "the interface does not exist",
-            Self::InterfaceDown => "the interface is down or has no carrier",
-            Self::NoAddress => "the interface has no address to send from",
-            Self::NoSource => "the interface does not have the source address",
-            Self::NoCapture => "advertisements cannot be received on the interface",
-            Self::Tracked(..) => "something that it tracks is not as it should be",
-            Self::Member(_) => "another router of its sync group is in FAULT",
-            Self::MemberWaits(_) => "another router of its sync group cannot start yet",
-            Self::SteppedDown => "stepped down, until `vrrp-user resume`",
-        })
-    }
-}
-
 /// Whether the interface that a router lives on can carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -251,26 +225,43 @@ pub enum Link {
 }
 
 /// Something of a master that somebody else took away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(strum::VariantNames))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
 pub enum Lost {
     /// One of its addresses.
+    #[display("address {_0} was removed by somebody else")]
+    #[strum(serialize = "address-lost")]
     Address(IpAddr),
     /// One of its routes.
+    #[display("a route was removed by somebody else")]
+    #[strum(serialize = "route-lost")]
     Route,
     /// One of its rules.
+    #[display("a rule was removed by somebody else")]
+    #[strum(serialize = "rule-lost")]
     Rule,
     /// Its lease: another host has the addresses, and the kernel side has stopped this one from answering for them.
+    #[display(
+        "its lease ran out while it did not advertise, and another host has the addresses now"
+    )]
+    #[strum(serialize = "lease-lost")]
     Lease,
 }
 
-/// Why a router changed state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a router changed state. As text for somebody who sees only this line, in the middle of the night: what this router
+/// did, then why.
+#[cfg_attr(test, derive(strum::VariantNames))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Cause {
     /// The daemon started and the interface is up.
+    #[display("started: listens for a master")]
     Startup,
     /// We own the addresses (priority 255).
+    #[display("took over: owns the addresses (priority 255)")]
     Owner,
     /// No advertisement was heard for the whole master-down interval.
+    #[display("took over: no {} for {silence}", silent_master(*master))]
     MasterDown {
         /// The master that went silent, when one was ever heard.
         master: Option<IpAddr>,
@@ -278,8 +269,10 @@ pub enum Cause {
         silence: Nanos,
     },
     /// The master resigned with priority 0 and the skew time passed.
+    #[display("took over: master {_0} resigned (priority 0)")]
     MasterResigned(IpAddr),
     /// A master of lower priority was pre-empted.
+    #[display("took over: master {master} has a lower priority, {priority}")]
     Preempted {
         /// The former master.
         master: IpAddr,
@@ -287,6 +280,7 @@ pub enum Cause {
         priority: Priority,
     },
     /// Another router advertised a higher priority, or the same from a greater address.
+    #[display("gave way: {master} advertises and ranks above us with priority {priority}")]
     Yielded {
         /// The new master.
         master: IpAddr,
@@ -294,46 +288,40 @@ pub enum Cause {
         priority: Priority,
     },
     /// Something of ours was removed from outside.
+    #[display("gave up: {_0}")]
     Lost(Lost),
     /// The interface, or something else that the router depends on, failed.
+    #[display("{}", failed(*_0))]
     Fault(FaultCause),
     /// It takes over because its sync group is master already.
+    #[display("took over: its sync group is master")]
     GroupMaster,
     /// It gives way because another member of its sync group did.
+    #[display("gave way: another router of its sync group did")]
     GroupYielded(RouterId),
     /// The interface recovered.
+    #[display("recovered: listens for a master")]
     Recovered,
     /// The daemon stops.
+    #[display("stopped: the daemon ends")]
     Shutdown,
     /// The configuration has no such router any more.
+    #[display("stopped: no longer in the configuration")]
     Removed,
 }
 
 impl Cause {
     /// A short name that never changes, for programs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Startup => "startup",
-            Self::Owner => "owner",
-            Self::MasterDown { .. } => "master-down",
-            Self::MasterResigned(_) => "master-resigned",
-            Self::Preempted { .. } => "preempted",
-            Self::Yielded { .. } => "yielded",
-            Self::Lost(Lost::Address(_)) => "address-lost",
-            Self::Lost(Lost::Route) => "route-lost",
-            Self::Lost(Lost::Rule) => "rule-lost",
-            Self::Lost(Lost::Lease) => "lease-lost",
-            Self::Fault(cause) => cause.name(),
-            Self::GroupMaster => "group-master",
-            Self::GroupYielded(_) => "group-yielded",
-            Self::Recovered => "recovered",
-            Self::Shutdown => "shutdown",
-            Self::Removed => "removed",
+    pub fn name(&self) -> &'static str {
+        if let Self::Fault(cause) = self {
+            cause.name()
+        } else if let Self::Lost(lost) = self {
+            lost.into()
+        } else {
+            self.into()
         }
     }
-}
 
-impl Cause {
     /// In words, with the names of what it is about.
     pub fn describe(&self, names: &dyn Names) -> String {
         match self {
@@ -357,60 +345,32 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
-    /// For somebody who sees only this line, in the middle of the night: what this router did, then why.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Startup => f.write_str("started: listens for a master"),
-            Self::Owner => f.write_str("took over: owns the addresses (priority 255)"),
-            Self::MasterDown { master: Some(master), silence } => {
-                write!(f, "took over: no advertisement from {master} for {silence}")
-            }
-            Self::MasterDown { master: None, silence } => {
-                write!(f, "took over: no master heard for {silence}")
-            }
-            Self::MasterResigned(master) => {
-                write!(f, "took over: master {master} resigned (priority 0)")
-            }
-            Self::Preempted { master, priority } => {
-                write!(f, "took over: master {master} has a lower priority, {priority}")
-            }
-            Self::Yielded { master, priority } => {
-                write!(
-                    f,
-                    "gave way: {master} advertises and ranks above us with priority {priority}"
-                )
-            }
-            Self::Lost(Lost::Address(address)) => {
-                write!(f, "gave up: address {address} was removed by somebody else")
-            }
-            Self::Lost(Lost::Route) => f.write_str("gave up: a route was removed by somebody else"),
-            Self::Lost(Lost::Rule) => f.write_str("gave up: a rule was removed by somebody else"),
-            Self::Lost(Lost::Lease) => f.write_str(
-                "gave up: its lease ran out while it did not advertise, and another host has the addresses now",
-            ),
-            Self::Fault(cause @ FaultCause::SteppedDown) => cause.fmt(f),
-            Self::Fault(cause) => write!(f, "failed: {cause}"),
-            Self::GroupMaster => f.write_str("took over: its sync group is master"),
-            Self::GroupYielded(_) => f.write_str("gave way: another router of its sync group did"),
-            Self::Recovered => f.write_str("recovered: listens for a master"),
-            Self::Shutdown => f.write_str("stopped: the daemon ends"),
-            Self::Removed => f.write_str("stopped: no longer in the configuration"),
-        }
-    }
+fn silent_master(master: Option<IpAddr>) -> String {
+    master
+        .map_or_else(|| "master heard".to_owned(), |master| format!("advertisement from {master}"))
+}
+
+fn failed(cause: FaultCause) -> String {
+    if cause == FaultCause::SteppedDown { cause.to_string() } else { format!("failed: {cause}") }
 }
 
 /// Something that happened to one router without changing its state; for log, history and counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(strum::VariantNames))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Notice {
     /// An advertised address list differs from ours (RFC 3768 section 7.1; RFC 9568 section 7.1). Reported
     /// once per sender until it matches again; counted each time.
+    #[display("{_0} advertises other addresses than ours")]
     AddressListMismatch(IpAddr),
     /// It advertises our addresses in another order than ours.
+    #[display("{_0} advertises our addresses in another order")]
     AddressListOrder(IpAddr),
     /// Another router also advertises priority 255 (RFC 9568 section 8.3.2).
+    #[display("{_0} also claims to own the addresses (priority 255)")]
     SecondOwner(IpAddr),
     /// As backup, a master other than the last one is heard.
+    #[display("new master {master} with priority {priority}")]
     NewMaster {
         /// The master.
         master: IpAddr,
@@ -418,8 +378,13 @@ pub enum Notice {
         priority: Priority,
     },
     /// Version 3: another interval is used, because the master has it (RFC 9568 section 6.4.2).
+    #[display("using the master's advertisement interval of {_0}")]
     IntervalLearned(AdvertInterval),
     /// The same, and it is many times ours: when this master falls silent, nobody has the addresses for long.
+    #[display(
+        "master {master} says that it advertises every {interval}, and we every {configured}: should it fall silent, \
+         nobody has the addresses for {wait}"
+    )]
     IntervalLong {
         /// The master.
         master: IpAddr,
@@ -431,6 +396,7 @@ pub enum Notice {
         wait: Nanos,
     },
     /// The master says that its interval is longer than what is believed.
+    #[display("master {master} says that it advertises every {interval}; {used} is believed")]
     IntervalBounded {
         /// The master.
         master: IpAddr,
@@ -441,6 +407,9 @@ pub enum Notice {
     },
     /// A master is as slow as it says, which is longer than what is believed of others: it was heard again after it
     /// had been replaced. From now on it is believed.
+    #[display(
+        "master {master} does advertise only every {interval}, which is longer than max_learned_interval; it is followed"
+    )]
     IntervalOverBound {
         /// The master.
         master: IpAddr,
@@ -448,6 +417,7 @@ pub enum Notice {
         interval: AdvertInterval,
     },
     /// As master, a router of lower priority (or equal priority and lower address) advertises too.
+    #[display("{source} also advertises, but ranks below us with priority {priority}")]
     LowerPriority {
         /// The other router.
         source: IpAddr,
@@ -455,6 +425,7 @@ pub enum Notice {
         priority: Priority,
     },
     /// The effective priority changed.
+    #[display("effective priority is {to} instead of {from}")]
     PriorityChanged {
         /// Before.
         from: Priority,
@@ -462,6 +433,7 @@ pub enum Notice {
         to: Priority,
     },
     /// As backup, a lower-priority master is heard and will be pre-empted.
+    #[display("pre-empting master {master} of lower priority {priority}")]
     Preempting {
         /// The master.
         master: IpAddr,
@@ -469,6 +441,7 @@ pub enum Notice {
         priority: Priority,
     },
     /// As master, another host says by ARP that it has one of our addresses: split brain.
+    #[display("split brain: {} also claims {address} while we are master", Colons(*mac))]
     AddressConflict {
         /// The address.
         address: IpAddr,
@@ -476,6 +449,7 @@ pub enum Notice {
         mac: Mac,
     },
     /// What [`Self::AddressConflict`] said is over.
+    #[display("split brain is over: {}", end.describe(*address, *mac))]
     AddressConflictOver {
         /// The address.
         address: IpAddr,
@@ -495,84 +469,21 @@ pub enum ConflictEnd {
     NotMaster,
 }
 
+impl ConflictEnd {
+    fn describe(self, address: IpAddr, mac: Mac) -> String {
+        match self {
+            Self::Silent => format!("{} no longer claims {address}", Colons(mac)),
+            Self::NotMaster => format!("{address} is left to {}", Colons(mac)),
+        }
+    }
+}
+
 impl Notice {
     /// A short name that never changes, for programs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::AddressListMismatch(_) => "address-list-mismatch",
-            Self::AddressListOrder(_) => "address-list-order",
-            Self::SecondOwner(_) => "second-owner",
-            Self::NewMaster { .. } => "new-master",
-            Self::IntervalLearned(_) => "interval-learned",
-            Self::IntervalLong { .. } => "interval-long",
-            Self::IntervalBounded { .. } => "interval-bounded",
-            Self::IntervalOverBound { .. } => "interval-over-bound",
-            Self::LowerPriority { .. } => "lower-priority",
-            Self::PriorityChanged { .. } => "priority-changed",
-            Self::Preempting { .. } => "preempting",
-            Self::AddressConflict { .. } => "address-conflict",
-            Self::AddressConflictOver { .. } => "address-conflict-over",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
-}
 
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AddressListMismatch(source) => {
-                write!(f, "{source} advertises other addresses than ours")
-            }
-            Self::AddressListOrder(source) => {
-                write!(f, "{source} advertises our addresses in another order")
-            }
-            Self::SecondOwner(source) => {
-                write!(f, "{source} also claims to own the addresses (priority 255)")
-            }
-            Self::NewMaster { master, priority } => {
-                write!(f, "new master {master} with priority {priority}")
-            }
-            Self::IntervalLearned(interval) => {
-                write!(f, "using the master's advertisement interval of {interval}")
-            }
-            Self::IntervalLong { master, interval, configured, wait } => write!(
-                f,
-                "master {master} says that it advertises every {interval}, and we every {configured}: should it fall \
-                 silent, nobody has the addresses for {wait}"
-            ),
-            Self::IntervalBounded { master, interval, used } => {
-                write!(
-                    f,
-                    "master {master} says that it advertises every {interval}; {used} is believed"
-                )
-            }
-            Self::IntervalOverBound { master, interval } => write!(
-                f,
-                "master {master} does advertise only every {interval}, which is longer than max_learned_interval; \
-                 it is followed"
-            ),
-            Self::LowerPriority { source, priority } => {
-                write!(f, "{source} also advertises, but ranks below us with priority {priority}")
-            }
-            Self::PriorityChanged { from, to } => {
-                write!(f, "effective priority is {to} instead of {from}")
-            }
-            Self::Preempting { master, priority } => {
-                write!(f, "pre-empting master {master} of lower priority {priority}")
-            }
-            Self::AddressConflict { address, mac } => {
-                write!(f, "split brain: {} also claims {address} while we are master", Colons(*mac))
-            }
-            Self::AddressConflictOver { address, mac, end: ConflictEnd::Silent } => {
-                write!(f, "split brain is over: {} no longer claims {address}", Colons(*mac))
-            }
-            Self::AddressConflictOver { address, mac, end: ConflictEnd::NotMaster } => {
-                write!(f, "split brain is over: {address} is left to {}", Colons(*mac))
-            }
-        }
-    }
-}
-
-impl Notice {
     /// Whether it is one of a pair, the beginning or the end of something: each is worth telling.
     pub const fn is_transition(&self) -> bool {
         match self {
@@ -691,9 +602,7 @@ impl Action {
             | Self::Notice { .. } => None,
         }
     }
-}
 
-impl Action {
     /// The router that it concerns, if it is one.
     pub fn router(&self) -> Option<RouterId> {
         match *self {

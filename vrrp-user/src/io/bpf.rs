@@ -78,10 +78,11 @@ impl From<PathBuf> for Maps {
 /// The loaded kernel side, or where there is no BPF what stands in its place: then the daemon does itself what is done
 /// at all. Dropping it detaches the programs from all interfaces; the pins of the maps stay, for [`super::reader::Reader`].
 pub struct Datapath {
-    /// None without BPF, and so are the next two.
+    /// None without BPF, and so is the next one.
     ebpf: Option<Ebpf>,
     pins: Option<Pins>,
-    vips: Option<Vips>,
+    /// Counters of virtual addresses, and who else claims them.
+    pub vips: Vips,
     /// Why there is no BPF.
     without: Option<String>,
     maps: Maps,
@@ -126,10 +127,7 @@ pub struct Datapath {
 impl Datapath {
     /// Loads the kernel side of an instance, with its pins in a directory, as [`Self::load_without`] does, or without pins
     /// where there is no place for them. Where there is no BPF, does without it, and says why.
-    ///
-    /// # Errors
-    ///
-    /// What has nothing to do with BPF, or with a BPF that there is.
+    /// Errors: what has nothing to do with BPF, or with a BPF that there is.
     pub fn open(
         instance: &str,
         pins: Result<PathBuf, Error>,
@@ -159,10 +157,7 @@ impl Datapath {
     }
 
     /// Does without BPF.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Memory`].
+    /// Errors: [`Error::Memory`].
     pub fn without_bpf(why: &Error, sizes: Sizes) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
         let why = format!("no BPF: {}", chain(why));
@@ -170,7 +165,7 @@ impl Datapath {
         Ok(Self {
             ebpf: None,
             pins: None,
-            vips: None,
+            vips: Vips::default(),
             routers: Entries::Own(StdHashMap::new()),
             peers: Peers::Own(Arc::clone(&own)),
             allowed: Entries::Own(StdHashMap::new()),
@@ -206,19 +201,13 @@ impl Datapath {
     ///
     /// Pins that a dead daemon left there are removed: the caller has made sure, by a lock, that no
     /// other daemon of this instance lives.
-    ///
-    /// # Errors
-    ///
-    /// Each says what to do about it.
+    /// Errors: Each says what to do about it.
     pub fn load(pins: &Path, sizes: Sizes) -> Result<Self, Error> {
         Self::load_without(pins, sizes, Without::default())
     }
 
     /// As [`Self::load`], on a kernel that is taken for one that lacks something.
-    ///
-    /// # Errors
-    ///
-    /// The same.
+    /// Errors: the same.
     pub fn load_without(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
         let instance = pins.file_name().unwrap_or_default().to_string_lossy();
         Self::load_and_tidy(&instance, pins, sizes, without)
@@ -294,7 +283,7 @@ impl Datapath {
 
         Ok(Self {
             routers: Entries::Shared(take(&mut ebpf, ROUTERS)?),
-            vips: Some(Vips::take(&mut ebpf, sizes)?),
+            vips: Vips::take(&mut ebpf, sizes)?,
             peers: Peers::Shared(take(&mut ebpf, PEERS)?),
             allowed: Entries::Shared(take(&mut ebpf, ALLOWED)?),
             slots: mmap_array(&mut ebpf, SLOTS)?,
@@ -352,19 +341,13 @@ impl Datapath {
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`].
+    /// Errors: [`Error::Missing`].
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
         loaded(&mut self.ebpf).and_then(xdp)
     }
 
     /// The tc ingress program, for `BPF_PROG_TEST_RUN`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`].
+    /// Errors: [`Error::Missing`].
     pub fn ingress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
         classifier(loaded(&mut self.ebpf)?, Direction::In)
     }
@@ -375,38 +358,25 @@ impl Datapath {
     }
 
     /// The egress program, for `BPF_PROG_TEST_RUN`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`].
+    /// Errors: [`Error::Missing`].
     pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
         classifier(loaded(&mut self.ebpf)?, Direction::Out)
     }
 
-    /// What sources are told apart by in a [`ReportFilter`] ([`vrrp_common::report::source_tag`]).
+    /// What sources are told apart by in a [`ReportFilter`] ([`vrrp_common::report::source_tag`]), and the key of
+    /// [`vrrp_common::receive::digest`].
     pub fn source_key(&self) -> u64 {
         self.source_key
     }
 
-    /// The key of [`vrrp_common::receive::digest`].
-    pub fn digest_key(&self) -> u64 {
-        self.source_key
-    }
-
     /// Publishes who made the maps. Until then readers do not interpret them.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
+    /// Errors: None at present.
     pub fn write_control(&mut self, control: &Control) -> Result<(), Error> {
         if self.control.set(0, control) { Ok(()) } else { Err(Error::Missing(CONTROL)) }
     }
 
     /// The ring buffer, once. Within a tokio runtime, which must have I/O enabled.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`] the second time, [`Error::Watch`].
+    /// Errors: [`Error::Missing`] the second time, [`Error::Watch`].
     pub fn take_events(&mut self) -> Result<EventRing, Error> {
         if self.without.is_some() {
             return Ok(EventRing::silent());
@@ -416,10 +386,7 @@ impl Datapath {
     }
 
     /// Detaches everything and removes the pins, and their directory if it is then empty.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Pins`].
+    /// Errors: [`Error::Pins`].
     pub fn unpin(&self) -> Result<(), Error> {
         let Some(dir) = self.pins.as_ref().map(Pins::dir) else { return Ok(()) };
         remove_pins(dir)?;

@@ -81,9 +81,7 @@ pub struct Capture {
 
 impl Capture {
     /// Opens it on an interface, or on all.
-    ///
-    /// # Errors
-    /// [`Error`].
+    /// Errors: [`Error`].
     pub fn open(interface: Option<&str>) -> Result<Self, Error> {
         let ifindex = match interface {
             Some(name) => if_nametoindex(name).map_err(|_| Error::NoInterface(name.to_owned()))?,
@@ -127,9 +125,7 @@ impl Capture {
     }
 
     /// The next packet; `None` when there is none yet.
-    ///
-    /// # Errors
-    /// recvmsg(2) failed; an interface that went down is no error.
+    /// Errors: recvmsg(2) failed; an interface that went down is no error.
     pub fn receive(&self) -> io::Result<Option<Packet>> {
         let mut data = [0_u8; SNAP_LEN];
         // Of words, so that it is aligned for `struct cmsghdr`.

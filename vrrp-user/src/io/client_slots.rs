@@ -86,9 +86,7 @@ impl ClientSlots {
 
 impl ClientSlot {
     /// What takes as long as the client likes: to read what it asks, or to write what it is told.
-    ///
-    /// # Errors
-    /// It took longest of all, and another client wanted the slot.
+    /// Errors: it took longest of all, and another client wanted the slot.
     pub async fn wait_for<T>(&self, client: impl Future<Output = T>) -> Result<T, Lost> {
         self.set_waited_for(Some(Instant::now()));
         let done = tokio::select! {

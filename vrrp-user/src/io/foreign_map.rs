@@ -47,9 +47,7 @@ impl<K: Pod, V: Pod> ForeignMap<K, V> {
         Self { name, map: None, _types: PhantomData }
     }
 
-    /// # Errors
-    ///
-    /// [`Error::Map`]; [`Error::Keys`] where the keys are not of this size.
+    /// Errors: [`Error::Map`]; [`Error::Keys`] where the keys are not of this size.
     pub fn open(name: &'static str, map: MapData) -> Result<Self, Error> {
         let info = map.info().map_err(Error::map(name))?;
         if usize::try_from(info.key_size()) != Ok(size_of::<K>()) {
@@ -91,19 +89,13 @@ impl<K: Pod, V: Pod> ForeignMap<K, V> {
     }
 
     /// The value of a key; `None` where there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn get(&self, key: &K) -> Result<Option<V>, Error> {
         Ok(self.of_each_cpu(key)?.first().copied())
     }
 
     /// The values of a key: of a map per CPU all of them, of another one only one, or none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn of_each_cpu(&self, key: &K) -> Result<Vec<V>, Error> {
         let Some(opened) = &self.map else { return Ok(Vec::new()) };
         // Each begins at a whole word where there are several (kernel/bpf/syscall.c, bpf_map_value_size).
@@ -120,10 +112,7 @@ impl<K: Pod, V: Pod> ForeignMap<K, V> {
     }
 
     /// The keys that there are. One that goes meanwhile sends the walk back to the beginning: some may come twice.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn keys(&self) -> Result<Vec<K>, Error> {
         let Some(opened) = &self.map else { return Ok(Vec::new()) };
         let (mut keys, mut next) = (Vec::new(), K::zeroed());

@@ -48,9 +48,7 @@ const LONGEST: u64 = 16;
 impl LockFile {
     /// Locks the file and writes our process ID into it. What is in it already must be a process ID; `alive` is
     /// asked whether that one still runs as a daemon that does not lock its file.
-    ///
-    /// # Errors
-    /// [`Error`].
+    /// Errors: [`Error`].
     pub fn take(path: &Path, alive: impl Fn(u32) -> bool) -> Result<Self, Error> {
         // Who removes the file does so while it holds the lock: what was opened before and locked after is no
         // longer the file that others will lock. Each round needs another daemon's end.
@@ -95,9 +93,7 @@ pub struct LockedDir {
 
 impl LockedDir {
     /// Makes the directory, if it is not there, and locks it.
-    ///
-    /// # Errors
-    /// [`Error`].
+    /// Errors: [`Error`].
     pub fn take(path: &Path) -> Result<Self, Error> {
         // As with files: what was locked must be what is there.
         for _ in 0..10 {

@@ -142,9 +142,7 @@ fn text(record: &Record<'_>) -> String {
 
 /// Installs the logger for this process, with `level`, else `RUST_LOG`, else `info`. `buffered` for the daemon;
 /// what only lives for one command may wait for stderr.
-///
-/// # Errors
-/// The thread cannot be started.
+/// Errors: the thread cannot be started.
 pub fn start(buffered: bool, level: Option<LevelFilter>) -> io::Result<Log> {
     let mut builder = Builder::from_env(env_logger::Env::default().default_filter_or("info"));
     if let Some(level) = level {

@@ -194,9 +194,7 @@ pub fn unlock() {
 
 /// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
 /// touched, such as most of each thread's stack, costs nothing.
-///
-/// # Errors
-/// CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK not infinite: all memory beyond the limit would be refused from then on.
+/// Errors: CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK not infinite: all memory beyond the limit would be refused from then on.
 pub fn lock() -> io::Result<()> {
     let limited =
         getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit != libc::RLIM_INFINITY);

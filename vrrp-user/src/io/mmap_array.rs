@@ -29,10 +29,7 @@ impl<T: Pod> MmapArray<T> {
     };
 
     /// Maps an array of `entries` values that was created with `BPF_F_MMAPABLE`.
-    ///
-    /// # Errors
-    ///
-    /// Those of mmap(2).
+    /// Errors: those of mmap(2).
     pub fn map(fd: impl AsFd, entries: u32) -> io::Result<Self> {
         let length = Self::bytes(entries)?;
         // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.

@@ -12,9 +12,7 @@ use crate::wire::ethernet::Mac;
 /// The Ethernet address of a neighbour, if this host has talked with it of late: an advertisement alone does not
 /// make an entry. The kernel is asked for this one entry (`RTM_GETNEIGH` without `NLM_F_DUMP`, since Linux 5.0), by a
 /// socket of its own: only people ask, and seldom. Not for the engine's thread, as it may wait for the routing lock.
-///
-/// # Errors
-/// Those of socket(2), sendmsg(2) and recvmsg(2). That there is no such entry is none.
+/// Errors: those of socket(2), sendmsg(2) and recvmsg(2). That there is no such entry is none.
 pub fn mac(address: IpAddr, ifindex: u32) -> io::Result<Option<Mac>> {
     let mut neighbour = NeighbourMessage::default();
     neighbour.header.family =

@@ -146,9 +146,7 @@ impl Netlink {
     /// Opens the sockets, subscribes to link and address changes, and starts the thread, which
     /// [`Report::Everything`] is the first word of. It ends when this is dropped. `runtime_dir` holds the record of what
     /// bears no mark.
-    ///
-    /// # Errors
-    /// [`Error::Open`].
+    /// Errors: [`Error::Open`].
     pub async fn open(scheduling: Scheduling, runtime_dir: &Path) -> Result<Self, Error> {
         let record = Record::path(runtime_dir);
         let (asks, asked) = mpsc::unbounded_channel();

@@ -25,9 +25,7 @@ const ETH_P_ALL: u16 = (libc::ETH_P_ALL as u16).to_be();
 
 /// A socket that does not block and stamps what it receives, which is nothing before [`bind`]. `filter` is a program of
 /// linux/filter.h, each instruction as code, jumps when true and when false, and constant.
-///
-/// # Errors
-/// Those of socket(2) (CAP_NET_RAW) and setsockopt(2).
+/// Errors: those of socket(2) (CAP_NET_RAW) and setsockopt(2).
 pub fn open<const N: usize>(kind: Type, filter: [(u16, u8, u8, u32); N]) -> io::Result<Socket> {
     // Protocol 0: nothing arrives before the filter is there.
     let socket = Socket::new(Domain::PACKET, kind, None)?;
@@ -40,9 +38,7 @@ pub fn open<const N: usize>(kind: Type, filter: [(u16, u8, u8, u32); N]) -> io::
 }
 
 /// From now on, the kernel hands it what passes on an interface, or on all of them (0).
-///
-/// # Errors
-/// Those of bind(2).
+/// Errors: those of bind(2).
 pub fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
     // SAFETY: all-zero is a valid value of this C structure.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };

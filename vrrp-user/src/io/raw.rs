@@ -44,9 +44,7 @@ pub struct Received<'a> {
 impl RawSocket {
     /// A socket to which the kernel hands what arrives on any interface from `now` on. Within a tokio runtime, which must
     /// have I/O enabled.
-    ///
-    /// # Errors
-    /// Those of socket(2) (CAP_NET_RAW), setsockopt(2) and bind(2).
+    /// Errors: those of socket(2) (CAP_NET_RAW), setsockopt(2) and bind(2).
     pub fn open(now: Nanos) -> io::Result<Self> {
         let socket = packet_socket::open(Type::RAW, filter())?;
         packet_socket::bind(&socket, 0)?;
@@ -56,18 +54,14 @@ impl RawSocket {
     }
 
     /// Waits until there is something to [`Self::receive`]. Cancel-safe.
-    ///
-    /// # Errors
-    /// Those of epoll.
+    /// Errors: those of epoll.
     pub async fn readable(&mut self) -> io::Result<()> {
         self.socket.readable_mut().await?.clear_ready();
         Ok(())
     }
 
     /// The next frame; `None` when there is none.
-    ///
-    /// # Errors
-    /// recvmsg(2) failed; an interface that went down is no error.
+    /// Errors: recvmsg(2) failed; an interface that went down is no error.
     pub fn receive(&mut self, now: Nanos) -> io::Result<Option<Received<'_>>> {
         // Of words, so that it is aligned for `struct cmsghdr`.
         let mut control = [0_u64; CONTROL_WORDS];

@@ -60,10 +60,7 @@ struct Own {
 
 impl Maps {
     /// Opens them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Reader::open`], [`Error::Memory`].
+    /// Errors: those of [`Reader::open`], [`Error::Memory`].
     pub fn reader(&self) -> Result<Reader, Error> {
         match self {
             Self::Pinned(pins) => Reader::open(pins),
@@ -75,11 +72,8 @@ impl Maps {
 
 impl Reader {
     /// Opens the maps in the directory `pins`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood; what of them is not is said by
-    /// [`Self::unread`].
+    /// Errors: [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood; what of them is not is
+    /// said by [`Self::unread`].
     pub fn open(pins: &Path) -> Result<Self, Error> {
         let pinned = |name| {
             MapData::from_pin(pins.join(name)).map_err(|error| match errno(&error) {
@@ -98,10 +92,7 @@ impl Reader {
     }
 
     /// Those of this process, which nobody else can open.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn of_shared(maps: &SharedMaps) -> Result<Self, Error> {
         let control = ForeignMap::<u32, Control>::open(CONTROL, maps.open(CONTROL)?)?;
         let control = control.get(&0)?.unwrap_or_default();
@@ -158,10 +149,7 @@ impl Reader {
     }
 
     /// Those of this process itself, where there is no BPF: no traffic is counted in them and no packet kept.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Memory`].
+    /// Errors: [`Error::Memory`].
     pub fn of(maps: &Arc<OwnMaps>) -> Result<Self, Error> {
         let control = maps.control()?.get(0).unwrap_or_default();
         let (slots, info, counters) = (maps.slots()?, maps.info()?, maps.counters()?);
@@ -175,10 +163,7 @@ impl Reader {
     }
 
     /// How often each verdict was given, over all CPUs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, Error> {
         let count = |reason: &Reason| {
             let there = match &self.maps {
@@ -191,10 +176,7 @@ impl Reader {
     }
 
     /// What is kept of the packets that got each verdict, over all CPUs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn samples(&self) -> Result<Vec<(Reason, Sampled)>, Error> {
         Reason::ALL.iter().map(|reason| Ok((*reason, self.sampled(*reason)?))).collect()
     }
@@ -215,10 +197,7 @@ impl Reader {
     }
 
     /// The routers, ordered by index.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn routers(&self) -> Result<Vec<(u32, RouterInfo, Slot)>, Error> {
         let entries = match &self.maps {
             Source::Datapath(maps) => maps.info.len(),
@@ -248,20 +227,14 @@ impl Reader {
     }
 
     /// The lease of a router; zeros where there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn lease(&self, index: u32) -> Result<Lease, Error> {
         let Source::Datapath(maps) = &self.maps else { return Ok(Lease::default()) };
         Ok(maps.leases.get(&index)?.unwrap_or_default())
     }
 
     /// The traffic to and from virtual addresses, over all CPUs, ordered by interface and address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn vips(&self) -> Result<Vec<(InterfaceAddr, VipCounters)>, Error> {
         let Source::Datapath(maps) = &self.maps else { return Ok(Vec::new()) };
         let mut vips = counted(&maps.vips)?;
@@ -273,10 +246,7 @@ impl Reader {
     }
 
     /// Who was heard, ordered by router and address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn peers(&self) -> Result<Vec<(PeerKey, PeerCounters)>, Error> {
         let maps = match &self.maps {
             Source::Datapath(maps) => maps,
@@ -294,10 +264,7 @@ impl Reader {
     }
 
     /// What the daemon refused or failed at, with the names of this version.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, Error> {
         let counter =
             |(counter, name): &(Counter, &'static str)| Ok((*name, self.counter(*counter as u32)?));

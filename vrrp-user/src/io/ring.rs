@@ -37,10 +37,7 @@ impl EventRing {
     ///
     /// Cancel-safe. Must be followed by `drain` until that returns false: the kernel wakes us only for an
     /// event that finds the ring empty.
-    ///
-    /// # Errors
-    ///
-    /// Those of epoll, or the runtime is shutting down.
+    /// Errors: those of epoll, or the runtime is shutting down.
     pub async fn readable(&mut self) -> io::Result<()> {
         // Cleared before the ring is read, so that an event that comes in between wakes us again.
         match &mut self.ring {

@@ -5,9 +5,7 @@ use std::io;
 use crate::config::model::Scheduling;
 
 /// Schedules the calling thread. Threads that it starts later are ordinary ones.
-///
-/// # Errors
-/// CAP_SYS_NICE is missing and RLIMIT_RTPRIO too low, or the control group has no real-time budget.
+/// Errors: CAP_SYS_NICE is missing and RLIMIT_RTPRIO too low, or the control group has no real-time budget.
 pub fn schedule_thread(scheduling: Scheduling) -> io::Result<()> {
     schedule(0, scheduling)
 }
@@ -32,9 +30,7 @@ pub fn behind_everything() {
 }
 
 /// As [`schedule_thread`], for another thread of this process, by its number (gettid(2)).
-///
-/// # Errors
-/// Those of [`schedule_thread`], or the thread has ended.
+/// Errors: those of [`schedule_thread`], or the thread has ended.
 pub fn schedule_other_thread(thread: libc::pid_t, scheduling: Scheduling) -> io::Result<()> {
     schedule(thread, scheduling)
 }

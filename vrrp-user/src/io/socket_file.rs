@@ -35,9 +35,7 @@ impl AsRawFd for Watch {
 
 impl SocketFile {
     /// The one that was just bound.
-    ///
-    /// # Errors
-    /// It is not there.
+    /// Errors: it is not there.
     pub fn new(path: &Path) -> io::Result<Self> {
         let identity = identity(path)?;
         let changes = watch(path)

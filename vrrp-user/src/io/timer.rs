@@ -104,9 +104,7 @@ impl AsRawFd for Fd {
 
 impl Timer {
     /// A timer that is not armed. Needs the I/O driver of a runtime.
-    ///
-    /// # Errors
-    /// `timerfd_create(2)` or the runtime's registration failed.
+    /// Errors: `timerfd_create(2)` or the runtime's registration failed.
     pub fn new() -> io::Result<Self> {
         let fd = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
@@ -119,9 +117,7 @@ impl Timer {
     }
 
     /// Fires at `at`, at once when that is past; `None` disarms. No system call when nothing changes.
-    ///
-    /// # Errors
-    /// `timerfd_settime(2)` failed.
+    /// Errors: `timerfd_settime(2)` failed.
     pub fn arm(&mut self, at: Option<Nanos>) -> io::Result<()> {
         if self.armed == at {
             return Ok(());
@@ -139,9 +135,7 @@ impl Timer {
     }
 
     /// Waits until the timer fires; for ever when it is not armed. Cancel safe.
-    ///
-    /// # Errors
-    /// The runtime shuts down.
+    /// Errors: the runtime shuts down.
     pub async fn fired(&mut self) -> io::Result<()> {
         loop {
             let mut guard = self.fd.readable().await?;

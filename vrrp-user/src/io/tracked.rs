@@ -42,9 +42,7 @@ pub struct Watch {
 
 impl Watch {
     /// Starts a thread with `work`, which has to end when the descriptor that it is given hangs up.
-    ///
-    /// # Errors
-    /// No descriptor or no thread is left.
+    /// Errors: no descriptor or no thread is left.
     fn start(name: &str, work: impl FnOnce(OwnedFd) + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
         thread::Builder::new().name(name.to_owned()).spawn(move || work(stopped.into()))?;

@@ -45,9 +45,7 @@ pub struct Tx {
 
 impl Tx {
     /// Opens the sockets.
-    ///
-    /// # Errors
-    /// `socket(2)` failed: CAP_NET_RAW is missing, or the kernel has no packet sockets.
+    /// Errors: `socket(2)` failed: CAP_NET_RAW is missing, or the kernel has no packet sockets.
     pub fn open() -> io::Result<Self> {
         // Protocol 0: sends only, never receives.
         let packet = Socket::new(Domain::PACKET, Type::RAW, None)?;
@@ -105,9 +103,7 @@ impl Tx {
     }
 
     /// Sends one Ethernet frame out of an interface.
-    ///
-    /// # Errors
-    /// `sendmmsg(2)` failed.
+    /// Errors: `sendmmsg(2)` failed.
     pub fn send_frame(&self, ifindex: u32, bytes: &[u8]) -> io::Result<()> {
         loop {
             let frame =
@@ -158,9 +154,7 @@ impl Tx {
     }
 
     /// Sends an IP packet, header included, out of an interface; the route to the peer is the kernel's.
-    ///
-    /// # Errors
-    /// `sendmsg(2)` failed, for instance without a route.
+    /// Errors: `sendmsg(2)` failed, for instance without a route.
     pub fn send_ip(&self, ifindex: u32, destination: IpAddr, packet: &[u8]) -> io::Result<()> {
         match destination {
             IpAddr::V4(destination) => {
@@ -257,18 +251,14 @@ pub struct Memberships {
 
 impl Memberships {
     /// Opens the first socket, which holds protocol 112 even if no group is joined.
-    ///
-    /// # Errors
-    /// `socket(2)` failed.
+    /// Errors: `socket(2)` failed.
     pub fn open() -> io::Result<Self> {
         let sockets = vec![Self::socket(Domain::IPV4)?];
         Ok(Self { sockets, sockets6: Vec::new(), joined: Vec::new() })
     }
 
     /// Joins a group on an interface; nothing happens when it is joined already.
-    ///
-    /// # Errors
-    /// `socket(2)`, or `IP_ADD_MEMBERSHIP` or `IPV6_JOIN_GROUP` on a fresh socket, failed: IPv6 is disabled.
+    /// Errors: `socket(2)`, or `IP_ADD_MEMBERSHIP` or `IPV6_JOIN_GROUP` on a fresh socket, failed: IPv6 is disabled.
     pub fn join(&mut self, ifindex: u32, group: IpAddr) -> io::Result<()> {
         if self.joined.iter().any(|(at, joined, _)| (*at, *joined) == (ifindex, group)) {
             return Ok(());

@@ -64,9 +64,7 @@ impl Baseline {
     }
 
     /// The one that is stored, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
+    /// Errors: [`Error::Read`].
     pub fn load(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Read { path: path.to_owned(), source };
         match fs::read(path) {
@@ -77,9 +75,7 @@ impl Baseline {
     }
 
     /// Puts it in the place of the one that is stored, all of it or nothing.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
+    /// Errors: [`Error::Write`].
     pub fn store(&self, path: &Path) -> Result<(), Error> {
         let new = path.with_extension(format!("{}.new", std::process::id()));
         let write = || {

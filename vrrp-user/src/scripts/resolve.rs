@@ -86,9 +86,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// As [`Self::script`].
-    ///
-    /// # Errors
-    /// When it cannot or must not be run; that was also said in a message.
+    /// Errors: when it cannot or must not be run; that was also said in a message.
     pub fn find(&mut self, keyword: &str, command: &Command) -> Result<Arc<Script>, Unusable> {
         let user = command.user.as_ref().map(ToString::to_string).unwrap_or_default();
         let key = (command.argv.clone(), user);

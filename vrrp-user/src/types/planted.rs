@@ -3,7 +3,7 @@
 //! with optimisation (no debug assertions) nor is there with it.
 
 /// A mistake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
 pub enum Fault {
     /// Backups wait for three intervals only.
     SkewLeftOut,
@@ -33,20 +33,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::SkewLeftOut,
-        Self::TieDecidedWrongly,
-        Self::StartsAtOnce,
-        Self::StrangersLastSeen,
-        Self::FailedRemovalBelieved,
-        Self::AnswerToAnother,
-        Self::LastSeenNotRefreshed,
-        Self::ReloadForgetsGroup,
-        Self::AddressesKept,
-        Self::RoutesKept,
-        Self::AckKept,
-        Self::NotResynced,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 }
 
 #[cfg(all(feature = "planted-faults", debug_assertions))]

@@ -1,18 +1,33 @@
 //! How routers are, and what they track.
 
-use std::fmt;
+use strum::IntoStaticStr;
+use vrrp_common::maps::state;
 
-/// State of a virtual router (RFC 9568 section 6.4), with keepalived's FAULT beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// State of a virtual router (RFC 9568 section 6.4), with keepalived's FAULT beside it; the number is that in the maps.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    strum::FromRepr,
+    IntoStaticStr,
+)]
+#[strum(serialize_all = "UPPERCASE")]
+#[repr(u8)]
 pub enum State {
     /// Not started yet, or stopped (section 6.4.1).
-    Init,
+    Init = state::INIT,
     /// Listening (section 6.4.2).
-    Backup,
+    Backup = state::BACKUP,
     /// Advertising and holding the addresses; "Active" in RFC 9568 (section 6.4.3).
-    Master,
+    Master = state::MASTER,
     /// Something that the router depends on is down.
-    Fault,
+    Fault = state::FAULT,
 }
 
 impl State {
@@ -20,46 +35,28 @@ impl State {
     pub const ALL: [Self; 4] = [Self::Init, Self::Backup, Self::Master, Self::Fault];
 
     /// Upper-case name, as keepalived writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Init => "INIT",
-            Self::Backup => "BACKUP",
-            Self::Master => "MASTER",
-            Self::Fault => "FAULT",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// What is known of a tracked object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, derive_more::Display)]
 pub enum Health {
     /// Nothing yet: a script that has not ended for the first time.
     #[default]
+    #[display("is not known yet")]
     Unknown,
     /// It is as it should be.
+    #[display("is up")]
     Up,
     /// It is not.
+    #[display("is down")]
     Down,
     /// The number in a file.
+    #[display("has {_0}")]
     Value(i32),
     /// Nobody looks at it: a script that cannot run and counts for nothing.
+    #[display("is disabled")]
     Disabled,
-}
-
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("is not known yet"),
-            Self::Up => f.write_str("is up"),
-            Self::Down => f.write_str("is down"),
-            Self::Value(value) => write!(f, "has {value}"),
-            Self::Disabled => f.write_str("is disabled"),
-        }
-    }
 }

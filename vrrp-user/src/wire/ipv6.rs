@@ -34,9 +34,7 @@ pub struct Repr {
 
 impl Repr {
     /// Reads a header; the payload is the second value. An extension header is part of the payload.
-    ///
-    /// # Errors
-    /// Another version, or a packet that ends before its payload does.
+    /// Errors: Another version, or a packet that ends before its payload does.
     pub fn parse(packet: &[u8]) -> Result<(Self, &[u8]), Error> {
         let packet = at_least(packet, HEADER_LEN)?;
         if packet[field::VERSION_CLASS] >> 4 != 6 {

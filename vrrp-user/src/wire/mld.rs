@@ -9,7 +9,7 @@ use vrrp_common::parse::HOP_BY_HOP;
 
 use super::ethernet::{self, ETHERTYPE_IPV6, Mac};
 use super::ipv6;
-use super::ndisc::{IPPROTO_ICMPV6, group_mac};
+use super::ndisc::IPPROTO_ICMPV6;
 
 /// All routers that hear of listeners, ff02::16 (RFC 3810 section 5.2.14).
 const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
@@ -44,7 +44,8 @@ pub fn report_frame(mac: Mac, source: Option<Ipv6Addr>, groups: &[Ipv6Addr]) -> 
 
     let mut frame = vec![0; ethernet::HEADER_LEN + ipv6::HEADER_LEN];
     let ethertype = ETHERTYPE_IPV6;
-    ethernet::Repr { destination: group_mac(destination), source: mac, ethertype }.emit(&mut frame);
+    let group = ethernet::multicast(destination.into());
+    ethernet::Repr { destination: group, source: mac, ethertype }.emit(&mut frame);
     ipv6::Repr {
         traffic_class: 0,
         hop_limit: 1,

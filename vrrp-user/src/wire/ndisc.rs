@@ -78,9 +78,7 @@ impl Repr {
 
     /// Reads a message; options other than the link-layer address are skipped. The checksum is the caller's
     /// ([`ipv6::upper_layer_checksum`]).
-    ///
-    /// # Errors
-    /// Another type or code, or an option that cannot be (RFC 4861 sections 7.1.1, 7.1.2).
+    /// Errors: Another type or code, or an option that cannot be (RFC 4861 sections 7.1.1, 7.1.2).
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let message = at_least(message, HEADER_LEN)?;
         let (kind, code) = (message[field::TYPE], message[field::CODE]);
@@ -171,12 +169,6 @@ pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low)
 }
 
-/// The Ethernet address of an IPv6 group (RFC 2464 section 7).
-pub fn group_mac(group: Ipv6Addr) -> Mac {
-    let [.., a, b, c, d] = group.octets();
-    [0x33, 0x33, a, b, c, d]
-}
-
 /// An unsolicited neighbour advertisement for an address, from that address to all nodes, as keepalived sends it.
 pub fn unsolicited_frame(mac: Mac, address: Ipv6Addr, router: bool) -> Box<[u8]> {
     frame(mac, address, ALL_NODES, &Repr::unsolicited(mac, address, router))
@@ -203,7 +195,7 @@ pub fn solicitation_frame(mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Box<[
 fn frame(mac: Mac, source: Ipv6Addr, group: Ipv6Addr, message: &Repr) -> Box<[u8]> {
     let len = message.buffer_len();
     let mut frame = vec![0; ethernet::HEADER_LEN + ipv6::HEADER_LEN + len];
-    let (destination, ethertype) = (group_mac(group), ETHERTYPE_IPV6);
+    let (destination, ethertype) = (ethernet::multicast(group.into()), ETHERTYPE_IPV6);
     ethernet::Repr { destination, source: mac, ethertype }.emit(&mut frame);
     ipv6::Repr {
         traffic_class: 0,

@@ -88,17 +88,13 @@ pub struct Packages {
 
 impl Packages {
     /// Downloads to the cache what is missing there or old. What cannot be had is said, and is missing then.
-    ///
-    /// # Errors
-    /// The cache cannot be written.
+    /// Errors: the cache cannot be written.
     pub fn get(kernels: &[&Kernel]) -> Result<Self> {
         Self::get_to(setup::cache_dir()?.join("kernels"), kernels)
     }
 
     /// The same to another directory.
-    ///
-    /// # Errors
-    /// It cannot be written.
+    /// Errors: it cannot be written.
     pub fn get_to(root: PathBuf, kernels: &[&Kernel]) -> Result<Self> {
         let packages = Self { root };
         let stale = |path: &Path| {
@@ -263,9 +259,7 @@ pub struct Apt {
 impl Apt {
     /// Configures it for packages of this architecture, everything in the directory `root`. For another one than this
     /// machine's nothing counts as installed.
-    ///
-    /// # Errors
-    /// This is no Debian for amd64, or the directory cannot be written.
+    /// Errors: This is no Debian for amd64, or the directory cannot be written.
     pub fn configure(root: &Path, architecture: &str) -> Result<Self> {
         if std::env::consts::ARCH != "x86_64" {
             bail!("the packages are those for amd64");
@@ -335,17 +329,13 @@ impl Apt {
     }
 
     /// Reads the lists of packages.
-    ///
-    /// # Errors
-    /// Not all can be had.
+    /// Errors: Not all can be had.
     pub fn update(&self) -> Result<()> {
         output(&mut self.command("apt-get", &["-q", "update"])).map(drop)
     }
 
     /// Packages of this release, with what they depend on and is not installed, unpacked to a directory.
-    ///
-    /// # Errors
-    /// They cannot be had, or the directory cannot be written.
+    /// Errors: they cannot be had, or the directory cannot be written.
     pub fn install(&self, packages: &[&str], to: &Path) -> Result<()> {
         self.unpack_all(&mut self.command("apt-get", &[]), packages, to)
     }
@@ -379,9 +369,7 @@ impl Apt {
     }
 
     /// Removes the configuration and everything that was downloaded and not unpacked.
-    ///
-    /// # Errors
-    /// As those of removing files.
+    /// Errors: As those of removing files.
     pub fn remove(self) -> Result<()> {
         fs::remove_dir_all(&self.root).with_context(|| format!("{}", self.root.display()))
     }

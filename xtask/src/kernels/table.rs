@@ -64,9 +64,7 @@ pub struct Table {
 
 impl Table {
     /// Reads that of the document.
-    ///
-    /// # Errors
-    /// It has none.
+    /// Errors: it has none.
     pub fn read(document: &str) -> Result<Self> {
         let (_, text, _) = parts(document)?;
         let mut lines = text.lines().map(cells);
@@ -89,9 +87,7 @@ impl Table {
     }
 
     /// The document with this table instead of its own.
-    ///
-    /// # Errors
-    /// It has none.
+    /// Errors: it has none.
     pub fn write(&self, document: &str) -> Result<String> {
         let (before, _, after) = parts(document)?;
         Ok(format!("{before}{BEGIN}\n{self}\n{END}{after}"))

@@ -32,9 +32,7 @@ impl Inet6 {
 }
 
 /// The IPv6 addresses of this network namespace.
-///
-/// # Errors
-/// The kernel is without IPv6.
+/// Errors: the kernel is without IPv6.
 pub fn inet6() -> io::Result<Vec<Inet6>> {
     fs::read_to_string("/proc/net/if_inet6").map(|table| read_inet6(&table))
 }

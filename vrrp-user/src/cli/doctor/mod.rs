@@ -144,9 +144,7 @@ pub enum Error {
 }
 
 /// Examines the host and prints what it finds. Returns how bad the worst of it is.
-///
-/// # Errors
-/// [`Error`]; what cannot be examined is a finding.
+/// Errors: [`Error`]; what cannot be examined is a finding.
 pub fn doctor(
     options: &Options,
     without: Without,

@@ -117,9 +117,7 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// Opens the sockets.
-    ///
-    /// # Errors
-    /// `socket(2)` failed: CAP_NET_RAW is missing.
+    /// Errors: `socket(2)` failed: CAP_NET_RAW is missing.
     pub fn open(family: Family) -> io::Result<Self> {
         let ethertype = match family {
             Family::V4 => ETHERTYPE_ARP,
@@ -139,9 +137,7 @@ impl Neighbours {
 
     /// Sends these questions and returns the claims that are then heard until shortly after the last one, those of
     /// the interfaces that ask left out.
-    ///
-    /// # Errors
-    /// Of the first question that cannot be sent, or of receiving.
+    /// Errors: Of the first question that cannot be sent, or of receiving.
     pub fn ask(&self, questions: &[Question]) -> io::Result<Vec<Claim>> {
         let mut claims = Vec::new();
         for burst in questions.chunks(BURST) {
@@ -201,9 +197,7 @@ fn advertisements() -> [SockFilter; 6] {
 }
 
 /// Whether a host answers ICMP or ICMPv6 echo requests that are sent from an address of ours by an interface.
-///
-/// # Errors
-/// `socket(2)`, or the address is not ours.
+/// Errors: `socket(2)`, or the address is not ours.
 pub fn echo(interface: &str, ifindex: u32, from: IpAddr, to: IpAddr) -> io::Result<bool> {
     match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => echo4(interface, from, to),

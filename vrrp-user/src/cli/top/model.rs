@@ -6,38 +6,15 @@ use std::time::Duration;
 
 use vrrp_common::reason::Reason;
 
+pub use crate::types::state::State;
+
 /// Span over which rates are averaged, seconds: an advertisement a second is then not 0 or 2 of them.
 const RATE_WINDOW_S: f64 = 3.0;
 /// Events that are kept.
 const EVENTS: usize = 1000;
 
-/// State of a virtual router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Holds the addresses.
-    Master,
-    /// Listens to the master.
-    Backup,
-    /// Cannot work.
-    Fault,
-    /// Not started yet, or stopped.
-    Init,
-}
-
-impl State {
-    /// All, in the order of sorting.
-    pub const ALL: [Self; 4] = [Self::Master, Self::Backup, Self::Fault, Self::Init];
-
-    /// As `status` names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Master => "MASTER",
-            Self::Backup => "BACKUP",
-            Self::Fault => "FAULT",
-            Self::Init => "INIT",
-        }
-    }
-}
+/// All states, in the order of sorting.
+pub const STATES: [State; 4] = [State::Master, State::Backup, State::Fault, State::Init];
 
 /// Advertisements of one router, ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,10 +209,11 @@ impl Row {
 }
 
 /// What the second pane shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum Pane {
     /// Packets that were not accepted, by reason.
     #[default]
+    #[strum(serialize = "Refused")]
     Refusals,
     /// What changed while `top` looked on.
     Events,
@@ -245,12 +223,8 @@ pub enum Pane {
 impl Pane {
     pub const ALL: [Self; 3] = [Self::Refusals, Self::Events, Self::Router];
 
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Refusals => "Refused",
-            Self::Events => "Events",
-            Self::Router => "Router",
-        }
+    pub fn title(self) -> &'static str {
+        self.into()
     }
 
     const fn next(self) -> Self {
@@ -631,11 +605,12 @@ fn compare(a: &Row, b: &Row, by: Column) -> Ordering {
             b.router.detail(name).unwrap_or_default(),
         )
     };
+    let rank = |row: &Row| STATES.iter().position(|state| *state == row.router.state);
     match by {
         Column::Name => natural(&a.router.name, &b.router.name),
         Column::Interface => natural(&a.router.interface, &b.router.interface),
         Column::Vrid => a.router.vrid.cmp(&b.router.vrid),
-        Column::State => a.router.state.cmp(&b.router.state),
+        Column::State => rank(a).cmp(&rank(b)),
         Column::Priority => a.router.priority.cmp(&b.router.priority),
         Column::Master => text(&a.router.master, &b.router.master),
         Column::Since => {

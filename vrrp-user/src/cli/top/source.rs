@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use vrrp_common::maps::{RouterInfo, Slot, VipCounters, state};
+use vrrp_common::maps::{RouterInfo, Slot, VipCounters};
 use vrrp_common::reason::Reason;
 
 use super::model::{Counters, Daemon, Reading, Refusal, RouterRow, State, Traffic};
@@ -156,7 +156,8 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<RouterRow>
         let status = known
             .get(&(info.interface(), Family::from_number(info.family).label(), info.vrid))
             .copied();
-        let state = state_of(info.state);
+        // INIT for what no daemon writes.
+        let state = State::from_repr(info.state).unwrap_or(State::Init);
         // As long as they speak of the same state.
         let current = status.filter(|status| status.state == state.name());
         let traffic = status.map(|status| {
@@ -254,16 +255,6 @@ fn details(status: &RouterStatus) -> Vec<(&'static str, String)> {
     details
 }
 
-fn state_of(number: u8) -> State {
-    match number {
-        state::MASTER => State::Master,
-        state::BACKUP => State::Backup,
-        state::FAULT => State::Fault,
-        // INIT, and what no daemon writes.
-        _ => State::Init,
-    }
-}
-
 /// What was not accepted, and who sent the last one.
 fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
     maps.reasons.iter().filter(|(reason, _)| *reason != Reason::Accepted).map(
@@ -306,7 +297,7 @@ mod tests {
     fn maps() -> Maps {
         let mut info = RouterInfo {
             ifindex: 4,
-            state: state::BACKUP,
+            state: State::Backup as u8,
             vrid: 51,
             priority: 100,
             version: 2,

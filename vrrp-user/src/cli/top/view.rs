@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row as Cells, Table, TableState, Wrap};
 use unicode_width::UnicodeWidthStr;
 
-use super::model::{Column, Daemon, Mode, Model, Pane, Row, State};
+use super::model::{Column, Daemon, Mode, Model, Pane, Row, STATES, State};
 use crate::cli::status::format_duration;
 use crate::cli::terminal::cut;
 
@@ -82,7 +82,7 @@ fn header(model: &Model, rows: usize, width: u16) -> Vec<Line<'static>> {
     let config = cut(&config, room.saturating_sub(2));
     first.push(Span::from(format!("{config:<room$}{}", reading.clock)));
     let mut second = vec![Span::from(format!("{} routers:", model.rows.len()))];
-    for state in State::ALL {
+    for state in STATES {
         let count = model.count(state);
         let style = if count > 0 { style(state) } else { Style::new().dim() };
         second.push(Span::from(format!("  {count} {}", state.name())).style(style));

@@ -238,9 +238,7 @@ pub(super) fn is_loop(text: &str) -> bool {
 
 /// Reads `~SEQ(v, [start, [step,]] end) rest`, `~SEQx(...) rest`, `~LST(v, a, b) rest` and
 /// `~LST({v,w}, {a,b}, {c,d}) rest`. Definitions may stand for the numbers of a `~SEQ`.
-///
-/// # Errors
-/// What is wrong, to be put behind the name of the loop.
+/// Errors: what is wrong, to be put behind the name of the loop.
 pub(super) fn parse_loop(text: &str, definitions: &Definitions) -> Result<Loop, String> {
     let (head, rest) = text.split_once(')').ok_or("has no closing parenthesis")?;
     let (name, arguments) = head.split_once('(').ok_or("has no opening parenthesis")?;

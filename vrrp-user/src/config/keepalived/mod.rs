@@ -42,9 +42,7 @@ mod tests;
 mod track;
 
 /// Reads a file and everything that it includes.
-///
-/// # Errors
-/// When the file itself cannot be read; all else goes into the report.
+/// Errors: when the file itself cannot be read; all else goes into the report.
 pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::Result<Drafts> {
     let lines = Preprocessor::open(path, options, report)?;
     let mut parser = Parser {

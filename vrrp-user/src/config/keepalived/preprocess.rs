@@ -99,9 +99,7 @@ pub(super) struct Missed {
 
 impl<'a> Preprocessor<'a> {
     /// Opens a file.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
+    /// Errors: when the file cannot be read.
     pub(super) fn open(path: &Path, options: &Options, report: &'a mut Report) -> io::Result<Self> {
         let config_id = options.config_id.clone().unwrap_or_else(host_name);
         let instance = options.instance.clone().unwrap_or_else(|| config_id.clone());

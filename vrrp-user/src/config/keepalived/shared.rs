@@ -60,9 +60,9 @@ impl Parser<'_> {
             // A keyword of ours.
             "fence" => {
                 let Some(value) = self.value(entry) else { return true };
-                match Fence::of(&value.value) {
-                    Some(fence) => to.fence = Some(fence),
-                    None => self.bad_value(entry, &value, Fence::NAMES),
+                match value.value.parse() {
+                    Ok(fence) => to.fence = Some(fence),
+                    Err(_) => self.bad_value(entry, &value, Fence::NAMES),
                 }
             }
             _ => return false,

@@ -40,7 +40,8 @@ impl std::fmt::Display for Track {
 }
 
 /// Something that can be tracked, by its name in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Tracked {
     /// An interface of the host, whether or not it exists.
@@ -55,13 +56,8 @@ pub enum Tracked {
 
 impl Tracked {
     /// `interface`, `script`, `file` or `process`.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Interface(_) => "interface",
-            Self::Script(_) => "script",
-            Self::File(_) => "file",
-            Self::Process(_) => "process",
-        }
+    pub fn kind(&self) -> &'static str {
+        self.into()
     }
 
     /// Its name.

@@ -43,9 +43,7 @@ impl Remark {
 }
 
 /// Reads one line. `at` is where it begins. What does not keep it from being used goes into `remarks`.
-///
-/// # Errors
-/// Why it cannot be used.
+/// Errors: why it cannot be used.
 pub(super) type Reader<T> =
     fn(&[Located<String>], Position, &mut Context, &mut Vec<Remark>) -> Result<T, Remark>;
 

@@ -21,9 +21,7 @@ pub(in crate::config) struct Variables {
 }
 
 /// Numbers and ranges, `1-9,20`, in the order in which they are written.
-///
-/// # Errors
-/// What is wrong.
+/// Errors: what is wrong.
 pub(in crate::config) fn numbers(
     text: &str,
     allowed: RangeInclusive<u32>,
@@ -52,9 +50,7 @@ pub(in crate::config) fn numbers(
 
 /// Names of interfaces: `eth{0-3}` with one range in braces, each with its number, or the name itself with 0.
 /// Other braces are left for [`expand`].
-///
-/// # Errors
-/// What is wrong.
+/// Errors: what is wrong.
 pub(in crate::config) fn interfaces(pattern: &str) -> Result<Vec<(String, u32)>, String> {
     let range = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_digit())
@@ -80,9 +76,7 @@ fn braces(text: &str, from: usize) -> Option<(&str, &str, &str)> {
 
 /// Replaces variables: `{vrid}`, `{vrid+100}`, `{index-1}`, `{vrid:x}`, `{vrid:03}`, `{interface}`. `{{` and
 /// `}}` stand for single braces.
-///
-/// # Errors
-/// What is wrong, and what to do about it.
+/// Errors: what is wrong, and what to do about it.
 pub(in crate::config) fn expand(
     text: &str,
     variables: &Variables,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::core::router::RouterRuntime;
-use crate::engine::types::{AdvertInterval, RouterSpec, Version};
+use crate::engine::types::{AdvertInterval, RouterSpec};
 
 /// What differs without having a name.
 pub(super) const OTHER_SETTINGS: &str = "other settings";
@@ -23,7 +23,7 @@ pub(super) fn differences(
     };
     compare("name", &old.name, &new.name);
     compare("priority", &before.priority, &after.priority);
-    compare("version", &number(old.version()), &number(new.version()));
+    compare("version", &old.version().number(), &new.version().number());
     compare("interval", &before.interval, &after.interval);
     compare("preempt", &before.preempt, &after.preempt);
     compare("preempt_delay", &before.preempt_delay, &after.preempt_delay);
@@ -97,10 +97,6 @@ fn addresses(old: &RouterRuntime, new: &RouterRuntime) -> Option<String> {
     }
     let same = old.addresses().zip(new.addresses()).all(|(old, new)| old == new);
     (!same).then(|| "options of the addresses".to_owned())
-}
-
-fn number(version: Version) -> u8 {
-    crate::core::router::version_number(version)
 }
 
 fn or_auto(source: Option<impl Display>) -> String {

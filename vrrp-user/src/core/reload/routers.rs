@@ -10,7 +10,7 @@ use crate::config::model;
 use crate::core::Core;
 use crate::core::effect::{Effect, InfoChange};
 use crate::core::prepared::Prepared;
-use crate::core::router::{RouterRuntime, centisecs, shared, version_number};
+use crate::core::router::{RouterRuntime, centisecs, shared};
 use crate::engine::types::{Priority, RouterId, RouterSpec, State};
 use crate::types::planted::{Fault, planted};
 
@@ -91,7 +91,7 @@ impl Core {
         self.update_filter(id);
         let (name, version) = (Arc::clone(&self.router(id).name), self.router(id).version());
         let priority = self.engine.view(id).map_or(spec.priority, |view| view.priority);
-        let (priority, version) = (priority.0, version_number(version));
+        let (priority, version) = (priority.0, version.number());
         let interval = centisecs(spec.interval);
         self.publish(id, InfoChange::Configured { name, priority, version, interval });
         self.publish_interval(id);

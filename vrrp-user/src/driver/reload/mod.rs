@@ -45,9 +45,7 @@ impl Settings {
 }
 
 /// Reads and prepares a configuration, if another process could.
-///
-/// # Errors
-/// Why it cannot be used.
+/// Errors: why it cannot be used.
 pub fn read(path: &Path, settings: &Settings) -> Result<(Prepared, Plan), Refusal> {
     preflight::ask(path, settings)?;
     // A reader that panics must not leave the reload under way for ever.

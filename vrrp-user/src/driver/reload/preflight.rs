@@ -30,9 +30,7 @@ pub const COMMAND: &str = "preflight";
 
 /// Whether a configuration can be read, in the other process: prints why not, as JSON. `memory` is how many bytes it
 /// may take.
-///
-/// # Errors
-/// Those of the output.
+/// Errors: those of the output.
 pub fn child(
     path: &Path,
     settings: &Settings,
@@ -49,9 +47,7 @@ pub fn child(
 }
 
 /// Asks the other process.
-///
-/// # Errors
-/// Why the configuration cannot be taken up.
+/// Errors: why the configuration cannot be taken up.
 pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
     // The running program, whatever has been put in the place of its file meanwhile.
     let mut command = Command::new("/proc/self/exe");

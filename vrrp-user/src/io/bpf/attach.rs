@@ -37,10 +37,7 @@ enum Attachment {
 impl Datapath {
     /// Attaches to an interface in one mode, and the egress program beside it, without which everything but counting works.
     /// What was attached before goes when that is there. The programs leave with the daemon.
-    ///
-    /// # Errors
-    ///
-    /// Why not. What was attached before stays.
+    /// Errors: why not. What was attached before stays.
     pub fn attach(
         &mut self,
         ifindex: u32,
@@ -227,10 +224,7 @@ impl Datapath {
 
     /// Puts a program back where somebody else has replaced or detached it: a link of ours with another program in it takes
     /// ours again without a gap.
-    ///
-    /// # Errors
-    ///
-    /// It is to be attached anew; a link that was detached is closed.
+    /// Errors: it is to be attached anew; a link that was detached is closed.
     pub fn restore(&mut self, ifindex: u32, ifname: &str, serial: u64) -> Result<(), Failure> {
         let ingress = self.links.get_mut(&ifindex).and_then(|attached| attached.ingress.take());
         let again = ingress
@@ -305,10 +299,7 @@ impl Datapath {
     }
 
     /// Detaches the programs from an interface; nothing happens where they are not attached.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Program`].
+    /// Errors: [`Error::Program`].
     pub fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
         let Some(attached) = self.links.remove(&ifindex) else { return Ok(()) };
         self.remove_link(ifindex, &[Direction::In, Direction::Out]);

@@ -46,10 +46,7 @@ impl Leases {
     }
 
     /// Those that a daemon has pinned in this directory, to be written as well.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoPins`], [`Error::Map`].
+    /// Errors: [`Error::NoPins`], [`Error::Map`].
     pub fn open(pins: &Path) -> Result<Self, Error> {
         let map = MapData::from_pin(pins.join(LEASES)).map_err(|error| match errno(&error) {
             Some(libc::ENOENT) => Error::NoPins(pins.to_owned()),

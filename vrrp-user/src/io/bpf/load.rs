@@ -104,10 +104,7 @@ pub struct Trial {
 }
 
 /// Loads the kernel side as [`Datapath::load_without`] does, without pins, and forgets it at once.
-///
-/// # Errors
-///
-/// As [`Datapath::load`].
+/// Errors: As [`Datapath::load`].
 pub fn try_load(without: Without) -> Result<Trial, Error> {
     let mut loader = EbpfLoader::new();
     loader.btf(None);
@@ -240,10 +237,7 @@ fn permit_maps() {
 }
 
 /// Whether the kernel has tcx: whether it can list the programs of that kind on the loopback interface.
-///
-/// # Errors
-///
-/// [`Error::Program`] when it does not even say that it cannot.
+/// Errors: [`Error::Program`] when it does not even say that it cannot.
 pub fn has_tcx(without: Without) -> Result<bool, Error> {
     if without.lacks(Feature::Tcx) {
         return Ok(false);

@@ -29,10 +29,7 @@ const PINNED: [&str; 13] = [
 
 /// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
 /// own that is mounted now.
-///
-/// # Errors
-///
-/// [`Error::NotBpffs`] for `dir`, [`Error::MountBpffs`] otherwise.
+/// Errors: [`Error::NotBpffs`] for `dir`, [`Error::MountBpffs`] otherwise.
 pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
     match find_bpffs(dir) {
         Err(Error::NoBpffs) => {}
@@ -44,10 +41,7 @@ pub fn bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
 }
 
 /// As [`bpffs`], but mounts nothing: for readers.
-///
-/// # Errors
-///
-/// [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
+/// Errors: [`Error::NotBpffs`] for `dir`, [`Error::NoBpffs`] otherwise.
 pub fn find_bpffs(dir: Option<&Path>) -> Result<PathBuf, Error> {
     // Where the daemon has a user of its own, only our directory of the system's bpffs is put where it can reach it.
     let is_bpffs = |dir: &Path| on_bpffs(dir) || on_bpffs(&dir.join(PINS));
@@ -77,10 +71,7 @@ struct SharedMap {
 
 impl SharedMaps {
     /// Those of what was loaded, before any of them is taken out.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`], [`Error::Map`].
+    /// Errors: [`Error::Missing`], [`Error::Map`].
     pub fn of(ebpf: &Ebpf) -> Result<Self, Error> {
         let maps = PINNED.into_iter().map(|name| {
             let map = again(name, ebpf.map(name).and_then(data).ok_or(Error::Missing(name))?)?;
@@ -91,10 +82,7 @@ impl SharedMaps {
     }
 
     /// Another descriptor of one of them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Missing`], [`Error::Map`].
+    /// Errors: [`Error::Missing`], [`Error::Map`].
     pub fn open(&self, name: &'static str) -> Result<MapData, Error> {
         let found = self.0.iter().find(|shared| shared.name == name);
         again(name, &found.ok_or(Error::Missing(name))?.map)
@@ -155,10 +143,7 @@ fn remove_links(dir: &Path) -> io::Result<usize> {
 }
 
 /// Removes what a daemon pinned that was killed: how many links of programs, and how many maps.
-///
-/// # Errors
-///
-/// [`Error::Pins`] where that is not permitted.
+/// Errors: [`Error::Pins`] where that is not permitted.
 pub fn remove_stale_pins(pins: &Path) -> Result<(usize, usize), Error> {
     let removed = remove_pins(pins)?;
     let _ = fs::remove_dir(pins);
@@ -210,10 +195,7 @@ impl Directory {
 
 impl Pins {
     /// Pins maps in a directory where none of them is.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Pins`].
+    /// Errors: [`Error::Pins`].
     pub fn make(dir: &Path, maps: SharedMaps) -> Result<Self, Error> {
         maps.0.iter().try_for_each(|shared| pin(shared, &dir.join(shared.name)))?;
         Ok(Self { dir: dir.to_owned(), maps, intact: None })
@@ -225,10 +207,7 @@ impl Pins {
     }
 
     /// Pins the link of a program, so that it outlives this process if that is killed. One that has the place goes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Pins`], and then the program is detached.
+    /// Errors: [`Error::Pins`], and then the program is detached.
     pub(super) fn keep<L>(&self, ifindex: u32, way: Direction, link: L) -> Result<L, Error>
     where
         L: TryFrom<FdLink, Error = LinkError>,
@@ -262,10 +241,7 @@ impl Pins {
 
     /// Makes those again that are missing, or something else than they were; also the directory, and the mount of the
     /// bpffs if that is permitted. How many it were.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BpffsUnmounted`], [`Error::Pins`], [`Error::Map`].
+    /// Errors: [`Error::BpffsUnmounted`], [`Error::Pins`], [`Error::Map`].
     pub fn mend(&mut self) -> Result<usize, Error> {
         self.intact = None;
         self.mount_again()?;

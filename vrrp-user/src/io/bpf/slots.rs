@@ -20,35 +20,23 @@ use crate::wire::family::to_field;
 
 impl Datapath {
     /// Makes an index ready for another router: nothing of an earlier one is left.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn clear(&mut self, index: u32) -> Result<(), Error> {
         if let Some(leases) = &self.leases {
             leases.clear(index);
         }
-        if self.slots.set(index, &Slot::default()) {
-            self.write_info(index, &RouterInfo::default())
-        } else {
-            Err(Error::Full { name: SLOTS, entries: self.slots.len() })
-        }
+        stored(self.slots.set(index, &Slot::default()), SLOTS, self.slots.len())?;
+        self.write_info(index, &RouterInfo::default())
     }
 
     /// Forgets who was heard for routers that are gone. Walks the whole map.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn forget_peers(&mut self, removed: impl Fn(u32) -> bool) -> Result<(), Error> {
         self.peers.forget(removed)
     }
 
     /// Adds a router, or replaces what it accepts.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when the maps were made for fewer routers.
+    /// Errors: [`Error::Full`] when the maps were made for fewer routers.
     pub fn set_router(&mut self, key: &RouterKey, entry: &RouterEntry) -> Result<(), Error> {
         let entries = self.sizes.routers;
         if entry.slot >= self.slots.len() {
@@ -58,10 +46,7 @@ impl Datapath {
     }
 
     /// Removes a router; nothing happens where there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn remove_router(&mut self, key: &RouterKey) -> Result<(), Error> {
         self.routers.remove(ROUTERS, key)
     }
@@ -69,20 +54,14 @@ impl Datapath {
     /// Lets the router at `index` hear a unicast peer, if it listens to its peers only ([`transport::PEERS`]).
     ///
     /// [`transport::PEERS`]: vrrp_common::maps::transport::PEERS
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when the map was made for fewer peers.
+    /// Errors: [`Error::Full`] when the map was made for fewer peers.
     pub fn allow(&mut self, index: u32, peer: IpAddr, range: TtlRange) -> Result<(), Error> {
         let key = PeerKey { slot: index, source: to_field(peer) };
         self.allowed.insert(ALLOWED, key, range, allowed_entries(self.sizes))
     }
 
     /// Ends what [`Self::allow`] began; nothing happens where it did not.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn disallow(&mut self, index: u32, peer: IpAddr) -> Result<(), Error> {
         let key = PeerKey { slot: index, source: to_field(peer) };
         self.allowed.remove(ALLOWED, &key)
@@ -117,10 +96,7 @@ impl Datapath {
     }
 
     /// Notes who sent an advertisement that the daemon itself found right.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
+    /// Errors: [`Error::Map`].
     pub fn note_peer(&mut self, key: PeerKey, at: u64, priority: u8) -> Result<(), Error> {
         self.peers.note(key, at, priority)
     }
@@ -139,20 +115,14 @@ impl Datapath {
     /// [`RxEvent::digest`]; 0 for none.
     ///
     /// [`RxEvent::digest`]: vrrp_common::event::RxEvent::digest
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn set_ack(&mut self, index: u32, digest: u64) -> Result<(), Error> {
         self.store_in_slot(index, SLOT_ACK, digest)
     }
 
     /// Tells the kernel side which advertisements can change anything for the router at `index`. What arrives after the
     /// return is judged by this filter.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn set_filter(&mut self, index: u32, filter: ReportFilter) -> Result<(), Error> {
         self.store_in_slot(index, SLOT_FILTER, filter.pack())?;
         // Without it, the store may still be under way when the caller looks at the clock.
@@ -161,31 +131,17 @@ impl Datapath {
     }
 
     fn store_in_slot(&mut self, index: u32, offset: usize, word: u64) -> Result<(), Error> {
-        if self.slots.store(index, offset, word) {
-            Ok(())
-        } else {
-            Err(Error::Full { name: SLOTS, entries: self.slots.len() })
-        }
+        stored(self.slots.store(index, offset, word), SLOTS, self.slots.len())
     }
 
     /// Publishes what the daemon knows about the router at `index`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn write_info(&mut self, index: u32, info: &RouterInfo) -> Result<(), Error> {
-        if self.info.set(index, info) {
-            Ok(())
-        } else {
-            Err(Error::Full { name: INFO, entries: self.info.len() })
-        }
+        stored(self.info.set(index, info), INFO, self.info.len())
     }
 
     /// Changes what the daemon publishes about the router at `index`. There is no other copy of it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn update_info(
         &mut self,
         index: u32,
@@ -203,35 +159,27 @@ impl Datapath {
 
     /// Counts an advertisement that the router at `index` sends: of all that is published what changes
     /// most often.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn count_advert(&mut self, index: u32) -> Result<(), Error> {
         let sent = self.adverts_sent(index).unwrap_or_default();
-        if self.info.store(index, INFO_ADVERTS_SENT, sent.wrapping_add(1)) {
-            Ok(())
-        } else {
-            Err(Error::Full { name: INFO, entries: self.info.len() })
-        }
+        let stored_it = self.info.store(index, INFO_ADVERTS_SENT, sent.wrapping_add(1));
+        stored(stored_it, INFO, self.info.len())
     }
 
     /// Counts something that the daemon refused or failed at; there is no other copy of the counter.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] past the end.
+    /// Errors: [`Error::Full`] past the end.
     pub fn count(&mut self, index: u32) -> Result<(), Error> {
         let before = self.counter(index);
-        if self.counters.store(index, 0, before.wrapping_add(1)) {
-            Ok(())
-        } else {
-            Err(Error::Full { name: COUNTERS, entries: DAEMON_COUNTERS })
-        }
+        stored(self.counters.store(index, 0, before.wrapping_add(1)), COUNTERS, DAEMON_COUNTERS)
     }
 
     /// What [`Self::count`] has counted; 0 past the end.
     pub fn counter(&self, index: u32) -> u64 {
         self.counters.load(index, 0).unwrap_or_default()
     }
+}
+
+/// Whether a word or a value went into a map of so many entries.
+fn stored(done: bool, name: &'static str, entries: u32) -> Result<(), Error> {
+    if done { Ok(()) } else { Err(Error::Full { name, entries }) }
 }

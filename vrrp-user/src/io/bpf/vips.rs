@@ -7,7 +7,6 @@ use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuHashMap, PerCpuValues};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
-use super::Datapath;
 use super::error::{Error, errno};
 use super::maps::{PodValue, cpus, or_absent, or_full, take};
 use crate::core::{InterfaceAddr, InterfaceId, Sizes};
@@ -32,8 +31,11 @@ struct Family<K: bytemuck::Pod> {
     entries: u32,
 }
 
-/// The maps of both families.
-pub(super) struct Vips {
+/// The maps of both families; none without BPF, and then nothing is done.
+#[derive(Default)]
+pub struct Vips(Option<Families>);
+
+struct Families {
     v4: Family<VipKey4>,
     v6: Family<VipKey6>,
 }
@@ -41,14 +43,17 @@ pub(super) struct Vips {
 /// Runs the same on the maps of the family that an address is of, with its key.
 macro_rules! of_family {
     ($self:ident, $vip:expr, |$maps:ident, $key:ident| $body:expr) => {{
+        let Some(families) = &mut $self.0 else { return Ok(()) };
         let InterfaceAddr { iface: InterfaceId { ifindex, .. }, address } = *$vip;
         match address {
             IpAddr::V4(address) => {
-                let ($maps, $key) = (&mut $self.v4, VipKey4 { ifindex, address: address.octets() });
+                let ($maps, $key) =
+                    (&mut families.v4, VipKey4 { ifindex, address: address.octets() });
                 $body
             }
             IpAddr::V6(address) => {
-                let ($maps, $key) = (&mut $self.v6, VipKey6 { ifindex, address: address.octets() });
+                let ($maps, $key) =
+                    (&mut families.v6, VipKey6 { ifindex, address: address.octets() });
                 $body
             }
         }
@@ -57,24 +62,28 @@ macro_rules! of_family {
 
 impl Vips {
     pub(super) fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Self, Error> {
-        Ok(Self {
-            v4: Family::take(ebpf, [VIPS4, HELD4], sizes.vips)?,
-            v6: Family::take(ebpf, [VIPS6, HELD6], sizes.vips6)?,
-        })
+        let v4 = Family::take(ebpf, [VIPS4, HELD4], sizes.vips)?;
+        let v6 = Family::take(ebpf, [VIPS6, HELD6], sizes.vips6)?;
+        Ok(Self(Some(Families { v4, v6 })))
     }
 
-    pub(super) fn add(&mut self, vip: &InterfaceAddr, slot: u32) -> Result<(), Error> {
+    /// Starts to count what arrives for an address of the router at `slot` and leaves from it. Adding it again keeps the
+    /// counters. Errors: [`Error::Full`] when the map was made for fewer addresses.
+    pub fn add(&mut self, vip: &InterfaceAddr, slot: u32) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| maps.add(key, slot.into()))
     }
 
-    pub(super) fn remove(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
+    /// Stops counting for an address and forgets its counters; nothing happens where there is none. Errors: [`Error::Map`].
+    pub fn remove(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| or_absent(
             maps.names[0],
             maps.counters.remove(&PodValue(key))
         ))
     }
 
-    pub(super) fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
+    /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
+    /// renews what is known of it. Errors: [`Error::Full`] when the map was made for fewer addresses.
+    pub fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| {
             let full = Error::Full { name: maps.names[1], entries: maps.entries };
             let added = maps.held.insert(PodValue(key), PodValue(*held), 0);
@@ -82,13 +91,16 @@ impl Vips {
         })
     }
 
-    pub(super) fn release(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
+    /// Ends what [`Self::hold`] began; nothing happens where it did not. Errors: [`Error::Map`].
+    pub fn release(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
         of_family!(self, vip, |maps, key| maps.release(key))
     }
 
-    pub(super) fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
-        self.v4.release_those(|key| key.ifindex == ifindex)?;
-        self.v6.release_those(|key| key.ifindex == ifindex)
+    /// As [`Self::release`], for all addresses on an interface that is gone. Errors: [`Error::Map`].
+    pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
+        let Some(families) = &mut self.0 else { return Ok(()) };
+        families.v4.release_those(|key| key.ifindex == ifindex)?;
+        families.v6.release_those(|key| key.ifindex == ifindex)
     }
 }
 
@@ -145,53 +157,4 @@ fn per_cpu(
     values
         .try_into()
         .map_err(|source: io::Error| Error::Map { name, source: Box::new(source.into()) })
-}
-
-impl Datapath {
-    /// Starts to count what arrives for an address of the router at `index` and leaves from it. Adding it again keeps the
-    /// counters.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn add_vip(&mut self, vip: &InterfaceAddr, index: u32) -> Result<(), Error> {
-        self.vips.as_mut().map_or(Ok(()), |vips| vips.add(vip, index))
-    }
-
-    /// Stops counting for an address and forgets its counters; nothing happens where there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn remove_vip(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
-        self.vips.as_mut().map_or(Ok(()), |vips| vips.remove(vip))
-    }
-
-    /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
-    /// renews what is known of it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] when the map was made for fewer addresses.
-    pub fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
-        self.vips.as_mut().map_or(Ok(()), |vips| vips.hold(vip, held))
-    }
-
-    /// Ends what [`Self::hold`] began; nothing happens where it did not.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn release(&mut self, vip: &InterfaceAddr) -> Result<(), Error> {
-        self.vips.as_mut().map_or(Ok(()), |vips| vips.release(vip))
-    }
-
-    /// As [`Self::release`], for all addresses on an interface that is gone.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`].
-    pub fn release_interface(&mut self, ifindex: u32) -> Result<(), Error> {
-        self.vips.as_mut().map_or(Ok(()), |vips| vips.release_interface(ifindex))
-    }
 }

@@ -4,11 +4,14 @@ use std::env;
 use std::fmt;
 use std::str::FromStr;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 /// The environment variable by which `run` and `doctor` are told, for tests only.
 pub const VARIABLE: &str = "VRRP_USER_WITHOUT";
 
 /// Something that a kernel, or the rights of a daemon there, may lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Feature {
     /// All of BPF, as where a seccomp filter refuses bpf(2).
     Bpf,
@@ -38,37 +41,11 @@ pub enum Feature {
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Bpf,
-        Self::RingBuffer,
-        Self::LockedMemory,
-        Self::Bpffs,
-        Self::Xdp,
-        Self::Native,
-        Self::Generic,
-        Self::Ingress,
-        Self::InPlace,
-        Self::Tcx,
-        Self::Clsact,
-        Self::Egress,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// Its word in [`VARIABLE`].
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bpf => "bpf",
-            Self::RingBuffer => "ring-buffer",
-            Self::LockedMemory => "locked-memory",
-            Self::Bpffs => "bpffs",
-            Self::Xdp => "xdp",
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::Ingress => "ingress",
-            Self::InPlace => "in-place",
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-            Self::Egress => "egress",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -89,10 +66,7 @@ impl Without {
     }
 
     /// What the environment says; nothing where it says nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownFeature`].
+    /// Errors: [`UnknownFeature`].
     pub fn from_environment() -> Result<Self, UnknownFeature> {
         match env::var_os(VARIABLE) {
             Some(words) => words.to_string_lossy().parse(),
@@ -113,8 +87,8 @@ impl Without {
 
 impl fmt::Display for Without {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Feature::ALL.into_iter().filter(|feature| self.lacks(*feature));
-        f.write_str(&names.map(Feature::name).collect::<Vec<_>>().join(","))
+        let names = Feature::ALL.iter().filter(|feature| self.lacks(**feature));
+        f.write_str(&names.map(|feature| feature.name()).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -124,12 +98,8 @@ impl FromStr for Without {
     /// Reads words with commas between them.
     fn from_str(words: &str) -> Result<Self, UnknownFeature> {
         let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
-        let features: Result<Vec<_>, _> = words
-            .map(|word| {
-                let known = Feature::ALL.into_iter().find(|feature| feature.name() == word);
-                known.ok_or_else(|| UnknownFeature(word.to_owned()))
-            })
-            .collect();
+        let features: Result<Vec<_>, _> =
+            words.map(|word| word.parse().map_err(|_| UnknownFeature(word.to_owned()))).collect();
         Ok(Self::of(&features?))
     }
 }
@@ -137,7 +107,7 @@ impl FromStr for Without {
 /// A word that names nothing that could be missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{VARIABLE}: `{0}` is nothing that a kernel could lack; write some of {names}, with commas between them",
-    names = Feature::ALL.map(Feature::name).join(", "))]
+    names = Feature::ALL.iter().map(|feature| feature.name()).collect::<Vec<_>>().join(", "))]
 pub struct UnknownFeature(String);
 
 #[cfg(test)]
@@ -146,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_feature_has_a_word() {
-        for feature in Feature::ALL {
+        for &feature in Feature::ALL {
             let without: Without = feature.name().parse().unwrap();
             assert_eq!(without, Without::of(&[feature]));
             assert_eq!(without.to_string(), feature.name());

@@ -47,9 +47,7 @@ pub struct Batch {
 
 impl Batch {
     /// Opens it.
-    ///
-    /// # Errors
-    /// Those of socket(2), bind(2) and setsockopt(2).
+    /// Errors: those of socket(2), bind(2) and setsockopt(2).
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;

@@ -15,9 +15,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 const PATIENCE: TimeVal = TimeVal::new(1, 0);
 
 /// Asks, and waits for the answer, for [`read`]. It may wait for the routing lock of the kernel.
-///
-/// # Errors
-/// Those of socket(2), sendmsg(2) and recvmsg(2). That the kernel refuses is an answer.
+/// Errors: those of socket(2), sendmsg(2) and recvmsg(2). That the kernel refuses is an answer.
 pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;

@@ -95,9 +95,7 @@ pub struct Fifo {
 
 impl Fifo {
     /// Makes the fifo if it is not there, starts what reads it, and opens it.
-    ///
-    /// # Errors
-    /// It cannot be made or opened, or is something else.
+    /// Errors: it cannot be made or opened, or is something else.
     pub fn open(
         plan: &plan::Fifo,
         environment: Arc<[CString]>,

@@ -45,9 +45,7 @@ pub struct Scripts {
 
 impl Scripts {
     /// Starts the thread. What checks find out goes to `found`.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
+    /// Errors: the thread cannot be started.
     pub fn start(
         plan: Plan,
         board: Arc<Board>,

@@ -38,9 +38,7 @@ pub struct Child {
 }
 
 /// Starts a program with further arguments behind its own, in a process group of its own.
-///
-/// # Errors
-/// What the system call said that failed, be it in the child; then nothing runs.
+/// Errors: what the system call said that failed, be it in the child; then nothing runs.
 pub fn spawn(program: &Program, more: &[CString], environment: &[CString]) -> io::Result<Child> {
     let (output, input) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let null = std::fs::File::options().read(true).open("/dev/null")?;

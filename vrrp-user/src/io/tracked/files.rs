@@ -37,9 +37,7 @@ pub struct Tracked {
 }
 
 /// Watches files until the result is dropped.
-///
-/// # Errors
-/// No thread can be started, or inotify has no instance left.
+/// Errors: no thread can be started, or inotify has no instance left.
 pub fn watch(files: Vec<Tracked>, reports: mpsc::Sender<Report>) -> io::Result<Watch> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     Watch::start("files", move |stopped| {

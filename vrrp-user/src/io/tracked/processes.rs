@@ -30,9 +30,7 @@ const SHARE: u32 = 50;
 const NAME: usize = 15;
 
 /// Watches processes until the result is dropped.
-///
-/// # Errors
-/// No thread can be started.
+/// Errors: no thread can be started.
 pub fn watch(
     processes: Vec<(ObjectId, TrackProcess)>,
     reports: mpsc::Sender<Report>,

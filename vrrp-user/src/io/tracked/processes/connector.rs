@@ -53,9 +53,7 @@ pub struct Connector(Socket);
 
 impl Connector {
     /// Asks the kernel to tell about processes.
-    ///
-    /// # Errors
-    /// It does not, here.
+    /// Errors: it does not, here.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(PROTOCOL)?;
         SockRef::from(&socket).attach_filter(&filter())?;
@@ -74,9 +72,7 @@ impl Connector {
     }
 
     /// What has happened.
-    ///
-    /// # Errors
-    /// `ENOBUFS` when something was lost.
+    /// Errors: `ENOBUFS` when something was lost.
     pub fn read(&mut self) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         // Others must have a turn, too.
