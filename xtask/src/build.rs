@@ -73,13 +73,18 @@ pub fn daemon(release: bool, target: Option<&'static Target>) -> Result<PathBuf>
     let object = object()?;
     let mut built = workspace().join("target");
     let mut command = cargo();
-    command.args(["build", "--package", "vrrp-user"]).env("VRRP_EBPF_OBJECT", object);
+    command.args(["rustc", "--package", "vrrp-user", "--bin", "vrrp-user"]);
+    command.env("VRRP_EBPF_OBJECT", object);
     if release {
         command.arg("--release");
     }
     if let Some(target) = target {
         command.args(["--target", target.triple]).envs(target.tools()?.environment());
         built.push(target.triple);
+    }
+    if release {
+        let script = workspace().join("vrrp-user/rare.ld");
+        command.arg("--").arg(format!("-Clink-arg=-Wl,--script={}", script.display()));
     }
     run(&mut command)?;
     Ok(built.join(if release { "release" } else { "debug" }).join("vrrp-user"))

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::compact::compact;
 pub use super::presence::{Outcome, Request};
 use crate::core::interface_id::{InterfaceAddr, InterfaceId};
 use crate::engine::types::RouterId;
@@ -147,6 +148,11 @@ impl AddressBook {
                 self.removing.remove(&subnet);
             }
         }
+    }
+
+    /// Takes no more memory than it needs ([`super::compact`]).
+    pub fn compact(&mut self) {
+        compact(&mut self.entries);
     }
 
     /// Wants an address for a router. `Some(Add)` when the kernel must be asked now.

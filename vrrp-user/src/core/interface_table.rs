@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Bound, Deref};
 
 use super::attempt::Attempt;
+use super::compact::compact;
 use super::input::Hooks;
 use super::interface_id::InterfaceAddr;
 use super::netlink::{AssignedAddress, Event, Link};
@@ -94,6 +95,11 @@ pub enum Change {
 }
 
 impl InterfaceTable {
+    /// Takes no more memory than it needs ([`super::compact`]).
+    pub fn compact(&mut self) {
+        compact(&mut self.present);
+    }
+
     /// An empty table that takes these addresses for virtual ones.
     pub fn new(virtual_addresses: Vec<IpAddr>) -> Self {
         let mut table = Self::default();

@@ -22,6 +22,7 @@ mod announcer;
 mod attaching;
 mod attempt;
 mod capacity;
+mod compact;
 mod debounce;
 mod delays;
 mod effect;
@@ -395,6 +396,9 @@ impl Core {
             // What a burst has queued needs room for one or two of each router.
             self.effects.shrink_to_fit();
             self.later.shrink_to_fit();
+            self.addresses.compact();
+            self.interfaces.compact();
+            self.index.compact();
             self.effects.push_back(Effect::GiveMemoryBack);
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::compact::compact;
 use super::router::RouterRuntime;
 use crate::core::interface_id::InterfaceId;
 use crate::engine::types::RouterId;
@@ -20,6 +21,13 @@ pub struct RouterIndex {
 }
 
 impl RouterIndex {
+    /// Takes no more memory than it needs ([`super::compact`]).
+    pub fn compact(&mut self) {
+        self.interfaces.values_mut().for_each(compact);
+        compact(&mut self.living);
+        self.addresses.shrink_to_fit();
+    }
+
     /// A router has come.
     pub fn add(&mut self, id: RouterId, router: &RouterRuntime) {
         for name in router.devs() {
