@@ -81,6 +81,10 @@ counters! {
         UnexpectedAnswer = "unexpected_answer",
         /// A change of an interface that is not known, or is gone.
         UnknownInterface = "unknown_interface",
+        /// A router that goes on as the master that it was in a daemon that was killed.
+        Adopted = "adopted",
+        /// A router that was master in a daemon that was killed, and is not adopted; or all pins of that daemon.
+        NotAdopted = "not_adopted",
     }
 }
 

@@ -14,7 +14,7 @@ pub const ABI_VERSION: u32 = 15;
 pub const READABLE_SINCE: u32 = 15;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0xd574_0cbc_76fd_f119;
+pub(crate) const ABI_DIGEST: u64 = 0x6c66_073b_248b_7ee5;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -77,7 +77,7 @@ pub const BUDGETS_PER_ROUTER: u32 = 4;
 /// Entries of a hash map that is sized by the configuration when it is not.
 pub const DEFAULT_ENTRIES: u32 = 256;
 /// Entries of `COUNTERS`, of which the daemon may leave some unused.
-pub const DAEMON_COUNTERS: u32 = 64;
+pub const DAEMON_COUNTERS: u32 = 96;
 /// Size of the ring buffer in bytes: some 8,000 advertisements with few addresses, 250 of the longest.
 pub const RING_BYTES: u32 = 1 << 20;
 
@@ -494,12 +494,17 @@ pub struct Control {
     pub abi_version: u32,
     /// Process of that daemon.
     pub pid: u32,
-    /// Start of that daemon, nanoseconds of `CLOCK_MONOTONIC`.
+    /// Since when counters have been counting, nanoseconds of `CLOCK_MONOTONIC`: the start of that daemon, or of the first
+    /// of those that were killed and adopted by the next.
     pub started_ns: u64,
     /// [`READABLE_SINCE`] of that daemon; zero of one that has no such field.
     pub readable_since: u32,
     /// Always zero.
     pub reserved: u32,
+    /// When that daemon has adopted the maps of another one; 0 for never.
+    pub adopted_ns: u64,
+    /// The network namespace that numbers its interfaces: the inode of `/proc/self/ns/net` (namespaces(7)).
+    pub namespace: u64,
 }
 
 impl Control {
@@ -510,7 +515,7 @@ impl Control {
             pid,
             started_ns,
             readable_since: READABLE_SINCE,
-            reserved: 0,
+            ..Self::default()
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use strum::VariantNames;
 use vrrp_common::reason::{Reason, Verdict};
 
+use crate::engine::adoption::NotAdopted;
 use crate::engine::types::{Cause, FaultCause, Lost, Notice};
 use crate::metrics::openmetrics::tests::metric_names;
 
@@ -67,9 +68,18 @@ fn every_metric_is_documented_and_no_other() {
 
 #[test]
 fn every_event_is_documented_and_no_other() {
-    let of_causes = [Cause::VARIANTS, FaultCause::VARIANTS, Lost::VARIANTS, Notice::VARIANTS];
+    let of_causes = [
+        Cause::VARIANTS,
+        FaultCause::VARIANTS,
+        Lost::VARIANTS,
+        NotAdopted::VARIANTS,
+        Notice::VARIANTS,
+    ];
     // Those have the names of what they are about.
-    let names = of_causes.concat().into_iter().filter(|name| !["lost", "fault"].contains(name));
+    let names = of_causes
+        .concat()
+        .into_iter()
+        .filter(|name| !["lost", "fault", "not-adopted"].contains(name));
     let mut exist: Names = names.map(str::to_owned).collect();
     let tracked = include_str!("api/events.rs").split('"');
     exist.extend(tracked.filter(|name| name.starts_with("tracked-")).map(str::to_owned));

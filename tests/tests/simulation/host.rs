@@ -221,6 +221,7 @@ impl Host {
             first_ident: 1,
             manager: None,
             notifies: true,
+            predecessor: None,
         });
         let mut netlink = Netlink::default();
         // Only what comes later is news.

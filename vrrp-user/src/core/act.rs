@@ -23,8 +23,12 @@ impl Core {
             match action {
                 Action::SendAdvert { router, priority } => self.send_advert(router, priority),
                 Action::Transition { router, from, to, cause, at } => {
-                    self.lease_transition(router, from, to, at);
-                    self.transition(router, to, at);
+                    if cause == Cause::Adopted {
+                        self.adopted(router, at);
+                    } else {
+                        self.lease_transition(router, from, to, at);
+                        self.transition(router, to, at);
+                    }
                     self.note(
                         EventSource::Router(router),
                         at,
@@ -70,7 +74,8 @@ impl Core {
                 Some(Action::Transition { router, from, to, cause, .. }) => {
                     let line = LogLine::Transition { from, to, cause: Some(cause) };
                     self.log_line(About::Router(router), line);
-                    if cause != Cause::Removed {
+                    // Who goes on as master has said so before.
+                    if cause != Cause::Removed && cause != Cause::Adopted {
                         self.notify_transition(router, to);
                     }
                 }
@@ -89,7 +94,10 @@ impl Core {
                 Some(Action::GroupTransition { group, from, to, .. }) => {
                     let line = LogLine::Transition { from, to, cause: None };
                     self.log_line(About::Group(group), line);
-                    self.notify_group(group, to);
+                    // Only the members of one that is adopted begin as masters.
+                    if (from, to) != (State::Init, State::Master) {
+                        self.notify_group(group, to);
+                    }
                 }
                 // The former was carried out above.
                 Some(Action::SendAdvert { .. }) | None => break,
@@ -135,6 +143,22 @@ impl Core {
         let interval = self.engine.view(id).map_or(0, |view| centisecs(view.interval));
         let state = to as u8;
         self.publish(id, InfoChange::State { state, since: at.0, interval });
+    }
+
+    /// Whether a router goes on as the master that it was in a daemon that was killed, and has been nothing else since.
+    pub(super) fn is_adopted(&self, id: RouterId) -> bool {
+        self.engine.view(id).is_some_and(|view| view.cause == Some(Cause::Adopted))
+    }
+
+    /// A router goes on as the master that it was in a daemon that was killed: what others see of it says so already, and
+    /// so does its lease, which goes on.
+    fn adopted(&mut self, id: RouterId, at: Nanos) {
+        self.manager.changed();
+        self.delays.transition(at, id, State::Master);
+        self.router_mut(id).transition();
+        self.update_filter(id);
+        self.lease_reconfigured(id);
+        self.count(Counter::Adopted);
     }
 
     /// A backup that hears the same master as before may rank above it now, and must be told of the next

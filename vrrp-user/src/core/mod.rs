@@ -17,6 +17,7 @@
 
 mod act;
 mod address_book;
+pub mod adoption;
 mod adverts;
 mod announcer;
 mod attaching;

@@ -31,11 +31,11 @@ pub struct ManagedObjects {
 }
 
 impl ManagedObjects {
-    /// Those of a configuration; its routers are numbered in order.
-    pub fn new(config: &Config) -> Self {
+    /// Those of a configuration; its routers have these numbers.
+    pub fn new(config: &Config, numbers: &[RouterId]) -> Self {
         let mut objects =
             Self { fixed: config.fixed.clone(), promote: promoting(config), ..Self::default() };
-        for (id, router) in (0..).map(RouterId).zip(&config.routers) {
+        for (&id, router) in numbers.iter().zip(&config.routers) {
             objects.set(id, &router.routing);
         }
         objects
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_named() {
-        let objects = ManagedObjects::new(&config(ROUTE));
+        let objects = ManagedObjects::new(&config(ROUTE), &[RouterId(0)]);
         let differs = |text: &str| objects.difference(FIRST, &config(text).routers[0].routing);
         assert_eq!(differs(ROUTE), None);
         assert_eq!(differs(""), Some("routes and rules"));
@@ -470,7 +470,8 @@ mod tests {
 
     #[test]
     fn another_configuration_decides_what_becomes_of_a_loss() {
-        let mut objects = ManagedObjects::new(&config("on_address_lost = \"restore\""));
+        let mut objects =
+            ManagedObjects::new(&config("on_address_lost = \"restore\""), &[RouterId(0)]);
         assert!(objects.restores(FIRST) && !objects.restores(RouterId(1)));
         objects.set(FIRST, &config("").routers[0].routing);
         assert!(!objects.restores(FIRST));
@@ -478,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_route_waits_for_its_interface() {
-        let mut objects = ManagedObjects::new(&config(ROUTE));
+        let mut objects = ManagedObjects::new(&config(ROUTE), &[RouterId(0)]);
         let (handle, _) = objects.book.want(FIRST)[0];
         let route = objects.book.object(handle).unwrap();
         let mut interfaces = InterfaceTable::default();

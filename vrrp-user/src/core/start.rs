@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vrrp_common::maps::RouterInfo;
+
 use super::address_book::AddressBook;
+use super::adoption::{Judgement, Predecessor};
 use super::announcer::Forwarding;
 use super::delays::Delayed;
 use super::effect::{Effect, InfoChange};
@@ -26,7 +29,7 @@ use super::settling::Settling;
 use super::tracking::Tracking;
 use super::tx_queue::TxQueue;
 use super::watch::Watch;
-use super::{Core, Phase, Pins, Sizes, TIDY};
+use super::{Core, Counter, Phase, Pins, Sizes, TIDY};
 use crate::config::model::Config;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
@@ -61,6 +64,8 @@ pub struct Boot {
     pub notifies: bool,
     /// The service manager, if one listens.
     pub manager: Option<Listener>,
+    /// A daemon that was killed, if this one goes on with what it has left.
+    pub predecessor: Option<Predecessor>,
 }
 
 /// How far the start is.
@@ -83,10 +88,53 @@ impl Starting {
     }
 }
 
+/// The routers at the places of their numbers, and the places that are free.
+fn placed(
+    config: &Config,
+    routers: Vec<RouterRuntime>,
+    numbers: &[RouterId],
+) -> (Vec<RouterRuntime>, VecDeque<RouterId>) {
+    let numbered: BTreeMap<RouterId, RouterRuntime> =
+        numbers.iter().copied().zip(routers).collect();
+    let (mut placed, mut free) = (Vec::with_capacity(numbered.len()), VecDeque::new());
+    for (number, router) in numbered {
+        while let Some(next) = u32::try_from(placed.len()).ok().filter(|next| *next < number.0) {
+            // As if it had been removed: of a router that never was, nothing is known but that.
+            let (mut unused, _) = RouterRuntime::new(&config.routers[0], 0, "".into());
+            unused.decommission();
+            placed.push(unused);
+            free.push_back(RouterId(next));
+        }
+        placed.push(router);
+    }
+    (placed, free)
+}
+
+/// What others see of a router that was in a daemon that was killed: its counters go on, and where it is `adopted`, all of it.
+fn goes_on(new: RouterInfo, before: &RouterInfo, adopted: bool) -> RouterInfo {
+    let (state, since_ns, priority) = if adopted {
+        (before.state, before.since_ns, before.priority)
+    } else {
+        (new.state, new.since_ns, new.priority)
+    };
+    RouterInfo {
+        adverts_sent: before.adverts_sent,
+        priority_zero_sent: before.priority_zero_sent,
+        send_errors: before.send_errors,
+        became_master: before.became_master,
+        transitions: before.transitions,
+        state,
+        since_ns,
+        priority,
+        ..new
+    }
+}
+
 impl Core {
     /// A core with its routers, of which none has begun. [`Input::Listed`] must come next.
     pub fn new(boot: Boot) -> Self {
-        let Boot { mut config, config_path, started, listening, since_boot, .. } = boot;
+        let Boot { mut config, config_path, started, listening, since_boot, predecessor, .. } =
+            boot;
         let mut names = HashSet::new();
         let fingerprints = config.fingerprints();
         let (routers, mut specs): (Vec<_>, Vec<_>) = config
@@ -104,18 +152,24 @@ impl Core {
         let settings = DaemonSettings::of(&config);
         let capture = std::mem::take(&mut config.capture);
         let mut delays = Delayed::new(std::mem::take(&mut config.delays));
-        let objects = ManagedObjects::new(&config);
-        for (id, router) in (0..).map(RouterId).zip(&config.routers) {
+        let judgement = match &predecessor {
+            Some(predecessor) => predecessor.evaluate(&config.routers, &specs),
+            None => Judgement::none(specs.len()),
+        };
+        let Judgement { numbers, infos, masters } = judgement;
+        let objects = ManagedObjects::new(&config, &numbers);
+        for (&id, router) in numbers.iter().zip(&config.routers) {
             delays.configure_extra_if(started, id, router, false);
         }
-        drop(config);
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers
             .iter()
             .filter(|router| !router.owner)
             .flat_map(|router| router.addresses().map(|address| address.address))
             .collect();
-        let mut engine = Engine::with_capacity(specs.len());
+        let (routers, free) = placed(&config, routers, &numbers);
+        drop(config);
+        let mut engine = Engine::with_capacity(routers.len());
         if let Some(at) = delays.start(listening, since_boot) {
             log::info!("startup delay: for {} no router takes over", at - listening);
             engine.delay_start(at);
@@ -131,10 +185,10 @@ impl Core {
             config_path,
             started,
             history: History::new(routers.len()),
-            order: (0..u32::try_from(routers.len()).unwrap_or(u32::MAX)).map(RouterId).collect(),
+            order: numbers.iter().copied().collect(),
             routers,
             index: RouterIndex::default(),
-            reloads: Reloads::new(settings),
+            reloads: Reloads::new(settings, free),
             engine,
             tracked_sources: BTreeSet::new(),
             unsaid: BTreeSet::new(),
@@ -174,12 +228,24 @@ impl Core {
             manager: Manager::new(started, boot.manager),
             objects,
         };
-        for (id, spec) in (0..).map(RouterId).zip(specs) {
+        for ((id, spec), before) in numbers.into_iter().zip(specs).zip(infos) {
             let info = core.router(id).info(spec.priority);
-            core.publish(id, InfoChange::All(Box::new(info)));
+            core.publish(
+                id,
+                InfoChange::All(Box::new(match before {
+                    Some(before) => goes_on(info, &before, matches!(masters.get(&id), Some(Ok(_)))),
+                    None => info,
+                })),
+            );
             core.index.add(id, &core.routers[id.0 as usize]);
             core.allow_peers(id);
             core.engine.add_router(id, spec);
+        }
+        for (id, adopted) in masters {
+            if adopted.is_err() {
+                core.count(Counter::NotAdopted);
+            }
+            core.engine.adopt(id, adopted);
         }
         core
     }
@@ -265,7 +331,8 @@ impl Core {
         if starting.missing > 0 {
             return;
         }
-        if incomplete {
+        // Who goes on as master waits for nothing.
+        if incomplete && !self.engine.adopts_any() {
             if now < *starting.until.get_or_insert(now + FIRST_LOOK) {
                 return;
             }

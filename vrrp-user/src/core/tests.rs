@@ -87,6 +87,7 @@ impl Host {
             tcx: true,
             source_key: 7,
             first_ident: 1,
+            predecessor: None,
             notifies: true,
             manager: Some(Listener { watchdog: Some(Nanos::from_secs(60)) }),
         });

@@ -18,7 +18,11 @@ impl Core {
                 let place = request.address.at;
                 let configured = self.router(id).request(place, 0);
                 if configured.is_some_and(|new| new.address.prefix == request.address.prefix) {
-                    log::info!("keeping stale {} for now", self.describe(place));
+                    if self.engine.adopts(id) || self.is_adopted(id) {
+                        log::debug!("adopting {}", self.describe(place));
+                    } else {
+                        log::info!("keeping stale {} for now", self.describe(place));
+                    }
                     self.kept.entry(id).or_default().push(request);
                 } else {
                     self.remove_stray(request);
@@ -179,7 +183,7 @@ impl Core {
                 self.ask(place, request);
             }
         }
-        if self.kept.remove(&id).is_some() {
+        if self.kept.remove(&id).is_some() && !self.is_adopted(id) {
             // Routes and rules may be there in another way than they should: they are added anew.
             let asked = self.objects.book.suspects_of(id);
             self.ask_objects(asked);

@@ -5,6 +5,7 @@
 //! or of the process the advertisements that arrived meanwhile are heard before any timer is believed. Requests to netlink
 //! run beside it and report back; nothing here waits for an answer.
 
+mod adoption;
 mod answer;
 pub mod cleanup;
 mod panics;

@@ -173,7 +173,10 @@ impl Driver {
             }
             Effect::TakeScripts => self.take_scripts(),
             Effect::Watch { files, processes } => self.watch(files, processes),
-            Effect::Started => self.started(),
+            Effect::Started => {
+                self.end_adoption();
+                self.started();
+            }
             Effect::NotifyManager(message) => {
                 if !self.service.notify(message) {
                     self.core.handle(now, Input::NotDelivered(message));

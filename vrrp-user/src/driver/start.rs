@@ -8,13 +8,14 @@ use std::{fs, io, process};
 use tokio::sync::mpsc;
 use vrrp_common::maps::Control;
 
+use super::adoption::{self, Found};
 use super::service::Service;
 use super::signals::signals;
 use super::{Driver, Sources, panics, reload};
 use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
 use crate::control::server::{self, Channels};
-use crate::core::{Boot, Core, Needs, Sizes};
+use crate::core::{Boot, Core, Counter, Needs, Sizes};
 use crate::io::bpf::{self, Datapath, Feature, Without};
 use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
 use crate::io::netlink::{self, Netlink};
@@ -175,7 +176,13 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
     if config.capture.only_raw() {
         // What a daemon left that was killed would be taken for this one's.
         if let Ok(bpffs) = bpf::find_bpffs(bpffs.as_deref()) {
-            let _ = bpf::remove_stale_pins(&instance.pins(&bpffs));
+            let removed = bpf::remove_stale_pins(&instance.pins(&bpffs));
+            if removed.is_ok_and(|removed| removed != (0, 0)) {
+                log::warn!(
+                    "what a killed daemon of this instance has pinned is not adopted: there are no BPF maps to go on with \
+                     where all interfaces are captured by packet sockets"
+                );
+            }
         }
         return Ok(Err(bpf::Error::NotWanted));
     }
@@ -310,6 +317,8 @@ impl Driver {
         let Options { config, config_path, instance, bpffs: _, pid_file: _, again, without } =
             options;
         let started = timer::now();
+        let needs = Needs::of(&config);
+        let pinned = adoption::find(&pins, needs);
         if timer::namespace_offset() != 0 {
             let ahead = timer::namespace_offset() / 1_000_000_000;
             log::info!(
@@ -340,11 +349,25 @@ impl Driver {
         if notifies {
             let started = Scripts::start(plan, Arc::clone(&board), found.clone());
             let started = started.map_err(os("cannot start the thread of the scripts"))?;
-            started.startup().await;
+            match pinned {
+                // It has run before.
+                Found::Pins(..) => started.begin_without_startup(),
+                Found::Nothing | Found::Unusable => started.startup().await,
+            }
             scripts = Some(started);
         }
-        let sizes = Sizes::with_room(Needs::of(&config));
-        let mut datapath = memory::apart(|| Datapath::open(instance.name(), pins, sizes, without))?;
+        let (sizes, adopts) = match pinned {
+            Found::Pins(_, sizes) => (sizes, true),
+            Found::Nothing | Found::Unusable => (Sizes::with_room(needs), false),
+        };
+        let mut datapath =
+            memory::apart(|| Datapath::open(instance.name(), pins, sizes, without, adopts))?;
+        let predecessor = match &pinned {
+            Found::Pins(control, _) if datapath.adopts() => {
+                Some(adoption::read(&mut datapath, control, &config))
+            }
+            Found::Pins(..) | Found::Nothing | Found::Unusable => None,
+        };
         if let Some(why) = datapath.without() {
             if config.capture.only_raw() {
                 log::info!("{why}");
@@ -352,7 +375,15 @@ impl Driver {
                 log::warn!("{why}; {}", modes::WITHOUT_BPF);
             }
         }
-        datapath.write_control(&Control::new(process::id(), started.0))?;
+        let adopted = predecessor.as_ref().map(|predecessor| predecessor.started);
+        datapath.write_control(&Control {
+            adopted_ns: adopted.map_or(0, |_| started.0),
+            namespace: bpf::namespace(),
+            ..Control::new(process::id(), adopted.unwrap_or(started).0)
+        })?;
+        if let Found::Unusable = pinned {
+            datapath.count(Counter::NotAdopted as u32)?;
+        }
         tx.introduce(datapath.take_senders());
         let ring = datapath.take_events()?;
         let maps = datapath.maps();
@@ -382,6 +413,7 @@ impl Driver {
             first_ident: u16::try_from(process::id() & 0xffff).unwrap_or_default(),
             notifies,
             manager,
+            predecessor,
         });
         let sources = Sources { readings: read, ring, timer, questions, signals, finds, tracked };
         let mut driver = Self {

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::mem::offset_of;
 use std::net::IpAddr;
 
+use super::adoption::{Adopted, NotAdopted};
 use super::election::{interval_duration, is_long, master_down_interval, outranks, skew};
 use super::group::Fitness;
 use super::time::Nanos;
@@ -122,6 +123,16 @@ struct Inhibits {
     group: Option<Inhibit>,
     /// keepalived's `vrrp_startup_delay`: what is heard before counts, what is not heard does not.
     starts_at: Nanos,
+    /// What it was in a process that was killed, until it begins.
+    adopted: Option<Result<Adopted, NotAdopted>>,
+    /// The priority that it had there, until what it tracks is known.
+    adopted_priority: Option<Priority>,
+}
+
+impl Inhibits {
+    fn is_adopted(&self) -> bool {
+        matches!(self.adopted, Some(Ok(_)))
+    }
 }
 
 /// What the master-down timer of a backup is waiting out.
@@ -260,6 +271,34 @@ impl VirtualRouter {
     /// It does not become master before that, and unless it is the owner a master-down interval.
     pub fn delay_start(&mut self, until: Nanos) {
         self.inhibits.get_or_insert_default().starts_at = until;
+    }
+
+    /// It was master in a process that was killed, and goes on, or begins as usual for that reason.
+    /// `unknown`: something that it tracks is not known yet.
+    pub fn adopt(&mut self, adopted: Result<Adopted, NotAdopted>, unknown: bool) {
+        let kept = adopted.ok().filter(|_| unknown).map(|adopted| adopted.priority);
+        // An owner's is what is configured (RFC 9568 section 5.2.4).
+        let kept = kept.filter(|kept| *kept != Priority::OWNER && !self.is_owner());
+        self.priority = kept.unwrap_or(self.priority);
+        let inhibits = self.inhibits.get_or_insert_default();
+        (inhibits.adopted, inhibits.adopted_priority) = (Some(adopted), kept);
+    }
+
+    /// Whether it will go on as the master that it was.
+    pub fn is_to_be_adopted(&self) -> bool {
+        self.inhibits.as_deref().is_some_and(Inhibits::is_adopted)
+    }
+
+    /// The priority with which it goes on as long as something that it tracks is not known.
+    pub fn adopted_priority(&self) -> Option<Priority> {
+        self.inhibits.as_ref()?.adopted_priority
+    }
+
+    /// All of that is known now.
+    pub fn forget_adopted_priority(&mut self) {
+        if let Some(inhibits) = &mut self.inhibits {
+            inhibits.adopted_priority = None;
+        }
     }
 
     /// What it was made with.
@@ -579,14 +618,25 @@ impl VirtualRouter {
     fn evaluate(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
         let inhibits = self.inhibits.as_deref().copied().unwrap_or_default();
         match (self.state, self.ability(inhibits.own, inhibits.group)) {
-            (State::Init, Ability::Able(_)) => self.start(now, Cause::Startup, out),
+            (State::Init, Ability::Able(_) | Ability::Waits(Some(_))) if inhibits.is_adopted() => {
+                self.start_adopted(now, out);
+            }
+            (State::Init, Ability::Able(_)) => {
+                let cause = inhibits.adopted.and_then(Result::err).map(Cause::NotAdopted);
+                self.start(now, cause.unwrap_or(Cause::Startup), out);
+            }
             (State::Fault, Ability::Able(_)) => self.start(now, Cause::Recovered, out),
             (State::Init, Ability::Waits(_)) | (State::Fault, Ability::Waits(None)) => {}
             (State::Backup | State::Master, Ability::Able(_) | Ability::Waits(_)) => {}
             (State::Fault, Ability::Waits(Some(cause)) | Ability::Unable(cause)) => {
                 self.cause = Some(Cause::Fault(cause));
             }
-            (State::Init | State::Backup, Ability::Unable(cause)) => self.fail(now, cause, out),
+            (State::Init | State::Backup, Ability::Unable(cause)) => {
+                if let Some(inhibits) = &mut self.inhibits {
+                    inhibits.adopted = None;
+                }
+                self.fail(now, cause, out);
+            }
             (State::Master, Ability::Unable(cause)) => {
                 // As in a shutdown (RFC 9568 section 6.4.3). If the link is gone altogether nobody
                 // hears it, which does no harm.
@@ -595,6 +645,27 @@ impl VirtualRouter {
                 self.fail(now, cause, out);
             }
         }
+    }
+
+    /// It was master in a process that was killed, and goes on: at once, because nobody else is master, with its next
+    /// advertisement on time. Its addresses are where they were, and the neighbours know that. What it tracks and a startup
+    /// delay keep no master from going on.
+    fn start_adopted(&mut self, now: Nanos, out: &mut VecDeque<Action>) {
+        let adopted = self.inhibits.as_mut().and_then(|inhibits| inhibits.adopted.take());
+        let Some(Ok(Adopted { since, last_advert, until, .. })) = adopted else { return };
+        if now > until && !planted(Fault::AdoptedTooLate) {
+            self.inhibits.get_or_insert_default().adopted =
+                Some(Err(NotAdopted::Expired { silence: now - last_advert }));
+            return self.evaluate(now, out);
+        }
+        self.deadlines.cancel_all();
+        let due = last_advert + interval_duration(self.spec.interval);
+        self.deadlines.set(Timer::Advert, due.max(now));
+        self.arm(Timer::GarpRefresh, now, self.spec.garp.refresh);
+        out.push_back(Action::AddAddresses(self.id));
+        self.enter(now, State::Master, Cause::Adopted, out);
+        // It has been that all the time.
+        self.since = since.min(now);
     }
 
     /// It can take part, for the first time or again (RFC 9568 section 6.4.1): the owner advertises at once,
@@ -1104,9 +1175,12 @@ impl VirtualRouter {
     /// pre-empted one, was not; then the higher one has just come, and announces the addresses anyway.
     fn was_master_beside_another(&self) -> bool {
         let heard_nobody = match self.cause {
-            Some(Cause::MasterDown { .. } | Cause::Owner | Cause::GroupMaster) => true,
+            Some(Cause::MasterDown { .. } | Cause::Owner | Cause::GroupMaster | Cause::Adopted) => {
+                true
+            }
             Some(
                 Cause::Startup
+                | Cause::NotAdopted(_)
                 | Cause::MasterResigned(_)
                 | Cause::Preempted { .. }
                 | Cause::Yielded { .. }

@@ -3,6 +3,7 @@
 //! No clock, socket, file or runtime in here. The caller says what happened and when (`handle_*`),
 //! then drains [`Engine::poll_action`] to empty, then sleeps until [`Engine::poll_timeout`].
 
+pub mod adoption;
 pub mod election;
 mod fsm;
 pub mod group;
@@ -12,6 +13,7 @@ pub mod types;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::adoption::{Adopted, NotAdopted};
 use self::fsm::{Event, Inhibit, ReadAt, VirtualRouter};
 use self::group::{Group, GroupStatus};
 pub use self::timers::Timer;
@@ -109,6 +111,31 @@ impl Engine {
             }
         }
         free
+    }
+
+    /// A router that has not begun was master in a process that was killed: it goes on as that as soon as its link is up,
+    /// whatever it tracks and whatever delays a start, or begins as usual and says why.
+    pub fn adopt(&mut self, id: RouterId, adopted: Result<Adopted, NotAdopted>) {
+        let Some(router) = self.router(id) else { return };
+        let unknown = self.tracks_unknown(router);
+        if let Some(Some(router)) = self.routers.get_mut(id.0 as usize) {
+            router.adopt(adopted, unknown);
+        }
+    }
+
+    /// Whether a router will go on as the master that it was in a process that was killed.
+    pub fn adopts(&self, id: RouterId) -> bool {
+        self.router(id).is_some_and(VirtualRouter::is_to_be_adopted)
+    }
+
+    /// Whether any will.
+    pub fn adopts_any(&self) -> bool {
+        self.ids().any(|id| self.adopts(id))
+    }
+
+    /// Whether anything that a router tracks is not known.
+    fn tracks_unknown(&self, router: &VirtualRouter) -> bool {
+        self.uses(router).any(|used| self.objects.health(used.object) == Health::Unknown)
     }
 
     /// A router goes on with other settings: it keeps its state, and its timers as far as the new settings
@@ -481,13 +508,19 @@ impl Engine {
         let orders = self.orders.get(&id).copied().unwrap_or_default();
         let configured = router.spec().priority;
         let set = orders.priority.filter(|_| configured != Priority::OWNER);
-        let priority = result.priority(set.unwrap_or(configured));
+        let kept = router.adopted_priority();
+        let kept = kept.filter(|_| set.is_none() && self.tracks_unknown(router));
+        let priority = kept.unwrap_or_else(|| result.priority(set.unwrap_or(configured)));
+        let forgets = kept.is_none() && router.adopted_priority().is_some();
         let fault = result.fault.map(|(object, health)| FaultCause::Tracked(object, health));
         let fault = orders.stepped_down.then_some(FaultCause::SteppedDown).or(fault);
         let wait = result.wait.map(|object| FaultCause::Tracked(object, Health::Unknown));
         let inhibit = fault.map(Inhibit::Fault).or(wait.map(Inhibit::Wait));
         if priority != router.priority() {
             self.dispatch(now, id, Event::Priority(priority));
+        }
+        if forgets && let Some(Some(router)) = self.routers.get_mut(id.0 as usize) {
+            router.forget_adopted_priority();
         }
         self.dispatch(now, id, Event::Inhibit(inhibit));
     }

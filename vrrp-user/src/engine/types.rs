@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use derive_more::Display;
 use strum::IntoStaticStr;
 
+use super::adoption::NotAdopted;
 pub use crate::types::advert::{Advert, AdvertInterval, Priority, Version};
 pub use crate::types::id::{GroupId, Names, ObjectId, RouterId, Vrid};
 pub use crate::types::state::{Health, State};
@@ -257,6 +258,12 @@ pub enum Cause {
     /// The daemon started and the interface is up.
     #[display("started: listens for a master")]
     Startup,
+    /// It was master in a process that was killed, and goes on.
+    #[display("adopted: goes on where a daemon that was killed left off")]
+    Adopted,
+    /// It was master in a process that was killed, and starts as it would without.
+    #[display("started: listens for a master; not adopted: {_0}")]
+    NotAdopted(NotAdopted),
     /// We own the addresses (priority 255).
     #[display("took over: owns the addresses (priority 255)")]
     Owner,
@@ -317,6 +324,8 @@ impl Cause {
             cause.name()
         } else if let Self::Lost(lost) = self {
             lost.into()
+        } else if let Self::NotAdopted(why) = self {
+            why.into()
         } else {
             self.into()
         }
@@ -330,7 +339,15 @@ impl Cause {
             Self::GroupYielded(router) => {
                 format!("gave way: {} of the same sync group did", names.router(*router))
             }
+            Self::NotAdopted(NotAdopted::Member(router)) => {
+                format!(
+                    "started: listens for a master; not adopted, as {} of the same sync group is not",
+                    names.router(*router)
+                )
+            }
             Self::Startup
+            | Self::Adopted
+            | Self::NotAdopted(_)
             | Self::Owner
             | Self::MasterDown { .. }
             | Self::MasterResigned(_)

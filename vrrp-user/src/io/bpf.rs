@@ -3,6 +3,7 @@
 //! [`Datapath`] is the daemon's; [`super::reader::Reader`] serves whoever wants to look, with or without
 //! a daemon.
 
+mod adoption;
 mod attach;
 mod error;
 mod filters;
@@ -32,6 +33,7 @@ use vrrp_common::maps::{
     SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
 };
 
+pub use self::adoption::{namespace, pin_facts};
 use self::attach::Attached;
 use self::error::brief;
 pub(super) use self::error::errno;
@@ -49,7 +51,7 @@ use self::maps::{mmap_array, take};
 pub use self::others::{has_tc_program, program_name, xdp_program};
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
-use self::pins::{Direction, remove_pins};
+use self::pins::{Direction, PINNED, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
 use self::vips::Vips;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
@@ -122,27 +124,33 @@ pub struct Datapath {
     /// What else it lacks, in words.
     lacks: Vec<String>,
     masked: Without,
+    /// Whether links that a daemon has left which was killed are to be used.
+    adopts: bool,
+    /// Its filters, where there is no tcx.
+    stale_filters: Vec<StaleFilter>,
 }
 
 impl Datapath {
     /// Loads the kernel side of an instance, with its pins in a directory, as [`Self::load_without`] does, or without pins
-    /// where there is no place for them. Where there is no BPF, does without it, and says why.
+    /// where there is no place for them. Where there is no BPF, does without it, and says why. `adopts` is whether the maps
+    /// that are pinned there go on to be used, which have these `sizes` and were looked at ([`pin_facts`]), and the links.
     /// Errors: what has nothing to do with BPF, or with a BPF that there is.
     pub fn open(
         instance: &str,
         pins: Result<PathBuf, Error>,
         sizes: Sizes,
         without: Without,
+        adopts: bool,
     ) -> Result<Self, Error> {
         let loaded = match pins {
-            Ok(pins) => match Self::load_and_tidy(instance, &pins, sizes, without) {
+            Ok(pins) => match Self::load_and_tidy(instance, &pins, sizes, without, adopts) {
                 Err(error) if error.is_no_pins() => {
-                    Self::load_and_pin(instance, Err(&error), sizes, without)
+                    Self::load_and_pin(instance, Err(&error), sizes, without, false)
                 }
                 loaded => loaded,
             },
             Err(error) if error.is_no_pins() => {
-                Self::load_and_pin(instance, Err(&error), sizes, without)
+                Self::load_and_pin(instance, Err(&error), sizes, without, false)
             }
             Err(error) => Err(error),
         };
@@ -193,6 +201,8 @@ impl Datapath {
             no_pins: None,
             lacks: Vec::new(),
             masked: Without::default(),
+            adopts: false,
+            stale_filters: Vec::new(),
         })
     }
 
@@ -210,7 +220,7 @@ impl Datapath {
     /// Errors: the same.
     pub fn load_without(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
         let instance = pins.file_name().unwrap_or_default().to_string_lossy();
-        Self::load_and_tidy(&instance, pins, sizes, without)
+        Self::load_and_tidy(&instance, pins, sizes, without, false)
     }
 
     fn load_and_tidy(
@@ -218,8 +228,9 @@ impl Datapath {
         pins: &Path,
         sizes: Sizes,
         without: Without,
+        adopts: bool,
     ) -> Result<Self, Error> {
-        let datapath = Self::load_and_pin(instance, Ok(pins), sizes, without);
+        let datapath = Self::load_and_pin(instance, Ok(pins), sizes, without, adopts);
         if datapath.is_err() {
             // Some maps may have been pinned already. Nobody else is about to use the directory; what else is in it stays.
             let _ = remove_stale_pins(pins);
@@ -233,14 +244,20 @@ impl Datapath {
         pins: Result<&Path, &Error>,
         sizes: Sizes,
         without: Without,
+        adopts: bool,
     ) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
+        let mut loader = EbpfLoader::new();
         if let Ok(pins) = pins {
             fs::create_dir_all(pins).map_err(Error::pins(pins))?;
-            remove_pins(pins)?;
+            if adopts {
+                for name in PINNED {
+                    loader.map_pin_path(name, pins.join(name));
+                }
+            } else {
+                remove_pins(pins)?;
+            }
         }
-
-        let mut loader = EbpfLoader::new();
         // There is nothing in the object that would have to be adapted to the running kernel.
         loader.btf(None);
         // A number that nobody else knows: the standard library makes one for each of its hash maps.
@@ -265,7 +282,7 @@ impl Datapath {
         let no_pins = pins.err().map(|error| format!("no pins: {}", chain(error)));
         let shared = SharedMaps::of(&ebpf)?;
         let (pins, maps) = match pins {
-            Ok(pins) => (Some(Pins::make(pins, shared)?), Maps::Pinned(pins.to_owned())),
+            Ok(pins) => (Some(Pins::make(pins, shared, adopts)?), Maps::Pinned(pins.to_owned())),
             Err(_) => (None, Maps::Unpinned(Arc::new(shared))),
         };
         for (level, lack) in &lacks {
@@ -274,7 +291,10 @@ impl Datapath {
         if let Some(why) = &no_pins {
             log::warn!("{why}; {WITHOUT_PINS}");
         }
-        if !tcx {
+        let mut left = Vec::new();
+        if !tcx && adopts {
+            left = stale_filters(instance);
+        } else if !tcx {
             tidy_filters(instance);
         }
         let xdp_id = program_id(&ebpf, XDP_PROGRAM);
@@ -312,7 +332,14 @@ impl Datapath {
             no_pins,
             lacks: lacks.into_iter().map(|(_, lack)| lack).collect(),
             masked: without,
+            adopts,
+            stale_filters: left,
         })
+    }
+
+    /// Whether links that a daemon has left which was killed are to be used.
+    pub fn adopts(&self) -> bool {
+        self.adopts
     }
 
     /// How many entries the maps have.

@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::batch::BATCH;
 pub use self::batch::Batch;
 pub use self::hooks::Inspector;
-pub(super) use self::hooks::{has_clsact, xdp_programs};
+pub(super) use self::hooks::{has_clsact, is_xdp_generic, xdp_programs};
 use self::record::Record;
 use super::sched;
 use crate::config::model::{AddressFlags, Scheduling};

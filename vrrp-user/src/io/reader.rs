@@ -70,6 +70,16 @@ impl Maps {
     }
 }
 
+fn read_control(map: MapData) -> Result<Control, Error> {
+    Ok(ForeignMap::<u32, Control>::open(CONTROL, map)?.get(&0)?.unwrap_or_default())
+}
+
+/// Who made the maps that are pinned in a directory; zeros where that cannot be told.
+pub fn pinned_control(pins: &Path) -> Control {
+    let map = MapData::from_pin(pins.join(CONTROL)).ok();
+    map.and_then(|map| read_control(map).ok()).unwrap_or_default()
+}
+
 impl Reader {
     /// Opens the maps in the directory `pins`.
     /// Errors: [`Error::NoPins`] when there are none, [`Error::Abi`] when they cannot be understood; what of them is not is
@@ -82,8 +92,7 @@ impl Reader {
             })
         };
         // Nothing else is looked at before it is known to be what we take it for.
-        let control = ForeignMap::<u32, Control>::open(CONTROL, pinned(CONTROL)?)?;
-        let control = control.get(&0)?.unwrap_or_default();
+        let control = read_control(pinned(CONTROL)?)?;
         // Each word is written once, and in whichever order they become visible.
         if control.abi_version == 0 || control.started_ns == 0 {
             return Err(Error::NoPins(pins.to_owned()));
@@ -94,8 +103,7 @@ impl Reader {
     /// Those of this process, which nobody else can open.
     /// Errors: [`Error::Map`].
     pub fn of_shared(maps: &SharedMaps) -> Result<Self, Error> {
-        let control = ForeignMap::<u32, Control>::open(CONTROL, maps.open(CONTROL)?)?;
-        let control = control.get(&0)?.unwrap_or_default();
+        let control = read_control(maps.open(CONTROL)?)?;
         Self::of_kernel(|name| maps.open(name), control)
     }
 

@@ -29,6 +29,10 @@ pub enum Fault {
     AckKept,
     /// What is listed after a loss of notifications is not compared with what was believed.
     NotResynced,
+    /// A router goes on as master although its lease is over.
+    AdoptedTooLate,
+    /// A claim that came after its last advertisement keeps no router from being adopted.
+    AdoptedInSpite,
 }
 
 impl Fault {

@@ -116,8 +116,8 @@ pub struct Discarded {
 }
 
 impl Reloads {
-    /// None yet; what runs is configured like this.
-    pub fn new(settings: DaemonSettings) -> Self {
+    /// None yet; what runs is configured like this, and these numbers are given to no router.
+    pub fn new(settings: DaemonSettings, free: VecDeque<RouterId>) -> Self {
         Self {
             settings,
             current: None,
@@ -127,7 +127,7 @@ impl Reloads {
             under_way: None,
             waiting: VecDeque::new(),
             last: None,
-            free: VecDeque::new(),
+            free,
             discarded: None,
         }
     }
@@ -363,7 +363,7 @@ mod tests {
     const SECOND: Nanos = Nanos::from_secs(1);
 
     fn reloads() -> Reloads {
-        Reloads::new(DaemonSettings::of(&load_toml("").unwrap()))
+        Reloads::new(DaemonSettings::of(&load_toml("").unwrap()), VecDeque::new())
     }
 
     #[test]

@@ -2,14 +2,17 @@
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle};
-use aya::programs::xdp::XdpLinkId;
+use aya::programs::tc::{
+    self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle,
+};
+use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{LinkOrder, TcAttachType, XdpMode};
+use nix::net::if_::if_nametoindex;
 
 use super::error::{Error, chain, errno};
-use super::filters::FILTER_PRIORITY;
+use super::filters::{FILTER_PRIORITY, StaleFilter, remove_stale_filter};
 use super::load::{NOT_COUNTED, classifier, loaded, xdp};
-use super::others::occupant;
+use super::others::{is_xdp_generic, occupant};
 use super::pins::{Direction, Pins};
 use super::{Datapath, Feature};
 use crate::capture::{CaptureMode, Failure};
@@ -45,13 +48,10 @@ impl Datapath {
         mode: CaptureMode,
         serial: u64,
     ) -> Result<(), Failure> {
-        let attached = self.attach_ingress(ifindex, ifname, mode)?;
-        let ingress = match self.keep(ifindex, attached) {
-            Ok(ingress) => ingress,
-            // Without a pin, then.
-            Err(()) => self.attach_ingress(ifindex, ifname, mode)?,
+        let ingress = match self.adopt_ingress(ifindex, ifname, mode) {
+            Some(ingress) => Some(ingress),
+            None => Some(self.attach_and_keep(ifindex, ifname, mode)?),
         };
-        let ingress = Some(ingress);
         let mut egress = None;
         if let Some(before) = self.links.remove(&ifindex) {
             egress = before.egress;
@@ -62,6 +62,110 @@ impl Datapath {
         let egress = self.reattach_egress(ifindex, ifname, egress);
         self.links.insert(ifindex, Attached { ingress, serial, egress });
         Ok(())
+    }
+
+    fn attach_and_keep(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        mode: CaptureMode,
+    ) -> Result<Attachment, Failure> {
+        let attached = self.attach_ingress(ifindex, ifname, mode)?;
+        match self.keep(ifindex, attached) {
+            Ok(ingress) => Ok(ingress),
+            // Without a pin, then.
+            Err(()) => self.attach_ingress(ifindex, ifname, mode),
+        }
+    }
+
+    /// Puts the program in the place of that of a daemon that was killed, without a gap. Where that captured in another mode,
+    /// nothing is done but that what would be in the way goes.
+    fn adopt_ingress(
+        &mut self,
+        ifindex: u32,
+        ifname: &str,
+        mode: CaptureMode,
+    ) -> Option<Attachment> {
+        let generic = match mode {
+            CaptureMode::Native => false,
+            CaptureMode::Generic => true,
+            CaptureMode::Tc => return self.adopt_tc(ifindex, ifname, Direction::In),
+            CaptureMode::Raw => return None,
+        };
+        if !self.adopts || self.links.contains_key(&ifindex) || self.xdp_refused.is_some() {
+            return None;
+        }
+        let link = self.pins.as_ref()?.found_link(ifindex, Direction::In)?;
+        // A link of another kind goes when there is one of this.
+        let link = XdpLink::try_from(link).ok()?;
+        let is_same = is_xdp_generic(ifindex) == Some(generic);
+        let program = loaded(&mut self.ebpf).and_then(xdp).ok()?;
+        let adopted = is_same.then(|| program.attach_to_link(link).ok()).flatten();
+        if adopted.is_none() {
+            self.remove_link(ifindex, &[Direction::In]);
+        }
+        adopted.map(Attachment::Xdp)
+    }
+
+    /// The same for a tc program. Without tcx it is the filter of that number that is replaced.
+    fn adopt_tc(&mut self, ifindex: u32, ifname: &str, way: Direction) -> Option<Attachment> {
+        if !self.adopts || self.links.contains_key(&ifindex) {
+            return None;
+        }
+        let link = if self.tcx {
+            let link = self.pins.as_ref()?.found_link(ifindex, way)?;
+            SchedClassifierLink::try_from(link).ok()?
+        } else {
+            self.stale_filter(ifname, way)?
+        };
+        let program = classifier(loaded(&mut self.ebpf).ok()?, way).ok()?;
+        let adopted = program.attach_to_link(link).ok();
+        if adopted.is_none() {
+            self.remove_link(ifindex, &[way]);
+        }
+        adopted.map(|link| Attachment::Tc(way, link))
+    }
+
+    /// The filter that a daemon which was killed has left on an interface.
+    fn stale_filter(&self, ifname: &str, way: Direction) -> Option<SchedClassifierLink> {
+        let egress = way == Direction::Out;
+        let is_there = |filter: &StaleFilter| filter.interface == ifname && filter.egress == egress;
+        self.stale_filters.iter().any(is_there).then_some(())?;
+        let (at, handle) = (attach_type(way), TcHandle::from(self.filter_handle));
+        SchedClassifierLink::attached(ifname, at, FILTER_PRIORITY, handle, None).ok()
+    }
+
+    /// What a daemon that was killed has left is adopted, as far as it is used. The rest goes: its programs on interfaces that
+    /// are not used any more.
+    pub fn end_adoption(&mut self) {
+        if !std::mem::take(&mut self.adopts) {
+            return;
+        }
+        let Self { links, pins, .. } = self;
+        let is_used = |ifindex: u32, way| {
+            links.get(&ifindex).is_some_and(|on: &Attached| match way {
+                Direction::In => !matches!(on.ingress, Some(Attachment::Raw) | None),
+                Direction::Out => on.egress.is_some(),
+            })
+        };
+        if let Some(pins) = pins
+            && let Err(error) = pins.retain_links(is_used)
+        {
+            log::warn!("programs of a daemon that was killed stay: {error}");
+        }
+        for filter in std::mem::take(&mut self.stale_filters) {
+            let way = if filter.egress { Direction::Out } else { Direction::In };
+            let ifindex = if_nametoindex(&*filter.interface).unwrap_or_default();
+            let is_tc = |on: &Attached| match way {
+                Direction::In => matches!(on.ingress, Some(Attachment::Tc(..))),
+                Direction::Out => on.egress.is_some(),
+            };
+            if !links.get(&ifindex).is_some_and(is_tc)
+                && let Err(why) = remove_stale_filter(&filter)
+            {
+                log::warn!("{why}");
+            }
+        }
     }
 
     /// Attaches in one mode, or says why not.
@@ -146,12 +250,8 @@ impl Datapath {
         way: Direction,
         options: TcAttachOptions,
     ) -> Result<Attachment, Error> {
-        let at = match way {
-            Direction::In => TcAttachType::Ingress,
-            Direction::Out => TcAttachType::Egress,
-        };
         let program = classifier(loaded(&mut self.ebpf)?, way)?;
-        Ok(Attachment::Tc(way, program.attach_with_options(ifname, at, options)?))
+        Ok(Attachment::Tc(way, program.attach_with_options(ifname, attach_type(way), options)?))
     }
 
     /// How tc programs are attached: ahead of others, as one that ends the chain must not hide what it passes. Without tcx
@@ -250,11 +350,19 @@ impl Datapath {
         link: Option<Attachment>,
     ) -> Option<Attachment> {
         let kept = link.and_then(|link| attach_again(&mut self.ebpf, link, None).ok());
+        let kept = kept.or_else(|| self.adopt_egress(ifindex, ifname));
         kept.or_else(|| {
             let link = self.attach_egress(ifname)?;
             // Without a pin, then.
             self.keep(ifindex, link).ok().or_else(|| self.attach_egress(ifname))
         })
+    }
+
+    fn adopt_egress(&mut self, ifindex: u32, ifname: &str) -> Option<Attachment> {
+        if !self.counts_egress {
+            return None;
+        }
+        self.adopt_tc(ifindex, ifname, Direction::Out)
     }
 
     /// Attaches the egress program.
@@ -318,6 +426,13 @@ impl Datapath {
             Some(Attachment::Raw) | None => {}
         }
         Ok(())
+    }
+}
+
+fn attach_type(way: Direction) -> TcAttachType {
+    match way {
+        Direction::In => TcAttachType::Ingress,
+        Direction::Out => TcAttachType::Egress,
     }
 }
 

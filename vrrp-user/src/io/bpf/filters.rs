@@ -26,20 +26,18 @@ pub(super) fn filter_handle(instance: &str) -> u32 {
 /// Removes the filters that a daemon of an instance left when it was killed, on all interfaces, be they still configured
 /// or not: without tcx, they stay.
 pub fn remove_stale_filters(instance: &str) -> Vec<Result<StaleFilter, String>> {
-    let removed = stale_filters(instance).into_iter().map(|filter| {
-        let StaleFilter { interface, egress, handle } = &filter;
-        let way = if *egress { TcAttachType::Egress } else { TcAttachType::Ingress };
-        let handle = TcHandle::from(*handle);
-        let left = SchedClassifierLink::attached(interface, way, FILTER_PRIORITY, handle, None);
-        match left.map_err(ProgramError::from).and_then(|left| left.detach()) {
-            Ok(()) => Ok(filter),
-            Err(error) => Err(format!(
-                "{interface}: a tc program of a daemon that was killed stays: {}",
-                chain(&error)
-            )),
-        }
-    });
-    removed.collect()
+    let filters = stale_filters(instance).into_iter();
+    filters.map(|filter| remove_stale_filter(&filter).map(|()| filter)).collect()
+}
+
+pub(super) fn remove_stale_filter(filter: &StaleFilter) -> Result<(), String> {
+    let StaleFilter { interface, egress, handle } = filter;
+    let way = if *egress { TcAttachType::Egress } else { TcAttachType::Ingress };
+    let handle = TcHandle::from(*handle);
+    let left = SchedClassifierLink::attached(interface, way, FILTER_PRIORITY, handle, None);
+    left.map_err(ProgramError::from).and_then(|left| left.detach()).map_err(|error| {
+        format!("{interface}: a tc program of a daemon that was killed stays: {}", chain(&error))
+    })
 }
 
 pub(super) fn tidy_filters(instance: &str) {

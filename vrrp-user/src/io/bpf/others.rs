@@ -55,6 +55,12 @@ fn xdp_program_id(ifindex: u32) -> Option<u32> {
     netlink::xdp_programs(&link(ifindex)?).next()
 }
 
+/// Whether the XDP program on an interface runs in the network stack, and not in its driver; `None` where that cannot be
+/// told.
+pub(super) fn is_xdp_generic(ifindex: u32) -> Option<bool> {
+    link(ifindex).as_ref().map(netlink::is_xdp_generic)
+}
+
 /// What rtnetlink says of an interface.
 fn link(ifindex: u32) -> Option<LinkMessage> {
     let mut link = LinkMessage::default();

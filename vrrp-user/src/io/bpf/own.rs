@@ -188,6 +188,25 @@ impl<K: bytemuck::Pod + Eq + Hash, V: bytemuck::Pod> Entries<K, V> {
         }
     }
 
+    pub(super) fn retain(
+        &mut self,
+        name: &'static str,
+        retained: impl Fn(&K, &V) -> bool,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Shared(map) => {
+                let entries: Result<Vec<_>, _> = map.iter().collect();
+                for (key, PodValue(value)) in entries.map_err(Error::map(name))? {
+                    if !retained(&key.0, &value) {
+                        or_absent(name, map.remove(&key))?;
+                    }
+                }
+            }
+            Self::Own(map) => map.retain(|key, value| retained(key, value)),
+        }
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, name: &'static str, key: &K) -> Result<(), Error> {
         match self {
             Self::Shared(map) => or_absent(name, map.remove(&PodValue(*key))),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData, MapInfo};
-use aya::programs::links::{FdLink, LinkError};
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
@@ -22,7 +22,7 @@ use super::error::{Error, OWN_BPFFS, SYSTEM_BPFFS, errno};
 use crate::types::instance::PINS;
 
 /// The maps that are pinned; the rest is nobody else's business.
-const PINNED: [&str; 13] = [
+pub(super) const PINNED: [&str; 13] = [
     ROUTERS, SLOTS, LEASES, INFO, VIPS4, VIPS6, REASONS, SAMPLES, SAMPLE_COUNTS, PEERS, COUNTERS,
     EVENTS, CONTROL,
 ];
@@ -119,7 +119,7 @@ pub struct Pins {
 }
 
 /// How the names of pins of links begin.
-const LINK: &str = "link-";
+pub(super) const LINK: &str = "link-";
 
 /// The place of a link on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,10 +194,12 @@ impl Directory {
 }
 
 impl Pins {
-    /// Pins maps in a directory where none of them is.
+    /// Pins maps in a directory where none of them is, or where they are already (`adopted`).
     /// Errors: [`Error::Pins`].
-    pub fn make(dir: &Path, maps: SharedMaps) -> Result<Self, Error> {
-        maps.0.iter().try_for_each(|shared| pin(shared, &dir.join(shared.name)))?;
+    pub fn make(dir: &Path, maps: SharedMaps, adopted: bool) -> Result<Self, Error> {
+        if !adopted {
+            maps.0.iter().try_for_each(|shared| pin(shared, &dir.join(shared.name)))?;
+        }
         Ok(Self { dir: dir.to_owned(), maps, intact: None })
     }
 
@@ -219,6 +221,29 @@ impl Pins {
         let link = FdLink::try_from(link).map_err(failed)?;
         let link = link.pin(&path).map_err(not_pinned(&path))?;
         FdLink::from(link).try_into().map_err(failed)
+    }
+
+    /// The link that is pinned at a place, if there is one.
+    pub(super) fn found_link(&self, ifindex: u32, way: Direction) -> Option<FdLink> {
+        PinnedLink::from_pin(self.link(ifindex, way)).ok().map(FdLink::from)
+    }
+
+    /// Removes the pins of links but for those at these places.
+    pub(super) fn retain_links(&self, retained: impl Fn(u32, Direction) -> bool) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Some((way, ifindex)) =
+                name.strip_prefix(LINK).and_then(|name| name.split_once('-'))
+            else {
+                continue;
+            };
+            let way = if way == "in" { Direction::In } else { Direction::Out };
+            if !ifindex.parse().is_ok_and(|ifindex| retained(ifindex, way)) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the pin of a link, if there is one.

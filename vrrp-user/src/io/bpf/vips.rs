@@ -81,6 +81,15 @@ impl Vips {
         ))
     }
 
+    pub(super) fn retain(
+        &mut self,
+        retained: impl Fn(&InterfaceAddr) -> bool,
+    ) -> Result<(), Error> {
+        let Some(families) = &mut self.0 else { return Ok(()) };
+        families.v4.retain(&retained)?;
+        families.v6.retain(&retained)
+    }
+
     /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
     /// renews what is known of it. Errors: [`Error::Full`] when the map was made for fewer addresses.
     pub fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
@@ -104,7 +113,17 @@ impl Vips {
     }
 }
 
-impl<K: bytemuck::Pod> Family<K> {
+impl<K: bytemuck::Pod + Into<InterfaceAddr>> Family<K> {
+    fn retain(&mut self, retained: impl Fn(&InterfaceAddr) -> bool) -> Result<(), Error> {
+        let keys: Result<Vec<_>, _> = self.counters.keys().collect();
+        for key in keys.map_err(Error::map(self.names[0]))? {
+            if !retained(&key.0.into()) {
+                or_absent(self.names[0], self.counters.remove(&key))?;
+            }
+        }
+        Ok(())
+    }
+
     fn take(ebpf: &mut Ebpf, names: [&'static str; 2], entries: u32) -> Result<Self, Error> {
         let [counters, held] = names;
         Ok(Self { counters: take(ebpf, counters)?, held: take(ebpf, held)?, names, entries })

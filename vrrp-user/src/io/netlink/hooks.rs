@@ -248,6 +248,14 @@ pub(in crate::io) fn xdp_programs(link: &LinkMessage) -> impl Iterator<Item = u3
     })
 }
 
+/// Whether an interface has an XDP program in the network stack, and not in its driver.
+pub(in crate::io) fn is_xdp_generic(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| {
+        let LinkAttribute::Xdp(xdp) = attribute else { return false };
+        xdp.iter().any(|attribute| matches!(attribute, LinkXdp::SkbProgId(_)))
+    })
+}
+
 /// Whether the qdisc in front of an interface's queues has filters for both directions, and not only for what arrives.
 /// False where the kernel does not tell.
 pub(in crate::io) fn has_clsact(ifname: &str) -> bool {

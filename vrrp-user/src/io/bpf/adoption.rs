@@ -1,0 +1,138 @@
+//! What a daemon that was killed has left pinned: reading it, and forgetting what this one has no use for.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use aya::maps::{MapInfo, MapType};
+use nix::net::if_::if_nameindex;
+use nix::unistd::geteuid;
+use vrrp_common::maps::{
+    CONTROL, COUNTERS, Control, DAEMON_COUNTERS, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey,
+    REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot,
+    VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
+};
+use vrrp_common::sample::{Sample, SampleCounts};
+
+use super::Datapath;
+use super::error::Error;
+use super::pins::{LINK, PINNED};
+use crate::core::adoption::{PinFacts, PinnedRouter, Predecessor};
+use crate::core::{InterfaceAddr, Sizes};
+use crate::io::timer;
+use crate::types::id::RouterId;
+use crate::types::time::Nanos;
+
+/// What a map must be: its kind, and bytes of keys and of values.
+fn layout(name: &str) -> (MapType, usize, usize) {
+    let array = |value| (MapType::Array, size_of::<u32>(), value);
+    let per_cpu = |value| (MapType::PerCpuArray, size_of::<u32>(), value);
+    match name {
+        ROUTERS => (MapType::Hash, size_of::<RouterKey>(), size_of::<RouterEntry>()),
+        SLOTS => array(size_of::<Slot>()),
+        LEASES => array(size_of::<Lease>()),
+        INFO => array(size_of::<RouterInfo>()),
+        COUNTERS => array(size_of::<u64>()),
+        CONTROL => array(size_of::<Control>()),
+        VIPS4 => (MapType::PerCpuHash, size_of::<VipKey4>(), size_of::<VipCounters>()),
+        VIPS6 => (MapType::PerCpuHash, size_of::<VipKey6>(), size_of::<VipCounters>()),
+        REASONS => per_cpu(size_of::<u64>()),
+        SAMPLES => per_cpu(size_of::<Sample>()),
+        SAMPLE_COUNTS => per_cpu(size_of::<SampleCounts>()),
+        PEERS => (MapType::LruHash, size_of::<PeerKey>(), size_of::<PeerCounters>()),
+        // EVENTS has neither.
+        _ => (MapType::RingBuf, 0, 0),
+    }
+}
+
+fn found(info: &MapInfo) -> Option<(MapType, usize, usize)> {
+    let [key, value] = [info.key_size(), info.value_size()].map(usize::try_from);
+    Some((info.map_type().ok()?, key.ok()?, value.ok()?))
+}
+
+/// What there is pinned in a directory, by a daemon that says that of itself; `None` where there is nothing of one. `sizes` is
+/// for maps that are not pinned.
+pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFacts> {
+    let names: BTreeSet<String> = fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let is_ours = |name: &String| name.starts_with(LINK) || PINNED.contains(&name.as_str());
+    let ours: Vec<&String> = names.iter().filter(|name| is_ours(name)).collect();
+    if ours.is_empty() {
+        return None;
+    }
+    let us = geteuid().as_raw();
+    let paths = ours.into_iter().map(|name| dir.join(name)).chain([dir.to_owned()]);
+    let owners = paths.filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.uid());
+    let other_owner = owners.into_iter().find(|owner| *owner != us);
+    let mut unusable = None;
+    for name in PINNED {
+        let info = MapInfo::from_pin(dir.join(name)).ok();
+        let entries = info.as_ref().map_or(0, MapInfo::max_entries);
+        match name {
+            ROUTERS => sizes.routers = entries,
+            VIPS4 => sizes.vips = entries,
+            VIPS6 => sizes.vips6 = entries,
+            _ => {}
+        }
+        let is_long_enough = match name {
+            SLOTS | LEASES | INFO => entries == sizes.routers,
+            COUNTERS => entries == DAEMON_COUNTERS,
+            _ => entries > 0,
+        };
+        if info.as_ref().and_then(found) != Some(layout(name)) || !is_long_enough {
+            unusable = unusable.or(Some(name));
+        }
+    }
+    Some(PinFacts { other_owner, unusable, control, namespace: namespace(), sizes })
+}
+
+/// The network namespace of this process; 0 where it cannot be told.
+pub fn namespace() -> u64 {
+    fs::metadata("/proc/self/ns/net").map_or(0, |meta| meta.ino())
+}
+
+impl Datapath {
+    /// The routers of a daemon that was killed, of which that is known.
+    pub fn predecessor(&self, control: &Control) -> Predecessor {
+        let interfaces: HashMap<String, u32> = if_nameindex()
+            .iter()
+            .flatten()
+            .map(|interface| (interface.name().to_string_lossy().into_owned(), interface.index()))
+            .collect();
+        let (read_at, boot) = (timer::now(), timer::boot_now());
+        let routers = (0..self.info.len()).filter_map(|index| {
+            let info = self.info.get(index).filter(|info| !info.name().is_empty())?;
+            let lease = self.leases.as_ref().map(|leases| leases.get(index)).unwrap_or_default();
+            let same_interface = interfaces.get(info.interface()) == Some(&info.ifindex);
+            Some(PinnedRouter { number: RouterId(index), info, lease, same_interface })
+        });
+        let started = Nanos(control.started_ns);
+        let routers = routers.collect();
+        Predecessor { pid: control.pid, started, routers, read_at, boot }
+    }
+
+    /// Forgets all routers of a daemon that was killed but for these. Errors: [`Error::Map`].
+    pub fn retain(&mut self, retained: &BTreeSet<RouterId>) -> Result<(), Error> {
+        let is_retained = |slot: u32| retained.contains(&RouterId(slot));
+        self.routers.retain(ROUTERS, |_, entry| is_retained(entry.slot))?;
+        for index in (0..self.slots.len()).filter(|index| !is_retained(*index)) {
+            self.clear(index)?;
+        }
+        self.forget_peers(|slot| !is_retained(slot))
+    }
+
+    /// Forgets of a daemon that was killed by what routers were known that are known otherwise now, and what was counted of
+    /// addresses that are in no configuration any more. Errors: [`Error::Map`].
+    pub fn retain_keys(
+        &mut self,
+        routers: &HashSet<RouterKey>,
+        vips: &BTreeSet<InterfaceAddr>,
+    ) -> Result<(), Error> {
+        self.routers.retain(ROUTERS, |key, _| routers.contains(key))?;
+        self.vips.retain(|at| vips.contains(at))
+    }
+}
