@@ -125,3 +125,170 @@ fn keepalived_does_not_notice_a_hot_restart() -> Result<()> {
 fn a_backup_of_ours_does_not_notice_a_hot_restart() -> Result<()> {
     goes_on(Kind::VrrpUser)
 }
+
+/// Who comes too late, listens, and touches nothing that the new master has.
+#[test]
+fn after_the_lease_it_is_a_backup() -> Result<()> {
+    let mut stage = Stage::new(Kind::VrrpUser, "nopreempt")?;
+    stage.kill()?;
+    stage.backup.wait_state(&stage.hosts[1], ROUTER, "MASTER", STEP)?;
+    let since = Instant::now();
+    stage.restart()?;
+    stage.master.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
+    stage.lab.wait_until(STEP, "it follows the new master", || {
+        Ok((stage.master.router(&stage.hosts[0], ROUTER)?["master"]["address"] == "10.0.0.2")
+            .then_some(()))
+    })?;
+    let log = stage.master.log().text();
+    assert!(log.contains("INIT -> BACKUP: started: listens for a master; not adopted: "), "{log}");
+    assert_eq!(stage.counter("not_adopted")?, 1);
+    assert_eq!(stage.backup.state(&stage.hosts[1], ROUTER), "MASTER");
+    let adverts = stage.wire.adverts(since);
+    assert!(adverts.iter().all(|advert| advert.source == "10.0.0.2"), "{adverts:?}");
+    // The address that it found goes as soon as the new master is heard.
+    stage.lab.wait_until(STEP, "the stale address is gone", || {
+        Ok((!stage.hosts[0].has_address(VIP)?).then_some(()))
+    })?;
+    Ok(())
+}
+
+/// A router that is master at once, to be killed.
+const OWNER: &str = "vrrp_instance VI_1 {\nstate BACKUP\ninterface eth0\nvirtual_router_id 51\npriority 255\n\
+                     advert_int 1\nvirtual_ipaddress {\n10.0.0.100/24\n}\n}\n";
+
+/// Pins that are not to be trusted: the daemon begins without them, says why, and works.
+#[test]
+fn pins_that_cannot_be_used_are_refused() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&host));
+    let control = pins.join("CONTROL").display().to_string();
+    let write = |value: &str| {
+        let mut words =
+            vec!["map", "update", "pinned", &control, "key", "0", "0", "0", "0", "value", "hex"];
+        words.extend(value.split(' '));
+        vrrp_tests::run(std::process::Command::new("bpftool").args(words)).map(drop)
+    };
+    let zeros = |count: usize| vec!["00"; count].join(" ");
+    type Harm<'a> = &'a dyn Fn() -> Result<()>;
+    let harms: [(&str, Harm<'_>); 6] = [
+        ("INFO is missing among them", &|| {
+            fs::remove_file(pins.join("INFO")).unwrap();
+            Ok(())
+        }),
+        ("they belong to the user 65534", &|| {
+            std::os::unix::fs::chown(pins.join("LEASES"), Some(65534), None).unwrap();
+            Ok(())
+        }),
+        ("the daemon was killed before it was ready", &|| write(&zeros(40))),
+        ("they were made by another version of the daemon (layout 1,", &|| {
+            write(&format!("01 00 00 00 {}", zeros(36)))
+        }),
+        ("the daemon ran in another network namespace", &|| {
+            write(&format!("0f 00 00 00 01 00 00 00 01 {}", zeros(31)))
+        }),
+        ("", &|| Ok(())),
+    ];
+    for (why, harm) in harms {
+        let mut killed = VrrpUser::start(&host, OWNER)?;
+        killed.wait_state(&host, ROUTER, "MASTER", STEP)?;
+        killed.kill()?;
+        harm()?;
+        let mut daemon = VrrpUser::start(&host, OWNER)?;
+        daemon.wait_state(&host, ROUTER, "MASTER", STEP)?;
+        let (log, status) = (daemon.log().text(), daemon.status(&host)?);
+        let refused =
+            format!("what a killed daemon of this instance has pinned is not adopted: {why}");
+        let counters = |name: &str| status["counters"][name].as_u64().unwrap_or_default();
+        if why.is_empty() {
+            assert_eq!((counters("adopted"), counters("not_adopted")), (1, 0), "{log}");
+            // Killed again: what it goes on with may be what kills it.
+            daemon.kill()?;
+            let mut daemon = VrrpUser::start(&host, OWNER)?;
+            daemon.wait_state(&host, ROUTER, "MASTER", STEP)?;
+            let log = daemon.log().text();
+            assert!(
+                log.contains("and was killed again") && !log.contains("MASTER: adopted"),
+                "{log}"
+            );
+            assert!(daemon.stop()?.success());
+        } else {
+            assert!(log.contains(&refused), "{why}: {log}");
+            assert_eq!((counters("adopted"), counters("not_adopted")), (0, 1), "{why}: {log}");
+            assert!(daemon.stop()?.success());
+        }
+        assert!(!pins.exists() && !host.has_address(VIP)?);
+    }
+    Ok(())
+}
+
+/// A sync group of both families whose priority depends on a script, captured in some way, by a daemon with the rights of the
+/// unit.
+fn group_goes_on(under: &[&str], capture: &str) -> Result<()> {
+    let lab = Lab::new()?;
+    let (host, other) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let router = |name: &str, vrid: u8, address: &str| {
+        format!(
+            "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nvrid = {vrid}\nversion = 3\npriority = 100\n\
+             addresses = [{address}]\ngroup = \"G\"\n"
+        )
+    };
+    let conf = format!(
+        "capture = \"{capture}\"\n[[script]]\nname = \"slow\"\ncommand = \"/bin/sleep 0.5\"\ninterval = \"60s\"\n\
+         [[group]]\nname = \"G\"\ntrack = [{{ script = \"slow\", weight = 10 }}]\n{}{}",
+        router("four", 51, "\"10.0.0.100/24\""),
+        router("six", 52, "\"fe80::51/64\", \"2001:db8::100/64\""),
+    );
+    let rights = ["setpriv", "--bounding-set=-all,+net_admin,+net_raw,+bpf"];
+    let under = [&rights[..], under].concat();
+    let start = || VrrpUser::start_under(&host, &under, "vrrp.toml", &conf, &[]);
+    let mut killed = start()?;
+    for name in ["four", "six"] {
+        killed.wait_state(&host, name, "MASTER", STEP)?;
+    }
+    lab.wait_until(STEP, "the addresses", || {
+        let all = [host.addresses()?, host.addresses6()?].concat().join(" ");
+        Ok(["10.0.0.100", "fe80::51", "2001:db8::100"]
+            .iter()
+            .all(|it| all.contains(it))
+            .then_some(()))
+    })?;
+    let mode = killed.status(&host)?["interfaces"][0]["capture"].clone();
+    let wire = Tcpdump::start_with(&other, "ip proto 112 or ip6 proto 112")?;
+    let monitor = host.spawn("monitor", "ip", &["monitor", "address"])?;
+    lab.wait_until(STEP, "an advertisement", || {
+        Ok((!wire.adverts(Instant::now() - STEP).is_empty()).then_some(()))
+    })?;
+    killed.kill()?;
+    let mut daemon = start()?;
+    for name in ["four", "six"] {
+        daemon.wait_state(&host, name, "MASTER", STEP)?;
+        assert_eq!(daemon.router(&host, name)?["cause_name"], "adopted", "{}", daemon.log().text());
+    }
+    let adopted = Instant::now();
+    lab.wait_until(STEP, "advertisements go on", || {
+        Ok((wire.adverts(adopted).len() >= 4).then_some(()))
+    })?;
+    let adverts = wire.adverts(adopted - STEP);
+    assert!(adverts.iter().all(|advert| advert.priority == 110), "{adverts:?}");
+    assert_eq!(monitor.log().text(), "");
+    assert_eq!(daemon.status(&host)?["interfaces"][0]["capture"], mode);
+    assert!(daemon.stop()?.success());
+    assert_eq!(host.xdp_program()?, None);
+    Ok(())
+}
+
+#[test]
+fn a_group_goes_on_by_xdp() -> Result<()> {
+    group_goes_on(&[], "auto")
+}
+
+#[test]
+fn a_group_goes_on_by_tcx() -> Result<()> {
+    group_goes_on(&[], "tc")
+}
+
+#[test]
+fn a_group_goes_on_by_clsact() -> Result<()> {
+    group_goes_on(&["env", "VRRP_USER_WITHOUT=tcx"], "tc")
+}

@@ -24,7 +24,11 @@ impl Core {
     /// A router has changed its state, by a decision made at `at`.
     pub(super) fn lease_transition(&mut self, id: RouterId, from: State, to: State, at: Nanos) {
         let change = match (from, to) {
-            (_, State::Master) => self.terms(id).map(|terms| LeaseChange::Begin { at, terms }),
+            // Without a lease, what the last one was like counts no more for who adopts this router.
+            (_, State::Master) => Some(match self.terms(id) {
+                Some(terms) => LeaseChange::Begin { at, terms },
+                None => LeaseChange::Drop,
+            }),
             (State::Master, State::Init | State::Backup | State::Fault) => Some(LeaseChange::End),
             (State::Init | State::Backup | State::Fault, _) => None,
         };

@@ -123,6 +123,7 @@ fn goes_on(new: RouterInfo, before: &RouterInfo, adopted: bool) -> RouterInfo {
         send_errors: before.send_errors,
         became_master: before.became_master,
         transitions: before.transitions,
+        address_list_mismatch: before.address_list_mismatch,
         state,
         since_ns,
         priority,
@@ -240,6 +241,9 @@ impl Core {
             core.index.add(id, &core.routers[id.0 as usize]);
             core.allow_peers(id);
             core.engine.add_router(id, spec);
+            if let Some(before) = before {
+                core.engine.continue_mismatches(id, before.address_list_mismatch);
+            }
         }
         for (id, adopted) in masters {
             if adopted.is_err() {

@@ -6,9 +6,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use vrrp_common::event::RxEvent;
+use vrrp_common::lease::{FenceMode, Terms};
+use vrrp_common::maps::{Lease, RouterInfo};
 use vrrp_common::reason::Reason;
 use vrrp_common::report::MasterSeen;
 
+use super::adoption::{PinnedRouter, Predecessor};
 use super::netlink::{
     Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Object, Request,
     RequestError, Subject,
@@ -17,7 +20,8 @@ use super::prepared::{Prepared, Refusal};
 use super::*;
 use crate::capture::{CaptureMode, Failure};
 use crate::config;
-use crate::engine::types::{Health, ObjectId};
+use crate::engine::adoption::NotAdopted;
+use crate::engine::types::{Cause, Health, ObjectId};
 
 const ETH0: InterfaceId = InterfaceId::own(2);
 const VIP: &str = "10.0.0.100";
@@ -75,6 +79,11 @@ struct Host {
 
 impl Host {
     fn new(text: &str) -> Self {
+        Self::after(text, None)
+    }
+
+    /// One that begins where another daemon was killed.
+    fn after(text: &str, predecessor: Option<Predecessor>) -> Self {
         let now = Nanos::from_secs(100);
         let config = config::load_toml(text).unwrap();
         let core = Core::new(Boot {
@@ -87,7 +96,7 @@ impl Host {
             tcx: true,
             source_key: 7,
             first_ident: 1,
-            predecessor: None,
+            predecessor,
             notifies: true,
             manager: Some(Listener { watchdog: Some(Nanos::from_secs(60)) }),
         });
@@ -902,4 +911,96 @@ fn thousands_that_take_over_are_not_all_asked_about_each_time() {
     assert!(asked <= 12 * usize::from(ROUTERS), "{asked} in {times}");
     let looks = host.done.iter().filter(|effect| matches!(effect, Effect::Look(_))).count();
     assert!(looks <= 4, "{looks}");
+}
+
+/// A daemon that was killed 300 ms after its router, a master of priority 110, had advertised at intervals of a second.
+fn killed_master() -> Predecessor {
+    let (now, boot) = (Nanos::from_secs(100), Nanos::from_secs(700));
+    let mut info = RouterInfo {
+        state: vrrp_common::maps::state::MASTER,
+        vrid: 51,
+        priority: 110,
+        version: 3,
+        family: vrrp_common::FAMILY_V4,
+        adverts_sent: 40,
+        became_master: 2,
+        since_ns: 5,
+        ..RouterInfo::default()
+    };
+    info.set_name("A");
+    info.set_interface("eth0");
+    let terms = Terms::new(FenceMode::Claim, 1_000_000_000, 3).pack();
+    let renewed = (boot - MS.times(300)).0;
+    let lease = Lease { term: 1, renewed, terms, ..Lease::default() };
+    let router = PinnedRouter { number: RouterId(2), info, lease, same_interface: true };
+    Predecessor { pid: 9, started: Nanos(1), routers: vec![router], read_at: now, boot }
+}
+
+/// A script that is not known yet adds to its priority, another one keeps routers from starting, and no router takes over
+/// for a minute.
+fn slow_to_start() -> String {
+    format!(
+        "startup_delay = \"60s\"\n[[script]]\nname = \"add\"\ncommand = \"/bin/true\"\nweight = 10\n[[script]]\n\
+         name = \"must\"\ncommand = \"/bin/true\"\n{}",
+        toml("track = [{ script = \"add\" }, { script = \"must\" }]")
+    )
+}
+
+#[test]
+fn a_killed_master_goes_on_and_says_nothing_but_its_advertisement() {
+    let id = RouterId(2);
+    let mut host = Host::after(&slow_to_start(), Some(killed_master()));
+    host.there.insert(VIP.parse().unwrap());
+    host.listed(&[address(VIP, true)]);
+    assert_eq!(host.core.state(id), Some(State::Master));
+    assert_eq!(host.core.view(id).unwrap().since, Nanos(5));
+    // When the next one is due, and with the priority that it had.
+    host.pass(699);
+    assert!(host.adverts.is_empty());
+    host.pass(1);
+    assert_eq!(host.adverts, [110]);
+    host.pass(1000);
+    assert_eq!(host.adverts, [110, 110]);
+    host.answer(&Err(RequestError::new(Some(libc::EEXIST), "exists")));
+    assert!(host.has_vip() && host.asked().is_empty());
+    assert_eq!((host.announcements, host.counted(Counter::Adopted)), (0, 1));
+    let published = host.done.iter().find_map(|effect| match effect {
+        Effect::Publish { router, change: InfoChange::All(info) } if *router == id => Some(info),
+        _ => None,
+    });
+    let info = published.unwrap();
+    assert_eq!((info.adverts_sent, info.became_master, info.priority), (40, 2, 110));
+    for effect in &host.done {
+        let is_said = match effect {
+            Effect::Notify(_) => true,
+            Effect::Publish { change: InfoChange::State { .. }, .. } => true,
+            Effect::Lease { change, .. } => !matches!(change, LeaseChange::Continue { .. }),
+            _ => false,
+        };
+        assert!(!is_said, "{effect:?}");
+    }
+    // What it tracks becomes known: it counts from then on.
+    for (script, health, priority) in [("must", Health::Up, 110), ("add", Health::Down, 100)] {
+        let found = notification::Found { script: script.into(), health, end: None };
+        host.input(Input::ScriptFound(found));
+        host.pass(1000);
+        assert_eq!(host.adverts.last(), Some(&priority), "{script}");
+    }
+    assert_eq!(host.core.state(id), Some(State::Master));
+}
+
+#[test]
+fn who_comes_too_late_begins_as_ever() {
+    let mut host = Host::after(&toml(""), Some(killed_master()));
+    // It was judged in time, and then stood still.
+    host.now += MS.times(2701);
+    host.listed(&[address(VIP, true)]);
+    let view = host.core.view(RouterId(2)).unwrap();
+    let silence = MS.times(3001);
+    let expired = Cause::NotAdopted(NotAdopted::Expired { silence });
+    assert_eq!((view.state, view.cause), (State::Backup, Some(expired)));
+    assert_eq!((host.asked(), host.adverts.len()), (vec![], 0));
+    // The address that is there is kept until another master is heard.
+    host.hear_of(RouterId(2), 51, 200);
+    assert_eq!(host.asked(), vip_asked(Request::Remove));
 }

@@ -43,7 +43,9 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
     let predecessor = datapath.predecessor(control);
     let matches = predecessor.matches(&config.routers);
     let retained: BTreeSet<RouterId> = matches.iter().flatten().map(|it| it.number).collect();
-    if let Err(error) = datapath.retain(&retained) {
+    if retained.len() < predecessor.routers.len()
+        && let Err(error) = datapath.retain(&retained)
+    {
         log::error!("routers of a killed daemon: {}", bpf::chain(&error));
     }
     log::info!(
@@ -56,7 +58,7 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
 }
 
 impl Driver {
-    /// The routers have begun: what is left of a daemon that was killed and not adopted goes.
+    /// The routers have begun a while ago: what is left of a daemon that was killed and not adopted goes.
     pub(super) fn end_adoption(&mut self) {
         if !self.datapath.adopts() {
             return;

@@ -173,10 +173,7 @@ impl Driver {
             }
             Effect::TakeScripts => self.take_scripts(),
             Effect::Watch { files, processes } => self.watch(files, processes),
-            Effect::Started => {
-                self.end_adoption();
-                self.started();
-            }
+            Effect::Started => self.started(),
             Effect::NotifyManager(message) => {
                 if !self.service.notify(message) {
                     self.core.handle(now, Input::NotDelivered(message));
@@ -209,6 +206,7 @@ impl Driver {
                 self.netlink.reschedule(scheduling.below());
             }
             Effect::GiveMemoryBack => {
+                self.end_adoption();
                 memory::give_back();
                 log::debug!("gave memory back");
             }

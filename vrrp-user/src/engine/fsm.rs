@@ -284,6 +284,11 @@ impl VirtualRouter {
         (inhibits.adopted, inhibits.adopted_priority) = (Some(adopted), kept);
     }
 
+    /// So many mismatches were counted before.
+    pub fn continue_mismatches(&mut self, counted: u64) {
+        self.mismatches = counted;
+    }
+
     /// Whether it will go on as the master that it was.
     pub fn is_to_be_adopted(&self) -> bool {
         self.inhibits.as_deref().is_some_and(Inhibits::is_adopted)

@@ -123,6 +123,13 @@ impl Engine {
         }
     }
 
+    /// So many advertisements with other addresses than those of a router were counted before it was added.
+    pub fn continue_mismatches(&mut self, id: RouterId, counted: u64) {
+        if let Some(Some(router)) = self.routers.get_mut(id.0 as usize) {
+            router.continue_mismatches(counted);
+        }
+    }
+
     /// Whether a router will go on as the master that it was in a process that was killed.
     pub fn adopts(&self, id: RouterId) -> bool {
         self.router(id).is_some_and(VirtualRouter::is_to_be_adopted)
