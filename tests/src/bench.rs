@@ -29,6 +29,8 @@ pub enum Scenario {
     Memory,
     /// The configuration of many masters is read again, as it was and with changes: how late are their adverts?
     Reload,
+    /// Masters are killed and started again: how long is nothing heard of them, and does a backup take over?
+    Restart,
     /// Two busy loops per core beside it
     Busy,
     /// What the BPF programs cost other traffic, nanoseconds per packet
@@ -52,6 +54,7 @@ impl Scenario {
             Self::Start => "start",
             Self::Memory => "memory",
             Self::Reload => "reload",
+            Self::Restart => "restart",
             Self::Busy => "busy",
             Self::Xdp => "xdp",
             Self::Pure => "pure",

@@ -24,6 +24,9 @@ const HALVES: Load = Load { routers: 510, interval_ms: 1000 };
 /// How long a takeover of many is watched for what it does to others.
 const BULK: Duration = Duration::from_secs(3);
 
+/// How long after its end a service manager starts a daemon again: `RestartSec=` of our unit.
+const RESTART: Duration = Duration::from_millis(100);
+
 /// Less than how long a packet socket that loses packets is doubted, and no master-down timer believed.
 const BEFORE_DOUBT_ENDS: Duration = Duration::from_secs(8);
 
@@ -103,6 +106,7 @@ pub fn has_peer(scenario: Scenario) -> bool {
         | Scenario::Start
         | Scenario::Memory
         | Scenario::Reload
+        | Scenario::Restart
         | Scenario::Busy => true,
         Scenario::Xdp | Scenario::Pure => false,
     }
@@ -118,6 +122,7 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Start => (&[BIG, LINK], &[LINK]),
         Scenario::Memory => (&[BIG, LINK, FEW], &[LINK, FEW]),
         Scenario::Reload => (&[BIG], &[LINK]),
+        Scenario::Restart => (&[ONE, FAST, LINK, BIG], &[LINK]),
         Scenario::Busy => (&[LINK], &[LINK]),
         Scenario::Xdp => (&[BIG], &[LINK]),
         Scenario::Pure => (&[], &[]),
@@ -168,6 +173,7 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
         Scenario::Start => start(load, kind, &mut figures),
         Scenario::Memory => memory(load, kind, &mut figures),
         Scenario::Reload => reload(load, kind, &mut figures),
+        Scenario::Restart => restart(load, kind, &mut figures),
         Scenario::Busy => busy(plan, load, kind, &mut figures),
         Scenario::Xdp => {
             for (what, unit, value, target) in xdp::costs(plan, load)? {
@@ -352,6 +358,34 @@ fn reload(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     // What the reload needed is given back some seconds after its end.
     vrrp_tests::pause(Duration::from_secs(5))?;
     figures.add("PSS afterwards", "MiB", daemon.pss_mib()?, figures.at(&[(BIG, 9.0)]));
+    Ok(())
+}
+
+/// Masters whose daemon is killed, and started again as the unit has it. What a backup of priority 100 would do is known from
+/// what it would hear.
+fn restart(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let mut daemon = Daemon::start(&stage, kind, load, 200)?;
+    vrrp_tests::pause(settled(load))?;
+    let receiver = stage.receive()?;
+    // So that the interval in which it happens has a beginning.
+    vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
+    daemon.kill()?;
+    vrrp_tests::pause(RESTART)?;
+    let _daemon = Daemon::start(&stage, kind, load, 200)?;
+    vrrp_tests::pause(begun(load) + load.master_down(200) + Duration::from_secs(1))?;
+    let seen = receiver.stop()?;
+    let gaps =
+        (0..load.routers).filter_map(|router| seen.intervals(router).map(|(_, gap)| gap).max());
+    let mut gaps: Vec<u64> = gaps.collect();
+    let down = load.master_down(100);
+    let taken = gaps.iter().filter(|gap| **gap >= nanos(down)).count() + load.routers - gaps.len();
+    figures.add("master-down interval of a backup", "ms", ms(nanos(down)), Target::None);
+    for (name, at) in [("p50", 50.0), ("max", 100.0)] {
+        let gap = ms(percentile(&mut gaps, at));
+        figures.add(format!("longest gap between two adverts, {name}"), "ms", gap, Target::None);
+    }
+    figures.add("routers that a backup takes over", "", count(taken), Target::AtMost(0.0));
     Ok(())
 }
 

@@ -332,6 +332,11 @@ impl Daemon {
         Ok(maps.values().sum::<u64>() as f64 / f64::from(1 << 20))
     }
 
+    /// SIGKILL for all its processes.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill_tree()
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn stop(&mut self) -> Result<()> {
         self.process.terminate(Duration::from_secs(60)).map(drop)
