@@ -241,6 +241,78 @@ fn a_daemon_that_is_killed_beside_keepalived() -> Result<()> {
     killed(Kind::Keepalived)
 }
 
+/// The next daemon listens first, and does not lift the fence meanwhile: what another host has by now goes before the programs
+/// of the dead one do.
+fn started_again(kind: Kind) -> Result<()> {
+    let mut stage = Stage::new(kind, "")?;
+    stage.old.kill()?;
+    stage.succeeded()?;
+    stage.send_to_old()?;
+    let Stage { hosts, old, knows, .. } = &mut stage;
+    // All the time: the client goes on to send to the host that was master.
+    let mut pings = Vec::new();
+    for vip in VIPS {
+        pings.push(knows.spawn("ping", "ping", &["-c", "60", "-i", "0.02", "-W", "1", vip])?);
+    }
+    *old = VrrpUser::start(&hosts[0], &conf(100, ""))?;
+    old.wait_state(&hosts[0], ROUTER, "BACKUP", STEP)?;
+    for ping in &mut pings {
+        ping.wait(STEP)?;
+    }
+    for vip in VIPS {
+        assert!(!hosts[0].has_address(vip)?, "{vip}");
+    }
+    assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
+    let log = stage.old.log().text();
+    assert!(log.contains("which another host has by now"), "{log}");
+    stage.asks()
+}
+
+#[test]
+fn a_daemon_that_is_started_again_beside_vrrp_user() -> Result<()> {
+    started_again(Kind::VrrpUser)
+}
+
+#[test]
+fn a_daemon_that_is_started_again_beside_keepalived() -> Result<()> {
+    started_again(Kind::Keepalived)
+}
+
+/// Nobody else has come: what is left goes on to be answered for, until somebody does. The daemon that has found it may stand
+/// still then.
+#[test]
+fn what_a_daemon_finds_is_whose_claims_it() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let client = lab.host("c", "10.0.0.3/24")?;
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("5").to_string();
+    let mut daemon = VrrpUser::start(&a, &conf(100))?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    daemon.kill()?;
+    // It goes on where the first one was, is killed as well, and so is not adopted itself.
+    let mut daemon = VrrpUser::start(&a, &conf(100))?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    daemon.kill()?;
+    let mut daemon = VrrpUser::start(&a, &conf(100))?;
+    daemon.wait_state(&a, ROUTER, "BACKUP", STEP)?;
+    let ping = |client: &Host| -> Result<bool> {
+        let args = ["-c", "3", "-i", "0.2", "-W", "1", VIPS[0]];
+        Ok(client.spawn("ping", "ping", &args)?.wait(STEP)?.success())
+    };
+    assert!(a.has_address(VIPS[0])? && ping(&client)?);
+
+    daemon.process().signal(Signal::SIGSTOP)?;
+    b.ip(&["address", "add", "10.0.0.100/24", "dev", "eth0"])?;
+    // It asks for somebody who is not there, and says who it is.
+    b.spawn("ping", "ping", &["-c", "1", "-W", "1", "-I", VIPS[0], "10.0.0.99"])?.wait(STEP)?;
+    let to =
+        ["neighbour", "replace", VIPS[0], "lladdr", &mac(&a), "dev", "eth0", "nud", "permanent"];
+    client.ip(&to)?;
+    assert!(!ping(&client)?);
+    assert!(daemon.reason(&a, "fenced_to")? >= 3);
+    daemon.process().signal(Signal::SIGCONT)
+}
+
 /// What a daemon left that was killed goes without another one, and not beside one that lives.
 #[test]
 fn cleanup_takes_away_what_is_left() -> Result<()> {

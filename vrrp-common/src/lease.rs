@@ -11,6 +11,8 @@
 //! - A claim is an accepted advertisement that outranks us, or ARP or neighbour discovery in which somebody else says that
 //!   it has an address of ours. Only one that is newer than the last renewal counts, and than the takeover.
 //! - What outranks us fences at once. Anything else does when the lease is over.
+//! - Addresses that a daemon finds when it starts have a lease that is over: whoever claims them has them. To whoever is not
+//!   master every accepted advertisement is a claim.
 //! - Who gives up has no lease from then on, but the time until it would have been over to say so: our own advertisements
 //!   are stopped only then.
 //! - An advertisement of the router that leaves this host and is not our daemon's lifts the fence, and so may an operator:
@@ -157,7 +159,7 @@ pub fn lift(lease: &impl SharedWords) {
     lease.store::<LEASE_LIFTED>(lease.load::<LEASE_TERM>());
 }
 
-/// The daemon takes over, by a decision made at `at`.
+/// The daemon takes over, by a decision made at `at`; 0 for addresses that it has found and may never have.
 pub fn begin(lease: &impl SharedWords, at: u64, terms: Terms) {
     lease.store::<LEASE_TERMS>(terms.pack());
     lease.store::<LEASE_REFRESHED>(at);
@@ -165,10 +167,12 @@ pub fn begin(lease: &impl SharedWords, at: u64, terms: Terms) {
     lease.store::<LEASE_TERM>(if at == 0 { 1 } else { at });
 }
 
-/// An advertisement that was sent after `at` has left for anybody.
+/// An advertisement that was sent after `at` has left for anybody. The last one of who gives up renews nothing.
 #[inline(always)]
 pub fn refresh(lease: &impl SharedWords, at: u64) {
-    lease.store::<LEASE_REFRESHED>(at);
+    if lease.load::<LEASE_TERMS>() & ENDED == 0 {
+        lease.store::<LEASE_REFRESHED>(at);
+    }
 }
 
 /// The daemon gives up: whoever claims an address has it, although it may still be here for a moment.
@@ -176,10 +180,56 @@ pub fn end(lease: &impl SharedWords) {
     lease.store::<LEASE_TERMS>(lease.load::<LEASE_TERMS>() | ENDED);
 }
 
+/// The daemon goes on as master by other terms.
+pub fn set_terms(lease: &impl SharedWords, terms: Terms) {
+    lease.store::<LEASE_TERMS>(terms.pack());
+}
+
+/// The router has no lease any more, or another one gets its place.
+pub fn clear(lease: &impl SharedWords) {
+    // First, as without it nothing else counts.
+    lease.store::<LEASE_TERM>(0);
+    lease.store::<LEASE_REFRESHED>(0);
+    lease.store::<LEASE_TERMS>(0);
+    lease.store::<LEASE_CLAIMED>(0);
+    lease.store::<LEASE_OUTRANKED>(0);
+    lease.store::<LEASE_FENCED>(0);
+    lease.store::<LEASE_LIFTED>(0);
+    lease.store::<LEASE_DROPPED>(0);
+}
+
+/// Whether [`lift`] was the last thing that happened to a router that has been master.
+pub fn is_lifted(lease: &impl SharedWords) -> bool {
+    let term = lease.load::<LEASE_TERM>();
+    term != 0 && lease.load::<LEASE_LIFTED>() == term
+}
+
+/// Whether the kernel side has fenced the router since it took over, or does as soon as there is something to be stopped,
+/// however new a renewal is; and when somebody claimed an address last.
+pub fn fenced(lease: &impl SharedWords) -> Option<u64> {
+    let term = lease.load::<LEASE_TERM>();
+    if term == 0 || lease.load::<LEASE_LIFTED>() == term {
+        return None;
+    }
+    let is_fenced = lease.load::<LEASE_FENCED>() == term
+        || lease.load::<LEASE_OUTRANKED>() > since(lease, term);
+    is_fenced.then(|| lease.load::<LEASE_CLAIMED>())
+}
+
+/// How long it is at the moment, nanoseconds.
+pub fn length_ns(lease: &impl SharedWords) -> u64 {
+    Terms::unpack(lease.load::<LEASE_TERMS>()).length_ns
+}
+
 impl Lease {
-    /// How long it is at the moment, nanoseconds.
-    pub const fn length_ns(&self) -> u64 {
-        Terms::unpack(self.terms).length_ns
+    /// Whether somebody else has the addresses of the router, or may have them by the rules of its lease, when its daemon is
+    /// dead: whoever comes after that one does not answer for them. At `now` by `CLOCK_BOOTTIME`.
+    pub fn is_anothers(&self, now: u64) -> bool {
+        let since = self.renewed.max(self.term);
+        let Terms { mode, length_ns, .. } = Terms::unpack(self.terms);
+        let is_over = mode == FenceMode::Lease && now > since + length_ns;
+        let is_lost = self.claimed > since || self.fenced == self.term || is_over;
+        self.term != 0 && self.lifted != self.term && is_lost
     }
 
     /// Whether the kernel side has fenced the router, and nobody has lifted that.
@@ -301,6 +351,19 @@ mod tests {
         assert!(advertises(&lease, START + 2) && !advertises(&lease, START + 4 * SECOND));
     }
 
+    /// Of one that nothing has shown yet, either.
+    #[test]
+    fn who_is_outranked_is_fenced_without_traffic() {
+        let lease = master(CLAIM);
+        outrank(&lease, START + 1);
+        assert_eq!(fenced(&lease), Some(START + 1));
+        lift(&lease);
+        assert_eq!(fenced(&lease), None);
+        let lease = master(CLAIM);
+        claim(&lease, START + 1);
+        assert_eq!(fenced(&lease), None);
+    }
+
     #[test]
     fn a_renewal_never_lifts_a_fence() {
         for claims in [|lease: &Words, at| claim(lease, at), |lease: &Words, at| outrank(lease, at)]
@@ -350,6 +413,9 @@ mod tests {
         assert!(answers(&lease, START + SECOND + 1) && advertises(&lease, START + SECOND + 1));
         claim(&lease, START + SECOND + 1);
         assert!(!answers(&lease, START + SECOND + 2) && advertises(&lease, START + SECOND + 2));
+        // Who gives way to another one may advertise once more (`higher_prio_advert`).
+        refresh(&lease, START + SECOND + 2);
+        assert!(!answers(&lease, START + SECOND + 3));
         // Somebody else is master by now.
         assert!(!advertises(&lease, START + 5 * SECOND));
         // By the lease alone nothing is answered at once, and the last words leave all the same.
@@ -366,6 +432,43 @@ mod tests {
         let now = START + 3600 * SECOND;
         claim(&lease, now);
         assert!(!answers(&lease, now) && !advertises(&lease, now));
+    }
+
+    #[test]
+    fn what_was_found_is_whose_claims_it() {
+        let lease = none();
+        begin(&lease, 0, CLAIM);
+        // A router without a peer.
+        assert!(!is_suspect(&lease) && answers(&lease, START));
+        claim(&lease, START);
+        assert!(!answers(&lease, START));
+        begin(&lease, START + SECOND, CLAIM);
+        assert!(answers(&lease, START + SECOND));
+        let lease = none();
+        begin(&lease, 0, LEASE);
+        assert!(!answers(&lease, START));
+    }
+
+    #[test]
+    fn a_dead_daemons_addresses_are_whose_claimed_them() {
+        let is_anothers = |lease: &Words, now| {
+            let words = lease.0.each_ref().map(Cell::get);
+            bytemuck::cast::<_, Lease>(words).is_anothers(now)
+        };
+        let lease = master(CLAIM);
+        assert!(!is_anothers(&lease, START + 1_000_000 * SECOND));
+        claim(&lease, START + SECOND);
+        // Although the lease holds: that daemon does not renew it any more.
+        assert!(is_anothers(&lease, START + SECOND));
+        assert!(!is_fenced(&lease, START + SECOND, Traffic::Address));
+        refresh(&lease, START + 2 * SECOND);
+        assert!(!is_anothers(&lease, START + 2 * SECOND));
+        claim(&lease, START + 3 * SECOND);
+        lift(&lease);
+        assert!(!is_anothers(&lease, START + 3 * SECOND));
+        let lease = master(LEASE);
+        assert!(!is_anothers(&lease, START + SECOND) && is_anothers(&lease, START + 4 * SECOND));
+        assert!(!is_anothers(&none(), START));
     }
 
     #[test]

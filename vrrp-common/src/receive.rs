@@ -155,6 +155,11 @@ pub fn check<A: Address>(
     reason
 }
 
+/// An advertisement outranks our own, as master.
+const OUTRANKS: u32 = 1;
+/// It says to whoever is not master that somebody else is.
+const CLAIMS: u32 = 2;
+
 /// Notes an accepted advertisement in its router's slot, and reports it if that is wanted and there is room.
 #[inline(always)]
 fn accept<A: Address, D: Datapath>(
@@ -179,6 +184,24 @@ fn accept<A: Address, D: Datapath>(
     let filter = ReportFilter::unpack(slot.load::<SLOT_FILTER>());
     let is_greater = is_greater(peer.source, entry.local);
     let class = filter.class(source_tag(key, peer.source), advert.priority(), is_greater);
+    // To whoever is not master, any is: of addresses that are on their way out, or were found.
+    let rival = match filter.state {
+        state::MASTER if class == Class::Outranks => OUTRANKS,
+        state::MASTER => 0,
+        _ if advert.priority() == 0 => 0,
+        _ => CLAIMS,
+    };
+    let rival = path.forget(rival);
+    if rival != 0
+        && let Some(lease) = path.lease(entry.slot)
+    {
+        let now = path.boot_now();
+        if rival == OUTRANKS {
+            lease::outrank(&lease, now);
+        } else {
+            lease::claim(&lease, now);
+        }
+    }
     let (budget, limit, limited) = match class {
         Class::Idle => return Reason::NotListening.index(),
         Class::Ignored => return Reason::LowerIgnored.index(),
@@ -194,12 +217,6 @@ fn accept<A: Address, D: Datapath>(
     let admitted = path.forget(admitted.into()) != 0;
     let limited = path.forget(limited.index());
     let is_master = path.forget((class == Class::Master).into()) != 0;
-    let is_above = class == Class::Outranks && filter.state == state::MASTER;
-    if path.forget(is_above.into()) != 0
-        && let Some(lease) = path.lease(entry.slot)
-    {
-        lease::outrank(&lease, path.boot_now());
-    }
     let reason = if admitted { report(path, entry, advert, now, digest).index() } else { limited };
     if is_master {
         let unreported =

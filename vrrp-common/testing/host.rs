@@ -63,9 +63,14 @@ impl Words {
     }
 
     /// All words, each as it is when its turn comes.
-    pub(crate) fn get<T: Pod>(&self) -> T {
+    pub fn get<T: Pod>(&self) -> T {
         let words: Vec<u64> = self.0.iter().map(|word| word.load(Ordering::Relaxed)).collect();
         bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words))
+    }
+
+    /// Others, which are as these are now: what is asked of them changes nothing.
+    pub fn copy(&self) -> Self {
+        Self(self.0.iter().map(|word| word.load(Ordering::Relaxed).into()).collect())
     }
 
     fn set<T: Pod>(&self, value: &T) {

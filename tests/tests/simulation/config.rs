@@ -52,6 +52,8 @@ pub struct RouterConf {
     lower_prio_advert: bool,
     higher_prio_advert: Option<bool>,
     garp: (u64, u64),
+    /// When it is fenced.
+    pub fence: &'static str,
     pub vital: bool,
     weighed: bool,
     checked: bool,
@@ -168,6 +170,7 @@ impl Common {
             lower_prio_advert: rng.chance(80),
             higher_prio_advert: rng.pick(&[None, None, None, Some(true), Some(false)]),
             garp: (rng.pick(&[0, 5]), rng.pick(&[0, 7])),
+            fence: rng.pick(&["claim", "claim", "claim", "claim", "lease", "off"]),
             vital: place == 0,
             weighed: !owns && (!self.grouped || ipv6),
             checked: !owns && (!self.grouped || ipv6) && rng.chance(30),
@@ -246,6 +249,12 @@ impl HostConf {
         self.routers.iter().find(|router| router.name == name)
     }
 
+    /// For how long a router may answer after an advertisement; `None` where it is not fenced.
+    pub fn lease(&self, router: &RouterConf) -> Option<Nanos> {
+        let fenced = router.fence != "off" && router.priority != 255;
+        fenced.then(|| Nanos::from_millis(30 * router.interval))
+    }
+
     /// The longest delay of pre-emption.
     pub fn preempt_delay(&self) -> Nanos {
         Nanos::from_secs(self.routers.iter().map(|router| router.preempt_delay).max().unwrap_or(0))
@@ -317,7 +326,7 @@ impl HostConf {
             "[[router]]\nname = \"{name}\"\ninterface = \"{}\"\nvrid = {vrid}\nversion = {version}\n\
              interval = \"{}ms\"\npriority = {priority}\npreempt = {preempt}\naddresses = [{}]\n\
              lower_prio_advert = {}\ntrack = [{}]\nroutes = [{}]\nrules = [{}]\n\
-             garp = {{ delay = \"{delay}s\", refresh = \"{refresh}s\" }}",
+             garp = {{ delay = \"{delay}s\", refresh = \"{refresh}s\" }}\nfence = \"{}\"",
             NICS[router.nic],
             interval * 10,
             addresses.join(", "),
@@ -325,6 +334,7 @@ impl HostConf {
             tracks.join(", "),
             routes.join(", "),
             rules.join(", "),
+            router.fence,
         )
         .unwrap();
         if *preempt && router.preempt_delay > 0 {

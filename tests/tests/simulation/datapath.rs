@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use vrrp_common::host::{Host, Report};
-use vrrp_common::maps::PeerKey;
+use vrrp_common::host::{Host, Report, Words};
+use vrrp_common::lease::{self, Traffic};
+use vrrp_common::maps::{Lease, PeerKey};
+use vrrp_common::parse;
 use vrrp_common::reason::Reason;
 use vrrp_common::report::MasterSeen;
 use vrrp_user::core::netlink::{Hook, HookPoint};
-use vrrp_user::core::{Effect, InterfaceAddr, InterfaceId};
+use vrrp_user::core::{Effect, Frame, InterfaceAddr, InterfaceId, Tag};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::RouterId;
 use vrrp_user::wire::family::to_field;
@@ -69,6 +71,14 @@ impl Meant {
     }
 }
 
+/// An address that somebody says is his, by ARP or neighbour discovery.
+pub fn claimed(frame: &[u8]) -> Option<IpAddr> {
+    if let Some(packet) = parse::ipv6(&frame) {
+        return Some(parse::ndisc_claim(&frame, &packet)?.address.into());
+    }
+    Some(parse::arp_sender(&frame)?.address.into())
+}
+
 /// What became of a frame.
 #[derive(Debug)]
 pub enum Received {
@@ -89,6 +99,8 @@ pub struct Datapath {
     /// Where the program is attached, and which attachment that is.
     pub attached: BTreeMap<InterfaceId, Hook>,
     joined: BTreeSet<(InterfaceId, IpAddr)>,
+    /// The addresses whose claims are noted, and whose they are.
+    held: BTreeMap<InterfaceAddr, RouterId>,
     /// Those that wait for the daemon.
     reports: VecDeque<Report>,
     /// By virtual router and sender.
@@ -101,6 +113,7 @@ impl Datapath {
             host: Host::new(SLOTS, key),
             attached: BTreeMap::new(),
             joined: BTreeSet::new(),
+            held: BTreeMap::new(),
             reports: VecDeque::new(),
             heard: BTreeMap::new(),
         }
@@ -161,6 +174,59 @@ impl Datapath {
         }
     }
 
+    /// The daemon is dead. Its programs stay, its sockets do not.
+    pub fn orphan(&mut self) {
+        self.joined.clear();
+        self.reports.clear();
+    }
+
+    /// The lease of a router.
+    pub fn lease(&self, router: RouterId) -> &Words {
+        self.host.lease(router.0).unwrap()
+    }
+
+    /// The lease of whose an address is.
+    pub fn lease_of(&self, at: InterfaceAddr) -> Option<Lease> {
+        self.held.get(&at).map(|router| self.lease(*router).get())
+    }
+
+    /// Whether claims to an address are noted.
+    pub fn holds(&self, at: InterfaceAddr) -> bool {
+        self.held.contains_key(&at)
+    }
+
+    /// The addresses that somebody else has, or may have.
+    pub fn lost(&self, now: Nanos) -> impl Iterator<Item = InterfaceAddr> {
+        let lost = move |router: RouterId| self.lease(router).get::<Lease>().is_anothers(now.0);
+        self.held.iter().filter(move |(_, router)| lost(**router)).map(|(at, _)| *at)
+    }
+
+    /// Whether packets to and from an address pass, or would, if there is no traffic.
+    pub fn answers(&self, now: Nanos, at: InterfaceAddr, traffic: bool) -> bool {
+        let fences = self.held.get(&at).filter(|_| self.attached.contains_key(&at.iface));
+        let Some(lease) = fences.map(|router| self.lease(*router)) else { return true };
+        let fenced =
+            |lease| lease::is_suspect(lease) && lease::is_fenced(lease, now.0, Traffic::Address);
+        !if traffic { fenced(lease) } else { fenced(&lease.copy()) }
+    }
+
+    /// Whether a frame may leave that the daemon has sent.
+    pub fn lets_out(&self, now: Nanos, frame: &Frame<'_>) -> bool {
+        if !self.attached.contains_key(&frame.iface) {
+            return true;
+        }
+        match (frame.tag, claimed(frame.bytes)) {
+            (Tag::Advert { router, .. }, _) => {
+                let lease = self.lease(router);
+                !(lease::is_suspect(lease) && lease::is_fenced(lease, now.0, Traffic::Advert))
+            }
+            (Tag::Announcement, Some(address)) => {
+                self.answers(now, InterfaceAddr { iface: frame.iface, address }, true)
+            }
+            (Tag::Announcement, None) => true,
+        }
+    }
+
     /// What was heard of a sender.
     pub fn heard(&self, vrid: u8, source: IpAddr) -> Heard {
         self.heard.get(&(vrid, source)).copied().unwrap_or_default()
@@ -197,19 +263,21 @@ impl Datapath {
             Effect::SetRouter { key, entry, .. } => self.host.set_router(key, entry),
             Effect::RemoveRouter { key, .. } => self.host.remove_router(&key),
             Effect::ClearRouter(router) => self.host.clear(router.0),
-            Effect::HoldAddress {
-                at: InterfaceAddr { iface: InterfaceId { ifindex, .. }, address },
-                held,
-            } => match address {
-                IpAddr::V4(address) => self.host.hold(ifindex, address.octets(), held),
-                IpAddr::V6(address) => self.host.hold(ifindex, address.octets(), held),
-            },
-            Effect::ReleaseAddress {
-                at: InterfaceAddr { iface: InterfaceId { ifindex, .. }, address },
-            } => match address {
-                IpAddr::V4(address) => self.host.release(ifindex, address.octets()),
-                IpAddr::V6(address) => self.host.release(ifindex, address.octets()),
-            },
+            Effect::HoldAddress { at, held } => {
+                self.held.insert(at, RouterId(held.slot));
+                match at.address {
+                    IpAddr::V4(address) => self.host.hold(at.iface.ifindex, address.octets(), held),
+                    IpAddr::V6(address) => self.host.hold(at.iface.ifindex, address.octets(), held),
+                }
+            }
+            Effect::ReleaseAddress { at } => {
+                self.held.remove(&at);
+                match at.address {
+                    IpAddr::V4(address) => self.host.release(at.iface.ifindex, address.octets()),
+                    IpAddr::V6(address) => self.host.release(at.iface.ifindex, address.octets()),
+                }
+            }
+            Effect::Lease { router, change } => change.apply(self.lease(router), |at| at),
             Effect::Allow { router, peer, range } => {
                 self.host.allow(PeerKey { slot: router.0, source: to_field(peer) }, range);
             }

@@ -21,6 +21,10 @@ enum Fault {
     /// The network loses, repeats, delays and reorders more, or less.
     Quality,
     Pause,
+    /// The daemon stands still while it sends.
+    StopSending,
+    /// Nothing leaves any more, or everything does again.
+    Sending,
     Kill,
     Stop,
     /// Daemons that do not run start, some with another configuration.
@@ -52,7 +56,7 @@ enum Fault {
     Attaching,
 }
 
-const FAULTS: [Fault; 32] = [
+const FAULTS: [Fault; 36] = [
     Fault::Partition,
     Fault::OneWay,
     Fault::Heal,
@@ -60,6 +64,10 @@ const FAULTS: [Fault; 32] = [
     Fault::Quality,
     Fault::Quality,
     Fault::Pause,
+    Fault::StopSending,
+    Fault::StopSending,
+    Fault::Sending,
+    Fault::Sending,
     Fault::Kill,
     Fault::Stop,
     Fault::Start,
@@ -111,7 +119,8 @@ impl Sim {
                 self.repeats = self.rng.pick(&[0, 5, 30]);
                 self.max_delay = self.calm_delay.times(self.rng.pick(&[1, 1, 4, 12]));
             }
-            Fault::Kill => self.act(n, |host, _| host.daemon = None),
+            Fault::Kill => self.act(n, |host, _| host.kill()),
+            Fault::Sending => self.hosts[n].sends = self.rng.chance(60),
             Fault::Start => {
                 for n in 0..self.hosts.len() {
                     if self.hosts[n].daemon.is_none() {
@@ -129,7 +138,17 @@ impl Sim {
                 }
                 host.kernel.create(nic);
             }),
-            Fault::Readdress => self.act(n, |host, _| host.kernel.readdress(nic)),
+            Fault::Readdress => {
+                let grouped = self.common.grouped;
+                self.act(n, |host, _| {
+                    host.kernel.readdress(nic);
+                    // Of two that tie, one must not rank above on this interface and below on the other one: the members of a
+                    // group would give way to each other for ever.
+                    if grouped {
+                        host.kernel.readdress(1 - nic);
+                    }
+                });
+            }
             Fault::AddressLost => self.act(n, |host, _| {
                 let routers: Vec<_> = host.conf.routers.iter().collect();
                 let (address, ..) = routers[host.rng.index(routers.len())].addresses[0];
@@ -159,6 +178,7 @@ impl Sim {
                 }
             }
             Fault::Pause
+            | Fault::StopSending
             | Fault::Stop
             | Fault::Reload
             | Fault::StepDown
@@ -183,6 +203,11 @@ impl Sim {
                 let left = CHAOS - self.now;
                 let length = self.rng.millis(12_000).min(left);
                 self.act(n, |host, now| host.pause(now + length));
+            }
+            Fault::StopSending => {
+                let until = self.local(n) + self.rng.millis(12_000).min(CHAOS - self.now);
+                let (left, daemon) = (self.rng.chance(50), self.hosts[n].daemon.as_mut());
+                daemon.unwrap().stops_sending = Some((until, left));
             }
             Fault::Stop => self.act(n, Host::stop),
             Fault::Reload => {
@@ -218,6 +243,7 @@ impl Sim {
         if self.rng.chance(30) {
             let conf = self.hosts[n].conf.changed(&mut self.rng, &self.common, n);
             self.hosts[n].next_conf = Some(conf);
+            self.forget_tenures(n);
         }
         self.act(n, Host::start);
     }
@@ -235,6 +261,10 @@ impl Sim {
         self.heal();
         for n in 0..self.hosts.len() {
             self.hosts[n].mood = Mood::Well;
+            self.hosts[n].sends = true;
+            if let Some(daemon) = &mut self.hosts[n].daemon {
+                daemon.stops_sending = None;
+            }
             self.hosts[n].attaches = true;
             self.act(n, Host::resume);
             // Who takes too long to stop is killed.

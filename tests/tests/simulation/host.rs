@@ -10,11 +10,12 @@ use vrrp_user::core::netlink::{AssignedAddress, Hook, HookState};
 use vrrp_user::core::notification::Found;
 use vrrp_user::core::prepared::Prepared;
 use vrrp_user::core::{
-    AttachMethod, Boot, Core, Counter, Effect, HookReport, Hooks, InfoChange, Input, InterfaceId,
-    Needs, Progress, Sizes,
+    AttachMethod, Boot, Core, Counter, Effect, Errno, HookReport, Hooks, InfoChange, Input,
+    InterfaceId, Needs, Progress, Sizes,
 };
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
+use vrrp_user::types::planted::{Fault, planted};
 
 use super::config::{HostConf, RouterConf, SCRIPT, VITAL};
 use super::datapath::{Datapath, Received};
@@ -54,6 +55,10 @@ pub struct Daemon {
     pub priority_changed: Nanos,
     /// When it could not hear last.
     pub deaf: Nanos,
+    /// Until when it stands still in the middle of what it sends next, and whether that has left by then.
+    pub stops_sending: Option<(Nanos, bool)>,
+    /// It stands still after that: by when it is to be renewed, and what the kernel refused.
+    sent: Option<(Nanos, Vec<(usize, Errno)>)>,
     /// What arrived while it was paused.
     inbox: VecDeque<Later>,
     /// The numbers of its routers.
@@ -75,6 +80,8 @@ pub struct Sent {
     pub to: Option<IpAddr>,
     /// An Ethernet frame.
     pub frame: Rc<[u8]>,
+    /// Whether there was a program that could have stopped it.
+    pub guarded: bool,
 }
 
 /// Something that a kernel has for a daemon, on one of [`super::config::NICS`].
@@ -104,6 +111,10 @@ pub struct Host {
     pub lateness: Nanos,
     /// `None` while there is none.
     pub daemon: Option<Daemon>,
+    /// The programs and maps of a daemon that was killed.
+    left_behind: Option<Datapath>,
+    /// Whether frames leave; otherwise the driver loses them.
+    pub sends: bool,
     /// How many daemons there were.
     pub runs: u64,
     pub mood: Mood,
@@ -134,6 +145,8 @@ impl Host {
             clock_drift: rng.below(500),
             lateness: rng.millis(3),
             daemon: None,
+            left_behind: None,
+            sends: true,
             runs: 0,
             mood: Mood::Well,
             attaches: true,
@@ -171,6 +184,11 @@ impl Host {
         self.daemon.as_ref().is_some_and(runs)
     }
 
+    /// Whether its daemon stands still after it has sent something.
+    pub fn stands_in_send(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.sent.is_some())
+    }
+
     /// When its daemon wants to be woken.
     pub fn wake(&self) -> Option<Nanos> {
         let daemon = self.daemon.as_ref().filter(|daemon| !daemon.paused)?;
@@ -194,8 +212,25 @@ impl Host {
         routers.filter_map(|router| Some((router.name, self.view(router.name)?))).collect()
     }
 
+    /// What programs there are, with a daemon or without.
+    pub fn datapath(&self) -> Option<&Datapath> {
+        self.daemon.as_ref().map(|daemon| &daemon.datapath).or(self.left_behind.as_ref())
+    }
+
+    /// The daemon is killed.
+    pub fn kill(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        daemon.datapath.orphan();
+        self.left_behind = Some(daemon.datapath);
+    }
+
     /// A daemon starts, and finds what an earlier one has left.
     pub fn start(&mut self, now: Nanos) {
+        self.kill();
+        // As its driver does, before the programs go that keep this host from answering.
+        if let Some(left) = self.left_behind.take() {
+            left.lost(now).for_each(|at| self.kernel.take_marked(at));
+        }
         if let Some(conf) = self.next_conf.take() {
             self.conf = conf;
         }
@@ -239,6 +274,8 @@ impl Host {
             reloaded: now,
             priority_changed: now,
             deaf: now,
+            stops_sending: None,
+            sent: None,
             inbox: VecDeque::new(),
             ids: Vec::new(),
             watched: Vec::new(),
@@ -261,8 +298,9 @@ impl Host {
     /// A frame arrives.
     pub fn receive(&mut self, now: Nanos, nic: usize, frame: &[u8]) -> Received {
         let nic = &self.kernel.nics[nic];
-        match (&mut self.daemon, nic.iface) {
-            (Some(daemon), Some(iface)) if nic.up => daemon.datapath.receive(now, iface, frame),
+        let datapath = self.daemon.as_mut().map(|daemon| &mut daemon.datapath);
+        match (datapath.or(self.left_behind.as_mut()), nic.iface) {
+            (Some(datapath), Some(iface)) if nic.up => datapath.receive(now, iface, frame),
             _ => Received::Unseen,
         }
     }
@@ -352,19 +390,9 @@ impl Host {
             let Some(daemon) = &mut self.daemon else { return };
             let progress = daemon.core.advance(now);
             self.perform_all(now);
-            let Some(daemon) = &mut self.daemon else { return };
-            for frame in daemon.core.frames().iter() {
-                let Some(nic) = self.kernel.nic_of(frame.iface) else { continue };
-                if self.kernel.nics[nic].up {
-                    let ethernet: &[u8] = &[2, 0, 0, 0, 0, 99, 2, 0, 0, 0, 0, 98, 8, 0];
-                    // To one host they go by IPv4 here.
-                    let header = if frame.to.is_some() { ethernet } else { &[] };
-                    let bytes = [header, frame.bytes].concat();
-                    self.sent.push(Sent { nic, to: frame.to, frame: bytes.into() });
-                }
+            if !self.flush(now) {
+                return;
             }
-            daemon.core.sent(now, &[]);
-            self.perform_all(now);
             let Some(daemon) = &mut self.daemon else { return };
             if daemon.stopped {
                 self.daemon = None;
@@ -375,6 +403,56 @@ impl Host {
             }
         }
         panic!("the core goes on and on");
+    }
+
+    /// Sends what waits, as the driver does. False where the daemon stands still in the middle of it.
+    fn flush(&mut self, now: Nanos) -> bool {
+        let Some(daemon) = &mut self.daemon else { return true };
+        if daemon.core.frames().is_empty() {
+            self.sent_all(now, now, Vec::new());
+            return true;
+        }
+        let stops = daemon.stops_sending.take();
+        if let Some((until, false)) = stops {
+            self.pause(until);
+            return false;
+        }
+        let mut refused = Vec::new();
+        for (place, frame) in daemon.core.frames().iter().enumerate() {
+            let nic = self.kernel.nic_of(frame.iface);
+            let nic = nic.filter(|nic| self.sends && self.kernel.nics[*nic].up);
+            let Some(nic) = nic.filter(|_| daemon.datapath.lets_out(now, &frame)) else {
+                // Others would be a FAULT for a minute.
+                refused.push((place, Errno(libc::EIO)));
+                continue;
+            };
+            let ethernet: &[u8] = &[2, 0, 0, 0, 0, 99, 2, 0, 0, 0, 0, 98, 8, 0];
+            // To one host they go by IPv4 here.
+            let header = if frame.to.is_some() { ethernet } else { &[] };
+            let bytes = [header, frame.bytes].concat();
+            let guarded = daemon.datapath.attached.contains_key(&frame.iface);
+            self.sent.push(Sent { nic, to: frame.to, frame: bytes.into(), guarded });
+        }
+        if let Some((until, true)) = stops {
+            daemon.sent = Some((now, refused));
+            self.pause(until);
+            return false;
+        }
+        self.sent_all(now, now, refused);
+        true
+    }
+
+    /// Everything was sent, by a clock that was read at `stamp`.
+    fn sent_all(&mut self, now: Nanos, stamp: Nanos, mut refused: Vec<(usize, Errno)>) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let stamp = if planted(Fault::StampedAfterSend) { now } else { stamp };
+        let lease = |router| daemon.datapath.lease(router).clone();
+        let fenced = daemon.core.refresh_leases(stamp, &mut refused, lease);
+        daemon.core.sent(now, &refused);
+        self.perform_all(now);
+        for router in fenced {
+            self.input(now, Input::Fenced { router });
+        }
     }
 
     fn perform_all(&mut self, now: Nanos) {
@@ -514,6 +592,11 @@ impl Host {
         let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.paused) else { return };
         daemon.paused = false;
         daemon.deaf = now;
+        match daemon.sent.take() {
+            Some((stamp, refused)) => self.sent_all(now, stamp, refused),
+            None => drop(self.flush(now)),
+        }
+        let Some(daemon) = &mut self.daemon else { return };
         let inbox = std::mem::take(&mut daemon.inbox);
         for later in inbox {
             self.hand_in(now, later);

@@ -7,6 +7,7 @@ use vrrp_user::engine::types::{Cause, Health, Priority, RouterView, State};
 use super::config::RouterConf;
 use super::datapath::Meant;
 use super::host::{Host, Thing, Views};
+use super::leases::Tenure;
 use super::network::{CHAOS, Sim};
 
 /// How long an address may stay that no router holds, where nothing keeps the daemon from removing it: until the next
@@ -29,6 +30,8 @@ pub struct Watched {
     due_excess: Nanos,
     /// How often in a row a timer was due when all of them had just been judged.
     due: u32,
+    /// For how long the host may answer for the addresses of a router.
+    pub tenures: BTreeMap<&'static str, Tenure>,
 }
 
 /// The skew as RFC 9568 section 6.1 and RFC 3768 section 6.1 have it.
@@ -158,6 +161,7 @@ impl Sim {
             }
         }
         for n in 0..self.hosts.len() {
+            self.check_unfenced(n);
             let (excess, missing): (Vec<_>, Vec<_>) =
                 (self.hosts[n].excess().collect(), self.hosts[n].missing().collect());
             if !excess.is_empty() || !missing.is_empty() {

@@ -20,6 +20,7 @@ mod datapath;
 mod faults;
 mod host;
 mod invariants;
+mod leases;
 mod netlink;
 mod network;
 mod rng;

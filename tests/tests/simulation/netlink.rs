@@ -228,6 +228,12 @@ impl Kernel {
         found.is_some_and(|at| self.remove(&at).is_ok())
     }
 
+    /// Takes away what bears the mark of a daemon.
+    pub fn take_marked(&mut self, place: InterfaceAddr) {
+        let found = self.addresses.iter().find(|at| at.at == place && at.marked).copied();
+        found.into_iter().for_each(|at| drop(self.remove(&at)));
+    }
+
     fn has(&self, at: &AssignedAddress) -> bool {
         let same = |known: &AssignedAddress| (known.at, known.prefix) == (at.at, at.prefix);
         self.addresses.iter().any(same)

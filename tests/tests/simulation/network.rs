@@ -180,6 +180,12 @@ impl Sim {
     fn deliver(&mut self, n: usize, nic: usize, frame: &Rc<[u8]>) {
         let now = self.local(n);
         let received = self.hosts[n].receive(now, nic, frame);
+        if !matches!(received, Received::Unseen) {
+            self.note_rival(n, nic, frame);
+        }
+        if self.rng.chance(20) {
+            self.traffic(n);
+        }
         if matches!(received, Received::Reported) {
             self.note(|| format!("host {n} is told of {:?}", Meant::of(frame)));
         }
@@ -215,16 +221,19 @@ impl Sim {
             let event = Event::Host { host: n, run: run_now, later };
             self.schedule(self.hosts[n].when(at).max(self.now), event);
         }
-        for sent in sent {
-            self.send(n, &sent);
-        }
         let before = if run == run_now { before } else { Vec::new() };
         self.views[n] = self.hosts[n].views();
+        self.note_terms(n, &before);
+        for sent in sent {
+            self.note_sent(n, &sent);
+            self.send(n, &sent);
+        }
+        self.check_fences(n);
         self.check_host(n, &before);
     }
 
     fn send(&mut self, from: usize, sent: &Sent) {
-        let Sent { nic, to: whom, frame } = sent;
+        let Sent { nic, to: whom, frame, .. } = sent;
         if let Some(meant @ Meant { priority: 0, .. }) = Meant::of(frame) {
             self.note(|| format!("host {from} resigns: {meant:?}"));
         }

@@ -1,7 +1,7 @@
 //! What a host does not answer any more whose lease is over: packet in, verdict out. Who sends what leaves, a test run does not
 //! tell; the labs do.
 
-use vrrp_common::lease::{FenceMode, Terms};
+use vrrp_common::lease::{self, FenceMode, Terms};
 use vrrp_user::io::timer::since_boot;
 
 use super::*;
@@ -51,7 +51,7 @@ impl Left {
 
     fn take_over(&mut self, ago: u64, mode: FenceMode) {
         self.term = since_boot().0 - ago;
-        self.leases().begin(SLOT, self.term, Terms::new(mode, SECOND, 3));
+        lease::begin(&self.leases().words(SLOT), self.term, Terms::new(mode, SECOND, 3));
     }
 
     /// Which of these pass: TCP to and from the address over IPv4, and over IPv6; ARP and a neighbour advertisement of ours.
@@ -138,7 +138,7 @@ fn a_claim_when_the_lease_is_over_stops_all() {
         assert_eq!((sample.destination, sample.payload_len), (to_field(VIP.into()), 0));
 
         // A renewal does not lift it, and a takeover does.
-        left.leases().refresh(SLOT, since_boot().0);
+        lease::refresh(&left.leases().words(SLOT), since_boot().0);
         assert_eq!(left.passes(), [false; 6]);
         left.take_over(0, FenceMode::Claim);
         assert_eq!(left.passes(), [true; 6]);

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use vrrp_common::lease;
 use vrrp_common::maps::state;
 
 use crate::driver;
@@ -81,7 +82,7 @@ pub fn fence(
         }
         fenced += 1;
         let how = if let Some(leases) = &leases {
-            leases.lift(*index);
+            lease::lift(&leases.words(*index));
             "is fenced no more, until its daemon takes over again"
         } else {
             "is fenced: this host does not answer for its addresses"

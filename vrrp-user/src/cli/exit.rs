@@ -84,6 +84,7 @@ impl From<&driver::Error> for Exit {
             driver::Error::Descriptors(_)
             | driver::Error::Netlink(_)
             | driver::Error::NetlinkClosed
+            | driver::Error::Stale(_)
             | driver::Error::Panicked
             | driver::Error::Os { .. } => Self::Failed,
         }

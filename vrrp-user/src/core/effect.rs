@@ -175,6 +175,11 @@ pub enum LeaseChange {
         /// What the lease is like from now on.
         terms: Terms,
     },
+    /// It has addresses that were found when the daemon started: they are whose claims them.
+    Found {
+        /// What the lease is like, but for that it is over.
+        terms: Terms,
+    },
     /// It gives up.
     End,
     /// It has none any more: nothing is fenced.

@@ -14,11 +14,16 @@ impl Core {
     pub(super) fn remove_stale(&mut self) {
         let before = self.asked;
         for id in self.ids() {
-            for request in self.stale_requests(id) {
+            let requests = self.stale_requests(id);
+            let adopts = self.engine.adopts(id) || self.is_adopted(id);
+            if !requests.is_empty() && !adopts {
+                self.lease_found(id, requests.iter().map(|request| request.address.at).collect());
+            }
+            for request in requests {
                 let place = request.address.at;
                 let configured = self.router(id).request(place, 0);
                 if configured.is_some_and(|new| new.address.prefix == request.address.prefix) {
-                    if self.engine.adopts(id) || self.is_adopted(id) {
+                    if adopts {
                         log::debug!("adopting {}", self.describe(place));
                     } else {
                         log::info!("keeping stale {} for now", self.describe(place));
@@ -128,6 +133,7 @@ impl Core {
         match result {
             Ok(()) => {
                 log::info!("removed stale {}", self.describe(place));
+                self.release_stray(place);
                 // Not only when the notification comes, or it would seem to be there until then.
                 self.changed(&Event::AddressRemoved(*at));
             }
@@ -137,6 +143,13 @@ impl Core {
                 self.count(Counter::AddressRemoveFailed);
                 self.retry_stray(*at);
             }
+        }
+    }
+
+    /// One that was found is gone: until now it was fenced when others claimed it.
+    fn release_stray(&mut self, place: InterfaceAddr) {
+        if !self.addresses.holds(place) {
+            self.release_address(place);
         }
     }
 
@@ -259,12 +272,14 @@ impl Core {
         let place = other.and_then(|()| self.addresses.awaiting(request)).unwrap_or(at.at);
         // Of one that no router holds; that was asked for before.
         if self.take_stray(place, request) {
-            if let (Request::Remove, Err(error)) = (request, result)
-                && !error.is_absent()
-            {
-                log::error!("cannot remove {}: {error}", self.describe(place));
-                self.count(Counter::AddressRemoveFailed);
-                self.retry_stray(at);
+            match (request, result) {
+                (Request::Remove, Err(error)) if !error.is_absent() => {
+                    log::error!("cannot remove {}: {error}", self.describe(place));
+                    self.count(Counter::AddressRemoveFailed);
+                    self.retry_stray(at);
+                }
+                (Request::Remove, Ok(()) | Err(_)) => self.release_stray(place),
+                (Request::Add, _) => {}
             }
             return;
         }

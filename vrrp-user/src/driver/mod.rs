@@ -15,6 +15,7 @@ mod raw;
 pub mod reload;
 mod service;
 mod signals;
+mod stale;
 mod start;
 mod stop;
 
@@ -32,9 +33,8 @@ use crate::api::Reloaded;
 use crate::control::access::Access;
 use crate::control::server::Question;
 use crate::core::prepared::{Prepared, Refusal};
-use crate::core::{Core, Errno, HookReport, Input, InterfaceId, Progress, Tag};
+use crate::core::{Core, HookReport, Input, InterfaceId, Progress};
 use crate::engine::time::Nanos;
-use crate::engine::types::RouterId;
 use crate::io::bpf::{self, Datapath};
 use crate::io::lockfile::LockedDir;
 use crate::io::netlink::{HookState, Netlink, Report};
@@ -213,7 +213,10 @@ impl Driver {
         // Before anything is sent: if this process is stopped now, what it says afterwards is no newer than this.
         let stamp = timer::boot_now();
         self.tx.flush(frames, |place, error| refused.push((place, (&error).into())));
-        let fenced = self.refresh_leases(stamp, &mut refused);
+        let fenced = match self.datapath.leases() {
+            Some(leases) => self.core.refresh_leases(stamp, &mut refused, |id| leases.words(id.0)),
+            None => Vec::new(),
+        };
         let frames = self.core.frames();
         for id in frames.adverts() {
             if let Err(error) = self.datapath.count_advert(id.0) {
@@ -225,34 +228,6 @@ impl Driver {
         for router in fenced {
             self.handle(now, Input::Fenced { router });
         }
-    }
-
-    /// Renews the leases of those whose advertisements have left, by the time at which that began. Those that the kernel
-    /// side has fenced are returned instead, and what it did not let out is no failure to send.
-    fn refresh_leases(&self, stamp: Nanos, refused: &mut Vec<(usize, Errno)>) -> Vec<RouterId> {
-        let (frames, mut fenced) = (self.core.frames(), Vec::new());
-        let Some(leases) = self.datapath.leases() else { return fenced };
-        if !refused.is_empty() {
-            refused.retain(|(place, _)| {
-                let Some(Tag::Advert { router, .. }) = frames.get(*place).map(|it| it.tag) else {
-                    return true;
-                };
-                let is_fenced = leases.fenced(router.0).is_some();
-                fenced.extend(is_fenced.then_some(router));
-                !is_fenced
-            });
-        }
-        for router in frames.refreshed(refused) {
-            match leases.fenced(router.0) {
-                None => leases.refresh(router.0, stamp.0),
-                // Somebody outranks us, and we have not given way although there was time for it.
-                Some(claimed) if claimed + leases.get(router.0).length_ns() < stamp.0 => {
-                    fenced.push(router);
-                }
-                Some(_) => {}
-            }
-        }
-        fenced
     }
 
     fn signalled(&mut self, signal: SignalKind) {

@@ -31,16 +31,7 @@ impl Driver {
     /// Changes the lease of a router, where there is anybody who goes by it.
     fn lease(&self, router: RouterId, change: LeaseChange) {
         let Some(leases) = self.datapath.leases() else { return };
-        match change {
-            LeaseChange::Continue { terms, .. } if leases.get(router.0).term != 0 => {
-                leases.set_terms(router.0, terms);
-            }
-            LeaseChange::Begin { at, terms } | LeaseChange::Continue { at, terms } => {
-                leases.begin(router.0, timer::in_boot_time(at).0, terms);
-            }
-            LeaseChange::End => leases.end(router.0),
-            LeaseChange::Drop => leases.clear(router.0),
-        }
+        change.apply(&leases.words(router.0), timer::in_boot_time);
     }
 
     fn perform(&mut self, now: Nanos, effect: Effect) {

@@ -11,6 +11,7 @@ use vrrp_common::maps::Control;
 use super::adoption::{self, Found};
 use super::service::Service;
 use super::signals::signals;
+use super::stale::{self, free_lost};
 use super::{Driver, Sources, panics, reload};
 use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
@@ -104,6 +105,9 @@ pub enum Error {
     /// Netlink does not work.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
+    /// What a dead daemon left cannot be removed.
+    #[error(transparent)]
+    Stale(#[from] stale::Error),
     /// Netlink worked, and does no more.
     #[error("stopped because the netlink sockets were closed")]
     NetlinkClosed,
@@ -176,7 +180,9 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
     if config.capture.only_raw() {
         // What a daemon left that was killed would be taken for this one's.
         if let Ok(bpffs) = bpf::find_bpffs(bpffs.as_deref()) {
-            let removed = bpf::remove_stale_pins(&instance.pins(&bpffs));
+            let pins = instance.pins(&bpffs);
+            free_lost(instance, &pins);
+            let removed = bpf::remove_stale_pins(&pins);
             if removed.is_ok_and(|removed| removed != (0, 0)) {
                 log::warn!(
                     "what a killed daemon of this instance has pinned is not adopted: there are no BPF maps to go on with \
@@ -198,7 +204,10 @@ fn lock_pins(options: &Options) -> Result<Result<(LockedDir, PathBuf), bpf::Erro
     };
     // Somebody may have deleted the other lock, with its directory: nothing is removed there then.
     match lock_directory(&pins, instance)? {
-        Ok(lock) => Ok(Ok((lock, pins))),
+        Ok(lock) => {
+            free_lost(instance, &pins);
+            Ok(Ok((lock, pins)))
+        }
         Err(error) => unless_no_pins(error),
     }
 }

@@ -33,6 +33,20 @@ pub enum Fault {
     AdoptedTooLate,
     /// A claim that came after its last advertisement keeps no router from being adopted.
     AdoptedInSpite,
+    /// An advertisement that leaves does not renew the lease.
+    LeaseNotRefreshed,
+    /// One that does not leave renews it.
+    RefreshedByFailedSend,
+    /// The clock is read after an advertisement was sent (by the simulated driver).
+    StampedAfterSend,
+    /// A renewal lifts a fence.
+    FenceLiftedByRenewal,
+    /// A claim from before the takeover counts.
+    OldClaimBelieved,
+    /// Who gives way keeps the lease.
+    LeaseNotEnded,
+    /// Addresses that were found at the start are answered for whoever claims them.
+    FoundNotFenced,
 }
 
 impl Fault {

@@ -5,11 +5,8 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData};
-use vrrp_common::lease::{self, Terms};
-use vrrp_common::maps::{
-    LEASE_CLAIMED, LEASE_FENCED, LEASE_LIFTED, LEASE_TERM, LEASE_TERMS, LEASES, Lease, SENDERS,
-    Senders,
-};
+use vrrp_common::lease;
+use vrrp_common::maps::{LEASES, Lease, SENDERS, Senders};
 use vrrp_common::shared::SharedWords;
 
 use super::Datapath;
@@ -63,46 +60,13 @@ impl Leases {
         self.table.get(index).unwrap_or_default()
     }
 
-    /// The router takes over, by a decision made at `at`, nanoseconds of `CLOCK_BOOTTIME`.
-    pub fn begin(&self, index: u32, at: u64, terms: Terms) {
-        lease::begin(&self.words(index), at, terms);
-    }
-
-    /// An advertisement left that was sent after `at`. No fence is lifted by that.
-    pub fn refresh(&self, index: u32, at: u64) {
-        lease::refresh(&self.words(index), at);
-    }
-
-    /// How long it is from now on.
-    pub fn set_terms(&self, index: u32, terms: Terms) {
-        self.words(index).store::<LEASE_TERMS>(terms.pack());
-    }
-
-    /// The router gives up.
-    pub fn end(&self, index: u32) {
-        lease::end(&self.words(index));
-    }
-
-    /// Whether the kernel side has fenced it since it took over, and when somebody claimed an address last.
-    pub fn fenced(&self, index: u32) -> Option<u64> {
-        let words = self.words(index);
-        let term = words.load::<LEASE_TERM>();
-        let is_fenced =
-            words.load::<LEASE_FENCED>() == term && words.load::<LEASE_LIFTED>() != term;
-        (term != 0 && is_fenced).then(|| words.load::<LEASE_CLAIMED>())
-    }
-
-    /// Lifts the fence until the next takeover.
-    pub fn lift(&self, index: u32) {
-        lease::lift(&self.words(index));
-    }
-
-    /// Another router gets the number, or it has no lease any more.
+    /// Another router gets the number.
     pub fn clear(&self, index: u32) {
-        let _ = self.table.set(index, &Lease::default());
+        lease::clear(&self.words(index));
     }
 
-    fn words(&self, index: u32) -> Words<'_> {
+    /// One of them, for the functions of [`vrrp_common::lease`].
+    pub fn words(&self, index: u32) -> impl SharedWords + '_ {
         Words(&self.table, index)
     }
 }

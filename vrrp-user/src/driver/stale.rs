@@ -1,0 +1,154 @@
+//! Addresses that a daemon left which was killed: removing them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::model::Scheduling;
+use crate::core::InterfaceAddr;
+use crate::core::netlink::{AddressRequest, Ask, Link, Request, Subject};
+use crate::io::bpf;
+use crate::io::netlink::{self, Netlink, Report};
+use crate::io::reader::Reader;
+use crate::io::timer;
+use crate::types::instance::Instance;
+
+/// Why nothing could be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel does not say what there is.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// It worked, and does no more.
+    #[error("the netlink sockets were closed")]
+    Closed,
+    /// Something that every Linux has does not work.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// How long the kernel is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was done, and what could not be, a line each.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// What was removed.
+    pub removed: Vec<String>,
+    /// What stays, and why.
+    pub stays: Vec<String>,
+}
+
+/// Removes the addresses that a daemon of this instance left which was killed, as far as others have them by now: its programs
+/// keep this host from answering for them, and are about to go. What cannot be removed is only said.
+pub(super) fn free_lost(instance: &Instance, pins: &Path) {
+    let lost = || {
+        let reader = Reader::open(pins).ok()?;
+        let now = timer::boot_now().0;
+        let vips = reader.vips().ok()?.into_iter();
+        let is_lost = |slot: u64| {
+            let lease = u32::try_from(slot).ok().and_then(|slot| reader.lease(slot).ok());
+            lease.is_some_and(|lease| lease.is_anothers(now))
+        };
+        let lost = vips.filter(|(_, counters)| is_lost(counters.slot)).map(|(at, _)| at);
+        Some(lost.collect::<BTreeSet<_>>()).filter(|lost| !lost.is_empty())
+    };
+    let Some(lost) = lost() else { return };
+    let mut cleaned = Cleaned::default();
+    if let Err(error) = addresses(instance, &lost, Others::Ignored, &mut cleaned) {
+        cleaned.stays.push(bpf::chain(&error));
+    }
+    for what in cleaned.removed {
+        log::info!("removed {what}, which another host has by now");
+    }
+    for what in cleaned.stays {
+        log::error!("an address may be answered for that another host has by now: {what}");
+    }
+}
+
+/// What is done with addresses that bear the mark of a daemon, and nobody knows of which one.
+#[derive(Clone, Copy)]
+pub(super) enum Others {
+    /// There is no other daemon.
+    Go,
+    /// They stay, and that is said.
+    Stay,
+    /// They are no concern.
+    Ignored,
+}
+
+/// Removes these addresses, as far as they bear the mark of a daemon, and others that do.
+pub(super) fn addresses(
+    instance: &Instance,
+    vips: &BTreeSet<InterfaceAddr>,
+    others: Others,
+    cleaned: &mut Cleaned,
+) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::Runtime)?;
+    runtime.block_on(remove_addresses(instance, vips, others, cleaned))
+}
+
+async fn remove_addresses(
+    instance: &Instance,
+    vips: &BTreeSet<InterfaceAddr>,
+    others: Others,
+    cleaned: &mut Cleaned,
+) -> Result<(), Error> {
+    let mut netlink = Netlink::open(Scheduling::Other, &instance.runtime_dir()).await?;
+    let (links, addresses) = loop {
+        match netlink.next().await {
+            Report::Everything(links, addresses) => break (links, addresses),
+            Report::Unknown(error) => return Err(error.into()),
+            Report::Closed => return Err(Error::Closed),
+            Report::Events(_) | Report::Answers(_) | Report::Hooks(_) => {}
+        }
+    };
+    let name = |at: &InterfaceAddr| {
+        let is_it = |link: &&Link| link.iface == at.iface;
+        links.iter().find(is_it).map_or("?", |link| link.name.as_str())
+    };
+    let mut asked = 0;
+    for at in addresses.iter().filter(|at| at.marked) {
+        match others {
+            Others::Stay | Others::Ignored if vips.contains(&at.at) => {}
+            Others::Go => {}
+            Others::Stay => {
+                cleaned.stays.push(format!(
+                    "{}/{} on {}: it may be that of another instance, which runs",
+                    at.at.address,
+                    at.prefix,
+                    name(&at.at)
+                ));
+                continue;
+            }
+            Others::Ignored => continue,
+        }
+        netlink.ask(Ask::address(Request::Remove, AddressRequest::plain(*at)));
+        asked += 1;
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while asked > 0 {
+        let answers = match tokio::time::timeout_at(deadline, netlink.next()).await {
+            Ok(Report::Answers(answers)) => answers,
+            Ok(Report::Closed) | Err(_) => {
+                cleaned.stays.push(format!("{asked} addresses: the kernel does not answer"));
+                break;
+            }
+            Ok(
+                Report::Everything(..) | Report::Unknown(_) | Report::Events(_) | Report::Hooks(_),
+            ) => continue,
+        };
+        for answer in answers {
+            asked -= 1;
+            let Subject::Address(at) = answer.subject else { continue };
+            let what = format!("{}/{} from {}", at.at.address, at.prefix, name(&at.at));
+            match answer.result {
+                Ok(()) => cleaned.removed.push(what),
+                Err(error) => cleaned.stays.push(format!("{what}: {error}")),
+            }
+        }
+    }
+    Ok(())
+}
