@@ -310,17 +310,29 @@ fn report<A: Address>(
     now: u64,
     digest: u64,
 ) -> Reason {
-    let len = advert.len;
-    if len > MAX_VRRP_LEN {
+    if advert.len > MAX_VRRP_LEN {
         return Reason::VrrpLength;
     }
-    #[allow(clippy::cast_possible_truncation, reason = "it is no more than MAX_VRRP_LEN")]
-    let len = len as u16;
-    let event = RxEvent {
+    let event = event(advert, path.ifindex(), entry.slot, now, digest);
+    if path.report(&event) { Reason::Accepted } else { Reason::RingFull }
+}
+
+/// What the daemon is told of an accepted advertisement for the router of a slot.
+#[inline(always)]
+pub fn event<A: Address>(
+    advert: &Advert<A>,
+    ifindex: u32,
+    slot: u32,
+    now: u64,
+    digest: u64,
+) -> RxEvent {
+    #[allow(clippy::cast_possible_truncation, reason = "part of an IP packet")]
+    let len = advert.len as u16;
+    RxEvent {
         ktime_ns: now,
-        ifindex: path.ifindex(),
+        ifindex,
         reason: Reason::Accepted.index(),
-        slot: entry.slot,
+        slot,
         vlan: advert.vlan,
         source: advert.source.to_field(),
         destination: advert.destination.to_field(),
@@ -330,8 +342,7 @@ fn report<A: Address>(
         payload_len: len,
         reserved: 0,
         digest,
-    };
-    if path.report(&event) { Reason::Accepted } else { Reason::RingFull }
+    }
 }
 
 /// Tells the daemon of a packet that [`receive`] has refused, unless it was told of one like it within the last minute:

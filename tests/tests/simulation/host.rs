@@ -514,12 +514,16 @@ impl Host {
             }
             Effect::ReadForwarding { interface, .. } => Input::Forwards { interface, on: false },
             Effect::SendTest { router, .. } => Input::TestSent { router, error: None },
-            Effect::Watch { files, .. } => {
+            Effect::Watch { number, files, .. } => {
                 let place = |name: &str| usize::from(name != VITAL);
                 daemon.watched =
                     files.iter().map(|(id, file, _)| (*id, place(&file.name))).collect();
+                let any = !files.is_empty();
                 self.report_health(now);
-                Input::TrackedOnce
+                if !any {
+                    return;
+                }
+                Input::TrackedOnce { watch: number }
             }
             Effect::ReadConfiguration { number, .. } => {
                 let at = now + self.rng.millis(50);
@@ -625,7 +629,7 @@ impl Host {
     pub fn order(&mut self, now: Nanos, name: &str, order: Order) {
         if let Some(daemon) = self.daemon.as_mut().filter(|daemon| !daemon.core.is_starting()) {
             // An owner refuses another priority.
-            let _ = daemon.core.order(now, name, order);
+            let _ = daemon.core.order(now, now, name, order);
         }
         self.turn(now);
     }

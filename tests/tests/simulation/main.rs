@@ -25,6 +25,7 @@ mod netlink;
 mod network;
 mod rng;
 
+use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -111,6 +112,14 @@ fn networks_heal() {
 
 /// Mistakes of a daemon that adopts another one, which is not simulated.
 const NOT_LOOKED_FOR: [Fault; 2] = [Fault::AdoptedTooLate, Fault::AdoptedInSpite];
+
+/// `cargo xtask` looks for it in each daemon that it builds (`xtask/src/build.rs`).
+#[test]
+fn programs_with_planted_faults_are_known_by_a_symbol() {
+    let symbol = format!("7{}", "planted".to_uppercase());
+    let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    assert!(program.windows(symbol.len()).any(|bytes| bytes == symbol.as_bytes()));
+}
 
 /// Who finds nothing wrong has to show that it would.
 #[test]

@@ -124,6 +124,8 @@ pub enum Effect {
     /// Watch these files and processes, and no others any more. Each kind that is not empty answers
     /// [`super::Input::TrackedOnce`] when all of it was looked at.
     Watch {
+        /// By what the answers are known.
+        number: u64,
         /// Files, and what is written into them first.
         files: Vec<(ObjectId, TrackFile, Option<InitFile>)>,
         processes: Vec<(ObjectId, TrackProcess)>,

@@ -88,7 +88,10 @@ pub enum Input<'a> {
     /// A tracked file cannot be used; what was known before goes on to count.
     BadTrackFile { object: ObjectId, why: String },
     /// All tracked files, or all tracked processes, have been looked at once ([`super::Effect::Watch`]).
-    TrackedOnce,
+    TrackedOnce {
+        /// The number of that effect.
+        watch: u64,
+    },
     /// A tracked script has found out something.
     ScriptFound(Found),
     /// The configuration is to be read again.

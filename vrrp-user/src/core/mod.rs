@@ -334,8 +334,10 @@ impl Core {
             Input::TestSent { router, error } => self.test_sent(router, error),
             Input::Health { object, health } => self.health(object, health, None),
             Input::BadTrackFile { object, why } => self.bad_track_file(object, &why),
-            Input::TrackedOnce => {
-                self.tracking.looked_once();
+            Input::TrackedOnce { watch } => {
+                if !self.tracking.looked_once(watch) {
+                    self.count(Counter::UnexpectedAnswer);
+                }
             }
             Input::ScriptFound(found) => self.found(found),
             Input::Reload { check, client } => self.reload(reload::Asked { check, client }),

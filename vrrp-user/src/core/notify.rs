@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Core;
 use super::effect::Effect;
 use super::notification::{Event, Found, NotificationKind, Notified, Subject};
+use super::{Core, Counter};
 use crate::config::model::Tracked;
 use crate::engine::types::{GroupId, Notice, Priority, RouterId, State};
 
@@ -176,8 +176,10 @@ impl Core {
 
     /// A tracked script has found out something.
     pub(super) fn found(&mut self, Found { script, health, end }: Found) {
-        let object = self.tracking.object(&Tracked::Script(script.to_string()));
-        self.health(object, health, end);
+        match self.tracking.known_object(&Tracked::Script(script.to_string())) {
+            Some(object) => self.health(object, health, end),
+            None => self.count(Counter::UnexpectedAnswer),
+        }
     }
 
     /// A sync group has entered a state, and so have its members.

@@ -11,9 +11,19 @@ use crate::engine::types::{Priority, RouterId};
 const NAMED: usize = 8;
 
 impl Core {
-    /// Carries out an order, and says what was done.
-    /// Errors: why it is not carried out.
-    pub fn order(&mut self, now: Nanos, name: &str, order: Order) -> Result<String, String> {
+    /// Carries out an order, and says what was done, or why it is not; `None` past `until`, when whoever gave it has given
+    /// up.
+    pub fn order(
+        &mut self,
+        now: Nanos,
+        until: Nanos,
+        name: &str,
+        order: Order,
+    ) -> Option<Result<String, String>> {
+        (now <= until).then(|| self.carry_out(now, name, order))
+    }
+
+    fn carry_out(&mut self, now: Nanos, name: &str, order: Order) -> Result<String, String> {
         self.now = now;
         let (asked, group) = self.find_all(name)?;
         match order {

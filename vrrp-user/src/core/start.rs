@@ -281,7 +281,7 @@ impl Core {
             | Input::TestSent { .. }
             | Input::Health { .. }
             | Input::BadTrackFile { .. }
-            | Input::TrackedOnce
+            | Input::TrackedOnce { .. }
             | Input::ScriptFound(_)
             | Input::Reload { .. }
             | Input::ConfigurationRead { .. }

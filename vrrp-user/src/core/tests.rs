@@ -16,8 +16,10 @@ use super::netlink::{
     Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Object, Request,
     RequestError, Subject,
 };
+use super::notification::Found;
 use super::prepared::{Prepared, Refusal};
 use super::*;
+use crate::api::Order;
 use crate::capture::{CaptureMode, Failure};
 use crate::config;
 use crate::engine::adoption::NotAdopted;
@@ -793,6 +795,32 @@ fn answers_to_nothing_are_counted() {
     let bad = Input::BadTrackFile { object, why: "never".to_owned() };
     changes_nothing(Counter::UnexpectedAnswer, bad);
     changes_nothing(Counter::UnexpectedAnswer, Input::NotServed);
+    for watch in [0, 1, 2] {
+        changes_nothing(Counter::UnexpectedAnswer, Input::TrackedOnce { watch });
+    }
+    let found = Found { script: "never".into(), health: Health::Down, end: None };
+    changes_nothing(Counter::UnexpectedAnswer, Input::ScriptFound(found));
+}
+
+#[test]
+fn an_answer_about_a_watch_that_was_replaced_is_none_to_another_one() {
+    let with_file = |path| toml("") + &format!("[[file]]\nname = \"f\"\npath = \"{path}\"\n");
+    let mut host = Host::started(&toml(""));
+    reload(&mut host, &with_file("/x"));
+    reload(&mut host, &with_file("/y"));
+    let before = host.counted(Counter::UnexpectedAnswer);
+    for (watch, counted) in [(2, 0), (3, 0), (3, 1), (4, 2)] {
+        host.input(Input::TrackedOnce { watch });
+        assert_eq!(host.counted(Counter::UnexpectedAnswer) - before, counted, "{watch}");
+    }
+}
+
+#[test]
+fn an_order_past_its_time_is_not_carried_out() {
+    let mut host = Host::master();
+    let (now, name) = (host.now, "A");
+    assert_eq!(host.core.order(now, now - Nanos(1), name, Order::StepDown), None);
+    assert!(host.core.order(now, now, name, Order::StepDown).is_some_and(|done| done.is_ok()));
 }
 
 #[test]

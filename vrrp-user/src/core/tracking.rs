@@ -35,7 +35,9 @@ pub struct Tracking {
     interfaces: Vec<TrackedInterface>,
     /// Why scripts are disabled.
     disabled: HashMap<ObjectId, Arc<str>>,
-    /// Kinds of things of which not everything has been looked at yet.
+    /// How often it was said what is to be watched.
+    watches: u64,
+    /// Kinds of things of which not everything has been looked at since.
     incomplete: usize,
 }
 
@@ -49,6 +51,11 @@ impl Tracking {
         self.objects.push(what.clone());
         self.object_ids.insert(what.clone(), id);
         id
+    }
+
+    /// The number of an object that is or was in a configuration.
+    pub fn known_object(&self, what: &Tracked) -> Option<ObjectId> {
+        self.object_ids.get(what).copied()
     }
 
     /// What an object is.
@@ -165,8 +172,13 @@ impl Tracking {
             .iter()
             .map(|process| (self.object(&Tracked::Process(process.name.clone())), process.clone()))
             .collect();
+        // What is found out by scripts that nobody tracks is no news of something unknown.
+        for script in &config.scripts {
+            self.object(&Tracked::Script(script.name.clone()));
+        }
         self.incomplete = usize::from(!files.is_empty()) + usize::from(!processes.is_empty());
-        effect::Effect::Watch { files, processes }
+        self.watches += 1;
+        effect::Effect::Watch { number: self.watches, files, processes }
     }
 
     /// Whether not everything has been looked at yet.
@@ -174,9 +186,16 @@ impl Tracking {
         self.incomplete > 0
     }
 
-    /// All files, or all processes, have been looked at.
-    pub fn looked_once(&mut self) {
-        self.incomplete = self.incomplete.saturating_sub(1);
+    /// All files, or all processes, of a watch have been looked at. Whether that was asked for: of a watch that another one
+    /// has replaced it means nothing.
+    pub fn looked_once(&mut self, watch: u64) -> bool {
+        let expected = (1..=self.watches).contains(&watch);
+        if watch != self.watches {
+            return expected;
+        }
+        let before = self.incomplete;
+        self.incomplete = before.saturating_sub(1);
+        expected && before > 0
     }
 
     /// How tracked interfaces are: all of them, or those that the interface of this index is or was.
@@ -423,7 +442,7 @@ mod tests {
             }],
             ..Config::default()
         };
-        let nothing = effect::Effect::Watch { files: Vec::new(), processes: Vec::new() };
+        let nothing = effect::Effect::Watch { number: 1, files: Vec::new(), processes: Vec::new() };
         assert_eq!(tracking.watch(&config, true), nothing);
         assert!(!tracking.incomplete());
         let object = tracking.object(&Tracked::Interface("eth1".to_owned()));

@@ -47,10 +47,10 @@ impl Driver {
                 drop(answer.send(detail.map(Box::new)));
             }
             Question::Order { name, order, until, answer } => {
-                let in_time = asked <= until && !answer.is_closed();
-                let done = in_time.then(|| self.core.order(asked, &name, order));
-                self.perform_all(asked);
-                drop(answer.send(done));
+                if !answer.is_closed() {
+                    drop(answer.send(self.core.order(asked, until, &name, order)));
+                    self.perform_all(asked);
+                }
             }
             Question::Find { name, answer } => drop(answer.send(self.core.find(&name))),
             Question::Reload { check, answer } => {

@@ -288,7 +288,7 @@ impl Driver {
         let input = match report {
             tracked::Report::Health(object, health) => Input::Health { object, health },
             tracked::Report::Bad(object, why) => Input::BadTrackFile { object, why },
-            tracked::Report::Complete => Input::TrackedOnce,
+            tracked::Report::Complete(watch) => Input::TrackedOnce { watch },
         };
         self.handle(timer::now(), input);
     }

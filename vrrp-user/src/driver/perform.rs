@@ -163,7 +163,9 @@ impl Driver {
                 }
             }
             Effect::TakeScripts => self.take_scripts(),
-            Effect::Watch { files, processes } => self.watch(files, processes),
+            Effect::Watch { number, files, processes } => {
+                self.watch(number, files, processes);
+            }
             Effect::Started => self.started(),
             Effect::NotifyManager(message) => {
                 if !self.service.notify(message) {
@@ -252,6 +254,7 @@ impl Driver {
 
     fn watch(
         &mut self,
+        number: u64,
         files: Vec<(ObjectId, TrackFile, Option<InitFile>)>,
         processes: Vec<(ObjectId, TrackProcess)>,
     ) {
@@ -264,9 +267,10 @@ impl Driver {
                 path: file.path,
                 init,
             });
-            files::watch(files.collect(), reports())
+            files::watch(number, files.collect(), reports())
         });
-        let processes = (!processes.is_empty()).then(|| processes::watch(processes, reports()));
+        let processes =
+            (!processes.is_empty()).then(|| processes::watch(number, processes, reports()));
         for (watch, started) in self.watches.iter_mut().zip([files, processes]) {
             match started.transpose() {
                 Ok(started) => *watch = started,

@@ -128,21 +128,7 @@ fn check_packet<A: Address>(
     let reason = receive::check(&mut frame, &advert, entry, &peer);
     let mut judgement = Judgement { slot: Some(entry.slot), ..Judgement::refused(reason) };
     if reason == Reason::Accepted {
-        let len = u16::try_from(advert.len).unwrap_or(u16::MAX);
-        let event = RxEvent {
-            ktime_ns: at.0,
-            ifindex,
-            reason: reason.index(),
-            slot: entry.slot,
-            vlan: advert.vlan,
-            source: peer.source,
-            destination: advert.destination.to_field(),
-            family: A::FAMILY,
-            ttl: advert.ttl,
-            wire_len: len,
-            payload_len: len,
-            ..RxEvent::default()
-        };
+        let event = receive::event(&advert, ifindex, entry.slot, at.0, 0);
         judgement.accepted = Some((event, advert.offset..advert.offset + advert.len));
     }
     Some(judgement)

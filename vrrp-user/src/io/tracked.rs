@@ -25,8 +25,8 @@ pub enum Report {
     Health(ObjectId, Health),
     /// What is known of an object cannot be used; what was known before goes on to count.
     Bad(ObjectId, String),
-    /// All objects of one thread were looked at for the first time.
-    Complete,
+    /// All objects of one thread were looked at for the first time; the number that it was given.
+    Complete(u64),
 }
 
 /// Where the threads report.

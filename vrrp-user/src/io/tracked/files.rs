@@ -38,11 +38,11 @@ pub struct Tracked {
 
 /// Watches files until the result is dropped.
 /// Errors: no thread can be started, or inotify has no instance left.
-pub fn watch(files: Vec<Tracked>, reports: mpsc::Sender<Report>) -> io::Result<Watch> {
+pub fn watch(number: u64, files: Vec<Tracked>, reports: mpsc::Sender<Report>) -> io::Result<Watch> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     Watch::start("files", move |stopped| {
         let files = files.into_iter().map(Watched::new).collect();
-        Files { inotify, files, reports }.run(&stopped);
+        Files { inotify, files, reports }.run(number, &stopped);
     })
 }
 
@@ -72,7 +72,7 @@ struct Files {
 struct Disconnected;
 
 impl Files {
-    fn run(mut self, stopped: &OwnedFd) {
+    fn run(mut self, number: u64, stopped: &OwnedFd) {
         for Watched { file, .. } in &self.files {
             if let Some(init) = file.init
                 && let Err(error) = initialise(&file.path, init)
@@ -81,7 +81,7 @@ impl Files {
             }
         }
         self.arm();
-        if self.read_all().is_err() || self.report(Report::Complete).is_err() {
+        if self.read_all().is_err() || self.report(Report::Complete(number)).is_err() {
             return;
         }
         loop {
@@ -293,10 +293,10 @@ mod tests {
         let object = ObjectId(3);
         let (sender, mut reports) = super::super::channel();
         let file = Tracked { object, path: path.clone(), init: None };
-        let watch = watch(vec![file], sender).unwrap();
+        let watch = watch(7, vec![file], sender).unwrap();
         let value = |value| Report::Health(object, Health::Value(value));
         assert_eq!(next(&mut reports), value(0));
-        assert_eq!(next(&mut reports), Report::Complete);
+        assert_eq!(next(&mut reports), Report::Complete(7));
         fs::create_dir_all(&directory).unwrap();
         fs::write(&path, "5").unwrap();
         assert_eq!(next(&mut reports), value(5));

@@ -32,6 +32,7 @@ const NAME: usize = 15;
 /// Watches processes until the result is dropped.
 /// Errors: no thread can be started.
 pub fn watch(
+    number: u64,
     processes: Vec<(ObjectId, TrackProcess)>,
     reports: mpsc::Sender<Report>,
 ) -> io::Result<Watch> {
@@ -39,7 +40,7 @@ pub fn watch(
         let watched = processes.into_iter().map(|(object, process)| Watched::new(object, process));
         let processes = Processes { watched: watched.collect(), reports };
         // What remains is that the engine's thread has ended.
-        let _ = processes.run(&stopped);
+        let _ = processes.run(number, &stopped);
     })
 }
 
@@ -127,7 +128,7 @@ struct Processes {
 }
 
 impl Processes {
-    fn run(mut self, stopped: &OwnedFd) -> Result<(), Disconnected> {
+    fn run(mut self, number: u64, stopped: &OwnedFd) -> Result<(), Disconnected> {
         // Before /proc is read, so that nothing is missed between the two.
         let mut connector = Connector::open()
             .inspect_err(|error| {
@@ -136,7 +137,7 @@ impl Processes {
             .ok();
         let mut next = Instant::now() + self.scan();
         self.report_changes()?;
-        self.report(Report::Complete)?;
+        self.report(Report::Complete(number))?;
         loop {
             let due = self.watched.iter().filter_map(|watched| watched.due);
             let polled = connector.is_none().then_some(next);
@@ -360,14 +361,14 @@ mod tests {
             ..process(program.to_str().unwrap())
         };
         let _watch =
-            watch(vec![(ObjectId(0), process(&name)), (ObjectId(1), full)], sender).unwrap();
+            watch(7, vec![(ObjectId(0), process(&name)), (ObjectId(1), full)], sender).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut next = || loop {
             let report =
                 async { tokio::time::timeout(Duration::from_secs(20), reports.recv()).await };
             let report = runtime.block_on(report).expect("nothing is said");
             match report.expect("the thread has ended") {
-                Report::Complete => {}
+                Report::Complete(_) => {}
                 report @ (Report::Health(..) | Report::Bad(..)) => return report,
             }
         };
@@ -375,7 +376,7 @@ mod tests {
             let mut said = [next(), next()];
             said.sort_by_key(|report| match report {
                 Report::Health(object, _) => *object,
-                Report::Bad(..) | Report::Complete => ObjectId(9),
+                Report::Bad(..) | Report::Complete(_) => ObjectId(9),
             });
             assert_eq!(said, [0, 1].map(|n| Report::Health(ObjectId(n), health)));
         };
