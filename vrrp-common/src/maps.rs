@@ -81,6 +81,16 @@ pub const DAEMON_COUNTERS: u32 = 96;
 /// Size of the ring buffer in bytes: some 8,000 advertisements with few addresses, 250 of the longest.
 pub const RING_BYTES: u32 = 1 << 20;
 
+/// Where in a value a field is, in bytes.
+macro_rules! offsets {
+    ($of:ident: $($name:ident = $field:ident),+) => {
+        $(
+            #[doc = concat!("Bytes of `", stringify!($field), "` in [`", stringify!($of), "`].")]
+            pub const $name: usize = core::mem::offset_of!($of, $field);
+        )+
+    };
+}
+
 /// Key of `ROUTERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -173,20 +183,12 @@ pub struct Slot {
     pub filter: u64,
 }
 
-/// Bytes of [`Slot::master_seen`] in its slot.
-pub const SLOT_MASTER_SEEN: usize = core::mem::offset_of!(Slot, master_seen);
-/// Bytes of [`Slot::last_seen_ns`] in its slot.
-pub const SLOT_LAST_SEEN: usize = core::mem::offset_of!(Slot, last_seen_ns);
-/// Bytes of [`Slot::adverts`] in its slot.
-pub const SLOT_ADVERTS: usize = core::mem::offset_of!(Slot, adverts);
-/// Bytes of [`Slot::refused`] in its slot.
-pub const SLOT_REFUSED: usize = core::mem::offset_of!(Slot, refused);
-/// Bytes of [`Slot::priority_zero`] in its slot.
-pub const SLOT_PRIORITY_ZERO: usize = core::mem::offset_of!(Slot, priority_zero);
-/// Bytes of [`Slot::ack`] in its slot.
-pub const SLOT_ACK: usize = core::mem::offset_of!(Slot, ack);
-/// Bytes of [`Slot::filter`] in its slot.
-pub const SLOT_FILTER: usize = core::mem::offset_of!(Slot, filter);
+offsets! {
+    Slot:
+    SLOT_MASTER_SEEN = master_seen, SLOT_LAST_SEEN = last_seen_ns, SLOT_ADVERTS = adverts,
+    SLOT_REFUSED = refused, SLOT_PRIORITY_ZERO = priority_zero, SLOT_ACK = ack,
+    SLOT_FILTER = filter
+}
 
 /// For how long this host may answer for the addresses of a router, and whether its kernel side has stopped that: one
 /// cache line. [`crate::lease`] has the rules. Times are nanoseconds of `CLOCK_BOOTTIME`; zeros are a router that has never
@@ -212,22 +214,12 @@ pub struct Lease {
     pub dropped: u64,
 }
 
-/// Bytes of [`Lease::term`] in its lease.
-pub const LEASE_TERM: usize = core::mem::offset_of!(Lease, term);
-/// Bytes of [`Lease::renewed`] in its lease.
-pub const LEASE_REFRESHED: usize = core::mem::offset_of!(Lease, renewed);
-/// Bytes of [`Lease::terms`] in its lease.
-pub const LEASE_TERMS: usize = core::mem::offset_of!(Lease, terms);
-/// Bytes of [`Lease::claimed`] in its lease.
-pub const LEASE_CLAIMED: usize = core::mem::offset_of!(Lease, claimed);
-/// Bytes of [`Lease::outranked`] in its lease.
-pub const LEASE_OUTRANKED: usize = core::mem::offset_of!(Lease, outranked);
-/// Bytes of [`Lease::fenced`] in its lease.
-pub const LEASE_FENCED: usize = core::mem::offset_of!(Lease, fenced);
-/// Bytes of [`Lease::lifted`] in its lease.
-pub const LEASE_LIFTED: usize = core::mem::offset_of!(Lease, lifted);
-/// Bytes of [`Lease::dropped`] in its lease.
-pub const LEASE_DROPPED: usize = core::mem::offset_of!(Lease, dropped);
+offsets! {
+    Lease:
+    LEASE_TERM = term, LEASE_REFRESHED = renewed, LEASE_TERMS = terms, LEASE_CLAIMED = claimed,
+    LEASE_OUTRANKED = outranked, LEASE_FENCED = fenced, LEASE_LIFTED = lifted,
+    LEASE_DROPPED = dropped
+}
 
 /// What the daemon says about one router, so that `stats` can show it with the daemon gone.
 #[repr(C)]

@@ -3,7 +3,7 @@
 //!
 //! Pure, like [`super::addresses`]. Routers can share a route or rule: it is there as long as one of them wants it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -117,7 +117,9 @@ pub struct ObjectView<'a> {
 /// All of them.
 #[derive(Default)]
 pub struct RouteBook {
-    entries: Vec<Option<Entry>>,
+    entries: BTreeMap<Handle, Entry>,
+    /// The number of the next one.
+    next: u32,
     by_object: HashMap<Object, Handle>,
     by_route: HashMap<RouteKey, Vec<Handle>>,
     by_rule: HashMap<RuleKey, Vec<Handle>>,
@@ -162,7 +164,7 @@ impl RouteBook {
         let objects: Vec<Object> = promote.chain(addresses).chain(routes).chain(rules).collect();
         let handles: Vec<Handle> = objects.into_iter().map(|object| self.add(object)).collect();
         let mut asked = Vec::new();
-        for handle in self.handles().collect::<Vec<_>>() {
+        for handle in self.entries.keys().copied().collect::<Vec<_>>() {
             let Some(entry) = self.entry(handle) else { continue };
             let now = handles.contains(&handle);
             let was = std::mem::replace(&mut entry.fixed, now);
@@ -206,13 +208,9 @@ impl RouteBook {
             fixed: false,
             refused: None,
         };
-        let free = self.entries.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.entries.len());
-        let handle = Handle(u32::try_from(index).unwrap_or(u32::MAX));
-        match self.entries.get_mut(index) {
-            Some(free) => *free = Some(entry),
-            None => self.entries.push(Some(entry)),
-        }
+        let handle = Handle(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.entries.insert(handle, entry);
         match &object {
             Object::Route(route) => {
                 self.by_route.entry(RouteKey::from(&**route)).or_default().push(handle);
@@ -235,7 +233,7 @@ impl RouteBook {
     }
 
     fn tidy(&mut self, handle: Handle) {
-        let Some(Some(entry)) = self.entries.get_mut(handle.0 as usize) else { return };
+        let Some(entry) = self.entries.get(&handle) else { return };
         if entry.used_by > 0 || entry.presence.is_wanted() || !entry.presence.is_settled() {
             return;
         }
@@ -253,20 +251,16 @@ impl RouteBook {
             Object::Address(_) | Object::PromoteSecondaries(_) => {}
         }
         self.by_object.remove(&entry.object);
-        self.entries[handle.0 as usize] = None;
+        self.entries.remove(&handle);
     }
 
     fn entry(&mut self, handle: Handle) -> Option<&mut Entry> {
-        self.entries.get_mut(handle.0 as usize)?.as_mut()
-    }
-
-    fn handles(&self) -> impl Iterator<Item = Handle> + use<> {
-        (0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX)).map(Handle)
+        self.entries.get_mut(&handle)
     }
 
     /// What a handle stands for.
     pub fn object(&self, handle: Handle) -> Option<&Object> {
-        Some(&self.entries.get(handle.0 as usize)?.as_ref()?.object)
+        Some(&self.entries.get(&handle)?.object)
     }
 
     /// Wants what belongs to a router, in its order. What must be asked of the kernel now.
@@ -300,8 +294,7 @@ impl RouteBook {
 
     /// Whether the answer to such a request is waited for.
     pub fn awaits(&self, handle: Handle, request: Request) -> bool {
-        let entry = self.entries.get(handle.0 as usize).and_then(Option::as_ref);
-        entry.is_some_and(|entry| entry.presence.awaits(request))
+        self.entries.get(&handle).is_some_and(|entry| entry.presence.awaits(request))
     }
 
     /// A request was answered, and why it was refused, if it was. `Some` when what is wanted changed meanwhile.
@@ -330,7 +323,7 @@ impl RouteBook {
 
     /// Why something was refused the last time.
     pub fn refused(&self, handle: Handle) -> Option<&str> {
-        self.entries.get(handle.0 as usize)?.as_ref()?.refused.as_deref()
+        self.entries.get(&handle)?.refused.as_deref()
     }
 
     /// What may have been left by a daemon that was killed, now to be removed: what bears our mark and is in the
@@ -338,7 +331,8 @@ impl RouteBook {
     pub fn suspects(&mut self, but: impl Fn(RouterId) -> bool) -> Vec<(Handle, Request)> {
         let kept = self.of_router.iter().filter(|(id, _)| but(**id));
         let kept: HashSet<Handle> = kept.flat_map(|(_, handles)| handles).copied().collect();
-        let others = self.handles().filter(|handle| !kept.contains(handle)).collect::<Vec<_>>();
+        let others = self.entries.keys().copied().filter(|handle| !kept.contains(handle));
+        let others: Vec<Handle> = others.collect();
         self.suspects_among(&others)
     }
 
@@ -350,7 +344,7 @@ impl RouteBook {
 
     fn suspects_among(&mut self, handles: &[Handle]) -> Vec<(Handle, Request)> {
         let asked = handles.iter().filter_map(|&handle| {
-            let entry = self.entries.get_mut(handle.0 as usize)?.as_mut()?;
+            let entry = self.entries.get_mut(&handle)?;
             let left = entry.object.is_marked() && !entry.fixed;
             Some((handle, if left { entry.presence.suspect()? } else { return None }))
         });
@@ -359,20 +353,18 @@ impl RouteBook {
 
     /// An interface is to have another name: what names it must go from there. What must be asked of the kernel.
     pub fn displaced(&mut self, dev: &str) -> Vec<(Handle, Request)> {
-        let asked = self.handles().filter_map(|handle| {
-            let entry = self.entries.get_mut(handle.0 as usize)?.as_mut()?;
+        let asked = self.entries.iter_mut().filter_map(|(handle, entry)| {
             let on_it = entry.object.devs().any(|on| on == dev);
-            Some((handle, if on_it { entry.presence.displaced()? } else { return None }))
+            Some((*handle, if on_it { entry.presence.displaced()? } else { return None }))
         });
         asked.collect()
     }
 
     /// What is not as wanted and nothing is under way for, as far as `ready` says that it can be now.
     pub fn retry(&mut self, ready: impl Fn(&Object) -> bool) -> Vec<(Handle, Request)> {
-        let asked = self.handles().filter_map(|handle| {
-            let entry = self.entries.get_mut(handle.0 as usize)?.as_mut()?;
+        let asked = self.entries.iter_mut().filter_map(|(handle, entry)| {
             let can = !entry.presence.is_wanted() || ready(&entry.object);
-            Some((handle, if can { entry.presence.next_request()? } else { return None }))
+            Some((*handle, if can { entry.presence.next_request()? } else { return None }))
         });
         asked.collect()
     }
@@ -380,7 +372,7 @@ impl RouteBook {
     /// The kernel may have dropped these without a word: those of them that the daemon cannot do without are asked
     /// for by the next [`Self::retry`].
     pub fn doubt(&mut self, which: impl Fn(&Object, &[RouterId]) -> bool) {
-        for entry in self.entries.iter_mut().flatten() {
+        for entry in self.entries.values_mut() {
             if entry.object.is_fragile() && which(&entry.object, &entry.wanted_by) {
                 entry.presence.doubt();
             }
@@ -389,7 +381,7 @@ impl RouteBook {
 
     /// The same of everything.
     pub fn doubt_all(&mut self) {
-        for entry in self.entries.iter_mut().flatten() {
+        for entry in self.entries.values_mut() {
             entry.presence.doubt();
         }
     }
@@ -453,13 +445,11 @@ impl RouteBook {
     }
 
     fn address(&self, dev: &str, address: IpAddr) -> Option<Handle> {
-        let same = |handle: &Handle| match self.object(*handle) {
-            Some(Object::Address(a)) => a.address == address && a.dev.as_deref() == Some(dev),
-            Some(Object::Route(_) | Object::Rule(_) | Object::PromoteSecondaries(_)) | None => {
-                false
-            }
+        let same = |entry: &Entry| match &entry.object {
+            Object::Address(a) => a.address == address && a.dev.as_deref() == Some(dev),
+            Object::Route(_) | Object::Rule(_) | Object::PromoteSecondaries(_) => false,
         };
-        self.handles().find(same)
+        self.entries.iter().find(|(_, entry)| same(entry)).map(|(handle, _)| *handle)
     }
 
     fn vanished(&mut self, handle: Handle) -> Option<Vanished> {
@@ -480,18 +470,18 @@ impl RouteBook {
 
     /// Whether no request is under way and nothing is there that should not be.
     pub fn settled(&self) -> bool {
-        self.entries.iter().flatten().all(|entry| entry.presence.is_settled())
+        self.entries.values().all(|entry| entry.presence.is_settled())
     }
 
     /// How what belongs to a router is, in its order.
     pub fn of(&self, id: RouterId) -> impl Iterator<Item = ObjectView<'_>> {
         let handles = self.of_router.get(&id).into_iter().flatten();
-        handles.filter_map(|handle| Some(self.entries.get(handle.0 as usize)?.as_ref()?.status()))
+        handles.filter_map(|handle| Some(self.entries.get(handle)?.status()))
     }
 
     /// How what is always there is.
     pub fn fixed(&self) -> impl Iterator<Item = ObjectView<'_>> {
-        self.entries.iter().flatten().filter(|entry| entry.fixed).map(Entry::status)
+        self.entries.values().filter(|entry| entry.fixed).map(Entry::status)
     }
 }
 

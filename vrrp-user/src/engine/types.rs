@@ -252,6 +252,7 @@ pub enum Lost {
 /// Why a router changed state. As text for somebody who sees only this line, in the middle of the night: what this router
 /// did, then why.
 #[cfg_attr(test, derive(strum::VariantNames))]
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Cause {
@@ -280,20 +281,10 @@ pub enum Cause {
     MasterResigned(IpAddr),
     /// A master of lower priority was pre-empted.
     #[display("took over: master {master} has a lower priority, {priority}")]
-    Preempted {
-        /// The former master.
-        master: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
+    Preempted { master: IpAddr, priority: Priority },
     /// Another router advertised a higher priority, or the same from a greater address.
     #[display("gave way: {master} advertises and ranks above us with priority {priority}")]
-    Yielded {
-        /// The new master.
-        master: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
+    Yielded { master: IpAddr, priority: Priority },
     /// Something of ours was removed from outside.
     #[display("gave up: {_0}")]
     Lost(Lost),
@@ -373,6 +364,7 @@ fn failed(cause: FaultCause) -> String {
 
 /// Something that happened to one router without changing its state; for log, history and counters.
 #[cfg_attr(test, derive(strum::VariantNames))]
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Notice {
@@ -388,12 +380,7 @@ pub enum Notice {
     SecondOwner(IpAddr),
     /// As backup, a master other than the last one is heard.
     #[display("new master {master} with priority {priority}")]
-    NewMaster {
-        /// The master.
-        master: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
+    NewMaster { master: IpAddr, priority: Priority },
     /// Version 3: another interval is used, because the master has it (RFC 9568 section 6.4.2).
     #[display("using the master's advertisement interval of {_0}")]
     IntervalLearned(AdvertInterval),
@@ -403,11 +390,8 @@ pub enum Notice {
          nobody has the addresses for {wait}"
     )]
     IntervalLong {
-        /// The master.
         master: IpAddr,
-        /// Its interval.
         interval: AdvertInterval,
-        /// Ours.
         configured: AdvertInterval,
         /// The master-down interval that follows.
         wait: Nanos,
@@ -415,9 +399,7 @@ pub enum Notice {
     /// The master says that its interval is longer than what is believed.
     #[display("master {master} says that it advertises every {interval}; {used} is believed")]
     IntervalBounded {
-        /// The master.
         master: IpAddr,
-        /// Its interval, as it says.
         interval: AdvertInterval,
         /// What is used.
         used: AdvertInterval,
@@ -427,54 +409,22 @@ pub enum Notice {
     #[display(
         "master {master} does advertise only every {interval}, which is longer than max_learned_interval; it is followed"
     )]
-    IntervalOverBound {
-        /// The master.
-        master: IpAddr,
-        /// Its interval.
-        interval: AdvertInterval,
-    },
+    IntervalOverBound { master: IpAddr, interval: AdvertInterval },
     /// As master, a router of lower priority (or equal priority and lower address) advertises too.
     #[display("{source} also advertises, but ranks below us with priority {priority}")]
-    LowerPriority {
-        /// The other router.
-        source: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
+    LowerPriority { source: IpAddr, priority: Priority },
     /// The effective priority changed.
     #[display("effective priority is {to} instead of {from}")]
-    PriorityChanged {
-        /// Before.
-        from: Priority,
-        /// After.
-        to: Priority,
-    },
+    PriorityChanged { from: Priority, to: Priority },
     /// As backup, a lower-priority master is heard and will be pre-empted.
     #[display("pre-empting master {master} of lower priority {priority}")]
-    Preempting {
-        /// The master.
-        master: IpAddr,
-        /// Its priority.
-        priority: Priority,
-    },
+    Preempting { master: IpAddr, priority: Priority },
     /// As master, another host says by ARP that it has one of our addresses: split brain.
     #[display("split brain: {} also claims {address} while we are master", Colons(*mac))]
-    AddressConflict {
-        /// The address.
-        address: IpAddr,
-        /// Ethernet address of the other host.
-        mac: Mac,
-    },
+    AddressConflict { address: IpAddr, mac: Mac },
     /// What [`Self::AddressConflict`] said is over.
     #[display("split brain is over: {}", end.describe(*address, *mac))]
-    AddressConflictOver {
-        /// The address.
-        address: IpAddr,
-        /// Ethernet address of the other host.
-        mac: Mac,
-        /// Why.
-        end: ConflictEnd,
-    },
+    AddressConflictOver { address: IpAddr, mac: Mac, end: ConflictEnd },
 }
 
 /// Why an address conflict is over.
@@ -540,11 +490,11 @@ impl Notice {
 }
 
 /// What the engine wants done, in the order in which it wants it done.
+#[allow(missing_docs, reason = "of fields whose names say it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send one advertisement to the group or to every peer.
     SendAdvert {
-        /// Whose.
         router: RouterId,
         /// The priority to put in: the effective one, or [`Priority::RESIGN`].
         priority: Priority,
@@ -554,54 +504,17 @@ pub enum Action {
     /// Take them away.
     RemoveAddresses(RouterId),
     /// Send this many rounds of gratuitous ARP for every address.
-    SendGarp {
-        /// Whose.
-        router: RouterId,
-        /// Rounds.
-        rounds: u32,
-    },
+    SendGarp { router: RouterId, rounds: u32 },
     /// The router changed state.
-    Transition {
-        /// Which.
-        router: RouterId,
-        /// Before.
-        from: State,
-        /// After.
-        to: State,
-        /// Why.
-        cause: Cause,
-        /// When.
-        at: Nanos,
-    },
+    Transition { router: RouterId, from: State, to: State, cause: Cause, at: Nanos },
     /// A sync group changed state. Follows the transitions of its members.
-    GroupTransition {
-        /// Which.
-        group: GroupId,
-        /// Before.
-        from: State,
-        /// After.
-        to: State,
-        /// When.
-        at: Nanos,
-    },
+    GroupTransition { group: GroupId, from: State, to: State, at: Nanos },
     /// As master, it heard an advertisement that ranks below it. Each one, unlike [`Notice::LowerPriority`].
     LowerPriority(RouterId),
     /// The effective priority of a router changed.
-    PriorityChanged {
-        /// Whose.
-        router: RouterId,
-        /// Before.
-        from: Priority,
-        /// After.
-        to: Priority,
-    },
+    PriorityChanged { router: RouterId, from: Priority, to: Priority },
     /// Something worth telling.
-    Notice {
-        /// Whose.
-        router: RouterId,
-        /// What.
-        notice: Notice,
-    },
+    Notice { router: RouterId, notice: Notice },
 }
 
 impl Action {

@@ -513,6 +513,10 @@ impl Parser<'_> {
     /// A number without sign, or one in front of something else; anything else is a warning and `None`.
     fn integer(&mut self, entry: &Entry) -> Option<u32> {
         let value = self.value(entry)?;
+        self.whole_number(entry, value)
+    }
+
+    fn whole_number(&mut self, entry: &Entry, value: Word) -> Option<u32> {
         let value = self.number_in_front(value, "");
         let number = value.value.trim().parse();
         if number.is_err() {
@@ -540,12 +544,7 @@ impl Parser<'_> {
     fn number(&mut self, entry: &Entry) -> Option<u32> {
         let value = self.value(entry)?;
         let value = self.or_zero(value);
-        let value = self.number_in_front(value, "");
-        let number = value.value.trim().parse();
-        if number.is_err() {
-            self.bad_value(entry, &value, "a whole number");
-        }
-        number.ok()
+        self.whole_number(entry, value)
     }
 
     /// A version, as it is compared: without zeros in front.
