@@ -12,7 +12,7 @@ use vrrp_common::reason::Reason;
 use super::common::{BpffsArg, InstanceArg};
 use super::status::format_duration;
 use super::table::Table;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, in_place};
 use crate::api::{self, Answer, LastFrom, Losses, Request, Stats};
 use crate::control::client;
 use crate::io::bpf;
@@ -226,14 +226,10 @@ fn watch(
     }
 }
 
-/// Writes tables over what is on the screen (ECMA-48: CUP, EL, ED).
+/// Writes tables over what is on the screen. The last line is the cursor's.
 fn repaint(tables: &[String], space: Terminal, out: &mut impl Write) -> io::Result<()> {
-    write!(out, "\x1b[H")?;
-    // The last line is the cursor's.
-    for line in fit(tables, space.height.unwrap_or(usize::MAX).saturating_sub(1)) {
-        writeln!(out, "{line}\x1b[K")?;
-    }
-    write!(out, "\x1b[J")
+    let room = space.height.unwrap_or(usize::MAX).saturating_sub(1);
+    out.write_all(in_place(fit(tables, room)).as_bytes())
 }
 
 /// As many lines as there is room for: short tables whole, of long ones the beginning and how much is missing.

@@ -14,7 +14,7 @@ use super::Error;
 use super::common::InstanceArg;
 use super::events::happened;
 use super::table::Table;
-use super::terminal::{Colour, Terminal, state_colour};
+use super::terminal::{Colour, Terminal, in_place, state_colour};
 use crate::api::{
     self, Garp, InterfaceStatus, LastReload, ObjectStatus, RouterDetail, RouterStatus, SCHEMA,
     Status,
@@ -113,23 +113,12 @@ fn redraw(text: &str, terminal: Terminal, json: bool) -> String {
         return text.to_owned();
     }
     let Some(height) = terminal.height else { return format!("{text}\n") };
-    let lines: Vec<&str> = text.lines().collect();
-    let room = height.saturating_sub(1);
-    // To the top left, each line to its end, and at last everything below (ECMA-48 CUP, EL, ED).
-    let mut screen = String::from("\x1b[H");
-    let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };
-    for line in lines.iter().take(shown) {
-        screen += line;
-        screen += "\x1b[K\n";
-    }
-    if lines.len() > shown {
-        let rest = lines.len() - shown;
-        let _ = writeln!(
-            screen,
-            "... {rest} more lines: --state, --interface or a NAME narrow it down\x1b[K"
-        );
-    }
-    screen + "\x1b[J"
+    let (all, room) = (text.lines().count(), height.saturating_sub(1));
+    let shown = if all > room { room.saturating_sub(1) } else { all };
+    let rest =
+        format!("... {} more lines: --state, --interface or a NAME narrow it down", all - shown);
+    let rest = (all > shown).then_some(rest.as_str());
+    in_place(text.lines().take(shown).chain(rest))
 }
 
 /// All routers, for people.

@@ -82,6 +82,13 @@ impl Terminal {
     }
 }
 
+/// Lines in the place of what is on the screen: to the top left, each line to its end, and at last everything below (ECMA-48
+/// CUP, EL, ED).
+pub fn in_place<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
+    let lines = lines.into_iter().map(|line| format!("{}\x1b[K\n", line.as_ref()));
+    format!("\x1b[H{}\x1b[J", lines.collect::<String>())
+}
+
 /// Lines of at most `width` columns, as far as words permit. Colours take no room.
 pub fn wrapped(text: &str, width: usize) -> Vec<Cow<'_, str>> {
     textwrap::wrap(text, wrap_options(width))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::interface_id::InterfaceAddr;
 use super::interface_id::InterfaceId;
-use crate::config::model::AddressFlags;
+use crate::config::model::{Address, AddressFlags};
 use crate::config::routes::{Action, Prefix, Route, Rule};
 use crate::wire::family::Family;
 
@@ -105,32 +105,16 @@ pub enum Event {
 pub struct AddressRequest {
     /// Which, and where.
     pub address: AssignedAddress,
-    /// Label, IPv4 only.
-    pub label: Option<String>,
-    /// Scope, as in `rtm_scope`.
-    pub scope: u8,
-    /// Broadcast address.
-    pub broadcast: Option<IpAddr>,
-    /// The other end of a point-to-point address.
-    pub peer: Option<IpAddr>,
-    /// Flags.
-    pub flags: AddressFlags,
-    /// Seconds for which it is preferred as a source, IPv6 only; `None` for ever.
-    pub preferred_lft: Option<u32>,
+    /// What else is to be said of it: neither interface nor `no_track`, which are for others.
+    pub options: Address,
 }
 
 impl AddressRequest {
     /// Nothing but the address, which is enough to remove it.
     pub fn plain(address: AssignedAddress) -> Self {
-        Self {
-            address,
-            label: None,
-            scope: 0,
-            broadcast: None,
-            peer: None,
-            flags: AddressFlags::default(),
-            preferred_lft: None,
-        }
+        let plain = Address::new(address.at.address, address.prefix);
+        let flags = AddressFlags::default();
+        Self { address, options: Address { flags, preferred_lft: None, ..plain } }
     }
 }
 

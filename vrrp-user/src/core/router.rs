@@ -167,24 +167,12 @@ impl Address {
         let Self { address, prefix, scope, .. } = *self;
         let at = InterfaceAddr { iface, address };
         let at = AssignedAddress { at, prefix, marked: true, tentative: false };
-        let plain = model::Address::new(address, prefix);
-        match self.details.as_deref() {
-            None => AddressRequest {
-                scope,
-                flags: plain.flags,
-                preferred_lft: plain.preferred_lft,
-                ..AddressRequest::plain(at)
-            },
-            Some(details) => AddressRequest {
-                address: at,
-                label: details.label.clone(),
-                scope,
-                broadcast: details.broadcast,
-                peer: details.peer,
-                flags: details.flags,
-                preferred_lft: details.preferred_lft,
-            },
-        }
+        let mut options = match self.details.as_deref() {
+            None => model::Address { scope, ..model::Address::new(address, prefix) },
+            Some(details) => details.clone(),
+        };
+        (options.dev, options.no_track) = (None, false);
+        AddressRequest { address: at, options }
     }
 }
 

@@ -129,9 +129,7 @@ pub enum Report {
 pub fn mtu(name: &str) -> Option<u32> {
     let mut question = LinkMessage::default();
     question.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    let answer = once::ask(RouteNetlinkMessage::GetLink(question)).ok()?;
-    let Some(RouteNetlinkMessage::NewLink(found)) = once::read(&answer) else { return None };
-    link(&found).filter(|link| link.mtu < u32::MAX).map(|link| link.mtu)
+    link(&asked(question)?).filter(|link| link.mtu < u32::MAX).map(|link| link.mtu)
 }
 
 /// The thread's other end.
@@ -201,6 +199,8 @@ impl Netlink {
     }
 }
 
+type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
 /// What runs on the thread.
 ///
 /// Four netlink sockets: one to list everything, one for notifications, one for requests, one for questions. On a single one
@@ -208,7 +208,7 @@ impl Netlink {
 /// request's sequence number), and nobody would see it among the others, in its place.
 struct Worker {
     handle: Handle,
-    notifications: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    notifications: Messages,
     batch: Batch,
     record: Record,
     inspector: Inspector,
@@ -218,7 +218,7 @@ struct Worker {
     /// Notifications were lost, and reading everything failed since then.
     stale: bool,
     /// Notifications of routes and rules, from the first one of ours on.
-    routes: Option<UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>>,
+    routes: Option<Messages>,
 }
 
 impl Worker {
@@ -280,26 +280,12 @@ impl Worker {
                     (!found.is_empty()).then_some(Report::Hooks(found))
                 }
                 message = next_of(&mut self.routes) => {
-                    let mut events = Vec::new();
-                    events.extend(route_event(message));
-                    while events.len() < BATCH
-                        && let Some(Ok((message, _))) = self.routes.as_mut().map(|r| r.try_recv())
-                    {
-                        events.extend(route_event(message));
-                    }
-                    Some(Report::Events(events))
+                    Some(Report::Events(events(message, self.routes.as_mut(), &Event::RoutesOverrun)))
                 }
                 () = tokio::time::sleep(AGAIN), if self.stale => Some(self.everything().await),
                 notification = self.notifications.next() => {
                     let Some((message, _)) = notification else { return };
-                    let mut events = Vec::new();
-                    events.extend(event(message));
-                    // A storm of them does not hold up the requests.
-                    while events.len() < BATCH
-                        && let Ok((message, _)) = self.notifications.try_recv()
-                    {
-                        events.extend(event(message));
-                    }
+                    let mut events = events(message, Some(&mut self.notifications), &Event::Overrun);
                     for event in &mut events {
                         self.record.event(event);
                     }
@@ -378,9 +364,7 @@ impl Worker {
 }
 
 /// The next message; never if there is nothing to wait for.
-async fn next_of(
-    routes: &mut Option<UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>>,
-) -> NetlinkMessage<RouteNetlinkMessage> {
+async fn next_of(routes: &mut Option<Messages>) -> NetlinkMessage<RouteNetlinkMessage> {
     if let Some(messages) = routes {
         if let Some((message, _)) = messages.next().await {
             return message;
@@ -391,23 +375,19 @@ async fn next_of(
     std::future::pending().await
 }
 
-#[allow(clippy::wildcard_enum_match_arm)]
-fn route_event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
-    match message.payload {
-        NetlinkPayload::InnerMessage(inner) => match inner {
-            RouteNetlinkMessage::NewRoute(message) => route::seen(&message).map(Event::Route),
-            RouteNetlinkMessage::DelRoute(message) => {
-                route::seen(&message).map(Event::RouteRemoved)
-            }
-            RouteNetlinkMessage::NewRule(message) => route::seen_rule(&message).map(Event::Rule),
-            RouteNetlinkMessage::DelRule(message) => {
-                route::seen_rule(&message).map(Event::RuleRemoved)
-            }
-            _ => None,
-        },
-        NetlinkPayload::Overrun(_) => Some(Event::RoutesOverrun),
-        _ => None,
+/// What a message says, and those behind it: not all of a storm, which must not hold up requests.
+fn events(
+    first: NetlinkMessage<RouteNetlinkMessage>,
+    mut rest: Option<&mut Messages>,
+    overrun: &Event,
+) -> Vec<Event> {
+    let mut events: Vec<Event> = event(first, overrun).into_iter().collect();
+    while events.len() < BATCH
+        && let Some(Ok((message, _))) = rest.as_mut().map(|rest| rest.try_recv())
+    {
+        events.extend(event(message, overrun));
     }
+    events
 }
 
 async fn bounded<T>(answer: impl Future<Output = Result<T, rtnetlink::Error>>) -> Result<T, Error> {
@@ -418,33 +398,34 @@ async fn bounded<T>(answer: impl Future<Output = Result<T, rtnetlink::Error>>) -
 }
 
 fn message(request: &AddressRequest) -> AddressMessage {
-    let AssignedAddress { at, prefix, marked, tentative: _ } = request.address;
+    let AddressRequest { address, options } = request;
+    let AssignedAddress { at, prefix, marked, tentative: _ } = *address;
     let InterfaceAddr { iface, address } = at;
     let mut message = AddressMessage::default();
     message.header = AddressHeader {
         family: if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
         prefix_len: prefix,
-        scope: AddressScope::from(request.scope),
+        scope: AddressScope::from(options.scope),
         index: iface.ifindex,
         ..AddressHeader::default()
     };
     // IFA_ADDRESS is the other end of a point-to-point address (rtnetlink(7)).
-    let other = request.peer.unwrap_or(address);
+    let other = options.peer.unwrap_or(address);
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(other)];
     if marked {
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(MARK)));
     }
-    if let (true, Some(label)) = (address.is_ipv4(), &request.label) {
+    if let (true, Some(label)) = (address.is_ipv4(), &options.label) {
         message.attributes.push(AddressAttribute::Label(label.clone()));
     }
-    if let Some(IpAddr::V4(broadcast)) = request.broadcast {
+    if let Some(IpAddr::V4(broadcast)) = options.broadcast {
         message.attributes.push(AddressAttribute::Broadcast(broadcast));
     }
-    if request.flags != AddressFlags::default() {
-        let flags = address::AddressFlags::from_bits_retain(request.flags.0);
+    if options.flags != AddressFlags::default() {
+        let flags = address::AddressFlags::from_bits_retain(options.flags.0);
         message.attributes.push(AddressAttribute::Flags(flags));
     }
-    if let (Some(seconds), IpAddr::V6(_)) = (request.preferred_lft, address) {
+    if let (Some(seconds), IpAddr::V6(_)) = (options.preferred_lft, address) {
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = seconds;
         lifetime.ifa_valid = u32::MAX;
@@ -454,20 +435,24 @@ fn message(request: &AddressRequest) -> AddressMessage {
 }
 
 #[allow(clippy::wildcard_enum_match_arm)]
-fn event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
-    match message.payload {
-        NetlinkPayload::InnerMessage(inner) => match inner {
-            RouteNetlinkMessage::NewLink(message) => link(&message).map(Event::Link),
-            RouteNetlinkMessage::DelLink(message) if is_device(&message) => {
-                Some(Event::LinkRemoved(InterfaceId::own(message.header.index)))
-            }
-            RouteNetlinkMessage::NewAddress(message) => address(&message).map(Event::Address),
-            RouteNetlinkMessage::DelAddress(message) => {
-                address(&message).map(Event::AddressRemoved)
-            }
-            _ => None,
-        },
-        NetlinkPayload::Overrun(_) => Some(Event::Overrun),
+fn event(message: NetlinkMessage<RouteNetlinkMessage>, overrun: &Event) -> Option<Event> {
+    use RouteNetlinkMessage as Message;
+    let message = match message.payload {
+        NetlinkPayload::InnerMessage(message) => message,
+        NetlinkPayload::Overrun(_) => return Some(overrun.clone()),
+        _ => return None,
+    };
+    match message {
+        Message::NewLink(message) => link(&message).map(Event::Link),
+        Message::DelLink(message) if is_device(&message) => {
+            Some(Event::LinkRemoved(InterfaceId::own(message.header.index)))
+        }
+        Message::NewAddress(message) => address(&message).map(Event::Address),
+        Message::DelAddress(message) => address(&message).map(Event::AddressRemoved),
+        Message::NewRoute(message) => route::seen(&message).map(Event::Route),
+        Message::DelRoute(message) => route::seen(&message).map(Event::RouteRemoved),
+        Message::NewRule(message) => route::seen_rule(&message).map(Event::Rule),
+        Message::DelRule(message) => route::seen_rule(&message).map(Event::RuleRemoved),
         _ => None,
     }
 }
@@ -480,14 +465,21 @@ fn is_device(message: &LinkMessage) -> bool {
 
 /// What there is at these indexes, each asked for by itself: for what is done seldom.
 pub fn links(indexes: impl IntoIterator<Item = u32>) -> Vec<Link> {
-    let one = |ifindex| {
-        let mut question = LinkMessage::default();
-        question.header.index = ifindex;
-        let answer = once::ask(RouteNetlinkMessage::GetLink(question)).ok()?;
-        let RouteNetlinkMessage::NewLink(found) = once::read(&answer)? else { return None };
-        link(&found)
-    };
-    indexes.into_iter().filter_map(one).collect()
+    let messages = indexes.into_iter().filter_map(link_message);
+    messages.filter_map(|message| link(&message)).collect()
+}
+
+/// What the kernel says of an interface, asked for by itself.
+pub(super) fn link_message(ifindex: u32) -> Option<LinkMessage> {
+    let mut question = LinkMessage::default();
+    question.header.index = ifindex;
+    asked(question)
+}
+
+fn asked(question: LinkMessage) -> Option<LinkMessage> {
+    let answer = once::ask(RouteNetlinkMessage::GetLink(question)).ok()?;
+    let Some(RouteNetlinkMessage::NewLink(found)) = once::read(&answer) else { return None };
+    Some(found)
 }
 
 fn link(message: &LinkMessage) -> Option<Link> {
@@ -637,10 +629,10 @@ mod tests {
     fn a_port_that_leaves_its_bridge_is_not_a_device_that_is_gone() {
         let port = link_message(AddressFamily::Bridge, LinkFlags::Up);
         let gone = NetlinkMessage::from(RouteNetlinkMessage::DelLink(port));
-        assert_eq!(event(gone), None);
+        assert_eq!(event(gone, &Event::Overrun), None);
         let device = link_message(AddressFamily::Unspec, LinkFlags::Up);
         let gone = NetlinkMessage::from(RouteNetlinkMessage::DelLink(device));
-        assert_eq!(event(gone), Some(Event::LinkRemoved(InterfaceId::own(7))));
+        assert_eq!(event(gone, &Event::Overrun), Some(Event::LinkRemoved(InterfaceId::own(7))));
     }
 
     #[test]

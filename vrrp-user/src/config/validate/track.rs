@@ -46,44 +46,28 @@ pub(super) trait Object {
     fn set(&mut self, weight: i16, reverse: bool);
 }
 
-impl Object for TrackScript {
-    const KIND: &'static str = "script";
-    const DEFAULT: i16 = 0;
-    const MOST: i16 = MOST_UP_OR_DOWN;
-    /// keepalived takes any, and bounds the priority.
-    const CUT: i128 = i128::MAX;
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn set(&mut self, weight: i16, reverse: bool) {
-        (self.weight, self.reverse) = (weight, reverse);
-    }
+macro_rules! object {
+    ($type:ident, $kind:literal, $default:literal, $most:expr $(, $cut:ident)?) => {
+        impl Object for $type {
+            const KIND: &'static str = $kind;
+            const DEFAULT: i16 = $default;
+            const MOST: i16 = $most;
+            $(const CUT: i128 = i128::$cut;)?
+            fn name(&self) -> &str {
+                &self.name
+            }
+            fn set(&mut self, weight: i16, reverse: bool) {
+                (self.weight, self.reverse) = (weight, reverse);
+            }
+        }
+    };
 }
 
-impl Object for TrackFile {
-    const KIND: &'static str = "file";
-    const DEFAULT: i16 = 1;
-    const MOST: i16 = MOST;
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn set(&mut self, weight: i16, reverse: bool) {
-        (self.weight, self.reverse) = (weight, reverse);
-    }
-}
-
-impl Object for TrackProcess {
-    const KIND: &'static str = "process";
-    /// Of keepalived itself; keepalived.conf(5) says 1.
-    const DEFAULT: i16 = 0;
-    const MOST: i16 = MOST;
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn set(&mut self, weight: i16, reverse: bool) {
-        (self.weight, self.reverse) = (weight, reverse);
-    }
-}
+// Of scripts keepalived takes any weight, and bounds the priority.
+object!(TrackScript, "script", 0, MOST_UP_OR_DOWN, MAX);
+object!(TrackFile, "file", 1, MOST);
+// 0 is what keepalived itself has; keepalived.conf(5) says 1.
+object!(TrackProcess, "process", 0, MOST);
 
 impl Validator<'_> {
     /// Objects of one kind, of which no two have the same name.

@@ -1,11 +1,9 @@
 //! Which programs are on an interface, whosever they are.
 
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::LinkMessage;
 
 use super::load::INGRESS;
-use crate::io::netlink::{self, once};
+use crate::io::netlink;
 
 /// Who is in the way of an XDP program, as far as the kernel tells.
 pub(super) fn occupant(ifindex: u32) -> String {
@@ -52,20 +50,11 @@ pub fn has_tc_program(ifname: &str) -> Option<bool> {
 
 /// Asks rtnetlink which XDP program an interface runs.
 fn xdp_program_id(ifindex: u32) -> Option<u32> {
-    netlink::xdp_programs(&link(ifindex)?).next()
+    netlink::xdp_programs(&netlink::link_message(ifindex)?).next()
 }
 
 /// Whether the XDP program on an interface runs in the network stack, and not in its driver; `None` where that cannot be
 /// told.
 pub(super) fn is_xdp_generic(ifindex: u32) -> Option<bool> {
-    link(ifindex).as_ref().map(netlink::is_xdp_generic)
-}
-
-/// What rtnetlink says of an interface.
-fn link(ifindex: u32) -> Option<LinkMessage> {
-    let mut link = LinkMessage::default();
-    link.header.index = ifindex;
-    let answer = once::ask(RouteNetlinkMessage::GetLink(link)).ok()?;
-    let Some(RouteNetlinkMessage::NewLink(link)) = once::read(&answer) else { return None };
-    Some(link)
+    netlink::link_message(ifindex).as_ref().map(netlink::is_xdp_generic)
 }

@@ -268,7 +268,7 @@ mod tests {
         let mut out = Vec::new();
         let mut labelled = ask(Request::Add, 7);
         if let Object::Address(address) = &mut labelled.object {
-            address.label = Some("x:1".to_owned());
+            address.options.label = Some("x:1".to_owned());
         }
         append(&mut out, &labelled, 5);
         let second = out.len();

@@ -46,25 +46,6 @@ fn realm(realms: u32) -> RouteRealm {
     RouteRealm { source: u16::from_be_bytes([a, b]), destination: u16::from_be_bytes([c, d]) }
 }
 
-fn metric(metric: Metric, value: u32) -> RouteMetric {
-    match metric {
-        Metric::Mtu => RouteMetric::Mtu(value),
-        Metric::Window => RouteMetric::Window(value),
-        Metric::Rtt => RouteMetric::Rtt(value),
-        Metric::RttVar => RouteMetric::RttVar(value),
-        Metric::SsThresh => RouteMetric::SsThresh(value),
-        Metric::Cwnd => RouteMetric::Cwnd(value),
-        Metric::AdvMss => RouteMetric::Advmss(value),
-        Metric::Reordering => RouteMetric::Reordering(value),
-        Metric::HopLimit => RouteMetric::Hoplimit(value),
-        Metric::InitCwnd => RouteMetric::InitCwnd(value),
-        Metric::RtoMin => RouteMetric::RtoMin(value),
-        Metric::InitRwnd => RouteMetric::InitRwnd(value),
-        Metric::QuickAck => RouteMetric::QuickAck(value),
-        Metric::FastopenNoCookie => RouteMetric::FastopenNoCookie(value),
-    }
-}
-
 /// The message for a route. On removal everything in it must match, the mark too.
 pub(super) fn route_message(request: &RouteRequest, what: Request) -> RouteMessage {
     let RouteRequest { route, oifs } = request;
@@ -112,8 +93,10 @@ pub(super) fn route_message(request: &RouteRequest, what: Request) -> RouteMessa
             .ttl_propagate
             .map(|on| RouteAttribute::TtlPropagate(RouteMplsTtlPropagation::from(u8::from(on)))),
     );
-    let mut metrics: Vec<RouteMetric> =
-        route.metrics.iter().map(|(name, value)| metric(*name, *value)).collect();
+    let metric = |(name, value): &(Metric, u32)| {
+        RouteMetric::Other(DefaultNla::new(*name as u16, value.to_ne_bytes().to_vec()))
+    };
+    let mut metrics: Vec<RouteMetric> = route.metrics.iter().map(metric).collect();
     if route.ecn {
         metrics.push(RouteMetric::Features(FEATURE_ECN));
     }
