@@ -1009,7 +1009,7 @@ fn a_killed_master_goes_on_and_says_nothing_but_its_advertisement() {
     }
     // What it tracks becomes known: it counts from then on.
     for (script, health, priority) in [("must", Health::Up, 110), ("add", Health::Down, 100)] {
-        let found = notification::Found { script: script.into(), health, end: None };
+        let found = Found { script: script.into(), health, end: None };
         host.input(Input::ScriptFound(found));
         host.pass(1000);
         assert_eq!(host.adverts.last(), Some(&priority), "{script}");

@@ -145,7 +145,10 @@ pub struct Routing {
 }
 
 /// What a master does when somebody else removes something of its.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum OnLost {
     /// It lets another router be master for a moment, as keepalived does.
     #[default]
@@ -155,16 +158,9 @@ pub enum OnLost {
 }
 
 impl OnLost {
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Yield, Self::Restore].into_iter().find(|known| known.name() == name)
-    }
-
     /// `yield` or `restore`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Yield => "yield",
-            Self::Restore => "restore",
-        }
+        self.into()
     }
 }
 

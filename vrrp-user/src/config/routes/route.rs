@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
+use strum::VariantNames;
+
 use super::words::{Word, Words};
 use super::{
     Context, Family, PROTOCOL, Prefix, Remark, any, follows_nothing, marked, option, realms,
@@ -68,7 +70,20 @@ pub struct Route {
 }
 
 /// What becomes of a packet (`RTN_*`, linux/rtnetlink.h).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+)]
+#[strum(serialize_all = "lowercase")]
 #[repr(u8)]
 pub enum RouteKind {
     /// Goes on to the gateway, or to the destination.
@@ -77,6 +92,7 @@ pub enum RouteKind {
     /// Is for this host.
     Local = 2,
     /// Is a broadcast.
+    #[strum(to_string = "broadcast", serialize = "brd")]
     Broadcast = 3,
     /// Is for this host, and sent as a broadcast.
     Anycast = 4,
@@ -90,29 +106,6 @@ pub enum RouteKind {
     Prohibit = 8,
     /// Is looked up in the next table.
     Throw = 9,
-}
-
-impl RouteKind {
-    const NAMED: [(&'static str, Self); 10] = [
-        ("unicast", Self::Unicast),
-        ("local", Self::Local),
-        ("broadcast", Self::Broadcast),
-        ("brd", Self::Broadcast),
-        ("anycast", Self::Anycast),
-        ("multicast", Self::Multicast),
-        ("blackhole", Self::Blackhole),
-        ("unreachable", Self::Unreachable),
-        ("prohibit", Self::Prohibit),
-        ("throw", Self::Throw),
-    ];
-
-    fn named(text: &str) -> Option<Self> {
-        Self::NAMED.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind)
-    }
-
-    fn name(self) -> &'static str {
-        Self::NAMED.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
 }
 
 /// One of several ways.
@@ -143,7 +136,10 @@ pub enum InsertMode {
 }
 
 /// A metric (`RTAX_*`, linux/rtnetlink.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumString, strum::VariantNames,
+)]
+#[strum(serialize_all = "lowercase")]
 #[repr(u8)]
 pub enum Metric {
     /// Bytes in a packet.
@@ -167,12 +163,14 @@ pub enum Metric {
     /// Segments.
     InitCwnd = 11,
     /// Milliseconds.
+    #[strum(serialize = "rto_min")]
     RtoMin = 13,
     /// Segments.
     InitRwnd = 14,
     /// 0 or 1.
     QuickAck = 15,
     /// 0 or 1.
+    #[strum(serialize = "fastopen_no_cookie")]
     FastopenNoCookie = 17,
 }
 
@@ -180,23 +178,24 @@ pub enum Metric {
 const CC_ALGO: u8 = 16;
 
 impl Metric {
-    /// Name, and the largest value.
-    const NAMED: [(&'static str, Self, u32); 14] = [
-        ("mtu", Self::Mtu, u32::MAX),
-        ("window", Self::Window, u32::MAX),
-        ("rtt", Self::Rtt, u32::MAX),
-        ("rttvar", Self::RttVar, u32::MAX),
-        ("ssthresh", Self::SsThresh, u32::MAX),
-        ("cwnd", Self::Cwnd, u32::MAX),
-        ("advmss", Self::AdvMss, u32::MAX),
-        ("reordering", Self::Reordering, u32::MAX),
-        ("hoplimit", Self::HopLimit, 255),
-        ("initcwnd", Self::InitCwnd, u32::MAX),
-        ("rto_min", Self::RtoMin, u32::MAX),
-        ("initrwnd", Self::InitRwnd, u32::MAX),
-        ("quickack", Self::QuickAck, 1),
-        ("fastopen_no_cookie", Self::FastopenNoCookie, 1),
-    ];
+    /// The largest value.
+    fn max(self) -> u32 {
+        match self {
+            Self::HopLimit => 255,
+            Self::QuickAck | Self::FastopenNoCookie => 1,
+            Self::Mtu
+            | Self::Window
+            | Self::Rtt
+            | Self::RttVar
+            | Self::SsThresh
+            | Self::Cwnd
+            | Self::AdvMss
+            | Self::Reordering
+            | Self::InitCwnd
+            | Self::RtoMin
+            | Self::InitRwnd => u32::MAX,
+        }
+    }
 
     /// Units of a time in a millisecond; `None` if it is no time.
     fn per_millisecond(self) -> Option<u64> {
@@ -360,19 +359,18 @@ impl Draft {
     }
 
     fn metric(&mut self, word: &Word, words: &mut Words<'_>) -> Result<bool, Remark> {
-        let known = Metric::NAMED.iter().find(|(name, ..)| *name == word.value);
-        let Some((name, metric, max)) = known else { return Ok(false) };
+        let Ok(metric) = word.value.parse::<Metric>() else { return Ok(false) };
         if words.take("lock") {
-            self.route.locked |= 1 << *metric as u32;
+            self.route.locked |= 1 << metric as u32;
         }
         let written = words.value(word)?;
-        let value = metric.value(&written.value).filter(|value| value <= max);
+        let value = metric.value(&written.value).filter(|value| *value <= metric.max());
         let Some(value) = value else {
-            let message = format!("{name} cannot be `{}`", written.value);
+            let message = format!("{metric} cannot be `{}`", written.value);
             return Err(Remark::new(written.at, message, ""));
         };
-        self.route.metrics.retain(|(other, _)| other != metric);
-        self.route.metrics.push((*metric, value));
+        self.route.metrics.retain(|(other, _)| *other != metric);
+        self.route.metrics.push((metric, value));
         Ok(true)
     }
 
@@ -382,7 +380,7 @@ impl Draft {
         if word.value == "to" {
             word = words.value(word)?;
         }
-        if let Some(kind) = RouteKind::named(&word.value) {
+        if let Ok(kind) = word.value.parse() {
             self.route.kind = kind;
             word = words.value(word)?;
         }
@@ -395,7 +393,7 @@ impl Draft {
             if word.value.starts_with(|first: char| first.is_ascii_digit() || first == ':') {
                 return remark;
             }
-            let metrics = Metric::NAMED.iter().map(|(name, ..)| *name);
+            let metrics = Metric::VARIANTS.iter().copied();
             unknown_option(KIND, word, OPTIONS.iter().copied().chain(metrics))
         })?;
         self.destination = Some(prefix);
@@ -532,7 +530,7 @@ impl fmt::Display for Route {
     /// As `ip route` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind != RouteKind::Unicast {
-            write!(f, "{} ", self.kind.name())?;
+            write!(f, "{} ", self.kind)?;
         }
         if self.destination == any(Family::V4) {
             f.write_str("default")?;
@@ -553,9 +551,8 @@ impl fmt::Display for Route {
         option(f, "protocol", Some(self.protocol).filter(|protocol| *protocol != PROTOCOL))?;
         realms(f, self.realms)?;
         for (metric, value) in &self.metrics {
-            let named = Metric::NAMED.iter().find(|(_, other, _)| other == metric);
             let lock = if self.locked & 1 << *metric as u32 == 0 { "" } else { " lock" };
-            write!(f, " {}{lock} {value}", named.map_or("", |(name, ..)| name))?;
+            write!(f, " {metric}{lock} {value}")?;
         }
         if self.ecn {
             f.write_str(" features ecn")?;

@@ -62,22 +62,29 @@ pub struct Rule {
 }
 
 /// What becomes of packets that match a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, derive_more::Display)]
 pub enum Action {
     /// They are looked up in a table.
+    #[display("table {_0}")]
     Table(u32),
     /// They are looked up in the table of the virtual routing domain that they belong to.
+    #[display("l3mdev")]
     L3mdev,
     /// The rule of this priority is next.
+    #[display("goto {_0}")]
     Goto(u32),
     /// The next rule is next.
     #[default]
+    #[display("nop")]
     Nop,
     /// They are dropped.
+    #[display("blackhole")]
     Blackhole,
     /// They are answered with "destination unreachable".
+    #[display("unreachable")]
     Unreachable,
     /// They are answered with "administratively prohibited".
+    #[display("prohibit")]
     Prohibit,
 }
 
@@ -306,15 +313,7 @@ impl fmt::Display for Rule {
         option(f, "ipproto", self.ipproto)?;
         range_option(f, "sport", self.sport)?;
         range_option(f, "dport", self.dport)?;
-        match self.action {
-            Action::Table(table) => write!(f, " table {table}")?,
-            Action::L3mdev => f.write_str(" l3mdev")?,
-            Action::Goto(target) => write!(f, " goto {target}")?,
-            Action::Nop => f.write_str(" nop")?,
-            Action::Blackhole => f.write_str(" blackhole")?,
-            Action::Unreachable => f.write_str(" unreachable")?,
-            Action::Prohibit => f.write_str(" prohibit")?,
-        }
+        write!(f, " {}", self.action)?;
         realms(f, self.realms)?;
         option(f, "suppress_prefixlength", self.suppress_prefixlength)?;
         option(f, "suppress_ifgroup", self.suppress_ifgroup)?;

@@ -30,7 +30,7 @@ impl Reader<'_> {
     /// What `on_address_lost`, `promote_secondaries`, `routes` and `rules` of a router say.
     pub(super) fn routing(&mut self, router: &Table<'_, '_>) -> Routing {
         let on_lost = self.string(router, "on_address_lost").and_then(|written| {
-            let policy = OnLost::named(&written.value);
+            let policy: Option<OnLost> = written.value.parse().ok();
             if policy.is_none() {
                 let message = format!("unknown on_address_lost `{}`", written.value);
                 self.report.error(written.at, message, "yield or restore");
