@@ -170,6 +170,7 @@ fn pins_that_cannot_be_used_are_refused() -> Result<()> {
         vrrp_tests::run(std::process::Command::new("bpftool").args(words)).map(drop)
     };
     let zeros = |count: usize| vec!["00"; count].join(" ");
+    let size = size_of::<vrrp_common::maps::Control>();
     type Harm<'a> = &'a dyn Fn() -> Result<()>;
     let harms: [(&str, Harm<'_>); 6] = [
         ("INFO is missing among them", &|| {
@@ -180,12 +181,12 @@ fn pins_that_cannot_be_used_are_refused() -> Result<()> {
             std::os::unix::fs::chown(pins.join("LEASES"), Some(65534), None).unwrap();
             Ok(())
         }),
-        ("the daemon was killed before it was ready", &|| write(&zeros(40))),
+        ("the daemon was killed before it was ready", &|| write(&zeros(size))),
         ("they were made by another version of the daemon (layout 1,", &|| {
-            write(&format!("01 00 00 00 {}", zeros(36)))
+            write(&format!("01 00 00 00 {}", zeros(size - 4)))
         }),
         ("the daemon ran in another network namespace", &|| {
-            write(&format!("0f 00 00 00 01 00 00 00 01 {}", zeros(31)))
+            write(&format!("0f 00 00 00 01 00 00 00 01 {}", zeros(size - 9)))
         }),
         ("", &|| Ok(())),
     ];

@@ -65,7 +65,9 @@ fn structs(out: &mut String) {
         PeerKey { slot, source }
         PeerCounters { adverts, last_seen_ns, priority, outranks_full_ns, resigns_full_ns }
         TtlRange { min, max, reserved }
-        Control { abi_version, pid, started_ns, readable_since, reserved, adopted_ns, namespace }
+        Control {
+            abi_version, pid, started_ns, readable_since, reserved, adopted_ns, namespace, object, source_key
+        }
         RxEvent {
             ktime_ns, ifindex, reason, slot, vlan, source, destination, family, ttl, wire_len, payload_len, reserved,
             digest

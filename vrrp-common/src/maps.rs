@@ -14,7 +14,7 @@ pub const ABI_VERSION: u32 = 15;
 pub const READABLE_SINCE: u32 = 15;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x6c66_073b_248b_7ee5;
+pub(crate) const ABI_DIGEST: u64 = 0x9268_5b5c_244b_7c52;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -497,6 +497,10 @@ pub struct Control {
     pub adopted_ns: u64,
     /// The network namespace that numbers its interfaces: the inode of `/proc/self/ns/net` (namespaces(7)).
     pub namespace: u64,
+    /// What tells its programs from those of another build.
+    pub object: u64,
+    /// [`SOURCE_KEY`] of its programs.
+    pub source_key: u64,
 }
 
 impl Control {

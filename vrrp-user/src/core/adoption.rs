@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vrrp_common::lease::Terms;
-use vrrp_common::maps::{ABI_VERSION, Control, Lease, RouterInfo, RouterKey, capture, state};
+use vrrp_common::maps::{
+    ABI_VERSION, Control, Lease, PeerKey, RouterInfo, RouterKey, capture, state,
+};
 
 use super::capacity::{Needs, Sizes};
 use super::{Core, InterfaceAddr};
@@ -15,6 +17,7 @@ use crate::engine::adoption::{Adopted, NotAdopted};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId, RouterSpec};
 use crate::types::planted::{Fault, planted};
+use crate::wire::family::to_field;
 
 /// A daemon that has adopted another one's pins and is killed within this time is not adopted: what it goes on with may be
 /// what kills it.
@@ -240,11 +243,19 @@ pub struct Judgement {
 }
 
 impl Core {
-    /// By what routers are known to the kernel side, and of which addresses packets are counted.
-    pub fn keys(&self) -> (HashSet<RouterKey>, BTreeSet<InterfaceAddr>) {
+    /// By what routers are known to the kernel side, of which addresses packets are counted, and which peers are heard.
+    pub fn keys(&self) -> (HashSet<RouterKey>, BTreeSet<InterfaceAddr>, HashSet<PeerKey>) {
         let routers = self.ids().filter_map(|id| self.router(id).registration(id));
         let addresses = self.ids().flat_map(|id| self.interface_addrs(id));
-        (routers.map(|(key, _)| key).collect(), addresses.map(|(at, _)| at).collect())
+        let peers = self.ids().flat_map(|id| {
+            let allowed = self.router(id).allowed();
+            allowed.map(move |(peer, _)| PeerKey { slot: id.0, source: to_field(peer) })
+        });
+        (
+            routers.map(|(key, _)| key).collect(),
+            addresses.map(|(at, _)| at).collect(),
+            peers.collect(),
+        )
     }
 }
 

@@ -43,9 +43,8 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
     let predecessor = datapath.predecessor(control);
     let matches = predecessor.matches(&config.routers);
     let retained: BTreeSet<RouterId> = matches.iter().flatten().map(|it| it.number).collect();
-    if retained.len() < predecessor.routers.len()
-        && let Err(error) = datapath.retain(&retained)
-    {
+    let all = retained.len() == predecessor.routers.len();
+    if let Err(error) = datapath.retain((!all).then_some(&retained)) {
         log::error!("routers of a killed daemon: {}", bpf::chain(&error));
     }
     log::info!(
@@ -64,8 +63,8 @@ impl Driver {
             return;
         }
         self.datapath.end_adoption();
-        let (routers, addresses) = self.core.keys();
-        if let Err(error) = self.datapath.retain_keys(&routers, &addresses) {
+        let (routers, addresses, peers) = self.core.keys();
+        if let Err(error) = self.datapath.retain_keys(&routers, &addresses, &peers) {
             log::error!("keys of a killed daemon: {}", bpf::chain(&error));
         }
     }

@@ -366,8 +366,8 @@ impl Driver {
             scripts = Some(started);
         }
         let (sizes, adopts) = match pinned {
-            Found::Pins(_, sizes) => (sizes, true),
-            Found::Nothing | Found::Unusable => (Sizes::with_room(needs), false),
+            Found::Pins(control, sizes) => (sizes, Some(control)),
+            Found::Nothing | Found::Unusable => (Sizes::with_room(needs), None),
         };
         let mut datapath =
             memory::apart(|| Datapath::open(instance.name(), pins, sizes, without, adopts))?;
@@ -388,6 +388,8 @@ impl Driver {
         datapath.write_control(&Control {
             adopted_ns: adopted.map_or(0, |_| started.0),
             namespace: bpf::namespace(),
+            object: bpf::object_digest(),
+            source_key: datapath.source_key(),
             ..Control::new(process::id(), adopted.unwrap_or(started).0)
         })?;
         if let Found::Unusable = pinned {

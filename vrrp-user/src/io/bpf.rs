@@ -24,13 +24,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aya::EbpfLoader;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfLoader};
 use vrrp_common::maps::{
     ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, INFO,
     INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOTS,
-    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, XDP_PROGRAM,
+    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
 };
 
 pub use self::adoption::{namespace, pin_facts};
@@ -42,16 +42,16 @@ pub use self::filters::{StaleFilter, remove_stale_filters, stale_filters};
 use self::filters::{filter_handle, tidy_filters};
 pub use self::leases::Leases;
 use self::load::{
-    BUDGETS, EGRESS, INGRESS, allowed_entries, classifier, lacks, load_object, load_programs,
-    loaded, peers, program_id, ring_bytes, taken, xdp,
+    BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, lacks, load_object,
+    load_programs, loaded, peers, pin_programs, ring_bytes, taken, xdp,
 };
-pub use self::load::{Trial, has_tcx, try_load};
+pub use self::load::{Trial, has_tcx, object_digest, try_load};
 pub(super) use self::maps::cpus;
 use self::maps::{mmap_array, take};
 pub use self::others::{has_tc_program, program_name, xdp_program};
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
-use self::pins::{Direction, PINNED, remove_pins};
+use self::pins::{Direction, KEPT, PINNED, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
 use self::vips::Vips;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
@@ -81,7 +81,7 @@ impl From<PathBuf> for Maps {
 /// at all. Dropping it detaches the programs from all interfaces; the pins of the maps stay, for [`super::reader::Reader`].
 pub struct Datapath {
     /// None without BPF, and so is the next one.
-    ebpf: Option<Ebpf>,
+    programs: Option<Programs>,
     pins: Option<Pins>,
     /// Counters of virtual addresses, and who else claims them.
     pub vips: Vips,
@@ -132,25 +132,26 @@ pub struct Datapath {
 
 impl Datapath {
     /// Loads the kernel side of an instance, with its pins in a directory, as [`Self::load_without`] does, or without pins
-    /// where there is no place for them. Where there is no BPF, does without it, and says why. `adopts` is whether the maps
-    /// that are pinned there go on to be used, which have these `sizes` and were looked at ([`pin_facts`]), and the links.
+    /// where there is no place for them. Where there is no BPF, does without it, and says why. `adopts` is of the daemon
+    /// whose maps that are pinned there go on to be used, which have these `sizes` and were looked at ([`pin_facts`]), and its links;
+    /// and also its programs, if they are the same.
     /// Errors: what has nothing to do with BPF, or with a BPF that there is.
     pub fn open(
         instance: &str,
         pins: Result<PathBuf, Error>,
         sizes: Sizes,
         without: Without,
-        adopts: bool,
+        adopts: Option<Control>,
     ) -> Result<Self, Error> {
         let loaded = match pins {
             Ok(pins) => match Self::load_and_tidy(instance, &pins, sizes, without, adopts) {
                 Err(error) if error.is_no_pins() => {
-                    Self::load_and_pin(instance, Err(&error), sizes, without, false)
+                    Self::load_and_pin(instance, Err(&error), sizes, without, None)
                 }
                 loaded => loaded,
             },
             Err(error) if error.is_no_pins() => {
-                Self::load_and_pin(instance, Err(&error), sizes, without, false)
+                Self::load_and_pin(instance, Err(&error), sizes, without, None)
             }
             Err(error) => Err(error),
         };
@@ -171,7 +172,7 @@ impl Datapath {
         let why = format!("no BPF: {}", chain(why));
         let own = Arc::new(OwnMaps::new(sizes)?);
         Ok(Self {
-            ebpf: None,
+            programs: None,
             pins: None,
             vips: Vips::default(),
             routers: Entries::Own(StdHashMap::new()),
@@ -220,7 +221,7 @@ impl Datapath {
     /// Errors: the same.
     pub fn load_without(pins: &Path, sizes: Sizes, without: Without) -> Result<Self, Error> {
         let instance = pins.file_name().unwrap_or_default().to_string_lossy();
-        Self::load_and_tidy(&instance, pins, sizes, without, false)
+        Self::load_and_tidy(&instance, pins, sizes, without, None)
     }
 
     fn load_and_tidy(
@@ -228,7 +229,7 @@ impl Datapath {
         pins: &Path,
         sizes: Sizes,
         without: Without,
-        adopts: bool,
+        adopts: Option<Control>,
     ) -> Result<Self, Error> {
         let datapath = Self::load_and_pin(instance, Ok(pins), sizes, without, adopts);
         if datapath.is_err() {
@@ -244,24 +245,38 @@ impl Datapath {
         pins: Result<&Path, &Error>,
         sizes: Sizes,
         without: Without,
-        adopts: bool,
+        adopts: Option<Control>,
     ) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
         let mut loader = EbpfLoader::new();
         if let Ok(pins) = pins {
             fs::create_dir_all(pins).map_err(Error::pins(pins))?;
-            if adopts {
+            if adopts.is_some() {
                 for name in PINNED {
                     loader.map_pin_path(name, pins.join(name));
                 }
             } else {
                 remove_pins(pins)?;
             }
+            for name in KEPT {
+                loader.map_pin_path(name, pins.join(name));
+            }
         }
+        // Programs of the same object need not be verified again, which takes longer than all else.
+        let is_same = |control: &Control| control.object == object_digest();
+        let programs = match (&adopts, pins) {
+            (Some(control), Ok(pins)) if is_same(control) && without == Without::default() => {
+                Programs::pinned(pins)
+            }
+            (Some(_) | None, Ok(_) | Err(_)) => None,
+        };
         // There is nothing in the object that would have to be adapted to the running kernel.
         loader.btf(None);
         // A number that nobody else knows: the standard library makes one for each of its hash maps.
-        let source_key = RandomState::new().hash_one(());
+        let source_key = match (&adopts, &programs) {
+            (Some(control), Some(_)) => control.source_key,
+            (Some(_) | None, Some(_) | None) => RandomState::new().hash_one(()),
+        };
         loader.override_global(SOURCE_KEY, &source_key, true);
         for name in [ROUTERS, SLOTS, LEASES, INFO] {
             loader.map_max_entries(name, sizes.routers);
@@ -275,14 +290,24 @@ impl Datapath {
         loader.map_max_entries(HELD6, sizes.vips6);
         loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
         let mut ebpf = load_object(&mut loader, without)?;
-        let refused = load_programs(&mut ebpf, without)?;
         let tcx = has_tcx(without)?;
-        let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
+        let (refused, copies) = match &programs {
+            Some((_, copies)) => (Refused::default(), *copies),
+            None => {
+                let refused = load_programs(&mut ebpf, without)?;
+                if let Ok(pins) = pins {
+                    pin_programs(&mut ebpf, pins);
+                }
+                (refused, taken(&ebpf, INGRESS) != INGRESS_PROGRAM)
+            }
+        };
         let lacks = lacks(&refused, copies, tcx);
         let no_pins = pins.err().map(|error| format!("no pins: {}", chain(error)));
         let shared = SharedMaps::of(&ebpf)?;
         let (pins, maps) = match pins {
-            Ok(pins) => (Some(Pins::make(pins, shared, adopts)?), Maps::Pinned(pins.to_owned())),
+            Ok(pins) => {
+                (Some(Pins::make(pins, shared, adopts.is_some())?), Maps::Pinned(pins.to_owned()))
+            }
             Err(_) => (None, Maps::Unpinned(Arc::new(shared))),
         };
         for (level, lack) in &lacks {
@@ -292,16 +317,12 @@ impl Datapath {
             log::warn!("{why}; {WITHOUT_PINS}");
         }
         let mut left = Vec::new();
-        if !tcx && adopts {
+        if !tcx && adopts.is_some() {
             left = stale_filters(instance);
         } else if !tcx {
             tidy_filters(instance);
         }
-        let xdp_id = program_id(&ebpf, XDP_PROGRAM);
-        let ingress_id = program_id(&ebpf, taken(&ebpf, INGRESS));
-        let egress_id = program_id(&ebpf, taken(&ebpf, EGRESS));
-
-        Ok(Self {
+        let mut datapath = Self {
             routers: Entries::Shared(take(&mut ebpf, ROUTERS)?),
             vips: Vips::take(&mut ebpf, sizes)?,
             peers: Peers::Shared(take(&mut ebpf, PEERS)?),
@@ -313,16 +334,15 @@ impl Datapath {
             control: mmap_array(&mut ebpf, CONTROL)?,
             counters: mmap_array(&mut ebpf, COUNTERS)?,
             events: Some(take(&mut ebpf, EVENTS)?),
-            ebpf: Some(ebpf),
             source_key,
             pins,
             maps,
             without: None,
             sizes,
             links: BTreeMap::new(),
-            xdp_id,
-            ingress_id,
-            egress_id,
+            xdp_id: 0,
+            ingress_id: 0,
+            egress_id: 0,
             counts_egress: refused.egress.is_none(),
             keeps: true,
             tcx,
@@ -332,9 +352,14 @@ impl Datapath {
             no_pins,
             lacks: lacks.into_iter().map(|(_, lack)| lack).collect(),
             masked: without,
-            adopts,
+            adopts: adopts.is_some(),
             stale_filters: left,
-        })
+            programs: None,
+        };
+        let programs = programs.map_or(Programs::Loaded(Box::new(ebpf)), |(programs, _)| programs);
+        [datapath.xdp_id, datapath.ingress_id, datapath.egress_id] = programs.ids();
+        datapath.programs = Some(programs);
+        Ok(datapath)
     }
 
     /// Whether links that a daemon has left which was killed are to be used.
@@ -370,13 +395,13 @@ impl Datapath {
     /// The XDP program, for `BPF_PROG_TEST_RUN`.
     /// Errors: [`Error::Missing`].
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
-        loaded(&mut self.ebpf).and_then(xdp)
+        loaded(&mut self.programs).and_then(xdp)
     }
 
     /// The tc ingress program, for `BPF_PROG_TEST_RUN`.
     /// Errors: [`Error::Missing`].
     pub fn ingress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
-        classifier(loaded(&mut self.ebpf)?, Direction::In)
+        classifier(loaded(&mut self.programs)?, Direction::In)
     }
 
     /// Whether the kernel attaches tc programs by links, which go with the process.
@@ -387,7 +412,7 @@ impl Datapath {
     /// The egress program, for `BPF_PROG_TEST_RUN`.
     /// Errors: [`Error::Missing`].
     pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, Error> {
-        classifier(loaded(&mut self.ebpf)?, Direction::Out)
+        classifier(loaded(&mut self.programs)?, Direction::Out)
     }
 
     /// What sources are told apart by in a [`ReportFilter`] ([`vrrp_common::report::source_tag`]), and the key of

@@ -9,15 +9,16 @@ use aya::maps::{MapInfo, MapType};
 use nix::net::if_::if_nameindex;
 use nix::unistd::geteuid;
 use vrrp_common::maps::{
-    CONTROL, COUNTERS, Control, DAEMON_COUNTERS, INFO, LEASES, Lease, PEERS, PeerCounters, PeerKey,
-    REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey, SAMPLE_COUNTS, SAMPLES, SLOTS, Slot,
-    VIPS4, VIPS6, VipCounters, VipKey4, VipKey6,
+    ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, Held, INFO, LEASES, Lease,
+    PEERS, PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey,
+    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot, TtlRange, VIPS4, VIPS6, VipCounters,
+    VipKey4, VipKey6,
 };
 use vrrp_common::sample::{Sample, SampleCounts};
 
 use super::Datapath;
 use super::error::Error;
-use super::pins::{LINK, PINNED};
+use super::pins::{KEPT, LINK, PINNED, PROGRAM};
 use crate::core::adoption::{PinFacts, PinnedRouter, Predecessor};
 use crate::core::{InterfaceAddr, Sizes};
 use crate::io::timer;
@@ -41,6 +42,10 @@ fn layout(name: &str) -> (MapType, usize, usize) {
         SAMPLES => per_cpu(size_of::<Sample>()),
         SAMPLE_COUNTS => per_cpu(size_of::<SampleCounts>()),
         PEERS => (MapType::LruHash, size_of::<PeerKey>(), size_of::<PeerCounters>()),
+        HELD4 => (MapType::Hash, size_of::<VipKey4>(), size_of::<Held>()),
+        HELD6 => (MapType::Hash, size_of::<VipKey6>(), size_of::<Held>()),
+        ALLOWED => (MapType::Hash, size_of::<PeerKey>(), size_of::<TtlRange>()),
+        SENDERS => array(size_of::<Senders>()),
         // EVENTS has neither.
         _ => (MapType::RingBuf, 0, 0),
     }
@@ -52,14 +57,17 @@ fn found(info: &MapInfo) -> Option<(MapType, usize, usize)> {
 }
 
 /// What there is pinned in a directory, by a daemon that says that of itself; `None` where there is nothing of one. `sizes` is
-/// for maps that are not pinned.
+/// for what has no map.
 pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFacts> {
     let names: BTreeSet<String> = fs::read_dir(dir)
         .ok()?
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    let is_ours = |name: &String| name.starts_with(LINK) || PINNED.contains(&name.as_str());
+    let is_ours = |name: &String| {
+        let is_map = PINNED.contains(&name.as_str()) || KEPT.contains(&name.as_str());
+        is_map || name.starts_with(LINK) || name.starts_with(PROGRAM)
+    };
     let ours: Vec<&String> = names.iter().filter(|name| is_ours(name)).collect();
     if ours.is_empty() {
         return None;
@@ -69,17 +77,20 @@ pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFa
     let owners = paths.filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.uid());
     let other_owner = owners.into_iter().find(|owner| *owner != us);
     let mut unusable = None;
-    for name in PINNED {
+    for name in PINNED.into_iter().chain(KEPT) {
         let info = MapInfo::from_pin(dir.join(name)).ok();
         let entries = info.as_ref().map_or(0, MapInfo::max_entries);
         match name {
             ROUTERS => sizes.routers = entries,
             VIPS4 => sizes.vips = entries,
             VIPS6 => sizes.vips6 = entries,
+            ALLOWED => sizes.allowed = entries / 2,
             _ => {}
         }
         let is_long_enough = match name {
             SLOTS | LEASES | INFO => entries == sizes.routers,
+            HELD4 => entries == sizes.vips,
+            HELD6 => entries == sizes.vips6,
             COUNTERS => entries == DAEMON_COUNTERS,
             _ => entries > 0,
         };
@@ -115,8 +126,11 @@ impl Datapath {
         Predecessor { pid: control.pid, started, routers, read_at, boot }
     }
 
-    /// Forgets all routers of a daemon that was killed but for these. Errors: [`Error::Map`].
-    pub fn retain(&mut self, retained: &BTreeSet<RouterId>) -> Result<(), Error> {
+    /// Forgets what a daemon that was killed held, as those who go on hold it again, and all its routers but for these.
+    /// Errors: [`Error::Map`].
+    pub fn retain(&mut self, retained: Option<&BTreeSet<RouterId>>) -> Result<(), Error> {
+        self.vips.release_all()?;
+        let Some(retained) = retained else { return Ok(()) };
         let is_retained = |slot: u32| retained.contains(&RouterId(slot));
         self.routers.retain(ROUTERS, |_, entry| is_retained(entry.slot))?;
         for index in (0..self.slots.len()).filter(|index| !is_retained(*index)) {
@@ -131,7 +145,9 @@ impl Datapath {
         &mut self,
         routers: &HashSet<RouterKey>,
         vips: &BTreeSet<InterfaceAddr>,
+        allowed: &HashSet<PeerKey>,
     ) -> Result<(), Error> {
+        self.allowed.retain(ALLOWED, |key, _| allowed.contains(key))?;
         self.routers.retain(ROUTERS, |key, _| routers.contains(key))?;
         self.vips.retain(|at| vips.contains(at))
     }

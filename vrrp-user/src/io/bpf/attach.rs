@@ -1,6 +1,5 @@
 //! Attaching the programs to interfaces, and keeping them there.
 
-use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError};
 use aya::programs::tc::{
     self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle,
@@ -11,7 +10,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::error::{Error, chain, errno};
 use super::filters::{FILTER_PRIORITY, StaleFilter, remove_stale_filter};
-use super::load::{NOT_COUNTED, classifier, loaded, xdp};
+use super::load::{NOT_COUNTED, Programs, classifier, loaded, xdp};
 use super::others::{is_xdp_generic, occupant};
 use super::pins::{Direction, Pins};
 use super::{Datapath, Feature};
@@ -99,7 +98,7 @@ impl Datapath {
         // A link of another kind goes when there is one of this.
         let link = XdpLink::try_from(link).ok()?;
         let is_same = is_xdp_generic(ifindex) == Some(generic);
-        let program = loaded(&mut self.ebpf).and_then(xdp).ok()?;
+        let program = loaded(&mut self.programs).and_then(xdp).ok()?;
         let adopted = is_same.then(|| program.attach_to_link(link).ok()).flatten();
         if adopted.is_none() {
             self.remove_link(ifindex, &[Direction::In]);
@@ -118,7 +117,7 @@ impl Datapath {
         } else {
             self.stale_filter(ifname, way)?
         };
-        let program = classifier(loaded(&mut self.ebpf).ok()?, way).ok()?;
+        let program = classifier(loaded(&mut self.programs).ok()?, way).ok()?;
         let adopted = program.attach_to_link(link).ok();
         if adopted.is_none() {
             self.remove_link(ifindex, &[way]);
@@ -194,7 +193,7 @@ impl Datapath {
             let why = Error::Masked(masked);
             return Err(Failure::Refused(format!("{} is refused: {why}", mode.title())));
         }
-        let program = loaded(&mut self.ebpf).and_then(xdp);
+        let program = loaded(&mut self.programs).and_then(xdp);
         let program = program.map_err(|error| Failure::Refused(chain(&error)))?;
         program.attach_to_if_index(ifindex, xdp_mode).map(Attachment::Xdp).map_err(|error| {
             match errno(&error) {
@@ -214,7 +213,7 @@ impl Datapath {
             Attachment::Raw => pins.remove_link(ifindex, Direction::In),
             Attachment::Xdp(_) | Attachment::Tc(..) => {}
         }
-        let kept = attach_again(&mut self.ebpf, attachment, Some((pins, ifindex)));
+        let kept = attach_again(&mut self.programs, attachment, Some((pins, ifindex)));
         kept.map_err(|error| self.keeps_no_more(&error))
     }
 
@@ -250,7 +249,7 @@ impl Datapath {
         way: Direction,
         options: TcAttachOptions,
     ) -> Result<Attachment, Error> {
-        let program = classifier(loaded(&mut self.ebpf)?, way)?;
+        let program = classifier(loaded(&mut self.programs)?, way)?;
         Ok(Attachment::Tc(way, program.attach_with_options(ifname, attach_type(way), options)?))
     }
 
@@ -329,7 +328,7 @@ impl Datapath {
         let ingress = self.links.get_mut(&ifindex).and_then(|attached| attached.ingress.take());
         let again = ingress
             .ok_or(Error::Missing("program on that interface"))
-            .and_then(|ingress| attach_again(&mut self.ebpf, ingress, None));
+            .and_then(|ingress| attach_again(&mut self.programs, ingress, None));
         if again.is_err() {
             self.remove_link(ifindex, &[Direction::In]);
         }
@@ -349,7 +348,7 @@ impl Datapath {
         ifname: &str,
         link: Option<Attachment>,
     ) -> Option<Attachment> {
-        let kept = link.and_then(|link| attach_again(&mut self.ebpf, link, None).ok());
+        let kept = link.and_then(|link| attach_again(&mut self.programs, link, None).ok());
         let kept = kept.or_else(|| self.adopt_egress(ifindex, ifname));
         kept.or_else(|| {
             let link = self.attach_egress(ifname)?;
@@ -419,9 +418,9 @@ impl Datapath {
 
     fn detach_program(&mut self, attachment: Option<Attachment>) -> Result<(), Error> {
         match attachment {
-            Some(Attachment::Xdp(link)) => xdp(loaded(&mut self.ebpf)?)?.detach(link)?,
+            Some(Attachment::Xdp(link)) => xdp(loaded(&mut self.programs)?)?.detach(link)?,
             Some(Attachment::Tc(way, link)) => {
-                classifier(loaded(&mut self.ebpf)?, way)?.detach(link)?;
+                classifier(loaded(&mut self.programs)?, way)?.detach(link)?;
             }
             Some(Attachment::Raw) | None => {}
         }
@@ -438,18 +437,18 @@ fn attach_type(way: Direction) -> TcAttachType {
 
 /// Attaches a program by the link that it has, which is pinned before if there is a place for that.
 fn attach_again(
-    ebpf: &mut Option<Ebpf>,
+    programs: &mut Option<Programs>,
     attachment: Attachment,
     pins: Option<(&Pins, u32)>,
 ) -> Result<Attachment, Error> {
     match attachment {
         Attachment::Xdp(link) => {
-            let program = xdp(loaded(ebpf)?)?;
+            let program = xdp(loaded(programs)?)?;
             let link = pinned(pins, Direction::In, program.take_link(link)?)?;
             Ok(Attachment::Xdp(program.attach_to_link(link)?))
         }
         Attachment::Tc(way, link) => {
-            let program = classifier(loaded(ebpf)?, way)?;
+            let program = classifier(loaded(programs)?, way)?;
             let link = pinned(pins, way, program.take_link(link)?)?;
             Ok(Attachment::Tc(way, program.attach_to_link(link)?))
         }

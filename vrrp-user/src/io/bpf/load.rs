@@ -1,7 +1,12 @@
 //! Loading: the object, its programs, and what the running kernel takes of them.
 
-use aya::programs::{Program, SchedClassifier, TcAttachType, Xdp};
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vrrp_common::maps::{
     COPYING_EGRESS_PROGRAM, COPYING_INGRESS_PROGRAM, EGRESS_PROGRAM, INGRESS_PROGRAM, XDP_PROGRAM,
@@ -9,7 +14,7 @@ use vrrp_common::maps::{
 
 use super::error::{Error, chain, errno, not_loaded, not_permitted, refused};
 use super::maps::cpus;
-use super::pins::Direction;
+use super::pins::{Direction, PROGRAM};
 use super::without::{Feature, Without};
 use crate::core::Sizes;
 
@@ -52,22 +57,91 @@ pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
     sizes.allowed.saturating_mul(2)
 }
 
-pub(super) fn loaded(ebpf: &mut Option<Ebpf>) -> Result<&mut Ebpf, Error> {
-    ebpf.as_mut().ok_or(Error::NotWanted)
+/// The programs.
+pub(super) enum Programs {
+    /// Of an object that was loaded, as far as the kernel took them.
+    Loaded(Box<Ebpf>),
+    /// Those that a daemon has left which was killed, of the same object, and its tc programs.
+    Adopted(Box<(Xdp, [SchedClassifier; 2])>),
 }
 
-pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+impl Programs {
+    /// The kernel's numbers of the XDP program and of the tc programs for what arrives and what leaves; 0, which is none, for
+    /// one that was refused.
+    pub(super) fn ids(&self) -> [u32; 3] {
+        let id = |info: Result<aya::programs::ProgramInfo, ProgramError>| {
+            info.map_or(0, |info| info.id())
+        };
+        match self {
+            Self::Loaded(ebpf) => [XDP_PROGRAM, taken(ebpf, INGRESS), taken(ebpf, EGRESS)]
+                .map(|name| ebpf.program(name).map_or(0, |program| id(program.info()))),
+            Self::Adopted(programs) => {
+                let (xdp, [ingress, egress]) = &**programs;
+                [id(xdp.info()), id(ingress.info()), id(egress.info())]
+            }
+        }
+    }
+
+    /// Those that a daemon has pinned, if it has pinned one of each; and whether its tc programs copy headers.
+    pub(super) fn pinned(dir: &Path) -> Option<(Self, bool)> {
+        let path = |name: &str| dir.join(format!("{PROGRAM}{name}"));
+        let classifier = |names: [&str; 2]| {
+            names.iter().find_map(|name| SchedClassifier::from_pin(path(name)).ok())
+        };
+        let xdp = Xdp::from_pin(path(XDP_PROGRAM), XdpAttachType::Interface).ok()?;
+        let copies = path(COPYING_INGRESS_PROGRAM).exists();
+        let programs = (xdp, [classifier(INGRESS)?, classifier(EGRESS)?]);
+        Some((Self::Adopted(Box::new(programs)), copies))
+    }
+}
+
+/// Pins the programs that the kernel took, for a daemon that adopts them. It can do without.
+pub(super) fn pin_programs(ebpf: &mut Ebpf, dir: &Path) {
+    for (name, program) in ebpf.programs_mut() {
+        let path = dir.join(format!("{PROGRAM}{name}"));
+        let _ = fs::remove_file(&path);
+        if program.fd().is_ok()
+            && let Err(error) = program.pin(&path)
+        {
+            log::debug!("program {name}: {}", chain(&error));
+        }
+    }
+}
+
+/// What tells the programs of this build from those of another one.
+pub fn object_digest() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    OBJECT.hash(&mut hasher);
+    hasher.finish()
+}
+
+pub(super) fn loaded(programs: &mut Option<Programs>) -> Result<&mut Programs, Error> {
+    programs.as_mut().ok_or(Error::NotWanted)
+}
+
+pub(super) fn xdp(programs: &mut Programs) -> Result<&mut Xdp, Error> {
+    match programs {
+        Programs::Loaded(ebpf) => object_xdp(ebpf),
+        Programs::Adopted(programs) => Ok(&mut programs.0),
+    }
+}
+
+fn object_xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     let program = ebpf.program_mut(XDP_PROGRAM).ok_or(Error::Missing(XDP_PROGRAM))?;
     Ok(program.try_into()?)
 }
 
 /// The one of two tc programs that the kernel took.
-pub(super) fn classifier(ebpf: &mut Ebpf, way: Direction) -> Result<&mut SchedClassifier, Error> {
-    let both = match way {
-        Direction::In => INGRESS,
-        Direction::Out => EGRESS,
-    };
-    named_classifier(ebpf, taken(ebpf, both))
+pub(super) fn classifier(
+    programs: &mut Programs,
+    way: Direction,
+) -> Result<&mut SchedClassifier, Error> {
+    match (programs, way) {
+        (Programs::Loaded(ebpf), Direction::In) => named_classifier(ebpf, taken(ebpf, INGRESS)),
+        (Programs::Loaded(ebpf), Direction::Out) => named_classifier(ebpf, taken(ebpf, EGRESS)),
+        (Programs::Adopted(programs), Direction::In) => Ok(&mut programs.1[0]),
+        (Programs::Adopted(programs), Direction::Out) => Ok(&mut programs.1[1]),
+    }
 }
 
 /// Which of two programs the kernel took, else the first one.
@@ -126,12 +200,8 @@ pub fn try_load(without: Without) -> Result<Trial, Error> {
     Ok(Trial { compiled, xdp, ingress, egress, copies, lacks, steps })
 }
 
-/// The number of a program; 0, which is none, for one that was refused.
-pub(super) fn program_id(ebpf: &Ebpf, name: &str) -> u32 {
-    ebpf.program(name).and_then(|program| program.info().ok()).map_or(0, |info| info.id())
-}
-
 /// What the kernel has against programs; `None` for those that it takes.
+#[derive(Default)]
 pub(super) struct Refused {
     pub xdp: Option<Error>,
     pub ingress: Option<Error>,
@@ -186,7 +256,7 @@ pub(super) fn load_programs(ebpf: &mut Ebpf, without: Without) -> Result<Refused
     let xdp = if without.lacks(Feature::Xdp) {
         Some(Error::Masked(Feature::Xdp))
     } else {
-        unless_refused(xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?
+        unless_refused(object_xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?
     };
     let ingress = load_classifier(ebpf, INGRESS, without, Feature::Ingress)?;
     let egress = load_classifier(ebpf, EGRESS, without, Feature::Egress)?;

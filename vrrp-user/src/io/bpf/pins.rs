@@ -14,8 +14,8 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
-    CONTROL, COUNTERS, EVENTS, INFO, LEASES, PEERS, REASONS, ROUTERS, SAMPLE_COUNTS, SAMPLES,
-    SLOTS, VIPS4, VIPS6,
+    ALLOWED, CONTROL, COUNTERS, EVENTS, HELD4, HELD6, INFO, LEASES, PEERS, REASONS, ROUTERS,
+    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, VIPS4, VIPS6,
 };
 
 use super::error::{Error, OWN_BPFFS, SYSTEM_BPFFS, errno};
@@ -26,6 +26,9 @@ pub(super) const PINNED: [&str; 13] = [
     ROUTERS, SLOTS, LEASES, INFO, VIPS4, VIPS6, REASONS, SAMPLES, SAMPLE_COUNTS, PEERS, COUNTERS,
     EVENTS, CONTROL,
 ];
+
+/// Those that are pinned for a daemon that adopts them.
+pub(super) const KEPT: [&str; 4] = [HELD4, HELD6, ALLOWED, SENDERS];
 
 /// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
 /// own that is mounted now.
@@ -121,6 +124,9 @@ pub struct Pins {
 /// How the names of pins of links begin.
 pub(super) const LINK: &str = "link-";
 
+/// How the names of pins of programs begin.
+pub(super) const PROGRAM: &str = "program-";
+
 /// The place of a link on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -128,15 +134,16 @@ pub(super) enum Direction {
     Out,
 }
 
-/// Removes the pins of links in a directory: programs that no process holds leave their interfaces.
+/// Removes the pins of links and of programs in a directory: those that no process holds leave their interfaces. How many links.
 fn remove_links(dir: &Path) -> io::Result<usize> {
     let mut removed = 0;
     let Ok(entries) = fs::read_dir(dir) else { return Ok(removed) };
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(LINK) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(LINK) || name.starts_with(PROGRAM) {
             fs::remove_file(entry.path())?;
-            removed += 1;
+            removed += usize::from(name.starts_with(LINK));
         }
     }
     Ok(removed)
@@ -153,6 +160,9 @@ pub fn remove_stale_pins(pins: &Path) -> Result<(usize, usize), Error> {
 pub(super) fn remove_pins(pins: &Path) -> Result<(usize, usize), Error> {
     let links = remove_links(pins).map_err(Error::pins(pins))?;
     let mut maps = 0;
+    for name in KEPT {
+        let _ = fs::remove_file(pins.join(name));
+    }
     for path in PINNED.map(|name| pins.join(name)) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

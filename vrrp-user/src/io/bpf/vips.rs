@@ -81,6 +81,14 @@ impl Vips {
         ))
     }
 
+    /// As [`Self::release`], for all addresses.
+    pub(super) fn release_all(&mut self) -> Result<(), Error> {
+        let Some(families) = &mut self.0 else { return Ok(()) };
+        families.v4.release_those(|_| true)?;
+        families.v6.release_those(|_| true)
+    }
+
+    /// Stops counting for all addresses but these.
     pub(super) fn retain(
         &mut self,
         retained: impl Fn(&InterfaceAddr) -> bool,
