@@ -52,7 +52,7 @@ pub const COUNTERS: &str = "COUNTERS";
 /// `BPF_F_MMAPABLE` array with one [`Control`], written by the daemon.
 pub const CONTROL: &str = "CONTROL";
 
-/// `BPF_F_MMAPABLE` array with one [`Senders`], written by the daemon. Not pinned: the programs have it.
+/// `BPF_F_MMAPABLE` array with one [`Senders`], written by the daemon. For no reader.
 pub const SENDERS: &str = "SENDERS";
 
 /// Time between two reports of a foreign claim to one held address, nanoseconds.

@@ -24,9 +24,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aya::EbpfLoader;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
 use vrrp_common::maps::{
     ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, INFO,
     INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOTS,
@@ -47,7 +47,7 @@ use self::load::{
 };
 pub use self::load::{Trial, has_tcx, object_digest, try_load};
 pub(super) use self::maps::cpus;
-use self::maps::{mmap_array, take};
+use self::maps::{MapSource, mmap_array, take};
 pub use self::others::{has_tc_program, program_name, xdp_program};
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
@@ -59,6 +59,52 @@ use super::mmap_array::MmapArray;
 use super::ring::EventRing;
 use crate::capture::WITHOUT_PINS;
 use crate::core::Sizes;
+
+/// Loads the object with maps of these sizes, or those that are pinned in the directory if a daemon is adopted; and its programs.
+/// Returns also what the kernel has against those, and their [`SOURCE_KEY`].
+fn load_anew(
+    pins: Option<&Path>,
+    sizes: Sizes,
+    without: Without,
+    adopts: bool,
+) -> Result<(Ebpf, Refused, u64), Error> {
+    let mut loader = EbpfLoader::new();
+    if let Some(pins) = pins {
+        fs::create_dir_all(pins).map_err(Error::pins(pins))?;
+        if adopts {
+            for name in PINNED {
+                loader.map_pin_path(name, pins.join(name));
+            }
+        } else {
+            remove_pins(pins)?;
+        }
+        for name in KEPT {
+            loader.map_pin_path(name, pins.join(name));
+        }
+    }
+    // There is nothing in the object that would have to be adapted to the running kernel.
+    loader.btf(None);
+    // A number that nobody else knows: the standard library makes one for each of its hash maps.
+    let source_key = RandomState::new().hash_one(());
+    loader.override_global(SOURCE_KEY, &source_key, true);
+    for name in [ROUTERS, SLOTS, LEASES, INFO] {
+        loader.map_max_entries(name, sizes.routers);
+    }
+    loader.map_max_entries(BUDGETS, sizes.routers.saturating_mul(BUDGETS_PER_ROUTER));
+    loader.map_max_entries(VIPS4, sizes.vips);
+    loader.map_max_entries(VIPS6, sizes.vips6);
+    loader.map_max_entries(PEERS, peers(sizes.routers));
+    loader.map_max_entries(ALLOWED, allowed_entries(sizes));
+    loader.map_max_entries(HELD4, sizes.vips);
+    loader.map_max_entries(HELD6, sizes.vips6);
+    loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
+    let mut ebpf = load_object(&mut loader, without)?;
+    let refused = load_programs(&mut ebpf, without)?;
+    if let Some(pins) = pins {
+        pin_programs(&mut ebpf, pins);
+    }
+    Ok((ebpf, refused, source_key))
+}
 
 /// Where the maps of a daemon are read.
 #[derive(Clone)]
@@ -248,62 +294,29 @@ impl Datapath {
         adopts: Option<Control>,
     ) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
-        let mut loader = EbpfLoader::new();
-        if let Ok(pins) = pins {
-            fs::create_dir_all(pins).map_err(Error::pins(pins))?;
-            if adopts.is_some() {
-                for name in PINNED {
-                    loader.map_pin_path(name, pins.join(name));
-                }
-            } else {
-                remove_pins(pins)?;
-            }
-            for name in KEPT {
-                loader.map_pin_path(name, pins.join(name));
-            }
-        }
         // Programs of the same object need not be verified again, which takes longer than all else.
         let is_same = |control: &Control| control.object == object_digest();
-        let programs = match (&adopts, pins) {
+        let adopted = match (&adopts, pins) {
             (Some(control), Ok(pins)) if is_same(control) && without == Without::default() => {
-                Programs::pinned(pins)
+                Programs::pinned(pins).map(|found| (found, pins, control.source_key))
             }
             (Some(_) | None, Ok(_) | Err(_)) => None,
         };
-        // There is nothing in the object that would have to be adapted to the running kernel.
-        loader.btf(None);
-        // A number that nobody else knows: the standard library makes one for each of its hash maps.
-        let source_key = match (&adopts, &programs) {
-            (Some(control), Some(_)) => control.source_key,
-            (Some(_) | None, Some(_) | None) => RandomState::new().hash_one(()),
-        };
-        loader.override_global(SOURCE_KEY, &source_key, true);
-        for name in [ROUTERS, SLOTS, LEASES, INFO] {
-            loader.map_max_entries(name, sizes.routers);
-        }
-        loader.map_max_entries(BUDGETS, sizes.routers.saturating_mul(BUDGETS_PER_ROUTER));
-        loader.map_max_entries(VIPS4, sizes.vips);
-        loader.map_max_entries(VIPS6, sizes.vips6);
-        loader.map_max_entries(PEERS, peers(sizes.routers));
-        loader.map_max_entries(ALLOWED, allowed_entries(sizes));
-        loader.map_max_entries(HELD4, sizes.vips);
-        loader.map_max_entries(HELD6, sizes.vips6);
-        loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
-        let mut ebpf = load_object(&mut loader, without)?;
         let tcx = has_tcx(without)?;
-        let (refused, copies) = match &programs {
-            Some((_, copies)) => (Refused::default(), *copies),
-            None => {
-                let refused = load_programs(&mut ebpf, without)?;
-                if let Ok(pins) = pins {
-                    pin_programs(&mut ebpf, pins);
-                }
-                (refused, taken(&ebpf, INGRESS) != INGRESS_PROGRAM)
-            }
-        };
+        let (mut source, shared, refused, copies, source_key);
+        if let Some((found, pins, key)) = adopted {
+            (refused, copies, source_key) = (Refused::default(), found.1, key);
+            shared = SharedMaps::pinned(pins)?;
+            source = MapSource::Pins(pins.to_owned(), found.0);
+        } else {
+            let ebpf;
+            (ebpf, refused, source_key) = load_anew(pins.ok(), sizes, without, adopts.is_some())?;
+            copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
+            shared = SharedMaps::of(&ebpf)?;
+            source = MapSource::Object(Box::new(ebpf));
+        }
         let lacks = lacks(&refused, copies, tcx);
         let no_pins = pins.err().map(|error| format!("no pins: {}", chain(error)));
-        let shared = SharedMaps::of(&ebpf)?;
         let (pins, maps) = match pins {
             Ok(pins) => {
                 (Some(Pins::make(pins, shared, adopts.is_some())?), Maps::Pinned(pins.to_owned()))
@@ -323,17 +336,17 @@ impl Datapath {
             tidy_filters(instance);
         }
         let mut datapath = Self {
-            routers: Entries::Shared(take(&mut ebpf, ROUTERS)?),
-            vips: Vips::take(&mut ebpf, sizes)?,
-            peers: Peers::Shared(take(&mut ebpf, PEERS)?),
-            allowed: Entries::Shared(take(&mut ebpf, ALLOWED)?),
-            slots: mmap_array(&mut ebpf, SLOTS)?,
-            leases: Some(Leases::take(&mut ebpf)?),
-            senders: Some(leases::senders(&mut ebpf)?),
-            info: mmap_array(&mut ebpf, INFO)?,
-            control: mmap_array(&mut ebpf, CONTROL)?,
-            counters: mmap_array(&mut ebpf, COUNTERS)?,
-            events: Some(take(&mut ebpf, EVENTS)?),
+            routers: Entries::Shared(take(&mut source, ROUTERS)?),
+            vips: Vips::take(&mut source, sizes)?,
+            peers: Peers::Shared(take(&mut source, PEERS)?),
+            allowed: Entries::Shared(take(&mut source, ALLOWED)?),
+            slots: mmap_array(&mut source, SLOTS)?,
+            leases: Some(Leases::take(&mut source)?),
+            senders: Some(leases::senders(&mut source)?),
+            info: mmap_array(&mut source, INFO)?,
+            control: mmap_array(&mut source, CONTROL)?,
+            counters: mmap_array(&mut source, COUNTERS)?,
+            events: Some(take(&mut source, EVENTS)?),
             source_key,
             pins,
             maps,
@@ -356,7 +369,7 @@ impl Datapath {
             stale_filters: left,
             programs: None,
         };
-        let programs = programs.map_or(Programs::Loaded(Box::new(ebpf)), |(programs, _)| programs);
+        let programs = source.into_programs();
         [datapath.xdp_id, datapath.ingress_id, datapath.egress_id] = programs.ids();
         datapath.programs = Some(programs);
         Ok(datapath)

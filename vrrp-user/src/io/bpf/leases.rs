@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use aya::Ebpf;
 use aya::maps::{Array, IterableMap, Map, MapData};
 use vrrp_common::lease;
 use vrrp_common::maps::{LEASES, Lease, SENDERS, Senders};
@@ -11,7 +10,7 @@ use vrrp_common::shared::SharedWords;
 
 use super::Datapath;
 use super::error::{Error, errno};
-use super::maps::{PodValue, mmap_array, take};
+use super::maps::{MapSource, PodValue, mmap_array, take};
 use crate::io::mmap_array::MmapArray;
 
 /// The leases of all routers.
@@ -38,8 +37,8 @@ impl SharedWords for Words<'_> {
 }
 
 impl Leases {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Ok(Self { table: mmap_array(ebpf, LEASES)? })
+    pub(super) fn take(maps: &mut MapSource) -> Result<Self, Error> {
+        Ok(Self { table: mmap_array(maps, LEASES)? })
     }
 
     /// Those that a daemon has pinned in this directory, to be written as well.
@@ -72,8 +71,8 @@ impl Leases {
 }
 
 /// The place where the daemon says which sockets it sends advertisements by; [`Senders`], one by one.
-pub(super) fn senders(ebpf: &mut Ebpf) -> Result<MmapArray<u64>, Error> {
-    let array: Array<MapData, PodValue<Senders>> = take(ebpf, SENDERS)?;
+pub(super) fn senders(maps: &mut MapSource) -> Result<MmapArray<u64>, Error> {
+    let array: Array<MapData, PodValue<Senders>> = take(maps, SENDERS)?;
     let entries = size_of::<Senders>() / size_of::<u64>();
     let entries = u32::try_from(entries).unwrap_or_default();
     MmapArray::map(array.map().fd(), entries).map_err(|error| Error::map(SENDERS)(error.into()))

@@ -13,7 +13,6 @@ use vrrp_common::maps::{
 };
 
 use super::error::{Error, chain, errno, not_loaded, not_permitted, refused};
-use super::maps::cpus;
 use super::pins::{Direction, PROGRAM};
 use super::without::{Feature, Without};
 use crate::core::Sizes;
@@ -47,7 +46,7 @@ pub(super) fn ring_bytes(routers: u32) -> u32 {
 pub(super) fn peers(routers: u32) -> u32 {
     const PER_ROUTER: u32 = 2;
     const PER_CPU: u32 = 128;
-    let cpus = cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
+    let cpus = aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
     routers.saturating_mul(PER_ROUTER).saturating_add(cpus.saturating_mul(PER_CPU))
 }
 

@@ -84,6 +84,17 @@ impl SharedMaps {
         maps.collect::<Result<_, Error>>().map(Self)
     }
 
+    /// Those that are pinned in a directory.
+    /// Errors: [`Error::Map`].
+    pub fn pinned(dir: &Path) -> Result<Self, Error> {
+        let maps = PINNED.into_iter().map(|name| {
+            let map = MapData::from_pin(dir.join(name)).map_err(Error::map(name))?;
+            let id = map.info().map_err(Error::map(name))?.id();
+            Ok(SharedMap { name, id, map })
+        });
+        maps.collect::<Result<_, Error>>().map(Self)
+    }
+
     /// Another descriptor of one of them.
     /// Errors: [`Error::Missing`], [`Error::Map`].
     pub fn open(&self, name: &'static str) -> Result<MapData, Error> {

@@ -3,12 +3,11 @@
 use std::io;
 use std::net::IpAddr;
 
-use aya::Ebpf;
 use aya::maps::{HashMap, MapData, PerCpuHashMap, PerCpuValues};
 use vrrp_common::maps::{HELD4, HELD6, Held, VIPS4, VIPS6, VipCounters, VipKey4, VipKey6};
 
 use super::error::{Error, errno};
-use super::maps::{PodValue, cpus, or_absent, or_full, take};
+use super::maps::{MapSource, PodValue, cpus, or_absent, or_full, take};
 use crate::core::{InterfaceAddr, InterfaceId, Sizes};
 
 impl From<VipKey4> for InterfaceAddr {
@@ -61,9 +60,9 @@ macro_rules! of_family {
 }
 
 impl Vips {
-    pub(super) fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Self, Error> {
-        let v4 = Family::take(ebpf, [VIPS4, HELD4], sizes.vips)?;
-        let v6 = Family::take(ebpf, [VIPS6, HELD6], sizes.vips6)?;
+    pub(super) fn take(maps: &mut MapSource, sizes: Sizes) -> Result<Self, Error> {
+        let v4 = Family::take(maps, [VIPS4, HELD4], sizes.vips)?;
+        let v6 = Family::take(maps, [VIPS6, HELD6], sizes.vips6)?;
         Ok(Self(Some(Families { v4, v6 })))
     }
 
@@ -132,9 +131,9 @@ impl<K: bytemuck::Pod + Into<InterfaceAddr>> Family<K> {
         Ok(())
     }
 
-    fn take(ebpf: &mut Ebpf, names: [&'static str; 2], entries: u32) -> Result<Self, Error> {
+    fn take(maps: &mut MapSource, names: [&'static str; 2], entries: u32) -> Result<Self, Error> {
         let [counters, held] = names;
-        Ok(Self { counters: take(ebpf, counters)?, held: take(ebpf, held)?, names, entries })
+        Ok(Self { counters: take(maps, counters)?, held: take(maps, held)?, names, entries })
     }
 
     fn add(&mut self, key: K, slot: u64) -> Result<(), Error> {
