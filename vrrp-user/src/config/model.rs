@@ -416,7 +416,9 @@ impl fmt::Display for Peer {
 }
 
 /// The version 3 checksum over IPv4.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, strum::EnumString)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum V3Checksum {
     /// With the pseudo-header (RFC 5798 section 5.2.8): what keepalived, FRR and tcpdump do.
     #[default]

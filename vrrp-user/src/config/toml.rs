@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -364,10 +365,12 @@ impl Reader<'_> {
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
             link_local_first: self.boolean(table, "link_local_first"),
-            fence: fence.map_or(Fence::default(), |value| self.fence(&value)),
+            fence: fence.map_or(Fence::default(), |value| self.word("fence", &value, Fence::NAMES)),
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),
-            v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| self.v3_checksum(&value)),
+            v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| {
+                self.word("v3_checksum", &value, "rfc5798 or rfc9568")
+            }),
             track: self.track(table),
             group: self.string(table, "group"),
             dont_track_primary: self
@@ -378,23 +381,12 @@ impl Reader<'_> {
         }
     }
 
-    fn fence(&mut self, value: &Located<String>) -> Fence {
+    /// What a word stands for, or with an error what is usual.
+    fn word<T: FromStr + Default>(&mut self, key: &str, value: &Located<String>, known: &str) -> T {
         value.value.parse().unwrap_or_else(|_| {
-            self.report.error(value.at, format!("unknown fence `{}`", value.value), Fence::NAMES);
-            Fence::default()
+            self.report.error(value.at, format!("unknown {key} `{}`", value.value), known);
+            T::default()
         })
-    }
-
-    fn v3_checksum(&mut self, value: &Located<String>) -> V3Checksum {
-        match value.value.as_str() {
-            "rfc5798" => {}
-            "rfc9568" => return V3Checksum::Rfc9568,
-            other => {
-                let message = format!("unknown v3_checksum `{other}`");
-                self.report.error(value.at, message, "rfc5798 or rfc9568");
-            }
-        }
-        V3Checksum::Rfc5798
     }
 
     fn password(&mut self, router: &Table<'_, '_>) -> Option<Located<Vec<u8>>> {

@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use super::address::AddressFlags;
 use super::model::{
     Address, Authentication, Config, Delays, Fixed, GarpGroup, LinkDelay, Pauses, Peer,
-    RouterConfig, Routing, Transport, V3Checksum,
+    RouterConfig, Routing, Transport,
 };
 use super::socket::SocketAccess;
 use super::text::scope_name;
 use crate::capture::{self, CaptureMode};
 use crate::engine::time::Nanos;
-use crate::engine::types::{GarpPolicy, Version};
+use crate::engine::types::GarpPolicy;
 
 mod scripts;
 mod track;
@@ -193,10 +193,6 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         routing,
     } = router;
     let Routing { routes, rules, on_lost, promote_secondaries } = routing;
-    let version: u8 = match interval.version() {
-        Version::V2 => 2,
-        Version::V3 => 3,
-    };
     let (source, multicast_group, unicast) = match transport {
         Transport::Multicast { source, group } => (source, group, Value::Null),
         Transport::Unicast { source, peers, ttl, check_source } => {
@@ -207,16 +203,12 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
             (&None, &None, unicast)
         }
     };
-    let checksum = match v3_checksum {
-        V3Checksum::Rfc5798 => "rfc5798",
-        V3Checksum::Rfc9568 => "rfc9568",
-    };
     table(json!({
         "name": name,
         "interface": interface,
         "vrid": vrid.get(),
         "priority": priority.0,
-        "version": version,
+        "version": interval.version().number(),
         "interval": interval.duration(),
         "authentication": password(authentication, secrets),
         "preempt": preempt,
@@ -235,7 +227,7 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         "link_local_first": link_local_first,
         "fence": fence.name(),
         "track_source": track_source,
-        "v3_checksum": checksum,
+        "v3_checksum": v3_checksum,
         "group": group,
         "track": track,
         "dont_track_primary": dont_track_primary,

@@ -14,7 +14,6 @@ use crate::api::Status;
 use crate::cli::terminal::Terminal;
 use crate::config::model::{Config, RouterConfig};
 use crate::engine::time::Nanos;
-use crate::engine::types::Version;
 use crate::refused::{Ours, Refused};
 use crate::wire::ethernet::{Colons, Mac};
 use crate::wire::family::Family;
@@ -581,10 +580,7 @@ pub fn check_refused(
         .iter()
         .zip(&shared)
         .filter_map(|(router, addresses)| {
-            let version = match router.version() {
-                Version::V2 => 2,
-                Version::V3 => 3,
-            };
+            let version = router.version().number();
             let ifindex = index(&router.interface)?;
             let (family, vrid) = (router.family(), router.vrid.get());
             Some(Ours { ifindex, family, vrid, version, addresses })
