@@ -139,6 +139,17 @@ impl VrrpUser {
         Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
     }
 
+    /// `vrrp-user fence`, also of a daemon that is dead.
+    ///
+    /// # Errors
+    /// Those of the command.
+    pub fn fence(host: &Host, args: &[&str]) -> Result<String> {
+        let (binary, instance) = (Self::binary()?.display().to_string(), Self::instance(host));
+        let bpffs = host.lab().bpffs().display().to_string();
+        let options = ["fence", "--instance", &instance, "--bpffs", &bpffs];
+        host.namespace().run(&binary, &[&options, args].concat())
+    }
+
     /// `vrrp-user status --json`.
     pub fn status(&self, host: &Host) -> Result<Value> {
         self.ask(host, &["status", "--instance", &self.instance, "--json"])

@@ -313,6 +313,52 @@ fn what_a_daemon_finds_is_whose_claims_it() -> Result<()> {
     daemon.process().signal(Signal::SIGCONT)
 }
 
+/// Another interface answers ARP for an address, too, and nothing stops it.
+#[test]
+fn an_interface_that_answers_beside_is_a_problem() -> Result<()> {
+    let lab = Lab::new()?;
+    let a = lab.host("a", "10.0.0.1/24")?;
+    a.ip(&["link", "add", "beside", "type", "veth", "peer", "name", "far"])?;
+    a.ip(&["link", "set", "far", "up"])?;
+    a.ip(&["address", "add", "10.0.0.77/24", "dev", "beside"])?;
+    a.ip(&["link", "set", "beside", "up"])?;
+    let mut daemon = VrrpUser::start(&a, &conf(100, ""))?;
+    daemon.wait_state(&a, ROUTER, "BACKUP", STEP)?;
+    let problem = "beside is in the subnet of 10.0.0.100, and would go on to answer ARP";
+    let has = |there: bool| {
+        lab.wait_until(STEP, "the problem comes or goes", || {
+            let problems = daemon.router(&a, ROUTER)?["problems"].to_string();
+            Ok((problems.contains(problem) == there).then_some(()))
+        })
+    };
+    has(true)?;
+    a.namespace().run("sysctl", &["-qw", "net.ipv4.conf.beside.arp_ignore=1"])?;
+    has(false)?;
+    assert!(daemon.stop()?.success());
+    Ok(())
+}
+
+/// An operator who knows better lifts the fence, of a daemon that lives or is dead.
+#[test]
+fn an_operator_lifts_a_fence() -> Result<()> {
+    let mut stage = Stage::new(Kind::VrrpUser, "")?;
+    stage.old.kill()?;
+    stage.succeeded()?;
+    stage.send_to_old()?;
+    assert_eq!(stage.left()?, [0; 3]);
+    let host = &stage.hosts[0];
+    let shown = VrrpUser::fence(host, &[])?;
+    assert!(shown.contains("VI_1 (vrid 51 on eth0) is fenced"), "{shown}");
+    assert!(VrrpUser::fence(host, &["--clear", "other"]).is_err());
+    let cleared = VrrpUser::fence(host, &["--clear", ROUTER])?;
+    assert!(cleared.contains("is fenced no more"), "{cleared}");
+    assert!(VrrpUser::fence(host, &[])?.contains("no router is fenced"));
+    stage.send_to_old()?;
+    let [from4, from6, _] = stage.left()?;
+    assert!(from4 >= 3 && from6 >= 3, "{from4} and {from6}");
+    Ok(())
+}
+
 /// What a daemon left that was killed goes without another one, and not beside one that lives.
 #[test]
 fn cleanup_takes_away_what_is_left() -> Result<()> {
@@ -343,5 +389,132 @@ fn cleanup_takes_away_what_is_left() -> Result<()> {
     assert!(!link.contains("prog/xdp"), "{link}");
     let (code, text) = VrrpUser::cleanup(&a)?;
     assert!(code == Some(0) && text.contains("nothing was left"), "{code:?} {text}");
+    Ok(())
+}
+
+/// For this long the client that knew the first master goes on to send to it, and its host goes on to send from the addresses.
+fn goes_on(stage: &Stage, time: Duration) -> Result<()> {
+    let host = &stage.hosts[0];
+    let count = (time.as_millis() / 200).to_string();
+    let mut pings = Vec::new();
+    for vip in VIPS {
+        let to = ["neighbour", "replace", vip, "lladdr", &mac(host)];
+        stage.knows.ip(&[&to[..], &["dev", "eth0", "nud", "permanent"]].concat())?;
+        let args = ["-c", &count, "-i", "0.2", "-W", "1", vip];
+        pings.push(stage.knows.spawn("ping", "ping", &args)?);
+        let client = if vip == VIPS[0] { "10.0.0.4" } else { "2001:db8::4" };
+        // What waits for an answer to ARP would leave as soon as the host asks by another address.
+        let to = ["neighbour", "replace", client, "lladdr", &mac(&stage.asks)];
+        host.ip(&[&to[..], &["dev", "eth0", "nud", "permanent"]].concat())?;
+        let args = ["-c", &count, "-i", "0.2", "-W", "1", "-I", vip, client];
+        pings.push(host.spawn("ping", "ping", &args)?);
+    }
+    for ping in &mut pings {
+        ping.wait(time + STEP)?;
+    }
+    Ok(())
+}
+
+fn report(name: &str, stage: &Stage) -> Result<()> {
+    let ([from4, from6, arps], advert) = (stage.left()?, stage.counted("advert")?);
+    let reached = stage.counted("reached")?;
+    println!(
+        "{name}: {reached} packets reached it; left: {from4} {from6} {arps}, adverts {advert}"
+    );
+    assert_eq!(([from4, from6, arps], advert), ([0; 3], 0));
+    Ok(())
+}
+
+fn stopped_for(kind: Kind, seconds: u64) -> Result<()> {
+    let mut stage = Stage::new(kind, "")?;
+    stage.old.process().signal(Signal::SIGSTOP)?;
+    stage.succeeded()?;
+    goes_on(&stage, Duration::from_secs(seconds))?;
+    stage.old.process().signal(Signal::SIGCONT)?;
+    goes_on(&stage, Duration::from_secs(5))?;
+    stage.old.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
+    report(&format!("SIGSTOP for {seconds} s"), &stage)
+}
+
+#[test]
+#[ignore = "two minutes and a half"]
+fn a_daemon_that_is_stopped_for_long() -> Result<()> {
+    for kind in [Kind::VrrpUser, Kind::Keepalived] {
+        stopped_for(kind, 10)?;
+        stopped_for(kind, 60)?;
+    }
+    Ok(())
+}
+
+/// By a process of a higher priority on its processor, where the kernel leaves nothing to it. Everything else is on the other
+/// one: it must run alone, on two.
+#[test]
+#[ignore = "it wants the machine for itself for a minute"]
+fn a_daemon_that_is_starved() -> Result<()> {
+    let everything_else = ["-a", "-p", "-c", "0", &std::process::id().to_string()];
+    let lab = Lab::new()?;
+    lab.network().run("taskset", &everything_else)?;
+    drop(lab);
+    for kind in [Kind::VrrpUser, Kind::Keepalived] {
+        let mut stage = Stage::new(kind, "")?;
+        let daemon = stage.old.process().pid().to_string();
+        stage.hosts[0].namespace().run("taskset", &["-a", "-p", "-c", "1", &daemon])?;
+        // It ends by itself.
+        let hog =
+            ["-f", "99", "taskset", "-c", "1", "timeout", "12", "sh", "-c", "while :; do :; done"];
+        let mut hog = stage.hosts[0].spawn("chrt", "chrt", &hog)?;
+        stage.succeeded()?;
+        goes_on(&stage, Duration::from_secs(6))?;
+        hog.wait(STEP)?;
+        goes_on(&stage, Duration::from_secs(5))?;
+        stage.old.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
+        report("starved", &stage)?;
+    }
+    Ok(())
+}
+
+/// What the first host does not hear it does not know: the new master announces itself while the network is cut, and again when it
+/// is whole (`garp_master_refresh`). From then on the dead one's host is fenced.
+#[test]
+#[ignore = "it takes a while"]
+fn a_network_that_was_cut_and_healed() -> Result<()> {
+    for kind in [Kind::VrrpUser, Kind::Keepalived] {
+        let lab = Lab::new()?;
+        let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+        let client = lab.host("c", "10.0.0.3/24")?;
+        let conf = |priority| {
+            Instance::new(51, priority, "10.0.0.100/24").with("garp_master_refresh 2").to_string()
+        };
+        let mut old = VrrpUser::start(&a, &conf(100))?;
+        old.wait_state(&a, ROUTER, "MASTER", STEP)?;
+        let mut new = kind.start(&b, &conf(50))?;
+        new.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+        let cut = [
+            "add table bridge cut; add chain bridge cut f { type filter hook forward priority 0; }; \
+                    add rule bridge cut f iifname \"to-a\" drop; add rule bridge cut f oifname \"to-a\" drop",
+        ];
+        lab.network().run("nft", &cut)?;
+        old.kill()?;
+        new.wait_state(&b, ROUTER, "MASTER", STEP)?;
+        lab.network().run("nft", &["delete table bridge cut"])?;
+        let healed = std::time::Instant::now();
+        let to = [
+            "neighbour",
+            "replace",
+            VIPS[0],
+            "lladdr",
+            &mac(&a),
+            "dev",
+            "eth0",
+            "nud",
+            "permanent",
+        ];
+        client.ip(&to)?;
+        lab.wait_until(STEP, "the dead one's host is fenced", || {
+            let mut ping = client.spawn("ping", "ping", &["-c", "1", "-W", "1", VIPS[0]])?;
+            Ok((!ping.wait(STEP)?.success()).then_some(()))
+        })?;
+        println!("healed: fenced after {:?}", healed.elapsed());
+    }
     Ok(())
 }

@@ -175,6 +175,33 @@ fn there_while_master_and_gone_afterwards() -> Result<()> {
     Ok(())
 }
 
+/// Without another daemon, and not beside a keepalived, which has the same mark.
+#[test]
+fn cleanup_takes_away_what_a_killed_daemon_left() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    host.ip(&["route", "add", "10.66.0.0/16", "via", "10.0.0.254"])?;
+    let before = settled(&host)?;
+    let mut daemon = VrrpUser::start(&host, &conf(ROUTES))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    wait_complete(&host)?;
+    daemon.kill()?;
+    assert_eq!(marked(&host)?.len(), 21);
+    let mut theirs = Keepalived::start(&host, &Instance::new(52, 1, "10.0.0.200/24").to_string())?;
+    let (code, text) = VrrpUser::cleanup(&host)?;
+    assert!(code == Some(1) && text.contains("that of keepalived, which runs"), "{text}");
+    // One has gone with its address.
+    assert_eq!(marked(&host)?.len(), 20);
+    theirs.stop()?;
+    let (code, text) = VrrpUser::cleanup(&host)?;
+    assert_eq!(code, Some(0), "{text}");
+    for line in ["removed route 10.2.0.0/16 (table 254)", "removed rule 1000 (table 100)"] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(configuration(&host)?, before);
+    Ok(())
+}
+
 /// The same file in keepalived and here, in turns: the same addresses, routes and rules.
 #[test]
 fn as_keepalived_does() -> Result<()> {

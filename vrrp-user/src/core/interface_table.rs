@@ -53,6 +53,15 @@ struct OwnAddress {
     order: u64,
 }
 
+impl OwnAddress {
+    /// Over IPv4.
+    fn is_in_subnet_of(&self, other: IpAddr) -> bool {
+        let (IpAddr::V4(own), IpAddr::V4(other)) = (self.address, other) else { return false };
+        let rest = 32_u32.saturating_sub(self.prefix.into());
+        (own.to_bits() ^ other.to_bits()).checked_shr(rest).unwrap_or_default() == 0
+    }
+}
+
 /// A virtual address on an interface, by whomever it was put there.
 #[derive(Clone, Copy, Debug)]
 struct VirtualAddress {
@@ -95,6 +104,14 @@ pub enum Change {
 }
 
 impl InterfaceTable {
+    /// Another interface than that one, by which the host is in the subnet of an address: by ARP, it answers for that, too.
+    pub fn beside(&self, at: InterfaceAddr) -> impl Iterator<Item = &Interface> {
+        let others = self.by_index.iter().filter(move |(id, _)| **id != at.iface);
+        others.map(|(_, interface)| interface).filter(move |interface| {
+            interface.link.up && interface.own.iter().any(|own| own.is_in_subnet_of(at.address))
+        })
+    }
+
     /// Takes no more memory than it needs ([`super::compact`]).
     pub fn compact(&mut self) {
         compact(&mut self.present);

@@ -142,6 +142,26 @@ impl Core {
         ))
     }
 
+    /// Why a fence is not enough where another interface of the host answers ARP for an address of a router, as `answers` knows
+    /// of each by name, and what that means.
+    pub(super) fn unfenced_beside(
+        &self,
+        id: RouterId,
+        answers: fn(&str) -> bool,
+    ) -> Option<String> {
+        self.terms(id)?;
+        let places = self.interface_addrs(id);
+        let mut beside = places.iter().flat_map(|(at, _)| {
+            self.interfaces.beside(*at).map(|interface| (at.address, interface))
+        });
+        let (address, other) = beside.find(|(_, interface)| answers(&interface.name))?;
+        let (fence, other) = (self.router(id).fence.name(), &other.name);
+        Some(format!(
+            "fence = {fence} is not enough: {other} is in the subnet of {address}, and would go on to answer ARP for it when the \
+             daemon is killed or stands still; set net.ipv4.conf.{other}.arp_ignore = 1"
+        ))
+    }
+
     /// The kernel side has fenced a master: it is none any more, whatever it thinks.
     pub(super) fn fenced(&mut self, id: RouterId) {
         self.engine.handle_lost(self.now, id, Lost::Lease);

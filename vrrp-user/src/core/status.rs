@@ -50,6 +50,8 @@ pub struct Outside<'a> {
     pub no_bpf: Option<&'a str>,
     /// Why its maps are pinned nowhere.
     pub no_pins: Option<&'a str>,
+    /// Whether an interface answers ARP for all addresses of the host, by its name.
+    pub answers_arp: fn(&str) -> bool,
     /// What it lacks.
     pub lacks: &'a [String],
     /// What was refused or failed.
@@ -82,9 +84,10 @@ impl Core {
 
     /// How everything is, with the first routers.
     pub fn status(&self, outside: Outside<'_>) -> Status {
-        let Outside { wall, refused, instance, pid, no_bpf, no_pins, lacks, counters } = outside;
+        let Outside { wall, refused, instance, pid, no_bpf, no_pins, answers_arp, lacks, counters } =
+            outside;
         let now = wall.monotonic();
-        let Routers { routers, more } = self.part(now, 0, refused);
+        let Routers { routers, more } = self.part(now, 0, refused, answers_arp);
         Status {
             schema: SCHEMA,
             instance: instance.to_owned(),
@@ -110,14 +113,20 @@ impl Core {
     }
 
     /// The routers from a number on, as many as are answered at once.
-    pub fn part(&self, now: Nanos, begin: usize, refused: &[Refused]) -> Routers {
+    pub fn part(
+        &self,
+        now: Nanos,
+        begin: usize,
+        refused: &[Refused],
+        answers_arp: fn(&str) -> bool,
+    ) -> Routers {
         let (mut routers, mut addresses) = (Vec::new(), 0);
         for id in self.ids().skip(begin).take(PART_ROUTERS) {
             if addresses > PART_ADDRESSES {
                 break;
             }
             addresses += self.router(id).addresses().count();
-            routers.extend(self.router_status(now, id, refused));
+            routers.extend(self.router_status(now, id, refused, answers_arp));
         }
         let more = begin + routers.len() < self.order.len() && !routers.is_empty();
         Routers { routers, more }
@@ -176,7 +185,13 @@ impl Core {
         recent.filter_map(|refused| refused.about(&ours)).collect()
     }
 
-    fn router_status(&self, now: Nanos, id: RouterId, refused: &[Refused]) -> Option<RouterStatus> {
+    fn router_status(
+        &self,
+        now: Nanos,
+        id: RouterId,
+        refused: &[Refused],
+        answers_arp: fn(&str) -> bool,
+    ) -> Option<RouterStatus> {
         let router = self.router(id);
         let view = self.engine.view(id)?;
         let since = if view.since == Nanos::ZERO { self.started } else { view.since };
@@ -231,6 +246,7 @@ impl Core {
                 .chain(election)
                 .chain(conflicts)
                 .chain(unreachable)
+                .chain(self.unfenced_beside(id, answers_arp))
                 .collect(),
         })
     }
@@ -268,9 +284,10 @@ impl Core {
         wall: WallClock,
         id: RouterId,
         refused: &[Refused],
+        answers_arp: fn(&str) -> bool,
     ) -> Option<RouterDetail> {
         let now = wall.monotonic();
-        let status = self.router_status(now, id, refused)?;
+        let status = self.router_status(now, id, refused, answers_arp)?;
         let timers = self.engine.timers(id).into_iter().map(|(timer, at)| TimerStatus {
             name: timer.name().to_owned(),
             in_ms: millis(at - now),

@@ -1,6 +1,7 @@
 //! Questions of the control thread, answered from a look at the core.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use super::Driver;
 use crate::api::events::WallClock;
@@ -28,6 +29,7 @@ impl Driver {
                     pid: std::process::id(),
                     no_bpf: self.datapath.without(),
                     no_pins: self.datapath.no_pins(),
+                    answers_arp,
                     lacks: self.datapath.lacks(),
                     counters: self.counters(),
                 });
@@ -36,14 +38,15 @@ impl Driver {
             Question::Routers { begin, answer } => {
                 self.refresh_part(begin);
                 let refused = self.refused();
-                drop(answer.send(self.core.part(timer::now(), begin, &refused)));
+                drop(answer.send(self.core.part(timer::now(), begin, &refused, answers_arp)));
             }
             Question::Router { name, answer } => {
                 let id = self.core.find(&name);
                 id.into_iter().for_each(|id| self.refresh_last_seen([id]));
                 let refused = self.refused();
-                let detail =
-                    id.and_then(|id| self.core.detail(WallClock::at(timer::now()), id, &refused));
+                let detail = id.and_then(|id| {
+                    self.core.detail(WallClock::at(timer::now()), id, &refused, answers_arp)
+                });
                 drop(answer.send(detail.map(Box::new)));
             }
             Question::Order { name, order, until, answer } => {
@@ -99,4 +102,14 @@ impl Driver {
         let all = Counter::ALL.iter();
         all.map(|(c, name)| ((*name).to_owned(), self.datapath.counter(*c as u32))).collect()
     }
+}
+
+/// Whether an interface answers ARP for addresses that are on others (`arp_ignore`, ip-sysctl.rst): values that the kernel keeps
+/// in memory.
+fn answers_arp(name: &str) -> bool {
+    let is_zero = |name: &str| {
+        let value = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"));
+        value.is_ok_and(|value| value.trim() == "0")
+    };
+    is_zero("all") && is_zero(name)
 }

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 pub use super::stale::Cleaned;
 use super::stale::{Others, addresses};
 use super::start::{Error, leave, lock, lock_directory};
 use crate::io::bpf;
+use crate::io::netlink::MarkedObject;
 use crate::io::reader::Reader;
 use crate::types::instance::{Instance, RUNTIME_DIR};
 
-/// Removes the addresses of an instance, as far as they bear its mark, then its programs from interfaces, and its pins: in
+/// Removes the addresses of an instance, as far as they bear its mark, routes and rules, then its programs from interfaces, and its pins: in
 /// this order, as the programs keep the host from answering for the addresses. Nothing happens beside a daemon that lives.
 /// Errors: [`Error::AlreadyRunning`], [`Error::RuntimeDir`], [`Error::Netlink`], [`Error::Os`].
 pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Error> {
@@ -28,6 +33,7 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     let mut cleaned = Cleaned::default();
     let others = if others_live(instance) { Others::Stay } else { Others::Go };
     addresses(instance, &vips, others, &mut cleaned)?;
+    objects(others, &mut cleaned);
     for left in bpf::remove_stale_filters(instance.name()) {
         match left {
             Ok(filter) => {
@@ -54,12 +60,57 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     Ok(cleaned)
 }
 
-/// Whether another daemon answers on this host, or nobody knows.
+/// Removes routes and rules that bear the mark of a daemon, which is keepalived's, too: where no other one lives.
+fn objects(others: Others, cleaned: &mut Cleaned) {
+    let whose = match others {
+        Others::Stay | Others::Ignored => Some("of another instance"),
+        Others::Go => keepalived_lives().then_some("of keepalived"),
+    };
+    let found = MarkedObject::list().unwrap_or_else(|error| {
+        cleaned.stays.push(format!("routes and rules: {error}"));
+        Vec::new()
+    });
+    for object in found {
+        let name = object.name.clone();
+        match whose {
+            Some(whose) => {
+                cleaned.stays.push(format!("{name}: it may be that {whose}, which runs"));
+            }
+            None => match object.remove() {
+                Ok(true) => cleaned.removed.push(name),
+                // With its address, perhaps.
+                Ok(false) => {}
+                Err(error) => cleaned.stays.push(format!("{name}: {error}")),
+            },
+        }
+    }
+}
+
+/// Whether a process may be in this network namespace.
+fn is_here(process: &Path) -> bool {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/net")).ok();
+    let there = namespace(process);
+    there.is_none() || there == namespace(Path::new("/proc/self"))
+}
+
+/// Whether a keepalived runs in this network namespace.
+fn keepalived_lives() -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|entry| entry.path()).any(|process| {
+        fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "keepalived")
+            && is_here(&process)
+    })
+}
+
+/// Whether another daemon answers in this network namespace, or nobody knows.
 fn others_live(instance: &Instance) -> bool {
     let all = fs::read_dir(RUNTIME_DIR).into_iter().flatten().flatten();
     let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<Instance>().ok());
-    all.filter(|other| other != instance).any(|other| {
-        let dead = [std::io::ErrorKind::NotFound, std::io::ErrorKind::ConnectionRefused];
-        !UnixStream::connect(other.socket()).is_err_and(|error| dead.contains(&error.kind()))
+    // The bpffs may be mounted there, and permits no such name.
+    let mut all = all.filter(|other| other != instance && other.socket().exists());
+    all.any(|other| match UnixStream::connect(other.socket()) {
+        Ok(stream) => getsockopt(&stream, PeerCredentials)
+            .map_or(true, |peer| is_here(&Path::new("/proc").join(peer.pid().to_string()))),
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused),
     })
 }

@@ -38,6 +38,7 @@ pub use self::batch::Batch;
 pub use self::hooks::Inspector;
 pub(super) use self::hooks::{has_clsact, is_xdp_generic, xdp_programs};
 use self::record::Record;
+pub use self::route::MarkedObject;
 use super::sched;
 use crate::config::model::{AddressFlags, Scheduling};
 pub use crate::core::netlink::{

@@ -1,4 +1,4 @@
-//! One question to the kernel that has one answer, by a socket of its own: for what is asked seldom.
+//! Questions to the kernel by a socket of their own, each of which is waited for: for what is asked seldom.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{
-    NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -17,15 +17,61 @@ const PATIENCE: TimeVal = TimeVal::new(1, 0);
 /// Asks, and waits for the answer, for [`read`]. It may wait for the routing lock of the kernel.
 /// Errors: those of socket(2), sendmsg(2) and recvmsg(2). That the kernel refuses is an answer.
 pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
+    let socket = open()?;
     // Asked for a qdisc, the kernel tells everybody of it, and who asks only if he wants to hear it as well
     // (`qdisc_get_notify`, net/sched/sch_api.c).
     socket.send(&bytes(question, NLM_F_REQUEST | NLM_F_ECHO, 0), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     Ok(answer)
+}
+
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
+    Ok(socket)
+}
+
+/// Asks for a list, and returns what can be read of it. Errors: those of [`ask`], and why the kernel refuses.
+pub(super) fn list(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let socket = open()?;
+    socket.send(&bytes(question, NLM_F_REQUEST | NLM_F_DUMP, 0), 0)?;
+    let mut all = Vec::new();
+    loop {
+        let (answer, _) = socket.recv_from_full()?;
+        let mut rest = &answer[..];
+        while let Some((length, _)) = rest.split_first_chunk() {
+            let length = u32::from_ne_bytes(*length).next_multiple_of(4);
+            let length = usize::try_from(length).unwrap_or(usize::MAX).max(4);
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest);
+            let payload = message.ok().map(|message| message.payload);
+            if let Some(NetlinkPayload::Done(_)) = payload {
+                return Ok(all);
+            }
+            if let Some(NetlinkPayload::Error(error)) = payload {
+                return Err(error.to_io());
+            }
+            if let Some(NetlinkPayload::InnerMessage(message)) = payload {
+                all.push(message);
+            }
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+/// Has something done. Errors: those of [`ask`], and why the kernel refuses.
+pub(super) fn request(what: RouteNetlinkMessage) -> io::Result<()> {
+    let socket = open()?;
+    socket.send(&bytes(what, NLM_F_REQUEST | NLM_F_ACK, 0), 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer);
+    if let NetlinkPayload::Error(error) = answer.map_err(io::Error::other)?.payload
+        && error.code.is_some()
+    {
+        return Err(error.to_io());
+    }
+    Ok(())
 }
 
 /// What an answer says; `None` for a refusal, and for what cannot be read.

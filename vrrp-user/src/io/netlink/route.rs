@@ -1,8 +1,8 @@
 //! Routes and rules as netlink messages, and what the kernel says of them.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteMplsTtlPropagation,
     RouteNextHop, RouteNextHopFlags, RoutePreference, RouteProtocol, RouteRealm, RouteScope,
@@ -11,10 +11,11 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{
     RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange, RuleUidRange,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::DefaultNla;
 use socket2::SockFilter;
 
-use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey};
+use super::{Request, RouteKey, RouteRequest, RouteSeen, RuleKey, once};
 use crate::config::routes::{Action, InsertMode, Metric, PROTOCOL, Prefix, Rule};
 use crate::core::InterfaceId;
 use crate::wire::family::Family;
@@ -285,6 +286,54 @@ pub(super) fn seen_rule(message: &RuleMessage) -> Option<RuleKey> {
         key.table = 0;
     }
     (protocol == PROTOCOL).then_some(key)
+}
+
+/// A route or rule that bears our mark.
+#[derive(Debug)]
+pub struct MarkedObject {
+    /// How it is called.
+    pub name: String,
+    message: RouteNetlinkMessage,
+}
+
+impl MarkedObject {
+    /// All that there are, rules first. Errors: the kernel does not say.
+    pub fn list() -> io::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut rules = RuleMessage::default();
+            rules.header.family = family;
+            found.extend(once::list(RouteNetlinkMessage::GetRule(rules))?);
+        }
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut routes = RouteMessage::default();
+            routes.header.address_family = family;
+            found.extend(once::list(RouteNetlinkMessage::GetRoute(routes))?);
+        }
+        let objects = found.into_iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewRule(rule) = message {
+                let RuleKey { priority, table, .. } = seen_rule(&rule)?;
+                let name = format!("rule {priority} (table {table})");
+                return Some(Self { name, message: RouteNetlinkMessage::DelRule(rule) });
+            }
+            let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+            let RouteKey { destination, table, .. } = seen(&route)?.key;
+            let name = format!("route {destination} (table {table})");
+            Some(Self { name, message: RouteNetlinkMessage::DelRoute(route) })
+        });
+        Ok(objects.collect())
+    }
+
+    /// Removes it. False if it was gone. Errors: the kernel refuses.
+    pub fn remove(self) -> io::Result<bool> {
+        match once::request(self.message) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Lets pass what is no route, and the routes that bear our mark: a host with the routes of the whole Internet is
