@@ -85,6 +85,8 @@ counters! {
         Adopted = "adopted",
         /// A router that was master in a daemon that was killed, and is not adopted; or all pins of that daemon.
         NotAdopted = "not_adopted",
+        /// Another program that was to take the place of the daemon's, and could not.
+        UpgradeRefused = "upgrade_refused",
     }
 }
 

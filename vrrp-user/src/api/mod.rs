@@ -34,6 +34,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_false")]
         check: bool,
     },
+    /// Lets another program take the place of the running one. The answer is [`Answer::Upgrade`]. If it is ready the
+    /// connection ends as soon as it takes over, or an [`Answer::Error`] says why it does not.
+    Upgrade {
+        /// Its file, absolute.
+        binary: String,
+        /// Only say whether it could.
+        #[serde(default, skip_serializing_if = "is_false")]
+        check: bool,
+    },
     /// What happens to the routers: an [`Answer::Event`] for each, until the client hangs up.
     Events {
         /// Begin with what happened in the last so many milliseconds, as far as it is still known.
@@ -64,7 +73,7 @@ pub enum Request {
 }
 
 /// What an operator can ask of routers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// [`Request::StepDown`].
     StepDown,
@@ -81,7 +90,7 @@ impl Request {
             Self::Status {} | Self::Router { .. } | Self::Stats {} | Self::Events { .. } => false,
             Self::StepDown { .. } | Self::Resume { .. } | Self::SetPriority { .. } => true,
             // Also what only compares makes the daemon read files.
-            Self::Reload { .. } => true,
+            Self::Reload { .. } | Self::Upgrade { .. } => true,
         }
     }
 }
@@ -100,6 +109,8 @@ pub enum Answer {
     Stats(Stats),
     /// To [`Request::Reload`].
     Reloaded(Box<Reloaded>),
+    /// To [`Request::Upgrade`].
+    Upgrade(Box<UpgradeReport>),
     /// To [`Request::Events`].
     Event(Event),
     /// To [`Request::Events`]: entries that were overwritten before they could be sent.
@@ -285,6 +296,32 @@ impl Reloaded {
         }
         parts.join(", ")
     }
+}
+
+/// `vrrp-user upgrade`: whether another program can take the place of the running one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpgradeReport {
+    /// Process of the daemon, before and afterwards.
+    pub pid: u32,
+    /// The file.
+    pub binary: String,
+    /// Version of the program that runs.
+    pub from: String,
+    /// Version of the other one, as far as it has said so.
+    pub to: Option<String>,
+    /// Version of the layout of the pinned maps.
+    pub layout_from: u32,
+    /// That of the other program.
+    pub layout_to: Option<u32>,
+    /// Whether nothing was to be done.
+    pub check: bool,
+    /// Whether it can take over.
+    pub ready: bool,
+    /// Whether only a restart helps.
+    pub needs_restart: bool,
+    /// Why it cannot.
+    pub errors: Vec<String>,
 }
 
 /// More of [`Status::routers`].

@@ -45,6 +45,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put another version of this program in the place of a running daemon's, in the same process: masters stay master, and
+    /// nobody else notices. It is checked first, and refused where it could not go on. Exit code 1 when everything goes on as
+    /// before, 3 when only a restart helps, and nothing was done.
+    Upgrade {
+        /// The other program, which must belong to root; this one if not given.
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+        #[command(flatten)]
+        instance: InstanceArg,
+        /// Only say whether it could take over.
+        #[arg(long)]
+        check: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what happens to the virtual routers of a running daemon, a line each, as it happens.
     Events {
         /// Only this router: its name, or INTERFACE/VRID.
@@ -220,6 +236,9 @@ pub struct RunArgs {
     pub log_level: Option<LevelFilter>,
     #[command(flatten)]
     pub keepalived: KeepalivedArgs,
+    /// Only say whether this program could take over from the daemon that runs with the same arguments.
+    #[arg(long, hide = true)]
+    pub check_adopt: bool,
 }
 
 /// Exit codes of `run`, for people; [`crate::cli::exit`] has them for the program.

@@ -12,14 +12,19 @@ use super::doctor::Severity;
 use super::exit::{self, Exit};
 use super::{
     check, cleanup, convert, doctor, events, manual, monitor, orders, reload, stats, status, top,
+    upgrade,
 };
 use crate::api::Request;
 use crate::io::bpf::{self, Without};
-use crate::io::{descriptors, logger, memory, netlink};
+use crate::io::{descriptors, handover, logger, memory, netlink};
+use crate::types::build;
 use crate::{config, driver, printable};
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
+    #[cfg(debug_assertions)]
+    pretend();
+    let received = handover::receive();
     let cli = Cli::parse();
     let run = if let Command::Run(run) = &cli.command { Some(run) } else { None };
     let (daemon, level) = (run.is_some(), run.and_then(|run| run.log_level));
@@ -30,6 +35,15 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    match received {
+        Ok(()) => {}
+        Err(error) => log::warn!("nothing is taken from the program before this one: {error}"),
+    }
+    if let Some(version) = handover::version() {
+        // What is executed by a descriptor is called by its number.
+        let _ = nix::sys::prctl::set_name(c"vrrp-user");
+        log::info!("version {} takes over from version {version}", build::version());
+    }
     let result = dispatch(cli.command);
     // What led to an error stands before it.
     drop(log);
@@ -41,6 +55,22 @@ pub fn main() -> ExitCode {
             complain(&format!("{error:#}"));
             if daemon { exit::of(&error).into() } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// What tests have written at the end of this program.
+#[cfg(debug_assertions)]
+fn pretend() {
+    use std::io::{Read as _, Seek as _};
+    const MOST: u64 = 1024;
+    let mut end = Vec::new();
+    let read = std::fs::File::open("/proc/self/exe").and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(MOST)))?;
+        file.read_to_end(&mut end)
+    });
+    if read.is_ok() {
+        build::pretend(&end);
     }
 }
 
@@ -91,6 +121,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reload { instance, check, json } => {
             let taken = reload::reload(&instance.instance, check, json, &mut out)?;
             return Ok(if taken { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Upgrade { binary, instance, check, json } => {
+            let outcome = upgrade::upgrade(&instance.instance, binary, check, json, &mut out)?;
+            return Ok(ExitCode::from(outcome as u8));
         }
         Command::Events { name, instance, since, json } => {
             events::events(&instance.instance, since, name, json, &mut out)?;
@@ -171,6 +205,9 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     }
     memory::return_large_blocks();
     descriptors::raise();
+    if run.check_adopt {
+        memory::expendable(None);
+    }
     let instance = run.instance.instance;
     let named = config::Options {
         instance: Some(instance.name().to_owned()),
@@ -190,7 +227,7 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         capture: run.capture,
     };
     again.apply(&mut config);
-    driver::run(driver::Options {
+    let options = driver::Options {
         config,
         config_path: run.config,
         instance,
@@ -198,6 +235,11 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
         pid_file: run.pid_file,
         again,
         without,
-    })?;
+    };
+    if run.check_adopt {
+        driver::upgrade::candidate(&options)?.write(&mut io::stdout())?;
+    } else {
+        driver::run(options)?;
+    }
     Ok(Exit::Stopped.into())
 }

@@ -19,6 +19,7 @@ mod status;
 mod table;
 mod terminal;
 mod top;
+mod upgrade;
 
 use std::io;
 

@@ -17,6 +17,7 @@ use super::source::{Files, Grown};
 use super::text;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
+use crate::types::build;
 use template::Variables;
 
 mod control;
@@ -34,7 +35,7 @@ mod track;
 /// Errors: when the file cannot be read; all else goes into the report.
 pub(super) fn read(path: &Path, report: &mut Report) -> io::Result<Drafts> {
     let bytes = Files::default().read(path)?;
-    let text = String::from_utf8(bytes)
+    let text = String::from_utf8(build::understood(bytes))
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
     Ok(read_text(&path.display().to_string(), &text, report))
 }

@@ -62,6 +62,15 @@ impl Access {
         Ok(self.permits(&peer(stream)?))
     }
 
+    /// Whether who is at the other end may put another program in the place of the daemon's.
+    ///
+    /// # Errors
+    /// The kernel does not say who it is.
+    pub fn permits_upgrade(&self, stream: &UnixStream) -> io::Result<bool> {
+        let peer = peer(stream)?;
+        Ok(peer.user == 0 || peer.user == self.user)
+    }
+
     fn permits(&self, peer: &Peer) -> bool {
         peer.user == 0 || peer.user == self.user || peer.groups.contains(&self.group)
     }

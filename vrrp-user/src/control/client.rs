@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Take, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::api::{Answer, Event, Reloaded, Request, RouterDetail, Status};
+use crate::api::{Answer, Event, Reloaded, Request, RouterDetail, Status, UpgradeReport};
 use crate::printable;
 use crate::types::instance::Instance;
 
@@ -98,6 +98,40 @@ pub fn reload(instance: &Instance, check: bool) -> Result<Reloaded, Error> {
     patience.map_err(|error| Error::Silent(instance.clone(), error))?;
     let Answer::Reloaded(reloaded) = connection.answer()? else { return Err(wrong(instance)) };
     Ok(*reloaded)
+}
+
+/// A daemon that was asked to let another program take its place.
+pub struct Asked {
+    /// What it has said to that.
+    pub report: UpgradeReport,
+    connection: Connection,
+}
+
+impl Asked {
+    /// Waits until the other program takes over.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn wait(&mut self) -> Result<(), Error> {
+        match self.connection.answer() {
+            Err(Error::HungUp(_)) => Ok(()),
+            Ok(_) => Err(wrong(&self.connection.instance)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Lets another program take the place of that of a running daemon. With `check` it only says whether it could.
+///
+/// # Errors
+/// [`Error`]. A program that is refused is none.
+pub fn upgrade(instance: &Instance, binary: &Path, check: bool) -> Result<Asked, Error> {
+    let binary = binary.display().to_string();
+    let mut connection = Connection::open(instance, &Request::Upgrade { binary, check })?;
+    let patience = connection.stream.get_ref().get_ref().set_read_timeout(Some(RELOAD));
+    patience.map_err(|error| Error::Silent(instance.clone(), error))?;
+    let Answer::Upgrade(report) = connection.answer()? else { return Err(wrong(instance)) };
+    Ok(Asked { report: *report, connection })
 }
 
 /// What comes from [`follow`].

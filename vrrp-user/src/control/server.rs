@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::access::Access;
 use crate::api::events::{Events, WallClock};
 use crate::api::history::Cursor;
-use crate::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status};
+use crate::api::{Answer, Order, Reloaded, Request, RouterDetail, Routers, Status, UpgradeReport};
 use crate::config::socket::SocketAccess;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
@@ -80,6 +80,16 @@ vrrp_common::counters! {
     }
 }
 
+/// Who asks for another program to take the place of this one.
+pub struct Asker {
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<UpgradeReport>,
+    /// When that has been written: what comes then ends the connection.
+    pub written: std::sync::mpsc::Receiver<()>,
+    /// Where it is said what went wrong after that.
+    pub failure: oneshot::Sender<String>,
+}
+
 /// A question to the engine's thread, with the slot for the answer.
 pub enum Question {
     /// The daemon and its first routers.
@@ -120,6 +130,15 @@ pub enum Question {
         check: bool,
         /// What came of it.
         answer: oneshot::Sender<Reloaded>,
+    },
+    /// Another program is to take the place of this one. The answer takes as long as that one does.
+    Upgrade {
+        /// Its file.
+        binary: PathBuf,
+        /// Only say whether it could.
+        check: bool,
+        /// Who wants it.
+        asker: Asker,
     },
     /// What happened.
     Events {
@@ -291,6 +310,7 @@ async fn accept(
 async fn serve(mut stream: UnixStream, slot: &ClientSlot, shared: &Shared) -> Result<(), End> {
     // Before anything is asked: the answer does not change while the connection lives.
     let may_change = shared.access().permits_changes(&stream)?;
+    let may_upgrade = shared.access().permits_upgrade(&stream)?;
     let (read, write) = stream.split();
     let mut write = Writer { half: write, slot };
     let mut read = BufReader::new(read);
@@ -310,6 +330,11 @@ async fn serve(mut stream: UnixStream, slot: &ClientSlot, shared: &Shared) -> Re
             Ok(request) if request.changes() && !may_change => {
                 shared.count(Counter::NotPermitted, 1);
                 send(&mut write, &[Answer::Error(shared.access().refusal())]).await?;
+            }
+            Ok(Request::Upgrade { .. }) if !may_upgrade => {
+                shared.count(Counter::NotPermitted, 1);
+                let error = "not permitted: it takes root, or the daemon's own user";
+                send(&mut write, &[Answer::Error(error.to_owned())]).await?;
             }
             // Somebody who was told that nobody answers must not be surprised later.
             Ok(request) if request.changes() && has_hung_up(read.get_ref().as_ref()) => {
@@ -466,6 +491,7 @@ impl Shared {
                 let answer = reloaded.map(|reloaded| Answer::Reloaded(Box::new(reloaded)));
                 send(write, &[answer.unwrap_or_else(stopping)]).await
             }
+            Request::Upgrade { binary, check } => self.upgrade(binary.into(), check, write).await,
             Request::Events { since_ms, name } => {
                 let Ok(_place) = self.followers.try_acquire() else {
                     self.count(Counter::TooMany, 1);
@@ -489,6 +515,29 @@ impl Shared {
                 };
                 self.follow(from, router, read, write).await
             }
+        }
+    }
+
+    async fn upgrade(
+        &self,
+        binary: PathBuf,
+        check: bool,
+        write: &mut Writer<'_>,
+    ) -> Result<(), End> {
+        let (answer, report) = oneshot::channel();
+        let (written, reached) = std::sync::mpsc::channel();
+        let (failure, failed) = oneshot::channel();
+        let asker = Asker { answer, written: reached, failure };
+        let asked = self.questions.send(Question::Upgrade { binary, check, asker }).await;
+        let report = if asked.is_ok() { report.await.ok() } else { None };
+        let Some(report) = report else { return send(write, &[stopping()]).await };
+        let goes_on = report.ready && !check;
+        send(write, &[Answer::Upgrade(Box::new(report))]).await?;
+        // Nobody may wait for it any more.
+        let _ = written.send(());
+        match failed.await {
+            Ok(why) if goes_on => send(write, &[Answer::Error(why)]).await,
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

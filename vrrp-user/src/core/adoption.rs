@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vrrp_common::lease::Terms;
-use vrrp_common::maps::{
-    ABI_VERSION, Control, Lease, PeerKey, RouterInfo, RouterKey, capture, state,
-};
+use vrrp_common::maps::{Control, Lease, PeerKey, RouterInfo, RouterKey, capture, state};
 
 use super::capacity::{Needs, Sizes};
 use super::{Core, InterfaceAddr};
@@ -16,6 +14,7 @@ use crate::config::model::RouterConfig;
 use crate::engine::adoption::{Adopted, NotAdopted};
 use crate::engine::time::Nanos;
 use crate::engine::types::{Priority, RouterId, RouterSpec};
+use crate::types::build;
 use crate::types::planted::{Fault, planted};
 use crate::wire::family::to_field;
 
@@ -51,7 +50,10 @@ pub enum Unusable {
     #[error("the daemon was killed before it was ready")]
     Unready,
     /// Another version made them.
-    #[error("they were made by another version of the daemon (layout {0}, ours is {ABI_VERSION})")]
+    #[error(
+        "they were made by another version of the daemon (layout {0}, ours is {ours})",
+        ours = build::abi_version()
+    )]
     Abi(u32),
     /// The numbers of interfaces mean others here.
     #[error("the daemon ran in another network namespace")]
@@ -76,7 +78,7 @@ impl PinFacts {
             return Err(Unusable::OtherOwner(*user));
         }
         // Another one has other maps.
-        if ![0, ABI_VERSION].contains(&control.abi_version) {
+        if ![0, build::abi_version()].contains(&control.abi_version) {
             return Err(Unusable::Abi(control.abi_version));
         }
         if let Some(name) = unusable {

@@ -72,6 +72,19 @@ impl Core {
         }
     }
 
+    /// What operators have ordered and not taken back, by names of routers: for the program that takes the place of this one.
+    pub fn given_orders(&self) -> Vec<(String, Order)> {
+        let mut given = Vec::new();
+        for id in self.ids() {
+            let Some(explanation) = self.engine.explain(id) else { continue };
+            let set = explanation.set.map(|Priority(priority)| Order::SetPriority(Some(priority)));
+            let down = explanation.stepped_down.then_some(Order::StepDown);
+            let name = || self.router(id).name.to_string();
+            given.extend(set.into_iter().chain(down).map(|order| (name(), order)));
+        }
+        given
+    }
+
     fn stepped_down(&self, id: RouterId) -> bool {
         self.engine.explain(id).is_some_and(|explanation| explanation.stepped_down)
     }

@@ -20,6 +20,7 @@ use crate::config::model::Authentication;
 use crate::engine::time::Nanos;
 use crate::engine::types::{GarpPolicy, Names, RouterId, RouterSpec, State};
 use crate::refused::{Ours, Refused};
+use crate::types::build;
 
 /// Routers in one part of an answer at most, and virtual addresses after which a part ends early: together far below a
 /// millisecond.
@@ -91,7 +92,7 @@ impl Core {
         Status {
             schema: SCHEMA,
             instance: instance.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: build::version().to_owned(),
             pid,
             uptime_s: (now - self.started).as_secs_f64(),
             config: self.config_path.to_string(),

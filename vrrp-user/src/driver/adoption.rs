@@ -7,12 +7,13 @@ use vrrp_common::maps::Control;
 
 use super::Driver;
 use crate::config::model::Config;
-use crate::core::adoption::{PinFacts, Predecessor};
+use crate::core::adoption::{PinFacts, Predecessor, Unusable};
 use crate::core::{Needs, Sizes};
 use crate::engine::types::RouterId;
-use crate::io::bpf::{self, Datapath, Error};
-use crate::io::reader::pinned_control;
-use crate::io::timer;
+use crate::io::bpf::{self, Before, Datapath, Error};
+use crate::io::reader::{Reader, pinned_control};
+use crate::io::{handover, timer};
+use crate::types::build;
 
 /// What is found of a daemon that was killed.
 pub(super) enum Found {
@@ -22,6 +23,8 @@ pub(super) enum Found {
     Unusable,
     /// Pins that are, of which the maps have these sizes.
     Pins(Control, Sizes),
+    /// Those of the program that was in this process before, which are to become other ones of these sizes.
+    Other(Control, Sizes, Box<Reader>),
 }
 
 /// Looks for pins that a daemon has left which was killed: no other one lives, the caller has the locks.
@@ -31,11 +34,52 @@ pub(super) fn find(pins: &Result<PathBuf, Error>, needs: Needs) -> Found {
     let PinFacts { control, sizes, .. } = facts;
     match facts.check(timer::now(), needs) {
         Ok(()) => Found::Pins(control, sizes),
+        Err(Unusable::Abi(_) | Unusable::NoRoom(_)) if handover::version().is_some() => {
+            let dir = pins.as_deref().unwrap_or(Path::new(""));
+            match other_maps(dir, &facts, needs) {
+                Ok(other) => other,
+                Err(why) => {
+                    log::error!("nothing goes on: {why}");
+                    Found::Unusable
+                }
+            }
+        }
         Err(why) => {
             log::warn!("what a killed daemon of this instance has pinned is not adopted: {why}");
             Found::Unusable
         }
     }
+}
+
+/// Lets maps of another layout, or with less room, be read until there are others in their place.
+fn other_maps(dir: &Path, facts: &PinFacts, needs: Needs) -> Result<Found, String> {
+    let (control, room) = (facts.control, Sizes::with_room(needs));
+    let before = Reader::open(dir).map_err(|error| bpf::chain(&error))?;
+    let sizes = Sizes {
+        routers: facts.sizes.routers.max(room.routers),
+        vips: facts.sizes.vips.max(room.vips),
+        vips6: facts.sizes.vips6.max(room.vips6),
+        allowed: facts.sizes.allowed.max(room.allowed),
+    };
+    let as_ours = Control { abi_version: build::abi_version(), ..control };
+    let facts = PinFacts { unusable: None, control: as_ours, sizes, ..facts.clone() };
+    facts.check(timer::now(), needs).map_err(|why| why.to_string())?;
+    bpf::unpin_maps(dir).map_err(|error| bpf::chain(&error))?;
+    before.unread().iter().for_each(|unread| log::info!("{unread}"));
+    Ok(Found::Other(control, sizes, Box::new(before)))
+}
+
+/// What stands in maps that others are to take the place of. Errors: those of the maps.
+pub(super) fn before_of(reader: &Reader) -> Result<Before, Error> {
+    let routers = reader.routers()?.into_iter();
+    let routers = routers.map(|(index, info, slot)| Ok((index, info, slot, reader.lease(index)?)));
+    Ok(Before {
+        routers: routers.collect::<Result<_, Error>>()?,
+        vips: reader.vips()?,
+        peers: reader.peers()?,
+        counters: reader.counters()?,
+        reasons: reader.reasons()?,
+    })
 }
 
 /// Reads what a daemon has left which was killed, and forgets its routers that are not in the configuration.
@@ -57,6 +101,16 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
 }
 
 impl Driver {
+    /// The routers have begun, and the programs on their interfaces are ours: what the others have counted is added.
+    pub(super) fn end_migration(&mut self) {
+        if let Some(before) = self.before.take()
+            && let Err(error) =
+                before_of(&before).and_then(|before| self.datapath.migrate_counters(&before))
+        {
+            log::error!("counters of the program before this one: {}", bpf::chain(&error));
+        }
+    }
+
     /// The routers have begun a while ago: what is left of a daemon that was killed and not adopted goes.
     pub(super) fn end_adoption(&mut self) {
         if !self.datapath.adopts() {

@@ -62,6 +62,7 @@ impl Driver {
                 self.clients.insert(client, answer);
                 self.handle(asked, Input::Reload { check, client: Some(client) });
             }
+            Question::Upgrade { binary, check, asker } => self.examine(&binary, check, asker),
             Question::Events { from, router, answer } => {
                 drop(answer.send(self.core.events(from, router)));
             }

@@ -18,6 +18,7 @@ mod signals;
 mod stale;
 mod start;
 mod stop;
+pub(crate) mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::service::Service;
 use self::signals::SignalKind;
 pub use self::start::{Error, Options, run};
+use self::upgrade::Examined;
 use crate::api::Reloaded;
 use crate::control::access::Access;
 use crate::control::server::Question;
@@ -39,6 +41,7 @@ use crate::io::bpf::{self, Datapath};
 use crate::io::lockfile::LockedDir;
 use crate::io::netlink::{HookState, Netlink, Report};
 use crate::io::raw::RawSocket;
+use crate::io::reader::Reader;
 use crate::io::ring::EventRing;
 use crate::io::scripts::{Board, Found, Plan, Scripts};
 use crate::io::timer::{self, Timer};
@@ -88,6 +91,11 @@ struct Driver {
     access: Arc<Mutex<Access>>,
     /// The lock on the directory of the pins, if that had to be made again.
     pin_lock: Option<LockedDir>,
+    /// Whether another program is being looked at, and where it is said what came of that.
+    examining: bool,
+    examined: mpsc::UnboundedSender<Examined>,
+    /// The maps of the program that was in this process before, where this one has others, until the routers have begun.
+    before: Option<Box<Reader>>,
 }
 
 /// What came of reading the configuration.
@@ -108,6 +116,8 @@ struct Sources {
     tracked: mpsc::Receiver<tracked::Report>,
     /// Configurations that were read again.
     readings: mpsc::UnboundedReceiver<Reading>,
+    /// Programs that may take the place of this one.
+    examined: mpsc::UnboundedReceiver<Examined>,
 }
 
 impl Driver {
@@ -148,6 +158,9 @@ impl Driver {
                 }
                 report = self.netlink.next() => self.reported(report)?,
                 Some(report) = sources.tracked.recv() => self.tracked(report),
+                Some(examined) = sources.examined.recv(), if begun => {
+                    self.replace(examined, &mut sources.signals).await;
+                }
                 Some(question) = sources.questions.recv(), if begun => self.answer(question),
                 Some(found) = sources.finds.recv(), if begun => {
                     self.handle(timer::now(), Input::ScriptFound(found));

@@ -17,8 +17,9 @@ use crate::engine::types::{ObjectId, RouterId};
 use crate::io::raw::RawSocket;
 use crate::io::scripts::Scripts;
 use crate::io::tracked::{files, processes};
-use crate::io::{bpf, descriptors, memory, sched, timer};
+use crate::io::{bpf, descriptors, handover, memory, sched, timer};
 use crate::metrics::http;
+use crate::types::build;
 
 impl Driver {
     /// Carries out everything that is to be done, in its order, and hands in the answers; `now` is what they are judged by.
@@ -166,7 +167,17 @@ impl Driver {
             Effect::Watch { number, files, processes } => {
                 self.watch(number, files, processes);
             }
-            Effect::Started => self.started(),
+            Effect::Started => {
+                self.end_migration();
+                for (name, order) in handover::take_orders() {
+                    match self.core.order(now, now, &name, order) {
+                        Some(Ok(done)) => log::info!("as ordered before: {done}"),
+                        Some(Err(why)) => log::warn!("not as ordered before: {why}"),
+                        None => {}
+                    }
+                }
+                self.started();
+            }
             Effect::NotifyManager(message) => {
                 if !self.service.notify(message) {
                     self.core.handle(now, Input::NotDelivered(message));
@@ -201,6 +212,8 @@ impl Driver {
             Effect::GiveMemoryBack => {
                 self.end_adoption();
                 memory::give_back();
+                // All groups are joined by now.
+                handover::release();
                 log::debug!("gave memory back");
             }
             Effect::MendPins => self.mend_pins(now),
@@ -283,6 +296,9 @@ impl Driver {
     }
 
     fn started(&self) {
+        if handover::version().is_some() && build::pretence().is_some_and(|it| it.crashes) {
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        }
         memory::trim();
         memory::release_code();
         if let Err(error) = memory::lock() {

@@ -59,6 +59,22 @@ impl Service {
     }
 }
 
+/// Says that another program is about to take the place of this one, on a thread that may wait.
+pub(super) fn reloading() {
+    let said = NotifyState::monotonic_usec_now()
+        .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+    if let Err(error) = said {
+        log::debug!("cannot tell the service manager: {error}");
+    }
+}
+
+/// Says that none has.
+pub(super) fn ready() {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        log::debug!("cannot tell the service manager: {error}");
+    }
+}
+
 /// Passes everything on, for ever.
 fn notify(messages: &Receiver<ManagerMessage>) {
     let mut failed = false;

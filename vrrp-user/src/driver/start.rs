@@ -12,7 +12,7 @@ use super::adoption::{self, Found};
 use super::service::Service;
 use super::signals::signals;
 use super::stale::{self, free_lost};
-use super::{Driver, Sources, panics, reload};
+use super::{Driver, Sources, panics, reload, upgrade};
 use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
 use crate::control::server::{self, Channels};
@@ -23,8 +23,9 @@ use crate::io::netlink::{self, Netlink};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Tx};
-use crate::io::{descriptors, memory, sched, tracked};
+use crate::io::{descriptors, handover, memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
+use crate::types::build;
 use crate::types::instance::Instance;
 
 /// What the daemon needs to start.
@@ -337,6 +338,7 @@ impl Driver {
         }
         // First of all: whoever is told to stop while it starts tidies up, too.
         let signals = signals().map_err(os("cannot handle signals"))?;
+        upgrade::unblock_signals();
         let (service, manager) =
             Service::start().map_err(os("cannot start the thread of the service"))?;
         let mut tx = Tx::open().map_err(Error::Sockets)?;
@@ -355,27 +357,36 @@ impl Driver {
         let (found, finds) = mpsc::unbounded_channel();
         let notifies = !plan.is_empty();
         let mut scripts = None;
-        if notifies {
+        if notifies || handover::has_scripts() {
             let started = Scripts::start(plan, Arc::clone(&board), found.clone());
             let started = started.map_err(os("cannot start the thread of the scripts"))?;
             match pinned {
                 // It has run before.
-                Found::Pins(..) => started.begin_without_startup(),
+                Found::Pins(..) | Found::Other(..) => started.begin_without_startup(),
                 Found::Nothing | Found::Unusable => started.startup().await,
             }
             scripts = Some(started);
         }
-        let (sizes, adopts) = match pinned {
-            Found::Pins(control, sizes) => (sizes, Some(control)),
+        let is_unusable = matches!(pinned, Found::Unusable);
+        let (sizes, adopts) = match &pinned {
+            Found::Pins(control, sizes) => (*sizes, Some(*control)),
+            // Its programs have the other maps.
+            Found::Other(control, sizes, _) => (*sizes, Some(Control { object: 0, ..*control })),
             Found::Nothing | Found::Unusable => (Sizes::with_room(needs), None),
         };
         let mut datapath =
             memory::apart(|| Datapath::open(instance.name(), pins, sizes, without, adopts))?;
-        let predecessor = match &pinned {
+        let mut before = None;
+        let predecessor = match pinned {
             Found::Pins(control, _) if datapath.adopts() => {
-                Some(adoption::read(&mut datapath, control, &config))
+                Some(adoption::read(&mut datapath, &control, &config))
             }
-            Found::Pins(..) | Found::Nothing | Found::Unusable => None,
+            Found::Other(control, _, reader) if datapath.adopts() => {
+                datapath.migrate(&adoption::before_of(&reader)?)?;
+                before = Some(reader);
+                Some(adoption::read(&mut datapath, &control, &config))
+            }
+            Found::Pins(..) | Found::Other(..) | Found::Nothing | Found::Unusable => None,
         };
         if let Some(why) = datapath.without() {
             if config.capture.only_raw() {
@@ -390,9 +401,10 @@ impl Driver {
             namespace: bpf::namespace(),
             object: bpf::object_digest(),
             source_key: datapath.source_key(),
+            abi_version: build::abi_version(),
             ..Control::new(process::id(), adopted.unwrap_or(started).0)
         })?;
-        if let Found::Unusable = pinned {
+        if is_unusable {
             datapath.count(Counter::NotAdopted as u32)?;
         }
         tx.introduce(datapath.take_senders());
@@ -426,7 +438,17 @@ impl Driver {
             manager,
             predecessor,
         });
-        let sources = Sources { readings: read, ring, timer, questions, signals, finds, tracked };
+        let (examined, received) = mpsc::unbounded_channel();
+        let sources = Sources {
+            readings: read,
+            ring,
+            timer,
+            questions,
+            signals,
+            finds,
+            tracked,
+            examined: received,
+        };
         let mut driver = Self {
             core,
             instance,
@@ -453,6 +475,9 @@ impl Driver {
             server,
             access,
             pin_lock: None,
+            examining: false,
+            examined,
+            before,
         };
         driver.perform_all(timer::now());
         match driver.not_watched.take() {

@@ -10,6 +10,7 @@ mod filters;
 mod leases;
 mod load;
 mod maps;
+mod migrate;
 mod others;
 mod own;
 mod pins;
@@ -48,6 +49,7 @@ use self::load::{
 pub use self::load::{Trial, has_tcx, object_digest, try_load};
 pub(super) use self::maps::cpus;
 use self::maps::{MapSource, mmap_array, take};
+pub use self::migrate::{Before, unpin_maps};
 pub use self::others::{has_tc_program, program_name, xdp_program};
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};

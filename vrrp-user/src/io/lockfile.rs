@@ -4,13 +4,16 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+use super::handover;
 
 /// Name of the lock in the runtime directory of an instance.
 pub const LOCK: &str = "lock";
@@ -42,6 +45,24 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// What this process has locked, for [`held`].
+static HELD: Mutex<Vec<(PathBuf, RawFd)>> = Mutex::new(Vec::new());
+
+/// What this process has locked: where, and which open files.
+pub fn held() -> Vec<(PathBuf, RawFd)> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn hold(path: &Path, file: &File) {
+    let held = (path.to_owned(), file.as_raw_fd());
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+}
+
+fn hold_no_more(file: &File) {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.retain(|(_, number)| *number != file.as_raw_fd());
+}
+
 /// More digits than a process ID has, and a line end.
 const LONGEST: u64 = 16;
 
@@ -53,13 +74,17 @@ impl LockFile {
         // Who removes the file does so while it holds the lock: what was opened before and locked after is no
         // longer the file that others will lock. Each round needs another daemon's end.
         for _ in 0..10 {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(path)?;
+            let file = match handover::take_lock(path) {
+                // The lock is ours already.
+                Some(file) => file,
+                None => File::options()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .custom_flags(libc::O_NOFOLLOW)
+                    .open(path)?,
+            };
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     if is_at(&lock, path) {
@@ -72,6 +97,7 @@ impl LockFile {
                         lock.set_len(0)?;
                         io::Seek::rewind(&mut *lock)?;
                         writeln!(lock, "{}", process::id())?;
+                        hold(path, &lock);
                         return Ok(Self { path: path.to_owned(), lock });
                     }
                 }
@@ -88,7 +114,7 @@ impl LockFile {
 /// A directory that nobody else can lock, until this is dropped.
 #[derive(Debug)]
 pub struct LockedDir {
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl LockedDir {
@@ -98,15 +124,19 @@ impl LockedDir {
         // As with files: what was locked must be what is there.
         for _ in 0..10 {
             fs::create_dir_all(path)?;
-            let directory =
-                match File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    opened => opened?,
-                };
+            let opened = match handover::take_lock(path) {
+                Some(directory) => Ok(directory),
+                None => File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path),
+            };
+            let directory = match opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
                     if is_at(&lock, path) {
-                        return Ok(Self { _lock: lock });
+                        hold(path, &lock);
+                        return Ok(Self { lock });
                     }
                 }
                 Err((_, Errno::EWOULDBLOCK)) => return Err(Error::Taken { pid: None }),
@@ -117,9 +147,16 @@ impl LockedDir {
     }
 }
 
+impl Drop for LockedDir {
+    fn drop(&mut self) {
+        hold_no_more(&self.lock);
+    }
+}
+
 impl Drop for LockFile {
     /// Removes the file, if it is still this one; the lock is released after that.
     fn drop(&mut self) {
+        hold_no_more(&self.lock);
         if is_at(&self.lock, &self.path) {
             let _ = fs::remove_file(&self.path);
         }

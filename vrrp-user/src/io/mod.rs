@@ -2,9 +2,12 @@
 
 pub mod bpf;
 pub mod capture;
+pub(crate) mod child;
 pub mod client_slots;
 pub mod descriptors;
+pub(crate) mod executable;
 mod foreign_map;
+pub(crate) mod handover;
 pub mod lockfile;
 pub mod logger;
 pub mod memory;
@@ -18,7 +21,6 @@ pub mod ring;
 pub mod sched;
 pub mod scripts;
 pub mod socket_file;
-
 pub mod threads;
 pub mod timer;
 pub mod tracked;

@@ -299,6 +299,11 @@ impl Memberships {
         }
     }
 
+    /// The sockets, for the program that takes the place of this one: the groups stay joined as long as they are open.
+    pub fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().chain(&self.sockets6)
+    }
+
     fn socket(domain: Domain) -> io::Result<Socket> {
         let protocol = Protocol::from(libc::c_int::from(IPPROTO_VRRP));
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;

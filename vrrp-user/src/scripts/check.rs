@@ -24,6 +24,16 @@ impl ResultFilter {
         Self { rise: rise.max(1), fall: fall.max(1), streak: 0, health }
     }
 
+    /// As it was in the program that was here before.
+    pub fn resumed(rise: u32, fall: u32, health: Health, streak: u32) -> Self {
+        Self { rise: rise.max(1), fall: fall.max(1), streak, health }
+    }
+
+    /// How far it is towards the other side.
+    pub fn streak(&self) -> u32 {
+        self.streak
+    }
+
     /// The same, with another configuration.
     pub fn with(&self, rise: u32, fall: u32) -> Self {
         Self { rise: rise.max(1), fall: fall.max(1), ..self.clone() }

@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 
+use serde::{Deserialize, Serialize};
+
 /// Whom a program runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// User.
     pub uid: u32,
@@ -22,7 +24,7 @@ impl Account {
 }
 
 /// A program that can be started again and again.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The file to execute.
     pub path: CString,

@@ -110,6 +110,12 @@ impl<K: Clone + Eq + Hash, T: Eq, J> Queues<K, T, J> {
         self.slots.contains_key(key)
     }
 
+    /// What waits, in the order in which the jobs of each key would run.
+    pub fn waiting(&self) -> impl Iterator<Item = (&K, &J)> {
+        let slots = self.slots.iter();
+        slots.flat_map(|(key, slot)| slot.pending.iter().map(move |(_, job)| (key, job)))
+    }
+
     /// Whether nothing runs and nothing waits.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()

@@ -17,6 +17,8 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use super::program::{Account, Program};
 use crate::capability;
+use serde::{Deserialize, Serialize};
+
 use crate::config::command::{Command, Origin, ScriptUser};
 use crate::config::model::{Diagnostic, Severity};
 use crate::config::notify::Settings;
@@ -27,7 +29,7 @@ const DEFAULT_USER: &str = "keepalived_script";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command that can be run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// The command as it was written, for the log.
     pub text: String,

@@ -5,26 +5,19 @@
 //! limited to what there is room for, is the first to go when memory ends, and is ended when it takes too long. It says
 //! whether the configuration can be taken up; only then is it read here.
 
-use std::io::{self, Read as _};
-use std::os::fd::AsFd;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::{Settings, prepare};
 use crate::core::prepared::Refusal;
+use crate::io::child::{self, End};
 use crate::io::memory;
 
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// After it was told to end.
-const LAST: Duration = Duration::from_secs(2);
-/// Most bytes that it may say.
-const LONGEST: u64 = 16 << 20;
 /// The subcommand that [`child`] serves.
 pub const COMMAND: &str = "preflight";
 
@@ -66,55 +59,8 @@ pub fn ask(path: &Path, settings: &Settings) -> Result<(), Refusal> {
         // Taking the configuration up needs some as well.
         command.arg("--memory").arg((room / 4 * 3).to_string());
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    outcome(path, run(&mut command, PATIENCE), room)
-}
-
-/// How the other process ended: what it said, or that it was ended.
-enum End {
-    Exited(ExitStatus, Vec<u8>),
-    TooSlow,
-}
-
-fn run(command: &mut Command, patience: Duration) -> io::Result<End> {
-    let until = Instant::now() + patience;
-    let mut child = command.spawn()?;
-    let output = listen(&mut child, until);
-    match output {
-        Ok(Some(output)) => Ok(End::Exited(child.wait()?, output)),
-        ended => {
-            let _ = child.kill();
-            let until = Instant::now() + LAST;
-            // It may hang in the kernel, which no signal changes.
-            while child.try_wait()?.is_none() && Instant::now() < until {
-                thread::sleep(Duration::from_millis(10));
-            }
-            ended.map(|_| End::TooSlow)
-        }
-    }
-}
-
-/// All that it says; `None` if that takes too long.
-fn listen(child: &mut Child, until: Instant) -> io::Result<Option<Vec<u8>>> {
-    let Some(pipe) = &mut child.stdout else { return Ok(Some(Vec::new())) };
-    let (mut output, mut part) = (Vec::new(), vec![0; 64 << 10]);
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        match pipe.read(&mut part)? {
-            0 => return Ok(Some(output)),
-            count if (output.len() + count) as u64 > LONGEST => {
-                return Err(io::Error::other("it says more than it should"));
-            }
-            count => output.extend(part.iter().take(count)),
-        }
-    }
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    outcome(path, child::run(&mut command, PATIENCE, false, None), room)
 }
 
 fn outcome(path: &Path, end: io::Result<End>, room: Option<u64>) -> Result<(), Refusal> {
@@ -148,8 +94,9 @@ mod tests {
 
     fn outcome_of(script: &str, patience: Duration) -> Result<(), Refusal> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
-        outcome(Path::new("F"), run(&mut command, patience), Some(5 << 20))
+        command.args(["-c", script]).stdin(Stdio::null());
+        let end = child::run(&mut command, patience, false, None);
+        outcome(Path::new("F"), end, Some(5 << 20))
     }
 
     fn error(script: &str, patience: Duration) -> String {
@@ -170,7 +117,7 @@ mod tests {
         assert!(error("exit 3", LONG).contains("exit status: 3"));
         let slow = error("exec sleep 600", Duration::from_millis(50));
         assert_eq!(slow, "F: reading it takes longer than 60 s");
-        let missing = run(&mut Command::new("/nowhere/at-all"), LONG);
+        let missing = child::run(&mut Command::new("/nowhere/at-all"), LONG, false, None);
         let refusal = outcome(Path::new("F"), missing, None).unwrap_err();
         assert!(refusal.errors.concat().contains("cannot start"), "{refusal:?}");
     }

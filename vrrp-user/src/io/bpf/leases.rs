@@ -59,6 +59,16 @@ impl Leases {
         self.table.get(index).unwrap_or_default()
     }
 
+    /// As it was in another map.
+    pub fn restore(&self, index: u32, lease: &Lease) {
+        let _ = self.table.set(index, lease);
+    }
+
+    /// One word of it ([`vrrp_common::maps::LEASE_CLAIMED`] and the like).
+    pub(super) fn note(&self, index: u32, at: usize, word: u64) {
+        let _ = self.table.store(index, at, word);
+    }
+
     /// Another router gets the number.
     pub fn clear(&self, index: u32) {
         lease::clear(&self.words(index));

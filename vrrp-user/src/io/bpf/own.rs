@@ -136,6 +136,16 @@ impl Peers {
         }
     }
 
+    /// Adds what was counted of a peer in another map. Errors: [`Error::Map`].
+    pub(super) fn add(&mut self, key: PeerKey, counted: PeerCounters) -> Result<(), Error> {
+        let Self::Shared(peers) = self else { return Ok(()) };
+        let mut counted = counted;
+        if let Ok(PodValue(newer)) = peers.get(&PodValue(key), 0) {
+            counted = PeerCounters { adverts: newer.adverts + counted.adverts, ..newer };
+        }
+        peers.insert(PodValue(key), PodValue(counted), 0).map_err(Error::map(PEERS))
+    }
+
     pub(super) fn forget(&mut self, removed: impl Fn(u32) -> bool) -> Result<(), Error> {
         match self {
             Self::Shared(peers) => {

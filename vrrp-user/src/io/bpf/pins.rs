@@ -244,6 +244,12 @@ impl Pins {
         FdLink::from(link).try_into().map_err(failed)
     }
 
+    /// Another descriptor of one of the maps.
+    /// Errors: [`Error::Missing`], [`Error::Map`].
+    pub(super) fn open(&self, name: &'static str) -> Result<MapData, Error> {
+        self.maps.open(name)
+    }
+
     /// The link that is pinned at a place, if there is one.
     pub(super) fn found_link(&self, ifindex: u32, way: Direction) -> Option<FdLink> {
         PinnedLink::from_pin(self.link(ifindex, way)).ok().map(FdLink::from)

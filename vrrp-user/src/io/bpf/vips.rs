@@ -97,6 +97,16 @@ impl Vips {
         families.v6.retain(&retained)
     }
 
+    /// Adds what was counted of an address in another map; nothing happens where there is none.
+    /// Errors: [`Error::Map`].
+    pub fn add_counters(
+        &mut self,
+        vip: &InterfaceAddr,
+        counted: &VipCounters,
+    ) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| maps.add_counters(key, counted))
+    }
+
     /// Starts to watch for ARP or neighbour discovery by which another host claims an address that we now hold, or
     /// renews what is known of it. Errors: [`Error::Full`] when the map was made for fewer addresses.
     pub fn hold(&mut self, vip: &InterfaceAddr, held: &Held) -> Result<(), Error> {
@@ -158,6 +168,21 @@ impl<K: bytemuck::Pod + Into<InterfaceAddr>> Family<K> {
         let values =
             values.iter().map(|PodValue(counters)| PodValue(VipCounters { slot, ..*counters }));
         let values = per_cpu(name, values.collect())?;
+        self.counters.insert(PodValue(key), values, 0).map_err(Error::map(name))
+    }
+
+    /// Adds what was counted in another map, of an address that is in this one.
+    fn add_counters(&mut self, key: K, counted: &VipCounters) -> Result<(), Error> {
+        let [name, _] = self.names;
+        let Ok(values) = self.counters.get(&PodValue(key), 0) else { return Ok(()) };
+        let mut values: Vec<_> = values.iter().copied().collect();
+        if let Some(PodValue(first)) = values.first_mut() {
+            first.rx_packets += counted.rx_packets;
+            first.rx_bytes += counted.rx_bytes;
+            first.tx_packets += counted.tx_packets;
+            first.tx_bytes += counted.tx_bytes;
+        }
+        let values = per_cpu(name, values)?;
         self.counters.insert(PodValue(key), values, 0).map_err(Error::map(name))
     }
 

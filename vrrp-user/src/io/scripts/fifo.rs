@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,12 +14,14 @@ use std::time::Duration;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chown, mkfifo};
 use tokio::net::unix::pipe::Sender;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::board::{Board, Counter};
+use super::handover::{self, Current};
 use super::process::{self, Ended, OutputLog};
+use crate::scripts::resolve::Script;
 use crate::scripts::{Subject, plan};
 
 /// What keepalived gives to a fifo that it makes.
@@ -79,11 +82,20 @@ impl Pending {
     }
 }
 
+/// What the task that writes is told.
+enum Order {
+    Line(Topic, String),
+    /// To say what was not written, and what is open.
+    Pending(oneshot::Sender<(Vec<Vec<u8>>, RawFd)>),
+}
+
 /// A fifo in use.
 pub struct Fifo {
     path: PathBuf,
-    lines: mpsc::UnboundedSender<(Topic, String)>,
+    lines: mpsc::UnboundedSender<Order>,
     writer: JoinHandle<()>,
+    /// What reads it.
+    current: Current,
     reader: Option<JoinHandle<()>>,
     /// The reading program is not started again.
     closing: watch::Sender<bool>,
@@ -100,24 +112,39 @@ impl Fifo {
         plan: &plan::Fifo,
         environment: Arc<[CString]>,
         board: Arc<Board>,
+        before: Option<handover::Fifo>,
     ) -> io::Result<Self> {
         let path = plan.path.clone();
-        let created = make(plan)?;
+        let created = make(plan)? || before.as_ref().is_some_and(|before| before.created);
         let ((closing, closed), (ending, ended)) = (watch::channel(false), watch::channel(false));
         let opened = open(plan).inspect_err(|_| {
             if created {
                 let _ = fs::remove_file(&path);
             }
         })?;
+        let (current, mut before) = (Current::default(), before);
         let reader = plan.script.clone().map(|script| {
             let argument = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-            tokio::spawn(keep_running(script, argument, environment, closed, ended))
+            let running = before
+                .as_ref()
+                .is_some_and(|it| it.reader.as_ref().is_some_and(|(before, _)| *before == *script));
+            let running = before.as_mut().filter(|_| running).and_then(|it| it.reader.take());
+            let running = running.map(|(_, running)| running);
+            let noted = current.clone();
+            tokio::spawn(keep_running(script, argument, environment, closed, ended, noted, running))
         });
         let (lines, received) = mpsc::unbounded_channel();
         let created = Arc::new(Mutex::new(created.then_some(opened.identity)));
         let writer = Writer {
             fifo: opened,
-            pending: Pending::default(),
+            pending: Pending {
+                lines: before
+                    .map(|it| it.lines)
+                    .into_iter()
+                    .flatten()
+                    .map(|it| (None, it))
+                    .collect(),
+            },
             plan: plan.clone(),
             created: Arc::clone(&created),
             board,
@@ -125,7 +152,18 @@ impl Fifo {
             refused: false,
         };
         let writer = tokio::spawn(writer.run(received));
-        Ok(Self { path, lines, writer, reader, closing, ending, created })
+        Ok(Self { path, lines, writer, current, reader, closing, ending, created })
+    }
+
+    /// What another program in the place of this one is to go on with.
+    pub async fn handover(&self, script: Option<&Script>) -> Option<handover::Fifo> {
+        let (answer, pending) = oneshot::channel();
+        self.lines.send(Order::Pending(answer)).ok()?;
+        let (lines, pipe) = pending.await.ok()?;
+        let created = self.created.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let running = self.current.get().map(|(_, running)| running);
+        let reader = script.cloned().zip(running);
+        Some(handover::Fifo { path: self.path.clone(), created, lines, pipe, reader })
     }
 
     /// Where it is.
@@ -136,7 +174,7 @@ impl Fifo {
     /// Writes a line, now or when there is room.
     pub fn notify(&self, topic: Topic, line: String) {
         // The task ends after this side.
-        let _ = self.lines.send((topic, line));
+        let _ = self.lines.send(Order::Line(topic, line));
     }
 
     /// Removes the fifo if it is ours, at once, and closes it when everything is written. What reads it finds the end
@@ -246,13 +284,17 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut lines: mpsc::UnboundedReceiver<(Topic, String)>) {
+    async fn run(mut self, mut lines: mpsc::UnboundedReceiver<Order>) {
         let mut open = true;
         while open || (!self.pending.lines.is_empty() && !self.refused) {
             tokio::select! {
                 biased;
                 line = lines.recv(), if open => match line {
-                    Some((topic, line)) => self.push(topic, line),
+                    Some(Order::Line(topic, line)) => self.push(topic, line),
+                    Some(Order::Pending(answer)) => {
+                        let lines = self.pending.lines.iter().map(|(_, line)| line.clone());
+                        let _ = answer.send((lines.collect(), self.fifo.sender.as_raw_fd()));
+                    }
                     None => open = false,
                 },
                 () = sleep(RESTART), if self.refused => {}
@@ -355,11 +397,13 @@ impl Drop for Writer {
 
 /// Runs the program that reads, again and again.
 async fn keep_running(
-    script: Arc<crate::scripts::resolve::Script>,
+    script: Arc<Script>,
     path: CString,
     environment: Arc<[CString]>,
     mut closing: watch::Receiver<bool>,
     ending: watch::Receiver<bool>,
+    current: Current,
+    mut running: Option<handover::Running>,
 ) {
     let mut pause = RESTART;
     loop {
@@ -367,9 +411,17 @@ async fn keep_running(
             OutputLog { label: format!("fifo script {}", script.text), level: log::Level::Info };
         let begin = Instant::now();
         let more = [path.clone()];
-        let end =
-            process::run(&script.program, &more, &environment, None, output_log, ending.clone())
-                .await;
+        let (ending_now, place) = (ending.clone(), (&current, 0));
+        let end = match running.take().map(|it| (it.elapsed, it.child())) {
+            Some((elapsed, Ok(child))) => {
+                process::attend(child, elapsed, None, output_log, ending_now, place).await
+            }
+            Some((_, Err(_))) | None => {
+                let program = &script.program;
+                process::run(program, &more, &environment, None, output_log, ending_now, place)
+                    .await
+            }
+        };
         // Once the fifo is removed or no more in use, its end is the end.
         if end == Ended::Stopped || *closing.borrow() {
             return;
@@ -446,7 +498,7 @@ mod tests {
         };
         let board = Arc::<Board>::default();
         let lost = || board.counters().find(|(name, _)| *name == "fifo_lines_lost").unwrap().1;
-        let fifo = Fifo::open(&plan, Arc::new([]), Arc::clone(&board)).unwrap();
+        let fifo = Fifo::open(&plan, Arc::new([]), Arc::clone(&board), None).unwrap();
         let tell = |name: &str| fifo.notify(topic(name), format!("{name}\n"));
         let read = |path: &Path, wanted: &str| {
             let (path, wanted) = (path.to_owned(), wanted.to_owned());

@@ -5,6 +5,7 @@
 
 pub(crate) mod board;
 mod fifo;
+pub(crate) mod handover;
 mod process;
 mod runner;
 mod spawn;
@@ -33,7 +34,12 @@ enum Order {
     Begin,
     Startup(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
+    Replace(Replacement, oneshot::Sender<io::Error>),
 }
+
+/// Puts another program in the place of this one, and hands it what runs. Returns only if that failed, or is not wanted any
+/// more.
+pub type Replacement = Box<dyn FnOnce(handover::Scripts) -> Option<io::Error> + Send>;
 
 /// The thread.
 pub struct Scripts {
@@ -92,6 +98,14 @@ impl Scripts {
         let (done, end) = oneshot::channel();
         let _ = self.orders.send(Order::Startup(done));
         let _ = end.await;
+    }
+
+    /// Lets another program take the place of this one, on this thread: programs that were started here are told when it
+    /// ends (`PR_SET_PDEATHSIG`), and all but the one that executes end. What comes is why that failed.
+    pub fn replace(&self, replacement: Replacement) -> oneshot::Receiver<io::Error> {
+        let (failed, failure) = oneshot::channel();
+        let _ = self.orders.send(Order::Replace(replacement, failed));
+        failure
     }
 
     /// Runs what was told until now, in bounded time; ends what still runs then; runs the shutdown script. Afterwards

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
+use super::handover::Current;
 use super::spawn::{self, Child};
 use crate::scripts::program::Program;
 
@@ -78,13 +79,39 @@ pub async fn run(
     environment: &[CString],
     limit: Option<Duration>,
     output_log: OutputLog,
-    mut ending: watch::Receiver<bool>,
+    ending: watch::Receiver<bool>,
+    current: (&Current, usize),
 ) -> Ended {
-    let Child { pid, pidfd, output } = match spawn::spawn(program, more, environment) {
+    let child = match spawn::spawn(program, more, environment) {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
-    log::debug!("{}: runs with pid {pid}", output_log.label);
+    log::debug!("{}: runs with pid {}", output_log.label, child.pid);
+    attend(child, Duration::ZERO, limit, output_log, ending, current).await
+}
+
+/// As [`run`], for a program that has been running for some time.
+pub async fn attend(
+    child: Child,
+    elapsed: Duration,
+    limit: Option<Duration>,
+    output_log: OutputLog,
+    ending: watch::Receiver<bool>,
+    (current, place): (&Current, usize),
+) -> Ended {
+    current.begin(place, &child, elapsed);
+    let end = wait_for(child, limit.map(|limit| (limit, elapsed)), output_log, ending).await;
+    current.end();
+    end
+}
+
+async fn wait_for(
+    child: Child,
+    limit: Option<(Duration, Duration)>,
+    output_log: OutputLog,
+    mut ending: watch::Receiver<bool>,
+) -> Ended {
+    let Child { pid, pidfd, output } = child;
     let output = tokio::spawn(follow(output, output_log));
     // SAFETY: an `OwnedFd` owns its descriptor, always names the same one, and is never swapped out of the `AsyncFd`.
     let end = match unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
@@ -98,7 +125,7 @@ pub async fn run(
     };
     let over = async {
         match limit {
-            Some(limit) => tokio::time::sleep(limit).await,
+            Some((limit, elapsed)) => tokio::time::sleep(limit.saturating_sub(elapsed)).await,
             None => std::future::pending().await,
         }
     };
@@ -106,7 +133,7 @@ pub async fn run(
         biased;
         _ = end.readable() => None,
         _ = ending.wait_for(|ending| *ending) => Some(Ended::Stopped),
-        () = over => Some(Ended::TimedOut(limit.unwrap_or_default())),
+        () = over => Some(Ended::TimedOut(limit.map(|limit| limit.0).unwrap_or_default())),
     };
     let Some(cut_short) = cut_short else {
         let ended = reap(pid);
@@ -237,7 +264,12 @@ mod tests {
         let (_ending, ended) = watch::channel(false);
         runtime.block_on(async {
             let more = [CString::new("argument").unwrap()];
-            run(&program, &more, &spawn::environment(), Some(limit), output_log, ended).await
+            let (current, environment) = (Current::default(), spawn::environment());
+            let noted = (&current, 0);
+            let end =
+                run(&program, &more, &environment, Some(limit), output_log, ended, noted).await;
+            assert!(current.get().is_none());
+            end
         })
     }
 

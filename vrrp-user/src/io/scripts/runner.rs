@@ -1,8 +1,7 @@
 //! The thread's loop: orders, ends of scripts and the clock come in, programs are started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::board::{Board, Counter};
 use super::fifo::{Fifo, Topic as LineTopic};
+use super::handover::{self, Current, Key, Running, Topic};
 use super::process::{self, Ended, GRACE, OutputLog};
 use super::{Order, spawn};
 use crate::engine::time::Nanos;
@@ -29,22 +29,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// After this part of it, what ran before is ended, so that the last word can be said.
 const MAKE_WAY: Duration = Duration::from_secs(2);
 
-/// What never runs twice at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    Subject(Subject),
-    Check(Arc<str>),
-}
-
-/// What a later job makes pointless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Topic {
-    State,
-    LowerPriority,
-    SplitBrain(IpAddr),
-    Check,
-}
-
 /// Something to run: its scripts one after the other.
 struct Job {
     scripts: Vec<(Arc<Script>, Vec<CString>)>,
@@ -52,6 +36,18 @@ struct Job {
     about: String,
     limit: Duration,
     kind: Kind,
+    topic: Topic,
+    /// The first one runs already.
+    running: Option<Running>,
+}
+
+/// A job that runs.
+struct Started {
+    topic: Topic,
+    about: String,
+    limit: Duration,
+    scripts: Vec<(Arc<Script>, Vec<CString>)>,
+    current: Current,
 }
 
 struct Checked {
@@ -71,7 +67,10 @@ impl Checked {
 struct Runner {
     plan: Plan,
     queues: Queues<Key, Topic, Job>,
+    started: HashMap<Key, Started>,
     checks: BTreeMap<Arc<str>, Checked>,
+    /// What the program before this one has found out.
+    before: handover::Scripts,
     fifos: Vec<(Fifo, plan::Fifo)>,
     environment: Arc<[CString]>,
     board: Arc<Board>,
@@ -94,7 +93,9 @@ pub(super) async fn run(
     let mut runner = Runner {
         plan: Plan::default(),
         queues: Queues::new(1),
+        started: HashMap::new(),
         checks: BTreeMap::new(),
+        before: handover::Scripts::received(),
         fifos: Vec::new(),
         environment: spawn::environment().into(),
         board,
@@ -109,6 +110,7 @@ pub(super) async fn run(
         // Not before the startup script, if there is one: it may make what the others need.
         if let Some(plan) = plan.take_if(|plan| plan.startup.is_none() || begun) {
             runner.reconfigure(plan);
+            runner.resume();
         }
         runner.start_jobs();
         let due = runner.next_check();
@@ -133,6 +135,12 @@ pub(super) async fn run(
                     }
                     begun = true;
                     let _ = done.send(());
+                }
+                Some(Order::Replace(replacement, failed)) => {
+                    let running = runner.handover().await;
+                    if let Some(error) = replacement(running) {
+                        let _ = failed.send(error);
+                    }
                 }
                 Some(Order::Stop(done)) => break Some(done),
                 // Whoever could stop it is gone.
@@ -219,7 +227,8 @@ impl Runner {
         about: String,
     ) {
         let limit = self.plan.timeout;
-        let job = Job { scripts, about, limit, kind: Kind::Notification };
+        let kind = Kind::Notification;
+        let job = Job { scripts, about, limit, kind, topic, running: None };
         let key = Key::Subject(subject.clone());
         if let Some(overtaken) = self.queues.push(Kind::Notification, key, topic, job) {
             self.board.count(Counter::NotificationsSkipped);
@@ -239,10 +248,19 @@ impl Runner {
     /// Starts what there are places for.
     fn start_jobs(&mut self) {
         while let Some((key, job)) = self.queues.next() {
+            let current = Current::default();
+            let started = Started {
+                topic: job.topic,
+                about: job.about.clone(),
+                limit: job.limit,
+                scripts: job.scripts.clone(),
+                current: current.clone(),
+            };
+            self.started.insert(key.clone(), started);
             let (ended, board) = (self.ended.clone(), Arc::clone(&self.board));
             let (environment, ending) = (Arc::clone(&self.environment), self.ending.subscribe());
             tokio::spawn(async move {
-                let end = job.run(&environment, &board, ending).await;
+                let end = job.run(&environment, &board, ending, &current).await;
                 // The loop outlives its jobs.
                 let _ = ended.send((key, end));
             });
@@ -250,6 +268,7 @@ impl Runner {
     }
 
     fn job_ended(&mut self, key: &Key, end: &Ended) {
+        self.started.remove(key);
         self.queues.done(key);
         if let Key::Check(name) = key {
             self.evaluate(name, end);
@@ -260,11 +279,93 @@ impl Runner {
     async fn once(&self, keyword: &str, script: &Arc<Script>, limit: Duration) {
         let about = keyword.to_owned();
         let scripts = vec![(Arc::clone(script), Vec::new())];
-        let job = Job { scripts, about, limit, kind: Kind::Notification };
+        let (kind, topic) = (Kind::Notification, Topic::State);
+        let job = Job { scripts, about, limit, kind, topic, running: None };
         log::info!("running the {keyword} {}", script.text);
         // The end of the others is not its own.
         let (_alive, ending) = watch::channel(false);
-        job.run(&self.environment, &self.board, ending).await;
+        job.run(&self.environment, &self.board, ending, &Current::default()).await;
+    }
+
+    // ---- another program in the place of this one ----------------------------------------------------
+
+    /// What it is to go on with.
+    async fn handover(&self) -> handover::Scripts {
+        let cloned = |scripts: &[(Arc<Script>, Vec<CString>)]| {
+            scripts.iter().map(|(script, more)| (Script::clone(script), more.clone())).collect()
+        };
+        let mut jobs = Vec::new();
+        for (key, started) in &self.started {
+            // One that has none at the moment is between two scripts, or at its end.
+            let current = started.current.get();
+            let place = current.as_ref().map_or(started.scripts.len(), |(place, _)| *place);
+            if let Some((_, running)) = current {
+                jobs.push(handover::Job {
+                    owner: key.into(),
+                    topic: started.topic,
+                    about: started.about.clone(),
+                    limit: started.limit,
+                    scripts: cloned(started.scripts.get(place..).unwrap_or(&[])),
+                    running: Some(running),
+                });
+            }
+        }
+        // A check that waits is due again soon.
+        let waiting = self.queues.waiting().filter(|(_, job)| job.topic != Topic::Check);
+        jobs.extend(waiting.map(|(key, job)| handover::Job {
+            owner: key.into(),
+            topic: job.topic,
+            about: job.about.clone(),
+            limit: job.limit,
+            scripts: cloned(&job.scripts),
+            running: None,
+        }));
+        let checks = self.checks.iter().filter_map(|(name, check)| {
+            let (health, streak) = (check.filter.health(), check.filter.streak());
+            let result = handover::CheckResult::new(check.plan.script.as_deref(), health, streak)?;
+            Some((name.to_string(), result))
+        });
+        let checks = checks.collect();
+        let mut fifos = Vec::new();
+        for (fifo, plan) in &self.fifos {
+            fifos.extend(fifo.handover(plan.script.as_deref()).await);
+        }
+        handover::Scripts { jobs, checks, fifos }
+    }
+
+    /// Goes on with what the program before this one has handed over.
+    fn resume(&mut self) {
+        let handover::Scripts { jobs, checks: _, fifos } = std::mem::take(&mut self.before);
+        let (running, waiting): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| job.running.is_some());
+        // What runs needs its place, whatever the limit is now.
+        self.queues.set_limit(self.plan.concurrency.max(4 * running.len()));
+        running.into_iter().for_each(|job| self.resume_job(job));
+        self.start_jobs();
+        self.queues.set_limit(self.plan.concurrency);
+        waiting.into_iter().for_each(|job| self.resume_job(job));
+        // What reads a fifo that is no more configured finds its end.
+        for (_, running) in fifos.into_iter().filter_map(|fifo| fifo.reader) {
+            if let Ok(child) = running.child() {
+                let ending = self.ending.subscribe();
+                let label = "fifo script".to_owned();
+                let output_log = OutputLog { label, level: log::Level::Info };
+                tokio::spawn(async move {
+                    let (elapsed, current) = (Duration::ZERO, Current::default());
+                    let limit = Some(GRACE);
+                    process::attend(child, elapsed, limit, output_log, ending, (&current, 0)).await
+                });
+            }
+        }
+    }
+
+    fn resume_job(&mut self, job: handover::Job) {
+        let handover::Job { owner, topic, about, limit, scripts, running } = job;
+        let scripts = scripts.into_iter().map(|(script, more)| (Arc::new(script), more)).collect();
+        let key = Key::from(owner);
+        let kind = if let Key::Check(_) = key { Kind::Check } else { Kind::Notification };
+        log::debug!("{about}: goes on");
+        self.queues.push(kind, key, topic, Job { scripts, about, limit, kind, topic, running });
     }
 
     // ---- checks --------------------------------------------------------------------------------------
@@ -298,6 +399,8 @@ impl Runner {
                 about: format!("vrrp_script {name}"),
                 limit: check.plan.timeout,
                 kind: Kind::Check,
+                topic: Topic::Check,
+                running: None,
             };
             queues.push(Kind::Check, key, Topic::Check, job);
         }
@@ -345,7 +448,9 @@ impl Runner {
                 continue;
             }
             let (environment, board) = (Arc::clone(&self.environment), Arc::clone(&self.board));
-            match Fifo::open(&new, environment, board) {
+            let before = self.before.fifos.iter().position(|fifo| fifo.path == new.path);
+            let before = before.map(|place| self.before.fifos.swap_remove(place));
+            match Fifo::open(&new, environment, board, before) {
                 Ok(fifo) => {
                     log::debug!("fifo {} is open", fifo.path().display());
                     self.fifos.push((fifo, new));
@@ -381,7 +486,12 @@ impl Runner {
                 },
                 // What the old one found out says nothing about the new one.
                 Some(_) | None => Checked {
-                    filter: ResultFilter::new(plan.rise, plan.fall, plan.init_fail),
+                    filter: match self.before.checks.remove(&*name) {
+                        Some(it) if it.script.as_ref() == plan.script.as_deref() => {
+                            ResultFilter::resumed(plan.rise, plan.fall, it.health(), it.streak)
+                        }
+                        Some(_) | None => ResultFilter::new(plan.rise, plan.fall, plan.init_fail),
+                    },
                     schedule: fresh,
                     lost: false,
                     plan,
@@ -429,6 +539,7 @@ impl Runner {
             let until = if made_way { deadline } else { make_way };
             match timeout_at(until, ends.recv()).await {
                 Ok(Some((key, _))) => {
+                    self.started.remove(&key);
                     self.queues.done(&key);
                     self.start_jobs();
                 }
@@ -471,13 +582,14 @@ impl Runner {
 impl Job {
     /// Runs its scripts, whatever becomes of each. The end of the last one.
     async fn run(
-        self,
+        mut self,
         environment: &[CString],
         board: &Board,
         ending: watch::Receiver<bool>,
+        current: &Current,
     ) -> Ended {
         let mut last = Ended::Exited(0);
-        for (script, more) in &self.scripts {
+        for (place, (script, more)) in self.scripts.iter().enumerate() {
             let label = match self.kind {
                 Kind::Notification => format!("{}: {}", self.about, script.text),
                 Kind::Check => self.about.clone(),
@@ -489,9 +601,24 @@ impl Job {
             };
             let output_log = OutputLog { label: label.clone(), level };
             let limit = Some(self.limit);
-            let end =
-                process::run(&script.program, more, environment, limit, output_log, ending.clone())
-                    .await;
+            let (ending_now, current) = (ending.clone(), (current, place));
+            let end = match self.running.take() {
+                Some(running) => {
+                    let elapsed = running.elapsed;
+                    match running.child() {
+                        Ok(child) => {
+                            process::attend(child, elapsed, limit, output_log, ending_now, current)
+                                .await
+                        }
+                        Err(error) => Ended::NotStarted(format!("its end is not known: {error}")),
+                    }
+                }
+                None => {
+                    let program = &script.program;
+                    process::run(program, more, environment, limit, output_log, ending_now, current)
+                        .await
+                }
+            };
             if let Ended::TimedOut(_) = end {
                 board.count(Counter::ScriptsTimedOut);
             }

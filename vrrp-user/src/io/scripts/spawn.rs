@@ -94,7 +94,9 @@ pub fn spawn(program: &Program, more: &[CString], environment: &[CString]) -> io
     Ok(Child { pid, pidfd, output })
 }
 
-fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+/// # Errors
+/// There is no such process, or no descriptor.
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?)
 }
@@ -193,7 +195,7 @@ fn errno() -> i32 {
 pub fn environment() -> Vec<CString> {
     const OURS: &[&str] = &[
         "IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID",
-        "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+        "NOTIFY_SOCKET", "VRRP_USER_HANDOVER", "WATCHDOG_PID", "WATCHDOG_USEC",
     ];
     let kept = std::env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| *name == **ours));
     kept.filter_map(|(mut line, value)| {
