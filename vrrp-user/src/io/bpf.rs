@@ -304,7 +304,6 @@ impl Datapath {
             }
             (Some(_) | None, Ok(_) | Err(_)) => None,
         };
-        let tcx = has_tcx(without)?;
         let (mut source, shared, refused, copies, source_key);
         if let Some((found, pins, key)) = adopted {
             (refused, copies, source_key) = (Refused::default(), found.1, key);
@@ -317,6 +316,8 @@ impl Datapath {
             shared = SharedMaps::of(&ebpf)?;
             source = MapSource::Object(Box::new(ebpf));
         }
+        // Who may not load anything is told so first.
+        let tcx = has_tcx(without)?;
         let lacks = lacks(&refused, copies, tcx);
         let no_pins = pins.err().map(|error| format!("no pins: {}", chain(error)));
         let (pins, maps) = match pins {
