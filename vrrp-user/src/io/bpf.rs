@@ -53,7 +53,7 @@ pub use self::migrate::{Before, unpin_maps};
 pub use self::others::{has_tc_program, program_name, xdp_program};
 pub use self::own::OwnMaps;
 use self::own::{Entries, Peers};
-use self::pins::{Direction, KEPT, PINNED, remove_pins};
+use self::pins::{Direction, KEPT, PINNED, pin_kept, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
 use self::vips::Vips;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
@@ -74,14 +74,11 @@ fn load_anew(
     if let Some(pins) = pins {
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         if adopts {
-            for name in PINNED {
+            for name in PINNED.into_iter().chain(KEPT) {
                 loader.map_pin_path(name, pins.join(name));
             }
         } else {
             remove_pins(pins)?;
-        }
-        for name in KEPT {
-            loader.map_pin_path(name, pins.join(name));
         }
     }
     // There is nothing in the object that would have to be adapted to the running kernel.
@@ -103,6 +100,9 @@ fn load_anew(
     let mut ebpf = load_object(&mut loader, without)?;
     let refused = load_programs(&mut ebpf, without)?;
     if let Some(pins) = pins {
+        if !adopts {
+            pin_kept(&ebpf, pins);
+        }
         pin_programs(&mut ebpf, pins);
     }
     Ok((ebpf, refused, source_key))

@@ -109,6 +109,16 @@ fn again(name: &'static str, map: &MapData) -> Result<MapData, Error> {
     MapData::from_fd(descriptor).map_err(Error::map(name))
 }
 
+/// Pins the maps that only a daemon needs that adopts this one. It can do without.
+pub(super) fn pin_kept(ebpf: &Ebpf, dir: &Path) {
+    for name in KEPT {
+        let pinned = ebpf.map(name).and_then(data).map(|map| map.pin(dir.join(name)));
+        if let Some(Err(error)) = pinned {
+            log::debug!("map {name} is not pinned: {error}");
+        }
+    }
+}
+
 /// What all kinds of maps have, of those that are shared.
 fn data(map: &Map) -> Option<&MapData> {
     if let Map::Array(data)
