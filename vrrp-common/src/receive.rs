@@ -184,7 +184,22 @@ fn accept<A: Address, D: Datapath>(
     let filter = ReportFilter::unpack(slot.load::<SLOT_FILTER>());
     let is_greater = is_greater(peer.source, entry.local);
     let class = filter.class(source_tag(key, peer.source), advert.priority(), is_greater);
-    // To whoever is not master, any is: of addresses that are on their way out, or were found.
+    let (budget, limit, limited) = match class {
+        Class::Idle => return Reason::NotListening.index(),
+        Class::Ignored => return Reason::LowerIgnored.index(),
+        Class::Master => (Budget::Master, MASTER_LIMIT, Reason::MasterLimited),
+        Class::Outranks => (Budget::Outranks, LIMIT, Reason::OutranksLimited),
+        Class::Resigns => (Budget::Resigns, LIMIT, Reason::ResignsLimited),
+        Class::Lower => (Budget::Lower, LOWER_LIMIT, Reason::LowerLimited),
+    };
+    // What one source has no room for must not take the room of others.
+    let admitted = has_room(path, peer, class, now)
+        && path.budget(budget.index(entry.slot)).is_some_and(|budget| take(&budget, limit, now));
+    // The same from here on for all classes, so that the verifier need not follow it for each.
+    let admitted = path.forget(admitted.into()) != 0;
+    let limited = path.forget(limited.index());
+    let is_master = path.forget((class == Class::Master).into()) != 0;
+    // To whoever listens and is not master, any is a claim: of addresses that are on their way out, or were found.
     let rival = match filter.state {
         state::MASTER if class == Class::Outranks => OUTRANKS,
         state::MASTER => 0,
@@ -202,21 +217,6 @@ fn accept<A: Address, D: Datapath>(
             lease::claim(&lease, now);
         }
     }
-    let (budget, limit, limited) = match class {
-        Class::Idle => return Reason::NotListening.index(),
-        Class::Ignored => return Reason::LowerIgnored.index(),
-        Class::Master => (Budget::Master, MASTER_LIMIT, Reason::MasterLimited),
-        Class::Outranks => (Budget::Outranks, LIMIT, Reason::OutranksLimited),
-        Class::Resigns => (Budget::Resigns, LIMIT, Reason::ResignsLimited),
-        Class::Lower => (Budget::Lower, LOWER_LIMIT, Reason::LowerLimited),
-    };
-    // What one source has no room for must not take the room of others.
-    let admitted = has_room(path, peer, class, now)
-        && path.budget(budget.index(entry.slot)).is_some_and(|budget| take(&budget, limit, now));
-    // The same from here on for all classes, so that the verifier need not follow it for each.
-    let admitted = path.forget(admitted.into()) != 0;
-    let limited = path.forget(limited.index());
-    let is_master = path.forget((class == Class::Master).into()) != 0;
     let reason = if admitted { report(path, entry, advert, now, digest).index() } else { limited };
     if is_master {
         let unreported =
