@@ -105,6 +105,37 @@ fn there_is_another_way_when_the_place_is_taken() -> Result<()> {
     Ok(())
 }
 
+/// A link that is pinned stays without its owner. Where the next way to hear has no link, nothing takes its place.
+#[test]
+fn nothing_stays_of_another_way() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let conf = |capture: &str| {
+        format!(
+            "capture = \"{capture}\"\n[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvrid = 51\n\
+             addresses = [\"10.0.0.100/24\"]\n"
+        )
+    };
+    let under = ["env", "VRRP_USER_WITHOUT=tcx"];
+    let mut daemon = VrrpUser::start_under(&host, &under, "vrrp.toml", &conf("native"), &[])?;
+    for (capture, is_xdp) in
+        [("native", true), ("tc", false), ("generic", true), ("raw", false), ("native", true)]
+    {
+        daemon.hang_up(&host, &conf(capture))?;
+        lab.wait_until(LONG, &format!("captures by {capture}"), || {
+            let captures = daemon.status(&host)?["interfaces"][0]["capture"] == capture;
+            Ok((captures && host.xdp_program()?.is_some() == is_xdp).then_some(()))
+        })?;
+    }
+    // Nor does it if the next daemon finds it.
+    daemon.kill()?;
+    let mut daemon = VrrpUser::start_under(&host, &under, "vrrp.toml", &conf("tc"), &[])?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    assert_eq!(host.xdp_program()?, None);
+    daemon.stop()?;
+    Ok(())
+}
+
 /// What leaves is counted again, and whoever keeps that from it has his way.
 #[test]
 fn what_leaves_is_counted_again() -> Result<()> {

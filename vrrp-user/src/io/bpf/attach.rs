@@ -140,11 +140,17 @@ impl Datapath {
         if !std::mem::take(&mut self.adopts) {
             return;
         }
-        let Self { links, pins, .. } = self;
+        let Self { links, pins, tcx, .. } = self;
+        // A filter has no link: what is pinned beside it is of another mode.
+        let is_link = |attachment: &Attachment| match attachment {
+            Attachment::Xdp(_) => true,
+            Attachment::Tc(..) => *tcx,
+            Attachment::Raw => false,
+        };
         let is_used = |ifindex: u32, way| {
             links.get(&ifindex).is_some_and(|on: &Attached| match way {
-                Direction::In => !matches!(on.ingress, Some(Attachment::Raw) | None),
-                Direction::Out => on.egress.is_some(),
+                Direction::In => on.ingress.as_ref().is_some_and(is_link),
+                Direction::Out => on.egress.as_ref().is_some_and(is_link),
             })
         };
         if let Some(pins) = pins
@@ -207,14 +213,25 @@ impl Datapath {
     /// Pins the link of a program, so that it goes on if this process is killed. Where that fails it is detached, and
     /// nothing is pinned from then on.
     fn keep(&mut self, ifindex: u32, attachment: Attachment) -> Result<Attachment, ()> {
-        let Some(pins) = self.pins.as_ref().filter(|_| self.keeps) else { return Ok(attachment) };
-        match attachment {
-            Attachment::Tc(..) if !self.tcx => return Ok(attachment),
-            Attachment::Raw => pins.remove_link(ifindex, Direction::In),
-            Attachment::Xdp(_) | Attachment::Tc(..) => {}
+        let Some(pins) = self.pins.as_ref() else { return Ok(attachment) };
+        let (way, is_kept) = match attachment {
+            Attachment::Xdp(_) => (Direction::In, self.keeps),
+            Attachment::Tc(way, _) => (way, self.keeps && self.tcx),
+            Attachment::Raw => (Direction::In, false),
+        };
+        if !is_kept {
+            // What was attached before in another mode would stay by its pin.
+            pins.remove_link(ifindex, way);
+            return Ok(attachment);
         }
-        let kept = attach_again(&mut self.programs, attachment, Some((pins, ifindex)));
-        kept.map_err(|error| self.keeps_no_more(&error))
+        match attach_again(&mut self.programs, attachment, Some((pins, ifindex))) {
+            Ok(kept) => Ok(kept),
+            Err(error) => {
+                pins.remove_link(ifindex, way);
+                self.keeps_no_more(&error);
+                Err(())
+            }
+        }
     }
 
     fn keeps_no_more(&mut self, error: &Error) {
