@@ -67,7 +67,8 @@ pub fn upgrade(
     }
     match goes_on {
         Some(Ok(masters)) if !json => {
-            writeln!(out, "it goes on as process {}, {masters} routers are master", report.pid)?;
+            let are = if masters == 1 { "router is" } else { "routers are" };
+            writeln!(out, "it goes on as process {}, {masters} {are} master", report.pid)?;
         }
         Some(Err(error)) => {
             writeln!(

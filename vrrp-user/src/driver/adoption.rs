@@ -92,7 +92,7 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
         log::error!("routers of a killed daemon: {}", bpf::chain(&error));
     }
     log::info!(
-        "adopting what the killed daemon {} has pinned: {} of {} virtual routers are configured here",
+        "adopting what daemon {} has pinned: {} of {} virtual routers are configured here",
         control.pid,
         retained.len(),
         predecessor.routers.len()

@@ -260,7 +260,7 @@ pub enum Cause {
     #[display("started: listens for a master")]
     Startup,
     /// It was master in a process that was killed, and goes on.
-    #[display("adopted: goes on where a daemon that was killed left off")]
+    #[display("adopted: goes on where the daemon before it left off")]
     Adopted,
     /// It was master in a process that was killed, and starts as it would without.
     #[display("started: listens for a master; not adopted: {_0}")]
