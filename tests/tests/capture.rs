@@ -118,6 +118,7 @@ fn nothing_stays_of_another_way() -> Result<()> {
     };
     let under = ["env", "VRRP_USER_WITHOUT=tcx"];
     let mut daemon = VrrpUser::start_under(&host, &under, "vrrp.toml", &conf("native"), &[])?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     for (capture, is_xdp) in
         [("native", true), ("tc", false), ("generic", true), ("raw", false), ("native", true)]
     {
