@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Host, Instance, Lab, Process, Result, Tcpdump, VrrpUser};
+use vrrp_tests::{Host, Instance, Lab, Pair, Process, Result, Tcpdump, VrrpUser, pause};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const STEP: Duration = Duration::from_secs(20);
@@ -149,6 +149,30 @@ fn after_the_lease_it_is_a_backup() -> Result<()> {
     stage.lab.wait_until(STEP, "the stale address is gone", || {
         Ok((!stage.hosts[0].has_address(VIP)?).then_some(()))
     })?;
+    Ok(())
+}
+
+/// A backup hears its master as before, although nothing that the master says has changed.
+#[test]
+fn a_backup_that_goes_on_hears_its_master() -> Result<()> {
+    let lab = Lab::new()?;
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("0.2").to_string();
+    let Pair { b, on_a: _on_a, mut on_b, .. } = Pair::start(&lab, ROUTER, conf)?;
+    // Its master is known and acknowledged.
+    lab.wait_until(STEP, "the master is heard", || {
+        Ok((on_b.router_stats(&b, ROUTER)?["adverts_received"].as_u64() >= Some(5)).then_some(()))
+    })?;
+    on_b.kill()?;
+    on_b = VrrpUser::start(&b, &conf(100))?;
+    on_b.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    assert!(on_b.log().contains("adopting what daemon "), "{}", on_b.log().text());
+    lab.wait_until(STEP, "the master is heard again", || {
+        Ok((on_b.router(&b, ROUTER)?["master"]["address"] == "10.0.0.1").then_some(()))
+    })?;
+    // More than it would wait for a master that is dead.
+    pause(Duration::from_secs(2))?;
+    let stats = on_b.router_stats(&b, ROUTER)?;
+    assert_eq!((&stats["became_master"], &stats["state"]), (&0.into(), &"BACKUP".into()));
     Ok(())
 }
 

@@ -130,6 +130,10 @@ impl Datapath {
     /// Errors: [`Error::Map`].
     pub fn retain(&mut self, retained: Option<&BTreeSet<RouterId>>) -> Result<(), Error> {
         self.vips.release_all()?;
+        // The other daemon was told what it has acknowledged, and we were not: the kernel side must say it again.
+        for index in 0..self.slots.len() {
+            self.set_ack(index, 0)?;
+        }
         let Some(retained) = retained else { return Ok(()) };
         let is_retained = |slot: u32| retained.contains(&RouterId(slot));
         self.routers.retain(ROUTERS, |_, entry| is_retained(entry.slot))?;
