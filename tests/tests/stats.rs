@@ -187,10 +187,15 @@ fn every_peer_is_counted_and_can_begin_at_zero() -> Result<()> {
     })?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
 
-    // It holds with the daemon dead, too, and not for the next one.
+    // It holds with the daemon dead, too, for one that goes on where that was, and not for one that begins.
     daemon.kill()?;
     let stats = daemon.stats(&host)?;
     assert_eq!((&stats["reset"], &stats["running"]), (&true.into(), &false.into()), "{stats}");
+    let mut daemon = VrrpUser::start(&host, &conf(100).to_string())?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    let is_adopted = daemon.log().contains("MASTER: adopted");
+    assert_eq!(daemon.stats(&host)?["reset"], is_adopted, "{}", daemon.log().text());
+    assert!(daemon.stop()?.success());
     let mut daemon = VrrpUser::start(&host, &conf(100).to_string())?;
     daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
     assert_eq!(daemon.stats(&host)?["reset"], false);

@@ -184,22 +184,28 @@ fn accept<A: Address, D: Datapath>(
     let filter = ReportFilter::unpack(slot.load::<SLOT_FILTER>());
     let is_greater = is_greater(peer.source, entry.local);
     let class = filter.class(source_tag(key, peer.source), advert.priority(), is_greater);
-    let (budget, limit, limited) = match class {
-        Class::Idle => return Reason::NotListening.index(),
-        Class::Ignored => return Reason::LowerIgnored.index(),
+    let (budget, limit, otherwise) = match class {
+        Class::Idle => (Budget::Lower, LOWER_LIMIT, Reason::NotListening),
+        Class::Ignored => (Budget::Lower, LOWER_LIMIT, Reason::LowerIgnored),
         Class::Master => (Budget::Master, MASTER_LIMIT, Reason::MasterLimited),
         Class::Outranks => (Budget::Outranks, LIMIT, Reason::OutranksLimited),
         Class::Resigns => (Budget::Resigns, LIMIT, Reason::ResignsLimited),
         Class::Lower => (Budget::Lower, LOWER_LIMIT, Reason::LowerLimited),
     };
+    let is_news = match class {
+        Class::Idle | Class::Ignored => false,
+        Class::Master | Class::Outranks | Class::Resigns | Class::Lower => true,
+    };
     // What one source has no room for must not take the room of others.
-    let admitted = has_room(path, peer, class, now)
+    let admitted = is_news
+        && has_room(path, peer, class, now)
         && path.budget(budget.index(entry.slot)).is_some_and(|budget| take(&budget, limit, now));
     // The same from here on for all classes, so that the verifier need not follow it for each.
     let admitted = path.forget(admitted.into()) != 0;
-    let limited = path.forget(limited.index());
+    let otherwise = path.forget(otherwise.index());
     let is_master = path.forget((class == Class::Master).into()) != 0;
-    // To whoever listens and is not master, any is a claim: of addresses that are on their way out, or were found.
+    // To whoever is not master, any is a claim: of addresses that are on their way out, or were found. Behind the match: before it,
+    // the verifier would follow each class once more for it.
     let rival = match filter.state {
         state::MASTER if class == Class::Outranks => OUTRANKS,
         state::MASTER => 0,
@@ -217,7 +223,8 @@ fn accept<A: Address, D: Datapath>(
             lease::claim(&lease, now);
         }
     }
-    let reason = if admitted { report(path, entry, advert, now, digest).index() } else { limited };
+    let reason =
+        if admitted { report(path, entry, advert, now, digest).index() } else { otherwise };
     if is_master {
         let unreported =
             (reason != Reason::Accepted.index()).then(|| Unreported::of(advert.header));
