@@ -225,16 +225,26 @@ impl Lease {
     /// Whether somebody else has the addresses of the router, or may have them by the rules of its lease, when its daemon is
     /// dead: whoever comes after that one does not answer for them. At `now` by `CLOCK_BOOTTIME`.
     pub fn is_anothers(&self, now: u64) -> bool {
-        let since = self.renewed.max(self.term);
+        let since = self.since();
         let Terms { mode, length_ns, .. } = Terms::unpack(self.terms);
         let is_over = mode == FenceMode::Lease && now > since + length_ns;
         let is_lost = self.claimed > since || self.fenced == self.term || is_over;
-        self.term != 0 && self.lifted != self.term && is_lost
+        self.term != 0 && !self.is_lifted() && is_lost
+    }
+
+    /// From when on claims count: the last renewal, or the takeover.
+    pub fn since(&self) -> u64 {
+        self.renewed.max(self.term)
+    }
+
+    /// Whether [`lift`] was the last thing that happened to a router that has been master.
+    pub fn is_lifted(&self) -> bool {
+        self.term != 0 && self.lifted == self.term
     }
 
     /// Whether the kernel side has fenced the router, and nobody has lifted that.
     pub fn is_fenced(&self) -> bool {
-        self.term != 0 && self.fenced == self.term && self.lifted != self.term
+        self.term != 0 && self.fenced == self.term && !self.is_lifted()
     }
 }
 

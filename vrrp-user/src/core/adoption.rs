@@ -159,7 +159,7 @@ impl Predecessor {
         }
         let version = spec.interval.version().number();
         let terms = Terms::unpack(lease.terms);
-        let refreshed = lease.renewed.max(lease.term);
+        let refreshed = lease.since();
         let length = match terms.length_ns {
             // Nobody fences it, and its lease is as long as that of all others.
             0 => Terms::new(terms.mode, spec.interval.duration().0, spec.down_adverts).length_ns,
@@ -174,7 +174,7 @@ impl Predecessor {
             NotAdopted::Raw
         } else if terms.ended {
             NotAdopted::Resigned
-        } else if lease.term != 0 && lease.lifted == lease.term {
+        } else if lease.is_lifted() {
             NotAdopted::Lifted
         } else if lease.is_fenced() {
             NotAdopted::Fenced
