@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask build` makes the object and names it in `VRRP_EBPF_OBJECT`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 fn main() {
@@ -10,8 +11,11 @@ fn main() {
     println!("cargo::rerun-if-changed=rare.ld");
     let object = std::env::var_os("VRRP_EBPF_OBJECT").map_or_else(default_object, PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
-    if object.is_file() {
+    if let Ok(bytes) = std::fs::read(&object) {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
         println!("cargo::rustc-env=VRRP_EBPF_OBJECT={}", object.display());
+        println!("cargo::rustc-env=VRRP_EBPF_DIGEST={:x}", hasher.finish());
     } else {
         println!(
             "cargo::error=no BPF object at {}: run `cargo xtask build`, which makes it first",

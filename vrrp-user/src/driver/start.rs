@@ -399,7 +399,7 @@ impl Driver {
         datapath.write_control(&Control {
             adopted_ns: adopted.map_or(0, |_| started.0),
             namespace: bpf::namespace(),
-            object: bpf::object_digest(),
+            object: bpf::OBJECT_DIGEST,
             source_key: datapath.source_key(),
             abi_version: build::abi_version(),
             ..Control::new(process::id(), adopted.unwrap_or(started).0)

@@ -46,7 +46,7 @@ use self::load::{
     BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, lacks, load_object,
     load_programs, loaded, peers, pin_programs, ring_bytes, taken, xdp,
 };
-pub use self::load::{Trial, has_tcx, object_digest, try_load};
+pub use self::load::{OBJECT_DIGEST, Trial, has_tcx, try_load};
 pub(super) use self::maps::cpus;
 use self::maps::{MapSource, mmap_array, take};
 pub use self::migrate::{Before, unpin_maps};
@@ -297,7 +297,7 @@ impl Datapath {
     ) -> Result<Self, Error> {
         let sizes = sizes.at_least_one();
         // Programs of the same object need not be verified again, which takes longer than all else.
-        let is_same = |control: &Control| control.object == object_digest();
+        let is_same = |control: &Control| control.object == OBJECT_DIGEST;
         let adopted = match (&adopts, pins) {
             (Some(control), Ok(pins)) if is_same(control) && without == Without::default() => {
                 Programs::pinned(pins).map(|found| (found, pins, control.source_key))

@@ -1,7 +1,6 @@
 //! Loading: the object, its programs, and what the running kernel takes of them.
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
@@ -19,6 +18,12 @@ use crate::core::Sizes;
 
 /// The compiled kernel side.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
+
+/// What tells the programs of this build from those of another one. Not reckoned at run time: a start is to be quick.
+pub const OBJECT_DIGEST: u64 = match u64::from_str_radix(env!("VRRP_EBPF_DIGEST"), 16) {
+    Ok(digest) => digest,
+    Err(_) => panic!("the build script writes a number"),
+};
 
 /// The kernel side's own array of how much may be reported of each router.
 pub(super) const BUDGETS: &str = "BUDGETS";
@@ -105,13 +110,6 @@ pub(super) fn pin_programs(ebpf: &mut Ebpf, dir: &Path) {
             log::debug!("program {name}: {}", chain(&error));
         }
     }
-}
-
-/// What tells the programs of this build from those of another one.
-pub fn object_digest() -> u64 {
-    let mut hasher = DefaultHasher::new();
-    OBJECT.hash(&mut hasher);
-    hasher.finish()
 }
 
 pub(super) fn loaded(programs: &mut Option<Programs>) -> Result<&mut Programs, Error> {
