@@ -36,6 +36,25 @@ enum Attachment {
     Raw,
 }
 
+impl Attachment {
+    /// Where its link is pinned, if it has one.
+    fn way(&self) -> Direction {
+        match self {
+            Self::Xdp(_) | Self::Raw => Direction::In,
+            Self::Tc(way, _) => *way,
+        }
+    }
+
+    /// Whether it is attached by a link: a filter, without tcx, is not.
+    fn has_link(&self, tcx: bool) -> bool {
+        match self {
+            Self::Xdp(_) => true,
+            Self::Tc(..) => tcx,
+            Self::Raw => false,
+        }
+    }
+}
+
 impl Datapath {
     /// Attaches to an interface in one mode, and the egress program beside it, without which everything but counting works.
     /// What was attached before goes when that is there. The programs leave with the daemon.
@@ -141,12 +160,8 @@ impl Datapath {
             return;
         }
         let Self { links, pins, tcx, .. } = self;
-        // A filter has no link: what is pinned beside it is of another mode.
-        let is_link = |attachment: &Attachment| match attachment {
-            Attachment::Xdp(_) => true,
-            Attachment::Tc(..) => *tcx,
-            Attachment::Raw => false,
-        };
+        // What is pinned beside one without a link is of another mode.
+        let is_link = |attachment: &Attachment| attachment.has_link(*tcx);
         let is_used = |ifindex: u32, way| {
             links.get(&ifindex).is_some_and(|on: &Attached| match way {
                 Direction::In => on.ingress.as_ref().is_some_and(is_link),
@@ -214,12 +229,8 @@ impl Datapath {
     /// nothing is pinned from then on.
     fn keep(&mut self, ifindex: u32, attachment: Attachment) -> Result<Attachment, ()> {
         let Some(pins) = self.pins.as_ref() else { return Ok(attachment) };
-        let (way, is_kept) = match attachment {
-            Attachment::Xdp(_) => (Direction::In, self.keeps),
-            Attachment::Tc(way, _) => (way, self.keeps && self.tcx),
-            Attachment::Raw => (Direction::In, false),
-        };
-        if !is_kept {
+        let way = attachment.way();
+        if !self.keeps || !attachment.has_link(self.tcx) {
             // What was attached before in another mode would stay by its pin.
             pins.remove_link(ifindex, way);
             return Ok(attachment);
