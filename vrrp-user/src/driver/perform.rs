@@ -11,7 +11,7 @@ use crate::config::model::{InitFile, TrackFile, TrackProcess};
 use crate::config::socket::SocketAccess;
 use crate::control::access::Access;
 use crate::core::prepared::Refusal;
-use crate::core::{AttachMethod, Effect, Errno, Input, LeaseChange, TestFrame};
+use crate::core::{AttachMethod, Counter, Effect, Errno, Input, LeaseChange, TestFrame};
 use crate::engine::time::Nanos;
 use crate::engine::types::{ObjectId, RouterId};
 use crate::io::raw::RawSocket;
@@ -33,6 +33,12 @@ impl Driver {
     fn lease(&self, router: RouterId, change: LeaseChange) {
         let Some(leases) = self.datapath.leases() else { return };
         change.apply(&leases.words(router.0), timer::in_boot_time);
+    }
+
+    pub(super) fn count(&mut self, counter: Counter) {
+        if let Err(error) = self.datapath.count(counter as u32) {
+            log::error!("{}", bpf::chain(&error));
+        }
     }
 
     fn perform(&mut self, now: Nanos, effect: Effect) {
@@ -126,11 +132,7 @@ impl Driver {
                 let done = self.datapath.update_info(router.0, |info| change.apply(info));
                 self.log_failure(router, done);
             }
-            Effect::Count(counter) => {
-                if let Err(error) = self.datapath.count(counter as u32) {
-                    log::error!("{}", bpf::chain(&error));
-                }
-            }
+            Effect::Count(counter) => self.count(counter),
             Effect::Join { router, interface, group } => {
                 if let Err(error) = self.memberships.join(interface.ifindex, group) {
                     let place = self.core.label(router);

@@ -210,12 +210,6 @@ impl Driver {
         }
         failed.await.unwrap_or_else(|_| io::Error::other("the thread of the scripts has ended"))
     }
-
-    fn count(&mut self, counter: Counter) {
-        if let Err(error) = self.datapath.count(counter as u32) {
-            log::error!("{}", bpf::chain(&error));
-        }
-    }
 }
 
 /// Returns only if that failed, and then nothing has changed.
