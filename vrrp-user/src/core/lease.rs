@@ -163,7 +163,16 @@ impl Core {
     }
 
     /// The kernel side has fenced a master: it is none any more, whatever it thinks.
+    ///
+    /// If that is because it can send to nobody it is in FAULT at once: as BACKUP it would pre-empt a master that never
+    /// hears of it, and give up again.
     pub(super) fn fenced(&mut self, id: RouterId) {
-        self.engine.handle_lost(self.now, id, Lost::Lease);
+        let Some(down_adverts) = self.engine.spec(id).map(|spec| spec.down_adverts) else { return };
+        let now = self.now;
+        if self.router_mut(id).succeeded(now, down_adverts) {
+            self.evaluate(id);
+            self.retry_soon();
+        }
+        self.engine.handle_lost(now, id, Lost::Lease);
     }
 }

@@ -636,6 +636,12 @@ impl RouterRuntime {
         failures.failed(now, error, down_adverts)
     }
 
+    /// Another host has taken over. Whether that is because nothing leaves this one, so that the router is in FAULT from now
+    /// on.
+    pub fn succeeded(&mut self, now: Nanos, down_adverts: u8) -> bool {
+        self.failures.as_mut().is_some_and(|failures| failures.succeeded(now, down_adverts))
+    }
+
     /// Why it is in FAULT, if that is because it can send to nobody.
     pub fn cannot_send(&self) -> Option<SendError> {
         self.failures.as_ref()?.fault()

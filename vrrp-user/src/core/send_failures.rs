@@ -103,6 +103,16 @@ impl SendFailures {
         false
     }
 
+    /// Another host has taken over. Whether the router must not go on because of that: as many failed in a row as let
+    /// others take over, however short the time was.
+    pub fn succeeded(&mut self, now: Nanos, down_adverts: u8) -> bool {
+        let proven = self.in_a_row >= down_adverts && self.retry_at.is_none();
+        if proven {
+            self.wait(now);
+        }
+        proven
+    }
+
     /// Why the router is in FAULT, if it is because of this.
     pub fn fault(&self) -> Option<SendError> {
         self.retry_at.map(|_| self.error)

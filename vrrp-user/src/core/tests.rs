@@ -736,12 +736,11 @@ fn stopping_ends_also_where_nothing_is_answered() {
     assert_eq!(host.core.poll_timeout(), None);
 }
 
-#[test]
-fn frames_that_do_not_leave_are_a_fault_of_their_router() {
-    let mut host = Host::master();
+/// Lets time pass in which the kernel refuses every frame; how many.
+fn pass_refusing(host: &mut Host, steps: usize, ms: u64) -> usize {
     let mut failures = 0;
-    for _ in 0..10 {
-        host.now += MS.times(1000);
+    for _ in 0..steps {
+        host.now += MS.times(ms);
         host.core.handle(host.now, Input::Timeout);
         while host.core.advance(host.now) == Progress::Frames {
             let all = 0..host.core.frames().len();
@@ -751,8 +750,29 @@ fn frames_that_do_not_leave_are_a_fault_of_their_router() {
         }
         host.perform();
     }
+    failures
+}
+
+#[test]
+fn frames_that_do_not_leave_are_a_fault_of_their_router() {
+    let mut host = Host::master();
+    let failures = pass_refusing(&mut host, 10, 1000);
     assert!(failures >= 3 && host.counted(Counter::SendFailed) == failures);
     assert_eq!(host.state(), Some(State::Fault));
+}
+
+#[test]
+fn who_is_fenced_because_nothing_leaves_is_in_fault_at_once() {
+    for (refused, then) in [(2, State::Backup), (3, State::Fault)] {
+        let mut host = Host::started(&toml("interval = \"10ms\""));
+        host.pass(500);
+        host.answer(&Ok(()));
+        assert_eq!(host.state(), Some(State::Master));
+        assert_eq!(pass_refusing(&mut host, refused, 10), refused);
+        assert_eq!(host.state(), Some(State::Master));
+        host.input(Input::Fenced { router: ROUTER });
+        assert_eq!(host.state(), Some(then), "{refused}");
+    }
 }
 
 /// What is handed in without a reason is counted under that name, and nothing else comes of it.
