@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::{Error, Host, Process, Result};
+use crate::{Error, Host, Log, Process, Result};
 
 /// FRR wants its daemons here and not in the path.
 const SBIN: &str = "/usr/lib/frr";
@@ -16,26 +16,38 @@ pub struct Frr {
     zebra: Process,
     vrrpd: Process,
     dir: String,
-    family: &'static str,
+    families: Vec<&'static str>,
 }
 
 impl Frr {
-    /// Starts both with one version 3 router on `eth0`. The interval is in centiseconds.
-    pub fn start(host: &Host, vrid: u8, priority: u8, vip: IpAddr, interval: u16) -> Result<Self> {
-        // It has no virtual MAC of its own: it looks for a macvlan with the right one.
-        let (family, keyword, number, prefix) =
-            if vip.is_ipv6() { ("v6", "ipv6", 2, 64) } else { ("v4", "ip", 1, 24) };
-        let (device, mac) = (
-            format!("vrrp{}-{vrid}", &family[1..]),
-            format!("00:00:5e:00:{number:02x}:{vrid:02x}"),
-        );
-        let add = ["link", "add", &device, "link", "eth0"];
-        host.ip(&[&add[..], &["type", "macvlan", "mode", "bridge"]].concat())?;
-        host.ip(&["link", "set", "dev", &device, "address", &mac])?;
-        let address = format!("{vip}/{prefix}");
-        let nodad: &[&str] = if vip.is_ipv6() { &["nodad"] } else { &[] };
-        host.ip(&[&["address", "add", &address, "dev", &device], nodad].concat())?;
-        host.ip(&["link", "set", "dev", &device, "up"])?;
+    /// Starts both with one version 3 router on `eth0`, which is two if it has addresses of both families. The interval is
+    /// in centiseconds.
+    pub fn start(
+        host: &Host,
+        vrid: u8,
+        priority: u8,
+        vips: &[IpAddr],
+        interval: u16,
+    ) -> Result<Self> {
+        let (mut families, mut lines) = (Vec::new(), String::new());
+        for vip in vips {
+            let (family, keyword, prefix) =
+                if vip.is_ipv6() { ("v6", "ipv6", 64) } else { ("v4", "ip", 24) };
+            let device = format!("vrrp{}-{vrid}", &family[1..]);
+            if !families.contains(&family) {
+                families.push(family);
+                // It has no virtual MAC of its own: it looks for a macvlan with the right one.
+                let add = ["link", "add", &device, "link", "eth0"];
+                host.ip(&[&add[..], &["type", "macvlan", "mode", "bridge"]].concat())?;
+                let mac = Self::mac(*vip, vrid);
+                host.ip(&["link", "set", "dev", &device, "address", &mac])?;
+            }
+            let address = format!("{vip}/{prefix}");
+            let nodad: &[&str] = if vip.is_ipv6() { &["nodad"] } else { &[] };
+            host.ip(&[&["address", "add", &address, "dev", &device], nodad].concat())?;
+            host.ip(&["link", "set", "dev", &device, "up"])?;
+            lines += &format!(" vrrp {vrid} {keyword} {vip}\n");
+        }
 
         let dir = host.dir("frr")?;
         // Both drop root for this user and then make their sockets.
@@ -45,7 +57,7 @@ impl Frr {
         let milliseconds = u32::from(interval) * 10;
         let conf = format!(
             "interface eth0\n vrrp {vrid} version 3\n vrrp {vrid} priority {priority}\n \
-             vrrp {vrid} advertisement-interval {milliseconds}\n vrrp {vrid} {keyword} {vip}\n"
+             vrrp {vrid} advertisement-interval {milliseconds}\n{lines}"
         );
         let file = format!("{dir}/vrrpd.conf");
         fs::write(&file, conf).map_err(Error::io("write vrrpd.conf"))?;
@@ -63,17 +75,30 @@ impl Frr {
             Ok(api.exists().then_some(()))
         })?;
         let vrrpd = start("vrrpd", &file)?;
-        Ok(Self { zebra, vrrpd, dir, family })
+        Ok(Self { zebra, vrrpd, dir, families })
     }
 
-    /// The state of the router, `Master`, `Backup` or `Initialize`.
+    /// The address at which it has a virtual one.
+    pub fn mac(vip: IpAddr, vrid: u8) -> String {
+        format!("00:00:5e:00:{:02x}:{vrid:02x}", if vip.is_ipv6() { 2 } else { 1 })
+    }
+
+    /// What vrrpd printed.
+    pub fn log(&self) -> &Log {
+        self.vrrpd.log()
+    }
+
+    /// The state of the router, `Master`, `Backup` or `Initialize`; that of both, where they differ.
     pub fn state(&self, host: &Host, vrid: u8) -> Result<String> {
         let show = format!("show vrrp {vrid} json");
         let text = host.namespace().run("vtysh", &["--vty_socket", &self.dir, "-c", &show])?;
         let answer: serde_json::Value = serde_json::from_str(&text)
             .map_err(|error| Error::Unexpected(format!("vtysh: {error}: {text}")))?;
         let router = answer.get(0).unwrap_or(&answer);
-        Ok(router[self.family]["status"].as_str().unwrap_or_default().to_owned())
+        let state = |family: &&str| router[family]["status"].as_str().unwrap_or_default();
+        let mut states: Vec<_> = self.families.iter().map(state).collect();
+        states.dedup();
+        Ok(states.join(" "))
     }
 
     /// Waits for the router to be in a state.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Host, Instance, Lab, Pair, Process, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{Frr, Host, Instance, Lab, Pair, Process, Result, Tcpdump, VrrpUser, pause};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const STEP: Duration = Duration::from_secs(20);
@@ -124,6 +124,59 @@ fn keepalived_does_not_notice_a_hot_restart() -> Result<()> {
 #[test]
 fn a_backup_of_ours_does_not_notice_a_hot_restart() -> Result<()> {
     goes_on(Kind::VrrpUser)
+}
+
+/// Beside FRR, which has a router of each family: as a master, and then as a backup.
+#[test]
+fn frr_does_not_notice_a_hot_restart() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let routers = [(ROUTER, "10.0.0.100"), ("VI_6", "fe80::100")];
+    let conf = |priority| {
+        routers
+            .map(|(name, vip)| Instance::new(51, priority, vip).v3("1").name(name).to_string())
+            .concat()
+    };
+    let wait = |ours: &mut VrrpUser, state: &str| {
+        routers.iter().try_for_each(|(name, _)| ours.wait_state(&a, name, state, STEP))
+    };
+    let mut ours = VrrpUser::start(&a, &conf(150))?;
+    wait(&mut ours, "MASTER")?;
+    let vips = routers.map(|(_, vip)| vip.parse().unwrap());
+    let mut theirs = Frr::start(&b, 51, 100, &vips, 100)?;
+    theirs.wait_state(&b, 51, "Backup", STEP)?;
+    for state in ["MASTER", "BACKUP"] {
+        let theirs_state = if state == "MASTER" { "Backup" } else { "Master" };
+        if state == "BACKUP" {
+            assert!(!theirs.log().contains("Backup -> Master"), "{}", theirs.log().text());
+            assert!(ours.stop()?.success());
+            ours = VrrpUser::start(&a, &conf(50))?;
+            wait(&mut ours, state)?;
+            theirs.wait_state(&b, 51, theirs_state, STEP)?;
+            lab.wait_until(STEP, "FRR is heard", || {
+                let heard = |(name, _)| Ok(!ours.router(&a, name)?["master"].is_null());
+                let heard: Result<Vec<bool>> = routers.into_iter().map(heard).collect();
+                Ok((!heard?.contains(&false)).then_some(()))
+            })?;
+        }
+        let before = theirs.log().text().matches(" -> ").count();
+        ours.kill()?;
+        let conf = conf(if state == "MASTER" { 150 } else { 50 });
+        ours = VrrpUser::start(&a, &conf)?;
+        wait(&mut ours, state)?;
+        assert!(ours.log().contains("adopting what daemon "), "{}", ours.log().text());
+        // More than either waits for the other one.
+        pause(Duration::from_secs(4))?;
+        for (name, _) in routers {
+            let stats = ours.router_stats(&a, name)?;
+            assert_eq!((&stats["state"], &stats["fenced"]), (&state.into(), &false.into()));
+        }
+        assert_eq!(theirs.state(&b, 51)?, theirs_state);
+        let log = theirs.log().text();
+        assert_eq!(log.matches(" -> ").count(), before, "{log}");
+    }
+    theirs.kill()?;
+    wait(&mut ours, "MASTER")
 }
 
 /// Who comes too late, listens, and touches nothing that the new master has.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser};
+use vrrp_tests::{Frr, Held, Host, Instance, Lab, Result, VrrpUser};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const STEP: Duration = Duration::from_secs(20);
 const ROUTER: &str = "VI_1";
 const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8::100"];
+const VRID: u8 = 51;
 
 /// What the switch counts of the first host, and of what goes to it.
 const COUNTERS: [(&str, &str); 5] = [
@@ -30,7 +31,25 @@ struct Stage {
     asks: Host,
     /// The first master, which does not pre-empt.
     old: VrrpUser,
-    new: Daemon,
+    old_conf: String,
+    new: New,
+    /// Where the addresses are when that is master.
+    new_macs: [String; 2],
+}
+
+/// Who takes over.
+enum New {
+    Daemon(Daemon),
+    Frr(Frr),
+}
+
+impl New {
+    fn wait_master(&mut self, host: &Host) -> Result<()> {
+        match self {
+            Self::Daemon(daemon) => daemon.wait_state(host, ROUTER, "MASTER", STEP),
+            Self::Frr(frr) => frr.wait_state(host, VRID, "Master", STEP),
+        }
+    }
 }
 
 fn conf(priority: u8, extra: &str) -> String {
@@ -49,6 +68,42 @@ fn mac(host: &Host) -> String {
 
 impl Stage {
     fn new(kind: Kind, extra: &str) -> Result<Self> {
+        Self::of(kind, &conf(100, extra), &conf(50, ""))
+    }
+
+    fn of(kind: Kind, old: &str, new: &str) -> Result<Self> {
+        Self::with(old, &[ROUTER], |host| {
+            let mut new = kind.start(host, new)?;
+            new.wait_state(host, ROUTER, "BACKUP", STEP)?;
+            Ok((New::Daemon(new), [mac(host), mac(host)]))
+        })
+    }
+
+    /// Beside FRR, which knows version 3, and takes both families for routers of their own.
+    fn beside_frr() -> Result<Self> {
+        let instance =
+            |name, address| Instance::new(VRID, 100, address).v3("1").name(name).with("nopreempt");
+        let mut six = instance("VI_6", "fe80::100/64");
+        six.addresses.push("2001:db8::100/64".into());
+        let old = format!("{}{six}", instance(ROUTER, "10.0.0.100/24"));
+        Self::with(&old, &[ROUTER, "VI_6"], |host| {
+            // Or else the interface below its macvlans, and the other one of these, would answer and ask beside the right one.
+            for setting in ["arp_ignore=1", "arp_announce=2"] {
+                host.namespace()
+                    .run("sysctl", &["-qw", &format!("net.ipv4.conf.all.{setting}")])?;
+            }
+            let vips = [VIPS[0], "fe80::100", VIPS[1]].map(|vip| vip.parse().unwrap());
+            let frr = Frr::start(host, VRID, 50, &vips, 100)?;
+            frr.wait_state(host, VRID, "Backup", STEP)?;
+            Ok((New::Frr(frr), VIPS.map(|vip| Frr::mac(vip.parse().unwrap(), VRID))))
+        })
+    }
+
+    fn with(
+        old_conf: &str,
+        routers: &[&str],
+        new: impl FnOnce(&Host) -> Result<(New, [String; 2])>,
+    ) -> Result<Self> {
         let lab = Lab::new()?;
         let host = |name, last| {
             let host = lab.host(name, &format!("10.0.0.{last}/24"))?;
@@ -58,11 +113,13 @@ impl Stage {
         };
         let hosts = [host("a", 1)?, host("b", 2)?];
         let (knows, asks) = (host("c", 3)?, host("d", 4)?);
-        let mut old = VrrpUser::start(&hosts[0], &conf(100, extra))?;
-        old.wait_state(&hosts[0], ROUTER, "MASTER", STEP)?;
-        let mut new = kind.start(&hosts[1], &conf(50, ""))?;
-        new.wait_state(&hosts[1], ROUTER, "BACKUP", STEP)?;
-        let stage = Self { lab, hosts, knows, asks, old, new };
+        let mut old = VrrpUser::start(&hosts[0], old_conf)?;
+        for router in routers {
+            old.wait_state(&hosts[0], router, "MASTER", STEP)?;
+        }
+        let (new, new_macs) = new(&hosts[1])?;
+        let old_conf = old_conf.to_owned();
+        let stage = Self { lab, hosts, knows, asks, old, old_conf, new, new_macs };
         for vip in VIPS {
             stage.lab.wait_until(STEP, "the first master answers", || {
                 stage.answered(&stage.knows, vip)
@@ -79,12 +136,11 @@ impl Stage {
 
     /// Waits until the second host is master and has announced both addresses; from then on the switch counts.
     fn succeeded(&mut self) -> Result<()> {
-        let Self { lab, hosts, knows, new, .. } = self;
-        new.wait_state(&hosts[1], ROUTER, "MASTER", STEP)?;
-        for vip in VIPS {
-            let (what, mac) = (format!("{vip} is announced"), mac(&hosts[1]));
-            lab.wait_until(STEP, &what, || {
-                Ok(knows.ip(&["neighbour", "show", vip])?.contains(&mac).then_some(()))
+        let Self { lab, hosts, knows, new, new_macs, .. } = self;
+        new.wait_master(&hosts[1])?;
+        for (vip, mac) in VIPS.iter().zip(new_macs) {
+            lab.wait_until(STEP, &format!("{vip} is announced"), || {
+                Ok(knows.ip(&["neighbour", "show", vip])?.contains(&*mac).then_some(()))
             })?;
         }
         let mut rules = String::from("table bridge fence {\n");
@@ -127,26 +183,24 @@ impl Stage {
 
     /// The client that has to ask hears the new master alone.
     fn asks(&self) -> Result<()> {
-        for vip in VIPS {
+        for (vip, mac) in VIPS.iter().zip(&self.new_macs) {
             self.lab
                 .wait_until(STEP, "the new master answers", || self.answered(&self.asks, vip))?;
             let known = self.asks.ip(&["neighbour", "show", vip])?;
-            assert!(known.contains(&mac(&self.hosts[1])), "{known}");
+            assert!(known.contains(mac), "{known}");
         }
         Ok(())
     }
 }
 
-/// While the daemon stands still nothing leaves; when it goes on, it finds out, and nobody hears of it.
-fn stopped(kind: Kind) -> Result<()> {
-    let mut stage = Stage::new(kind, "")?;
-    stage.old.process().signal(Signal::SIGSTOP)?;
+/// While the daemon stands still nothing leaves; when it goes on, it gives up, and nobody hears of it.
+fn stopped(mut stage: Stage, goes_on: impl FnOnce(&mut VrrpUser) -> Result<()>) -> Result<Stage> {
     stage.succeeded()?;
     stage.send_to_old()?;
     stage.asks()?;
     assert_eq!(stage.left()?, [0; 3]);
 
-    stage.old.process().signal(Signal::SIGCONT)?;
+    goes_on(&mut stage.old)?;
     stage.old.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
     for vip in VIPS {
         let host = &stage.hosts[0];
@@ -157,23 +211,85 @@ fn stopped(kind: Kind) -> Result<()> {
         )?;
     }
     let log = stage.old.log().text();
-    assert!(log.contains("its lease ran out"), "{log}");
     assert!(!log.contains("cannot send"), "{log}");
     assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
-    let reasons = ["fenced_to", "fenced_from", "fenced_advert"];
-    let counts = reasons.map(|reason| stage.old.reason(&stage.hosts[0], reason).unwrap());
-    assert!(counts[0] >= 6 && counts[2] >= 1, "{counts:?}");
+    assert!(stage.old.reason(&stage.hosts[0], "fenced_to")? >= 6);
+    Ok(stage)
+}
+
+/// What it had to say when it went on was stopped, and told it how things are.
+fn found_out(stage: &Stage) -> Result<()> {
+    let log = stage.old.log().text();
+    assert!(log.contains("its lease ran out"), "{log}");
+    assert!(stage.old.reason(&stage.hosts[0], "fenced_advert")? >= 1);
     Ok(())
+}
+
+/// All of it, wherever it is.
+fn stopped_by_a_signal(mut stage: Stage) -> Result<()> {
+    stage.old.process().signal(Signal::SIGSTOP)?;
+    found_out(&stopped(stage, |old| old.process().signal(Signal::SIGCONT))?)
 }
 
 #[test]
 fn a_daemon_that_is_stopped_beside_vrrp_user() -> Result<()> {
-    stopped(Kind::VrrpUser)
+    stopped_by_a_signal(Stage::new(Kind::VrrpUser, "")?)
 }
 
 #[test]
 fn a_daemon_that_is_stopped_beside_keepalived() -> Result<()> {
-    stopped(Kind::Keepalived)
+    stopped_by_a_signal(Stage::new(Kind::Keepalived, "")?)
+}
+
+#[test]
+fn a_daemon_that_is_stopped_beside_frr() -> Result<()> {
+    stopped_by_a_signal(Stage::beside_frr()?)
+}
+
+/// Between the decision to advertise and the system call, which is done when it goes on: nothing of that leaves.
+fn held_before_it_sends(kind: Kind) -> Result<()> {
+    let mut stage = Stage::new(kind, "")?;
+    let held = Held::before(stage.old.process().pid(), libc::SYS_sendmmsg)?;
+    let goes_on = |_: &mut VrrpUser| {
+        drop(held);
+        Ok(())
+    };
+    found_out(&stopped(stage, goes_on)?)
+}
+
+#[test]
+fn a_daemon_that_stands_still_before_it_sends_beside_vrrp_user() -> Result<()> {
+    held_before_it_sends(Kind::VrrpUser)
+}
+
+#[test]
+fn a_daemon_that_stands_still_before_it_sends_beside_keepalived() -> Result<()> {
+    held_before_it_sends(Kind::Keepalived)
+}
+
+/// The thread that takes addresses away stands still: it is a backup that still has them, when somebody else pre-empts.
+fn netlink_stands_still(kind: Kind) -> Result<()> {
+    let mut stage = Stage::new(kind, "")?;
+    let held = Held::thread(stage.old.process().pid(), "netlink")?;
+    let New::Daemon(new) = &mut stage.new else { unreachable!("it is one") };
+    new.reload(&stage.hosts[1], &conf(150, "").replace("nopreempt", "preempt"))?;
+    let goes_on = |_: &mut VrrpUser| {
+        drop(held);
+        Ok(())
+    };
+    let log = stopped(stage, goes_on)?.old.log().text();
+    assert!(log.contains("MASTER -> BACKUP: gave way: 10.0.0.2 advertises"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_netlink_thread_that_stands_still_beside_vrrp_user() -> Result<()> {
+    netlink_stands_still(Kind::VrrpUser)
+}
+
+#[test]
+fn a_netlink_thread_that_stands_still_beside_keepalived() -> Result<()> {
+    netlink_stands_still(Kind::Keepalived)
 }
 
 /// What the tests above are about.
@@ -208,8 +324,7 @@ fn a_router_without_a_peer_goes_on_to_answer() -> Result<()> {
 }
 
 /// The same when the daemon is dead; then another one is master on its host, and nothing of the dead one is in its way.
-fn killed(kind: Kind) -> Result<()> {
-    let mut stage = Stage::new(kind, "")?;
+fn killed(mut stage: Stage) -> Result<()> {
     stage.old.kill()?;
     stage.succeeded()?;
     stage.send_to_old()?;
@@ -218,10 +333,10 @@ fn killed(kind: Kind) -> Result<()> {
     let host = &stage.hosts[0];
     assert!(stage.old.reason(host, "fenced_to")? >= 6);
     let router = stage.old.router_stats(host, ROUTER)?;
-    assert!(router["fenced"] == true && router["fenced_packets"].as_u64() >= Some(6), "{router}");
+    assert!(router["fenced"] == true && router["fenced_packets"].as_u64() >= Some(3), "{router}");
 
     // It pre-empts.
-    let conf = conf(100, "").replace("nopreempt", "preempt");
+    let conf = stage.old_conf.replace("nopreempt", "preempt");
     let mut theirs = Kind::Keepalived.start(host, &conf)?;
     theirs.wait_state(host, ROUTER, "MASTER", STEP)?;
     for vip in VIPS {
@@ -233,12 +348,17 @@ fn killed(kind: Kind) -> Result<()> {
 
 #[test]
 fn a_daemon_that_is_killed_beside_vrrp_user() -> Result<()> {
-    killed(Kind::VrrpUser)
+    killed(Stage::new(Kind::VrrpUser, "")?)
 }
 
 #[test]
 fn a_daemon_that_is_killed_beside_keepalived() -> Result<()> {
-    killed(Kind::Keepalived)
+    killed(Stage::new(Kind::Keepalived, "")?)
+}
+
+#[test]
+fn a_daemon_that_is_killed_beside_frr() -> Result<()> {
+    killed(Stage::beside_frr()?)
 }
 
 /// The next daemon listens first, and does not lift the fence meanwhile: what another host has by now goes before the programs
@@ -425,23 +545,47 @@ fn report(name: &str, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn stopped_for(kind: Kind, seconds: u64) -> Result<()> {
-    let mut stage = Stage::new(kind, "")?;
+type NewStage = fn() -> Result<Stage>;
+
+/// Beside everybody who may take over.
+const EVERYBODY: [(&str, NewStage); 3] = [
+    ("vrrp-user", || Stage::new(Kind::VrrpUser, "")),
+    ("keepalived", || Stage::new(Kind::Keepalived, "")),
+    ("FRR", Stage::beside_frr),
+];
+
+fn stopped_for(beside: &str, mut stage: Stage, seconds: u64) -> Result<()> {
     stage.old.process().signal(Signal::SIGSTOP)?;
     stage.succeeded()?;
     goes_on(&stage, Duration::from_secs(seconds))?;
     stage.old.process().signal(Signal::SIGCONT)?;
     goes_on(&stage, Duration::from_secs(5))?;
     stage.old.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
-    report(&format!("SIGSTOP for {seconds} s"), &stage)
+    report(&format!("SIGSTOP for {seconds} s beside {beside}"), &stage)
 }
 
 #[test]
-#[ignore = "two minutes and a half"]
+#[ignore = "five minutes"]
 fn a_daemon_that_is_stopped_for_long() -> Result<()> {
+    for (beside, stage) in EVERYBODY {
+        for seconds in [10, 60] {
+            stopped_for(beside, stage()?, seconds)?;
+        }
+    }
+    Ok(())
+}
+
+/// Somebody takes over within the second, who need not wait for longer.
+#[test]
+#[ignore = "it takes a while, and is like those of longer times"]
+fn a_daemon_that_is_stopped_for_a_second() -> Result<()> {
     for kind in [Kind::VrrpUser, Kind::Keepalived] {
-        stopped_for(kind, 10)?;
-        stopped_for(kind, 60)?;
+        let fast = |priority| {
+            conf(priority, "")
+                .replace("advert_int 1\n    version 2", "advert_int 0.1\n    version 3")
+        };
+        let stage = Stage::of(kind, &fast(100), &fast(50))?;
+        stopped_for(kind.name(), stage, 1)?;
     }
     Ok(())
 }
@@ -455,20 +599,20 @@ fn a_daemon_that_is_starved() -> Result<()> {
     let lab = Lab::new()?;
     lab.network().run("taskset", &everything_else)?;
     drop(lab);
-    for kind in [Kind::VrrpUser, Kind::Keepalived] {
-        let mut stage = Stage::new(kind, "")?;
+    for (beside, stage) in EVERYBODY {
+        let mut stage = stage()?;
         let daemon = stage.old.process().pid().to_string();
         stage.hosts[0].namespace().run("taskset", &["-a", "-p", "-c", "1", &daemon])?;
-        // It ends by itself.
-        let hog =
-            ["-f", "99", "taskset", "-c", "1", "timeout", "12", "sh", "-c", "while :; do :; done"];
-        let mut hog = stage.hosts[0].spawn("chrt", "chrt", &hog)?;
+        // What ends it is not on that processor, where nothing else of its own priority would run.
+        let hog = ["-s", "KILL", "12", "taskset", "-c", "1", "chrt", "-f", "99", "sh", "-c"];
+        let hog = [&hog[..], &["while :; do :; done"]].concat();
+        let mut hog = stage.hosts[0].spawn("timeout", "timeout", &hog)?;
         stage.succeeded()?;
         goes_on(&stage, Duration::from_secs(6))?;
         hog.wait(STEP)?;
         goes_on(&stage, Duration::from_secs(5))?;
         stage.old.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
-        report("starved", &stage)?;
+        report(&format!("starved beside {beside}"), &stage)?;
     }
     Ok(())
 }

@@ -475,7 +475,7 @@ fn beside_frr(kind: Kind) -> Result<()> {
     let vip = VIP.parse().unwrap();
     let mut ours = kind.start(&a, &v3(0, 150).to_string())?;
     ours.wait_state(&a, ROUTER, "MASTER", LONG)?;
-    let mut theirs = Frr::start(&b, 51, 100, vip, 100)?;
+    let mut theirs = Frr::start(&b, 51, 100, &[vip], 100)?;
     theirs.wait_state(&b, 51, "Backup", LONG)?;
     pause(NEVER)?;
     assert_eq!((&*ours.state(&a, ROUTER), &*theirs.state(&b, 51)?), ("MASTER", "Backup"));

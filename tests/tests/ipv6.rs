@@ -362,7 +362,7 @@ fn frr_over_ipv6() -> Result<()> {
     conf.addresses.truncate(1);
     let mut ours = VrrpUser::start(a, &conf.to_string())?;
     ours.wait_state(a, ROUTER, "MASTER", LONG)?;
-    let theirs = Frr::start(b, 51, 100, "fe80::100".parse().unwrap(), 100)?;
+    let theirs = Frr::start(b, 51, 100, &["fe80::100".parse().unwrap()], 100)?;
     theirs.wait_state(b, 51, "Backup", LONG)?;
     assert_eq!(ours.state(a, ROUTER)?, "MASTER");
     ours.kill()?;
