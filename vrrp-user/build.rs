@@ -8,7 +8,7 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo::rerun-if-env-changed=VRRP_EBPF_OBJECT");
     // `cargo xtask build --release` links with it.
-    println!("cargo::rerun-if-changed=rare.ld");
+    println!("cargo::rerun-if-changed=often.ld");
     let object = std::env::var_os("VRRP_EBPF_OBJECT").map_or_else(default_object, PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
     if let Ok(bytes) = std::fs::read(&object) {

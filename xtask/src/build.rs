@@ -83,7 +83,7 @@ pub fn daemon(release: bool, target: Option<&'static Target>) -> Result<PathBuf>
         built.push(target.triple);
     }
     if release {
-        let script = workspace().join("vrrp-user/rare.ld");
+        let script = workspace().join("vrrp-user/often.ld");
         command.arg("--").arg(format!("-Clink-arg=-Wl,--script={}", script.display()));
     }
     run(&mut command)?;

@@ -213,7 +213,9 @@ impl Driver {
             }
             Effect::GiveMemoryBack => {
                 self.end_adoption();
-                memory::give_back();
+                if let Err(error) = memory::give_back() {
+                    log::debug!("memory is not locked: {error}");
+                }
                 // All groups are joined by now.
                 handover::release();
                 log::debug!("gave memory back");
@@ -301,9 +303,7 @@ impl Driver {
         if handover::version().is_some() && build::pretence().is_some_and(|it| it.crashes) {
             let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
         }
-        memory::trim();
-        memory::release_code();
-        if let Err(error) = memory::lock() {
+        if let Err(error) = memory::give_back() {
             log::info!(
                 "memory is not locked: {error} (CAP_IPC_LOCK or RLIMIT_MEMLOCK would permit it)"
             );

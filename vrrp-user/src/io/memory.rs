@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,8 @@ pub fn return_large_blocks() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 64 << 10);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
+        // By which the heap of each thread grows, and which is not given back.
+        libc::mallopt(libc::M_TOP_PAD, 16 << 10);
     }
 }
 
@@ -112,7 +115,7 @@ pub fn expendable(bytes: Option<u64>) {
 }
 
 /// Runs something that needs much memory for a short time. The allocator gives each thread a heap of its own:
-/// what stays does not lie among what goes, and [`trim`] gives whole pages back. Where there is no thread to be had, it
+/// what stays does not lie among what goes, and [`give_back`] gives whole pages back. Where there is no thread to be had, it
 /// is run without.
 pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let place = Mutex::new(Some(work));
@@ -131,56 +134,50 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
-/// Gives memory that was freed back to the system. Reading a long configuration leaves much of it, and
-/// what the allocator keeps counts as ours. Before [`lock`]: locked pages stay.
-pub fn trim() {
+/// Gives memory back that was freed, and locks what is left. Reading a long configuration leaves much of it, and what the
+/// allocator keeps counts as ours. The program's code goes, too, and comes back from the page cache as it is used: most of
+/// what ran up to now reads configurations and loads BPF objects, and would be locked for ever.
+/// Errors: those of locking, for want of CAP_IPC_LOCK or RLIMIT_MEMLOCK; the rest is done.
+pub fn give_back() -> io::Result<()> {
+    // Nothing else frees pages that are locked one by one.
+    unlock();
     #[cfg(target_env = "gnu")]
     // SAFETY: the call takes a number only and is thread-safe (malloc_trim(3)).
     unsafe {
         libc::malloc_trim(0);
     }
+    // Whatever runs from here on stays.
+    let lockable = is_lockable();
+    for range in code() {
+        // SAFETY: the range is a private mapping of a file that is never written to, so that every page of it is the
+        // file's and is read from there again when it is next used (madvise(2)).
+        unsafe {
+            libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED);
+        }
+    }
+    lockable?;
+    // As they come into use: what is never touched, such as most of each thread's stack, costs nothing.
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    Ok(rustix::mm::mlockall(flags)?)
 }
 
-/// Lets go of the program's own code and constants, which come back from the page cache as they are used: most of
-/// what ran up to now reads configurations and loads BPF objects, and [`lock`] would keep it in memory for ever.
-pub fn release_code() {
-    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
-    let Ok(program) = fs::read_link("/proc/self/exe") else { return };
+/// Where the program's code and constants are.
+fn code() -> Vec<Range<usize>> {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return Vec::new() };
+    let Ok(program) = fs::read_link("/proc/self/exe") else { return Vec::new() };
     let number = |text| usize::from_str_radix(text, 16).ok();
-    for line in maps.lines() {
+    let ranges = maps.lines().filter_map(|line| {
         // ADDRESS PERMISSIONS OFFSET DEVICE INODE PATH (proc_pid_maps(5)).
         let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some(permissions), Some(offset), Some(path)) =
-            (fields.next(), fields.next(), fields.next(), fields.nth(2))
-        else {
-            continue;
-        };
-        // What begins with the headers holds constants. What else is only read now was relocated before.
+        let (start, end) = fields.next()?.split_once('-')?;
+        let mapping = number(start)?..number(end)?;
+        let (permissions, offset, path) = (fields.next()?, fields.next()?, fields.nth(2)?);
         let is_code = permissions == "r-xp";
+        // What begins with the headers holds constants. What else is only read now was relocated before.
         let is_constant = permissions == "r--p" && number(offset) == Some(0);
-        if !is_code && !is_constant {
-            continue;
-        }
-        let bounds = range.split_once('-').and_then(|(a, b)| Some((number(a)?, number(b)?)));
-        if let Some((begin, end)) = bounds.filter(|_| Path::new(path) == program) {
-            // SAFETY: the range is a private mapping of a file that is never written to, so that every page of
-            // it is the file's and is read from there again when it is next used (madvise(2)).
-            unsafe {
-                libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED);
-            }
-        }
-    }
-}
-
-/// [`trim`] and [`release_code`] when memory is locked already: after something that needed much of it for a short
-/// time. Nothing else frees pages that are locked one by one.
-pub fn give_back() {
-    let unlocked = rustix::mm::munlockall().is_ok();
-    trim();
-    release_code();
-    if unlocked && let Err(error) = lock() {
-        log::debug!("memory is not locked: {error}");
-    }
+        ((is_code || is_constant) && Path::new(path) == program).then_some(mapping)
+    });
+    ranges.collect()
 }
 
 /// Unlocks the pages of this process until [`give_back`], for something that needs much memory for a short time: where a
@@ -192,17 +189,14 @@ pub fn unlock() {
     }
 }
 
-/// Locks the pages of this process as they come into use (`MCL_ONFAULT`, mlockall(2)): what is never
-/// touched, such as most of each thread's stack, costs nothing.
-/// Errors: CAP_IPC_LOCK is missing and RLIMIT_MEMLOCK not infinite: all memory beyond the limit would be refused from then on.
-pub fn lock() -> io::Result<()> {
+/// Whether memory may be locked. Where it may not, all memory beyond the limit would be refused from then on.
+fn is_lockable() -> io::Result<()> {
     let limited =
         getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(limit, _)| limit != libc::RLIM_INFINITY);
     if limited && !capability::can_lock_memory() {
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
-    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    Ok(rustix::mm::mlockall(flags)?)
+    Ok(())
 }
 
 #[cfg(test)]
