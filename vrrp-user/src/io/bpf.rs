@@ -372,7 +372,12 @@ impl Datapath {
             stale_filters: left,
             programs: None,
         };
-        let programs = source.into_programs();
+        let mut programs = source.into_programs();
+        // What aya keeps of an object is as much memory as hundreds of routers need.
+        if let Some((pinned, _)) = datapath.pins.as_ref().and_then(|it| Programs::pinned(it.dir()))
+        {
+            programs = pinned;
+        }
         [datapath.xdp_id, datapath.ingress_id, datapath.egress_id] = programs.ids();
         datapath.programs = Some(programs);
         Ok(datapath)

@@ -65,8 +65,8 @@ pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
 pub(super) enum Programs {
     /// Of an object that was loaded, as far as the kernel took them.
     Loaded(Box<Ebpf>),
-    /// Those that a daemon has left which was killed, of the same object, and its tc programs.
-    Adopted(Box<(Xdp, [SchedClassifier; 2])>),
+    /// Those that are pinned, by this daemon or one that was killed, of the same object: one of each.
+    Pinned(Box<(Xdp, [SchedClassifier; 2])>),
 }
 
 impl Programs {
@@ -79,14 +79,14 @@ impl Programs {
         match self {
             Self::Loaded(ebpf) => [XDP_PROGRAM, taken(ebpf, INGRESS), taken(ebpf, EGRESS)]
                 .map(|name| ebpf.program(name).map_or(0, |program| id(program.info()))),
-            Self::Adopted(programs) => {
+            Self::Pinned(programs) => {
                 let (xdp, [ingress, egress]) = &**programs;
                 [id(xdp.info()), id(ingress.info()), id(egress.info())]
             }
         }
     }
 
-    /// Those that a daemon has pinned, if it has pinned one of each; and whether its tc programs copy headers.
+    /// Those that were pinned, if one of each was; and whether its tc programs copy headers.
     pub(super) fn pinned(dir: &Path) -> Option<(Self, bool)> {
         let path = |name: &str| dir.join(format!("{PROGRAM}{name}"));
         let classifier = |names: [&str; 2]| {
@@ -95,7 +95,7 @@ impl Programs {
         let xdp = Xdp::from_pin(path(XDP_PROGRAM), XdpAttachType::Interface).ok()?;
         let copies = path(COPYING_INGRESS_PROGRAM).exists();
         let programs = (xdp, [classifier(INGRESS)?, classifier(EGRESS)?]);
-        Some((Self::Adopted(Box::new(programs)), copies))
+        Some((Self::Pinned(Box::new(programs)), copies))
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) fn loaded(programs: &mut Option<Programs>) -> Result<&mut Programs, E
 pub(super) fn xdp(programs: &mut Programs) -> Result<&mut Xdp, Error> {
     match programs {
         Programs::Loaded(ebpf) => object_xdp(ebpf),
-        Programs::Adopted(programs) => Ok(&mut programs.0),
+        Programs::Pinned(programs) => Ok(&mut programs.0),
     }
 }
 
@@ -136,8 +136,8 @@ pub(super) fn classifier(
     match (programs, way) {
         (Programs::Loaded(ebpf), Direction::In) => named_classifier(ebpf, taken(ebpf, INGRESS)),
         (Programs::Loaded(ebpf), Direction::Out) => named_classifier(ebpf, taken(ebpf, EGRESS)),
-        (Programs::Adopted(programs), Direction::In) => Ok(&mut programs.1[0]),
-        (Programs::Adopted(programs), Direction::Out) => Ok(&mut programs.1[1]),
+        (Programs::Pinned(programs), Direction::In) => Ok(&mut programs.1[0]),
+        (Programs::Pinned(programs), Direction::Out) => Ok(&mut programs.1[1]),
     }
 }
 
