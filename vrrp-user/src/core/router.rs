@@ -71,16 +71,8 @@ pub struct RouterRuntime {
     pub name: Arc<str>,
     /// Interface on which it advertises.
     pub interface: Arc<str>,
-    /// Where it sends from, when that is not the interface's first address.
-    source: Option<Box<IpAddr>>,
-    /// Its multicast group, when that is not the usual one.
-    group: Option<Box<IpAddr>>,
-    /// Whom it sends to, when that is not the group.
-    peers: Option<Box<[Peer]>>,
-    /// TTL or hop limit of its advertisements.
-    ttl: u8,
-    /// Whether it hears its peers only.
-    check_source: bool,
+    /// How its advertisements travel, when that is not as those of most do.
+    transport: Option<Box<Transport>>,
     /// Line in the configuration file, for messages.
     pub line: u32,
     /// It is no longer in the configuration, and only its name is still of use.
@@ -94,8 +86,10 @@ pub struct RouterRuntime {
     advertised: u32,
 }
 
-const _: () =
+const _: () = {
     assert!(offset_of!(RouterRuntime, link) < 64, "an advertisement needs one cache line");
+    assert!(size_of::<RouterRuntime>() <= 4 * 64, "there are thousands");
+};
 
 /// Advertisements ready to be sent.
 enum Frames {
@@ -176,6 +170,9 @@ impl Address {
     }
 }
 
+/// How advertisements of most routers travel.
+const USUAL: Transport = Transport::Multicast { source: None, group: None };
+
 /// What `ROUTERS` must hold.
 pub type Registration = (RouterKey, RouterEntry);
 
@@ -213,22 +210,12 @@ impl RouterRuntime {
             track: Box::default(),
             group: None,
         };
-        let (source, group, peers, ttl, check_source) = match &config.transport {
-            Transport::Multicast { source, group } => (*source, *group, None, VRRP_TTL, false),
-            Transport::Unicast { source, peers, ttl, check_source } => {
-                (*source, None, Some(peers), *ttl, *check_source)
-            }
-        };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let router = Self {
             name: config.name.as_str().into(),
             interface,
             family: config.family(),
-            source: source.map(Box::new),
-            group: group.map(Box::new),
-            peers: peers.map(|peers| peers.as_slice().into()),
-            ttl,
-            check_source,
+            transport: (config.transport != USUAL).then(|| Box::new(config.transport.clone())),
             owner: config.priority == Priority::OWNER,
             may_be_down: config.dont_track_primary,
             track_source: config.track_source,
@@ -276,7 +263,7 @@ impl RouterRuntime {
         self.addresses = Box::default();
         self.address_devs = None;
         self.advertised = 0;
-        self.peers = None;
+        self.transport = None;
         self.failures = None;
     }
 
@@ -374,7 +361,7 @@ impl RouterRuntime {
                 ),
             }),
             Link::Down(FaultCause::NoSource) => {
-                let source = self.source.as_deref().map(ToString::to_string).unwrap_or_default();
+                let source = self.configured_source().map(|it| it.to_string()).unwrap_or_default();
                 Some(format!(
                     "interface {interface} does not have the source address {source}; waiting for it \
                      (`ip address add {source}/PREFIX dev {interface}`)"
@@ -402,7 +389,9 @@ impl RouterRuntime {
 
     /// The configured source.
     pub fn configured_source(&self) -> Option<IpAddr> {
-        self.source.as_deref().copied()
+        match self.transport() {
+            Transport::Multicast { source, .. } | Transport::Unicast { source, .. } => *source,
+        }
     }
 
     /// How many of its addresses are advertised.
@@ -423,8 +412,8 @@ impl RouterRuntime {
 
     /// The configured source, else the interface's.
     pub fn source(&self, interface: &Interface) -> Option<IpAddr> {
-        match (self.source.as_deref(), self.family) {
-            (Some(source), _) => Some(*source),
+        match (self.configured_source(), self.family) {
+            (Some(source), _) => Some(source),
             (None, Family::V4) => interface.source().map(IpAddr::V4),
             (None, Family::V6) => interface.source6().map(IpAddr::V6),
         }
@@ -437,27 +426,42 @@ impl RouterRuntime {
 
     /// Its multicast group, used or not.
     pub fn group(&self) -> IpAddr {
-        self.group.as_deref().copied().unwrap_or_else(|| self.family.group())
+        match *self.transport() {
+            Transport::Multicast { group: Some(group), .. } => group,
+            Transport::Multicast { group: None, .. } | Transport::Unicast { .. } => {
+                self.family.group()
+            }
+        }
+    }
+
+    fn transport(&self) -> &Transport {
+        self.transport.as_deref().unwrap_or(&USUAL)
     }
 
     /// Whom it sends to; `None` for the group.
     pub fn peers(&self) -> Option<&[Peer]> {
-        self.peers.as_deref()
+        match self.transport() {
+            Transport::Multicast { .. } => None,
+            Transport::Unicast { peers, .. } => Some(peers),
+        }
     }
 
     /// TTL or hop limit of its advertisements.
     pub fn ttl(&self) -> u8 {
-        self.ttl
+        match *self.transport() {
+            Transport::Multicast { .. } => VRRP_TTL,
+            Transport::Unicast { ttl, .. } => ttl,
+        }
     }
 
     /// Whether it hears its peers only.
     pub fn checks_source(&self) -> bool {
-        self.check_source
+        matches!(self.transport(), Transport::Unicast { check_source: true, .. })
     }
 
     /// The only peers that it hears, and the TTLs of each; none if it hears everybody.
     pub fn allowed(&self) -> impl Iterator<Item = (IpAddr, TtlRange)> {
-        let peers = self.peers.as_deref().filter(|_| self.check_source).unwrap_or_default();
+        let peers = self.peers().filter(|_| self.checks_source()).unwrap_or_default();
         peers.iter().map(|peer| {
             let Peer { address, min_ttl: min, max_ttl: max } = *peer;
             (address, TtlRange { min, max, ..TtlRange::default() })
@@ -510,13 +514,13 @@ impl RouterRuntime {
             Authentication::Pass(password) => (AUTH_SIMPLE, password),
         };
         let source = local.source.map_or([0; 16], to_field);
-        let destination = if self.peers.is_some() { source } else { to_field(self.group()) };
+        let destination = if self.peers().is_some() { source } else { to_field(self.group()) };
         RouterEntry {
             slot: id.0,
             version: self.version().number(),
-            transport: match self.peers {
+            transport: match self.peers() {
                 None => transport::MULTICAST,
-                Some(_) if self.check_source => transport::PEERS,
+                Some(_) if self.checks_source() => transport::PEERS,
                 Some(_) => transport::UNICAST,
             },
             auth_type,
@@ -545,7 +549,7 @@ impl RouterRuntime {
                 dest_mac: multicast(group),
                 source,
                 destination,
-                ttl: self.ttl,
+                ttl: self.ttl(),
                 vrid: self.vrid,
                 interval: self.interval,
                 // Patched before it is sent.
@@ -561,7 +565,7 @@ impl RouterRuntime {
             .inspect_err(|error| log::error!("{}: {error}", self.label()))
             .ok()
         };
-        match &self.peers {
+        match self.peers() {
             None => frame(group).map_or(Frames::None, Frames::Group),
             Some(peers) => {
                 let peers = peers.iter().map(|peer| peer.address);
