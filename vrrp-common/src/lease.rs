@@ -11,7 +11,8 @@
 //! - A claim is an accepted advertisement that outranks us, or ARP or neighbour discovery in which somebody else says that
 //!   it has an address of ours. Only one that is newer than the last renewal counts, and than the takeover.
 //! - What outranks us fences at once. Anything else does when the lease is over.
-//! - Addresses that a daemon finds when it starts have a lease that is over: whoever claims them has them. To whoever is not
+//! - Addresses that a daemon finds when it starts have a lease that is over: whoever has claimed them since it was renewed
+//!   last has them. To whoever is not
 //!   master every accepted advertisement is a claim.
 //! - Who gives up has no lease from then on, but the time until it would have been over to say so: our own advertisements
 //!   are stopped only then.
@@ -159,7 +160,13 @@ pub fn lift(lease: &impl SharedWords) {
     lease.store::<LEASE_LIFTED>(lease.load::<LEASE_TERM>());
 }
 
-/// The daemon takes over, by a decision made at `at`; 0 for addresses that it has found and may never have.
+/// The daemon has found addresses that it may never have: their lease is over, and claims count from its last renewal on.
+pub fn found(lease: &impl SharedWords, terms: Terms) {
+    let since = since(lease, lease.load::<LEASE_TERM>());
+    begin(lease, since, Terms { length_ns: 0, ..terms });
+}
+
+/// The daemon takes over, by a decision made at `at`.
 pub fn begin(lease: &impl SharedWords, at: u64, terms: Terms) {
     lease.store::<LEASE_TERMS>(terms.pack());
     lease.store::<LEASE_REFRESHED>(at);
@@ -447,15 +454,26 @@ mod tests {
     #[test]
     fn what_was_found_is_whose_claims_it() {
         let lease = none();
-        begin(&lease, 0, CLAIM);
+        found(&lease, CLAIM);
         // A router without a peer.
         assert!(!is_suspect(&lease) && answers(&lease, START));
         claim(&lease, START);
         assert!(!answers(&lease, START));
         begin(&lease, START + SECOND, CLAIM);
         assert!(answers(&lease, START + SECOND));
+        // Last week's claim means nothing, nor does one before the last renewal.
+        refresh(&lease, START + 2 * SECOND);
+        found(&lease, CLAIM);
+        assert!(!is_suspect(&lease) && answers(&lease, START + 9 * SECOND));
+        claim(&lease, START + 3 * SECOND);
+        assert!(!answers(&lease, START + 3 * SECOND));
+        let lease = master(CLAIM);
+        outrank(&lease, START + SECOND);
+        assert!(!answers(&lease, START + SECOND));
+        found(&lease, CLAIM);
+        assert!(!answers(&lease, START + SECOND));
         let lease = none();
-        begin(&lease, 0, LEASE);
+        found(&lease, LEASE);
         assert!(!answers(&lease, START));
     }
 

@@ -149,6 +149,11 @@ impl Host {
         write(&self.routers).remove(key);
     }
 
+    /// Takes all routers away but these.
+    pub fn retain_routers(&self, retained: impl Fn(&RouterKey, &RouterEntry) -> bool) {
+        write(&self.routers).retain(|key, entry| retained(key, entry));
+    }
+
     /// Lets a router with [`crate::maps::transport::PEERS`] hear a peer.
     pub fn allow(&self, peer: PeerKey, range: TtlRange) {
         write(&self.allowed).insert(peer, range);

@@ -1,19 +1,24 @@
 //! What stands for XDP and its maps: the decisions of the kernel side in ordinary memory.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 
+use bytemuck::Zeroable;
 use vrrp_common::host::{Host, Report, Words};
 use vrrp_common::lease::{self, Traffic};
-use vrrp_common::maps::{Lease, PeerKey};
+use vrrp_common::maps::{Control, Lease, PeerKey, RouterInfo, RouterKey};
 use vrrp_common::parse;
 use vrrp_common::reason::Reason;
 use vrrp_common::report::MasterSeen;
+use vrrp_user::core::adoption::{PinFacts, PinnedRouter, Predecessor};
 use vrrp_user::core::netlink::{Hook, HookPoint};
-use vrrp_user::core::{Effect, Frame, InterfaceAddr, InterfaceId, Tag};
+use vrrp_user::core::{Effect, Frame, InfoChange, InterfaceAddr, InterfaceId, Sizes, Tag};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::RouterId;
 use vrrp_user::wire::family::to_field;
+
+use super::config::NICS;
+use super::netlink::Kernel;
 
 /// Reports that wait for a daemon that does not read them.
 const ROOM: usize = 256;
@@ -101,6 +106,14 @@ pub struct Datapath {
     joined: BTreeSet<(InterfaceId, IpAddr)>,
     /// The addresses whose claims are noted, and whose they are.
     held: BTreeMap<InterfaceAddr, RouterId>,
+    /// What the daemon says of its routers.
+    infos: BTreeMap<RouterId, RouterInfo>,
+    /// Programs of a daemon before that are not replaced yet.
+    inherited: BTreeSet<InterfaceId>,
+    /// By what advertisements are told apart.
+    pub key: u64,
+    /// What the daemon says of itself.
+    pub control: Control,
     /// Those that wait for the daemon.
     reports: VecDeque<Report>,
     /// By virtual router and sender.
@@ -108,12 +121,16 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    pub fn new(key: u64) -> Self {
+    pub fn new(now: Nanos, key: u64) -> Self {
         Self {
             host: Host::new(SLOTS, key),
             attached: BTreeMap::new(),
             joined: BTreeSet::new(),
             held: BTreeMap::new(),
+            infos: BTreeMap::new(),
+            inherited: BTreeSet::new(),
+            key,
+            control: Control::new(1, now.0),
             reports: VecDeque::new(),
             heard: BTreeMap::new(),
         }
@@ -174,10 +191,61 @@ impl Datapath {
         }
     }
 
-    /// The daemon is dead. Its programs stay, its sockets do not.
+    /// The daemon is dead. Its programs and what is pinned stay, its sockets do not.
     pub fn orphan(&mut self) {
         self.joined.clear();
-        self.reports.clear();
+    }
+
+    /// What a daemon that starts finds pinned.
+    pub fn pin_facts(&self, sizes: Sizes) -> PinFacts {
+        let control = self.control;
+        PinFacts { other_owner: None, unusable: None, control, namespace: 0, sizes }
+    }
+
+    /// What a daemon that was killed has left, for one that goes on with it.
+    pub fn predecessor(&self, now: Nanos, kernel: &Kernel) -> Predecessor {
+        let routers = self.infos.iter().filter(|(_, info)| !info.name().is_empty());
+        let is_same = |info: &RouterInfo| {
+            let nic = kernel.nic_of(InterfaceId::own(info.ifindex));
+            nic.is_some_and(|nic| NICS[nic] == info.interface())
+        };
+        let routers = routers.map(|(number, info)| PinnedRouter {
+            number: *number,
+            info: *info,
+            lease: self.lease(*number).get(),
+            same_interface: is_same(info),
+        });
+        let started = Nanos(self.control.started_ns);
+        Predecessor { pid: 1, started, routers: routers.collect(), read_at: now, boot: now }
+    }
+
+    /// Another daemon goes on with these routers, and no others: as `Datapath::retain` of the real one.
+    pub fn adopt(&mut self, now: Nanos, routers: &BTreeSet<RouterId>, addresses: &[IpAddr]) {
+        let others = self.held.extract_if(.., |at, _| !addresses.contains(&at.address));
+        for at in others.map(|(at, _)| at).collect::<Vec<_>>() {
+            self.release(at);
+        }
+        for number in (0..SLOTS).map(RouterId).filter(|number| !routers.contains(number)) {
+            self.host.clear(number.0);
+            self.infos.remove(&number);
+        }
+        self.host.retain_routers(|_, entry| routers.contains(&RouterId(entry.slot)));
+        self.inherited = self.attached.keys().copied().collect();
+        self.control.adopted_ns = now.0;
+    }
+
+    /// The routers have begun a while ago: what is left of the daemon before goes.
+    pub fn end_adoption(&mut self, keys: &HashSet<RouterKey>) {
+        let inherited = std::mem::take(&mut self.inherited);
+        self.attached.retain(|iface, _| !inherited.contains(iface));
+        self.host.retain_routers(|key, _| keys.contains(key));
+    }
+
+    fn release(&self, at: InterfaceAddr) {
+        match at.address {
+            IpAddr::V4(address) => self.host.release(at.iface.ifindex, address.octets()),
+            IpAddr::V6(address) => self.host.release(at.iface.ifindex, address.octets()),
+        }
     }
 
     /// The lease of a router.
@@ -245,6 +313,7 @@ impl Datapath {
     pub fn attach(&mut self, iface: InterfaceId, serial: u64) -> Hook {
         let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial };
         self.attached.insert(iface, hook);
+        self.inherited.remove(&iface);
         hook
     }
 
@@ -272,10 +341,13 @@ impl Datapath {
             }
             Effect::ReleaseAddress { at } => {
                 self.held.remove(&at);
-                match at.address {
-                    IpAddr::V4(address) => self.host.release(at.iface.ifindex, address.octets()),
-                    IpAddr::V6(address) => self.host.release(at.iface.ifindex, address.octets()),
-                }
+                self.release(at);
+            }
+            Effect::Publish { router, change } => {
+                let priority = matches!(change, InfoChange::Priority(_));
+                let info = self.infos.entry(router).or_insert_with(RouterInfo::zeroed);
+                change.clone().apply(info);
+                return priority.then_some(Effect::Publish { router, change });
             }
             Effect::Lease { router, change } => change.apply(self.lease(router), |at| at),
             Effect::Allow { router, peer, range } => {

@@ -6,7 +6,7 @@ use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::Health;
 
 use super::config::HostConf;
-use super::host::Host;
+use super::host::{Host, Later};
 use super::netlink::Mood;
 use super::network::{CHAOS, Sim};
 
@@ -26,6 +26,10 @@ enum Fault {
     /// Nothing leaves any more, or everything does again.
     Sending,
     Kill,
+    /// The daemon is killed, and started again soon.
+    Crash,
+    /// Another program takes its place.
+    Upgrade,
     Stop,
     /// Daemons that do not run start, some with another configuration.
     Start,
@@ -56,7 +60,7 @@ enum Fault {
     Attaching,
 }
 
-const FAULTS: [Fault; 36] = [
+const FAULTS: [Fault; 40] = [
     Fault::Partition,
     Fault::OneWay,
     Fault::Heal,
@@ -69,6 +73,10 @@ const FAULTS: [Fault; 36] = [
     Fault::Sending,
     Fault::Sending,
     Fault::Kill,
+    Fault::Crash,
+    Fault::Crash,
+    Fault::Upgrade,
+    Fault::Upgrade,
     Fault::Stop,
     Fault::Start,
     Fault::Start,
@@ -120,6 +128,12 @@ impl Sim {
                 self.max_delay = self.calm_delay.times(self.rng.pick(&[1, 1, 4, 12]));
             }
             Fault::Kill => self.act(n, |host, _| host.kill()),
+            Fault::Crash => self.act(n, |host, now| {
+                host.kill();
+                let after = host.rng.pick(&[60, 300, 1_500, 8_000]);
+                let after = host.rng.millis(after);
+                host.later.push((now + after, Later::Restart));
+            }),
             Fault::Sending => self.hosts[n].sends = self.rng.chance(60),
             Fault::Start => {
                 for n in 0..self.hosts.len() {
@@ -180,6 +194,7 @@ impl Sim {
             Fault::Pause
             | Fault::StopSending
             | Fault::Stop
+            | Fault::Upgrade
             | Fault::Reload
             | Fault::StepDown
             | Fault::SetPriority
@@ -210,6 +225,13 @@ impl Sim {
                 daemon.unwrap().stops_sending = Some((until, left));
             }
             Fault::Stop => self.act(n, Host::stop),
+            Fault::Upgrade => {
+                if self.rng.chance(20) {
+                    let conf = self.hosts[n].conf.changed(&mut self.rng, &self.common, n);
+                    self.hosts[n].next_conf.get_or_insert(conf);
+                }
+                self.act(n, Host::upgrade);
+            }
             Fault::Reload => {
                 let changed = self.hosts[n].conf.changed(&mut self.rng, &self.common, n);
                 self.reload(n, changed);
@@ -266,6 +288,7 @@ impl Sim {
                 daemon.stops_sending = None;
             }
             self.hosts[n].attaches = true;
+            self.hosts[n].orders.clear();
             self.act(n, Host::resume);
             // Who takes too long to stop is killed.
             if self.hosts[n].daemon.as_ref().is_none_or(|daemon| daemon.stopping) {

@@ -11,10 +11,10 @@ use vrrp_user::core::notification::Found;
 use vrrp_user::core::prepared::Prepared;
 use vrrp_user::core::{
     AttachMethod, Boot, Core, Counter, Effect, Errno, HookReport, Hooks, InfoChange, Input,
-    InterfaceId, Needs, Progress, Sizes,
+    InterfaceAddr, InterfaceId, Needs, Progress, Sizes,
 };
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::engine::types::{Health, ObjectId, RouterId, RouterView, State};
+use vrrp_user::engine::types::{Cause, Health, ObjectId, RouterId, RouterView, State};
 use vrrp_user::types::planted::{Fault, planted};
 
 use super::config::{HostConf, RouterConf, SCRIPT, VITAL};
@@ -37,6 +37,8 @@ pub enum Later {
     Checked,
     /// The daemon goes on.
     Resume,
+    /// The service manager starts it again.
+    Restart,
 }
 
 /// What runs on a host.
@@ -44,6 +46,14 @@ pub struct Daemon {
     pub core: Core,
     pub datapath: Datapath,
     pub netlink: Netlink,
+    /// Whether it goes on where another one ended.
+    pub adopts: bool,
+    /// Whether its configuration is that of the one before.
+    pub same: bool,
+    /// What was another's when it started.
+    pub lost: Vec<InterfaceAddr>,
+    /// The routers that went on as masters when it began.
+    pub adopted: Vec<&'static str>,
     pub paused: bool,
     /// Since when it runs.
     pub started: Nanos,
@@ -113,6 +123,12 @@ pub struct Host {
     pub daemon: Option<Daemon>,
     /// The programs and maps of a daemon that was killed.
     left_behind: Option<Datapath>,
+    /// When a daemon adopted another one last that was killed.
+    adopted: Option<Nanos>,
+    /// What operators have ordered a daemon that another program takes the place of.
+    pub orders: Vec<(String, Order)>,
+    /// What must never be, and was.
+    pub wrong: Option<String>,
     /// Whether frames leave; otherwise the driver loses them.
     pub sends: bool,
     /// How many daemons there were.
@@ -146,6 +162,9 @@ impl Host {
             lateness: rng.millis(3),
             daemon: None,
             left_behind: None,
+            adopted: None,
+            orders: Vec::new(),
+            wrong: None,
             sends: true,
             runs: 0,
             mood: Mood::Well,
@@ -182,6 +201,12 @@ impl Host {
         let runs =
             |daemon: &Daemon| !daemon.paused && !daemon.stopping && !daemon.core.is_starting();
         self.daemon.as_ref().is_some_and(runs)
+    }
+
+    /// Whether its daemon is about to go on where another one ended, by another configuration.
+    pub fn starts_otherwise(&self) -> bool {
+        let starts = |daemon: &Daemon| daemon.adopts && !daemon.same && daemon.core.is_starting();
+        self.daemon.as_ref().is_some_and(starts)
     }
 
     /// Whether its daemon stands still after it has sent something.
@@ -224,13 +249,30 @@ impl Host {
         self.left_behind = Some(daemon.datapath);
     }
 
+    /// Another program takes the place of the daemon's, as in driver/upgrade.rs.
+    pub fn upgrade(&mut self, now: Nanos) {
+        if !self.flush(now) {
+            return;
+        }
+        let Some(mut daemon) = self.daemon.take() else { return };
+        daemon.datapath.control.adopted_ns = 0;
+        self.adopted = None;
+        self.orders = daemon.core.given_orders();
+        // Its groups stay joined.
+        self.left_behind = Some(daemon.datapath);
+        let takes = self.rng.pick(&[5, 50, 400]);
+        let takes = self.rng.millis(takes);
+        self.later.push((now + takes, Later::Restart));
+    }
+
     /// A daemon starts, and finds what an earlier one has left.
     pub fn start(&mut self, now: Nanos) {
         self.kill();
-        // As its driver does, before the programs go that keep this host from answering.
-        if let Some(left) = self.left_behind.take() {
-            left.lost(now).for_each(|at| self.kernel.take_marked(at));
-        }
+        // As its driver does, before anything else.
+        let lost = self.left_behind.iter().flat_map(|left| left.lost(now));
+        let lost: Vec<InterfaceAddr> = lost.collect();
+        lost.iter().for_each(|at| self.kernel.take_marked(*at));
+        let same = self.next_conf.is_none();
         if let Some(conf) = self.next_conf.take() {
             self.conf = conf;
         }
@@ -243,9 +285,29 @@ impl Host {
         let known: Vec<Thing> = self.conf.routers.iter().flat_map(things).map(name).collect();
         self.left = self.things().filter(|thing| !known.contains(&name(*thing))).collect();
         let config = self.conf.parsed();
-        let key = self.rng.next();
+        let needs = Needs::of(&config);
+        let sizes = Sizes::with_room(needs);
+        let left = self.left_behind.take();
+        let left = left.filter(|left| left.pin_facts(sizes).check(now, needs).is_ok());
+        let adopts = left.is_some();
+        let mut datapath = left.unwrap_or_else(|| Datapath::new(now, self.rng.next()));
+        let predecessor = adopts.then(|| {
+            let predecessor = datapath.predecessor(now, &self.kernel);
+            let matches = predecessor.matches(&config.routers);
+            let numbers = matches.iter().flatten().map(|it| it.number).collect();
+            let addresses = self.conf.routers.iter().flat_map(|router| &router.addresses);
+            let addresses: Vec<IpAddr> = addresses.map(|(address, ..)| *address).collect();
+            datapath.adopt(now, &numbers, &addresses);
+            predecessor
+        });
+        // A daemon that has not adopted another one may be adopted.
+        let last = std::mem::replace(&mut self.adopted, adopts.then_some(now));
+        if let Some(last) = last.filter(|last| adopts && now - *last < Nanos::from_secs(60)) {
+            self.wrong = Some(format!("adopted again after {}", now - last));
+        }
+        let key = datapath.key;
         let core = Core::new(Boot {
-            sizes: Sizes::with_room(Needs::of(&config)),
+            sizes,
             config,
             config_path: "vrrp.toml".into(),
             started: now,
@@ -256,7 +318,7 @@ impl Host {
             first_ident: 1,
             manager: None,
             notifies: true,
-            predecessor: None,
+            predecessor,
         });
         let mut netlink = Netlink::default();
         // Only what comes later is news.
@@ -266,8 +328,12 @@ impl Host {
         netlink.begin(at);
         self.daemon = Some(Daemon {
             core,
-            datapath: Datapath::new(key),
+            datapath,
             netlink,
+            adopts,
+            same,
+            lost,
+            adopted: Vec::new(),
             paused: false,
             started: now,
             begun: now,
@@ -309,10 +375,14 @@ impl Host {
     pub fn happen(&mut self, now: Nanos, later: Later) {
         match later {
             Later::Resume => self.resume(now),
+            Later::Restart if self.daemon.is_none() => self.start(now),
+            Later::Restart => {}
             Later::Netlink(Message::CarryOut(..)) => {
+                let before = self.kernel.addresses.clone();
                 let Some(daemon) = &mut self.daemon else { return };
                 let answer =
                     daemon.netlink.carry_out(now, &mut self.rng, self.mood, &mut self.kernel);
+                self.check_adopted_addresses(&before);
                 self.later.extend(answer.map(|(at, message)| (at, Later::Netlink(message))));
                 self.report_changes(now);
             }
@@ -329,6 +399,26 @@ impl Host {
                 }
                 None => {}
             },
+        }
+    }
+
+    /// Who goes on as master keeps its addresses.
+    fn check_adopted_addresses(&mut self, before: &[AssignedAddress]) {
+        let is_as_read = |it: &&Daemon| it.reloaded == it.started && self.next_conf.is_none();
+        let Some(daemon) = self.daemon.as_ref().filter(is_as_read) else { return };
+        let gone: Vec<_> = before
+            .iter()
+            .filter(|was| was.marked && self.kernel.addresses.iter().all(|at| at.at != was.at))
+            .filter_map(|was| Some((was.at.address, self.kernel.nic_of(was.at.iface)?)))
+            .collect();
+        let mut adopted = self.conf.routers.iter().filter(|router| {
+            let view = self.view(router.name);
+            view.is_some_and(|view| view.cause == Some(Cause::Adopted))
+        });
+        let is_gone = |(address, _, nic): &(IpAddr, u8, usize)| gone.contains(&(*address, *nic));
+        if let Some(router) = adopted.find(|router| router.addresses.iter().any(is_gone)) {
+            let after = daemon.begun - daemon.started;
+            self.wrong = Some(format!("{} goes on, and loses {gone:?} ({after})", router.name));
         }
     }
 
@@ -352,7 +442,9 @@ impl Host {
                 let read = Box::new(Ok(Prepared::new(conf.parsed(), Vec::new())));
                 Input::ConfigurationRead { number, read }
             }
-            Later::Netlink(Message::CarryOut(..) | Message::List) | Later::Resume => return,
+            Later::Netlink(Message::CarryOut(..) | Message::List)
+            | Later::Resume
+            | Later::Restart => return,
         };
         self.input(now, input);
     }
@@ -540,9 +632,20 @@ impl Host {
             effect @ (Effect::Started | Effect::TakeScripts) => {
                 if effect == Effect::Started {
                     daemon.begun = now;
+                    let goes_on = |(name, id): &(&'static str, RouterId)| {
+                        let cause = daemon.core.view(*id)?.cause;
+                        (cause == Some(Cause::Adopted)).then_some(*name)
+                    };
+                    daemon.adopted = daemon.ids.iter().filter_map(goes_on).collect();
+                    for (name, order) in std::mem::take(&mut self.orders) {
+                        let _ = daemon.core.order(now, now, &name, order);
+                    }
                 }
                 let at = now + self.rng.millis(100);
                 return self.later.push((at, Later::Checked));
+            }
+            Effect::GiveMemoryBack => {
+                return daemon.datapath.end_adoption(&daemon.core.keys().0);
             }
             Effect::Discard => return drop(daemon.core.take_discarded()),
             Effect::Count(counter) => {

@@ -12,7 +12,7 @@ use super::network::{CHAOS, Sim};
 
 /// How long an address may stay that no router holds, where nothing keeps the daemon from removing it: until the next
 /// attempt, and as long as netlink takes.
-const REMOVAL: Nanos = Nanos::from_secs(8);
+pub const REMOVAL: Nanos = Nanos::from_secs(8);
 /// What clocks and answers about programs may add to a timer.
 const SLACK: Nanos = Nanos::from_millis(250);
 /// How exact the times are that the kernel side keeps.
@@ -274,7 +274,10 @@ fn wrong_transition(
     }
     let daemon = host.daemon.as_ref()?;
     let heard = |source| daemon.datapath.heard(router.vrid, source);
-    if after.state == State::Master && now < daemon.started + host.conf.startup_delay() {
+    // Who goes on as master does not take over.
+    let adopted = after.cause == Some(Cause::Adopted);
+    if after.state == State::Master && !adopted && now < daemon.started + host.conf.startup_delay()
+    {
         return Some("takes over before the startup delay is over".to_owned());
     }
     // An operator may have changed it just now.

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 
 use vrrp_user::core::InterfaceAddr;
 use vrrp_user::engine::time::Nanos;
-use vrrp_user::engine::types::{Cause, Lost, State};
+use vrrp_user::engine::types::{Cause, Health, Lost, State};
 
 use super::config::RouterConf;
 use super::datapath::{Meant, claimed};
 use super::host::{Host, Sent, Views};
+use super::invariants::REMOVAL;
 use super::network::Sim;
 
 /// What is known of a router on a host, by its clock.
@@ -70,7 +71,8 @@ impl Sim {
     fn judge(&mut self, n: usize) {
         let now = self.local(n);
         // While a reload is under way, it may not be known by which configuration a router goes.
-        let reloads = self.hosts[n].next_conf.is_some();
+        // So it is until those begin that go on by another one.
+        let reloads = self.hosts[n].next_conf.is_some() || self.hosts[n].starts_otherwise();
         // What was sent before it stood still has renewed nothing yet.
         if reloads || self.hosts[n].stands_in_send() {
             self.watched[n].tenures.values_mut().for_each(|tenure| tenure.suspect = true);
@@ -90,20 +92,39 @@ impl Sim {
     pub fn note_terms(&mut self, n: usize, before: &Views) {
         let now = self.local(n);
         let host = &self.hosts[n];
-        if host.daemon.is_none() && host.datapath().is_none()
-            || host.daemon.as_ref().is_some_and(|daemon| daemon.reloaded == now)
-        {
+        let is_new = match &host.daemon {
+            None => host.datapath().is_none(),
+            // It goes on with what there is, or by another configuration from now on.
+            Some(daemon) if daemon.adopts && daemon.reloaded == daemon.started => {
+                !daemon.same && daemon.begun == now
+            }
+            Some(daemon) => daemon.reloaded == now,
+        };
+        if is_new {
             self.forget_tenures(n);
         }
         self.judge(n);
         if self.hosts[n].daemon.is_none() {
             return;
         }
+        if let Some(wrong) = self.hosts[n].wrong.take() {
+            self.violate(|| format!("host {n}: {wrong}"));
+        }
+        // Until its routers begin, everything is as the one before has left it.
+        let daemon = self.hosts[n].daemon.as_ref();
+        if daemon.is_some_and(|daemon| daemon.adopts && daemon.core.is_starting()) {
+            return;
+        }
+        if daemon.is_some_and(|daemon| daemon.adopts && daemon.begun == now) {
+            self.check_adoption(n);
+        }
         for (name, view) in self.views[n].clone() {
             let old = before.iter().find(|(other, _)| *other == name).map(|(_, view)| view);
             let anew = old.is_none_or(|old| (old.state, old.since) != (view.state, view.since));
             let tenure = self.tenure(n, name);
-            if view.state == State::Master && anew {
+            if view.cause == Some(Cause::Adopted) && view.state == State::Master {
+                // Its lease goes on.
+            } else if view.state == State::Master && anew {
                 tenure.begin(now);
             } else if anew && view.cause == Some(Cause::Lost(Lost::Lease)) && !tenure.suspect {
                 self.violate(|| format!("host {n}: {name} has lost its lease without a reason"));
@@ -111,6 +132,47 @@ impl Sim {
             let tenure = self.tenure(n, name);
             tenure.state = Some(view.state);
             tenure.priority = view.priority.0;
+        }
+    }
+
+    /// The routers of a daemon begin that goes on where another one ended: whoever may go on as master does, and nobody else.
+    fn check_adoption(&mut self, n: usize) {
+        let now = self.local(n);
+        let host = &self.hosts[n];
+        let Some(daemon) = &host.daemon else { return };
+        let works = daemon.same && host.attaches && host.checked == Health::Up;
+        let works = works && host.health == [Health::Up; 2];
+        let mut wrong = None;
+        for router in &host.conf.routers {
+            let Some(tenure) = self.watched[n].tenures.get(router.name) else { continue };
+            let Some(lease) = host.conf.lease(router) else { continue };
+            let nic = &host.kernel.nics[router.nic];
+            let was_master = tenure.state == Some(State::Master);
+            let over = now > tenure.since + lease;
+            let lost = |at: &InterfaceAddr| {
+                router.addresses.iter().any(|(address, ..)| *address == at.address)
+            };
+            // What is claimed while it starts it may hear when it has begun.
+            let claimed = tenure.claimed > tenure.since && tenure.claimed < daemon.started;
+            let must_not = !was_master || over || claimed || daemon.lost.iter().any(lost);
+            let must = was_master
+                && works
+                && nic.up
+                && !host.conf.is_grouped(router)
+                && !tenure.lost
+                && !tenure.suspect
+                && tenure.claimed <= tenure.since
+                && !over;
+            let goes_on = daemon.adopted.contains(&router.name);
+            if must_not && goes_on || must && !goes_on {
+                wrong = Some((router.name, goes_on, tenure.clone()));
+            }
+        }
+        if let Some((name, goes_on, tenure)) = wrong {
+            let view = self.hosts[n].view(name);
+            self.violate(|| {
+                format!("host {n}: {name} goes on as master: {goes_on}, {tenure:?}, {view:?}")
+            });
         }
     }
 
@@ -205,7 +267,7 @@ impl Sim {
     pub fn check_fences(&mut self, n: usize) {
         let now = self.local(n);
         self.judge(n);
-        if self.hosts[n].next_conf.is_some() {
+        if self.hosts[n].next_conf.is_some() || self.hosts[n].starts_otherwise() {
             return;
         }
         for router in self.hosts[n].conf.routers.clone() {
@@ -218,7 +280,12 @@ impl Sim {
                 let Some(at) = place(host, &router, *nic, *address) else { continue };
                 let answers =
                     host.datapath().is_none_or(|datapath| datapath.answers(now, at, false));
-                if answers && is_guarded(host, *nic) {
+                // After notifications were lost it may be believed to be gone.
+                let disturbed = host.daemon.as_ref().is_some_and(|daemon| {
+                    let lately = daemon.netlink.disturbed + REMOVAL > now;
+                    lately && !daemon.datapath.holds(at)
+                });
+                if answers && is_guarded(host, *nic) && !disturbed {
                     let name = router.name;
                     let lease = host.datapath().and_then(|it| it.lease_of(at));
                     self.violate(|| {

@@ -150,6 +150,11 @@ impl Core {
         self.engine.view(id).is_some_and(|view| view.cause == Some(Cause::Adopted))
     }
 
+    /// Whether it does so, or is about to.
+    pub(super) fn goes_on(&self, id: RouterId) -> bool {
+        self.engine.adopts(id) || self.is_adopted(id)
+    }
+
     /// A router goes on as the master that it was in a daemon that was killed: what others see of it says so already, and
     /// so does its lease, which goes on.
     fn adopted(&mut self, id: RouterId, at: Nanos) {

@@ -301,6 +301,11 @@ impl AddressBook {
         });
     }
 
+    /// Whether an address is wanted for a router.
+    pub fn wants(&self, place: InterfaceAddr) -> bool {
+        self.entries.get(&place).is_some_and(|entry| entry.wanted)
+    }
+
     /// Whether an address is wanted for a router, or may be there for one.
     pub fn holds(&self, place: InterfaceAddr) -> bool {
         let holds =

@@ -93,7 +93,7 @@ impl PinFacts {
         if control.pid == 0 || started == Nanos::ZERO || started.max(adopted) > now {
             return Err(Unusable::Nonsense);
         }
-        if adopted > Nanos::ZERO && now - adopted < AGAIN {
+        if adopted > Nanos::ZERO && now - adopted < AGAIN && !planted(Fault::AdoptedAgain) {
             return Err(Unusable::KilledAgain(now - adopted));
         }
         match sizes.lacking(needs).next() {
@@ -154,7 +154,7 @@ impl Predecessor {
         spec: &RouterSpec,
     ) -> Option<Result<Adopted, NotAdopted>> {
         let PinnedRouter { info, lease, same_interface, .. } = pinned;
-        if info.state != state::MASTER {
+        if info.state != state::MASTER || planted(Fault::UpgradeForgets) {
             return None;
         }
         let version = spec.interval.version().number();
@@ -166,6 +166,7 @@ impl Predecessor {
             length => length,
         };
         let silence = self.boot - Nanos(refreshed);
+        let over = silence > Nanos(length) && !planted(Fault::AdoptedTooLate);
         let refused = if info.version != version {
             NotAdopted::OtherVersion
         } else if !same_interface {
@@ -181,7 +182,7 @@ impl Predecessor {
         } else if lease.claimed.max(lease.outranked) > refreshed && !planted(Fault::AdoptedInSpite)
         {
             NotAdopted::Claimed
-        } else if refreshed == 0 || refreshed > self.boot.0 || silence > Nanos(length) {
+        } else if refreshed == 0 || refreshed > self.boot.0 || over {
             NotAdopted::Expired { silence }
         } else {
             let last_advert = self.read_at - silence;

@@ -31,7 +31,7 @@ impl LeaseChange {
             Self::Found { .. } if planted(Fault::FoundNotFenced) => {}
             // Another program of this host has them.
             Self::Found { .. } if lease::is_lifted(lease) => {}
-            Self::Found { terms } => lease::begin(lease, 0, terms),
+            Self::Found { terms } => lease::found(lease, terms),
             Self::End if planted(Fault::LeaseNotEnded) => {}
             Self::End => lease::end(lease),
             Self::Drop => lease::clear(lease),

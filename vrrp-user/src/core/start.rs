@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vrrp_common::maps::RouterInfo;
+use vrrp_common::maps::{RouterInfo, state};
+use vrrp_common::report::ReportFilter;
 
 use super::address_book::AddressBook;
 use super::adoption::{Judgement, Predecessor};
@@ -34,6 +35,7 @@ use crate::config::model::Config;
 use crate::engine::Engine;
 use crate::engine::time::Nanos;
 use crate::engine::types::RouterId;
+use crate::types::planted::{Fault, planted};
 use crate::wire::ipv4::Idents;
 
 /// How long starting waits for what is tracked.
@@ -71,6 +73,8 @@ pub struct Boot {
 /// How far the start is.
 #[derive(Debug, Default)]
 pub struct Starting {
+    /// Whether it goes on with the maps of another daemon.
+    continues: bool,
     /// Whether interfaces and addresses are known.
     listed: bool,
     /// Whether what was left has been looked for.
@@ -153,6 +157,7 @@ impl Core {
         let settings = DaemonSettings::of(&config);
         let capture = std::mem::take(&mut config.capture);
         let mut delays = Delayed::new(std::mem::take(&mut config.delays));
+        let continues = predecessor.is_some();
         let judgement = match &predecessor {
             Some(predecessor) => predecessor.evaluate(&config.routers, &specs),
             None => Judgement::none(specs.len()),
@@ -180,7 +185,7 @@ impl Core {
         }
         effects.reserve(routers.len());
         let mut core = Self {
-            phase: Phase::Starting(Starting::default()),
+            phase: Phase::Starting(Starting { continues, ..Starting::default() }),
             now: listening,
             effects,
             config_path,
@@ -243,6 +248,7 @@ impl Core {
             core.engine.add_router(id, spec);
             if let Some(before) = before {
                 core.engine.continue_mismatches(id, before.address_list_mismatch);
+                core.forget_reported(id, matches!(masters.get(&id), Some(Ok(_))));
             }
         }
         for (id, adopted) in masters {
@@ -252,6 +258,20 @@ impl Core {
             core.engine.adopt(id, adopted);
         }
         core
+    }
+
+    /// What the daemon before was told of a router, this one was not: the kernel side must say it again. A master that goes on
+    /// gives way to whom it gave way to; of any other router everything is told until it begins, and all who advertise may
+    /// have the addresses.
+    fn forget_reported(&mut self, id: RouterId, goes_on: bool) {
+        if !planted(Fault::AdoptedAckKept) {
+            self.effects.push_back(Effect::Acknowledge { router: id, digest: 0 });
+        }
+        if !goes_on {
+            let filter = ReportFilter { state: state::BACKUP, ..ReportFilter::default() };
+            self.router_mut(id).filter = filter;
+            self.effects.push_back(Effect::SetFilter { router: id, filter });
+        }
     }
 
     pub(super) fn handle_starting(&mut self, input: Input<'_>) {
@@ -328,15 +348,17 @@ impl Core {
         if !starting.listed || self.interfaces.any_attaching() {
             return;
         }
+        let continues = starting.continues;
         if !std::mem::replace(&mut starting.cleaned, true) {
-            self.remove_stale();
-        }
-        let Phase::Starting(starting) = &mut self.phase else { return };
-        if starting.missing > 0 {
-            return;
+            self.remove_stale(continues);
         }
         // Who goes on as master waits for nothing.
-        if incomplete && !self.engine.adopts_any() {
+        let waits = !continues || !self.ids().any(|id| self.goes_on(id));
+        let Phase::Starting(starting) = &mut self.phase else { return };
+        if waits && starting.missing > 0 {
+            return;
+        }
+        if waits && incomplete {
             if now < *starting.until.get_or_insert(now + FIRST_LOOK) {
                 return;
             }
@@ -346,6 +368,9 @@ impl Core {
         self.add_fixed();
         for id in self.ids() {
             self.evaluate(id);
+            if !self.engine.adopts(id) {
+                self.update_filter(id);
+            }
             self.log_problems(id);
         }
         self.effects.push_back(Effect::Started);

@@ -9,7 +9,7 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::lease::{FenceMode, Terms};
 use vrrp_common::maps::{Lease, RouterInfo};
 use vrrp_common::reason::Reason;
-use vrrp_common::report::MasterSeen;
+use vrrp_common::report::{Class, MasterSeen};
 
 use super::adoption::{PinnedRouter, Predecessor};
 use super::netlink::{
@@ -1035,6 +1035,54 @@ fn a_killed_master_goes_on_and_says_nothing_but_its_advertisement() {
         assert_eq!(host.adverts.last(), Some(&priority), "{script}");
     }
     assert_eq!(host.core.state(id), Some(State::Master));
+}
+
+#[test]
+fn a_killed_master_keeps_its_address_whoever_advertises_meanwhile() {
+    let mut host = Host::after(&toml(""), Some(killed_master()));
+    let addresses = vec![address("10.0.0.1", false), address(VIP, true)];
+    // It is heard before anything was done of what follows from that.
+    host.core.handle(host.now, Input::Listed { links: vec![link(true)], addresses });
+    host.perform();
+    host.hear_of(RouterId(2), 51, 50);
+    assert_eq!(host.core.state(RouterId(2)), Some(State::Master));
+    assert_eq!(host.asked(), vip_asked(Request::Add));
+}
+
+#[test]
+fn a_killed_master_goes_on_while_what_is_left_of_another_router_stays() {
+    let other = "[[router]]\nname = \"B\"\ninterface = \"eth0\"\nvrid = 52\nversion = 3\n\
+                 addresses = [\"10.0.0.200/24\"]\n";
+    let mut host = Host::after(&format!("{}{other}", toml("")), Some(killed_master()));
+    let left = AssignedAddress { prefix: 32, ..address("10.0.0.200", true) };
+    host.listed(&[address(VIP, true), left]);
+    assert!(!host.core.is_starting());
+    host.pass(700);
+    assert_eq!(host.adverts, [100]);
+    assert!(host.asked().contains(&(Request::Remove, Subject::Address(left))));
+    host.answer(&Ok(()));
+    assert_eq!(host.counted(Counter::UnexpectedAnswer), 0);
+}
+
+/// Of what the daemon before it has acknowledged it knows nothing.
+#[test]
+fn what_was_acknowledged_is_told_again() {
+    let told = |state: u8| {
+        let mut before = killed_master();
+        before.routers[0].info.state = state;
+        let mut host = Host::after(&toml(""), Some(before));
+        host.perform();
+        let forgets = Effect::Acknowledge { router: RouterId(2), digest: 0 };
+        assert!(host.done.contains(&forgets));
+        let filters = host.done.iter().filter_map(|effect| match effect {
+            Effect::SetFilter { filter, .. } => Some(filter.class(1, 1, false)),
+            _ => None,
+        });
+        filters.collect::<Vec<_>>()
+    };
+    // As backup everything until it begins. As master what it was told as that: it may go on.
+    assert_eq!(told(vrrp_common::maps::state::BACKUP), [Class::Outranks]);
+    assert_eq!(told(vrrp_common::maps::state::MASTER), []);
 }
 
 #[test]

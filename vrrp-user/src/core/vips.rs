@@ -10,12 +10,20 @@ use crate::types::planted::{Fault, planted};
 
 impl Core {
     /// Finds virtual addresses that a daemon left behind that could not clean up. They bear our mark; what others put
-    /// there stays. Those that would be the same again are kept for now, the rest is taken away.
-    pub(super) fn remove_stale(&mut self) {
+    /// there stays. Those that would be the same again are kept for now, the rest is taken away. `continues` is whether the maps
+    /// are those of that daemon.
+    pub(super) fn remove_stale(&mut self, continues: bool) {
         let before = self.asked;
         for id in self.ids() {
             let requests = self.stale_requests(id);
-            let adopts = self.engine.adopts(id) || self.is_adopted(id);
+            let adopts = self.goes_on(id);
+            if continues {
+                // The one before held all that it had as master, and there may be less.
+                let found = |at| requests.iter().any(|request| request.address.at == at);
+                let places = self.interface_addrs(id).into_iter().map(|(place, _)| place);
+                let gone: Vec<_> = places.filter(|place| !found(*place)).collect();
+                gone.into_iter().for_each(|place| self.release_address(place));
+            }
             if !requests.is_empty() && !adopts {
                 self.lease_found(id, requests.iter().map(|request| request.address.at).collect());
             }
@@ -36,6 +44,19 @@ impl Core {
         }
         self.remove_stale_objects();
         self.wait_for_answers(self.asked - before);
+    }
+
+    /// Takes away what an earlier daemon has left where the addresses of a router that is not master belong now. Until it is gone
+    /// it is whoever's claims it.
+    pub(super) fn remove_found(&mut self, id: RouterId) {
+        let mut found = self.stale_requests(id);
+        found.retain(|request| !self.addresses.wants(request.address.at));
+        if !found.is_empty() {
+            self.lease_found(id, found.iter().map(|request| request.address.at).collect());
+        }
+        // What another router had, which gave it up, is asked for already.
+        found.retain(|request| self.addresses.router(request.address.at).is_none());
+        found.into_iter().for_each(|request| self.remove_stray(request));
     }
 
     /// Asks for the removal of an address that no router holds.
@@ -86,7 +107,9 @@ impl Core {
         let with = |other: &RouterId| {
             *other == id || group(id).is_some_and(|it| group(*other) == Some(it))
         };
-        let released: Vec<RouterId> = self.kept.keys().copied().filter(with).collect();
+        // Who goes on as master takes them up in a moment, whoever else advertises.
+        let kept = self.kept.keys().copied().filter(|id| !self.goes_on(*id));
+        let released: Vec<RouterId> = kept.filter(with).collect();
         for id in released {
             self.release_kept(id);
         }

@@ -1,6 +1,7 @@
 //! Going on where a daemon of this instance was killed: what is found of it, and whether it is used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use vrrp_common::maps::Control;
@@ -88,7 +89,9 @@ pub(super) fn read(datapath: &mut Datapath, control: &Control, config: &Config) 
     let matches = predecessor.matches(&config.routers);
     let retained: BTreeSet<RouterId> = matches.iter().flatten().map(|it| it.number).collect();
     let all = retained.len() == predecessor.routers.len();
-    if let Err(error) = datapath.retain((!all).then_some(&retained)) {
+    let addresses = config.routers.iter().flat_map(|router| &router.addresses);
+    let addresses: HashSet<IpAddr> = addresses.map(|address| address.address).collect();
+    if let Err(error) = datapath.retain(&addresses, (!all).then_some(&retained)) {
         log::error!("routers of a killed daemon: {}", bpf::chain(&error));
     }
     log::info!(

@@ -135,11 +135,6 @@ impl Engine {
         self.router(id).is_some_and(VirtualRouter::is_to_be_adopted)
     }
 
-    /// Whether any will.
-    pub fn adopts_any(&self) -> bool {
-        self.ids().any(|id| self.adopts(id))
-    }
-
     /// Whether anything that a router tracks is not known.
     fn tracks_unknown(&self, router: &VirtualRouter) -> bool {
         self.uses(router).any(|used| self.objects.health(used.object) == Health::Unknown)

@@ -33,6 +33,12 @@ pub enum Fault {
     AdoptedTooLate,
     /// A claim that came after its last advertisement keeps no router from being adopted.
     AdoptedInSpite,
+    /// Who goes on after a kill or an upgrade is not told what the daemon before had acknowledged.
+    AdoptedAckKept,
+    /// A daemon that was killed within a minute after it had adopted another one is adopted.
+    AdoptedAgain,
+    /// What a router was is forgotten by an upgrade.
+    UpgradeForgets,
     /// An advertisement that leaves does not renew the lease.
     LeaseNotRefreshed,
     /// One that does not leave renews it.

@@ -98,6 +98,9 @@ impl Core {
         reload.discarded.push(old);
 
         let after = self.requests(id);
+        if !is_master {
+            self.remove_found(id);
+        }
         for (place, request) in &before {
             if !after.contains_key(place) {
                 reload.dropped.insert(*place, (id, request.clone()));
@@ -236,11 +239,7 @@ impl Core {
         }
         self.evaluate(id);
         // As at the start: an address that a daemon has left there is not this router's yet.
-        for address in self.stale_requests(id) {
-            if self.addresses.router(address.address.at).is_none() {
-                self.remove_stray(address);
-            }
-        }
+        self.remove_found(id);
         self.log_problems(id);
         id
     }

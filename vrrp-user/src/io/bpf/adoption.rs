@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -126,14 +127,14 @@ impl Datapath {
         Predecessor { pid: control.pid, started, routers, read_at, boot }
     }
 
-    /// Forgets what a daemon that was killed held, as those who go on hold it again, and all its routers but for these.
-    /// Errors: [`Error::Map`].
-    pub fn retain(&mut self, retained: Option<&BTreeSet<RouterId>>) -> Result<(), Error> {
-        self.vips.release_all()?;
-        // The other daemon was told what it has acknowledged, and we were not: the kernel side must say it again.
-        for index in 0..self.slots.len() {
-            self.set_ack(index, 0)?;
-        }
+    /// Forgets what a daemon that was killed held, but for these addresses, which are fenced by their leases until the core has
+    /// them, and all its routers but for these. Errors: [`Error::Map`].
+    pub fn retain(
+        &mut self,
+        addresses: &HashSet<IpAddr>,
+        retained: Option<&BTreeSet<RouterId>>,
+    ) -> Result<(), Error> {
+        self.vips.release_others(|at| addresses.contains(&at.address))?;
         let Some(retained) = retained else { return Ok(()) };
         let is_retained = |slot: u32| retained.contains(&RouterId(slot));
         self.routers.retain(ROUTERS, |_, entry| is_retained(entry.slot))?;

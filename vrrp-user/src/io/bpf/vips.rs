@@ -80,11 +80,14 @@ impl Vips {
         ))
     }
 
-    /// As [`Self::release`], for all addresses.
-    pub(super) fn release_all(&mut self) -> Result<(), Error> {
+    /// As [`Self::release`], for all addresses but those. Errors: [`Error::Map`].
+    pub(super) fn release_others(
+        &mut self,
+        retained: impl Fn(&InterfaceAddr) -> bool,
+    ) -> Result<(), Error> {
         let Some(families) = &mut self.0 else { return Ok(()) };
-        families.v4.release_those(|_| true)?;
-        families.v6.release_those(|_| true)
+        families.v4.release_those(|key| !retained(&(*key).into()))?;
+        families.v6.release_those(|key| !retained(&(*key).into()))
     }
 
     /// Stops counting for all addresses but these.
