@@ -443,3 +443,43 @@ fn addresses_of_a_subnet_stay_together() -> Result<()> {
     assert_eq!(setting()?, "0");
     Ok(())
 }
+
+/// Many routers in one subnet: who leaves is no affair of the others, whether or not the kernel takes their addresses away.
+#[test]
+fn a_router_that_leaves_takes_no_other_with_it() -> Result<()> {
+    for promote in ["", "promote_secondaries = false"] {
+        let lab = Lab::new()?;
+        let host = lab.host("a", "10.0.0.1/24")?;
+        let router = |n: u8| {
+            format!(
+                "[[router]]\nname = \"R{n}\"\ninterface = \"eth0\"\nvrid = {n}\nversion = 3\n\
+                 priority = 255\naddresses = [\"10.9.0.{n}/24\"]\n{promote}\n"
+            )
+        };
+        let conf: String = (1..=40).map(router).collect();
+        let mut daemon = VrrpUser::start_with(&host, "v.toml", &conf)?;
+        let there = || {
+            let all = host.addresses()?;
+            let ours = all.iter().filter(|address| address.starts_with("10.9.0."));
+            Ok(ours.count())
+        };
+        lab.wait_until(LONG, "all addresses", || Ok((there()? == 40).then_some(())))?;
+        let told = host.ip(&["-4", "address", "show", "dev", "eth0", "primary"])?;
+        let first = (1..=40).find(|n| told.contains(&format!("10.9.0.{n}/"))).unwrap();
+        let (binary, instance) = (VrrpUser::binary()?, VrrpUser::instance(&host));
+        let binary = binary.display().to_string();
+        let order = ["step-down", &format!("R{first}"), "--instance", &instance];
+        host.namespace().run(&binary, &order)?;
+        daemon.wait_state(&host, &format!("R{first}"), "FAULT", LONG)?;
+        lab.wait_until(LONG, "the others", || Ok((there()? == 39).then_some(())))?;
+        // What would be believed to be somebody else's doing is known by now.
+        pause(Duration::from_millis(500))?;
+        assert_eq!(counter(&daemon, &host, "address_lost")?, 0, "{promote}");
+        for n in (1..=40).filter(|n| *n != first) {
+            let stats = daemon.router_stats(&host, &format!("R{n}"))?;
+            assert_eq!(stats["state_changes"], 1, "{promote}: R{n}");
+        }
+        assert!(daemon.stop()?.success());
+    }
+    Ok(())
+}

@@ -30,6 +30,8 @@ pub struct Tenure {
     lost: bool,
     /// There was a reason to fence it.
     suspect: bool,
+    /// Whether it needs no claim, by what it was configured for when it was master last.
+    alone: bool,
 }
 
 impl Tenure {
@@ -42,10 +44,13 @@ impl Tenure {
         };
     }
 
-    /// What follows from the time that has passed. `alone` is whether it needs no claim.
+    /// What follows from the time that has passed. `alone` is whether who is master now needs no claim.
     fn judge(&mut self, now: Nanos, lease: Nanos, alone: bool) {
+        if self.state == Some(State::Master) {
+            self.alone = alone;
+        }
         let over = now > self.since + lease;
-        let claimed = self.claimed > self.since || alone;
+        let claimed = self.claimed > self.since || self.alone;
         let may = self.state == Some(State::Master) && !over;
         self.lost |= !may && claimed || self.outranked > self.since;
         self.suspect |= over;

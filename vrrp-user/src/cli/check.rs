@@ -167,7 +167,7 @@ fn describe_daemon(config: &Config, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "control socket with mode {mode}, group {group}\n")?;
     }
     describe_settings(&config.notify, out)?;
-    describe_fixed(&config.fixed, out)?;
+    describe_fixed(config, out)?;
     Ok(())
 }
 
@@ -229,8 +229,9 @@ fn described(command: &Command) -> String {
 }
 
 /// What is there whoever is master.
-fn describe_fixed(fixed: &Fixed, out: &mut impl Write) -> io::Result<()> {
-    if *fixed == Fixed::default() {
+fn describe_fixed(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let (fixed, promoting) = (&config.fixed, config.promoting());
+    if *fixed == Fixed::default() && promoting.is_empty() {
         return Ok(());
     }
     writeln!(out, "always")?;
@@ -238,6 +239,14 @@ fn describe_fixed(fixed: &Fixed, out: &mut impl Write) -> io::Result<()> {
     lines("address", &fixed.addresses, &mut line)?;
     lines("route", &fixed.routes, &mut line)?;
     lines("rule", &fixed.rules, &mut line)?;
+    for dev in promoting {
+        line(
+            "setting",
+            format!(
+                "promote_secondaries of {dev}: the addresses of a subnet stay when the first one goes"
+            ),
+        )?;
+    }
     writeln!(out)
 }
 
@@ -272,9 +281,6 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
     lines("rule", &router.routing.rules, &mut line)?;
     if router.routing.on_lost == OnLost::Restore {
         line("when removed", "addresses, routes and rules are put back".to_owned())?;
-    }
-    if router.routing.promote_secondaries {
-        line("subnets", "the other addresses of one stay when the first goes".to_owned())?;
     }
     line("gratuitous ARP", garp(&router.garp))?;
     if router.down_adverts != DOWN_ADVERTS {

@@ -15,7 +15,7 @@ use report::Report;
 pub use log::log;
 pub use source::STDIN;
 
-mod address;
+pub(crate) mod address;
 pub(crate) mod command;
 pub(crate) mod convert;
 pub(crate) mod diagnostic;

@@ -1,6 +1,6 @@
 //! The validated configuration: what both readers produce and the daemon consumes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use vrrp_common::lease::FenceMode;
 
+use super::address::network;
 pub use super::address::{Address, AddressFlags};
 pub use super::diagnostic::{Diagnostic, Severity};
 use super::notify::{Notify, Settings};
@@ -63,6 +64,34 @@ impl Config {
             members.flat_map(|(place, group)| group.members.iter().map(move |m| (m, place)));
         let members: HashMap<_, _> = members.collect();
         self.routers.iter().map(|router| members.get(&router.name).copied()).collect()
+    }
+
+    /// The interfaces of which the addresses of a subnet stay when the first one goes: where a router wants that, and where
+    /// it would take those of another one away, unless a router there does not want it.
+    pub fn promoting(&self) -> BTreeSet<&str> {
+        let wants = |on: bool| {
+            let routers = self.routers.iter();
+            let routers =
+                routers.filter(move |router| router.routing.promote_secondaries == Some(on));
+            routers.map(|router| router.interface.as_str()).collect::<BTreeSet<_>>()
+        };
+        let of_routers = self.routers.iter().enumerate().flat_map(|(owner, router)| {
+            let all = router.addresses.iter().chain(&router.excluded);
+            all.map(move |address| (Some(owner), router.interface.as_str(), address))
+        });
+        let fixed = self.fixed.addresses.iter().map(|address| (None, "", address));
+        let (mut owners, mut shared) = (HashMap::new(), BTreeSet::new());
+        for (owner, interface, address) in of_routers.chain(fixed) {
+            let there = address.peer.unwrap_or(address.address);
+            if there.is_ipv4() && address.prefix < 32 {
+                let dev = address.dev.as_deref().unwrap_or(interface);
+                let subnet = (dev, network(there, address.prefix), address.prefix);
+                if *owners.entry(subnet).or_insert(owner) != owner {
+                    shared.insert(dev);
+                }
+            }
+        }
+        &wants(true) | &(&shared - &wants(false))
     }
 
     /// The weight of something that is tracked, and its direction, where who tracks it says neither; `None` if there is no

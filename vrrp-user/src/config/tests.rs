@@ -561,3 +561,27 @@ fn in_toml_what_the_mtu_has_no_room_for_is_refused() {
     let errors = with("jumbo", 256).unwrap_err();
     assert!(errors[0].contains("256 addresses do not fit in an advertisement"), "{errors:?}");
 }
+
+#[test]
+fn who_shares_a_subnet_keeps_what_is_left_of_it() {
+    let router = |vrid: u8, address: &str, more: &str| {
+        format!(
+            "[[router]]\nname = \"R{vrid}\"\ninterface = \"eth0\"\nvrid = {vrid}\nversion = 3\n\
+             addresses = [{address}]\n{more}\n"
+        )
+    };
+    let promoting = |second: &str, more: &str| {
+        let first = router(1, "\"10.9.0.1/24\", \"10.9.0.2/24\", \"10.8.0.1/32\"", "");
+        let config = toml(&(first + &router(2, second, more)));
+        config.promoting().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    const NONE: [&str; 0] = [];
+    assert_eq!(promoting("\"10.9.0.3/24\"", ""), ["eth0"]);
+    assert_eq!(promoting("\"10.9.0.3/25\", \"10.8.0.2/32\"", ""), NONE);
+    assert_eq!(promoting("\"10.9.1.3/24\"", ""), NONE);
+    assert_eq!(promoting("{ address = \"10.9.0.3/24\", dev = \"eth1\" }", ""), NONE);
+    assert_eq!(promoting("\"10.9.0.3/24\"", "promote_secondaries = false"), NONE);
+    assert_eq!(promoting("\"10.7.0.3/24\"", "promote_secondaries = true"), ["eth0"]);
+    let fixed = "[static]\naddresses = [{ address = \"10.9.1.4/24\", dev = \"eth0\" }]\n";
+    assert_eq!(promoting("\"10.9.1.3/24\"", fixed), ["eth0"]);
+}

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::compact::compact;
 pub use super::presence::{Outcome, Request};
+use crate::config::address::network;
 use crate::core::interface_id::{InterfaceAddr, InterfaceId};
 use crate::engine::types::RouterId;
 use crate::types::planted::{Fault, planted};
@@ -32,7 +33,7 @@ struct Entry {
     /// The kernel reported the address since it is being added, so that its end would be news. Until then what it
     /// reports is the end of the one before: notifications and answers come on different sockets.
     seen: bool,
-    /// While adding: the kernel reported the address and then its end.
+    /// While adding: the kernel reported the address and then its end. While removing: it reported its end.
     lost: bool,
     /// Absent as far as is known: the last request has failed, but its answer may have been lost, or what a daemon left that
     /// was killed is still there.
@@ -71,8 +72,11 @@ pub struct AddressBook {
     entries: BTreeMap<InterfaceAddr, Entry>,
     /// Those that are not as wanted, and that nothing is under way for.
     open: BTreeSet<InterfaceAddr>,
-    /// In which subnets addresses are being removed, and how many.
+    /// In which subnets addresses are being removed, or were and the kernel has not reported it yet, and how many.
     removing: BTreeMap<Subnet, usize>,
+    /// What was removed and is still to be reported as gone, with its prefix length. What goes with a primary address is
+    /// reported before it, but maybe behind the answer: notifications and answers come on different sockets.
+    echoes: BTreeMap<InterfaceAddr, u8>,
     /// How many are under way, or there although they should not be.
     unsettled: usize,
 }
@@ -140,13 +144,32 @@ impl AddressBook {
         if let Some(subnet) = after.removing {
             *self.removing.entry(subnet).or_default() += 1;
         }
-        if let Some(subnet) = before.removing
-            && let Some(count) = self.removing.get_mut(&subnet)
-        {
+        if let Some(subnet) = before.removing {
+            self.removed(subnet);
+        }
+    }
+
+    /// One address less is being removed in a subnet.
+    fn removed(&mut self, subnet: Subnet) {
+        if let Some(count) = self.removing.get_mut(&subnet) {
             *count -= 1;
             if *count == 0 {
                 self.removing.remove(&subnet);
             }
+        }
+    }
+
+    /// The end of an address was reported that was removed.
+    fn echoed(&mut self, place: InterfaceAddr) {
+        if let Some(prefix) = self.echoes.remove(&place) {
+            self.removed(subnet(place, prefix));
+        }
+    }
+
+    /// Everything was listed: nothing is reported any more of what was removed before.
+    pub fn listed(&mut self) {
+        while let Some((place, prefix)) = self.echoes.pop_first() {
+            self.removed(subnet(place, prefix));
         }
     }
 
@@ -248,10 +271,22 @@ impl AddressBook {
     ) -> Option<Request> {
         let believed = outcome == Outcome::Failed && planted(Fault::FailedRemovalBelieved);
         let outcome = if believed { Outcome::Done } else { outcome };
+        let removed = (request, outcome) == (Request::Remove, Outcome::Done);
+        if let (true, IpAddr::V4(_), Some(entry)) =
+            (removed, place.address, self.entries.get_mut(&place))
+        {
+            let (prefix, reported) = (entry.prefix, std::mem::take(&mut entry.lost));
+            if !reported {
+                *self.removing.entry(subnet(place, prefix)).or_default() += 1;
+                if let Some(before) = self.echoes.insert(place, prefix) {
+                    self.removed(subnet(place, before));
+                }
+            }
+        }
         self.change(place, |entry| {
             // Whichever it was, it may have been carried out, or may not: the other one is not spared then. And what was
             // reported may have been the end of the one before.
-            let lost = std::mem::take(&mut entry.lost);
+            let lost = std::mem::take(&mut entry.lost) && request == Request::Add;
             entry.doubtful = outcome == Outcome::Failed || lost;
             let now_present = outcome.is_there(request) && outcome != Outcome::Failed;
             entry.presence =
@@ -321,6 +356,9 @@ impl AddressBook {
 
     /// The kernel says that an address is gone that was there with that prefix length.
     pub fn vanished(&mut self, place: InterfaceAddr, prefix: u8) -> Vanished {
+        if self.echoes.get(&place) == Some(&prefix) {
+            self.echoed(place);
+        }
         let removing_a_neighbour = self.removing.contains_key(&subnet(place, prefix));
         let vanished = self.change(place, |entry| {
             if entry.prefix != prefix {
@@ -334,7 +372,11 @@ impl AddressBook {
                 }
                 // It may overtake the answer.
                 Presence::Adding if entry.seen => entry.lost = true,
-                Presence::Present | Presence::Adding | Presence::Absent | Presence::Removing => {
+                Presence::Removing => {
+                    entry.lost = true;
+                    return Vanished::Expected;
+                }
+                Presence::Present | Presence::Adding | Presence::Absent => {
                     return Vanished::Expected;
                 }
             }
@@ -357,6 +399,9 @@ impl AddressBook {
     pub fn interface_removed(&mut self, iface: InterfaceId) -> Vec<(InterfaceAddr, Request)> {
         let on_it = |place: &InterfaceAddr| place.iface == iface;
         let gone: Vec<_> = self.entries.extract_if(.., |place, _| on_it(place)).collect();
+        for place in self.echoes.keys().copied().filter(on_it).collect::<Vec<_>>() {
+            self.echoed(place);
+        }
         let mut under_way = Vec::new();
         for (place, entry) in gone {
             self.account(place, EntryStatus::of(place, &entry), EntryStatus::NONE);
@@ -481,20 +526,6 @@ impl Entry {
     }
 }
 
-fn network(address: IpAddr, prefix: u8) -> IpAddr {
-    let prefix = u32::from(prefix);
-    match address {
-        IpAddr::V4(a) => {
-            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix)).unwrap_or(0);
-            IpAddr::V4((a.to_bits() & mask).into())
-        }
-        IpAddr::V6(a) => {
-            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix)).unwrap_or(0);
-            IpAddr::V6((a.to_bits() & mask).into())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -513,6 +544,9 @@ mod tests {
             let mut fresh = Self::default();
             for (place, entry) in &self.entries {
                 fresh.account(*place, EntryStatus::NONE, EntryStatus::of(*place, entry));
+            }
+            for (place, prefix) in &self.echoes {
+                *fresh.removing.entry(subnet(*place, *prefix)).or_default() += 1;
             }
             (&fresh.open, &fresh.removing, fresh.unsettled)
                 == (&self.open, &self.removing, self.unsettled)
@@ -567,6 +601,41 @@ mod tests {
         assert_eq!(book.vanished(far, PREFIX), Vanished::Lost(R));
         assert_eq!(book.vanished(loose, PREFIX), Vanished::Untracked);
         assert_eq!(book.vanished(at("192.0.2.1"), PREFIX), Vanished::Expected);
+    }
+
+    #[test]
+    fn what_goes_with_its_subnet_may_be_reported_behind_the_answer() {
+        let [first, second, third] = ["10.0.0.100", "10.0.0.101", "10.0.0.102"].map(at);
+        let removed = || {
+            let mut book = AddressBook::default();
+            for place in [first, second, third] {
+                installed(&mut book, place, PREFIX, true);
+            }
+            assert_eq!(book.unwant(first, R), Some(Request::Remove));
+            book
+        };
+        let mut book = removed();
+        assert_eq!(book.completed(first, Request::Remove, Outcome::Done), None);
+        assert_eq!(book.vanished(second, PREFIX), Vanished::Collateral);
+        // Its own end comes last: from now on, others do it.
+        assert_eq!(book.vanished(first, PREFIX), Vanished::Expected);
+        assert_eq!(book.vanished(third, PREFIX), Vanished::Lost(R));
+        // Ahead of the answer; not there when it was to be removed; and not reported, but listed.
+        let mut book = removed();
+        assert_eq!(book.vanished(first, PREFIX), Vanished::Expected);
+        assert_eq!(book.completed(first, Request::Remove, Outcome::Done), None);
+        assert_eq!(book.vanished(second, PREFIX), Vanished::Lost(R));
+        let mut book = removed();
+        assert_eq!(book.completed(first, Request::Remove, Outcome::WasSo), None);
+        assert_eq!(book.vanished(second, PREFIX), Vanished::Lost(R));
+        let mut book = removed();
+        assert_eq!(book.completed(first, Request::Remove, Outcome::Done), None);
+        book.listed();
+        assert_eq!(book.vanished(second, PREFIX), Vanished::Lost(R));
+        let mut book = removed();
+        assert_eq!(book.completed(first, Request::Remove, Outcome::Done), None);
+        book.interface_removed(first.iface);
+        assert!(book.removing.is_empty());
     }
 
     #[test]

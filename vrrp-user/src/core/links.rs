@@ -58,6 +58,7 @@ impl Core {
                 self.vanished(place, prefix);
             }
         }
+        self.addresses.listed();
         for id in self.ids() {
             self.evaluate(id);
         }

@@ -71,11 +71,7 @@ impl ManagedObjects {
 
 /// The interfaces of which the addresses of a subnet stay together.
 fn promoting(config: &Config) -> Vec<Arc<str>> {
-    let routers = config.routers.iter().filter(|router| router.routing.promote_secondaries);
-    let mut names: Vec<Arc<str>> = routers.map(|router| router.interface.as_str().into()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    config.promoting().into_iter().map(Arc::from).collect()
 }
 
 /// Whether the kernel would take something now.

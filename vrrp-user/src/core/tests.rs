@@ -594,7 +594,7 @@ fn what_a_killed_daemon_left_is_kept_for_its_router_and_removed_otherwise() {
 fn what_a_killed_daemon_left_of_a_group_is_removed_when_a_member_hears_a_master() {
     let other = "10.0.0.200";
     let mut host = Host::new(&toml(&format!(
-        "group = \"G\"\n[[group]]\nname = \"G\"\n[[router]]\nname = \"B\"\ninterface = \"eth0\"\n\
+        "promote_secondaries = false\ngroup = \"G\"\n[[group]]\nname = \"G\"\n[[router]]\nname = \"B\"\ninterface = \"eth0\"\n\
          vrid = 52\nversion = 3\ngroup = \"G\"\naddresses = [\"{other}/24\"]"
     )));
     host.listed(&[address(VIP, true), address(other, true)]);

@@ -195,7 +195,7 @@ prop_compose! {
 }
 
 fn routing() -> impl Strategy<Value = Routing> {
-    (any::<bool>(), any::<bool>()).prop_map(|(restore, promote_secondaries)| Routing {
+    (any::<bool>(), any::<Option<bool>>()).prop_map(|(restore, promote_secondaries)| Routing {
         on_lost: if restore { OnLost::Restore } else { OnLost::Yield },
         promote_secondaries,
         ..Routing::default()

@@ -99,7 +99,7 @@ impl Parser<'_> {
                 self.lines_of(entry, routes::ROUTE, context, &mut to.routing.routes);
             }
             "virtual_rules" => self.lines_of(entry, routes::RULE, context, &mut to.routing.rules),
-            "promote_secondaries" => to.routing.promote_secondaries = true,
+            "promote_secondaries" => to.routing.promote_secondaries = Some(true),
             "restore_addresses" => to.restore = self.boolean(entry).or(to.restore),
             _ => return false,
         }

@@ -2066,7 +2066,7 @@ fn routes_and_rules_of_an_instance() {
         ]
     );
     assert_eq!(router.routing.rules[0].to_string(), "from 192.168.2.0/24 table 1 preference 7");
-    assert!(router.routing.promote_secondaries);
+    assert_eq!(router.routing.promote_secondaries, Some(true));
     assert_eq!(router.routing.on_lost, OnLost::Restore);
 }
 

@@ -140,8 +140,9 @@ pub struct Routing {
     pub rules: Vec<Rule>,
     /// What a master does when somebody else removes one of its addresses, routes or rules.
     pub on_lost: OnLost,
-    /// `promote_secondaries`: the addresses of a subnet stay when the first one of it is removed.
-    pub promote_secondaries: bool,
+    /// `promote_secondaries`: the addresses of a subnet stay when the first one of it is removed. `None`: where routers
+    /// share one ([`Config::promoting`](super::model::Config::promoting)).
+    pub promote_secondaries: Option<bool>,
 }
 
 /// What a master does when somebody else removes something of its.

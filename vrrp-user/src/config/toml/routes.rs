@@ -42,7 +42,7 @@ impl Reader<'_> {
             routes: self.routes(router),
             rules: self.rules(router),
             on_lost: on_lost.unwrap_or_default(),
-            promote_secondaries: promote.is_some_and(|on| on.value),
+            promote_secondaries: promote.map(|on| on.value),
         }
     }
 

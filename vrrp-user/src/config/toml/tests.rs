@@ -622,7 +622,7 @@ promote_secondaries = true"#,
             "not from all to 10.0.0.0/8 iif eth0 prohibit preference 5",
         ]
     );
-    assert_eq!((routing.on_lost, routing.promote_secondaries), (OnLost::Restore, true));
+    assert_eq!((routing.on_lost, routing.promote_secondaries), (OnLost::Restore, Some(true)));
     for (bad, why) in [
         (
             r#"routes = ["10.1.0.0/16 vai 10.0.0.1"]"#,
