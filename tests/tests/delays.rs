@@ -127,5 +127,12 @@ fn a_link_that_is_down_counts_when_its_delay_is_over_or_gone() -> Result<()> {
         "{report}"
     );
     daemon.wait_state(&host, "VI_1", "FAULT", LONG)?;
+    let problem =
+        || Ok::<_, vrrp_tests::Error>(daemon.router(&host, "VI_1")?["problems"].to_string());
+    assert!(problem()?.contains("has no carrier; waiting for it"), "{}", problem()?);
+    host.ip(&["link", "set", "eth0", "down"])?;
+    lab.wait_until(LONG, "the reason to be another one", || {
+        Ok(problem()?.contains("`ip link set eth0 up`").then_some(()))
+    })?;
     Ok(())
 }

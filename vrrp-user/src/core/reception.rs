@@ -438,8 +438,11 @@ impl Core {
 
     /// The same at some time.
     pub(super) fn link_problems_at(&self, now: Nanos, id: RouterId) -> Vec<String> {
+        let router = self.router(id);
+        let interface = self.interfaces.by_name(&router.interface);
+        let enabled = interface.is_some_and(|(_, interface)| interface.link.enabled);
         let problems =
-            [self.router(id).link_problem(), self.reception_problem(id), self.settles(now, id)];
+            [router.link_problem(enabled), self.reception_problem(id), self.settles(now, id)];
         problems.into_iter().flatten().collect()
     }
 

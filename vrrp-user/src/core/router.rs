@@ -335,8 +335,9 @@ impl RouterRuntime {
         self.family == Family::V6 && self.link == Some(Link::Down(FaultCause::NoAddress))
     }
 
-    /// What is wrong with its interface, and what to do. That it cannot hear there is [`super::reception`]'s.
-    pub fn link_problem(&self) -> Option<String> {
+    /// What is wrong with its interface, and what to do; `enabled` is whether an administrator wants that up. That it cannot
+    /// hear there is [`super::reception`]'s.
+    pub fn link_problem(&self, enabled: bool) -> Option<String> {
         let interface = &self.interface;
         match self.link? {
             Link::Up(_) | Link::Down(FaultCause::NoCapture) => None,
@@ -344,6 +345,10 @@ impl RouterRuntime {
                 "interface {interface} (line {} of the configuration) does not exist; waiting for it \
                  (`ip link` lists what there is)",
                 self.line
+            )),
+            Link::Down(FaultCause::InterfaceDown) if enabled => Some(format!(
+                "interface {interface} has no carrier; waiting for it (cable, switch port or the other end: `ip -d link show \
+                 dev {interface}`)"
             )),
             Link::Down(FaultCause::InterfaceDown) => Some(format!(
                 "interface {interface} is down; waiting for it (`ip link set {interface} up`)"

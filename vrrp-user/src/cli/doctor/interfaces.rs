@@ -24,6 +24,8 @@ use crate::wire::family::Family;
 pub struct Port {
     pub ifindex: u32,
     pub up: bool,
+    /// Whether an administrator wants it up: if it is not, it has no carrier then.
+    pub enabled: bool,
     /// Whether ARP is spoken there at all.
     pub arp: bool,
     pub mac: Option<Mac>,
@@ -81,6 +83,7 @@ pub fn ports() -> BTreeMap<String, Port> {
         let port = ports.entry(name.to_owned()).or_insert(Port {
             ifindex,
             up: flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING),
+            enabled: flags.contains(InterfaceFlags::IFF_UP),
             arp: !flags.intersects(InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_LOOPBACK),
             mac: None,
             addresses: Vec::new(),
@@ -228,8 +231,12 @@ fn captured(
         return Finding::broken(check, format!("interface {name} does not exist"))
             .hint("`ip link` lists what there is");
     };
+    if !port.up && port.enabled {
+        return Finding::broken(check, format!("interface {name} has no carrier"))
+            .hint(format!("cable, switch port or the other end: ip -d link show dev {name}"));
+    }
     if !port.up {
-        return Finding::broken(check, format!("interface {name} is down or has no carrier"))
+        return Finding::broken(check, format!("interface {name} is down"))
             .hint(format!("ip link set {name} up"));
     }
     if there.routed {
@@ -431,13 +438,21 @@ mod tests {
         let mask = Ipv4Addr::new(255, 255, 255, 0);
         let addresses = vec![(address.parse().unwrap(), mask)];
         let addresses6 = Vec::new();
-        Port { ifindex, up: true, arp: true, mac: Some([2; 6]), addresses, addresses6 }
+        Port {
+            ifindex,
+            up: true,
+            enabled: true,
+            arp: true,
+            mac: Some([2; 6]),
+            addresses,
+            addresses6,
+        }
     }
 
     #[test]
     fn capture_by_who_is_there() {
         let port = port(2, "10.0.0.1");
-        let down = Port { up: false, ..port.clone() };
+        let down = Port { up: false, enabled: false, ..port.clone() };
         let status = |capture: Option<&str>, error: Option<&str>| InterfaceStatus {
             changes_in_ms: None,
             capture_why: None,
