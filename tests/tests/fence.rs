@@ -458,15 +458,29 @@ fn an_interface_that_answers_beside_is_a_problem() -> Result<()> {
     Ok(())
 }
 
-/// An operator who knows better lifts the fence, of a daemon that lives or is dead.
+/// What is stopped is seen, and an operator who knows better lifts the fence, of a daemon that lives or is dead.
 #[test]
 fn an_operator_lifts_a_fence() -> Result<()> {
     let mut stage = Stage::new(Kind::VrrpUser, "")?;
     stage.old.kill()?;
     stage.succeeded()?;
+    let host = &stage.hosts[0];
+    let (binary, instance) = (VrrpUser::binary()?.display().to_string(), VrrpUser::instance(host));
+    let bpffs = stage.lab.bpffs().display().to_string();
+    let args = ["monitor", "-i", "eth0", "--instance", &instance, "--bpffs", &bpffs];
+    let monitor = host.spawn("monitor", &binary, &args)?;
+    stage.lab.wait_until(STEP, "the daemon is known to be dead", || {
+        Ok(monitor.log().contains("what its programs still stop is shown").then_some(()))
+    })?;
     stage.send_to_old()?;
     assert_eq!(stage.left()?, [0; 3]);
-    let host = &stage.hosts[0];
+    let refused = [
+        "10.0.0.3 > 10.0.0.100: ttl 64 [refused, fenced_to: ",
+        "2001:db8::3 > 2001:db8::100: ttl 64 [refused, fenced_to: ",
+    ];
+    for line in refused {
+        stage.lab.wait_until(STEP, line, || Ok(monitor.log().contains(line).then_some(())))?;
+    }
     let shown = VrrpUser::fence(host, &[])?;
     assert!(shown.contains("VI_1 (vrid 51 on eth0) is fenced"), "{shown}");
     assert!(VrrpUser::fence(host, &["--clear", "other"]).is_err());

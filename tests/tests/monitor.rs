@@ -170,7 +170,7 @@ fn without_a_daemon_the_rest_is_shown() -> Result<()> {
     let mut daemon = VrrpUser::start(&host, &Instance::new(51, 100, "10.0.0.100/24").to_string())?;
     line(&text, &["runs (pid ", "what XDP refuses is shown"])?;
     daemon.kill()?;
-    line(&text, &["no daemon `", "it no longer runs"])?;
+    line(&text, &["daemon `", "no longer runs: what its programs still stop is shown"])?;
     text.terminate(LONG)?;
     Ok(())
 }

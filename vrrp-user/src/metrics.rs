@@ -28,7 +28,7 @@ use crate::wire::family::from_field;
 type Known = (u32, RouterInfo, Slot);
 
 /// Whether a router that its daemon says is master is fenced, be it alive or not: of any other, an earlier fence says nothing.
-fn is_fenced(info: &RouterInfo, lease: &Lease) -> bool {
+pub fn is_fenced(info: &RouterInfo, lease: &Lease) -> bool {
     info.state == state::MASTER && lease.is_fenced()
 }
 

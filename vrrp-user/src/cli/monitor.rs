@@ -212,7 +212,13 @@ impl Monitor {
                 }
                 return;
             }
-            Refreshed::Dead => "it no longer runs".to_owned(),
+            Refreshed::Dead => {
+                note(&format!(
+                    "daemon `{instance}` no longer runs: what its programs still stop is shown"
+                ));
+                self.last_note = LastNote::Daemon;
+                return;
+            }
             Refreshed::Unreadable(error) => {
                 let runs = UnixStream::connect(instance.socket()).is_ok();
                 if runs && self.last_note == LastNote::WithoutMaps {
@@ -288,7 +294,7 @@ impl Monitor {
 
     /// `ahead` is how far the real-time clock is ahead of the monotonic one.
     fn refused(&mut self, reason: Reason, sample: &Sample, ahead: i64) -> Observed {
-        let packet = Packet::of_sample(sample);
+        let packet = Packet::of_sample(reason, sample);
         let interface = match self.refused.interface(sample.ifindex) {
             Some(name) => name.to_owned(),
             None => self.interface(sample.ifindex).to_owned(),
@@ -296,7 +302,7 @@ impl Monitor {
         Observed {
             time_ns: i64::try_from(sample.ktime_ns).unwrap_or(0) + ahead,
             interface,
-            is_outgoing: false,
+            is_outgoing: matches!(reason, Reason::FencedFrom | Reason::FencedAdvert),
             record: Record::of_sample(sample, &packet),
             packet,
             refused: Some(reason),
@@ -354,7 +360,7 @@ impl Monitor {
         match &packet.content {
             Content::GratuitousArp(message) => self.addresses.get(&message.sender_ip.into()),
             Content::Neighbour(seen) => self.addresses.get(&seen.message.target().into()),
-            Content::Vrrp(_) => None,
+            Content::Vrrp(_) | Content::Fenced(_) => None,
         }
     }
 
@@ -366,6 +372,11 @@ impl Monitor {
             Content::Vrrp(_) => {
                 self.options.vrid.is_none_or(|vrid| seen.packet.vrid() == Some(vrid))
             }
+            Content::Fenced(seen) => self.options.vrid.is_none_or(|vrid| {
+                let ends = [seen.source, seen.destination];
+                ends.iter()
+                    .any(|end| self.addresses.get(end).is_some_and(|vrids| vrids.contains(&vrid)))
+            }),
             Content::GratuitousArp(_) | Content::Neighbour(_) => {
                 let vrids = self.routers_of(&seen.packet);
                 vrids
@@ -382,7 +393,9 @@ impl Monitor {
         } else {
             writeln!(out, "{}", line::text(seen, vrids))?;
         }
-        if let Some((path, file)) = &mut self.file {
+        // Nothing but addresses is known of what a fence stops.
+        let is_whole = !matches!(seen.packet.content, Content::Fenced(_));
+        if let Some((path, file)) = self.file.as_mut().filter(|_| is_whole) {
             let comment = seen.refused.map(pcapng::comment);
             file.write(seen.time_ns, &seen.interface, &seen.record, comment.as_deref())
                 .map_err(|error| Error::File(path.clone(), error))?;

@@ -41,6 +41,19 @@ pub enum Content {
     GratuitousArp(arp::Repr),
     /// A neighbour advertisement, or a question of duplicate address detection.
     Neighbour(Neighbour),
+    /// Any packet to or from an address that this host is kept from answering for ([`vrrp_common::lease`]).
+    Fenced(Fenced),
+}
+
+/// What is known of a packet that a fence has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fenced {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub ttl: u8,
 }
 
 /// What neighbour discovery says of an address.
@@ -132,8 +145,14 @@ impl Packet {
     }
 
     /// Reads what the kernel side kept of a packet.
-    pub fn of_sample(sample: &Sample) -> Self {
+    pub fn of_sample(reason: Reason, sample: &Sample) -> Self {
         let address = |field| from_field(sample.family, field);
+        let vlan = sample.vlan.into_iter().filter(|id| *id != 0).collect();
+        if matches!(reason, Reason::FencedTo | Reason::FencedFrom) {
+            let (source, destination) = (address(sample.source), address(sample.destination));
+            let fenced = Fenced { source, destination, ttl: sample.ttl };
+            return Self { vlan, content: Content::Fenced(fenced) };
+        }
         let present = usize::from(sample.payload_len).min(sample.payload.len());
         let mut vrrp = vrrp(
             address(sample.source),
@@ -147,7 +166,6 @@ impl Packet {
             // Its message may just be out of sight: what was wrong is what it was refused for.
             vrrp.problems.retain(|problem| *problem != Reason::VrrpLength);
         }
-        let vlan = sample.vlan.into_iter().filter(|id| *id != 0).collect();
         Self { vlan, content: Content::Vrrp(vrrp) }
     }
 
@@ -155,7 +173,7 @@ impl Packet {
     pub fn vrid(&self) -> Option<u8> {
         match &self.content {
             Content::Vrrp(vrrp) => vrrp.message.as_ref().map(|message| message.header.vrid()),
-            Content::GratuitousArp(_) | Content::Neighbour(_) => None,
+            Content::GratuitousArp(_) | Content::Neighbour(_) | Content::Fenced(_) => None,
         }
     }
 }
@@ -362,7 +380,9 @@ mod tests {
     fn read(packet: &[u8]) -> Vrrp {
         match Packet::parse(ETHERTYPE_IPV4, None, packet).unwrap().content {
             Content::Vrrp(vrrp) => vrrp,
-            other @ (Content::GratuitousArp(_) | Content::Neighbour(_)) => panic!("{other:?}"),
+            other @ (Content::GratuitousArp(_) | Content::Neighbour(_) | Content::Fenced(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -495,7 +515,7 @@ mod tests {
         sample.source[..4].copy_from_slice(&[10, 0, 0, 200]);
         sample.destination[..4].copy_from_slice(&MULTICAST_V4);
         sample.payload[..12].copy_from_slice(&packet[20..32]);
-        let read = Packet::of_sample(&sample);
+        let read = Packet::of_sample(Reason::Ttl, &sample);
         assert_eq!((&read.vlan[..], read.vrid()), (&[7][..], Some(51)));
         let Content::Vrrp(vrrp) = read.content else { panic!("ARP") };
         assert_eq!(vrrp.problems, [Reason::Ttl], "and no checksum of a part");
@@ -542,7 +562,9 @@ mod tests {
         #[test]
         fn any_sample_can_be_shown(bytes in proptest::collection::vec(any::<u8>(), size_of::<Sample>())) {
             let sample: Sample = bytemuck::pod_read_unaligned(&bytes);
-            let _ = Packet::of_sample(&sample);
+            for reason in [Reason::Ttl, Reason::FencedFrom] {
+                let _ = Packet::of_sample(reason, &sample);
+            }
         }
 
         /// No byte of an advertisement can change unnoticed.

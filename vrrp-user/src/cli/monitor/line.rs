@@ -14,7 +14,7 @@ use super::pcapng::Record;
 use crate::types::advert::AdvertInterval;
 use crate::types::time::Centisecs;
 use crate::wire::arp::{self, Operation};
-use crate::wire::dissect::{Content, Message, Neighbour, Packet, Vrrp};
+use crate::wire::dissect::{Content, Fenced, Message, Neighbour, Packet, Vrrp};
 use crate::wire::ethernet::Colons;
 use crate::wire::ndisc;
 
@@ -58,7 +58,10 @@ fn problems(packet: &Packet) -> Option<String> {
                 problems.iter().map(|reason| format!("{}: {}", reason.name(), wrong(*reason)));
             Some(named.collect::<Vec<_>>().join("; "))
         }
-        Content::Vrrp(_) | Content::GratuitousArp(_) | Content::Neighbour(_) => None,
+        Content::Vrrp(_)
+        | Content::GratuitousArp(_)
+        | Content::Neighbour(_)
+        | Content::Fenced(_) => None,
     }
 }
 
@@ -98,6 +101,9 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
             }
             of_routers(line, vrids)?;
             write!(line, ", length {length}")
+        }
+        Content::Fenced(Fenced { source, destination, ttl }) => {
+            write!(line, " {source} > {destination}: ttl {ttl}")
         }
         Content::Vrrp(vrrp) => {
             write!(line, " {} > {}: VRRP", vrrp.source, vrrp.destination)?;
@@ -235,6 +241,20 @@ pub enum Json<'a> {
         /// The virtual routers that the address is known to belong to.
         vrids: &'a BTreeSet<u8>,
     },
+    /// Any packet to or from an address that this host is kept from answering for.
+    Fenced {
+        /// What every packet has.
+        #[serde(flatten)]
+        common: Common<'a>,
+        /// Source address.
+        source: IpAddr,
+        /// Destination address.
+        destination: IpAddr,
+        /// TTL or hop limit.
+        ttl: u8,
+        /// Name of the reason for which it was dropped.
+        refused: Option<&'static str>,
+    },
     /// Advertisements that were refused, and of which no sample was kept.
     NotSampled {
         /// Seconds since 1970.
@@ -306,6 +326,13 @@ impl<'a> Json<'a> {
                 problems: vrrp.problems.iter().map(|reason| reason.name()).collect(),
                 refused: seen.refused.map(Reason::name),
             },
+            Content::Fenced(Fenced { source, destination, ttl }) => Self::Fenced {
+                common,
+                source: *source,
+                destination: *destination,
+                ttl: *ttl,
+                refused: seen.refused.map(Reason::name),
+            },
             Content::GratuitousArp(message) => Self::Arp {
                 common,
                 operation: match message.operation {
@@ -366,7 +393,7 @@ mod tests {
             refused: None,
             record: Record::of_sample(
                 &vrrp_common::sample::Sample::default(),
-                &Packet::of_sample(&vrrp_common::sample::Sample::default()),
+                &Packet::of_sample(Reason::Ttl, &vrrp_common::sample::Sample::default()),
             ),
         }
     }
@@ -394,6 +421,23 @@ mod tests {
             shown(&packet, &[])
                 .ends_with(" [refused, interval: advertisement interval differs from ours]")
         );
+    }
+
+    #[test]
+    fn of_what_a_fence_stops_the_addresses_are_shown() {
+        let mut packet = seen(Content::Fenced(Fenced {
+            source: [10, 0, 0, 3].into(),
+            destination: [10, 0, 0, 100].into(),
+            ttl: 64,
+        }));
+        packet.refused = Some(Reason::FencedTo);
+        assert_eq!(
+            shown(&packet, &[]),
+            "eth0 10.0.0.3 > 10.0.0.100: ttl 64 [refused, fenced_to: fenced: to an address that another host \
+             has now]"
+        );
+        let json = serde_json::to_value(Json::packet(&packet, &BTreeSet::new())).unwrap();
+        assert_eq!((&json["type"], &json["refused"]), (&"fenced".into(), &"fenced_to".into()));
     }
 
     #[test]

@@ -312,7 +312,7 @@ mod tests {
         sample.source[..4].copy_from_slice(&[10, 0, 0, 2]);
         sample.destination[..4].copy_from_slice(&[224, 0, 0, 18]);
         sample.payload[..8].copy_from_slice(&[0x21, 51, 100, 21, 0, 1, 0, 0]);
-        let packet = dissect::Packet::of_sample(&sample);
+        let packet = dissect::Packet::of_sample(Reason::Ttl, &sample);
         let record = Record::of_sample(&sample, &packet);
         assert_eq!((record.data.len(), record.length), (20 + 8 + 20 + 64, 20 + 8 + 20 + 100));
         let again = dissect::Packet::parse(ETHERTYPE_VLAN, None, &record.data[20..]).unwrap();

@@ -23,6 +23,8 @@ pub struct Refused {
 /// The maps of one daemon.
 struct Maps {
     reader: Reader,
+    /// Whether the daemon does.
+    runs: bool,
     /// Names of the interfaces where the daemon is.
     interfaces: BTreeMap<u32, String>,
     tallies: BTreeMap<Reason, Tally>,
@@ -48,7 +50,7 @@ pub enum Refreshed {
     Daemon(u32),
     /// None.
     Unreadable(Error),
-    /// Maps of a daemon that no longer runs: nothing will come.
+    /// Those of a daemon that no longer runs, whose programs may be there.
     Dead,
 }
 
@@ -62,19 +64,20 @@ impl Refused {
     pub fn refresh(&mut self) -> Refreshed {
         let pins = bpf::find_bpffs(self.bpffs.as_deref());
         match pins.and_then(|bpffs| Reader::open(&self.instance.pins(&bpffs))) {
-            Ok(_) if UnixStream::connect(self.instance.socket()).is_err() => {
-                self.maps = None;
-                Refreshed::Dead
-            }
             Ok(reader) => {
+                let runs = UnixStream::connect(self.instance.socket()).is_ok();
                 let control = reader.control();
-                if self.maps.as_ref().is_some_and(|maps| maps.reader.control() == control) {
-                    return Refreshed::Same;
+                if let Some(maps) = &mut self.maps
+                    && maps.reader.control() == control
+                {
+                    let ended = maps.runs && !runs;
+                    maps.runs = runs;
+                    return if ended { Refreshed::Dead } else { Refreshed::Same };
                 }
-                match Maps::new(reader) {
+                match Maps::new(reader, runs) {
                     Ok(maps) => {
                         self.maps = Some(maps);
-                        Refreshed::Daemon(control.pid)
+                        if runs { Refreshed::Daemon(control.pid) } else { Refreshed::Dead }
                     }
                     Err(error) => Refreshed::Unreadable(error),
                 }
@@ -146,7 +149,7 @@ impl Refused {
 
 impl Maps {
     /// What is there already is not shown.
-    fn new(reader: Reader) -> Result<Self, Error> {
+    fn new(reader: Reader, runs: bool) -> Result<Self, Error> {
         let routers = reader.routers()?;
         let interfaces = routers
             .iter()
@@ -163,7 +166,7 @@ impl Maps {
                 tally.known = sampled.recent;
             }
         }
-        Ok(Self { reader, interfaces, tallies })
+        Ok(Self { reader, runs, interfaces, tallies })
     }
 }
 

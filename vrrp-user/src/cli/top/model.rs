@@ -44,6 +44,8 @@ pub struct RouterRow {
     pub vrid: u8,
     pub version: u8,
     pub state: State,
+    /// It is master, and its host is kept from answering for its addresses.
+    pub fenced: bool,
     /// Effective priority.
     pub priority: u8,
     /// Who is master, if that is known.
@@ -59,6 +61,11 @@ pub struct RouterRow {
 }
 
 impl RouterRow {
+    /// The state; of who is fenced, that.
+    pub fn state_name(&self) -> &'static str {
+        if self.fenced { "FENCED" } else { self.state.name() }
+    }
+
     /// The value of a detail.
     pub fn detail(&self, name: &str) -> Option<&str> {
         let detail = self.details.iter().find(|(of, _)| *of == name);
@@ -409,12 +416,12 @@ impl Model {
             let id = (router.interface.as_str(), router.vrid);
             seen.insert(id);
             let Some(old) = before.get(&id) else {
-                events.push(format!("{}: new, {}", router.name, router.state.name()));
+                events.push(format!("{}: new, {}", router.name, router.state_name()));
                 continue;
             };
             if old.state != router.state {
                 let why = router.detail("reason").map(|why| format!(": {why}")).unwrap_or_default();
-                let (from, to) = (old.state.name(), router.state.name());
+                let (from, to) = (old.state_name(), router.state_name());
                 events.push(format!("{}: {from} -> {to}{why}", router.name));
             } else if let (Some(from), Some(to)) = (&old.master, &router.master)
                 && from != to
@@ -447,7 +454,7 @@ impl Model {
                     || has(&router.name)
                     || has(&router.interface)
                     || router.vrid.to_string() == filter
-                    || has(router.state.name())
+                    || has(router.state_name())
                     || router.master.as_deref().is_some_and(has)
                     || router.detail("addresses").is_some_and(has))
         };
@@ -675,6 +682,7 @@ pub mod tests {
                 vrid: u8::try_from((n - 1) % 255 + 1).unwrap(),
                 version: 2,
                 state,
+                fenced: false,
                 priority: u8::try_from(n % 150 + 50).unwrap(),
                 master: match state {
                     State::Master => Some("this host".to_owned()),

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use vrrp_common::maps::{RouterInfo, Slot, VipCounters};
+use vrrp_common::maps::{Lease, RouterInfo, Slot, VipCounters};
 use vrrp_common::reason::Reason;
 
 use super::model::{Counters, Daemon, Reading, Refusal, RouterRow, State, Traffic};
@@ -20,6 +20,7 @@ use crate::engine::time::Nanos;
 use crate::io::bpf;
 use crate::io::reader::Reader;
 use crate::io::timer;
+use crate::metrics::is_fenced;
 use crate::refused::Sampled;
 use crate::types::instance::Instance;
 use crate::wire::dissect::{Content, Packet};
@@ -41,6 +42,8 @@ pub struct Source {
 struct Maps {
     pid: u32,
     routers: Vec<(u32, RouterInfo, Slot)>,
+    /// Of each of these.
+    leases: Vec<Lease>,
     vips: Vec<(InterfaceAddr, VipCounters)>,
     reasons: Vec<(Reason, u64)>,
     samples: Vec<(Reason, Sampled)>,
@@ -128,9 +131,12 @@ impl Source {
 
 impl Maps {
     fn read(reader: &Reader) -> Result<Self, bpf::Error> {
+        let routers = reader.routers()?;
+        let leases: Result<_, _> = routers.iter().map(|(index, ..)| reader.lease(*index)).collect();
         Ok(Self {
             pid: reader.control().pid,
-            routers: reader.routers()?,
+            routers,
+            leases: leases?,
             vips: reader.vips()?,
             reasons: reader.reasons()?,
             samples: reader.samples()?,
@@ -152,7 +158,8 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<RouterRow>
         .filter_map(|interface| Some((interface.name.as_str(), interface.ifindex?)))
         .collect();
     let counted: HashMap<InterfaceAddr, VipCounters> = maps.vips.iter().copied().collect();
-    let routers = maps.routers.iter().map(|(_, info, slot)| {
+    let routers = maps.routers.iter().zip(&maps.leases).map(|((_, info, slot), lease)| {
+        let fenced = is_fenced(info, lease);
         let status = known
             .get(&(info.interface(), Family::from_number(info.family).label(), info.vrid))
             .copied();
@@ -182,8 +189,10 @@ fn from_maps(maps: &Maps, status: Option<&Status>, now: Nanos) -> Vec<RouterRow>
             vrid: info.vrid,
             version: info.version,
             state,
+            fenced,
             priority: info.priority,
             master: match (state, current.and_then(|status| status.master.as_ref())) {
+                (State::Master, _) if fenced => Some("another host".to_owned()),
                 (State::Master, _) => Some("this host".to_owned()),
                 (_, Some(master)) => Some(master.address.clone()),
                 (State::Backup, None) if info.master != [0; 16] => {
@@ -214,6 +223,8 @@ fn from_status(status: &RouterStatus) -> RouterRow {
         vrid: status.vrid,
         version: status.version,
         state,
+        // That stands in maps.
+        fenced: false,
         priority: status.priority,
         master: match (state, &status.master) {
             (State::Master, _) => Some("this host".to_owned()),
@@ -265,12 +276,13 @@ fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
                 reason: *reason,
                 packets: *packets,
                 last: last.map(|sample| {
-                    let packet = Packet::of_sample(sample);
+                    let packet = Packet::of_sample(*reason, sample);
                     let vrid = packet.vrid().map(|vrid| format!(" vrid {vrid}"));
                     let source = match packet.content {
                         Content::Vrrp(vrrp) => vrrp.source.to_string(),
                         Content::GratuitousArp(arp) => arp.sender_ip.to_string(),
                         Content::Neighbour(neighbour) => neighbour.source.to_string(),
+                        Content::Fenced(fenced) => fenced.source.to_string(),
                     };
                     let routers = &maps.routers;
                     let here = routers.iter().find(|(_, info, _)| info.ifindex == sample.ifindex);
@@ -315,6 +327,7 @@ mod tests {
         Maps {
             pid: 7,
             routers: vec![(0, info, slot)],
+            leases: vec![Lease::default()],
             vips: vec![(key, counters)],
             reasons: vec![(Reason::Accepted, 9), (Reason::Ttl, 2)],
             samples: vec![],
@@ -393,6 +406,18 @@ mod tests {
         assert_eq!((router.traffic, router.details.len()), (None, 0));
         let counters = Counters { received: 9, sent: 7, refused: 2 };
         assert_eq!(router.counters, Some(counters));
+    }
+
+    #[test]
+    fn the_maps_tell_who_is_fenced() {
+        let mut maps = maps();
+        maps.leases[0] = Lease { term: 1, fenced: 1, ..Lease::default() };
+        assert!(!from_maps(&maps, None, Nanos(0))[0].fenced, "it is no master");
+        maps.routers[0].1.state = State::Master as u8;
+        let router = &from_maps(&maps, None, Nanos(0))[0];
+        assert_eq!((router.fenced, router.master.as_deref()), (true, Some("another host")));
+        maps.leases[0].lifted = 1;
+        assert!(!from_maps(&maps, None, Nanos(0))[0].fenced);
     }
 
     #[test]

@@ -159,7 +159,9 @@ fn draw_table(frame: &mut Frame<'_>, model: &mut Model, area: Rect) -> usize {
             let text = cut(&cell(row, *column), *width);
             let line = Line::from(text).alignment(alignment(*column));
             if *column == Column::State {
-                line.style(style(row.router.state))
+                // As bad as a fault.
+                let state = if row.router.fenced { State::Fault } else { row.router.state };
+                line.style(style(state))
             } else if *column == Column::Refused && row.rates.refused.is_some_and(|rate| rate > 0.0)
             {
                 line.red()
@@ -249,7 +251,7 @@ fn cell(row: &Row, column: Column) -> String {
         Column::Name => router.name.clone(),
         Column::Interface => router.interface.clone(),
         Column::Vrid => router.vrid.to_string(),
-        Column::State => router.state.name().to_owned(),
+        Column::State => router.state_name().to_owned(),
         Column::Priority => router.priority.to_string(),
         Column::Master => router.master.clone().unwrap_or_else(|| "-".to_owned()),
         Column::Since => router.since_s.map_or_else(|| "-".to_owned(), format_duration),
@@ -338,7 +340,7 @@ fn details(model: &Model) -> Vec<Line<'static>> {
             router.interface,
             router.vrid,
             router.version,
-            router.state.name(),
+            router.state_name(),
             router.since_s.map_or_else(|| "-".to_owned(), format_duration),
             router.priority,
             router.master.as_deref().unwrap_or("-")
