@@ -31,6 +31,8 @@ pub enum Scenario {
     Reload,
     /// Masters are killed and started again: how long is nothing heard of them, and does a backup take over?
     Restart,
+    /// Another program takes the place of a running master's: how long is nothing heard, and does a backup take over?
+    Upgrade,
     /// Two busy loops per core beside it
     Busy,
     /// What the BPF programs cost other traffic, nanoseconds per packet
@@ -55,6 +57,7 @@ impl Scenario {
             Self::Memory => "memory",
             Self::Reload => "reload",
             Self::Restart => "restart",
+            Self::Upgrade => "upgrade",
             Self::Busy => "busy",
             Self::Xdp => "xdp",
             Self::Pure => "pure",

@@ -108,7 +108,7 @@ pub fn has_peer(scenario: Scenario) -> bool {
         | Scenario::Reload
         | Scenario::Restart
         | Scenario::Busy => true,
-        Scenario::Xdp | Scenario::Pure => false,
+        Scenario::Upgrade | Scenario::Xdp | Scenario::Pure => false,
     }
 }
 
@@ -123,6 +123,7 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Memory => (&[BIG, LINK, FEW], &[LINK, FEW]),
         Scenario::Reload => (&[BIG], &[LINK]),
         Scenario::Restart => (&[ONE, FAST, LINK, BIG], &[LINK]),
+        Scenario::Upgrade => (&[FAST], &[LINK]),
         Scenario::Busy => (&[LINK], &[LINK]),
         Scenario::Xdp => (&[BIG], &[LINK]),
         Scenario::Pure => (&[], &[]),
@@ -174,6 +175,7 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
         Scenario::Memory => memory(load, kind, &mut figures),
         Scenario::Reload => reload(load, kind, &mut figures),
         Scenario::Restart => restart(load, kind, &mut figures),
+        Scenario::Upgrade => upgrade(load, &mut figures),
         Scenario::Busy => busy(plan, load, kind, &mut figures),
         Scenario::Xdp => {
             for (what, unit, value, target) in xdp::costs(plan, load)? {
@@ -374,7 +376,25 @@ fn restart(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     vrrp_tests::pause(RESTART)?;
     let _daemon = Daemon::start(&stage, kind, load, 200)?;
     vrrp_tests::pause(begun(load) + load.master_down(200) + Duration::from_secs(1))?;
-    let seen = receiver.stop()?;
+    gaps(&receiver.stop()?, load, figures);
+    Ok(())
+}
+
+/// Another program takes the place of the masters' own, which is the same one.
+fn upgrade(load: Load, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::new(load)?;
+    let _daemon = Daemon::start(&stage, Kind::VrrpUser, load, 200)?;
+    vrrp_tests::pause(settled(load))?;
+    let receiver = stage.receive()?;
+    vrrp_tests::pause(Duration::from_millis(2 * load.interval_ms))?;
+    stage.upgrade()?;
+    vrrp_tests::pause(load.master_down(200) + Duration::from_secs(1))?;
+    gaps(&receiver.stop()?, load, figures);
+    Ok(())
+}
+
+/// For how long nothing was heard of routers, and how many a backup of priority 100 takes over.
+fn gaps(seen: &Seen, load: Load, figures: &mut Figures) {
     let gaps =
         (0..load.routers).filter_map(|router| seen.intervals(router).map(|(_, gap)| gap).max());
     let mut gaps: Vec<u64> = gaps.collect();
@@ -386,7 +406,6 @@ fn restart(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
         figures.add(format!("longest gap between two adverts, {name}"), "ms", gap, Target::None);
     }
     figures.add("routers that a backup takes over", "", count(taken), Target::AtMost(0.0));
-    Ok(())
 }
 
 /// What a flood did to backups that hear their master.

@@ -132,6 +132,18 @@ impl Stage {
         Ok(Self { load, host, other, lab })
     }
 
+    /// Name of our own daemon.
+    fn instance(&self) -> String {
+        format!("{}-bench", self.lab.name())
+    }
+
+    /// Puts the program that runs into its own place.
+    pub fn upgrade(&self) -> Result<()> {
+        let program = VrrpUser::binary()?.display().to_string();
+        let args = ["upgrade", "--instance", &self.instance(), "--binary", &program];
+        self.host.run(&program, &args).map(drop)
+    }
+
     /// A master of these routers on the other side, of priority 200.
     pub fn advertise(&self, routers: Range<usize>, pacing: Pacing) -> Worker<Vec<u64>> {
         wire::advertise(&self.other, self.load, routers, 200, pacing)
@@ -220,7 +232,7 @@ impl Daemon {
         let mut command = match kind {
             Kind::VrrpUser => {
                 let mut command = stage.host.command(&VrrpUser::binary()?.display().to_string());
-                let instance = format!("{}-bench", stage.lab.name());
+                let instance = stage.instance();
                 command
                     .args(["run", "--config", &conf, "--instance", &instance, "--bpffs", &bpffs]);
                 // Neither daemon logs what it does.
