@@ -53,12 +53,27 @@ struct OwnAddress {
     order: u64,
 }
 
-impl OwnAddress {
-    /// Over IPv4.
-    fn is_in_subnet_of(&self, other: IpAddr) -> bool {
-        let (IpAddr::V4(own), IpAddr::V4(other)) = (self.address, other) else { return false };
-        let rest = 32_u32.saturating_sub(self.prefix.into());
-        (own.to_bits() ^ other.to_bits()).checked_shr(rest).unwrap_or_default() == 0
+/// The subnet of an IPv4 address with a prefix of that length.
+fn subnet(address: IpAddr, prefix: u8) -> Option<u64> {
+    let IpAddr::V4(address) = address else { return None };
+    Some(u64::from(address.to_bits()) >> 32_u8.saturating_sub(prefix))
+}
+
+/// The interfaces that are up, by the subnets in which they are: found once for many addresses.
+pub struct Subnets<'a> {
+    by_prefix: BTreeMap<u8, BTreeMap<u64, Places<'a>>>,
+}
+
+type Places<'a> = Vec<(InterfaceId, &'a Interface)>;
+
+impl Subnets<'_> {
+    /// Another interface than that one, by which the host is in the subnet of an address: by ARP, it answers for that, too.
+    pub fn beside(&self, at: InterfaceAddr) -> impl Iterator<Item = &Interface> {
+        let found = self
+            .by_prefix
+            .iter()
+            .filter_map(move |(prefix, subnets)| subnets.get(&subnet(at.address, *prefix)?));
+        found.flatten().filter(move |(id, _)| *id != at.iface).map(|(_, interface)| *interface)
     }
 }
 
@@ -104,12 +119,18 @@ pub enum Change {
 }
 
 impl InterfaceTable {
-    /// Another interface than that one, by which the host is in the subnet of an address: by ARP, it answers for that, too.
-    pub fn beside(&self, at: InterfaceAddr) -> impl Iterator<Item = &Interface> {
-        let others = self.by_index.iter().filter(move |(id, _)| **id != at.iface);
-        others.map(|(_, interface)| interface).filter(move |interface| {
-            interface.link.up && interface.own.iter().any(|own| own.is_in_subnet_of(at.address))
-        })
+    /// Where the host is, by IPv4.
+    pub fn subnets(&self) -> Subnets<'_> {
+        let mut by_prefix: BTreeMap<u8, BTreeMap<u64, Places<'_>>> = BTreeMap::new();
+        for (id, interface) in self.by_index.iter().filter(|(_, interface)| interface.link.up) {
+            for own in &interface.own {
+                if let Some(subnet) = subnet(own.address, own.prefix) {
+                    let subnets = by_prefix.entry(own.prefix).or_default();
+                    subnets.entry(subnet).or_default().push((*id, interface));
+                }
+            }
+        }
+        Subnets { by_prefix }
     }
 
     /// Takes no more memory than it needs ([`super::compact`]).
@@ -501,6 +522,43 @@ mod tests {
         let mut table = InterfaceTable::new(vec!["10.0.0.100".parse().unwrap()]);
         table.apply(&link(true));
         table
+    }
+
+    #[test]
+    fn who_else_is_in_a_subnet_is_found() {
+        let mut table = table();
+        for (number, up) in [(3, true), (4, true), (5, false)] {
+            table.apply(&Event::Link(Link::ethernet(number, &format!("eth{number}"), up)));
+        }
+        let own = |number, text: &str, prefix| AssignedAddress {
+            at: InterfaceAddr::new(InterfaceId::own(number), text.parse::<IpAddr>().unwrap()),
+            prefix,
+            ..address("10.0.0.1")
+        };
+        for own in [
+            own(2, "10.0.0.1", 24),
+            own(3, "10.0.0.77", 25),
+            own(4, "10.0.1.1", 24),
+            own(5, "10.0.0.78", 24),
+            own(4, "2001:db8::1", 64),
+        ] {
+            table.apply(&Event::Address(own));
+        }
+        let beside = |table: &InterfaceTable, number, text: &str| {
+            let at = InterfaceAddr::new(InterfaceId::own(number), text.parse::<IpAddr>().unwrap());
+            let names = |it: &Interface| it.name.to_string();
+            table.subnets().beside(at).map(names).collect::<Vec<_>>()
+        };
+        assert_eq!(beside(&table, 2, "10.0.0.100"), ["eth3"]);
+        assert_eq!(beside(&table, 3, "10.0.0.100"), ["eth0"]);
+        assert_eq!(beside(&table, 2, "10.0.0.200"), [""; 0], "of /25");
+        assert_eq!(
+            beside(&table, 2, "2001:db8::100"),
+            [""; 0],
+            "over IPv6 nobody answers for others"
+        );
+        table.apply(&Event::Address(own(4, "192.0.2.1", 0)));
+        assert_eq!(beside(&table, 2, "10.0.0.200"), ["eth4"], "the whole of IPv4");
     }
 
     #[test]

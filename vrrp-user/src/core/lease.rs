@@ -6,7 +6,7 @@ use vrrp_common::maps::{LEASE_TERM, LEASE_TERMS};
 use vrrp_common::shared::SharedWords;
 
 use super::effect::{Effect, LeaseChange};
-use super::interface_table::Capture;
+use super::interface_table::{Capture, Subnets};
 use super::send_failures::Errno;
 use super::tx_queue::Tag;
 use super::{Core, InterfaceAddr};
@@ -147,13 +147,14 @@ impl Core {
     pub(super) fn unfenced_beside(
         &self,
         id: RouterId,
+        subnets: &Subnets<'_>,
         answers: fn(&str) -> bool,
     ) -> Option<String> {
         self.terms(id)?;
         let places = self.interface_addrs(id);
-        let mut beside = places.iter().flat_map(|(at, _)| {
-            self.interfaces.beside(*at).map(|interface| (at.address, interface))
-        });
+        let mut beside = places
+            .iter()
+            .flat_map(|(at, _)| subnets.beside(*at).map(|interface| (at.address, interface)));
         let (address, other) = beside.find(|(_, interface)| answers(&interface.name))?;
         let (fence, other) = (self.router(id).fence.name(), &other.name);
         Some(format!(

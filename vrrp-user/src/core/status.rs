@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::Core;
 use super::interface_id::InterfaceAddr;
-use super::interface_table::Capture;
+use super::interface_table::{Capture, Subnets};
 use super::route_book::{Object, ObjectView};
 use crate::api::events::{Events, Record, WallClock, Whose};
 use crate::api::history::{Cursor, Entry, EventKind, EventSource};
@@ -122,12 +122,13 @@ impl Core {
         answers_arp: fn(&str) -> bool,
     ) -> Routers {
         let (mut routers, mut addresses) = (Vec::new(), 0);
+        let subnets = self.interfaces.subnets();
         for id in self.ids().skip(begin).take(PART_ROUTERS) {
             if addresses > PART_ADDRESSES {
                 break;
             }
             addresses += self.router(id).addresses().count();
-            routers.extend(self.router_status(now, id, refused, answers_arp));
+            routers.extend(self.router_status(now, id, refused, &subnets, answers_arp));
         }
         let more = begin + routers.len() < self.order.len() && !routers.is_empty();
         Routers { routers, more }
@@ -191,6 +192,7 @@ impl Core {
         now: Nanos,
         id: RouterId,
         refused: &[Refused],
+        subnets: &Subnets<'_>,
         answers_arp: fn(&str) -> bool,
     ) -> Option<RouterStatus> {
         let router = self.router(id);
@@ -247,7 +249,7 @@ impl Core {
                 .chain(election)
                 .chain(conflicts)
                 .chain(unreachable)
-                .chain(self.unfenced_beside(id, answers_arp))
+                .chain(self.unfenced_beside(id, subnets, answers_arp))
                 .collect(),
         })
     }
@@ -288,7 +290,8 @@ impl Core {
         answers_arp: fn(&str) -> bool,
     ) -> Option<RouterDetail> {
         let now = wall.monotonic();
-        let status = self.router_status(now, id, refused, answers_arp)?;
+        let subnets = self.interfaces.subnets();
+        let status = self.router_status(now, id, refused, &subnets, answers_arp)?;
         let timers = self.engine.timers(id).into_iter().map(|(timer, at)| TimerStatus {
             name: timer.name().to_owned(),
             in_ms: millis(at - now),
