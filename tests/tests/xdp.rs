@@ -330,7 +330,7 @@ impl Bench {
         for (slot, peer, range) in allowed() {
             kernel.allow(slot, peer, range).expect("allow");
         }
-        kernel.vips.add(&InterfaceAddr::own(LOOPBACK, VIP), 0).expect("add_vip");
+        kernel.vips.add(&InterfaceAddr::own(LOOPBACK, VIP), 0, false).expect("add_vip");
         let control = Control::new(1, 2);
         kernel.write_control(&control).expect("write_control");
         let reader = Reader::open(&pins.dir()).expect("opens");
@@ -1344,7 +1344,7 @@ fn traffic_to_a_vip_is_counted() {
     bench.run(&tcp.clone().with(|f| f.tags = vec![(0x8100, 7)]).bytes());
     bench.run(&tcp.clone().with(|f| f.destination = [10, 0, 0, 101]).bytes());
     // Adding it again keeps its counters.
-    bench.kernel.vips.add(&key, 0).expect("add_vip");
+    bench.kernel.vips.add(&key, 0, false).expect("add_vip");
     assert_eq!(bench.reader.vips().expect("vips"), counted);
 
     bench.kernel.vips.remove(&key).expect("remove_vip");
@@ -1462,7 +1462,7 @@ fn the_egress_program_comes_and_goes_with_the_other() {
         bench.attach(index, "local").expect("attach");
         assert_eq!(on_egress("local"), ["vrrp_egress"]);
         let key = InterfaceAddr::own(index, VIP);
-        bench.kernel.vips.add(&key, 0).expect("add_vip");
+        bench.kernel.vips.add(&key, 0, false).expect("add_vip");
         let bytes = answer().bytes();
         send("local", &bytes);
         let (_, counters) = bench.reader.vips().expect("vips")[1];
@@ -1513,10 +1513,10 @@ fn maps_say_when_they_are_full() {
 
     for last in 0..3 {
         let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, last]);
-        bench.kernel.vips.add(&key, 0).expect("4 fit");
+        bench.kernel.vips.add(&key, 0, false).expect("4 fit");
     }
     let key = InterfaceAddr::own(LOOPBACK, [10, 9, 9, 9]);
-    assert!(matches!(bench.kernel.vips.add(&key, 0), Err(Error::Full { entries: 4, .. })));
+    assert!(matches!(bench.kernel.vips.add(&key, 0, false), Err(Error::Full { entries: 4, .. })));
     let full = bench.kernel.write_info(SIZES.routers, &RouterInfo::default());
     assert!(matches!(full, Err(Error::Full { entries, .. }) if entries == SIZES.routers));
 }
@@ -1672,12 +1672,12 @@ fn what_leaves_is_counted_without_tcx() {
         let bytes = answer().bytes();
         for lacking in [&[Feature::Tcx][..], &[Feature::Tcx, Feature::InPlace]] {
             let mut bench = Bench::without(Without::of(lacking));
-            bench.kernel.vips.add(&InterfaceAddr::own(index, VIP), 0).expect("add_vip");
+            bench.kernel.vips.add(&InterfaceAddr::own(index, VIP), 0, false).expect("add_vip");
             bench.attach(index, "local").expect("attach");
             assert_eq!(on_egress("local"), <[&str; 0]>::default());
             assert_eq!(filters_at("local", "egress"), 1);
             // Another way to receive changes nothing.
-            let vlans = plan(None, Facts { vlans_above: true, tcx: false, aggregate: false });
+            let vlans = plan(None, Facts { vlans_above: true, tcx: false, ..Facts::default() });
             along(&mut bench.kernel, index, "local", &vlans).expect("tc");
             assert_eq!((filters("local"), filters_at("local", "egress")), (1, 1));
             send("local", &bytes);
@@ -1820,7 +1820,7 @@ fn another_plan_replaces_what_is_attached() {
         let mut bench = Bench::new();
         let index = ifindex("local");
         assert_eq!(bench.attach(index, "local").expect("attach"), CaptureMode::Native);
-        let vlans = plan(None, Facts { vlans_above: true, tcx: true, aggregate: false });
+        let vlans = plan(None, Facts { vlans_above: true, tcx: true, ..Facts::default() });
         let choice = along(&mut bench.kernel, index, "local", &vlans).expect("tc");
         assert_eq!(choice.mode, CaptureMode::Tc);
         assert!(choice.why.expect("a reason").contains("VLAN"));
@@ -1853,7 +1853,7 @@ fn what_leaves_is_counted_whoever_has_copies_of_descriptors() {
             })
             .collect();
         assert!(copies.len() >= 2, "{copies:?}");
-        let vlans = plan(None, Facts { vlans_above: true, tcx: true, aggregate: false });
+        let vlans = plan(None, Facts { vlans_above: true, tcx: true, ..Facts::default() });
         along(&mut bench.kernel, index, "local", &vlans).expect("tc");
         drop(copies);
         assert!(eventually(|| bpf::xdp_program(index).is_none()), "XDP is gone");

@@ -10,12 +10,15 @@ use crate::reason::Reason;
 use crate::receive::Datapath;
 use crate::report::ReportFilter;
 use crate::shared::SharedWords;
+use crate::virtual_mac;
 
 /// Bytes of an Ethernet address.
 const MAC_LEN: u16 = 6;
 
 /// What is known of an address that we hold, if the claim to it by `mac`, six bytes and two zeros, is not our own: what we
-/// announce ourselves, which a bridge may send back, has our own Ethernet address in it.
+/// announce ourselves, which a bridge may send back, has our own Ethernet address in it. With a virtual MAC address it is
+/// that of whoever is master: such a claim is reported to nobody, as advertisements tell of a second master, but counts for
+/// the lease.
 #[inline(always)]
 pub fn contested<A: Address, D: Datapath>(
     path: &D,
@@ -23,7 +26,18 @@ pub fn contested<A: Address, D: Datapath>(
     mac: [u8; 8],
 ) -> Option<D::Value<Held>> {
     let held = path.held(address)?;
-    (held.load::<HELD_MAC>() != u64::from_ne_bytes(mac)).then_some(held)
+    let mac = u64::from_ne_bytes(mac);
+    if held.load::<HELD_MAC>() == mac {
+        return None;
+    }
+    let (slot, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
+    if code != 0 && mac == virtual_mac::word(code) {
+        if let Some(lease) = path.lease(slot) {
+            lease::claim_alike(&lease, path.boot_now());
+        }
+        return None;
+    }
+    Some(held)
 }
 
 /// Notes a claim to a [`contested`] address, and reports it to the daemon unless there was one lately. Whether its router is
@@ -36,8 +50,7 @@ pub fn claim<A: Address, D: Datapath>(
     mac: [u8; 8],
     reason: Reason,
 ) -> bool {
-    let [a, b, c, d, ..] = held.load::<HELD_SLOT>().to_ne_bytes();
-    let slot = u32::from_ne_bytes([a, b, c, d]);
+    let (slot, _) = Held::slot_and_code(held.load::<HELD_SLOT>());
     if let Some(lease) = path.lease(slot) {
         lease::claim(&lease, path.boot_now());
     }

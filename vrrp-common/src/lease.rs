@@ -147,6 +147,17 @@ pub fn claim(lease: &impl SharedWords, now: u64) {
     lease.store::<LEASE_CLAIMED>(now);
 }
 
+/// Somebody, perhaps this host itself, says that it has an address of the router, and that with the virtual MAC address that
+/// all its hosts have: what this host says may come back to it. It says nothing any more when the lease is over.
+#[inline(always)]
+pub fn claim_alike(lease: &impl SharedWords, now: u64) {
+    let terms = lease.load::<LEASE_TERMS>();
+    let since = since(lease, lease.load::<LEASE_TERM>());
+    if now > since + (terms >> MODE_BITS) || terms & ENDED != 0 {
+        claim(lease, now);
+    }
+}
+
 /// Somebody outranks the router, which is master.
 #[inline(always)]
 pub fn outrank(lease: &impl SharedWords, now: u64) {
@@ -323,6 +334,19 @@ mod tests {
     fn without_a_claim_nobody_looks_at_the_clock() {
         let lease = master(CLAIM);
         assert!(!is_suspect(&lease) && answers(&lease, START + 1_000_000 * SECOND));
+    }
+
+    #[test]
+    fn what_may_be_our_own_is_a_claim_when_the_lease_is_over() {
+        let lease = master(CLAIM);
+        claim_alike(&lease, START + 3 * SECOND);
+        assert!(answers(&lease, START + 4 * SECOND), "it was our own");
+        claim_alike(&lease, START + 3 * SECOND + 1);
+        assert!(!answers(&lease, START + 4 * SECOND));
+        let lease = master(CLAIM);
+        end(&lease);
+        claim_alike(&lease, START + 1);
+        assert!(!answers(&lease, START + 1));
     }
 
     #[test]

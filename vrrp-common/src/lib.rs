@@ -21,6 +21,7 @@ pub mod receive;
 pub mod report;
 pub mod sample;
 pub mod shared;
+pub mod virtual_mac;
 
 /// IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
 pub const IPPROTO_VRRP: u8 = 112;

@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
 /// permits it, and nothing else of the other maps if not.
-pub const ABI_VERSION: u32 = 15;
+pub const ABI_VERSION: u32 = 16;
 /// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
 /// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
 /// change.
-pub const READABLE_SINCE: u32 = 15;
+pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x801a_49bb_47d9_60bb;
+pub(crate) const ABI_DIGEST: u64 = 0xfc52_5f9d_a2e4_dbe2;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -132,8 +132,8 @@ pub struct RouterEntry {
     pub mac: [u8; 6],
     /// Over IPv6: whether the first address in the list must be link-local (RFC 9568 erratum 8300), 0 or 1.
     pub link_local_first: u8,
-    /// Always zero.
-    pub reserved: u8,
+    /// Whether frames to its virtual MAC address ([`crate::virtual_mac`]) are for this host while it is master, 0 or 1.
+    pub virtual_mac: u8,
 }
 
 impl AsRef<Self> for RouterEntry {
@@ -374,8 +374,8 @@ pub struct Held {
     pub mac: [u8; 8],
     /// Index in `SLOTS` and `INFO` of the router that the address belongs to.
     pub slot: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Which virtual MAC address it is held with ([`crate::virtual_mac::code`]), 0 for none.
+    pub virtual_mac: u32,
 }
 
 /// Bytes of [`Held::reported_ns`] in its value.
@@ -400,7 +400,9 @@ pub struct VipCounters {
     /// the headers count once (`len` of `struct __sk_buff`), not once per segment.
     pub tx_bytes: u64,
     /// The daemon: index in `LEASES` of the router that it belongs to.
-    pub slot: u64,
+    pub slot: u32,
+    /// The daemon: whether it is held with a virtual MAC address while that is master, 0 or 1.
+    pub virtual_mac: u32,
 }
 
 /// Key of `PEERS` and `ALLOWED`.

@@ -39,6 +39,7 @@ use crate::reason::{Reason, ReasonSet};
 use crate::receive::{self, Datapath, Routers};
 use crate::report::{self, MasterSeen, ReportFilter};
 use crate::shared::SharedWords;
+use crate::virtual_mac;
 
 /// Reports that wait for the daemon, until [`Host::set_room`] says otherwise: as many short ones as the ring buffer of a
 /// small host has room for.
@@ -271,6 +272,13 @@ impl Cpu<'_> {
         let reason = path.classify()?;
         host.reasons[reason as usize].fetch_add(1, Ordering::Relaxed);
         Some(reason)
+    }
+
+    /// Whether a frame to another Ethernet address than that of its interface is for this host all the same.
+    pub fn takes_in(&mut self, now: u64, ifindex: u32, frame: &[u8; 14]) -> bool {
+        let [a, b, c, d, e, f, ..] = *frame;
+        let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
+        virtual_mac::is_for_us(&path, [a, b, c, d, e, f])
     }
 }
 

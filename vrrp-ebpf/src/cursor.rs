@@ -514,6 +514,16 @@ impl<C: Context> Load for Frame<C> {
     }
 }
 
+/// The bytes of an Ethernet address in a word.
+const MAC: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+
+/// An Ethernet address of the frame, as `HELD_MAC` has it; two bytes behind it must be there.
+#[inline(always)]
+pub fn mac_at<C: Context>(ctx: C, offset: usize) -> Option<u64> {
+    let bytes: [u8; 8] = ctx.load(offset)?;
+    Some(u64::from_ne_bytes(bytes) & MAC)
+}
+
 /// The packet whose IP header is at `offset`, behind tags with these VLAN IDs, and with that many bytes of extension
 /// headers. Its frame has shown already that it is one.
 #[inline(always)]

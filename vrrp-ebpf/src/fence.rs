@@ -3,22 +3,20 @@
 
 use aya_ebpf::helpers::bpf_get_socket_cookie;
 use vrrp_common::lease::{self, Traffic};
-use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Lease, RouterKey};
+use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Held, Lease, RouterKey};
 use vrrp_common::parse::{self, Address, Extent, Load, Packet, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
+use vrrp_common::virtual_mac;
 
-use crate::cursor::{Context, Frame, SkBuff, packet, unknown};
+use crate::cursor::{Context, Frame, SkBuff, mac_at, packet, unknown};
 use crate::datapath::MapValue;
 use crate::maps::{Family, ROUTERS, SENDERS};
-use crate::sample;
+use crate::{sample, virtual_mac as vmac};
 
 /// There is none, in the place of the index of a reason.
 const NO_REASON: u32 = u32::MAX;
-
-/// The bytes of an Ethernet address in a word.
-const MAC: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
 
 /// A reason of which the verifier knows nothing any more.
 #[inline(always)]
@@ -46,10 +44,10 @@ pub fn arriving<C: Context>(ctx: C, offset: usize, slot: u32) -> u32 {
 #[inline(always)]
 fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
     let Some(packet) = &packet::<C, A>(ctx, offset, 0, 0) else { return NO_REASON };
-    // Only what is for our own Ethernet address is for us and nobody else above or behind this interface.
-    let Some(mac) = held_mac(ctx, packet.destination, slot) else { return NO_REASON };
+    // Only what is for an Ethernet address of ours is for us and nobody else above or behind this interface.
+    let Some((mac, code)) = held_macs(ctx, packet.destination, slot) else { return NO_REASON };
     let Some(destination) = mac_at(ctx, 0) else { return NO_REASON };
-    if destination != mac {
+    if destination != mac && (code == 0 || destination != virtual_mac::word(code)) {
         return NO_REASON;
     }
     let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
@@ -60,7 +58,7 @@ fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
 #[inline(never)]
 pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
     let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return NO_REASON };
-    if ctx.is_forwarded() || held_mac(ctx, packet.source, slot).is_none() {
+    if ctx.is_forwarded() || held_macs(ctx, packet.source, slot).is_none() {
         return NO_REASON;
     }
     let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
@@ -71,7 +69,7 @@ pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
 #[inline(never)]
 pub fn leaving_arp(ctx: SkBuff) -> u32 {
     let Some(sender) = parse::arp_sender(&Frame::new(ctx)) else { return NO_REASON };
-    leaving_claim(ctx, sender.address)
+    leaving_claim(ctx, sender.address, vmac::leaving_arp)
 }
 
 /// An ICMPv6 message, which may say that we have an address.
@@ -80,22 +78,32 @@ pub fn leaving_ndisc(ctx: SkBuff, offset: usize) -> u32 {
     let frame = Frame::new(ctx);
     let Some(packet) = V6::tagged(&frame, offset, [0; 2]) else { return NO_REASON };
     let Some(claim) = parse::ndisc_claim(&frame, &packet) else { return NO_REASON };
-    leaving_claim(ctx, claim.address)
+    leaving_claim(ctx, claim.address, |ctx, held, code| {
+        vmac::leaving_ndisc(ctx, offset, held, code);
+    })
 }
 
 #[inline(always)]
-fn leaving_claim<A: Family>(ctx: SkBuff, address: A) -> u32 {
+fn leaving_claim<A: Family>(
+    ctx: SkBuff,
+    address: A,
+    with_virtual: impl FnOnce(SkBuff, &MapValue<Held>, u32),
+) -> u32 {
     if ctx.vlan_beside() != 0 || ctx.is_forwarded() {
         return NO_REASON;
     }
     let Some(held) = Frame::new(ctx).held(address) else { return NO_REASON };
-    let slot = held.load::<HELD_SLOT>() as u32;
-    if !is_suspect(slot) {
-        return NO_REASON;
+    let (slot, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
+    if is_suspect(slot)
+        && let Some(lease) = fenced(ctx, slot, Traffic::Address)
+    {
+        lease::count(&lease);
+        return Reason::FencedFrom.index();
     }
-    let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
-    lease::count(&lease);
-    Reason::FencedFrom.index()
+    if code != 0 {
+        with_virtual(ctx, &held, code);
+    }
+    NO_REASON
 }
 
 /// An advertisement.
@@ -146,11 +154,12 @@ fn is_ours(sender: u64) -> bool {
     sender == a || sender == b || sender == c || sender == d
 }
 
-/// The Ethernet address of ours at which an address is held by the router of a lease.
+/// The Ethernet address of ours at which an address is held by the router of a lease, and the code of its virtual one.
 #[inline(always)]
-fn held_mac<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<u64> {
+fn held_macs<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<(u64, u32)> {
     let held = Frame::new(ctx).held(address)?;
-    (held.load::<HELD_SLOT>() as u32 == slot).then(|| held.load::<HELD_MAC>())
+    let (of, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
+    (of == slot).then(|| (held.load::<HELD_MAC>(), code))
 }
 
 /// The lease of a router, if it is fenced.
@@ -174,13 +183,6 @@ fn stopped<C: Context, A: Address>(
     let none = Extent { ttl, offset: packet.offset, wire_len: 0, present: 0 };
     sample::keep(&frame, ctx.ifindex(), packet, none, reason.index(), frame.now());
     reason.index()
-}
-
-/// An Ethernet address of the frame, as `HELD_MAC` has it.
-#[inline(always)]
-fn mac_at<C: Context>(ctx: C, offset: usize) -> Option<u64> {
-    let bytes: [u8; 8] = ctx.load(offset)?;
-    Some(u64::from_ne_bytes(bytes) & MAC)
 }
 
 impl SkBuff {

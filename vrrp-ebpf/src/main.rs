@@ -23,6 +23,8 @@ mod sample;
 #[cfg(any(target_arch = "bpf", clippy))]
 mod tc_egress;
 #[cfg(any(target_arch = "bpf", clippy))]
+mod virtual_mac;
+#[cfg(any(target_arch = "bpf", clippy))]
 mod xdp_ingress;
 
 #[cfg(any(target_arch = "bpf", clippy))]
@@ -32,8 +34,8 @@ mod entry {
     use aya_ebpf::programs::{TcContext, XdpContext};
     use vrrp_common::reason::ReasonSet;
 
-    use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
-    use crate::{maps, tc_egress, xdp_ingress};
+    use crate::cursor::{Context, Copied, Headers, InPlace, SkBuff, XdpBuff};
+    use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
     const TCX_NEXT: i32 = -1;
@@ -69,7 +71,11 @@ mod entry {
 
     #[inline(always)]
     fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
-        verdict(xdp_ingress::classify::<H>(frame))
+        let verdict = verdict(xdp_ingress::classify::<H>(frame));
+        if verdict == TCX_NEXT && frame.for_other_host() == Some(true) {
+            virtual_mac::arriving(frame);
+        }
+        verdict
     }
 
     /// Every frame on its way out.

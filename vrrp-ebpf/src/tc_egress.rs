@@ -3,8 +3,8 @@
 use vrrp_common::parse::{self, IPPROTO_ICMPV6, Packet};
 
 use crate::cursor::{Context, Headers, SkBuff};
-use crate::fence;
 use crate::maps::Family;
+use crate::{fence, virtual_mac};
 
 /// The reason, as index, why a frame must not leave; `None` for nearly all.
 #[inline(always)]
@@ -38,13 +38,18 @@ fn leaves<A: Family>(ctx: SkBuff, packet: &Packet<A>) -> Option<u32> {
     let counters = packet.source.counters(ctx.ifindex())?;
     // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
     // that no other one comes between on this CPU.
-    let slot = unsafe {
+    let (slot, with_virtual) = unsafe {
         (*counters).tx_packets += u64::from(ctx.packets());
         (*counters).tx_bytes += u64::from(ctx.frame_len());
-        (*counters).slot as u32
+        ((*counters).slot, (*counters).virtual_mac)
     };
-    if !fence::is_suspect(slot) {
-        return None;
+    if fence::is_suspect(slot)
+        && let Some(reason) = fence::reason(fence::leaving::<A>(ctx, packet.offset, slot), ctx)
+    {
+        return Some(reason);
     }
-    fence::reason(fence::leaving::<A>(ctx, packet.offset, slot), ctx)
+    if with_virtual != 0 {
+        virtual_mac::leaving::<A>(ctx, packet.offset);
+    }
+    None
 }

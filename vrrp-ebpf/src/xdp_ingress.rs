@@ -111,7 +111,7 @@ fn count_vip<C: Context, A: Family>(ctx: C, vlan: [u16; 2], destination: A) -> u
     unsafe {
         (*counters).rx_packets += u64::from(ctx.packets());
         (*counters).rx_bytes += u64::from(ctx.frame_len());
-        (*counters).slot as u32
+        (*counters).slot
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Facts {
     pub vlans_above: bool,
     /// The kernel attaches tc programs by links, which go with the process (tcx).
     pub tcx: bool,
+    /// A router there has a virtual MAC address.
+    pub virtual_mac: bool,
 }
 
 /// As configured: the best mode that may be used on an interface, `None` for the best that suits it.
@@ -199,6 +201,11 @@ const PORTS: &str = "native XDP would run on its ports, if at all";
 const VLANS: &str =
     "there are VLAN devices above, and XDP does not see a tag that the device has taken off";
 
+/// The stack drops what is for another Ethernet address than the interface's own, unless a tc program says otherwise
+/// (`bpf_skb_change_type`): what XDP changes in the frame does not matter to it.
+const VIRTUAL_MAC: &str =
+    "routers have virtual MAC addresses there, and XDP cannot take frames to one for ours";
+
 /// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
 /// better is not tried.
 pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
@@ -213,12 +220,17 @@ pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
 
 fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Raw, Tc};
-    let Facts { aggregate, vlans_above, tcx } = facts;
+    let Facts { aggregate, vlans_above, tcx, virtual_mac } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {
         // A frame of a VLAN is never taken for one of the device itself.
         return Plan { modes: vec![Tc, Raw], why: Some(VLANS) };
+    }
+    if virtual_mac {
+        let others: &[CaptureMode] =
+            if aggregate { &[Generic, Raw] } else { &[Native, Generic, Raw] };
+        return Plan { modes: [&[Tc], others].concat(), why: Some(VIRTUAL_MAC) };
     }
     if aggregate {
         return Plan { modes: in_stack.to_vec(), why: Some(PORTS) };
@@ -333,11 +345,17 @@ mod tests {
 
     #[test]
     fn what_is_tried_on_what() {
-        let modes =
-            |aggregate, vlans_above, tcx| plan(None, Facts { aggregate, vlans_above, tcx }).modes;
+        let modes = |aggregate, vlans_above, tcx| {
+            plan(None, Facts { aggregate, vlans_above, tcx, ..Facts::default() }).modes
+        };
         assert_eq!(modes(false, false, true), [Native, Tc, Generic, Raw]);
         assert_eq!(modes(false, false, false), [Native, Generic, Tc, Raw]);
         assert_eq!(modes(true, false, true), [Tc, Generic, Raw]);
+        let with_virtual = |aggregate| {
+            plan(None, Facts { aggregate, virtual_mac: true, ..Facts::default() }).modes
+        };
+        assert_eq!(with_virtual(false), [Tc, Native, Generic, Raw]);
+        assert_eq!(with_virtual(true), [Tc, Generic, Raw]);
         assert_eq!(modes(true, false, false), [Generic, Tc, Raw]);
         // XDP, of whatever kind, would take frames of the VLANs for the device's own.
         for (aggregate, tcx) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -440,7 +458,7 @@ mod tests {
             "tc (XDP is taken by another program (id 7, firewall))"
         );
         for (aggregate, vlans_above) in [(true, false), (false, true), (true, true)] {
-            let plan = plan(None, Facts { aggregate, vlans_above, tcx: true });
+            let plan = plan(None, Facts { aggregate, vlans_above, tcx: true, ..Facts::default() });
             assert!(Choice::new(&plan, plan.modes[0], &[]).why.is_some());
         }
     }

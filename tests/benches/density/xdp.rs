@@ -179,9 +179,9 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
         entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
         kernel.set_router(&key, &entry).map_err(failed)?;
         // All on the one interface, so that any of them can be the destination.
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0).map_err(failed)?;
+        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
         let mapped = vip(router).to_ipv6_mapped();
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0).map_err(failed)?;
+        kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
     }
     Ok(kernel)
 }

@@ -363,6 +363,8 @@ impl Datapath {
             }),
             Effect::CountAddress { .. }
             | Effect::UncountAddress { .. }
+            | Effect::AddUnicastMac { .. }
+            | Effect::RemoveUnicastMac { .. }
             | Effect::ForgetPeers(_) => {}
             Effect::SetFilter { router, filter } => {
                 self.host.set_filter(router.0, filter);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use vrrp_user::core::netlink::{
     Answer, Ask, AssignedAddress, Event, Link, Object, Request, RequestError, RouteKey, RouteSeen,
-    RuleKey, Subject,
+    RuleKey, Subject, UnicastFilter,
 };
 use vrrp_user::core::{InterfaceAddr, InterfaceId};
 use vrrp_user::engine::time::Nanos;
@@ -118,6 +118,7 @@ impl Kernel {
             vlan_of: None,
             enabled: true,
             xdp: true,
+            unicast_filter: UnicastFilter::Membership,
         })
     }
 

@@ -26,7 +26,7 @@ impl Left {
         let held = Held { slot: SLOT, mac, ..Held::default() };
         for vip in [IpAddr::from(VIP), IpAddr::from(ipv6::VIP)] {
             let at = InterfaceAddr::own(LOOPBACK, vip);
-            bench.kernel.vips.add(&at, SLOT).expect("add_vip");
+            bench.kernel.vips.add(&at, SLOT, false).expect("add_vip");
             bench.kernel.vips.hold(&at, &held).expect("hold");
         }
         let filter =

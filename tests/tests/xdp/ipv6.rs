@@ -450,7 +450,7 @@ fn a_refused_packet_leaves_a_sample() {
 fn traffic_of_a_vip_is_counted_both_ways() {
     let mut bench = Bench::new();
     let vip = InterfaceAddr::own(LOOPBACK, VIP);
-    bench.kernel.vips.add(&vip, 0).expect("add_vip");
+    bench.kernel.vips.add(&vip, 0, false).expect("add_vip");
     let counted = |bench: &Bench| {
         let vips = bench.reader.vips().expect("vips");
         vips.into_iter().find(|(of, _)| *of == vip).map(|(_, counters)| counters)
@@ -470,15 +470,24 @@ fn traffic_of_a_vip_is_counted_both_ways() {
         assert_eq!(program.test_run(options).expect("runs").return_value.cast_signed(), -1);
     };
     leave(&bytes);
-    let expected =
-        VipCounters { rx_packets: 2, rx_bytes: 2 * len, tx_packets: 1, tx_bytes: len, slot: 0 };
+    let expected = VipCounters {
+        rx_packets: 2,
+        rx_bytes: 2 * len,
+        tx_packets: 1,
+        tx_bytes: len,
+        ..VipCounters::default()
+    };
     assert_eq!(counted(&bench), Some(expected));
     bench.kernel.vips.remove(&vip).expect("remove_vip");
     assert_eq!(counted(&bench), None);
     for last in 0..4 {
-        bench.kernel.vips.add(&InterfaceAddr::own(LOOPBACK, link_local(last)), 0).expect("4 fit");
+        bench
+            .kernel
+            .vips
+            .add(&InterfaceAddr::own(LOOPBACK, link_local(last)), 0, false)
+            .expect("4 fit");
     }
-    let full = bench.kernel.vips.add(&vip, 0);
+    let full = bench.kernel.vips.add(&vip, 0, false);
     assert!(matches!(full, Err(Error::Full { name: "VIPS6", entries: 4 })), "{full:?}");
 }
 

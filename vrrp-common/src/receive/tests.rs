@@ -427,6 +427,53 @@ fn a_claim_is_reported_now_and_then() {
     assert_eq!(cpu.receive(9 * SECOND, IFINDEX, &arp(THEIRS)), None);
 }
 
+#[test]
+fn frames_to_a_virtual_mac_are_for_the_master() {
+    let host = host();
+    let frame = |over, vrid| {
+        let mut frame = [0; 14];
+        frame[..6].copy_from_slice(&[0, 0, 0x5e, 0, over, vrid]);
+        frame
+    };
+    let mut cpu = host.cpu();
+    let mut takes_in = |now, over, vrid| cpu.takes_in(now, IFINDEX, &frame(over, vrid));
+    let master = ReportFilter { state: state::MASTER, ..backup(100, None) };
+    host.set_filter(FOUR, master);
+    assert!(!takes_in(SECOND, 1, VRID), "it has none");
+    let key = RouterKey { ifindex: IFINDEX, family: FAMILY_V4, vrid: VRID, ..RouterKey::default() };
+    host.set_router(key, RouterEntry { slot: FOUR, virtual_mac: 1, ..RouterEntry::default() });
+    assert!(takes_in(SECOND, 1, VRID));
+    // Another family, another VRID.
+    assert!(!takes_in(SECOND, 2, VRID) && !takes_in(SECOND, 1, VRID + 9));
+    host.set_filter(FOUR, backup(100, None));
+    assert!(!takes_in(SECOND, 1, VRID));
+    // The lease of a daemon that stands still.
+    host.set_filter(FOUR, master);
+    let lease = host.lease(FOUR).expect("there");
+    let terms = lease::Terms::new(lease::FenceMode::Claim, SECOND, 3);
+    lease::begin(lease, SECOND, terms);
+    lease::claim(lease, 2 * SECOND);
+    assert!(takes_in(4 * SECOND, 1, VRID) && !takes_in(4 * SECOND + 1, 1, VRID));
+}
+
+#[test]
+fn a_claim_by_the_virtual_mac_may_be_our_own() {
+    let host = host();
+    let virtual_mac = crate::virtual_mac::code(FAMILY_V4, VRID);
+    let held = Held { slot: FOUR, mac: [2, 0, 0, 0, 0, 1, 0, 0], virtual_mac, ..Held::default() };
+    host.hold(IFINDEX, [10, 0, 0, 100], held);
+    host.set_filter(FOUR, ReportFilter { state: state::MASTER, ..backup(100, None) });
+    let mac = crate::virtual_mac::address(virtual_mac);
+    let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    let arp = [&[0xff; 6][..], &mac, &kind, &mac, &[10, 0, 0, 100], &[0; 10]].concat();
+    let lease = host.lease(FOUR).expect("there");
+    lease::begin(lease, SECOND, lease::Terms::new(lease::FenceMode::Claim, SECOND, 3));
+    for (now, claimed) in [(2 * SECOND, 0), (5 * SECOND, 5 * SECOND)] {
+        assert_eq!(host.cpu().receive(now, IFINDEX, &arp), None);
+        assert_eq!((lease.get::<Lease>().claimed, host.next_report()), (claimed, None));
+    }
+}
+
 /// What happens to one router.
 #[derive(Clone, Debug)]
 enum Step {

@@ -414,6 +414,9 @@ pub struct RouterStatus {
     /// `claim`, `lease` or `off`: when the kernel side keeps this host from answering for its addresses.
     #[serde(default)]
     pub fence: String,
+    /// Its virtual MAC address, if it is to have one.
+    #[serde(default)]
+    pub virtual_mac: Option<String>,
     /// Address that advertisements are sent from.
     pub source: Option<String>,
     /// Virtual addresses with prefix length, excluded ones at the end.

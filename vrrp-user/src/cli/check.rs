@@ -308,6 +308,9 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
         Fence::Lease => line("fence", "as soon as its lease is over".to_owned())?,
         Fence::Off => line("fence", "off".to_owned())?,
     }
+    if router.virtual_mac {
+        line("MAC address", "virtual, that of its VRID".to_owned())?;
+    }
     if router.track_source {
         line("source", "tracked: FAULT while the interface does not have it".to_owned())?;
     }

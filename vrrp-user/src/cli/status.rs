@@ -488,7 +488,9 @@ fn protocol(detail: &RouterDetail) -> String {
         "none" => String::new(),
         kind => format!(", {kind}"),
     };
-    format!("VRRP version {version}, VRID {vrid}, {family}{password}")
+    let mac = detail.router.virtual_mac.as_ref().map(|mac| format!(", virtual MAC address {mac}"));
+    let mac = mac.unwrap_or_default();
+    format!("VRRP version {version}, VRID {vrid}, {family}{password}{mac}")
 }
 
 fn advertises(router: &RouterStatus) -> String {
@@ -627,6 +629,7 @@ mod tests {
             next_timer_ms: Some(410),
             transport: vec!["multicast".to_owned()],
             fence: "claim".to_owned(),
+            virtual_mac: None,
             source: Some("10.0.0.1".to_owned()),
             addresses: (1..=5)
                 .map(|last| AddressStatus {

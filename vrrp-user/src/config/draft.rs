@@ -125,6 +125,10 @@ pub(super) struct Draft {
     pub(super) link_local_first: Option<Located<bool>>,
     /// What stops the host from answering for its addresses.
     pub(super) fence: Fence,
+    /// Whether it has a virtual MAC address.
+    pub(super) virtual_mac: Option<Located<bool>>,
+    /// The device that there would be for it elsewhere.
+    pub(super) virtual_mac_device: Option<String>,
     /// Whether the interface must have the source.
     pub(super) track_source: Option<Located<bool>>,
     /// Version 3 checksum.

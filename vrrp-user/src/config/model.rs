@@ -262,6 +262,8 @@ pub struct RouterConfig {
     pub link_local_first: bool,
     /// What stops the host from answering for its addresses when the daemon has left them behind.
     pub fence: Fence,
+    /// Whether it has the virtual MAC address of its VRID (RFC 9568 section 7.3), not that of its interface.
+    pub virtual_mac: bool,
     /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.
     pub track_source: bool,
     /// How the version 3 checksum is computed on transmission.

@@ -119,9 +119,9 @@ const ROUTER_KEYS: &[&str] = &[
     "name", "interface", "vrid", "priority", "interval", "version", "addresses", "excluded",
     "authentication", "preempt", "preempt_delay", "max_learned_interval", "source",
     "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
-    "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "track_source",
-    "v3_checksum", "notify", "routes", "rules", "on_address_lost", "promote_secondaries", "track",
-    "group", "dont_track_primary",
+    "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "virtual_mac",
+    "track_source", "v3_checksum", "notify", "routes", "rules", "on_address_lost",
+    "promote_secondaries", "track", "group", "dont_track_primary",
 ];
 const ADDRESS_KEYS: &[&str] = &[
     "address", "dev", "label", "scope", "broadcast", "peer", "preferred_lft", "dad", "home",
@@ -367,6 +367,8 @@ impl Reader<'_> {
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
             link_local_first: self.boolean(table, "link_local_first"),
             fence: fence.map_or(Fence::default(), |value| self.word("fence", &value, Fence::NAMES)),
+            virtual_mac: self.boolean(table, "virtual_mac"),
+            virtual_mac_device: None,
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),
             v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| {

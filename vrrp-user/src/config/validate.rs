@@ -56,6 +56,7 @@ pub(super) struct Format {
     owner_ignores: &'static str,
     pub(super) link_local_first: &'static str,
     track_source: &'static str,
+    virtual_mac: &'static str,
     down_adverts: &'static str,
 }
 
@@ -74,6 +75,7 @@ pub(super) const TOML: Format = Format {
     owner_ignores: "owner_ignores_adverts",
     link_local_first: "link_local_first",
     track_source: "track_source",
+    virtual_mac: "virtual_mac",
     down_adverts: "down_adverts",
 };
 
@@ -92,6 +94,7 @@ pub(super) const KEEPALIVED: Format = Format {
     owner_ignores: "owner_ignore_adverts",
     link_local_first: "refusing a first address that is not link-local, as strict mode does,",
     track_source: "track_src_ip",
+    virtual_mac: "use_vmac",
     down_adverts: "down_timer_adverts",
 };
 
@@ -210,6 +213,11 @@ impl Validator<'_> {
             draft.source.is_some(),
             format!("{} needs a source", self.format.track_source),
         );
+        let virtual_mac = self.only_if(
+            draft.virtual_mac.as_ref(),
+            draft.unicast.is_none(),
+            format!("{} does not go with unicast", self.format.virtual_mac),
+        );
         let transport = self.transport(draft.source, draft.multicast_group, draft.unicast);
         Some(RouterConfig {
             name: draft.name,
@@ -233,6 +241,7 @@ impl Validator<'_> {
             owner_ignores_adverts,
             link_local_first,
             fence: draft.fence,
+            virtual_mac,
             track_source,
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),

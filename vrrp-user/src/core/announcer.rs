@@ -111,7 +111,9 @@ impl Core {
     pub(super) fn hold_address(&mut self, id: RouterId, place: InterfaceAddr) {
         let mac = self.interfaces.get(place.iface).and_then(|interface| interface.mac);
         let Some([a, b, c, d, e, f]) = mac else { return };
-        let held = Held { slot: id.0, mac: [a, b, c, d, e, f, 0, 0], ..Held::default() };
+        let virtual_mac = self.router(id).virtual_mac_code_on(place.iface);
+        let mac = [a, b, c, d, e, f, 0, 0];
+        let held = Held { slot: id.0, mac, virtual_mac, ..Held::default() };
         self.effects.push_back(Effect::HoldAddress { at: place, held });
     }
 
@@ -226,7 +228,7 @@ impl Core {
 
     pub(super) fn probe_now(&mut self, place: InterfaceAddr) {
         let Some(interface) = self.interfaces.get(place.iface) else { return };
-        let Some(mac) = interface.mac else { return };
+        let Some(mac) = self.announced_mac(place) else { return };
         match place.address {
             IpAddr::V4(address) => {
                 let frame = frame::arp_frame(&arp::Repr::probe(mac, address));
@@ -248,7 +250,7 @@ impl Core {
 
     pub(super) fn garp_now(&mut self, place: InterfaceAddr) {
         let Some(interface) = self.interfaces.get(place.iface) else { return };
-        let Some(mac) = interface.mac else { return };
+        let Some(mac) = self.announced_mac(place) else { return };
         match place.address {
             IpAddr::V4(address) => {
                 self.frames.push(place.iface, &frame::garp_frame(mac, address), Tag::Announcement);

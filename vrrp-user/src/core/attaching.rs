@@ -13,8 +13,10 @@ use crate::engine::types::RouterId;
 impl Core {
     /// How an interface is to capture.
     fn capture_plan(&self, iface: InterfaceId) -> Plan {
-        let facts = self.interfaces.facts(iface, self.tcx);
         let name = self.interfaces.get(iface).map_or("", |interface| &interface.name);
+        let mut there = self.index.on(name).map(|id| self.router(id));
+        let virtual_mac = there.any(|router| router.virtual_mac && *router.interface == *name);
+        let facts = self.interfaces.facts(iface, self.tcx, virtual_mac);
         modes::plan(self.capture.best(name), facts)
     }
 
@@ -147,6 +149,8 @@ impl Core {
             self.egress_released = true;
             self.interfaces.forget_egress_hooks();
             self.effects.push_back(Effect::ReleaseEgress { why: why.to_owned() });
+            let needed = self.ids().filter(|id| self.router(*id).virtual_mac);
+            needed.collect::<Vec<_>>().into_iter().for_each(|id| self.evaluate(id));
         }
     }
 
@@ -234,6 +238,10 @@ impl Core {
             return self.count(Counter::UnexpectedAnswer);
         }
         interface.hooks.egress = hook;
+        if hook.is_none() {
+            // No router there can have a virtual MAC address any more.
+            self.evaluate_on(iface);
+        }
     }
 
     /// Whether it is not known yet how the interface of a router captures.

@@ -70,7 +70,12 @@ pub enum Effect {
     /// Forget who was heard by routers that are gone; their numbers ascend.
     ForgetPeers(Vec<RouterId>),
     /// Count packets to and from an address.
-    CountAddress { router: RouterId, at: InterfaceAddr },
+    CountAddress {
+        router: RouterId,
+        at: InterfaceAddr,
+        /// Whether it is held with a virtual MAC address.
+        virtual_mac: bool,
+    },
     /// No longer count them.
     UncountAddress { router: RouterId, at: InterfaceAddr },
     /// Report who else claims an address that we have.
@@ -111,6 +116,10 @@ pub enum Effect {
         /// Which; `None` for all.
         group: Option<IpAddr>,
     },
+    /// Let an interface take in frames to another Ethernet address.
+    AddUnicastMac { interface: InterfaceId, mac: [u8; 6] },
+    /// No longer let it.
+    RemoveUnicastMac { interface: InterfaceId, mac: [u8; 6] },
     /// Find out whether this host routes IPv6 packets that arrive on an interface. Answered by
     /// [`super::Input::Forwards`].
     ReadForwarding { interface: InterfaceId, name: String },

@@ -341,11 +341,12 @@ impl InterfaceTable {
         attached.map(|(iface, interface)| (*iface, interface.hooks))
     }
 
-    /// What decides how an interface captures, with whether the kernel has [`Facts::tcx`].
-    pub fn facts(&self, iface: InterfaceId, tcx: bool) -> Facts {
+    /// What decides how an interface captures, with whether the kernel has [`Facts::tcx`], and routers there
+    /// [`Facts::virtual_mac`].
+    pub fn facts(&self, iface: InterfaceId, tcx: bool, virtual_mac: bool) -> Facts {
         let aggregate = self.get(iface).is_some_and(|interface| interface.aggregate);
         let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(iface));
-        Facts { aggregate, vlans_above, tcx }
+        Facts { aggregate, vlans_above, tcx, virtual_mac }
     }
 
     /// Whether an Ethernet address is one of this host's.
@@ -432,6 +433,14 @@ impl Interface {
     pub fn mode(&self) -> Option<CaptureMode> {
         match &self.capture {
             Capture::Attached(choice) => Some(choice.mode),
+            Capture::Failed(_) | Capture::Detached => None,
+        }
+    }
+
+    /// Why it captures in no better way.
+    pub fn why_captured(&self) -> Option<&str> {
+        match &self.capture {
+            Capture::Attached(choice) => choice.why.as_deref(),
             Capture::Failed(_) | Capture::Detached => None,
         }
     }

@@ -361,6 +361,11 @@ impl Core {
             Some((_, interface)) if needs_to_receive && !interface.receives() => {
                 Link::Down(FaultCause::NoCapture)
             }
+            Some((_, interface))
+                if router.virtual_mac && interface.lacks_for_virtual_mac().is_some() =>
+            {
+                Link::Down(FaultCause::NoVirtualMac)
+            }
             Some((iface, interface)) => match router.source(interface) {
                 Some(address)
                     if router.track_source
@@ -395,7 +400,8 @@ impl Core {
         if let (Some((key, entry)), Some(on)) = (fresh, now) {
             self.effects.push_back(Effect::SetRouter { router: id, key, entry });
             let at = self.vips_on(id, on);
-            self.effects.extend(at.map(|at| Effect::CountAddress { router: id, at }));
+            at.for_each(|at| self.count_vip(id, at));
+            self.hold_anew(id);
         }
         if moved {
             let ifindex = self.router(id).iface().map_or(0, |iface| iface.ifindex);
@@ -409,6 +415,17 @@ impl Core {
                 self.join(id);
             }
             self.engine.handle_link(self.now, id, link);
+        }
+        self.update_unicast_filter(id);
+    }
+
+    /// The interface of a router has another Ethernet address: the one by which the kernel side knows what it sends, and
+    /// puts a virtual one in its place.
+    fn hold_anew(&mut self, id: RouterId) {
+        if self.engine.state(id) == Some(State::Master) && self.router(id).virtual_mac {
+            for (place, _) in self.interface_addrs(id) {
+                self.hold_address(id, place);
+            }
         }
     }
 

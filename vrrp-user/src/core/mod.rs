@@ -63,6 +63,7 @@ mod tests;
 mod tracking;
 mod tx_queue;
 mod vips;
+mod virtual_mac;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -161,6 +162,8 @@ pub struct Core {
     reception: Reception,
     /// How often programs were to be attached.
     attempts: u64,
+    /// Virtual MAC addresses of masters that interfaces take in frames to.
+    unicast_macs: BTreeMap<RouterId, (InterfaceId, [u8; 6])>,
     /// Whether the programs that count what leaves were given up.
     egress_released: bool,
     settling: Settling,

@@ -40,6 +40,21 @@ pub struct Link {
     pub enabled: bool,
     /// An XDP program is there, whosever.
     pub xdp: bool,
+    /// What lets frames to another Ethernet address in.
+    pub unicast_filter: UnicastFilter,
+}
+
+/// What lets frames to another Ethernet address than the interface's own into an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnicastFilter {
+    /// Nothing is needed: it has no filter (veth). A membership would only make it promiscuous.
+    None,
+    /// A membership of a packet socket.
+    Membership,
+    /// It is a bridge: it would need an entry in its forwarding database.
+    Bridge,
+    /// Nothing does: it shares its device with others (macvlan, ipvlan), and gets what is for its own address.
+    Own,
 }
 
 #[cfg(test)]
@@ -57,6 +72,7 @@ impl Link {
             vlan_of: None,
             enabled: up,
             xdp: false,
+            unicast_filter: UnicastFilter::Membership,
         }
     }
 }

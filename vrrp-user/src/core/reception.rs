@@ -441,8 +441,12 @@ impl Core {
         let router = self.router(id);
         let interface = self.interfaces.by_name(&router.interface);
         let enabled = interface.is_some_and(|(_, interface)| interface.link.enabled);
-        let problems =
-            [router.link_problem(enabled), self.reception_problem(id), self.settles(now, id)];
+        let problems = [
+            router.link_problem(enabled),
+            self.virtual_mac_problem(id),
+            self.reception_problem(id),
+            self.settles(now, id),
+        ];
         problems.into_iter().flatten().collect()
     }
 

@@ -6,9 +6,9 @@ use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vrrp_common::VRRP_TTL;
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
 use vrrp_common::report::ReportFilter;
+use vrrp_common::{VRRP_TTL, virtual_mac};
 
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
@@ -67,6 +67,8 @@ pub struct RouterRuntime {
     pub link_local_first: bool,
     /// What stops this host from answering for its addresses.
     pub fence: Fence,
+    /// Whether it has a virtual MAC address.
+    pub virtual_mac: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
     pub name: Arc<str>,
     /// Interface on which it advertises.
@@ -221,6 +223,7 @@ impl RouterRuntime {
             track_source: config.track_source,
             link_local_first: config.link_local_first,
             fence: config.fence,
+            virtual_mac: config.virtual_mac,
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,
@@ -335,12 +338,35 @@ impl RouterRuntime {
         self.family == Family::V6 && self.link == Some(Link::Down(FaultCause::NoAddress))
     }
 
+    /// What was found out about its interface.
+    pub fn link(&self) -> Option<Link> {
+        self.link
+    }
+
+    /// The virtual MAC address that it is to have.
+    pub fn virtual_mac(&self) -> Option<[u8; 6]> {
+        let code = virtual_mac::code(self.family.number(), self.vrid.get());
+        self.virtual_mac.then(|| virtual_mac::address(code))
+    }
+
+    /// Its virtual MAC address, if it has one and lives on that interface: its addresses on others are held with those'
+    /// own.
+    pub fn virtual_mac_on(&self, iface: InterfaceId) -> Option<[u8; 6]> {
+        self.virtual_mac().filter(|_| self.iface() == Some(iface))
+    }
+
+    /// The same as [`virtual_mac::code`], 0 for none.
+    pub fn virtual_mac_code_on(&self, iface: InterfaceId) -> u32 {
+        let has_one = self.virtual_mac && self.iface() == Some(iface);
+        if has_one { virtual_mac::code(self.family.number(), self.vrid.get()) } else { 0 }
+    }
+
     /// What is wrong with its interface, and what to do; `enabled` is whether an administrator wants that up. That it cannot
     /// hear there is [`super::reception`]'s.
     pub fn link_problem(&self, enabled: bool) -> Option<String> {
         let interface = &self.interface;
         match self.link? {
-            Link::Up(_) | Link::Down(FaultCause::NoCapture) => None,
+            Link::Up(_) | Link::Down(FaultCause::NoCapture | FaultCause::NoVirtualMac) => None,
             Link::Down(FaultCause::InterfaceMissing) => Some(format!(
                 "interface {interface} (line {} of the configuration) does not exist; waiting for it \
                  (`ip link` lists what there is)",
@@ -538,7 +564,7 @@ impl RouterRuntime {
             destination,
             mac: if local.aggregate { [0; 6] } else { local.mac },
             link_local_first: self.link_local_first.into(),
-            ..RouterEntry::default()
+            virtual_mac: self.virtual_mac.into(),
         }
     }
 
@@ -549,7 +575,7 @@ impl RouterRuntime {
         let group = self.group();
         let frame = |destination: IpAddr| {
             AdvertFrame::new(&AdvertParams {
-                source_mac: local.mac,
+                source_mac: self.virtual_mac_on(local.iface).unwrap_or(local.mac),
                 // With unicast the kernel makes the header.
                 dest_mac: multicast(group),
                 source,
@@ -665,16 +691,16 @@ impl RouterRuntime {
         let failures = self.failures.as_mut().filter(|failures| failures.is_due(now))?;
         failures.trying();
         let tests = match (&self.frames, self.local) {
-            (Frames::Group(frame), Some(LocalEnd { iface, .. })) => {
-                vec![TestFrame { iface, to: None, bytes: frame.to_self().to_vec() }]
+            (Frames::Group(frame), Some(LocalEnd { iface, mac, .. })) => {
+                vec![TestFrame { iface, to: None, bytes: frame.to_self(mac).to_vec() }]
             }
-            (Frames::Peers(peers), Some(LocalEnd { iface, source: Some(source), .. })) => {
+            (Frames::Peers(peers), Some(LocalEnd { iface, mac, source: Some(source), .. })) => {
                 // One takes the way through the filters of IP, the other one that behind them.
                 let both = peers.iter().flat_map(|(_, frame)| {
                     let routed = frame.ip_bytes().to_vec();
                     [
                         TestFrame { iface, to: Some(source), bytes: routed },
-                        TestFrame { iface, to: None, bytes: frame.to_self().to_vec() },
+                        TestFrame { iface, to: None, bytes: frame.to_self(mac).to_vec() },
                     ]
                 });
                 both.collect()

@@ -72,6 +72,9 @@ struct Unsent {
 impl Core {
     pub(super) fn send_advert(&mut self, id: RouterId, priority: Priority) {
         self.reception.master();
+        if priority == Priority::RESIGN {
+            self.leave_unicast_filter(id);
+        }
         let Self { routers, frames, idents, .. } = self;
         let queued = routers[id.0 as usize].advertise(priority, frames, idents, id);
         if queued && priority == Priority::RESIGN {

@@ -205,6 +205,7 @@ impl Core {
             source_key: boot.source_key,
             reception: Reception::default(),
             attempts: 0,
+            unicast_macs: BTreeMap::new(),
             egress_released: false,
             settling: Settling::default(),
             lost_since: None,

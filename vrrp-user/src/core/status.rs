@@ -242,6 +242,9 @@ impl Core {
                 Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
             },
             fence: if router.owner { "off" } else { router.fence.name() }.to_owned(),
+            virtual_mac: router
+                .virtual_mac()
+                .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
             problems: problems

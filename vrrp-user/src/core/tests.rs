@@ -14,7 +14,7 @@ use vrrp_common::report::{Class, MasterSeen};
 use super::adoption::{PinnedRouter, Predecessor};
 use super::netlink::{
     Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Object, Request,
-    RequestError, Subject,
+    RequestError, Subject, UnicastFilter,
 };
 use super::notification::Found;
 use super::prepared::{Prepared, Refusal};
@@ -51,6 +51,7 @@ fn link(up: bool) -> Link {
         vlan_of: None,
         enabled: up,
         xdp: true,
+        unicast_filter: UnicastFilter::Membership,
     }
 }
 
@@ -295,6 +296,65 @@ fn a_router_is_backup_and_then_master_and_its_address_follows() {
     // Held before it is asked for, so that nobody's claim is missed.
     let held = host.done.iter().any(|effect| matches!(effect, Effect::HoldAddress { .. }));
     assert!(held);
+}
+
+/// Which addresses are let in, out of what was done, in order; and with what state of the router each.
+fn unicast_macs(host: &Host) -> Vec<bool> {
+    const MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+    let changes = host.done.iter().filter_map(|effect| match *effect {
+        Effect::AddUnicastMac { interface, mac } => Some((interface, mac, true)),
+        Effect::RemoveUnicastMac { interface, mac } => Some((interface, mac, false)),
+        _ => None,
+    });
+    changes.map(|(on, mac, added)| (on == ETH0 && mac == MAC).then_some(added).unwrap()).collect()
+}
+
+#[test]
+fn an_interface_takes_in_what_is_for_the_virtual_mac_of_a_master() {
+    let mut host = Host::started(&toml("virtual_mac = true"));
+    assert_eq!(host.ways, [AttachMethod::Mode(CaptureMode::Tc)]);
+    assert_eq!((host.state(), unicast_macs(&host)), (Some(State::Backup), vec![]));
+    host.pass(5000);
+    host.answer(&Ok(()));
+    assert_eq!((host.state(), unicast_macs(&host)), (Some(State::Master), vec![true]));
+    let held = host.done.iter().find_map(|effect| match effect {
+        Effect::HoldAddress { held, .. } => Some(held.virtual_mac),
+        _ => None,
+    });
+    assert_eq!(held, Some(vrrp_common::virtual_mac::code(vrrp_common::FAMILY_V4, 51)));
+    let counted =
+        |effect: &Effect| matches!(effect, Effect::CountAddress { virtual_mac: true, .. });
+    assert!(host.done.iter().any(counted));
+    host.hear(200);
+    assert_eq!((host.state(), unicast_macs(&host)), (Some(State::Backup), vec![true, false]));
+}
+
+#[test]
+fn the_virtual_mac_goes_before_the_last_advertisement() {
+    let mut host = Host::started(&toml("virtual_mac = true"));
+    host.pass(5000);
+    host.answer(&Ok(()));
+    host.core.handle(host.now, Input::Stop);
+    // What is done before anything is sent.
+    while host.core.frames().is_empty() {
+        host.core.advance(host.now);
+    }
+    host.perform();
+    assert_eq!(unicast_macs(&host), [true, false]);
+    let frame = host.core.frames().iter().last().unwrap();
+    assert_eq!((frame.bytes[6..12].to_vec(), frame.bytes[36]), (vec![0, 0, 0x5e, 0, 1, 51], 0));
+}
+
+#[test]
+fn without_tc_there_is_no_virtual_mac() {
+    let mut host = Host::new(&toml("virtual_mac = true"));
+    host.failures = VecDeque::from([Failure::Refused("tc is refused".to_owned())]);
+    host.listed(&[]);
+    let native = [CaptureMode::Tc, CaptureMode::Native].map(AttachMethod::Mode);
+    assert_eq!((&*host.ways, host.state()), (&native[..], Some(State::Fault)));
+    let problem = host.core.virtual_mac_problem(ROUTER).unwrap();
+    assert!(problem.contains("eth0 is captured by native XDP"), "{problem}");
+    assert!(problem.contains("tc is refused"), "{problem}");
 }
 
 #[test]

@@ -47,6 +47,7 @@ use crate::io::scripts::{Board, Found, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tracked::{self, Watch};
 use crate::io::tx::{Memberships, Tx};
+use crate::io::unicast_filter::UnicastFilter;
 use crate::metrics::http;
 use crate::types::instance::Instance;
 
@@ -61,6 +62,7 @@ struct Driver {
     netlink: Netlink,
     tx: Tx,
     memberships: Memberships,
+    unicast_filter: UnicastFilter,
     /// There as soon as an interface is captured by it.
     raw: Option<RawSocket>,
     service: Service,

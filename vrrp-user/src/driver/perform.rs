@@ -83,8 +83,8 @@ impl Driver {
                 let done = self.datapath.forget_peers(gone);
                 log_error(done, || "peers of routers that are gone".to_owned());
             }
-            Effect::CountAddress { router, at } => {
-                let done = self.datapath.vips.add(&at, router.0);
+            Effect::CountAddress { router, at, virtual_mac } => {
+                let done = self.datapath.vips.add(&at, router.0, virtual_mac);
                 log_error(done, || {
                     format!("{}: counters of {}", self.core.label(router), at.address)
                 });
@@ -144,6 +144,18 @@ impl Driver {
             Effect::Leave { interface, group } => {
                 self.memberships
                     .leave(interface.ifindex, |joined| group.is_some_and(|group| joined != group));
+            }
+            Effect::AddUnicastMac { interface, mac } => {
+                if let Err(error) = self.unicast_filter.add(interface.ifindex, mac) {
+                    log::error!(
+                        "interface {interface}: frames to a virtual MAC address may not arrive: {error}"
+                    );
+                }
+            }
+            Effect::RemoveUnicastMac { interface, mac } => {
+                if let Err(error) = self.unicast_filter.remove(interface.ifindex, mac) {
+                    log::debug!("interface {interface}: a virtual MAC address stays: {error}");
+                }
             }
             Effect::ReadForwarding { interface, name } => {
                 // A value that the kernel keeps in memory, readable without a lock that anybody holds for long.

@@ -47,10 +47,7 @@ pub(super) fn free_lost(instance: &Instance, pins: &Path) {
         let reader = Reader::open(pins).ok()?;
         let now = timer::boot_now().0;
         let vips = reader.vips().ok()?.into_iter();
-        let is_lost = |slot: u64| {
-            let lease = u32::try_from(slot).ok().and_then(|slot| reader.lease(slot).ok());
-            lease.is_some_and(|lease| lease.is_anothers(now))
-        };
+        let is_lost = |slot: u32| reader.lease(slot).is_ok_and(|lease| lease.is_anothers(now));
         let lost = vips.filter(|(_, counters)| is_lost(counters.slot)).map(|(at, _)| at);
         Some(lost.collect::<BTreeSet<_>>()).filter(|lost| !lost.is_empty())
     };

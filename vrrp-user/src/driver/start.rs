@@ -23,6 +23,7 @@ use crate::io::netlink::{self, Netlink};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Tx};
+use crate::io::unicast_filter::UnicastFilter;
 use crate::io::{descriptors, handover, memory, sched, tracked};
 use crate::metrics::{baseline::Baseline, http};
 use crate::types::build;
@@ -343,6 +344,7 @@ impl Driver {
             Service::start().map_err(os("cannot start the thread of the service"))?;
         let mut tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
+        let unicast_filter = UnicastFilter::open().map_err(Error::Sockets)?;
         let (plan, diagnostics) = Plan::new(&config);
         for diagnostic in &diagnostics {
             log::warn!("{diagnostic}");
@@ -458,6 +460,7 @@ impl Driver {
             netlink,
             tx,
             memberships,
+            unicast_filter,
             raw: None,
             service,
             scripts,

@@ -146,6 +146,9 @@ pub enum FaultCause {
     /// Advertisements cannot be received there (no XDP program attached).
     #[display("advertisements cannot be received on the interface")]
     NoCapture,
+    /// The router is to have a virtual MAC address, and cannot have one there.
+    #[display("the interface cannot have the virtual MAC address")]
+    NoVirtualMac,
     /// The advertisement is longer than what the interface carries.
     #[display("an advertisement of {length} bytes does not fit the MTU of {mtu}")]
     #[strum(serialize = "mtu")]
@@ -188,6 +191,7 @@ impl FaultCause {
             | Self::NoAddress
             | Self::NoSource
             | Self::NoCapture
+            | Self::NoVirtualMac
             | Self::AdvertExceedsMtu { .. }
             | Self::CannotSend(_) => true,
             Self::Tracked(..) | Self::Member(_) | Self::MemberWaits(_) | Self::SteppedDown => false,
@@ -209,6 +213,7 @@ impl FaultCause {
             | Self::NoAddress
             | Self::NoSource
             | Self::NoCapture
+            | Self::NoVirtualMac
             | Self::AdvertExceedsMtu { .. }
             | Self::CannotSend(_)
             | Self::SteppedDown => self.to_string(),

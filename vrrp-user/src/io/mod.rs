@@ -25,3 +25,4 @@ pub mod threads;
 pub mod timer;
 pub mod tracked;
 pub mod tx;
+pub mod unicast_filter;

@@ -23,7 +23,8 @@ use netlink_packet_route::address::{
     AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -44,6 +45,7 @@ use crate::config::model::{AddressFlags, Scheduling};
 pub use crate::core::netlink::{
     AddressRequest, Answer, Ask, AssignedAddress, Event, Hook, HookPoint, HookState, Link, Look,
     Object, Request, RequestError, RouteKey, RouteRequest, RouteSeen, RuleKey, Subject,
+    UnicastFilter,
 };
 use crate::core::{InterfaceAddr, InterfaceId};
 
@@ -492,6 +494,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
     let mut mtu = u32::MAX;
     let (mut aggregate, mut routed) = (false, false);
     let (mut vlan, mut elsewhere, mut below) = (false, false, None);
+    let mut unicast_filter = UnicastFilter::Membership;
     for attribute in &message.attributes {
         if let LinkAttribute::IfName(value) = attribute {
             name = Some(value.clone());
@@ -510,6 +513,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
                 modes.iter().any(|mode| data.contains(&InfoIpVlan::Mode(*mode)))
             });
             vlan = infos.contains(&LinkInfo::Kind(InfoKind::Vlan));
+            unicast_filter = filter_of(infos);
         } else if let LinkAttribute::Link(value) = attribute {
             below = Some(InterfaceId::own(*value));
         } else if let LinkAttribute::LinkNetNsId(_) = attribute {
@@ -529,7 +533,30 @@ fn link(message: &LinkMessage) -> Option<Link> {
         vlan_of,
         enabled: flags.contains(LinkFlags::Up),
         xdp: xdp_programs(message).next().is_some(),
+        unicast_filter,
     })
+}
+
+/// What lets frames to another Ethernet address into an interface of that kind.
+fn filter_of(infos: &[LinkInfo]) -> UnicastFilter {
+    // A macvlan device in this mode has its device to itself.
+    let alone = infos.iter().any(|info| {
+        let LinkInfo::Data(InfoData::MacVlan(data)) = info else { return false };
+        data.contains(&InfoMacVlan::Mode(MacVlanMode::Passthrough))
+    });
+    let kind = infos.iter().find_map(|info| {
+        let LinkInfo::Kind(kind) = info else { return None };
+        Some(kind)
+    });
+    match kind {
+        Some(InfoKind::Veth) => UnicastFilter::None,
+        Some(InfoKind::Bridge) => UnicastFilter::Bridge,
+        Some(InfoKind::MacVlan) if alone => UnicastFilter::Membership,
+        Some(InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap) => {
+            UnicastFilter::Own
+        }
+        Some(_) | None => UnicastFilter::Membership,
+    }
 }
 
 fn address(message: &AddressMessage) -> Option<AssignedAddress> {
@@ -560,6 +587,7 @@ fn address(message: &AddressMessage) -> Option<AssignedAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use netlink_packet_route::link::{InfoPortKind, LinkHeader, LinkXdp};
 
     fn link_message(family: AddressFamily, flags: LinkFlags) -> LinkMessage {
@@ -590,6 +618,7 @@ mod tests {
                 vlan_of: None,
                 enabled: true,
                 xdp: false,
+                unicast_filter: UnicastFilter::Membership,
             })
         );
         let no_carrier = link(&link_message(AddressFamily::Unspec, LinkFlags::Up)).unwrap();
@@ -662,5 +691,24 @@ mod tests {
         }
         message.header.family = AddressFamily::Phonet;
         assert_eq!(address(&message), None);
+    }
+
+    #[test]
+    fn who_takes_in_frames_to_other_addresses() {
+        let filter = |infos: Vec<LinkInfo>| filter_of(&infos);
+        let kind = |kind| filter(vec![LinkInfo::Kind(kind)]);
+        assert_eq!(filter(vec![]), UnicastFilter::Membership);
+        assert_eq!(kind(InfoKind::Veth), UnicastFilter::None);
+        assert_eq!(kind(InfoKind::Bridge), UnicastFilter::Bridge);
+        for device in [InfoKind::Vlan, InfoKind::Bond] {
+            assert_eq!(kind(device), UnicastFilter::Membership);
+        }
+        for device in [InfoKind::MacVlan, InfoKind::MacVtap, InfoKind::IpVlan] {
+            assert_eq!(kind(device), UnicastFilter::Own);
+        }
+        let mode = |mode| LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]));
+        let macvlan = |of| filter(vec![LinkInfo::Kind(InfoKind::MacVlan), mode(of)]);
+        assert_eq!(macvlan(MacVlanMode::Bridge), UnicastFilter::Own);
+        assert_eq!(macvlan(MacVlanMode::Passthrough), UnicastFilter::Membership);
     }
 }

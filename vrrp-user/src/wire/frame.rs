@@ -167,13 +167,12 @@ impl AdvertFrame {
         }
     }
 
-    /// The whole frame, but to the sender itself: it takes the way out of this host, and no switch passes it on.
-    pub fn to_self(&self) -> Box<[u8]> {
+    /// The whole frame, but from that Ethernet address of the interface to itself: it takes the way out of this host, and no
+    /// switch passes it on or learns anything new.
+    pub fn to_self(&self, mac: Mac) -> Box<[u8]> {
         let mut bytes = self.bytes.clone();
-        let source = ethernet::Repr::parse(&bytes).map(|(header, _)| header.source);
-        if let Ok(source) = source {
-            bytes[..source.len()].copy_from_slice(&source);
-        }
+        bytes[..mac.len()].copy_from_slice(&mac);
+        bytes[mac.len()..2 * mac.len()].copy_from_slice(&mac);
         bytes
     }
 
@@ -285,8 +284,10 @@ mod tests {
         assert_eq!(frame.ip_bytes(), golden);
         assert_eq!(frame.bytes()[..14], ETHERNET);
         assert_eq!(frame.bytes()[14..], golden);
-        let to_self = frame.to_self();
-        assert_eq!((&to_self[..6], &to_self[6..]), (&MAC[..], &frame.bytes()[6..]));
+        let other = [0x02, 0, 0, 0, 0, 0x06];
+        let to_self = frame.to_self(other);
+        assert_eq!((&to_self[..6], &to_self[6..12]), (&other[..], &other[..]));
+        assert_eq!(to_self[12..], frame.bytes()[12..]);
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn facts(ifindex: u32, links: &[Link], tcx: bool) -> Facts {
     let aggregate = links.iter().any(|link| link.iface.ifindex == ifindex && link.aggregate);
     let vlans_above =
         links.iter().any(|link| link.vlan_of.is_some_and(|below| below.ifindex == ifindex));
-    Facts { aggregate, vlans_above, tcx }
+    Facts { aggregate, vlans_above, tcx, virtual_mac: false }
 }
 
 fn captured(
@@ -416,6 +416,7 @@ mod tests {
     use super::super::Severity::{Broken, Fine, Skipped, Warning};
     use super::*;
     use crate::core::InterfaceId;
+    use crate::core::netlink::UnicastFilter;
     use crate::io::bpf::Trial;
 
     const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -508,6 +509,7 @@ mod tests {
             mtu: 1500,
             aggregate,
             routed: false,
+            unicast_filter: UnicastFilter::Membership,
             vlan_of: vlan_of.map(InterfaceId::own),
         };
         let checked = |links: &[Link], best| {

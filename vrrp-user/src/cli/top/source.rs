@@ -364,6 +364,7 @@ mod tests {
                 next_timer_ms: None,
                 transport: vec!["multicast".to_owned()],
                 fence: "claim".to_owned(),
+                virtual_mac: None,
                 source: None,
                 addresses: vec![AddressStatus {
                     address: "10.0.0.100/24".to_owned(),

@@ -323,7 +323,7 @@ prop_compose! {
         (lower_prio_advert, higher_prio_advert) in (any::<bool>(), any::<Option<bool>>()),
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
         (ignores, tracks, longest) in (any::<bool>(), any::<bool>(), proptest::option::of(0_u16..100)),
-        fence in select([Fence::Claim, Fence::Lease, Fence::Off].as_slice()),
+        (fence, has_mac) in (select([Fence::Claim, Fence::Lease, Fence::Off].as_slice()), any::<bool>()),
         dont_track_primary in any::<bool>(),
         track in proptest::collection::vec(track(), 0..3),
         (notify, routing) in (proptest::option::of(notify()), routing()),
@@ -335,6 +335,7 @@ prop_compose! {
         };
         let (Transport::Multicast { source, .. } | Transport::Unicast { source, .. }) = transport;
         let track_source = tracks && source.is_some();
+        let virtual_mac = has_mac && matches!(transport, Transport::Multicast { .. });
         let delayed = preempt && !owner;
         // RFC 9568 section 5.2.5.
         let addresses = match (interval, addresses.is_empty()) {
@@ -367,6 +368,7 @@ prop_compose! {
             owner_ignores_adverts: ignores && owner,
             link_local_first: false,
             fence,
+            virtual_mac,
             track_source,
             higher_prio_advert,
             v3_checksum: if rfc9568 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 },

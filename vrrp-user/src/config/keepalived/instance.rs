@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::shared::Shared;
+use super::virtual_mac::VirtualMac;
 use super::{Entry, Globals, Parser, keep, keywords, routes};
 use crate::config::draft::{Draft, PeerDraft, UnicastDraft};
 use crate::config::model::V3Checksum;
@@ -29,7 +30,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "notify_backup", "notify_fault", "notify_stop", "notify_deleted", "notify_master_rx_lower_pri",
     "notify_priority_changes", "virtual_routes", "virtual_rules", "promote_secondaries",
     "restore_addresses", "track_interface", "track_script", "track_file", "track_process",
-    "dont_track_primary", "garp_extra_if", "vmac_garp_intvl",
+    "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -53,6 +54,7 @@ pub(super) struct Instance {
     never_multicast: bool,
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
+    virtual_mac: Option<VirtualMac>,
     routing: routes::Draft,
 }
 
@@ -73,6 +75,9 @@ impl Instance {
         self.finish_state(strict, report);
         if strict && let Some(password) = self.draft.password.take() {
             report.warning(password.at, "strict mode has no authentication; it is ignored", "");
+        }
+        if let Some(virtual_mac) = self.virtual_mac.take() {
+            virtual_mac.apply(&mut self.draft);
         }
         let unicast = self.finish_unicast(strict, globals, report);
         let Self { mut draft, shared, family, v3_checksum, routing, .. } = self;
@@ -258,6 +263,7 @@ impl Parser<'_> {
             "track_interface" | "track_script" | "track_file" | "track_process" => {
                 self.track(entry, &mut draft.track);
             }
+            "use_vmac" => to.virtual_mac = Some(self.use_vmac(entry)),
             "dont_track_primary" => draft.dont_track_primary = true,
             keyword if self.shared_entry(keyword, entry, &mut to.shared) => {}
             _ if self.notify_entry(entry, &mut draft.notify) => {}

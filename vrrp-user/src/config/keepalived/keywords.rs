@@ -74,7 +74,7 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("a differing address list is reported and never refused", &["vrrp_skip_check_adv_addr"]),
     note("they are counted, not logged", &["log_unknown_vrids"]),
     note("membership reports are left to the kernel", &["disable_local_igmp"]),
-    note(NO_VMAC, &["vmac_prefix", "vmac_addr_prefix"]),
+    note("no device is made that would need a name", &["vmac_prefix", "vmac_addr_prefix"]),
     note(
         NO_FIREWALL,
         &[
@@ -124,7 +124,8 @@ pub(super) const GLOBAL: &[Unsupported] = &[
 pub(super) const INSTANCE: &[Unsupported] = &[
     warning(NO_TRACKING, &["track_bfd"]),
     note(NO_MAIL, &["smtp_alert"]),
-    warning(NO_VMAC, &["use_vmac", "use_vmac_addr", "vmac_xmit_base", "use_ipvlan"]),
+    warning(NO_VMAC, &["use_vmac_addr", "use_ipvlan"]),
+    warning("with use_vmac, advertisements have the virtual MAC address, too", &["vmac_xmit_base"]),
     warning("name the interface instead", &["vrf"]),
     warning("packets to the addresses are accepted", &["no_accept"]),
     note("link state comes from netlink alone", &["linkbeat_use_polling"]),

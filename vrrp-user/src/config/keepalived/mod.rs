@@ -40,6 +40,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod track;
+mod virtual_mac;
 
 /// Reads a file and everything that it includes.
 /// Errors: when the file itself cannot be read; all else goes into the report.
@@ -99,7 +100,9 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let Globals { scheduling, scripts, routes, .. } = globals;
     let (fixed, fixed_addresses) = routes.finish();
     let notify = Settings { disable_unusable: !drafts.scripts.is_empty(), ..scripts.finish() };
-    Ok(Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..drafts })
+    let mut drafts = Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..drafts };
+    virtual_mac::resolve_devices(&mut drafts);
+    Ok(drafts)
 }
 
 /// What `global_defs` says about all instances.

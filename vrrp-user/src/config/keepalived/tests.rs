@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{decimal_seconds, instance, keywords};
 use crate::config::model::{
     Address, AddressFlags, Authentication, Config, Delays, Diagnostic, OnLost, Pauses, Peer,
-    RouterConfig, Scheduling, Severity, Transport, V3Checksum,
+    RouterConfig, Scheduling, Severity, Tracked, Transport, V3Checksum,
 };
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
@@ -2204,4 +2204,64 @@ fn announcements_on_other_interfaces() {
         assert_eq!((seconds, warnings.len()), (0, 1), "{own}");
         assert!(warnings[0].ends_with(&format!("warning: {warning}")), "{warnings:?}");
     }
+}
+
+#[test]
+fn use_vmac() {
+    let virtual_mac = |own: &str| {
+        let (config, diagnostics) = accept(&with(own));
+        (config.routers[0].virtual_mac, diagnostics)
+    };
+    let all = "use_vmac name lan netlink_notify_msg group 7";
+    for quiet in ["use_vmac", "use_vmac vrrp.51", all] {
+        assert_eq!(virtual_mac(quiet), (true, vec![]), "{quiet}");
+    }
+    assert_eq!(virtual_mac(""), (false, vec![]));
+    for (own, on, warning) in [
+        (
+            "use_vmac lan 02:00:5e:00:01",
+            false,
+            "use_vmac with 02:00:5e:00:01 is recognised but not supported yet: the interface's own MAC address is used",
+        ),
+        ("use_vmac lan wan", true, "`wan` is ignored: use_vmac takes one name"),
+        (
+            "use_vmac\nunicast_peer {\n10.0.0.9\n}",
+            false,
+            "use_vmac does not go with unicast; it is ignored",
+        ),
+    ] {
+        let (is_on, warnings) = virtual_mac(own);
+        assert_eq!((is_on, warnings.len()), (on, 1), "{own}: {warnings:?}");
+        assert!(warnings[0].ends_with(&format!("warning: {warning}")), "{warnings:?}");
+    }
+    let (config, _) = accept(&with("use_vmac\nvmac_xmit_base"));
+    assert!(config.routers[0].virtual_mac);
+}
+
+/// Nobody makes the device: its name is another one of the interface.
+#[test]
+fn devices_of_virtual_mac_addresses_are_their_interfaces() {
+    let instance = |name: &str, vrid: u8, own: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\n\
+             virtual_ipaddress {{\n10.0.{vrid}.1 dev vrrp.5\n10.0.{vrid}.2 dev lan\n10.0.{vrid}.3 dev wan\n}}\n\
+             {own}\n}}\n"
+        )
+    };
+    let more = "use_vmac\nvirtual_routes {\n10.1.0.0/16 via 10.0.0.9 dev vrrp.5\n}\ntrack_interface {\nlan\n}";
+    let text = format!(
+        "{}{}",
+        instance("A", 5, more),
+        instance("B", 6, "use_vmac lan").replace("interface eth0", "interface eth1")
+    );
+    let (config, diagnostics) = accept(&text);
+    assert_eq!(diagnostics, Vec::<String>::new());
+    let devs = |router: usize| {
+        let addresses = config.routers[router].addresses.iter();
+        addresses.map(|address| address.dev.as_deref().unwrap_or("-")).collect::<Vec<_>>()
+    };
+    assert_eq!((devs(0), devs(1)), (vec!["-", "eth1", "wan"], vec!["eth0", "-", "wan"]));
+    assert_eq!(config.routers[0].routing.routes[0].dev.as_deref(), Some("eth0"));
+    let tracked = &config.routers[0].track[0].what;
+    assert_eq!(*tracked, Tracked::Interface("eth1".to_owned()));
 }

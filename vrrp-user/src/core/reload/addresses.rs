@@ -75,8 +75,9 @@ impl Core {
         places.filter_map(|(place, _)| Some((place, router.request(place, 0)?))).collect()
     }
 
-    pub(super) fn count_vip(&mut self, id: RouterId, place: InterfaceAddr) {
-        self.effects.push_back(Effect::CountAddress { router: id, at: place });
+    pub(in crate::core) fn count_vip(&mut self, id: RouterId, place: InterfaceAddr) {
+        let virtual_mac = self.router(id).virtual_mac_on(place.iface).is_some();
+        self.effects.push_back(Effect::CountAddress { router: id, at: place, virtual_mac });
     }
 
     /// Whether a router other than `id` has an address in its configuration.

@@ -51,6 +51,7 @@ pub(super) fn differences(
     compare("owner_ignores_adverts", ignores.0, ignores.1);
     compare("link_local_first", &old.link_local_first, &new.link_local_first);
     compare("fence", &old.fence.name(), &new.fence.name());
+    compare("virtual_mac", &old.virtual_mac, &new.virtual_mac);
     compare("track_source", &old.track_source, &new.track_source);
     if old.authentication != new.authentication {
         // Not with its value.

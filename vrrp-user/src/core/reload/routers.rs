@@ -71,12 +71,16 @@ impl Core {
         let before = self.requests(id);
         let rounds = spec.garp.master_repeat;
         let old = self.router_mut(id).reconfigure(router);
+        let old_virtual_mac = old.virtual_mac;
         self.resolve(id);
         self.index.remove(id, &old);
         self.index.add(id, &self.routers[id.0 as usize]);
         self.allow_peers(id);
         self.engine.reconfigure(self.now, id, &spec);
         self.lease_reconfigured(id);
+        if old_virtual_mac != self.router(id).virtual_mac {
+            self.plan_anew(&old.interface);
+        }
         self.evaluate(id);
         if let Some((key, entry)) = self.router(id).registration(id) {
             self.effects.push_back(Effect::SetRouter { router: id, key, entry });
@@ -126,6 +130,9 @@ impl Core {
                 }
             }
         }
+        if old_virtual_mac != self.router(id).virtual_mac {
+            self.change_virtual_mac(id, rounds);
+        }
         // Routes may need an address that has just come.
         let new = &reload.prepared.config.routers[reload.next];
         self.delays.configure_extra_if(self.now, id, new, is_master);
@@ -171,6 +178,11 @@ impl Core {
             let (iface, group) = (self.router(id).iface(), self.router(id).group());
             self.index.remove(id, &self.routers[id.0 as usize]);
             self.index.moved(id, iface, None);
+            self.leave_unicast_filter(id);
+            if self.router(id).virtual_mac {
+                let interface = Arc::clone(&self.router(id).interface);
+                self.plan_anew(&interface);
+            }
             self.router_mut(id).decommission();
             self.foreign.remove(&id);
             if group != self.router(id).family().group() {
@@ -236,6 +248,10 @@ impl Core {
         };
         for dev in devs {
             self.attach_by_name(&dev);
+        }
+        if self.router(id).virtual_mac {
+            let interface = Arc::clone(&self.router(id).interface);
+            self.plan_anew(&interface);
         }
         self.evaluate(id);
         // As at the start: an address that a daemon has left there is not this router's yet.

@@ -67,9 +67,10 @@ impl Vips {
     }
 
     /// Starts to count what arrives for an address of the router at `slot` and leaves from it. Adding it again keeps the
-    /// counters. Errors: [`Error::Full`] when the map was made for fewer addresses.
-    pub fn add(&mut self, vip: &InterfaceAddr, slot: u32) -> Result<(), Error> {
-        of_family!(self, vip, |maps, key| maps.add(key, slot.into()))
+    /// counters. `virtual_mac` is whether that holds it with a virtual MAC address.
+    /// Errors: [`Error::Full`] when the map was made for fewer addresses.
+    pub fn add(&mut self, vip: &InterfaceAddr, slot: u32, virtual_mac: bool) -> Result<(), Error> {
+        of_family!(self, vip, |maps, key| maps.add(key, slot, virtual_mac.into()))
     }
 
     /// Stops counting for an address and forgets its counters; nothing happens where there is none. Errors: [`Error::Map`].
@@ -149,27 +150,31 @@ impl<K: bytemuck::Pod + Into<InterfaceAddr>> Family<K> {
         Ok(Self { counters: take(maps, counters)?, held: take(maps, held)?, names, entries })
     }
 
-    fn add(&mut self, key: K, slot: u64) -> Result<(), Error> {
+    fn add(&mut self, key: K, slot: u32, virtual_mac: u32) -> Result<(), Error> {
         /// `BPF_NOEXIST`: do not touch an entry that exists (linux/bpf.h).
         const BPF_NOEXIST: u64 = 1;
         let [name, _] = self.names;
-        let zero = vec![PodValue(VipCounters { slot, ..VipCounters::default() }); cpus()?];
+        let zero =
+            vec![PodValue(VipCounters { slot, virtual_mac, ..VipCounters::default() }); cpus()?];
         match self.counters.insert(PodValue(key), per_cpu(name, zero)?, BPF_NOEXIST) {
-            Err(error) if errno(&error) == Some(libc::EEXIST) => self.give(key, slot),
+            Err(error) if errno(&error) == Some(libc::EEXIST) => self.give(key, slot, virtual_mac),
             result => result
                 .map_err(|error| or_full(name, error, Error::Full { name, entries: self.entries })),
         }
     }
 
     /// Another router may have the address now. What is counted at that moment may be lost.
-    fn give(&mut self, key: K, slot: u64) -> Result<(), Error> {
+    fn give(&mut self, key: K, slot: u32, virtual_mac: u32) -> Result<(), Error> {
         let [name, _] = self.names;
         let values = self.counters.get(&PodValue(key), 0).map_err(Error::map(name))?;
-        if values.iter().all(|PodValue(counters)| counters.slot == slot) {
+        let is_so =
+            |counters: &VipCounters| (counters.slot, counters.virtual_mac) == (slot, virtual_mac);
+        if values.iter().all(|PodValue(counters)| is_so(counters)) {
             return Ok(());
         }
-        let values =
-            values.iter().map(|PodValue(counters)| PodValue(VipCounters { slot, ..*counters }));
+        let values = values
+            .iter()
+            .map(|PodValue(counters)| PodValue(VipCounters { slot, virtual_mac, ..*counters }));
         let values = per_cpu(name, values.collect())?;
         self.counters.insert(PodValue(key), values, 0).map_err(Error::map(name))
     }

@@ -1,0 +1,338 @@
+//! Virtual MAC addresses on the wire, with tcpdump at the switch as the judge: clients that never relearn where an address is,
+//! and an interface's own MAC address that nobody sees with a virtual address.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use vrrp_tests::story::{Daemon, Kind};
+use vrrp_tests::{Host, Instance, Lab, Process, Result, VrrpUser, WebServer, fetch};
+
+const STEP: Duration = Duration::from_secs(20);
+const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8::100"];
+const MACS: [&str; 2] = ["00:00:5e:00:01:33", "00:00:5e:00:02:33"];
+const ROUTERS: [&str; 2] = ["VI_4", "VI_6"];
+
+/// The same VRID over both families, a router each.
+fn conf(priority: u8, extra: &str) -> String {
+    let v4 = Instance::new(51, priority, "10.0.0.100/24").name(ROUTERS[0]).with(extra);
+    let v6 = Instance::new(51, priority, "fe80::100/64").name(ROUTERS[1]).v3("1").with(extra);
+    let v6 = Instance { addresses: vec!["fe80::100/64".into(), "2001:db8::100/64".into()], ..v6 };
+    format!("{v4}\n{v6}")
+}
+
+fn mac(host: &Host) -> String {
+    host.mac().map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Everything that a host sends, as the switch gets it.
+struct Wire {
+    process: Process,
+    own: String,
+}
+
+impl Wire {
+    fn tap(lab: &Lab, host: &Host) -> Result<Self> {
+        let port = format!("to-{}", host.name());
+        let args = ["-l", "-n", "-e", "-v", "-Q", "in", "--immediate-mode", "-i", &port];
+        let mut command = lab.network().command("tcpdump");
+        let process = Process::spawn(&port, command.args(args))?;
+        lab.wait_until(STEP, "tcpdump listens", || {
+            Ok(process.log().contains("listening on").then_some(()))
+        })?;
+        Ok(Self { process, own: mac(host) })
+    }
+
+    /// Frames; what a second line says of one follows the first.
+    fn frames(&self) -> Vec<String> {
+        let mut frames: Vec<String> = Vec::new();
+        for (_, line) in self.process.log().lines() {
+            match frames.last_mut() {
+                Some(last) if line.starts_with(char::is_whitespace) => *last += &line,
+                Some(_) | None => frames.push(line),
+            }
+        }
+        frames
+    }
+
+    fn has(&self, words: &[&str]) -> bool {
+        self.frames().iter().any(|frame| words.iter().all(|word| frame.contains(word)))
+    }
+
+    /// What leaves for an address leaves with its virtual MAC address, in all places, and with sums that are right.
+    fn check(&self) {
+        for frame in self.frames() {
+            for (vip, mac) in VIPS.into_iter().zip(MACS) {
+                let says = [
+                    format!("{vip} >"),
+                    format!("{vip}.{} >", WebServer::PORT),
+                    format!("Reply {vip} is-at"),
+                    format!("tell {vip},"),
+                    format!("tgt is {vip},"),
+                ];
+                if says.iter().any(|words| frame.contains(words)) {
+                    assert!(!frame.contains(&self.own), "{frame}");
+                    assert!(frame.contains(&format!(" {mac} > ")), "{frame}");
+                }
+            }
+            assert!(!frame.contains("bad icmp6 cksum"), "{frame}");
+        }
+    }
+
+    /// Says nothing for the addresses, whatever MAC address it has.
+    fn is_silent(&self) {
+        for frame in self.frames() {
+            let for_them = VIPS.iter().any(|vip| {
+                let says = [format!("{vip} >"), format!("Reply {vip}"), format!("tgt is {vip},")];
+                says.iter().any(|words| frame.contains(words))
+            });
+            let virtual_source = MACS.iter().any(|mac| frame.contains(&format!(" {mac} > ")));
+            assert!(!for_them && !virtual_source, "{frame}");
+        }
+    }
+}
+
+/// Two hosts, and a client that learns where the addresses are once and for all.
+struct Stage {
+    lab: Lab,
+    hosts: [Host; 2],
+    client: Host,
+    daemons: [Daemon; 2],
+    _web: [WebServer; 2],
+}
+
+impl Stage {
+    fn new(kinds: [Kind; 2], extra: &str) -> Result<Self> {
+        let lab = Lab::new()?;
+        let host = |name, last| {
+            let host = lab.host(name, &format!("10.0.0.{last}/24"))?;
+            let address = format!("2001:db8::{last}/64");
+            host.ip(&["address", "add", &address, "dev", "eth0", "nodad"])?;
+            Ok(host)
+        };
+        let hosts = [host("a", 1)?, host("b", 2)?];
+        let client = host("c", 3)?;
+        let web = [WebServer::start(&hosts[0])?, WebServer::start(&hosts[1])?];
+        let [a, b] = kinds;
+        for (host, kind) in hosts.iter().zip(kinds) {
+            // Or each of keepalived's devices answers ARP for what another one has.
+            if kind == Kind::Keepalived {
+                host.namespace().run("sysctl", &["-q", "-w", "net.ipv4.conf.all.arp_ignore=1"])?;
+            }
+        }
+        let mut first = a.start(&hosts[0], &conf(100, extra))?;
+        for router in ROUTERS {
+            first.wait_state(&hosts[0], router, "MASTER", STEP)?;
+        }
+        let mut second = b.start(&hosts[1], &conf(50, extra))?;
+        for router in ROUTERS {
+            second.wait_state(&hosts[1], router, "BACKUP", STEP)?;
+        }
+        let daemons = [first, second];
+        Ok(Self { lab, hosts, client, daemons, _web: web })
+    }
+
+    /// The client asks where the addresses are, and believes nothing else from then on. What keepalived's host asks for by its
+    /// own interface may tell it something else first.
+    fn learn(&self, of: Kind) -> Result<()> {
+        for (vip, mac) in VIPS.into_iter().zip(MACS) {
+            self.lab.wait_until(STEP, &format!("{vip} answers"), || self.answered(vip))?;
+            let known = self.client.ip(&["neighbour", "show", vip])?;
+            assert!(known.contains(mac) || of == Kind::Keepalived, "{known}");
+            let fixed = ["neighbour", "replace", vip, "lladdr", mac, "dev", "eth0", "nud"];
+            self.client.ip(&[&fixed[..], &["permanent"]].concat())?;
+        }
+        Ok(())
+    }
+
+    fn answered(&self, address: &str) -> Result<Option<()>> {
+        let mut ping = self.client.spawn("ping", "ping", &["-c", "1", "-W", "1", address])?;
+        Ok(ping.wait(STEP)?.success().then_some(()))
+    }
+
+    /// The web server behind both addresses is that of this host.
+    fn served_by(&self, host: &Host) -> Result<()> {
+        for vip in VIPS {
+            self.lab.wait_until(STEP, &format!("{vip} is on {}", host.name()), || {
+                let name = fetch(self.client.namespace(), vip).unwrap_or_default();
+                Ok((name == host.name()).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// From now on the switch floods what is for the virtual MAC addresses to all.
+    fn flood(&self) -> Result<()> {
+        for host in &self.hosts {
+            let port = format!("to-{}", host.name());
+            let set = ["link", "set", &port, "type", "bridge_slave", "learning", "off"];
+            self.lab.network().ip(&set)?;
+        }
+        self.lab.network().ip(&["link", "set", "br0", "type", "bridge", "fdb_flush"]).map(drop)
+    }
+
+    /// Whether a host answers to what is sent to it by the virtual MAC addresses.
+    fn takes_in(&self, last: u8) -> Result<[bool; 2]> {
+        let mut taken = [false; 2];
+        let own = [format!("10.0.0.{last}"), format!("2001:db8::{last}")];
+        for (n, address) in own.iter().enumerate() {
+            let fixed = ["neighbour", "replace", address, "lladdr", MACS[n], "dev", "eth0", "nud"];
+            self.client.ip(&[&fixed[..], &["permanent"]].concat())?;
+            taken[n] = self.answered(address)?.is_some();
+        }
+        Ok(taken)
+    }
+}
+
+/// A takeover between two hosts: nothing but the virtual MAC address is seen, and a client that learns nothing new does not
+/// notice.
+fn takeover(kinds: [Kind; 2]) -> Result<()> {
+    let mut stage = Stage::new(kinds, "use_vmac")?;
+    let wires = [Wire::tap(&stage.lab, &stage.hosts[0])?, Wire::tap(&stage.lab, &stage.hosts[1])?];
+    let ours = kinds.map(|kind| kind == Kind::VrrpUser);
+    stage.learn(kinds[0])?;
+    stage.served_by(&stage.hosts[0])?;
+    if ours[1] {
+        wires[1].is_silent();
+    }
+    let [first, second] = &mut stage.daemons;
+    first.stop()?;
+    for router in ROUTERS {
+        second.wait_state(&stage.hosts[1], router, "MASTER", STEP)?;
+    }
+    stage.served_by(&stage.hosts[1])?;
+    // Somebody who has to ask.
+    for vip in VIPS {
+        stage.client.ip(&["neighbour", "del", vip, "dev", "eth0"])?;
+    }
+    stage.learn(kinds[1])?;
+    let [v4, v6] = MACS.map(|mac| format!(" {mac} > "));
+    let given_up = [
+        [&*v4, "Reply 10.0.0.100 is-at 00:00:5e:00:01:33", ""],
+        [&v6, "neighbor advertisement", "tgt is 2001:db8::100"],
+        [&v4, "VRRPv2, Advertisement", "prio 0"],
+        [&v6, "VRRPv3, Advertisement", "prio 0"],
+    ];
+    let taken_over = [
+        [&*v4, "Request who-has 10.0.0.100", "tell 10.0.0.100"],
+        [&v4, "Reply 10.0.0.100 is-at 00:00:5e:00:01:33", ""],
+        [&v4, "VRRPv2, Advertisement", "prio 50"],
+        [&v6, "tgt is 2001:db8::100, Flags [override]", "(1): 00:00:5e:00:02:33"],
+        [&v6, "tgt is 2001:db8::100, Flags [solicited, override]", "(1): 00:00:5e:00:02:33"],
+        [&v6, "VRRPv3, Advertisement", "prio 50"],
+    ];
+    let expected = [&given_up[..], &taken_over[..]];
+    for ((wire, expected), _) in wires.iter().zip(expected).zip(ours).filter(|(_, ours)| *ours) {
+        wire.check();
+        for words in expected {
+            assert!(wire.has(words), "{words:?} in {:#?}", wire.frames());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_learns_nothing_new_goes_on() -> Result<()> {
+    takeover([Kind::VrrpUser; 2])
+}
+
+#[test]
+fn from_keepalived_to_vrrp_user() -> Result<()> {
+    beside_keepalived([Kind::Keepalived, Kind::VrrpUser])
+}
+
+#[test]
+fn from_vrrp_user_to_keepalived() -> Result<()> {
+    beside_keepalived([Kind::VrrpUser, Kind::Keepalived])
+}
+
+/// keepalived makes macvlan devices for it.
+fn beside_keepalived(kinds: [Kind; 2]) -> Result<()> {
+    let lab = Lab::new()?;
+    if !lab.host("probe", "10.0.0.9/24")?.has_devices(&["macvlan"])? {
+        return Ok(());
+    }
+    drop(lab);
+    takeover(kinds)
+}
+
+/// Frames to the virtual MAC addresses reach every host: the master takes them in, the backup does not, and a master whose
+/// daemon stands still does not any more when another one has taken over.
+#[test]
+fn only_the_master_takes_frames_in() -> Result<()> {
+    let mut stage = Stage::new([Kind::VrrpUser; 2], "use_vmac")?;
+    stage.flood()?;
+    stage.learn(Kind::VrrpUser)?;
+    assert_eq!((stage.takes_in(1)?, stage.takes_in(2)?), ([true; 2], [false; 2]));
+    let wire = Wire::tap(&stage.lab, &stage.hosts[0])?;
+    let [Daemon::VrrpUser(first), second] = &mut stage.daemons else { unreachable!() };
+    first.process().signal(Signal::SIGSTOP)?;
+    for router in ROUTERS {
+        second.wait_state(&stage.hosts[1], router, "MASTER", STEP)?;
+    }
+    stage.served_by(&stage.hosts[1])?;
+    assert_eq!((stage.takes_in(1)?, stage.takes_in(2)?), ([false; 2], [true; 2]));
+    wire.check();
+    let [Daemon::VrrpUser(first), _] = &mut stage.daemons else { unreachable!() };
+    first.process().signal(Signal::SIGCONT)
+}
+
+/// A daemon that is killed and started again goes on with it, and a configuration may take it up and leave it.
+#[test]
+fn it_stays_and_goes_as_configured() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    let with = Instance::new(51, 100, "10.0.0.100/24").with("use_vmac").to_string();
+    let without = with.replace("use_vmac", "");
+    let mut daemon = VrrpUser::start(&a, &with)?;
+    daemon.wait_state(&a, "VI_1", "MASTER", STEP)?;
+    let knows = |mac: &str| -> Result<()> {
+        lab.wait_until(STEP, &format!("it is at {mac}"), || {
+            c.spawn("ping", "ping", &["-c", "1", "-W", "1", VIPS[0]])?.wait(STEP)?;
+            let known = c.ip(&["neighbour", "show", VIPS[0]])?;
+            Ok(known.contains(mac).then_some(()))
+        })?;
+        let mut ping = c.spawn("ping", "ping", &["-c", "1", "-W", "1", VIPS[0]])?;
+        assert!(ping.wait(STEP)?.success());
+        Ok(())
+    };
+    knows(MACS[0])?;
+    assert_eq!(daemon.router_stats(&a, "VI_1")?["state"], "MASTER");
+    let wire = Wire::tap(&lab, &a)?;
+    daemon.kill()?;
+    daemon = VrrpUser::start(&a, &with)?;
+    daemon.wait_state(&a, "VI_1", "MASTER", STEP)?;
+    knows(MACS[0])?;
+    wire.check();
+    drop(wire);
+
+    daemon.hang_up(&a, &without)?;
+    knows(&mac(&a))?;
+    let wire = Wire::tap(&lab, &a)?;
+    lab.wait_until(STEP, "advertisements have the interface's own", || {
+        Ok(wire.has(&[&format!(" {} > ", wire.own), "Advertisement"]).then_some(()))
+    })?;
+    assert!(!wire.has(&[MACS[0]]));
+    daemon.hang_up(&a, &with)?;
+    knows(MACS[0])
+}
+
+/// What cannot carry it is said, and the router is in FAULT.
+#[test]
+fn where_it_cannot_be_had() -> Result<()> {
+    let lab = Lab::new()?;
+    let a = lab.host("a", "10.0.0.1/24")?;
+    a.ip(&["link", "add", "br1", "type", "bridge"])?;
+    a.ip(&["link", "set", "br1", "up"])?;
+    a.ip(&["link", "set", "eth0", "master", "br1"])?;
+    a.ip(&["address", "add", "10.0.1.1/24", "dev", "br1"])?;
+    let bridge = Instance::new(51, 100, "10.0.1.100/24").with("use_vmac");
+    let bridge = Instance { interface: "br1".into(), ..bridge };
+    let mut daemon = VrrpUser::start(&a, &bridge.to_string())?;
+    daemon.wait_state(&a, "VI_1", "FAULT", STEP)?;
+    let router = daemon.router(&a, "VI_1")?;
+    let problems = router["problems"].to_string();
+    assert!(problems.contains("br1 is a bridge"), "{problems}");
+    assert_eq!(router["cause_name"], "no-virtual-mac");
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The virtual MAC address (`vrrp_common::virtual_mac`) in frames: put in the place of the interface's own on the way out, and
+//! taken for ours on the way in. Each on a stack of its own, as few frames need any of it.
+
+use aya_ebpf::helpers::{bpf_skb_change_type, bpf_skb_store_bytes};
+use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Held};
+use vrrp_common::parse::{IPV6_HEADER_LEN, Load};
+use vrrp_common::receive::Datapath;
+use vrrp_common::shared::SharedWords;
+use vrrp_common::virtual_mac;
+
+use crate::cursor::{Context, Frame, SkBuff, mac_at, packet};
+use crate::datapath::MapValue;
+use crate::maps::Family;
+
+/// linux/if_packet.h.
+const PACKET_HOST: u32 = 0;
+
+/// Where a frame has the Ethernet address of its sender.
+const SOURCE: usize = 6;
+/// Where ARP has it, behind an Ethernet header (RFC 826).
+const ARP_SENDER: usize = 22;
+
+/// A frame to another Ethernet address than the interface's own.
+#[inline(never)]
+pub fn arriving(ctx: SkBuff) {
+    // A tagged frame belongs to the VLAN device above.
+    if ctx.vlan_beside() != 0 {
+        return;
+    }
+    let mut frame = Frame::new(ctx);
+    let Some(destination) = frame.load_at::<6>(0) else { return };
+    if virtual_mac::router_of(destination).is_some()
+        && frame.take_record()
+        && virtual_mac::is_for_us(&frame, destination)
+    {
+        // What fails leaves it to another host, as it was.
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        let _ = unsafe { bpf_skb_change_type(ctx.0, PACKET_HOST) };
+    }
+}
+
+/// A packet from an address that may be held with a virtual MAC address. Its IP header is at `offset`.
+#[inline(never)]
+pub fn leaving<A: Family>(ctx: SkBuff, offset: usize) {
+    let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return };
+    let Some(held) = Frame::new(ctx).held(packet.source) else { return };
+    let (_, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
+    if code != 0 {
+        replace(ctx, SOURCE, held.load::<HELD_MAC>(), virtual_mac::word(code));
+    }
+}
+
+/// ARP from an address that is held with the virtual MAC address of that code.
+#[inline(always)]
+pub fn leaving_arp(ctx: SkBuff, held: &MapValue<Held>, code: u32) {
+    let (own, mac) = (held.load::<HELD_MAC>(), virtual_mac::word(code));
+    replace(ctx, SOURCE, own, mac);
+    replace(ctx, ARP_SENDER, own, mac);
+}
+
+/// A neighbour solicitation or advertisement that says that we have such an address. Its IPv6 header is at `offset`.
+#[inline(always)]
+pub fn leaving_ndisc(ctx: SkBuff, offset: usize, held: &MapValue<Held>, code: u32) {
+    let (own, mac) = (held.load::<HELD_MAC>(), virtual_mac::word(code));
+    replace(ctx, SOURCE, own, mac);
+    let (frame, message) = (Frame::new(ctx), offset + IPV6_HEADER_LEN);
+    if !virtual_mac::ndisc_states(&frame, message, own) {
+        return;
+    }
+    let Some(sum) = frame.load_at::<2>(message + 2) else { return };
+    let sum = virtual_mac::checksum(u16::from_ne_bytes(sum), own, mac);
+    store(ctx, message + virtual_mac::NDISC_OPTIONS + 2, &mac, 6);
+    store(ctx, message + 2, &sum, 2);
+}
+
+/// Puts an Ethernet address in the place of another one, if that is there.
+#[inline(always)]
+fn replace(ctx: SkBuff, offset: usize, from: u64, to: u64) {
+    if mac_at(ctx, offset) == Some(from) {
+        store(ctx, offset, &to, 6);
+    }
+}
+
+/// Writes the first bytes of a value into the frame. What fails leaves it as it was.
+#[inline(always)]
+fn store<T>(ctx: SkBuff, offset: usize, value: &T, len: u32) {
+    // SAFETY: the context pointer is the one that the kernel called us with; the callers' values have `len` bytes.
+    let _ = unsafe {
+        bpf_skb_store_bytes(ctx.0.cast(), offset as u32, core::ptr::from_ref(value).cast(), len, 0)
+    };
+}
