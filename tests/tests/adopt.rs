@@ -263,7 +263,8 @@ fn pins_that_cannot_be_used_are_refused() -> Result<()> {
             write(&format!("01 00 00 00 {}", zeros(size - 4)))
         }),
         ("the daemon ran in another network namespace", &|| {
-            write(&format!("0f 00 00 00 01 00 00 00 01 {}", zeros(size - 9)))
+            let version = vrrp_common::maps::ABI_VERSION;
+            write(&format!("{version:02x} 00 00 00 01 00 00 00 01 {}", zeros(size - 9)))
         }),
         ("", &|| Ok(())),
     ];
