@@ -115,6 +115,47 @@ fn stopping_leaves_nothing_behind() -> Result<()> {
     })
 }
 
+/// Before it can listen: it goes on, and does it when it can.
+#[test]
+fn what_it_is_told_while_it_starts_is_done_later() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let long = format!("{}{}", owner(), "# To read it takes a while.\n".repeat(200_000));
+    let bpffs = lab.bpffs().display().to_string();
+    for stops in [false, true] {
+        let mut daemon = spawn(&host, &run_args(&host, &long, &["--bpffs", &bpffs])?)?;
+        let status = format!("/proc/{}/status", daemon.pid());
+        let waits = || {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+            let mask = mask.and_then(|mask| u64::from_str_radix(mask, 16).ok());
+            mask.is_some_and(|mask| mask & 1 << (Signal::SIGHUP as u32 - 1) != 0)
+        };
+        let spawned = Instant::now();
+        while !waits() && daemon.log().lines().is_empty() && spawned.elapsed() < LONG {
+            pause(Duration::from_millis(1))?;
+        }
+        for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+            daemon.signal(signal)?;
+        }
+        if stops {
+            daemon.signal(Signal::SIGTERM)?;
+        } else {
+            lab.wait_until(LONG, "it is master", || Ok(host.has_address(VIP)?.then_some(())))?;
+            for said in ["SIGHUP: reading", "SIGUSR1 ignored", "SIGUSR2 ignored"] {
+                let is_said = || Ok(daemon.log().contains(said).then_some(()));
+                lab.wait_until(LONG, said, is_said)?;
+            }
+            daemon.signal(Signal::SIGTERM)?;
+        }
+        let status = daemon.wait(LONG)?;
+        assert!(status.success(), "{status}: {}", daemon.log().text());
+        assert_eq!(traces(&host), Vec::<PathBuf>::new());
+        assert!(!host.has_address(VIP)?);
+    }
+    Ok(())
+}
+
 #[test]
 fn what_a_killed_daemon_left_is_removed() -> Result<()> {
     let lab = Lab::new()?;

@@ -15,6 +15,7 @@ use super::{
     upgrade,
 };
 use crate::api::Request;
+use crate::driver::signals;
 use crate::io::bpf::{self, Without};
 use crate::io::{descriptors, handover, logger, memory, netlink};
 use crate::types::build;
@@ -22,11 +23,15 @@ use crate::{config, driver, printable};
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
+    signals::block();
     #[cfg(debug_assertions)]
     pretend();
     let received = handover::receive();
     let cli = Cli::parse();
     let run = if let Command::Run(run) = &cli.command { Some(run) } else { None };
+    if run.is_none_or(|run| run.check_adopt) {
+        signals::unblock();
+    }
     let (daemon, level) = (run.is_some(), run.and_then(|run| run.log_level));
     let log = match logger::start(daemon, level) {
         Ok(log) => log,

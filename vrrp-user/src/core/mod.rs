@@ -463,6 +463,11 @@ impl Core {
         self.engine.view(id)
     }
 
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_) | Phase::Stopped)
+    }
+
     /// Whether nothing more is to come.
     pub fn is_stopped(&self) -> bool {
         matches!(self.phase, Phase::Stopped)

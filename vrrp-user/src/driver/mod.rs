@@ -14,7 +14,7 @@ mod pins;
 mod raw;
 pub mod reload;
 mod service;
-mod signals;
+pub mod signals;
 mod stale;
 mod start;
 mod stop;

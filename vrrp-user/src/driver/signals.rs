@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use tokio::signal::unix::{self, signal};
 use tokio::sync::mpsc;
 
@@ -13,6 +14,29 @@ pub(super) enum SignalKind {
     Hangup,
     User1,
     User2,
+}
+
+/// The signals that a daemon handles.
+pub(super) fn handled() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2]
+        .into_iter()
+        .collect()
+}
+
+/// Lets them wait until [`unblock`]: first of all in a program that may be a daemon, or they would end it while it starts.
+pub fn block() {
+    set(SigmaskHow::SIG_BLOCK);
+}
+
+/// From now on they are handled, or end this program, as those do that have come already.
+pub fn unblock() {
+    set(SigmaskHow::SIG_UNBLOCK);
+}
+
+fn set(how: SigmaskHow) {
+    if let Err(error) = sigprocmask(how, Some(&handled()), None) {
+        log::error!("cannot set which signals wait: {error}");
+    }
 }
 
 /// Listens to signals in a task of its own: each listener costs something whenever it is asked, and the loop

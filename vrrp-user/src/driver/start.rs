@@ -10,9 +10,9 @@ use vrrp_common::maps::Control;
 
 use super::adoption::{self, Found};
 use super::service::Service;
-use super::signals::signals;
+use super::signals::{self, signals};
 use super::stale::{self, free_lost};
-use super::{Driver, Sources, panics, reload, upgrade};
+use super::{Driver, Sources, panics, reload};
 use crate::capture as modes;
 use crate::config::model::{Config, Scheduling};
 use crate::control::server::{self, Channels};
@@ -337,9 +337,9 @@ impl Driver {
                  used here"
             );
         }
-        // First of all: whoever is told to stop while it starts tidies up, too.
-        let signals = signals().map_err(os("cannot handle signals"))?;
-        upgrade::unblock_signals();
+        // Whoever was told to stop while it starts, or is from now on, tidies up, too.
+        let listener = signals().map_err(os("cannot handle signals"))?;
+        signals::unblock();
         let (service, manager) =
             Service::start().map_err(os("cannot start the thread of the service"))?;
         let mut tx = Tx::open().map_err(Error::Sockets)?;
@@ -446,7 +446,7 @@ impl Driver {
             ring,
             timer,
             questions,
-            signals,
+            signals: listener,
             finds,
             tracked,
             examined: received,

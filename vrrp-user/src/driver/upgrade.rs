@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::signals::SignalKind;
+use super::signals::{SignalKind, handled};
 use super::{Driver, Options, service};
 use crate::api::UpgradeReport;
 use crate::capability;
@@ -161,6 +161,10 @@ impl Driver {
             Examined::Checked => return,
         };
         // Who has been told to end meanwhile does.
+        if self.core.is_stopping() {
+            let _ = failure.send("the daemon is stopping".to_owned());
+            return;
+        }
         if let Ok(signal) = signals.try_recv() {
             service::ready();
             let _ = failure.send("the daemon was told something else meanwhile".to_owned());
@@ -228,20 +232,6 @@ fn replace_program(executable: &Executable, handover: &Handover) -> io::Error {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     }
     error
-}
-
-/// The signals that a daemon handles.
-fn handled() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2]
-        .into_iter()
-        .collect()
-}
-
-/// From now on they are handled: the program that was here before let them wait.
-pub(super) fn unblock_signals() {
-    if let Err(error) = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&handled()), None) {
-        log::error!("signals stay blocked: {error}");
-    }
 }
 
 /// Opens a program, and asks it what it is.
