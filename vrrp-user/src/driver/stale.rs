@@ -41,8 +41,16 @@ pub struct Cleaned {
 }
 
 /// Removes the addresses that a daemon of this instance left which was killed, as far as others have them by now: its programs
-/// keep this host from answering for them, and are about to go. What cannot be removed is only said.
+/// keep this host from answering for them, and are about to go. What cannot be removed is only said. Where something pinned
+/// belongs to another user nothing is removed because of what stands there.
 pub(super) fn free_lost(instance: &Instance, pins: &Path) {
+    if let Some(user) = bpf::other_owner(pins) {
+        log::error!(
+            "what is pinned in {} belongs to the user {user}: which addresses others have by now is not looked up there",
+            pins.display()
+        );
+        return;
+    }
     let lost = || {
         let reader = Reader::open(pins).ok()?;
         let now = timer::boot_now().0;

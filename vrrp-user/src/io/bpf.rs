@@ -34,7 +34,7 @@ use vrrp_common::maps::{
     SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
 };
 
-pub use self::adoption::{namespace, pin_facts};
+pub use self::adoption::{namespace, other_owner, pin_facts};
 use self::attach::Attached;
 use self::error::brief;
 pub(super) use self::error::errno;

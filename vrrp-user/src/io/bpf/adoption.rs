@@ -57,6 +57,16 @@ fn found(info: &MapInfo) -> Option<(MapType, usize, usize)> {
     Some((info.map_type().ok()?, key.ok()?, value.ok()?))
 }
 
+/// Another user than this daemon's, to whom a directory of pins belongs, or something in it: nothing that stands there is to be
+/// believed.
+pub fn other_owner(dir: &Path) -> Option<u32> {
+    let us = geteuid().as_raw();
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let paths = entries.chain([dir.to_owned()]);
+    let mut owners = paths.filter_map(|path| fs::symlink_metadata(path).ok()).map(|it| it.uid());
+    owners.find(|owner| *owner != us)
+}
+
 /// What there is pinned in a directory, by a daemon that says that of itself; `None` where there is nothing of one. `sizes` is
 /// for what has no map.
 pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFacts> {
@@ -69,14 +79,10 @@ pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFa
         let is_map = PINNED.contains(&name.as_str()) || KEPT.contains(&name.as_str());
         is_map || name.starts_with(LINK) || name.starts_with(PROGRAM)
     };
-    let ours: Vec<&String> = names.iter().filter(|name| is_ours(name)).collect();
-    if ours.is_empty() {
+    if !names.iter().any(is_ours) {
         return None;
     }
-    let us = geteuid().as_raw();
-    let paths = ours.into_iter().map(|name| dir.join(name)).chain([dir.to_owned()]);
-    let owners = paths.filter_map(|path| fs::metadata(path).ok()).map(|meta| meta.uid());
-    let other_owner = owners.into_iter().find(|owner| *owner != us);
+    let other_owner = other_owner(dir);
     let mut unusable = None;
     for name in PINNED.into_iter().chain(KEPT) {
         let info = MapInfo::from_pin(dir.join(name)).ok();
