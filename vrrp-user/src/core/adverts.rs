@@ -175,7 +175,7 @@ impl Core {
         let listens = |id: &RouterId| self.router(*id).filter.master.is_some();
         let routers = match asked {
             Asked::All => self.ids().filter(listens).collect(),
-            Asked::Due => self.engine.master_downs_due(now),
+            Asked::Due => self.engine.masters_doubted(now),
         };
         self.timers_wait = Some(asked);
         self.effects.push_back(Effect::QueryLastSeen(routers));

@@ -345,6 +345,11 @@ impl VirtualRouter {
         self.state == State::Master || self.wants
     }
 
+    /// Whether it would be master by now if the other members of its group were.
+    pub fn waits_for_group(&self) -> bool {
+        self.state == State::Backup && self.wants
+    }
+
     /// How it is by itself, whatever the others in its group do.
     pub fn fitness(&self) -> Fitness {
         match self.ability(self.inhibits.as_ref().and_then(|inhibits| inhibits.own), None) {

@@ -11,7 +11,7 @@ mod timers;
 pub mod track;
 pub mod types;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::adoption::{Adopted, NotAdopted};
 use self::fsm::{Event, Inhibit, ReadAt, VirtualRouter};
@@ -298,6 +298,19 @@ impl Engine {
     /// The backups whose master-down timers are due.
     pub fn master_downs_due(&self, now: Nanos) -> Vec<RouterId> {
         self.timers.due(now, Timer::MasterDown)
+    }
+
+    /// The backups of whose masters it must be known when they were last heard, before the timers that are due are believed: those
+    /// of [`Self::master_downs_due`], and members of their groups that would take over with them, as theirs may have been heard
+    /// again since.
+    pub fn masters_doubted(&self, now: Nanos) -> Vec<RouterId> {
+        let mut doubted = self.master_downs_due(now);
+        let groups: BTreeSet<GroupId> =
+            doubted.iter().filter_map(|id| self.router(*id)?.spec().group).collect();
+        let members = groups.iter().filter_map(|id| self.groups.get(id)).flat_map(Group::members);
+        let waits = |id: &RouterId| self.router(*id).is_some_and(VirtualRouter::waits_for_group);
+        doubted.extend(members.filter(waits));
+        doubted
     }
 
     /// Whether a backup would have heard its master is not known: its master-down timer, if it is due at `now`, fires

@@ -320,6 +320,23 @@ fn one_in_fault_keeps_all_in_fault() {
     assert_eq!(states(&engine, [A, B, C]), [State::Backup; 3]);
 }
 
+/// What is heard wakes nobody when it is acknowledged: also of a member whose timer has fired it must be asked.
+#[test]
+fn who_waits_for_its_group_is_doubted_again() {
+    let mut engine = group([200, 50], &[]);
+    started(&mut engine, [A, B]);
+    engine.handle_rx(START, START, A, &advert(250));
+    let silent = START + Nanos::from_millis(3700);
+    run(&mut engine, silent);
+    let due = START + Nanos(3_804_687_500);
+    assert_eq!(engine.master_downs_due(due), [B]);
+    assert_eq!(engine.masters_doubted(due), [B, A]);
+    engine.handle_last_seen(silent, A, None);
+    assert_eq!(engine.masters_doubted(due), [B]);
+    engine.handle_timeout(due);
+    assert_eq!(states(&engine, [A, B]), [State::Backup; 2]);
+}
+
 #[test]
 fn all_take_over_when_the_last_one_wants_to() {
     let mut engine = group([200, 100, 50], &[]);
