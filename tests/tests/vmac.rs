@@ -171,6 +171,48 @@ impl Stage {
         self.lab.network().ip(&["link", "set", "br0", "type", "bridge", "fdb_flush"]).map(drop)
     }
 
+    /// Both hosts route to another one, and the client goes there by the addresses.
+    fn route_beyond(&self) -> Result<Host> {
+        let beyond = self.lab.host("d", "10.0.0.4/24")?;
+        beyond.ip(&["address", "add", "2001:db8::4/64", "dev", "eth0", "nodad"])?;
+        let set =
+            |host: &Host, name: &str| host.namespace().run("sysctl", &["-q", "-w", name]).map(drop);
+        for [family, to, by, via] in [
+            ["-4", "10.9.0.1/32", "10.0.0.4", VIPS[0]],
+            ["-6", "2001:db8:9::1/128", "2001:db8::4", VIPS[1]],
+        ] {
+            beyond.ip(&[family, "address", "add", to, "dev", "lo"])?;
+            for host in &self.hosts {
+                host.ip(&[family, "route", "add", to, "via", by])?;
+            }
+            self.client.ip(&[family, "route", "add", to, "via", via])?;
+        }
+        beyond.ip(&["link", "set", "lo", "up"])?;
+        for host in &self.hosts {
+            for on in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
+                set(host, on)?;
+            }
+        }
+        // The way there is by the addresses, although there is a shorter one.
+        for family in ["ipv4", "ipv6"] {
+            set(&self.client, &format!("net.{family}.conf.all.accept_redirects=0"))?;
+            set(&self.client, &format!("net.{family}.conf.eth0.accept_redirects=0"))?;
+        }
+        Ok(beyond)
+    }
+
+    /// What is routed by the virtual MAC addresses arrives, and not twice.
+    fn is_routed_once(&self) -> Result<()> {
+        for to in ["10.9.0.1", "2001:db8:9::1"] {
+            self.lab.wait_until(STEP, &format!("{to} answers"), || self.answered(to))?;
+            let ping = ["-c", "3", "-i", "0.2", "-W", "1", to];
+            let mut ping = self.client.spawn("ping", "ping", &ping)?;
+            let all = ping.wait(STEP)?.success();
+            assert!(all && !ping.log().contains("DUP!"), "{}", ping.log().text());
+        }
+        Ok(())
+    }
+
     /// Whether a host answers to what is sent to it by the virtual MAC addresses.
     fn takes_in(&self, last: u8) -> Result<[bool; 2]> {
         let mut taken = [false; 2];
@@ -195,18 +237,29 @@ fn takeover(kinds: [Kind; 2]) -> Result<()> {
     if ours[1] {
         wires[1].is_silent();
     }
+    // What is routed, where every frame to the virtual MAC addresses reaches both.
+    let mut beyond = None;
+    if ours == [true; 2] {
+        stage.flood()?;
+        beyond = Some(stage.route_beyond()?);
+        stage.is_routed_once()?;
+    }
     let [first, second] = &mut stage.daemons;
     first.stop()?;
     for router in ROUTERS {
         second.wait_state(&stage.hosts[1], router, "MASTER", STEP)?;
     }
     stage.served_by(&stage.hosts[1])?;
+    if beyond.is_some() {
+        stage.is_routed_once()?;
+    }
     // Somebody who has to ask.
     for vip in VIPS {
         stage.client.ip(&["neighbour", "del", vip, "dev", "eth0"])?;
     }
     stage.learn(kinds[1])?;
     let [v4, v6] = MACS.map(|mac| format!(" {mac} > "));
+    let to_all = format!("{v6}33:33:00:00:00:01");
     let given_up = [
         [&*v4, "Reply 10.0.0.100 is-at 00:00:5e:00:01:33", ""],
         [&v6, "neighbor advertisement", "tgt is 2001:db8::100"],
@@ -217,8 +270,8 @@ fn takeover(kinds: [Kind; 2]) -> Result<()> {
         [&*v4, "Request who-has 10.0.0.100", "tell 10.0.0.100"],
         [&v4, "Reply 10.0.0.100 is-at 00:00:5e:00:01:33", ""],
         [&v4, "VRRPv2, Advertisement", "prio 50"],
-        [&v6, "tgt is 2001:db8::100, Flags [override]", "(1): 00:00:5e:00:02:33"],
-        [&v6, "tgt is 2001:db8::100, Flags [solicited, override]", "(1): 00:00:5e:00:02:33"],
+        [&to_all, "tgt is 2001:db8::100,", "(1): 00:00:5e:00:02:33"],
+        [&v6, "solicited, override]", "(1): 00:00:5e:00:02:33"],
         [&v6, "VRRPv3, Advertisement", "prio 50"],
     ];
     let expected = [&given_up[..], &taken_over[..]];
@@ -272,6 +325,8 @@ fn only_the_master_takes_frames_in() -> Result<()> {
     }
     stage.served_by(&stage.hosts[1])?;
     assert_eq!((stage.takes_in(1)?, stage.takes_in(2)?), ([false; 2], [true; 2]));
+    let _beyond = stage.route_beyond()?;
+    stage.is_routed_once()?;
     wire.check();
     let [Daemon::VrrpUser(first), _] = &mut stage.daemons else { unreachable!() };
     first.process().signal(Signal::SIGCONT)

@@ -51,12 +51,15 @@ impl Core {
         ))
     }
 
-    /// The Ethernet address by which a master announces an address: that of the interface, or a virtual one.
+    /// The Ethernet address by which a master announces an address: that of the interface, or a virtual one. `None` where that
+    /// is nobody's here any more: it would tell switches that the master is here, and the interface's own must not be seen.
     pub(super) fn announced_mac(&self, place: InterfaceAddr) -> Option<[u8; 6]> {
-        let own = self.interfaces.get(place.iface)?.mac?;
-        let mut masters = self.index.with(place.address).filter(|id| self.is_master(*id));
-        let mac = masters.find_map(|id| self.router(id).virtual_mac_on(place.iface));
-        Some(mac.unwrap_or(own))
+        let virtual_mac = |id| Some((id, self.router(id).virtual_mac_on(place.iface)?));
+        let mut routers = self.index.with(place.address).filter_map(virtual_mac).peekable();
+        if routers.peek().is_none() {
+            return self.interfaces.get(place.iface)?.mac;
+        }
+        routers.find_map(|(id, mac)| self.is_master(id).then_some(mac))
     }
 
     fn is_master(&self, id: RouterId) -> bool {

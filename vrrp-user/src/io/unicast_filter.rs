@@ -19,6 +19,11 @@ impl UnicastFilter {
         Ok(Self { socket: Socket::new(Domain::PACKET, Type::RAW, None)? })
     }
 
+    /// The socket, for the program that takes the place of this one: the addresses stay as long as it is open.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Lets an interface take in frames to an Ethernet address. A device that has no place for it takes in all.
     /// Errors: those of setsockopt(2).
     pub fn add(&self, ifindex: u32, mac: [u8; 6]) -> io::Result<()> {
