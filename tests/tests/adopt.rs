@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use vrrp_tests::story::{Daemon, Kind};
@@ -403,4 +404,95 @@ fn a_group_goes_on_by_tcx() -> Result<()> {
 #[test]
 fn a_group_goes_on_by_clsact() -> Result<()> {
     group_goes_on(&["env", "VRRP_USER_WITHOUT=tcx"], "tc")
+}
+
+/// Whatever somebody takes from a daemon that has adopted another one: it hears again, and when it is killed its host is fenced.
+fn what_was_adopted_is_taken_away(capture: &str, harms: &[fn(&Host) -> Result<()>]) -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let client = lab.host("c", "10.0.0.3/24")?;
+    let conf = |priority| {
+        format!(
+            "capture = \"{capture}\"\n[[router]]\nname = \"{ROUTER}\"\ninterface = \"eth0\"\nvrid = 51\n\
+             version = 3\npriority = {priority}\naddresses = [\"{VIP}/24\"]\n"
+        )
+    };
+    let mut master = VrrpUser::start_with(&a, "vrrp.toml", &conf(150))?;
+    master.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let mut backup = VrrpUser::start_with(&b, "vrrp.toml", &conf(100))?;
+    backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    for (daemon, host, priority) in [(&mut master, &a, 150), (&mut backup, &b, 100)] {
+        daemon.kill()?;
+        *daemon = VrrpUser::start_with(host, "vrrp.toml", &conf(priority))?;
+    }
+    master.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+    for (daemon, host) in [(&master, &a), (&backup, &b)] {
+        assert!(daemon.log().contains("adopting what daemon "), "{}", daemon.log().text());
+        let there = |host: &Host| -> Result<bool> {
+            let ingress = host.xdp_program()?.is_some() || !host.ingress_links("eth0")?.is_empty();
+            Ok(ingress && !host.egress_links("eth0")?.is_empty())
+        };
+        for (times, harm) in (1..).zip(harms) {
+            harm(host)?;
+            lab.wait_until(STEP, "attached again", || {
+                let lost = daemon.status(host)?["counters"]["capture_lost"].as_u64();
+                Ok((lost == Some(times) && there(host)?).then_some(()))
+            })?;
+        }
+        let before = host.egress_links("eth0")?;
+        host.detach_egress()?;
+        lab.wait_until(STEP, "what leaves is seen again", || {
+            daemon.status(host)?;
+            let links = host.egress_links("eth0")?;
+            Ok((!links.is_empty() && links != before).then_some(()))
+        })?;
+        let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(host));
+        fs::remove_dir_all(&pins).unwrap();
+        lab.wait_until(STEP, "what is pinned is there again", || {
+            let lost = daemon.status(host)?["counters"]["pins_lost"].as_u64();
+            Ok((lost == Some(1) && pins.join("LEASES").exists()).then_some(()))
+        })?;
+    }
+    // The whole of it: nobody says so, and they look now and then.
+    umount2(&lab.bpffs(), MntFlags::MNT_DETACH).unwrap();
+    for (daemon, host) in [(&master, &a), (&backup, &b)] {
+        let pins = lab.bpffs().join("vrrp-user").join(VrrpUser::instance(host));
+        lab.wait_until(STEP, "what is pinned is there again", || {
+            daemon.status(host)?;
+            let names = fs::read_dir(&pins).into_iter().flatten().flatten();
+            let links = names.filter(|it| it.file_name().to_string_lossy().starts_with("link-"));
+            Ok((links.count() == 2).then_some(()))
+        })?;
+    }
+    // Longer than a backup waits for a master that is dead.
+    pause(Duration::from_secs(4))?;
+    assert_eq!(master.state(&a, ROUTER)?, "MASTER");
+    let stats = backup.router_stats(&b, ROUTER)?;
+    assert_eq!((&stats["became_master"], &stats["state"]), (&0.into(), &"BACKUP".into()));
+
+    let ping = || -> Result<bool> {
+        Ok(client.spawn("ping", "ping", &["-c", "2", "-W", "1", VIP])?.wait(STEP)?.success())
+    };
+    assert!(ping()?);
+    master.kill()?;
+    backup.wait_state(&b, ROUTER, "MASTER", STEP)?;
+    lab.wait_until(STEP, "the new master answers", || Ok(ping()?.then_some(())))?;
+    let mac = a.mac().map(|byte| format!("{byte:02x}")).join(":");
+    let to = ["neighbour", "replace", VIP, "lladdr", &mac, "dev", "eth0", "nud", "permanent"];
+    client.ip(&to)?;
+    assert!(!ping()?, "the host of the dead one answers");
+    assert!(VrrpUser::fence(&a, &[])?.contains("is fenced"));
+    assert!(backup.stop()?.success());
+    Ok(())
+}
+
+#[test]
+fn xdp_that_was_adopted_is_taken_away() -> Result<()> {
+    what_was_adopted_is_taken_away("auto", &[Host::detach_xdp, Host::replace_xdp])
+}
+
+#[test]
+fn tcx_that_was_adopted_is_taken_away() -> Result<()> {
+    what_was_adopted_is_taken_away("tc", &[Host::detach_ingress])
 }

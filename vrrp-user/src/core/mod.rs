@@ -529,7 +529,7 @@ impl Core {
         }
         self.pins.error = None;
         if count > 0 {
-            log::warn!("{count} pinned maps in {dir} had been removed; they are there again");
+            log::warn!("{count} pins in {dir} had been removed; they are there again");
             self.count(Counter::PinsLost);
         }
     }

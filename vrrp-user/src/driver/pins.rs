@@ -13,7 +13,9 @@ impl Driver {
         let mended = pins.mend();
         let dir = pins.dir().to_owned();
         let input = match mended {
-            Ok(count) => {
+            Ok(maps) => {
+                // Without theirs, programs would leave with a daemon that is killed, and the fence with them.
+                let count = maps + self.datapath.keep_again();
                 // That of another directory keeps nobody out any more. One that we have is not given to us twice.
                 if count > 0
                     && let Ok(lock) = LockedDir::take(&dir)

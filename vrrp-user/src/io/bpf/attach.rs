@@ -28,6 +28,15 @@ pub(super) struct Attached {
     egress: Option<Attachment>,
 }
 
+impl Attached {
+    fn at(&mut self, way: Direction) -> &mut Option<Attachment> {
+        match way {
+            Direction::In => &mut self.ingress,
+            Direction::Out => &mut self.egress,
+        }
+    }
+}
+
 /// A program on an interface.
 enum Attachment {
     Xdp(XdpLinkId),
@@ -243,6 +252,29 @@ impl Datapath {
                 Err(())
             }
         }
+    }
+
+    /// Pins the links again whose pins somebody has removed: how many it were. One that cannot be pinned is detached, which is
+    /// noticed as if somebody else had done it.
+    pub fn keep_again(&mut self) -> usize {
+        let mut kept = 0;
+        for ifindex in self.links.keys().copied().collect::<Vec<_>>() {
+            for way in [Direction::In, Direction::Out] {
+                let missing = |attachment: &Attachment| {
+                    let pins = self.pins.as_ref().filter(|_| self.keeps);
+                    attachment.has_link(self.tcx)
+                        && pins.is_some_and(|pins| pins.found_link(ifindex, way).is_none())
+                };
+                let Some(attached) = self.links.get_mut(&ifindex) else { continue };
+                let Some(attachment) = attached.at(way).take_if(|it| missing(it)) else { continue };
+                let attachment = self.keep(ifindex, attachment).ok();
+                kept += usize::from(attachment.is_some());
+                if let Some(attached) = self.links.get_mut(&ifindex) {
+                    *attached.at(way) = attachment;
+                }
+            }
+        }
+        kept
     }
 
     fn keeps_no_more(&mut self, error: &Error) {
