@@ -3,7 +3,6 @@
 //! Whoever detaches a link or puts another program into it (`bpf_link_detach`, `bpf_link_update`) causes no
 //! notification: the kernel must be asked. It answers under its routing lock, so this is nothing for the engine's thread.
 
-use std::collections::HashMap;
 use std::io;
 use std::time::Instant;
 
@@ -78,13 +77,11 @@ impl Inspector {
                 continue;
             }
             let found = self.ask(hooks);
-            states.extend(hooks.iter().enumerate().map(|(place, hook)| {
+            states.extend(hooks.iter().zip(found).map(|(hook, found)| {
                 let state = match hook.at {
                     HookPoint::Tcx => chained(hook, BPF_TCX_INGRESS),
                     HookPoint::TcxEgress => chained(hook, BPF_TCX_EGRESS),
-                    HookPoint::Xdp | HookPoint::Filter { .. } => {
-                        found.get(&place).copied().unwrap_or(HookState::Unknown)
-                    }
+                    HookPoint::Xdp | HookPoint::Filter { .. } => found,
                 };
                 (*hook, state)
             }));
@@ -92,8 +89,8 @@ impl Inspector {
         states
     }
 
-    /// Asks for those of which netlink tells; by their places.
-    fn ask(&mut self, hooks: &[Hook]) -> HashMap<usize, HookState> {
+    /// Asks for those of which netlink tells, in their order.
+    fn ask(&mut self, hooks: &[Hook]) -> Vec<HookState> {
         let first = self.sequence.wrapping_add(1);
         let mut questions = Vec::new();
         let mut missing = 0;
@@ -104,7 +101,7 @@ impl Inspector {
                 missing += 1;
             }
         }
-        let mut found = HashMap::new();
+        let mut found = vec![HookState::Unknown; hooks.len()];
         if missing == 0 {
             return found;
         }
@@ -132,7 +129,7 @@ impl Inspector {
             let place = answer.header.sequence_number.wrapping_sub(first) as usize;
             if let Some(hook) = hooks.get(place) {
                 missing -= 1;
-                found.insert(place, state(hook, &answer));
+                found[place] = state(hook, &answer);
             }
         }
         found
