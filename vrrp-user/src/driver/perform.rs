@@ -225,12 +225,9 @@ impl Driver {
             }
             Effect::GiveMemoryBack => {
                 self.end_adoption();
-                if let Err(error) = memory::give_back() {
-                    log::debug!("memory is not locked: {error}");
-                }
                 // All groups are joined by now.
                 handover::release();
-                log::debug!("gave memory back");
+                give_memory_back();
             }
             Effect::MendPins => self.mend_pins(now),
             Effect::Stopped => {}
@@ -367,11 +364,20 @@ impl Driver {
     }
 }
 
-/// Frees memory on another thread.
+fn give_memory_back() {
+    match memory::give_back() {
+        Ok(()) => log::debug!("gave memory back"),
+        Err(error) => log::debug!("gave memory back, and it is not locked: {error}"),
+    }
+}
+
+/// Frees memory on another thread, which may be long after all was locked again where the machine is busy.
 fn throw_away(what: impl Send + 'static) {
     let work = move || {
         sched::behind_everything();
+        memory::unlock();
         drop(what);
+        give_memory_back();
     };
     if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(work) {
         log::debug!("cannot start a thread: {error}");
