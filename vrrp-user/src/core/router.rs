@@ -249,12 +249,24 @@ impl RouterRuntime {
 
     /// Goes on with another configuration, where it lives at the moment. Returns what it was before. The kernel side
     /// must be told of the [`Self::registration`] then, and that nothing is acknowledged.
+    ///
+    /// What is the same stays where it is: thousands of new ones would lie among what a reload needs for a short time, of
+    /// which no page could be given back.
     pub fn reconfigure(&mut self, new: Self) -> Self {
         let Self { local, link, failing, failed, ack, filter, filter_since, .. } = *self;
         let failures = self.failures.take();
         let mut new =
             Self { local, link, failing, failed, failures, ack, filter, filter_since, ..new };
         new.frames = local.map_or(Frames::None, |local| new.frames_from(local));
+        if let (Frames::Group(old), Frames::Group(new)) = (&mut self.frames, &mut new.frames) {
+            new.exchange_memory(old);
+        }
+        if new.name == self.name {
+            std::mem::swap(&mut new.name, &mut self.name);
+        }
+        if new.addresses == self.addresses {
+            std::mem::swap(&mut new.addresses, &mut self.addresses);
+        }
         std::mem::replace(self, new)
     }
 

@@ -131,6 +131,14 @@ impl AdvertFrame {
         }
     }
 
+    /// Exchanges the memory that two frames of one length are in; each says what it said before.
+    pub fn exchange_memory(&mut self, other: &mut Self) {
+        if self.bytes.len() == other.bytes.len() {
+            self.bytes.swap_with_slice(&mut other.bytes);
+            std::mem::swap(&mut self.bytes, &mut other.bytes);
+        }
+    }
+
     fn fill_checksum(&mut self) {
         let (v6, vrrp) = (self.is_ipv6(), self.vrrp());
         let (headers, message) = self.bytes.split_at_mut(vrrp);
@@ -252,6 +260,21 @@ mod tests {
             auth: Auth::None,
             v3_pseudo_header: true,
         }
+    }
+
+    #[test]
+    fn memory_is_exchanged_and_nothing_else() {
+        let old = AdvertFrame::new(&params(V3)).unwrap();
+        let new = AdvertFrame::new(&AdvertParams { ttl: 3, ..params(V3) }).unwrap();
+        let shorter = AdvertFrame::new(&AdvertParams { addresses: &[], ..params(V3) }).unwrap();
+        let (mut a, mut b) = (old.clone(), new.clone());
+        let places = (a.bytes.as_ptr(), b.bytes.as_ptr());
+        a.exchange_memory(&mut b);
+        assert_eq!((b.bytes.as_ptr(), a.bytes.as_ptr()), places);
+        assert_eq!((&a, &b), (&old, &new));
+        let mut c = shorter.clone();
+        a.exchange_memory(&mut c);
+        assert_eq!((&a, &c), (&old, &shorter));
     }
 
     const V2: AdvertInterval = AdvertInterval::Secs(1);

@@ -109,7 +109,12 @@ impl VirtualRouter {
 
     /// Takes up the specification; returns the old one.
     fn replace(&mut self, spec: &RouterSpec) -> RouterSpec {
-        let old = std::mem::replace(&mut self.spec, spec.clone());
+        let mut old = std::mem::replace(&mut self.spec, spec.clone());
+        if old.addresses == spec.addresses {
+            // As long as they are the same, they stay where they are: thousands of new ones would lie among what a reload
+            // needs for a short time, of which no page could be given back.
+            std::mem::swap(&mut old.addresses, &mut self.spec.addresses);
+        }
         // What it tracks counts as before.
         let delta = i32::from(self.priority.0) - i32::from(old.priority.0);
         self.priority = TrackResult { delta, ..TrackResult::default() }.priority(spec.priority);
