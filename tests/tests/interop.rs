@@ -144,8 +144,10 @@ fn both_lead_under(
     let stats = daemon.stats(&pair.hosts[0])?;
     assert_eq!(stats["interfaces"][0]["capture"], way);
     for (reason, count) in stats["reasons"].as_object().expect("reasons") {
-        // keepalived announces an address that it takes back before it advertises that it is master.
-        let announced = ["arp_conflict", "ndisc_conflict"].contains(&reason.as_str());
+        // keepalived announces an address that it takes back before it advertises that it is master, and what was on its way out
+        // from that address is stopped then.
+        let announced =
+            ["arp_conflict", "ndisc_conflict", "fenced_from"].contains(&reason.as_str());
         let good = announced
             || ["accepted", "lower_ignored", "not_listening", "unknown_vrid"]
                 .contains(&reason.as_str());
