@@ -167,13 +167,20 @@ fn dashboard() -> Vec<String> {
     queries.collect()
 }
 
-/// The alerts that the documentation proposes.
+/// The expressions of the alerts that are shipped.
 fn alerts() -> Vec<String> {
-    let document = include_str!("../../docs/observing.md");
-    let (_, rest) = document.split_once("What to alert on:").unwrap();
-    let lines = rest.lines().skip(1).skip_while(|line| line.is_empty());
-    let lines = lines.map_while(|line| line.strip_prefix("    "));
-    lines.filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    let lines = include_str!("../../docs/alerts.yml").lines();
+    lines.filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned).collect()
+}
+
+/// By what two hosts have said in takeovers, faults and mistakes.
+#[test]
+fn alerts_fire_when_something_is_wrong() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/metrics/alerts_test.yml");
+    let output = Command::new("promtool").args(["test", "rules", tests]).output();
+    let output = output.expect("promtool: run `cargo xtask setup`");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
 
 /// The names of metrics in a query.

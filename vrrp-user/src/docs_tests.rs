@@ -11,6 +11,7 @@ use crate::metrics::openmetrics::tests::metric_names;
 
 const DOCUMENT: &str = include_str!("../../docs/observing.md");
 const DASHBOARD: &str = include_str!("../../docs/grafana-dashboard.json");
+const ALERTS: &str = include_str!("../../docs/alerts.yml");
 
 type Names = BTreeSet<String>;
 
@@ -40,7 +41,7 @@ fn metrics_in(text: &str) -> Names {
 #[test]
 fn every_metric_is_documented_and_no_other() {
     let exist = metric_names();
-    let section = between("| metric | labels | |", "What to alert on:");
+    let section = between("| metric | labels | |", "[alerts.yml]");
     let mut documented = Names::new();
     for cell in section.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next()) {
         let mut before = "";
@@ -58,7 +59,9 @@ fn every_metric_is_documented_and_no_other() {
         }
     }
     assert_eq!(documented, exist);
-    for (text, of) in [(DOCUMENT, "docs/observing.md"), (DASHBOARD, "the dashboard")] {
+    for (text, of) in
+        [(DOCUMENT, "docs/observing.md"), (DASHBOARD, "the dashboard"), (ALERTS, "the alerts")]
+    {
         let mut unknown = metrics_in(text);
         let reasons = Reason::ALL.iter().map(|reason| reason.name());
         exist.iter().map(String::as_str).chain(reasons).for_each(|name| _ = unknown.remove(name));
