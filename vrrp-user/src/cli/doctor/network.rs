@@ -23,8 +23,9 @@ const ASKED_FROM: usize = 16;
 /// Interfaces on which a gateway is asked, and on how many of them at a time.
 const UPLINKS: usize = 64;
 const UPLINKS_AT_ONCE: usize = 16;
-/// A refusal is a present one for so long.
-const RECENTLY: Nanos = Nanos::from_secs(60);
+/// A refusal is a present one for so long at least, and for three intervals of its router: who is refused is so with each
+/// advertisement.
+const RECENTLY: Nanos = Nanos::from_secs(10);
 
 /// Everything that takes packets to find out. Says on stderr what it is going to send.
 pub fn examine(config: &Config, status: Option<&Status>, gateway: Option<IpAddr>) -> Vec<Finding> {
@@ -575,7 +576,7 @@ pub fn check_refused(
         .iter()
         .map(|router| router.addresses.iter().map(|address| address.address).collect())
         .collect();
-    let ours: Vec<Ours<'_>> = config
+    let ours: Vec<(Ours<'_>, Nanos)> = config
         .routers
         .iter()
         .zip(&shared)
@@ -583,31 +584,36 @@ pub fn check_refused(
             let version = router.version().number();
             let ifindex = index(&router.interface)?;
             let (family, vrid) = (router.family(), router.vrid.get());
-            Some(Ours { ifindex, family, vrid, version, addresses })
+            let present = RECENTLY.max(router.interval.duration().times(3));
+            Some((Ours { ifindex, family, vrid, version, addresses }, present))
         })
         .collect();
-    let mut found: Vec<(Nanos, String)> = latest
+    let mut found: Vec<(Nanos, bool, String)> = latest
         .iter()
         .filter_map(|refused| {
-            let line = ours.iter().find_map(|ours| refused.about(ours))?;
-            Some((now - refused.at(), line))
+            let about =
+                |(ours, present): &(Ours<'_>, Nanos)| Some((refused.about(ours)?, *present));
+            let (line, present) = ours.iter().find_map(about)?;
+            let ago = now - refused.at();
+            Some((ago, ago < present, format!("{line} ({:.0} s ago)", ago.as_secs_f64())))
         })
         .collect();
-    found.sort_by_key(|(ago, _)| *ago);
-    let lines: Vec<String> = found
-        .iter()
-        .map(|(ago, line)| format!("{line} ({:.0} s ago)", ago.as_secs_f64()))
-        .collect();
-    match found.first() {
-        None => {
+    found.sort_by_key(|(ago, ..)| *ago);
+    let (present, past): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, present, _)| *present);
+    let [lines, past] =
+        [present, past].map(|all| all.into_iter().map(|(.., line)| line).collect::<Vec<String>>());
+    let past =
+        if past.is_empty() { String::new() } else { format!("in the past: {}", some(&past)) };
+    match (lines.len(), past.is_empty()) {
+        (0, true) => {
             Finding::fine(check, "no advertisement for a router of ours is remembered as refused")
         }
-        Some((ago, _)) if *ago < RECENTLY => {
-            let text =
-                format!("{} sender{} refused: {}", lines.len(), plural(lines.len()), some(&lines));
-            Finding::broken(check, text)
+        (0, false) => Finding::warning(check, past),
+        (count, over) => {
+            let past = if over { past } else { format!("; {past}") };
+            let sender = format!("{count} sender{}", plural(count));
+            Finding::broken(check, format!("{sender} refused: {}{past}", some(&lines)))
         }
-        Some(_) => Finding::warning(check, format!("in the past: {}", some(&lines))),
     }
 }
 
@@ -813,7 +819,11 @@ mod tests {
             "{found:?}"
         );
         assert!(found.text.ends_with("(3 s ago)"), "{found:?}");
-        assert_eq!(checked(&latest, Some(2), 600).severity, Warning);
+        // Three intervals are less than ten seconds: since then it would have been refused again.
+        assert_eq!(checked(&latest, Some(2), 14).severity, Broken);
+        let past = checked(&latest, Some(2), 15);
+        assert_eq!(past.severity, Warning);
+        assert!(past.text.starts_with("in the past: 10.0.0.2 advertises"), "{past:?}");
         assert_eq!(checked(&latest, Some(3), 8).severity, Fine);
         assert_eq!(checked(&latest, None, 8).severity, Fine);
         assert_eq!(checked(&[], Some(2), 8).severity, Fine);
