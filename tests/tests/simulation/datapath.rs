@@ -219,6 +219,12 @@ impl Datapath {
         Predecessor { pid: 1, started, routers: routers.collect(), read_at: now, boot: now }
     }
 
+    /// How often routers were master, and have changed their state.
+    pub fn transitions(&self) -> BTreeMap<RouterId, [u64; 2]> {
+        let counted = |info: &RouterInfo| [info.became_master, info.transitions];
+        self.infos.iter().map(|(number, info)| (*number, counted(info))).collect()
+    }
+
     /// Another daemon goes on with these routers, and no others: as `Datapath::retain` of the real one.
     pub fn adopt(&mut self, now: Nanos, routers: &BTreeSet<RouterId>, addresses: &[IpAddr]) {
         let others = self.held.extract_if(.., |at, _| !addresses.contains(&at.address));
@@ -331,7 +337,10 @@ impl Datapath {
         match effect {
             Effect::SetRouter { key, entry, .. } => self.host.set_router(key, entry),
             Effect::RemoveRouter { key, .. } => self.host.remove_router(&key),
-            Effect::ClearRouter(router) => self.host.clear(router.0),
+            Effect::ClearRouter(router) => {
+                self.host.clear(router.0);
+                self.infos.remove(&router);
+            }
             Effect::HoldAddress { at, held } => {
                 self.held.insert(at, RouterId(held.slot));
                 match at.address {

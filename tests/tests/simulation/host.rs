@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use vrrp_common::maps::Lease;
 use vrrp_user::api::Order;
 use vrrp_user::capture::{CaptureMode, Failure};
 use vrrp_user::core::netlink::{AssignedAddress, Hook, HookState};
@@ -203,6 +204,14 @@ impl Host {
         self.daemon.as_ref().is_some_and(runs)
     }
 
+    /// Whether the kernel side has noted a claim since the lease of a router was renewed last.
+    pub fn claims(&self, name: &str) -> bool {
+        let Some(daemon) = &self.daemon else { return false };
+        let id = daemon.ids.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
+        let lease = id.map(|id| daemon.datapath.lease(id).get::<Lease>()).unwrap_or_default();
+        lease.claimed.max(lease.outranked) > lease.renewed
+    }
+
     /// Whether its daemon is about to go on where another one ended, by another configuration.
     pub fn starts_otherwise(&self) -> bool {
         let starts = |daemon: &Daemon| daemon.adopts && !daemon.same && daemon.core.is_starting();
@@ -305,7 +314,7 @@ impl Host {
         if let Some(last) = last.filter(|last| adopts && now - *last < Nanos::from_secs(60)) {
             self.wrong = Some(format!("adopted again after {}", now - last));
         }
-        let key = datapath.key;
+        let (key, transitions) = (datapath.key, datapath.transitions());
         let core = Core::new(Boot {
             sizes,
             config,
@@ -352,6 +361,11 @@ impl Host {
         });
         self.number();
         self.go_on(now);
+        // None has begun. What was counted goes on.
+        let counted = self.daemon.as_ref().map(|it| it.datapath.transitions()).unwrap_or_default();
+        if transitions.iter().any(|(number, before)| counted.get(number) != Some(before)) {
+            self.wrong = Some(format!("counters of {transitions:?} are {counted:?}"));
+        }
     }
 
     /// Looks up the numbers of the routers.

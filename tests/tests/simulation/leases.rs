@@ -160,7 +160,10 @@ impl Sim {
             // What is claimed while it starts it may hear when it has begun.
             let claimed = tenure.claimed > tenure.since && tenure.claimed < daemon.started;
             let must_not = !was_master || over || claimed || daemon.lost.iter().any(lost);
+            // What claims an address that is not there yet is known to the kernel side only.
+            let known = host.claims(router.name);
             let must = was_master
+                && !known
                 && works
                 && nic.up
                 && !host.conf.is_grouped(router)

@@ -75,7 +75,11 @@ impl Core {
         let now = self.now;
         let id = RouterId(event.slot);
         let Some(router) = self.routers.get(event.slot as usize) else {
-            return self.count(Counter::BadEvent);
+            // It may have been for a daemon before this one, which had more routers.
+            if Nanos(event.ktime_ns) >= self.started {
+                self.count(Counter::BadEvent);
+            }
+            return;
         };
         if router.iface() != Some(interface) || router.family().number() != event.family {
             // It arrived before the interface was re-created or renamed, or the slot became another router's.

@@ -965,7 +965,12 @@ fn events_of_interfaces_that_are_not_there_are_counted() {
     let hook = Hook { iface: NONE, at: HookPoint::Xdp, program: 1, serial: 1 };
     let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
     changes_nothing(Counter::UnknownInterface, Input::HooksSeen(vec![report]));
-    let event = RxEvent { reason: Reason::Accepted.index(), slot: 99, ..RxEvent::default() };
+    let event = RxEvent {
+        reason: Reason::Accepted.index(),
+        slot: 99,
+        ktime_ns: u64::MAX,
+        ..RxEvent::default()
+    };
     changes_nothing(Counter::BadEvent, Input::Received { interface: ETH0, event, payload: &[] });
     // An entry of the map of another layout would be one of these.
     for reason in [u32::try_from(Reason::COUNT).unwrap(), u32::MAX] {
