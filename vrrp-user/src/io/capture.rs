@@ -271,7 +271,7 @@ sockopt_impl!(
     bool
 );
 sockopt_impl!(
-    /// Lets the device pass a group on.
+    /// Lets the device pass a group on, or another address.
     AddMembership,
     SetOnly,
     libc::SOL_PACKET,

@@ -7,6 +7,8 @@ use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Socket, Type};
 
+use super::capture::AddMembership;
+
 /// The socket that has them.
 pub struct UnicastFilter {
     socket: Socket,
@@ -48,14 +50,6 @@ fn membership(ifindex: u32, mac: [u8; 6]) -> libc::packet_mreq {
     }
 }
 
-sockopt_impl!(
-    /// Adds a membership.
-    AddMembership,
-    SetOnly,
-    libc::SOL_PACKET,
-    libc::PACKET_ADD_MEMBERSHIP,
-    libc::packet_mreq
-);
 sockopt_impl!(
     /// Drops it.
     DropMembership,
