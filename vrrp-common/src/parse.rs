@@ -70,6 +70,8 @@ pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 pub const SOURCE_LINK_LAYER: u8 = 1;
 /// The option of an advertisement that holds the Ethernet address of the target (RFC 4861 section 4.6.1).
 pub const TARGET_LINK_LAYER: u8 = 2;
+/// Bytes of a neighbour solicitation or advertisement before its options (RFC 4861 sections 4.3, 4.4).
+pub const NDISC_OPTIONS: usize = 24;
 /// Version 2: authentication by a password in clear (RFC 2338 section 5.3.6).
 const AUTH_PASSWORD: u8 = 1;
 /// Bytes that [`Load::digest`] takes at once: sixteen IPv4 addresses, four IPv6 addresses.
@@ -653,7 +655,7 @@ pub fn ndisc_claim(frame: &impl Load, packet: &Packet<V6>) -> Option<NdiscClaim>
         NEIGHBOUR_ADVERTISEMENT => (target, TARGET_LINK_LAYER),
         _ => return None,
     };
-    let [a, b, c, d, e, f] = match frame.load_at(message + 24) {
+    let [a, b, c, d, e, f] = match frame.load_at(message + NDISC_OPTIONS) {
         Some([kind, 1, a, b, c, d, e, f]) if kind == wanted => [a, b, c, d, e, f],
         Some(_) | None => frame.load(6)?,
     };

@@ -5,7 +5,7 @@
 //! The decisions, for the kernel side and for tests. The frames of the daemon itself are made with it.
 
 use crate::maps::{Held, RouterKey, SLOT_FILTER, state};
-use crate::parse::Load;
+use crate::parse::{Load, NDISC_OPTIONS, SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
 use crate::receive::Datapath;
 use crate::report::ReportFilter;
 use crate::shared::SharedWords;
@@ -15,14 +15,6 @@ use crate::{FAMILY_V4, FAMILY_V6, lease};
 const PREFIX: [u8; 4] = [0, 0, 0x5e, 0];
 const OVER_V4: u8 = 1;
 const OVER_V6: u8 = 2;
-
-/// Types of options of neighbour discovery that state an Ethernet address, the sender's or the target's (RFC 4861 section
-/// 4.6.1).
-const SOURCE_LINK_LAYER: u8 = 1;
-const TARGET_LINK_LAYER: u8 = 2;
-
-/// Bytes of a neighbour solicitation or advertisement before its options (RFC 4861 sections 4.3, 4.4).
-pub const NDISC_OPTIONS: usize = 24;
 
 /// Which virtual MAC address an address is held with: the last two bytes of that, 0 for none ([`Held::virtual_mac`]).
 pub const fn code(family: u8, vrid: u8) -> u32 {

@@ -3,7 +3,7 @@
 
 use aya_ebpf::helpers::{bpf_skb_change_type, bpf_skb_store_bytes};
 use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Held};
-use vrrp_common::parse::{IPV6_HEADER_LEN, Load};
+use vrrp_common::parse::{IPV6_HEADER_LEN, Load, NDISC_OPTIONS};
 use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
@@ -69,7 +69,7 @@ pub fn leaving_ndisc(ctx: SkBuff, offset: usize, held: &MapValue<Held>, code: u3
     }
     let Some(sum) = frame.load_at::<2>(message + 2) else { return };
     let sum = virtual_mac::checksum(u16::from_ne_bytes(sum), own, mac);
-    store(ctx, message + virtual_mac::NDISC_OPTIONS + 2, &mac, 6);
+    store(ctx, message + NDISC_OPTIONS + 2, &mac, 6);
     store(ctx, message + 2, &sum, 2);
 }
 

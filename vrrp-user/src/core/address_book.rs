@@ -142,11 +142,16 @@ impl AddressBook {
         self.unsettled += usize::from(!after.settled);
         self.unsettled -= usize::from(!before.settled);
         if let Some(subnet) = after.removing {
-            *self.removing.entry(subnet).or_default() += 1;
+            self.removing(subnet);
         }
         if let Some(subnet) = before.removing {
             self.removed(subnet);
         }
+    }
+
+    /// One address more is being removed in a subnet.
+    fn removing(&mut self, subnet: Subnet) {
+        *self.removing.entry(subnet).or_default() += 1;
     }
 
     /// One address less is being removed in a subnet.
@@ -277,7 +282,7 @@ impl AddressBook {
         {
             let (prefix, reported) = (entry.prefix, std::mem::take(&mut entry.lost));
             if !reported {
-                *self.removing.entry(subnet(place, prefix)).or_default() += 1;
+                self.removing(subnet(place, prefix));
                 if let Some(before) = self.echoes.insert(place, prefix) {
                     self.removed(subnet(place, before));
                 }
@@ -546,7 +551,7 @@ mod tests {
                 fresh.account(*place, EntryStatus::NONE, EntryStatus::of(*place, entry));
             }
             for (place, prefix) in &self.echoes {
-                *fresh.removing.entry(subnet(*place, *prefix)).or_default() += 1;
+                fresh.removing(subnet(*place, *prefix));
             }
             (&fresh.open, &fresh.removing, fresh.unsettled)
                 == (&self.open, &self.removing, self.unsettled)

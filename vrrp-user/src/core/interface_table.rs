@@ -10,6 +10,7 @@ use super::input::Hooks;
 use super::interface_id::InterfaceAddr;
 use super::netlink::{AssignedAddress, Event, Link};
 use crate::capture::{CaptureMode, Choice, Facts, Plan};
+use crate::config::address::network;
 use crate::core::interface_id::InterfaceId;
 
 /// Whether advertisements can be received on an interface.
@@ -53,15 +54,9 @@ struct OwnAddress {
     order: u64,
 }
 
-/// The subnet of an IPv4 address with a prefix of that length.
-fn subnet(address: IpAddr, prefix: u8) -> Option<u64> {
-    let IpAddr::V4(address) = address else { return None };
-    Some(u64::from(address.to_bits()) >> 32_u8.saturating_sub(prefix))
-}
-
 /// The interfaces that are up, by the subnets in which they are: found once for many addresses.
 pub struct Subnets<'a> {
-    by_prefix: BTreeMap<u8, BTreeMap<u64, Places<'a>>>,
+    by_prefix: BTreeMap<u8, BTreeMap<IpAddr, Places<'a>>>,
 }
 
 type Places<'a> = Vec<(InterfaceId, &'a Interface)>;
@@ -72,7 +67,7 @@ impl Subnets<'_> {
         let found = self
             .by_prefix
             .iter()
-            .filter_map(move |(prefix, subnets)| subnets.get(&subnet(at.address, *prefix)?));
+            .filter_map(move |(prefix, subnets)| subnets.get(&network(at.address, *prefix)));
         found.flatten().filter(move |(id, _)| *id != at.iface).map(|(_, interface)| *interface)
     }
 }
@@ -121,13 +116,12 @@ pub enum Change {
 impl InterfaceTable {
     /// Where the host is, by IPv4.
     pub fn subnets(&self) -> Subnets<'_> {
-        let mut by_prefix: BTreeMap<u8, BTreeMap<u64, Places<'_>>> = BTreeMap::new();
+        let mut by_prefix: BTreeMap<u8, BTreeMap<IpAddr, Places<'_>>> = BTreeMap::new();
         for (id, interface) in self.by_index.iter().filter(|(_, interface)| interface.link.up) {
-            for own in &interface.own {
-                if let Some(subnet) = subnet(own.address, own.prefix) {
-                    let subnets = by_prefix.entry(own.prefix).or_default();
-                    subnets.entry(subnet).or_default().push((*id, interface));
-                }
+            for own in interface.own.iter().filter(|own| own.address.is_ipv4()) {
+                let subnets = by_prefix.entry(own.prefix).or_default();
+                let subnet = network(own.address, own.prefix);
+                subnets.entry(subnet).or_default().push((*id, interface));
             }
         }
         Subnets { by_prefix }

@@ -21,6 +21,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{GarpPolicy, Names, RouterId, RouterSpec, State};
 use crate::refused::{Ours, Refused};
 use crate::types::build;
+use crate::wire::ethernet::Colons;
 
 /// Routers in one part of an answer at most, and virtual addresses after which a part ends early: together far below a
 /// millisecond.
@@ -242,9 +243,7 @@ impl Core {
                 Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
             },
             fence: if router.owner { "off" } else { router.fence.name() }.to_owned(),
-            virtual_mac: router
-                .virtual_mac()
-                .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+            virtual_mac: router.virtual_mac().map(|mac| Colons(mac).to_string()),
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
             problems: problems

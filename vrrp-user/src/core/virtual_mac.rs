@@ -98,9 +98,9 @@ impl Core {
         }
     }
 
-    /// Routers have a virtual MAC address on an interface, or have it no more: it may capture in another way.
-    pub(super) fn plan_anew(&mut self, name: &str) {
-        if let Some((iface, _)) = self.interfaces.by_name(name) {
+    /// A router has a virtual MAC address on its interface, or has it no more: that may capture in another way.
+    pub(super) fn plan_anew(&mut self, id: RouterId) {
+        if let Some((iface, _)) = self.interfaces.by_name(&self.router(id).interface) {
             self.attach(iface);
         }
     }

@@ -17,7 +17,7 @@ pub(super) enum SignalKind {
 }
 
 /// The signals that a daemon handles.
-pub(super) fn handled() -> SigSet {
+fn handled() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2]
         .into_iter()
         .collect()

@@ -12,11 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::signals::{SignalKind, handled};
+use super::signals::{self, SignalKind};
 use super::{Driver, Options, service};
 use crate::api::UpgradeReport;
 use crate::capability;
@@ -224,14 +223,11 @@ fn replace_program(executable: &Executable, handover: &Handover) -> io::Error {
         Err(error) => return error,
     };
     // Until the other program handles them they wait, and would end it.
-    let mut before = SigSet::empty();
-    let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&handled()), Some(&mut before));
+    signals::block();
     handover.inherit(true);
     let error = executable.replace_this((handover::VARIABLE, &variable));
     handover.inherit(false);
-    if blocked.is_ok() {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    }
+    signals::unblock();
     error
 }
 

@@ -79,7 +79,7 @@ impl Core {
         self.engine.reconfigure(self.now, id, &spec);
         self.lease_reconfigured(id);
         if old_virtual_mac != self.router(id).virtual_mac {
-            self.plan_anew(&old.interface);
+            self.plan_anew(id);
         }
         self.evaluate(id);
         if let Some((key, entry)) = self.router(id).registration(id) {
@@ -180,8 +180,7 @@ impl Core {
             self.index.moved(id, iface, None);
             self.leave_unicast_filter(id);
             if self.router(id).virtual_mac {
-                let interface = Arc::clone(&self.router(id).interface);
-                self.plan_anew(&interface);
+                self.plan_anew(id);
             }
             self.router_mut(id).decommission();
             self.foreign.remove(&id);
@@ -250,8 +249,7 @@ impl Core {
             self.attach_by_name(&dev);
         }
         if self.router(id).virtual_mac {
-            let interface = Arc::clone(&self.router(id).interface);
-            self.plan_anew(&interface);
+            self.plan_anew(id);
         }
         self.evaluate(id);
         // As at the start: an address that a daemon has left there is not this router's yet.
