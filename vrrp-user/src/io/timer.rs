@@ -19,17 +19,30 @@ use tokio::io::unix::AsyncFd;
 use crate::engine::time::Nanos;
 
 /// What the time namespace of this process adds to the clocks (time_namespaces(7)); nothing where there are none.
-const OFFSETS: &str = "/proc/self/timens_offsets";
+const TIMENS_OFFSETS: &str = "/proc/self/timens_offsets";
 
-/// By how many nanoseconds `CLOCK_MONOTONIC` is ahead of the kernel's own clock in this process: 0 outside of time
-/// namespaces. It never changes while a process lives.
-pub fn namespace_offset() -> i64 {
-    static OFFSET: OnceLock<i64> = OnceLock::new();
-    *OFFSET.get_or_init(|| offset_of("monotonic"))
+/// By how many nanoseconds the clocks are ahead of the kernel's own in this process: 0 outside of time namespaces. They
+/// never change while a process lives.
+struct Offsets {
+    monotonic: i64,
+    boottime: i64,
 }
 
-fn offset_of(clock: &str) -> i64 {
-    fs::read_to_string(OFFSETS).map_or(0, |text| read_offset(&text, clock))
+/// Read with the first look at a clock, so that none of them is read when the first master has gone silent.
+fn offsets() -> &'static Offsets {
+    static OFFSETS: OnceLock<Offsets> = OnceLock::new();
+    OFFSETS.get_or_init(|| {
+        let text = fs::read_to_string(TIMENS_OFFSETS).unwrap_or_default();
+        Offsets {
+            monotonic: read_offset(&text, "monotonic"),
+            boottime: read_offset(&text, "boottime"),
+        }
+    })
+}
+
+/// By how many nanoseconds `CLOCK_MONOTONIC` is ahead of the kernel's own clock in this process.
+pub fn namespace_offset() -> i64 {
+    offsets().monotonic
 }
 
 /// Reads lines such as `monotonic 86400 0`: clock, seconds, and nanoseconds that are never negative.
@@ -69,9 +82,7 @@ pub fn since_boot() -> Nanos {
 
 /// The clock of `bpf_ktime_get_boot_ns` now: `CLOCK_BOOTTIME` of the host, whatever time namespace this process is in.
 pub fn boot_now() -> Nanos {
-    static OFFSET: OnceLock<i64> = OnceLock::new();
-    let offset = *OFFSET.get_or_init(|| offset_of("boottime"));
-    Nanos(since_boot().0.saturating_add_signed(offset.saturating_neg()))
+    Nanos(since_boot().0.saturating_add_signed(offsets().boottime.saturating_neg()))
 }
 
 /// A time of [`now`] on the clock of [`boot_now`].
