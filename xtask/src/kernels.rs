@@ -4,19 +4,23 @@
 //! Timings in there mean nothing: where KVM does not work, the machine is emulated.
 
 pub mod packages;
+mod paused;
 mod table;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use self::packages::{Image, KERNELS, Kernel, Machine, Packages};
+use self::paused::Outside;
 use self::table::{Column, Table};
 use crate::command::output;
 use crate::cross::Target;
@@ -30,10 +34,21 @@ struct Script {
     short: Short,
     /// The machines on which it runs.
     machines: &'static [Machine],
+    network: Network,
     /// The test binaries that it runs. They are built for this machine only.
     tests: &'static [&'static str],
     /// A guest that is emulated on a busy machine takes that long, unless it hangs.
     limit: Duration,
+}
+
+/// The network cards of a guest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Network {
+    None,
+    /// Two of each of [`CARDS`], on a hub of their own.
+    Hubs,
+    /// One, on a switch outside, where other hosts are: [`paused`].
+    Switch,
 }
 
 /// On which kernels a script runs in the short set.
@@ -49,6 +64,7 @@ const SCRIPTS: &[Script] = &[
         text: include_str!("kernels/load.sh"),
         short: Short::All,
         machines: &[Machine::Amd64, Machine::Arm64],
+        network: Network::None,
         tests: &[],
         limit: Duration::from_secs(15 * 60),
     },
@@ -57,6 +73,7 @@ const SCRIPTS: &[Script] = &[
         text: include_str!("kernels/story.sh"),
         short: Short::On("6.1"),
         machines: &[Machine::Amd64, Machine::Arm64],
+        network: Network::None,
         tests: &[],
         limit: Duration::from_secs(15 * 60),
     },
@@ -65,6 +82,16 @@ const SCRIPTS: &[Script] = &[
         text: include_str!("kernels/package.sh"),
         short: Short::No,
         machines: &[Machine::Arm64],
+        network: Network::None,
+        tests: &[],
+        limit: Duration::from_secs(15 * 60),
+    },
+    Script {
+        name: "paused",
+        text: include_str!("kernels/paused.sh"),
+        short: Short::No,
+        machines: &[Machine::Amd64],
+        network: Network::Switch,
         tests: &[],
         limit: Duration::from_secs(15 * 60),
     },
@@ -73,6 +100,7 @@ const SCRIPTS: &[Script] = &[
         text: include_str!("kernels/devices.sh"),
         short: Short::No,
         machines: &[Machine::Amd64],
+        network: Network::Hubs,
         tests: &["devices", "modes", "renamed"],
         limit: Duration::from_secs(120 * 60),
     },
@@ -82,10 +110,11 @@ const LIBRARY: &str = include_str!("kernels/lib.sh");
 const UNIT: &str = include_str!("kernels/unit.sh");
 /// What the guests need of a kernel that is no part of its image.
 const MODULES: [&str; 4] = ["veth", "bridge", "sch_ingress", "cls_bpf"];
+/// What those need in addition that have network cards.
+const CARD_MODULES: [&str; 2] = ["virtio_pci", "virtio_net"];
 /// What those need in addition that run tests.
-const TEST_MODULES: [&str; 7] =
-    ["8021q", "bonding", "ipvlan", "macvlan", "virtio_pci", "virtio_net", "vmxnet3"];
-/// The network cards that they have: two of each, on a hub of their own.
+const TEST_MODULES: [&str; 5] = ["8021q", "bonding", "ipvlan", "macvlan", "vmxnet3"];
+/// The network cards that these have.
 const CARDS: [&str; 2] = ["virtio-net-pci", "vmxnet3"];
 /// Programs of this system that a guest has, too; busybox has the rest. Its own shell would prefer its own `ip`.
 const PROGRAMS: [&str; 5] = ["dash", "ip", "nsenter", "ping", "setpriv"];
@@ -371,7 +400,7 @@ impl Lab {
             Some(kvm) => kvm,
             None => {
                 let up = self
-                    .boot(kernel.machine, false, &image, "exit 0\n", true, KVM_LIMIT)?
+                    .boot(kernel.machine, &Wiring::default(), &image, "exit 0\n", true, KVM_LIMIT)?
                     .contains("GUEST-EXIT 0");
                 println!("-- KVM {}", if up { "works" } else { "does not work here: emulated" });
                 self.kvm = Some(up);
@@ -380,12 +409,32 @@ impl Lab {
         };
         println!("-- Linux {}, {}", image.version, script.name);
         let text = format!("TESTS='{tests}'\n{}", script.text);
-        let cards = !script.tests.is_empty();
+        let outside = match script.network {
+            Network::None | Network::Hubs => None,
+            Network::Switch => match Outside::new(&self.directory.0)? {
+                Ok(outside) => Some(outside),
+                Err(why) => {
+                    println!("SKIP  Linux {}, {}: {why}", kernel.name, script.name);
+                    return Ok(Tally::SKIPPED);
+                }
+            },
+        };
+        let wiring = match (script.network, &outside) {
+            (Network::Hubs, _) => Wiring::hubs(),
+            (_, Some(outside)) => outside.wiring(),
+            (Network::None | Network::Switch, None) => Wiring::default(),
+        };
         let begin = Instant::now();
-        let console = self.boot(kernel.machine, cards, &image, &text, kvm, script.limit)?;
+        let (console, said) = thread::scope(|scope| {
+            let said = outside.as_ref().map(|outside| scope.spawn(|| outside.play()));
+            let console = self.boot(kernel.machine, &wiring, &image, &text, kvm, script.limit);
+            let said = said.map(|said| said.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            (console, said.unwrap_or_default())
+        });
+        let console = console?;
         let lines: Vec<_> = console.lines().map(str::trim_end).collect();
         let mut tally = Tally::default();
-        for line in &lines {
+        for line in lines.iter().copied().chain(said.iter().map(String::as_str)) {
             if line.starts_with("OK ") {
                 tally += Tally::PASSED;
             } else if line.starts_with("FAIL ") {
@@ -403,6 +452,7 @@ impl Lab {
         let end = lines.iter().position(|line| line.starts_with("GUEST-EXIT "));
         let told = lines.get(start..end.unwrap_or(lines.len())).unwrap_or_default();
         told.iter().for_each(|line| println!("{line}"));
+        said.iter().for_each(|line| println!("{line}"));
         println!("-- {} s", begin.elapsed().as_secs());
         if end.is_none() {
             println!("FAIL  the guest did not come to the end");
@@ -439,8 +489,12 @@ impl Lab {
         let kmod = |name| self.packages.kmod(name).context("no kmod");
         output(kmod("depmod")?.args([OsStr::new("-b"), base, OsStr::new(&image.version)]))?;
         let mut order: Vec<String> = Vec::new();
-        let more = if script.tests.is_empty() { &[][..] } else { &TEST_MODULES };
-        for module in MODULES.iter().chain(more) {
+        let (cards, more) = match script.network {
+            Network::None => (&[][..], &[][..]),
+            Network::Switch => (&CARD_MODULES[..], &[][..]),
+            Network::Hubs => (&CARD_MODULES[..], &TEST_MODULES[..]),
+        };
+        for module in MODULES.iter().chain(cards).chain(more) {
             let mut command = kmod("modprobe")?;
             command.args([OsStr::new("-d"), base]).args(["-S", &image.version, "--show-depends"]);
             // Something else than a line `insmod FILE` is built into the kernel. So is what is not known at all, since Debian
@@ -462,11 +516,11 @@ impl Lab {
         Ok(())
     }
 
-    /// Boots a kernel with a script, with or without cards, and returns what came out of the serial line.
+    /// Boots a kernel with a script, and returns what came out of the serial line.
     fn boot(
         &self,
         machine: Machine,
-        cards: bool,
+        wiring: &Wiring,
         image: &Image,
         script: &str,
         kvm: bool,
@@ -496,17 +550,15 @@ impl Lab {
         command.args(["-smp", "2", "-m", "1024"]);
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-nic", "none", "-serial"]);
         command.arg(format!("file:{}", console.display()));
-        for (hub, card) in CARDS.iter().enumerate().filter(|_| cards) {
-            for end in 0..2 {
-                command.arg("-netdev").arg(format!("hubport,id=c{hub}{end},hubid={hub}"));
-                let mac = format!("02:76:72:72:{hub:02x}:{end:02x}");
-                command.arg("-device").arg(format!("{card},netdev=c{hub}{end},mac={mac},romfile="));
-            }
-        }
+        command.args(&wiring.arguments);
         command.arg("-kernel").arg(&image.file).arg("-initrd").arg(&initrd);
         // A guest that waits for its processor while it tries its timer would give up (`IO-APIC + timer doesn't work`).
         let timer = if machine == Machine::Amd64 { "no_timer_check" } else { "" };
         command.arg("-append").arg(format!("console={console_name} quiet panic=-1 {timer}"));
+        let mut command = match &wiring.namespace {
+            Some(namespace) => within(namespace, &command),
+            None => command,
+        };
         if kvm {
             // That it does not work is no news.
             command.stderr(Stdio::null());
@@ -514,6 +566,41 @@ impl Lab {
         supervise(&mut command, limit)?;
         Ok(String::from_utf8_lossy(&fs::read(&console)?).into_owned())
     }
+}
+
+/// What a guest is connected to.
+#[derive(Default)]
+struct Wiring {
+    /// Of QEMU.
+    arguments: Vec<String>,
+    /// The network namespace in which that runs, as ip(8) calls it, if it is not this one.
+    namespace: Option<String>,
+}
+
+impl Wiring {
+    /// Two of each card on a hub of their own.
+    fn hubs() -> Self {
+        let ends = CARDS.iter().enumerate().flat_map(|hub| [(hub, 0), (hub, 1)]);
+        let arguments = ends.flat_map(|((hub, card), end)| {
+            let mac = format!("02:76:72:72:{hub:02x}:{end:02x}");
+            [
+                "-netdev".to_owned(),
+                format!("hubport,id=c{hub}{end},hubid={hub}"),
+                "-device".to_owned(),
+                format!("{card},netdev=c{hub}{end},mac={mac},romfile="),
+            ]
+        });
+        Self { arguments: arguments.collect(), namespace: None }
+    }
+}
+
+/// A command that runs in a network namespace. It stays the same process.
+fn within(namespace: &str, command: &Command) -> Command {
+    let mut inside = Command::new("nsenter");
+    inside.arg(format!("--net=/run/netns/{namespace}")).arg(command.get_program());
+    inside.args(command.get_args());
+    inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    inside
 }
 
 /// The program that is a machine.
@@ -634,7 +721,7 @@ mod tests {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own");
             Packages::get_to(cache, &[kernel])
         };
-        let packages = std::thread::spawn(get).join().expect("no panic").expect("no error");
+        let packages = thread::spawn(get).join().expect("no panic").expect("no error");
         let mut lab = Lab {
             packages,
             directory: Directory(work),
