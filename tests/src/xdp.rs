@@ -213,6 +213,11 @@ fn link_of(program: u64) -> Result<OwnedFd> {
     Err(Error::Unexpected(format!("no link of the program {program}")))
 }
 
+fn link_by_id(id: u32) -> Result<OwnedFd> {
+    let mut by_id = One { number: id, ..One::default() };
+    bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id).map(owned).map_err(Error::io("open a link"))
+}
+
 impl Host {
     /// Attaches an XDP program called `foreign` that passes everything to `eth0`, as other software does.
     pub fn attach_foreign_xdp(&self) -> Result<()> {
@@ -286,6 +291,11 @@ impl Host {
     }
 
     fn tcx_links(&self, interface: &str, attach_type: u32) -> Result<Vec<u32>> {
+        Ok(self.tcx(interface, attach_type)?.into_iter().map(|(_, link)| link).collect())
+    }
+
+    /// The IDs of the programs of a chain, and of their links.
+    fn tcx(&self, interface: &str, attach_type: u32) -> Result<Vec<(u32, u32)>> {
         let (mut programs, mut links) = ([0_u32; CHAIN], [0_u32; CHAIN]);
         let ask = || {
             let target_ifindex =
@@ -302,7 +312,7 @@ impl Host {
             Ok(query.count as usize)
         };
         let count = self.namespace().enter(ask)??;
-        Ok(links.into_iter().take(count).collect())
+        Ok(programs.into_iter().zip(links).take(count).collect())
     }
 
     /// Detaches all programs from the ingress of `eth0`, whose links are somebody else's.
@@ -315,11 +325,82 @@ impl Host {
         Self::detach_links(self.egress_links("eth0")?)
     }
 
+    /// Puts programs called `foreign` in place of all at the ingress and egress of `eth0`, by their links.
+    pub fn replace_tcx(&self) -> Result<()> {
+        for id in [self.ingress_links("eth0")?, self.egress_links("eth0")?].concat() {
+            let program = load_empty_program(EmptyProgram::Classifier, "foreign")?;
+            let (link, new_prog_fd) = (link_by_id(id)?, number(&program));
+            let mut update = Update { link_fd: number(&link), new_prog_fd, ..Update::default() };
+            bpf(BPF_LINK_UPDATE, &mut update).map_err(Error::io("update a link"))?;
+        }
+        Ok(())
+    }
+
+    /// The same where they are filters on clsact, which keep their numbers.
+    pub fn replace_filters(&self) -> Result<()> {
+        let path = self.lab().bpffs().join(format!("foreign-{}", self.name()));
+        pin_empty_program(EmptyProgram::Classifier, "foreign", &path)?;
+        let pinned = path.display().to_string();
+        for way in ["ingress", "egress"] {
+            for handle in self.filters(way)? {
+                let at = ["filter", "replace", "dev", "eth0", way, "protocol", "all", "pref", "1"];
+                let with = ["handle", &handle, "bpf", "direct-action", "pinned", &pinned];
+                self.namespace().run("tc", &[&at[..], &with[..]].concat())?;
+            }
+        }
+        fs::remove_file(&path).map_err(Error::io(format!("remove {path:?}")))
+    }
+
+    /// Removes all filters from clsact on `eth0`.
+    pub fn remove_filters(&self) -> Result<()> {
+        for way in ["ingress", "egress"] {
+            self.namespace().run("tc", &["filter", "delete", "dev", "eth0", way])?;
+        }
+        Ok(())
+    }
+
+    /// Removes clsact itself, and with it all filters.
+    pub fn remove_clsact(&self) -> Result<()> {
+        self.namespace().run("tc", &["qdisc", "delete", "dev", "eth0", "clsact"]).map(drop)
+    }
+
+    /// The numbers of the BPF filters on `ingress` or `egress` of `eth0`, as tc(8) writes them.
+    fn filters(&self, way: &str) -> Result<Vec<String>> {
+        let text = self.namespace().run("tc", &["filter", "show", "dev", "eth0", way])?;
+        let words: Vec<_> = text.split_whitespace().collect();
+        let after = words.windows(2).filter(|two| two[0] == "handle").map(|two| two[1].to_owned());
+        Ok(after.collect())
+    }
+
+    /// The names of all programs of tc on `eth0`: what arrives, and what leaves.
+    pub fn tc_programs(&self) -> Result<[Vec<String>; 2]> {
+        let text = self.namespace().run("bpftool", &["--json", "net", "show", "dev", "eth0"])?;
+        let all: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| Error::Unexpected(format!("bpftool: {error}: {text}")))?;
+        let filters = all[0]["tc"].as_array().cloned().unwrap_or_default();
+        let names = |way: &str, attach_type| -> Result<Vec<String>> {
+            // Those of clsact; older bpftools know no others.
+            let here = |it: &&serde_json::Value| {
+                it["kind"].as_str().is_some_and(|kind| kind == format!("clsact/{way}"))
+            };
+            let here = filters.iter().filter(here);
+            let mut names: Vec<_> =
+                here.filter_map(|it| Some(it["name"].as_str()?.to_owned())).collect();
+            for (program, _) in self.tcx("eth0", attach_type)? {
+                let args = ["--json", "prog", "show", "id", &program.to_string()];
+                let text = self.namespace().run("bpftool", &args)?;
+                let program: serde_json::Value = serde_json::from_str(&text)
+                    .map_err(|error| Error::Unexpected(format!("bpftool: {error}: {text}")))?;
+                names.push(program["name"].as_str().unwrap_or_default().to_owned());
+            }
+            Ok(names)
+        };
+        Ok([names("ingress", INGRESS)?, names("egress", EGRESS)?])
+    }
+
     fn detach_links(links: Vec<u32>) -> Result<()> {
         for id in links {
-            let mut by_id = One { number: id, ..One::default() };
-            let link = bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id).map_err(Error::io("open a link"))?;
-            let link = owned(link);
+            let link = link_by_id(id)?;
             let mut detach = One { number: number(&link), ..One::default() };
             bpf(BPF_LINK_DETACH, &mut detach).map_err(Error::io("detach a link"))?;
         }
@@ -329,6 +410,14 @@ impl Host {
     fn xdp_link(&self) -> Result<OwnedFd> {
         let program = self.xdp_program()?;
         link_of(program.ok_or_else(|| Error::Unexpected("no XDP program on eth0".into()))?)
+    }
+
+    /// The name of the XDP program on `eth0`; empty where there is none.
+    pub fn xdp_name(&self) -> Result<String> {
+        let text = self.ip(&["-json", "-details", "link", "show", "dev", "eth0"])?;
+        let links: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| Error::Unexpected(format!("ip: {error}: {text}")))?;
+        Ok(links[0]["xdp"]["prog"]["name"].as_str().unwrap_or_default().to_owned())
     }
 
     /// The ID of the XDP program on `eth0`, if there is one.

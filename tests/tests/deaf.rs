@@ -1,0 +1,246 @@
+//! Programs that somebody takes from an interface or replaces, in every way to capture that has any: of daemons that run, and of
+//! ones that were killed, before the next one adopts what they left. Who does not hear for that reason is no second master,
+//! and hears again.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
+
+use std::time::Duration;
+
+use vrrp_tests::{Host, Lab, Result, VrrpUser, pause};
+
+/// More than any change takes here.
+const LONG: Duration = Duration::from_secs(20);
+const ROUTER: &str = "VI_1";
+const VIP: &str = "10.0.0.100";
+
+type Harm = fn(&Host) -> Result<()>;
+
+/// A way to capture.
+struct Way {
+    /// As `status` calls it.
+    capture: &'static str,
+    /// What is taken as missing.
+    without: &'static str,
+    /// What is done to it.
+    harms: &'static [(&'static str, Harm)],
+}
+
+const NATIVE: Way = Way {
+    capture: "native",
+    without: "",
+    harms: &[("XDP detached", Host::detach_xdp), ("XDP replaced", Host::replace_xdp)],
+};
+const GENERIC: Way = Way { capture: "generic", ..NATIVE };
+const TCX: Way = Way {
+    capture: "tc",
+    without: "",
+    harms: &[
+        ("ingress detached", Host::detach_ingress),
+        ("egress detached", Host::detach_egress),
+        ("both replaced", Host::replace_tcx),
+    ],
+};
+const CLSACT: Way = Way {
+    capture: "tc",
+    without: "tcx",
+    harms: &[
+        ("filters removed", Host::remove_filters),
+        ("clsact removed", Host::remove_clsact),
+        ("filters replaced", Host::replace_filters),
+    ],
+};
+/// What leaves is counted by a filter, and what arrives is not.
+const GENERIC_CLSACT: Way = Way {
+    capture: "generic",
+    without: "tcx",
+    harms: &[
+        ("XDP detached", Host::detach_xdp),
+        ("XDP replaced", Host::replace_xdp),
+        ("clsact removed", Host::remove_clsact),
+        ("filters replaced", Host::replace_filters),
+    ],
+};
+
+/// A master and a backup that capture in some way.
+struct Pair {
+    lab: Lab,
+    a: Host,
+    b: Host,
+    on_a: VrrpUser,
+    on_b: VrrpUser,
+}
+
+impl Way {
+    fn conf(&self, priority: u8, interval: &str) -> String {
+        format!(
+            "capture = \"{}\"\n[[router]]\nname = \"{ROUTER}\"\ninterface = \"eth0\"\nvrid = 51\nversion = 3\n\
+             interval = \"{interval}\"\npriority = {priority}\naddresses = [\"{VIP}/24\"]\n",
+            self.capture
+        )
+    }
+
+    fn start(&self, host: &Host, conf: &str) -> Result<VrrpUser> {
+        let without = format!("VRRP_USER_WITHOUT={}", self.without);
+        let under = if self.without.is_empty() { vec![] } else { vec!["env", &without] };
+        VrrpUser::start_under(host, &under, "vrrp.toml", conf, &[])
+    }
+
+    fn pair(&self, interval: &str) -> Result<Pair> {
+        let lab = Lab::new()?;
+        let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+        let mut on_a = self.start(&a, &self.conf(150, interval))?;
+        on_a.wait_state(&a, ROUTER, "MASTER", LONG)?;
+        let mut on_b = self.start(&b, &self.conf(100, interval))?;
+        on_b.wait_state(&b, ROUTER, "BACKUP", LONG)?;
+        let pair = Pair { lab, a, b, on_a, on_b };
+        pair.b_hears(self)?;
+        self.is_whole(&pair.lab, &pair.a, &pair.on_a)?;
+        Ok(pair)
+    }
+
+    /// Waits until our programs are on an interface, all of them.
+    fn is_whole(&self, lab: &Lab, host: &Host, daemon: &VrrpUser) -> Result<()> {
+        lab.wait_until(LONG, "the programs are there", || {
+            let status = daemon.status(host)?;
+            let [ingress, egress] = host.tc_programs()?;
+            let ours = |names: &[String]| names.len() == 1 && names[0].starts_with("vrrp_");
+            let ingress = if self.capture == "tc" {
+                ours(&ingress)
+            } else {
+                ingress.is_empty() && host.xdp_name()?.starts_with("vrrp_")
+            };
+            let captures = status["interfaces"][0]["capture"] == self.capture;
+            Ok((captures && ingress && ours(&egress)).then_some(()))
+        })
+    }
+}
+
+impl Pair {
+    /// The backup is none but a backup, and never was.
+    fn b_is_backup(&self) -> Result<()> {
+        let stats = self.on_b.router_stats(&self.b, ROUTER)?;
+        let (became_master, state) = (&stats["became_master"], &stats["state"]);
+        let log = self.on_b.log().text();
+        assert_eq!((became_master, state), (&0.into(), &"BACKUP".into()), "{log}");
+        Ok(())
+    }
+
+    /// It hears its master.
+    fn b_hears(&self, way: &Way) -> Result<()> {
+        let Self { lab, b, on_b, .. } = self;
+        self.b_is_backup()?;
+        way.is_whole(lab, b, on_b)?;
+        let adverts = || Ok(on_b.router_stats(b, ROUTER)?["adverts_received"].as_u64().unwrap());
+        let before = adverts()?;
+        lab.wait_until(LONG, "the backup hears", || Ok((adverts()? > before).then_some(())))?;
+        self.b_is_backup()
+    }
+
+    /// The master hears who pre-empts it.
+    fn a_hears(&mut self, way: &Way, interval: &str) -> Result<()> {
+        let Self { lab, a, b, on_a, on_b } = self;
+        way.is_whole(lab, a, on_a)?;
+        on_b.hang_up(b, &way.conf(200, interval))?;
+        on_b.wait_state(b, ROUTER, "MASTER", LONG)?;
+        on_a.wait_state(a, ROUTER, "BACKUP", LONG)
+    }
+}
+
+/// Of daemons that run: ten advertisements a second, so that a master is given up after a third of a second.
+fn taken_while_it_runs(way: &Way) -> Result<()> {
+    let mut pair = way.pair("100ms")?;
+    for (what, harm) in way.harms {
+        println!("{what}");
+        harm(&pair.b)?;
+        // Long enough to become master, if the silence were believed.
+        pause(Duration::from_secs(1))?;
+        pair.b_hears(way)?;
+        harm(&pair.a)?;
+        way.is_whole(&pair.lab, &pair.a, &pair.on_a)?;
+        assert_eq!(pair.on_a.router_stats(&pair.a, ROUTER)?["became_master"], 1);
+        assert_eq!(pair.on_b.state(&pair.b, ROUTER)?, "BACKUP");
+    }
+    pair.a_hears(way, "100ms")?;
+    // Nobody has become so careful that it would not take over.
+    pair.on_b.kill()?;
+    pair.on_a.wait_state(&pair.a, ROUTER, "MASTER", LONG)
+}
+
+/// Between SIGKILL and the next start. One that has adopted another one is not adopted itself soon after: each time they are others.
+fn taken_before_it_is_adopted(way: &Way) -> Result<()> {
+    for (what, harm) in way.harms {
+        println!("{what}");
+        let mut pair = way.pair("100ms")?;
+        pair.on_b.kill()?;
+        harm(&pair.b)?;
+        // What it has heard last is long ago.
+        pause(Duration::from_secs(1))?;
+        pair.on_b = way.start(&pair.b, &way.conf(100, "100ms"))?;
+        pair.on_b.wait_state(&pair.b, ROUTER, "BACKUP", LONG)?;
+        pause(Duration::from_secs(1))?;
+        let log = pair.on_b.log().text();
+        assert!(log.contains("adopting what daemon "), "{what}: {log}");
+        pair.b_hears(way)?;
+        drop(pair);
+
+        let mut pair = way.pair("1s")?;
+        pair.on_a.kill()?;
+        harm(&pair.a)?;
+        pair.on_a = way.start(&pair.a, &way.conf(150, "1s"))?;
+        pair.on_a.wait_state(&pair.a, ROUTER, "MASTER", LONG)?;
+        let log = pair.on_a.log().text();
+        assert!(log.contains("INIT -> MASTER: adopted"), "{what}: {log}");
+        pair.b_hears(way)?;
+        pair.a_hears(way, "1s")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn native_xdp_is_taken_while_it_runs() -> Result<()> {
+    taken_while_it_runs(&NATIVE)
+}
+
+#[test]
+fn generic_xdp_is_taken_while_it_runs() -> Result<()> {
+    taken_while_it_runs(&GENERIC)
+}
+
+#[test]
+fn tcx_is_taken_while_it_runs() -> Result<()> {
+    taken_while_it_runs(&TCX)
+}
+
+#[test]
+fn clsact_is_taken_while_it_runs() -> Result<()> {
+    taken_while_it_runs(&CLSACT)
+}
+
+#[test]
+fn generic_xdp_with_clsact_is_taken_while_it_runs() -> Result<()> {
+    taken_while_it_runs(&GENERIC_CLSACT)
+}
+
+#[test]
+fn native_xdp_is_taken_before_it_is_adopted() -> Result<()> {
+    taken_before_it_is_adopted(&NATIVE)
+}
+
+#[test]
+fn generic_xdp_is_taken_before_it_is_adopted() -> Result<()> {
+    taken_before_it_is_adopted(&GENERIC)
+}
+
+#[test]
+fn tcx_is_taken_before_it_is_adopted() -> Result<()> {
+    taken_before_it_is_adopted(&TCX)
+}
+
+#[test]
+fn clsact_is_taken_before_it_is_adopted() -> Result<()> {
+    taken_before_it_is_adopted(&CLSACT)
+}
+
+#[test]
+fn generic_xdp_with_clsact_is_taken_before_it_is_adopted() -> Result<()> {
+    taken_before_it_is_adopted(&GENERIC_CLSACT)
+}
