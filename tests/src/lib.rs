@@ -9,6 +9,7 @@
 //! Namespaces are entered with setns(2), never with `ip netns exec`, which hides a mounted bpffs.
 
 mod bench;
+mod cgroup;
 mod client;
 mod conf;
 mod error;
@@ -30,6 +31,7 @@ mod web;
 mod xdp;
 
 pub use bench::{BenchArgs, Scenario};
+pub use cgroup::MemoryCgroup;
 pub use client::{Prober, Sample, fetch};
 pub use conf::Instance;
 pub use error::{Error, Result};

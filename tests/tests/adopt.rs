@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Frr, Host, Instance, Lab, Pair, Process, Result, Tcpdump, VrrpUser, pause};
+use vrrp_tests::{
+    Frr, Host, Instance, Lab, MemoryCgroup, Pair, Process, Result, Tcpdump, VrrpUser, pause, skip,
+};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
 const STEP: Duration = Duration::from_secs(20);
@@ -331,6 +334,78 @@ fn one_that_crashed_goes_on() -> Result<()> {
         let log = daemon.log().text();
         assert!(log.contains("INIT -> MASTER: adopted"), "{signal}: {log}");
         assert!(daemon.stop()?.success());
+    }
+    Ok(())
+}
+
+/// By the kernel, because there is no memory left where it runs. The next one is started there as well, as a service manager does.
+#[test]
+fn one_that_the_kernel_killed_for_memory_goes_on() -> Result<()> {
+    const MIB: u64 = 1 << 20;
+    let lab = Lab::new()?;
+    let cgroup = match MemoryCgroup::new(&lab)? {
+        Ok(cgroup) => cgroup,
+        Err(why) => {
+            skip(why);
+            return Ok(());
+        }
+    };
+    let enter = cgroup.enter();
+    let enter = enter.each_ref().map(|word| &**word);
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").to_string();
+    let start = || VrrpUser::start_under(&a, &enter, "vrrp.conf", &conf(100), &[]);
+    let mut killed = start()?;
+    killed.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let mut backup = VrrpUser::start(&b, &conf(50))?;
+    backup.wait_state(&b, ROUTER, "BACKUP", STEP)?;
+
+    let status = fs::read_to_string(format!("/proc/{}/status", killed.process().pid())).unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let memory = 1024 * memory.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+    cgroup.limit(cgroup.usage()? + 2 * MIB)?;
+    // It needs more than that, but not more than the daemon leaves, and is killed by nobody.
+    let count = 2 * MIB + memory / 2;
+    let script = format!(
+        "echo -1000 >/proc/self/oom_score_adj; head -c {count} /dev/zero | tail -c {count} | wc -c; sleep 60"
+    );
+    let _hog = a.spawn("hog", enter[0], &[&enter[1..], &["sh", "-c", &script]].concat())?;
+    let status = killed.process().wait(STEP)?;
+    assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+    assert_eq!(cgroup.kills()?, 1);
+    let mut daemon = start()?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let log = daemon.log().text();
+    assert!(log.contains("INIT -> MASTER: adopted"), "{log}");
+    // More than the backup waits for a master that is dead.
+    pause(Duration::from_secs(4))?;
+    let stats = backup.router_stats(&b, ROUTER)?;
+    assert_eq!((&stats["became_master"], &stats["state"]), (&0.into(), &"BACKUP".into()));
+    assert!(daemon.stop()?.success());
+    Ok(())
+}
+
+/// Who was told to stop has handed over, and leaves nothing to go on with, however soon somebody starts again.
+#[test]
+fn one_that_was_stopped_does_not_go_on() -> Result<()> {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut stage = Stage::new(Kind::VrrpUser, "nopreempt")?;
+        let pins = stage.lab.bpffs().join("vrrp-user").join(VrrpUser::instance(&stage.hosts[0]));
+        assert!(pins.exists());
+        stage.master.process().signal(signal)?;
+        assert!(stage.master.process().wait(STEP)?.success());
+        assert!(!pins.exists() && !stage.hosts[0].has_address(VIP)?, "{signal}");
+        stage.restart()?;
+        stage.master.wait_state(&stage.hosts[0], ROUTER, "BACKUP", STEP)?;
+        stage.backup.wait_state(&stage.hosts[1], ROUTER, "MASTER", STEP)?;
+        // It does not pre-empt.
+        pause(Duration::from_secs(4))?;
+        let log = stage.master.log().text();
+        assert!(!log.contains("adopt") && !log.contains("MASTER:"), "{signal}: {log}");
+        let counters = [stage.counter("adopted")?, stage.counter("not_adopted")?];
+        assert_eq!(counters, [0, 0], "{signal}: {log}");
+        let stats = stage.router()?;
+        assert_eq!((&stats["became_master"], &stats["state"]), (&0.into(), &"BACKUP".into()));
     }
     Ok(())
 }
