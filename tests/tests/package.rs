@@ -7,10 +7,13 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use vrrp_tests::{Lab, Result, VrrpUser, run, skip};
+use vrrp_tests::{Instance, Lab, Result, VrrpUser, pause, run, skip};
 use vrrp_user::types::build::MARK;
 
+/// More than any step takes.
+const LONG: Duration = Duration::from_secs(60);
 const NEEDED: [&str; 3] = ["dpkg-deb", "deb-systemd-invoke", "systemd-sysusers"];
 
 /// A package of a program that pretends, or of none of ours.
@@ -29,6 +32,8 @@ fn package(dir: &Path, name: &str, version: &str, pretence: Option<&str>) -> Res
     }
     copy(&dist.join("vrrp-user.sysusers"), "usr/lib/sysusers.d/vrrp-user.conf", 0o644);
     copy(&dist.join("vrrp.toml"), "etc/vrrp-user/vrrp.toml", 0o640);
+    let unit = "vrrp-user.service";
+    copy(&dist.join(unit), &format!("usr/lib/systemd/system/{unit}"), 0o644);
     let program = copy(&VrrpUser::binary()?, "usr/sbin/vrrp-user", 0o755);
     match pretence {
         None => drop(fs::copy("/bin/false", &program).unwrap()),
@@ -50,12 +55,83 @@ fn package(dir: &Path, name: &str, version: &str, pretence: Option<&str>) -> Res
     Ok(())
 }
 
+/// Whether there is what this takes.
+fn lacks(needed: &[&str]) -> bool {
+    let there = |program: &&str| {
+        let directories = ["/usr/bin", "/usr/sbin", "/bin", "/lib/systemd"];
+        directories.iter().any(|dir| Path::new(dir).join(program).exists())
+    };
+    !needed.iter().all(there)
+}
+
+/// With the systemd of this machine as the first process of a PID namespace: the unit of the package, whose other router is outside.
+#[test]
+fn packages_beside_a_systemd_that_runs() -> Result<()> {
+    if lacks(&NEEDED) || lacks(&["systemd", "systemctl"]) {
+        skip("it takes dpkg and systemd");
+        return Ok(());
+    }
+    let lab = Lab::new()?;
+    let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
+    let conf = |priority| Instance::new(51, priority, "10.0.0.100/24").v3("1");
+    let dir = a.dir("packages")?;
+    package(&dir, "one", "1.0", Some("{}"))?;
+    package(&dir, "two", "2.0", Some(r#"{"version":"9.9.9"}"#))?;
+    for (name, text) in [
+        ("systemd.sh", include_str!("package/systemd.sh")),
+        ("unit.sh", include_str!("package/unit.sh")),
+        (
+            "vrrp.toml",
+            "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvrid = 51\nversion = 3\npriority = 150\n\
+             addresses = [\"10.0.0.100/24\"]\n",
+        ),
+    ] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let said = || fs::read_to_string(dir.join("said")).unwrap_or_default();
+    let (path, script) = (dir.display().to_string(), dir.join("systemd.sh").display().to_string());
+    let args = ["--kill-after=5", "150", "sh", &script, &path];
+    let mut machine = a.spawn("systemd", "timeout", &args)?;
+    let mut other = None;
+    for (phase, state, times) in [
+        ("started", "BACKUP", 0),
+        ("killed", "BACKUP", 0),
+        ("upgraded", "BACKUP", 0),
+        ("removed", "MASTER", 1),
+    ] {
+        let reached = lab.wait_until(LONG, phase, || {
+            if let Some(status) = machine.ended()? {
+                return Ok(Some(Err(status)));
+            }
+            Ok(dir.join(phase).exists().then_some(Ok(())))
+        });
+        assert!(matches!(reached, Ok(Ok(()))), "{reached:?}\n{}{}", machine.log().text(), said());
+        let daemon = match &mut other {
+            None => other.insert(VrrpUser::start(&b, &conf(100).to_string())?),
+            Some(daemon) => {
+                // More than it waits for a master that is dead.
+                pause(Duration::from_secs(4))?;
+                daemon
+            }
+        };
+        daemon.wait_state(&b, "VI_1", state, LONG)?;
+        let stats = daemon.router_stats(&b, "VI_1")?;
+        assert_eq!(stats["became_master"], times, "{phase}: {}", said());
+        fs::write(dir.join(format!("{phase}-seen")), "").unwrap();
+    }
+    let status = machine.wait(LONG)?;
+    let said = said();
+    println!("{said}");
+    assert!(
+        status.success() && said.contains("DONE") && !said.contains("FAIL"),
+        "{status}: {said}"
+    );
+    Ok(())
+}
+
 #[test]
 fn packages_upgrade_what_runs_and_remove_what_is_left() -> Result<()> {
-    let there = |program: &&str| {
-        ["/usr/bin", "/usr/sbin", "/bin"].iter().any(|dir| Path::new(dir).join(program).exists())
-    };
-    if !NEEDED.iter().all(there) {
+    if lacks(&NEEDED) {
         skip("it takes dpkg and systemd's tools");
         return Ok(());
     }
