@@ -27,7 +27,7 @@ pub(crate) mod notify;
 mod report;
 pub(crate) mod routes;
 #[cfg(test)]
-mod samples;
+mod samples_tests;
 pub(crate) mod socket;
 mod source;
 #[cfg(test)]
