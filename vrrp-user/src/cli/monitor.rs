@@ -20,7 +20,7 @@ use nix::time::{ClockId, clock_gettime};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::Sample;
 
-use self::line::{Json, Observed};
+use self::line::Observed;
 use self::pcapng::{Record, Writer};
 use self::refused::{Refreshed, Refused};
 use super::clock::TimeOfDay;
@@ -389,7 +389,7 @@ impl Monitor {
         let none = BTreeSet::new();
         let vrids = self.routers_of(&seen.packet).unwrap_or(&none);
         if self.options.json {
-            write_json(&Json::packet(seen, vrids), out)?;
+            writeln!(out, "{}", line::json(seen, vrids))?;
         } else {
             writeln!(out, "{}", line::text(seen, vrids))?;
         }
@@ -410,8 +410,7 @@ impl Monitor {
             self.not_sampled += packets;
             let time_ns = now_ns(ClockId::CLOCK_REALTIME)?;
             if self.options.json {
-                let time = line::seconds(time_ns);
-                write_json(&Json::NotSampled { time, refused: reason.name(), packets }, out)?;
+                writeln!(out, "{}", line::json_not_sampled(time_ns, reason, packets))?;
             } else {
                 let filtered = self.options.interface.is_some() || self.options.vrid.is_some();
                 let of = if filtered { " on all interfaces, of all routers" } else { "" };
@@ -439,11 +438,6 @@ impl Monitor {
             packets(dropped)
         ));
     }
-}
-
-fn write_json(json: &Json<'_>, out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, json)?;
-    writeln!(out)
 }
 
 /// To people, who do not look at it through a pipe.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write};
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use vrrp_common::VRRP_TTL;
 use vrrp_common::message::TYPE_ADVERTISEMENT;
 use vrrp_common::reason::Reason;
@@ -23,9 +23,7 @@ use crate::wire::ndisc;
 pub struct Observed {
     /// When, nanoseconds of `CLOCK_REALTIME`.
     pub time_ns: i64,
-    /// Name of the interface.
     pub interface: String,
-    /// Whether this host sent it.
     pub is_outgoing: bool,
     pub packet: Packet,
     /// Why XDP dropped it.
@@ -76,10 +74,7 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
     }
     match &packet.content {
         Content::GratuitousArp(message) => {
-            let operation = match message.operation {
-                Operation::Request => "request",
-                Operation::Reply => "reply",
-            };
+            let operation = operation(message);
             let mac = Colons(message.sender_mac);
             write!(line, " ARP, Gratuitous {operation} {} is-at {mac}", message.sender_ip)?;
             of_routers(line, vrids)?;
@@ -119,6 +114,13 @@ fn content(line: &mut String, packet: &Packet, vrids: &BTreeSet<u8>) -> fmt::Res
             }
             Ok(())
         }
+    }
+}
+
+fn operation(message: &arp::Repr) -> &'static str {
+    match message.operation {
+        Operation::Request => "request",
+        Operation::Reply => "reply",
     }
 }
 
@@ -184,183 +186,103 @@ impl Display for AuthType {
     }
 }
 
-/// One line of `monitor --json`. Fields are only ever added.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-pub enum Json<'a> {
-    /// A packet of IP protocol 112.
-    Vrrp {
-        /// What every packet has.
-        #[serde(flatten)]
-        common: Common<'a>,
-        /// Source address.
-        source: IpAddr,
-        /// Destination address.
-        destination: IpAddr,
-        /// TTL or hop limit.
-        ttl: u8,
-        /// Bytes of the VRRP message by the IP header.
-        length: usize,
-        /// Its fields; left out when it is too short to have any.
-        #[serde(flatten)]
-        message: Option<JsonMessage<'a>>,
-        /// Names of all that is wrong by the protocol; see `vrrp_common::reason`.
-        problems: Vec<&'static str>,
-        /// Name of the reason for which XDP dropped it, or `null`.
-        refused: Option<&'static str>,
-    },
-    /// A gratuitous ARP message.
-    Arp {
-        /// What every packet has.
-        #[serde(flatten)]
-        common: Common<'a>,
-        /// `request` or `reply`.
-        operation: &'static str,
-        address: IpAddr,
-        mac: String,
-        /// The virtual routers that it is known to belong to.
-        vrids: &'a BTreeSet<u8>,
-    },
-    /// A neighbour advertisement, or a question of duplicate address detection.
-    Ndisc {
-        /// What every packet has.
-        #[serde(flatten)]
-        common: Common<'a>,
-        /// `advertisement` or `solicitation`.
-        operation: &'static str,
-        /// Source address.
-        source: IpAddr,
-        /// Destination address.
-        destination: IpAddr,
-        /// The address that it speaks of.
-        address: IpAddr,
-        /// Where it is; `null` where that is not said.
-        mac: Option<String>,
-        /// Any of `router`, `solicited`, `override`.
-        flags: Vec<&'static str>,
-        /// The virtual routers that the address is known to belong to.
-        vrids: &'a BTreeSet<u8>,
-    },
-    /// Any packet to or from an address that this host is kept from answering for.
-    Fenced {
-        /// What every packet has.
-        #[serde(flatten)]
-        common: Common<'a>,
-        /// Source address.
-        source: IpAddr,
-        /// Destination address.
-        destination: IpAddr,
-        /// TTL or hop limit.
-        ttl: u8,
-        /// Name of the reason for which it was dropped.
-        refused: Option<&'static str>,
-    },
-    /// Advertisements that were refused, and of which no sample was kept.
-    NotSampled {
-        /// Seconds since 1970.
-        time: f64,
-        /// Name of the reason.
-        refused: &'static str,
-        /// How many since the last such line.
-        packets: u64,
-    },
+/// A packet as a line of `monitor --json`. Keys are only ever added. `time` is in seconds since 1970, microseconds after the
+/// point; `direction` is `in` or `out`; `vlan` has the outermost ID first.
+///
+/// `vrids` are the virtual routers that an address in ARP or neighbour discovery belongs to.
+pub fn json(seen: &Observed, vrids: &BTreeSet<u8>) -> Value {
+    let refused = seen.refused.map(Reason::name);
+    let (kind, content) = match &seen.packet.content {
+        Content::Vrrp(Vrrp { source, destination, ttl, length, message, problems }) => {
+            let ip = json!({
+                "source": source, "destination": destination, "ttl": ttl, "length": length,
+            });
+            // What is too short to have fields has none.
+            let message = message.as_ref().map_or(Value::Null, json_message);
+            // All that is wrong by the protocol; and why XDP dropped it, or `null`.
+            let problems: Vec<_> = problems.iter().map(|reason| reason.name()).collect();
+            let judged = json!({ "problems": problems, "refused": refused });
+            ("vrrp", joined([ip, message, judged]))
+        }
+        Content::Fenced(Fenced { source, destination, ttl }) => {
+            let content = json!({
+                "source": source, "destination": destination, "ttl": ttl, "refused": refused,
+            });
+            ("fenced", content)
+        }
+        Content::GratuitousArp(message) => {
+            let content = json!({
+                "operation": operation(message),
+                "address": message.sender_ip,
+                "mac": Colons(message.sender_mac).to_string(),
+                "vrids": vrids,
+            });
+            ("arp", content)
+        }
+        Content::Neighbour(Neighbour { source, destination, message, .. }) => {
+            let (operation, mac) = match message {
+                ndisc::Repr::Solicitation { source_mac, .. } => ("solicitation", source_mac),
+                ndisc::Repr::Advertisement { target_mac, .. } => ("advertisement", target_mac),
+            };
+            let content = json!({
+                "operation": operation,
+                "source": source,
+                "destination": destination,
+                "address": message.target(),
+                "mac": mac.map(|mac| Colons(mac).to_string()),
+                "flags": flags(message),
+                "vrids": vrids,
+            });
+            ("ndisc", content)
+        }
+    };
+    let common = json!({
+        "type": kind,
+        "time": seconds(seen.time_ns),
+        "interface": seen.interface,
+        "direction": if seen.is_outgoing { "out" } else { "in" },
+        "vlan": seen.packet.vlan,
+    });
+    joined([common, content])
 }
 
-/// What every packet has.
-#[derive(Serialize)]
-pub struct Common<'a> {
-    /// Seconds since 1970, microseconds after the point.
-    time: f64,
-    interface: &'a str,
-    /// `in` or `out`.
-    direction: &'static str,
-    /// VLAN IDs, outermost first.
-    vlan: &'a [u16],
+/// The fields of a VRRP message. Only version 2 has a type of authentication.
+fn json_message(message: &Message) -> Value {
+    json!({
+        "version": message.header.version(),
+        "message_type": message.header.message_type(),
+        "vrid": message.header.vrid(),
+        "priority": message.header.priority(),
+        "auth_type": message.auth_type(),
+        "interval_ms": message.interval().map(|interval| interval.duration().as_millis()),
+        "addresses": message.addresses,
+    })
 }
 
-/// The fields of a VRRP message.
-#[derive(Serialize)]
-pub struct JsonMessage<'a> {
-    version: u8,
-    /// Message type; 1 is an advertisement.
-    message_type: u8,
-    vrid: u8,
-    priority: u8,
-    /// Version 2: authentication type; else `null`.
-    auth_type: Option<u8>,
-    /// Advertisement interval in milliseconds.
-    interval_ms: Option<u64>,
-    addresses: &'a [IpAddr],
+/// That so many advertisements were refused since the last such line of which no sample was kept, as another such line.
+pub fn json_not_sampled(time_ns: i64, reason: Reason, packets: u64) -> Value {
+    json!({
+        "type": "not-sampled",
+        "time": seconds(time_ns),
+        "refused": reason.name(),
+        "packets": packets,
+    })
+}
+
+/// The keys of several objects, in order.
+fn joined<const N: usize>(parts: [Value; N]) -> Value {
+    parts
+        .iter()
+        .filter_map(Value::as_object)
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 /// Seconds since 1970.
 #[allow(clippy::cast_precision_loss, reason = "a quarter of a microsecond")]
-pub fn seconds(time_ns: i64) -> f64 {
+fn seconds(time_ns: i64) -> f64 {
     (time_ns / 1000) as f64 / 1e6
-}
-
-impl<'a> Json<'a> {
-    pub fn packet(seen: &'a Observed, vrids: &'a BTreeSet<u8>) -> Self {
-        let common = Common {
-            time: seconds(seen.time_ns),
-            interface: &seen.interface,
-            direction: if seen.is_outgoing { "out" } else { "in" },
-            vlan: &seen.packet.vlan,
-        };
-        match &seen.packet.content {
-            Content::Vrrp(vrrp) => Self::Vrrp {
-                common,
-                source: vrrp.source,
-                destination: vrrp.destination,
-                ttl: vrrp.ttl,
-                length: vrrp.length,
-                message: vrrp.message.as_ref().map(|message| JsonMessage {
-                    version: message.header.version(),
-                    message_type: message.header.message_type(),
-                    vrid: message.header.vrid(),
-                    priority: message.header.priority(),
-                    auth_type: message.auth_type(),
-                    interval_ms: message.interval().map(|interval| interval.duration().as_millis()),
-                    addresses: &message.addresses,
-                }),
-                problems: vrrp.problems.iter().map(|reason| reason.name()).collect(),
-                refused: seen.refused.map(Reason::name),
-            },
-            Content::Fenced(Fenced { source, destination, ttl }) => Self::Fenced {
-                common,
-                source: *source,
-                destination: *destination,
-                ttl: *ttl,
-                refused: seen.refused.map(Reason::name),
-            },
-            Content::GratuitousArp(message) => Self::Arp {
-                common,
-                operation: match message.operation {
-                    Operation::Request => "request",
-                    Operation::Reply => "reply",
-                },
-                address: message.sender_ip.into(),
-                mac: Colons(message.sender_mac).to_string(),
-                vrids,
-            },
-            Content::Neighbour(Neighbour { source, destination, message, .. }) => {
-                let (operation, mac) = match message {
-                    ndisc::Repr::Solicitation { source_mac, .. } => ("solicitation", source_mac),
-                    ndisc::Repr::Advertisement { target_mac, .. } => ("advertisement", target_mac),
-                };
-                Self::Ndisc {
-                    common,
-                    operation,
-                    source: (*source).into(),
-                    destination: (*destination).into(),
-                    address: message.target().into(),
-                    mac: mac.map(|mac| Colons(mac).to_string()),
-                    flags: flags(message),
-                    vrids,
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -436,8 +358,8 @@ mod tests {
             "eth0 10.0.0.3 > 10.0.0.100: ttl 64 [refused, fenced_to: fenced: to an address that another host \
              has now]"
         );
-        let json = serde_json::to_value(Json::packet(&packet, &BTreeSet::new())).unwrap();
-        assert_eq!((&json["type"], &json["refused"]), (&"fenced".into(), &"fenced_to".into()));
+        let seen = json(&packet, &BTreeSet::new());
+        assert_eq!((&seen["type"], &seen["refused"]), (&"fenced".into(), &"fenced_to".into()));
     }
 
     #[test]
@@ -471,9 +393,9 @@ mod tests {
             shown(&packet, &[51]),
             "eth0 ARP, Gratuitous request 10.0.0.100 is-at 02:00:00:00:00:a1, vrid 51, length 28"
         );
-        let json = serde_json::to_string(&Json::packet(&packet, &BTreeSet::from([51]))).unwrap();
+        let seen = json(&packet, &BTreeSet::from([51])).to_string();
         assert_eq!(
-            json,
+            seen,
             r#"{"type":"arp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"operation":"request","address":"10.0.0.100","mac":"02:00:00:00:00:a1","vrids":[51]}"#
         );
     }
@@ -493,9 +415,9 @@ mod tests {
             "eth0 2001:db8::100 > ff02::1: ICMP6, neighbor advertisement, tgt is 2001:db8::100 is-at \
              02:00:00:00:00:a1, Flags [override], vrid 51, length 32"
         );
-        let json = serde_json::to_string(&Json::packet(&packet, &BTreeSet::from([51]))).unwrap();
+        let line = json(&packet, &BTreeSet::from([51])).to_string();
         assert_eq!(
-            json,
+            line,
             r#"{"type":"ndisc","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"operation":"advertisement","source":"2001:db8::100","destination":"ff02::1","address":"2001:db8::100","mac":"02:00:00:00:00:a1","flags":["override"],"vrids":[51]}"#
         );
         neighbour.source = std::net::Ipv6Addr::UNSPECIFIED;
@@ -512,7 +434,7 @@ mod tests {
         let mut packet = seen(Content::Vrrp(advert()));
         packet.refused = Some(Reason::Ttl);
         assert_eq!(
-            serde_json::to_string(&Json::packet(&packet, &BTreeSet::new())).unwrap(),
+            json(&packet, &BTreeSet::new()).to_string(),
             r#"{"type":"vrrp","time":1700000000.123456,"interface":"eth0","direction":"in","vlan":[],"source":"10.0.0.2","destination":"224.0.0.18","ttl":255,"length":20,"version":2,"message_type":1,"vrid":51,"priority":100,"auth_type":1,"interval_ms":1000,"addresses":["10.0.0.100"],"problems":[],"refused":"ttl"}"#
         );
     }
