@@ -1,7 +1,7 @@
 //! `vrrp-user top`: routers, rates, refusals and events on one screen.
 //!
 //! [`model`] is what is shown and what keys do, [`view`] draws it, [`source`] reads the figures on a thread of
-//! its own, so that a slow daemon does not hold up the keyboard. Only this file knows the terminal.
+//! its own, so that a slow daemon does not hold up the keyboard. Only this file speaks to the terminal.
 
 mod model;
 mod source;
@@ -19,9 +19,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, Event};
 
-use self::model::{Flow, Key, Model, Reading};
+use self::model::{Flow, Model, Reading};
 use self::source::Source;
 use crate::types::instance::Instance;
 
@@ -129,7 +129,7 @@ fn show(
         if event::poll(PATIENCE)? {
             is_old = true;
             let flow = match event::read()? {
-                Event::Key(key) => translate(key).map_or(Flow::Continue, |key| model.press(key)),
+                Event::Key(key) => model.press(key),
                 Event::Resize(..)
                 | Event::FocusGained
                 | Event::FocusLost
@@ -154,43 +154,4 @@ fn show(
             }
         }
     }
-}
-
-/// The terminal's name for a key in ours; `None` for those that do nothing.
-fn translate(key: KeyEvent) -> Option<Key> {
-    if key.kind == KeyEventKind::Release {
-        return None;
-    }
-    let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
-    Some(match key.code {
-        KeyCode::Char('c') if is_control => Key::Interrupt,
-        KeyCode::Char(_) if is_control => return None,
-        KeyCode::Char(c) => Key::Char(c),
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Esc => Key::Escape,
-        KeyCode::Backspace => Key::Backspace,
-        KeyCode::Tab => Key::Tab,
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::Home,
-        KeyCode::End => Key::End,
-        KeyCode::Left
-        | KeyCode::Right
-        | KeyCode::BackTab
-        | KeyCode::Delete
-        | KeyCode::Insert
-        | KeyCode::F(_)
-        | KeyCode::Null
-        | KeyCode::CapsLock
-        | KeyCode::ScrollLock
-        | KeyCode::NumLock
-        | KeyCode::PrintScreen
-        | KeyCode::Pause
-        | KeyCode::Menu
-        | KeyCode::KeypadBegin
-        | KeyCode::Media(_)
-        | KeyCode::Modifier(_) => return None,
-    })
 }

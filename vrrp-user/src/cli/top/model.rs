@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use ratatui::crossterm::event::{KeyCode as Key, KeyEvent, KeyEventKind, KeyModifiers};
 use vrrp_common::reason::Reason;
 
 pub use crate::types::state::State;
@@ -255,31 +256,6 @@ pub enum Mode {
     Help,
 }
 
-/// A key, whatever the terminal calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    Char(char),
-    Interrupt,
-    Enter,
-    Escape,
-    /// Delete to the left.
-    Backspace,
-    /// To the next pane.
-    Tab,
-    /// One row up.
-    Up,
-    /// One row down.
-    Down,
-    /// A screen of rows up.
-    PageUp,
-    /// A screen of rows down.
-    PageDown,
-    /// To the first row.
-    Home,
-    /// To the last row.
-    End,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Continue,
@@ -471,9 +447,15 @@ impl Model {
         self.selected = place.unwrap_or(self.selected).min(self.shown.len().saturating_sub(1));
     }
 
-    pub fn press(&mut self, key: Key) -> Flow {
-        if key == Key::Interrupt {
-            return Flow::Quit;
+    #[allow(clippy::wildcard_enum_match_arm, reason = "most keys mean nothing here")]
+    pub fn press(&mut self, key: impl Into<KeyEvent>) -> Flow {
+        let KeyEvent { code: key, modifiers, kind, .. } = key.into();
+        let is_control = modifiers.contains(KeyModifiers::CONTROL);
+        match key {
+            _ if kind == KeyEventKind::Release => return Flow::Continue,
+            Key::Char('c') if is_control => return Flow::Quit,
+            Key::Char(_) if is_control => return Flow::Continue,
+            _ => {}
         }
         match self.mode {
             Mode::Table => return self.command(key),
@@ -484,7 +466,7 @@ impl Model {
                     Key::Backspace => {
                         self.filter.pop();
                     }
-                    Key::Escape => {
+                    Key::Esc => {
                         self.filter.clear();
                         self.mode = Mode::Table;
                     }
@@ -499,7 +481,7 @@ impl Model {
                         self.mode = Mode::Table;
                         return self.command(key);
                     }
-                    Key::Interrupt => return Flow::Quit,
+                    _ => {}
                 }
                 self.arrange();
             }
@@ -507,10 +489,11 @@ impl Model {
         Flow::Continue
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "most keys mean nothing here")]
     fn command(&mut self, key: Key) -> Flow {
         let page = self.page.max(1);
         match key {
-            Key::Char('q') | Key::Interrupt => return Flow::Quit,
+            Key::Char('q') => return Flow::Quit,
             Key::Char('?' | 'h') => self.mode = Mode::Help,
             Key::Char('/') => self.mode = Mode::Filter,
             Key::Char('f') => {
@@ -527,7 +510,7 @@ impl Model {
                 self.is_reversed = !self.is_reversed;
                 self.arrange();
             }
-            Key::Escape => {
+            Key::Esc => {
                 self.filter.clear();
                 self.only = None;
                 self.arrange();
@@ -548,7 +531,7 @@ impl Model {
                     self.arrange();
                 }
             }
-            Key::Backspace => {}
+            _ => {}
         }
         Flow::Continue
     }
@@ -832,14 +815,14 @@ pub mod tests {
         );
         press(&mut model, "ff");
         assert_eq!(names(&mut model, 9), ["VI_207"]);
-        model.press(Key::Escape);
+        model.press(Key::Esc);
         assert_eq!((model.shown.len(), model.only), (300, None));
         press(&mut model, "/10.0.1.");
         assert_eq!(model.shown.len(), 51, "by address");
         press(&mut model, "zzz");
         assert_eq!((model.shown.len(), names(&mut model, 5).len()), (0, 0));
         assert!(model.selected().is_none());
-        assert_eq!(model.press(Key::Interrupt), Flow::Quit);
+        assert_eq!(model.press(KeyEvent::new(Key::Char('c'), KeyModifiers::CONTROL)), Flow::Quit);
     }
 
     #[test]

@@ -446,8 +446,8 @@ mod tests {
 
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+    use ratatui::crossterm::event::KeyCode as Key;
 
-    use super::super::model::Key;
     use super::super::model::tests::{model, reading};
     use super::*;
 
@@ -526,7 +526,7 @@ mod tests {
                     let _ = screen(model, width, height);
                     model.press(Key::Char('?'));
                     let _ = screen(model, width, height);
-                    model.press(Key::Escape);
+                    model.press(Key::Esc);
                 }
             }
         }
