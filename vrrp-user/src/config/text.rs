@@ -54,6 +54,21 @@ pub(super) fn number<T: TryFrom<i128>>(text: &str) -> Option<T> {
     strtol(text).filter(|(_, rest)| rest.is_empty()).and_then(|(number, _)| number.try_into().ok())
 }
 
+/// Numbers as `1-9,20`, in their order.
+pub(crate) fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            Some(_) | None => runs.push((number, number)),
+        }
+    }
+    let run = |(first, last): &(u32, u32)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(",")
+}
+
 /// Bytes out of pairs of hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits =

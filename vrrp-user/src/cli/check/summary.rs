@@ -7,6 +7,7 @@ use super::super::table::Table;
 use super::super::terminal::Terminal;
 use super::seconds;
 use crate::config::model::{Config, RouterConfig};
+use crate::config::text;
 use crate::engine::types::Version;
 
 /// Most interfaces that are listed.
@@ -49,9 +50,8 @@ pub fn write(config: &Config, terminal: Terminal, out: &mut impl Write) -> io::R
 }
 
 fn vrids(group: &[&RouterConfig]) -> String {
-    let mut vrids: Vec<u8> = group.iter().map(|router| router.vrid.get()).collect();
-    vrids.sort_unstable();
-    ranges(&vrids)
+    let vrids: BTreeSet<u32> = group.iter().map(|router| router.vrid.get().into()).collect();
+    text::ranges(vrids)
 }
 
 fn versions(group: &[&RouterConfig]) -> String {
@@ -70,19 +70,4 @@ fn range<T: Ord>(values: impl Iterator<Item = T> + Clone, show: fn(T) -> String)
     let (low, high) = (values.clone().min().map(show), values.max().map(show));
     let (low, high) = (low.unwrap_or_default(), high.unwrap_or_default());
     if low == high { low } else { format!("{low}-{high}") }
-}
-
-/// Sorted numbers as `1-9,20`.
-fn ranges(numbers: &[u8]) -> String {
-    let mut runs: Vec<(u8, u8)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if number.saturating_sub(*last) <= 1 => *last = *number,
-            Some(_) | None => runs.push((*number, *number)),
-        }
-    }
-    let run = |(first, last): &(u8, u8)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    runs.iter().map(run).collect::<Vec<_>>().join(",")
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::config::text::ranges;
 use crate::config::toml::template::{self, Variables};
 use crate::config::tree::Table;
 
@@ -82,8 +83,8 @@ fn over_vrids(rest: &[Table]) -> Option<Entry<'_>> {
     };
     let count = rest.iter().take_while(fit).count();
     let members = rest.get(..count).filter(|members| members.len() >= WORTH)?;
-    let vrids: Vec<u32> = members.iter().filter_map(vrid).collect();
-    replace(&mut table, "vrid", ranges(&vrids));
+    let vrids = members.iter().filter_map(vrid);
+    replace(&mut table, "vrid", ranges(vrids));
     Some(Entry { table, members })
 }
 
@@ -116,33 +117,16 @@ fn over_interfaces(rest: &[Entry<'_>]) -> Option<(usize, Table)> {
     }
     let name = tokens(names.0);
     let (before, after) = (name.get(..place)?.concat(), name.get(place + 1..)?.concat());
-    let name = format!("{before}{{{}}}{after}", ranges(&numbers));
+    let count = numbers.len();
+    let name = format!("{before}{{{}}}{after}", ranges(numbers));
     replace(&mut table, "interface", name);
-    Some((numbers.len(), table))
+    Some((count, table))
 }
 
 fn replace(table: &mut Table, key: &str, with: String) {
     if let Some(value) = table.get_mut(key) {
         *value = with.into();
     }
-}
-
-/// Numbers as `1-9,20`, in their order.
-fn ranges(numbers: &[u32]) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
-            Some(_) | None => runs.push((*number, *number)),
-        }
-    }
-    let runs =
-        runs.iter().map(
-            |(first, last)| {
-                if first == last { first.to_string() } else { format!("{first}-{last}") }
-            },
-        );
-    runs.collect::<Vec<_>>().join(",")
 }
 
 /// A variable with its value in two tables.

@@ -180,41 +180,14 @@ const CC_ALGO: u8 = 16;
 impl Metric {
     /// The largest value.
     fn max(self) -> u32 {
-        match self {
-            Self::HopLimit => 255,
-            Self::QuickAck | Self::FastopenNoCookie => 1,
-            Self::Mtu
-            | Self::Window
-            | Self::Rtt
-            | Self::RttVar
-            | Self::SsThresh
-            | Self::Cwnd
-            | Self::AdvMss
-            | Self::Reordering
-            | Self::InitCwnd
-            | Self::RtoMin
-            | Self::InitRwnd => u32::MAX,
-        }
+        let bounded = [(Self::HopLimit, 255), (Self::QuickAck, 1), (Self::FastopenNoCookie, 1)];
+        bounded.into_iter().find(|(of, _)| *of == self).map_or(u32::MAX, |(_, max)| max)
     }
 
     /// Units of a time in a millisecond; `None` if it is no time.
     fn per_millisecond(self) -> Option<u64> {
-        match self {
-            Self::Rtt => Some(8),
-            Self::RttVar => Some(4),
-            Self::RtoMin => Some(1),
-            Self::Mtu
-            | Self::Window
-            | Self::SsThresh
-            | Self::Cwnd
-            | Self::AdvMss
-            | Self::Reordering
-            | Self::HopLimit
-            | Self::InitCwnd
-            | Self::InitRwnd
-            | Self::QuickAck
-            | Self::FastopenNoCookie => None,
-        }
+        let times = [(Self::Rtt, 8), (Self::RttVar, 4), (Self::RtoMin, 1)];
+        times.into_iter().find(|(of, _)| *of == self).map(|(_, units)| units)
     }
 
     /// The value in the kernel's unit: a number as it is, or a time with `s` or `ms` behind it.
