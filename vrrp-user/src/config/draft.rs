@@ -13,6 +13,13 @@ use crate::capture::CaptureMode;
 use crate::engine::time::Nanos;
 use crate::engine::types::GarpPolicy;
 
+/// A value that is not there, or cannot be used, leaves what there is.
+pub(super) fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
 /// A file as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Drafts {

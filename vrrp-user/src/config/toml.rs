@@ -10,8 +10,8 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
-use super::model::{Address, AddressFlags, Fence, Listen, V3Checksum};
+use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft, set};
+use super::model::{Address, AddressFlags, Fence, Listen};
 use super::report::{FileId, Located, Position, Report};
 use super::source::{Files, Grown};
 use super::text;
@@ -166,23 +166,13 @@ impl Reader<'_> {
 
     fn document(&mut self, document: &DeTable<'_>) -> Drafts {
         let root = self.table(document, self.file.line(1), "the file", ROOT_KEYS);
-        let sched = self.string(&root, "sched");
-        let scheduling = sched.and_then(|written| {
-            let parsed = written.value.parse();
-            if parsed.is_err() {
-                let message = format!("sched is neither fifo nor other: {}", written.value);
-                self.report.error(written.at, message, "write \"fifo:50\" (1 to 99) or \"other\"");
-            }
-            parsed.ok()
+        let scheduling = self.read(&root, "sched", |text| {
+            let hint = "write \"fifo:50\" (1 to 99) or \"other\"";
+            text.parse().map_err(|_| (format!("sched is neither fifo nor other: {text}"), hint))
         });
-        let metrics = self.string(&root, "metrics").and_then(|written| {
-            let parsed: Result<Listen, _> = written.value.parse();
-            parsed
-                .map_err(|error| {
-                    let message = format!("metrics cannot be served at {}", written.value);
-                    self.report.error(written.at, message, &error.to_string());
-                })
-                .ok()
+        let metrics = self.read(&root, "metrics", |text| {
+            text.parse::<Listen>()
+                .map_err(|error| (format!("metrics cannot be served at {text}"), error))
         });
         let notify = self.script_settings(&root);
         let control = self.control(&root);
@@ -334,8 +324,6 @@ impl Reader<'_> {
             Located::new(String::new(), table.at)
         });
         let (source, unicast) = self.transport(table);
-        let v3_checksum = self.string(table, "v3_checksum");
-        let fence = self.string(table, "fence");
         let (garp, garp_extra_if) = self.garp(table);
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what cannot be read has its error already.
@@ -366,30 +354,42 @@ impl Reader<'_> {
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
             link_local_first: self.boolean(table, "link_local_first"),
-            fence: fence.map_or(Fence::default(), |value| self.word("fence", &value, Fence::NAMES)),
+            fence: self.word(table, "fence", Fence::NAMES).unwrap_or_default(),
             virtual_mac: self.boolean(table, "virtual_mac"),
             virtual_mac_device: None,
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),
-            v3_checksum: v3_checksum.map_or(V3Checksum::Rfc5798, |value| {
-                self.word("v3_checksum", &value, "rfc5798 or rfc9568")
-            }),
+            v3_checksum: self.word(table, "v3_checksum", "rfc5798 or rfc9568").unwrap_or_default(),
             track: self.track(table),
             group: self.string(table, "group"),
-            dont_track_primary: self
-                .boolean(table, "dont_track_primary")
-                .is_some_and(|on| on.value),
+            dont_track_primary: self.flag(table, "dont_track_primary"),
             notify: self.notify(table),
             routing: self.routing(table),
         }
     }
 
-    /// What a word stands for, or with an error what is usual.
-    fn word<T: FromStr + Default>(&mut self, key: &str, value: &Located<String>, known: &str) -> T {
-        value.value.parse().unwrap_or_else(|_| {
-            self.report.error(value.at, format!("unknown {key} `{}`", value.value), known);
-            T::default()
-        })
+    /// What a string stands for. What is wrong with one that stands for nothing comes with a hint.
+    fn read<T, H: ToString>(
+        &mut self,
+        table: &Table<'_, '_>,
+        key: &'static str,
+        read: impl FnOnce(&str) -> Result<T, (String, H)>,
+    ) -> Option<T> {
+        let Located { value, at } = self.string(table, key)?;
+        let wrong = |(message, hint): (_, H)| self.report.error(at, message, &hint.to_string());
+        read(&value).map_err(wrong).ok()
+    }
+
+    /// What one of some words stands for.
+    fn word<T: FromStr>(
+        &mut self,
+        table: &Table<'_, '_>,
+        key: &'static str,
+        known: &str,
+    ) -> Option<T> {
+        let read =
+            |text: &str| text.parse().map_err(|_| (format!("unknown {key} `{text}`"), known));
+        self.read(table, key, read)
     }
 
     fn password(&mut self, router: &Table<'_, '_>) -> Option<Located<Vec<u8>>> {
@@ -436,7 +436,7 @@ impl Reader<'_> {
         let mut unicast = UnicastDraft {
             peers: Vec::new(),
             ttl: self.number(&table, "ttl"),
-            check_source: self.boolean(&table, "check_source").is_some_and(|on| on.value),
+            check_source: self.flag(&table, "check_source"),
         };
         let Some((peers, at)) = self.array(&table, "peers") else {
             return (source, Some(Located::new(unicast, table.at)));
@@ -460,12 +460,7 @@ impl Reader<'_> {
             return Some(Located::new(PeerDraft { address, min_ttl, max_ttl }, at));
         }
         let at = self.position(&value.span());
-        let peer = match value.get_ref().as_str() {
-            Some(peer) => Some(self.expanded(peer, at)?),
-            None => None,
-        };
-        let address = peer.and_then(|peer| peer.parse().ok());
-        let Located { value, at } = self.ip(address, "an entry of peers", at)?;
+        let Located { value, at } = self.ip_value(value.get_ref(), "an entry of peers", at)?;
         Some(Located::new(value.into(), at))
     }
 
@@ -473,18 +468,12 @@ impl Reader<'_> {
     fn garp(&mut self, router: &Table<'_, '_>) -> (GarpPolicy, Option<Located<Nanos>>) {
         let mut garp = GarpPolicy::DEFAULT;
         let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else { return (garp, None) };
-        let repeat = self.repeat(&table, "repeat", 1);
-        let delay = self.duration(&table, "delay").map(|delay| delay.value);
-        garp.master_repeat = repeat.unwrap_or(garp.master_repeat);
-        garp.master_delay = delay.unwrap_or(garp.master_delay);
-        garp.refresh =
-            self.duration(&table, "refresh").map_or(garp.refresh, |refresh| refresh.value);
-        garp.refresh_repeat =
-            self.repeat(&table, "refresh_repeat", 1).unwrap_or(garp.refresh_repeat);
-        garp.lower_prio_repeat =
-            self.repeat(&table, "lower_prio_repeat", 0).unwrap_or(garp.lower_prio_repeat);
-        let delay = self.duration(&table, "lower_prio_delay").map(|delay| delay.value);
-        garp.lower_prio_delay = delay.unwrap_or(garp.lower_prio_delay);
+        set(&mut garp.master_repeat, self.repeat(&table, "repeat", 1));
+        set(&mut garp.master_delay, self.span(&table, "delay"));
+        set(&mut garp.refresh, self.span(&table, "refresh"));
+        set(&mut garp.refresh_repeat, self.repeat(&table, "refresh_repeat", 1));
+        set(&mut garp.lower_prio_repeat, self.repeat(&table, "lower_prio_repeat", 0));
+        set(&mut garp.lower_prio_delay, self.span(&table, "lower_prio_delay"));
         (garp, self.duration(&table, "other_interfaces"))
     }
 
@@ -507,19 +496,14 @@ impl Reader<'_> {
         };
         let mut located = self.cidr(&written.value, written.at)?;
         let address = &mut located.value;
-        address.dev = self.string(&table, "dev").map(|dev| dev.value);
-        address.label = self.string(&table, "label").map(|label| label.value);
-        address.no_track = self.boolean(&table, "no_track").is_some_and(|on| on.value);
-        if let Some(scope) = self.string(&table, "scope") {
-            match text::scope(&scope.value) {
-                Some(scope) => address.scope = scope,
-                None => {
-                    let message = format!("unknown scope `{}`", scope.value);
-                    let hint = "global, site, link, host, nowhere or a number, in quotes";
-                    self.report.error(scope.at, message, hint);
-                }
-            }
-        }
+        address.dev = self.text(&table, "dev");
+        address.label = self.text(&table, "label");
+        address.no_track = self.flag(&table, "no_track");
+        let scope = self.read(&table, "scope", |text| {
+            let hint = "global, site, link, host, nowhere or a number, in quotes";
+            text::scope(text).ok_or_else(|| (format!("unknown scope `{text}`"), hint))
+        });
+        set(&mut address.scope, scope);
         if let (Some(written), IpAddr::V4(v4)) = (self.string(&table, "broadcast"), address.address)
         {
             match text::broadcast(&written.value, v4, address.prefix) {
@@ -532,8 +516,7 @@ impl Reader<'_> {
             }
         }
         for (word, flag) in AddressFlags::NAMED {
-            let on = self.boolean(&table, word);
-            address.flags.set(flag, on.is_some_and(|on| on.value));
+            address.flags.set(flag, self.flag(&table, word));
         }
         if let Some(dad) = self.boolean(&table, "dad") {
             address.flags.set(AddressFlags::NODAD, !dad.value && address.address.is_ipv6());
@@ -598,6 +581,16 @@ impl Reader<'_> {
         Some(Located::new(Address::new(ip, prefix), at))
     }
 
+    fn ip_value(
+        &mut self,
+        value: &DeValue<'_>,
+        what: &str,
+        at: Position,
+    ) -> Option<Located<IpAddr>> {
+        let text = self.expanded(value.as_str().unwrap_or_default(), at)?;
+        self.ip(text.parse().ok(), what, at)
+    }
+
     fn ip(&mut self, address: Option<IpAddr>, what: &str, at: Position) -> Option<Located<IpAddr>> {
         if address.is_none() {
             let message = format!("{what} must be an IP address in quotes");
@@ -630,6 +623,15 @@ impl Reader<'_> {
         }
         self.wrong_type(at, key, "a string", value);
         None
+    }
+
+    fn text(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<String> {
+        self.string(table, key).map(|text| text.value)
+    }
+
+    /// Whether something is switched on.
+    fn flag(&mut self, table: &Table<'_, '_>, key: &'static str) -> bool {
+        self.boolean(table, key).is_some_and(|on| on.value)
     }
 
     fn boolean(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Located<bool>> {
@@ -676,17 +678,17 @@ impl Reader<'_> {
         span.map(|span| Located::new(span, at))
     }
 
+    fn span(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Nanos> {
+        self.duration(table, key).map(|span| span.value)
+    }
+
     fn address_value(
         &mut self,
         table: &Table<'_, '_>,
         key: &'static str,
     ) -> Option<Located<IpAddr>> {
         let (value, at) = self.get(table, key)?;
-        let address = match value.as_str() {
-            Some(address) => Some(self.expanded(address, at)?),
-            None => None,
-        };
-        self.ip(address.and_then(|address| address.parse().ok()), key, at)
+        self.ip_value(value, key, at)
     }
 
     fn array<'t, 'i>(

@@ -12,7 +12,7 @@ use preprocess::{Line, Preprocessor};
 
 use super::Options;
 use super::command;
-use super::draft::Drafts;
+use super::draft::{Drafts, set};
 use super::model::{Scheduling, Severity, Tracked, V3Checksum};
 use super::notify::Settings;
 use super::report::{Located, Position, Report};
@@ -200,7 +200,7 @@ impl Parser<'_> {
         loop {
             let line = self.next_line()?;
             let keyword = line.text.split_whitespace().next().unwrap_or("");
-            let words = match notify::is_quoted(keyword) {
+            let words = match notify::QUOTED.contains(&keyword) {
                 true => self.command_words(&line),
                 false => self.words(&line),
             };
@@ -646,12 +646,6 @@ impl Parser<'_> {
 /// A later value counts, unless it is none that can be used.
 fn keep<T>(target: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
-        *target = value;
-    }
-}
-
-fn set<T>(target: &mut T, value: Option<T>) {
-    if let Some(value) = value {
         *target = value;
     }
 }

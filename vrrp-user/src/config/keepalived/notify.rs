@@ -10,26 +10,12 @@ use crate::engine::time::Nanos;
 /// keepalived's longest time for a startup or shutdown script.
 const MAX_TIMEOUT: u32 = 1_000;
 
-/// Whether the second word of such a line is a command, which has quotes and escapes of its own.
-pub(super) fn is_quoted(keyword: &str) -> bool {
-    matches!(
-        keyword,
-        "notify"
-            | "notify_master"
-            | "notify_backup"
-            | "notify_fault"
-            | "notify_stop"
-            | "notify_deleted"
-            | "notify_master_rx_lower_pri"
-            | "notify_split_brain"
-            | "startup_script"
-            | "shutdown_script"
-            | "notify_fifo_script"
-            | "vrrp_notify_fifo_script"
-            | "lvs_notify_fifo_script"
-            | "script"
-    )
-}
+/// The keywords whose second word is a command, which has quotes and escapes of its own.
+pub(super) const QUOTED: &[&str] = &[
+    "notify", "notify_master", "notify_backup", "notify_fault", "notify_stop", "notify_deleted",
+    "notify_master_rx_lower_pri", "notify_split_brain", "startup_script", "shutdown_script",
+    "notify_fifo_script", "vrrp_notify_fifo_script", "lvs_notify_fifo_script", "script",
+];
 
 /// What `global_defs` says of scripts: the settings, and what completes them once everything was read.
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 //! What an instance can say for itself, and `global_defs`, with `vrrp_` in front, for all of them.
 
 use super::delays::ExtraIf;
-use super::{Entry, Parser, keep, set};
+use super::{Entry, Parser, keep};
+use crate::config::draft::set;
 use crate::config::model::Fence;
 use crate::config::report::Located;
 use crate::engine::time::Nanos;

@@ -2,7 +2,7 @@
 
 use super::{Entry, Parser, keywords};
 use crate::config::command::Command;
-use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight};
+use crate::config::draft::{GroupDraft, ObjectDraft, TrackDraft, Weight, set};
 use crate::config::model::{
     InitFile, ParamMatch, Severity, TrackFile, TrackProcess, TrackScript, Tracked,
 };
@@ -162,8 +162,8 @@ impl Parser<'_> {
         while let Some(inner) = self.block_entry(entry) {
             let words = &inner.parameters;
             match inner.keyword.value.as_str() {
-                "script" => super::set(&mut script.command, self.command(&inner)),
-                "interval" => super::set(&mut script.interval, self.interval(&inner)),
+                "script" => set(&mut script.command, self.command(&inner)),
+                "interval" => set(&mut script.interval, self.interval(&inner)),
                 "timeout" => script.timeout = self.interval(&inner).or(script.timeout),
                 "weight" if words.is_empty() => self.no_value(&inner, "value"),
                 "weight" => {
@@ -172,8 +172,8 @@ impl Parser<'_> {
                     weight = self.weight(inner.at(), words);
                     weight.reverse = weight.reverse.or(reverse);
                 }
-                "rise" => super::set(&mut script.rise, self.rounds(&inner)),
-                "fall" => super::set(&mut script.fall, self.rounds(&inner)),
+                "rise" => set(&mut script.rise, self.rounds(&inner)),
+                "fall" => set(&mut script.fall, self.rounds(&inner)),
                 "user" if words.is_empty() => self.no_value(&inner, "user"),
                 "user" => user = self.script_user(&inner, 0).or(user),
                 "init_fail" => {
@@ -213,7 +213,7 @@ impl Parser<'_> {
                 }
                 "file" if !file.path.as_os_str().is_empty() => self.once_only(&inner),
                 "file" => {
-                    super::set(&mut file.path, self.value(&inner).map(|path| path.value.into()));
+                    set(&mut file.path, self.value(&inner).map(|path| path.value.into()));
                 }
                 "weight" if weight.number.is_some() => self.once_only(&inner),
                 "weight" => weight = self.weight(inner.at(), &inner.parameters),
@@ -286,21 +286,15 @@ impl Parser<'_> {
                 },
                 "weight" if weight.number.is_some() => self.once_only(&inner),
                 "weight" => weight = self.weight(inner.at(), words),
-                "quorum" => super::set(&mut process.quorum, self.rounds(&inner)),
-                "quorum_max" => super::set(&mut process.quorum_max, self.number(&inner)),
+                "quorum" => set(&mut process.quorum, self.rounds(&inner)),
+                "quorum_max" => set(&mut process.quorum_max, self.number(&inner)),
                 "delay" => {
                     let span = self.process_delay(&inner);
-                    super::set(&mut process.fork_delay, span);
-                    super::set(&mut process.terminate_delay, span);
+                    set(&mut process.fork_delay, span);
+                    set(&mut process.terminate_delay, span);
                 }
-                "fork_delay" => {
-                    let span = self.process_delay(&inner);
-                    super::set(&mut process.fork_delay, span);
-                }
-                "terminate_delay" => {
-                    let span = self.process_delay(&inner);
-                    super::set(&mut process.terminate_delay, span);
-                }
+                "fork_delay" => set(&mut process.fork_delay, self.process_delay(&inner)),
+                "terminate_delay" => set(&mut process.terminate_delay, self.process_delay(&inner)),
                 "full_command" => process.full_command = true,
                 _ => self.not_acted_on(&inner, &[], PROCESS),
             }

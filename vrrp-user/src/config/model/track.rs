@@ -168,8 +168,9 @@ fn quorum_max<S: Serializer>(most: &u32, to: S) -> Result<S::Ok, S::Error> {
 }
 
 /// How the parameters of a process are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::EnumString)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum ParamMatch {
     /// The same ones, no more.
     Exact,

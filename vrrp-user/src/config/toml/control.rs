@@ -1,7 +1,8 @@
 //! `[control]`.
 
 use super::{Reader, Table};
-use crate::config::socket::SocketAccess;
+use crate::config::draft::set;
+use crate::config::socket::{SocketAccess, SocketMode};
 
 pub(super) const CONTROL_KEYS: &[&str] = &["socket_mode", "socket_group"];
 
@@ -10,17 +11,12 @@ impl Reader<'_> {
     pub(super) fn control(&mut self, root: &Table<'_, '_>) -> SocketAccess {
         let mut access = SocketAccess::default();
         let Some(table) = self.sub_table(root, "control", CONTROL_KEYS) else { return access };
-        if let Some(mode) = self.string(&table, "socket_mode") {
-            match mode.value.parse() {
-                Ok(parsed) => access.mode = parsed,
-                Err(error) => {
-                    let message = format!("socket_mode cannot be {}", mode.value);
-                    let error: crate::config::socket::InvalidMode = error;
-                    self.report.error(mode.at, message, &error.to_string());
-                }
-            }
-        }
-        access.group = self.string(&table, "socket_group").map(|group| group.value);
+        let mode = self.read(&table, "socket_mode", |text| {
+            text.parse::<SocketMode>()
+                .map_err(|error| (format!("socket_mode cannot be {text}"), error))
+        });
+        set(&mut access.mode, mode);
+        access.group = self.text(&table, "socket_group");
         access
     }
 }

@@ -40,14 +40,10 @@ impl Reader<'_> {
 
     /// The value of `capture`, if it is there.
     fn capture(&mut self, table: &Table<'_, '_>) -> Option<Option<CaptureMode>> {
-        let written = self.string(table, "capture")?;
-        let setting = capture::setting(&written.value);
-        setting
-            .map_err(|error| {
-                let message = format!("`{}` is no way to capture", written.value);
-                self.report.error(written.at, message, &error.to_string());
-            })
-            .ok()
+        self.read(table, "capture", |text| {
+            capture::setting(text)
+                .map_err(|error| (format!("`{text}` is no way to capture"), error))
+        })
     }
 
     fn garp_groups(&mut self, root: &Table<'_, '_>) -> Vec<Located<GarpGroupDraft>> {
@@ -77,7 +73,7 @@ impl Reader<'_> {
         interface: String,
     ) -> Option<(LinkDelay, Option<Option<CaptureMode>>)> {
         let capture = self.capture(table);
-        let mut delay = |key| self.duration(table, key).map_or(Nanos::ZERO, |span| span.value);
+        let mut delay = |key| self.span(table, key).unwrap_or(Nanos::ZERO);
         let (down, up) = (delay("down_delay"), delay("up_delay"));
         Some((LinkDelay { interface, down, up }, capture))
     }

@@ -26,13 +26,10 @@ impl Reader<'_> {
         let mut settings = Settings::default();
         if let Some(table) = self.sub_table(root, "scripts", SCRIPTS_KEYS) {
             settings.user = self.user(&table);
-            let mut flag = |key, to: &mut bool| {
-                *to = self.boolean(&table, key).is_some_and(|on| on.value);
-            };
-            flag("security", &mut settings.security);
-            flag("symlink_paths", &mut settings.symlink_paths);
-            flag("disable_unusable", &mut settings.disable_unusable);
-            flag("supplementary_groups", &mut settings.supplementary_groups);
+            settings.security = self.flag(&table, "security");
+            settings.symlink_paths = self.flag(&table, "symlink_paths");
+            settings.disable_unusable = self.flag(&table, "disable_unusable");
+            settings.supplementary_groups = self.flag(&table, "supplementary_groups");
             settings.umask = self.umask(&table);
             if let Some(number) = self.number(&table, "concurrency") {
                 match number.value.parse() {
@@ -51,11 +48,8 @@ impl Reader<'_> {
             settings.timeout = self.timeout(&table, "timeout").unwrap_or(settings.timeout);
             settings.fifo = self.fifo(&table, "fifo");
             settings.vrrp_fifo = self.fifo(&table, "vrrp_fifo");
-            let mut flag = |key, to: &mut bool| {
-                *to = self.boolean(&table, key).is_some_and(|on| on.value);
-            };
-            flag("priority_changes", &mut settings.priority_changes);
-            flag("states_on_reload", &mut settings.states_on_reload);
+            settings.priority_changes = self.flag(&table, "priority_changes");
+            settings.states_on_reload = self.flag(&table, "states_on_reload");
             settings.split_brain = self.command(&table, "split_brain");
         }
         settings
@@ -151,13 +145,11 @@ impl Reader<'_> {
     }
 
     fn umask(&mut self, table: &Table<'_, '_>) -> Option<u16> {
-        let text = self.string(table, "umask")?;
-        let mask = u16::from_str_radix(&text.value, 8).ok().filter(|mask| *mask <= 0o777);
-        if mask.is_none() {
-            let message = format!("umask must be octal digits, not `{}`", text.value);
-            self.report.error(text.at, message, "like \"022\"");
-        }
-        mask
+        self.read(table, "umask", |text| {
+            let mask = u16::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777);
+            let wrong = || (format!("umask must be octal digits, not `{text}`"), "like \"022\"");
+            mask.ok_or_else(wrong)
+        })
     }
 
     fn timeout(&mut self, table: &Table<'_, '_>, key: &'static str) -> Option<Nanos> {

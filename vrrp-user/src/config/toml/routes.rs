@@ -29,14 +29,7 @@ type Words = Vec<Located<String>>;
 impl Reader<'_> {
     /// What `on_address_lost`, `promote_secondaries`, `routes` and `rules` of a router say.
     pub(super) fn routing(&mut self, router: &Table<'_, '_>) -> Routing {
-        let on_lost = self.string(router, "on_address_lost").and_then(|written| {
-            let policy: Option<OnLost> = written.value.parse().ok();
-            if policy.is_none() {
-                let message = format!("unknown on_address_lost `{}`", written.value);
-                self.report.error(written.at, message, "yield or restore");
-            }
-            policy
-        });
+        let on_lost: Option<OnLost> = self.word(router, "on_address_lost", "yield or restore");
         let promote = self.boolean(router, "promote_secondaries");
         Routing {
             routes: self.routes(router),

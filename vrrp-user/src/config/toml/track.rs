@@ -89,7 +89,7 @@ impl Reader<'_> {
             members: None,
             track: self.track(table),
             notify: self.notify(table),
-            tracking_weight: self.boolean(table, "tracking_weight").is_some_and(|on| on.value),
+            tracking_weight: self.flag(table, "tracking_weight"),
         })
     }
 
@@ -107,7 +107,7 @@ impl Reader<'_> {
     pub(super) fn words(&mut self, table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
         match self.get(table, key) {
             Some((DeValue::Array(_), _)) => {}
-            Some(_) => return self.string(table, key).map(|word| word.value).into_iter().collect(),
+            Some(_) => return self.text(table, key).into_iter().collect(),
             None => return Vec::new(),
         }
         let Some((words, _)) = self.array(table, key) else { return Vec::new() };
@@ -143,7 +143,7 @@ impl Reader<'_> {
             fall: self.repeat(table, "fall", 1).unwrap_or(1),
             weight: 0,
             reverse: false,
-            init_fail: self.boolean(table, "init_fail").is_some_and(|on| on.value),
+            init_fail: self.flag(table, "init_fail"),
         };
         Some(ObjectDraft { object, weight: self.weight(table) })
     }
@@ -153,12 +153,12 @@ impl Reader<'_> {
         table: &Table<'_, '_>,
         name: String,
     ) -> Option<ObjectDraft<TrackFile>> {
-        let path = self.string(table, "path").map(|path| path.value);
+        let path = self.text(table, "path");
         if path.as_ref().is_none_or(String::is_empty) {
             let message = format!("file {name} has no path");
             self.report.error(table.at, message, "add path = \"/...\"");
         }
-        let overwrite = self.boolean(table, "overwrite").is_some_and(|on| on.value);
+        let overwrite = self.flag(table, "overwrite");
         let init = self.number(table, "init").and_then(|number| {
             let value = number.value.parse().ok();
             if value.is_none() {
@@ -182,27 +182,14 @@ impl Reader<'_> {
         table: &Table<'_, '_>,
         name: String,
     ) -> Option<ObjectDraft<TrackProcess>> {
-        let command = self.string(table, "command").map(|command| command.value);
+        let command = self.text(table, "command");
         if command.as_ref().is_none_or(String::is_empty) {
             let message = format!("process {name} has no command");
             self.report.error(table.at, message, "add command = \"...\"");
         }
         let parameters = self.words(table, "parameters");
-        let written = self.string(table, "match");
-        let param_match = match written.as_ref().map(|word| (word.value.as_str(), word.at)) {
-            None => (!parameters.is_empty()).then_some(ParamMatch::Exact),
-            Some(("exact", _)) => Some(ParamMatch::Exact),
-            Some(("partial", _)) => Some(ParamMatch::Partial),
-            Some(("initial", _)) => Some(ParamMatch::Initial),
-            Some((other, at)) => {
-                let message = format!("unknown match `{other}`");
-                self.report.error(at, message, "exact, partial or initial");
-                None
-            }
-        };
-        let mut span = |key| self.duration(table, key).map(|span| span.value);
-        let delay = span("delay").unwrap_or(Nanos::ZERO);
-        let (fork, terminate) = (span("fork_delay"), span("terminate_delay"));
+        let param_match = self.word(table, "match", "exact, partial or initial");
+        let delay = self.span(table, "delay").unwrap_or(Nanos::ZERO);
         let quorum_max = self.repeat(table, "quorum_max", 0).unwrap_or(u32::MAX);
         let quorum = self.repeat(table, "quorum", 0).unwrap_or(quorum_max.min(1));
         if quorum > quorum_max {
@@ -213,13 +200,13 @@ impl Reader<'_> {
             name,
             line: table.at.line,
             command: command.unwrap_or_default(),
+            param_match: param_match.or((!parameters.is_empty()).then_some(ParamMatch::Exact)),
             parameters,
-            param_match,
-            full_command: self.boolean(table, "full_command").is_some_and(|on| on.value),
+            full_command: self.flag(table, "full_command"),
             quorum,
             quorum_max,
-            fork_delay: fork.unwrap_or(delay),
-            terminate_delay: terminate.unwrap_or(delay),
+            fork_delay: self.span(table, "fork_delay").unwrap_or(delay),
+            terminate_delay: self.span(table, "terminate_delay").unwrap_or(delay),
             weight: 0,
             reverse: false,
         };
