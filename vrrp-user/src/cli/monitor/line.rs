@@ -202,7 +202,7 @@ pub fn json(seen: &Observed, vrids: &BTreeSet<u8>) -> Value {
             // All that is wrong by the protocol; and why XDP dropped it, or `null`.
             let problems: Vec<_> = problems.iter().map(|reason| reason.name()).collect();
             let judged = json!({ "problems": problems, "refused": refused });
-            ("vrrp", joined([ip, message, judged]))
+            ("vrrp", joined(&[ip, message, judged]))
         }
         Content::Fenced(Fenced { source, destination, ttl }) => {
             let content = json!({
@@ -243,7 +243,7 @@ pub fn json(seen: &Observed, vrids: &BTreeSet<u8>) -> Value {
         "direction": if seen.is_outgoing { "out" } else { "in" },
         "vlan": seen.packet.vlan,
     });
-    joined([common, content])
+    joined(&[common, content])
 }
 
 /// The fields of a VRRP message. Only version 2 has a type of authentication.
@@ -270,7 +270,7 @@ pub fn json_not_sampled(time_ns: i64, reason: Reason, packets: u64) -> Value {
 }
 
 /// The keys of several objects, in order.
-fn joined<const N: usize>(parts: [Value; N]) -> Value {
+fn joined(parts: &[Value]) -> Value {
     parts
         .iter()
         .filter_map(Value::as_object)
