@@ -1,5 +1,6 @@
 //! `vrrp-user check FILE`: everything that is to be said about a configuration, and what it means.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
@@ -171,52 +172,49 @@ fn describe_daemon(config: &Config, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes a line for each of some values, often one or none; only the first has the name.
+fn line<T: Display>(
+    out: &mut impl Write,
+    name: &str,
+    values: impl IntoIterator<Item = T>,
+) -> io::Result<()> {
+    for (index, value) in values.into_iter().enumerate() {
+        let name = if index == 0 { name } else { "" };
+        writeln!(out, "    {name:<16}{value}")?;
+    }
+    Ok(())
+}
+
 /// What counts for all scripts and fifos, as far as it is not the default.
 fn describe_settings(settings: &Settings, out: &mut impl Write) -> io::Result<()> {
-    let default = Settings::default();
-    if *settings == default {
+    if *settings == Settings::default() {
         return Ok(());
     }
     writeln!(out, "scripts and fifos")?;
-    let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
-    if let Some(user) = &settings.user {
-        line("user", user.to_string())?;
-    }
-    if settings.security {
-        line("security", "nothing runs as root that others could have written".to_owned())?;
-    }
-    if settings.symlink_paths {
-        line("paths", "as written, with symbolic links".to_owned())?;
-    }
-    if settings.disable_unusable {
-        line("unusable", "a tracked script that cannot run counts for nothing".to_owned())?;
-    }
-    if settings.supplementary_groups {
-        line("groups", "all of the user".to_owned())?;
-    }
-    if let Some(umask) = settings.umask {
-        line("umask", format!("{umask:03o}"))?;
-    }
-    line("at once", settings.concurrency.to_string())?;
-    line("timeout", seconds(settings.timeout))?;
-    for (name, once) in [("at start", &settings.startup), ("at the end", &settings.shutdown)] {
-        if let Some(LifecycleScript { command, timeout }) = once {
-            line(name, format!("{}, at most {}", described(command), seconds(*timeout)))?;
-        }
-    }
+    line(out, "user", &settings.user)?;
+    let security = "nothing runs as root that others could have written";
+    line(out, "security", settings.security.then_some(security))?;
+    let paths = "as written, with symbolic links";
+    line(out, "paths", settings.symlink_paths.then_some(paths))?;
+    let unusable = "a tracked script that cannot run counts for nothing";
+    line(out, "unusable", settings.disable_unusable.then_some(unusable))?;
+    line(out, "groups", settings.supplementary_groups.then_some("all of the user"))?;
+    line(out, "umask", settings.umask.map(|umask| format!("{umask:03o}")))?;
+    line(out, "at once", [settings.concurrency])?;
+    line(out, "timeout", [seconds(settings.timeout)])?;
+    let once = |LifecycleScript { command, timeout }: &LifecycleScript| {
+        format!("{}, at most {}", described(command), seconds(*timeout))
+    };
+    line(out, "at start", settings.startup.as_ref().map(once))?;
+    line(out, "at the end", settings.shutdown.as_ref().map(once))?;
     for (_, fifo) in settings.fifos() {
         let reader = fifo.script.as_ref().map(|script| format!(", read by {}", described(script)));
-        line("fifo", format!("{}{}", fifo.path.display(), reader.unwrap_or_default()))?;
+        line(out, "fifo", [format!("{}{}", fifo.path.display(), reader.unwrap_or_default())])?;
     }
-    if settings.priority_changes {
-        line("priority", "the fifos are told when it changes".to_owned())?;
-    }
-    if settings.states_on_reload {
-        line("reload", "the fifos are told all states".to_owned())?;
-    }
-    if let Some(command) = &settings.split_brain {
-        line("split brain", described(command))?;
-    }
+    let priority = "the fifos are told when it changes";
+    line(out, "priority", settings.priority_changes.then_some(priority))?;
+    line(out, "reload", settings.states_on_reload.then_some("the fifos are told all states"))?;
+    line(out, "split brain", settings.split_brain.as_ref().map(described))?;
     writeln!(out)
 }
 
@@ -235,27 +233,21 @@ fn describe_fixed(config: &Config, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out, "always")?;
-    let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
-    lines("address", &fixed.addresses, &mut line)?;
-    lines("route", &fixed.routes, &mut line)?;
-    lines("rule", &fixed.rules, &mut line)?;
+    line(out, "address", &fixed.addresses)?;
+    line(out, "route", &fixed.routes)?;
+    line(out, "rule", &fixed.rules)?;
     for dev in promoting {
-        line(
-            "setting",
-            format!(
-                "promote_secondaries of {dev}: the addresses of a subnet stay when the first one goes"
-            ),
-        )?;
+        let stay = "the addresses of a subnet stay when the first one goes";
+        line(out, "setting", [format!("promote_secondaries of {dev}: {stay}")])?;
     }
     writeln!(out)
 }
 
 fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "router {} (line {})", router.name, router.line)?;
-    let mut line = |name: &str, value: String| writeln!(out, "    {name:<16}{value}");
-    line("interface", router.interface.clone())?;
-    line("vrid", router.vrid.to_string())?;
-    line("priority", router.priority.to_string())?;
+    line(out, "interface", [&router.interface])?;
+    line(out, "vrid", [router.vrid])?;
+    line(out, "priority", [router.priority])?;
     let version = match (router.interval, router.v3_checksum) {
         (AdvertInterval::Centisecs(_), _) if router.family() == Family::V6 => "3, over IPv6",
         (AdvertInterval::Secs(_), _) => "2",
@@ -266,71 +258,59 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
             "3, checksum without pseudo-header (RFC 9568)"
         }
     };
-    line("version", version.to_owned())?;
-    line("interval", seconds(router.interval.duration()))?;
-    match router.authentication {
-        Authentication::None => line("authentication", "none".to_owned())?,
+    line(out, "version", [version])?;
+    line(out, "interval", [seconds(router.interval.duration())])?;
+    let authentication = match router.authentication {
+        Authentication::None => "none",
         // The password stays out of what people paste into tickets.
-        Authentication::Pass(_) => line("authentication", "simple password".to_owned())?,
-    }
-    line("transport", transport(router))?;
-    line("pre-emption", preemption(router))?;
-    lines("address", &router.addresses, &mut line)?;
-    lines("not advertised", &router.excluded, &mut line)?;
-    lines("route", &router.routing.routes, &mut line)?;
-    lines("rule", &router.routing.rules, &mut line)?;
-    if router.routing.on_lost == OnLost::Restore {
-        line("when removed", "addresses, routes and rules are put back".to_owned())?;
-    }
-    line("gratuitous ARP", garp(&router.garp))?;
-    if router.down_adverts != DOWN_ADVERTS {
-        line("master is down", format!("after {} advertisements", router.down_adverts))?;
-    }
-    if let Some(longest) = router.max_learned_interval {
-        let longest = AdvertInterval::Centisecs(longest);
-        line("learned interval", format!("a master's is believed up to {longest}"))?;
-    }
-    if !router.lower_prio_advert {
-        line("lower priority", "heard as master: not answered by an advertisement".to_owned())?;
-    }
-    if let Some(one_more) = router.higher_prio_advert {
-        let what = if one_more { "one more advertisement is sent" } else { "nothing more is sent" };
-        line("higher priority", format!("heard as master: {what}"))?;
-    }
-    if router.owner_ignores_adverts {
-        line("as owner", "it takes no notice of other routers".to_owned())?;
-    }
-    if router.link_local_first {
-        line("first address", "of others: refused unless it is link-local".to_owned())?;
-    }
-    match router.fence {
-        Fence::Claim => {}
-        Fence::Lease => line("fence", "as soon as its lease is over".to_owned())?,
-        Fence::Off => line("fence", "off".to_owned())?,
-    }
-    if router.virtual_mac {
-        line("MAC address", "virtual, that of its VRID".to_owned())?;
-    }
-    if router.track_source {
-        line("source", "tracked: FAULT while the interface does not have it".to_owned())?;
-    }
-    if router.dont_track_primary {
-        line("own interface", "not tracked: it may be down".to_owned())?;
-    }
+        Authentication::Pass(_) => "simple password",
+    };
+    line(out, "authentication", [authentication])?;
+    line(out, "transport", [transport(router)])?;
+    line(out, "pre-emption", [preemption(router)])?;
+    line(out, "address", &router.addresses)?;
+    line(out, "not advertised", &router.excluded)?;
+    line(out, "route", &router.routing.routes)?;
+    line(out, "rule", &router.routing.rules)?;
+    let restores = router.routing.on_lost == OnLost::Restore;
+    let restored = "addresses, routes and rules are put back";
+    line(out, "when removed", restores.then_some(restored))?;
+    line(out, "gratuitous ARP", [garp(&router.garp)])?;
+    let down = Some(router.down_adverts).filter(|adverts| *adverts != DOWN_ADVERTS);
+    line(out, "master is down", down.map(|adverts| format!("after {adverts} advertisements")))?;
+    let longest = router.max_learned_interval.map(AdvertInterval::Centisecs);
+    let believed = |longest| format!("a master's is believed up to {longest}");
+    line(out, "learned interval", longest.map(believed))?;
+    let unanswered = "heard as master: not answered by an advertisement";
+    line(out, "lower priority", (!router.lower_prio_advert).then_some(unanswered))?;
+    let answer = router.higher_prio_advert.map(|one_more| match one_more {
+        true => "heard as master: one more advertisement is sent",
+        false => "heard as master: nothing more is sent",
+    });
+    line(out, "higher priority", answer)?;
+    let alone = "it takes no notice of other routers";
+    line(out, "as owner", router.owner_ignores_adverts.then_some(alone))?;
+    let first = "of others: refused unless it is link-local";
+    line(out, "first address", router.link_local_first.then_some(first))?;
+    let fence = match router.fence {
+        Fence::Claim => None,
+        Fence::Lease => Some("as soon as its lease is over"),
+        Fence::Off => Some("off"),
+    };
+    line(out, "fence", fence)?;
+    line(out, "MAC address", router.virtual_mac.then_some("virtual, that of its VRID"))?;
+    let tracked = "tracked: FAULT while the interface does not have it";
+    line(out, "source", router.track_source.then_some(tracked))?;
+    let untracked = "not tracked: it may be down";
+    line(out, "own interface", router.dont_track_primary.then_some(untracked))?;
     for track in &router.track {
-        line("tracks", track.to_string())?;
+        line(out, "tracks", [track])?;
     }
-    if let Some(notify) = &router.notify {
-        describe_notify(notify, &mut line)?;
-    }
-    Ok(())
+    router.notify.iter().try_for_each(|notify| describe_notify(notify, out))
 }
 
 /// The scripts of a router or group.
-pub fn describe_notify(
-    notify: &Notify,
-    line: &mut impl FnMut(&str, String) -> io::Result<()>,
-) -> io::Result<()> {
+fn describe_notify(notify: &Notify, out: &mut impl Write) -> io::Result<()> {
     for (keyword, command) in notify.commands() {
         let on = match keyword {
             "notify_master" => "on MASTER",
@@ -341,23 +321,10 @@ pub fn describe_notify(
             "notify" => "on any change",
             _ => "lower priority",
         };
-        line(on, described(command))?;
+        line(out, on, [described(command)])?;
     }
-    if let Some(on) = notify.priority_changes {
-        line("fifos", format!("are {}told of changes of priority", if on { "" } else { "not " }))?;
-    }
-    Ok(())
-}
-
-fn lines<T: std::fmt::Display>(
-    name: &str,
-    values: &[T],
-    line: &mut impl FnMut(&str, String) -> io::Result<()>,
-) -> io::Result<()> {
-    for (index, value) in values.iter().enumerate() {
-        line(if index == 0 { name } else { "" }, value.to_string())?;
-    }
-    Ok(())
+    let told = |on| format!("are {}told of changes of priority", if on { "" } else { "not " });
+    line(out, "fifos", notify.priority_changes.map(told))
 }
 
 fn transport(router: &RouterConfig) -> String {
