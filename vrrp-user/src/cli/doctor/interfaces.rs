@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
@@ -13,6 +13,7 @@ use super::ipv6::inet6;
 use super::{Finding, Kernel, membership, setting};
 use crate::api::{InterfaceStatus, Status};
 use crate::capture::{self, CaptureMode, Choice, Facts, Plan, title};
+use crate::config::address::network;
 use crate::config::model::Config;
 use crate::io::bpf;
 use crate::io::netlink::{self, Link};
@@ -29,42 +30,20 @@ pub struct Port {
     /// Whether ARP is spoken there at all.
     pub arp: bool,
     pub mac: Option<Mac>,
-    /// IPv4 addresses and netmasks in the kernel's order.
-    pub addresses: Vec<(Ipv4Addr, Ipv4Addr)>,
-    /// IPv6 addresses that can be used, and the lengths of their prefixes.
-    pub addresses6: Vec<(Ipv6Addr, u8)>,
+    /// Addresses with the lengths of their prefixes: of IPv4 in the kernel's order, of IPv6 those that can be used.
+    pub addresses: Vec<(IpAddr, u8)>,
 }
 
 impl Port {
     /// Its addresses of a family with the lengths of their prefixes.
     pub fn own(&self, family: Family) -> Vec<(IpAddr, u8)> {
-        match family {
-            Family::V4 => {
-                let length = |mask: Ipv4Addr| u8::try_from(mask.to_bits().count_ones());
-                let all = self.addresses.iter();
-                all.map(|(own, mask)| ((*own).into(), length(*mask).unwrap_or(32))).collect()
-            }
-            Family::V6 => {
-                self.addresses6.iter().map(|(own, length)| ((*own).into(), *length)).collect()
-            }
-        }
+        self.addresses.iter().filter(|(own, _)| Family::of(*own) == family).copied().collect()
     }
 }
 
 /// Whether an address is in the network of another one.
 pub fn is_near(address: IpAddr, (own, length): (IpAddr, u8)) -> bool {
-    // A shift by the whole width is none.
-    match (address, own) {
-        (IpAddr::V4(address), IpAddr::V4(own)) => {
-            let differ = address.to_bits() ^ own.to_bits();
-            differ.checked_shr(32_u32.saturating_sub(length.into())).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(address), IpAddr::V6(own)) => {
-            let differ = address.to_bits() ^ own.to_bits();
-            differ.checked_shr(128_u32.saturating_sub(length.into())).unwrap_or(0) == 0
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-    }
+    network(address, length) == network(own, length)
 }
 
 /// The index of an interface.
@@ -87,7 +66,6 @@ pub fn ports() -> BTreeMap<String, Port> {
             arp: !flags.intersects(InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_LOOPBACK),
             mac: None,
             addresses: Vec::new(),
-            addresses6: Vec::new(),
         });
         let Some(address) = entry.address else { continue };
         if let Some(link) = address.as_link_addr() {
@@ -95,14 +73,15 @@ pub fn ports() -> BTreeMap<String, Port> {
         }
         if let Some(v4) = address.as_sockaddr_in() {
             let mask = entry.netmask.and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
-            port.addresses.push((v4.ip(), mask.unwrap_or(Ipv4Addr::BROADCAST)));
+            let length = mask.map_or(32, |mask| mask.to_bits().count_ones());
+            port.addresses.push((v4.ip().into(), u8::try_from(length).unwrap_or(32)));
         }
     }
     for known in inet6().unwrap_or_default() {
         if let Some(port) = ports.get_mut(&known.interface)
             && known.is_usable()
         {
-            port.addresses6.push((known.address, known.prefix));
+            port.addresses.push((known.address.into(), known.prefix));
         }
     }
     ports
@@ -329,17 +308,14 @@ fn members(table: &str) -> BTreeSet<(String, Ipv4Addr)> {
 
 /// Another interface with an address in the same network.
 fn twin(name: &str, port: &Port, ports: &BTreeMap<String, Port>) -> Option<String> {
-    let network =
-        |(address, mask): &(Ipv4Addr, Ipv4Addr)| (address.to_bits() & mask.to_bits(), *mask);
-    let own: Vec<_> = port
-        .addresses
-        .iter()
-        .filter(|(_, mask)| *mask != Ipv4Addr::BROADCAST)
-        .map(network)
-        .collect();
+    let networks = |port: &Port| {
+        let own = port.own(Family::V4).into_iter().filter(|(_, length)| *length < 32);
+        own.map(|(own, length)| (network(own, length), length)).collect::<Vec<_>>()
+    };
+    let own = networks(port);
     let mut others = ports.iter().filter(|(other, _)| *other != name);
     others
-        .find(|(_, other)| other.arp && other.addresses.iter().any(|a| own.contains(&network(a))))
+        .find(|(_, other)| other.arp && networks(other).iter().any(|one| own.contains(one)))
         .map(|(other, _)| other.clone())
 }
 
@@ -436,18 +412,8 @@ mod tests {
     }
 
     fn port(ifindex: u32, address: &str) -> Port {
-        let mask = Ipv4Addr::new(255, 255, 255, 0);
-        let addresses = vec![(address.parse().unwrap(), mask)];
-        let addresses6 = Vec::new();
-        Port {
-            ifindex,
-            up: true,
-            enabled: true,
-            arp: true,
-            mac: Some([2; 6]),
-            addresses,
-            addresses6,
-        }
+        let addresses = vec![(address.parse().unwrap(), 24)];
+        Port { ifindex, up: true, enabled: true, arp: true, mac: Some([2; 6]), addresses }
     }
 
     #[test]

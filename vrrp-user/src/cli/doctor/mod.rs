@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::api::Status;
+use crate::cli::Error;
 use crate::cli::common::{BpffsArg, InstanceArg};
 use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::Config;
@@ -132,15 +133,6 @@ struct Report<'a> {
     schema: u32,
     worst: Severity,
     findings: &'a [Finding],
-}
-
-/// `doctor` could not tell what it found.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cannot write")]
-    Output(#[from] io::Error),
-    #[error("cannot write JSON")]
-    Json(#[from] serde_json::Error),
 }
 
 /// Examines the host and prints what it finds. Returns how bad the worst of it is.
