@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::Error;
 use super::terminal::{Colour, Terminal, state_colour};
@@ -13,14 +13,6 @@ use crate::types::instance::Instance;
 
 /// Columns before what goes on below a line.
 const INDENT: usize = 4;
-
-/// The line for events that are missing.
-#[derive(Serialize)]
-struct Lost {
-    schema: u32,
-    event: &'static str,
-    events: u64,
-}
 
 /// Prints what happens to the routers, or to the one of that name, until the daemon ends: a line each.
 pub fn events(
@@ -37,8 +29,8 @@ pub fn events(
                 writeln!(out, "{}", line(&event, Terminal::stdout()))?;
             }
             (Streamed::Lost(events), true) => {
-                let lost = Lost { schema: SCHEMA, event: "lost", events };
-                writeln!(out, "{}", serde_json::to_string(&lost)?)?;
+                let lost = json!({ "schema": SCHEMA, "event": "lost", "events": events });
+                writeln!(out, "{lost}")?;
             }
             (Streamed::Lost(events), false) => {
                 writeln!(out, "({events} events went by before they could be shown)")?;

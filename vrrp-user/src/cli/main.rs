@@ -11,14 +11,15 @@ use super::args::{Cli, Command, RunArgs};
 use super::doctor::Severity;
 use super::exit::{self, Exit};
 use super::{
-    check, cleanup, convert, doctor, events, manual, monitor, orders, reload, stats, status, top,
-    upgrade,
+    check, cleanup, convert, doctor, events, manual, monitor, reload, stats, status, top, upgrade,
 };
 use crate::api::Request;
+use crate::control::client;
 use crate::driver::signals;
 use crate::io::bpf::{self, Without};
 use crate::io::{descriptors, handover, logger, memory, netlink};
 use crate::types::build;
+use crate::types::instance::Instance;
 use crate::{config, driver, printable};
 
 /// Does what the arguments say.
@@ -114,14 +115,14 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status(options) => status::status(&options, &mut out)?,
         Command::StepDown { name, instance } => {
-            orders::order(&instance.instance, Request::StepDown { name }, &mut out)?;
+            order(&instance.instance, Request::StepDown { name }, &mut out)?;
         }
         Command::Resume { name, instance } => {
-            orders::order(&instance.instance, Request::Resume { name }, &mut out)?;
+            order(&instance.instance, Request::Resume { name }, &mut out)?;
         }
         Command::SetPriority { name, priority, reset: _, instance } => {
             let request = Request::SetPriority { name, priority };
-            orders::order(&instance.instance, request, &mut out)?;
+            order(&instance.instance, request, &mut out)?;
         }
         Command::Reload { instance, check, json } => {
             let taken = reload::reload(&instance.instance, check, json, &mut out)?;
@@ -175,6 +176,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a running daemon to do something, and prints what it did.
+fn order(instance: &Instance, request: Request, out: &mut impl Write) -> anyhow::Result<()> {
+    writeln!(out, "{}", client::order(instance, request)?).context("cannot write")
 }
 
 /// What the kernel is to be taken to lack.

@@ -12,7 +12,6 @@ mod exit;
 mod main;
 mod manual;
 mod monitor;
-mod orders;
 mod reload;
 mod stats;
 mod status;
