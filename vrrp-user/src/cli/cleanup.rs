@@ -22,15 +22,8 @@ pub enum Error {
     /// The maps cannot be read or written.
     #[error(transparent)]
     Maps(#[from] bpf::Error),
-    /// There is no such router.
     #[error("instance `{instance}` has no router {name}")]
-    NoRouter {
-        /// The daemon's name.
-        instance: Instance,
-        /// What was asked for.
-        name: String,
-    },
-    /// Output failed.
+    NoRouter { instance: Instance, name: String },
     #[error("cannot write")]
     Output(#[from] io::Error),
 }

@@ -25,29 +25,18 @@ use crate::types::instance::Instance;
 /// `stats` has nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither maps nor a daemon.
     #[error("{}; and the control socket does not help: {socket}", bpf::chain(pins))]
     Nothing {
         /// What is wrong with the pinned maps.
         pins: Box<bpf::Error>,
-        /// Why the daemon could not be asked.
         socket: Box<client::Error>,
     },
-    /// Nothing is left of it.
     #[error("instance `{instance}` has {what}; `vrrp-user stats` shows all there is")]
-    NoMatch {
-        /// Which daemon.
-        instance: Instance,
-        /// What it does not have.
-        what: String,
-    },
-    /// `--reset` failed.
+    NoMatch { instance: Instance, what: String },
     #[error(transparent)]
     Baseline(#[from] baseline::Error),
-    /// Output failed.
     #[error("cannot write")]
     Output(#[from] io::Error),
-    /// It is not JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }

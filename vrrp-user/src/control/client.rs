@@ -19,34 +19,23 @@ const MAX_ANSWER: u64 = 64 << 20;
 /// The daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens there.
     #[error(
         "no daemon runs as instance `{instance}` ({path}: {error}); start it with \
          `vrrp-user run --config FILE --instance {instance}`, or name another one with --instance"
     )]
-    NotRunning {
-        instance: Instance,
-        /// Its socket.
-        path: PathBuf,
-        /// Why it could not be reached.
-        error: io::Error,
-    },
+    NotRunning { instance: Instance, path: PathBuf, error: io::Error },
     /// The socket belongs to somebody else.
     #[error(
         "not permitted to ask instance `{0}`: run as root or with sudo, or let the daemon give its socket to a \
          group of yours (socket_group)"
     )]
     Permission(Instance),
-    /// It did not answer, or not in full.
     #[error("instance `{0}` did not answer: {1}")]
     Silent(Instance, io::Error),
-    /// It ended, or cut us off.
     #[error("instance `{0}` hung up: it stopped, or its answers were not read in time")]
     HungUp(Instance),
-    /// It answered something else than JSON that we know.
     #[error("instance `{0}` answered what this version does not understand: {1}")]
     Garbled(Instance, serde_json::Error),
-    /// It refused.
     #[error("instance `{0}`: {1}")]
     Refused(Instance, String),
 }

@@ -23,24 +23,10 @@ const FILE: &str = "stats-baseline.json";
 /// What can go wrong with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be written.
     #[error("cannot write {path}: {source}{hint}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// It cannot be read.
+    Write { path: PathBuf, source: io::Error, hint: &'static str },
     #[error("cannot read {path}: {source}; to begin anew: vrrp-user stats --reset")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
 }
 
 /// The readings from which is counted.

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -163,7 +162,7 @@ enum Listener {
 impl Listener {
     async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
-            Listen::Tcp(address) => tcp(*address).await.map(Self::Tcp),
+            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             Listen::Unix(path) => Ok(Self::Unix(unix(path)?, SocketFile::new(path)?)),
         }
     }
@@ -208,10 +207,6 @@ async fn begin(
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-async fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }
 
 /// In the place of a socket file that a dead daemon left, but of nothing else.

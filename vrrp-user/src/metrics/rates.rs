@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::api::{RouterRates, Stats, VipRates};
+use crate::api::{RouterRates, RouterStats, Stats, VipRates, VipStats};
 
 /// Fills in the rates of `now` by what was `before`, so many seconds ago. What was not there before, or began
 /// again from zero meanwhile, counts from zero.
@@ -10,26 +10,26 @@ pub fn fill(now: &mut Stats, before: &Stats, seconds: f64) {
     now.interval_s = Some(seconds);
     let rate = |now: u64, before: u64| per_second(now, before, seconds);
     let old: HashMap<_, _> = before.routers.iter().map(|r| (r.name.as_str(), r)).collect();
+    let none = RouterStats::default();
     for router in &mut now.routers {
-        let old = old.get(router.name.as_str());
+        let old = old.get(router.name.as_str()).copied().unwrap_or(&none);
         router.per_second = Some(RouterRates {
-            adverts_received: rate(
-                router.adverts_received,
-                old.map_or(0, |old| old.adverts_received),
-            ),
-            adverts_sent: rate(router.adverts_sent, old.map_or(0, |old| old.adverts_sent)),
-            refused: rate(router.refused, old.map_or(0, |old| old.refused)),
+            adverts_received: rate(router.adverts_received, old.adverts_received),
+            adverts_sent: rate(router.adverts_sent, old.adverts_sent),
+            refused: rate(router.refused, old.refused),
         });
     }
     let old: HashMap<_, _> =
         before.vips.iter().map(|v| ((v.interface.as_str(), v.address.as_str()), v)).collect();
+    let none = VipStats::default();
     for vip in &mut now.vips {
-        let old = old.get(&(vip.interface.as_str(), vip.address.as_str()));
+        let old =
+            old.get(&(vip.interface.as_str(), vip.address.as_str())).copied().unwrap_or(&none);
         vip.per_second = Some(VipRates {
-            rx_packets: rate(vip.rx_packets, old.map_or(0, |old| old.rx_packets)),
-            rx_bytes: rate(vip.rx_bytes, old.map_or(0, |old| old.rx_bytes)),
-            tx_packets: rate(vip.tx_packets, old.map_or(0, |old| old.tx_packets)),
-            tx_bytes: rate(vip.tx_bytes, old.map_or(0, |old| old.tx_bytes)),
+            rx_packets: rate(vip.rx_packets, old.rx_packets),
+            rx_bytes: rate(vip.rx_bytes, old.rx_bytes),
+            tx_packets: rate(vip.tx_packets, old.tx_packets),
+            tx_bytes: rate(vip.tx_bytes, old.tx_bytes),
         });
     }
     let rates = now.reasons.iter().map(|(name, count)| {
@@ -47,7 +47,6 @@ fn per_second(now: u64, before: u64, seconds: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{RouterStats, VipStats};
 
     fn stats(adverts: u64, packets: u64, ttl: u64) -> Stats {
         Stats {

@@ -123,11 +123,11 @@ impl Default for Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, length } = self;
-        let single = match address {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
-        };
-        if *length == single { address.fmt(f) } else { write!(f, "{address}/{length}") }
+        if *length == text::full_prefix(*address) {
+            address.fmt(f)
+        } else {
+            write!(f, "{address}/{length}")
+        }
     }
 }
 
