@@ -69,10 +69,10 @@ struct Reader<'a> {
     grown: Grown,
 }
 
-/// How much text a table holds, and how many entries its lists have.
-fn size(table: &DeTable<'_>) -> Grown {
-    let mut grown = Grown::default();
-    let mut rest: Vec<&DeValue<'_>> = table.values().map(Spanned::get_ref).collect();
+/// A router with how much text some tables hold, and how many entries their lists have.
+fn size<'t, 'i: 't>(tables: impl Iterator<Item = &'t DeTable<'i>>) -> Grown {
+    let mut grown = Grown { routers: 1, ..Grown::default() };
+    let mut rest: Vec<_> = tables.flat_map(DeTable::values).map(Spanned::get_ref).collect();
     while let Some(value) = rest.pop() {
         match value {
             DeValue::String(text) => grown.bytes += text.len(),
@@ -227,14 +227,7 @@ impl Reader<'_> {
         let count = vrids.len() * interfaces.len();
         let many = count > 1;
         // Before any of them is made.
-        let one = [Some(table.table), defaults].into_iter().flatten().map(size).fold(
-            Grown { routers: 1, ..Grown::default() },
-            |sum, one| Grown {
-                routers: 1,
-                parts: sum.parts + one.parts,
-                bytes: sum.bytes + one.bytes,
-            },
-        );
+        let one = size([Some(table.table), defaults].into_iter().flatten());
         if let Err(much) = self.grown.add(one.times(count)) {
             let message = format!("with what this entry stands for, there are {much}");
             self.report.error(table.at, message, "");

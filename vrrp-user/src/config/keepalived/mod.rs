@@ -660,9 +660,7 @@ fn decimal_seconds(text: &str) -> Option<Nanos> {
         return None;
     }
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction: Vec<u64> = fraction.bytes().map(|byte| u64::from(byte - b'0')).collect();
-    let digit = |place: usize| fraction.get(place).copied().unwrap_or(0);
-    let micros =
-        (0..6).fold(0, |micros, place| micros * 10 + digit(place)) + u64::from(digit(6) >= 5);
-    Some(Nanos::from_secs(whole) + Nanos(micros * 1_000))
+    // Seven digits: tenths of microseconds.
+    let tenths: u64 = format!("{fraction:0<7.7}").parse().ok()?;
+    Some(Nanos::from_secs(whole) + Nanos((tenths + 5) / 10 * 1_000))
 }
