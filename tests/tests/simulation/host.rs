@@ -398,10 +398,13 @@ impl Host {
                     daemon.netlink.carry_out(now, &mut self.rng, self.mood, &mut self.kernel);
                 self.check_adopted_addresses(&before);
                 self.later.extend(answer.map(|(at, message)| (at, Later::Netlink(message))));
-                self.report_changes(now);
+                self.report_changes(now, true);
             }
             Later::Netlink(Message::List) => {
-                // The thread that reads them carries out no requests meanwhile (io/netlink.rs).
+                let Some(daemon) = &mut self.daemon else { return };
+                if let Some(at) = daemon.netlink.list(now) {
+                    return self.later.push((at, Later::Netlink(Message::List)));
+                }
                 let listed = Message::Listed(self.kernel.links(), self.kernel.addresses.clone());
                 self.happen(now, Later::Netlink(listed));
             }
@@ -463,10 +466,11 @@ impl Host {
         self.input(now, input);
     }
 
-    /// The kernel reports what has changed.
-    pub fn report_changes(&mut self, now: Nanos) {
+    /// The kernel reports what has changed, by `asked` for a request of the daemon.
+    pub fn report_changes(&mut self, now: Nanos, asked: bool) {
         let Some(daemon) = &mut self.daemon else { return };
-        let messages = daemon.netlink.notify(now, &mut self.rng, self.mood, &mut self.kernel);
+        let messages =
+            daemon.netlink.notify(now, &mut self.rng, self.mood, &mut self.kernel, asked);
         self.later.extend(messages.into_iter().map(|(at, message)| (at, Later::Netlink(message))));
         let kernel = &self.kernel;
         daemon.datapath.attached.retain(|iface, _| kernel.nic_of(*iface).is_some());

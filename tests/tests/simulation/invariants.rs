@@ -12,7 +12,7 @@ use super::network::{CHAOS, Sim};
 
 /// How long an address may stay that no router holds, where nothing keeps the daemon from removing it: until the next
 /// attempt, and as long as netlink takes.
-pub const REMOVAL: Nanos = Nanos::from_secs(8);
+const REMOVAL: Nanos = Nanos::from_secs(8);
 /// What clocks and answers about programs may add to a timer.
 const SLACK: Nanos = Nanos::from_millis(250);
 /// How exact the times are that the kernel side keeps.

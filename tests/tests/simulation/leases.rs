@@ -11,7 +11,6 @@ use vrrp_user::engine::types::{Cause, Health, Lost, State};
 use super::config::RouterConf;
 use super::datapath::{Meant, claimed};
 use super::host::{Host, Sent, Views};
-use super::invariants::REMOVAL;
 use super::network::Sim;
 
 /// What is known of a router on a host, by its clock.
@@ -288,12 +287,7 @@ impl Sim {
                 let Some(at) = place(host, &router, *nic, *address) else { continue };
                 let answers =
                     host.datapath().is_none_or(|datapath| datapath.answers(now, at, false));
-                // After notifications were lost it may be believed to be gone.
-                let disturbed = host.daemon.as_ref().is_some_and(|daemon| {
-                    let lately = daemon.netlink.disturbed + REMOVAL > now;
-                    lately && !daemon.datapath.holds(at)
-                });
-                if answers && is_guarded(host, *nic) && !disturbed {
+                if answers && is_guarded(host, *nic) {
                     let name = router.name;
                     let lease = host.datapath().and_then(|it| it.lease_of(at));
                     self.violate(|| {

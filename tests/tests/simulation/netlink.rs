@@ -383,6 +383,10 @@ pub struct Netlink {
     pub overruns: u64,
     /// When it last did something that the daemon has to make up for.
     pub disturbed: Nanos,
+    /// When the loss of notifications is noticed for which everything is to be read.
+    noticed: Option<Nanos>,
+    /// When everything is read, and every request that was carried out before is answered.
+    pub lists: Nanos,
 }
 
 impl Netlink {
@@ -415,6 +419,11 @@ impl Netlink {
         mood: Mood,
         kernel: &mut Kernel,
     ) -> Option<(Nanos, Message)> {
+        if self.noticed.is_some_and(|noticed| noticed <= now) {
+            // Whoever reads everything carries out no requests meanwhile (io/netlink.rs).
+            let ask = self.asks.front()?;
+            return Some((self.lists, Message::CarryOut(ask.request, ask.subject)));
+        }
         let ask = self.asks.pop_front()?;
         let (mut at, mut result) = (now + Self::delay(rng, mood), None);
         match mood {
@@ -433,17 +442,28 @@ impl Netlink {
             Mood::Well | Mood::Slow | Mood::Refusing | Mood::Mute | Mood::Deaf => {}
         }
         let result = result.unwrap_or_else(|| kernel.carry_out(&ask));
+        self.lists = self.lists.max(at);
         let Ask { request, subject, .. } = ask;
         Some((at, Message::Answers(vec![Answer { request, subject, result, ours: false }])))
     }
 
-    /// The kernel has changed: what is said of it, and when.
+    /// Everything is read now, unless that is to be later.
+    pub fn list(&mut self, now: Nanos) -> Option<Nanos> {
+        if now < self.lists {
+            return Some(self.lists);
+        }
+        self.noticed = None;
+        None
+    }
+
+    /// The kernel has changed, by `asked` for a request of the daemon: what is said of it, and when.
     pub fn notify(
         &mut self,
         now: Nanos,
         rng: &mut Rng,
         mood: Mood,
         kernel: &mut Kernel,
+        asked: bool,
     ) -> Vec<(Nanos, Message)> {
         let mut messages = Vec::new();
         for event in kernel.take_changes() {
@@ -462,12 +482,18 @@ impl Netlink {
                 messages.push((self.notified, Message::Object(event)));
                 continue;
             }
+            if asked && self.noticed.is_some() {
+                // It ends with the socket on which others were lost.
+                continue;
+            }
             if mood == Mood::Deaf && rng.chance(30) {
+                self.noticed.get_or_insert(self.notified);
                 self.overruns += 1;
                 self.notifications.clear();
                 self.notifications.push_back(Event::Overrun);
                 messages.push((self.notified, Message::Notification(self.overruns)));
-                let at = self.notified + rng.millis(50);
+                self.lists = self.lists.max(self.notified + rng.millis(50));
+                let at = self.lists;
                 messages.push((at, Message::List));
                 // What changes from now on is reported after it.
                 self.notified = at + Nanos::from_millis(10);

@@ -213,7 +213,7 @@ impl Sim {
         let host = &mut self.hosts[n];
         let (before, run) = (std::mem::take(&mut self.views[n]), host.runs);
         action(host, now);
-        host.report_changes(now);
+        host.report_changes(now, false);
         let run_now = host.runs;
         let (later, sent) = (std::mem::take(&mut host.later), std::mem::take(&mut host.sent));
         self.wakes[n] = host.wake().map(|at| host.when(at).max(self.now));

@@ -171,7 +171,8 @@ impl AddressBook {
         }
     }
 
-    /// Everything was listed: nothing is reported any more of what was removed before.
+    /// Everything was listed after all that was asked for had been carried out: nothing is reported any more of what was
+    /// removed before.
     pub fn listed(&mut self) {
         while let Some((place, prefix)) = self.echoes.pop_first() {
             self.removed(subnet(place, prefix));
@@ -339,6 +340,14 @@ impl AddressBook {
                 entry.doubtful &= marked;
             }
         });
+    }
+
+    /// Whether an address is believed to be gone, and neither wanted nor under way: what the kernel has of it with our mark
+    /// is there for nobody. What is reported before the end of an address that was removed is older than that.
+    pub fn is_over(&self, place: InterfaceAddr) -> bool {
+        let over =
+            |entry: &Entry| !entry.wanted && entry.presence == Presence::Absent && !entry.doubtful;
+        !self.echoes.contains_key(&place) && self.entries.get(&place).is_some_and(over)
     }
 
     /// Whether an address is wanted for a router.

@@ -59,6 +59,7 @@ impl Core {
             }
         }
         self.addresses.listed();
+        addresses.iter().for_each(|at| self.remove_returned(*at));
         for id in self.ids() {
             self.evaluate(id);
         }
@@ -192,6 +193,7 @@ impl Core {
             Change::Virtual(at) => {
                 let place = at.at;
                 self.addresses.appeared(place, at.prefix, at.marked);
+                self.remove_returned(at);
                 self.source_changed(place);
                 self.foreign_changed(&at);
             }

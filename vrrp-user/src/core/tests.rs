@@ -698,6 +698,35 @@ fn an_address_whose_answer_was_lost_is_removed_when_nobody_wants_it() {
 }
 
 #[test]
+fn an_address_that_was_put_back_is_removed_and_may_be_claimed_until_then() {
+    for listed in [false, true] {
+        let mut host = Host::master();
+        let (gone, back) = (address(VIP, true), address(VIP, true));
+        host.input(Input::Changed(vec![Event::Address(back)]));
+        // Somebody takes it away, and puts it back.
+        host.input(Input::Changed(vec![Event::AddressRemoved(gone)]));
+        assert_eq!(host.state(), Some(State::Backup));
+        assert_eq!(host.asked(), []);
+        host.done.clear();
+        if listed {
+            host.listed(&[back]);
+        } else {
+            host.input(Input::Changed(vec![Event::Address(back)]));
+        }
+        assert_eq!(host.asked(), vip_asked(Request::Remove), "listed: {listed}");
+        let found = |effect: &Effect| {
+            matches!(effect, Effect::Lease { change: LeaseChange::Found { .. }, .. })
+        };
+        assert!(host.done.iter().any(found), "{:?}", host.done);
+        // Once.
+        host.input(Input::Changed(vec![Event::Address(back)]));
+        assert_eq!(host.asked(), vip_asked(Request::Remove));
+        host.answer(&Ok(()));
+        assert!(!host.has_vip());
+    }
+}
+
+#[test]
 fn stopping_tries_again_what_was_refused() {
     let mut host = Host::master();
     host.input(Input::Stop);

@@ -5,7 +5,7 @@ use super::interface_id::InterfaceAddr;
 use super::netlink::{AddressRequest, Answer, Ask, AssignedAddress, Event, RequestError, Subject};
 use super::route_book::Handle;
 use super::{Core, Counter};
-use crate::engine::types::{Lost, RouterId};
+use crate::engine::types::{Lost, RouterId, State};
 use crate::types::planted::{Fault, planted};
 
 impl Core {
@@ -57,6 +57,28 @@ impl Core {
         // What another router had, which gave it up, is asked for already.
         found.retain(|request| self.addresses.router(request.address.at).is_none());
         found.into_iter().for_each(|request| self.remove_stray(request));
+    }
+
+    /// An address bears our mark that is believed to be gone, and that no router wants: somebody has put it back, or what was
+    /// reported of it was older than what is there. It goes, and until then it is whoever's claims it.
+    pub(super) fn remove_returned(&mut self, at: AssignedAddress) {
+        let place = at.at;
+        let Some(id) = self.addresses.router(place) else { return };
+        if !at.marked || !self.addresses.is_over(place) || self.awaits_stray(place) {
+            return;
+        }
+        log::info!("{} is there although no router has it; removing it", self.describe(place));
+        if self.engine.state(id) != Some(State::Master) {
+            self.lease_found(id, vec![place]);
+        }
+        let configured = self.router(id).request(place, self.addresses.index(place));
+        let configured = configured.filter(|request| request.address.prefix == at.prefix);
+        self.remove_stray(configured.unwrap_or_else(|| AddressRequest::plain(at)));
+    }
+
+    /// Whether an address that no router holds is being removed.
+    fn awaits_stray(&self, place: InterfaceAddr) -> bool {
+        self.strays.contains_key(&(place, Request::Remove))
     }
 
     /// Asks for the removal of an address that no router holds.

@@ -14,7 +14,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
@@ -33,6 +33,7 @@ use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use self::batch::BATCH;
 pub use self::batch::Batch;
@@ -58,8 +59,6 @@ const MARK: u8 = vrrp_common::IPPROTO_VRRP;
 /// How long the kernel may take to answer. It answers in microseconds; only a lost answer (overrun)
 /// takes longer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// After so long without a notification none is queued.
-const SILENCE: Duration = Duration::from_millis(5);
 /// Until everything is read again when that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -204,6 +203,35 @@ impl Netlink {
 
 type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
+/// Changes of links and addresses since it was opened, until it is dropped.
+struct Notifications {
+    messages: Messages,
+    /// Reads the socket, and owns it.
+    connection: AbortHandle,
+}
+
+impl Notifications {
+    /// Within a tokio runtime. Errors: those of socket(2) and bind(2).
+    fn open() -> io::Result<Self> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (mut monitor, _, messages) = new_multicast_connection(&groups)?;
+        enlarge(monitor.socket_mut());
+        Ok(Self { messages, connection: tokio::spawn(monitor).abort_handle() })
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Needs CAP_NET_ADMIN, which the daemon has anyway. Failing is no reason to stop: an overrun is detected, and answered by
+/// reading everything again.
+fn enlarge(socket: &mut impl AsyncSocket) {
+    let _ = setsockopt(socket.socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
+}
+
 /// What runs on the thread.
 ///
 /// Four netlink sockets: one to list everything, one for notifications, one for requests, one for questions. On a single one
@@ -211,7 +239,7 @@ type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAd
 /// request's sequence number), and nobody would see it among the others, in its place.
 struct Worker {
     handle: Handle,
-    notifications: Messages,
+    notifications: Notifications,
     batch: Batch,
     record: Record,
     inspector: Inspector,
@@ -232,20 +260,13 @@ impl Worker {
         report: mpsc::UnboundedSender<Report>,
         record: PathBuf,
     ) -> Result<Self, Error> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let mut batch = Batch::open().map_err(Error::Open)?;
         let inspector = Inspector::open().map_err(Error::Open)?;
         let record = Record::open(record, batch.keeps_marks());
         let (mut lists, handle, _) = new_connection().map_err(Error::Open)?;
-        let (mut monitor, _, notifications) =
-            new_multicast_connection(&groups).map_err(Error::Open)?;
-        // Needs CAP_NET_ADMIN, which the daemon has anyway. Failing is no reason to stop: an overrun is
-        // detected and answered by reading everything again.
-        for socket in [lists.socket_mut(), monitor.socket_mut()] {
-            let _ = setsockopt(socket.socket_mut(), sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        }
+        let notifications = Notifications::open().map_err(Error::Open)?;
+        enlarge(lists.socket_mut());
         tokio::spawn(lists);
-        tokio::spawn(monitor);
         Ok(Self {
             handle,
             notifications,
@@ -285,10 +306,10 @@ impl Worker {
                 message = next_of(&mut self.routes) => {
                     Some(Report::Events(events(message, self.routes.as_mut(), &Event::RoutesOverrun)))
                 }
-                () = tokio::time::sleep(AGAIN), if self.stale => Some(self.everything().await),
-                notification = self.notifications.next() => {
+                () = tokio::time::sleep(AGAIN), if self.stale => Some(self.everything_anew().await),
+                notification = self.notifications.messages.next() => {
                     let Some((message, _)) = notification else { return };
-                    let mut events = events(message, Some(&mut self.notifications), &Event::Overrun);
+                    let mut events = events(message, Some(&mut self.notifications.messages), &Event::Overrun);
                     for event in &mut events {
                         self.record.event(event);
                     }
@@ -296,8 +317,7 @@ impl Worker {
                         if self.report.send(Report::Events(events)).is_err() {
                             return;
                         }
-                        self.discard().await;
-                        Some(self.everything().await)
+                        Some(self.everything_anew().await)
                     } else {
                         Some(Report::Events(events))
                     }
@@ -320,9 +340,9 @@ impl Worker {
             MulticastGroup::Ipv6Rule,
         ];
         let opened = new_multicast_connection(&groups).and_then(|(mut monitor, _, messages)| {
-            let socket = monitor.socket_mut().socket_mut();
-            SockRef::from(&*socket).attach_filter(&route::only_ours())?;
-            let _ = setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+            let socket = monitor.socket_mut();
+            SockRef::from(&*socket.socket_mut()).attach_filter(&route::only_ours())?;
+            enlarge(socket);
             tokio::spawn(monitor);
             Ok(messages)
         });
@@ -332,14 +352,19 @@ impl Worker {
         }
     }
 
-    /// Forgets the notifications that are queued when others were lost: they are older than what will be
-    /// listed, and what would correct them may be among the lost ones.
-    async fn discard(&mut self) {
-        let begin = Instant::now();
-        while begin.elapsed() < AGAIN
-            && let Ok(Some(_)) = tokio::time::timeout(SILENCE, self.notifications.next()).await
-        {
+    /// Reads everything after notifications were lost. Those that are queued are older than what is listed, and what would
+    /// correct them may be among the lost ones: they end with their socket. A new one is opened first, as at the start, so that
+    /// no change is missed between the two; and as no request is carried out until everything is read, nothing is reported
+    /// afterwards of what was asked for before.
+    async fn everything_anew(&mut self) -> Report {
+        match Notifications::open() {
+            Ok(notifications) => self.notifications = notifications,
+            Err(error) => {
+                self.stale = true;
+                return Report::Unknown(Error::Open(error));
+            }
         }
+        self.everything().await
     }
 
     async fn everything(&mut self) -> Report {
