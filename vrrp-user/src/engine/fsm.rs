@@ -142,8 +142,8 @@ enum Waiting {
     Silence,
     /// The skew after this router resigned.
     Resigned(IpAddr),
-    /// The rest of the master-down interval of a master that is being pre-empted.
-    Preempting(IpAddr, Priority),
+    /// The rest of the master-down interval of the master that is being pre-empted; its interval counts if it stays.
+    Preempting(AdvertInterval),
 }
 
 /// Senders about which something was reported already. Bounded, because sources can be forged.
@@ -430,7 +430,7 @@ impl VirtualRouter {
                     && self.preempt_delay() == Nanos::ZERO
                     && master.is_some_and(|(_, theirs)| !self.should_preempt(theirs))
             }
-            (State::Backup, Waiting::Preempting(..)) => self.preempts(),
+            (State::Backup, Waiting::Preempting(_)) => self.preempts(),
             (State::Backup, Waiting::Resigned(_))
             | (State::Init | State::Master | State::Fault, _) => false,
         };
@@ -719,16 +719,19 @@ impl VirtualRouter {
         }
         self.preempt_at = None;
         self.wants = false;
-        if let Waiting::Preempting(..) = self.waiting {
-            self.listen_again(now);
+        if let Waiting::Preempting(interval) = self.waiting {
+            self.listen_again(now, interval, out);
         }
     }
 
     /// The master that was to be pre-empted stays. What it said meanwhile was discarded, here or already in the kernel
     /// (RFC 9568 section 6.4.2), so that nobody knows when it was last heard: it counts as heard now.
-    fn listen_again(&mut self, now: Nanos) {
+    fn listen_again(&mut self, now: Nanos, interval: AdvertInterval, out: &mut VecDeque<Action>) {
         self.waiting = Waiting::Silence;
         self.last_seen = self.last_seen.max(now);
+        if let Some((master, _)) = self.master {
+            self.learn_interval(master, interval, out);
+        }
         self.arm(Timer::MasterDown, self.last_seen, self.master_down_interval());
     }
 
@@ -745,12 +748,16 @@ impl VirtualRouter {
             {
                 Cause::Owner
             }
-            Waiting::Silence => Cause::MasterDown {
-                master: self.master.map(|(address, _)| address),
-                silence: now - self.last_seen,
-            },
             Waiting::Resigned(master) => Cause::MasterResigned(master),
-            Waiting::Preempting(master, priority) => Cause::Preempted { master, priority },
+            Waiting::Silence | Waiting::Preempting(_) => match (self.waiting, self.master) {
+                (Waiting::Preempting(_), Some((master, priority))) => {
+                    Cause::Preempted { master, priority }
+                }
+                (_, master) => Cause::MasterDown {
+                    master: master.map(|(address, _)| address),
+                    silence: now - self.last_seen,
+                },
+            },
         };
         if let (Waiting::Silence, Some((master, _)), Some(_)) =
             (self.waiting, self.master, self.disbelieved())
@@ -810,9 +817,9 @@ impl VirtualRouter {
             let preempt_at = *self.preempt_at.get_or_insert(now + self.preempt_delay());
             if now >= preempt_at {
                 // Discard; the timer goes on and will fire.
-                let waiting = Waiting::Preempting(source, priority);
-                if self.waiting != waiting {
-                    self.waiting = waiting;
+                let before = std::mem::replace(&mut self.waiting, Waiting::Preempting(interval));
+                let begun = matches!(before, Waiting::Preempting(_));
+                if !begun || known != self.master {
                     self.notify(Notice::Preempting { master: source, priority }, out);
                 }
                 return;

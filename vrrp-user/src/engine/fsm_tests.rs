@@ -594,6 +594,26 @@ fn a_lower_master_is_preempted_when_the_timer_fires() {
 }
 
 #[test]
+fn who_does_not_preempt_after_all_waits_for_as_long_as_the_master_says() {
+    for by_reload in [false, true] {
+        let mut bench = Bench::up(spec());
+        let slow = Advert { interval: v3(400), ..advert([10, 0, 0, 1], 50) };
+        bench.event(Event::Advert(&slow, AT_ONCE));
+        assert_eq!(bench.done(), "INIT->BACKUP !preempting");
+        if by_reload {
+            let lower = RouterSpec { preempt: false, ..spec() };
+            bench.event(Event::Reconfigured(&lower));
+        } else {
+            bench.event(Event::Priority(Priority(49)));
+        }
+        let skew = if by_reload { 4_000 * 156 / 256 } else { 4_000 * 207 / 256 };
+        let left = bench.left(Timer::MasterDown).unwrap();
+        assert_eq!(left.0 / 1_000_000, 12_000 + skew, "by a reload: {by_reload}");
+        assert_eq!(bench.router.view().interval, v3(400));
+    }
+}
+
+#[test]
 fn without_preemption_a_lower_master_stays() {
     let mut bench = Bench::up(RouterSpec { preempt: false, ..spec() });
     bench.now += SECOND;

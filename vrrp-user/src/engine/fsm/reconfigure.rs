@@ -63,12 +63,14 @@ impl VirtualRouter {
             return self.arm(Timer::MasterDown, self.last_seen, self.master_down_interval());
         }
         match self.waiting {
-            Waiting::Preempting(_, theirs) if !self.preempts() || theirs >= self.priority => {
+            Waiting::Preempting(interval)
+                if self.master.is_none_or(|(_, theirs)| !self.should_preempt(theirs)) =>
+            {
                 self.preempt_at = None;
-                self.listen_again(now);
+                self.listen_again(now, interval, out);
             }
             // Whatever is waited for, the skew is what depends on the priority.
-            Waiting::Silence | Waiting::Resigned(_) | Waiting::Preempting(..) => {
+            Waiting::Silence | Waiting::Resigned(_) | Waiting::Preempting(_) => {
                 if let Some(at) = self.deadlines.get(Timer::MasterDown) {
                     let before = skew(before, self.active);
                     let after = skew(self.priority, self.active);
