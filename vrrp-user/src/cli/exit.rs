@@ -62,6 +62,7 @@ fn kernel(error: &bpf::Error) -> Exit {
         | bpf::Error::Map { .. }
         | bpf::Error::Full { .. }
         | bpf::Error::Watch(_)
+        | bpf::Error::Thread(_)
         | bpf::Error::NoPins(_)
         | bpf::Error::Abi { .. }
         | bpf::Error::Keys(_)

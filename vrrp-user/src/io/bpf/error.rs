@@ -127,6 +127,9 @@ pub enum Error {
     /// The ring buffer could not be watched.
     #[error("cannot watch the ring buffer")]
     Watch(#[source] io::Error),
+    /// No thread could be started.
+    #[error("cannot start a thread that loads programs")]
+    Thread(#[source] io::Error),
     /// There is nothing to read.
     #[error("no maps of a daemon in {}", .0.display())]
     NoPins(PathBuf),
@@ -193,6 +196,7 @@ impl Error {
             | Self::Map { .. }
             | Self::Full { .. }
             | Self::Watch(_)
+            | Self::Thread(_)
             | Self::NoPins(_)
             | Self::Abi { .. }
             | Self::Keys(_) => None,

@@ -1,7 +1,10 @@
 //! Loading: the object, its programs, and what the running kernel takes of them.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -250,13 +253,20 @@ pub(super) fn lacks(refused: &Refused, copies: bool, tcx: bool) -> Vec<(log::Lev
 /// Loads all programs. One of those that receive is enough, and nobody goes without a router for want of a counter.
 /// Before Linux 5.18 XDP lacks the helpers for packets in fragments, and it is tc that receives.
 pub(super) fn load_programs(ebpf: &mut Ebpf, without: Without) -> Result<Refused, Error> {
-    let xdp = if without.lacks(Feature::Xdp) {
-        Some(Error::Masked(Feature::Xdp))
-    } else {
-        unless_refused(object_xdp(ebpf)?.load().map_err(refused(XDP_PROGRAM)))?
-    };
-    let ingress = load_classifier(ebpf, INGRESS, without, Feature::Ingress)?;
-    let egress = load_classifier(ebpf, EGRESS, without, Feature::Egress)?;
+    let mut programs: BTreeMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    let mut take = |name| programs.remove(name).ok_or(Error::Missing(name));
+    let xdp = take(XDP_PROGRAM)?.try_into()?;
+    let ingress = [take(INGRESS[0])?.try_into()?, take(INGRESS[1])?.try_into()?];
+    let egress = [take(EGRESS[0])?.try_into()?, take(EGRESS[1])?.try_into()?];
+    // The verifier is most of what a start takes, and works for several at once.
+    let (xdp, ingress, egress) = thread::scope(|scope| {
+        let work = || load_xdp(xdp, without);
+        let xdp = thread::Builder::new().spawn_scoped(scope, work).map_err(Error::Thread)?;
+        let ingress = load_classifier(INGRESS, ingress, without, Feature::Ingress);
+        let egress = load_classifier(EGRESS, egress, without, Feature::Egress);
+        let xdp = xdp.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok::<_, Error>((xdp?, ingress?, egress?))
+    })?;
     match (xdp, ingress) {
         // Against the last resort.
         (Some(_), Some(error)) => Err(error),
@@ -264,10 +274,17 @@ pub(super) fn load_programs(ebpf: &mut Ebpf, without: Without) -> Result<Refused
     }
 }
 
+fn load_xdp(program: &mut Xdp, without: Without) -> Result<Option<Error>, Error> {
+    if without.lacks(Feature::Xdp) {
+        return Ok(Some(Error::Masked(Feature::Xdp)));
+    }
+    unless_refused(program.load().map_err(refused(XDP_PROGRAM)))
+}
+
 /// Loads the first of two programs that the kernel takes.
 fn load_classifier(
-    ebpf: &mut Ebpf,
-    [in_place, copying]: [&'static str; 2],
+    names: [&'static str; 2],
+    [in_place, copying]: [&mut SchedClassifier; 2],
     without: Without,
     itself: Feature,
 ) -> Result<Option<Error>, Error> {
@@ -275,12 +292,12 @@ fn load_classifier(
         return Ok(Some(Error::Masked(itself)));
     }
     if !without.lacks(Feature::InPlace) {
-        match unless_refused(named_classifier(ebpf, in_place)?.load().map_err(refused(in_place)))? {
+        match unless_refused(in_place.load().map_err(refused(names[0])))? {
             None => return Ok(None),
             Some(error) => log::debug!("{}", chain(&error)),
         }
     }
-    unless_refused(named_classifier(ebpf, copying)?.load().map_err(refused(copying)))
+    unless_refused(copying.load().map_err(refused(names[1])))
 }
 
 /// What the kernel has against a program, unless it is something else that is wrong.
