@@ -193,6 +193,12 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::FencedTo
         | Reason::FencedFrom
         | Reason::FencedAdvert
+        | Reason::VirtualMacAccepted
+        | Reason::VirtualMacBackup
+        | Reason::VirtualMacFenced
+        | Reason::VirtualMacUnknown
+        | Reason::VirtualMacSource
+        | Reason::VirtualMacEcho
         // Only over IPv6: see the tests of the kernel side.
         | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,

@@ -2,11 +2,15 @@
 //! and an interface's own MAC address that nobody sees with a virtual address.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use vrrp_tests::story::{Daemon, Kind};
-use vrrp_tests::{Host, Instance, Lab, Process, Result, VrrpUser, WebServer, fetch};
+use vrrp_tests::{
+    Frame, Host, Instance, Lab, Process, RawSocket, Result, VrrpUser, WebServer, fetch,
+};
 
 const STEP: Duration = Duration::from_secs(20);
 const VIPS: [&str; 2] = ["10.0.0.100", "2001:db8::100"];
@@ -317,6 +321,14 @@ fn only_the_master_takes_frames_in() -> Result<()> {
     stage.flood()?;
     stage.learn(Kind::VrrpUser)?;
     assert_eq!((stage.takes_in(1)?, stage.takes_in(2)?), ([true; 2], [false; 2]));
+    let [Daemon::VrrpUser(first), Daemon::VrrpUser(second)] = &stage.daemons else {
+        unreachable!()
+    };
+    let counts = |daemon: &VrrpUser, host, reason| daemon.reason(host, reason);
+    assert_ne!(counts(first, &stage.hosts[0], "virtual_mac_accepted")?, 0);
+    assert_ne!(counts(second, &stage.hosts[1], "virtual_mac_backup")?, 0);
+    assert_eq!(counts(first, &stage.hosts[0], "virtual_mac_backup")?, 0);
+    assert_eq!(counts(second, &stage.hosts[1], "virtual_mac_accepted")?, 0);
     let wire = Wire::tap(&stage.lab, &stage.hosts[0])?;
     let [Daemon::VrrpUser(first), second] = &mut stage.daemons else { unreachable!() };
     first.process().signal(Signal::SIGSTOP)?;
@@ -329,6 +341,7 @@ fn only_the_master_takes_frames_in() -> Result<()> {
     stage.is_routed_once()?;
     wire.check();
     let [Daemon::VrrpUser(first), _] = &mut stage.daemons else { unreachable!() };
+    assert_ne!(first.reason(&stage.hosts[0], "virtual_mac_fenced")?, 0);
     first.process().signal(Signal::SIGCONT)
 }
 
@@ -389,5 +402,57 @@ fn where_it_cannot_be_had() -> Result<()> {
     let problems = router["problems"].to_string();
     assert!(problems.contains("br1 is a bridge"), "{problems}");
     assert_eq!(router["cause_name"], "no-virtual-mac");
+    Ok(())
+}
+
+fn finding<'a>(report: &'a Value, check: &str) -> (&'a str, &'a str) {
+    let mut findings = report["findings"].as_array().unwrap().iter();
+    let finding = findings.find(|finding| finding["check"] == check).unwrap();
+    (finding["severity"].as_str().unwrap(), finding["text"].as_str().unwrap())
+}
+
+/// What others send to and from virtual MAC addresses, and what the network sends back, is counted and told, and changes nothing.
+#[test]
+fn frames_of_others_are_counted() -> Result<()> {
+    const OURS: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+    let lab = Lab::new()?;
+    let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    let conf = Instance::new(51, 100, "10.0.0.100/24").with("use_vmac").to_string();
+    let file = a.dir("doctor")?.join("k.conf");
+    fs::write(&file, &conf).unwrap();
+    let (report, _) = VrrpUser::doctor(&a, &["--config", &file.display().to_string()])?;
+    let (severity, text) = finding(&report, "capture eth0");
+    assert!(severity == "warning" && text.contains("captures by tc"), "{report:#}");
+    assert_eq!(finding(&report, "virtual MAC eth0").0, "fine");
+
+    let mut daemon = VrrpUser::start(&a, &conf)?;
+    daemon.wait_state(&a, "VI_1", "MASTER", STEP)?;
+    let (report, _) = VrrpUser::doctor(&a, &[])?;
+    assert_eq!(finding(&report, "virtual MAC in use").0, "fine", "{report:#}");
+    let socket = RawSocket::open(&c)?;
+    let ip = |to: [u8; 6], from: [u8; 6]| {
+        let frame = Frame::v2([10, 0, 0, 3].into(), 51, 100, &[]);
+        let mut bytes = Frame { destination_mac: to, source_mac: from, ..frame }.bytes();
+        // The protocol of an experiment (RFC 3692), in the place of VRRP.
+        bytes[23] = 253;
+        bytes
+    };
+    let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
+    let echo = [&[0xff; 6][..], &OURS, &kind, &OURS, &[10, 0, 0, 100], &OURS, &[10, 0, 0, 100]];
+    let unknown = [0, 0, 0x5e, 0, 1, 99];
+    for (frame, reason) in [
+        (ip(unknown, c.mac()), "virtual_mac_unknown"),
+        (echo.concat(), "virtual_mac_echo"),
+        (ip(a.mac(), OURS), "virtual_mac_source"),
+    ] {
+        socket.send(&frame)?;
+        lab.wait_until(STEP, reason, || Ok((daemon.reason(&a, reason)? == 1).then_some(())))?;
+    }
+    let (report, code) = VrrpUser::doctor(&a, &[])?;
+    let (severity, text) = finding(&report, "virtual MAC in use");
+    assert!(severity == "broken" && text.contains("of VI_1 on eth0"), "{report:#}");
+    assert_eq!(code, Some(2));
+    assert_eq!(daemon.router_stats(&a, "VI_1")?["state_changes"], 2);
+    assert_eq!(daemon.router(&a, "VI_1")?["virtual_mac"], MACS[0]);
     Ok(())
 }

@@ -15,6 +15,8 @@ mod ours;
 mod refusals;
 #[path = "xdp/reports.rs"]
 mod reports;
+#[path = "xdp/vmac.rs"]
+mod vmac;
 
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
@@ -765,6 +767,13 @@ fn examples(reason: Reason) -> Vec<Frame> {
         Reason::NdiscConflict | Reason::FirstAddress | Reason::ExtensionHeaders => vec![],
         // By those of the fence.
         Reason::FencedTo | Reason::FencedFrom | Reason::FencedAdvert => vec![],
+        // By those of virtual MAC addresses, as only tc looks at them.
+        Reason::VirtualMacAccepted
+        | Reason::VirtualMacBackup
+        | Reason::VirtualMacFenced
+        | Reason::VirtualMacUnknown
+        | Reason::VirtualMacSource
+        | Reason::VirtualMacEcho => vec![],
     }
 }
 

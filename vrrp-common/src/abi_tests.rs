@@ -51,7 +51,7 @@ fn structs(out: &mut String) {
             slot, version, transport, auth_type, interval, auth_data, local, destination, mac, link_local_first,
             virtual_mac
         }
-        Slot { last_seen_ns, master_seen, reserved, adverts, refused, priority_zero, ack, filter }
+        Slot { last_seen_ns, master_seen, own_mac_ns, adverts, refused, priority_zero, ack, filter }
         Lease { term, renewed, terms, claimed, outranked, fenced, lifted, dropped }
         RouterInfo {
             name, interface, adverts_sent, priority_zero_sent, send_errors, became_master, transitions, since_ns,

@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
 /// permits it, and nothing else of the other maps if not.
-pub const ABI_VERSION: u32 = 16;
+pub const ABI_VERSION: u32 = 17;
 /// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
 /// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
 /// change.
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0xfc52_5f9d_a2e4_dbe2;
+pub(crate) const ABI_DIGEST: u64 = 0xd547_d25a_f5a0_4057;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -168,8 +168,9 @@ pub struct Slot {
     pub last_seen_ns: u64,
     /// [`crate::report::MasterSeen`] of the master in [`Slot::filter`], priority 0 apart; 0 for never.
     pub master_seen: u64,
-    /// Always zero.
-    pub reserved: u64,
+    /// Arrival of the last frame from the virtual MAC address of the router while that was master here, advertisements
+    /// apart, nanoseconds of `CLOCK_MONOTONIC`; 0 for never.
+    pub own_mac_ns: u64,
     /// Accepted advertisements.
     pub adverts: u64,
     /// Advertisements for this router that failed a receive check.
@@ -185,7 +186,8 @@ pub struct Slot {
 
 offsets! {
     Slot:
-    SLOT_MASTER_SEEN = master_seen, SLOT_LAST_SEEN = last_seen_ns, SLOT_ADVERTS = adverts,
+    SLOT_MASTER_SEEN = master_seen, SLOT_LAST_SEEN = last_seen_ns, SLOT_OWN_MAC = own_mac_ns,
+    SLOT_ADVERTS = adverts,
     SLOT_REFUSED = refused, SLOT_PRIORITY_ZERO = priority_zero, SLOT_ACK = ack,
     SLOT_FILTER = filter
 }

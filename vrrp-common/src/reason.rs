@@ -12,7 +12,8 @@ pub enum Verdict {
 
 macro_rules! reasons {
     ($( $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $verdict:ident, $text:literal; )+) => {
-        /// Why a packet of IP protocol 112, or ARP or neighbour discovery for an address of ours, got its verdict; index of the per-CPU array `REASONS`.
+        /// Why a packet of IP protocol 112, ARP or neighbour discovery for an address of ours, or a frame to or from a virtual MAC
+        /// address, got its verdict; index of the per-CPU array `REASONS`.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -129,6 +130,18 @@ reasons! {
     FencedFrom = "fenced_from", Drop, "fenced: from an address that another host has now";
     /// An advertisement of our own daemon for a router that is fenced.
     FencedAdvert = "fenced_advert", Drop, "fenced: our own advertisement, when another host is master";
+    /// To the virtual MAC address of a router that is master here ([`crate::virtual_mac`]), and by that for this host.
+    VirtualMacAccepted = "virtual_mac_accepted", Pass, "to the virtual MAC address of a router that is master here";
+    /// The same of a router that is not master: it is for another host, and the stack discards it (RFC 9568 section 6.4.2).
+    VirtualMacBackup = "virtual_mac_backup", Pass, "to the virtual MAC address of a router that is not master here";
+    /// The same of a router that is fenced ([`crate::lease`]).
+    VirtualMacFenced = "virtual_mac_fenced", Pass, "fenced: to a virtual MAC address that another host has now";
+    /// To the virtual MAC address of a VRID that has none on this interface: a flooding switch, or a promiscuous interface.
+    VirtualMacUnknown = "virtual_mac_unknown", Pass, "to the virtual MAC address of a VRID that has none on this interface";
+    /// From the virtual MAC address of a router that is master here, and no advertisement: nobody else may send from it.
+    VirtualMacSource = "virtual_mac_source", Pass, "from the virtual MAC address of a router that is master here: another host has it, or the network sends ours back";
+    /// ARP or neighbour discovery of that kind, for an address that we hold: the same as we send ourselves.
+    VirtualMacEcho = "virtual_mac_echo", Pass, "the same in ARP or neighbour discovery, for an address that we hold";
 }
 
 impl Reason {
@@ -187,7 +200,13 @@ impl Reason {
             | Self::NdiscConflict
             | Self::FencedTo
             | Self::FencedFrom
-            | Self::FencedAdvert => false,
+            | Self::FencedAdvert
+            | Self::VirtualMacAccepted
+            | Self::VirtualMacBackup
+            | Self::VirtualMacFenced
+            | Self::VirtualMacUnknown
+            | Self::VirtualMacSource
+            | Self::VirtualMacEcho => false,
         }
     }
 

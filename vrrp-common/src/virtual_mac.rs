@@ -4,12 +4,15 @@
 //!
 //! The decisions, for the kernel side and for tests. The frames of the daemon itself are made with it.
 
-use crate::maps::{Held, RouterKey, SLOT_FILTER, state};
-use crate::parse::{Load, NDISC_OPTIONS, SOURCE_LINK_LAYER, TARGET_LINK_LAYER};
+use crate::maps::{HELD_SLOT, Held, SLOT_FILTER, SLOT_OWN_MAC, state};
+use crate::parse::{
+    self, Address, Load, NDISC_OPTIONS, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, UNTAGGED, V4, V6,
+};
+use crate::reason::Reason;
 use crate::receive::Datapath;
 use crate::report::ReportFilter;
 use crate::shared::SharedWords;
-use crate::{FAMILY_V4, FAMILY_V6, lease};
+use crate::{FAMILY_V4, FAMILY_V6, IPPROTO_VRRP, lease};
 
 /// What all of them begin with (RFC 9568 section 7.3): 00-00-5E-00, and 01 over IPv4, 02 over IPv6.
 const PREFIX: [u8; 4] = [0, 0, 0x5e, 0];
@@ -51,25 +54,88 @@ pub const fn router_of(mac: [u8; 6]) -> Option<(u8, u8)> {
     }
 }
 
-/// Whether a frame to that Ethernet address, which is not the interface's own, is for this host: to the virtual MAC address
-/// of a router that is master here and not fenced. A backup leaves it alone (RFC 9568 section 6.4.2): it may be for a guest
-/// behind this interface, and the stack discards what is for another host.
+/// Whether a frame that begins so, with two Ethernet addresses, may be to or from a virtual MAC address: nearly none is.
 #[inline(always)]
-pub fn is_for_us(path: &impl Datapath, destination: [u8; 6]) -> bool {
-    let Some((family, vrid)) = router_of(destination) else { return false };
-    let key = RouterKey { ifindex: path.ifindex(), vlan: [0; 2], family, vrid, reserved: [0; 2] };
-    let Some(entry) = path.router(&key) else { return false };
-    let entry = entry.as_ref();
-    if entry.virtual_mac == 0 {
+pub const fn may_concern([a, b, c, d, _, _, e, f, g, h, _, _]: [u8; 12]) -> bool {
+    let prefix = u32::from_ne_bytes(PREFIX);
+    u32::from_ne_bytes([a, b, c, d]) == prefix || u32::from_ne_bytes([e, f, g, h]) == prefix
+}
+
+/// What a frame to that Ethernet address, which is not the interface's own, is; `None` where it is no virtual MAC address.
+/// It is for this host if the router is master here and not fenced. A backup leaves it alone (RFC 9568 section 6.4.2): it may
+/// be for a guest behind this interface, and the stack discards what is for another host.
+#[inline(always)]
+pub fn arriving(path: &impl Datapath, destination: [u8; 6]) -> Option<Reason> {
+    let (family, vrid) = router_of(destination)?;
+    Some(match path.virtual_mac_slot(family, vrid) {
+        None => Reason::VirtualMacUnknown,
+        Some(slot) if !is_master(path, slot) => Reason::VirtualMacBackup,
+        Some(slot) if is_fenced(path, slot) => Reason::VirtualMacFenced,
+        Some(_) => Reason::VirtualMacAccepted,
+    })
+}
+
+/// The router whose virtual MAC address a frame that is no advertisement comes from, by its number in `SLOTS`, if that is
+/// master here: nobody else may send from it. Nothing comes of it but a count, and when it was: it may be our own,
+/// which the network has sent back, and who can forge a source gains nothing by it.
+#[inline(always)]
+pub fn sent_from(path: &impl Datapath, source: [u8; 6]) -> Option<u32> {
+    let (family, vrid) = router_of(source)?;
+    if is_advert(path) {
+        return None;
+    }
+    let slot = path.virtual_mac_slot(family, vrid)?;
+    if !is_master(path, slot) || is_fenced(path, slot) {
+        return None;
+    }
+    path.slot(slot)?.store::<SLOT_OWN_MAC>(path.now());
+    Some(slot)
+}
+
+/// Whether it is a packet of protocol 112, as far as the IP header says.
+#[inline(always)]
+fn is_advert(path: &impl Datapath) -> bool {
+    let protocol = match parse::ethertype(path) {
+        Some(V4::ETHERTYPE) => path.load_at(UNTAGGED + 9),
+        Some(V6::ETHERTYPE) => path.load_at(UNTAGGED + 6),
+        Some(_) | None => None,
+    };
+    protocol == Some([IPPROTO_VRRP])
+}
+
+/// Whether such a frame is ARP that says where an address of that router is, as this host does itself.
+#[inline(always)]
+pub fn is_arp_echo(path: &impl Datapath, slot: u32) -> bool {
+    parse::arp_sender(path).is_some_and(|sender| is_held(path, sender.address, slot))
+}
+
+/// The same of neighbour discovery.
+#[inline(always)]
+pub fn is_ndisc_echo(path: &impl Datapath, slot: u32) -> bool {
+    if parse::ethertype(path) != Some(V6::ETHERTYPE) {
         return false;
     }
-    let filter = path.slot(entry.slot).map_or(0, |slot| slot.load::<SLOT_FILTER>());
-    if ReportFilter::unpack(filter).state != state::MASTER {
-        return false;
-    }
-    let Some(lease) = path.lease(entry.slot) else { return false };
-    !(lease::is_suspect(&lease)
-        && lease::is_fenced(&lease, path.boot_now(), lease::Traffic::Address))
+    let packet = V6::tagged(path, UNTAGGED, [0; 2]);
+    let claim = packet.and_then(|packet| parse::ndisc_claim(path, &packet));
+    claim.is_some_and(|claim| is_held(path, claim.address, slot))
+}
+
+#[inline(always)]
+fn is_held<A: Address>(path: &impl Datapath, address: A, slot: u32) -> bool {
+    let held = path.held(address);
+    held.is_some_and(|held| Held::slot_and_code(held.load::<HELD_SLOT>()).0 == slot)
+}
+
+#[inline(always)]
+fn is_master(path: &impl Datapath, slot: u32) -> bool {
+    let filter = path.slot(slot).map_or(0, |slot| slot.load::<SLOT_FILTER>());
+    ReportFilter::unpack(filter).state == state::MASTER
+}
+
+#[inline(always)]
+fn is_fenced(path: &impl Datapath, slot: u32) -> bool {
+    let Some(lease) = path.lease(slot) else { return true };
+    lease::is_suspect(&lease) && lease::is_fenced(&lease, path.boot_now(), lease::Traffic::Address)
 }
 
 /// Whether the neighbour solicitation or advertisement at `message` states this Ethernet address, six bytes and two zeros, in
@@ -127,9 +193,17 @@ mod tests {
         for other in [[0, 0, 0x5e, 0, 1, 0], [0, 0, 0x5e, 0, 3, 51], [2, 0, 0x5e, 0, 1, 51]] {
             assert_eq!(router_of(other), None);
         }
+        for (to, from, expected) in
+            [(V4, [2; 6], true), ([2; 6], V6, true), ([2; 6], [0, 0, 0x5e, 1, 1, 51], false)]
+        {
+            let mut addresses = [0; 12];
+            addresses[..6].copy_from_slice(&to);
+            addresses[6..].copy_from_slice(&from);
+            assert_eq!(may_concern(addresses), expected);
+        }
         let held = Held { slot: 7, virtual_mac: code(FAMILY_V6, 51), ..Held::default() };
         let words: [u64; 3] = bytemuck::cast(held);
-        let at = crate::maps::HELD_SLOT / 8;
+        let at = HELD_SLOT / 8;
         assert_eq!(Held::slot_and_code(words[at]), (7, code(FAMILY_V6, 51)));
     }
 

@@ -274,11 +274,21 @@ impl Cpu<'_> {
         Some(reason)
     }
 
-    /// Whether a frame to another Ethernet address than that of its interface is for this host all the same.
-    pub fn takes_in(&mut self, now: u64, ifindex: u32, frame: &[u8; 14]) -> bool {
+    /// What a frame to another Ethernet address than that of its interface is, if that is a virtual one.
+    pub fn arriving(&mut self, now: u64, ifindex: u32, frame: &[u8; 14]) -> Option<Reason> {
         let [a, b, c, d, e, f, ..] = *frame;
         let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
-        virtual_mac::is_for_us(&path, [a, b, c, d, e, f])
+        virtual_mac::arriving(&path, [a, b, c, d, e, f])
+    }
+
+    /// What is wrong with a frame from a virtual MAC address that is no advertisement.
+    pub fn sent_from(&mut self, now: u64, ifindex: u32, frame: &[u8]) -> Option<Reason> {
+        let source = *frame.get(6..)?.first_chunk()?;
+        let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
+        let slot = virtual_mac::sent_from(&path, source)?;
+        let is_echo =
+            virtual_mac::is_arp_echo(&path, slot) || virtual_mac::is_ndisc_echo(&path, slot);
+        Some(if is_echo { Reason::VirtualMacEcho } else { Reason::VirtualMacSource })
     }
 }
 
@@ -390,6 +400,12 @@ impl Datapath for Path<'_, '_> {
 
     fn key(&self) -> u64 {
         self.cpu.host.key
+    }
+
+    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32> {
+        let key = RouterKey { ifindex: self.ifindex, family, vrid, ..RouterKey::default() };
+        let entry = self.router(&key)?;
+        (entry.virtual_mac != 0).then_some(entry.slot)
     }
 
     fn slot(&self, index: u32) -> Option<Words> {

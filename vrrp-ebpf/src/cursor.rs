@@ -284,6 +284,10 @@ pub trait Headers: Load + Sized {
 
     /// The headers of a frame. No program fails to get them; the verifier does not know that.
     fn of(frame: Self::Frame) -> Option<Self>;
+
+    /// Bytes of a frame whose headers have been walked through: nothing is kept for it from before, so that the verifier need
+    /// not tell apart by which way that was.
+    fn again<const N: usize>(frame: Self::Frame, offset: usize) -> Option<[u8; N]>;
 }
 
 /// In place, which costs next to nothing.
@@ -295,6 +299,11 @@ impl<C: Linear> Headers for InPlace<C> {
     #[inline(always)]
     fn of(frame: C) -> Option<Self> {
         Some(Self(frame))
+    }
+
+    #[inline(always)]
+    fn again<const N: usize>(frame: C, offset: usize) -> Option<[u8; N]> {
+        in_place(frame, offset)
     }
 }
 
@@ -345,6 +354,18 @@ impl Headers for Copied {
         let len = from_one::<{ Self::ROOM }>((frame.frame_len() as usize).min(Self::ROOM));
         // SAFETY: the payload has room for ROOM bytes, and `len` is no more.
         unsafe { frame.copy(0, start, len) }.then_some(Self { frame, start: start as usize, len })
+    }
+
+    #[inline(always)]
+    fn again<const N: usize>(frame: SkBuff, offset: usize) -> Option<[u8; N]> {
+        const { assert!(N <= Self::ROOM) };
+        // Not on the stack, of which the functions of this program need the rest.
+        let record = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: this CPU's only record, whose payload has room for ROOM bytes, and so for N.
+        unsafe {
+            let start = (&raw mut (*record).payload).cast::<u8>();
+            frame.copy(offset, start, N).then(|| bytes(start as usize))
+        }
     }
 }
 
@@ -804,4 +825,14 @@ fn csum<const AT: usize>(payload: *const u8, len: usize, sum: u32) -> Option<u32
         bpf_csum_diff(ptr::null_mut(), 0, start.cast(), from_one::<CSUM_MAX>(len) as u32, sum)
     };
     u32::try_from(result).ok()
+}
+
+/// There is none, in the place of the index of a reason.
+pub const NO_REASON: u32 = u32::MAX;
+
+/// A reason of which the verifier knows nothing any more.
+#[inline(always)]
+pub fn reason(reason: u32, ctx: impl Context) -> Option<u32> {
+    let reason = unknown(reason, ctx.ifindex());
+    (reason != NO_REASON).then_some(reason)
 }

@@ -7,7 +7,7 @@ use core::ptr;
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_ringbuf_output};
 use bytemuck::Pod;
-use vrrp_common::event::{EVENT_HEADER_LEN, RxEvent};
+use vrrp_common::event::{EVENT_HEADER_LEN, NO_SLOT, RxEvent};
 use vrrp_common::maps::{
     Held, Lease, PeerCounters, PeerKey, RouterEntry, RouterKey, Slot, TtlRange, VipKey4, VipKey6,
 };
@@ -73,6 +73,24 @@ pub fn lease(index: u32) -> Option<MapValue<Lease>> {
     LEASES.get_ptr_mut(index).map(|lease| unsafe { MapValue::new(lease) })
 }
 
+/// The number of a router that has a virtual MAC address; [`NO_SLOT`] for none.
+///
+/// Not inlined: the key is put together on a stack on which nothing else has been. The verifier of Linux 5.10 lets a daemon
+/// without CAP_PERFMON write no part of a word where a pointer was.
+#[inline(never)]
+fn virtual_mac_slot(ifindex: u32, family: u8, vrid: u8) -> u32 {
+    let key = RouterKey { ifindex, vlan: [0; 2], family, vrid, reserved: [0; 2] };
+    let Some(entry) = ROUTERS.get_ptr(key) else { return NO_SLOT };
+    // SAFETY: what the look-up returned; each is read once, as a whole.
+    let (slot, virtual_mac) = unsafe {
+        (
+            (&raw const (*entry).slot).read_volatile(),
+            (&raw const (*entry).virtual_mac).read_volatile(),
+        )
+    };
+    if virtual_mac == 0 { NO_SLOT } else { slot }
+}
+
 impl<C: Context> Routers for Frame<C> {
     /// In this CPU's record, as the stack has no room for it.
     type Entry = &'static RouterEntry;
@@ -122,6 +140,12 @@ impl<C: Context> Datapath for Frame<C> {
     #[inline(always)]
     fn lease(&self, index: u32) -> Option<MapValue<Lease>> {
         lease(index)
+    }
+
+    #[inline(always)]
+    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32> {
+        let slot = virtual_mac_slot(self.ifindex(), family, vrid);
+        (slot != NO_SLOT).then_some(slot)
     }
 
     #[inline(always)]

@@ -10,20 +10,10 @@ use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
-use crate::cursor::{Context, Frame, SkBuff, mac_at, packet, unknown};
+use crate::cursor::{Context, Frame, NO_REASON, SkBuff, mac_at, packet};
 use crate::datapath::MapValue;
 use crate::maps::{Family, ROUTERS, SENDERS};
 use crate::{sample, virtual_mac as vmac};
-
-/// There is none, in the place of the index of a reason.
-const NO_REASON: u32 = u32::MAX;
-
-/// A reason of which the verifier knows nothing any more.
-#[inline(always)]
-pub fn reason(reason: u32, ctx: impl Context) -> Option<u32> {
-    let reason = unknown(reason, ctx.ifindex());
-    (reason != NO_REASON).then_some(reason)
-}
 
 /// Whether it is worth a closer look whether a router is fenced: the whole cost where nothing is wrong.
 #[inline(always)]

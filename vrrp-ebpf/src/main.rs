@@ -33,9 +33,9 @@ mod entry {
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
     use vrrp_common::reason::ReasonSet;
-    use vrrp_common::virtual_mac::router_of;
+    use vrrp_common::virtual_mac::may_concern;
 
-    use crate::cursor::{Context, Copied, Headers, InPlace, SkBuff, XdpBuff};
+    use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
     use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
@@ -73,12 +73,9 @@ mod entry {
     #[inline(always)]
     fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
         let verdict = verdict(xdp_ingress::classify::<H>(frame));
-        if verdict == TCX_NEXT && frame.for_other_host() == Some(true) {
-            // Looked at here, where that costs least: nearly all of them are for no virtual router at all.
-            let destination = H::of(frame).and_then(|headers| headers.load(0));
-            if destination.and_then(router_of).is_some() {
-                virtual_mac::arriving(frame);
-            }
+        // Looked at here, where that costs least: nearly all frames are to and from no virtual router at all.
+        if verdict == TCX_NEXT && H::again::<12>(frame, 0).is_some_and(may_concern) {
+            virtual_mac::count(frame);
         }
         verdict
     }

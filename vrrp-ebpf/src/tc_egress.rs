@@ -2,7 +2,7 @@
 
 use vrrp_common::parse::{self, IPPROTO_ICMPV6, Packet};
 
-use crate::cursor::{Context, Headers, SkBuff};
+use crate::cursor::{self, Context, Headers, SkBuff, reason};
 use crate::maps::Family;
 use crate::{fence, virtual_mac};
 
@@ -17,12 +17,12 @@ pub fn classify<H: Headers<Frame = SkBuff>>(ctx: SkBuff) -> Option<u32> {
         let reason = leaves(ctx, &packet);
         if reason.is_none() && packet.protocol == IPPROTO_ICMPV6 && ctx.vlans(packet.vlan) == [0, 0]
         {
-            return fence::reason(fence::leaving_ndisc(ctx, packet.offset), ctx);
+            return cursor::reason(fence::leaving_ndisc(ctx, packet.offset), ctx);
         }
         return reason;
     }
     parse::arp_sender(&frame)?;
-    fence::reason(fence::leaving_arp(ctx), ctx)
+    reason(fence::leaving_arp(ctx), ctx)
 }
 
 #[inline(always)]
@@ -33,7 +33,7 @@ fn leaves<A: Family>(ctx: SkBuff, packet: &Packet<A>) -> Option<u32> {
     }
     // Advertisements are nobody's traffic.
     if packet.is_vrrp() {
-        return fence::reason(fence::leaving_advert::<A>(ctx, packet.offset), ctx);
+        return reason(fence::leaving_advert::<A>(ctx, packet.offset), ctx);
     }
     let counters = packet.source.counters(ctx.ifindex())?;
     // SAFETY: this CPU's value, returned by the map look-up. Packets are sent with softirqs disabled, so
@@ -44,7 +44,7 @@ fn leaves<A: Family>(ctx: SkBuff, packet: &Packet<A>) -> Option<u32> {
         ((*counters).slot, (*counters).virtual_mac)
     };
     if fence::is_suspect(slot)
-        && let Some(reason) = fence::reason(fence::leaving::<A>(ctx, packet.offset, slot), ctx)
+        && let Some(reason) = reason(fence::leaving::<A>(ctx, packet.offset, slot), ctx)
     {
         return Some(reason);
     }

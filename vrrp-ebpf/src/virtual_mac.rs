@@ -2,15 +2,17 @@
 //! taken for ours on the way in. Each on a stack of its own, as few frames need any of it.
 
 use aya_ebpf::helpers::{bpf_skb_change_type, bpf_skb_store_bytes};
+use vrrp_common::event::NO_SLOT;
 use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Held};
 use vrrp_common::parse::{IPV6_HEADER_LEN, Load, NDISC_OPTIONS};
+use vrrp_common::reason::Reason;
 use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
-use crate::cursor::{Context, Frame, SkBuff, mac_at, packet};
+use crate::cursor::{self, Context, Frame, NO_REASON, SkBuff, mac_at, packet, unknown};
 use crate::datapath::MapValue;
-use crate::maps::Family;
+use crate::maps::{self, Family};
 
 /// linux/if_packet.h.
 const PACKET_HOST: u32 = 0;
@@ -20,23 +22,59 @@ const SOURCE: usize = 6;
 /// Where ARP has it, behind an Ethernet header (RFC 826).
 const ARP_SENDER: usize = 22;
 
-/// A frame to another Ethernet address than the interface's own.
+/// Counts a frame to or from a virtual MAC address, and takes it in if it is for this host.
 #[inline(never)]
-pub fn arriving(ctx: SkBuff) {
+pub fn count(ctx: SkBuff) {
     // A tagged frame belongs to the VLAN device above.
     if ctx.vlan_beside() != 0 {
         return;
     }
-    let mut frame = Frame::new(ctx);
-    let Some(destination) = frame.load_at::<6>(0) else { return };
-    if virtual_mac::router_of(destination).is_some()
-        && frame.take_record()
-        && virtual_mac::is_for_us(&frame, destination)
+    if ctx.for_other_host() == Some(true)
+        && let Some(reason) = cursor::reason(arriving(ctx), ctx)
     {
+        maps::count(reason);
+    }
+    let slot = unknown(sent_from(ctx), ctx.ifindex());
+    if slot != NO_SLOT {
+        let is_echo = is_arp_echo(ctx, slot) || is_ndisc_echo(ctx, slot);
+        let reason = if is_echo { Reason::VirtualMacEcho } else { Reason::VirtualMacSource };
+        maps::count(reason.index());
+    }
+}
+
+/// A frame to another Ethernet address than the interface's own. The index of the reason that it counts under, or that of none.
+#[inline(never)]
+fn arriving(ctx: SkBuff) -> u32 {
+    let frame = Frame::new(ctx);
+    let Some(destination) = frame.load_at::<6>(0) else { return NO_REASON };
+    let Some(reason) = virtual_mac::arriving(&frame, destination) else { return NO_REASON };
+    if reason == Reason::VirtualMacAccepted {
         // What fails leaves it to another host, as it was.
         // SAFETY: the context pointer is the one that the kernel called us with.
         let _ = unsafe { bpf_skb_change_type(ctx.0, PACKET_HOST) };
     }
+    reason.index()
+}
+
+/// A frame from a virtual MAC address that is no advertisement: the number of the router that is master for it here, or
+/// [`NO_SLOT`].
+#[inline(never)]
+fn sent_from(ctx: SkBuff) -> u32 {
+    let frame = Frame::new(ctx);
+    let Some(source) = frame.load_at::<6>(SOURCE) else { return NO_SLOT };
+    virtual_mac::sent_from(&frame, source).unwrap_or(NO_SLOT)
+}
+
+/// Whether it is ARP like our own.
+#[inline(never)]
+fn is_arp_echo(ctx: SkBuff, slot: u32) -> bool {
+    virtual_mac::is_arp_echo(&Frame::new(ctx), slot)
+}
+
+/// Whether it is neighbour discovery like our own.
+#[inline(never)]
+fn is_ndisc_echo(ctx: SkBuff, slot: u32) -> bool {
+    virtual_mac::is_ndisc_echo(&Frame::new(ctx), slot)
 }
 
 /// A packet from an address that may be held with a virtual MAC address. Its IP header is at `offset`.

@@ -5,7 +5,7 @@ use vrrp_common::parse::{self, IPPROTO_ICMPV6, V4, V6};
 use vrrp_common::reason::{Reason, ReasonSet};
 use vrrp_common::receive::{self, Datapath};
 
-use crate::cursor::{Context, Frame, Headers, packet, unknown};
+use crate::cursor::{Context, Frame, Headers, packet, reason, unknown};
 use crate::maps::Family;
 use crate::{claims, fence, sample};
 
@@ -51,7 +51,7 @@ pub fn classify<H: Headers>(ctx: H::Frame) -> Option<u32> {
     if !fence::is_suspect(slot) {
         return None;
     }
-    fence::reason(fence::arriving(ctx, offset, slot), ctx)
+    reason(fence::arriving(ctx, offset, slot), ctx)
 }
 
 /// A [`parse::Chain`] in one number: bytes, and the reason above them. Of a packet without extension headers:

@@ -202,7 +202,13 @@ impl Refused {
             | Reason::NdiscConflict
             | Reason::FencedTo
             | Reason::FencedFrom
-            | Reason::FencedAdvert => None,
+            | Reason::FencedAdvert
+            | Reason::VirtualMacAccepted
+            | Reason::VirtualMacBackup
+            | Reason::VirtualMacFenced
+            | Reason::VirtualMacUnknown
+            | Reason::VirtualMacSource
+            | Reason::VirtualMacEcho => None,
         }
     }
 
@@ -293,6 +299,12 @@ mod tests {
             Reason::FencedTo,
             Reason::FencedFrom,
             Reason::FencedAdvert,
+            Reason::VirtualMacAccepted,
+            Reason::VirtualMacBackup,
+            Reason::VirtualMacFenced,
+            Reason::VirtualMacUnknown,
+            Reason::VirtualMacSource,
+            Reason::VirtualMacEcho,
             Reason::UnknownVrid,
         ];
         for reason in Reason::ALL {

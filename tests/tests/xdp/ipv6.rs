@@ -341,7 +341,13 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::NdiscConflict
         | Reason::FencedTo
         | Reason::FencedFrom
-        | Reason::FencedAdvert => vec![],
+        | Reason::FencedAdvert
+        | Reason::VirtualMacAccepted
+        | Reason::VirtualMacBackup
+        | Reason::VirtualMacFenced
+        | Reason::VirtualMacUnknown
+        | Reason::VirtualMacSource
+        | Reason::VirtualMacEcho => vec![],
     }
 }
 

@@ -436,24 +436,60 @@ fn frames_to_a_virtual_mac_are_for_the_master() {
         frame
     };
     let mut cpu = host.cpu();
-    let mut takes_in = |now, over, vrid| cpu.takes_in(now, IFINDEX, &frame(over, vrid));
+    let mut arriving = |now, over, vrid| cpu.arriving(now, IFINDEX, &frame(over, vrid));
+    let unknown = Some(Reason::VirtualMacUnknown);
+    let accepted = Some(Reason::VirtualMacAccepted);
     let master = ReportFilter { state: state::MASTER, ..backup(100, None) };
     host.set_filter(FOUR, master);
-    assert!(!takes_in(SECOND, 1, VRID), "it has none");
+    assert_eq!(arriving(SECOND, 1, VRID), unknown, "it has none");
     let key = RouterKey { ifindex: IFINDEX, family: FAMILY_V4, vrid: VRID, ..RouterKey::default() };
     host.set_router(key, RouterEntry { slot: FOUR, virtual_mac: 1, ..RouterEntry::default() });
-    assert!(takes_in(SECOND, 1, VRID));
-    // Another family, another VRID.
-    assert!(!takes_in(SECOND, 2, VRID) && !takes_in(SECOND, 1, VRID + 9));
+    assert_eq!(arriving(SECOND, 1, VRID), accepted);
+    // Another family, another VRID, and what is no virtual MAC address.
+    assert_eq!([arriving(SECOND, 2, VRID), arriving(SECOND, 1, VRID + 9)], [unknown; 2]);
+    assert_eq!(arriving(SECOND, 3, VRID), None);
     host.set_filter(FOUR, backup(100, None));
-    assert!(!takes_in(SECOND, 1, VRID));
+    assert_eq!(arriving(SECOND, 1, VRID), Some(Reason::VirtualMacBackup));
     // The lease of a daemon that stands still.
     host.set_filter(FOUR, master);
     let lease = host.lease(FOUR).expect("there");
     let terms = lease::Terms::new(lease::FenceMode::Claim, SECOND, 3);
     lease::begin(lease, SECOND, terms);
     lease::claim(lease, 2 * SECOND);
-    assert!(takes_in(4 * SECOND, 1, VRID) && !takes_in(4 * SECOND + 1, 1, VRID));
+    assert_eq!(arriving(4 * SECOND, 1, VRID), accepted);
+    assert_eq!(arriving(4 * SECOND + 1, 1, VRID), Some(Reason::VirtualMacFenced));
+}
+
+#[test]
+fn nobody_else_sends_from_the_virtual_mac_of_a_master() {
+    let host = host();
+    let code = crate::virtual_mac::code(FAMILY_V4, VRID);
+    let mac = crate::virtual_mac::address(code);
+    let key = RouterKey { ifindex: IFINDEX, family: FAMILY_V4, vrid: VRID, ..RouterKey::default() };
+    host.set_router(key, RouterEntry { slot: FOUR, virtual_mac: 1, ..RouterEntry::default() });
+    let held = Held { slot: FOUR, virtual_mac: code, ..Held::default() };
+    host.hold(IFINDEX, [10, 0, 0, 100], held);
+    let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    let arp = |last| [&[0xff; 6][..], &mac, &kind, &mac, &[10, 0, 0, last], &[0; 10]].concat();
+    let ip = [&[2; 6][..], &mac, &[8, 0, 0x45], &[0; 19]].concat();
+    let seen = || host.slot(FOUR).own_mac_ns;
+    let sent_from = |frame: &[u8]| host.cpu().sent_from(SECOND, IFINDEX, frame);
+    // Of the master.
+    host.set_filter(FOUR, backup(100, None));
+    assert_eq!((sent_from(&ip), sent_from(&arp(100)), seen()), (None, None, 0));
+    host.set_filter(FOUR, ReportFilter { state: state::MASTER, ..backup(100, None) });
+    assert_eq!((sent_from(&[2; 34]), seen()), (None, 0), "from another one");
+    let mut advert = ip.clone();
+    advert[23] = 112;
+    assert_eq!((sent_from(&advert), seen()), (None, 0), "what every master sends from it");
+    assert_eq!((sent_from(&ip), seen()), (Some(Reason::VirtualMacSource), SECOND));
+    assert_eq!(sent_from(&arp(100)), Some(Reason::VirtualMacEcho));
+    assert_eq!(sent_from(&arp(9)), Some(Reason::VirtualMacSource), "no address of ours");
+    // Another host has taken over from a daemon that stands still.
+    let lease = host.lease(FOUR).expect("there");
+    lease::begin(lease, 0, lease::Terms::new(lease::FenceMode::Claim, 1, 3));
+    lease::claim(lease, SECOND);
+    assert_eq!(sent_from(&ip), None);
 }
 
 #[test]

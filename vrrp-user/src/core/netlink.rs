@@ -57,6 +57,21 @@ pub enum UnicastFilter {
     Own,
 }
 
+impl UnicastFilter {
+    /// Why frames to a virtual MAC address cannot get there, as the end of "INTERFACE ...".
+    pub const fn lacks(self) -> Option<&'static str> {
+        match self {
+            Self::Own => Some(
+                "is a macvlan or ipvlan device, which gets no frames to another MAC address than its own",
+            ),
+            Self::Bridge => Some(
+                "is a bridge, which hands the host no frames to another MAC address than its own",
+            ),
+            Self::None | Self::Membership => None,
+        }
+    }
+}
+
 #[cfg(test)]
 impl Link {
     /// An Ethernet interface with carrier, if it is up.

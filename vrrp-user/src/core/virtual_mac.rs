@@ -13,18 +13,8 @@ impl Interface {
     /// Why no router can have a virtual MAC address there, as the end of "INTERFACE ...". That nothing can be received there
     /// is another matter.
     pub fn lacks_for_virtual_mac(&self) -> Option<String> {
-        match self.unicast_filter {
-            UnicastFilter::Own => {
-                return Some(
-                    "is a macvlan or ipvlan device, which gets no frames to another MAC address than its own".to_owned(),
-                );
-            }
-            UnicastFilter::Bridge => {
-                return Some(
-                    "is a bridge, which hands the host no frames to another MAC address than its own".to_owned(),
-                );
-            }
-            UnicastFilter::None | UnicastFilter::Membership => {}
+        if let Some(why) = self.unicast_filter.lacks() {
+            return Some(why.to_owned());
         }
         match self.mode()? {
             CaptureMode::Tc if self.hooks.egress.is_some() => None,

@@ -497,6 +497,12 @@ pub fn links(indexes: impl IntoIterator<Item = u32>) -> Vec<Link> {
     messages.filter_map(|message| link(&message)).collect()
 }
 
+/// Whether anybody has an interface take in all frames (`IFLA_PROMISCUITY`), be it the kernel for want of a filter.
+pub fn is_promiscuous(ifindex: u32) -> bool {
+    let attributes = link_message(ifindex).map(|message| message.attributes).unwrap_or_default();
+    attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::Promiscuity(1..)))
+}
+
 /// What the kernel says of an interface, asked for by itself.
 pub(super) fn link_message(ifindex: u32) -> Option<LinkMessage> {
     let mut question = LinkMessage::default();

@@ -10,7 +10,7 @@ use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use vrrp_common::maps::XDP_PROGRAM;
 
 use super::ipv6::inet6;
-use super::{Finding, Kernel, membership, setting};
+use super::{Finding, Kernel, membership, setting, virtual_mac};
 use crate::api::{InterfaceStatus, Status};
 use crate::capture::{self, CaptureMode, Choice, Facts, Plan, title};
 use crate::config::address::network;
@@ -116,10 +116,18 @@ pub fn examine(config: &Config, status: Option<&Status>, kernel: &Kernel) -> Vec
                 links.iter().any(|link| link.iface.ifindex == port.ifindex && link.routed)
             }),
         };
-        let facts = port.map(|port| facts(port.ifindex, &links, tcx)).unwrap_or_default();
-        let plan = capture::plan(config.capture.best(&name), facts);
-        let mut all = vec![captured(&name, port, known, &there, &expected(&plan, kernel))];
+        let has_virtual_mac = virtual_mac::is_on(config, &name);
+        let facts = port.map(|port| facts(port.ifindex, &links, tcx, has_virtual_mac));
+        let plan = capture::plan(config.capture.best(&name), facts.unwrap_or_default());
+        let expected = expected(&plan, kernel);
+        let mut all = vec![captured(&name, port, known, &there, &expected)];
         if let Some(port) = port {
+            let link = links.iter().find(|link| link.iface.ifindex == port.ifindex);
+            // What a running daemon lacks there is one of its problems.
+            let mode = known.is_none().then_some(expected.mode);
+            all.extend(
+                link.and_then(|link| virtual_mac::examine(config, status, &name, link, mode)),
+            );
             for group in &used.groups {
                 let joined = groups.as_ref().map(|all| all.contains(&(name.clone(), *group)));
                 let joined = joined.map_err(ToString::to_string);
@@ -191,11 +199,11 @@ fn expected(plan: &Plan, kernel: &Kernel) -> Choice {
 }
 
 /// What decides how the daemon captures on an interface, as the daemon knows it itself.
-fn facts(ifindex: u32, links: &[Link], tcx: bool) -> Facts {
+fn facts(ifindex: u32, links: &[Link], tcx: bool, virtual_mac: bool) -> Facts {
     let aggregate = links.iter().any(|link| link.iface.ifindex == ifindex && link.aggregate);
     let vlans_above =
         links.iter().any(|link| link.vlan_of.is_some_and(|below| below.ifindex == ifindex));
-    Facts { aggregate, vlans_above, tcx, virtual_mac: false }
+    Facts { aggregate, vlans_above, tcx, virtual_mac }
 }
 
 fn captured(
@@ -479,7 +487,7 @@ mod tests {
             vlan_of: vlan_of.map(InterfaceId::own),
         };
         let checked = |links: &[Link], best| {
-            let plan = capture::plan(best, facts(2, links, true));
+            let plan = capture::plan(best, facts(2, links, true, false));
             captured("eth2", Some(&port), None, &There::default(), &expected(&plan, &kernel()))
         };
         let plain = device(2, false, None);

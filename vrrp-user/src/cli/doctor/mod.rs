@@ -9,6 +9,7 @@ mod ipv6;
 mod network;
 mod probe;
 mod stale;
+mod virtual_mac;
 
 use std::fs;
 use std::io::{self, Write};
@@ -25,8 +26,10 @@ use crate::config::model::Config;
 use crate::config::{self, LoadError, Loaded};
 use crate::control::client;
 use crate::io::bpf::{self, Feature, Trial, Without};
+use crate::io::reader::Reader;
 use crate::printable;
 use crate::types::instance::Instance;
+use crate::types::time::Nanos;
 
 /// Version of the JSON.
 const SCHEMA: u32 = 1;
@@ -185,6 +188,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
             findings.extend(interfaces::examine(config, status.as_ref(), &kernel));
             findings.extend(ipv6::examine(config, status.is_some()));
             findings.push(refused(options, config));
+            findings.extend(virtual_macs(options, config, status.as_ref()));
             findings.extend(network::examine(config, status.as_ref(), options.gateway));
         }
         None => findings.push(Finding::skipped(
@@ -263,9 +267,7 @@ fn configured(path: &Path, loaded: &Loaded) -> Finding {
 /// Advertisements that were not accepted, as far as the maps remember.
 fn refused(options: &Options, config: &Config) -> Finding {
     let check = "refused";
-    let sampled = bpf::find_bpffs(options.bpffs.bpffs.as_deref())
-        .and_then(|dir| crate::io::reader::Reader::open(&options.instance.instance.pins(&dir)))
-        .and_then(|reader| reader.samples());
+    let sampled = reader(options).and_then(|reader| reader.samples());
     match sampled {
         Ok(sampled) => {
             let latest = crate::refused::latest(&sampled);
@@ -273,6 +275,30 @@ fn refused(options: &Options, config: &Config) -> Finding {
         }
         Err(error) => Finding::skipped(check, bpf::chain(&error)),
     }
+}
+
+/// Who else sends from virtual MAC addresses, where any are configured and somebody is there to be master.
+fn virtual_macs(options: &Options, config: &Config, status: Option<&Status>) -> Option<Finding> {
+    if !config.routers.iter().any(|router| router.virtual_mac) {
+        return None;
+    }
+    status?;
+    let routers = reader(options).and_then(|reader| reader.routers());
+    let now = crate::io::timer::now();
+    Some(match routers {
+        Ok(routers) => {
+            let seen = routers.into_iter().filter(|(_, _, slot)| slot.own_mac_ns != 0);
+            let seen =
+                seen.map(|(_, info, slot)| (info.name().to_owned(), now - Nanos(slot.own_mac_ns)));
+            virtual_mac::others(config, status, &seen.collect::<Vec<_>>())
+        }
+        Err(error) => Finding::skipped(virtual_mac::IN_USE, bpf::chain(&error)),
+    })
+}
+
+fn reader(options: &Options) -> Result<Reader, bpf::Error> {
+    let bpffs = bpf::find_bpffs(options.bpffs.bpffs.as_deref())?;
+    Reader::open(&options.instance.instance.pins(&bpffs))
 }
 
 /// A setting of the kernel for an interface: the greater of `all` and its own counts

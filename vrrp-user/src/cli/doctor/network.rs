@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use super::interfaces::{Port, is_near, ports};
 use super::probe::{self, Neighbours, Question};
-use super::{Finding, NAMED, plural, some};
+use super::{Finding, NAMED, plural, some, virtual_mac};
 use crate::api::Status;
 use crate::cli::terminal::Terminal;
 use crate::config::model::{Config, RouterConfig};
@@ -91,6 +91,9 @@ fn examine_family(
         },
     };
     let mut uplinks = uplinks(&shared, here, hop);
+    for uplink in &mut uplinks {
+        uplink.virtual_mac = virtual_mac::is_on(config, &uplink.interface);
+    }
     let unasked = uplinks.split_off(uplinks.len().min(UPLINKS));
     announce(here.family, &shared, &uplinks);
     let neighbours = match Neighbours::open(here.family) {
@@ -227,6 +230,8 @@ struct Uplink {
     shared: Vec<(IpAddr, bool)>,
     /// How many of them there are in all.
     all: usize,
+    /// Whether routers there have virtual MAC addresses.
+    virtual_mac: bool,
 }
 
 fn uplinks(
@@ -258,6 +263,7 @@ fn uplinks(
             primary: *primary,
             shared: vec![(place.address, near.is_some())],
             all: 1,
+            virtual_mac: false,
         });
     }
     uplinks
@@ -508,11 +514,12 @@ fn egress(here: &Surroundings<'_>, uplink: &Uplink, answers: &[Answered]) -> Fin
              there drops what is sent from, or to, the shared address",
             some(&lost)
         );
-        return Finding::broken(check, text).hint(
+        return Finding::broken(check, text).hint(format!(
             "in a cloud, permit the address on this port: allowed address pairs (OpenStack), source/destination \
-             check and secondary address (AWS), forged transmits (VMware), IP forwarding (Azure, Google); \
+             check and secondary address (AWS), forged transmits (VMware), IP forwarding (Azure, Google){}; \
              otherwise look for a filter on this host (nft list ruleset) and on the switch",
-        );
+            virtual_mac::permit(uplink.virtual_mac)
+        ));
     }
     let far = lacking(false, |from| from.echo);
     if !far.is_empty() {
@@ -686,6 +693,7 @@ mod tests {
             primary: PRIMARY,
             shared: vec![(VIP, true)],
             all: 1,
+            virtual_mac: false,
         }
     }
 

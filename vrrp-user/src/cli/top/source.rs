@@ -268,7 +268,8 @@ fn details(status: &RouterStatus) -> Vec<(&'static str, String)> {
 
 /// What was not accepted, and who sent the last one.
 fn refusals(maps: &Maps, now: Nanos) -> impl Iterator<Item = Refusal> {
-    maps.reasons.iter().filter(|(reason, _)| *reason != Reason::Accepted).map(
+    let is_refusal = |reason| !matches!(reason, Reason::Accepted | Reason::VirtualMacAccepted);
+    maps.reasons.iter().filter(move |(reason, _)| is_refusal(*reason)).map(
         move |(reason, packets)| {
             let samples = maps.samples.iter().find(|(of, _)| of == reason);
             let last = samples.and_then(|(_, sampled)| sampled.recent.first());
