@@ -74,10 +74,6 @@ pub trait Datapath: Load + Routers {
     /// The lease of a router.
     fn lease(&self, index: u32) -> Option<Self::Value<Lease>>;
 
-    /// The number in `SLOTS` of the router of that family and VRID on the interface, if it has a virtual MAC address
-    /// ([`RouterEntry::virtual_mac`]).
-    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32>;
-
     /// Hands the daemon a report with the `payload_len` bytes behind it that were summed last. False where there is no
     /// room.
     fn report(&mut self, event: &RxEvent) -> bool;

@@ -54,42 +54,47 @@ pub const fn router_of(mac: [u8; 6]) -> Option<(u8, u8)> {
     }
 }
 
-/// Whether a frame that begins so, with two Ethernet addresses, may be to or from a virtual MAC address: nearly none is.
+/// Which virtual MAC addresses a frame that begins so, with two Ethernet addresses, is to and from: the [`code`] of each, 0 for
+/// another address. Nearly all frames have none.
 #[inline(always)]
-pub const fn may_concern([a, b, c, d, _, _, e, f, g, h, _, _]: [u8; 12]) -> bool {
-    let prefix = u32::from_ne_bytes(PREFIX);
-    u32::from_ne_bytes([a, b, c, d]) == prefix || u32::from_ne_bytes([e, f, g, h]) == prefix
+pub const fn codes([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]) -> [u32; 2] {
+    [code_of([a, b, c, d, e, f]), code_of([g, h, i, j, k, l])]
 }
 
-/// What a frame to that Ethernet address, which is not the interface's own, is; `None` where it is no virtual MAC address.
+#[inline(always)]
+const fn code_of(mac: [u8; 6]) -> u32 {
+    match router_of(mac) {
+        Some((family, vrid)) => code(family, vrid),
+        None => 0,
+    }
+}
+
+/// What a frame to the virtual MAC address of the router at `slot` in `SLOTS` is, if that is not the interface's own address.
 /// It is for this host if the router is master here and not fenced. A backup leaves it alone (RFC 9568 section 6.4.2): it may
 /// be for a guest behind this interface, and the stack discards what is for another host.
 #[inline(always)]
-pub fn arriving(path: &impl Datapath, destination: [u8; 6]) -> Option<Reason> {
-    let (family, vrid) = router_of(destination)?;
-    Some(match path.virtual_mac_slot(family, vrid) {
-        None => Reason::VirtualMacUnknown,
-        Some(slot) if !is_master(path, slot) => Reason::VirtualMacBackup,
-        Some(slot) if is_fenced(path, slot) => Reason::VirtualMacFenced,
-        Some(_) => Reason::VirtualMacAccepted,
-    })
+pub fn arriving(path: &impl Datapath, slot: u32) -> Reason {
+    if !is_master(path, slot) {
+        Reason::VirtualMacBackup
+    } else if is_fenced(path, slot) {
+        Reason::VirtualMacFenced
+    } else {
+        Reason::VirtualMacAccepted
+    }
 }
 
-/// The router whose virtual MAC address a frame that is no advertisement comes from, by its number in `SLOTS`, if that is
-/// master here: nobody else may send from it. Nothing comes of it but a count, and when it was: it may be our own,
+/// Whether a frame from the virtual MAC address of the router at `slot` in `SLOTS` is none that another host may send: no
+/// advertisement, while the router is master here. Nothing comes of it but a count, and when it was: it may be our own,
 /// which the network has sent back, and who can forge a source gains nothing by it.
 #[inline(always)]
-pub fn sent_from(path: &impl Datapath, source: [u8; 6]) -> Option<u32> {
-    let (family, vrid) = router_of(source)?;
-    if is_advert(path) {
-        return None;
+pub fn is_ours(path: &impl Datapath, slot: u32) -> bool {
+    if !is_master(path, slot) || is_advert(path) || is_fenced(path, slot) {
+        return false;
     }
-    let slot = path.virtual_mac_slot(family, vrid)?;
-    if !is_master(path, slot) || is_fenced(path, slot) {
-        return None;
+    if let Some(slot) = path.slot(slot) {
+        slot.store::<SLOT_OWN_MAC>(path.now());
     }
-    path.slot(slot)?.store::<SLOT_OWN_MAC>(path.now());
-    Some(slot)
+    true
 }
 
 /// Whether it is a packet of protocol 112, as far as the IP header says.
@@ -193,13 +198,16 @@ mod tests {
         for other in [[0, 0, 0x5e, 0, 1, 0], [0, 0, 0x5e, 0, 3, 51], [2, 0, 0x5e, 0, 1, 51]] {
             assert_eq!(router_of(other), None);
         }
-        for (to, from, expected) in
-            [(V4, [2; 6], true), ([2; 6], V6, true), ([2; 6], [0, 0, 0x5e, 1, 1, 51], false)]
-        {
+        for (to, from, expected) in [
+            (V4, [2; 6], [0x133, 0]),
+            ([2; 6], V6, [0, 0x233]),
+            (V6, V4, [0x233, 0x133]),
+            ([2; 6], [0, 0, 0x5e, 1, 1, 51], [0, 0]),
+        ] {
             let mut addresses = [0; 12];
             addresses[..6].copy_from_slice(&to);
             addresses[6..].copy_from_slice(&from);
-            assert_eq!(may_concern(addresses), expected);
+            assert_eq!(codes(addresses), expected);
         }
         let held = Held { slot: 7, virtual_mac: code(FAMILY_V6, 51), ..Held::default() };
         let words: [u64; 3] = bytemuck::cast(held);

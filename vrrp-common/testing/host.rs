@@ -278,14 +278,22 @@ impl Cpu<'_> {
     pub fn arriving(&mut self, now: u64, ifindex: u32, frame: &[u8; 14]) -> Option<Reason> {
         let [a, b, c, d, e, f, ..] = *frame;
         let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
-        virtual_mac::arriving(&path, [a, b, c, d, e, f])
+        let (family, vrid) = virtual_mac::router_of([a, b, c, d, e, f])?;
+        Some(match path.virtual_mac_slot(family, vrid) {
+            Some(slot) => virtual_mac::arriving(&path, slot),
+            None => Reason::VirtualMacUnknown,
+        })
     }
 
     /// What is wrong with a frame from a virtual MAC address that is no advertisement.
     pub fn sent_from(&mut self, now: u64, ifindex: u32, frame: &[u8]) -> Option<Reason> {
         let source = *frame.get(6..)?.first_chunk()?;
         let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
-        let slot = virtual_mac::sent_from(&path, source)?;
+        let (family, vrid) = virtual_mac::router_of(source)?;
+        let slot = path.virtual_mac_slot(family, vrid)?;
+        if !virtual_mac::is_ours(&path, slot) {
+            return None;
+        }
         let is_echo =
             virtual_mac::is_arp_echo(&path, slot) || virtual_mac::is_ndisc_echo(&path, slot);
         Some(if is_echo { Reason::VirtualMacEcho } else { Reason::VirtualMacSource })
@@ -366,6 +374,15 @@ impl Load for Path<'_, '_> {
     }
 }
 
+impl Path<'_, '_> {
+    /// The number of the router of that family and VRID, if it has a virtual MAC address.
+    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32> {
+        let key = RouterKey { ifindex: self.ifindex, family, vrid, ..RouterKey::default() };
+        let entry = self.router(&key)?;
+        (entry.virtual_mac != 0).then_some(entry.slot)
+    }
+}
+
 impl Routers for Path<'_, '_> {
     type Entry = RouterEntry;
 
@@ -400,12 +417,6 @@ impl Datapath for Path<'_, '_> {
 
     fn key(&self) -> u64 {
         self.cpu.host.key
-    }
-
-    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32> {
-        let key = RouterKey { ifindex: self.ifindex, family, vrid, ..RouterKey::default() };
-        let entry = self.router(&key)?;
-        (entry.virtual_mac != 0).then_some(entry.slot)
     }
 
     fn slot(&self, index: u32) -> Option<Words> {

@@ -14,7 +14,7 @@ use vrrp_common::maps::{
 use vrrp_common::parse::{Address, V4};
 use vrrp_common::receive::{Datapath, Routers};
 use vrrp_common::shared::SharedWords;
-use vrrp_common::{FAMILY_V4, VRRP_HEADER_LEN};
+use vrrp_common::{FAMILY_V4, VRRP_HEADER_LEN, virtual_mac};
 
 use crate::cursor::{Context, Frame, from_one};
 use crate::maps::{
@@ -73,12 +73,16 @@ pub fn lease(index: u32) -> Option<MapValue<Lease>> {
     LEASES.get_ptr_mut(index).map(|lease| unsafe { MapValue::new(lease) })
 }
 
-/// The number of a router that has a virtual MAC address; [`NO_SLOT`] for none.
+/// The number in `SLOTS` of the router on an interface whose virtual MAC address has that code; [`NO_SLOT`]
+/// for none.
 ///
 /// Not inlined: the key is put together on a stack on which nothing else has been. The verifier of Linux 5.10 lets a daemon
 /// without CAP_PERFMON write no part of a word where a pointer was.
 #[inline(never)]
-fn virtual_mac_slot(ifindex: u32, family: u8, vrid: u8) -> u32 {
+pub fn virtual_mac_slot(ifindex: u32, code: u32) -> u32 {
+    let Some((family, vrid)) = virtual_mac::router_of(virtual_mac::address(code)) else {
+        return NO_SLOT;
+    };
     let key = RouterKey { ifindex, vlan: [0; 2], family, vrid, reserved: [0; 2] };
     let Some(entry) = ROUTERS.get_ptr(key) else { return NO_SLOT };
     // SAFETY: what the look-up returned; each is read once, as a whole.
@@ -140,12 +144,6 @@ impl<C: Context> Datapath for Frame<C> {
     #[inline(always)]
     fn lease(&self, index: u32) -> Option<MapValue<Lease>> {
         lease(index)
-    }
-
-    #[inline(always)]
-    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32> {
-        let slot = virtual_mac_slot(self.ifindex(), family, vrid);
-        (slot != NO_SLOT).then_some(slot)
     }
 
     #[inline(always)]

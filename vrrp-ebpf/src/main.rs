@@ -33,7 +33,7 @@ mod entry {
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
     use vrrp_common::reason::ReasonSet;
-    use vrrp_common::virtual_mac::may_concern;
+    use vrrp_common::virtual_mac::codes;
 
     use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
     use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
@@ -74,8 +74,12 @@ mod entry {
     fn ingress<H: Headers<Frame = SkBuff>>(frame: SkBuff) -> i32 {
         let verdict = verdict(xdp_ingress::classify::<H>(frame));
         // Looked at here, where that costs least: nearly all frames are to and from no virtual router at all.
-        if verdict == TCX_NEXT && H::again::<12>(frame, 0).is_some_and(may_concern) {
-            virtual_mac::count(frame);
+        if verdict == TCX_NEXT
+            && let Some(addresses) = H::again::<12>(frame, 0)
+            && let [to, from] = codes(addresses)
+            && (to != 0 || from != 0)
+        {
+            virtual_mac::count(frame, to, from);
         }
         verdict
     }

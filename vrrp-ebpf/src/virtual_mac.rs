@@ -10,8 +10,8 @@ use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
-use crate::cursor::{self, Context, Frame, NO_REASON, SkBuff, mac_at, packet, unknown};
-use crate::datapath::MapValue;
+use crate::cursor::{Context, Frame, SkBuff, mac_at, packet, unknown};
+use crate::datapath::{MapValue, virtual_mac_slot};
 use crate::maps::{self, Family};
 
 /// linux/if_packet.h.
@@ -22,32 +22,37 @@ const SOURCE: usize = 6;
 /// Where ARP has it, behind an Ethernet header (RFC 826).
 const ARP_SENDER: usize = 22;
 
-/// Counts a frame to or from a virtual MAC address, and takes it in if it is for this host.
+/// Counts a frame to or from the virtual MAC addresses with these codes, 0 for none, and takes it in if it is for this host.
+/// Nothing is asked about it before there is a router that has such an address.
 #[inline(never)]
-pub fn count(ctx: SkBuff) {
+pub fn count(ctx: SkBuff, to: u32, from: u32) {
     // A tagged frame belongs to the VLAN device above.
     if ctx.vlan_beside() != 0 {
         return;
     }
-    if ctx.for_other_host() == Some(true)
-        && let Some(reason) = cursor::reason(arriving(ctx), ctx)
-    {
+    if to != 0 && ctx.for_other_host() == Some(true) {
+        let slot = unknown(virtual_mac_slot(ctx.ifindex(), to), ctx.ifindex());
+        let reason = if slot == NO_SLOT {
+            Reason::VirtualMacUnknown.index()
+        } else {
+            unknown(arriving(ctx, slot), ctx.ifindex())
+        };
         maps::count(reason);
     }
-    let slot = unknown(sent_from(ctx), ctx.ifindex());
-    if slot != NO_SLOT {
-        let is_echo = is_arp_echo(ctx, slot) || is_ndisc_echo(ctx, slot);
-        let reason = if is_echo { Reason::VirtualMacEcho } else { Reason::VirtualMacSource };
-        maps::count(reason.index());
+    if from != 0 {
+        let slot = unknown(virtual_mac_slot(ctx.ifindex(), from), ctx.ifindex());
+        if slot != NO_SLOT && unknown(is_ours(ctx, slot).into(), ctx.ifindex()) != 0 {
+            let is_echo = is_arp_echo(ctx, slot) || is_ndisc_echo(ctx, slot);
+            let reason = if is_echo { Reason::VirtualMacEcho } else { Reason::VirtualMacSource };
+            maps::count(reason.index());
+        }
     }
 }
 
-/// A frame to another Ethernet address than the interface's own. The index of the reason that it counts under, or that of none.
+/// A frame to the virtual MAC address of a router, and not to the interface's own: the index of the reason that it counts under.
 #[inline(never)]
-fn arriving(ctx: SkBuff) -> u32 {
-    let frame = Frame::new(ctx);
-    let Some(destination) = frame.load_at::<6>(0) else { return NO_REASON };
-    let Some(reason) = virtual_mac::arriving(&frame, destination) else { return NO_REASON };
+fn arriving(ctx: SkBuff, slot: u32) -> u32 {
+    let reason = virtual_mac::arriving(&Frame::new(ctx), slot);
     if reason == Reason::VirtualMacAccepted {
         // What fails leaves it to another host, as it was.
         // SAFETY: the context pointer is the one that the kernel called us with.
@@ -56,13 +61,10 @@ fn arriving(ctx: SkBuff) -> u32 {
     reason.index()
 }
 
-/// A frame from a virtual MAC address that is no advertisement: the number of the router that is master for it here, or
-/// [`NO_SLOT`].
+/// Whether it is from the virtual MAC address of a router that is master here, and no advertisement.
 #[inline(never)]
-fn sent_from(ctx: SkBuff) -> u32 {
-    let frame = Frame::new(ctx);
-    let Some(source) = frame.load_at::<6>(SOURCE) else { return NO_SLOT };
-    virtual_mac::sent_from(&frame, source).unwrap_or(NO_SLOT)
+fn is_ours(ctx: SkBuff, slot: u32) -> bool {
+    virtual_mac::is_ours(&Frame::new(ctx), slot)
 }
 
 /// Whether it is ARP like our own.
