@@ -443,7 +443,7 @@ fn frames_of_others_are_counted() -> Result<()> {
     for (frame, reason) in [
         (ip(unknown, c.mac()), "virtual_mac_unknown"),
         (echo.concat(), "virtual_mac_echo"),
-        (ip(a.mac(), OURS), "virtual_mac_source"),
+        (ip([0xff; 6], OURS), "virtual_mac_source"),
     ] {
         socket.send(&frame)?;
         lab.wait_until(STEP, reason, || Ok((daemon.reason(&a, reason)? == 1).then_some(())))?;

@@ -139,7 +139,7 @@ reasons! {
     /// To the virtual MAC address of a VRID that has none on this interface: a flooding switch, or a promiscuous interface.
     VirtualMacUnknown = "virtual_mac_unknown", Pass, "to the virtual MAC address of a VRID that has none on this interface";
     /// From the virtual MAC address of a router that is master here, and no advertisement: nobody else may send from it.
-    VirtualMacSource = "virtual_mac_source", Pass, "from the virtual MAC address of a router that is master here: another host has it, or the network sends ours back";
+    VirtualMacSource = "virtual_mac_source", Pass, "to all or to another host, from the virtual MAC address of a router that is master here: another host has it, or the network sends ours back";
     /// ARP or neighbour discovery of that kind, for an address that we hold: the same as we send ourselves.
     VirtualMacEcho = "virtual_mac_echo", Pass, "the same in ARP or neighbour discovery, for an address that we hold";
 }

@@ -18,6 +18,7 @@ use crate::maps::{CSUM_MAX, PAYLOAD_ROOM, Record, SCRATCH};
 const _: () = assert!(MAX_VRRP_LEN <= 8 * CSUM_MAX && PAYLOAD_ROOM == 8 * CSUM_MAX);
 
 /// linux/if_packet.h.
+pub const PACKET_HOST: u32 = 0;
 const PACKET_OTHERHOST: u32 = 3;
 
 /// Bytes of a message, up to the end of the first block of its addresses, behind the end of which there are zeros.
@@ -111,6 +112,15 @@ impl Context for XdpBuff {
     #[inline(always)]
     fn vlan_beside(self) -> u16 {
         0
+    }
+}
+
+impl SkBuff {
+    /// Whether the kernel says that the frame is for an Ethernet address of this interface.
+    #[inline(always)]
+    pub fn is_for_host(self) -> bool {
+        // SAFETY: the context pointer is the one that the kernel called us with.
+        (unsafe { (*self.0).pkt_type }) == PACKET_HOST
     }
 }
 

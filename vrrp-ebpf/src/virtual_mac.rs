@@ -10,12 +10,9 @@ use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
-use crate::cursor::{Context, Frame, SkBuff, mac_at, packet, unknown};
+use crate::cursor::{Context, Frame, PACKET_HOST, SkBuff, mac_at, packet, unknown};
 use crate::datapath::{MapValue, virtual_mac_slot};
 use crate::maps::{self, Family};
-
-/// linux/if_packet.h.
-const PACKET_HOST: u32 = 0;
 
 /// Where a frame has the Ethernet address of its sender.
 const SOURCE: usize = 6;
