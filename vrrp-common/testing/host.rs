@@ -186,9 +186,6 @@ impl Host {
         if let Some(slot) = self.words(index) {
             slot.set(&Slot::default());
         }
-        if let Some(lease) = self.lease(index) {
-            lease.set(&Lease::default());
-        }
     }
 
     /// The lease of a router, for the functions of [`crate::lease`]; `None` past the end.

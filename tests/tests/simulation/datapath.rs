@@ -12,7 +12,9 @@ use vrrp_common::reason::Reason;
 use vrrp_common::report::MasterSeen;
 use vrrp_user::core::adoption::{PinFacts, PinnedRouter, Predecessor};
 use vrrp_user::core::netlink::{Hook, HookPoint};
-use vrrp_user::core::{Effect, Frame, InfoChange, InterfaceAddr, InterfaceId, Sizes, Tag};
+use vrrp_user::core::{
+    Effect, Frame, InfoChange, InterfaceAddr, InterfaceId, LeaseChange, Sizes, Tag,
+};
 use vrrp_user::engine::time::Nanos;
 use vrrp_user::engine::types::RouterId;
 use vrrp_user::wire::family::to_field;
@@ -233,6 +235,7 @@ impl Datapath {
         }
         for number in (0..SLOTS).map(RouterId).filter(|number| !routers.contains(number)) {
             self.host.clear(number.0);
+            LeaseChange::Drop.apply(self.lease(number), |at| at);
             self.infos.remove(&number);
         }
         self.host.retain_routers(|_, entry| routers.contains(&RouterId(entry.slot)));

@@ -65,7 +65,8 @@ pub enum Effect {
         /// By what it was known.
         key: RouterKey,
     },
-    /// Clear what the kernel side has of the router of that number: another one is to get it.
+    /// Clear what the kernel side has of the router of that number, but for its lease: addresses of a router that is gone
+    /// stay fenced until they are gone as well, however often the kernel refuses to remove them.
     ClearRouter(RouterId),
     /// Forget who was heard by routers that are gone; their numbers ascend.
     ForgetPeers(Vec<RouterId>),

@@ -753,6 +753,15 @@ fn an_address_of_others_that_is_gone_again_is_added() {
 
 /// Reloads, and says what came of it.
 fn reload(host: &mut Host, text: &str) -> crate::api::Reloaded {
+    reload_answered(host, text, &Ok(()))
+}
+
+/// The same while the kernel answers every request like this.
+fn reload_answered(
+    host: &mut Host,
+    text: &str,
+    answer: &Result<(), RequestError>,
+) -> crate::api::Reloaded {
     host.input(Input::Reload { check: false, client: Some(5) });
     let number = host.done.iter().rev().find_map(|effect| match effect {
         Effect::ReadConfiguration { number, .. } => Some(*number),
@@ -768,7 +777,7 @@ fn reload(host: &mut Host, text: &str) -> crate::api::Reloaded {
     let number = number.unwrap();
     host.input(Input::ConfigurationRead { number, read: Box::new(read) });
     for _ in 0..100 {
-        host.answer(&Ok(()));
+        host.answer(answer);
         host.pass(1);
     }
     let ended = host.done.iter().rev().find_map(|effect| match effect {
@@ -800,6 +809,32 @@ fn a_reload_adds_and_removes_routers_and_leaves_the_others_alone() {
     assert!(!report.applied && !report.errors.is_empty());
     assert_eq!(host.counted(Counter::ReloadRefused), 1);
     assert_eq!(host.core.state(RouterId(1)), Some(State::Master));
+}
+
+#[test]
+fn an_address_that_the_kernel_does_not_remove_stays_fenced_without_its_router() {
+    let mut host = Host::master();
+    let other = "[[router]]\nname = \"B\"\ninterface = \"eth0\"\nvrid = 52\nversion = 3\n\
+                 addresses = [\"10.0.0.200/24\"]\n";
+    host.done.clear();
+    let report = reload_answered(&mut host, other, &Err(refused()));
+    assert!(report.applied && report.removed.len() == 1 && host.has_vip(), "{report:?}");
+    let leases = |host: &Host, id: u32| -> Vec<LeaseChange> {
+        let change = |effect: &Effect| match effect {
+            Effect::Lease { router: RouterId(of), change } if *of == id => Some(*change),
+            _ => None,
+        };
+        host.done.iter().filter_map(change).collect()
+    };
+    assert_eq!(leases(&host, 0), [LeaseChange::End]);
+    assert!(host.done.contains(&Effect::ClearRouter(RouterId(0))), "{:?}", host.done);
+    // The removal is tried again, and the number is another router's only then.
+    host.pass(5000);
+    host.answer(&Ok(()));
+    assert!(!host.has_vip());
+    host.done.clear();
+    assert!(reload(&mut host, &(toml("") + other)).applied);
+    assert_eq!(leases(&host, 0).first(), Some(&LeaseChange::Drop));
 }
 
 #[test]

@@ -95,8 +95,9 @@ pub struct Reloads {
     waiting: VecDeque<Asked>,
     /// What came of the last one, and when.
     last: Option<(Nanos, LastReload)>,
-    /// Numbers of routers that are gone, to be given to others; the longest unused first.
-    free: VecDeque<RouterId>,
+    /// Numbers of routers that are gone, to be given to others; the longest unused first. With each, what of the router's
+    /// addresses the kernel had not removed when it went: until it has, they are known, and fenced, by that number.
+    free: VecDeque<(RouterId, Vec<InterfaceAddr>)>,
     /// What is not needed any more.
     discarded: Option<Discarded>,
 }
@@ -127,7 +128,7 @@ impl Reloads {
             under_way: None,
             waiting: VecDeque::new(),
             last: None,
-            free,
+            free: free.into_iter().map(|id| (id, Vec::new())).collect(),
             discarded: None,
         }
     }

@@ -7,10 +7,10 @@ use super::difference::{OTHER_SETTINGS, differences};
 use super::{PART, PART_COMPARED, UnderWay};
 use crate::api::{ChangedRouter, RouterName};
 use crate::config::model;
-use crate::core::Core;
-use crate::core::effect::{Effect, InfoChange};
+use crate::core::effect::{Effect, InfoChange, LeaseChange};
 use crate::core::prepared::Prepared;
 use crate::core::router::{RouterRuntime, centisecs, shared};
+use crate::core::{Core, InterfaceAddr};
 use crate::engine::types::{Priority, RouterId, RouterSpec, State};
 use crate::types::planted::{Fault, planted};
 
@@ -165,8 +165,10 @@ impl Core {
     pub(super) fn clear(&mut self, removed: &[RouterId], lasts: &[(State, Priority)]) {
         let mut groups = BTreeSet::new();
         for (&id, &(state, priority)) in removed.iter().zip(lasts) {
+            let mut left = Vec::new();
             for (place, request) in self.requests(id) {
                 self.release(id, place, request);
+                left.extend(Some(place).filter(|place| self.addresses.router(*place) == Some(id)));
             }
             self.release_kept(id);
             self.take_objects(id, &model::Routing::default(), false);
@@ -190,7 +192,7 @@ impl Core {
             self.disallow_peers(id, peers.into_iter());
             self.effects.push_back(Effect::ClearRouter(id));
             self.unsaid.remove(&id);
-            self.reloads.free.push_back(id);
+            self.reloads.free.push_back((id, left));
         }
         for (iface, group) in groups {
             self.leave(iface, group);
@@ -224,9 +226,22 @@ impl Core {
         over
     }
 
+    /// A number for a new router: of one that is gone and has left nothing, else the next one, while there is room.
+    fn number(&mut self, next: RouterId) -> RouterId {
+        let left_nothing = |(id, left): &(RouterId, Vec<InterfaceAddr>)| {
+            !left.iter().any(|place| self.addresses.router(*place) == Some(*id))
+        };
+        let place = match self.reloads.free.iter().position(left_nothing) {
+            Some(place) => place,
+            None if next.0 < self.sizes.routers => return next,
+            None => 0,
+        };
+        self.reloads.free.remove(place).map_or(next, |(id, _)| id)
+    }
+
     fn add(&mut self, router: RouterRuntime, spec: RouterSpec) -> RouterId {
         let next = RouterId(u32::try_from(self.routers.len()).unwrap_or(u32::MAX));
-        let id = self.reloads.free.pop_front().unwrap_or(next);
+        let id = self.number(next);
         if id == next {
             self.routers.push(router);
         } else {
@@ -237,6 +252,7 @@ impl Core {
         self.history.begin(id);
         let info = self.router(id).info(spec.priority);
         self.effects.push_back(Effect::ClearRouter(id));
+        self.effects.push_back(Effect::Lease { router: id, change: LeaseChange::Drop });
         self.publish(id, InfoChange::All(Box::new(info)));
         self.allow_peers(id);
         self.engine.add_router(id, spec);

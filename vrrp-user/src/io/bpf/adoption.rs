@@ -146,6 +146,9 @@ impl Datapath {
         self.routers.retain(ROUTERS, |_, entry| is_retained(entry.slot))?;
         for index in (0..self.slots.len()).filter(|index| !is_retained(*index)) {
             self.clear(index)?;
+            if let Some(leases) = &self.leases {
+                leases.clear(index);
+            }
         }
         self.forget_peers(|slot| !is_retained(slot))
     }

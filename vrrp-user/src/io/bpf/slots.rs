@@ -19,12 +19,10 @@ use super::load::allowed_entries;
 use crate::wire::family::to_field;
 
 impl Datapath {
-    /// Makes an index ready for another router: nothing of an earlier one is left.
+    /// Makes an index ready for another router: nothing of an earlier one is left but its lease, which may fence
+    /// addresses that are still there.
     /// Errors: [`Error::Full`] past the end.
     pub fn clear(&mut self, index: u32) -> Result<(), Error> {
-        if let Some(leases) = &self.leases {
-            leases.clear(index);
-        }
         stored(self.slots.set(index, &Slot::default()), SLOTS, self.slots.len())?;
         self.write_info(index, &RouterInfo::default())
     }
