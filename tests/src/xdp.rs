@@ -5,12 +5,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Host, Result};
+use crate::{Error, Host, Result, VrrpUser};
 
 /// Commands of bpf(2), `enum bpf_cmd` in linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -74,7 +76,7 @@ struct Load {
     expected_attach_type: u32,
 }
 
-/// The beginning of `union bpf_attr` for `BPF_OBJ_PIN`.
+/// The beginning of `union bpf_attr` for `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
 #[repr(C)]
 struct Pin {
     pathname: u64,
@@ -403,6 +405,35 @@ impl Host {
             let link = link_by_id(id)?;
             let mut detach = One { number: number(&link), ..One::default() };
             bpf(BPF_LINK_DETACH, &mut detach).map_err(Error::io("detach a link"))?;
+        }
+        Ok(())
+    }
+
+    /// Stops the ring buffer of a daemon of ours: by the position to which it was read, the kernel finds no room in it any more.
+    pub fn stop_ring(&self) -> Result<()> {
+        let instance = VrrpUser::instance(self);
+        let path = self.lab().bpffs().join("vrrp-user").join(instance).join("EVENTS");
+        let name = CString::new(path.display().to_string())
+            .map_err(|_| Error::Unexpected("a path with a NUL".into()))?;
+        let mut get = Pin { pathname: name.as_ptr() as u64, fd: 0, flags: 0 };
+        let map = bpf(BPF_OBJ_GET, &mut get).map(owned).map_err(Error::io(format!("{path:?}")))?;
+        let (access, length) = (libc::PROT_READ | libc::PROT_WRITE, size_of::<u64>());
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory. Its first word is the position
+        // (kernel/bpf/ringbuf.c, `consumer_pos`), which others read and write as a whole, too.
+        unsafe {
+            let at = libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                access,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                0,
+            );
+            if at == libc::MAP_FAILED {
+                return Err(Error::io("map a ring buffer")(io::Error::last_os_error()));
+            }
+            AtomicU64::from_ptr(at.cast()).store(1 << 40, Ordering::Release);
+            libc::munmap(at, length);
         }
         Ok(())
     }

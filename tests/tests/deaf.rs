@@ -244,3 +244,61 @@ fn clsact_is_taken_before_it_is_adopted() -> Result<()> {
 fn generic_xdp_with_clsact_is_taken_before_it_is_adopted() -> Result<()> {
     taken_before_it_is_adopted(&GENERIC_CLSACT)
 }
+
+/// Somebody who may write to the pinned ring buffer stops it, so that the kernel side has nowhere to report to.
+#[test]
+fn a_ring_that_is_stopped_goes_on() -> Result<()> {
+    let mut pair = NATIVE.pair("100ms")?;
+    let said = "somebody else has moved the position";
+    // Its master is another one soon, of which it was told nothing yet.
+    pair.b.stop_ring()?;
+    let c = pair.lab.host("c", "10.0.0.3/24")?;
+    let mut on_c = NATIVE.start(&c, &NATIVE.conf(200, "100ms"))?;
+    on_c.wait_state(&c, ROUTER, "MASTER", LONG)?;
+    pair.on_a.wait_state(&pair.a, ROUTER, "BACKUP", LONG)?;
+    pair.lab.wait_until(LONG, "the backup knows its master", || {
+        let router = pair.on_b.router(&pair.b, ROUTER)?;
+        Ok((router["master"]["address"] == "10.0.0.3").then_some(()))
+    })?;
+    pause(Duration::from_secs(1))?;
+    pair.b_hears(&NATIVE)?;
+    assert!(pair.on_b.log().contains(said), "{}", pair.on_b.log().text());
+
+    // A master hears who outranks it, and does not come back beside it.
+    on_c.stop()?;
+    pair.on_a.wait_state(&pair.a, ROUTER, "MASTER", LONG)?;
+    pair.a.stop_ring()?;
+    pair.on_b.hang_up(&pair.b, &NATIVE.conf(200, "100ms"))?;
+    pair.on_b.wait_state(&pair.b, ROUTER, "MASTER", LONG)?;
+    pair.on_a.wait_state(&pair.a, ROUTER, "BACKUP", LONG)?;
+    pause(Duration::from_secs(2))?;
+    let stats = pair.on_a.router_stats(&pair.a, ROUTER)?;
+    let (became_master, state) = (&stats["became_master"], &stats["state"]);
+    let log = pair.on_a.log().text();
+    assert_eq!((became_master, state), (&2.into(), &"BACKUP".into()), "{log}");
+    assert!(log.contains(said), "{log}");
+    Ok(())
+}
+
+/// The same before it is adopted.
+#[test]
+fn a_ring_that_is_stopped_is_adopted_and_goes_on() -> Result<()> {
+    let mut pair = NATIVE.pair("100ms")?;
+    pair.on_b.kill()?;
+    pair.b.stop_ring()?;
+    pause(Duration::from_secs(1))?;
+    pair.on_b = NATIVE.start(&pair.b, &NATIVE.conf(100, "100ms"))?;
+    pair.on_b.wait_state(&pair.b, ROUTER, "BACKUP", LONG)?;
+    pause(Duration::from_secs(1))?;
+    let log = pair.on_b.log().text();
+    assert!(log.contains("adopting what daemon ") && log.contains("no position in it"), "{log}");
+    pair.b_hears(&NATIVE)?;
+    pair.lab.wait_until(LONG, "the backup knows its master", || {
+        let router = pair.on_b.router(&pair.b, ROUTER)?;
+        Ok((router["master"]["address"] == "10.0.0.1").then_some(()))
+    })?;
+    let stats = pair.on_b.stats(&pair.b)?;
+    assert_eq!(stats["counters"]["bad_event"], 0, "{stats}");
+    pair.on_a.kill()?;
+    pair.on_b.wait_state(&pair.b, ROUTER, "MASTER", LONG)
+}

@@ -34,6 +34,8 @@ pub enum Input<'a> {
         /// How many bytes there are.
         length: usize,
     },
+    /// Somebody else has stopped the ring buffer of reports, which goes on. What was to be reported meanwhile is lost.
+    RingMended,
     /// Changes of interfaces, addresses, routes and rules, in the order in which the kernel reports them.
     Changed(Vec<Event>),
     /// All interfaces and all addresses, the latter in the kernel's order. Comes first of all, and after

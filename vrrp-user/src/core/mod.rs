@@ -317,6 +317,7 @@ impl Core {
                 log::debug!("a report of {length} bytes is shorter than it says");
                 self.count(Counter::BadEvent);
             }
+            Input::RingMended => self.ring_mended(),
             Input::Changed(events) => {
                 for event in &events {
                     self.object_changed(event);

@@ -34,6 +34,8 @@ const ROUND: Nanos = Nanos::from_secs(1);
 const PER_ROUND: usize = 16;
 /// How often a better way to capture is tried where XDP was taken: from this on, each time half as often.
 const TRY_AGAIN: Nanos = Nanos::from_secs(10);
+/// How often it is said that somebody else stops the ring buffer, at most.
+const SAID_AGAIN: Nanos = Nanos::from_secs(60);
 /// No more seldom than this.
 const TRY_RARELY: Nanos = Nanos::from_secs(600);
 
@@ -57,6 +59,8 @@ pub struct Reception {
     not_before: BTreeMap<InterfaceId, Nanos>,
     /// Where XDP was taken.
     better: Better,
+    /// When it was said that somebody else stops the ring buffer.
+    ring_said: Option<Nanos>,
 }
 
 /// When a better way to capture is tried again on interfaces where XDP was taken by another program.
@@ -381,6 +385,22 @@ impl Core {
                 }
                 self.evaluate_on(iface);
             }
+        }
+    }
+
+    /// Somebody else has stopped the ring buffer. Who was told nothing meanwhile has heard no silence.
+    pub(super) fn ring_mended(&mut self) {
+        let now = self.now;
+        self.count(Counter::CaptureLost);
+        if self.reception.ring_said.is_none_or(|at| now >= at + SAID_AGAIN) {
+            self.reception.ring_said = Some(now);
+            log::warn!(
+                "somebody else has moved the position to which the ring buffer was read; it is put back, and what was to be \
+                 reported meanwhile is lost (said once a minute at most)"
+            );
+        }
+        for id in self.ids() {
+            self.engine.handle_not_listening(now, id);
         }
     }
 

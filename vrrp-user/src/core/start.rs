@@ -291,6 +291,7 @@ impl Core {
             Input::Timeout => {}
             other @ (Input::Received { .. }
             | Input::Damaged { .. }
+            | Input::RingMended
             | Input::Changed(_)
             | Input::Attached { .. }
             | Input::EgressMended { .. }

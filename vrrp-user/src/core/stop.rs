@@ -59,6 +59,7 @@ impl Core {
             // What is decided from now on would be for nothing.
             Input::Received { .. }
             | Input::Damaged { .. }
+            | Input::RingMended
             | Input::Changed(_)
             | Input::Listed { .. }
             | Input::Attached { .. }

@@ -190,6 +190,9 @@ impl Driver {
     /// Hears everything that arrived until `now`: no timer may be judged by a later clock. Returns whether more may be
     /// waiting.
     fn drain_ring(&mut self, ring: &mut EventRing, now: Nanos) -> bool {
+        if ring.mend() {
+            self.handle(now, Input::RingMended);
+        }
         ring.drain(now, |report| match report {
             Ok((event, payload)) => {
                 let interface = InterfaceId::own(event.ifindex);

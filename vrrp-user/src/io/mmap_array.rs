@@ -110,6 +110,25 @@ impl<T: Pod> MmapArray<T> {
     }
 }
 
+/// Reads one word that somebody else keeps in a mapping that may only be read: `offset` bytes into it, a multiple of the page size.
+/// Errors: those of mmap(2).
+pub fn read_word(fd: impl AsFd, offset: usize) -> io::Result<u64> {
+    let length = size_of::<u64>();
+    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory. What it begins with is read as a whole,
+    // whoever else writes to it, and before the mapping goes.
+    unsafe {
+        let fd = fd.as_fd().as_raw_fd();
+        let at = libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, offset);
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let word = (*at.cast::<AtomicU64>()).load(Ordering::Acquire);
+        libc::munmap(at, length);
+        Ok(word)
+    }
+}
+
 impl<T> Drop for MmapArray<T> {
     fn drop(&mut self) {
         let length = usize::try_from(self.entries).unwrap_or_default() * size_of::<T>();
