@@ -34,10 +34,10 @@ const ROUND: Nanos = Nanos::from_secs(1);
 const PER_ROUND: usize = 16;
 /// How often a better way to capture is tried where XDP was taken: from this on, each time half as often.
 const TRY_AGAIN: Nanos = Nanos::from_secs(10);
-/// How often it is said that somebody else stops the ring buffer, at most.
-const SAID_AGAIN: Nanos = Nanos::from_secs(60);
 /// No more seldom than this.
 const TRY_RARELY: Nanos = Nanos::from_secs(600);
+/// How often it is said that somebody else stops the ring buffer, at most.
+const SAID_AGAIN: Nanos = Nanos::from_secs(60);
 
 /// What is known of the interfaces of which the kernel was asked.
 #[derive(Default)]
