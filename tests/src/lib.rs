@@ -49,4 +49,4 @@ pub use tcpdump::{Advert, Tcpdump};
 pub use vrrp_user::VrrpUser;
 pub use wait::{interrupt, interrupt_on_signals, interrupted, pause, wait_until};
 pub use web::WebServer;
-pub use xdp::{EmptyProgram, pin_empty_program};
+pub use xdp::{EmptyProgram, Ring, pin_empty_program};

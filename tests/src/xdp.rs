@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, Host, Result, VrrpUser};
@@ -220,6 +221,51 @@ fn link_by_id(id: u32) -> Result<OwnedFd> {
     bpf(BPF_LINK_GET_FD_BY_ID, &mut by_id).map(owned).map_err(Error::io("open a link"))
 }
 
+/// The position to which a ring buffer was read, the first word of its memory (`consumer_pos`, kernel/bpf/ringbuf.c).
+pub struct Ring(NonNull<AtomicU64>);
+
+// SAFETY: the mapping belongs to this value alone, and is accessed through atomics only.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    const LENGTH: usize = size_of::<u64>();
+
+    fn of(map: &OwnedFd) -> io::Result<Self> {
+        let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, map.as_raw_fd());
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let at =
+            unsafe { libc::mmap(ptr::null_mut(), Self::LENGTH, access, libc::MAP_SHARED, fd, 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(at.cast()).map(Self).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Moves it to where the kernel finds no room in the ring any more.
+    pub fn stop(&mut self) {
+        self.position().store(1 << 40, Ordering::Release);
+    }
+
+    /// Moves it into the record that was read last.
+    pub fn skew(&mut self) {
+        self.position().fetch_sub(8, Ordering::AcqRel);
+    }
+
+    fn position(&self) -> &AtomicU64 {
+        // SAFETY: the mapping lives as long as this value, and others read and write the word as a whole, too.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `of` made; no reference into it outlives this value.
+        unsafe {
+            libc::munmap(self.0.as_ptr().cast(), Self::LENGTH);
+        }
+    }
+}
+
 impl Host {
     /// Attaches an XDP program called `foreign` that passes everything to `eth0`, as other software does.
     pub fn attach_foreign_xdp(&self) -> Result<()> {
@@ -409,33 +455,21 @@ impl Host {
         Ok(())
     }
 
-    /// Stops the ring buffer of a daemon of ours: by the position to which it was read, the kernel finds no room in it any more.
+    /// Stops the ring buffer of a daemon of ours.
     pub fn stop_ring(&self) -> Result<()> {
+        self.ring()?.stop();
+        Ok(())
+    }
+
+    /// The ring buffer of a daemon of ours, as whoever may open its pin has it.
+    pub fn ring(&self) -> Result<Ring> {
         let instance = VrrpUser::instance(self);
         let path = self.lab().bpffs().join("vrrp-user").join(instance).join("EVENTS");
         let name = CString::new(path.display().to_string())
             .map_err(|_| Error::Unexpected("a path with a NUL".into()))?;
         let mut get = Pin { pathname: name.as_ptr() as u64, fd: 0, flags: 0 };
         let map = bpf(BPF_OBJ_GET, &mut get).map(owned).map_err(Error::io(format!("{path:?}")))?;
-        let (access, length) = (libc::PROT_READ | libc::PROT_WRITE, size_of::<u64>());
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory. Its first word is the position
-        // (kernel/bpf/ringbuf.c, `consumer_pos`), which others read and write as a whole, too.
-        unsafe {
-            let at = libc::mmap(
-                std::ptr::null_mut(),
-                length,
-                access,
-                libc::MAP_SHARED,
-                map.as_raw_fd(),
-                0,
-            );
-            if at == libc::MAP_FAILED {
-                return Err(Error::io("map a ring buffer")(io::Error::last_os_error()));
-            }
-            AtomicU64::from_ptr(at.cast()).store(1 << 40, Ordering::Release);
-            libc::munmap(at, length);
-        }
-        Ok(())
+        Ring::of(&map).map_err(Error::io("map a ring buffer"))
     }
 
     fn xdp_link(&self) -> Result<OwnedFd> {

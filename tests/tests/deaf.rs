@@ -3,9 +3,12 @@
 //! and hears again.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use vrrp_tests::{Host, Lab, Result, VrrpUser, pause};
+use vrrp_tests::{Host, Lab, Result, Ring, VrrpUser, pause};
 
 /// More than any change takes here.
 const LONG: Duration = Duration::from_secs(20);
@@ -280,12 +283,59 @@ fn a_ring_that_is_stopped_goes_on() -> Result<()> {
     Ok(())
 }
 
+/// Somebody goes on with that, and keeps nobody from taking over, nor from hearing who does.
+#[test]
+fn a_ring_that_is_stopped_again_and_again_is_done_without() -> Result<()> {
+    let mut pair = NATIVE.pair("100ms")?;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut ring = pair.b.ring()?;
+    let stopped = Arc::clone(&over);
+    let fight = thread::spawn(move || {
+        let begin = Instant::now();
+        while !stopped.load(Ordering::Relaxed) && begin.elapsed() < 2 * LONG {
+            ring.stop();
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    pair.lab.wait_until(LONG, "a packet socket captures", || {
+        let status = pair.on_b.status(&pair.b)?;
+        Ok((status["interfaces"][0]["capture"] == "raw").then_some(()))
+    })?;
+    pair.b_is_backup()?;
+    pair.on_a.kill()?;
+    pair.on_b.wait_state(&pair.b, ROUTER, "MASTER", LONG)?;
+    let c = pair.lab.host("c", "10.0.0.3/24")?;
+    let mut on_c = NATIVE.start(&c, &NATIVE.conf(200, "100ms"))?;
+    on_c.wait_state(&c, ROUTER, "MASTER", LONG)?;
+    pair.on_b.wait_state(&pair.b, ROUTER, "BACKUP", LONG)?;
+    pause(Duration::from_secs(2))?;
+    over.store(true, Ordering::Relaxed);
+    fight.join().expect("a thread that writes one word");
+    let stats = pair.on_b.router_stats(&pair.b, ROUTER)?;
+    let (became_master, state) = (&stats["became_master"], &stats["state"]);
+    let log = pair.on_b.log().text();
+    assert_eq!((became_master, state), (&1.into(), &"BACKUP".into()), "{log}");
+    assert_eq!(log.matches("somebody else has moved the position").count(), 5, "{log}");
+    assert_eq!(log.matches("all interfaces are captured by packet sockets").count(), 1, "{log}");
+    Ok(())
+}
+
 /// The same before it is adopted.
 #[test]
 fn a_ring_that_is_stopped_is_adopted_and_goes_on() -> Result<()> {
+    harmed_before_it_is_adopted(Ring::stop)
+}
+
+/// A position in a record that was read, from where nothing leads to the next one.
+#[test]
+fn a_ring_that_was_read_to_the_middle_of_a_record_is_adopted_and_goes_on() -> Result<()> {
+    harmed_before_it_is_adopted(Ring::skew)
+}
+
+fn harmed_before_it_is_adopted(harm: fn(&mut Ring)) -> Result<()> {
     let mut pair = NATIVE.pair("100ms")?;
     pair.on_b.kill()?;
-    pair.b.stop_ring()?;
+    harm(&mut pair.b.ring()?);
     pause(Duration::from_secs(1))?;
     pair.on_b = NATIVE.start(&pair.b, &NATIVE.conf(100, "100ms"))?;
     pair.on_b.wait_state(&pair.b, ROUTER, "BACKUP", LONG)?;

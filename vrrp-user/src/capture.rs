@@ -99,6 +99,8 @@ pub struct Facts {
     pub tcx: bool,
     /// A router there has a virtual MAC address.
     pub virtual_mac: bool,
+    /// Somebody else keeps stopping the ring buffer through which programs report.
+    pub ring_taken: bool,
 }
 
 /// As configured: the best mode that may be used on an interface, `None` for the best that suits it.
@@ -206,9 +208,16 @@ const VLANS: &str =
 const VIRTUAL_MAC: &str =
     "routers have virtual MAC addresses there, and XDP cannot take frames to one for ours";
 
+/// No program can report what it has heard.
+pub const RING_TAKEN: &str =
+    "somebody else keeps moving the position to which the ring buffer was read";
+
 /// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
 /// better is not tried.
 pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
+    if facts.ring_taken && best != Some(CaptureMode::Raw) {
+        return Plan { modes: vec![CaptureMode::Raw], why: Some(RING_TAKEN) };
+    }
     let auto = auto(facts);
     let Some(best) = best else { return auto };
     if best == CaptureMode::Native && facts.aggregate {
@@ -220,7 +229,7 @@ pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
 
 fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Raw, Tc};
-    let Facts { aggregate, vlans_above, tcx, virtual_mac } = facts;
+    let Facts { aggregate, vlans_above, tcx, virtual_mac, ring_taken: _ } = facts;
     // Without tcx, a tc program outlives a daemon that is killed.
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {
@@ -373,6 +382,11 @@ mod tests {
         let below = Facts { vlans_above: true, ..facts };
         assert_eq!(plan(Some(Native), below).modes, [Native, Tc, Raw]);
         assert_eq!(plan(Some(Raw), below).modes, [Raw]);
+        // A program that cannot report hears nothing.
+        let taken = Facts { ring_taken: true, ..facts };
+        for best in [None, Some(Native), Some(Tc), Some(Generic), Some(Raw)] {
+            assert_eq!(plan(best, taken).modes, [Raw]);
+        }
         // That would be no capture at all.
         let bond = Facts { aggregate: true, ..facts };
         assert_eq!(plan(Some(Native), bond), plan(None, bond));

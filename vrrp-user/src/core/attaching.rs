@@ -6,7 +6,7 @@ use super::input::Hooks;
 use super::interface_table::Capture;
 use super::netlink::{Hook, HookPoint};
 use super::{Core, Counter};
-use crate::capture::{self as modes, Choice, Failure, Plan};
+use crate::capture::{self as modes, Choice, Facts, Failure, Plan};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::types::RouterId;
 
@@ -16,7 +16,12 @@ impl Core {
         let name = self.interfaces.get(iface).map_or("", |interface| &interface.name);
         let mut there = self.index.on(name).map(|id| self.router(id));
         let virtual_mac = there.any(|router| router.virtual_mac && *router.interface == *name);
-        let facts = self.interfaces.facts(iface, self.tcx, virtual_mac);
+        let facts = Facts {
+            tcx: self.tcx,
+            virtual_mac,
+            ring_taken: self.reception.ring.is_taken(),
+            ..self.interfaces.facts(iface)
+        };
         modes::plan(self.capture.best(name), facts)
     }
 

@@ -335,12 +335,11 @@ impl InterfaceTable {
         attached.map(|(iface, interface)| (*iface, interface.hooks))
     }
 
-    /// What decides how an interface captures, with whether the kernel has [`Facts::tcx`], and routers there
-    /// [`Facts::virtual_mac`].
-    pub fn facts(&self, iface: InterfaceId, tcx: bool, virtual_mac: bool) -> Facts {
+    /// What decides how an interface captures, as far as that is in here.
+    pub fn facts(&self, iface: InterfaceId) -> Facts {
         let aggregate = self.get(iface).is_some_and(|interface| interface.aggregate);
         let vlans_above = self.by_index.values().any(|above| above.vlan_of == Some(iface));
-        Facts { aggregate, vlans_above, tcx, virtual_mac }
+        Facts { aggregate, vlans_above, ..Facts::default() }
     }
 
     /// Whether an Ethernet address is one of this host's.

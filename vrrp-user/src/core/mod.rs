@@ -49,6 +49,7 @@ mod presence;
 mod reception;
 pub mod reload;
 mod restore_limiter;
+mod ring_watch;
 mod route_book;
 mod router;
 mod router_index;
@@ -416,6 +417,7 @@ impl Core {
         self.retry_objects();
         self.retry_sending();
         self.retry_better(self.now);
+        self.retry_ring();
         for iface in self.interfaces.indices() {
             if self.interfaces.get(iface).is_some_and(|interface| interface.failed()) {
                 // What comes of it evaluates its routers.

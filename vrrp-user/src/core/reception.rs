@@ -11,8 +11,9 @@ use super::input::{HookReport, Hooks};
 use super::interface_table::Capture;
 use super::netlink::{Hook, HookState, Look};
 use super::restore_limiter::{RestoreLimiter, When};
+use super::ring_watch::{Moved, RingWatch};
 use super::{Core, Counter, RETRY};
-use crate::capture::CaptureMode;
+use crate::capture::{self as modes, CaptureMode};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
@@ -36,8 +37,6 @@ const PER_ROUND: usize = 16;
 const TRY_AGAIN: Nanos = Nanos::from_secs(10);
 /// No more seldom than this.
 const TRY_RARELY: Nanos = Nanos::from_secs(600);
-/// How often it is said that somebody else stops the ring buffer, at most.
-const SAID_AGAIN: Nanos = Nanos::from_secs(60);
 
 /// What is known of the interfaces of which the kernel was asked.
 #[derive(Default)]
@@ -59,8 +58,8 @@ pub struct Reception {
     not_before: BTreeMap<InterfaceId, Nanos>,
     /// Where XDP was taken.
     better: Better,
-    /// When it was said that somebody else stops the ring buffer.
-    ring_said: Option<Nanos>,
+    /// Who moves the position of the ring buffer.
+    pub ring: RingWatch,
 }
 
 /// When a better way to capture is tried again on interfaces where XDP was taken by another program.
@@ -388,19 +387,42 @@ impl Core {
         }
     }
 
-    /// Somebody else has stopped the ring buffer. Who was told nothing meanwhile has heard no silence.
+    /// Somebody else has stopped the ring buffer. Who was told nothing meanwhile has heard no silence; but who goes on must not
+    /// keep all from taking over, and is left alone with it.
     pub(super) fn ring_mended(&mut self) {
         let now = self.now;
         self.count(Counter::CaptureLost);
-        if self.reception.ring_said.is_none_or(|at| now >= at + SAID_AGAIN) {
-            self.reception.ring_said = Some(now);
-            log::warn!(
+        match self.reception.ring.moved(now) {
+            Moved::Still => return,
+            Moved::Again => log::warn!(
                 "somebody else has moved the position to which the ring buffer was read; it is put back, and what was to be \
-                 reported meanwhile is lost (said once a minute at most)"
-            );
+                 reported meanwhile is lost"
+            ),
+            Moved::Taken => {
+                log::error!("{}: all interfaces are captured by packet sockets", modes::RING_TAKEN);
+                self.attach_everywhere();
+                self.retry_soon();
+            }
         }
         for id in self.ids() {
             self.engine.handle_not_listening(now, id);
+        }
+    }
+
+    /// Looks whether that is over.
+    pub(super) fn retry_ring(&mut self) {
+        if self.reception.ring.is_back(self.now) {
+            log::info!("nobody else moves the position to which the ring buffer was read any more");
+            self.attach_everywhere();
+        }
+        if self.reception.ring.is_taken() {
+            self.retry_soon();
+        }
+    }
+
+    fn attach_everywhere(&mut self) {
+        for iface in self.interfaces.indices() {
+            self.attach(iface);
         }
     }
 

@@ -617,6 +617,29 @@ fn a_silence_is_not_believed_where_the_program_is_gone() {
 }
 
 #[test]
+fn who_goes_on_stopping_the_ring_buffer_keeps_nobody_from_taking_over() {
+    let mut host = Host::started(&toml(""));
+    host.hear(200);
+    let way = |mode| AttachMethod::Mode(mode);
+    let moved = |host: &mut Host| {
+        host.input(Input::RingMended);
+        host.pass(2000);
+    };
+    for _ in 0..5 {
+        moved(&mut host);
+    }
+    assert_eq!((host.state(), host.ways.len()), (Some(State::Backup), 1), "it may have been deaf");
+    moved(&mut host);
+    assert_eq!(host.ways[1..], [way(CaptureMode::Raw)], "it is heard in another way");
+    moved(&mut host);
+    assert_eq!((host.state(), host.counted(Counter::CaptureLost)), (Some(State::Master), 7));
+    host.pass(890_000);
+    assert_eq!(host.ways.len(), 2, "there were fewer than 15 minutes without");
+    host.pass(20_000);
+    assert_eq!(host.ways[2..], [way(CaptureMode::Native)]);
+}
+
+#[test]
 fn the_kernel_is_asked_before_a_silence_is_long_enough() {
     let mut host = Host::started(&toml(""));
     host.hear(200);

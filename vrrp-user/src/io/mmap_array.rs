@@ -110,22 +110,49 @@ impl<T: Pod> MmapArray<T> {
     }
 }
 
-/// Reads one word that somebody else keeps in a mapping that may only be read: `offset` bytes into it, a multiple of the page size.
-/// Errors: those of mmap(2).
-pub fn read_word(fd: impl AsFd, offset: usize) -> io::Result<u64> {
-    let length = size_of::<u64>();
-    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory. What it begins with is read as a whole,
-    // whoever else writes to it, and before the mapping goes.
-    unsafe {
-        let fd = fd.as_fd().as_raw_fd();
-        let at = libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, offset);
-        if at == libc::MAP_FAILED {
+/// Words that somebody else keeps, in a mapping that may only be read.
+pub struct MmapWords {
+    words: NonNull<AtomicU64>,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is read through atomics only.
+unsafe impl Send for MmapWords {}
+
+impl MmapWords {
+    /// Maps `length` bytes from `offset` on, both multiples of the page size.
+    /// Errors: those of mmap(2).
+    pub fn map(fd: impl AsFd, offset: usize, length: usize) -> io::Result<Self> {
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let address = unsafe {
+            let fd = fd.as_fd().as_raw_fd();
+            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, offset)
+        };
+        if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let word = (*at.cast::<AtomicU64>()).load(Ordering::Acquire);
-        libc::munmap(at, length);
-        Ok(word)
+        let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { words, length })
+    }
+
+    /// The word `offset` bytes into it; `None` past the end.
+    pub fn load(&self, offset: usize) -> Option<u64> {
+        let place = offset / size_of::<u64>();
+        if place >= self.length / size_of::<u64>() {
+            return None;
+        }
+        // SAFETY: the word is within the mapping, which lives as long as `self`, and is read as a whole, whoever else writes to it.
+        Some(unsafe { (*self.words.as_ptr().add(place)).load(Ordering::Acquire) })
+    }
+}
+
+impl Drop for MmapWords {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `map` made, with its length; no reference into it outlives `self`.
+        unsafe {
+            libc::munmap(self.words.as_ptr().cast(), self.length);
+        }
     }
 }
 
@@ -164,5 +191,9 @@ mod tests {
         let mut bytes = [0; 64];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 128).expect("read");
         assert_eq!(bytes, bytemuck::cast::<Slot, [u8; 64]>(slot));
+
+        let words = MmapWords::map(&file, 0, 4096).expect("map");
+        let ack = 64 + SLOT_ACK;
+        assert_eq!((words.load(ack), words.load(4088), words.load(4096)), (Some(5), Some(0), None));
     }
 }
