@@ -471,3 +471,93 @@ fn programs_without_names_are_not_missed() -> Result<()> {
     fs::remove_dir_all(runtime(&host)).unwrap();
     Ok(())
 }
+
+/// A configuration as a daemon of root had it: an include, a script and a folder that nobody else can look at.
+fn of_root_alone(dir: &Path) -> PathBuf {
+    let path = |name: &str| dir.join(name);
+    fs::create_dir_all(path("scripts")).unwrap();
+    let script = format!(
+        "vrrp_script chk {{\n script {}\n weight -20\n}}\ninclude more.conf\ninclude parts/*.conf\n",
+        path("scripts/chk").display()
+    );
+    let instance = Instance::new(51, 100, "10.0.0.100/24");
+    let notify = format!("notify {}\ntrack_script {{\nchk\n}}", path("told").display());
+    let text = script + &instance.with(&notify).to_string();
+    fs::create_dir_all(path("parts")).unwrap();
+    for (name, mode, text) in [
+        ("k.conf", 0o600, &*text),
+        ("more.conf", 0o600, "# more\nglobal_defs {\n}\n"),
+        ("parts/a.conf", 0o644, "# a\nglobal_defs {\n}\n"),
+        ("scripts/chk", 0o755, "#!/bin/sh\n"),
+        ("told", 0o700, "#!/bin/sh\n"),
+    ] {
+        fs::write(path(name), text).unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for name in ["scripts", "parts"] {
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    path("k.conf")
+}
+
+/// What root reads and executes, the user of the unit may not: it is said, with commands that mend it.
+#[test]
+fn a_configuration_is_checked_as_the_user_of_the_unit() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let dir = host.dir("units")?;
+    let config = of_root_alone(&dir);
+    fs::write(dir.join("vrrp-user@.service"), "[Service]\nUser=root\n").unwrap();
+    fs::create_dir_all(dir.join("vrrp-user@.service.d")).unwrap();
+    fs::write(dir.join("vrrp-user@.service.d/user.conf"), "[Service]\nUser=nobody\n").unwrap();
+    let binary = VrrpUser::binary()?.display().to_string();
+    let units = format!("SYSTEMD_UNIT_PATH={}", dir.display());
+    let (config, instance) = (config.display().to_string(), VrrpUser::instance(&host));
+    let check = |more: &[&str]| {
+        let mut command = host.namespace().command("env");
+        command.args([&units, &binary, "check", "--json", "--instance", &instance, &config]);
+        let output = command.args(more).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        (report, output.status.success())
+    };
+    let doctor = || -> Result<serde_json::Value> {
+        let (report, _) = VrrpUser::doctor_under(&host, &["env", &units], &["--config", &config])?;
+        let findings = report["findings"].as_array().unwrap();
+        let found = findings.iter().find(|found| found["check"] == "configuration");
+        Ok(found.unwrap().clone())
+    };
+    let (report, usable) = check(&["--as-user", "root"]);
+    assert!(usable, "{report:#}");
+    assert_eq!(doctor()?["severity"], "broken");
+    // Whoever does what is said gets there: the file, the includes, the folder of the script, the script of notify.
+    let mut commands = Vec::new();
+    let all = loop {
+        let (report, usable) = check(&[]);
+        assert_eq!(report["checked_as"]["user"], "nobody", "{report:#}");
+        let diagnostics = report["diagnostics"].as_array().unwrap().clone();
+        let text = |found: &serde_json::Value| format!("{}\n{}", found["message"], found["hint"]);
+        let Some(found) = diagnostics.first() else { break usable };
+        let said = text(found).replace("\\n", "\n").replace('"', "");
+        assert_eq!(usable, said.contains("is disabled"), "{said}");
+        let (_, command) = said.split_once("as root: ").unwrap_or_else(|| panic!("{report:#}"));
+        let command = command.lines().next().unwrap().split(';').next().unwrap().to_owned();
+        println!("{said}");
+        assert!(!commands.contains(&command), "{command} does not help: {report:#}");
+        host.namespace().run("sh", &["-c", &command])?;
+        commands.push(command);
+    };
+    assert!(all);
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let found = doctor()?;
+    assert_eq!(found["severity"], "fine");
+    assert!(found["text"].as_str().unwrap().contains("checked as user nobody"), "{found}");
+    // Whoever is not root can check as itself only, and says whom that is not about.
+    let mut command = host.namespace().command("setpriv");
+    let executable = executable(&host)?.display().to_string();
+    command.args(["--reuid", "1", "--regid", "1", "--clear-groups", "env", &units, &executable]);
+    let output = command.args(["check", "-i", &instance, "-"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("runs as user nobody: root can check as that"), "{said}");
+    Ok(())
+}

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 
 pub use self::keepalived::KeepalivedArgs;
-use super::common::{BpffsArg, ConfigIdArg, InstanceArg};
+use super::common::{AsUserArg, BpffsArg, ConfigIdArg, InstanceArg};
 use super::{doctor, monitor, stats, status};
 use crate::capture::BestMode;
 use crate::config::model::Listen;
@@ -86,12 +86,17 @@ pub enum Command {
         #[command(flatten)]
         bpffs: BpffsArg,
     },
-    /// Check a configuration: print everything that is wrong with it, and what it means.
+    /// Check a configuration: print everything that is wrong with it, and what it means. Asked by root, files and scripts are
+    /// looked at as the user of the installed unit, who is to read and execute them.
     Check {
         /// Configuration: keepalived.conf, or the native format when it ends in `.toml`.
         file: PathBuf,
         #[command(flatten)]
         config_id: ConfigIdArg,
+        #[command(flatten)]
+        instance: InstanceArg,
+        #[command(flatten)]
+        as_user: AsUserArg,
         /// Every router in full, also when there are many.
         #[arg(long, conflicts_with = "json")]
         all: bool,

@@ -8,7 +8,9 @@ use std::path::Path;
 use serde::Serialize;
 use vrrp_common::VRRP_TTL;
 
+use super::service_user::CheckedAs;
 use super::terminal::Terminal;
+use crate::config::access::{self, Need};
 use crate::config::command::Command;
 use crate::config::model::{
     Authentication, Config, Diagnostic, Fence, Fixed, OnLost, RouterConfig, Severity, Transport,
@@ -33,13 +35,15 @@ mod track;
 const FEW: usize = 20;
 
 /// How the result is shown.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// Every router in full, however many there are.
     pub all: bool,
     pub json: bool,
     /// Whether scripts, users and permissions are looked at on this machine.
     pub machine: bool,
+    /// As whom files are read, and scripts would be executed; `None` for whoever asks.
+    pub checked_as: Option<CheckedAs>,
 }
 
 /// What `check --json` writes.
@@ -47,6 +51,7 @@ pub struct View {
 struct Report<'a> {
     file: String,
     usable: bool,
+    checked_as: Option<&'a CheckedAs>,
     diagnostics: &'a [Diagnostic],
     config: Option<Table>,
 }
@@ -56,7 +61,7 @@ struct Report<'a> {
 pub fn check(
     path: &Path,
     options: &Options,
-    view: View,
+    view: &View,
     out: &mut impl Write,
 ) -> Result<bool, super::Error> {
     let loaded = config::load(path, options).map(|mut loaded| {
@@ -66,7 +71,7 @@ pub fn check(
         loaded
     });
     if view.json {
-        json(path, loaded, out)
+        json(path, loaded, view, out)
     } else {
         text(path, loaded, view, Terminal::stdout(), out)
     }
@@ -75,6 +80,7 @@ pub fn check(
 fn json(
     path: &Path,
     loaded: Result<Loaded, LoadError>,
+    view: &View,
     out: &mut impl Write,
 ) -> Result<bool, super::Error> {
     let (config, diagnostics) = match loaded {
@@ -87,7 +93,7 @@ fn json(
                 column: 0,
                 severity: Severity::Error,
                 message: format!("{error}: {source}"),
-                hint: None,
+                hint: remedy(path, source, view),
             };
             (None, vec![nowhere])
         }
@@ -99,7 +105,8 @@ fn json(
         table
     });
     let file = path.display().to_string();
-    let report = Report { file, usable, diagnostics: &diagnostics, config };
+    let checked_as = view.checked_as.as_ref();
+    let report = Report { file, usable, checked_as, diagnostics: &diagnostics, config };
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)?;
     Ok(usable)
@@ -108,12 +115,13 @@ fn json(
 fn text(
     path: &Path,
     loaded: Result<Loaded, LoadError>,
-    view: View,
+    view: &View,
     terminal: Terminal,
     out: &mut impl Write,
 ) -> Result<bool, super::Error> {
     let file = path.display().to_string();
     let file = printable::text(&file);
+    let checked_as = view.checked_as.as_ref().map(CheckedAs::describe);
     match loaded {
         Ok(loaded) => {
             diagnostics::write(&loaded.diagnostics, terminal, out)?;
@@ -129,6 +137,7 @@ fn text(
                 writeln!(out, "`vrrp-user check --all {file}` shows each router\n")?;
                 track::describe(&loaded.config, out)?;
             }
+            write_all(checked_as, out)?;
             let routers = counted(count, "router");
             let found = found(&loaded.diagnostics);
             writeln!(out, "{file}: usable, {routers}{found}")?;
@@ -136,15 +145,36 @@ fn text(
         }
         Err(LoadError::Invalid { diagnostics }) => {
             diagnostics::write(&diagnostics, terminal, out)?;
+            writeln!(out)?;
+            write_all(checked_as, out)?;
             let found = found(&diagnostics);
-            writeln!(out, "\n{file}: not usable{found}")?;
+            writeln!(out, "{file}: not usable{found}")?;
             Ok(false)
         }
         Err(ref error @ LoadError::Io { ref source, .. }) => {
-            writeln!(out, "{}", printable::text(&format!("{error}: {source}")))?;
+            let remedy = remedy(path, source, view);
+            write_all(
+                [format!("{error}: {source}")].into_iter().chain(remedy).chain(checked_as),
+                out,
+            )?;
             Ok(false)
         }
     }
+}
+
+fn write_all(lines: impl IntoIterator<Item = String>, out: &mut impl Write) -> io::Result<()> {
+    lines.into_iter().try_for_each(|line| writeln!(out, "{}", printable::text(&line)))
+}
+
+/// What helps where the file itself may not be read.
+fn remedy(path: &Path, error: &io::Error, view: &View) -> Option<String> {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let command = access::remedy(path, Need::Read)?;
+    let draft = "; a draft is checked by `--as-user root`";
+    let draft = if view.checked_as.is_some() { draft } else { "" };
+    Some(format!("as root: {command}{draft}"))
 }
 
 /// Writes everything.
@@ -416,7 +446,7 @@ mod tests {
         fs::write(&path, content).unwrap();
         let mut out = Vec::new();
         let loaded = config::load(&path, &Options::default());
-        let usable = text(&path, loaded, View::default(), Terminal::default(), &mut out).unwrap();
+        let usable = text(&path, loaded, &View::default(), Terminal::default(), &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         (usable, out.replace(&format!("{}/", directory.path().display()), ""))
     }
@@ -464,7 +494,7 @@ mod tests {
     fn missing_file() {
         let mut out = Vec::new();
         let path = Path::new("/nonexistent/vrrp.toml");
-        assert!(!check(path, &Options::default(), View::default(), &mut out).unwrap());
+        assert!(!check(path, &Options::default(), &View::default(), &mut out).unwrap());
         let out = String::from_utf8(out).unwrap();
         assert!(out.starts_with("cannot read /nonexistent/vrrp.toml: No such file"), "{out}");
     }
@@ -493,7 +523,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             let mut out = Vec::new();
             let view = View { json: true, ..View::default() };
-            let usable = check(&path, &Options::default(), view, &mut out).unwrap();
+            let usable = check(&path, &Options::default(), &view, &mut out).unwrap();
             (usable, serde_json::from_slice::<serde_json::Value>(&out).unwrap())
         };
         let (usable, value) = json(many());

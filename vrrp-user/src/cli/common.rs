@@ -22,6 +22,14 @@ pub struct ConfigIdArg {
 }
 
 #[derive(Clone, Debug, Default, Args)]
+pub struct AsUserArg {
+    /// Look at files and scripts as this user, without capabilities [default: the user, groups and capabilities of the
+    /// installed unit, if root asks].
+    #[arg(long, value_name = "NAME")]
+    pub as_user: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
 pub struct BpffsArg {
     /// BPF filesystem that holds the pinned maps [default: /sys/fs/bpf, else /run/vrrp-user/bpf].
     #[arg(long, value_name = "DIR", env = "VRRP_USER_BPFFS")]

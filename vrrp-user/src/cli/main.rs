@@ -11,7 +11,8 @@ use super::args::{Cli, Command, RunArgs};
 use super::doctor::Severity;
 use super::exit::{self, Exit};
 use super::{
-    check, cleanup, convert, doctor, events, manual, monitor, reload, stats, status, top, upgrade,
+    check, cleanup, convert, doctor, events, manual, monitor, reload, service_user, stats, status,
+    top, upgrade,
 };
 use crate::api::Request;
 use crate::control::client;
@@ -150,14 +151,16 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             drop(out);
             top::top(instance.instance, bpffs.bpffs)?;
         }
-        Command::Check { file, config_id, all, json } => {
+        Command::Check { file, config_id, instance, as_user, all, json } => {
             let options = config::Options {
                 config_id: config_id.config_id,
+                instance: Some(instance.instance.name().to_owned()),
                 mtu: Some(netlink::mtu),
-                ..config::Options::default()
+                running: None,
             };
-            let view = check::View { all, json, machine: true };
-            let usable = check::check(&file, &options, view, &mut out)?;
+            let checked_as = service_user::assume(&instance.instance, as_user.as_user.as_deref())?;
+            let view = check::View { all, json, machine: true, checked_as };
+            let usable = check::check(&file, &options, &view, &mut out)?;
             return Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Convert { file, config_id } => {

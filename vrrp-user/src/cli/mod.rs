@@ -13,6 +13,7 @@ mod main;
 mod manual;
 mod monitor;
 mod reload;
+mod service_user;
 mod stats;
 mod status;
 mod table;

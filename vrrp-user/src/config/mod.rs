@@ -15,6 +15,7 @@ use report::Report;
 pub use log::log;
 pub use source::STDIN;
 
+pub(crate) mod access;
 pub(crate) mod address;
 pub(crate) mod command;
 pub(crate) mod convert;

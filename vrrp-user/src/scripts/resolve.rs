@@ -13,12 +13,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use nix::unistd::{Gid, Group, User, getgrouplist};
 
 use super::program::{Account, Program};
 use crate::capability;
 use serde::{Deserialize, Serialize};
 
+use crate::config::access::{self, Identity, Need, group_name, user_name};
 use crate::config::command::{Command, Origin, ScriptUser};
 use crate::config::model::{Diagnostic, Severity};
 use crate::config::notify::Settings;
@@ -176,17 +177,23 @@ impl<'a> Resolver<'a> {
         if !written.is_absolute() {
             return Err("the path must begin with `/`".to_owned());
         }
-        let real = written.canonicalize().map_err(|error| plain(&error))?;
-        let meta = fs::metadata(&real).map_err(|error| plain(&error))?;
+        let failed = |error: io::Error| match access::remedy(written, Need::Execute) {
+            Some(command) => format!("{}; as root: {command}", plain(&error)),
+            None => plain(&error),
+        };
+        let real = written.canonicalize().map_err(failed)?;
+        let meta = fs::metadata(&real).map_err(failed)?;
         if !meta.is_file() {
             return Err("it is no file".to_owned());
         }
-        if !executable(&meta, account) {
-            let (uid, gid) = (account.uid, account.gid);
+        if !self.may_execute(&real, &meta, account) {
+            let Account { uid, gid, ref groups } = *account;
+            let who = Identity { uid, gid, groups: groups.to_vec() };
             return Err(format!(
-                "it is not executable for {} of group {}",
+                "it is not executable for user {} of group {}; as root: {}",
                 user_name(uid),
-                group_name(gid)
+                group_name(gid),
+                access::command(&real, &meta, "rx", &who)
             ));
         }
         if needs_protection(&meta, account)
@@ -204,6 +211,15 @@ impl<'a> Resolver<'a> {
             );
         }
         Ok(if self.settings.symlink_paths { written.to_owned() } else { real })
+    }
+
+    /// For this process the kernel decides, by access control lists and capabilities, too; for others their bits tell.
+    fn may_execute(&self, path: &Path, meta: &Metadata, account: &Account) -> bool {
+        if (account.uid, account.gid) == (self.ours.uid, self.ours.gid) {
+            access::permits(path, Need::Execute)
+        } else {
+            executable(meta, account)
+        }
     }
 
     /// Whom something runs as, or belongs to.
@@ -233,7 +249,7 @@ impl<'a> Resolver<'a> {
         }
         let (ours, theirs) = (user_name(self.ours.uid), user_name(account.uid));
         let why = format!(
-            "the daemon runs as {ours} and cannot run anything as {theirs}: that takes CAP_SETUID and \
+            "the daemon runs as user {ours} and cannot run anything as user {theirs}: that takes CAP_SETUID and \
              CAP_SETGID, and CAP_KILL to end it"
         );
         Err(Unusable { why: why.into(), only_here: true })
@@ -354,7 +370,7 @@ fn unsafe_part(path: &Path) -> Option<String> {
         let meta = fs::symlink_metadata(&part).ok()?;
         let shown = part.display();
         if meta.uid() != 0 {
-            return Some(format!("{shown} belongs to {}", user_name(meta.uid())));
+            return Some(format!("{shown} belongs to user {}", user_name(meta.uid())));
         }
         let (mode, kind) = (meta.mode(), meta.file_type());
         let sticky = kind.is_dir() && mode & 0o1000 != 0;
@@ -370,20 +386,6 @@ fn unsafe_part(path: &Path) -> Option<String> {
         }
     }
     None
-}
-
-fn user_name(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => format!("user {}", user.name),
-        Ok(None) | Err(_) => format!("user {uid}"),
-    }
-}
-
-fn group_name(gid: u32) -> String {
-    match Group::from_gid(Gid::from_raw(gid)) {
-        Ok(Some(group)) => group.name,
-        Ok(None) | Err(_) => gid.to_string(),
-    }
 }
 
 #[cfg(test)]

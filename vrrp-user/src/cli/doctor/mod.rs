@@ -3,6 +3,7 @@
 //! Each check is a function from what was found to a [`Finding`], so that every judgement can be tested; gathering
 //! is apart from it. Nothing on the host is changed. What is sent is announced first, on stderr.
 
+mod configuration;
 mod host;
 mod interfaces;
 mod ipv6;
@@ -14,16 +15,15 @@ mod virtual_mac;
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::api::Status;
 use crate::cli::Error;
-use crate::cli::common::{BpffsArg, InstanceArg};
+use crate::cli::common::{AsUserArg, BpffsArg, InstanceArg};
 use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::Config;
-use crate::config::{self, LoadError, Loaded};
 use crate::control::client;
 use crate::io::bpf::{self, Feature, Trial, Without};
 use crate::io::reader::Reader;
@@ -46,6 +46,8 @@ pub struct Options {
     config: Option<PathBuf>,
     #[command(flatten)]
     instance: InstanceArg,
+    #[command(flatten)]
+    as_user: AsUserArg,
     #[command(flatten)]
     bpffs: BpffsArg,
     /// Whom to ask whether packets from the shared addresses come back [default: the next hop of the default
@@ -177,7 +179,7 @@ impl Kernel {
 fn examine(options: &Options, without: Without) -> Vec<Finding> {
     let (instance, bpffs) = (&options.instance.instance, options.bpffs.bpffs.as_deref());
     let status = client::status(instance).map_err(|error| error.to_string());
-    let (finding, loaded) = configuration(options, status.as_ref());
+    let (finding, loaded) = configuration::examine(options, status.as_ref());
     let mut findings = vec![daemon(instance, status.as_ref()), finding];
     let kernel = Kernel::of(without);
     findings.extend(host::examine(bpffs, status.as_ref().ok(), &kernel));
@@ -221,47 +223,6 @@ fn daemon(instance: &Instance, status: Result<&Status, &String>) -> Finding {
         }
         Err(error) => Finding::skipped("daemon", error.as_str()),
     }
-}
-
-fn configuration(options: &Options, status: Result<&Status, &String>) -> (Finding, Option<Config>) {
-    let check = "configuration";
-    let running = status.ok().map(running_configuration);
-    let Some(path) = options.config.clone().or(running) else {
-        let text = "no daemon runs and no file is named";
-        return (Finding::skipped(check, text).hint("vrrp-user doctor --config FILE"), None);
-    };
-    let named = config::Options {
-        instance: Some(options.instance.instance.name().to_owned()),
-        ..config::Options::default()
-    };
-    match config::load(&path, &named) {
-        Ok(loaded) => (configured(&path, &loaded), Some(loaded.config)),
-        Err(error @ LoadError::Io { .. }) => (Finding::broken(check, bpf::chain(&error)), None),
-        Err(error @ LoadError::Invalid { .. }) => {
-            let hint = format!("vrrp-user check {}", path.display());
-            (Finding::broken(check, error.to_string()).hint(hint), None)
-        }
-    }
-}
-
-/// The file of the daemon, which may have been named from where the daemon was started.
-fn running_configuration(status: &Status) -> PathBuf {
-    let path = PathBuf::from(&status.config);
-    let started_in = fs::read_link(format!("/proc/{}/cwd", status.pid));
-    match started_in {
-        Ok(directory) if path.is_relative() => directory.join(path),
-        Ok(_) | Err(_) => path,
-    }
-}
-
-fn configured(path: &Path, loaded: &Loaded) -> Finding {
-    let (routers, warnings) = (loaded.config.routers.len(), loaded.diagnostics.len());
-    let text = format!("{}: {routers} virtual router{}", path.display(), plural(routers));
-    if warnings == 0 {
-        return Finding::fine("configuration", text);
-    }
-    Finding::warning("configuration", format!("{text}, {warnings} warning{}", plural(warnings)))
-        .hint(format!("vrrp-user check {}", path.display()))
 }
 
 /// Advertisements that were not accepted, as far as the maps remember.

@@ -1,16 +1,20 @@
 //! `include` and its stricter variants: which files are meant.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::access::{self, Need};
 use crate::config::model::Severity;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// A file is there but is not readable, or no file to be read.
+    /// A file is there, or may be, and this process may not read it. keepalived, which is always root, never meets that.
+    Denied,
+    /// A file is there but cannot be read, or is no file to be read.
     Unreadable,
     Directory,
     /// A file that is named does not exist.
@@ -58,10 +62,12 @@ impl Strictness {
         problems
     }
 
-    /// How bad a problem is; `None` if it is none. An empty directory is none. On `reload`, a file that is not there is
+    /// How bad a problem is; `None` if it is none. An empty directory is none. What may not be read is an error whatever the
+    /// words say: that the rest runs without it was never tried. On `reload`, a file that is not there is
     /// worse than at a start: the rest may be a configuration that nobody meant, while one that was meant is running.
     pub(super) fn severity(self, problem: Problem, reload: bool) -> Option<Severity> {
         match problem {
+            Problem::Denied => Some(Severity::Error),
             Problem::Unreadable | Problem::Missing if reload => Some(Severity::Error),
             Problem::Unreadable | Problem::Directory if self.readable => Some(Severity::Error),
             Problem::Missing if self.exists => Some(Severity::Error),
@@ -112,6 +118,21 @@ pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     /// Problems, each with its message.
     pub(super) problems: Vec<(Problem, String)>,
+    /// By which command root mends the first of them.
+    pub(super) remedy: Option<String>,
+}
+
+impl Found {
+    /// Something could not be looked at or read.
+    pub(super) fn failed(&mut self, path: &Path, need: Need, error: &io::Error) {
+        let message = format!("cannot read {}: {error}", path.display());
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        if denied && self.remedy.is_none() {
+            self.remedy = access::remedy(path, need);
+        }
+        let problem = if denied { Problem::Denied } else { Problem::Unreadable };
+        self.problems.push((problem, message));
+    }
 }
 
 /// The files that match `pattern`, relative to `directory`.
@@ -125,10 +146,24 @@ pub(super) fn find(pattern: &str, directory: &Path) -> Found {
         return found;
     }
     let absolute = directory.join(pattern);
-    let paths = glob(absolute.as_os_str());
+    let is_wildcard = |text: &str| text.contains(['*', '?', '[']);
+    let Some(paths) = glob(absolute.as_os_str()) else {
+        let mut parents = absolute.ancestors().skip(1);
+        let listed = parents.find(|path| !is_wildcard(&path.display().to_string()));
+        let denied = io::Error::from_raw_os_error(libc::EACCES);
+        found.failed(listed.unwrap_or(directory), Need::List, &denied);
+        return found;
+    };
     if paths.is_empty() {
-        let problem =
-            if pattern.contains(['*', '?', '[']) { Problem::NoMatch } else { Problem::Missing };
+        let wildcard = is_wildcard(pattern);
+        match absolute.symlink_metadata() {
+            Err(error) if !wildcard && error.kind() == io::ErrorKind::PermissionDenied => {
+                found.failed(&absolute, Need::Read, &error);
+                return found;
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let problem = if wildcard { Problem::NoMatch } else { Problem::Missing };
         found.problems.push((problem, format!("no file matches `{pattern}`; nothing is included")));
     }
     for path in paths {
@@ -140,23 +175,26 @@ pub(super) fn find(pattern: &str, directory: &Path) -> Found {
                 found.problems.push((problem, message));
             }
             Ok(_) => found.files.push(path),
-            Err(error) => {
-                let message = format!("cannot read {}: {error}; skipped", path.display());
-                found.problems.push((Problem::Unreadable, message));
-            }
+            Err(error) => found.failed(&path, Need::Read, &error),
         }
     }
     found
 }
 
-/// glob(3), with alternatives in braces.
-fn glob(pattern: &OsStr) -> Vec<PathBuf> {
-    let Ok(pattern) = CString::new(pattern.as_bytes()) else { return Vec::new() };
+/// Ends glob(3) at a directory that may not be listed: what is in there cannot be left out without a word.
+extern "C" fn is_denied(_: *const c_char, errno: c_int) -> c_int {
+    c_int::from(errno == libc::EACCES)
+}
+
+/// glob(3), with alternatives in braces; `None` if a directory may not be listed.
+fn glob(pattern: &OsStr) -> Option<Vec<PathBuf>> {
+    let Ok(pattern) = CString::new(pattern.as_bytes()) else { return Some(Vec::new()) };
     // SAFETY: glob_t is plain data, for which all zeros is a valid value.
     let mut result: libc::glob_t = unsafe { std::mem::zeroed() };
+    let flags = libc::GLOB_BRACE;
     // SAFETY: the pattern is a C string that outlives the call, `result` is a valid glob_t; without
     // GLOB_APPEND and GLOB_DOOFFS glob only writes to it.
-    let status = unsafe { libc::glob(pattern.as_ptr(), libc::GLOB_BRACE, None, &raw mut result) };
+    let status = unsafe { libc::glob(pattern.as_ptr(), flags, Some(is_denied), &raw mut result) };
     let mut paths = Vec::new();
     if status == 0 {
         for index in 0..result.gl_pathc {
@@ -167,5 +205,5 @@ fn glob(pattern: &OsStr) -> Vec<PathBuf> {
     }
     // SAFETY: `result` was filled in by glob, which leaves it fit for globfree whatever it returned.
     unsafe { libc::globfree(&raw mut result) };
-    paths
+    (status != libc::GLOB_ABORTED).then_some(paths)
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::definitions::{self, Definitions, Expansion, Loop, MAX_LINE, Value};
 use super::include::{self, Problem, Strictness};
 use crate::config::Options;
+use crate::config::access::Need;
 use crate::config::report::{FileId, Position, Report};
 use crate::config::source::{Files, Grown};
 
@@ -361,10 +362,9 @@ impl<'a> Preprocessor<'a> {
     }
 
     fn include(&mut self, pattern: &str, strictness: Strictness, at: Position) {
-        let found = include::find(pattern, self.directory());
-        let mut problems = found.problems;
+        let mut found = include::find(pattern, self.directory());
         let mut files = Vec::new();
-        for path in found.files {
+        for path in std::mem::take(&mut found.files) {
             let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
             let open =
                 |source: &Source| matches!(source, Source::File { path, .. } if *path == canonical);
@@ -386,14 +386,13 @@ impl<'a> Preprocessor<'a> {
                     return self
                         .too_much(at, format!("cannot include {}: {error}", path.display()));
                 }
-                Err(error) => {
-                    let message = format!("cannot read {}: {error}", path.display());
-                    problems.push((Problem::Unreadable, message));
-                }
+                Err(error) => found.failed(&path, Need::Read, &error),
             }
         }
-        for (problem, message) in problems {
+        let remedy = found.remedy.map(|command| format!("as root: {command}")).unwrap_or_default();
+        for (problem, message) in found.problems {
             let hint = match problem {
+                Problem::Denied => &*remedy,
                 Problem::Unreadable | Problem::Missing => {
                     self.missed.file = true;
                     "a reload is refused without it; what may be missing is included by a pattern"
