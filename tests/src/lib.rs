@@ -12,6 +12,7 @@ mod bench;
 mod cgroup;
 mod client;
 mod conf;
+mod counters;
 mod error;
 mod frr;
 mod held;

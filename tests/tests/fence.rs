@@ -143,30 +143,12 @@ impl Stage {
                 Ok(knows.ip(&["neighbour", "show", vip])?.contains(&*mac).then_some(()))
             })?;
         }
-        let mut rules = String::from("table bridge fence {\n");
-        for (name, _) in COUNTERS {
-            rules += &format!("counter {name} {{ }}\n");
-        }
-        rules += "chain forward {\ntype filter hook forward priority 1\n";
-        for (name, rule) in COUNTERS {
-            rules += &format!("{rule} counter name {name}\n");
-        }
-        rules += "}\n}\n";
-        let file = lab.dir().join("fence.nft");
-        std::fs::write(&file, rules).unwrap();
-        lab.network().run("nft", &["-f", &file.display().to_string()])?;
-        Ok(())
-    }
-
-    fn counted(&self, name: &str) -> Result<u64> {
-        let text = self.lab.network().run("nft", &["list", "counter", "bridge", "fence", name])?;
-        let mut words = text.split_whitespace().skip_while(|word| *word != "packets");
-        Ok(words.nth(1).unwrap().parse().unwrap())
+        lab.count_from_now(&COUNTERS)
     }
 
     /// What has left the first host from its addresses.
     fn left(&self) -> Result<[u64; 3]> {
-        Ok([self.counted("from4")?, self.counted("from6")?, self.counted("arps")?])
+        Ok([self.lab.counted("from4")?, self.lab.counted("from6")?, self.lab.counted("arps")?])
     }
 
     /// The client that knew the first master sends to it as before: three packets of each family.
@@ -177,7 +159,7 @@ impl Stage {
             let args = ["-c", "3", "-i", "0.2", "-W", "1", vip];
             self.knows.spawn("ping", "ping", &args)?.wait(STEP)?;
         }
-        assert!(self.counted("reached")? >= 6, "what was sent to it has arrived");
+        assert!(self.lab.counted("reached")? >= 6, "what was sent to it has arrived");
         Ok(())
     }
 
@@ -212,7 +194,7 @@ fn stopped(mut stage: Stage, goes_on: impl FnOnce(&mut VrrpUser) -> Result<()>) 
     }
     let log = stage.old.log().text();
     assert!(!log.contains("cannot send"), "{log}");
-    assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
+    assert_eq!((stage.left()?, stage.lab.counted("advert")?), ([0; 3], 0));
     assert!(stage.old.reason(&stage.hosts[0], "fenced_to")? >= 6);
     Ok(stage)
 }
@@ -329,7 +311,7 @@ fn killed(mut stage: Stage) -> Result<()> {
     stage.succeeded()?;
     stage.send_to_old()?;
     stage.asks()?;
-    assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
+    assert_eq!((stage.left()?, stage.lab.counted("advert")?), ([0; 3], 0));
     let host = &stage.hosts[0];
     assert!(stage.old.reason(host, "fenced_to")? >= 6);
     let router = stage.old.router_stats(host, ROUTER)?;
@@ -342,7 +324,7 @@ fn killed(mut stage: Stage) -> Result<()> {
     for vip in VIPS {
         stage.lab.wait_until(STEP, "keepalived answers", || stage.answered(&stage.knows, vip))?;
     }
-    assert!(stage.counted("advert")? > 0);
+    assert!(stage.lab.counted("advert")? > 0);
     theirs.stop()
 }
 
@@ -382,7 +364,7 @@ fn started_again(kind: Kind) -> Result<()> {
     for vip in VIPS {
         assert!(!hosts[0].has_address(vip)?, "{vip}");
     }
-    assert_eq!((stage.left()?, stage.counted("advert")?), ([0; 3], 0));
+    assert_eq!((stage.left()?, stage.lab.counted("advert")?), ([0; 3], 0));
     let log = stage.old.log().text();
     assert!(log.contains("which another host has by now"), "{log}");
     stage.asks()
@@ -550,8 +532,8 @@ fn goes_on(stage: &Stage, time: Duration) -> Result<()> {
 }
 
 fn report(name: &str, stage: &Stage) -> Result<()> {
-    let ([from4, from6, arps], advert) = (stage.left()?, stage.counted("advert")?);
-    let reached = stage.counted("reached")?;
+    let ([from4, from6, arps], advert) = (stage.left()?, stage.lab.counted("advert")?);
+    let reached = stage.lab.counted("reached")?;
     println!(
         "{name}: {reached} packets reached it; left: {from4} {from6} {arps}, adverts {advert}"
     );

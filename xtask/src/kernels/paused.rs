@@ -169,7 +169,7 @@ impl Outside {
         lab.wait_until(LONG, "the new master announces itself", || {
             Ok(learns.ip(&["neighbour", "show", VIP])?.contains(&mac).then_some(()))
         })?;
-        self.count_from_now()?;
+        lab.count_from_now(&COUNTERS)?;
         let before = words(&new).len();
         let to = ["neighbour", "replace", VIP, "lladdr", MAC, "dev", "eth0", "nud", "permanent"];
         knows.ip(&to)?;
@@ -177,14 +177,14 @@ impl Outside {
         let args = ["-c", &count, "-i", "0.2", "-W", "1", VIP];
         let mut pings = knows.spawn("ping", "ping", &args)?;
         pause(PAUSE.saturating_sub(stopped.elapsed()))?;
-        if self.counted("answers")? + self.counted("arps")? + self.counted("adverts")? > 0 {
+        if lab.counted("answers")? + lab.counted("arps")? + lab.counted("adverts")? > 0 {
             bail!("a machine that stands still has sent something");
         }
         let goes_on = Instant::now();
         self.order("cont")?;
         pings.wait(LONG)?;
         let [answers, arps, adverts, reached] =
-            ["answers", "arps", "adverts", "reached"].map(|name| self.counted(name));
+            ["answers", "arps", "adverts", "reached"].map(|name| lab.counted(name));
         let (answers, arps, adverts, reached) = (answers?, arps?, adverts?, reached?);
         if reached < 10 {
             bail!("only {reached} packets were sent to it");
@@ -251,32 +251,6 @@ impl Outside {
             }
         }
         if order == "quit" { Ok(()) } else { bail!("QEMU's monitor has hung up") }
-    }
-
-    /// From now on the switch counts.
-    fn count_from_now(&self) -> Result<()> {
-        let mut rules = String::from(
-            "table bridge paused\ndelete table bridge paused\ntable bridge paused {\n",
-        );
-        for (name, _) in COUNTERS {
-            rules += &format!("counter {name} {{ }}\n");
-        }
-        rules += "chain forward {\ntype filter hook forward priority 1\n";
-        for (name, rule) in COUNTERS {
-            rules += &format!("{rule} counter name {name}\n");
-        }
-        rules += "}\n}\n";
-        let file = self.lab.dir().join("paused.nft");
-        std::fs::write(&file, rules)?;
-        self.lab.network().run("nft", &["-f", &file.display().to_string()])?;
-        Ok(())
-    }
-
-    fn counted(&self, name: &str) -> Result<u64> {
-        let text = self.lab.network().run("nft", &["list", "counter", "bridge", "paused", name])?;
-        let mut words = text.split_whitespace().skip_while(|word| *word != "packets");
-        let count = words.nth(1).and_then(|count| count.parse().ok());
-        count.with_context(|| format!("nft says of {name}: {text}"))
     }
 }
 
