@@ -441,6 +441,36 @@ fn addresses_of_a_subnet_stay_together() -> Result<()> {
     lab.wait_until(LONG, "the setting", || Ok((setting()? == "1").then_some(())))?;
     assert!(daemon.stop()?.success());
     assert_eq!(setting()?, "0");
+
+    // What it was is known to those who come after one that was killed, whether or not they have a use for it.
+    let kill = |daemon: &mut VrrpUser| -> Result<()> {
+        lab.wait_until(LONG, "the setting", || Ok((setting()? == "1").then_some(())))?;
+        daemon.kill()
+    };
+    let mut daemon = VrrpUser::start(&host, &conf("promote_secondaries"))?;
+    kill(&mut daemon)?;
+    let (code, text) = VrrpUser::cleanup(&host)?;
+    assert!(text.contains("removed promote_secondaries of eth0"), "{text}");
+    assert_eq!((code, &*setting()?), (Some(0), "0"));
+    let (_, text) = VrrpUser::cleanup(&host)?;
+    assert!(text.contains("nothing was left"), "{text}");
+    for next in ["promote_secondaries", ""] {
+        let mut daemon = VrrpUser::start(&host, &conf("promote_secondaries"))?;
+        kill(&mut daemon)?;
+        let mut daemon = VrrpUser::start(&host, &conf(next))?;
+        daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+        assert_eq!(setting()?, "1");
+        assert!(daemon.stop()?.success());
+        assert_eq!(setting()?, "0", "{next}");
+    }
+
+    // Who had it on before keeps it.
+    host.namespace().run("sysctl", &["-qw", "net.ipv4.conf.eth0.promote_secondaries=1"])?;
+    let mut daemon = VrrpUser::start(&host, &conf("promote_secondaries"))?;
+    daemon.wait_state(&host, ROUTER, "MASTER", LONG)?;
+    daemon.kill()?;
+    VrrpUser::cleanup(&host)?;
+    assert_eq!(setting()?, "1");
     Ok(())
 }
 

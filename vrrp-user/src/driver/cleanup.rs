@@ -13,11 +13,11 @@ pub use super::stale::Cleaned;
 use super::stale::{Others, addresses};
 use super::start::{Error, leave, lock, lock_directory};
 use crate::io::bpf;
-use crate::io::netlink::MarkedObject;
+use crate::io::netlink::{MarkedObject, restore_settings};
 use crate::io::reader::Reader;
 use crate::types::instance::{Instance, RUNTIME_DIR};
 
-/// Removes the addresses of an instance, as far as they bear its mark, routes and rules, then its programs from interfaces, and its pins: in
+/// Removes the addresses of an instance, as far as they bear its mark, routes, rules and settings, then its programs from interfaces, and its pins: in
 /// this order, as the programs keep the host from answering for the addresses. Nothing happens beside a daemon that lives.
 /// Errors: [`Error::AlreadyRunning`], [`Error::RuntimeDir`], [`Error::Netlink`], [`Error::Os`].
 pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Error> {
@@ -34,6 +34,12 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     let others = if others_live(instance) { Others::Stay } else { Others::Go };
     addresses(instance, &vips, others, &mut cleaned)?;
     objects(others, &mut cleaned);
+    for (what, result) in restore_settings(&instance.runtime_dir()) {
+        match result {
+            Ok(()) => cleaned.removed.push(what),
+            Err(error) => cleaned.stays.push(format!("{what}: {error}")),
+        }
+    }
     for left in bpf::remove_stale_filters(instance.name()) {
         match left {
             Ok(filter) => {

@@ -19,7 +19,7 @@ use crate::control::server::{self, Channels};
 use crate::core::{Boot, Core, Counter, Needs, Sizes};
 use crate::io::bpf::{self, Datapath, Feature, Without};
 use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
-use crate::io::netlink::{self, Netlink};
+use crate::io::netlink::{self, Netlink, restore_settings};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Tx};
@@ -162,6 +162,14 @@ pub fn run(options: Options) -> Result<(), Error> {
         let _ = fs::remove_dir(pins);
     }
     drop(locked_pins);
+    for (what, result) in restore_settings(&instance.runtime_dir()) {
+        match result {
+            Ok(()) => {
+                log::info!("{what} is off again, which a daemon before this one had turned on");
+            }
+            Err(error) => log::warn!("{what} stays on: {error}"),
+        }
+    }
     // From now on nobody makes the socket again.
     let lock = lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     leave(&instance, lock);

@@ -11,7 +11,7 @@ use crate::control::server::Question;
 use crate::core::netlink::{Answer, Ask, Subject};
 use crate::core::{Input, InterfaceAddr, ManagerMessage};
 use crate::io::bpf;
-use crate::io::netlink::{Batch, Report};
+use crate::io::netlink::{Batch, Promoted, Report};
 use crate::io::timer;
 
 /// How long what is left is waited for, when the core does not say when it is over.
@@ -126,7 +126,7 @@ impl Driver {
             .filter(|(place, _)| left.contains(place))
             .map(|(_, ask)| ask)
             .collect();
-        match Batch::open() {
+        match Batch::open(Promoted::default()) {
             Ok(mut batch) => batch.carry_out(&asks).iter().for_each(|answer| {
                 self.removed(answer);
             }),

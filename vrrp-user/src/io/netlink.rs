@@ -6,6 +6,7 @@
 mod batch;
 mod hooks;
 pub(super) mod once;
+mod promoted;
 mod record;
 mod route;
 
@@ -39,6 +40,7 @@ use self::batch::BATCH;
 pub use self::batch::Batch;
 pub use self::hooks::Inspector;
 pub(super) use self::hooks::{has_clsact, is_xdp_generic, xdp_programs};
+pub use self::promoted::{Promoted, restore_settings};
 use self::record::Record;
 pub use self::route::MarkedObject;
 use super::sched;
@@ -145,10 +147,10 @@ pub struct Netlink {
 impl Netlink {
     /// Opens the sockets, subscribes to link and address changes, and starts the thread, which
     /// [`Report::Everything`] is the first word of. It ends when this is dropped. `runtime_dir` holds the record of what
-    /// bears no mark.
+    /// bears no mark, and of `promote_secondaries`.
     /// Errors: [`Error::Open`].
     pub async fn open(scheduling: Scheduling, runtime_dir: &Path) -> Result<Self, Error> {
-        let record = Record::path(runtime_dir);
+        let (record, promoted) = (Record::path(runtime_dir), Promoted::open(runtime_dir));
         let (asks, asked) = mpsc::unbounded_channel();
         let (looks, to_look) = mpsc::unbounded_channel();
         let (report, reports) = mpsc::unbounded_channel();
@@ -162,7 +164,7 @@ impl Netlink {
                 Err(error) => return drop(opened.send(Err(Error::Open(error)))),
             };
             runtime.block_on(async {
-                let worker = Worker::open(asked, to_look, report, record);
+                let worker = Worker::open(asked, to_look, report, record, promoted);
                 let (worker, result) = match worker {
                     Ok(worker) => (Some(worker), Ok(nix::unistd::gettid().as_raw())),
                     Err(error) => (None, Err(error)),
@@ -259,8 +261,9 @@ impl Worker {
         to_look: mpsc::UnboundedReceiver<Look>,
         report: mpsc::UnboundedSender<Report>,
         record: PathBuf,
+        promoted: Promoted,
     ) -> Result<Self, Error> {
-        let mut batch = Batch::open().map_err(Error::Open)?;
+        let mut batch = Batch::open(promoted).map_err(Error::Open)?;
         let inspector = Inspector::open().map_err(Error::Open)?;
         let record = Record::open(record, batch.keeps_marks());
         let (mut lists, handle, _) = new_connection().map_err(Error::Open)?;

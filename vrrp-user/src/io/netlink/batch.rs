@@ -4,8 +4,6 @@
 //! then: thousands of addresses take tens of milliseconds. rtnetlink sends one request per datagram, and
 //! keeps a task with a channel for each.
 
-use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -22,10 +20,10 @@ use rtnetlink::packet_core::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
+use super::promoted::Promoted;
 use super::{
     ANSWER, Answer, Ask, Error, Object, RECEIVE_BUFFER, Request, RequestError, message, once, route,
 };
-use crate::core::InterfaceId;
 
 /// Requests in one datagram. Their answers must fit the receive buffer, and whoever else waits for the
 /// kernel's routing lock should get it now and then.
@@ -41,14 +39,13 @@ pub struct Batch {
     sequence: u32,
     out: Vec<u8>,
     answer: Vec<u8>,
-    /// Interfaces of which we turned `promote_secondaries` on.
-    promoted: HashSet<InterfaceId>,
+    promoted: Promoted,
 }
 
 impl Batch {
-    /// Opens it.
+    /// Opens it, with what is known of `promote_secondaries`.
     /// Errors: those of socket(2), bind(2) and setsockopt(2).
-    pub fn open() -> io::Result<Self> {
+    pub fn open(promoted: Promoted) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -62,7 +59,7 @@ impl Batch {
             sequence: 0,
             out: Vec::new(),
             answer: Vec::with_capacity(ANSWER_LEN),
-            promoted: HashSet::new(),
+            promoted,
         })
     }
 
@@ -101,7 +98,7 @@ impl Batch {
         let mut results: Vec<Option<Result<(), Error>>> = Vec::with_capacity(asks.len());
         for ask in asks {
             self.sequence = self.sequence.wrapping_add(1);
-            if self.is_so_already(ask) {
+            if self.promoted.begin(ask) {
                 results.push(Some(Ok(())));
             } else {
                 append(&mut self.out, ask, self.sequence);
@@ -118,30 +115,12 @@ impl Batch {
                 }
             }
         }
-        let answers = asks.iter().zip(results).map(|(ask, result)| Answer {
-            request: ask.request,
-            subject: ask.subject,
-            result: result.unwrap_or(Err(Error::NoAnswer)).map_err(RequestError::from),
-            ours: false,
+        let answers = asks.iter().zip(results).map(|(ask, result)| {
+            let result = result.unwrap_or(Err(Error::NoAnswer)).map_err(RequestError::from);
+            self.promoted.end(ask, &result);
+            Answer { request: ask.request, subject: ask.subject, result, ours: false }
         });
         answers.collect()
-    }
-
-    /// Whether nothing has to be asked of the kernel, because a setting is as it should be. Remembers which ones
-    /// are ours to take back.
-    fn is_so_already(&mut self, ask: &Ask) -> bool {
-        let Object::PromoteSecondaries { iface, name } = &ask.object else { return false };
-        match ask.request {
-            Request::Add => {
-                let path = format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries");
-                let on = fs::read_to_string(path).is_ok_and(|value| value.trim() == "1");
-                if !on {
-                    self.promoted.insert(*iface);
-                }
-                on
-            }
-            Request::Remove => !self.promoted.remove(iface),
-        }
     }
 
     fn send(&self) -> io::Result<()> {
@@ -253,7 +232,7 @@ fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::InterfaceAddr;
+    use crate::core::{InterfaceAddr, InterfaceId};
     use crate::io::netlink::{AddressRequest, AssignedAddress};
 
     fn ask(request: Request, ifindex: u32) -> Ask {
@@ -292,13 +271,13 @@ mod tests {
     /// On the kernels that this runs on; without the right to ask it is assumed.
     #[test]
     fn the_kernel_keeps_marks() {
-        assert!(Batch::open().unwrap().keeps_marks());
+        assert!(Batch::open(Promoted::default()).unwrap().keeps_marks());
     }
 
     /// Harmless without any right: there is no such interface.
     #[test]
     fn every_request_gets_its_own_answer() {
-        let mut batch = Batch::open().unwrap();
+        let mut batch = Batch::open(Promoted::default()).unwrap();
         let asks: Vec<Ask> = (0..300).map(|n| ask(Request::Remove, 0x7000_0000 + n)).collect();
         let answers = batch.carry_out(&asks);
         assert_eq!(answers.len(), 300);
