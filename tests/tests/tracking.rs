@@ -113,7 +113,7 @@ fn a_script_that_cannot_run_counts_for_nothing() -> Result<()> {
     let conf = format!(
         "vrrp_script chk {{\n script {}\n interval 1\n}}\n{}",
         script.display(),
-        instance(51, 100).with("track_script {\nchk\n}")
+        instance(51, 100).with("notify /nonexistent/told\ntrack_script {\nchk\n}")
     );
     let mut daemon = VrrpUser::start(&host, &conf)?;
     daemon.wait_state(&host, "VI_51", "MASTER", LONG)?;
@@ -121,7 +121,12 @@ fn a_script_that_cannot_run_counts_for_nothing() -> Result<()> {
         || -> Result<String> { Ok(daemon.router(&host, "VI_51")?["problems"].to_string()) };
     let problem = problems()?;
     assert!(problem.contains("script chk is disabled: it does not exist; until "), "{problem}");
-    assert_eq!(daemon.status(&host)?["scripts"][0]["health"], "disabled");
+    assert!(problem.contains("as in keepalived: no FAULT while it fails"), "{problem}");
+    let status = daemon.status(&host)?;
+    assert_eq!(status["scripts"][0]["health"], "disabled");
+    // What no router tracks is a problem of the daemon.
+    let told = status["problems"].to_string();
+    assert!(told.contains("notify /nonexistent/told is disabled: it does not exist ("), "{told}");
     assert_eq!(daemon.detail(&host, "VI_51")?["tracks"][0]["effect"], "0");
     fs::write(&script, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

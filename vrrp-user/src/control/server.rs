@@ -563,6 +563,7 @@ impl Shared {
         };
         status.counters.extend(self.counters());
         status.scripts = self.board.scripts(timer::now());
+        status.problems.extend(self.board.disabled());
         let (mut told, mut more) = (status.routers.len(), status.more);
         send(write, &[Answer::Status(status)]).await?;
         while more {

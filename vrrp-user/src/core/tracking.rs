@@ -241,7 +241,7 @@ impl Names for Words<'_> {
 /// what is configured.
 fn sum(base: u8, effective: u8, terms: &[Term], names: &dyn Names) -> Option<String> {
     let (mut sum, mut reasons, mut total) = (base.to_string(), Vec::new(), i32::from(base));
-    for Term { object, health, effect } in terms {
+    for Term { object, health, effect, .. } in terms {
         let Effect::Weight(weight) = *effect else { continue };
         if weight == 0 {
             continue;
@@ -258,6 +258,21 @@ fn sum(base: u8, effective: u8, terms: &[Term], names: &dyn Names) -> Option<Str
         sum += &format!(", which is kept at {effective}");
     }
     Some(format!("{sum}: {}", reasons.join(", ")))
+}
+
+/// What a router does without because a script is disabled.
+fn without(used: &TrackUse) -> String {
+    let (up, down) = (used.effect(Health::Up), used.effect(Health::Down));
+    match (up, down) {
+        (Effect::Weight(up), Effect::Weight(down)) => {
+            let counts = |weight: i16, when| (weight != 0).then(|| format!("{weight:+} {when}"));
+            let counts = [counts(up, "while it succeeds"), counts(down, "while it fails")];
+            let counts: Vec<String> = counts.into_iter().flatten().collect();
+            format!("the priority lacks {}", counts.join(" and "))
+        }
+        (Effect::Fault, _) => "no FAULT while it succeeds".to_owned(),
+        (Effect::Wait | Effect::Weight(_), _) => "no FAULT while it fails".to_owned(),
+    }
 }
 
 impl Core {
@@ -296,15 +311,17 @@ impl Core {
         if self.tracking.disabled.is_empty() {
             return Vec::new();
         }
-        let of = |object: &ObjectId| {
-            let why = self.tracking.disabled.get(object)?;
-            let script = self.names().object(*object);
+        let of = |term: &Term| {
+            let why = self.tracking.disabled.get(&term.object)?;
+            let script = self.names().object(term.object);
             Some(format!(
-                "{script} is disabled: {why}; until that is mended and the configuration reloaded, it counts for \
-                 nothing, as in keepalived"
+                "{script} is disabled: {why}; until that is mended and the configuration reloaded (`vrrp-user \
+                 reload`), it counts for nothing, as in keepalived: {}",
+                without(&term.used)
             ))
         };
-        self.objects_of(id).iter().filter_map(of).collect()
+        let terms = self.engine.explain(id).map(|explanation| explanation.terms);
+        terms.unwrap_or_default().iter().filter_map(of).collect()
     }
 
     /// Everything that a router tracks, in words: what it is, how it is, and what that makes of the router.
@@ -394,11 +411,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_disabled_script_would_do_is_said() {
+        let said = |weight, reverse| without(&TrackUse { object: ObjectId(1), weight, reverse });
+        assert_eq!(said(0, false), "no FAULT while it fails");
+        assert_eq!(said(0, true), "no FAULT while it succeeds");
+        assert_eq!(said(-20, false), "the priority lacks -20 while it fails");
+        assert_eq!(said(20, false), "the priority lacks +20 while it succeeds");
+        assert_eq!(said(20, true), "the priority lacks -20 while it succeeds");
+    }
+
+    #[test]
     fn a_priority_is_explained_by_what_counts() {
         let term = |object, health, weight| Term {
             object: ObjectId(object),
             health,
             effect: Effect::Weight(weight),
+            used: TrackUse { object: ObjectId(object), weight, reverse: false },
         };
         let said = |effective, terms: &[Term]| sum(100, effective, terms, &Plain);
         assert_eq!(said(100, &[term(1, Health::Up, 0)]), None);

@@ -263,7 +263,8 @@ impl Driver {
     }
 
     fn take_scripts(&mut self) {
-        let plan = std::mem::take(&mut self.plan);
+        let mut plan = std::mem::take(&mut self.plan);
+        self.board.set_disabled(std::mem::take(&mut plan.disabled));
         match &self.scripts {
             Some(scripts) => scripts.reconfigure(plan),
             None if plan.is_empty() => {}

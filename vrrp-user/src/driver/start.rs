@@ -364,6 +364,7 @@ impl Driver {
             log::error!("{} interfaces: {shortage}", interfaces.len());
         }
         let board = Arc::<Board>::default();
+        board.set_disabled(plan.disabled.clone());
         let (found, finds) = mpsc::unbounded_channel();
         let notifies = !plan.is_empty();
         let mut scripts = None;

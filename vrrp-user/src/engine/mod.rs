@@ -440,7 +440,7 @@ impl Engine {
         let orders = self.orders.get(&id).copied().unwrap_or_default();
         let term = |used: &TrackUse| {
             let health = self.objects.health(used.object);
-            Term { object: used.object, health, effect: used.effect(health) }
+            Term { object: used.object, health, effect: used.effect(health), used: *used }
         };
         Some(Explanation {
             set: orders.priority,

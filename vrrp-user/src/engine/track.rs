@@ -153,6 +153,8 @@ pub struct Term {
     pub health: Health,
     /// What that makes of the router.
     pub effect: Effect,
+    /// How the router uses it.
+    pub used: TrackUse,
 }
 
 /// Why a router has the priority and the state that it has.

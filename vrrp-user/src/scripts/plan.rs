@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::program::Account;
 use super::resolve::{Resolver, Script, Unusable};
 use super::{Notified, Subject};
-use crate::config::command::Command;
-use crate::config::model::{Config, Diagnostic, Severity, Tracked};
+use crate::config::command::{Command, Origin};
+use crate::config::model::{Config, Diagnostic, Tracked};
 use crate::config::notify::{LifecycleScript, Notify, Settings};
 use crate::engine::time::Nanos;
 
@@ -29,6 +29,9 @@ pub struct Plan {
     pub(crate) concurrency: usize,
     /// For one notification.
     pub(crate) timeout: Duration,
+    /// What cannot run, with why and where it is configured. Tracked scripts that count for nothing are not among it: their
+    /// routers say so.
+    pub disabled: Vec<String>,
 }
 
 /// The scripts of one router or group.
@@ -112,6 +115,7 @@ impl Plan {
         plan.startup = once("startup_script", settings.startup.as_ref(), &mut resolver);
         plan.shutdown = once("shutdown_script", settings.shutdown.as_ref(), &mut resolver);
         plan.add_fifos(settings, &mut resolver);
+        plan.disabled = resolver.disabled.iter().map(|of| format!("{of}; nothing runs")).collect();
         plan.add_checks(config, &mut resolver);
         (plan, resolver.diagnostics)
     }
@@ -133,14 +137,8 @@ impl Plan {
             let account = match account {
                 Ok(account) => account,
                 Err(why) => {
-                    resolver.diagnostics.push(Diagnostic {
-                        file: fifo.origin.file.to_string(),
-                        line: fifo.origin.line,
-                        column: fifo.origin.column,
-                        severity: Severity::Warning,
-                        message: format!("{keyword} {} is disabled: {why}", path.display()),
-                        hint: None,
-                    });
+                    let what = format!("{keyword} {}", path.display());
+                    resolver.disable(&fifo.origin, &what, &why);
                     continue;
                 }
             };
@@ -169,7 +167,14 @@ impl Plan {
                 Err(Unusable { why, only_here: false }) if config.notify.disable_unusable => {
                     (None, Some(why))
                 }
-                Err(_) => (None, None),
+                Err(Unusable { why, .. }) => {
+                    let Origin { file, line, .. } = &script.command.origin;
+                    self.disabled.push(format!(
+                        "script {} cannot run: {why} ({file}:{line}); it counts as one that fails",
+                        script.name
+                    ));
+                    (None, None)
+                }
             };
             self.checks.push(Check {
                 name: script.name.as_str().into(),
@@ -339,6 +344,15 @@ mod tests {
         };
         let check = toml("");
         assert_eq!((check.script, check.disabled), (None, None));
+        // A tracked one is said by its routers where it counts for nothing, and here where it counts as failure.
+        assert!(plan.disabled.is_empty(), "{:?}", plan.disabled);
+        let notify =
+            router("a", 1, "track = [{ script = \"s\" }]\nnotify = { any = \"/nonexistent/n\" }");
+        let script = "[[script]]\nname = \"s\"\ncommand = \"/nonexistent/s\"\n";
+        let (plan, _) = self::plan(&format!("{script}{notify}"));
+        let [any, tracked] = &plan.disabled[..] else { panic!("{:?}", plan.disabled) };
+        assert!(any.starts_with("notify /nonexistent/n is disabled: it does not exist ("), "{any}");
+        assert!(tracked.starts_with("script s cannot run: it does not exist ("), "{tracked}");
         assert!(toml("[scripts]\ndisable_unusable = true\n").disabled.is_some());
     }
 

@@ -68,6 +68,8 @@ pub struct Resolver<'a> {
     scripts: HashMap<(Vec<String>, String), Result<Arc<Script>, Unusable>>,
     /// What the user should know.
     pub diagnostics: Vec<Diagnostic>,
+    /// What is disabled, why, and where it stands.
+    pub disabled: Vec<String>,
 }
 
 impl<'a> Resolver<'a> {
@@ -80,7 +82,15 @@ impl<'a> Resolver<'a> {
             default: None,
             scripts: HashMap::new(),
             diagnostics: Vec::new(),
+            disabled: Vec::new(),
         }
+    }
+
+    /// What is configured there cannot run.
+    pub fn disable(&mut self, origin: &Origin, what: &str, why: &impl fmt::Display) {
+        let message = format!("{what} is disabled: {why}");
+        self.disabled.push(format!("{message} ({}:{})", origin.file, origin.line));
+        self.warning(origin, message, "");
     }
 
     /// What is to be run for a command; `None`, with a message, when it cannot or must not be.
@@ -116,8 +126,7 @@ impl<'a> Resolver<'a> {
         let account = match self.account(command.user.as_ref(), &command.origin) {
             Ok(account) => account,
             Err(why) => {
-                let message = format!("{keyword} {command} is disabled: {why}");
-                self.warning(&command.origin, message, "");
+                self.disable(&command.origin, &format!("{keyword} {command}"), &why);
                 return Err(why);
             }
         };
@@ -148,8 +157,7 @@ impl<'a> Resolver<'a> {
                     found
                 }
                 Err(why) => {
-                    let message = format!("{keyword} {name} is disabled: {why}");
-                    self.warning(&command.origin, message, "");
+                    self.disable(&command.origin, &format!("{keyword} {name}"), &why);
                     return Err(why.into());
                 }
             }
@@ -157,8 +165,7 @@ impl<'a> Resolver<'a> {
         let path = match self.examine(keyword, &written, &account, &command.origin) {
             Ok(path) => path,
             Err(why) => {
-                let message = format!("{keyword} {} is disabled: {why}", written.display());
-                self.warning(&command.origin, message, "");
+                self.disable(&command.origin, &format!("{keyword} {}", written.display()), &why);
                 return Err(why.into());
             }
         };

@@ -46,6 +46,7 @@ struct Check {
 pub struct Board {
     counters: [AtomicU64; Counter::ALL.len()],
     checks: Mutex<BTreeMap<String, Check>>,
+    disabled: Mutex<Vec<String>>,
 }
 
 impl Board {
@@ -65,6 +66,16 @@ impl Board {
             (*name, self.counters[*counter as usize].load(Ordering::Relaxed))
         };
         Counter::ALL.iter().map(counter)
+    }
+
+    /// These are disabled from now on.
+    pub fn set_disabled(&self, disabled: Vec<String>) {
+        *self.disabled.lock().unwrap_or_else(PoisonError::into_inner) = disabled;
+    }
+
+    /// What is disabled, each with why.
+    pub fn disabled(&self) -> Vec<String> {
+        self.disabled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
