@@ -210,7 +210,7 @@ fn bad_clients_are_counted_and_disturb_nobody() -> Result<()> {
         let silent: Vec<_> = (0..3).map(|_| connect()).collect();
         for (request, status) in [
             (&b"NONSENSE\r\n\r\n"[..], "400"),
-            (b"GET / HTTP/1.1\r\n\r\n", "404"),
+            (b"GET /other HTTP/1.1\r\n\r\n", "404"),
             (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
         ] {
             let mut stream = connect();

@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod http;
 pub mod openmetrics;
+mod process;
 pub mod rates;
 
 use std::collections::{BTreeMap, HashMap};

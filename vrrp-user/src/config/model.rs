@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -142,7 +142,8 @@ pub enum Listen {
 impl FromStr for Listen {
     type Err = InvalidListen;
 
-    /// `ADDRESS:PORT`, `[ADDRESS]:PORT` or `unix:/PATH`.
+    /// `ADDRESS:PORT`, `[ADDRESS]:PORT`, `:PORT` for all addresses, `localhost:PORT` for 127.0.0.1, or `unix:/PATH`. No name
+    /// is looked up: at a start nobody may be there who knows it.
     fn from_str(text: &str) -> Result<Self, InvalidListen> {
         /// What fits `struct sockaddr_un` with a zero behind it (unix(7)).
         const LONGEST: usize = 107;
@@ -150,7 +151,14 @@ impl FromStr for Listen {
             let fits = path.starts_with('/') && path.len() <= LONGEST && !path.contains('\0');
             return if fits { Ok(Self::Unix(path.into())) } else { Err(InvalidListen) };
         }
-        let address: SocketAddr = text.parse().map_err(|_| InvalidListen)?;
+        let address = match text.rsplit_once(':') {
+            Some(("", port)) => port.parse().ok().map(|port| (Ipv6Addr::UNSPECIFIED, port).into()),
+            Some(("localhost", port)) => {
+                port.parse().ok().map(|port| (Ipv4Addr::LOCALHOST, port).into())
+            }
+            Some(_) | None => text.parse::<SocketAddr>().ok(),
+        };
+        let address = address.ok_or(InvalidListen)?;
         if address.port() == 0 { Err(InvalidListen) } else { Ok(Self::Tcp(address)) }
     }
 }
@@ -166,7 +174,9 @@ impl fmt::Display for Listen {
 
 /// A string that names no place to listen at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("write ADDRESS:PORT, as in 127.0.0.1:9560 or [::1]:9560, or unix:/PATH")]
+#[error(
+    "write ADDRESS:PORT, as in 127.0.0.1:9560 or [::1]:9560, :PORT for all addresses, or unix:/PATH"
+)]
 pub struct InvalidListen;
 
 /// How the engine's thread is scheduled (sched(7)).

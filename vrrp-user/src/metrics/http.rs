@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ vrrp_common::counters! {
         Malformed = "malformed",
         /// Its head was too long, or had too many fields.
         TooLong = "too_long",
+        /// Where the metrics are was written.
+        Index = "index",
         /// Another resource.
         NotFound = "not_found",
         /// Another method than GET and HEAD.
@@ -162,7 +165,14 @@ enum Listener {
 impl Listener {
     async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Listen::Tcp(address) => match TcpListener::bind(address).await {
+                // All addresses, of a host without IPv6.
+                Err(error) if is_without_ipv6(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
+                    let address = (Ipv4Addr::UNSPECIFIED, address.port());
+                    TcpListener::bind(address).await.map(Self::Tcp)
+                }
+                bound => bound.map(Self::Tcp),
+            },
             Listen::Unix(path) => Ok(Self::Unix(unix(path)?, SocketFile::new(path)?)),
         }
     }
@@ -184,6 +194,10 @@ impl Listener {
             },
         }
     }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// Whoever connects is accepted before there is a place: those in the queue that say nothing would keep others out.
@@ -268,15 +282,16 @@ async fn converse(
     let request = request.unwrap_or(Request::bad(Outcome::Timeout));
     // From here on it is waited for in this slot only.
     let slot = shared.answers.take().await;
-    let (mut answer, outcome) = match request.wanted.map(|format| (format, page(shared, format))) {
-        Ok((format, Ok(text))) => {
-            (response("200 OK", format.content_type(), "", &text), Outcome::Served)
-        }
-        Ok((_, Err(error))) => {
-            log::warn!("metrics: {}", bpf::chain(&error));
-            let text = format!("{}\n", bpf::chain(&error));
-            (response("503 Service Unavailable", PLAIN, "", &text), Outcome::Unreadable)
-        }
+    let (mut answer, outcome) = match request.wanted {
+        Ok(Resource::Metrics(format)) => match page(shared, format) {
+            Ok(text) => (response("200 OK", format.content_type(), "", &text), Outcome::Served),
+            Err(error) => {
+                log::warn!("metrics: {}", bpf::chain(&error));
+                let text = format!("{}\n", bpf::chain(&error));
+                (response("503 Service Unavailable", PLAIN, "", &text), Outcome::Unreadable)
+            }
+        },
+        Ok(Resource::Index) => (response("200 OK", PLAIN, "", INDEX), Outcome::Index),
         Err(outcome) => (refusal(outcome), outcome),
     };
     if request.only_head
@@ -315,11 +330,19 @@ fn page(shared: &Shared, format: Format) -> Result<String, bpf::Error> {
     Ok(snapshot.write(format).unwrap_or_default())
 }
 
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource {
+    /// What else there is.
+    Index,
+    Metrics(Format),
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Request {
-    /// In this format, or why there is nothing.
-    wanted: Result<Format, Outcome>,
+    /// What is to be written, or why there is nothing.
+    wanted: Result<Resource, Outcome>,
     /// Only what the head of the answer would be (RFC 9110 section 9.3.2).
     only_head: bool,
 }
@@ -371,13 +394,21 @@ fn understand(bytes: &[u8]) -> Option<Request> {
             && String::from_utf8_lossy(field.value).contains("application/openmetrics-text")
     });
     let wanted = match (path, request.method) {
-        (Some(PATH), Some("GET" | "HEAD")) if open => Ok(Format::OpenMetrics),
-        (Some(PATH), Some("GET" | "HEAD")) => Ok(Format::Classic),
-        (Some(PATH), _) => Err(Outcome::Method),
+        (Some(PATH), Some("GET" | "HEAD")) if open => Ok(Resource::Metrics(Format::OpenMetrics)),
+        (Some(PATH), Some("GET" | "HEAD")) => Ok(Resource::Metrics(Format::Classic)),
+        (Some("/"), Some("GET" | "HEAD")) => Ok(Resource::Index),
+        (Some(PATH | "/"), _) => Err(Outcome::Method),
         _ => Err(Outcome::NotFound),
     };
     Some(Request { wanted, only_head: request.method == Some("HEAD") })
 }
+
+/// What `/` says.
+const INDEX: &str = concat!(
+    "vrrp-user ",
+    env!("CARGO_PKG_VERSION"),
+    ", VRRP daemon\n/metrics  counters and states, for Prometheus\n"
+);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -394,6 +425,7 @@ fn refusal(outcome: Outcome) -> String {
         }
         Outcome::Timeout => ("408 Request Timeout", "", "the request did not come in time\n"),
         Outcome::Served
+        | Outcome::Index
         | Outcome::Displaced
         | Outcome::SocketDeleted
         | Outcome::Aborted
@@ -426,11 +458,15 @@ mod tests {
         let understood = |text: &str| Some(understand(text.as_bytes())?.wanted);
         let get = "GET /metrics HTTP/1.1\r\nHost: a\r\n";
         assert_eq!(understood(get), None);
-        assert_eq!(understood(&format!("{get}\r\n")), Some(Ok(Format::Classic)));
+        assert_eq!(understood(&format!("{get}\r\n")), Some(Ok(Resource::Metrics(Format::Classic))));
         let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
-        assert_eq!(understood(&format!("{get}{accept}\r\n")), Some(Ok(Format::OpenMetrics)));
-        assert_eq!(understood("GET /metrics?x=1 HTTP/1.0\r\n\r\n"), Some(Ok(Format::Classic)));
-        assert_eq!(understood("GET / HTTP/1.1\r\n\r\n"), Some(Err(Outcome::NotFound)));
+        let open = Resource::Metrics(Format::OpenMetrics);
+        assert_eq!(understood(&format!("{get}{accept}\r\n")), Some(Ok(open)));
+        let classic = Resource::Metrics(Format::Classic);
+        assert_eq!(understood("GET /metrics?x=1 HTTP/1.0\r\n\r\n"), Some(Ok(classic)));
+        assert_eq!(understood("GET / HTTP/1.1\r\n\r\n"), Some(Ok(Resource::Index)));
+        assert_eq!(understood("GET /other HTTP/1.1\r\n\r\n"), Some(Err(Outcome::NotFound)));
+        assert_eq!(understood("POST / HTTP/1.1\r\n\r\n"), Some(Err(Outcome::Method)));
         assert_eq!(understood("POST /metrics HTTP/1.1\r\n\r\n"), Some(Err(Outcome::Method)));
         assert_eq!(understood("GET /metrics\x01 HTTP/1.1\r\n"), Some(Err(Outcome::Malformed)));
         let many = format!("{get}{}\r\n", "a: b\r\n".repeat(MAX_FIELDS));
@@ -465,7 +501,9 @@ mod tests {
             (b"GET /metrics/ HTTP/1.1\r\n\r\n", "404 "),
             (b"PUT /metrics HTTP/1.1\r\n\r\n", "405 "),
             (b"HEAD /metrics HTTP/1.1\r\n\r\n", "503 "),
-            (b"HEAD / HTTP/1.1\r\n\r\n", "404 "),
+            (b"GET / HTTP/1.1\r\n\r\n", "200 "),
+            (b"HEAD / HTTP/1.1\r\n\r\n", "200 "),
+            (b"HEAD /x HTTP/1.1\r\n\r\n", "404 "),
             (b"\x00\x01\x02\r\n\r\n", "400 "),
             (&[b'x'; MAX_HEAD + 1], "431 "),
         ] {

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use vrrp_common::maps::{Lease, PeerCounters, PeerKey, VipCounters};
 use vrrp_common::reason::{Reason, Verdict};
 
+use super::process::Process;
 use super::{Known, Names, interfaces, is_fenced};
 use crate::api::ScriptStatus;
 use crate::core::InterfaceAddr;
@@ -65,6 +66,8 @@ pub struct Snapshot {
     /// What became of requests for metrics, by name.
     requests: Vec<(&'static str, u64)>,
     scripts: Vec<ScriptStatus>,
+    /// This process, as far as it can be seen.
+    process: Option<Process>,
     /// Seconds since 1970 at which `CLOCK_MONOTONIC` was zero.
     epoch: f64,
 }
@@ -87,6 +90,7 @@ impl Snapshot {
             started: Nanos(reader.control().started_ns),
             requests,
             scripts: Vec::new(),
+            process: Process::read(),
             epoch: since_1970.as_secs_f64() - timer::now().as_secs_f64(),
             leases: leases?,
             known,
@@ -103,8 +107,11 @@ impl Snapshot {
 
     /// The whole text.
     pub fn write(self, format: Format) -> Result<String, fmt::Error> {
-        let mut registry = Registry::with_prefix(PREFIX);
-        registry.register_collector(Box::new(self));
+        let mut registry = Registry::default();
+        if let Some(process) = self.process {
+            registry.register_collector(Box::new(process));
+        }
+        registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(self));
         match format {
             Format::OpenMetrics => {
                 let mut out = String::new();
@@ -557,6 +564,7 @@ pub(crate) mod tests {
             started: Nanos(1_000_000_000),
             requests: vec![("ok", 7)],
             scripts: Vec::new(),
+            process: Some(Process::sample()),
             epoch: 1000.0,
         }
     }
@@ -603,6 +611,10 @@ pub(crate) mod tests {
             r#"vrrp_interface_routers{interface="eth0"} 2"#,
             concat!("vrrp_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "vrrp_daemon_start_timestamp_seconds 1001.0",
+            "# TYPE process_cpu_seconds counter",
+            "process_cpu_seconds_total 1.5",
+            "process_open_fds 40",
+            "process_resident_memory_bytes 8192",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }

@@ -68,8 +68,15 @@ fn metrics() {
         let metrics = load(&format!("metrics = \"{good}\"")).unwrap().metrics.unwrap();
         assert_eq!(metrics.to_string(), good);
     }
+    for (short, whole) in [(":9560", "[::]:9560"), ("localhost:9560", "127.0.0.1:9560")] {
+        let metrics = load(&format!("metrics = \"{short}\"")).unwrap().metrics.unwrap();
+        assert_eq!(metrics.to_string(), whole);
+    }
     let long = format!("unix:/{}", "x".repeat(107));
-    for bad in ["", "9560", "localhost:9560", "127.0.0.1:0", "unix:", "unix:run/x", &long] {
+    for bad in [
+        "", "9560", "other:9560", ":", ":0", "localhost:x", "127.0.0.1:0", "unix:", "unix:run/x",
+        &long,
+    ] {
         let errors = load(&format!("metrics = \"{bad}\"")).unwrap_err();
         assert!(errors[0].starts_with("1:11: error: metrics cannot be served at"), "{errors:?}");
         assert!(errors[0].contains("127.0.0.1:9560"), "{errors:?}");
