@@ -178,7 +178,26 @@ fn status_shows_what_is_asked_for() -> Result<()> {
         assert!(text.contains("255, as configured: owner of the addresses"), "{text}");
     }
     let error = show(&host, &["status", "VI_9"]).expect_err("there is none").to_string();
-    assert!(error.contains("there is no virtual router `VI_9`"), "{error}");
+    assert!(error.contains("there is no virtual router `VI_9`; near are VI_1, VI_2;"), "{error}");
+    assert_eq!(names(&["VI_*"])?, ["VI_1", "VI_2"]);
+    assert!(show(&host, &["status", "10.0.0.100"])?.starts_with("VI_1  MASTER for "));
+    let (binary, instance) = (VrrpUser::binary()?.display().to_string(), VrrpUser::instance(&host));
+    let code = |instance: &str, args: &[&str]| {
+        let mut command = host.namespace().command(&binary);
+        command.args(["status", "--instance", instance]).args(args).output().unwrap().status.code()
+    };
+    for (args, expected) in [
+        (&["VI_1"][..], 0),
+        (&["VI_1", "--check"], 0),
+        (&["VI_2", "--check"], 2),
+        (&["--check"], 2),
+        (&["VI_9"], 4),
+        (&["10.0.0.99"], 4),
+        (&["--interface", "eth1"], 4),
+    ] {
+        assert_eq!(code(&instance, args), Some(expected), "{args:?}");
+    }
+    assert_eq!(code("nobody-runs-this", &[]), Some(3));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::LoadError;
+use crate::control::client;
 use crate::driver;
 use crate::io::bpf;
 
@@ -89,6 +90,27 @@ impl From<&driver::Error> for Exit {
             | driver::Error::Panicked
             | driver::Error::Os { .. } => Self::Failed,
         }
+    }
+}
+
+/// How `status --check` ends where something is wrong, as `doctor` does.
+pub const WRONG: u8 = 2;
+
+/// How `status` ends with an error: 3 where no daemon runs and 4 where there is no such router or interface, as systemctl(1)
+/// has them for a unit that is not active and one that does not exist.
+pub fn of_status(error: &super::Error) -> u8 {
+    match error {
+        super::Error::Client(client::Error::NotRunning { .. }) => 3,
+        super::Error::Unknown(_) => 4,
+        super::Error::Client(
+            client::Error::Permission(_)
+            | client::Error::Silent(..)
+            | client::Error::HungUp(_)
+            | client::Error::Garbled(..)
+            | client::Error::Refused(..),
+        )
+        | super::Error::Output(_)
+        | super::Error::Json(_) => 1,
     }
 }
 

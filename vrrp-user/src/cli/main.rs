@@ -114,7 +114,21 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Man { dir } => {
             manual::pages(&dir).with_context(|| format!("cannot write to {}", dir.display()))?;
         }
-        Command::Status(options) => status::status(&options, &mut out)?,
+        Command::Status(options) => {
+            return Ok(match status::status(&options, &mut out) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::from(exit::WRONG),
+                Err(error) => {
+                    let code = exit::of_status(&error);
+                    let error = error.into();
+                    if is_broken_pipe(&error) {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    complain(&format!("{error:#}"));
+                    code.into()
+                }
+            });
+        }
         Command::StepDown { name, instance } => {
             order(&instance.instance, Request::StepDown { name }, &mut out)?;
         }

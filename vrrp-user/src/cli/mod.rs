@@ -33,6 +33,9 @@ pub enum Error {
     /// The daemon could not be asked, or ended.
     #[error(transparent)]
     Client(#[from] client::Error),
+    /// There is no such router or interface.
+    #[error("{0}")]
+    Unknown(String),
     #[error("cannot write")]
     Output(#[from] io::Error),
     #[error("cannot write JSON")]

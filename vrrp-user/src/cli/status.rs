@@ -1,6 +1,7 @@
 //! `vrrp-user status`.
 
 mod scripts;
+mod select;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use self::select::Wanted;
 use super::Error;
 use super::common::InstanceArg;
 use super::events::happened;
@@ -35,7 +37,8 @@ const PROBLEMS_SHOWN: usize = 10;
 /// What to show, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only this router, in full, with its last transitions: its name, or INTERFACE/VRID.
+    /// Only this router, in full, with its last transitions: its name, INTERFACE/VRID, or one of its addresses. With `*` and
+    /// `?`, or where several have the address, all that match.
     #[arg(conflicts_with_all = ["states", "interfaces"])]
     name: Option<String>,
     #[command(flatten)]
@@ -46,6 +49,9 @@ pub struct Options {
     /// Only routers on one of these interfaces.
     #[arg(long = "interface", value_name = "INTERFACE", value_delimiter = ',')]
     interfaces: Vec<String>,
+    /// Only say what is wrong, and end with 2 where something is: a problem, or a router in FAULT.
+    #[arg(long, conflicts_with_all = ["watch", "json", "states", "interfaces"])]
+    check: bool,
     /// Look again every second, until interrupted.
     #[arg(short, long)]
     watch: bool,
@@ -54,11 +60,17 @@ pub struct Options {
     json: bool,
 }
 
-/// Prints the state of a running daemon.
-pub fn status(options: &Options, out: &mut impl Write) -> Result<(), Error> {
+/// Prints the state of a running daemon. Whether all is well is the result, where that was asked.
+pub fn status(options: &Options, out: &mut impl Write) -> Result<bool, Error> {
+    if options.check {
+        let (well, text) = check(options, Terminal::stdout())?;
+        out.write_all(text.as_bytes())?;
+        return Ok(well);
+    }
     if !options.watch {
         let text = once(options, Terminal::stdout())?;
-        return Ok(out.write_all(text.as_bytes())?);
+        out.write_all(text.as_bytes())?;
+        return Ok(true);
     }
     loop {
         // It may have been resized.
@@ -79,16 +91,25 @@ pub fn status(options: &Options, out: &mut impl Write) -> Result<(), Error> {
 
 fn once(options: &Options, terminal: Terminal) -> Result<String, Error> {
     let instance = &options.instance.instance;
-    if let Some(name) = &options.name {
-        let detail = client::router(instance, name)?;
-        return if options.json {
-            json(&detail, options.watch)
-        } else {
-            Ok(full(&detail, terminal))
-        };
+    let wanted = options.name.as_deref().map(Wanted::new);
+    if let Some(Wanted::Name(name)) = &wanted {
+        return one(options, name, terminal);
     }
     let mut status = client::status(instance)?;
     let everything = status.routers.len();
+    if let Some(wanted) = &wanted {
+        narrow(&mut status, wanted)?;
+        if let ([router], Wanted::Address(_)) = (&status.routers[..], wanted) {
+            return one(options, &router.name, terminal);
+        }
+    }
+    let there = |name: &String| {
+        status.interfaces.iter().any(|interface| interface.name == *name)
+            || status.routers.iter().any(|router| router.interface == *name)
+    };
+    if let Some(name) = options.interfaces.iter().find(|name| !there(name)) {
+        return Err(Error::Unknown(select::unknown_interface(name, &status)));
+    }
     let among = |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
     status.routers.retain(|router| {
         among(&options.states, &router.state) && among(&options.interfaces, &router.interface)
@@ -98,6 +119,54 @@ fn once(options: &Options, terminal: Terminal) -> Result<String, Error> {
         return json(&status, options.watch);
     }
     Ok(overview(&status, everything, terminal))
+}
+
+/// One router, in full.
+fn one(options: &Options, name: &str, terminal: Terminal) -> Result<String, Error> {
+    let instance = &options.instance.instance;
+    let detail = match client::router(instance, name) {
+        Err(client::Error::Refused(..)) => {
+            let (mut status, wanted) = (client::status(instance)?, Wanted::Name(name.to_owned()));
+            narrow(&mut status, &wanted)?;
+            // It has come meanwhile.
+            client::router(instance, name)?
+        }
+        asked => asked?,
+    };
+    if options.json { json(&detail, options.watch) } else { Ok(full(&detail, terminal)) }
+}
+
+/// Only the routers that are meant, and their interfaces.
+/// Errors: there is none.
+fn narrow(status: &mut Status, wanted: &Wanted) -> Result<(), Error> {
+    if !status.routers.iter().any(|router| wanted.is(router)) {
+        return Err(Error::Unknown(wanted.unknown(status)));
+    }
+    status.routers.retain(|router| wanted.is(router));
+    let on: BTreeSet<String> = status.routers.iter().map(|r| r.interface.clone()).collect();
+    status.interfaces.retain(|interface| on.contains(&interface.name));
+    Ok(())
+}
+
+/// Whether all is well, and what is not.
+fn check(options: &Options, terminal: Terminal) -> Result<(bool, String), Error> {
+    let mut status = client::status(&options.instance.instance)?;
+    let everything = status.routers.len();
+    if let Some(name) = &options.name {
+        narrow(&mut status, &Wanted::new(name))?;
+        status.problems.clear();
+    }
+    Ok(checked(&status, everything, terminal))
+}
+
+fn checked(status: &Status, everything: usize, terminal: Terminal) -> (bool, String) {
+    let mut text = summary(&status.routers, everything, terminal);
+    let problems = problems(status);
+    for problem in &problems {
+        let _ = writeln!(text, "{}", terminal.fit(&terminal.paint(problem, Colour::Red), 4));
+    }
+    let fault = status.routers.iter().any(|router| router.state == "FAULT");
+    (problems.is_empty() && !fault, text)
 }
 
 /// For people to read as well, or each on one line when they follow each other.
@@ -642,15 +711,15 @@ mod tests {
         }
     }
 
-    fn shown(routers: Vec<RouterStatus>, width: Option<usize>) -> String {
-        let status = Status {
+    fn empty() -> Status {
+        Status {
             schema: SCHEMA,
             instance: "default".to_owned(),
             version: VERSION.to_owned(),
             pid: 1,
             uptime_s: 28.9,
             config: "vrrp.conf".to_owned(),
-            routers,
+            routers: Vec::new(),
             more: false,
             interfaces: Vec::new(),
             startup_delay_s: None,
@@ -663,7 +732,11 @@ mod tests {
             always: Vec::new(),
             counters: BTreeMap::from([("send_failed".to_owned(), 3), ("bad_event".to_owned(), 0)]),
             scripts: Vec::new(),
-        };
+        }
+    }
+
+    fn shown(routers: Vec<RouterStatus>, width: Option<usize>) -> String {
+        let status = Status { routers, ..empty() };
         overview(&status, 3, Terminal { width, height: None, colour: false })
     }
 
@@ -687,6 +760,39 @@ mod tests {
         let text = shown(routers.into(), None);
         assert_eq!(text.matches("eth0 is down").count(), 1, "{text}");
         assert!(text.contains("a and 2 more: eth0 is down"), "{text}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_checked() {
+        let status = |routers| Status { routers, ..empty() };
+        let checked = |status: &Status| checked(status, 3, Terminal::default());
+        let (well, text) = checked(&status(vec![router("a", "MASTER", &[])]));
+        assert!(well && text == "1 of 3 virtual routers: 1 MASTER\n", "{text}");
+        let (well, text) = checked(&status(vec![router("a", "MASTER", &["eth0 is slow"])]));
+        assert!(!well && text.ends_with("\na: eth0 is slow\n"), "{text}");
+        assert!(!checked(&status(vec![router("a", "FAULT", &[])])).0);
+        let problems = vec!["no pins".to_owned()];
+        assert!(!checked(&Status { problems, ..empty() }).0);
+    }
+
+    #[test]
+    fn routers_are_found_by_pattern_and_address() {
+        let routers = || vec![router("VI_1", "MASTER", &[]), router("VI_22", "BACKUP", &[])];
+        let found = |word: &str| {
+            let mut status = Status { routers: routers(), ..empty() };
+            narrow(&mut status, &Wanted::new(word)).map(|()| status.routers.len())
+        };
+        for (word, count) in [("VI_*", 2), ("VI_?", 1), ("eth0/51", 2), ("10.0.0.103", 2)] {
+            assert_eq!(found(word).unwrap(), count, "{word}");
+        }
+        for (word, near) in [
+            ("VI_3", "; near are VI_1;"),
+            ("10.0.0.1", "; near are 10.0.0.101, 10.0.0.102"),
+            ("x*", "no virtual router matches `x*`"),
+        ] {
+            let said = found(word).unwrap_err().to_string();
+            assert!(said.contains(near), "{said}");
+        }
     }
 
     #[test]

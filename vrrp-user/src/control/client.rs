@@ -21,9 +21,16 @@ const MAX_ANSWER: u64 = 64 << 20;
 pub enum Error {
     #[error(
         "no daemon runs as instance `{instance}` ({path}: {error}); start it with \
-         `vrrp-user run --config FILE --instance {instance}`, or name another one with --instance"
+         `vrrp-user run --config FILE --instance {instance}`, or name another one with --instance{}",
+        that(others)
     )]
-    NotRunning { instance: Instance, path: PathBuf, error: io::Error },
+    NotRunning {
+        instance: Instance,
+        path: PathBuf,
+        error: io::Error,
+        /// Names of the instances that run.
+        others: Vec<String>,
+    },
     /// The socket belongs to somebody else.
     #[error(
         "not permitted to ask instance `{0}`: run as root or with sudo, or let the daemon give its socket to a \
@@ -176,6 +183,21 @@ fn understood(line: &str) -> Result<Answer, serde_json::Error> {
     serde_json::from_value(value)
 }
 
+/// The instances that run on this machine, as far as one may look.
+fn running(instance: &Instance) -> Vec<String> {
+    let runtime = instance.runtime_dir();
+    let all = runtime.parent().and_then(|all| all.read_dir().ok()).into_iter().flatten().flatten();
+    let runs = all.filter(|entry| UnixStream::connect(entry.path().join("control.sock")).is_ok());
+    let mut names: Vec<String> =
+        runs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn that(run: &[String]) -> String {
+    if run.is_empty() { String::new() } else { format!(": {}", run.join(", ")) }
+}
+
 /// A connection on which something was asked.
 struct Connection {
     instance: Instance,
@@ -189,7 +211,8 @@ impl Connection {
             if error.kind() == io::ErrorKind::PermissionDenied {
                 Error::Permission(instance.clone())
             } else {
-                Error::NotRunning { instance: instance.clone(), path, error }
+                let others = running(instance);
+                Error::NotRunning { instance: instance.clone(), path, error, others }
             }
         })?;
         let silent = |error: io::Error| Error::Silent(instance.clone(), error);
