@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
 /// permits it, and nothing else of the other maps if not.
-pub const ABI_VERSION: u32 = 17;
+pub const ABI_VERSION: u32 = 18;
 /// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
 /// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
 /// change.
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0xd547_d25a_f5a0_4057;
+pub(crate) const ABI_DIGEST: u64 = 0x9562_9424_0fd5_cb20;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -54,6 +54,9 @@ pub const CONTROL: &str = "CONTROL";
 
 /// `BPF_F_MMAPABLE` array with one [`Senders`], written by the daemon. For no reader.
 pub const SENDERS: &str = "SENDERS";
+/// `BPF_F_MMAPABLE` array of [`crate::virtual_mac::SET_WORDS`] `u64`, written by the daemon: the set of virtual MAC addresses that
+/// any router has on any interface, each a bit ([`crate::virtual_mac::place`]). For no reader.
+pub const VIRTUAL_MACS: &str = "VIRTUAL_MACS";
 
 /// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;

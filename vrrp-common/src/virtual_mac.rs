@@ -54,6 +54,17 @@ pub const fn router_of(mac: [u8; 6]) -> Option<(u8, u8)> {
     }
 }
 
+/// Words of a set of all virtual MAC addresses that there are: four for each family.
+pub const SET_WORDS: usize = 8;
+
+/// Where the virtual MAC address with that [`code`] stands in such a set: the number of the word, and the bit. A set that
+/// nearly always has none of what arrives is asked before the table of routers is, as that costs more.
+#[inline(always)]
+pub const fn place(code: u32) -> (u32, u64) {
+    let first = (OVER_V4 as u32) << 2;
+    ((code >> 6).wrapping_sub(first), 1 << (code & 63))
+}
+
 /// Which virtual MAC addresses a frame that begins so, with two Ethernet addresses, is to and from: the [`code`] of each, 0 for
 /// another address. Nearly all frames have none.
 #[inline(always)]
@@ -213,6 +224,20 @@ mod tests {
         let words: [u64; 3] = bytemuck::cast(held);
         let at = HELD_SLOT / 8;
         assert_eq!(Held::slot_and_code(words[at]), (7, code(FAMILY_V6, 51)));
+    }
+
+    #[test]
+    fn each_has_a_place_of_its_own() {
+        let mut set = [0_u64; SET_WORDS];
+        for family in [FAMILY_V4, FAMILY_V6] {
+            for vrid in 0..=255 {
+                let (word, bit) = place(code(family, vrid));
+                let word = &mut set[usize::try_from(word).unwrap()];
+                assert_eq!(*word & bit, 0);
+                *word |= bit;
+            }
+        }
+        assert_eq!(set, [u64::MAX; SET_WORDS]);
     }
 
     /// A one's complement sum over whole messages.

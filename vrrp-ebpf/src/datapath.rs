@@ -19,7 +19,7 @@ use vrrp_common::{FAMILY_V4, VRRP_HEADER_LEN, virtual_mac};
 use crate::cursor::{Context, Frame, from_one};
 use crate::maps::{
     ALLOWED, BUDGETS, EVENTS, HELD4, HELD6, LEASES, PAYLOAD_ROOM, PEERS, REFUSAL_BUDGET, REFUSALS,
-    ROUTERS, Record, SLOTS, increment, source_key,
+    ROUTERS, Record, SLOTS, VIRTUAL_MACS, increment, source_key,
 };
 
 /// A value in a map, which other CPUs and the daemon write as well: so there is never a reference to it.
@@ -71,6 +71,16 @@ impl<T> SharedWords for MapValue<T> {
 pub fn lease(index: u32) -> Option<MapValue<Lease>> {
     // SAFETY: what the look-up returned.
     LEASES.get_ptr_mut(index).map(|lease| unsafe { MapValue::new(lease) })
+}
+
+/// Whether any router on any interface has the virtual MAC address with that code, as far as the daemon has said. Not
+/// inlined, for the reason below.
+#[inline(never)]
+pub fn is_virtual_mac_here(code: u32) -> bool {
+    let (word, bit) = virtual_mac::place(code);
+    let Some(word) = VIRTUAL_MACS.get_ptr(word) else { return false };
+    // SAFETY: what the look-up returned: eight bytes, which the kernel aligns. They are read once, as a whole.
+    (unsafe { word.read_volatile() }) & bit != 0
 }
 
 /// The number in `SLOTS` of the router on an interface whose virtual MAC address has that code; [`NO_SLOT`]

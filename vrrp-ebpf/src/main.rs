@@ -36,6 +36,7 @@ mod entry {
     use vrrp_common::virtual_mac::codes;
 
     use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
+    use crate::datapath::is_virtual_mac_here;
     use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
@@ -79,9 +80,11 @@ mod entry {
             && !frame.is_for_host()
             && let Some(addresses) = H::again::<12>(frame, 0)
             && let [to, from] = codes(addresses)
-            && (to != 0 || from != 0)
         {
-            virtual_mac::count(frame, to, from);
+            let from = if from != 0 && is_virtual_mac_here(from) { from } else { 0 };
+            if to != 0 || from != 0 {
+                virtual_mac::count(frame, to, from);
+            }
         }
         verdict
     }

@@ -17,6 +17,7 @@ use vrrp_common::maps::{
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::sample::{SAMPLES_KEPT, Sample, SampleCounts};
+use vrrp_common::virtual_mac::SET_WORDS;
 
 const ENTRIES: usize = DEFAULT_ENTRIES as usize;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -29,6 +30,8 @@ pub static SLOTS: Array<Slot, ENTRIES, MMAPABLE> = Array::new();
 pub static LEASES: Array<Lease, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SENDERS: Array<Senders, 1, MMAPABLE> = Array::new();
+#[btf_map]
+pub static VIRTUAL_MACS: Array<u64, { SET_WORDS }, MMAPABLE> = Array::new();
 #[btf_map]
 pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]

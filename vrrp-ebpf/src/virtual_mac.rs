@@ -11,7 +11,7 @@ use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
 use crate::cursor::{Context, Frame, PACKET_HOST, SkBuff, mac_at, packet, unknown};
-use crate::datapath::{MapValue, virtual_mac_slot};
+use crate::datapath::{MapValue, is_virtual_mac_here, virtual_mac_slot};
 use crate::maps::{self, Family};
 
 /// Where a frame has the Ethernet address of its sender.
@@ -20,7 +20,7 @@ const SOURCE: usize = 6;
 const ARP_SENDER: usize = 22;
 
 /// Counts a frame to or from the virtual MAC addresses with these codes, 0 for none, and takes it in if it is for this host.
-/// Nothing is asked about it before there is a router that has such an address.
+/// Some router here has the latter; whether one has the former is asked first.
 #[inline(never)]
 pub fn count(ctx: SkBuff, to: u32, from: u32) {
     // A tagged frame belongs to the VLAN device above.
@@ -28,7 +28,9 @@ pub fn count(ctx: SkBuff, to: u32, from: u32) {
         return;
     }
     if to != 0 && ctx.for_other_host() == Some(true) {
-        let slot = unknown(virtual_mac_slot(ctx.ifindex(), to), ctx.ifindex());
+        let slot =
+            if is_virtual_mac_here(to) { virtual_mac_slot(ctx.ifindex(), to) } else { NO_SLOT };
+        let slot = unknown(slot, ctx.ifindex());
         let reason = if slot == NO_SLOT {
             Reason::VirtualMacUnknown.index()
         } else {

@@ -16,6 +16,7 @@ mod own;
 mod pins;
 mod slots;
 mod vips;
+mod virtual_macs;
 mod without;
 
 use std::collections::{BTreeMap, HashMap as StdHashMap};
@@ -31,7 +32,7 @@ use aya::{Ebpf, EbpfLoader};
 use vrrp_common::maps::{
     ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, INFO,
     INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOTS,
-    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6,
+    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MACS,
 };
 
 pub use self::adoption::{namespace, other_owner, pin_facts};
@@ -56,6 +57,7 @@ use self::own::{Entries, Peers};
 use self::pins::{Direction, KEPT, PINNED, pin_kept, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
 use self::vips::Vips;
+use self::virtual_macs::VirtualMacs;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
 use super::mmap_array::MmapArray;
 use super::ring::EventRing;
@@ -143,6 +145,7 @@ pub struct Datapath {
     /// None without BPF: then there is nobody who could fence a router.
     leases: Option<Leases>,
     senders: Option<MmapArray<u64>>,
+    virtual_macs: VirtualMacs,
     info: MmapArray<RouterInfo>,
     control: MmapArray<Control>,
     counters: MmapArray<u64>,
@@ -229,6 +232,7 @@ impl Datapath {
             slots: own.slots()?,
             leases: None,
             senders: None,
+            virtual_macs: VirtualMacs::default(),
             info: own.info()?,
             control: own.control()?,
             counters: own.counters()?,
@@ -346,6 +350,7 @@ impl Datapath {
             slots: mmap_array(&mut source, SLOTS)?,
             leases: Some(Leases::take(&mut source)?),
             senders: Some(leases::senders(&mut source)?),
+            virtual_macs: VirtualMacs::new(mmap_array(&mut source, VIRTUAL_MACS)?),
             info: mmap_array(&mut source, INFO)?,
             control: mmap_array(&mut source, CONTROL)?,
             counters: mmap_array(&mut source, COUNTERS)?,

@@ -12,10 +12,11 @@ use nix::unistd::geteuid;
 use vrrp_common::maps::{
     ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, Held, INFO, LEASES, Lease,
     PEERS, PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey,
-    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot, TtlRange, VIPS4, VIPS6, VipCounters,
-    VipKey4, VipKey6,
+    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MACS,
+    VipCounters, VipKey4, VipKey6,
 };
 use vrrp_common::sample::{Sample, SampleCounts};
+use vrrp_common::virtual_mac::SET_WORDS;
 
 use super::Datapath;
 use super::error::Error;
@@ -47,6 +48,7 @@ fn layout(name: &str) -> (MapType, usize, usize) {
         HELD6 => (MapType::Hash, size_of::<VipKey6>(), size_of::<Held>()),
         ALLOWED => (MapType::Hash, size_of::<PeerKey>(), size_of::<TtlRange>()),
         SENDERS => array(size_of::<Senders>()),
+        VIRTUAL_MACS => array(size_of::<u64>()),
         // EVENTS has neither.
         _ => (MapType::RingBuf, 0, 0),
     }
@@ -99,6 +101,7 @@ pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFa
             HELD4 => entries == sizes.vips,
             HELD6 => entries == sizes.vips6,
             COUNTERS => entries == DAEMON_COUNTERS,
+            VIRTUAL_MACS => usize::try_from(entries) == Ok(SET_WORDS),
             _ => entries > 0,
         };
         if info.as_ref().and_then(found) != Some(layout(name)) || !is_long_enough {
@@ -163,6 +166,7 @@ impl Datapath {
     ) -> Result<(), Error> {
         self.allowed.retain(ALLOWED, |key, _| allowed.contains(key))?;
         self.routers.retain(ROUTERS, |key, _| routers.contains(key))?;
+        self.virtual_macs.write();
         self.vips.retain(|at| vips.contains(at))
     }
 }

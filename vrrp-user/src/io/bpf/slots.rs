@@ -40,12 +40,15 @@ impl Datapath {
         if entry.slot >= self.slots.len() {
             return Err(Error::Full { name: ROUTERS, entries });
         }
-        self.routers.insert(ROUTERS, *key, *entry, entries)
+        self.routers.insert(ROUTERS, *key, *entry, entries)?;
+        self.virtual_macs.insert(key, entry);
+        Ok(())
     }
 
     /// Removes a router; nothing happens where there is none.
     /// Errors: [`Error::Map`].
     pub fn remove_router(&mut self, key: &RouterKey) -> Result<(), Error> {
+        self.virtual_macs.remove(key);
         self.routers.remove(ROUTERS, key)
     }
 
