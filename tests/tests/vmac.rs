@@ -390,17 +390,20 @@ fn it_stays_and_goes_as_configured() -> Result<()> {
 fn where_it_cannot_be_had() -> Result<()> {
     let lab = Lab::new()?;
     let a = lab.host("a", "10.0.0.1/24")?;
-    a.ip(&["link", "add", "br1", "type", "bridge"])?;
-    a.ip(&["link", "set", "br1", "up"])?;
-    a.ip(&["link", "set", "eth0", "master", "br1"])?;
-    a.ip(&["address", "add", "10.0.1.1/24", "dev", "br1"])?;
-    let bridge = Instance::new(51, 100, "10.0.1.100/24").with("use_vmac");
-    let bridge = Instance { interface: "br1".into(), ..bridge };
-    let mut daemon = VrrpUser::start(&a, &bridge.to_string())?;
+    if !a.has_devices(&["macvlan"])? {
+        return Ok(());
+    }
+    let add = ["link", "add", "link", "eth0", "name", "mv0", "type", "macvlan", "mode", "bridge"];
+    a.ip(&add)?;
+    a.ip(&["link", "set", "mv0", "up"])?;
+    a.ip(&["address", "add", "10.0.1.1/24", "dev", "mv0"])?;
+    let above = Instance::new(51, 100, "10.0.1.100/24").with("use_vmac");
+    let above = Instance { interface: "mv0".into(), ..above };
+    let mut daemon = VrrpUser::start(&a, &above.to_string())?;
     daemon.wait_state(&a, "VI_1", "FAULT", STEP)?;
     let router = daemon.router(&a, "VI_1")?;
     let problems = router["problems"].to_string();
-    assert!(problems.contains("br1 is a bridge"), "{problems}");
+    assert!(problems.contains("mv0 is a macvlan"), "{problems}");
     assert_eq!(router["cause_name"], "no-virtual-mac");
     Ok(())
 }
@@ -454,5 +457,244 @@ fn frames_of_others_are_counted() -> Result<()> {
     assert_eq!(code, Some(2));
     assert_eq!(daemon.router_stats(&a, "VI_1")?["state_changes"], 2);
     assert_eq!(daemon.router(&a, "VI_1")?["virtual_mac"], MACS[0]);
+    Ok(())
+}
+
+/// A host whose uplink is the port of a bridge, on which it has its addresses.
+fn bridged(lab: &Lab, name: &str, address: &str, address6: &str) -> Result<Host> {
+    let host = lab.host(name, address)?;
+    let mac = mac(&host);
+    host.ip(&["address", "flush", "dev", "eth0"])?;
+    host.ip(&["link", "add", "br1", "address", &mac, "type", "bridge", "mcast_snooping", "0"])?;
+    host.ip(&["link", "set", "eth0", "master", "br1"])?;
+    host.ip(&["link", "set", "br1", "up"])?;
+    host.ip(&["address", "add", address, "dev", "br1"])?;
+    host.ip(&["address", "add", address6, "dev", "br1", "nodad"])?;
+    Ok(host)
+}
+
+/// A guest behind the bridge of a host.
+fn guest(lab: &Lab, of: &Host) -> Result<Host> {
+    let guest = lab.host("g", "10.0.0.50/24")?;
+    guest.ip(&["address", "add", "2001:db8::50/64", "dev", "eth0", "nodad"])?;
+    lab.network().ip(&["link", "set", "to-g", "nomaster", "netns", of.namespace().name()])?;
+    of.ip(&["link", "set", "to-g", "master", "br1", "up"])?;
+    Ok(guest)
+}
+
+/// Which of the virtual MAC addresses a bridge keeps for its host.
+fn local_entries(host: &Host) -> Result<[bool; 2]> {
+    let known = host.namespace().run("bridge", &["fdb", "show", "br", "br1"])?;
+    let is_local = |mac: &str| {
+        let entry = |line: &str| line.starts_with(&format!("{mac} dev br1 "));
+        known.lines().any(|line| entry(line) && line.contains("permanent"))
+    };
+    Ok(MACS.map(is_local))
+}
+
+/// On a bridge the virtual MAC address is an entry of its forwarding database: there while its host is master, and not before
+/// or after, also where a daemon was killed. Guests behind the bridge reach the master, wherever that is.
+#[test]
+fn a_bridge_has_it_while_its_host_is_master() -> Result<()> {
+    let lab = Lab::new()?;
+    let a = bridged(&lab, "a", "10.0.0.1/24", "2001:db8::1/64")?;
+    let b = lab.host("b", "10.0.0.2/24")?;
+    b.ip(&["address", "add", "2001:db8::2/64", "dev", "eth0", "nodad"])?;
+    let guest = guest(&lab, &a)?;
+    let _web = [WebServer::start(&a)?, WebServer::start(&b)?];
+    for (vip, mac) in VIPS.into_iter().zip(MACS) {
+        guest.ip(&["neighbour", "add", vip, "lladdr", mac, "dev", "eth0", "nud", "permanent"])?;
+    }
+    let reaches = |host: &Host| -> Result<()> {
+        for vip in VIPS {
+            lab.wait_until(STEP, &format!("{vip} is on {}", host.name()), || {
+                let name = fetch(guest.namespace(), vip).unwrap_or_default();
+                Ok((name == host.name()).then_some(()))
+            })?;
+        }
+        Ok(())
+    };
+    let mut second = VrrpUser::start(&b, &conf(100, "use_vmac"))?;
+    for router in ROUTERS {
+        second.wait_state(&b, router, "MASTER", STEP)?;
+    }
+    // As a daemon leaves them that was killed as master.
+    for mac in MACS {
+        let fdb = ["fdb", "replace", mac, "dev", "br1", "self", "permanent"];
+        a.namespace().run("bridge", &fdb)?;
+    }
+    assert_eq!(local_entries(&a)?, [true; 2]);
+    assert!(fetch(guest.namespace(), VIPS[0]).is_err());
+    let conf = conf(50, "use_vmac").replace("eth0", "br1");
+    let mut first = VrrpUser::start(&a, &conf)?;
+    for router in ROUTERS {
+        first.wait_state(&a, router, "BACKUP", STEP)?;
+    }
+    assert_eq!(local_entries(&a)?, [false; 2]);
+    reaches(&b)?;
+
+    second.stop()?;
+    for router in ROUTERS {
+        first.wait_state(&a, router, "MASTER", STEP)?;
+    }
+    assert_eq!(local_entries(&a)?, [true; 2]);
+    let wire = Wire::tap(&lab, &a)?;
+    reaches(&a)?;
+    let guests = mac(&guest);
+    let flooded =
+        |frame: &String| MACS.iter().any(|to| frame.contains(&format!("{guests} > {to}")));
+    assert!(!wire.frames().iter().any(flooded), "{:#?}", wire.frames());
+    wire.check();
+    drop(wire);
+
+    // One that is adopted goes on with it, and one that stops has it no more.
+    first.kill()?;
+    assert_eq!(local_entries(&a)?, [true; 2]);
+    first = VrrpUser::start(&a, &conf)?;
+    for router in ROUTERS {
+        first.wait_state(&a, router, "MASTER", STEP)?;
+    }
+    reaches(&a)?;
+    assert_eq!(local_entries(&a)?, [true; 2]);
+    second = VrrpUser::start(&b, &self::conf(100, "use_vmac"))?;
+    for router in ROUTERS {
+        second.wait_state(&b, router, "MASTER", STEP)?;
+        first.wait_state(&a, router, "BACKUP", STEP)?;
+    }
+    assert_eq!(local_entries(&a)?, [false; 2]);
+    reaches(&b)?;
+    second.stop()?;
+    for router in ROUTERS {
+        first.wait_state(&a, router, "MASTER", STEP)?;
+    }
+    first.kill()?;
+    assert_eq!(local_entries(&a)?, [true; 2]);
+    let (_, said) = VrrpUser::cleanup(&a)?;
+    for mac in MACS {
+        assert!(
+            said.contains(&format!("removed {mac} from the forwarding database of br1")),
+            "{said}"
+        );
+    }
+    assert_eq!(local_entries(&a)?, [false; 2]);
+    Ok(())
+}
+
+/// A router of one family each, with VRIDs of their own, and one of the same VRID on another interface: each has its own
+/// virtual MAC address there, and takes in no frames to that of another one.
+#[test]
+fn each_router_has_its_own() -> Result<()> {
+    const SIX: &str = "00:00:5e:00:02:3d";
+    let lab = Lab::new()?;
+    let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    c.ip(&["address", "add", "2001:db8::3/64", "dev", "eth0", "nodad"])?;
+    // A network between them alone.
+    let (there, name) = (c.namespace().name(), a.namespace().name());
+    let network = lab.network();
+    network.ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"])?;
+    for (end, host, address) in [("one", &a, "10.1.0.1/24"), ("two", &c, "10.1.0.3/24")] {
+        let to = if end == "one" { name } else { there };
+        network.ip(&["link", "set", end, "netns", to])?;
+        host.ip(&["link", "set", end, "name", "eth1"])?;
+        host.ip(&["address", "add", address, "dev", "eth1"])?;
+        host.ip(&["link", "set", "eth1", "up"])?;
+    }
+    let four = Instance::new(51, 100, "10.0.0.100/24").name("VI_4").with("use_vmac");
+    let six = Instance::new(61, 100, "fe80::100/64").name("VI_6").v3("1").with("use_vmac");
+    let addresses = vec!["fe80::100/64".into(), "2001:db8::100/64".into()];
+    let six = Instance { addresses, ..six };
+    let other = Instance::new(51, 100, "10.1.0.100/24").name("VI_O").with("use_vmac");
+    let other = Instance { interface: "eth1".into(), ..other };
+    let mut daemon = VrrpUser::start(&a, &format!("{four}\n{six}\n{other}"))?;
+    for router in ["VI_4", "VI_6", "VI_O"] {
+        daemon.wait_state(&a, router, "MASTER", STEP)?;
+    }
+    let ping = |address: &str| -> Result<bool> {
+        let mut ping = c.spawn("ping", "ping", &["-c", "1", "-W", "1", address])?;
+        Ok(ping.wait(STEP)?.success())
+    };
+    for (address, on, mac) in
+        [(VIPS[0], "eth0", MACS[0]), (VIPS[1], "eth0", SIX), ("10.1.0.100", "eth1", MACS[0])]
+    {
+        lab.wait_until(STEP, &format!("{address} answers"), || Ok(ping(address)?.then_some(())))?;
+        let known = c.ip(&["neighbour", "show", address, "dev", on])?;
+        assert!(known.contains(mac), "{known}");
+        let fixed = ["neighbour", "replace", address, "lladdr", mac, "dev", on, "nud", "permanent"];
+        c.ip(&fixed)?;
+        assert!(ping(address)?, "{address} by {mac}");
+    }
+    // That of the other family, and that of the other one's VRID, are nobody's.
+    for mac in ["00:00:5e:00:02:33", "00:00:5e:00:01:3d"] {
+        let fixed = ["neighbour", "replace", VIPS[0], "lladdr", mac, "dev", "eth0", "nud"];
+        c.ip(&[&fixed[..], &["permanent"]].concat())?;
+        assert!(!ping(VIPS[0])?, "{mac}");
+    }
+    assert_ne!(daemon.reason(&a, "virtual_mac_unknown")?, 0);
+    Ok(())
+}
+
+/// From before the start on nothing leaves for the addresses but with their virtual MAC address, not even in answers to
+/// those who ask whether an address is free, or in what this host asks from it; and it hears what others say of themselves.
+#[test]
+fn a_master_shows_no_other_from_the_start_on() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    a.ip(&["address", "add", "2001:db8::1/64", "dev", "eth0", "nodad"])?;
+    c.ip(&["address", "add", "2001:db8::3/64", "dev", "eth0", "nodad"])?;
+    let wire = Wire::tap(&lab, &a)?;
+    // They own the addresses, and wait for nobody.
+    let mut daemon = VrrpUser::start(&a, &conf(255, "use_vmac"))?;
+    for router in ROUTERS {
+        daemon.wait_state(&a, router, "MASTER", STEP)?;
+    }
+    let says = |words: &[&str]| {
+        lab.wait_until(STEP, &format!("{words:?}"), || Ok(wire.has(words).then_some(())))
+    };
+    let [v4, v6] = MACS.map(|mac| format!(" {mac} > "));
+    says(&[&v4, "Request who-has 10.0.0.100", "tell 10.0.0.100"])?;
+    says(&[&v6, "tgt is 2001:db8::100,", "(1): 00:00:5e:00:02:33"])?;
+    // The group of those who are asked for the address (RFC 4291 section 2.7.1).
+    let groups = a.ip(&["-6", "maddress", "show", "dev", "eth0"])?;
+    assert!(groups.contains("ff02::1:ff00:100"), "{groups}");
+
+    // Who asks whether it is free: RFC 5227 section 2.1.1, RFC 4862 section 5.4.
+    let own = c.mac();
+    let header = [&[0xff; 6][..], &own, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+    let probe = [&header[..], &own, &[0; 4], &[0; 6], &[10, 0, 0, 100], &[0; 18]].concat();
+    RawSocket::open(&c)?.send(&probe)?;
+    let to_c = format!("{v4}{}", mac(&c));
+    says(&[&to_c, "Reply 10.0.0.100 is-at 00:00:5e:00:01:33"])?;
+    let before = wire.frames().len();
+    c.ip(&["address", "add", "2001:db8::100/64", "dev", "eth0"])?;
+    lab.wait_until(STEP, "the address is taken", || {
+        let known = c.ip(&["-6", "address", "show", "dev", "eth0"])?;
+        Ok(known.contains("dadfailed").then_some(()))
+    })?;
+    let answered = format!("{v6}33:33:00:00:00:01");
+    let answers = wire.frames().split_off(before);
+    let to_probe = |frame: &String| {
+        frame.contains(&answered) && frame.contains("tgt is 2001:db8::100, Flags [override]")
+    };
+    let to_probe: Vec<_> = answers.iter().filter(|frame| to_probe(frame)).collect();
+    assert!(to_probe.iter().any(|frame| frame.contains("(1): 00:00:5e:00:02:33")), "{answers:#?}");
+    c.ip(&["address", "del", "2001:db8::100/64", "dev", "eth0"])?;
+
+    // What it asks from the addresses.
+    a.ip(&["neighbour", "flush", "dev", "eth0"])?;
+    for (vip, to) in [(VIPS[0], "10.0.0.3"), (VIPS[1], "2001:db8::3")] {
+        let mut ping = a.spawn("ping", "ping", &["-c", "1", "-W", "2", "-I", vip, to])?;
+        assert!(ping.wait(STEP)?.success(), "{}", ping.log().text());
+    }
+    says(&[&v4, "Request who-has 10.0.0.3", "tell 10.0.0.100"])?;
+    says(&[&v6, "2001:db8::100 >", "who has 2001:db8::3", "(1): 00:00:5e:00:02:33"])?;
+
+    // An advertisement that nobody has asked for is believed (RFC 9568 section 8.2.4).
+    c.namespace().run("sysctl", &["-q", "-w", "net.ipv6.conf.eth0.ndisc_notify=1"])?;
+    c.ip(&["link", "set", "eth0", "address", "02:00:00:00:09:09"])?;
+    lab.wait_until(STEP, "it is believed", || {
+        let known = a.ip(&["neighbour", "show", "2001:db8::3", "dev", "eth0"])?;
+        Ok(known.contains("02:00:00:00:09:09").then_some(()))
+    })?;
+    wire.check();
     Ok(())
 }

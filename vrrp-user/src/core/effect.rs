@@ -9,7 +9,7 @@ use vrrp_common::report::ReportFilter;
 use super::Counter;
 use super::attempt::AttachMethod;
 use super::interface_id::InterfaceAddr;
-use super::netlink::{Ask, Look};
+use super::netlink::{Ask, Look, UnicastFilter};
 use super::notification;
 use super::send_failures::TestFrame;
 use crate::api::Reloaded;
@@ -117,10 +117,10 @@ pub enum Effect {
         /// Which; `None` for all.
         group: Option<IpAddr>,
     },
-    /// Let an interface take in frames to another Ethernet address.
-    AddUnicastMac { interface: InterfaceId, mac: [u8; 6] },
-    /// No longer let it.
-    RemoveUnicastMac { interface: InterfaceId, mac: [u8; 6] },
+    /// Let an interface take in frames to another Ethernet address, in the way that it has for that.
+    AddUnicastMac { interface: InterfaceId, mac: [u8; 6], filter: UnicastFilter },
+    /// No longer let it; on a bridge, also if an earlier daemon did.
+    RemoveUnicastMac { interface: InterfaceId, mac: [u8; 6], filter: UnicastFilter },
     /// Find out whether this host routes IPv6 packets that arrive on an interface. Answered by
     /// [`super::Input::Forwards`].
     ReadForwarding { interface: InterfaceId, name: String },

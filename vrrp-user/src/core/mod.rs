@@ -163,8 +163,8 @@ pub struct Core {
     reception: Reception,
     /// How often programs were to be attached.
     attempts: u64,
-    /// Virtual MAC addresses of masters that interfaces take in frames to.
-    unicast_macs: BTreeMap<RouterId, (InterfaceId, [u8; 6])>,
+    /// Virtual MAC addresses of which interfaces were told.
+    unicast_macs: BTreeMap<RouterId, virtual_mac::UnicastMac>,
     /// Whether the programs that count what leaves were given up.
     egress_released: bool,
     settling: Settling,

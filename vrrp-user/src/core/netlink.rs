@@ -51,7 +51,7 @@ pub enum UnicastFilter {
     None,
     /// A membership of a packet socket.
     Membership,
-    /// It is a bridge: it would need an entry in its forwarding database.
+    /// An entry in its forwarding database, as it is a bridge. A membership would make it take in, and flood, everything.
     Bridge,
     /// Nothing does: it shares its device with others (macvlan, ipvlan), and gets what is for its own address.
     Own,
@@ -64,10 +64,7 @@ impl UnicastFilter {
             Self::Own => Some(
                 "is a macvlan or ipvlan device, which gets no frames to another MAC address than its own",
             ),
-            Self::Bridge => Some(
-                "is a bridge, which hands the host no frames to another MAC address than its own",
-            ),
-            Self::None | Self::Membership => None,
+            Self::None | Self::Membership | Self::Bridge => None,
         }
     }
 }

@@ -302,8 +302,8 @@ fn a_router_is_backup_and_then_master_and_its_address_follows() {
 fn unicast_macs(host: &Host) -> Vec<bool> {
     const MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
     let changes = host.done.iter().filter_map(|effect| match *effect {
-        Effect::AddUnicastMac { interface, mac } => Some((interface, mac, true)),
-        Effect::RemoveUnicastMac { interface, mac } => Some((interface, mac, false)),
+        Effect::AddUnicastMac { interface, mac, .. } => Some((interface, mac, true)),
+        Effect::RemoveUnicastMac { interface, mac, .. } => Some((interface, mac, false)),
         _ => None,
     });
     changes.map(|(on, mac, added)| (on == ETH0 && mac == MAC).then_some(added).unwrap()).collect()
@@ -343,6 +343,25 @@ fn the_virtual_mac_goes_before_the_last_advertisement() {
     assert_eq!(unicast_macs(&host), [true, false]);
     let frame = host.core.frames().iter().last().unwrap();
     assert_eq!((frame.bytes[6..12].to_vec(), frame.bytes[36]), (vec![0, 0, 0x5e, 0, 1, 51], 0));
+}
+
+/// What an earlier daemon put into its forwarding database goes first: on a backup it would keep guests from the master.
+#[test]
+fn a_bridge_has_the_virtual_mac_of_a_master_and_no_other() {
+    let mut host = Host::new(&toml("virtual_mac = true"));
+    let bridge = Link { unicast_filter: UnicastFilter::Bridge, ..link(true) };
+    let addresses = vec![address("10.0.0.1", false)];
+    host.input(Input::Listed { links: vec![bridge], addresses });
+    assert_eq!((host.state(), unicast_macs(&host)), (Some(State::Backup), vec![false]));
+    host.pass(5000);
+    host.answer(&Ok(()));
+    assert_eq!((host.state(), unicast_macs(&host)), (Some(State::Master), vec![false, true]));
+    host.core.handle(host.now, Input::Stop);
+    while host.core.frames().is_empty() {
+        host.core.advance(host.now);
+    }
+    host.perform();
+    assert_eq!(unicast_macs(&host), [false, true, false]);
 }
 
 #[test]

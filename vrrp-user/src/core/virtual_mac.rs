@@ -9,6 +9,16 @@ use super::{Core, InterfaceId};
 use crate::capture::CaptureMode;
 use crate::engine::types::{FaultCause, Link, RouterId, State};
 
+/// A virtual MAC address of which an interface was told, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnicastMac {
+    interface: InterfaceId,
+    mac: [u8; 6],
+    filter: UnicastFilter,
+    /// Whether it takes in frames to it, or was told not to.
+    is_let_in: bool,
+}
+
 impl Interface {
     /// Why no router can have a virtual MAC address there, as the end of "INTERFACE ...". That nothing can be received there
     /// is another matter.
@@ -59,32 +69,47 @@ impl Core {
     /// Has an interface take in frames to the virtual MAC address of a master, and of nobody else: on a backup it would
     /// swallow what local guests send to the master.
     pub(super) fn update_unicast_filter(&mut self, id: RouterId) {
-        let wanted = Some(id).filter(|id| self.is_master(*id)).and_then(|id| {
-            let interface = self.router(id).iface()?;
-            let filter = self.interfaces.get(interface)?.unicast_filter;
-            let mac = self.router(id).virtual_mac_on(interface)?;
-            (filter == UnicastFilter::Membership).then_some((interface, mac))
-        });
-        self.set_unicast_filter(id, wanted);
+        self.set_unicast_filter(id, self.unicast_mac(id, self.is_master(id)));
     }
 
     /// A router is about to say that it is master no more.
     pub(super) fn leave_unicast_filter(&mut self, id: RouterId) {
-        self.set_unicast_filter(id, None);
+        self.set_unicast_filter(id, self.unicast_mac(id, false));
     }
 
-    fn set_unicast_filter(&mut self, id: RouterId, wanted: Option<(InterfaceId, [u8; 6])>) {
-        let before = self.unicast_macs.get(&id).copied();
+    /// What the interface of a router has to be told; `None` for nothing.
+    fn unicast_mac(&self, id: RouterId, is_let_in: bool) -> Option<UnicastMac> {
+        let interface = self.router(id).iface()?;
+        let filter = self.interfaces.get(interface)?.unicast_filter;
+        let mac = self.router(id).virtual_mac_on(interface)?;
+        let is_told = match filter {
+            UnicastFilter::Membership => is_let_in,
+            // The entry of a daemon that was killed is still there, and goes unless it is needed.
+            UnicastFilter::Bridge => is_let_in || !self.goes_on(id),
+            UnicastFilter::None | UnicastFilter::Own => false,
+        };
+        is_told.then_some(UnicastMac { interface, mac, filter, is_let_in })
+    }
+
+    fn set_unicast_filter(&mut self, id: RouterId, wanted: Option<UnicastMac>) {
+        let before = match wanted {
+            Some(wanted) => self.unicast_macs.insert(id, wanted),
+            None => self.unicast_macs.remove(&id),
+        };
         if before == wanted {
             return;
         }
-        if let Some((interface, mac)) = before {
-            self.unicast_macs.remove(&id);
-            self.effects.push_back(Effect::RemoveUnicastMac { interface, mac });
-        }
-        if let Some((interface, mac)) = wanted {
-            self.unicast_macs.insert(id, (interface, mac));
-            self.effects.push_back(Effect::AddUnicastMac { interface, mac });
+        let place = |it: UnicastMac| (it.interface, it.mac);
+        let left = before.filter(|before| before.is_let_in);
+        for it in
+            left.filter(|left| wanted.map(place) != Some(place(*left))).into_iter().chain(wanted)
+        {
+            let UnicastMac { interface, mac, filter, is_let_in } = it;
+            self.effects.push_back(if is_let_in && wanted == Some(it) {
+                Effect::AddUnicastMac { interface, mac, filter }
+            } else {
+                Effect::RemoveUnicastMac { interface, mac, filter }
+            });
         }
     }
 

@@ -8,14 +8,18 @@ use std::path::Path;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use vrrp_common::maps::{RouterInfo, VipCounters};
+use vrrp_common::virtual_mac;
 
 pub use super::stale::Cleaned;
 use super::stale::{Others, addresses};
 use super::start::{Error, leave, lock, lock_directory};
+use crate::core::InterfaceAddr;
 use crate::io::bpf;
-use crate::io::netlink::{MarkedObject, restore_settings};
+use crate::io::netlink::{self, MarkedObject, UnicastFilter, fdb, restore_settings};
 use crate::io::reader::Reader;
 use crate::types::instance::{Instance, RUNTIME_DIR};
+use crate::wire::ethernet::Colons;
 
 /// Removes the addresses of an instance, as far as they bear its mark, routes, rules and settings, then its programs from interfaces, and its pins: in
 /// this order, as the programs keep the host from answering for the addresses. Nothing happens beside a daemon that lives.
@@ -28,8 +32,10 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
         Some(pins) => Some(lock_directory(pins, instance)??),
         None => None,
     };
-    let vips = pins.as_deref().and_then(|pins| Reader::open(pins).ok()?.vips().ok());
-    let vips: BTreeSet<_> = vips.into_iter().flatten().map(|(vip, _)| vip).collect();
+    let reader = pins.as_deref().and_then(|pins| Reader::open(pins).ok());
+    let vips = reader.as_ref().and_then(|reader| reader.vips().ok()).unwrap_or_default();
+    let virtual_macs = reader.map(|reader| virtual_macs(&reader, &vips)).unwrap_or_default();
+    let vips: BTreeSet<_> = vips.into_iter().map(|(vip, _)| vip).collect();
     let mut cleaned = Cleaned::default();
     let others = if others_live(instance) { Others::Stay } else { Others::Go };
     addresses(instance, &vips, others, &mut cleaned)?;
@@ -40,6 +46,7 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
             Err(error) => cleaned.stays.push(format!("{what}: {error}")),
         }
     }
+    forwarding_entries(virtual_macs, &mut cleaned);
     for left in bpf::remove_stale_filters(instance.name()) {
         match left {
             Ok(filter) => {
@@ -64,6 +71,34 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     drop(locked_pins);
     leave(instance, Some(lock));
     Ok(cleaned)
+}
+
+/// The interfaces of routers that have virtual MAC addresses, and these.
+fn virtual_macs(
+    reader: &Reader,
+    vips: &[(InterfaceAddr, VipCounters)],
+) -> BTreeSet<(u32, [u8; 6])> {
+    let slots = vips.iter().filter(|(_, vip)| vip.virtual_mac != 0).map(|(_, vip)| vip.slot);
+    let slots: BTreeSet<u32> = slots.collect();
+    let routers = reader.routers().unwrap_or_default().into_iter();
+    let routers = routers.filter(|(slot, ..)| slots.contains(slot));
+    let mac = |info: &RouterInfo| virtual_mac::address(virtual_mac::code(info.family, info.vrid));
+    routers.map(|(_, info, _)| (info.ifindex, mac(&info))).collect()
+}
+
+/// Removes virtual MAC addresses from the forwarding databases of bridges: there they keep local guests from the next master.
+fn forwarding_entries(virtual_macs: BTreeSet<(u32, [u8; 6])>, cleaned: &mut Cleaned) {
+    for (ifindex, mac) in virtual_macs {
+        let links = netlink::links([ifindex]).into_iter();
+        for link in links.filter(|link| link.unicast_filter == UnicastFilter::Bridge) {
+            let what = format!("{} from the forwarding database of {}", Colons(mac), link.name);
+            match fdb::remove(ifindex, mac) {
+                Ok(true) => cleaned.removed.push(what),
+                Ok(false) => {}
+                Err(error) => cleaned.stays.push(format!("{what}: {error}")),
+            }
+        }
+    }
 }
 
 /// Removes routes and rules that bear the mark of a daemon, which is keepalived's, too: where no other one lives.

@@ -145,15 +145,15 @@ impl Driver {
                 self.memberships
                     .leave(interface.ifindex, |joined| group.is_some_and(|group| joined != group));
             }
-            Effect::AddUnicastMac { interface, mac } => {
-                if let Err(error) = self.unicast_filter.add(interface.ifindex, mac) {
+            Effect::AddUnicastMac { interface, mac, filter } => {
+                if let Err(error) = self.unicast_filter.add(interface.ifindex, mac, filter) {
                     log::error!(
                         "interface {interface}: frames to a virtual MAC address may not arrive: {error}"
                     );
                 }
             }
-            Effect::RemoveUnicastMac { interface, mac } => {
-                if let Err(error) = self.unicast_filter.remove(interface.ifindex, mac) {
+            Effect::RemoveUnicastMac { interface, mac, filter } => {
+                if let Err(error) = self.unicast_filter.remove(interface.ifindex, mac, filter) {
                     log::debug!("interface {interface}: a virtual MAC address stays: {error}");
                 }
             }

@@ -4,6 +4,7 @@
 //! others hold for long at times, and thousands of addresses add up: neither may hold up an advertisement.
 
 mod batch;
+pub mod fdb;
 mod hooks;
 pub(super) mod once;
 mod promoted;

@@ -328,6 +328,7 @@ where
             sum.rx_bytes += counters.rx_bytes;
             sum.tx_packets += counters.tx_packets;
             sum.tx_bytes += counters.tx_bytes;
+            (sum.slot, sum.virtual_mac) = (counters.slot, counters.virtual_mac);
         }
         vips.push((key.into(), sum));
     }

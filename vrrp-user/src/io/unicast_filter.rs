@@ -1,5 +1,5 @@
-//! Further Ethernet addresses to which interfaces take in frames (`PACKET_MR_UNICAST`, packet(7)). They are there as long as
-//! this process is.
+//! Further Ethernet addresses to which interfaces take in frames: by a membership (`PACKET_MR_UNICAST`, packet(7)), which is
+//! there as long as this process is, or on a bridge by an entry in its forwarding database, which stays.
 
 use std::io;
 
@@ -8,6 +8,8 @@ use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Socket, Type};
 
 use super::capture::AddMembership;
+use super::netlink::fdb;
+use crate::core::netlink::UnicastFilter as By;
 
 /// The socket that has them.
 pub struct UnicastFilter {
@@ -26,16 +28,29 @@ impl UnicastFilter {
         &self.socket
     }
 
-    /// Lets an interface take in frames to an Ethernet address. A device that has no place for it takes in all.
-    /// Errors: those of setsockopt(2).
-    pub fn add(&self, ifindex: u32, mac: [u8; 6]) -> io::Result<()> {
-        Ok(setsockopt(&self.socket, AddMembership, &membership(ifindex, mac))?)
+    /// Lets an interface take in frames to an Ethernet address, in the way that it has. A device that has no place for it
+    /// takes in all.
+    /// Errors: those of setsockopt(2), or why netlink refuses.
+    pub fn add(&self, ifindex: u32, mac: [u8; 6], by: By) -> io::Result<()> {
+        match by {
+            By::Membership => {
+                Ok(setsockopt(&self.socket, AddMembership, &membership(ifindex, mac))?)
+            }
+            By::Bridge => fdb::add(ifindex, mac),
+            By::None | By::Own => Ok(()),
+        }
     }
 
     /// Ends that. Where the interface is gone, so is the address.
-    /// Errors: those of setsockopt(2).
-    pub fn remove(&self, ifindex: u32, mac: [u8; 6]) -> io::Result<()> {
-        Ok(setsockopt(&self.socket, DropMembership, &membership(ifindex, mac))?)
+    /// Errors: those of setsockopt(2), or why netlink refuses.
+    pub fn remove(&self, ifindex: u32, mac: [u8; 6], by: By) -> io::Result<()> {
+        match by {
+            By::Membership => {
+                Ok(setsockopt(&self.socket, DropMembership, &membership(ifindex, mac))?)
+            }
+            By::Bridge => fdb::remove(ifindex, mac).map(drop),
+            By::None | By::Own => Ok(()),
+        }
     }
 }
 

@@ -77,6 +77,13 @@ fn carried(On { name, filter, promiscuous, mode, is_master }: On<'_>) -> Finding
     }
     match filter {
         UnicastFilter::None => Finding::fine(CHECK, "the device has no filter, and needs none"),
+        UnicastFilter::Bridge if is_master => {
+            Finding::fine(CHECK, "it has an entry in the bridge's forwarding database")
+        }
+        UnicastFilter::Bridge => Finding::fine(
+            CHECK,
+            "the bridge's forwarding database gets it when a router becomes master",
+        ),
         UnicastFilter::Membership if is_master && promiscuous => Finding::warning(
             CHECK,
             format!(
@@ -94,8 +101,8 @@ fn carried(On { name, filter, promiscuous, mode, is_master }: On<'_>) -> Finding
             CHECK,
             "the filter of the device gets it when a router becomes master; whether the driver has one shows then",
         ),
-        // They lack it altogether, and were told of.
-        UnicastFilter::Bridge | UnicastFilter::Own => Finding::skipped(CHECK, "not to be had"),
+        // It lacks it altogether, and was told of.
+        UnicastFilter::Own => Finding::skipped(CHECK, "not to be had"),
     }
 }
 
@@ -158,6 +165,8 @@ mod tests {
         let veth = On { promiscuous: true, filter: UnicastFilter::None, ..ETH0 };
         assert_eq!(checked(veth), Fine);
         assert_eq!(checked(On { mode: Some(CaptureMode::Native), ..ETH0 }), Broken);
+        let bridge = On { promiscuous: true, filter: UnicastFilter::Bridge, ..ETH0 };
+        assert_eq!([checked(bridge), checked(On { is_master: false, ..bridge })], [Fine; 2]);
         let found = carried(On { filter: UnicastFilter::Own, ..ETH0 });
         assert!(found.severity == Broken && found.text.starts_with("eth0 is a macvlan"));
     }

@@ -62,8 +62,13 @@ pub(super) fn list(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
 
 /// Has something done. Errors: those of [`ask`], and why the kernel refuses.
 pub(super) fn request(what: RouteNetlinkMessage) -> io::Result<()> {
+    request_with(what, 0)
+}
+
+/// The same with further flags. Errors: the same.
+pub(super) fn request_with(what: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     let socket = open()?;
-    socket.send(&bytes(what, NLM_F_REQUEST | NLM_F_ACK, 0), 0)?;
+    socket.send(&bytes(what, NLM_F_REQUEST | NLM_F_ACK | flags, 0), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer);
     if let NetlinkPayload::Error(error) = answer.map_err(io::Error::other)?.payload
