@@ -30,7 +30,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "notify_backup", "notify_fault", "notify_stop", "notify_deleted", "notify_master_rx_lower_pri",
     "notify_priority_changes", "virtual_routes", "virtual_rules", "promote_secondaries",
     "restore_addresses", "track_interface", "track_script", "track_file", "track_process",
-    "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
+    "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac", "use_ipvlan",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -77,7 +77,8 @@ impl Instance {
             report.warning(password.at, "strict mode has no authentication; it is ignored", "");
         }
         if let Some(virtual_mac) = self.virtual_mac.take() {
-            virtual_mac.apply(&mut self.draft);
+            let prefix = globals.vmac_prefix.as_deref();
+            virtual_mac.apply(&mut self.draft, self.family, prefix, report);
         }
         let unicast = self.finish_unicast(strict, globals, report);
         let Self { mut draft, shared, family, v3_checksum, routing, .. } = self;
@@ -264,6 +265,10 @@ impl Parser<'_> {
                 self.track(entry, &mut draft.track);
             }
             "use_vmac" => to.virtual_mac = Some(self.use_vmac(entry)),
+            "use_ipvlan" => {
+                let ipvlan = self.use_ipvlan(entry);
+                to.virtual_mac.get_or_insert(ipvlan);
+            }
             "dont_track_primary" => draft.dont_track_primary = true,
             keyword if self.shared_entry(keyword, entry, &mut to.shared) => {}
             _ if self.notify_entry(entry, &mut draft.notify) => {}

@@ -38,7 +38,7 @@ const NO_SNMP: &str = "there is no SNMP agent and no D-Bus interface";
 const NO_TUNING: &str = "scheduling, memory and buffers are left as they are";
 const NO_FIREWALL: &str = "no firewall rule is made";
 const NO_PROCESS: &str = "the daemon is one process and names its files itself";
-const NO_VMAC: &str = "the interface's own MAC address is used";
+const NO_VMAC: &str = "addresses on other interfaces have those interfaces' own MAC addresses";
 
 /// Keywords outside blocks.
 pub(super) const ROOT: &[Unsupported] = &[
@@ -74,7 +74,7 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("a differing address list is reported and never refused", &["vrrp_skip_check_adv_addr"]),
     note("they are counted, not logged", &["log_unknown_vrids"]),
     note("membership reports are left to the kernel", &["disable_local_igmp"]),
-    note("no device is made that would need a name", &["vmac_prefix", "vmac_addr_prefix"]),
+    note("no device is made that would need a name", &["vmac_addr_prefix"]),
     note(
         NO_FIREWALL,
         &[
@@ -124,7 +124,7 @@ pub(super) const GLOBAL: &[Unsupported] = &[
 pub(super) const INSTANCE: &[Unsupported] = &[
     warning(NO_TRACKING, &["track_bfd"]),
     note(NO_MAIL, &["smtp_alert"]),
-    warning(NO_VMAC, &["use_vmac_addr", "use_ipvlan"]),
+    warning(NO_VMAC, &["use_vmac_addr"]),
     warning("with use_vmac, advertisements have the virtual MAC address, too", &["vmac_xmit_base"]),
     warning("name the interface instead", &["vrf"]),
     warning("packets to the addresses are accepted", &["no_accept"]),

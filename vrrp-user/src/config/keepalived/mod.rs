@@ -54,6 +54,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
         unfinished: false,
         defined: HashSet::new(),
         early: Vec::new(),
+        commands: Vec::new(),
     };
     let mut globals = Globals::default();
     let mut instances = Vec::new();
@@ -79,6 +80,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let lost = missed.file || (options.running > Some(0) && !missed.empty.is_empty());
     drafts.idle = on_purpose && !lost;
     parser.early_tracks();
+    let commands = std::mem::take(&mut parser.commands);
     // Only now: global_defs counts wherever it stands.
     let report = &mut *parser.lines.report;
     if on_purpose {
@@ -101,7 +103,7 @@ pub(super) fn read(path: &Path, options: &Options, report: &mut Report) -> io::R
     let (fixed, fixed_addresses) = routes.finish();
     let notify = Settings { disable_unusable: !drafts.scripts.is_empty(), ..scripts.finish() };
     let mut drafts = Drafts { routers, scheduling, notify, fixed, fixed_addresses, ..drafts };
-    virtual_mac::resolve_devices(&mut drafts);
+    virtual_mac::resolve_devices(&mut drafts, &commands, report);
     Ok(drafts)
 }
 
@@ -118,6 +120,8 @@ struct Globals {
     check_source: bool,
     scripts: notify::Scripts,
     routes: routes::Routes,
+    /// `vmac_prefix`: what the names of devices begin with.
+    vmac_prefix: Option<String>,
 }
 
 /// keepalived's longest delays of gratuitous ARP and intervals of scripts.
@@ -158,7 +162,7 @@ const GLOBAL_KEYWORDS: &[&str] = &[
     "notify_timeout", "script_concurrency", "default_interface", "vrrp_restore_addresses",
     "vrrp_startup_delay", "vrrp_delay_after_boot", "vrrp_garp_interval", "vrrp_gna_interval",
     "vrrp_check_unicast_src", "vrrp_owner_ignore_adverts", "vrrp_garp_extra_if",
-    "vrrp_vmac_garp_intvl", "vrrp_mcast_group4", "vrrp_mcast_group6", "vrrp_fence",
+    "vrrp_vmac_garp_intvl", "vmac_prefix", "vrrp_mcast_group4", "vrrp_mcast_group6", "vrrp_fence",
 ];
 
 /// Reads entries and blocks.
@@ -175,6 +179,8 @@ struct Parser<'a> {
     defined: HashSet<Tracked>,
     /// Those that are tracked in front of that.
     early: Vec<Located<Tracked>>,
+    /// What is to be run.
+    commands: Vec<Word>,
 }
 
 impl Parser<'_> {
@@ -438,6 +444,11 @@ impl Parser<'_> {
             }
             "include_check" => self.include_check(entry),
             "v3_checksum_as_v2" => set(&mut globals.v3_checksum, self.v3_checksum(entry)),
+            "vmac_prefix" => {
+                if let Some(prefix) = self.value(entry) {
+                    globals.vmac_prefix.get_or_insert(prefix.value);
+                }
+            }
             "vrrp_rt_priority" => {
                 if entry.parameters.is_empty() {
                     return self.warning(entry.at(), "vrrp_rt_priority has no value; ignored", "");

@@ -139,6 +139,7 @@ impl Parser<'_> {
                 return None;
             }
         };
+        self.commands.push(text.clone());
         let user = self.script_user(entry, 1);
         Some(Command { argv, user, origin: self.origin(entry.at()) })
     }

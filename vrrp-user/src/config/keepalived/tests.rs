@@ -2213,11 +2213,24 @@ fn use_vmac() {
         (config.routers[0].virtual_mac, diagnostics)
     };
     let all = "use_vmac name lan netlink_notify_msg group 7";
-    for quiet in ["use_vmac", "use_vmac vrrp.51", all] {
+    // That of the VRID, written out.
+    let written = ["use_vmac lan 00:00:5e:00:01", "use_vmac 0:0:5E:0:1:1"];
+    for quiet in ["use_vmac", "use_vmac vrrp.51", all].into_iter().chain(written) {
         assert_eq!(virtual_mac(quiet), (true, vec![]), "{quiet}");
     }
     assert_eq!(virtual_mac(""), (false, vec![]));
     for (own, on, warning) in [
+        (
+            "use_vmac lan 00:00:5e:00:01:02",
+            false,
+            "use_vmac with 00:00:5e:00:01:02 is recognised but not supported yet: the interface's own MAC address is used",
+        ),
+        ("use_vmac lan 00:00:5e:00", true, "`00:00:5e:00` is no MAC address; it is ignored"),
+        (
+            "use_vmac 00:00:5e:00:01:0x1",
+            true,
+            "`00:00:5e:00:01:0x1` is no MAC address; it is ignored",
+        ),
         (
             "use_vmac lan 02:00:5e:00:01",
             false,
@@ -2264,4 +2277,36 @@ fn devices_of_virtual_mac_addresses_are_their_interfaces() {
     assert_eq!(config.routers[0].routing.routes[0].dev.as_deref(), Some("eth0"));
     let tracked = &config.routers[0].track[0].what;
     assert_eq!(*tracked, Tracked::Interface("eth1".to_owned()));
+    // With another prefix of usual names, with a MAC address of its own, and without any.
+    for (global, own) in
+        [("vmac_prefix vrrp", ""), ("vmac_prefix v4", "v4.5 02:00:00:00:00:01"), ("", "wan")]
+    {
+        let keyword = if own == "wan" { "use_ipvlan wan 10.0.5.9/24 private" } else { "use_vmac" };
+        let instance = instance("A", 5, &format!("{keyword} {own}").replace("wan wan", "wan"));
+        let instance = instance.replace("dev vrrp.5", "dev v4.5");
+        let (config, _) = accept(&format!("global_defs {{\n{global}\n}}\n{instance}"));
+        let devs = config.routers[0].addresses.iter().map(|address| address.dev.as_deref());
+        let expected = match global {
+            "vmac_prefix vrrp" => [Some("v4.5"), Some("lan"), Some("wan")],
+            "" => [Some("v4.5"), Some("lan"), None],
+            _ => [None, Some("lan"), Some("wan")],
+        };
+        assert_eq!(devs.collect::<Vec<_>>(), expected, "{global}");
+    }
+}
+
+/// Whoever looks for the device will not find it.
+#[test]
+fn a_command_that_names_a_device_of_a_virtual_mac_address_is_told_of() {
+    let named = |own: &str| accept(&with(own)).1;
+    let warning = "the command names vrrp.1, a device that is not made here";
+    for script in ["notify_master \"/bin/x vrrp.1\"", "notify \"/bin/x --dev=vrrp.1 up\""] {
+        let warnings = named(&format!("use_vmac\n{script}"));
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with("5:") && warnings[0].ends_with(warning), "{warnings:?}");
+    }
+    for quiet in ["notify \"/bin/x vrrp.12 vrrp.1.log eth0\"", "notify \"/bin/x my-vrrp.1\""] {
+        assert_eq!(named(&format!("use_vmac\n{quiet}")), Vec::<String>::new());
+    }
+    assert_eq!(named("notify \"/bin/x vrrp.1\""), Vec::<String>::new());
 }

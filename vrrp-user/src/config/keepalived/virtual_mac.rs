@@ -1,38 +1,85 @@
-//! `use_vmac`: the virtual MAC address of the RFC, for which keepalived makes a device and this daemon does not. The name of
-//! that device means the interface of the instance wherever the file has it.
+//! `use_vmac` and `use_ipvlan`: the virtual MAC address of the RFC, for which keepalived makes a device and this daemon does
+//! not. The name of that device means the interface of the instance wherever the file has it.
 
 use std::collections::HashMap;
 
-use super::{Entry, Parser};
+use vrrp_common::virtual_mac;
+
+use super::{Entry, Parser, Word};
 use crate::config::draft::{Draft, Drafts};
 use crate::config::model::Tracked;
-use crate::config::report::{Located, Position};
+use crate::config::report::{Located, Position, Report};
+use crate::config::text;
+use crate::wire::family::Family;
 
-/// What an instance says of its virtual MAC address.
+/// What an instance says of its virtual MAC address, or of a device of its own without one.
 #[derive(Debug)]
 pub(super) struct VirtualMac {
     at: Position,
     /// The device that keepalived would make; `None` for the usual name.
     device: Option<String>,
-    /// It is one that the instance names, and not that of its VRID.
-    is_another: bool,
+    /// One that the instance names, in five or six bytes.
+    own: Option<Word>,
+    /// `use_ipvlan`: the device has the Ethernet address of the interface.
+    is_ipvlan: bool,
 }
 
 impl VirtualMac {
-    /// Takes it up into a router.
-    pub(super) fn apply(self, to: &mut Draft) {
-        to.virtual_mac = Some(Located::new(!self.is_another, self.at));
+    /// Takes it up into a router. `prefix` is what the usual names of devices begin with.
+    pub(super) fn apply(
+        self,
+        to: &mut Draft,
+        family: Option<Family>,
+        prefix: Option<&str>,
+        report: &mut Report,
+    ) {
         let vrid = to.vrid.as_ref().map(|vrid| vrid.value.trim().to_owned());
+        let is_another =
+            self.own.as_ref().is_some_and(|own| !is_usual(&own.value, family, vrid.as_deref()));
+        if let Some(own) = self.own.filter(|_| is_another) {
+            let message = format!(
+                "use_vmac with {} is recognised but not supported yet: the interface's own MAC address is used",
+                own.value
+            );
+            report.warning(own.at, message, "without a MAC address it is that of the VRID");
+        }
+        if !self.is_ipvlan {
+            to.virtual_mac = Some(Located::new(!is_another, self.at));
+        }
         // `vrrp_vmac_name` of keepalived, as long as no other instance has that name.
-        to.virtual_mac_device =
-            self.device.or_else(|| Some(format!("vrrp.{}", vrid?))).filter(|_| !self.is_another);
+        let usual = || Some(format!("{}.{}", prefix.unwrap_or("vrrp"), vrid?));
+        to.virtual_mac_device = self.device.or_else(usual);
     }
+}
+
+/// Whether an address of five or six bytes is the one that there would be without it (RFC 9568 section 7.3).
+fn is_usual(written: &str, family: Option<Family>, vrid: Option<&str>) -> bool {
+    let bytes = bytes(written).unwrap_or_default();
+    let (Some((bytes, rest)), Some(vrid)) = (bytes.split_first_chunk(), vrid) else {
+        return false;
+    };
+    let vrid = vrid.parse().unwrap_or_default();
+    let usual =
+        virtual_mac::address(virtual_mac::code(family.unwrap_or(Family::V4).number(), vrid));
+    let (prefix, last) = usual.split_at(5);
+    let bytes: &[u8; 5] = bytes;
+    bytes == prefix && (rest.is_empty() || rest == last)
+}
+
+/// The bytes of an Ethernet address, five, where that of the VRID is to follow, or six.
+fn bytes(written: &str) -> Option<Vec<u8>> {
+    let byte = |text: &str| {
+        let is_short = (1..=2).contains(&text.len());
+        u8::from_str_radix(text, 16).ok().filter(|_| is_short && !text.starts_with('+'))
+    };
+    let bytes: Option<Vec<u8>> = written.split(':').map(byte).collect();
+    bytes.filter(|bytes| matches!(bytes.len(), 5 | 6))
 }
 
 impl Parser<'_> {
     /// `use_vmac [[name] INTERFACE] [MAC] [netlink_notify_msg] [group GROUP]`.
     pub(super) fn use_vmac(&mut self, entry: &Entry) -> VirtualMac {
-        let mut found = VirtualMac { at: entry.at(), device: None, is_another: false };
+        let mut found = VirtualMac { at: entry.at(), device: None, own: None, is_ipvlan: false };
         let mut words = entry.parameters.iter();
         while let Some(word) = words.next() {
             match word.value.as_str() {
@@ -41,13 +88,12 @@ impl Parser<'_> {
                 // What is said by netlink, and the group of a device, are about a device.
                 "netlink_notify_msg" => {}
                 "group" => drop(words.next()),
-                mac if mac.contains(':') => {
-                    let message = format!(
-                        "use_vmac with {mac} is recognised but not supported yet: the interface's own MAC address is used"
-                    );
-                    self.warning(word.at, message, "without a MAC address it is that of the VRID");
-                    found.is_another = true;
+                mac if mac.contains(':') && bytes(mac).is_none() => {
+                    let message = format!("`{mac}` is no MAC address; it is ignored");
+                    let hint = "five bytes, to which the VRID is added, or six: 00:00:5e:00:01";
+                    self.warning(word.at, message, hint);
                 }
+                mac if mac.contains(':') => found.own = Some(word.clone()),
                 name if found.device.is_none() => found.device = Some(name.to_owned()),
                 name => {
                     let message = format!("`{name}` is ignored: use_vmac takes one name");
@@ -57,10 +103,37 @@ impl Parser<'_> {
         }
         found
     }
+
+    /// `use_ipvlan [INTERFACE] [ADDRESS] [MODE]`.
+    pub(super) fn use_ipvlan(&mut self, entry: &Entry) -> VirtualMac {
+        let message = "use_ipvlan is recognised but not supported yet: no device is made, and the interface itself has the \
+                       addresses and sends the advertisements, from its own address";
+        self.warning(entry.at(), message, "mcast_src_ip is the address that they are sent from");
+        let is_mode = |word: &str| matches!(word, "bridge" | "private" | "vepa");
+        let is_name = |word: &&Word| {
+            let word = word.value.as_str();
+            !is_mode(word) && text::cidr(word).is_none()
+        };
+        let device = entry.parameters.iter().find(is_name).map(|word| word.value.clone());
+        VirtualMac { at: entry.at(), device, own: None, is_ipvlan: true }
+    }
+}
+
+/// Says which commands name a device that is not made: what they run will not find it. What they run is not looked at.
+fn warn_of_commands(devices: &HashMap<String, String>, commands: &[Word], report: &mut Report) {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    for command in commands {
+        let mut words = command.value.split(|c| !is_part(c));
+        let named = words.find_map(|word| devices.get_key_value(word));
+        if let Some((device, interface)) = named {
+            let message = format!("the command names {device}, a device that is not made here");
+            report.warning(command.at, message, &format!("what it is for is on {interface}"));
+        }
+    }
 }
 
 /// Puts interfaces in the place of the devices that there would be for virtual MAC addresses.
-pub(super) fn resolve_devices(drafts: &mut Drafts) {
+pub(super) fn resolve_devices(drafts: &mut Drafts, commands: &[Word], report: &mut Report) {
     let devices = drafts.routers.iter().filter_map(|draft| {
         let interface = draft.interface.as_ref()?.value.clone();
         Some((draft.virtual_mac_device.clone()?, interface))
@@ -69,6 +142,7 @@ pub(super) fn resolve_devices(drafts: &mut Drafts) {
     if devices.is_empty() {
         return;
     }
+    warn_of_commands(&devices, commands, report);
     let resolve = |name: &mut String| {
         if let Some(interface) = devices.get(name) {
             name.clone_from(interface);
