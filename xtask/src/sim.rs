@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::build;
 
+/// As quick as a release, with the assertions (Cargo.toml).
+const PROFILE: &str = "sim";
+
 /// Arguments of `cargo xtask sim`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,7 +27,10 @@ pub struct Args {
 pub fn sim(args: &Args) -> Result<ExitCode> {
     let mut command = build::cargo();
     command
-        .args(["test", "--quiet", "--package", "vrrp-tests", "--test", "simulation", "--"])
+        .args([
+            "test", "--quiet", "--profile", PROFILE, "--package", "vrrp-tests", "--test",
+            "simulation", "--",
+        ])
         .args(["--ignored", "--exact", "explore", "--nocapture"])
         .env("VRRP_EBPF_OBJECT", build::object()?);
     let numbers = [
