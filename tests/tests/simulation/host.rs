@@ -53,6 +53,8 @@ pub struct Daemon {
     pub same: bool,
     /// What was another's when it started.
     pub lost: Vec<InterfaceAddr>,
+    /// Routers of the one before it whose interface was another one.
+    pub moved: Vec<String>,
     /// The routers that went on as masters when it began.
     pub adopted: Vec<&'static str>,
     pub paused: bool,
@@ -309,6 +311,9 @@ impl Host {
             datapath.adopt(now, &numbers, &addresses);
             predecessor
         });
+        let pinned = predecessor.iter().flat_map(|predecessor| &predecessor.routers);
+        let moved = pinned.filter(|pinned| !pinned.same_interface);
+        let moved = moved.map(|pinned| pinned.info.name().to_owned()).collect();
         // A daemon that has not adopted another one may be adopted.
         let last = std::mem::replace(&mut self.adopted, adopts.then_some(now));
         if let Some(last) = last.filter(|last| adopts && now - *last < Nanos::from_secs(60)) {
@@ -342,6 +347,7 @@ impl Host {
             adopts,
             same,
             lost,
+            moved,
             adopted: Vec::new(),
             paused: false,
             started: now,

@@ -163,6 +163,7 @@ impl Sim {
             let known = host.claims(router.name);
             let must = was_master
                 && !known
+                && !daemon.moved.iter().any(|name| name == router.name)
                 && works
                 && nic.up
                 && !host.conf.is_grouped(router)
