@@ -41,11 +41,11 @@ impl Forwarding {
         (now < *since + BELIEVED).then_some(*forwards)
     }
 
-    /// An announcement has to wait. Whether it is the first one there, so that the question must be asked.
+    /// An announcement has to wait. Whether none has there, be it one that was withdrawn, so that the question must be asked.
     fn wait(&mut self, at: InterfaceAddr) -> bool {
-        let waiting = self.waiting.entry(at.iface).or_default();
-        waiting.push(at);
-        waiting.len() == 1
+        let is_asked = self.waiting.contains_key(&at.iface);
+        self.waiting.entry(at.iface).or_default().push(at);
+        !is_asked
     }
 
     /// It is known. What has waited for that; `None` if nobody has asked.
@@ -295,6 +295,10 @@ mod tests {
         forwarding.withdraw(at(2));
         assert_eq!(forwarding.learn(eth0, Nanos::ZERO, true), Some(vec![at(1), at(1)]));
         assert_eq!(forwarding.learn(eth0, Nanos::ZERO, false), None, "nobody has asked");
+        assert!(forwarding.wait(at(1)));
+        forwarding.withdraw(at(1));
+        assert!(!forwarding.wait(at(2)), "it is asked already");
+        assert_eq!(forwarding.learn(eth0, Nanos::ZERO, true), Some(vec![at(2)]));
         assert_eq!(forwarding.on(eth0, Nanos(BELIEVED.0 - 1)), Some(true));
         assert_eq!(forwarding.on(eth0, BELIEVED), None);
         forwarding.forget(eth0);
