@@ -349,8 +349,10 @@ impl Bench {
         }
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
         let verdict = if self.tc {
+            let lacks = self.kernel.lacks().join("; ");
             let program = self.kernel.ingress_program().expect("program");
-            match program.test_run(options).expect("test run").return_value as i32 {
+            let run = program.test_run(options);
+            match run.unwrap_or_else(|error| panic!("{error}: {lacks}")).return_value as i32 {
                 2 => Verdict::Drop,
                 -1 => Verdict::Pass,
                 other => panic!("tc action {other}"),

@@ -5,6 +5,7 @@ use std::fs;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -278,7 +279,25 @@ fn load_xdp(program: &mut Xdp, without: Without) -> Result<Option<Error>, Error>
     if without.lacks(Feature::Xdp) {
         return Ok(Some(Error::Masked(Feature::Xdp)));
     }
-    unless_refused(program.load().map_err(refused(XDP_PROGRAM)))
+    unless_refused(unhurried(|| program.load()).map_err(refused(XDP_PROGRAM)))
+}
+
+/// Loads a program again where it was not the verifier who said no: it gives up when the thread has a signal to attend to
+/// (`do_check`, kernel/bpf/verifier.c), and for want of memory. Each of these would pass for a kernel that lacks something.
+fn unhurried(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    /// As many as libbpf makes (`PROG_LOAD_ATTEMPTS`).
+    const ATTEMPTS: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if matches!(errno(&error), Some(libc::EAGAIN | libc::ENOMEM)) => {
+                log::debug!("loading a program again: {}", chain(&error));
+                thread::sleep(PAUSE);
+            }
+            loaded => return loaded,
+        }
+    }
+    load()
 }
 
 /// Loads the first of two programs that the kernel takes.
@@ -292,12 +311,12 @@ fn load_classifier(
         return Ok(Some(Error::Masked(itself)));
     }
     if !without.lacks(Feature::InPlace) {
-        match unless_refused(in_place.load().map_err(refused(names[0])))? {
+        match unless_refused(unhurried(|| in_place.load()).map_err(refused(names[0])))? {
             None => return Ok(None),
             Some(error) => log::debug!("{}", chain(&error)),
         }
     }
-    unless_refused(copying.load().map_err(refused(names[1])))
+    unless_refused(unhurried(|| copying.load()).map_err(refused(names[1])))
 }
 
 /// What the kernel has against a program, unless it is something else that is wrong.
@@ -330,5 +349,32 @@ pub fn has_tcx(without: Without) -> Result<bool, Error> {
         Ok(_) => Ok(true),
         Err(error) if errno(&error) == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_refusal_is_tried_again() {
+        for (errno, most) in [(libc::EAGAIN, 5), (libc::ENOMEM, 5), (libc::EACCES, 1)] {
+            for failures in 0..7 {
+                let tried = Cell::new(0);
+                let loaded = unhurried(|| {
+                    tried.set(tried.get() + 1);
+                    let io_error = io::Error::from_raw_os_error(errno);
+                    let error = SyscallError { call: "bpf_prog_load", io_error };
+                    if tried.get() > failures { Ok(()) } else { Err(error.into()) }
+                });
+                assert_eq!(loaded.is_ok(), failures < most, "{errno}, {failures}");
+                assert_eq!(tried.get(), most.min(failures + 1), "{errno}, {failures}");
+            }
+        }
     }
 }
