@@ -199,6 +199,7 @@ fn is_refusal(reason: Reason) -> bool {
         | Reason::VirtualMacUnknown
         | Reason::VirtualMacSource
         | Reason::VirtualMacEcho
+        | Reason::NotAccepted
         // Only over IPv6: see the tests of the kernel side.
         | Reason::ExtensionHeaders
         | Reason::FirstAddress => false,

@@ -775,7 +775,8 @@ fn examples(reason: Reason) -> Vec<Frame> {
         | Reason::VirtualMacFenced
         | Reason::VirtualMacUnknown
         | Reason::VirtualMacSource
-        | Reason::VirtualMacEcho => vec![],
+        | Reason::VirtualMacEcho
+        | Reason::NotAccepted => vec![],
     }
 }
 

@@ -87,6 +87,8 @@ counters! {
         NotAdopted = "not_adopted",
         /// Another program that was to take the place of the daemon's, and could not.
         UpgradeRefused = "upgrade_refused",
+        /// The kernel would not refuse packets to the addresses of routers without accept mode, or not go on to let them in.
+        AcceptFilterFailed = "accept_filter_failed",
     }
 }
 

@@ -142,6 +142,9 @@ reasons! {
     VirtualMacSource = "virtual_mac_source", Pass, "to all or to another host, from the virtual MAC address of a router that is master here: another host has it, or the network sends ours back";
     /// ARP or neighbour discovery of that kind, for an address that we hold: the same as we send ourselves.
     VirtualMacEcho = "virtual_mac_echo", Pass, "the same in ARP or neighbour discovery, for an address that we hold";
+    /// To an address of a router without accept mode (RFC 9568 section 6.1). Counted by nf_tables, where local delivery is
+    /// decided.
+    NotAccepted = "not_accepted", Drop, "to an address of a router without accept mode";
 }
 
 impl Reason {
@@ -206,7 +209,8 @@ impl Reason {
             | Self::VirtualMacFenced
             | Self::VirtualMacUnknown
             | Self::VirtualMacSource
-            | Self::VirtualMacEcho => false,
+            | Self::VirtualMacEcho
+            | Self::NotAccepted => false,
         }
     }
 
@@ -276,7 +280,9 @@ mod tests {
     fn what_is_dropped_is_logged() {
         let dropped = |reason: &&Reason| reason.verdict() == Verdict::Drop;
         let is_wrong = |reason: &Reason| reason.is_logged() != reason.is_fence();
-        assert!(Reason::ALL.iter().filter(dropped).all(is_wrong));
+        // Who sends to an address that does not accept it has done nothing wrong.
+        let others = Reason::ALL.iter().filter(|reason| **reason != Reason::NotAccepted);
+        assert!(others.filter(dropped).all(is_wrong));
     }
 
     #[test]

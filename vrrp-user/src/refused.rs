@@ -208,7 +208,8 @@ impl Refused {
             | Reason::VirtualMacFenced
             | Reason::VirtualMacUnknown
             | Reason::VirtualMacSource
-            | Reason::VirtualMacEcho => None,
+            | Reason::VirtualMacEcho
+            | Reason::NotAccepted => None,
         }
     }
 
@@ -305,6 +306,7 @@ mod tests {
             Reason::VirtualMacUnknown,
             Reason::VirtualMacSource,
             Reason::VirtualMacEcho,
+            Reason::NotAccepted,
             Reason::UnknownVrid,
         ];
         for reason in Reason::ALL {

@@ -333,7 +333,7 @@ impl Kernel {
                     (Request::Remove, None) => Err(error(libc::ENOENT)),
                 }
             }
-            Object::PromoteSecondaries { .. } => Ok(()),
+            Object::PromoteSecondaries { .. } | Object::Refused(_) => Ok(()),
         }
     }
 

@@ -417,12 +417,20 @@ pub struct RouterStatus {
     /// Its virtual MAC address, if it is to have one.
     #[serde(default)]
     pub virtual_mac: Option<String>,
+    /// Whether packets to its addresses are let in, unless that is among the problems.
+    #[serde(default = "yes")]
+    pub accept: bool,
     /// Address that advertisements are sent from.
     pub source: Option<String>,
     /// Virtual addresses with prefix length, excluded ones at the end.
     pub addresses: Vec<AddressStatus>,
     /// What is wrong with it at the moment.
     pub problems: Vec<String>,
+}
+
+/// What a daemon does that says nothing of it, being older.
+fn yes() -> bool {
+    true
 }
 
 /// `vrrp-user status NAME`: everything about one router.

@@ -329,6 +329,8 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
     };
     line(out, "fence", fence)?;
     line(out, "MAC address", router.virtual_mac.then_some("virtual, that of its VRID"))?;
+    let dropped = "to the addresses: dropped (no accept mode)";
+    line(out, "packets", (!router.accepts()).then_some(dropped))?;
     let tracked = "tracked: FAULT while the interface does not have it";
     line(out, "source", router.track_source.then_some(tracked))?;
     let untracked = "not tracked: it may be down";

@@ -559,7 +559,8 @@ fn protocol(detail: &RouterDetail) -> String {
     };
     let mac = detail.router.virtual_mac.as_ref().map(|mac| format!(", virtual MAC address {mac}"));
     let mac = mac.unwrap_or_default();
-    format!("VRRP version {version}, VRID {vrid}, {family}{password}{mac}")
+    let accept = if detail.router.accept { "" } else { ", no accept mode" };
+    format!("VRRP version {version}, VRID {vrid}, {family}{password}{mac}{accept}")
 }
 
 fn advertises(router: &RouterStatus) -> String {
@@ -699,6 +700,7 @@ mod tests {
             transport: vec!["multicast".to_owned()],
             fence: "claim".to_owned(),
             virtual_mac: None,
+            accept: true,
             source: Some("10.0.0.1".to_owned()),
             addresses: (1..=5)
                 .map(|last| AddressStatus {

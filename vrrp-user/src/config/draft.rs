@@ -136,6 +136,8 @@ pub(super) struct Draft {
     pub(super) virtual_mac: Option<Located<bool>>,
     /// The device that there would be for it elsewhere.
     pub(super) virtual_mac_device: Option<String>,
+    /// Whether packets to its addresses are let in.
+    pub(super) accept: bool,
     /// Whether the interface must have the source.
     pub(super) track_source: Option<Located<bool>>,
     /// Version 3 checksum.

@@ -274,6 +274,8 @@ pub struct RouterConfig {
     pub fence: Fence,
     /// Whether it has the virtual MAC address of its VRID (RFC 9568 section 7.3), not that of its interface.
     pub virtual_mac: bool,
+    /// Whether packets to its addresses are let in while it is not their owner (`Accept_Mode`, RFC 9568 section 6.1).
+    pub accept: bool,
     /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.
     pub track_source: bool,
     /// How the version 3 checksum is computed on transmission.
@@ -324,6 +326,11 @@ impl Fence {
 }
 
 impl RouterConfig {
+    /// Whether packets to its addresses are let in: those of their owner are in any case (RFC 9568 section 6.1).
+    pub fn accepts(&self) -> bool {
+        self.accept || self.priority == Priority::OWNER
+    }
+
     /// Protocol version.
     pub fn version(&self) -> Version {
         self.interval.version()

@@ -120,7 +120,7 @@ const ROUTER_KEYS: &[&str] = &[
     "authentication", "preempt", "preempt_delay", "max_learned_interval", "source",
     "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
     "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "virtual_mac",
-    "track_source", "v3_checksum", "notify", "routes", "rules", "on_address_lost",
+    "accept", "track_source", "v3_checksum", "notify", "routes", "rules", "on_address_lost",
     "promote_secondaries", "track", "group", "dont_track_primary",
 ];
 const ADDRESS_KEYS: &[&str] = &[
@@ -350,6 +350,7 @@ impl Reader<'_> {
             fence: self.word(table, "fence", Fence::NAMES).unwrap_or_default(),
             virtual_mac: self.boolean(table, "virtual_mac"),
             virtual_mac_device: None,
+            accept: self.boolean(table, "accept").is_none_or(|on| on.value),
             track_source: self.boolean(table, "track_source"),
             higher_prio_advert: self.boolean(table, "higher_prio_advert").map(|on| on.value),
             v3_checksum: self.word(table, "v3_checksum", "rfc5798 or rfc9568").unwrap_or_default(),

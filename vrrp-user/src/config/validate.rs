@@ -242,6 +242,7 @@ impl Validator<'_> {
             link_local_first,
             fence: draft.fence,
             virtual_mac,
+            accept: draft.accept,
             track_source,
             v3_checksum: draft.v3_checksum,
             track: Vec::new(),

@@ -15,6 +15,7 @@
 //! Some effects are questions; their answers are inputs, which may come at any later time. Whoever drives answers each of
 //! them once.
 
+mod accept;
 mod act;
 mod address_book;
 pub mod adoption;
@@ -73,6 +74,7 @@ use std::sync::Arc;
 
 pub use vrrp_common::counters::Counter;
 
+use self::accept::Accept;
 use self::address_book::AddressBook;
 use self::adverts::Asked;
 use self::announcer::Forwarding;
@@ -173,6 +175,7 @@ pub struct Core {
     /// Timers are due, and are judged as soon as it is known when these masters were last heard.
     timers_wait: Option<Asked>,
     pins: Pins,
+    accept: Accept,
     addresses: AddressBook,
     /// How to remove addresses that are in no router's configuration any more, or are there in another way.
     pending_removals: BTreeMap<InterfaceAddr, AddressRequest>,
@@ -384,6 +387,7 @@ impl Core {
         if now >= self.pins.due {
             self.look_at_pins();
         }
+        self.look_at_refused();
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.retry();
@@ -415,6 +419,7 @@ impl Core {
         self.retry_strays();
         self.retry_addresses();
         self.retry_objects();
+        self.retry_refused();
         self.retry_sending();
         self.retry_better(self.now);
         self.retry_ring();

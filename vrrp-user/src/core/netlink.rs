@@ -171,6 +171,8 @@ pub enum Object {
         /// Its name.
         name: Arc<str>,
     },
+    /// That nothing is let in for these addresses, and for no others; removed, for none.
+    Refused(Arc<[IpAddr]>),
 }
 
 /// By what the answer to a request is known.
@@ -180,6 +182,8 @@ pub enum Subject {
     Address(AssignedAddress),
     /// Anything else, by the number that the daemon has for it.
     Object(u32),
+    /// The addresses that nothing is let in for.
+    Refused,
 }
 
 /// A request to the kernel.

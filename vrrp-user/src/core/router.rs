@@ -69,6 +69,8 @@ pub struct RouterRuntime {
     pub fence: Fence,
     /// Whether it has a virtual MAC address.
     pub virtual_mac: bool,
+    /// Whether packets to its addresses are let in.
+    pub accept: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
     pub name: Arc<str>,
     /// Interface on which it advertises.
@@ -224,6 +226,7 @@ impl RouterRuntime {
             link_local_first: config.link_local_first,
             fence: config.fence,
             virtual_mac: config.virtual_mac,
+            accept: config.accepts(),
             vrid: config.vrid,
             interval: config.interval,
             authentication: config.authentication,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vrrp_common::maps::{RouterInfo, state};
 use vrrp_common::report::ReportFilter;
 
+use super::accept::Accept;
 use super::address_book::AddressBook;
 use super::adoption::{Judgement, Predecessor};
 use super::announcer::Forwarding;
@@ -211,6 +212,7 @@ impl Core {
             lost_since: None,
             timers_wait: None,
             pins: Pins::default(),
+            accept: Accept::default(),
             addresses: AddressBook::default(),
             pending_removals: BTreeMap::new(),
             foreign: BTreeMap::new(),
@@ -258,6 +260,7 @@ impl Core {
             }
             core.engine.adopt(id, adopted);
         }
+        core.update_refused();
         core
     }
 
@@ -328,6 +331,11 @@ impl Core {
         if !self.expected(1) {
             return;
         }
+        if subject == Subject::Refused {
+            // It was carried out before all that comes now: nothing waits for it.
+            self.refused_answered(request, &result);
+            return self.notifier_answered(1);
+        }
         if let Phase::Starting(starting) = &mut self.phase {
             starting.missing = starting.missing.saturating_sub(1);
         }
@@ -336,6 +344,7 @@ impl Core {
             Subject::Object(number) => {
                 self.stale_object_answered(Handle(number), request, &result, ours);
             }
+            Subject::Refused => self.refused_answered(request, &result),
         }
         self.notifier_answered(1);
     }

@@ -67,6 +67,7 @@ impl Core {
         self.now = now;
         self.look_if_stale(now);
         self.look_at_pins();
+        self.look_at_refused();
     }
 
     /// The router of that name, or at `INTERFACE/VRID`.
@@ -244,6 +245,7 @@ impl Core {
             },
             fence: if router.owner { "off" } else { router.fence.name() }.to_owned(),
             virtual_mac: router.virtual_mac().map(|mac| Colons(mac).to_string()),
+            accept: router.accept,
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),
             problems: problems
@@ -263,6 +265,7 @@ impl Core {
         problems.extend(self.describe_disabled(id));
         problems.extend(self.foreign_problems(id).take(PROBLEMS_SHOWN));
         problems.extend(self.fence_problem(id));
+        problems.extend(self.accept_problem(id));
         if state == State::Master && since > ADDING {
             let missing = self
                 .interface_addrs(id)

@@ -99,6 +99,7 @@ impl Core {
             && self.objects.book.settled()
             && (!kept || self.asked == 0)
             && self.failed_strays.is_empty()
+            && self.release_refused()
         {
             self.stopped();
         }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::wildcard_enum_match_arm)]
 
+mod accept;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
@@ -961,7 +963,7 @@ fn changes_nothing(counter: Counter, input: Input<'_>) {
 fn answers_to_nothing_are_counted() {
     let subject = Subject::Address(address(VIP, true));
     for request in [Request::Add, Request::Remove] {
-        for subject in [subject, Subject::Object(7)] {
+        for subject in [subject, Subject::Object(7), Subject::Refused] {
             let answer = Answer { request, subject, result: Ok(()), ours: false };
             changes_nothing(Counter::UnexpectedAnswer, Input::Answered(vec![answer]));
         }

@@ -214,6 +214,9 @@ impl Core {
 
     pub(super) fn add_addresses(&mut self, id: RouterId) {
         let owner = self.router(id).owner;
+        if !self.router(id).accept {
+            self.look_at_refused();
+        }
         let missing = self.router(id).addresses_on().filter(|(_, on)| on.is_none());
         let missing: Vec<String> =
             missing.filter_map(|(address, _)| address.dev().map(str::to_owned)).collect();
@@ -293,7 +296,7 @@ impl Core {
         let added = answers.iter().filter(|a| a.request == Request::Add && a.result.is_ok());
         self.report_groups(added.filter_map(|answer| match answer.subject {
             Subject::Address(at) => Some(at.at),
-            Subject::Object(_) => None,
+            Subject::Object(_) | Subject::Refused => None,
         }));
         for Answer { request, subject, result, ours } in answers {
             match subject {
@@ -301,6 +304,7 @@ impl Core {
                 Subject::Object(number) => {
                     self.object_answered(Handle(number), request, &result, ours);
                 }
+                Subject::Refused => self.refused_answered(request, &result),
             }
         }
         self.notifier_answered(count);
@@ -376,6 +380,7 @@ impl Core {
         if request == Request::Remove && outcome != Outcome::Failed && !self.addresses.holds(place)
         {
             self.release_address(place);
+            self.refused_removed(place.address);
         }
         if let Some(next) = next {
             self.ask(place, next);

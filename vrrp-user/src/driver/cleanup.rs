@@ -16,7 +16,7 @@ use super::stale::{Others, addresses};
 use super::start::{Error, leave, lock, lock_directory};
 use crate::core::InterfaceAddr;
 use crate::io::bpf;
-use crate::io::netlink::{self, MarkedObject, UnicastFilter, fdb, restore_settings};
+use crate::io::netlink::{self, AcceptFilter, MarkedObject, UnicastFilter, fdb, restore_settings};
 use crate::io::reader::Reader;
 use crate::types::instance::{Instance, RUNTIME_DIR};
 use crate::wire::ethernet::Colons;
@@ -46,6 +46,7 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
             Err(error) => cleaned.stays.push(format!("{what}: {error}")),
         }
     }
+    accept_filter(instance, &mut cleaned);
     forwarding_entries(virtual_macs, &mut cleaned);
     for left in bpf::remove_stale_filters(instance.name()) {
         match left {
@@ -98,6 +99,17 @@ fn forwarding_entries(virtual_macs: BTreeSet<(u32, [u8; 6])>, cleaned: &mut Clea
                 Err(error) => cleaned.stays.push(format!("{what}: {error}")),
             }
         }
+    }
+}
+
+/// Removes what refuses packets to addresses, now that they are gone.
+fn accept_filter(instance: &Instance, cleaned: &mut Cleaned) {
+    let mut filter = AcceptFilter::new(instance.name(), false);
+    let name = format!("the table {} of nf_tables", filter.table());
+    match filter.remove() {
+        Ok(true) => cleaned.removed.push(name),
+        Ok(false) => {}
+        Err(error) => cleaned.stays.push(format!("{name}: {error}")),
     }
 }
 

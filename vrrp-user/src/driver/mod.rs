@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch::Sender as Latest;
 use tokio::sync::{mpsc, oneshot};
+use vrrp_common::reason::Reason;
 
 use self::service::Service;
 use self::signals::SignalKind;
@@ -289,6 +290,10 @@ impl Driver {
                     HookReport { hook, state, occupant }
                 });
                 Input::HooksSeen(reports.collect())
+            }
+            Report::Refused(packets) => {
+                self.datapath.set_reason(Reason::NotAccepted, packets);
+                return Ok(());
             }
             Report::Closed => {
                 log::error!("netlink sockets closed: stopping");

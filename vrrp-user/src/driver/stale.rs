@@ -9,7 +9,7 @@ use crate::config::model::Scheduling;
 use crate::core::InterfaceAddr;
 use crate::core::netlink::{AddressRequest, Ask, Link, Request, Subject};
 use crate::io::bpf;
-use crate::io::netlink::{self, Netlink, Report};
+use crate::io::netlink::{self, AcceptFilter, Netlink, Report};
 use crate::io::reader::Reader;
 use crate::io::timer;
 use crate::types::instance::Instance;
@@ -101,13 +101,14 @@ async fn remove_addresses(
     others: Others,
     cleaned: &mut Cleaned,
 ) -> Result<(), Error> {
-    let mut netlink = Netlink::open(Scheduling::Other, &instance.runtime_dir()).await?;
+    let filter = AcceptFilter::new(instance.name(), false);
+    let mut netlink = Netlink::open(Scheduling::Other, &instance.runtime_dir(), filter).await?;
     let (links, addresses) = loop {
         match netlink.next().await {
             Report::Everything(links, addresses) => break (links, addresses),
             Report::Unknown(error) => return Err(error.into()),
             Report::Closed => return Err(Error::Closed),
-            Report::Events(_) | Report::Answers(_) | Report::Hooks(_) => {}
+            Report::Events(_) | Report::Answers(_) | Report::Hooks(_) | Report::Refused(_) => {}
         }
     };
     let name = |at: &InterfaceAddr| {
@@ -142,7 +143,11 @@ async fn remove_addresses(
                 break;
             }
             Ok(
-                Report::Everything(..) | Report::Unknown(_) | Report::Events(_) | Report::Hooks(_),
+                Report::Everything(..)
+                | Report::Unknown(_)
+                | Report::Events(_)
+                | Report::Hooks(_)
+                | Report::Refused(_),
             ) => continue,
         };
         for answer in answers {

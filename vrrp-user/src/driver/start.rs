@@ -14,12 +14,12 @@ use super::signals::{self, signals};
 use super::stale::{self, free_lost};
 use super::{Driver, Sources, panics, reload};
 use crate::capture as modes;
-use crate::config::model::{Config, Scheduling};
+use crate::config::model::{Config, RouterConfig, Scheduling};
 use crate::control::server::{self, Channels};
 use crate::core::{Boot, Core, Counter, Needs, Sizes};
 use crate::io::bpf::{self, Datapath, Feature, Without};
 use crate::io::lockfile::{self, LOCK, LockFile, LockedDir, SharedLock};
-use crate::io::netlink::{self, Netlink, restore_settings};
+use crate::io::netlink::{self, AcceptFilter, Netlink, restore_settings};
 use crate::io::scripts::{Board, Plan, Scripts};
 use crate::io::timer::{self, Timer};
 use crate::io::tx::{Memberships, Tx};
@@ -357,7 +357,13 @@ impl Driver {
         for diagnostic in &diagnostics {
             log::warn!("{diagnostic}");
         }
-        let netlink = Netlink::open(scheduling.below(), &instance.runtime_dir()).await?;
+        let mut filter = AcceptFilter::new(instance.name(), without.lacks(Feature::Nftables));
+        if config.routers.iter().all(RouterConfig::accepts)
+            && let Err(error) = filter.remove()
+        {
+            log::warn!("packets to addresses that an earlier daemon had may be refused: {error}");
+        }
+        let netlink = Netlink::open(scheduling.below(), &instance.runtime_dir(), filter).await?;
         let interfaces: BTreeSet<&str> =
             config.routers.iter().map(|router| router.interface.as_str()).collect();
         if let Some(shortage) = descriptors::shortage(interfaces.len() as u64) {

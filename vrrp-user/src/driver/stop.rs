@@ -11,7 +11,7 @@ use crate::control::server::Question;
 use crate::core::netlink::{Answer, Ask, Subject};
 use crate::core::{Input, InterfaceAddr, ManagerMessage};
 use crate::io::bpf;
-use crate::io::netlink::{Batch, Promoted, Report};
+use crate::io::netlink::{AcceptFilter, Batch, Promoted, Report};
 use crate::io::timer;
 
 /// How long what is left is waited for, when the core does not say when it is over.
@@ -113,14 +113,28 @@ impl Driver {
                     Report::Everything(..)
                     | Report::Unknown(_)
                     | Report::Events(_)
-                    | Report::Hooks(_),
+                    | Report::Hooks(_)
+                    | Report::Refused(_),
                 ) => {}
                 Ok(Report::Closed) | Err(_) => break,
             }
         }
-        if left.is_empty() {
-            return;
+        if !left.is_empty() {
+            self.remove_without_thread(asks, &left);
         }
+        if self.core.refuses()
+            && let Err(error) = AcceptFilter::new(self.instance.name(), false).remove()
+        {
+            log::error!("packets to addresses may still be refused: {error}");
+        }
+    }
+
+    /// Removes addresses that the thread of netlink has left.
+    fn remove_without_thread(
+        &self,
+        asks: Vec<(InterfaceAddr, Ask)>,
+        left: &HashSet<InterfaceAddr>,
+    ) {
         let asks: Vec<Ask> = asks
             .into_iter()
             .filter(|(place, _)| left.contains(place))

@@ -3,6 +3,8 @@
 //! All of it happens on a thread of its own. The kernel answers in microseconds, but it takes a lock that
 //! others hold for long at times, and thousands of addresses add up: neither may hold up an advertisement.
 
+mod accept_filter;
+mod accept_rules;
 mod batch;
 pub mod fdb;
 mod hooks;
@@ -37,6 +39,7 @@ use socket2::SockRef;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+pub use self::accept_filter::AcceptFilter;
 use self::batch::BATCH;
 pub use self::batch::Batch;
 pub use self::hooks::Inspector;
@@ -125,6 +128,8 @@ pub enum Report {
     Answers(Vec<Answer>),
     /// How our programs are on interfaces, as [`Look`] asked.
     Hooks(Vec<(Hook, HookState)>),
+    /// How many packets were refused until now that were for addresses of routers without accept mode.
+    Refused(u64),
     /// The thread has ended; nothing more will come.
     Closed,
 }
@@ -148,9 +153,13 @@ pub struct Netlink {
 impl Netlink {
     /// Opens the sockets, subscribes to link and address changes, and starts the thread, which
     /// [`Report::Everything`] is the first word of. It ends when this is dropped. `runtime_dir` holds the record of what
-    /// bears no mark, and of `promote_secondaries`.
+    /// bears no mark, and of `promote_secondaries`; `filter` is what refuses packets.
     /// Errors: [`Error::Open`].
-    pub async fn open(scheduling: Scheduling, runtime_dir: &Path) -> Result<Self, Error> {
+    pub async fn open(
+        scheduling: Scheduling,
+        runtime_dir: &Path,
+        filter: AcceptFilter,
+    ) -> Result<Self, Error> {
         let (record, promoted) = (Record::path(runtime_dir), Promoted::open(runtime_dir));
         let (asks, asked) = mpsc::unbounded_channel();
         let (looks, to_look) = mpsc::unbounded_channel();
@@ -165,7 +174,7 @@ impl Netlink {
                 Err(error) => return drop(opened.send(Err(Error::Open(error)))),
             };
             runtime.block_on(async {
-                let worker = Worker::open(asked, to_look, report, record, promoted);
+                let worker = Worker::open(asked, to_look, report, record, promoted, filter);
                 let (worker, result) = match worker {
                     Ok(worker) => (Some(worker), Ok(nix::unistd::gettid().as_raw())),
                     Err(error) => (None, Err(error)),
@@ -245,6 +254,9 @@ struct Worker {
     notifications: Notifications,
     batch: Batch,
     record: Record,
+    filter: AcceptFilter,
+    /// What it had refused when that was last reported.
+    refused: u64,
     inspector: Inspector,
     asked: mpsc::UnboundedReceiver<Ask>,
     to_look: mpsc::UnboundedReceiver<Look>,
@@ -263,6 +275,7 @@ impl Worker {
         report: mpsc::UnboundedSender<Report>,
         record: PathBuf,
         promoted: Promoted,
+        filter: AcceptFilter,
     ) -> Result<Self, Error> {
         let mut batch = Batch::open(promoted).map_err(Error::Open)?;
         let inspector = Inspector::open().map_err(Error::Open)?;
@@ -276,6 +289,8 @@ impl Worker {
             notifications,
             batch,
             record,
+            filter,
+            refused: 0,
             inspector,
             asked,
             to_look,
@@ -297,8 +312,9 @@ impl Worker {
                     }
                     self.watch_routes(&asks);
                     let before = self.record.begin(&asks);
-                    let mut answers = self.batch.carry_out(&asks);
+                    let mut answers = self.carry_out(&asks);
                     self.record.end(&asks, &before, &mut answers);
+                    self.read_refused(&asks);
                     Some(Report::Answers(answers))
                 }
                 Some(look) = self.to_look.recv() => {
@@ -327,6 +343,37 @@ impl Worker {
                     }
                 }
             };
+        }
+    }
+
+    /// Carries out requests in their order, whichever socket they are for.
+    fn carry_out(&mut self, asks: &[Ask]) -> Vec<Answer> {
+        let is_refused = |ask: &Ask| matches!(ask.object, Object::Refused(_));
+        let mut answers = Vec::with_capacity(asks.len());
+        for some in asks.chunk_by(|one, next| !is_refused(one) && !is_refused(next)) {
+            if let [Ask { request, subject, object: Object::Refused(addresses) }] = some {
+                let result = self.filter.carry_out(*request, addresses);
+                answers.push(Answer { request: *request, subject: *subject, result, ours: false });
+            } else {
+                answers.extend(self.batch.carry_out(some));
+            }
+        }
+        answers
+    }
+
+    /// Reports how many packets were refused, where somebody has asked about them and it is news.
+    fn read_refused(&mut self, asks: &[Ask]) {
+        if !asks.iter().any(|ask| matches!(ask.object, Object::Refused(_))) {
+            return;
+        }
+        match self.filter.refused() {
+            Ok(Some(count)) if count != self.refused => {
+                self.refused = count;
+                // Who does not listen any more gets no answers either.
+                let _ = self.report.send(Report::Refused(count));
+            }
+            Ok(_) => {}
+            Err(error) => log::debug!("packets that were refused: {error}"),
         }
     }
 

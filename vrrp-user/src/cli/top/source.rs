@@ -366,6 +366,7 @@ mod tests {
                 transport: vec!["multicast".to_owned()],
                 fence: "claim".to_owned(),
                 virtual_mac: None,
+                accept: true,
                 source: None,
                 addresses: vec![AddressStatus {
                     address: "10.0.0.100/24".to_owned(),

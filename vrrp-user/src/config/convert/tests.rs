@@ -369,6 +369,7 @@ prop_compose! {
             link_local_first: false,
             fence,
             virtual_mac,
+            accept: preempt || lower_prio_advert,
             track_source,
             higher_prio_advert,
             v3_checksum: if rfc9568 { V3Checksum::Rfc9568 } else { V3Checksum::Rfc5798 },

@@ -26,11 +26,12 @@ pub(super) const KEYWORDS: &[&str] = &[
     "unicast_fault_no_peer", "garp_master_delay", "garp_master_repeat", "garp_master_refresh",
     "garp_master_refresh_repeat", "garp_lower_prio_delay", "garp_lower_prio_repeat",
     "lower_prio_no_advert", "down_timer_adverts", "higher_prio_send_advert", "v3_checksum_as_v2",
-    "fence", "strict_mode", "accept", "native_ipv6", "mcast_dst_ip", "notify", "notify_master",
-    "notify_backup", "notify_fault", "notify_stop", "notify_deleted", "notify_master_rx_lower_pri",
-    "notify_priority_changes", "virtual_routes", "virtual_rules", "promote_secondaries",
-    "restore_addresses", "track_interface", "track_script", "track_file", "track_process",
-    "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac", "use_ipvlan",
+    "fence", "strict_mode", "accept", "no_accept", "native_ipv6", "mcast_dst_ip", "notify",
+    "notify_master", "notify_backup", "notify_fault", "notify_stop", "notify_deleted",
+    "notify_master_rx_lower_pri", "notify_priority_changes", "virtual_routes", "virtual_rules",
+    "promote_secondaries", "restore_addresses", "track_interface", "track_script", "track_file",
+    "track_process", "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
+    "use_ipvlan",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -55,6 +56,8 @@ pub(super) struct Instance {
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
     virtual_mac: Option<VirtualMac>,
+    /// The last `accept` or `no_accept`.
+    accept: Option<Located<bool>>,
     routing: routes::Draft,
 }
 
@@ -81,6 +84,7 @@ impl Instance {
             virtual_mac.apply(&mut self.draft, self.family, prefix, report);
         }
         let unicast = self.finish_unicast(strict, globals, report);
+        self.draft.accept = self.finish_accept(strict, globals, report);
         let Self { mut draft, shared, family, v3_checksum, routing, .. } = self;
         draft.owner_ignores_adverts = shared.owner_ignores_adverts.clone();
         if draft.is_owner() && (strict || draft.owner_ignores_adverts.is_none()) {
@@ -134,6 +138,20 @@ impl Instance {
             routing: routing.finish(&globals.routes),
             ..draft
         }
+    }
+
+    /// Whether packets to the addresses are let in: unless the file says otherwise, or strict mode, whose version 2 has no
+    /// other way (RFC 3768 section 6.4.3).
+    fn finish_accept(&self, strict: bool, globals: &Globals, report: &mut Report) -> bool {
+        let Some(accept) = &self.accept else { return !strict };
+        let version = self.draft.version.as_ref().or(globals.version.as_ref());
+        let is_v3 = version.is_some_and(|version| version.value == "3");
+        if accept.value && strict && !is_v3 && !self.draft.is_owner() {
+            let message = "accept does not go with strict mode and version 2; no_accept is used";
+            report.warning(accept.at, message, "use version 3, or no strict mode");
+            return false;
+        }
+        accept.value
     }
 
     /// What follows from `state`, which otherwise says nothing: an election decides.
@@ -253,12 +271,9 @@ impl Parser<'_> {
                 to.never_multicast = true;
             }
             "v3_checksum_as_v2" => keep(&mut to.v3_checksum, self.v3_checksum(entry)),
-            "strict_mode" => {
-                keep(&mut to.strict, self.boolean(entry));
-                self.strict_warning(entry, to.strict == Some(true));
-            }
-            // What happens anyway.
-            "accept" => {}
+            "strict_mode" => keep(&mut to.strict, self.boolean(entry)),
+            "accept" => to.accept = Some(Located::new(true, entry.at())),
+            "no_accept" => to.accept = Some(Located::new(false, entry.at())),
             "native_ipv6" => self.native_ipv6(entry, to),
             "mcast_dst_ip" => self.destination(entry, to),
             "track_interface" | "track_script" | "track_file" | "track_process" => {

@@ -36,7 +36,7 @@ const NO_TRACKING: &str = "it does not influence the priority or the state";
 const NO_MAIL: &str = "no mail is sent";
 const NO_SNMP: &str = "there is no SNMP agent and no D-Bus interface";
 const NO_TUNING: &str = "scheduling, memory and buffers are left as they are";
-const NO_FIREWALL: &str = "no firewall rule is made";
+const OWN_FIREWALL: &str = "what accept mode needs has a table of nf_tables of its own";
 const NO_PROCESS: &str = "the daemon is one process and names its files itself";
 const NO_VMAC: &str = "addresses on other interfaces have those interfaces' own MAC addresses";
 
@@ -47,7 +47,7 @@ pub(super) const ROOT: &[Unsupported] = &[
     warning(BALANCER, &["virtual_server", "virtual_server_group", "real_server", "SSL"]),
     error("start the daemon inside the network namespace and remove this line", &["net_namespace"]),
     note(BALANCER, &["net_namespace_ipvs"]),
-    note(NO_FIREWALL, &["namespace_with_ipsets"]),
+    note("no ipset is made", &["namespace_with_ipsets"]),
     note(NO_PROCESS, &["use_pid_dir", "child_wait_time"]),
     note("`--instance` names the instance", &["instance"]),
 ];
@@ -76,7 +76,7 @@ pub(super) const GLOBAL: &[Unsupported] = &[
     note("membership reports are left to the kernel", &["disable_local_igmp"]),
     note("no device is made that would need a name", &["vmac_addr_prefix"]),
     note(
-        NO_FIREWALL,
+        OWN_FIREWALL,
         &[
             "vrrp_iptables", "vrrp_ipsets", "nftables", "nftables_priority", "nftables_ifindex",
             "nftables_counters",
@@ -127,7 +127,6 @@ pub(super) const INSTANCE: &[Unsupported] = &[
     warning(NO_VMAC, &["use_vmac_addr"]),
     warning("with use_vmac, advertisements have the virtual MAC address, too", &["vmac_xmit_base"]),
     warning("name the interface instead", &["vrf"]),
-    warning("packets to the addresses are accepted", &["no_accept"]),
     note("link state comes from netlink alone", &["linkbeat_use_polling"]),
     note(BALANCER, &["lvs_sync_daemon_interface"]),
     note("it changes nothing", &["timer_expired_backup", "thread_timer_expired", "debug"]),

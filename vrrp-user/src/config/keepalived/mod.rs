@@ -423,10 +423,7 @@ impl Parser<'_> {
     fn global_entry(&mut self, entry: &Entry, globals: &mut Globals) {
         match entry.keyword.value.as_str() {
             "vrrp_version" => keep(&mut globals.version, self.version(entry)),
-            "vrrp_strict" => {
-                set(&mut globals.strict, self.boolean(entry));
-                self.strict_warning(entry, globals.strict);
-            }
+            "vrrp_strict" => set(&mut globals.strict, self.boolean(entry)),
             "vrrp_min_garp" => {
                 if self.boolean(entry) == Some(true) {
                     // What was set before is kept, as far as it is not what it would be anyway.
@@ -641,16 +638,6 @@ impl Parser<'_> {
         let message =
             format!("{} takes {wanted}, not `{}`; ignored", entry.keyword.value, value.value);
         self.warning(value.at, message, "");
-    }
-
-    fn strict_warning(&mut self, entry: &Entry, strict: bool) {
-        if strict {
-            let message = format!(
-                "{} is supported only in part: packets to the addresses are accepted, as with accept",
-                entry.keyword.value
-            );
-            self.warning(entry.at(), message, "");
-        }
     }
 }
 

@@ -1865,16 +1865,11 @@ fn strict_mode() {
     let router = &config.routers[0];
     assert_eq!(router.authentication, Authentication::None);
     assert_eq!((router.garp.lower_prio_repeat, router.lower_prio_advert), (0, false));
-    assert_eq!(
-        diagnostics,
-        [
-            "2:1: warning: vrrp_strict is supported only in part: packets to the addresses are accepted, as with accept",
-            "8:12: warning: strict mode has no authentication; it is ignored",
-        ]
-    );
+    assert!(!router.accept);
+    assert_eq!(diagnostics, ["8:12: warning: strict mode has no authentication; it is ignored"]);
     let (config, diagnostics) = accept(&strict("state MASTER\n priority 100\n nopreempt"));
     assert!(!config.routers[0].preempt, "the state became BACKUP, so nopreempt stays");
-    assert_eq!(diagnostics.len(), 2);
+    assert_eq!(diagnostics.len(), 1);
     assert!(
         refuse(&strict("unicast_peer { 10.0.0.9 }"))
             .iter()
@@ -1882,6 +1877,38 @@ fn strict_mode() {
     );
     let (config, _) = accept(&strict("strict_mode off\n preempt_delay 5"));
     assert_eq!(config.routers[0].preempt_delay, Nanos::from_secs(5));
+}
+
+#[test]
+fn accept_mode() {
+    let accepts = |global: &str, own: &str| {
+        let text = format!("global_defs {{\nvrrp_version 2\n{global}\n}}\n{}", with(own));
+        let (config, diagnostics) = accept(&text);
+        (config.routers[0].accept, diagnostics)
+    };
+    // As keepalived: whatever the version, unless strict mode says otherwise; the last word counts.
+    for (global, own, wanted) in [
+        ("", "", true),
+        ("", "version 3", true),
+        ("", "no_accept", false),
+        ("", "version 3\n no_accept", false),
+        ("", "no_accept\n accept", true),
+        ("", "accept\n no_accept", false),
+        ("vrrp_strict", "", false),
+        ("vrrp_strict", "version 3", false),
+        ("vrrp_strict", "version 3\n accept", true),
+        ("vrrp_strict", "strict_mode off", true),
+        ("", "strict_mode", false),
+        ("", "strict_mode\n accept\n priority 255", true),
+    ] {
+        assert_eq!(accepts(global, own), (wanted, vec![]), "{global}, {own}");
+    }
+    let warning =
+        "8:2: warning: accept does not go with strict mode and version 2; no_accept is used";
+    assert_eq!(accepts("vrrp_strict", "accept"), (false, vec![warning.to_owned()]));
+    // Of its addresses an owner accepts everything.
+    let (config, _) = accept(&with("priority 255\n no_accept"));
+    assert!(!config.routers[0].accept && config.routers[0].accepts());
 }
 
 // Real configurations.
@@ -1915,8 +1942,9 @@ fn example_distribution() {
     let [router] = config.routers.as_slice() else { panic!("{config:?}") };
     assert_eq!(router.addresses.len(), 3);
     assert_eq!(router.authentication, Authentication::None, "as keepalived: strict mode has none");
+    assert!(!router.accept, "as keepalived");
     let lines: Vec<_> = diagnostics.iter().map(|d| d.split(':').next().unwrap()).collect();
-    assert_eq!(lines, ["3", "8", "9", "10", "11", "12", "13", "19", "26", "35"]);
+    assert_eq!(lines, ["3", "8", "9", "10", "11", "12", "19", "26", "35"]);
 }
 
 #[test]

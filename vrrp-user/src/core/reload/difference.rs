@@ -52,6 +52,7 @@ pub(super) fn differences(
     compare("link_local_first", &old.link_local_first, &new.link_local_first);
     compare("fence", &old.fence.name(), &new.fence.name());
     compare("virtual_mac", &old.virtual_mac, &new.virtual_mac);
+    compare("accept", &old.accept, &new.accept);
     compare("track_source", &old.track_source, &new.track_source);
     if old.authentication != new.authentication {
         // Not with its value.

@@ -99,6 +99,10 @@ impl Core {
             notify_states: false,
         }));
         if !check {
+            if let Some(reload) = self.reloads.under_way.take() {
+                self.refuse_also(&reload.prepared.config.routers);
+                self.reloads.under_way = Some(reload);
+            }
             for iface in self.interfaces.take_for_virtual(virtual_addresses) {
                 self.evaluate_on(iface);
             }

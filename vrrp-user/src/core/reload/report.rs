@@ -23,6 +23,7 @@ impl Core {
             for group in self.tracking.former_groups(&prepared.config) {
                 self.engine.remove_group(group);
             }
+            self.update_refused();
         }
         if notify_states {
             self.notify_states();

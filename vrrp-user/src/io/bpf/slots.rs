@@ -86,6 +86,12 @@ impl Datapath {
         let _ = self.counters.store(index, 0, before.wrapping_add(1));
     }
 
+    /// Says how many packets were given a verdict on the daemon's behalf.
+    pub fn set_reason(&mut self, reason: Reason, packets: u64) {
+        // Past the end of a map of that size there is none.
+        let _ = self.counters.store(counters::of_reason(reason), 0, packets);
+    }
+
     /// Notes an advertisement that the daemon itself found right, or refused, in the slot of its router.
     pub fn note_in_slot(&mut self, index: u32, at: u64, accepted: bool) {
         let field = if accepted { SLOT_ADVERTS } else { SLOT_REFUSED };

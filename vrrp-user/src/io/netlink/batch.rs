@@ -63,7 +63,7 @@ impl Batch {
         })
     }
 
-    /// Carries out requests in their order, and waits for the answers, bounded.
+    /// Carries out requests in their order, none of them about [`Object::Refused`], and waits for the answers, bounded.
     pub fn carry_out(&mut self, asks: &[Ask]) -> Vec<Answer> {
         asks.chunks(BATCH).flat_map(|asks| self.datagram(asks)).collect()
     }
@@ -100,9 +100,11 @@ impl Batch {
             self.sequence = self.sequence.wrapping_add(1);
             if self.promoted.begin(ask) {
                 results.push(Some(Ok(())));
-            } else {
-                append(&mut self.out, ask, self.sequence);
+            } else if append(&mut self.out, ask, self.sequence) {
                 results.push(None);
+            } else {
+                let why = "no request about links, addresses, routes and rules".to_owned();
+                results.push(Some(Err(Error::Protocol(why))));
             }
         }
         let sent = if self.out.is_empty() { Ok(()) } else { self.send() };
@@ -156,8 +158,8 @@ impl Batch {
     }
 }
 
-/// Appends one request to a datagram (`struct nlmsghdr`, linux/netlink.h).
-fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
+/// Appends one request to a datagram (`struct nlmsghdr`, linux/netlink.h), if it is one for this kind of socket.
+fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) -> bool {
     let mut header = NetlinkHeader::default();
     header.sequence_number = sequence;
     let mut add = NLM_F_CREATE | NLM_F_EXCL;
@@ -189,6 +191,7 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
             link.attributes.push(LinkAttribute::Other(setting));
             RouteNetlinkMessage::SetLink(link)
         }
+        (Object::Refused(_), Request::Add | Request::Remove) => return false,
     };
     header.flags = NLM_F_REQUEST | NLM_F_ACK;
     if ask.request == Request::Add {
@@ -200,6 +203,7 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) {
     // NLMSG_ALIGN: the next one begins at a multiple of four.
     out.resize(start + message.buffer_len().next_multiple_of(4), 0);
     message.serialize(&mut out[start..]);
+    true
 }
 
 /// The answers in a datagram, by sequence number.

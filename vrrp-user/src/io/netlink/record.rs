@@ -68,7 +68,10 @@ impl Record {
                 let at = &request.address;
                 (!at.marked || !self.marks).then(|| (key(at), at.marked))
             }
-            Object::Route(_) | Object::Rule(_) | Object::PromoteSecondaries { .. } => None,
+            Object::Route(_)
+            | Object::Rule(_)
+            | Object::PromoteSecondaries { .. }
+            | Object::Refused(_) => None,
         }
     }
 
