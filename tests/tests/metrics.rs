@@ -149,6 +149,12 @@ fn prometheus_scrapes_and_answers() -> Result<()> {
         let rate = query(&host, "rate(vrrp_router_adverts_sent_total[30s])")?;
         Ok(rate.filter(|rate| *rate > 0.2 && *rate < 3.0))
     })?;
+    // Nothing is said of reloads before there is one.
+    let successful = "vrrp_daemon_last_reload_successful";
+    assert_eq!(value(&text, successful), None);
+    daemon.reload(&host, &[])?;
+    assert_eq!(value(&metrics(&host)?, successful), Some(1.0));
+    assert_eq!(value(&metrics(&host)?, "vrrp_daemon_disabled_scripts"), Some(0.0));
     assert!(daemon.stop()?.success());
     Ok(())
 }

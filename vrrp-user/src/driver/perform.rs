@@ -201,6 +201,9 @@ impl Driver {
                 self.read_configuration(number, running);
             }
             Effect::ReloadEnded { client, report } => {
+                if !report.check {
+                    self.board.set_reload(now, report.applied);
+                }
                 if let Some(client) = client.and_then(|client| self.clients.remove(&client)) {
                     // Who asked may have lost patience.
                     let _ = client.send(*report);

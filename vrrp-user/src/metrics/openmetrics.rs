@@ -66,6 +66,10 @@ pub struct Snapshot {
     /// What became of requests for metrics, by name.
     requests: Vec<(&'static str, u64)>,
     scripts: Vec<ScriptStatus>,
+    /// How many scripts and fifos are disabled.
+    disabled: u64,
+    /// When the configuration was last read again, and whether it is in force.
+    reload: Option<(Nanos, bool)>,
     /// This process, as far as it can be seen.
     process: Option<Process>,
     /// Seconds since 1970 at which `CLOCK_MONOTONIC` was zero.
@@ -90,6 +94,8 @@ impl Snapshot {
             started: Nanos(reader.control().started_ns),
             requests,
             scripts: Vec::new(),
+            disabled: 0,
+            reload: None,
             process: Process::read(),
             epoch: since_1970.as_secs_f64() - timer::now().as_secs_f64(),
             leases: leases?,
@@ -102,6 +108,9 @@ impl Snapshot {
     pub fn with_scripts(mut self, board: &Board) -> Self {
         self.failures.extend(board.counters());
         self.scripts = board.scripts(timer::now());
+        let tracked = self.scripts.iter().filter(|script| script.health == "disabled").count();
+        self.disabled = (board.disabled().len() + tracked) as u64;
+        self.reload = board.reload();
         self
     }
 
@@ -365,16 +374,38 @@ impl Snapshot {
         Ok(())
     }
 
+    /// What has become of the configuration. There is no reload before the first one.
+    fn configuration(&self, families: &mut Families<'_>) -> fmt::Result {
+        families.gauge(
+            "daemon_disabled_scripts",
+            "Scripts and fifos of the configuration that do not run because they cannot, or must not",
+            None,
+            Some(self.disabled),
+        )?;
+        families.gauge(
+            "daemon_last_reload_timestamp",
+            "Last time that the configuration was read again, since 1970",
+            Some(&Unit::Seconds),
+            self.reload.map(|(at, _)| self.unix(at.0)),
+        )?;
+        families.gauge(
+            "daemon_last_reload_successful",
+            "Whether the configuration that was read last is in force; 0 where it was refused",
+            None,
+            self.reload.map(|(_, applied)| u64::from(applied)),
+        )
+    }
+
     fn daemon(&self, families: &mut Families<'_>) -> fmt::Result {
         let build = [[("version", env!("CARGO_PKG_VERSION").to_owned())]];
         families.infos("build", "Version of the daemon", build.iter())?;
-        let start = families.0.encode_descriptor(
+        families.gauge(
             "daemon_start_timestamp",
             "Start of the daemon, since 1970",
             Some(&Unit::Seconds),
-            MetricType::Gauge,
+            Some(self.unix(self.started.0)),
         )?;
-        ConstGauge::new(self.unix(self.started.0)).encode(start)?;
+        self.configuration(families)?;
         let reasons = self.reasons.iter().filter(|(reason, _)| *reason != Reason::AddressList);
         let reasons: Vec<_> = reasons
             .map(|(reason, count)| {
@@ -438,6 +469,18 @@ impl Families<'_> {
             ConstCounter::new(value).encode(family.encode_family(labels)?)?;
         }
         Ok(())
+    }
+
+    /// A gauge without labels, if there is a value.
+    fn gauge<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: Option<V>,
+    ) -> fmt::Result {
+        let metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        value.map_or(Ok(()), |value| ConstGauge::new(value).encode(metric))
     }
 
     fn gauges<'l, L: EncodeLabelSet + 'l, V: EncodeGaugeValue>(
@@ -564,6 +607,8 @@ pub(crate) mod tests {
             started: Nanos(1_000_000_000),
             requests: vec![("ok", 7)],
             scripts: Vec::new(),
+            disabled: 2,
+            reload: Some((Nanos(3_000_000_000), false)),
             process: Some(Process::sample()),
             epoch: 1000.0,
         }
@@ -611,6 +656,9 @@ pub(crate) mod tests {
             r#"vrrp_interface_routers{interface="eth0"} 2"#,
             concat!("vrrp_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "vrrp_daemon_start_timestamp_seconds 1001.0",
+            "vrrp_daemon_disabled_scripts 2",
+            "vrrp_daemon_last_reload_timestamp_seconds 1003.0",
+            "vrrp_daemon_last_reload_successful 0",
             "# TYPE process_cpu_seconds counter",
             "process_cpu_seconds_total 1.5",
             "process_open_fds 40",

@@ -1,5 +1,5 @@
-//! What is known of scripts, for those who ask: counters, and the last results of checks. It is read by the control
-//! thread and never by that of the engine.
+//! What is known of scripts, for those who ask: counters, the last results of checks, what a configuration has disabled, and
+//! what came of its last reload. It is read by the threads of control socket and metrics, and never by that of the engine.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +47,7 @@ pub struct Board {
     counters: [AtomicU64; Counter::ALL.len()],
     checks: Mutex<BTreeMap<String, Check>>,
     disabled: Mutex<Vec<String>>,
+    reload: Mutex<Option<(Nanos, bool)>>,
 }
 
 impl Board {
@@ -76,6 +77,16 @@ impl Board {
     /// What is disabled, each with why.
     pub fn disabled(&self) -> Vec<String> {
         self.disabled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The configuration was read again, and is in force from now on or not.
+    pub fn set_reload(&self, at: Nanos, applied: bool) {
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, applied));
+    }
+
+    /// When a configuration was last read again, and whether it is in force.
+    pub fn reload(&self) -> Option<(Nanos, bool)> {
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
