@@ -235,6 +235,8 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     descriptors::raise();
     if run.check_adopt {
         memory::expendable(None);
+    } else {
+        bpf::begin();
     }
     let instance = run.instance.instance;
     let named = config::Options {

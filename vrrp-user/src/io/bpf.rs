@@ -26,9 +26,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfLoader};
 use vrrp_common::maps::{
     ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, INFO,
     INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOTS,
@@ -45,9 +45,9 @@ use self::filters::{filter_handle, tidy_filters};
 pub use self::leases::Leases;
 use self::load::{
     BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, lacks, load_object,
-    load_programs, loaded, peers, pin_programs, ring_bytes, taken, xdp,
+    load_programs, loaded, loader, peers, pin_programs, ring_bytes, taken, xdp,
 };
-pub use self::load::{OBJECT_DIGEST, Trial, has_tcx, try_load};
+pub use self::load::{OBJECT_DIGEST, Trial, begin, has_tcx, try_load};
 pub(super) use self::maps::cpus;
 use self::maps::{MapSource, mmap_array, take};
 pub use self::migrate::{Before, unpin_maps};
@@ -72,7 +72,7 @@ fn load_anew(
     without: Without,
     adopts: bool,
 ) -> Result<(Ebpf, Refused, u64), Error> {
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     if let Some(pins) = pins {
         fs::create_dir_all(pins).map_err(Error::pins(pins))?;
         if adopts {
@@ -83,8 +83,6 @@ fn load_anew(
             remove_pins(pins)?;
         }
     }
-    // There is nothing in the object that would have to be adapted to the running kernel.
-    loader.btf(None);
     // A number that nobody else knows: the standard library makes one for each of its hash maps.
     let source_key = RandomState::new().hash_one(());
     loader.override_global(SOURCE_KEY, &source_key, true);

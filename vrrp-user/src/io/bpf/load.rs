@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::resume_unwind;
 use std::path::Path;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
@@ -48,6 +49,24 @@ pub(super) fn ring_bytes(routers: u32) -> u32 {
     /// For the longest advertisements, and no less than a page of any machine.
     const LEAST: u32 = 64 << 10;
     routers.saturating_mul(RECORD).clamp(LEAST, 16 << 20).next_power_of_two()
+}
+
+/// A loader that is being made ([`begin`]).
+static EARLY: Mutex<Option<JoinHandle<EbpfLoader<'static>>>> = Mutex::new(None);
+
+/// Begins in a thread what the next load takes time for and needs nothing else: aya reads all that the kernel tells of its own
+/// types (BTF), which is of no use here, for about as long as it takes to read the configuration of hundreds of routers.
+pub fn begin() {
+    let early = thread::Builder::new().spawn(EbpfLoader::new);
+    *EARLY.lock().unwrap_or_else(PoisonError::into_inner) = early.ok();
+}
+
+/// A loader of the object, in which there is nothing that would have to be adapted to the running kernel.
+pub(super) fn loader<'a>() -> EbpfLoader<'a> {
+    let early = EARLY.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut loader = early.and_then(|early| early.join().ok()).unwrap_or_default();
+    loader.btf(None);
+    loader
 }
 
 /// Entries of the map of peers: two for each router, and what the kernel keeps ready on each CPU
@@ -181,8 +200,7 @@ pub struct Trial {
 /// Loads the kernel side as [`Datapath::load_without`] does, without pins, and forgets it at once.
 /// Errors: As [`Datapath::load`].
 pub fn try_load(without: Without) -> Result<Trial, Error> {
-    let mut loader = EbpfLoader::new();
-    loader.btf(None);
+    let mut loader = loader();
     let mut ebpf = load_object(&mut loader, without)?;
     let refused = load_programs(&mut ebpf, without)?;
     let copies = taken(&ebpf, INGRESS) != INGRESS_PROGRAM;
