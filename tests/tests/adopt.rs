@@ -372,7 +372,8 @@ fn one_that_the_kernel_killed_for_memory_goes_on() -> Result<()> {
     let _hog = a.spawn("hog", enter[0], &[&enter[1..], &["sh", "-c", &script]].concat())?;
     let status = killed.process().wait(STEP)?;
     assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
-    assert_eq!(cgroup.kills()?, 1);
+    // Until the memory of the first is back the kernel may kill another, one of those that want it.
+    assert!(cgroup.kills()? >= 1);
     let mut daemon = start()?;
     daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
     let log = daemon.log().text();
