@@ -352,7 +352,6 @@ impl Driver {
             Service::start().map_err(os("cannot start the thread of the service"))?;
         let mut tx = Tx::open().map_err(Error::Sockets)?;
         let memberships = Memberships::open().map_err(Error::Sockets)?;
-        let unicast_filter = UnicastFilter::open().map_err(Error::Sockets)?;
         let (plan, diagnostics) = Plan::new(&config);
         for diagnostic in &diagnostics {
             log::warn!("{diagnostic}");
@@ -475,7 +474,7 @@ impl Driver {
             netlink,
             tx,
             memberships,
-            unicast_filter,
+            unicast_filter: UnicastFilter::default(),
             raw: None,
             service,
             scripts,

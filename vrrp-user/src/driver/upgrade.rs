@@ -177,7 +177,7 @@ impl Driver {
         handover.locks = lockfile::held();
         handover.descriptors = handover.locks.iter().map(|(_, number)| *number).collect();
         handover.descriptors.extend(self.memberships.sockets().map(handover::number));
-        handover.descriptors.push(handover::number(self.unicast_filter.socket()));
+        handover.descriptors.extend(self.unicast_filter.socket().map(handover::number));
         log::info!("{} takes the place of this program", executable.path().display());
         log::logger().flush();
         let error = self.execute(executable, handover).await;

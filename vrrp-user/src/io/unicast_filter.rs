@@ -12,29 +12,30 @@ use super::netlink::fdb;
 use crate::core::netlink::UnicastFilter as By;
 
 /// The socket that has them.
+#[derive(Default)]
 pub struct UnicastFilter {
-    socket: Socket,
+    /// One that receives nothing. Opened when there is an address for it: the kernel waits for all processors when it closes
+    /// a packet socket, and so would every daemon that ends.
+    socket: Option<Socket>,
 }
 
 impl UnicastFilter {
-    /// A socket that receives nothing.
-    /// Errors: those of socket(2) (CAP_NET_RAW).
-    pub fn open() -> io::Result<Self> {
-        Ok(Self { socket: Socket::new(Domain::PACKET, Type::RAW, None)? })
-    }
-
     /// The socket, for the program that takes the place of this one: the addresses stay as long as it is open.
-    pub fn socket(&self) -> &Socket {
-        &self.socket
+    pub fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
     }
 
     /// Lets an interface take in frames to an Ethernet address, in the way that it has. A device that has no place for it
     /// takes in all.
-    /// Errors: those of setsockopt(2), or why netlink refuses.
-    pub fn add(&self, ifindex: u32, mac: [u8; 6], by: By) -> io::Result<()> {
+    /// Errors: those of socket(2) and setsockopt(2), or why netlink refuses.
+    pub fn add(&mut self, ifindex: u32, mac: [u8; 6], by: By) -> io::Result<()> {
         match by {
             By::Membership => {
-                Ok(setsockopt(&self.socket, AddMembership, &membership(ifindex, mac))?)
+                let socket = match &self.socket {
+                    Some(socket) => socket,
+                    None => self.socket.insert(Socket::new(Domain::PACKET, Type::RAW, None)?),
+                };
+                Ok(setsockopt(socket, AddMembership, &membership(ifindex, mac))?)
             }
             By::Bridge => fdb::add(ifindex, mac),
             By::None | By::Own => Ok(()),
@@ -45,9 +46,9 @@ impl UnicastFilter {
     /// Errors: those of setsockopt(2), or why netlink refuses.
     pub fn remove(&self, ifindex: u32, mac: [u8; 6], by: By) -> io::Result<()> {
         match by {
-            By::Membership => {
-                Ok(setsockopt(&self.socket, DropMembership, &membership(ifindex, mac))?)
-            }
+            By::Membership => self.socket.as_ref().map_or(Ok(()), |socket| {
+                Ok(setsockopt(socket, DropMembership, &membership(ifindex, mac))?)
+            }),
             By::Bridge => fdb::remove(ifindex, mac).map(drop),
             By::None | By::Own => Ok(()),
         }
