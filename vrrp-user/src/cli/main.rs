@@ -233,12 +233,12 @@ fn run_daemon(run: RunArgs) -> anyhow::Result<ExitCode> {
     }
     memory::return_large_blocks();
     descriptors::raise();
+    let instance = run.instance.instance;
     if run.check_adopt {
         memory::expendable(None);
     } else {
-        bpf::begin();
+        bpf::begin(run.bpffs.bpffs.as_deref(), &instance);
     }
-    let instance = run.instance.instance;
     let named = config::Options {
         instance: Some(instance.name().to_owned()),
         config_id: run.config_id,

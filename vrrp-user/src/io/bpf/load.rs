@@ -17,9 +17,10 @@ use vrrp_common::maps::{
 };
 
 use super::error::{Error, chain, errno, not_loaded, not_permitted, refused};
-use super::pins::{Direction, PROGRAM};
+use super::pins::{Direction, PROGRAM, find_bpffs};
 use super::without::{Feature, Without};
 use crate::core::Sizes;
+use crate::types::instance::Instance;
 
 /// The compiled kernel side.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VRRP_EBPF_OBJECT"));
@@ -56,7 +57,13 @@ static EARLY: Mutex<Option<JoinHandle<EbpfLoader<'static>>>> = Mutex::new(None);
 
 /// Begins in a thread what the next load takes time for and needs nothing else: aya reads all that the kernel tells of its own
 /// types (BTF), which is of no use here, for about as long as it takes to read the configuration of hundreds of routers.
-pub fn begin() {
+/// Not where a daemon of the instance has pinned its programs: whoever adopts those loads nothing, and may have to do with
+/// the memory that one had who was killed for want of it.
+pub fn begin(bpffs: Option<&Path>, instance: &Instance) {
+    let pins = find_bpffs(bpffs).map(|bpffs| instance.pins(&bpffs));
+    if pins.is_ok_and(|pins| Programs::are_pinned(&pins)) {
+        return;
+    }
     let early = thread::Builder::new().spawn(EbpfLoader::new);
     *EARLY.lock().unwrap_or_else(PoisonError::into_inner) = early.ok();
 }
@@ -107,6 +114,11 @@ impl Programs {
                 [id(xdp.info()), id(ingress.info()), id(egress.info())]
             }
         }
+    }
+
+    /// Whether there are pins of some, whoever may use them.
+    fn are_pinned(dir: &Path) -> bool {
+        dir.join(format!("{PROGRAM}{XDP_PROGRAM}")).exists()
     }
 
     /// Those that were pinned, if one of each was; and whether its tc programs copy headers.
