@@ -178,8 +178,14 @@ impl AcceptFilter {
     /// Errors: [`Error`].
     pub fn remove(&mut self) -> Result<bool, Error> {
         self.there = None;
-        match self.transact(accept_rules::tear_down(&self.table)) {
-            Ok(()) => Ok(true),
+        // As a rule there is none, and a transaction that fails waits for RCU, which every start would.
+        let table = NfTablesMessage::GetTable(accept_rules::named(&self.table));
+        let removed = self.get(table).and_then(|table| {
+            let steps = accept_rules::tear_down(&self.table);
+            table.map(|_| self.transact(steps)).transpose()
+        });
+        match removed {
+            Ok(removed) => Ok(removed.is_some()),
             Err(Error::Missing(_) | Error::Masked) => Ok(false),
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
             Err(error) => Err(error),
