@@ -8,6 +8,7 @@ mod accept_rules;
 mod batch;
 pub mod fdb;
 mod hooks;
+mod kept;
 pub(super) mod once;
 mod promoted;
 mod record;

@@ -18,22 +18,18 @@ use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload, Nla, NlasIterator,
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkPayload, Nla, NlasIterator,
 };
+use rtnetlink::sys::Socket;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
-use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::accept_rules::{self, NFTA_COUNTER_PACKETS, NFTA_OBJ_DATA, RULES, Step};
-use super::{Request, RequestError};
+use super::{Request, RequestError, once};
 use crate::wire::family::Family;
 
 /// The part of netfilter that a transaction is for (linux/netfilter/nfnetlink.h).
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
-/// How long the kernel may take to answer. It has answered when a request has been sent.
-const PATIENCE: TimeVal = TimeVal::new(1, 0);
 /// Bytes that a transaction may have besides those of its messages, by which the kernel reckons.
 const OVERHEAD: usize = 4096;
 
@@ -301,11 +297,8 @@ struct Connection {
 impl Connection {
     fn open() -> Result<Self, Error> {
         let open = || {
-            let mut socket = Socket::new(NETLINK_NETFILTER)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
+            let socket = once::open(NETLINK_NETFILTER)?;
             socket.set_cap_ack(true)?;
-            setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
             Ok(socket)
         };
         let socket = open().map_err(|error: io::Error| match error.raw_os_error() {
@@ -380,14 +373,9 @@ impl Connection {
     /// A request with the next number.
     fn message(&mut self, body: NetfilterMessage, flags: u16) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.sequence_number = self.sequence;
-        header.flags = NLM_F_REQUEST | flags;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
-        message.finalize();
+        let mut bytes = once::bytes(body, NLM_F_REQUEST | flags, self.sequence);
         // NLMSG_ALIGN: the next one begins at a multiple of four.
-        let mut bytes = vec![0; message.buffer_len().next_multiple_of(4)];
-        message.serialize(&mut bytes);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
     }
 
@@ -409,15 +397,12 @@ impl Connection {
                 Err(error) => return Err(Error::NoAnswer(error)),
             }
         };
-        let (mut found, mut rest) = (Vec::new(), &datagram[..]);
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<NetfilterMessage>::deserialize(rest);
+        let messages = once::messages::<NetfilterMessage>(&datagram);
+        let parts = messages.map(|message| {
             let message = message.map_err(|_| Error::Unreadable)?;
-            let length = (message.header.length as usize).next_multiple_of(4);
-            found.push((message.header.sequence_number, message.payload));
-            rest = rest.get(length.max(4)..).unwrap_or_default();
-        }
-        Ok(found)
+            Ok((message.header.sequence_number, message.payload))
+        });
+        parts.collect()
     }
 }
 

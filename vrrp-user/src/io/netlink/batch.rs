@@ -210,16 +210,14 @@ fn append(out: &mut Vec<u8>, ask: &Ask, sequence: u32) -> bool {
 #[allow(clippy::wildcard_enum_match_arm)]
 fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
     let mut found = Vec::new();
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
+    for message in once::messages::<RouteNetlinkMessage>(datagram) {
+        let message = match message {
             Ok(message) => message,
             Err(error) => {
-                log::debug!("netlink answer of {} bytes: {error}", rest.len());
+                log::debug!("netlink answer in {} bytes: {error}", datagram.len());
                 break;
             }
         };
-        let length = (message.header.length as usize).next_multiple_of(4);
         let sequence = message.header.sequence_number;
         if let NetlinkPayload::Error(error) = message.payload {
             let refused = error.code.is_some();
@@ -228,7 +226,6 @@ fn answers(datagram: &[u8]) -> Vec<(u32, Result<(), Error>)> {
                 if refused { Err(Error::Refused(error.to_io())) } else { Ok(()) },
             ));
         }
-        rest = rest.get(length.max(4)..).unwrap_or_default();
     }
     found
 }

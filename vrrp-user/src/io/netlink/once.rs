@@ -6,7 +6,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -17,7 +18,7 @@ const PATIENCE: TimeVal = TimeVal::new(1, 0);
 /// Asks, and waits for the answer, for [`read`]. It may wait for the routing lock of the kernel.
 /// Errors: those of socket(2), sendmsg(2) and recvmsg(2). That the kernel refuses is an answer.
 pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
-    let socket = open()?;
+    let socket = open(NETLINK_ROUTE)?;
     // Asked for a qdisc, the kernel tells everybody of it, and who asks only if he wants to hear it as well
     // (`qdisc_get_notify`, net/sched/sch_api.c).
     socket.send(&bytes(question, NLM_F_REQUEST | NLM_F_ECHO, 0), 0)?;
@@ -25,8 +26,10 @@ pub(in crate::io) fn ask(question: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+/// A socket to a part of the kernel, on which nobody waits for longer than a second.
+/// Errors: those of socket(2) and bind(2).
+pub(super) fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
@@ -35,16 +38,12 @@ fn open() -> io::Result<Socket> {
 
 /// Asks for a list, and returns what can be read of it. Errors: those of [`ask`], and why the kernel refuses.
 pub(super) fn list(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let socket = open()?;
+    let socket = open(NETLINK_ROUTE)?;
     socket.send(&bytes(question, NLM_F_REQUEST | NLM_F_DUMP, 0), 0)?;
     let mut all = Vec::new();
     loop {
         let (answer, _) = socket.recv_from_full()?;
-        let mut rest = &answer[..];
-        while let Some((length, _)) = rest.split_first_chunk() {
-            let length = u32::from_ne_bytes(*length).next_multiple_of(4);
-            let length = usize::try_from(length).unwrap_or(usize::MAX).max(4);
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest);
+        for message in messages::<RouteNetlinkMessage>(&answer) {
             let payload = message.ok().map(|message| message.payload);
             if let Some(NetlinkPayload::Done(_)) = payload {
                 return Ok(all);
@@ -55,7 +54,6 @@ pub(super) fn list(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
             if let Some(NetlinkPayload::InnerMessage(message)) = payload {
                 all.push(message);
             }
-            rest = rest.get(length..).unwrap_or_default();
         }
     }
 }
@@ -67,7 +65,7 @@ pub(super) fn request(what: RouteNetlinkMessage) -> io::Result<()> {
 
 /// The same with further flags. Errors: the same.
 pub(super) fn request_with(what: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-    let socket = open()?;
+    let socket = open(NETLINK_ROUTE)?;
     socket.send(&bytes(what, NLM_F_REQUEST | NLM_F_ACK | flags, 0), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer);
@@ -85,12 +83,29 @@ pub(in crate::io) fn read(answer: &[u8]) -> Option<RouteNetlinkMessage> {
     if let NetlinkPayload::InnerMessage(body) = message.payload { Some(body) } else { None }
 }
 
+/// The messages in a datagram, as far as they can be read.
+pub(super) fn messages<T: NetlinkDeserializable>(
+    datagram: &[u8],
+) -> impl Iterator<Item = Result<NetlinkMessage<T>, DecodeError>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let message = (!rest.is_empty()).then(|| NetlinkMessage::deserialize(rest))?;
+        // NLMSG_ALIGN: the next one begins at a multiple of four.
+        let next = rest.first_chunk().and_then(|length| {
+            let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+            rest.get(length.checked_next_multiple_of(4)?.max(4)..)
+        });
+        rest = next.unwrap_or_default();
+        Some(message)
+    })
+}
+
 /// A message of its own, with its header.
-pub(in crate::io) fn bytes(body: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+pub(in crate::io) fn bytes<T: NetlinkSerializable>(body: T, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.sequence_number = sequence;
     header.flags = flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(body));
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(body));
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);

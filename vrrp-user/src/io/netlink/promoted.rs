@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::{Answer, Ask, Batch, Object, Request, RequestError};
+use super::{Answer, Ask, Batch, Object, Request, RequestError, kept};
 use crate::core::InterfaceId;
 use crate::core::netlink::Subject;
 use crate::printable;
@@ -65,17 +65,12 @@ impl Promoted {
 
     fn save(&mut self) {
         let Some(path) = &self.path else { return };
-        let saved = if self.known.is_empty() {
-            fs::remove_file(path)
-        } else {
-            let mut text = String::new();
-            for ifindex in &self.known {
-                let _ = writeln!(text, "{ifindex}");
-            }
-            let new = path.with_extension("new");
-            fs::write(&new, text).and_then(|()| fs::rename(&new, path))
-        };
-        match saved {
+        let mut text = String::new();
+        for ifindex in &self.known {
+            let _ = writeln!(text, "{ifindex}");
+        }
+        match kept::save(path, &text) {
+            // Without the directory there is nobody who would look there.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 if !std::mem::replace(&mut self.failing, true) {
                     let path = path.display();

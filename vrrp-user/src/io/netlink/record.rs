@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::{fs, str::FromStr};
 
-use super::{Answer, Ask, AssignedAddress, Event, Object, Request};
+use super::{Answer, Ask, AssignedAddress, Event, Object, Request, kept};
 
 /// Name of the file.
 const FILE: &str = "addresses";
@@ -177,20 +177,12 @@ impl Record {
     }
 
     fn save(&self) -> io::Result<()> {
-        if self.known.is_empty() {
-            return match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => Ok(()),
-            };
-        }
         let mut text = String::new();
         for ((ifindex, address, prefix), is_virtual) in &self.known {
             let kind = if *is_virtual { "virtual" } else { "fixed" };
             let _ = writeln!(text, "{ifindex} {address}/{prefix} {kind}");
         }
-        let new = self.path.with_extension("new");
-        fs::write(&new, text)?;
-        fs::rename(&new, &self.path)
+        kept::save(&self.path, &text)
     }
 }
 
