@@ -9,18 +9,60 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::Pod;
 
+/// Shared memory in whole words, as long as this value lives.
+struct Mapping {
+    words: NonNull<AtomicU64>,
+    /// In bytes.
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is accessed through atomics only.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(fd: impl AsFd, offset: usize, length: usize, protection: i32) -> io::Result<Self> {
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        let fd = fd.as_fd().as_raw_fd();
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let address = unsafe {
+            libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, fd, offset)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { words, length })
+    }
+
+    /// So many words from a place on; `None` if there are not so many.
+    fn words(&self, first: usize, count: usize) -> Option<&[AtomicU64]> {
+        if first.checked_add(count)? > self.length / size_of::<u64>() {
+            return None;
+        }
+        // SAFETY: these words are within the mapping, which lives as long as `self`. Whoever else writes to it does so
+        // behind atomics' back, which is what atomics are for.
+        Some(unsafe { std::slice::from_raw_parts(self.words.as_ptr().add(first), count) })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made, with its length; no reference into it outlives `self`.
+        unsafe {
+            libc::munmap(self.words.as_ptr().cast(), self.length);
+        }
+    }
+}
+
 /// An array map of `T`, shared with the kernel side and with other processes.
 ///
 /// Every 64-bit word is read and written as a whole; a value of several words may be seen half
 /// written.
 pub struct MmapArray<T> {
-    words: NonNull<AtomicU64>,
+    mapping: Mapping,
     entries: u32,
     _value: PhantomData<T>,
 }
-
-// SAFETY: the mapping belongs to the table alone and is accessed through atomics only.
-unsafe impl<T: Pod> Send for MmapArray<T> {}
 
 impl<T: Pod> MmapArray<T> {
     const WORDS: usize = {
@@ -31,23 +73,9 @@ impl<T: Pod> MmapArray<T> {
     /// Maps an array of `entries` values that was created with `BPF_F_MMAPABLE`.
     /// Errors: those of mmap(2).
     pub fn map(fd: impl AsFd, entries: u32) -> io::Result<Self> {
-        let length = Self::bytes(entries)?;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length.get(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { words, entries, _value: PhantomData })
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let mapping = Mapping::new(fd, 0, Self::bytes(entries)?.get(), protection)?;
+        Ok(Self { mapping, entries, _value: PhantomData })
     }
 
     /// Bytes of `entries` values; the kernel rounds the mapping up to whole pages.
@@ -68,11 +96,7 @@ impl<T: Pod> MmapArray<T> {
         if index >= self.entries {
             return None;
         }
-        let first = usize::try_from(index).ok()? * Self::WORDS;
-        // SAFETY: the mapping holds `entries` values of WORDS words, `index` is one of them, and it
-        // lives as long as `self`. Whoever else writes to it does so behind atomics' back, which is
-        // what atomics are for.
-        Some(unsafe { std::slice::from_raw_parts(self.words.as_ptr().add(first), Self::WORDS) })
+        self.mapping.words(usize::try_from(index).ok()? * Self::WORDS, Self::WORDS)
     }
 
     /// The value at `index`; `None` past the end.
@@ -111,58 +135,19 @@ impl<T: Pod> MmapArray<T> {
 }
 
 /// Words that somebody else keeps, in a mapping that may only be read.
-pub struct MmapWords {
-    words: NonNull<AtomicU64>,
-    length: usize,
-}
-
-// SAFETY: the mapping belongs to this value alone and is read through atomics only.
-unsafe impl Send for MmapWords {}
+pub struct MmapWords(Mapping);
 
 impl MmapWords {
     /// Maps `length` bytes from `offset` on, both multiples of the page size.
     /// Errors: those of mmap(2).
     pub fn map(fd: impl AsFd, offset: usize, length: usize) -> io::Result<Self> {
-        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
-        let address = unsafe {
-            let fd = fd.as_fd().as_raw_fd();
-            libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, offset)
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { words, length })
+        Ok(Self(Mapping::new(fd, offset, length, libc::PROT_READ)?))
     }
 
     /// The word `offset` bytes into it; `None` past the end.
     pub fn load(&self, offset: usize) -> Option<u64> {
-        let place = offset / size_of::<u64>();
-        if place >= self.length / size_of::<u64>() {
-            return None;
-        }
-        // SAFETY: the word is within the mapping, which lives as long as `self`, and is read as a whole, whoever else writes to it.
-        Some(unsafe { (*self.words.as_ptr().add(place)).load(Ordering::Acquire) })
-    }
-}
-
-impl Drop for MmapWords {
-    fn drop(&mut self) {
-        // SAFETY: the mapping that `map` made, with its length; no reference into it outlives `self`.
-        unsafe {
-            libc::munmap(self.words.as_ptr().cast(), self.length);
-        }
-    }
-}
-
-impl<T> Drop for MmapArray<T> {
-    fn drop(&mut self) {
-        let length = usize::try_from(self.entries).unwrap_or_default() * size_of::<T>();
-        // SAFETY: the mapping that `map` made, with its length; no reference into it outlives `self`.
-        unsafe {
-            libc::munmap(self.words.as_ptr().cast(), length);
-        }
+        let [word] = self.0.words(offset / size_of::<u64>(), 1)? else { return None };
+        Some(word.load(Ordering::Acquire))
     }
 }
 
