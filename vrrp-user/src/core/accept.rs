@@ -37,17 +37,16 @@ pub struct Accept {
 impl Core {
     /// Has the kernel refuse what is configured, and what is there of what was.
     pub(super) fn update_refused(&mut self) {
-        let mut refused = BTreeSet::new();
-        for id in self.ids().filter(|id| !self.router(*id).accept) {
-            refused.extend(self.router(id).addresses().map(|address| address.address));
-        }
+        let of_routers = |accept: bool| -> BTreeSet<IpAddr> {
+            let routers = self.ids().map(|id| self.router(id));
+            let routers = routers.filter(|router| router.accept == accept);
+            routers.flat_map(|router| router.addresses().map(|it| it.address)).collect()
+        };
+        let mut refused = of_routers(false);
         if refused.is_empty() && self.accept.refused.is_empty() {
             return;
         }
-        let mut accepted = BTreeSet::new();
-        for id in self.ids().filter(|id| self.router(*id).accept) {
-            accepted.extend(self.router(id).addresses().map(|address| address.address));
-        }
+        let accepted = of_routers(true);
         // Who has an address on several interfaces gets packets to it by each of them.
         refused.retain(|address| !accepted.contains(address));
         let held: BTreeSet<IpAddr> = self.addresses.held().map(|(at, _)| at.address).collect();

@@ -331,12 +331,10 @@ impl Core {
         if !self.expected(1) {
             return;
         }
-        if subject == Subject::Refused {
-            // It was carried out before all that comes now: nothing waits for it.
-            self.refused_answered(request, &result);
-            return self.notifier_answered(1);
-        }
-        if let Phase::Starting(starting) = &mut self.phase {
+        // What is refused was carried out before all that comes now: nothing waits for it.
+        if subject != Subject::Refused
+            && let Phase::Starting(starting) = &mut self.phase
+        {
             starting.missing = starting.missing.saturating_sub(1);
         }
         match subject {

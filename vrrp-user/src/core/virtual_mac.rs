@@ -101,11 +101,10 @@ impl Core {
         }
         let place = |it: UnicastMac| (it.interface, it.mac);
         let left = before.filter(|before| before.is_let_in);
-        for it in
-            left.filter(|left| wanted.map(place) != Some(place(*left))).into_iter().chain(wanted)
-        {
-            let UnicastMac { interface, mac, filter, is_let_in } = it;
-            self.effects.push_back(if is_let_in && wanted == Some(it) {
+        let left = left.filter(|left| wanted.map(place) != Some(place(*left)));
+        let left = left.map(|left| UnicastMac { is_let_in: false, ..left });
+        for UnicastMac { interface, mac, filter, is_let_in } in left.into_iter().chain(wanted) {
+            self.effects.push_back(if is_let_in {
                 Effect::AddUnicastMac { interface, mac, filter }
             } else {
                 Effect::RemoveUnicastMac { interface, mac, filter }

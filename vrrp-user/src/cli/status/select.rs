@@ -36,10 +36,9 @@ impl Wanted {
             Self::Pattern(pattern) => {
                 matches(pattern, &router.name) || matches(pattern, &place(router))
             }
-            Self::Address(address) => router.addresses.iter().any(|has| {
-                let text = has.address.split(['/', ' ']).next().unwrap_or_default();
-                text.parse::<IpAddr>().is_ok_and(|has| has == *address)
-            }),
+            Self::Address(address) => {
+                addresses(router).any(|has| has.parse::<IpAddr>().is_ok_and(|has| has == *address))
+            }
         }
     }
 
@@ -48,8 +47,7 @@ impl Wanted {
         match self {
             Self::Pattern(pattern) => format!("no virtual router matches `{pattern}`"),
             Self::Address(address) => {
-                let all = status.routers.iter().flat_map(|router| &router.addresses);
-                let all = all.map(|has| has.address.split(['/', ' ']).next().unwrap_or_default());
+                let all = status.routers.iter().flat_map(addresses);
                 let near = near(&address.to_string(), all);
                 format!("no virtual router has the address {address}{near}")
             }
@@ -64,6 +62,12 @@ impl Wanted {
             }
         }
     }
+}
+
+/// The addresses of a router, without their prefixes.
+fn addresses(router: &RouterStatus) -> impl Iterator<Item = &str> {
+    let all = router.addresses.iter();
+    all.map(|has| has.address.split(['/', ' ']).next().unwrap_or_default())
 }
 
 fn place(router: &RouterStatus) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::resume_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -118,12 +118,12 @@ impl Programs {
 
     /// Whether there are pins of some, whoever may use them.
     fn are_pinned(dir: &Path) -> bool {
-        dir.join(format!("{PROGRAM}{XDP_PROGRAM}")).exists()
+        program_pin(dir, XDP_PROGRAM).exists()
     }
 
     /// Those that were pinned, if one of each was; and whether its tc programs copy headers.
     pub(super) fn pinned(dir: &Path) -> Option<(Self, bool)> {
-        let path = |name: &str| dir.join(format!("{PROGRAM}{name}"));
+        let path = |name: &str| program_pin(dir, name);
         let classifier = |names: [&str; 2]| {
             names.iter().find_map(|name| SchedClassifier::from_pin(path(name)).ok())
         };
@@ -134,10 +134,15 @@ impl Programs {
     }
 }
 
+/// Where a program is pinned.
+fn program_pin(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{PROGRAM}{name}"))
+}
+
 /// Pins the programs that the kernel took, for a daemon that adopts them. It can do without.
 pub(super) fn pin_programs(ebpf: &mut Ebpf, dir: &Path) {
     for (name, program) in ebpf.programs_mut() {
-        let path = dir.join(format!("{PROGRAM}{name}"));
+        let path = program_pin(dir, name);
         let _ = fs::remove_file(&path);
         if program.fd().is_ok()
             && let Err(error) = program.pin(&path)
