@@ -25,6 +25,11 @@ fn conf(priority: u8, extra: &str) -> String {
     format!("{v4}\n{v6}")
 }
 
+/// Waits for both routers to be in a state.
+fn all_are(daemon: &mut VrrpUser, host: &Host, state: &str) -> Result<()> {
+    ROUTERS.iter().try_for_each(|router| daemon.wait_state(host, router, state, STEP))
+}
+
 fn mac(host: &Host) -> String {
     host.mac().map(|byte| format!("{byte:02x}")).join(":")
 }
@@ -515,9 +520,7 @@ fn a_bridge_has_it_while_its_host_is_master() -> Result<()> {
         Ok(())
     };
     let mut second = VrrpUser::start(&b, &conf(100, "use_vmac"))?;
-    for router in ROUTERS {
-        second.wait_state(&b, router, "MASTER", STEP)?;
-    }
+    all_are(&mut second, &b, "MASTER")?;
     // As a daemon leaves them that was killed as master.
     for mac in MACS {
         let fdb = ["fdb", "replace", mac, "dev", "br1", "self", "permanent"];
@@ -527,16 +530,12 @@ fn a_bridge_has_it_while_its_host_is_master() -> Result<()> {
     assert!(fetch(guest.namespace(), VIPS[0]).is_err());
     let conf = conf(50, "use_vmac").replace("eth0", "br1");
     let mut first = VrrpUser::start(&a, &conf)?;
-    for router in ROUTERS {
-        first.wait_state(&a, router, "BACKUP", STEP)?;
-    }
+    all_are(&mut first, &a, "BACKUP")?;
     assert_eq!(local_entries(&a)?, [false; 2]);
     reaches(&b)?;
 
     second.stop()?;
-    for router in ROUTERS {
-        first.wait_state(&a, router, "MASTER", STEP)?;
-    }
+    all_are(&mut first, &a, "MASTER")?;
     assert_eq!(local_entries(&a)?, [true; 2]);
     let wire = Wire::tap(&lab, &a)?;
     reaches(&a)?;
@@ -551,22 +550,16 @@ fn a_bridge_has_it_while_its_host_is_master() -> Result<()> {
     first.kill()?;
     assert_eq!(local_entries(&a)?, [true; 2]);
     first = VrrpUser::start(&a, &conf)?;
-    for router in ROUTERS {
-        first.wait_state(&a, router, "MASTER", STEP)?;
-    }
+    all_are(&mut first, &a, "MASTER")?;
     reaches(&a)?;
     assert_eq!(local_entries(&a)?, [true; 2]);
     second = VrrpUser::start(&b, &self::conf(100, "use_vmac"))?;
-    for router in ROUTERS {
-        second.wait_state(&b, router, "MASTER", STEP)?;
-        first.wait_state(&a, router, "BACKUP", STEP)?;
-    }
+    all_are(&mut second, &b, "MASTER")?;
+    all_are(&mut first, &a, "BACKUP")?;
     assert_eq!(local_entries(&a)?, [false; 2]);
     reaches(&b)?;
     second.stop()?;
-    for router in ROUTERS {
-        first.wait_state(&a, router, "MASTER", STEP)?;
-    }
+    all_are(&mut first, &a, "MASTER")?;
     first.kill()?;
     assert_eq!(local_entries(&a)?, [true; 2]);
     let (_, said) = VrrpUser::cleanup(&a)?;
@@ -644,9 +637,7 @@ fn a_master_shows_no_other_from_the_start_on() -> Result<()> {
     let wire = Wire::tap(&lab, &a)?;
     // They own the addresses, and wait for nobody.
     let mut daemon = VrrpUser::start(&a, &conf(255, "use_vmac"))?;
-    for router in ROUTERS {
-        daemon.wait_state(&a, router, "MASTER", STEP)?;
-    }
+    all_are(&mut daemon, &a, "MASTER")?;
     let says = |words: &[&str]| {
         lab.wait_until(STEP, &format!("{words:?}"), || Ok(wire.has(words).then_some(())))
     };
