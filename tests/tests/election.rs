@@ -100,10 +100,10 @@ fn neighbours_follow_after_a_cut(stays: Kind) -> Result<()> {
     let lab = Lab::new()?;
     let (a, b) = (lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?);
     let neighbour = lab.host("c", "10.0.0.3/24")?;
-    // The second group of gratuitous ARP must not come while we look.
+    // No second group of gratuitous ARP while we look: after 1 s it would meet the next advertisement.
     let conf = |priority| {
         let instance = Instance::new(51, priority, "10.0.0.100/24");
-        instance.with("garp_master_delay 1").to_string()
+        instance.with("garp_master_delay 60").to_string()
     };
     let mut first = stays.start(&a, &conf(200))?;
     first.wait_state(&a, ROUTER, "MASTER", STEP)?;
