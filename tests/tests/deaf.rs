@@ -320,6 +320,58 @@ fn a_ring_that_is_stopped_again_and_again_is_done_without() -> Result<()> {
     Ok(())
 }
 
+/// Somebody detaches what we receive by every 2.5 s: more often than a silence is long enough, and no more often than an accident. Until
+/// there is nothing more to detach the backup is no second master, nor does it listen for ever.
+#[test]
+fn programs_that_are_detached_now_and_then_are_done_without() -> Result<()> {
+    const EVERY: Duration = Duration::from_millis(2_500);
+    // Eight times: five are put back, and there are three modes.
+    const LONGER: Duration = Duration::from_secs(60);
+    let mut pair = NATIVE.pair("1s")?;
+    let over = AtomicBool::new(false);
+    let detached = thread::scope(|scope| {
+        let (b, over) = (&pair.b, &over);
+        scope.spawn(move || {
+            let begin = Instant::now();
+            while !over.load(Ordering::Relaxed) && begin.elapsed() < 2 * LONGER {
+                // An error where that one is not there.
+                let _ = b.detach_xdp();
+                let _ = b.detach_ingress();
+                thread::sleep(EVERY);
+            }
+        });
+        let taken_over = (|| {
+            // More than twice as long as a silence has to be.
+            pause(Duration::from_secs(8))?;
+            assert_eq!(pair.on_b.router_stats(b, ROUTER)?["became_master"], 0);
+            pair.on_a.kill()?;
+            pair.on_b.wait_state(b, ROUTER, "MASTER", LONGER)
+        })();
+        over.store(true, Ordering::Relaxed);
+        taken_over
+    });
+    detached?;
+    let log = pair.on_b.log().text();
+    assert_eq!(
+        log.matches("somebody else; it is attached again, and captures by native").count(),
+        5,
+        "{log}"
+    );
+    let status = pair.on_b.status(&pair.b)?;
+    let interface = &status["interfaces"][0];
+    let why = interface["capture_why"].as_str().unwrap_or_default();
+    assert!(why.contains("keeps detaching or replacing our programs"), "{interface}");
+
+    // It hears by what it has instead.
+    let mut on_a = NATIVE.start(&pair.a, &NATIVE.conf(150, "1s"))?;
+    on_a.wait_state(&pair.a, ROUTER, "MASTER", LONG)?;
+    pair.on_b.wait_state(&pair.b, ROUTER, "BACKUP", LONG)?;
+    pause(Duration::from_secs(5))?;
+    let stats = pair.on_b.router_stats(&pair.b, ROUTER)?;
+    assert_eq!((&stats["became_master"], &stats["state"]), (&1.into(), &"BACKUP".into()));
+    Ok(())
+}
+
 /// The same before it is adopted.
 #[test]
 fn a_ring_that_is_stopped_is_adopted_and_goes_on() -> Result<()> {

@@ -88,6 +88,26 @@ pub fn title(name: &str) -> &str {
     name.parse().map_or(name, |mode: CaptureMode| mode.title())
 }
 
+/// Some of the modes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModeSet(u8);
+
+impl ModeSet {
+    /// This one, too.
+    pub fn insert(&mut self, mode: CaptureMode) {
+        self.0 |= Self::bit(mode);
+    }
+
+    /// Whether it is one of them.
+    pub const fn contains(self, mode: CaptureMode) -> bool {
+        self.0 & Self::bit(mode) != 0
+    }
+
+    const fn bit(mode: CaptureMode) -> u8 {
+        1 << mode as u8
+    }
+}
+
 /// What decides on an interface before anything is tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -101,6 +121,8 @@ pub struct Facts {
     pub virtual_mac: bool,
     /// Somebody else keeps stopping the ring buffer through which programs report.
     pub ring_taken: bool,
+    /// Modes whose programs somebody else keeps taking away. A packet socket has none.
+    pub programs_taken: ModeSet,
 }
 
 /// As configured: the best mode that may be used on an interface, `None` for the best that suits it.
@@ -212,12 +234,23 @@ const VIRTUAL_MAC: &str =
 pub const RING_TAKEN: &str =
     "somebody else keeps moving the position to which the ring buffer was read";
 
+/// No program is there for long.
+const PROGRAMS_TAKEN: &str = "somebody else keeps detaching or replacing our programs";
+
 /// What is to be tried on an interface. What the configuration names comes first, whatever it cannot see, and what is
 /// better is not tried.
 pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
     if facts.ring_taken && best != Some(CaptureMode::Raw) {
         return Plan { modes: vec![CaptureMode::Raw], why: Some(RING_TAKEN) };
     }
+    let Plan { modes, why } = wanted(best, facts);
+    let (taken, left): (Vec<_>, _) =
+        modes.into_iter().partition(|mode| facts.programs_taken.contains(*mode));
+    Plan { modes: left, why: if taken.is_empty() { why } else { Some(PROGRAMS_TAKEN) } }
+}
+
+/// The same if nobody else takes anything away.
+fn wanted(best: Option<CaptureMode>, facts: Facts) -> Plan {
     let auto = auto(facts);
     let Some(best) = best else { return auto };
     if best == CaptureMode::Native && facts.aggregate {
@@ -229,7 +262,8 @@ pub fn plan(best: Option<CaptureMode>, facts: Facts) -> Plan {
 
 fn auto(facts: Facts) -> Plan {
     use CaptureMode::{Generic, Native, Raw, Tc};
-    let Facts { aggregate, vlans_above, tcx, virtual_mac, ring_taken: _ } = facts;
+    let Facts { aggregate, vlans_above, tcx, virtual_mac, ring_taken: _, programs_taken: _ } =
+        facts;
     // Without tcx, a tc program outlives a daemon that is killed.
     let in_stack = if tcx { [Tc, Generic, Raw] } else { [Generic, Tc, Raw] };
     if vlans_above {
@@ -386,6 +420,19 @@ mod tests {
         let taken = Facts { ring_taken: true, ..facts };
         for best in [None, Some(Native), Some(Tc), Some(Generic), Some(Raw)] {
             assert_eq!(plan(best, taken).modes, [Raw]);
+        }
+        // Nor does one that is not there for long.
+        let mut programs_taken = ModeSet::default();
+        programs_taken.insert(Native);
+        let taken = |best, programs_taken| plan(best, Facts { programs_taken, ..facts });
+        assert_eq!(taken(None, programs_taken).modes, [Tc, Generic, Raw]);
+        assert_eq!(taken(Some(Native), programs_taken).why, Some(PROGRAMS_TAKEN));
+        assert_eq!(taken(Some(Tc), programs_taken), plan(Some(Tc), facts), "as configured");
+        programs_taken.insert(Generic);
+        assert_eq!(taken(None, programs_taken).modes, [Tc, Raw]);
+        programs_taken.insert(Tc);
+        for best in [None, Some(Native), Some(Tc), Some(Generic), Some(Raw)] {
+            assert_eq!(taken(best, programs_taken).modes, [Raw]);
         }
         // That would be no capture at all.
         let bond = Facts { aggregate: true, ..facts };

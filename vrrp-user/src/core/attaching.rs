@@ -19,7 +19,8 @@ impl Core {
         let facts = Facts {
             tcx: self.tcx,
             virtual_mac,
-            ring_taken: self.reception.ring.is_taken(),
+            ring_taken: self.reception.ring.is_abandoned(),
+            programs_taken: self.reception.abandoned(iface),
             ..self.interfaces.facts(iface)
         };
         modes::plan(self.capture.best(name), facts)
@@ -40,9 +41,6 @@ impl Core {
         let Some(interface) = self.interfaces.get(iface) else { return };
         if !self.needs(&interface.name) {
             return;
-        }
-        if interface.failed() && !self.reception.may_attach(iface, self.now) {
-            return self.retry_soon();
         }
         let cannot = if interface.mac.is_none() {
             Some("not an Ethernet interface".to_owned())
@@ -65,15 +63,16 @@ impl Core {
         }
     }
 
-    /// Has the programs put back after somebody has done that to them.
-    pub(super) fn attach_after_loss(&mut self, iface: InterfaceId, deed: String) {
+    /// Has the programs put back after somebody has done that to them, as they were or, if that goes on, in another mode.
+    pub(super) fn attach_after_loss(&mut self, iface: InterfaceId, deed: String, restores: bool) {
         let plan = self.capture_plan(iface);
         let (number, released) = (self.next_attempt(), self.egress_released);
         let Some(interface) = self.interfaces.get_mut(iface) else { return };
         match &mut interface.attempt {
             Some(attempt) => attempt.lose(deed),
             None => {
-                interface.attempt = Some(Attempt::after_loss(number, plan, deed, released));
+                interface.attempt =
+                    Some(Attempt::after_loss(number, plan, deed, restores, released));
                 self.go_on_attaching(iface);
             }
         }

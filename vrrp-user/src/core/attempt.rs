@@ -38,9 +38,15 @@ impl Attempt {
         Self { number, lost: None, void: false, again: false, restores: false, released, walk }
     }
 
-    /// To put them back after somebody has done that to them.
-    pub fn after_loss(number: u64, plan: Plan, deed: String, released: bool) -> Self {
-        Self { lost: Some(deed), restores: true, ..Self::new(number, plan, None, released) }
+    /// To put them back after somebody has done that to them: as they were if it `restores`, else by the plan.
+    pub fn after_loss(
+        number: u64,
+        plan: Plan,
+        deed: String,
+        restores: bool,
+        released: bool,
+    ) -> Self {
+        Self { lost: Some(deed), restores, ..Self::new(number, plan, None, released) }
     }
 
     /// What is to be tried next; `None` at the end.
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn what_cannot_be_put_back_is_attached_by_the_plan() {
         let plan = plan(None, Facts::default());
-        let mut attempt = Attempt::after_loss(1, plan, "was detached".to_owned(), true);
+        let mut attempt = Attempt::after_loss(1, plan, "was detached".to_owned(), true, true);
         assert_eq!(attempt.way(), Some(AttachMethod::Restore));
         attempt.failed(short(), true);
         assert_eq!(attempt.way(), Some(AttachMethod::Mode(CaptureMode::Native)));

@@ -50,7 +50,6 @@ mod presence;
 mod reception;
 pub mod reload;
 mod restore_limiter;
-mod ring_watch;
 mod route_book;
 mod router;
 mod router_index;
@@ -60,6 +59,7 @@ mod settling;
 mod start;
 mod status;
 mod stop;
+mod tampering;
 #[cfg(test)]
 mod tests;
 mod tracking;
@@ -422,7 +422,7 @@ impl Core {
         self.retry_refused();
         self.retry_sending();
         self.retry_better(self.now);
-        self.retry_ring();
+        self.retry_abandoned();
         for iface in self.interfaces.indices() {
             if self.interfaces.get(iface).is_some_and(|interface| interface.failed()) {
                 // What comes of it evaluates its routers.

@@ -11,9 +11,9 @@ use super::input::{HookReport, Hooks};
 use super::interface_table::Capture;
 use super::netlink::{Hook, HookState, Look};
 use super::restore_limiter::{RestoreLimiter, When};
-use super::ring_watch::{Moved, RingWatch};
-use super::{Core, Counter, RETRY};
-use crate::capture::{self as modes, CaptureMode};
+use super::tampering::{ProgramTampering, Response, Tampering};
+use super::{Core, Counter};
+use crate::capture::{self as modes, CaptureMode, ModeSet};
 use crate::core::interface_id::InterfaceId;
 use crate::engine::time::Nanos;
 use crate::engine::types::{RouterId, State};
@@ -50,16 +50,14 @@ pub struct Reception {
     pub all_asked_at: Nanos,
     /// Whether a master has spoken since the last one.
     masters: bool,
-    /// Who takes programs away.
-    pub limiter: RestoreLimiter<InterfaceId>,
-    /// The same with the programs that count what leaves.
+    /// Who takes programs away that receive.
+    programs: BTreeMap<InterfaceId, ProgramTampering>,
+    /// Who takes those away that count what leaves. Nobody listens anew for that.
     egress_limiter: RestoreLimiter<InterfaceId>,
-    /// Interfaces where the former goes on, and when the program is attached again.
-    not_before: BTreeMap<InterfaceId, Nanos>,
     /// Where XDP was taken.
     better: Better,
     /// Who moves the position of the ring buffer.
-    pub ring: RingWatch,
+    pub ring: Tampering,
 }
 
 /// When a better way to capture is tried again on interfaces where XDP was taken by another program.
@@ -170,19 +168,14 @@ impl Reception {
     /// An interface is gone.
     pub fn interface_removed(&mut self, iface: InterfaceId) {
         self.forget(iface);
-        self.limiter.forget(&iface);
+        self.programs.remove(&iface);
         self.egress_limiter.forget(&iface);
-        self.not_before.remove(&iface);
         self.better.forget(iface);
     }
 
-    /// Whether a program may be attached to an interface: not at once where somebody else keeps removing it.
-    pub fn may_attach(&mut self, iface: InterfaceId, now: Nanos) -> bool {
-        let waits = self.not_before.get(&iface).is_some_and(|at| now < *at);
-        if !waits {
-            self.not_before.remove(&iface);
-        }
-        !waits
+    /// Modes that are done without on an interface because somebody else keeps taking their programs away.
+    pub fn abandoned(&self, iface: InterfaceId) -> ModeSet {
+        self.programs.get(&iface).map(ProgramTampering::abandoned).unwrap_or_default()
     }
 }
 
@@ -353,38 +346,20 @@ impl Core {
     fn capture_lost(&mut self, iface: InterfaceId, occupant: Option<String>) {
         let now = self.now;
         let Some(interface) = self.interfaces.get_mut(iface) else { return };
-        let name = interface.name.clone();
+        let mode = interface.mode();
         // That is known now, and need not be said again until it is attached.
         interface.hooks.ingress = None;
         self.count(Counter::CaptureLost);
         self.reception.forget(iface);
-        match self.reception.limiter.removed(iface, now) {
-            When::Now => {
-                let deed = match occupant {
-                    None => "was detached".to_owned(),
-                    Some(other) => format!("was replaced by another one ({other})"),
-                };
-                self.attach_after_loss(iface, deed);
-            }
-            When::Later { first } => {
-                self.reception.not_before.insert(iface, now + RETRY);
-                self.effects.push_back(Effect::Detach { interface: iface });
-                let why = format!(
-                    "another program keeps removing ours, {} times so far; it is attached again every few seconds \
-                     (`bpftool net show dev {name}` shows what is there)",
-                    self.reception.limiter.removals(&iface)
-                );
-                if first {
-                    log::error!("{name}: no advertisement can be received: {why}");
-                }
-                self.retry_soon();
-                if let Some(interface) = self.interfaces.get_mut(iface) {
-                    interface.detached();
-                    interface.capture = Capture::Failed(why);
-                }
-                self.evaluate_on(iface);
-            }
+        let deed = match occupant {
+            None => "was detached".to_owned(),
+            Some(other) => format!("was replaced by another one ({other})"),
+        };
+        let restores = self.reception.programs.entry(iface).or_default().lost(mode, now);
+        if !restores {
+            self.retry_soon();
         }
+        self.attach_after_loss(iface, deed, restores);
     }
 
     /// Somebody else has stopped the ring buffer. Who was told nothing meanwhile has heard no silence; but who goes on must not
@@ -392,13 +367,13 @@ impl Core {
     pub(super) fn ring_mended(&mut self) {
         let now = self.now;
         self.count(Counter::CaptureLost);
-        match self.reception.ring.moved(now) {
-            Moved::Still => return,
-            Moved::Again => log::warn!(
+        match self.reception.ring.happened(now) {
+            Response::Abandoned => return,
+            Response::Restore => log::warn!(
                 "somebody else has moved the position to which the ring buffer was read; it is put back, and what was to be \
                  reported meanwhile is lost"
             ),
-            Moved::Taken => {
+            Response::Abandon => {
                 log::error!("{}: all interfaces are captured by packet sockets", modes::RING_TAKEN);
                 self.attach_everywhere();
                 self.retry_soon();
@@ -409,13 +384,24 @@ impl Core {
         }
     }
 
-    /// Looks whether that is over.
-    pub(super) fn retry_ring(&mut self) {
-        if self.reception.ring.is_back(self.now) {
+    /// Looks whether that is over, and the same of programs that somebody else took away.
+    pub(super) fn retry_abandoned(&mut self) {
+        let now = self.now;
+        if self.reception.ring.is_over(now) {
             log::info!("nobody else moves the position to which the ring buffer was read any more");
             self.attach_everywhere();
         }
-        if self.reception.ring.is_taken() {
+        let programs = self.reception.programs.iter_mut();
+        let over = programs.filter_map(|(iface, programs)| programs.is_over(now).then_some(*iface));
+        for iface in over.collect::<Vec<_>>() {
+            let name = self.interfaces.get(iface).map_or("?", |interface| &interface.name);
+            log::info!("{name}: nobody else takes our programs away any more");
+            self.attach(iface);
+        }
+        let mut programs = self.reception.programs.values();
+        if self.reception.ring.is_abandoned()
+            || programs.any(|programs| programs.abandoned() != ModeSet::default())
+        {
             self.retry_soon();
         }
     }
@@ -562,24 +548,6 @@ mod tests {
         assert!(better.may(InterfaceId::own(8), Nanos::ZERO));
         better.forget(InterfaceId::own(7));
         assert!(better.is_due(InterfaceId::own(7), last) && better.wanted.is_empty());
-    }
-
-    #[test]
-    fn a_fight_is_not_gone_on_with_at_once() {
-        let mut reception = Reception::default();
-        assert!(reception.may_attach(InterfaceId::own(7), at(0)));
-        reception.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
-        assert!(
-            !reception.may_attach(InterfaceId::own(7), at(4_999))
-                && reception.may_attach(InterfaceId::own(8), at(0))
-        );
-        assert!(
-            reception.may_attach(InterfaceId::own(7), at(5_000))
-                && reception.may_attach(InterfaceId::own(7), at(0))
-        );
-        reception.not_before.insert(InterfaceId::own(7), at(0) + RETRY);
-        reception.interface_removed(InterfaceId::own(7));
-        assert!(reception.may_attach(InterfaceId::own(7), at(0)));
     }
 
     #[test]

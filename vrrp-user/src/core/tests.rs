@@ -78,6 +78,8 @@ struct Host {
     announcements: usize,
     /// How programs were to be attached.
     ways: Vec<AttachMethod>,
+    /// Which of them was the last one.
+    serial: u64,
     /// Why the next of them are not.
     failures: VecDeque<Failure>,
 }
@@ -114,6 +116,7 @@ impl Host {
             adverts: Vec::new(),
             announcements: 0,
             ways: Vec::new(),
+            serial: 0,
             failures: VecDeque::new(),
         }
     }
@@ -200,6 +203,7 @@ impl Host {
                 Effect::Attach { interface, number, way, .. } => {
                     let (iface, number) = (*interface, *number);
                     self.ways.push(*way);
+                    self.serial = number;
                     let hook = Hook { iface, at: HookPoint::Xdp, program: 1, serial: number };
                     let counts = Some(Hook { at: HookPoint::TcxEgress, ..hook });
                     let hooks = Hooks { ingress: Some(hook), egress: counts, displaced: None };
@@ -658,6 +662,41 @@ fn who_goes_on_stopping_the_ring_buffer_keeps_nobody_from_taking_over() {
     assert_eq!(host.ways.len(), 2, "there were fewer than 15 minutes without");
     host.pass(20_000);
     assert_eq!(host.ways[2..], [way(CaptureMode::Native)]);
+}
+
+#[test]
+fn who_goes_on_detaching_keeps_nobody_from_taking_over() {
+    let mut host = Host::started(&toml(""));
+    host.hear(200);
+    let take = |host: &mut Host| {
+        let serial = host.serial;
+        let hook = Hook { iface: ETH0, at: HookPoint::Xdp, program: 1, serial };
+        let report = HookReport { hook, state: HookState::Lost(None), occupant: None };
+        host.input(Input::HooksSeen(vec![report]));
+        host.pass(2000);
+    };
+    let mode = AttachMethod::Mode;
+    for _ in 0..5 {
+        take(&mut host);
+    }
+    assert_eq!((host.state(), host.ways.len()), (Some(State::Backup), 6), "it may have been deaf");
+    assert!(host.ways[1..].iter().all(|way| *way == AttachMethod::Restore));
+    for (number, next) in
+        [CaptureMode::Tc, CaptureMode::Generic, CaptureMode::Raw].iter().enumerate()
+    {
+        take(&mut host);
+        assert_eq!(
+            (host.state(), host.ways[6 + number..].to_vec()),
+            (Some(State::Backup), vec![mode(*next)])
+        );
+    }
+    // There is nothing more to take.
+    host.pass(2000);
+    assert_eq!((host.state(), host.counted(Counter::CaptureLost)), (Some(State::Master), 8));
+    host.pass(890_000);
+    assert_eq!(host.ways.len(), 9, "there were fewer than 15 minutes without");
+    host.pass(20_000);
+    assert_eq!(host.ways[9..], [mode(CaptureMode::Native)]);
 }
 
 #[test]

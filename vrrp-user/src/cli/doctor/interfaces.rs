@@ -203,8 +203,8 @@ fn facts(ifindex: u32, links: &[Link], tcx: bool, virtual_mac: bool) -> Facts {
     let aggregate = links.iter().any(|link| link.iface.ifindex == ifindex && link.aggregate);
     let vlans_above =
         links.iter().any(|link| link.vlan_of.is_some_and(|below| below.ifindex == ifindex));
-    // Whose ring buffer somebody stops is said by the daemon.
-    Facts { aggregate, vlans_above, tcx, virtual_mac, ring_taken: false }
+    // What somebody takes away again and again is said by the daemon.
+    Facts { aggregate, vlans_above, tcx, virtual_mac, ..Facts::default() }
 }
 
 fn captured(
