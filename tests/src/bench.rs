@@ -35,6 +35,8 @@ pub enum Scenario {
     Upgrade,
     /// Two busy loops per core beside it
     Busy,
+    /// The same of routers with virtual MAC addresses: start, CPU, takeover, memory, devices
+    VirtualMac,
     /// What the BPF programs cost other traffic, nanoseconds per packet
     Xdp,
     /// The parser and the election engine alone, by criterion; only when named, and only through
@@ -59,6 +61,7 @@ impl Scenario {
             Self::Restart => "restart",
             Self::Upgrade => "upgrade",
             Self::Busy => "busy",
+            Self::VirtualMac => "virtual-mac",
             Self::Xdp => "xdp",
             Self::Pure => "pure",
         }

@@ -13,6 +13,7 @@ mod cgroup;
 mod client;
 mod conf;
 mod counters;
+pub mod devices;
 mod error;
 mod frr;
 mod held;

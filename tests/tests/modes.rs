@@ -1,10 +1,10 @@
 //! On whatever kind of device: adverts are heard, and a frame counts for the device that it belongs to.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
-use std::process::Command;
 use std::time::Duration;
 
-use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser, run, skip};
+use vrrp_tests::devices::{bonds, cards, ipvlan, vlan};
+use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser};
 
 /// More than any change takes here, also where a processor is emulated.
 const LONG: Duration = Duration::from_secs(120);
@@ -34,17 +34,6 @@ fn instead(daemon: &VrrpUser) -> &'static str {
 /// Whether the kernel takes the program for XDP, which 5.10 does not.
 fn has_xdp(daemon: &VrrpUser) -> bool {
     !daemon.log().contains("the kernel refuses the program vrrp_xdp")
-}
-
-/// Adds a VLAN device with an address.
-fn vlan(host: &Host, below: &str, id: u16, number: u8, protocol: &str) -> Result<String> {
-    let (name, id) = (format!("{below}.{id}"), id.to_string());
-    let protocol = ["protocol", protocol];
-    let add = ["link", "add", "link", below, "name", &name, "type", "vlan"];
-    host.ip(&[&add[..], &protocol, &["id", &id]].concat())?;
-    host.ip(&["address", "add", &format!("10.7.0.{number}/24"), "dev", &name])?;
-    host.ip(&["link", "set", &name, "up"])?;
-    Ok(name)
 }
 
 /// Switches VLAN offloads of `eth0` on or off, both ways.
@@ -222,49 +211,6 @@ fn a_vlan_on_a_bond_is_not_the_bond() -> Result<()> {
     apart(&a, &b, "bond0", "bond0.7")
 }
 
-/// Puts `bond0` with two ports into each of two hosts. Modes in which a bond is one link for the other side have a cable
-/// from each port to that of the other host, those in which it need not know of the bond one to the switch.
-fn bonds(a: &Host, b: &Host, mode: &str) -> Result<()> {
-    let ports = ["port0", "port1"];
-    let switched = ["active-backup", "balance-tlb", "balance-alb"].contains(&mode);
-    for port in ports {
-        if switched {
-            for host in [a, b] {
-                let (network, there) = (a.lab().network(), &format!("{}-{port}", host.name()));
-                let peer = ["type", "veth", "peer", "name", there, "netns", network.name()];
-                host.ip(&[&["link", "add", port], &peer[..]].concat())?;
-                network.ip(&["link", "set", there, "master", "br0", "up"])?;
-            }
-        } else {
-            let peer = ["type", "veth", "peer", "name", port, "netns", b.namespace().name()];
-            a.ip(&[&["link", "add", port], &peer[..]].concat())?;
-        }
-    }
-    for (host, number) in [(a, 1), (b, 2)] {
-        host.ip(&["address", "flush", "dev", "eth0"])?;
-        let add = ["link", "add", "bond0", "type", "bond", "mode", mode, "miimon", "100"];
-        let fast: &[&str] = if mode == "802.3ad" { &["lacp_rate", "fast"] } else { &[] };
-        host.ip(&[&add[..], fast].concat())?;
-        for port in ports {
-            host.ip(&["link", "set", port, "master", "bond0"])?;
-            host.ip(&["link", "set", port, "up"])?;
-        }
-        host.ip(&["address", "add", &format!("10.0.0.{number}/24"), "dev", "bond0"])?;
-        host.ip(&["link", "set", "bond0", "up"])?;
-    }
-    for host in [a, b] {
-        // Both ports of both hosts have to belong to one link, which they find out by talking to each other.
-        host.lab().wait_until(LONG, "the bond is up", || {
-            let read = || std::fs::read_to_string("/proc/thread-self/net/bonding/bond0");
-            let text = host.namespace().enter(read)?.map_err(Error::io("read the bond"))?;
-            let up = text.matches("MII Status: up").count() == 3;
-            let talked = mode != "802.3ad" || text.contains("Number of ports: 2");
-            Ok((up && talked).then_some(()))
-        })?;
-    }
-    Ok(())
-}
-
 /// Two hosts on a device of that name: one is master, and the other one hears it, also after `change`, takes over when it
 /// is lost, and gives way again. Returns how the other one captures, how it would without a driver with XDP, and whether
 /// there is XDP.
@@ -427,15 +373,6 @@ fn a_macvlan_on_a_vlan_is_neither() -> Result<()> {
     apart(&a, &b, "eth0", "mac0")
 }
 
-/// Puts an ipvlan device `ipv0` with an address on a device.
-fn ipvlan(host: &Host, below: &str, mode: &str, address: &str) -> Result<()> {
-    host.ip(&["address", "flush", "dev", below])?;
-    let add = ["link", "add", "link", below, "name", "ipv0", "type", "ipvlan", "mode", mode];
-    host.ip(&add)?;
-    host.ip(&["address", "add", address, "dev", "ipv0"])?;
-    host.ip(&["link", "set", "ipv0", "up"]).map(drop)
-}
-
 #[test]
 fn an_ipvlan_hears() -> Result<()> {
     let lab = Lab::new()?;
@@ -485,39 +422,6 @@ fn an_ipvlan_on_a_vlan_is_neither() -> Result<()> {
         ipvlan(host, "eth0.7", "l2", &format!("10.7.0.{number}/24"))?;
     }
     apart(&a, &b, "eth0", "ipv0")
-}
-
-/// What the cards of a virtual machine have for an Ethernet address that are there for these tests.
-const CARDS: &str = "02:76:72:72:";
-
-/// Gives each of two hosts a card of that driver instead of `eth0`; `false` where there are no two.
-fn cards(a: &Host, b: &Host, driver: &str) -> Result<bool> {
-    let found = || -> Result<Vec<String>> {
-        let devices = std::fs::read_dir("/sys/class/net").map_err(Error::io("list devices"))?;
-        let is_card = |path: &std::path::Path| {
-            let mac = std::fs::read_to_string(path.join("address")).unwrap_or_default();
-            let its = std::fs::read_link(path.join("device/driver")).unwrap_or_default();
-            mac.starts_with(CARDS) && its.ends_with(driver)
-        };
-        let paths = devices.filter_map(|entry| Some(entry.ok()?.path()));
-        let names = paths
-            .filter(|path| is_card(path))
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        Ok(names.collect())
-    };
-    let names = found()?;
-    let [on_a, on_b] = &names[..] else {
-        skip(&format!("there are no two cards for tests with the driver {driver}"));
-        return Ok(false);
-    };
-    for (host, name, number) in [(a, on_a, 1), (b, on_b, 2)] {
-        host.delete_interface()?;
-        let there = host.namespace().name();
-        run(Command::new("ip").args(["link", "set", name, "netns", there, "name", "eth0"]))?;
-        host.ip(&["address", "add", &format!("10.0.0.{number}/24"), "dev", "eth0"])?;
-        host.ip(&["link", "set", "eth0", "up"])?;
-    }
-    Ok(true)
 }
 
 /// Two hosts with such cards, and how they capture.

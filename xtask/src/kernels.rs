@@ -101,7 +101,7 @@ const SCRIPTS: &[Script] = &[
         short: Short::No,
         machines: &[Machine::Amd64],
         network: Network::Hubs,
-        tests: &["devices", "modes", "renamed"],
+        tests: &["devices", "modes", "renamed", "vmac_devices"],
         limit: Duration::from_secs(120 * 60),
     },
 ];
@@ -113,7 +113,8 @@ const MODULES: [&str; 4] = ["veth", "bridge", "sch_ingress", "cls_bpf"];
 /// What those need in addition that have network cards.
 const CARD_MODULES: [&str; 2] = ["virtio_pci", "virtio_net"];
 /// What those need in addition that run tests.
-const TEST_MODULES: [&str; 5] = ["8021q", "bonding", "ipvlan", "macvlan", "vmxnet3"];
+const TEST_MODULES: [&str; 8] =
+    ["8021q", "bonding", "ipvlan", "macvlan", "nf_tables", "nft_counter", "nft_objref", "vmxnet3"];
 /// The network cards that these have.
 const CARDS: [&str; 2] = ["virtio-net-pci", "vmxnet3"];
 /// Programs of this system that a guest has, too; busybox has the rest. Its own shell would prefer its own `ip`.

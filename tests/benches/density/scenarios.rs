@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use vrrp_tests::{BenchArgs, Result, Scenario};
 
-use crate::stage::{BusyLoops, Daemon, Kind, Load, PER_LINK, Stage};
+use crate::stage::{BusyLoops, Daemon, Kind, Load, PER_LINK, Stage, machine_ms};
 use crate::wire::{self, Flood, Pacing, Seen, percentile};
 use crate::{Plan, xdp};
 
@@ -19,6 +19,8 @@ const LINK: Load = Load { routers: 255, interval_ms: 1000 };
 const ONE: Load = Load { routers: 1, interval_ms: 100 };
 /// A few.
 const FEW: Load = Load { routers: 20, interval_ms: 1000 };
+/// Four full links.
+const LINKS: Load = Load { routers: 1020, interval_ms: 1000 };
 /// The least with a link for each half.
 const HALVES: Load = Load { routers: 510, interval_ms: 1000 };
 /// How long a takeover of many is watched for what it does to others.
@@ -107,7 +109,8 @@ pub fn has_peer(scenario: Scenario) -> bool {
         | Scenario::Memory
         | Scenario::Reload
         | Scenario::Restart
-        | Scenario::Busy => true,
+        | Scenario::Busy
+        | Scenario::VirtualMac => true,
         Scenario::Upgrade | Scenario::Xdp | Scenario::Pure => false,
     }
 }
@@ -125,6 +128,7 @@ pub fn loads(scenario: Scenario, args: &BenchArgs) -> Vec<Load> {
         Scenario::Restart => (&[ONE, FAST, LINK, BIG], &[LINK]),
         Scenario::Upgrade => (&[FAST], &[LINK]),
         Scenario::Busy => (&[LINK], &[LINK]),
+        Scenario::VirtualMac => (&[LINK, LINKS], &[LINK]),
         Scenario::Xdp => (&[BIG], &[LINK]),
         Scenario::Pure => (&[], &[]),
     };
@@ -177,6 +181,7 @@ pub fn measure(scenario: Scenario, plan: &Plan, load: Load, kind: Kind) -> Resul
         Scenario::Restart => restart(load, kind, &mut figures),
         Scenario::Upgrade => upgrade(load, &mut figures),
         Scenario::Busy => busy(plan, load, kind, &mut figures),
+        Scenario::VirtualMac => virtual_mac(plan, load, kind, &mut figures),
         Scenario::Xdp => {
             for (what, unit, value, target) in xdp::costs(plan, load)? {
                 let target = target.map_or(Target::None, Target::AtMost);
@@ -226,6 +231,14 @@ fn takeover(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     vrrp_tests::pause(down + Duration::from_secs(4))?;
     let seen = receiver.stop()?;
     drop(daemon);
+    let garp = figures.at(&[(BIG, 250.0)]);
+    took_over(&seen, &last_sent, load, garp, figures);
+    Ok(())
+}
+
+/// How late routers took over whose master was heard last then.
+fn took_over(seen: &Seen, last_sent: &[u64], load: Load, garp: Target, figures: &mut Figures) {
+    let down = load.master_down(100);
     let (mut late, mut garps) = (Vec::new(), Vec::new());
     for (router, sent) in last_sent.iter().enumerate() {
         let due = *sent + nanos(down);
@@ -237,9 +250,7 @@ fn takeover(load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
     let last = figures.at(&[(BIG, 60.0), (FAST, 20.0)]);
     figures.add("lateness of the last router", "ms", ms(percentile(&mut late, 100.0)), last);
     figures.add("routers that did not", "", count(load.routers - late.len()), Target::AtMost(0.0));
-    let garp = figures.at(&[(BIG, 250.0)]);
     figures.add("last address announced", "ms", ms(percentile(&mut garps, 100.0)), garp);
-    Ok(())
 }
 
 /// Advertising for all routers.
@@ -542,6 +553,56 @@ fn busy(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()
     let seen = receiver.stop()?;
     drop(loops);
     figures.spread("interval", &mut jitter(&seen, load), 5.0, Target::None);
+    Ok(())
+}
+
+/// Routers with virtual MAC addresses: owners of their addresses from exec on, and then backups that take over. How busy the
+/// machine is has what the kernel does for them in it, and the neighbour.
+fn virtual_mac(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Result<()> {
+    let stage = Stage::with_virtual_macs(load)?;
+    let before = stage.devices()?;
+    let receiver = stage.receive()?;
+    let began = wire::now();
+    let mut daemon = Daemon::start(&stage, kind, load, 255)?;
+    // The second group of gratuitous ARP comes after 5 s.
+    vrrp_tests::pause(begun(load) + Duration::from_secs(6))?;
+    let seen = receiver.stop()?;
+    let mut firsts: Vec<u64> = (0..load.routers)
+        .filter_map(|router| seen.first_advert(router))
+        .map(|at| at.saturating_sub(began))
+        .collect();
+    let last = ms(percentile(&mut firsts, 100.0)) / 1000.0;
+    figures.add("exec to the last router's first advert", "s", last, Target::None);
+    let silent = count(load.routers - firsts.len());
+    figures.add("routers without an advert", "", silent, Target::AtMost(0.0));
+    figures.add("devices made", "", count(stage.devices()? - before), Target::AtMost(0.0));
+    used(plan, &daemon, "as master", figures)?;
+    figures.add("PSS", "MiB", daemon.pss_mib()?, Target::None);
+    let stopping = Instant::now();
+    daemon.stop()?;
+    figures.add("stop", "s", stopping.elapsed().as_secs_f64(), Target::None);
+    drop(stage);
+
+    let stage = Stage::with_virtual_macs(load)?;
+    let generator = stage.advertise(0..load.routers, Pacing::AtOnce);
+    let daemon = Daemon::start(&stage, kind, load, 100)?;
+    vrrp_tests::pause(begun(load))?;
+    used(plan, &daemon, "as backup", figures)?;
+    let receiver = stage.receive()?;
+    let last_sent = generator.stop()?;
+    vrrp_tests::pause(load.master_down(100) + Duration::from_secs(4))?;
+    took_over(&receiver.stop()?, &last_sent, load, Target::AtMost(100.0), figures);
+    Ok(())
+}
+
+/// What a daemon and the machine use in a state.
+#[allow(clippy::cast_precision_loss)]
+fn used(plan: &Plan, daemon: &Daemon, state: &str, figures: &mut Figures) -> Result<()> {
+    let (begin, before) = (Instant::now(), machine_ms()?);
+    let usage = daemon.usage(plan.duration)?;
+    let machine = (machine_ms()? - before) as f64 / begin.elapsed().as_secs_f64();
+    figures.add(format!("CPU {state}"), "ms/s", usage.cpu_ms, Target::None);
+    figures.add(format!("CPU of the whole machine {state}"), "ms/s", machine, Target::None);
     Ok(())
 }
 

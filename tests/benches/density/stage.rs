@@ -69,12 +69,12 @@ impl Load {
         master_down_interval(Priority(priority), self.interval(), DOWN_ADVERTS).into()
     }
 
-    fn configuration(self, priority: u8) -> String {
-        self.changed_configuration(priority, None)
-    }
-
     /// A configuration in which each router whose number is a multiple of `every` has a priority that is one more.
     pub fn changed_configuration(self, priority: u8, every: Option<usize>) -> String {
+        self.text(priority, every, false)
+    }
+
+    fn text(self, priority: u8, every: Option<usize>, virtual_mac: bool) -> String {
         let version = match self.interval() {
             AdvertInterval::Secs(_) => 2,
             AdvertInterval::Centisecs(_) => 3,
@@ -86,10 +86,12 @@ impl Load {
         for router in 0..self.routers {
             let differs = every.is_some_and(|every| router.is_multiple_of(every));
             let priority = priority.saturating_add(u8::from(differs));
+            // The names that keepalived gives its devices by itself are those of one link.
+            let more = if virtual_mac { format!("use_vmac m{router}\n ") } else { String::new() };
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "vrrp_instance R{router} {{\n state {state}\n version {version}\n interface {}\n \
+                "vrrp_instance R{router} {{\n state {state}\n version {version}\n interface {}\n {more}\
                  virtual_router_id {}\n priority {priority}\n advert_int {interval}\n \
                  virtual_ipaddress {{\n {}/32\n }}\n}}",
                 link_name(router / PER_LINK),
@@ -104,6 +106,8 @@ impl Load {
 /// Two namespaces, joined by as many links as the load needs.
 pub struct Stage {
     load: Load,
+    /// Whether the routers have virtual MAC addresses.
+    virtual_mac: bool,
     /// Dropped last: it takes the namespaces and everything in them away.
     host: Arc<Namespace>,
     other: Arc<Namespace>,
@@ -129,7 +133,12 @@ impl Stage {
         // keepalived joins all groups on one socket.
         host.enter(|| fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "100"))?
             .map_err(Error::io("set igmp_max_memberships"))?;
-        Ok(Self { load, host, other, lab })
+        Ok(Self { load, virtual_mac: false, host, other, lab })
+    }
+
+    /// The same for routers with virtual MAC addresses.
+    pub fn with_virtual_macs(load: Load) -> Result<Self> {
+        Ok(Self { virtual_mac: true, ..Self::new(load)? })
     }
 
     /// Name of our own daemon.
@@ -166,6 +175,11 @@ impl Stage {
     /// What sending all the advertisements costs by itself, milliseconds of CPU per second.
     pub fn bare_cpu(&self, duration: Duration) -> Result<f64> {
         wire::bare_cpu(&self.host, self.load, duration)
+    }
+
+    /// Network devices on the host under test.
+    pub fn devices(&self) -> Result<usize> {
+        Ok(self.host.ip(&["-o", "link"])?.lines().count())
     }
 
     /// Routers whose address is on the host under test.
@@ -206,6 +220,16 @@ pub struct Usage {
     pub switches: f64,
 }
 
+/// Milliseconds for which all processors have been busy, by 10.
+pub fn machine_ms() -> Result<u64> {
+    let text = fs::read_to_string("/proc/stat").map_err(Error::io("read /proc/stat"))?;
+    // `cpu user nice system idle iowait irq softirq steal ...`, in ticks (proc_stat(5))
+    let ticks = text.lines().next().into_iter().flat_map(|line| line.split_whitespace().skip(1));
+    let ticks: Vec<u64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
+    let busy = [0, 1, 2, 5, 6].map(|field| ticks.get(field).copied().unwrap_or(0));
+    Ok(busy.iter().sum::<u64>() * 10)
+}
+
 /// A daemon under test.
 pub struct Daemon {
     process: Process,
@@ -226,7 +250,7 @@ impl Daemon {
         options: &[&str],
     ) -> Result<Self> {
         let path = |name: &str| stage.lab.dir().join(name).display().to_string();
-        fs::write(path("bench.conf"), load.configuration(priority))
+        fs::write(path("bench.conf"), load.text(priority, None, stage.virtual_mac))
             .map_err(Error::io("write a configuration"))?;
         let (conf, bpffs) = (path("bench.conf"), stage.lab.bpffs().display().to_string());
         let mut command = match kind {
