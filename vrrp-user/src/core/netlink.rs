@@ -55,14 +55,21 @@ pub enum UnicastFilter {
     Bridge,
     /// Nothing does: it shares its device with others (macvlan, ipvlan), and gets what is for its own address.
     Own,
+    /// Nothing is needed, and nothing keeps one out: a macvlan device in mode passthru marks every frame that reaches it as
+    /// for this host (`macvlan_handle_frame`, drivers/net/macvlan.c).
+    Every,
 }
 
 impl UnicastFilter {
-    /// Why frames to a virtual MAC address cannot get there, as the end of "INTERFACE ...".
+    /// Why a virtual MAC address cannot be had there, as the end of "INTERFACE ...".
     pub const fn lacks(self) -> Option<&'static str> {
         match self {
             Self::Own => Some(
                 "is a macvlan or ipvlan device, which gets no frames to another MAC address than its own",
+            ),
+            Self::Every => Some(
+                "is a macvlan device in mode passthru, which takes in frames to every MAC address, also while another host is \
+                 master",
             ),
             Self::None | Self::Membership | Self::Bridge => None,
         }

@@ -86,7 +86,7 @@ impl Core {
             UnicastFilter::Membership => is_let_in,
             // The entry of a daemon that was killed is still there, and goes unless it is needed.
             UnicastFilter::Bridge => is_let_in || !self.goes_on(id),
-            UnicastFilter::None | UnicastFilter::Own => false,
+            UnicastFilter::None | UnicastFilter::Own | UnicastFilter::Every => false,
         };
         is_told.then_some(UnicastMac { interface, mac, filter, is_let_in })
     }

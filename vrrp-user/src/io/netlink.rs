@@ -622,8 +622,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
 
 /// What lets frames to another Ethernet address into an interface of that kind.
 fn filter_of(infos: &[LinkInfo]) -> UnicastFilter {
-    // A macvlan device in this mode has its device to itself.
-    let alone = infos.iter().any(|info| {
+    let passthru = infos.iter().any(|info| {
         let LinkInfo::Data(InfoData::MacVlan(data)) = info else { return false };
         data.contains(&InfoMacVlan::Mode(MacVlanMode::Passthrough))
     });
@@ -634,7 +633,7 @@ fn filter_of(infos: &[LinkInfo]) -> UnicastFilter {
     match kind {
         Some(InfoKind::Veth) => UnicastFilter::None,
         Some(InfoKind::Bridge) => UnicastFilter::Bridge,
-        Some(InfoKind::MacVlan) if alone => UnicastFilter::Membership,
+        Some(InfoKind::MacVlan) if passthru => UnicastFilter::Every,
         Some(InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan | InfoKind::IpVtap) => {
             UnicastFilter::Own
         }
@@ -792,6 +791,6 @@ mod tests {
         let mode = |mode| LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]));
         let macvlan = |of| filter(vec![LinkInfo::Kind(InfoKind::MacVlan), mode(of)]);
         assert_eq!(macvlan(MacVlanMode::Bridge), UnicastFilter::Own);
-        assert_eq!(macvlan(MacVlanMode::Passthrough), UnicastFilter::Membership);
+        assert_eq!(macvlan(MacVlanMode::Passthrough), UnicastFilter::Every);
     }
 }

@@ -38,7 +38,7 @@ impl UnicastFilter {
                 Ok(setsockopt(socket, AddMembership, &membership(ifindex, mac))?)
             }
             By::Bridge => fdb::add(ifindex, mac),
-            By::None | By::Own => Ok(()),
+            By::None | By::Own | By::Every => Ok(()),
         }
     }
 
@@ -50,7 +50,7 @@ impl UnicastFilter {
                 Ok(setsockopt(socket, DropMembership, &membership(ifindex, mac))?)
             }),
             By::Bridge => fdb::remove(ifindex, mac).map(drop),
-            By::None | By::Own => Ok(()),
+            By::None | By::Own | By::Every => Ok(()),
         }
     }
 }
