@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{Error, Host, Result, run, skip};
 
 /// More than a bond needs to find out what it is made of, also where a processor is emulated.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(300);
 
 /// Adds a VLAN device with an address.
 pub fn vlan(host: &Host, below: &str, id: u16, number: u8, protocol: &str) -> Result<String> {

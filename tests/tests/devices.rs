@@ -7,7 +7,7 @@ use std::time::Duration;
 use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser};
 
 /// More than any change takes here.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(300);
 const ROUTER: &str = "VI_1";
 
 /// An advertisement a second, as a processor that is emulated sends ten of them too late.

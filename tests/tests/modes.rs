@@ -7,7 +7,7 @@ use vrrp_tests::devices::{bonds, cards, ipvlan, vlan};
 use vrrp_tests::{Error, Host, Instance, Keepalived, Lab, Result, VrrpUser};
 
 /// More than any change takes here, also where a processor is emulated.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(300);
 
 /// A router on an interface, with an address of its own network.
 fn router(name: &str, interface: &str, priority: u8, network: u8) -> Instance {

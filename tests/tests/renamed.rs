@@ -6,7 +6,7 @@ use std::time::Duration;
 use vrrp_tests::{Error, Host, Instance, Lab, Result, VrrpUser};
 
 /// More than any change takes here: the longest master-down interval is under 4 seconds.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(300);
 const VIP: &str = "10.0.0.100";
 const ROUTER: &str = "VI_1";
 

@@ -8,7 +8,7 @@ use vrrp_tests::devices::{bonds, cards, ipvlan, vlan};
 use vrrp_tests::{Host, Instance, Lab, Result, VrrpUser};
 
 /// More than any change takes here, also where a processor is emulated.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(300);
 const MACS: [&str; 2] = ["00:00:5e:00:01:33", "00:00:5e:00:02:33"];
 const ROUTERS: [&str; 2] = ["VI_4", "VI_6"];
 

@@ -12,7 +12,7 @@ tests() {
 each() {
     while read -r binary test; do
         output=/tmp/output-$test
-        if timeout 900 "$binary" --exact "$test" --nocapture >"$output" 2>&1 </dev/null; then
+        if timeout 1800 "$binary" --exact "$test" --nocapture >"$output" 2>&1 </dev/null; then
             if grep -q "^SKIP " "$output"; then
                 grep "^SKIP " "$output" | sed "s/^SKIP  /SKIP  $RIGHTS: /"
             else
