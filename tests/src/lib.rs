@@ -42,7 +42,7 @@ pub use held::Held;
 pub use keepalived::Keepalived;
 pub use lab::{Host, Lab, remove_stale};
 pub use netns::Namespace;
-pub use packet::{Frame, RawSocket};
+pub use packet::{Frame, Frame6, RawSocket};
 pub use pair::Pair;
 pub use process::{Log, Process, run};
 pub use skip::{SKIP, skip};

@@ -1,6 +1,6 @@
 //! Frames by hand. Written without the daemon's own code, so that the two cannot share a mistake.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
@@ -132,6 +132,51 @@ impl Frame {
         frame.extend(self.source_mac);
         frame.extend([0x08, 0x00]);
         frame.extend(header);
+        frame.extend(message);
+        frame
+    }
+}
+
+/// A right version 3 advertisement over IPv6.
+#[derive(Clone, Debug)]
+pub struct Frame6 {
+    /// Ethernet source.
+    pub source_mac: [u8; 6],
+    /// IP source.
+    pub source: Ipv6Addr,
+    /// VRID.
+    pub vrid: u8,
+    /// Priority.
+    pub priority: u8,
+    /// Centiseconds.
+    pub interval: u16,
+    /// The addresses.
+    pub addresses: Vec<Ipv6Addr>,
+}
+
+impl Frame6 {
+    /// The whole frame from the Ethernet header on.
+    pub fn bytes(&self) -> Vec<u8> {
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+        let count = u8::try_from(self.addresses.len()).unwrap_or(u8::MAX);
+        let mut message = vec![0x31, self.vrid, self.priority, count];
+        message.extend(self.interval.to_be_bytes());
+        message.extend([0, 0]);
+        for address in &self.addresses {
+            message.extend(address.octets());
+        }
+        let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
+        // The pseudo-header of RFC 8200 section 8.1.
+        let pseudo = sum_of(&self.source.octets(), &group.octets()) + 112 + u32::from(length);
+        let checksum = fold(pseudo + sum(&message));
+        message[6..8].copy_from_slice(&checksum.to_be_bytes());
+        let mut frame = vec![0x33, 0x33, 0, 0, 0, 0x12];
+        frame.extend(self.source_mac);
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend(length.to_be_bytes());
+        frame.extend([112, 255]);
+        frame.extend(self.source.octets());
+        frame.extend(group.octets());
         frame.extend(message);
         frame
     }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vrrp_tests::{Frame, Instance, Keepalived, Lab, RawSocket, Result, VrrpUser};
+use vrrp_tests::{Frame, Frame6, Instance, Keepalived, Lab, RawSocket, Result, VrrpUser};
 
 /// More than any change takes here: the longest master-down interval is a second.
 const LONG: Duration = Duration::from_secs(30);
@@ -52,23 +52,19 @@ fn four(priority: u8, words: u8) -> Vec<u8> {
 
 /// For SIX, behind headers of eight bytes and these kinds.
 fn six(priority: u8, kinds: &[u8]) -> Vec<u8> {
-    let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x200).octets();
-    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).octets();
-    let mut message = vec![0x31, 52, priority, 1];
-    message.extend(INTERVAL.to_be_bytes());
-    message.extend([0, 0]);
-    message.extend(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100).octets());
-    let length = u32::try_from(message.len()).unwrap();
-    let pseudo = [&source[..], &group, &length.to_be_bytes(), &[0, 0, 0, VRRP], &message].concat();
-    message[6..8].copy_from_slice(&checksum(&pseudo));
-    let mut frame = vec![0x33, 0x33, 0, 0, 0, 0x12, 2, 0, 0, 0, 0, 0xfe, 0x86, 0xdd, 0x60, 0, 0, 0];
-    let length = u16::try_from(8 * kinds.len() + message.len()).unwrap();
-    frame.extend(length.to_be_bytes());
-    frame.extend([kinds.first().copied().unwrap_or(VRRP), 255]);
-    frame.extend([source, group].concat());
+    let mut frame = Frame6 {
+        source_mac: [2, 0, 0, 0, 0, 0xfe],
+        source: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x200),
+        vrid: 52,
+        priority,
+        interval: INTERVAL,
+        addresses: vec![Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100)],
+    }
+    .bytes();
+    let mut headers = Vec::new();
     for (place, kind) in kinds.iter().enumerate() {
         let next = kinds.get(place + 1).copied().unwrap_or(VRRP);
-        frame.extend(if *kind == FRAGMENT {
+        headers.extend(if *kind == FRAGMENT {
             // Of a whole packet (RFC 6946).
             [next, 0, 0, 0, 0, 0, 0, 7]
         } else {
@@ -76,7 +72,11 @@ fn six(priority: u8, kinds: &[u8]) -> Vec<u8> {
             [next, 0, 1, 4, 0, 0, 0, 0]
         });
     }
-    frame.extend(message);
+    let length =
+        u16::from_be_bytes([frame[18], frame[19]]) + 8 * u16::try_from(kinds.len()).unwrap();
+    frame[18..20].copy_from_slice(&length.to_be_bytes());
+    frame[20] = kinds.first().copied().unwrap_or(VRRP);
+    frame.splice(54..54, headers);
     frame
 }
 

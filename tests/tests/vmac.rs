@@ -2,6 +2,9 @@
 //! and an interface's own MAC address that nobody sees with a virtual address.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+#[path = "vmac/rfc.rs"]
+mod rfc;
+
 use std::fs;
 use std::time::Duration;
 
@@ -34,6 +37,10 @@ fn mac(host: &Host) -> String {
     host.mac().map(|byte| format!("{byte:02x}")).join(":")
 }
 
+fn set(host: &Host, names: &[&str]) -> Result<()> {
+    names.iter().try_for_each(|name| host.namespace().run("sysctl", &["-q", "-w", name]).map(drop))
+}
+
 /// Everything that a host sends, as the switch gets it.
 struct Wire {
     process: Process,
@@ -43,7 +50,7 @@ struct Wire {
 impl Wire {
     fn tap(lab: &Lab, host: &Host) -> Result<Self> {
         let port = format!("to-{}", host.name());
-        let args = ["-l", "-n", "-e", "-v", "-Q", "in", "--immediate-mode", "-i", &port];
+        let args = ["-l", "-n", "-e", "-v", "-tt", "-Q", "in", "--immediate-mode", "-i", &port];
         let mut command = lab.network().command("tcpdump");
         let process = Process::spawn(&port, command.args(args))?;
         lab.wait_until(STEP, "tcpdump listens", || {
@@ -65,7 +72,14 @@ impl Wire {
     }
 
     fn has(&self, words: &[&str]) -> bool {
-        self.frames().iter().any(|frame| words.iter().all(|word| frame.contains(word)))
+        self.when(words).next().is_some()
+    }
+
+    /// When frames with all these words came, in seconds since the epoch.
+    fn when(&self, words: &[&str]) -> impl Iterator<Item = f64> {
+        let with = move |frame: &String| words.iter().all(|word| frame.contains(word));
+        let time = |frame: String| frame.split(' ').next()?.parse().ok();
+        self.frames().into_iter().filter(with).filter_map(time)
     }
 
     /// What leaves for an address leaves with its virtual MAC address, in all places, and with sums that are right.
