@@ -31,6 +31,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ping", "iputils-ping"),
     ("bpftool", "bpftool"),
     ("prometheus", "prometheus"),
+    ("radvd", "radvd"),
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
 ];
