@@ -1,6 +1,6 @@
 //! Who answers at an address, and for how long nobody did.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,32 +36,26 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Prober {
     samples: Arc<Mutex<Vec<Sample>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _worker: Worker,
 }
 
 impl Prober {
     /// Starts asking from a host.
     pub fn start(client: &Host, address: &str) -> Result<Self> {
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| Error::Unexpected(format!("{address} is not an IP address")))?;
-        let target = SocketAddr::from((address, WebServer::PORT));
+        let target = server(address)?;
         let samples = Arc::<Mutex<Vec<Sample>>>::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopped) = (Arc::clone(&samples), Arc::clone(&stop));
+        let shared = Arc::clone(&samples);
         // A thread inherits the namespace of the one that makes it.
-        let thread = client.namespace().enter(|| {
-            thread::spawn(move || {
-                while !stopped.load(Ordering::Relaxed) {
-                    let host = ask(target);
-                    let sample = Sample { at: Instant::now(), host };
-                    shared.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
-                    thread::sleep(PERIOD);
-                }
+        let worker = client.namespace().enter(|| {
+            Worker::start(move || {
+                let host = ask(target);
+                let sample = Sample { at: Instant::now(), host };
+                shared.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                thread::sleep(PERIOD);
+                true
             })
         })?;
-        Ok(Self { samples, stop, thread: Some(thread) })
+        Ok(Self { samples, _worker: worker })
     }
 
     /// Everything since a moment.
@@ -103,13 +97,87 @@ impl Prober {
     }
 }
 
-impl Drop for Prober {
+/// A thread that ends with this.
+#[derive(Debug)]
+struct Worker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Calls `f` again and again, until it says that this is all.
+    fn start(mut f: impl FnMut() -> bool + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || while !stopped.load(Ordering::Relaxed) && f() {});
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Worker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It ends within one probe; it does not panic.
+            // It ends within one call; it does not panic.
             let _ = thread.join();
         }
+    }
+}
+
+/// The web server at an address.
+fn server(address: &str) -> Result<SocketAddr> {
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| Error::Unexpected(format!("{address} is not an IP address")))?;
+    Ok(SocketAddr::from((address, WebServer::PORT)))
+}
+
+/// A download that goes on until this is dropped or the connection ends.
+#[derive(Debug)]
+pub struct Download {
+    arrivals: Arc<Mutex<Vec<Instant>>>,
+    _worker: Worker,
+}
+
+impl Download {
+    /// Starts it from a host.
+    ///
+    /// # Errors
+    /// There is no connection to a web server at the address.
+    pub fn start(client: &Host, address: &str) -> Result<Self> {
+        let target = server(address)?;
+        let connected = client.namespace().enter(|| {
+            let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5))?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            write!(stream, "GET {} HTTP/1.0\r\n\r\n", WebServer::DOWNLOAD)?;
+            Ok(stream)
+        })?;
+        let mut stream = connected.map_err(Error::io(format!("connect to {target}")))?;
+        let arrivals = Arc::<Mutex<Vec<Instant>>>::default();
+        let shared = Arc::clone(&arrivals);
+        let mut buffer = [0; 16 << 10];
+        let worker = Worker::start(move || match stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(_) => {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+                true
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        });
+        Ok(Self { arrivals, _worker: worker })
+    }
+
+    /// Whether something has arrived since a moment.
+    pub fn goes_on(&self, since: Instant) -> bool {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.last().is_some_and(|last| *last > since)
+    }
+
+    /// The longest time in which nothing arrived, of that after a moment.
+    pub fn gap(&self, since: Instant) -> Duration {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = arrivals.windows(2).filter(|pair| pair[1] > since);
+        pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::{Error, Host, Log, Process, Result};
+use crate::{Error, Host, Log, Process, Result, skip};
 
 /// FRR wants its daemons here and not in the path.
 const SBIN: &str = "/usr/lib/frr";
@@ -20,6 +21,15 @@ pub struct Frr {
 }
 
 impl Frr {
+    /// Whether it is installed. Where it is not, the test counts as skipped, and has to return.
+    pub fn is_installed() -> bool {
+        let there = Path::new(SBIN).join("vrrpd").exists();
+        if !there {
+            skip("there is no vrrpd of FRR");
+        }
+        there
+    }
+
     /// Starts both with one version 3 router on `eth0`, which is two if it has addresses of both families. The interval is
     /// in centiseconds.
     pub fn start(
@@ -70,7 +80,7 @@ impl Frr {
             host.spawn(name, &format!("{SBIN}/{name}"), &[&args[..], &log[..]].concat())
         };
         let zebra = start("zebra", &empty)?;
-        let api = std::path::Path::new(&dir).join("zserv.api");
+        let api = Path::new(&dir).join("zserv.api");
         host.lab().wait_until(Duration::from_secs(10), "zebra listens", || {
             Ok(api.exists().then_some(()))
         })?;

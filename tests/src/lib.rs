@@ -34,7 +34,7 @@ mod xdp;
 
 pub use bench::{BenchArgs, Scenario};
 pub use cgroup::MemoryCgroup;
-pub use client::{Prober, Sample, fetch};
+pub use client::{Download, Prober, Sample, fetch};
 pub use conf::Instance;
 pub use error::{Error, Result};
 pub use frr::Frr;

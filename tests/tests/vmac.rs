@@ -6,6 +6,8 @@
 mod radvd;
 #[path = "vmac/rfc.rs"]
 mod rfc;
+#[path = "vmac/routed.rs"]
+mod routed;
 
 use std::fs;
 use std::time::Duration;
