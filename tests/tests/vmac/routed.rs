@@ -229,3 +229,34 @@ fn a_download_goes_from_frr_to_ours_and_back() -> Result<()> {
 fn a_download_goes_from_ours_to_frr_and_back() -> Result<()> {
     download([Speaker::Ours, Speaker::Frr])
 }
+
+/// What a master says of a shorter way comes from its own addresses, as docs/configuration.md has it, and so no host that goes by
+/// the virtual ones believes it.
+#[test]
+fn redirects_change_nothing() -> Result<()> {
+    let lab = Lab::new()?;
+    let a = router(&lab, "a", 1)?;
+    set(&a, &["net.ipv4.conf.all.send_redirects=1", "net.ipv4.conf.eth0.send_redirects=1"])?;
+    let (client, _server) = (end(&lab, "c", 0, 3)?, end(&lab, "d", 1, 4)?);
+    for family in ["ipv4", "ipv6"] {
+        set(&client, &[&format!("net.{family}.conf.eth0.accept_redirects=1")])?;
+    }
+    let mut ours = Running::start(Speaker::Ours, &a, 150)?;
+    ours.wait(&a, true)?;
+    let wire = Wire::tap(&lab, &a)?;
+    let known = Neighbours::watch(&client, 0)?;
+    for family in [0, 1] {
+        let ping = ["-c", "3", "-i", "0.2", SERVER[family]];
+        let mut ping = client.spawn("ping", "ping", &ping)?;
+        assert!(ping.wait(STEP)?.success(), "{}", ping.log().text());
+        let says = [&["ICMP redirect", "10.0.0.1 >"][..], &["ICMP6, redirect", "fe80::"]][family];
+        let own = format!(" {} > ", wire.own);
+        let says = [says, &[&*own]].concat();
+        lab.wait_until(STEP, "a redirect", || Ok(wire.has(&says).then_some(())))?;
+        let way = client.ip(&["route", "get", SERVER[family]])?;
+        assert!(way.contains(&format!("via {}", GATEWAYS[0][family])), "{way}");
+    }
+    known.check();
+    wire.check();
+    Ok(())
+}
