@@ -2,6 +2,8 @@
 //! and an interface's own MAC address that nobody sees with a virtual address.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic, too")]
 
+#[path = "vmac/apart.rs"]
+mod apart;
 #[path = "vmac/radvd.rs"]
 mod radvd;
 #[path = "vmac/rfc.rs"]
