@@ -593,6 +593,57 @@ fn a_bridge_has_it_while_its_host_is_master() -> Result<()> {
     Ok(())
 }
 
+/// A network between two hosts alone, on `eth1` of both.
+fn second_network(lab: &Lab, a: &Host, c: &Host) -> Result<()> {
+    let (there, name) = (c.namespace().name(), a.namespace().name());
+    let network = lab.network();
+    network.ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"])?;
+    for (end, host, address) in [("one", a, "10.1.0.1/24"), ("two", c, "10.1.0.3/24")] {
+        let to = if end == "one" { name } else { there };
+        network.ip(&["link", "set", end, "netns", to])?;
+        host.ip(&["link", "set", end, "name", "eth1"])?;
+        host.ip(&["address", "add", address, "dev", "eth1"])?;
+        host.ip(&["link", "set", "eth1", "up"])?;
+    }
+    Ok(())
+}
+
+/// A virtual MAC address that is none of the RFC's, on two interfaces, while advertisements have the interface's own.
+#[test]
+fn another_one_and_on_other_interfaces() -> Result<()> {
+    const MAC: &str = "02:00:00:00:09:33";
+    let lab = Lab::new()?;
+    let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    second_network(&lab, &a, &c)?;
+    let wire = Wire::tap(&lab, &a)?;
+    let instance = Instance::new(51, 100, "10.0.0.100/24").with("use_vmac 2:0:0:0:9");
+    let instance = instance.with("vmac_xmit_base");
+    let addresses = ["10.0.0.100/24", "10.1.0.100/24 dev eth1 use_vmac", "10.1.0.101/24 dev eth1"];
+    let addresses = addresses.map(str::to_owned).to_vec();
+    let mut daemon = VrrpUser::start(&a, &Instance { addresses, ..instance }.to_string())?;
+    daemon.wait_state(&a, "VI_1", "MASTER", STEP)?;
+    let ping = |address: &str| -> Result<bool> {
+        let mut ping = c.spawn("ping", "ping", &["-c", "1", "-W", "1", address])?;
+        Ok(ping.wait(STEP)?.success())
+    };
+    for (address, on) in [("10.0.0.100", "eth0"), ("10.1.0.100", "eth1"), ("10.1.0.101", "eth1")] {
+        lab.wait_until(STEP, &format!("{address} answers"), || Ok(ping(address)?.then_some(())))?;
+        let known = c.ip(&["neighbour", "show", address, "dev", on])?;
+        assert_eq!(known.contains(MAC), address != "10.1.0.101", "{known}");
+        // By that address it is reached, wherever it was learned.
+        let fixed = ["neighbour", "replace", address, "lladdr", MAC, "dev", on, "nud", "permanent"];
+        c.ip(&fixed)?;
+        assert!(ping(address)?, "{address} by {MAC}");
+    }
+    assert_ne!(daemon.reason(&a, "virtual_mac_accepted")?, 0);
+    let (own, of_router) = (format!(" {} > ", wire.own), format!(" {MAC} > "));
+    assert!(wire.has(&[&own, "Advertisement"]), "{:#?}", wire.frames());
+    assert!(!wire.has(&[&of_router, "Advertisement"]), "{:#?}", wire.frames());
+    assert!(wire.has(&[&of_router, "Request who-has 10.0.0.100", "tell 10.0.0.100"]));
+    assert!(!wire.has(&[&own, "10.0.0.100 >"]), "{:#?}", wire.frames());
+    Ok(())
+}
+
 /// A router of one family each, with VRIDs of their own, and one of the same VRID on another interface: each has its own
 /// virtual MAC address there, and takes in no frames to that of another one.
 #[test]
@@ -601,17 +652,7 @@ fn each_router_has_its_own() -> Result<()> {
     let lab = Lab::new()?;
     let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
     c.ip(&["address", "add", "2001:db8::3/64", "dev", "eth0", "nodad"])?;
-    // A network between them alone.
-    let (there, name) = (c.namespace().name(), a.namespace().name());
-    let network = lab.network();
-    network.ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"])?;
-    for (end, host, address) in [("one", &a, "10.1.0.1/24"), ("two", &c, "10.1.0.3/24")] {
-        let to = if end == "one" { name } else { there };
-        network.ip(&["link", "set", end, "netns", to])?;
-        host.ip(&["link", "set", end, "name", "eth1"])?;
-        host.ip(&["address", "add", address, "dev", "eth1"])?;
-        host.ip(&["link", "set", "eth1", "up"])?;
-    }
+    second_network(&lab, &a, &c)?;
     let four = Instance::new(51, 100, "10.0.0.100/24").name("VI_4").with("use_vmac");
     let six = Instance::new(61, 100, "fe80::100/64").name("VI_6").v3("1").with("use_vmac");
     let addresses = vec!["fe80::100/64".into(), "2001:db8::100/64".into()];

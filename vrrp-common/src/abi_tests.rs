@@ -49,7 +49,7 @@ fn structs(out: &mut String) {
         RouterKey { ifindex, vlan, family, vrid, reserved }
         RouterEntry {
             slot, version, transport, auth_type, interval, auth_data, local, destination, mac, link_local_first,
-            virtual_mac
+            reserved
         }
         Slot { last_seen_ns, master_seen, own_mac_ns, adverts, refused, priority_zero, ack, filter }
         Lease { term, renewed, terms, claimed, outranked, fenced, lifted, dropped }
@@ -60,7 +60,8 @@ fn structs(out: &mut String) {
         }
         VipKey4 { ifindex, address }
         VipKey6 { ifindex, address }
-        Held { reported_ns, mac, slot, virtual_mac }
+        Held { reported_ns, mac, slot, reserved, virtual_mac }
+        VirtualMacKey { mac, ifindex }
         VipCounters { rx_packets, rx_bytes, tx_packets, tx_bytes, slot, virtual_mac }
         PeerKey { slot, source }
         PeerCounters { adverts, last_seen_ns, priority, outranks_full_ns, resigns_full_ns }

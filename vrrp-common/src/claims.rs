@@ -4,13 +4,14 @@
 
 use crate::event::RxEvent;
 use crate::lease;
-use crate::maps::{CLAIM_WINDOW_NS, HELD_MAC, HELD_REPORTED, HELD_SLOT, Held, SLOT_FILTER, state};
+use crate::maps::{
+    CLAIM_WINDOW_NS, HELD_MAC, HELD_REPORTED, HELD_SLOT, HELD_VIRTUAL_MAC, Held, SLOT_FILTER, state,
+};
 use crate::parse::{self, Address, NdiscClaim, Packet, V6};
 use crate::reason::Reason;
 use crate::receive::Datapath;
 use crate::report::ReportFilter;
 use crate::shared::SharedWords;
-use crate::virtual_mac;
 
 /// Bytes of an Ethernet address.
 const MAC_LEN: u16 = 6;
@@ -30,9 +31,9 @@ pub fn contested<A: Address, D: Datapath>(
     if held.load::<HELD_MAC>() == mac {
         return None;
     }
-    let (slot, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
-    if code != 0 && mac == virtual_mac::word(code) {
-        if let Some(lease) = path.lease(slot) {
+    // No claim has the address of zeros that stands for none.
+    if mac != 0 && mac == held.load::<HELD_VIRTUAL_MAC>() {
+        if let Some(lease) = path.lease(Held::slot(held.load::<HELD_SLOT>())) {
             lease::claim_alike(&lease, path.boot_now());
         }
         return None;
@@ -50,7 +51,7 @@ pub fn claim<A: Address, D: Datapath>(
     mac: [u8; 8],
     reason: Reason,
 ) -> bool {
-    let (slot, _) = Held::slot_and_code(held.load::<HELD_SLOT>());
+    let slot = Held::slot(held.load::<HELD_SLOT>());
     if let Some(lease) = path.lease(slot) {
         lease::claim(&lease, path.boot_now());
     }

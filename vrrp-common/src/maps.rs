@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 /// Changes whenever a key, a value or the meaning of a field here changes. The daemon writes it into
 /// `CONTROL`; a reader that finds another number reads what both versions have, if [`READABLE_SINCE`] of the newer one
 /// permits it, and nothing else of the other maps if not.
-pub const ABI_VERSION: u32 = 18;
+pub const ABI_VERSION: u32 = 19;
 /// The oldest version of which the maps mean the same as far as they go: since then fields were only added at the ends of
 /// values, numbers at the ends of their lists (reasons, counters, states), and maps. It becomes [`ABI_VERSION`] with any other
 /// change.
 pub const READABLE_SINCE: u32 = 16;
 /// A digest of all layouts and numbers of that version; a test says what to do when they differ.
 #[cfg(test)]
-pub(crate) const ABI_DIGEST: u64 = 0x9caa_fd51_0220_f93d;
+pub(crate) const ABI_DIGEST: u64 = 0x5e3e_9cd1_c664_54b4;
 
 /// Hash, [`RouterKey`] -> [`RouterEntry`]: which routers live here and what they accept.
 pub const ROUTERS: &str = "ROUTERS";
@@ -54,9 +54,12 @@ pub const CONTROL: &str = "CONTROL";
 
 /// `BPF_F_MMAPABLE` array with one [`Senders`], written by the daemon. For no reader.
 pub const SENDERS: &str = "SENDERS";
-/// `BPF_F_MMAPABLE` array of [`crate::virtual_mac::SET_WORDS`] `u64`, written by the daemon: the set of virtual MAC addresses that
-/// any router has on any interface, each a bit ([`crate::virtual_mac::place`]). For no reader.
+/// Hash, [`VirtualMacKey`] -> `u32`, written by the daemon: the index in `SLOTS` and `INFO` of the router that has a virtual MAC
+/// address on an interface, whatever its state.
 pub const VIRTUAL_MACS: &str = "VIRTUAL_MACS";
+/// `BPF_F_MMAPABLE` array of [`crate::virtual_mac::SET_WORDS`] `u64`, written by the daemon: a set of all of those on any interface,
+/// each a bit ([`crate::virtual_mac::place`]) that others may have as well. For no reader.
+pub const VIRTUAL_MAC_SET: &str = "VIRTUAL_MAC_SET";
 
 /// Time between two reports of a foreign claim to one held address, nanoseconds.
 pub const CLAIM_WINDOW_NS: u64 = 500_000_000;
@@ -135,8 +138,8 @@ pub struct RouterEntry {
     pub mac: [u8; 6],
     /// Over IPv6: whether the first address in the list must be link-local (RFC 9568 erratum 8300), 0 or 1.
     pub link_local_first: u8,
-    /// Whether frames to its virtual MAC address ([`crate::virtual_mac`]) are for this host while it is master, 0 or 1.
-    pub virtual_mac: u8,
+    /// Zero.
+    pub reserved: u8,
 }
 
 impl AsRef<Self> for RouterEntry {
@@ -379,16 +382,44 @@ pub struct Held {
     pub mac: [u8; 8],
     /// Index in `SLOTS` and `INFO` of the router that the address belongs to.
     pub slot: u32,
-    /// Which virtual MAC address it is held with ([`crate::virtual_mac::code`]), 0 for none.
-    pub virtual_mac: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The virtual MAC address that it is held with, in the first six bytes, then zeros; all zero for none.
+    pub virtual_mac: [u8; 8],
 }
 
 /// Bytes of [`Held::reported_ns`] in its value.
 pub const HELD_REPORTED: usize = core::mem::offset_of!(Held, reported_ns);
 /// Bytes of [`Held::mac`] in its value.
 pub const HELD_MAC: usize = core::mem::offset_of!(Held, mac);
-/// Bytes in its value of the word that begins with [`Held::slot`].
+/// Bytes in its value of the word that [`Held::slot`] and a zero make.
 pub const HELD_SLOT: usize = core::mem::offset_of!(Held, slot);
+/// Bytes of [`Held::virtual_mac`] in its value.
+pub const HELD_VIRTUAL_MAC: usize = core::mem::offset_of!(Held, virtual_mac);
+
+/// Key of `VIRTUAL_MACS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct VirtualMacKey {
+    /// The address in the first six bytes, then zeros.
+    pub mac: [u8; 8],
+    /// Interface. In words, because before Linux 6.17 the verifier of a daemon without CAP_PERFMON takes no two writes to one
+    /// word on the stack.
+    pub ifindex: u64,
+}
+
+impl VirtualMacKey {
+    /// The key of an address on an interface.
+    pub fn new(ifindex: u32, [a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self { mac: [a, b, c, d, e, f, 0, 0], ifindex: ifindex.into() }
+    }
+
+    /// The address.
+    pub fn address(&self) -> [u8; 6] {
+        let [a, b, c, d, e, f, _, _] = self.mac;
+        [a, b, c, d, e, f]
+    }
+}
 
 /// Value of `VIPS4` and `VIPS6`, one per CPU.
 #[repr(C)]

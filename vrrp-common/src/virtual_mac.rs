@@ -19,28 +19,26 @@ const PREFIX: [u8; 4] = [0, 0, 0x5e, 0];
 const OVER_V4: u8 = 1;
 const OVER_V6: u8 = 2;
 
-/// Which virtual MAC address an address is held with: the last two bytes of that, 0 for none ([`Held::virtual_mac`]).
-pub const fn code(family: u8, vrid: u8) -> u32 {
-    let over = if family == FAMILY_V6 { OVER_V6 } else { OVER_V4 };
-    (over as u32) << 8 | vrid as u32
-}
-
-/// The address with that [`code`].
-#[inline(always)]
-pub const fn address(code: u32) -> [u8; 6] {
+/// The one of a router, unless it is given another one.
+pub const fn of_router(family: u8, vrid: u8) -> [u8; 6] {
     let [a, b, c, d] = PREFIX;
-    let [_, _, over, vrid] = code.to_be_bytes();
-    [a, b, c, d, over, vrid]
+    [a, b, c, d, if family == FAMILY_V6 { OVER_V6 } else { OVER_V4 }, vrid]
 }
 
-/// The same, and two zeros, in a word as [`Held::mac`] is one.
+/// The same and two zeros, as [`Held::virtual_mac`] has it.
 #[inline(always)]
-pub const fn word(code: u32) -> u64 {
-    let [a, b, c, d, e, f] = address(code);
-    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+pub const fn padded([a, b, c, d, e, f]: [u8; 6]) -> [u8; 8] {
+    [a, b, c, d, e, f, 0, 0]
 }
 
-/// The family and VRID whose virtual MAC address this is; `None` for any other address.
+/// The address in a word as that of [`Held::mac`] is one.
+#[inline(always)]
+pub const fn of_word(word: u64) -> [u8; 6] {
+    let [a, b, c, d, e, f, _, _] = word.to_ne_bytes();
+    [a, b, c, d, e, f]
+}
+
+/// The family and VRID whose virtual MAC address this is by the RFC; `None` for any other address.
 #[inline(always)]
 pub const fn router_of(mac: [u8; 6]) -> Option<(u8, u8)> {
     let [a, b, c, d, over, vrid] = mac;
@@ -54,30 +52,24 @@ pub const fn router_of(mac: [u8; 6]) -> Option<(u8, u8)> {
     }
 }
 
-/// Words of a set of all virtual MAC addresses that there are: four for each family.
-pub const SET_WORDS: usize = 8;
+/// Words of a set of virtual MAC addresses: a page of memory, of which the few that a host has fill little.
+pub const SET_WORDS: usize = 512;
 
-/// Where the virtual MAC address with that [`code`] stands in such a set: the number of the word, and the bit. A set that
-/// nearly always has none of what arrives is asked before the table of routers is, as that costs more.
+/// Where an address, in a word as that of [`Held::mac`] is one, stands in such a set: the number of the word, and the bit. All
+/// of the RFC's have bits of their own. A set that nearly always has none of what arrives is asked before the table of them is,
+/// as that costs more.
 #[inline(always)]
-pub const fn place(code: u32) -> (u32, u64) {
-    let first = (OVER_V4 as u32) << 2;
-    ((code >> 6).wrapping_sub(first), 1 << (code & 63))
+#[allow(clippy::cast_possible_truncation, reason = "folded")]
+pub const fn place(word: u64) -> (u32, u64) {
+    let folded = u16::from_be((word ^ (word >> 16) ^ (word >> 32)) as u16) as u32;
+    ((folded >> 6) & (SET_WORDS as u32 - 1), 1 << (folded & 63))
 }
 
-/// Which virtual MAC addresses a frame that begins so, with two Ethernet addresses, is to and from: the [`code`] of each, 0 for
-/// another address. Nearly all frames have none.
+/// The two Ethernet addresses that a frame begins with, each in such a word.
 #[inline(always)]
-pub const fn codes([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]) -> [u32; 2] {
-    [code_of([a, b, c, d, e, f]), code_of([g, h, i, j, k, l])]
-}
-
-#[inline(always)]
-const fn code_of(mac: [u8; 6]) -> u32 {
-    match router_of(mac) {
-        Some((family, vrid)) => code(family, vrid),
-        None => 0,
-    }
+pub const fn words([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]) -> [u64; 2] {
+    let to = u64::from_ne_bytes(padded([a, b, c, d, e, f]));
+    [to, u64::from_ne_bytes(padded([g, h, i, j, k, l]))]
 }
 
 /// What a frame to the virtual MAC address of the router at `slot` in `SLOTS` is, if that is not the interface's own address.
@@ -139,7 +131,7 @@ pub fn is_ndisc_echo(path: &impl Datapath, slot: u32) -> bool {
 #[inline(always)]
 fn is_held<A: Address>(path: &impl Datapath, address: A, slot: u32) -> bool {
     let held = path.held(address);
-    held.is_some_and(|held| Held::slot_and_code(held.load::<HELD_SLOT>()).0 == slot)
+    held.is_some_and(|held| Held::slot(held.load::<HELD_SLOT>()) == slot)
 }
 
 #[inline(always)]
@@ -167,7 +159,7 @@ pub fn ndisc_states(frame: &impl Load, message: usize, mac: u64) -> bool {
 }
 
 /// A checksum that covers an Ethernet address, at a multiple of two bytes, when there is another one in its place (RFC 1624
-/// section 3, equation 3). It is a number of two bytes as they lie in memory, and so are both addresses, as [`word`] has them.
+/// section 3, equation 3). It is a number of two bytes as they lie in memory, and so are both addresses, as [`words`] has them.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "folded")]
 pub const fn checksum(sum: u16, from: u64, to: u64) -> u16 {
@@ -184,12 +176,11 @@ pub const fn checksum(sum: u16, from: u64, to: u64) -> u16 {
 }
 
 impl Held {
-    /// The number of the router that an address belongs to, and the [`code`] of the virtual MAC address that it is held with,
-    /// of the word in which they stand.
+    /// The number of the router that an address belongs to, of the word in which it stands.
     #[inline(always)]
-    pub const fn slot_and_code(word: u64) -> (u32, u32) {
-        let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
-        (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]))
+    pub const fn slot(word: u64) -> u32 {
+        let [a, b, c, d, _, _, _, _] = word.to_ne_bytes();
+        u32::from_ne_bytes([a, b, c, d])
     }
 }
 
@@ -203,41 +194,33 @@ mod tests {
 
     #[test]
     fn addresses_are_those_of_the_rfc() {
-        assert_eq!(address(code(FAMILY_V4, 51)), V4);
-        assert_eq!(address(code(FAMILY_V6, 51)), V6);
+        assert_eq!(of_router(FAMILY_V4, 51), V4);
+        assert_eq!(of_router(FAMILY_V6, 51), V6);
         assert_eq!([V4, V6].map(router_of), [Some((FAMILY_V4, 51)), Some((FAMILY_V6, 51))]);
         for other in [[0, 0, 0x5e, 0, 1, 0], [0, 0, 0x5e, 0, 3, 51], [2, 0, 0x5e, 0, 1, 51]] {
             assert_eq!(router_of(other), None);
         }
-        for (to, from, expected) in [
-            (V4, [2; 6], [0x133, 0]),
-            ([2; 6], V6, [0, 0x233]),
-            (V6, V4, [0x233, 0x133]),
-            ([2; 6], [0, 0, 0x5e, 1, 1, 51], [0, 0]),
-        ] {
-            let mut addresses = [0; 12];
-            addresses[..6].copy_from_slice(&to);
-            addresses[6..].copy_from_slice(&from);
-            assert_eq!(codes(addresses), expected);
-        }
-        let held = Held { slot: 7, virtual_mac: code(FAMILY_V6, 51), ..Held::default() };
-        let words: [u64; 3] = bytemuck::cast(held);
-        let at = HELD_SLOT / 8;
-        assert_eq!(Held::slot_and_code(words[at]), (7, code(FAMILY_V6, 51)));
+        let mut addresses = [0; 12];
+        addresses[..6].copy_from_slice(&V4);
+        addresses[6..].copy_from_slice(&V6);
+        assert_eq!(words(addresses).map(of_word), [V4, V6]);
+        let held = Held { slot: 7, virtual_mac: padded(V6), ..Held::default() };
+        let words: [u64; 4] = bytemuck::cast(held);
+        assert_eq!(Held::slot(words[HELD_SLOT / 8]), 7);
+        assert_eq!(of_word(words[crate::maps::HELD_VIRTUAL_MAC / 8]), V6);
     }
 
     #[test]
-    fn each_has_a_place_of_its_own() {
+    fn each_of_the_rfc_has_a_place_of_its_own() {
         let mut set = [0_u64; SET_WORDS];
         for family in [FAMILY_V4, FAMILY_V6] {
             for vrid in 0..=255 {
-                let (word, bit) = place(code(family, vrid));
+                let (word, bit) = place(u64::from_ne_bytes(padded(of_router(family, vrid))));
                 let word = &mut set[usize::try_from(word).unwrap()];
                 assert_eq!(*word & bit, 0);
                 *word |= bit;
             }
         }
-        assert_eq!(set, [u64::MAX; SET_WORDS]);
     }
 
     /// A one's complement sum over whole messages.

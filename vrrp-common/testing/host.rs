@@ -32,7 +32,7 @@ use crate::claims;
 use crate::event::RxEvent;
 use crate::maps::{
     BUDGETS_PER_ROUTER, Held, Lease, PeerCounters, PeerKey, RING_BYTES, RouterEntry, RouterKey,
-    SLOT_ACK, SLOT_FILTER, SLOT_MASTER_SEEN, Slot, TtlRange,
+    SLOT_ACK, SLOT_FILTER, SLOT_MASTER_SEEN, Slot, TtlRange, VirtualMacKey,
 };
 use crate::parse::{self, Address, Load, Packet, V6};
 use crate::reason::{Reason, ReasonSet};
@@ -101,6 +101,7 @@ impl SharedWords for Words {
 pub struct Host {
     key: u64,
     routers: RwLock<HashMap<RouterKey, RouterEntry>>,
+    virtual_macs: RwLock<HashMap<VirtualMacKey, u32>>,
     allowed: RwLock<HashMap<PeerKey, TtlRange>>,
     held: RwLock<HashMap<HeldKey, Words>>,
     peers: RwLock<HashMap<PeerKey, Words>>,
@@ -121,6 +122,7 @@ impl Host {
         Self {
             key,
             routers: RwLock::default(),
+            virtual_macs: RwLock::default(),
             allowed: RwLock::default(),
             held: RwLock::default(),
             peers: RwLock::default(),
@@ -148,6 +150,18 @@ impl Host {
     /// Takes a router away; nothing happens where there is none.
     pub fn remove_router(&self, key: &RouterKey) {
         write(&self.routers).remove(key);
+    }
+
+    /// A router has a virtual MAC address on an interface.
+    pub fn set_virtual_mac(&self, ifindex: u32, mac: [u8; 6], slot: u32) {
+        let key = VirtualMacKey::new(ifindex, mac);
+        write(&self.virtual_macs).insert(key, slot);
+    }
+
+    /// It has it no more.
+    pub fn remove_virtual_mac(&self, ifindex: u32, mac: [u8; 6], slot: u32) {
+        let key = VirtualMacKey::new(ifindex, mac);
+        write(&self.virtual_macs).retain(|other, of| *other != key || *of != slot);
     }
 
     /// Takes all routers away but these.
@@ -275,19 +289,18 @@ impl Cpu<'_> {
     pub fn arriving(&mut self, now: u64, ifindex: u32, frame: &[u8; 14]) -> Option<Reason> {
         let [a, b, c, d, e, f, ..] = *frame;
         let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
-        let (family, vrid) = virtual_mac::router_of([a, b, c, d, e, f])?;
-        Some(match path.virtual_mac_slot(family, vrid) {
-            Some(slot) => virtual_mac::arriving(&path, slot),
-            None => Reason::VirtualMacUnknown,
-        })
+        let mac = [a, b, c, d, e, f];
+        match path.virtual_mac_slot(mac) {
+            Some(slot) => Some(virtual_mac::arriving(&path, slot)),
+            None => virtual_mac::router_of(mac).map(|_| Reason::VirtualMacUnknown),
+        }
     }
 
     /// What is wrong with a frame from a virtual MAC address that is no advertisement.
     pub fn sent_from(&mut self, now: u64, ifindex: u32, frame: &[u8]) -> Option<Reason> {
         let source = *frame.get(6..)?.first_chunk()?;
         let path = Path { cpu: self, now, ifindex, frame, summed: &[] };
-        let (family, vrid) = virtual_mac::router_of(source)?;
-        let slot = path.virtual_mac_slot(family, vrid)?;
+        let slot = path.virtual_mac_slot(source)?;
         if !virtual_mac::is_ours(&path, slot) {
             return None;
         }
@@ -372,11 +385,10 @@ impl Load for Path<'_, '_> {
 }
 
 impl Path<'_, '_> {
-    /// The number of the router of that family and VRID, if it has a virtual MAC address.
-    fn virtual_mac_slot(&self, family: u8, vrid: u8) -> Option<u32> {
-        let key = RouterKey { ifindex: self.ifindex, family, vrid, ..RouterKey::default() };
-        let entry = self.router(&key)?;
-        (entry.virtual_mac != 0).then_some(entry.slot)
+    /// The number of the router that has this virtual MAC address.
+    fn virtual_mac_slot(&self, mac: [u8; 6]) -> Option<u32> {
+        let key = VirtualMacKey::new(self.ifindex, mac);
+        read(&self.cpu.host.virtual_macs).get(&key).copied()
     }
 }
 

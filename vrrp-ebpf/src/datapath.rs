@@ -10,6 +10,7 @@ use bytemuck::Pod;
 use vrrp_common::event::{EVENT_HEADER_LEN, NO_SLOT, RxEvent};
 use vrrp_common::maps::{
     Held, Lease, PeerCounters, PeerKey, RouterEntry, RouterKey, Slot, TtlRange, VipKey4, VipKey6,
+    VirtualMacKey,
 };
 use vrrp_common::parse::{Address, V4};
 use vrrp_common::receive::{Datapath, Routers};
@@ -19,7 +20,7 @@ use vrrp_common::{FAMILY_V4, VRRP_HEADER_LEN, virtual_mac};
 use crate::cursor::{Context, Frame, from_one};
 use crate::maps::{
     ALLOWED, BUDGETS, EVENTS, HELD4, HELD6, LEASES, PAYLOAD_ROOM, PEERS, REFUSAL_BUDGET, REFUSALS,
-    ROUTERS, Record, SLOTS, VIRTUAL_MACS, increment, source_key,
+    ROUTERS, Record, SLOTS, VIRTUAL_MAC_SET, VIRTUAL_MACS, increment, source_key,
 };
 
 /// A value in a map, which other CPUs and the daemon write as well: so there is never a reference to it.
@@ -73,36 +74,26 @@ pub fn lease(index: u32) -> Option<MapValue<Lease>> {
     LEASES.get_ptr_mut(index).map(|lease| unsafe { MapValue::new(lease) })
 }
 
-/// Whether any router on any interface has the virtual MAC address with that code, as far as the daemon has said. Not
-/// inlined, for the reason below.
-#[inline(never)]
-pub fn is_virtual_mac_here(code: u32) -> bool {
-    let (word, bit) = virtual_mac::place(code);
-    let Some(word) = VIRTUAL_MACS.get_ptr(word) else { return false };
+/// Whether any router on any interface may have that virtual MAC address, as far as the daemon has said.
+#[inline(always)]
+pub fn may_be_virtual_mac(word: u64) -> bool {
+    let (index, bit) = virtual_mac::place(word);
+    let Some(set) = VIRTUAL_MAC_SET.get_ptr(index) else { return false };
     // SAFETY: what the look-up returned: eight bytes, which the kernel aligns. They are read once, as a whole.
-    (unsafe { word.read_volatile() }) & bit != 0
+    (unsafe { set.read_volatile() }) & bit != 0
 }
 
-/// The number in `SLOTS` of the router on an interface whose virtual MAC address has that code; [`NO_SLOT`]
-/// for none.
+/// The number in `SLOTS` of the router that has this virtual MAC address on an interface; [`NO_SLOT`] for none.
 ///
-/// Not inlined: the key is put together on a stack on which nothing else has been. The verifier of Linux 5.10 lets a daemon
-/// without CAP_PERFMON write no part of a word where a pointer was.
+/// Not inlined: the key is put together on a stack on which nothing else has been.
 #[inline(never)]
-pub fn virtual_mac_slot(ifindex: u32, code: u32) -> u32 {
-    let Some((family, vrid)) = virtual_mac::router_of(virtual_mac::address(code)) else {
+pub fn virtual_mac_slot(ifindex: u32, word: u64) -> u32 {
+    let key: [u64; 2] = [word, ifindex.into()];
+    let Some(slot) = VIRTUAL_MACS.get_ptr(bytemuck::cast_ref::<_, VirtualMacKey>(&key)) else {
         return NO_SLOT;
     };
-    let key = RouterKey { ifindex, vlan: [0; 2], family, vrid, reserved: [0; 2] };
-    let Some(entry) = ROUTERS.get_ptr(key) else { return NO_SLOT };
-    // SAFETY: what the look-up returned; each is read once, as a whole.
-    let (slot, virtual_mac) = unsafe {
-        (
-            (&raw const (*entry).slot).read_volatile(),
-            (&raw const (*entry).virtual_mac).read_volatile(),
-        )
-    };
-    if virtual_mac == 0 { NO_SLOT } else { slot }
+    // SAFETY: what the look-up returned: four bytes, which the kernel aligns to eight. They are read once.
+    unsafe { slot.read_volatile() }
 }
 
 impl<C: Context> Routers for Frame<C> {

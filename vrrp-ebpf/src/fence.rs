@@ -3,17 +3,16 @@
 
 use aya_ebpf::helpers::bpf_get_socket_cookie;
 use vrrp_common::lease::{self, Traffic};
-use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Held, Lease, RouterKey};
+use vrrp_common::maps::{HELD_MAC, HELD_SLOT, HELD_VIRTUAL_MAC, Held, Lease, RouterKey};
 use vrrp_common::parse::{self, Address, Extent, Load, Packet, V4, V6};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::Datapath;
 use vrrp_common::shared::SharedWords;
-use vrrp_common::virtual_mac;
 
 use crate::cursor::{Context, Frame, NO_REASON, SkBuff, mac_at, packet};
 use crate::datapath::MapValue;
 use crate::maps::{Family, ROUTERS, SENDERS};
-use crate::{sample, virtual_mac as vmac};
+use crate::{sample, virtual_mac};
 
 /// Whether it is worth a closer look whether a router is fenced: the whole cost where nothing is wrong.
 #[inline(always)]
@@ -35,9 +34,11 @@ pub fn arriving<C: Context>(ctx: C, offset: usize, slot: u32) -> u32 {
 fn arriving_as<C: Context, A: Family>(ctx: C, offset: usize, slot: u32) -> u32 {
     let Some(packet) = &packet::<C, A>(ctx, offset, 0, 0) else { return NO_REASON };
     // Only what is for an Ethernet address of ours is for us and nobody else above or behind this interface.
-    let Some((mac, code)) = held_macs(ctx, packet.destination, slot) else { return NO_REASON };
+    let Some((mac, virtual_mac)) = held_macs(ctx, packet.destination, slot) else {
+        return NO_REASON;
+    };
     let Some(destination) = mac_at(ctx, 0) else { return NO_REASON };
-    if destination != mac && (code == 0 || destination != virtual_mac::word(code)) {
+    if destination != mac && (virtual_mac == 0 || destination != virtual_mac) {
         return NO_REASON;
     }
     let Some(lease) = fenced(ctx, slot, Traffic::Address) else { return NO_REASON };
@@ -59,7 +60,7 @@ pub fn leaving<A: Family>(ctx: SkBuff, offset: usize, slot: u32) -> u32 {
 #[inline(never)]
 pub fn leaving_arp(ctx: SkBuff) -> u32 {
     let Some(sender) = parse::arp_sender(&Frame::new(ctx)) else { return NO_REASON };
-    leaving_claim(ctx, sender.address, vmac::leaving_arp)
+    leaving_claim(ctx, sender.address, virtual_mac::leaving_arp)
 }
 
 /// An ICMPv6 message, which may say that we have an address.
@@ -68,8 +69,8 @@ pub fn leaving_ndisc(ctx: SkBuff, offset: usize) -> u32 {
     let frame = Frame::new(ctx);
     let Some(packet) = V6::tagged(&frame, offset, [0; 2]) else { return NO_REASON };
     let Some(claim) = parse::ndisc_claim(&frame, &packet) else { return NO_REASON };
-    leaving_claim(ctx, claim.address, |ctx, held, code| {
-        vmac::leaving_ndisc(ctx, offset, held, code);
+    leaving_claim(ctx, claim.address, |ctx, held, mac| {
+        virtual_mac::leaving_ndisc(ctx, offset, held, mac);
     })
 }
 
@@ -77,21 +78,21 @@ pub fn leaving_ndisc(ctx: SkBuff, offset: usize) -> u32 {
 fn leaving_claim<A: Family>(
     ctx: SkBuff,
     address: A,
-    with_virtual: impl FnOnce(SkBuff, &MapValue<Held>, u32),
+    with_virtual: impl FnOnce(SkBuff, &MapValue<Held>, u64),
 ) -> u32 {
     if ctx.vlan_beside() != 0 || ctx.is_forwarded() {
         return NO_REASON;
     }
     let Some(held) = Frame::new(ctx).held(address) else { return NO_REASON };
-    let (slot, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
+    let (slot, mac) = (Held::slot(held.load::<HELD_SLOT>()), held.load::<HELD_VIRTUAL_MAC>());
     if is_suspect(slot)
         && let Some(lease) = fenced(ctx, slot, Traffic::Address)
     {
         lease::count(&lease);
         return Reason::FencedFrom.index();
     }
-    if code != 0 {
-        with_virtual(ctx, &held, code);
+    if mac != 0 {
+        with_virtual(ctx, &held, mac);
     }
     NO_REASON
 }
@@ -144,12 +145,12 @@ fn is_ours(sender: u64) -> bool {
     sender == a || sender == b || sender == c || sender == d
 }
 
-/// The Ethernet address of ours at which an address is held by the router of a lease, and the code of its virtual one.
+/// The Ethernet address of ours at which an address is held by the router of a lease, and the virtual one, 0 for none.
 #[inline(always)]
-fn held_macs<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<(u64, u32)> {
+fn held_macs<C: Context, A: Address>(ctx: C, address: A, slot: u32) -> Option<(u64, u64)> {
     let held = Frame::new(ctx).held(address)?;
-    let (of, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
-    (of == slot).then(|| (held.load::<HELD_MAC>(), code))
+    let of = Held::slot(held.load::<HELD_SLOT>());
+    (of == slot).then(|| (held.load::<HELD_MAC>(), held.load::<HELD_VIRTUAL_MAC>()))
 }
 
 /// The lease of a router, if it is fenced.

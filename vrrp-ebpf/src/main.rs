@@ -33,10 +33,10 @@ mod entry {
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
     use vrrp_common::reason::ReasonSet;
-    use vrrp_common::virtual_mac::codes;
+    use vrrp_common::virtual_mac::words;
 
-    use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
-    use crate::datapath::is_virtual_mac_here;
+    use crate::cursor::{Context as _, Copied, Headers, InPlace, SkBuff, XdpBuff};
+    use crate::datapath::may_be_virtual_mac;
     use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
@@ -79,10 +79,10 @@ mod entry {
         if verdict == TCX_NEXT
             && !frame.is_for_host()
             && let Some(addresses) = H::again::<12>(frame, 0)
-            && let [to, from] = codes(addresses)
         {
-            let from = if from != 0 && is_virtual_mac_here(from) { from } else { 0 };
-            if to != 0 || from != 0 {
+            let [to, from] = words(addresses);
+            let to = if frame.for_other_host() == Some(true) { to } else { 0 };
+            if may_be_virtual_mac(from) || to != 0 && virtual_mac::may_concern(to) {
                 virtual_mac::count(frame, to, from);
             }
         }

@@ -12,7 +12,7 @@ use vrrp_common::event::RxEvent;
 use vrrp_common::maps::{
     BUDGETS_PER_ROUTER, Control, DAEMON_COUNTERS, DEFAULT_ENTRIES, Held, Lease, PeerCounters,
     PeerKey, RING_BYTES, RouterEntry, RouterInfo, RouterKey, Senders, Slot, TtlRange, VipCounters,
-    VipKey4, VipKey6,
+    VipKey4, VipKey6, VirtualMacKey,
 };
 use vrrp_common::parse::{Address, V4, V6};
 use vrrp_common::reason::Reason;
@@ -31,7 +31,11 @@ pub static LEASES: Array<Lease, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SENDERS: Array<Senders, 1, MMAPABLE> = Array::new();
 #[btf_map]
-pub static VIRTUAL_MACS: Array<u64, { SET_WORDS }, MMAPABLE> = Array::new();
+pub static VIRTUAL_MAC_SET: Array<u64, { SET_WORDS }, MMAPABLE> = Array::new();
+/// Few have any, and only the daemon writes it: entries are made when they are needed.
+#[btf_map]
+pub static VIRTUAL_MACS: HashMap<VirtualMacKey, u32, ENTRIES, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 #[btf_map]
 pub static INFO: Array<RouterInfo, ENTRIES, MMAPABLE> = Array::new();
 #[btf_map]

@@ -3,7 +3,7 @@
 
 use aya_ebpf::helpers::{bpf_skb_change_type, bpf_skb_store_bytes};
 use vrrp_common::event::NO_SLOT;
-use vrrp_common::maps::{HELD_MAC, HELD_SLOT, Held};
+use vrrp_common::maps::{HELD_MAC, HELD_VIRTUAL_MAC, Held};
 use vrrp_common::parse::{IPV6_HEADER_LEN, Load, NDISC_OPTIONS};
 use vrrp_common::reason::Reason;
 use vrrp_common::receive::Datapath;
@@ -11,7 +11,7 @@ use vrrp_common::shared::SharedWords;
 use vrrp_common::virtual_mac;
 
 use crate::cursor::{Context, Frame, PACKET_HOST, SkBuff, mac_at, packet, unknown};
-use crate::datapath::{MapValue, is_virtual_mac_here, virtual_mac_slot};
+use crate::datapath::{MapValue, may_be_virtual_mac, virtual_mac_slot};
 use crate::maps::{self, Family};
 
 /// Where a frame has the Ethernet address of its sender.
@@ -19,28 +19,38 @@ const SOURCE: usize = 6;
 /// Where ARP has it, behind an Ethernet header (RFC 826).
 const ARP_SENDER: usize = 22;
 
-/// Counts a frame to or from the virtual MAC addresses with these codes, 0 for none, and takes it in if it is for this host.
-/// Some router here has the latter; whether one has the former is asked first.
+/// Whether a frame for another host, to this Ethernet address, may be to a virtual one.
+#[inline(always)]
+pub fn may_concern(to: u64) -> bool {
+    is_of_rfc(to) || may_be_virtual_mac(to)
+}
+
+#[inline(always)]
+fn is_of_rfc(mac: u64) -> bool {
+    virtual_mac::router_of(virtual_mac::of_word(mac)).is_some()
+}
+
+/// Counts a frame to or from virtual MAC addresses, as far as these are any, and takes it in if it is for this host. `to` is
+/// 0 unless it is for another host.
 #[inline(never)]
-pub fn count(ctx: SkBuff, to: u32, from: u32) {
+pub fn count(ctx: SkBuff, to: u64, from: u64) {
     // A tagged frame belongs to the VLAN device above.
     if ctx.vlan_beside() != 0 {
         return;
     }
-    if to != 0 && ctx.for_other_host() == Some(true) {
+    if to != 0 {
         let slot =
-            if is_virtual_mac_here(to) { virtual_mac_slot(ctx.ifindex(), to) } else { NO_SLOT };
+            if may_be_virtual_mac(to) { virtual_mac_slot(ctx.ifindex(), to) } else { NO_SLOT };
         let slot = unknown(slot, ctx.ifindex());
-        let reason = if slot == NO_SLOT {
-            Reason::VirtualMacUnknown.index()
-        } else {
-            unknown(arriving(ctx, slot), ctx.ifindex())
-        };
-        maps::count(reason);
+        if slot != NO_SLOT {
+            maps::count(unknown(arriving(ctx, slot), ctx.ifindex()));
+        } else if is_of_rfc(to) {
+            maps::count(Reason::VirtualMacUnknown.index());
+        }
     }
-    if from != 0 {
+    if may_be_virtual_mac(from) {
         let slot = unknown(virtual_mac_slot(ctx.ifindex(), from), ctx.ifindex());
-        if slot != NO_SLOT && unknown(is_ours(ctx, slot).into(), ctx.ifindex()) != 0 {
+        if slot != NO_SLOT && unknown(is_ours_alone(ctx, slot).into(), ctx.ifindex()) != 0 {
             let is_echo = is_arp_echo(ctx, slot) || is_ndisc_echo(ctx, slot);
             let reason = if is_echo { Reason::VirtualMacEcho } else { Reason::VirtualMacSource };
             maps::count(reason.index());
@@ -62,7 +72,7 @@ fn arriving(ctx: SkBuff, slot: u32) -> u32 {
 
 /// Whether it is from the virtual MAC address of a router that is master here, and no advertisement.
 #[inline(never)]
-fn is_ours(ctx: SkBuff, slot: u32) -> bool {
+fn is_ours_alone(ctx: SkBuff, slot: u32) -> bool {
     virtual_mac::is_ours(&Frame::new(ctx), slot)
 }
 
@@ -83,24 +93,24 @@ fn is_ndisc_echo(ctx: SkBuff, slot: u32) -> bool {
 pub fn leaving<A: Family>(ctx: SkBuff, offset: usize) {
     let Some(packet) = &packet::<SkBuff, A>(ctx, offset, 0, 0) else { return };
     let Some(held) = Frame::new(ctx).held(packet.source) else { return };
-    let (_, code) = Held::slot_and_code(held.load::<HELD_SLOT>());
-    if code != 0 {
-        replace(ctx, SOURCE, held.load::<HELD_MAC>(), virtual_mac::word(code));
+    let mac = held.load::<HELD_VIRTUAL_MAC>();
+    if mac != 0 {
+        replace(ctx, SOURCE, held.load::<HELD_MAC>(), mac);
     }
 }
 
-/// ARP from an address that is held with the virtual MAC address of that code.
+/// ARP from an address that is held with that virtual MAC address.
 #[inline(always)]
-pub fn leaving_arp(ctx: SkBuff, held: &MapValue<Held>, code: u32) {
-    let (own, mac) = (held.load::<HELD_MAC>(), virtual_mac::word(code));
+pub fn leaving_arp(ctx: SkBuff, held: &MapValue<Held>, mac: u64) {
+    let own = held.load::<HELD_MAC>();
     replace(ctx, SOURCE, own, mac);
     replace(ctx, ARP_SENDER, own, mac);
 }
 
 /// A neighbour solicitation or advertisement that says that we have such an address. Its IPv6 header is at `offset`.
 #[inline(always)]
-pub fn leaving_ndisc(ctx: SkBuff, offset: usize, held: &MapValue<Held>, code: u32) {
-    let (own, mac) = (held.load::<HELD_MAC>(), virtual_mac::word(code));
+pub fn leaving_ndisc(ctx: SkBuff, offset: usize, held: &MapValue<Held>, mac: u64) {
+    let own = held.load::<HELD_MAC>();
     replace(ctx, SOURCE, own, mac);
     let (frame, message) = (Frame::new(ctx), offset + IPV6_HEADER_LEN);
     if !virtual_mac::ndisc_states(&frame, message, own) {

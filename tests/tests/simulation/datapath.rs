@@ -340,6 +340,12 @@ impl Datapath {
         match effect {
             Effect::SetRouter { key, entry, .. } => self.host.set_router(key, entry),
             Effect::RemoveRouter { key, .. } => self.host.remove_router(&key),
+            Effect::SetVirtualMac { router, interface, mac } => {
+                self.host.set_virtual_mac(interface.ifindex, mac, router.0);
+            }
+            Effect::RemoveVirtualMac { router, interface, mac } => {
+                self.host.remove_virtual_mac(interface.ifindex, mac, router.0);
+            }
             Effect::ClearRouter(router) => {
                 self.host.clear(router.0);
                 self.infos.remove(&router);

@@ -10,17 +10,16 @@ use super::*;
 const SLOT: u32 = 0;
 const SECOND: u64 = 1_000_000_000;
 const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// One that is none of the RFC's.
+const OWN: [u8; 6] = [2, 0, 0x5e, 0x10, 0x20, 0x30];
 
-/// The router [`V3`] over IPv4, with a virtual MAC address.
-fn bench(without: Without) -> Bench {
+/// The router [`V3`] over IPv4, with this virtual MAC address.
+fn bench(without: Without, mac: [u8; 6]) -> Bench {
     let mut bench = Bench::without(without);
     bench.tc = true;
-    let (key, entry) = routers()[0];
-    let entry = RouterEntry { virtual_mac: 1, ..entry };
-    bench.kernel.set_router(&key, &entry).expect("set_router");
-    let code = virtual_mac::code(FAMILY_V4, V3);
-    let held =
-        Held { slot: SLOT, virtual_mac: code, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
+    bench.kernel.set_virtual_mac(LOOPBACK, mac, SLOT).expect("set_virtual_mac");
+    let virtual_mac = virtual_mac::padded(mac);
+    let held = Held { slot: SLOT, virtual_mac, mac: [2, 0, 0, 0, 0, 1, 0, 0], ..Held::default() };
     bench.kernel.vips.hold(&InterfaceAddr::own(LOOPBACK, VIP), &held).expect("hold");
     bench
 }
@@ -39,10 +38,14 @@ fn tcp(to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
 
 #[test]
 fn frames_to_and_from_virtual_mac_addresses_are_counted() {
-    let ours = virtual_mac::address(virtual_mac::code(FAMILY_V4, V3));
-    let six = virtual_mac::address(virtual_mac::code(FAMILY_V6, V3));
-    for without in [Without::default(), copying()] {
-        let bench = &mut bench(without);
+    let of_rfc = virtual_mac::of_router(FAMILY_V4, V3);
+    let six = virtual_mac::of_router(FAMILY_V6, V3);
+    for (without, ours) in [Without::default(), copying()]
+        .into_iter()
+        .zip([of_rfc, OWN])
+        .chain([(Without::default(), OWN), (copying(), of_rfc)])
+    {
+        let bench = &mut bench(without, ours);
         let counts = |bench: &mut Bench, frame: &[u8], reason| {
             assert_eq!(bench.run(frame), (Verdict::Pass, reason), "{frame:02x?}");
         };
@@ -50,6 +53,12 @@ fn frames_to_and_from_virtual_mac_addresses_are_counted() {
         counts(bench, &tcp(ours, THEIRS), Some(Reason::VirtualMacBackup));
         counts(bench, &tcp(six, THEIRS), Some(Reason::VirtualMacUnknown));
         counts(bench, &tcp(THEIRS, THEIRS), None);
+        // One that has the same bit in the set as ours, and that of the VRID, if it is not that.
+        let [a, b, c, d, e, f] = ours;
+        counts(bench, &tcp([a, b, c ^ 4, d, e ^ 4, f], THEIRS), None);
+        if ours != of_rfc {
+            counts(bench, &tcp(of_rfc, THEIRS), Some(Reason::VirtualMacUnknown));
+        }
         // The master's.
         counts(bench, &tcp(THEIRS, ours), None);
         assert_eq!(bench.kernel.slot(SLOT).own_mac_ns, 0);
@@ -80,10 +89,9 @@ fn frames_to_and_from_virtual_mac_addresses_are_counted() {
 /// It can take none in, and pays for none.
 #[test]
 fn xdp_does_not_look_at_virtual_mac_addresses() {
-    let ours = virtual_mac::address(virtual_mac::code(FAMILY_V4, V3));
-    let mut bench = bench(Without::default());
+    let mut bench = bench(Without::default(), OWN);
     set_state(&mut bench, state::MASTER);
     bench.tc = false;
-    assert_eq!(bench.run(&tcp(ours, THEIRS)), (Verdict::Pass, None));
-    assert_eq!(bench.run(&tcp(MAC, ours)), (Verdict::Pass, None));
+    assert_eq!(bench.run(&tcp(OWN, THEIRS)), (Verdict::Pass, None));
+    assert_eq!(bench.run(&tcp(MAC, OWN)), (Verdict::Pass, None));
 }

@@ -442,9 +442,15 @@ fn frames_to_a_virtual_mac_are_for_the_master() {
     let master = ReportFilter { state: state::MASTER, ..backup(100, None) };
     host.set_filter(FOUR, master);
     assert_eq!(arriving(SECOND, 1, VRID), unknown, "it has none");
-    let key = RouterKey { ifindex: IFINDEX, family: FAMILY_V4, vrid: VRID, ..RouterKey::default() };
-    host.set_router(key, RouterEntry { slot: FOUR, virtual_mac: 1, ..RouterEntry::default() });
+    let mac = crate::virtual_mac::of_router(FAMILY_V4, VRID);
+    host.set_virtual_mac(IFINDEX, mac, FOUR);
     assert_eq!(arriving(SECOND, 1, VRID), accepted);
+    // Another router's, which has taken it over meanwhile, stays.
+    host.remove_virtual_mac(IFINDEX, mac, FOUR + 1);
+    assert_eq!(arriving(SECOND, 1, VRID), accepted);
+    // One that is none of the RFC.
+    host.set_virtual_mac(IFINDEX, [0, 0, 0x5e, 0, 3, VRID + 1], FOUR);
+    assert_eq!(arriving(SECOND, 3, VRID + 1), accepted);
     // Another family, another VRID, and what is no virtual MAC address.
     assert_eq!([arriving(SECOND, 2, VRID), arriving(SECOND, 1, VRID + 9)], [unknown; 2]);
     assert_eq!(arriving(SECOND, 3, VRID), None);
@@ -463,11 +469,10 @@ fn frames_to_a_virtual_mac_are_for_the_master() {
 #[test]
 fn nobody_else_sends_from_the_virtual_mac_of_a_master() {
     let host = host();
-    let code = crate::virtual_mac::code(FAMILY_V4, VRID);
-    let mac = crate::virtual_mac::address(code);
-    let key = RouterKey { ifindex: IFINDEX, family: FAMILY_V4, vrid: VRID, ..RouterKey::default() };
-    host.set_router(key, RouterEntry { slot: FOUR, virtual_mac: 1, ..RouterEntry::default() });
-    let held = Held { slot: FOUR, virtual_mac: code, ..Held::default() };
+    let mac = [2, 0, 0x5e, 0, 1, VRID];
+    host.set_virtual_mac(IFINDEX, mac, FOUR);
+    let virtual_mac = crate::virtual_mac::padded(mac);
+    let held = Held { slot: FOUR, virtual_mac, ..Held::default() };
     host.hold(IFINDEX, [10, 0, 0, 100], held);
     let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
     let arp = |last| [&[0xff; 6][..], &mac, &kind, &mac, &[10, 0, 0, last], &[0; 10]].concat();
@@ -495,11 +500,11 @@ fn nobody_else_sends_from_the_virtual_mac_of_a_master() {
 #[test]
 fn a_claim_by_the_virtual_mac_may_be_our_own() {
     let host = host();
-    let virtual_mac = crate::virtual_mac::code(FAMILY_V4, VRID);
+    let mac = crate::virtual_mac::of_router(FAMILY_V4, VRID);
+    let virtual_mac = crate::virtual_mac::padded(mac);
     let held = Held { slot: FOUR, mac: [2, 0, 0, 0, 0, 1, 0, 0], virtual_mac, ..Held::default() };
     host.hold(IFINDEX, [10, 0, 0, 100], held);
     host.set_filter(FOUR, ReportFilter { state: state::MASTER, ..backup(100, None) });
-    let mac = crate::virtual_mac::address(virtual_mac);
     let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
     let arp = [&[0xff; 6][..], &mac, &kind, &mac, &[10, 0, 0, 100], &[0; 10]].concat();
     let lease = host.lease(FOUR).expect("there");

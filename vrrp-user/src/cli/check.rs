@@ -1,5 +1,6 @@
 //! `vrrp-user check FILE`: everything that is to be said about a configuration, and what it means.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use crate::engine::time::Nanos;
 use crate::engine::types::{AdvertInterval, GarpPolicy};
 use crate::printable;
 use crate::scripts::plan::Plan;
+use crate::wire::ethernet::Colons;
 use crate::wire::family::Family;
 
 pub(super) mod diagnostics;
@@ -328,7 +330,7 @@ fn describe_router(router: &RouterConfig, out: &mut impl Write) -> io::Result<()
         Fence::Off => Some("off"),
     };
     line(out, "fence", fence)?;
-    line(out, "MAC address", router.virtual_mac.then_some("virtual, that of its VRID"))?;
+    line(out, "MAC address", virtual_mac(router))?;
     let dropped = "to the addresses: dropped (no accept mode)";
     line(out, "packets", (!router.accepts()).then_some(dropped))?;
     let tracked = "tracked: FAULT while the interface does not have it";
@@ -434,6 +436,28 @@ fn found(diagnostics: &[Diagnostic]) -> String {
 
 fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Which virtual MAC address a router has, and where.
+fn virtual_mac(router: &RouterConfig) -> Option<String> {
+    let devs: BTreeSet<&str> = router.virtual_mac_devs().collect();
+    let devs = devs.into_iter().collect::<Vec<_>>().join(", ");
+    let on = match (router.virtual_mac, devs.is_empty()) {
+        (false, true) => return None,
+        (true, true) => String::new(),
+        (true, false) => format!(", also on {devs}"),
+        (false, false) => format!(", on {devs} only"),
+    };
+    let which = match router.own_virtual_mac {
+        Some(mac) => Colons(mac).to_string(),
+        None => "that of its VRID".to_owned(),
+    };
+    let adverts = if router.virtual_mac && !router.virtual_mac_adverts {
+        "; advertisements have the interface's own"
+    } else {
+        ""
+    };
+    Some(format!("virtual, {which}{on}{adverts}"))
 }
 
 #[cfg(test)]

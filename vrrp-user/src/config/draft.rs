@@ -134,6 +134,10 @@ pub(super) struct Draft {
     pub(super) fence: Fence,
     /// Whether it has a virtual MAC address.
     pub(super) virtual_mac: Option<Located<bool>>,
+    /// Which, in five bytes, to which the VRID is added, or six.
+    pub(super) own_virtual_mac: Option<Located<String>>,
+    /// Whether its advertisements leave with it.
+    pub(super) virtual_mac_adverts: Option<Located<bool>>,
     /// The device that there would be for it elsewhere.
     pub(super) virtual_mac_device: Option<String>,
     /// Whether packets to its addresses are let in.

@@ -15,6 +15,8 @@ pub use super::diagnostic::{Diagnostic, Severity};
 use super::notify::{Notify, Settings};
 pub use super::routes::{Fixed, OnLost, Route, Routing, Rule};
 use super::socket::SocketAccess;
+use vrrp_common::virtual_mac;
+
 use crate::capture;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, GarpPolicy, Priority, Version, Vrid};
@@ -272,8 +274,12 @@ pub struct RouterConfig {
     pub link_local_first: bool,
     /// What stops the host from answering for its addresses when the daemon has left them behind.
     pub fence: Fence,
-    /// Whether it has the virtual MAC address of its VRID (RFC 9568 section 7.3), not that of its interface.
+    /// Whether it has a virtual MAC address on its interface, not that of the interface.
     pub virtual_mac: bool,
+    /// Which; `None` for that of its VRID (RFC 9568 section 7.3). Addresses on other interfaces may have it as well.
+    pub own_virtual_mac: Option<[u8; 6]>,
+    /// Whether its advertisements leave with it, too (`vmac_xmit_base`: they do not).
+    pub virtual_mac_adverts: bool,
     /// Whether packets to its addresses are let in while it is not their owner (`Accept_Mode`, RFC 9568 section 6.1).
     pub accept: bool,
     /// `track_src_ip`: whether it is in FAULT while its interface does not have its configured source.
@@ -356,6 +362,25 @@ impl RouterConfig {
             }
             Transport::Unicast { .. } => None,
         }
+    }
+
+    /// The virtual MAC address that it has wherever it has one.
+    pub fn virtual_mac_address(&self) -> [u8; 6] {
+        let of_vrid = virtual_mac::of_router(self.family().number(), self.vrid.get());
+        self.own_virtual_mac.unwrap_or(of_vrid)
+    }
+
+    /// The other interfaces than its own on which addresses have it.
+    pub fn virtual_mac_devs(&self) -> impl Iterator<Item = &str> {
+        let addresses = self.addresses.iter().chain(&self.excluded);
+        let devs = addresses.filter(|address| address.virtual_mac);
+        let devs = devs.filter_map(|address| address.dev.as_deref());
+        devs.filter(|dev| *dev != self.interface)
+    }
+
+    /// Whether it has one on any interface.
+    pub fn has_virtual_mac(&self) -> bool {
+        self.virtual_mac || self.virtual_mac_devs().next().is_some()
     }
 
     /// Whether it has addresses on other interfaces than its own.

@@ -69,6 +69,16 @@ pub(crate) fn ranges(numbers: impl IntoIterator<Item = u32>) -> String {
     runs.iter().map(run).collect::<Vec<_>>().join(",")
 }
 
+/// The bytes of an Ethernet address, five or six.
+pub(super) fn mac(written: &str) -> Option<Vec<u8>> {
+    let byte = |text: &str| {
+        let is_short = (1..=2).contains(&text.len());
+        u8::from_str_radix(text, 16).ok().filter(|_| is_short && !text.starts_with('+'))
+    };
+    let bytes: Option<Vec<u8>> = written.trim().split(':').map(byte).collect();
+    bytes.filter(|bytes| matches!(bytes.len(), 5 | 6))
+}
+
 /// Bytes out of pairs of hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits =

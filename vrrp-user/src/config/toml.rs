@@ -120,12 +120,12 @@ const ROUTER_KEYS: &[&str] = &[
     "authentication", "preempt", "preempt_delay", "max_learned_interval", "source",
     "multicast_group", "unicast", "garp", "down_adverts", "lower_prio_advert",
     "higher_prio_advert", "owner_ignores_adverts", "link_local_first", "fence", "virtual_mac",
-    "accept", "track_source", "v3_checksum", "notify", "routes", "rules", "on_address_lost",
-    "promote_secondaries", "track", "group", "dont_track_primary",
+    "virtual_mac_adverts", "accept", "track_source", "v3_checksum", "notify", "routes", "rules",
+    "on_address_lost", "promote_secondaries", "track", "group", "dont_track_primary",
 ];
 const ADDRESS_KEYS: &[&str] = &[
     "address", "dev", "label", "scope", "broadcast", "peer", "preferred_lft", "dad", "home",
-    "mngtmpaddr", "noprefixroute", "autojoin", "no_track",
+    "mngtmpaddr", "noprefixroute", "autojoin", "no_track", "virtual_mac",
 ];
 const UNICAST_KEYS: &[&str] = &["source", "peers", "ttl", "check_source"];
 const PEER_KEYS: &[&str] = &["address", "min_ttl", "max_ttl"];
@@ -318,6 +318,7 @@ impl Reader<'_> {
         });
         let (source, unicast) = self.transport(table);
         let (garp, garp_extra_if) = self.garp(table);
+        let (virtual_mac, own_virtual_mac) = self.virtual_mac(table);
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what cannot be read has its error already.
         let no_addresses = addresses.is_empty() && self.get(table, "addresses").is_some();
@@ -348,7 +349,9 @@ impl Reader<'_> {
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
             link_local_first: self.boolean(table, "link_local_first"),
             fence: self.word(table, "fence", Fence::NAMES).unwrap_or_default(),
-            virtual_mac: self.boolean(table, "virtual_mac"),
+            virtual_mac,
+            own_virtual_mac,
+            virtual_mac_adverts: self.boolean(table, "virtual_mac_adverts"),
             virtual_mac_device: None,
             accept: self.boolean(table, "accept").is_none_or(|on| on.value),
             track_source: self.boolean(table, "track_source"),
@@ -359,6 +362,21 @@ impl Reader<'_> {
             dont_track_primary: self.flag(table, "dont_track_primary"),
             notify: self.notify(table),
             routing: self.routing(table),
+        }
+    }
+
+    /// Whether a router has a virtual MAC address, and which, if that is not that of its VRID.
+    fn virtual_mac(
+        &mut self,
+        table: &Table<'_, '_>,
+    ) -> (Option<Located<bool>>, Option<Located<String>>) {
+        const KEY: &str = "virtual_mac";
+        match self.get(table, KEY) {
+            Some((value, _)) if value.as_str().is_some() => {
+                let own = self.string(table, KEY);
+                (own.as_ref().map(|own| Located::new(true, own.at)), own)
+            }
+            Some(_) | None => (self.boolean(table, KEY), None),
         }
     }
 
@@ -493,6 +511,7 @@ impl Reader<'_> {
         address.dev = self.text(&table, "dev");
         address.label = self.text(&table, "label");
         address.no_track = self.flag(&table, "no_track");
+        address.virtual_mac = self.flag(&table, "virtual_mac");
         let scope = self.read(&table, "scope", |text| {
             let hint = "global, site, link, host, nowhere or a number, in quotes";
             text::scope(text).ok_or_else(|| (format!("unknown scope `{text}`"), hint))

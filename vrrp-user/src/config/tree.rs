@@ -18,7 +18,8 @@ use super::socket::SocketAccess;
 use super::text::scope_name;
 use crate::capture::{self, CaptureMode};
 use crate::engine::time::Nanos;
-use crate::engine::types::GarpPolicy;
+use crate::engine::types::{GarpPolicy, Vrid};
+use crate::wire::ethernet::{Colons, Mac};
 
 mod scripts;
 mod track;
@@ -186,6 +187,8 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         link_local_first,
         fence,
         virtual_mac,
+        own_virtual_mac,
+        virtual_mac_adverts,
         accept,
         track_source,
         v3_checksum,
@@ -228,7 +231,11 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         "owner_ignores_adverts": owner_ignores_adverts,
         "link_local_first": link_local_first,
         "fence": fence.name(),
-        "virtual_mac": virtual_mac,
+        "virtual_mac": match own_virtual_mac {
+            Some(mac) if *virtual_mac => Value::from(own_mac(*mac, *vrid)),
+            Some(_) | None => Value::from(*virtual_mac),
+        },
+        "virtual_mac_adverts": virtual_mac_adverts,
         "accept": accept,
         "track_source": track_source,
         "v3_checksum": v3_checksum,
@@ -281,6 +288,7 @@ fn address(address: &Address) -> Value {
         flags,
         preferred_lft,
         no_track,
+        virtual_mac,
     } = address;
     // With a peer, the prefix length is the peer's.
     let (own, peer) = match peer {
@@ -300,6 +308,7 @@ fn address(address: &Address) -> Value {
         "scope": scope_name(*scope),
         "broadcast": broadcast,
         "no_track": no_track,
+        "virtual_mac": virtual_mac,
     });
     for (word, flag) in AddressFlags::NAMED {
         table[word] = flags.contains(flag).into();
@@ -307,6 +316,15 @@ fn address(address: &Address) -> Value {
     table["dad"] = (ip.is_ipv6() && !flags.contains(AddressFlags::NODAD)).into();
     table["preferred_lft"] = lifetime.into();
     table
+}
+
+/// Five bytes where the VRID follows, so that those of many routers are the same.
+fn own_mac(mac: Mac, vrid: Vrid) -> String {
+    let mut text = Colons(mac).to_string();
+    if mac.last() == Some(&vrid.get()) {
+        text.truncate("00:00:00:00:00".len());
+    }
+    text
 }
 
 fn gratuitous(garp: &GarpPolicy, extra_if: Nanos) -> Value {

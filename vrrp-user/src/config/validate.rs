@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use vrrp_common::VRRP_TTL;
 use vrrp_common::parse::Address as _;
+use vrrp_common::{VRRP_TTL, virtual_mac};
 
 use super::draft::{Draft, Drafts, PeerDraft, UnicastDraft};
 use super::model::{Address, Authentication, Config, Peer, RouterConfig, Transport};
@@ -17,6 +17,7 @@ use super::text::{self, MAX_NAME};
 use crate::engine::election::DOWN_ADVERTS;
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version, Vrid};
+use crate::wire::ethernet::{Colons, Mac};
 use crate::wire::family::Family;
 
 mod delays;
@@ -25,6 +26,8 @@ mod track;
 
 /// How many addresses an advertisement can list (its count field has 8 bits, RFC 9568 section 5.2.5).
 const MAX_ADDRESSES: usize = 255;
+/// How a virtual MAC address is written.
+const MAC_FORM: &str = "five bytes, to which the VRID is added, or six: 02:00:00:00:01";
 /// Length of a simple password (RFC 2338 section 5.3.10).
 const PASSWORD: usize = 8;
 /// keepalived's longest `preempt_delay`.
@@ -57,6 +60,7 @@ pub(super) struct Format {
     pub(super) link_local_first: &'static str,
     track_source: &'static str,
     virtual_mac: &'static str,
+    base_adverts: &'static str,
     down_adverts: &'static str,
 }
 
@@ -76,6 +80,7 @@ pub(super) const TOML: Format = Format {
     link_local_first: "link_local_first",
     track_source: "track_source",
     virtual_mac: "virtual_mac",
+    base_adverts: "virtual_mac_adverts = false",
     down_adverts: "down_adverts",
 };
 
@@ -95,6 +100,7 @@ pub(super) const KEEPALIVED: Format = Format {
     link_local_first: "refusing a first address that is not link-local, as strict mode does,",
     track_source: "track_src_ip",
     virtual_mac: "use_vmac",
+    base_adverts: "vmac_xmit_base",
     down_adverts: "down_timer_adverts",
 };
 
@@ -131,6 +137,7 @@ pub(super) fn validate(
     let mut names = HashMap::new();
     let mut vrids: HashMap<(String, Family, Vrid), (String, Position)> = HashMap::new();
     let mut owners: HashMap<(IpAddr, String), String> = HashMap::new();
+    let mut macs: HashMap<(Mac, String), (String, Position)> = HashMap::new();
     for mut draft in drafts {
         let at = draft.at;
         let one_of_many = draft.entry.is_some();
@@ -152,6 +159,7 @@ pub(super) fn validate(
         validator.router_tracks(track, &mut router, &mut groups, &config);
         validator.unique_vrid(&router, at, &mut vrids);
         validator.unique_addresses(&router, at, &mut owners);
+        validator.unique_virtual_macs(&router, at, &mut macs);
         config.routers.push(router);
     }
     validator.report.entry(None);
@@ -213,11 +221,16 @@ impl Validator<'_> {
             draft.source.is_some(),
             format!("{} needs a source", self.format.track_source),
         );
+        let virtual_mac_adverts = draft.virtual_mac_adverts.as_ref().is_none_or(|on| on.value);
         let virtual_mac = self.only_if(
             draft.virtual_mac.as_ref(),
-            draft.unicast.is_none(),
-            format!("{} does not go with unicast", self.format.virtual_mac),
+            draft.unicast.is_none() || !virtual_mac_adverts,
+            format!(
+                "{} goes with unicast only where advertisements are left as they are ({})",
+                self.format.virtual_mac, self.format.base_adverts
+            ),
         );
+        let own_virtual_mac = self.own_virtual_mac(draft.own_virtual_mac.as_ref(), family, vrid);
         let transport = self.transport(draft.source, draft.multicast_group, draft.unicast);
         Some(RouterConfig {
             name: draft.name,
@@ -242,6 +255,8 @@ impl Validator<'_> {
             link_local_first,
             fence: draft.fence,
             virtual_mac,
+            own_virtual_mac: own_virtual_mac.filter(|_| virtual_mac),
+            virtual_mac_adverts,
             accept: draft.accept,
             track_source,
             v3_checksum: draft.v3_checksum,
@@ -470,7 +485,10 @@ impl Validator<'_> {
                 validator.repair(written.at, message, "the second one is skipped", "");
                 return None;
             }
-            Some(address.clone())
+            let mut address = address.clone();
+            // On its own interface it has what the router has.
+            address.virtual_mac &= address.dev.as_deref().is_some_and(|dev| dev != own);
+            Some(address)
         };
         let mut addresses: Vec<_> =
             draft.addresses.iter().filter_map(|address| keep(self, address)).collect();
@@ -640,6 +658,55 @@ impl Validator<'_> {
             self.report.error(at, message, "each router on an interface has its own");
         } else {
             vrids.insert(key, (router.name.clone(), at));
+        }
+    }
+
+    /// The virtual MAC address that a router has; `None` for that of its VRID.
+    fn own_virtual_mac(
+        &mut self,
+        written: Option<&Located<String>>,
+        family: Family,
+        vrid: Option<Vrid>,
+    ) -> Option<Mac> {
+        let (Some(Located { value, at }), Some(vrid)) = (written, vrid) else { return None };
+        let bytes = text::mac(value).unwrap_or_default().into_iter().chain([vrid.get()]);
+        let bytes: Vec<u8> = bytes.take(size_of::<Mac>()).collect();
+        let Ok(mac) = Mac::try_from(bytes) else {
+            let message = format!("`{value}` is no MAC address");
+            self.repair(*at, message, "that of the VRID is used", MAC_FORM);
+            return None;
+        };
+        // The bit of groups (IEEE 802).
+        if mac[0] & 1 != 0 || mac == [0; 6] {
+            let message = format!("{} is not the MAC address of a single station", Colons(mac));
+            self.repair(*at, message, "that of the VRID is used", MAC_FORM);
+            return None;
+        }
+        (mac != virtual_mac::of_router(family.number(), vrid.get())).then_some(mac)
+    }
+
+    /// Frames to a virtual MAC address are for one router.
+    fn unique_virtual_macs(
+        &mut self,
+        router: &RouterConfig,
+        at: Position,
+        macs: &mut HashMap<(Mac, String), (String, Position)>,
+    ) {
+        let mac = router.virtual_mac_address();
+        let own = router.virtual_mac.then_some(router.interface.as_str());
+        for dev in own.into_iter().chain(router.virtual_mac_devs()) {
+            let before =
+                macs.entry((mac, dev.to_owned())).or_insert_with(|| (router.name.clone(), at));
+            if before.0 != router.name {
+                let (other, line) = (&before.0, before.1.line);
+                let message = format!(
+                    "{} and {other} (line {line}) both have the virtual MAC address {} on {dev}",
+                    router.name,
+                    Colons(mac)
+                );
+                self.report.error(at, message, "each router on an interface has its own");
+                return;
+            }
         }
     }
 

@@ -140,7 +140,7 @@ impl Core {
         self.router_mut(id).transition();
         self.acknowledge(id, 0);
         self.update_filter(id);
-        self.update_unicast_filter(id);
+        self.update_virtual_macs(id);
         let interval = self.engine.view(id).map_or(0, |view| centisecs(view.interval));
         let state = to as u8;
         self.publish(id, InfoChange::State { state, since: at.0, interval });
@@ -163,7 +163,7 @@ impl Core {
         self.delays.transition(at, id, State::Master);
         self.router_mut(id).transition();
         self.update_filter(id);
-        self.update_unicast_filter(id);
+        self.update_virtual_macs(id);
         self.lease_reconfigured(id);
         self.count(Counter::Adopted);
     }

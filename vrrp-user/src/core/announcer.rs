@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use vrrp_common::event::RxEvent;
 use vrrp_common::maps::Held;
+use vrrp_common::virtual_mac::padded;
 
 use super::effect::Effect;
 use super::interface_id::InterfaceAddr;
@@ -110,10 +111,9 @@ impl Core {
     /// Lets the kernel side watch who else claims an address that a router now has.
     pub(super) fn hold_address(&mut self, id: RouterId, place: InterfaceAddr) {
         let mac = self.interfaces.get(place.iface).and_then(|interface| interface.mac);
-        let Some([a, b, c, d, e, f]) = mac else { return };
-        let virtual_mac = self.router(id).virtual_mac_code_on(place.iface);
-        let mac = [a, b, c, d, e, f, 0, 0];
-        let held = Held { slot: id.0, mac, virtual_mac, ..Held::default() };
+        let Some(mac) = mac else { return };
+        let virtual_mac = self.router(id).virtual_mac_at(place).map_or([0; 8], padded);
+        let held = Held { slot: id.0, mac: padded(mac), virtual_mac, ..Held::default() };
         self.effects.push_back(Effect::HoldAddress { at: place, held });
     }
 
@@ -182,6 +182,12 @@ impl Core {
             let there: Vec<InterfaceAddr> = places
                 .filter(|place| place.iface == iface && self.interfaces.carries(*place))
                 .collect();
+            // The kernel side puts the virtual address in the place of the interface's, which may be another one now.
+            for place in &there {
+                if self.router(id).virtual_mac_at(*place).is_some() {
+                    self.hold_address(id, *place);
+                }
+            }
             self.announce(&there, rounds);
         }
     }

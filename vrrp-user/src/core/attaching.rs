@@ -15,7 +15,7 @@ impl Core {
     fn capture_plan(&self, iface: InterfaceId) -> Plan {
         let name = self.interfaces.get(iface).map_or("", |interface| &interface.name);
         let mut there = self.index.on(name).map(|id| self.router(id));
-        let virtual_mac = there.any(|router| router.virtual_mac && *router.interface == *name);
+        let virtual_mac = there.any(|router| router.virtual_mac_devs().any(|dev| *dev == *name));
         let facts = Facts {
             tcx: self.tcx,
             virtual_mac,
@@ -153,7 +153,7 @@ impl Core {
             self.egress_released = true;
             self.interfaces.forget_egress_hooks();
             self.effects.push_back(Effect::ReleaseEgress { why: why.to_owned() });
-            let needed = self.ids().filter(|id| self.router(*id).virtual_mac);
+            let needed = self.ids().filter(|id| self.router(*id).has_virtual_mac());
             needed.collect::<Vec<_>>().into_iter().for_each(|id| self.evaluate(id));
         }
     }

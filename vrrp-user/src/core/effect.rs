@@ -117,6 +117,10 @@ pub enum Effect {
         /// Which; `None` for all.
         group: Option<IpAddr>,
     },
+    /// A router has a virtual MAC address on an interface: frames to it are for it.
+    SetVirtualMac { router: RouterId, interface: InterfaceId, mac: [u8; 6] },
+    /// It has it no more there.
+    RemoveVirtualMac { router: RouterId, interface: InterfaceId, mac: [u8; 6] },
     /// Let an interface take in frames to another Ethernet address, in the way that it has for that.
     AddUnicastMac { interface: InterfaceId, mac: [u8; 6], filter: UnicastFilter },
     /// No longer let it; on a bridge, also if an earlier daemon did.

@@ -355,6 +355,10 @@ impl Core {
         }
         // Who is master stays master: to leave an address without anybody helps nobody.
         let needs_to_receive = self.engine.state(id) != Some(State::Master);
+        let lacks_virtual_mac = router.any_virtual_mac().is_some_and(|mac| {
+            let on = router.virtual_mac_devs().filter_map(|dev| self.interfaces.by_name(dev));
+            on.into_iter().any(|(_, interface)| interface.lacks_for_virtual_mac(mac).is_some())
+        });
         let link = match found {
             None => Link::Down(FaultCause::InterfaceMissing),
             Some((_, interface)) if !interface.up && !router.may_be_down => {
@@ -363,11 +367,7 @@ impl Core {
             Some((_, interface)) if needs_to_receive && !interface.receives() => {
                 Link::Down(FaultCause::NoCapture)
             }
-            Some((_, interface))
-                if router.virtual_mac && interface.lacks_for_virtual_mac().is_some() =>
-            {
-                Link::Down(FaultCause::NoVirtualMac)
-            }
+            Some(_) if lacks_virtual_mac => Link::Down(FaultCause::NoVirtualMac),
             Some((iface, interface)) => match router.source(interface) {
                 Some(address)
                     if router.track_source
@@ -418,13 +418,13 @@ impl Core {
             }
             self.engine.handle_link(self.now, id, link);
         }
-        self.update_unicast_filter(id);
+        self.update_virtual_macs(id);
     }
 
     /// The interface of a router has another Ethernet address: the one by which the kernel side knows what it sends, and
     /// puts a virtual one in its place.
     fn hold_anew(&mut self, id: RouterId) {
-        if self.engine.state(id) == Some(State::Master) && self.router(id).virtual_mac {
+        if self.engine.state(id) == Some(State::Master) && self.router(id).has_virtual_mac() {
             for (place, _) in self.interface_addrs(id) {
                 self.hold_address(id, place);
             }

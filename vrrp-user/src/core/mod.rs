@@ -166,7 +166,7 @@ pub struct Core {
     /// How often programs were to be attached.
     attempts: u64,
     /// Virtual MAC addresses of which interfaces were told.
-    unicast_macs: BTreeMap<RouterId, virtual_mac::UnicastMac>,
+    unicast_macs: BTreeMap<RouterId, BTreeMap<InterfaceId, virtual_mac::UnicastMac>>,
     /// Whether the programs that count what leaves were given up.
     egress_released: bool,
     settling: Settling,

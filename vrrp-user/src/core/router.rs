@@ -1,14 +1,14 @@
 //! One virtual router as the daemon sees it: its configuration, where it lives at the moment, and the
 //! frames that it sends from there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vrrp_common::VRRP_TTL;
 use vrrp_common::maps::{RouterEntry, RouterInfo, RouterKey, TtlRange, state, transport};
 use vrrp_common::report::ReportFilter;
-use vrrp_common::{VRRP_TTL, virtual_mac};
 
 use super::interface_id::InterfaceAddr;
 use super::interface_table::Interface;
@@ -67,8 +67,14 @@ pub struct RouterRuntime {
     pub link_local_first: bool,
     /// What stops this host from answering for its addresses.
     pub fence: Fence,
-    /// Whether it has a virtual MAC address.
+    /// Whether it has a virtual MAC address on its interface.
     pub virtual_mac: bool,
+    /// Whether some of its addresses have it on other interfaces.
+    virtual_mac_beside: bool,
+    /// Whether its advertisements leave with it.
+    pub virtual_mac_adverts: bool,
+    /// The virtual MAC address that it has wherever it has one.
+    mac: [u8; 6],
     /// Whether packets to its addresses are let in.
     pub accept: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
@@ -135,6 +141,8 @@ pub struct Address {
     pub scope: u8,
     /// Whether its removal from outside does not matter.
     pub no_track: bool,
+    /// Whether it has the virtual MAC address on another interface than the router's, too.
+    virtual_mac: bool,
     /// Elsewhere, because most addresses have nothing of it.
     details: Option<Box<model::Address>>,
 }
@@ -149,6 +157,7 @@ impl From<&model::Address> for Address {
             prefix: config.prefix,
             scope: config.scope,
             no_track: config.no_track,
+            virtual_mac: config.virtual_mac,
             details: (!plain).then(|| Box::new(config.clone())),
         }
     }
@@ -169,7 +178,7 @@ impl Address {
             None => model::Address { scope, ..model::Address::new(address, prefix) },
             Some(details) => details.clone(),
         };
-        (options.dev, options.no_track) = (None, false);
+        (options.dev, options.no_track, options.virtual_mac) = (None, false, false);
         AddressRequest { address: at, options }
     }
 }
@@ -226,6 +235,9 @@ impl RouterRuntime {
             link_local_first: config.link_local_first,
             fence: config.fence,
             virtual_mac: config.virtual_mac,
+            virtual_mac_beside: config.virtual_mac_devs().next().is_some(),
+            virtual_mac_adverts: config.virtual_mac_adverts,
+            mac: config.virtual_mac_address(),
             accept: config.accepts(),
             vrid: config.vrid,
             interval: config.interval,
@@ -358,22 +370,55 @@ impl RouterRuntime {
         self.link
     }
 
-    /// The virtual MAC address that it is to have.
+    /// The virtual MAC address that it is to have on its interface.
     pub fn virtual_mac(&self) -> Option<[u8; 6]> {
-        let code = virtual_mac::code(self.family.number(), self.vrid.get());
-        self.virtual_mac.then(|| virtual_mac::address(code))
+        self.virtual_mac.then_some(self.mac)
     }
 
-    /// Its virtual MAC address, if it has one and lives on that interface: its addresses on others are held with those'
-    /// own.
-    pub fn virtual_mac_on(&self, iface: InterfaceId) -> Option<[u8; 6]> {
-        self.virtual_mac().filter(|_| self.iface() == Some(iface))
+    /// The one that it has wherever it has one, as far as it has.
+    pub fn any_virtual_mac(&self) -> Option<[u8; 6]> {
+        self.has_virtual_mac().then_some(self.mac)
     }
 
-    /// The same as [`virtual_mac::code`], 0 for none.
-    pub fn virtual_mac_code_on(&self, iface: InterfaceId) -> u32 {
-        let has_one = self.virtual_mac && self.iface() == Some(iface);
-        if has_one { virtual_mac::code(self.family.number(), self.vrid.get()) } else { 0 }
+    /// The addresses that have it, with their interfaces; `None` for all on its own.
+    pub fn with_virtual_mac(&self) -> BTreeSet<(&str, Option<IpAddr>)> {
+        let own = self.virtual_mac.then_some((&*self.interface, None));
+        let beside = self.addresses.iter().filter(|address| address.virtual_mac);
+        let beside = beside.filter_map(|address| Some((address.dev()?, Some(address.address))));
+        own.into_iter().chain(beside).collect()
+    }
+
+    /// Whether it has one on any interface.
+    pub fn has_virtual_mac(&self) -> bool {
+        self.virtual_mac || self.virtual_mac_beside
+    }
+
+    /// The virtual MAC address of an address of it at a place, if that has one there.
+    pub fn virtual_mac_at(&self, place: InterfaceAddr) -> Option<[u8; 6]> {
+        let is_own = self.iface() == Some(place.iface);
+        let is_it = |(address, on): (&Address, Option<InterfaceId>)| {
+            address.virtual_mac && address.address == place.address && on == Some(place.iface)
+        };
+        let has_one = self.virtual_mac && is_own
+            || self.virtual_mac_beside && !is_own && self.addresses_on().any(is_it);
+        has_one.then_some(self.mac)
+    }
+
+    /// The interfaces on which it has one.
+    pub fn virtual_mac_on(&self) -> impl Iterator<Item = InterfaceId> {
+        let own = self.iface().filter(|_| self.virtual_mac);
+        let beside = self.virtual_mac_beside.then(|| self.addresses_on());
+        let beside = beside.into_iter().flatten();
+        let beside = beside.filter(|(address, _)| address.virtual_mac).filter_map(|(_, on)| on);
+        own.into_iter().chain(beside.filter(move |on| self.iface() != Some(*on)))
+    }
+
+    /// Their names.
+    pub fn virtual_mac_devs(&self) -> impl Iterator<Item = &str> {
+        let own = self.virtual_mac.then_some(&*self.interface);
+        let beside = self.addresses.iter().filter(|address| address.virtual_mac);
+        let beside = beside.filter_map(Address::dev).filter(|dev| **dev != *self.interface);
+        own.into_iter().chain(beside)
     }
 
     /// What is wrong with its interface, and what to do; `enabled` is whether an administrator wants that up. That it cannot
@@ -579,7 +624,7 @@ impl RouterRuntime {
             destination,
             mac: if local.aggregate { [0; 6] } else { local.mac },
             link_local_first: self.link_local_first.into(),
-            virtual_mac: self.virtual_mac.into(),
+            reserved: 0,
         }
     }
 
@@ -590,7 +635,10 @@ impl RouterRuntime {
         let group = self.group();
         let frame = |destination: IpAddr| {
             AdvertFrame::new(&AdvertParams {
-                source_mac: self.virtual_mac_on(local.iface).unwrap_or(local.mac),
+                source_mac: self
+                    .virtual_mac()
+                    .filter(|_| self.virtual_mac_adverts)
+                    .unwrap_or(local.mac),
                 // With unicast the kernel makes the header.
                 dest_mac: multicast(group),
                 source,

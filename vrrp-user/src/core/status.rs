@@ -244,7 +244,7 @@ impl Core {
                 Some(peers) => peers.iter().map(|peer| peer.address.to_string()).collect(),
             },
             fence: if router.owner { "off" } else { router.fence.name() }.to_owned(),
-            virtual_mac: router.virtual_mac().map(|mac| Colons(mac).to_string()),
+            virtual_mac: router.any_virtual_mac().map(|mac| Colons(mac).to_string()),
             accept: router.accept,
             source: router.source_in_use().map(|source| source.to_string()),
             addresses: addresses.collect(),

@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod accept;
+mod virtual_mac;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -327,7 +328,8 @@ fn an_interface_takes_in_what_is_for_the_virtual_mac_of_a_master() {
         Effect::HoldAddress { held, .. } => Some(held.virtual_mac),
         _ => None,
     });
-    assert_eq!(held, Some(vrrp_common::virtual_mac::code(vrrp_common::FAMILY_V4, 51)));
+    let mac = vrrp_common::virtual_mac::of_router(vrrp_common::FAMILY_V4, 51);
+    assert_eq!(held, Some(vrrp_common::virtual_mac::padded(mac)));
     let counted =
         |effect: &Effect| matches!(effect, Effect::CountAddress { virtual_mac: true, .. });
     assert!(host.done.iter().any(counted));

@@ -8,13 +8,10 @@ use std::path::Path;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use vrrp_common::maps::{RouterInfo, VipCounters};
-use vrrp_common::virtual_mac;
 
 pub use super::stale::Cleaned;
 use super::stale::{Others, addresses};
 use super::start::{Error, leave, lock, lock_directory};
-use crate::core::InterfaceAddr;
 use crate::io::bpf;
 use crate::io::netlink::{self, AcceptFilter, MarkedObject, UnicastFilter, fdb, restore_settings};
 use crate::io::reader::Reader;
@@ -34,7 +31,7 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     };
     let reader = pins.as_deref().and_then(|pins| Reader::open(pins).ok());
     let vips = reader.as_ref().and_then(|reader| reader.vips().ok()).unwrap_or_default();
-    let virtual_macs = reader.map(|reader| virtual_macs(&reader, &vips)).unwrap_or_default();
+    let virtual_macs = pins.as_deref().map(bpf::pinned_virtual_macs).unwrap_or_default();
     let vips: BTreeSet<_> = vips.into_iter().map(|(vip, _)| vip).collect();
     let mut cleaned = Cleaned::default();
     let others = if others_live(instance) { Others::Stay } else { Others::Go };
@@ -72,19 +69,6 @@ pub fn cleanup(instance: &Instance, bpffs: Option<&Path>) -> Result<Cleaned, Err
     drop(locked_pins);
     leave(instance, Some(lock));
     Ok(cleaned)
-}
-
-/// The interfaces of routers that have virtual MAC addresses, and these.
-fn virtual_macs(
-    reader: &Reader,
-    vips: &[(InterfaceAddr, VipCounters)],
-) -> BTreeSet<(u32, [u8; 6])> {
-    let slots = vips.iter().filter(|(_, vip)| vip.virtual_mac != 0).map(|(_, vip)| vip.slot);
-    let slots: BTreeSet<u32> = slots.collect();
-    let routers = reader.routers().unwrap_or_default().into_iter();
-    let routers = routers.filter(|(slot, ..)| slots.contains(slot));
-    let mac = |info: &RouterInfo| virtual_mac::address(virtual_mac::code(info.family, info.vrid));
-    routers.map(|(_, info, _)| (info.ifindex, mac(&info))).collect()
 }
 
 /// Removes virtual MAC addresses from the forwarding databases of bridges: there they keep local guests from the next master.

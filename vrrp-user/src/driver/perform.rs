@@ -145,6 +145,14 @@ impl Driver {
                 self.memberships
                     .leave(interface.ifindex, |joined| group.is_some_and(|group| joined != group));
             }
+            Effect::SetVirtualMac { router, interface, mac } => {
+                let done = self.datapath.set_virtual_mac(interface.ifindex, mac, router.0);
+                self.log_failure(router, done);
+            }
+            Effect::RemoveVirtualMac { router, interface, mac } => {
+                let done = self.datapath.remove_virtual_mac(interface.ifindex, mac, router.0);
+                self.log_failure(router, done);
+            }
             Effect::AddUnicastMac { interface, mac, filter } => {
                 if let Err(error) = self.unicast_filter.add(interface.ifindex, mac, filter) {
                     log::error!(

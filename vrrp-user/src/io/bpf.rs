@@ -32,7 +32,7 @@ use aya::programs::{SchedClassifier, Xdp};
 use vrrp_common::maps::{
     ALLOWED, BUDGETS_PER_ROUTER, CONTROL, COUNTERS, Control, EVENTS, HELD4, HELD6, INFO,
     INGRESS_PROGRAM, LEASES, PEERS, PeerKey, ROUTERS, RouterEntry, RouterInfo, RouterKey, SLOTS,
-    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MACS,
+    SOURCE_KEY, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
 pub use self::adoption::{namespace, other_owner, pin_facts};
@@ -45,7 +45,8 @@ use self::filters::{filter_handle, tidy_filters};
 pub use self::leases::Leases;
 use self::load::{
     BUDGETS, INGRESS, Programs, Refused, allowed_entries, classifier, lacks, load_object,
-    load_programs, loaded, loader, peers, pin_programs, ring_bytes, taken, xdp,
+    load_programs, loaded, loader, peers, pin_programs, ring_bytes, taken, virtual_mac_entries,
+    xdp,
 };
 pub use self::load::{OBJECT_DIGEST, Trial, begin, has_tcx, try_load};
 pub(super) use self::maps::cpus;
@@ -58,6 +59,7 @@ use self::pins::{Direction, KEPT, PINNED, pin_kept, remove_pins};
 pub use self::pins::{Pins, SharedMaps, bpffs, find_bpffs, remove_stale_pins};
 use self::vips::Vips;
 use self::virtual_macs::VirtualMacs;
+pub use self::virtual_macs::pinned_virtual_macs;
 pub use self::without::{Feature, UnknownFeature, VARIABLE, Without};
 use super::mmap_array::MmapArray;
 use super::ring::EventRing;
@@ -94,6 +96,7 @@ fn load_anew(
     loader.map_max_entries(VIPS6, sizes.vips6);
     loader.map_max_entries(PEERS, peers(sizes.routers));
     loader.map_max_entries(ALLOWED, allowed_entries(sizes));
+    loader.map_max_entries(VIRTUAL_MACS, virtual_mac_entries(sizes));
     loader.map_max_entries(HELD4, sizes.vips);
     loader.map_max_entries(HELD6, sizes.vips6);
     loader.map_max_entries(EVENTS, ring_bytes(sizes.routers));
@@ -230,7 +233,7 @@ impl Datapath {
             slots: own.slots()?,
             leases: None,
             senders: None,
-            virtual_macs: VirtualMacs::default(),
+            virtual_macs: VirtualMacs::without_bpf(),
             info: own.info()?,
             control: own.control()?,
             counters: own.counters()?,
@@ -348,7 +351,11 @@ impl Datapath {
             slots: mmap_array(&mut source, SLOTS)?,
             leases: Some(Leases::take(&mut source)?),
             senders: Some(leases::senders(&mut source)?),
-            virtual_macs: VirtualMacs::new(mmap_array(&mut source, VIRTUAL_MACS)?),
+            virtual_macs: VirtualMacs::new(
+                Entries::Shared(take(&mut source, VIRTUAL_MACS)?),
+                mmap_array(&mut source, VIRTUAL_MAC_SET)?,
+                virtual_mac_entries(sizes),
+            ),
             info: mmap_array(&mut source, INFO)?,
             control: mmap_array(&mut source, CONTROL)?,
             counters: mmap_array(&mut source, COUNTERS)?,

@@ -23,7 +23,7 @@ use crate::api::Status;
 use crate::cli::Error;
 use crate::cli::common::{AsUserArg, BpffsArg, InstanceArg};
 use crate::cli::terminal::{Terminal, wrapped};
-use crate::config::model::Config;
+use crate::config::model::{Config, RouterConfig};
 use crate::control::client;
 use crate::io::bpf::{self, Feature, Trial, Without};
 use crate::io::reader::Reader;
@@ -240,7 +240,7 @@ fn refused(options: &Options, config: &Config) -> Finding {
 
 /// Who else sends from virtual MAC addresses, where any are configured and somebody is there to be master.
 fn virtual_macs(options: &Options, config: &Config, status: Option<&Status>) -> Option<Finding> {
-    if !config.routers.iter().any(|router| router.virtual_mac) {
+    if !config.routers.iter().any(RouterConfig::has_virtual_mac) {
         return None;
     }
     status?;

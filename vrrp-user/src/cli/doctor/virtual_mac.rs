@@ -35,7 +35,10 @@ pub fn is_on(config: &Config, interface: &str) -> bool {
 }
 
 fn on<'a>(config: &'a Config, interface: &'a str) -> impl Iterator<Item = &'a RouterConfig> {
-    config.routers.iter().filter(move |router| router.virtual_mac && router.interface == interface)
+    config.routers.iter().filter(move |router| {
+        let own = router.virtual_mac && router.interface == interface;
+        own || router.virtual_mac_devs().any(|dev| dev == interface)
+    })
 }
 
 fn is_master(status: Option<&Status>, router: &str) -> bool {
@@ -108,7 +111,7 @@ fn carried(On { name, filter, promiscuous, mode, is_master }: On<'_>) -> Finding
 
 /// Who else sends from the virtual MAC addresses of masters of this host: names of routers, and how long ago that was.
 pub fn others(config: &Config, status: Option<&Status>, seen: &[(String, Nanos)]) -> Finding {
-    let ours = config.routers.iter().filter(|router| router.virtual_mac);
+    let ours = config.routers.iter().filter(|router| router.has_virtual_mac());
     let ours: BTreeMap<&str, &RouterConfig> =
         ours.map(|router| (router.name.as_str(), router)).collect();
     let present = seen.iter().filter(|(name, ago)| *ago < RECENTLY && is_master(status, name));

@@ -113,13 +113,15 @@ prop_compose! {
         broadcast in proptest::option::of(ipv4()),
         peer in proptest::option::weighted(0.1, ipv4()),
         named in 0_usize..20,
-        no_track in any::<bool>(),
+        (no_track, beside) in (any::<bool>(), any::<bool>()),
     ) -> Address {
         let mut address = Address::new(ip, prefix);
         if let Some((_, flag)) = AddressFlags::NAMED.get(named) {
             address.flags.set(*flag, true);
         }
-        Address { dev, label: label.map(str::to_owned), scope, broadcast, peer, no_track, ..address }
+        let virtual_mac = beside && dev.is_some();
+        let label = label.map(str::to_owned);
+        Address { dev, label, scope, broadcast, peer, no_track, virtual_mac, ..address }
     }
 }
 
@@ -324,7 +326,7 @@ prop_compose! {
         (rfc9568, down_adverts) in (any::<bool>(), prop_oneof![Just(3), 1_u8..=100]),
         (ignores, tracks, longest) in (any::<bool>(), any::<bool>(), proptest::option::of(0_u16..100)),
         (fence, has_mac) in (select([Fence::Claim, Fence::Lease, Fence::Off].as_slice()), any::<bool>()),
-        dont_track_primary in any::<bool>(),
+        (dont_track_primary, mac, adverts) in (any::<bool>(), proptest::option::of(any::<[u8; 3]>()), any::<bool>()),
         track in proptest::collection::vec(track(), 0..3),
         (notify, routing) in (proptest::option::of(notify()), routing()),
     ) -> RouterConfig {
@@ -335,7 +337,8 @@ prop_compose! {
         };
         let (Transport::Multicast { source, .. } | Transport::Unicast { source, .. }) = transport;
         let track_source = tracks && source.is_some();
-        let virtual_mac = has_mac && matches!(transport, Transport::Multicast { .. });
+        let virtual_mac = has_mac && (!adverts || matches!(transport, Transport::Multicast { .. }));
+        let own_virtual_mac = mac.filter(|_| virtual_mac).map(|[a, b, c]| [2, a, b, c, 0, vrid]);
         let delayed = preempt && !owner;
         // RFC 9568 section 5.2.5.
         let addresses = match (interval, addresses.is_empty()) {
@@ -369,6 +372,8 @@ prop_compose! {
             link_local_first: false,
             fence,
             virtual_mac,
+            own_virtual_mac,
+            virtual_mac_adverts: adverts,
             accept: preempt || lower_prio_advert,
             track_source,
             higher_prio_advert,
@@ -439,6 +444,9 @@ fn config() -> impl Strategy<Value = Config> {
                     ),
                     vrid: Vrid::new(router.vrid.get().saturating_add(n)).unwrap(),
                     addresses: router.addresses.iter().map(|address| moved(address, n)).collect(),
+                    own_virtual_mac: router.own_virtual_mac.map(|[a, b, c, d, e, _]| {
+                        [a, b, c, d, e, router.vrid.get().saturating_add(n)]
+                    }),
                     ..router.clone()
                 })
             });
@@ -473,7 +481,7 @@ fn moved(address: &Address, by: u8) -> Address {
 fn valid(routers: Vec<RouterConfig>) -> Vec<RouterConfig> {
     let (mut names, mut vrids) =
         (std::collections::HashSet::new(), std::collections::HashSet::new());
-    let mut kept = Vec::new();
+    let (mut kept, mut macs) = (Vec::new(), std::collections::HashSet::new());
     for mut router in routers {
         let mut seen = std::collections::HashSet::new();
         let own = router.interface.clone();
@@ -482,9 +490,19 @@ fn valid(routers: Vec<RouterConfig>) -> Vec<RouterConfig> {
         };
         router.addresses.retain(&mut once);
         router.excluded.retain(&mut once);
-        if names.insert(router.name.clone())
+        let own = router.interface.clone();
+        for address in router.addresses.iter_mut().chain(&mut router.excluded) {
+            address.virtual_mac &= address.dev.as_ref() != Some(&own);
+        }
+        let mac = router.virtual_mac_address();
+        let on = router.virtual_mac.then_some(own.as_str()).into_iter();
+        let on = on.chain(router.virtual_mac_devs()).map(|dev| (dev.to_owned(), mac));
+        let on: std::collections::HashSet<_> = on.collect();
+        if macs.is_disjoint(&on)
+            && names.insert(router.name.clone())
             && vrids.insert((router.interface.clone(), router.vrid))
         {
+            macs.extend(on);
             kept.push(router);
         }
     }

@@ -87,11 +87,7 @@ impl Parser<'_> {
             (_, Some((_, flag))) => address.flags.set(*flag, true),
             ("no_track", None) => address.no_track = true,
             ("-nodad", None) => address.flags.set(AddressFlags::NODAD, false),
-            ("use_vmac", None) => {
-                let message =
-                    format!("{option} is recognised but not supported yet: {written} goes without");
-                self.warning(word.at, message, "");
-            }
+            ("use_vmac", None) => address.virtual_mac = true,
             (_, None) => {
                 let message = format!("`{option}` is ignored: {written} has no such option");
                 self.warning(word.at, message, "");

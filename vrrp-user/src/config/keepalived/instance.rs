@@ -31,7 +31,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "notify_master_rx_lower_pri", "notify_priority_changes", "virtual_routes", "virtual_rules",
     "promote_secondaries", "restore_addresses", "track_interface", "track_script", "track_file",
     "track_process", "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
-    "use_ipvlan",
+    "use_ipvlan", "use_vmac_addr", "vmac_xmit_base",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -56,6 +56,12 @@ pub(super) struct Instance {
     v3_checksum: Option<V3Checksum>,
     strict: Option<bool>,
     virtual_mac: Option<VirtualMac>,
+    /// `use_vmac_addr`: addresses on other interfaces have the virtual MAC address there.
+    virtual_mac_addresses: bool,
+    /// `vmac_xmit_base`: advertisements have the interface's own MAC address.
+    xmit_base: Option<Position>,
+    /// The address of the device of `use_ipvlan`.
+    ipvlan_source: Option<Located<IpAddr>>,
     /// The last `accept` or `no_accept`.
     accept: Option<Located<bool>>,
     routing: routes::Draft,
@@ -65,6 +71,24 @@ impl Instance {
     /// Whether an address is of the instance's family, which the first address decides.
     fn admits(&mut self, address: IpAddr) -> bool {
         *self.family.get_or_insert(Family::of(address)) == Family::of(address)
+    }
+
+    /// What stands around `use_vmac`.
+    fn finish_virtual_mac(&mut self, strict: bool, report: &mut Report) {
+        match self.xmit_base {
+            Some(at) if strict => {
+                report.warning(at, "strict mode has no vmac_xmit_base; it is ignored", "");
+            }
+            Some(at) => self.draft.virtual_mac_adverts = Some(Located::new(false, at)),
+            None => {}
+        }
+        if self.virtual_mac_addresses {
+            let addresses = self.draft.addresses.iter_mut().chain(&mut self.draft.excluded);
+            addresses.for_each(|address| address.value.virtual_mac = true);
+        }
+        if self.draft.source.is_none() {
+            self.draft.source = self.ipvlan_source.take();
+        }
     }
 
     /// Completes the instance as keepalived does once it has read everything.
@@ -81,8 +105,9 @@ impl Instance {
         }
         if let Some(virtual_mac) = self.virtual_mac.take() {
             let prefix = globals.vmac_prefix.as_deref();
-            virtual_mac.apply(&mut self.draft, self.family, prefix, report);
+            virtual_mac.apply(&mut self.draft, prefix);
         }
+        self.finish_virtual_mac(strict, report);
         let unicast = self.finish_unicast(strict, globals, report);
         self.draft.accept = self.finish_accept(strict, globals, report);
         let Self { mut draft, shared, family, v3_checksum, routing, .. } = self;
@@ -281,9 +306,12 @@ impl Parser<'_> {
             }
             "use_vmac" => to.virtual_mac = Some(self.use_vmac(entry)),
             "use_ipvlan" => {
-                let ipvlan = self.use_ipvlan(entry);
+                let (ipvlan, source) = self.use_ipvlan(entry);
                 to.virtual_mac.get_or_insert(ipvlan);
+                to.ipvlan_source = source;
             }
+            "use_vmac_addr" => to.virtual_mac_addresses = true,
+            "vmac_xmit_base" => to.xmit_base = Some(entry.at()),
             "dont_track_primary" => draft.dont_track_primary = true,
             keyword if self.shared_entry(keyword, entry, &mut to.shared) => {}
             _ if self.notify_entry(entry, &mut draft.notify) => {}

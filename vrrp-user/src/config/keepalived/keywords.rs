@@ -38,7 +38,6 @@ const NO_SNMP: &str = "there is no SNMP agent and no D-Bus interface";
 const NO_TUNING: &str = "scheduling, memory and buffers are left as they are";
 const OWN_FIREWALL: &str = "what accept mode needs has a table of nf_tables of its own";
 const NO_PROCESS: &str = "the daemon is one process and names its files itself";
-const NO_VMAC: &str = "addresses on other interfaces have those interfaces' own MAC addresses";
 
 /// Keywords outside blocks.
 pub(super) const ROOT: &[Unsupported] = &[
@@ -124,8 +123,6 @@ pub(super) const GLOBAL: &[Unsupported] = &[
 pub(super) const INSTANCE: &[Unsupported] = &[
     warning(NO_TRACKING, &["track_bfd"]),
     note(NO_MAIL, &["smtp_alert"]),
-    warning(NO_VMAC, &["use_vmac_addr"]),
-    warning("with use_vmac, advertisements have the virtual MAC address, too", &["vmac_xmit_base"]),
     warning("name the interface instead", &["vrf"]),
     note("link state comes from netlink alone", &["linkbeat_use_polling"]),
     note(BALANCER, &["lvs_sync_daemon_interface"]),

@@ -14,6 +14,7 @@ use crate::config::model::{
 use crate::config::{LoadError, Loaded, Options, load};
 use crate::engine::time::{Centisecs, Nanos};
 use crate::engine::types::{AdvertInterval, Priority, Version};
+use crate::wire::ethernet::Colons;
 use crate::wire::family::Family;
 
 fn options() -> Options {
@@ -1501,11 +1502,6 @@ fn virtual_address_mistakes() {
             "10.0.0.2/32 0",
             "5:14: warning: /32 leaves no room for a broadcast address",
         ),
-        (
-            "10.0.0.2 use_vmac",
-            "10.0.0.2/32 0",
-            "5:10: warning: use_vmac is recognised but not supported yet: 10.0.0.2 goes without",
-        ),
         ("nonsense", "", "5:1: warning: `nonsense` is no address; it is skipped"),
         ("10.0.0.2 brd x", "", "5:14: warning: `x` is no address; 10.0.0.2 is skipped"),
         ("10.0.0.2 dev", "", "5:10: warning: dev has no value; 10.0.0.2 is skipped"),
@@ -2238,21 +2234,25 @@ fn announcements_on_other_interfaces() {
 fn use_vmac() {
     let virtual_mac = |own: &str| {
         let (config, diagnostics) = accept(&with(own));
-        (config.routers[0].virtual_mac, diagnostics)
+        let router = &config.routers[0];
+        let mac = router.own_virtual_mac.map(|mac| Colons(mac).to_string()).unwrap_or_default();
+        ((router.virtual_mac, mac), diagnostics)
     };
     let all = "use_vmac name lan netlink_notify_msg group 7";
     // That of the VRID, written out.
     let written = ["use_vmac lan 00:00:5e:00:01", "use_vmac 0:0:5E:0:1:1"];
     for quiet in ["use_vmac", "use_vmac vrrp.51", all].into_iter().chain(written) {
-        assert_eq!(virtual_mac(quiet), (true, vec![]), "{quiet}");
+        assert_eq!(virtual_mac(quiet), ((true, String::new()), vec![]), "{quiet}");
     }
-    assert_eq!(virtual_mac(""), (false, vec![]));
+    assert_eq!(virtual_mac(""), ((false, String::new()), vec![]));
+    for (own, mac) in [
+        ("use_vmac lan 00:00:5e:00:01:02", "00:00:5e:00:01:02"),
+        ("use_vmac lan 02:00:5e:00:0a", "02:00:5e:00:0a:01"),
+        ("use_vmac 2:0:5e:0:a:ff", "02:00:5e:00:0a:ff"),
+    ] {
+        assert_eq!(virtual_mac(own), ((true, mac.to_owned()), vec![]), "{own}");
+    }
     for (own, on, warning) in [
-        (
-            "use_vmac lan 00:00:5e:00:01:02",
-            false,
-            "use_vmac with 00:00:5e:00:01:02 is recognised but not supported yet: the interface's own MAC address is used",
-        ),
         ("use_vmac lan 00:00:5e:00", true, "`00:00:5e:00` is no MAC address; it is ignored"),
         (
             "use_vmac 00:00:5e:00:01:0x1",
@@ -2260,23 +2260,97 @@ fn use_vmac() {
             "`00:00:5e:00:01:0x1` is no MAC address; it is ignored",
         ),
         (
-            "use_vmac lan 02:00:5e:00:01",
-            false,
-            "use_vmac with 02:00:5e:00:01 is recognised but not supported yet: the interface's own MAC address is used",
+            "use_vmac 01:00:5e:00:01",
+            true,
+            "01:00:5e:00:01:01 is not the MAC address of a single station; that of the VRID is used",
+        ),
+        (
+            "use_vmac 0:0:0:0:0:0",
+            true,
+            "00:00:00:00:00:00 is not the MAC address of a single station; that of the VRID is used",
         ),
         ("use_vmac lan wan", true, "`wan` is ignored: use_vmac takes one name"),
         (
             "use_vmac\nunicast_peer {\n10.0.0.9\n}",
             false,
-            "use_vmac does not go with unicast; it is ignored",
+            "use_vmac goes with unicast only where advertisements are left as they are (vmac_xmit_base); it is ignored",
         ),
     ] {
-        let (is_on, warnings) = virtual_mac(own);
-        assert_eq!((is_on, warnings.len()), (on, 1), "{own}: {warnings:?}");
+        let ((is_on, mac), warnings) = virtual_mac(own);
+        assert_eq!((is_on, &*mac, warnings.len()), (on, "", 1), "{own}: {warnings:?}");
         assert!(warnings[0].ends_with(&format!("warning: {warning}")), "{warnings:?}");
     }
-    let (config, _) = accept(&with("use_vmac\nvmac_xmit_base"));
-    assert!(config.routers[0].virtual_mac);
+}
+
+#[test]
+fn advertisements_from_the_base() {
+    let router = |own: &str| {
+        let (mut config, diagnostics) = accept(&with(own));
+        (config.routers.swap_remove(0), diagnostics)
+    };
+    let (base, warnings) = router("use_vmac\nvmac_xmit_base");
+    assert_eq!((base.virtual_mac, base.virtual_mac_adverts, warnings), (true, false, vec![]));
+    let (unicast, warnings) = router("use_vmac\nvmac_xmit_base\nunicast_peer {\n10.0.0.9\n}");
+    assert_eq!((unicast.virtual_mac, unicast.virtual_mac_adverts, warnings), (true, false, vec![]));
+    let (strict, warnings) = router("use_vmac\nvmac_xmit_base\nstrict_mode on");
+    assert!(strict.virtual_mac_adverts);
+    assert!(
+        warnings.iter().any(|it| it.ends_with("strict mode has no vmac_xmit_base; it is ignored"))
+    );
+    assert!(router("use_vmac").0.virtual_mac_adverts);
+}
+
+#[test]
+fn addresses_on_other_interfaces_may_have_the_virtual_mac_address() {
+    let having = |own: &str, addresses: &str| {
+        let text = with(&format!("{own}\nvirtual_ipaddress_excluded {{\n{addresses}\n}}"));
+        let (config, diagnostics) = accept(&text);
+        assert_eq!(diagnostics, Vec::<String>::new());
+        let router = &config.routers[0];
+        let devs: Vec<String> = router.virtual_mac_devs().map(str::to_owned).collect();
+        (devs.join(" "), router.has_virtual_mac(), router.excluded[0].to_string())
+    };
+    let wan = "10.0.7.1/24 dev wan";
+    assert_eq!(having("use_vmac", wan), (String::new(), true, wan.to_owned()));
+    let with_one = format!("{wan} use_vmac");
+    let expected = |on: bool| ("wan".to_owned(), on, with_one.clone());
+    assert_eq!(having("", &with_one), expected(true));
+    assert_eq!(having("use_vmac\nuse_vmac_addr", wan), expected(true));
+    assert_eq!(having("use_vmac_addr", wan), expected(true));
+    // On its own interface it is what the instance says.
+    let own = "10.0.7.1/24 dev eth0 use_vmac";
+    assert_eq!(having("", own), (String::new(), false, "10.0.7.1/24 dev eth0".to_owned()));
+}
+
+/// A frame to it is for one of them.
+#[test]
+fn no_two_have_the_same_virtual_mac_address_on_an_interface() {
+    let instance = |name: &str, interface: &str, vrid: u8, own: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id {vrid}\n{own}\n\
+             virtual_ipaddress {{\n10.0.{vrid}.1\n10.0.{vrid}.2 dev wan\n}}\n}}\n"
+        )
+    };
+    let mac = "use_vmac 02:00:00:00:00:07";
+    for (first, second, on) in [
+        (("eth0", 1, mac), ("eth0", 2, mac), Some("02:00:00:00:00:07 on eth0")),
+        (("eth0", 1, mac), ("eth1", 2, mac), None),
+        (("eth0", 1, mac), ("eth0", 2, "use_vmac 02:00:00:00:00"), None),
+        // Each has that of its VRID there.
+        (
+            ("eth0", 1, "use_vmac_addr"),
+            ("eth1", 1, "use_vmac_addr"),
+            Some("00:00:5e:00:01:01 on wan"),
+        ),
+    ] {
+        let text =
+            instance("A", first.0, first.1, first.2) + &instance("B", second.0, second.1, second.2);
+        let all = brief(&diagnostics_of(&text)).join("\n");
+        let expected =
+            on.map(|on| format!("B and A (line 1) both have the virtual MAC address {on}"));
+        assert_eq!(all.contains("both have the virtual MAC"), on.is_some(), "{all}");
+        assert!(expected.is_none_or(|expected| all.contains(&expected)), "{all}");
+    }
 }
 
 /// Nobody makes the device: its name is another one of the interface.

@@ -2,15 +2,13 @@
 //! not. The name of that device means the interface of the instance wherever the file has it.
 
 use std::collections::HashMap;
-
-use vrrp_common::virtual_mac;
+use std::net::IpAddr;
 
 use super::{Entry, Parser, Word};
 use crate::config::draft::{Draft, Drafts};
 use crate::config::model::Tracked;
 use crate::config::report::{Located, Position, Report};
 use crate::config::text;
-use crate::wire::family::Family;
 
 /// What an instance says of its virtual MAC address, or of a device of its own without one.
 #[derive(Debug)]
@@ -26,54 +24,16 @@ pub(super) struct VirtualMac {
 
 impl VirtualMac {
     /// Takes it up into a router. `prefix` is what the usual names of devices begin with.
-    pub(super) fn apply(
-        self,
-        to: &mut Draft,
-        family: Option<Family>,
-        prefix: Option<&str>,
-        report: &mut Report,
-    ) {
+    pub(super) fn apply(self, to: &mut Draft, prefix: Option<&str>) {
         let vrid = to.vrid.as_ref().map(|vrid| vrid.value.trim().to_owned());
-        let is_another =
-            self.own.as_ref().is_some_and(|own| !is_usual(&own.value, family, vrid.as_deref()));
-        if let Some(own) = self.own.filter(|_| is_another) {
-            let message = format!(
-                "use_vmac with {} is recognised but not supported yet: the interface's own MAC address is used",
-                own.value
-            );
-            report.warning(own.at, message, "without a MAC address it is that of the VRID");
-        }
         if !self.is_ipvlan {
-            to.virtual_mac = Some(Located::new(!is_another, self.at));
+            to.virtual_mac = Some(Located::new(true, self.at));
+            to.own_virtual_mac = self.own.map(|own| Located::new(own.value, own.at));
         }
         // `vrrp_vmac_name` of keepalived, as long as no other instance has that name.
         let usual = || Some(format!("{}.{}", prefix.unwrap_or("vrrp"), vrid?));
         to.virtual_mac_device = self.device.or_else(usual);
     }
-}
-
-/// Whether an address of five or six bytes is the one that there would be without it (RFC 9568 section 7.3).
-fn is_usual(written: &str, family: Option<Family>, vrid: Option<&str>) -> bool {
-    let bytes = bytes(written).unwrap_or_default();
-    let (Some((bytes, rest)), Some(vrid)) = (bytes.split_first_chunk(), vrid) else {
-        return false;
-    };
-    let vrid = vrid.parse().unwrap_or_default();
-    let usual =
-        virtual_mac::address(virtual_mac::code(family.unwrap_or(Family::V4).number(), vrid));
-    let (prefix, last) = usual.split_at(5);
-    let bytes: &[u8; 5] = bytes;
-    bytes == prefix && (rest.is_empty() || rest == last)
-}
-
-/// The bytes of an Ethernet address, five, where that of the VRID is to follow, or six.
-fn bytes(written: &str) -> Option<Vec<u8>> {
-    let byte = |text: &str| {
-        let is_short = (1..=2).contains(&text.len());
-        u8::from_str_radix(text, 16).ok().filter(|_| is_short && !text.starts_with('+'))
-    };
-    let bytes: Option<Vec<u8>> = written.split(':').map(byte).collect();
-    bytes.filter(|bytes| matches!(bytes.len(), 5 | 6))
 }
 
 impl Parser<'_> {
@@ -88,7 +48,7 @@ impl Parser<'_> {
                 // What is said by netlink, and the group of a device, are about a device.
                 "netlink_notify_msg" => {}
                 "group" => drop(words.next()),
-                mac if mac.contains(':') && bytes(mac).is_none() => {
+                mac if mac.contains(':') && text::mac(mac).is_none() => {
                     let message = format!("`{mac}` is no MAC address; it is ignored");
                     let hint = "five bytes, to which the VRID is added, or six: 00:00:5e:00:01";
                     self.warning(word.at, message, hint);
@@ -104,18 +64,31 @@ impl Parser<'_> {
         found
     }
 
-    /// `use_ipvlan [INTERFACE] [ADDRESS] [MODE]`.
-    pub(super) fn use_ipvlan(&mut self, entry: &Entry) -> VirtualMac {
-        let message = "use_ipvlan is recognised but not supported yet: no device is made, and the interface itself has the \
-                       addresses and sends the advertisements, from its own address";
-        self.warning(entry.at(), message, "mcast_src_ip is the address that they are sent from");
+    /// `use_ipvlan [INTERFACE] [ADDRESS] [MODE]`, and the address that advertisements come from.
+    pub(super) fn use_ipvlan(&mut self, entry: &Entry) -> (VirtualMac, Option<Located<IpAddr>>) {
+        let source = entry.parameters.iter().find_map(|word| {
+            let (address, _) = text::cidr(&word.value)?;
+            Some(Located::new(address, word.at))
+        });
+        let from = source.as_ref().map_or_else(
+            || "the interface's own address".to_owned(),
+            |source| source.value.to_string(),
+        );
+        let message = format!(
+            "use_ipvlan makes no device here: the interface itself has the addresses and sends the advertisements, from {from}"
+        );
+        self.warning(
+            entry.at(),
+            message,
+            "an ipvlan device has the MAC address of its interface, too",
+        );
         let is_mode = |word: &str| matches!(word, "bridge" | "private" | "vepa");
         let is_name = |word: &&Word| {
             let word = word.value.as_str();
             !is_mode(word) && text::cidr(word).is_none()
         };
         let device = entry.parameters.iter().find(is_name).map(|word| word.value.clone());
-        VirtualMac { at: entry.at(), device, own: None, is_ipvlan: true }
+        (VirtualMac { at: entry.at(), device, own: None, is_ipvlan: true }, source)
     }
 }
 

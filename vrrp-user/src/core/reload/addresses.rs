@@ -76,7 +76,7 @@ impl Core {
     }
 
     pub(in crate::core) fn count_vip(&mut self, id: RouterId, place: InterfaceAddr) {
-        let virtual_mac = self.router(id).virtual_mac_on(place.iface).is_some();
+        let virtual_mac = self.router(id).virtual_mac_at(place).is_some();
         self.effects.push_back(Effect::CountAddress { router: id, at: place, virtual_mac });
     }
 

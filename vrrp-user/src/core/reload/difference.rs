@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use crate::core::router::RouterRuntime;
 use crate::engine::types::{AdvertInterval, RouterSpec};
+use crate::wire::ethernet::Colons;
 
 /// What differs without having a name.
 pub(super) const OTHER_SETTINGS: &str = "other settings";
@@ -51,7 +52,12 @@ pub(super) fn differences(
     compare("owner_ignores_adverts", ignores.0, ignores.1);
     compare("link_local_first", &old.link_local_first, &new.link_local_first);
     compare("fence", &old.fence.name(), &new.fence.name());
-    compare("virtual_mac", &old.virtual_mac, &new.virtual_mac);
+    let mac = |router: &RouterRuntime| {
+        router.any_virtual_mac().map_or_else(|| "none".to_owned(), |mac| Colons(mac).to_string())
+    };
+    compare("virtual_mac", &mac(old), &mac(new));
+    let by_mac = (&old.virtual_mac_adverts, &new.virtual_mac_adverts);
+    compare("virtual_mac_adverts", by_mac.0, by_mac.1);
     compare("accept", &old.accept, &new.accept);
     compare("track_source", &old.track_source, &new.track_source);
     if old.authentication != new.authentication {

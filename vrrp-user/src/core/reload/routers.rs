@@ -71,14 +71,16 @@ impl Core {
         let before = self.requests(id);
         let rounds = spec.garp.master_repeat;
         let old = self.router_mut(id).reconfigure(router);
-        let old_virtual_mac = old.virtual_mac;
         self.resolve(id);
         self.index.remove(id, &old);
         self.index.add(id, &self.routers[id.0 as usize]);
         self.allow_peers(id);
         self.engine.reconfigure(self.now, id, &spec);
         self.lease_reconfigured(id);
-        if old_virtual_mac != self.router(id).virtual_mac {
+        let new = self.router(id);
+        let virtual_mac_changed = old.any_virtual_mac() != new.any_virtual_mac()
+            || old.with_virtual_mac() != new.with_virtual_mac();
+        if virtual_mac_changed {
             self.plan_anew(id);
         }
         self.evaluate(id);
@@ -130,7 +132,7 @@ impl Core {
                 }
             }
         }
-        if old_virtual_mac != self.router(id).virtual_mac {
+        if virtual_mac_changed {
             self.change_virtual_mac(id, rounds);
         }
         // Routes may need an address that has just come.
@@ -180,8 +182,8 @@ impl Core {
             let (iface, group) = (self.router(id).iface(), self.router(id).group());
             self.index.remove(id, &self.routers[id.0 as usize]);
             self.index.moved(id, iface, None);
-            self.leave_unicast_filter(id);
-            if self.router(id).virtual_mac {
+            self.forget_virtual_macs(id);
+            if self.router(id).has_virtual_mac() {
                 self.plan_anew(id);
             }
             self.router_mut(id).decommission();
@@ -264,7 +266,7 @@ impl Core {
         for dev in devs {
             self.attach_by_name(&dev);
         }
-        if self.router(id).virtual_mac {
+        if self.router(id).has_virtual_mac() {
             self.plan_anew(id);
         }
         self.evaluate(id);

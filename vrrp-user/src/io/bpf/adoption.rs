@@ -12,8 +12,8 @@ use nix::unistd::geteuid;
 use vrrp_common::maps::{
     ALLOWED, CONTROL, COUNTERS, Control, DAEMON_COUNTERS, HELD4, HELD6, Held, INFO, LEASES, Lease,
     PEERS, PeerCounters, PeerKey, REASONS, ROUTERS, RouterEntry, RouterInfo, RouterKey,
-    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MACS,
-    VipCounters, VipKey4, VipKey6,
+    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, Senders, Slot, TtlRange, VIPS4, VIPS6, VIRTUAL_MAC_SET,
+    VIRTUAL_MACS, VipCounters, VipKey4, VipKey6, VirtualMacKey,
 };
 use vrrp_common::sample::{Sample, SampleCounts};
 use vrrp_common::virtual_mac::SET_WORDS;
@@ -48,7 +48,8 @@ fn layout(name: &str) -> (MapType, usize, usize) {
         HELD6 => (MapType::Hash, size_of::<VipKey6>(), size_of::<Held>()),
         ALLOWED => (MapType::Hash, size_of::<PeerKey>(), size_of::<TtlRange>()),
         SENDERS => array(size_of::<Senders>()),
-        VIRTUAL_MACS => array(size_of::<u64>()),
+        VIRTUAL_MACS => (MapType::Hash, size_of::<VirtualMacKey>(), size_of::<u32>()),
+        VIRTUAL_MAC_SET => array(size_of::<u64>()),
         // EVENTS has neither.
         _ => (MapType::RingBuf, 0, 0),
     }
@@ -101,7 +102,7 @@ pub fn pin_facts(dir: &Path, control: Control, mut sizes: Sizes) -> Option<PinFa
             HELD4 => entries == sizes.vips,
             HELD6 => entries == sizes.vips6,
             COUNTERS => entries == DAEMON_COUNTERS,
-            VIRTUAL_MACS => usize::try_from(entries) == Ok(SET_WORDS),
+            VIRTUAL_MAC_SET => usize::try_from(entries) == Ok(SET_WORDS),
             _ => entries > 0,
         };
         if info.as_ref().and_then(found) != Some(layout(name)) || !is_long_enough {
@@ -166,7 +167,7 @@ impl Datapath {
     ) -> Result<(), Error> {
         self.allowed.retain(ALLOWED, |key, _| allowed.contains(key))?;
         self.routers.retain(ROUTERS, |key, _| routers.contains(key))?;
-        self.virtual_macs.write();
+        self.virtual_macs.end_adoption()?;
         self.vips.retain(|at| vips.contains(at))
     }
 }

@@ -91,6 +91,11 @@ pub(super) fn allowed_entries(sizes: Sizes) -> u32 {
     sizes.allowed.saturating_mul(2)
 }
 
+/// How many virtual MAC addresses there may be: each router may have its own on its interface, and on that of each address.
+pub(super) fn virtual_mac_entries(sizes: Sizes) -> u32 {
+    sizes.routers.saturating_add(sizes.vips).saturating_add(sizes.vips6)
+}
+
 /// The programs.
 pub(super) enum Programs {
     /// Of an object that was loaded, as far as the kernel took them.

@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::maps::{
     ALLOWED, CONTROL, COUNTERS, EVENTS, HELD4, HELD6, INFO, LEASES, PEERS, REASONS, ROUTERS,
-    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, VIPS4, VIPS6, VIRTUAL_MACS,
+    SAMPLE_COUNTS, SAMPLES, SENDERS, SLOTS, VIPS4, VIPS6, VIRTUAL_MAC_SET, VIRTUAL_MACS,
 };
 
 use super::error::{Error, OWN_BPFFS, SYSTEM_BPFFS, errno};
@@ -28,7 +28,7 @@ pub(super) const PINNED: [&str; 13] = [
 ];
 
 /// Those that are pinned for a daemon that adopts them.
-pub(super) const KEPT: [&str; 5] = [HELD4, HELD6, ALLOWED, SENDERS, VIRTUAL_MACS];
+pub(super) const KEPT: [&str; 6] = [HELD4, HELD6, ALLOWED, SENDERS, VIRTUAL_MACS, VIRTUAL_MAC_SET];
 
 /// A directory on a bpffs for the pins of all instances: `dir`, or the system's bpffs, or one of our
 /// own that is mounted now.

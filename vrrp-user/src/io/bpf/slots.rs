@@ -8,7 +8,7 @@ use vrrp_common::counters;
 use vrrp_common::maps::{
     ALLOWED, COUNTERS, DAEMON_COUNTERS, INFO, INFO_ADVERTS_SENT, PeerKey, ROUTERS, RouterEntry,
     RouterInfo, RouterKey, SLOT_ACK, SLOT_ADVERTS, SLOT_FILTER, SLOT_LAST_SEEN, SLOT_MASTER_SEEN,
-    SLOT_REFUSED, SLOTS, Slot, TtlRange,
+    SLOT_REFUSED, SLOTS, Slot, TtlRange, VirtualMacKey,
 };
 use vrrp_common::reason::Reason;
 use vrrp_common::report::{MasterSeen, ReportFilter};
@@ -40,16 +40,32 @@ impl Datapath {
         if entry.slot >= self.slots.len() {
             return Err(Error::Full { name: ROUTERS, entries });
         }
-        self.routers.insert(ROUTERS, *key, *entry, entries)?;
-        self.virtual_macs.insert(key, entry);
-        Ok(())
+        self.routers.insert(ROUTERS, *key, *entry, entries)
     }
 
     /// Removes a router; nothing happens where there is none.
     /// Errors: [`Error::Map`].
     pub fn remove_router(&mut self, key: &RouterKey) -> Result<(), Error> {
-        self.virtual_macs.remove(key);
         self.routers.remove(ROUTERS, key)
+    }
+
+    /// Says that the router at `index` has a virtual MAC address on an interface.
+    /// Errors: [`Error::Full`] when the map was made for fewer.
+    pub fn set_virtual_mac(&mut self, ifindex: u32, mac: [u8; 6], index: u32) -> Result<(), Error> {
+        let key = VirtualMacKey::new(ifindex, mac);
+        self.virtual_macs.insert(key, index)
+    }
+
+    /// Ends what [`Self::set_virtual_mac`] began; nothing happens where it did not, or another router has it.
+    /// Errors: [`Error::Map`].
+    pub fn remove_virtual_mac(
+        &mut self,
+        ifindex: u32,
+        mac: [u8; 6],
+        index: u32,
+    ) -> Result<(), Error> {
+        let key = VirtualMacKey::new(ifindex, mac);
+        self.virtual_macs.remove(&key, index)
     }
 
     /// Lets the router at `index` hear a unicast peer, if it listens to its peers only ([`transport::PEERS`]).

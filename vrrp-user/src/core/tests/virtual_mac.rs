@@ -1,0 +1,144 @@
+//! Virtual MAC addresses other than that of the VRID, and on other interfaces than the router's.
+
+use vrrp_common::virtual_mac::padded;
+
+use super::*;
+
+const ETH1: InterfaceId = InterfaceId::own(3);
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const MAC: [u8; 6] = [2, 0, 0, 0, 9, 51];
+
+fn eth1() -> Link {
+    Link { iface: ETH1, name: "eth1".to_owned(), mac: Some([2, 0, 0, 0, 0, 2]), ..link(true) }
+}
+
+/// A host with these interfaces.
+fn host(more: &str, links: Vec<Link>) -> Host {
+    let mut host = Host::new(&toml(more));
+    host.input(Input::Listed { links, addresses: vec![address("10.0.0.1", false)] });
+    host
+}
+
+fn masters(more: &str, links: Vec<Link>) -> Host {
+    let mut host = host(more, links);
+    host.pass(5000);
+    host.answer(&Ok(()));
+    assert_eq!(host.state(), Some(State::Master));
+    host
+}
+
+/// With which virtual MAC address its addresses are held, by interface.
+fn held(host: &Host) -> Vec<(InterfaceId, [u8; 8], [u8; 8])> {
+    let held = host.done.iter().filter_map(|effect| match effect {
+        Effect::HoldAddress { at, held } => Some((at.iface, held.mac, held.virtual_mac)),
+        _ => None,
+    });
+    held.collect()
+}
+
+/// What the kernel side was told of virtual MAC addresses, in order, and whether interfaces take in frames to them.
+fn told(host: &Host) -> Vec<(&'static str, InterfaceId, [u8; 6])> {
+    let told = host.done.iter().filter_map(|effect| match *effect {
+        Effect::SetVirtualMac { interface, mac, .. } => Some(("set", interface, mac)),
+        Effect::RemoveVirtualMac { interface, mac, .. } => Some(("gone", interface, mac)),
+        Effect::AddUnicastMac { interface, mac, .. } => Some(("in", interface, mac)),
+        Effect::RemoveUnicastMac { interface, mac, .. } => Some(("out", interface, mac)),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Ethernet sources of the advertisement with which it ends.
+fn last_advert_from(host: &mut Host) -> [u8; 6] {
+    host.core.handle(host.now, Input::Stop);
+    while host.core.frames().is_empty() {
+        host.core.advance(host.now);
+    }
+    let adverts = host.core.frames().iter().filter(|frame| matches!(frame.tag, Tag::Advert { .. }));
+    *adverts.last().unwrap().bytes[6..].first_chunk().unwrap()
+}
+
+#[test]
+fn another_one_is_in_all_that_the_kernel_side_is_told() {
+    let mut host = masters("virtual_mac = \"02:00:00:00:09\"", vec![link(true)]);
+    assert_eq!(told(&host), [("set", ETH0, MAC), ("in", ETH0, MAC)]);
+    assert_eq!(held(&host), [(ETH0, padded(OWN), padded(MAC))]);
+    assert_eq!(last_advert_from(&mut host), MAC);
+    host.perform();
+    assert_eq!(told(&host).last(), Some(&("out", ETH0, MAC)));
+}
+
+#[test]
+fn advertisements_may_have_that_of_the_interface() {
+    let more = "virtual_mac = true\nvirtual_mac_adverts = false";
+    let mut host = masters(more, vec![link(true)]);
+    assert_eq!(held(&host)[0].2[..3], [0, 0, 0x5e]);
+    assert_eq!(last_advert_from(&mut host), OWN);
+}
+
+#[test]
+fn addresses_on_other_interfaces_may_have_it_there() {
+    const BESIDE: &str = "excluded = [{ address = \"10.1.0.9/24\", dev = \"eth1\", virtual_mac = true }, \
+                          { address = \"10.1.0.8/24\", dev = \"eth1\" }]";
+    const OF_VRID: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+    for (more, on_eth0) in [("", [0; 8]), ("virtual_mac = true", padded(OF_VRID))] {
+        let mut host = masters(&format!("{BESIDE}\n{more}"), vec![link(true), eth1()]);
+        let eth1_mac = padded([2, 0, 0, 0, 0, 2]);
+        let mut all = held(&host);
+        all.sort_unstable();
+        all.dedup();
+        let expected = [
+            (ETH0, padded(OWN), on_eth0),
+            (ETH1, eth1_mac, [0; 8]),
+            (ETH1, eth1_mac, padded(OF_VRID)),
+        ];
+        assert_eq!(all, expected, "{more}");
+        assert!(told(&host).contains(&("in", ETH1, OF_VRID)));
+        assert_eq!(told(&host).contains(&("in", ETH0, OF_VRID)), on_eth0 != [0; 8]);
+        // What captures by tc takes it in.
+        let tc = host.ways.iter().filter(|way| **way == AttachMethod::Mode(CaptureMode::Tc));
+        assert_eq!(tc.count(), if on_eth0 == [0; 8] { 1 } else { 2 });
+        // The kernel side must know which address is to give way.
+        host.done.clear();
+        let mac = [2, 0, 0, 0, 0, 3];
+        host.input(Input::Changed(vec![Event::Link(Link { mac: Some(mac), ..eth1() })]));
+        assert!(held(&host).contains(&(ETH1, padded(mac), padded(OF_VRID))), "{more}");
+        host.hear(200);
+        assert_eq!(host.state(), Some(State::Backup));
+        assert!(told(&host).contains(&("out", ETH1, OF_VRID)));
+    }
+}
+
+/// What leaves from its addresses has it there as well as on one that was there from the start.
+#[test]
+fn an_interface_may_come_later() {
+    let beside = "excluded = [{ address = \"10.1.0.9/24\", dev = \"eth1\", virtual_mac = true }]";
+    let mut host = host(beside, vec![link(true)]);
+    let counted = |host: &Host| {
+        let counted = host.done.iter().filter(|effect| {
+            matches!(effect, Effect::CountAddress { at, virtual_mac: true, .. } if at.iface == ETH1)
+        });
+        counted.count()
+    };
+    assert_eq!((counted(&host), told(&host)), (0, vec![]));
+    host.input(Input::Changed(vec![Event::Link(eth1())]));
+    assert_eq!(counted(&host), 1);
+    assert_eq!(told(&host), [("set", ETH1, [0, 0, 0x5e, 0, 1, 51])]);
+    host.input(Input::Changed(vec![Event::LinkRemoved(ETH1)]));
+    assert_eq!(told(&host).last(), Some(&("gone", ETH1, [0, 0, 0x5e, 0, 1, 51])));
+}
+
+#[test]
+fn an_interface_that_cannot_have_it_is_said() {
+    let macvlan = Link { unicast_filter: UnicastFilter::Own, ..eth1() };
+    let beside = "excluded = [{ address = \"10.1.0.9/24\", dev = \"eth1\", virtual_mac = true }]";
+    for (more, why) in [
+        (beside, "eth1 is a macvlan"),
+        ("virtual_mac = \"02:00:00:00:00:01\"", "eth0 has 02:00:00:00:00:01 itself"),
+    ] {
+        let host = host(more, vec![link(true), macvlan.clone()]);
+        assert_eq!(host.state(), Some(State::Fault), "{more}");
+        let problem = host.core.virtual_mac_problem(ROUTER).unwrap();
+        assert!(problem.contains(why), "{problem}");
+    }
+}
