@@ -12,6 +12,7 @@ mod rfc;
 mod routed;
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -56,9 +57,13 @@ struct Wire {
 impl Wire {
     fn tap(lab: &Lab, host: &Host) -> Result<Self> {
         let port = format!("to-{}", host.name());
-        let args = ["-l", "-n", "-e", "-v", "-tt", "-Q", "in", "--immediate-mode", "-i", &port];
-        let mut command = lab.network().command("tcpdump");
-        let process = Process::spawn(&port, command.args(args))?;
+        Self::on(lab, lab.network().command("tcpdump"), &port, host)
+    }
+
+    /// The same where something else than the switch gets it.
+    fn on(lab: &Lab, mut command: Command, port: &str, host: &Host) -> Result<Self> {
+        let args = ["-l", "-n", "-e", "-v", "-tt", "-Q", "in", "--immediate-mode", "-i", port];
+        let process = Process::spawn(port, command.args(args))?;
         lab.wait_until(STEP, "tcpdump listens", || {
             Ok(process.log().contains("listening on").then_some(()))
         })?;
@@ -86,6 +91,11 @@ impl Wire {
         let with = move |frame: &String| words.iter().all(|word| frame.contains(word));
         let time = |frame: String| frame.split(' ').next()?.parse().ok();
         self.frames().into_iter().filter(with).filter_map(time)
+    }
+
+    /// How many of its frames have all of these words.
+    fn count(&self, words: &[&str]) -> usize {
+        self.when(words).count()
     }
 
     /// What leaves for an address leaves with its virtual MAC address, in all places, and with sums that are right.
@@ -617,7 +627,8 @@ fn another_one_and_on_other_interfaces() -> Result<()> {
     second_network(&lab, &a, &c)?;
     let wire = Wire::tap(&lab, &a)?;
     let instance = Instance::new(51, 100, "10.0.0.100/24").with("use_vmac 2:0:0:0:9");
-    let instance = instance.with("vmac_xmit_base");
+    let instance = instance.with("vmac_xmit_base").with("garp_extra_if 1");
+    let beside = Wire::on(&lab, c.namespace().command("tcpdump"), "eth1", &a)?;
     let addresses = ["10.0.0.100/24", "10.1.0.100/24 dev eth1 use_vmac", "10.1.0.101/24 dev eth1"];
     let addresses = addresses.map(str::to_owned).to_vec();
     let mut daemon = VrrpUser::start(&a, &Instance { addresses, ..instance }.to_string())?;
@@ -641,6 +652,62 @@ fn another_one_and_on_other_interfaces() -> Result<()> {
     assert!(!wire.has(&[&of_router, "Advertisement"]), "{:#?}", wire.frames());
     assert!(wire.has(&[&of_router, "Request who-has 10.0.0.100", "tell 10.0.0.100"]));
     assert!(!wire.has(&[&own, "10.0.0.100 >"]), "{:#?}", wire.frames());
+    // Switches learn nothing of it from advertisements, on either interface: more often than a takeover says it.
+    for (wire, address) in [(&wire, "10.0.0.100"), (&beside, "10.1.0.100")] {
+        let said =
+            [&of_router[..], &format!("Request who-has {address}"), &format!("tell {address}")];
+        lab.wait_until(STEP, &format!("{address} again and again"), || {
+            Ok((wire.count(&said) > 12).then_some(()))
+        })?;
+    }
+    assert!(!beside.has(&[&own, "10.1.0.100 is-at"]), "{:#?}", beside.frames());
+    Ok(())
+}
+
+/// A backup by unicast says nothing, and switches forget where it is, unless it is told to say that.
+#[test]
+fn a_silent_backup_says_where_it_is() -> Result<()> {
+    let lab = Lab::new()?;
+    let hosts = [lab.host("a", "10.0.0.1/24")?, lab.host("b", "10.0.0.2/24")?];
+    for (host, last) in hosts.iter().zip(1..) {
+        host.ip(&["address", "add", &format!("2001:db8::{last}/64"), "dev", "eth0", "nodad"])?;
+    }
+    let conf = |own: u8, priority: u8| {
+        let peer = 3 - own;
+        let four = Instance::new(51, priority, "10.0.0.100/24").name(ROUTERS[0]);
+        let four = four.with("garp_own_address 1");
+        let six = Instance::new(51, priority, "fe80::100/64").name(ROUTERS[1]).v3("1");
+        let six = six.with(&format!("unicast_src_ip 2001:db8::{own}")).with("garp_own_address 1");
+        let four = four.with(&format!("unicast_peer {{\n10.0.0.{peer}\n}}"));
+        format!("{four}\n{}", six.with(&format!("unicast_peer {{\n2001:db8::{peer}\n}}")))
+    };
+    let mut first = VrrpUser::start(&hosts[0], &conf(1, 100))?;
+    all_are(&mut first, &hosts[0], "MASTER")?;
+    let wires = [Wire::tap(&lab, &hosts[0])?, Wire::tap(&lab, &hosts[1])?];
+    let mut second = VrrpUser::start(&hosts[1], &conf(2, 50))?;
+    all_are(&mut second, &hosts[1], "BACKUP")?;
+    let own = mac(&hosts[1]);
+    let [from, states] = [format!(" {own} > "), format!("(1): {own}")];
+    let said = [
+        [&*from, "Request who-has 10.0.0.2 ", "tell 10.0.0.2,"],
+        [&from, "tgt is 2001:db8::2,", &states],
+    ];
+    for said in &said {
+        lab.wait_until(
+            STEP,
+            &format!("{said:?}"),
+            || Ok((wires[1].count(said) > 2).then_some(())),
+        )?;
+    }
+    // The master says enough.
+    assert!(!wires[0].has(&["Request who-has 10.0.0.1 ", "tell 10.0.0.1,"]));
+    assert!(!wires[0].has(&["tgt is 2001:db8::1, Flags [override]"]));
+    // It ends when it becomes master itself.
+    first.stop()?;
+    all_are(&mut second, &hosts[1], "MASTER")?;
+    let before = wires[1].count(&said[0]);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(wires[1].count(&said[0]) <= before + 1, "{:#?}", wires[1].frames());
     Ok(())
 }
 

@@ -513,6 +513,9 @@ pub struct Garp {
     /// Period with which addresses on other interfaces than the router's are announced while master; 0 if there is none.
     #[serde(default)]
     pub other_interfaces_ms: u64,
+    /// Period with which its own address is announced while it is backup by unicast; 0 if there is none.
+    #[serde(default)]
+    pub own_address_ms: u64,
 }
 
 /// A timer that is set.

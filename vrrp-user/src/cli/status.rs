@@ -615,6 +615,10 @@ fn garp(garp: &Garp) -> String {
     if garp.other_interfaces_ms > 0 {
         let _ = write!(text, "; 1 every {} on other interfaces", short(garp.other_interfaces_ms));
     }
+    if garp.own_address_ms > 0 {
+        let every = short(garp.own_address_ms);
+        let _ = write!(text, "; its own address every {every} as backup");
+    }
     if garp.lower_prio_repeat > 0 {
         let _ = write!(
             text,

@@ -120,6 +120,10 @@ pub(super) struct Draft {
     pub(super) garp: GarpPolicy,
     /// How often addresses on other interfaces are announced.
     pub(super) garp_extra_if: Option<Located<Nanos>>,
+    /// Whether also those without a virtual MAC address are; `None` for yes.
+    pub(super) garp_extra_if_all: Option<bool>,
+    /// How often its own address is announced.
+    pub(super) garp_own_address: Option<Located<Nanos>>,
     /// Whether a lower-priority advertisement is answered.
     pub(super) lower_prio_advert: bool,
     /// How many advertisements a master has to miss.

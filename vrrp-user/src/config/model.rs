@@ -258,9 +258,13 @@ pub struct RouterConfig {
     pub excluded: Vec<Address>,
     /// Gratuitous ARP.
     pub garp: GarpPolicy,
-    /// `garp_extra_if all`: how often an address is announced on each other interface than its own while it is
-    /// master; zero for never.
+    /// `garp_extra_if`: how often an address is announced on each interface on which advertisements do not tell where it is,
+    /// while it is master; zero for never.
     pub garp_extra_if: Nanos,
+    /// `garp_extra_if all`: not only where it has a virtual MAC address.
+    pub garp_extra_if_all: bool,
+    /// With unicast: how often its own address is announced while it is backup and says nothing; zero for never.
+    pub garp_own_address: Nanos,
     /// `down_timer_adverts`: how many advertisements in a row a master has to miss, 1-100.
     pub down_adverts: u8,
     /// Whether a lower-priority advertisement is answered by one of ours.
@@ -383,10 +387,17 @@ impl RouterConfig {
         self.virtual_mac || self.virtual_mac_devs().next().is_some()
     }
 
-    /// Whether it has addresses on other interfaces than its own.
+    /// Whether its advertisements leave something unsaid on its own interface: which MAC address its addresses have.
+    fn hides_virtual_mac(&self) -> bool {
+        self.virtual_mac && !self.virtual_mac_adverts
+    }
+
+    /// Whether it has addresses of which `garp_extra_if` tells.
     pub fn has_extra_if(&self) -> bool {
         let addresses = self.addresses.iter().chain(&self.excluded);
-        addresses.filter_map(|address| address.dev.as_ref()).any(|dev| *dev != self.interface)
+        let mut devs = addresses.filter_map(|address| address.dev.as_ref());
+        let beside = self.garp_extra_if_all && devs.any(|dev| *dev != self.interface);
+        beside || self.virtual_mac_devs().next().is_some() || self.hides_virtual_mac()
     }
 
     /// What it depends on besides its own interface: what it tracks, and [`Self::implied_interfaces`]. It is in FAULT

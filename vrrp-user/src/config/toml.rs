@@ -132,8 +132,16 @@ const PEER_KEYS: &[&str] = &["address", "min_ttl", "max_ttl"];
 const AUTHENTICATION_KEYS: &[&str] = &["type", "password", "password_hex"];
 const GARP_KEYS: &[&str] = &[
     "repeat", "delay", "refresh", "refresh_repeat", "lower_prio_repeat", "lower_prio_delay",
-    "other_interfaces",
+    "other_interfaces", "other_interfaces_all", "own_address",
 ];
+
+/// What is announced from time to time.
+#[derive(Default)]
+struct PeriodsDraft {
+    garp_extra_if: Option<Located<Nanos>>,
+    garp_extra_if_all: Option<bool>,
+    garp_own_address: Option<Located<Nanos>>,
+}
 
 impl Reader<'_> {
     /// Line and column of a span.
@@ -317,7 +325,8 @@ impl Reader<'_> {
             Located::new(String::new(), table.at)
         });
         let (source, unicast) = self.transport(table);
-        let (garp, garp_extra_if) = self.garp(table);
+        let (garp, PeriodsDraft { garp_extra_if, garp_extra_if_all, garp_own_address }) =
+            self.garp(table);
         let (virtual_mac, own_virtual_mac) = self.virtual_mac(table);
         let addresses = self.addresses(table, "addresses");
         // An empty list is meant; what cannot be read has its error already.
@@ -344,6 +353,8 @@ impl Reader<'_> {
             need_addresses: true,
             garp,
             garp_extra_if,
+            garp_extra_if_all,
+            garp_own_address,
             down_adverts: self.number(table, "down_adverts"),
             lower_prio_advert: self.boolean(table, "lower_prio_advert").is_none_or(|on| on.value),
             owner_ignores_adverts: self.boolean(table, "owner_ignores_adverts"),
@@ -477,16 +488,23 @@ impl Reader<'_> {
     }
 
     /// The repetition, and that on other interfaces.
-    fn garp(&mut self, router: &Table<'_, '_>) -> (GarpPolicy, Option<Located<Nanos>>) {
+    fn garp(&mut self, router: &Table<'_, '_>) -> (GarpPolicy, PeriodsDraft) {
         let mut garp = GarpPolicy::DEFAULT;
-        let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else { return (garp, None) };
+        let Some(table) = self.sub_table(router, "garp", GARP_KEYS) else {
+            return (garp, PeriodsDraft::default());
+        };
         set(&mut garp.master_repeat, self.repeat(&table, "repeat", 1));
         set(&mut garp.master_delay, self.span(&table, "delay"));
         set(&mut garp.refresh, self.span(&table, "refresh"));
         set(&mut garp.refresh_repeat, self.repeat(&table, "refresh_repeat", 1));
         set(&mut garp.lower_prio_repeat, self.repeat(&table, "lower_prio_repeat", 0));
         set(&mut garp.lower_prio_delay, self.span(&table, "lower_prio_delay"));
-        (garp, self.duration(&table, "other_interfaces"))
+        let periods = PeriodsDraft {
+            garp_extra_if: self.duration(&table, "other_interfaces"),
+            garp_extra_if_all: self.boolean(&table, "other_interfaces_all").map(|on| on.value),
+            garp_own_address: self.duration(&table, "own_address"),
+        };
+        (garp, periods)
     }
 
     fn addresses(&mut self, router: &Table<'_, '_>, key: &'static str) -> Vec<Located<Address>> {

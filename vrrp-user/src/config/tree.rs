@@ -180,6 +180,8 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         excluded,
         garp,
         garp_extra_if,
+        garp_extra_if_all,
+        garp_own_address,
         down_adverts,
         lower_prio_advert,
         higher_prio_advert,
@@ -224,7 +226,7 @@ pub fn router(router: &RouterConfig, group: Option<&str>, secrets: Secrets) -> T
         "unicast": unicast,
         "addresses": addresses.iter().map(address).collect::<Vec<_>>(),
         "excluded": excluded.iter().map(address).collect::<Vec<_>>(),
-        "garp": gratuitous(garp, *garp_extra_if),
+        "garp": gratuitous(garp, (*garp_extra_if, *garp_extra_if_all), *garp_own_address),
         "down_adverts": down_adverts,
         "lower_prio_advert": lower_prio_advert,
         "higher_prio_advert": higher_prio_advert,
@@ -327,7 +329,7 @@ fn own_mac(mac: Mac, vrid: Vrid) -> String {
     text
 }
 
-fn gratuitous(garp: &GarpPolicy, extra_if: Nanos) -> Value {
+fn gratuitous(garp: &GarpPolicy, (extra_if, all): (Nanos, bool), own_address: Nanos) -> Value {
     let GarpPolicy {
         master_repeat,
         master_delay,
@@ -344,6 +346,8 @@ fn gratuitous(garp: &GarpPolicy, extra_if: Nanos) -> Value {
         "lower_prio_repeat": lower_prio_repeat,
         "lower_prio_delay": lower_prio_delay,
         "other_interfaces": extra_if,
+        "other_interfaces_all": all,
+        "own_address": own_address,
     })
 }
 

@@ -61,6 +61,7 @@ pub(super) struct Format {
     track_source: &'static str,
     virtual_mac: &'static str,
     base_adverts: &'static str,
+    pub(super) own_address: &'static str,
     down_adverts: &'static str,
 }
 
@@ -81,6 +82,7 @@ pub(super) const TOML: Format = Format {
     track_source: "track_source",
     virtual_mac: "virtual_mac",
     base_adverts: "virtual_mac_adverts = false",
+    own_address: "garp.own_address",
     down_adverts: "down_adverts",
 };
 
@@ -101,6 +103,7 @@ pub(super) const KEEPALIVED: Format = Format {
     track_source: "track_src_ip",
     virtual_mac: "use_vmac",
     base_adverts: "vmac_xmit_base",
+    own_address: "garp_own_address",
     down_adverts: "down_timer_adverts",
 };
 
@@ -231,6 +234,8 @@ impl Validator<'_> {
             ),
         );
         let own_virtual_mac = self.own_virtual_mac(draft.own_virtual_mac.as_ref(), family, vrid);
+        let garp_own_address =
+            self.garp_own_address(draft.garp_own_address.as_ref(), draft.unicast.is_some());
         let transport = self.transport(draft.source, draft.multicast_group, draft.unicast);
         Some(RouterConfig {
             name: draft.name,
@@ -248,6 +253,8 @@ impl Validator<'_> {
             excluded,
             garp: draft.garp,
             garp_extra_if: self.garp_extra_if(draft.garp_extra_if.as_ref()),
+            garp_extra_if_all: draft.garp_extra_if_all.unwrap_or(true),
+            garp_own_address,
             lower_prio_advert: draft.lower_prio_advert,
             down_adverts,
             higher_prio_advert: draft.higher_prio_advert,

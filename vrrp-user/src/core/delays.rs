@@ -23,12 +23,20 @@ pub(super) struct Delayed {
     pacer: Option<Box<Pacer>>,
     debounce: Option<Box<Debounce>>,
     extra_if: GarpExtraIf,
+    /// The same for own addresses of backups.
+    own_address: GarpExtraIf,
 }
 
 impl Delayed {
     pub(super) fn new(configured: Delays) -> Self {
         let (pacer, debounce) = (Pacer::new(&configured), Debounce::new(&configured));
-        Self { configured, pacer, debounce, extra_if: GarpExtraIf::default() }
+        Self {
+            configured,
+            pacer,
+            debounce,
+            extra_if: GarpExtraIf::default(),
+            own_address: GarpExtraIf::default(),
+        }
     }
 
     /// Until when no router takes over, for a daemon that started at `started`, so long after the host; `None` for at
@@ -43,24 +51,32 @@ impl Delayed {
     pub(super) fn next(&self) -> Option<Nanos> {
         let announcement = self.pacer.as_ref().and_then(|pacer| pacer.next());
         let link = self.debounce.as_ref().and_then(|debounce| debounce.next());
-        [announcement, link, self.extra_if.next()].into_iter().flatten().min()
+        let periods = [self.extra_if.next(), self.own_address.next()];
+        [announcement, link].into_iter().chain(periods).flatten().min()
     }
 
-    /// Takes up how often a router announces its addresses on other interfaces.
+    /// Takes up how often a router announces its addresses on other interfaces, and its own one.
     pub(super) fn configure_extra_if(
         &mut self,
         now: Nanos,
         id: RouterId,
         router: &model::RouterConfig,
-        is_master: bool,
+        state: Option<State>,
     ) {
         let period = if router.has_extra_if() { router.garp_extra_if } else { Nanos::ZERO };
-        self.extra_if.configure(now, id, period, is_master);
+        self.extra_if.configure(now, id, period, state == Some(State::Master));
+        let is_backup = state == Some(State::Backup);
+        self.own_address.configure(now, id, router.garp_own_address, is_backup);
     }
 
     /// How often a router announces its addresses on other interfaces; zero for never.
     pub(super) fn extra_if_period(&self, id: RouterId) -> Nanos {
         self.extra_if.period(id)
+    }
+
+    /// How often a router announces its own address as backup; zero for never.
+    pub(super) fn own_address_period(&self, id: RouterId) -> Nanos {
+        self.own_address.period(id)
     }
 
     /// A router is in that state now.
@@ -69,11 +85,16 @@ impl Delayed {
             State::Master => self.extra_if.begin(now, id),
             State::Init | State::Backup | State::Fault => _ = self.extra_if.end(id),
         }
+        match to {
+            State::Backup => self.own_address.begin(now, id),
+            State::Init | State::Master | State::Fault => _ = self.own_address.end(id),
+        }
     }
 
     /// A router is no longer in the configuration, and another one may get its number.
     pub(super) fn router_removed(&mut self, now: Nanos, id: RouterId) {
         self.extra_if.configure(now, id, Nanos::ZERO, false);
+        self.own_address.configure(now, id, Nanos::ZERO, false);
     }
 
     /// Announcements that wait.
@@ -124,6 +145,15 @@ impl Core {
                 None => break,
             }
         }
+        let mut announced = BTreeSet::new();
+        for _ in 0..AT_ONCE {
+            match self.delays.own_address.due(now) {
+                Some(id) => announced.extend(self.own_place(id)),
+                None => break,
+            }
+        }
+        // Many routers may have the same one, and are backup since the same moment.
+        announced.into_iter().for_each(|place| self.garp(place));
         for _ in 0..AT_ONCE {
             let Self { delays, engine, addresses, interfaces, .. } = self;
             let Some(pacer) = &mut delays.pacer else { return };
@@ -141,18 +171,20 @@ impl Core {
         }
     }
 
-    /// Announces the first address of a master on each interface other than its own.
+    /// Announces an address of a master on each interface on which advertisements do not tell where it is.
     fn announce_extra_if(&mut self, id: RouterId) {
-        let own = self.router(id).iface();
-        let mut done = BTreeSet::new();
-        for (place, _) in self.interface_addrs(id) {
-            if Some(place.iface) != own
-                && self.interfaces.carries(place)
-                && done.insert(place.iface)
-            {
+        for place in self.router(id).unsaid() {
+            if self.interfaces.carries(place) {
                 self.garp(place);
             }
         }
+    }
+
+    /// The own address of a backup, where switches are to know it: advertisements to it come by unicast, and it says nothing.
+    fn own_place(&self, id: RouterId) -> Option<InterfaceAddr> {
+        let (iface, address) = (self.router(id).iface()?, self.router(id).source_in_use()?);
+        let place = InterfaceAddr { iface, address };
+        self.interfaces.usable(place).then_some(place)
     }
 
     /// What counts at the moment of what the kernel reports.

@@ -1,7 +1,7 @@
 //! One virtual router as the daemon sees it: its configuration, where it lives at the moment, and the
 //! frames that it sends from there.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct RouterRuntime {
     pub virtual_mac_adverts: bool,
     /// The virtual MAC address that it has wherever it has one.
     mac: [u8; 6],
+    /// Whether it announces addresses also where they have no virtual MAC address (`garp_extra_if all`).
+    extra_if_all: bool,
     /// Whether packets to its addresses are let in.
     pub accept: bool,
     /// Name, unique in the configuration. Shared with the control thread, as is that of the interface.
@@ -238,6 +240,7 @@ impl RouterRuntime {
             virtual_mac_beside: config.virtual_mac_devs().next().is_some(),
             virtual_mac_adverts: config.virtual_mac_adverts,
             mac: config.virtual_mac_address(),
+            extra_if_all: config.garp_extra_if_all,
             accept: config.accepts(),
             vrid: config.vrid,
             interval: config.interval,
@@ -402,6 +405,31 @@ impl RouterRuntime {
         let has_one = self.virtual_mac && is_own
             || self.virtual_mac_beside && !is_own && self.addresses_on().any(is_it);
         has_one.then_some(self.mac)
+    }
+
+    /// Where its addresses are to be announced from time to time, as advertisements do not tell where they are: one on each
+    /// interface, with a virtual MAC address if any has one there.
+    pub fn unsaid(&self) -> Vec<InterfaceAddr> {
+        let mut places = BTreeMap::new();
+        for (address, on) in self.addresses_on() {
+            let Some(iface) = on else { continue };
+            let (is_own, has_mac) = match self.iface() == on {
+                true => (true, self.virtual_mac),
+                false => (false, self.virtual_mac_beside && address.virtual_mac),
+            };
+            let is_unsaid = match is_own {
+                true => has_mac && !self.virtual_mac_adverts,
+                false => has_mac || self.extra_if_all,
+            };
+            if is_unsaid {
+                let place = InterfaceAddr { iface, address: address.address };
+                let known = places.entry(iface).or_insert((has_mac, place));
+                if has_mac && !known.0 {
+                    *known = (true, place);
+                }
+            }
+        }
+        places.into_values().map(|(_, place)| place).collect()
     }
 
     /// The interfaces on which it has one.

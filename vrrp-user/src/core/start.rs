@@ -166,7 +166,7 @@ impl Core {
         let Judgement { numbers, infos, masters } = judgement;
         let objects = ManagedObjects::new(&config, &numbers);
         for (&id, router) in numbers.iter().zip(&config.routers) {
-            delays.configure_extra_if(started, id, router, false);
+            delays.configure_extra_if(started, id, router, None);
         }
         // The owner's addresses are the interface's real ones and stay whatever happens.
         let virtual_addresses: Vec<IpAddr> = routers

@@ -326,7 +326,10 @@ impl Core {
                 Authentication::Pass(_) => "simple password",
             }
             .to_owned(),
-            garp: garp_settings(garp, self.delays.extra_if_period(id)),
+            garp: Garp {
+                own_address_ms: millis(self.delays.own_address_period(id)),
+                ..garp_settings(garp, self.delays.extra_if_period(id))
+            },
             timers: timers.collect(),
             extras: objects.clone(),
             objects,
@@ -463,6 +466,7 @@ fn garp_settings(policy: &GarpPolicy, extra_if: Nanos) -> Garp {
         lower_prio_repeat,
         lower_prio_delay_ms: millis(lower_prio_delay),
         other_interfaces_ms: millis(extra_if),
+        own_address_ms: 0,
     }
 }
 

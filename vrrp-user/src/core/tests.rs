@@ -170,7 +170,8 @@ impl Host {
             self.perform();
             for frame in self.core.frames().iter() {
                 match frame.tag {
-                    Tag::Advert { .. } => self.adverts.push(frame.bytes[14 + 20 + 2]),
+                    // What goes by unicast gets its header from the kernel.
+                    Tag::Advert { .. } => self.adverts.extend(frame.bytes.get(14 + 20 + 2)),
                     Tag::Announcement => self.announcements += 1,
                 }
             }

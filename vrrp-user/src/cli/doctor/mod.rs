@@ -26,6 +26,7 @@ use crate::cli::terminal::{Terminal, wrapped};
 use crate::config::model::{Config, RouterConfig};
 use crate::control::client;
 use crate::io::bpf::{self, Feature, Trial, Without};
+use crate::io::netlink::AcceptFilter;
 use crate::io::reader::Reader;
 use crate::printable;
 use crate::types::instance::Instance;
@@ -190,6 +191,7 @@ fn examine(options: &Options, without: Without) -> Vec<Finding> {
             findings.extend(interfaces::examine(config, status.as_ref(), &kernel));
             findings.extend(ipv6::examine(config, status.is_some()));
             findings.push(refused(options, config));
+            findings.extend(accept_mode(instance, config, without));
             findings.extend(virtual_macs(options, config, status.as_ref()));
             findings.extend(network::examine(config, status.as_ref(), options.gateway));
         }
@@ -236,6 +238,28 @@ fn refused(options: &Options, config: &Config) -> Finding {
         }
         Err(error) => Finding::skipped(check, bpf::chain(&error)),
     }
+}
+
+/// Whether packets can be kept from addresses, where any router is without accept mode.
+fn accept_mode(instance: &Instance, config: &Config, without: Without) -> Option<Finding> {
+    const CHECK: &str = "accept mode";
+    let refusing = config.routers.iter().filter(|router| !router.accepts()).count();
+    if refusing == 0 {
+        return None;
+    }
+    let routers = format!("{refusing} router{} without accept mode", plural(refusing));
+    Some(match AcceptFilter::new(instance.name(), without.lacks(Feature::Nftables)).look() {
+        Ok(()) => Finding::fine(CHECK, format!("the kernel has nf_tables, for {routers}")),
+        Err(error) if error.is_permission() => {
+            Finding::skipped(CHECK, format!("{error}; run doctor as root"))
+        }
+        Err(error) => {
+            let text = format!("packets to the addresses of {routers} would be let in: {error}");
+            Finding::broken(CHECK, text).hint(
+                "modprobe nf_tables (CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET of the kernel), or accept = true",
+            )
+        }
+    })
 }
 
 /// Who else sends from virtual MAC addresses, where any are configured and somebody is there to be master.

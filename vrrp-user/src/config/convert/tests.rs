@@ -345,6 +345,8 @@ prop_compose! {
             (AdvertInterval::Centisecs(_), true) => vec![first],
             (AdvertInterval::Secs(_), true) | (_, false) => addresses,
         };
+        let is_unicast = matches!(transport, Transport::Unicast { .. });
+        let garp_own_address = Nanos::from_secs(if is_unicast { preempt_delay } else { 0 });
         RouterConfig {
             name,
             line: 0,
@@ -366,6 +368,8 @@ prop_compose! {
             excluded,
             garp,
             garp_extra_if: Nanos::from_secs(u64::from(down_adverts / 50)),
+            garp_extra_if_all: ignores,
+            garp_own_address,
             down_adverts,
             lower_prio_advert,
             owner_ignores_adverts: ignores && owner,

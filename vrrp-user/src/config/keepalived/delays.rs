@@ -17,8 +17,14 @@ pub(super) struct ExtraIf {
 }
 
 impl ExtraIf {
-    /// What it comes to for an instance, given what is said of all.
-    pub(super) fn finish(self, global: &Self, report: &mut Report) -> Option<Located<Nanos>> {
+    /// What it comes to for an instance, given what is said of all, and whether it is about other interfaces than those with
+    /// virtual MAC addresses, too. `has_virtual` is whether this instance has any of which its advertisements do not tell.
+    pub(super) fn finish(
+        self,
+        global: &Self,
+        has_virtual: bool,
+        report: &mut Report,
+    ) -> Option<(Located<Nanos>, bool)> {
         // Of all instances counts what this one does not say.
         let said = if self.period.is_some() {
             self
@@ -26,15 +32,15 @@ impl ExtraIf {
             Self { all: self.all || global.all, ..global.clone() }
         };
         let period = said.period.filter(|period| period.value > Nanos::ZERO)?;
-        if !said.all {
+        if !said.all && !has_virtual {
             let message = format!(
-                "{} has no effect here: without `all`, it is about virtual MAC addresses",
+                "{} has no effect here: without `all`, it is about virtual MAC addresses that advertisements do not have",
                 said.keyword
             );
             report.push(Severity::Note, period.at, message, "");
             return None;
         }
-        Some(period)
+        Some((period, said.all))
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "notify_master_rx_lower_pri", "notify_priority_changes", "virtual_routes", "virtual_rules",
     "promote_secondaries", "restore_addresses", "track_interface", "track_script", "track_file",
     "track_process", "dont_track_primary", "garp_extra_if", "vmac_garp_intvl", "use_vmac",
-    "use_ipvlan", "use_vmac_addr", "vmac_xmit_base",
+    "use_ipvlan", "use_vmac_addr", "vmac_xmit_base", "garp_own_address",
 ];
 
 /// An instance as written: what a router is made of in any format, and what becomes that in the end.
@@ -137,7 +137,11 @@ impl Instance {
             garp.refresh = Nanos::ZERO;
         }
         garp.refresh_repeat = garp.refresh_repeat.max(1);
-        draft.garp_extra_if = shared.extra_if.finish(&globals.shared.extra_if, report);
+        let addresses = draft.addresses.iter().chain(&draft.excluded);
+        let beside = addresses.into_iter().any(|it| it.value.virtual_mac && it.value.dev.is_some());
+        let hidden = draft.virtual_mac.is_some() && draft.virtual_mac_adverts.is_some();
+        let extra_if = shared.extra_if.finish(&globals.shared.extra_if, beside || hidden, report);
+        (draft.garp_extra_if, draft.garp_extra_if_all) = extra_if.unzip();
         let no_advert = shared.lower_prio_no_advert.or(globals.shared.lower_prio_no_advert);
         draft.lower_prio_advert = no_advert != Some(true);
         let one_more = shared.higher_prio_send_advert;
@@ -310,6 +314,7 @@ impl Parser<'_> {
                 to.virtual_mac.get_or_insert(ipvlan);
                 to.ipvlan_source = source;
             }
+            "garp_own_address" => draft.garp_own_address = self.timer(entry),
             "use_vmac_addr" => to.virtual_mac_addresses = true,
             "vmac_xmit_base" => to.xmit_base = Some(entry.at()),
             "dont_track_primary" => draft.dont_track_primary = true,

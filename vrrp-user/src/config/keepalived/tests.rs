@@ -2204,7 +2204,7 @@ fn announcements_on_other_interfaces() {
     assert_eq!(quiet("vrrp_garp_extra_if all 60", "garp_extra_if 0"), 0);
     let without = |keyword: &str| {
         format!(
-            "note: {keyword} has no effect here: without `all`, it is about virtual MAC addresses"
+            "note: {keyword} has no effect here: without `all`, it is about virtual MAC addresses that advertisements do not have"
         )
     };
     assert_eq!(
@@ -2226,6 +2226,55 @@ fn announcements_on_other_interfaces() {
     ] {
         let (seconds, warnings) = period("", own);
         assert_eq!((seconds, warnings.len()), (0, 1), "{own}");
+        assert!(warnings[0].ends_with(&format!("warning: {warning}")), "{warnings:?}");
+    }
+}
+
+/// Without `all` it is about virtual MAC addresses of which switches learn nothing from advertisements.
+#[test]
+fn announcements_of_virtual_mac_addresses() {
+    let beside = "virtual_ipaddress_excluded {\n10.0.7.1/24 dev wan use_vmac\n}";
+    for own in [beside, "use_vmac\nvmac_xmit_base"] {
+        let router = quiet(&with(&format!("{own}\ngarp_extra_if 100")));
+        assert_eq!(router.garp_extra_if, Nanos::from_secs(100));
+        assert!(!router.garp_extra_if_all && router.has_extra_if());
+    }
+    let router = quiet(&with(&format!("{beside}\ngarp_extra_if all 100")));
+    assert!(router.garp_extra_if_all);
+    let (config, notes) = accept(&with("use_vmac\ngarp_extra_if 100"));
+    assert_eq!((config.routers[0].garp_extra_if, notes.len()), (Nanos::ZERO, 1));
+}
+
+#[test]
+fn announcements_of_the_own_address() {
+    const PEER: &str = "unicast_peer {\n10.0.0.9\n}";
+    let period = |own: &str| {
+        let (config, diagnostics) = accept(&with(own));
+        (config.routers[0].garp_own_address, diagnostics)
+    };
+    let secs = Nanos::from_secs;
+    assert_eq!(period(PEER), (secs(0), vec![]));
+    assert_eq!(period(&format!("{PEER}\ngarp_own_address 60")), (secs(60), vec![]));
+    assert_eq!(period(&format!("{PEER}\ngarp_own_address 0")), (secs(0), vec![]));
+    for (own, expected, warning) in [
+        (
+            "garp_own_address 60".to_owned(),
+            0,
+            "garp_own_address goes with unicast only: switches send multicast to all ports anyway; it is ignored",
+        ),
+        (
+            format!("{PEER}\ngarp_own_address 0.5"),
+            1,
+            "garp_own_address must be at least 1 s; 1 s is used",
+        ),
+        (
+            format!("{PEER}\ngarp_own_address 86401"),
+            0,
+            "garp_own_address must be at most a day; it is ignored",
+        ),
+    ] {
+        let (found, warnings) = period(&own);
+        assert_eq!((found, warnings.len()), (secs(expected), 1), "{own}: {warnings:?}");
         assert!(warnings[0].ends_with(&format!("warning: {warning}")), "{warnings:?}");
     }
 }

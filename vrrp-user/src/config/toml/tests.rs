@@ -248,7 +248,7 @@ fn mistakes() {
         ("garp = { repeat = 0 }", "6:19: error: repeat must be at least 1, not 0"),
         (
             "garp = { x = 0 }",
-            "6:10: error: unknown key x in garp (known are repeat, delay, refresh, refresh_repeat, lower_prio_repeat, lower_prio_delay, other_interfaces)",
+            "6:10: error: unknown key x in garp (known are repeat, delay, refresh, refresh_repeat, lower_prio_repeat, lower_prio_delay, other_interfaces, other_interfaces_all, own_address)",
         ),
         ("garp = 5", "6:8: error: garp must be a table, not an integer"),
         ("v3_checksum = \"x\"", "6:15: error: unknown v3_checksum `x` (rfc5798 or rfc9568)"),

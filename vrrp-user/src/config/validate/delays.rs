@@ -12,6 +12,8 @@ use crate::engine::time::Nanos;
 
 /// keepalived's longest delay: what it counts in microseconds with 32 bits.
 const LONGEST: Nanos = Nanos(u32::MAX as u64 * 1_000);
+/// The shortest period of announcements of an own address.
+const SHORTEST_PERIOD: Nanos = Nanos::from_secs(1);
 /// keepalived's longest period of `garp_extra_if`.
 const LONGEST_PERIOD: Nanos = Nanos::from_secs(86_400);
 /// keepalived's longest delay of a link.
@@ -37,6 +39,30 @@ impl Validator<'_> {
     pub(super) fn garp_extra_if(&mut self, written: Option<&Located<Nanos>>) -> Nanos {
         let message = "addresses on other interfaces must be announced at least once a day";
         self.at_most(LONGEST_PERIOD, written, message, "86400 s are the most")
+    }
+
+    pub(super) fn garp_own_address(
+        &mut self,
+        written: Option<&Located<Nanos>>,
+        is_unicast: bool,
+    ) -> Nanos {
+        let name = self.format.own_address;
+        let Some(written) = written.filter(|written| written.value > Nanos::ZERO) else {
+            return Nanos::ZERO;
+        };
+        if !is_unicast {
+            let message = format!(
+                "{name} goes with unicast only: switches send multicast to all ports anyway"
+            );
+            self.repair(written.at, message, "it is ignored", "");
+            return Nanos::ZERO;
+        }
+        if written.value < SHORTEST_PERIOD {
+            self.repair(written.at, format!("{name} must be at least 1 s"), "1 s is used", "");
+            return SHORTEST_PERIOD;
+        }
+        let message = format!("{name} must be at most a day");
+        self.at_most(LONGEST_PERIOD, Some(written), &message, "86400 s are the most")
     }
 
     /// What is written, if it is not too long; zero without it.

@@ -137,7 +137,8 @@ impl Core {
         }
         // Routes may need an address that has just come.
         let new = &reload.prepared.config.routers[reload.next];
-        self.delays.configure_extra_if(self.now, id, new, is_master);
+        let state = self.engine.state(id);
+        self.delays.configure_extra_if(self.now, id, new, state);
         self.take_objects(id, &new.routing, is_master);
     }
 
@@ -216,7 +217,7 @@ impl Core {
                 let (router, spec) = self.made(reload, interface);
                 let id = self.add(router, spec);
                 let new = &reload.prepared.config.routers[reload.next];
-                self.delays.configure_extra_if(self.now, id, new, false);
+                self.delays.configure_extra_if(self.now, id, new, None);
                 self.take_objects(id, &new.routing, false);
                 reload.matches[reload.next] = Some(id);
             }

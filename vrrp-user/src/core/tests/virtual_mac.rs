@@ -142,3 +142,52 @@ fn an_interface_that_cannot_have_it_is_said() {
         assert!(problem.contains(why), "{problem}");
     }
 }
+
+/// How often something was announced within some seconds.
+fn announced_within(host: &mut Host, seconds: u64) -> usize {
+    let before = host.announcements;
+    host.pass(seconds * 1000);
+    host.announcements - before
+}
+
+#[test]
+fn what_advertisements_do_not_tell_is_announced_from_time_to_time() {
+    const BESIDE: &str = "excluded = [{ address = \"10.1.0.8/24\", dev = \"eth1\" }, \
+                          { address = \"10.1.0.9/24\", dev = \"eth1\", virtual_mac = true }]";
+    let garp = |all: bool| {
+        format!("garp = {{ other_interfaces = \"10s\", other_interfaces_all = {all} }}")
+    };
+    let base = "virtual_mac = true\nvirtual_mac_adverts = false";
+    let plain = BESIDE.replace(", virtual_mac = true", "");
+    for (more, all, expected) in [
+        (BESIDE.to_owned(), false, 1),
+        (BESIDE.to_owned(), true, 1),
+        (plain.clone(), false, 0),
+        (plain.clone(), true, 1),
+        (format!("{plain}\n{base}"), false, 1),
+        (format!("{plain}\n{base}"), true, 2),
+        ("virtual_mac = true".to_owned(), false, 0),
+    ] {
+        let mut host = masters(&format!("{more}\n{}", garp(all)), vec![link(true), eth1()]);
+        // What follows a takeover.
+        host.pass(8000);
+        assert_eq!(announced_within(&mut host, 30), 3 * expected, "{more} {all}");
+    }
+}
+
+#[test]
+fn a_backup_by_unicast_says_where_it_is() {
+    let more = "unicast = { peers = [\"10.0.0.2\"] }\ngarp = { own_address = \"2s\" }\n";
+    let mut host = host(&format!("{more}interval = \"10s\""), vec![link(true)]);
+    assert_eq!(host.state(), Some(State::Backup));
+    assert_eq!(announced_within(&mut host, 7), 3);
+    let without = more.replace("garp = { own_address = \"2s\" }", "");
+    let mut quiet = self::host(&format!("{without}interval = \"10s\""), vec![link(true)]);
+    assert_eq!(announced_within(&mut quiet, 7), 0);
+    // A master sends enough.
+    host.pass(40_000);
+    host.answer(&Ok(()));
+    assert_eq!(host.state(), Some(State::Master));
+    host.pass(8000);
+    assert_eq!(announced_within(&mut host, 20), 0);
+}

@@ -69,6 +69,11 @@ impl Error {
         }
     }
 
+    /// Whether this process may not ask.
+    pub fn is_permission(&self) -> bool {
+        self.errno() == Some(libc::EPERM)
+    }
+
     fn refused(what: &'static str, error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
@@ -121,6 +126,13 @@ impl AcceptFilter {
     pub fn new(instance: &str, masked: bool) -> Self {
         let table = format!("vrrp-user-{instance}");
         Self { table, masked, connection: None, there: None, counted: Counted::default() }
+    }
+
+    /// Whether there is nf_tables, and this process may use it, as far as can be told without making anything.
+    /// Errors: [`Error`].
+    pub fn look(&mut self) -> Result<(), Error> {
+        let table = NfTablesMessage::GetTable(accept_rules::named(&self.table));
+        self.get(table).map(drop)
     }
 
     /// The name of the table.
