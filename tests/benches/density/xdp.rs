@@ -37,6 +37,9 @@ const OTHER: [u8; 4] = [192, 0, 2, 1];
 /// The Ethernet address of the interface.
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
+/// The virtual MAC address of a VRID that no router has: of IPv6, and all are of IPv4.
+const NO_ROUTER: [u8; 6] = [0, 0, 0x5e, 0, 2, 1];
+
 /// What, unit, value, target.
 pub type Cost = (String, &'static str, f64, Option<f64>);
 
@@ -92,6 +95,19 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
     ];
     let ours = kernel.egress_program().map_err(|error| Error::Unexpected(chain(&error)))?;
     costs.extend(side(plan, "TX", &*ours, &empty, ACCEPT, &cases)?);
+
+    let to = |mac: [u8; 6]| [&mac[..], &tcp(SOURCE, OTHER)[6..]].concat();
+    let cases = [
+        // The address of the loopback interface.
+        case("64-byte TCP packet for this host", to([0; 6]), NEXT, None),
+        case("64-byte TCP packet for another host", to(MAC), NEXT, None),
+        case("64-byte TCP packet to a virtual MAC of none here", to(NO_ROUTER), NEXT, None),
+    ];
+    for (name, virtual_mac) in [("tc", 0), ("tc with virtual MACs", 1)] {
+        set_routers(&mut kernel, load, virtual_mac)?;
+        let ours = kernel.ingress_program().map_err(|error| Error::Unexpected(chain(&error)))?;
+        costs.extend(side(plan, name, &*ours, &empty, ACCEPT, &cases)?);
+    }
     Ok(costs)
 }
 
@@ -161,6 +177,18 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
     let mut kernel = Datapath::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
     let control = Control::new(0, 1);
     kernel.write_control(&control).map_err(failed)?;
+    set_routers(&mut kernel, load, 0)?;
+    for router in 0..load.routers {
+        // All on the one interface, so that any of them can be the destination.
+        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
+        let mapped = vip(router).to_ipv6_mapped();
+        kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
+    }
+    Ok(kernel)
+}
+
+/// Puts all routers of a load into its maps, with virtual MAC addresses or without.
+fn set_routers(kernel: &mut Datapath, load: Load, virtual_mac: u8) -> Result<()> {
     for (router, slot) in (0..load.routers).zip(0..) {
         // In reality each link has an index of its own, and so it has here, beginning with the one on
         // which packets arrive.
@@ -173,17 +201,15 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
             version,
             transport: transport::MULTICAST,
             mac: MAC,
+            virtual_mac,
             ..RouterEntry::default()
         };
         entry.local[..4].copy_from_slice(&OTHER);
         entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
+        let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
         kernel.set_router(&key, &entry).map_err(failed)?;
-        // All on the one interface, so that any of them can be the destination.
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
-        let mapped = vip(router).to_ipv6_mapped();
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
     }
-    Ok(kernel)
+    Ok(())
 }
 
 /// Lets the kernel side hear the first router's master once, and says what the daemon of a backup says then:
