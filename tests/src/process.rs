@@ -134,7 +134,7 @@ impl Process {
     pub(crate) fn hang_up(&mut self, host: &Host, printed: &str, what: &str) -> Result<()> {
         let before = self.log.text().matches(printed).count();
         self.signal(Signal::SIGHUP)?;
-        host.lab().wait_until(Duration::from_secs(20), what, || {
+        host.lab().wait_until(Duration::from_secs(120), what, || {
             Ok((self.log.text().matches(printed).count() > before).then_some(()))
         })
     }

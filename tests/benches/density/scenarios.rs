@@ -584,10 +584,19 @@ fn virtual_mac(plan: &Plan, load: Load, kind: Kind, figures: &mut Figures) -> Re
     drop(stage);
 
     let stage = Stage::with_virtual_macs(load)?;
-    let generator = stage.advertise(0..load.routers, Pacing::AtOnce);
+    let generator = stage.advertise(0..load.routers, Pacing::Even);
     let daemon = Daemon::start(&stage, kind, load, 100)?;
     vrrp_tests::pause(begun(load))?;
     used(plan, &daemon, "as backup", figures)?;
+    figures.add(
+        "routers that took over before",
+        "",
+        count(stage.addresses()?),
+        Target::AtMost(0.0),
+    );
+    drop(generator);
+    let generator = stage.advertise(0..load.routers, Pacing::AtOnce);
+    vrrp_tests::pause(Duration::from_millis(5 * load.interval_ms / 2))?;
     let receiver = stage.receive()?;
     let last_sent = generator.stop()?;
     vrrp_tests::pause(load.master_down(100) + Duration::from_secs(4))?;

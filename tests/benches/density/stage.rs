@@ -220,13 +220,13 @@ pub struct Usage {
     pub switches: f64,
 }
 
-/// Milliseconds for which all processors have been busy, by 10.
+/// Milliseconds for which all processors have been busy, by 10, but for programs with less than the usual priority.
 pub fn machine_ms() -> Result<u64> {
     let text = fs::read_to_string("/proc/stat").map_err(Error::io("read /proc/stat"))?;
     // `cpu user nice system idle iowait irq softirq steal ...`, in ticks (proc_stat(5))
     let ticks = text.lines().next().into_iter().flat_map(|line| line.split_whitespace().skip(1));
     let ticks: Vec<u64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
-    let busy = [0, 1, 2, 5, 6].map(|field| ticks.get(field).copied().unwrap_or(0));
+    let busy = [0, 2, 5, 6].map(|field| ticks.get(field).copied().unwrap_or(0));
     Ok(busy.iter().sum::<u64>() * 10)
 }
 
