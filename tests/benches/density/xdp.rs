@@ -103,10 +103,16 @@ pub fn costs(plan: &Plan, load: Load) -> Result<Vec<Cost>> {
         case("64-byte TCP packet for another host", to(MAC), NEXT, None),
         case("64-byte TCP packet to a virtual MAC of none here", to(NO_ROUTER), NEXT, None),
     ];
-    for (name, virtual_mac) in [("tc", 0), ("tc with virtual MACs", 1)] {
-        set_routers(&mut kernel, load, virtual_mac)?;
-        let ours = kernel.ingress_program().map_err(|error| Error::Unexpected(chain(&error)))?;
+    for name in ["tc", "tc with virtual MACs"] {
+        let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
+        let ours = kernel.ingress_program().map_err(failed)?;
         costs.extend(side(plan, name, &*ours, &empty, ACCEPT, &cases)?);
+        for (router, slot) in (0..load.routers).zip(0..) {
+            let vrid = u8::try_from(router % PER_LINK + 1).unwrap_or(u8::MAX);
+            let ifindex = u32::try_from(router / PER_LINK).unwrap_or(0) + IFINDEX;
+            let mac = [0, 0, 0x5e, 0, 1, vrid];
+            kernel.set_virtual_mac(ifindex, mac, slot).map_err(failed)?;
+        }
     }
     Ok(costs)
 }
@@ -177,18 +183,6 @@ fn kernel(lab: &Lab, load: Load) -> Result<Datapath> {
     let mut kernel = Datapath::load(&lab.bpffs().join("xdp-bench"), sizes).map_err(failed)?;
     let control = Control::new(0, 1);
     kernel.write_control(&control).map_err(failed)?;
-    set_routers(&mut kernel, load, 0)?;
-    for router in 0..load.routers {
-        // All on the one interface, so that any of them can be the destination.
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
-        let mapped = vip(router).to_ipv6_mapped();
-        kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
-    }
-    Ok(kernel)
-}
-
-/// Puts all routers of a load into its maps, with virtual MAC addresses or without.
-fn set_routers(kernel: &mut Datapath, load: Load, virtual_mac: u8) -> Result<()> {
     for (router, slot) in (0..load.routers).zip(0..) {
         // In reality each link has an index of its own, and so it has here, beginning with the one on
         // which packets arrive.
@@ -201,15 +195,17 @@ fn set_routers(kernel: &mut Datapath, load: Load, virtual_mac: u8) -> Result<()>
             version,
             transport: transport::MULTICAST,
             mac: MAC,
-            virtual_mac,
             ..RouterEntry::default()
         };
         entry.local[..4].copy_from_slice(&OTHER);
         entry.destination[..4].copy_from_slice(&vrrp_common::MULTICAST_V4);
-        let failed = |error: vrrp_user::io::bpf::Error| Error::Unexpected(chain(&error));
         kernel.set_router(&key, &entry).map_err(failed)?;
+        // All on the one interface, so that any of them can be the destination.
+        kernel.vips.add(&InterfaceAddr::own(IFINDEX, vip(router)), 0, false).map_err(failed)?;
+        let mapped = vip(router).to_ipv6_mapped();
+        kernel.vips.add(&InterfaceAddr::own(IFINDEX, mapped), 0, false).map_err(failed)?;
     }
-    Ok(())
+    Ok(kernel)
 }
 
 /// Lets the kernel side hear the first router's master once, and says what the daemon of a backup says then:
