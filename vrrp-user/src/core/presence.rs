@@ -157,8 +157,9 @@ impl Presence {
         self.wanted
     }
 
-    /// It was refused, but may be there all the same, because the answer was lost on the way.
-    pub fn doubt_refusal(&mut self) {
+    /// It was refused, or was reported to be gone, but may be there all the same: an answer may be lost on the way, and a report may
+    /// be about the one before.
+    pub fn doubt_absence(&mut self) {
         self.doubtful |= self.state == State::Absent;
     }
 
@@ -253,7 +254,7 @@ mod tests {
         let mut unanswered = Presence::default();
         unanswered.want(true);
         unanswered.completed(Request::Add, Outcome::Failed);
-        unanswered.doubt_refusal();
+        unanswered.doubt_absence();
         assert_eq!(unanswered.want(false), Some(Request::Remove));
 
         // The kernel has said that it is gone.

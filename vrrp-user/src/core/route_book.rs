@@ -315,7 +315,7 @@ impl RouteBook {
         entry.refused = refused.map(Into::into);
         let next = entry.presence.completed(request, outcome);
         if outcome == Outcome::Failed && entry.object.is_marked() {
-            entry.presence.doubt_refusal();
+            entry.presence.doubt_absence();
         }
         self.tidy(handle);
         next
@@ -465,6 +465,10 @@ impl RouteBook {
             entry.presence.want(false);
             return Some(Vanished::Untracked(handle));
         }
+        // What was reported may be about the one before, if that is late: then it is there, and is to be removed.
+        if entry.object.is_marked() {
+            entry.presence.doubt_absence();
+        }
         Some(Vanished::Lost(handle, entry.wanted_by.clone()))
     }
 
@@ -545,6 +549,30 @@ mod tests {
         let asked = book.unwant(A);
         assert_eq!(names(&book, &asked), [format!("Remove {rule}"), format!("Remove {route}")]);
         assert!(!book.settled());
+        done(&mut book, asked);
+        assert!(book.settled());
+    }
+
+    /// Of what one router has removed and another one added again, the kernel reports the beginning and the end late.
+    #[test]
+    fn what_is_reported_late_leaves_nothing() {
+        let mut book = RouteBook::default();
+        let line = "10.1.0.0/16 dev e";
+        for id in [A, B] {
+            book.set(id, &routing(&[line], &[]));
+        }
+        let asked = book.want(A);
+        assert_eq!(book.completed(asked[0].0, Request::Add, false, None), None);
+        let asked = book.unwant(A);
+        assert_eq!(book.completed(asked[0].0, Request::Remove, false, None), None);
+        let asked = book.want(B);
+        assert_eq!(book.completed(asked[0].0, Request::Add, false, None), None);
+        book.route_appeared(&seen(line), Some("e"));
+        let lost = book.route_vanished(&seen(line), Some("e"));
+        assert_eq!(lost, Some(Vanished::Lost(asked[0].0, vec![B])));
+        // It may be there all the same.
+        let asked = book.unwant(B);
+        assert_eq!(names(&book, &asked), [format!("Remove route {line}")]);
         done(&mut book, asked);
         assert!(book.settled());
     }
