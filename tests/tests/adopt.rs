@@ -314,6 +314,37 @@ fn pins_that_cannot_be_used_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// Two that are started at once after one was killed: one goes on, and the other one ends and takes nothing from it.
+#[test]
+fn one_of_two_goes_on() -> Result<()> {
+    let lab = Lab::new()?;
+    let host = lab.host("a", "10.0.0.1/24")?;
+    let mut killed = VrrpUser::start(&host, OWNER)?;
+    killed.wait_state(&host, ROUTER, "MASTER", STEP)?;
+    lab.wait_until(STEP, "the address", || Ok(host.has_address(VIP)?.then_some(())))?;
+    killed.kill()?;
+    let mut two = [VrrpUser::start(&host, OWNER)?, VrrpUser::start(&host, OWNER)?];
+    let ended = lab.wait_until(STEP, "one of them ends", || {
+        for (place, daemon) in two.iter_mut().enumerate() {
+            if let Some(status) = daemon.process().ended()? {
+                return Ok(Some((place, status.code())));
+            }
+        }
+        Ok(None)
+    })?;
+    let (place, code) = ended;
+    let [first, second] = &mut two;
+    let (other, goes_on) = if place == 0 { (first, second) } else { (second, first) };
+    let said = other.log().text();
+    assert!(code == Some(75) && said.contains("already running"), "{code:?} {said}");
+    goes_on.wait_state(&host, ROUTER, "MASTER", STEP)?;
+    let log = goes_on.log().text();
+    assert!(log.contains("INIT -> MASTER: adopted"), "{log}");
+    assert!(host.has_address(VIP)?);
+    assert!(goes_on.stop()?.success());
+    Ok(())
+}
+
 /// As after SIGKILL: what the kernel does for a mistake in memory, and systemd where the watchdog was not served.
 #[test]
 fn one_that_crashed_goes_on() -> Result<()> {

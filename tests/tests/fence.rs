@@ -305,6 +305,30 @@ fn a_router_without_a_peer_goes_on_to_answer() -> Result<()> {
     Ok(())
 }
 
+/// By the lease alone it does not, until it is master anew.
+#[test]
+fn a_router_whose_lease_is_over_needs_no_claim() -> Result<()> {
+    let lab = Lab::new()?;
+    let (a, client) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
+    let conf = Instance::new(51, 100, "10.0.0.100/24").with("fence lease").to_string();
+    let mut daemon = VrrpUser::start(&a, &conf)?;
+    daemon.wait_state(&a, ROUTER, "MASTER", STEP)?;
+    let answered = || {
+        let mut ping = client.spawn("ping", "ping", &["-c", "1", "-W", "1", VIPS[0]])?;
+        Ok::<_, vrrp_tests::Error>(ping.wait(STEP)?.success())
+    };
+    lab.wait_until(STEP, "it answers", || Ok(answered()?.then_some(())))?;
+    daemon.process().signal(Signal::SIGSTOP)?;
+    lab.wait_until(STEP, "it answers no more", || Ok((!answered()?).then_some(())))?;
+    assert!(!answered()?);
+    daemon.process().signal(Signal::SIGCONT)?;
+    lab.wait_until(STEP, "it answers again", || Ok(answered()?.then_some(())))?;
+    assert_eq!(daemon.router_stats(&a, ROUTER)?["became_master"], 2);
+    assert!(daemon.log().contains("its lease ran out"), "{}", daemon.log().text());
+    assert!(daemon.reason(&a, "fenced_to")? > 0);
+    Ok(())
+}
+
 /// The same when the daemon is dead; then another one is master on its host, and nothing of the dead one is in its way.
 fn killed(mut stage: Stage) -> Result<()> {
     stage.old.kill()?;

@@ -98,7 +98,7 @@ impl Better {
 struct Question {
     /// When it was asked, until it is answered.
     asked: Option<Nanos>,
-    /// When the last answer was that all is well.
+    /// When the question was asked to which the last answer was that all is well.
     intact: Option<Nanos>,
     /// Backups whose timers wait for the answer, and until when.
     waiting: Vec<(RouterId, Nanos)>,
@@ -148,11 +148,14 @@ impl Reception {
         self.questions.entry(iface).or_default().asked = Some(now);
     }
 
-    /// The program is there. Whose timers have waited for that, and until when.
-    fn intact(&mut self, iface: InterfaceId, now: Nanos) -> Vec<(RouterId, Nanos)> {
-        let answered = Question { intact: Some(now), ..Question::default() };
-        let question = self.questions.insert(iface, answered);
-        question.map(|question| question.waiting).unwrap_or_default()
+    /// The program was there when the kernel was asked, and not necessarily is when the answer is read: the daemon may have
+    /// stood still between. Whose timers have waited for that, and until when.
+    fn intact(&mut self, iface: InterfaceId) -> Vec<(RouterId, Nanos)> {
+        let Some(question) = self.questions.get_mut(&iface) else { return Vec::new() };
+        if let Some(asked) = question.asked.take() {
+            question.intact = Some(asked);
+        }
+        std::mem::take(&mut question.waiting)
     }
 
     /// A master speaks: nothing but a look tells that it does not hear.
@@ -306,7 +309,7 @@ impl Core {
             let current = ingress == Some(hook);
             match state {
                 HookState::Intact if current => {
-                    for (id, until) in self.reception.intact(iface, now) {
+                    for (id, until) in self.reception.intact(iface) {
                         self.engine.resume_master_down(now, id, until);
                     }
                 }
@@ -379,8 +382,15 @@ impl Core {
                 self.retry_soon();
             }
         }
+        self.was_not_listening(None);
+    }
+
+    /// The routers on an interface, or on all, may have been told nothing for a while.
+    fn was_not_listening(&mut self, iface: Option<InterfaceId>) {
         for id in self.ids() {
-            self.engine.handle_not_listening(now, id);
+            if iface.is_none() || self.router(id).iface() == iface {
+                self.engine.handle_not_listening(self.now, id);
+            }
         }
     }
 
@@ -442,11 +452,7 @@ impl Core {
         }
         if let Capture::Attached(choice) = capture {
             self.settle(now, iface, choice.mode);
-            for id in self.ids() {
-                if self.router(id).iface() == Some(iface) {
-                    self.engine.handle_not_listening(now, id);
-                }
-            }
+            self.was_not_listening(Some(iface));
         }
         self.evaluate_on(iface);
     }
@@ -521,15 +527,29 @@ mod tests {
         );
         let other = Silence::Doubted { until: at(120), ask: true };
         assert_eq!(reception.silence(InterfaceId::own(8), second, at(20)), other);
-        assert_eq!(
-            reception.intact(InterfaceId::own(7), at(30)),
-            [(first, until), (second, until)]
-        );
+        assert_eq!(reception.intact(InterfaceId::own(7)), [(first, until), (second, until)]);
         assert_eq!(reception.silence(InterfaceId::own(7), first, at(30)), Silence::Believed);
-        assert_eq!(reception.silence(InterfaceId::own(7), first, at(229)), Silence::Believed);
-        let again = Silence::Doubted { until: at(330), ask: true };
-        assert_eq!(reception.silence(InterfaceId::own(7), first, at(230)), again);
-        assert_eq!(reception.intact(InterfaceId::own(7), at(231)), [(first, at(330))]);
+        assert_eq!(reception.silence(InterfaceId::own(7), first, at(199)), Silence::Believed);
+        let again = Silence::Doubted { until: at(300), ask: true };
+        assert_eq!(reception.silence(InterfaceId::own(7), first, at(200)), again);
+        assert_eq!(reception.intact(InterfaceId::own(7)), [(first, at(300))]);
+        assert!(reception.intact(InterfaceId::own(8)).len() == 1, "the other one");
+    }
+
+    #[test]
+    fn an_answer_that_is_read_late_is_as_old_as_its_question() {
+        let mut reception = Reception::default();
+        let [router, _] = ROUTERS;
+        let iface = InterfaceId::own(7);
+        reception.ask_ahead(iface, at(0));
+        // The daemon stands still for five seconds, and reads the answer first.
+        assert_eq!(reception.intact(iface), []);
+        let again = Silence::Doubted { until: at(5_100), ask: true };
+        assert_eq!(reception.silence(iface, router, at(5_000)), again);
+        // One that nobody has asked for says nothing of now either.
+        assert_eq!(reception.intact(InterfaceId::own(8)), []);
+        let asks = Silence::Doubted { until: at(100), ask: true };
+        assert_eq!(reception.silence(InterfaceId::own(8), router, at(0)), asks);
     }
 
     #[test]
