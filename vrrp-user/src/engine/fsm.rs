@@ -789,12 +789,15 @@ impl VirtualRouter {
                 // The timer that runs goes on: who resigns again and again must not put it off.
                 return;
             }
+            let master = self.master.map(|(master, _)| master);
+            let is_followed = self.waiting == Waiting::Silence && master == Some(source);
             self.last_seen = self.last_seen.max(now);
             self.waiting = Waiting::Resigned(source);
             let due = self.deadlines.get(Timer::MasterDown);
             self.arm(Timer::MasterDown, self.last_seen, skew(self.priority, self.active));
-            if let Some(due) = due {
-                // The silence of the master may be over sooner, and it need not be the one that resigns.
+            // If another one resigns, the silence of the master may be over sooner. That of the master itself begins now: until
+            // then the timer goes by what was reported, and most of what a master says is not.
+            if let (Some(due), false) = (due, is_followed) {
                 self.move_master_down(|at| at > due, due);
             }
             return;

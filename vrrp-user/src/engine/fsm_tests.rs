@@ -568,6 +568,16 @@ fn who_resigns_puts_no_timer_off() {
     assert_eq!(bench.router.deadlines.get(Timer::MasterDown), silent_at);
 }
 
+/// Between the two nobody was woken for what it said, and the timer was not set again.
+#[test]
+fn a_master_that_resigns_was_heard_just_now() {
+    let mut bench = Bench::up(spec());
+    bench.hear([10, 0, 0, 1], 200);
+    bench.now += Nanos::from_millis(3_500);
+    bench.hear([10, 0, 0, 1], 0);
+    assert_eq!(bench.left(Timer::MasterDown), Some(Nanos(609_375_000)));
+}
+
 #[test]
 fn resigning_and_returning_is_no_reason_to_take_over() {
     let mut bench = Bench::up(spec());
