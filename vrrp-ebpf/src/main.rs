@@ -35,8 +35,7 @@ mod entry {
     use vrrp_common::reason::ReasonSet;
     use vrrp_common::virtual_mac::words;
 
-    use crate::cursor::{Context as _, Copied, Headers, InPlace, SkBuff, XdpBuff};
-    use crate::datapath::may_be_virtual_mac;
+    use crate::cursor::{Copied, Headers, InPlace, SkBuff, XdpBuff};
     use crate::{maps, tc_egress, virtual_mac, xdp_ingress};
 
     /// `TCX_NEXT` (linux/bpf.h), and `TC_ACT_UNSPEC` (linux/pkt_cls.h): the packet goes on to the next program.
@@ -81,10 +80,7 @@ mod entry {
             && let Some(addresses) = H::again::<12>(frame, 0)
         {
             let [to, from] = words(addresses);
-            let to = if frame.for_other_host() == Some(true) { to } else { 0 };
-            if may_be_virtual_mac(from) || to != 0 && virtual_mac::may_concern(to) {
-                virtual_mac::count(frame, to, from);
-            }
+            virtual_mac::count(frame, to, from);
         }
         verdict
     }

@@ -19,21 +19,21 @@ const SOURCE: usize = 6;
 /// Where ARP has it, behind an Ethernet header (RFC 826).
 const ARP_SENDER: usize = 22;
 
-/// Whether a frame for another host, to this Ethernet address, may be to a virtual one.
-#[inline(always)]
-pub fn may_concern(to: u64) -> bool {
-    is_of_rfc(to) || may_be_virtual_mac(to)
-}
-
 #[inline(always)]
 fn is_of_rfc(mac: u64) -> bool {
     virtual_mac::router_of(virtual_mac::of_word(mac)).is_some()
 }
 
-/// Counts a frame to or from virtual MAC addresses, as far as these are any, and takes it in if it is for this host. `to` is
-/// 0 unless it is for another host.
+/// Looks at a frame that is not for this host alone, between these two Ethernet addresses: counts one to or from a virtual MAC
+/// address, and takes it in if it is for this host. Nearly all end at the set of those that there are. Not inlined, as the
+/// stack of the program has no room for the key of a look-up (`receive` and what it calls need the rest of the 512 bytes).
 #[inline(never)]
 pub fn count(ctx: SkBuff, to: u64, from: u64) {
+    let to = if ctx.for_other_host() == Some(true) { to } else { 0 };
+    let is_from_one = may_be_virtual_mac(from);
+    if !is_from_one && (to == 0 || !is_of_rfc(to) && !may_be_virtual_mac(to)) {
+        return;
+    }
     // A tagged frame belongs to the VLAN device above.
     if ctx.vlan_beside() != 0 {
         return;
@@ -48,7 +48,7 @@ pub fn count(ctx: SkBuff, to: u64, from: u64) {
             maps::count(Reason::VirtualMacUnknown.index());
         }
     }
-    if may_be_virtual_mac(from) {
+    if is_from_one {
         let slot = unknown(virtual_mac_slot(ctx.ifindex(), from), ctx.ifindex());
         if slot != NO_SLOT && unknown(is_ours_alone(ctx, slot).into(), ctx.ifindex()) != 0 {
             let is_echo = is_arp_echo(ctx, slot) || is_ndisc_echo(ctx, slot);
