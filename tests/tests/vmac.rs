@@ -12,6 +12,7 @@ mod rfc;
 mod routed;
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -449,13 +450,29 @@ fn finding<'a>(report: &'a Value, check: &str) -> (&'a str, &'a str) {
     (finding["severity"].as_str().unwrap(), finding["text"].as_str().unwrap())
 }
 
+/// A neighbour advertisement for an address, between these Ethernet addresses (RFC 4861 section 4.4). Its sum is wrong, which
+/// nobody looks at here.
+fn advertisement(to: [u8; 6], from: [u8; 6]) -> Vec<u8> {
+    let target: Ipv6Addr = VIPS[1].parse().unwrap();
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets();
+    let header = [&to[..], &from, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]].concat();
+    let message = [&[136, 0, 0, 0, 0x20, 0, 0, 0][..], &target.octets(), &[2, 1], &from].concat();
+    [&header[..], &target.octets(), &all_nodes, &message].concat()
+}
+
 /// What others send to and from virtual MAC addresses, and what the network sends back, is counted and told, and changes nothing.
 #[test]
 fn frames_of_others_are_counted() -> Result<()> {
     const OURS: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+    // One of its own.
+    const OURS6: [u8; 6] = [2, 0, 0, 0, 6, 51];
     let lab = Lab::new()?;
     let (a, c) = (lab.host("a", "10.0.0.1/24")?, lab.host("c", "10.0.0.3/24")?);
-    let conf = Instance::new(51, 100, "10.0.0.100/24").with("use_vmac").to_string();
+    let four = Instance::new(51, 100, "10.0.0.100/24").with("use_vmac");
+    let six =
+        Instance::new(51, 100, "fe80::100/64").name("VI_6").v3("1").with("use_vmac 2:0:0:0:6");
+    let addresses = vec!["fe80::100/64".into(), "2001:db8::100/64".into()];
+    let conf = format!("{four}\n{}", Instance { addresses, ..six });
     let file = a.dir("doctor")?.join("k.conf");
     fs::write(&file, &conf).unwrap();
     let (report, _) = VrrpUser::doctor(&a, &["--config", &file.display().to_string()])?;
@@ -465,6 +482,7 @@ fn frames_of_others_are_counted() -> Result<()> {
 
     let mut daemon = VrrpUser::start(&a, &conf)?;
     daemon.wait_state(&a, "VI_1", "MASTER", STEP)?;
+    daemon.wait_state(&a, "VI_6", "MASTER", STEP)?;
     let (report, _) = VrrpUser::doctor(&a, &[])?;
     assert_eq!(finding(&report, "virtual MAC in use").0, "fine", "{report:#}");
     let socket = RawSocket::open(&c)?;
@@ -477,21 +495,38 @@ fn frames_of_others_are_counted() -> Result<()> {
     };
     let kind = [8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
     let echo = [&[0xff; 6][..], &OURS, &kind, &OURS, &[10, 0, 0, 100], &OURS, &[10, 0, 0, 100]];
-    let unknown = [0, 0, 0x5e, 0, 1, 99];
-    for (frame, reason) in [
-        (ip(unknown, c.mac()), "virtual_mac_unknown"),
-        (echo.concat(), "virtual_mac_echo"),
-        (ip([0xff; 6], OURS), "virtual_mac_source"),
+    let (unknown, unknown6) = ([0, 0, 0x5e, 0, 1, 99], [0, 0, 0x5e, 0, 2, 99]);
+    let mut six_to_unknown = advertisement(unknown6, c.mac());
+    // The same protocol.
+    six_to_unknown[20] = 253;
+    let [unknown, echo, source] = [
+        [ip(unknown, c.mac()), six_to_unknown],
+        [echo.concat(), advertisement([0x33, 0x33, 0, 0, 0, 1], OURS6)],
+        [ip([0xff; 6], OURS), ip([0xff; 6], OURS6)],
+    ];
+    for (frames, reason) in [
+        (unknown, "virtual_mac_unknown"),
+        (echo, "virtual_mac_echo"),
+        (source, "virtual_mac_source"),
     ] {
-        socket.send(&frame)?;
-        lab.wait_until(STEP, reason, || Ok((daemon.reason(&a, reason)? == 1).then_some(())))?;
+        for (frame, seen) in frames.iter().zip(1..) {
+            socket.send(frame)?;
+            lab.wait_until(
+                STEP,
+                reason,
+                || Ok((daemon.reason(&a, reason)? == seen).then_some(())),
+            )?;
+        }
     }
     let (report, code) = VrrpUser::doctor(&a, &[])?;
     let (severity, text) = finding(&report, "virtual MAC in use");
     assert!(severity == "broken" && text.contains("of VI_1 on eth0"), "{report:#}");
     assert_eq!(code, Some(2));
-    assert_eq!(daemon.router_stats(&a, "VI_1")?["state_changes"], 2);
+    for router in ["VI_1", "VI_6"] {
+        assert_eq!(daemon.router_stats(&a, router)?["state_changes"], 2);
+    }
     assert_eq!(daemon.router(&a, "VI_1")?["virtual_mac"], MACS[0]);
+    assert_eq!(daemon.router(&a, "VI_6")?["virtual_mac"], "02:00:00:00:06:33");
     Ok(())
 }
 
